@@ -87,9 +87,9 @@ def path_of(folder: str) -> str:
     if folder == EXAMPLES:
         return str(PICTURES / "people")
     root = folder_paths.get_input_directory()
-    path = folders.within(root, folder)
+    path = folders.path_within(root, folder)
     if not os.path.isdir(path):
-        path = folders.within(root, among(folder, names()[:-1]) or folder)
+        path = folders.path_within(root, among(folder, names()[:-1]) or folder)
     if dead_link(path) is not None:
         raise LinkedAway(folder, path, root)
     # Before _lies_in: isdir answers for characters that no file system has, such as NUL, and realpath raises.

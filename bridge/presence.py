@@ -180,7 +180,7 @@ class _PromptsAndSteps:
         """The sentences to show under the node: that its people are lost; or else about each of its ranges in which no
         step lies, and about a negative prompt that does not come from it."""
         presence = announcement.presence
-        carrying = _carrying(self._drawn, presence, Side.POSITIVE)
+        carrying = _entries_of_side(self._drawn, presence, Side.POSITIVE)
         if not carrying:
             if self._is_lost(announcement):
                 return [_lost_from_all_prompts(presence)]
@@ -192,7 +192,7 @@ class _PromptsAndSteps:
             if not self._meets_a_step(named_range, carrying):
                 sentences.append(never_works(presence.node_name, named_range, self._sigmas, self._model_sampling))
         negative_matters = presence.in_negative and self._reads_negative
-        if negative_matters and not _carrying(self._negative, presence, Side.NEGATIVE):
+        if negative_matters and not _entries_of_side(self._negative, presence, Side.NEGATIVE):
             sentences.append(_not_in_negative(presence))
         return sentences
 
@@ -217,7 +217,7 @@ class _PromptsAndSteps:
         return False
 
 
-def _carrying(entries: Sequence[Mapping[str, Any]], presence: Presence, side: Side) -> list[Mapping[str, Any]]:
+def _entries_of_side(entries: Sequence[Mapping[str, Any]], presence: Presence, side: Side) -> list[Mapping[str, Any]]:
     """The entries that come from one side of an apply node."""
     carrying: list[Mapping[str, Any]] = []
     for entry in entries:
@@ -250,15 +250,15 @@ def _ends_with(entry: Mapping[str, Any], context: Tensor) -> bool:
 
 def _lost_from_all_prompts(presence: Presence) -> str:
     """The sentence for a sampler whose MODEL comes from the node, while no prompt does."""
-    return _lost(presence, "in no prompt of this sampler", "its MODEL")
+    return _lost_sentence(presence, "in no prompt of this sampler", "its MODEL")
 
 
 def _lost_from_the_positive(presence: Presence) -> str:
     """The sentence for a sampler whose negative prompt comes from the node, while its positive prompt does not."""
-    return _lost(presence, "not in the positive prompt of this sampler", "its negative prompt")
+    return _lost_sentence(presence, "not in the positive prompt of this sampler", "its negative prompt")
 
 
-def _lost(presence: Presence, missing_from: str, connected: str) -> str:
+def _lost_sentence(presence: Presence, missing_from: str, connected: str) -> str:
     """The sentence about people that an apply node has put in and that are lost.
 
     missing_from: in words that follow "is" or "are". connected: which input of the sampler comes from the node.

@@ -63,9 +63,11 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Start:
-    """What a sampler begins with, in the host's names. noise, latent_image: (B, C, h, w) or (B, C, T, h, w).
+    """What a sampler begins with, under the host's names.
 
-    sigmas: (steps + 1,). denoise_mask: where the picture may change, or None: everywhere.
+    noise, latent_image: (B, C, h, w) or (B, C, T, h, w).
+    sigmas: (steps + 1,).
+    denoise_mask: where the picture may change, or None: everywhere.
     """
 
     noise: Tensor

@@ -133,7 +133,7 @@ def area(box: Box) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def shared(a: Box, b: Box) -> float:
+def shared_area(a: Box, b: Box) -> float:
     """The area that two boxes have in common, in square pixels."""
     width, height = _common(a, b)
     return max(0.0, width) * max(0.0, height)

@@ -363,7 +363,7 @@ class LoadPerson(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:
-        return folders.found(face_bank.path_of, file)
+        return folders.chosen_file_exists(face_bank.path_of, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None) -> str:

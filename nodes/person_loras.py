@@ -47,7 +47,7 @@ class AddLoRAToPerson(io.ComfyNode):
             category=IN_PROMPTS,
             inputs=[
                 PersonSocket.Input("person", optional=True),
-                io.Combo.Input("file", options=folders.listed("loras") or [NONE_FOUND]),
+                io.Combo.Input("file", options=folders.file_names("loras") or [NONE_FOUND]),
                 io.Float.Input("strength", default=1.0, min=-10.0, max=10.0, step=0.01),
                 io.String.Input("words", default="", multiline=True),
                 io.String.Input("name", default=""),
@@ -57,7 +57,7 @@ class AddLoRAToPerson(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:
-        return folders.found(path_of, file)
+        return folders.chosen_file_exists(path_of, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None, **_: Any) -> str:
@@ -118,7 +118,7 @@ class LoRAPerPerson(io.ComfyNode):
     ) -> io.NodeOutput:
         present = regions.present(regions.as_cast(cast))
         warnings = _notes_on_loras(present)
-        acting = scopes.acting(cls, cast, strength, more=warnings, photos=False, mask=mask)
+        acting = scopes.acting_cast(cls, cast, strength, more=warnings, photos=False, mask=mask)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, APPLY)

@@ -74,7 +74,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
         name = single(folder)
         if not photos.is_chosen(name):
             return True
-        return folders.found(photos.path_of, name)
+        return folders.chosen_file_exists(photos.path_of, name)
 
     @classmethod
     def fingerprint_inputs(cls, folder: str | Sequence[str | None] | None = None, **inputs: object) -> str:

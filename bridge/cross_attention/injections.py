@@ -99,7 +99,10 @@ class Injection(Carried):
         return replace(self, tokens=self.tokens[rows], layers=tuple(layers), by_row=False, boxes=boxes)
 
     def by_person(self, x: Tensor) -> Tensor:
-        """(people, ...) as (people, rows, ...): one row for all the batch, or one person in each of several rows."""
+        """Something of each person, (people, ...), with a dimension for the rows of the chunk: (people, rows, ...).
+
+        There is one row, which serves all rows; with by_row there is one "person" in each of several rows.
+        """
         if self.by_row:
             return x[None]  # (1, people, ...): the people are the rows
         return x[:, None]  # (people, 1, ...)
@@ -183,13 +186,14 @@ class KeysAndValues(NamedTuple):
 
 
 class NodeInjections:
-    """What the injections of one apply node, one per chunk and all alike, add to the layers.
+    """What the people of one apply node add to the layers, in the forwards of a batch.
 
     layers: by the number of the layer, the keys and values of all rows, (people, rows, T, C) each. A layer in which
     they are not read is missing.
     """
 
     def __init__(self, injections: Sequence[Injection], place: QueryPlace) -> None:
+        """injections: what the node has put into each chunk of the batch, in the same regions and layers."""
         self._injections = injections
         self._place = place
         self.layers: dict[int, KeysAndValues] = {}
@@ -239,7 +243,10 @@ class NodeInjections:
         return self._rows_of_batch(by_chunk)
 
     def _rows_of_layer(self, of_chunks: Sequence[tuple[Tensor, ...] | None]) -> KeysAndValues | None:
-        """Keys and values of all rows in one layer; None for a layer in which a chunk has none."""
+        """Keys and values of all rows in one layer; None for a layer in which a chunk has none.
+
+        of_chunks: keys and values of the layer in each chunk, (people, T, C) each, or None.
+        """
         keys: list[Tensor] = []
         values: list[Tensor] = []
         for injection, of_layer in zip(self._injections, of_chunks, strict=True):

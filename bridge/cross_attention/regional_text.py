@@ -27,7 +27,7 @@ from ..schedule import WHOLE_SCHEDULE
 
 @dataclass(frozen=True, eq=False)
 class RegionalText(Carried):
-    """What one node adds to, or says of, one side of the conditioning.
+    """The tokens of people in one side of the conditioning, from one node, and in which regions they are read.
 
     regions: (people, H, W) of the whole picture; how strongly each person's tokens are read there: 0 not at all, 1 as
     the text that everybody reads, 2 as if they were there twice.
@@ -53,6 +53,7 @@ class RegionalText(Carried):
 
     @property
     def acting_regions(self) -> Tensor | None:
+        """Where the tokens are read, (people, H, W), or None: each person's in all of their own row."""
         return None if self.by_row else self.regions
 
     @property
@@ -72,7 +73,7 @@ class RegionalText(Carried):
 
     @property
     def was_inline(self) -> bool:
-        """Whether the appended tokens were taken out of the text, see `appended_instead`."""
+        """Whether the appended tokens were taken out of the text: `appended_instead` makes one object of both."""
         return self.tokens is self.inline_tokens
 
     def can_join_batch(self, other: Any) -> bool:

@@ -121,7 +121,7 @@ class PartsRecorder:
     """
 
     def __init__(self, reference: SelfReference, like: Tensor) -> None:
-        """like: in the place and in the dtype in which the UNet computes."""
+        """like: a tensor on the device and in the dtype of the UNet."""
         self._reference = reference
         self._latents = reference.latents.to(like.device)
         self._noise = reference.noise.to(like.device)

@@ -24,7 +24,7 @@ from ..canvas import check_canvases
 from ..carried import ConditioningLost
 from ..cross_attention.injections import Injection
 from ..runs import Batch, ForwardInput, Run
-from ..unet import Options, dtype_of, replaced
+from ..unet import Options, dtype_of, with_replacements
 from .networks import network_of, tokens_of
 
 Block = tuple[str, int]
@@ -203,7 +203,7 @@ class BlocksBatch(Batch):
         ours: dict[Block, _Replacement] = {}
         for number, block in enumerate(self.blocks):
             ours[block] = partial(self._block_output, number, others.get(block))
-        return replaced(options, "dit", ours)
+        return with_replacements(options, "dit", ours)
 
     def _block_output(self, number: int, replacement: _Replacement | None, args: Options, extra: Options) -> Options:
         """What the host calls instead of a block: what the block gives, with what the picture reads of people added.

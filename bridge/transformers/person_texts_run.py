@@ -24,7 +24,7 @@ from ...core.token_groups import AnySplit, RowSplit, Split
 from ...core.token_layout import Kind, Span, TokenLayout, placed_spans
 from ..canvas import check_canvases
 from ..carried import ConditioningLost, for_rows_of_batch
-from ..runs import Batch, ForwardInput, Run, entries
+from ..runs import Batch, ForwardInput, Run, entries_with
 from ..unet import Options, with_patch
 from .attention import BlockCalls, with_reading
 from .current_texts import CurrentTexts, begin_texts, called_alone, end_texts
@@ -56,7 +56,7 @@ class PersonTextsRun(Run):
         check_canvases(self.everything(guider), latent)
         self._batches: dict[Any, PersonTextsBatch] = {}
         self._texts_of_entries: list[tuple[PersonTexts, ...]] = []
-        for entry in entries(guider, self.key):
+        for entry in entries_with(guider, self.key):
             self._texts_of_entries.append(entry["model_conds"][self.key].cond)
 
     def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:

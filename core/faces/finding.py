@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from typing_extensions import Self
 
-from ..geometry import Rect, area, longer_side, middle_of, shared
+from ..geometry import Rect, area, longer_side, middle_of, shared_area
 from ..people import Box, Keypoints, Point
 from .pictures import Picture
 
@@ -291,7 +291,7 @@ half of it."""
 
 def _overlap(a: Box, b: Box) -> float:
     """Intersection over union of two boxes: the area that they share, in parts of what they cover together."""
-    intersection = shared(a, b)
+    intersection = shared_area(a, b)
     return intersection / (area(a) + area(b) - intersection)
 
 

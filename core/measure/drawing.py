@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..geometry import patch_rect, shared
+from ..geometry import patch_rect, shared_area
 from ..people import Box, Point
 from ..previews import Color, Sheet, as_picture, color_of
 from .report import MeasuredPicture, Report, Sighting
@@ -92,7 +92,7 @@ def _anchor(sheet: Sheet, plate: _Plate, picture: MeasuredPicture) -> Point:
     plate_width = 1.4 * len(plate.text) * sheet.letters / 4
     plate_height = 1.4 * sheet.letters
     covered = (left, top - plate_height, left + plate_width, top)
-    hides_a_face = any(box is not plate.box and shared(covered, box) > 0 for box in picture.boxes)
+    hides_a_face = any(box is not plate.box and shared_area(covered, box) > 0 for box in picture.boxes)
     return sheet.below(plate.box) if hides_a_face else (left, top)
 
 

@@ -171,7 +171,7 @@ def _log(weights: Tensor) -> Tensor:
     return weights.log().clamp(min=EXCLUDED)
 
 
-def shared(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+def shared_attention(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
     """Self-attention over the picture's own tokens and those of the parts: (B, N, C).
 
     query: (B, N, C) of the picture. own: its keys and values, (B, N, C) each. parts: keys and values of every part,

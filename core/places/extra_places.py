@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from .. import geometry
 from ..errors import BadLayout, counted
-from ..geometry import area, shared
+from ..geometry import area, shared_area
 from ..people import Box, Layout, Point
 from . import bodies
 from .layouts import facing, head_of
@@ -152,11 +152,11 @@ def _steps(first: float, last: float, step: float, side: int) -> range:
 def _why_not(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> str:
     """The reason why a spot cannot be a place, "" where it can."""
     box = spot.around(_HEAD)
-    if shared(box, (0, 0, layout.width, layout.height)) < area(box):
+    if shared_area(box, (0, 0, layout.width, layout.height)) < area(box):
         face = f"a face of {spot.head * bodies.FACE_HEIGHT:.0f} px"
         return f"with {face} head and hair would not be whole on the canvas of {layout.width}x{layout.height} px"
     for neighbour in neighbours:
-        if shared(box, neighbour.around(_HEAD)):
+        if shared_area(box, neighbour.around(_HEAD)):
             return f"the head would cover that of place {neighbour.number}"
     patch = geometry.patch_rect(spot.nose)
     for number, slot in enumerate(layout.slots, 1):
@@ -170,15 +170,15 @@ def _cost(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> float:
     out of their row."""
     face = spot.around(_HEAD)
     trunk = spot.around(_TRUNK)
-    on_canvas = shared(trunk, (0, 0, layout.width, layout.height)) / area(trunk)  # share of the trunk, 0..1
+    on_canvas = shared_area(trunk, (0, 0, layout.width, layout.height)) / area(trunk)  # share of the trunk, 0..1
     if not neighbours:
         return 1 - on_canvas
     hidden_area = 0.0
     covered_face = 0.0  # share of the face that neighbours' trunks stand behind, summed over them
     for neighbour in neighbours:
-        hidden_area += shared(trunk, neighbour.around(_HEAD))
-        hidden_area += shared(trunk, neighbour.around(_TRUNK))
-        covered_face += shared(face, neighbour.around(_TRUNK)) / area(face)
+        hidden_area += shared_area(trunk, neighbour.around(_HEAD))
+        hidden_area += shared_area(trunk, neighbour.around(_TRUNK))
+        covered_face += shared_area(face, neighbour.around(_TRUNK)) / area(face)
     hidden = hidden_area / area(trunk)
     nearest = min(neighbours, key=lambda neighbour: math.dist(spot.nose, neighbour.nose))
     across = abs(spot.nose[0] - nearest.nose[0]) / spot.head

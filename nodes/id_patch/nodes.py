@@ -71,7 +71,7 @@ class IDPatch(Loaded[IDPatchNet]):
     def unconditional_tokens(self, count: int) -> Tensor:
         """The ID tokens of an all-zero embedding, once for each of so many people: (1, count * tokens, width)."""
         no_face = torch.zeros(1, 1, self.net.prompt_proj.embedding)
-        tokens = self.net.tokens(self.beside(no_face)).cpu()  # (1, tokens, width)
+        tokens = self.net.tokens(self.on_device(no_face)).cpu()  # (1, tokens, width)
         return tokens.repeat(1, count, 1)
 
     def patches(self, people: tuple[Person, ...], photos: str) -> list[Tensor]:
@@ -94,7 +94,7 @@ class IDPatch(Loaded[IDPatchNet]):
                 "one embedding.",
                 "Set photos to mean or normalised mean on both ID-Patch nodes.",
             )
-        return projection(self.beside(person_embeddings[None])).cpu()
+        return projection(self.on_device(person_embeddings[None])).cpu()
 
 
 IDPatchSocket = adapter_socket(METHOD.title, IDPatch)

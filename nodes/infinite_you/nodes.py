@@ -363,7 +363,7 @@ class InfiniteYou(Loaded[InfiniteYouNet]):
         tokens: list[Tensor] = []
         for person in people:
             face_embeddings = embeddings(person, METHOD, photos)[None]  # (1, photos, 512)
-            tokens.append(self.net(self.beside(face_embeddings)).cpu())  # (1, 8, width)
+            tokens.append(self.net(self.on_device(face_embeddings)).cpu())  # (1, 8, width)
         return torch.cat(tokens)
 
 
@@ -419,7 +419,7 @@ class ApplyInfiniteYou(io.ComfyNode):
     ) -> io.NodeOutput:
         networks.require_dits(APPLY)
         warnings = _missing_keypoints(regions.as_cast(cast)) if keypoints else []
-        cast = scopes.acting(cls, cast, strength, FLUX.token, more=warnings, **scope_settings)
+        cast = scopes.acting_cast(cls, cast, strength, FLUX.token, more=warnings, **scope_settings)
         if cast is None:
             return io.NodeOutput(positive, negative)
         check_range(METHOD.title, start_percent, end_percent)

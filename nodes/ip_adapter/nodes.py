@@ -50,9 +50,9 @@ class IPAdapter(Loaded[IPAdapterNet]):
         not read it. shortcut: how much of the hidden states Plus v2 adds.
         """
         if embeddings is not None:
-            embeddings = self.beside(embeddings)
+            embeddings = self.on_device(embeddings)
         if clip_features is not None:
-            clip_features = self.beside(clip_features)
+            clip_features = self.on_device(clip_features)
         shortcut_of_file = shortcut if self.variant.shortcut else None
         return self.net.tokens(embeddings, clip_features, shortcut_of_file).cpu()
 
@@ -135,7 +135,7 @@ class ApplyIPAdapter(io.ComfyNode):
         **scope_settings: Any,
     ) -> io.NodeOutput:
         family = family_of_text_width(ip_adapter.width) or SDXL
-        cast = scopes.acting(cls, cast, weight, family.token, **scope_settings)
+        cast = scopes.acting_cast(cls, cast, weight, family.token, **scope_settings)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range("The adapter", start_percent, end_percent)

@@ -84,7 +84,7 @@ def path_of(name: str) -> str:
     if not name:
         roots = []  # an empty menu sends an empty name, which would be every root itself
     for root in roots:
-        path = root if name == "." else folders.within(root, name)
+        path = root if name == "." else folders.path_within(root, name)
         if ending(path) in SAFETENSORS and os.path.isfile(path):
             return path
         if os.path.isdir(path):

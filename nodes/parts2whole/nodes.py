@@ -266,7 +266,7 @@ class LoadParts2Whole(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, folder: str | None) -> bool:
-        return folders.found(path_of, folder)
+        return folders.chosen_file_exists(path_of, folder)
 
     @classmethod
     def fingerprint_inputs(cls, folder: str | None) -> str:

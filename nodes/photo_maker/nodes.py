@@ -59,8 +59,8 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
         pixels = comfy.clip_vision.clip_preprocess(photos)  # (photos, 3, 224, 224)
         faces: Tensor | None = None
         if self.net.qformer_perceiver is not None:  # version 2
-            faces = self.beside(embeddings(person, METHOD, "sequence"))  # (photos, 512)
-        return self.net.tokens(self.beside(pixels), faces).flatten(0, 1).cpu()
+            faces = self.on_device(embeddings(person, METHOD, "sequence"))  # (photos, 512)
+        return self.net.tokens(self.on_device(pixels), faces).flatten(0, 1).cpu()
 
     def fused(self, text_tokens: Tensor, position: int, tokens: Tensor, weight: float) -> Tensor:
         """A text (1, T, width) in which a class word is fused with the tokens of a person's photos.
@@ -69,8 +69,8 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
         word as it is, 1 is what was trained.
         """
         copies = slice(position, position + len(tokens))
-        words = self.beside(text_tokens[0, copies])  # (n, width)
-        fused_words = self.net.fuse_module(words, self.beside(tokens))  # (n, width)
+        words = self.on_device(text_tokens[0, copies])  # (n, width)
+        fused_words = self.net.fuse_module(words, self.on_device(tokens))  # (n, width)
         fused = text_tokens.clone()
         fused[0, copies] = words.lerp(fused_words, weight).to(text_tokens)
         return fused
@@ -229,7 +229,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         cast = _with_weight(regions.as_cast(cast), weight)
         warnings = [] if regions.present(cast).people else [WITHOUT_PEOPLE]
         with_photos = regions.for_photos(cast)
-        acting = scopes.acting(cls, cast, weight, more=warnings, **region_settings)
+        acting = scopes.acting_cast(cls, cast, weight, more=warnings, **region_settings)
         check_family("The model input", TEXT_WIDTH, text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
         encoded = encode_prompt(photo_maker, clip, text, trigger, with_photos.people)

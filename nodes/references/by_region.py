@@ -26,7 +26,7 @@ from typing_extensions import Self
 
 from ...bridge.canvas import Canvas
 from ...bridge.carried import Carried, CarriedCond, ConditioningLost
-from ...bridge.runs import Batch, ForwardInput, Run, entries
+from ...bridge.runs import Batch, ForwardInput, Run, entries_with
 from ...bridge.transformers.attention import BlockCalls, with_reading
 from ...bridge.transformers.current_texts import current_texts
 from ...bridge.transformers.layouts import (
@@ -137,7 +137,7 @@ class RegionalReferencesRun(Run):
     key = RegionalReferences.key
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
-        for entry in entries(guider, self.key):
+        for entry in entries_with(guider, self.key):
             conds = entry["model_conds"]
             regional = tuple(carried.with_owners(entry) for carried in conds[self.key].cond)
             entry["model_conds"] = {**conds, self.key: CarriedCond(regional)}

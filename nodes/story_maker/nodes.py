@@ -189,9 +189,9 @@ def _injections(loaded: StoryMaker, scope: Scope, features: Sequence[PersonFeatu
 def _beside_network(loaded: StoryMaker, features: PersonFeatures) -> PersonFeatures:
     """The same on the device and in the dtype of the network."""
     return PersonFeatures(
-        loaded.beside(features.embedding),
-        loaded.beside(features.face),
-        loaded.beside(features.body),
+        loaded.on_device(features.embedding),
+        loaded.on_device(features.face),
+        loaded.on_device(features.body),
         features.body_weight,
     )
 

@@ -183,7 +183,7 @@ DEFECTS = [
         promise="second pass: crops are rows of the latents",
     ),
     Defect(
-        "bridge/encode.py::_clip",
+        "bridge/encode.py::_clip_network",
         breaks="DINOv2 is taken for a CLIP.",
         find="not $hasattr",
         put="False",
@@ -191,7 +191,7 @@ DEFECTS = [
         promise="wrong encoders are named",
     ),
     Defect(
-        "bridge/encode.py::_output",
+        "bridge/encode.py::_checked_output",
         breaks="ViT-H without its projection passes for bigG.",
         find="$condition or $condition_2",
         put="$condition",
@@ -209,7 +209,7 @@ DEFECTS = [
     Defect(
         "bridge/face_model.py::refusal",
         breaks="A pack that is not there is refused without saying where it comes from.",
-        find="return _no_pack($pack, $files)",
+        find="return _no_pack_error($pack, $files)",
         put="return None",
         caught_by=("tests/host/test_people.py::test_what_is_not_there_is_named_with_folder_and_address_before_the_run"),
         promise="missing files are named",
@@ -231,7 +231,7 @@ DEFECTS = [
         promise="model folders of the user are kept",
     ),
     Defect(
-        "bridge/folders.py::within",
+        "bridge/folders.py::path_within",
         breaks="A file's name leads out of its folder.",
         find="not $startswith",
         put="False",
@@ -388,7 +388,7 @@ DEFECTS = [
         promise="notes: what is said inside is seen",
     ),
     Defect(
-        "bridge/notes.py::_text",
+        "bridge/notes.py::_note_text",
         breaks="A user's text reaches the browser as HTML.",
         find="$match + WORD_JOINER",
         put="$match",
@@ -396,7 +396,7 @@ DEFECTS = [
         promise="texts of a user are harmless",
     ),
     Defect(
-        "bridge/notes.py::_text",
+        "bridge/notes.py::_note_text",
         breaks="What is typed as a label runs as a script in a note.",
         find="_READ_AS_HTML.sub($value, $text)",
         put="$text",
@@ -681,7 +681,7 @@ DEFECTS = [
         promise="nodes: texts are translated",
     ),
     Defect(
-        "bridge/scopes.py::acting",
+        "bridge/scopes.py::acting_cast",
         breaks="With nobody to be heard the node goes on instead of handing back what came in.",
         find="not $on or not $people",
         put="not $on",
@@ -731,13 +731,15 @@ DEFECTS = [
         promise="scripts: cost",
     ),
     Defect(
-        "bridge/self_attention/run.py::Beside.attention_output",
+        "bridge/self_attention/run.py::PartsInLayer.attention_output",
         breaks="Parts act half as strongly in bfloat16.",
         find=(
-            "return shared($q, ($k, $v), (self.keys, self.values), unet.attend_with($extra_options, $kernel, $bias))"
+            "return shared_attention($q, ($k, $v), (self.keys, self.values), "
+            "unet.attend_with($extra_options, $kernel, $bias))"
         ),
         put=(
-            "found = shared($q, ($k, $v), (self.keys, self.values), unet.attend_with($extra_options, $kernel, $bias))\n"
+            "found = shared_attention($q, ($k, $v), (self.keys, self.values), "
+            "unet.attend_with($extra_options, $kernel, $bias))\n"
             "if $q.dtype != torch.bfloat16:\n"
             "    return found\n"
             "return 0.5 * found + 0.5 * unet.attend_with($extra_options)($q, $k, $v)"

@@ -447,8 +447,8 @@ DEFECTS = [
     Defect(
         "core/places/extra_places.py::_why_not",
         breaks="An added head covers somebody's face.",
-        find="shared($box, $other.around(_HEAD))",
-        put="shared($box, $other.around(_HEAD)) < 0",
+        find="shared_area($box, $other.around(_HEAD))",
+        put="shared_area($box, $other.around(_HEAD)) < 0",
         caught_by="tests/unit/test_adding.py::test_what_cannot_be_had_is_said[layout1-left end-at1-400-1-values1]",
         promise="people stand where they were put",
     ),

@@ -40,7 +40,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_menus_do_not_offer_them(disk: Path) -> None:
-    assert [folders.listed(key) for key in FILES] == [[] for _ in FILES]
+    assert [folders.file_names(key) for key in FILES] == [[] for _ in FILES]
     assert parts2whole.choices() == [] and face_model.pack_names()[0] == face_model.NONE_FOUND
 
 
