@@ -161,7 +161,7 @@ def layers_of(unet: Any) -> list[Block]:
 
 
 def grids(unet: Any, height: int, width: int) -> dict[tuple[str, int], Grid]:
-    """(block, number) -> the grid of its tokens, for a latent of this size.
+    """The grid of tokens of every block, (height, width) by (block, number), for a latent of this size.
 
     Output blocks have the grids of the input blocks, in reverse: each reads what the input block has handed to it.
     """

@@ -182,9 +182,9 @@ def _on_unet(
     strength: float,
     sides: _Sides,
 ) -> _Sides:
-    """Both sides of a UNet with everybody's LoRAs, and the positive with their words. strength: of the node.
+    """Both sides of the conditioning for a UNet: with everybody's LoRAs, the positive side with their words too.
 
-    Raises what bridge.lora_files.read_lora_file raises.
+    strength: of the node. Raises what bridge.lora_files.read_lora_file raises.
     """
     people_loras = _read_loras(scope, model, clip, strength)
     regional_lora = _regional_lora(scope, people_loras)
@@ -287,9 +287,9 @@ def _on_transformer(
     strength: float,
     sides: _Sides,
 ) -> _Sides:
-    """Both sides of a transformer with everybody's LoRAs, and the positive with their words. strength: of the node.
+    """Both sides of the conditioning for a transformer: with everybody's LoRAs, the positive side with their words too.
 
-    Raises what bridge.transformers.lora_files.read_lora_file raises.
+    strength: of the node. Raises what bridge.transformers.lora_files.read_lora_file raises.
     """
     people_loras = _read_transformer_loras(scope, model, clip, transformer, strength)
     names = regions.names(scope.people)
@@ -324,7 +324,11 @@ def _on_transformer(
 def _people_texts(
     scope: scopes.Scope, texts: Sequence[Tensor], numbers_with_words: Sequence[int]
 ) -> person_texts.PersonTexts:
-    """texts: of the people of these numbers; with a row of the batch each, of everybody."""
+    """The trigger words of people, each read where that person is.
+
+    texts: of the people with these numbers; where people have a row of the batch each, of all people.
+    numbers_with_words: of the people who have words, among those of the scope.
+    """
     names = regions.names(scope.people)
     if scope.by_row:
         return person_texts.texts_by_row(texts, 1.0, scope.canvas, names)

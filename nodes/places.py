@@ -35,6 +35,7 @@ _BODIES = ("half", "bust", "full", "none")
 
 
 def _body() -> io.Input:
+    """The input that says how much of a body skeletons show."""
     return io.Combo.Input("body", options=list(_BODIES))
 
 
@@ -53,6 +54,7 @@ def _more_places() -> list[io.Input]:
 
 
 def _layout_outputs() -> list[io.Output]:
+    """The outputs of every node that makes a layout."""
     return [LayoutSocket.Output("layout"), io.Image.Output("preview")]
 
 

@@ -122,7 +122,10 @@ class _CroppedRows:
 
 
 def _cropped_rows(images: Tensor, decisions: Sequence[Decision], size: int) -> _CroppedRows:
-    """images: (B, H, W, C). size: of a crop, in pixels."""
+    """The crops of all people who are cut out, each with its picture and its mask.
+
+    images: (B, H, W, C). size: side of a crop, in pixels.
+    """
     rgb = as_rgb(images)
     cropped: list[Crop] = []
     pictures = [torch.zeros(0, size, size, 3)]

@@ -108,7 +108,7 @@ class Injection(Carried):
         return x[:, None]  # (people, 1, ...)
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        """The same with the part of regions and boxes that lies in an area."""
+        """The injection with the part of its regions and boxes that lies in an area, see Carried.cut."""
         regions = self.regions
         if regions is not None:
             regions = cut_regions(regions, area, latent)
@@ -156,7 +156,7 @@ class InjectionsBatch(CrossAttentionBatch):
     """The attention of each layer, or what another pack has put in its place, plus what the rows' injections add."""
 
     def __init__(self, layers: Sequence[Block], injections: Sequence[tuple[Injection, ...]], place: QueryPlace) -> None:
-        """injections: by node, one per chunk."""
+        """injections: for each node, what it has put into each chunk of the batch."""
         super().__init__(layers, place.row_count)
         self._nodes = [NodeInjections(by_chunk, place) for by_chunk in injections]
 
@@ -258,9 +258,10 @@ class NodeInjections:
         return KeysAndValues(self._rows_of_batch(keys), self._rows_of_batch(values))
 
     def _rows_of_batch(self, by_chunk: Sequence[Tensor]) -> Tensor:
-        """(people, rows of a chunk, ...) of every chunk -> (people, rows of the batch, ...), on the device.
+        """What all chunks have, for the rows of the batch: (people, rows of the batch, ...), on the device.
 
-        A chunk has one row where all its pictures read the same: such rows are repeated until the batch is full.
+        by_chunk: (people, rows of the chunk, ...) each. A chunk has one row where all its pictures read the same: such
+        rows are repeated until the batch is full.
         """
         rows_of_chunks = torch.cat(list(by_chunk), dim=1)
         return repeat_rows(self._place.like_queries(rows_of_chunks), self._place.row_count, dim=1)

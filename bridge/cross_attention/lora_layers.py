@@ -134,7 +134,7 @@ def with_product(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Ten
 
 
 def with_product_of_pixels(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Tensor:
-    """The same sum as `with_product` for a convolution: out (B, channels, h, w), hidden (B, h * w, ranks)."""
+    """The sum of `with_product` for a convolution: out (B, channels, h, w), hidden (B, h * w, ranks)."""
     is_writable = in_place and out.dtype == hidden.dtype and not out.requires_grad
     if not is_writable or not out.is_contiguous():
         return out + functional.linear(hidden, up).mT.unflatten(2, out.shape[2:])

@@ -113,7 +113,11 @@ class RegionalText(Carried):
         )
 
     def in_entry(self, context: Tensor) -> RegionalText:
-        """The same, with what is known once a run has begun. context: the text of its entry, (B, T, width)."""
+        """This text with what is known once a run has begun: the length of its entry's text, and the inline tokens in
+        it.
+
+        context: the text of its entry, (B, T, width).
+        """
         inline_tokens = context[:, self.start : self.start + self.inline_count]
         return replace(self, text_length=context.shape[1], inline_tokens=inline_tokens)
 
@@ -131,7 +135,10 @@ class RegionalText(Carried):
         return torch.cat([first_positions + repeat * self.text_length for repeat in repeats])
 
     def appended_instead(self, text_length: int) -> RegionalText:
-        """The same with its inline tokens appended to what is left of the entry's text, which has this many tokens."""
+        """This text with its inline tokens appended, for a text out of which they have been taken.
+
+        text_length: how many tokens are left of the entry's text.
+        """
         tokens = self.inline_tokens if self.tokens is None else self.tokens
         key = "appended instead", text_length
         return self.made_once(key, lambda: replace(self, tokens=tokens, text_length=text_length))

@@ -48,7 +48,7 @@ def meshes_of_pictures(landmarks: Mapping[str, Any] | None, images: Tensor) -> S
 
 
 def _described(shape: tuple[int, ...]) -> str:
-    """(pictures, height, width) in words."""
+    """A shape (pictures, height, width) in words."""
     count, height, width = shape
     return f"{counted(count, 'picture')} of {width}x{height} px"
 

@@ -63,6 +63,7 @@ def read(
     """
 
     def refusal(problem: str, advice: str) -> UnsupportedCheckpoint:
+        """The error that the file is something else. problem: what it is."""
         return UnsupportedCheckpoint(str(path), problem, expected, advice)
 
     try:

@@ -112,6 +112,7 @@ def weights(path: Path, expected: str, advice: str) -> dict[str, Tensor]:
     """
 
     def refusal(problem: str) -> UnsupportedCheckpoint:
+        """The error that the file is something else. problem: what it is."""
         return UnsupportedCheckpoint(str(path), problem, expected, advice)
 
     if not is_archive(path):

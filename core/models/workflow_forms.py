@@ -180,7 +180,7 @@ def _object(value: Any) -> dict[str, Any] | None:
 
 
 def _objects(values: Iterable[Any]) -> list[dict[str, Any]]:
-    """Those of some values that are objects of JSON."""
+    """The values that are objects of JSON, without all others."""
     return [cast("dict[str, Any]", value) for value in values if isinstance(value, dict)]
 
 

@@ -10,7 +10,7 @@ from .resizing import resized, targets
 
 
 def cut_out_of_part(part: Part) -> Tensor:
-    """(side, side, 3): the part itself, as `cut` leaves it."""
+    """The part itself as a square picture (side, side, 3), cut out by `cut`."""
     height, width = part.picture.shape[:2]
     resized_part = resized(part, width, height)
     return cut(resized_part.picture, resized_part.mask)

@@ -51,10 +51,12 @@ class RegionShape:
 
 
 def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
-    """(H, W) float32 0..1: the region of one person, counted from 1, or of ALL_PEOPLE together.
+    """The region of one person, or of all people together: (H, W) float32 0..1.
 
-    The faces of others are left out. staying: places of people who are in the picture already and stay as they are:
-    their heads are left out, and from what is not the person's face their bodies.
+    The faces of others are left out.
+    number: of the person, from 1, or ALL_PEOPLE.
+    staying: places of people who are in the picture already and stay as they are. Their heads are left out of the
+    region, and their bodies from what is not the person's face.
     Raises BadCast for a number that no person has, and BadRegion for a place without what is needed, and for a region
     that lies off the canvas or under other people's faces.
     """
@@ -202,7 +204,7 @@ def from_masks(
 
 
 def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:
-    """(places, masks) 0..1: how much of the smaller of the two, a place or a mask, lies in the other.
+    """How much of the smaller of the two, a place or a mask, lies in the other: (places, masks), 0..1.
 
     places: (H, W) each. masks: (masks, H, W).
     """

@@ -25,7 +25,7 @@ REGIONS, FACE_BOXES = "regions", "face boxes"
 
 
 def as_cast(cast_or_identity: Cast | Identity) -> Cast:
-    """One person is a cast of one."""
+    """What is linked to a node as a cast: a single person is a cast of one."""
     if is_a(cast_or_identity, Cast):
         return cast_or_identity
     return Cast((Person(cast_or_identity),))
@@ -163,7 +163,7 @@ def _with_photo(cast: Cast) -> list[int]:
 
 
 def _face_region(person: Person, cast: PlacedCast, needs_box: bool, shape: RegionShape) -> Tensor:
-    """(H, W): the mask of a person's place, else what lies around its face box.
+    """The region in which a person's face acts, (H, W): the mask of their place, else what lies around the face box.
 
     needs_box: whether a place without both is an error (BadRegion) instead of zeros.
     """
@@ -176,12 +176,13 @@ def _face_region(person: Person, cast: PlacedCast, needs_box: bool, shape: Regio
 
 
 def regions_in_face_boxes(cast: Cast, areas: Tensor | None, node_name: str) -> Tensor:
-    """(people, H, W) of those present: their regions, or the whole picture, cut to everybody's face box.
+    """The regions of those present, or the whole picture, cut to everybody's face box: (people, H, W).
 
-    A box is whole pixels, its corners cut towards 0, as in InstantID's infer_full.py; what is off the canvas is cut.
-    In one picture the shares of a pixel are at most 1 in all. areas: (people, H, W) of those present, or None.
-    node_name: for messages. Raises, of people whom for_photos keeps, NotPlaced, and BadRegion for a place without box,
-    a box off the canvas, a region that does not meet it, and two that are the same.
+    A box is whole pixels, its corners cut towards 0, as in InstantID's infer_full.py; what is off the canvas is cut. In
+    one picture the shares of a pixel are at most 1 in all.
+    areas: the regions, (people, H, W), or None for the whole picture. node_name: for messages.
+    Raises, of people whom for_photos keeps, NotPlaced, and BadRegion for a place without box, a box off the canvas, a
+    region that does not meet it, and two that are the same.
     """
     people = present(cast).people
     with_photo = _with_photo(cast)
@@ -265,7 +266,7 @@ def regions_from_masks(masks: Tensor, cast: Cast, people: Sequence[Person] | Non
 
 
 def _masks_of_present(masks: Tensor, cast: Cast) -> Tensor:
-    """(people, H, W) of those present, of the size of the canvas if there is one.
+    """The masks of those present, (people, H, W), stretched over the canvas if there is one.
 
     masks: (people, h, w) of everybody in the cast. Raises BadRegion for another number of masks than people.
     """

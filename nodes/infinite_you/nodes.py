@@ -245,7 +245,10 @@ class InfuseNet(ControlNet):
             shares = shares * shares_on_tokens(acting, height, width).flatten(1)[..., None]  # (people, N, 1)
 
         def repeated(values: Tensor) -> Tensor:
-            """(people of a pass, ...) -> (B, ...), on the device and in the dtype of the net."""
+            """Something of the people of a pass, (people, ...), for all rows of the batch: (B, ...).
+
+            It is on the device and in the dtype of the net.
+            """
             times = len(x) // len(values)
             other_dimensions = [1] * (values.ndim - 1)
             rows = values.repeat(times, *other_dimensions)
@@ -328,7 +331,7 @@ class InfuseNet(ControlNet):
 
 
 def _in_pixels(latent: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) in pixels of a latent (height, width) of FLUX.1."""
+    """The size in pixels, (width, height), of a latent of FLUX.1, (height, width)."""
     height, width = latent
     return 8 * width, 8 * height
 
@@ -359,7 +362,10 @@ class InfiniteYou(Loaded[InfiniteYouNet]):
     """A loaded image_proj_model."""
 
     def tokens(self, people: Sequence[Person], photos: str) -> Tensor:
-        """(people, 8, width) float32 on the CPU. Raises BadCast."""
+        """The tokens of people, (people, 8, width) float32 on the CPU. Raises BadCast.
+
+        photos: how several photos of a person are joined.
+        """
         tokens: list[Tensor] = []
         for person in people:
             face_embeddings = embeddings(person, METHOD, photos)[None]  # (1, photos, 512)

@@ -227,7 +227,10 @@ def _check_family(state: Mapping[str, Tensor], path: str) -> None:
 
 
 def _incomplete_unet(path: str, keys: Sequence[str]) -> UnsupportedCheckpoint:
-    """keys: names of tensors that are missing, or that no UNet has."""
+    """The error for a UNet of SD1.5's kind whose tensors are not complete.
+
+    keys: names of tensors that are missing, or that no such UNet has.
+    """
     count = counted(len(keys), "tensor")
     first = ", ".join(sorted(keys)[:2])
     return _refused(path, f"no complete SD1.5 UNet ({count} missing or unknown: {first}, ...)")

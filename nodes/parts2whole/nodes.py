@@ -353,7 +353,7 @@ class ApplyParts2Whole(io.ComfyNode):
         features_of_pose = None if pose is None else pose_features(features, pose)
 
         def show_heat_maps(shares: Tensor) -> None:
-            """shares: the parts' shares of the attention, (parts, h, w)."""
+            """Show under the node where the attention of one step goes. shares: the parts' shares, (parts, h, w)."""
             notes.show(node_id, previews.heat_maps(shares, features.labels))
 
         watch = Watch(heat_map_step, show_heat_maps) if heat_map_step else None

@@ -285,7 +285,7 @@ class _Sides:
 def _limited_to_regions(
     sides: _Sides, class_words: Sequence[ClassWord], people_regions: Tensor, canvas: Canvas
 ) -> _Sides:
-    """The same sides with each class word read in the region of its person alone.
+    """The sides of the conditioning with each class word read in the region of its person alone.
 
     class_words: in the texts of `after`. people_regions: (people, H, W) of the canvas, in the same order.
     """

@@ -183,7 +183,7 @@ class Areas:
     settings: RegionSettings
 
     def preview(self) -> Tensor:
-        """(H, W, 3), 0..1: the tokens of each person, for the eye."""
+        """A picture of the tokens that belong to each person, (H, W, 3), 0..1."""
         height, width = self.areas.shape[1:]
         rows = self.tokens.float().repeat_interleave(TOKEN, dim=1)  # (people, rows of pixels, columns of tokens)
         pixels = rows.repeat_interleave(TOKEN, dim=2)

@@ -162,7 +162,10 @@ def _injections(loaded: StoryMaker, scope: Scope, features: Sequence[PersonFeatu
         scope = replace(scope, regions=shares)
 
     def joined(background: Tensor, of_people: Tensor) -> Tensor:
-        """(1, 20, ...) and (people, 20, ...) as the UNet reads them: (rows of tokens, tokens, ...)."""
+        """Something of the background, (1, 20, ...), and of people, (people, 20, ...), as rows of tokens for the UNet.
+
+        Returns (rows of tokens, tokens, ...).
+        """
         if in_whole_picture:
             return together(background, of_people)
         rows = apart(background, of_people)
@@ -180,14 +183,14 @@ def _injections(loaded: StoryMaker, scope: Scope, features: Sequence[PersonFeatu
     no_features = [of_person.unconditional for of_person in features]
     sides: list[Tensor] = []
     for features_of_side in (features, no_features):
-        ready = [_beside_network(loaded, of_person) for of_person in features_of_side]
+        ready = [_on_network_device(loaded, of_person) for of_person in features_of_side]
         tokens = net.tokens(ready, alone=scope.by_row).cpu()  # (people, 20, width)
         sides.append(joined(background, tokens))
     return injections(loaded, scope, sides, scales)
 
 
-def _beside_network(loaded: StoryMaker, features: PersonFeatures) -> PersonFeatures:
-    """The same on the device and in the dtype of the network."""
+def _on_network_device(loaded: StoryMaker, features: PersonFeatures) -> PersonFeatures:
+    """The features of a person on the device and in the dtype of the network."""
     return PersonFeatures(
         loaded.on_device(features.embedding),
         loaded.on_device(features.face),

@@ -74,7 +74,7 @@ DEFECTS = [
         promise="group layouts",
     ),
     Defect(
-        "core/places/control_images.py::_pictures",
+        "core/places/control_images.py::_draw_figures",
         breaks="A pose picture of a cast by row shows everybody in each row.",
         find="[[$one] for $one in $given] if $by_row else [$given]",
         put="[$given]",
@@ -82,7 +82,7 @@ DEFECTS = [
         promise="pictures for ControlNets",
     ),
     Defect(
-        "core/places/control_images.py::_pictures",
+        "core/places/control_images.py::_draw_figures",
         breaks="Skeletons of rows are drawn in one picture.",
         find="$entries if $by_row else $entries_2",
         put="$entries if not $by_row else $entries_2",
@@ -368,7 +368,7 @@ DEFECTS = [
         promise="group layouts",
     ),
     Defect(
-        "core/places/group.py::_sides",
+        "core/places/group.py::_postures_of_person",
         breaks="Hands up in a back row stand as high as in the front row without faces behind.",
         find="$action.before if $condition else $arms",
         put="$arms",
@@ -376,7 +376,7 @@ DEFECTS = [
         promise="group layouts",
     ),
     Defect(
-        "core/places/group.py::_sides",
+        "core/places/group.py::_postures_of_person",
         breaks="Whoever stands left waves with the inner hand.",
         find="$across < 0",
         put="$across > 0",
@@ -384,7 +384,7 @@ DEFECTS = [
         promise="group layouts",
     ),
     Defect(
-        "core/places/layouts.py::_of_mask",
+        "core/places/layouts.py::_place_of_mask",
         breaks="The face of a painted region is put where its faint rim begins.",
         find="$mask > $mask.amax() / 2",
         put="$mask >= 0",
@@ -453,9 +453,9 @@ DEFECTS = [
         promise="people stand where they were put",
     ),
     Defect(
-        "core/places/extra_places.py::_cost",
+        "core/places/extra_places.py::_badness",
         breaks="An added person stands far from the group.",
-        find="$seen + 0.5 * $apart",
+        find="$seen + _APART * $apart",
         put="$seen",
         caught_by=("tests/unit/test_adding.py::test_a_free_place_is_beside_somebody_and_faces_grow_towards_the_camera"),
         promise="people stand where they were put",
@@ -463,8 +463,8 @@ DEFECTS = [
     Defect(
         "core/places/placing.py::assign",
         breaks="The people of a custom order stand in the places the other way round.",
-        find="_custom($$before)",
-        put="_custom($$before)[::-1]",
+        find="_numbers_of_text($$before)",
+        put="_numbers_of_text($$before)[::-1]",
         caught_by=(
             "tests/host/test_miniature.py"
             "::test_everybody_is_in_their_place_as_without_a_host[swapped, authors' settings]"
@@ -480,7 +480,7 @@ DEFECTS = [
         promise="people stand where they were put",
     ),
     Defect(
-        "core/places/placing.py::_by_size",
+        "core/places/placing.py::_places_by_size",
         breaks="Largest faces gives the smallest ones.",
         find="-$sizes",
         put="$sizes",
@@ -496,7 +496,7 @@ DEFECTS = [
         promise="people stand where they were put",
     ),
     Defect(
-        "core/places/placing.py::_custom",
+        "core/places/placing.py::_numbers_of_text",
         breaks="A custom order puts one person into two places.",
         find="$count > 1",
         put="$count > 2",
