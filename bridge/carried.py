@@ -91,7 +91,7 @@ class Carried:
         return replace(self, regions=cut_regions(self.acting_regions, area, latent))
 
     def cropped(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        """What an entry with this area reads of it, see `cut`. It is one object for each area and latent."""
+        """What a conditioning entry with this area reads: the part of `cut`, one object for each area and latent."""
         if not self.placed:
             return self
         return self.made_once((*area, *latent), lambda: self.cut(area, latent))
@@ -211,8 +211,10 @@ class CarriedCond(comfy.conds.CONDRegular):
         self.area = area
 
     def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> "CarriedCond":
-        """The COND for one forward, as the host asks for it. batch_size: pictures of the batch. area: of the entry, or
-        None."""
+        """The COND for one forward, as the host asks for it.
+
+        batch_size: pictures of the batch. area: of the entry as the host has it, or None.
+        """
         if area is None or self.run is None:
             return CarriedCond(self.cond, self.run, batch_size)
         area_of_entry = area_of(area)

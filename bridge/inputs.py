@@ -129,8 +129,8 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 def _unlinked_values(schema: _NodeSchema, required_names: Sequence[str]) -> dict[str, Any]:
     """The values, by id, of inputs that the host does not hand over because nothing is linked to them.
 
-    An optional widget is its default, an optional or lazy socket None, and an empty list where the node reads a list.
-    required_names: parameters of `execute` without a default.
+    For an optional widget the value is its default, for an optional or lazy socket None, and an empty list where the
+    node reads a list. required_names: parameters of `execute` without a default.
     """
     values: dict[str, Any] = {}
     for name in required_names:

@@ -50,9 +50,10 @@ def _kind_of(replacement: Replacement) -> str:
 def _reads_text(
     replacement: Replacement, transformer: Any, block: Block, grid: Grid, forward_input: ForwardInput
 ) -> bool:
-    """Whether a replacement gives another result for another text, when it is called on trial.
+    """Whether a replacement reads the text that it is called with: whether another text gives another result.
 
-    transformer: the host's BasicTransformerBlock of the layer. grid: of the layer.
+    It is called on trial, with two texts of made-up numbers. transformer: the host's BasicTransformerBlock of the
+    layer. grid: of the layer.
     """
     rows = len(forward_input.x)
     width = transformer.attn2.to_q.out_features

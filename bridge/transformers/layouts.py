@@ -40,10 +40,11 @@ def key_of_forward(forward_input: ForwardInput) -> Hashable:
 
 
 def layout_of(forward_input: ForwardInput) -> TokenLayout:
-    """The tokens of a forward without words about single people.
+    """Where the tokens of a forward stand, as if nobody had words of their own.
 
-    Outside of Z-Image the count of the text is that of the conditioning. The blocks may be given more of it, which
-    stands in front: post_input patches of the host say how much.
+    The number of tokens of the text is that of the conditioning. Outside of Z-Image the blocks may be given more, which
+    other packs have put in front; how many these are is known when the host calls post_input patches. In Z-Image all
+    pieces are filled up to the network's multiple.
     """
     family = transformer_family(forward_input.model)
     picture = tokens_of(forward_input.model, forward_input.x)
@@ -52,14 +53,15 @@ def layout_of(forward_input: ForwardInput) -> TokenLayout:
     if family is None or not family.own_captions:
         return TokenLayout(common, picture, tuple(references))
     padding = Padding(network_of(forward_input.model))
-    beside = forward_input.reference_texts[: len(references)]
-    later = forward_input.reference_texts[len(references) :] if references else ()
+    # The first of these texts stand beside a reference each, the others behind the prompt.
+    texts_of_references = forward_input.reference_texts[: len(references)]
+    later_texts = forward_input.reference_texts[len(references) :] if references else ()
     return TokenLayout(
         common=padding.padded(common),
         picture=padding.padded(picture),
         references=tuple(padding.padded(count) for count in references),
-        reference_texts=padding.padded_counts([text.shape[1] for text in beside], len(references)),
-        later=sum(padding.padded(text.shape[1]) for text in later),
+        reference_texts=padding.padded_counts([text.shape[1] for text in texts_of_references], len(references)),
+        later=sum(padding.padded(text.shape[1]) for text in later_texts),
         seen=_seen_token_counts(forward_input, padding),
         picture_last=family.picture_last,
     )

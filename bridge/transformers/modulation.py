@@ -70,7 +70,11 @@ class TokenModulation:
 
 
 class ModulatedLayer:
-    """One layer that modulates, and what its answers change. block: as Modulation.block_of says it."""
+    """One layer that modulates, by its name, and where its answers are used.
+
+    block: the number of its block, or "" where it stands in none, as Modulation.block_of says it. uses: by name of a
+    norm or layer, how an answer is used behind it.
+    """
 
     def __init__(self, modulation: Modulation, block: str) -> None:
         self.modulation = modulation

@@ -59,7 +59,7 @@ def _lists_of_boxes(
         return [_on_photos(drawn_boxes, sizes)]
     lists: list[tuple[Marked, ...]] = []
     for value in linked:
-        lists += _read(value or [])
+        lists += _boxes_of_value(value or [])
     return lists
 
 
@@ -84,7 +84,7 @@ def _check(number: int, box: Box, size: Size) -> None:
         raise BadBoxes(why, "Write it in pixels of the photo: x, y, width, height")
 
 
-def _read(linked: Any) -> list[tuple[Marked, ...]]:
+def _boxes_of_value(linked: Any) -> list[tuple[Marked, ...]]:
     """The boxes of one linked value: one list, or a list for each of several photos, as detectors give them."""
     pictures: Any = linked if isinstance(cast("object", linked), (list, tuple)) else [linked]
     if pictures and all(isinstance(boxes, (list, tuple)) for boxes in pictures):

@@ -34,8 +34,8 @@ _OVERLAP = 0.4
 class Scrfd:
     """A detector with keypoints.
 
-    network: its outputs for a picture (1, 3, height, width). fixed_size: the only (width, height) in pixels that the
-    file takes; None where it takes any.
+    network: gives its outputs for a picture (1, 3, height, width). fixed_size: the only (width, height) in pixels that
+    the file takes; None where it takes any.
     """
 
     def __init__(

@@ -156,6 +156,7 @@ class InfuseNet(ControlNet):
         self._to_sigma = percent_to_sigma
 
     def cleanup(self) -> None:
+        """Called by the host at the end of a run: what was made for it goes, and its notes are written."""
         super().cleanup()
         self._passes = {}
         self.report.end_run()

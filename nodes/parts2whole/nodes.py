@@ -29,7 +29,7 @@ from ...bridge.self_attention.shared_parts import SharedParts, Watch, share_with
 from ...core import previews
 from ...core.attention import Block
 from ...core.errors import BadParts, BadSize, WrongBaseModel, counted
-from ...core.parts.bank import Bank, PartTokens, PartWeights, inside, token_mask
+from ...core.parts.bank import Bank, PartTokens, PartWeights, token_mask, tokens_inside
 from ...core.parts.drawing import sheet
 from ...core.parts.parts import Part, Parts
 from ...core.parts.remarks import pose_hint, strange_labels, stretched
@@ -137,7 +137,7 @@ def _record_parts(
         bank: dict[Block, PartTokens] = {}
         for block, states in recorded.items():  # (tokens, C)
             weights = token_mask(prepared_parts[number].mask, len(states))  # (tokens,), 0..1
-            bank[block] = inside(weights, states).of(states)
+            bank[block] = tokens_inside(weights, states).of(states)
         banks.append(bank)
     return banks
 

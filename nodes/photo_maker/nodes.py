@@ -127,7 +127,7 @@ def encode_prompt(
     trigger: str,
     people: Sequence[Person],
 ) -> EncodedPrompt:
-    """Encode a prompt plainly and with people in its class words.
+    """A prompt encoded twice: plainly, and with people in its class words.
 
     The class words of `people` stand in the text in their order, the trigger word behind each. Those of people at
     weight 0 stay plain. Raises BadTrigger, BadCast, WrongBaseModel, BadPicture for weights that no text can have,

@@ -28,7 +28,7 @@ DEFECTS = [
         promise="Share Parts Attention: region",
     ),
     Defect(
-        "core/parts/bank.py::Inside.of",
+        "core/parts/bank.py::TokensInside.of",
         breaks="What a mask takes away of a part still counts.",
         find="$states * self.weights",
         put="$states",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from pack.core.parts import cut_outs, drawing, remarks, resizing
-from pack.core.parts.bank import PartWeights, inside, key_bias, token_mask, window
+from pack.core.parts.bank import PartWeights, key_bias, token_mask, tokens_inside, window
 from pack.core.parts.parts import LABELS, BadPart, Parts, make_part
 from pack.core.parts.resizing import prepare
 from pack.core.pictures import as_drawing, as_rgb
@@ -198,7 +198,7 @@ def layer(masks, share, grid=(9, 7), channels=16):
     own = grid[0] * grid[1]
     x, to_k, to_v = (torch.randn(n, channels, generator=generator) for n in (own, channels, channels))
     seen = [torch.randn(own, channels, generator=generator) for _ in masks]
-    parts = [inside(weights, states).of(states) for states, weights in zip(seen, masks, strict=True)]
+    parts = [tokens_inside(weights, states).of(states) for states, weights in zip(seen, masks, strict=True)]
     bias = key_bias([(len(p.kept), p.dropped) for p in parts], own, share, grid)
     sinks = [torch.zeros(1, channels)] * any(p.dropped for p in parts)
     tokens = torch.cat([x, *(p.kept for p in parts), *sinks])
