@@ -149,8 +149,8 @@ class Published:
     def path(self, file: str) -> str:
         """Full path of the file that was chosen. Raises ModelMissing, UnsafePath, DeadLink.
 
-        A published name, which every workflow has, also stands for the file under another name or in another
-        model folder: its contents tell.
+        A published name, which every workflow has, also stands for the same file under another name or in another model
+        folder: it is known by its contents.
         """
         path = folders.find(file, self.key)
         model = self.named(file)

@@ -160,8 +160,11 @@ def _check_numbers(state: State, path: str) -> None:
 def _layers_for_one_person(
     file: str, model: ModelPatcher, unet_patches: Mapping[str, Any], by_region: bool
 ) -> dict[str, LoraKind]:
-    """The layers that are added to modules, by name of the module. Raises NotForOnePerson, which says every reason with
-    its layers."""
+    """The LoRAs that are added to modules of the UNet, by name of the module.
+
+    by_region: whether they act in a part of the picture. Raises NotForOnePerson, which names every reason with its
+    layers.
+    """
     layers: dict[str, LoraKind] = {}
     misfits: dict[str, list[str]] = {}
     for name, patch in unet_patches.items():

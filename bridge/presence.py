@@ -197,9 +197,10 @@ class _PromptsAndSteps:
         return sentences
 
     def _is_lost(self, announcement: _Announcement) -> bool:
-        """Whether a prompt comes from nodes of ours, or holds this node's text (as of Concat), but not its people.
+        """Whether the people of an apply node have been lost on the way to this sampler, and not left out on purpose.
 
-        Where nothing of ours is in any prompt, a first pass without people is meant.
+        They have where a prompt comes from nodes of ours, or holds the text of this node without its people, as Concat
+        makes it. Where nothing of ours is in any prompt, a first pass without people is meant.
         """
         if any(_KEY in entry for entry in self._entries):
             return True

@@ -379,7 +379,10 @@ class Run:
         return out
 
     def batch_for_forward(self, chunks: tuple[tuple[Any, ...], ...], forward_input: ForwardInput) -> Batch | None:
-        """What each chunk carries, ready to be read in this forward; None where nothing of it is switched on."""
+        """The batch of one forward; None where nothing of what its chunks carry is on at this step.
+
+        chunks: what each chunk carries, one Carried for each node.
+        """
         raise NotImplementedError
 
     def after_run(self) -> None:

@@ -219,10 +219,10 @@ class NodeInjections:
     def people_attention(
         self, q: Tensor, layer_index: int, grid: Grid, attend: Attend, source_rows: Tensor | None
     ) -> Tensor:
-        """What these injections add to a layer of this grid, (B, N, C).
+        """What the people of this node add to a layer, (B, N, C).
 
-        q: (B, N, C). layer_index: its number. source_rows: (B,), for each row the row of the batch it was made of, or
-        None.
+        q: the queries of the layer, (B, N, C). layer_index: its number. grid: its grid. source_rows: (B,), of which row
+        of the batch each row of the layer was made; None where they are the same.
         """
         of_batch = self.layers[layer_index]  # (people, rows of the batch, T, C) each
         keys = of_source_rows(of_batch.keys.to(q), source_rows, dim=1)  # (people, B, T, C)

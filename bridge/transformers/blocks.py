@@ -122,7 +122,7 @@ class BlocksRun(Run):
     def batch_for_forward(
         self, chunks: tuple[tuple[BlockInjection, ...], ...], forward_input: ForwardInput
     ) -> BlocksBatch | None:
-        """The batch of the people who are switched on at this step."""
+        """The batch of one forward; None where nobody is on at this step. chunks: what each carries, by node."""
         acting: list[tuple[BlockInjection, ...]] = []
         for by_chunk in zip(*chunks, strict=True):
             anybody = any(injection.active for injection in by_chunk)

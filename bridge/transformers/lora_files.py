@@ -153,8 +153,10 @@ def _shape_changed(shape: Sequence[int], patch: _Patch) -> tuple[int, ...]:
 
 
 def _shapes_of(lora: LoraKind, shape: Sequence[int]) -> LowRank | None:
-    """The matrices of a LoRA for weights of this shape, on "meta": there are shapes and no numbers, so nothing is
-    computed. None where the tensors do not fit each other or the shape."""
+    """The two matrices of a LoRA as shapes without numbers (on "meta"), for a layer with weights of this shape.
+
+    None where the tensors of the file do not fit each other or the shape.
+    """
     try:
         return lora.to("meta").low_rank(shape)
     except UNFIT_TENSORS:

@@ -88,7 +88,9 @@ class PersonLoras(Carried):
 
 
 def stream_of(family: TransformerFamily, layer: str) -> LayerStream | None:
-    """Which tokens a layer is given; None for a layer without a place in text or picture, as those of the time."""
+    """Which tokens a layer is given; None for a layer that is given neither text nor picture, such as those of the
+    time.
+    """
     for stream in family.streams:
         if stream.has(layer):
             return stream
@@ -213,7 +215,10 @@ class NodeLoras:
     def __init__(
         self, of_node: Sequence[PersonLoras], layers: dict[str, StackedLoras], forward_input: ForwardInput
     ) -> None:
-        """of_node: what all rows of the batch have, or what each row has."""
+        """of_node: the PersonLoras of all rows of the batch together, or one for each row.
+
+        layers: of the node, by name.
+        """
         loras = of_node[0]
         self.layers = layers
         self.people: PeopleOnPicture | None = None
@@ -225,9 +230,10 @@ class NodeLoras:
             pixels = pixels_of(forward_input.model)
             height, width = forward_input.x.shape[-2:]
             shares = region_weights(loras.regions.float())
-            on_frame = on_tokens(shares, height * pixels, width * pixels, cells * pixels)
-            frames = tokens_of(forward_input.model, forward_input.x) // on_frame.shape[1]
-            self.people = PeopleOnPicture(loras.names, on_frame.repeat(1, frames))
+            # How much of each person's LoRAs every token of a frame has: (people, tokens of a frame).
+            weights_of_frame = on_tokens(shares, height * pixels, width * pixels, cells * pixels)
+            frames = tokens_of(forward_input.model, forward_input.x) // weights_of_frame.shape[1]
+            self.people = PeopleOnPicture(loras.names, weights_of_frame.repeat(1, frames))
 
 
 class PersonLorasBatch(Batch):

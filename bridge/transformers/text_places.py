@@ -68,12 +68,13 @@ def places_of(node: Sequence[PersonTexts], forward_input: ForwardInput, family: 
     if first.by_row:
         return [_place_by_row(node, forward_input, family)]
     pixels = pixels_of(forward_input.model)
-    side = cells_per_token(forward_input.model) * pixels
+    side = cells_per_token(forward_input.model) * pixels  # of a token, in pixels
     height, width = forward_input.x.shape[-2:]
-    of_frame = on_tokens(first.regions, height * pixels, width * pixels, side)  # (people, tokens of a frame)
-    frames = tokens_of(forward_input.model, forward_input.x) // of_frame.shape[1]
+    weights_of_frame = on_tokens(first.regions, height * pixels, width * pixels, side)  # (people, tokens of a frame)
+    frames = tokens_of(forward_input.model, forward_input.x) // weights_of_frame.shape[1]
+    weights_of_people = weights_of_frame.repeat(1, frames)  # (people, picture tokens)
     places: list[TextPlace] = []
-    for name, text, weights in zip(first.names, first.texts, of_frame.repeat(1, frames), strict=True):
+    for name, text, weights in zip(first.names, first.texts, weights_of_people, strict=True):
         places.append(TextPlace(name, (left_padded(text, family),), weights[None]))
     return places
 

@@ -42,7 +42,7 @@ class PersonFile(NamedTuple):
 
 
 def to_tensors(identity: Identity) -> PersonFile:
-    """The file of one person. Raises BadEmbedding."""
+    """What is written into the file of one person: tensors and metadata. Raises BadEmbedding."""
     check(identity)
     tensors: dict[str, Tensor] = {}
     for recogniser, rows in identity.embeddings.items():

@@ -168,9 +168,9 @@ def _path_of_file(file: File, model: Model, folders: Folders) -> Path | None:
 
 
 def _paths(root: Path, name: str, model: Model) -> Iterator[Path]:
-    """The paths that a file of this name may have below a folder searched.
+    """The paths at which a file of a model may lie below one of the folders searched.
 
-    A loader takes the folder of a model of several files, too, where extra_model_paths.yaml names that folder itself.
+    Where extra_model_paths.yaml names the folder of a model of several files itself, loaders take that folder, too.
     """
     yield root / name
     folder, _, name_in_folder = name.partition("/")

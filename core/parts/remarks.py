@@ -61,7 +61,9 @@ def strange_labels(parts: Iterable[Part]) -> list[str]:
 
 
 def stretched(parts: Parts, width: int, height: int) -> list[str]:
-    """One line about the parts that change their shape much at the size of the new picture, if any."""
+    """A line about the parts whose pictures are stretched much at the size of the new picture; no line without such
+    parts.
+    """
     lines: list[str] = []
     for part in parts.present:
         squeeze = part.picture.shape[1] / part.picture.shape[0] * height / width

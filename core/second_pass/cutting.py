@@ -180,9 +180,9 @@ def cut(image: Tensor, crop: Crop, size: int) -> Tensor:
 
 
 def turned_upright(picture: Tensor, turns: int, size: int) -> Tensor:
-    """A square picture, turned by quarter turns counter-clockwise, bicubic unless it has the size already.
+    """A square picture turned by quarter turns counter-clockwise, and brought to another size (bicubic).
 
-    picture: (side, side, C) 0..1; turns below 0 turn it back. Returns (size, size, C) 0..1.
+    picture: (side, side, C) 0..1. turns: below 0 they turn it back. Returns (size, size, C) 0..1.
     """
     picture = torch.rot90(picture, turns)
     if len(picture) != size:
