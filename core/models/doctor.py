@@ -132,7 +132,11 @@ def _wrong_kind(path: Path, model: Model, file_format: Format | None, family: st
 
 
 def _other_control_net(path: Path, model: Model) -> Trouble | None:
-    """A ControlNet of one of our methods where that of another is needed: only their lengths tell."""
+    """The trouble with a ControlNet of one of our methods where that of another is needed; None where it is another
+    file.
+
+    Only their lengths tell such files apart.
+    """
     length = path.stat().st_size
     if model.files[0].resembles(length):
         return None

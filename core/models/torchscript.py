@@ -174,8 +174,10 @@ def _buffer(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], fo
 
 
 def _tensor(view: TensorView, buffer: Tensor) -> Tensor:
-    """The tensor at a place in the numbers of its storage. buffer: (length,). Raises Refused where the tensor would
-    reach beyond them."""
+    """The tensor at a place in the numbers of its storage.
+
+    buffer: these numbers, (length,). Raises Refused where the tensor would reach beyond them.
+    """
     numbers = (view.offset, *view.shape, *view.stride)
     if len(view.shape) != len(view.stride) or min(numbers) < 0:
         raise Refused(f"a TorchScript archive with a tensor of shape {view.shape} and strides {view.stride}")

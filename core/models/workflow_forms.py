@@ -175,7 +175,7 @@ def _only(prompts: list[Any], name: str) -> list[Any]:
 
 
 def _object(value: Any) -> dict[str, Any] | None:
-    """A value if it is an object of JSON."""
+    """A value if it is an object of JSON, else None."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
@@ -185,7 +185,7 @@ def _objects(values: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def _list(value: Any) -> list[Any] | None:
-    """A value if it is a list of JSON."""
+    """A value if it is a list of JSON, else None."""
     return cast("list[Any]", value) if isinstance(value, list) else None
 
 
