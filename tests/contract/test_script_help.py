@@ -33,10 +33,6 @@ def helps() -> dict[str, subprocess.CompletedProcess[str]]:
         return dict(zip(SCRIPTS, pool.map(help_of, SCRIPTS), strict=True))
 
 
-def test_every_script_is_looked_at() -> None:
-    assert {"batch.py", "models.py", "to_safetensors.py"} < set(SCRIPTS)
-
-
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_shows_an_example(script: str, helps: dict[str, subprocess.CompletedProcess[str]]) -> None:
     """On a line of its own, without brackets and words to be replaced, with options that the script has."""
