@@ -72,6 +72,7 @@ def with_saved_person(
     """
     prompt = with_separate_people(prompt)
     people: list[str] = []
+    is_shown = False
     reached: set[str] = set()
     waiting = [photo]
     while waiting:
@@ -83,11 +84,13 @@ def with_saved_person(
         if kind == PERSON:
             people.append(number)
         elif object_info[kind]["output_node"]:
-            raise BadRow("A photo is needed here: in this workflow the picture also goes elsewhere than to Person.")
+            is_shown = True
         else:
             waiting += readers_of(prompt, number)
     if not people:
         raise BadRow("A photo is needed here: in this workflow it goes to no Person and to no Cast from Photos.")
+    if is_shown:
+        raise BadRow("A photo is needed here: in this workflow the picture also goes elsewhere than to Person.")
     for person in people:
         _require_replaceable(prompt, person, other_photos)
     return {**prompt, **{person: load_person(file) for person in people}}
