@@ -293,7 +293,7 @@ DEFECTS = [
         breaks="A row that makes nothing new ends its worker.",
         find="$is_lost or $condition or (not $is_file)",
         put="False",
-        caught_by="tests/host/test_batch.py::test_nothing_is_lost_made_twice_or_open_to_the_network",
+        caught_by="tests/host/test_batch.py::test_nothing_is_lost_made_twice_or_open_to_the_network[threads]",
         promise="batch.py: rows that differ in their names alone have their own pictures",
     ),
     Defect(
@@ -325,7 +325,7 @@ DEFECTS = [
         breaks="Ray's ports are open to the network.",
         find="os.environ['RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'] = '0'",
         put="pass",
-        caught_by="tests/host/test_batch.py::test_nothing_is_lost_made_twice_or_open_to_the_network",
+        caught_by="tests/host/test_batch.py::test_nothing_is_lost_made_twice_or_open_to_the_network[ray]",
         promise="batch.py: nothing is open to the network",
     ),
     Defect(
