@@ -32,7 +32,7 @@ import environment
 from environment import Host, SetupError, say
 
 if TYPE_CHECKING:
-    from batch.output import Output
+    from batch.output import DoneRow, Output
     from batch.rows import FixedInput, Row, Table
     from batch.run import Run
     from batch.workers import Crew, WorkerSource
@@ -85,8 +85,11 @@ def make_all(
     from batch.worker import temporary_folder
 
     object_info = workers.object_info()
-    banks = [models / "likeness_faces" for models in (host.path / "models", options.models) if models]
-    template = Template(workflow, object_info, table.columns, photos, host.path / "input", FaceBank(banks))
+    model_folders = [host.path / "models"]
+    if options.models:
+        model_folders.append(options.models)
+    face_bank = FaceBank([folder / "likeness_faces" for folder in model_folders])
+    template = Template(workflow, object_info, table.columns, photos, host.path / "input", face_bank)
     scores = None
     if options.measure or options.keep or options.clip_vision:
         scores = Scores(output.folder, options.clip_vision)
@@ -186,9 +189,9 @@ def make(rows: list[Row], output: Output, run: Run, workers: int) -> int:
     pace = Pace()
     finished_rows = bar(run.results(to_do), len(rows), "Rows", done=len(rows) - len(to_do))
     for number, finished in enumerate(finished_rows, 1):
-        made = None if finished.problem else output.done_row(finished.row.name)
-        if made is not None:
-            pace.add(made.size)
+        done_row = output.done_row(finished.row.name)
+        if done_row is not None and not finished.problem:
+            pace.add(done_row.size)
         estimate = pace.first_estimate(len(to_do) - number, free_bytes(output.folder))
         if estimate:
             estimate.require_room(output.folder)
@@ -217,11 +220,14 @@ def say_what_comes(rows: Sequence[Row], to_do: Sequence[Row], output: Output, wo
 
     free = free_bytes(output.folder)
     names_to_do = {row.name for row in to_do}
-    earlier = [output.done_row(row.name) for row in rows if row.name not in names_to_do]
-    done = [row for row in earlier if row is not None]
+    earlier: list[DoneRow] = []
+    for row in rows:
+        done_row = output.done_row(row.name)
+        if row.name not in names_to_do and done_row is not None:
+            earlier.append(done_row)
     text = f"{counted(len(to_do), 'row')} to make; {len(rows) - len(to_do) - output.failed} done earlier, "
     text += f"{output.failed} refused."
-    estimate = by_earlier_rows(done, len(to_do), workers, free)
+    estimate = by_earlier_rows(earlier, len(to_do), workers, free)
     if estimate is None:
         say(f"{text} {human(free)} are free. The first rows, {FIRST_ROWS} at most, tell what the others take.")
         return

@@ -137,12 +137,12 @@ def write(results: Sequence[Result], output: Path, title: str) -> None:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.glob("*") if path.is_dir())
-    if not found:
+    folders = sorted(path for path in folder.glob("*") if path.is_dir())
+    if not folders:
         raise Unusable(
             f"There is nobody in {folder}: put the photos of each person into a folder with their name there."
         )
-    return found
+    return folders
 
 
 def pictures_below(folder: Path) -> Iterator[Path]:
@@ -332,16 +332,16 @@ def annotated_name(name: str) -> str:
 def lines_of(result: Result) -> Iterator[dict[str, Any]]:
     """One line per person and recogniser, one per stranger and one per part."""
     report = result.report
-    where = {"set": result.group, "picture": result.name}
+    columns = {"set": result.group, "picture": result.name}
     for recogniser in report.recognisers:
         picture = report.pictures[recogniser][0]
         for sighting in picture.sightings:
-            yield {**where, **_person_columns(report, picture, sighting), "recogniser": recogniser}
+            yield {**columns, **_person_columns(report, picture, sighting), "recogniser": recogniser}
     picture = report.judged_pictures[0]
     for face in picture.stranger_faces:
-        yield {**where, "state": "extra", "face_px": _side(picture, face)}
+        yield {**columns, "state": "extra", "face_px": _side(picture, face)}
     for label, similarity in zip(report.labels, picture.part_similarities, strict=True):
-        yield {**where, "person": label, "state": PART, "similarity": similarity}
+        yield {**columns, "person": label, "state": PART, "similarity": similarity}
 
 
 def _person_columns(

@@ -72,8 +72,8 @@ class Needed:
     def require(self, diagnosis: str) -> None:
         """Raises SetupError with everything that is missing. diagnosis: the report of Check Model Files."""
         # What is in place comes last in it, and then what to do.
-        missing, _, rest = diagnosis.partition("In place:\n")
-        advice = rest.partition("To fix it:\n")[2]
+        missing, _, in_place = diagnosis.partition("In place:\n")
+        advice = in_place.partition("To fix it:\n")[2]
         if needs.chooses_standins(self.doctor()):
             # The report asks for the released files, whatever the miniature can do.
             missing = ""

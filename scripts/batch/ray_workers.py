@@ -119,10 +119,10 @@ def _join(ray: Any, address: str) -> None:
     try:
         context = ray.init(address, **options)
     except Exception as cause:  # Ray raises bare ones, such as when starting takes too long
-        where = ""
+        place = ""
         if address != HERE:
-            where = f" at {address}, which may want its RAY_AUTH_MODE and RAY_AUTH_TOKEN here too"
-        raise SetupError(f"Ray does not start{where}: {cause}") from cause
+            place = f" at {address}, which may want its RAY_AUTH_MODE and RAY_AUTH_TOKEN here too"
+        raise SetupError(f"Ray does not start{place}: {cause}") from cause
     finally:
         # Ray puts a handler of its own in its place.
         signal.signal(signal.SIGTERM, on_terminate)

@@ -216,8 +216,8 @@ def _text(path: Path) -> str:
         text = data.decode(_encoding(data))
     except UnicodeDecodeError as cause:
         line = len(data[: cause.start].splitlines()) or 1
-        where = f"{path} is not UTF-8 (line {line})"
-        raise SetupError(f"{where}: save it as CSV UTF-8, which Excel has in its list.") from cause
+        problem = f"{path} is not UTF-8 (line {line})"
+        raise SetupError(f"{problem}: save it as CSV UTF-8, which Excel has in its list.") from cause
     if "\0" in text:
         raise SetupError(f"{path} is no CSV: it holds binary data. Save the table as CSV UTF-8.")
     return text

@@ -51,12 +51,12 @@ class Scores:
         seeds = {line["seed"] for line in lines}
         return len(seeds) >= count
 
-    def keep(self, job: Job, files: Sequence[str], tries: Sequence[MeasuredTry], kept: int) -> None:
-        """Write what was measured of a row. files: the pictures that were kept, those of try number `kept`."""
+    def keep(self, job: Job, files: Sequence[str], tries: Sequence[MeasuredTry], kept_number: int) -> None:
+        """Write what was measured of a row. files: the pictures that were kept, those of try number `kept_number`."""
         name = job.row.name
         lines: list[dict[str, Any]] = []
         for measured_try in tries:
-            lines += self._lines_of_try(name, files, measured_try, kept)
+            lines += self._lines_of_try(name, files, measured_try, kept_number)
         is_known = name in self._lines
         self._lines[name] = lines
         if is_known:
@@ -66,12 +66,12 @@ class Scores:
             file.write(evaluate.as_csv(_cells(lines)))
 
     def _lines_of_try(
-        self, name: str, files: Sequence[str], measured_try: MeasuredTry, kept: int
+        self, name: str, files: Sequence[str], measured_try: MeasuredTry, kept_number: int
     ) -> Iterator[dict[str, Any]]:
         first_seed = next(seeds_of(measured_try.job.prompt), None)
         ending = {
             "seed": "" if first_seed is None else first_seed.value,
-            "kept": "yes" if measured_try.job.try_number == kept else "no",
+            "kept": "yes" if measured_try.job.try_number == kept_number else "no",
         }
         for file, report in zip(files, measured_try.reports, strict=True):
             for line in evaluate.lines_of(evaluate.Result(name, file, report)):
@@ -80,7 +80,9 @@ class Scores:
                 yield {**line, **ending}
 
     def _write(self) -> None:
-        lines = [line for lines in self._lines.values() for line in lines]
+        lines: list[dict[str, Any]] = []
+        for lines_of_row in self._lines.values():
+            lines += lines_of_row
         with disk_errors_told(self._path.parent):
             whole.write(self._path, evaluate.as_csv([COLUMNS, *_cells(lines)]))
 

@@ -24,11 +24,14 @@ class AsFile:
 
     def write(self, content):
         if isinstance(content, str):
-            ending, data = ".txt", diagnosis(content)
+            ending = ".txt"
+            data = diagnosis(content)
         elif hasattr(content, "crops"):
-            ending, data = ".safetensors", person(content)
+            ending = ".safetensors"
+            data = person(content)
         else:
-            ending, data = ".report", measurement(content)
+            ending = ".report"
+            data = measurement(content)
         path = Path(folder_paths.get_output_directory()) / f"{uuid.uuid4().hex}{ending}"
         path.write_bytes(data)
         return {"ui": {"files": [{"filename": path.name, "subfolder": "", "type": "output"}]}}
