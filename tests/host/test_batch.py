@@ -230,7 +230,8 @@ def test_nothing_is_lost_made_twice_or_open_to_the_network(
     assert said.splitlines()[-1].endswith(f" s per row. The pictures are in {tmp_path / 'out'}")
     for words in ("A worker ended during line ", "not done after 20 s", "ComfyUI is ended"):
         assert words in said
-    assert f"{len(good)} rows to make; 0 done earlier, {len(BAD) - 1} refused." in said
+    # One of the bad rows fails in a node, and is refused by ComfyUI alone.
+    assert f"{len(good) + 1} rows to make; 0 done earlier, {len(BAD) - 1} refused." in said
     assert "By the first rows: " in said
     assert said.count("A worker ended during line ") <= 2, said
     of_ray = {"gcs_server", "raylet"} & {name for _, name in listening}

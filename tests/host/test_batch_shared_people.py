@@ -44,7 +44,7 @@ def sheet() -> dict[str, Any]:
     """The photos of two people and the picture of their cast, with grain over them."""
     beside = {"match_image_size": True, "spacing_width": 0, "spacing_color": "white"}
     return {
-        "pack": node("LikenessLoadFaceEmbedder", pack=PACK, recognisers="all found", provider="auto", backend="auto"),
+        "pack": node("LikenessLoadFaceEmbedder", pack=PACK, recognisers="all found", provider="auto", backend="torch"),
         "p1": node("LoadImage", "First", image="x.png"),
         "p2": node("LoadImage", "Second", image="x.png"),
         "shown1": node("LoadImage", "Left", image="x.png"),
