@@ -229,7 +229,10 @@ def say_what_comes(rows: Sequence[Row], to_do: Sequence[Row], output: Output, wo
     text += f"{output.failed} refused."
     estimate = by_earlier_rows(earlier, len(to_do), workers, free)
     if estimate is None:
-        say(f"{text} {human(free)} are free. The first rows, {FIRST_ROWS} at most, tell what the others take.")
+        text += f" {human(free)} are free."
+        if len(to_do) > FIRST_ROWS:
+            text += f" The first rows, {FIRST_ROWS} at most, tell what the others take."
+        say(text)
         return
     estimate.require_room(output.folder)
     say(f"{text} By the earlier rows: {estimate.sentence()}")

@@ -448,14 +448,18 @@ h1 { font-size: 1.5rem; margin: 0 0 .25rem; }
 h2 { font-size: 1.2rem; margin: 2rem 0 .75rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .7rem; border-bottom: 1px solid var(--line); text-align: right; font-weight: normal; }
-th:first-child, td:first-child, .text { text-align: left; overflow-wrap: anywhere; }
-thead th { color: GrayText; vertical-align: bottom; }
+th:first-child, td:first-child { text-align: left; }
+td:first-child { min-width: 5rem; overflow-wrap: anywhere; }
+thead th { color: GrayText; white-space: nowrap; }
+.wide th:nth-child(2), .wide td:nth-child(2) { text-align: left; }
 .wide { overflow-x: auto; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(21rem, 1fr)); gap: 1.25rem; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(24rem, 1fr)); gap: 1.25rem; }
 figure { margin: 0; padding: .75rem; border: 1px solid var(--line); border-radius: .5rem; }
 figure img { display: block; width: 100%; height: 18rem; object-fit: contain; background: var(--line); }
 figcaption { margin: .6rem 0 .4rem; font-weight: 600; overflow-wrap: anywhere; }
 figure table { width: 100%; font-size: 13px; }
+figure th, figure td { padding: .15rem .4rem; }
+figure th:last-child, figure td:last-child { text-align: left; }
 .bad { color: var(--bad); }
 .good { color: var(--good); }
 """
@@ -491,7 +495,11 @@ def _table_of_sets(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
     lines = [_row(titles, "th")]
     lines.append("</thead><tbody>")
     for group, *figures in rows:
-        cells = [group or NO_SET, *[_figure_text(value) for value in figures]]
+        cells = [group or NO_SET]
+        for column, value in zip(head[1:], figures, strict=True):
+            if column == "face_px" and value is not None:
+                value = round(value)
+            cells.append(_figure_text(value))
         lines.append(_row(cells, "td"))
     return f"<table><thead>{''.join(lines)}</tbody></table>"
 
@@ -526,7 +534,7 @@ def _figure(result: Result) -> str:
 
 def _table_of_people(result: Result) -> str:
     """A line for each person by the recogniser that judges, and one for all strangers."""
-    rows = [_row(["person", "alike", "others", "face px", ""], "th"), "</thead><tbody>"]
+    rows = [_row(["person", "similarity", "to others", "face px", ""], "th"), "</thead><tbody>"]
     stranger_sides: list[str] = []
     for line in lines_of(result):
         if line["state"] == "extra":

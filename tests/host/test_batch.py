@@ -96,6 +96,20 @@ def temporary() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def heeding_ctrl_c() -> Iterator[None]:
+    """What is started meanwhile heeds Ctrl-C, as in a terminal.
+
+    A shell without job control has Ctrl-C ignored in what it starts in the background, and nobody who is started so
+    can be stopped by it, batch.py neither. A handler of ours, whichever, is the default again in what is started.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @dataclass
 class Batch:
     """A running batch.py, in a group of its own as in a terminal. Its processes are those with its temporary folder."""
@@ -116,9 +130,10 @@ class Batch:
         command = [sys.executable, str(ROOT / "scripts" / "batch.py"), str(jobs), "--python", sys.executable]
         command += ["--workflow", str(self.setup.folder / "workflow.json"), "--output", str(self.output), *self.more]
         variables = {**os.environ, "TMPDIR": str(self.temporary)}
-        self.process = subprocess.Popen(
-            command, env=variables, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        with heeding_ctrl_c():
+            self.process = subprocess.Popen(
+                command, env=variables, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
