@@ -95,6 +95,7 @@ def main() -> int:
     paths = sorted(pictures_below(root))
     if not paths:
         raise Unusable(f"There is no picture below {root}.")
+    print(f"Reading {counted(len(paths), 'picture')} below {root}", file=sys.stderr)
     # What cannot be used is said before hours are spent on the others.
     casts = {path: cast_of(path, people, size_of(path)) for path in paths}
     output = options.folder / "measured"

@@ -129,7 +129,8 @@ class Batch:
         self.log = (self.setup.folder / f"{self.temporary.name}.log").open("a+")
         command = [sys.executable, str(ROOT / "scripts" / "batch.py"), str(jobs), "--python", sys.executable]
         command += ["--workflow", str(self.setup.folder / "workflow.json"), "--output", str(self.output), *self.more]
-        variables = {**os.environ, "TMPDIR": str(self.temporary)}
+        # Ray ends workers where other programs fill the memory of the machine, which is none of ours.
+        variables = {**os.environ, "TMPDIR": str(self.temporary), "RAY_memory_monitor_refresh_ms": "0"}
         with heeding_ctrl_c():
             self.process = subprocess.Popen(
                 command, env=variables, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -262,3 +263,23 @@ def test_the_page_shows_any_name_as_text_and_asks_no_network(group: str) -> None
     assert [NASTY, "0.100", "0.500", "40", "looks like Eileen"] in page.rows
     assert ["Eileen", "0.200", "0.600", "40", f"looks like {NASTY}"] in page.rows
     assert "@import" not in "".join(page.texts) and "url(" not in "".join(page.texts)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_ends_it_in_a_sentence(folder: Path) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), str(folder), "--models", str(folder / "models")]
+    # A handler of ours is the default again in what is started, also where whoever started pytest has Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        assert process.stderr
+        assert process.stderr.readline() == "Eileen: 1 photo\n"
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert output == ""
+    assert errors.splitlines()[-1] == "Stopped before the tables and the page were written: run the same again."
+    assert not (folder / "measured" / "index.html").exists()
