@@ -61,11 +61,16 @@ class LocalWorkers:
         return self._count
 
     def start(self, number: int) -> LocalWorker:
-        variables: dict[str, str] = {}
-        if self._gpus and self._count > 1:
-            # One worker alone has them all, as a ComfyUI that is started by hand.
-            variables["CUDA_VISIBLE_DEVICES"] = self._gpus[number % len(self._gpus)]
-        return LocalWorker(Worker(self._host, self._python, self._models, variables))
+        return LocalWorker(Worker(self._host, self._python, self._models, self.variables(number)))
+
+    def variables(self, number: int) -> dict[str, str]:
+        """The environment variables by which a worker has one of the GPUs, shared where there are more workers.
+
+        A worker that is alone has them all, as a ComfyUI that is started by hand.
+        """
+        if not self._gpus or self._count == 1:
+            return {}
+        return {"CUDA_VISIBLE_DEVICES": self._gpus[number % len(self._gpus)]}
 
 
 def visible_gpus(count: int) -> list[str]:

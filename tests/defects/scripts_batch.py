@@ -297,6 +297,14 @@ DEFECTS = [
         promise="batch.py: rows that differ in their names alone have their own pictures",
     ),
     Defect(
+        "scripts/batch/local_workers.py::LocalWorkers.variables",
+        breaks="All workers of a machine crowd its first GPU.",
+        find="self._gpus[$number % len(self._gpus)]",
+        put="self._gpus[0]",
+        caught_by="tests/scripts/test_batch_rows.py::test_each_worker_has_a_gpu",
+        promise="batch.py: every worker has a GPU",
+    ),
+    Defect(
         "scripts/batch/workers.py::LATE",
         breaks="A row that was late once is given up.",
         find="LATE = 2",

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from batch import rows, workers
 from batch.inputs import Template
-from batch.local_workers import visible_gpus
+from batch.local_workers import LocalWorkers, visible_gpus
 from batch.output import Output
 from batch.prompts import Job, require_runnable
 from batch.ray_workers import HERE, RayWorkers
@@ -521,6 +521,15 @@ def test_workers_share_the_gpus_that_this_process_may_use(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
     assert visible_gpus(count) == gpus
+
+
+@pytest.mark.parametrize(
+    ("count", "gpus", "of_workers"),
+    [(3, ["3", "5"], ["3", "5", "3"]), (2, ["0", "1"], ["0", "1"]), (1, ["0", "1"], [None]), (2, [], [None, None])],
+)
+def test_each_worker_has_a_gpu(count: int, gpus: list[str], of_workers: list[str | None]) -> None:
+    source = LocalWorkers(HOST, Path(sys.executable), [], count, gpus)
+    assert [source.variables(number).get("CUDA_VISIBLE_DEVICES") for number in range(source.count)] == of_workers
 
 
 def test_without_ray_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
