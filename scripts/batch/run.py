@@ -1,5 +1,7 @@
-"""A run around its workers: what it needs is looked for before the first row, people of several rows are made once, and
-the best try of a row is kept."""
+"""A run around its workers: what it needs, people of several rows, rows, and the best try of each.
+
+What it needs is looked for before the first row, and people of several rows are made once.
+"""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
