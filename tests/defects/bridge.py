@@ -1188,4 +1188,84 @@ DEFECTS = [
         ),
         promise="LoRA per Person: words",
     ),
+    Defect(
+        "bridge/transformers/person_texts_run.py::PersonTextsBatch.with_positions",
+        breaks="A person's words are counted on from the end of the common text.",
+        find="$begin = $start - self._common",
+        put="$begin = $start",
+        caught_by=(
+            "tests/host/test_prompts_on_transformers.py"
+            "::test_a_person_everywhere_is_the_plain_forward_of_their_words[FLUX.2]"
+        ),
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/person_texts.py::PersonTexts.for_picture",
+        breaks="On a transformer every row of Crop Faces reads the words of the first person.",
+        find="$picture_number % len($texts)",
+        put="0",
+        caught_by=(
+            "tests/host/test_rows_of_people.py::test_every_row_is_the_plain_drawing_of_its_persons_words[FLUX.1-words]"
+        ),
+        promise="second pass: own words",
+    ),
+    Defect(
+        "bridge/transformers/text_places.py::_place_by_row",
+        breaks="Of the rows of Crop Faces only the first one reads words.",
+        find="$weights[$number] = $on_tokens",
+        put="$weights[0] = $on_tokens",
+        caught_by=(
+            "tests/host/test_rows_of_people.py"
+            "::test_every_row_is_the_plain_drawing_of_its_persons_words[Qwen-Image-words]"
+        ),
+        promise="second pass: own words",
+    ),
+    Defect(
+        "bridge/transformers/person_loras.py::PersonLoras.for_picture",
+        breaks="On a transformer every row of Crop Faces has the LoRAs of the first person.",
+        find="$picture_number % len($names)",
+        put="0",
+        caught_by="tests/host/test_rows_of_people.py::test_every_row_has_its_own_lora_and_the_loras_words[Qwen-Image]",
+        promise="second pass: own LoRAs",
+    ),
+    Defect(
+        "bridge/transformers/person_texts_run.py::_tokens_added",
+        breaks="Of the memory of everybody's words the host is told that of the longest alone.",
+        find="max($lengths) if $texts.by_row else sum($lengths)",
+        put="max($lengths)",
+        caught_by=(
+            "tests/host/test_words_beside_others_on_transformers.py"
+            "::test_the_memory_of_the_words_is_asked_for[Z-Image-regions]"
+        ),
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/token_weights.py::TokenWeights.of_people",
+        breaks="Everybody's LoRA acts on all of the picture.",
+        find="$weights[:, $start:$end] = $people.weights",
+        put="$weights[:, $start:$end] = 1",
+        caught_by=(
+            "tests/host/test_loras_on_transformers.py"
+            "::test_each_token_is_that_of_the_network_merged_with_its_persons_lora[FLUX.2]"
+        ),
+        promise="LoRA per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/person_loras.py::StackedLoras.__init__",
+        breaks="The strength of a LoRA is ignored on transformers.",
+        find="$low_rank.up * $part.strength",
+        put="$low_rank.up",
+        caught_by="tests/host/test_loras_on_transformers.py::test_any_strength_is_that_of_load_lora[Krea 2-2.5]",
+        promise="LoRA per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/lora_files.py::read_lora_file",
+        breaks="Of a file with q, k and v apart each is added to all outputs of the fused layer.",
+        find="_Patch($name, _rows_of($key), $reorder, $patch)",
+        put="_Patch($name, None, $reorder, $patch)",
+        caught_by=(
+            "tests/host/test_loras_on_transformers.py::test_a_file_with_q_k_and_v_apart_is_the_merged_network[Z-Image]"
+        ),
+        promise="LoRA per Person: names of layers",
+    ),
 ]

@@ -710,4 +710,31 @@ DEFECTS = [
         ),
         promise="Prompt per Person: with references",
     ),
+    Defect(
+        "core/person_texts.py::_keys_of",
+        breaks="All of the picture reads everybody's words, also those of weight 0.",
+        find="if $times: $$body",
+        put="if True: $$body",
+        caught_by="tests/unit/test_person_texts.py::test_split_is_masked[references behind-hard-dtype0-2e-06]",
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "core/person_texts.py::split_by_words",
+        breaks="A person's words read all of the picture instead of the person's region.",
+        find="$keys[$picture] = $region > 0",
+        put="$keys[$picture] = True",
+        caught_by="tests/unit/test_person_texts.py::test_split_is_masked[references behind-hard-dtype0-2e-06]",
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "core/person_texts.py::split_by_words",
+        breaks="A person's words read the common text, and are no prompt of their own.",
+        find="$keys[$layout.front : $layout.common] = False",
+        put="",
+        caught_by=(
+            "tests/host/test_prompts_on_transformers.py"
+            "::test_a_person_everywhere_is_the_plain_forward_of_their_words[FLUX.1]"
+        ),
+        promise="Prompt per Person: transformers",
+    ),
 ]
