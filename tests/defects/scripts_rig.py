@@ -136,6 +136,22 @@ DEFECTS = [
         promise="scripts: a file is sent as the editor sends it",
     ),
     Defect(
+        "scripts/rig/workflow.py::_Level._widgets_of_box",
+        breaks="A box without a slot for a value gives its values to other widgets.",
+        find="$declared['name'] in $slots or self._leads_to_widget($number)",
+        put="$declared['name'] in $slots",
+        caught_by="tests/scripts/test_scripts_workflow.py::test_a_box_keeps_values_for_which_it_has_no_slot",
+        promise="scripts: a file is sent as the editor sends it",
+    ),
+    Defect(
+        "scripts/rig/widgets.py::Spec.chosen",
+        breaks="What the choice of a menu brings is sent under another name.",
+        find="f'{name}.{key}'",
+        put="key",
+        caught_by="tests/scripts/test_scripts_workflow.py::test_what_a_choice_brings_is_read_behind_it",
+        promise="scripts: a file is sent as the editor sends it",
+    ),
+    Defect(
         "scripts/rig/workflow.py::_Level.output",
         breaks="Scripts send what is muted.",
         find="_MUTED",
@@ -147,7 +163,7 @@ DEFECTS = [
         promise="scripts: a file is sent as the editor sends it",
     ),
     Defect(
-        "scripts/rig/workflow.py::_entry",
+        "scripts/rig/workflow.py::_prompt_entry",
         breaks="--set changes a widget that a link has taken the place of.",
         find="$set_at.pop($name, None)",
         put="pass",
@@ -165,8 +181,8 @@ DEFECTS = [
     Defect(
         "scripts/rig/workflow.py::_through",
         breaks="A bypassed node passes on its first input, whatever its type.",
-        find="return $types.index($wanted) if $wanted in $types else $otherwise",
-        put="return 0",
+        find="if $wanted in $types:\n    return $types.index($wanted)",
+        put="if $types:\n    return 0",
         caught_by=(
             "tests/scripts/test_scripts_workflow.py::test_muted_nodes_are_gone_and_bypassed_ones_are_passed_through"
         ),

@@ -167,12 +167,10 @@ def train_lessons(minutes: float, lesson: str, from_nothing: bool) -> None:
     if from_nothing:
         names = list(LESSONS)
         net = Miniature()
-    state: dict[str, Any] | None = None
-    first = names[0]
+    state: dict[str, Any] = {}
     if CHECKPOINT.is_file():
         state = torch.load(CHECKPOINT, map_location="cpu", weights_only=True)
-        first = state["lesson"]
-    training = begin(net.to(device), first, settled=not from_nothing)
+    training = begin(net.to(device), state.get("lesson", names[0]), settled=not from_nothing)
     if state:
         training.load(state)
         say(f"On from step {training.step} of {training.lesson}.")
