@@ -16,7 +16,7 @@ from core.people import Cast, Layout, Person
 from core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from core.places import control_images, drawing, group, layouts, placing
 from core.places.actions import ACTIONS, GROUP_PHOTO
-from core.previews import as_picture
+from core.previews import as_picture, as_tensor
 
 NAMES = ("Anna", "Ben", "Carla", "David", "Elif")
 GAP = 8
@@ -98,7 +98,7 @@ def painted_region(x: int, y: int) -> Tensor:
     pen = ImageDraw.Draw(picture)
     pen.ellipse((x - 90, y - 140, x + 90, y + 170), fill=255)
     pen.ellipse((x - 40, y - 220, x + 40, y - 110), fill=255)
-    return torch.tensor(list(picture.getdata()), dtype=torch.float32).view(480, 720) / 255
+    return as_tensor(picture.convert("RGB"))[..., 0]
 
 
 def draw_body_surface() -> Image.Image:

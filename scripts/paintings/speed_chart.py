@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw
 
@@ -126,5 +126,5 @@ def _labels(pen: ImageDraw.ImageDraw, shown: list[Curve]) -> None:
         pen.text((text_x, height), curve.label, curve.color, _font(13), anchor="lm")
 
 
-def _font(size: int) -> object:
+def _font(size: int) -> Any:
     return font_for("", size * SCALE)
