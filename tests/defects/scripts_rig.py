@@ -146,8 +146,8 @@ DEFECTS = [
     Defect(
         "scripts/rig/widgets.py::Spec.chosen",
         breaks="What the choice of a menu brings is sent under another name.",
-        find="f'{name}.{key}'",
-        put="key",
+        find="f'{$name}.{$key}'",
+        put="$key",
         caught_by="tests/scripts/test_scripts_workflow.py::test_what_a_choice_brings_is_read_behind_it",
         promise="scripts: a file is sent as the editor sends it",
     ),
