@@ -8,12 +8,12 @@ DEFECTS = [
         breaks="A module does not say what it holds.",
         find=(
             "\"What is published: git's files less .comfyignore, as `comfy node pack` takes them, and the "
-            "help pages' copies.\\n\\n    cd scripts && python -m rig.archive DIR\\n\\nleaves it in a folder "
-            'that is new or empty, outside of the repository. What is published is made there.\\n"'
+            "help pages' copies.\\n\\n    python -m rig.archive /tmp/likeness\\n\\nin the folder scripts/ of the pack "
+            "leaves it in a folder that is new or empty, outside of the repository. What is\\npublished is made there. "
+            'A run that fails leaves nothing.\\n"'
         ),
         put=(
-            "'Published\\n\\n    cd scripts && python -m rig.archive DIR\\n\\nleaves it in a folder that is new "
-            "or empty, outside of the repository. What is published is made there.\\n'"
+            "'Published\\n\\n    python -m rig.archive /tmp/likeness\\n\\nin the folder scripts/ leaves it there.\\n'"
         ),
         caught_by="tests/contract/test_boundaries.py::test_first_line_of_every_module_says_what_it_holds",
         promise="scripts: the map is whole",
@@ -53,8 +53,8 @@ DEFECTS = [
     Defect(
         "scripts/rig/shapes.py::under",
         breaks="Keys of the streams of FLUX have a dot too many, so the host does not know the file.",
-        find="$prefix + $key if $key.startswith('_') else $text",
-        put="$text",
+        find="yield ($prefix + $key, $shape)",
+        put="yield (f'{$prefix}.{$key}', $shape)",
         caught_by="tests/scripts/test_scripts_workflow.py::test_a_table_of_shapes_is_read",
         promise="scripts: stand-ins",
     ),

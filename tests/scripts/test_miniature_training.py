@@ -15,7 +15,6 @@ SCRIPTS = ROOT / "scripts"
 DRAWS = sorted((SCRIPTS / "miniature").glob("*.py"))
 WITHOUT_TRAINING = [*DRAWS, SCRIPTS / "demo.py", *sorted((SCRIPTS / "rig").glob("*.py"))]
 """What the demo runs."""
-MODULES = ("miniature.training.train", "miniature.training.evaluate")
 
 
 def imported_by(path: Path) -> set[str]:
@@ -40,15 +39,6 @@ def test_every_lesson_is_a_file() -> None:
     for name, lesson in lessons.LESSONS.items():
         assert (folder / f"{name}.py").is_file()
         assert lesson.make_loss.__module__ == f"miniature.training.lessons.{name}"
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_help_shows_an_example(module: str) -> None:
-    command = [sys.executable, "-m", module, "--help"]
-    shown = subprocess.run(command, cwd=SCRIPTS, capture_output=True, text=True, timeout=240)
-    assert shown.returncode == 0, shown.stderr
-    lines = shown.stdout.splitlines()
-    assert any(line.startswith(f"    python -m {module}") for line in lines), shown.stdout
 
 
 def test_a_time_that_is_none_is_refused() -> None:
