@@ -166,9 +166,14 @@ def help_pages(only: str) -> Iterator[Picture]:
     from paintings import help_pages as pages
 
     for name, draw in pages.PICTURES.items():
-        path = f"web/docs/img/{name}.png"
-        if only in path:
-            yield Picture(path, png(draw().quantize(pages.COLORS)))
+        path = f"web/docs/img/{name}"
+        if only not in path:
+            continue
+        drawn = draw()
+        if name.endswith(".jpg"):
+            yield Picture(path, jpeg(drawn))
+        else:
+            yield Picture(path, png(drawn.quantize(pages.COLORS)))
 
 
 def speed(only: str) -> Iterator[Picture]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from miniature import alone
@@ -10,13 +12,19 @@ from PIL import Image, ImageDraw
 from rig import photos
 from torch import Tensor
 
+from core import identities
 from core.body_surface import mannequin
+from core.faces import analysis
+from core.faces.model import FaceModel
+from core.faces.pictures import to_picture
 from core.lettering import font_for
-from core.people import Cast, Layout, Person
+from core.people import Cast, Identity, Layout, Person
 from core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from core.places import control_images, drawing, group, layouts, placing
+from core.places import person_region as regions
 from core.places.actions import ACTIONS, GROUP_PHOTO
-from core.previews import as_picture, as_tensor
+from core.places.person_region import RegionShape
+from core.previews import as_picture, as_tensor, contact_sheet
 
 NAMES = ("Anna", "Ben", "Carla", "David", "Elif")
 GAP = 8
@@ -31,6 +39,8 @@ PAIRS = ("hands up", "waving", "arms crossed")
 """Actions that two people show, and three the others."""
 WHOLE = ("hands up", "walking", "sitting", "kneeling")
 """Actions that are seen from head to foot."""
+REGION_MARGIN = 0.25
+"""The default of Mask of a Person's Place, in widths of the face box."""
 HEADING = 34
 """Height of a line above a picture, in pixels."""
 
@@ -73,17 +83,61 @@ def place_cast() -> Image.Image:
     """Five places with numbers, names and faces."""
     # At half the size the node would say that the faces are small.
     layout = group.layout(len(NAMES), "half", 1, 1152, 768)
-    faces = alone.face_model()
-    people: list[Person] = []
-    for name, file in zip(NAMES, photos.drawn(*(name.lower() for name in NAMES)), strict=True):
-        photo = resized_photo(photos.pixels(file)[None], LONGER_SIDE, MULTIPLE_OF)[0]
-        people.append(Person(alone.identity(faces, name, photo)))
-    cast = Cast(tuple(people))
-    standing = placing.assign(cast, layout, "left to right", "")
-    troubles = placing.troubles(cast, layout, standing, "left to right")
-    crops = [person.identity.crops[0] for person in people]
+    people = Cast(tuple(Person(identity(name)) for name in NAMES))
+    standing = placing.assign(people, layout, "left to right", "")
+    troubles = placing.troubles(people, layout, standing, "left to right")
+    crops = [person.identity.crops[0] for person in people.people]
     picture = as_picture(drawing.numbered_layout(layout, NAMES, troubles, crops))
     return picture.resize((720, 480), Image.Resampling.LANCZOS)
+
+
+def identity(name: str) -> Identity:
+    """One of the drawn people, read from the photo of that name."""
+    (file,) = photos.drawn(name.lower())
+    photo = resized_photo(photos.pixels(file)[None], LONGER_SIDE, MULTIPLE_OF)[0]
+    return alone.identity(face_model(), name, photo)
+
+
+@functools.cache
+def face_model() -> FaceModel:
+    return alone.face_model()
+
+
+def cast() -> Image.Image:
+    """Three people with number, name and face; the third counts for 0.8."""
+    crops = [identity(name).crops[0] for name in ("Anna", "Ben", "Carla")]
+    return as_picture(contact_sheet(crops, ["1 Anna", "2 Ben", "3 Carla x0.8"])[0])
+
+
+def blend_identities() -> Image.Image:
+    """Two people, and between them the person half way."""
+    first = identity("Anna")
+    second = identity("Elif")
+    between = identities.blend(first, second, 0.5, identities.BLENDS[0], "Anna + Elif")
+    people = (first, between, second)
+    captions = [f"{number} {person.name}" for number, person in enumerate(people, 1)]
+    return as_picture(contact_sheet([person.crops[0] for person in people], captions)[0])
+
+
+def detect_faces() -> Image.Image:
+    """Five drawn people, each face with its box, five keypoints and a number."""
+    (file,) = photos.drawn("five")
+    photo = photos.pixels(file)
+    found = analysis.detect(face_model().detector, to_picture(photo), "the photo")
+    numbered = analysis.numbered_faces(photo, analysis.arrange(found, analysis.NUMBERED))
+    return as_picture(numbered).resize((692, 461), Image.Resampling.LANCZOS)
+
+
+def person_region() -> Image.Image:
+    """The region of the second of three people."""
+    layout = group.layout(3, "half", 1, 720, 520)
+    people = Cast(tuple(Person(identity(name)) for name in ("Anna", "Ben", "Carla")))
+    placed = placing.place(people, layout, placing.assign(people, layout, "left to right", ""))
+    region = regions.of_person(placed, 2, RegionShape("body", REGION_MARGIN))
+    slots = list(placed.slots)
+    slots[1] = replace(slots[1], mask=region)
+    with_region = Layout(layout.width, layout.height, tuple(slots))
+    return as_picture(drawing.numbered_layout(with_region, ["Anna", "Ben", "Carla"]))
 
 
 def layout_from_masks() -> Image.Image:
@@ -110,15 +164,19 @@ def draw_body_surface() -> Image.Image:
 
 
 PICTURES: dict[str, Callable[[], Image.Image]] = {
-    "group_layout": group_layout,
-    "group_layout_actions": group_layout_actions,
-    "face_keypoints": face_keypoints,
-    "pose_image": pose_image,
-    "place_cast": place_cast,
-    "layout_from_masks": layout_from_masks,
-    "draw_body_surface": draw_body_surface,
+    "group_layout.png": group_layout,
+    "group_layout_actions.png": group_layout_actions,
+    "face_keypoints.png": face_keypoints,
+    "pose_image.png": pose_image,
+    "place_cast.png": place_cast,
+    "person_region.png": person_region,
+    "layout_from_masks.png": layout_from_masks,
+    "draw_body_surface.png": draw_body_surface,
+    "cast.jpg": cast,
+    "blend_identities.jpg": blend_identities,
+    "detect_faces.jpg": detect_faces,
 }
-"""By the names of their files in web/docs/img, PNGs all."""
+"""By the names of their files in web/docs/img."""
 
 
 def sheet(

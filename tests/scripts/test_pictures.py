@@ -62,7 +62,7 @@ def test_the_painter_makes_all_that_its_row_names() -> None:
     painted = {f"pictures/likeness_{name}.png" for name in album.examples()}
     painted |= {f"pictures/people/{name}.jpg" for name in album.photos()}
     assert painted == of_command("python scripts/pictures.py people")
-    assert {f"web/docs/img/{name}.png" for name in help_pages.PICTURES} == of_command(HELPED)
+    assert {f"web/docs/img/{name}" for name in help_pages.PICTURES} == of_command(HELPED)
     assert {f"docs/dev/{name}.jpg" for name in SHEETS} == of_command("python scripts/pictures.py sheets")
 
 
