@@ -133,7 +133,7 @@ def person_region() -> Image.Image:
     layout = group.layout(3, "half", 1, 720, 520)
     people = Cast(tuple(Person(identity(name)) for name in ("Anna", "Ben", "Carla")))
     placed = placing.place(people, layout, placing.assign(people, layout, "left to right", ""))
-    region = regions.of_person(placed, 2, RegionShape("body", REGION_MARGIN))
+    region = regions.region_of_person(placed, 2, RegionShape("body", REGION_MARGIN))
     slots = list(placed.slots)
     slots[1] = replace(slots[1], mask=region)
     with_region = Layout(layout.width, layout.height, tuple(slots))

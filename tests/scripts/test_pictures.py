@@ -6,6 +6,7 @@ import subprocess
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import pictures
 import pytest
 from environment import ROOT
 from paintings import sources
@@ -91,3 +92,11 @@ def test_the_chart_shows_the_table() -> None:
     costs = {curve.label: curve.costs for curve in curves(ROOT / "docs" / "dev" / "bench.md")}
     assert set(costs["ID-Patch"]) == {1, 2, 4, 8, 12}
     assert costs["InstantIDs chained"][12] > 4 * costs["ID-Patch"][1]
+
+
+@pytest.mark.parametrize("name", ["group_layout.png", "layout_from_masks.png", "cast.jpg", "person_region.png"])
+def test_a_help_picture_is_what_its_command_draws(name: str) -> None:
+    (picture,) = pictures.help_pages(f"web/docs/img/{name}")
+    assert not pictures.compared(picture).startswith("looks different")
+    other = picture._replace(path="web/docs/img/place_cast.png")
+    assert pictures.compared(other).startswith("looks different"), "another picture is no longer told from it"
