@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
-import pictures
 import pytest
 from environment import ROOT
 from paintings import sources
 from paintings.sources import SOURCES, Source
 
+SCRIPT: Any = importlib.import_module("pictures")
+"""By its name: for a type checker it is the folder pictures/."""
 HELPED = "python scripts/pictures.py help"
 EXCEPTED = [
     "The pack's logo.",
@@ -96,7 +99,7 @@ def test_the_chart_shows_the_table() -> None:
 
 @pytest.mark.parametrize("name", ["group_layout.png", "layout_from_masks.png", "cast.jpg", "person_region.png"])
 def test_a_help_picture_is_what_its_command_draws(name: str) -> None:
-    (picture,) = pictures.help_pages(f"web/docs/img/{name}")
-    assert not pictures.compared(picture).startswith("looks different")
+    (picture,) = SCRIPT.help_pages(f"web/docs/img/{name}")
+    assert not SCRIPT.compared(picture).startswith("looks different")
     other = picture._replace(path="web/docs/img/place_cast.png")
-    assert pictures.compared(other).startswith("looks different"), "another picture is no longer told from it"
+    assert SCRIPT.compared(other).startswith("looks different"), "another picture is no longer told from it"
