@@ -244,7 +244,7 @@ def _needed_in_words(schema_input: io.Input) -> str:
 
 
 def _may_be_none(schema_input: io.Input) -> bool:
-    """Whether nothing may be linked to an input, or the host may leave it out until the node asks for it (lazy)."""
+    """Whether an input may stay unlinked, or the host may leave it out until the node asks for it (lazy)."""
     return bool(schema_input.optional or getattr(schema_input, "lazy", None))
 
 

@@ -88,7 +88,11 @@ def _strength_on(model: ModelPatcher, patches: Mapping[str, Any]) -> float:
 
 
 def _same_matrices(model_patch: Any, patch: Any) -> bool:
-    """Whether a patch on a MODEL has the up and down of another patch. A patch of another kind than LoRA has none."""
+    """Whether a patch on a MODEL has the up and down matrices of `patch`, which is a LoRA of the host.
+
+    model_patch: of any kind. A LoRA of the host has `weights` that begin with up and down. Adapters of other kinds have
+    other tensors there, of other shapes or numbers; a tuple such as ("diff", tensors) has no `weights`.
+    """
     model_up_and_down = getattr(model_patch, "weights", None) or (None, None)
     up = patch.weights[0]
     down = patch.weights[1]

@@ -156,7 +156,10 @@ class Batch:
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of the network behind the latents, as this batch needs them. args: (timestep, text, ...)."""
+        """What the network is called with after the latents, changed where this batch needs it; here unchanged.
+
+        args: by position, (timestep, text, ...). kwargs: by name; the text may be here too, as `context`.
+        """
         return args, kwargs
 
     def after_network_call(self) -> None:

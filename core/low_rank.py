@@ -194,8 +194,11 @@ class Lokr(LoraKind):
     """The Kronecker product of two matrices: W + alpha / rank * kron(first, second).
 
     Each of the two stands in the file whole (whole_1, whole_2) or as a product (up_1 down_1, up_2 down_2); what it
-    does not stand as is None. core_2: of the second in Tucker form, (rank, rank, h, w), whose up_2 is (rank, out of
-    the second) and down_2 (rank, in of the second).
+    does not stand as is None.
+    whole_1: (out_1, in_1). up_1: (out_1, rank). down_1: (rank, in_1). The first matrix has no kernel.
+    whole_2: (out_2, in_2), or with a convolution's kernel (out_2, in_2, h, w). up_2: (out_2, rank).
+    down_2: (rank, in_2) or (rank, in_2, h, w).
+    core_2: of the second in Tucker form, (rank, rank, h, w); up_2 is then (rank, out_2) and down_2 (rank, in_2).
     """
 
     title: ClassVar[str] = "LoKr"
@@ -227,13 +230,16 @@ class Lokr(LoraKind):
         return _for_layer(up, down, scale, shape)
 
     def _first(self) -> tuple[Tensor, Tensor]:
-        """up and down of the first matrix; of a whole one, the matrix and ones on the diagonal."""
+        """up (out_1, rank) and down (rank, in_1) of the first matrix; of a whole one, the matrix and an identity."""
         if self.whole_1 is not None:
             return self.whole_1, torch.eye(self.whole_1.shape[1]).to(self.whole_1)
         return _present(self.up_1), _present(self.down_1)
 
     def _second(self) -> tuple[Tensor, Tensor]:
-        """up and down of the second matrix; of a whole one, ones on the diagonal and the matrix, which has a kernel."""
+        """up (out_2, rank) and down (rank, in_2) or (rank, in_2, h, w) of the second matrix.
+
+        Of a whole matrix, up is an identity and down the matrix, because down alone may have a kernel's (h, w).
+        """
         if self.whole_2 is not None:
             return torch.eye(len(self.whole_2)).to(self.whole_2), self.whole_2
         up_2 = _present(self.up_2)

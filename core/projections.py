@@ -93,7 +93,7 @@ class Perceiver(nn.Module):
             for _ in range(depth)
         )
 
-    def found(self, inputs: Tensor, queries: Tensor) -> Tensor:
+    def attended(self, inputs: Tensor, queries: Tensor) -> Tensor:
         """The queries after they have attended to the inputs, (B, q, width). inputs: (B, n, embedding). queries: (B, q,
         inside)."""
         inputs = self.proj_in(inputs)
@@ -113,7 +113,7 @@ class Resampler(Perceiver):
     def forward(self, embeddings: Tensor) -> Tensor:
         """embeddings (B, n, embedding) of n photos of each of B people -> tokens (B, tokens, width)."""
         # A bare parameter is outside the host's cast-on-use layers, hence the explicit cast.
-        return self.found(embeddings, self.latents.to(embeddings).expand(len(embeddings), -1, -1))
+        return self.attended(embeddings, self.latents.to(embeddings).expand(len(embeddings), -1, -1))
 
 
 _KEYS = ("to_k_ip.weight", "to_v_ip.weight")
@@ -196,7 +196,7 @@ class FacePlusProjection(EmbeddingProjection):
         the states is added to the tokens, as in version 2; None where it replaces them, as in version 1.
         """
         tokens = super().forward(embeddings)
-        from_states = self.perceiver_resampler.found(states, tokens)  # (B, tokens, width)
+        from_states = self.perceiver_resampler.attended(states, tokens)  # (B, tokens, width)
         if shortcut is None:
             return from_states
         return tokens + shortcut * from_states

@@ -9,7 +9,7 @@ The steps of one forward:
         PartsCache.recorded             records the parts anew, where they are recorded while sampling (recording.py)
         PartsCache.batch_of_parts       a SharingBatch, kept for all forwards that carry the same
             _layers, _parts_in_layer             what each chunk reads beside its own tokens in each layer
-                _project                        keys, values and bias of that: a PartsInLayer
+                _make_parts_in_layer           keys, values and bias of that: a PartsInLayer
     SharingBatch.options_with_attention     puts the attention into the layers, and poses behind the first convolution
         attention_output                    of a layer: rows with parts by their PartsInLayer, all others as before
     SharingBatch.after_forward      shows the heat maps, where somebody watches
@@ -358,10 +358,10 @@ class PartsCache:
             return None
         key = parts, block, grid
         if key not in self._parts_in_layers:
-            self._parts_in_layers[key] = self._project(parts, block, grid)
+            self._parts_in_layers[key] = self._make_parts_in_layer(parts, block, grid)
         return self._parts_in_layers[key]
 
-    def _project(self, parts: SharedParts, block: Block, grid: Grid) -> PartsInLayer:
+    def _make_parts_in_layer(self, parts: SharedParts, block: Block, grid: Grid) -> PartsInLayer:
         """The tokens of parts as keys and values, made with the layer's own modules.
 
         The bias has a column for every key: of the picture's own tokens, of the parts' kept tokens, and of sinks, which
@@ -373,6 +373,8 @@ class PartsCache:
         bias_at = partial(self._biases.for_grid, kept_and_dropped, parts.weights)
         picture_token_count = grid[0] * grid[1]
         bias = bias_at(picture_token_count, grid)
+        # Without a bias no token was dropped, so there are no sinks. With one, `key_bias` decides how many there are:
+        # they are the columns behind those of the picture's and the kept tokens.
         sink_count = 0
         if bias is not None:
             sink_count = bias.shape[-1] - picture_token_count - kept_tokens.shape[1]

@@ -167,6 +167,8 @@ def _unreadable(error: Exception, path: Path) -> str:
 
     torch's own text is left out where it advises to load unsafely.
     """
+    # torch's message for such a file: "... WeightsUnpickler error: Unsupported global: GLOBAL module.Class was not an
+    # allowed global by default ...".
     unknown_class = re.search(r"GLOBAL ([\w.]+)", str(error))
     if unknown_class:
         name = unknown_class[1]

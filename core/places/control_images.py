@@ -36,7 +36,7 @@ def skeletons(layout: Layout, by_row: bool) -> Tensor:
 
     Returns (1 or places, height, width, 3), black where there is no skeleton.
     """
-    return _draw_figures(skeleton, [slot.pose for slot in layout.slots], layout, by_row)
+    return _draw_people(skeleton, [slot.pose for slot in layout.slots], layout, by_row)
 
 
 def keypoints(layout: Layout, by_row: bool) -> Tensor:
@@ -44,10 +44,10 @@ def keypoints(layout: Layout, by_row: bool) -> Tensor:
 
     Returns (1 or places, height, width, 3), black where there are none.
     """
-    return _draw_figures(face_keypoints, [slot.keypoints for slot in layout.slots], layout, by_row)
+    return _draw_people(face_keypoints, [slot.keypoints for slot in layout.slots], layout, by_row)
 
 
-def _draw_figures(draw: Callable[..., Tensor], figures: Sequence[object], layout: Layout, by_row: bool) -> Tensor:
+def _draw_people(draw: Callable[..., Tensor], figures: Sequence[object], layout: Layout, by_row: bool) -> Tensor:
     """Drawings of figures, all in one picture, or with `by_row` each in its own: (pictures, height, width, 3).
 
     draw: called as draw(figures, width, height), it gives a picture. figures: of each place, None where it has none.

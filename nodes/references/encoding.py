@@ -237,7 +237,7 @@ def pictures_for_encoder(family: Family, sources: Sequence[Reference]) -> list[T
     for reference in sources:
         for picture in reference.pictures:
             picture_height, picture_width = picture.shape[1:3]
-            width, height = resized(picture_width, picture_height, ENCODER_PIXELS, 1)
+            width, height = resized(picture_width, picture_height, ENCODER_PIXELS, step=1)
             scaled.append(_scaled(picture, width, height))
     return scaled
 

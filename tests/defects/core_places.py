@@ -74,7 +74,7 @@ DEFECTS = [
         promise="group layouts",
     ),
     Defect(
-        "core/places/control_images.py::_draw_figures",
+        "core/places/control_images.py::_draw_people",
         breaks="A pose picture of a cast by row shows everybody in each row.",
         find="[[$one] for $one in $given] if $by_row else [$given]",
         put="[$given]",
@@ -82,7 +82,7 @@ DEFECTS = [
         promise="pictures for ControlNets",
     ),
     Defect(
-        "core/places/control_images.py::_draw_figures",
+        "core/places/control_images.py::_draw_people",
         breaks="Skeletons of rows are drawn in one picture.",
         find="$entries if $by_row else $entries_2",
         put="$entries if not $by_row else $entries_2",
