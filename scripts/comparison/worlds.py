@@ -19,7 +19,8 @@ import torch.nn.functional as functional
 from bench.methods import run
 from environment import ROOT, SetupError
 from miniature import avatars, measure, net, places, recogniser, stored
-from miniature.training import crowds, portraits, train
+from miniature.training import crowds, portraits
+from miniature.training.pool import HELD_OUT
 from miniature_made import Host, files_in, host_nodes, opened
 from pack.core import identities
 from pack.core import measure as faces_measured
@@ -68,7 +69,7 @@ def _size(people: int) -> tuple[int, int]:
 
 def drawn_people(count: int) -> Iterator[Identity]:
     """Whom it has not seen, in photos of other light and before other walls each."""
-    rng = random.Random(train.HELD_OUT)
+    rng = random.Random(HELD_OUT)
     for number in range(count):
         person = portraits.person(rng)
         crops = np.stack([portraits.photo(rng, person)[0] for _ in range(PHOTOS)])

@@ -131,7 +131,7 @@ DEFECTS = [
         breaks="The demo says nothing while a picture is sampled.",
         find=(
             "if $event['type'] == 'executing' and $data['node']: $$title\n"
-            "elif $progress and time.monotonic() > self._said + SAY_SECONDS: $$step"
+            "elif $progress and time.monotonic() > self._spoke + SAY_SECONDS: $$step"
         ),
         put=(
             "if $event['type'] == 'executing' and $data['node']: $$title\n"
