@@ -39,6 +39,9 @@ def main() -> int:
     parser.add_argument(
         "--tiny", action="store_true", help="small networks on any device, to see whether everything runs"
     )
+    parser.add_argument(
+        "--unets", action="store_true", help="count people on SDXL and SD1.5 alone, not on transformers"
+    )
     parser.add_argument("--seconds", action="store_true", help="time every method of Likeness on the graphics card")
     given = parser.parse_args()
     entered("bench.py", given.python, ("diffusers",))
@@ -61,7 +64,7 @@ def main() -> int:
         text = measured(given)
     else:
         text = counted(given.tiny)
-        if not given.tiny:
+        if not (given.tiny or given.unets):
             transformers.count()
     environment.say("Done: each figure is a line of JSON on the standard output.")
     if given.table:
