@@ -71,7 +71,7 @@ def run_here(pack: str, order: str) -> int:
     commit = installed.commit_of(folder) if folder else ""
     results: list[graphs.Result] = []
     if folder:
-        results += same_node_ids(installed.node_ids())
+        results.append(graphs.same_node_ids(installed.node_ids()))
     for name in graphs.OURS:
         emit({"ours": name, "digest": graphs.digest(graphs.ours_alone(name))})
     if folder:
@@ -84,16 +84,6 @@ def run_here(pack: str, order: str) -> int:
     for result in results:
         emit({"pack": pack, "commit": commit, "order": order, **vars(result)})
     return 0 if all(result.held for result in results) else 2
-
-
-def same_node_ids(theirs: Iterable[str]) -> list[Any]:
-    """Whether a node of theirs has the id of one of ours, which would take its place."""
-    from beside.graphs import Result
-    from pack.nodes.extension import NODES
-
-    ours = {node.define_schema().node_id for node in NODES}
-    both = sorted(ours & set(theirs))
-    return [Result("no node has the id of one of ours", not both, ", ".join(both) or "none")]
 
 
 def emit(line: Line) -> None:

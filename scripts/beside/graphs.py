@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -110,6 +110,12 @@ def either_order(name: str, theirs: Theirs, rounding: float = ROUNDING) -> Itera
     again = picture(with_ours(name, plain()))
     same = torch.equal(again, ours_alone(name))
     yield Result(f"{name}: ours alone is as before", same, f"it differs by {relative(again, ours_alone(name)):.2g}")
+
+
+def same_node_ids(theirs: Iterable[str]) -> Result:
+    """Whether no node of theirs has the id of one of ours, whose place it would take. theirs: all ids of the host."""
+    both = sorted(methods.OURS.keys() & set(theirs))
+    return Result("no node has the id of one of ours", not both, ", ".join(both) or "none")
 
 
 def run(check: Callable[[], Iterator[Result]], title: str) -> Iterator[Result]:
