@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,22 @@ NODE_CLASS_MAPPINGS = {"TestTwice": Twice}
 
 
 @pytest.fixture
-def custom_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A ComfyUI's folder of packs, with two: one works, and one cannot be imported."""
+def custom_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A ComfyUI's folder of packs, with two: one works, and one cannot be imported. Its server goes with the test."""
     for name, code in (("comfyui-test_pack", PACK), ("ComfyUI-Broken", "import a_module_that_is_not_there")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(code, "utf-8")
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "custom_nodes", ([str(tmp_path)], set()))
-    return tmp_path
+    monkeypatch.setattr(folder_paths, "user_directory", str(tmp_path / "user"))
+    yield tmp_path
+    if installed._loop.cache_info().currsize:
+        import server
+
+        # Notes under nodes go to a server where there is one; other tests have none.
+        del server.PromptServer.instance
+        installed._loop().close()
+        installed._loop.cache_clear()
+        installed.load.cache_clear()
 
 
 def test_a_pack_is_found_by_other_letters_and_its_nodes_run(custom_nodes: Path) -> None:

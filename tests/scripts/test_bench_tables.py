@@ -1,19 +1,21 @@
 """The tables that bench.py writes from what it counts."""
 
-from typing import Any
-
-from bench.tables import people_tables
+from bench.tables import Line, people_tables
 
 
-def line(
-    method: str, people: int, ratio: float, peak: int, weights: int = 0, family: str = "sdxl"
-) -> dict[str, object]:
-    figures: dict[str, Any] = {"family": family, "method": method, "people": people, "ratio": ratio, "peak_mib": peak}
-    return figures | {"weights_mib": weights}
+def line(method: str, people: int, ratio: float, peak: int, weights: int = 0, family: str = "sdxl") -> Line:
+    return {
+        "family": family,
+        "method": method,
+        "people": people,
+        "ratio": ratio,
+        "peak_mib": peak,
+        "weights_mib": weights,
+    }
 
 
 def test_a_row_per_method_and_a_table_per_family() -> None:
-    lines = [
+    lines: list[Line] = [
         line("instant_id", 1, 1.4312, 300),
         line("instant_id", 12, 1.4467, 512),
         line("ip_adapter_plus", 1, 1.0004, 300),
