@@ -92,7 +92,10 @@ class LoraKind(ABC):
     @classmethod
     @abstractmethod
     def from_host(cls, weights: Sequence[Any]) -> Self:
-        """weights: as the host's weight_adapter of this kind keeps them, in its order; None where the file has none."""
+        """The LoRA of one layer from what the host has read.
+
+        weights: as the host's weight_adapter of this kind keeps them, in its order; None where the file has none.
+        """
 
     @abstractmethod
     def low_rank(self, shape: Sequence[int]) -> LowRank:
@@ -133,6 +136,7 @@ class Lora(LoraKind):
 
     @classmethod
     def from_host(cls, weights: Sequence[Any]) -> Self:
+        """As in the base class; the order of the tensors is that of the host's weight_adapter for this kind."""
         up, down, alpha, mid, *not_additive = weights
         return cls(up, down, alpha, mid, not_additive=tuple(not_additive))
 
@@ -164,6 +168,7 @@ class Loha(LoraKind):
 
     @classmethod
     def from_host(cls, weights: Sequence[Any]) -> Self:
+        """As in the base class; the order of the tensors is that of the host's weight_adapter for this kind."""
         up_1, down_1, alpha, up_2, down_2, core_1, core_2, *not_additive = weights
         return cls(up_1, down_1, alpha, up_2, down_2, core_1, core_2, not_additive=tuple(not_additive))
 
@@ -205,6 +210,7 @@ class Lokr(LoraKind):
 
     @classmethod
     def from_host(cls, weights: Sequence[Any]) -> Self:
+        """As in the base class; the order of the tensors is that of the host's weight_adapter for this kind."""
         whole_1, whole_2, alpha, up_1, down_1, up_2, down_2, core_2, *not_additive = weights
         return cls(whole_1, whole_2, alpha, up_1, down_1, up_2, down_2, core_2, not_additive=tuple(not_additive))
 
@@ -262,6 +268,7 @@ class Glora(LoraKind):
 
     @classmethod
     def from_host(cls, weights: Sequence[Any]) -> Self:
+        """As in the base class; the order of the tensors is that of the host's weight_adapter for this kind."""
         a1, a2, b1, b2, alpha, *not_additive = weights
         return cls(a1, a2, b1, b2, alpha, not_additive=tuple(not_additive))
 
@@ -295,7 +302,10 @@ def _scale(alpha: float | None, rank: int) -> float:
 
 
 def _tucker(core: Tensor, down: Tensor) -> Tensor:
-    """A core (i, j, h, w) times a matrix (j, in) -> (i, in, h, w)."""
+    """The product of a core and a matrix, which is `down` without the Tucker form: (i, in, h, w).
+
+    core: (i, j, h, w). down: (j, in).
+    """
     return torch.einsum("ij...,jr->ir...", core, down)
 
 

@@ -139,7 +139,7 @@ def _orientation(picture: Image.Image) -> Any:
 
 
 def _orientation_in(exif: bytes) -> Any:
-    """The same number from a block of EXIF."""
+    """The number of `_orientation`, from a block of EXIF."""
     with suppress(Exception):
         block = Image.Exif()
         block.load(exif)
@@ -366,7 +366,10 @@ def _white_of_floats(numbers: npt.NDArray[Any], name: str) -> float:
 
 
 def _range_of(highest: float, ranges: Sequence[int]) -> int | None:
-    """White, for the brightest pixel of a picture; None where it would be seen as black or cut off."""
+    """The number that is white in a picture whose brightest pixel is `highest`; None where no range is likely.
+
+    Too large a range would show the picture as black, and too small a one would cut it off.
+    """
     return next((white for white in ranges if highest <= white <= highest * _DARKEST), None)
 
 

@@ -68,7 +68,7 @@ DEFECTS = [
         promise="words",
     ),
     Defect(
-        "core/errors.py::first",
+        "core/errors.py::first_few",
         breaks="A note says of one name too few that it is left out.",
         find="f'{$len} more'",
         put="f'{$len - 1} more'",
