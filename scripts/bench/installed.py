@@ -14,6 +14,7 @@ from typing import Any
 
 import environment
 import folder_paths
+import torch
 
 IP_ADAPTER_PLUS = "ComfyUI_IPAdapter_plus"
 INSTANT_ID = "ComfyUI_InstantID"
@@ -153,6 +154,7 @@ def expanded(node_id: str, **inputs: Any) -> Any:
     return value(output.args[0])
 
 
+@torch.no_grad()  # as ComfyUI runs nodes: packs turn pictures into numpy, which refuses tensors with a gradient
 def _called(node_id: str, inputs: dict[str, Any]) -> Any:
     kind = node_class(node_id)
     # A node of the newer interface is a class with a schema and no instance.

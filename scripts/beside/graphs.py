@@ -13,7 +13,7 @@ from bench import card, methods, seconds
 from bench.methods import Applied, Networks
 from torch import Tensor
 
-STEPS = 2
+STEPS = 4
 PEOPLE = 2
 VISIBLE = 1e-4
 """A change of a picture, relative to it, that is no rounding: float32 changes these pictures by 1e-6."""
