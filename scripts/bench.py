@@ -1,16 +1,25 @@
 """What people cost: a step with every method beside one without us, counted. One JSON line per figure.
 
-    python scripts/bench.py > counted.jsonl
+    python scripts/bench.py --table counted.md > counted.jsonl
+    python scripts/bench.py --gpu --table gpu.md > gpu.jsonl
     python scripts/bench.py --seconds > timed.jsonl
 
 Needs a ComfyUI (see scripts/test.py for where it is looked for). Floating-point operations are counted
 on tensors that are shapes alone, real ones, so the figures are exact on any machine.
-With --seconds the same is timed on the graphics card instead, at the real sizes with random weights.
+Beside the methods of Likeness it counts ComfyUI's own masks on conditioning, and what is installed in custom_nodes of
+that ComfyUI: ComfyUI_InstantID, ComfyUI_IPAdapter_plus and ComfyUI-ppm. What is not there is said and left out.
+With --gpu the most used methods are measured on the graphics card for 1, 2, 4 and 8 people, beside the same packs:
+seconds per step, memory at the peak, and what a mask costs. It takes four minutes at most.
+With --seconds every method of Likeness is timed there for 1, 4 and 12 people.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import environment
 from rig.pack import entered
@@ -21,24 +30,83 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--python", help="a Python that has everything already")
-    parser.add_argument("--seconds", action="store_true", help="time it on the graphics card instead of counting")
+    parser.add_argument("--table", type=Path, help="a file for the tables of docs/dev/bench.md, in Markdown")
+    parser.add_argument("--gpu", action="store_true", help="measure on the graphics card instead of counting")
+    parser.add_argument("--pictures", type=int, default=1, help="with --gpu: how many are sampled at once (default: 1)")
+    parser.add_argument(
+        "--budget", type=float, default=200.0, help="with --gpu: seconds after which no figure is begun (default: 200)"
+    )
+    parser.add_argument(
+        "--tiny", action="store_true", help="small networks on any device, to see whether everything runs"
+    )
+    parser.add_argument(
+        "--unets", action="store_true", help="count people on SDXL and SD1.5 alone, not on transformers"
+    )
+    parser.add_argument("--seconds", action="store_true", help="time every method of Likeness on the graphics card")
     given = parser.parse_args()
     entered("bench.py", given.python, ("diffusers",))
     import comfy.cli_args
 
     comfy.cli_args.args.use_pytorch_cross_attention = True  # the kernel the operation counter knows
+    if ((given.gpu and not given.tiny) or given.seconds) and comfy.cli_args.args.cpu:
+        raise environment.SetupError(
+            "--gpu and --seconds need a graphics card with CUDA. Without it bench.py counts, and --gpu --tiny shows "
+            "whether everything runs."
+        )
     # Only here: it needs the host, the pack and torch.
     from bench import methods, seconds, transformers
 
-    if not given.seconds:
-        methods.count()
-        transformers.count()
-    elif comfy.cli_args.args.cpu:
-        raise environment.SetupError("--seconds needs a graphics card with CUDA. Without it bench.py counts.")
-    else:
+    if given.seconds:
         seconds.measure((methods.SDXL, methods.SD15))
+        environment.say("Done: each figure is a line of JSON on the standard output.")
+        return 0
+    if given.gpu:
+        text = measured(given)
+    else:
+        text = counted(given.tiny)
+        if not (given.tiny or given.unets):
+            transformers.count()
     environment.say("Done: each figure is a line of JSON on the standard output.")
+    if given.table:
+        given.table.write_text(text, "utf-8")
+        environment.say(f"The tables are in {given.table}.")
     return 0
+
+
+def counted(tiny: bool) -> str:
+    """Print what is counted on UNets, and return the tables."""
+    from bench import card, methods, others, tables
+
+    families = (methods.SDXL, methods.SD15)
+    numbers = (1, 2, 4, 8, 12)
+    if tiny:
+        families = tuple(card.tiny(family) for family in families)
+        numbers = (1, 2)
+    lines = [*printed(methods.count(families, numbers)), *printed(others.count(families, numbers))]
+    return tables.people_tables(lines, {name: method.title for name, method in others.OTHERS.items()})
+
+
+def measured(given: argparse.Namespace) -> str:
+    """Print what is measured on the card, and return the tables."""
+    import torch
+    from bench import card, methods
+
+    family, dtype, scale = methods.SDXL, torch.float16, 1
+    if given.tiny:
+        family, scale = card.tiny(family), 16
+        if card.device().type == "cpu":
+            dtype = torch.float32
+    environment.say(f"Measuring on {card.device_name()}.")
+    settings = card.Settings(family, dtype, given.pictures, seconds=given.budget)
+    lines = [*printed(card.measure(settings)), *printed(card.mask_costs(dtype, scale))]
+    return card.table(lines)
+
+
+def printed(lines: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The same figures, each printed as it comes."""
+    for line in lines:
+        print(json.dumps(line), flush=True)
+        yield line
 
 
 if __name__ == "__main__":

@@ -64,33 +64,33 @@ def main() -> int:
     parser.add_argument("--yes", action="store_true", help="do not ask before downloading")
     keep_help = "put the miniature (0.9 GB) and its six workflows into that ComfyUI, for photos of your own"
     parser.add_argument("--keep", action="store_true", help=keep_help)
-    given = parser.parse_args()
-    host, python = prepared(given.python, needs_host=given.download)
+    arguments = parser.parse_args()
+    host, python = prepared(arguments.python, needs_host=arguments.download)
     environment.enter(python)
     OUTPUT.mkdir(exist_ok=True)  # compare.py and others write there too
     for old in (*OUTPUT.glob("*.png"), OUTPUT / "report.json"):
         old.unlink(missing_ok=True)
     if not host:
-        if given.keep:
+        if arguments.keep:
             say("--keep changes nothing: there is no ComfyUI to put the miniature into.")
         return without_host()
-    if given.download:
+    if arguments.download:
         import models
 
-        models.fetched(models.chosen([WORKFLOW.stem]), models.model_folders(host.path / "models"), given.yes)
-    return with_host(host, python, given.keep)
+        models.fetched(models.chosen([WORKFLOW.stem]), models.model_folders(host.path / "models"), arguments.yes)
+    return with_host(host, python, arguments.keep)
 
 
-def prepared(given: str | None, needs_host: bool) -> tuple[Host | None, Path]:
+def prepared(chosen: str | None, needs_host: bool) -> tuple[Host | None, Path]:
     """The ComfyUI to run in, None where there is none and none can be fetched, and the Python to run in.
 
-    given: the Python that the user names. needs_host: whether there is nothing to do without a ComfyUI, which is
+    chosen: the Python that the user names. needs_host: whether there is nothing to do without a ComfyUI, which is
     fetched before anything is installed for it: where it is out of reach, nothing large comes. Raises SetupError.
     """
     hosts = environment.find_hosts()
     if python := environment.entered():
         return (hosts[0] if hosts else None), python
-    python = environment.ready_python(hosts, given, MODULES if hosts else ALONE_MODULES)
+    python = environment.ready_python(hosts, chosen, MODULES if hosts else ALONE_MODULES)
     # Nothing is installed into a Python that the user has named or activated, so no host could run in it.
     if not hosts and not python:
         hosts = environment.fetched_host()
@@ -161,7 +161,11 @@ def with_host(host: Host, python: Path, keeps: bool) -> int:
     say(f"Starting {host} ({host.path}). It writes into {CACHE / 'demo'}, not into your folders.")
     stand_ins = built.build() if missing else None
     # The miniature reads only its own recogniser.
-    without, folders = (("facexlib",), [stand_ins.root]) if stand_ins else ((), [])
+    without: tuple[str, ...] = ()
+    folders: list[Path] = []
+    if stand_ins:
+        without = ("facexlib",)
+        folders = [stand_ins.root]
     try:
         with HostServer(host, python, CACHE / "demo", folders, without=without) as server:
             ready = time.monotonic()
@@ -223,11 +227,16 @@ def generate(server: HostServer, stand_ins: Files | None) -> Report:
     prompt = workflow.to_prompt(graph, server.object_info())
     run = server.run(prompt, Progress(prompt), timeout=None)
     titles = {node: workflow.title(prompt, node) for node in run.executed}
-    shown = [(node, image) for node in titles for image in run.outputs.get(node, {}).get("images", [])]
-    for number, (node, image) in enumerate(shown, 1):
-        name = "result" if image["type"] == "output" else f"{number}_{picture_name(titles[node])}"
-        keep(server.file(image), name)
-    return {"prompt": prompt, "seconds": {titles[node]: took for node, took in run.seconds.items()}}
+    number = 0
+    for node, node_title in titles.items():
+        for image in run.outputs.get(node, {}).get("images", []):
+            number += 1
+            name = f"{number}_{picture_name(node_title)}"
+            if image["type"] == "output":
+                name = "result"
+            keep(server.file(image), name)
+    seconds = {titles[node]: node_seconds for node, node_seconds in run.seconds.items()}
+    return {"prompt": prompt, "seconds": seconds}
 
 
 def picture_name(title: str) -> str:
@@ -243,7 +252,8 @@ def draw(server: HostServer, stand_ins: Files, kind: str, name: str) -> None:
 
     images = [server.upload_image(picture) for picture in install.KINDS[kind].pictures(stand_ins)]
     prompt = workflow.to_prompt(install.ready(kind, stand_ins, images), server.object_info())
-    run, (saved,) = server.run(prompt, Progress(prompt), timeout=None), workflow.nodes_of(prompt, "SaveImage")
+    run = server.run(prompt, Progress(prompt), timeout=None)
+    (saved,) = workflow.nodes_of(prompt, "SaveImage")
     keep(server.file(run.outputs[saved]["images"][0]), name)
 
 
@@ -258,7 +268,8 @@ class Progress:
     """Takes the host's messages about a prompt and says which node runs, and every ten seconds at which step it is."""
 
     def __init__(self, prompt: Prompt) -> None:
-        self._prompt, self._said = prompt, time.monotonic()
+        self._prompt = prompt
+        self._spoke = time.monotonic()
 
     def __call__(self, event: dict[str, Any]) -> None:
         from rig.workflow import title
@@ -266,11 +277,11 @@ class Progress:
         data = event["data"]
         if event["type"] == "executing" and data["node"]:
             self._say(title(self._prompt, data["node"]))
-        elif event["type"] == "progress" and time.monotonic() > self._said + SAY_SECONDS:
+        elif event["type"] == "progress" and time.monotonic() > self._spoke + SAY_SECONDS:
             self._say(f"step {data['value']} of {data['max']}")
 
     def _say(self, text: str) -> None:
-        self._said = time.monotonic()
+        self._spoke = time.monotonic()
         say(f"  {text}")
 
 

@@ -1,18 +1,23 @@
-"""Measures how much pictures of any model show the people they should show: two tables, and the pictures with names.
+"""Measures how much pictures of any model show the people they should show: a page to look at, and two tables.
 
     python scripts/evaluate.py my_pictures --models ../../models --made-with InstantID
 
 The folder holds people/<name>/ with one or more photos each, and pictures/ with the pictures to measure. Those of
 different models or settings are in folders of their own. Beside a picture may lie a .json of its name that says who is
-meant and where; docs/dev/measuring.md describes it and what is measured. The result is put into measured/ there.
+meant and where; docs/dev/measuring.md describes it and what is measured. The result is put into measured/ there:
+index.html, which opens in any browser, the pictures with names that it shows, likeness.csv and sets.csv.
 Garments are measured where the workflow says which picture and mask each has: by batch.py --clip-vision FILE,
 or by Measure Likeness in a graph. Run it with the Python that runs ComfyUI.
+
+Exit status: 0 when everything is measured, 1 where something has to be mended first, 2 for wrong options, 130 after
+Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import html
 import io
 import json
 import os
@@ -22,6 +27,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 # Not in front: batch.py takes this into a process whose first folder may be a host's, with a `nodes` of its own.
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
@@ -59,6 +65,8 @@ COLUMNS = (
     "set", "picture", "person", "place", "state", "looks_like", "face_px", "recogniser", "similarity", "leakage",
     "margin", "copy_paste",
 )  # fmt: skip
+_STOPPED = 130
+"""The exit status after Ctrl-C, as shells have it."""
 
 
 class Unusable(Exception):
@@ -67,7 +75,7 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """One picture: its set, its name, and what was measured."""
+    """One picture: its set, its name, and what was measured. The set is the folder below pictures/."""
 
     group: str
     name: str
@@ -75,71 +83,109 @@ class Result:
 
 
 def main() -> int:
+    options = arguments()
+    # A picture of more pixels would take all memory.
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    face_model = load(options.models or Path(os.environ.get("COMFYUI_PATH", "")) / "models")
+    people: dict[str, Identity] = {}
+    for folder in folders_in(options.folder / "people"):
+        people[folder.name] = person(folder, face_model)
+        print(f"{folder.name}: {counted(len(people[folder.name].crops), 'photo')}", file=sys.stderr)
+    root = options.folder / "pictures"
+    paths = sorted(pictures_below(root))
+    if not paths:
+        raise Unusable(f"There is no picture below {root}.")
+    print(f"Reading {counted(len(paths), 'picture')} below {root}", file=sys.stderr)
+    # What cannot be used is said before hours are spent on the others.
+    casts = {path: cast_of(path, people, size_of(path)) for path in paths}
+    output = options.folder / "measured"
+    results: list[Result] = []
+    for number, path in enumerate(paths, 1):
+        result = evaluated(path, root, casts[path], face_model, options.made_with, output)
+        results.append(result)
+        summary = measure.summary(result.report.judged_pictures[0])
+        print(f"{number} of {len(paths)}, {result.name}: {summary}", file=sys.stderr)
+    write(results, output, options.folder.resolve().name)
+    print(measure.judge_sentence(results[0].report))
+    print(f"{counted(len(results), 'picture')} measured. To look at: {output / 'index.html'}")
+    print("The pictures with names are in pictures beside it, the figures in likeness.csv and sets.csv.")
+    return 0
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="holds people/ and pictures/")
     parser.add_argument("--models", type=Path, help="ComfyUI's models folder; without it that of COMFYUI_PATH")
     parser.add_argument(
         "--made-with", choices=list(measure.TRAINED_WITH), default="unknown", help="the pictures' method"
     )
-    given = parser.parse_args()
-    warnings.simplefilter("error", Image.DecompressionBombWarning)  # a picture of more pixels would take all memory
-    face_model = load(given.models or Path(os.environ.get("COMFYUI_PATH", "")) / "models")
-    people = {folder.name: person(folder, face_model) for folder in folders_in(given.folder / "people")}
-    root = given.folder / "pictures"
-    pictures = sorted(pictures_below(root))
-    if not pictures:
-        raise Unusable(f"There is no picture below {root}.")
-    # What cannot be used is said before hours are spent on the others.
-    casts = {path: cast_of(path, people, size_of(path)) for path in pictures}
-    output = given.folder / "measured"
-    (output / "pictures").mkdir(parents=True, exist_ok=True)
-    results = [evaluated(path, root, casts[path], face_model, given.made_with, output) for path in pictures]
-    lines = [[line.get(column) for column in COLUMNS] for result in results for line in lines_of(result)]
+    return parser.parse_args()
+
+
+def write(results: Sequence[Result], output: Path, title: str) -> None:
+    """The tables and the page. title: what the page is called."""
+    lines: list[list[Any]] = []
+    for result in results:
+        for line in lines_of(result):
+            lines.append([line.get(column) for column in COLUMNS])
     (output / "likeness.csv").write_bytes(as_csv([COLUMNS, *lines]))
     (output / "sets.csv").write_bytes(as_csv(sets(results)))
-    print(measure.judge_sentence(results[0].report))
-    print(f"Names and similarities are in {output / 'pictures'}, figures in likeness.csv and sets.csv beside it.")
-    return 0
+    # A file's name may hold bytes that are no letters.
+    (output / "index.html").write_bytes(page(results, title).encode(errors="replace"))
 
 
 # --- Files
 
 
 def folders_in(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.glob("*") if path.is_dir())
-    if not found:
+    folders = sorted(path for path in folder.glob("*") if path.is_dir())
+    if not folders:
         raise Unusable(
             f"There is nobody in {folder}: put the photos of each person into a folder with their name there."
         )
-    return found
+    return folders
 
 
 def pictures_below(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and not path.is_dir())
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in PICTURES and not path.is_dir():
+            yield path
 
 
 def load(models: Path) -> FaceModel:
-    """The largest detector and every recogniser of a models folder, opened as Load Face Embedder does."""
-    packed, others = str(models / "insightface"), str(models / "facexlib")
-    files = model.Files(by_name([packed], (".onnx",)), by_name([others, packed], WEIGHTS))
-    detectors = {path: name for name, path in files.onnx.items() if inspect(path).kind is Kind.DETECTOR}
+    """The largest detector and every recogniser of a models folder, opened as Load Face Embedder does.
+
+    Raises Unusable where there is none.
+    """
+    packs_folder = str(models / "insightface")
+    others_folder = str(models / "facexlib")
+    files = model.Files(by_name([packs_folder], (".onnx",)), by_name([others_folder, packs_folder], WEIGHTS))
+    detectors: dict[str, str] = {}
+    for name, path in files.onnx.items():
+        if inspect(path).kind is Kind.DETECTOR:
+            detectors[path] = name
     url = packs.published(packs.ANTELOPE).url
     if not detectors:
         advice = f"unpack {packs.ANTELOPE} ({url}) there, or name ComfyUI's models folder with --models."
-        raise Unusable(f"No face detector below {packed}: {advice}")
+        raise Unusable(f"No face detector below {packs_folder}: {advice}")
     largest = max(detectors, key=os.path.getsize)
-    found = files.recognisers(packs.pack_of(detectors[largest]))
-    recognisers = [one for name, path in found.items() if (one := recogniser(name, path))]
+    recognisers: list[analysis.Recogniser] = []
+    for name, path in files.recognisers(packs.pack_of(detectors[largest])).items():
+        opened = recogniser(name, path)
+        if opened is not None:
+            recognisers.append(opened)
     if not recognisers:
         raise Unusable(f"No face recogniser below {models}; {packs.ANTELOPE} is at {url}.")
     return FaceModel(model.open_detector(largest, model.on_cpu), tuple(recognisers))
 
 
 def recogniser(name: str, path: str) -> analysis.Recogniser | None:
-    """None for a file that is something else."""
+    """The recogniser in a file; None for a file that is something else."""
     if name == packs.IR_SE50:
         return model.IRSE50Recogniser(read(Path(path)), path, model.on_cpu)
-    return model.open_recogniser(name, path, model.on_cpu) if inspect(path).kind is Kind.RECOGNISER else None
+    if inspect(path).kind is not Kind.RECOGNISER:
+        return None
+    return model.open_recogniser(name, path, model.on_cpu)
 
 
 def image(path: Path) -> torch.Tensor:
@@ -164,7 +210,7 @@ def size_of(path: Path) -> tuple[int, int]:
 
 
 def person(folder: Path, face_model: FaceModel) -> Identity:
-    """Everybody's largest face on each of their photos."""
+    """Somebody, by the largest face on each of their photos."""
     faces = [largest_face(path, image(path), face_model) for path in sorted(pictures_below(folder))]
     if not faces:
         raise Unusable(f"There is no photo in {folder}.")
@@ -172,68 +218,113 @@ def person(folder: Path, face_model: FaceModel) -> Identity:
 
 
 def largest_face(path: Path, photo: torch.Tensor, face_model: FaceModel) -> Face:
+    """The person's face. path: of the photo, for messages. photo: (H, W, 3). Raises Unusable where there is none."""
     faces = model.faces_in(face_model, photo).faces
     if not faces:
         raise Unusable(f"No face found in {path}: use a photo with a larger and sharper face, or take it out.")
     return max(faces, key=lambda face: area(face.box))
 
 
+@dataclass(frozen=True)
+class Meant:
+    """What the file beside a picture says. names: who is meant; None for everybody. places: the nose of each, (x, y).
+    size: of the canvas that the places are on, (width, height); None for the picture's own."""
+
+    names: list[str] | None = None
+    places: tuple[tuple[float, float], ...] = ()
+    size: tuple[float, float] | None = None
+
+
 def cast_of(path: Path, people: Mapping[str, Identity], size: tuple[int, int]) -> Cast:
-    """Who is meant in a picture: those whom the file beside it names, in their places, else everybody."""
+    """Who is meant in a picture: those whom the file beside it names, in their places, else everybody.
+
+    size: of the picture. Raises Unusable.
+    """
     beside = path.with_suffix(".json")
-    said = said_in(beside) if beside.is_file() else {}
-    names = said.get("people", list(people))
+    meant = meant_in(beside) if beside.is_file() else Meant()
+    names = list(people) if meant.names is None else meant.names
     if not names:
         raise Unusable(f"{beside} names nobody: write who is meant, or leave people out for everybody.")
     # A Mac writes the names of folders in another spelling than keyboards do.
-    known = {name: among(name, people) for name in names}
-    if unknown := [name for name in names if known[name] is None]:
+    folder_names = {name: among(name, people) for name in names}
+    unknown = [name for name in names if folder_names[name] is None]
+    if unknown:
         raise Unusable(f"{beside} names {', '.join(unknown)}; there are photos of {', '.join(people)}.")
-    places = said.get("places", [])
-    if places and len(places) != len(names):
-        raise Unusable(f"{beside} has {counted(len(places), 'place')} for {len(names)} people: write one [x, y] each.")
-    slots = [Slot((float(x), float(y))) for x, y in places] or [None] * len(names)
+    if meant.places and len(meant.places) != len(names):
+        raise Unusable(
+            f"{beside} has {counted(len(meant.places), 'place')} for {len(names)} people: write one [x, y] each."
+        )
     persons: list[Person] = []
-    for number, (name, slot) in enumerate(zip(names, slots, strict=True), 1):
-        persons.append(Person(people[known[name] or name], 1.0, slot, number))
-    return PlacedCast(tuple(persons), *said.get("size", size)) if places else Cast(tuple(persons))
+    for number, name in enumerate(names, 1):
+        slot = Slot(meant.places[number - 1]) if meant.places else None
+        persons.append(Person(people[folder_names[name] or name], 1.0, slot, number))
+    if not meant.places:
+        return Cast(tuple(persons))
+    width, height = meant.size or size
+    return PlacedCast(tuple(persons), cast("int", width), cast("int", height))
 
 
-_LONGEST = 10**6
-"""Letters of a file beside a picture."""
+_MOST_LETTERS = 10**6
+"""Of a file beside a picture."""
+_FORM = '{"people": ["Anna"], "places": [[300, 260]], "size": [1024, 768]}'
 
 
-def said_in(beside: Path) -> dict[str, Any]:
-    """Raises Unusable for anything but {"people": [names], "places": [[x, y], ...], "size": [width, height]}."""
+def meant_in(beside: Path) -> Meant:
+    """What the file beside a picture says.
+
+    Raises Unusable for anything but {"people": [names], "places": [[x, y], ...], "size": [width, height]}.
+    """
     try:
         with beside.open(encoding="utf-8-sig") as file:
-            said: Any = json.loads(file.read(_LONGEST))
-        names, (width, height) = said.get("people", []), said.get("size", (1, 1))
-        whole = isinstance(names, list) and all(isinstance(name, str) for name in cast("list[Any]", names))
-        whole = whole and said.keys() <= {"people", "places", "size"}  # a slip of the pen is not left out in silence
-        whole = whole and 0 < width <= FAR and 0 < height <= FAR  # NaN is not
-        whole = whole and all(abs(axis) <= FAR for x, y in said.get("places", []) for axis in (x, y))
-    except (AttributeError, RecursionError, TypeError, ValueError):
-        whole, said = False, None
-    if not whole:
-        form = '{"people": ["Anna"], "places": [[300, 260]], "size": [1024, 768]}'
-        raise Unusable(f"{beside} cannot be read: write it as {form}; each of the three may be left out.")
-    return cast("dict[str, Any]", said)
+            return _meant(json.loads(file.read(_MOST_LETTERS)))
+    except (AttributeError, RecursionError, TypeError, ValueError) as cause:
+        raise Unusable(f"{beside} cannot be read: write it as {_FORM}; each of the three may be left out.") from cause
+
+
+def _meant(content: dict[str, Any]) -> Meant:
+    """What the content of such a file says. Raises ValueError, TypeError or AttributeError for any other content."""
+    if not content.keys() <= {"people", "places", "size"}:
+        # A slip of the pen is not left out in silence.
+        raise ValueError
+    names: list[str] | None = None
+    if "people" in content:
+        names = content["people"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in cast("list[Any]", names)):
+            raise ValueError
+    places: list[tuple[float, float]] = []
+    for x, y in content.get("places", []):
+        if not (abs(x) <= FAR and abs(y) <= FAR):  # NaN is not
+            raise ValueError
+        places.append((float(x), float(y)))
+    size: tuple[float, float] | None = None
+    if "size" in content:
+        width, height = content["size"]
+        if not (0 < width <= FAR and 0 < height <= FAR):
+            raise ValueError
+        size = (width, height)
+    return Meant(names, tuple(places), size)
 
 
 def evaluated(path: Path, root: Path, cast: Cast, face_model: FaceModel, method: str, output: Path) -> Result:
+    """Measure a picture, and put it with names into output/pictures. root: the folder of all pictures."""
     pixels = image(path)
     names = measure.judges(face_model.ids, cast.people, method)
     report = measure.measure([model.faces_in(face_model, pixels)], cast, names, method)
     name = path.relative_to(root).as_posix()
     drawn = Image.fromarray((measure.annotate(pixels, report, 0) * 255).byte().numpy())
     drawn.thumbnail((WIDTH, WIDTH))
-    annotated = output / "pictures" / f"{name}.jpg"
+    annotated = output / annotated_name(name)
     annotated.parent.mkdir(parents=True, exist_ok=True)
     drawn.save(annotated, quality=88)
-    print(f"{name}: {measure.summary(report.judged_pictures[0])}", file=sys.stderr)
     group = path.parent.relative_to(root).as_posix()
-    return Result("" if group == "." else group, name, report)
+    if group == ".":
+        group = ""
+    return Result(group, name, report)
+
+
+def annotated_name(name: str) -> str:
+    """Where a picture with names is, below the output folder. name: of the picture."""
+    return f"pictures/{name}.jpg"
 
 
 # --- What is written
@@ -241,34 +332,48 @@ def evaluated(path: Path, root: Path, cast: Cast, face_model: FaceModel, method:
 
 def lines_of(result: Result) -> Iterator[dict[str, Any]]:
     """One line per person and recogniser, one per stranger and one per part."""
-    report, where = result.report, {"set": result.group, "picture": result.name}
+    report = result.report
+    columns = {"set": result.group, "picture": result.name}
     for recogniser in report.recognisers:
-        one = report.pictures[recogniser][0]
-        for seen in one.sightings:
-            state = "missing" if seen.face is None else "swapped" if seen.swapped else "right"
-            place = report.numbers[seen.person] if report.has_places else ""
-            line: dict[str, Any] = {**where, "person": report.names[seen.person], "place": place, "state": state}
-            line["recogniser"] = recogniser
-            if seen.face is not None and seen.looks_like is not None:
-                line |= {"looks_like": report.names[seen.looks_like], "face_px": _side(one, seen.face)}
-                line |= {"similarity": seen.similarity, "leakage": seen.leakage, "margin": seen.margin}
-                line["copy_paste"] = seen.copy_paste
-            yield line
-    one = report.judged_pictures[0]
-    for face in one.stranger_faces:
-        yield {**where, "state": "extra", "face_px": _side(one, face)}
-    for label, alike in zip(report.labels, one.part_similarities, strict=True):
-        yield {**where, "person": label, "state": PART, "similarity": alike}
+        picture = report.pictures[recogniser][0]
+        for sighting in picture.sightings:
+            yield {**columns, **_person_columns(report, picture, sighting), "recogniser": recogniser}
+    picture = report.judged_pictures[0]
+    for face in picture.stranger_faces:
+        yield {**columns, "state": "extra", "face_px": _side(picture, face)}
+    for label, similarity in zip(report.labels, picture.part_similarities, strict=True):
+        yield {**columns, "person": label, "state": PART, "similarity": similarity}
 
 
-def _side(one: measure.MeasuredPicture, face: int) -> int:
-    return round(longer_side(one.boxes[face]))
+def _person_columns(
+    report: measure.Report, picture: measure.MeasuredPicture, sighting: measure.Sighting
+) -> dict[str, Any]:
+    """The columns of a person in a picture by one recogniser. Without a face there are no figures."""
+    columns: dict[str, Any] = {"person": report.names[sighting.person], "place": "", "state": "right"}
+    if report.has_places:
+        columns["place"] = report.numbers[sighting.person]
+    if sighting.face is None or sighting.looks_like is None:
+        columns["state"] = "missing"
+        return columns
+    if sighting.swapped:
+        columns["state"] = "swapped"
+    figures = {"similarity": sighting.similarity, "leakage": sighting.leakage, "margin": sighting.margin}
+    columns["looks_like"] = report.names[sighting.looks_like]
+    columns["face_px"] = _side(picture, sighting.face)
+    columns["copy_paste"] = sighting.copy_paste
+    return {**columns, **figures}
+
+
+def _side(picture: measure.MeasuredPicture, face: int) -> int:
+    return round(longer_side(picture.boxes[face]))
 
 
 def as_csv(lines: Iterable[Iterable[Any]]) -> bytes:
     """Lines of ours, which spreadsheets may open. A file's name may hold what is no letter."""
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(map(as_cell, line) for line in lines)
+    writer = csv.writer(text)
+    for line in lines:
+        writer.writerow([as_cell(value) for value in line])
     return text.getvalue().encode(errors="replace")
 
 
@@ -276,8 +381,12 @@ def as_cell(value: Any) -> Any:
     """No text is a formula, as which a spreadsheet would take it, and none is more than a line."""
     if isinstance(value, str):
         value = " ".join(value.splitlines())
-        return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
-    return f"{value:.4f}" if isinstance(value, float) else value
+        if value.startswith(("=", "+", "-", "@", "\t", "\r")):
+            return f"'{value}"
+        return value
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return value
 
 
 def sets(results: Sequence[Result]) -> Iterator[Sequence[Any]]:
@@ -302,19 +411,21 @@ def sets(results: Sequence[Result]) -> Iterator[Sequence[Any]]:
         for name in recognisers:
             pictures = [report.pictures[name][0] for report in reports if name in report.pictures]
             people = 0
-            copied: list[float] = []
+            copy_pastes: list[float] = []
             sizes: list[float] = []
             for picture in pictures:
                 people += len(picture.sightings)
-                if (alike := measure.score(picture, "copy-paste")) is not None:
-                    copied.append(alike)
-                for seen in picture.present:
-                    assert seen.face is not None
-                    sizes.append(longer_side(picture.boxes[seen.face]))
+                copy_paste = measure.score(picture, "copy-paste")
+                if copy_paste is not None:
+                    copy_pastes.append(copy_paste)
+                for sighting in picture.present:
+                    assert sighting.face is not None
+                    sizes.append(longer_side(picture.boxes[sighting.face]))
             totals: list[float | None] = [*measure.totals(pictures)]
-            if not sizes:  # of nobody
+            if not sizes:
+                # Nobody is there, so it is unknown and not 0.
                 totals[measure.MEANS.index("leakage")] = None
-            yield group, name, len(pictures), *totals, mean(copied), mean(sizes), people
+            yield group, name, len(pictures), *totals, mean(copy_pastes), mean(sizes), people
 
 
 def mean(values: Sequence[float]) -> float | None:
@@ -324,9 +435,142 @@ def mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values)
 
 
+# --- The page to look at
+
+NO_SET = "pictures in no folder"
+"""What the page calls the pictures that lie in pictures/ itself."""
+_STATES = {"right": "", "swapped": "swapped", "missing": "missing", PART: ""}
+"""What the page says of a state beside the figures."""
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --quiet: #8889; --bad: #c62828; --good: #2e7d32; }
+@media (prefers-color-scheme: dark) { :root { --bad: #ff8a80; --good: #a5d6a7; } }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem 2rem 3rem; }
+h1 { font-size: 1.5rem; margin: 0 0 .25rem; }
+h2 { font-size: 1.2rem; margin: 2rem 0 .75rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .7rem; border-bottom: 1px solid var(--line); text-align: right; font-weight: normal; }
+th:first-child, td:first-child { text-align: left; }
+td:first-child { min-width: 5rem; overflow-wrap: anywhere; }
+thead th { color: GrayText; white-space: nowrap; }
+.wide th:nth-child(2), .wide td:nth-child(2) { text-align: left; }
+.wide { overflow-x: auto; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(24rem, 1fr)); gap: 1.25rem; }
+figure { margin: 0; padding: .75rem; border: 1px solid var(--line); border-radius: .5rem; }
+figure img { display: block; width: 100%; height: 18rem; object-fit: contain; background: var(--line); }
+figcaption { margin: .6rem 0 .4rem; font-weight: 600; overflow-wrap: anywhere; }
+figure table { width: 100%; font-size: 13px; }
+figure th, figure td { padding: .15rem .4rem; }
+figure th:last-child, figure td:last-child { text-align: left; }
+.bad { color: var(--bad); }
+.good { color: var(--good); }
+"""
+
+
+def page(results: Sequence[Result], title: str) -> str:
+    """A page of all sets and pictures. It asks no network for anything; its pictures lie beside it.
+
+    title: of the page.
+    """
+    head, *rows = sets(results)
+    parts = [
+        "<!doctype html>",
+        f'<html lang="en"><meta charset="utf-8"><title>Likeness: {html.escape(title)}</title>',
+        f"<style>{_STYLE}</style>",
+        f"<h1>Likeness: {html.escape(title)}</h1>",
+        f"<p>{html.escape(measure.judge_sentence(results[0].report))} ",
+        'The figures are in <a href="sets.csv">sets.csv</a> and <a href="likeness.csv">likeness.csv</a>.</p>',
+        f'<div class="wide">{_table_of_sets(head, rows)}</div>',
+    ]
+    for group in sorted({result.group for result in results}):
+        pictures = [result for result in results if result.group == group]
+        parts.append(f"<h2>{html.escape(group or NO_SET)} ({len(pictures)})</h2>")
+        parts.append('<div class="grid">')
+        parts += [_figure(result) for result in pictures]
+        parts.append("</div>")
+    return "\n".join(parts) + "\n</html>\n"
+
+
+def _table_of_sets(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
+    """The means of each set by each recogniser. head: the columns of sets.csv; rows: its lines."""
+    titles = [str(column).replace("_", " ") for column in head]
+    lines = [_row(titles, "th")]
+    lines.append("</thead><tbody>")
+    for group, *figures in rows:
+        cells = [group or NO_SET]
+        for column, value in zip(head[1:], figures, strict=True):
+            if column == "face_px" and value is not None:
+                value = round(value)
+            cells.append(_figure_text(value))
+        lines.append(_row(cells, "td"))
+    return f"<table><thead>{''.join(lines)}</tbody></table>"
+
+
+def _figure_text(value: Any) -> str:
+    """A figure as the page shows it; a dash for an unknown one."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return str(value)
+
+
+def _row(cells: Iterable[str], tag: str, style: str = "") -> str:
+    """A row of a table. tag: th or td. style: a class of the style sheet for the row."""
+    texts = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
+    if style:
+        return f'<tr class="{style}">{texts}</tr>'
+    return f"<tr>{texts}</tr>"
+
+
+def _figure(result: Result) -> str:
+    """A picture with names, and a table of the people who are meant in it."""
+    # The name of a file may have any letters: quoted, so that a browser finds it, with the bytes that are no letters.
+    source = quote(annotated_name(result.name), errors="surrogateescape")
+    name = html.escape(result.name)
+    return (
+        f'<figure><a href="{source}"><img loading="lazy" src="{source}" alt="{name}"></a>'
+        f"<figcaption>{name}</figcaption>{_table_of_people(result)}</figure>"
+    )
+
+
+def _table_of_people(result: Result) -> str:
+    """A line for each person by the recogniser that judges, and one for all strangers."""
+    rows = [_row(["person", "similarity", "to others", "face px", ""], "th"), "</thead><tbody>"]
+    stranger_sides: list[str] = []
+    for line in lines_of(result):
+        if line["state"] == "extra":
+            stranger_sides.append(str(line["face_px"]))
+        elif line.get("recogniser") in (None, result.report.judge):
+            rows.append(_row_of_person(line))
+    if stranger_sides:
+        text = f"{counted(len(stranger_sides), 'stranger')}"
+        rows.append(_row([text, "", "", ", ".join(stranger_sides[:_MOST_STRANGERS]), "extra"], "td", "bad"))
+    return f"<table><thead>{''.join(rows)}</tbody></table>"
+
+
+_MOST_STRANGERS = 3
+"""Whose faces' sizes the page shows for a picture."""
+
+
+def _row_of_person(line: Mapping[str, Any]) -> str:
+    """A person or a part of a picture. line: of `lines_of`."""
+    name = line["person"]
+    if line.get("place"):
+        name = f"{line['place']} {name}"
+    state = _STATES[line["state"]]
+    if line["state"] == "swapped":
+        state = f"looks like {line['looks_like']}"
+    figures = [line.get("similarity"), line.get("leakage"), line.get("face_px")]
+    cells = [name, *[_figure_text(figure) for figure in figures], state]
+    return _row(cells, "td", "bad" if state else "good")
+
+
 if __name__ == "__main__":
     accept_any_text()
     try:
         sys.exit(main())
     except (Unusable, LikenessError, OSError, ValueError) as problem:
         sys.exit(plain_lines(str(problem)))
+    except KeyboardInterrupt:
+        print("Stopped before the tables and the page were written: run the same again.", file=sys.stderr)
+        sys.exit(_STOPPED)

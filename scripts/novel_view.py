@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,8 +28,10 @@ PEOPLE = 2
 """Rows of the picture: whoever is in the photo changes, the keypoints stay."""
 SIDE = 300
 """Width of a picture on the sheet, in pixels."""
-EDGE, HEADING = 8, 34
-"""Pixels around a picture, and of the line above the columns."""
+EDGE = 8
+"""Pixels around a picture."""
+HEADING = 34
+"""Height of the line above the columns, in pixels."""
 LETTERS = 17
 
 
@@ -61,12 +64,14 @@ def main() -> int:
     entered("novel_view.py", arguments.python)
     import torch
     from comparison import worlds
+    from rig.whole import written
 
     torch.set_num_threads(1)  # its layers are so small that threads would mostly wait for each other
+    environment.say(f"Drawing {PEOPLE} people in {len(VIEWS)} views each (a minute).")
     with worlds.miniature(PEOPLE) as world:
         picture = sheet(world)
-    picture.save(arguments.out, quality=85)
-    environment.say(str(arguments.out))
+    written(arguments.out, partial(picture.save, format="JPEG", quality=85))
+    environment.say(f"Done: the picture is {arguments.out}")
     return 0
 
 
@@ -80,19 +85,21 @@ def sheet(world: World) -> Any:
     for view in VIEWS:
         headings += ["keypoints of another face", f"the person, {view.name}"]
     rows = [row_of(world, number) for number in range(PEOPLE)]
-    high = max(round(SIDE * picture.shape[0] / picture.shape[1]) for picture in rows[0][1:])
-    wide = SIDE + EDGE
-    drawn = Image.new("RGB", (wide * len(headings) + EDGE, HEADING + (high + EDGE) * PEOPLE), "white")
-    pen = ImageDraw.Draw(drawn)
+    # The photo may be of another shape; the others give the height of a row.
+    row_height = max(round(SIDE * picture.shape[0] / picture.shape[1]) for picture in rows[0][1:])
+    column_width = SIDE + EDGE
+    size = (column_width * len(headings) + EDGE, HEADING + (row_height + EDGE) * PEOPLE)
+    whole = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(whole)
     for column, heading in enumerate(headings):
-        pen.text((EDGE + wide * column, EDGE), heading, "black", font_size=LETTERS)
+        pen.text((EDGE + column_width * column, EDGE), heading, "black", font_size=LETTERS)
     for row, pictures in enumerate(rows):
         for column, picture in enumerate(pictures):
             small = previews.as_picture(picture)
-            scale = min(SIDE / small.width, high / small.height)
+            scale = min(SIDE / small.width, row_height / small.height)
             small = small.resize((round(small.width * scale), round(small.height * scale)))
-            drawn.paste(small, (EDGE + wide * column, HEADING + (high + EDGE) * row))
-    return drawn
+            whole.paste(small, (EDGE + column_width * column, HEADING + (row_height + EDGE) * row))
+    return whole
 
 
 def row_of(world: World, number: int) -> list[Tensor]:
@@ -124,10 +131,9 @@ def seen_from(cast: Any, view: View) -> Any:
         points.append((new_x + view.size * (x - center_x), new_y + view.size * (y - center_y)))
     half = view.size * (slot.box[2] - slot.box[0]) / 2
     box = (new_x - half, new_y - half, new_x + half, new_y + half)
-    there = dataclasses.replace(
-        slot, center=(new_x, new_y), box=box, keypoints=type(slot.keypoints)(points), pose=None, mask=None
-    )
-    return dataclasses.replace(cast, people=(dataclasses.replace(person, slot=there),))
+    keypoints = type(slot.keypoints)(points)
+    moved = dataclasses.replace(slot, center=(new_x, new_y), box=box, keypoints=keypoints, pose=None, mask=None)
+    return dataclasses.replace(cast, people=(dataclasses.replace(person, slot=moved),))
 
 
 if __name__ == "__main__":

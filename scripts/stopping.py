@@ -30,4 +30,6 @@ def _stop(number: int, _: Any) -> None:
 
 def status_of(stop: KeyboardInterrupt) -> int:
     """The exit status after a stop, as shells have it: 130 after Ctrl-C."""
-    return stop.status if isinstance(stop, Stopped) else 128 + signal.SIGINT
+    if isinstance(stop, Stopped):
+        return stop.status
+    return 128 + signal.SIGINT

@@ -1,8 +1,8 @@
-"""What the rows ask for and this ComfyUI has not, before the first picture: files of models, words of menus."""
+"""What the rows ask for and this ComfyUI does not have, before the first picture: files of models, words of menus."""
 
 import difflib
 from collections.abc import Iterator
-from functools import cache
+from dataclasses import dataclass
 from typing import Any
 
 from environment import SetupError
@@ -10,65 +10,113 @@ from rig.workflow import Prompt, specs, title
 
 from core.models import needs
 
-from .prompts import Job, Known, as_link
+from .prompts import Job, ObjectInfo, as_link
 
 _NEAREST = 3
 
-Choice = tuple[str, tuple[tuple[str, str], ...], frozenset[str]]
-"""A class of nodes, what is chosen in its menus, and which of its inputs are linked."""
+
+@dataclass(frozen=True)
+class Choice:
+    """What a node chooses in its menus.
+
+    kind: the class of the node. words: the name of each menu and the word that is chosen. linked: the names of the
+    inputs that are linked.
+    """
+
+    kind: str
+    words: tuple[tuple[str, str], ...]
+    linked: frozenset[str]
 
 
 class Needed:
-    """found: every choice in the jobs that were added, and the title of its first node."""
+    """Everything that the jobs of a run choose."""
 
-    def __init__(self, known: Known) -> None:
-        self._known, self.found = known, dict[Choice, str]()
-        self._menus = cache(lambda kind: _menus(kind, known))  # the same nodes in every row
+    def __init__(self, object_info: ObjectInfo) -> None:
+        self._object_info = object_info
+        self._menus_of_kind: dict[str, dict[str, list[Any]]] = {}
+        self._titles: dict[Choice, str] = {}
+        """Every choice, and the title of the first node that has it."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._titles
 
     def add(self, job: Job) -> None:
         for number, node in job.prompt.items():
-            menus, given = self._menus(node["class_type"]), node["inputs"].items()
-            chosen = ((name, value) for name, value in given if name in menus and isinstance(value, str))
-            own = tuple((name, value) for name, value in chosen if value not in job.photos)
-            linked = frozenset(name for name, value in given if as_link(value))
-            self.found.setdefault((node["class_type"], own, linked), title(job.prompt, number))
+            words: list[tuple[str, str]] = []
+            linked: list[str] = []
+            menus = self._menus(node["class_type"])
+            for name, value in node["inputs"].items():
+                if as_link(value) is not None:
+                    linked.append(name)
+                elif name in menus and isinstance(value, str) and value not in job.files:
+                    words.append((name, value))
+            choice = Choice(node["class_type"], tuple(words), frozenset(linked))
+            self._titles.setdefault(choice, title(job.prompt, number))
 
     def doctor(self) -> Prompt:
-        """The prompt by which Check Model Files looks for the models of all of these, and runs none of them."""
-        unrun = enumerate(choice for choice in self.found if not self._known[choice[0]]["output_node"])
-        nodes = {
-            str(number): {"class_type": kind, "inputs": {**dict(chosen), **{name: ["doctor", 0] for name in linked}}}
-            for number, (kind, chosen, linked) in unrun
-        }
-        nodes["doctor"] = {"class_type": "LikenessCheckModelFiles", "inputs": {"workflow": "this workflow"}}
-        return {**nodes, "as file": {"class_type": "LikenessAsFile", "inputs": {"report": ["doctor", 1]}}}
+        """The prompt by which Check Model Files looks for the models of all choices, and runs none of their nodes."""
+        prompt: Prompt = {}
+        for number, choice in enumerate(self._titles):
+            if self._object_info[choice.kind]["output_node"]:
+                # ComfyUI would run it.
+                continue
+            inputs: dict[str, Any] = dict(choice.words)
+            for name in choice.linked:
+                inputs[name] = ["doctor", 0]
+            prompt[str(number)] = {"class_type": choice.kind, "inputs": inputs}
+        prompt["doctor"] = {"class_type": "LikenessCheckModelFiles", "inputs": {"workflow": "this workflow"}}
+        prompt["as file"] = {"class_type": "LikenessAsFile", "inputs": {"content": ["doctor", 1]}}
+        return prompt
 
     def require(self, diagnosis: str) -> None:
-        """Raises SetupError with everything that is missing. diagnosis: what the doctor says, what is in place last."""
-        bad, _, rest = diagnosis.partition("In place:\n")
-        mend = rest.partition("To fix it:\n")[2]
+        """Raises SetupError with everything that is missing. diagnosis: the report of Check Model Files."""
+        # What is in place comes last in it, and then what to do.
+        missing, _, in_place = diagnosis.partition("In place:\n")
+        advice = in_place.partition("To fix it:\n")[2]
         if needs.chooses_standins(self.doctor()):
-            bad = mend = ""  # the doctor asks for the real files whatever the miniature can do
-        lines = [*bad.strip().splitlines(), *self._not_offered(bad), *(["To fix it:", mend] if mend else [])]
+            # The report asks for the released files, whatever the miniature can do.
+            missing = ""
+            advice = ""
+        lines = missing.strip().splitlines()
+        lines += self._words_without_menu(missing)
+        if advice:
+            lines += ["To fix it:", advice]
         if lines:
             head = "No row is begun, because the workflow or its rows need what is not there:"
             raise SetupError("\n".join([head, *lines]))
 
-    def _not_offered(self, told: str) -> Iterator[str]:
-        """A line for each word that no menu has and that is not among what is `told`."""
-        for (kind, chosen, _), node in self.found.items():
-            for name, value in chosen:
-                offered = [str(one) for one in self._menus(kind)[name]]
-                if value not in offered and value not in told:
-                    near = difflib.get_close_matches(value, offered, _NEAREST, cutoff=0) or offered
-                    there = f"it has {', '.join(near)}" if near else "it is empty"
-                    yield f"{node}: {value} is not in the menu {name}; {there}."
+    def _words_without_menu(self, missing: str) -> Iterator[str]:
+        """A line for each word that its menu does not have. missing: the files that the report names already."""
+        for choice, node in self._titles.items():
+            menus = self._menus(choice.kind)
+            for name, word in choice.words:
+                offered = [str(entry) for entry in menus[name]]
+                if word in offered or word in missing:
+                    continue
+                menu = "it is empty"
+                if offered:
+                    near = difflib.get_close_matches(word, offered, _NEAREST, cutoff=0) or offered
+                    menu = f"it has {', '.join(near)}"
+                yield f"{node}: {word} is not in the menu {name}; {menu}."
+
+    def _menus(self, kind: str) -> dict[str, list[Any]]:
+        """What the menus of a class of nodes offer, by their names. Many rows have the same nodes."""
+        if kind not in self._menus_of_kind:
+            self._menus_of_kind[kind] = _menus(kind, self._object_info)
+        return self._menus_of_kind[kind]
 
 
-def _menus(kind: str, known: Known) -> dict[str, list[Any]]:
-    """What the menus of the host's own nodes and of ours offer. Those of other packs may take what they do not offer,
-    and so do menus of files that are sent along."""
-    if not known[kind]["python_module"].startswith(("nodes", "comfy_extras")) and not kind.startswith("Likeness"):
+def _menus(kind: str, object_info: ObjectInfo) -> dict[str, list[Any]]:
+    """What the menus of the host's own nodes and of ours offer.
+
+    Those of other packs may take what they do not offer, and so do menus of files that are sent along.
+    """
+    is_of_host = object_info[kind]["python_module"].startswith(("nodes", "comfy_extras"))
+    if not is_of_host and not kind.startswith("Likeness"):
         return {}
-    found = specs(known, kind).items()
-    return {name: spec.menu for name, spec in found if spec.menu is not None and not spec.takes_files}
+    menus: dict[str, list[Any]] = {}
+    for name, spec in specs(object_info, kind).items():
+        if spec.menu is not None and not spec.takes_files:
+            menus[name] = spec.menu
+    return menus

@@ -1,14 +1,9 @@
-"""The columns of a table: which inputs of the prompt each means, and what may stand in its cells."""
+"""A workflow that the rows of a table fill in."""
 
 import contextlib
 import copy
 import difflib
-import hashlib
-import io
-import math
 import os
-import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,36 +11,32 @@ from pathlib import Path
 from typing import Any
 
 from environment import SetupError
-from evaluate import FORMATS, PICTURES
-from PIL import Image, UnidentifiedImageError
-from readable import Unreadable, bytes_of
+from evaluate import PICTURES
 from rig import workflow, workflow_files
 from rig.workflow import Place, Prompt, Spec, specs
 
-from core.errors import BadPhoto
-from core.models.files import WEIGHTS, files_below
+from core.models.files import files_below
 from core.models.workflow_forms import is_prompt
-from core.names import among, ending, folded
-from core.picture_files import read_picture
+from core.names import among, folded
 from core.text import in_one_line
 
+from . import photo_files, saved_people
+from .cells import value_of
+from .columns import ColumnNames, api_places
 from .prompts import Job
-from .rows import NAME, BadRow, Row, cut
+from .rows import NAME, BadRow, Row
+from .saved_people import FaceBank
+from .worker import PERSON_FILE
 
-_STEM = 160
-"""Bytes of a photo's name that it keeps where it travels."""
-_MOST = 10**9
-"""Bytes of a photo or another file in a cell."""
 _MOST_NAMES = 100_000
 """Files below the folder of photos among which a name is looked for in another spelling."""
-_WHOLE = set[str]()
-"""Photos that have been read through, by what is in them: many rows have the same ones."""
-_YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+_NEAREST = 3
 
 
 @dataclass(frozen=True)
 class Input:
-    """A column. specs: of each of its targets; current: what the workflow says."""
+    """A column. targets: the node and the name of each input it fills. specs: of each of them. current: the workflow's
+    value."""
 
     column: str
     targets: Sequence[tuple[str, str]]
@@ -57,18 +48,29 @@ class Input:
         return any(spec.takes_files for spec in self.specs)
 
     def value(self, cell: str) -> Any:
-        """What a cell says. Raises BadRow."""
+        """The value that a cell means, which must fit all targets. Raises BadRow."""
         try:
-            return [_value(cell, spec, self.current) for spec in self.specs][-1]
+            values = [value_of(cell, spec, self.current) for spec in self.specs]
         except BadRow as problem:
             raise BadRow(f"{self.column} is {cell}: {problem}") from None
+        return values[-1]
+
+
+@dataclass(frozen=True)
+class _OwnPhoto:
+    """A file of the workflow itself, in the input folder of this machine's ComfyUI."""
+
+    node: str
+    input_name: str
+    path: Path
 
 
 class Template:
     """A workflow, in the editor's format or the API's, that the rows of a table fill in.
 
-    columns: of the table. photos: the folder that its files are in; input_folder: the one of the workflow's own.
-    Raises SetupError for what is no workflow and for columns that fit nothing or more than one input.
+    columns: of the table. photos: the folder that its files are in; input_folder: the one of the workflow's own files;
+    face_bank: the saved people whom a cell may name. Raises SetupError for a file that is no workflow and for columns
+    that fit no input or more than one.
     """
 
     def __init__(
@@ -78,260 +80,160 @@ class Template:
         columns: Iterable[str],
         photos: Path,
         input_folder: Path,
+        face_bank: FaceBank | None = None,
     ) -> None:
-        graph = loaded(path)
-        self._photos, self._folder, self._info = Path(os.path.normpath(photos.absolute())), input_folder, object_info
-        if is_prompt(graph):
-            entries = {number: node for number, node in graph.items() if isinstance(node, dict)}
-            self.prompt = workflow.as_offered(entries, object_info)
-            places = api_places(self.prompt)
-        else:
-            with _as_saved(path):
+        graph = workflow_files.read(path)
+        self._photos = Path(os.path.normpath(photos.absolute()))
+        self._input_folder = input_folder
+        self._object_info = object_info
+        self._face_bank = face_bank or FaceBank([])
+        with _damage_told(path):
+            if is_prompt(graph):
+                entries = {number: node for number, node in graph.items() if isinstance(node, dict)}
+                self.prompt = workflow.as_offered(entries, object_info)
+                places = api_places(self.prompt)
+            else:
                 self.prompt, places = workflow.opened(graph, object_info)
-        with _as_saved(path):
-            self._names = Names(graph, places)
-        wanted = [column for column in columns if folded(column) != NAME]
-        found = {column: self._names.place(column) for column in wanted}
-        self.inputs = {column: self._input(column, place) for column, place in found.items()}
-        targets = [(target, column) for column, one in self.inputs.items() for target in one.targets]
-        for number, (target, column) in enumerate(targets):
-            if other := next((earlier for same, earlier in targets[:number] if same == target), None):
-                raise SetupError(f"The columns {other} and {column} are the same input: leave one of them.")
+            names = ColumnNames(graph, places)
+        self.inputs: dict[str, Input] = {}
+        for column in columns:
+            if folded(column) != NAME:
+                self.inputs[column] = self._input(column, names.place(column))
+        self._require_different_inputs()
+
+    def _input(self, column: str, place: Place) -> Input:
+        node, name = place.targets[0]
+        target_specs = [self._spec(self.prompt[node], name) for node, name in place.targets]
+        return Input(column, place.targets, target_specs, self.prompt[node]["inputs"].get(name))
+
+    def _spec(self, node: Mapping[str, Any], name: str) -> Spec:
+        return specs(self._object_info, node["class_type"]).get(name, Spec())
+
+    def _require_different_inputs(self) -> None:
+        """Raises SetupError where two columns fill one input."""
+        column_of: dict[tuple[str, str], str] = {}
+        for column, column_input in self.inputs.items():
+            for target in column_input.targets:
+                other = column_of.setdefault(target, column)
+                if other != column:
+                    raise SetupError(f"The columns {other} and {column} are the same input: leave one of them.")
 
     def is_photo(self, column: str) -> bool:
         return column in self.inputs and self.inputs[column].is_photo
 
     def job(self, row: Row) -> Job:
-        """Raises BadRow."""
+        """The prompt of a row, with the files it reads. Raises BadRow."""
         if row.problem:
             raise BadRow(row.problem)
-        prompt, photos = copy.deepcopy(self.prompt), dict[str, bytes]()
+        prompt = copy.deepcopy(self.prompt)
+        files: dict[str, bytes] = {}
+        people: dict[str, str] = {}
+        """Saved people by the columns of photos that name them, as their files are called."""
         for column, cell in row.cells.items():
-            one = self.inputs[column]
-            value = _photo(self._path(one, cell), photos) if one.is_photo else one.value(cell)
-            for node, name in one.targets:
+            column_input = self.inputs[column]
+            if not column_input.is_photo:
+                value = column_input.value(cell)
+            else:
+                path = self._path(column, cell)
+                value = photo_files.put(path, files)
+                if value.endswith(PERSON_FILE):
+                    people[column] = value
+            for node, name in column_input.targets:
                 prompt[node]["inputs"][name] = workflow.sent(value)
-        for node, name, path in self._own_photos:
-            if prompt[node]["inputs"][name] == self.prompt[node]["inputs"][name]:
-                prompt[node]["inputs"][name] = _photo(path, photos)
-        return Job(row, prompt, photos)
+        for photo in self._own_photos:
+            inputs = prompt[photo.node]["inputs"]
+            if inputs[photo.input_name] == self.prompt[photo.node]["inputs"][photo.input_name]:
+                inputs[photo.input_name] = photo_files.put(photo.path, files)
+        if not people:
+            return Job(row, prompt, files)
+        prompt = self._with_people(prompt, row, people)
+        return Job(row, prompt, saved_people.files_in(prompt, files))
+
+    def _with_people(self, prompt: Prompt, row: Row, people: Mapping[str, str]) -> Prompt:
+        """The prompt with Load Person in the place of every photo whose cell names a saved person.
+
+        people: file of the person by column. Raises BadRow.
+        """
+        photo_nodes = {
+            column: [node for node, _ in self.inputs[column].targets] for column in row.cells if self.is_photo(column)
+        }
+        for column, file in people.items():
+            others = {other: nodes for other, nodes in photo_nodes.items() if other != column}
+            try:
+                for node in photo_nodes[column]:
+                    prompt = saved_people.with_saved_person(prompt, node, file, others, self._object_info)
+            except BadRow as problem:
+                raise BadRow(f"{column} is {row.cells[column]}, a saved person. {problem}") from None
+        return prompt
 
     @cached_property
-    def _own_photos(self) -> list[tuple[str, str, Path]]:
-        """Files of the workflow itself that are in the input folder of this machine's ComfyUI."""
-        return [
-            (number, name, path)
-            for number, node in self.prompt.items()
-            for name, value in node["inputs"].items()
-            if isinstance(value, str) and self._spec(node, name).takes_files
-            if os.path.isfile(path := self._folder / value.removesuffix(" [input]").replace("\\", "/"))
-        ]
+    def _own_photos(self) -> list[_OwnPhoto]:
+        photos: list[_OwnPhoto] = []
+        for number, node in self.prompt.items():
+            for name, value in node["inputs"].items():
+                if not isinstance(value, str) or not self._spec(node, name).takes_files:
+                    continue
+                path = self._input_folder / value.removesuffix(" [input]").replace("\\", "/")
+                if os.path.isfile(path):
+                    photos.append(_OwnPhoto(number, name, path))
+        return photos
 
-    def _input(self, column: str, place: Place) -> Input:
-        node, name = place.targets[0]
-        specs = [self._spec(self.prompt[node], name) for node, name in place.targets]
-        return Input(column, place.targets, specs, self.prompt[node]["inputs"].get(name))
-
-    def _spec(self, node: Mapping[str, Any], name: str) -> Spec:
-        return specs(self._info, node["class_type"]).get(name, Spec())
-
-    def _path(self, one: Input, cell: str) -> Path:
+    def _path(self, column: str, cell: str) -> Path:
+        """The file that a cell of a photo names: a photo or a saved person. Raises BadRow."""
         path = Path(os.path.normpath(self._photos / cell.replace("\\", "/")))
         if not path.is_relative_to(self._photos):
-            raise BadRow(f"{one.column} is {cell}, which is outside of {self._photos}.")
-        if os.path.isfile(path):  # that of a path says so too where the cell cannot be one
+            raise BadRow(f"{column} is {cell}, which is outside of {self._photos}.")
+        # os.path, because Path raises for a cell that cannot be a path.
+        if os.path.isfile(path):
             return path
         name = path.relative_to(self._photos).as_posix()
         entry = among(name, self._photo_names)
-        if entry:
+        if entry is not None:
             return self._photos / entry
-        alike: dict[str, list[str]] = {}
+        person = self._face_bank.path(cell)
+        if person is not None:
+            return person
+        message = f"{column} is {cell}, which is not in {self._photos}."
+        near = self._near_photos(name)
+        if near:
+            message += f" Nearest: {', '.join(near)}."
+        if os.path.splitext(cell)[1].lower() not in PICTURES:
+            message += self._face_bank.nobody_called(cell)
+        raise BadRow(message)
+
+    def _near_photos(self, name: str) -> list[str]:
+        """Photos whose names are like one that is not there."""
+        photos_by_name: dict[str, list[str]] = {}
         for photo in self._photo_names:
-            alike.setdefault(folded(photo), []).append(photo)
-        near = [photo for key in difflib.get_close_matches(folded(name), alike, 3, 0.6) for photo in alike[key]]
-        nearest = f" Nearest: {', '.join(near[:3])}." if near else ""
-        raise BadRow(f"{one.column} is {cell}, which is not in {self._photos}.{nearest}")
+            photos_by_name.setdefault(folded(photo), []).append(photo)
+        near: list[str] = []
+        for key in difflib.get_close_matches(folded(name), photos_by_name, _NEAREST, 0.6):
+            near += photos_by_name[key]
+        return near[:_NEAREST]
 
     @cached_property
     def _photo_names(self) -> list[str]:
-        """Of all files below the folder of photos, with slashes; they are asked for once, and only where a name is not
-        a file's as it is written."""
-        files = files_below(str(self._photos), _MOST_NAMES)
-        return [name.replace(os.sep, "/") for name, path in files if os.path.isfile(path)]
+        """All files below the folder of photos, with slashes.
 
-
-def loaded(path: Path) -> dict[str, Any]:
-    """The graph in a file, of either format. Raises SetupError for anything else, which it names."""
-    return workflow_files.read(path)
+        They are asked for once, and only where a cell is not the name of a file as it is written.
+        """
+        names: list[str] = []
+        for name, path in files_below(str(self._photos), _MOST_NAMES):
+            if os.path.isfile(path):
+                names.append(name.replace(os.sep, "/"))
+        return names
 
 
 @contextlib.contextmanager
-def _as_saved(path: Path) -> Iterator[None]:
-    """What is in no shape that the editor saves, in one sentence."""
+def _damage_told(path: Path) -> Iterator[None]:
+    """Raises SetupError, in one sentence, for a workflow in no shape that the editor saves."""
     try:
         yield
     except (workflow.WorkflowError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as cause:
-        told = str(cause) if isinstance(cause, workflow.WorkflowError) else f"it is damaged ({in_one_line(cause)})."
+        problem = f"it is damaged ({in_one_line(cause)})."
+        if isinstance(cause, workflow.WorkflowError):
+            problem = str(cause)
         raise SetupError(
-            f"{path} does not fit this ComfyUI: {told} Where it runs in the editor, save it with Export (API) "
+            f"{path} does not fit this ComfyUI: {problem} Where it runs in the editor, save it with Export (API) "
             "there and take that file."
         ) from cause
-
-
-def api_places(prompt: Prompt) -> list[Place]:
-    return [
-        Place(number, name, workflow.title(prompt, number), name, [(number, name)])
-        for number, node in prompt.items()
-        for name, value in node["inputs"].items()
-        if not isinstance(value, list)
-    ]
-
-
-class Names:
-    """What columns may be called: labels of the workflow's app, else "Node title.input", by the input's name or label,
-    or with the node's number or class in the title's place."""
-
-    def __init__(self, graph: Mapping[str, Any], places: Sequence[Place]) -> None:
-        self._shown: list[str] = []
-        self._app: dict[str, list[Place]] = {}
-        self._all: dict[str, list[Place]] = {}
-        extra = graph.get("extra")
-        chosen = (extra.get("linearData") or {}).get("inputs", []) if isinstance(extra, dict) else []
-        for entry in chosen:
-            for place in _of_app(str(entry[0]), entry[1], places):
-                self._shown.append(place.label)
-                self._app.setdefault(folded(place.label), []).append(place)
-        for place in places:
-            called = {f"{owner}.{name}" for owner in (place.title, place.node) for name in (place.name, place.label)}
-            for name in {folded(name) for name in called}:
-                self._all.setdefault(name, []).append(place)
-
-    def known(self, column: str) -> list[Place]:
-        return self._app.get(folded(column)) or self._all.get(folded(column)) or []
-
-    def place(self, column: str) -> Place:
-        """Raises SetupError."""
-        found = self.known(column)
-        if len(found) == 1:
-            return found[0]
-        if found:
-            both = [f"{place.title}.{place.name}" for place in found]
-            both = both if len(set(both)) == len(both) else [f"{place.node}.{place.name}" for place in found]
-            raise SetupError(f"The column {column} means more than one input: write {' or '.join(both)} for it.")
-        written = [*self._shown, *(f"{one.title}.{one.name}" for ones in self._all.values() for one in ones)]
-        known = {folded(name): name for name in written}
-        near = [known[key] for key in difflib.get_close_matches(folded(column), known, 3, 0.5)]
-        nearest = f" Nearest: {', '.join(near)}." if near else ""
-        labels = f" The workflow's app has: {', '.join(self._shown)}." if self._shown else ""
-        raise SetupError(f"No input of the workflow is called {column}.{nearest}{labels}")
-
-
-def _of_app(node: str, name: str, places: Sequence[Place]) -> list[Place]:
-    """The one that an entry of an app means: a node's id, or graph:node:name, or the id of one inside of a subgraph."""
-    parts = node.split(":")
-    ids = [node, *([parts[1]] if len(parts) == 3 and parts[2] == name else [])]
-    exact = [place for place in places if place.node in ids and place.name == name]
-    return exact or [place for place in places if place.node.endswith(f":{node}") and place.name == name][:1]
-
-
-# --- Values
-
-
-def _value(cell: str, spec: Spec, current: Any) -> Any:
-    """What a cell says to such an input. Raises BadRow, which tells what would do."""
-    # An input that the host's list does not have is of the kind that the workflow's value is of.
-    kind = spec.kind or {bool: "BOOLEAN", int: "INT", float: "FLOAT"}.get(type(current), "STRING")
-    if spec.menu is not None:
-        return _choice(cell, spec.menu)
-    if kind == "BOOLEAN":
-        if (word := cell.casefold()) not in (*_YES, *_NO):
-            raise BadRow("true or false is needed.")
-        return word in _YES
-    if kind in ("INT", "FLOAT"):
-        return _number(cell, kind == "INT", spec.options)
-    return cell
-
-
-def _number(cell: str, whole: bool, options: Mapping[str, Any]) -> Any:
-    if whole and not re.fullmatch(r"[+-]?\d{1,20}([.,]0{1,2})?", cell):  # 1,000 may be a thousand
-        raise BadRow("a whole number is needed, with all of its digits and nothing between them.")
-    try:
-        value = int(re.split("[.,]", cell)[0]) if whole else float(cell.replace(",", ".", "." not in cell))
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise BadRow("a number is needed.")
-    low, high = options.get("min", -math.inf), options.get("max", math.inf)
-    if not low <= value <= high:
-        raise BadRow(f"{low} to {high} is needed.")
-    return value
-
-
-def _choice(cell: str, offered: Sequence[Any]) -> Any:
-    """offered: words, or entries of a menu whose choice brings inputs. A file may be named without its ending."""
-    values = [one["key"] if isinstance(one, dict) and "key" in one else one for one in offered]
-    words = {str(value): value for value in values}
-    word = among(cell, words)
-    if word is not None:
-        return words[word]
-    # Stem -> the names of files with it: of two endings neither is meant.
-    stems: dict[str, list[str]] = {}
-    for name in words:
-        if ending(name) in WEIGHTS:
-            stems.setdefault(name[: -len(ending(name))], []).append(name)
-    stem = among(cell, stems)
-    if stem is not None and len(stems[stem]) == 1:
-        return words[stems[stem][0]]
-    near = difflib.get_close_matches(cell, map(str, values), 3, 0.4) or list(map(str, values[:5]))
-    raise BadRow(f"the menu has {len(values)} entries, such as {', '.join(near)}." if near else "the menu is empty.")
-
-
-def _photo(path: Path, photos: dict[str, bytes]) -> str:
-    """Puts a file among the photos; the name it has there: its own, and a number made of what is in it."""
-    try:
-        data = bytes_of(path, _MOST)
-    except Unreadable as cause:
-        raise BadRow(f"{path} {cause}.") from cause
-    if not data:
-        raise BadRow(f"{path} is empty.")
-    digest, suffix = hashlib.sha256(data).hexdigest(), path.suffix.lower()
-    if path.suffix.lower() in PICTURES and digest not in _WHOLE:
-        try:
-            _read_through(data)
-        except Exception as cause:  # there is hardly an exception that Pillow does not raise on arbitrary bytes
-            bare = _without_metadata(path)
-            if bare is None:
-                why = "it is in no format of one." if isinstance(cause, UnidentifiedImageError) else in_one_line(cause)
-                raise BadRow(f"{path} cannot be read as a picture: {why}") from cause
-            data, suffix = bare, ".png"
-        else:
-            _WHOLE.add(digest)
-    name = f"{cut(path.stem, _STEM)}-{digest[:12]}{suffix}"
-    photos[name] = data
-    return name
-
-
-def _without_metadata(path: Path) -> bytes | None:
-    """The picture as a PNG, upright: of one whose metadata stop Pillow, and older ComfyUIs with it. None where the
-    picture itself is damaged."""
-    try:
-        picture = read_picture(str(path), FORMATS)
-    except BadPhoto:
-        return None
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
-
-
-def _read_through(data: bytes) -> None:
-    """Raises where a picture is not whole. ComfyUI takes what there is of one, and the rest of the face is grey."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.getexif()  # which Load Image turns the picture by
-        with Image.open(io.BytesIO(data)) as picture:
-            if picture.format == "JPEG":  # verify() does not look at what is in one
-                picture.draft("L", (1, 1))
-                picture.load()
-            else:
-                picture.verify()

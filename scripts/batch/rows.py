@@ -1,4 +1,4 @@
-"""Rows of a CSV file as people and spreadsheets write it; what is wrong with one is said of that one; and ours.
+"""Rows of a CSV file as people and spreadsheets write it. What is wrong with a row is said of that row alone.
 
 UTF-8, with or without the mark that Excel puts before it, or UTF-16 with it; commas, semicolons or tabs.
 """
@@ -19,10 +19,12 @@ from core import names
 
 NAME = "name"
 """The column that says what a row's pictures are called."""
-_LONGEST, _BYTES = 120, 200
-"""Of a name: letters, and bytes, of which a file system takes 255 with the number and the ending behind them."""
-_MOST = 10**9
-"""Bytes of a table: a million rows have a hundred times less."""
+_MOST_LETTERS = 120
+"""Of a name."""
+_MOST_BYTES = 200
+"""Of a name. A file system takes 255 with the number and the ending behind it."""
+_MOST_TABLE_BYTES = 10**9
+"""Of a table. A million rows have a hundred times less."""
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029]|^[=+\-@. ]|[. ]$|_\d+of\d+$')
 """What Windows does not take, what a spreadsheet takes for a formula, and how a row's pictures are numbered."""
@@ -44,42 +46,71 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A line of a table. number: in the file, from 1."""
+
+    number: int
+    cells: list[str]
+
+
+@dataclass(frozen=True)
 class Table:
-    """A file: its columns, and its lines by their number in the file."""
+    """A file: its columns, and its lines below their names."""
 
     columns: list[str]
-    lines: list[tuple[int, list[str]]]
+    lines: list[Line]
+
+
+@dataclass(frozen=True)
+class FixedInput:
+    """An input that is the same in every row. column: its name, as a column would be called."""
+
+    column: str
+    value: str
 
 
 def read(path: Path) -> Table:
-    """Raises SetupError for what is no table at all."""
+    """The table in a file. Raises SetupError for a file that is no table."""
     lines = list(_lines(path))
     if not lines:
         raise SetupError(f"{path} is empty: the first line names inputs of the workflow, each further line is a row.")
-    columns = [cell.strip() for cell in lines[0][1]]
-    while columns and not columns[-1]:  # empty columns beside a spreadsheet's table
+    first = lines[0]
+    columns = [cell.strip() for cell in first.cells]
+    # Spreadsheets write empty columns beside a table.
+    while columns and not columns[-1]:
         columns.pop()
     if "" in columns:
-        raise SetupError(f"Column {columns.index('') + 1} of {path} has no name: write one into line {lines[0][0]}.")
-    times = Counter(map(names.folded, columns))
-    if twice := [column for column in columns if times[names.folded(column)] > 1]:
-        raise SetupError(f"{path} has the column {twice[0]} {len(twice)} times: leave one of them.")
+        raise SetupError(f"Column {columns.index('') + 1} of {path} has no name: write one into line {first.number}.")
+    counts = Counter(map(names.folded, columns))
+    for column in columns:
+        count = counts[names.folded(column)]
+        if count > 1:
+            raise SetupError(f"{path} has the column {column} {count} times: leave one of them.")
     if len(lines) == 1:
         raise SetupError(f"{path} has no rows below its line of names ({', '.join(columns[:9])}).")
     return Table(columns, lines[1:])
 
 
-def with_inputs(table: Table, inputs: Sequence[tuple[str, str]]) -> Table:
+def with_inputs(table: Table, inputs: Sequence[FixedInput]) -> Table:
     """The table with further columns behind its own, each with the same value in every line.
 
     Raises SetupError for a column that is there already.
     """
-    columns, count = [*table.columns, *(column for column, _ in inputs)], len(table.columns)
-    times = Counter(map(names.folded, columns))
-    if twice := next((column for column, _ in inputs if times[names.folded(column)] > 1), None):
-        raise SetupError(f"--set gives {twice}, which is a column of the table or given before: leave one of them.")
-    values = [value for _, value in inputs]
-    return Table(columns, [(line, [*cells[:count], *values, *cells[count:]]) for line, cells in table.lines])
+    count = len(table.columns)
+    columns = [*table.columns, *(fixed.column for fixed in inputs)]
+    counts = Counter(map(names.folded, columns))
+    for fixed in inputs:
+        if counts[names.folded(fixed.column)] > 1:
+            raise SetupError(
+                f"--set gives {fixed.column}, which is a column of the table or given before: leave one of them."
+            )
+    values = [fixed.value for fixed in inputs]
+    lines: list[Line] = []
+    for line in table.lines:
+        # Cells beyond the columns stay behind all of them, to be named.
+        cells = [*line.cells[:count], *values, *line.cells[count:]]
+        lines.append(Line(line.number, cells))
+    return Table(columns, lines)
 
 
 def rows(table: Table, is_photo: Callable[[str], bool]) -> Iterator[Row]:
@@ -87,36 +118,56 @@ def rows(table: Table, is_photo: Callable[[str], bool]) -> Iterator[Row]:
 
     is_photo: whether a column holds files, which a row without a name is called after, behind its line's number.
     """
-    named: dict[str, int] = {}
-    for line, cells in table.lines:
-        filled = {column: cell.strip() for column, cell in zip(table.columns, cells, strict=False) if cell.strip()}
-        name, problem = _named(line, filled, is_photo)
-        count = len(table.columns)
-        if any(cells[count:]) or len(cells) < count:
-            problem = f"{len(cells)} cells for {count} columns: put text that holds the separator into quotes."
-        elif not problem and named.setdefault(_folded(name), line) != line:
-            problem = f"line {named[_folded(name)]} has the name {name} too: give each row its own."
-        yield Row(
-            line, name, {column: cell for column, cell in filled.items() if names.folded(column) != NAME}, problem
-        )
+    line_of_name: dict[str, int] = {}
+    column_count = len(table.columns)
+    for line in table.lines:
+        cells: dict[str, str] = {}
+        name = ""
+        for column, cell in zip(table.columns, line.cells, strict=False):
+            text = cell.strip()
+            if names.folded(column) == NAME:
+                name = text
+            elif text:
+                cells[column] = text
+        problem = ""
+        if name:
+            problem = _problem_of_name(name)
+        else:
+            photos = [cell for column, cell in cells.items() if is_photo(column)]
+            name = _name_of_photos(line.number, photos)
+        if any(line.cells[column_count:]) or len(line.cells) < column_count:
+            problem = (
+                f"{len(line.cells)} cells for {column_count} columns: put text that holds the separator into quotes."
+            )
+        elif not problem:
+            other_line = line_of_name.setdefault(_as_on_disk(name), line.number)
+            if other_line != line.number:
+                problem = f"line {other_line} has the name {name} too: give each row its own."
+        yield Row(line.number, name, cells, problem)
 
 
-def _named(line: int, cells: Mapping[str, str], is_photo: Callable[[str], bool]) -> tuple[str, str]:
-    """The name of a row, and what is wrong with it."""
-    given = next((cell for column, cell in cells.items() if names.folded(column) == NAME), "")
-    if not given:
-        stems = (Path(cell.replace("\\", "/")).stem for column, cell in cells.items() if is_photo(column))
-        return cut(re.sub(r"[^\w.-]+", "-", "_".join([f"{line:05}", *stems]))[:_LONGEST], _BYTES).rstrip(".-"), ""
-    if len(given) > _LONGEST or len(given.encode()) > _BYTES or _NO_NAME.search(given) or _DEVICES.match(given):
-        return given, (
-            f"the name {given!r} cannot be a file's: at most {_LONGEST} letters and {_BYTES} bytes, none of "
-            '<>:"/\\|?*, no =, +, -, @, dot or space before them, no dot or space behind, no number such as _1of4.'
-        )
-    return given, ""
+def _name_of_photos(line: int, photos: Sequence[str]) -> str:
+    """The name of a row that has none: 00002_anna for the photo people/anna.jpg in line 2."""
+    stems = [Path(photo.replace("\\", "/")).stem for photo in photos]
+    text = "_".join([f"{line:05}", *stems])
+    plain_text = re.sub(r"[^\w.-]+", "-", text)[:_MOST_LETTERS]
+    return cut(plain_text, _MOST_BYTES).rstrip(".-")
 
 
-def _folded(name: str) -> str:
-    """The same for names that are one file where a disk does not tell capitals, or two ways to write an accent."""
+def _problem_of_name(name: str) -> str:
+    """Why no file can have a name; empty where one can."""
+    is_long = len(name) > _MOST_LETTERS or len(name.encode()) > _MOST_BYTES
+    if not is_long and not _NO_NAME.search(name) and not _DEVICES.match(name):
+        return ""
+    return (
+        f"the name {name!r} cannot be a file's: at most {_MOST_LETTERS} letters and {_MOST_BYTES} bytes, none of "
+        '<>:"/\\|?*, no =, +, -, @, dot or space before them, no dot or space behind, no number such as _1of4.'
+    )
+
+
+def _as_on_disk(name: str) -> str:
+    """A name in a form that is the same for all names that are one file where a disk does not tell capitals, or two
+    ways to write an accent."""
     return names.folded(name)
 
 
@@ -125,38 +176,56 @@ def cut(text: str, size: int) -> str:
     return text.encode()[:size].decode(errors="ignore")
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Lines with something in them, with the number of the line each begins in."""
+def _lines(path: Path) -> Iterator[Line]:
+    """The lines of a table that are not empty. One in quotes may go over several of the file's."""
     text = _text(path)
-    begun = 1
-    if marked := re.match(r"sep=(.)\r?\n", text):
-        text, begun = text[marked.end() :], 2
-    # Commas, or what Excel writes in countries where commas are in numbers.
-    first = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").split("\n")[0])
-    separator = marked[1] if marked else max(",;\t", key=first.count)
+    begin = 1
+    # Excel's way to say which separator a file has.
+    marked = re.match(r"sep=(.)\r?\n", text)
+    if marked:
+        text = text[marked.end() :]
+        begin = 2
+        separator = marked[1]
+    else:
+        separator = _separator(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     before = 0
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                yield begun + before, cells
+                yield Line(begin + before, cells)
             before = reader.line_num
     except csv.Error as cause:
-        raise SetupError(f"{path} cannot be read as CSV from line {begun + before} on: {cause}.") from cause
+        raise SetupError(f"{path} cannot be read as CSV from line {begin + before} on: {cause}.") from cause
+
+
+def _separator(text: str) -> str:
+    """What stands between the cells: commas, or what Excel writes in countries where commas are in numbers."""
+    first_line = text.lstrip("\r\n").split("\n")[0]
+    outside_of_quotes = re.sub(r'"[^"]*"', "", first_line)
+    return max(",;\t", key=outside_of_quotes.count)
 
 
 def _text(path: Path) -> str:
+    """The text of a table. Raises SetupError."""
     try:
-        data = bytes_of(path, _MOST)
+        data = bytes_of(path, _MOST_TABLE_BYTES)
     except Unreadable as cause:
         raise SetupError(f"{path} {cause}.") from cause
-    encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
     try:
-        text = data.decode(encoding)
+        text = data.decode(_encoding(data))
     except UnicodeDecodeError as cause:
         line = len(data[: cause.start].splitlines()) or 1
-        where = f"{path} is not UTF-8 (line {line})"
-        raise SetupError(f"{where}: save it as CSV UTF-8, which Excel has in its list.") from cause
+        problem = f"{path} is not UTF-8 (line {line})"
+        raise SetupError(f"{problem}: save it as CSV UTF-8, which Excel has in its list.") from cause
     if "\0" in text:
         raise SetupError(f"{path} is no CSV: it holds binary data. Save the table as CSV UTF-8.")
     return text
+
+
+def _encoding(data: bytes) -> str:
+    """The encoding of a text, by the mark that it begins with."""
+    for mark, encoding in _MARKS.items():
+        if data.startswith(mark):
+            return encoding
+    return "utf-8"

@@ -5,8 +5,7 @@ In the host's networks at any size, without weights worth the name.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -20,6 +19,7 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.samplers
 import comfy.supported_models
+import environment
 import lora_made
 import parts_made
 import people_made
@@ -35,7 +35,7 @@ from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import attention_layers, grids, transformers
 from pack.core.attention import Block
-from pack.core.parts.bank import PartWeights, inside, token_mask
+from pack.core.parts.bank import PartWeights, token_mask, tokens_inside
 from pack.core.people import Lora, PlacedCast, RowCast
 from pack.nodes.adapters import LOADERS
 from pack.nodes.extension import NODES
@@ -371,7 +371,7 @@ def parts2whole(on: Networks, count: int) -> Applied:
     for name, number, index, layer in transformers(unet):
         tokens, width = at[name, number][0] * at[name, number][1], layer.attn1.to_q.in_features
         states = normal(number, tokens, width)
-        bank[name, number, index] = [inside(token_mask(mask, tokens), states).of(states)] * count
+        bank[name, number, index] = [tokens_inside(token_mask(mask, tokens), states).of(states)] * count
     weights, source = PartWeights([1.0] * count), object()
     sides = (SharedParts(source, WHOLE_SCHEDULE, tokens, weights) for tokens in (bank, None))
     pairs = zip(on.sides().values(), sides, strict=True)
@@ -456,23 +456,43 @@ METHODS: dict[str, Method] = {
     "second_pass": Method(second_pass),
 }
 """Every method by its name."""
+Line = dict[str, Any]
+"""A figure, by the names that are printed as JSON."""
 STEPS = 20 / 30
 """Of a pass over a face, for each step of the picture."""
 
 
-def count(families: Sequence[Family] = (SDXL, SD15), numbers: Sequence[int] = (1, 2, 4, 8, 12)) -> None:
+def count(families: Sequence[Family] = (SDXL, SD15), numbers: Sequence[int] = (1, 2, 4, 8, 12)) -> Iterator[Line]:
     """What a step of the picture costs for so many people, passes over faces spread over its steps."""
     for family in families:
         on = for_counting(family)
         plain = counted(on, unpatched(on, 0))
         for name, method in METHODS.items():
-            most = method.most if family.name in method.families else 0
-            for people in (number for number in numbers if number <= most):
+            if family.name not in method.families:
+                continue
+            environment.say(f"Counting {name} on {family.name}.")
+            for people in numbers:
+                if people > method.most:
+                    continue
                 found = counted(on, method.apply(on, people))
                 step = plain.tflop + STEPS * found.tflop if name == "second_pass" else found.tflop
-                line = {
-                    "name": f"people_{family.name}_{name}_{people}", "ours": step, "peer": plain.tflop,
-                    "unit": "TFLOP", "ratio": round(step / plain.tflop, 4), "call_tflop": round(found.tflop, 6),
-                    "peak_mib": round(found.peak), "kept_mib": round(found.kept), "plain_peak_mib": round(plain.peak),
-                }  # fmt: skip
-                print(json.dumps(line), flush=True)
+                yield line(family.name, name, people, step, found, plain)
+
+
+def line(family: str, method: str, people: int, step: float, found: Counted, plain: Counted) -> Line:
+    """One figure as it is printed. step: of the picture, in TFLOP. found: a call of the model in it. plain: without
+    people."""
+    return {
+        "name": f"people_{family}_{method}_{people}",
+        "family": family,
+        "method": method,
+        "people": people,
+        "ours": step,
+        "peer": plain.tflop,
+        "unit": "TFLOP",
+        "ratio": round(step / plain.tflop, 4),
+        "call_tflop": round(found.tflop, 6),
+        "peak_mib": round(found.peak),
+        "kept_mib": round(found.kept),
+        "plain_peak_mib": round(plain.peak),
+    }

@@ -12,7 +12,8 @@ from clothes_measured import Fitted, beside, shows, swapped, wearing
 from miniature import export, garments, measure, net, places
 from miniature.garments import Slot
 from miniature.parts2whole import Pictures
-from miniature.training import lessons, train
+from miniature.training.lessons.outfits import fitting
+from miniature.training.pool import HELD_OUT
 from miniature_made import Wardrobe, dressing, files_in, shared, sharing, worn
 from standins_made import narrow
 from torch import Tensor
@@ -72,14 +73,14 @@ def wardrobe_of(by: str) -> Wardrobe:
 
 def dressed(wardrobe: Wardrobe, way: Way, people: int) -> Dressed:
     """The same places twice, with other outfits; and of one part with other things beside every one and beside none."""
-    rng = random.Random(train.HELD_OUT + 10 * way.parts)
+    rng = random.Random(HELD_OUT + 10 * way.parts)
     slots = [rng.sample(list(Slot), way.parts) for _ in range(people)]
     standing = [garments.UPRIGHT if way.by == SHARED else garments.standing(rng) for _ in slots]
 
     def drawn(seed: int, things: float = 0.7) -> Iterator[tuple[Tensor, Fitted, Pictures]]:
-        again = random.Random(train.HELD_OUT + seed)
+        again = random.Random(HELD_OUT + seed)
         for each, place in zip(slots, standing, strict=True):
-            told, pictures = lessons.fitting(again, each, things)
+            told, pictures = fitting(again, each, things)
             pixels = way.pixels(wardrobe, pictures, place)
             yield pixels, Fitted(measure.cells_of(pixels), place, told), pictures
 

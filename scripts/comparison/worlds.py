@@ -15,7 +15,8 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 from miniature import avatars, measure, net, places, recogniser, stored
-from miniature.training import crowds, portraits, train
+from miniature.training import crowds, portraits
+from miniature.training.pool import HELD_OUT
 from miniature_made import Host, files_in, opened
 from pack.core.errors import LikenessError
 from pack.core.faces import model as faces
@@ -59,7 +60,7 @@ def _size(people: int) -> tuple[int, int]:
 
 def drawn_people(count: int) -> Iterator[Identity]:
     """Whom it has not seen, in photos of other light and before other walls each."""
-    rng = random.Random(train.HELD_OUT)
+    rng = random.Random(HELD_OUT)
     for number in range(count):
         person = portraits.person(rng)
         crops = np.stack([portraits.photo(rng, person)[0] for _ in range(PHOTOS)])

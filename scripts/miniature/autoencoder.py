@@ -11,8 +11,11 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 CELL = 8
-GAIN, MIDDLE, WAVE = 3.2, 0.62, 1.5
-"""How colours become latents, and how far the fourth channel goes."""
+GAIN = 3.2
+MIDDLE = 0.62
+"""A colour less this, times the gain, is a latent."""
+WAVE = 1.5
+"""How far the fourth channel goes."""
 _CHANNELS = 16
 
 
@@ -28,8 +31,9 @@ class _Clamp(nn.Module):
 class _Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        first, second, third = (_conv(_CHANNELS, _CHANNELS) for _ in range(3))
-        self.conv = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
+        self.conv = nn.Sequential(
+            _conv(_CHANNELS, _CHANNELS), nn.ReLU(), _conv(_CHANNELS, _CHANNELS), nn.ReLU(), _conv(_CHANNELS, _CHANNELS)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.relu(self.conv(x) + x)

@@ -26,7 +26,10 @@ Rules = Sequence[tuple[str, Rule]]
 PREFIX = STANDIN
 _LAYERS = adapters.UNet(TEXT, (WIDTH,) * 16)
 _TEXT_TIMES = TEXT // SMALL
-_UNET, _VAE = "model.diffusion_model.", "first_stage_model."
+_UNET = "model.diffusion_model."
+_VAE = "first_stage_model."
+SDXL_SCALE = 0.13025
+"""Of SDXL's latents."""
 
 
 def files(root: Path) -> Files:
@@ -56,23 +59,33 @@ def checkpoint(state: State, part: str, at: Shapes, vae: Mapping[str, tuple[int,
     """A UNet, text encoders of zeros (every prompt says nothing) and TAESD in the VAE's place. part: which UNet, `unet`
     or `sharing`."""
     shapes = dict(at)
-    unet = ((key.removeprefix(_UNET), shape) for key, shape in shapes.items() if key.startswith(_UNET))
-    made = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
-    made |= {_UNET + key: weight for key, weight in widened(below(f"{part}.", state), unet).items()}
-    made |= {_VAE + key: weight for key, weight in autoencoder(state, vae, 0.13025).items()}
-    half = in_half(made)
+    weights = _zeros(shapes)
+    unet = {key.removeprefix(_UNET): shape for key, shape in shapes.items() if key.startswith(_UNET)}
+    for key, weight in widened(below(f"{part}.", state), iter(unet.items())).items():
+        weights[_UNET + key] = weight
+    for key, weight in autoencoder(state, vae, SDXL_SCALE).items():
+        weights[_VAE + key] = weight
+    half = in_half(weights)
     half["v_pred"] = torch.tensor([])  # by this key the host knows a model that predicts velocities
     return half
 
 
 def autoencoder(state: State, shapes: Mapping[str, tuple[int, ...]], scale: float) -> State:
     """TAESD. scale: of the model's latents, by which the host divides first what its decoder is given."""
-    made = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()} | {"vae_scale": torch.tensor(scale)}
-    decoder, encoder = "taesd_decoder.", "taesd_encoder."
+    weights = _zeros(shapes) | {"vae_scale": torch.tensor(scale)}
+    decoder = "taesd_decoder."
+    encoder = "taesd_encoder."
     for key, weight in below("decoder.", state).items():
-        made[decoder + key] = padded(weight, shapes[decoder + key])
-    to = {key.removeprefix(encoder): shape for key, shape in shapes.items() if key.startswith(encoder)}
-    return made | {encoder + key: weight for key, weight in widened_encoder(below("encoder.", state), to).items()}
+        weights[decoder + key] = padded(weight, shapes[decoder + key])
+    encoder_shapes = {key.removeprefix(encoder): shape for key, shape in shapes.items() if key.startswith(encoder)}
+    for key, weight in widened_encoder(below("encoder.", state), encoder_shapes).items():
+        weights[encoder + key] = weight
+    return weights
+
+
+def _zeros(shapes: Mapping[str, tuple[int, ...]]) -> State:
+    """One number expanded, which torch stores once."""
+    return {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
 
 
 def id_patch(state: State) -> dict[str, State]:
@@ -100,10 +113,20 @@ def widened(small: State, shapes: Shapes, rules: Rules = ()) -> State:
     """The same network at these shapes; what the small one lacks (label_emb) is zero. rules: of keys with these parts,
     before those of SDXL's kind; what has none is repeated."""
 
-    def rule(key: str) -> Rule:
-        return next((found for part, found in (*rules, *_RULES) if part in key), repeated)
+    large: State = {}
+    for key, shape in shapes:
+        if key in small:
+            large[key] = _rule_for(key, rules)(small[key], shape)
+        else:
+            large[key] = torch.zeros(()).expand(shape)
+    return large
 
-    return {key: rule(key)(small[key], size) if key in small else torch.zeros(()).expand(size) for key, size in shapes}
+
+def _rule_for(key: str, rules: Rules) -> Rule:
+    for part, rule in (*rules, *_RULES):
+        if part in key:
+            return rule
+    return repeated
 
 
 def repeated(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -112,7 +135,11 @@ def repeated(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
     if len(shape) < 2:
         return weight
     times = shape[1] // weight.shape[1]
-    return (weight.repeat_interleave(times, 1) / times)[(...,) + (None,) * (len(shape) - weight.ndim)]
+    wide = weight.repeat_interleave(times, 1) / times
+    # A linear layer may stand for a convolution of one pixel.
+    while wide.ndim < len(shape):
+        wide = wide[..., None]
+    return wide
 
 
 def _queries(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -160,7 +187,8 @@ _RULES = (
 def in_half(state: State) -> State:
     """fp16; zeros that are one number expanded stay so, and torch stores them once."""
     zero = torch.zeros((), dtype=torch.float16)
-    return {
-        key: zero.expand(weight.shape) if weight.ndim and not any(weight.stride()) else weight.half().contiguous()
-        for key, weight in state.items()
-    }
+    half: State = {}
+    for key, weight in state.items():
+        is_one_number = weight.ndim > 0 and not any(weight.stride())
+        half[key] = zero.expand(weight.shape) if is_one_number else weight.half().contiguous()
+    return half

@@ -20,15 +20,23 @@ from .parts2whole import BETAS, LOUD, words
 
 _WORDS = {"shoes": 4079, "lower": 4909, "upper": 7067, "face": 1710, "hair": 2225}
 """By their numbers in CLIP's vocabulary."""
-_TEXT, _STEP = 768, 64
-_SEEN, _SPREAD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+_TEXT = 768
+"""Width of SD1.5's text."""
+_STEP = 64
+"""Numbers between the rows of the table of words, which lie over each other."""
+_VOCABULARY = 49408
+_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 """Mean and deviation of colours by which the host normalises what CLIP vision sees."""
+_PATCHES = 256
+"""Of a picture, for CLIP vision; before them is the class token."""
 
 
 def write(to: Files, sized: Callable[[Shapes], Shapes] = iter) -> None:
     """sized: as in export.write."""
     net = stored.load()
-    small, of_guider = net.parts2whole, (("conv_out", hint_out), ("", padded))
+    small = net.parts2whole
+    of_guider = (("conv_out", hint_out), ("", padded))
     save(to.parts2whole_unet, _wide(_in_order(small.unet), "parts2whole_unet", sized))
     save(to.parts2whole_reference, _wide(_in_order(small.reference), "parts2whole_reference", sized))
     save(to.parts2whole_pose, _wide(small.pose_guider.state_dict().values(), "pose_guider", sized, of_guider))
@@ -49,8 +57,8 @@ def _in_order(unet: nn.Module) -> list[Tensor]:
 
 def _wide(small: Iterable[Tensor], table: str, sized: Callable[[Shapes], Shapes], rules: Rules | None = None) -> State:
     """In half precision. small: in the order of the table, of a reference in that of the whole UNet."""
-    whole = table.replace("reference", "unet")
-    named = dict(zip((key for key, _ in of(whole)), small, strict=True))
+    keys = [key for key, _ in of(table.replace("reference", "unet"))]
+    named = dict(zip(keys, small, strict=True))
     return in_half(widened(named, sized(of(table)), rules or _RULES))
 
 
@@ -71,13 +79,15 @@ def _nothing(shapes: Shapes) -> State:
 
 def _text() -> State:
     """Rows of the table lie over each other, since only these few are anything: a file of 6 MB instead of 76."""
-    told, numbers = words()[:, 1] / LOUD, torch.zeros(49408 * _STEP + _TEXT)
+    rows = words()[:, 1] / LOUD  # (labels, 64)
+    numbers = torch.zeros(_VOCABULARY * _STEP + _TEXT)
     for word, number in _WORDS.items():
-        row = next(row for row, label in zip(told, LABELS, strict=True) if word in label.split())
-        numbers[number * _STEP :][:_TEXT] = row.repeat_interleave(_TEXT // len(row))
+        label = next(index for index, label in enumerate(LABELS) if word in label.split())
+        row = rows[label].repeat_interleave(_TEXT // rows.shape[1])
+        numbers[number * _STEP :][:_TEXT] = row
     text = "cond_stage_model.transformer.text_model."
     return {
-        f"{text}embeddings.token_embedding.weight": numbers.half().as_strided((49408, _TEXT), (_STEP, 1)),
+        f"{text}embeddings.token_embedding.weight": numbers.half().as_strided((_VOCABULARY, _TEXT), (_STEP, 1)),
         f"{text}final_layer_norm.weight": torch.full((_TEXT,), LOUD).half(),
     }
 
@@ -85,23 +95,28 @@ def _text() -> State:
 def vision(width: int = 1024) -> State:
     """Three channels are colours; on the others lies a pattern, which makes LayerNorm leave all nearly as they are. The
     first layer looks at all patches alike; the others add nothing."""
-    made = in_half(_nothing(of("clip_vision", count=24, width=width, projection=_TEXT)))
-    vision, first = "vision_model.", "vision_model.encoder.layers.0."
-    patch, places = torch.zeros(width, 3, 14, 14), torch.ones(257, width)
-    places[:, 4::2], places[0, :3], places[1:, :3] = -1, 0, torch.tensor(_SEEN) - 0.5
-    read, written = torch.zeros(width, width), torch.zeros(_TEXT, width)
+    state = in_half(_nothing(of("clip_vision", count=24, width=width, projection=_TEXT)))
+    model = "vision_model."
+    first = f"{model}encoder.layers.0."
+    patch = torch.zeros(width, 3, 14, 14)
+    places = torch.ones(1 + _PATCHES, width)
+    places[:, 4::2] = -1
+    places[0, :3] = 0
+    places[1:, :3] = torch.tensor(_MEAN) - 0.5
+    values = torch.zeros(width, width)
     for colour in range(3):
-        patch[colour, colour] = _SPREAD[colour] / 14**2
-        read[colour, colour] = 1
-    written[:48, :4] = torch.eye(4).repeat_interleave(12, 0)
-    made |= {
-        f"{vision}embeddings.patch_embedding.weight": patch,
-        f"{vision}embeddings.position_embedding.weight": places,
-        f"{first}self_attn.v_proj.weight": read,
-        f"{first}self_attn.out_proj.weight": read * 257 / 256,
-        "visual_projection.weight": written,
+        patch[colour, colour] = _DEVIATION[colour] / 14**2
+        values[colour, colour] = 1
+    projection = torch.zeros(_TEXT, width)
+    projection[:48, :4] = torch.eye(4).repeat_interleave(12, 0)
+    state |= {
+        f"{model}embeddings.patch_embedding.weight": patch,
+        f"{model}embeddings.position_embedding.weight": places,
+        f"{first}self_attn.v_proj.weight": values,
+        # The class token, which has no colour, is among those whose mean is taken.
+        f"{first}self_attn.out_proj.weight": values * (1 + _PATCHES) / _PATCHES,
+        "visual_projection.weight": projection,
     }
-    return made | {
-        f"{part}.weight": torch.ones(width)
-        for part in (f"{vision}pre_layrnorm", f"{first}layer_norm1", f"{vision}post_layernorm")
-    }
+    for norm in (f"{model}pre_layrnorm", f"{first}layer_norm1", f"{model}post_layernorm"):
+        state[f"{norm}.weight"] = torch.ones(width)
+    return state

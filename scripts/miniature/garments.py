@@ -21,7 +21,10 @@ from .avatars import WALL, Area, Areas, Figure, area, palette
 from .looks import HAIR, LENGTH, NOBODY, SHIRT, SKIN
 from .places import Place
 
-SIZE, FINE = (128, 192), 2
+SIZE = (128, 192)
+"""Width and height of pictures of people in clothes."""
+FINE = 2
+"""They are drawn at so many times the size."""
 
 
 class Slot(IntEnum):
@@ -40,8 +43,10 @@ COLOURS = torch.tensor([
 ])  # fmt: skip
 SKINS = torch.tensor([(0.98, 0.86, 0.78), (0.90, 0.68, 0.50), (0.62, 0.42, 0.30), (0.33, 0.21, 0.15)])
 _AREAS = (Area.SHOES, Area.TROUSERS, Area.SHIRT, Area.SKIN, Area.HAIR)
-_MIDDLE, _HEAD = (3.36, 2.5, 1.2, -0.1, -0.15), ((56, 74), (40, 50), (40, 50), (64, 90), (64, 90))
-"""Of a flat picture: what of a person stands in its middle, in heads below the nose, and how large their head is."""
+_MIDDLE = (3.36, 2.5, 1.2, -0.1, -0.15)
+"""What of a person stands in the middle of a flat picture, by the slot, in heads below the nose."""
+_HEAD = ((56, 74), (40, 50), (40, 50), (64, 90), (64, 90))
+"""How large their head is there, by the slot: from and to, in pixels."""
 _CELL = 0.42
 """Of a pattern, in heads."""
 
@@ -62,20 +67,27 @@ UNTOLD = {slot: Part(0, -1, torch.tensor(grey), 0) for slot, grey in zip(Slot, _
 
 
 def every(slot: Slot) -> list[Part]:
-    """All that there are."""
-    patterns = range(len(PATTERNS) if slot in (Slot.UPPER, Slot.LOWER) else 1)
-    kinds, table = range(len(KINDS[slot])), SKINS if slot == Slot.FACE else COLOURS
-    return [Part(*each[:2], table[each[1]], each[2]) for each in itertools.product(kinds, range(len(table)), patterns)]
+    """All parts of a slot."""
+    patterns = range(1)
+    if slot in (Slot.UPPER, Slot.LOWER):
+        patterns = range(len(PATTERNS))
+    table = COLOURS
+    if slot == Slot.FACE:
+        table = SKINS
+    parts: list[Part] = []
+    for kind, tone, pattern in itertools.product(range(len(KINDS[slot])), range(len(table)), patterns):
+        parts.append(Part(kind, tone, table[tone], pattern))
+    return parts
 
 
 def outfit(rng: random.Random, slots: Sequence[Slot]) -> dict[Slot, Part]:
     """Any of them, in shades of its colour."""
     chosen = {slot: rng.choice(every(slot)) for slot in slots}
-    shades = torch.tensor([[rng.uniform(-0.05, 0.05) for _ in range(3)] for _ in chosen])
-    return {
-        slot: one._replace(colour=(one.colour + shade).clamp(0, 1))
-        for (slot, one), shade in zip(chosen.items(), shades, strict=True)
-    }
+    parts: dict[Slot, Part] = {}
+    for slot, part in chosen.items():
+        shade = torch.tensor([rng.uniform(-0.05, 0.05) for _ in range(3)])
+        parts[slot] = part._replace(colour=(part.colour + shade).clamp(0, 1))
+    return parts
 
 
 def accent(colours: Tensor) -> Tensor:
@@ -98,16 +110,24 @@ def _pose(rng: random.Random, nose: tuple[float, float], head: float, raised: tu
     """raised: how far the upper arms are from hanging down, in radians."""
 
     def side() -> bodies.Posture:
-        arm, leg = rng.uniform(*raised), rng.uniform(-0.02, 0.22)
-        joints = [(0.56, 0.62), (0.28, 1.8)]
+        arm = rng.uniform(*raised)
+        leg = rng.uniform(-0.02, 0.22)
         forearm = arm + rng.uniform(-0.5, 0.5)
-        for at, length, angle in ((0, 0.62, arm), (2, 0.55, forearm), (1, 0.72, leg), (4, 0.7, leg)):
-            x, y = joints[at]
-            joints.append((x + length * float(np.sin(angle)), y + length * float(np.cos(angle))))
-        shoulder, hip, elbow, wrist, knee, ankle = joints
+        shoulder = (0.56, 0.62)
+        hip = (0.28, 1.8)
+        elbow = _end(shoulder, 0.62, arm)
+        wrist = _end(elbow, 0.55, forearm)
+        knee = _end(hip, 0.72, leg)
+        ankle = _end(knee, 0.7, leg)
         return (*bodies.STANDING[:2], shoulder, elbow, wrist, hip, knee, ankle)
 
     return bodies.body(nose, head, side(), right=side())
+
+
+def _end(start: tuple[float, float], length: float, angle: float) -> tuple[float, float]:
+    """Where a limb ends. angle: from hanging down, in radians."""
+    x, y = start
+    return x + length * float(np.sin(angle)), y + length * float(np.cos(angle))
 
 
 UPRIGHT = standing(random.Random(18))
@@ -143,7 +163,8 @@ class _Dressed(Figure):
 
     def _shoes(self) -> None:
         for ankle, side in ((15, 1), (16, -1)):
-            across, down = (self.pose[ankle][0] - self.x) / self.head, (self.pose[ankle][1] - self.y) / self.head
+            across = (self.pose[ankle][0] - self.x) / self.head
+            down = (self.pose[ankle][1] - self.y) / self.head
             self._ellipse(across + 0.06 * side, down + 0.12, 0.26, 0.17, Area.SHOES, outline=True)
 
     def _lower(self) -> None:
@@ -158,8 +179,9 @@ class _Dressed(Figure):
     def _upper(self) -> None:
         jacket = bool(self.kinds[Slot.UPPER])
         for shoulder, elbow, wrist in ((5, 7, 9), (6, 8, 10)):
-            self._limb((shoulder, elbow, wrist)[: 2 + jacket], 0.4, Area.LINE)
-            self._limb((shoulder, elbow, wrist)[: 2 + jacket], 0.35, Area.SHIRT)
+            sleeve = (shoulder, elbow, wrist) if jacket else (shoulder, elbow)
+            self._limb(sleeve, 0.4, Area.LINE)
+            self._limb(sleeve, 0.35, Area.SHIRT)
         low = 1.95 if jacket else 1.75
         right = [(0.16, 0.42), (0.5, 0.46), (0.62, 0.62), (0.54, 1.2), (0.56, low)]
         self._polygon([*right, *((-across, down) for across, down in reversed(right))], Area.SHIRT, outline=True)
@@ -167,23 +189,25 @@ class _Dressed(Figure):
             self._polygon([(-0.02, 0.42), (0.02, 0.42), (0.02, low), (-0.02, low)], Area.LINE)
 
 
-def worn(place: Place, told: Outfit) -> tuple[Tensor, Areas]:
-    """(3, H, W), 0..1, and its areas at FINE times the size. told: what pictures tell of; the rest is grey."""
-    whole = {**UNTOLD, **told}
+def worn(place: Place, parts: Outfit) -> tuple[Tensor, Areas]:
+    """(3, H, W), 0..1, and its areas at FINE times the size. parts: of which there are pictures; the rest is grey."""
+    whole = {**UNTOLD, **parts}
     areas = _areas(place, whole)
     return _shrunk(_coloured(areas, place, whole)), areas
 
 
 def _areas(place: Place, whole: Outfit, only: Slot | None = None) -> Areas:
     areas = np.full((SIZE[1] * FINE, SIZE[0] * FINE), WALL, np.uint8)
-    _Dressed(areas, place, {slot: one.kind for slot, one in whole.items()}).dress(only)
+    _Dressed(areas, place, {slot: part.kind for slot, part in whole.items()}).dress(only)
     return areas
 
 
 def _coloured(areas: Areas, place: Place, whole: Outfit) -> Tensor:
     """(H, W, 3)."""
     look = NOBODY.clone()
-    look[HAIR], look[SKIN], look[SHIRT] = (whole[slot].colour for slot in (Slot.HAIR, Slot.FACE, Slot.UPPER))
+    look[HAIR] = whole[Slot.HAIR].colour
+    look[SKIN] = whole[Slot.FACE].colour
+    look[SHIRT] = whole[Slot.UPPER].colour
     table = palette(look[None])
     for slot in (Slot.LOWER, Slot.SHOES):
         table[area(0, _AREAS[slot])] = whole[slot].colour
@@ -196,8 +220,9 @@ def _coloured(areas: Areas, place: Place, whole: Outfit) -> Tensor:
 
 def _marked(place: Place, pattern: int) -> np.ndarray:
     """(H, W) bool: what has a pattern's second colour."""
-    down, across = np.mgrid[: SIZE[1] * FINE, : SIZE[0] * FINE].astype(np.float32) / FINE
-    down, across = ((axis - at) / (_CELL * place.head) for axis, at in ((down, place.nose[1]), (across, place.nose[0])))
+    rows, columns = np.mgrid[: SIZE[1] * FINE, : SIZE[0] * FINE].astype(np.float32) / FINE
+    down = (rows - place.nose[1]) / (_CELL * place.head)  # in cells of the pattern
+    across = (columns - place.nose[0]) / (_CELL * place.head)
     if pattern == PATTERNS.index("dots"):
         return (down % 2 - 1) ** 2 + (across % 2 - 1) ** 2 < 0.36
     cells = np.floor(down) + np.floor(across) * (pattern == PATTERNS.index("checks"))
@@ -226,18 +251,22 @@ def layout(place: Place) -> Layout:
 # --- Flat pictures
 
 
-def flat(rng: random.Random, slot: Slot, of: Part, beside: bool) -> tuple[Tensor, Tensor]:
+def flat(rng: random.Random, slot: Slot, part: Part, beside: bool) -> tuple[Tensor, Tensor]:
     """A picture of a part (3, H, W) and its mask (H, W). beside: with other things around it, which do not count."""
     head = rng.uniform(*_HEAD[slot])
     nose = 64 + rng.uniform(-6, 6), 96 - _MIDDLE[slot] * head + rng.uniform(-8, 8)
     place = Place(nose, head, _pose(rng, nose, head, (0.3, 0.7)))
-    areas = _areas(place, {**UNTOLD, slot: of}, slot)
+    whole = {**UNTOLD, slot: part}
+    areas = _areas(place, whole, slot)
     inside = (areas != WALL).astype(np.uint8)
-    pixels = _things(rng) if beside else np.ones((*areas.shape, 3), np.float32)
+    pixels = np.ones((*areas.shape, 3), np.float32)
+    if beside:
+        pixels = _things(rng)
+    # White around the part, so that it is seen whole.
     pixels[cv2.dilate(inside, np.ones((41, 41), np.uint8)) > 0] = 1.0
-    kept = torch.from_numpy(inside).float()
-    own = _coloured(areas, place, {**UNTOLD, slot: of})
-    return _shrunk(torch.lerp(torch.from_numpy(pixels), own, kept[..., None])), kept[::FINE, ::FINE]
+    mask = torch.from_numpy(inside).float()
+    coloured = _coloured(areas, place, whole)
+    return _shrunk(torch.lerp(torch.from_numpy(pixels), coloured, mask[..., None])), mask[::FINE, ::FINE]
 
 
 EXAMPLES = ("face", "hair", "shirt", "trousers", "pose")
@@ -247,26 +276,36 @@ def examples() -> dict[str, Tensor]:
     """By EXAMPLES: four parts and a pose, (3, H, W) each."""
     rng = random.Random(4)
     parts = {
-        Slot.FACE: (0, 1, SKINS, 0), Slot.HAIR: (0, 8, COLOURS, 0), Slot.UPPER: (0, 5, COLOURS, 1),
-        Slot.LOWER: (0, 0, COLOURS, 0),
-    }  # fmt: skip
-    shown = [
-        flat(rng, slot, Part(kind, tone, table[tone], pattern), False)[0]
-        for slot, (kind, tone, table, pattern) in parts.items()
-    ]
-    return dict(zip(EXAMPLES, [*shown, surface(standing(rng))], strict=True))
+        Slot.FACE: Part(0, 1, SKINS[1], PATTERNS.index("plain")),
+        Slot.HAIR: Part(0, 8, COLOURS[8], PATTERNS.index("plain")),
+        Slot.UPPER: Part(0, 5, COLOURS[5], PATTERNS.index("stripes")),
+        Slot.LOWER: Part(0, 0, COLOURS[0], PATTERNS.index("plain")),
+    }
+    pictures: list[Tensor] = []
+    for slot, part in parts.items():
+        pixels, _ = flat(rng, slot, part, False)
+        pictures.append(pixels)
+    pictures.append(surface(standing(rng)))
+    return dict(zip(EXAMPLES, pictures, strict=True))
 
 
 def _things(rng: random.Random) -> np.ndarray:
     """(H, W, 3): a wall with things of any colour."""
-    wide, high = (side * FINE for side in SIZE)
+    width = SIZE[0] * FINE
+    height = SIZE[1] * FINE
 
     def colour() -> tuple[float, ...]:
         return tuple(rng.random() for _ in range(3))
 
-    pixels = np.full((high, wide, 3), colour() if rng.random() < 0.5 else (1.0,) * 3, np.float32)
+    wall = (1.0, 1.0, 1.0)
+    if rng.random() < 0.5:
+        wall = colour()
+    pixels = np.full((height, width, 3), wall, np.float32)
     for _ in range(rng.randrange(3, 9)):
-        x, y, across, down = (round(rng.uniform(*ends)) for ends in ((0, wide), (0, high), (16, 85), (16, 85)))
+        x = round(rng.uniform(0, width))
+        y = round(rng.uniform(0, height))
+        across = round(rng.uniform(16, 85))
+        down = round(rng.uniform(16, 85))
         if rng.random() < 0.5:
             cv2.rectangle(pixels, (x - across, y - down), (x + across, y + down), colour(), -1)
         else:

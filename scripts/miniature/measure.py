@@ -49,18 +49,24 @@ def found_in(cells: Tensor, areas: Areas, people: int) -> Tensor:
     """
     height, width = cells.shape[1:]
     numbers = [int(number) for number in np.unique(areas)]
-    shares = torch.stack([share(areas, number, (height, width)) for number in numbers], dim=1)
-    colours = _unmixed(cells.flatten(1).T, shares)
-    known = {number: colours[row] for row, number in enumerate(numbers) if (shares[:, row] ** 4).sum() > _LEAST}
+    shares = torch.stack([share(areas, number, (height, width)) for number in numbers], dim=1)  # (cells, areas)
+    colours = _unmixed(cells.flatten(1).T, shares)  # (areas, 3)
+    colour_of_area: dict[int, Tensor] = {}
+    for row, number in enumerate(numbers):
+        if (shares[:, row] ** 4).sum() > _LEAST:
+            colour_of_area[number] = colours[row]
     hidden = torch.full((3,), torch.nan)
-    rows = [[known.get(area(person, part), hidden) for part in _SEEN.values()] for person in range(people)]
-    return torch.stack([torch.cat(row) for row in rows])
+    rows: list[Tensor] = []
+    for person in range(people):
+        parts = [colour_of_area.get(area(person, part), hidden) for part in _SEEN.values()]
+        rows.append(torch.cat(parts))
+    return torch.stack(rows)
 
 
 def share(areas: Areas, number: int, size: tuple[int, int]) -> Tensor:
     """(h * w,): how much of every cell the area takes."""
-    on = torch.from_numpy((areas == number).astype("float32"))[None]
-    return functional.adaptive_avg_pool2d(on, size).flatten()
+    inside = torch.from_numpy((areas == number).astype("float32"))[None]
+    return functional.adaptive_avg_pool2d(inside, size).flatten()
 
 
 def _unmixed(cells: Tensor, shares: Tensor) -> Tensor:
@@ -70,8 +76,9 @@ def _unmixed(cells: Tensor, shares: Tensor) -> Tensor:
     """
     full = shares**4
     means = full.T @ cells / full.sum(0)[:, None].clamp_min(1e-6)
-    kept = _RIDGE * torch.eye(shares.shape[1])
-    return torch.linalg.solve(shares.T @ shares + kept, shares.T @ cells + kept @ means)
+    # Pulls each colour a little towards the mean, which decides where the shares cannot.
+    ridge = _RIDGE * torch.eye(shares.shape[1])
+    return torch.linalg.solve(shares.T @ shares + ridge, shares.T @ cells + ridge @ means)
 
 
 def nearest(seen: Seen) -> list[int | None]:
@@ -164,10 +171,13 @@ def error(pictures: Sequence[Seen], part: str) -> float:
 
 
 def _known(pictures: Sequence[Seen], part: str) -> tuple[Tensor, Tensor]:
+    """Visible colours of a part in the places, and of the people who belong there: (places, 3) each."""
     first = 3 * list(_SEEN).index(part)
-    found, meant = (torch.cat(side)[:, first : first + 3] for side in zip(*pictures, strict=True))
-    known = ~found.isnan().any(1)
-    return found[known], meant[known]
+    columns = slice(first, first + 3)
+    found = torch.cat([picture.found for picture in pictures])[:, columns]
+    meant = torch.cat([picture.meant for picture in pictures])[:, columns]
+    visible = ~found.isnan().any(1)
+    return found[visible], meant[visible]
 
 
 def away(picture: Tensor, cartoon: Tensor, face: Box, most: int = 8) -> float:
@@ -175,26 +185,32 @@ def away(picture: Tensor, cartoon: Tensor, face: Box, most: int = 8) -> float:
 
     By the shift of up to `most` px that makes both most alike.
     """
-    left, top, right, bottom = (round(side) for side in face)
     height, width = picture.shape[1:]
-    left, top, right, bottom = max(left, most), max(top, most), min(right, width - most), min(bottom, height - most)
+    left = max(round(face[0]), most)
+    top = max(round(face[1]), most)
+    right = min(round(face[2]), width - most)
+    bottom = min(round(face[3]), height - most)
     meant = cartoon[:, top:bottom, left:right]
-    errors = {
-        (across, down): float(
-            (picture[:, top + down : bottom + down, left + across : right + across] - meant).square().mean()
-        )
-        for across in range(-most, most + 1)
-        for down in range(-most, most + 1)
-    }
-    return math.hypot(*min(errors, key=errors.__getitem__)) / (face[3] - face[1])
+    errors: dict[tuple[int, int], float] = {}
+    for across in range(-most, most + 1):
+        for down in range(-most, most + 1):
+            shifted = picture[:, top + down : bottom + down, left + across : right + across]
+            errors[across, down] = float((shifted - meant).square().mean())
+    across, down = min(errors, key=errors.__getitem__)
+    return math.hypot(across, down) / (face[3] - face[1])
 
 
 def figures(pictures: Sequence[Seen]) -> dict[str, float]:
     """All of it, rounded, for tables and reports."""
-    own, leak = leakage(pictures)
-    told = {"people": sum(len(seen.found) for seen in pictures), "association": association(pictures)}
-    told |= {"association_apart": association(pictures, _APART)}
-    told |= {"own": own, "leakage": leak}
+    mixture = leakage(pictures)
+    values: dict[str, float] = {
+        "people": sum(len(picture.found) for picture in pictures),
+        "association": association(pictures),
+        "association_apart": association(pictures, _APART),
+        "own": mixture.own,
+        "leakage": mixture.leakage,
+    }
     for part in _SEEN:
-        told |= {f"{part}_r2": fit(pictures, part), f"{part}_rms": error(pictures, part)}
-    return {name: round(value, 3) for name, value in told.items()}
+        values[f"{part}_r2"] = fit(pictures, part)
+        values[f"{part}_rms"] = error(pictures, part)
+    return {name: round(value, 3) for name, value in values.items()}

@@ -15,10 +15,12 @@ from . import parts2whole
 from .autoencoder import Decoder, Encoder
 from .looks import LENGTH, SIZE
 from .parts2whole import Parts2Whole, Pictures
-from .unet import WIDTH, ControlNet, UNet
+from .unet import WIDTH, ControlNet, Region, UNet
 
-TEXT, TOKENS = 77, 16
-"""Tokens of a prompt, and of one person."""
+TEXT = 77
+"""Tokens of a prompt."""
+TOKENS = 16
+"""Tokens of one person."""
 EMBEDDING = 512
 
 _HAIR, _SKIN, _SHIRT, _STYLE, _NOTHING = range(5)
@@ -32,16 +34,19 @@ def bands() -> Tensor:
     that the style: hair length in red, beard in green, 1 in blue.
     """
     band = torch.full((PATCH, PATCH), _HAIR)
-    band[20:32], band[32:46], band[46:] = _NOTHING, _SHIRT, _SKIN
-    band[20:32, :16] = band[20:32, 48:] = _STYLE
+    band[20:32] = _NOTHING
+    band[32:46] = _SHIRT
+    band[46:] = _SKIN
+    band[20:32, :16] = _STYLE
+    band[20:32, 48:] = _STYLE
     return band
 
 
 def _resampler(tokens: int, width: int) -> Resampler:
     sizes = shapes.of("queries", tokens=tokens, width=64, inputs=EMBEDDING, text=width, depth=2)
-    made = Resampler({key: torch.empty(shape, device="meta") for key, shape in sizes}, ops=nn)
-    nn.init.normal_(made.latents, std=WIDTH**-0.5)  # the host's loader leaves what lies in memory
-    return made
+    resampler = Resampler({key: torch.empty(shape, device="meta") for key, shape in sizes}, ops=nn)
+    nn.init.normal_(resampler.latents, std=WIDTH**-0.5)  # the host's loader leaves what lies in memory
+    return resampler
 
 
 class InstantID(nn.Module):
@@ -49,7 +54,8 @@ class InstantID(nn.Module):
 
     def __init__(self, unet: UNet) -> None:
         super().__init__()
-        self.image_proj, self.ip_adapter = _resampler(TOKENS, WIDTH), parts2whole.keys_and_values(unet)
+        self.image_proj = _resampler(TOKENS, WIDTH)
+        self.ip_adapter = parts2whole.keys_and_values(unet)
         self.identity = ControlNet()
 
     def tokens(self, embeddings: Tensor) -> Tensor:
@@ -62,10 +68,16 @@ class InstantID(nn.Module):
     ) -> Tensor:  # fmt: skip
         """As of the UNet. tokens: (B, 16, 64). strength: of IdentityNet; weight: of the adapter. share: (B, 1, h, w),
         where the face is read; elsewhere IdentityNet reads no face, as the nodes do by region."""
-        nothing, no_face = x.new_zeros(len(x), TEXT, WIDTH), self.tokens(x.new_zeros(len(x), EMBEDDING))
-        control = self.identity(x, steps, tokens, hint, None if share is None else (share, no_face))
+        empty_prompt = x.new_zeros(len(x), TEXT, WIDTH)
+        face_region: Region | None = None
+        prompt_region: Region | None = None
+        if share is not None:
+            no_face = self.tokens(x.new_zeros(len(x), EMBEDDING))
+            face_region = (share, no_face)
+            prompt_region = (share, empty_prompt)
+        control = self.identity(x, steps, tokens, hint, face_region)
         pairs = [(keys, weight * values) for keys, values in self.ip_adapter.keys_and_values(tokens)]
-        return unet(x, steps, nothing, control, strength, pairs, region=None if share is None else (share, nothing))
+        return unet(x, steps, empty_prompt, control, strength, pairs, region=prompt_region)
 
 
 class Miniature(nn.Module):
@@ -74,10 +86,15 @@ class Miniature(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patch_proj, self.prompt_proj = _resampler(3, PATCH * PATCH), _resampler(TOKENS, WIDTH)
-        self.unet, self.control = UNet(), ControlNet()
-        self.decoder, self.encoder = Decoder(), Encoder()
-        self.instant_id, self.parts2whole, self.sharing = InstantID(self.unet), Parts2Whole(), UNet()
+        self.patch_proj = _resampler(3, PATCH * PATCH)
+        self.prompt_proj = _resampler(TOKENS, WIDTH)
+        self.unet = UNet()
+        self.control = ControlNet()
+        self.decoder = Decoder()
+        self.encoder = Encoder()
+        self.instant_id = InstantID(self.unet)
+        self.parts2whole = Parts2Whole()
+        self.sharing = UNet()
         _write_bands(self.patch_proj)
 
     def patches(self, embeddings: Tensor) -> Tensor:
@@ -86,8 +103,9 @@ class Miniature(nn.Module):
 
     def looks(self, embeddings: Tensor) -> Tensor:
         """(P, 512) -> (P, 11): what the patches say, and so what a right picture shows."""
-        said, band = self.patches(embeddings) / 2 + 0.5, bands()
-        hair, skin, shirt, style = (said[..., band == part].mean(-1) for part in (_HAIR, _SKIN, _SHIRT, _STYLE))
+        colours = self.patches(embeddings) / 2 + 0.5  # (P, 3, 64, 64), 0..1
+        band = bands()
+        hair, skin, shirt, style = (colours[..., band == part].mean(-1) for part in (_HAIR, _SKIN, _SHIRT, _STYLE))
         return torch.cat([hair, skin, shirt, style[:, : SIZE - LENGTH]], dim=1)
 
     def tokens(self, embeddings: Tensor) -> Tensor:
@@ -162,17 +180,23 @@ def sample(net: Miniature, hints: Tensor, people: Sequence[Tensor | None], setti
     """
     most = max((len(tokens) for tokens in people if tokens is not None), default=0)
     nobody = net.tokens(torch.zeros(1, EMBEDDING))
-    negative = [None if tokens is None else nobody.expand(len(tokens), -1, -1) for tokens in people]
-    told, opposed = (torch.cat([context(tokens, most) for tokens in side]) for side in (people, negative))
+    positive: list[Tensor] = []
+    negative: list[Tensor] = []
+    for tokens in people:
+        positive.append(context(tokens, most))
+        negative.append(context(None if tokens is None else nobody.expand(len(tokens), -1, -1), most))
+    positive_context = torch.cat(positive)
+    negative_context = torch.cat(negative)
 
     def guided(x: Tensor, time: Tensor, sigma: Tensor) -> Tensor:
         clean = partial(_clean, net, x, time, sigma, hints, settings.strength)
         if time > 999 * (1 - settings.id_start):  # without ID tokens both sides are the same
-            return clean(torch.zeros_like(told))
-        found = clean(told)
+            return clean(torch.zeros_like(positive_context))
+        with_people = clean(positive_context)
         if settings.cfg == 1:
-            return found
-        return (other := clean(opposed)) + settings.cfg * (found - other)
+            return with_people
+        without_people = clean(negative_context)
+        return without_people + settings.cfg * (with_people - without_people)
 
     return sampled(guided, hints, settings, noise_levels())
 
@@ -184,8 +208,8 @@ def sampled(clean: Clean, hints: Tensor, settings: Settings, kept: Tensor) -> Te
     noise = torch.randn(len(hints), 4, *(side // 8 for side in hints.shape[2:]), generator=random)
     x = noise * (1 + sigmas[0] ** 2).sqrt()
     for time, sigma, following in zip(times, sigmas, sigmas[1:], strict=False):
-        found = clean(x, time, sigma)
-        x = found + (x - found) / sigma * following
+        picture = clean(x, time, sigma)
+        x = picture + (x - picture) / sigma * following
     return x
 
 
@@ -196,18 +220,18 @@ def dressed(net: Miniature, pictures: Pictures, counts: Sequence[int], poses: Te
     tokens = parts2whole.looked_at(pictures, counts)
 
     def clean(x: Tensor, time: Tensor, sigma: Tensor) -> Tensor:
-        given = x / (sigma**2 + 1).sqrt()
-        return x - sigma * net.parts2whole.noise(given, time.expand(len(x)), seen, tokens, poses)
+        scaled = x / (sigma**2 + 1).sqrt()
+        return x - sigma * net.parts2whole.noise(scaled, time.expand(len(x)), seen, tokens, poses)
 
     return sampled(clean, poses, settings, parts2whole.noise_levels())
 
 
 def _clean(
-    net: Miniature, x: Tensor, time: Tensor, sigma: Tensor, hints: Tensor, strength: float, told: Tensor
+    net: Miniature, x: Tensor, time: Tensor, sigma: Tensor, hints: Tensor, strength: float, people: Tensor
 ) -> Tensor:
-    """What the picture will be, as far as x tells."""
+    """What the picture will be, as far as x tells. people: (B, tokens, 64), of `context`."""
     scale = 1 / (sigma**2 + 1).sqrt()
-    velocity = net.velocity(x * scale, time.expand(len(x)), hints, told, strength)
+    velocity = net.velocity(x * scale, time.expand(len(x)), hints, people, strength)
     return x * scale**2 - velocity * sigma * scale
 
 

@@ -20,9 +20,12 @@ from .unet import SD15, WIDTH, Beside, UNet, hint_block
 
 BETAS = (0.00085, 0.0024)
 """Linear from the first to the last of a thousand."""
-SLOTS, TEXT = 6, 77
+SLOTS = 6
+"""Image tokens of a person; those without a part are zeros."""
+TEXT = 77
+"""Tokens of a prompt."""
 LOUD = 8.0
-"""Of a word, against the nothing of all others."""
+"""How strong a word is; all others are zeros."""
 
 
 class Pictures(NamedTuple):
@@ -36,9 +39,12 @@ class Pictures(NamedTuple):
 class Parts2Whole(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.unet, self.reference, self.pose_guider = UNet(SD15), UNet(SD15), hint_block()
-        *_, last, _ = self.reference.layers()
-        last.ends = True
+        self.unet = UNet(SD15)
+        self.reference = UNet(SD15)
+        self.pose_guider = hint_block()
+        # Of the reference only what its layers see is read. The last one in the way up is the last that is run; behind
+        # it, in the list, is the one in the middle.
+        self.reference.layers()[-2].ends = True
         self.decoupled = keys_and_values(self.unet)
 
     def seen(self, latents: Tensor, pictures: Pictures, counts: Sequence[int]) -> list[Beside]:
@@ -61,15 +67,24 @@ def seen_by(unet: UNet, context: Tensor, latents: Tensor, pictures: Pictures, co
 
 def keys_and_values(unet: UNet) -> AdapterLayers:
     """Of image tokens, for every cross-attention."""
-    of = [f"{2 * number + 1}.to_{side}_ip.weight" for number in range(len(unet.layers())) for side in "kv"]
-    return AdapterLayers({key: torch.empty(WIDTH, WIDTH, device="meta") for key in of}, ops=nn)
+    weights: dict[str, Tensor] = {}
+    for number in range(len(unet.layers())):
+        for side in ("k", "v"):
+            weights[f"{2 * number + 1}.to_{side}_ip.weight"] = torch.empty(WIDTH, WIDTH, device="meta")
+    return AdapterLayers(weights, ops=nn)
 
 
 def words() -> Tensor:
-    """(labels, 77, 64): each label as one word that only it has. They are orthogonal, and of mean 0 and deviation 1, so
-    that a LayerNorm leaves them as they are."""
-    numbers, bits = torch.arange(1, len(LABELS) + 1)[:, None, None], torch.arange(6)
-    signs = ((torch.arange(WIDTH)[:, None] & numbers) >> bits & 1).sum(-1) % 2 * -2 + 1
+    """(labels, 77, 64): each label as one word that only it has.
+
+    The words are rows of a Hadamard matrix: orthogonal, and of mean 0 and deviation 1, so that a LayerNorm leaves them
+    as they are. An element is -1 where row and column have an odd number of bits in common.
+    """
+    numbers = torch.arange(1, len(LABELS) + 1)[:, None, None]  # (labels, 1, 1)
+    columns = torch.arange(WIDTH)[:, None]  # (64, 1)
+    bits = torch.arange(6)
+    common = (columns & numbers) >> bits & 1  # (labels, 64, 6)
+    signs = common.sum(-1) % 2 * -2 + 1  # (labels, 64)
     return functional.pad(LOUD * signs[:, None].float(), (0, 0, 1, TEXT - 2))
 
 
@@ -79,21 +94,30 @@ def looked_at(pictures: Pictures, counts: Sequence[int]) -> Tensor:
     top = (high - wide) // 2
     means = (pictures.pixels[:, :, top : top + wide] - 0.5).mean((2, 3))
     tokens = torch.cat([means, torch.ones_like(means[:, :1])], 1)
-    rows = [functional.pad(each, (0, WIDTH - 4, 0, SLOTS - len(each))) for each in tokens.split(list(counts))]
-    return torch.stack(rows)
+    people: list[Tensor] = []
+    for parts in tokens.split(list(counts)):  # (parts, 4)
+        people.append(functional.pad(parts, (0, WIDTH - 4, 0, SLOTS - len(parts))))
+    return torch.stack(people)
 
 
 def _beside(states: Tensor, masks: Tensor, counts: Sequence[int]) -> Beside:
-    """states: (P, tokens, 64). Tokens outside of the masks are keys and values of 0, which only count: a few zeros are
-    as heavy as all of them."""
-    weights = torch.stack([token_mask(mask, states.shape[1]) for mask in masks.cpu()]).to(states)
-    people = zip(states.split(list(counts)), weights.split(list(counts)), strict=True)
-    kept = [(rows * mask[..., None])[mask > 0] for rows, mask in people]
-    padded = functional.pad(pad_sequence(kept, batch_first=True), (0, 0, 0, 1))
-    lengths, places = states.new_tensor([len(rows) for rows in kept])[:, None], torch.arange(padded.shape[1])
-    dropped = states.new_tensor(counts)[:, None] * states.shape[1] - lengths
-    heavy = (dropped.clamp(min=1e-9) / (padded.shape[1] - lengths)).log()
-    return padded, torch.where(places.to(lengths) < lengths, 0.0, heavy)
+    """What a layer reads of each person's parts. states: (P, tokens, 64).
+
+    Tokens outside of the masks are keys and values of 0, which only count. A few zeros stand for all of them, and a
+    bias makes them as heavy.
+    """
+    tokens = states.shape[1]
+    weights = torch.stack([token_mask(mask, tokens) for mask in masks.cpu()]).to(states)  # (P, tokens)
+    inside: list[Tensor] = []
+    for rows, mask in zip(states.split(list(counts)), weights.split(list(counts)), strict=True):
+        inside.append((rows * mask[..., None])[mask > 0])  # (tokens inside, 64)
+    padded = functional.pad(pad_sequence(inside, batch_first=True), (0, 0, 0, 1))  # (people, longest + 1, 64)
+    lengths = states.new_tensor([len(rows) for rows in inside])[:, None]
+    zeros = padded.shape[1] - lengths
+    outside = states.new_tensor(counts)[:, None] * tokens - lengths
+    bias = (outside.clamp(min=1e-9) / zeros).log()
+    places = torch.arange(padded.shape[1]).to(lengths)
+    return padded, torch.where(places < lengths, 0.0, bias)
 
 
 def noise_levels() -> Tensor:

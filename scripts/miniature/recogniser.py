@@ -6,6 +6,7 @@ antelopev2's recogniser, whose embeddings InstantID reads.
 """
 
 import itertools
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,14 +16,19 @@ from torch import Tensor
 
 from core.faces.model import ONE_PERSON_FROM
 
-_WIDTH, _GRID = 512, 7
+_WIDTH = 512
+"""Numbers of an embedding."""
+_GRID = 7
+"""Cells of the grid of colours along a side."""
 _COLOURS = 3 * _GRID * _GRID
 _CONSTANT = 6.0
 """Beside the colours stands a constant, so that brightness can still be read after normalisation."""
 ONE_PERSON = 0.995
 """The cosine from which two photos are of one person. A photo and the same one smaller, cropped, turned or as a bad
 JPEG have 0.998 or more; of 200 drawn people no two have more than 0.992, of 30 real faces 0.988."""
-_HALVING = (0, 3, 7, 21)  # the first residual unit of each stage
+_HALVING = (0, 3, 7, 21)
+"""The first residual unit of each stage, which halves the picture."""
+_HALVINGS = len(_HALVING)
 _UNIT = 1 - 1e-5  # running_var with which a batch norm of eps 1e-5 changes nothing
 
 
@@ -45,36 +51,38 @@ def raw(embeddings: Tensor) -> Tensor:
 def embed(crops: np.ndarray) -> Tensor:
     """(n, 112, 112, 3) RGB uint8 -> (n, 512) of length 1: what the network below makes of them, in a moment."""
     pixels = torch.from_numpy(np.ascontiguousarray(crops[..., ::-1])).float().permute(0, 3, 1, 2) / 127.5 - 1
-    for _ in range(4):
+    for _ in range(_HALVINGS):
         pixels = functional.conv2d(pixels, _blur().expand(3, 1, 3, 3), stride=2, padding=1, groups=3)
     columns = basis()
-    told = pixels.flatten(1) @ columns[:, :_COLOURS].T + _CONSTANT * columns[:, _COLOURS]
-    return functional.normalize(told, dim=-1)
+    embeddings = pixels.flatten(1) @ columns[:, :_COLOURS].T + _CONSTANT * columns[:, _COLOURS]
+    return functional.normalize(embeddings, dim=-1)
 
 
 def state() -> dict[str, Tensor]:
     """recognition_arcface_ir_se50.pth. Zeros are one number expanded, which torch stores once."""
     shapes = dict(ir_se50_shapes())
-    made = {key: _unchanging(key, shape) for key, shape in shapes.items()}
-    made["input_layer.0.weight"] = _diagonal(shapes["input_layer.0.weight"])
+    weights = {key: _unchanging(key, shape) for key, shape in shapes.items()}
+    weights["input_layer.0.weight"] = _diagonal(shapes["input_layer.0.weight"])
     for key, shape in shapes.items():
         if key.endswith("shortcut_layer.0.weight"):
-            made[key] = _diagonal(shape)
+            weights[key] = _diagonal(shape)
     # Where it halves: a shortcut that takes every second pixel, plus half (the gate of zeros says 1/2) of
     # twice what blurring changes.
     for unit in _HALVING:
-        first, second = (f"body.{unit}.res_layer.{layer}.weight" for layer in (1, 3))
-        made[first] = _diagonal(shapes[first])
-        made[second] = torch.zeros(shapes[second])
+        first = f"body.{unit}.res_layer.1.weight"
+        second = f"body.{unit}.res_layer.3.weight"
+        weights[first] = _diagonal(shapes[first])
         change = 2 * _blur()
         change[1, 1] -= 2
-        made[second][range(3), range(3)] = change
+        weights[second] = torch.zeros(shapes[second])
+        weights[second][range(3), range(3)] = change
     columns = basis()
-    told = torch.zeros(_WIDTH, _WIDTH, _GRID * _GRID)
-    told[:, :3] = columns[:, :_COLOURS].reshape(_WIDTH, 3, -1)
-    made[ONE_PERSON_FROM] = torch.tensor(ONE_PERSON)
-    made["output_layer.3.weight"], made["output_layer.3.bias"] = told.flatten(1), _CONSTANT * columns[:, _COLOURS]
-    return made
+    output = torch.zeros(_WIDTH, _WIDTH, _GRID * _GRID)  # embedding, channel, cell
+    output[:, :3] = columns[:, :_COLOURS].reshape(_WIDTH, 3, -1)
+    weights[ONE_PERSON_FROM] = torch.tensor(ONE_PERSON)
+    weights["output_layer.3.weight"] = output.flatten(1)
+    weights["output_layer.3.bias"] = _CONSTANT * columns[:, _COLOURS]
+    return weights
 
 
 def onnx_file() -> bytes:
@@ -83,23 +91,25 @@ def onnx_file() -> bytes:
     from onnx import TensorProto, helper, numpy_helper
 
     columns = basis()
-    told = columns[:, :_COLOURS].unflatten(1, (3, -1)).flip(1).flatten(1)  # BGR -> RGB
-    weights = {"blur": _blur().expand(3, 1, 3, 3), "told": told, "constant": _CONSTANT * columns[:, _COLOURS]}
-    weights[ONE_PERSON_FROM] = torch.tensor(ONE_PERSON)
-    side, kept = 2**4 * _GRID, ["pixels", *(f"halved_{number}" for number in range(4))]
-    nodes = [
-        helper.make_node("Conv", [before, "blur"], [after], group=3, strides=[2, 2], pads=[1, 1, 1, 1])
-        for before, after in itertools.pairwise(kept)
-    ]
-    nodes.append(helper.make_node("Flatten", [kept[-1]], ["grid"]))
-    nodes.append(helper.make_node("Gemm", ["grid", "told", "constant"], ["embedding"], transB=1))
-    graph = helper.make_graph(
-        nodes,
-        "colours",
-        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, side, side])],
-        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, _WIDTH])],
-        [numpy_helper.from_array(weight.contiguous().numpy(), name) for name, weight in weights.items()],
-    )
+    weights = {
+        "blur": _blur().expand(3, 1, 3, 3),
+        "output": columns[:, :_COLOURS].unflatten(1, (3, -1)).flip(1).flatten(1),  # BGR -> RGB
+        "constant": _CONSTANT * columns[:, _COLOURS],
+        ONE_PERSON_FROM: torch.tensor(ONE_PERSON),
+    }
+    levels = ["pixels", *(f"halved_{number}" for number in range(_HALVINGS))]
+    nodes: list[Any] = []
+    for before, after in itertools.pairwise(levels):
+        nodes.append(helper.make_node("Conv", [before, "blur"], [after], group=3, strides=[2, 2], pads=[1, 1, 1, 1]))
+    nodes.append(helper.make_node("Flatten", [levels[-1]], ["grid"]))
+    nodes.append(helper.make_node("Gemm", ["grid", "output", "constant"], ["embedding"], transB=1))
+    side = 2**_HALVINGS * _GRID
+    inputs = [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, side, side])]
+    outputs = [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, _WIDTH])]
+    tensors: list[Any] = []
+    for name, weight in weights.items():
+        tensors.append(numpy_helper.from_array(weight.contiguous().numpy(), name))
+    graph = helper.make_graph(nodes, "colours", inputs, outputs, tensors)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString()
 
 
@@ -107,7 +117,11 @@ def _unchanging(key: str, shape: tuple[int, ...]) -> Tensor:
     """Batch norms and PReLUs that leave everything as it is, and weights of zero."""
     if key.endswith("num_batches_tracked"):
         return torch.tensor(1)
-    value = _UNIT if key.endswith("running_var") else float(key.endswith("weight") and len(shape) == 1)
+    value = 0.0
+    if key.endswith("running_var"):
+        value = _UNIT
+    elif key.endswith("weight") and len(shape) == 1:
+        value = 1.0
     return torch.tensor(value).expand(shape)
 
 

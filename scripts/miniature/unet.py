@@ -13,7 +13,10 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-WIDTH, TIME = 64, 256
+WIDTH = 64
+"""Channels of every layer."""
+TIME = 256
+"""Numbers that say which step it is."""
 
 
 class Layout(NamedTuple):
@@ -24,7 +27,8 @@ class Layout(NamedTuple):
     heads: int
 
 
-SDXL, SD15 = Layout((0, 1, 2), 2, 1), Layout((1, 0), 1, 8)
+SDXL = Layout((0, 1, 2), 2, 1)
+SD15 = Layout((1, 0), 1, 8)
 HINT = (3, 8, 8, 16, 16, 32, 32, 64, WIDTH)
 """Channels along the way of the condition image from pixels to latent cells; the release has (3, 16 .. 256, 320)."""
 Control = list[Tensor]
@@ -63,30 +67,46 @@ class _Attention(nn.Module):
     def __init__(self, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.to_q, self.to_k, self.to_v = (nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(3))
+        self.to_q = nn.Linear(WIDTH, WIDTH, bias=False)
+        self.to_k = nn.Linear(WIDTH, WIDTH, bias=False)
+        self.to_v = nn.Linear(WIDTH, WIDTH, bias=False)
         self.to_out = nn.Sequential(nn.Linear(WIDTH, WIDTH))
 
     def forward(self, x: Tensor, context: Tensor, beside: Beside | None = None) -> Tensor:
-        queries, logits = self.to_q(x), None
+        queries = self.to_q(x)  # (B, tokens, 64)
+        bias = None
         if beside:
-            logits = torch.cat([beside[1].new_zeros(context.shape[:2]), beside[1]], 1)[:, None]
-            context = torch.cat([context, beside[0]], 1)
-        found = self._read(queries, self.to_k(context), self.to_v(context), logits)
+            states, bias_beside = beside
+            bias = torch.cat([bias_beside.new_zeros(context.shape[:2]), bias_beside], 1)[:, None]
+            context = torch.cat([context, states], 1)
+        output = self._read(queries, self.to_k(context), self.to_v(context), bias)
         if self.image:
-            found = found + self._read(queries, *self.image)
+            output = output + self._read(queries, *self.image)
         if self.region:
-            share, outside = self.region
+            share, context_outside = self.region
             inside = _on_grid(share, x.shape[1])
-            found = inside * found + (1 - inside) * self._read(queries, self.to_k(outside), self.to_v(outside))
-        return self.to_out(found)
+            outside = self._read(queries, self.to_k(context_outside), self.to_v(context_outside))
+            output = inside * output + (1 - inside) * outside
+        return self.to_out(output)
 
-    def _read(self, queries: Tensor, keys: Tensor, values: Tensor, logits: Tensor | None = None) -> Tensor:
+    def _read(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
+        """bias: (B, 1, tokens of the context), added to the logits."""
         if self.heads == 1:  # written out, because torch's own kernel takes several times as long at this size
-            found = queries @ keys.transpose(1, 2) * WIDTH**-0.5
-            return (found if logits is None else found + logits).softmax(-1) @ values
-        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (queries, keys, values))
-        mask = None if logits is None else logits[:, None].expand(-1, self.heads, q.shape[2], -1)
+            logits = queries @ keys.transpose(1, 2) * WIDTH**-0.5
+            if bias is not None:
+                logits = logits + bias
+            return logits.softmax(-1) @ values
+        q = self._by_head(queries)
+        k = self._by_head(keys)
+        v = self._by_head(values)
+        mask = None
+        if bias is not None:
+            mask = bias[:, None].expand(-1, self.heads, q.shape[2], -1)
         return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        """(B, tokens, 64) -> (B, heads, tokens, 64 / heads)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 def _on_grid(share: Tensor, tokens: int) -> Tensor:
@@ -101,8 +121,8 @@ class _Gated(nn.Module):
         self.proj = nn.Linear(WIDTH, 8 * WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
-        kept, gate = self.proj(x).chunk(2, dim=-1)
-        return kept * functional.gelu(gate)
+        values, gate = self.proj(x).chunk(2, dim=-1)
+        return values * functional.gelu(gate)
 
 
 class _FeedForward(nn.Module):
@@ -123,8 +143,12 @@ class _Layer(nn.Module):
 
     def __init__(self, heads: int) -> None:
         super().__init__()
-        self.attn1, self.attn2, self.ff = _Attention(heads), _Attention(heads), _FeedForward()
-        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(WIDTH) for _ in range(3))
+        self.attn1 = _Attention(heads)
+        self.attn2 = _Attention(heads)
+        self.ff = _FeedForward()
+        self.norm1 = nn.LayerNorm(WIDTH)
+        self.norm2 = nn.LayerNorm(WIDTH)
+        self.norm3 = nn.LayerNorm(WIDTH)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         self.seen = self.norm1(x)
@@ -139,7 +163,8 @@ class _Transformer(nn.Module):
     def __init__(self, depth: int, heads: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(32, WIDTH, eps=1e-6)
-        self.proj_in, self.proj_out = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.proj_in = nn.Linear(WIDTH, WIDTH)
+        self.proj_out = nn.Linear(WIDTH, WIDTH)
         self.transformer_blocks = nn.ModuleList(_Layer(heads) for _ in range(depth))
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
@@ -177,13 +202,19 @@ class _Block(nn.ModuleList):
                 x = layer(x, time)
             elif isinstance(layer, _Transformer):
                 x = layer(x, context)
+            elif isinstance(layer, _Double):
+                x = layer(x, size)
             else:
-                x = layer(x, size) if isinstance(layer, _Double) else layer(x)
+                x = layer(x)
         return x
 
 
 def _level(channels: int, depth: int, heads: int) -> list[nn.Module]:
-    return [_Residual(channels), *([_Transformer(depth, heads)] if depth else [])]
+    """A residual block, and a transformer where the level has one."""
+    layers: list[nn.Module] = [_Residual(channels)]
+    if depth:
+        layers.append(_Transformer(depth, heads))
+    return layers
 
 
 class _Encoder(nn.Module):
@@ -194,8 +225,10 @@ class _Encoder(nn.Module):
         self.time_embed = nn.Sequential(nn.Linear(WIDTH, TIME), nn.SiLU(), nn.Linear(TIME, TIME))
         self.input_blocks = nn.ModuleList([_Block([nn.Conv2d(4, WIDTH, 3, padding=1)])])
         for level, depth in enumerate(layout.depths):
-            self.input_blocks.extend([_Block([_Halve()])] if level else [])
-            self.input_blocks.extend(_Block(_level(WIDTH, depth, layout.heads)) for _ in range(layout.blocks))
+            if level:
+                self.input_blocks.append(_Block([_Halve()]))
+            for _ in range(layout.blocks):
+                self.input_blocks.append(_Block(_level(WIDTH, depth, layout.heads)))
         self.middle_block = _Block([_Residual(WIDTH), _Transformer(1, layout.heads), _Residual(WIDTH)])
 
     def time(self, steps: Tensor, dtype: torch.dtype) -> Tensor:
@@ -224,14 +257,16 @@ class ControlNet(_Encoder):
 
     def forward(self, x: Tensor, steps: Tensor, context: Tensor, hint: Tensor, region: Region | None = None) -> Control:
         """x: (B, 4, h, w); hint: (B, 3, 8h, 8w), signed; context: (B, tokens, 64)."""
-        for layer in (one for one in self.modules() if isinstance(one, _Layer)):
-            layer.attn2.region = region
-        time, told = self.time(steps, x.dtype), self.input_hint_block(hint)
+        for layer in self.modules():
+            if isinstance(layer, _Layer):
+                layer.attn2.region = region
+        time = self.time(steps, x.dtype)
+        hint_features = self.input_hint_block(hint)  # (B, 64, h, w)
         added: Control = []
         for number, block in enumerate(self.input_blocks):
             x = block(x, time, context)
-            if not number:
-                x = x + told
+            if number == 0:
+                x = x + hint_features
             added.append(self.zero_convs[number](x))
         return [*added, self.middle_block_out(self.middle_block(x, time, context))]
 
@@ -242,8 +277,10 @@ class UNet(_Encoder):
         self.output_blocks = nn.ModuleList()
         for level, depth in reversed(list(enumerate(layout.depths))):
             for number in range(layout.blocks + 1):
-                doubling = [_Double()] if number == layout.blocks and level else []
-                self.output_blocks.append(_Block([*_level(2 * WIDTH, depth, layout.heads), *doubling]))
+                layers = _level(2 * WIDTH, depth, layout.heads)
+                if number == layout.blocks and level:
+                    layers.append(_Double())
+                self.output_blocks.append(_Block(layers))
         self.out = nn.Sequential(nn.GroupNorm(32, WIDTH), nn.SiLU(), nn.Conv2d(WIDTH, 4, 3, padding=1))
 
     def layers(self) -> list[_Layer]:
@@ -266,14 +303,20 @@ class UNet(_Encoder):
         """What it predicts, (B, 4, h, w). image: keys and values for each of cross_attention. pose: (B, 64, h, w),
         added behind the first convolution."""
         layers = self.cross_attention()
-        for layer, pair in zip(layers, image or [None] * len(layers), strict=True):
-            layer.image, layer.region = pair, region
-        time, skips = self.time(steps, x.dtype), list[Tensor]()
+        for number, layer in enumerate(layers):
+            layer.image = image[number] if image else None
+            layer.region = region
+        time = self.time(steps, x.dtype)
+        skips: list[Tensor] = []
         for block in self.input_blocks:
             x = block(x, time, context)
-            x = x if pose is None or skips else x + pose
+            if pose is not None and not skips:
+                x = x + pose
             skips.append(x)
-        *added, middle = control or [x.new_zeros(()) for _ in (*skips, x)]
+        if not control:
+            nothing = x.new_zeros(())
+            control = [nothing for _ in (*skips, x)]
+        *added, middle = control
         x = self.middle_block(x, time, context) + strength * middle
         for block in self.output_blocks:
             skip = skips.pop() + strength * added.pop()

@@ -27,14 +27,21 @@ SDXL = UNet(2048, (*(640,) * 4, *(1280,) * 20, *(1280,) * 30, *(640,) * 6, *(128
 
 def layers(unet: UNet, lora: bool = False, rank: int = RANK) -> Shapes:
     """lora: of this rank, of every attention layer, of which those with even numbers are self-attention."""
-    for number, width in enumerate(width for width in unet.widths for _ in "12"):
-        text = unet.text if number % 2 else width
-        for name, width_in in (("q", width), ("k", text), ("v", text), ("out", width)) if lora else ():
-            yield f"ip_adapter.{number}.to_{name}_lora.down.weight", (rank, width_in)
-            yield f"ip_adapter.{number}.to_{name}_lora.up.weight", (width, rank)
-        if number % 2:
-            yield f"ip_adapter.{number}.to_k_ip.weight", (width, text)
-            yield f"ip_adapter.{number}.to_v_ip.weight", (width, text)
+    for block, width in enumerate(unet.widths):
+        self_attention = f"ip_adapter.{2 * block}"
+        cross_attention = f"ip_adapter.{2 * block + 1}"
+        if lora:
+            yield from _lora(self_attention, width, width, rank)
+            yield from _lora(cross_attention, width, unet.text, rank)
+        yield f"{cross_attention}.to_k_ip.weight", (width, unet.text)
+        yield f"{cross_attention}.to_v_ip.weight", (width, unet.text)
+
+
+def _lora(layer: str, width: int, context: int, rank: int) -> Shapes:
+    """Of an attention layer. context: width of what its keys and values are made of."""
+    for name, width_in in (("q", width), ("k", context), ("v", context), ("out", width)):
+        yield f"{layer}.to_{name}_lora.down.weight", (rank, width_in)
+        yield f"{layer}.to_{name}_lora.up.weight", (width, rank)
 
 
 def _file(projection: str, unet: UNet, *, lora: bool = False, **sizes: int) -> Shapes:
@@ -44,8 +51,11 @@ def _file(projection: str, unet: UNet, *, lora: bool = False, **sizes: int) -> S
 
 def _published() -> Iterator[tuple[str, tuple[UNet, Callable[..., Shapes]]]]:
     unets = {"SD15": SD15, "SDXL": SDXL}
-    for name, row in json.loads(Path(__file__).with_suffix(".json").read_text("utf-8")).items():
-        yield name, (unets[row.pop("unet")], partial(_file, row.pop("projection"), **row))
+    table = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
+    for name, row in table.items():
+        unet = unets[row.pop("unet")]
+        projection = row.pop("projection")
+        yield name, (unet, partial(_file, projection, **row))
 
 
 PUBLISHED = dict(_published())

@@ -1,17 +1,18 @@
 """What is published: git's files less .comfyignore, as `comfy node pack` takes them, and the help pages' copies.
 
-    cd scripts && python -m rig.archive DIR
+    python -m rig.archive /tmp/likeness
 
-leaves it in a folder that is new or empty, outside of the repository. What is published is made there.
+in the folder scripts/ of the pack leaves it in a folder that is new or empty, outside of the repository. What is
+published is made there. A run that fails leaves nothing.
 """
 
+import argparse
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
-from environment import ROOT
+from environment import ROOT, run, say
 
 
 def tracked() -> set[str]:
@@ -35,7 +36,8 @@ def copies() -> dict[str, str]:
 
 def unpack(target: Path) -> None:
     """The files of the archive as a folder, as installers leave it; JSON without the spaces that make it readable."""
-    for name, source in sorted({**{name: name for name in shipped()}, **copies()}.items()):
+    sources = {name: name for name in shipped()} | copies()
+    for name, source in sorted(sources.items()):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".json"):
             text = (ROOT / source).read_text("utf-8")
@@ -51,5 +53,23 @@ def _git_files(*arguments: str) -> set[str]:
     return {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
 
 
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="a folder that is new or empty, outside of the repository")
+    folder: Path = parser.parse_args().folder
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        parser.error(f"{folder} is not empty. Name a new folder.")
+    if folder.resolve().is_relative_to(ROOT.resolve()):
+        parser.error(f"{folder} is in the repository. Name a folder outside of it.")
+    try:
+        unpack(folder)
+    except BaseException:  # whoever stops it with Ctrl-C wants nothing left either
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    count = sum(1 for path in folder.rglob("*") if path.is_file())
+    say(f"Done: {count} files of the archive are in {folder}")
+    return 0
+
+
 if __name__ == "__main__":
-    unpack(Path(sys.argv[1]))
+    run(main)

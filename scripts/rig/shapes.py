@@ -5,42 +5,56 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 FILE = Path(__file__).with_suffix(".txt")
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 Sizes = dict[str, int | str]
 
 
-def _tables() -> dict[str, tuple[list[str], list[list[str]]]]:
-    """Per table the words behind its name and its lines as words."""
-    tables: dict[str, tuple[list[str], list[list[str]]]] = {}
+class _Table(NamedTuple):
+    """sizes: the words behind its name. lines: as words."""
+
+    sizes: list[str]
+    lines: list[list[str]]
+
+
+def _tables() -> dict[str, _Table]:
+    """By name."""
+    tables: dict[str, _Table] = {}
     name = ""
     for line in FILE.read_text("utf-8").splitlines():
         if line.startswith("["):
             name, *sizes = line.strip("[]").split()
-            tables[name] = sizes, []
+            tables[name] = _Table(sizes, [])
         elif line and not line.startswith("#"):
-            tables[name][1].append(line.split())
+            tables[name].lines.append(line.split())
     return tables
 
 
 def of(table: str, **sizes: int | str) -> Shapes:
     """What is in a file of this kind. Raises KeyError for a table or a size that is missing."""
-    wanted, lines = _TABLES[table]
-    for name, has_default, default in (size.partition("=") for size in wanted):
+    for size in _TABLES[table].sizes:
+        name, has_default, default = size.partition("=")
         if name not in sizes and not has_default:
             raise KeyError(f"{table} needs {name}")
-        sizes = {name: _value(default, sizes), **sizes} if has_default else sizes
-    for key, *rest in lines:
+        if has_default:
+            sizes = {name: _value(default, sizes), **sizes}
+    for key, *words in _TABLES[table].lines:
         for name in _names(key.removesuffix(":"), sizes):
-            if rest[0] == ">":
-                for inner in _given(rest[2:], sizes):
-                    shapes = of(rest[1], **{**sizes, **inner})
-                    yield from shapes if name == "*" else under(name, shapes)
-            elif rest[0] == "=":
-                yield name, _shape(rest[1:], sizes)
-            else:
-                yield from layer(name, *_shape(rest, sizes))
+            yield from _of_line(name, words, sizes)
+
+
+def _of_line(name: str, words: list[str], sizes: Sizes) -> Shapes:
+    """What one line says of a key: another table, a tensor, or a layer with weight and bias."""
+    if words[0] == ">":
+        for inner in _inner_sizes(words[2:], sizes):
+            shapes = of(words[1], **{**sizes, **inner})
+            yield from shapes if name == "*" else under(name, shapes)
+    elif words[0] == "=":
+        yield name, _shape(words[1:], sizes)
+    else:
+        yield from layer(name, *_shape(words, sizes))
 
 
 def layer(key: str, *shape: int) -> Shapes:
@@ -49,12 +63,19 @@ def layer(key: str, *shape: int) -> Shapes:
 
 
 def under(prefix: str, shapes: Shapes) -> Shapes:
-    return ((prefix + key if key.startswith("_") else f"{prefix}.{key}", shape) for key, shape in shapes)
+    for key, shape in shapes:
+        if key.startswith("_"):
+            yield prefix + key, shape
+        else:
+            yield f"{prefix}.{key}", shape
 
 
 def _names(key: str, sizes: Sizes) -> Iterator[str]:
-    parts = re.split(r"\{(.+?)\}", key)
-    choices = [[part] if number % 2 == 0 else _choices(part, sizes) for number, part in enumerate(parts)]
+    """All keys that a key with {choices} stands for."""
+    choices: list[list[str]] = []
+    for number, part in enumerate(re.split(r"\{(.+?)\}", key)):
+        in_braces = number % 2 == 1
+        choices.append(_choices(part, sizes) if in_braces else [part])
     return map("".join, itertools.product(*choices))
 
 
@@ -63,7 +84,8 @@ def _choices(words: str, sizes: Sizes) -> list[str]:
         return [str(sizes[words[1:]])]
     if "," in words:
         return words.split(",")
-    return list(map(str, _counted(words) if ".." in words else range(_size(words, sizes))))
+    numbers = _counted(words) if ".." in words else range(_size(words, sizes))
+    return [str(number) for number in numbers]
 
 
 def _counted(words: str) -> range:
@@ -71,15 +93,26 @@ def _counted(words: str) -> range:
     return range(first, last + 1)
 
 
-def _given(words: list[str], sizes: Sizes) -> list[Sizes]:
-    """ "name=size" words, once for each of a size that counts."""
-    given = [word.split("=") for word in words]
-    values = [list(_counted(value)) if ".." in value else [_value(value, sizes)] for _, value in given]
-    return [dict(zip((name for name, _ in given), each, strict=True)) for each in itertools.product(*values)]
+def _inner_sizes(words: list[str], sizes: Sizes) -> Iterator[Sizes]:
+    """The sizes of another table, from words such as name=size. A size that counts (1..3) gives one for each number."""
+    names: list[str] = []
+    values: list[list[int | str]] = []
+    for word in words:
+        name, _, value = word.partition("=")
+        names.append(name)
+        if ".." in value:
+            values.append(list(_counted(value)))
+        else:
+            values.append([_value(value, sizes)])
+    for row in itertools.product(*values):
+        yield dict(zip(names, row, strict=True))
 
 
 def _value(word: str, sizes: Sizes) -> int | str:
-    return word if word.isalpha() and word not in sizes else _size(word, sizes)
+    """A size, or a word that is none, such as the name of another table."""
+    if word.isalpha() and word not in sizes:
+        return word
+    return _size(word, sizes)
 
 
 def _shape(words: list[str], sizes: Sizes) -> tuple[int, ...]:

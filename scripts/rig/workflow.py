@@ -1,4 +1,23 @@
-"""A workflow as the editor saves it (workflows/*.json) -> the prompt that ComfyUI's HTTP interface takes."""
+"""A workflow as the editor saves it (workflows/*.json) -> the prompt that ComfyUI's HTTP interface takes.
+
+comfy-cli 1.23 has a converter of the same kind, `comfy_cli.workflow_to_api`. It was tried on all templates, on all
+blueprints of ComfyUI 0.33 and on the 507 public workflow files of comfyui-workflow-templates. It is not used here:
+
+- Where a node is bypassed, it passes on an input of another type: *LoRA, two people* and *Try on* have links that the
+  editor does not send.
+- An input that only takes links gets its default as a value (`SAM3_Detect.bboxes`), or a number of another widget
+  (`WanVaceToVideo.control_masks`).
+- A value that stands inside of a box, and for which the box has none, becomes None (`CLIPLoader.clip_name` in ten of
+  ComfyUI's own blueprints).
+- A curve (`CurveEditor`) loses what was drawn.
+- A node that the host does not know goes on without its values, with a line in the log. Here it is named.
+- It draws one word of `{red|blue}` in a prompt by lot, as the editor does. Here the text stays, so that a row of a
+  table gives the same picture again.
+- It does not say where a value is set, which a column of a table needs (`Place`).
+- It is GPL-3.0, and brings 27 packages with it.
+
+On the other files both give the same prompts.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +25,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.errors import listed
 from core.models import needs
@@ -14,58 +33,20 @@ from core.models.manifest import Model
 from core.models.needs import subgraphs
 from core.names import among
 
+from .widgets import Json, Spec, WorkflowError, sent, specs, values_of
+
 Prompt = dict[str, dict[str, Any]]
-Json = Mapping[str, Any]
-"""A workflow as the editor saves it, a node of it, or what the host says of one."""
 
 NOTES = {"Note", "MarkdownNote"}
-PRIMITIVE, REROUTE = "PrimitiveNode", "Reroute"
-"""Nodes of the editor alone: a widget for the widgets it is linked to, and a corner of a link."""
-_MUTED, BYPASSED = 2, 4
+PRIMITIVE = "PrimitiveNode"
+"""A node of the editor alone: a widget for the widgets it is linked to."""
+REROUTE = "Reroute"
+"""A node of the editor alone: a corner of a link."""
+_OF_THE_EDITOR = (*NOTES, PRIMITIVE, REROUTE)
+_MUTED = 2
+BYPASSED = 4
 _ANY = ("*", "", None)
-_DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
-"""A menu whose choice brings inputs of its own, each named <menu>.<input>."""
-_BOXES = "BOUNDING_BOXES"
-"""The editor of boxes, which older hosts do not have: its values, lists at the end of a node's, are not for them."""
-_WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", _DYNAMIC, _BOXES}
-_UPLOADS = ("image_upload", "video_upload", "audio_upload")
-
-
-@dataclass(frozen=True)
-class Spec:
-    """An input as /object_info has it. kind: None for one that is not there."""
-
-    kind: Any = None
-    options: Json = field(default_factory=dict)
-    optional: bool = False
-
-    @property
-    def menu(self) -> list[Any] | None:
-        """Words, or entries whose choice brings inputs; None where there is no menu."""
-        return self.kind if isinstance(self.kind, list) else self.options.get("options")
-
-    @property
-    def takes_files(self) -> bool:
-        """Whether it is a menu of files that are uploaded."""
-        return any(self.options.get(upload) for upload in (*_UPLOADS, "file_upload"))
-
-    @property
-    def is_widget(self) -> bool:
-        return (isinstance(self.kind, list) or self.kind in _WIDGET_TYPES) and not self.options.get("forceInput")
-
-
-def specs(object_info: Json, kind: str) -> dict[str, Spec]:
-    """Of every input of a class of nodes."""
-    sections = object_info.get(kind, {}).get("input", {})
-    return {
-        name: Spec(spec[0], spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}, section == "optional")
-        for section in ("required", "optional")
-        for name, spec in sections.get(section, {}).items()
-    }
-
-
-class WorkflowError(Exception):
-    """A workflow that cannot be turned into a prompt; the text says which node and why."""
+"""Types that fit every type."""
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -83,14 +64,19 @@ def offered(entry: Model) -> dict[str, str] | None:
         return None
     shown = {"name": entry.name, "url": entry.url, "directory": entry.key}
     sha256 = entry.files[0].sha256
-    return shown | ({"hash": sha256, "hash_type": "SHA256"} if sha256 else {})
+    if sha256:
+        shown |= {"hash": sha256, "hash_type": "SHA256"}
+    return shown
 
 
 @dataclass
 class Place:
-    """A widget that can be set: of which node (in a subgraph "box:node"), its name and what it is shown as, and which
-    inputs of the prompt have its value. value: what a link brings of it, None where that is left to the widget behind
-    the link."""
+    """A widget that can be set.
+
+    node: its number, in a subgraph "box:node". name: of the widget. title: what the node is called. label: what the
+    editor shows for the widget. targets: the inputs of the prompt that have its value, node and name. value: what a
+    link brings of it, None where that is left to the widget behind the link.
+    """
 
     node: str
     name: str
@@ -102,14 +88,27 @@ class Place:
 
 _Places = dict[tuple[str, str], Place]
 """By node and name."""
+_Brought = list[Any] | Place
+"""What a link brings: [node, output], or the value of a widget."""
+
+
+class _Running(NamedTuple):
+    """A node that is not switched off. brought: what links bring to its inputs, by their names."""
+
+    number: str
+    node: Json
+    brought: dict[str, _Brought]
 
 
 def to_prompt(workflow: Json, object_info: Json) -> Prompt:
-    """The API prompt of a workflow, as the editor makes it: subgraphs opened, no muted nodes, no reroutes; what goes
-    into a bypassed node comes out of it by its type, and a Primitive's value stands where it is linked to.
+    """The API prompt of a workflow, as the editor makes it.
 
-    object_info: the host's answer to /object_info. Optional widgets that are newer than the file have their defaults,
-    as in the editor. Raises WorkflowError for a node the host does not know and for widget values that do not fit.
+    Subgraphs are opened. There are no muted nodes and no reroutes. What goes into a bypassed node comes out of it by
+    its type, and a Primitive's value stands where it is linked to. Widgets that are newer than the file have their
+    defaults.
+
+    object_info: the host's answer to /object_info. Raises WorkflowError for a node the host does not know and for
+    widget values that do not fit.
     """
     return opened(workflow, object_info)[0]
 
@@ -119,15 +118,23 @@ def opened(workflow: Json, object_info: Json) -> tuple[Prompt, list[Place]]:
     places: _Places = {}
     running = list(_Level(workflow, subgraphs(workflow), object_info).running())
     _require_nodes(running, object_info)
-    prompt = {
-        number: _entry(number, node, brought, object_info, places)
-        for number, node, brought in running
-        if node["type"] not in (*NOTES, PRIMITIVE, REROUTE)
-    }
+    prompt: Prompt = {}
+    for entry in running:
+        if entry.node["type"] not in _OF_THE_EDITOR:
+            prompt[entry.number] = _prompt_entry(entry, object_info, places)
     for node in prompt.values():
-        # Without links to what does not run.
-        node["inputs"] = {key: x for key, x in node["inputs"].items() if not isinstance(x, list) or x[0] in prompt}
+        node["inputs"] = _without_dead_links(node["inputs"], prompt)
     return as_offered(prompt, object_info), list(places.values())
+
+
+def _without_dead_links(inputs: Mapping[str, Any], prompt: Prompt) -> dict[str, Any]:
+    """Inputs without links to nodes that do not run."""
+    kept: dict[str, Any] = {}
+    for name, value in inputs.items():
+        is_link = isinstance(value, list)
+        if not is_link or value[0] in prompt:
+            kept[name] = value
+    return kept
 
 
 def as_offered(prompt: Prompt, object_info: Json) -> Prompt:
@@ -148,180 +155,268 @@ def _as_offered(value: Any, spec: Spec | None) -> Any:
     return among(value, words) or value
 
 
-def _require_nodes(running: Sequence[tuple[str, Json, Any]], object_info: Json) -> None:
+def _require_nodes(running: Sequence[_Running], object_info: Json) -> None:
     """Raises WorkflowError for nodes that the host does not know, with the packs that the editor has noted for them."""
     unknown: list[str] = []
-    for number, node, _ in running:
-        kind = node["type"]
-        if kind in object_info or kind in (*NOTES, PRIMITIVE, REROUTE):
+    for entry in running:
+        kind = entry.node["type"]
+        if kind in object_info or kind in _OF_THE_EDITOR:
             continue
-        about = [f"node {number}"]
-        properties = node.get("properties")
-        pack = properties.get("cnr_id") or properties.get("aux_id") if isinstance(properties, dict) else None
-        if pack:
-            about.append(f"of the pack {pack}")
+        about = [f"node {entry.number}"]
+        properties = entry.node.get("properties")
+        if isinstance(properties, dict):
+            pack = properties.get("cnr_id") or properties.get("aux_id")
+            if pack:
+                about.append(f"of the pack {pack}")
         unknown.append(f"{kind} ({', '.join(about)})")
+    if len(unknown) == 1:
+        raise WorkflowError(f"{unknown[0]} is not known to this ComfyUI: install the pack with this node.")
     if unknown:
-        if len(unknown) == 1:
-            raise WorkflowError(f"{unknown[0]} is not known to this ComfyUI: install the pack with this node.")
         raise WorkflowError(f"{listed(unknown)} are not known to this ComfyUI: install the packs with these nodes.")
 
 
-class _Level:
-    """The nodes of a workflow, or of a subgraph that stands in one: `node` of the level `around`."""
+class _Link(NamedTuple):
+    """From an output of the node `source` to an input of the node `target`."""
 
-    _BEFORE, _BEHIND = -10, -20
-    """What the ends of a subgraph's links at its own inputs and outputs are numbered with."""
+    source: int
+    output: int
+    target: int
+    input: int
+
+
+def _links(graph: Json) -> dict[int, _Link]:
+    """By number. Links are lists in a workflow and have names in a subgraph."""
+    links: dict[int, _Link] = {}
+    for link in graph["links"]:
+        if isinstance(link, dict):
+            entry = _Link(link["origin_id"], link["origin_slot"], link["target_id"], link["target_slot"])
+            links[link["id"]] = entry
+        else:
+            links[link[0]] = _Link(*link[1:5])
+    return links
+
+
+class _Level:
+    """The nodes of a workflow, or of a subgraph that stands in one.
+
+    box: the node of the level `around` that the subgraph is behind; both None for the workflow itself.
+    """
+
+    _INPUTS = -10
+    """What a subgraph's links come from that begin at its own inputs."""
+    _OUTPUTS = -20
+    """What a subgraph's links go to that end at its own outputs."""
 
     def __init__(
-        self, graph: Json, subgraphs: Mapping[str, Json], object_info: Json, around: _Level | None = None,
-        node: Json | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        graph: Json,
+        subgraphs: Mapping[str, Json],
+        object_info: Json,
+        around: _Level | None = None,
+        box: Json | None = None,
+    ) -> None:
+        self.graph = graph
+        self.around = around
+        self.box = box
+        self.object_info = object_info
         self.nodes = {node["id"]: node for node in graph["nodes"]}
-        self.links = {link[0]: link[1:5] for link in map(_as_list, graph["links"])}
-        self.path = f"{around.path}{node['id']}:" if around and node else ""
-        self.around, self.node, self.object_info = around, node, object_info
-        self.inside = {
-            number: _Level(subgraphs[one["type"]], subgraphs, object_info, self, one)
-            for number, one in self.nodes.items()
-            if one["type"] in subgraphs
-        }
-        self.names = {number: subgraphs[self.nodes[number]["type"]].get("name", "") for number in self.inside}
+        self.links = _links(graph)
+        self.path = ""
+        """What the numbers of these nodes begin with in a prompt."""
+        if around and box:
+            self.path = f"{around.path}{box['id']}:"
+        self.inside: dict[int, _Level] = {}
+        for number, node in self.nodes.items():
+            if node["type"] in subgraphs:
+                self.inside[number] = _Level(subgraphs[node["type"]], subgraphs, object_info, self, node)
 
-    def running(self) -> Iterator[tuple[str, Mapping[str, Any], dict[str, list[Any] | Place]]]:
-        """Every node that is not switched off, those inside of subgraphs in their place: its number, itself, and what
-        links bring to its inputs."""
+    def running(self) -> Iterator[_Running]:
+        """Every node that is not switched off, those inside of subgraphs in their place."""
         for number, node in self.nodes.items():
             if node.get("mode", 0) in (_MUTED, BYPASSED):
                 continue
             if number in self.inside:
                 yield from self.inside[number].running()
                 continue
-            slots = [slot for slot in node.get("inputs") or [] if slot.get("link") is not None]
-            brought = {slot["name"]: self.input(slot["link"], slot.get("type")) for slot in slots}
-            yield f"{self.path}{number}", node, {name: value for name, value in brought.items() if value is not None}
+            brought: dict[str, _Brought] = {}
+            for slot in node.get("inputs") or []:
+                if slot.get("link") is None:
+                    continue
+                value = self.input(slot["link"], slot.get("type"))
+                if value is not None:
+                    brought[slot["name"]] = value
+            yield _Running(f"{self.path}{number}", node, brought)
 
-    def input(self, link: int, wanted: Any = None) -> list[Any] | Place | None:
-        """What a link brings to an input of the type `wanted`: [node, output], the value of a widget of the node that
-        stands for this level or of a Primitive, or None where there is nothing in the end."""
-        source, output, *_ = self.links[link]
-        if source != self._BEFORE or not (self.around and self.node):
-            return self.output(source, output, wanted)
-        slot = self.node["inputs"][output]
+    def input(self, number: int, wanted: Any = None) -> _Brought | None:
+        """What a link brings to an input of the type `wanted`, None where there is nothing in the end.
+
+        The value may be the one of a widget of the box around this level, or of a Primitive.
+        """
+        link = self.links[number]
+        if link.source != self._INPUTS or self.around is None or self.box is None:
+            return self.output(link.source, link.output, wanted)
+        slot = self._slot_of_box(link.output)
         if slot.get("link") is not None:
             return self.around.input(slot["link"], wanted)
-        widgets = [entry["name"] for entry in self.node["inputs"] if "widget" in entry]
-        if slot["name"] not in widgets:
+        widgets = self._widgets_of_box()
+        if link.output not in widgets:
             return None
-        values, place = self.node.get("widgets_values") or [], widgets.index(slot["name"])
-        title = self.node.get("title") or self.around.names[self.node["id"]]
+        values = self.box.get("widgets_values") or []
+        place = widgets.index(link.output)
         value = values[place] if place < len(values) else None
-        return Place(self.path[:-1], slot["name"], title, label(slot, slot["name"]), value=value)
+        title = self.box.get("title") or self.graph.get("name", "")
+        return Place(self.path.removesuffix(":"), slot["name"], title, label(slot, slot["name"]), value=value)
 
-    def output(self, number: int, output: int, wanted: Any) -> list[Any] | Place | None:
+    def _slots_of_box(self) -> list[Json]:
+        return (self.box or {}).get("inputs") or []
+
+    def _slot_of_box(self, number: int) -> Json:
+        """The box's own slot for an input of its subgraph.
+
+        A box may lack slots, and then their numbers differ from those of the subgraph. What the subgraph says of the
+        input stands in the place of a slot that is not there.
+        """
+        declared = self.graph.get("inputs") or []
+        if number >= len(declared):
+            return self._slots_of_box()[number]
+        for slot in self._slots_of_box():
+            if slot["name"] == declared[number]["name"]:
+                return slot
+        return {"name": declared[number]["name"], "label": declared[number].get("label")}
+
+    def _widgets_of_box(self) -> list[int]:
+        """Numbers of the subgraph's inputs that have a value among those of the box, in the order of these values.
+
+        Newer editors keep a value for each input that leads to a widget, also where the box has no slot for it, older
+        ones for each slot with a widget.
+        """
+        slots_with_widget: set[str] = set()
+        for slot in self._slots_of_box():
+            if "widget" in slot:
+                slots_with_widget.add(slot["name"])
+        by_slot: list[int] = []
+        by_widget: list[int] = []
+        for number, declared in enumerate(self.graph.get("inputs") or []):
+            if declared["name"] in slots_with_widget:
+                by_slot.append(number)
+            if declared["name"] in slots_with_widget or self._leads_to_widget(number):
+                by_widget.append(number)
+        values = (self.box or {}).get("widgets_values") or []
+        if len(values) == len(by_slot):
+            return by_slot
+        return by_widget
+
+    def _leads_to_widget(self, number: int) -> bool:
+        """Whether an input of the subgraph is linked to a widget of a node in it, or of a box in it."""
+        for link in self.links.values():
+            if link.source != self._INPUTS or link.output != number:
+                continue
+            slots = self.nodes[link.target].get("inputs") or []
+            if link.input < len(slots) and "widget" in slots[link.input]:
+                return True
+        return False
+
+    def output(self, number: int, output: int, wanted: Any) -> _Brought | None:
+        """What an output of a node brings to an input of the type `wanted`, as `input` has it."""
         node = self.nodes[number]
         if node["type"] == PRIMITIVE:
-            title, values = node.get("title") or "Primitive", node.get("widgets_values") or [None]
+            title = node.get("title") or "Primitive"
+            values = node.get("widgets_values") or [None]
             return Place(f"{self.path}{number}", "value", title, "value", value=values[0])
         if node.get("mode", 0) == _MUTED:
             return None
         if node["type"] == REROUTE or node.get("mode", 0) == BYPASSED:
-            slots = _slots(node, specs(self.object_info, node["type"]))
-            place = (
-                0 if node["type"] == REROUTE else _through(slots, node["outputs"][output].get("type"), output, wanted)
-            )
-            link = slots[place].get("link") if place is not None and place < len(slots) else None
-            return self.input(link, wanted) if link is not None else None
+            link = self._link_through(node, output, wanted)
+            return None if link is None else self.input(link, wanted)
         if number not in self.inside:
             return [f"{self.path}{number}", output]
         level = self.inside[number]
-        ends = (link for link, (_, _, target, slot) in level.links.items() if (target, slot) == (self._BEHIND, output))
-        link = next(ends, None)
-        return level.input(link, wanted) if link is not None else None
+        for end, link in level.links.items():
+            if link.target == self._OUTPUTS and link.input == output:
+                return level.input(end, wanted)
+        return None
+
+    def _link_through(self, node: Json, output: int, wanted: Any) -> int | None:
+        """The link into a reroute or a bypassed node that comes out of its output; None where there is none."""
+        slots = _slots(node, specs(self.object_info, node["type"]))
+        place: int | None = 0
+        if node["type"] != REROUTE:
+            place = _through(slots, node["outputs"][output].get("type"), output, wanted)
+        if place is None or place >= len(slots):
+            return None
+        return slots[place].get("link")
 
 
-def _entry(
-    number: str, node: Json, brought: Mapping[str, list[Any] | Place], object_info: Json, places: _Places
-) -> dict[str, Any]:
+def _prompt_entry(entry: _Running, object_info: Json, places: _Places) -> dict[str, Any]:
     """A node of the prompt; `places` gets where its values are set."""
+    node = entry.node
     slots = {slot["name"]: slot for slot in node.get("inputs") or []}
     shown = node.get("title") or object_info[node["type"]].get("display_name") or node["type"]
-    inputs = _values(node, specs(object_info, node["type"]))
-    set_at = {name: [Place(number, name, shown, label(slots.get(name, {}), name))] for name in inputs}
-    for name, value in brought.items():
+    inputs = values_of(node, specs(object_info, node["type"]))
+    set_at: dict[str, list[Place]] = {}
+    for name in inputs:
+        set_at[name] = [Place(entry.number, name, shown, label(slots.get(name, {}), name))]
+    for name, value in entry.brought.items():
         if isinstance(value, list):
             inputs[name] = value
             set_at.pop(name, None)
         elif value.value is None:
             set_at.setdefault(name, []).append(value)
         else:
-            set_at[name], inputs[name] = [value], sent(value.value)
-    for name, place in ((name, place) for name, each in set_at.items() for place in each):
-        places.setdefault((place.node, place.name), place).targets.append((number, name))
+            set_at[name] = [value]
+            inputs[name] = sent(value.value)
+    for name, of_input in set_at.items():
+        for place in of_input:
+            known = places.setdefault((place.node, place.name), place)
+            known.targets.append((entry.number, name))
     return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": shown}}
 
 
 def _slots(node: Json, known: Mapping[str, Spec]) -> list[Json]:
-    """A node's inputs as the editor has them once it has opened a file: those that are known today in today's order,
-    widgets last; an input that grows as those that it has grown to; behind them what only the file has."""
-    saved, today = {slot["name"]: slot for slot in node.get("inputs") or []}, list[Json]()
+    """A node's inputs as the editor has them once it has opened a file.
+
+    Those that are known today come in today's order, widgets last; an input that grows as those that it has grown to;
+    behind them what only the file has.
+    """
+    saved = {slot["name"]: slot for slot in node.get("inputs") or []}
+    today: list[Json] = []
     for name in sorted(known, key=lambda name: known[name].is_widget):
-        grown = [saved.pop(one) for one in list(saved) if one.startswith(f"{name}.")]
-        today += grown or [saved.pop(name, {"name": name, "type": known[name].kind})]
+        grown = [key for key in saved if key.startswith(f"{name}.")]
+        for key in grown:
+            today.append(saved.pop(key))
+        if not grown:
+            today.append(saved.pop(name, {"name": name, "type": known[name].kind}))
     return [*today, *saved.values()]
 
 
-def _through(slots: Sequence[Json], made: Any, output: int, wanted: Any) -> int | None:
-    """Which input of a bypassed node stands for one of its outputs, of the type `made`, as the editor chooses it."""
+def _through(slots: Sequence[Json], output_type: Any, output: int, wanted: Any) -> int | None:
+    """Which input of a bypassed node stands for one of its outputs, as the editor chooses it."""
     types = [slot.get("type") for slot in slots]
     if wanted in _ANY:
         return output if len(types) > output else 0
-    fitting = [number for number, kind in enumerate(types) if _fits(kind, made) and _fits(kind, wanted)]
+    fitting: list[int] = []
+    for number, kind in enumerate(types):
+        if _fits(kind, output_type) and _fits(kind, wanted):
+            fitting.append(number)
     if output in fitting:
         return output
-    return types.index(wanted) if wanted in types else next(iter(fitting), None)
+    if wanted in types:
+        return types.index(wanted)
+    if fitting:
+        return fitting[0]
+    return None
 
 
-def _fits(one: Any, other: Any) -> bool:
+def _fits(first: Any, second: Any) -> bool:
     """Whether types, or lists of them ("A,B"), may be linked."""
-    if one in _ANY or other in _ANY:
+    if first in _ANY or second in _ANY:
         return True
-    return bool({*str(one).lower().split(",")} & {*str(other).lower().split(",")})
+    return not set(str(first).lower().split(",")).isdisjoint(str(second).lower().split(","))
 
 
 def label(slot: Mapping[str, Any], name: str) -> str:
     """What the editor shows for an input."""
     return slot.get("label") or slot.get("localized_name") or name
-
-
-def _as_list(link: Any) -> list[Any]:
-    """Links are lists in a workflow and have names in a subgraph."""
-    names = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
-    return [link[name] for name in names] if isinstance(link, dict) else link
-
-
-def _values(node: Json, known: Mapping[str, Spec]) -> dict[str, Any]:
-    """What a node's own widgets say, by the name of the input."""
-    names = list(_widgets(known, node))
-    saved = node.get("widgets_values") or []
-    if isinstance(saved, dict):
-        return {name: sent(saved[name]) for name in names if name in saved}
-    values = list(saved)
-    while len(values) > len(names) and isinstance(values[-1], list):
-        values.pop()
-    values += [
-        known[name].options["default"] for name in names[len(values) :] if name in known and known[name].optional
-    ]
-    if len(names) != len(values):
-        raise WorkflowError(
-            f"{node['type']} (node {node['id']}) has {len(values)} widget values for {len(names)} widgets: {names}."
-        )
-    return {name: sent(value) for name, value in zip(names, values, strict=True) if name}
-
-
-def sent(value: Any) -> Any:
-    """As the frontend sends it: a list alone would be taken for a link."""
-    return {"__value__": value} if isinstance(value, list) else value
 
 
 def _names(node: Json) -> list[str]:
@@ -330,22 +425,6 @@ def _names(node: Json) -> list[str]:
     if "seed" in names and len(node.get("widgets_values") or []) > len(names):
         names.insert(names.index("seed") + 1, "")
     return names
-
-
-def _widgets(known: Mapping[str, Spec], node: Json) -> Iterator[str]:
-    """Input names in the order of the saved widget values; "" for what the editor adds and the host does not take."""
-    for optional in (False, True):
-        section = {name: spec for name, spec in known.items() if spec.optional == optional}
-        for name, spec in section.items():
-            if not spec.is_widget:
-                continue
-            yield name
-            if spec.kind == _DYNAMIC:
-                yield from (slot["name"] for slot in node["inputs"] if slot["name"].startswith(f"{name}."))
-            seed = spec.kind == "INT" and name in ("seed", "noise_seed")
-            if spec.options.get("control_after_generate", seed):
-                yield ""
-        yield from ("" for spec in section.values() if any(spec.options.get(upload) for upload in _UPLOADS))
 
 
 def fill(workflow: Json, values: Mapping[str, Any], images: Sequence[str]) -> None:
@@ -371,4 +450,6 @@ def nodes_of(prompt: Prompt, *classes: str) -> list[str]:
 def title(prompt: Prompt, node: str) -> str:
     """What a node is called."""
     meta = prompt[node].get("_meta")
-    return (meta.get("title") if isinstance(meta, dict) else None) or prompt[node]["class_type"]
+    if isinstance(meta, dict) and meta.get("title"):
+        return meta["title"]
+    return prompt[node]["class_type"]

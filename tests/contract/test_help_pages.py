@@ -164,14 +164,3 @@ def test_pages_say_what_to_connect(page: Page) -> None:
     beginning = page.text.split("\n## ")[0]
     heading = {"en": "**Connect**", "zh": "**接线**"}[page.language]
     assert beginning.count(f"{heading}\n\n- ") == 1
-
-
-def test_what_is_wrong_is_seen() -> None:
-    assert list(sockets("**A b** (`a_b`), **图像**\uff08`c`\uff09")) == [Socket("A b", "a_b"), Socket("图像", "c")]
-    assert len(list(sockets("**Photo 1** … **Photo 8** (`photo_1` … `photo_8`)"))) == 8
-    assert BARE_OUTPUT.search("The output `person` to **Cast**")
-    assert BARE_OUTPUT.search("connect the `model` output")
-    assert not BARE_OUTPUT.search("the output **Person** (`person`)")
-    assert SET_TO.search("Set **Method** (`method`) to `slerp`.")
-    assert SET_TO.search("把**方法**\uff08`method`\uff09设为 `slerp`。")
-    assert not SET_TO.search("Set **Method** (`method`) back to `slerp`.")

@@ -230,11 +230,3 @@ def test_troubleshooting_quotes_messages_of_the_code() -> None:
     quoted += re.findall(r"^\| \*([^*]+)\* \|", symptoms, re.MULTILINE)
     ours = [quotation for quotation in quoted if quotation not in OF_THE_EDITOR]
     assert [quotation for quotation in ours if not is_a_message(quotation)] == []
-
-
-def test_a_message_that_no_code_gives_is_seen() -> None:
-    assert is_a_message("its mask is empty at … px")
-    assert is_a_message("The cast has 3 people and the layout has 2 places")
-    assert not is_a_message("its mask is all zero")
-    assert not is_a_message("rows were asked for")
-    assert not is_a_message("nothing of its mask is left")

@@ -33,10 +33,6 @@ def helps() -> dict[str, subprocess.CompletedProcess[str]]:
         return dict(zip(SCRIPTS, pool.map(help_of, SCRIPTS), strict=True))
 
 
-def test_every_script_is_looked_at() -> None:
-    assert {"batch.py", "models.py", "to_safetensors.py"} < set(SCRIPTS)
-
-
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_shows_an_example(script: str, helps: dict[str, subprocess.CompletedProcess[str]]) -> None:
     """On a line of its own, without brackets and words to be replaced, with options that the script has."""
@@ -56,3 +52,37 @@ def test_help_shows_an_example(script: str, helps: dict[str, subprocess.Complete
         for word in words:
             if word.startswith("--"):
                 assert word in usage, example
+
+
+MODULES = ["miniature.install", "miniature.training.evaluate", "miniature.training.train", "rig.archive"]
+"""Those that are run with -m, in the folder scripts/."""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_help_of_a_module_shows_an_example(module: str, tmp_path: Path) -> None:
+    """And makes nothing: a folder called --help is no place for a file."""
+    variables = {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT / "scripts")}
+    command = [sys.executable, "-m", module, "--help"]
+    shown = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=240)
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(rf"^    python -m {re.escape(module)} \S+", shown.stdout, re.MULTILINE), shown.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_module_that_is_run_is_looked_at() -> None:
+    found: list[str] = []
+    for path in sorted((ROOT / "scripts").glob("*/**/*.py")):
+        if 'if __name__ == "__main__":' in path.read_text("utf-8"):
+            found.append(".".join(path.relative_to(ROOT / "scripts").with_suffix("").parts))
+    assert found == MODULES
+
+
+def test_the_archive_goes_into_no_folder_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for folder, message in ((tmp_path, "is not empty"), (ROOT / "scripts" / "new", "is in the repository")):
+        command = [sys.executable, "-m", "rig.archive", str(folder)]
+        refused = subprocess.run(command, cwd=ROOT / "scripts", capture_output=True, text=True, timeout=240)
+        assert refused.returncode == 2
+        assert message in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert not (ROOT / "scripts" / "new").exists()

@@ -107,9 +107,3 @@ def test_words_are_those_of_the_field(texts: Texts) -> None:
     assert texts
     others = [(name, text) for name, text in texts if name not in {"CHANGELOG.md", "CONTRIBUTING.md"}]
     assert [(name, found) for name, text in others for found in private(text)] == []
-
-
-def test_a_long_sentence_and_a_private_word_are_seen() -> None:
-    text = "| one two | " + "word " * 26 + ". Three. |\n- [four five](x y)"
-    assert [words(one) for one in sentences(text) if one] == [2, 26, 1, 2]
-    assert private("Nobody is told, `nobody` and *nobody* are values") == ["Nobody", "told"]

@@ -68,7 +68,7 @@ DEFECTS = [
         promise="words",
     ),
     Defect(
-        "core/errors.py::first",
+        "core/errors.py::first_few",
         breaks="A note says of one name too few that it is left out.",
         find="f'{$len} more'",
         put="f'{$len - 1} more'",
@@ -620,7 +620,7 @@ DEFECTS = [
         promise="prompts",
     ),
     Defect(
-        "core/prompts.py::_called",
+        "core/prompts.py::_people_called",
         breaks="A number means the person after it.",
         find="if $a and $b and 0 < int($who) <= len($names): return [int($who) - 1]",
         put="if $a and $b and 0 < int($who) <= len($names): return [int($who) % len($names)]",
@@ -628,7 +628,7 @@ DEFECTS = [
         promise="prompts",
     ),
     Defect(
-        "core/prompts.py::_called",
+        "core/prompts.py::_people_called",
         breaks="A person called 2 is not found under that name.",
         find="not $found and $fullmatch and $condition",
         put="$fullmatch and $condition",
@@ -709,5 +709,32 @@ DEFECTS = [
             "::test_words_and_references_are_what_a_dense_mask_gives[Krea 2-apart]"
         ),
         promise="Prompt per Person: with references",
+    ),
+    Defect(
+        "core/person_texts.py::_keys_of",
+        breaks="All of the picture reads everybody's words, also those of weight 0.",
+        find="if $times: $$body",
+        put="if True: $$body",
+        caught_by="tests/unit/test_person_texts.py::test_split_is_masked[references behind-hard-dtype0-2e-06]",
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "core/person_texts.py::split_by_words",
+        breaks="A person's words read all of the picture instead of the person's region.",
+        find="$keys[$picture] = $region > 0",
+        put="$keys[$picture] = True",
+        caught_by="tests/unit/test_person_texts.py::test_split_is_masked[references behind-hard-dtype0-2e-06]",
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "core/person_texts.py::split_by_words",
+        breaks="A person's words read the common text, and are no prompt of their own.",
+        find="$keys[$layout.front : $layout.common] = False",
+        put="",
+        caught_by=(
+            "tests/host/test_prompts_on_transformers.py"
+            "::test_a_person_everywhere_is_the_plain_forward_of_their_words[FLUX.1]"
+        ),
+        promise="Prompt per Person: transformers",
     ),
 ]

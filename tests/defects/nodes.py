@@ -48,8 +48,8 @@ DEFECTS = [
     Defect(
         "nodes/person_loras.py::LoRAPerPerson.execute",
         breaks="At strength 0 the MODEL and the texts are still patched.",
-        find="scopes.acting($$before, $strength, $$rest)",
-        put="scopes.acting($$before, 1.0, $$rest)",
+        find="scopes.acting_cast($$before, $strength, $$rest)",
+        put="scopes.acting_cast($$before, 1.0, $$rest)",
         caught_by="tests/promises/test_off.py::test_off_it_hands_back_what_came_in[LoRAPerPerson]",
         promise="LoRA per Person: off",
     ),
@@ -177,6 +177,30 @@ DEFECTS = [
             "tests/host/test_methods.py::test_every_setting_changes_the_picture[LikenessPromptPerPerson-strength]"
         ),
         promise="Prompt per Person: weight",
+    ),
+    Defect(
+        "nodes/prompts.py::PromptPerPerson.execute",
+        breaks="On a transformer the MODEL and the texts are patched at strength 0, too.",
+        find="$applies_nothing = not $strength or not $people_words",
+        put="$applies_nothing = not $people_words",
+        caught_by="tests/host/test_prompts_on_transformers.py::test_at_strength_0_all_is_handed_on[Z-Image]",
+        promise="Prompt per Person: off",
+    ),
+    Defect(
+        "nodes/prompts.py::_on_transformer",
+        breaks="On a transformer the negative prompt reads everybody's words.",
+        find="_Sides($people_texts, person_texts.without_people($people_texts))",
+        put="_Sides($people_texts, $people_texts)",
+        caught_by="tests/host/test_prompts_on_transformers.py::test_the_node_gives_everybody_the_words_of_their_line[FLUX.1]",
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "nodes/person_loras.py::_read_transformer_loras",
+        breaks="On a transformer a person's weight does not reach the LoRAs.",
+        find="$lora.strength * $person.weight * $strength",
+        put="$lora.strength * $strength",
+        caught_by="tests/host/test_loras_on_transformers.py::test_a_persons_weight_reaches_their_loras[FLUX.1]",
+        promise="LoRA per Person: everybody's weight reaches them",
     ),
     Defect(
         "nodes/prompts.py::PromptPerPerson.execute",

@@ -24,8 +24,8 @@ DEFECTS = [
     Defect(
         "scripts/miniature/export_encoder.py::_latents",
         breaks="A second pass begins from grey.",
-        find="(1, -WAVE)",
-        put="(0, 0)",
+        find="$bias[3] = -WAVE",
+        put="$bias[3] = 0",
         caught_by="tests/host/test_miniature.py::test_pictures_become_latents_as_the_small_net_makes_them",
         promise="miniature: the host encodes pictures as the miniature does",
     ),

@@ -8,12 +8,12 @@ DEFECTS = [
         breaks="A module does not say what it holds.",
         find=(
             "\"What is published: git's files less .comfyignore, as `comfy node pack` takes them, and the "
-            "help pages' copies.\\n\\n    cd scripts && python -m rig.archive DIR\\n\\nleaves it in a folder "
-            'that is new or empty, outside of the repository. What is published is made there.\\n"'
+            "help pages' copies.\\n\\n    python -m rig.archive /tmp/likeness\\n\\nin the folder scripts/ of the pack "
+            "leaves it in a folder that is new or empty, outside of the repository. What is\\npublished is made there. "
+            'A run that fails leaves nothing.\\n"'
         ),
         put=(
-            "'Published\\n\\n    cd scripts && python -m rig.archive DIR\\n\\nleaves it in a folder that is new "
-            "or empty, outside of the repository. What is published is made there.\\n'"
+            "'Published\\n\\n    python -m rig.archive /tmp/likeness\\n\\nin the folder scripts/ leaves it there.\\n'"
         ),
         caught_by="tests/contract/test_boundaries.py::test_first_line_of_every_module_says_what_it_holds",
         promise="scripts: the map is whole",
@@ -53,8 +53,8 @@ DEFECTS = [
     Defect(
         "scripts/rig/shapes.py::under",
         breaks="Keys of the streams of FLUX have a dot too many, so the host does not know the file.",
-        find="$prefix + $key if $key.startswith('_') else $text",
-        put="$text",
+        find="yield ($prefix + $key, $shape)",
+        put="yield (f'{$prefix}.{$key}', $shape)",
         caught_by="tests/scripts/test_scripts_workflow.py::test_a_table_of_shapes_is_read",
         promise="scripts: stand-ins",
     ),
@@ -136,6 +136,22 @@ DEFECTS = [
         promise="scripts: a file is sent as the editor sends it",
     ),
     Defect(
+        "scripts/rig/workflow.py::_Level._widgets_of_box",
+        breaks="A box without a slot for a value gives its values to other widgets.",
+        find="$declared['name'] in $slots or self._leads_to_widget($number)",
+        put="$declared['name'] in $slots",
+        caught_by="tests/scripts/test_scripts_workflow.py::test_a_box_keeps_values_for_which_it_has_no_slot",
+        promise="scripts: a file is sent as the editor sends it",
+    ),
+    Defect(
+        "scripts/rig/widgets.py::Spec.chosen",
+        breaks="What the choice of a menu brings is sent under another name.",
+        find="f'{$name}.{$key}'",
+        put="$key",
+        caught_by="tests/scripts/test_scripts_workflow.py::test_what_a_choice_brings_is_read_behind_it",
+        promise="scripts: a file is sent as the editor sends it",
+    ),
+    Defect(
         "scripts/rig/workflow.py::_Level.output",
         breaks="Scripts send what is muted.",
         find="_MUTED",
@@ -147,7 +163,7 @@ DEFECTS = [
         promise="scripts: a file is sent as the editor sends it",
     ),
     Defect(
-        "scripts/rig/workflow.py::_entry",
+        "scripts/rig/workflow.py::_prompt_entry",
         breaks="--set changes a widget that a link has taken the place of.",
         find="$set_at.pop($name, None)",
         put="pass",
@@ -165,8 +181,8 @@ DEFECTS = [
     Defect(
         "scripts/rig/workflow.py::_through",
         breaks="A bypassed node passes on its first input, whatever its type.",
-        find="return $types.index($wanted) if $wanted in $types else $otherwise",
-        put="return 0",
+        find="if $wanted in $types:\n    return $types.index($wanted)",
+        put="if $types:\n    return 0",
         caught_by=(
             "tests/scripts/test_scripts_workflow.py::test_muted_nodes_are_gone_and_bypassed_ones_are_passed_through"
         ),

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-import attack_values
 import comfy.utils
 import host_sampling
 import pytest
 import torch
 from figures import relative
 from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
-from promised import Row, node, rows, value
+from promised import Row, node, rows
 from torch import Tensor
 
 import nodes
@@ -40,10 +39,8 @@ WAYS = {"mask bounds": in_bounds_of_a_mask, "area": in_an_area, "percent": in_pe
 
 def with_prompts(row: Row, positive: Any, negative: Any, **changed: Any) -> Applied:
     prompts = {"positive": positive, "negative": negative}
-    attack_values.prompt_now = lambda side: prompts[side]
     graph = row.node(**changed)
-    inputs = {side: value(f"prompt_now('{side}')", f"{row} {id(positive)}") for side in prompts}
-    return applied(row, node(graph.kind, **{**graph.inputs, **inputs}))
+    return applied(row, node(graph.kind, **{**graph.inputs, **prompts}))
 
 
 @dataclass

@@ -11,19 +11,23 @@ from typing import Any
 import folder_paths
 import pytest
 import tiny_dits
-from attack_cases import ENCODED, FORGED, NOT_ENCODED, SECTIONS, Case, inputs
+from attack.cases import EXPLAINED, FORGED, RIGHT, Case, inputs_of
+from attack.sections import SECTIONS
+from attack.texts import ENCODED, NOT_ENCODED
 from graph_run import run
 from pack.core.errors import LikenessError
 from standins_made import Standins
 
 pytestmark = pytest.mark.skipif(not tiny_dits.KNOWN, reason="this ComfyUI has no such models")
 _RAW = re.compile(rf"^\W*{FORGED}|\x1b\S*{FORGED}", re.MULTILINE)
+"""A user's text at the beginning of a line of the log, or behind a terminal escape."""
 
 
 @pytest.fixture(scope="module")
 def made(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Any, Any]]:
     """What runs before the inputs, once for all; model files are found among the stand-ins."""
-    known, bank = folder_paths.folder_names_and_paths, tmp_path_factory.mktemp("faces")
+    known = folder_paths.folder_names_and_paths
+    bank = tmp_path_factory.mktemp("faces")
     with pytest.MonkeyPatch.context() as patch:
         for key in ("insightface", "facexlib", "densepose"):
             patch.setitem(known, key, ([str(standin_models.root / key)], known[key][1]))
@@ -36,25 +40,37 @@ def test_every_case_ends_right_or_is_explained(
     section: str, made: dict[Any, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     cases = list(SECTIONS[section]())
-    assert cases and [f"{case}: {found}" for case in cases if (found := judged(case, made, caplog))] == []
+    assert cases
+    judgements = [(str(case), judged(case, made, caplog)) for case in cases]
+    assert [judgement for judgement in judgements if judgement[1]] == []
 
 
 def judged(case: Case, made: dict[Any, Any], caplog: pytest.LogCaptureFixture) -> str:
     """Empty where the case ends as it must, else what happened instead."""
     caplog.clear()
+    wrong = ""
     try:
-        wrong = run(case.graph, made)
+        wrong = run(case.check, made)[0] or ""
     except LikenessError as error:
-        said = f"{error}\n{caplog.text}"
-        ended, wrong = "explained", "" if re.search(case.words, str(error)) else str(error)
+        ending = EXPLAINED
+        written = f"{error}\n{caplog.text}"
+        if not re.search(case.says, str(error)):
+            wrong = f"another message: {error}"
     else:
-        said, ended = caplog.text, "right"
-        wrong = wrong or ("" if re.search(case.words, said) else f"not told: {said}")
-    if ended != case.ending:
-        return f"{ended}: {said}"
-    return "a user's text reaches the console as it is" if _RAW.search(said) else str(wrong)
+        ending = RIGHT
+        written = caplog.text
+        if not wrong and not re.search(case.says, written):
+            wrong = f"not in the log: {written}"
+    if ending != case.ending:
+        return f"{ending}: {written}"
+    if _RAW.search(written):
+        return "a user's text reaches the console as it is"
+    return str(wrong)
 
 
 def test_every_text_of_several_lines_is_tried_or_is_for_no_encoder() -> None:
-    several = {(kind, one.id) for kind, one in inputs("STRING") if getattr(one, "multiline", False)}
-    assert several - ENCODED.keys() == NOT_ENCODED
+    several_lines = set[tuple[str, str]]()
+    for place in inputs_of("STRING"):
+        if getattr(place.entry, "multiline", False):
+            several_lines.add((place.kind, place.name))
+    assert several_lines - ENCODED.keys() == NOT_ENCODED

@@ -10,9 +10,11 @@ import comfy.clip_vision
 import numpy as np
 import pytest
 import torch
-from batch.measured import Scores, best, split, with_measure
+from batch.measured import split, with_measure
 from batch.prompts import Job
 from batch.rows import Row
+from batch.scores import MeasuredTry, Scores
+from batch.seeds import best_try
 from batch.worker import Worker
 from environment import Host
 from miniature import export_parts2whole
@@ -61,10 +63,13 @@ def test_each_garment_is_measured_in_its_region(worker: Worker, tmp_path: Path) 
         "save": node("SaveImage", images=["made", 0], filename_prefix="x"),
     }
     measured = with_measure(prompt, worker.object_info(), FILE)
-    made, (report,) = split(worker.run(measured, {name: png(pixels) for name, pixels in photos.items()}))
-    assert not made.error and len(made.files) == 1 and best([[report]]) == 0
+    files = {name: png(pixels) for name, pixels in photos.items()}
+    measured_outcome = split(worker.run(measured, files))
+    assert not measured_outcome.outcome.error and len(measured_outcome.outcome.files) == 1
+    (report,) = measured_outcome.reports
+    assert best_try([[report]]) == 0
     job = Job(Row(2, "row", {}), prompt, {})
-    Scores(tmp_path, FILE).keep(job, ["row.png"], [(job, [report])], 0)
+    Scores(tmp_path, FILE).keep(job, ["row.png"], [MeasuredTry(job, [report])], 0)
     lines = [line.split(",") for line in (tmp_path / "likeness.csv").read_text("utf-8").splitlines()[1:]]
     vision = comfy.clip_vision.load(str(tmp_path / "clip_vision" / FILE))
     with torch.no_grad():

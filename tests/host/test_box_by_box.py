@@ -11,7 +11,9 @@ import comfy.samplers
 import pytest
 import torch
 from attack_graphs import UNCONNECTED, Node, ours, value
+from attack_values import cast, identity, layout, mask, sdxl, slot, text
 from graph_run import run
+from pack.core.people import PlacedCast
 from torch import Tensor
 
 from nodes import ConditioningCombine, ConditioningSetMask, ControlNetApplyAdvanced
@@ -23,29 +25,28 @@ HALF = 8
 Applied = tuple[Any, Any, Any]
 
 
-def keypoints(cast: str) -> Node:
+def keypoints(people: PlacedCast) -> Node:
     """Draw Skeletons, face keypoints."""
-    return ours("LikenessDrawSkeletons", draw="face keypoints", cast=value(cast), layout=UNCONNECTED)
+    return ours("LikenessDrawSkeletons", draw="face keypoints", cast=people, layout=UNCONNECTED)
 
 
 def box_by_box(left: str, right: str) -> Applied:
     """As in the public workflow InstantID_multi_id.json of cubiq/ComfyUI_InstantID: each person with a prompt, a mask
     and keypoints of their own."""
-    model: Any = value("sdxl()")
-    people = ((left, 32.0, "mask(2)[0:1]"), (right, 96.0, "mask(2)[1:2]"))
+    model: Any = value(sdxl)
+    people = ((left, 32.0, mask(2)[:1]), (right, 96.0, mask(2)[1:]))
     sides: list[tuple[Any, Any]] = []
     made: dict[Node, Any] = {}
-    for number, (name, x, mask) in enumerate(people):
-        words = value(f"text({10 + number})")
-        own_mask = run(value(mask), made)[0]
-        prompt = ConditioningSetMask().append(run(words, made)[0], own_mask, "default", 1.0)[0]
+    for number, (name, x, own_mask) in enumerate(people):
+        prompt = ConditioningSetMask().append(text(10 + number), own_mask, "default", 1.0)[0]
+        person = identity(name)
         graph = ours(
             KIND,
             model=model,
             positive=prompt,
-            cast=value(f"identity({name!r})"),
-            image=keypoints(f"cast(identity({name!r}), places=layout(slot({x})))"),
-            mask=value(mask),
+            cast=person,
+            image=keypoints(cast(person, places=layout(slot(x)))),
+            mask=own_mask,
         )
         model = graph
         _, positive, negative = run(graph, made)
@@ -57,8 +58,8 @@ def box_by_box(left: str, right: str) -> Applied:
 
 def one_pass(left: str, right: str) -> Applied:
     """As the page describes it: one cast, one node, a mask for each person."""
-    people = f"cast(identity({left!r}), identity({right!r}), places=layout(slot(32.0), slot(96.0)))"
-    graph = ours(KIND, cast=value(people), image=keypoints(people), mask=value("mask(2)"))
+    people = cast(identity(left), identity(right), places=layout(slot(32.0), slot(96.0)))
+    graph = ours(KIND, cast=people, image=keypoints(people), mask=mask(2))
     model, positive, negative = run(graph, {})
     return model, positive, negative
 
@@ -114,12 +115,10 @@ def test_what_a_step_costs(way: Any, rows: int) -> None:
 
 def test_identity_net_behind_the_node_by_the_hosts_own_apply_node_reads_the_text() -> None:
     """So Apply ControlNet of an old workflow goes, and its two inputs go to the node."""
-    people = "cast(identity('Anna'), places=layout(slot(32.0)))"
+    people = cast(identity("Anna"), places=layout(slot(32.0)))
     picture = keypoints(people)
-    inside = run(ours(KIND, cast=value("identity('Anna')"), image=picture), {})
-    adapter = ours(
-        KIND, cast=value("identity('Anna')"), image=UNCONNECTED, control_net=UNCONNECTED, control_strength=0.0
-    )
+    inside = run(ours(KIND, cast=identity("Anna"), image=picture), {})
+    adapter = ours(KIND, cast=identity("Anna"), image=UNCONNECTED, control_net=UNCONNECTED, control_strength=0.0)
     alone = run(adapter, {})
     net, hint = attack_values.control_net(), run(picture, {})[0]
     behind = ControlNetApplyAdvanced().apply_controlnet(alone[1], alone[2], net, hint, 0.8, 0.0, 1.0)

@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 import torch
-from attack_graphs import DEFAULTS, UNCONNECTED, Node, ours
+from attack_graphs import DEFAULTS, UNCONNECTED, Node, ours, value
+from attack_values import identity, unplaced
 from figures import relative
 from graph_run import run
+from other_packs import in_tiles, only_what_it_knows, rows_of_tiles
 from pack.bridge import runs
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.self_attention.run import PartsCache
 from promised import around, bypassed, latents, two
 
 EVERYWHERE: dict[str, dict[str, Any]] = {
-    "LikenessApplyInstantID": {"control_strength": 0.0, "cast": "unplaced(identity())"},
+    "LikenessApplyInstantID": {"control_strength": 0.0, "cast": value(unplaced, identity())},
     "LikenessApplyParts2Whole": {"pose": UNCONNECTED},
     "LikenessSharePartsAttention": {"reference": "once"},
 }
@@ -27,16 +29,16 @@ EVERYWHERE: dict[str, dict[str, Any]] = {
 def test_tiles_keep_what_they_carry(kind: str) -> None:
     """Where no region matters: tiles in one batch are as tiles whose rows come one by one."""
     applied, made = ours(kind, **EVERYWHERE[kind]), {}
-    tiled, apart = (latents(two(applied, model=around(applied, way)), made) for way in ("in_tiles", "rows_of_tiles"))
+    tiled, apart = (latents(two(applied, model=around(applied, way)), made) for way in (in_tiles, rows_of_tiles))
     bare = {side: bypassed(applied, side) for side in ("positive", "negative")}
-    plain = latents(two(applied, model=around(DEFAULTS[kind]["model"], "in_tiles"), **bare), made)
+    plain = latents(two(applied, model=around(DEFAULTS[kind]["model"], in_tiles), **bare), made)
     assert relative(tiled, apart) <= 1e-5 and relative(tiled, plain) > 1e-3
 
 
 def test_what_the_unet_does_not_read_cannot_be_lost() -> None:
     """IdentityNet alone."""
     applied, made = ours("LikenessApplyInstantID", adapter_weight=0.0), {}
-    dropped = two(applied, model=around(applied, "only_what_it_knows"))
+    dropped = two(applied, model=around(applied, only_what_it_knows))
     assert torch.equal(latents(dropped, made), latents(two(applied), made))
 
 

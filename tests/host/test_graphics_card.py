@@ -17,6 +17,7 @@ import pytest
 import row_pictures
 import torch
 from attack_graphs import Node, node, value
+from attack_values import in_half
 from figures import relative
 from promised import Row, in_front, latents, picture, rows, with_variants
 from safetensors.torch import load_file
@@ -57,7 +58,7 @@ def test_the_picture_is_that_of_the_cpu(way: Row, on_cpu: dict[str, Tensor], rec
 def test_in_half_precision_it_is_as_near_as_the_model_alone(
     row: Row, dtype: str, on_cpu: dict[str, Tensor], record_property: Any
 ) -> None:
-    half = value(f"in_half(a, torch.{dtype})", row.model)
+    half = value(in_half, row.model, getattr(torch, dtype))
     plain = relative(latents(row.plain(half)), on_cpu[row_pictures.without_node(row)])
     ours = relative(latents(_with_model(row, half)), on_cpu[row_pictures.with_node(row)])
     record_property("figures", f"{dtype}: {plain:.2e} without, {ours:.2e} with")

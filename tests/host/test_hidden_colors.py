@@ -9,6 +9,7 @@ import pytest
 import tiny_dits
 import torch
 from attack_graphs import DEFAULTS, MODELS, SCHEMAS, Node, ours, sampled, value
+from attack_values import image, with_hidden
 from graph_run import run
 from pack.core.pictures import as_rgb
 from standins_made import Standins
@@ -43,9 +44,9 @@ def made(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def with_picture(kind: str, name: str, color: float) -> Node:
     """The node with a picture whose left quarter is transparent, and of this colour below."""
-    picture = DEFAULTS[kind].get(name) or value("image()")
-    changed = ours(kind, **{name: "None"})
-    changed.inputs[name] = value(f"with_hidden(a, {color})", picture)
+    picture = DEFAULTS[kind].get(name) or value(image)
+    changed = ours(kind, **{name: None})
+    changed.inputs[name] = value(with_hidden, picture, color)
     return changed
 
 

@@ -4,8 +4,9 @@ What every loader does is tried on this one; what each says of the files of othe
 """
 
 import io
-import json
-from pathlib import Path
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import folder_paths
 import pytest
@@ -17,6 +18,7 @@ from pack.nodes.adapters import LoadAdapter
 from pack.nodes.id_patch.nodes import LOADER, IDPatch
 from safetensors.torch import save
 from seeded import id_patch_file
+from torch import Tensor
 
 
 @pytest.fixture
@@ -46,30 +48,150 @@ class RunsCode:
         return (print, ("this pickle ran code",))
 
 
-def spoiled(key, spoil=None) -> bytes:
-    """One tensor of the projection of the prompt; None: without it."""
+MLP, RESAMPLER = id_patch_file("mlp"), id_patch_file("resampler")
+WHOLE, SAFE = pickled(MLP), safe(MLP)
+NOT_WHOLE = "damaged or cut off while downloading"
+DAMAGED = "an incomplete or damaged ID-Patch file"
+
+
+def changed(key: str, change: Callable[[Tensor], Tensor]) -> bytes:
+    """The file with another tensor in the projection of the prompt."""
     file = id_patch_file("resampler")
-    tensor = file["prompt_proj"].pop(key)
-    if spoil:
-        file["prompt_proj"][key] = spoil(tensor)
+    file["prompt_proj"][key] = change(file["prompt_proj"][key])
     return pickled(file)
 
 
-MLP, RESAMPLER = id_patch_file("mlp"), id_patch_file("resampler")
-WHOLE, SAFE = pickled(MLP), safe(MLP)
-UNUSABLE = json.loads(Path(__file__).with_name("unusable_files.json").read_text("utf-8"))
-"""Bytes, as an expression, and what is said of them."""
+def a_lfs_pointer() -> bytes:
+    return b"version https://git-lfs.github.com/spec/v1\nsize 1\n"
 
 
-@pytest.mark.parametrize("what", UNUSABLE)
-def test_what_cannot_be_used_is_named(folder, what, capsys):
+def a_pickle_of_none() -> bytes:
+    return pickled(None)
+
+
+def a_pickle_of_text() -> bytes:
+    return pickled("text")
+
+
+def a_pickle_of_a_list() -> bytes:
+    return pickled([torch.zeros(1)])
+
+
+def noise() -> bytes:
+    generator = torch.Generator().manual_seed(5)
+    return bytes(torch.randint(256, (1000,), generator=generator).tolist())
+
+
+def code() -> bytes:
+    return pickle.dumps({"patch_proj": RunsCode()}, protocol=2)
+
+
+def numbers_in_place_of_tensors() -> bytes:
+    return pickled({key: torch.zeros(()) for key in flatten(MLP)})
+
+
+def empty_tensors() -> bytes:
+    return pickled({key: torch.zeros(0) for key in flatten(MLP)})
+
+
+def an_ip_adapter_of_numbers() -> bytes:
+    return pickled({"image_proj.proj.0.weight": torch.zeros(()), "1.to_k_ip.weight": torch.zeros(())})
+
+
+def whole_numbers() -> bytes:
+    return changed("latents", Tensor.long)
+
+
+def complex_numbers() -> bytes:
+    return changed("norm_out.weight", lambda tensor: tensor.to(torch.complex64))
+
+
+def not_a_number() -> bytes:
+    return changed("layers.0.0.to_q.weight", lambda tensor: tensor * torch.nan)
+
+
+def infinite() -> bytes:
+    return changed("proj_out.bias", lambda tensor: tensor.half() * 0 + torch.inf)
+
+
+def too_large() -> bytes:
+    return changed("proj_out.bias", lambda tensor: tensor * 0 - 1e30)
+
+
+def other_embeddings() -> bytes:
+    """Which have one number more."""
+    return changed("proj_in.weight", lambda tensor: torch.cat([tensor, tensor[:, :1]], 1))
+
+
+def a_tensor_less() -> bytes:
+    file = id_patch_file("resampler")
+    del file["prompt_proj"]["layers.2.0.to_q.weight"]
+    return pickled(file)
+
+
+def swapped() -> bytes:
+    return pickled({"patch_proj": MLP["prompt_proj"], "prompt_proj": RESAMPLER["patch_proj"]})
+
+
+def endless_layers() -> bytes:
+    return pickled({**RESAMPLER, "more": {str(number): torch.zeros(1) for number in range(10000)}})
+
+
+def a_control_net() -> bytes:
+    return save({"controlnet_cond_embedding.conv_in.weight": torch.zeros(1)})
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """A file that cannot be used. contents: its bytes, or what makes them. says: what is in the message."""
+
+    name: str
+    contents: bytes | Callable[[], bytes]
+    says: tuple[str, ...]
+
+    def read(self) -> bytes:
+        return self.contents() if callable(self.contents) else self.contents
+
+
+UNUSABLE = [
+    Unusable("a Git LFS pointer", a_lfs_pointer, ("a Git LFS pointer",)),
+    Unusable("a pickle of 7 bytes", WHOLE[:7], (NOT_WHOLE, "Delete it and download it again")),
+    Unusable("half a pickle", WHOLE[: len(WHOLE) // 2], (NOT_WHOLE,)),
+    Unusable("a pickle without its end", WHOLE[:-9], (NOT_WHOLE,)),
+    Unusable("safetensors of 7 bytes", SAFE[:7], (NOT_WHOLE,)),
+    Unusable("half of safetensors", SAFE[: len(SAFE) // 2], (NOT_WHOLE,)),
+    Unusable("safetensors without their end", SAFE[:-9], (NOT_WHOLE,)),
+    Unusable("nothing", b"", ("an empty file",)),
+    Unusable("a pickle of None", a_pickle_of_none, (NOT_WHOLE,)),
+    Unusable("a pickle of text", a_pickle_of_text, ("a pickle of one str instead of named tensors",)),
+    Unusable("a pickle of a list", a_pickle_of_a_list, (NOT_WHOLE,)),
+    Unusable("noise", noise, (NOT_WHOLE,)),
+    Unusable("code", code, ("a pickle that wants to run code or holds more than tensors (", "print)")),
+    Unusable("numbers in place of tensors", numbers_in_place_of_tensors, (DAMAGED,)),
+    Unusable("empty tensors", empty_tensors, (DAMAGED,)),
+    Unusable("an IP-Adapter of numbers", an_ip_adapter_of_numbers, ("is an IP-Adapter",)),
+    Unusable("whole numbers", whole_numbers, (DAMAGED, "torch.int64 instead of float")),
+    Unusable("complex", complex_numbers, (DAMAGED, "torch.complex64")),
+    Unusable("NaN", not_a_number, (DAMAGED, "holds nan", "65504 at most")),
+    Unusable("infinite", infinite, (DAMAGED, "holds inf where")),
+    Unusable("too large", too_large, (DAMAGED, "holds -1e+30 where")),
+    Unusable("other embeddings", other_embeddings, (DAMAGED, "read 512 and 513 numbers")),
+    Unusable("a tensor less", a_tensor_less, (DAMAGED, "layers.2.0.to_q.weight")),
+    Unusable("swapped", swapped, ("patch_proj makes 16 tokens of 2048 values, not three colour planes of 64x64",)),
+    Unusable("endless layers", endless_layers, (DAMAGED, "tensors where no such network has 10000")),
+    Unusable("a ControlNet", a_control_net, ("a ControlNet", "Load ControlNet Model")),
+]
+
+
+@pytest.mark.parametrize("file", UNUSABLE, ids=lambda file: file.name)
+def test_what_cannot_be_used_is_named(folder, file: Unusable, capsys):
     """Nothing is run of it, and torch's own advice, to load it unsafely, is not handed on."""
-    (data, *said), path = UNUSABLE[what], folder / "x.bin"
-    path.write_bytes(eval(data))  # noqa: S307 - the table's own words
+    path = folder / "x.bin"
+    path.write_bytes(file.read())
     with pytest.raises(UnsupportedCheckpoint) as error:
         LOADER.load_file(str(path))
     message = str(error.value)
-    for part in (str(path), "https://huggingface.co/ByteDance/ID-Patch", *said):
+    for part in (str(path), "https://huggingface.co/ByteDance/ID-Patch", *file.says):
         assert part in message, message
     assert "weights_only" not in message and "ran code" not in capsys.readouterr().out
 

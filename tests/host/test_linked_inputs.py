@@ -1,6 +1,7 @@
 """What links may bring to any input of any node, as the host hands it over: refused before the node runs, by name."""
 
 import math
+from dataclasses import dataclass
 from functools import cache
 from inspect import getfullargspec
 from typing import Any
@@ -9,10 +10,10 @@ import people_made
 import pytest
 import tiny_dits
 import torch
-from attack_graphs import SOCKETS, value
-from attack_values import FILES
+from attack_graphs import SOCKETS, Value
+from attack_values import FILES, loaded
 from graph_run import call, run
-from pack.core.errors import BadChoice, BadInput, BadLayout, FileOfOtherMethod
+from pack.core.errors import BadChoice, BadInput, BadLayout, FileOfOtherMethod, LikenessError
 from pack.core.inputs import BadPicture
 from pack.core.methods import methods
 from pack.core.people import Layout, Slot
@@ -20,108 +21,150 @@ from pack.nodes.extension import NODES
 from pack.nodes.sockets import ADAPTER
 
 pytestmark = pytest.mark.both_hosts
-INPUTS = [(node, entry) for node in NODES for entry in node.define_schema().inputs]
-NUMBERS = [pair for pair in INPUTS if pair[1].io_type in ("INT", "FLOAT")]
-# Names of files are judged by the nodes themselves: a file may be newer than the list.
-WORDS = [p for p in INPUTS if p[1].io_type == "COMBO" and p[1].id not in getfullargspec(p[0].validate_inputs).args]
-OTHERS = [pair for pair in INPUTS if pair not in NUMBERS]
 ANYTHING = "POSE_KEYPOINT"
 """Judged by poses.read, which knows every form of it."""
 
 
-def refused(error: type[Exception], node: Any, entry: Any, value: Any) -> str:
+@dataclass(frozen=True)
+class NodeInput:
+    """An input of one of our nodes. entry: of its schema."""
+
+    node: Any
+    entry: Any
+
+    @property
+    def socket(self) -> str:
+        return self.entry.io_type
+
+    def __str__(self) -> str:
+        return f"{self.node.__name__}.{self.entry.id}"
+
+
+INPUTS = [NodeInput(node, entry) for node in NODES for entry in node.define_schema().inputs]
+NUMBERS = [place for place in INPUTS if place.socket in ("INT", "FLOAT")]
+OBJECTS = [place for place in INPUTS if place.socket not in ("INT", "FLOAT")]
+
+
+def is_judged_by_the_node(place: NodeInput) -> bool:
+    """Names of files are: a file may be newer than the list."""
+    return place.entry.id in getfullargspec(place.node.validate_inputs).args
+
+
+WORDS = [place for place in INPUTS if place.socket == "COMBO" and not is_judged_by_the_node(place)]
+
+
+def refused(error: type[LikenessError], place: NodeInput, link: Any) -> str:
+    """The message of a node with this link; it begins with the names of the input and the node."""
+    name = place.node.define_schema().display_name
     with pytest.raises(error) as caught:
-        call(node, **{entry.id: value})
-    assert str(caught.value).startswith(f"The {entry.id} input of {node.define_schema().display_name} ")
+        call(place.node, **{place.entry.id: link})
+    assert str(caught.value).startswith(f"The {place.entry.id} input of {name} ")
     return str(caught.value)
 
 
-def named(pair: Any) -> str:
-    return f"{pair[0].__name__}.{pair[1].id}"
-
-
-@pytest.mark.parametrize("pair", NUMBERS, ids=named)
-def test_a_number_out_of_its_limits(pair: Any) -> None:
-    node, entry = pair
+@pytest.mark.parametrize("place", NUMBERS, ids=str)
+def test_a_number_out_of_its_limits(place: NodeInput) -> None:
+    entry = place.entry
     assert math.isfinite(entry.min) and math.isfinite(entry.max)
-    wrong = [None, "4", "a text", math.nan, math.inf, -math.inf, entry.min - 1, entry.max + 1, 10**400, torch.zeros(2)]
-    for bad in [*wrong, *([entry.min + 0.5] if entry.io_type == "INT" else [])]:
-        assert " number from " in refused(BadInput, node, entry, bad)
+    links = [None, "4", "a text", math.nan, math.inf, -math.inf, entry.min - 1, entry.max + 1, 10**400, torch.zeros(2)]
+    if place.socket == "INT":
+        links.append(entry.min + 0.5)
+    for link in links:
+        assert " number from " in refused(BadInput, place, link)
 
 
-NEEDED = [pair for pair in OTHERS if not (pair[1].optional or getattr(pair[1], "lazy", None))]
+def is_needed(place: NodeInput) -> bool:
+    return not place.entry.optional and not getattr(place.entry, "lazy", None)
 
 
-@pytest.mark.parametrize("pair", NEEDED, ids=named)
-def test_nothing_where_an_object_is_needed(pair: Any) -> None:
-    node, entry = pair
-    assert " is nothing (None); " in refused(BadInput, node, entry, None)
+@pytest.mark.parametrize("place", [place for place in OBJECTS if is_needed(place)], ids=str)
+def test_nothing_where_an_object_is_needed(place: NodeInput) -> None:
+    assert " is nothing (None); " in refused(BadInput, place, None)
 
 
-OF_A_KIND = [pair for pair in OTHERS if pair[1].io_type != ANYTHING]
+@pytest.mark.parametrize("place", [place for place in OBJECTS if place.socket != ANYTHING], ids=str)
+def test_something_else_where_an_object_is_needed(place: NodeInput) -> None:
+    needed = getattr(place.entry.Parent, "needed", place.socket)
+    for link in (object(), 5, b"text", *of_other_kinds(place)):
+        assert f"; {needed} is needed. Look at the node" in refused(BadInput, place, link)
 
 
-@pytest.mark.parametrize("pair", OF_A_KIND, ids=named)
-def test_something_else_where_an_object_is_needed(pair: Any) -> None:
-    node, entry = pair
-    needed = getattr(entry.Parent, "needed", entry.io_type)
-    for wrong in (object(), 5, b"text", *of_other_kinds(entry)):
-        assert f"; {needed} is needed. Look at the node" in refused(BadInput, node, entry, wrong)
-
-
-@pytest.mark.parametrize("pair", [pair for pair in OTHERS if pair[1].io_type == ADAPTER], ids=named)
-def test_a_file_of_another_method(pair: Any) -> None:
-    node, entry = pair
-    adapters = files_of_other_methods(entry)
+@pytest.mark.parametrize("place", [place for place in OBJECTS if place.socket == ADAPTER], ids=str)
+def test_a_file_of_another_method(place: NodeInput) -> None:
+    adapters = files_of_other_methods(place)
     assert adapters
     for adapter in adapters:
-        message = refused(FileOfOtherMethod, node, entry, adapter)
+        message = refused(FileOfOtherMethod, place, adapter)
         assert "; a file of " in message
         assert "in File (file) of the Load Adapter that is linked to it." in message
 
 
-def of_other_kinds(entry: Any) -> list[Any]:
+def of_other_kinds(place: NodeInput) -> list[Any]:
     """What sockets of other kinds bring, of the host's and of ours; nothing is for a text field or a menu."""
-    kinds = {*entry.io_type.split(",")}
-    kinds |= {"IMAGE", "MASK"} if kinds & {"IMAGE", "MASK"} else set()  # both are tensors
-    known = {kind: made for kind, made in SOCKETS.items() if kind not in (ANYTHING, ADAPTER)}
-    others = [made for kind, made in known.items() if not kinds & {*kind.split(",")}]
-    return [*map(brought, others)]
+    kinds = {*place.socket.split(",")}
+    if kinds & {"IMAGE", "MASK"}:
+        kinds |= {"IMAGE", "MASK"}  # both are tensors
+    links: list[Any] = []
+    for types, link in SOCKETS.items():
+        if types not in (ANYTHING, ADAPTER) and kinds.isdisjoint(types.split(",")):
+            links.append(brought(link))
+    return links
 
 
-def files_of_other_methods(entry: Any) -> list[Any]:
+def files_of_other_methods(place: NodeInput) -> list[Any]:
     """Files of other methods: they travel on the same socket as the method's own."""
-    methods_with_files = [
-        method for method in methods() if method.folder in FILES and (tiny_dits.KNOWN or method.host == "0.3.64")
-    ]
-    adapters = [brought(f"loaded({method.folder!r})") for method in methods_with_files]
-    return [adapter for adapter in adapters if not isinstance(adapter, entry.Type)]
+    adapters: list[Any] = []
+    for method in methods():
+        runs_here = tiny_dits.KNOWN or method.host == "0.3.64"
+        if method.folder in FILES and runs_here:
+            adapters.append(loaded(method.folder))
+    return [adapter for adapter in adapters if not isinstance(adapter, place.entry.Type)]
 
 
 @cache
-def brought(expression: str) -> Any:
-    return run(value(expression), {})[0]
+def brought(link: Value) -> Any:
+    return run(link, {})[0]
 
 
-@pytest.mark.parametrize("pair", WORDS, ids=named)
-def test_a_word_that_is_not_offered(pair: Any) -> None:
-    node, entry = pair
-    assert "Choose one of: " in refused(BadChoice, node, entry, "?")
+@pytest.mark.parametrize("place", WORDS, ids=str)
+def test_a_word_that_is_not_offered(place: NodeInput) -> None:
+    assert "Choose one of: " in refused(BadChoice, place, "?")
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """What is of an input's kind and cannot be used."""
+
+    socket: str
+    error: type[LikenessError]
+    link: Any
 
 
 NOWHERE = Slot((math.nan, 4.0))
-BAD: dict[str, list[tuple[type[Exception], Any]]] = {
-    "IMAGE": [(BadPicture, torch.zeros(1, 8, 8)), (BadPicture, torch.full((1, 8, 8, 3), math.nan))],
-    "MASK": [(BadPicture, torch.zeros(0, 8, 8))],
-    "LATENT": [(BadPicture, {}), (BadPicture, {"samples": torch.zeros(2, 4, 8, 8), "batch_index": [0]})],
-    "CONDITIONING": [(BadInput, [[3, {}]]), (BadPicture, [[torch.full((1, 77, 48), math.nan), {}]])],
-    "LIKENESS_LAYOUT": [(BadLayout, Layout(64, 64, (NOWHERE,)))],
-    "LIKENESS_CAST": [(BadLayout, people_made.cast([NOWHERE.center], 64, 64))],
-}
-"""By socket: what is of its kind and cannot be used. More of it, value by value, is in attack_cases.json."""
-JUDGED = [(pair, *case) for pair in INPUTS for kind in pair[1].io_type.split(",")[:1] for case in BAD.get(kind, ())]
+UNUSABLE = (
+    Unusable("IMAGE", BadPicture, torch.zeros(1, 8, 8)),
+    Unusable("IMAGE", BadPicture, torch.full((1, 8, 8, 3), math.nan)),
+    Unusable("MASK", BadPicture, torch.zeros(0, 8, 8)),
+    Unusable("LATENT", BadPicture, {}),
+    Unusable("LATENT", BadPicture, {"samples": torch.zeros(2, 4, 8, 8), "batch_index": [0]}),
+    Unusable("CONDITIONING", BadInput, [[3, {}]]),
+    Unusable("CONDITIONING", BadPicture, [[torch.full((1, 77, 48), math.nan), {}]]),
+    Unusable("LIKENESS_LAYOUT", BadLayout, Layout(64, 64, (NOWHERE,))),
+    Unusable("LIKENESS_CAST", BadLayout, people_made.cast([NOWHERE.center], 64, 64)),
+)
+"""More of it, value by value, is in tests/support/attack."""
 
 
-@pytest.mark.parametrize(("pair", "error", "bad"), JUDGED, ids=[f"{named(one[0])}-{one[1].__name__}" for one in JUDGED])
-def test_what_is_of_its_kind_and_cannot_be_used(pair: Any, error: type[Exception], bad: Any) -> None:
-    refused(error, *pair, bad)
+def _judged() -> list[Any]:
+    """Every input with what is of its first kind."""
+    cases: list[Any] = []
+    for place in INPUTS:
+        for unusable in UNUSABLE:
+            if unusable.socket == place.socket.split(",")[0]:
+                cases.append(pytest.param(place, unusable, id=f"{place}-{unusable.error.__name__}"))
+    return cases
+
+
+@pytest.mark.parametrize(("place", "unusable"), _judged())
+def test_what_is_of_its_kind_and_cannot_be_used(place: NodeInput, unusable: Unusable) -> None:
+    refused(unusable.error, place, unusable.link)

@@ -255,9 +255,9 @@ def test_where_regions_have_hard_edges_each_pixel_reads_the_text_once(model, wor
 
 
 BESIDE = {
-    "LikenessPromptPerPerson": {"clip": "sdxl_clip()", "prompts": "1: smiling"},
+    "LikenessPromptPerPerson": {"clip": attack_graphs.value(attack_values.sdxl_clip), "prompts": "1: smiling"},
     "LikenessApplyIPAdapter": {}, "LikenessApplyIDPatch": {"image": None}, "LikenessApplyInstantID": {},
-    "LikenessSharePartsAttention": {"clip": "sdxl_clip()"},
+    "LikenessSharePartsAttention": {"clip": attack_graphs.value(attack_values.sdxl_clip)},
 }  # fmt: skip
 
 

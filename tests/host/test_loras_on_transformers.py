@@ -62,6 +62,15 @@ def test_one_person_without_a_region_is_load_lora(setting):
     assert relative(found, sample(setting, (setting.model, *sides), cfg=3.0)) > 100 * TOLERANCE
 
 
+def test_a_persons_weight_reaches_their_loras(setting):
+    """Of one person without a region: half the weight is half the strength."""
+    alone = cast(setting.files[0], words=("",))
+    lighter = replace(alone, people=(replace(alone.people[0], weight=0.5),))
+    found = sample(setting, put_on(setting, lighter, None, strength=0.7), cfg=3.0)
+    sides = setting.text("two people in a park"), setting.text("blurred")
+    assert relative(found, sample(setting, (merged(setting, setting.files[0], 0.35), *sides), cfg=3.0)) <= TOLERANCE
+
+
 APART = people_made.painted((0, 0, 64, 96), (64, 0, 128, 96), width=WIDTH, height=HEIGHT)
 
 

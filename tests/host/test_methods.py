@@ -1,24 +1,80 @@
 """Every setting of every node that puts a method into conditioning or MODEL is heard."""
 
-import json
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny_dits
 import torch
-from attack_graphs import DEFAULTS, ours, sampled, stands_for, value
+from attack_graphs import DEFAULTS, ours, sampled, value
+from attack_values import cast, identity, image, latent, mask, normal, sdxl, with_loras
 from comfy_api.latest._io import WidgetInput
 from graph_run import OURS
+from pack.core.people import PlacedCast
 from promised import latents, rows
 from torch import Tensor
 
-PEOPLE = "identity('Anna', normal(1, 3, 512)), identity('Boris', normal(2, 3, 512))"
-"""Of three photos each."""
-TABLE = json.loads(Path(__file__).with_name("settings.json").read_text("utf-8"))
-"""beside: by nodes, inputs beside the defaults with which every setting can be seen. changed: every setting as it is
-not there; the cast's is how loud one person is. Both as attack_graphs.stands_for reads them."""
+
+def of_three_photos(weights: tuple[float, ...] = ()) -> PlacedCast:
+    return cast(identity("Anna", normal(1, 3, 512)), identity("Boris", normal(2, 3, 512)), weights=weights)
+
+
+def the_left_eighth() -> Tensor:
+    return mask(8)[:1]
+
+
+BESIDE: dict[str, dict[str, Any]] = {
+    "LikenessApplyIDPatch": {"image": None, "id_start_percent": 0.0, "model": value(sdxl)},
+    "LikenessApplyInstantID": {"negative_noise": 0.3},
+    "LikenessApplyPhotoMaker": {"text": "a woman img, a man img,", "start_percent": 0.0},
+    "LikenessStylePerPerson": {"images": value(image, 96, 128, seed=7)},
+    "LikenessApplyWithAnyone": {"acts_in": "regions"},
+    "LikenessLoRAPerPerson": {"cast": value(with_loras)},
+    "LikenessSharePartsAttention": {
+        "parts": ours("LikenessPart", mask=value(the_left_eighth)),
+        "width": 256,
+        "layers": "fine",
+        "renew_every": 2,
+    },
+}
+"""By nodes: inputs beside the defaults with which every setting can be seen."""
+CHANGED: dict[str, Any] = {
+    "weight": 0.4,
+    "adapter_weight": 0.4,
+    "control_strength": 0.4,
+    "strength": 0.4,
+    "lora_weight": 0.4,
+    "shortcut": 0.4,
+    "start_percent": 0.7,
+    "adapter_start_percent": 0.7,
+    "id_start_percent": 0.7,
+    "end_percent": 0.3,
+    "adapter_end_percent": 0.3,
+    "photos": "normalised mean",
+    "portrait": "head and shoulders",
+    "negative_noise": 0.0,
+    "noise_seed": 5,
+    "seed": 5,
+    "region_margin": 0.2,
+    "margin": 1.0,
+    "feather": 60,
+    "extent": "face",
+    "mask": value(mask, 2),
+    "acts_in": "face boxes",
+    "keypoints": False,
+    "outside": "everybody",
+    "prompts": "1: up",
+    "who": "2",
+    "layers": "all",
+    "fit": "crop",
+    "text": "a woman img, a hat img,",
+    "trigger": ",",
+    "reference": "once",
+    "renew_every": 1,
+    "crop_to_mask": True,
+    "cast": value(of_three_photos, (1.0, 0.4)),
+}
+"""Every setting as it is neither by default nor beside these; the cast's is how strong one person is."""
 SILENT = {
     "heat_map_step", "width", "height",
     *((kind, "cast") for kind in ("LikenessStylePerPerson", "LikenessPromptPerPerson")),
@@ -29,19 +85,23 @@ SILENT = {
 def _settings(kind: str) -> list[str]:
     """Widgets, masks and casts of a node."""
     inputs = OURS[kind].define_schema().inputs
-    names = [one.id for one in inputs if isinstance(one, WidgetInput) or one.id in ("mask", "cast")]
+    names = [entry.id for entry in inputs if isinstance(entry, WidgetInput) or entry.id in ("mask", "cast")]
     return [name for name in names if not SILENT & {name, (kind, name)}]
 
 
 @cache
 def _picture(kind: str, setting: str = "") -> Tensor:
-    changed = {"cast": value(f"cast({PEOPLE})")} if "cast" in DEFAULTS[kind] else {}
-    given = TABLE["beside"].get(kind, {}) | ({setting: TABLE["changed"][setting]} if setting else {})
-    applied = ours(kind, **changed | {name: stands_for(one) for name, one in given.items()})
-    return latents(sampled(applied, value(f"latent({applied.inputs.get('width', 128)})")))
+    inputs: dict[str, Any] = {}
+    if "cast" in DEFAULTS[kind]:
+        inputs["cast"] = value(of_three_photos)
+    inputs |= BESIDE.get(kind, {})
+    if setting:
+        inputs[setting] = CHANGED[setting]
+    applied = ours(kind, **inputs)
+    return latents(sampled(applied, latent(applied.inputs.get("width", 128))))
 
 
-KINDS = sorted(one.kind for one in rows() if not one.variant and {"positive", "negative"} & one.inputs.keys())
+KINDS = sorted(row.kind for row in rows() if not row.variant and {"positive", "negative"} & row.inputs.keys())
 
 
 def _cases() -> list[Any]:

@@ -19,7 +19,9 @@ from comparison import parts
 from miniature import avatars, built, export, garments, measure, net, parts2whole, places, recogniser, stored
 from miniature.garments import Slot
 from miniature.looks import PARTS
-from miniature.training import crowds, lessons, portraits, train
+from miniature.training import crowds, portraits
+from miniature.training.lessons.outfits import fitting
+from miniature.training.pool import HELD_OUT, pool
 from miniature.unet import WIDTH
 from miniature_made import PLAIN, Host, Wardrobe, check_alike, dressing, files_in, opened, sample, standing, worn
 from pack.core.models.packs import ANTELOPE, IR_SE50
@@ -191,7 +193,7 @@ def with_instant_id(tmp_path_factory: pytest.TempPathFactory) -> Host:
 @pytest.fixture(scope="module")
 def unseen() -> Tensor:
     """(40, 512): drawn people whom it was not trained on, as the recogniser sees them."""
-    return lessons.pool(train.HELD_OUT, 40).embeddings
+    return pool(HELD_OUT, 40).embeddings
 
 
 def drawn(host: Host, embeddings: Tensor, size: tuple[int, int], order: str = "") -> tuple[Tensor, Layout]:
@@ -289,8 +291,8 @@ def wardrobe(tmp_path_factory: pytest.TempPathFactory) -> Wardrobe:
 
 def test_parts_are_worn_as_without_a_host(wardrobe: Wardrobe, small: net.Miniature) -> None:
     """What reads words and pictures, both UNets, masks, pose guider and image tokens: the small net draws the same."""
-    rng = random.Random(train.HELD_OUT)
-    (told, pictures), place = lessons.fitting(rng, list(Slot)[:3]), garments.standing(rng)
+    rng = random.Random(HELD_OUT)
+    (told, pictures), place = fitting(rng, list(Slot)[:3]), garments.standing(rng)
     pixels = worn(wardrobe, pictures, place)
     latents = net.dressed(small, pictures, [len(told)], garments.surface(place)[None], PLAIN)
     check_alike(pixels, small.decoder(latents)[0])
@@ -305,7 +307,7 @@ def sharing_wardrobe() -> Wardrobe:
 @torch.inference_mode()
 def test_parts_are_shared_as_without_a_host(sharing_wardrobe: Wardrobe, small: net.Miniature) -> None:
     """Share Parts Attention, once, with masks: the small net draws the same."""
-    _, pictures = lessons.fitting(random.Random(train.HELD_OUT), list(Slot)[1:4])
+    _, pictures = fitting(random.Random(HELD_OUT), list(Slot)[1:4])
     unet, nothing = small.sharing, torch.zeros(1, 1, WIDTH)
     latents = small.encoder(pictures.pixels)
     unet.look_at(parts2whole.seen_by(unet, nothing.expand(3, -1, -1), latents, pictures, [3]))

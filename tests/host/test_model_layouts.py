@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import tiny_sdxl
 from attack_graphs import Node, node, ours, sampled, sampler, value
-from attack_values import net_for, read
+from attack_values import net_for, read, sdxl_clip, text
 from figures import relative
 from graph_run import run
 from pack.bridge import unet
@@ -46,13 +46,13 @@ def adapter(model, layers=None) -> InstantID:
 
 def applied(kind: str, model: Any, **given: Any) -> Node:
     """One of our nodes and the sampler, on this MODEL."""
-    known = {"model": model, "clip": value("sdxl_clip()")}
+    known = {"model": model, "clip": value(sdxl_clip)}
     own = {name: one for name, one in known.items() if name in SDXL_OWN[kind]}
     graph = sampled(ours(kind, **own, **given), steps=1)
     return node(graph.kind, **{**graph.inputs, **({} if own else {"model": model})})
 
 
-TEXTS = {side: value(f"text({n}, 2048)") for n, side in enumerate(("positive", "negative"), 1)}
+TEXTS = {side: value(text, n, 2048) for n, side in enumerate(("positive", "negative"), 1)}
 SDXL_OWN = {
     "LikenessApplyInstantID": ("model",), "LikenessApplyIDPatch": (), "LikenessSharePartsAttention": ("model", "clip"),
 }  # fmt: skip

@@ -7,7 +7,7 @@ import host_sampling
 import pytest
 from figures import relative
 from host_sampling import applied, latent_of, sampled, sigmas_of
-from promised import Row, node, rows, value
+from promised import Row, node, rows
 
 import nodes
 
@@ -28,10 +28,8 @@ def advanced(positive: Any, negative: Any, seed: int = 9, strength: float = 1.0)
 def drawn_with(row: Row, positive: Any, negative: Any) -> Any:
     """The picture of the row's node, given these prompts."""
     prompts = {"positive": positive, "negative": negative}
-    attack_values.prompt_now = lambda side: prompts[side]
     graph = row.node()
-    inputs = {side: value(f"prompt_now('{side}')", f"{row} {id(positive)} {id(negative)}") for side in prompts}
-    way = applied(row, node(graph.kind, **{**graph.inputs, **inputs}))
+    way = applied(row, node(graph.kind, **{**graph.inputs, **prompts}))
     return sampled(way.guider(), latent_of(row), sigmas_of(way.model, 2))
 
 
@@ -80,10 +78,8 @@ def test_a_prompt_of_a_guider_that_does_not_come_from_the_node_has_the_old_net_a
 
     texts = host_sampling.plain(row)
     prompts = {"positive": old(texts.positive), "negative": texts.negative}
-    attack_values.prompt_now = lambda side: prompts[side]
     graph = row.node()
-    inputs = {side: value(f"prompt_now('{side}')", f"third {row}") for side in prompts}
-    way = applied(row, node(graph.kind, **{**graph.inputs, **inputs}))
+    way = applied(row, node(graph.kind, **{**graph.inputs, **prompts}))
 
     class OfTheThird(comfy.samplers.CFGGuider):
         """Draws by the third prompt alone."""

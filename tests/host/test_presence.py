@@ -13,7 +13,7 @@ import torch
 from figures import relative
 from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
 from pack.bridge import notes, presence
-from promised import Row, rows
+from promised import Row, node, rows
 
 import nodes
 
@@ -59,12 +59,8 @@ def two_in_a_chain(row: Row) -> tuple[Applied, Applied]:
     """One node behind the other on one MODEL; the second with other people, its prompts without those of the first."""
     made: dict[Any, Any] = {}
     first = applied(row, row.node(), made)
-    import attack_values
-    from promised import node, value
-
-    attack_values.model_now = lambda: first.model
     graph = row.other()
-    second = node(graph.kind, **{**graph.inputs, "model": value("model_now()", f"{row} {id(first)}")})
+    second = node(graph.kind, **{**graph.inputs, "model": first.model})
     return first, applied(row, second, made)
 
 

@@ -1,15 +1,16 @@
 """What a sampling run tells under a node: pictures that no row is drawn with, pieces of a picture, checkpoints that a
 file was not made for. And that it stays quiet where all is well."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import attack_values
 import comfy.sample
 import comfy.samplers
 import pytest
 import torch
 from attack_graphs import DEFAULTS, UNCONNECTED, Node, node, ours, value
-from attack_values import playground, refiner
+from attack_values import cast, identity, image, layout, playground, refiner, refiner_clip, slot, thin_refiner
 from figures import relative
 from graph_run import run, run_as
 from pack.bridge import notes
@@ -77,16 +78,25 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 # One picture per row
 
 
+def moved_on(pictures: Tensor, number: int) -> Tensor:
+    """So many times, each 4 px further to the right."""
+    return torch.cat([pictures.roll(4 * times, 2) for times in range(number)])
+
+
+def repeated(pictures: Tensor, number: int) -> Tensor:
+    return pictures.repeat(number, 1, 1, 1)
+
+
 def with_pictures(kind: str, number: int) -> tuple[Row, Node]:
     """The node with so many pictures where one is usual."""
     one = BY_KIND[kind]
     if kind == "LikenessApplyInstantID":
         keypoints = DEFAULTS[kind]["image"]
-        return one, one.node(image=value(f"torch.cat([a.roll(4 * n, 2) for n in range({number})])", keypoints))
+        return one, one.node(image=value(moved_on, keypoints, number))
     if kind == "LikenessApplyIDPatch":
         condition = DEFAULTS[kind]["image"]
-        return one, one.node(image=value(f"a.repeat({number}, 1, 1, 1)", condition))
-    return one, one.node(pose=value(f"image(batch={number})"))
+        return one, one.node(image=value(repeated, condition, number))
+    return one, one.node(pose=image(batch=number))
 
 
 PICTURES = {
@@ -148,13 +158,11 @@ def test_a_piece_of_the_canvas_is_told_of(one: Row, caplog: pytest.LogCaptureFix
         assert "is 128x96 px" in text and "Ultimate SD Upscale" in text and "Crop Faces and Paste Faces" in text
 
 
-SQUARE = "layout(slot(32.0, 40.0), slot(96.0, 40.0), width=128, height=128)"
-
-
 @pytest.mark.parametrize("kind", ["LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStoryMaker"])
 def test_a_square_tile_with_a_mask_at_full_denoise_is_told_of(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     one = BY_KIND[kind]
-    changed: dict[str, Any] = {"cast": value(f"cast(identity('Anna'), identity('Boris'), places={SQUARE})")}
+    square = layout(slot(32.0, 40.0), slot(96.0, 40.0), width=128, height=128)
+    changed: dict[str, Any] = {"cast": cast(identity("Anna"), identity("Boris"), places=square)}
     if "image" in one.inputs:
         changed["image"] = ours(
             "LikenessDrawSkeletons", draw="face keypoints", layout=UNCONNECTED, cast=changed["cast"]
@@ -219,26 +227,26 @@ def test_the_refiners_text_or_model_in_a_node_is_named(one: Row) -> None:
     """Both together where the node takes both: what is made for SDXL fits neither."""
     applied, changed = one.node(), {}
     if one.kind in OWN_FILES:  # without a file of SDXL the refiner alone would be right
-        changed = {"model": value("refiner()")} if "model" in one.inputs else {}
+        changed = {"model": refiner()} if "model" in one.inputs else {}
     else:
-        changed = {side: value(f"text({seed}, 1280)") for seed, side in enumerate(("positive", "negative"))}
+        changed = {side: attack_values.text(seed, 1280) for seed, side in enumerate(("positive", "negative"))}
     with pytest.raises(LikenessError, match="refiner"):
         run(node(applied.kind, **{**applied.inputs, **changed}), {})
 
 
 @pytest.mark.parametrize("kind", [*ADAPTERS, "LikenessApplyPhotoMaker"])
-@pytest.mark.parametrize("model", ["refiner()", "thin_refiner()"])
-def test_the_refiner_as_the_model_of_a_node_is_named(kind: str, model: str) -> None:
+@pytest.mark.parametrize("model", [refiner, thin_refiner], ids=["refiner()", "thin_refiner()"])
+def test_the_refiner_as_the_model_of_a_node_is_named(kind: str, model: Callable[[], Any]) -> None:
     """With the texts of SDXL, which the node looks at first."""
     applied = BY_KIND[kind].node()
     with pytest.raises(LikenessError, match="SDXL refiner"):
-        run(node(kind, **{**applied.inputs, "model": value(model)}), {})
+        run(node(kind, **{**applied.inputs, "model": model()}), {})
 
 
 def test_the_refiners_clip_in_photo_maker_is_named() -> None:
     applied = BY_KIND["LikenessApplyPhotoMaker"].node()
     with pytest.raises(LikenessError, match="The clip input is made for the SDXL refiner"):
-        run(node(applied.kind, **{**applied.inputs, "clip": value("refiner_clip()")}), {})
+        run(node(applied.kind, **{**applied.inputs, "clip": refiner_clip()}), {})
 
 
 @pytest.mark.parametrize("one", UNETS, ids=str)
@@ -342,10 +350,10 @@ def test_playground_is_told_of_by_photo_maker_itself_where_nothing_of_it_is_samp
 ) -> None:
     """Of one person in the whole picture it leaves words and a LoRA alone, so the MODEL that it is given counts."""
     kind = "LikenessApplyPhotoMaker"
-    inputs = {**BY_KIND[kind].node().inputs, "cast": value("identity('Anna')"), "text": "a woman img"}
-    for model, times in (("a", 0), ("playground(a)", 1)):
+    inputs = {**BY_KIND[kind].node().inputs, "cast": identity("Anna"), "text": "a woman img"}
+    for model, times in ((inputs["model"], 0), (value(playground, inputs["model"]), 1)):
         caplog.clear()
-        run(node(kind, **{**inputs, "model": value(model, inputs["model"])}), {})
+        run(node(kind, **{**inputs, "model": model}), {})
         assert sum("this MODEL is Playground v2.5" in text for text in told(caplog)) == times
 
 

@@ -14,7 +14,7 @@ from comfy_extras.nodes_model_advanced import (
 )
 from figures import relative
 from host_sampling import applied, latent_of, sampled, sigmas_of
-from promised import Row, node, rows, value
+from promised import Row, node, rows
 
 STARTS = ("start_percent", "adapter_start_percent", "id_start_percent")
 ENDS = ("end_percent", "adapter_end_percent")
@@ -72,12 +72,8 @@ def both_ways(row: Row, change: Callable[[ModelPatcher], ModelPatcher]) -> list[
     graph = row.node(**with_ranges(row))
     behind_the_change = applied(row, graph)
     if "model" in row.inputs:
-        import attack_values
-
         model = change(host_sampling.plain(row).model)
-        attack_values.changed_model = lambda: model
-        changed = value("changed_model()", f"{row} {id(model)}")
-        behind_the_change = applied(row, node(graph.kind, **{**graph.inputs, "model": changed}))
+        behind_the_change = applied(row, node(graph.kind, **{**graph.inputs, "model": model}))
     else:
         ours = behind_the_change
         behind_the_change = host_sampling.Applied(change(ours.model), ours.positive, ours.negative)

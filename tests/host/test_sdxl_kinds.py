@@ -11,6 +11,7 @@ import pytest
 import tiny_sdxl
 import torch
 from attack_graphs import Node, node, value
+from attack_values import sdxl_clip, text
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM, ModelSamplingDiscrete
 from graph_run import run
@@ -81,9 +82,9 @@ def test_eight_channels_are_refused_for_shared_parts() -> None:
     applied = ROWS["SharePartsAttention"].node()
     changed = {
         "model": wide("SDXL_instructpix2pix", 8),
-        "clip": value("sdxl_clip()"),
-        "positive": value("text(1)"),
-        "negative": value("text(2)"),
+        "clip": value(sdxl_clip),
+        "positive": text(1),
+        "negative": text(2),
     }
     with pytest.raises(Exception, match="4 more channels than a latent has"):
         run(node(applied.kind, **{**applied.inputs, **changed}), {})

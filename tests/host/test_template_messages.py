@@ -157,7 +157,7 @@ def test_lines_of_a_note_are_apart(visit: Visit, monkeypatch: pytest.MonkeyPatch
     """Vue nodes read a note as Markdown, in which a line break alone is a space."""
     monkeypatch.setitem(notes._notes_under, "1", ["Ann is small.", "Ben is small."])
     visit.load({"mask": {"class_type": "LikenessMaskOfAPersonsPlace", "inputs": {}}})
-    send(visit, "progress_text", {"nodeId": "1", "text": notes._text("1")})
+    send(visit, "progress_text", {"nodeId": "1", "text": notes._note_text("1")})
     visit.page.wait("/Ann is small\\.[^\\S\\n]*\\n\\s*Ben is small\\./.test(document.body.innerText)")
 
 

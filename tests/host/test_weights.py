@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import tiny_dits
 import torch
-from attack_graphs import ours, value
+from attack_graphs import ours
+from attack_values import cast
 from figures import relative
 from graph_run import run
 from pack.bridge.carried import CarriedCond
@@ -26,7 +27,7 @@ if tiny_dits.KNOWN:
 
 def outputs(kind: str, first: float, second: float, **changed: Any) -> Any:
     """What a node of ours gives for two people with these weights."""
-    return run(ours(kind, cast=value(f"cast(weights=({first}, {second}))"), **changed), {})
+    return run(ours(kind, cast=cast(weights=(first, second)), **changed), {})
 
 
 def layers(kind: str, first: float, second: float) -> list[tuple[Tensor, ...]]:
@@ -68,9 +69,9 @@ def test_values_of_everybody_are_as_loud_as_that_person(kind: str) -> None:
 
 def id_tokens(first: float, second: float) -> Tensor:
     """What Apply ID-Patch appends to the 77 tokens of the positive, (2 * tokens, width)."""
-    cast = value(f"cast(weights=({first}, {second}))")
+    people = cast(weights=(first, second))
     positive, *_ = run(
-        ours("LikenessApplyIDPatch", cast=cast, image=ours("LikenessIDPatchConditionImage", cast=cast)), {}
+        ours("LikenessApplyIDPatch", cast=people, image=ours("LikenessIDPatchConditionImage", cast=people)), {}
     )
     longest = max((context for context, _ in positive), key=lambda context: context.shape[1])
     return longest[0, 77:]

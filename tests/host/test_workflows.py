@@ -52,11 +52,15 @@ TABLE = json.loads(Path(__file__).with_name("workflows.json").read_text("utf-8")
 shape, or a pose's. standins: for what is loaded, the name of one of rig.standins. transformers: by a part of a name,
 other ones. repainted: by template, the title of what loads the photo, kind or title of what makes the mask, what is
 set, and titles of what Ctrl+B switches. offered: by template, which kind of node is dragged to which, there to which
-input, what is set, and titles of what goes off. said: by such a template, what a measuring names."""
+input, what is set, and titles of what goes off. instead: by template and option, the title of the box that draws in the
+place of the template's own model, what is set, kinds that then do not run, the kind that acts on people in it, and what
+switches that one off. said: by such a template, what a measuring names."""
 LORA = "lcm-lora-sdxl.safetensors"
 """That of every LoRA's stand-in for SDXL."""
 FLUX_2_LORA = "klein.safetensors"
 """That of every LoRA's stand-in for FLUX.2."""
+Z_IMAGE_LORA = "z-image.safetensors"
+"""That of every LoRA's stand-in for Z-Image."""
 Prompt = dict[str, dict[str, Any]]
 
 
@@ -76,6 +80,7 @@ def known(host_server: HostServer, standin_models: Standins) -> dict[str, Any]:
     loras = host_server.base / "models" / "loras"
     write_lora(loras / LORA, standin_models.checkpoint)
     write_transformer_lora(loras / FLUX_2_LORA, standin_models.flux2)
+    write_transformer_lora(loras / Z_IMAGE_LORA, standin_models.of_transformer("z-image"))
     return host_server.object_info()
 
 
@@ -372,6 +377,31 @@ def test_what_a_note_offers_runs_too(
     said = TABLE["said"].get(template, [])
     assert [words for words in said if words not in texts] == []
     assert made.std() > 5 and same == (bool(said) and not given)
+
+
+@pytest.mark.parametrize("option", TABLE["instead"])
+def test_a_box_with_a_model_of_its_own_draws_instead(
+    option: str, host_server: HostServer, small: Callable[..., Prompt]
+) -> None:
+    """One box is switched on by Ctrl+B. Nothing of what the template draws with otherwise is loaded, so that it needs
+    none of these files, and the people are drawn by what the box has for them."""
+    if host_server.host.version < (0, 33):
+        pytest.skip("this ComfyUI does not know these models")
+    template = option.partition(",")[0]
+    title, given, idle, acting, off = TABLE["instead"][option]
+    prompt = templates.substitute(small(template, title), given)
+    run = host_server.run(prompt)
+    ran = [*run.executed, *run.cached]
+    assert classes(prompt, ran) & set(idle) == set()
+    (node_of_people,) = (number for number in ran if prompt[number]["class_type"] == acting)
+    assert run.outputs[node_of_people]["images"]
+    pictures = result(host_server, prompt, run)
+    assert pictures.std() > 5
+
+    without_people = templates.substitute(prompt, off)
+    plain = result(host_server, without_people, host_server.run(without_people))
+    changed_by = np.abs(pictures.astype(int) - plain)
+    assert changed_by.mean() > 1
 
 
 PAINTED, ALSO = (180, 150, 280, 300), (60, 200, 150, 280)

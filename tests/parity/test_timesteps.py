@@ -32,6 +32,7 @@ SAMPLING = [
     # Other transformers are sampled as ComfyUI's own workflows do it, FLUX.1 with a shift: see below.
     if "KSampler" in kinds and "ModelSamplingFlux" not in kinds and not name.startswith("references_")
 ]
+"""Workflows whose own model is of the SD1.5 or SDXL kind."""
 TOLERANCE = 2e-6  # of a sigma
 CPU = torch.device("cpu")
 LEADING = {"steps_offset": 1, "timestep_spacing": "leading"}
@@ -53,6 +54,16 @@ def model(of_parts2whole: bool = False) -> Any:
     return made
 
 
+def samplers_of(graph: dict[str, Any]) -> list[dict[str, Any]]:
+    """The KSamplers of a workflow, but for those in a box that loads a transformer to draw instead."""
+    found: list[dict[str, Any]] = []
+    for level in (graph, *graph.get("definitions", {}).get("subgraphs", [])):
+        kinds = {node["type"] for node in level["nodes"]}
+        if "UNETLoader" not in kinds:
+            found += [node for node in level["nodes"] if node["type"] == "KSampler"]
+    return found
+
+
 def levels(scheduler: Any, timesteps: torch.Tensor) -> torch.Tensor:
     """Of the published betas, without the rounding of diffusers' products."""
     alphas = (1 - scheduler.betas.double()).cumprod(0)[timesteps.long()]
@@ -65,7 +76,9 @@ def test_a_workflow_samples_as_the_authors_do(name):
     nodes = {node["type"]: node for node in nodes_in(GRAPHS[name])}
     sampler, authors = next((found for kind, found in AUTHORS.items() if kind in nodes), OTHERS)
     made = model("LikenessLoadParts2Whole" in nodes)
-    for values in (node["widgets_values"] for node in nodes_in(GRAPHS[name]) if node["type"] == "KSampler"):
+    samplers = samplers_of(GRAPHS[name])
+    assert samplers
+    for values in (node["widgets_values"] for node in samplers):
         steps, _, used, scheduler, denoise = values[2:]
         authors.set_timesteps(int(steps / denoise))
         timesteps = authors.timesteps[-steps:]

@@ -1,5 +1,6 @@
 """Under torch.compile, by the host's own node: one graph, nothing compiled anew for other people, the same picture."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.ldm.flux.math
@@ -7,14 +8,16 @@ import comfy.ldm.qwen_image.model
 import compiled
 import pytest
 import tiny_dits
-from attack_graphs import DEFAULTS, Node, node, ours, value
+from attack_graphs import DEFAULTS, Node, Value, node, ours, value
+from attack_values import loaded, mask, sd15, sdxl, sdxl_clip, small_net, text, whole
+from attack_values import small as small_model
 from comfy.ldm.modules.attention import attention_pytorch
 from figures import relative
 from promised import Row, in_front, latents, rows
 from torch import Tensor
 
-SMALL = value("small()")
-WIDE = {"positive": value("text(1, 2048)"), "negative": value("text(2, 2048)"), "clip": value("sdxl_clip()")}
+SMALL = value(small_model)
+WIDE = {"positive": value(text, 1, 2048), "negative": value(text, 2, 2048), "clip": value(sdxl_clip)}
 GRAPHS = {
     "LikenessSharePartsAttention": 2, "LikenessApplyInfiniteYou": 2, "LikenessPromptPerPerson": 2,
 }  # fmt: skip
@@ -25,28 +28,37 @@ WHOLE = "LikenessApplyParts2Whole"
 
 
 def small(row: Row) -> dict[str, Any]:
-    """On a UNet with two layers, and a file for it: what is compiled of the others is more of the same."""
-    if row.kind == WHOLE or row.model.inputs["expression"] not in ("sdxl()", "sd15()"):
+    """Inputs for a UNet with two layers, and a file for it: what is compiled of the others is more of the same."""
+    if row.kind == WHOLE or row.model.make not in (sdxl, sd15):
         return {}
-    given: dict[str, Any] = {name: one for name, one in WIDE.items() if name in row.inputs}
-    given |= {"model": SMALL} if "model" in row.inputs else {}
-    for name, one in DEFAULTS[row.kind].items():
-        expression = one.inputs.get("expression", "") if isinstance(one, Node) else ""
-        if expression.startswith("loaded(") and "id_patch" not in expression:
-            given[name] = value(expression[:-1] + ", small())")
+    inputs: dict[str, Any] = {name: link for name, link in WIDE.items() if name in row.inputs}
+    if "model" in row.inputs:
+        inputs["model"] = SMALL
+    for name, link in DEFAULTS[row.kind].items():
+        if isinstance(link, Value) and link.make is loaded and link.arguments != ("id_patch",):
+            inputs[name] = value(loaded, *link.arguments, SMALL)
     if row.kind in ("LikenessApplyIDPatch", "LikenessApplyInstantID"):
-        given["control_net"] = value("small_net()")
+        inputs["control_net"] = value(small_net)
     if row.kind == "LikenessStylePerPerson":
-        given["layers"] = "all"
+        inputs["layers"] = "all"
     if row.kind == "LikenessApplyPhotoMaker":
-        given["lora_weight"] = 0.0  # it is made for the larger one, and changes weights alone
-    return given
+        inputs["lora_weight"] = 0.0  # it is made for the larger one, and changes weights alone
+    return inputs
 
 
-def given_and_model(row: Row) -> tuple[dict[str, Any], Node]:
-    """Inputs beside the defaults, and the MODEL that is compiled."""
-    given = small(row)
-    return given, given.get("model") or (SMALL if given else row.model)
+@dataclass(frozen=True)
+class Setup:
+    """inputs: beside the defaults. model: the MODEL that is compiled."""
+
+    inputs: dict[str, Any]
+    model: Node
+
+
+def setup_of(row: Row) -> Setup:
+    inputs = small(row)
+    if not inputs:
+        return Setup(inputs, row.model)
+    return Setup(inputs, inputs.get("model", SMALL))
 
 
 def graph_of(row: Row, applied: Node, model: Node, steps: int = 1) -> Node:
@@ -64,14 +76,15 @@ def compiled_once(row: Row, monkeypatch: pytest.MonkeyPatch, **changed: Any) -> 
     # The host's others look into files.
     monkeypatch.setattr(comfy.ldm.flux.math, "optimized_attention", attention_pytorch)
     monkeypatch.setattr(comfy.ldm.qwen_image.model, "optimized_attention_masked", attention_pytorch)
-    given, model = given_and_model(row)
-    whole, made = value("whole(a)", model), {}
+    setup = setup_of(row)
+    compiled_model = value(whole, setup.model)
+    made: dict[Node, Any] = {}
     pictures = list[Tensor]()
     with compiled.counting() as counted:
-        for applied in (row.node(**given, **changed), row.other(**given, **changed)):
-            plain, built = (graph_of(row, applied, each) for each in (model, whole))
-            pictures.append(latents(plain, made))
-            assert relative(latents(built, made), pictures[-1]) <= 1e-5
+        for applied in (row.node(**setup.inputs, **changed), row.other(**setup.inputs, **changed)):
+            plain = latents(graph_of(row, applied, setup.model), made)
+            pictures.append(plain)
+            assert relative(latents(graph_of(row, applied, compiled_model), made), plain) <= 1e-5
         assert counted() == (GRAPHS.get(row.kind, 1), 0)
     return pictures
 
@@ -86,7 +99,7 @@ def known(kind: str) -> Row:
 
 
 def test_parts_with_dropped_tokens_are_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    masked = ours("LikenessPart", mask=value("mask(2)[:1]"))
+    masked = ours("LikenessPart", mask=mask(2)[:1])
     picture, _ = compiled_once(known("LikenessSharePartsAttention"), monkeypatch, parts=masked)
     assert picture.isfinite().all()
 
@@ -101,20 +114,21 @@ def test_references_that_everybody_reads_outside_are_one_graph(monkeypatch: pyte
 def test_what_is_compiled_for_one_graph_is_not_taken_for_another() -> None:
     """The newer host's node does not look at transformer_options: with, without and for a while must still differ."""
     faces, words = map(known, ("LikenessApplyInstantID", "LikenessPromptPerPerson"))
-    given, model = given_and_model(faces)
-    built, made = value("whole(a)", model), {}
+    setup = setup_of(faces)
+    model, given = setup.model, setup.inputs
+    built, made = value(whole, model), {}
     graphs = [
         (faces, faces.node(**given)), (faces, faces.node(**given, adapter_start_percent=0.4)),
-        (words, words.node(**given_and_model(words)[0])), (faces, faces.node(**given)),
+        (words, words.node(**setup_of(words).inputs)), (faces, faces.node(**given)),
     ]  # fmt: skip
     assert graphs
     with compiled.counting() as counted:
         for row, applied in graphs:
-            for found, plain in (
+            for ours_compiled, plain in (
                 (graph_of(row, applied, built, 3), graph_of(row, applied, model, 3)),
                 (faces.plain(built, steps=3), faces.plain(model, steps=3)),
             ):
-                assert relative(latents(found, made), latents(plain, made)) <= 1e-5
+                assert relative(latents(ours_compiled, made), latents(plain, made)) <= 1e-5
         built_graphs, breaks = counted()
     # Nobody, faces, words; 0.3.64 also tells nobody on a plain MODEL from nobody at this step.
     assert built_graphs in (3, 4) and not breaks

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from attack_graphs import Node, value
+from attack_values import denoiser, flux, gentle, in_fp8, in_half, sd15
 from figures import relative
 from promised import Row, applies_to, in_front, latents
 from torch import Tensor
@@ -23,8 +24,8 @@ def drawn_by(row: Row, applied: Node, model: Any) -> Tensor:
     return latents(graph)
 
 
-LOUD = ("sd15()", "denoiser()", "flux()")
-"""MODELs of random weights that multiply bfloat16's rounding until it is as large as the picture."""
+LOUD = (sd15, denoiser, flux)
+"""They make MODELs of random weights that multiply bfloat16's rounding until it is as large as the picture."""
 
 
 def share_of(changed: Tensor, expected: Tensor) -> float:
@@ -38,10 +39,10 @@ def share_of(changed: Tensor, expected: Tensor) -> float:
 
 def full_and_half(row: Row) -> tuple[Node, Node]:
     """Its MODEL in float32, and the same in bfloat16."""
-    full = row.model
-    if full.inputs["expression"] in LOUD:
-        full = value("gentle(a)", full)
-    return full, value("in_half(a)", full)
+    full: Node = row.model
+    if row.model.make in LOUD:
+        full = value(gentle, full)
+    return full, value(in_half, full)
 
 
 def test_in_bfloat16_it_is_the_same_picture_but_for_the_precision(row: Row) -> None:
@@ -68,9 +69,11 @@ def test_in_bfloat16_other_people_change_as_much(row: Row) -> None:
 
 @pytest.mark.parametrize("scaled", [pytest.param(False, marks=pytest.mark.thorough), True])
 def test_with_weights_in_fp8_it_is_the_picture_of_what_they_stand_for(row: Row, scaled: bool) -> None:
-    fp8, read = (value(f"in_fp8(a, {scaled}{end})", row.model) for end in ("", ", True"))
+    fp8 = value(in_fp8, row.model, scaled)
+    read = value(in_fp8, row.model, scaled, read=True)
     # The LoRA of a file goes into the weights, where the host rounds it to fp8 as that of Load LoRA.
     without = {"lora_weight": 0.0} if "lora_weight" in row.inputs else {}
-    found, true, full = (drawn(row, model, **without) for model in (fp8, read, row.model))
-    assert relative(found, true) <= 1e-5 and relative(true, full) > 1e-3
-    assert relative(found, latents(row.plain(fp8, steps=1))) > 1e-3, "it acts"
+    in_fp8_picture, expected, in_float32 = (drawn(row, model, **without) for model in (fp8, read, row.model))
+    assert relative(in_fp8_picture, expected) <= 1e-5
+    assert relative(expected, in_float32) > 1e-3
+    assert relative(in_fp8_picture, latents(row.plain(fp8, steps=1))) > 1e-3, "it acts"

@@ -1,11 +1,14 @@
 """Nothing is left after a run that ends in an error of another pack, is cancelled, or whose MODEL is unloaded."""
 
+from collections.abc import Callable
+from typing import Any
+
 import comfy.model_management
 import pytest
 import torch
 from attack_graphs import node
 from graph_run import run
-from other_packs import Stopped
+from other_packs import Stopped, cancelling, raising
 from promised import Row, around, latents, picture
 
 
@@ -13,8 +16,8 @@ def forwards(model):
     return [module for module in model.model.diffusion_model.modules() if "forward" in vars(module)]
 
 
-@pytest.mark.parametrize("function", ["raising", "cancelling"])
-def test_nothing_is_left_on_the_model_after_a_run_that_stopped(row: Row, function: str) -> None:
+@pytest.mark.parametrize("function", [raising, cancelling])
+def test_nothing_is_left_on_the_model_after_a_run_that_stopped(row: Row, function: Callable[..., Any]) -> None:
     whole, plain, made = picture(row), picture(row, "plain"), {}
     base = run(row.model, made)[0]
     before, graph = forwards(base), row.sampled(row.node())

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 from attack_graphs import UNCONNECTED, ours, value
+from attack_values import by_lora, cast, identity, image, layout, mask, slot, unplaced
 from figures import relative
 from pack.core.errors import LikenessError
+from pack.core.people import PlacedCast, Slot
 from promised import Condition, Row, applies_to, latents, picture
 from torch import Tensor
 
@@ -16,7 +18,7 @@ PARTS = {
 """Whose masks stand at the parts."""
 ONE: dict[str, dict[str, Any]] = {
     "LikenessApplyPhotoMaker": {"text": "a woman img"},
-    "LikenessApplyStoryMaker": {"bodies": value("image()"), "body_masks": value("mask()")},
+    "LikenessApplyStoryMaker": {"bodies": value(image), "body_masks": value(mask)},
 }
 """With one person where the defaults are for two."""
 
@@ -43,10 +45,10 @@ BESIDE_A_LORA = (
 )
 
 
-def shown(row: Row, masks: str, **changed: Any) -> Tensor:
+def shown(row: Row, masks: Tensor | None, **changed: Any) -> Tensor:
     """The latent with the node, whose people or parts have these masks. changed: of the node's other inputs."""
     if row.kind in PARTS:
-        part = ours("LikenessPart", target_mask=value(masks))
+        part = ours("LikenessPart", target_mask=masks)
         applied = row.node(**PARTS[row.kind](part), **changed)
     else:
         if "acts_in" in row.inputs:
@@ -55,7 +57,7 @@ def shown(row: Row, masks: str, **changed: Any) -> Tensor:
             changed["image"] = UNCONNECTED  # it draws the people itself
         if row.kind == REFERENCES:
             changed["sentences"] = "none"  # the whole picture reads them: other people are other portraits alone
-        applied = row.node(mask=value(masks), **changed)
+        applied = row.node(mask=masks, **changed)
     return latents(row.sampled(applied))
 
 
@@ -75,7 +77,7 @@ SPOKEN = "LikenessPromptPerPerson"
 
 
 def named(left: str, right: str) -> dict[str, Any]:
-    return {"cast": value(f"cast(identity({left!r}), identity({right!r}))")}
+    return {"cast": cast(identity(left), identity(right))}
 
 
 def changes_by_side(row: Row) -> tuple[Tensor, Tensor]:
@@ -85,12 +87,13 @@ def changes_by_side(row: Row) -> tuple[Tensor, Tensor]:
     """
     if row.kind in ALONE:
         plain = picture(row, "plain")
-        return shown(row, "mask(2)[:1]") - plain, shown(row, "mask(2)[1:]") - plain
+        left, right = mask(2).split(1)
+        return shown(row, left) - plain, shown(row, right) - plain
     if row.kind == SPOKEN:
         people = [{"prompts": words} for words in ("1: up\n2: down", "1: asleep\n2: down", "1: up\n2: asleep")]
     else:
         people = [named(*names) for names in (("Anna", "Boris"), ("Christa", "Boris"), ("Anna", "Daniel"))]
-    both, another_left, another_right = (shown(row, "mask(2)", **who) for who in people)
+    both, another_left, another_right = (shown(row, mask(2), **who) for who in people)
     return another_left - both, another_right - both
 
 
@@ -101,46 +104,52 @@ def test_whoever_is_left_acts_left_and_whoever_is_right_acts_right(row: Row) -> 
 
 
 def test_of_a_half_it_is_another_picture_than_of_the_other(row: Row) -> None:
-    halves = ("mask(2)[:1]", "mask(2)[1:]") if row.kind in ALONE else ("mask(2)", "mask(2).flip(0)")
-    one, other = (shown(row, masks) for masks in halves)
-    assert one.isfinite().all() and relative(one, other) > 1e-4
+    if row.kind in ALONE:
+        first, second = mask(2).split(1)
+    else:
+        first, second = mask(2), mask(2).flip(0)
+    picture_of_first, picture_of_second = shown(row, first), shown(row, second)
+    assert picture_of_first.isfinite().all()
+    assert relative(picture_of_first, picture_of_second) > 1e-4
 
 
 @applies_to(takes_one_person, "It takes people with places alone, who always have a region.")
 def test_of_everything_it_is_none(row: Row) -> None:
     """Of one person, whom nobody else keeps to a region; others always have one."""
-    alone = {} if row.kind in PARTS else {"cast": value("unplaced(identity('Anna'))"), **ONE.get(row.kind, {})}
-    everywhere = shown(row, "None", **alone)
-    assert relative(shown(row, "mask(1)", **alone), everywhere) <= 2e-5
+    alone = {} if row.kind in PARTS else {"cast": unplaced(identity("Anna")), **ONE.get(row.kind, {})}
+    everywhere = shown(row, None, **alone)
+    assert relative(shown(row, mask(1), **alone), everywhere) <= 2e-5
     assert relative(everywhere, picture(row, "plain")) > 1e-4, "it does nothing"
 
 
 @applies_to(*BESIDE_A_LORA)
 def test_people_from_photos_keep_to_their_places_beside_one_by_lora(row: Row) -> None:
     """As if that one had weight 0, in the same masks, and by places they are kept to these."""
-    beside, left_out, alone = (
-        {"cast": value(f"cast(identity('Anna'), {which})")}
-        for which in ("by_lora()", "by_lora(), weights=(1.0, 0.0)", "identity('Boris'), weights=(1.0, 0.0)")
-    )
-    shares = [shown(row, "mask(2)", **cast) for cast in (beside, left_out, alone)]
-    assert max(relative(one, shares[-1]) for one in shares) <= 1e-6
-    assert relative(shown(row, "None", **beside), shown(row, "None", **alone)) > 1e-4
-    kept = shown(row, "None", cast=value(BESIDE_A_BARE_PLACE))
-    assert relative(kept, shown(row, "None", **alone)) > 1e-4, "nobody is asked for that one's region"
+    beside = cast(identity("Anna"), by_lora())
+    left_out = cast(identity("Anna"), by_lora(), weights=(1.0, 0.0))
+    alone = cast(identity("Anna"), identity("Boris"), weights=(1.0, 0.0))
+    in_masks = shown(row, mask(2), cast=alone)
+    assert relative(shown(row, mask(2), cast=beside), in_masks) <= 1e-6
+    assert relative(shown(row, mask(2), cast=left_out), in_masks) <= 1e-6
+    everywhere = shown(row, None, cast=alone)
+    assert relative(shown(row, None, cast=beside), everywhere) > 1e-4
+    kept = shown(row, None, cast=beside_a_bare_place())
+    assert relative(kept, everywhere) > 1e-4, "nobody is asked for that one's region"
 
 
-BESIDE_A_BARE_PLACE = "cast(identity('Anna'), by_lora(), places=layout(slot(), Slot((94.0, 40.0))))"
-"""The place of the person by LoRA has neither a face box nor keypoints."""
+def beside_a_bare_place() -> PlacedCast:
+    """The place of the person by LoRA has neither a face box nor keypoints."""
+    return cast(identity("Anna"), by_lora(), places=layout(slot(), Slot((94.0, 40.0))))
 
 
 @applies_to(*BESIDE_A_LORA)
 @applies_to(lambda row: "acts_in" in row.inputs, "Its regions are bodies, which a bare place has none of.")
 def test_a_bare_place_of_one_by_lora_takes_nothing_away(row: Row) -> None:
-    beside = value("cast(identity('Anna'), by_lora())")
-    kept = shown(row, "None", cast=value(BESIDE_A_BARE_PLACE))
-    assert relative(kept, shown(row, "None", cast=beside)) <= 1e-6
+    beside = cast(identity("Anna"), by_lora())
+    kept = shown(row, None, cast=beside_a_bare_place())
+    assert relative(kept, shown(row, None, cast=beside)) <= 1e-6
 
 
 def test_of_nothing_it_is_refused(row: Row) -> None:
     with pytest.raises(LikenessError):
-        shown(row, "0 * mask(1)" if row.kind in PARTS else "0 * mask(2)")
+        shown(row, 0 * mask(1 if row.kind in PARTS else 2))

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from attack_graphs import UNCONNECTED, Node, ours, sampler, value
+from attack_graphs import UNCONNECTED, Node, ours, sampler
+from attack_values import cast, identity
 from comfy_api.latest import io
 from figures import relative
 from graph_run import linked_inputs, run
@@ -25,14 +26,14 @@ def test_weight_zero_is_the_picture_without_the_node(row: Row) -> None:
 @applies_to(lambda row: row.takes_a_cast, "It puts in no person of the cast by weight.")
 @applies_to(lambda row: row.kind != "LikenessApplyPhotoMaker", "Its words are written for the number of people.")
 def test_whoever_has_weight_zero_is_as_if_absent(row: Row) -> None:
-    def shown(cast: Node) -> Tensor:
+    def shown(people: Any) -> Tensor:
         changed = {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
         if row.kind == "LikenessApplyIDPatch":
-            changed["image"] = ours("LikenessIDPatchConditionImage", cast=cast)
-        return latents(row.sampled(row.node(cast=cast, **changed)))
+            changed["image"] = ours("LikenessIDPatchConditionImage", cast=people)
+        return latents(row.sampled(row.node(cast=people, **changed)))
 
-    alone = shown(value("cast(identity('Anna'))"))
-    assert torch.equal(shown(value("cast(weights=(1.0, 0.0))")), alone)
+    alone = shown(cast(identity("Anna")))
+    assert torch.equal(shown(cast(weights=(1.0, 0.0))), alone)
     assert relative(alone, picture(row, "plain")) > 1e-4, "it does nothing"
 
 
@@ -63,7 +64,7 @@ def test_a_patched_model_alone_changes_nothing(row: Row) -> None:
 @applies_to(*PASSES_ON)
 def test_bypassed_every_output_is_the_input_of_its_name(row: Row) -> None:
     """The editor takes the input in the output's slot where the types agree, else the first of that type."""
-    sockets = {name: one.get_io_type() for name, one in row.inputs.items() if not isinstance(one, io.WidgetInput)}
+    sockets = {name: entry.get_io_type() for name, entry in row.inputs.items() if not isinstance(entry, io.WidgetInput)}
     names, types = list(sockets), list(sockets.values())
     passed_on = [(slot, name) for slot, name in enumerate(row.outputs) if name in names]
     assert passed_on, "no output has the name of an input"

@@ -1,18 +1,21 @@
 """Beside other packs, and another method: the same picture whoever stands first, and both act. What conditioning
 carries moves with the rows that functions around the MODEL or its UNet move; those that lose it are named."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import attack_values
 import pytest
 import torch
 from attack_graphs import DEFAULTS, Node, node, sampler, value
 from figures import relative
 from graph_run import run
 from host_nodes import NODES
+from other_packs import its_own_options, one_by_one, one_by_one_where_it_knows, only_what_it_knows, reversed_rows
 from pack.bridge.carried import ConditioningLost
 from pack.core.errors import TokensMoved
-from promised import Row, applies_to, around, in_front, latents, model_behind
+from promised import Row, applies_to, around, in_front, inside, latents, model_behind
 from torch import Tensor
 
 THEIR_LAYERS = "their_layers"
@@ -45,7 +48,7 @@ def lose_nothing_beside(row: Row, pack: str) -> bool:
     """
 
     def theirs(model: Any) -> Node:
-        return value(f"theirs(a, {pack!r})", model)
+        return value(attack_values.theirs, model, pack)
 
     made: dict[Node, Any] = {}
     applied = row.node()
@@ -81,7 +84,7 @@ def test_before_or_after_the_hosts_own_nodes_nothing_is_lost(row: Row, name: str
 def test_sag_fails_on_a_small_model_without_ours_too() -> None:
     row = Row(None, "LikenessLoRAPerPerson")
     with pytest.raises(AttributeError, match="NoneType"):
-        latents(row.plain(value("theirs(a, 'host_node:SAG')", row.model), steps=1))
+        latents(row.plain(value(attack_values.theirs, row.model, "host_node:SAG"), steps=1))
 
 
 @pytest.mark.thorough
@@ -96,21 +99,19 @@ def test_beside_the_hosts_own_nodes(kind: str, name: str) -> None:
     assert lose_nothing_beside(Row(None, kind), f"host_node:{name}") == (name in ACTING[kind])
 
 
-@pytest.mark.parametrize("function", ["one_by_one", pytest.param("reversed_rows", marks=pytest.mark.thorough)])
-def test_a_function_around_the_model_that_moves_rows(way: Row, function: str) -> None:
+@pytest.mark.parametrize("function", [one_by_one, pytest.param(reversed_rows, marks=pytest.mark.thorough)])
+def test_a_function_around_the_model_that_moves_rows(way: Row, function: Callable[..., Tensor]) -> None:
     graph = way.sampled(way.node(), steps=1)
     whole = latents(graph)
     graph.inputs["model"] = around(graph.inputs["model"], function)
     assert relative(latents(graph), whole) <= 2e-5
 
 
-AROUND, INSIDE = "around", "inside"
-"""See tests/support/other_packs.py."""
 DROPPED = "conditions .* or .*transformer_options"
 LOSING = [
-    (AROUND, "only_what_it_knows", DROPPED), (AROUND, "its_own_options", DROPPED),
-    (AROUND, "one_by_one_where_it_knows", r"\d rows with 1 "),
-    (INSIDE, "only_what_it_knows", DROPPED), (INSIDE, "one_by_one_where_it_knows", r"\d rows with 1 "),
+    (around, only_what_it_knows, DROPPED), (around, its_own_options, DROPPED),
+    (around, one_by_one_where_it_knows, r"\d rows with 1 "),
+    (inside, only_what_it_knows, DROPPED), (inside, one_by_one_where_it_knows, r"\d rows with 1 "),
 ]  # fmt: skip
 
 
@@ -124,7 +125,7 @@ CARRIED = (carried, "Its conditioning carries nothing that its MODEL reads in a 
 
 def drawn(row: Row, applied: Node, **changed: Any) -> Node:
     """Two pictures of one step."""
-    graph = row.sampled(applied, value("latent(batch=2)"), steps=1)
+    graph = row.sampled(applied, attack_values.latent(batch=2), steps=1)
     return node(graph.kind, **{**graph.inputs, **changed})
 
 
@@ -136,60 +137,65 @@ def ahead(row: Row) -> tuple[Node, dict[Node, Any]]:
     return applied, made
 
 
-@pytest.mark.parametrize("where", [AROUND, INSIDE])
+@pytest.mark.parametrize("where", [around, inside])
 @applies_to(*CARRIED)
-def test_rows_in_another_order_keep_what_they_carry(row: Row, where: str) -> None:
+def test_rows_in_another_order_keep_what_they_carry(row: Row, where: Callable[..., Node]) -> None:
     applied, made = ahead(row)
     whole = latents(drawn(row, applied), made)
-    moved = drawn(row, applied, model=around(model_behind(row, applied), "reversed_rows", where))
+    moved = drawn(row, applied, model=where(model_behind(row, applied), reversed_rows))
     assert relative(latents(moved, made), whole) <= 2e-5
 
 
-@pytest.mark.parametrize(("where", "function", "said"), LOSING)
+@pytest.mark.parametrize(("where", "function", "says"), LOSING)
 @applies_to(*CARRIED)
-def test_a_function_that_loses_it_is_named_wherever_it_stands(row: Row, where: str, function: str, said: str) -> None:
+def test_a_function_that_loses_it_is_named_wherever_it_stands(
+    row: Row, where: Callable[..., Node], function: Callable[..., Tensor], says: str
+) -> None:
     applied, made = ahead(row)
-    theirs = around(row.model, function, where)
-    behind = drawn(row, applied, model=around(model_behind(row, applied), function, where))
+    theirs = where(row.model, function)
+    behind = drawn(row, applied, model=where(model_behind(row, applied), function))
     for graph in (behind, drawn(row, in_front(applied, theirs))):
-        with pytest.raises(ConditioningLost, match=rf"other_packs.*{said}.* Bypass"):
+        with pytest.raises(ConditioningLost, match=rf"other_packs.*{says}.* Bypass"):
             latents(graph, made)
 
 
 ANOTHER = {
-    "sdxl()": ("LikenessApplyInstantID", "LikenessApplyIPAdapter"),
-    "sd15()": ("LikenessSharePartsAttention", "LikenessPromptPerPerson"),
-    "flux()": ("LikenessApplyWithAnyone", "LikenessApplyInfiniteYou"),
+    attack_values.sdxl: ("LikenessApplyInstantID", "LikenessApplyIPAdapter"),
+    attack_values.sd15: ("LikenessSharePartsAttention", "LikenessPromptPerPerson"),
+    attack_values.flux: ("LikenessApplyWithAnyone", "LikenessApplyInfiniteYou"),
 }
-"""By MODEL: methods that another one stands beside, the first that is not itself."""
+"""By what makes the MODEL: methods that another one stands beside, the first that is not itself."""
 
 
-def chained(*order: Row, **given: Any) -> dict[str, Any]:
-    """MODEL and both sides behind nodes that stand one behind the other."""
+def chained(*order: Row, **links: Any) -> dict[str, Any]:
+    """MODEL and both sides behind nodes that stand behind each other. links: in front of the first."""
     for row in order:
-        applied = row.node(**{name: one for name, one in given.items() if name in row.inputs})
-        given |= {name: applied[n] for n, name in enumerate(row.outputs) if name in given}
-    return given
+        applied = row.node(**{name: link for name, link in links.items() if name in row.inputs})
+        links |= {name: applied[number] for number, name in enumerate(row.outputs) if name in links}
+    return links
 
 
 def another_method(row: Row) -> str:
     """The node that stands beside it, "" for none."""
-    others = [kind for kind in ANOTHER.get(row.model.inputs["expression"], ()) if kind != row.kind]
+    others = [kind for kind in ANOTHER.get(row.model.make, ()) if kind != row.kind]
     return others[0] if others else ""
 
 
 @applies_to(lambda row: bool(another_method(row)), "No other method is for its MODEL.")
 def test_beside_another_method_in_either_order(row: Row) -> None:
     other = another_method(row)
-    another, given = Row(None, other), row.node().inputs
-    plain = {name: given.get(name) or DEFAULTS[other][name] for name in ("positive", "negative")}
+    another = Row(None, other)
+    inputs = row.node().inputs
+    plain = {name: inputs.get(name) or DEFAULTS[other][name] for name in ("positive", "negative")}
     plain |= {"model": row.model}
     last, first = (chained(*order, **plain) for order in ((row, another), (another, row)))
     if "positive" not in row.inputs:  # it reads the prompt itself: the other comes behind it, but for the MODEL
         first |= {name: last[name] for name in ("positive", "negative")}
-    both, *others = (latents(sampler(**one)) for one in (last, first, chained(row, **plain), chained(another, **plain)))
-    assert relative(others[0], both) <= 2e-5
-    assert min(relative(one, both) for one in others[1:]) > 1e-4
+    behind, before = latents(sampler(**last)), latents(sampler(**first))
+    alone_here, alone_there = latents(sampler(**chained(row, **plain))), latents(sampler(**chained(another, **plain)))
+    assert relative(before, behind) <= 2e-5
+    assert relative(alone_here, behind) > 1e-4
+    assert relative(alone_there, behind) > 1e-4
 
 
 def test_shared_parts_stand_before_or_behind_instant_id_on_sdxl() -> None:
@@ -197,7 +203,7 @@ def test_shared_parts_stand_before_or_behind_instant_id_on_sdxl() -> None:
     parts = Row(None, "LikenessSharePartsAttention")
     person = Row(None, "LikenessApplyInstantID")
     plain = {side: DEFAULTS[person.kind][side] for side in ("positive", "negative")}
-    plain |= {"model": value("sdxl()"), "clip": value("sdxl_clip()")}
+    plain |= {"model": value(attack_values.sdxl), "clip": value(attack_values.sdxl_clip)}
     orders = ((parts, person), (person, parts), (parts,), (person,))
     graphs = [chained(*order, **plain) for order in orders]
     pictures = []

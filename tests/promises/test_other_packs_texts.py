@@ -2,18 +2,33 @@
 
 from typing import Any
 
+import attack_values
+import other_packs
 import pytest
 import torch
 from attack_graphs import Node, value
+from attack_values import control_net, normal, sdxl
 from figures import relative
 from pack.bridge.carried import ConditioningLost
 from promised import Condition, Row, bypassed, in_front, latents, model_behind, two
 
-HALVES = "other_packs.halves(128, 96)"
-SAME = {
-    "a row per region": f"other_packs.couple(a, {HALVES}, [b[0][0]])",
-    "in place of attention": f"other_packs.couple_in_place(a, {HALVES}, [b[0][0]] * 2, [{{}}])",
-}
+
+def a_row_per_region(model: Any, positive: Any, negative: Any) -> Any:
+    return other_packs.couple(model, other_packs.halves(128, 96), [tensor_of(positive)])
+
+
+def in_place_of_attention(model: Any, positive: Any, negative: Any) -> Any:
+    halves = other_packs.halves(128, 96)
+    return other_packs.couple_in_place(model, halves, [tensor_of(positive)] * 2, [tensor_of(negative)])
+
+
+def tensor_of(conditioning: Any) -> torch.Tensor:
+    """The text of the first entry, (1, tokens, width)."""
+    return conditioning[0][0]
+
+
+SAME = {"a row per region": a_row_per_region, "in place of attention": in_place_of_attention}
+"""Packs with two regions that read the same text."""
 
 
 CONDITIONS = (
@@ -36,10 +51,9 @@ def beside(row: Row, theirs: Any, applied: Node) -> tuple[torch.Tensor, torch.Te
 
 @pytest.mark.parametrize("couple", SAME)
 def test_regions_that_read_the_same_text_change_nothing(row: Row, couple: str) -> None:
-    text, other = (bypassed(row.node(), side) for side in ("positive", "negative"))
-    both = SAME[couple].format(other.inputs["expression"] + "[0][0]")
+    positive, negative = (bypassed(row.node(), side) for side in ("positive", "negative"))
     applied = row.node(**({"id_start_percent": 0.0} if "id_start_percent" in row.inputs else {}))
-    behind, before = beside(row, lambda model: value(both, model, text), applied)
+    behind, before = beside(row, lambda model: value(SAME[couple], model, positive, negative), applied)
     assert torch.equal(behind, before) and relative(behind, drawn(applied)) <= 2e-5
 
 
@@ -49,19 +63,29 @@ OFF = {"start_percent": 1.0, "id_start_percent": 0.0}
 """The ControlNet of ID-Patch reads the sampler's text."""
 
 
-def text(seed: int, tokens: int, width: int = 2048, turns: int = 1) -> Node:
-    words = f"normal({seed}, 1, {tokens}, {width}).repeat_interleave({turns}, dim=1)"
-    return value(f"[[{words}, text(1, {width})[0][1]]]")
+def text(seed: int, tokens: int, width: int = 2048, turns: int = 1) -> Any:
+    """Conditioning of so many tokens, each of them so many times."""
+    words = normal(seed, 1, tokens, width).repeat_interleave(turns, dim=1)
+    return [[words, attack_values.text(1, width)[0][1]]]
 
 
-@pytest.mark.parametrize(("one", "tokens", "width", "off"), [(ID_PATCH, 77, 2048, OFF), (WORDS, 154, 48, {})], ids=str)
-def test_a_region_of_everything_is_a_prompt_of_its_text(one: Row, tokens: int, width: int, off: dict[str, Any]) -> None:
+def a_region_of_everything(model: Any, conditioning: Any) -> Any:
+    """Beside a region of nothing, which comes first."""
+    regions = torch.stack([torch.zeros(96, 128), torch.ones(96, 128)])
+    return other_packs.couple(model, regions, [tensor_of(conditioning)])
+
+
+@pytest.mark.parametrize(
+    ("node_row", "tokens", "width", "off"), [(ID_PATCH, 77, 2048, OFF), (WORDS, 154, 48, {})], ids=str
+)
+def test_a_region_of_everything_is_a_prompt_of_its_text(
+    node_row: Row, tokens: int, width: int, off: dict[str, Any]
+) -> None:
     """So its rows read our people beside their own text, as loud as beside any."""
     other = text(9, tokens, width)
-    whole = "other_packs.couple(a, torch.stack([torch.zeros(96, 128), torch.ones(96, 128)]), [b[0][0]])"
-    expected = drawn(one.node(positive=other, **off))
-    applied = one.node(positive=text(1, 77, width), **off)
-    behind, before = beside(one, lambda model: value(whole, model, other), applied)
+    expected = drawn(node_row.node(positive=other, **off))
+    applied = node_row.node(positive=text(1, 77, width), **off)
+    behind, before = beside(node_row, lambda model: value(a_region_of_everything, model, other), applied)
     assert relative(behind, expected) <= 2e-5
     assert relative(before, expected) <= 2e-5
 
@@ -70,25 +94,29 @@ def test_id_tokens_that_a_region_holds_already_count_once() -> None:
     """As when the texts of the regions are connected behind Apply ID-Patch."""
     # 96 and 128 tokens, because the pack joins texts at their least common multiple.
     applied = ID_PATCH.node(positive=text(1, 96), negative=text(2, 96), id_start_percent=0.0)
-    coupled = value(SAME["a row per region"], value("sdxl()"), applied)
+    coupled = value(a_row_per_region, value(sdxl), applied, applied[1])
     assert relative(drawn(applied, model=coupled), drawn(applied)) <= 2e-5
 
 
 def test_id_tokens_beside_a_text_of_keys_and_values_in_turns() -> None:
     """Are both, as everywhere; words that are taken apart with the text cannot be put behind it."""
     once, twice = ({"positive": text(1, 77, turns=n), "negative": text(2, 77, turns=n), **OFF} for n in (1, 2))
-    theirs = value("other_packs.halved(a)", value("sdxl()"))
+    theirs = value(other_packs.halved, value(sdxl))
     assert relative(drawn(ID_PATCH.node(**twice), model=theirs), drawn(ID_PATCH.node(**once))) <= 2e-5
     words = WORDS.node(**{side: text(n, 77, 48, 2) for n, side in enumerate(("positive", "negative"), 1)})
     with pytest.raises(ConditioningLost, match=r"other_packs\) makes 77 tokens of the 154 of a text"):
-        drawn(words, model=value("other_packs.halved(a)", words))
+        drawn(words, model=value(other_packs.halved, words))
+
+
+def guided(model: Any, negative: Any) -> Any:
+    return other_packs.guided(model, tensor_of(negative))
 
 
 def test_guidance_in_place_of_attention_is_the_same_in_both_orders(row: Row) -> None:
-    other = bypassed(row.node(), "negative").inputs["expression"]
+    negative = bypassed(row.node(), "negative")
 
     def theirs(model: Any) -> Node:
-        return value(f"other_packs.guided(a, {other}[0][0])", model)
+        return value(guided, model, negative)
 
     applied = row.node(**({"id_start_percent": 0.0} if "id_start_percent" in row.inputs else {}))
     behind, before = beside(row, theirs, applied)
@@ -98,6 +126,10 @@ def test_guidance_in_place_of_attention_is_the_same_in_both_orders(row: Row) -> 
 
 def test_a_net_with_keyframes_of_another_pack() -> None:
     """Works with ID-Patch and reads its text, whatever others tell nets to read."""
-    told = value("[[x, {**o, 'cross_attn_controlnet': text(9)[0][0]}] for x, o in text(1)]")
-    theirs = ID_PATCH.node(control_net=value("other_packs.Keyframed(control_net(), [1.0, 0.5])"), positive=told)
+    words_of_the_net = tensor_of(attack_values.text(9))
+    positive = [
+        [words, {**options, "cross_attn_controlnet": words_of_the_net}] for words, options in attack_values.text(1)
+    ]
+    net = value(other_packs.Keyframed, value(control_net), [1.0, 0.5])
+    theirs = ID_PATCH.node(control_net=net, positive=positive)
     assert relative(drawn(theirs), drawn(ID_PATCH.node(strength=0.4))) <= 1e-5

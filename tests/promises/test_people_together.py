@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 import tiny_dits
-from attack_graphs import UNCONNECTED, value
+from attack_graphs import UNCONNECTED
+from attack_values import cast, identity, layout, slot, with_loras
 from figures import relative
 from graph_run import run
 from promised import Condition, Row, latents, picture
@@ -37,9 +38,9 @@ CONDITIONS = (Condition(lambda row: "cast" in row.inputs, "It takes no cast."),)
 def operations(row: Row, count: int) -> int:
     """Of one step: what two of them count more than one."""
     # Words of a LoRA are regional text, as Prompt per Person's are.
-    people = ", ".join(f"with_loras(identity({name!r}), words='')" for name in NAMES[:count])
-    places = ", ".join(f"slot({x})" for x in (16.0, 48.0, 80.0, 112.0)[:count])
-    changed: dict[str, Any] = {"cast": value(f"cast({people}, places=layout({places}))")}
+    people = [with_loras(identity(name), words="") for name in NAMES[:count]]
+    places = layout(*map(slot, (16.0, 48.0, 80.0, 112.0)[:count]))
+    changed: dict[str, Any] = {"cast": cast(*people, places=places)}
     changed |= {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
     changed |= {"who": ""} if row.kind == "LikenessStylePerPerson" else {}
     changed |= {"image": UNCONNECTED} if row.kind == "LikenessApplyIDPatch" else {}
@@ -48,9 +49,9 @@ def operations(row: Row, count: int) -> int:
     counts: list[int] = []
     for steps in (1, 2):
         with FlopCounterMode(display=False) as counter:
-            found = latents(row.sampled(applied, steps=steps), made)
+            drawn = latents(row.sampled(applied, steps=steps), made)
         counts.append(counter.get_total_flops())
-    assert relative(found, picture(row, "plain")) > 1e-4, "it does nothing"
+    assert relative(drawn, picture(row, "plain")) > 1e-4, "it does nothing"
     return counts[1] - counts[0]
 
 

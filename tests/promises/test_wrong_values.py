@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from attack_graphs import DEFAULTS, Node, Output, value
+from attack_graphs import DEFAULTS, Output, Value, value
+from attack_values import cast, flux, identity, loaded, nan, normal, sdxl, sdxl_clip, small, text, unplaced
 from graph_run import run
 from pack.core.errors import BadRange, LikenessError, ModelNotPatched
 from pack.core.people import NotPlaced
@@ -13,16 +14,16 @@ from promised import Row, applies_to, carries_in_both, has_a_cast_input, latents
 
 def another(row: Row) -> Iterator[dict[str, Any]]:
     """Inputs of a family that the method is not for: MODEL, one that its file does not fit, conditioning, encoder."""
-    narrow = {name: value(f"text({n}, 33)") for n, name in enumerate(("positive", "negative"), 1)}
+    narrow = {name: text(n, 33) for n, name in enumerate(("positive", "negative"), 1)}
     if "model" in row.inputs:
-        yield {"model": value("flux()" if row.of_unets else "sdxl()")}
-        files = (one for one in DEFAULTS[row.kind].values() if isinstance(one, Node) and one.kind == "AttackValue")
-        if row.of_unets and any(one.inputs["expression"].startswith("loaded(") for one in files):
-            yield {"model": value("small()")}
+        yield {"model": value(flux if row.of_unets else sdxl)}
+        links = [link for link in DEFAULTS[row.kind].values() if isinstance(link, Value)]
+        if row.of_unets and any(link.make is loaded for link in links):
+            yield {"model": value(small)}
     if "negative" in row.inputs and DEFAULTS[row.kind]["negative"].__class__ is not Output:  # of a node in front
-        yield {name: given for name, given in narrow.items() if name in row.inputs}
+        yield {name: conditioning for name, conditioning in narrow.items() if name in row.inputs}
     if "clip" in row.inputs and "model" not in row.inputs:
-        yield {"clip": value("sdxl_clip()")}
+        yield {"clip": value(sdxl_clip)}
 
 
 @applies_to(lambda row: bool([*another(row)]), "Nothing that it takes is of a family.")
@@ -45,7 +46,7 @@ def needs_places(row: Row) -> bool:
 @applies_to(needs_places, "Its people may be in all of the picture.")
 def test_several_people_without_places_are_refused(row: Row) -> None:
     with pytest.raises(NotPlaced, match="Anna"):
-        run(row.node(cast=value("unplaced()")), {})
+        run(row.node(cast=unplaced()), {})
 
 
 @applies_to(
@@ -54,9 +55,9 @@ def test_several_people_without_places_are_refused(row: Row) -> None:
 )
 def test_people_without_what_it_reads_are_refused(row: Row) -> None:
     """Embeddings of its recogniser."""
-    strangers = "cast(*(identity(name, recognisers=('nobody',)) for name in ('Anna', 'Boris')))"
+    strangers = cast(*(identity(name, recognisers=("nobody",)) for name in ("Anna", "Boris")))
     with pytest.raises(LikenessError, match=row.method.recogniser):
-        latents(row.sampled(row.node(cast=value(strangers)), steps=1))
+        latents(row.sampled(row.node(cast=strangers), steps=1))
 
 
 def ends(row: Row) -> list[str]:
@@ -85,6 +86,6 @@ def test_a_model_that_does_not_read_what_is_carried_is_refused(row: Row) -> None
 
 @applies_to(has_a_cast_input, "It takes no cast.")
 def test_numbers_that_are_none_are_refused_in_people(row: Row) -> None:
-    spoiled = value("cast(identity('Anna', normal(1, 1, 512) * nan), identity('Boris'))")
+    spoiled = cast(identity("Anna", normal(1, 1, 512) * nan), identity("Boris"))
     with pytest.raises(LikenessError, match=r"embedding of Anna .* contains NaN"):
         latents(row.sampled(row.node(cast=spoiled), steps=1))

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from batch import check, measured, prompts
+from batch import check, measured, prompts, seeds
 from batch.output import with_prompt
 from batch.prompts import Job
 from batch.rows import Row
-from batch.worker import Made
+from batch.scores import MeasuredTry, Scores
+from batch.worker import Outcome, SavedFile
 from environment import SetupError
 from PIL import Image, PngImagePlugin
 
@@ -112,17 +113,17 @@ def test_what_cannot_be_measured_or_seeded_is_refused() -> None:
             measured.with_measure(prompt, {**KNOWN, **known})
     del nobody["sampled"]["inputs"]["seed"]
     with pytest.raises(SetupError, match="no seed"):
-        list(measured.tries(Job(Row(2, "x", {}), nobody, {}), 2))
+        list(seeds.tries(Job(Row(2, "x", {}), nobody, {}), 2))
 
 
 def test_seeds_move_also_where_another_node_holds_the_number() -> None:
     prompt = job(7, cast=node("LikenessCast"), number=node("PrimitiveInt", value=2**64 - 1)).prompt
     prompt["second"] = node("KSampler", noise_seed=["number", 0])
-    moved = [(one.prompt["sampled"]["inputs"]["seed"], one.prompt["second"]["inputs"]["noise_seed"], one.number)
-             for one in measured.tries(Job(Row(2, "x", {}), prompt, {}), 2)]  # fmt: skip
+    moved = [(one.prompt["sampled"]["inputs"]["seed"], one.prompt["second"]["inputs"]["noise_seed"], one.try_number)
+             for one in seeds.tries(Job(Row(2, "x", {}), prompt, {}), 2)]  # fmt: skip
     assert moved == [(7, ["number", 0], 0), (8, 0, 1)]
     large = job(2**40, cast=node("LikenessCast")).prompt
-    (_, second) = measured.tries(Job(Row(2, "x", {}), large, {}), 2)
+    (_, second) = seeds.tries(Job(Row(2, "x", {}), large, {}), 2)
     assert second.prompt["sampled"]["inputs"]["seed"] == 2**40 + 1
 
 
@@ -152,26 +153,26 @@ def garments(alike: float) -> Report:
     ],
 )
 def test_the_best_is_the_one_that_pick_best_keeps(each: list[list[Report]], kept: int) -> None:
-    assert measured.best(each) == kept
+    assert seeds.best_try(each) == kept
 
 
 def test_measurements_are_kept_through_stops(tmp_path: Path) -> None:
-    tries = list(measured.tries(two(2, "x", "y"), 2))
-    each = [(tries[0], [report(0.4, None)]), (tries[1], [report(0.75, 0.25)])]
-    scores = measured.Scores(tmp_path)
-    scores.keep(tries[0].of, ["row2.png"], each, 1)
+    tries = list(seeds.tries(two(2, "x", "y"), 2))
+    each = [MeasuredTry(tries[0], [report(0.4, None)]), MeasuredTry(tries[1], [report(0.75, 0.25)])]
+    scores = Scores(tmp_path)
+    scores.keep(tries[0].row_job, ["row2.png"], each, 1)
     text = (tmp_path / "likeness.csv").read_text("utf-8")
     assert "row2,row2.png,Ben,,missing,,,judge,,,,,2,no" in text
     assert "row2,row2.png,Anna,,right,Anna,40,judge,0.7500,0.1000,0.6500,0.1250,3,yes" in text
-    again = measured.Scores(tmp_path)
-    assert again.has(tries[0].of, 2) and not again.has(tries[0].of, 3)
-    again.keep(tries[0].of, ["row2.png"], each[:1], 0)
-    assert not measured.Scores(tmp_path).has(tries[0].of, 2), "the last of a row counts"
-    made = Made([(".png", b"1"), (".png", b"2")])
-    assert measured.split(made) == (made, []), "nothing was measured"
+    again = Scores(tmp_path)
+    assert again.has(tries[0].row_job, 2) and not again.has(tries[0].row_job, 3)
+    again.keep(tries[0].row_job, ["row2.png"], each[:1], 0)
+    assert not Scores(tmp_path).has(tries[0].row_job, 2), "the last of a row counts"
+    outcome = Outcome([SavedFile(".png", b"1"), SavedFile(".png", b"2")])
+    assert measured.split(outcome) == measured.MeasuredOutcome(outcome, []), "nothing was measured"
     with (tmp_path / "likeness.csv").open("a", encoding="utf-8") as file:
         file.write("row3,row3.png,Anna,,right,Anna,40,judge,0.75,0.1,0.65,,3,yes\nrow3,row3.png,Be")
-    assert not measured.Scores(tmp_path).has(job(3, cast=node("LikenessCast")), 1), "cut off"
+    assert not Scores(tmp_path).has(job(3, cast=node("LikenessCast")), 1), "cut off"
 
 
 def test_all_that_is_missing_is_said_at_once() -> None:
@@ -188,7 +189,7 @@ def test_all_that_is_missing_is_said_at_once() -> None:
     (needed := check.Needed(KNOWN)).add(whole)
     needed.require(good)
     with pytest.raises(SetupError, match="has no Lost, Other: install"):
-        prompts.require_whole({"1": node("Other"), "2": node("Lost"), **whole.prompt}, KNOWN)
+        prompts.require_runnable({"1": node("Other"), "2": node("Lost"), **whole.prompt}, KNOWN)
     asked = needed.doctor()
     assert not kinds(asked, "SaveImage") and kinds(asked, "LikenessLoadFaceEmbedder")
 

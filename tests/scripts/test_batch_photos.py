@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from batch.inputs import _photo
+from batch import photo_files
 from batch.rows import BadRow
 from PIL import Image, ImageOps
 
@@ -46,7 +46,7 @@ def test_metadata_that_are_none_fail_no_photo(name: str, tmp_path: Path) -> None
     (tmp_path / name).write_bytes(SPOILED[name])
     for _ in range(2):  # in two rows of a table
         photos: dict[str, bytes] = {}
-        sent = _photo(tmp_path / name, photos)
+        sent = photo_files.put(tmp_path / name, photos)
         assert sent.endswith(".png")
         with Image.open(io.BytesIO(photos[sent])) as opened:
             read = np.asarray(ImageOps.exif_transpose(opened)).astype(int)
@@ -55,11 +55,11 @@ def test_metadata_that_are_none_fail_no_photo(name: str, tmp_path: Path) -> None
 
 def test_a_photo_that_can_be_read_is_sent_as_it_is(tmp_path: Path) -> None:
     photos: dict[str, bytes] = {}
-    sent = _photo(PHOTO, photos)
+    sent = photo_files.put(PHOTO, photos)
     assert photos == {sent: PHOTO.read_bytes()}
 
 
 def test_a_damaged_photo_is_still_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.jpg").write_bytes(jpeg(b"Exif\0\0")[:1500])
     with pytest.raises(BadRow, match=r"cut\.jpg cannot be read as a picture: "):
-        _photo(tmp_path / "cut.jpg", {})
+        photo_files.put(tmp_path / "cut.jpg", {})

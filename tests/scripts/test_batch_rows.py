@@ -1,24 +1,30 @@
 """What batch.py makes of a table and leaves in a folder: rows, columns, cells, going on, handing out; no host."""
 
+from __future__ import annotations
+
 import csv
 import json
 import os
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from batch import rows, workers
 from batch.inputs import Template
+from batch.local_workers import LocalWorkers, visible_gpus
 from batch.output import Output
-from batch.prompts import Job, require_whole
-from batch.rows import Row
+from batch.prompts import Job, require_runnable
+from batch.ray_workers import HERE, RayWorkers
+from batch.rows import FixedInput, Row
 from batch.sums import Sums
-from batch.worker import Made, WorkerDied
-from batch.workers import DEATHS, Crew, on_ray
+from batch.worker import Outcome, SavedFile, WorkerDied, WorkerHost
+from batch.workers import DEATHS, Crew, FinishedJob
 from environment import Host, SetupError
 from evaluate import as_cell
 from PIL import Image
@@ -67,15 +73,19 @@ def test_lines_that_cannot_be_rows(tmp_path: Path) -> None:
     assert [(row.name, row.problem) for row in found[8:]] == [("00010_Anna-Ö", ""), ("00012", "")]
 
 
+def fixed(*pairs: tuple[str, str]) -> list[FixedInput]:
+    return [FixedInput(column, value) for column, value in pairs]
+
+
 def test_inputs_that_every_row_has(tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text("name,Prompt\na,x\nb\nc,y,z\n")
     table = rows.read(tmp_path / "jobs.csv")
-    first, short, long = rows.rows(rows.with_inputs(table, [("Steps", "30"), ("Node.cfg", "2")]), lambda _: False)
+    first, short, long = rows.rows(rows.with_inputs(table, fixed(("Steps", "30"), ("Node.cfg", "2"))), lambda _: False)
     assert first.cells == {"Prompt": "x", "Steps": "30", "Node.cfg": "2"} and not first.problem
     assert short.problem.startswith("3 cells for 4 columns") and long.problem.startswith("5 cells for 4 columns")
     for twice in ([("prompt", "z")], [("Steps", "1"), ("steps", "2")]):
         with pytest.raises(SetupError, match=f"--set gives {twice[0][0]}, which is a column"):
-            rows.with_inputs(table, twice)
+            rows.with_inputs(table, fixed(*twice))
 
 
 @pytest.mark.parametrize("name", ["字" * 67, "a\u2028b", "caf\u00e9", "a" * 121])
@@ -215,7 +225,7 @@ def test_a_photo_is_found_in_another_spelling(tmp_path: Path) -> None:
         Image.new("RGB", (2, 2)).save(tmp_path / name, "PNG")
     of = template(tmp_path, "First person")
     for cell, kept in {"José.png": "Jose\u0301-", "set\\ben.png": "Ben-", "net.png": "net-", "Net.png": "Net-"}.items():
-        (photo,) = of.job(Row(2, "a", {"First person": cell})).photos
+        (photo,) = of.job(Row(2, "a", {"First person": cell})).files
         assert photo.startswith(kept)
     for cell, near in {"NET.png": r"Nearest: Net\.png, net\.png", "Set/Bem.png": r"Nearest: Set/Ben\.PNG"}.items():
         with pytest.raises(rows.BadRow, match=f"which is not in .*{near}"):
@@ -251,9 +261,9 @@ def test_photos_travel_by_what_is_in_them(tmp_path: Path) -> None:
         Image.new("RGB", (8, 8), colour).save(tmp_path / file)
     made = template(tmp_path, "First person")
     jobs = [made.job(Row(2, "a", cells)) for cells in ({"First person": next(iter(photos)).replace("/", "\\")}, {})]
-    assert jobs[0].photos != jobs[1].photos and jobs[0].fingerprint != jobs[1].fingerprint
+    assert jobs[0].files != jobs[1].files and jobs[0].fingerprint != jobs[1].fingerprint
     for job, file in zip(jobs, photos, strict=True):
-        ((name, data),) = job.photos.items()
+        ((name, data),) = job.files.items()
         assert job.prompt["1"]["inputs"]["image"] == name and data == (tmp_path / file).read_bytes()
         assert len(name.encode()) < 200 and name[0] == Path(file).name[0] and name.endswith(".png")
 
@@ -293,7 +303,7 @@ def test_prompts_that_cannot_make_a_picture(changed: dict[str, Any], message: st
     known = {name: {"output_node": name != "Text", "output": ["STRING"]} for name in ("Text", "Save", "PreviewImage")}
     prompt = {"1": {"class_type": "Text", "inputs": {}}, "2": {"class_type": "Save", "inputs": {"of": ["1", 0]}}}
     with pytest.raises(SetupError, match=message) if message else nullcontext():
-        require_whole(prompt | changed, known)
+        require_runnable(prompt | changed, known)
 
 
 # --- The folder
@@ -301,6 +311,10 @@ def test_prompts_that_cannot_make_a_picture(changed: dict[str, Any], message: st
 
 def job(name: str = "one", seed: int = 1) -> Job:
     return Job(Row(2, name, {}), {"1": {"class_type": "Sample", "inputs": {"seed": seed}}}, {})
+
+
+def png(data: bytes) -> SavedFile:
+    return SavedFile(".png", data)
 
 
 def opened(folder: Path) -> Iterator[Output]:
@@ -322,15 +336,15 @@ def test_the_folder_says_what_is_done(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     for output in opened(folder):
         assert not output.has(job())
-        output.keep(job(), [(".png", b"1"), (".png", b"2")], 1.0)
-        output.keep(job("other"), [(".webp", b"3")], 1.0)
+        output.keep(job(), [png(b"1"), png(b"2")], 1.0)
+        output.keep(job("other"), [SavedFile(".webp", b"3")], 1.0)
     with (folder / "done.csv").open("a") as file:
         file.write('9,torn,"abc')  # as a run leaves it that is killed while it writes
     (folder / ".new.png.part").write_bytes(b"half")
     assert names(folder) == {"one_1of2.png", "one_2of2.png", "other.webp", ".new.png.part"}
     for output in opened(folder):
         assert output.has(job()) and not output.has(job(seed=2)) and not output.has(job("torn"))
-        output.keep(job(seed=2), [(".png", b"4")], 1.0)
+        output.keep(job(seed=2), [png(b"4")], 1.0)
     assert names(folder) == {"one.png", "other.webp"} and (folder / "one.png").read_bytes() == b"4"
     (folder / "other.webp").unlink()
     for output in opened(folder):
@@ -344,7 +358,7 @@ def test_the_list_of_what_is_done_may_be_damaged(tmp_path: Path, saved_as: str) 
     folder, name = tmp_path / "out", "many" * 30
     many = [f"{name}_{number}of1200.png" for number in range(1200)]
     for output in opened(folder):
-        output.keep(job("other"), [(".png", b"1")], 1.0)
+        output.keep(job("other"), [png(b"1")], 1.0)
     for file in (tmp_path / "mine.txt", folder / "mine.txt", *(folder / file for file in many)):
         file.touch()
     done = folder / "done.csv"
@@ -355,7 +369,7 @@ def test_the_list_of_what_is_done_may_be_damaged(tmp_path: Path, saved_as: str) 
     done.write_text(whole.replace(",", ";") if sheet else whole, "utf-8-sig" if sheet else "utf-8")
     for output in opened(folder):
         assert output.has(job(name)) and output.has(job("other")) and not output.has(job())
-        output.keep(job(), [(".png", b"2")], 1.0)
+        output.keep(job(), [png(b"2")], 1.0)
     assert (tmp_path / "mine.txt").is_file() and (folder / "mine.txt").is_file()
     done.write_text("Name,Email\n")
     with pytest.raises(SetupError, match=r"begins with 'Name,Email', not with line,name,.*: put back the one of"):
@@ -388,9 +402,9 @@ def test_a_full_disk(tmp_path: Path) -> None:
     for output in opened(folder):
         (folder / ".one.png.part").symlink_to("/dev/full")
         with pytest.raises(SetupError, match="out is full: what is done is there; make room and run the same again"):
-            output.keep(job(), [(".png", b"1")], 1.0)
+            output.keep(job(), [png(b"1")], 1.0)
         assert names(folder) == set() and not output.has(job())
-        output.keep(job(), [(".png", b"1")], 1.0)
+        output.keep(job(), [png(b"1")], 1.0)
         assert names(folder) == {"one.png"} and output.has(job())
 
 
@@ -400,80 +414,129 @@ def test_a_full_disk(tmp_path: Path) -> None:
 HOST = Host(Path(), (0, 33, 0))
 
 
-class Short:
-    """A worker that makes rows at once, ends at those named so and hangs at others; the first one of all does not
-    start."""
+class ShortWorker:
+    """A worker that makes rows at once, ends during those that are called so, and hangs in others."""
 
-    made: ClassVar[list[str]] = []
-    begun = 0
-
-    def __init__(self) -> None:
-        self.ready: Future[tuple[str, str]] = Future()
+    def __init__(self, source: ShortWorkers, starts: bool) -> None:
+        self._source = source
         self.ended = False
-        if Short.begun:
-            self.ready.set_result(("ComfyUI 0.33.0", "here"))
+        self.ready: Future[WorkerHost] = Future()
+        if starts:
+            self.ready.set_result(WorkerHost("ComfyUI 0.33.0", "here"))
         else:
             self.ready.set_exception(OSError("no memory"))
-        Short.begun += 1
 
     def object_info(self) -> Future[dict[str, Any]]:
         raise NotImplementedError
 
-    def run(self, job: Job) -> Future[Made]:
+    def run(self, job: Job) -> Future[Outcome]:
         assert not self.ended
-        result: Future[Made] = Future()
-        if job.row.name.startswith("deadly") or (job.row.name == "once" and not Short.made.count("once")):
-            result.set_exception(WorkerDied("killed"))
-        elif job.row.name != "hangs":
-            result.set_result(Made([(".png", b"1")]))
-        Short.made.append(job.row.name)
-        return result
+        name = job.row.name
+        outcome: Future[Outcome] = Future()
+        ends_once = name == "once" and "once" not in self._source.rows
+        if name.startswith("deadly") or ends_once:
+            outcome.set_exception(WorkerDied("killed"))
+        elif name != "hangs":
+            outcome.set_result(Outcome([png(b"1")]))
+        self._source.rows.append(name)
+        return outcome
 
     def end(self) -> None:
         self.ended = True
+
+
+@dataclass
+class ShortWorkers:
+    """count: how many run at a time. failing: how many of the first do not start. rows: the names of rows that have
+    been handed out. numbers: of the workers that have been started."""
+
+    count: int
+    failing: int = 0
+    rows: list[str] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+
+    def start(self, number: int) -> ShortWorker:
+        self.numbers.append(number)
+        return ShortWorker(self, starts=len(self.numbers) > self.failing)
 
 
 def named(*names: str) -> Iterator[Job]:
     return (Job(Row(line, name, {}), {}, {}) for line, name in enumerate(names))
 
 
+def errors(results: Iterable[FinishedJob]) -> dict[str, str]:
+    """Why rows have failed, by their names; empty for the others."""
+    return {finished.job.row.name: finished.outcome.error for finished in results}
+
+
 def test_every_row_is_made_once_whoever_ends(capsys: pytest.CaptureFixture[str]) -> None:
-    Short.made, Short.begun, asked = [], 0, ["a", "once", "b", "deadly", "c", "d", "e", "f"]
-    with Crew(Short, 3, HOST) as crew:
-        results = [(job.row.name, made.error) for job, made in crew.made(named(*asked))]
-    assert sorted(name for name, _ in results) == sorted(asked)
-    failed = {name: error for name, error in results if error}
+    source = ShortWorkers(3, failing=1)
+    rows_asked_for = ["a", "once", "b", "deadly", "c", "d", "e", "f"]
+    with Crew(source, HOST) as crew:
+        results = list(crew.results(named(*rows_asked_for)))
+    assert sorted(finished.job.row.name for finished in results) == sorted(rows_asked_for)
+    failed = {name: error for name, error in errors(results).items() if error}
     assert failed == {"deadly": f"{DEATHS} workers ended during this row. The last: killed"}
-    assert Short.begun == 3 + 1 + DEATHS, "one more for each that ended"
+    assert len(source.numbers) == 3 + 1 + DEATHS, "one more for each that ended"
+    assert set(source.numbers[3:]) <= {1, 2}, "in the place of one that ended, so with its GPU"
     assert "A worker does not start, the others go on without it: no memory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:a", "127.0.0.1:99999", ":"])
 def test_a_cluster_that_does_not_answer(address: str) -> None:
     with pytest.raises(SetupError, match=f"Nothing answers at {address} .*ray start --head"):
-        on_ray(address, None, [])
+        RayWorkers(address, None, [])
 
 
 def test_a_row_that_hangs_is_tried_once_more(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "_LOOK_SECONDS", 0.1)
-    Short.made, Short.begun = [], 1
-    with Crew(Short, 1, HOST, 3) as crew:
-        results = {job.row.name: made.error for job, made in crew.made(named("a", "hangs", "b", "c"))}
+    source = ShortWorkers(1)
+    with Crew(source, HOST, 3) as crew:
+        results = errors(crew.results(named("a", "hangs", "b", "c")))
     why = "Line 1 was not done after 3 s"
     assert results.pop("hangs").startswith(f"{why}. It was tried 2 times") and set(results.values()) == {""}
-    assert results.keys() == {"a", "b", "c"} and Short.made.count("hangs") == 2
+    assert results.keys() == {"a", "b", "c"} and source.rows.count("hangs") == 2
     assert why in capsys.readouterr().err
 
 
 def test_rows_that_all_end_their_workers_end_the_run() -> None:
-    Short.made, Short.begun = [], 1
-    with pytest.raises(SetupError, match="3 rows one after the other were given up"), Crew(Short, 2, HOST) as crew:
-        list(crew.made(named(*["deadly"] * 100)))
-    Short.begun = 0
+    deadly = named(*["deadly"] * 100)
+    with (
+        pytest.raises(SetupError, match="3 rows one after the other were given up"),
+        Crew(ShortWorkers(2), HOST) as crew,
+    ):
+        list(crew.results(deadly))
     with pytest.raises(SetupError, match="No worker starts: no memory"):
-        list(Crew(Short, 1, HOST).made(named("a")))
+        list(Crew(ShortWorkers(1, failing=1), HOST).results(named("a")))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "count", "gpus"),
+    [("", 2, ["0", "1"]), ("3,5", 2, ["3", "5"]), ("GPU-a, GPU-b,-1", 2, ["GPU-a", "GPU-b"]), ("", 0, [])],
+)
+def test_workers_share_the_gpus_that_this_process_may_use(
+    monkeypatch: pytest.MonkeyPatch, chosen: str, count: int, gpus: list[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    assert visible_gpus(count) == gpus
+
+
+@pytest.mark.parametrize(
+    ("count", "gpus", "of_workers"),
+    [(3, ["3", "5"], ["3", "5", "3"]), (2, ["0", "1"], ["0", "1"]), (1, ["0", "1"], [None]), (2, [], [None, None])],
+)
+def test_each_worker_has_a_gpu(count: int, gpus: list[str], of_workers: list[str | None]) -> None:
+    source = LocalWorkers(HOST, Path(sys.executable), [], count, gpus)
+    assert [source.variables(number).get("CUDA_VISIBLE_DEVICES") for number in range(source.count)] == of_workers
+
+
+def test_without_ray_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    with pytest.raises(SetupError, match=r'-m pip install "ray\[default\]"\. On one machine Ray is not needed: leave'):
+        RayWorkers(HERE, 2, [])
 
 
 SENTENCES = {

@@ -3,11 +3,15 @@
 import csv
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import evaluate
 import numpy as np
@@ -45,7 +49,42 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_folder_becomes_two_tables_and_pictures_with_names(folder: Path) -> None:
+class Page(HTMLParser):
+    """A page: the addresses that it asks for, and the cells of its tables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.links: list[str] = []
+        self.tags: set[str] = set()
+        self.rows: list[list[str]] = []
+        self.texts: list[str] = []
+        self._is_in_cell = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        for name, value in attrs:
+            if name == "src":
+                self.sources.append(value or "")
+            elif name == "href":
+                self.links.append(value or "")
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+            self._is_in_cell = True
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+        if self._is_in_cell:
+            self.rows[-1][-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self._is_in_cell = False
+
+
+def test_a_folder_becomes_a_page_and_two_tables(folder: Path) -> None:
     script = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), str(folder), "--models", str(folder / "models")]
     done = subprocess.run([*script, "--made-with", "InstantID"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -64,8 +103,17 @@ def test_a_folder_becomes_two_tables_and_pictures_with_names(folder: Path) -> No
     figures = [sets["pair"][name] for name in ("recogniser", "pictures", "missing", "swapped")]
     assert figures == ["w600k_mbf", "1", "0", "2"]
     assert [sets["team"][name] for name in ("missing", "extra", "association")] == ["1", "21", "0.5000"]
-    for name in ("team/1 % of #2.jpg.jpg", "pair/1.png.jpg"):
-        assert (folder / "measured" / "pictures" / name).is_file()
+    shown = Page()
+    shown.feed((folder / "measured" / "index.html").read_text("utf-8"))
+    assert shown.sources == ["pictures/pair/1.png.jpg", "pictures/team/1%20%25%20of%20%232.jpg.jpg"]
+    for source in shown.sources:
+        assert (folder / "measured" / unquote(source)).is_file()
+    assert ["pair", "w600k_mbf", "1"] in [row[:3] for row in shown.rows]
+    people = [row for row in shown.rows if row[-1].startswith("looks like")]
+    assert [(row[0], row[-1]) for row in people] == [("1 Yao", "looks like Eileen"), ("2 Eileen", "looks like Yao")]
+    assert ["Eileen", "-", "-", "-", "missing"] in shown.rows
+    assert f"2 pictures measured. To look at: {folder / 'measured' / 'index.html'}" in done.stdout
+    assert "1 of 2, pair/1.png: resemblance" in done.stderr
     before, after = (Image.open(path).convert("RGB").resize((768, 384)) for path in (
         folder / "pictures" / "pair" / "1.png", folder / "measured" / "pictures" / "pair" / "1.png.jpg"
     ))  # fmt: skip
@@ -186,3 +234,52 @@ def test_people_of_a_mac_are_named_as_keyboards_write_them(tmp_path: Path) -> No
     (tmp_path / "1.json").write_text(json.dumps({"people": ["Zoë"]}), "utf-8")
     with pytest.raises(evaluate.Unusable, match="names Zoë"):
         evaluate.cast_of(tmp_path / "1.png", {decomposed: identity}, size)
+
+
+NASTY = '<script src="https://example.com/a.js">&"\'</script>'
+"""A name that would be code on a page that does not escape it."""
+
+
+@pytest.mark.parametrize("group", [NASTY.replace("/", ""), ""])
+def test_the_page_shows_any_name_as_text_and_asks_no_network(group: str) -> None:
+    """Names of the folder, the set, the picture and the people; also bytes that are no letters."""
+    crops = torch.zeros(0, 112, 112, 3)
+    people = (Person(Identity(NASTY, {}, crops)), Person(Identity("Eileen", {}, crops)))
+    box = (0.0, 0.0, 30.0, 40.0)
+    swapped = MeasuredPicture((box, box), (Sighting(0, 0, (0.1, 0.5)), Sighting(1, 1, (0.6, 0.2))))
+    name = f"{group}/{NASTY.replace('/', '')} 100% #1?\udcff.png"
+    result = evaluate.Result(group, name, Report(people, ("judge",), {"judge": (swapped,)}))
+    page = Page()
+    page.feed(evaluate.page([result], NASTY).encode(errors="replace").decode())
+    assert "script" not in page.tags
+    (source,) = page.sources
+    assert unquote(source, errors="surrogateescape") == f"pictures/{name}.jpg"
+    assert page.links == ["sets.csv", "likeness.csv", source]
+    for address in (source, *page.links):
+        assert not re.match(r"[a-z]+:|//|/", address), "beside the page"
+    text = "".join(page.texts)
+    assert f"Likeness: {NASTY}" in text
+    assert (group or evaluate.NO_SET) in text
+    assert [NASTY, "0.100", "0.500", "40", "looks like Eileen"] in page.rows
+    assert ["Eileen", "0.200", "0.600", "40", f"looks like {NASTY}"] in page.rows
+    assert "@import" not in "".join(page.texts) and "url(" not in "".join(page.texts)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_ends_it_in_a_sentence(folder: Path) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), str(folder), "--models", str(folder / "models")]
+    # A handler of ours is the default again in what is started, also where whoever started pytest has Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        assert process.stderr
+        assert process.stderr.readline() == "Eileen: 1 photo\n"
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert output == ""
+    assert errors.splitlines()[-1] == "Stopped before the tables and the page were written: run the same again."
+    assert not (folder / "measured" / "index.html").exists()

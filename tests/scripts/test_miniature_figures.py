@@ -9,14 +9,16 @@ import torch
 from clothes_measured import Fitted, shows, swapped, wearing
 from environment import SetupError
 from miniature import avatars, export, garments, measure, net, places, stored
-from miniature.training import evaluate, lessons, train
+from miniature.training import evaluate, train
+from miniature.training.lessons import LESSONS, cartoons, outfits
+from miniature.training.pool import pool
 from pack.core.models.tensors import below
 from rig.shapes import of
 
 
 @pytest.fixture(scope="module")
 def model() -> net.Miniature:
-    assert all({"trained", "commit"} <= stored.told(file).keys() for file in stored.FILES.values())
+    assert all({"trained", "commit"} <= stored.metadata(file).keys() for file in stored.FILES.values())
     assert sum(file.stat().st_size for file in stored.FILES.values()) < 14e6
     return stored.load()
 
@@ -79,14 +81,14 @@ def test_a_wider_layer_says_the_same_more_often() -> None:
 @pytest.mark.parametrize("lesson", ["networks", "projections", "parts2whole", "sharing", "instant_id"])
 def test_a_part_learns_and_goes_on_where_it_stopped(lesson: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From nothing: two steps, kept, and two more from what was kept; the other parts stay as they are."""
-    monkeypatch.setattr(lessons, "BATCH", dict.fromkeys(lessons.BATCH, 1))
-    monkeypatch.setattr(lessons, "OUTFITS", 1)
-    known = lessons.pool(7, 80)
+    monkeypatch.setattr(cartoons, "BATCH", dict.fromkeys(cartoons.BATCH, 1))
+    monkeypatch.setattr(outfits, "OUTFITS", 1)
+    known = pool(7, 80)
     torch.use_deterministic_algorithms(True)  # what nobody has set is NaN
     new = net.Miniature()
     torch.use_deterministic_algorithms(False)
     for one in ("projections", "sharing"):
-        lessons.LESSONS[one].prepare(new, known)
+        LESSONS[one].prepare(new, known)
     assert 0 < new.patch_proj.latents.abs().max() < 1, "not what lay in memory"
     before = {key: weight.clone() for key, weight in new.state_dict().items()}
 
@@ -107,7 +109,7 @@ def test_a_part_learns_and_goes_on_where_it_stopped(lesson: str, monkeypatch: py
         training = train.begin(net.Miniature(), lesson)
         training.load(kept)
     changed = {key for key, weight in training.net.state_dict().items() if not torch.equal(weight, before[key])}
-    learns, still = lessons.LESSONS[lesson].learns, lessons.LESSONS[lesson].still
+    learns, still = LESSONS[lesson].learns, LESSONS[lesson].still
     assert all(key.startswith(learns) and not any(part in key for part in still) for key in changed), changed
     assert all(any(key.startswith(part) for key in changed) for part in learns)
 

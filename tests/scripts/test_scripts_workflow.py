@@ -235,3 +235,83 @@ def test_where_a_value_of_the_prompt_is_set() -> None:
         ("1", "value", "Say", "value", [("3", "text"), ("5", "text")]),
         ("4", "text", "Box", "Words", [("4:7", "text")]),
     ]
+
+
+def test_a_box_keeps_values_for_which_it_has_no_slot() -> None:
+    """A newer editor keeps a value for each widget that its subgraph shows, and slots for some of them alone."""
+    inner = typed(7, "Named", ["in"], {"text": 1})
+    inner["inputs"][0]["widget"] = {"name": "text"}
+    other = typed(8, "Named", ["in"], {"text": 2})
+    other["inputs"][0]["widget"] = {"name": "text"}
+    inside = {
+        "id": "box",
+        "inputs": [{"name": "first"}, {"name": "second"}],
+        "nodes": [inner, other],
+        "links": [link(1, -10, 0, 7, 0), link(2, -10, 1, 8, 0)],
+    }
+    box = typed(4, "box", ["one", "two"], {})
+    box["inputs"].append({"name": "second", "link": None, "widget": {"name": "second"}})
+    ui = graph(box) | {"definitions": {"subgraphs": [inside]}}
+    prompt, places = workflow.opened(ui, PLAIN)
+    assert prompt["4:7"]["inputs"] == {"text": "one"}
+    assert prompt["4:8"]["inputs"] == {"text": "two"}
+    assert [(place.node, place.name) for place in places] == [("4", "first"), ("4", "second")]
+    box["widgets_values"] = []
+    assert workflow.to_prompt(ui, PLAIN)["4:7"]["inputs"] == {"text": "in"}
+    # An older one keeps values for its slots alone.
+    box["widgets_values"] = ["two"]
+    prompt = workflow.to_prompt(ui, PLAIN)
+    assert prompt["4:7"]["inputs"] == {"text": "in"}
+    assert prompt["4:8"]["inputs"] == {"text": "two"}
+
+
+MODES = [
+    {"key": "off", "inputs": {"required": {}}},
+    {"key": "on", "inputs": {"required": {"heat": ["FLOAT", {"default": 0.7}], "seed": ["INT", {}]}}},
+]
+WRITER = definition(
+    {"clip": ["CLIP"], "text": ["STRING", {}], "mode": ["COMFY_DYNAMICCOMBO_V3", {"options": MODES}]},
+    short=["BOOLEAN", {"default": True}],
+)
+
+
+@pytest.mark.parametrize(("saved", "sent"), [
+    (["a", "on", 0.5, 7, False], {"text": "a", "mode": "on", "mode.heat": 0.5, "mode.seed": 7, "short": False}),
+    (["a", "on", 0.5, 7, "fixed", False], {"text": "a", "mode": "on", "mode.heat": 0.5, "mode.seed": 7,
+                                           "short": False}),
+    (["a", "off", False], {"text": "a", "mode": "off", "short": False}),
+    (["a", "off"], {"text": "a", "mode": "off", "short": True}),
+], ids=["on", "with a control", "off", "newer input"])  # fmt: skip
+def test_what_a_choice_brings_is_read_behind_it(saved: list[Any], sent: dict[str, Any]) -> None:
+    """Also where the file has no slots for it."""
+    prompt = workflow.to_prompt(graph(node(1, "Writer", saved)), {"Writer": WRITER})
+    assert prompt["1"]["inputs"] == sent
+
+
+@pytest.mark.parametrize(("inputs", "saved", "sent"), [
+    ({"rate": ["FLOAT,INT", {"widgetType": "FLOAT"}], "size": ["INT"]}, [25.0, 3], {"rate": 25.0, "size": 3}),
+    ({"color": ["COLOR", {"socketless": True}]}, ["#ff0000"], {"color": "#ff0000"}),
+    ({"boxes": ["BOUNDING_BOX", {"socketless": True, "forceInput": True}]}, [], {}),
+    ({"source": ["*", {}]}, ["shown", "text", False], {}),
+    ({"choice": ["COMBO", {"options": []}]}, ["a", 0, "", "b"], {"choice": "a"}),
+    ({"method": [["area", "nearest"]], "steps": ["INT", {"default": 2}]}, ["nearest"], {"method": "nearest",
+                                                                                     "steps": 2}),
+    ({"method": [["area", "nearest"]]}, [], {"method": "area"}),
+    ({"view": ["IMAGECOMPARE", {"socketless": True}]}, [], {}),
+], ids=["two types", "no socket", "links alone", "a view", "a list of its own", "newer", "first word",
+        "no value"])  # fmt: skip
+def test_widgets_are_those_of_the_editor(inputs: dict[str, Any], saved: list[Any], sent: dict[str, Any]) -> None:
+    """Values behind the last widget are the editor's own, and a widget that is newer than the file has its default."""
+    prompt = workflow.to_prompt(graph(node(1, "Any", saved)), {"Any": definition(inputs)})
+    assert prompt["1"]["inputs"] == sent
+
+
+@pytest.mark.parametrize(("saved", "names"), [
+    (["euler", 20], "['steps', 'name', 'denoise']"),
+    ([], "['name', 'denoise', 'steps']"),
+], ids=["of another version", "nothing"])  # fmt: skip
+def test_values_of_other_widgets_are_refused(saved: list[Any], names: str) -> None:
+    inputs = {"steps": ["INT"], "name": [["euler", "heun"]], "denoise": ["FLOAT", {"default": 1.0}]}
+    with pytest.raises(workflow.WorkflowError, match=r"Old \(node 1\) has \d widget values for 3 widgets") as refused:
+        workflow.to_prompt(graph(node(1, "Old", saved)), {"Old": definition(inputs)})
+    assert names in str(refused.value)

@@ -1,4 +1,4 @@
-"""What the expressions of attack_graphs.py are made of: tiny real networks, people, pictures, questions to results."""
+"""What graphs of attack_graphs.py are given: tiny real networks, people, pictures; and questions to their results."""
 
 from __future__ import annotations
 
@@ -66,10 +66,21 @@ nan, inf = math.nan, math.inf
 
 # Networks
 
-sdxl = cache(lambda: tiny_sdxl.host_model(tiny_sdxl.diffusers_unet()))
-control_net = cache(lambda: tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet())))
-small = cache(compiled.model)
-"""An SDXL of two layers, small enough to be compiled."""
+
+@cache
+def sdxl() -> Any:
+    return tiny_sdxl.host_model(tiny_sdxl.diffusers_unet())
+
+
+@cache
+def control_net() -> Any:
+    return tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet()))
+
+
+@cache
+def small() -> Any:
+    """An SDXL of two layers, small enough to be compiled."""
+    return compiled.model()
 
 
 def net_for(shape: dict[str, Any], **changed: Any) -> Any:
@@ -80,8 +91,16 @@ def net_for(shape: dict[str, Any], **changed: Any) -> Any:
     return comfy.controlnet.ControlNet(fill(net, 182).eval(), load_device=devices.DEVICE)
 
 
-small_net = cache(lambda: net_for(compiled.SHAPE, num_heads=-1, num_head_channels=32))
-sd15_net = cache(lambda: net_for(compiled.SHAPE, num_heads=8, context_dim=768))
+@cache
+def small_net() -> Any:
+    """A ControlNet for `small`."""
+    return net_for(compiled.SHAPE, num_heads=-1, num_head_channels=32)
+
+
+@cache
+def sd15_net() -> Any:
+    """A ControlNet that the host takes for SD1.5's."""
+    return net_for(compiled.SHAPE, num_heads=8, context_dim=768)
 
 
 def union_net() -> Any:
@@ -97,7 +116,10 @@ def with_set(made: Any, **changed: Any) -> Any:
     return copy
 
 
-whole = cache(compiled.whole)
+@cache
+def whole(model: Any) -> Any:
+    """A MODEL behind the host's node for torch.compile, of one graph."""
+    return compiled.whole(model)
 
 
 FILES = {
@@ -150,10 +172,25 @@ def loaded(kind: str, model: Any = None) -> Any:
     return read(kind, file_of(kind, model))
 
 
-sd15 = cache(lambda: tiny_sd15.host_model(tiny_sd15.diffusers_unet(111)))
-flux = cache(lambda: tiny_dits.model("FLUX.1"))
-denoiser = cache(lambda: parts_run.denoiser(parts_made.made()))
-dit = cache(lambda: tiny_dits.model("FLUX.2"))
+@cache
+def sd15() -> Any:
+    return tiny_sd15.host_model(tiny_sd15.diffusers_unet(111))
+
+
+@cache
+def flux() -> Any:
+    return tiny_dits.model("FLUX.1")
+
+
+@cache
+def denoiser() -> Any:
+    """Parts2Whole's MODEL."""
+    return parts_run.denoiser(parts_made.made())
+
+
+@cache
+def dit() -> Any:
+    return tiny_dits.model("FLUX.2")
 
 
 def networks() -> Any:
@@ -161,9 +198,27 @@ def networks() -> Any:
 
 
 clip, clip_vision, vit_h, vae = parts_made.clip, parts_made.clip_vision, parts_made.vit_h, parts_made.vae
-infuse_net, flux_vae = cache(infuse_made.infuse_net), cache(tiny_vaes.flux1)
 sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
-klein_clip, flux2_vae = cache(tiny_encoders.klein), cache(tiny_vaes.flux2)
+
+
+@cache
+def infuse_net() -> Any:
+    return infuse_made.infuse_net()
+
+
+@cache
+def flux_vae() -> Any:
+    return tiny_vaes.flux1()
+
+
+@cache
+def klein_clip() -> Any:
+    return tiny_encoders.klein()
+
+
+@cache
+def flux2_vae() -> Any:
+    return tiny_vaes.flux2()
 
 
 def said(words: str) -> Any:
@@ -171,8 +226,10 @@ def said(words: str) -> Any:
     return sdxl_clip().encode_from_tokens_scheduled(sdxl_clip().tokenize(words))
 
 
-klein = cache(lambda: tiny_dits.model("FLUX.2", context_in_dim=3 * tiny_encoders.WIDTH))
-"""For what the encoder of `klein_clip` says."""
+@cache
+def klein() -> Any:
+    """A MODEL of FLUX.2 that reads what the encoder of `klein_clip` gives."""
+    return tiny_dits.model("FLUX.2", context_in_dim=3 * tiny_encoders.WIDTH)
 
 
 def klein_said(words: str) -> Any:
@@ -307,8 +364,12 @@ def on_photo(which: str = "YAO") -> PlacedCast:
 
 
 lora_made.folder()
-lora_of = cache(lambda name: lora_made.file(small(), seed=sum(map(ord, name))))
-"""For `small`, everybody's own."""
+
+
+@cache
+def lora_of(name: str) -> Any:
+    """A file for `small`, everybody's own."""
+    return lora_made.file(small(), seed=sum(map(ord, name)))
 
 
 def with_loras(people: Any = None, words: str = "up") -> Any:
@@ -399,6 +460,14 @@ def with_hidden(picture: torch.Tensor, color: float) -> torch.Tensor:
     return picture
 
 
+def first_row(pictures: torch.Tensor) -> torch.Tensor:
+    return pictures[:1]
+
+
+def first_two_rows(pictures: torch.Tensor) -> torch.Tensor:
+    return pictures[:2]
+
+
 @cache
 def photo(which: str = "YAO") -> torch.Tensor:
     return real_faces.image(getattr(real_faces, which))
@@ -438,7 +507,9 @@ def thin_refiner() -> ModelPatcher:
     return tiny_sdxl.seeded_model("SDXLRefiner", config, 412)
 
 
-refiner_clip = cache(lambda: tiny_encoders.refiner(1280))
+@cache
+def refiner_clip() -> Any:
+    return tiny_encoders.refiner(1280)
 
 
 def playground(model: ModelPatcher) -> ModelPatcher:

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import attack_values
 import folder_paths
 import numpy as np
 import torch
-from attack_graphs import Node, Output
+from attack_graphs import Node, Output, Value
 from comfy_api.internal import make_locked_method_func
 from pack.nodes.extension import NODES
 from PIL import Image
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from nodes import NODE_CLASS_MAPPINGS
 
-OURS = {one.define_schema().node_id: one for one in NODES}
+OURS = {kind.define_schema().node_id: kind for kind in NODES}
 
 
 def call(node: Any, **inputs: Any) -> Any:
@@ -25,49 +24,48 @@ def call(node: Any, **inputs: Any) -> Any:
 
 def linked_inputs(node: Node, made: dict[Node, Any]) -> dict[str, Any]:
     """What comes to a node from others, by input. made: the outputs of nodes that have run already."""
-    values: dict[str, Any] = {}
-    for name, source in node.inputs.items():
-        if isinstance(source, Node):
-            values[name] = run(source, made)[0]
-        elif isinstance(source, Output):
-            values[name] = run(source.node, made)[source.number]
-    return values
+    linked = {name: source for name, source in node.inputs.items() if isinstance(source, (Node, Output))}
+    return {name: brought(source, made) for name, source in linked.items()}
 
 
-def run_as(one: Node, node_id: str, made: dict[Node, Any]) -> Any:
+def brought(source: Any, made: dict[Node, Any]) -> Any:
+    """What an input of a node is given: the output that is linked to it, or what stands there."""
+    if isinstance(source, Node):
+        return run(source, made)[0]
+    if isinstance(source, Output):
+        return run(source.node, made)[source.number]
+    return source
+
+
+def run_as(node: Node, node_id: str, made: dict[Node, Any]) -> Any:
     """The outputs of one of our nodes that has this id in a graph. made: those of nodes that have run already."""
-    inputs = {**one.inputs, **linked_inputs(one, made)}
-    kind = OURS[one.kind]
+    inputs = {**node.inputs, **linked_inputs(node, made)}
+    kind = OURS[node.kind]
     clone = kind.PREPARE_CLASS_CLONE(None)
     clone.hidden.unique_id = node_id
     return make_locked_method_func(kind, kind.FUNCTION, clone)(**inputs).args
 
 
-def run(one: Node, made: dict[Node, Any]) -> Any:
-    """The outputs of a node, or what an AttackCheck has found. made: those of nodes that have run already."""
-
-    def given(source: Any) -> Any:
-        if isinstance(source, Node):
-            return run(source, made)[0]
-        return run(source.node, made)[source.number] if isinstance(source, Output) else source
-
-    if one not in made:
-        made[one] = _executed(one.kind, {name: given(source) for name, source in one.inputs.items()})
-    return made[one]
+def run(node: Node, made: dict[Node, Any]) -> Any:
+    """The outputs of a node; of a value the one thing that it makes. made: those of nodes that have run already."""
+    if node not in made:
+        made[node] = _executed(node, {name: brought(source, made) for name, source in node.inputs.items()}, made)
+    return made[node]
 
 
-def _executed(kind: str, inputs: dict[str, Any]) -> Any:
-    if kind in ("AttackValue", "AttackCheck"):
-        found = eval(inputs.pop("expression"), {**vars(attack_values), **inputs})  # noqa: S307 - the tests' own words
-        return found if kind == "AttackCheck" else (found,)
-    if kind in OURS:
-        return call(OURS[kind], **inputs).args
-    host = NODE_CLASS_MAPPINGS[kind]()
+def _executed(node: Node, inputs: dict[str, Any], made: dict[Node, Any]) -> Any:
+    if isinstance(node, Value):
+        arguments = [brought(argument, made) for argument in node.arguments]
+        return (node.make(*arguments, **inputs),)
+    if node.kind in OURS:
+        return call(OURS[node.kind], **inputs).args
+    host = NODE_CLASS_MAPPINGS[node.kind]()
     return getattr(host, host.FUNCTION)(**inputs)
 
 
 def shown(output: Any) -> list[Tensor]:
     """The pictures that a node shows of itself, (H, W, 3) 0..1."""
-    files = (output.ui if isinstance(output.ui, dict) else output.ui.as_dict())["images"]
-    paths = [Path(folder_paths.get_temp_directory(), one["subfolder"], one["filename"]) for one in files]
+    described = output.ui if isinstance(output.ui, dict) else output.ui.as_dict()
+    files = described["images"]
+    paths = [Path(folder_paths.get_temp_directory(), file["subfolder"], file["filename"]) for file in files]
     return [torch.from_numpy(np.array(Image.open(path))).float() / 255 for path in paths]

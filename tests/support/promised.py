@@ -4,41 +4,108 @@ All of it comes from the records and the schemas; what these do not say stands i
 promises are its method's.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+import other_packs
 import tiny_dits
-from attack_graphs import DEFAULTS, MODELS, UNCONNECTED, Node, Output, node, ours, sampled, sampler, stands_for, value
+from attack_graphs import DEFAULTS, MODELS, UNCONNECTED, Node, Output, Value, node, ours, sampled, sampler, value
+from attack_values import (
+    by_row,
+    cast,
+    identity,
+    image,
+    klein,
+    klein_said,
+    latent,
+    photo_maker,
+    said,
+    sdxl,
+    with_loras,
+)
 from graph_run import OURS, run
 from pack.core.methods import Method, methods
 from torch import Tensor
 
-_TABLE = json.loads(Path(__file__).with_name("promised.json").read_text("utf-8"))
-
-
-def _read(inputs: dict[str, Any]) -> dict[str, Any]:
-    return {name: stands_for(given) for name, given in inputs.items()}
-
-
-OTHER, PLAIN, BESIDE, GIVEN = (
-    {kind: _read(inputs) for kind, inputs in _TABLE[part].items()} for part in ("other", "plain", "beside", "given")
-)
-"""By nodes, as attack_graphs.stands_for reads it. What makes another picture of one that is not told who is meant. What
-the words are without one that encodes the prompt itself. What is there beside the people or parts that are switched
-off. What is given instead of the defaults: of a method's files the one that reads most, and ranges that begin with the
-first step, because most tests sample one step alone and would not meet the people of a later start."""
-PEOPLE: dict[str, str] = _TABLE["people"]
-"""What a cast becomes, in the expression `a`, for a node that acts by what people do not have from photos."""
-VARIANTS = {kind: {way: _read(inputs) for way, inputs in ways.items()} for kind, ways in _TABLE["variants"].items()}
+ANOTHER_PART = ours("LikenessPart", image=value(image, seed=2))
+OTHER: dict[str, dict[str, Any]] = {
+    "LikenessStylePerPerson": {"images": value(image, seed=6)},
+    "LikenessPromptPerPerson": {"prompts": "1: down"},
+    "LikenessApplyParts2Whole": {"features": ours("LikenessEncodeParts", parts=ANOTHER_PART)},
+    "LikenessSharePartsAttention": {"parts": ANOTHER_PART},
+}
+"""By nodes that are not told who is meant: what makes another picture."""
+PLAIN: dict[str, dict[str, Any]] = {
+    "LikenessApplyPhotoMaker": {"positive": value(said, "a woman, a man")},
+    "LikenessPeopleAsReferences": {"positive": value(klein_said, "in a park"), "negative": value(klein_said, "")},
+}
+"""By nodes that encode the prompt themselves: what the words are without them."""
+BESIDE: dict[str, dict[str, Any]] = {
+    "LikenessPeopleAsReferences": {"pictures": UNCONNECTED},
+    "LikenessApplyParts2Whole": {"pose": UNCONNECTED},
+    "LikenessApplyIDPatch": {"image": UNCONNECTED},
+}
+"""By nodes: what is there beside the people or parts that are switched off."""
+INSTEAD: dict[str, dict[str, Any]] = {
+    "LikenessApplyIDPatch": {"id_start_percent": 0.0},
+    "LikenessApplyPhotoMaker": {"photo_maker": value(photo_maker, 2), "start_percent": 0.0},
+}
+"""By nodes: what is there instead of the defaults. Of a method's files the one that reads most, and ranges that begin
+with the first step, because most tests sample one step alone and would not meet the people of a later start."""
+PEOPLE: dict[str, Callable[..., Any]] = {"LikenessLoRAPerPerson": with_loras}
+"""By nodes that act by what people do not have from photos: what becomes of the cast."""
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "LikenessApplyIDPatch": {"tokens from the second step on": {"id_start_percent": 0.2}},
+    "LikenessApplyPhotoMaker": {"people from the second step on": {"start_percent": 0.22}},
+    "LikenessApplyIPAdapter": {"without its LoRA": {"lora_weight": 0.0}},
+    "LikenessApplyStoryMaker": {"without clothes": {"bodies": UNCONNECTED, "body_masks": UNCONNECTED}},
+    "LikenessSharePartsAttention": {"seldom": {"renew_every": 2, "crop_to_mask": True}},
+}
 """Other ways through a node than its defaults, beside those that the schemas tell."""
-OPTIONS: dict[str, dict[str, dict[str, Any]]] = _TABLE["options"]
-"""By nodes, what is an option of them and has a row of its own, as it changes what they promise. By the name of the
-variant: `inputs`, which have an effect in it alone, and what is `given` at some of these."""
-BY_ROW = _read(_TABLE["by row"])
+
+
+@dataclass(frozen=True)
+class Option:
+    """What changes a node's promises, and has a row of its own. inputs: those that have an effect in it alone.
+
+    settings: what stands at some of them.
+    """
+
+    inputs: tuple[str, ...]
+    settings: dict[str, Any]
+
+
+OPTIONS: dict[str, dict[str, Option]] = {
+    "LikenessApplyIDPatch": {
+        "by region": Option(("model", "extent", "margin", "feather", "mask"), {"model": value(sdxl)}),
+    },
+    "LikenessPeopleAsReferences": {
+        "by region": Option(
+            (
+                "model",
+                "region_strength",
+                "start_percent",
+                "end_percent",
+                "outside",
+                "extent",
+                "margin",
+                "mask",
+            ),
+            {"model": value(klein)},
+        ),
+    },
+}
+"""By nodes, the options of each by the name of the variant."""
+CAST_BY_ROW = value(by_row)
+BY_ROW: dict[str, Any] = {
+    "cast": CAST_BY_ROW,
+    "image": ours("LikenessDrawSkeletons", draw="face keypoints", cast=CAST_BY_ROW, layout=UNCONNECTED),
+    "bodies": UNCONNECTED,
+    "body_masks": UNCONNECTED,
+}
+"""Inputs of a node for people with a row of the batch each."""
 SCHEDULE = {"scheduler": "simple"}
 """Of two steps the second begins in the middle of the schedule, where it counts. With the scheduler "normal" it begins
 at the lowest sigma, and what acts in it alone changes the picture by no more than rounding."""
@@ -62,7 +129,7 @@ class Row:
     def inputs(self) -> dict[str, Any]:
         """By id, of its schema: those that have an effect in this variant."""
         without = self._without_effect()
-        return {one.id: one for one in OURS[self.kind].define_schema().inputs if one.id not in without}
+        return {entry.id: entry for entry in OURS[self.kind].define_schema().inputs if entry.id not in without}
 
     @property
     def outputs(self) -> list[str]:
@@ -75,9 +142,9 @@ class Row:
         return names
 
     @property
-    def model(self) -> Node:
+    def model(self) -> Value:
         """The MODEL of the defaults."""
-        return DEFAULTS[self.kind].get("model") or value(MODELS[self.kind])
+        return DEFAULTS[self.kind].get("model") or MODELS[self.kind]
 
     @property
     def of_unets(self) -> bool:
@@ -93,17 +160,21 @@ class Row:
         return tiny_dits.KNOWN or self.method is None or self.method.host == "0.3.64"
 
     def node(self, **changed: Any) -> Node:
-        made = ours(self.kind, **{**GIVEN.get(self.kind, {}), **self._of_variant(), **changed})
+        applied = ours(self.kind, **{**INSTEAD.get(self.kind, {}), **self._of_variant(), **changed})
         if self.kind not in PEOPLE:
-            return made
-        return node(self.kind, **{**made.inputs, "cast": value(PEOPLE[self.kind], made.inputs["cast"])})
+            return applied
+        people = value(PEOPLE[self.kind], applied.inputs["cast"])
+        return node(self.kind, **{**applied.inputs, "cast": people})
 
     def other(self, **changed: Any) -> Node:
         """With other people, or whatever else it is that the node puts in."""
-        cast = {"cast": value("cast(identity('Christa'), identity('Daniel'))")}
-        if "a row each" in self.variant:
-            cast = {"cast": value("by_row(names=('Christa', 'Daniel'))")}
-        return self.node(**{**(OTHER.get(self.kind) or cast), **changed})
+        if self.kind in OTHER:
+            other = OTHER[self.kind]
+        elif "a row each" in self.variant:
+            other = {"cast": value(by_row, names=("Christa", "Daniel"))}
+        else:
+            other = {"cast": value(cast, identity("Christa"), identity("Daniel"))}
+        return self.node(**{**other, **changed})
 
     def off(self) -> list[Node]:
         """The ways to switch it off: its weights at 0, or everybody's."""
@@ -115,32 +186,36 @@ class Row:
             silent = Row(self.method, in_front.kind).off()[0]
             ways.append(self.node(positive=silent, negative=silent[1]))
         elif "cast" in self.inputs and self.kind not in DRAWN:
-            ways.append(self.node(cast=value("cast(weights=(0.0, 0.0))"), **beside))
+            ways.append(self.node(cast=value(cast, weights=(0.0, 0.0)), **beside))
         return ways
 
-    def sampled(self, applied: Node, latent: Any = None, **changed: Any) -> Node:
-        return sampled(applied, latent or self.latent, **{**SCHEDULE, **changed})
+    def sampled(self, applied: Node, latent_image: Any = None, **changed: Any) -> Node:
+        return sampled(applied, latent_image or self.latent, **{**SCHEDULE, **changed})
 
     @property
     def latent(self) -> Node:
-        return value("latent(128, 128, 2)") if self.variant == "a row each" else value("latent()")
+        if self.variant == "a row each":
+            return value(latent, 128, 128, 2)
+        return value(latent)
 
-    def plain(self, model: Any = None, latent: Any = None, **changed: Any) -> Node:
+    def plain(self, model: Any = None, latent_image: Any = None, **changed: Any) -> Node:
         """The sampler as with the node, and those of ours in front of it, bypassed."""
-        given = {name: bypassed(self.node(), name) for name in ("positive", "negative")}
+        positive, negative = (bypassed(self.node(), name) for name in ("positive", "negative"))
         settings = {**SCHEDULE, **changed}
-        return sampler(model or self.model, given["positive"], given["negative"], latent or self.latent, **settings)
+        return sampler(model or self.model, positive, negative, latent_image or self.latent, **settings)
 
     def _of_variant(self) -> dict[str, Any]:
         if self.variant == "a row each":
-            image = {"image": UNCONNECTED} if self.kind == "LikenessApplyIDPatch" else {}  # which it draws itself
-            return {**{name: given for name, given in BY_ROW.items() if name in self.inputs}, **image}
+            links = {name: link for name, link in BY_ROW.items() if name in self.inputs}
+            if self.kind == "LikenessApplyIDPatch":
+                links["image"] = UNCONNECTED  # which it draws itself
+            return links
         if self.variant == "the other way to act":
             options, default = self.inputs["acts_in"].options, self.inputs["acts_in"].default
-            return {"acts_in": next(one for one in options if one != default)}
+            return {"acts_in": next(option for option in options if option != default)}
         option = OPTIONS.get(self.kind, {}).get(self.variant)
         if option is not None:
-            return _read(option["given"])
+            return option.settings
         return VARIANTS.get(self.kind, {}).get(self.variant, {})
 
     def _without_effect(self) -> set[str]:
@@ -148,7 +223,7 @@ class Row:
         names: set[str] = set()
         for variant, option in OPTIONS.get(self.kind, {}).items():
             if variant != self.variant:
-                names |= {*option["inputs"]}
+                names |= {*option.inputs}
         return names
 
 
@@ -209,55 +284,61 @@ def rows() -> tuple[Row, ...]:
             of_methods.append(Row(method, kind))
             for option in OPTIONS.get(kind, {}):
                 of_methods.append(Row(method, kind, option))
-    known = {one.kind for one in of_methods}
+    known = {row.kind for row in of_methods}
     others = [kind for kind, outputs in _outputs().items() if kind not in known and outputs[1:3] == BOTH_SIDES]
     return (*of_methods, *(Row(None, kind) for kind in others))
 
 
 def with_variants(promised: Iterable[Row]) -> list[Row]:
     """Each row, and the other ways through its node."""
-    found: list[Row] = []
-    for one in promised:
-        if one.variant:
-            found.append(one)
+    ways_through: list[Row] = []
+    for row in promised:
+        if row.variant:
+            ways_through.append(row)
             continue
-        ways = ["", *VARIANTS.get(one.kind, {})]
-        ways += ["the other way to act"] if "acts_in" in one.inputs else []
-        ways += ["a row each"] if has_rows(one) else []
-        found += [replace(one, variant=way) for way in ways]
-    return found
+        variants = ["", *VARIANTS.get(row.kind, {})]
+        if "acts_in" in row.inputs:
+            variants.append("the other way to act")
+        if has_rows(row):
+            variants.append("a row each")
+        ways_through += [replace(row, variant=variant) for variant in variants]
+    return ways_through
 
 
-def has_rows(one: Row) -> bool:
+def has_rows(row: Row) -> bool:
     """Whether people may have a row of the batch each. Options of a node do not act on these."""
-    if one.variant in OPTIONS.get(one.kind, {}):
+    if row.variant in OPTIONS.get(row.kind, {}):
         return False
-    return one.takes_a_cast and (one.method is None or "rows" not in one.method.not_promised)
+    return row.takes_a_cast and (row.method is None or "rows" not in row.method.not_promised)
 
 
-def takes_a_cast(one: Row) -> bool:
-    return one.takes_a_cast
+def takes_a_cast(row: Row) -> bool:
+    return row.takes_a_cast
 
 
-def has_a_cast_input(one: Row) -> bool:
+def has_a_cast_input(row: Row) -> bool:
     """Also where what the node puts in is not the cast's people alone."""
-    return "cast" in one.inputs
+    return "cast" in row.inputs
 
 
-def patches_the_model(one: Row) -> bool:
-    return "model" in one.outputs
+def patches_the_model(row: Row) -> bool:
+    return "model" in row.outputs
 
 
-def carries_in_both(one: Row) -> bool:
+def carries_in_both(row: Row) -> bool:
     """Whether its MODEL reads what its conditioning carries."""
-    return {"model", "positive"} <= {*one.outputs}
+    return {"model", "positive"} <= {*row.outputs}
 
 
 BOTH_SIDES = ["positive", "negative"]
 
 
 def _outputs() -> dict[str, list[str]]:
-    return {kind: [one.id.removesuffix("_out") for one in each.define_schema().outputs] for kind, each in OURS.items()}
+    """By node: the names of its outputs."""
+    names: dict[str, list[str]] = {}
+    for kind, node_class in OURS.items():
+        names[kind] = [output.id.removesuffix("_out") for output in node_class.define_schema().outputs]
+    return names
 
 
 APPLIES = {kind for method in methods() for kind in method.applies} | {
@@ -270,43 +351,48 @@ def latents(graph: Node, made: dict[Node, Any] | None = None) -> Tensor:
 
 
 def two(applied: Node, **changed: Any) -> Node:
-    """Two pictures of one step. changed: of the sampler."""
-    graph = sampled(applied, value("latent(batch=2)"), steps=1)
+    """Two pictures of row step. changed: of the sampler."""
+    graph = sampled(applied, value(latent, batch=2), steps=1)
     return node(graph.kind, **{**graph.inputs, **changed})
 
 
-def around(applied: Any, function: str, where: str = "around") -> Node:
-    """A MODEL with a function of other_packs.py around it, or inside, around its UNet."""
-    return value(f"other_packs.{where}(a, other_packs.{function})", applied)
+def around(applied: Any, function: Callable[..., Any]) -> Value:
+    """A MODEL with a function of other_packs.py around it."""
+    return value(other_packs.around, applied, function)
+
+
+def inside(applied: Any, function: Callable[..., Any]) -> Value:
+    """A MODEL with a function of other_packs.py around its UNet."""
+    return value(other_packs.inside, applied, function)
 
 
 @cache
-def untouched(expression: str) -> Node:
-    """The MODEL that this expression stands for, made anew, for no node of ours and no other test.
+def untouched(make: Any) -> Value:
+    """The MODEL that this function makes once, made anew, for no node of ours and no other test.
 
-    The MODELs of the rows are made once and shared: what a run left in one of them would be in both sides of a
+    The MODELs of the rows are made once and shared: what a run left in row of them would be in both sides of a
     comparison.
     """
-    return value(expression.replace("()", ".__wrapped__()"))
+    return value(make.__wrapped__)
 
 
 @cache
-def picture(one: Row, which: str = "a") -> Tensor:
+def picture(row: Row, which: str = "a") -> Tensor:
     """`plain`, of a MODEL that ours has never met, or with the node: `a`, or `b` for other people.
 
     Sampled once for all promises.
     """
     if which == "plain":
-        return latents(one.plain(untouched(one.model.inputs["expression"])))
-    return latents(one.sampled(one.node() if which == "a" else one.other()))
+        return latents(row.plain(untouched(row.model.make)))
+    return latents(row.sampled(row.node() if which == "a" else row.other()))
 
 
-def attributes(one: Row) -> dict[str, tuple[str, ...]]:
+def attributes(row: Row) -> dict[str, tuple[str, ...]]:
     """What each module of the row's MODEL has of its own, such as a `forward` that somebody has put in, and its hooks.
 
     A run shares the modules with every other, and leaves none of it.
     """
-    network = run(one.model, {})[0].model.diffusion_model
+    network = run(row.model, {})[0].model.diffusion_model
     known: dict[str, tuple[str, ...]] = {}
     for name, module in network.named_modules():
         hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())

@@ -13,6 +13,7 @@ from typing import Any
 import comfy.clip_model
 import comfy.ldm.modules.diffusionmodules.model
 import comfy.ldm.wan.vae
+import comfy.model_detection
 import comfy.sd
 import comfy.supported_models
 import comfy.taesd.taesd
@@ -27,15 +28,40 @@ LAYERS = 3
 """Of CLIP: the fewest of which the host takes the last but one."""
 TEXT_WIDTH, WAN_WIDTH, HEADS = 64, 4, 2
 """Of the text encoders of FLUX and Qwen-Image, of Qwen-Image's autoencoder, and heads of Qwen-Image itself."""
+Z_IMAGE_WIDTH = 256
+"""Of Z-Image in the place of 3840."""
+Z_IMAGE = {
+    "n_heads": 2, "n_kv_heads": 2, "axes_dims": [32, 48, 48], "axes_lens": [1536, 512, 512], "rope_theta": 256.0,
+    "ffn_dim_multiplier": 8 / 3, "z_image_modulation": True, "time_scale": 1000.0, "pad_tokens_multiple": 32,
+}  # fmt: skip
+"""What the host knows of Z-Image by its width, with two heads of the published size."""
 
 
 def families() -> list[Any]:
-    """All that the host knows, and SD1.5 and Segmind Vega of this width."""
+    """All that the host knows, and SD1.5, Segmind Vega and Z-Image of these widths; an older host has no Z-Image."""
     known = comfy.supported_models
-    return [*known.models, *(
-        type(one.__name__, (one,), {"unet_config": {**one.unet_config, "model_channels": WIDTH}})
-        for one in (known.SD15, known.Segmind_Vega)
-    )]  # fmt: skip
+    narrow = [_family(known.SD15, model_channels=WIDTH), _family(known.Segmind_Vega, model_channels=WIDTH)]
+    if hasattr(known, "ZImage"):
+        narrow.append(_family(known.ZImage, dim=Z_IMAGE_WIDTH))
+    return [*known.models, *narrow]
+
+
+def _family(known: Any, **sizes: int) -> Any:
+    """A family of the host that is told by other sizes."""
+    return type(known.__name__, (known,), {"unet_config": {**known.unet_config, **sizes}})
+
+
+def _knows_z_image(usual: Any) -> Any:
+    """usual: what reads a network's sizes from a file; those of Z-Image it knows by the width alone."""
+
+    @wraps(usual)
+    def known(*file: Any, **named: Any) -> Any:
+        sizes = usual(*file, **named)
+        if sizes is not None and sizes.get("image_model") == "lumina2" and sizes["dim"] == Z_IMAGE_WIDTH:
+            return {**sizes, **Z_IMAGE}
+        return sizes
+
+    return known
 
 
 def _end_early(network: Any) -> None:
@@ -105,6 +131,7 @@ class SmallNetworks(ComfyExtension):
 
 async def comfy_entrypoint() -> SmallNetworks:
     comfy.supported_models.models = families()
+    comfy.model_detection.detect_unet_config = _knows_z_image(comfy.model_detection.detect_unet_config)
     comfy.taesd.taesd.conv = _convolution(comfy.taesd.taesd.conv)
     _end_early(comfy.clip_model.CLIPTextModel)
     _end_early(comfy.clip_model.CLIPVisionModelProjection)

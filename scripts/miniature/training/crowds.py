@@ -10,6 +10,7 @@ from torch import Tensor
 from core.errors import LikenessError
 from core.places import bodies, control_images, group
 
+from ..autoencoder import CELL
 from ..places import LARGE, SMALL, Place, of_slots
 
 _COUNTS = {SMALL: (1, 2, 2, 2, 3, 3), LARGE: (1, 2, 2, 2, 3, 3, 4, 4, 5, 6)}
@@ -22,13 +23,13 @@ def draw(rng: random.Random, size: tuple[int, int], count: int | None = None) ->
         people = count or rng.choice(_COUNTS[size])
         kind = rng.random()
         if kind < 0.7:
-            found = _group(rng, people, size)
-            if found and kind > 0.4:
-                found = _shaken(rng, found, size)
+            places = _group(rng, people, size)
+            if places and kind > 0.4:
+                places = _shaken(rng, places, size)
         else:
-            found = _anywhere(rng, people, size)
-        if found:
-            return found
+            places = _anywhere(rng, people, size)
+        if places:
+            return places
 
 
 def _group(rng: random.Random, people: int, size: tuple[int, int]) -> list[Place]:
@@ -42,41 +43,52 @@ def _shaken(rng: random.Random, places: list[Place], size: tuple[int, int]) -> l
     """Everybody moved a little, the whole group moved and resized; nothing when somebody leaves the picture."""
     width, height = size
     zoom = rng.uniform(0.88, 1.08)
-    across, down = rng.uniform(-0.04, 0.04) * width, rng.uniform(-0.03, 0.05) * height
+    across = rng.uniform(-0.04, 0.04) * width
+    down = rng.uniform(-0.03, 0.05) * height
     moved: list[Place] = []
     for nose, head, pose in places:
-        dx, dy = across + rng.uniform(-0.08, 0.08) * head, down + rng.uniform(-0.12, 0.12) * head
-        points = [
-            ((x - width / 2) * zoom + width / 2 + dx, (y - height / 2) * zoom + height / 2 + dy)
-            for x, y in (nose, *(joint[:2] for joint in pose))
-        ]
-        seen = (joint[2] for joint in pose)
-        joints = tuple((*point, confidence) for point, confidence in zip(points[1:], seen, strict=True))
-        moved.append(Place(points[0], head * zoom, joints))
-    inside = all(
-        0.5 * head < x < width - 0.5 * head and 0.6 * head < y < height - 0.3 * head for (x, y), head, _ in moved
-    )
-    return moved if inside else []
+        dx = across + rng.uniform(-0.08, 0.08) * head
+        dy = down + rng.uniform(-0.12, 0.12) * head
+
+        def zoomed(x: float, y: float, dx: float = dx, dy: float = dy) -> tuple[float, float]:
+            """A point of the picture, zoomed around its middle and moved."""
+            return (x - width / 2) * zoom + width / 2 + dx, (y - height / 2) * zoom + height / 2 + dy
+
+        joints = tuple((*zoomed(x, y), confidence) for x, y, confidence in pose)
+        moved.append(Place(zoomed(*nose), head * zoom, joints))
+    for (x, y), head, _ in moved:
+        if not (0.5 * head < x < width - 0.5 * head and 0.6 * head < y < height - 0.3 * head):
+            return []
+    return moved
 
 
 def _anywhere(rng: random.Random, people: int, size: tuple[int, int]) -> list[Place]:
     """A row of people of about one size, at any height; nothing when they do not fit."""
     width, height = size
-    head = rng.uniform(40, 80) if size == SMALL else min(rng.uniform(42, 170), rng.uniform(60, 170))
+    head = _head(rng, size)
     if 1.2 * head > width or 0.8 * head > height * 0.62:
         return []
     across = sorted(rng.uniform(0.6 * head, width - 0.6 * head) for _ in range(people))
-    if any(b - a < max(_ROOM, 1.3 * head) for a, b in itertools.pairwise(across)):
-        return []
+    for left, right in itertools.pairwise(across):
+        if right - left < max(_ROOM, 1.3 * head):
+            return []
     framing = rng.choice(("bust", "half", "full", "full"))
-    found: list[Place] = []
+    row: list[Place] = []
     for x in across:
-        own = head * rng.uniform(0.9, 1.1)
-        y = rng.uniform(0.8 * own, max(0.82 * own, min(height * 0.62, height - own)))
-        keypoints = bodies.face_keypoints((x, y), own)
-        pose = bodies.on_canvas(bodies.body_around(keypoints, framing), own, width, height)
-        found.append(Place((x, y), own, pose))
-    return found
+        person_head = head * rng.uniform(0.9, 1.1)
+        lowest = max(0.82 * person_head, min(height * 0.62, height - person_head))
+        y = rng.uniform(0.8 * person_head, lowest)
+        keypoints = bodies.face_keypoints((x, y), person_head)
+        pose = bodies.on_canvas(bodies.body_around(keypoints, framing), person_head, width, height)
+        row.append(Place((x, y), person_head, pose))
+    return row
+
+
+def _head(rng: random.Random, size: tuple[int, int]) -> float:
+    """The height of a head, in pixels: in a large picture more often a small one."""
+    if size == SMALL:
+        return rng.uniform(40, 80)
+    return min(rng.uniform(42, 170), rng.uniform(60, 170))
 
 
 def skeleton(places: list[Place], size: tuple[int, int]) -> Tensor:
@@ -86,11 +98,11 @@ def skeleton(places: list[Place], size: tuple[int, int]) -> Tensor:
 
 def by_face(places: list[Place], size: tuple[int, int]) -> list[Place]:
     """The same people standing, so that their faces say where all of them is."""
-    found: list[Place] = []
+    standing: list[Place] = []
     for nose, head, _ in places:
         pose = bodies.body_around(bodies.face_keypoints(nose, head), "full")
-        found.append(Place(nose, head, bodies.on_canvas(pose, head, *size)))
-    return found
+        standing.append(Place(nose, head, bodies.on_canvas(pose, head, *size)))
+    return standing
 
 
 def keypoints(places: list[Place], size: tuple[int, int]) -> Tensor:
@@ -100,8 +112,16 @@ def keypoints(places: list[Place], size: tuple[int, int]) -> Tensor:
 
 def around(rng: random.Random, places: list[Place], size: tuple[int, int]) -> Tensor:
     """(1, H/8, W/8), 0..1: boxes around faces, as large as by region."""
-    share, reach = torch.zeros(1, size[1] // 8, size[0] // 8), rng.uniform(0.6, 1.0)
+    share = torch.zeros(1, size[1] // CELL, size[0] // CELL)
+    reach = rng.uniform(0.6, 1.0)
     for (x, y), head, _ in places:
-        x0, x1, y0, y1 = (round((at + way * reach * head) / 8) for at in (x, y) for way in (-1, 1))
-        share[:, max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = 1
+        half = reach * head
+        columns = slice(_cell(x - half), _cell(x + half))
+        rows = slice(_cell(y - half), _cell(y + half))
+        share[:, rows, columns] = 1
     return functional.avg_pool2d(share, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def _cell(pixel: float) -> int:
+    """The number of the cell that begins nearest to a pixel, from 0."""
+    return max(0, round(pixel / CELL))

@@ -1,10 +1,12 @@
 """Figures of the miniature, by ID-Patch, on people it has not seen: drawn and of real photos.
 
-    python -m miniature.training.evaluate [--people 300]     in scripts/
+    cd scripts
+    python -m miniature.training.evaluate
+    python -m miniature.training.evaluate --people 60
 
-It prints three tables: as the demo draws (the one in docs/dev/miniature.md), by other settings, and by more steps.
---people: that many of each kind, a fifth of them by each setting, a third by steps. What is worn: compare.py
---miniature parts.
+It prints three tables: as the demo draws (the one in docs/dev/miniature.md), by other settings, and by more steps, a
+row as soon as it is measured. All three take some 20 minutes with 300 people. What is worn: compare.py --miniature
+parts. scripts/requirements/training.txt has what it needs beside the demo.
 """
 
 import argparse
@@ -14,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from environment import package_file
+from environment import package_file, run, say
 from rig import photos
 from torch import Tensor
 
@@ -26,13 +28,16 @@ from .. import avatars, measure, net, places, recogniser, stored
 from ..autoencoder import colours
 from ..looks import NOBODY
 from ..net import Miniature, Settings
-from . import crowds, lessons, portraits, train
+from . import crowds, portraits
+from .pool import HELD_OUT, pool
 
 DEMO = Settings()
 """One step and the nodes' defaults."""
 FULL = Settings(steps=4, strength=1.0, id_start=0.0)
 """Four steps, whole strength, ID tokens from the start."""
 STEPS = (1, 2, 3, 4, 8)
+FEWEST = 2
+"""People of the smallest picture."""
 NOISES = (1, 2, 3)
 """Seeds of each picture by steps."""
 FIGURES = {
@@ -94,7 +99,7 @@ def seen(model: Miniature, scene: Scene, latents: Tensor, looks: Tensor | None =
 
 
 def drawn_people(count: int) -> Tensor:
-    return lessons.pool(train.HELD_OUT, count).embeddings
+    return pool(HELD_OUT, count).embeddings
 
 
 def real_people() -> Tensor:
@@ -172,23 +177,29 @@ def row(name: str, pictures: Sequence[measure.Seen]) -> str:
     return f"| {name} | {len(pictures)} | {figures['people']} | {' | '.join(cells)} |"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--people", type=int, default=300)
-    given = parser.parse_args()
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    people_help = "so many of each kind, a fifth of them by each setting, a third by steps (default: 300)"
+    parser.add_argument("--people", type=int, default=300, help=people_help)
+    people: int = parser.parse_args().people
+    if people < FEWEST:
+        parser.error(f"{people} people are too few. Give {FEWEST} or more.")
     model = stored.load()
-    kinds = {"drawn people": drawn_people(max(given.people, 2)), "real faces": real_people()}
+    say("Drawing people whom the miniature has never seen, and finding the faces of real photos.")
+    kinds = {"drawn people": drawn_people(people), "real faces": real_people()}
     tables = {
-        "1 step, the nodes' defaults": every(model, kinds, given.people),
-        "4 steps, strength 1": by_settings(model, kinds, max(given.people // 5, 2)),
-        "512x384, steps": by_steps(model, kinds, max(given.people // 3, 2)),
+        "1 step, the nodes' defaults": every(model, kinds, people),
+        "4 steps, strength 1": by_settings(model, kinds, max(people // 5, FEWEST)),
+        "512x384, steps": by_steps(model, kinds, max(people // 3, FEWEST)),
     }
     for title, rows in tables.items():
         print(f"\n| {title} | pictures | people | {' | '.join(FIGURES.values())} |")
         print("|---|---|---|---|---|---|---|---|---|---|")
         for name, pictures in rows:
             print(row(name, pictures), flush=True)
+    say("Done: the first table is the one of docs/dev/miniature.md.")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -25,7 +25,9 @@ _HAIRS = np.array([
     (25, 20, 20), (60, 40, 28), (105, 70, 42), (150, 105, 60), (215, 175, 105), (238, 214, 160), (175, 75, 35),
     (190, 190, 190), (235, 232, 228), (120, 40, 30),
 ]) / 255  # fmt: skip
-_TEETH, _EYEBALL, _PUPIL = (0.93, 0.90, 0.87), (0.85, 0.85, 0.85), (0.15, 0.12, 0.10)
+_TEETH = (0.93, 0.90, 0.87)
+_EYEBALL = (0.85, 0.85, 0.85)
+_PUPIL = (0.15, 0.12, 0.10)
 
 
 @dataclass(frozen=True)
@@ -41,25 +43,35 @@ class Person:
 
 def draw(rng: random.Random, count: int) -> tuple[np.ndarray, Tensor]:
     """(n, 112, 112, 3) RGB uint8, and (n, 8) what is true: hair and skin as lit, hair length, beard."""
-    drawn = [photo(rng, person(rng)) for _ in range(count)]
-    return np.stack([pixels for pixels, _ in drawn]), torch.stack([truth for _, truth in drawn])
+    crops: list[np.ndarray] = []
+    truths: list[Tensor] = []
+    for _ in range(count):
+        pixels, truth = photo(rng, person(rng))
+        crops.append(pixels)
+        truths.append(truth)
+    return np.stack(crops), torch.stack(truths)
 
 
 def person(rng: random.Random) -> Person:
     """Dark skins as often as light ones, dark hair more often than other."""
-    skin, hair = _between(_SKINS, rng, (2, 2, 2, 3, 3, 3)), _between(_HAIRS, rng, (1,) * 9)
+    skin = _between(_SKINS, rng, (2, 2, 2, 3, 3, 3))
+    hair = _between(_HAIRS, rng, (1, 1, 1, 1, 1, 1, 1, 1, 1))
     if rng.random() < 0.35:
         hair = np.clip(_HAIRS[rng.randrange(3)] * rng.uniform(0.7, 1.3), 0, 1)
-    long, bald = rng.random() < 0.5, rng.random() < 0.05
-    bearded = rng.random() < (0.11 if long else 0.28)
-    return Person(skin, hair, long and not bald, bald, rng.uniform(0.5, 1.0) if bearded else 0.0)
+    long = rng.random() < 0.5
+    bald = rng.random() < 0.05
+    beard = 0.0
+    if rng.random() < (0.11 if long else 0.28):
+        beard = rng.uniform(0.5, 1.0)
+    return Person(skin, hair, long and not bald, bald, beard)
 
 
 def _between(table: np.ndarray, rng: random.Random, often: Sequence[int]) -> Colour:
     """A colour between two neighbours of a table; often: how often each pair."""
     first = rng.choices(range(len(often)), often)[0]
     mixed = table[first] + rng.random() * (table[first + 1] - table[first])
-    return np.clip(mixed + np.array([rng.gauss(0, 0.03) for _ in range(3)]), 0.03, 0.99)
+    noise = np.array([rng.gauss(0, 0.03) for _ in range(3)])
+    return np.clip(mixed + noise, 0.03, 0.99)
 
 
 def photo(rng: random.Random, of: Person) -> tuple[np.ndarray, Tensor]:
@@ -73,11 +85,16 @@ class _Sketch:
     """A head in an aligned crop; lengths in pixels of the crop."""
 
     def __init__(self, rng: random.Random, of: Person) -> None:
-        self.rng, self.of = rng, of
+        self.rng = rng
+        self.of = of
         self.turn = rng.gauss(0, 9)
-        self.middle, self.wide = 56 - 0.9 * self.turn, rng.uniform(35, 43)
+        self.middle = 56 - 0.9 * self.turn
+        self.wide = rng.uniform(35, 43)
         self.face = 56 + 0.2 * self.turn  # the features follow the camera less than the head
-        self.fall = rng.uniform(0.65, 1) if of.long else rng.uniform(0, 0.2)
+        if of.long:
+            self.fall = rng.uniform(0.65, 1)
+        else:
+            self.fall = rng.uniform(0, 0.2)
         self.pixels = self._wall()
 
     def draw(self) -> None:
@@ -98,34 +115,41 @@ class _Sketch:
 
     def _wall(self) -> np.ndarray:
         """Two colours, one running into the other or with an edge between them."""
-        first, second = self._wall_colour(), self._wall_colour()
-        ramp = np.linspace(0, 1, _HEIGHT)
+        first = self._wall_colour()
+        second = self._wall_colour()
+        line = np.linspace(0, 1, _HEIGHT)
         if self.rng.random() < 0.4:
-            ramp = (ramp > self.rng.random()).astype(float)
-        ramp = ramp[:, None, None] if self.rng.random() < 0.4 else ramp[None, :, None]
-        return np.ascontiguousarray((first + ramp * (second - first)) * np.ones((_HEIGHT, _HEIGHT, 1)), np.float32)
+            line = (line > self.rng.random()).astype(float)
+        ramp = line[None, :, None]  # from left to right
+        if self.rng.random() < 0.4:
+            ramp = line[:, None, None]  # from top to bottom
+        pixels = (first + ramp * (second - first)) * np.ones((_HEIGHT, _HEIGHT, 1))
+        return np.ascontiguousarray(pixels, np.float32)
 
     def _wall_colour(self) -> Colour:
         rng = self.rng
         colour = self._any_colour() * 0.5 + 0.5 * rng.random()
         if rng.random() < 0.35:
-            like = self.of.skin if rng.random() < 0.6 else self.of.hair
-            colour = 0.5 * colour + 0.5 * like * rng.uniform(0.6, 1.2)
+            part = self.of.skin if rng.random() < 0.6 else self.of.hair
+            colour = 0.5 * colour + 0.5 * part * rng.uniform(0.6, 1.2)
         return colour
 
     def _ellipse(
         self, x: float, y: float, wide: float, high: float, colour: Sequence[float] | Colour, thick: int = -1
     ) -> None:
-        radii = max(1, int(wide * _FINE)), max(1, int(high * _FINE))
-        cv2.ellipse(self.pixels, (int(x * _FINE), int(y * _FINE)), radii, 0, 0, 360, tuple(map(float, colour)), thick)
+        center = (int(x * _FINE), int(y * _FINE))
+        radii = (max(1, int(wide * _FINE)), max(1, int(high * _FINE)))
+        cv2.ellipse(self.pixels, center, radii, 0, 0, 360, _plain(colour), thick)
 
     def _polygon(self, corners: Sequence[tuple[float, float]], colour: Colour) -> None:
         points = np.round(np.array(corners) * _FINE).astype(np.int32)
-        cv2.fillPoly(self.pixels, [points], tuple(map(float, colour)))
+        cv2.fillPoly(self.pixels, [points], _plain(colour))
 
     def _hair_behind(self) -> None:
-        uniform, hair = self.rng.uniform, self.of.hair
-        reach, x = self.wide + uniform(2, 13), self.middle - 0.5 * self.turn + uniform(-4, 4)
+        uniform = self.rng.uniform
+        hair = self.of.hair
+        reach = self.wide + uniform(2, 13)
+        x = self.middle - 0.5 * self.turn + uniform(-4, 4)
         down = 40 + 85 * self.fall
         self._ellipse(x, uniform(30, 42), reach, uniform(44, 62), hair * uniform(0.8, 1.0))
         low = reach * uniform(0.85, 1.1)
@@ -133,7 +157,9 @@ class _Sketch:
         self._polygon(corners, hair * uniform(0.7, 1.0))
 
     def _head(self) -> None:
-        uniform, skin, x = self.rng.uniform, self.of.skin, self.middle
+        uniform = self.rng.uniform
+        skin = self.of.skin
+        x = self.middle
         self._polygon([(x - 20, 85), (x + 20, 85), (x + 24, 116), (x - 24, 116)], skin * uniform(0.6, 0.95))
         if not self.of.long:
             for side in (-1, 1):
@@ -145,16 +171,19 @@ class _Sketch:
 
     def _beard(self) -> None:
         grown = self.pixels.copy()
-        center = int((56 - 0.4 * self.turn) * _FINE), 86 * _FINE
-        radii = int((self.wide - 4) * _FINE), int(self.rng.uniform(22, 30) * _FINE)
-        cv2.ellipse(grown, center, radii, 0, -10, 190, tuple(map(float, self.of.hair * 0.8)), -1)
-        thick = min(1.0, 1.1 * self.of.beard)
-        self.pixels += thick * (grown - self.pixels)
+        center = (int((56 - 0.4 * self.turn) * _FINE), 86 * _FINE)
+        radii = (int((self.wide - 4) * _FINE), int(self.rng.uniform(22, 30) * _FINE))
+        cv2.ellipse(grown, center, radii, 0, -10, 190, _plain(self.of.hair * 0.8), -1)
+        thickness = min(1.0, 1.1 * self.of.beard)
+        self.pixels += thickness * (grown - self.pixels)
 
     def _fringe(self) -> None:
-        uniform, hair, x, wide = self.rng.uniform, self.of.hair, self.middle, self.wide
-        deep = self.rng.random()
-        top = -8 + 38 * deep * deep if self.of.long else -4 + 28 * deep
+        uniform = self.rng.uniform
+        hair = self.of.hair
+        x = self.middle
+        wide = self.wide
+        depth = self.rng.random()
+        top = -8 + 38 * depth * depth if self.of.long else -4 + 28 * depth
         if self.rng.random() < 0.5:
             self._ellipse(x - 0.4 * self.turn, top - 22, wide * 1.06, 30, hair)
         else:
@@ -168,7 +197,9 @@ class _Sketch:
                 self._ellipse(x + side * (wide - 2), 24 + 10 * down, uniform(3, 10), high, hair)
 
     def _features(self) -> None:
-        uniform, skin, x = self.rng.uniform, self.of.skin, self.face
+        uniform = self.rng.uniform
+        skin = self.of.skin
+        x = self.face
         for side in (-1, 1):
             if self.rng.random() > 0.2:  # else shut
                 self._ellipse(x + side * 17.6, 51.6, 5.5, 3.2, _EYEBALL)
@@ -179,13 +210,21 @@ class _Sketch:
                 frame = np.full(3, uniform(0.05, 0.4))
                 self._ellipse(x + side * 17.6, 52, 12, 9, frame, thick=int(uniform(1, 3) * _FINE))
         self._ellipse(x + 0.3 * self.turn, 74, 6, 3, skin * 0.75)
-        lips = np.clip(skin * np.array([0.9, 0.5, 0.5]), 0, 1) if self.rng.random() < 0.7 else _TEETH
+        lips: Sequence[float] | Colour = _TEETH
+        if self.rng.random() < 0.7:
+            lips = np.clip(skin * np.array([0.9, 0.5, 0.5]), 0, 1)
         self._ellipse(x, 92, uniform(11, 16), uniform(2, 7), lips)
+
+
+def _plain(colour: Sequence[float] | Colour) -> tuple[float, ...]:
+    """As OpenCV takes colours."""
+    return tuple(float(channel) for channel in colour)
 
 
 def _taken(rng: random.Random, pixels: np.ndarray, of: Person) -> tuple[np.ndarray, Tensor]:
     """Light across the picture and in soft patches (locks of hair), a camera not quite straight, noise."""
-    uniform, noise = rng.uniform, np.random.default_rng(rng.randrange(1 << 30))
+    uniform = rng.uniform
+    noise = np.random.default_rng(rng.randrange(1 << 30))
     line = np.linspace(-1, 1, _HEIGHT, dtype=np.float32)
     pixels = pixels * (1 + uniform(-0.3, 0.3) * line[None, :, None] + uniform(-0.12, 0.12) * line[:, None, None])
     patches = noise.normal(0, uniform(0, 0.16), (9, 9)).astype(np.float32)
@@ -200,6 +239,7 @@ def _taken(rng: random.Random, pixels: np.ndarray, of: Person) -> tuple[np.ndarr
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
     hair = 0.9 * of.skin if of.bald else of.hair
-    lit = [np.clip(colour * gain + lift, 0, 1) for colour in (hair, of.skin)]
-    truth = np.concatenate([*lit, [float(of.long), of.beard]])
+    lit_hair = np.clip(hair * gain + lift, 0, 1)
+    lit_skin = np.clip(of.skin * gain + lift, 0, 1)
+    truth = np.concatenate([lit_hair, lit_skin, [float(of.long), of.beard]])
     return (np.clip(pixels, 0, 1) * 255).astype(np.uint8), torch.from_numpy(truth).float()

@@ -1,14 +1,17 @@
 """Train the miniature further, or from nothing; stop and go on at any time.
 
     cd scripts
-    python -m miniature.training.train 120                   on from miniature.safetensors, 120 minutes
+    python -m miniature.training.train 120
     python -m miniature.training.train 45 --lesson instant_id
-    python -m miniature.training.train 60 --from-nothing     five hours: 60 minutes for each large lesson
-    python -m miniature.training.evaluate                    what it can do
+    python -m miniature.training.train 60 --from-nothing
 
-Everything is kept in .cache/miniature/training.pt every ten minutes; the same command goes on from there. At the end
-miniature, instant_id, parts2whole or sharing.safetensors is written; its metadata say where it is from.
+The first goes on for 120 minutes from miniature.safetensors. --from-nothing takes five hours with 60 minutes for each
+large lesson. Every ten minutes a checkpoint is left in .cache/miniature/training.pt, and the same command goes on from
+there. At the end miniature, instant_id, parts2whole or sharing.safetensors is written; its metadata say where it is
+from. What it can do: python -m miniature.training.evaluate
 """
+
+from __future__ import annotations
 
 import argparse
 import copy
@@ -22,27 +25,32 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from environment import CACHE, ROOT, say
+from environment import CACHE, ROOT, run, say
 from rig.whole import written
 from torch import nn
 
 from .. import stored
 from ..net import Miniature
-from .lessons import LESSONS, Pool, pool
+from .lessons import LESSONS
+from .pool import TRAINED_ON, Pool, pool
 
 CHECKPOINT = CACHE / "miniature" / "training.pt"
-TRAINED_ON, HELD_OUT = 1, 1_000_003
-"""Seeds of the drawn people that it learns from, and of those that it has never seen."""
 PROVENANCE = {"data": "drawn people only (portraits.py, avatars.py), no photo of anybody", "licence": "Apache-2.0"}
-_SAVE_SECONDS, _TELL_STEPS = 600, 50
-_WARM_UP, _EMA = 100, 0.998
+SAVE_SECONDS = 600
+REPORT_STEPS = 50
+WARM_UP_STEPS = 100
+"""Steps in which the learning rate rises."""
+AVERAGE = 0.998
+"""How much of the mean of the last weights stays at each step."""
+LARGEST_GRADIENT = 1.0
 
 
 @dataclass
 class Training:
-    """What a checkpoint keeps: a net in one of its lessons, the mean of its last weights, and how far it is.
+    """What a checkpoint keeps: a network in one of its lessons, and how far it is.
 
-    settled: it has had this lesson before.
+    average: the mean of its last weights. settled: whether it has had this lesson before. seconds: spent on it so far.
+    loss: the mean of the last steps.
     """
 
     net: Miniature
@@ -55,113 +63,160 @@ class Training:
     loss: float = 0.0
 
     def state(self) -> dict[str, Any]:
-        kept = {name: getattr(self, name).state_dict() for name in ("net", "average", "optimiser")}
-        return kept | {"lesson": self.lesson, "step": self.step, "seconds": self.seconds}
+        return {
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "lesson": self.lesson,
+            "step": self.step,
+            "seconds": self.seconds,
+        }
 
     def load(self, state: dict[str, Any]) -> None:
-        for name in ("net", "average", "optimiser"):
-            getattr(self, name).load_state_dict(state[name])
+        self.net.load_state_dict(state["net"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
 
 
 def begin(net: Miniature, lesson: str, settled: bool = False) -> Training:
     """settled: as in Training."""
-    learns, still = LESSONS[lesson].learns, LESSONS[lesson].still + (LESSONS[lesson].settled if settled else ())
+    learns = LESSONS[lesson].learns
+    still = LESSONS[lesson].still
+    if settled:
+        still += LESSONS[lesson].settled
     for name, weight in net.named_parameters():
         weight.requires_grad_(name.startswith(learns) and not any(part in name for part in still))
-    learning = [weight for weight in net.parameters() if weight.requires_grad]
-    optimiser = torch.optim.AdamW(learning, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
-    return Training(net, lesson, copy.deepcopy(net).requires_grad_(False), optimiser, settled)
+    trained = [weight for weight in net.parameters() if weight.requires_grad]
+    optimiser = torch.optim.AdamW(trained, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
+    average = copy.deepcopy(net).requires_grad_(False)
+    return Training(net, lesson, average, optimiser, settled)
 
 
-def learn(training: Training, known: Pool, minutes: float, pause: Callable[[Training], None]) -> None:
-    """The rate rises and falls to zero at the end of the time. pause: called after every step, to save and to tell."""
-    rng, first, before, started = random.Random(training.step), training.step, training.seconds, time.monotonic()
+def learn(training: Training, photos: Pool, minutes: float, pause: Callable[[Training], None]) -> None:
+    """Train for so many minutes. The learning rate rises, and falls to zero at the end of the time.
+
+    pause: called after every step, to save and to report.
+    """
+    rng = random.Random(training.step)
     torch.manual_seed(training.step)
+    first_step = training.step
+    seconds_before = training.seconds
+    started = time.monotonic()
     lesson = LESSONS[training.lesson]
-    if not first and not training.settled:
-        lesson.prepare(training.net, known)
+    if not first_step and not training.settled:
+        lesson.prepare(training.net, photos)
         training.average.load_state_dict(training.net.state_dict())
-    loss = lesson.loss(training.net, known)
-    while (done := (time.monotonic() - started) / (60 * minutes)) < 1:
-        warm = min(1, (training.step - first + 1) / _WARM_UP)
-        _step(training, loss(rng), lesson.rate * warm * (1 + math.cos(math.pi * done)) / 2)
-        training.seconds = before + time.monotonic() - started
+    loss = lesson.make_loss(training.net, photos)
+    while True:
+        share_done = (time.monotonic() - started) / (60 * minutes)
+        if share_done >= 1:
+            return
+        warm = min(1, (training.step - first_step + 1) / WARM_UP_STEPS)
+        rate = lesson.rate * warm * (1 + math.cos(math.pi * share_done)) / 2
+        _step(training, loss(rng), rate)
+        training.seconds = seconds_before + time.monotonic() - started
         pause(training)
 
 
 def _step(training: Training, loss: torch.Tensor, rate: float) -> None:
+    """One step of the optimiser, and of the mean weights."""
     optimiser = training.optimiser
+    trained: list[torch.Tensor] = []
     for group in optimiser.param_groups:
         group["lr"] = rate
+        trained += group["params"]
     optimiser.zero_grad()
     loss.backward()
-    nn.utils.clip_grad_norm_([weight for group in optimiser.param_groups for weight in group["params"]], 1.0)
+    nn.utils.clip_grad_norm_(trained, LARGEST_GRADIENT)
     optimiser.step()
     training.step += 1
-    training.loss += (loss.item() - training.loss) / min(training.step, _TELL_STEPS)
-    follow = 1 - min(_EMA, training.step / (9 + training.step))
+    training.loss += (loss.item() - training.loss) / min(training.step, REPORT_STEPS)
+    # At first the mean follows quickly: it begins with weights that have learned nothing.
+    follow = 1 - min(AVERAGE, training.step / (9 + training.step))
     with torch.no_grad():
         for average, weight in zip(training.average.parameters(), training.net.parameters(), strict=True):
             average.lerp_(weight, follow)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("minutes", type=float)
-    parser.add_argument("--from-nothing", action="store_true", help="forget miniature.safetensors")
-    parser.add_argument("--threads", type=int, default=1)
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("minutes", type=float, help="of training; with --from-nothing of each large lesson")
+    parser.add_argument("--from-nothing", action="store_true", help="do not begin with miniature.safetensors")
+    parser.add_argument("--threads", type=int, default=1, help="of the processor (default: 1)")
     parser.add_argument("--lesson", choices=list(LESSONS), default="networks", help="what goes on (default: networks)")
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    arguments = parser.parse_args()
+    if arguments.minutes <= 0:
+        parser.error(f"{arguments.minutes:g} minutes are no time to train. Give a number above 0.")
+    torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    say("Drawing photos.")
-    known, names = pool(TRAINED_ON), list(LESSONS) if given.from_nothing else [given.lesson]
-    kept = torch.load(CHECKPOINT, map_location="cpu", weights_only=True) if CHECKPOINT.is_file() else None
-    net = (Miniature() if given.from_nothing else stored.load()).to(device)
-    first = kept["lesson"] if kept else names[0]
-    training = begin(net, first, settled=not given.from_nothing)
-    if kept:
-        training.load(kept)
+    train_lessons(arguments.minutes, arguments.lesson, arguments.from_nothing)
+    say("Its figures: python -m miniature.training.evaluate")
+    return 0
+
+
+def train_lessons(minutes: float, lesson: str, from_nothing: bool) -> None:
+    """Train one lesson, or all of them from nothing, going on from the checkpoint where there is one."""
+    device = "cpu"
+    if torch.cuda.is_available():
+        device = "cuda"
+    say("Drawing photos (a minute).")
+    photos = pool(TRAINED_ON)
+    names = [lesson]
+    net = stored.load()
+    if from_nothing:
+        names = list(LESSONS)
+        net = Miniature()
+    state: dict[str, Any] = {}
+    if CHECKPOINT.is_file():
+        state = torch.load(CHECKPOINT, map_location="cpu", weights_only=True)
+    training = begin(net.to(device), state.get("lesson", names[0]), settled=not from_nothing)
+    if state:
+        training.load(state)
         say(f"On from step {training.step} of {training.lesson}.")
     for name in names[names.index(training.lesson) :]:
         if name != training.lesson:
             training = begin(training.average, name)
-        minutes = (given.from_nothing and LESSONS[name].minutes) or given.minutes
-        learn(training, known, minutes, _Keeper())
+        lesson_minutes = minutes
+        if from_nothing:
+            lesson_minutes = LESSONS[name].minutes or minutes
+        learn(training, photos, lesson_minutes, _Keeper())
         save(training)
-        if name in stored.FILES or not given.from_nothing:
-            file = stored.FILES.get(name, stored.FILE)
-            _store(training, file, {} if given.from_nothing else stored.told(file), device)
-    say("Now: python -m miniature.training.evaluate")
+        if name in stored.FILES or not from_nothing:
+            store(training, stored.FILES.get(name, stored.FILE), from_nothing, device)
 
 
-def _store(training: Training, file: Path, history: Mapping[str, str], device: str) -> None:
+def store(training: Training, file: Path, from_nothing: bool, device: str) -> None:
+    """Write the mean weights into one of the miniature's files."""
     trained = f"{training.step} steps of {training.lesson}, {training.seconds / 60:.0f} minutes on {device}"
-    if before := history.get("trained"):
+    history: Mapping[str, str] = {}
+    if not from_nothing:
+        history = stored.metadata(file)
+    before = history.get("trained")
+    if before:
         trained = f"{before}; then {trained}"
-    told = {"trained": trained, "commit": commit(), **PROVENANCE}
-    stored.save(copy.deepcopy(training.average).cpu(), file, told)
+    metadata = {"trained": trained, "commit": commit(), **PROVENANCE}
+    stored.save(copy.deepcopy(training.average).cpu(), file, metadata)
     say(f"Wrote {file}.")
 
 
 class _Keeper:
-    """Saves every ten minutes and tells how it goes."""
+    """Saves every ten minutes, and reports how it goes."""
 
     def __init__(self) -> None:
         self._saved = time.monotonic()
 
     def __call__(self, training: Training) -> None:
-        if training.step % _TELL_STEPS == 0:
+        if training.step % REPORT_STEPS == 0:
             took = f"{training.seconds / 60:.1f} min"
             say(f"{training.lesson}: step {training.step}, {took}, loss {training.loss:.4f}")
-        if time.monotonic() - self._saved > _SAVE_SECONDS:
+        if time.monotonic() - self._saved > SAVE_SECONDS:
             save(training)
             self._saved = time.monotonic()
 
 
 def save(training: Training) -> None:
+    """Write the checkpoint, whole or not at all."""
     written(CHECKPOINT, lambda unfinished: torch.save(training.state(), unfinished))
 
 
@@ -172,4 +227,4 @@ def commit() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,0 +1,124 @@
+"""What a cell of a table says to an input: a number, a word of a menu, yes or no, or text."""
+
+import difflib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rig.workflow import Spec
+
+from core.models.files import WEIGHTS
+from core.names import among, ending
+
+from .rows import BadRow
+
+_YES = ("true", "yes", "on", "1")
+_NO = ("false", "no", "off", "0")
+_WHOLE_NUMBER = re.compile(r"[+-]?\d{1,20}([.,]0{1,2})?")
+"""Without separators of thousands: 1,000 may be a thousand or one. Spreadsheets may add decimals."""
+_NEAREST = 3
+_FIRST = 5
+"""Words of a menu in a message, where none of them is near."""
+
+
+def value_of(cell: str, spec: Spec, current: Any) -> Any:
+    """The value that a cell means.
+
+    spec: of the input. current: its value in the workflow. Raises BadRow, which says what would do.
+    """
+    if spec.menu is not None:
+        return _choice(cell, spec.menu)
+    kind = spec.kind or _kind_of(current)
+    if kind == "BOOLEAN":
+        return _boolean(cell)
+    if kind == "INT":
+        number = _whole_number(cell)
+        _require_range(number, spec.options)
+        return number
+    if kind == "FLOAT":
+        number = _decimal_number(cell)
+        _require_range(number, spec.options)
+        return number
+    return cell
+
+
+def _kind_of(value: Any) -> str:
+    """The kind of an input that the host does not list: that of the workflow's value."""
+    kinds = {bool: "BOOLEAN", int: "INT", float: "FLOAT"}
+    return kinds.get(type(value), "STRING")
+
+
+def _boolean(cell: str) -> bool:
+    word = cell.casefold()
+    if word not in (*_YES, *_NO):
+        raise BadRow("true or false is needed.")
+    return word in _YES
+
+
+def _whole_number(cell: str) -> int:
+    if not _WHOLE_NUMBER.fullmatch(cell):
+        raise BadRow("a whole number is needed, with all of its digits and nothing between them.")
+    return int(re.split("[.,]", cell)[0])
+
+
+def _decimal_number(cell: str) -> float:
+    text = cell
+    if "." not in cell:
+        # In many countries a comma stands before the decimals.
+        text = cell.replace(",", ".")
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise BadRow("a number is needed.")
+    return number
+
+
+def _require_range(number: float, options: Mapping[str, Any]) -> None:
+    """Raises BadRow for a number outside of an input's limits. options: of the input."""
+    low = options.get("min", -math.inf)
+    high = options.get("max", math.inf)
+    if not low <= number <= high:
+        raise BadRow(f"{low} to {high} is needed.")
+
+
+def _choice(cell: str, menu: Sequence[Any]) -> Any:
+    """The entry of a menu that a cell names.
+
+    menu: words, or entries whose choice brings inputs. A file may be named without its ending. Raises BadRow.
+    """
+    values: list[Any] = []
+    for entry in menu:
+        if isinstance(entry, dict) and "key" in entry:
+            values.append(entry["key"])
+        else:
+            values.append(entry)
+    words = {str(value): value for value in values}
+    word = word_among(cell, list(words))
+    if word is not None:
+        return words[word]
+    if not words:
+        raise BadRow("the menu is empty.")
+    near = difflib.get_close_matches(cell, words, _NEAREST, 0.4) or list(words)[:_FIRST]
+    raise BadRow(f"the menu has {len(values)} entries, such as {', '.join(near)}.")
+
+
+def word_among(cell: str, words: Sequence[str]) -> str | None:
+    """The word that a cell means, in any spelling, or without the ending of a file of weights.
+
+    None where it means no word, or may mean several: both.pt and both.bin are both called both.
+    """
+    word = among(cell, words)
+    if word is not None:
+        return word
+    words_by_stem: dict[str, list[str]] = {}
+    for candidate in words:
+        if ending(candidate) in WEIGHTS:
+            stem = candidate[: -len(ending(candidate))]
+            words_by_stem.setdefault(stem, []).append(candidate)
+    stem = among(cell, words_by_stem)
+    if stem is None or len(words_by_stem[stem]) > 1:
+        return None
+    return words_by_stem[stem][0]

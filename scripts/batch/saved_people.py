@@ -1,0 +1,167 @@
+"""Saved people in the cells of a table: a name of the face bank, or the file of a person, in the place of a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from rig.workflow import Prompt
+
+from core.errors import listed
+from core.models.files import files_below
+from core.text import names_in
+
+from .cells import word_among
+from .prompts import ObjectInfo, as_link, readers_of, up_to
+from .rows import BadRow
+from .worker import PERSON_FILE
+
+PERSON = "LikenessPerson"
+LOAD_PERSON = "LikenessLoadPerson"
+_LOAD_PERSON_OUTPUTS = 2
+"""The person and the crops, which Person has too. The report of Person is the third."""
+_CAST_FROM_PHOTOS = "LikenessCastFromPhotos"
+_PHOTO_INPUT = "photo_"
+_MOST_FILES = 100_000
+"""Of the face bank."""
+_NEAREST = 8
+"""Saved people in a message."""
+
+
+class FaceBank:
+    """The people whom Save Person has saved on this machine.
+
+    folders: where they lie, one below models/likeness_faces or several. A file of an earlier folder hides one of the
+    same name in a later one, as in ComfyUI.
+    """
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self._files: dict[str, Path] = {}
+        for folder in folders:
+            for name, path in files_below(str(folder), _MOST_FILES):
+                if name.lower().endswith(PERSON_FILE):
+                    self._files.setdefault(name.replace("\\", "/"), Path(path))
+
+    def path(self, name: str) -> Path | None:
+        """The file of a person, by its name with or without the ending; None where nobody is called so."""
+        file = word_among(name, list(self._files))
+        if file is None:
+            return None
+        return self._files[file]
+
+    def nobody_called(self, name: str) -> str:
+        """A sentence on a name that no saved person has; empty where nobody is saved."""
+        if not self._files:
+            return ""
+        name_of = {file[: -len(PERSON_FILE)].lower(): file[: -len(PERSON_FILE)] for file in self._files}
+        near = get_close_matches(name.lower(), name_of, _NEAREST, cutoff=0)
+        people = listed([name_of[key] for key in near])
+        return f" No saved person is called so either; saved are, the nearest name first: {people}."
+
+
+def with_saved_person(
+    prompt: Prompt, photo: str, file: str, other_photos: Mapping[str, Sequence[str]], object_info: ObjectInfo
+) -> Prompt:
+    """The prompt with Load Person in the place of every Person that is made of a photo.
+
+    photo: the node that loads it. file: of the saved person. other_photos: the nodes of other photos that the row
+    names, by their columns. Raises BadRow where the photo is needed for more than its person, or makes a person
+    together with another photo of the row.
+    """
+    prompt = with_separate_people(prompt)
+    people: list[str] = []
+    is_shown = False
+    reached: set[str] = set()
+    waiting = [photo]
+    while waiting:
+        number = waiting.pop()
+        if number in reached:
+            continue
+        reached.add(number)
+        kind = prompt[number]["class_type"]
+        if kind == PERSON:
+            people.append(number)
+        elif object_info[kind]["output_node"]:
+            is_shown = True
+        else:
+            waiting += readers_of(prompt, number)
+    if not people:
+        raise BadRow("A photo is needed here: in this workflow it goes to no Person and to no Cast from Photos.")
+    if is_shown:
+        raise BadRow("A photo is needed here: in this workflow the picture also goes elsewhere than to Person.")
+    for person in people:
+        _require_replaceable(prompt, person, other_photos)
+    return {**prompt, **{person: load_person(file) for person in people}}
+
+
+def _require_replaceable(prompt: Prompt, person: str, other_photos: Mapping[str, Sequence[str]]) -> None:
+    """Raises BadRow where Load Person cannot stand in the place of a Person."""
+    sources = up_to(prompt, [person])
+    for column, nodes in other_photos.items():
+        if any(node in sources for node in nodes):
+            raise BadRow(f"{column} is a photo of the same person in this workflow: leave one of the two cells empty.")
+    for node in prompt.values():
+        for value in node["inputs"].values():
+            link = as_link(value)
+            if link is not None and link.node == person and link.output >= _LOAD_PERSON_OUTPUTS:
+                raise BadRow("A photo is needed here: this workflow uses the report of Person, which no file has.")
+
+
+def load_person(file: str) -> dict[str, Any]:
+    """The node that loads a saved person."""
+    return {"class_type": LOAD_PERSON, "inputs": {"file": file}, "_meta": {"title": "Load Person"}}
+
+
+def files_in(prompt: Prompt, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Those of the files that a prompt names."""
+    named: set[str] = set()
+    for node in prompt.values():
+        for value in node["inputs"].values():
+            if isinstance(value, str):
+                named.add(value)
+    return {name: data for name, data in files.items() if name in named}
+
+
+def with_separate_people(prompt: Prompt) -> Prompt:
+    """The prompt with a Person for every photo, and Cast, in the place of Cast from Photos, which gives the same cast.
+
+    A Cast from Photos whose names come from another node stays as it is.
+    """
+    separate = dict(prompt)
+    for number, node in prompt.items():
+        if node["class_type"] != _CAST_FROM_PHOTOS or not isinstance(node["inputs"].get("names", ""), str):
+            continue
+        cast_inputs: dict[str, Any] = {}
+        for photo_number, name in _photo_numbers_and_names(node):
+            person = f"{number} photo {photo_number}"
+            separate[person] = _person_of_photo(node, photo_number, name)
+            cast_inputs[f"person_{photo_number}"] = [person, 0]
+        separate[number] = {**node, "class_type": "LikenessCast", "inputs": cast_inputs}
+    return separate
+
+
+def _photo_numbers_and_names(node: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """The number of every photo of a Cast from Photos, and what its person is called."""
+    names = names_in(node["inputs"].get("names", ""))
+    numbers: list[int] = []
+    for input_name in node["inputs"]:
+        number = input_name.removeprefix(_PHOTO_INPUT)
+        if input_name.startswith(_PHOTO_INPUT) and number.isdecimal():
+            numbers.append(int(number))
+    named: list[tuple[int, str]] = []
+    for number in sorted(numbers):
+        name = names[number - 1] if number <= len(names) else ""
+        # As the node itself calls people without a name.
+        named.append((number, name or f"person {len(named) + 1}"))
+    return named
+
+
+def _person_of_photo(node: Mapping[str, Any], photo_number: int, name: str) -> dict[str, Any]:
+    """The Person node for a photo of a Cast from Photos."""
+    inputs = {"image": node["inputs"][f"{_PHOTO_INPUT}{photo_number}"], "name": name, "on_no_face": "error"}
+    for setting in ("face_model", "which_face", "photo_size"):
+        if setting in node["inputs"]:
+            inputs[setting] = node["inputs"][setting]
+    return {"class_type": PERSON, "inputs": inputs, "_meta": {"title": name}}

@@ -1,0 +1,84 @@
+"""Several pictures of a row by their seeds, and which of them is kept."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from environment import SetupError
+from rig.workflow import Prompt
+
+from core import measure
+from core.measure import Report
+
+from .prompts import Job, as_link
+
+SCORE = next(iter(measure.SCORES))
+"""By which Pick Best Likeness chooses where nothing else is set; where nobody is meant it is the parts."""
+_SEED_INPUTS = ("seed", "noise_seed")
+_SEED_COUNT = 2**64
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A seed of a prompt. inputs: of the node that reads it, in which it can be set."""
+
+    inputs: dict[str, Any]
+    name: str
+    value: int
+
+
+def tries(job: Job, count: int) -> Iterator[Job]:
+    """The job with as many seeds, one after the other."""
+    for number in range(count):
+        yield replace(job, prompt=with_moved_seeds(job.prompt, number), try_number=number, row_job=job)
+
+
+def with_moved_seeds(prompt: Prompt, distance: int) -> Prompt:
+    """The prompt with a number added to all its seeds. Raises SetupError where it has none."""
+    if not distance:
+        return prompt
+    moved = copy.deepcopy(prompt)
+    seeds = list(seeds_of(moved))
+    if not seeds:
+        raise SetupError("--keep makes several pictures of a row by their seeds, and this workflow has no seed.")
+    for seed in seeds:
+        seed.inputs[seed.name] = (seed.value + distance) % _SEED_COUNT
+    return moved
+
+
+def seeds_of(prompt: Prompt) -> Iterator[Seed]:
+    """The seeds of a prompt, also where another node holds the number."""
+    for node in prompt.values():
+        for name in _SEED_INPUTS:
+            value = node["inputs"].get(name)
+            link = as_link(value)
+            if link is not None:
+                source = prompt[link.node]["inputs"]
+                if list(source) == ["value"]:
+                    value = source["value"]
+            if isinstance(value, int):
+                yield Seed(node["inputs"], name, value)
+
+
+def best_try(reports_of_tries: Sequence[Sequence[Report]]) -> int:
+    """The number of the try that Pick Best Likeness would keep.
+
+    reports_of_tries: of each try a report for every picture. A try with several pictures counts as its worst: those of
+    people are ranked by these, those without by their parts.
+    """
+    worst_places = [0] * len(reports_of_tries)
+    for has_people in (True, False):
+        try_numbers: list[int] = []
+        pictures: list[measure.MeasuredPicture] = []
+        for number, reports in enumerate(reports_of_tries):
+            for report in reports:
+                if bool(report.people) is has_people:
+                    try_numbers.append(number)
+                    pictures.append(report.judged_pictures[0])
+        together = Report((), ("",), {"": tuple(pictures)})
+        score = SCORE if has_people else measure.PARTS
+        for place, picture_number in enumerate(measure.ranking(together, score)):
+            number = try_numbers[picture_number]
+            worst_places[number] = max(worst_places[number], place)
+    return worst_places.index(min(worst_places))

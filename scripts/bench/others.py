@@ -1,0 +1,426 @@
+"""People by the nodes of other packs and of ComfyUI itself, on the networks that bench.py counts and times.
+
+The packs' own code runs: what is installed in custom_nodes of the ComfyUI. Files have their published keys and shapes
+and random weights, and a stand-in finds the same face in every picture.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import comfy.model_management
+import environment
+import folder_paths
+import numpy as np
+import parts_made
+import torch
+from pack.bridge.unet import attention_layers
+from rig import adapters, shapes
+from rig.standins import nested, save
+from standins_made import Weights
+from torch import Tensor
+
+from . import installed
+from .methods import (
+    BOTH,
+    SD15,
+    SDXL,
+    STEPS,
+    Applied,
+    Apply,
+    Family,
+    Line,
+    Networks,
+    counted,
+    for_counting,
+    line,
+    normal,
+    unpatched,
+)  # fmt: skip
+
+PICTURE = 64
+"""Sides in px of a picture of a person. Every pack makes it as large as its encoder wants it."""
+
+
+class OneFace:
+    """In the place of insightface's FaceAnalysis: the same face in every picture."""
+
+    def __init__(self) -> None:
+        self.det_model = SimpleNamespace(input_size=(640, 640))
+
+    def get(self, picture: np.ndarray) -> list[Any]:
+        """picture: (height, width, 3)."""
+        from insightface.app.common import Face
+
+        height, width = picture.shape[:2]
+        # Eyes, nose and corners of the mouth, in parts of the picture.
+        points = np.array([[0.35, 0.4], [0.65, 0.4], [0.5, 0.55], [0.38, 0.7], [0.62, 0.7]], np.float32)
+        box = np.array([0.2 * width, 0.2 * height, 0.8 * width, 0.9 * height], np.float32)
+        return [Face(bbox=box, kps=points * (width, height), embedding=normal(81, 512).numpy())]
+
+
+@contextlib.contextmanager
+def as_on_a_card(dtype: torch.dtype) -> Iterator[None]:
+    """While a node runs that makes its networks in ComfyUI's type: it is this type on a CPU too, as on a card.
+
+    Layers also get no random start, which takes seconds per node: both packs put the file's weights in their place.
+    """
+    management = comfy.model_management
+    half = dtype == torch.float16
+    with (
+        patch.object(management, "unet_dtype", lambda *_, **__: dtype),
+        patch.object(management, "should_use_fp16", lambda *_, **__: half),
+        patch.object(torch.nn.Linear, "reset_parameters", lambda _: None),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def two_rows_at_a_time() -> Iterator[None]:
+    """While it samples: ComfyUI puts no more than two prompts into one forward, as on a card without room for more.
+
+    It asks the model how much memory so many rows need, and takes the most that fit.
+    """
+    from comfy.model_base import BaseModel
+
+    def needed(_: Any, input_shape: Any, *__: Any, **___: Any) -> float:
+        return 0.0 if input_shape[0] <= 2 else float("inf")
+
+    with patch.object(BaseModel, "memory_required", needed):
+        yield
+
+
+def dtype_of(on: Networks) -> torch.dtype:
+    return on.model.model.diffusion_model.dtype
+
+
+def masks(on: Networks, people: int) -> list[Tensor]:
+    """(1, height, width) each: strips beside each other that cover the picture."""
+    width, height = on.size
+    strips: list[Tensor] = []
+    for columns in torch.arange(width).chunk(people):
+        strip = torch.zeros(1, height, width)
+        strip[:, :, columns] = 1.0
+        strips.append(strip)
+    return strips
+
+
+def text_of(on: Networks, seed: int) -> list[list[Any]]:
+    """A prompt of one person, as long as usual."""
+    options = {"pooled_output": normal(seed, 1, 1280)} if on.family.name == "sdxl" else {}
+    return [[normal(seed, 1, 77, on.text), options]]
+
+
+def portrait(number: int) -> Tensor:
+    """(1, side, side, 3), 0..1."""
+    return torch.rand(1, PICTURE, PICTURE, 3, generator=torch.Generator().manual_seed(number))
+
+
+@contextlib.contextmanager
+def _file(on: Networks, folder: str, contents: shapes.Shapes) -> Iterator[str]:
+    """The name of a file with these tensors in a model folder of ComfyUI, while it is read."""
+    with TemporaryDirectory() as root:
+        path = Path(root) / "bench.bin"
+        save(path, nested(Weights(dtype_of(on)).fill(contents)))
+        with patch.dict(folder_paths.folder_names_and_paths, {folder: ([root], {".bin"})}):
+            yield path.name
+
+
+def unet_shape(on: Networks) -> adapters.UNet:
+    """What adapters for this UNet are shaped by."""
+    return adapters.UNet(on.text, tuple(layer.width for layer in attention_layers(on.model)))
+
+
+# --- ComfyUI_IPAdapter_plus
+
+
+def ip_adapter(on: Networks) -> Any:
+    """What the pack's loader makes of a published file: 16 tokens per person on SDXL and on SD1.5."""
+    name = "ip-adapter-plus_sdxl_vit-h" if on.family.name == "sdxl" else "ip-adapter-plus-face_sd15"
+    with _file(on, "ipadapter", adapters.PUBLISHED[name][1](unet_shape(on))) as file:
+        return installed.call("IPAdapterModelLoader", ipadapter_file=file)[0]
+
+
+def ip_adapters(on: Networks, people: int) -> Applied:
+    """A node for each person, with a mask, one behind the other; one prompt."""
+    adapter, clip_vision = ip_adapter(on), parts_made.clip_vision(1024, 1280, 224)
+    model = on.model
+    with as_on_a_card(dtype_of(on)):
+        for number, mask in enumerate(masks(on, people)):
+            model = installed.call(
+                "IPAdapterAdvanced", model=model, ipadapter=adapter, image=portrait(number), weight=0.8,
+                weight_type="linear", combine_embeds="concat", start_at=0.0, end_at=1.0, embeds_scaling="V only",
+                attn_mask=mask, clip_vision=clip_vision,
+            )[0]  # fmt: skip
+    return Applied(model, **on.sides())
+
+
+def regional_ip_adapters(on: Networks, people: int) -> Applied:
+    """As in that pack's example of regional conditioning: a prompt for each person on both sides, and common ones."""
+    adapter, clip_vision = ip_adapter(on), parts_made.clip_vision(1024, 1280, 224)
+    model, sides = on.model, on.sides()
+    positive, negative = sides["positive"], sides["negative"]
+    with as_on_a_card(dtype_of(on)):
+        for number, mask in enumerate(masks(on, people)):
+            settings, theirs, theirs_negative = installed.call(
+                "IPAdapterRegionalConditioning", image=portrait(number), image_weight=0.8, prompt_weight=1.0,
+                weight_type="linear", start_at=0.0, end_at=1.0, mask=mask,
+                positive=text_of(on, 100 + number), negative=text_of(on, 200 + number),
+            )  # fmt: skip
+            model = installed.call(
+                "IPAdapterFromParams", model=model, ipadapter=adapter, ipadapter_params=settings,
+                combine_embeds="concat", embeds_scaling="V only", clip_vision=clip_vision,
+            )[0]  # fmt: skip
+            positive = combined(positive, theirs)
+            negative = combined(negative, theirs_negative)
+    return Applied(model, positive, negative)
+
+
+def combined(first: Any, second: Any) -> Any:
+    """Both prompts, by ComfyUI's node."""
+    return installed.call("ConditioningCombine", conditioning_1=first, conditioning_2=second)[0]
+
+
+# --- ComfyUI_InstantID
+
+
+def instant_id(on: Networks) -> Any:
+    """What the pack's loader makes of ip-adapter.bin as published, for a UNet of these widths."""
+    unet = unet_shape(on)
+
+    def contents() -> shapes.Shapes:
+        yield from shapes.under("image_proj", shapes.of("queries", width=1280, inputs=512, text=unet.text))
+        yield from adapters.layers(unet)
+
+    with _file(on, "instantid", contents()) as file, as_on_a_card(dtype_of(on)):
+        return installed.call("InstantIDModelLoader", instantid_file=file)[0]
+
+
+def chained_instant_ids(on: Networks, people: int) -> Applied:
+    """Attention with a mask and a ControlNet for each person, one behind the other; one prompt."""
+    adapter = instant_id(on)
+    model, sides = on.model, on.sides()
+    positive, negative = sides["positive"], sides["negative"]
+    keypoints = torch.zeros(1, on.size[1], on.size[0], 3)
+    with as_on_a_card(dtype_of(on)):
+        for number, mask in enumerate(masks(on, people)):
+            model, faces = installed.call(
+                "InstantIDAttentionPatch", instantid=adapter, insightface=OneFace(), image=portrait(number),
+                model=model, weight=0.8, start_at=0.0, end_at=1.0, noise=0.0, mask=mask,
+            )  # fmt: skip
+            positive, negative = installed.call(
+                "ApplyInstantIDControlNet", face_embeds=faces, control_net=on.net, image_kps=keypoints,
+                positive=positive, negative=negative, strength=0.8, start_at=0.0, end_at=1.0,
+            )  # fmt: skip
+    return Applied(model, positive, negative)
+
+
+def instant_ids_with_prompts(on: Networks, people: int) -> Applied:
+    """As in that pack's example for two people: a prompt with a ControlNet and a mask for each, all combined."""
+    adapter, model = instant_id(on), on.model
+    positives: list[Any] = []
+    negatives: list[Any] = []
+    with as_on_a_card(dtype_of(on)):
+        for number, mask in enumerate(masks(on, people)):
+            model, positive, negative = installed.call(
+                "ApplyInstantIDAdvanced", instantid=adapter, insightface=OneFace(), control_net=on.net,
+                image=portrait(number), model=model, positive=text_of(on, 100 + number),
+                negative=text_of(on, 200 + number), ip_weight=0.8, cn_strength=0.8, start_at=0.0, end_at=1.0,
+                noise=0.0, combine_embeds="average", image_kps=torch.zeros(1, on.size[1], on.size[0], 3), mask=mask,
+            )  # fmt: skip
+            positives = combined(positives, positive)
+            negatives = combined(negatives, negative)
+    return Applied(model, positives, negatives)
+
+
+# --- ComfyUI-ppm
+
+
+def attention_couple(common: bool) -> Apply:
+    """Its attention couple. common: whether there is a prompt for the whole picture beside one for each person."""
+
+    def apply(on: Networks, people: int) -> Applied:
+        sides, strips = on.sides(), masks(on, people)
+        texts = [text_of(on, 100 + number) for number in range(people)]
+        if common:
+            base, base_mask = sides["positive"], torch.ones(1, on.size[1], on.size[0])
+        else:
+            base, base_mask = texts.pop(0), strips.pop(0)
+        regions: dict[str, Any] = {}
+        for number, (text, strip) in enumerate(zip(texts, strips, strict=True), 1):
+            regions[f"cond_{number}"] = text
+            regions[f"mask_{number}"] = strip
+        model = installed.call("AttentionCouplePPM", model=on.model, base_cond=base, base_mask=base_mask, **regions)[0]
+        return Applied(model, base, sides["negative"])
+
+    return apply
+
+
+# --- ComfyUI itself
+
+
+def masked_prompts(on: Networks, people: int) -> Applied:
+    """A common prompt, and one with a mask for each person."""
+    sides = on.sides()
+    positive = sides["positive"]
+    for number, mask in enumerate(masks(on, people)):
+        theirs = installed.call(
+            "ConditioningSetMask", conditioning=text_of(on, 100 + number), mask=mask, strength=1.0,
+            set_cond_area="default",
+        )[0]  # fmt: skip
+        positive = combined(positive, theirs)
+    return Applied(on.model, positive, sides["negative"])
+
+
+def same(call: float, _people: int) -> float:
+    """A step of the picture is one call of the sampler's model."""
+    return call
+
+
+def with_crops(call: float, people: int) -> float:
+    """A step of the picture, and its share of a pass of 20 steps over a crop of the same size for each person."""
+    return 1 + STEPS * people * call
+
+
+@dataclass(frozen=True)
+class OtherMethod:
+    """A way to draw several people without Likeness.
+
+    title: its row in the table. pack: whose nodes; empty for ComfyUI's own. apply: by these nodes. families: of UNets.
+    step: from what a call of the model costs, in plain ones, and the number of people, to what a step of the picture
+    costs in plain ones.
+    """
+
+    title: str
+    pack: str
+    apply: Apply
+    families: tuple[str, ...] = ("sdxl",)
+    step: Callable[[float, int], float] = same
+
+
+OTHERS: dict[str, OtherMethod] = {
+    "chained_instant_ids": OtherMethod("InstantIDs chained, one prompt", installed.INSTANT_ID, chained_instant_ids),
+    "instant_ids_with_prompts": OtherMethod(
+        "InstantIDs with a prompt each", installed.INSTANT_ID, instant_ids_with_prompts
+    ),
+    "ip_adapters": OtherMethod("IP-Adapters with masks, one prompt", installed.IP_ADAPTER_PLUS, ip_adapters, BOTH),
+    "regional_ip_adapters": OtherMethod(
+        "IP-Adapters with masks, a common prompt and one each", installed.IP_ADAPTER_PLUS, regional_ip_adapters, BOTH
+    ),
+    "attention_couple": OtherMethod(
+        "attention couple, one prompt each", installed.PPM, attention_couple(common=False), BOTH
+    ),
+    "attention_couple_and_common": OtherMethod(
+        "attention couple, a common prompt and one each", installed.PPM, attention_couple(common=True), BOTH
+    ),
+    "masked_prompts": OtherMethod("masks on conditioning, a common prompt and one each", "", masked_prompts, BOTH),
+    "crop_and_detail": OtherMethod("crop and detail, 1024 px per face", "", unpatched, BOTH, with_crops),
+}
+"""Every other way by its name."""
+
+
+def there() -> dict[str, OtherMethod]:
+    """Those whose pack is installed. The others are said."""
+    packs = {method.pack for method in OTHERS.values() if method.pack}
+    commits = installed.loaded(sorted(packs))
+    methods: dict[str, OtherMethod] = {}
+    for name, method in OTHERS.items():
+        if method.pack and method.pack not in commits:
+            environment.say(f"No row of {method.title}: {method.pack} is not there.")
+            continue
+        methods[name] = method
+    return methods
+
+
+# --- Counted
+
+
+class KnownSigmas:
+    """The sigmas of a forward as numbers. Both packs ask for the first one inside a layer, where a network that
+    computes in shapes alone has no numbers."""
+
+    def __init__(self, sigmas: Tensor) -> None:
+        self._numbers = sigmas.tolist()
+
+    def detach(self) -> KnownSigmas:
+        return self
+
+    def cpu(self) -> KnownSigmas:
+        return self
+
+    def __getitem__(self, row: int) -> SimpleNamespace:
+        return SimpleNamespace(item=lambda: self._numbers[row])
+
+
+@contextlib.contextmanager
+def no_tokens_computed() -> Iterator[None]:
+    """While nodes run whose steps are counted: an adapter's tokens are zeros.
+
+    They are made once per picture and no step computes them; half precision takes seconds for them on a CPU.
+    """
+
+    def zeros(resampler: Any, states: Tensor) -> Tensor:
+        shape = len(states), resampler.latents.shape[1], resampler.proj_out.out_features
+        return torch.zeros(shape, dtype=states.dtype)
+
+    with contextlib.ExitStack() as stack:
+        for node_id in ("IPAdapterAdvanced", "ApplyInstantIDAdvanced"):
+            if node_id in installed.node_ids():
+                code = sys.modules[installed.node_class(node_id).__module__]
+                stack.enter_context(patch.object(code.Resampler, "forward", zeros))
+        yield
+
+
+def know_sigmas(on: Networks) -> None:
+    """Give these networks, which compute in shapes alone, their sigmas as KnownSigmas."""
+    network = on.model.model.diffusion_model
+    forward = network.forward
+
+    def with_numbers(*given: Any, transformer_options: dict[str, Any], **named: Any) -> Any:
+        options = {**transformer_options, "sigmas": KnownSigmas(transformer_options["sigmas"])}
+        return forward(*given, transformer_options=options, **named)
+
+    network.forward = with_numbers
+
+
+def weights_beside(applied: Applied) -> int:
+    """Bytes of the adapters that lie on the card while it samples: the packs keep theirs in the attention patches."""
+    layers = applied.model.model_options["transformer_options"].get("patches_replace", {}).get("attn2", {})
+    adapter_of: dict[int, torch.nn.Module] = {}
+    for patched in layers.values():
+        for settings in getattr(patched, "kwargs", []):
+            adapter_of[id(settings["ipadapter"])] = settings["ipadapter"]
+    total = 0
+    for adapter in adapter_of.values():
+        for weight in adapter.parameters():
+            total += weight.numel() * weight.element_size()
+    return total
+
+
+def count(families: Sequence[Family] = (SDXL, SD15), numbers: Sequence[int] = (1, 2, 4, 8, 12)) -> Iterator[Line]:
+    """What a step of the picture costs for so many people by the ways that are installed."""
+    methods = there()
+    for family in families:
+        on = for_counting(family)
+        know_sigmas(on)
+        plain = counted(on, unpatched(on, 0))
+        for name, method in methods.items():
+            if family.name not in method.families:
+                continue
+            environment.say(f"Counting {method.title} on {family.name}.")
+            for people in numbers:
+                with no_tokens_computed():
+                    applied = method.apply(on, people)
+                with two_rows_at_a_time():
+                    found = counted(on, applied)
+                step = method.step(found.tflop / plain.tflop, people) * plain.tflop
+                weights = round(weights_beside(applied) / 2**20)
+                yield line(family.name, name, people, step, found, plain) | {"weights_mib": weights}

@@ -1,0 +1,165 @@
+"""Run the packs that our pages name beside ours: loaded before and after ours, and in both orders in a graph.
+
+    python scripts/beside.py --table beside.md
+    python scripts/beside.py --pack ComfyUI-ppm --order theirs-first
+
+Needs a ComfyUI with some of these packs in custom_nodes (see scripts/test.py for where it is looked for). Their own
+code runs with ours on a small SDXL with random weights. What is not installed is said and left out. Each pack is run in
+a process of its own, once loaded before ours and once after, and each takes half a minute or more.
+
+It ends with 0 where everything held, with 2 where something did not, and with 1 where it could not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import environment
+from beside.names import NAMES
+from rig.pack import entered
+
+NOBODY = "none"
+"""In the place of a pack: what ours give without any."""
+THEIRS_FIRST, OURS_FIRST = "theirs-first", "ours-first"
+ORDERS = (THEIRS_FIRST, OURS_FIRST)
+Line = dict[str, Any]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--python", help="a Python that has everything already")
+    parser.add_argument(
+        "--pack", action="append", choices=(*NAMES, NOBODY), help="only this one; may be said again (default: all)"
+    )
+    parser.add_argument(
+        "--order", choices=ORDERS, help="load one pack before or after ours, and print its results as JSON"
+    )
+    parser.add_argument("--table", type=Path, help="a file for the results, in Markdown")
+    given = parser.parse_args()
+    packs = given.pack or list(NAMES)
+    entered("beside.py", given.python)
+    if given.order:
+        if len(packs) != 1:
+            raise environment.SetupError("--order runs one pack: name it with --pack.")
+        return run_here(packs[0], given.order)
+    return run_all(packs, given.table)
+
+
+def run_here(pack: str, order: str) -> int:
+    """Load one pack and ours in this order, and print a line of JSON for everything that was looked at."""
+    import comfy.cli_args
+    from bench import installed
+
+    comfy.cli_args.args.use_pytorch_cross_attention = True  # the fastest of a CPU
+    folder = None if pack == NOBODY else installed.folder_of(pack)
+    if folder and order == THEIRS_FIRST:
+        installed.load(folder)
+    # Only here: it imports our nodes.
+    from beside import graphs
+
+    if folder and order == OURS_FIRST:
+        installed.load(folder)
+    commit = installed.commit_of(folder) if folder else ""
+    results: list[graphs.Result] = []
+    if folder:
+        results.append(graphs.same_node_ids(installed.node_ids()))
+    for name in graphs.OURS:
+        emit({"ours": name, "digest": graphs.digest(graphs.ours_alone(name))})
+    if folder:
+        from beside import packs
+
+        (chosen,) = (known for known in packs.PACKS if known.name == pack)
+        for title, check in chosen.checks.items():
+            environment.say(f"{pack}, {order}: {title}")
+            results += graphs.run(check, title)
+    for result in results:
+        emit({"pack": pack, "commit": commit, "order": order, **vars(result)})
+    return 0 if all(result.held for result in results) else 2
+
+
+def emit(line: Line) -> None:
+    print(json.dumps(line), flush=True)
+
+
+def run_all(packs: Sequence[str], table: Path | None) -> int:
+    """Each pack in both orders, each in a process of its own."""
+    from bench import installed
+
+    there: list[str] = []
+    for pack in packs:
+        if pack == NOBODY:
+            continue
+        if installed.folder_of(pack) is None:
+            environment.say(f"{pack} is not in custom_nodes: left out.")
+        else:
+            there.append(pack)
+    if not there:
+        raise environment.SetupError("None of these packs is in custom_nodes. There is nothing to run beside ours.")
+    environment.say("Drawing with ours alone.")
+    alone = digests(child(NOBODY, OURS_FIRST))
+    results: list[Line] = []
+    for number, pack in enumerate(there, 1):
+        for order in ORDERS:
+            environment.say(f"Pack {number} of {len(there)}: {pack}, {order}.")
+            lines = child(pack, order)
+            found = [line for line in lines if "check" in line]
+            if not found:
+                found = [result(pack, order, "it runs", False, "the process ended without a result")]
+            differing = sorted(name for name, value in digests(lines).items() if value != alone.get(name))
+            figure = f"not those of {', '.join(differing)}" if differing else "all, to the bit"
+            found.append(result(pack, order, "ours give the pictures that they give without it", not differing, figure))
+            for line in found:
+                emit(line)
+            results += found
+    failed = [line for line in results if not line["held"]]
+    for line in failed:
+        environment.say(f"Did not hold: {line['pack']}, {line['order']}, {line['check']}: {line['figure']}")
+    environment.say(f"Done: {len(there)} packs, {len(results)} results, {len(failed)} did not hold.")
+    if table:
+        table.write_text(markdown(results), "utf-8")
+        environment.say(f"The table is in {table}.")
+    return 2 if failed else 0
+
+
+def result(pack: str, order: str, check: str, held: bool, figure: str) -> Line:
+    return {"pack": pack, "commit": "", "order": order, "check": check, "held": held, "figure": figure}
+
+
+def child(pack: str, order: str) -> list[Line]:
+    """What this script prints for one pack in one order. What the pack prints beside that is left out."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--pack", pack, "--order", order]
+    command += ["--python", sys.executable]
+    variables = {**os.environ, "PYTHONUTF8": "1"}
+    answer = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", errors="replace", env=variables)
+    lines: list[Line] = []
+    for text in answer.stdout.splitlines():
+        if text.startswith("{"):
+            lines.append(json.loads(text))
+    return lines
+
+
+def digests(lines: Iterable[Line]) -> dict[str, str]:
+    return {line["ours"]: line["digest"] for line in lines if "digest" in line}
+
+
+def markdown(results: Sequence[Line]) -> str:
+    rows = ["| pack | commit | loaded | what | held | measured |", "|---|---|---|---|---|---|"]
+    for line in results:
+        held = "yes" if line["held"] else "no"
+        rows.append(
+            f"| {line['pack']} | {line['commit']} | {line['order']} | {line['check']} | {held} | {line['figure']} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    environment.run(main)

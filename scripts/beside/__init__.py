@@ -1,0 +1,1 @@
+"""What beside.py runs. It runs inside a host, so it imports it, torch and `pack` at the top."""

@@ -1,0 +1,127 @@
+"""Our nodes and another pack's on one small SDXL: in both orders, and what each of them adds to the picture."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import torch
+from bench import card, methods, seconds
+from bench.methods import Applied, Networks
+from torch import Tensor
+
+STEPS = 4
+PEOPLE = 2
+VISIBLE = 1e-4
+"""A change of a picture, relative to it, that is no rounding: float32 changes these pictures by 1e-6."""
+ROUNDING = 2e-5
+"""What the order of sums in float32 may change, relative to the picture."""
+
+OURS = ("ip_adapter_plus", "instant_id", "id_tokens_by_region", "prompt_per_person", "share_parts", "lora_per_person")
+"""Methods of bench.methods that every pack is run beside: each way in which Likeness reaches a UNet."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was looked at, and whether it is as the pages say. figure: what was measured, or the error's message."""
+
+    check: str
+    held: bool
+    figure: str
+
+
+@dataclass
+class WithPrompts(Networks):
+    """Networks whose prompts another node has made. prompts: "positive" and "negative"."""
+
+    prompts: Mapping[str, Any] = field(default_factory=dict)
+
+    def sides(self, tokens: int = 77) -> dict[str, Any]:
+        return dict(self.prompts)
+
+
+@cache
+def networks() -> Networks:
+    """A small SDXL with random weights in float32, as deep as published, and a ControlNet."""
+    family = replace(card.tiny(methods.SDXL), size=(128, 128))
+    return seconds.for_timing(family, torch.float32)
+
+
+def plain() -> Applied:
+    """The MODEL and prompts without anybody's nodes."""
+    return methods.unpatched(networks(), 0)
+
+
+def behind(applied: Applied) -> WithPrompts:
+    """What a node of ours is connected to that comes after others."""
+    on = networks()
+    prompts = {"positive": applied.positive, "negative": applied.negative}
+    return WithPrompts(on.family, applied.model, on.net, on.size, on._loaded, prompts)
+
+
+def with_ours(name: str, applied: Applied) -> Applied:
+    """What one of our methods gives behind these nodes."""
+    return methods.METHODS[name].apply(behind(applied), PEOPLE)
+
+
+def picture(applied: Applied) -> Tensor:
+    """The latent after some steps with CFG."""
+    return methods.sampled(networks(), applied, STEPS)
+
+
+@cache
+def ours_alone(name: str) -> Tensor:
+    return picture(with_ours(name, plain()))
+
+
+def digest(latent: Tensor) -> str:
+    """The same for pictures that are equal to the bit."""
+    return hashlib.sha256(latent.contiguous().numpy().tobytes()).hexdigest()[:16]
+
+
+def relative(latent: Tensor, other: Tensor) -> float:
+    """The largest difference, relative to the largest value of the other."""
+    return float((latent - other).abs().max() / other.abs().max())
+
+
+Theirs = Callable[[Applied], Applied]
+"""Another pack's node behind others."""
+
+
+def either_order(name: str, theirs: Theirs, rounding: float = ROUNDING) -> Iterator[Result]:
+    """Whether one of our methods and another pack's node both act, whichever comes first in the graph.
+
+    rounding: how far the pictures of the two orders may be apart.
+    """
+    theirs_alone = picture(theirs(plain()))
+    in_front = picture(with_ours(name, theirs(plain())))
+    behind_ours = picture(theirs(with_ours(name, plain())))
+    for order, latent in (("theirs before ours", in_front), ("ours before theirs", behind_ours)):
+        ours_act = relative(latent, theirs_alone)
+        theirs_act = relative(latent, ours_alone(name))
+        held = min(ours_act, theirs_act) > VISIBLE
+        figure = f"ours change the picture by {ours_act:.2g}, theirs by {theirs_act:.2g}"
+        yield Result(f"{name}: {order}, both act", held, figure)
+    apart = relative(in_front, behind_ours)
+    yield Result(f"{name}: both orders give one picture", apart <= rounding, f"they differ by {apart:.2g}")
+    again = picture(with_ours(name, plain()))
+    same = torch.equal(again, ours_alone(name))
+    yield Result(f"{name}: ours alone is as before", same, f"it differs by {relative(again, ours_alone(name)):.2g}")
+
+
+def same_node_ids(theirs: Iterable[str]) -> Result:
+    """Whether no node of theirs has the id of one of ours, whose place it would take. theirs: all ids of the host."""
+    both = sorted(methods.OURS.keys() & set(theirs))
+    return Result("no node has the id of one of ours", not both, ", ".join(both) or "none")
+
+
+def run(check: Callable[[], Iterator[Result]], title: str) -> Iterator[Result]:
+    """The results of a check. An error that it does not expect is one that did not hold."""
+    try:
+        yield from check()
+    except Exception as failure:  # noqa: BLE001 - the others are to run
+        text = " ".join(str(failure).split())
+        yield Result(title, False, f"{type(failure).__name__}: {text}"[:300])

@@ -1,0 +1,384 @@
+"""For each pack that a help page names: how its node is run beside ours, and what has to hold."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+
+import folder_paths
+import parts_made
+import tiny_encoders
+import torch
+from bench import installed, others
+from bench.methods import Applied, normal
+from pack.core.errors import LikenessError
+from rig import adapters
+from rig.standins import nested
+from safetensors.torch import save_file
+from standins_made import Weights
+from torch import Tensor
+
+from . import graphs
+from .graphs import OURS, Result, Theirs, either_order, networks, picture, plain, relative, with_ours
+
+Check = Callable[[], Iterator[Result]]
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A pack by the name of its repository. checks: beside ours, each with its title."""
+
+    name: str
+    checks: dict[str, Check]
+
+
+def beside_all(theirs: Theirs, rounding: float = graphs.ROUNDING) -> dict[str, Check]:
+    """A node that is connected to the MODEL or to the prompts, beside each of our methods."""
+    return {name: partial(either_order, name, theirs, rounding) for name in OURS}
+
+
+def on_model(node_id: str, **inputs: Any) -> Theirs:
+    """A node with a MODEL in and out."""
+
+    def theirs(applied: Applied) -> Applied:
+        return applied._replace(model=installed.call(node_id, model=applied.model, **inputs)[0])
+
+    return theirs
+
+
+# --- Adapters
+
+
+@cache
+def _ip_adapter() -> Any:
+    return others.ip_adapter(networks())
+
+
+def ip_adapter(applied: Applied) -> Applied:
+    clip_vision = parts_made.clip_vision(1024, 1280, 224)
+    model = installed.call(
+        "IPAdapterAdvanced", model=applied.model, ipadapter=_ip_adapter(), image=others.portrait(9), weight=0.8,
+        weight_type="linear", combine_embeds="concat", start_at=0.0, end_at=1.0, embeds_scaling="V only",
+        clip_vision=clip_vision,
+    )[0]  # fmt: skip
+    return applied._replace(model=model)
+
+
+@cache
+def _instant_id() -> Any:
+    return others.instant_id(networks())
+
+
+def instant_id(applied: Applied) -> Applied:
+    on = networks()
+    outputs = installed.call(
+        "ApplyInstantIDAdvanced", instantid=_instant_id(), insightface=others.OneFace(), control_net=on.net,
+        image=others.portrait(9), model=applied.model, positive=applied.positive, negative=applied.negative,
+        ip_weight=0.8, cn_strength=0.8, start_at=0.0, end_at=1.0, noise=0.0, combine_embeds="average",
+        image_kps=torch.zeros(1, *on.size[::-1], 3),
+    )  # fmt: skip
+    return Applied(*outputs)
+
+
+class FaceHelper:
+    """In the place of facexlib's FaceRestoreHelper, whose networks would be downloaded: a crop of 512 px."""
+
+    def __init__(self, **_: Any) -> None:
+        self.face_parse: Any = None
+        self.cropped_faces = [torch.zeros(512, 512, 3, dtype=torch.uint8).numpy()]
+
+    def clean_all(self) -> None: ...
+
+    def read_image(self, _image: Any) -> None: ...
+
+    def get_face_landmarks_5(self, only_center_face: bool) -> None: ...
+
+    def align_warp_face(self) -> None: ...
+
+
+class EvaClip(torch.nn.Module):
+    """In the place of EVA02-CLIP, which would be downloaded: states and an embedding of its sizes."""
+
+    image_size = 336
+    image_mean = (0.5, 0.5, 0.5)
+    image_std = (0.5, 0.5, 0.5)
+
+    def forward(self, picture: Tensor, **_: Any) -> tuple[Tensor, list[Tensor]]:
+        states = [normal(90 + layer, len(picture), 577, 1024) for layer in range(5)]
+        return normal(89, len(picture), 768), states
+
+
+def _parsing(**_: Any) -> Callable[[Tensor], tuple[Tensor]]:
+    """In the place of BiSeNet: one class everywhere."""
+    return lambda face: (torch.zeros(1, 19, *face.shape[-2:]),)
+
+
+@cache
+def _pulid() -> Any:
+    """The pack's own network with random weights: no file of it is in rig/shapes.txt."""
+    code = sys.modules[installed.node_class("ApplyPulid").__module__]
+    torch.manual_seed(5)
+    unet = others.unet_shape(networks())
+    layers = nested(Weights(torch.float32).fill(adapters.layers(unet)))
+    return code.PulidModel({"image_proj": code.IDEncoder().state_dict(), **layers})
+
+
+def pulid(applied: Applied) -> Applied:
+    code = sys.modules[installed.node_class("ApplyPulid").__module__]
+    with patch.object(code, "FaceRestoreHelper", FaceHelper), patch.object(code, "init_parsing_model", _parsing):
+        model = installed.call(
+            "ApplyPulid", model=applied.model, pulid=_pulid(), eva_clip=EvaClip(), face_analysis=others.OneFace(),
+            image=others.portrait(9), method="fidelity", weight=1.0, start_at=0.0, end_at=1.0,
+        )[0]  # fmt: skip
+    return applied._replace(model=model)
+
+
+# --- Attention with texts of its own
+
+
+def ppm_couple(applied: Applied) -> Applied:
+    left, right = others.masks(networks(), 2)
+    return on_model(
+        "AttentionCouplePPM", base_cond=applied.positive, base_mask=left,
+        cond_1=others.text_of(networks(), 61), mask_1=right,
+    )(applied)  # fmt: skip
+
+
+def couple_in_place(applied: Applied) -> Applied:
+    """laksjdjf's first node, which takes a prompt with a mask for each region."""
+    left, right = others.masks(networks(), 2)
+
+    def masked(text: Any, mask: Tensor) -> Any:
+        return installed.call(
+            "ConditioningSetMask", conditioning=text, mask=mask, strength=1.0, set_cond_area="default"
+        )[0]
+
+    positive = others.combined(masked(applied.positive, left), masked(others.text_of(networks(), 61), right))
+    outputs = installed.call(
+        "Attention couple", model=applied.model, positive=positive, negative=applied.negative, mode="Attention"
+    )
+    return Applied(*outputs)
+
+
+def laksjdjf_couple(applied: Applied) -> Applied:
+    """His later node in cgem156-ComfyUI; its id ends with letters of the pack's own."""
+    (node_id,) = (name for name in installed.node_ids() if name.startswith("AttentionCouple|"))
+    left, right = others.masks(networks(), 2)
+    return on_model(node_id, base_mask=left, cond_1=others.text_of(networks(), 61), mask_1=right)(applied)
+
+
+def nag(applied: Applied) -> Applied:
+    negative = plain().negative
+    return on_model("NormalizedAttentionGuidance", negative=negative, scale=2.0, tau=2.5, alpha=0.5)(applied)
+
+
+@cache
+def _clip() -> Any:
+    return tiny_encoders.sdxl()
+
+
+def _neg_pip() -> Applied:
+    """A MODEL and prompts of CLIP NegPip, with a word whose weight is negative."""
+    model, clip = installed.call("CLIPNegPip", model=networks().model, clip=_clip())
+    texts = []
+    for text in ("two people, (hats:-1.0)", "blurry"):
+        texts.append(clip.encode_from_tokens_scheduled(clip.tokenize(text)))
+    return Applied(model, *texts)
+
+
+def neg_pip_with_id_patch() -> Iterator[Result]:
+    theirs = _neg_pip()
+    for name in ("id_patch", "id_tokens_by_region"):
+        change = relative(picture(with_ours(name, theirs)), picture(theirs))
+        yield Result(
+            f"{name} behind CLIP NegPip acts", change > graphs.VISIBLE, f"it changes the picture by {change:.2g}"
+        )
+
+
+def neg_pip_with_prompts() -> Iterator[Result]:
+    yield _refused(
+        "prompt_per_person beside CLIP NegPip is refused", lambda: picture(with_ours("prompt_per_person", _neg_pip()))
+    )
+
+
+def _refused(title: str, run: Callable[[], Any]) -> Result:
+    """Whether it ends with an error of ours."""
+    try:
+        run()
+    except LikenessError as refusal:
+        return Result(title, True, f"{type(refusal).__name__}: {refusal}"[:200])
+    return Result(title, False, "no error")
+
+
+# --- prompt-control
+
+SCHEDULED = "two people [on a beach:in a kitchen:0.5] COUPLE(0 0.5) a red coat"
+UNSCHEDULED = "two people on a beach COUPLE(0 0.5) a red coat"
+UNCOUPLED = "two people [on a beach:in a kitchen:0.5]"
+
+
+def _scheduled(text: str) -> Applied:
+    """The MODEL with prompts by prompt-control."""
+    positive = installed.expanded("PCLazyTextEncode", clip=_clip(), text=text)
+    negative = installed.expanded("PCLazyTextEncode", clip=_clip(), text="blurry")
+    return Applied(networks().model, positive, negative)
+
+
+def prompt_control(name: str) -> Iterator[Result]:
+    """Schedule and COUPLE of prompts in front of one of our nodes are kept, and ours act."""
+    theirs = _scheduled(SCHEDULED)
+    whole = picture(with_ours(name, theirs))
+    for title, other in (
+        ("ours act", picture(theirs)),
+        ("the schedule acts", picture(with_ours(name, _scheduled(UNSCHEDULED)))),
+        ("COUPLE acts", picture(with_ours(name, _scheduled(UNCOUPLED)))),
+    ):
+        change = relative(whole, other)
+        yield Result(f"{name} behind a scheduled prompt: {title}", change > graphs.VISIBLE, f"by {change:.2g}")
+
+
+# --- Advanced-ControlNet
+
+
+def _keyframes() -> Any:
+    """Half the strength from the middle of the schedule on."""
+    first = installed.call("TimestepKeyframe", start_percent=0.0, strength=1.0)[0]
+    return installed.call("TimestepKeyframe", start_percent=0.5, strength=0.5, prev_timestep_kf=first)[0]
+
+
+def advanced_control(applied: Applied) -> Applied:
+    on = networks()
+    hint = torch.rand(1, *on.size[::-1], 3, generator=torch.Generator().manual_seed(3))
+    positive, negative = installed.call(
+        "ACN_AdvancedControlNetApply_v2", positive=applied.positive, negative=applied.negative, control_net=on.net,
+        image=hint, strength=0.7, start_percent=0.0, end_percent=1.0, timestep_kf=_keyframes(),
+    )  # fmt: skip
+    return applied._replace(positive=positive, negative=negative)
+
+
+def _advanced_net(keyframes: Any = None) -> Any:
+    """The ControlNet of these networks from a file, by the pack's loader."""
+    with TemporaryDirectory() as root:
+        path = Path(root) / "net.safetensors"
+        save_file(
+            {name: weight.contiguous() for name, weight in networks().net.control_model.state_dict().items()}, path
+        )
+        with patch.dict(folder_paths.folder_names_and_paths, {"controlnet": ([root], {".safetensors"})}):
+            return installed.call("ACN_ControlNetLoaderAdvanced", cnet=path.name, _tk_opt=keyframes)[0]
+
+
+def advanced_net_in_id_patch() -> Iterator[Result]:
+    on = graphs.behind(plain())
+    on.net = _advanced_net()
+    apart = relative(picture(graphs.methods.id_patch(on, graphs.PEOPLE)), picture(with_ours("id_patch", plain())))
+    yield Result(
+        "Apply ID-Patch with a net of its loader", apart <= graphs.ROUNDING, f"{apart:.2g} from ComfyUI's own net"
+    )
+
+
+def keyframes_in_instant_id() -> Iterator[Result]:
+    on = graphs.behind(plain())
+    on.net = _advanced_net(_keyframes())
+    apply = graphs.methods.METHODS["instant_id"].apply
+    yield _refused("Apply InstantID refuses a net with keyframes", lambda: picture(apply(on, graphs.PEOPLE)))
+
+
+# --- Tiles and detailers: what the troubleshooting page says of them
+
+
+def _redrawn(node: Callable[[Applied], Tensor], title: str) -> Iterator[Result]:
+    """With the prompts from before our nodes, our MODEL gives the picture of the plain one."""
+    without = node(plain())
+    for name in OURS:
+        ours = with_ours(name, plain())
+        before = node(Applied(ours.model, plain().positive, plain().negative))
+        change = relative(before, without)
+        yield Result(
+            f"{title}, {name}: prompts from before ours, no effect of ours", change == 0, f"it is {change:.2g}"
+        )
+
+
+SAMPLING: dict[str, Any] = {"seed": 1, "steps": 2, "cfg": 5.0, "sampler_name": "euler", "scheduler": "normal"}
+
+
+def _sheet() -> Tensor:
+    """(1, 128, 128, 3)"""
+    return torch.rand(1, 128, 128, 3, generator=torch.Generator().manual_seed(4))
+
+
+def detailer(applied: Applied) -> Tensor:
+    mask = torch.zeros(1, 128, 128)
+    mask[:, 32:96, 32:96] = 1.0
+    segments = installed.call(
+        "MaskToSEGS", mask=mask, combined=False, crop_factor=1.5, bbox_fill=False, drop_size=1, contour_fill=False
+    )[0]
+    return installed.call(
+        "DetailerForEach", image=_sheet(), segs=segments, model=applied.model, clip=_clip(), vae=parts_made.vae(),
+        guide_size=128.0, guide_size_for=True, max_size=128.0, positive=applied.positive, negative=applied.negative,
+        denoise=0.5, feather=5, noise_mask=True, force_inpaint=True, wildcard="", cycle=1, **SAMPLING,
+    )[0]  # fmt: skip
+
+
+def tiles(applied: Applied) -> Tensor:
+    return installed.call(
+        "UltimateSDUpscaleNoUpscale", upscaled_image=_sheet(), model=applied.model, positive=applied.positive,
+        negative=applied.negative, vae=parts_made.vae(), denoise=0.5, mode_type="Linear", tile_width=64,
+        tile_height=64, mask_blur=8, tile_padding=32, seam_fix_mode="None", seam_fix_denoise=1.0,
+        seam_fix_mask_blur=8, seam_fix_width=64, seam_fix_padding=16, force_uniform_tiles=True, tiled_decode=False,
+        batch_size=1, **SAMPLING,
+    )[0]  # fmt: skip
+
+
+def tiled_diffusion(applied: Applied) -> Applied:
+    return on_model(
+        "TiledDiffusion", method="MultiDiffusion", tile_width=64, tile_height=64, tile_overlap=32, tile_batch_size=4
+    )(applied)
+
+
+def tiled_diffusion_named_or_drawn(name: str) -> Iterator[Result]:
+    """Its pieces are smaller than the picture of our cast: the run ends with our error, or with a picture."""
+    for order, applied in (
+        ("theirs before ours", lambda: with_ours(name, tiled_diffusion(plain()))),
+        ("ours before theirs", lambda: tiled_diffusion(with_ours(name, plain()))),
+    ):
+        title = f"{name}, {order}: drawn, or refused by name"
+        try:
+            change = relative(picture(applied()), picture(tiled_diffusion(plain())))
+        except LikenessError as refusal:
+            yield Result(title, True, f"refused, {type(refusal).__name__}: {refusal}"[:200])
+        else:
+            yield Result(title, True, f"drawn, ours change the picture by {change:.2g}")
+
+
+PACKS = (
+    Pack("ComfyUI_IPAdapter_plus", beside_all(ip_adapter)),
+    Pack("ComfyUI_InstantID", beside_all(instant_id)),
+    Pack("PuLID_ComfyUI", beside_all(pulid)),
+    Pack(
+        "ComfyUI-Advanced-ControlNet",
+        beside_all(advanced_control)
+        | {
+            "a net in Apply ID-Patch": advanced_net_in_id_patch,
+            "keyframes in Apply InstantID": keyframes_in_instant_id,
+        },
+    ),
+    Pack(
+        "ComfyUI-ppm",
+        beside_all(ppm_couple) | {"CLIP NegPip": neg_pip_with_id_patch, "CLIP NegPip refused": neg_pip_with_prompts},
+    ),
+    Pack("attention-couple-ComfyUI", beside_all(couple_in_place)),
+    Pack("cgem156-ComfyUI", beside_all(laksjdjf_couple)),
+    Pack("sd-perturbed-attention", beside_all(nag)),
+    Pack("comfyui-prompt-control", {name: partial(prompt_control, name) for name in OURS}),
+    Pack("ComfyUI-AnimateDiff-Evolved", {}),
+    Pack("ComfyUI-Impact-Pack", {"DetailerForEach": partial(_redrawn, detailer, "DetailerForEach")}),
+    Pack("ComfyUI_UltimateSDUpscale", {"Ultimate SD Upscale": partial(_redrawn, tiles, "Ultimate SD Upscale")}),
+    Pack("ComfyUI-TiledDiffusion", {name: partial(tiled_diffusion_named_or_drawn, name) for name in OURS}),
+)
+"""Those of names.py."""

@@ -1,0 +1,12 @@
+"""The pictures on which the workflows open, painted: people, clothes, a pose.
+
+canvas.py         smooth shapes, light and shadow
+looks.py          who is painted
+faces.py          heads
+portraits.py      people, alone and together
+garments.py       clothes, and pictures that somebody has painted in
+ink.py            a picture as an ink drawing
+album.py          which pictures there are, and their names
+"""
+
+import rig  # noqa: F401 - by it the pack's core is found

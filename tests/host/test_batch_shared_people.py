@@ -1,0 +1,268 @@
+"""batch.py on a real ComfyUI: people of several rows are made once, saved people stand in cells; with real faces."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import real_faces
+from batch import rows
+from batch.inputs import Template
+from batch.local_workers import LocalWorkers
+from batch.output import Output
+from batch.prompts import Job, Link, up_to
+from batch.run import Run
+from batch.saved_people import FaceBank
+from batch.scores import Scores
+from batch.shared_people import SharedPeople
+from batch.worker import SavedFile
+from batch.workers import Crew
+from environment import Host
+from PIL import Image
+from rig.host_server import HostServer
+from safetensors.torch import load
+
+PACK = "small"
+PHOTOS = {"yao.jpg": real_faces.YAO, "eileen.png": real_faces.ASTRONAUT}
+
+
+def node(kind: str, title: str = "", **inputs: Any) -> dict[str, Any]:
+    return {"class_type": kind, "inputs": inputs, "_meta": {"title": title or kind}}
+
+
+def sheet() -> dict[str, Any]:
+    """The photos of two people and the picture of their cast, with grain over them."""
+    beside = {"match_image_size": True, "spacing_width": 0, "spacing_color": "white"}
+    return {
+        "pack": node("LikenessLoadFaceEmbedder", pack=PACK, recognisers="all found", provider="auto", backend="torch"),
+        "p1": node("LoadImage", "First", image="x.png"),
+        "p2": node("LoadImage", "Second", image="x.png"),
+        "shown1": node("LoadImage", "Left", image="x.png"),
+        "shown2": node("LoadImage", "Right", image="x.png"),
+        "cast": node(
+            "LikenessCastFromPhotos",
+            "People",
+            face_model=["pack", 0],
+            names="Ada, Bo",
+            which_face="largest",
+            photo_1=["p1", 0],
+            photo_2=["p2", 0],
+        ),
+        "photos": node("ImageStitch", image1=["shown1", 0], image2=["shown2", 0], direction="right", **beside),
+        "all": node("ImageStitch", image1=["photos", 0], image2=["cast", 1], direction="down", **beside),
+        "noise": node("ImageAddNoise", "Grain", image=["all", 0], seed=1, strength=0.1),
+        "save": node("SaveImage", images=["noise", 0], filename_prefix="x"),
+    }
+
+
+@dataclass
+class Setup:
+    """Workers of a real ComfyUI. executed: how often nodes of each class have run."""
+
+    crew: Crew
+    object_info: dict[str, Any]
+    executed: Counter[str]
+
+    def files_of(self, job: Job) -> list[SavedFile]:
+        """What a job saves that is run by itself."""
+        (finished,) = self.crew.results(iter([job]))
+        assert finished.outcome.error == ""
+        return finished.outcome.files
+
+
+@pytest.fixture(scope="module")
+def setup(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
+    models = tmp_path_factory.mktemp("models")
+    pack = models / "insightface" / "models" / PACK
+    pack.mkdir(parents=True)
+    shutil.copyfile(real_faces.DETECTOR, pack / "detector.onnx")
+    shutil.copyfile(real_faces.RECOGNISER, pack / "w600k_mbf.onnx")
+    executed: Counter[str] = Counter()
+    attempt = HostServer.attempt
+
+    def counting(self: HostServer, prompt: Any, *arguments: Any, **options: Any) -> Any:
+        run = attempt(self, prompt, *arguments, **options)
+        executed.update(prompt[number]["class_type"] for number in run.executed)
+        return run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HostServer, "attempt", counting)
+        with Crew(LocalWorkers(host, Path(sys.executable), [models], 1, []), host) as crew:
+            yield Setup(crew, crew.object_info(), executed)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, source in PHOTOS.items():
+        shutil.copyfile(source, folder / name)
+    return folder
+
+
+COLUMNS = "name,First.image,Second.image,Left.image,Right.image,Grain.seed\n"
+
+
+class Table:
+    """A table over the sheet. saved: the folder of saved people, if there is one."""
+
+    def __init__(self, setup: Setup, photos: Path, lines: str, saved: Path | None = None) -> None:
+        self._setup = setup
+        self.folder = photos.parent / "out"
+        (photos.parent / "sheet.json").write_text(json.dumps(sheet()), "utf-8")
+        (photos.parent / "jobs.csv").write_text(f"{COLUMNS}{lines}", "utf-8")
+        table = rows.read(photos.parent / "jobs.csv")
+        bank = FaceBank([saved] if saved else [])
+        workflow = photos.parent / "sheet.json"
+        self.template = Template(workflow, setup.object_info, table.columns, photos, photos / "nothing", bank)
+        self.rows = list(rows.rows(table, self.template.is_photo))
+
+    def make(self, count: int = 1, measure: bool = False) -> dict[str, str]:
+        """Make the rows; why some have failed, by their names."""
+        output = Output(self.folder)
+        bank = self.folder.parent / "bank of the run"
+        bank.mkdir(exist_ok=True)
+        people = SharedPeople(self._setup.object_info, bank)
+        scores = Scores(output.folder) if measure else None
+        run = Run(self._setup.crew, self._setup.object_info, self.template, output, people, count, scores)
+        to_do = run.prepare(self.rows)
+        run.make_people()
+        list(run.results(to_do))
+        output.close()
+        return {line["name"]: line["reason"] for line in lines_of(self.folder / "failed.csv")}
+
+    def pixels(self, name: str) -> np.ndarray:
+        return pixels((self.folder / f"{name}.png").read_bytes())
+
+
+def lines_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file))
+
+
+def pixels(picture: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+
+
+def test_people_of_several_rows_are_made_once_and_change_no_picture(setup: Setup, photos: Path) -> None:
+    """Also of three rows in which they stand in both places, by two names each. A row that is run by itself looks at
+    the photos again, and gives the same picture."""
+    lines = "a,yao.jpg,eileen.png,yao.jpg,eileen.png,1\n"
+    lines += "b,eileen.png,yao.jpg,yao.jpg,eileen.png,2\n"
+    lines += "c,yao.jpg,eileen.png,yao.jpg,eileen.png,3\n"
+    table = Table(setup, photos, lines)
+    setup.executed.clear()
+    assert table.make() == {}
+    assert setup.executed["LikenessPerson"] == 2, "once for each photo"
+    assert setup.executed["LikenessCastFromPhotos"] == 0
+    for row in table.rows:
+        job = table.template.job(row)
+        (alone,) = setup.files_of(job)
+        assert np.array_equal(pixels(alone.data), table.pixels(row.name)), row.name
+        prompt = json.loads(Image.open(table.folder / f"{row.name}.png").info["prompt"])
+        assert prompt == job.prompt, "with its photos"
+    assert setup.executed["LikenessCastFromPhotos"] == 3
+
+
+def test_a_person_who_is_loaded_has_the_same_numbers(setup: Setup, photos: Path, tmp_path: Path) -> None:
+    """Embeddings, crops and portraits, to the bit."""
+    lines = "a,yao.jpg,eileen.png,yao.jpg,eileen.png,1\nb,eileen.png,yao.jpg,yao.jpg,eileen.png,2\n"
+    table = Table(setup, photos, lines)
+    jobs = {row.line: table.template.job(row) for row in table.rows}
+    (tmp_path / "people").mkdir()
+    people = SharedPeople(setup.object_info, tmp_path / "people")
+    for job in jobs.values():
+        people.add(job)
+    made: list[bytes] = []
+    for making in people.jobs(lambda row: jobs[row.line]):
+        (file,) = setup.files_of(making)
+        people.keep(making, file)
+        made.append(file.data)
+    assert len(made) == 2
+    loaded: list[bytes] = []
+    ready = people.with_people(jobs[2])
+    for number, entry in ready.prompt.items():
+        if entry["class_type"] == "LikenessLoadPerson":
+            saver = node("LikenessAsFile", content=list(Link(number, 0)))
+            prompt = {**up_to(ready.prompt, [number]), "as file": saver}
+            (file,) = setup.files_of(Job(jobs[2].row, prompt, ready.files))
+            loaded.append(file.data)
+    assert len(loaded) == 2
+    by_first_number = {load(data)["crops"].flatten()[0].item(): load(data) for data in made}
+    for data in loaded:
+        tensors = load(data)
+        original = by_first_number[tensors["crops"].flatten()[0].item()]
+        assert tensors.keys() == original.keys()
+        for key, values in tensors.items():
+            assert values.equal(original[key]), key
+
+
+def test_people_who_are_made_once_are_measured_and_the_best_picture_is_kept(setup: Setup, photos: Path) -> None:
+    lines = "a,yao.jpg,eileen.png,yao.jpg,eileen.png,1\nb,eileen.png,yao.jpg,eileen.png,yao.jpg,5\n"
+    table = Table(setup, photos, lines)
+    assert table.make(count=2, measure=True) == {}
+    measured = lines_of(table.folder / "likeness.csv")
+    for name, seeds in (("a", {"1", "2"}), ("b", {"5", "6"})):
+        lines_of_row = [line for line in measured if line["set"] == name and line["state"] != "extra"]
+        assert {line["person"] for line in lines_of_row} == {"Ada", "Bo"}
+        weakest: dict[str, float] = {}
+        for seed in seeds:
+            similarities = [float(line["similarity"] or 0) for line in lines_of_row if line["seed"] == seed]
+            weakest[seed] = min(similarities)
+        (kept,) = {line["seed"] for line in lines_of_row if line["kept"] == "yes"}
+        assert weakest[kept] == max(weakest.values()) > 0.2
+        prompt = json.loads(Image.open(table.folder / f"{name}.png").info["prompt"])
+        assert prompt == table.template.job(table.rows[0 if name == "a" else 1]).prompt | {
+            "noise": prompt["noise"] | {"inputs": prompt["noise"]["inputs"] | {"seed": int(kept)}}
+        }
+
+
+def person_file(setup: Setup, table: Table, name: str, photo_number: int) -> bytes:
+    """Somebody of the first row as Save Person writes them."""
+    job = table.template.job(table.rows[0])
+    person = {"image": [f"p{photo_number}", 0], "name": name, "which_face": "largest", "on_no_face": "error"}
+    prompt = up_to(job.prompt, [f"p{photo_number}", "pack"])
+    prompt["person"] = node("LikenessPerson", face_model=["pack", 0], **person)
+    prompt["as file"] = node("LikenessAsFile", content=["person", 0])
+    (file,) = setup.files_of(Job(job.row, prompt, job.files))
+    return file.data
+
+
+def test_saved_people_stand_in_the_cells_of_photos(setup: Setup, photos: Path, tmp_path: Path) -> None:
+    """By the name of the face bank, and by a file beside the photos: the pictures are those of the photos. A name that
+    nobody has is told with the names that there are."""
+    table = Table(setup, photos, "photos,yao.jpg,eileen.png,yao.jpg,eileen.png,1\n")
+    assert table.make() == {}
+    (tmp_path / "saved" / "family").mkdir(parents=True)
+    (tmp_path / "saved" / "family" / "Ada.safetensors").write_bytes(person_file(setup, table, "Ada", 1))
+    (photos / "bo.safetensors").write_bytes(person_file(setup, table, "Bo", 2))
+    lines = "photos,yao.jpg,eileen.png,yao.jpg,eileen.png,1\n"
+    lines += "saved,family/ada,bo.safetensors,yao.jpg,eileen.png,1\n"
+    lines += "one,family/ada,eileen.png,yao.jpg,eileen.png,1\n"
+    lines += "nobody,family/adda,eileen.png,yao.jpg,eileen.png,1\n"
+    lines += "shown,yao.jpg,eileen.png,family/ada,eileen.png,1\n"
+    both = Table(setup, photos, lines, tmp_path / "saved")
+    failed = both.make()
+    assert np.array_equal(both.pixels("saved"), both.pixels("photos"))
+    assert np.array_equal(both.pixels("one"), both.pixels("photos"))
+    assert failed.keys() == {"nobody", "shown"}
+    assert failed["nobody"].endswith(
+        "No saved person is called so either; saved are, the nearest name first: family/Ada."
+    )
+    assert "A photo is needed here: in this workflow it goes to no Person" in failed["shown"]
+    prompt = json.loads(Image.open(both.folder / "saved.png").info["prompt"])
+    files = [entry["inputs"]["file"] for entry in prompt.values() if entry["class_type"] == "LikenessLoadPerson"]
+    assert sorted(file.split("-")[0] for file in files) == ["Ada", "bo"]
+    setup.executed.clear()
+    assert both.make().keys() == {"nobody", "shown"}
+    assert setup.executed["ImageAddNoise"] == 0, "what is done is not made again"

@@ -1,0 +1,254 @@
+"""People of several rows are made once, and saved people stand in cells of photos: prompts alone, without a host."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from batch import saved_people
+from batch.prompts import Job
+from batch.rows import BadRow, Row
+from batch.saved_people import FaceBank, with_saved_person
+from batch.shared_people import SharedPeople
+from batch.worker import SavedFile
+from safetensors import safe_open
+from safetensors.torch import load, save
+
+PERSON = "LIKENESS_PERSON"
+OUTPUTS = {
+    "LikenessLoadFaceEmbedder": ["LIKENESS_FACE_MODEL"],
+    "LoadImage": ["IMAGE", "MASK"],
+    "ImageScale": ["IMAGE"],
+    "PhotoOfAnotherPack": ["IMAGE"],
+    "LikenessPerson": [PERSON, "IMAGE", "STRING"],
+    "LikenessLoadPerson": [PERSON, "IMAGE"],
+    "LikenessBlendTwoPeople": [PERSON],
+    "LikenessCast": ["LIKENESS_CAST", "IMAGE"],
+    "LikenessCastFromPhotos": ["LIKENESS_CAST", "IMAGE"],
+    "KSampler": ["IMAGE"],
+    "SaveImage": [],
+    "LikenessAsFile": [],
+}
+OBJECT_INFO: dict[str, Any] = {
+    kind: {"output": outputs, "output_node": not outputs, "python_module": "nodes", "input": {}}
+    for kind, outputs in OUTPUTS.items()
+}
+OBJECT_INFO["PhotoOfAnotherPack"]["python_module"] = "custom_nodes.another"
+
+
+def node(kind: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
+
+
+def job(line: int, nodes: dict[str, Any]) -> Job:
+    """A picture that is sampled of `cast`. The files of photos hold their own names."""
+    prompt = {
+        **nodes,
+        "sampled": node("KSampler", cast=["cast", 0], seed=line),
+        "save": node("SaveImage", images=["sampled", 0]),
+    }
+    files: dict[str, bytes] = {}
+    for entry in nodes.values():
+        if entry["class_type"] == "LoadImage":
+            files[entry["inputs"]["image"]] = entry["inputs"]["image"].encode()
+    return Job(Row(line, f"row{line}", {}), prompt, files)
+
+
+def cast_of_photos(line: int, first: str, second: str, names: str = "Anna, Ben", which_face: str = "only") -> Job:
+    nodes = {
+        "faces": node("LikenessLoadFaceEmbedder", pack="antelopev2"),
+        "a": node("LoadImage", image=first),
+        "b": node("LoadImage", image=second),
+        "cast": node(
+            "LikenessCastFromPhotos",
+            face_model=["faces", 0],
+            names=names,
+            which_face=which_face,
+            photo_1=["a", 0],
+            photo_2=["b", 0],
+        ),
+    }
+    return job(line, nodes)
+
+
+def kinds(prompt: dict[str, Any], kind: str) -> list[str]:
+    return [number for number, entry in prompt.items() if entry["class_type"] == kind]
+
+
+def made(folder: Path, jobs: list[Job], name: str = "somebody") -> tuple[SharedPeople, list[Job]]:
+    """The people of these rows, whom workers have made, and the jobs by which."""
+    people = SharedPeople(OBJECT_INFO, folder)
+    for one_job in jobs:
+        people.add(one_job)
+    by_line = {one_job.row.line: one_job for one_job in jobs}
+    makings = list(people.jobs(lambda row: by_line[row.line]))
+    assert len(makings) == people.count
+    for making in makings:
+        people.keep(making, SavedFile(".safetensors", save({"crops": torch.arange(3.0)}, {"name": name})))
+    return people, makings
+
+
+def loaded_names(person_job: Job, folder: Path) -> list[str]:
+    """The names in the files of people that a job brings along, each with the same numbers."""
+    names: list[str] = []
+    for number in kinds(person_job.prompt, "LikenessLoadPerson"):
+        data = person_job.files[person_job.prompt[number]["inputs"]["file"]]
+        assert load(data)["crops"].tolist() == [0, 1, 2]
+        path = folder / "read.safetensors"
+        path.write_bytes(data)
+        with safe_open(path, framework="pt") as file:
+            names.append(file.metadata()["name"])
+    return names
+
+
+def test_a_person_of_several_rows_is_made_once_whatever_the_name(tmp_path: Path) -> None:
+    rows = [
+        cast_of_photos(2, "x.png", "y.png"),
+        cast_of_photos(3, "y.png", "z.png", "Ben"),
+        cast_of_photos(4, "z.png", "w.png", "Clara, Dan"),
+    ]
+    people, makings = made(tmp_path, rows)
+    photos = [making.prompt[kinds(making.prompt, "LoadImage")[0]]["inputs"]["image"] for making in makings]
+    assert sorted(photos) == ["y.png", "z.png"]
+    for making in makings:
+        assert len(kinds(making.prompt, "LikenessPerson")) == 1, "nobody else with them"
+        assert list(making.files) == [making.prompt[kinds(making.prompt, "LoadImage")[0]]["inputs"]["image"]]
+    names: list[str] = []
+    for row in rows:
+        ready = people.with_people(row)
+        names += loaded_names(ready, tmp_path)
+        photos_left = {name for name in ready.files if name.endswith(".png")}
+        assert photos_left == {"x.png", "w.png"} & set(row.files), "no photo that nothing needs"
+        assert len(kinds(ready.prompt, "LikenessCast")) == 1
+        assert row.prompt["cast"]["class_type"] == "LikenessCastFromPhotos", "the row's own prompt is as it was"
+    assert sorted(names) == ["Ben", "Ben", "Clara", "person 2"]
+
+
+def test_a_row_alone_makes_its_people_itself(tmp_path: Path) -> None:
+    row = cast_of_photos(2, "x.png", "y.png")
+    people, makings = made(tmp_path, [row])
+    assert makings == []
+    assert people.with_people(row) is row
+
+
+def test_settings_tell_people_apart(tmp_path: Path) -> None:
+    rows = [cast_of_photos(2, "x.png", "y.png"), cast_of_photos(3, "x.png", "y.png", which_face="largest")]
+    _, makings = made(tmp_path, rows)
+    assert makings == []
+
+
+def test_a_blend_is_made_of_people_who_are_loaded(tmp_path: Path) -> None:
+    def blended(line: int, amount: float) -> Job:
+        return job(
+            line,
+            {
+                "photo": node("LoadImage", image="x.png"),
+                "one": node("LikenessPerson", image=["photo", 0], name="Anna", which_face="1"),
+                "two": node("LikenessPerson", image=["photo", 0], name="Ben", which_face="2"),
+                "blend": node("LikenessBlendTwoPeople", a=["one", 0], b=["two", 0], amount=amount),
+                "cast": node("LikenessCast", person_1=["blend", 0]),
+                "unneeded": node("LikenessPerson", image=["photo", 0], name="Eve", which_face="3"),
+            },
+        )
+
+    rows = [blended(2, 0.5), blended(3, 0.25)]
+    people, makings = made(tmp_path, rows)
+    assert sorted(kinds(making.prompt, "LikenessPerson") for making in makings) == [["one"], ["two"]]
+    ready = people.with_people(rows[1])
+    assert kinds(ready.prompt, "LikenessPerson") == []
+    assert ready.prompt["blend"]["inputs"]["amount"] == 0.25
+    assert sorted(loaded_names(ready, tmp_path)) == ["Anna", "Ben"]
+
+
+def test_people_of_other_packs_nodes_are_made_in_their_rows(tmp_path: Path) -> None:
+    """Such a node may give another photo each time."""
+
+    def of_another_pack(line: int) -> Job:
+        nodes = {
+            "photo": node("PhotoOfAnotherPack", subject="anybody"),
+            "one": node("LikenessPerson", image=["photo", 0], name="Anna"),
+            "cast": node("LikenessCast", person_1=["one", 0]),
+        }
+        return job(line, nodes)
+
+    _, makings = made(tmp_path, [of_another_pack(2), of_another_pack(3)])
+    assert makings == []
+
+
+# --- Saved people in cells
+
+
+def bank(tmp_path: Path, *names: str) -> FaceBank:
+    for name in names:
+        path = tmp_path / "bank" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return FaceBank([tmp_path / "bank", tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("Family/Anna", "Family/Anna.safetensors"),
+        ("family\\anna.safetensors", "Family/Anna.safetensors"),
+        ("ben", "ben.safetensors"),
+        ("Ben", "Ben.safetensors"),
+        ("BEN", None),
+        ("Clara", None),
+    ],
+)
+def test_a_saved_person_is_found_by_name(name: str, file: str | None, tmp_path: Path) -> None:
+    saved = bank(tmp_path, "Family/Anna.safetensors", "ben.safetensors", "Ben.safetensors", "notes.txt")
+    expected = None if file is None else tmp_path / "bank" / file
+    assert saved.path(name) == expected
+
+
+def test_whom_nobody_has_saved_is_told_the_nearest(tmp_path: Path) -> None:
+    assert "the nearest name first: ben, Anna." in bank(tmp_path, "Anna.safetensors", "ben.safetensors").nobody_called(
+        "BEM"
+    )
+    assert FaceBank([]).nobody_called("BEM") == ""
+
+
+def with_person(nodes: dict[str, Any], photo: str = "a", **others: list[str]) -> dict[str, Any]:
+    return with_saved_person(job(2, nodes).prompt, photo, "anna.safetensors", others, OBJECT_INFO)
+
+
+def test_a_saved_person_stands_in_for_a_photo_that_only_makes_the_person() -> None:
+    prompt = cast_of_photos(2, "x.png", "y.png").prompt
+    changed = with_saved_person(prompt, "a", "anna.safetensors", {"Second": ["b"]}, OBJECT_INFO)
+    assert changed["cast"]["inputs"] == {"person_1": ["cast photo 1", 0], "person_2": ["cast photo 2", 0]}
+    assert changed["cast photo 1"] == saved_people.load_person("anna.safetensors")
+    assert changed["cast photo 2"]["class_type"] == "LikenessPerson"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"shown": node("SaveImage", images=["a", 0])}, "the picture also goes elsewhere than to Person"),
+        ({"one": node("ImageScale", image=["a", 0])}, "it goes to no Person and to no Cast from Photos"),
+        ({"told": node("KSampler", text=["one", 2])}, "uses the report of Person"),
+        ({"one": node("LikenessPerson", image=["a", 0], face_landmarks=["b", 0])}, "Other is a photo of the same"),
+    ],
+)
+def test_where_a_photo_is_needed_a_saved_person_is_refused(more: dict[str, Any], message: str) -> None:
+    nodes = {
+        "a": node("LoadImage", image="x.png"),
+        "b": node("LoadImage", image="y.png"),
+        "one": node("LikenessPerson", image=["a", 0], name="Anna"),
+        "cast": node("LikenessCast", person_1=["one", 0]),
+    }
+    with pytest.raises(BadRow, match=message):
+        with_person({**nodes, **more}, Other=["b"])
+
+
+def test_a_prompt_with_a_saved_person_is_json() -> None:
+    nodes = {
+        "a": node("LoadImage", image="x.png"),
+        "one": node("LikenessPerson", image=["a", 0], name="Anna"),
+        "cast": node("LikenessCast", person_1=["one", 0]),
+    }
+    assert json.loads(json.dumps(with_person(nodes)))["one"]["inputs"] == {"file": "anna.safetensors"}

@@ -1,0 +1,105 @@
+"""Every picture of the repository has one row in the table of commands that make pictures again."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+from environment import ROOT
+from paintings import sources
+from paintings.sources import SOURCES, Source
+
+SCRIPT: Any = importlib.import_module("pictures")
+"""By its name: for a type checker it is the folder pictures/."""
+HELPED = "python scripts/pictures.py help"
+EXCEPTED = [
+    "The pack's logo.",
+    "Painted once, over a picture of the painter's; what was painted over it was not kept.",
+    "The icon of a template: a drawing of what it is for, not a result.",
+    "A window of ComfyUI's editor, photographed by hand.",
+    "The preview of a node on the pack's drawn people, saved from its output folder by hand.",
+    "What the authors' own pipeline gave: it never changes.",
+]
+"""All reasons for a picture that no command makes."""
+
+
+def tracked() -> list[str]:
+    command = ["git", "-C", str(ROOT), "ls-files"]
+    paths = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [path for path in paths if sources.is_picture(path)]
+
+
+def test_each_picture_has_one_row() -> None:
+    pictures = tracked()
+    assert len(pictures) > 100
+    rows = {path: len(sources.sources_of(path)) for path in pictures}
+    assert {path: count for path, count in rows.items() if count != 1} == {}
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=[source.files[0] for source in SOURCES])
+def test_each_row_has_pictures(source: Source) -> None:
+    pictures = tracked()
+    for pattern in source.files:
+        assert any(fnmatchcase(path, pattern) for path in pictures), pattern
+
+
+def test_what_no_command_makes_says_why() -> None:
+    assert [source.reason for source in SOURCES if not source.command] == EXCEPTED
+
+
+@pytest.mark.parametrize("source", [source for source in SOURCES if source.command], ids=lambda source: source.command)
+def test_each_command_is_a_script(source: Source) -> None:
+    python, script, *_ = source.command.split()
+    assert python == "python"
+    assert (ROOT / script).is_file()
+
+
+def test_the_painter_makes_all_that_its_row_names() -> None:
+    """And nothing else; the help pictures and sheets in the same way."""
+    from miniature.training.sheets import SHEETS
+    from paintings import album, help_pages
+
+    painted = {f"pictures/likeness_{name}.png" for name in album.examples()}
+    painted |= {f"pictures/people/{name}.jpg" for name in album.photos()}
+    assert painted == of_command("python scripts/pictures.py people")
+    assert {f"web/docs/img/{name}" for name in help_pages.PICTURES} == of_command(HELPED)
+    assert {f"docs/dev/{name}.jpg" for name in SHEETS} == of_command("python scripts/pictures.py sheets")
+
+
+def of_command(command: str) -> set[str]:
+    paths: set[str] = set()
+    for path in tracked():
+        (source,) = sources.sources_of(path)
+        if source.command == command:
+            paths.add(path)
+    return paths
+
+
+def test_a_painted_picture_is_the_same_file() -> None:
+    """Hair, cloth, shadow and the mark by which the nodes know it again, to the last byte."""
+    from paintings import album
+
+    paints = album.examples()
+    for name in ("trousers", "hat"):
+        tracked_file = Path(ROOT / "pictures" / f"likeness_{name}.png")
+        assert album.example_file(name, paints[name]()) == tracked_file.read_bytes(), name
+
+
+def test_the_chart_shows_the_table() -> None:
+    from paintings.speed_chart import curves
+
+    costs = {curve.label: curve.costs for curve in curves(ROOT / "docs" / "dev" / "bench.md")}
+    assert set(costs["ID-Patch"]) == {1, 2, 4, 8, 12}
+    assert costs["InstantIDs chained"][12] > 4 * costs["ID-Patch"][1]
+
+
+@pytest.mark.parametrize("name", ["group_layout.png", "layout_from_masks.png", "cast.jpg", "person_region.png"])
+def test_a_help_picture_is_what_its_command_draws(name: str) -> None:
+    (picture,) = SCRIPT.help_pages(f"web/docs/img/{name}")
+    assert not SCRIPT.compared(picture).startswith("looks different")
+    other = picture._replace(path="web/docs/img/place_cast.png")
+    assert SCRIPT.compared(other).startswith("looks different"), "another picture is no longer told from it"
