@@ -139,7 +139,7 @@ class Host:
 
 def host_server() -> Any:
     """The host's module `server`. ComfyUI 0.3.64 puts its folder comfy first, where there is another `utils`."""
-    root = folder_paths.base_path
+    root = str(Path(inspect.getfile(folder_paths)).parent)
     sys.path.insert(0, root)
     try:
         return importlib.import_module("server")
