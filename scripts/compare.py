@@ -1,13 +1,16 @@
 """Methods beside each other, drawn and measured: a sheet and a table for every question.
 
+    python scripts/compare.py --people my_people --prompt "photo of people in a park"
     python scripts/compare.py --miniature --quick seeds
-    python scripts/compare.py --people my_people --prompt "photo of people in a park" crowd seeds
 
-Questions: crowd (every method with 1 to 12 people), halves (InstantID's, and several photos), parts (Parts2Whole and
-Share Parts Attention, of the miniature alone), seeds (the same people by every method and seed). --miniature draws
-cartoons of drawn people. --people draws people from photos, one of each or a folder of each, with the files of the
-templates in the ComfyUI that is found. OUT has <question>.jpg, .md and .csv, and the pictures of the sheet in a folder
-<question>. --write puts the miniature's figures into docs/likeness.md.
+--people draws people from photos, one of each or a folder of each, by every method whose files are in the ComfyUI that
+is found; for any other the table says which file is missing. Questions: crowd (1 to 12 people), seeds (the same people
+by every method and seed), ablations (methods without one of their parts, and with several photos). OUT has index.html,
+a page to look at, report.json, and for each question a .md, a .csv, a sheet (.jpg) and a folder with the pictures. Each
+picture holds its workflow.
+
+--miniature draws cartoons of drawn people. Questions: crowd, halves (InstantID's, and several photos), parts
+(Parts2Whole and Share Parts Attention), seeds. --write puts the figures into docs/likeness.md.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import argparse
 import math
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +28,8 @@ from rig.pack import entered
 
 if TYPE_CHECKING:
     from comparison.methods import Method, World
+    from comparison.rows import Pictured, Row
+    from comparison.session import Asked, Session
     from torch import Tensor
 
 PAGE = environment.ROOT / "docs" / "likeness.md"
@@ -34,6 +39,8 @@ Line = dict[str, Any]
 Pictures = dict[tuple[str, str], "Tensor"]
 """By row and column of the sheet, (H, W, 3)."""
 Answer = tuple[list[Line], Pictures]
+COUNTS = (1, 2, 4, 6, 8, 12)
+"""People in a picture of *crowd*."""
 FEWEST, MOST = 3, 12
 """Pictures of a row of *crowd*, and people of it."""
 
@@ -51,47 +58,81 @@ class Group(NamedTuple):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     who = parser.add_mutually_exclusive_group(required=True)
-    who.add_argument("--miniature", action="store_true", help="cartoons of drawn people, by the miniature")
     who.add_argument("--people", type=Path, help="a folder of photos: one of each person, or a folder of each")
+    who.add_argument("--miniature", action="store_true", help="cartoons of drawn people, by the miniature")
     parser.add_argument("--prompt", default=PROMPT, help="with --people")
-    parser.add_argument("--size", type=int, nargs=2, default=(1152, 896), help="with --people: width and height")
+    parser.add_argument(
+        "--size", type=int, nargs=2, help="with --people: width and height; without it those of each method's template"
+    )
     parser.add_argument("--steps", type=int, help="with --people: without it those of the templates")
     parser.add_argument("--quick", action="store_true", help="few pictures: whether it runs")
     out = environment.ROOT / "output" / "compare"
     parser.add_argument("--out", type=Path, default=out, help="the folder of the results; default: output/compare")
     parser.add_argument("--write", action="store_true", help="with --miniature: put figures into docs/likeness.md")
     parser.add_argument("--python", help="a Python that has everything already")
-    parser.add_argument("question", nargs="*", help="crowd, halves, parts or seeds; all where none is named")
+    parser.add_argument("question", nargs="*", help="one or more of the questions above; all where none is named")
     given = parser.parse_args()
     if given.write and not given.miniature:
         parser.error("--write needs --miniature: the page has its figures alone.")
     if given.people and not given.people.is_dir():
         parser.error(f"{given.people} is no folder.")
-    asked = {"crowd": crowd, "halves": halves, **({"parts": parts} if given.miniature else {}), "seeds": seeds}
-    if unknown := {*given.question} - {*asked}:
-        parser.error(f"No such question: {', '.join(unknown)}. There are {', '.join(asked)}.")
+    known = MINIATURE if given.miniature else PEOPLE
+    unknown = {*given.question} - {*known}
+    if unknown:
+        parser.error(f"No such question: {', '.join(sorted(unknown))}. There are {', '.join(known)}.")
+    questions = given.question or list(known)
     entered("compare.py", given.python)
+    if given.miniature:
+        by_miniature(questions, given.quick, given.out, given.write)
+    else:
+        by_people(given, questions)
+    return 0
+
+
+def by_miniature(questions: Sequence[str], quick: bool, out: Path, into: bool) -> None:
+    """Answer questions with the miniature. into: whether docs/likeness.md gets the figures. Raises SetupError."""
     import torch
     from comparison import worlds
 
-    if given.miniature:
-        torch.set_num_threads(1)  # its layers are so small that threads would mostly wait for each other
-    theirs = given.people, given.prompt, tuple(given.size), given.steps
-    world = worlds.miniature(12) if given.miniature else worlds.published(*theirs)
+    torch.set_num_threads(1)  # its layers are so small that threads would mostly wait for each other
     try:
-        with world as there:
-            for name in given.question or asked:
+        with worlds.miniature(12) as world:
+            for name in questions:
                 environment.say(f"{name} ...")
-                lines, pictures = asked[name](there, given.quick)
-                write(name, lines, pictures, given.out)
-                if given.write:
+                lines, pictures = MINIATURE[name](world, quick)
+                write(name, lines, pictures, out)
+                if into:
                     into_page(name, table(lines), sheet(pictures))
-        environment.say(f"Done: the sheets, tables and pictures are in {given.out}")
-        if given.write:
-            environment.say(f"The figures are in {PAGE}")
     except worlds.REFUSED as problem:
         raise environment.SetupError(str(problem)) from problem
-    return 0
+    environment.say(f"Done: the sheets, tables and pictures are in {out}")
+    if into:
+        environment.say(f"The figures are in {PAGE}")
+
+
+def by_people(given: argparse.Namespace, questions: Sequence[str]) -> None:
+    """Answer questions with photos and the user's own files. given: the command line. Raises SetupError."""
+    from comparison import photos, worlds
+    from comparison.session import Asked, Session
+
+    asked = Asked(
+        folder=given.people.resolve(),
+        out=given.out.resolve(),
+        prompt=given.prompt,
+        size=tuple(given.size) if given.size else None,
+        steps=given.steps,
+    )
+    asked.out.mkdir(parents=True, exist_ok=True)
+    try:
+        session = Session(asked, photos.people_in(asked.folder))
+        answers: dict[str, list[Row]] = {}
+        for name in questions:
+            environment.say(f"{name} ...")
+            answers[name] = PEOPLE[name](session, given.quick)
+            write_people(answers, session, asked)
+    except worlds.REFUSED as problem:
+        raise environment.SetupError(str(problem)) from problem
+    environment.say(f"Done: look at {asked.out / 'index.html'}")
 
 
 # --- The questions
@@ -101,7 +142,7 @@ def crowd(world: World, quick: bool) -> Answer:
     """Every method, with 1 to 12 people; 8 and 12 of the miniature's on a larger canvas."""
     from comparison.methods import METHODS
 
-    counts = (1, 2) if quick else (1, 2, 4, 6, 8, 12)
+    counts = COUNTS[:2] if quick else COUNTS
     columns: dict[str, list[Group]] = {}
     for count in counts:
         if count > len(world.people):
@@ -185,6 +226,86 @@ def drawn_in(
     return told, shown
 
 
+# --- The questions, with photos
+
+
+def crowd_of_people(session: Session, quick: bool) -> list[Row]:
+    """Every method, with 1 to 12 people; all of them stand equally often in pictures of each number."""
+    from comparison.records import METHODS
+    from comparison.rows import Pictured
+
+    everybody = min(len(session.people), MOST)
+    counts = counts_up_to(everybody)
+    if quick:
+        counts = counts[:2]
+    columns: dict[str, list[Pictured]] = {}
+    for count in counts:
+        drawn = groups(everybody, count)
+        if quick:
+            drawn = drawn[:1]
+        columns[f"{count}"] = [Pictured(group.people, group.photos, group.seed) for group in drawn]
+    rows: list[Row] = []
+    for method in METHODS:
+        rows += session.rows("crowd", method, columns)
+    return rows
+
+
+def counts_up_to(everybody: int) -> list[int]:
+    """How many people stand in pictures of a folder of so many people: those of COUNTS, and everybody."""
+    counts = [count for count in COUNTS if count < everybody]
+    counts.append(everybody)
+    return counts
+
+
+def seeds_of_people(session: Session, quick: bool) -> list[Row]:
+    """The same people by every method, from several seeds."""
+    from comparison.records import METHODS
+
+    rows: list[Row] = []
+    for method in METHODS:
+        rows += session.rows("seeds", method, _by_seed(session, quick))
+    return rows
+
+
+def ablations_of_people(session: Session, quick: bool) -> list[Row]:
+    """Methods without one of their parts and with several photos, each behind the whole method."""
+    from comparison.records import METHODS
+
+    rows: list[Row] = []
+    for method in METHODS:
+        if not method.ablations:
+            continue
+        rows += session.rows("ablations", method, _by_seed(session, quick))
+        for name, ablation in method.ablations.items():
+            columns = _by_seed(session, quick, ablation.photos)
+            rows += session.rows("ablations", method, columns, name)
+    return rows
+
+
+def _by_seed(session: Session, quick: bool, photos: int = 1) -> dict[str, list[Pictured]]:
+    """The first people of the folder, three or fewer, from several seeds. photos: by how many each is known."""
+    from comparison.rows import Pictured
+
+    people = list(range(min(2 if quick else 3, len(session.people))))
+    last_seed = 1 if quick else 4
+    return {f"seed {seed}": [Pictured(people, photos, seed)] for seed in range(1, last_seed + 1)}
+
+
+MINIATURE: Mapping[str, Callable[[World, bool], Answer]] = {
+    "crowd": crowd,
+    "halves": halves,
+    "parts": parts,
+    "seeds": seeds,
+}
+"""The questions of --miniature."""
+PEOPLE: Mapping[str, Callable[[Session, bool], list[Row]]] = {
+    "crowd": crowd_of_people,
+    "seeds": seeds_of_people,
+    "ablations": ablations_of_people,
+}
+"""The questions of --people."""
+
+
 # --- What is written
 
 
@@ -202,6 +323,21 @@ def write(name: str, lines: Sequence[Line], pictures: Pictures, out: Path) -> No
     (out / f"{name}.csv").write_bytes(evaluate.as_csv([columns, *told]))
     sheet(pictures).save(out / f"{name}.jpg", quality=80)
     environment.say(f"{out / name}.jpg\n{table(lines)}")
+
+
+def write_people(answers: Mapping[str, Sequence[Row]], session: Session, asked: Asked) -> None:
+    """Write the tables of the questions that are answered, their sheets, and the page and the report of all."""
+    from comparison import page
+
+    about = session.about()
+    for name, rows in answers.items():
+        (asked.out / f"{name}.md").write_text(page.as_markdown(rows), "utf-8")
+        (asked.out / f"{name}.csv").write_bytes(page.as_csv(rows))
+        pictures = page.first_pictures(rows)
+        if pictures:
+            sheet(pictures).save(asked.out / f"{name}.jpg", quality=80)
+    (asked.out / "report.json").write_text(page.report(answers, about, session.unread), "utf-8")
+    (asked.out / "index.html").write_text(page.as_html(answers, about, session.unread, asked.out), "utf-8")
 
 
 def table(lines: Sequence[Line]) -> str:
@@ -236,6 +372,8 @@ def sheet(pictures: Pictures, side: int = 220) -> Any:
     for row, name in enumerate(rows):
         draw.text((6, high * row + 2 * letters), textwrap.fill(name, 16), "black", font_size=letters)
         for number, column in enumerate(columns, 1):
+            if (name, column) not in pictures:  # a method that draws no such picture has a gap
+                continue
             small = previews.as_picture(pictures[name, column])
             small.thumbnail((side - 4, high - 4))
             made.paste(small, (side * number, high * row + 2 * letters))

@@ -3,27 +3,21 @@
 The miniature's colours say who is where; of a user's own models and photos face recognisers do.
 """
 
-import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import evaluate
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from bench.methods import run
-from environment import ROOT, SetupError
 from miniature import avatars, measure, net, places, recogniser, stored
 from miniature.training import crowds, portraits
 from miniature.training.pool import HELD_OUT
-from miniature_made import Host, files_in, host_nodes, opened
-from pack.core import identities
-from pack.core import measure as faces_measured
+from miniature_made import Host, files_in, opened
 from pack.core.errors import LikenessError
 from pack.core.faces import model as faces
 from pack.core.models.packs import ANTELOPE, IR_SE50
@@ -31,7 +25,6 @@ from pack.core.models.tensors import read
 from pack.core.people import Identity
 from pack.nodes.id_patch.nodes import LOADER as ID_PATCH
 from pack.nodes.instant_id.nodes import LOADER as INSTANT_ID
-from rig.workflow import load, nodes_in
 
 from .methods import Models, Picture, World
 
@@ -39,8 +32,6 @@ REFUSED = LikenessError, evaluate.Unusable, OSError
 """What a user has to mend."""
 PHOTOS = 8
 """Of every drawn person."""
-TEMPLATES = "start_group", "start_portrait"
-"""Which name the published files, of ID-Patch and of InstantID."""
 
 
 # --- The miniature
@@ -98,73 +89,3 @@ def _seen(small: net.Miniature, picture: Picture) -> measure.Seen:
     areas = avatars.draw(where, meant, size)
     found = measure.found_in(measure.cells_of(picture.pixels), areas, len(meant))
     return measure.Seen(found, measure.colours_of(meant))
-
-
-# --- Published weights
-
-
-@contextmanager
-def published(folder: Path, prompt: str, size: tuple[int, int], steps: int | None) -> Iterator[World]:
-    """By the names that the templates have. folder: of photos, one of each person or a folder of each. steps: None for
-    those of the templates.
-
-    Raises SetupError.
-    """
-    face_model = run("LikenessLoadFaceEmbedder", pack="antelopev2", recognisers="all found")[0]
-    id_patch, instant_id = (_published(name, prompt, steps) for name in TEMPLATES)
-    people = [_person(path, face_model) for path in sorted(folder.iterdir()) if path.is_dir() or _photos(path)]
-    if len(people) < 2:
-        raise SetupError(f"{folder} has photos of fewer than two people: put one of each there, or a folder of each.")
-    yield World(id_patch, instant_id, face_model, people, lambda _: size, 768, partial(by_face, face_model))
-
-
-@cache
-def _checkpoint(name: str) -> Any:
-    return host_nodes.CheckpointLoaderSimple().load_checkpoint(name)[:3]
-
-
-def _published(template: str, prompt: str, wanted: int | None) -> Models:
-    nodes = nodes_in(load(ROOT / "workflows" / f"{template}.json"))
-    values: Mapping[str, Any] = {node["type"]: node.get("widgets_values") for node in nodes}
-    model, clip, vae = _checkpoint(values["CheckpointLoaderSimple"][0])
-    # Of two texts the second stays: the negative.
-    sides = [host_nodes.CLIPTextEncode().encode(clip, text)[0] for text in (prompt, values["CLIPTextEncode"][0])]
-    (control_net,) = host_nodes.ControlNetLoader().load_controlnet(values["ControlNetLoader"][0])
-    (adapter,) = run("LikenessLoadAdapter", file=values["LikenessLoadAdapter"][0])
-    _, _, steps, cfg = values["KSampler"][:4]
-    return Models((model, *sides), vae, control_net, adapter, wanted or steps, cfg)
-
-
-def _photos(path: Path) -> list[Path]:
-    every = sorted(path.iterdir()) if path.is_dir() else [path]
-    return [one for one in every if one.suffix.lower() in evaluate.PICTURES]
-
-
-def _person(path: Path, face_model: Any) -> Identity:
-    found = [evaluate.largest_face(photo, evaluate.image(photo), face_model) for photo in _photos(path)]
-    return identities.from_faces(path.name if path.is_dir() else path.stem, found, face_model.ids)
-
-
-def by_face(face_model: Any, pictures: Sequence[Picture]) -> dict[str, float]:
-    """As evaluate.py says it. missing and swapped are shares of all people, since rows have more and fewer of them. One
-    person alone has nobody to be taken for and nobody to leak: association, leakage and swapped are NaN."""
-    measured: list[faces_measured.MeasuredPicture] = []
-    for picture in pictures:
-        names = faces_measured.judges(face_model.ids, picture.cast.people, "unknown")
-        report = faces_measured.measure([faces.faces_in(face_model, picture.pixels)], picture.cast, names)
-        measured += report.judged_pictures
-    people = sum(len(one.sightings) for one in measured)
-    totals = faces_measured.totals(measured)
-    figures = {
-        "association": totals.association,
-        "leakage": totals.leakage,
-        "resemblance": totals.resemblance,
-        "missing": totals.missing / people,
-        "swapped": totals.swapped / people,
-    }
-    if all(len(one.sightings) == 1 for one in measured):
-        for name in ("association", "leakage", "swapped"):
-            figures[name] = math.nan
-    elif not any(one.present for one in measured):
-        figures["leakage"] = math.nan
-    return figures

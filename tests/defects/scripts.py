@@ -80,6 +80,7 @@ DEFECTS = [
             "for $row, $name in enumerate($rows):\n"
             "    $$before\n"
             "    for $number, $column in enumerate($columns, 1):\n"
+            "        $$gap\n"
             "        $small = previews.as_picture($pictures[$name, $column])\n"
             "        $$after"
         ),
@@ -87,6 +88,7 @@ DEFECTS = [
             "for $row, $name in enumerate($rows):\n"
             "    $$before\n"
             "    for $number, $column in enumerate($columns, 1):\n"
+            "        $$gap\n"
             "        $small = previews.as_picture($pictures[$rows[-1 - $row], $column])\n"
             "        $$after"
         ),
@@ -101,11 +103,13 @@ DEFECTS = [
         breaks="Columns of compare.py's sheet are exchanged.",
         find=(
             "for $number, $column in enumerate($columns, 1):\n"
+            "    $$gap\n"
             "    $small = previews.as_picture($pictures[$name, $column])\n"
             "    $$body"
         ),
         put=(
             "for $number, $column in enumerate($columns, 1):\n"
+            "    $$gap\n"
             "    $small = previews.as_picture($pictures[$name, $columns[-$number]])\n"
             "    $$body"
         ),

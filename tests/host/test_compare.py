@@ -9,26 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import comfy.supported_models
 import compare
-import folder_paths
-import numpy as np
 import pytest
-import real_faces
-import small_networks
 import torch
 from comparison import parts, worlds
 from comparison.methods import HALVES, METHODS, Method, Picture, World, drawn, meaning, of_photos
 from environment import ROOT
 from miniature import avatars, measure, places, stored
 from miniature.training import crowds
-from miniature_made import files_in
 from pack.core.models.packs import IR_SE50
-from pack.core.people import Identity, Person, PlacedCast, Slot
-from PIL import Image
-from safetensors.torch import save_file
+from pack.core.people import Identity, Person, PlacedCast
 from torch import Tensor
 
 
@@ -203,52 +194,6 @@ def test_the_halves_of_instant_id_are_those_that_they_are_called(world: World) -
     assert far["both, 1 photo"] < 0.1 and far["IdentityNet alone"] < 0.1 < 0.2 < far["adapter alone"], far
 
 
-@pytest.fixture(scope="module")
-def face_world() -> tuple[Any, list[Identity]]:
-    """A face model, and two people by a photo each."""
-    model = worlds.faces.FaceModel(real_faces.detector(), (real_faces.recogniser(),))
-    people: list[Identity] = []
-    for name, path in (("Yao", real_faces.YAO), ("Eileen", real_faces.ASTRONAUT)):
-        face = worlds.evaluate.largest_face(path, worlds.evaluate.image(path), model)
-        people.append(worlds.identities.from_faces(name, [face], model.ids))
-    return model, people
-
-
-def photos_beside(paths: Sequence[Path], cast: PlacedCast) -> Picture:
-    """Photos of 512 px side by side."""
-    both = Image.new("RGB", (512 * len(paths), 512))
-    for number, path in enumerate(paths):
-        both.paste(Image.open(path).convert("RGB").resize((512, 512)), (512 * number, 0))
-    return Picture(torch.from_numpy(np.array(both)).float() / 255, cast)
-
-
-def test_faces_are_judged_under_the_names_of_what_they_are(face_world: tuple[Any, list[Identity]]) -> None:
-    """Yao and Eileen at the left and the right; then exchanged; then one of them twice and no face in a picture."""
-    model, (yao, eileen) = face_world
-    slots = [Slot((219.0, 130.0)), Slot((512 + 219.0, 130.0))]
-    persons = [
-        Person(who, 1.0, slot, place) for place, (who, slot) in enumerate(zip((yao, eileen), slots, strict=True), 1)
-    ]
-    cast = PlacedCast(tuple(persons), 1024, 512)
-    judge = partial(worlds.by_face, model)
-    right = photos_beside((real_faces.YAO, real_faces.ASTRONAUT), cast)
-    exchanged = photos_beside((real_faces.ASTRONAUT, real_faces.YAO), cast)
-    nobody = photos_beside((real_faces.COFFEE, real_faces.COFFEE), cast)
-    figures = judge([right])
-    assert list(figures) == ["association", "leakage", "resemblance", "missing", "swapped"]
-    assert figures["association"] == 1 and figures["missing"] == 0 and figures["swapped"] == 0
-    assert figures["resemblance"] > 0.8 and figures["leakage"] < 0.2
-    figures = judge([exchanged])
-    assert figures["association"] == 0 and figures["missing"] == 0 and figures["swapped"] == 1
-    assert figures["resemblance"] < 0.2 and figures["leakage"] > 0.8
-    figures = judge([right, right, nobody, exchanged])
-    assert figures["missing"] == 0.25 and figures["swapped"] == 0.25 and figures["association"] == 0.5
-    alone = PlacedCast(tuple(persons[:1]), 1024, 512)
-    figures = judge([right._replace(cast=alone)])
-    assert figures["missing"] == 0 and figures["resemblance"] > 0.8
-    assert all(math.isnan(figures[name]) for name in ("association", "leakage", "swapped"))
-
-
 def test_cost_is_that_of_the_counted_rows(world: World) -> None:
     """A row of docs/dev/bench.md at the numbers that were counted; between them it grows by the same for each person.
     Of two rows what each adds to a plain step is added."""
@@ -284,36 +229,3 @@ def test_the_command_answers(tmp_path: Path) -> None:
     subprocess.run([*command, "--python", sys.executable, "seeds"], check=True, timeout=600)
     rows = (tmp_path / "seeds.csv").read_text("utf-8").splitlines()
     assert len(rows) == 1 + len(METHODS)
-
-
-@pytest.mark.thorough
-def test_photos_are_drawn_with_the_files_of_the_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rehearsed with the miniature's under the published names: whose faces are not found counts as missing."""
-    (folder := tmp_path / "people").mkdir()
-    for path in real_faces.six(folder)[2:]:
-        path.unlink()
-    models = tmp_path / "models"
-    monkeypatch.setattr(comfy.supported_models, "models", small_networks.families())
-    with files_in(tmp_path / "files") as files:
-        for file, name in (
-            (files.checkpoint, "checkpoints/sd_xl_base_1.0.safetensors"),
-            (files.control_net, "controlnet/ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors"),
-            (files.identity_net, "controlnet/InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"),
-        ):
-            (models / name).parent.mkdir(parents=True, exist_ok=True)
-            whole = {key: each.contiguous().clone() for key, each in torch.load(file).items()}
-            save_file(whole, models / name)
-        for file, name in (
-            (files.id_patch, "id_patch/id-patch.bin"),
-            (files.instant_id, "instantid/ip-adapter.bin"),
-            (files.recogniser, "facexlib/recognition_arcface_ir_se50.pth"),
-            *((file, f"insightface/models/antelopev2/{file.name}") for file in files.antelope.parent.iterdir()),
-        ):
-            (models / name).parent.mkdir(parents=True, exist_ok=True)
-            (models / name).symlink_to(file)
-    for kind in models.iterdir():
-        folder_paths.add_model_folder_path(kind.name, str(kind))
-    with worlds.published(folder, "two people", (512, 384), 1) as there:
-        lines, pictures = compare.seeds(there, True)
-    assert [line[""] for line in lines] == list(METHODS) and len(pictures) == 2 * len(METHODS)
-    assert all(line["pictures"] == 2 and 0 <= line["missing"] <= 4 for line in lines), lines

@@ -56,6 +56,13 @@ def test_everybody_stands_equally_often_in_pictures_of_any_number(people: int, c
     assert len({group.seed for group in drawn}) == len(drawn)
 
 
+@pytest.mark.parametrize(
+    ("people", "counts"), [(2, [1, 2]), (3, [1, 2, 3]), (6, [1, 2, 4, 6]), (12, [1, 2, 4, 6, 8, 12])]
+)
+def test_a_crowd_ends_with_everybody(people: int, counts: list[int]) -> None:
+    assert compare.counts_up_to(people) == counts
+
+
 def test_the_first_picture_has_the_first_people_from_left_to_right() -> None:
     assert compare.groups(12, 8)[0] == ([0, 1, 2, 3, 4, 5, 6, 7], 1, 1)
 

@@ -1,0 +1,207 @@
+"""The columns of compare.py --people: what each one says, where it is from, and how it is read of a row's pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pack.core import measure
+from pack.core.measure.collapse import COLLAPSED_BELOW, collapse_rate
+from pack.core.measure.confusion import CLEAR, blending, dominance
+from pack.core.measure.figures import mean
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is measured of one picture.
+
+    measured: who is who. alike_in_photos: how alike its people are in their photos, a row per person. subjects: per
+    person the DINOv2 similarity of the square around the face with that in the photo; None for a missing person.
+    whole: per person that of the whole picture with the whole photo. Both are empty without DINOv2. copied: per person
+    who is there and has a photo that was not drawn from. text_alignment: None where it is not compared. seconds,
+    step_seconds: None where they are not known.
+    """
+
+    measured: measure.MeasuredPicture
+    alike_in_photos: Sequence[Sequence[float]]
+    subjects: Sequence[float | None] = ()
+    whole: Sequence[float] = ()
+    copied: Sequence[float] = ()
+    text_alignment: float | None = None
+    seconds: float | None = None
+    step_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table.
+
+    name: in the table. meaning: one sentence. source: where the figure is from. best: the value of a perfect row, ""
+    for none. of_row: the value of all pictures of a row, None where they have none. for_several: whether it says
+    something of two or more people alone.
+    """
+
+    name: str
+    meaning: str
+    source: str
+    best: str
+    of_row: Callable[[Sequence[Judged]], float | None]
+    for_several: bool = False
+
+
+def _measured(judged: Sequence[Judged]) -> list[measure.MeasuredPicture]:
+    return [picture.measured for picture in judged]
+
+
+def _resemblance(judged: Sequence[Judged]) -> float | None:
+    return measure.totals(_measured(judged)).resemblance
+
+
+def _association(judged: Sequence[Judged]) -> float | None:
+    return measure.totals(_measured(judged)).association
+
+
+def _leakage(judged: Sequence[Judged]) -> float | None:
+    if not any(picture.present for picture in _measured(judged)):
+        return None
+    return measure.totals(_measured(judged)).leakage
+
+
+def _people(judged: Sequence[Judged]) -> int:
+    return sum(len(picture.sightings) for picture in _measured(judged))
+
+
+def _missing(judged: Sequence[Judged]) -> float | None:
+    return measure.totals(_measured(judged)).missing / _people(judged)
+
+
+def _extra(judged: Sequence[Judged]) -> float | None:
+    return measure.totals(_measured(judged)).extra / len(judged)
+
+
+def _swapped(judged: Sequence[Judged]) -> float | None:
+    return measure.totals(_measured(judged)).swapped / _people(judged)
+
+
+def _dominance(judged: Sequence[Judged]) -> float | None:
+    return _mean([dominance(picture.measured) for picture in judged])
+
+
+def _blending(judged: Sequence[Judged]) -> float | None:
+    return _mean([blending(picture.measured, picture.alike_in_photos) for picture in judged])
+
+
+def _collapse(judged: Sequence[Judged]) -> float | None:
+    return _mean([collapse_rate(picture.subjects) for picture in judged])
+
+
+def _whole_collapse(judged: Sequence[Judged]) -> float | None:
+    return _mean([collapse_rate(picture.whole) for picture in judged])
+
+
+def _copy_paste(judged: Sequence[Judged]) -> float | None:
+    return _mean([_mean(picture.copied) for picture in judged])
+
+
+def _text_alignment(judged: Sequence[Judged]) -> float | None:
+    return _mean([picture.text_alignment for picture in judged])
+
+
+def _seconds(judged: Sequence[Judged]) -> float | None:
+    return _median([picture.seconds for picture in judged])
+
+
+def _step_seconds(judged: Sequence[Judged]) -> float | None:
+    return _median([picture.step_seconds for picture in judged])
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean of the values that are known, None where none is."""
+    return mean([value for value in values if value is not None])
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    """The middle one of the values that are known, the lower one of two; None where none is."""
+    known = sorted(value for value in values if value is not None)
+    if not known:
+        return None
+    return known[(len(known) - 1) // 2]
+
+
+_COLLAPSE = "When Identities Collapse, arXiv 2603.26078"
+_BINDING = "after MultiBind, arXiv 2603.21937"
+COLUMNS = (
+    Column(
+        "resemblance", "The mean similarity of people to their own photos, where a missing person counts as 0.",
+        "ours; Sim(Ref) of MultiID-Bench, arXiv 2510.14975, leaves such pictures out", "1", _resemblance,
+    ),
+    Column(
+        "association", "The share of people whose face is more like them than like any other person of the picture.",
+        "ID-Patch, arXiv 2411.13632", "1", _association, True,
+    ),
+    Column(
+        "leakage", "The mean over faces of the similarity to the other person whom the face is most like.",
+        "ours; the blending of MultiID-Bench is the mean over all others", "0", _leakage, True,
+    ),
+    Column("missing", "The share of people who have no face in their place.", "ours", "0", _missing),
+    Column("extra", "The number of faces in a picture that belong to no person.", "ours", "0", _extra),
+    Column(
+        "swapped", "The share of people whose face is more like another person of the picture.",
+        "swap of MultiBind, arXiv 2603.21937", "0", _swapped, True,
+    ),
+    Column(
+        "dominance",
+        "The share of faces that repeat a person whom another face of the picture already looks most like.",
+        _BINDING, "0", _dominance, True,
+    ),
+    Column(
+        "blending",
+        f"The share of faces whose two highest similarities both reach {measure.STRANGER_BELOW} and are less than "
+        f"{CLEAR} apart, the second more than {CLEAR} above how alike the photos of these two people are.",
+        _BINDING, "0", _blending, True,
+    ),
+    Column(
+        "collapse",
+        f"The share of people who are missing, or whose face with its surroundings has a DINOv2 similarity below "
+        f"{COLLAPSED_BELOW} to that of their first photo.",
+        f"Subject Collapse Rate of {_COLLAPSE}, of each person by themselves", "0", _collapse,
+    ),
+    Column(
+        f"SCR@{COLLAPSED_BELOW}",
+        f"The share of people whose first photo has a DINOv2 similarity below {COLLAPSED_BELOW} to the whole picture.",
+        f"Subject Collapse Rate of {_COLLAPSE}, as published", "0", _whole_collapse,
+    ),
+    Column(
+        "copy-paste",
+        "The angle of a face to another photo of the person less its angle to the photo that it was drawn from, in "
+        "angles between the two photos: 1 is a copy, 0 is as near to both.",
+        "MultiID-Bench, arXiv 2510.14975, with another photo in the place of its ground truth", "0", _copy_paste,
+    ),
+    Column(
+        "text alignment", "The cosine of CLIP's embeddings of the prompt and of the picture (CLIP-T).",
+        "MultiID-Bench and When Identities Collapse, by SDXL's CLIP-G and ViT-bigG", "", _text_alignment,
+    ),
+    Column(
+        "seconds", "The seconds that a picture takes after its files are loaded, the median over the pictures.",
+        "timed on the device that the table names", "", _seconds,
+    ),
+    Column(
+        "per step", "The seconds of the samplers by step, the median over the pictures.",
+        "timed on the device that the table names", "", _step_seconds,
+    ),
+)  # fmt: skip
+
+
+def figures(judged: Sequence[Judged]) -> dict[str, float | None]:
+    """The value of every column, of the pictures of one row; None where it says nothing of them."""
+    one_person_each = all(len(picture.measured.sightings) == 1 for picture in judged)
+    values: dict[str, float | None] = {}
+    for column in COLUMNS:
+        value = None
+        if not (column.for_several and one_person_each):
+            value = column.of_row(judged)
+        if value is not None and not math.isfinite(value):
+            value = None
+        values[column.name] = value
+    return values

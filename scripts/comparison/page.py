@@ -1,0 +1,136 @@
+"""What a run of compare.py --people leaves: tables for eyes and programs, and a page that shows all of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import evaluate
+from torch import Tensor
+
+from .columns import COLUMNS
+from .rows import Row, Unread
+
+DASH = "-"
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222; }
+table { border-collapse: collapse; margin: 1em 0; font-variant-numeric: tabular-nums; }
+th, td { border-bottom: 1px solid #ddd; padding: .3em .6em; text-align: right; vertical-align: top; }
+th:first-child, td:first-child, td.note { text-align: left; }
+td.note { color: #777; }
+figure { display: inline-block; margin: .4em; width: 17em; vertical-align: top; }
+figure img { width: 100%; }
+figcaption { font-size: .85em; color: #555; overflow-wrap: anywhere; }
+"""
+
+
+def cells(row: Row) -> list[str]:
+    """The figures of a row as the table shows them: two digits, and a dash for what is not known."""
+    texts: list[str] = []
+    for column in COLUMNS:
+        value = row.figures.get(column.name)
+        texts.append(DASH if value is None else f"{value + 0.0:.2f}")
+    return texts
+
+
+def first_pictures(rows: Sequence[Row]) -> dict[tuple[str, str], Tensor]:
+    """For a sheet: by row and column the first picture, (H, W, 3) float 0..1."""
+    pictures: dict[tuple[str, str], Tensor] = {}
+    for row in rows:
+        for shown in row.pictures:
+            if (row.title, shown.column) not in pictures:
+                pictures[row.title, shown.column] = evaluate.image(shown.path)
+    return pictures
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """The table of a question."""
+    names = [column.name for column in COLUMNS]
+    lines = [["", "people", "pictures", *names, "note"]]
+    lines.append(["---"] * len(lines[0]))
+    for row in rows:
+        lines.append([row.title, str(row.people), str(len(row.pictures)), *cells(row), row.note])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def as_csv(rows: Sequence[Row]) -> bytes:
+    """The table of a question for a spreadsheet, with four digits and nothing for what is not known."""
+    lines: list[list[Any]] = [["method", "people", "pictures", *[column.name for column in COLUMNS], "note"]]
+    for row in rows:
+        values = [row.figures.get(column.name) for column in COLUMNS]
+        lines.append([row.title, row.people, len(row.pictures), *values, row.note])
+    return evaluate.as_csv(lines)
+
+
+def report(questions: Mapping[str, Sequence[Row]], about: Mapping[str, Any], unread: Sequence[Unread]) -> str:
+    """All tables as JSON. It holds no name of a person and no path.
+
+    about: the prompt, the device, versions and whatever else is said of the whole run. unread: columns without a judge.
+    """
+    tables: dict[str, Any] = {}
+    for question, rows in questions.items():
+        lines: list[dict[str, Any]] = []
+        for row in rows:
+            seeds = [picture.seed for picture in row.pictures]
+            line = {"method": row.title, "people": row.people, "seeds": seeds, "note": row.public_note}
+            lines.append({**line, "figures": dict(row.figures)})
+        tables[question] = lines
+    columns = [{"name": one.name, "meaning": one.meaning, "source": one.source, "best": one.best} for one in COLUMNS]
+    missing = {one.column: one.why for one in unread}
+    return json.dumps({**about, "columns": columns, "not measured": missing, "tables": tables}, indent=1)
+
+
+def as_html(
+    questions: Mapping[str, Sequence[Row]], about: Mapping[str, Any], unread: Sequence[Unread], out: Path
+) -> str:
+    """The page. out: the folder where it lies; pictures are named from there. It loads nothing from the network."""
+    parts = ["<!doctype html>", '<html lang="en"><head><meta charset="utf-8"><title>Methods beside each other</title>']
+    parts.append(f"<style>{_STYLE}</style></head><body><h1>Methods beside each other</h1>")
+    for name, value in about.items():
+        parts.append(f"<div><b>{escape(str(name))}</b>: {escape(str(value))}</div>")
+    for one in unread:
+        parts.append(f"<div><b>{escape(one.column)}</b> is not measured: {escape(one.why)}</div>")
+    for question, rows in questions.items():
+        parts.append(f"<h2>{escape(question.capitalize())}</h2>")
+        parts.append(_table(rows))
+        for row in rows:
+            parts += _figures(row, out)
+    parts.append("<h2>Columns</h2><table><tr><th>column</th><th>best</th><th>meaning</th><th>source</th></tr>")
+    for column in COLUMNS:
+        texts = (column.name, column.best, column.meaning, column.source)
+        parts.append(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in texts)}</tr>")
+    parts.append("</table></body></html>")
+    return "\n".join(parts)
+
+
+def _table(rows: Sequence[Row]) -> str:
+    """The table of a question. The meaning of a column shows under the pointer."""
+    parts = ["<table><tr><th></th><th>people</th><th>pictures</th>"]
+    for column in COLUMNS:
+        parts.append(f'<th title="{escape(column.meaning)}">{escape(column.name)}</th>')
+    parts.append("</tr>")
+    for row in rows:
+        parts.append(f"<tr><td>{escape(row.title)}</td><td>{row.people}</td>")
+        if row.note:
+            parts.append(f'<td class="note" colspan="{len(COLUMNS) + 1}">{escape(row.note)}</td></tr>')
+            continue
+        parts.append(f"<td>{len(row.pictures)}</td>{''.join(f'<td>{text}</td>' for text in cells(row))}</tr>")
+    parts.append("</table>")
+    return "".join(parts)
+
+
+def _figures(row: Row, out: Path) -> list[str]:
+    """The pictures of a row, each with the seed and the people. A picture holds its own workflow."""
+    parts: list[str] = []
+    for picture in row.pictures:
+        address = quote(picture.path.relative_to(out).as_posix())
+        caption = f"{row.title}, seed {picture.seed}: {', '.join(picture.names)}"
+        parts.append(
+            f'<figure><a href="{address}"><img loading="lazy" src="{address}" alt="{escape(caption)}"></a>'
+            f"<figcaption>{escape(caption)}</figcaption></figure>"
+        )
+    return parts

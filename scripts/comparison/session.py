@@ -1,0 +1,191 @@
+"""One run of compare.py --people: which methods can be drawn here, and the rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import environment
+import folder_paths
+from bench.methods import run
+from environment import SetupError
+from pack.bridge import face_model as host_face_model
+from pack.core.models import packs
+from pack.core.models.manifest import model as manifest_model
+from rig.workflow import WorkflowError
+
+from .columns import Judged, figures
+from .drafts import Sitting
+from .drawing import HOST_NODES, DrawingError, Drawn, Host, MissingFile, missing_files
+from .graphs import Graph, GraphError
+from .judging import Judge, dino_in, text_judge
+from .photos import PersonFiles
+from .records import DrawnMethod
+from .rows import Pictured, Row, Shown, Unread
+
+TEXT_FILES = ("sdxl-base", "clip-vit-bigg")
+"""Ids in the manifest of the two sides of the CLIP that compares pictures with the prompt."""
+ANTELOPE = packs.ANTELOPE
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for. folder: of photos. out: of results. size, steps: None for those of templates."""
+
+    folder: Path
+    out: Path
+    prompt: str
+    size: tuple[int, int] | None = None
+    steps: int | None = None
+
+
+class Session:
+    """The people, the host and the judge of one run. Raises SetupError where there is no face pack."""
+
+    def __init__(self, asked: Asked, people: Sequence[PersonFiles]) -> None:
+        self.asked = asked
+        self.people = people
+        self.host = Host(asked.out, asked.folder)
+        self.pack = _face_pack()
+        self.face_model = run("LikenessLoadFaceEmbedder", pack=self.pack, recognisers="all found")[0]
+        self.unread: list[Unread] = []
+        self.judge = Judge(self.face_model, people, self._vision(), self._text())
+
+    def rows(
+        self, question: str, method: DrawnMethod, columns: Mapping[str, Sequence[Pictured]], ablation: str = ""
+    ) -> list[Row]:
+        """The rows of a method: one for each number of people in a picture, in the order of the columns.
+
+        columns: by name in the sheet the pictures that are drawn; the first one of each is shown there. ablation: one
+        of the method's, "" for the whole method.
+        """
+        title = method.title
+        if ablation:
+            title = f"{title}, {ablation}"
+        by_count: dict[int, list[tuple[str, Pictured]]] = {}
+        for column, pictures in columns.items():
+            for pictured in pictures:
+                by_count.setdefault(len(pictured.people), []).append((column, pictured))
+        rows: list[Row] = []
+        for count, asked_pictures in by_count.items():
+            rows.append(self._row(question, method, title, count, asked_pictures, ablation))
+        return rows
+
+    def _row(
+        self, question: str, method: DrawnMethod, title: str, count: int,
+        asked_pictures: Sequence[tuple[str, Pictured]], ablation: str,
+    ) -> Row:  # fmt: skip
+        """One row: all pictures of so many people by one method."""
+        judged: list[Judged] = []
+        shown: list[Shown] = []
+        for column, pictured in asked_pictures:
+            sitting = self.sitting(method, pictured)
+            try:
+                graph = self.graph(question, method, sitting, title, column, ablation)
+                drawn = self.host.draw(graph)
+            except DrawingError as error:
+                environment.say(f"  {title}: {error}")
+                return Row(title, count, note=str(error), public_note=f"{error.node} ended with an error.")
+            except (WorkflowError, GraphError, Refusal) as error:
+                environment.say(f"  {title}: {error}")
+                return Row(title, count, note=str(error), public_note=str(error))
+            judged.append(self._judged(method, sitting, drawn))
+            names = tuple(person.name for person in sitting.people)
+            shown.append(Shown(column, drawn.path, pictured.seed, names))
+            environment.say(f"  {title}, {count} people, seed {pictured.seed}")
+        return Row(title, count, shown, figures(judged))
+
+    def about(self) -> dict[str, Any]:
+        """What is said of the whole run: without names of people, and without paths."""
+        import comfyui_version
+        import torch
+
+        return {
+            "prompt": self.asked.prompt,
+            "people": len(self.people),
+            "photos of each": [len(person.photos) for person in self.people],
+            "recognisers": list(self.face_model.ids),
+            "device": self.host.device,
+            "ComfyUI": comfyui_version.__version__,
+            "torch": torch.__version__,
+            "size": self.asked.size,
+            "steps": self.asked.steps,
+        }
+
+    def sitting(self, method: DrawnMethod, pictured: Pictured) -> Sitting:
+        """What one picture of a method is of."""
+        return Sitting(
+            people=[self.people[number] for number in pictured.people],
+            photos=pictured.photos,
+            seed=pictured.seed,
+            prompt=self.asked.prompt,
+            size=self.asked.size or method.size,
+            steps=self.asked.steps,
+            pack=self.pack,
+            folder=self.asked.folder,
+        )
+
+    def graph(
+        self, question: str, method: DrawnMethod, sitting: Sitting, title: str, column: str, ablation: str
+    ) -> Graph:
+        """The prompt of one picture. Raises Refusal where files or photos are missing."""
+        for number, person in enumerate(sitting.people, 1):
+            if len(person.photos) < sitting.photos:
+                raise Refusal(
+                    f"It needs {sitting.photos} photos of each person, and person {number} of the picture has fewer."
+                )
+        prefix = f"{question}/{title}, {column}"
+        graph = method.graph(sitting, self.host.object_info, prefix, ablation)
+        missing = missing_files(graph)
+        if method.recogniser and method.recogniser not in self.face_model.ids:
+            published = packs.published(method.recogniser)
+            missing.append(MissingFile(published.key, published.name))
+        if missing:
+            raise Refusal(f"Missing: {', '.join(map(str, missing))}.")
+        return graph
+
+    def _judged(self, method: DrawnMethod, sitting: Sitting, drawn: Drawn) -> Judged:
+        return self.judge.judged(drawn.pixels, sitting, method.measured_as, drawn.seconds, drawn.step_seconds)
+
+    def _vision(self) -> Any:
+        """DINOv2, None where no file of it is there."""
+        name = dino_in(folder_paths)
+        if name is None:
+            why = "no DINOv2 (large or giant, .safetensors) is in models/clip_vision."
+            self.unread.append(Unread("collapse", why))
+            return None
+        return HOST_NODES.CLIPVisionLoader().load_clip(name)[0]
+
+    def _text(self) -> Any:
+        """Both sides of CLIP, None where a file of them is missing or they are no pair."""
+        names: list[str] = []
+        for model_id in TEXT_FILES:
+            entry = manifest_model(model_id)
+            if not folder_paths.get_full_path(entry.key, entry.name):
+                missing = MissingFile(entry.key, entry.name)
+                self.unread.append(Unread("text alignment", f"{missing} is missing."))
+                return None
+            names.append(entry.name)
+        try:
+            return text_judge(*names)
+        except SetupError as error:
+            self.unread.append(Unread("text alignment", str(error)))
+            return None
+
+
+class Refusal(Exception):
+    """Why a method is not drawn with these people; the text is a sentence."""
+
+
+def _face_pack() -> str:
+    """The face pack that finds faces: antelopev2 where it is installed, else the first. Raises SetupError."""
+    names = host_face_model.pack_names()
+    installed = [name for name in names if name not in (host_face_model.NO_DETECTOR, host_face_model.NONE_FOUND)]
+    if not installed:
+        published = packs.published(ANTELOPE)
+        raise SetupError(f"No face pack is installed: put {published.name} into models/{published.key}.")
+    if ANTELOPE in installed:
+        return ANTELOPE
+    return installed[0]

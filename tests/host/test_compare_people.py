@@ -1,0 +1,391 @@
+"""compare.py --people from photos to page: every method whose files are there, and a row that says what is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote
+
+import comfy.clip_model
+import comfy.supported_models
+import compare
+import folder_paths
+import numpy as np
+import parts_made
+import pytest
+import real_faces
+import small_networks
+import torch
+from comparison import photos, worlds
+from comparison.columns import figures
+from comparison.drafts import Sitting, steps_of
+from comparison.drawing import host_server
+from comparison.graphs import Graph, as_link
+from comparison.judging import Judge, Known, dino_in
+from comparison.photos import PersonFiles
+from comparison.records import METHODS, DrawnMethod
+from comparison.rows import Pictured
+from comparison.session import Asked, Refusal, Session
+from miniature_made import files_in
+from pack.core.faces.model import FaceModel
+from pack.core.people import Person, PlacedCast, Slot
+from PIL import Image
+from rig import adapters, shapes
+from rig.standins import TEXT_15, Files
+from rig.workflow import WorkflowError, specs
+from safetensors.torch import save_file
+from standins_made import NARROW, Weights, narrow
+from torch import Tensor
+
+SDXL = "checkpoints/sd_xl_base_1.0.safetensors"
+ID_PATCH = "controlnet/ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors"
+IDENTITY_NET = "controlnet/InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"
+
+
+def as_published(files: Files, models: Path) -> None:
+    """Put the miniature's files below `models` under the names that the templates have."""
+    for file, name in ((files.checkpoint, SDXL), (files.control_net, ID_PATCH), (files.identity_net, IDENTITY_NET)):
+        target = models / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        state = {key: tensor.contiguous().clone() for key, tensor in torch.load(file).items()}
+        save_file(state, target)
+    links = {
+        "id_patch/id-patch.bin": files.id_patch,
+        "instantid/ip-adapter.bin": files.instant_id,
+        "facexlib/recognition_arcface_ir_se50.pth": files.recogniser,
+    }
+    for file in files.antelope.parent.iterdir():
+        links[f"insightface/models/antelopev2/{file.name}"] = file
+    for name, file in links.items():
+        target = models / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(file)
+
+
+def with_ip_adapter(models: Path) -> None:
+    """Put random weights below `models` under the names of IP-Adapter's template: of text and vision the first layers,
+    and of vision the one by which the host knows it."""
+    weights = Weights(torch.float16)
+    checkpoint = weights.fill(narrow(shapes.of("sd15"), 64))
+    vision = weights.fill(shapes.of("clip_vision", count=32, width=1280, projection=1024))
+    adapter = weights.fill(adapters.PUBLISHED["ip-adapter-plus-face_sd15"][1](adapters.UNet(TEXT_15, (NARROW,) * 4)))
+    of_layer = re.compile(r"(?:text|vision)_model\.encoder\.layers\.(\d+)\.")
+    files = {
+        "checkpoints/v1-5-pruned-emaonly-fp16.safetensors": checkpoint,
+        "clip_vision/CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors": vision,
+        "ipadapter/ip-adapter-plus-face_sd15.safetensors": adapter,
+    }
+    for name, state in files.items():
+        kept: dict[str, Tensor] = {}
+        for key, tensor in state.items():
+            layer = of_layer.search(key)
+            tells_the_host = key.endswith("layers.30.layer_norm1.weight")
+            if layer is None or int(layer[1]) < small_networks.LAYERS or tells_the_host:
+                kept[key] = tensor.contiguous()
+        target = models / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_file(kept, target)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """Three people, the first two with a folder each, and the files of ID-Patch, InstantID and IP-Adapter alone."""
+    root = tmp_path_factory.mktemp("compare")
+    people = root / "people"
+    people.mkdir()
+    first, second, _, *others = real_faces.six(people)
+    for path in others:
+        path.unlink()
+    for number, path in enumerate((first, second)):
+        folder = people / f"<b>{number}"
+        folder.mkdir()
+        with Image.open(path) as photo:
+            photo.save(folder / "2.png")
+        path.rename(folder / f"1{path.suffix}")
+    before = dict(folder_paths.folder_names_and_paths)
+    folders = folder_paths.get_input_directory(), folder_paths.get_output_directory()
+    models = root / "models"
+    with pytest.MonkeyPatch.context() as patch, files_in(root / "files") as files:
+        patch.setattr(comfy.supported_models, "models", small_networks.families())
+        for network in (comfy.clip_model.CLIPTextModel, comfy.clip_model.CLIPVisionModelProjection):
+            patch.setattr(network, "__init__", network.__init__)
+            small_networks._end_early(network)
+        as_published(files, models)
+        with_ip_adapter(models)
+        for kind in models.iterdir():
+            folder_paths.add_model_folder_path(kind.name, str(kind))
+        asked = Asked(people, root / "out", "two people", (512, 384), 1)
+        asked.out.mkdir()
+        yield Session(asked, photos.people_in(people))
+    del host_server().PromptServer.instance  # no other test here has one
+    folder_paths.folder_names_and_paths.clear()
+    folder_paths.folder_names_and_paths.update(before)
+    folder_paths.set_input_directory(folders[0])
+    folder_paths.set_output_directory(folders[1])
+
+
+# --- The judge
+
+
+YAO, EILEEN = PersonFiles("Yao", (real_faces.YAO,)), PersonFiles("Eileen", (real_faces.ASTRONAUT,))
+SIDE = 512
+
+
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    """It knows two people by a photo each, and has a small DINOv2."""
+    model = FaceModel(real_faces.detector(), (real_faces.recogniser(),))
+    return Judge(model, [YAO, EILEEN], parts_made.dinov2())
+
+
+def beside(*paths: Path) -> Tensor:
+    """(SIDE, paths * SIDE, 3): photos side by side."""
+    both = Image.new("RGB", (SIDE * len(paths), SIDE))
+    for number, path in enumerate(paths):
+        both.paste(Image.open(path).convert("RGB").resize((SIDE, SIDE)), (SIDE * number, 0))
+    return torch.from_numpy(np.array(both)).float() / 255
+
+
+def sitting_of(*people: PersonFiles, photos: int = 1) -> Sitting:
+    size = (SIDE * len(people), SIDE)
+    return Sitting(people, photos, 1, "two people", size, None, "antelopev2", real_faces.YAO.parent)
+
+
+def at_noses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The places are where the noses of both photos are."""
+    from comparison import judging
+
+    def placed(known: Sequence[Known], size: tuple[int, int]) -> PlacedCast:
+        people: list[Person] = []
+        for number, person in enumerate(known):
+            people.append(Person(person.identity, 1.0, Slot((SIDE * number + 219.0, 130.0)), number + 1))
+        return PlacedCast(tuple(people), *size)
+
+    monkeypatch.setattr(judging, "placed", placed)
+
+
+def test_people_in_right_and_in_exchanged_places_are_told_apart(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_noses(monkeypatch)
+    both = sitting_of(YAO, EILEEN)
+    right = judge.judged(beside(real_faces.YAO, real_faces.ASTRONAUT), both, "", 1.0, 0.5)
+    exchanged = judge.judged(beside(real_faces.ASTRONAUT, real_faces.YAO), both, "", None, None)
+    twice = judge.judged(beside(real_faces.YAO, real_faces.YAO), both, "", None, None)
+    nobody = judge.judged(beside(real_faces.COFFEE, real_faces.COFFEE), both, "", None, None)
+    said = figures([right])
+    assert said["association"] == 1 and said["missing"] == 0 and said["swapped"] == 0 and said["dominance"] == 0
+    assert said["resemblance"] is not None and said["resemblance"] > 0.8
+    assert said["leakage"] is not None and said["leakage"] < 0.2
+    said = figures([exchanged])
+    assert said["association"] == 0 and said["swapped"] == 1 and said["dominance"] == 0
+    assert said["leakage"] is not None and said["leakage"] > 0.8
+    said = figures([twice])
+    assert said["dominance"] == 0.5 and said["association"] == 0.5
+    said = figures([right, right, nobody, exchanged])
+    assert said["missing"] == 0.25 and said["swapped"] == 0.25 and said["association"] == 0.5
+    assert said["seconds"] == 1.0 and said["per step"] == 0.5
+    assert nobody.subjects == [None, None] and figures([nobody])["collapse"] == 1
+
+
+def test_dinov2_sees_each_person_and_the_whole_picture(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Computed again from the host's own encoder: the squares around the faces, and the whole pictures."""
+    at_noses(monkeypatch)
+    pixels = beside(real_faces.YAO, real_faces.ASTRONAUT)
+    judged = judge.judged(pixels, sitting_of(YAO, EILEEN), "", None, None)
+
+    def seen(picture: Tensor) -> Tensor:
+        return parts_made.dinov2().encode_image(picture[None], crop=False)["image_embeds"][0].double()
+
+    def cut(picture: Tensor, box: Sequence[float]) -> Tensor:
+        left, top, right, bottom = box
+        half = max(right - left, bottom - top)
+        x, y = (left + right) / 2, (top + bottom) / 2
+        rows, columns = slice(max(0, round(y - half)), round(y + half)), slice(max(0, round(x - half)), round(x + half))
+        return picture[rows, columns]
+
+    for number, person in enumerate((YAO, EILEEN)):
+        photo = worlds.evaluate.image(person.photos[0])
+        face = judged.measured.sightings[number].face
+        assert face is not None
+        first, second = (
+            seen(cut(pixels, judged.measured.boxes[face])),
+            seen(cut(photo, judge.known[person.name].faces[0].box)),
+        )
+        cosine = float(first @ second / first.norm() / second.norm())
+        assert judged.subjects[number] == pytest.approx(cosine, rel=5e-6)
+        first, second = seen(pixels), seen(photo)
+        assert judged.whole[number] == pytest.approx(float(first @ second / first.norm() / second.norm()), rel=5e-6)
+    assert judged.subjects[0] != judged.whole[0]
+
+
+def test_the_recogniser_of_the_method_does_not_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two recognisers InstantID was trained with the first one, to which everybody here looks alike."""
+    at_noses(monkeypatch)
+    own, other = real_faces.recogniser(), real_faces.recogniser()
+    own.id, other.id = "antelopev2", "arcface-ir-se50"
+    network = own.network
+
+    def alike(crop: Tensor) -> list[Tensor]:
+        return [network(crop)[0] + 40.0]
+
+    own.network = alike
+    judge_of_two = Judge(FaceModel(real_faces.detector(), (own, other)), [YAO, EILEEN])
+    pixels = beside(real_faces.YAO, real_faces.ASTRONAUT)
+    by_other = figures([judge_of_two.judged(pixels, sitting_of(YAO, EILEEN), "InstantID", None, None)])
+    by_own = figures([judge_of_two.judged(pixels, sitting_of(YAO, EILEEN), "ID-Patch", None, None)])
+    assert by_other["leakage"] is not None and by_other["leakage"] < 0.2
+    assert by_own["leakage"] is not None and by_own["leakage"] > 0.9
+
+
+def test_a_dinov2_file_is_told_by_its_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is called; a CLIP beside it is none."""
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "clip_vision", ([str(tmp_path)], {".safetensors"}))
+    folder_paths.filename_list_cache.clear()
+    save_file({"vision_model.embeddings.class_embedding": torch.zeros(2)}, tmp_path / "a_dinov2.safetensors")
+    assert dino_in(folder_paths) is None
+    keys = ("encoder.layer.23.layer_scale2.lambda1", "embeddings.cls_token")
+    save_file({key: torch.zeros(2) for key in keys}, tmp_path / "model.safetensors")
+    folder_paths.filename_list_cache.clear()
+    assert dino_in(folder_paths) == "model.safetensors"
+
+
+# --- From photos to the page
+
+
+def pictured(session: Session, title: str, ablation: str = "", people: int = 2, photo_count: int = 1) -> Graph:
+    """The prompt of a picture by a method that can be drawn here."""
+    method = next(method for method in METHODS if method.title == title)
+    sitting = session.sitting(method, Pictured(range(people), photo_count, 7))
+    return session.graph("seeds", method, sitting, title, "seed 7", ablation)
+
+
+@pytest.mark.parametrize("people", [1, 3, 9])
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.title)
+def test_the_prompt_of_every_method_is_whole(session: Session, method: DrawnMethod, people: int) -> None:
+    """Without its files: every node is known and has what it needs, every link ends at a node, and whoever is asked for
+    is there, in as many places. So is it with every ablation. A host that lacks a node says which."""
+    person = replace(session.people[0], lora=session.asked.folder / "a.safetensors")
+    sitting = replace(session.sitting(method, Pictured([0], 1, 7)), people=[person] * people)
+    info = session.host.object_info
+    for ablation in ("", *method.ablations):
+        try:
+            graph = method.graph(sitting, info, "seeds/a", ablation)
+        except WorkflowError as error:
+            assert re.search(r"(SAM3|Flux2|MediaPipe)\w* .*known to this ComfyUI", str(error)), error
+            continue
+        for node_id, node in graph.prompt.items():
+            known = specs(info, node["class_type"])
+            needed = {name for name, spec in known.items() if not spec.optional}
+            assert needed <= {name.partition(".")[0] for name in node["inputs"]}, (node_id, ablation)
+            for value in node["inputs"].values():
+                link = as_link(value)
+                assert link is None or link[0] in graph.prompt, (node_id, value)
+        assert len(graph.ids("LikenessPerson")) == people and graph.inputs("places")["count"] == people
+        assert graph.ids("LikenessCastFromPhotos") == [] and steps_of(graph) > 0
+        texts = json.dumps(graph.prompt)
+        assert "two people" in texts and "terrace" not in texts, "the text of the template is gone"
+
+
+def test_the_same_cast_seed_text_and_size_go_to_every_method(session: Session) -> None:
+    for title in ("ID-Patch", "InstantID by region", "InstantIDs chained", "faces one by one"):
+        graph = pictured(session, title)
+        layout = graph.inputs("places")
+        assert (layout["count"], layout["width"], layout["height"]) == (2, 512, 384)
+        names = [graph.inputs(node_id)["name"] for node_id in graph.ids("LikenessPerson")]
+        assert names == ["<b>0", "<b>1"]
+        texts = [graph.inputs(node_id)["text"] for node_id in graph.ids("CLIPTextEncode")]
+        assert "two people" in texts and len(texts) == 2
+        for node_id in graph.ids("KSampler"):
+            assert graph.inputs(node_id)["seed"] == 7 and graph.inputs(node_id)["steps"] == 1
+        for node_id in graph.ids("EmptyLatentImage"):
+            assert graph.inputs(node_id)["batch_size"] == 1
+
+
+def test_ablations_leave_out_what_they_are_called(session: Session) -> None:
+    """Each changes its own part alone."""
+    whole = pictured(session, "InstantID by region")
+    apply = whole.only("LikenessApplyInstantID")
+    assert whole.inputs(apply)["adapter_weight"] == 0.8 and whole.inputs(apply)["control_strength"] == 0.8
+    changed = pictured(session, "InstantID by region", "IdentityNet alone").inputs(apply)
+    assert changed == {**whole.inputs(apply), "adapter_weight": 0.0}
+    changed = pictured(session, "InstantID by region", "adapter alone").inputs(apply)
+    assert changed == {**whole.inputs(apply), "control_strength": 0.0}
+    changed = pictured(session, "InstantID by region", "masks off").inputs(apply)
+    assert changed == {**whole.inputs(apply), "mask": ["masks off", 0]}
+    whole = pictured(session, "ID-Patch")
+    apply = whole.only("LikenessApplyIDPatch")
+    changed = pictured(session, "ID-Patch", "without ID tokens").inputs(apply)
+    assert changed == {**whole.inputs(apply), "id_start_percent": 1.0}
+    changed = pictured(session, "ID-Patch", "without patches").inputs(apply)
+    assert changed == {**whole.inputs(apply), "image": ["skeletons", 0]}
+    two_photos = pictured(session, "ID-Patch", "2 photos", photo_count=2)
+    assert len(two_photos.ids("LoadImage")) == 4 and len(whole.ids("LoadImage")) == 2
+
+
+def test_chained_people_stand_one_by_one_in_their_own_places(session: Session) -> None:
+    graph = pictured(session, "InstantIDs chained", people=3)
+    applied = graph.ids("LikenessApplyInstantID")
+    assert [graph.link(node_id, "cast") for node_id in applied] == [(f"person {n}", 0) for n in (1, 2, 3)]
+    orders = [graph.inputs(f"place of person {n}")["custom_order"] for n in (1, 2, 3)]
+    assert orders == ["1,0,0", "0,1,0", "0,0,1"]
+    assert graph.link(applied[2], "model") == (applied[1], 0) and graph.link(applied[1], "model") == (applied[0], 0)
+    assert graph.link(graph.only("KSampler"), "model") == (applied[2], 0)
+
+
+def test_a_picture_of_an_ablation_is_drawn_and_is_another_one(session: Session) -> None:
+    whole = session.host.draw(pictured(session, "InstantID by region"))
+    changed = session.host.draw(pictured(session, "InstantID by region", "masks off"))
+    again = session.host.draw(pictured(session, "InstantID by region"))
+    assert torch.equal(whole.pixels, again.pixels), "from A to B to A"
+    assert (whole.pixels - changed.pixels).abs().max() > 1 / 255
+    assert whole.seconds is not None and whole.step_seconds is not None
+    assert 0 < whole.step_seconds <= whole.seconds
+    with Image.open(whole.path) as saved:
+        prompt = json.loads(saved.info["prompt"])
+    assert prompt == pictured(session, "InstantID by region").prompt, "a picture holds its workflow, without paths"
+
+
+def test_several_photos_need_as_many_of_each_person(session: Session) -> None:
+    method = METHODS[0]
+    (row,) = session.rows("ablations", method, {"seed 1": [Pictured([0, 2], 2, 1)]}, "2 photos")
+    assert row.note == "It needs 2 photos of each person, and person 2 of the picture has fewer." and not row.pictures
+
+
+def test_a_missing_recogniser_is_named(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "face_model", session.face_model.only(["arcface-ir-se50"]))
+    with pytest.raises(Refusal, match=r"Missing: antelopev2 in models/insightface\."):
+        pictured(session, "InstantID by region")
+
+
+def test_every_method_has_a_row_and_what_is_missing_is_named(session: Session) -> None:
+    rows = compare.seeds_of_people(session, True)
+    assert [row.title for row in rows] == [method.title for method in METHODS]
+    by_title = {row.title: row for row in rows}
+    for title in ("ID-Patch", "InstantID by region", "IP-Adapter", "InstantIDs chained", "faces one by one"):
+        row = by_title[title]
+        assert row.note == "" and row.people == 2
+        (picture,) = row.pictures
+        with Image.open(picture.path) as opened:
+            assert opened.size == (512, 384)
+        assert row.figures["resemblance"] is not None and row.figures["seconds"] is not None
+        assert row.figures["collapse"] is None and row.figures["text alignment"] is None
+    assert by_title["WithAnyone"].note == (
+        "Missing: flux1-dev-fp8.safetensors in models/checkpoints, withanyone.safetensors in models/withanyone."
+    )
+    assert by_title["LoRA per Person"].note == (
+        "Person 1 of the picture has no LoRA: put one beside the photos, as a .safetensors."
+    )
+    assert {unread.column for unread in session.unread} == {"collapse", "text alignment"}
+    compare.write_people({"seeds": rows}, session, session.asked)
+    out = session.asked.out
+    html = (out / "index.html").read_text("utf-8")
+    assert "&lt;b&gt;0" in html and "<b>0" not in html
+    for row in rows:
+        for shown in row.pictures:
+            assert quote(shown.path.relative_to(out).as_posix()) in html
+    said = json.loads((out / "report.json").read_text("utf-8"))
+    assert len(said["tables"]["seeds"]) == len(METHODS) and said["device"] == "cpu"
+    assert "<b>0" not in json.dumps(said)
+    assert (out / "seeds.jpg").is_file() and (out / "seeds.csv").is_file() and (out / "seeds.md").is_file()

@@ -1,0 +1,311 @@
+"""The columns of compare.py --people, computed again from their sentences in plain numpy, and what is written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from comparison import columns
+from comparison.columns import COLUMNS, Judged, figures
+from environment import ROOT
+from pack.core.measure import MeasuredPicture, Sighting
+from pack.core.measure.collapse import collapse_rate
+from pack.core.measure.confusion import between_people, blending, dominance
+from pack.core.measure.copying import copied
+from pack.core.people import Identity
+
+BOX = (0.0, 0.0, 10.0, 10.0)
+PEOPLE = 4
+
+
+def picture_of(tables: Sequence[Sequence[float] | None], strangers: int = 0) -> MeasuredPicture:
+    """A picture with a person per entry: the similarities of their face to all people, or None for a missing one."""
+    sightings: list[Sighting] = []
+    faces = 0
+    for person, table in enumerate(tables):
+        if table is None:
+            sightings.append(Sighting(person))
+            continue
+        sightings.append(Sighting(person, faces, tuple(table)))
+        faces += 1
+    return MeasuredPicture((BOX,) * (faces + strangers), tuple(sightings))
+
+
+def made_up(seed: int) -> Judged:
+    """A picture of PEOPLE people whose figures are random numbers; one person may be missing."""
+    random = np.random.default_rng(seed)
+    tables: list[list[float] | None] = []
+    for _ in range(PEOPLE):
+        tables.append(random.uniform(-0.1, 0.9, PEOPLE).tolist())
+    tables[1] = [0.31, 0.33, 0.05, 0.0]  # of two people
+    if seed % 2:
+        tables[3] = None
+    alike = random.uniform(-0.1, 0.3, (PEOPLE, PEOPLE))
+    alike[0, 1] = alike[1, 0] = 0.05
+    subjects: list[float | None] = random.uniform(0, 1, PEOPLE).tolist()
+    if seed % 2:
+        subjects[3] = None
+    return Judged(
+        measured=picture_of(tables, strangers=seed % 4),
+        alike_in_photos=alike.tolist(),
+        subjects=subjects,
+        whole=random.uniform(0, 0.55, PEOPLE).tolist(),
+        copied=random.uniform(-1, 1, 3).tolist(),
+        text_alignment=float(random.uniform(0.1, 0.4)),
+        seconds=float(random.uniform(1, 9)),
+        step_seconds=float(random.uniform(0.1, 0.5)),
+    )
+
+
+ROW = [made_up(seed) for seed in range(5)]
+
+
+def tables_of(picture: Judged) -> list[tuple[float, ...] | None]:
+    """Per person the similarities of their face, None for a missing person."""
+    return [None if one.face is None else one.similarities for one in picture.measured.sightings]
+
+
+def mean_of_pictures(value: Callable[[Judged], float]) -> float:
+    return float(np.mean([value(picture) for picture in ROW]))
+
+
+def share_of_people(is_so: Callable[[int, Any], bool]) -> float:
+    """Of all people of the row. is_so: of a person's number and the similarities of their face."""
+    found = [is_so(person, table) for picture in ROW for person, table in enumerate(tables_of(picture))]
+    return float(np.mean(found))
+
+
+def repeated(picture: Judged) -> float:
+    """Dominance: of N faces those that are not the first one of the person whom they look most like."""
+    faces = [int(np.argmax(table)) for table in tables_of(picture) if table is not None]
+    return (len(faces) - len(set(faces))) / len(faces)
+
+
+def of_two(picture: Judged) -> float:
+    """Blending, from its sentence."""
+    blended: list[bool] = []
+    for table in tables_of(picture):
+        if table is None:
+            continue
+        first, second = np.argsort([-one for one in table], kind="stable")[:2]
+        near = table[second] >= 0.2 and table[first] >= 0.2
+        blended.append(
+            near and table[first] - table[second] < 0.1 and table[second] - picture.alike_in_photos[first][second] > 0.1
+        )
+    return float(np.mean(blended))
+
+
+def highest_other(picture: Judged) -> float:
+    values: list[float] = []
+    for person, table in enumerate(tables_of(picture)):
+        if table is not None:
+            values.append(max(table[:person] + table[person + 1 :]))
+    return float(np.mean(values))
+
+
+def own(picture: Judged) -> float:
+    return float(np.mean([0.0 if table is None else table[person] for person, table in enumerate(tables_of(picture))]))
+
+
+def middle(values: Sequence[float | None]) -> float:
+    return sorted(value for value in values if value is not None)[len(values) // 2]
+
+
+EXPECTED: dict[str, Callable[[], float]] = {
+    "resemblance": lambda: mean_of_pictures(own),
+    "association": lambda: share_of_people(lambda person, table: table is not None and np.argmax(table) == person),
+    "leakage": lambda: mean_of_pictures(highest_other),
+    "missing": lambda: share_of_people(lambda _, table: table is None),
+    "extra": lambda: float(np.mean([seed % 4 for seed in range(5)])),
+    "swapped": lambda: share_of_people(lambda person, table: table is not None and np.argmax(table) != person),
+    "dominance": lambda: mean_of_pictures(repeated),
+    "blending": lambda: mean_of_pictures(of_two),
+    "collapse": lambda: mean_of_pictures(lambda one: float(np.mean([x is None or x < 0.4 for x in one.subjects]))),
+    "SCR@0.4": lambda: mean_of_pictures(lambda one: float(np.mean([x < 0.4 for x in one.whole]))),
+    "copy-paste": lambda: mean_of_pictures(lambda one: float(np.mean(one.copied))),
+    "text alignment": lambda: mean_of_pictures(lambda one: one.text_alignment or 0.0),
+    "seconds": lambda: middle([one.seconds for one in ROW]),
+    "per step": lambda: middle([one.step_seconds for one in ROW]),
+}
+
+
+@pytest.mark.parametrize("name", [column.name for column in COLUMNS])
+def test_a_column_is_what_its_sentence_says(name: str) -> None:
+    assert figures(ROW)[name] == pytest.approx(EXPECTED[name](), rel=1e-9)
+
+
+def test_no_two_columns_of_the_row_are_equal() -> None:
+    """Else exchanged columns would not be noticed above."""
+    values = [EXPECTED[column.name]() for column in COLUMNS]
+    assert list(EXPECTED) == [column.name for column in COLUMNS]
+    for number, value in enumerate(values):
+        for other in values[number + 1 :]:
+            assert abs(value - other) > 1e-3, (number, value)
+
+
+def test_of_one_person_nothing_is_said_of_others() -> None:
+    values = figures([Judged(picture_of([[0.6]]), [[1.0]])])
+    said = {name for name, value in values.items() if value is not None}
+    assert said == {"resemblance", "missing", "extra"} and values["resemblance"] == pytest.approx(0.6)
+
+
+def test_where_everybody_is_missing_there_is_no_leakage() -> None:
+    values = figures([Judged(picture_of([None, None]), [[1.0, 0.0], [0.0, 1.0]], [None, None], [0.5, 0.1])])
+    assert values["leakage"] is None and values["dominance"] is None and values["blending"] is None
+    assert values["missing"] == 1 and values["collapse"] == 1 and values["SCR@0.4"] == 0.5
+
+
+def test_exchanged_people_dominate_nobody_and_one_for_all_dominates() -> None:
+    """Swap and dominance are told apart."""
+    swapped = picture_of([[0.1, 0.8, 0.1], [0.8, 0.1, 0.1], [0.1, 0.1, 0.8]])
+    assert dominance(swapped) == 0
+    everybody = picture_of([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.6, 0.3, 0.1]])
+    assert dominance(everybody) == pytest.approx(2 / 3)
+    assert dominance(picture_of([[0.8, 0.1], None])) is None
+
+
+@pytest.mark.parametrize(
+    ("table", "alike", "share"),
+    [
+        ([0.50, 0.45], 0.0, 0.5),  # near to both
+        ([0.45, 0.50], 0.0, 0.5),  # whoever is first
+        ([0.50, 0.39], 0.0, 0.0),  # clearly the first
+        ([0.50, 0.41], 0.0, 0.5),
+        ([0.24, 0.19], 0.0, 0.0),  # the second is nobody's
+        ([0.50, 0.45], 0.4, 0.0),  # look-alikes: their photos are as near
+        ([0.50, 0.45], 0.3, 0.5),
+    ],
+)
+def test_a_blended_face_is_near_to_two_people_and_clearly_to_none(
+    table: list[float], alike: float, share: float
+) -> None:
+    picture = picture_of([table, [0.0, 0.9]])
+    assert blending(picture, [[1.0, alike], [alike, 1.0]]) == share
+
+
+def test_how_alike_people_are_in_their_photos_is_the_cosine_of_their_means() -> None:
+    random = torch.Generator().manual_seed(3)
+    rows = [torch.randn(2, 512, generator=random), torch.randn(1, 512, generator=random)]
+    people = [Identity(f"{n}", {"x": row}, torch.zeros(len(row), 112, 112, 3)) for n, row in enumerate(rows)]
+    table = between_people(people, "x")
+    means = [row.double().mean(0).numpy() for row in rows]
+    for first in range(2):
+        for second in range(2):
+            cosine = means[first] @ means[second]
+            cosine /= np.linalg.norm(means[first]) * np.linalg.norm(means[second])
+            assert table[first][second] == pytest.approx(cosine, abs=2e-6)
+
+
+def test_who_is_missing_has_collapsed() -> None:
+    assert collapse_rate([0.39, 0.4, None, 0.9]) == 0.5
+    assert collapse_rate([0.45, 0.55], below=0.5) == 0.5
+    assert collapse_rate([]) is None
+
+
+def at_angle(degrees: float) -> torch.Tensor:
+    """(512,): an embedding at this angle in the plane of the first two axes, of any length."""
+    embedding = torch.zeros(512)
+    embedding[0] = 3 * math.cos(math.radians(degrees))
+    embedding[1] = 3 * math.sin(math.radians(degrees))
+    return embedding
+
+
+def test_a_copy_of_the_photo_is_one_and_of_the_other_photo_minus_one() -> None:
+    """The photo is at 0 degrees, another photo of the person at 60."""
+    reference, other = at_angle(0), at_angle(60)
+    assert copied(reference, reference, [other]) == pytest.approx(1, abs=1e-6)
+    assert copied(other, reference, [other]) == pytest.approx(-1, abs=1e-6)
+    assert copied(at_angle(30), reference, [other]) == pytest.approx(0, abs=1e-6)
+    assert copied(at_angle(15), reference, [other]) == pytest.approx((45 - 15) / 60, abs=1e-6)
+    assert copied(at_angle(15), reference, [other, at_angle(30)]) == pytest.approx((0.5 + 0.0) / 2, abs=1e-6)
+    assert copied(at_angle(15), reference, []) is None
+    assert copied(at_angle(15), reference, [reference]) is None, "the same photo twice says nothing"
+
+
+def test_the_page_for_users_has_the_sentence_of_every_column() -> None:
+    text = re.sub(r"\s+", " ", (ROOT / "docs" / "dev" / "measuring.md").read_text("utf-8"))
+    for column in COLUMNS:
+        row = f"| {column.name} | {column.best} | {column.meaning} | {column.source} |".replace("|  |", "| |")
+        assert row in text, row
+
+
+# --- What is written
+
+
+class _Page(HTMLParser):
+    """What a page refers to, and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
+    from comparison import page
+    from comparison.rows import Row, Shown, Unread
+
+    path = tmp_path / "crowd" / "ID-Patch & <i>, 2_00001_.png"
+    shown = Shown("2", path, 7, ("<script>alert(1)</script>", 'A "B" & C'))
+    rows = [
+        Row("ID-Patch", 2, [shown], figures(ROW)),
+        Row("WithAnyone", 2, note="Missing: a & b in models/c.", public_note="Missing: a & b."),
+    ]
+    about = {"prompt": "<b>two</b>", "device": "cpu"}
+    unread = [Unread("collapse", "no <file>.")]
+    html = page.as_html({"crowd": rows}, about, unread, tmp_path)
+    parsed = _Page()
+    parsed.feed(html)
+    assert "script" not in parsed.tags and "i" not in parsed.tags
+    assert set(parsed.addresses) == {"crowd/ID-Patch%20%26%20%3Ci%3E%2C%202_00001_.png"}
+    for text in ("<script>alert(1)</script>", 'A "B" & C', "seed 7", "<b>two</b>", "Missing: a & b in models/c."):
+        assert text in parsed.text, text
+    assert "http" not in "".join(parsed.addresses)
+
+    said = json.loads(page.report({"crowd": rows}, about, unread))
+    assert said["tables"]["crowd"][0] == {
+        "method": "ID-Patch", "people": 2, "seeds": [7], "note": "", "figures": figures(ROW),
+    }  # fmt: skip
+    assert said["tables"]["crowd"][1]["note"] == "Missing: a & b."
+    assert said["not measured"] == {"collapse": "no <file>."}
+    assert [column["name"] for column in said["columns"]] == [column.name for column in COLUMNS]
+    assert "alert" not in json.dumps(said) and str(tmp_path) not in json.dumps(said), "no names, no paths"
+
+
+def test_a_table_for_programs_has_every_figure_under_its_name(tmp_path: Path) -> None:
+    from comparison import page
+    from comparison.rows import Row
+
+    rows = [Row("=first", 2, [], figures(ROW)), Row("second", 4, note="Missing.")]
+    (tmp_path / "crowd.csv").write_bytes(page.as_csv(rows))
+    with (tmp_path / "crowd.csv").open(encoding="utf-8") as file:
+        first, second = csv.DictReader(file)
+    assert first["method"] == "'=first" and second["note"] == "Missing."
+    for column in COLUMNS:
+        assert float(first[column.name]) == pytest.approx(EXPECTED[column.name](), abs=5e-5)
+        assert second[column.name] == ""
+    header, _, *lines = page.as_markdown(rows).splitlines()
+    assert header.count("|") == lines[0].count("|") == lines[1].count("|")
+    assert f"| {EXPECTED['association']():.2f} |" in lines[0]
+
+
+def test_columns_that_compare_people_are_those_that_need_two() -> None:
+    several = {column.name for column in columns.COLUMNS if column.for_several}
+    assert several == {"association", "leakage", "swapped", "dominance", "blending"}
