@@ -218,14 +218,18 @@ def our_sockets() -> set[str]:
     return kinds
 
 
+def show_palette(visit: Visit, name: str, background: str) -> None:
+    """Wait until nodes are drawn on this colour."""
+    visit.page.evaluate("name => app.extensionManager.setting.set('Comfy.ColorPalette', name)", name)
+    seen = "LiteGraph.NODE_DEFAULT_BGCOLOR.toLowerCase()"
+    visit.await_true(lambda: visit.page.evaluate(seen) == background, message=f"Nodes on {background}.")
+
+
 def test_every_kind_of_socket_has_a_colour_that_is_seen(visit: Visit) -> None:
     """On the nodes of both palettes, 3 : 1 as for other graphics (WCAG 2)."""
     ours = our_sockets()
     for palette, background in PALETTES.items():
-        visit.page.evaluate("name => app.extensionManager.setting.set('Comfy.ColorPalette', name)", palette)
-        visit.page.wait_for_function(
-            "colour => LiteGraph.NODE_DEFAULT_BGCOLOR.toLowerCase() === colour", arg=background
-        )
+        show_palette(visit, palette, background)
         slots, links = visit.page.evaluate(
             "[app.canvas.default_connection_color_byType, app.canvas.constructor.link_type_colors]"
         )
@@ -354,9 +358,8 @@ def copy_addresses(visit: Visit) -> str:
         window.copied = [];
         document.execCommand = () => window.copied.push(getSelection().toString() || document.activeElement.value);
     }""")
-    button = visit.page.get_by_role("button", name="Copy addresses", exact=True)
-    button.dispatch_event("click")
-    visit.page.wait_for_function("window.copied.length === 1")
+    visit.page.locator("button").filter(has_text=re.compile(r"^\s*Copy addresses\s*$")).dispatch_event("click")
+    visit.await_true(lambda: visit.page.evaluate("window.copied.length === 1"))
     return visit.page.evaluate("window.copied[0]")
 
 
@@ -455,7 +458,7 @@ def test_an_error_and_an_unseen_note_are_toasts(visit: Visit, people: Graph) -> 
     visit.toasts.await_count("No face in", 0)
     note("Seen at the node", is_collapsed=False)
     visit.canvas.settle()
-    visit.toasts.await_count("Seen at the node", 0)
+    assert not any("Seen at the node" in text for text in visit.toasts.texts())
     assert visit.page.evaluate("window.harmed ?? 0") == 0
     note("Download it from https://example.org/a_file.bin (9 MB).")
     link = visit.toasts.with_words("Download it from").link_under_the_mouse()
@@ -477,7 +480,7 @@ def test_in_an_app_toasts_cover_nothing_and_the_doctor_shows_links(visit: Visit)
         try:
             links = visit.page.locator("dialog[open] a[target=_blank][href$='/antelopev2.zip']")
             links.first.wait_for()
-            visit.toasts.await_count("To fix", 0)
+            assert not any("To fix" in text for text in visit.toasts.texts())
         finally:
             visit.page.locator("dialog[open]").evaluate_all("windows => windows.forEach(window => window.close())")
     assert visit.page.locator("dialog").count() == 0

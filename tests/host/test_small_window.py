@@ -142,7 +142,7 @@ def test_behind_an_app_the_note_and_the_first_step_can_be_read(visit: Visit) -> 
         visit.resize(*LAPTOP)
         assert open_like_the_gallery(visit, METHOD)
         visit.toasts.await_count(told)
-        button_back(visit, way_back).click()
+        button_back(visit, way_back).dispatch_event("click")
         visit.toasts.await_count(told, 0)
         visit.await_true(lambda: not visit.canvas.is_without_text())
         view = visit.canvas.view()

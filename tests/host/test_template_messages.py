@@ -1,6 +1,8 @@
 """What a newcomer reads in a template: an error names the subgraph that hides its node, lines of a note are apart, and
 the menu of Check Model Files calls templates by their titles."""
 
+import re
+
 import pytest
 import templates
 import translations
@@ -140,7 +142,8 @@ def test_lines_of_a_note_are_apart(visit: Visit, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(notes._notes_under, "1", ["Ann is small.", "Ben is small."])
     visit.load({"mask": {"class_type": "LikenessMaskOfAPersonsPlace", "inputs": {}}})
     visit.send("progress_text", {"nodeId": "1", "text": notes._text("1")})
-    visit.page.wait_for_function(r"/Ann is small\.[^\S\n]*\n\s*Ben is small\./.test(document.body.innerText)")
+    lines = re.compile(r"Ann is small\.[^\S\n]*\n\s*Ben is small\.")
+    visit.await_true(lambda: lines.search(visit.page.inner_text("body")))
 
 
 def test_a_menu_of_templates_shows_titles(visit: Visit) -> None:

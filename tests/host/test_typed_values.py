@@ -163,7 +163,7 @@ def go_to_another_tab_and_back(visit: Visit) -> None:
     }""")
     another = place - 1 if place else tabs.count() - 1
     for number in (another, place):
-        tabs.nth(number).click()
+        tabs.nth(number).dispatch_event("click")
         visit.canvas.settle()
 
 
@@ -178,10 +178,14 @@ def export_and_import(visit: Visit) -> None:
 def save(visit: Visit) -> None:
     """As Ctrl+S, under a name of its own."""
     visit.page.evaluate("void app.extensionManager.command.execute('Comfy.SaveWorkflow')")
-    field = visit.page.locator("[role=dialog] input[type=text]")
+    field = visit.page.locator("[role=dialog] input[type=text]").first
     field.fill(uuid.uuid4().hex)
     field.press("Enter")
-    visit.page.wait_for_function("""() => {
+    visit.await_true(lambda: is_saved(visit), message="The workflow is saved.")
+
+
+def is_saved(visit: Visit) -> bool:
+    return visit.page.evaluate("""() => {
         const {isPersisted, isModified} = app.extensionManager.workflow.activeWorkflow;
         return isPersisted && !isModified;
     }""")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import playwright.sync_api as playwright
 
 
@@ -10,9 +12,11 @@ class AppView:
 
     def __init__(self, page: playwright.Page) -> None:
         self._labels = page.get_by_test_id("builder-widget-label")
-        self._run = page.get_by_test_id("linear-run-button").get_by_role("button", name="Run", exact=True)
+        run = re.compile(r"^\s*Run\s*$")
+        self._run = page.get_by_test_id("linear-run-button").locator("button").filter(has_text=run).first
         self._photos = page.locator("img[src*=likeness_]").filter(visible=True)
-        self._errors = page.get_by_role("button", name="Show errors in graph", exact=True)
+        errors = re.compile(r"^\s*Show errors in graph\s*$")
+        self._errors = page.locator("button").filter(has_text=errors).first
 
     def await_labels(self, labels: list[str]) -> None:
         """Wait until the app asks for these, and for nothing else."""

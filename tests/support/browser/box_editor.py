@@ -32,7 +32,7 @@ class BoxEditor:
     def __init__(self, page: playwright.Page, canvas: Canvas) -> None:
         self._page = page
         self._canvas = canvas
-        self._field = page.locator("[data-testid=bounding-boxes] canvas")
+        self._field = page.locator("[data-testid=bounding-boxes] canvas").first
         self._grid = page.locator("[data-testid=bounding-boxes] button").first
 
     def is_shown(self) -> bool:

@@ -19,7 +19,7 @@ class HelpPanel:
 
     def __init__(self, page: playwright.Page) -> None:
         self._button = page.get_by_test_id("info-button")
-        self._content = page.locator(".node-help-content")
+        self._content = page.locator(".node-help-content").first
 
     def open(self) -> None:
         """Show the help page of the node that is selected."""
