@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import playwright.sync_api as playwright
 
-_COVERED_BY_TOAST = """
-([toast, ...others]) => {
-  const covers = toast.getBoundingClientRect();
-  return others.map(other => other.getBoundingClientRect()).filter(part =>
-    part.left < covers.right && covers.left < part.right && part.top < covers.bottom && covers.top < part.bottom
-  ).length;
+_COVERED = """
+(toast, others) => {
+  const {left, top, right, bottom} = toast.getBoundingClientRect();
+  const isCovered = part => part.left < right && left < part.right && part.top < bottom && top < part.bottom;
+  return others.map(other => other.getBoundingClientRect()).filter(isCovered).length;
 }
 """
 _LETS_THE_MOUSE_THROUGH = """
@@ -63,8 +62,7 @@ class Toast:
 
     def covers(self, others: list[playwright.ElementHandle]) -> int:
         """How many of these elements lie below it, at least in part."""
-        toast = self._element.element_handle()
-        return toast.evaluate("(toast, others) => (" + _COVERED_BY_TOAST + ")([toast, ...others])", others)
+        return self._element.element_handle().evaluate(_COVERED, others)
 
     def link_under_the_mouse(self) -> Link:
         """What lies over the middle of the first link: the link itself, unless something covers it."""
@@ -92,10 +90,6 @@ class Toasts:
     def await_count(self, words: str | re.Pattern[str], count: int = 1) -> None:
         """Wait until so many toasts have these words."""
         playwright.expect(self._having(words)).to_have_count(count)
-
-    def await_link(self) -> None:
-        """Wait until a toast shows a link."""
-        playwright.expect(self._all.locator("a").first).to_be_visible()
 
     def close(self) -> None:
         self._buttons.evaluate_all("buttons => buttons.forEach(button => button.click())")
