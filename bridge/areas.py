@@ -25,9 +25,10 @@ WHOLE_LATENT = "likeness_whole_latent"
 
 
 def area_of(area: Sequence[int]) -> Area:
-    """The area of a prompt as an Area. area: as the host has it, all sizes and then all places.
+    """The area of a prompt as an Area.
 
-    For a video model it has four dimensions or more, of which height and width are the last; frames are left out.
+    area: as the host has it, first the sizes of all dimensions and then the places of all: (height, width, y, x), and
+    for a video model (frames, height, width, frame, y, x), of which frames are left out.
     """
     sides = len(area) // 2
     height, width = area[sides - 2 : sides]

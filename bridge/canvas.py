@@ -16,8 +16,9 @@ from ..core.people import rows_missing
 class Canvas:
     """The canvas of an apply node's people. A run may have another size: people are scaled with the picture.
 
-    row_count: how many people have a row of the batch each, or 0 where all people are in
-    every row. node_id: of the node in the graph, under which a run shows its notes; None outside of a graph.
+    node_name: the name of the node, for messages.
+    row_count: how many people have a row of the batch each, or 0 where all people are in every row.
+    node_id: of the node in the graph, under which a run shows its notes; None outside of a graph.
     """
 
     node_name: str
@@ -25,7 +26,10 @@ class Canvas:
     node_id: str | None = None
 
     def check(self, size: tuple[int, int], latent: tuple[int, int]) -> None:
-        """Raise BadSize for a latent of another shape than the canvas. size, latent: (width, height) in pixels."""
+        """Raise BadSize for a latent of another shape than the canvas.
+
+        size: of the canvas. latent: the size of what is denoised. Both are (width, height) in pixels.
+        """
         geometry.check_shape(f"the canvas of {self.node_name}", size, latent)
 
     def check_rows(self, row_count: int) -> None:

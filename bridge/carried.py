@@ -39,12 +39,14 @@ class ConditioningLost(LikenessError):
 class Carried:
     """What one apply node puts on one side (positive or negative) of the conditioning. Immutable.
 
-    key: under which conditioning holds it. source: the same object on both sides. schedule: the part of the schedule in
-    which it works; the run makes sigmas of it. canvas: what its regions are parts of and whose rows people have, or
-    None where somebody else looks at its size. latents_note_node: the Canvas that names the node under which a run
-    writes the note about a MODEL with other latents than SDXL's, since the node's file was trained with these; None
-    where the run writes no such note. poses: the pose pictures that it has from the user, or None; `pose_count` says
-    how many.
+    key: under which the conditioning holds it.
+    source: the same object on both sides of one node.
+    schedule: the part of the schedule in which it works; the run makes sigmas of it.
+    canvas: the canvas that its regions are parts of, which a run compares with the latent; None where there is nothing
+    to compare.
+    latents_note_node: the Canvas that names the node for whose file SDXL's own latents are needed: under it a run notes
+    that the MODEL has others. None for no such note.
+    poses: the pose pictures that it has from the user, or None; `pose_count` says how many.
     """
 
     key: ClassVar[str]
@@ -89,7 +91,7 @@ class Carried:
         return replace(self, regions=cut_regions(self.acting_regions, area, latent))
 
     def cropped(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        """What an entry with this area reads of it, see `cut`. It is one object for each area and latent."""
+        """What a conditioning entry with this area reads: the part of `cut`, one object for each area and latent."""
         if not self.placed:
             return self
         return self.made_once((*area, *latent), lambda: self.cut(area, latent))
@@ -117,7 +119,11 @@ CarriedT = TypeVar("CarriedT", bound=Carried)
 
 
 def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[CarriedT]:
-    """What one node has put into a batch of so many rows, for each of them. by_chunk: the same for each chunk."""
+    """What each row of a batch reads of one node.
+
+    by_chunk: what the node has put into each chunk of the batch. row_count: rows of the batch; every chunk has equally
+    many.
+    """
     pictures_per_chunk = row_count // len(by_chunk)
     by_row: list[CarriedT] = []
     for carried in by_chunk:
@@ -128,10 +134,11 @@ def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[Carri
 def for_rows_of_batch(
     by_chunk: Sequence[CarriedT], by_row: bool, row_count: int, code_around_model: str, mixed: str
 ) -> tuple[CarriedT, ...]:
-    """What one node has put into a batch: one object for all rows, or one for each where people have rows.
+    """What the rows of a batch read of one node: one object for all rows, or one for each where people have rows.
 
     by_chunk: the node's object in each chunk. by_row: whether people have rows. row_count: of the batch.
-    code_around_model, mixed: for the error, see ConditioningLost. Raises ConditioningLost where another pack joins rows
+    code_around_model, mixed: the module and the reason of the error, see ConditioningLost.
+    Raises ConditioningLost where another pack joins rows
     of different nodes, or rows with and without people.
     """
     first = by_chunk[0]
@@ -185,8 +192,10 @@ class SamplingRun(Protocol):
 class CarriedCond(comfy.conds.CONDRegular):
     """A COND whose value is a tuple of Carried; joined, it becomes the row table of a run.
 
-    run: the sampling run that reads it, or None where the MODEL does not. picture_count: of the batch. area: (height,
-    width) in latent pixels, of an entry with an area of its own.
+    cond: one Carried for each node.
+    run: the sampling run that reads it, or None where the MODEL does not come from a node of ours.
+    picture_count: pictures of the batch.
+    area: (height, width) in latent pixels, of an entry with an area of its own; else None.
     """
 
     def __init__(
@@ -202,8 +211,10 @@ class CarriedCond(comfy.conds.CONDRegular):
         self.area = area
 
     def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> "CarriedCond":
-        """The COND for one forward, as the host asks for it. batch_size: pictures of the batch. area: of the entry, or
-        None."""
+        """The COND for one forward, as the host asks for it.
+
+        batch_size: pictures of the batch. area: of the entry as the host has it, or None.
+        """
         if area is None or self.run is None:
             return CarriedCond(self.cond, self.run, batch_size)
         area_of_entry = area_of(area)
@@ -238,7 +249,7 @@ class CarriedCond(comfy.conds.CONDRegular):
 
 
 def carry(conditioning: Conditioning, carried: Carried) -> Conditioning:
-    """Every entry with one more Carried, behind those that it has."""
+    """The conditioning with one more Carried in every entry, behind those that the entry has."""
     entries: Conditioning = []
     for text, options in conditioning:
         conds = options.get("model_conds", {})
@@ -249,7 +260,11 @@ def carry(conditioning: Conditioning, carried: Carried) -> Conditioning:
 
 
 def chunks_of(cond: Mapping[str, Any], options: Mapping[str, Any], key: str) -> list[tuple[Any, ...]]:
-    """What each chunk of a batch carries under `key`, for a ControlNet that the host asks before the UNet."""
+    """What each chunk of a batch carries under `key`, for a ControlNet, which the host calls before the UNet.
+
+    cond: the conditions that the host gives to the ControlNet, with the row table among them. options: the
+    transformer_options, with the run among them. Empty where nothing of ours is in the batch. Raises ConditioningLost.
+    """
     if key not in cond:
         return []
     if key not in options:

@@ -92,25 +92,25 @@ def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Te
     """
     embeddings_of_parts: list[Tensor] = []
     for part in parts:
-        embeddings_of_parts.append(_embedding(clip_vision, cut_outs.of_part(part)))
+        embeddings_of_parts.append(_embedding_of_picture(clip_vision, cut_outs.cut_out_of_part(part)))
     by_picture: list[list[float]] = []
     for image in images:
         cosines: list[float] = []
         for part, embedding in zip(parts, embeddings_of_parts, strict=True):
-            of_region = _embedding(clip_vision, cut_outs.of_target(part, image))
+            of_region = _embedding_of_picture(clip_vision, cut_outs.cut_out_of_target(part, image))
             cosines.append(float(cosine_similarity(embedding, of_region)))
         by_picture.append(cosines)
     return by_picture
 
 
-def _embedding(clip_vision: ClipVisionModel, picture: Tensor) -> Tensor:
+def _embedding_of_picture(clip_vision: ClipVisionModel, picture: Tensor) -> Tensor:
     """The embedding of one picture (H, W, 3): (1, width) float32 on the CPU.
 
     Raises BadPicture for NaN, and the host's error where the user cancels.
     """
     comfy.model_management.throw_exception_if_processing_interrupted()
     output = clip_vision.encode_image(picture[None], crop=True)
-    return _finite(output["image_embeds"].float().cpu())
+    return _require_finite(output["image_embeds"].float().cpu())
 
 
 @torch.no_grad()
@@ -122,23 +122,23 @@ def text_alignment(clip: CLIP, clip_vision: ClipVisionModel, prompt: str, images
     """
     check_text(f"The text {plain(prompt, 60)!r}", prompt)
     tokens = clip.tokenize(prompt)
-    text = _pooled(clip, tokens, True)  # (1, width)
-    unprojected_text = _pooled(clip, tokens, "unprojected")
+    text = _pooled_text(clip, tokens, True)  # (1, width)
+    unprojected_text = _pooled_text(clip, tokens, "unprojected")
     # For SD1.5 and FLUX.1 the host gives CLIP-L's text unprojected in either case.
     if text is None or unprojected_text is None or torch.equal(text, unprojected_text) or not text.any():
-        raise _no_pair("the CLIP gives texts without their projection, or none")
+        raise _no_pair_error("the CLIP gives texts without their projection, or none")
     text_width = text.shape[-1]
     picture_width = _projected_width(clip_vision)
     if text_width != picture_width:
         widths = f"texts are projected to a width of {text_width}, pictures to {picture_width or 'none (no CLIP)'}"
-        raise _no_pair(widths)
+        raise _no_pair_error(widths)
     if not torch.isfinite(text).all():
         raise unusable_text(f"The text {plain(prompt, 60)!r}")
     embeddings = encode_pictures(clip_vision, images, EMBEDS, text_width)  # (B, width)
     return cosine_similarity(text, embeddings).tolist()
 
 
-def _pooled(clip: CLIP, tokens: Any, return_pooled: bool | str) -> Tensor | None:
+def _pooled_text(clip: CLIP, tokens: Any, return_pooled: bool | str) -> Tensor | None:
     """The pooled text, (1, width) float32 on the CPU; None of a CLIP that has none. return_pooled: as the host's."""
     pooled = clip.encode_from_tokens(tokens, return_pooled=return_pooled)[1]
     return None if pooled is None else pooled.float().cpu()
@@ -151,7 +151,7 @@ def _projected_width(clip_vision: ClipVisionModel) -> int | None:
     return getattr(projection, "out_features", None)
 
 
-def _no_pair(why: str) -> BadSetup:
+def _no_pair_error(why: str) -> BadSetup:
     """The error about encoders that are not two sides of one CLIP. why: in words that follow a colon."""
     return BadSetup(
         f"Pictures cannot be compared with the prompt: {why}.",
@@ -225,10 +225,10 @@ def encode_pictures(clip_vision: ClipVisionModel, pictures: Tensor, kind: str, w
     (B, width). The host takes the square in the middle and brings it to the encoder's size. Raises WrongEncoder for an
     encoder whose output has another width, and BadPicture for NaN.
     """
-    _clip(clip_vision, kind, width)
+    _clip_network(clip_vision, kind, width)
     outputs: list[Tensor] = []
     for batch in stepwise(pictures.split(PICTURES_AT_ONCE)):
-        outputs.append(_output(clip_vision.encode_image(batch), kind, width))
+        outputs.append(_checked_output(clip_vision.encode_image(batch), kind, width))
     return torch.cat(outputs)
 
 
@@ -239,15 +239,15 @@ def encode_grey(clip_vision: ClipVisionModel, width: int) -> Tensor:
     Raises as encode_pictures does.
     """
     # Not by way of encode_image, which normalises, and rounds to steps of 1/255 before.
-    network = _clip(clip_vision, STATES, width)
+    network = _clip_network(clip_vision, STATES, width)
     size = clip_vision.image_size
     comfy.model_management.load_model_gpu(clip_vision.patcher)
     zeros = torch.zeros(1, 3, size, size, device=clip_vision.patcher.load_device)
     _, before_last, embeddings, _ = network(pixel_values=zeros, intermediate_output=-2)
-    return _output({STATES: before_last, EMBEDS: embeddings}, STATES, width)
+    return _checked_output({STATES: before_last, EMBEDS: embeddings}, STATES, width)
 
 
-def _clip(clip_vision: ClipVisionModel, kind: str, width: int) -> Any:
+def _clip_network(clip_vision: ClipVisionModel, kind: str, width: int) -> Any:
     """The network of a CLIP vision model.
 
     Raises WrongEncoder for a model that is no CLIP: DINOv2 and DINOv3 have layers as wide as some CLIPs.
@@ -259,7 +259,7 @@ def _clip(clip_vision: ClipVisionModel, kind: str, width: int) -> Any:
     return network
 
 
-def _output(outputs: Any, kind: str, width: int) -> Tensor:
+def _checked_output(outputs: Any, kind: str, width: int) -> Tensor:
     """One output of CLIP vision, float32 on the CPU. outputs: all that the encoder gives, by the host's names.
 
     Raises WrongEncoder unless the output `kind` has this width, BadPicture for NaN.
@@ -270,7 +270,7 @@ def _output(outputs: Any, kind: str, width: int) -> Tensor:
     is_wrong_encoder = needed_encoder is not None and widths != needed_encoder.widths
     if widths[kind] != width or (kind == EMBEDS and is_wrong_encoder):
         raise WrongEncoder(_encoder_in_words(widths), kind, width)
-    return _finite(outputs[kind].float().cpu())
+    return _require_finite(outputs[kind].float().cpu())
 
 
 def _encoder_in_words(widths: dict[str, int]) -> str:
@@ -291,7 +291,7 @@ def _encoder_of(kind: str, width: int) -> Encoder | None:
     return None
 
 
-def _finite(output: Tensor) -> Tensor:
+def _require_finite(output: Tensor) -> Tensor:
     """The output of a vision model. Raises BadPicture where it holds NaN or infinity."""
     if not output.isfinite().all():
         why = "CLIP vision makes NaN or infinity of it"

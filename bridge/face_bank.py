@@ -55,7 +55,7 @@ _times_missing = Counter[str]()
 
 def files() -> list[str]:
     """Saved people, as relative names."""
-    return folders.listed(KEY)
+    return folders.file_names(KEY)
 
 
 def path_of(file: str) -> str:
@@ -198,7 +198,7 @@ def _path_to_save(filename: object) -> str:
         name = name[: -len(_ENDING)]
     if not name or name.endswith("/"):
         raise CannotSave(f"The file name {str(filename)!r} is empty.", "Write a name, such as anna or family/anna.")
-    path = folders.within(folders.folders(KEY)[0], name) + _ENDING
+    path = folders.path_within(folders.folders(KEY)[0], name) + _ENDING
     for part in PurePath(name + _ENDING).parts:
         if part != ".." and _UNFIT_ON_WINDOWS.search(part):
             raise CannotSave(

@@ -91,20 +91,20 @@ def refusal(pack: str, recognisers: str) -> LikenessError | None:
     pack, recognisers: options of the menus, see pack_names and recogniser_names.
     """
     files = _files()
-    installed_pack = _chosen(pack, files)
+    installed_pack = _installed_pack(pack, files)
     if installed_pack is None:
-        return _no_pack(pack, files)
+        return _no_pack_error(pack, files)
     if recognisers == NO_RECOGNISER:
         return None
     recogniser_paths = files.recognisers(installed_pack)
     if recognisers != ALL and among(recognisers, recogniser_paths) is None:
-        return _missing(f"The face recogniser {recognisers}", recognisers, RecogniserMissing)
+        return _missing_error(f"The face recogniser {recognisers}", recognisers, RecogniserMissing)
     if not recogniser_paths:
-        return _no_recogniser(pack)
+        return _no_recogniser_error(pack)
     return None
 
 
-def _no_pack(pack: str, files: Files) -> LikenessError:
+def _no_pack_error(pack: str, files: Files) -> LikenessError:
     """The error about a face pack that is not installed, or of which several folders have the name."""
     installed_packs = list(packs.packs(files.onnx))
     if pack == packs.LOOSE and installed_packs:
@@ -118,14 +118,14 @@ def _no_pack(pack: str, files: Files) -> LikenessError:
         why = f"There are {len(same_name_packs)} folders of the face pack {pack}: {listed(same_name_packs)}."
         return BadSetup(why, "Choose one of these in Load Face Embedder, or delete all but one.")
     if pack == NONE_FOUND:
-        return _missing("A face pack", pack)
-    return _missing(f"The face pack {pack}", pack)
+        return _missing_error("A face pack", pack)
+    return _missing_error(f"The face pack {pack}", pack)
 
 
-def _no_recogniser(pack: str) -> LikenessError:
+def _no_recogniser_error(pack: str) -> LikenessError:
     """The error where no recogniser is installed. It names one that comes with a detector, unless none is wanted."""
     published_key = packs.IR_SE50 if pack == NO_DETECTOR else packs.ANTELOPE
-    return _missing("A face recogniser", published_key, RecogniserMissing)
+    return _missing_error("A face recogniser", published_key, RecogniserMissing)
 
 
 TORCH = "torch"
@@ -152,7 +152,7 @@ def backend_refusal(backend: str, provider: str) -> LikenessError | None:
     return None
 
 
-def _provider(backend: str, provider: str) -> str | None:
+def _onnx_provider(backend: str, provider: str) -> str | None:
     """The name of onnxruntime's provider that runs the networks, None for torch. Raises what backend_refusal says."""
     error = backend_refusal(backend, provider)
     if error is not None:
@@ -176,13 +176,13 @@ def load_face_model(
     error = refusal(pack, recognisers)
     if error is not None:
         raise error
-    runs_on = _provider(backend, provider)
+    runs_on = _onnx_provider(backend, provider)
     files = _files()
-    pack = _chosen(pack, files) or pack
+    pack = _installed_pack(pack, files) or pack
     recognisers = among(recognisers, files.recognisers(pack)) or recognisers
     left_out: list[UnsupportedCheckpoint] = []
     detector = _no_detector if pack == NO_DETECTOR else _first_detector(files, pack, runs_on, left_out)
-    usable = _usable(files, pack, recognisers, runs_on, left_out)
+    usable = _usable_recognisers(files, pack, recognisers, runs_on, left_out)
     # A damaged file may be here twice, because it was opened as a detector and as a recogniser.
     for text in dict.fromkeys(map(str, left_out)):
         notes.tell(node_id, f"Left out, as others can be used: {text}")
@@ -199,7 +199,7 @@ def _first_detector(files: Files, pack: str, runs_on: str | None, left_out: list
     failed: list[UnsupportedCheckpoint] = []
     for path in chosen.paths:
         try:
-            detector = _detector(*stamp(path), runs_on)
+            detector = _opened_detector(*stamp(path), runs_on)
         except UnsupportedCheckpoint as error:
             failed.append(error)
         else:
@@ -208,7 +208,7 @@ def _first_detector(files: Files, pack: str, runs_on: str | None, left_out: list
     raise failed[0]
 
 
-def _usable(
+def _usable_recognisers(
     files: Files, pack: str, recognisers: str, runs_on: str | None, left_out: list[UnsupportedCheckpoint]
 ) -> tuple[Recogniser, ...]:
     """The recogniser of this id, or all that can be used. Errors are added to left_out, or raised if all fail.
@@ -224,12 +224,12 @@ def _usable(
     damaged: list[UnsupportedCheckpoint] = []
     for identifier, path in paths.items():
         try:
-            if _kind(identifier, path) is Kind.RECOGNISER:
-                usable.append(_opened(identifier, *stamp(path), runs_on))
+            if _network_kind(identifier, path) is Kind.RECOGNISER:
+                usable.append(_opened_recogniser(identifier, *stamp(path), runs_on))
         except UnsupportedCheckpoint as error:
             damaged.append(error)
     if not usable:
-        raise damaged[0] if damaged else _no_recogniser(pack)
+        raise damaged[0] if damaged else _no_recogniser_error(pack)
     left_out += damaged
     return tuple(usable)
 
@@ -276,7 +276,7 @@ def _roots() -> list[str]:
     return folders.folders("insightface")
 
 
-def _chosen(pack: str, files: Files) -> str | None:
+def _installed_pack(pack: str, files: Files) -> str | None:
     """The installed pack of this name, of another spelling of it, or of its present name after a change of folders.
 
     None where no such pack is installed.
@@ -288,7 +288,7 @@ def _chosen(pack: str, files: Files) -> str | None:
     return packs.chosen(name, installed_packs, _roots())
 
 
-def _missing(file_in_words: str, key: str, error: type[ModelMissing] = ModelMissing) -> LikenessError:
+def _missing_error(file_in_words: str, key: str, error: type[ModelMissing] = ModelMissing) -> LikenessError:
     """The error about a missing pack or recogniser, or about a dead link in its place.
 
     Of all folders that are searched it names only the one that the README names, so that a new user need not choose.
@@ -328,27 +328,27 @@ def _dead_link(key: str, published: Model) -> folders.DeadLink | None:
     return None
 
 
-def _kind(identifier: str, path: str) -> Kind:
+def _network_kind(identifier: str, path: str) -> Kind:
     """The kind of network in a file, by its contents. Raises UnsupportedCheckpoint."""
     return Kind.RECOGNISER if identifier == packs.IR_SE50 else inspect(path).kind
 
 
 def _open_chosen(identifier: str, path: str, runs_on: str | None) -> Recogniser:
     """The recogniser in a file that the user has chosen. Raises UnsupportedCheckpoint for a file that is none."""
-    kind = _kind(identifier, path)
+    kind = _network_kind(identifier, path)
     if kind is not Kind.RECOGNISER:
         raise UnsupportedCheckpoint(path, kind.value, Kind.RECOGNISER.value, "Choose another recogniser.")
-    return _opened(identifier, *stamp(path), runs_on)
+    return _opened_recogniser(identifier, *stamp(path), runs_on)
 
 
 @lru_cache(maxsize=4)
-def _detector(path: str, byte_count: int, changed: int, runs_on: str | None) -> Detector:
+def _opened_detector(path: str, byte_count: int, changed: int, runs_on: str | None) -> Detector:
     """The detector in a file, kept while the file stays as it is. path, byte_count, changed: the file's stamp."""
     return model.open_detector(path, Hosted, runs_on)
 
 
 @lru_cache(maxsize=8)
-def _opened(identifier: str, path: str, byte_count: int, changed: int, runs_on: str | None) -> Recogniser:
+def _opened_recogniser(identifier: str, path: str, byte_count: int, changed: int, runs_on: str | None) -> Recogniser:
     """The recogniser in a file, kept while the file stays as it is. path, byte_count, changed: the file's stamp."""
     if identifier != packs.IR_SE50:
         return model.open_recogniser(identifier, path, Hosted, runs_on)

@@ -93,7 +93,7 @@ def folders(*keys: str) -> list[str]:
     return _without_repeats(paths)
 
 
-def of_models() -> dict[str, tuple[str, ...]]:
+def folders_by_key() -> dict[str, tuple[str, ...]]:
     """Every model key of the host -> its folders; "" -> the folder that holds them all."""
     # The host names its old models/unet before models/diffusion_models, where downloads go nowadays.
     old_folder = os.path.join(folder_paths.models_dir, "unet")
@@ -106,26 +106,26 @@ def of_models() -> dict[str, tuple[str, ...]]:
     return folders_of_keys
 
 
-def listed(key: str) -> list[str]:
+def file_names(key: str) -> list[str]:
     """Relative names of the files under this key, sorted, without repeats and without links to nowhere."""
     endings = folder_paths.folder_names_and_paths[key][1]
     listings = tuple(listing(folder) for folder in folders(key))
-    return list(_menu(listings, frozenset(endings)))
+    return list(_sorted_file_names(listings, frozenset(endings)))
 
 
 @lru_cache(maxsize=64)
-def _menu(listings: tuple[Listing, ...], endings: frozenset[str]) -> tuple[str, ...]:
-    """The names of the files of these folders that have one of the endings, as `listed` gives them.
+def _sorted_file_names(listings: tuple[Listing, ...], endings: frozenset[str]) -> tuple[str, ...]:
+    """The names of the files of these folders that have one of the endings, as `file_names` gives them.
 
     They are kept, because sorting thousands of names takes long. As long as nothing has changed in the folders, the
     listings are the same, and so is the answer.
     """
-    file_names: set[str] = set()
+    names_with_ending: set[str] = set()
     for folder in listings:
         for name, path in folder.files:
             if ending(name) in endings and dead_link(path) is None:
-                file_names.add(name)
-    return tuple(sorted(file_names))
+                names_with_ending.add(name)
+    return tuple(sorted(names_with_ending))
 
 
 def find(name: str, key: str) -> str | None:
@@ -142,7 +142,7 @@ def find_exactly(name: str, key: str) -> str | None:
     if not name:
         return None
     for folder in folders(key):
-        path = within(folder, name)
+        path = path_within(folder, name)
         if os.path.isfile(path):
             return path
     return None
@@ -153,7 +153,7 @@ def refuse_dead_link(name: str, *keys: str) -> None:
     if not name:  # an empty menu sends an empty name
         return
     for folder in folders(*keys):
-        path = within(folder, name)
+        path = path_within(folder, name)
         leads_to = dead_link(path)
         if leads_to is not None:
             raise DeadLink(path, leads_to)
@@ -173,7 +173,7 @@ def _spelled_otherwise(name: str, key: str) -> str | None:
     return path_of_name[same_name]
 
 
-def within(folder: str, name: str) -> str:
+def path_within(folder: str, name: str) -> str:
     """`folder`/`name`, refusing names that lead outside of `folder`. Links inside the folder may point anywhere."""
     root = os.path.abspath(folder)
     path = os.path.abspath(os.path.join(root, name))
@@ -182,7 +182,7 @@ def within(folder: str, name: str) -> str:
     return path
 
 
-def found(path_of: Callable[[str], str], file: object) -> bool:
+def chosen_file_exists(path_of: Callable[[str], str], file: object) -> bool:
     """The answer of a loader's validate_inputs: True, if the chosen file is there.
 
     file: None where it is linked, and so not known before the run. Raises what path_of raises. It returns no text,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core import inputs, socket_values
 from ..core.consoles import accept_any_text
-from ..core.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, first, listed
+from ..core.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, first_few, listed
 from ..core.people import Cast, Faces, Identity, Layout, is_a
 from . import notes
 from .schema import with_texts
@@ -129,8 +129,8 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 def _unlinked_values(schema: _NodeSchema, required_names: Sequence[str]) -> dict[str, Any]:
     """The values, by id, of inputs that the host does not hand over because nothing is linked to them.
 
-    An optional widget is its default, an optional or lazy socket None, and an empty list where the node reads a list.
-    required_names: parameters of `execute` without a default.
+    For an optional widget the value is its default, for an optional or lazy socket None, and an empty list where the
+    node reads a list. required_names: parameters of `execute` without a default.
     """
     values: dict[str, Any] = {}
     for name in required_names:
@@ -183,8 +183,9 @@ def _only_value(schema: _NodeSchema, name: str, values: Sequence[Any]) -> Any:
     if all(value is first_value or bool(value == first_value) for value in values):
         return first_value
     value_names = [inputs.named(value) for value in values]
+    examples = listed(first_few(value_names, 4))
     raise BadSetup(
-        f"The {name} input of {schema.title} is a list of {len(values)} values ({listed(first(value_names, 4))}), and "
+        f"The {name} input of {schema.title} is a list of {len(values)} values ({examples}), and "
         "one is needed: a list of photos is read as one.",
         "Link one value. To make a person of each photo use Sort Photos into People, with people set to "
         "'one per photo'.",
@@ -243,7 +244,7 @@ def _needed_in_words(schema_input: io.Input) -> str:
 
 
 def _may_be_none(schema_input: io.Input) -> bool:
-    """Whether nothing may be linked to an input, or the host may leave it out until the node asks for it (lazy)."""
+    """Whether an input may stay unlinked, or the host may leave it out until the node asks for it (lazy)."""
     return bool(schema_input.optional or getattr(schema_input, "lazy", None))
 
 

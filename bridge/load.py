@@ -45,9 +45,10 @@ def _load_as_host(path: Path) -> Any:
 
 
 def in_patcher(build: Callable[..., nn.Module], state: Mapping[str, Tensor]) -> comfy.model_patcher.ModelPatcher:
-    """Build a network for these weights and hand it to the host's memory management.
+    """A new network with these weights, in a ModelPatcher of the host's memory management.
 
-    build(ops=..., device=..., dtype=...) -> module; every weight of `state` must fit exactly (strict).
+    build: called as build(ops=..., device=..., dtype=...), it gives the network without weights. state: the weights, by
+    the names of the network's parameters. Raises what torch raises unless they fit exactly.
     """
     # Looked up at call time: with DynamicVRAM the host rebinds the class at start-up, 0.3.64 has only the plain one.
     patcher_class = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
@@ -101,7 +102,7 @@ class Loaded(Generic[NetT]):
         """The width of one token: the text width of the models this file is made for."""
         return self.net.width
 
-    def beside(self, inputs: Tensor) -> Tensor:
+    def on_device(self, inputs: Tensor) -> Tensor:
         """The inputs as float32 on the device of the network, which is loaded there."""
         return on_device(self.patcher, inputs)
 
@@ -148,13 +149,13 @@ class Published:
     def path(self, file: str) -> str:
         """Full path of the file that was chosen. Raises ModelMissing, UnsafePath, DeadLink.
 
-        A published name, which every workflow has, also stands for the file under another name or in another
-        model folder: its contents tell.
+        A published name, which every workflow has, also stands for the same file under another name or in another model
+        folder: it is known by its contents.
         """
         path = folders.find(file, self.key)
         model = self.named(file)
         if path is None and same_name(file, model.name):
-            path = elsewhere.elsewhere(model, folders.of_models())
+            path = elsewhere.elsewhere(model, folders.folders_by_key())
         if path is None:
             folders.refuse_dead_link(file, self.key)
             searched = folders.folders(self.key)

@@ -18,7 +18,7 @@ _PROJECTIONS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_ou
 """Layers of an attention: their names in such a file -> in the host."""
 
 
-def of_adapter(state: State) -> State:
+def lora_of_adapter(state: State) -> State:
     """The tensors of the LoRA in an adapter's file, for `with_lora`; none where it has no LoRA."""
     tensors = below("ip_adapter.", state)
     return {key: tensor for key, tensor in tensors.items() if "_lora." in key}
@@ -29,19 +29,22 @@ def with_lora(
     state: State,
     strength: float,
     node_id: str | None = None,
-    weights: Mapping[str, str] | None = None,
+    host_names: Mapping[str, str] | None = None,
 ) -> ModelPatcher:
     """A clone of the MODEL with a LoRA. Unlike everything else of ours it acts in all of the picture and on both sides
     of CFG, as it was trained.
 
-    state: "<n>.to_q_lora.{down,up}.weight" and so on for to_k, to_v and to_out. n: of the attention as such files
-    count: self-attention 0, cross-attention 1 of the first transformer block, in diffusers' order. weights: the names
-    of layers in other files -> the host's. A MODEL that has this LoRA already, from a file of its own or from another
-    node, is returned as it is, and a note under the node `node_id` says so. Raises WrongBaseModel.
+    A MODEL that has this LoRA already, from a file of its own or from another node, is returned as it is, and a note
+    under the node `node_id` says so.
+    state: "<n>.to_q_lora.{down,up}.weight" and so on for to_k, to_v and to_out. <n> is the number of the attention:
+    self-attention 0 and cross-attention 1 of the first transformer block, and so on in diffusers' order.
+    host_names: name of a layer in the file -> name of its weight in the MODEL, for a file that names its layers in
+    another way; None for names as above.
+    Raises WrongBaseModel unless every layer of the file finds a weight of its size.
     """
     if not state or not strength:
         return model
-    patches = _patches(model, state, weights)
+    patches = _patches(model, state, host_names)
     applied_strength = _strength_on(model, patches)
     if applied_strength:
         notes.tell(
@@ -54,13 +57,13 @@ def with_lora(
     return clone
 
 
-def _patches(model: ModelPatcher, state: State, weights: Mapping[str, str] | None) -> dict[str, Any]:
-    """The host's patches of a LoRA, by the names of the MODEL's weights. state: the tensors of its file. weights: the
-    names of layers in other files -> the host's.
+def _patches(model: ModelPatcher, state: State, host_names: Mapping[str, str] | None) -> dict[str, Any]:
+    """The host's patches of a LoRA, by the names of the MODEL's weights.
 
+    state, host_names: as in `with_lora`.
     Raises WrongBaseModel unless every layer of the file finds a weight of its size: the host leaves out all others.
     """
-    patches = comfy.lora.load_lora(dict(state), weights or _weights(model), False)
+    patches = comfy.lora.load_lora(dict(state), host_names or _host_names(model), False)
     layers = sum(key.endswith("up.weight") for key in state)
     fitting = sum(fits(model, name, patch) for name, patch in patches.items())
     if patches and fitting == layers:
@@ -85,7 +88,11 @@ def _strength_on(model: ModelPatcher, patches: Mapping[str, Any]) -> float:
 
 
 def _same_matrices(model_patch: Any, patch: Any) -> bool:
-    """Whether a patch on a MODEL has the up and down of another patch. A patch of another kind than LoRA has none."""
+    """Whether a patch on a MODEL has the up and down matrices of `patch`, which is a LoRA of the host.
+
+    model_patch: of any kind. A LoRA of the host has `weights` that begin with up and down. Adapters of other kinds have
+    other tensors there, of other shapes or numbers; a tuple such as ("diff", tensors) has no `weights`.
+    """
     model_up_and_down = getattr(model_patch, "weights", None) or (None, None)
     up = patch.weights[0]
     down = patch.weights[1]
@@ -100,16 +107,16 @@ def _same_numbers(model_tensor: Any, tensor: Tensor) -> bool:
     return torch.allclose(model_tensor.float().cpu(), tensor.float().cpu(), rtol=1e-2, atol=1e-6)
 
 
-def _weights(model: ModelPatcher) -> dict[str, str]:
-    """The name of a weight in the host, by the name of its projection in such a file, such as "0.to_q"."""
+def _host_names(model: ModelPatcher) -> dict[str, str]:
+    """The name of a weight in the MODEL, by the name of its projection in an adapter's file, such as "0.to_q"."""
     unet = model.get_model_object("diffusion_model")
     module_names = {module: name for name, module in modules_of_unet(unet).items()}
-    weights: dict[str, str] = {}
+    host_names: dict[str, str] = {}
     attention_number = 0
     for transformer in transformers(unet):
         block_name = f"diffusion_model.{module_names[transformer.module]}"
         for attention in ("attn1", "attn2"):
-            for file_name, host_name in _PROJECTIONS.items():
-                weights[f"{attention_number}.{file_name}"] = f"{block_name}.{attention}.{host_name}.weight"
+            for file_name, module_name in _PROJECTIONS.items():
+                host_names[f"{attention_number}.{file_name}"] = f"{block_name}.{attention}.{module_name}.weight"
             attention_number += 1
-    return weights
+    return host_names

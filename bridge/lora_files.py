@@ -22,7 +22,7 @@ from ..core.errors import (
     listed,
 )
 from ..core.low_rank import LoraKind
-from ..core.models.tensors import State, check_kinds, ends
+from ..core.models.tensors import State, check_all_floats, least_and_largest
 from ..core.text import in_one_line
 from . import folders
 from .cross_attention.lora_layers import block_of, shape_of
@@ -147,12 +147,12 @@ def _check_numbers(state: State, path: str) -> None:
         if not key.endswith(_MAY_BE_INTEGERS):
             weights[key] = tensor
     try:
-        check_kinds(weights)
+        check_all_floats(weights)
     except ValueError as error:
         raise UnsupportedCheckpoint(path, f"a LoRA whose {error}", "a LoRA", "Download it again.") from error
     for key, tensor in state.items():
         # Written as "not all below" and not as "any above": a comparison with NaN is False.
-        if not all(abs(extreme) <= _LARGEST for extreme in ends(tensor)):
+        if not all(abs(extreme) <= _LARGEST for extreme in least_and_largest(tensor)):
             damage = f"a LoRA whose {key[:100]} holds NaN, infinity or numbers too large"
             raise UnsupportedCheckpoint(path, damage, "a LoRA", "Download it again.")
 
@@ -160,8 +160,11 @@ def _check_numbers(state: State, path: str) -> None:
 def _layers_for_one_person(
     file: str, model: ModelPatcher, unet_patches: Mapping[str, Any], by_region: bool
 ) -> dict[str, LoraKind]:
-    """The layers that are added to modules, by name of the module. Raises NotForOnePerson, which says every reason with
-    its layers."""
+    """The LoRAs that are added to modules of the UNet, by name of the module.
+
+    by_region: whether they act in a part of the picture. Raises NotForOnePerson, which names every reason with its
+    layers.
+    """
     layers: dict[str, LoraKind] = {}
     misfits: dict[str, list[str]] = {}
     for name, patch in unet_patches.items():

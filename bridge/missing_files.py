@@ -22,7 +22,7 @@ def missing(graph: Mapping[str, Any]) -> list[Finding]:
     """
     if needs.chooses_standins(graph):
         return []
-    return doctor.to_fix(needs.wanted(graph), folders.of_models())
+    return doctor.findings_to_fix(needs.wanted(graph), folders.folders_by_key())
 
 
 def serve() -> None:

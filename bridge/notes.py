@@ -124,7 +124,7 @@ def _send(node_id: str) -> None:
     around it as well.
     """
     server = running_server()
-    text = _text(node_id)
+    text = _note_text(node_id)
     server.send_progress_text(text or " ", node_id)
     prompt = getattr(server, "last_prompt_id", None)
     box = node_id
@@ -137,11 +137,11 @@ def _send(node_id: str) -> None:
         by_node[node_id] = text
         _box_notes[box] = _BoxNotes(prompt, by_node)
         # Sorted by the numbers of the nodes in the graph, and not by when they have run.
-        lines = [by_node[node] for node in sorted(by_node, key=_numbers) if by_node[node]]
+        lines = [by_node[node] for node in sorted(by_node, key=_editor_numbers) if by_node[node]]
         server.send_progress_text(LINE_BREAK.join(lines) or " ", box)
 
 
-def _numbers(node_id: str) -> list[int]:
+def _editor_numbers(node_id: str) -> list[int]:
     """The numbers that the editor has given to a node and the boxes around it, from outside to inside."""
     return [int(part) if part.isdecimal() else 0 for part in node_id.split(":")]
 
@@ -158,7 +158,7 @@ _READ_AS_HTML = re.compile(r"<(?=[A-Za-z/!?])|&(?=[A-Za-z#])|\[(?=\[)")
 _UNDERSCORE_AT_AN_EDGE = re.compile(r"(?<!\w)_|_(?!\w)")
 
 
-def _text(node_id: str) -> str:
+def _note_text(node_id: str) -> str:
     """The note under a node, as characters that mean the same as HTML, as Markdown and as plain text.
 
     Frontend 1.27.10 reads a note as HTML and runs its scripts, 1.49.6 reads it as HTML without its tags, Vue nodes read
@@ -178,7 +178,7 @@ def with_note(output: io.NodeOutput, node_id: str | None) -> io.NodeOutput:
     The host keeps the output of a node that it does not run again, and sends no notes of it. web/reruns.js then reads
     the notes in the output.
     """
-    note = _text(node_id or "")
+    note = _note_text(node_id or "")
     if note:
         previews = output.ui.as_dict() if hasattr(output.ui, "as_dict") else output.ui
         output.ui = {**(previews or {}), "likeness_note": [note]}

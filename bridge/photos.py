@@ -14,7 +14,7 @@ from typing import Any
 import folder_paths
 from torch import Tensor
 
-from ..core.errors import BadPhoto, FaceNotFound, counted, first, gathered
+from ..core.errors import BadPhoto, FaceNotFound, counted, first_few, gathered
 from ..core.faces import analysis, landmarks
 from ..core.faces.finding import Detection
 from ..core.faces.landmarks import Mesh
@@ -87,9 +87,9 @@ def path_of(folder: str) -> str:
     if folder == EXAMPLES:
         return str(PICTURES / "people")
     root = folder_paths.get_input_directory()
-    path = folders.within(root, folder)
+    path = folders.path_within(root, folder)
     if not os.path.isdir(path):
-        path = folders.within(root, among(folder, names()[:-1]) or folder)
+        path = folders.path_within(root, among(folder, names()[:-1]) or folder)
     if dead_link(path) is not None:
         raise LinkedAway(folder, path, root)
     # Before _lies_in: isdir answers for characters that no file system has, such as NUL, and realpath raises.
@@ -117,9 +117,9 @@ class Album:
     def left_out(self) -> list[str]:
         """A line for each reason why something in the folder is no photo that is read."""
         return [
-            *gathered("Left out, links out of ComfyUI's input folder", first(self.linked)),
-            *gathered("Left out, links to no file", first(self.dead)),
-            *gathered("Left out, no photos", first(self.not_photos)),
+            *gathered("Left out, links out of ComfyUI's input folder", first_few(self.linked)),
+            *gathered("Left out, links to no file", first_few(self.dead)),
+            *gathered("Left out, no photos", first_few(self.not_photos)),
         ]
 
 
@@ -195,12 +195,12 @@ class Photo:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
-def of_batches(batches: Sequence[Tensor], face_landmarks: Sequence[Mapping[str, Any]] = ()) -> list[Photo]:
+def photos_of_batches(batches: Sequence[Tensor], face_landmarks: Sequence[Mapping[str, Any]] = ()) -> list[Photo]:
     """The photos of a list of IMAGEs, (B, H, W, C) each, of any size.
 
     face_landmarks: a FACE_LANDMARKS for each, or none at all. Raises BadPhoto for landmarks of other pictures.
     """
-    meshes = iter(landmarks.of_batches(face_landmarks, batches))  # one for each picture, in their order
+    meshes = iter(landmarks.meshes_of_batches(face_landmarks, batches))  # one for each picture, in their order
     photos: list[Photo] = []
     for batch in batches:
         for pixels in batch.unbind():

@@ -81,7 +81,7 @@ def subject_of(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def of_people(
+def presence_of_people(
     names: Sequence[str],
     node_name: str,
     node_id: str | None,
@@ -180,7 +180,7 @@ class _PromptsAndSteps:
         """The sentences to show under the node: that its people are lost; or else about each of its ranges in which no
         step lies, and about a negative prompt that does not come from it."""
         presence = announcement.presence
-        carrying = _carrying(self._drawn, presence, Side.POSITIVE)
+        carrying = _entries_of_side(self._drawn, presence, Side.POSITIVE)
         if not carrying:
             if self._is_lost(announcement):
                 return [_lost_from_all_prompts(presence)]
@@ -192,14 +192,15 @@ class _PromptsAndSteps:
             if not self._meets_a_step(named_range, carrying):
                 sentences.append(never_works(presence.node_name, named_range, self._sigmas, self._model_sampling))
         negative_matters = presence.in_negative and self._reads_negative
-        if negative_matters and not _carrying(self._negative, presence, Side.NEGATIVE):
+        if negative_matters and not _entries_of_side(self._negative, presence, Side.NEGATIVE):
             sentences.append(_not_in_negative(presence))
         return sentences
 
     def _is_lost(self, announcement: _Announcement) -> bool:
-        """Whether a prompt comes from nodes of ours, or holds this node's text (as of Concat), but not its people.
+        """Whether the people of an apply node have been lost on the way to this sampler, and not left out on purpose.
 
-        Where nothing of ours is in any prompt, a first pass without people is meant.
+        They have where a prompt comes from nodes of ours, or holds the text of this node without its people, as Concat
+        makes it. Where nothing of ours is in any prompt, a first pass without people is meant.
         """
         if any(_KEY in entry for entry in self._entries):
             return True
@@ -217,7 +218,7 @@ class _PromptsAndSteps:
         return False
 
 
-def _carrying(entries: Sequence[Mapping[str, Any]], presence: Presence, side: Side) -> list[Mapping[str, Any]]:
+def _entries_of_side(entries: Sequence[Mapping[str, Any]], presence: Presence, side: Side) -> list[Mapping[str, Any]]:
     """The entries that come from one side of an apply node."""
     carrying: list[Mapping[str, Any]] = []
     for entry in entries:
@@ -250,15 +251,15 @@ def _ends_with(entry: Mapping[str, Any], context: Tensor) -> bool:
 
 def _lost_from_all_prompts(presence: Presence) -> str:
     """The sentence for a sampler whose MODEL comes from the node, while no prompt does."""
-    return _lost(presence, "in no prompt of this sampler", "its MODEL")
+    return _lost_sentence(presence, "in no prompt of this sampler", "its MODEL")
 
 
 def _lost_from_the_positive(presence: Presence) -> str:
     """The sentence for a sampler whose negative prompt comes from the node, while its positive prompt does not."""
-    return _lost(presence, "not in the positive prompt of this sampler", "its negative prompt")
+    return _lost_sentence(presence, "not in the positive prompt of this sampler", "its negative prompt")
 
 
-def _lost(presence: Presence, missing_from: str, connected: str) -> str:
+def _lost_sentence(presence: Presence, missing_from: str, connected: str) -> str:
     """The sentence about people that an apply node has put in and that are lost.
 
     missing_from: in words that follow "is" or "are". connected: which input of the sampler comes from the node.

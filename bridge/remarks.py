@@ -63,9 +63,11 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Start:
-    """What a sampler begins with, in the host's names. noise, latent_image: (B, C, h, w) or (B, C, T, h, w).
+    """What a sampler begins with, under the host's names.
 
-    sigmas: (steps + 1,). denoise_mask: where the picture may change, or None: everywhere.
+    noise, latent_image: (B, C, h, w) or (B, C, T, h, w).
+    sigmas: (steps + 1,).
+    denoise_mask: where the picture may change, or None: everywhere.
     """
 
     noise: Tensor
@@ -87,9 +89,8 @@ class Start:
         """Whether the run changes a picture that is there already, as samplers of tiles and of detailers do.
 
         A first pass does not: it starts from an empty latent and has all of the schedule. Nor does a sampler that goes
-        on where another one has stopped: it is given no noise.
-
-        percent_to_sigma: of the MODEL's schedule, from 0..1.
+        on where another one has stopped, since it is given no noise.
+        percent_to_sigma: the sigma at a part of the MODEL's schedule, 0..1.
         """
         if not self.noise.any():
             return False

@@ -71,7 +71,7 @@ def _sample(run_class: type[Run], executor: WrapperExecutor, *args: Any, **kwarg
     start = Start.of_call(args, kwargs)
     run = run_class(guider, start.latent_image)
     tell_of_start(run.everything(guider), guider, start)
-    for entry in entries(guider, run.key):
+    for entry in entries_with(guider, run.key):
         conds = entry["model_conds"]
         entry["model_conds"] = {**conds, run.key: CarriedCond(conds[run.key].cond, run)}
     options = guider.model_options["transformer_options"]
@@ -88,7 +88,7 @@ def _sample(run_class: type[Run], executor: WrapperExecutor, *args: Any, **kwarg
         run.after_run()
 
 
-def entries(guider: CFGGuider, key: str) -> list[dict[str, Any]]:
+def entries_with(guider: CFGGuider, key: str) -> list[dict[str, Any]]:
     """The entries of a guider's conditioning that carry something under `key`."""
     carrying: list[dict[str, Any]] = []
     for side in guider.conds.values():
@@ -99,10 +99,14 @@ def entries(guider: CFGGuider, key: str) -> list[dict[str, Any]]:
 class ForwardInput(NamedTuple):
     """What one forward is given.
 
-    model: the host's. x: (B, C, h, w), or (B, C, T, h, w) of a video model. sigmas: (B,). context: the text, (B, T,
-    width). options: the host's transformer_options. references: latents of reference pictures, like x. Z-Image has
-    reference_texts, the text beside each and those behind the prompt, and reference_looks, (B, h, w, C) each, what a
-    vision encoder has seen of them.
+    model: the host's.
+    x: (B, C, h, w), or (B, C, T, h, w) of a video model.
+    sigmas: (B,).
+    context: the text, (B, T, width).
+    options: the host's transformer_options.
+    references: latents of reference pictures, in the shape of x each.
+    reference_texts: of Z-Image, the texts beside the references, (B, T, width) each, and those behind the prompt.
+    reference_looks: of Z-Image, what a vision encoder has seen of the references, (B, h, w, C) each.
     """
 
     model: BaseModel
@@ -152,7 +156,10 @@ class Batch:
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of the network behind the latents, as this batch needs them. args: (timestep, text, ...)."""
+        """What the network is called with after the latents, changed where this batch needs it; here unchanged.
+
+        args: by position, (timestep, text, ...). kwargs: by name; the text may be here too, as `context`.
+        """
         return args, kwargs
 
     def after_network_call(self) -> None:
@@ -210,7 +217,7 @@ class Run:
     def everything(self, guider: CFGGuider) -> list[Any]:
         """All that the conditioning of this run carries under `key`, of all entries."""
         carried: list[Any] = []
-        for entry in entries(guider, self.key):
+        for entry in entries_with(guider, self.key):
             carried.extend(entry["model_conds"][self.key].cond)
         return carried
 
@@ -232,7 +239,7 @@ class Run:
         It is the same tensor for the same batch, on the device already. By that `chunks_of_table` knows it, without
         reading numbers from a GPU. picture_count: how many pictures, and so rows, each chunk has.
         """
-        if _active(chunks):
+        if _read_anything(chunks):
             self._rows_sent = True
         key = chunks, picture_count
         # MultiGPU CFG Split asks from several threads at once: no two chunks may get one number.
@@ -331,9 +338,9 @@ class Run:
             self._rows_arrived = True
             return executor(*positional, **kwargs)
         # The host gives what it does not know to the UNet, and so to wrap_diffusion_model.
-        beside = {self.key: row_table, f"{self.key}_batch": Sent(batch, row_table, forward_input)}
+        for_unet = {self.key: row_table, f"{self.key}_batch": Sent(batch, row_table, forward_input)}
         with batch.prepared():
-            out = executor(*positional, **kwargs, **beside)
+            out = executor(*positional, **kwargs, **for_unet)
         batch.after_forward()
         return out
 
@@ -343,7 +350,7 @@ class Run:
         Raises ConditioningLost where rows or sizes do not fit.
         """
         chunks = self.chunks_of_table(row_table)
-        if not _active(chunks):
+        if not _read_anything(chunks):
             return None
         self._check_row_count(forward_input.x, len(row_table))
         self._check_sizes(forward_input, chunks)
@@ -375,7 +382,10 @@ class Run:
         return out
 
     def batch_for_forward(self, chunks: tuple[tuple[Any, ...], ...], forward_input: ForwardInput) -> Batch | None:
-        """What each chunk carries, ready to be read in this forward; None where nothing of it is switched on."""
+        """The batch of one forward; None where nothing of what its chunks carry is on at this step.
+
+        chunks: what each chunk carries, one Carried for each node.
+        """
         raise NotImplementedError
 
     def after_run(self) -> None:
@@ -439,7 +449,7 @@ def call_network(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any,
         batch.after_network_call()
 
 
-def _active(chunks: Sequence[Chunk]) -> bool:
+def _read_anything(chunks: Sequence[Chunk]) -> bool:
     """Whether the UNet reads anything of what these chunks carry."""
     for chunk in chunks:
         for item in chunk.carried:

@@ -24,7 +24,7 @@ from .carried import carry
 from .conditioning import Conditioning, check_conditioning
 from .cross_attention.injections import Injection, InjectionsRun
 from .load import Loaded
-from .presence import NamedRange, announced, of_people
+from .presence import NamedRange, announced, presence_of_people
 from .runs import Run, patched
 from .schedule import ScheduleRange
 
@@ -72,8 +72,8 @@ class Scope:
     ) -> Injection:
         """The Injection of one side of the conditioning.
 
-        source: the same object for both sides. tokens, layers: what people are
-        read by, see Injection. kind: the class of the Injection.
+        source: the same object for both sides. tokens, layers: what is read of the people, see Injection. kind: the
+        class of the Injection.
         """
         return kind(
             source,
@@ -117,7 +117,7 @@ class Scope:
         for_positive, for_negative = carried
         names = [subject] if subject else regions.names(self.people)
         named_ranges = ranges or (NamedRange(what, self.schedule),)
-        presence = of_people(
+        presence = presence_of_people(
             names,
             self.canvas.node_name,
             self.canvas.node_id,
@@ -129,7 +129,7 @@ class Scope:
         return io.NodeOutput(*outputs, ui=own_preview or self.preview(cls))
 
 
-def everywhere(cast: Cast, node_name: str, schedule: ScheduleRange, node_id: str | None = None) -> Scope:
+def scope_everywhere(cast: Cast, node_name: str, schedule: ScheduleRange, node_id: str | None = None) -> Scope:
     """The scope in which all people of a cast act in the whole picture.
 
     node_id: of the node in the graph, or None outside of one.
@@ -139,7 +139,7 @@ def everywhere(cast: Cast, node_name: str, schedule: ScheduleRange, node_id: str
     return Scope(people, schedule, regions=None, boxes=None, by_row=False, canvas=canvas, placed=False)
 
 
-def acting(
+def acting_cast(
     cls: type[io.ComfyNode],
     linked: Cast | Identity,
     strength: float,
@@ -154,9 +154,12 @@ def acting(
     """The cast of an apply node; None where the node is switched off, or everybody is at weight 0.
 
     It also writes the notes under the node: who is left out, `more`, and which of the inputs of schema.scope_inputs or
-    region_inputs may have no effect. linked: what is linked to the node, a cast or a single person. strength: the
-    weight or strength of the node, 0 where it is switched off. more: further notes. cell: as in
-    core.places.regions.remarks. photos: whether the node reads photos of people.
+    region_inputs may have no effect.
+    linked: what is linked to the node, a cast or a single person.
+    strength: the weight or strength of the node, 0 where it is switched off.
+    cell: the side in pixels of the coarsest token, below which a face box is small, see core.places.regions.remarks.
+    more: further notes.
+    photos: whether the node reads photos of people.
     """
     cast = regions.as_cast(linked)
     remarks = [*regions.left_out(cast, photos), *more, *regions.remarks(cast, mask, acts_in, cell)]
@@ -166,7 +169,7 @@ def acting(
     return cast
 
 
-def of_faces(
+def scope_of_faces(
     cast: Cast,
     node_name: str,
     schedule: ScheduleRange,
@@ -180,15 +183,17 @@ def of_faces(
 ) -> Scope:
     """The scope of people from photos, by the inputs of schema.scope_inputs: around each face box, or in the masks.
 
-    boxed: the same cast with the face boxes to act in, where these are not its own. node_id: in
-    the graph, or None outside of one. Raises as core.places.regions.
+    boxed: the same cast with the face boxes to act in, where these are not its own.
+    node_id: of the node in the graph, or None outside of one.
+    region_margin, feather, mask, acts_in: the inputs of that name.
+    Raises what core.places.regions raises.
     """
     people = regions.present(regions.for_photos(cast)).people
     shape = RegionShape("face", region_margin, feather)
-    areas = regions.of_faces(cast, mask, shape, node_name)  # of all of weight above 0
+    areas = regions.face_regions(cast, mask, shape, node_name)  # of all of weight above 0
     boxes: Tensor | None = None
     if acts_in == regions.FACE_BOXES:
-        boxes = regions.in_boxes(boxed or cast, areas, node_name)
+        boxes = regions.regions_in_face_boxes(boxed or cast, areas, node_name)
     # People by LoRA alone have regions, which others leave to them, but no tokens here.
     rows = regions.rows_of(people, cast)
     if areas is not None:
@@ -206,7 +211,7 @@ def of_faces(
     )
 
 
-def of_bodies(
+def scope_of_bodies(
     cast: Cast,
     node_name: str,
     schedule: ScheduleRange,
@@ -222,9 +227,11 @@ def of_bodies(
 ) -> Scope:
     """The scope by the inputs of schema.region_inputs: the torso, limbs and face of each person, or the masks.
 
-    people: of the cast, all of weight above 0 where None. alone: whether one person without a mask acts everywhere.
-    rows: whether everybody may have a row of the batch, and acts everywhere in it.
-    node_id: in the graph, or None outside of one.
+    people: those of the cast who act; None for all of weight above 0.
+    alone: whether a person who is the only one, and has no mask, acts everywhere.
+    rows: whether people who have a row of the batch each act everywhere in it.
+    node_id: of the node in the graph, or None outside of one.
+    extent, margin, feather, mask: the inputs of that name.
     Raises NotPlaced without places, and what core.places.regions raises.
     """
     present = regions.present(cast).people
@@ -246,10 +253,10 @@ def of_bodies(
         regions.check_one_picture(cast)
     placed = mask is None or is_a(cast, PlacedCast)
     if mask is not None and not placed:
-        areas = regions.of_masks(mask, cast, acting_people)
+        areas = regions.regions_from_masks(mask, cast, acting_people)
     else:
         shape = RegionShape(extent, margin, feather)
-        areas = regions.of_present(require_places(cast, node_name), acting_people, mask, shape)  # (people, H, W)
+        areas = regions.regions_of_people(require_places(cast, node_name), acting_people, mask, shape)  # (people, H, W)
     if alone and len(areas) == 1 and bool((areas == 1).all()):
         # A region of all the picture is none: what has no place in it, as layers of the time step, acts as well.
         return everywhere_in_picture
@@ -362,7 +369,7 @@ def keys_and_values(loaded: Loaded[Any], tokens: Tensor, scales: Tensor) -> tupl
     """
     scales_of_values = scales.reshape(len(scales), -1, 1)  # (people, 1 or T, 1)
     layers: list[tuple[Tensor, Tensor]] = []
-    for keys, values in loaded.net.ip_adapter.keys_and_values(loaded.beside(tokens)):
+    for keys, values in loaded.net.ip_adapter.keys_and_values(loaded.on_device(tokens)):
         layers.append((keys.cpu(), values.cpu() * scales_of_values))
     return tuple(layers)
 

@@ -59,13 +59,13 @@ def advice_between(width: int | None, wanted_width: int, advice: str = "") -> st
     width: of what the user has connected, None where it is unknown. wanted_width: of what is needed. advice: the node's
     own, for any other width, or "" for what is usual.
     """
-    wanted_family = families.of_text(wanted_width)
+    wanted_family = families.family_of_text_width(wanted_width)
     with_unet = wanted_family is not None and wanted_family.unet
     if families.SDXL_REFINER in (width, wanted_width) and (wanted_family is None or with_unet):
         return families.REFINER
     if advice:
         return advice
-    actual_family = families.of_text(width)
+    actual_family = families.family_of_text_width(width)
     if wanted_family is None or not with_unet:
         return ONE_FAMILY
     if actual_family is None or not actual_family.unet:
@@ -161,27 +161,27 @@ def layers_of(unet: Any) -> list[Block]:
 
 
 def grids(unet: Any, height: int, width: int) -> dict[tuple[str, int], Grid]:
-    """(block, number) -> the grid of its tokens, for a latent of this size.
+    """The grid of tokens of every block, (height, width) by (block, number), for a latent of this size.
 
     Output blocks have the grids of the input blocks, in reverse: each reads what the input block has handed to it.
     """
-    of_inputs: list[Grid] = []
+    grids_of_inputs: list[Grid] = []
     grid = height, width
     for block in unet.input_blocks:
         if any(isinstance(module, Downsample) for module in block):
             # A convolution with a stride of 2 keeps the last row of an odd number: rounded up.
             grid = -(-grid[0] // 2), -(-grid[1] // 2)
-        of_inputs.append(grid)
-    of_blocks: dict[tuple[str, int], Grid] = {}
-    for number, of_input in enumerate(of_inputs):
-        of_blocks["input", number] = of_input
-    of_blocks["middle", 0] = grid
-    for number, of_input in enumerate(reversed(of_inputs)):
-        of_blocks["output", number] = of_input
-    return of_blocks
+        grids_of_inputs.append(grid)
+    grid_of_block: dict[tuple[str, int], Grid] = {}
+    for number, grid_of_input in enumerate(grids_of_inputs):
+        grid_of_block["input", number] = grid_of_input
+    grid_of_block["middle", 0] = grid
+    for number, grid_of_input in enumerate(reversed(grids_of_inputs)):
+        grid_of_block["output", number] = grid_of_input
+    return grid_of_block
 
 
-def coarsest(unet: Any) -> int:
+def coarsest_token_side(unet: Any) -> int:
     """The side of the square that one token of the coarsest layers covers, in latent pixels."""
     side = 64
     heights = [height for height, _ in grids(unet, side, side).values()]
@@ -238,7 +238,7 @@ def attend_with(options: Options, kernel: Callable[..., Tensor] | None = None, m
     return attend
 
 
-def standing(options: Mapping[str, Any], attention: str, block: Block) -> Replacement | None:
+def replacement_in(options: Mapping[str, Any], attention: str, block: Block) -> Replacement | None:
     """What other packs have put in place of an attention of this layer; None for nothing. attention: attn1 or attn2.
 
     As the host does, it looks for the layer first and then for its whole block.
@@ -247,7 +247,7 @@ def standing(options: Mapping[str, Any], attention: str, block: Block) -> Replac
     return patches.get(block, patches.get(block[:2]))
 
 
-def replaced(options: Options, kind: str, replacements: Mapping[Any, Callable[..., Any]]) -> Options:
+def with_replacements(options: Options, kind: str, replacements: Mapping[Any, Callable[..., Any]]) -> Options:
     """A copy of transformer_options with more replacements of one kind.
 
     kind: attn1 or attn2 for attentions of layers, dit for blocks of transformers. replacements: by layer or block.

@@ -38,7 +38,7 @@ def gathered(title: str, items: Sequence[object], after: str = "") -> list[str]:
     return [f"{title}: {listed(items)}{after}"]
 
 
-def first(items: Sequence[str], most_items: int = 8) -> list[str]:
+def first_few(items: Sequence[str], most_items: int = 8) -> list[str]:
     """The first items, as many as a note has room for, and behind them how many more there are."""
     first_items = list(items[:most_items])
     if len(items) > most_items:

@@ -47,7 +47,7 @@ PLAYGROUND = (
 )
 
 
-def of_text(width: int | None) -> Family | None:
+def family_of_text_width(width: int | None) -> Family | None:
     """The first family whose models read texts of this width; None for no family."""
     for family in FAMILIES:
         if width in family.text:
@@ -57,7 +57,7 @@ def of_text(width: int | None) -> Family | None:
 
 def text_name(width: int | None) -> str:
     """The name of the models that read texts of this width, for a message."""
-    family = of_text(width)
+    family = family_of_text_width(width)
     if family is FLUX:
         return "Kolors, Flux or SD3"  # their texts have one width
     if width == SDXL_REFINER:

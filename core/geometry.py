@@ -123,7 +123,7 @@ class Fit:
         return (*self.point(joint[:2]), joint[2])
 
     def then(self, other: "Fit") -> "Fit":
-        """Both mappings, this one first."""
+        """This mapping and then another one, as one mapping."""
         shift_x, shift_y = other.point((self.shift_x, self.shift_y))
         return Fit(self.scale_x * other.scale_x, self.scale_y * other.scale_y, shift_x, shift_y)
 
@@ -133,13 +133,13 @@ def area(box: Box) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def shared(a: Box, b: Box) -> float:
+def shared_area(a: Box, b: Box) -> float:
     """The area that two boxes have in common, in square pixels."""
-    width, height = _common(a, b)
+    width, height = _common_sides(a, b)
     return max(0.0, width) * max(0.0, height)
 
 
-def _common(a: Box, b: Box) -> tuple[float, float]:
+def _common_sides(a: Box, b: Box) -> tuple[float, float]:
     """Width and height of what two boxes have in common; below 0 how far they are apart."""
     return min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
 
@@ -229,7 +229,7 @@ def overlaps(rects: Sequence[Rect]) -> list[Overlap]:
     """Every pair of rectangles that overlap; rectangles that touch do not."""
     overlapping: list[Overlap] = []
     for (first, rect), (second, other_rect) in combinations(enumerate(rects), 2):
-        width, height = (int(side) for side in _common(rect, other_rect))
+        width, height = (int(side) for side in _common_sides(rect, other_rect))
         if width > 0 and height > 0:
             overlapping.append(Overlap(first, second, width, height))
     return overlapping

@@ -33,7 +33,7 @@ class BadPicture(LikenessError):
 
 
 def unusable_latent(title: str) -> BadPicture:
-    """A picture of which the VAE makes NaN or infinity."""
+    """The error about a picture of which the VAE makes NaN or infinity."""
     why = "the VAE makes NaN or infinity of it, and the result would be black"
     return BadPicture(title, why, "Start ComfyUI with --fp32-vae.")
 

@@ -92,7 +92,10 @@ class LoraKind(ABC):
     @classmethod
     @abstractmethod
     def from_host(cls, weights: Sequence[Any]) -> Self:
-        """weights: as the host's weight_adapter of this kind keeps them, in its order; None where the file has none."""
+        """The LoRA of one layer from what the host has read.
+
+        weights: as the host's weight_adapter of this kind keeps them, in its order; None where the file has none.
+        """
 
     @abstractmethod
     def low_rank(self, shape: Sequence[int]) -> LowRank:
@@ -133,6 +136,7 @@ class Lora(LoraKind):
 
     @classmethod
     def from_host(cls, weights: Sequence[Any]) -> Self:
+        """As in the base class; the order of the tensors is that of the host's weight_adapter for this kind."""
         up, down, alpha, mid, *not_additive = weights
         return cls(up, down, alpha, mid, not_additive=tuple(not_additive))
 
@@ -164,6 +168,7 @@ class Loha(LoraKind):
 
     @classmethod
     def from_host(cls, weights: Sequence[Any]) -> Self:
+        """As in the base class; the order of the tensors is that of the host's weight_adapter for this kind."""
         up_1, down_1, alpha, up_2, down_2, core_1, core_2, *not_additive = weights
         return cls(up_1, down_1, alpha, up_2, down_2, core_1, core_2, not_additive=tuple(not_additive))
 
@@ -189,8 +194,11 @@ class Lokr(LoraKind):
     """The Kronecker product of two matrices: W + alpha / rank * kron(first, second).
 
     Each of the two stands in the file whole (whole_1, whole_2) or as a product (up_1 down_1, up_2 down_2); what it
-    does not stand as is None. core_2: of the second in Tucker form, (rank, rank, h, w), whose up_2 is (rank, out of
-    the second) and down_2 (rank, in of the second).
+    does not stand as is None.
+    whole_1: (out_1, in_1). up_1: (out_1, rank). down_1: (rank, in_1). The first matrix has no kernel.
+    whole_2: (out_2, in_2), or with a convolution's kernel (out_2, in_2, h, w). up_2: (out_2, rank).
+    down_2: (rank, in_2) or (rank, in_2, h, w).
+    core_2: of the second in Tucker form, (rank, rank, h, w); up_2 is then (rank, out_2) and down_2 (rank, in_2).
     """
 
     title: ClassVar[str] = "LoKr"
@@ -205,6 +213,7 @@ class Lokr(LoraKind):
 
     @classmethod
     def from_host(cls, weights: Sequence[Any]) -> Self:
+        """As in the base class; the order of the tensors is that of the host's weight_adapter for this kind."""
         whole_1, whole_2, alpha, up_1, down_1, up_2, down_2, core_2, *not_additive = weights
         return cls(whole_1, whole_2, alpha, up_1, down_1, up_2, down_2, core_2, not_additive=tuple(not_additive))
 
@@ -221,13 +230,16 @@ class Lokr(LoraKind):
         return _for_layer(up, down, scale, shape)
 
     def _first(self) -> tuple[Tensor, Tensor]:
-        """up and down of the first matrix; of a whole one, the matrix and ones on the diagonal."""
+        """up (out_1, rank) and down (rank, in_1) of the first matrix; of a whole one, the matrix and an identity."""
         if self.whole_1 is not None:
             return self.whole_1, torch.eye(self.whole_1.shape[1]).to(self.whole_1)
         return _present(self.up_1), _present(self.down_1)
 
     def _second(self) -> tuple[Tensor, Tensor]:
-        """up and down of the second matrix; of a whole one, ones on the diagonal and the matrix, which has a kernel."""
+        """up (out_2, rank) and down (rank, in_2) or (rank, in_2, h, w) of the second matrix.
+
+        Of a whole matrix, up is an identity and down the matrix, because down alone may have a kernel's (h, w).
+        """
         if self.whole_2 is not None:
             return torch.eye(len(self.whole_2)).to(self.whole_2), self.whole_2
         up_2 = _present(self.up_2)
@@ -262,6 +274,7 @@ class Glora(LoraKind):
 
     @classmethod
     def from_host(cls, weights: Sequence[Any]) -> Self:
+        """As in the base class; the order of the tensors is that of the host's weight_adapter for this kind."""
         a1, a2, b1, b2, alpha, *not_additive = weights
         return cls(a1, a2, b1, b2, alpha, not_additive=tuple(not_additive))
 
@@ -295,7 +308,10 @@ def _scale(alpha: float | None, rank: int) -> float:
 
 
 def _tucker(core: Tensor, down: Tensor) -> Tensor:
-    """A core (i, j, h, w) times a matrix (j, in) -> (i, in, h, w)."""
+    """The product of a core and a matrix, which is `down` without the Tucker form: (i, in, h, w).
+
+    core: (i, j, h, w). down: (j, in).
+    """
     return torch.einsum("ij...,jr->ir...", core, down)
 
 

@@ -67,13 +67,13 @@ class TextLayout:
 
     @property
     def places(self) -> list[slice]:
-        """The places of each person's words, with what fills them up."""
+        """For each person, the tokens of the place that holds their words, with those that fill it up."""
         ends = list(accumulate(self.counts, initial=self.common))
         return [slice(start, end) for start, end in pairwise(ends)]
 
     @property
     def words(self) -> list[slice]:
-        """Where each person's words stand."""
+        """For each person, the tokens of their words, without those that fill up the place."""
         if not self.fillers:
             return self.places
         words: list[slice] = []

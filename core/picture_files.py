@@ -139,7 +139,7 @@ def _orientation(picture: Image.Image) -> Any:
 
 
 def _orientation_in(exif: bytes) -> Any:
-    """The same number from a block of EXIF."""
+    """The number of `_orientation`, from a block of EXIF."""
     with suppress(Exception):
         block = Image.Exif()
         block.load(exif)
@@ -221,9 +221,14 @@ def _premultiplied_on_white(picture: Image.Image, is_upper_bytes: bool) -> Image
     is_upper_bytes: they had 16 bits, of which Pillow keeps the upper byte.
     """
     pixels = np.asarray(picture).astype(np.float64)
-    # A step of the upper byte is 256 of the 65535 that are white.
-    step = 256 * 255 / 65_535 if is_upper_bytes else 1.0
-    on_white = 255 + step * (pixels[..., :3] - pixels[..., 3:])
+    # On white, a pixel is colour * alpha + (1 - alpha) * white; colour * alpha is what the file has. In 0..255 that is
+    # 255 + (multiplied colour - alpha).
+    difference = pixels[..., :3] - pixels[..., 3:]
+    if is_upper_bytes:
+        # One step of an upper byte is 256 of the 65535 steps from black to white. The lower bytes, which are not
+        # known, cancel on average in the difference of two numbers, so their middle need not be added.
+        difference *= 256 * 255 / 65_535
+    on_white = 255 + difference
     return Image.fromarray(np.round(on_white).clip(0, 255).astype(np.uint8))
 
 
@@ -366,7 +371,10 @@ def _white_of_floats(numbers: npt.NDArray[Any], name: str) -> float:
 
 
 def _range_of(highest: float, ranges: Sequence[int]) -> int | None:
-    """White, for the brightest pixel of a picture; None where it would be seen as black or cut off."""
+    """The number that is white in a picture whose brightest pixel is `highest`; None where no range is likely.
+
+    Too large a range would show the picture as black, and too small a one would cut it off.
+    """
     return next((white for white in ranges if highest <= white <= highest * _DARKEST), None)
 
 

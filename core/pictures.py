@@ -17,9 +17,9 @@ SHORTER_SIDE, LONGER_SIDE, MULTIPLE_OF = 1024, 1280, 64
 
 
 def as_rgb(image: Tensor) -> Tensor:
-    """(..., H, W, 1|3|4) 0..1 of any float type -> (..., H, W, 3) float32 on the CPU, on white where it is transparent.
+    """A picture in RGB, (..., H, W, 3) float32 on the CPU, on white where it is transparent.
 
-    White is what viewers show there, and what Parts2Whole was trained with: the hidden colour below may be anything.
+    image: (..., H, W, 1|3|4), 0..1, of any float type.
     """
     return _opaque(image, background=1.0)
 
@@ -77,9 +77,10 @@ def without_row(name: str, number: int, row_count: int) -> str:
 
 
 def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:
-    """(B, H, W, C) 0..1 -> (B, h, w, 3) as resize_img of the authors' infer.py: its longer side, floored to multiples.
+    """Photos in the size that resize_img of the authors' infer.py gives them: (B, H, W, C) 0..1 -> (B, h, w, 3).
 
-    Bilinear with Pillow's filter, twice as there: to the side, then to the multiples. Raises BadSize for a strip.
+    The longer side is brought to `longer_side`, then both are cut down to multiples of `multiple_of`. Both steps are
+    bilinear, with Pillow's filter, as there. Raises BadSize for a strip.
     """
     size = (image.shape[2], image.shape[1])
     # Rounded twice, as there: the shorter side is brought to SHORTER_SIDE first, and the longer has the last word.
@@ -118,7 +119,7 @@ def rows(latent: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
 
 
 def _bits(text: bytes) -> Tensor:
-    """(8 * letters,) 0 or 1, of each letter the lowest bit first."""
+    """The bits of a text, (8 * letters,) 0 or 1, of each letter the lowest bit first."""
     return torch.tensor([byte >> bit & 1 for byte in text for bit in range(8)])
 
 

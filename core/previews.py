@@ -51,9 +51,11 @@ class Sheet:
         self.pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
 
     def label(self, number: str, name: str, anchor: Point, color: Color, width: float = 0.0) -> None:
-        """A plate of at most `width`, its lower left corner at `anchor` but always in the picture.
+        """Draw a plate with a large number and a name in smaller letters.
 
-        A large number, then a name in smaller letters, in still smaller ones and at last cut where it is too long.
+        Where the name is too long its letters become smaller, and at last it is cut. anchor: the lower left corner of
+        the plate, px; the plate is moved into the picture. width: the most that the plate may be wide, px; 0 for as
+        little as a number and a few letters need.
         """
         pad = max(2, self.letters // 6)
         number_font = font_for(number, self.letters)
@@ -88,9 +90,9 @@ class Sheet:
         return box[0], box[3] + 1.3 * self.letters
 
     def fill(self, box: Sequence[float], crop: Tensor) -> None:
-        """The middle of a picture, as large as it fits, in the box; nothing in a box larger than the sheet.
+        """Draw the middle of a picture into a box, as much of it as has the shape of the box.
 
-        crop: (H, W, 1|3|4) as as_picture takes it.
+        A box that is larger than the sheet stays empty. crop: the picture, (H, W, 1|3|4), as as_picture takes it.
         """
         width = max(1, round(box[2] - box[0]))
         height = max(1, round(box[3] - box[1]))
@@ -100,7 +102,11 @@ class Sheet:
         self.picture.paste(fitted, (round(box[0]), round(box[1])))
 
     def footer(self, notes: Sequence[str]) -> None:
-        """One or two notes in two lines each, more in one, at the lower edge; long ones in smaller letters."""
+        """Draw lines of text at the lower edge.
+
+        One or two notes have up to two lines each, more notes have one. Where a note is too long for that, all letters
+        are smaller.
+        """
         size = max(12, self.letters // 2)
         width = self.picture.width - 8
         most = 2 if len(notes) < 3 else 1
@@ -117,12 +123,15 @@ class Sheet:
                 self.pen.text((4, y), line, fill=_BLACK, font=font)
 
     def tensor(self) -> Tensor:
-        """(H, W, 3) float32 0..1."""
+        """The sheet as it is drawn now, (H, W, 3) float32 0..1."""
         return as_tensor(self.picture)
 
 
 def as_picture(image: Tensor) -> Image.Image:
-    """(H, W, 1|3|4) float 0..1 or uint8 to an RGB picture, on white where it is transparent."""
+    """A picture in RGB for Pillow, on white where it is transparent.
+
+    image: (H, W, 1|3|4), float 0..1 or uint8.
+    """
     in_floats = image / 255 if image.dtype == torch.uint8 else image
     rgb = as_rgb(in_floats).clamp(0, 1)
     return Image.fromarray((rgb * 255).round().byte().numpy())
@@ -143,10 +152,11 @@ _OF_A_GROUP = 24
 
 
 def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: int = 1, lines: int = 1) -> Tensor:
-    """Pictures side by side, in rows, with a caption under each; of more than a hundred the first.
+    """Pictures side by side in rows, each with a caption under it: (1, H, W, 3) float32 0..1.
 
-    crops: each (H, W, 1|3|4) float 0..1 or uint8 of any size; captions: one per crop, cut when longer than so many
-    `lines`. together: how many no row parts. Returns (1, H, W, 3) float32 0..1.
+    Of more than a hundred pictures the first ones are drawn. crops: the pictures, (H, W, 1|3|4) each, float 0..1 or
+    uint8, of any size. captions: one for each, cut where it needs more than `lines` lines. together: so many pictures,
+    one after the other, are never parted by the end of a row.
     """
     if len(crops) - _SHOWN > 0:
         last_caption = f"and {len(crops) - _SHOWN} more"
@@ -164,7 +174,7 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: in
     for index, (crop, caption, font) in enumerate(zip(crops, broken, fonts, strict=True)):
         x = gap + index % columns * (cell + gap)
         y = gap + index // columns * (cell + strip + gap)
-        picture = _fitted(as_picture(crop), cell)
+        picture = _with_longer_side(as_picture(crop), cell)
         sheet.picture.paste(picture, (x + (cell - picture.width) // 2, y + (cell - picture.height) // 2))
         for line, text in enumerate(caption):
             below = (x + cell / 2, y + cell + 3 + 20 * line)
@@ -172,7 +182,7 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: in
     return sheet.tensor()[None]
 
 
-def _fitted(picture: Image.Image, longer_side: int) -> Image.Image:
+def _with_longer_side(picture: Image.Image, longer_side: int) -> Image.Image:
     """The picture in its own shape, its longer side as long as this, in pixels."""
     scale = longer_side / max(picture.size)
     width = max(1, round(picture.width * scale))
@@ -201,11 +211,10 @@ between."""
 
 
 def grouped_sheet(groups: Sequence[PictureGroup]) -> Tensor:
-    """A bar with a title per group, in a colour of its own, and below it the group's pictures: a number on each, a
-    caption under it.
+    """Groups of pictures, one below the other: a title in a bar of the group's colour, and its pictures below.
 
-    Of more than a hundred groups the first, and of each its first two dozen pictures. Returns (1, H, W, 3) float32
-    0..1.
+    Each picture has a number on it and a caption under it. Of more than a hundred groups the first are drawn, and of
+    each group its first two dozen pictures. Returns (1, H, W, 3) float32 0..1.
     """
     columns = min(8, max(4, *(len(group.pictures) for group in groups)))
     drawn_groups = groups[:_SHOWN]
@@ -251,9 +260,9 @@ _TITLE_LINE, _DETAIL_LINE = 28, 22
 
 
 def table(title: str, rows: Sequence[tuple[str, str, str]], good: Sequence[bool]) -> Tensor:
-    """Lines of a subject, its state and details under a title.
+    """A table of lines under a title: a subject, its state and details. Returns (1, H, W, 3) float32 0..1.
 
-    good: per row whether the state is green instead of red. Returns (1, H, W, 3) float32 0..1.
+    rows: subject, state and details of each line. good: for each line, whether the state is green instead of red.
     """
     width = 1280
     gap = 14
@@ -286,9 +295,9 @@ def _column_width(texts: Sequence[str], font: Any) -> float:
 
 
 def heat_maps(shares: Tensor, labels: Sequence[str]) -> Tensor:
-    """Shares (parts, h, w), 0..1, as pictures side by side, (1, H, W, 3): black, red, yellow, white at the highest.
+    """Heat maps side by side, (1, H, W, 3): black, red, yellow, and white at the highest share.
 
-    Every part has its own scale; its mean share stands in the caption.
+    shares: (parts, h, w), 0..1. Every part has a scale of its own, and its mean share stands in the caption.
     """
     scaled = shares / shares.amax(dim=(1, 2), keepdim=True).clamp(min=1e-9)
     # Red rises over the first third, green over the second, blue over the last: (parts, h, w, 3).

@@ -31,7 +31,10 @@ class PerceiverAttention(nn.Module):
         self.to_out = ops.Linear(inner, width, bias=False, **factory)
 
     def forward(self, inputs: Tensor, latents: Tensor) -> Tensor:
-        """inputs (B, n, width), latents (B, queries, width) -> (B, queries, width)."""
+        """What the latents read of the inputs and of themselves, (B, queries, width).
+
+        inputs: (B, n, width). latents: (B, queries, width).
+        """
         latents = self.norm2(latents)
         attended = torch.cat([self.norm1(inputs), latents], dim=1)  # (B, n + queries, width)
         query = self._in_heads(self.to_q(latents))
@@ -40,7 +43,7 @@ class PerceiverAttention(nn.Module):
         return self.to_out(out.transpose(1, 2).flatten(2))
 
     def _in_heads(self, tokens: Tensor) -> Tensor:
-        """(B, T, heads * dim) -> (B, heads, T, dim)."""
+        """Tokens with a dimension for the heads: (B, T, heads * dim) -> (B, heads, T, dim)."""
         heads: Tensor = tokens.unflatten(-1, (-1, self.head_dim))  # pyright: ignore[reportUnknownMemberType]
         return heads.transpose(1, 2)
 
@@ -90,7 +93,7 @@ class Perceiver(nn.Module):
             for _ in range(depth)
         )
 
-    def found(self, inputs: Tensor, queries: Tensor) -> Tensor:
+    def attended(self, inputs: Tensor, queries: Tensor) -> Tensor:
         """The queries after they have attended to the inputs, (B, q, width). inputs: (B, n, embedding). queries: (B, q,
         inside)."""
         inputs = self.proj_in(inputs)
@@ -100,7 +103,7 @@ class Perceiver(nn.Module):
 
 
 class Resampler(Perceiver):
-    """(B, n, embedding) -> (B, tokens, width), with the sizes of `state` and queries of its own."""
+    """A Perceiver with queries of its own: (B, n, embedding) -> (B, tokens, width), in the sizes of `state`."""
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__(state, ops=ops, **factory)
@@ -110,7 +113,7 @@ class Resampler(Perceiver):
     def forward(self, embeddings: Tensor) -> Tensor:
         """embeddings (B, n, embedding) of n photos of each of B people -> tokens (B, tokens, width)."""
         # A bare parameter is outside the host's cast-on-use layers, hence the explicit cast.
-        return self.found(embeddings, self.latents.to(embeddings).expand(len(embeddings), -1, -1))
+        return self.attended(embeddings, self.latents.to(embeddings).expand(len(embeddings), -1, -1))
 
 
 _KEYS = ("to_k_ip.weight", "to_v_ip.weight")
@@ -127,8 +130,9 @@ class AdapterLayer(nn.Module):
 
 
 class AdapterLayers(nn.ModuleDict):
-    """state: "<odd n>.to_{k,v}_ip.weight", n counting attention layers as diffusers does; other keys are left aside.
+    """Keys and values of image tokens for every cross-attention layer.
 
+    state: "<odd n>.to_{k,v}_ip.weight", n counting attention layers as diffusers does; other keys are left aside.
     widths: of the queries each layer is made for, in diffusers' order. width: of one token, the text width of the
     models the file is made for.
     """
@@ -168,7 +172,7 @@ class EmbeddingProjection(nn.Module):
         self.norm = ops.LayerNorm(self.width, **factory)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """(B, embedding) or (B, 1, embedding) -> tokens (B, tokens, width)."""
+        """The tokens of embeddings: (B, embedding) or (B, 1, embedding) -> (B, tokens, width)."""
         return self.norm(self.proj(embeddings).reshape(len(embeddings), self.tokens, self.width))
 
 
@@ -186,10 +190,13 @@ class FacePlusProjection(EmbeddingProjection):
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, embeddings: Tensor, states: Tensor, shortcut: float | None = 1.0
     ) -> Tensor:
-        """shortcut: how much of what is found is added to the tokens, as in version 2; None: it replaces them, as in
-        version 1."""
+        """The tokens of embeddings and of hidden states of CLIP: (B, tokens, width).
+
+        embeddings: (B, embedding) or (B, 1, embedding). states: (B, n, 1280). shortcut: how much of what is found in
+        the states is added to the tokens, as in version 2; None where it replaces them, as in version 1.
+        """
         tokens = super().forward(embeddings)
-        from_states = self.perceiver_resampler.found(states, tokens)  # (B, tokens, width)
+        from_states = self.perceiver_resampler.attended(states, tokens)  # (B, tokens, width)
         if shortcut is None:
             return from_states
         return tokens + shortcut * from_states

@@ -121,7 +121,7 @@ def _read(line: str, number: int, names: Sequence[str]) -> tuple[int, str]:
         raise BadPrompts(number, line, "it has no colon", names)
     name = halves[0].strip()
     words = halves[1].strip()
-    people = _called(name, names)
+    people = _people_called(name, names)
     if not people:
         raise BadPrompts(number, line, f"no person here is called {plain(name, 40)!r}", names)
     if len(people) > 1:
@@ -141,7 +141,7 @@ def named(text: str, names: Sequence[str], node_name: str) -> list[int]:
     for name in names_in(text):
         if not name:
             continue
-        indices = _called(name, names)
+        indices = _people_called(name, names)
         if len(indices) != 1:
             count = f"{len(indices)} people of the cast are" if indices else "no person of the cast is"
             choices = listed([f"{number} {other}" for number, other in enumerate(names, 1)], "no people")
@@ -153,7 +153,7 @@ def named(text: str, names: Sequence[str], node_name: str) -> list[int]:
     return sorted(set(people))
 
 
-def _called(text: str, names: Sequence[str]) -> list[int]:
+def _people_called(text: str, names: Sequence[str]) -> list[int]:
     """The indices of the people of this name, else of the person of this number, from 1; [] where there is none.
 
     Large and small letters are the same.

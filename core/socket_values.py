@@ -12,7 +12,7 @@ from . import identities
 from .errors import BadInput, BadLayout, BadSize, counted
 from .geometry import FAR, check_size
 from .inputs import number
-from .models.tensors import ends
+from .models.tensors import least_and_largest
 from .people import Box, Cast, Faces, Identity, Layout, Person, PlacedCast, Point, RowCast, Slot, is_a
 
 _ROUNDING = 1e-3
@@ -117,7 +117,7 @@ def _check_slot(subject: str, slot: Slot, canvas: Canvas) -> None:
             shape = tuple(slot.mask.shape)
             problem = f"has a mask of shape {shape} instead of one of the canvas, {width}x{height} px"
             raise _off_canvas(subject, problem)
-        low, high = ends(slot.mask)
+        low, high = least_and_largest(slot.mask)
         if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # NaN is neither
             raise _off_canvas(subject, f"has a mask from {low:g} to {high:g} instead of 0 to 1")
     points = [slot.center]

@@ -28,6 +28,7 @@ class Group:
     shares: Tensor | None = None
 
     def to(self, device: torch.device) -> Group:
+        """The group on a device."""
         keys = None if self.keys is None else self.keys.to(device)
         shares = None if self.shares is None else self.shares.to(device)
         return Group(self.queries.to(device), keys, shares)
@@ -43,13 +44,16 @@ class Split:
     _joined: dict[Split, Split] = field(default_factory=lambda: {}, init=False)
 
     def on(self, device: torch.device) -> tuple[Group, ...]:
-        """The groups on a device, remembered: nothing waits for a copy at the next step."""
+        """The groups on a device. They are kept, so that they are copied once and not at every step."""
         if device not in self._on:
             self._on[device] = tuple(group.to(device) for group in self.groups)
         return self._on[device]
 
     def joined(self, other: Split) -> Split:
-        """Every query reads what it reads in both splits, by the product of its shares. Remembered."""
+        """The split in which every query reads only the keys that it reads in both splits. It is made once and kept.
+
+        How much of what a query gets comes from a group is the product of its two shares.
+        """
         if other not in self._joined:
             groups = list[Group]()
             for own in self.groups:
@@ -62,7 +66,11 @@ class Split:
 
 
 def _joined(own: Group, their: Group, keys: int) -> Group | None:
-    """The group of the queries that two groups share, which read the keys of both; None where they share no query."""
+    """The group of the queries that two groups share, which read the keys that both read; None where they share none.
+
+    keys: how many keys the attention has. A key that is read n times in one and m times in the other is read n * m
+    times.
+    """
     in_their = torch.isin(own.queries, their.queries)
     if not in_their.any():
         return None
@@ -84,7 +92,10 @@ def _joined(own: Group, their: Group, keys: int) -> Group | None:
 
 @dataclass(frozen=True, eq=False)
 class RowsAlike:
-    """Rows of a batch that read the same. rows: (n,), their numbers."""
+    """Rows of a batch that read the same.
+
+    rows: (n,), their numbers. split: how each of them reads.
+    """
 
     rows: Tensor
     split: Split
@@ -118,7 +129,7 @@ AnySplit = Split | RowSplit
 
 
 def joined(split: AnySplit, other: AnySplit) -> AnySplit:
-    """Every query reads what it reads in both splits, by the product of its shares."""
+    """The split in which every query reads only the keys that it reads in both splits, row by row where rows differ."""
     if isinstance(split, Split) and isinstance(other, Split):
         return split.joined(other)
     rows = max(_rows_of(split), _rows_of(other))
@@ -129,11 +140,12 @@ def joined(split: AnySplit, other: AnySplit) -> AnySplit:
 
 
 def _rows_of(split: AnySplit) -> int:
-    """How many rows it tells apart: 1 where all read the same."""
+    """For how many rows a split says what each reads; 1 where all rows read the same."""
     return len(split.splits) if isinstance(split, RowSplit) else 1
 
 
 def _of_row(split: AnySplit, row: int) -> Split:
+    """How one row of the batch reads."""
     return split.splits[row] if isinstance(split, RowSplit) else split
 
 
@@ -150,9 +162,10 @@ def split_attention(
     token_dim: int,
     output_token_dim: int,
 ) -> Tensor:
-    """What comes out of an attention that is split into groups, for all queries in their order.
+    """What an attention gives that is split into groups, for all queries in their order.
 
-    token_dim: the dimension of q, k and v in which the tokens stand. output_token_dim: the same of what `ask` gives.
+    ask: called for each group with its queries and their keys and values. token_dim: the dimension of q, k and v in
+    which the tokens stand. output_token_dim: the same of what `ask` gives.
     """
     if len(groups) == 1 and groups[0].keys is None and groups[0].shares is None:
         return ask(groups[0], q, k, v)

@@ -85,7 +85,7 @@ class TokenLayout:
         return start + sum(self.references) if self.picture_last else start
 
     def text_spans(self) -> list[Span]:
-        """All texts: what refiners of a text are given."""
+        """All texts in their order, which the refiners of texts are given."""
         return [
             *_of_references(self.reference_texts),
             Span(Kind.TEXT, self.front),
@@ -112,6 +112,7 @@ class TokenLayout:
 
 
 def _of_references(counts: Sequence[int]) -> list[Span]:
+    """A span for each reference picture, by how many tokens it has."""
     return [Span(Kind.REFERENCE, count, number) for number, count in enumerate(counts)]
 
 

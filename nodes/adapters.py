@@ -39,7 +39,7 @@ def menu() -> dict[str, AdapterFile]:
     for loader in LOADERS.values():
         key = loader.published.key
         of_folder: dict[str, AdapterFile] = {}
-        for name in folders.listed(key):
+        for name in folders.file_names(key):
             entry = f"{key}/{name}" if name in entries else name
             of_folder[entry] = AdapterFile(loader, name)
         entries |= of_folder
@@ -105,7 +105,7 @@ class LoadAdapter(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:
-        return folders.found(path_of, file)
+        return folders.chosen_file_exists(path_of, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None, **loader_inputs: Any) -> str:

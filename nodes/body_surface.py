@@ -39,7 +39,7 @@ class DetectBodySurface(io.ComfyNode):
             category=IN_PARTS,
             inputs=[
                 io.Image.Input("image"),
-                io.Combo.Input("file", options=folders.listed(FILE.key)),
+                io.Combo.Input("file", options=folders.file_names(FILE.key)),
                 io.Int.Input("people", default=1, min=0, max=64),
                 io.Int.Input("width", **side_in_pixels),
                 io.Int.Input("height", **side_in_pixels),
@@ -56,7 +56,7 @@ class DetectBodySurface(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:
-        return folders.found(FILE.path, file)
+        return folders.chosen_file_exists(FILE.path, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None, **linked: object) -> str:

@@ -71,7 +71,7 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     subject = "the start templates" if choice == STARTS else _gallery().get(choice, choice)
     interrupt = comfy.model_management.throw_exception_if_processing_interrupted
     users = needs.users(graphs, _template)
-    return doctor.report(subject, models, folders.of_models(), findings_on_host, interrupt, users)
+    return doctor.report(subject, models, folders.folders_by_key(), findings_on_host, interrupt, users)
 
 
 def _templates_of(choice: str) -> list[str]:
@@ -84,6 +84,7 @@ def _templates_of(choice: str) -> list[str]:
 
 
 def _template(name: str) -> dict[str, Any]:
+    """The workflow of a template, by the name of its file."""
     return json.loads((_TEMPLATES / f"{name}.json").read_text("utf-8"))
 
 

@@ -12,7 +12,7 @@ from ..bridge.face_model import BACKENDS, TORCH, FaceModel, FindsFaces, default_
 from ..bridge.notes import stepwise
 from ..bridge.schema import advanced, face_box_editor, pixels_input
 from ..core import identities, people, pictures, previews
-from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first, gathered, listed
+from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first_few, gathered, listed
 from ..core.faces import analysis, by_hand, landmarks, onnx_session, which
 from ..core.faces.finding import Detection
 from ..core.faces.pictures import is_placeholder, to_picture
@@ -122,7 +122,7 @@ class DetectFaces(FindsFaces, io.ComfyNode):
             why = f"Detect Faces got a batch of {len(image)} pictures; it reads one."
             raise BadPhoto(why, "Pick one with Get Image from Batch, or use one Detect Faces per picture.")
         face_model = face_model or default_face_model(detects=face_landmarks is None, node_id=notes.node_of(cls))
-        (mesh,) = landmarks.of_pictures(face_landmarks, image)
+        (mesh,) = landmarks.meshes_of_pictures(face_landmarks, image)
         picture = to_picture(image[0])
         photo = photos.Photo(image[0], mesh)
         try:
@@ -179,10 +179,10 @@ class Person(FindsFaces, io.ComfyNode):
         face_boxes: str = "",
         boxes: Sequence[object] | None = None,
     ) -> io.NodeOutput:
-        linked_photos = photos.of_batches(image, face_landmarks)
+        linked_photos = photos.photos_of_batches(image, face_landmarks)
         count = len(linked_photos)
         sizes = [photo.size for photo in linked_photos]
-        boxed_faces = by_hand.in_boxes(face_boxes, boxes, bboxes, sizes)  # one of each photo, None without a box
+        boxed_faces = by_hand.faces_in_boxes(face_boxes, boxes, bboxes, sizes)  # one of each photo, None without a box
         detects = not face_landmarks and None in boxed_faces
         face_model = face_model or default_face_model(detects=detects, node_id=notes.node_of(cls))
         which_faces = which.which_face(which_face)
@@ -363,7 +363,7 @@ class LoadPerson(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:
-        return folders.found(face_bank.path_of, file)
+        return folders.chosen_file_exists(face_bank.path_of, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None) -> str:
@@ -492,7 +492,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         first_photos: list[tuple[str, Tensor]] = []
         for number, batches in stepwise(list(batches_by_number.items())):
             name = names_by_number.get(number, f"person {len(members) + 1}")
-            photos_of_person = photos.of_batches(batches)
+            photos_of_person = photos.photos_of_batches(batches)
             first_photos.append((name, photos_of_person[0].pixels))
             faces: list[people.Face] = []
             for photo_number, photo in enumerate(photos_of_person, 1):
@@ -505,7 +505,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
             members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
         examples = pictures.reminder(first_photos)
         without_photo = [name for number, name in names_by_number.items() if number not in batches_by_number]
-        left_out = gathered("Left out, no photo", first(without_photo))
+        left_out = gathered("Left out, no photo", first_few(without_photo))
         remarks = [*examples, *left_out, *analysis.weak_faces(named_faces)]
         return _cast_output(cls, people.Cast(tuple(members)), remarks)
 

@@ -19,7 +19,7 @@ from ..bridge.cross_attention.regional_text_run import RegionalTextRun
 from ..bridge.encode import text_of
 from ..bridge.face_model import NONE_FOUND
 from ..bridge.lora_files import LoraFile, path_of, read_lora_file
-from ..bridge.presence import NamedRange, announced, of_people
+from ..bridge.presence import NamedRange, announced, presence_of_people
 from ..bridge.runs import patched
 from ..bridge.schedule import schedule_range
 from ..bridge.transformers import lora_files, person_loras, person_texts
@@ -47,7 +47,7 @@ class AddLoRAToPerson(io.ComfyNode):
             category=IN_PROMPTS,
             inputs=[
                 PersonSocket.Input("person", optional=True),
-                io.Combo.Input("file", options=folders.listed("loras") or [NONE_FOUND]),
+                io.Combo.Input("file", options=folders.file_names("loras") or [NONE_FOUND]),
                 io.Float.Input("strength", default=1.0, min=-10.0, max=10.0, step=0.01),
                 io.String.Input("words", default="", multiline=True),
                 io.String.Input("name", default=""),
@@ -57,7 +57,7 @@ class AddLoRAToPerson(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:
-        return folders.found(path_of, file)
+        return folders.chosen_file_exists(path_of, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None, **_: Any) -> str:
@@ -118,7 +118,7 @@ class LoRAPerPerson(io.ComfyNode):
     ) -> io.NodeOutput:
         present = regions.present(regions.as_cast(cast))
         warnings = _notes_on_loras(present)
-        acting = scopes.acting(cls, cast, strength, more=warnings, photos=False, mask=mask)
+        acting = scopes.acting_cast(cls, cast, strength, more=warnings, photos=False, mask=mask)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, APPLY)
@@ -126,7 +126,7 @@ class LoRAPerPerson(io.ComfyNode):
         check_conditioning([*positive, *negative], width, APPLY)
         schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
         node_id = notes.node_of(cls)
-        scope = scopes.of_bodies(
+        scope = scopes.scope_of_bodies(
             acting,
             APPLY,
             schedule,
@@ -150,7 +150,7 @@ class LoRAPerPerson(io.ComfyNode):
             sides = _on_transformer(scope, model, clip, transformer, strength, sides)
             model_out = patched(model, PersonTextsRun, person_loras.PersonLorasRun)
         lora_range = NamedRange("the LoRAs", schedule)
-        presence = of_people(regions.names(scope.people), APPLY, node_id, [lora_range], in_negative=True)
+        presence = presence_of_people(regions.names(scope.people), APPLY, node_id, [lora_range], in_negative=True)
         outputs = announced(presence, model_out, sides.positive, sides.negative)
         return io.NodeOutput(*outputs, ui=scope.preview(cls))
 
@@ -182,9 +182,9 @@ def _on_unet(
     strength: float,
     sides: _Sides,
 ) -> _Sides:
-    """Both sides of a UNet with everybody's LoRAs, and the positive with their words. strength: of the node.
+    """Both sides of the conditioning for a UNet: with everybody's LoRAs, the positive side with their words too.
 
-    Raises what bridge.lora_files.read_lora_file raises.
+    strength: of the node. Raises what bridge.lora_files.read_lora_file raises.
     """
     people_loras = _read_loras(scope, model, clip, strength)
     regional_lora = _regional_lora(scope, people_loras)
@@ -287,9 +287,9 @@ def _on_transformer(
     strength: float,
     sides: _Sides,
 ) -> _Sides:
-    """Both sides of a transformer with everybody's LoRAs, and the positive with their words. strength: of the node.
+    """Both sides of the conditioning for a transformer: with everybody's LoRAs, the positive side with their words too.
 
-    Raises what bridge.transformers.lora_files.read_lora_file raises.
+    strength: of the node. Raises what bridge.transformers.lora_files.read_lora_file raises.
     """
     people_loras = _read_transformer_loras(scope, model, clip, transformer, strength)
     names = regions.names(scope.people)
@@ -324,7 +324,11 @@ def _on_transformer(
 def _people_texts(
     scope: scopes.Scope, texts: Sequence[Tensor], numbers_with_words: Sequence[int]
 ) -> person_texts.PersonTexts:
-    """texts: of the people of these numbers; with a row of the batch each, of everybody."""
+    """The trigger words of people, each read where that person is.
+
+    texts: of the people with these numbers; where people have a row of the batch each, of all people.
+    numbers_with_words: of the people who have words, among those of the scope.
+    """
     names = regions.names(scope.people)
     if scope.by_row:
         return person_texts.texts_by_row(texts, 1.0, scope.canvas, names)

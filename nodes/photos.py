@@ -15,7 +15,7 @@ from ..bridge.inputs import single
 from ..bridge.notes import stepwise
 from ..bridge.schema import advanced
 from ..core import grouping, identities, people, previews
-from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first, gathered
+from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first_few, gathered
 from ..core.faces import analysis
 from ..core.faces.pictures import to_picture
 from ..core.grouping import PhotoFace, SortedFaces
@@ -74,7 +74,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
         name = single(folder)
         if not photos.is_chosen(name):
             return True
-        return folders.found(photos.path_of, name)
+        return folders.chosen_file_exists(photos.path_of, name)
 
     @classmethod
     def fingerprint_inputs(cls, folder: str | Sequence[str | None] | None = None, **inputs: object) -> str:
@@ -101,7 +101,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
     ) -> io.NodeOutput:
         face_model = face_model or default_face_model(detects=not face_landmarks, node_id=notes.node_of(cls))
         largest_only = which_face == _LARGEST
-        linked_photos = photos.of_batches(image, face_landmarks)
+        linked_photos = photos.photos_of_batches(image, face_landmarks)
         album = photos.album(folder) if photos.is_chosen(folder) else photos.Album()
         photos_to_sort = [
             *_photos_of_image(linked_photos, face_model, largest_only),
@@ -207,8 +207,8 @@ def _output(
     labelled_faces = [(photo_face.label, photo_face.face) for photo_face in sorted_faces.faces]
     note = [
         *remarks,
-        *gathered("Left out, no face or not readable", first(list(errors))),
-        *gathered("Left out, no such person", first(sorted_faces.unused_names)),
+        *gathered("Left out, no face or not readable", first_few(list(errors))),
+        *gathered("Left out, no such person", first_few(sorted_faces.unused_names)),
         *grouping.remarks(sorted_faces),
         *analysis.weak_faces(labelled_faces),
         *identities.look_alike(members),

@@ -35,6 +35,7 @@ _BODIES = ("half", "bust", "full", "none")
 
 
 def _body() -> io.Input:
+    """The input that says how much of a body skeletons show."""
     return io.Combo.Input("body", options=list(_BODIES))
 
 
@@ -53,6 +54,7 @@ def _more_places() -> list[io.Input]:
 
 
 def _layout_outputs() -> list[io.Output]:
+    """The outputs of every node that makes a layout."""
     return [LayoutSocket.Output("layout"), io.Image.Output("preview")]
 
 
@@ -297,7 +299,7 @@ class MaskOfAPersonsPlace(io.ComfyNode):
         shape = RegionShape(extent, margin, feather)
         remarks: list[str] = []
         if masks is None:
-            region = person_region.of_person(placed_cast, person, shape, staying)
+            region = person_region.region_of_person(placed_cast, person, shape, staying)
         else:
             region_of_masks = person_region.from_masks(masks, placed_cast, person, shape, staying)
             region = region_of_masks.region

@@ -15,7 +15,7 @@ from ..bridge.conditioning import Conditioning, check_conditioning
 from ..bridge.cross_attention.regional_text import appended_text, text_by_row, without_people
 from ..bridge.cross_attention.regional_text_run import RegionalTextRun
 from ..bridge.encode import text_of
-from ..bridge.presence import announced, of_people
+from ..bridge.presence import announced, presence_of_people
 from ..bridge.schedule import WHOLE_SCHEDULE
 from ..bridge.schema import advanced, applied_outputs, region_inputs
 from ..bridge.transformers import person_texts
@@ -79,7 +79,7 @@ class PromptPerPerson(io.ComfyNode):
         width = text_width(model) if transformer is None else transformer.text_width(network_of(model.model))
         check_conditioning([*positive, *negative], width, NAME)
         people = [entry.person for entry in people_words]
-        scope = scopes.of_bodies(
+        scope = scopes.scope_of_bodies(
             placed_cast,
             NAME,
             WHOLE_SCHEDULE,
@@ -96,7 +96,7 @@ class PromptPerPerson(io.ComfyNode):
             run = PersonTextsRun
             sides = _on_transformer(scope, transformer, width, clip, all_words, strength)
         outputs = announced(
-            of_people(regions.names([entry.person for entry in people_words if entry.words]), NAME, node_id),
+            presence_of_people(regions.names([entry.person for entry in people_words if entry.words]), NAME, node_id),
             runs.patched(model, run),
             carried.carry(positive, sides.positive),
             carried.carry(negative, sides.negative),

@@ -122,7 +122,10 @@ class _CroppedRows:
 
 
 def _cropped_rows(images: Tensor, decisions: Sequence[Decision], size: int) -> _CroppedRows:
-    """images: (B, H, W, C). size: of a crop, in pixels."""
+    """The crops of all people who are cut out, each with its picture and its mask.
+
+    images: (B, H, W, C). size: side of a crop, in pixels.
+    """
     rgb = as_rgb(images)
     cropped: list[Crop] = []
     pictures = [torch.zeros(0, size, size, 3)]
@@ -132,7 +135,7 @@ def _cropped_rows(images: Tensor, decisions: Sequence[Decision], size: int) -> _
         if crop is None:
             continue
         cropped.append(crop)
-        pictures.append(second_pass.cut(rgb[crop.picture], crop, size)[None])
+        pictures.append(second_pass.cut(rgb[crop.picture_index], crop, size)[None])
         mask = second_pass.turned_upright(crop.mask[..., None], crop.turns, size)  # (size, size, 1)
         masks.append(mask[None, ..., 0])
     return _CroppedRows(tuple(cropped), torch.cat(pictures), torch.cat(masks))

@@ -87,12 +87,14 @@ class Report(Protocol):
 class NetSettings:
     """The settings that an apply node makes for all copies of a net.
 
-    width: of the texts that the net reads, and so the MODEL must read. canvas: the canvas that the hint shows, or None
-    where the caller checks the size of the hint. input_changer: makes a UNetInputChanger for a run. It lets the UNet
-    read ID tokens where packs that change attention would make it read other texts. report: it writes the notes of a
-    run at its end, where no MODEL comes from the node. pictures: the hint in the user's words, for notes of a run.
+    width: of the texts that the net reads, and that the MODEL must read.
+    canvas: the canvas that the hint shows, or None where the caller checks the size of the hint.
+    input_changer: makes a UNetInputChanger for a run. It lets the UNet read ID tokens where packs that change attention
+    would make it read other texts.
+    report: it writes the notes of a run at its end, where no MODEL comes from the node.
+    pictures: the hint in the user's words, for notes of a run.
     latents_note_node: the Canvas that names the node under which the net writes the note about a MODEL with other
-    latents than SDXL's; None where a Run of the node writes it, or nobody.
+    latents than SDXL's; None where a Run of the node writes it, or where there is no such note.
     """
 
     width: int
@@ -118,8 +120,10 @@ class _PendingNotes:
 class NetInRun:
     """What one copy of a net knows of one run.
 
-    input_changer: of this run, see NetSettings. latent: the size of the whole latent, once it is known. assumed_latent:
-    what was taken for it before. hints: what the net has made of the hint, by area and size of the whole latent.
+    input_changer: of this run, see NetSettings.
+    latent: the size of the whole latent, once it is known.
+    assumed_latent: the size that was taken for it before it was known.
+    hints: the part of the hint that each area shows, by area and size of the whole latent.
     pending_notes: None once the notes of the run have been written.
     """
 
@@ -317,7 +321,11 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.cond_hint = fitted_whole_hint
 
     def _latent_of_forward(self, area: Area | None, x_noisy: Tensor, options: Options) -> LatentSize:
-        """The size of the whole latent. Raises BadSize where it was taken for another."""
+        """The size of the whole latent in this forward.
+
+        area: the area that the forward shows, or None. Raises BadSize where an earlier forward had to assume a size,
+        and the latent has another one.
+        """
         in_run = self.in_run
         latent = whole_latent(x_noisy, area, options, in_run.latent)
         if latent is None:

@@ -1,9 +1,9 @@
 """An attribute of one of the host's objects. For a while, one thread sees another value of it.
 
 A ControlNet finds the net before it, and its network, in its own attributes. While it computes, ours shows it other
-objects there. Nothing is
-written to the object: other threads (MultiGPU CFG Split computes on several cards at once) see what stands there, and
-after an exception, or where another pack has put in something of its own meanwhile, nothing is put back.
+objects there. Nothing is written to the object: other threads (MultiGPU CFG Split computes on several cards at once)
+see what stands there, and after an exception, or where another pack has put in something of its own meanwhile, nothing
+is put back.
 """
 
 import threading
@@ -20,9 +20,11 @@ class PerThread:
         self._name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
+        """Called by Python with the name of the attribute."""
         self._name = name
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """The attribute of an object as this thread sees it; None where it was never set."""
         if instance is None:
             return self
         replacements = self._replacements()
@@ -31,9 +33,11 @@ class PerThread:
         return vars(instance).get(self._name)
 
     def __set__(self, instance: Any, value: Any) -> None:
+        """Set the value itself, for all threads."""
         vars(instance)[self._name] = value
 
     def __delete__(self, instance: Any) -> None:
+        """Delete the value itself, for all threads."""
         del vars(instance)[self._name]
 
     @contextmanager

@@ -41,8 +41,10 @@ def sample_of(context: Tensor, tokens: IDTokens) -> Tensor:
 class AttachedEntry:
     """A conditioning entry as it was when a net of ours was attached.
 
-    tokens: where ID tokens stand in its text, or None. sample: what they were, (1, ID tokens, CHANNELS), by which a run
-    knows them again; of all of them a run would hold a copy.
+    side: which prompt it belongs to.
+    tokens: where ID tokens stand in its text, or None.
+    sample: the first channels of these tokens, (1, ID tokens, CHANNELS). By them a run sees whether the tokens are
+    still the same. All channels would tell no more, and a run would hold a copy of them.
     """
 
     side: Side

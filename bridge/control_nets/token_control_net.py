@@ -30,10 +30,11 @@ class NotAControlNet(LikenessError):
 
 
 class ReadByNet(NamedTuple):
-    """What the ControlNet reads in all forwards of a run that have the same people.
+    """What the ControlNet computes with in all forwards of a run that have the same people.
 
-    network: the net's own, which reads by region. context: (B, tokens, width), the tokens of one person after the
-    other, and behind them those that are read outside of all regions, where there are regions.
+    network: the network of the net, wrapped so that it reads by region.
+    context: (B, tokens, width), what it reads: the tokens of one person after the other. Where people have regions,
+    the tokens that are read outside of all regions stand behind them.
     """
 
     network: "TokenNetwork"
@@ -84,7 +85,11 @@ class TokenControlNet(comfy.controlnet.ControlNet):
     def get_control(
         self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
     ) -> Any:
-        """The residuals of the chain up to this net, which reads the injections of its own source, for one forward."""
+        """The residuals of one forward: of the nets in front of this one in the chain, with those of this net added.
+
+        The host calls it; the arguments are the host's. The net reads the tokens of the people that its own node
+        (`source`) has put into these rows. Where there are none, the residuals of the nets in front are all.
+        """
         injections: list[Injection] = []
         for chunk in chunks_of(cond, transformer_options, Injection.key):
             injections.extend(injection for injection in chunk if injection.source is self.source)
@@ -103,7 +108,10 @@ class TokenControlNet(comfy.controlnet.ControlNet):
             return super().get_control(x_noisy, t, cond, batched_number, transformer_options)
 
     def _read_by_net(self, injections: Sequence[Injection], x: Tensor) -> ReadByNet:
-        """Network and context for a forward with these injections, one per chunk, all of one node. x: (B, C, h, w)."""
+        """The network and the context for a forward.
+
+        injections: what the node has put into each chunk of the batch. x: the latents, (B, C, h, w).
+        """
         first_injection = injections[0]
         of_chunks = [injection.by_person(injection.tokens) for injection in injections]
         tokens = torch.cat(of_chunks, dim=1).transpose(0, 1)  # (rows, people, T, width)
@@ -129,7 +137,7 @@ def _boxes_of(injections: Sequence[Injection], row_count: int) -> Tensor | None:
 
 
 def _other_object(net: Any) -> str:
-    """The name in words of what is connected instead of a plain ControlNet; "" where it is one."""
+    """What is connected instead of a plain ControlNet, in words for a message; "" where it is a plain ControlNet."""
     if not isinstance(net, comfy.controlnet.ControlNet) or getattr(net, "control_model", None) is None:
         return type(net).__name__
     if len(getattr(net, "timestep_keyframes", ())) > 1:
@@ -174,8 +182,11 @@ class TokenNetwork:
     def __call__(
         self, x: Tensor, hint: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None = None, **_: Any
     ) -> dict[str, list[Tensor]]:
-        """The output of the ControlNet, called as the host calls one. x: (B, C, h, w). hint: (B, 3, H, W). context: (B,
-        tokens, width)."""
+        """The residuals of the ControlNet by the host's names, in the shapes that the host's network gives them.
+
+        The host calls this instead of the network. x: latents, (B, C, h, w). hint: the keypoint picture, (B, 3, H, W).
+        timesteps: (B,). context: of ReadByNet, (B, tokens, width). y: (B, adm), for SDXL.
+        """
         network = self._network
         emb = network.time_embed(timestep_embedding(timesteps, network.model_channels, repeat_only=False).to(x.dtype))
         if self._hint is not hint:
@@ -230,7 +241,7 @@ class TokenNetwork:
 
 
 def _by_group(x: Tensor, groups: int) -> Tensor:
-    """(B, groups * T, C) -> (groups, B, T, C)."""
+    """Tokens that stand group after group, (B, groups * T, C), with a dimension for the groups: (groups, B, T, C)."""
     return x.unflatten(1, (groups, -1)).transpose(0, 1)
 
 

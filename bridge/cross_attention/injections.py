@@ -84,7 +84,10 @@ class Injection(Carried):
         return self.made_once(person_index, lambda: self._for_person(person_index))
 
     def _for_person(self, person_index: int) -> Self:
-        """The injection of one person alone, who acts everywhere. person_index: among the people, from 0."""
+        """The injection of one person of a cast by row, for a whole picture: everywhere, or in the person's own box.
+
+        person_index: among the people, from 0. There are no regions to cut, because by_row has none.
+        """
         rows = slice(person_index, person_index + 1)  # a slice keeps the dimension of the people
         layers: list[tuple[Tensor, ...] | None] = []
         for layer in self.layers:
@@ -96,13 +99,16 @@ class Injection(Carried):
         return replace(self, tokens=self.tokens[rows], layers=tuple(layers), by_row=False, boxes=boxes)
 
     def by_person(self, x: Tensor) -> Tensor:
-        """(people, ...) as (people, rows, ...): one row for all the batch, or one person in each of several rows."""
+        """Something of each person, (people, ...), with a dimension for the rows of the chunk: (people, rows, ...).
+
+        There is one row, which serves all rows; with by_row there is one "person" in each of several rows.
+        """
         if self.by_row:
             return x[None]  # (1, people, ...): the people are the rows
         return x[:, None]  # (people, 1, ...)
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        """The same with the part of regions and boxes that lies in an area."""
+        """The injection with the part of its regions and boxes that lies in an area, see Carried.cut."""
         regions = self.regions
         if regions is not None:
             regions = cut_regions(regions, area, latent)
@@ -150,7 +156,7 @@ class InjectionsBatch(CrossAttentionBatch):
     """The attention of each layer, or what another pack has put in its place, plus what the rows' injections add."""
 
     def __init__(self, layers: Sequence[Block], injections: Sequence[tuple[Injection, ...]], place: QueryPlace) -> None:
-        """injections: by node, one per chunk."""
+        """injections: for each node, what it has put into each chunk of the batch."""
         super().__init__(layers, place.row_count)
         self._nodes = [NodeInjections(by_chunk, place) for by_chunk in injections]
 
@@ -180,13 +186,14 @@ class KeysAndValues(NamedTuple):
 
 
 class NodeInjections:
-    """What the injections of one apply node, one per chunk and all alike, add to the layers.
+    """What the people of one apply node add to the layers, in the forwards of a batch.
 
     layers: by the number of the layer, the keys and values of all rows, (people, rows, T, C) each. A layer in which
     they are not read is missing.
     """
 
     def __init__(self, injections: Sequence[Injection], place: QueryPlace) -> None:
+        """injections: what the node has put into each chunk of the batch, in the same regions and layers."""
         self._injections = injections
         self._place = place
         self.layers: dict[int, KeysAndValues] = {}
@@ -212,10 +219,10 @@ class NodeInjections:
     def people_attention(
         self, q: Tensor, layer_index: int, grid: Grid, attend: Attend, source_rows: Tensor | None
     ) -> Tensor:
-        """What these injections add to a layer of this grid, (B, N, C).
+        """What the people of this node add to a layer, (B, N, C).
 
-        q: (B, N, C). layer_index: its number. source_rows: (B,), for each row the row of the batch it was made of, or
-        None.
+        q: the queries of the layer, (B, N, C). layer_index: its number. grid: its grid. source_rows: (B,), of which row
+        of the batch each row of the layer was made; None where they are the same.
         """
         of_batch = self.layers[layer_index]  # (people, rows of the batch, T, C) each
         keys = of_source_rows(of_batch.keys.to(q), source_rows, dim=1)  # (people, B, T, C)
@@ -236,7 +243,10 @@ class NodeInjections:
         return self._rows_of_batch(by_chunk)
 
     def _rows_of_layer(self, of_chunks: Sequence[tuple[Tensor, ...] | None]) -> KeysAndValues | None:
-        """Keys and values of all rows in one layer; None for a layer in which a chunk has none."""
+        """Keys and values of all rows in one layer; None for a layer in which a chunk has none.
+
+        of_chunks: keys and values of the layer in each chunk, (people, T, C) each, or None.
+        """
         keys: list[Tensor] = []
         values: list[Tensor] = []
         for injection, of_layer in zip(self._injections, of_chunks, strict=True):
@@ -248,9 +258,10 @@ class NodeInjections:
         return KeysAndValues(self._rows_of_batch(keys), self._rows_of_batch(values))
 
     def _rows_of_batch(self, by_chunk: Sequence[Tensor]) -> Tensor:
-        """(people, rows of a chunk, ...) of every chunk -> (people, rows of the batch, ...), on the device.
+        """What all chunks have, for the rows of the batch: (people, rows of the batch, ...), on the device.
 
-        A chunk has one row where all its pictures read the same: such rows are repeated until the batch is full.
+        by_chunk: (people, rows of the chunk, ...) each. A chunk has one row where all its pictures read the same: such
+        rows are repeated until the batch is full.
         """
         rows_of_chunks = torch.cat(list(by_chunk), dim=1)
         return repeat_rows(self._place.like_queries(rows_of_chunks), self._place.row_count, dim=1)

@@ -18,7 +18,17 @@ from torch import Tensor
 from ...core.attention import Block
 from ..canvas import check_canvases
 from ..runs import Batch, ForwardInput, Run, made_rows_error
-from ..unet import Grid, Options, Replacement, grids, layers_of, replaced, standing, unet_of, with_patches
+from ..unet import (
+    Grid,
+    Options,
+    Replacement,
+    grids,
+    layers_of,
+    replacement_in,
+    unet_of,
+    with_patches,
+    with_replacements,
+)
 from .row_tracking import SOURCE_ROWS, LayerInput, RowTracker, TextPatch
 
 PIXELS = "likeness_pixels"
@@ -66,10 +76,10 @@ class CrossAttentionBatch(Batch):
         attentions: dict[Block, Replacement] = {}
         for layer_index, block in enumerate(self.layers):
             if self.changes_layer(layer_index):
-                replacement = standing(options, "attn2", block)  # of another pack, or None
+                replacement = replacement_in(options, "attn2", block)  # of another pack, or None
                 attentions[block] = partial(self.attention_output, layer_index, replacement)
         patches = tuple(options.get("patches", {}).get("attn2_patch", ()))
-        options = replaced(options, "attn2", attentions)
+        options = with_replacements(options, "attn2", attentions)
         if not patches:
             return options
         return with_patches(options, "attn2_patch", [partial(self.call_patches, patches)])

@@ -46,11 +46,14 @@ class InputLora(NamedTuple):
     groups: int
 
     def change(self, layer: LayerCall, x: Tensor) -> Tensor:
-        """How what a layer gives of x changes, in the shape of what it gives. layer: without us."""
+        """What the change of the layer's input adds to its output: W (x + up down x) - W x, in the shape of the output.
+
+        layer: W, without us. x: what the layer is given.
+        """
         return layer(x + self._multiplied(self._multiplied(x, self.down), self.up)) - layer(x)
 
     def _multiplied(self, x: Tensor, matrix: Tensor) -> Tensor:
-        """A matrix times the channels of x, (B, N, in) or (B, in, h, w)."""
+        """A matrix times the channels of every token or pixel of x, (B, N, in) or (B, in, h, w)."""
         matrix = matrix.to(x)
         if x.dim() == 4:  # (B, C, h, w): a convolution of one pixel multiplies the channels, group by group
             return functional.conv2d(x, matrix[..., None, None], groups=self.groups)
@@ -76,7 +79,7 @@ class PeopleLayer:
             # In float32, whatever a file has: the host makes its differences so, too.
             lora = layer_lora.lora.to(place.device, torch.float32)
             low_rank = lora.low_rank(shape_of(module) or ())
-            strong = _times(low_rank, layer_lora.strength)
+            strong = _times_strength(low_rank, layer_lora.strength)
             grouped = in_groups(strong, groups)
             downs.append(place.like_queries(grouped.down))
             ups.append(place.like_queries(grouped.up))
@@ -88,10 +91,13 @@ class PeopleLayer:
         self.module = module
         self.owners, self.down, self.up = _group_by_group(owners, downs, ups, groups)
         self.people = tuple(dict.fromkeys(owners))
-        self._is_of = _is_of(self.people, self.owners).to(self.down)  # (people, 1, 1, ranks)
+        self._is_of = _ownership(self.people, self.owners).to(self.down)  # (people, 1, 1, ranks)
 
     def hidden(self, x: Tensor) -> Tensor:
-        """down x: (..., in) -> (..., ranks), or (B, in, h, w) -> (B, ranks, h', w') for a convolution."""
+        """What the `down` matrices of all people make of the layer's input: the product down x.
+
+        x: (..., in), which gives (..., ranks); for a convolution (B, in, h, w), which gives (B, ranks, h', w').
+        """
         down = self.down.to(x)
         if self.down.dim() == 2:
             return functional.linear(x, down)
@@ -128,7 +134,7 @@ def with_product(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Ten
 
 
 def with_product_of_pixels(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Tensor:
-    """The same sum as `with_product` for a convolution: out (B, channels, h, w), hidden (B, h * w, ranks)."""
+    """The sum of `with_product` for a convolution: out (B, channels, h, w), hidden (B, h * w, ranks)."""
     is_writable = in_place and out.dtype == hidden.dtype and not out.requires_grad
     if not is_writable or not out.is_contiguous():
         return out + functional.linear(hidden, up).mT.unflatten(2, out.shape[2:])
@@ -142,15 +148,18 @@ def _person_of(layer_lora: LayerLora) -> int:
     return layer_lora.person
 
 
-def _is_of(people: Sequence[int], owners: Sequence[int]) -> Tensor:
-    """1 where a rank is a person's, else 0: (people, 1, 1, ranks)."""
+def _ownership(people: Sequence[int], owners: Sequence[int]) -> Tensor:
+    """Which ranks belong to which person: (people, 1, 1, ranks), 1 where a rank is the person's, else 0.
+
+    owners: per rank, the number of its person.
+    """
     rows: list[list[float]] = []
     for person in people:
         rows.append([float(owner == person) for owner in owners])
     return torch.tensor(rows)[:, None, None]
 
 
-def _times(low_rank: LowRank, strength: float) -> LowRank:
+def _times_strength(low_rank: LowRank, strength: float) -> LowRank:
     """A LoRA times its strength, which goes into `up`, also into that of what stands in front of the layer."""
     in_front = low_rank.in_front
     if in_front is not None:

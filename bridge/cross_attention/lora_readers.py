@@ -27,12 +27,14 @@ class Additions(Protocol):
 
 
 class Forward:
-    """One forward of a UNet in one thread, from Batch.around to Batch.passed.
+    """What one forward of a UNet or transformer knows, in one thread, while its network is called.
 
-    additions: what is added to the layers. grids: by name of a layer, (height, width) of the pixels that its block has
-    in this forward, where a convolution before it has shown them. text_owners: whose LoRAs keys and values of the text
-    are made with just now, see `call_with_text_of`; nobody's everywhere else. modulations: of a transformer, by name of
-    a layer, a transformers.modulation.TokenModulation.
+    additions: what is added to the layers.
+    grids: by name of a layer, (height, width) of the pixels that its block has in this forward, where a convolution
+    before it has shown them.
+    text_owners: whose LoRAs keys and values of the text are made with just now, see `call_with_text_of`; nobody's
+    everywhere else.
+    modulations: of a transformer, by name of a layer, a transformers.modulation.TokenModulation.
     """
 
     def __init__(self, additions: Additions) -> None:

@@ -50,9 +50,11 @@ class TextReading:
 
 
 def shares_of_node(shares: Tensor | None, people: Sequence[int]) -> list[PersonShare]:
-    """The shares of one node's people in a layer in which these people have LoRAs, and last that of nobody.
+    """How much of the text the pixels of a layer read with each person's LoRAs, and last with the LoRAs of nobody.
 
-    shares: (rows or 1, pixels, people of the node), at most 1 in all; None for one person everywhere. people: indices.
+    shares: of all people of one node, (rows or 1, pixels, people), at most 1 in all. None where one person is
+    everywhere: then nothing is read with the LoRAs of nobody, unless that person has none here.
+    people: the indices of those who have LoRAs in this layer.
     """
     if shares is None:
         return [PersonShare(person, None) for person in people] or [PersonShare(None, None)]
@@ -61,8 +63,11 @@ def shares_of_node(shares: Tensor | None, people: Sequence[int]) -> list[PersonS
     return [*of_people, PersonShare(None, of_nobody)]
 
 
-def readings(by_node: Sequence[Sequence[PersonShare]], place: QueryPlace) -> list[TextReading]:
-    """Every reading that has a pixel, ready on the device. by_node: for each node, the shares of its people."""
+def make_readings(by_node: Sequence[Sequence[PersonShare]], place: QueryPlace) -> list[TextReading]:
+    """The TextReadings of a layer, on the device of its queries: one for every choice of people that has a pixel.
+
+    by_node: for each node, the shares of its people, as `shares_of_node` gives them.
+    """
     readings_with_pixels: list[TextReading] = []
     for choice in product(*by_node):  # one person, or nobody, of each node
         reading = _reading_of_choice(choice, place)
@@ -97,8 +102,12 @@ def _reading_of_choice(choice: Sequence[PersonShare], place: QueryPlace) -> Text
     return TextReading(people, ready_pixels, ready_share, place.like_queries(share[..., None]))
 
 
-def joined(out: Tensor | None, of_reading: Tensor, reading: TextReading, pixel_count: int) -> Tensor:
-    """What all pixels read, (B, pixels, C), with what one reading gives its own, (B, n, C), added to `out`."""
+def add_reading(out: Tensor | None, of_reading: Tensor, reading: TextReading, pixel_count: int) -> Tensor:
+    """The sum of all readings so far, (B, pixels, C), with one more reading added.
+
+    out: the sum before it, or None for the first reading; it may be written into. of_reading: what the pixels of this
+    reading have read, (B, n, C). pixel_count: how many pixels the layer has.
+    """
     if reading.share is not None:
         of_reading = of_reading * reading.share
     if reading.pixels is None:

@@ -11,7 +11,7 @@ import torch
 
 from ...core.attention import Block
 from ..runs import ForwardInput, modules_of
-from ..unet import Grid, Options, Replacement, grids, standing, transformers
+from ..unet import Grid, Options, Replacement, grids, replacement_in, transformers
 
 NEEDS_MORE = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
 """Errors of a function that is called on trial and needs more than a layer gives it, such as the memory of another
@@ -29,7 +29,7 @@ def layers_ignoring_text(forward_input: ForwardInput) -> frozenset[Block]:
     ignoring: list[Block] = []
     for name, number, index, transformer in transformers(unet):
         block = name, number, index
-        replacement = standing(forward_input.options, "attn2", block)
+        replacement = replacement_in(forward_input.options, "attn2", block)
         if replacement is None:
             continue
         kind = _kind_of(replacement)
@@ -50,9 +50,10 @@ def _kind_of(replacement: Replacement) -> str:
 def _reads_text(
     replacement: Replacement, transformer: Any, block: Block, grid: Grid, forward_input: ForwardInput
 ) -> bool:
-    """Whether a replacement gives another result for another text, when it is called on trial.
+    """Whether a replacement reads the text that it is called with: whether another text gives another result.
 
-    transformer: the host's BasicTransformerBlock of the layer. grid: of the layer.
+    It is called on trial, with two texts of made-up numbers. transformer: the host's BasicTransformerBlock of the
+    layer. grid: of the layer.
     """
     rows = len(forward_input.x)
     width = transformer.attn2.to_q.out_features

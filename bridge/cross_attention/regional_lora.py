@@ -64,7 +64,7 @@ from .lora_layers import (
     with_product_of_pixels,
 )
 from .lora_readers import Forward, Reader, Readers, begin_forward, current_forward, end_forward
-from .lora_shares import PersonShare, TextReading, joined, readings, shares_of_node
+from .lora_shares import PersonShare, TextReading, add_reading, make_readings, shares_of_node
 from .row_tracking import of_source_rows, repeat_rows
 
 _TEXT = "likeness_text"
@@ -106,6 +106,7 @@ class RegionalLora(Carried):
 
     @property
     def active(self) -> bool:
+        """Whether anybody has a LoRA in any layer."""
         return bool(self.layers)
 
     def for_picture(self, picture_number: int) -> RegionalLora:
@@ -120,9 +121,10 @@ class RegionalLora(Carried):
 
     @property
     def shares(self) -> list[Tensor]:
-        """How much of everybody's LoRAs each pixel has, (people, H, W) each, at most 1 in all.
+        """How much of each person's LoRAs every pixel has, (people, H, W) each, at most 1 in all for each pixel.
 
-        One for all rows of the batch, or one per row where everybody has rows; none where one person is everywhere.
+        One tensor for all rows of the batch, or one per row where everybody has rows; none where one person is
+        everywhere.
         """
         if self.by_row:
             # (people, people, 1, 1): row n is person n's alone
@@ -258,7 +260,7 @@ class NodeLoras:
                 self._weights[grid, owners] = self._make_weights(grid, owners)
 
     def shares_at(self, grid: Grid) -> Tensor | None:
-        """How much of everybody's LoRAs each pixel of a grid has, on the CPU: (rows or 1, pixels, people).
+        """How much of each person's LoRAs every pixel of a grid has, on the CPU: (rows or 1, pixels, people).
 
         None for one person everywhere.
         """
@@ -274,9 +276,10 @@ class NodeLoras:
         return by_row
 
     def _make_weights(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
-        """How much each pixel of a grid has of each rank: (rows or 1, pixels, ranks); None for 1 everywhere.
+        """How much of each rank every pixel of a grid has: (rows or 1, pixels, ranks); None for 1 everywhere.
 
-        owners: per rank, the number of the person whose it is.
+        A pixel has of a rank as much as it has of the person whose LoRA the rank belongs to. owners: per rank, the
+        number of that person.
         """
         shares = self.shares_at(grid)
         if shares is None:
@@ -357,7 +360,10 @@ def _with_addition(out: Tensor, addition: Tensor, grid: Grid) -> Tensor:
 
 
 def _shares_of(loras: Sequence[RegionalLora]) -> list[Tensor]:
-    """How much of everybody's LoRAs each pixel has, (people, H, W) each: one for all chunks, or one per row."""
+    """How much of each person's LoRAs every pixel has, (people, H, W) each: one for all rows, or one for each row.
+
+    loras: what one node has put into each chunk of the batch.
+    """
     first = loras[0]
     # Chunks with the same regions have the same shares; a prompt with an area of its own sees a part of them.
     same_regions = all(lora.regions is first.regions for lora in loras)
@@ -425,7 +431,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
         self._people_with_text = [self._find_people_with_text(index) for index in range(len(self.layers))]
         for people_by_node in set(self._people_with_text):
             for grid in place.grids:
-                self._readings[people_by_node, grid] = self._readings_at(people_by_node, grid)
+                self._readings[people_by_node, grid] = self._make_readings_at(people_by_node, grid)
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -487,7 +493,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
         by_pixels = can_read_some_pixels(before)
         out: Tensor | None = None
         for reading_of_batch in self._readings_of(layer_index, grid_of(extra_options)):
-            reading = _for_rows(reading_of_batch, source_rows, by_pixels)
+            reading = _reading_for_rows(reading_of_batch, source_rows, by_pixels)
             if reading.share is not None or reading.pixels is not None:
                 self._check_tokens(q, grid_of(extra_options))
             keys = k
@@ -499,7 +505,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
                     keys = keys + key_additions[node_index].get(person_index, 0)
                     values = values + value_additions[node_index].get(person_index, 0)
             out_of_reading = self._read_text(before, q, keys, values, extra_options, reading, tuple(owners))
-            out = joined(out, out_of_reading, reading, q.shape[1])
+            out = add_reading(out, out_of_reading, reading, q.shape[1])
         assert out is not None  # the shares of a pixel are 1 in all, so there is a reading for every pixel
         return out
 
@@ -546,18 +552,18 @@ class RegionalLoraBatch(CrossAttentionBatch):
         return tuple(by_node)
 
     def _readings_of(self, layer_index: int, grid: Grid) -> list[TextReading]:
-        """Which pixels of a layer read with whose LoRAs. Ready for the grids that the UNet has by itself."""
+        """Which pixels of a layer read the text with whose LoRAs. They are ready for the grids of the UNet itself."""
         key = self._people_with_text[layer_index], grid
         if key not in self._readings:
-            return self._readings_at(*key)
+            return self._make_readings_at(*key)
         return self._readings[key]
 
-    def _readings_at(self, people_by_node: tuple[tuple[int, ...], ...], grid: Grid) -> list[TextReading]:
+    def _make_readings_at(self, people_by_node: tuple[tuple[int, ...], ...], grid: Grid) -> list[TextReading]:
         """New readings for a layer of this grid. people_by_node: see _find_people_with_text."""
         by_node: list[list[PersonShare]] = []
         for node, people in zip(self._nodes, people_by_node, strict=True):
             by_node.append(shares_of_node(node.shares_at(grid), people))
-        return readings(by_node, self._place)
+        return make_readings(by_node, self._place)
 
     def _added_to_text(self, node: NodeLoras, name: str, context: Tensor) -> dict[int, Tensor]:
         """What a node adds to keys or values that the module of this name makes of a text, (B, T, C), by person.
@@ -569,10 +575,12 @@ class RegionalLoraBatch(CrossAttentionBatch):
         return node.layers[name].additions_to_text(context, self.readers.by_name[name].layer)
 
 
-def _for_rows(reading: TextReading, source_rows: Tensor | None, by_pixels: bool) -> TextReading:
-    """A reading for the rows of a layer, and for all pixels where it cannot be asked for some.
+def _reading_for_rows(reading: TextReading, source_rows: Tensor | None, by_pixels: bool) -> TextReading:
+    """A reading of the batch, fitted to what one layer is called with.
 
     source_rows: (B,), of which row of the batch each row of the layer was made; None where they are the same.
+    by_pixels: whether the attention of the layer can be called for some pixels alone. Where it cannot, the reading has
+    all pixels, with shares of 0 for those that are not its own.
     """
     pixels = reading.pixels if by_pixels else None
     share = reading.share if by_pixels or reading.pixels is None else reading.share_of_all

@@ -27,7 +27,7 @@ from ..schedule import WHOLE_SCHEDULE
 
 @dataclass(frozen=True, eq=False)
 class RegionalText(Carried):
-    """What one node adds to, or says of, one side of the conditioning.
+    """The tokens of people in one side of the conditioning, from one node, and in which regions they are read.
 
     regions: (people, H, W) of the whole picture; how strongly each person's tokens are read there: 0 not at all, 1 as
     the text that everybody reads, 2 as if they were there twice.
@@ -53,6 +53,7 @@ class RegionalText(Carried):
 
     @property
     def acting_regions(self) -> Tensor | None:
+        """Where the tokens are read, (people, H, W), or None: each person's in all of their own row."""
         return None if self.by_row else self.regions
 
     @property
@@ -72,7 +73,7 @@ class RegionalText(Carried):
 
     @property
     def was_inline(self) -> bool:
-        """Whether the appended tokens were taken out of the text, see `appended_instead`."""
+        """Whether the appended tokens were taken out of the text: `appended_instead` makes one object of both."""
         return self.tokens is self.inline_tokens
 
     def can_join_batch(self, other: Any) -> bool:
@@ -112,7 +113,11 @@ class RegionalText(Carried):
         )
 
     def in_entry(self, context: Tensor) -> RegionalText:
-        """The same, with what is known once a run has begun. context: the text of its entry, (B, T, width)."""
+        """This text with what is known once a run has begun: the length of its entry's text, and the inline tokens in
+        it.
+
+        context: the text of its entry, (B, T, width).
+        """
         inline_tokens = context[:, self.start : self.start + self.inline_count]
         return replace(self, text_length=context.shape[1], inline_tokens=inline_tokens)
 
@@ -130,7 +135,10 @@ class RegionalText(Carried):
         return torch.cat([first_positions + repeat * self.text_length for repeat in repeats])
 
     def appended_instead(self, text_length: int) -> RegionalText:
-        """The same with its inline tokens appended to what is left of the entry's text, which has this many tokens."""
+        """This text with its inline tokens appended, for a text out of which they have been taken.
+
+        text_length: how many tokens are left of the entry's text.
+        """
         tokens = self.inline_tokens if self.tokens is None else self.tokens
         key = "appended instead", text_length
         return self.made_once(key, lambda: replace(self, tokens=tokens, text_length=text_length))

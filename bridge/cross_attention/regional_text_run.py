@@ -43,7 +43,7 @@ from torch import Tensor
 from ...core.attention import EVERYBODY, EXCLUDED, NOBODY, Block, region_bias
 from ..carried import CarriedCond, ConditioningLost
 from ..conditioning import ID_TOKENS
-from ..runs import ForwardInput, attention_of_other_pack, entries, modules_of
+from ..runs import ForwardInput, attention_of_other_pack, entries_with, modules_of
 from ..unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of, with_patch
 from .layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from .other_attention import layers_ignoring_text
@@ -77,7 +77,7 @@ class RegionalTextRun(CrossAttentionRun):
     key = RegionalText.key
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
-        carrying = entries(guider, self.key)
+        carrying = entries_with(guider, self.key)
         some_read_everywhere = False
         for entry in carrying:
             if ID_TOKENS in entry and not has_inline_tokens([_regional_texts_of(entry)]):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...core.attention import Block
 from ...core.geometry import Rect
-from ...core.parts.bank import Bank, Inside, PartTokens, inside, token_mask
+from ...core.parts.bank import Bank, PartTokens, TokensInside, token_mask, tokens_inside
 from ..unet import Grid, Options, dtype_of, grids, layers_of
 
 Recorded = dict[Block, Tensor]
@@ -121,7 +121,7 @@ class PartsRecorder:
     """
 
     def __init__(self, reference: SelfReference, like: Tensor) -> None:
-        """like: in the place and in the dtype in which the UNet computes."""
+        """like: a tensor on the device and in the dtype of the UNet."""
         self._reference = reference
         self._latents = reference.latents.to(like.device)
         self._noise = reference.noise.to(like.device)
@@ -129,7 +129,7 @@ class PartsRecorder:
         self._adm: Tensor | None = None
         if reference.adm is not None:
             self._adm = reference.adm.to(like)
-        self._kept_tokens: dict[Hashable, Inside] = {}
+        self._kept_tokens: dict[Hashable, TokensInside] = {}
         """The answers of `_tokens_in_mask`, which are the same at every step."""
 
     def record(self, model: BaseModel, sigmas: Tensor) -> Bank:
@@ -223,7 +223,7 @@ class PartsRecorder:
             adm = torch.stack([self._adm[number] for number in numbers])
         return UNetInput(torch.stack(windows), context, adm)
 
-    def _tokens_in_mask(self, unet: nn.Module, number: int, block: Block, states: Tensor) -> Inside:
+    def _tokens_in_mask(self, unet: nn.Module, number: int, block: Block, states: Tensor) -> TokensInside:
         """Which of the tokens that a layer has seen of a part lie in the part's mask, and how much they count.
 
         states: (tokens, C), of the part's window alone. Numbers of tokens count within the window. Dropped are all
@@ -240,7 +240,7 @@ class PartsRecorder:
             end_row, end_column = _tokens_of(unet, block, below, right)
             mask = token_mask(self._reference.masks[number], math.prod(grid)).unflatten(0, grid)  # (rows, columns)
             mask_in_window = mask[first_row:end_row, first_column:end_column].flatten()  # (tokens,)
-            in_window = inside(mask_in_window, states)
+            in_window = tokens_inside(mask_in_window, states)
             outside_of_window = mask.numel() - len(states)
             self._kept_tokens[key] = replace(in_window, dropped=in_window.dropped + outside_of_window)
         return self._kept_tokens[key]

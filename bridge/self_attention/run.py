@@ -8,10 +8,10 @@ The steps of one forward:
     SharingRun.batch_for_forward    looks which parts are on at this step
         PartsCache.recorded             records the parts anew, where they are recorded while sampling (recording.py)
         PartsCache.batch_of_parts       a SharingBatch, kept for all forwards that carry the same
-            _layers, _beside_in             what each chunk reads beside its own tokens in each layer
-                _project                        keys, values and bias of that: a Beside
+            _layers, _parts_in_layer             what each chunk reads beside its own tokens in each layer
+                _make_parts_in_layer           keys, values and bias of that: a PartsInLayer
     SharingBatch.options_with_attention     puts the attention into the layers, and poses behind the first convolution
-        attention_output                    of a layer: rows with parts by their Beside, all others as before
+        attention_output                    of a layer: rows with parts by their PartsInLayer, all others as before
     SharingBatch.after_forward      shows the heat maps, where somebody watches
 """
 
@@ -32,7 +32,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ...core.attention import Block
-from ...core.parts.bank import Bank, PartWeights, key_bias, part_shares, shared
+from ...core.parts.bank import Bank, PartWeights, key_bias, part_shares, shared_attention
 from .. import unet
 from ..runs import Batch, ForwardInput, Run, attention_of_other_pack, made_rows_error
 from ..unet import Grid, Options, Replacement
@@ -142,7 +142,7 @@ class SharingBatch(Batch):
     """
 
     row_count: int
-    layers: Mapping[Block, Sequence[Beside | None]]
+    layers: Mapping[Block, Sequence[PartsInLayer | None]]
     poses: Sequence[Tensor | None]
     options_of_run: Options
     watch: Watch | None
@@ -156,10 +156,10 @@ class SharingBatch(Batch):
         """
         replacements: dict[Block, Replacement] = {}
         for block in self.layers:
-            before = unet.standing(options, "attn1", block)
-            if before is None or before is unet.standing(self.options_of_run, "attn1", block):
+            before = unet.replacement_in(options, "attn1", block)
+            if before is None or before is unet.replacement_in(self.options_of_run, "attn1", block):
                 replacements[block] = partial(self.attention_output, block, before)
-        options = unet.replaced(options, "attn1", replacements)
+        options = unet.with_replacements(options, "attn1", replacements)
         if any(pose is not None for pose in self.poses):
             options = unet.with_patch(options, "input_block_patch", self.with_pose)
         return options
@@ -205,23 +205,23 @@ class SharingBatch(Batch):
         k_of_chunks = k.split(rows_per_chunk)
         v_of_chunks = v.split(rows_per_chunk)
         out: list[Tensor] = []
-        for number, beside in enumerate(chunks):
+        for number, parts_in_layer in enumerate(chunks):
             chunk_q = q_of_chunks[number]
             chunk_k = k_of_chunks[number]
             chunk_v = v_of_chunks[number]
-            if beside is not None:
+            if parts_in_layer is not None:
                 if self.watch is not None:
-                    self._watch_layer(beside, chunk_q, chunk_k, extra_options)
-                out.append(beside.attention_output(chunk_q, chunk_k, chunk_v, extra_options))
+                    self._watch_layer(parts_in_layer, chunk_q, chunk_k, extra_options)
+                out.append(parts_in_layer.attention_output(chunk_q, chunk_k, chunk_v, extra_options))
             elif out_of_other_node is not None:
                 out.append(out_of_other_node[number])
             else:
                 out.append(attend_alone(chunk_q, chunk_k, chunk_v))
         return torch.cat(out)
 
-    def _watch_layer(self, beside: Beside, q: Tensor, k: Tensor, extra_options: Options) -> None:
+    def _watch_layer(self, parts_in_layer: PartsInLayer, q: Tensor, k: Tensor, extra_options: Options) -> None:
         """Add the parts' shares of the attention in one layer to the maps. q, k: of a chunk, (B, N, C) each."""
-        shares = beside.shares(q, k, extra_options)
+        shares = parts_in_layer.shares(q, k, extra_options)
         if shares is not None:
             self.maps.append(shares)
 
@@ -236,12 +236,12 @@ class SharingBatch(Batch):
 class KeyBiases:
     """The biases of core.parts.bank.key_bias on a device. They are large, so layers and steps share them.
 
-    This is an object of its own so that a Beside can hold it without holding the PartsCache. Otherwise the two would
-    hold each other, and would be freed only by Python's garbage collector and not at the end of the run.
+    This is an object of its own so that a PartsInLayer can hold it without holding the PartsCache. Otherwise the two
+    would hold each other, and would be freed only by Python's garbage collector and not at the end of the run.
     """
 
     def __init__(self, like: Tensor) -> None:
-        """like: in the place and in the dtype in which the UNet computes."""
+        """like: a tensor on the device and in the dtype of the UNet."""
         self._like = like
         self._biases: dict[Hashable, Tensor | None] = {}
 
@@ -281,7 +281,7 @@ class PartsCache:
         """Begin with nothing that depends on a recording."""
         self._banks: dict[SelfReference, Bank] = {}
         self._recorded: dict[SharedParts, SharedParts] = {}
-        self._beside: dict[tuple[SharedParts, Block, Grid], Beside] = {}
+        self._parts_in_layers: dict[tuple[SharedParts, Block, Grid], PartsInLayer] = {}
         self._batches: dict[Hashable, SharingBatch] = {}
 
     def with_nothing_recorded(self) -> PartsCache:
@@ -305,7 +305,7 @@ class PartsCache:
     def batch_of_parts(
         self, parts_of_chunks: tuple[SharedParts, ...], sharing: bool, x: Tensor, watch: Watch | None
     ) -> SharingBatch:
-        """The batch of one forward, which is kept for others of the same parts and size.
+        """The batch of one forward, which is kept and serves other forwards of the same parts and size.
 
         sharing: whether any parts are read at this step. x: (B, C, h, w), the UNet's input.
         """
@@ -321,7 +321,7 @@ class PartsCache:
         self, parts_of_chunks: Sequence[SharedParts], sharing: bool, x: Tensor, watch: Watch | None
     ) -> SharingBatch:
         """A new batch. Arguments as in `batch_of_parts`."""
-        layers: dict[Block, list[Beside | None]] = {}
+        layers: dict[Block, list[PartsInLayer | None]] = {}
         if sharing:
             height, width = x.shape[-2:]
             layers = self._layers(parts_of_chunks, height, width)
@@ -338,27 +338,30 @@ class PartsCache:
 
     def _layers(
         self, parts_of_chunks: Sequence[SharedParts], height: int, width: int
-    ) -> dict[Block, list[Beside | None]]:
-        """The layers in which parts are read, with what each chunk reads. height, width: of the latent."""
+    ) -> dict[Block, list[PartsInLayer | None]]:
+        """By layer in which any parts are read: the parts that each chunk reads there, or None.
+
+        height, width: of the latent.
+        """
         grid_of_block = unet.grids(self._unet, height, width)
-        layers: dict[Block, list[Beside | None]] = {}
+        layers: dict[Block, list[PartsInLayer | None]] = {}
         for parts_of_chunk in parts_of_chunks:
             for block, tokens in (parts_of_chunk.bank or {}).items():
                 if tokens and block not in layers:
                     grid = grid_of_block[block[:2]]
-                    layers[block] = [self._beside_in(parts, block, grid) for parts in parts_of_chunks]
+                    layers[block] = [self._parts_in_layer(parts, block, grid) for parts in parts_of_chunks]
         return layers
 
-    def _beside_in(self, parts: SharedParts, block: Block, grid: Grid) -> Beside | None:
-        """What a chunk reads beside its own tokens in a layer of this grid; None where it reads its own alone."""
+    def _parts_in_layer(self, parts: SharedParts, block: Block, grid: Grid) -> PartsInLayer | None:
+        """The parts that a chunk reads in a layer of this grid; None where it reads no part."""
         if not parts.bank_of(block):
             return None
         key = parts, block, grid
-        if key not in self._beside:
-            self._beside[key] = self._project(parts, block, grid)
-        return self._beside[key]
+        if key not in self._parts_in_layers:
+            self._parts_in_layers[key] = self._make_parts_in_layer(parts, block, grid)
+        return self._parts_in_layers[key]
 
-    def _project(self, parts: SharedParts, block: Block, grid: Grid) -> Beside:
+    def _make_parts_in_layer(self, parts: SharedParts, block: Block, grid: Grid) -> PartsInLayer:
         """The tokens of parts as keys and values, made with the layer's own modules.
 
         The bias has a column for every key: of the picture's own tokens, of the parts' kept tokens, and of sinks, which
@@ -370,11 +373,13 @@ class PartsCache:
         bias_at = partial(self._biases.for_grid, kept_and_dropped, parts.weights)
         picture_token_count = grid[0] * grid[1]
         bias = bias_at(picture_token_count, grid)
+        # Without a bias no token was dropped, so there are no sinks. With one, `key_bias` decides how many there are:
+        # they are the columns behind those of the picture's and the kept tokens.
         sink_count = 0
         if bias is not None:
             sink_count = bias.shape[-1] - picture_token_count - kept_tokens.shape[1]
         attention = self._attentions[block]
-        return Beside(
+        return PartsInLayer(
             keys=functional.pad(attention.to_k(kept_tokens), (0, 0, 0, sink_count)),
             values=functional.pad(attention.to_v(kept_tokens), (0, 0, 0, sink_count)),
             counts=[len(part.kept) for part in tokens_of_parts],
@@ -390,13 +395,16 @@ _WATCHED_TOKENS = 2048
 
 
 @dataclass(frozen=True, eq=False)
-class Beside:
+class PartsInLayer:
     """The parts as one layer reads them beside the picture's own tokens.
 
-    keys, values: (1, kept + sinks, C). counts: kept tokens per part. regional: whether parts are meant for regions.
-    grid: of the layer, as it is without nodes that cut its tokens. bias: added to the logits of own tokens, kept tokens
-    and sinks where the picture has a token for each of this grid, or None. bias_at: the bias elsewhere, by the number
-    of the picture's own tokens and their grid.
+    keys, values: (1, kept + sinks, C).
+    counts: kept tokens per part.
+    regional: whether parts are meant for regions.
+    grid: of the layer, as it is without nodes that cut its tokens.
+    bias: what is added to the logits of the picture's own tokens, of kept tokens and of sinks, or None. It is for a
+    layer whose picture has a token for each cell of this grid.
+    bias_at: gives the bias for another number of the picture's tokens and another grid.
     """
 
     keys: Tensor
@@ -417,7 +425,7 @@ class Beside:
         bias = self._bias_for(k, extra_options)
         # On a CPU the host's choices write out all logits, which takes three times as long.
         kernel = attention_pytorch if q.device.type == "cpu" else None
-        return shared(q, (k, v), (self.keys, self.values), unet.attend_with(extra_options, kernel, bias))
+        return shared_attention(q, (k, v), (self.keys, self.values), unet.attend_with(extra_options, kernel, bias))
 
     def shares(self, q: Tensor, k: Tensor, extra_options: Options) -> Tensor | None:
         """The parts' shares of each pixel's attention, (parts, h, w), 0..1, in the first row of q and k (B, N, C).

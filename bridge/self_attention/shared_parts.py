@@ -74,7 +74,7 @@ class SharedParts(Carried):
         return self.made_once(pose_index, lambda: replace(self, pose=pose))
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> "SharedParts":
-        """The same with the part of the pose and of the targets that lies in an area."""
+        """The parts with the part of the pose and of the targets that lies in an area, see Carried.cut."""
         weights = replace(self.weights, targets=_cut(self.weights.targets, [8 * side for side in area]))
         return replace(self, pose=_cut(self.pose, area), weights=weights)
 

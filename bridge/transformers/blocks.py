@@ -24,7 +24,7 @@ from ..canvas import check_canvases
 from ..carried import ConditioningLost
 from ..cross_attention.injections import Injection
 from ..runs import Batch, ForwardInput, Run
-from ..unet import Options, dtype_of, replaced
+from ..unet import Options, dtype_of, with_replacements
 from .networks import network_of, tokens_of
 
 Block = tuple[str, int]
@@ -57,16 +57,20 @@ class BlockInjection(Injection):
     key = "likeness_block_injections"
 
     def can_join_batch(self, other: Any) -> bool:
+        """Whether rows with these two can be computed in one batch: where both work at the same steps."""
         return self.schedule == other.schedule
 
     def read(self, rows: Tensor, people: Read, who: Sequence[int]) -> Tensor:
-        """What rows (..., width) of the picture read of some of the people behind one block: (..., width)."""
+        """What tokens of the picture, (..., width), read of some people behind one block: (..., width).
+
+        rows: these tokens. people: what is read of all people of the node. who: the numbers of those who are read.
+        """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class _RowsOfOne:
-    """Rows of a batch, and the injection whose people they read."""
+class _RowsOfInjection:
+    """Rows of a batch, and the injection whose people all of them read."""
 
     rows: slice
     injection: BlockInjection
@@ -82,39 +86,43 @@ class BlocksRun(Run):
         model: Any = guider.model_patcher
         self.blocks = blocks_of(model)
         self._dtype = dtype_of(model.model)
-        # By the id of an injection's layers and the device, with the layers themselves: an id is that of a living
-        # object.
+        # By the id of an injection's layers and the device. The layers themselves are kept beside what was made of
+        # them, so that no other object can get their id.
         self._placed: dict[tuple[int, torch.device], tuple[Any, list[Read]]] = {}
         self._ready: dict[Any, BlocksBatch] = {}
         injections = self.everything(guider)
         check_canvases(injections, latent)
         # Before the host looks how much of the MODEL there is room for.
         for injection in injections:
-            for part in _by_row(injection, range(len(latent))):
+            for part in _rows_with_people(injection, range(len(latent))):
                 self.layers_on_device(part.injection)
 
     def layers_on_device(self, injection: BlockInjection, device: torch.device | None = None) -> list[Read]:
-        """What is read of its people, per block, where the MODEL computes.
+        """The layers of an injection on a device and in the dtype of the MODEL, put there once in a run.
 
-        device: of another card that the host's MultiGPU CFG Split samples on, too.
+        device: None for that of the MODEL; another one where the host's MultiGPU CFG Split samples on several cards.
         """
-        own: torch.device = self._device
-        place = own if device is None else device
-        if place.type == own.type and own.index in (None, place.index):
-            place = own  # a device without a number and its first are one
+        model_device: torch.device = self._device
+        target = model_device if device is None else device
+        if target.type == model_device.type and model_device.index in (None, target.index):
+            target = model_device  # "cuda" and "cuda:0" are one device, so that nothing is copied twice
         layers: Any = injection.layers
-        key = id(layers), place
+        key = id(layers), target
         if key not in self._placed:
-            numbers = sum(tensor.numel() for layer in layers for tensor in layer)
-            comfy.model_management.free_memory(numbers * self._dtype.itemsize, place)
-            on_device = [tuple(tensor.to(place, self._dtype) for tensor in layer) for layer in layers]
+            number_count = 0
+            for layer in layers:
+                number_count += sum(tensor.numel() for tensor in layer)
+            comfy.model_management.free_memory(number_count * self._dtype.itemsize, target)
+            on_device: list[Read] = []
+            for layer in layers:
+                on_device.append(tuple(tensor.to(target, self._dtype) for tensor in layer))
             self._placed[key] = layers, on_device
         return self._placed[key][1]
 
     def batch_for_forward(
         self, chunks: tuple[tuple[BlockInjection, ...], ...], forward_input: ForwardInput
     ) -> BlocksBatch | None:
-        """The batch of the people who are switched on at this step."""
+        """The batch of one forward; None where nobody is on at this step. chunks: what each carries, by node."""
         acting: list[tuple[BlockInjection, ...]] = []
         for by_chunk in zip(*chunks, strict=True):
             anybody = any(injection.active for injection in by_chunk)
@@ -128,15 +136,18 @@ class BlocksRun(Run):
         return self._ready[key]
 
 
-def _by_row(injection: BlockInjection, rows: range) -> list[_RowsOfOne]:
-    """Which of these rows of a batch read what: each its own, all the same, or nobody."""
+def _rows_with_people(injection: BlockInjection, rows: range) -> list[_RowsOfInjection]:
+    """The rows of a batch that read people of an injection, together where they read the same; [] where none does.
+
+    rows: those of the chunk that carries the injection. With by_row each of them reads one person alone.
+    """
     if not injection.active:
         return []
     if not injection.by_row:
-        return [_RowsOfOne(slice(rows.start, rows.stop), injection)]
-    parts: list[_RowsOfOne] = []
+        return [_RowsOfInjection(slice(rows.start, rows.stop), injection)]
+    parts: list[_RowsOfInjection] = []
     for picture, row in enumerate(rows):
-        parts.append(_RowsOfOne(slice(row, row + 1), injection.for_picture(picture)))
+        parts.append(_RowsOfInjection(slice(row, row + 1), injection.for_picture(picture)))
     return parts
 
 
@@ -165,7 +176,7 @@ class BlocksBatch(Batch):
     def __init__(
         self, run: BlocksRun, acting: Sequence[tuple[BlockInjection, ...]], forward_input: ForwardInput
     ) -> None:
-        """acting: by node, what it has put into each chunk of the batch."""
+        """acting: for each node that is on at this step, its injection in each chunk of the batch."""
         self.blocks = run.blocks
         self.row_count = len(forward_input.x)
         self._length = tokens_of(forward_input.model, forward_input.x)
@@ -174,26 +185,33 @@ class BlocksBatch(Batch):
             rows_of_chunk = self.row_count // len(by_chunk)
             for number, injection in enumerate(by_chunk):
                 first = number * rows_of_chunk
-                for part in _by_row(injection, range(first, first + rows_of_chunk)):
-                    self._add(part, run.layers_on_device(part.injection, forward_input.x.device), forward_input.x)
+                for part in _rows_with_people(injection, range(first, first + rows_of_chunk)):
+                    self._add_readers(
+                        part, run.layers_on_device(part.injection, forward_input.x.device), forward_input.x
+                    )
 
-    def _add(self, part: _RowsOfOne, layers: list[Read], x: Tensor) -> None:
+    def _add_readers(self, part: _RowsOfInjection, layers: list[Read], x: Tensor) -> None:
+        """Add the tokens of the picture that read people in these rows. layers: of the injection. x: (B, C, h, w)."""
         injection = part.injection
         regions = torch.ones(1, 1, 1) if injection.acting_regions is None else injection.acting_regions
-        for people, tokens in by_people(inside(regions, (x.shape[-2], x.shape[-1]))):
+        for people, tokens in tokens_by_people(tokens_in_regions(regions, (x.shape[-2], x.shape[-1]))):
             self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, injection.read))
 
     def options_with_attention(self, options: Options) -> Options:
+        """transformer_options with a function of ours around every block."""
         others = options.get("patches_replace", {}).get("dit", {})
         ours: dict[Block, _Replacement] = {}
         for number, block in enumerate(self.blocks):
-            ours[block] = partial(self._added, number, others.get(block))
-        return replaced(options, "dit", ours)
+            ours[block] = partial(self._block_output, number, others.get(block))
+        return with_replacements(options, "dit", ours)
 
-    def _added(self, number: int, replacement: _Replacement | None, args: Options, extra: Options) -> Options:
-        """What the host calls instead of a block. replacement: what another node has put there.
+    def _block_output(self, number: int, replacement: _Replacement | None, args: Options, extra: Options) -> Options:
+        """What the host calls instead of a block: what the block gives, with what the picture reads of people added.
 
-        args: img (that of a single block of Flux begins with the text), txt, vec, pe, transformer_options.
+        number: of the block, among all blocks. replacement: what another node has put in its place, or None.
+        args: img, (B, tokens, width), which in a single block of Flux begins with the text; txt, vec, pe and
+        transformer_options. extra: the block itself, as original_block. Raises ConditioningLost where another node has
+        taken tokens of the picture away.
         """
         out = replacement(args, extra) if replacement else extra["original_block"](args)
         before: Tensor = out["img"]
@@ -209,22 +227,25 @@ class BlocksBatch(Batch):
         return {**out, "img": img}
 
 
-def inside(regions: Tensor, latent: tuple[int, int]) -> Tensor:
-    """Which rows of the picture read whom: (people, rows) bool.
+def tokens_in_regions(regions: Tensor, latent: tuple[int, int]) -> Tensor:
+    """Which tokens of the picture lie in whose region: (people, tokens) bool.
 
-    regions: (people, H, W), 0..1, of a picture whose latent is (height, width). A row reads everybody in whose region
-    one of its pixels lies: a box reaches outwards to whole rows.
+    regions: (people, H, W), 0..1, of the picture. latent: its size, (height, width). A token, which is 2x2 latent
+    pixels, lies in a region if any of its pixels does: a box reaches outwards to whole tokens.
     """
-    pixels = functional.adaptive_max_pool2d(regions.float(), latent)
-    return functional.max_pool2d(pixels, 2, ceil_mode=True).flatten(1) > 0
+    in_latent = functional.adaptive_max_pool2d(regions.float(), latent)  # (people, height, width)
+    return functional.max_pool2d(in_latent, 2, ceil_mode=True).flatten(1) > 0
 
 
-def by_people(reading: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:
-    """The people who act together in any rows, and the numbers of these rows, from a (people, rows) bool."""
-    by_row: list[list[bool]] = reading.T.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    rows_of: dict[tuple[int, ...], list[int]] = {}
-    for row, is_reading in enumerate(by_row):
-        people = tuple(person for person, is_read in enumerate(is_reading) if is_read)
+def tokens_by_people(in_region: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:
+    """The tokens that lie in the regions of the same people: the numbers of these people, and of the tokens, (n,).
+
+    in_region: (people, tokens) bool, of `tokens_in_regions`. Tokens in nobody's region are left out.
+    """
+    by_token: list[list[bool]] = in_region.T.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    tokens_of: dict[tuple[int, ...], list[int]] = {}
+    for token, is_in_region in enumerate(by_token):
+        people = tuple(person for person, is_inside in enumerate(is_in_region) if is_inside)
         if people:
-            rows_of.setdefault(people, []).append(row)
-    return [(people, torch.tensor(rows)) for people, rows in rows_of.items()]
+            tokens_of.setdefault(people, []).append(token)
+    return [(people, torch.tensor(tokens)) for people, tokens in tokens_of.items()]

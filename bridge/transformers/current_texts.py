@@ -34,13 +34,16 @@ _thread = _Thread()
 
 
 def current_texts() -> CurrentTexts | None:
-    """None where nobody has words in this forward."""
+    """The words of people in the forward of this thread; None where nobody has words."""
     return _thread.texts
 
 
 @contextmanager
 def called_alone(text: int, row: int | None = None) -> Iterator[None]:
-    """While the network is called for the text of this number alone, and for one row or for all of them."""
+    """While this context is open, the network is called for one text alone, in one row of the batch or in all.
+
+    text: its number, as CurrentTexts counts. row: the number of the row; None for all rows.
+    """
     before = _thread.texts
     assert before is not None
     _thread.texts = replace(before, alone=text, row=row)
@@ -56,5 +59,5 @@ def begin_texts(texts: CurrentTexts) -> None:
 
 
 def end_texts() -> None:
-    """From now on there are none. It may be called twice."""
+    """From now on nobody has words in the forward of this thread. It may be called twice."""
     _thread.texts = None

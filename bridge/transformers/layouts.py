@@ -26,7 +26,10 @@ description says."""
 
 
 def key_of_forward(forward_input: ForwardInput) -> Hashable:
-    """What two forwards have in common that the same Batch of a run serves, beside what nodes have put into them."""
+    """A key of all that a Batch depends on in a forward, beside what nodes have put into the conditioning.
+
+    Two forwards with the same key, which carry the same, are served by one Batch.
+    """
     return (
         forward_input.x.shape,
         layout_of(forward_input),
@@ -37,10 +40,11 @@ def key_of_forward(forward_input: ForwardInput) -> Hashable:
 
 
 def layout_of(forward_input: ForwardInput) -> TokenLayout:
-    """The tokens of a forward without words about single people.
+    """Where the tokens of a forward stand, as if nobody had words of their own.
 
-    Outside of Z-Image the count of the text is that of the conditioning. The blocks may be given more of it, which
-    stands in front: post_input patches of the host say how much.
+    The number of tokens of the text is that of the conditioning. Outside of Z-Image the blocks may be given more, which
+    other packs have put in front; how many these are is known when the host calls post_input patches. In Z-Image all
+    pieces are filled up to the network's multiple.
     """
     family = transformer_family(forward_input.model)
     picture = tokens_of(forward_input.model, forward_input.x)
@@ -49,15 +53,16 @@ def layout_of(forward_input: ForwardInput) -> TokenLayout:
     if family is None or not family.own_captions:
         return TokenLayout(common, picture, tuple(references))
     padding = Padding(network_of(forward_input.model))
-    beside = forward_input.reference_texts[: len(references)]
-    later = forward_input.reference_texts[len(references) :] if references else ()
+    # The first of these texts stand beside a reference each, the others behind the prompt.
+    texts_of_references = forward_input.reference_texts[: len(references)]
+    later_texts = forward_input.reference_texts[len(references) :] if references else ()
     return TokenLayout(
         common=padding.padded(common),
         picture=padding.padded(picture),
         references=tuple(padding.padded(count) for count in references),
-        reference_texts=padding.of_all([text.shape[1] for text in beside], len(references)),
-        later=sum(padding.padded(text.shape[1]) for text in later),
-        seen=_seen(forward_input, padding),
+        reference_texts=padding.padded_counts([text.shape[1] for text in texts_of_references], len(references)),
+        later=sum(padding.padded(text.shape[1]) for text in later_texts),
+        seen=_seen_token_counts(forward_input, padding),
         picture_last=family.picture_last,
     )
 
@@ -72,9 +77,11 @@ class Padding:
         """The number of tokens of a piece, with those that fill it up."""
         return -(-tokens // self._multiple) * self._multiple
 
-    def of_all(self, counts: Sequence[int], length: int) -> tuple[int, ...]:
-        """The number of tokens of each of `length` pieces, filled up. A piece without a count is made of filling tokens
-        alone."""
+    def padded_counts(self, counts: Sequence[int], length: int) -> tuple[int, ...]:
+        """The number of tokens of each of `length` pieces, filled up.
+
+        counts: of the first of them. The pieces behind these have no tokens of their own, and are filling tokens alone.
+        """
         missing = [self._multiple] * (length - len(counts))
         return *[self.padded(count) for count in counts], *missing
 
@@ -86,41 +93,46 @@ def reads_looks(forward_input: ForwardInput) -> bool:
     )
 
 
-def _seen(forward_input: ForwardInput, padding: Padding) -> tuple[int, ...]:
-    """The number of tokens of what is seen of each reference and of the picture, of which the host gives nothing."""
+def _seen_token_counts(forward_input: ForwardInput, padding: Padding) -> tuple[int, ...]:
+    """How many tokens stand for what a vision encoder has seen of each reference and, last, of the picture.
+
+    The host gives nothing that is seen of the picture, so these are filling tokens alone. Empty where the network reads
+    nothing of the kind.
+    """
     if not reads_looks(forward_input):
         return ()
     count = len(forward_input.references)
     looks = [look.shape[1] * look.shape[2] for look in forward_input.reference_looks[:count]]
-    return padding.of_all(looks, count + 1)
+    return padding.padded_counts(looks, count + 1)
 
 
 # What stands in a network while a forward runs
 
 
 class StandIn:
-    """function(what stands there, ...) in the place of a module's method, for this object alone.
+    """A function in the place of a method of one module, while a forward runs.
 
-    It is the same object at every forward, so that torch.compile compiles it once.
+    function: called as function(method, *args, **kwargs), with the method that it replaces in front of its arguments.
+    The same object stands there at every forward, so that torch.compile compiles it once.
     """
 
     def __init__(self, module: nn.Module, method: str, function: Callable[..., Any]) -> None:
         self._module = module
         self._method = method
         self._function = function
-        self._below: Callable[..., Any] | None = None
-        self._made: Callable[..., Any] | None = None
+        self._replaced: Callable[..., Any] | None = None
+        self._stand_in: Callable[..., Any] | None = None
 
     @contextmanager
     def standing(self) -> Iterator[None]:
-        """While a forward runs. Whatever stood there comes back."""
+        """While this context is open, the function stands in the module. Then the module is as it was."""
         attributes = vars(self._module)
         before = attributes.get(self._method)
-        below: Callable[..., Any] = getattr(self._module, self._method)
-        if self._made is None or below != self._below:
-            self._below = below
-            self._made = partial(self._function, below)
-        attributes[self._method] = self._made
+        method: Callable[..., Any] = getattr(self._module, self._method)
+        if self._stand_in is None or method != self._replaced:
+            self._replaced = method
+            self._stand_in = partial(self._function, method)
+        attributes[self._method] = self._stand_in
         try:
             yield
         finally:
@@ -130,25 +142,30 @@ class StandIn:
                 attributes[self._method] = before
 
 
-def refiner_names(network: nn.Module, family: TransformerFamily) -> list[StandIn]:
-    """What puts the name of every refiner into the transformer_options of its attention: token counts alone could be
-    those of another attention."""
+def refiner_stand_ins(network: nn.Module, family: TransformerFamily) -> list[StandIn]:
+    """StandIns that put the name of every refiner into the transformer_options of its attention.
+
+    By that name an attention is known: its number of tokens alone could be that of another attention.
+    """
     stand_ins: list[StandIn] = []
     for name in (family.refiners, family.looks_refiners):
         for block in _blocks(network, name):
-            stand_ins.append(StandIn(block, "forward", partial(_named, name)))
+            stand_ins.append(StandIn(block, "forward", partial(_call_with_name, name)))
     return stand_ins
 
 
 def _blocks(network: nn.Module, path: str) -> Sequence[nn.Module]:
-    """None where the family, or this network of it, has none there."""
+    """The blocks at a path of a network, such as "context_refiner"; () where the network has none there.
+
+    path: "" where the family has no such blocks.
+    """
     if not path:
         return ()
     return attrgetter(path)(network) or ()
 
 
-def _named(name: str, block: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-    """A block called with its name. The host gives transformer_options by name."""
+def _call_with_name(name: str, block: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+    """What a block gives when it is called with a name in its transformer_options (a keyword argument of the host)."""
     options = {**kwargs.get("transformer_options", {}), REFINER: name}
     return block(*args, **{**kwargs, "transformer_options": options})
 
@@ -176,42 +193,49 @@ _thread = _Thread()
 
 
 def current_references() -> CurrentReferences | None:
-    """None where no reference of this forward is a person's alone."""
+    """The owners of the references of the forward in this thread; None where no reference is a person's alone."""
     return _thread.references
 
 
 def begin_references(references: CurrentReferences) -> None:
-    """Said before a network is called."""
+    """From now on, until `end_references`, these are the references of the forward in this thread."""
     _thread.references = references
 
 
 def end_references() -> None:
-    """Said when a network has been called, or has raised."""
+    """The forward of this thread has ended: from now on there are no references."""
     _thread.references = None
 
 
 def reference_embedded() -> int | None:
-    """The number of the reference that a network with own_captions embeds just now, with its text; None for others."""
+    """The number of the reference that a network with own_captions is embedding, with the text beside it.
+
+    None while it embeds the picture, and outside of `embed_all`.
+    """
     return _thread.embedded
 
 
 class EmbeddedPieces:
-    """Which piece a network with own_captions embeds: it calls embed_all for each reference, and then for the picture
-    and its text. count: of references."""
+    """It counts the calls of a network's embed_all, so that `reference_embedded` can say which piece is embedded.
+
+    A network with own_captions calls embed_all for each reference, and then for the picture and its text.
+    count: how many references there are.
+    """
 
     def __init__(self, network: nn.Module, count: int) -> None:
-        self._stand_in = StandIn(network, "embed_all", self._embedded)
+        self._stand_in = StandIn(network, "embed_all", self._embed_piece)
         self._count = count
         self._next = 0
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """While the network is called."""
+    def counting(self) -> Iterator[None]:
+        """While this context is open, calls of embed_all are counted. It is open while the network is called."""
         self._next = 0
         with self._stand_in.standing():
             yield
 
-    def _embedded(self, embed: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _embed_piece(self, embed: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What embed_all gives of the next piece. embed: the network's own embed_all."""
         number = self._next
         is_reference = number < self._count
         # Whatever stands in the network begins and ends with the same number, so that torch.compile sees one graph.

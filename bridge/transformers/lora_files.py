@@ -53,8 +53,11 @@ class TransformerLoraFile:
 
 @dataclass(frozen=True)
 class _Patch:
-    """A patch of the host for a weight of the network. weight: its name. rows: the outputs that it changes; None for
-    all. reorder: puts them into the order of the layer, or None. patch: the host's."""
+    """A patch of the host for a weight of the network.
+
+    weight: the name of the weight. rows: the outputs that the patch changes; None for all. reorder: puts them into the
+    order of the layer, or None. patch: the host's own object.
+    """
 
     weight: str
     rows: slice | None
@@ -98,7 +101,10 @@ def read_lora_file(
 
 
 def _rows_of(key: Any) -> slice | None:
-    """The outputs that a patch changes: the host gives (name, (dimension, start, length)) for a part of a weight."""
+    """The outputs of a weight that a patch changes; None for all.
+
+    key: the host's key of the patch, the name of the weight, or (name, (dimension, start, length)) for a part of it.
+    """
     if isinstance(key, str) or key[1] is None:
         return None
     _, start, length = key[1]
@@ -106,13 +112,18 @@ def _rows_of(key: Any) -> slice | None:
 
 
 def _reorder_of(key: Any) -> Reorder | None:
-    """The host gives (name, part, function) where diffusers has scale and shift of the last layer in another order."""
+    """The function that puts the outputs of a patch into the order of its weight; None where they have that order.
+
+    key: the host's key of the patch. It is (name, part, function) where diffusers has scale and shift of the last layer
+    in another order.
+    """
     if isinstance(key, str) or len(key) < 3:
         return None
     return key[2]
 
 
 def _parts(patches: list[_Patch]) -> Iterator[FilePart]:
+    """The patches as parts of a file, which keep nothing of the host's. All of them are additions of low rank."""
     for patch in patches:
         lora = lora_of(patch.patch)
         assert lora is not None  # another kind has been refused
@@ -142,8 +153,10 @@ def _shape_changed(shape: Sequence[int], patch: _Patch) -> tuple[int, ...]:
 
 
 def _shapes_of(lora: LoraKind, shape: Sequence[int]) -> LowRank | None:
-    """The matrices of a LoRA for weights of this shape, on "meta": there are shapes and no numbers, so nothing is
-    computed. None where the tensors do not fit each other or the shape."""
+    """The two matrices of a LoRA as shapes without numbers (on "meta"), for a layer with weights of this shape.
+
+    None where the tensors of the file do not fit each other or the shape.
+    """
     try:
         return lora.to("meta").low_rank(shape)
     except UNFIT_TENSORS:
@@ -153,7 +166,7 @@ def _shapes_of(lora: LoraKind, shape: Sequence[int]) -> LowRank | None:
 def _refuse_unfit_kinds(
     file: str, model: ModelPatcher, family: TransformerFamily, patches: list[_Patch], by_region: bool
 ) -> None:
-    """Raise NotForOnePerson, which says every reason with its layers."""
+    """Raise NotForOnePerson where patches cannot be added for one person. It names every reason with its layers."""
     misfits: dict[str, list[str]] = {}
     for patch in patches:
         reason = _why_not_for_one_person(model, family, patch, by_region)

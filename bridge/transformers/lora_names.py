@@ -53,13 +53,13 @@ def more_names(model: ModelPatcher, family: TransformerFamily) -> dict[str, Targ
     layers = _layers_of(targets)
     corrected: dict[str, Target] = {}
     if family is FLUX_2:
-        corrected = _of_flux_2(model)
+        corrected = _flux_2_layers(model)
         layers.update(corrected)
     names: dict[str, Target] = {}
     for layer, target in layers.items():
-        written = [prefix + layer for prefix in _DOTTED]
-        written += [prefix + layer.replace(".", "_") for prefix in _UNDERSCORED]
-        for name in written:
+        names_in_files = [prefix + layer for prefix in _DOTTED]
+        names_in_files += [prefix + layer.replace(".", "_") for prefix in _UNDERSCORED]
+        for name in names_in_files:
             if name not in targets or layer in corrected:
                 names[name] = target
     return names
@@ -77,6 +77,7 @@ def _layers_of(known: Mapping[str, Target]) -> dict[str, Target]:
 
 
 def _without_prefix(name: str) -> str:
+    """The name of a layer without the prefix of _DOTTED that a trainer has put in front."""
     # From the longest on: one prefix may begin with another.
     for prefix in sorted(_DOTTED, key=len, reverse=True):
         if prefix and name.startswith(prefix):
@@ -84,8 +85,8 @@ def _without_prefix(name: str) -> str:
     return name
 
 
-def _of_flux_2(model: ModelPatcher) -> dict[str, Target]:
-    """Layers of FLUX.2 by diffusers' names, where the host has none or those of FLUX.1."""
+def _flux_2_layers(model: ModelPatcher) -> dict[str, Target]:
+    """The weights of FLUX.2 by diffusers' names of layers, where the host has no name or that of FLUX.1's layer."""
     network = model.model.diffusion_model
     layers: dict[str, Target] = {}
     for name, own in _FLUX_2.items():

@@ -35,7 +35,12 @@ class TimeModulation:
     of_people: Tensor
 
     def of_tokens(self, part: slice, weights: Tensor) -> Tensor:
-        """Some of the values for every token: (B, tokens, C). weights: (B, tokens, people), 0..1."""
+        """A scale, a shift or a gate for every token, (B, tokens, C): the common one, and of each person the weighted
+        change.
+
+        part: which of the parts * C numbers these are. weights: (B, tokens, people), 0..1, how much of each person's
+        LoRAs a token has.
+        """
         return torch.baddbmm(self.common[:, None, part], weights, self.of_people[..., part])
 
 
@@ -54,7 +59,7 @@ class TokenModulation:
     picture: int = 0
 
     def part(self, number: int) -> Tensor:
-        """A scale, a shift or a gate of every token: (B, tokens, C)."""
+        """A scale, a shift or a gate of every token, (B, tokens, C). number: which of the parts of a Modulation."""
         own = slice(number * self.width, (number + 1) * self.width)
         weights = self.weights.expand(len(self.now.common), -1, -1)  # (B, tokens, people)
         if self.zero is None:
@@ -65,12 +70,16 @@ class TokenModulation:
 
 
 class ModulatedLayer:
-    """One layer that modulates, and what its answers change. block: as Modulation.block_of says it."""
+    """One layer that modulates, by its name, and where its answers are used.
+
+    block: the number of its block, or "" where it stands in none, as Modulation.block_of says it. uses: by name of a
+    norm or layer, how an answer is used behind it.
+    """
 
     def __init__(self, modulation: Modulation, block: str) -> None:
         self.modulation = modulation
         self.name = modulation.layer.replace("{}", block)
-        self.uses = _uses(modulation, block)
+        self.uses = _uses_of(modulation, block)
         self._neutral: Tensor | None = None
 
     def neutral(self, out: Tensor) -> Tensor:
@@ -94,22 +103,29 @@ class ModulationUse:
         self.layer = layer
 
     def applied(self, out: Tensor, modulation: TokenModulation) -> Tensor:
-        """What a norm or a layer gives, `out`, scaled and shifted or gated, token by token: (B, tokens, C)."""
+        """What a norm or a layer gives, `out`, scaled and shifted or gated, token by token: (B, tokens, C).
+
+        Raises ConditioningLost where another pack has changed the number of tokens.
+        """
         tokens = modulation.weights.shape[1]
         if out.shape[1] != tokens:
             raise ConditioningLost("unknown", f"makes {out.shape[1]} tokens of the {tokens} of a layer")
         return self._of_tokens(out, modulation)
 
     def _of_tokens(self, out: Tensor, modulation: TokenModulation) -> Tensor:
+        """The calculation of `applied`, for a subclass to make, once the number of tokens is known to fit."""
         raise NotImplementedError
 
 
 class _AfterNorm(ModulationUse):
+    """Scale and shift behind a norm."""
+
     def __init__(self, layer: str, norm: ScaledNorm) -> None:
         super().__init__(layer)
         self._norm = norm
 
     def _of_tokens(self, out: Tensor, modulation: TokenModulation) -> Tensor:
+        """out * (1 + scale) + shift."""
         scale = modulation.part(self._norm.scale) + 1
         if self._norm.shift is None:
             return out * scale
@@ -117,19 +133,22 @@ class _AfterNorm(ModulationUse):
 
 
 class _AfterLayer(ModulationUse):
+    """A gate behind a layer."""
+
     def __init__(self, layer: str, gated: GatedLayer, tanh: bool) -> None:
         super().__init__(layer)
         self._gated = gated
         self._tanh = tanh
 
     def _of_tokens(self, out: Tensor, modulation: TokenModulation) -> Tensor:
+        """out * gate."""
         gate = modulation.part(self._gated.gate)
         if self._tanh:
             gate = gate.tanh()
         return out * gate
 
 
-def _uses(modulation: Modulation, block: str) -> Mapping[str, ModulationUse]:
+def _uses_of(modulation: Modulation, block: str) -> Mapping[str, ModulationUse]:
     """The use of the modulating layer's answer behind each norm or layer, by the name of that norm or layer."""
     layer = modulation.layer.replace("{}", block)
     uses: dict[str, ModulationUse] = {}

@@ -70,14 +70,17 @@ def _refuse_other_packs(network: torch.nn.Module) -> None:
 
 
 def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
-    """Which of these a MODEL is of. Raises WrongBaseModel for any other, BadSetup for another pack's network."""
+    """The name of the family that a MODEL is of, which must be one of `wanted`.
+
+    Raises WrongBaseModel for any other, BadSetup for another pack's network.
+    """
     _refuse_other_packs(network_of(model.model))
-    family = transformer_family(model.model)
-    if family is not None and family.name in wanted:
-        return family.name
+    described = transformer_family(model.model)
+    if described is not None and described.name in wanted:
+        return described.name
     *some, last = wanted
     needed_models = f"{', '.join(some)} or {last}" if some else last
-    name = type(model.model.model_config).__name__ if family is None else family.name
+    name = type(model.model.model_config).__name__ if described is None else described.name
     raise WrongBaseModel(
         "The MODEL", name, needed_models, f"Load a diffusion model of {needed_models} (Load Diffusion Model)."
     )

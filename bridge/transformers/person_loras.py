@@ -73,11 +73,14 @@ class PersonLoras(Carried):
 
     @property
     def active(self) -> bool:
+        """Whether anybody has a LoRA in any layer."""
         return bool(self.layers)
 
     def for_picture(self, picture_number: int) -> Self:
-        """What one picture of the batch reads: where everybody has rows, the LoRAs of the person in this row; else
-        all."""
+        """The LoRAs for one picture of a batch: with by_row those of the person whose row it is, else all.
+
+        Picture n shows person n, and the people again from the first on where there are more pictures.
+        """
         if not self.by_row or self.row is not None:
             return self
         person = picture_number % len(self.names)
@@ -85,7 +88,9 @@ class PersonLoras(Carried):
 
 
 def stream_of(family: TransformerFamily, layer: str) -> LayerStream | None:
-    """Which tokens a layer is given; None for a layer without a place in text or picture, as those of the time."""
+    """Which tokens a layer is given; None for a layer that is given neither text nor picture, such as those of the
+    time.
+    """
     for stream in family.streams:
         if stream.has(layer):
             return stream
@@ -125,7 +130,10 @@ class StackedLoras:
         self.up = torch.cat(ups, dim=1).to(like)
 
     def of_people(self, x: Tensor, people: int) -> Tensor:
-        """What each person's LoRAs add to what the layer gives of x: (rows, in) -> (rows, people, out)."""
+        """What each person's LoRAs add to what the layer gives of x: (rows, in) -> (rows, people, out).
+
+        people: how many people the node has.
+        """
         hidden = functional.linear(x, self.down.to(x))  # (rows, ranks)
         is_of = torch.zeros(people, len(self.owners))
         is_of[list(self.owners), range(len(self.owners))] = 1
@@ -148,6 +156,7 @@ class PersonLorasRun(Run):
     def batch_for_forward(
         self, chunks: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
     ) -> PersonLorasBatch | None:
+        """The batch of one forward; None where no node is on at this step. chunks: what each carries, by node."""
         acting: list[tuple[PersonLoras, ...]] = []
         for by_chunk in zip(*chunks, strict=True):
             of_node = for_rows_of_batch(
@@ -168,10 +177,10 @@ class PersonLorasRun(Run):
             if network not in self._readers:
                 self._readers[network] = Readers(modules_of_unet(network))
             if key not in self._batches:
-                nodes = [
-                    NodeLoras(of_node, self._layers_of(of_node[0], network, forward_input), forward_input)
-                    for of_node in acting
-                ]
+                nodes: list[NodeLoras] = []
+                for of_node in acting:
+                    layers = self._layers_of(of_node[0], network, forward_input)
+                    nodes.append(NodeLoras(of_node, layers, forward_input))
                 self._batches[key] = PersonLorasBatch(self._readers[network], nodes, forward_input)
             return self._batches[key]
 
@@ -191,6 +200,7 @@ class PersonLorasRun(Run):
         return self._layers[key]
 
     def after_run(self) -> None:
+        """Take out the Readers that other packs have put back since."""
         for readers in self._readers.values():
             readers.clear()
 
@@ -198,14 +208,17 @@ class PersonLorasRun(Run):
 class NodeLoras:
     """What one node adds in the forwards of a batch.
 
-    people: where they are; None for one person everywhere, and for rows. person_of_row: of which person each row of the
-    batch is; None where all rows are everybody's.
+    layers: by name. people: where in the picture they are; None for one person everywhere, and where people have rows.
+    person_of_row: the number of the person whose row each row of the batch is; None where people have no rows.
     """
 
     def __init__(
         self, of_node: Sequence[PersonLoras], layers: dict[str, StackedLoras], forward_input: ForwardInput
     ) -> None:
-        """of_node: what all rows of the batch have, or what each row has."""
+        """of_node: the PersonLoras of all rows of the batch together, or one for each row.
+
+        layers: of the node, by name.
+        """
         loras = of_node[0]
         self.layers = layers
         self.people: PeopleOnPicture | None = None
@@ -217,9 +230,10 @@ class NodeLoras:
             pixels = pixels_of(forward_input.model)
             height, width = forward_input.x.shape[-2:]
             shares = region_weights(loras.regions.float())
-            on_frame = on_tokens(shares, height * pixels, width * pixels, cells * pixels)
-            frames = tokens_of(forward_input.model, forward_input.x) // on_frame.shape[1]
-            self.people = PeopleOnPicture(loras.names, on_frame.repeat(1, frames))
+            # How much of each person's LoRAs every token of a frame has: (people, tokens of a frame).
+            weights_of_frame = on_tokens(shares, height * pixels, width * pixels, cells * pixels)
+            frames = tokens_of(forward_input.model, forward_input.x) // weights_of_frame.shape[1]
+            self.people = PeopleOnPicture(loras.names, weights_of_frame.repeat(1, frames))
 
 
 class PersonLorasBatch(Batch):
@@ -269,16 +283,20 @@ class PersonLorasBatch(Batch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
+        """While this context is open, Readers stand in the layers that somebody's LoRA changes."""
         with ExitStack() as stack:
             stack.enter_context(self.readers.standing_in(self._read_layers))
             if self._family.own_captions:
-                stack.enter_context(self._pieces.told())
+                stack.enter_context(self._pieces.counting())
             yield
 
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Nothing is changed; how reference pictures are read is looked at."""
+        """The arguments as they are. They say how the network reads reference pictures, which is kept for this forward.
+
+        Raises BadSetup where LoRAs of people are not known beside such references.
+        """
         method = kwargs.get("ref_latents_method", _default_method(self._network))
         # Krea 2 reads references only by a method that the conditioning names.
         reads_references = method is not None or not self._family.reference_method
@@ -297,24 +315,26 @@ class PersonLorasBatch(Batch):
                 raise _zero_time_unknown()
 
     def options_with_attention(self, options: Options) -> Options:
+        """transformer_options with a patch that counts tokens. The Forward of this thread begins here."""
         begin_forward(self)
         if self._family.own_captions:
             return options
-        return with_patch(options, "post_input", self.count)
+        return with_patch(options, "post_input", self.count_tokens)
 
     def after_network_call(self) -> None:
+        """The Forward of this thread ends here, also where the network has raised."""
         end_forward()
 
-    def count(self, given: Options) -> Options:
-        """The host's post_input patch: how many tokens the blocks are given."""
-        self._token_weights.counted(given["txt"].shape[1], given["img"].shape[1])
-        return given
+    def count_tokens(self, block_inputs: Options) -> Options:
+        """The host's post_input patch: it changes nothing, and counts the tokens that the blocks are given."""
+        self._token_weights.set_counts(block_inputs["txt"].shape[1], block_inputs["img"].shape[1])
+        return block_inputs
 
     def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
-        """What a layer gives of x, `out`, and what is added to it.
+        """What a layer gives of x, `out`, with what everybody's LoRAs add to it. The Readers call this.
 
-        x: (B, tokens, C). Of a layer that modulates (B, 1, C): it then gives something for every token; or (B, C), of a
-        ModulatedLayer.
+        x: (B, tokens, C), or (B, 1, C) for a layer that modulates, which then gives something for every token.
+        For a ModulatedLayer x is (B, C): what it answers is kept, and applied where the network uses it (`self._uses`).
         """
         modulated = self._modulated.get(reader.name)
         if modulated is not None:
@@ -338,17 +358,21 @@ class PersonLorasBatch(Batch):
         return use.applied(out, forward.modulations[use.layer])
 
     def _hidden(self, node: NodeLoras, layer: StackedLoras, name: str, x: Tensor) -> Tensor:
-        """What the ranks of all people make of x, (..., ranks): in every row its person's alone, where people have
-        rows."""
+        """What the `down` matrices of all people make of x: (..., in) -> (..., ranks).
+
+        Where people have rows, the ranks of all others are 0 in each row. name: of the layer.
+        """
         hidden = functional.linear(x, layer.down.to(x))
         if node.person_of_row is None:
             return hidden
         return hidden * self._weights_of_rows(node.person_of_row, layer.owners, name, x).to(hidden)
 
     def _weights_of_rows(self, person_of_row: tuple[int, ...], owners: tuple[int, ...], name: str, x: Tensor) -> Tensor:
-        """The weights of everybody's ranks in each row of x, (rows of x, ..., C): (rows of x, 1, ..., ranks).
+        """Which ranks count in each row of x, 1 for those of the row's person and else 0: (rows of x, 1, ..., ranks).
 
-        Raises ConditioningLost where another pack has made other rows.
+        The result has as many dimensions as x.         person_of_row: of each row of the batch. owners: per rank, the
+        number of the person. name: of the layer.
+        x: what the layer is given, (rows of x, ..., C). Raises ConditioningLost where another pack has made other rows.
         """
         texts = current_texts()
         row = None if texts is None else texts.row
@@ -371,9 +395,10 @@ class PersonLorasBatch(Batch):
         return self._weights[key]
 
     def _modulation(self, layer: ModulatedLayer, x: Tensor, out: Tensor) -> TokenModulation:
-        """What a ModulatedLayer answers for every token. x: (rows, in), out: (rows, parts * C).
+        """What a ModulatedLayer answers for every token with everybody's LoRAs.
 
-        There are twice as many rows as pictures where references are modulated by the time 0.
+        x: what it is given, (rows, in). out: what it answers without LoRAs, (rows, parts * C). There are twice as many
+        rows as pictures where references are modulated by the time 0.
         """
         common = out
         people = list[Tensor]()
@@ -407,7 +432,10 @@ class PersonLorasBatch(Batch):
         )
 
     def _weights_of(self, people: PeopleOnPicture, owners: tuple[int, ...], name: str, x: Tensor) -> Tensor:
-        """The weights of everybody's ranks in each token of x: (1, tokens, ranks), or what multiplies that shape."""
+        """How much of each rank every token of x has, in a shape that multiplies x: (1, tokens, ranks) for most layers.
+
+        owners: per rank, the number of the person. name: of the layer. x: what the layer is given.
+        """
         stream = self._streams[name]
         assert stream is not None  # such a layer is refused by the node
         tokens = x.shape[1]
@@ -425,9 +453,9 @@ class PersonLorasBatch(Batch):
         return weights[0][:, None].repeat(self.row_count, 1, 1)  # (B * T, 1, ranks)
 
     def _ready_weights(self, people: PeopleOnPicture, owners: tuple[int, ...], stream: Stream, tokens: int) -> Tensor:
-        """How much of each rank every token has, on the device once for all layers and steps: (1, tokens, ranks).
+        """How much of each rank every token has: (1, tokens, ranks), made once for all layers and steps.
 
-        owners: per rank the number of the person.
+        owners: per rank the number of the person. stream: which tokens the layer is given. tokens: how many these are.
         """
         of_texts = self._token_weights.text_tokens(), current_texts()
         of_references = current_references(), reference_embedded()
@@ -449,6 +477,7 @@ def _default_method(network: Any) -> str | None:
 
 
 def _zero_time_unknown() -> BadSetup:
+    """The error for LoRAs of people that modulate, where references are modulated by the time 0."""
     return BadSetup(
         f"Reference pictures with the method {_ZERO_TIME} are modulated in another way than the picture, and LoRAs of "
         "single people that change this are not known there.",

@@ -47,18 +47,23 @@ class PersonTexts(Carried):
 
     @property
     def active(self) -> bool:
+        """Whether anybody has words."""
         return bool(self.texts)
 
     @property
     def acting_regions(self) -> Tensor | None:
+        """Where the words are read, (people, H, W), or None: each person's in all of their own row."""
         return None if self.by_row else self.regions
 
     def can_join_batch(self, other: Any) -> bool:
+        """Whether rows with these two can be computed in one batch: only rows in which the same words are read."""
         return self is other
 
     def for_picture(self, picture_number: int) -> Self:
-        """What one picture of the batch reads: where everybody has rows, the text of the person in this row; else
-        all."""
+        """The words for one picture of a batch: with by_row those of the person whose row it is, else all.
+
+        Picture n shows person n, and the people again from the first on where there are more pictures.
+        """
         if not self.by_row or self.row is not None or not self.texts:
             return self
         person = picture_number % len(self.texts)

@@ -24,7 +24,7 @@ from ...core.token_groups import AnySplit, RowSplit, Split
 from ...core.token_layout import Kind, Span, TokenLayout, placed_spans
 from ..canvas import check_canvases
 from ..carried import ConditioningLost, for_rows_of_batch
-from ..runs import Batch, ForwardInput, Run, entries
+from ..runs import Batch, ForwardInput, Run, entries_with
 from ..unet import Options, with_patch
 from .attention import BlockCalls, with_reading
 from .current_texts import CurrentTexts, begin_texts, called_alone, end_texts
@@ -39,7 +39,7 @@ from .layouts import (
     layout_of,
     reads_looks,
     reference_embedded,
-    refiner_names,
+    refiner_stand_ins,
 )
 from .networks import cells_per_token, network_of, tokens_of, transformer_family
 from .person_texts import PersonTexts
@@ -56,29 +56,33 @@ class PersonTextsRun(Run):
         check_canvases(self.everything(guider), latent)
         self._batches: dict[Any, PersonTextsBatch] = {}
         self._texts_of_entries: list[tuple[PersonTexts, ...]] = []
-        for entry in entries(guider, self.key):
+        for entry in entries_with(guider, self.key):
             self._texts_of_entries.append(entry["model_conds"][self.key].cond)
 
     def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:
-        """The shape of a higher latent: it has as many more tokens as there are words. The host reckons memory by
-        it."""
+        """The shape of a higher latent, which has as many more tokens as there are tokens of words.
+
+        The host estimates by this shape how much memory a forward takes.
+        """
         base_model: Any = model.model
         family = transformer_family(base_model)
         if family is None or len(noise_shape) < 4:
             return noise_shape
         network = network_of(base_model)
-        most = 0
+        most_tokens = 0  # that any entry adds to a row
         for texts_of_entry in self._texts_of_entries:
             tokens = sum(_tokens_added(texts, family, network) for texts in texts_of_entry)
-            most = max(most, tokens)
-        *others, height, width = noise_shape
+            most_tokens = max(most_tokens, tokens)
+        *others, height, width = noise_shape  # (B, C, h, w) or (B, C, frames, h, w)
         frames = others[2] if len(others) > 2 else 1
-        cells = most * cells_per_token(base_model) ** 2
-        return [*others, height + -(-cells // (width * frames)), width]
+        cells = most_tokens * cells_per_token(base_model) ** 2
+        more_rows_of_cells = -(-cells // (width * frames))  # rounded up
+        return [*others, height + more_rows_of_cells, width]
 
     def batch_for_forward(
         self, chunks: tuple[tuple[PersonTexts, ...], ...], forward_input: ForwardInput
     ) -> PersonTextsBatch:
+        """The batch of one forward. chunks: what each carries, by node."""
         nodes: list[tuple[PersonTexts, ...]] = []
         for by_chunk in zip(*chunks, strict=True):
             of_node = for_rows_of_batch(
@@ -98,7 +102,7 @@ class PersonTextsRun(Run):
 
 
 def _tokens_added(texts: PersonTexts, family: TransformerFamily, network: Any) -> int:
-    """How many tokens one node adds to every row of the batch."""
+    """How many tokens of words one node adds to every row of the batch."""
     lengths: list[int] = [0]
     for text in texts.texts:
         length = left_padded(text, family).shape[1] if text.shape[1] else 0
@@ -112,8 +116,10 @@ _TOKENS = "likeness_tokens"
 
 @dataclass(frozen=True)
 class _BlockTokens:
-    """What the blocks of a forward are given: tokens of all texts, with whatever stands in front of them, and of the
-    picture with its references."""
+    """How many tokens the blocks of a forward are given.
+
+    text: of all texts, with whatever stands in front of them. picture: of the picture and its references.
+    """
 
     text: int
     picture: int
@@ -132,9 +138,10 @@ class _BlockCall:
     kwargs: dict[str, Any]
 
     def of_text(self, number: int, tokens: slice, row: int | None = None) -> Tensor:
-        """What the block gives of these tokens alone, in all rows of the batch or in one: (B or 1, tokens, C).
+        """What the block gives when it is called with the tokens of one text alone: (B or 1, tokens, C).
 
-        number: of the text, as CurrentTexts counts.
+        number: of the text, as CurrentTexts counts. tokens: which of the block's tokens are the text's. row: the row of
+        the batch that it is called for; None for all rows.
         """
         own_args = [self._part(argument, tokens, row) for argument in self.args]
         own_kwargs = {name: self._part(argument, tokens, row) for name, argument in self.kwargs.items()}
@@ -157,7 +164,7 @@ class _BlockCall:
 
 @dataclass(frozen=True)
 class _Caption:
-    """What embed_cap of Z-Image makes of a text: tokens (B or 1, T, C), and their rotations (1, T, ...)."""
+    """A text as embed_cap of Z-Image gives it to the blocks: tokens (B or 1, T, C), and their rotations (1, T, ...)."""
 
     tokens: Tensor
     rotations: Tensor
@@ -165,20 +172,29 @@ class _Caption:
 
 @dataclass(frozen=True)
 class _CaptionCall:
-    """embed_cap of Z-Image. end: where the positions of every text end. counted: how many positions it counts for a
-    text of so many tokens."""
+    """embed_cap of Z-Image, which brings the tokens of a text to the network's width and gives them positions.
+
+    embed: the method of the network, without the text and the offset.
+    end: the position at which every text ends, because the picture's positions begin there.
+    position_count: how many positions embed_cap counts for a text of so many tokens.
+    """
 
     embed: Callable[..., Any]
     end: int
-    counted: Callable[[int], int]
+    position_count: Callable[[int], int]
 
     def of_text(self, number: int, text: Tensor, row: int | None = None) -> _Caption:
-        """What embed_cap gives for a text by itself, (B or 1, T, width).
+        """The caption that embed_cap makes of one text by itself.
 
-        number: of the text, as CurrentTexts counts. row: the row of the batch that the text is of; None for all rows.
+        number: of the text, as CurrentTexts counts. text: (B or 1, T, text width). row: the row of the batch that the
+        text is of; None for all rows. The tokens of the caption are filled up to the network's multiple, so that they
+        may be more than T.
         """
+        # Positions are counted from the offset on, so a shorter text begins later, and all texts end at `end`.
+        offset = self.end - self.position_count(text.shape[1])
         with called_alone(number, row):
-            (tokens, *_), (rotations, *_), _ = self.embed(text, offset=self.end - self.counted(text.shape[1]))
+            # It gives a tuple with the tokens, one with their rotations, and the number of tokens before filling up.
+            (tokens, *_), (rotations, *_), _ = self.embed(text, offset=offset)
         return _Caption(tokens, rotations)
 
 
@@ -223,32 +239,36 @@ class PersonTextsBatch(Batch):
             )
 
     def _get_ready(self, forward_input: ForwardInput) -> None:
-        """Make what the attentions of this forward are split by, before anything that torch.compile sees."""
+        """Make the splits of this forward's attentions now, before anything that torch.compile sees."""
         text = self._text_tokens()
-        total = self._tokens(text).total
+        total = self._token_layout(text).total
         self._split_for(LAYERS, text, total, total).on(forward_input.x.device)
         if self._layout.reference_texts:
             self._split_for(self._family.refiners, text, text, text).on(forward_input.x.device)
 
-    def _tokens(self, text: int) -> TokenLayout:
-        """Where all tokens stand. text: tokens of all texts; what is more than is known stands in front."""
-        common, *words = self._in_attention()
+    def _token_layout(self, text: int) -> TokenLayout:
+        """Where all tokens stand in a forward that has this many tokens of text.
+
+        text: tokens of all texts. Those that we know nothing of stand in front: other packs have put them there.
+        """
+        common, *words = self._text_lengths()
         layout = replace(self._layout, common=common, words=tuple(words))
         return replace(layout, front=text - layout.text)
 
     def _text_tokens(self) -> int:
         """The number of tokens of all texts, without what other packs put in front."""
-        return sum(self._in_attention()) + sum(self._layout.reference_texts) + self._layout.later
+        return sum(self._text_lengths()) + sum(self._layout.reference_texts) + self._layout.later
 
     def _padded(self, tokens: int) -> int:
+        """How many tokens the blocks are given for a text of so many tokens, see text_places.filled_up."""
         return filled_up(tokens, self._family, self._network)
 
-    def _counted(self, tokens: int) -> int:
+    def _position_count(self, tokens: int) -> int:
         """The number of positions that Z-Image counts for a text of so many tokens."""
         return tokens if self._is_omni else self._padded(tokens)
 
-    def _in_attention(self) -> list[int]:
-        """The numbers of tokens that the blocks are given: of the common text, then of each person's place."""
+    def _text_lengths(self) -> list[int]:
+        """How many tokens the blocks are given: of the common text, and then of each place of words."""
         return [self._padded(size) for size in (self._common, *self._sizes)]
 
     # What the network is given
@@ -258,7 +278,7 @@ class PersonTextsBatch(Batch):
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The network's arguments with everybody's words behind the common text."""
         named = dict(kwargs)
-        places = list(args)
+        places = list(args)  # the arguments by position: the timestep, the text and so on
         if self._family.joint_mask and named.get("attention_mask") is not None:
             why = "A node in front (Apply Style Model at another strength than 1) has put an attention mask into the"
             raise BadSetup(
@@ -292,7 +312,10 @@ class PersonTextsBatch(Batch):
             places[number_place] = places[number_place] + sum(self._sizes)
 
     def _lengthened(self, mask: Tensor | None) -> Tensor | None:
-        """A mask of a text, (B, T): 1 where it is read, or 0 where it is added to the logits."""
+        """The network's mask of the text, (B, T), with everybody's words behind it, which are read: (B, T + words).
+
+        A mask of whole numbers has 1 where the text is read. One of floats is added to the logits, so it has 0 there.
+        """
         if mask is None:
             return None
         value = 0.0 if mask.is_floating_point() else 1
@@ -302,11 +325,12 @@ class PersonTextsBatch(Batch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
+        """While this context is open, our functions stand in the network, see `_new_stand_ins`."""
         with ExitStack() as stack:
             for stand_in in self._stand_ins:
                 stack.enter_context(stand_in.standing())
             if self._family.own_captions:
-                stack.enter_context(self._pieces.told())
+                stack.enter_context(self._pieces.counting())
             yield
 
     def _new_stand_ins(self) -> list[StandIn]:
@@ -314,18 +338,19 @@ class PersonTextsBatch(Batch):
         stand_ins: list[StandIn] = []
         if self._family.refiners:
             for block in self._network.get_submodule(self._family.refiners):
-                stand_ins.append(StandIn(block, "forward", self._by_text))
+                stand_ins.append(StandIn(block, "forward", self._block_by_text))
         if self._family.own_captions:
-            stand_ins += refiner_names(self._network, self._family)
-            stand_ins.append(StandIn(self._network, "embed_all", self._embedded))
+            stand_ins += refiner_stand_ins(self._network, self._family)
+            stand_ins.append(StandIn(self._network, "embed_all", self._embed_all))
         return stand_ins
 
-    def _by_text(self, block: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """A block in which the tokens of a text read each other, x: (B, T, C), called for each text alone.
+    def _block_by_text(self, block: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """What a refiner, a block in which the tokens of a text read each other, gives of all texts: (B, T, C).
 
-        Beside texts of references no text is alone; then its attention is split.
+        It is called for each text alone. x: the tokens of all texts, (B, T, C). Where texts of references stand among
+        them, there are more tokens than ours: then it is called once, and its attention is split.
         """
-        lengths = self._in_attention()
+        lengths = self._text_lengths()
         total = sum(lengths)
         if x.shape[1] != total:
             return block(x, *args, **kwargs)
@@ -353,7 +378,7 @@ class PersonTextsBatch(Batch):
                 out[row : row + 1, filler.front : end] = call.of_text(number, words, row)
         return out
 
-    def _embedded(
+    def _embed_all(
         self,
         embed: Callable[..., Any],
         x: Tensor,
@@ -362,10 +387,12 @@ class PersonTextsBatch(Batch):
         offset: int = 0,
         **more: Any,
     ) -> Any:
-        """embed_all of Z-Image, called with the common text alone. Behind this text stand everybody's words, with their
-        own tokens to fill them up, and positions that end where those of the common text end, at the picture's.
+        """What embed_all of Z-Image gives, with everybody's words behind the common text.
 
-        x: the picture's latent. cap_feats: (B, T, width) of all texts. more: what else the host gives.
+        It is called with the common text alone, and each person's words are embedded by themselves. So they have tokens
+        of their own to fill them up, and positions that end where those of the common text end and the picture's begin.
+        embed: the network's embed_all. x: the picture's latent. cap_feats: all texts, (B, T, text width). more: other
+        arguments of the host.
         """
         sizes = (self._common, *self._sizes)
         if reference_embedded() is not None or cap_feats is None or cap_feats.shape[1] != sum(sizes):
@@ -375,7 +402,7 @@ class PersonTextsBatch(Batch):
             embedded, rotations, end = embed(x, common, siglip_feats, offset=offset, **more)
         captions = [_Caption(embedded[0], rotations[0])]
         embed_caption = partial(self._network.embed_cap, bsz=1, device=x.device, dtype=x.dtype)
-        call = _CaptionCall(embed_caption, offset + self._counted(self._common), self._counted)
+        call = _CaptionCall(embed_caption, offset + self._position_count(self._common), self._position_count)
         for number, text in enumerate(texts, 1):
             place = self._places[number - 1]
             if not place.is_full:
@@ -392,10 +419,11 @@ class PersonTextsBatch(Batch):
         rows: list[Tensor] = []
         rotations: Tensor | None = None
         for row, length in enumerate(place.lengths):
-            # Of no words one token: all that comes out is cut off.
+            # For a row without words embed_cap is called with one token, because it takes no empty text. What it gives
+            # is cut off.
             caption = call.of_text(number, text[row : row + 1, : max(1, length)], row)
             tokens = caption.tokens if length else caption.tokens[:, :0]
-            # In front of the words, because positions of all texts end at the picture's.
+            # Zeros in front of the words, because the positions of all texts end where the picture's begin.
             rows.append(functional.pad(tokens, (0, 0, size - tokens.shape[1], 0)))
             if length == place.tokens:
                 rotations = caption.rotations  # the longest words have those of all others
@@ -403,21 +431,26 @@ class PersonTextsBatch(Batch):
         return _Caption(torch.cat(rows), rotations)
 
     def after_network_call(self) -> None:
+        """The forward of this thread has no words of people any more, also where the network has raised."""
         end_texts()
 
     # Who reads whom
 
     def options_with_attention(self, options: Options) -> Options:
+        """transformer_options in which every attention is split by who reads whose words."""
         self._calls.begin()
         names = tuple(place.name for place in self._places)
-        begin_texts(CurrentTexts(names, tuple(self._in_attention()[1:])))
+        begin_texts(CurrentTexts(names, tuple(self._text_lengths()[1:])))
         if not self._family.own_captions:
             options = with_patch(options, "post_input", self.with_positions)
         return with_reading(options, self)
 
     def with_positions(self, block_inputs: Options) -> Options:
-        """The host's post_input patch, behind those of others: what the blocks are given, with the positions of every
-        text counted from its own beginning. Raises ConditioningLost where tokens of the picture are missing."""
+        """The host's post_input patch: what the blocks are given, with new positions for everybody's words.
+
+        They get the positions that they would have as the common text, so that each text counts from its own beginning.
+        Raises ConditioningLost where tokens of the picture are missing.
+        """
         picture = block_inputs["img"].shape[1]
         if picture < self._picture:
             raise ConditioningLost("unknown", f"leaves {picture} of the picture's {self._picture} tokens")
@@ -427,21 +460,26 @@ class PersonTextsBatch(Batch):
         if not axes:
             return block_inputs
         positions: Tensor = block_inputs["txt_ids"].clone()  # (B, T, axes)
-        start = text - sum(self._sizes)
-        begin = start - self._common  # other packs may put tokens in front of a text
+        start = text - sum(self._sizes)  # of the first words; other packs may have put tokens in front of all texts
+        start_of_common = start - self._common
         for size in self._sizes:
             count = torch.arange(size, device=positions.device, dtype=positions.dtype)
             for axis in axes:
-                positions[:, start : start + size, axis] = positions[:, begin : begin + 1, axis] + count
+                first_position = positions[:, start_of_common : start_of_common + 1, axis]
+                positions[:, start : start + size, axis] = first_position + count
             start += size
         return {**block_inputs, "txt_ids": positions}
 
     def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
+        """The split of one attention by who reads whose words, see attention.Reading; None for an attention of others.
+
+        An attention is known by the name of its refiner, or by its number of tokens.
+        """
         place = LAYERS
         if self._family.own_captions:
             place = options.get(REFINER, LAYERS)
             text = self._text_tokens()
-            total = {LAYERS: self._tokens(text).total, self._family.refiners: text}.get(place)
+            total = {LAYERS: self._token_layout(text).total, self._family.refiners: text}.get(place)
             if queries != total or keys != queries:
                 return None
         else:
@@ -455,17 +493,19 @@ class PersonTextsBatch(Batch):
         return self._split_for(place, text, queries, keys)
 
     def _split_for(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
+        """The split of `make_split`, made once for all layers and steps. Arguments as there."""
         key = place, text, queries, keys, current_references()
         if key not in self._splits:
-            self._splits[key] = _made_split(self, place, text, queries, keys)
+            self._splits[key] = _make_split_untraced(self, place, text, queries, keys)
         return self._splits[key]
 
-    def made_split(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
-        """A new split for `split`. place: LAYERS for the blocks, or the refiners of texts.
+    def make_split(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
+        """A new split of an attention by who reads whose words, for every row of the batch.
 
-        text: tokens of all texts, with whatever stands in front of them.
+        place: LAYERS for an attention in the blocks, or the path of the refiners of texts. text: tokens of all texts,
+        with whatever stands in front of them. queries, keys: how many tokens the attention has.
         """
-        tokens = self._tokens(text)
+        tokens = self._token_layout(text)
         layout = TextLayout(
             common=tokens.before_common + tokens.common,
             counts=tokens.words,
@@ -491,7 +531,10 @@ class PersonTextsBatch(Batch):
         return splits[0] if len(split_of) == 1 else RowSplit(tuple(splits))
 
     def _owned(self, spans: Sequence[Span]) -> tuple[OwnedTokens, ...]:
-        """The references of people who have words."""
+        """The tokens of references that are one person's alone, for people who have words. They read these words too.
+
+        spans: what stands in the attention, from its first token on.
+        """
         references = current_references()
         if references is None:
             return ()
@@ -505,7 +548,7 @@ class PersonTextsBatch(Batch):
         return tuple(owned)
 
     def _filler(self, place: TextPlace, row: int) -> Filler:
-        """The tokens that fill up a place in this row: those that the blocks are given for it and that are no words."""
+        """How many tokens in this row fill up a place, in front of the words or behind them."""
         filler = self._padded(place.tokens) - self._padded(place.lengths[place.in_row(row)])
         if self._family.own_captions:
             return Filler(front=filler)
@@ -518,8 +561,9 @@ class PersonTextsBatch(Batch):
 
 
 def _new_split(batch: PersonTextsBatch, place: str, text: int, queries: int, keys: int) -> AnySplit:
-    return batch.made_split(place, text, queries, keys)
+    """PersonTextsBatch.make_split as a function, which torch.compiler.disable takes."""
+    return batch.make_split(place, text, queries, keys)
 
 
 # Whose references there are is known in a forward only, and torch.compile cannot trace what is then worked out once.
-_made_split: Any = torch.compiler.disable(_new_split)
+_make_split_untraced: Any = torch.compiler.disable(_new_split)

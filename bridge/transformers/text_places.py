@@ -43,7 +43,7 @@ class TextPlace:
 
     @property
     def words(self) -> Tensor:
-        """(1 or rows, tokens, width), zeros behind the words of a row that has fewer."""
+        """The words, (1 or rows, tokens, width), with zeros behind those of a row that has fewer."""
         rows: list[Tensor] = []
         for text in self.texts:
             rows.append(functional.pad(text, (0, 0, 0, self.tokens - text.shape[1])))
@@ -60,23 +60,30 @@ class TextPlace:
 
 
 def places_of(node: Sequence[PersonTexts], forward_input: ForwardInput, family: TransformerFamily) -> list[TextPlace]:
-    """The places of the texts that one node has put into a batch. node: one for all rows, or one for each row."""
+    """The places behind the common text that hold the words of one node.
+
+    node: its PersonTexts, one for all rows of the batch, or one for each row where people have rows.
+    """
     first = node[0]
     if first.by_row:
         return [_place_by_row(node, forward_input, family)]
     pixels = pixels_of(forward_input.model)
-    side = cells_per_token(forward_input.model) * pixels
+    side = cells_per_token(forward_input.model) * pixels  # of a token, in pixels
     height, width = forward_input.x.shape[-2:]
-    of_frame = on_tokens(first.regions, height * pixels, width * pixels, side)  # (people, tokens of a frame)
-    frames = tokens_of(forward_input.model, forward_input.x) // of_frame.shape[1]
+    weights_of_frame = on_tokens(first.regions, height * pixels, width * pixels, side)  # (people, tokens of a frame)
+    frames = tokens_of(forward_input.model, forward_input.x) // weights_of_frame.shape[1]
+    weights_of_people = weights_of_frame.repeat(1, frames)  # (people, picture tokens)
     places: list[TextPlace] = []
-    for name, text, weights in zip(first.names, first.texts, of_frame.repeat(1, frames), strict=True):
+    for name, text, weights in zip(first.names, first.texts, weights_of_people, strict=True):
         places.append(TextPlace(name, (left_padded(text, family),), weights[None]))
     return places
 
 
 def _place_by_row(node: Sequence[PersonTexts], forward_input: ForwardInput, family: TransformerFamily) -> TextPlace:
-    """node: what each row of the batch has."""
+    """The one place in which every row of the batch has the words of its own person.
+
+    node: the PersonTexts of each row.
+    """
     texts: list[Tensor] = []
     weights = torch.zeros(len(node), tokens_of(forward_input.model, forward_input.x))
     for number, of_row in enumerate(node):
@@ -90,7 +97,7 @@ def _place_by_row(node: Sequence[PersonTexts], forward_input: ForwardInput, fami
 
 
 def left_padded(text: Tensor, family: TransformerFamily) -> Tensor:
-    """(1, T, width) as the family pads each text itself: zeros in front, up to its least length."""
+    """A text, (1, T, width), with zeros in front up to the least length that texts of the family have."""
     missing = family.left_padded_to - text.shape[1]
     if missing <= 0:
         return text  # not a copy: it stays as long as the run
@@ -98,7 +105,10 @@ def left_padded(text: Tensor, family: TransformerFamily) -> Tensor:
 
 
 def filled_up(tokens: int, family: TransformerFamily, network: Any) -> int:
-    """How many tokens a text or picture has with those that a network with own_captions fills it up with."""
+    """How many tokens the blocks are given for a text or picture of so many tokens.
+
+    They are more where the network fills up each of them with tokens of its own (own_captions).
+    """
     if not family.own_captions:
         return tokens
     return Padding(network).padded(tokens)

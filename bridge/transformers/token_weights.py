@@ -23,8 +23,10 @@ from .networks import tokens_of
 
 @dataclass(frozen=True, eq=False)
 class PeopleOnPicture:
-    """Where the people of one node are. names: of the people. weights: (people, tokens of the picture), at most 1 in
-    all."""
+    """Where in the picture the people of one node are.
+
+    names: of the people. weights: (people, tokens of the picture), 0..1, at most 1 in all for each token.
+    """
 
     names: tuple[str, ...]
     weights: Tensor
@@ -33,8 +35,8 @@ class PeopleOnPicture:
 class TokenWeights:
     """The weights of all tokens in the forwards of one batch.
 
-    A network tells in the middle of its forward how many tokens it has, see `counted`. Layers in front of that are told
-    by what the network is given. Z-Image never tells it; its tokens are those of the layout.
+    How many tokens the blocks are given is known in the middle of a forward, see `set_counts`. For layers that run
+    before, and for Z-Image, which has no patch to count them, the tokens are those of the layout.
     """
 
     def __init__(self, family: TransformerFamily, forward_input: ForwardInput) -> None:
@@ -51,17 +53,19 @@ class TokenWeights:
         return self._picture
 
     def begin(self, references_read: bool) -> None:
-        """Forget the counts of the last forward, at the begin of each. references_read: whether the network reads the
-        references at all."""
+        """Called when a forward begins: the counts of the last one are forgotten.
+
+        references_read: whether the network reads the references at all.
+        """
         self._counted_text = None
         self._counted_picture = None
         self._layout = self._layout_with_references
         if not references_read:
             self._layout = replace(self._layout, references=())
 
-    def counted(self, text: int, picture: int) -> None:
-        """Take the numbers of tokens that the blocks of this forward are given: of all texts, and of the picture with
-        its references."""
+    def set_counts(self, text: int, picture: int) -> None:
+        """Keep how many tokens the blocks of this forward are given: of all texts, and of the picture with its
+        references."""
         self._counted_text = text
         self._counted_picture = picture
 
@@ -72,7 +76,7 @@ class TokenWeights:
         return self._with_words().text
 
     def tokens(self, stream: Stream) -> int:
-        """How many tokens a stream has in the blocks."""
+        """How many tokens the layers of a stream are given in the blocks."""
         text = self.text_tokens()
         if stream is Stream.TEXT:
             return text
@@ -82,9 +86,10 @@ class TokenWeights:
         return text + sum(self._layout.seen) + picture
 
     def of_people(self, people: PeopleOnPicture, stream: Stream, tokens: int) -> Tensor:
-        """(people, tokens). tokens: how many a layer of this stream is given.
+        """How much of each person's LoRAs every token has, in a layer of this stream: (people, tokens), 0..1.
 
-        Raises ConditioningLost where these are other tokens than expected.
+        people: whose LoRAs they are. tokens: how many the layer is given. Raises ConditioningLost where these are other
+        tokens than expected.
         """
         weights = torch.zeros(len(people.names), tokens)
         for place in placed_spans(self._spans(stream, tokens)):
@@ -102,9 +107,10 @@ class TokenWeights:
         return weights
 
     def _spans(self, stream: Stream, tokens: int) -> Sequence[Span]:
-        """What stands in a stream, of which a layer is given so many tokens.
+        """What the tokens of a layer are, one span after the other.
 
-        Raises ConditioningLost where text and picture together have another number.
+        stream: which tokens the layer is given. tokens: how many. Raises ConditioningLost where text and picture
+        together have another number.
         """
         reference = reference_embedded()
         if reference is not None:
@@ -130,11 +136,15 @@ class TokenWeights:
         return replace(self._layout, words=() if texts is None else texts.lengths)
 
     def _with_text(self, text: int) -> TokenLayout:
-        """Where all tokens stand. text: tokens of all texts; what is more than is known stands in front."""
+        """Where all tokens stand in a forward that has this many tokens of text.
+
+        text: tokens of all texts. Those that we know nothing of stand in front: other packs have put them there.
+        """
         layout = self._with_words()
         return replace(layout, front=text - layout.text)
 
     def _other_tokens(self, stream: Stream, tokens: int) -> ConditioningLost:
+        """The error for a layer of this stream that is given another number of tokens than expected."""
         return ConditioningLost("unknown", f"makes {tokens} tokens of the {self.tokens(stream)} of a layer")
 
 

@@ -146,13 +146,15 @@ class Surface:
 
     @property
     def image(self) -> Tensor:
-        """(H, W, 3) float32 0..1."""
+        """The surface as a picture, (H, W, 3) float32 0..1."""
         return self.iuv.movedim(0, -1).contiguous().float() / 255
 
     @property
     def person_masks(self) -> Tensor:
-        """(people, H, W) float32 0 or 1: where each person is seen, from left to right. A person who is covered
-        completely has no mask."""
+        """Where each person is seen, from left to right: (people, H, W) float32, 0 or 1.
+
+        A person who is covered completely has no mask.
+        """
         masks: list[Tensor] = []
         for number in range(1, int(self.person.max()) + 1):
             mask = self.person == number
@@ -225,7 +227,7 @@ def _coordinate_in_pixels(charts: Tensor, part: Tensor) -> Tensor:
 
 
 def _stretched(chart: Tensor, size: tuple[int, int]) -> Tensor:
-    """(h, w) -> (height, width)."""
+    """A chart (h, w), brought to a size (height, width) by bilinear interpolation."""
     return interpolate(chart[None, None], size, mode="bilinear", align_corners=False)[0, 0]
 
 

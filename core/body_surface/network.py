@@ -165,7 +165,7 @@ class Bottleneck(nn.Module):
             self.shortcut = ops.Conv2d(inputs, outputs, 1, stride, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
+        """What these layers give: (B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
         shortcut = x if self.shortcut is None else self.shortcut(x)
         x = functional.relu(self.conv1(x))
         x = functional.relu(self.conv2(x))
@@ -180,7 +180,7 @@ class Stem(nn.Module):
         self.conv1 = ops.Conv2d(3, outputs, 7, 2, 3, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(1, 3, H, W) -> (1, C, H/4, W/4)."""
+        """What these layers give: (1, 3, H, W) -> (1, C, H/4, W/4)."""
         x = functional.relu(self.conv1(x))
         return functional.max_pool2d(x, 3, 2, 1)
 
@@ -206,7 +206,7 @@ class ResNet(nn.Module):
             self.widths.append(outputs)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(1, 3, H, W) -> (1, C, H/4, W/4), H/8, H/16 and H/32."""
+        """What these layers give: (1, 3, H, W) -> (1, C, H/4, W/4), H/8, H/16 and H/32."""
         x = self.stem(x)
         levels: list[Tensor] = []
         for stage in (2, 3, 4, 5):
@@ -227,7 +227,7 @@ class Pyramid(nn.Module):
             self.add_module(f"fpn_output{stage}", ops.Conv2d(self.width, self.width, 3, padding=1, **factory))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(1, 3, H, W) -> (1, C, H/4, W/4), H/8, H/16, H/32 and H/64: the levels p2 to p6."""
+        """What these layers give: (1, 3, H, W) -> (1, C, H/4, W/4), H/8, H/16, H/32 and H/64: the levels p2 to p6."""
         features = self.bottom_up(x)
         levels: list[Tensor] = []
         coarser = None
@@ -253,7 +253,7 @@ class ProposalHead(nn.Module):
         self.anchor_deltas = ops.Conv2d(width, 4 * len(_SHAPES), 1, **factory)
 
     def forward(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """(1, C, h, w) -> scores (h * w * 3,) and moves (h * w * 3, 4)."""
+        """What these layers give: (1, C, h, w) -> scores (h * w * 3,) and moves (h * w * 3, 4)."""
         x = functional.relu(self.conv(level))
         scores = self.objectness_logits(x)[0].movedim(0, -1).flatten()
         moves = self.anchor_deltas(x)[0].movedim(0, -1).reshape(-1, 4)
@@ -373,7 +373,7 @@ class BoxHead(nn.Module):
         self.fc2 = ops.Linear(hidden, self.width, **factory)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, 7, 7) -> (N, D)."""
+        """What these layers give: (N, C, 7, 7) -> (N, D)."""
         x = functional.relu(self.fc1(features.flatten(1)))
         return functional.relu(self.fc2(x))
 
@@ -387,7 +387,10 @@ class BoxPredictor(nn.Module):
         self.bbox_pred = ops.Linear(width, 4, **factory)
 
     def forward(self, x: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
-        """(N, D) and their boxes (N, 4) -> the boxes of bodies (M, 4), the surest first. size: (width, height)."""
+        """What these layers give: (N, D) and their boxes (N, 4) -> the boxes of bodies (M, 4), the surest first.
+
+        size: (width, height).
+        """
         probabilities = self.cls_score(x).float().softmax(1)  # (N, 2): a body, and nothing
         scores = probabilities[:, 0]
         boxes = moved(boxes, self.bbox_pred(x).float(), _BOX_WEIGHTS)
@@ -416,7 +419,7 @@ class Decoder(nn.Module):
         self.predictor = ops.Conv2d(hidden, width, 1, **factory)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """(1, C, H/4, W/4), H/8, H/16 and H/32 -> (1, C, H/4, W/4)."""
+        """What these layers give: (1, C, H/4, W/4), H/8, H/16 and H/32 -> (1, C, H/4, W/4)."""
         total = None
         for number, level in enumerate(levels):
             for layer in self.get_submodule(f"p{number + 2}").children():
@@ -431,7 +434,7 @@ class Pooled(nn.Sequential):
     """The mean of a whole box, (N, C, h, w), through some layers and then at every place of the box."""
 
     def forward(self, input: Tensor) -> Tensor:  # torch's name
-        """(N, C, h, w) -> (N, C, h, w), the same in every place of a box."""
+        """What these layers give: (N, C, h, w) -> (N, C, h, w), the same in every place of a box."""
         mean: Any = input
         for layer in self:
             mean = layer(mean)
@@ -461,7 +464,7 @@ class ASPP(nn.Module):
         self.project = nn.Sequential(ops.Conv2d(5 * width, width, 1, bias=False, **factory), nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, C, h, w)."""
+        """What these layers give: (N, C, h, w) -> (N, C, h, w)."""
         views = [view(x) for view in self.convs]
         return self.project(torch.cat(views, 1))
 
@@ -475,7 +478,7 @@ class NormalisedConvolution(nn.Module):
         self.norm = ops.GroupNorm(32, outputs, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, h, w) -> (N, outputs, h, w)."""
+        """What these layers give: (N, inputs, h, w) -> (N, outputs, h, w)."""
         return functional.relu(self.norm(self.conv(x)))
 
 
@@ -495,7 +498,7 @@ class SurfaceHead(nn.Module):
             self.add_module(name, NormalisedConvolution(inputs, self.width, ops, **factory))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, 28, 28) -> (N, D, 28, 28)."""
+        """What these layers give: (N, C, 28, 28) -> (N, D, 28, 28)."""
         x = self.ASPP(x)
         for name in self.layers:
             x = self.get_submodule(name)(x)
@@ -514,7 +517,7 @@ class SurfacePredictor(nn.Module):
             self.add_module(f"{name}_lowres", ops.ConvTranspose2d(width, channels, 4, 2, 1, **factory))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(N, D, 28, 28) -> inside (N, 2, 112, 112), parts, U and V (N, 25, 112, 112)."""
+        """What these layers give: (N, D, 28, 28) -> inside (N, 2, 112, 112), parts, U and V (N, 25, 112, 112)."""
         charts: list[Tensor] = []
         for name in ("ann_index", "index_uv", "u", "v"):
             chart = self.get_submodule(f"{name}_lowres")(x)

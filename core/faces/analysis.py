@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import BadEmbedding, BadPhoto, FaceNotFound, counted, first, gathered
+from ..errors import BadEmbedding, BadPhoto, FaceNotFound, counted, first_few, gathered
 from ..geometry import area, shorter_side, square_around, upright
 from ..identities import why_bad
 from ..people import ALIGNED, CROP, LOOSE, NOSE, Face, Portraits
@@ -33,7 +33,7 @@ class Recogniser(Protocol):
     one_person_from: float | None
 
     def embed(self, crops: Sequence[Picture]) -> Tensor:
-        """(n, 512) float32 CPU for n BGR crops of crop_size pixels."""
+        """The embeddings of n crops, BGR of crop_size pixels: (n, 512) float32 on the CPU."""
         ...
 
 
@@ -54,6 +54,7 @@ def arrange(faces: Sequence[Detection], by: str) -> list[Detection]:
     """Faces in one of ORDERS, by their noses, as ID-Patch sorts them; equal ones left to right, then top to bottom."""
 
     def key(face: Detection) -> tuple[float, float, float]:
+        """The number that decides, then x and y of the nose for faces that are equal in it."""
         x, y = face.keypoints[NOSE]
         values = {"left to right": x, "top to bottom": y, "largest": -area(face.box), "score": -face.score}
         return values[by], x, y
@@ -119,7 +120,7 @@ def recognise(
     for n, face in enumerate(faces):
         looks = None
         if portraits:
-            looks = Portraits(_rgb(crops[ALIGNED][n]), _rgb(_loose(picture, face)))
+            looks = Portraits(_as_rgb_batch(crops[ALIGNED][n]), _as_rgb_batch(_loose_picture(picture, face)))
         recognised.append(
             Face(
                 face.box,
@@ -158,7 +159,7 @@ def weak_faces(faces: Sequence[tuple[str, Face]]) -> list[str]:
         size = shorter_side(face.box)
         if size < CROP:
             small.append(f"{name} {size:.0f}")
-    lines = gathered("Faces small in the photos", first(small), f" px; {CROP} needed: larger photos")
+    lines = gathered("Faces small in the photos", first_few(small), f" px; {CROP} needed: larger photos")
     return [*lines, *unsure_faces(faces)]
 
 
@@ -166,7 +167,9 @@ def unsure_faces(faces: Sequence[tuple[str, Face]]) -> list[str]:
     """A note of the faces of which it is not sure which way up they are, in one line or none. faces: as in
     `weak_faces`."""
     names = [name for name, face in faces if not face.certain]
-    return gathered("Not sure which way up these faces are", first(names), "; turn the photo until they are upright")
+    return gathered(
+        "Not sure which way up these faces are", first_few(names), "; turn the photo until they are upright"
+    )
 
 
 def numbered(faces: Sequence[Face], picture: str = "") -> list[tuple[str, Face]]:
@@ -190,7 +193,7 @@ _MARGIN = 0.6
 """Around the face box on each side, in face sizes: the hair, the neck and the shoulders' beginning."""
 
 
-def _loose(picture: Picture, face: Detection) -> Picture:
+def _loose_picture(picture: Picture, face: Detection) -> Picture:
     """A square around a face with its surroundings, turned upright, (LOOSE, LOOSE, 3) BGR."""
     height, width = picture.shape[:2]
     x0, y0, x1, y1 = square_around(face.box, _MARGIN, width, height)
@@ -200,8 +203,8 @@ def _loose(picture: Picture, face: Detection) -> Picture:
     return np.asarray(square.resize((LOOSE, LOOSE), Image.Resampling.BICUBIC))
 
 
-def _rgb(picture: Picture) -> Tensor:
-    """(H, W, 3) BGR of 8 bits as (1, H, W, 3) RGB."""
+def _as_rgb_batch(picture: Picture) -> Tensor:
+    """A picture (H, W, 3) BGR of 8 bits as a batch of one in RGB: (1, H, W, 3)."""
     return torch.from_numpy(np.ascontiguousarray(picture[None, ..., ::-1]))  # pyright: ignore[reportUnknownMemberType]
 
 

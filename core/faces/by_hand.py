@@ -19,7 +19,7 @@ CANVAS = (1024, 1024)
 """Width and height, in pixels, of ComfyUI's editor of boxes where a node has no width and no height."""
 
 
-def in_boxes(text: str, drawn: object, linked: Sequence[object], sizes: Sequence[Size]) -> list[Detection | None]:
+def faces_in_boxes(text: str, drawn: object, linked: Sequence[object], sizes: Sequence[Size]) -> list[Detection | None]:
     """A face for each photo, in their order, from boxes: those of a text, else those drawn, else those linked.
 
     Without any box the faces are None.
@@ -41,13 +41,16 @@ def in_boxes(text: str, drawn: object, linked: Sequence[object], sizes: Sequence
         raise BadBoxes(f"{counts} for {counted(len(sizes), 'photo')}", "Give each photo one, in their order")
     for number, (box, size) in enumerate(zip(boxes, sizes, strict=True), 1):
         _check(number, box, size)
-    return [_in_box(box) for box in boxes]
+    return [_face_in_box(box) for box in boxes]
 
 
 def _lists_of_boxes(
     text: str, drawn: object, linked: Sequence[object], sizes: Sequence[Size]
 ) -> list[tuple[Marked, ...]]:
-    """The boxes that count, in pixels of the photos, in as many lists as they came in. Arguments: of `in_boxes`."""
+    """The boxes that count, in pixels of the photos, in as many lists as they came in.
+
+    The arguments are those of `faces_in_boxes`.
+    """
     text_boxes = written(text)
     if text_boxes:
         return [text_boxes]
@@ -56,7 +59,7 @@ def _lists_of_boxes(
         return [_on_photos(drawn_boxes, sizes)]
     lists: list[tuple[Marked, ...]] = []
     for value in linked:
-        lists += _read(value or [])
+        lists += _boxes_of_value(value or [])
     return lists
 
 
@@ -81,7 +84,7 @@ def _check(number: int, box: Box, size: Size) -> None:
         raise BadBoxes(why, "Write it in pixels of the photo: x, y, width, height")
 
 
-def _read(linked: Any) -> list[tuple[Marked, ...]]:
+def _boxes_of_value(linked: Any) -> list[tuple[Marked, ...]]:
     """The boxes of one linked value: one list, or a list for each of several photos, as detectors give them."""
     pictures: Any = linked if isinstance(cast("object", linked), (list, tuple)) else [linked]
     if pictures and all(isinstance(boxes, (list, tuple)) for boxes in pictures):
@@ -95,7 +98,7 @@ _BOX_MIDDLE = (56, 66)
 """SCRFD's box around a face that lies on ArcFace's template of 112x112 px: the median of 30 faces in photos."""
 
 
-def _in_box(box: Box) -> Detection:
+def _face_in_box(box: Box) -> Detection:
     """The face in a box that somebody has drawn: upright, its keypoints those of ArcFace's template.
 
     The template is made so large that the box lies around it as SCRFD's boxes do. Of width and height the side that

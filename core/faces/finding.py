@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from typing_extensions import Self
 
-from ..geometry import Rect, area, longer_side, middle_of, shared
+from ..geometry import Rect, area, longer_side, middle_of, shared_area
 from ..people import Box, Keypoints, Point
 from .pictures import Picture
 
@@ -61,6 +61,7 @@ class Rung:
 
 
 def _ladder() -> tuple[Rung, ...]:
+    """The rungs of LADDER, in their order."""
     rungs = [Rung("the picture as it is"), Rung("with a border around it", border=0.5)]
     for size in range(576, 191, -64):
         rungs.append(Rung("at sizes from 576 px down to 192 px", size=size))
@@ -127,10 +128,10 @@ def find_faces(detector: Detector, picture: Picture, expected: int = 1) -> Searc
         faces = look(rung)
         if not faces:
             continue
-        if rung.turns or _doubtful(faces[0], turns=0):
+        if rung.turns or _is_doubtful(faces[0], turns=0):
             rung = _upright_rung(look, rung)
             faces = look(rung)
-            if len(faces) == 1 and expected <= 1 and _stands(faces[0], rung.turns):
+            if len(faces) == 1 and expected <= 1 and _is_upright(faces[0], rung.turns):
                 # The comparison of the whole picture in all turns was about this face alone.
                 return Search(faces, tuple(tried))
         faces = _each_in_its_turn(detector, picture, look, rung, faces, expected)
@@ -146,6 +147,7 @@ def _upright_rung(look: Callable[[Rung], tuple[Detection, ...]], rung: Rung) -> 
     """
 
     def sum_of_scores(turns: int) -> float:
+        """How sure the detector is of all faces in the photo turned so, in sum."""
         return sum(face.score for face in look(replace(rung, turns=turns)))
 
     turns = max(range(4), key=sum_of_scores)
@@ -153,7 +155,7 @@ def _upright_rung(look: Callable[[Rung], tuple[Detection, ...]], rung: Rung) -> 
     return next(lower_rung for lower_rung in turned_ladder if look(lower_rung))
 
 
-def _in_frame(keypoints: Keypoints, turns: int) -> Keypoints:
+def _turned_keypoints(keypoints: Keypoints, turns: int) -> Keypoints:
     """Keypoints as they lie to each other after a picture is turned `turns` times counter-clockwise by 90 degrees."""
     for _ in range(turns):
         keypoints = tuple((y, -x) for x, y in keypoints)
@@ -163,19 +165,19 @@ def _in_frame(keypoints: Keypoints, turns: int) -> Keypoints:
 def _from_eyes_to_mouth(face: Detection, turns: int) -> Point:
     """The vector from the eyes to the mouth, twice as long, in the picture turned `turns` times: x to the right, y
     down."""
-    left_eye, right_eye, _, left_mouth, right_mouth = _in_frame(face.keypoints, turns)
+    left_eye, right_eye, _, left_mouth, right_mouth = _turned_keypoints(face.keypoints, turns)
     across = left_mouth[0] + right_mouth[0] - left_eye[0] - right_eye[0]
     down = left_mouth[1] + right_mouth[1] - left_eye[1] - right_eye[1]
     return across, down
 
 
-def _doubtful(face: Detection, turns: int) -> bool:
+def _is_doubtful(face: Detection, turns: int) -> bool:
     """Whether a face found in the picture turned `turns` times may lie there, by its score or by its keypoints."""
     across, down = _from_eyes_to_mouth(face, turns)
     return face.score < _SURE or abs(across) > abs(down)
 
 
-def _stands(face: Detection, turns: int) -> bool:
+def _is_upright(face: Detection, turns: int) -> bool:
     """Whether the mouth is below the eyes in the picture turned `turns` times, by at most 60 degrees to the side.
 
     A face that leans by 45 degrees stands in two turns, however roughly its keypoints are seen.
@@ -201,7 +203,7 @@ def _each_in_its_turn(
     result: list[Detection] = []
     turned_faces: list[Detection] = []
     for face in faces:
-        if not _doubtful(face, rung.turns):
+        if not _is_doubtful(face, rung.turns):
             result.append(face)
             continue
         turned = _upright_face(detector, picture, face, rung.turns)
@@ -216,26 +218,26 @@ def _each_in_its_turn(
     for turns in range(4):
         if turns != rung.turns:
             for face in look(replace(rung, turns=turns)):
-                if face.score >= _SURE and _stands(face, turns):
+                if face.score >= _SURE and _is_upright(face, turns):
                     turned_faces.append(face)
     # Two guesses of one face that lies become one face, and a neighbour seen upright is seen in other turns as well.
     for face in sorted(turned_faces, key=lambda face: -face.score):
-        if not _among(face, result):
+        if not _is_among(face, result):
             result.append(face)
     return tuple(sorted(result, key=lambda face: -face.score))
 
 
-def _among(face: Detection, others: Iterable[Detection]) -> bool:
+def _is_among(face: Detection, others: Iterable[Detection]) -> bool:
     """Whether one of these detections is of the same face."""
     return any(_of_one_face(face, other) for other in others)
 
 
 def _of_one_face(face: Detection, other: Detection) -> bool:
     """Whether two detections are of one face: the middle of either box lies in the other box."""
-    return _inside(middle_of(face.box), other.box) or _inside(middle_of(other.box), face.box)
+    return _is_inside(middle_of(face.box), other.box) or _is_inside(middle_of(other.box), face.box)
 
 
-def _inside(point: Point, box: Box) -> bool:
+def _is_inside(point: Point, box: Box) -> bool:
     """Whether a point lies in a box, its edges too."""
     return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
 
@@ -255,7 +257,7 @@ def _upright_face(detector: Detector, picture: Picture, face: Detection, turns: 
         if detection:
             upright[turned] = detection
     if not upright:
-        return face if _stands(face, turns) else None
+        return face if _is_upright(face, turns) else None
     # The first of equals: the turn in which it was found.
     best = max(upright, key=lambda turned: upright[turned].score)
     if best == turns:
@@ -269,17 +271,18 @@ def _seen_again(
 ) -> Detection | None:
     """The face in a square that is cut out around it and turned, in pixels of the picture; None where it is not
     upright there."""
-    left, top, right, bottom = _square(face.box, closer_look.around, picture)
+    left, top, right, bottom = _square_around(face.box, closer_look.around, picture)
     square = np.ascontiguousarray(picture[top:bottom, left:right])
     rung = Rung("a face alone", size=closer_look.size, turns=turns)
 
     def onto_picture(point: Point) -> Point:
+        """A point of the square in pixels of the picture."""
         return point[0] + left, point[1] + top
 
     candidates: list[Detection] = []
     for detection in _look(detector, square, rung):
         candidate = detection.moved(onto_picture)
-        if _stands(candidate, turns) and _overlap(candidate.box, face.box) >= _SAME_FACE:
+        if _is_upright(candidate, turns) and _overlap(candidate.box, face.box) >= _SAME_FACE:
             candidates.append(candidate)
     return max(candidates, key=lambda candidate: candidate.score, default=None)
 
@@ -291,11 +294,11 @@ half of it."""
 
 def _overlap(a: Box, b: Box) -> float:
     """Intersection over union of two boxes: the area that they share, in parts of what they cover together."""
-    intersection = shared(a, b)
+    intersection = shared_area(a, b)
     return intersection / (area(a) + area(b) - intersection)
 
 
-def _square(box: Box, around: float, picture: Picture) -> Rect:
+def _square_around(box: Box, around: float, picture: Picture) -> Rect:
     """A square around a box, `around` times its longer side, as far as it lies in the picture."""
     height, width = picture.shape[:2]
     x, y = middle_of(box)
@@ -317,6 +320,7 @@ def _look(detector: Detector, picture: Picture, rung: Rung) -> tuple[Detection, 
     padded = np.pad(turned, ((border, border), (border, border), (0, 0)), constant_values=_GREY)
 
     def onto_picture(point: Point) -> Point:
+        """A point of the padded and turned picture in pixels of the picture itself."""
         x = point[0] - border
         y = point[1] - border
         right = width - 1

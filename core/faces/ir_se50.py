@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from ..errors import UnsupportedCheckpoint
 from ..models.onnx_file import Attribute, Node, Program
-from ..models.tensors import State, check_kinds
+from ..models.tensors import State, check_all_floats
 
 Shape = tuple[int, ...]
 
@@ -39,7 +39,7 @@ def program(state: State, path: str) -> Program:
             _refuse_shape(path, f"of shape {file_shape} for {key}", key, shape)
     weights = {key: state[key] for key in graph.shapes}
     try:
-        check_kinds(weights)
+        check_all_floats(weights)
     except ValueError as error:
         raise UnsupportedCheckpoint(path, f"a face network whose {error}", _EXPECTED, _ADVICE) from error
     weights = {key: tensor.float() for key, tensor in weights.items()}
@@ -83,7 +83,7 @@ class _Graph:
         # (1, 512, 7, 7) -> (1, 512 * 7 * 7) -> (1, 512)
         x = self._normalisation(x, "output_layer.0", _WIDTH)
         x = self._append("Flatten", x)
-        linear = self._tensors("output_layer.3", weight=(_WIDTH, _WIDTH * _GRID**2), bias=(_WIDTH,))
+        linear = self._read_tensors("output_layer.3", weight=(_WIDTH, _WIDTH * _GRID**2), bias=(_WIDTH,))
         x = self._append("Gemm", x, *linear, transB=1)
         self._normalisation(x, "output_layer.4", _WIDTH)
 
@@ -120,22 +120,26 @@ class _Graph:
 
     def _convolution(self, x: str, key: str, shape: Shape, stride: int = 1) -> str:
         """A convolution without bias. shape: of its weight, (out, in, height, width)."""
-        weight = self._tensors(key, weight=shape)
+        weight = self._read_tensors(key, weight=shape)
         padding = shape[-1] // 2
         return self._append("Conv", x, *weight, strides=(stride, stride), pads=(padding,) * 4)
 
     def _normalisation(self, x: str, key: str, channels: int) -> str:
         """A batch normalisation."""
         shape = (channels,)
-        tensors = self._tensors(key, weight=shape, bias=shape, running_mean=shape, running_var=shape)
+        tensors = self._read_tensors(key, weight=shape, bias=shape, running_mean=shape, running_var=shape)
         return self._append("BatchNormalization", x, *tensors)
 
     def _prelu(self, x: str, key: str, channels: int) -> str:
         """A rectifier with a learnt slope per channel below 0."""
-        return self._append("PRelu", x, *self._tensors(key, weight=(channels,)))
+        return self._append("PRelu", x, *self._read_tensors(key, weight=(channels,)))
 
-    def _tensors(self, key: str, **shapes: Shape) -> list[str]:
-        """The keys of a layer's tensors, such as "body.0.res_layer.1.weight". shapes: by the last word of the key."""
+    def _read_tensors(self, key: str, **shapes: Shape) -> list[str]:
+        """Note the shapes of the tensors that a layer reads, and return their keys in the published file.
+
+        key: of the layer, such as "body.0.res_layer.1". shapes: the shape of each tensor, by the last word of its key,
+        such as weight=(64, 3, 3, 3).
+        """
         keys: list[str] = []
         for name, shape in shapes.items():
             self.shapes[f"{key}.{name}"] = shape

@@ -30,7 +30,7 @@ Mesh = Sequence[Mapping[str, Any]]
 """The faces of one picture in FACE_LANDMARKS: `landmarks_xy` (n, 2) in pixels, `score` 0..1."""
 
 
-def of_pictures(landmarks: Mapping[str, Any] | None, images: Tensor) -> Sequence[Mesh | None]:
+def meshes_of_pictures(landmarks: Mapping[str, Any] | None, images: Tensor) -> Sequence[Mesh | None]:
     """The faces of each picture of an IMAGE (B, H, W, C).
 
     landmarks: FACE_LANDMARKS of the same pictures; None where none is linked, which gives None for every picture.
@@ -48,7 +48,7 @@ def of_pictures(landmarks: Mapping[str, Any] | None, images: Tensor) -> Sequence
 
 
 def _described(shape: tuple[int, ...]) -> str:
-    """(pictures, height, width) in words."""
+    """A shape (pictures, height, width) in words."""
     count, height, width = shape
     return f"{counted(count, 'picture')} of {width}x{height} px"
 
@@ -56,7 +56,7 @@ def _described(shape: tuple[int, ...]) -> str:
 _ONE_PICTURE = "Link one picture to both nodes, with nothing that scales or crops in between."
 
 
-def of_batches(landmarks: Sequence[Mapping[str, Any]], batches: Sequence[Tensor]) -> list[Mesh | None]:
+def meshes_of_batches(landmarks: Sequence[Mapping[str, Any]], batches: Sequence[Tensor]) -> list[Mesh | None]:
     """The faces of each picture of several IMAGEs, in their order.
 
     landmarks: FACE_LANDMARKS of each IMAGE; empty where none is linked, which gives None for every picture.
@@ -67,7 +67,7 @@ def of_batches(landmarks: Sequence[Mapping[str, Any]], batches: Sequence[Tensor]
         raise BadPhoto(f"{lengths}.", _ONE_PICTURE)
     meshes: list[Mesh | None] = []
     for number, batch in enumerate(batches):
-        meshes += of_pictures(landmarks[number] if landmarks else None, batch)
+        meshes += meshes_of_pictures(landmarks[number] if landmarks else None, batch)
     return meshes
 
 

@@ -184,10 +184,10 @@ class IRSE50Recogniser:
         self.one_person_from = one_person_from(state)
 
     def embed(self, crops: Sequence[Picture]) -> Tensor:
-        """(n, 512) float32 of length 1 for n aligned crops of crop_size pixels, BGR."""
+        """The embeddings of n aligned crops, BGR of crop_size pixels: (n, 512) float32 of length 1."""
         # (n, side, side, 3) 0..255 -> (n, 3, side, side) -1..1
         pixels = 2 * (torch.as_tensor(np.stack(crops)).permute(0, 3, 1, 2).float() / 255) - 1
-        return functional.normalize(_one_by_one(self.network, pixels), eps=0)
+        return functional.normalize(_embed_one_by_one(self.network, pixels), eps=0)
 
 
 class ArcFace:
@@ -207,15 +207,15 @@ class ArcFace:
         self.one_person_from = one_person_from
 
     def embed(self, crops: Sequence[Picture]) -> Tensor:
-        """(n, 512) float32 for n aligned crops of crop_size pixels, BGR."""
+        """The embeddings of n aligned crops, BGR of crop_size pixels: (n, 512) float32."""
         # (n, side, side, 3) BGR -> (n, 3, side, side) RGB
         pixels = torch.as_tensor(np.stack(crops)).flip(-1).permute(0, 3, 1, 2).float()
         if not self._scales:
             pixels = (pixels - 127.5) / 127.5
-        return _one_by_one(self.network, pixels)
+        return _embed_one_by_one(self.network, pixels)
 
 
-def _one_by_one(network: Held, pixels: Tensor) -> Tensor:
+def _embed_one_by_one(network: Held, pixels: Tensor) -> Tensor:
     """The embeddings of crops (n, 3, side, side), (n, 512), one crop a run: some files fix the batch at 1."""
     return torch.cat([network(crop[None])[0].reshape(1, -1).cpu() for crop in pixels])
 
@@ -249,11 +249,13 @@ def open_recogniser(identifier: str, path: str, hold: Holder, provider: str | No
         network: Held = onnx_session.opened(path, provider, shape, (EMBEDDING,))
     else:
         network = opened(program, hold, shape, (EMBEDDING,))
-    return ArcFace(identifier, network, side, scales(program), one_person_from(program.weights))
+    return ArcFace(identifier, network, side, scales_pixels(program), one_person_from(program.weights))
 
 
-def scales(program: Program) -> bool:
-    """Whether a network itself brings pixels of 0..255 to what it was trained with: then it begins with subtracting and
-    multiplying, as those from MXNet do (insightface's own rule)."""
+def scales_pixels(program: Program) -> bool:
+    """Whether a network itself brings pixels of 0..255 to the range that it was trained with.
+
+    Then it begins with subtracting and multiplying, as those from MXNet do. insightface tells it by the same rule.
+    """
     operators = {node.operator for node in program.nodes[:8]}
     return {"Sub", "Mul"} <= operators

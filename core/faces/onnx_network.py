@@ -248,7 +248,10 @@ def opened(program: Program, hold: Holder, picture: Sequence[int], output_sizes:
 
 @contextmanager
 def _explained(path: str) -> Generator[None, None, None]:
-    """Whatever fails inside, when a network is planned, built or run, is a fault of its file: UnsupportedCheckpoint."""
+    """While this context is open, whatever fails is a fault of the file: UnsupportedCheckpoint is raised instead.
+
+    A network is planned, built and run in it.
+    """
     try:
         yield
     except torch.cuda.OutOfMemoryError:

@@ -68,34 +68,40 @@ def _numbers(tensor: Tensor) -> list[Any]:
 
 @operator("Identity")
 def identity(x: Tensor) -> Tensor:
+    """The input as it is."""
     return x
 
 
 @operator("Dropout")
 def dropout(x: Tensor, *later_inputs: Tensor, ratio: float = 0.5, seed: int = 0) -> Tensor:
-    """Nothing is dropped but in training. Since opset 12 the ratio is an input."""
+    """The input as it is: values are dropped in training alone. Since opset 12 the ratio is an input."""
     return x
 
 
 @operator("Relu")
 def relu(x: Tensor) -> Tensor:
+    """Every number, 0 where it is below 0."""
     return x.relu()
 
 
 @operator("Sigmoid")
 def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + exp(-x)) of every number."""
     return x.sigmoid()
 
 
 @operator("Shape")
 def shape_of(x: Tensor) -> Tensor:
-    """(dimensions,) int64, on the CPU."""
+    """The size of every dimension of x, (dimensions,) int64, on the CPU."""
     return torch.tensor(x.shape)
 
 
 @operator("Cast")
 def cast(x: Tensor, *, to: int) -> Tensor:
-    """Any kind of float is float32 here, any whole number int64. to: a number of TensorProto's data types."""
+    """The numbers of x in another type: here float32 for any kind of float, and int64 for any whole number.
+
+    to: a number of TensorProto's data types.
+    """
     if to in _FLOATS:
         return x.float()
     return x.long()
@@ -106,34 +112,41 @@ def cast(x: Tensor, *, to: int) -> Tensor:
 
 @operator("Add")
 def add(a: Tensor, b: Tensor) -> Tensor:
+    """a + b."""
     return torch.add(*_on_one_device(a, b))
 
 
 @operator("Sub")
 def subtract(a: Tensor, b: Tensor) -> Tensor:
+    """a - b."""
     return torch.sub(*_on_one_device(a, b))
 
 
 @operator("Mul")
 def multiply(a: Tensor, b: Tensor) -> Tensor:
+    """a * b."""
     return torch.mul(*_on_one_device(a, b))
 
 
 @operator("Div")
 def divide(a: Tensor, b: Tensor) -> Tensor:
-    """Whole numbers, which are sizes, are cut towards 0."""
+    """a / b. Whole numbers, which are sizes here, are cut towards 0."""
     rounding = None if a.is_floating_point() else "trunc"
     return torch.div(*_on_one_device(a, b), rounding_mode=rounding)
 
 
 @operator("MatMul")
 def matrix_product(a: Tensor, b: Tensor) -> Tensor:
+    """The product of two matrices, or of two batches of matrices."""
     return a @ b
 
 
 @operator("PRelu")
 def prelu(x: Tensor, slope: Tensor) -> Tensor:
-    """slope: one number, or one per channel, (C, 1, 1)."""
+    """Every number, multiplied by a slope where it is below 0.
+
+    slope: one number, or one per channel, (C, 1, 1).
+    """
     return functional.prelu(x, slope.flatten())
 
 
@@ -191,7 +204,11 @@ def convolution(
     dilations: Ints = (1, 1),
     auto_pad: str = "NOTSET",
 ) -> Tensor:
-    """weight: (out, C / group, height, width); its shape counts, kernel_shape only repeats it."""
+    """A convolution of x (B, C, height, width).
+
+    weight: (out, C / group, height, width). kernel_shape only repeats the last two. Raises UnknownValue for attributes
+    that are not computed here.
+    """
     window = Window.of(kernel_shape, strides, pads, dilations, auto_pad)
     _require(weight.ndim == 4 and all(weight.shape), "kernel_shape")
     _require_floats(weight, bias)
@@ -214,7 +231,10 @@ def linear(
     transA: int = 0,  # noqa: N803 - ONNX's name
     transB: int = 0,  # noqa: N803
 ) -> Tensor:
-    """(B, in) -> (B, out). weight: (in, out), or (out, in) with transB."""
+    """A linear layer: x (B, in) -> alpha * x weight + beta * bias, (B, out).
+
+    weight: (in, out), or (out, in) with transB. Raises UnknownValue for a transposed x.
+    """
     _require(not transA, "transA")
     product = alpha * functional.linear(x, weight if transB else weight.t())
     if bias is None:
@@ -235,7 +255,10 @@ def batch_normalization(
     spatial: int = 1,
     training_mode: int = 0,
 ) -> Tensor:
-    """scale, shift, mean, variance: (C,). momentum is of training, and spatial is of files before opset 9."""
+    """(x - mean) / sqrt(variance + epsilon) * scale + shift, channel by channel.
+
+    scale, shift, mean, variance: (C,). momentum is of training, and spatial is of files before opset 9.
+    """
     _require(not training_mode, "training_mode")
     _require_floats(scale, shift, mean, variance)
     return functional.batch_norm(x, mean, variance, scale, shift, eps=epsilon)
@@ -243,7 +266,10 @@ def batch_normalization(
 
 @operator("InstanceNormalization")
 def instance_normalization(x: Tensor, scale: Tensor, shift: Tensor, *, epsilon: float = 1e-5) -> Tensor:
-    """scale, shift: (C,)."""
+    """x with the mean 0 and the variance 1 in each channel of each picture, then times scale, plus shift.
+
+    scale, shift: (C,).
+    """
     _require_floats(scale, shift)
     return functional.instance_norm(x, weight=scale, bias=shift, eps=epsilon)
 
@@ -253,7 +279,7 @@ def instance_normalization(x: Tensor, scale: Tensor, shift: Tensor, *, epsilon: 
 
 @operator("GlobalAveragePool")
 def global_average_pool(x: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, C, 1, 1)."""
+    """The mean of each channel: (B, C, H, W) -> (B, C, 1, 1)."""
     return x.mean(dim=(2, 3), keepdim=True)
 
 
@@ -345,18 +371,23 @@ def flatten(x: Tensor, *, axis: int = 1) -> Tensor:
 
 @operator("Reshape")
 def reshape(x: Tensor, shape: Tensor, *, allowzero: int = 0) -> Tensor:
-    """shape: (dimensions,); 0 is as large as in x, -1 is what is left over."""
+    """x in another shape.
+
+    shape: (dimensions,). A size of 0 is that of x, and -1 is what is left over.
+    """
     _require(not allowzero, "allowzero")
     return x.reshape([size or x.shape[dimension] for dimension, size in enumerate(_numbers(shape))])
 
 
 @operator("Transpose")
 def transpose(x: Tensor, *, perm: Ints) -> Tensor:
+    """x with its dimensions in another order. perm: the old number of each new dimension."""
     return x.permute(*perm)
 
 
 @operator("Concat")
 def concatenate(*parts: Tensor, axis: int) -> Tensor:
+    """Several tensors behind each other, along one dimension."""
     return torch.cat(parts, axis)
 
 

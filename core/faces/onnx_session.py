@@ -101,6 +101,7 @@ def opened(path: str, name: str, shape: Sequence[int], sizes: Sequence[int]) -> 
     half = picture.type == "tensor(float16)"
 
     def run(pixels: Tensor) -> list[Tensor]:
+        """The outputs for one picture, (1, 3, H, W)."""
         values = pixels.detach().cpu().numpy().astype(np.float16 if half else np.float32)
         outputs: Sequence[Any] = session.run(None, {picture.name: np.ascontiguousarray(values)})
         return [torch.as_tensor(output).float() for output in outputs]

@@ -19,7 +19,10 @@ _PLACEHOLDER = 0x34580348
 
 
 def to_picture(image: Tensor) -> Picture:
-    """One picture of an IMAGE, (H, W, 1, 3 or 4) float of any precision, 0..1, to 8-bit BGR, transparent ones white."""
+    """One picture of an IMAGE in 8-bit BGR, (H, W, 3). Transparent pixels are white.
+
+    image: (H, W, 1|3|4) float of any precision, 0..1.
+    """
     rgb = (as_rgb(image) * 255).round().clamp(0, 255).to(torch.uint8)
     return np.ascontiguousarray(rgb.numpy()[..., ::-1])
 
@@ -35,7 +38,7 @@ def is_placeholder(picture: Picture) -> bool:
 
 
 def to_image(picture: Picture) -> Tensor:
-    """8-bit BGR to (H, W, 3) float32 RGB 0..1."""
+    """A picture in 8-bit BGR as (H, W, 3) float32 RGB, 0..1."""
     # In numpy: for so few pixels waking torch's threads costs more than the recogniser does.
     return torch.from_numpy(picture[..., ::-1].astype(np.float32) / np.float32(255))  # pyright: ignore[reportUnknownMemberType]
 
@@ -88,9 +91,10 @@ def _sampled(pixels: Tensor, x: Tensor, y: Tensor) -> Picture:
 
 
 def fitted(picture: Picture, width: int, height: int) -> tuple[Tensor, float]:
-    """(height, width, 3) 8-bit BGR, the picture in its top left corner, the rest black; and how much smaller it is.
+    """A picture made smaller or larger to fit into a canvas, and the factor of its size.
 
-    Rounded as insightface and OpenCV do, so that detectors see what they see there.
+    The canvas is (height, width, 3) 8-bit BGR, with the picture in its top left corner and the rest black. Sides are
+    rounded as insightface and OpenCV do it, so that detectors see what they see there.
     """
     height_per_width = picture.shape[0] / picture.shape[1]
     if height_per_width > height / width:
@@ -115,10 +119,13 @@ def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
     above, below, down = _neighbours(pixels.shape[0], height)
 
     def mixed_along_rows(numbers: Tensor) -> Tensor:
+        """The rows of these numbers with each two neighbouring pixels mixed: (height, width, 3), 7 bits behind the
+        point.
+        """
         rows = pixels.index_select(0, numbers)  # (height, W, 3)
         left_share = rows.index_select(1, left) * (2048 - across[:, None])
         right_share = rows.index_select(1, right) * across[:, None]
-        return (left_share + right_share) >> 4  # (height, width, 3), 7 bits behind the point
+        return (left_share + right_share) >> 4
 
     upper = mixed_along_rows(above) * (2048 - down[:, None, None])  # 18 bits behind the point
     lower = mixed_along_rows(below) * down[:, None, None]

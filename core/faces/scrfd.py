@@ -32,22 +32,28 @@ _OVERLAP = 0.4
 
 
 class Scrfd:
-    """A detector with keypoints. size: (width, height) in pixels where the file fixes it."""
+    """A detector with keypoints.
 
-    def __init__(self, network: Callable[[Tensor], Sequence[Tensor]], size: tuple[int, int] | None = None) -> None:
+    network: gives its outputs for a picture (1, 3, height, width). fixed_size: the only (width, height) in pixels that
+    the file takes; None where it takes any.
+    """
+
+    def __init__(
+        self, network: Callable[[Tensor], Sequence[Tensor]], fixed_size: tuple[int, int] | None = None
+    ) -> None:
         self.network = network
-        self._size = size
+        self._fixed_size = fixed_size
 
-    def __call__(self, picture: Picture, size: int) -> list[Detection]:
-        """Faces in pixels of the picture, the surest first. size: side of the square that it is fitted into."""
-        width, height = self._size or (size, size)
+    def __call__(self, picture: Picture, side: int) -> list[Detection]:
+        """Faces in pixels of the picture, the surest first. side: of the square that it is fitted into, px."""
+        width, height = self._fixed_size or (side, side)
         pixels, scale = fitted(picture, width, height)
         # (height, width, 3) BGR -> (1, 3, height, width) RGB, -1..1 as insightface scales it
         network_input = (pixels.flip(-1).permute(2, 0, 1)[None].float() - 127.5) / 128
         outputs = self.network(network_input)
         candidates = _candidates([output.cpu() for output in outputs], width, height)  # (n, 15)
         candidates[:, 1:] /= scale  # pixels of the network's input -> of the picture
-        best = candidates[_best(candidates[:, 0], candidates[:, 1:5])]
+        best = candidates[_without_overlaps(candidates[:, 0], candidates[:, 1:5])]
         return [_detection(*map(float, row)) for row in best]
 
 
@@ -66,9 +72,10 @@ def output_sizes(outputs: int, width: int, height: int) -> list[int]:
 
 
 def _candidates(outputs: Sequence[Tensor], width: int, height: int) -> Tensor:
-    """(n, 15): score, box and points of everything that may be a face, in pixels of the network's input.
+    """Everything that may be a face, in pixels of the network's input: score, box and points, (n, 15).
 
-    outputs: the scores of every level, then the edges, then the points; the lengths of these are in strides.
+    outputs: the scores of every level, then the edges, then the points; the lengths of these are in strides. width,
+    height: of the input.
     """
     levels = _LEVELS[len(outputs)]
     count = len(levels.strides)
@@ -81,20 +88,20 @@ def _candidates(outputs: Sequence[Tensor], width: int, height: int) -> Tensor:
         columns = torch.arange(width // stride)
         grid = torch.cartesian_prod(rows, columns).flip(-1)  # (points, 2): x and y, row by row
         anchors = grid.repeat_interleave(levels.anchors, 0) * float(stride)  # (anchors, 2), px
-        sure = scores[:, 0] >= _SURE  # (anchors,) -> (sure, ...) below
-        anchors = anchors[sure]
-        edges = edges[sure] * stride
-        points = points[sure] * stride
+        is_sure = scores[:, 0] >= _SURE  # (anchors,)
+        anchors = anchors[is_sure]
+        edges = edges[is_sure] * stride
+        points = points[is_sure] * stride
         boxes = torch.cat([anchors - edges[:, :2], anchors + edges[:, 2:]], 1)  # (sure, 4)
-        candidates.append(torch.cat([scores[sure], boxes, anchors.repeat(1, 5) + points], 1))  # (sure, 15)
+        candidates.append(torch.cat([scores[is_sure], boxes, anchors.repeat(1, 5) + points], 1))  # (sure, 15)
     return torch.cat(candidates)
 
 
-def _best(scores: Tensor, boxes: Tensor) -> list[int]:
-    """Indices of the boxes that remain, the surest first, when each removes the less sure ones that overlap it.
+def _without_overlaps(scores: Tensor, boxes: Tensor) -> list[int]:
+    """Indices of the boxes that remain after non-maximum suppression, the surest first.
 
-    scores: (n,). boxes: (n, 4). Greedy non-maximum suppression; a box from pixel 3 to pixel 5 is 3 wide, as insightface
-    counts.
+    From the surest box on, each removes the less sure ones that overlap it. scores: (n,). boxes: (n, 4). A box from
+    pixel 3 to pixel 5 is 3 wide, as insightface counts.
     """
     x0, y0, x1, y1 = boxes.unbind(1)
     areas = (x1 - x0 + 1) * (y1 - y0 + 1)
@@ -113,6 +120,9 @@ def _best(scores: Tensor, boxes: Tensor) -> list[int]:
 
 
 def _detection(score: float, x0: float, y0: float, x1: float, y1: float, *coordinates: float) -> Detection:
-    """A face. coordinates: x and y of each of the five keypoints, one after the other."""
+    """A face from the numbers of one row of `_candidates`.
+
+    coordinates: x and y of each of the five keypoints, one after the other.
+    """
     keypoints = tuple(zip(coordinates[::2], coordinates[1::2], strict=True))
     return Detection((x0, y0, x1, y1), keypoints, score)

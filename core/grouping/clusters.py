@@ -21,9 +21,10 @@ _NEVER = 1e9
 
 
 def similarities(faces: Sequence[Face]) -> Tensor:
-    """(faces, faces) cosines of all pairs, float64, the mean over their recognisers: each makes mistakes of its own.
+    """How alike all faces are: (faces, faces) float64, the mean of their recognisers' cosines.
 
-    Raises BadCast where the faces were made without a recogniser.
+    The mean, because each recogniser makes mistakes of its own. Raises BadCast where the faces were made without a
+    recogniser.
     """
     recognisers = list(faces[0].embeddings)
     if not recognisers:
@@ -40,7 +41,7 @@ def similarities(faces: Sequence[Face]) -> Tensor:
 
 
 def allowed_pairs(faces: Sequence[PhotoFace], by_face: bool) -> Tensor:
-    """(faces, faces) bool: which pairs may be one person.
+    """Which pairs of faces may be one person: (faces, faces) bool.
 
     by_face: True allows all pairs but two faces of one photo. False makes every face a person of its own, but for
     photos whose files bear the same name.

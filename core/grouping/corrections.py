@@ -22,7 +22,11 @@ _CHINESE_COLON = "\uff1a"
 
 @dataclass(frozen=True)
 class Correction:
-    """keys: left sides, as they were written: "5", "5.2", "anna_3.jpg", "person 3". name: what these faces become."""
+    """One correction of a text, such as "5, person 3: Anna".
+
+    keys: the faces that it is about, as they were written: "5", "5.2", "anna_3.jpg", "person 3". name: the person that
+    they become.
+    """
 
     keys: tuple[str, ...]
     name: str

@@ -46,7 +46,10 @@ def report(result: SortedFaces) -> list[str]:
 
 
 def _line_of_face(result: SortedFaces, face_index: int, mean: float | None) -> str:
-    """mean: similarity to the person's other faces, None without any."""
+    """The line of the report about one face of a person.
+
+    mean: the mean similarity to the person's other faces; None where there is no other.
+    """
     photo_face = result.faces[face_index]
     line = f"  photo {photo_face.label}: "
     if mean is not None:

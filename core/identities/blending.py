@@ -56,7 +56,7 @@ def _means(identity: Identity, recognisers: list[str]) -> dict[str, Tensor]:
 
 
 def _blended_portraits(a: Portraits | None, b: Portraits | None, amount: float) -> Portraits | None:
-    """Those of the first photos of both; None where a person has none."""
+    """The portraits of a blended person, from the first photos of both; None where either has no portraits."""
     if not a or not b:
         return None
     return Portraits(_blended_pictures(a.aligned, b.aligned, amount), _blended_pictures(a.loose, b.loose, amount))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadEmbedding
-from ..models.tensors import ends
+from ..models.tensors import least_and_largest
 from ..people import ALIGNED, EMBEDDING, LOOSE, Identity, Portraits
 
 _SMALLEST = 1e-6
@@ -49,7 +49,7 @@ def why_bad_crops(crops: Tensor) -> str | None:
     """
     if crops.is_complex():
         return f"its pictures are of type {crops.dtype}"
-    for end in ends(crops):
+    for end in least_and_largest(crops):
         # NaN is not at most 255 either.
         if not abs(end) <= 255:
             return f"its pictures hold {end:g} where they reach from 0 to 1"

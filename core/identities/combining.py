@@ -109,7 +109,7 @@ def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Te
 
 
 def _usable_embeddings(identity: Identity, recogniser: str, method: str) -> Tensor:
-    """(photos, 512) by one recogniser, as it gave them. Raises what `combine` does."""
+    """The embeddings of a person by one recogniser, as it gave them: (photos, 512). Raises what `combine` does."""
     _check_has_photo(identity, method)
     rows = identity.embeddings.get(recogniser)
     if rows is None:
@@ -139,11 +139,12 @@ def _check_not_opposite(mean: Tensor, length: Tensor | float, name: str, recogni
 
 
 def _agreement(rows: Tensor) -> Tensor:
-    """(photos, 1): mean cosine of each photo with the others; 1 for all where there are one or two.
+    """How much each photo agrees with the others, (photos, 1): its mean cosine with them; 1 for all of one or two
+    photos.
 
-    Its square is the weight of a photo, beside the length that the recogniser gives its embedding: photos that it
-    knows well are long. How sharp a photo is and how far the head turns was measured too and made it worse; both are in
-    the length already (docs/dev/measuring.md).
+    Its square is the weight of a photo, beside the length that the recogniser gives its embedding: photos that it knows
+    well are long. How sharp a photo is and how far the head turns was measured too and made it worse; both are in the
+    length already (docs/dev/measuring.md).
     """
     if len(rows) < 3:
         return torch.ones(len(rows), 1)
@@ -154,6 +155,8 @@ def _agreement(rows: Tensor) -> Tensor:
 
 
 def embeddings(person: Person, method: Method, photos: str) -> Tensor:
-    """(n, 512) of a person, by the recogniser that the method was trained with. photos: how they are joined; see
-    `combine`, also for errors."""
+    """The embeddings of a person that a method reads, by the recogniser that it was trained with: (n, 512).
+
+    photos: how several photos are joined, see `combine`, which also says what is raised.
+    """
     return combine(person.identity, method.recogniser, photos, method.title)

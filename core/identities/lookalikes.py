@@ -86,7 +86,10 @@ def _alike(people: Sequence[Identity]) -> _Alike:
 
 
 def _nearest_photos(photos: Sequence[Tensor]) -> Tensor:
-    """(people, people): the cosine of the two photos that are most alike. photos: (photos, 512) of length 1 each."""
+    """For each pair of people the cosine of the two photos that are most alike: (people, people).
+
+    photos: of each person, (photos, 512) of length 1 each.
+    """
     counts = [len(rows) for rows in photos]
     units = torch.cat(list(photos))
     cosines = units @ units.T  # (all photos, all photos)

@@ -28,7 +28,7 @@ def known_by(people: Iterable[Identity]) -> list[str]:
 def similarities(
     people: Sequence[Identity], faces: Sequence[Mapping[str, Tensor]], recogniser: str, node_name: str
 ) -> Tensor:
-    """(people, faces): the mean cosine of each person's photos with each face.
+    """How alike people and faces are, the mean cosine of each person's photos with each face: (people, faces).
 
     faces: the embeddings of each, by recogniser. node_name: for messages. Raises what `combine` does.
     """

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
-from ..models.tensors import below, check_kinds
+from ..models.tensors import below, check_all_floats
 from ..people import CROP, Identity, Lora, Portraits
 from ..text import plain
 from .checks import check, why_bad_crops, why_bad_portraits
@@ -42,7 +42,7 @@ class PersonFile(NamedTuple):
 
 
 def to_tensors(identity: Identity) -> PersonFile:
-    """The file of one person. Raises BadEmbedding."""
+    """What is written into the file of one person: tensors and metadata. Raises BadEmbedding."""
     check(identity)
     tensors: dict[str, Tensor] = {}
     for recogniser, rows in identity.embeddings.items():
@@ -72,8 +72,8 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     cosines = below(ONE_PERSON_PREFIX, tensors)
     crops = tensors[CROPS_KEY]
     try:
-        check_kinds(stored_embeddings)
-        check_kinds(cosines)
+        check_all_floats(stored_embeddings)
+        check_all_floats(cosines)
     except ValueError as error:
         raise _damaged(path, str(error)) from error
     why = why_bad_crops(crops)

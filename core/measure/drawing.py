@@ -5,13 +5,18 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..geometry import patch_rect, shared
+from ..geometry import patch_rect, shared_area
 from ..people import Box, Point
 from ..previews import Color, Sheet, as_picture, color_of
 from .report import MeasuredPicture, Report, Sighting
 from .report_text import summary
 
 _STRANGER: Color = (170, 170, 170)
+# A label may be wider than its face, so that a name has room, but not so wide that it looks like that of a neighbour.
+_BOXES_WIDE = 2.4  # in widths of the face box
+_LETTERS_WIDE = 9.0  # in heights of a large letter, for faces that are small in a large picture
+_LETTER_WIDTH = 0.35  # of a letter of the label's small font, in heights of a large letter
+_LINE_HEIGHT = 1.4  # of a label, in heights of a large letter
 
 
 @dataclass(frozen=True)
@@ -81,18 +86,18 @@ def _text_of_face(report: Report, sighting: Sighting, labelled: int) -> str:
 def _width(sheet: Sheet, plate: _Plate, plates: Sequence[_Plate]) -> float:
     """The most pixels that a plate may be wide: some of its box, and no further than the next box in its row."""
     left, _, right, _ = plate.box
-    width = max(2.4 * (right - left), 9.0 * sheet.letters)
+    width = max(_BOXES_WIDE * (right - left), _LETTERS_WIDE * sheet.letters)
     return min(width, sheet.room(plate.box, [other.box for other in plates]))
 
 
 def _anchor(sheet: Sheet, plate: _Plate, picture: MeasuredPicture) -> Point:
     """The lower left corner of a plate: on its box, or below it where it would hide another face."""
     left, top, _, _ = plate.box
-    # A letter of the small font is about 0.35 of a large letter wide.
-    plate_width = 1.4 * len(plate.text) * sheet.letters / 4
-    plate_height = 1.4 * sheet.letters
+    # An estimate is enough here: it decides whether the label would hide another face.
+    plate_width = _LETTER_WIDTH * len(plate.text) * sheet.letters
+    plate_height = _LINE_HEIGHT * sheet.letters
     covered = (left, top - plate_height, left + plate_width, top)
-    hides_a_face = any(box is not plate.box and shared(covered, box) > 0 for box in picture.boxes)
+    hides_a_face = any(box is not plate.box and shared_area(covered, box) > 0 for box in picture.boxes)
     return sheet.below(plate.box) if hides_a_face else (left, top)
 
 

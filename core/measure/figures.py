@@ -188,6 +188,6 @@ def totals(pictures: Sequence[MeasuredPicture]) -> Totals:
 
 
 def _mean_of_pictures(figure: Callable[[MeasuredPicture], float | None], pictures: Sequence[MeasuredPicture]) -> float:
-    """0 where no picture has the figure: outputs of a node are numbers."""
+    """The mean of a figure over pictures; a picture without the figure counts as 0, as a node's output is a number."""
     values = [figure(picture) or 0.0 for picture in pictures]
     return mean(values) or 0.0

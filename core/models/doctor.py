@@ -132,7 +132,11 @@ def _wrong_kind(path: Path, model: Model, file_format: Format | None, family: st
 
 
 def _other_control_net(path: Path, model: Model) -> Trouble | None:
-    """A ControlNet of one of our methods where that of another is needed: only their lengths tell."""
+    """The trouble with a ControlNet of one of our methods where that of another is needed; None where it is another
+    file.
+
+    Only their lengths tell such files apart.
+    """
     length = path.stat().st_size
     if model.files[0].resembles(length):
         return None
@@ -168,9 +172,9 @@ def _path_of_file(file: File, model: Model, folders: Folders) -> Path | None:
 
 
 def _paths(root: Path, name: str, model: Model) -> Iterator[Path]:
-    """The paths that a file of this name may have below a folder searched.
+    """The paths at which a file of a model may lie below one of the folders searched.
 
-    A loader takes the folder of a model of several files, too, where extra_model_paths.yaml names that folder itself.
+    Where extra_model_paths.yaml names the folder of a model of several files itself, loaders take that folder, too.
     """
     yield root / name
     folder, _, name_in_folder = name.partition("/")
@@ -240,7 +244,7 @@ def models_to_fetch(wanted: Iterable[Model], known: Mapping[str, Sequence[str]])
     return [model for model in _without_repeats(wanted) if examine(model, folders).state in (MISSING, MISPLACED)]
 
 
-def to_fix(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[Finding]:
+def findings_to_fix(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[Finding]:
     """The findings for which the host would refuse to run a workflow with these models: all that `report` has to fix,
     in its order."""
     return [finding for finding in report("", wanted, known).findings if not finding.is_good]

@@ -39,8 +39,10 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
 
 
 def _pattern(model: Model, file: File) -> str:
-    """The pattern by which the `hf` command finds a file in a repository; where files of several endings serve, the
-    pattern takes any ending."""
+    """The pattern by which the `hf` command finds a file in a repository.
+
+    Where files with several endings serve, the pattern takes any ending.
+    """
     name = file.names[0].removeprefix(f"{model.name}/")
     if len(file.names) > 1:
         return f"{name.split('.')[0]}.*"

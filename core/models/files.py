@@ -26,7 +26,7 @@ Stamp = tuple[str, int, int]
 
 
 def stamp(path: str) -> Stamp:
-    """Path, size and time of a file: they are others once another file has taken its place."""
+    """Path, size and time of a file. They change when another file takes its place."""
     state = os.stat(path)
     # Copies and what is unpacked bear the time of their source; when a file came here nobody can set.
     return path, state.st_size, max(state.st_mtime_ns, state.st_ctime_ns)
@@ -174,7 +174,7 @@ def _changed(folder: str) -> int:
 def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
     """The files with these endings below some folders: name relative to the folder -> path, sorted by name.
 
-    Of several files of one name the one in the first folder is taken.
+    Of several files with one name, the one in the first of the folders is taken.
     """
     paths: dict[str, str] = {}
     for root in reversed(roots):

@@ -20,7 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint, counted
-from ..families import FLUX, of_text
+from ..families import FLUX, family_of_text_width
 from ..methods import Format, methods
 from .files import Stamp, no_model, stamp
 from .tensors import NotTensors, State, described_tensors
@@ -120,7 +120,7 @@ def family(state: State) -> str | None:
         return FLUX.name
     keys = _tensors_called("*attn2.to_k.weight", state)  # (out, width of the text) each
     text_width = keys[0].shape[-1] if keys else 0
-    model_family = of_text(text_width)
+    model_family = family_of_text_width(text_width)
     if model_family is None or not model_family.unet:
         return None
     return model_family.name

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ..errors import BadSetup, ModelMissing, UnsupportedCheckpoint
-from ..families import of_text
+from ..families import family_of_text_width
 from ..names import among
 from ..text import in_one_line
 from .files import listing
@@ -285,7 +285,7 @@ def _family(folder: Path) -> str:
     """The model family of a diffusers folder by the configuration of its UNet, for a message."""
     try:
         config = json.loads((folder / "unet" / "config.json").read_bytes())
-        family = of_text(config["cross_attention_dim"])
+        family = family_of_text_width(config["cross_attention_dim"])
     except (OSError, ValueError, LookupError, TypeError):
         family = None
     return family.name if family else "Stable Diffusion"

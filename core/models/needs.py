@@ -542,7 +542,7 @@ def _inside(subgraph: Mapping[str, Any], values: Mapping[str, Any]) -> dict[Any,
 
 
 def _texts_by_name(values: Mapping[str, Any]) -> dict[str, str]:
-    """Those of the values that are texts."""
+    """The values that are texts, by their names."""
     return {name: value for name, value in values.items() if isinstance(value, str)}
 
 
@@ -575,6 +575,7 @@ def users(workflows: Mapping[str, Graph], template: Callable[[str], Graph]) -> C
     no_method = SINGLE if len(workflows) > 1 else listed([*workflows])
 
     def users_of(model: Model) -> str:
+        """What needs this model, in words."""
         titles = [title for title, ids in needed.items() if model.id in ids]
         return listed(titles, no_method)
 

@@ -1,6 +1,6 @@
-"""How people store face packs, read from file names only: this runs each time the page is loaded.
+"""Which face packs there are, by the names of their files alone, because this runs each time the page is loaded.
 
-What a file really is decides onnx_file when it is loaded.
+The contents of a file are looked at when it is loaded, by onnx_file.
 """
 
 from collections.abc import Iterable, Sequence
@@ -234,9 +234,9 @@ def _by_length() -> dict[int, str]:
 
 
 def packs(names: Iterable[str]) -> dict[str, list[str]]:
-    """The face packs among files: pack -> its files that may be detectors.
+    """The face packs among files, by name: of each the files that may be detectors.
 
-    names: of files, relative to the model folder; others than .onnx are left out. The packs are sorted by name, the
+    names: of files, relative to the model folder; only those that end in .onnx count. The packs are sorted by name, the
     pack of loose files last.
     """
     detectors: dict[str, list[str]] = {}

@@ -63,6 +63,7 @@ def read(
     """
 
     def refusal(problem: str, advice: str) -> UnsupportedCheckpoint:
+        """The error that the file is something else. problem: what it is."""
         return UnsupportedCheckpoint(str(path), problem, expected, advice)
 
     try:
@@ -166,6 +167,8 @@ def _unreadable(error: Exception, path: Path) -> str:
 
     torch's own text is left out where it advises to load unsafely.
     """
+    # torch's message for such a file: "... WeightsUnpickler error: Unsupported global: GLOBAL module.Class was not an
+    # allowed global by default ...".
     unknown_class = re.search(r"GLOBAL ([\w.]+)", str(error))
     if unknown_class:
         name = unknown_class[1]
@@ -214,7 +217,7 @@ def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:
     return flat
 
 
-def ends(values: Tensor) -> tuple[float, float]:
+def least_and_largest(values: Tensor) -> tuple[float, float]:
     """The least and the largest number of a tensor.
 
     Both are NaN where one number is NaN and for complex numbers, which have no order, and 0 for an empty tensor.
@@ -229,9 +232,9 @@ def ends(values: Tensor) -> tuple[float, float]:
     return float(least), float(largest)
 
 
-def check_kinds(state: State) -> None:
-    """Raise ValueError, naming a tensor, unless all are floats: networks would take whole and complex numbers for
-    weights without a word."""
+def check_all_floats(state: State) -> None:
+    """Raise ValueError, naming a tensor, unless all tensors hold floats: networks would take whole and complex numbers
+    for weights without a word."""
     for key, tensor in state.items():
         if not tensor.is_floating_point():
             raise ValueError(f"{key[:100]} holds numbers of type {tensor.dtype} instead of float")
@@ -245,9 +248,9 @@ def check_weights(state: State) -> None:
     """
     if len(state) > _MOST:
         raise ValueError(f"it holds {len(state)} tensors where no such network has {_MOST}")
-    check_kinds(state)
+    check_all_floats(state)
     for key, tensor in state.items():
-        for end in ends(tensor):
+        for end in least_and_largest(tensor):
             if not abs(end) <= _GREATEST:  # NaN is not below anything
                 raise ValueError(f"{key[:100]} holds {end:g} where weights reach {_GREATEST:g} at most")
 

@@ -112,6 +112,7 @@ def weights(path: Path, expected: str, advice: str) -> dict[str, Tensor]:
     """
 
     def refusal(problem: str) -> UnsupportedCheckpoint:
+        """The error that the file is something else. problem: what it is."""
         return UnsupportedCheckpoint(str(path), problem, expected, advice)
 
     if not is_archive(path):
@@ -173,8 +174,10 @@ def _buffer(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], fo
 
 
 def _tensor(view: TensorView, buffer: Tensor) -> Tensor:
-    """The tensor at a place in the numbers of its storage. buffer: (length,). Raises Refused where the tensor would
-    reach beyond them."""
+    """The tensor at a place in the numbers of its storage.
+
+    buffer: these numbers, (length,). Raises Refused where the tensor would reach beyond them.
+    """
     numbers = (view.offset, *view.shape, *view.stride)
     if len(view.shape) != len(view.stride) or min(numbers) < 0:
         raise Refused(f"a TorchScript archive with a tensor of shape {view.shape} and strides {view.stride}")

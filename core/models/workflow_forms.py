@@ -175,17 +175,17 @@ def _only(prompts: list[Any], name: str) -> list[Any]:
 
 
 def _object(value: Any) -> dict[str, Any] | None:
-    """A value if it is an object of JSON."""
+    """A value if it is an object of JSON, else None."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 def _objects(values: Iterable[Any]) -> list[dict[str, Any]]:
-    """Those of some values that are objects of JSON."""
+    """The values that are objects of JSON, without all others."""
     return [cast("dict[str, Any]", value) for value in values if isinstance(value, dict)]
 
 
 def _list(value: Any) -> list[Any] | None:
-    """A value if it is a list of JSON."""
+    """A value if it is a list of JSON, else None."""
     return cast("list[Any]", value) if isinstance(value, list) else None
 
 

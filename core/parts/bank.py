@@ -77,7 +77,7 @@ class PartTokens:
 
 
 @dataclass(frozen=True, eq=False)
-class Inside:
+class TokensInside:
     """The tokens of a layer that lie inside of a part's mask.
 
     numbers: (kept,), their indices. weights: (kept, 1), the mask at each. dropped: how many tokens lie outside.
@@ -88,17 +88,23 @@ class Inside:
     dropped: int
 
     def of(self, states: Tensor) -> PartTokens:
-        """The tokens of the part in the states (tokens, C) of a layer after its first norm."""
+        """The tokens of the part among the states of a layer.
+
+        states: (tokens, C), after the layer's first norm.
+        """
         return PartTokens(states[self.numbers] * self.weights, self.dropped)
 
 
-def inside(weights: Tensor, like: Tensor) -> Inside:
-    """The tokens inside of a mask. weights: (tokens,) of token_mask, on the CPU. like: states of the layer, whose
-    device and dtype are taken."""
+def tokens_inside(weights: Tensor, like: Tensor) -> TokensInside:
+    """The tokens of a layer that lie inside of a part's mask.
+
+    weights: the mask at each token, (tokens,), see token_mask, on the CPU. like: states of the layer, whose device and
+    dtype the result gets.
+    """
     numbers = weights.nonzero()[:, 0]  # (kept,)
     kept_weights = weights[numbers, None]  # (kept, 1)
     dropped = len(weights) - len(numbers)
-    return Inside(numbers.to(like.device), kept_weights.to(like), dropped)
+    return TokensInside(numbers.to(like.device), kept_weights.to(like), dropped)
 
 
 Bank = Mapping[Block, Sequence[PartTokens]]
@@ -153,11 +159,14 @@ def key_bias(
 
 
 def _sinks(tokens: Tensor, dtype: torch.dtype) -> Tensor:
-    """The logits of one or two keys 0 that weigh as much in the softmax as so many keys 0 of logit 0, (sinks, queries).
+    """The logits of one or two keys 0 that weigh as much in the softmax as all dropped tokens together: (sinks,
+    queries).
 
-    tokens: (1, queries), how many. dtype: in which the attention reads the logits. One sink has the logit log(tokens).
-    In half precision that is too coarse: bfloat16 has steps of 1/16 above 8, so that one of 5000 tokens would be off by
-    up to 3 % of them. There the first sink has the multiple of 1/16 below, and a second makes up for what is missing.
+    tokens: (1, queries), how many tokens are dropped; each is a key 0 of logit 0. dtype: in which the attention reads
+    the logits.
+    One sink has the logit log(tokens). In half precision that is too coarse: bfloat16 has steps of 1/16 above 8, so
+    that one of 5000 tokens would be off by up to 3 % of them. There the first sink has the multiple of 1/16 below, and
+    a second makes up for what is missing.
     """
     if torch.finfo(dtype).bits >= 32:
         return _log(tokens)
@@ -171,7 +180,7 @@ def _log(weights: Tensor) -> Tensor:
     return weights.log().clamp(min=EXCLUDED)
 
 
-def shared(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+def shared_attention(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
     """Self-attention over the picture's own tokens and those of the parts: (B, N, C).
 
     query: (B, N, C) of the picture. own: its keys and values, (B, N, C) each. parts: keys and values of every part,

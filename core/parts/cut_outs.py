@@ -9,14 +9,14 @@ from .parts import Part
 from .resizing import resized, targets
 
 
-def of_part(part: Part) -> Tensor:
-    """(side, side, 3): the part itself, as `cut` leaves it."""
+def cut_out_of_part(part: Part) -> Tensor:
+    """The part itself as a square picture (side, side, 3), cut out by `cut`."""
     height, width = part.picture.shape[:2]
     resized_part = resized(part, width, height)
     return cut(resized_part.picture, resized_part.mask)
 
 
-def of_target(part: Part, picture: Tensor) -> Tensor:
+def cut_out_of_target(part: Part, picture: Tensor) -> Tensor:
     """The part's place in a picture (H, W, 3) by its target, the whole of it without one, as `cut` leaves it."""
     height, width = picture.shape[:2]
     target = targets((part,), width, height)

@@ -13,7 +13,7 @@ _MAGENTA = (1.0, 0.0, 1.0)
 
 
 def sheet(parts: Parts) -> Tensor:
-    """(1, H, W, 3) float32 0..1."""
+    """The preview of all parts with their captions: (1, H, W, 3) float32 0..1."""
     pictures: list[Tensor] = []
     for part in parts.parts:
         scale = min(1.0, _SIDE / max(part.picture.shape[:2]))

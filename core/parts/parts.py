@@ -65,7 +65,7 @@ class Parts:
 
     @property
     def present(self) -> tuple[Part, ...]:
-        """Those with a weight."""
+        """The parts with a weight above 0."""
         return tuple(part for part in self.parts if part.weight > 0)
 
 

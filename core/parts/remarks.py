@@ -13,7 +13,7 @@ _INVERTED = 0.9  # a mask that keeps more of a picture than this is more likely 
 _BLUE = 0.25  # an IUV picture has 24 of 255 in blue at most; another picture has more than this somewhere
 
 
-def of_part(part: Part, mask: Tensor | None = None, target_mask: Tensor | None = None) -> list[str]:
+def remarks_on_part(part: Part, mask: Tensor | None = None, target_mask: Tensor | None = None) -> list[str]:
     """Lines about a part. mask, target_mask: (h, w) or (masks, h, w) as the inputs of these names had them."""
     lines: list[str] = []
     for name, masks in (("mask", mask), ("target_mask", target_mask)):
@@ -61,7 +61,9 @@ def strange_labels(parts: Iterable[Part]) -> list[str]:
 
 
 def stretched(parts: Parts, width: int, height: int) -> list[str]:
-    """One line about the parts that change their shape much at the size of the new picture, if any."""
+    """A line about the parts whose pictures are stretched much at the size of the new picture; no line without such
+    parts.
+    """
     lines: list[str] = []
     for part in parts.present:
         squeeze = part.picture.shape[1] / part.picture.shape[0] * height / width

@@ -48,7 +48,7 @@ def resized(part: Part, width: int, height: int) -> Prepared:
 
 
 def _by_pillow(picture: Tensor, width: int, height: int, by: Image.Resampling = Image.Resampling.BICUBIC) -> Tensor:
-    """(H, W) or (H, W, 3|4), 0..1, as Pillow resizes it in eight bits."""
+    """A picture (H, W) or (H, W, 3|4), 0..1, in another size, as Pillow resizes it in eight bits."""
     eight_bits = Image.fromarray((picture.clamp(0, 1) * 255).round().byte().numpy())
     return as_tensor(eight_bits.resize((width, height), by))
 

@@ -100,24 +100,30 @@ class Action:
         """
         if self.holding and neighbour:
             holding_arm = self.holding.nearer if nearer else self.holding.other
-            joints = [_towards(reach, neighbour) for reach in holding_arm]
+            joints = [_reaching_neighbour(reach, neighbour) for reach in holding_arm]
         elif arm is None:
             return posture
         else:
             way = neighbour[0] if neighbour else self.beside.most
-            joints = [_within(reach, way / 2 - _CLEAR) for reach in arm]
+            joints = [_on_own_half(reach, way / 2 - _CLEAR) for reach in arm]
         return (*posture[_TRUNK], *joints, *posture[_LEGS])
 
 
-def _towards(reach: Reach | None, neighbour: Point) -> Point | None:
-    """A joint of an arm that holds the neighbour at this offset."""
+def _reaching_neighbour(reach: Reach | None, neighbour: Point) -> Point | None:
+    """The position of a joint of an arm that holds a neighbour, in heads from the nose; None for a hidden joint.
+
+    neighbour: from the nose to that of the neighbour.
+    """
     if reach is None:
         return None
     return (reach.x + reach.to_neighbour * neighbour[0], reach.y + reach.to_neighbour * neighbour[1])
 
 
-def _within(reach: Reach | None, half: float) -> Point | None:
-    """A joint of an arm that does not cross the middle between two people, `half` away."""
+def _on_own_half(reach: Reach | None, half: float) -> Point | None:
+    """A joint of an arm, moved so that it does not cross the middle between two people.
+
+    half: the distance from the nose to that middle, in heads.
+    """
     if reach is None:
         return None
     return (min(reach.x, half), reach.y)

@@ -74,42 +74,42 @@ class Head:
     height: float
 
 
-def face_box(nose: Point, head: float) -> Box:
-    """The box that a face detector would give, from brow to chin. nose: px. head: height of the head, px."""
+def face_box(nose: Point, head_height: float) -> Box:
+    """The box that a face detector would give, from brow to chin. nose: px. head_height: crown to chin, px."""
     x, y = nose
     left, top, right, bottom = _FACE
-    return (x + left * head, y + top * head, x + right * head, y + bottom * head)
+    return (x + left * head_height, y + top * head_height, x + right * head_height, y + bottom * head_height)
 
 
 def nose_and_head(face: Box) -> tuple[Point, float]:
     """The inverse of face_box: the nose and the height of the head, px, for a face as tall as this one."""
     x0, y0, x1, y1 = face
-    head = (y1 - y0) / FACE_HEIGHT
-    nose = ((x0 + x1) / 2, y0 - _FACE[1] * head)
-    return nose, head
+    head_height = (y1 - y0) / FACE_HEIGHT
+    nose = ((x0 + x1) / 2, y0 - _FACE[1] * head_height)
+    return nose, head_height
 
 
-def face_keypoints(nose: Point, head: float) -> Keypoints:
-    """Five points of a face that looks into the camera. nose: px. head: height of the head, px."""
+def face_keypoints(nose: Point, head_height: float) -> Keypoints:
+    """Five points of a face that looks into the camera. nose: px. head_height: crown to chin, px."""
     x, y = nose
-    eye_x = _EYES[0] * head
-    eye_y = y + _EYES[1] * head
-    mouth_x = _MOUTH[0] * head
-    mouth_y = y + _MOUTH[1] * head
+    eye_x = _EYES[0] * head_height
+    eye_y = y + _EYES[1] * head_height
+    mouth_x = _MOUTH[0] * head_height
+    mouth_y = y + _MOUTH[1] * head_height
     # Keypoints begin with the viewer's left, where a person has the right side.
     return ((x - eye_x, eye_y), (x + eye_x, eye_y), nose, (x - mouth_x, mouth_y), (x + mouth_x, mouth_y))
 
 
 def body(
     nose: Point,
-    head: float,
+    head_height: float,
     left: Posture = STANDING,
     right: Posture | None = None,
     down: Point = (0.0, 1.0),
 ) -> Pose:
     """The skeleton of a person who faces the camera.
 
-    nose: px. head: height of the head, px. left, right: the postures of the person's own sides, None for a right side
+    nose: px. head_height: crown to chin, px. left, right: the postures of the person's own sides, None for a right side
     as the left one. down: the unit vector from head to feet.
     """
     joints: list[Joint] = [(*nose, 1.0)]
@@ -118,7 +118,7 @@ def body(
             if offset is None:
                 joints.append((0.0, 0.0, 0.0))
                 continue
-            pixels = (side * offset[0] * head, offset[1] * head)
+            pixels = (side * offset[0] * head_height, offset[1] * head_height)
             joints.append((*_turned(nose, pixels, down), 1.0))
     return tuple(joints)
 
@@ -152,19 +152,19 @@ def body_around(keypoints: Keypoints, amount: str) -> Pose:
     head lies on its side (beyond 45 degrees). amount: bust, half or full.
     """
     viewers_left_eye, viewers_right_eye, nose = keypoints[:3]
-    head = head_of_face(keypoints)
+    head_height = head_of_face(keypoints)
     eyes = middle(viewers_left_eye, viewers_right_eye)
     down = unit(eyes, middle(keypoints[3], keypoints[4]))
     across = (down[1], -down[0])  # to the viewer's right on an upright face
     nose_from_eyes = (nose[0] - eyes[0], nose[1] - eyes[1])
     # How far the tip of the nose moves sideways is the sine of the turn; positive towards the viewer's right.
-    turn = max(-1.0, min(1.0, _dot(nose_from_eyes, across) / (_NOSE_BEFORE_EYES * head)))
+    turn = max(-1.0, min(1.0, _dot(nose_from_eyes, across) / (_NOSE_BEFORE_EYES * head_height)))
     body_down = (0.0, 1.0) if down[1] > math.sqrt(0.5) else down
     # All joints behind the tip of the nose move to the other side as the head turns.
-    behind_nose = -_NECK_BEHIND_NOSE * head * turn
-    trunk = body(_moved(nose, across, behind_nose), head, STANDING, down=body_down)
-    between_ears = _moved(_moved(eyes, across, behind_nose), down, _EARS_BELOW_EYES * head)
-    to_ear = _EARS[0] * math.sqrt(1 - turn * turn) * head
+    behind_nose = -_NECK_BEHIND_NOSE * head_height * turn
+    trunk = body(_moved(nose, across, behind_nose), head_height, STANDING, down=body_down)
+    between_ears = _moved(_moved(eyes, across, behind_nose), down, _EARS_BELOW_EYES * head_height)
+    to_ear = _EARS[0] * math.sqrt(1 - turn * turn) * head_height
     ear_confidences = [float(turn <= _FAR_EAR_HIDDEN), float(turn >= -_FAR_EAR_HIDDEN)]
     left_ear = (*_moved(between_ears, across, _LEFT * to_ear), ear_confidences[0])
     right_ear = (*_moved(between_ears, across, _RIGHT * to_ear), ear_confidences[1])
@@ -220,14 +220,14 @@ def head_of_pose(pose: Pose) -> float | None:
     As a head turns its lengths become shorter in the picture, never longer: the largest of a group counts.
     """
     for lengths in _HEAD_MEASURES:
-        head = 0.0
+        head_height = 0.0
         for length in lengths:
             start = pose[length.start]
             end = pose[length.end]
             if start[2] >= SEEN and end[2] >= SEEN:
-                head = max(head, math.dist(start[:2], end[:2]) / length.heads)
-        if head:
-            return head
+                head_height = max(head_height, math.dist(start[:2], end[:2]) / length.heads)
+        if head_height:
+            return head_height
     return None
 
 
@@ -243,9 +243,9 @@ def same_person(pose: Pose, other: Pose) -> bool:
             distances.append(math.dist(joint[:2], other_joint[:2]))
     heads: list[float] = []
     for skeleton in (pose, other):
-        head = head_of_pose(skeleton)
-        if head is not None:
-            heads.append(head)
+        head_height = head_of_pose(skeleton)
+        if head_height is not None:
+            heads.append(head_height)
     return len(distances) > 2 and bool(heads) and median(distances) < min(heads) / 4
 
 
@@ -262,10 +262,10 @@ class Nose:
     note: str = ""
 
 
-def nose_of_pose(pose: Pose, neck: Joint, head: float) -> Nose | None:
+def nose_of_pose(pose: Pose, neck: Joint, head_height: float) -> Nose | None:
     """The nose of a pose, guessed from eyes, ears or neck where it is not seen; None where these are not seen either.
 
-    head: height of the head, px.
+    head_height: crown to chin, px.
     """
     nose = pose[_NOSE]
     if nose[2] >= SEEN:
@@ -281,7 +281,7 @@ def nose_of_pose(pose: Pose, neck: Joint, head: float) -> Nose | None:
         if seen_joints:
             x = sum(joint[0] for joint in seen_joints) / len(seen_joints)
             y = sum(joint[1] for joint in seen_joints) / len(seen_joints)
-            return Nose((x, y + down * head), f"nose guessed from the {words}")
+            return Nose((x, y + down * head_height), f"nose guessed from the {words}")
     return None
 
 
@@ -289,15 +289,15 @@ _HALF_MOUTH = 0.416
 """Half the width of the mouth, of the distance between the eyes."""
 
 
-def face_of_pose(pose: Pose, nose: Point, head: float) -> Keypoints:
+def face_of_pose(pose: Pose, nose: Point, head_height: float) -> Keypoints:
     """Five points from the eyes of a pose, or of a face that looks into the camera where they are not both seen.
 
-    nose: px. head: height of the head, px.
+    nose: px. head_height: crown to chin, px.
     """
     viewers_left_eye = pose[_RIGHT_EYE]
     viewers_right_eye = pose[_LEFT_EYE]
     if viewers_left_eye[2] < SEEN or viewers_right_eye[2] < SEEN:
-        return face_keypoints(nose, head)
+        return face_keypoints(nose, head_height)
     eyes = middle(viewers_left_eye, viewers_right_eye)
     down = (nose[0] - eyes[0], nose[1] - eyes[1])  # from the eyes to the nose; the mouth lies on the same line
     mouth = _moved(eyes, down, (_MOUTH[1] - _EYES[1]) / _EYES_ABOVE_NOSE)
@@ -307,13 +307,13 @@ def face_of_pose(pose: Pose, nose: Point, head: float) -> Keypoints:
     return (viewers_left_eye[:2], viewers_right_eye[:2], nose, left_corner, right_corner)
 
 
-def on_canvas(pose: Pose, head: float, width: int, height: int) -> Pose:
+def on_canvas(pose: Pose, head_height: float, width: int, height: int) -> Pose:
     """Joints more than half a head outside of the picture lose their confidence, as a detector would not see them.
 
-    Nearer ones stay, so that a shoulder or an upper arm runs off the edge instead of ending before it. head: height of
-    the head, px.
+    Nearer ones stay, so that a shoulder or an upper arm runs off the edge instead of ending before it. head_height:
+    crown to chin, px.
     """
-    slack = head / 2
+    slack = head_height / 2
     outside: list[int] = []
     for number, (x, y, _) in enumerate(pose):
         if not (-slack <= x < width + slack and -slack <= y < height + slack):
@@ -406,24 +406,24 @@ def torso(pose: Pose) -> tuple[Point, ...]:
     Empty where too little is seen. A shoulder that is not seen mirrors the other one at the nose, or stands where a
     person facing the camera has it; a hip that is not seen hangs below its shoulder.
     """
-    head = head_of_pose(pose)
+    head_height = head_of_pose(pose)
     nose = pose[_NOSE]
     left = _seen_point(pose[_LEFT_SHOULDER])
     right = _seen_point(pose[_RIGHT_SHOULDER])
-    if head is None:
+    if head_height is None:
         return ()
     if nose[2] <= SEEN and (left is None or right is None):
         return ()
     if left is None:
         if right is None:
-            left = (nose[0] + _SHOULDERS[0] * head, nose[1] + _SHOULDERS[1] * head)
+            left = (nose[0] + _SHOULDERS[0] * head_height, nose[1] + _SHOULDERS[1] * head_height)
         else:
             left = _mirrored(right, nose)
     if right is None:
         right = _mirrored(left, nose)
     down = _down(left, right, nose)
-    right_hip = _seen_point(pose[_RIGHT_HIP]) or _moved(right, down, _SHOULDERS_TO_HIPS * head)
-    left_hip = _seen_point(pose[_LEFT_HIP]) or _moved(left, down, _SHOULDERS_TO_HIPS * head)
+    right_hip = _seen_point(pose[_RIGHT_HIP]) or _moved(right, down, _SHOULDERS_TO_HIPS * head_height)
+    left_hip = _seen_point(pose[_LEFT_HIP]) or _moved(left, down, _SHOULDERS_TO_HIPS * head_height)
     return (left, right, right_hip, left_hip)
 
 

@@ -32,23 +32,25 @@ _LIMB_COLORS = (
 
 
 def skeletons(layout: Layout, by_row: bool) -> Tensor:
-    """The skeletons of a layout in one picture, `by_row` in a picture for each place: (1 or places, height, width, 3).
+    """The skeletons of a layout, all in one picture, or with `by_row` in a picture for each place.
 
-    Black where there is none.
+    Returns (1 or places, height, width, 3), black where there is no skeleton.
     """
-    return _pictures(skeleton, [slot.pose for slot in layout.slots], layout, by_row)
+    return _draw_people(skeleton, [slot.pose for slot in layout.slots], layout, by_row)
 
 
 def keypoints(layout: Layout, by_row: bool) -> Tensor:
-    """The face keypoints of a layout in one picture, `by_row` in a picture for each place: (1 or places, height, width,
-    3)."""
-    return _pictures(face_keypoints, [slot.keypoints for slot in layout.slots], layout, by_row)
+    """The face keypoints of a layout, all in one picture, or with `by_row` in a picture for each place.
+
+    Returns (1 or places, height, width, 3), black where there are none.
+    """
+    return _draw_people(face_keypoints, [slot.keypoints for slot in layout.slots], layout, by_row)
 
 
-def _pictures(draw: Callable[..., Tensor], figures: Sequence[object], layout: Layout, by_row: bool) -> Tensor:
-    """Figures in one picture, or `by_row` each in its own: (pictures, height, width, 3).
+def _draw_people(draw: Callable[..., Tensor], figures: Sequence[object], layout: Layout, by_row: bool) -> Tensor:
+    """Drawings of figures, all in one picture, or with `by_row` each in its own: (pictures, height, width, 3).
 
-    draw: (figures, width, height) -> picture. figures: of each place, None where it has none.
+    draw: called as draw(figures, width, height), it gives a picture. figures: of each place, None where it has none.
     """
     figures_of_pictures = [[figure] for figure in figures] if by_row else [figures]
     drawings: list[Tensor] = []
@@ -82,11 +84,11 @@ def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
     above = np.array(below)
     for joints in people:
         for limb in seen_limbs(joints):
-            _stick(above, joints[limb.start], joints[limb.end], _LIMB_COLORS[limb.number])
+            _draw_limb(above, joints[limb.start], joints[limb.end], _LIMB_COLORS[limb.number])
     return torch.as_tensor(below * 0.4 + above * 0.6).round().float() / 255
 
 
-def _stick(canvas: Canvas, start: Sequence[float], end: Sequence[float], color: Color) -> None:
+def _draw_limb(canvas: Canvas, start: Sequence[float], end: Sequence[float], color: Color) -> None:
     """Draw a limb as a thin ellipse, its centre, length and angle cut down to whole numbers as the authors do."""
     across = start[0] - end[0]
     down = start[1] - end[1]
@@ -111,7 +113,7 @@ def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tenso
         image = np.zeros_like(keypoint_picture)
         for number, point in enumerate(points):
             if number != NOSE:
-                _stick(image, point, points[NOSE], _KEYPOINT_COLORS[number])
+                _draw_limb(image, point, points[NOSE], _KEYPOINT_COLORS[number])
         # As there: the lines are darkened, then the discs are drawn over them.
         image = (image * 0.6).astype(np.uint8)
         for (x, y), color in zip(points, _KEYPOINT_COLORS, strict=True):
@@ -143,14 +145,14 @@ _ONE = 1 << 16
 """A pixel in fixed point numbers (XY_ONE)."""
 
 
-def _table(wave: Callable[[float], float]) -> npt.NDArray[np.float64]:
-    """(361,): a sine or cosine of 0 to 360 degrees, rounded as in OpenCV's table, which is of float32."""
+def _wave_table(wave: Callable[[float], float]) -> npt.NDArray[np.float64]:
+    """A sine or cosine of 0 to 360 degrees, (361,), rounded as in OpenCV's table, which is of float32."""
     rounded = [round(wave(math.radians(degree)), 7) for degree in range(361)]
     return np.array(rounded, np.float32).astype(np.float64)
 
 
-_SINES = _table(math.sin)
-_COSINES = _table(math.cos)
+_SINES = _wave_table(math.sin)
+_COSINES = _wave_table(math.cos)
 # Half the width of each row of a disc, from the middle row up; by radius.
 _DISCS = {4: (4, 3, 3, 2, 0), 10: (10, 9, 9, 9, 9, 8, 8, 7, 6, 4, 0)}
 
@@ -158,12 +160,15 @@ _DISCS = {4: (4, 3, 3, 2, 0), 10: (10, 9, 9, 9, 9, 8, 8, 7, 6, 4, 0)}
 def disc(canvas: Canvas, x: int, y: int, radius: int, color: Color) -> None:
     """Draw a filled circle around a pixel. radius: one of 4 and 10."""
     for away, half in enumerate(_DISCS[radius]):
-        _row(canvas, y - away, x - half, x + half, color)
-        _row(canvas, y + away, x - half, x + half, color)
+        _draw_row(canvas, y - away, x - half, x + half, color)
+        _draw_row(canvas, y + away, x - half, x + half, color)
 
 
 def ellipse(canvas: Canvas, x: int, y: int, axes: tuple[int, int], angle: int, color: Color) -> None:
-    """Draw a filled ellipse around a pixel. axes: half of each, in pixels. angle: of the first, in degrees."""
+    """Draw a filled ellipse around a pixel, as the polygon of its points at every degree.
+
+    axes: half the length of each axis, in pixels. angle: of the first axis, in degrees.
+    """
     along = axes[0] * _COSINES  # (361,) each, in the ellipse's own axes
     across = axes[1] * _SINES
     sine = _SINES[angle % 360]
@@ -173,19 +178,19 @@ def ellipse(canvas: Canvas, x: int, y: int, axes: tuple[int, int], angle: int, c
     outline = zip(map(int, columns), map(int, rows), strict=True)
     corners = [corner for corner, _ in groupby(outline)]  # each once, although many degrees may give the same pixel
     for start, end in pairwise([corners[-1], *corners]):
-        _line(canvas, start, end, color)
-    _fill(canvas, corners, color)
+        _draw_line(canvas, start, end, color)
+    _fill_polygon(canvas, corners, color)
 
 
-def _row(canvas: Canvas, y: int, first: int, last: int, color: Color) -> None:
-    """Draw the pixels from `first` to `last` of a row, both of them too, as far as they are on the canvas."""
+def _draw_row(canvas: Canvas, y: int, first: int, last: int, color: Color) -> None:
+    """Draw a row of pixels, from column `first` to column `last` with both of them, as far as it is on the canvas."""
     if 0 <= y < canvas.shape[0] and last >= 0:
         canvas[y, max(first, 0) : last + 1] = color
 
 
-def _line(canvas: Canvas, start: Pixel, end: Pixel, color: Color) -> None:
+def _draw_line(canvas: Canvas, start: Pixel, end: Pixel, color: Color) -> None:
     """Draw a line one pixel wide (Bresenham, as OpenCV's LineIterator), from its left end."""
-    clipped = _clipped(start, end, canvas.shape[1] - 1, canvas.shape[0] - 1)
+    clipped = _clipped_line(start, end, canvas.shape[1] - 1, canvas.shape[0] - 1)
     if clipped is None:
         return
     left, right = sorted(clipped, key=lambda point: point[0])
@@ -205,32 +210,32 @@ def _line(canvas: Canvas, start: Pixel, end: Pixel, color: Color) -> None:
             canvas[y + down * step, x + aside] = color
 
 
-def _clipped(start: Pixel, end: Pixel, right: int, bottom: int) -> tuple[Pixel, Pixel] | None:
+def _clipped_line(start: Pixel, end: Pixel, right: int, bottom: int) -> tuple[Pixel, Pixel] | None:
     """The part of a line that is on the canvas, or None (OpenCV's clipLine, which cuts rows first, then columns).
 
     right, bottom: the last column and the last row.
     """
-    swapped = _clipped_along((start[1], start[0]), (end[1], end[0]), bottom)
+    swapped = _clipped_along_axis((start[1], start[0]), (end[1], end[0]), bottom)
     if swapped is None:
         return None
     (start_y, start_x), (end_y, end_x) = swapped
-    return _clipped_along((start_x, start_y), (end_x, end_y), right)
+    return _clipped_along_axis((start_x, start_y), (end_x, end_y), right)
 
 
-def _clipped_along(start: Pixel, end: Pixel, last: int) -> tuple[Pixel, Pixel] | None:
+def _clipped_along_axis(start: Pixel, end: Pixel, last: int) -> tuple[Pixel, Pixel] | None:
     """The part of a line whose first coordinate is from 0 to `last`, or None where there is none.
 
     The start is cut first, and the end against the start that is left: OpenCV rounds in this order.
     """
     if max(start[0], end[0]) < 0 or min(start[0], end[0]) > last:
         return None
-    start = _cut(start, end, last)
-    end = _cut(end, start, last)
+    start = _moved_inside(start, end, last)
+    end = _moved_inside(end, start, last)
     return start, end
 
 
-def _cut(point: Pixel, other_end: Pixel, last: int) -> Pixel:
-    """An end of a line, moved along it until its first coordinate is from 0 to `last`."""
+def _moved_inside(point: Pixel, other_end: Pixel, last: int) -> Pixel:
+    """An end of a line, moved along the line until its first coordinate is from 0 to `last`."""
     if 0 <= point[0] <= last:
         return point
     edge = 0 if point[0] < 0 else last
@@ -239,25 +244,26 @@ def _cut(point: Pixel, other_end: Pixel, last: int) -> Pixel:
     return (edge, point[1] + moved)
 
 
-def _fill(canvas: Canvas, corners: list[Pixel], color: Color) -> None:
-    """A convex polygon (OpenCV's FillConvexPoly): of each row the pixels between its two sides.
+def _fill_polygon(canvas: Canvas, corners: list[Pixel], color: Color) -> None:
+    """Fill a convex polygon (OpenCV's FillConvexPoly): in each row the pixels between its two sides.
 
-    The sides lead from the first of the highest corners down to the lowest row, one with the corners and one against
-    them.
+    The sides lead from the first of the highest corners down to the lowest row, one along the order of the corners and
+    the other one against it.
     """
     highest = min(range(len(corners)), key=lambda number: corners[number][1])
     around = [*corners[highest:], *corners[: highest + 1]]
-    sides = zip(_side(around), _side(around[::-1]), strict=False)
+    sides = zip(_columns_of_side(around), _columns_of_side(around[::-1]), strict=False)
     for y, (one_side, other_side) in enumerate(sides, corners[highest][1]):
         first = (min(one_side, other_side) + _ONE // 2) // _ONE  # rounded
         last = (max(one_side, other_side) + _ONE // 2) // _ONE
-        _row(canvas, y, first, last, color)
+        _draw_row(canvas, y, first, last, color)
 
 
-def _side(corners: list[Pixel]) -> list[int]:
-    """The column of one side of a polygon in every row, from the first corner down to the lowest one; a pixel is _ONE.
+def _columns_of_side(corners: list[Pixel]) -> list[int]:
+    """The column of one side of a polygon in every row, from its first corner down to the lowest one.
 
-    corners: all of the polygon's, from the highest around to it again.
+    corners: all of the polygon's, from the highest around to it again. A column is in fixed point numbers: a pixel is
+    _ONE.
     """
     lowest = max(y for _, y in corners)
     top = corners[0][1]

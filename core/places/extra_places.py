@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from .. import geometry
 from ..errors import BadLayout, counted
-from ..geometry import area, shared
+from ..geometry import area, shared_area
 from ..people import Box, Layout, Point
 from . import bodies
 from .layouts import facing, head_of
@@ -20,6 +20,10 @@ _TRUNK: Box = (-0.80, 0.45, 0.80, 2.10)
 _BESIDE = 1.8  # shoulder to shoulder as people stand for a photo, nose to nose, in heads
 _STEP = 0.25  # between the places that are tried, in heads
 _LEAST_STEP = 8.0  # the same in pixels
+# How much worse than a hidden trunk, in `_badness`: a covered face, and a head of distance away and up or down.
+_COVERED_FACE = 4
+_APART = 0.5
+_OUT_OF_ROW = 0.4
 _MOST_STEPS = 128  # along the longer side: with small faces on a large canvas a finer grid would only take its time
 
 
@@ -29,12 +33,12 @@ class _Spot:
     spot that is tried."""
 
     nose: Point
-    head: float
+    head_height: float
     number: int = 0
 
     def around(self, box: Box) -> Box:
         """A box around the nose, in heads, as one in pixels of the canvas."""
-        return geometry.Fit(self.head, self.head, *self.nose).box(box)
+        return geometry.Fit(self.head_height, self.head_height, *self.nose).box(box)
 
 
 def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, count: int = 1) -> Layout:
@@ -45,17 +49,17 @@ def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, co
     count: how many places are added. The heads are on the canvas and cover no other head, nor an ID patch another.
     Raises BadLayout where there is no room.
     """
-    head = face_size / bodies.FACE_HEIGHT
+    head_height = face_size / bodies.FACE_HEIGHT
     extended = layout
     for added in range(count):
         neighbours = _spots_of(extended)
         if where == AT_POINT and added == 0:
-            spot = _at_point(nose, head, neighbours, extended)
+            spot = _at_point(nose, head_height, neighbours, extended)
         else:
-            spot = _best_free(where, head, neighbours, extended)
+            spot = _best_free(where, head_height, neighbours, extended)
         if spot is None:
-            raise _no_room(layout, where, head or _head_in_middle(neighbours, layout), added, count)
-        slot = facing(spot.nose, spot.head, body, (layout.width, layout.height))
+            raise _no_room_error(layout, where, head_height or _head_in_middle(neighbours, layout), added, count)
+        slot = facing(spot.nose, spot.head_height, body, (layout.width, layout.height))
         extended = replace(extended, slots=(*extended.slots, slot))
     return extended
 
@@ -64,15 +68,18 @@ def _spots_of(layout: Layout) -> list[_Spot]:
     """The spots of a layout's heads, as far as their size is known."""
     spots: list[_Spot] = []
     for number, slot in enumerate(layout.slots, 1):
-        head = head_of(slot)
-        if head:
-            spots.append(_Spot(slot.center, head, number))
+        head_height = head_of(slot)
+        if head_height:
+            spots.append(_Spot(slot.center, head_height, number))
     return spots
 
 
-def _at_point(nose: Point, head: float, neighbours: Sequence[_Spot], layout: Layout) -> _Spot:
-    """The spot at a point. head: px, 0 for as large as its neighbours. Raises BadLayout where nobody can stand."""
-    spot = _Spot(nose, head or _head_at(nose, neighbours, layout))
+def _at_point(nose: Point, head_height: float, neighbours: Sequence[_Spot], layout: Layout) -> _Spot:
+    """The spot at a point.
+
+    head_height: px, 0 for as large as its neighbours. Raises BadLayout where nobody can stand.
+    """
+    spot = _Spot(nose, head_height or _head_at(nose, neighbours, layout))
     why = _why_not(spot, neighbours, layout)
     if why:
         raise BadLayout(
@@ -83,18 +90,21 @@ def _at_point(nose: Point, head: float, neighbours: Sequence[_Spot], layout: Lay
     return spot
 
 
-def _best_free(where: str, head: float, neighbours: Sequence[_Spot], layout: Layout) -> _Spot | None:
+def _best_free(where: str, head_height: float, neighbours: Sequence[_Spot], layout: Layout) -> _Spot | None:
     """The free spot that suits a group photo best; None where there is no room."""
     free: list[_Spot] = []
-    for spot in _candidates(where, head, neighbours, layout):
+    for spot in _candidates(where, head_height, neighbours, layout):
         if not _why_not(spot, neighbours, layout):
             free.append(spot)
-    return min(free, key=lambda spot: _cost(spot, neighbours, layout), default=None)
+    return min(free, key=lambda spot: _badness(spot, neighbours, layout), default=None)
 
 
-def _no_room(layout: Layout, where: str, head: float, added: int, count: int) -> BadLayout:
-    """head: of one more face, px. added: how many of `count` have found room."""
-    face = head * bodies.FACE_HEIGHT
+def _no_room_error(layout: Layout, where: str, head_height: float, added: int, count: int) -> BadLayout:
+    """The error where there is no room for all places.
+
+    head_height: height of the head of one more person, px. added: how many of `count` people have found room.
+    """
+    face = head_height * bodies.FACE_HEIGHT
     people = counted(len(layout.slots), "person", "people")
     return BadLayout(
         f"There is room for {counted(added, 'face')} of about {face:.0f} px, not for {count}, with "
@@ -110,8 +120,8 @@ def _head_at(point: Point, neighbours: Sequence[_Spot], layout: Layout) -> float
     """
     if not neighbours:
         return min(layout.width, layout.height) / 6
-    weights = [1 / max(math.dist(point, other.nose), other.head) ** 2 for other in neighbours]
-    weighted = [weight * other.head for weight, other in zip(weights, neighbours, strict=True)]
+    weights = [1 / max(math.dist(point, other.nose), other.head_height) ** 2 for other in neighbours]
+    weighted = [weight * other.head_height for weight, other in zip(weights, neighbours, strict=True)]
     return sum(weighted) / sum(weights)
 
 
@@ -120,12 +130,12 @@ def _head_in_middle(neighbours: Sequence[_Spot], layout: Layout) -> float:
     return _head_at((layout.width / 2, layout.height / 2), neighbours, layout)
 
 
-def _candidates(where: str, head: float, neighbours: Sequence[_Spot], layout: Layout) -> Iterator[_Spot]:
+def _candidates(where: str, head_height: float, neighbours: Sequence[_Spot], layout: Layout) -> Iterator[_Spot]:
     """Spots on a grid around the rows in which people stand, or at one end of these rows.
 
-    where: one of SIDES. head: px, 0 for as large as the neighbours.
+    where: one of SIDES. head_height: px, 0 for as large as the neighbours.
     """
-    usual_head = head or _head_in_middle(neighbours, layout)
+    usual_head = head_height or _head_in_middle(neighbours, layout)
     step = max(_LEAST_STEP, _STEP * usual_head, max(layout.width, layout.height) / _MOST_STEPS)
     noses = [neighbour.nose for neighbour in neighbours]
     if not noses:
@@ -138,25 +148,28 @@ def _candidates(where: str, head: float, neighbours: Sequence[_Spot], layout: La
         left = max(x for x, _ in noses)
     top = min(y for _, y in noses) - 1.5 * usual_head
     bottom = max(y for _, y in noses) + usual_head
-    for row in _steps(top, bottom, step, layout.height):
-        for column in _steps(left, right, step, layout.width):
+    for row in _steps_on_canvas(top, bottom, step, layout.height):
+        for column in _steps_on_canvas(left, right, step, layout.width):
             nose = (left + column * step, top + row * step)
-            yield _Spot(nose, head or _head_at(nose, neighbours, layout))
+            yield _Spot(nose, head_height or _head_at(nose, neighbours, layout))
 
 
-def _steps(first: float, last: float, step: float, side: int) -> range:
-    """Numbers of the steps from `first` to `last` that are on the canvas: places far off it would take minutes."""
+def _steps_on_canvas(first: float, last: float, step: float, side: int) -> range:
+    """The numbers of the steps from `first` to `last` that lie on the canvas.
+
+    Places far off the canvas are left out, because to try them would take minutes. side: of the canvas, px.
+    """
     return range(max(0, math.ceil(-first / step)), math.floor((min(last, side) - first) / step) + 1)
 
 
 def _why_not(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> str:
     """The reason why a spot cannot be a place, "" where it can."""
     box = spot.around(_HEAD)
-    if shared(box, (0, 0, layout.width, layout.height)) < area(box):
-        face = f"a face of {spot.head * bodies.FACE_HEIGHT:.0f} px"
+    if shared_area(box, (0, 0, layout.width, layout.height)) < area(box):
+        face = f"a face of {spot.head_height * bodies.FACE_HEIGHT:.0f} px"
         return f"with {face} head and hair would not be whole on the canvas of {layout.width}x{layout.height} px"
     for neighbour in neighbours:
-        if shared(box, neighbour.around(_HEAD)):
+        if shared_area(box, neighbour.around(_HEAD)):
             return f"the head would cover that of place {neighbour.number}"
     patch = geometry.patch_rect(spot.nose)
     for number, slot in enumerate(layout.slots, 1):
@@ -165,23 +178,27 @@ def _why_not(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> str:
     return ""
 
 
-def _cost(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> float:
-    """A number that is large where a spot suits a group photo badly: hidden behind others or cut off, away from them,
-    out of their row."""
+def _badness(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> float:
+    """How badly a spot suits a group photo, from 0: hidden behind others or cut off, away from them, out of their row.
+
+    It is a sum of shares of an area, 0..1 each, and of distances in heads.
+    """
     face = spot.around(_HEAD)
     trunk = spot.around(_TRUNK)
-    on_canvas = shared(trunk, (0, 0, layout.width, layout.height)) / area(trunk)  # share of the trunk, 0..1
+    on_canvas = shared_area(trunk, (0, 0, layout.width, layout.height)) / area(trunk)  # share of the trunk, 0..1
     if not neighbours:
         return 1 - on_canvas
     hidden_area = 0.0
     covered_face = 0.0  # share of the face that neighbours' trunks stand behind, summed over them
     for neighbour in neighbours:
-        hidden_area += shared(trunk, neighbour.around(_HEAD))
-        hidden_area += shared(trunk, neighbour.around(_TRUNK))
-        covered_face += shared(face, neighbour.around(_TRUNK)) / area(face)
+        hidden_area += shared_area(trunk, neighbour.around(_HEAD))
+        hidden_area += shared_area(trunk, neighbour.around(_TRUNK))
+        covered_face += shared_area(face, neighbour.around(_TRUNK)) / area(face)
     hidden = hidden_area / area(trunk)
     nearest = min(neighbours, key=lambda neighbour: math.dist(spot.nose, neighbour.nose))
-    across = abs(spot.nose[0] - nearest.nose[0]) / spot.head
-    up = abs(spot.nose[1] - nearest.nose[1]) / spot.head
+    across = abs(spot.nose[0] - nearest.nose[0]) / spot.head_height
+    up = abs(spot.nose[1] - nearest.nose[1]) / spot.head_height
     apart = max(0.0, math.hypot(across, up) - _BESIDE)
-    return (1 - on_canvas) + hidden + 4 * covered_face + 0.5 * apart + 0.4 * up
+    # A face that is covered is the worst, because it is what the place is for. To stand one head too far away, or one
+    # head out of the row, is about as bad as a trunk of which half is hidden.
+    return (1 - on_canvas) + hidden + _COVERED_FACE * covered_face + _APART * apart + _OUT_OF_ROW * up

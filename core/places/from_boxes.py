@@ -92,7 +92,7 @@ def start(linked: object, picture: Canvas | None, canvas: Canvas, fit: str, show
     boxes: list[Marked] = []
     for detection in detected:
         if detection.label in ("", shows):
-            box = _within(onto_canvas.box(detection.box), canvas)
+            box = _cut_to_canvas(onto_canvas.box(detection.box), canvas)
             boxes.append(replace(detection, box=box))
     other_labels = sorted({detection.label for detection in detected} - {"", shows})
     if not other_labels:
@@ -109,7 +109,7 @@ def _start_of_layout(linked: Layout, canvas: Canvas, fit: str, shows: str) -> St
     """The places of a linked layout, moved onto the canvas, and a box around each."""
     onto_canvas = Fit.into((linked.width, linked.height), canvas, fit)
     slots = tuple(_moved(slot, onto_canvas, canvas) for slot in linked.slots)
-    boxes = tuple(Marked(_around(slot, shows, canvas)) for slot in slots)
+    boxes = tuple(Marked(_box_around_place(slot, shows, canvas)) for slot in slots)
     return Start(boxes, slots)
 
 
@@ -140,7 +140,7 @@ def layout(
         if number < len(begin.slots):
             slots.append(_into_box(begin.slots[number], begin.boxes[number].box, marked.box, canvas))
         else:
-            slots.append(_of_box(marked.box, shows, body, canvas))
+            slots.append(_place_of_box(marked.box, shows, body, canvas))
     verb = "is" if len(boxes) == 1 else "are"
     reason = f", there {verb} {counted(len(boxes), 'box', 'boxes')}"
     notes = gathered("Places left out", range(len(boxes) + 1, len(begin.slots) + 1), reason)
@@ -172,7 +172,7 @@ def _check(boxes: Sequence[Marked], canvas: Canvas, shows: str) -> None:
             raise BadBoxes(problem, "Move it, or choose a larger canvas; boxes of a photo need the photo as background")
 
 
-def _of_box(box: Box, shows: str, body: str, canvas: Canvas) -> Slot:
+def _place_of_box(box: Box, shows: str, body: str, canvas: Canvas) -> Slot:
     """A new place of which only the box is known: a person who looks into the camera.
 
     shows: whether the box is the face or holds the whole person. body: one of bodies.BODIES.
@@ -187,7 +187,7 @@ def _of_box(box: Box, shows: str, body: str, canvas: Canvas) -> Slot:
     return layouts.facing(nose, head, body, canvas)
 
 
-def _around(slot: Slot, shows: str, canvas: Canvas) -> Box:
+def _box_around_place(slot: Slot, shows: str, canvas: Canvas) -> Box:
     """The box around a person's place, or around its face: whichever `shows` says, of what lies on the canvas."""
     face = slot.box or patch_rect(slot.center)
     points: list[Point] = [face[:2], face[2:]]
@@ -200,10 +200,10 @@ def _around(slot: Slot, shows: str, canvas: Canvas) -> Box:
             points += [mask_box[:2], mask_box[2:]]
     xs = [x for x, _ in points]
     ys = [y for _, y in points]
-    return _within((min(xs), min(ys), max(xs), max(ys)), canvas)
+    return _cut_to_canvas((min(xs), min(ys), max(xs), max(ys)), canvas)
 
 
-def _within(box: Box, canvas: Canvas) -> Box:
+def _cut_to_canvas(box: Box, canvas: Canvas) -> Box:
     """The part of a box that lies on the canvas, in whole pixels. A box beside the canvas is only rounded."""
     x0, y0, x1, y1 = (round(coordinate) for coordinate in box)
     if _beside((x0, y0, x1, y1), canvas):

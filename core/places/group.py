@@ -89,9 +89,8 @@ class Formation:
         return heights[::-1]
 
     def high(self, rise: float = _LEAST_RISE) -> float:
-        # How far hands are above the air over a crown.
         """The least height of the formation, in heads. rise: of a row over the row in front."""
-        hands = 0.0
+        hands = 0.0  # how far raised hands reach above the air over a crown
         for arm in self.action.arms:
             for reach in arm or ():
                 if reach is not None:
@@ -152,7 +151,7 @@ def layout(count: int, framing: str, row_count: int, width: int, height: int, ac
     people = counted(count, "person", "people")
     if row_count > count:
         raise BadLayout(f"{row_count} rows are too many for {people}.", "Set rows to 0, which chooses, or to fewer.")
-    formation = _chosen(count, framing, row_count, width, height, ACTIONS[action])
+    formation = _chosen_formation(count, framing, row_count, width, height, ACTIONS[action])
     if formation.head(width, height) < formation.least_head:
         least_width = _up_to_8(formation.wide * formation.least_head)
         least_height = _up_to_8(formation.high() * formation.least_head)
@@ -163,7 +162,7 @@ def layout(count: int, framing: str, row_count: int, width: int, height: int, ac
             f"{least_width}x{least_height} px.",
             "Use a larger canvas, fewer people, another framing or another number of rows (0 chooses).",
         )
-    return Layout(width, height, _stand(formation, width, height))
+    return Layout(width, height, _places_of_formation(formation, width, height))
 
 
 def _up_to_8(side: float) -> int:
@@ -174,7 +173,7 @@ def _up_to_8(side: float) -> int:
 def notes(count: int, framing: str, row_count: int, width: int, height: int, action: str) -> tuple[str, ...]:
     """The parts of an action that `layout` of the same arguments cannot show, a line each."""
     chosen_action = ACTIONS[action]
-    formation = _chosen(count, framing, row_count, width, height, chosen_action)
+    formation = _chosen_formation(count, framing, row_count, width, height, chosen_action)
     lines: list[str] = []
     if FRAMINGS.index(framing) < FRAMINGS.index(chosen_action.framing):
         lines.append(f"{action} is out of the picture with framing = {framing}: set {chosen_action.framing}")
@@ -183,7 +182,7 @@ def notes(count: int, framing: str, row_count: int, width: int, height: int, act
     return tuple(lines)
 
 
-def _chosen(count: int, framing: str, row_count: int, width: int, height: int, action: Action) -> Formation:
+def _chosen_formation(count: int, framing: str, row_count: int, width: int, height: int, action: Action) -> Formation:
     """The formation in so many rows. For 0 rows, the one with the fewest rows in which faces are large enough to keep
     their likeness and not much smaller than in any other."""
     if row_count:
@@ -227,7 +226,7 @@ def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(x - middle for x in row) for row in across)
 
 
-def _stand(formation: Formation, width: int, height: int) -> tuple[Slot, ...]:
+def _places_of_formation(formation: Formation, width: int, height: int) -> tuple[Slot, ...]:
     """The places of a formation on a canvas in pixels, from the back row to the front."""
     spacing = formation.spacing(width, height)
     head = spacing.head
@@ -239,17 +238,17 @@ def _stand(formation: Formation, width: int, height: int) -> tuple[Slot, ...]:
     for row, noses in enumerate(rows):
         front = [bodies.Head(nose, head) for row_in_front in rows[row + 1 :] for nose in row_in_front]
         for place, nose in enumerate(noses):
-            sides = _sides(formation, row, place, spacing.beside)
+            sides = _postures_of_person(formation, row, place, spacing.beside)
             pose = bodies.on_canvas(bodies.body(nose, head, sides.left, right=sides.right), head, width, height)
             pose = bodies.behind(pose, front)
             if formation.action is not ACTIONS[GROUP_PHOTO]:  # which stays as it is in saved workflows
                 pose = bodies.clear_of_faces(pose, front)
             # The whole person higher: only now, so that a row shows the same joints of everybody.
-            slots.append(_higher(nose, pose, head, formation.sway(row, place) * head))
+            slots.append(_raised_place(nose, pose, head, formation.sway(row, place) * head))
     return tuple(slots)
 
 
-def _higher(nose: Point, pose: Pose, head: float, rise: float) -> Slot:
+def _raised_place(nose: Point, pose: Pose, head: float, rise: float) -> Slot:
     """The place of a person who is taller by so many pixels. head: crown to chin, px."""
     x, y = nose
     raised_nose = (x, y - rise)
@@ -261,7 +260,7 @@ def _higher(nose: Point, pose: Pose, head: float, rise: float) -> Slot:
     return Slot(raised_nose, box, keypoints, tuple(raised_pose))
 
 
-def _sides(formation: Formation, row_index: int, place_index: int, beside: float) -> Sides:
+def _postures_of_person(formation: Formation, row_index: int, place_index: int, beside: float) -> Sides:
     """The postures of both sides of one person.
 
     row_index: of the row, from the back. place_index: of the person in the row. beside: distance of neighbours, in
@@ -279,19 +278,21 @@ def _sides(formation: Formation, row_index: int, place_index: int, beside: float
     left = action.side(
         postures.left,
         arms.left,
-        _way(formation, row_index, place_index, place_index + 1, beside),
+        _way_to_neighbour(formation, row_index, place_index, place_index + 1, beside),
         place_index >= middle,
     )
     right = action.side(
         postures.right,
         arms.right,
-        _way(formation, row_index, place_index, place_index - 1, beside),
+        _way_to_neighbour(formation, row_index, place_index, place_index - 1, beside),
         place_index <= middle,
     )
     return Sides(left, right)
 
 
-def _way(formation: Formation, row_index: int, place_index: int, neighbour_index: int, beside: float) -> Point | None:
+def _way_to_neighbour(
+    formation: Formation, row_index: int, place_index: int, neighbour_index: int, beside: float
+) -> Point | None:
     """The vector from the nose of a person to that of a neighbour in the row, in heads, x outwards; None where nobody
     stands there."""
     if not 0 <= neighbour_index < len(formation.across[row_index]):

@@ -72,7 +72,7 @@ def from_poses(pose_keypoint: object, width: int, height: int, fit: str) -> Pose
     into = Fit.into((poses_in_picture.width, poses_in_picture.height), canvas, fit)
     places: list[_PosePlace] = []
     for joints in poses_in_picture.people:
-        place = _of_pose([poses.near(into.joint(joint)) for joint in joints])
+        place = _place_of_pose([poses.near(into.joint(joint)) for joint in joints])
         if place is not None:
             places.append(place)
     if not places:
@@ -88,17 +88,17 @@ def from_poses(pose_keypoint: object, width: int, height: int, fit: str) -> Pose
     return PoseLayout(Layout(*canvas, tuple(place.slot for place in unique)), notes)
 
 
-def _of_pose(joints: Sequence[Joint]) -> _PosePlace | None:
+def _place_of_pose(joints: Sequence[Joint]) -> _PosePlace | None:
     """The place of a person with these 18 OpenPose joints; None where neither head nor neck is seen."""
     pose = poses.coco(joints)
-    head = bodies.head_of_pose(pose)
-    nose = bodies.nose_of_pose(pose, joints[poses.NECK], head or 0.0)
+    head_height = bodies.head_of_pose(pose)
+    nose = bodies.nose_of_pose(pose, joints[poses.NECK], head_height or 0.0)
     if nose is None:
         return None
     center = nose.point
-    if head is None:
+    if head_height is None:
         return _PosePlace(Slot(center, pose=pose), nose.note)
-    slot = Slot(center, bodies.face_box(center, head), bodies.face_of_pose(pose, center, head), pose)
+    slot = Slot(center, bodies.face_box(center, head_height), bodies.face_of_pose(pose, center, head_height), pose)
     return _PosePlace(slot, nose.note)
 
 
@@ -130,11 +130,11 @@ def from_masks(masks: Tensor, width: int, height: int, body: str) -> Layout:
     masks = as_masks(masks)
     canvas = (width or masks.shape[-1], height or masks.shape[-2])
     check_size("The layout", *canvas)
-    slots = [_of_mask(number, mask, canvas, body) for number, mask in enumerate(masks, 1)]
+    slots = [_place_of_mask(number, mask, canvas, body) for number, mask in enumerate(masks, 1)]
     return Layout(*canvas, tuple(slots))
 
 
-def _of_mask(number: int, mask: Tensor, canvas: Canvas, body: str) -> Slot:
+def _place_of_mask(number: int, mask: Tensor, canvas: Canvas, body: str) -> Slot:
     """The place in a mask (h, w). number: of the mask, from 1. Raises BadLayout for an empty one."""
     if mask.amax() <= 0:
         size = f"{mask.shape[-1]}x{mask.shape[-2]} px"
@@ -149,10 +149,10 @@ def _of_mask(number: int, mask: Tensor, canvas: Canvas, body: str) -> Slot:
         mask = stretched[0, 0]  # (height, width)
     region = mask > mask.amax() / 2
     left, top, right, below = bounds(region)
-    head = head_held(right - left, below - top, body)
-    beside_head = region[top : top + max(1, round(head))]  # the rows that the head takes
+    head_height = head_held(right - left, below - top, body)
+    beside_head = region[top : top + max(1, round(head_height))]  # the rows that the head takes
     x = float(beside_head.nonzero()[:, 1].float().mean()) + 0.5
-    slot = facing((x, top - bodies.CROWN * head), head, body, canvas)
+    slot = facing((x, top - bodies.CROWN * head_height), head_height, body, canvas)
     return replace(slot, mask=mask)
 
 
@@ -162,10 +162,10 @@ def head_held(width: float, height: float, body: str) -> float:
     return min(height / _REGION_HEADS[body], width / _REGION_WIDTH)
 
 
-def facing(nose: Point, head: float, body: str, canvas: Canvas) -> Slot:
-    """The place of a person who looks into the camera. head: crown to chin, px; body: one of bodies.BODIES."""
-    keypoints = bodies.face_keypoints(nose, head)
-    return Slot(nose, bodies.face_box(nose, head), keypoints, skeleton_around(keypoints, body, canvas))
+def facing(nose: Point, head_height: float, body: str, canvas: Canvas) -> Slot:
+    """The place of a person who looks into the camera. head_height: crown to chin, px; body: one of bodies.BODIES."""
+    keypoints = bodies.face_keypoints(nose, head_height)
+    return Slot(nose, bodies.face_box(nose, head_height), keypoints, skeleton_around(keypoints, body, canvas))
 
 
 def skeleton_around(keypoints: Keypoints, body: str, canvas: Canvas) -> Pose | None:
@@ -181,8 +181,8 @@ def head_of(slot: Slot) -> float:
         return bodies.head_of_face(slot.keypoints)
     if slot.box is not None:
         return max(1.0, slot.box[3] - slot.box[1]) / bodies.FACE_HEIGHT
-    head = bodies.head_of_pose(slot.pose) if slot.pose else None
-    return head or 0.0
+    head_height = bodies.head_of_pose(slot.pose) if slot.pose else None
+    return head_height or 0.0
 
 
 def require_skeletons(layout: Layout) -> Layout:

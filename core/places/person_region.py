@@ -50,17 +50,19 @@ class RegionShape:
     feather: float = 0
 
 
-def of_person(cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
-    """(H, W) float32 0..1: the region of one person, counted from 1, or of ALL_PEOPLE together.
+def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
+    """The region of one person, or of all people together: (H, W) float32 0..1.
 
-    The faces of others are left out. staying: places of people who are in the picture already and stay as they are:
-    their heads are left out, and from what is not the person's face their bodies.
+    The faces of others are left out.
+    number: of the person, from 1, or ALL_PEOPLE.
+    staying: places of people who are in the picture already and stay as they are. Their heads are left out of the
+    region, and their bodies from what is not the person's face.
     Raises BadCast for a number that no person has, and BadRegion for a place without what is needed, and for a region
     that lies off the canvas or under other people's faces.
     """
     people = _people_of_number(cast, number)
     if number == ALL_PEOPLE:
-        regions = [of_person(cast, person + 1, shape, staying) for person in people]
+        regions = [region_of_person(cast, person + 1, shape, staying) for person in people]
         return torch.stack(regions).amax(0)  # (people, H, W) -> (H, W)
     person = cast.people[people[0]]
     name = person.identity.name
@@ -73,7 +75,7 @@ def of_person(cast: PlacedCast, number: int, shape: RegionShape, staying: Sequen
     if shape.extent == "body" and slot.pose is None:
         advice = "Set body to half in the node that made this place (a layout node), or extent to face."
         raise BadRegion(name, "its place has neither a skeleton nor a mask", advice)
-    region = of_slot(slot, cast, shape, staying)
+    region = region_of_slot(slot, cast, shape, staying)
     if not region.any():
         raise BadRegion(name, "it lies off the canvas", "Use a larger canvas, or fit = pad in the layout node.")
     others = [other.slot for other in cast.people if other is not person and other.weight > 0]
@@ -96,7 +98,7 @@ def _without_faces(region: Tensor, others: Sequence[Slot], staying: Sequence[Slo
     return region
 
 
-def of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
+def region_of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
     """The region of a place, (H, W) 0..1: its own mask, else what lies around its face box and its skeleton.
 
     Zeros for a place without either. The bodies of `staying`, people who stay as they are, are left out of what lies
@@ -178,7 +180,7 @@ def from_masks(
         raise BadRegion(names, "the masks are all zero", OTHER_WORDS)
     slots = [*(person.slot for person in cast.people), *staying]
     without_edge = RegionShape(shape.extent, shape.margin)
-    places = [of_slot(slot, cast, without_edge) for slot in slots]
+    places = [region_of_slot(slot, cast, without_edge) for slot in slots]
     shares = _shares_in_common(places, fitted)  # (places, masks)
     best, owners = shares.max(0)  # (masks,) each
     outside: list[int] = []
@@ -189,7 +191,7 @@ def from_masks(
         if int(owners[mask]) in people and best[mask] >= _IN_PLACE:
             used.append(mask)
     if not used:
-        raise _no_mask(names, len(fitted), float(shares[people].max()))
+        raise _no_mask_error(names, len(fitted), float(shares[people].max()))
     note = f"Of {counted(len(fitted), 'mask')} taken: {_counted_from_1(used)}"
     if outside:
         note += f"; outside all places: {_counted_from_1(outside)}"
@@ -202,7 +204,7 @@ def from_masks(
 
 
 def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:
-    """(places, masks) 0..1: how much of the smaller of the two, a place or a mask, lies in the other.
+    """How much of the smaller of the two, a place or a mask, lies in the other: (places, masks), 0..1.
 
     places: (H, W) each. masks: (masks, H, W).
     """
@@ -212,12 +214,18 @@ def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:
     return common / torch.minimum(mask_sizes, place_sizes).clamp(min=1e-6)
 
 
-def _no_mask(names: str, masks: int, nearest: float) -> BadRegion:
-    """The error where no mask belongs to a person. names: their names. masks: how many there are. nearest: the
-    largest share of a mask that lies in the place, 0..1."""
-    why = f"of {counted(masks, 'mask')} none lies in that place or covers it; the nearest by {nearest:.0%}"
+def _no_mask_error(names: str, mask_count: int, nearest: float) -> BadRegion:
+    """The error where none of the masks belongs to the people asked for.
+
+    names: of these people.
+    mask_count: how many masks there are.
+    nearest: the largest share, 0..1, that a mask and the place of one of these people have in common, see
+    `_shares_in_common`. From `_IN_PLACE` on that mask has gone to another place, with which it has as much in common
+    or more.
+    """
+    why = f"of {counted(mask_count, 'mask')} none lies in that place or covers it; the nearest by {nearest:.0%}"
     if nearest >= _IN_PLACE:
-        why += ", and it is in another place no less"
+        why += ", and another place has as much of it or more"
     return BadRegion(names, why, f"Detect them in a picture of the layout's shape. {OTHER_WORDS}")
 
 

@@ -44,7 +44,7 @@ class CannotMatch(LikenessError):
 
 
 def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
-    """Give every place a person. order: one of ORDERS; custom_order: see `_custom`.
+    """Give every place a person. order: one of ORDERS; custom_order: see `_numbers_of_text`.
 
     Where the layout has a place for everybody who was listed, the places of those who are absent stay free; where it
     has one only for those who are there, they take them all.
@@ -55,18 +55,18 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     # Number in the list, from 1 -> index in the cast. A person who is absent has a number and no index.
     index_of: dict[int, int] = {number: index for index, number in enumerate(cast.numbers)}
     if order == "custom":
-        numbers = _custom(custom_order, len(listed_people), place_count)
+        numbers = _numbers_of_text(custom_order, len(listed_people), place_count)
         return tuple(index_of.get(number) for number in numbers)
     if order == LAST_PLACES and place_count > len(listed_people):
         free = [None] * (place_count - len(listed_people))
         people = [index_of.get(number) for number in listed_people]
         return (*free, *people)
     if order == LARGEST_FACES and place_count >= len(cast.people):
-        return _by_size(layout.slots, len(cast.people))
+        return _places_by_size(layout.slots, len(cast.people))
     if place_count not in (len(cast.people), len(listed_people)):
         raise _wrong_place_count(cast, place_count)
     if order == "match faces":
-        return _matched([person.identity for person in cast.people], layout.slots)
+        return _places_by_likeness([person.identity for person in cast.people], layout.slots)
     numbers = cast.numbers if place_count == len(cast.people) else listed_people
     place_order = list(range(place_count))
     if order == "left to right":
@@ -75,7 +75,7 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     return tuple(index_of.get(number_at[place]) for place in range(place_count))
 
 
-def _by_size(slots: Sequence[Slot], people_count: int) -> Places:
+def _places_by_size(slots: Sequence[Slot], people_count: int) -> Places:
     """The first person has the place of the largest face box, and so on; places without a box come last."""
     no_box = (0.0, 0.0, 0.0, 0.0)
     sizes = [geometry.area(slot.box or no_box) for slot in slots]
@@ -112,7 +112,7 @@ def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
     return PlacedCast(tuple(people_with_place), layout.width, layout.height)
 
 
-def _custom(text: str, people_count: int, place_count: int) -> list[int]:
+def _numbers_of_text(text: str, people_count: int, place_count: int) -> list[int]:
     """The person of each place, by number from 1, or 0 for an empty place, of a text such as "2,1,0".
 
     Numbers are parted by commas, semicolons or spaces, Chinese commas too. Raises BadOrder.
@@ -135,7 +135,7 @@ def _custom(text: str, people_count: int, place_count: int) -> list[int]:
     return numbers
 
 
-def _matched(identities: Sequence[Identity], slots: Sequence[Slot]) -> Places:
+def _places_by_likeness(identities: Sequence[Identity], slots: Sequence[Slot]) -> Places:
     """The assignment with the largest sum of similarities, over all recognisers that everybody has.
 
     With fewer people than places, places stay free. Raises CannotMatch and BadEmbedding.
@@ -252,7 +252,7 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str
         *gathered("Off the canvas, so without an ID patch", off, f"; it has {layout.width}x{layout.height} px"),
         *overlaps(centers),
         *gathered("Faces small", small, f" px; {SMALL_FACE} needed: larger canvas or closer framing"),
-        *_empty(empty, layout),
+        *_note_on_empty_places(empty, layout),
         *gathered("Left out, without a place", without_place),
         *gathered("Weight 0, as if absent", weightless),
     ]
@@ -272,7 +272,7 @@ def overlaps(centers: Sequence[tuple[str, Point]]) -> list[str]:
     return gathered("ID patches overlap, faces may mix", pairs, f"; move them {geometry.PATCH} px apart")
 
 
-def _empty(numbers: Sequence[int], layout: Layout) -> list[str]:
+def _note_on_empty_places(numbers: Sequence[int], layout: Layout) -> list[str]:
     """A line for all places that stay empty: what is there instead of a person of the cast."""
     if not numbers:
         return []

@@ -15,7 +15,7 @@ from ..attention import region_weights
 from ..errors import counted, gathered
 from ..people import Cast, Identity, Person, PlacedCast, is_a, require_places
 from ..pictures import as_masks
-from .person_region import BadRegion, RegionShape, of_person, of_slot, require_box
+from .person_region import BadRegion, RegionShape, region_of_person, region_of_slot, require_box
 
 REGIONS, FACE_BOXES = "regions", "face boxes"
 """Where a method that reads faces acts: in all of a person's region, or inside their face box alone."""
@@ -25,7 +25,7 @@ REGIONS, FACE_BOXES = "regions", "face boxes"
 
 
 def as_cast(cast_or_identity: Cast | Identity) -> Cast:
-    """One person is a cast of one."""
+    """What is linked to a node as a cast: a single person is a cast of one."""
     if is_a(cast_or_identity, Cast):
         return cast_or_identity
     return Cast((Person(cast_or_identity),))
@@ -126,7 +126,7 @@ def _small_face_boxes(cast: PlacedCast, least: int) -> list[str]:
 # Regions around faces
 
 
-def of_faces(cast: Cast, mask: Tensor | None, shape: RegionShape, node_name: str) -> Tensor | None:
+def face_regions(cast: Cast, mask: Tensor | None, shape: RegionShape, node_name: str) -> Tensor | None:
     """The regions in which the faces of those present act, (people, H, W); None for the whole picture.
 
     A region is the mask of the person's place, else their face box, widened. The result is None where one person has
@@ -163,7 +163,7 @@ def _with_photo(cast: Cast) -> list[int]:
 
 
 def _face_region(person: Person, cast: PlacedCast, needs_box: bool, shape: RegionShape) -> Tensor:
-    """(H, W): the mask of a person's place, else what lies around its face box.
+    """The region in which a person's face acts, (H, W): the mask of their place, else what lies around the face box.
 
     needs_box: whether a place without both is an error (BadRegion) instead of zeros.
     """
@@ -172,16 +172,17 @@ def _face_region(person: Person, cast: PlacedCast, needs_box: bool, shape: Regio
         return slot.mask.float()
     if needs_box:
         slot = require_box(slot, person.identity.name)
-    return of_slot(slot, cast, shape)
+    return region_of_slot(slot, cast, shape)
 
 
-def in_boxes(cast: Cast, areas: Tensor | None, node_name: str) -> Tensor:
-    """(people, H, W) of those present: their regions, or the whole picture, cut to everybody's face box.
+def regions_in_face_boxes(cast: Cast, areas: Tensor | None, node_name: str) -> Tensor:
+    """The regions of those present, or the whole picture, cut to everybody's face box: (people, H, W).
 
-    A box is whole pixels, its corners cut towards 0, as in InstantID's infer_full.py; what is off the canvas is cut.
-    In one picture the shares of a pixel are at most 1 in all. areas: (people, H, W) of those present, or None.
-    node_name: for messages. Raises, of people whom for_photos keeps, NotPlaced, and BadRegion for a place without box,
-    a box off the canvas, a region that does not meet it, and two that are the same.
+    A box is whole pixels, its corners cut towards 0, as in InstantID's infer_full.py; what is off the canvas is cut. In
+    one picture the shares of a pixel are at most 1 in all.
+    areas: the regions, (people, H, W), or None for the whole picture. node_name: for messages.
+    Raises, of people whom for_photos keeps, NotPlaced, and BadRegion for a place without box, a box off the canvas, a
+    region that does not meet it, and two that are the same.
     """
     people = present(cast).people
     with_photo = _with_photo(cast)
@@ -232,24 +233,26 @@ def _check_box(person: Person, cast: PlacedCast, box_mask: Tensor, region: Tenso
 # Regions by masks, and around bodies
 
 
-def of_present(cast: PlacedCast, people: Sequence[Person], masks: Tensor | None, shape: RegionShape) -> Tensor:
-    """(people, H, W) of `people`, some of those present in a cast: `of_masks`, or everybody's `of_person`.
+def regions_of_people(cast: PlacedCast, people: Sequence[Person], masks: Tensor | None, shape: RegionShape) -> Tensor:
+    """The regions of some of the people present in a cast, (people, H, W), by masks or by their places.
 
-    masks: (everybody of the cast, h, w), or None. shape: of the regions where there are no masks.
-    Raises what of_masks and of_person raise, and BadRegion for two regions alike or where each person has a picture of
+    people: those whose regions are returned.
+    masks: (everybody of the cast, h, w), read by `regions_from_masks`; None for regions by `region_of_person`.
+    shape: of the regions where there are no masks.
+    Raises what these two functions raise, and BadRegion for two regions alike or where each person has a picture of
     their own.
     """
     check_one_picture(cast, "Leave this node out of the second pass.")
     if masks is not None:
-        return of_masks(masks, cast, people)
+        return regions_from_masks(masks, cast, people)
     regions: list[Tensor] = []
     for number, person in enumerate(cast.people, 1):
         if any(person is member for member in people):
-            regions.append(of_person(cast, number, shape))
+            regions.append(region_of_person(cast, number, shape))
     return require_distinct(torch.stack(regions), people)
 
 
-def of_masks(masks: Tensor, cast: Cast, people: Sequence[Person] | None = None) -> Tensor:
+def regions_from_masks(masks: Tensor, cast: Cast, people: Sequence[Person] | None = None) -> Tensor:
     """The regions of people from a MASK batch, (people, H, W), of the size of the canvas if there is one.
 
     masks: one per person in the cast's order. people: some of those present, whose regions are returned; None for all
@@ -263,7 +266,7 @@ def of_masks(masks: Tensor, cast: Cast, people: Sequence[Person] | None = None) 
 
 
 def _masks_of_present(masks: Tensor, cast: Cast) -> Tensor:
-    """(people, H, W) of those present, of the size of the canvas if there is one.
+    """The masks of those present, (people, H, W), stretched over the canvas if there is one.
 
     masks: (people, h, w) of everybody in the cast. Raises BadRegion for another number of masks than people.
     """

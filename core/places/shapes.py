@@ -23,7 +23,10 @@ def widened(box: Box, margin: float) -> Box:
 
 
 def box_region(box: Box, width: int, height: int, feather: float) -> Tensor:
-    """(height, width): 1 inside the box, falling to 0 over `feather` px outside of it, at the centres of pixels."""
+    """A box as a region (height, width): 1 inside, falling to 0 over `feather` px outside of it.
+
+    The values are those at the centres of pixels.
+    """
     x0, y0, x1, y1 = box
     x = torch.arange(width) + 0.5  # (width,)
     y = torch.arange(height) + 0.5  # (height,)
@@ -33,9 +36,10 @@ def box_region(box: Box, width: int, height: int, feather: float) -> Tensor:
 
 
 def body_region(pose: Pose, reach: float, width: int, height: int, feather: float) -> Tensor:
-    """(height, width): 1 in the torso and up to `reach` px from it and from the limbs, falling to 0 over `feather` px.
+    """A body as a region (height, width): 1 in the torso and near it and the limbs, falling to 0 over `feather` px.
 
-    Limbs are the lines between joints that are seen. The torso is filled also where no limb crosses it.
+    reach: how near, in px. Limbs are the lines between joints that are seen. The torso is filled also where no limb
+    crosses it.
     """
     joints = openpose(pose)
     corners = torso(pose)
@@ -45,20 +49,23 @@ def body_region(pose: Pose, reach: float, width: int, height: int, feather: floa
     # A pixel beyond the soft edge of a segment is 0 anyway: only nearer ones are computed.
     far = reach + feather + 1
     for start, end in segments:
-        rows = _near(start[1], end[1], far, height)
-        columns = _near(start[0], end[0], far, width)
+        rows = _pixels_near(start[1], end[1], far, height)
+        columns = _pixels_near(start[0], end[0], far, width)
         window = distance[rows, columns]  # a view: what is written here stands in `distance`
         window.copy_(torch.minimum(window, _distance_to_segment(rows, columns, start, end)))
-    distance[_filled(corners, width, height)] = 0
+    distance[_inside_of_polygon(corners, width, height)] = 0
     return soft_edge(distance - reach, feather)
 
 
 def soft_edge(outside: Tensor, feather: float) -> Tensor:
-    """1 inside, falling to 0 over `feather` px. outside: distance from the edge in px, negative inside, any shape."""
+    """A region by the distance from its edge: 1 inside, falling to 0 over `feather` px outside.
+
+    outside: the distance in px, negative inside, in any shape.
+    """
     return (1 - outside.clamp(min=0) / max(feather, _SHORTEST)).clamp(min=0)
 
 
-def _near(start: float, end: float, far: float, side: int) -> slice:
+def _pixels_near(start: float, end: float, far: float, side: int) -> slice:
     """The pixels of an axis of `side` pixels that are at most `far` from the part between two coordinates."""
     first = int(min(start, end) - far)
     last = int(max(start, end) + far + 1)
@@ -66,7 +73,7 @@ def _near(start: float, end: float, far: float, side: int) -> slice:
 
 
 def _distance_to_segment(rows: slice, columns: slice, start: Point, end: Point) -> Tensor:
-    """(rows, columns): the distance in px of the centre of each of these pixels from a line between two points."""
+    """How far the centre of each of these pixels is from a line between two points, in px: (rows, columns)."""
     x = torch.arange(columns.start, columns.stop) + 0.5 - start[0]  # (columns,)
     y = torch.arange(rows.start, rows.stop)[:, None] + 0.5 - start[1]  # (rows, 1)
     dx = end[0] - start[0]
@@ -76,8 +83,8 @@ def _distance_to_segment(rows: slice, columns: slice, start: Point, end: Point) 
     return torch.hypot(x - along * dx, y - along * dy)
 
 
-def _filled(corners: Sequence[Point], width: int, height: int) -> Tensor:
-    """(height, width) bool: the inside of a polygon; nothing for one without corners."""
+def _inside_of_polygon(corners: Sequence[Point], width: int, height: int) -> Tensor:
+    """The inside of a polygon, (height, width) bool; empty for a polygon without corners."""
     picture = Image.new("1", (width, height))
     if corners:
         ImageDraw.Draw(picture).polygon(corners, fill=1)

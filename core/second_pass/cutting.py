@@ -22,13 +22,16 @@ COVERED = "covered by faces that are left as they are, left as it is"
 class Crop:
     """One person's square of one picture.
 
-    picture: index in the batch. square: in whole pixels of the picture, always within it. turns: how many quarter turns
-    counter-clockwise stand the face upright. mask: (side, side) float32 0..1, where the square is pasted back, as it
-    lies in the picture. name: of the person. face_side: the longer side of the face box, in pixels of the picture;
-    where two crops overlap, the one of the larger face lies on top.
+    picture_index: of its picture in the batch, from 0.
+    square: in whole pixels of the picture, always within it.
+    turns: how many quarter turns counter-clockwise stand the face upright.
+    mask: (side, side) float32 0..1, where the square is pasted back, before it is turned and enlarged.
+    name: of the person.
+    face_side: the longer side of the face box, in pixels of the picture. Where two crops overlap, the one of the larger
+    face lies on top.
     """
 
-    picture: int
+    picture_index: int
     square: Rect
     turns: int
     mask: Tensor
@@ -40,8 +43,9 @@ class Crop:
 class Crops:
     """The crops of a batch, which travel on LIKENESS_CROPS: one crop per row of the batch that is sampled.
 
-    count, width, height: how many pictures the crops were cut out of, and their size in pixels. size: of the enlarged
-    squares, in pixels.
+    count: how many pictures the crops were cut out of.
+    width, height: of these pictures, in pixels.
+    size: side of the enlarged squares, in pixels.
     """
 
     crops: tuple[Crop, ...]
@@ -90,7 +94,7 @@ def _decision(candidate: Candidate, need: Need, faces: Faces, kept_boxes: Sequen
     if not mask.any():
         return Decision(candidate, COVERED)
     turns = upright(candidate.keypoints)
-    crop = Crop(candidate.picture, square, turns, mask, candidate.name, face_side)
+    crop = Crop(candidate.picture_index, square, turns, mask, candidate.name, face_side)
     slot = _slot_in_crop(candidate.box, candidate.keypoints, crop, choice.size)
     return Decision(candidate, need.reason, crop, slot)
 
@@ -167,15 +171,18 @@ def cast_by_row(decisions: Sequence[Decision], cast: Cast, size: int) -> RowCast
 
 
 def cut(image: Tensor, crop: Crop, size: int) -> Tensor:
-    """The crop of its picture, upright and enlarged. image: (H, W, 3). Returns (size, size, 3) float32."""
+    """The square of a crop, cut out of its picture, turned upright and enlarged: (size, size, 3) float32 0..1.
+
+    image: the picture, (H, W, 3). size: in pixels.
+    """
     x0, y0, x1, y1 = crop.square
     return turned_upright(image[y0:y1, x0:x1], crop.turns, size)
 
 
 def turned_upright(picture: Tensor, turns: int, size: int) -> Tensor:
-    """A square picture, turned by quarter turns counter-clockwise, bicubic unless it has the size already.
+    """A square picture turned by quarter turns counter-clockwise, and brought to another size (bicubic).
 
-    picture: (side, side, C) 0..1; turns below 0 turn it back. Returns (size, size, C) 0..1.
+    picture: (side, side, C) 0..1. turns: below 0 they turn it back. Returns (size, size, C) 0..1.
     """
     picture = torch.rot90(picture, turns)
     if len(picture) != size:

@@ -30,7 +30,7 @@ def draw_crops(image: Tensor, decisions: Sequence[Decision]) -> Tensor:
 
 
 def _draw_frames(sheet: Sheet, decision: Decision) -> None:
-    """The square with its mask, and the face."""
+    """Draw a frame around the square of a crop, its mask, and a frame around the face."""
     color = color_of(decision.candidate.number - 1)
     crop = decision.crop
     if crop:

@@ -63,10 +63,11 @@ class Pasted:
 
 
 def paste(images: Tensor, crops: Crops, sampled: Tensor, match: str) -> Pasted:
-    """The pictures with the crops in them. The larger face lies on top.
+    """The pictures with the crops in them. Where two crops overlap, the one of the larger face lies on top.
 
-    Where the mask is 0 the pictures stay bit for bit; so does their alpha. images: (B, H, W, C) with 1, 3 or 4
-    channels. sampled: (N, s, s, C), one per crop. match: one of MATCHES. Raises what `check` does.
+    Where the mask of a crop is 0, the picture keeps its own pixels bit for bit, and everywhere it keeps its alpha.
+    images: (B, H, W, C) with 1, 3 or 4 channels. sampled: (N, s, s, C), one per crop. match: one of MATCHES. Raises
+    what `check` does.
     """
     check(images, crops, sampled)
     pasted = Pasted(images.clone(), torch.zeros(images.shape[:3]))
@@ -80,9 +81,9 @@ def _paste_crop(pasted: Pasted, images: Tensor, crop: Crop, picture: Tensor, mat
     """Put one sampled crop (s, s, C) into `pasted`. images: before anything was pasted."""
     x0, y0, x1, y1 = crop.square
     # Both are views: what is copied into them changes the whole.
-    square = pasted.images[crop.picture, y0:y1, x0:x1]
-    square_of_mask = pasted.mask[crop.picture, y0:y1, x0:x1]
-    original = as_rgb(images[crop.picture, y0:y1, x0:x1])
+    square = pasted.images[crop.picture_index, y0:y1, x0:x1]
+    square_of_mask = pasted.mask[crop.picture_index, y0:y1, x0:x1]
+    original = as_rgb(images[crop.picture_index, y0:y1, x0:x1])
     picture = turned_upright(as_rgb(picture), -crop.turns, x1 - x0)  # (side, side, 3)
     picture = match_colors(picture, original, crop.mask, match)
     colors = square[..., : min(square.shape[-1], 3)]  # without alpha
@@ -117,15 +118,18 @@ def match_colors(picture: Tensor, original: Tensor, mask: Tensor, match: str) ->
         return picture
     if weight.sum() < _FEWEST_PIXELS:
         return picture
-    current = _statistics(picture, weight)
-    wanted_statistics = _statistics(original, weight)
-    gain = wanted_statistics.deviation / current.deviation.clamp(min=_FLAT)
+    current = _color_statistics(picture, weight)
+    original_statistics = _color_statistics(original, weight)
+    gain = original_statistics.deviation / current.deviation.clamp(min=_FLAT)
     gain = torch.where(current.deviation > _FLAT, gain, torch.ones(3)).clamp(1 / _MOST_GAIN, _MOST_GAIN)
-    return ((picture - current.mean) * gain + wanted_statistics.mean).clamp(0, 1)
+    return ((picture - current.mean) * gain + original_statistics.mean).clamp(0, 1)
 
 
-def _statistics(picture: Tensor, weight: Tensor) -> _ColorStatistics:
-    """picture: (s, s, 3). weight: (s, s), how much each pixel counts."""
+def _color_statistics(picture: Tensor, weight: Tensor) -> _ColorStatistics:
+    """Mean and standard deviation of each channel of a picture.
+
+    picture: (s, s, 3). weight: (s, s), how much each pixel counts.
+    """
     share = (weight / weight.sum())[..., None]  # (s, s, 1)
     mean = (picture * share).sum((0, 1))
     variance = ((picture - mean) ** 2 * share).sum((0, 1))

@@ -14,6 +14,6 @@ def describe(decisions: Sequence[Decision], picture_count: int) -> str:
         if candidate.person.slot:
             line = f"{candidate.name} (place {candidate.number}): {decision.reason}."
         if picture_count > 1:
-            line = f"Picture {candidate.picture + 1}: {line}"
+            line = f"Picture {candidate.picture_index + 1}: {line}"
         lines.append(line)
     return "\n".join(lines)

@@ -20,9 +20,14 @@ CHOICES = (SMALL, UNLIKE, SMALL_OR_UNLIKE, EVERYBODY)
 class Choice:
     """Who needs the second pass, and how the squares are cut: the inputs of Crop Faces, under their names.
 
-    who: one of CHOICES. smaller_than: height of a face in pixels. less_than: similarity. use_places: whether people who
-    have no face in the picture are cut out in their place. margin, mask_margin: around the face box, in face sizes, the
-    square's and the mask's. feather: soft edge of the mask, in face sizes. size: of the enlarged crops, in pixels.
+    who: one of CHOICES.
+    smaller_than: height in pixels below which a face is small.
+    less_than: similarity below which a face is unlike the person.
+    use_places: whether people who have no face in the picture are cut out in their place.
+    margin: how far the square reaches beyond the face box, in face sizes.
+    mask_margin: how far the mask reaches beyond the face box, in face sizes.
+    feather: width of the soft edge of the mask, in face sizes.
+    size: side of the enlarged crops, in pixels.
     """
 
     who: str
@@ -39,13 +44,15 @@ class Choice:
 class Candidate:
     """A person in a picture, before it is known whether they need the second pass.
 
-    picture: index in the batch, from 0. number: of the place, without places the number in the list, from 1. box,
-    keypoints: of the person's face, without a face those of their place, in pixels of the picture; None where there is
-    neither. similarity: of the face to the person's photos; None without a face, and for a person without photos.
+    picture_index: of the picture in the batch, from 0.
+    number: of the person's place, from 1; in a cast without places the number of the person.
+    box, keypoints: of the person's face in pixels of the picture. Where no face is found they are those of the person's
+    place, and None without a place.
+    similarity: of the face to the person's photos; None without a face, and for a person without photos.
     has_face: whether a face of the picture is the person's.
     """
 
-    picture: int
+    picture_index: int
     person: Person
     number: int
     box: Box | None
@@ -121,17 +128,21 @@ def candidates_by_place(cast: PlacedCast, pictures: Sequence[Faces]) -> list[lis
     return per_picture
 
 
-def _with_face(picture: int, person: Person, number: int, face: Face, similarity: float | None) -> Candidate:
-    return Candidate(picture, person, number, face.box, face.keypoints, similarity)
+def _with_face(picture_index: int, person: Person, number: int, face: Face, similarity: float | None) -> Candidate:
+    """A person whose face is in the picture. The arguments are fields of Candidate."""
+    return Candidate(picture_index, person, number, face.box, face.keypoints, similarity)
 
 
-def _in_place(picture: int, person: Person, number: int, onto_picture: Fit) -> Candidate:
-    """A person without a face, by their place. onto_picture: from the canvas onto the picture."""
+def _in_place(picture_index: int, person: Person, number: int, onto_picture: Fit) -> Candidate:
+    """A person whose face is not found in the picture, with the box and keypoints of their place.
+
+    onto_picture: brings the canvas onto the picture. The other arguments are fields of Candidate.
+    """
     slot = person.slot
     if slot is None or slot.box is None or slot.keypoints is None:
-        return Candidate(picture, person, number, None, None, None, has_face=False)
+        return Candidate(picture_index, person, number, None, None, None, has_face=False)
     keypoints = tuple(onto_picture.point(point) for point in slot.keypoints)
-    return Candidate(picture, person, number, onto_picture.box(slot.box), keypoints, None, has_face=False)
+    return Candidate(picture_index, person, number, onto_picture.box(slot.box), keypoints, None, has_face=False)
 
 
 def need_of(candidate: Candidate, faces: Faces, choice: Choice) -> Need:

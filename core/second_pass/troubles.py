@@ -39,7 +39,7 @@ def _people_without_face(decisions: Sequence[Decision], picture_count: int) -> d
     people: dict[str, list[str]] = {}
     for decision in decisions:
         if not decision.candidate.has_face or decision.reason == COVERED:
-            who = _in_picture(decision.candidate.name, decision.candidate.picture, picture_count)
+            who = _in_picture(decision.candidate.name, decision.candidate.picture_index, picture_count)
             people.setdefault(decision.reason, []).append(who)
     return people
 
@@ -53,7 +53,7 @@ def _weakly_pasted_crops(decisions: Sequence[Decision], picture_count: int) -> l
         highest_opacity = float(decision.crop.mask.max())
         if highest_opacity < _LEAST_OPACITY:
             weakly_pasted.append(
-                _in_picture(f"{decision.crop.name} {highest_opacity:.0%}", decision.crop.picture, picture_count)
+                _in_picture(f"{decision.crop.name} {highest_opacity:.0%}", decision.crop.picture_index, picture_count)
             )
     return weakly_pasted
 
@@ -65,13 +65,13 @@ def _overlapping_crops(decisions: Sequence[Decision], picture_count: int) -> lis
     overlapping: list[str] = []
     for below, above in combinations(crops, 2):
         if _overlap(below, above):
-            overlapping.append(_in_picture(f"{above.name} over {below.name}", above.picture, picture_count))
+            overlapping.append(_in_picture(f"{above.name} over {below.name}", above.picture_index, picture_count))
     return overlapping
 
 
 def _overlap(crop: Crop, other: Crop) -> bool:
     """Whether both crops are pasted onto some pixel of one picture."""
-    if crop.picture != other.picture:
+    if crop.picture_index != other.picture_index:
         return False
     left = max(crop.square[0], other.square[0])
     top = max(crop.square[1], other.square[1])

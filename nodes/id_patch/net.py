@@ -62,11 +62,14 @@ class IDPatchNet(nn.Module):
         self.takes_sequences = isinstance(self.patch_proj, Resampler) and isinstance(self.prompt_proj, Resampler)
 
     def tokens(self, embeddings: Tensor) -> Tensor:
-        """(1, n, 512) -> (1, tokens, context width): what is appended to the prompt."""
+        """What is appended to the prompt, (1, tokens, context width), of one person's embeddings (1, n, 512)."""
         return self.prompt_proj(embeddings)
 
     def patch(self, embeddings: Tensor) -> Tensor:
-        """(1, n, 512) -> (3, PATCH, PATCH): three tokens become three colour planes, signed and unbounded."""
+        """The ID patch of one person, (3, PATCH, PATCH), signed and unbounded, of embeddings (1, n, 512).
+
+        Its three colour planes are three tokens of the projection.
+        """
         return self.patch_proj(embeddings)[0].unflatten(-1, (PATCH, PATCH))
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
@@ -114,6 +117,7 @@ def participants_of(cast: PlacedCast) -> Participants:
     """
 
     def is_off_canvas(person: Person) -> bool:
+        """Whether ID-Patch drops this person's face, see geometry.off_canvas."""
         return off_canvas(center_of(person), cast.width, cast.height)
 
     with_photos = for_photos(cast).people

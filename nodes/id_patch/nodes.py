@@ -29,7 +29,7 @@ from ...bridge.cross_attention.regional_text import (
 from ...bridge.cross_attention.regional_text_run import RegionalTextBatch, RegionalTextRun
 from ...bridge.cross_attention.row_tracking import SOURCE_ROWS
 from ...bridge.load import FileLoader, Loaded, Published
-from ...bridge.presence import NamedRange, NetReport, announced, of_people
+from ...bridge.presence import NamedRange, NetReport, announced, presence_of_people
 from ...bridge.remarks import Pictures
 from ...bridge.runs import ForwardInput, call_network, patched
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange
@@ -71,7 +71,7 @@ class IDPatch(Loaded[IDPatchNet]):
     def unconditional_tokens(self, count: int) -> Tensor:
         """The ID tokens of an all-zero embedding, once for each of so many people: (1, count * tokens, width)."""
         no_face = torch.zeros(1, 1, self.net.prompt_proj.embedding)
-        tokens = self.net.tokens(self.beside(no_face)).cpu()  # (1, tokens, width)
+        tokens = self.net.tokens(self.on_device(no_face)).cpu()  # (1, tokens, width)
         return tokens.repeat(1, count, 1)
 
     def patches(self, people: tuple[Person, ...], photos: str) -> list[Tensor]:
@@ -94,7 +94,7 @@ class IDPatch(Loaded[IDPatchNet]):
                 "one embedding.",
                 "Set photos to mean or normalised mean on both ID-Patch nodes.",
             )
-        return projection(self.beside(person_embeddings[None])).cpu()
+        return projection(self.on_device(person_embeddings[None])).cpu()
 
 
 IDPatchSocket = adapter_socket(METHOD.title, IDPatch)
@@ -338,7 +338,7 @@ def _by_region(
     """Each person's ID tokens read in that person's region alone.
 
     Raises BadPatches where texts hold the tokens of another Apply ID-Patch with another number of people,
-    WrongBaseModel, and what scopes.of_bodies raises.
+    WrongBaseModel, and what scopes.scope_of_bodies raises.
     """
     entries = [*sides[0], *sides[1]]
     for _, options in entries:
@@ -349,7 +349,7 @@ def _by_region(
             why = f"The conditioning already holds the ID tokens of {text_people}, and this cast has {cast_people}."
             raise BadPatches(why, "Put all people into one Apply ID-Patch, or disconnect its model.")
     conditioning.check_conditioning(entries, text_width(model), APPLY)
-    scope = scopes.of_bodies(
+    scope = scopes.scope_of_bodies(
         cast,
         APPLY,
         WHOLE_SCHEDULE,
@@ -360,7 +360,7 @@ def _by_region(
     )
     assert scope.regions is not None
     regional_positive, regional_negative = id_tokens_by_region(sides, scope.regions, scope.canvas)
-    announcement = of_people(regions.names(people), APPLY, node_id)
+    announcement = presence_of_people(regions.names(people), APPLY, node_id)
     regional_model = patched(model, RegionalTextRun)
     patched_model, positive, negative = announced(announcement, regional_model, regional_positive, regional_negative)
     return _RegionalSides(patched_model, [positive, negative], scope)
@@ -378,7 +378,7 @@ def _report(
     token_range = None
     if people:
         token_range = NamedRange("the ID tokens", ScheduleRange(id_start_percent, 1.0), "id_start_percent")
-    return NetReport(of_people(names or ["The places"], APPLY, node_id), net_range, token_range)
+    return NetReport(presence_of_people(names or ["The places"], APPLY, node_id), net_range, token_range)
 
 
 _KEY = "likeness_id_tokens_read"

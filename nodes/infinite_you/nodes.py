@@ -26,7 +26,7 @@ from ...bridge.control_nets.attachment import Attachment
 from ...bridge.control_nets.rows import ATTACHED, AttachedRows
 from ...bridge.control_nets.token_control_net import NotAControlNet
 from ...bridge.load import FileLoader, Loaded, Published
-from ...bridge.presence import NamedRange, NetReport, of_people
+from ...bridge.presence import NamedRange, NetReport, presence_of_people
 from ...bridge.remarks import begins_late, tell_of_piece
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange, check_range
 from ...bridge.schema import photos_input, range_inputs, scope_inputs
@@ -156,6 +156,7 @@ class InfuseNet(ControlNet):
         self._to_sigma = percent_to_sigma
 
     def cleanup(self) -> None:
+        """Called by the host at the end of a run: what was made for it goes, and its notes are written."""
         super().cleanup()
         self._passes = {}
         self.report.end_run()
@@ -245,7 +246,10 @@ class InfuseNet(ControlNet):
             shares = shares * shares_on_tokens(acting, height, width).flatten(1)[..., None]  # (people, N, 1)
 
         def repeated(values: Tensor) -> Tensor:
-            """(people of a pass, ...) -> (B, ...), on the device and in the dtype of the net."""
+            """Something of the people of a pass, (people, ...), for all rows of the batch: (B, ...).
+
+            It is on the device and in the dtype of the net.
+            """
             times = len(x) // len(values)
             other_dimensions = [1] * (values.ndim - 1)
             rows = values.repeat(times, *other_dimensions)
@@ -328,7 +332,7 @@ class InfuseNet(ControlNet):
 
 
 def _in_pixels(latent: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) in pixels of a latent (height, width) of FLUX.1."""
+    """The size in pixels, (width, height), of a latent of FLUX.1, (height, width)."""
     height, width = latent
     return 8 * width, 8 * height
 
@@ -359,11 +363,14 @@ class InfiniteYou(Loaded[InfiniteYouNet]):
     """A loaded image_proj_model."""
 
     def tokens(self, people: Sequence[Person], photos: str) -> Tensor:
-        """(people, 8, width) float32 on the CPU. Raises BadCast."""
+        """The tokens of people, (people, 8, width) float32 on the CPU. Raises BadCast.
+
+        photos: how several photos of a person are joined.
+        """
         tokens: list[Tensor] = []
         for person in people:
             face_embeddings = embeddings(person, METHOD, photos)[None]  # (1, photos, 512)
-            tokens.append(self.net(self.beside(face_embeddings)).cpu())  # (1, 8, width)
+            tokens.append(self.net(self.on_device(face_embeddings)).cpu())  # (1, 8, width)
         return torch.cat(tokens)
 
 
@@ -419,21 +426,21 @@ class ApplyInfiniteYou(io.ComfyNode):
     ) -> io.NodeOutput:
         networks.require_dits(APPLY)
         warnings = _missing_keypoints(regions.as_cast(cast)) if keypoints else []
-        cast = scopes.acting(cls, cast, strength, FLUX.token, more=warnings, **scope_settings)
+        cast = scopes.acting_cast(cls, cast, strength, FLUX.token, more=warnings, **scope_settings)
         if cast is None:
             return io.NodeOutput(positive, negative)
         check_range(METHOD.title, start_percent, end_percent)
         needed = f"{FLUX.name} (text width {infinite_you.width})"
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, OF_FLUX)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
-        scope = scopes.of_faces(cast, APPLY, WHOLE_SCHEDULE, node_id=notes.node_of(cls), **scope_settings)
+        scope = scopes.scope_of_faces(cast, APPLY, WHOLE_SCHEDULE, node_id=notes.node_of(cls), **scope_settings)
         hint = _hint(cast, scope.people, keypoints)
         size = None
         # Without places and keypoints InfuseNet is the same in pictures of every shape.
         if is_a(cast, PlacedCast) and (scope.placed or hint.any()):
             size = (cast.width, cast.height)
         net_range = NamedRange("InfuseNet", ScheduleRange(start_percent, end_percent))
-        presence = of_people(names(scope.people), APPLY, scope.canvas.node_id)
+        presence = presence_of_people(names(scope.people), APPLY, scope.canvas.node_id)
         report = NetReport(presence, net_range, None)
         net = InfuseNet(control_net, scope, infinite_you.tokens(scope.people, photos), size, report)
         attachment = Attachment(net, hint, strength, (start_percent, end_percent), vae)

@@ -47,7 +47,7 @@ class InstantID(Loaded[InstantIDNet]):
         """
         tokens: list[Tensor] = []
         for person_embeddings in embeddings_of_people:
-            tokens.append(self.net.image_proj(self.beside(person_embeddings)).cpu())  # (1, 16, width)
+            tokens.append(self.net.image_proj(self.on_device(person_embeddings)).cpu())  # (1, 16, width)
         return torch.cat(tokens)
 
 
@@ -101,13 +101,13 @@ class ApplyInstantID(io.ComfyNode):
         photos: str,
         **scope_settings: Any,
     ) -> io.NodeOutput:
-        cast = scopes.acting(cls, cast, adapter_weight or control_strength, SDXL.token, **scope_settings)
+        cast = scopes.acting_cast(cls, cast, adapter_weight or control_strength, SDXL.token, **scope_settings)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         adapter_schedule = schedule_range("The adapter", adapter_start_percent, adapter_end_percent)
         check_control_net(control_net, instant_id.width, APPLY)
         check_fits(instant_id, METHOD, model, (positive, negative), APPLY)
-        scope = scopes.of_faces(cast, APPLY, adapter_schedule, node_id=notes.node_of(cls), **scope_settings)
+        scope = scopes.scope_of_faces(cast, APPLY, adapter_schedule, node_id=notes.node_of(cls), **scope_settings)
         no_face = unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
         carried = _injections(instant_id, scope, photos, adapter_weight, no_face_tokens)

@@ -19,7 +19,7 @@ from ...bridge.lora import with_lora
 from ...bridge.schedule import schedule_range
 from ...bridge.scopes import Scope, check_fits, injections
 from ...core.errors import BadCast, BadSetup
-from ...core.families import SDXL, of_text
+from ...core.families import SDXL, family_of_text_width
 from ...core.identities import PHOTOS, combine, portraits
 from ...core.methods import method
 from ...core.people import Cast, Identity, PlacedCast, require_places
@@ -50,9 +50,9 @@ class IPAdapter(Loaded[IPAdapterNet]):
         not read it. shortcut: how much of the hidden states Plus v2 adds.
         """
         if embeddings is not None:
-            embeddings = self.beside(embeddings)
+            embeddings = self.on_device(embeddings)
         if clip_features is not None:
-            clip_features = self.beside(clip_features)
+            clip_features = self.on_device(clip_features)
         shortcut_of_file = shortcut if self.variant.shortcut else None
         return self.net.tokens(embeddings, clip_features, shortcut_of_file).cpu()
 
@@ -86,7 +86,7 @@ def load_ip_adapter(path: str, plus_version: str) -> IPAdapter:
     state = FILE.read(path)
     variant = net.versioned(net.variant(state), state, path, plus_version)
     patcher = FILE.build(path, IPAdapterNet, state)
-    return IPAdapter(patcher, lora.of_adapter(state), variant=variant)
+    return IPAdapter(patcher, lora.lora_of_adapter(state), variant=variant)
 
 
 APPLY = "Apply IP-Adapter"
@@ -134,13 +134,13 @@ class ApplyIPAdapter(io.ComfyNode):
         portrait: str,
         **scope_settings: Any,
     ) -> io.NodeOutput:
-        family = of_text(ip_adapter.width) or SDXL
-        cast = scopes.acting(cls, cast, weight, family.token, **scope_settings)
+        family = family_of_text_width(ip_adapter.width) or SDXL
+        cast = scopes.acting_cast(cls, cast, weight, family.token, **scope_settings)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range("The adapter", start_percent, end_percent)
         check_fits(ip_adapter, METHOD, model, (positive, negative), APPLY)
-        scope = scopes.of_faces(cast, APPLY, schedule, node_id=notes.node_of(cls), **scope_settings)
+        scope = scopes.scope_of_faces(cast, APPLY, schedule, node_id=notes.node_of(cls), **scope_settings)
         variant = ip_adapter.variant
         if photos != AS_MADE:
             variant = replace(variant, photos=photos)
@@ -289,14 +289,14 @@ class StylePerPerson(io.ComfyNode):
         addresses = [(layer.block, layer.number, layer.position) for layer in unet.attention_layers(model)]
         acts_in_layers = net.chosen_layers(addresses, layers)
         if placed is None:
-            scope = scopes.everywhere(Cast(()), STYLES, schedule, node_id)
+            scope = scopes.scope_everywhere(Cast(()), STYLES, schedule, node_id)
             if mask is not None:
                 scope = replace(scope, regions=_painted(cast, mask))
         elif placed.by_row:
-            scope = scopes.of_bodies(placed, STYLES, schedule, rows=True, node_id=node_id, **region_settings)
+            scope = scopes.scope_of_bodies(placed, STYLES, schedule, rows=True, node_id=node_id, **region_settings)
         else:
             people = [person for person, is_drawn in zip(placed.people, in_style, strict=True) if is_drawn]
-            scope = scopes.of_bodies(
+            scope = scopes.scope_of_bodies(
                 placed,
                 STYLES,
                 schedule,

@@ -22,7 +22,7 @@ from ...core.errors import ModelMissing, UnsupportedCheckpoint, counted
 from ...core.models import manifest
 from ...core.models.files import SAFETENSORS, dead_link, listing, stamp
 from ...core.models.formats import identify, require
-from ...core.models.tensors import below, check_kinds, check_weights
+from ...core.models.tensors import below, check_all_floats, check_weights
 from ...core.names import among, ending, same_name
 from ...core.text import in_one_line
 from .net import DecoupledAttn, PoseGuider
@@ -84,7 +84,7 @@ def path_of(name: str) -> str:
     if not name:
         roots = []  # an empty menu sends an empty name, which would be every root itself
     for root in roots:
-        path = root if name == "." else folders.within(root, name)
+        path = root if name == "." else folders.path_within(root, name)
         if ending(path) in SAFETENSORS and os.path.isfile(path):
             return path
         if os.path.isdir(path):
@@ -192,7 +192,7 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
             unknown.append(key)
     host_keys = set(host_state)
     try:
-        check_kinds(state)
+        check_all_floats(state)
         if unknown:
             raise _incomplete_unet(path, unknown)
         # The host takes tensors out of what it is given.
@@ -227,7 +227,10 @@ def _check_family(state: Mapping[str, Tensor], path: str) -> None:
 
 
 def _incomplete_unet(path: str, keys: Sequence[str]) -> UnsupportedCheckpoint:
-    """keys: names of tensors that are missing, or that no UNet has."""
+    """The error for a UNet of SD1.5's kind whose tensors are not complete.
+
+    keys: names of tensors that are missing, or that no such UNet has.
+    """
     count = counted(len(keys), "tensor")
     first = ", ".join(sorted(keys)[:2])
     return _refused(path, f"no complete SD1.5 UNet ({count} missing or unknown: {first}, ...)")

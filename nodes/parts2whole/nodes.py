@@ -29,7 +29,7 @@ from ...bridge.self_attention.shared_parts import SharedParts, Watch, share_with
 from ...core import previews
 from ...core.attention import Block
 from ...core.errors import BadParts, BadSize, WrongBaseModel, counted
-from ...core.parts.bank import Bank, PartTokens, PartWeights, inside, token_mask
+from ...core.parts.bank import Bank, PartTokens, PartWeights, token_mask, tokens_inside
 from ...core.parts.drawing import sheet
 from ...core.parts.parts import Part, Parts
 from ...core.parts.remarks import pose_hint, strange_labels, stretched
@@ -137,7 +137,7 @@ def _record_parts(
         bank: dict[Block, PartTokens] = {}
         for block, states in recorded.items():  # (tokens, C)
             weights = token_mask(prepared_parts[number].mask, len(states))  # (tokens,), 0..1
-            bank[block] = inside(weights, states).of(states)
+            bank[block] = tokens_inside(weights, states).of(states)
         banks.append(bank)
     return banks
 
@@ -266,7 +266,7 @@ class LoadParts2Whole(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, folder: str | None) -> bool:
-        return folders.found(path_of, folder)
+        return folders.chosen_file_exists(path_of, folder)
 
     @classmethod
     def fingerprint_inputs(cls, folder: str | None) -> str:
@@ -353,7 +353,7 @@ class ApplyParts2Whole(io.ComfyNode):
         features_of_pose = None if pose is None else pose_features(features, pose)
 
         def show_heat_maps(shares: Tensor) -> None:
-            """shares: the parts' shares of the attention, (parts, h, w)."""
+            """Show under the node where the attention of one step goes. shares: the parts' shares, (parts, h, w)."""
             notes.show(node_id, previews.heat_maps(shares, features.labels))
 
         watch = Watch(heat_map_step, show_heat_maps) if heat_map_step else None

@@ -22,7 +22,7 @@ from ...bridge.cross_attention.regional_text_run import RegionalTextRun
 from ...bridge.encode import TEXT_WIDTH, check_family, vision_of
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.lora import with_lora
-from ...bridge.presence import NamedRange, marked, of_people, on_model
+from ...bridge.presence import NamedRange, marked, on_model, presence_of_people
 from ...bridge.remarks import tell_of_checkpoint
 from ...bridge.runs import patched
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange
@@ -59,8 +59,8 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
         pixels = comfy.clip_vision.clip_preprocess(photos)  # (photos, 3, 224, 224)
         faces: Tensor | None = None
         if self.net.qformer_perceiver is not None:  # version 2
-            faces = self.beside(embeddings(person, METHOD, "sequence"))  # (photos, 512)
-        return self.net.tokens(self.beside(pixels), faces).flatten(0, 1).cpu()
+            faces = self.on_device(embeddings(person, METHOD, "sequence"))  # (photos, 512)
+        return self.net.tokens(self.on_device(pixels), faces).flatten(0, 1).cpu()
 
     def fused(self, text_tokens: Tensor, position: int, tokens: Tensor, weight: float) -> Tensor:
         """A text (1, T, width) in which a class word is fused with the tokens of a person's photos.
@@ -69,8 +69,8 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
         word as it is, 1 is what was trained.
         """
         copies = slice(position, position + len(tokens))
-        words = self.beside(text_tokens[0, copies])  # (n, width)
-        fused_words = self.net.fuse_module(words, self.beside(tokens))  # (n, width)
+        words = self.on_device(text_tokens[0, copies])  # (n, width)
+        fused_words = self.net.fuse_module(words, self.on_device(tokens))  # (n, width)
         fused = text_tokens.clone()
         fused[0, copies] = words.lerp(fused_words, weight).to(text_tokens)
         return fused
@@ -127,7 +127,7 @@ def encode_prompt(
     trigger: str,
     people: Sequence[Person],
 ) -> EncodedPrompt:
-    """Encode a prompt plainly and with people in its class words.
+    """A prompt encoded twice: plainly, and with people in its class words.
 
     The class words of `people` stand in the text in their order, the trigger word behind each. Those of people at
     weight 0 stay plain. Raises BadTrigger, BadCast, WrongBaseModel, BadPicture for weights that no text can have,
@@ -229,7 +229,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         cast = _with_weight(regions.as_cast(cast), weight)
         warnings = [] if regions.present(cast).people else [WITHOUT_PEOPLE]
         with_photos = regions.for_photos(cast)
-        acting = scopes.acting(cls, cast, weight, more=warnings, **region_settings)
+        acting = scopes.acting_cast(cls, cast, weight, more=warnings, **region_settings)
         check_family("The model input", TEXT_WIDTH, text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
         encoded = encode_prompt(photo_maker, clip, text, trigger, with_photos.people)
@@ -237,7 +237,7 @@ class ApplyPhotoMaker(io.ComfyNode):
             return io.NodeOutput(model, encoded.plain, negative)
         node_id = notes.node_of(cls)
         people = regions.present(with_photos).people
-        scope = scopes.of_bodies(cast, APPLY, WHOLE_SCHEDULE, people, node_id=node_id, **region_settings)
+        scope = scopes.scope_of_bodies(cast, APPLY, WHOLE_SCHEDULE, people, node_id=node_id, **region_settings)
         # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
         sides = _Sides(
             before=_read_by_control_nets(encoded.plain, encoded.plain),
@@ -250,7 +250,7 @@ class ApplyPhotoMaker(io.ComfyNode):
             sides = _limited_to_regions(sides, encoded.class_words, scope.regions, scope.canvas)
 
         photo_range = NamedRange("the photos", ScheduleRange(start_percent, 1.0), "start_percent")
-        presence = of_people(regions.names(people), APPLY, node_id, [photo_range])
+        presence = presence_of_people(regions.names(people), APPLY, node_id, [photo_range])
         after = marked(sides.after, presence, Side.POSITIVE)
         negative = marked(sides.negative, presence, Side.NEGATIVE)
         positive: Conditioning = []
@@ -285,7 +285,7 @@ class _Sides:
 def _limited_to_regions(
     sides: _Sides, class_words: Sequence[ClassWord], people_regions: Tensor, canvas: Canvas
 ) -> _Sides:
-    """The same sides with each class word read in the region of its person alone.
+    """The sides of the conditioning with each class word read in the region of its person alone.
 
     class_words: in the texts of `after`. people_regions: (people, H, W) of the canvas, in the same order.
     """

@@ -26,7 +26,7 @@ from typing_extensions import Self
 
 from ...bridge.canvas import Canvas
 from ...bridge.carried import Carried, CarriedCond, ConditioningLost
-from ...bridge.runs import Batch, ForwardInput, Run, entries
+from ...bridge.runs import Batch, ForwardInput, Run, entries_with
 from ...bridge.transformers.attention import BlockCalls, with_reading
 from ...bridge.transformers.current_texts import current_texts
 from ...bridge.transformers.layouts import (
@@ -36,7 +36,7 @@ from ...bridge.transformers.layouts import (
     begin_references,
     end_references,
     layout_of,
-    refiner_names,
+    refiner_stand_ins,
 )
 from ...bridge.transformers.networks import TOKEN, network_of, tokens_of, transformer_family
 from ...bridge.unet import Options, pixels_of, with_patch
@@ -85,11 +85,15 @@ class RegionalReferences(Carried):
     owners: tuple[int | None, ...] = ()
 
     def can_join_batch(self, other: Any) -> bool:
+        """Whether rows with these two can be computed in one batch: only rows of the same entry."""
         return self is other
 
     def with_owners(self, entry: Mapping[str, Any]) -> Self:
-        """The same for the reference latents that an entry of a guider's conditioning has. Raises BadSetup where the
-        entry lacks some of this record's, because another node has replaced them."""
+        """This object with the owners of the reference latents that an entry of a guider's conditioning has.
+
+        Raises BadSetup where the entry lacks some of the latents of this record, because another node has replaced
+        them.
+        """
         owners = latent_owners({**entry, REFERENCES: self.record})
         expected = _count_of_people(self.record.people)
         missing = expected - _count_of_people(owners)
@@ -137,7 +141,7 @@ class RegionalReferencesRun(Run):
     key = RegionalReferences.key
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
-        for entry in entries(guider, self.key):
+        for entry in entries_with(guider, self.key):
             conds = entry["model_conds"]
             regional = tuple(carried.with_owners(entry) for carried in conds[self.key].cond)
             entry["model_conds"] = {**conds, self.key: CarriedCond(regional)}
@@ -229,7 +233,7 @@ class RegionalReferencesBatch(Batch):
         return self._plans[place, text]
 
     def made_plan(self, place: str, text: int) -> Plan:
-        """A new one of those of `plan`."""
+        """A new plan for an attention. place, text: as in `plan`."""
         layout = replace(self._layout, common=text)
         regional = self._regional
         spans = {
@@ -242,17 +246,21 @@ class RegionalReferencesBatch(Batch):
         return Plan(spans, full_strength, self._device, regional.strength)
 
     def options_with_attention(self, options: Options) -> Options:
+        """transformer_options in which every attention is split by who reads which reference."""
         self._begin()
         return with_reading(with_patch(options, "post_input", self.with_plan), self)
 
     def _begin(self) -> None:
+        """Called before the network: from now on this thread knows whose the references are, and blocks are counted."""
         begin_references(self._people)
         self._calls.begin()
 
     def after_network_call(self) -> None:
+        """The references of this thread are forgotten, also where the network has raised."""
         end_references()
 
     def after_forward(self) -> None:
+        """Raises ConditioningLost where the attention of some blocks was not split."""
         self._calls.check()
 
     def with_plan(self, inputs: Options) -> Options:
@@ -283,8 +291,11 @@ class RegionalReferencesBatch(Batch):
 
 
 class PaddedReferencesBatch(RegionalReferencesBatch):
-    """The same in Z-Image, whose refiners, too, are given references: of texts, of what a vision encoder has seen, and
-    of pictures. Nothing there says how many tokens there are, so they are counted as the host does."""
+    """The attention of one forward of Z-Image, in which tokens read references by region.
+
+    Its refiners are given references, too: of texts, of what a vision encoder has seen, and of pictures. Nothing there
+    says how many tokens there are, so they are counted as the host does.
+    """
 
     def __init__(
         self,
@@ -295,26 +306,33 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
         is_first: bool,
     ) -> None:
         super().__init__(regional, regions, layout, forward_input, is_first)
-        self._refiner_names = refiner_names(self._network, self._family)
+        self._refiner_names = refiner_stand_ins(self._network, self._family)
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
+        """While this context is open, refiners put their names into the transformer_options of their attention."""
         with ExitStack() as stack:
             for stand_in in self._refiner_names:
                 stack.enter_context(stand_in.standing())
             yield
 
     def get_ready(self, text: int) -> None:
+        """Make the plans of the blocks and of all refiners. text: not used, tokens are those of the layout."""
         for place in (LAYERS, _PICTURES, self._family.refiners):
             self.plan(place, self._layout.common)
         if self._layout.seen:
             self.plan(self._family.looks_refiners, self._layout.common)
 
     def options_with_attention(self, options: Options) -> Options:
+        """transformer_options in which every attention is split by who reads which reference."""
         self._begin()
         return with_reading(options, self)
 
     def split(self, queries: int, keys: int, options: Options) -> Split | None:
+        """How an attention of the host's over so many tokens is split, or None where it is of other tokens.
+
+        The attention is known by the name of its refiner, or by its number of tokens.
+        """
         text = self._layout.common
         words = current_texts()
         if words is not None:
@@ -329,6 +347,7 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
 
 
 def _new_plan(batch: RegionalReferencesBatch, place: str, text: int) -> Plan:
+    """RegionalReferencesBatch.made_plan as a function, which torch.compiler.disable takes."""
     return batch.made_plan(place, text)
 
 

@@ -237,7 +237,7 @@ def pictures_for_encoder(family: Family, sources: Sequence[Reference]) -> list[T
     for reference in sources:
         for picture in reference.pictures:
             picture_height, picture_width = picture.shape[1:3]
-            width, height = resized(picture_width, picture_height, ENCODER_PIXELS, 1)
+            width, height = resized(picture_width, picture_height, ENCODER_PIXELS, step=1)
             scaled.append(_scaled(picture, width, height))
     return scaled
 
@@ -267,7 +267,10 @@ def encoded(clip: CLIP, family: Family, text: str, encoder_pictures: Sequence[Te
 
 
 def _encoded_row(clip: CLIP, family: Family, text: str, pictures: Sequence[Tensor], references: int) -> Conditioning:
-    """A text encoded with pictures of one row, (1, h, w, 3) each."""
+    """The text of one row, encoded with the pictures of this row, (1, h, w, 3) each.
+
+    references: how many reference pictures the prompt has.
+    """
     if family.has_frame_texts and references:
         prompt = clip.encode_from_tokens_scheduled(clip.tokenize(text, llama_template=_FRAMED))
         return conditioning_set_values(prompt, {_FRAME_TEXTS: _frame_texts(clip, references)})

@@ -45,6 +45,7 @@ class FrameTextsRun(Run):
     def batch_for_forward(
         self, chunks: tuple[tuple[FrameTexts, ...], ...], forward_input: ForwardInput
     ) -> "FrameTextsBatch":
+        """The batch of one forward: one for each network and number of rows."""
         key = forward_input.model, len(forward_input.x)
         if key not in self._batches:
             self._batches[key] = FrameTextsBatch(network_of(forward_input.model), len(forward_input.x))
@@ -60,10 +61,12 @@ class FrameTextsBatch(Batch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
+        """While this context is open, the network makes the positions of every text once for all rows."""
         with self._positions.standing():
             yield
 
     def options_with_attention(self, options: Options) -> Options:
+        """transformer_options as they are: no attention is changed."""
         return options
 
 
@@ -79,6 +82,7 @@ class OneRow(comfy.conds.CONDConstant):
     """It makes an entry refuse a batch of several rows, since no MODEL is connected. Its value is the node's name."""
 
     def process_cond(self, batch_size: int, **_: Any) -> "OneRow":
+        """The COND itself, for a batch of one row. Raises BadSetup for a batch of several rows."""
         if batch_size > 1:
             raise BadSetup(
                 f"The latent has {batch_size} rows, and without a MODEL Z-Image reads the pictures of {self.cond} for "

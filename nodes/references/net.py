@@ -118,7 +118,7 @@ class Plan:
             self._splits[queries] = split
 
     def of(self, queries: int, keys: int) -> Split | None:
-        """The split of an attention of so many queries and keys; None where it is not over these tokens."""
+        """The split of an attention of so many queries and keys; None for an attention over other tokens."""
         if keys != self.total:
             return None
         return self._splits.get(queries)

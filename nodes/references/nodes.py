@@ -17,7 +17,7 @@ from ...bridge import notes, schema, scopes
 from ...bridge.canvas import Canvas
 from ...bridge.carried import carry
 from ...bridge.conditioning import Conditioning
-from ...bridge.presence import NamedRange, announced, of_people
+from ...bridge.presence import NamedRange, announced, presence_of_people
 from ...bridge.runs import patched
 from ...bridge.schedule import ScheduleRange, schedule_range
 from ...bridge.transformers.networks import TOKEN, require_dits
@@ -183,7 +183,7 @@ class Areas:
     settings: RegionSettings
 
     def preview(self) -> Tensor:
-        """(H, W, 3), 0..1: the tokens of each person, for the eye."""
+        """A picture of the tokens that belong to each person, (H, W, 3), 0..1."""
         height, width = self.areas.shape[1:]
         rows = self.tokens.float().repeat_interleave(TOKEN, dim=1)  # (people, rows of pixels, columns of tokens)
         pixels = rows.repeat_interleave(TOKEN, dim=2)
@@ -210,10 +210,10 @@ def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
     if everybody.by_row:
         return None
     if settings.mask is not None:
-        areas = regions.of_masks(settings.mask, everybody)
+        areas = regions.regions_from_masks(settings.mask, everybody)
     else:
         placed_cast = require_places(everybody, NAME)
-        areas = regions.of_present(placed_cast, people, None, RegionShape(settings.extent, settings.margin))
+        areas = regions.regions_of_people(placed_cast, people, None, RegionShape(settings.extent, settings.margin))
     height, width = areas.shape[1:]
     tokens = on_tokens(areas, height, width, TOKEN)
     check_tokens(tokens, regions.names(people), height, width)
@@ -249,7 +249,7 @@ def read_by_region(
         everybody_outside=areas.settings.outside == EVERYBODY,
         canvas=Canvas(NAME, node_id=node_id),
     )
-    presence = of_people(names, NAME, node_id, [NamedRange("the references", areas.schedule)])
+    presence = presence_of_people(names, NAME, node_id, [NamedRange("the references", areas.schedule)])
     outputs = announced(
         presence,
         patched(model, RegionalReferencesRun),

@@ -25,7 +25,7 @@ from ...bridge.schema import advanced, applied_inputs, applied_outputs, range_in
 from ...bridge.self_attention.recording import LAYERS, SelfReference
 from ...bridge.self_attention.run import SharingRun
 from ...bridge.self_attention.shared_parts import SharedParts, share_with
-from ...bridge.unet import coarsest, text_width
+from ...bridge.unet import coarsest_token_side, text_width
 from ...core import geometry
 from ...core.errors import WrongBaseModel
 from ...core.geometry import Rect
@@ -62,7 +62,7 @@ def reference_of(
     prepared_parts = [prepare(part, width, height) for part in present]
     latents = torch.cat([latent_of(vae, part, model, _SAME) for part in prepared_parts])  # (parts, 4, h, w)
     masks = [part.mask for part in prepared_parts]  # (height, width) each
-    cell = coarsest(model.get_model_object("diffusion_model"))
+    cell = coarsest_token_side(model.get_model_object("diffusion_model"))
     contexts: list[comfy.conds.CONDCrossAttn] = []
     adm_of_parts: list[Any] = []
     windows: list[Rect] = []

@@ -39,7 +39,7 @@ class PersonFeatures:
 
     @property
     def unconditional(self) -> "PersonFeatures":
-        """The same for the negative: zeros in place of the embedding and of the hidden states."""
+        """The features that the negative reads instead: zeros for the embedding and for the hidden states."""
         return PersonFeatures(
             torch.zeros_like(self.embedding), torch.zeros_like(self.face), torch.zeros_like(self.body)
         )

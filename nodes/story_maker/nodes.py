@@ -45,7 +45,7 @@ FILE = Published.of_method(METHOD, "StoryMaker adapter")
 def load_story_maker(path: str) -> StoryMaker:
     """Read mask.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint."""
     state = FILE.read(path)
-    return StoryMaker(FILE.build(path, StoryMakerNet, state), lora.of_adapter(state))
+    return StoryMaker(FILE.build(path, StoryMakerNet, state), lora.lora_of_adapter(state))
 
 
 class ApplyStoryMaker(io.ComfyNode):
@@ -100,9 +100,9 @@ class ApplyStoryMaker(io.ComfyNode):
         check_fits(story_maker, METHOD, model, (positive, negative), APPLY)
         if region_settings.get("mask") is None and not is_a(everybody, PlacedCast):
             # Without places and masks all people are in the whole picture, as published.
-            scope = scopes.everywhere(with_photos, APPLY, schedule, node_id)
+            scope = scopes.scope_everywhere(with_photos, APPLY, schedule, node_id)
         else:
-            scope = scopes.of_bodies(
+            scope = scopes.scope_of_bodies(
                 everybody,
                 APPLY,
                 schedule,
@@ -162,7 +162,10 @@ def _injections(loaded: StoryMaker, scope: Scope, features: Sequence[PersonFeatu
         scope = replace(scope, regions=shares)
 
     def joined(background: Tensor, of_people: Tensor) -> Tensor:
-        """(1, 20, ...) and (people, 20, ...) as the UNet reads them: (rows of tokens, tokens, ...)."""
+        """Something of the background, (1, 20, ...), and of people, (people, 20, ...), as rows of tokens for the UNet.
+
+        Returns (rows of tokens, tokens, ...).
+        """
         if in_whole_picture:
             return together(background, of_people)
         rows = apart(background, of_people)
@@ -180,18 +183,18 @@ def _injections(loaded: StoryMaker, scope: Scope, features: Sequence[PersonFeatu
     no_features = [of_person.unconditional for of_person in features]
     sides: list[Tensor] = []
     for features_of_side in (features, no_features):
-        ready = [_beside_network(loaded, of_person) for of_person in features_of_side]
+        ready = [_on_network_device(loaded, of_person) for of_person in features_of_side]
         tokens = net.tokens(ready, alone=scope.by_row).cpu()  # (people, 20, width)
         sides.append(joined(background, tokens))
     return injections(loaded, scope, sides, scales)
 
 
-def _beside_network(loaded: StoryMaker, features: PersonFeatures) -> PersonFeatures:
-    """The same on the device and in the dtype of the network."""
+def _on_network_device(loaded: StoryMaker, features: PersonFeatures) -> PersonFeatures:
+    """The features of a person on the device and in the dtype of the network."""
     return PersonFeatures(
-        loaded.beside(features.embedding),
-        loaded.beside(features.face),
-        loaded.beside(features.body),
+        loaded.on_device(features.embedding),
+        loaded.on_device(features.face),
+        loaded.on_device(features.body),
         features.body_weight,
     )
 

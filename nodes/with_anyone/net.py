@@ -48,7 +48,11 @@ class BlockAttention(PerceiverAttention):
     """The attention behind one block. Rows of the picture ask as latents do elsewhere, and see the tokens alone."""
 
     def read_by_picture(self, tokens: Tensor) -> BlockTokens:
-        """Tokens (people, T, width) as the rows of the picture read them."""
+        """The keys and values of people's tokens for one block, with the projections of the picture's side already in
+        them.
+
+        tokens: (people, T, width).
+        """
         keys_and_values = self.to_kv(self.norm1(tokens))  # (people, T, 2 * heads * HEAD_DIM)
         keys, values = keys_and_values.chunk(2, dim=-1)
         keys = keys.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2)  # (people, heads, T, HEAD_DIM)

@@ -86,14 +86,16 @@ class ApplyWithAnyone(io.ComfyNode):
         **scope_settings: Any,
     ) -> io.NodeOutput:
         networks.require_dits(APPLY)
-        acting = scopes.acting(cls, cast, weight, FLUX.token, **scope_settings)
+        acting = scopes.acting_cast(cls, cast, weight, FLUX.token, **scope_settings)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         _check_layout(with_anyone.net, model)
         check_conditioning([*positive, *negative], networks.network_of(model.model).params.context_in_dim, APPLY)
         with_whole_boxes = _with_whole_far_edges(acting)
-        scope = scopes.of_faces(acting, APPLY, schedule, with_whole_boxes, node_id=notes.node_of(cls), **scope_settings)
+        scope = scopes.scope_of_faces(
+            acting, APPLY, schedule, with_whole_boxes, node_id=notes.node_of(cls), **scope_settings
+        )
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model.model))
         without_faces = replace(faces, layers=())
         return scope.applied(cls, model, (positive, negative), (faces, without_faces), BlocksRun, what="the faces")
@@ -152,7 +154,7 @@ def _injection(
     face_embeddings = torch.cat([embeddings(person, METHOD, photos) for person in scope.people])  # (people, 512)
     weights = torch.tensor([weight * person.weight for person in scope.people]).reshape(-1, 1, 1, 1)
     layers: list[BlockTokens] = []
-    for tokens in loaded.net.block_tokens(loaded.beside(face_embeddings)):
+    for tokens in loaded.net.block_tokens(loaded.on_device(face_embeddings)):
         values = tokens.values * weights.to(tokens.values)  # (people, heads, T, width)
         layers.append(
             BlockTokens(

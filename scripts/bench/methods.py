@@ -35,7 +35,7 @@ from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import attention_layers, grids, transformers
 from pack.core.attention import Block
-from pack.core.parts.bank import PartWeights, inside, token_mask
+from pack.core.parts.bank import PartWeights, token_mask, tokens_inside
 from pack.core.people import Lora, PlacedCast, RowCast
 from pack.nodes.adapters import LOADERS
 from pack.nodes.extension import NODES
@@ -371,7 +371,7 @@ def parts2whole(on: Networks, count: int) -> Applied:
     for name, number, index, layer in transformers(unet):
         tokens, width = at[name, number][0] * at[name, number][1], layer.attn1.to_q.in_features
         states = normal(number, tokens, width)
-        bank[name, number, index] = [inside(token_mask(mask, tokens), states).of(states)] * count
+        bank[name, number, index] = [tokens_inside(token_mask(mask, tokens), states).of(states)] * count
     weights, source = PartWeights([1.0] * count), object()
     sides = (SharedParts(source, WHOLE_SCHEDULE, tokens, weights) for tokens in (bank, None))
     pairs = zip(on.sides().values(), sides, strict=True)

@@ -59,7 +59,7 @@ def of_host(host: Host) -> Folders:
     for key, name in _OF_OUTPUT.items():
         folder_paths.add_model_folder_path(key, str(Path(folder_paths.get_output_directory()) / name))
     folders.register()
-    return folders.of_models()
+    return folders.folders_by_key()
 
 
 def _add_extra(file: Path) -> None:

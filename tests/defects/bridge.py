@@ -120,7 +120,7 @@ DEFECTS = [
         promise="WithAnyone: range",
     ),
     Defect(
-        "bridge/transformers/blocks.py::_by_row",
+        "bridge/transformers/blocks.py::_rows_with_people",
         breaks="Of people with a row each everybody is in the first.",
         find="$one.for_picture($n)",
         put="$one.of(0)",
@@ -130,7 +130,7 @@ DEFECTS = [
         promise="WithAnyone: row order",
     ),
     Defect(
-        "bridge/transformers/blocks.py::BlocksBatch._add",
+        "bridge/transformers/blocks.py::BlocksBatch._add_readers",
         breaks="Two people act in each other's place.",
         find="$ones if $condition else $acts",
         put="$ones if $condition else $acts.flip(0)",
@@ -141,7 +141,7 @@ DEFECTS = [
         promise="WithAnyone: region",
     ),
     Defect(
-        "bridge/transformers/blocks.py::BlocksBatch._added",
+        "bridge/transformers/blocks.py::BlocksBatch._block_output",
         breaks="Faces are read in the rows of the text in single blocks.",
         find="$args if $condition else 0",
         put="0",
@@ -151,7 +151,7 @@ DEFECTS = [
         promise="WithAnyone: row order",
     ),
     Defect(
-        "bridge/transformers/blocks.py::BlocksBatch._added",
+        "bridge/transformers/blocks.py::BlocksBatch._block_output",
         breaks="In a batch the second picture has no faces.",
         find="$img[$rows, $at] += $read($before[$rows, $at], $$rest)",
         put="$img[$rows.start:$rows.start + 1, $at] += $read($before[$rows.start:$rows.start + 1, $at], $$rest)",
@@ -159,7 +159,7 @@ DEFECTS = [
         promise="WithAnyone: second picture",
     ),
     Defect(
-        "bridge/transformers/blocks.py::inside",
+        "bridge/transformers/blocks.py::tokens_in_regions",
         breaks="A face is heard by half of the rows that its box touches.",
         find="functional.max_pool2d($pixels, 2, ceil_mode=True).flatten(1) > 0",
         put="functional.avg_pool2d($pixels, 2, ceil_mode=True).flatten(1) >= 0.5",
@@ -183,7 +183,7 @@ DEFECTS = [
         promise="second pass: crops are rows of the latents",
     ),
     Defect(
-        "bridge/encode.py::_clip",
+        "bridge/encode.py::_clip_network",
         breaks="DINOv2 is taken for a CLIP.",
         find="not $hasattr",
         put="False",
@@ -191,7 +191,7 @@ DEFECTS = [
         promise="wrong encoders are named",
     ),
     Defect(
-        "bridge/encode.py::_output",
+        "bridge/encode.py::_checked_output",
         breaks="ViT-H without its projection passes for bigG.",
         find="$condition or $condition_2",
         put="$condition",
@@ -209,7 +209,7 @@ DEFECTS = [
     Defect(
         "bridge/face_model.py::refusal",
         breaks="A pack that is not there is refused without saying where it comes from.",
-        find="return _no_pack($pack, $files)",
+        find="return _no_pack_error($pack, $files)",
         put="return None",
         caught_by=("tests/host/test_people.py::test_what_is_not_there_is_named_with_folder_and_address_before_the_run"),
         promise="missing files are named",
@@ -231,7 +231,7 @@ DEFECTS = [
         promise="model folders of the user are kept",
     ),
     Defect(
-        "bridge/folders.py::within",
+        "bridge/folders.py::path_within",
         breaks="A file's name leads out of its folder.",
         find="not $startswith",
         put="False",
@@ -362,7 +362,7 @@ DEFECTS = [
         promise="LoRA: wrong file",
     ),
     Defect(
-        "bridge/lora.py::_weights",
+        "bridge/lora.py::_host_names",
         breaks="Self-attention's LoRA goes into cross-attention.",
         find="('attn1', 'attn2')",
         put="('attn2', 'attn1')",
@@ -388,7 +388,7 @@ DEFECTS = [
         promise="notes: what is said inside is seen",
     ),
     Defect(
-        "bridge/notes.py::_text",
+        "bridge/notes.py::_note_text",
         breaks="A user's text reaches the browser as HTML.",
         find="$match + WORD_JOINER",
         put="$match",
@@ -396,7 +396,7 @@ DEFECTS = [
         promise="texts of a user are harmless",
     ),
     Defect(
-        "bridge/notes.py::_text",
+        "bridge/notes.py::_note_text",
         breaks="What is typed as a label runs as a script in a note.",
         find="_READ_AS_HTML.sub($value, $text)",
         put="$text",
@@ -681,7 +681,7 @@ DEFECTS = [
         promise="nodes: texts are translated",
     ),
     Defect(
-        "bridge/scopes.py::acting",
+        "bridge/scopes.py::acting_cast",
         breaks="With nobody to be heard the node goes on instead of handing back what came in.",
         find="not $on or not $people",
         put="not $on",
@@ -689,7 +689,7 @@ DEFECTS = [
         promise="InstantID: off",
     ),
     Defect(
-        "bridge/scopes.py::of_faces",
+        "bridge/scopes.py::scope_of_faces",
         breaks="Acts_in is ignored: faces act all over.",
         find="if $acts_in == regions.FACE_BOXES:\n    $$boxes",
         put="",
@@ -731,13 +731,15 @@ DEFECTS = [
         promise="scripts: cost",
     ),
     Defect(
-        "bridge/self_attention/run.py::Beside.attention_output",
+        "bridge/self_attention/run.py::PartsInLayer.attention_output",
         breaks="Parts act half as strongly in bfloat16.",
         find=(
-            "return shared($q, ($k, $v), (self.keys, self.values), unet.attend_with($extra_options, $kernel, $bias))"
+            "return shared_attention($q, ($k, $v), (self.keys, self.values), "
+            "unet.attend_with($extra_options, $kernel, $bias))"
         ),
         put=(
-            "found = shared($q, ($k, $v), (self.keys, self.values), unet.attend_with($extra_options, $kernel, $bias))\n"
+            "found = shared_attention($q, ($k, $v), (self.keys, self.values), "
+            "unet.attend_with($extra_options, $kernel, $bias))\n"
             "if $q.dtype != torch.bfloat16:\n"
             "    return found\n"
             "return 0.5 * found + 0.5 * unet.attend_with($extra_options)($q, $k, $v)"
@@ -878,7 +880,7 @@ DEFECTS = [
     Defect(
         "bridge/transformers/person_texts_run.py::_CaptionCall.of_text",
         breaks="On Z-Image everybody's words begin where the common text begins, and do not end at the picture.",
-        find="$end - self.counted($length)",
+        find="$end - self.position_count($length)",
         put="0",
         caught_by=(
             "tests/host/test_prompts_on_transformers.py"
@@ -887,7 +889,7 @@ DEFECTS = [
         promise="Prompt per Person: transformers",
     ),
     Defect(
-        "bridge/transformers/person_texts_run.py::PersonTextsBatch._by_text",
+        "bridge/transformers/person_texts_run.py::PersonTextsBatch._block_by_text",
         breaks="In the refiners of Krea 2 and Z-Image everybody's words read each other.",
         find="if $x.shape[1] != $total: $$body",
         put="if $x.shape[1] == $total: $$body",
@@ -914,7 +916,7 @@ DEFECTS = [
         promise="second pass: own words",
     ),
     Defect(
-        "bridge/transformers/person_texts_run.py::PersonTextsBatch.made_split",
+        "bridge/transformers/person_texts_run.py::PersonTextsBatch.make_split",
         breaks="Rows of Crop Faces read so many tokens of words as the first row has.",
         find="return $splits[0] if $rows_are_alike else RowSplit($all)",
         put="return $splits[0]",
@@ -1102,7 +1104,7 @@ DEFECTS = [
         promise="LoRA per Person: with references",
     ),
     Defect(
-        "bridge/transformers/layouts.py::EmbeddedPieces._embedded",
+        "bridge/transformers/layouts.py::EmbeddedPieces._embed_piece",
         breaks="A person's LoRA acts on the references of Z-Image as on the picture.",
         find="$is_reference = $number < $count",
         put="$is_reference = False",
@@ -1113,7 +1115,7 @@ DEFECTS = [
         promise="LoRA per Person: with references",
     ),
     Defect(
-        "bridge/transformers/layouts.py::Padding.of_all",
+        "bridge/transformers/layouts.py::Padding.padded_counts",
         breaks="References of Z-Image without a text of their own count for no tokens.",
         find="[$multiple] * ($length - len($counts))",
         put="[]",

@@ -68,7 +68,7 @@ DEFECTS = [
         promise="words",
     ),
     Defect(
-        "core/errors.py::first",
+        "core/errors.py::first_few",
         breaks="A note says of one name too few that it is left out.",
         find="f'{$len} more'",
         put="f'{$len - 1} more'",
@@ -620,7 +620,7 @@ DEFECTS = [
         promise="prompts",
     ),
     Defect(
-        "core/prompts.py::_called",
+        "core/prompts.py::_people_called",
         breaks="A number means the person after it.",
         find="if $a and $b and 0 < int($who) <= len($names): return [int($who) - 1]",
         put="if $a and $b and 0 < int($who) <= len($names): return [int($who) % len($names)]",
@@ -628,7 +628,7 @@ DEFECTS = [
         promise="prompts",
     ),
     Defect(
-        "core/prompts.py::_called",
+        "core/prompts.py::_people_called",
         breaks="A person called 2 is not found under that name.",
         find="not $found and $fullmatch and $condition",
         put="$fullmatch and $condition",

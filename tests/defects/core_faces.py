@@ -20,7 +20,7 @@ DEFECTS = [
         promise="broken recognisers are named",
     ),
     Defect(
-        "core/faces/analysis.py::_loose",
+        "core/faces/analysis.py::_loose_picture",
         breaks="The loose portrait of a person who lies stays lying.",
         find="upright($face.keypoints)",
         put="0",
@@ -30,7 +30,7 @@ DEFECTS = [
         promise="pictures for networks",
     ),
     Defect(
-        "core/faces/analysis.py::_rgb",
+        "core/faces/analysis.py::_as_rgb_batch",
         breaks="Portraits of a person are kept with red and blue exchanged.",
         find="$picture[None, ..., ::-1]",
         put="$picture[None, ..., :]",
@@ -40,7 +40,7 @@ DEFECTS = [
         promise="pictures for networks",
     ),
     Defect(
-        "core/faces/finding.py::_doubtful",
+        "core/faces/finding.py::_is_doubtful",
         breaks="On photos upside down mouths are taken for eyes.",
         find="$face.score < _SURE or abs($across) > abs($down)",
         put="False",
@@ -48,7 +48,7 @@ DEFECTS = [
         promise="turned photos give the same faces",
     ),
     Defect(
-        "core/faces/landmarks.py::of_pictures",
+        "core/faces/landmarks.py::meshes_of_pictures",
         breaks="Landmarks of another picture are taken for this one's.",
         find="$found != $shown",
         put="False",
@@ -202,7 +202,7 @@ DEFECTS = [
         promise="pictures for networks",
     ),
     Defect(
-        "core/faces/scrfd.py::_best",
+        "core/faces/scrfd.py::_without_overlaps",
         breaks="One face is found several times.",
         find="_OVERLAP",
         put="2.0",

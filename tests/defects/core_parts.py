@@ -28,7 +28,7 @@ DEFECTS = [
         promise="Share Parts Attention: region",
     ),
     Defect(
-        "core/parts/bank.py::Inside.of",
+        "core/parts/bank.py::TokensInside.of",
         breaks="What a mask takes away of a part still counts.",
         find="$states * self.weights",
         put="$states",
@@ -94,7 +94,7 @@ DEFECTS = [
         promise="Parts2Whole: second picture",
     ),
     Defect(
-        "core/parts/remarks.py::of_part",
+        "core/parts/remarks.py::remarks_on_part",
         breaks="A mask of the background is not said.",
         find="$share > _INVERTED or $condition",
         put="$share > 2 and $condition",

@@ -74,7 +74,7 @@ DEFECTS = [
         promise="group layouts",
     ),
     Defect(
-        "core/places/control_images.py::_pictures",
+        "core/places/control_images.py::_draw_people",
         breaks="A pose picture of a cast by row shows everybody in each row.",
         find="[[$one] for $one in $given] if $by_row else [$given]",
         put="[$given]",
@@ -82,7 +82,7 @@ DEFECTS = [
         promise="pictures for ControlNets",
     ),
     Defect(
-        "core/places/control_images.py::_pictures",
+        "core/places/control_images.py::_draw_people",
         breaks="Skeletons of rows are drawn in one picture.",
         find="$entries if $by_row else $entries_2",
         put="$entries if not $by_row else $entries_2",
@@ -239,7 +239,7 @@ DEFECTS = [
         promise="layouts from boxes",
     ),
     Defect(
-        "core/places/from_boxes.py::_around",
+        "core/places/from_boxes.py::_box_around_place",
         breaks="A box around a person reaches to the joints that are not seen.",
         find="[$joint for $joint_2 in $condition if $joint_2[2] > bodies.SEEN]",
         put="[$joint for $joint_2 in $condition]",
@@ -368,7 +368,7 @@ DEFECTS = [
         promise="group layouts",
     ),
     Defect(
-        "core/places/group.py::_sides",
+        "core/places/group.py::_postures_of_person",
         breaks="Hands up in a back row stand as high as in the front row without faces behind.",
         find="$action.before if $condition else $arms",
         put="$arms",
@@ -376,7 +376,7 @@ DEFECTS = [
         promise="group layouts",
     ),
     Defect(
-        "core/places/group.py::_sides",
+        "core/places/group.py::_postures_of_person",
         breaks="Whoever stands left waves with the inner hand.",
         find="$across < 0",
         put="$across > 0",
@@ -384,7 +384,7 @@ DEFECTS = [
         promise="group layouts",
     ),
     Defect(
-        "core/places/layouts.py::_of_mask",
+        "core/places/layouts.py::_place_of_mask",
         breaks="The face of a painted region is put where its faint rim begins.",
         find="$mask > $mask.amax() / 2",
         put="$mask >= 0",
@@ -447,15 +447,15 @@ DEFECTS = [
     Defect(
         "core/places/extra_places.py::_why_not",
         breaks="An added head covers somebody's face.",
-        find="shared($box, $other.around(_HEAD))",
-        put="shared($box, $other.around(_HEAD)) < 0",
+        find="shared_area($box, $other.around(_HEAD))",
+        put="shared_area($box, $other.around(_HEAD)) < 0",
         caught_by="tests/unit/test_adding.py::test_what_cannot_be_had_is_said[layout1-left end-at1-400-1-values1]",
         promise="people stand where they were put",
     ),
     Defect(
-        "core/places/extra_places.py::_cost",
+        "core/places/extra_places.py::_badness",
         breaks="An added person stands far from the group.",
-        find="$seen + 0.5 * $apart",
+        find="$seen + _APART * $apart",
         put="$seen",
         caught_by=("tests/unit/test_adding.py::test_a_free_place_is_beside_somebody_and_faces_grow_towards_the_camera"),
         promise="people stand where they were put",
@@ -463,8 +463,8 @@ DEFECTS = [
     Defect(
         "core/places/placing.py::assign",
         breaks="The people of a custom order stand in the places the other way round.",
-        find="_custom($$before)",
-        put="_custom($$before)[::-1]",
+        find="_numbers_of_text($$before)",
+        put="_numbers_of_text($$before)[::-1]",
         caught_by=(
             "tests/host/test_miniature.py"
             "::test_everybody_is_in_their_place_as_without_a_host[swapped, authors' settings]"
@@ -480,7 +480,7 @@ DEFECTS = [
         promise="people stand where they were put",
     ),
     Defect(
-        "core/places/placing.py::_by_size",
+        "core/places/placing.py::_places_by_size",
         breaks="Largest faces gives the smallest ones.",
         find="-$sizes",
         put="$sizes",
@@ -496,7 +496,7 @@ DEFECTS = [
         promise="people stand where they were put",
     ),
     Defect(
-        "core/places/placing.py::_custom",
+        "core/places/placing.py::_numbers_of_text",
         breaks="A custom order puts one person into two places.",
         find="$count > 1",
         put="$count > 2",
@@ -555,15 +555,15 @@ DEFECTS = [
         promise="regions",
     ),
     Defect(
-        "core/places/person_region.py::of_person",
+        "core/places/person_region.py::region_of_person",
         breaks="A region repaints the bodies of those who stay.",
-        find="of_slot($$before, $staying)",
-        put="of_slot($$before)",
+        find="region_of_slot($$before, $staying)",
+        put="region_of_slot($$before)",
         caught_by="tests/unit/test_adding.py::test_a_region_leaves_those_who_stay_as_they_are",
         promise="regions",
     ),
     Defect(
-        "core/places/person_region.py::of_person",
+        "core/places/person_region.py::region_of_person",
         breaks="A region covers the face of a neighbour.",
         find="$other.weight > 0",
         put="$other.weight > 9",
@@ -609,7 +609,7 @@ DEFECTS = [
         promise="regions",
     ),
     Defect(
-        "core/places/person_region.py::of_slot",
+        "core/places/person_region.py::region_of_slot",
         breaks="A region reaches as far as the face box is high, not wide.",
         find=("if $extent == 'face' or $no_pose: $$body\n$reach = $margin * _width_of($slot.box)"),
         put=("if $extent == 'face' or $no_pose: $$body\n$reach = $margin * ($slot.box[3] - $slot.box[1])"),
@@ -617,7 +617,7 @@ DEFECTS = [
         promise="regions",
     ),
     Defect(
-        "core/places/person_region.py::of_slot",
+        "core/places/person_region.py::region_of_slot",
         breaks="A body's region leaves out the face.",
         find="torch.maximum($face, $body)",
         put="$body",

@@ -168,8 +168,8 @@ DEFECTS = [
     Defect(
         "core/second_pass/report_text.py::describe",
         breaks="Pictures are numbered from 0 in the words of the second pass.",
-        find="$who.picture + 1",
-        put="$who.picture",
+        find="$who.picture_index + 1",
+        put="$who.picture_index",
         caught_by="tests/unit/test_second_pass_geometry.py::test_pictures_and_places_are_counted_from_one",
         promise="second pass",
     ),

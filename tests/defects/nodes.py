@@ -48,8 +48,8 @@ DEFECTS = [
     Defect(
         "nodes/person_loras.py::LoRAPerPerson.execute",
         breaks="At strength 0 the MODEL and the texts are still patched.",
-        find="scopes.acting($$before, $strength, $$rest)",
-        put="scopes.acting($$before, 1.0, $$rest)",
+        find="scopes.acting_cast($$before, $strength, $$rest)",
+        put="scopes.acting_cast($$before, 1.0, $$rest)",
         caught_by="tests/promises/test_off.py::test_off_it_hands_back_what_came_in[LoRAPerPerson]",
         promise="LoRA per Person: off",
     ),

@@ -99,8 +99,8 @@ DEFECTS = [
     Defect(
         "nodes/infinite_you/nodes.py::ApplyInfiniteYou.execute",
         breaks="At strength 0 the net stands in the conditioning.",
-        find="scopes.acting(cls, $cast, $strength, $$rest, more=$more, **$where)",
-        put="scopes.acting(cls, $cast, 1.0, $$rest, more=$more, **$where)",
+        find="scopes.acting_cast(cls, $cast, $strength, $$rest, more=$more, **$where)",
+        put="scopes.acting_cast(cls, $cast, 1.0, $$rest, more=$more, **$where)",
         caught_by="tests/promises/test_off.py::test_off_it_hands_back_what_came_in[infinite_you, ApplyInfiniteYou]",
         promise="InfiniteYou: off",
     ),

@@ -46,8 +46,8 @@ DEFECTS = [
     Defect(
         "nodes/ip_adapter/nodes.py::ApplyIPAdapter.execute",
         breaks="At weight 0 the LoRA still changes the picture.",
-        find="scopes.acting(cls, $cast, $weight, $$rest)",
-        put="scopes.acting(cls, $cast, 1.0, $$rest)",
+        find="scopes.acting_cast(cls, $cast, $weight, $$rest)",
+        put="scopes.acting_cast(cls, $cast, 1.0, $$rest)",
         caught_by="tests/host/test_ip_adapter.py::test_the_lora_has_no_range_and_is_off_with_everything_else",
         promise="IP-Adapter: off",
     ),

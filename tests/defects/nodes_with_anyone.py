@@ -46,8 +46,8 @@ DEFECTS = [
     Defect(
         "nodes/with_anyone/nodes.py::ApplyWithAnyone.execute",
         breaks="At weight 0 the model is patched.",
-        find="scopes.acting(cls, $cast, $weight, $$rest)",
-        put="scopes.acting(cls, $cast, 1.0, $$rest)",
+        find="scopes.acting_cast(cls, $cast, $weight, $$rest)",
+        put="scopes.acting_cast(cls, $cast, 1.0, $$rest)",
         caught_by="tests/promises/test_off.py::test_off_it_hands_back_what_came_in[with_anyone, ApplyWithAnyone]",
         promise="WithAnyone: off",
     ),

@@ -59,7 +59,7 @@ def test_a_face_at_the_edge_is_black_outside_of_the_picture(detector):
 @pytest.mark.parametrize("operators", [("Sub", "Mul"), ("Conv", "PRelu")])
 def test_networks_from_mxnet_scale_pictures_themselves(operators):
     nodes = tuple(Node(operator, (), (), {}) for operator in operators)
-    assert model.scales(Program("x.onnx", "data", ("y",), nodes, {})) is ("Sub" in operators)
+    assert model.scales_pixels(Program("x.onnx", "data", ("y",), nodes, {})) is ("Sub" in operators)
     crop = np.full((112, 112, 3), (0, 127, 255), np.uint8)
     seen = []
     model.ArcFace("x", lambda x: seen.append(x) or [torch.ones(1, 512)], 112, "Sub" in operators).embed([crop])

@@ -78,7 +78,7 @@ def test_what_the_node_gives_and_what_it_does_not():
     with pytest.raises(FaceNotFound, match=r"\(20x10 px\) .*Detect Face Landma"):
         landmarks.detect([], np.zeros((10, 20, 3), np.uint8), "the photo")
     with pytest.raises(BadPhoto, match=r"1 picture of 233x287 px, .* 2 pictures of 640x480 px"):
-        landmarks.of_pictures(given([], 233, 287), torch.zeros(2, 480, 640, 3))
+        landmarks.meshes_of_pictures(given([], 233, 287), torch.zeros(2, 480, 640, 3))
     surest, other = landmarks.detect([*meshes(points, 0.4), *meshes(points + 9, 0.8)], picture, "x")
     assert (surest.score, other.score) == (0.8, 0.4)
     (upside,) = landmarks.detect(meshes((233, 287) - points), picture, "x")

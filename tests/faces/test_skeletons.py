@@ -53,7 +53,7 @@ def test_every_line_ellipse_and_disc_is_that_of_cv2(most: int) -> None:
         (x, y), end = ((int(n), int(m)) for n, m in random.integers(-most, 2 * most, (2, 2)))
         start = ((-1, 0, width - 1, width)[number % 4], y) if number % 3 else (x, y)  # beside the edges
         inside, *ends = cv2.clipLine((0, 0, width, height), start, end)
-        clipped = control_images._clipped(start, end, width - 1, height - 1)
+        clipped = control_images._clipped_line(start, end, width - 1, height - 1)
         assert clipped == (tuple(ends) if inside else None), (start, end)
         axes, angle = (*axes, 4), int(random.integers(-180, 181))
         ours, theirs = np.zeros((2, height, width, 3), np.uint8)

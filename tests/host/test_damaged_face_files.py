@@ -100,7 +100,7 @@ def test_a_damaged_detector_beside_a_good_one_is_left_out_and_named(
     damaged.CopyFrom(numpy_helper.from_array(np.ones((3, 3, 1, 3, 3), np.float32), damaged.name))
     whole.doc_string = "x" * 100_000  # larger than the good one, and so the first choice
     onnx.save(whole, str(good / "det_larger.onnx"))
-    expected = face_model._detector(*face_model.stamp(str(good / "det_500m.onnx")), None)
+    expected = face_model._opened_detector(*face_model.stamp(str(good / "det_500m.onnx")), None)
     assert face_model.load_face_model("good", face_model.ALL).detector is expected
     said = "\n".join(line for line in caplog.messages if line.startswith("Left out"))
     assert "det_cut.onnx is " in said and "det_larger.onnx is an ONNX network with another kernel_shape" in said

@@ -40,7 +40,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_menus_do_not_offer_them(disk: Path) -> None:
-    assert [folders.listed(key) for key in FILES] == [[] for _ in FILES]
+    assert [folders.file_names(key) for key in FILES] == [[] for _ in FILES]
     assert parts2whole.choices() == [] and face_model.pack_names()[0] == face_model.NONE_FOUND
 
 
@@ -70,6 +70,6 @@ def test_one_of_a_face_pack_or_recogniser(pack: str, recogniser: str, disk: Path
 @pytest.mark.parametrize("identifier", ["instantid", "antelopev2", "arcface-ir-se50"])
 def test_doctor_names_it(identifier: str, disk: Path) -> None:
     models = {model.id: model for model in manifest.models()}
-    found = examine(models[identifier], Folders(folders.of_models()))
+    found = examine(models[identifier], Folders(folders.folders_by_key()))
     assert found.state == MISSING and found.fetch == models[identifier]
     assert f"is a link to {disk}/" in found.detail and found.detail.endswith("its disk may not be connected.")

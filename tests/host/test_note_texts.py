@@ -50,7 +50,7 @@ class Reader(HTMLParser):
 )
 def test_a_note_is_the_same_as_html_and_as_plain_text(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(notes._notes_under, "7", [text])
-    sent = notes._text("7")
+    sent = notes._note_text("7")
     assert sent.replace(notes.WORD_JOINER, "") == text
     reader = Reader()
     reader.feed(sent)

@@ -53,7 +53,7 @@ def test_the_pack_is_found_from_every_folder_around_it(
     assert LoadFaceEmbedder.validate_inputs("antelopev2", "antelopev2") is True
     loaded = face_model.load_face_model("antelopev2", "antelopev2")
     assert loaded.ids == ["antelopev2"]
-    found = examine(ANTELOPE, Folders(folders.of_models()))
+    found = examine(ANTELOPE, Folders(folders.folders_by_key()))
     assert (found.state, found.detail) == (FOUND, str(store))
 
 
@@ -86,7 +86,7 @@ def test_a_published_pack_in_a_folder_of_the_users_own_is_taken(
     search(monkeypatch, root)
     assert LoadFaceEmbedder.validate_inputs("antelopev2", "antelopev2") is True
     assert face_model.load_face_model("antelopev2", "antelopev2").ids == ["antelopev2"]
-    found = examine(ANTELOPE, Folders(folders.of_models()))
+    found = examine(ANTELOPE, Folders(folders.folders_by_key()))
     assert found.state == FOUND and found.detail.startswith(str(root / folder))
 
 
@@ -100,7 +100,7 @@ def test_of_two_packs_of_one_name_nobody_is_guessed(store: Path, monkeypatch: py
     several = "There are 2 folders of the face pack antelopev2: mine/antelopev2, other/antelopev2. Choose one"
     with pytest.raises(BadSetup, match=several):
         LoadFaceEmbedder.validate_inputs("antelopev2", "antelopev2")
-    found = examine(ANTELOPE, Folders(folders.of_models()))
+    found = examine(ANTELOPE, Folders(folders.folders_by_key()))
     assert found.state == MISPLACED and found.detail.endswith(f"is it: move it to {store}.")
 
 
@@ -115,7 +115,7 @@ def test_capital_letters(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         search(monkeypatch, searched)
         assert face_model.pack_names()[0] == "antelopev2"
         assert face_model.load_face_model("antelopev2", "antelopev2").ids == ["antelopev2"]
-        assert examine(ANTELOPE, Folders(folders.of_models())).state == FOUND
+        assert examine(ANTELOPE, Folders(folders.folders_by_key())).state == FOUND
 
 
 def test_a_pack_of_ones_own_in_the_layout_of_insightface(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def test_one_folder_under_two_keys(store: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(known, "facexlib", ([f"{store}/"], known["insightface"][1]))
     assert folders.folders("facexlib", "insightface") == [str(store)]
     assert face_model.load_face_model("antelopev2", face_model.ALL).ids == ["antelopev2"]
-    assert examine(ANTELOPE, Folders(folders.of_models())).state == FOUND
+    assert examine(ANTELOPE, Folders(folders.folders_by_key())).state == FOUND
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_lines_of_a_note_are_apart(visit: Visit, monkeypatch: pytest.MonkeyPatch
     """Vue nodes read a note as Markdown, in which a line break alone is a space."""
     monkeypatch.setitem(notes._notes_under, "1", ["Ann is small.", "Ben is small."])
     visit.load({"mask": {"class_type": "LikenessMaskOfAPersonsPlace", "inputs": {}}})
-    visit.send("progress_text", {"nodeId": "1", "text": notes._text("1")})
+    visit.send("progress_text", {"nodeId": "1", "text": notes._note_text("1")})
     lines = re.compile(r"Ann is small\.[^\S\n]*\n\s*Ben is small\.")
     visit.await_true(lambda: lines.search(visit.page.inner_text("body")))
 

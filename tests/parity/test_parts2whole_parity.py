@@ -14,7 +14,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from figures import relative
 from pack.bridge.schedule import WHOLE_SCHEDULE
 from pack.bridge.self_attention.recording import record_at_zero
-from pack.core.parts.bank import inside, token_mask
+from pack.core.parts.bank import token_mask, tokens_inside
 from pack.core.parts.parts import Parts, make_part
 from pack.core.parts.resizing import prepare
 from pack.nodes.parts2whole.nodes import Features, put_in
@@ -44,7 +44,9 @@ def bank(made):
     masks = [GOLDEN[f"in.part{n}.mask"][0, 0] for n in (0, 1)]
     pairs = list(zip(recorded, masks, strict=True))
     return {
-        block: tuple(inside(token_mask(mask, len(seen[block])), seen[block]).of(seen[block]) for seen, mask in pairs)
+        block: tuple(
+            tokens_inside(token_mask(mask, len(seen[block])), seen[block]).of(seen[block]) for seen, mask in pairs
+        )
         for block in recorded[0]
     }
 

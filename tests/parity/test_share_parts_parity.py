@@ -16,7 +16,7 @@ from pack.bridge.schedule import WHOLE_SCHEDULE
 from pack.bridge.self_attention.recording import PartsRecorder, SelfReference
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
-from pack.bridge.unet import coarsest, transformers
+from pack.bridge.unet import coarsest_token_side, transformers
 from pack.core.parts.bank import PartWeights, token_mask, window
 from peers import attend
 from seeded import normal
@@ -49,7 +49,7 @@ def masks(cover, wide):
 def reference(model, cover=0.5, steps=1, crop=False):
     count, adm = 2, None if width_of(model) != 2048 else normal(9, 2, 2816)
     shown = masks(cover, 20 if crop else WIDTH)
-    cell = coarsest(model.model.diffusion_model)
+    cell = coarsest_token_side(model.model.diffusion_model)
     latents, noise = (normal(seed, count, 4, HEIGHT // 8, WIDTH // 8) for seed in (3, 5))
     return SelfReference(
         model.model.process_latent_out(latents), masks=shown, noise=noise, adm=adm,

@@ -12,7 +12,7 @@ import tiny_dits
 import torch
 import torch.nn.functional as functional
 from figures import WHOLE_SAMPLING, relative
-from pack.bridge.transformers.blocks import inside
+from pack.bridge.transformers.blocks import tokens_in_regions
 from pack.bridge.transformers.networks import FLUX
 from pack.core.models.tensors import below
 from pack.core.people import PlacedCast, Slot
@@ -153,4 +153,4 @@ def test_random_boxes_reach_the_rows_of_the_released_rule(pair):
         expected = torch.zeros(8, 16, 16, dtype=torch.bool)
         for grid, box in zip(expected, boxes, strict=True):
             grid[tokens_in(box, 16, 16)] = True
-        assert torch.equal(inside(faces.acting_regions, (32, 32)), expected.flatten(1))
+        assert torch.equal(tokens_in_regions(faces.acting_regions, (32, 32)), expected.flatten(1))

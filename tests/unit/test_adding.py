@@ -115,8 +115,10 @@ def test_a_region_leaves_those_who_stay_as_they_are() -> None:
     """Heads with their hair, and bodies behind which the new one stands; the new face is whole."""
     added = add(THREE, "at x, y", (690.0, 120.0), 120)
     cast, _ = joined(added, 1.0)
-    region = person_region.of_person(cast, 1, RegionShape("body", 0.3, 16), person_region.free_slots(cast, added))
-    alone = person_region.of_person(cast, 1, RegionShape("body", 0.3, 16))
+    region = person_region.region_of_person(
+        cast, 1, RegionShape("body", 0.3, 16), person_region.free_slots(cast, added)
+    )
+    alone = person_region.region_of_person(cast, 1, RegionShape("body", 0.3, 16))
     assert (region <= alone).all() and region.sum() < alone.sum()
     for slot in THREE.slots:
         x0, y0, x1, y1 = whole(slot)

@@ -171,23 +171,23 @@ def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
         assert found.state == "missing" and found.fetch.url.endswith("antelopev2.zip")
         assert found.detail.endswith("Or choose the face pack buffalo_sc, which is there.")
         assert found.as_json()["details"] == ("Or choose the face pack buffalo_sc, which is there.",)
-        names = [one.name for one in doctor.to_fix(needs.wanted(graph), folders(complete))]
+        names = [one.name for one in doctor.findings_to_fix(needs.wanted(graph), folders(complete))]
         assert names == ["antelopev2"]
         for node in needs.nodes_in(graph):
             values = node.get("widgets_values")
             # The values of the box are changed, as newer frontends save them, not those inside of it.
             if values and (node["type"] == "LikenessLoadFaceEmbedder") == (template == "id_patch_two_people"):
                 node["widgets_values"] = ["buffalo_sc" if value == "antelopev2" else value for value in values]
-        assert doctor.to_fix(needs.wanted(graph), folders(complete)) == []
+        assert doctor.findings_to_fix(needs.wanted(graph), folders(complete)) == []
 
 
 def test_a_pack_that_nobody_publishes(complete):
     graph = {"1": {"class_type": "LikenessLoadFaceEmbedder", "inputs": {"pack": "mine", "recognisers": "all found"}}}
-    (found,) = doctor.to_fix(needs.wanted(graph), folders(complete))
+    (found,) = doctor.findings_to_fix(needs.wanted(graph), folders(complete))
     place = complete / "insightface" / "models" / "mine"
     assert (found.name, found.detail) == ("mine", f"{place} is not there; choose a face pack that is.")
     copy_face_pack(complete / "insightface" / "mine")
-    assert doctor.to_fix(needs.wanted(graph), folders(complete)) == []
+    assert doctor.findings_to_fix(needs.wanted(graph), folders(complete)) == []
     graph["1"]["inputs"]["pack"] = "none (faces from landmarks)"
     assert needs.wanted(graph) == ()
     graph["1"]["inputs"]["pack"] = "none found"
@@ -244,10 +244,10 @@ def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
     ]
     known = Folders({**folders(tmp_path), key: (str(tmp_path / key),)})
     for graph in graphs:
-        assert [one.name for one in doctor.to_fix(needs.wanted(graph), known)] == ["mine.safetensors"], graph
+        assert [one.name for one in doctor.findings_to_fix(needs.wanted(graph), known)] == ["mine.safetensors"], graph
     sparse(tmp_path / key / "mine.safetensors", INSTANT_ID)
     for graph in graphs:
-        assert doctor.to_fix(needs.wanted(graph), Folders(known)) == [], graph
+        assert doctor.findings_to_fix(needs.wanted(graph), Folders(known)) == [], graph
 
 
 def test_two_boxes_of_one_kind_may_have_chosen_different_files():
@@ -265,7 +265,7 @@ def test_two_boxes_of_one_kind_may_have_chosen_different_files():
 def test_a_name_that_a_menu_of_the_host_does_not_have_is_to_be_chosen(complete):
     """A run is refused for it, although the file is there under another name."""
     (complete / CHECKPOINT).rename(complete / "checkpoints" / "other.safetensors")
-    (found,) = doctor.to_fix(needs.wanted(workflow("instant_id_portrait")), folders(complete))
+    (found,) = doctor.findings_to_fix(needs.wanted(workflow("instant_id_portrait")), folders(complete))
     assert found.state == "under another name" and found.fetch is None
     assert found.detail.endswith("other.safetensors: choose other.safetensors in its loader.")
 

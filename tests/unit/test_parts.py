@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from pack.core.parts import cut_outs, drawing, remarks, resizing
-from pack.core.parts.bank import PartWeights, inside, key_bias, token_mask, window
+from pack.core.parts.bank import PartWeights, key_bias, token_mask, tokens_inside, window
 from pack.core.parts.parts import LABELS, BadPart, Parts, make_part
 from pack.core.parts.resizing import prepare
 from pack.core.pictures import as_drawing, as_rgb
@@ -128,8 +128,8 @@ def test_several_masks_are_one_part_in_pieces():
     both[0, 100:, :45] = both[1, 100:, 45:63] = 1
     shoes, one = part(label="shoes", mask=both, target=both), part(mask=both[:1])
     assert torch.equal(shoes.mask, both.sum(0)) and torch.equal(shoes.target, shoes.mask)
-    assert torch.equal(one.mask, both[0]) and not remarks.of_part(one, mask=both[:1])
-    (said,) = remarks.of_part(shoes, mask=both)
+    assert torch.equal(one.mask, both[0]) and not remarks.remarks_on_part(one, mask=both[:1])
+    (said,) = remarks.remarks_on_part(shoes, mask=both)
     assert said == "The mask of 'shoes' is a batch of 2 masks, which count together: 16% of the picture."
     captions = [drawing.caption(n, shown) for n, shown in enumerate((one, shoes, part(mask=both, weight=0.5)), 1)]
     assert captions == ["1 face", "2 shoes, 2 masks 16%", "3 face 0.5, 2 masks 16%"]
@@ -147,21 +147,21 @@ def test_labels_that_the_weights_have_not_seen_are_named_in_one_line():
 
 
 def test_what_works_but_may_not_be_meant_is_said():
-    assert not remarks.of_part(part()) and not remarks.of_part(part(mask=box()))
-    assert not remarks.of_part(part(picture(1, channels=4))), "an opaque picture is no mistake"
-    assert not remarks.of_part(part(label="a red scarf")), (
+    assert not remarks.remarks_on_part(part()) and not remarks.remarks_on_part(part(mask=box()))
+    assert not remarks.remarks_on_part(part(picture(1, channels=4))), "an opaque picture is no mistake"
+    assert not remarks.remarks_on_part(part(label="a red scarf")), (
         "shared attention without a reference network takes any words"
     )
-    (said,) = remarks.of_part(part(mask=box(64, 80)))
+    (said,) = remarks.remarks_on_part(part(mask=box(64, 80)))
     assert said == "The mask of 'face' is 64x80 px and its picture 90x130 px: the mask is stretched over the picture."
     for mask, kept in ((1 - 0.9 * torch.eye(130)[:, :90][None], 99), (1 - box(), 79)):
-        (inverted,) = remarks.of_part(part(mask=mask))
+        (inverted,) = remarks.remarks_on_part(part(mask=mask))
         assert f"keeps {kept}% of the picture" in inverted and "Invert Mask" in inverted
-    assert all(not remarks.of_part(part(label=label)) for label in LABELS)
+    assert all(not remarks.remarks_on_part(part(label=label)) for label in LABELS)
     two = torch.ones(2, 64, 64)
-    (said,) = remarks.of_part(part(mask=box(), target=two), mask=box(), target_mask=two)
+    (said,) = remarks.remarks_on_part(part(mask=box(), target=two), mask=box(), target_mask=two)
     assert said == "The target_mask of 'face' is a batch of 2 masks, which count together: 100% of the picture."
-    assert not remarks.of_part(part(mask=box()), mask=box()[0], target_mask=None)
+    assert not remarks.remarks_on_part(part(mask=box()), mask=box()[0], target_mask=None)
     square, absent = part(torch.ones(1, 64, 64, 3), label="shoes"), part(torch.ones(1, 64, 64, 3), weight=0.0)
     (said,) = remarks.stretched(Parts((square, part(), absent)), 512, 768)
     assert said == "Pictures stretched to 512x768 px: 'shoes' from 64x64 px; crop them to that shape"
@@ -198,7 +198,7 @@ def layer(masks, share, grid=(9, 7), channels=16):
     own = grid[0] * grid[1]
     x, to_k, to_v = (torch.randn(n, channels, generator=generator) for n in (own, channels, channels))
     seen = [torch.randn(own, channels, generator=generator) for _ in masks]
-    parts = [inside(weights, states).of(states) for states, weights in zip(seen, masks, strict=True)]
+    parts = [tokens_inside(weights, states).of(states) for states, weights in zip(seen, masks, strict=True)]
     bias = key_bias([(len(p.kept), p.dropped) for p in parts], own, share, grid)
     sinks = [torch.zeros(1, channels)] * any(p.dropped for p in parts)
     tokens = torch.cat([x, *(p.kept for p in parts), *sinks])

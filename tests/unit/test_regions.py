@@ -22,7 +22,7 @@ def box(x0, y0, x1, y1):
 
 
 def of_faces(*slots, margin=0.5, feather=8.0):
-    return regions.of_faces(cast(*slots), None, RegionShape("face", margin, feather), "node")
+    return regions.face_regions(cast(*slots), None, RegionShape("face", margin, feather), "node")
 
 
 def test_a_box_is_widened_by_its_own_width_and_height():
@@ -42,11 +42,11 @@ def test_a_box_is_widened_with_a_soft_edge_unless_the_place_has_a_mask():
 
 def test_face_boxes_are_cut_to_whole_pixels_and_to_the_canvas_and_share_what_they_have_in_common():
     off, one, two = box(-3.9, 10.9, 20.9, 70.0), box(10, 10, 40, 40), box(30, 10, 60, 40)
-    assert torch.equal(regions.in_boxes(cast(off), None, "node"), painted((0, 10, 20, 64)))
+    assert torch.equal(regions.regions_in_face_boxes(cast(off), None, "node"), painted((0, 10, 20, 64)))
     areas = torch.rand(2, 64, 96, generator=torch.Generator().manual_seed(1)) / 2
     expected = painted((10, 10, 40, 40), (30, 10, 60, 40)) * areas
-    assert torch.equal(regions.in_boxes(cast(one, two), areas, "node"), expected)
-    assert regions.in_boxes(cast(one, two), None, "node")[:, 20, 35].tolist() == [0.5, 0.5]
+    assert torch.equal(regions.regions_in_face_boxes(cast(one, two), areas, "node"), expected)
+    assert regions.regions_in_face_boxes(cast(one, two), None, "node")[:, 20, 35].tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("place", ["a box", "a point", "off the canvas", "the same", "none"])
@@ -55,28 +55,28 @@ def test_who_has_a_lora_alone_is_asked_for_no_region(place):
     slots = {"a box": box(60, 10, 70, 20), "a point": BARE, "off the canvas": AWAY, "the same": ONE}
     alone, lora = cast(ONE), replace(people_made.identity(2), embeddings={}, loras=(Lora("a file", 1.0, ""),))
     beside = replace(alone, people=(*alone.people, Person(lora, 1.0, slots.get(place))))
-    first, second = regions.of_faces(beside, None, RegionShape("face", 0.5, 8.0), "node")
+    first, second = regions.face_regions(beside, None, RegionShape("face", 0.5, 8.0), "node")
     assert torch.equal(first, of_faces(ONE, box(60, 10, 70, 20))[0]) and second.any() == (
         place in ("a box", "the same")
     )
-    boxed = regions.in_boxes(beside, None, "node")[0]
+    boxed = regions.regions_in_face_boxes(beside, None, "node")[0]
     assert torch.equal(boxed * (1 + (place == "the same")), painted((10, 10, 20, 20))[0])
     masks = torch.cat([1 - RIGHT, 0 * RIGHT])
-    assert torch.equal(regions.of_faces(beside, masks, RegionShape("face", 0.5, 8.0), "node"), masks)
-    assert torch.equal(regions.of_masks(masks, beside, alone.people), masks[:1])
+    assert torch.equal(regions.face_regions(beside, masks, RegionShape("face", 0.5, 8.0), "node"), masks)
+    assert torch.equal(regions.regions_from_masks(masks, beside, alone.people), masks[:1])
     with pytest.raises(BadRegion, match=r"person 2 .*empty"):
-        regions.of_masks(masks, beside)
+        regions.regions_from_masks(masks, beside)
 
 
 def test_masks_are_fitted_and_stay_with_their_people():
     """Also those of older nodes, and where somebody has weight zero."""
     two, masks = cast(box(1, 1, 9, 9), box(40, 1, 50, 9)), painted((0, 0, 24, 32), (24, 0, 48, 32), width=48, height=32)
-    assert torch.equal(regions.of_masks(masks, two), torch.cat([1 - RIGHT, RIGHT]))
+    assert torch.equal(regions.regions_from_masks(masks, two), torch.cat([1 - RIGHT, RIGHT]))
     without = replace(two, people=(replace(two.people[0], weight=0.0), two.people[1]))
-    assert torch.equal(regions.of_masks(torch.cat([1 - RIGHT, RIGHT]), without), RIGHT)
+    assert torch.equal(regions.regions_from_masks(torch.cat([1 - RIGHT, RIGHT]), without), RIGHT)
     odd = (1 - RIGHT[0]) * 255
     odd[0, 90], odd[1, 90] = float("nan"), -1
-    assert torch.equal(regions.of_masks(odd, cast(box(1, 1, 9, 9))), 1 - RIGHT)
+    assert torch.equal(regions.regions_from_masks(odd, cast(box(1, 1, 9, 9))), 1 - RIGHT)
 
 
 def standing(x: float, head: float = 60.0):
@@ -93,7 +93,7 @@ def test_the_torso_has_no_hole(hidden):
     """From the collar to the belly, also where the hips are not seen."""
     slot = standing(256)
     hidden = replace(slot, pose=hide(slot.pose, *hidden))
-    region = person_region.of_person(cast(hidden, width=512, height=384), 1, RegionShape("body", 0.0, 0))
+    region = person_region.region_of_person(cast(hidden, width=512, height=384), 1, RegionShape("body", 0.0, 0))
     shoulder, hip = slot.pose[6], slot.pose[12]
     assert region[int(shoulder[1]) + 2 : int(hip[1]) - 2, int(hip[0]) + 4 : 512 - int(hip[0]) - 4].all()
     assert not region[:, : int(shoulder[0]) - 12].any()
@@ -105,7 +105,7 @@ def test_the_region_of_a_body_has_its_face_and_reaches_by_the_width_of_it():
     joints[7], joints[9] = (200.0, 150.0, 1.0), (200.0, 250.0, 1.0)  # a left forearm
     joints[0] = (40.0, 50.0, 1.0)
     slot = Slot((40.0, 50.0), (25.0, 20.0, 55.0, 80.0), pose=tuple(joints))
-    region = person_region.of_person(cast(slot, width=320, height=320), 1, RegionShape("body", 0.5, 0))
+    region = person_region.region_of_person(cast(slot, width=320, height=320), 1, RegionShape("body", 0.5, 0))
     assert region[50, 40] == region[21, 54] == 1, "the face"
     assert region[200, 200 - 14] == region[200, 200 + 13] == 1
     assert region[200, 200 - 17] == region[200, 200 + 16] == 0
@@ -127,13 +127,13 @@ def test_a_face_box_is_as_small_as_what_is_on_the_canvas():
 
 def test_no_region_covers_the_face_of_another():
     two = cast(standing(100), standing(150), width=512, height=384)
-    region = person_region.of_person(two, 1, RegionShape("body", 1.0, 8))
+    region = person_region.region_of_person(two, 1, RegionShape("body", 1.0, 8))
     x0, y0, x1, y1 = (round(side) for side in two.people[1].slot.box)
     assert not region[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any() and region[y1 + 4, x0 + 4] == 1
     absent = replace(two, people=(two.people[0], replace(two.people[1], weight=0.0)))
-    assert person_region.of_person(absent, 1, RegionShape("body", 1.0, 8))[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any(), (
-        "is not there"
-    )
+    assert person_region.region_of_person(absent, 1, RegionShape("body", 1.0, 8))[
+        y0 + 1 : y1 - 1, x0 + 1 : x1 - 1
+    ].any(), "is not there"
 
 
 def test_the_edge_of_a_body_is_the_distance_from_its_limbs():
@@ -174,15 +174,15 @@ NO_PIXEL = "has no pixel on the canvas of 96x64 px"
 
 
 def of_one(slot, number=1, extent="face", *others):
-    return lambda: person_region.of_person(cast(slot, *others), number, RegionShape(extent, 0.0, 0))
+    return lambda: person_region.region_of_person(cast(slot, *others), number, RegionShape(extent, 0.0, 0))
 
 
 def of_masks(masks):
-    return lambda: regions.of_masks(masks, PEOPLE)
+    return lambda: regions.regions_from_masks(masks, PEOPLE)
 
 
 def in_box(slot, given=None):
-    return lambda: regions.in_boxes(cast(slot), given, "node")
+    return lambda: regions.regions_in_face_boxes(cast(slot), given, "node")
 
 
 def found(masks, number):
@@ -200,7 +200,7 @@ REFUSED = {
     "a face off the canvas": (of_one(AWAY), BadRegion, "it lies off the canvas.*fit = pad"),
     "a face behind another": (of_one(ONE, 1, "face", ONE), BadRegion, "person 1 .*faces of others .*apart"),
     "a stranger's mask": (found(WHOLE[1:2], 1), BadRegion, "person 1 .*of 1 mask none lies in that place .*by 0%"),
-    "masks of everything": (found(WHOLE * 0 + 1, 2), BadRegion, "by 100%, and it is in another place no less"),
+    "masks of everything": (found(WHOLE * 0 + 1, 2), BadRegion, "by 100%, and another place has as much of it or more"),
     "masks for nobody": (found(WHOLE, 3), BadCast, "no person 3 .*1 person 1, 2 person 2"),
 }
 

@@ -43,7 +43,7 @@ def of(decisions, size: int = 256, count: int = 1) -> crops.Crops:
 
 
 def enlarged(images: torch.Tensor, where: crops.Crops) -> torch.Tensor:
-    return torch.stack([crops.cut(images[crop.picture, ..., :3], crop, where.size) for crop in where.crops])
+    return torch.stack([crops.cut(images[crop.picture_index, ..., :3], crop, where.size) for crop in where.crops])
 
 
 @pytest.mark.parametrize(("lean", "turn"), [(0, 0), (40, 0), (-40, 0), (90, 1), (130, 1), (180, 2), (-90, 3), (-50, 3)])
@@ -220,7 +220,7 @@ def test_beside_people_with_photos_those_without_are_left_out():
 def test_pictures_and_places_are_counted_from_one():
     slot = Slot((60.0, 100.0))
     everybody, faces = people(face(60, 100), face(240, 100))
-    placed = [replace(one, picture=1, person=replace(one.person, slot=slot)) for one in everybody]
+    placed = [replace(one, picture_index=1, person=replace(one.person, slot=slot)) for one in everybody]
     lines = crops.describe(crops.decide(placed, faces, EVERYBODY), 2).splitlines()
     assert [line.partition(": face")[0] for line in lines] == ["Picture 2: Ann (place 1)", "Picture 2: Bob (place 2)"]
     alone = crops.describe(crops.decide(everybody, faces, EVERYBODY), 1).splitlines()

@@ -1,7 +1,7 @@
 """Whatever people type or files bring becomes one line that every console, log and picture can take."""
 
 import pytest
-from pack.core.errors import LikenessError, counted, first, listed
+from pack.core.errors import LikenessError, counted, first_few, listed
 from pack.core.text import plain
 
 
@@ -32,8 +32,8 @@ def test_a_long_name_ends_in_dots_and_is_as_long_as_asked_for() -> None:
 
 def test_a_note_has_eight_names_and_says_how_many_more_there_are() -> None:
     names = [f"person {number}" for number in range(1, 13)]
-    assert listed(first(names[:8])) == ", ".join(names[:8])
-    assert listed(first(names)) == ", ".join([*names[:8], "4 more"])
+    assert listed(first_few(names[:8])) == ", ".join(names[:8])
+    assert listed(first_few(names)) == ", ".join([*names[:8], "4 more"])
 
 
 def test_what_is_counted_is_in_the_right_number() -> None:

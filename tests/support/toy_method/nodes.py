@@ -70,18 +70,18 @@ class ApplyToy(io.ComfyNode):
         photos: str,
         **scope_settings: Any,
     ) -> io.NodeOutput:
-        cast = scopes.acting(cls, cast, weight, **scope_settings)
+        cast = scopes.acting_cast(cls, cast, weight, **scope_settings)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         check_fits(toy, METHOD, model, (positive, negative), "Apply Toy")
-        scope = scopes.of_faces(cast, "Apply Toy", schedule, node_id=notes.node_of(cls), **scope_settings)
+        scope = scopes.scope_of_faces(cast, "Apply Toy", schedule, node_id=notes.node_of(cls), **scope_settings)
         means: list[Tensor] = []
         for person in scope.people:
             face_embeddings = embeddings(person, METHOD, photos)  # (photos, 512)
             means.append(face_embeddings.mean(0, keepdim=True))
         scales = torch.tensor([weight * person.weight for person in scope.people])
-        tokens = toy.net.tokens(toy.beside(torch.cat(means))).cpu()
+        tokens = toy.net.tokens(toy.on_device(torch.cat(means))).cpu()
         carried = injections(toy, scope, (tokens, torch.zeros_like(tokens)), scales)
         return scope.applied(cls, model, (positive, negative), carried)
 
