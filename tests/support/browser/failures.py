@@ -19,7 +19,7 @@ class Recording:
     def __init__(self, context: playwright.BrowserContext) -> None:
         self._context = context
         self._is_begun = False
-        # Neither a picture of every frame nor a copy of the page with every call, which would be recorded of every test.
+        # Without a picture of every frame or a copy of the page with every call: each would be made for every test.
         context.tracing.start(screenshots=False, snapshots=False, sources=True)
 
     def begin(self, test_id: str) -> None:
