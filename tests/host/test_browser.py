@@ -6,9 +6,9 @@ every help page; and nothing in red in the console.
 
 import json
 import re
-import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,14 @@ import figures
 import pytest
 import real_faces
 import translations
+from browser.box_editor import Point, Sides
+from browser.canvas import Graph
+from browser.fixtures import once_of_each
+from browser.node_on_page import NodeOnPage
+from browser.visit import WINDOW, Visit, labels_asked_for
 from pack.core.models import needs
 from pack.nodes.extension import NODES
 from rig import workflow
-from visits import WINDOW, Graph, Visit, asked_for, once_of_each, toasts
 
 pytestmark = pytest.mark.xdist_group("browser")
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,9 +55,9 @@ def people(visit: Visit) -> Graph:
 @pytest.fixture
 def large_visit(visit: Visit) -> Iterator[Visit]:
     """In a window of 1920x1080."""
-    visit.page.resize(1920, 1080)
+    visit.resize(1920, 1080)
     yield visit
-    visit.page.resize(*WINDOW)
+    visit.resize(*WINDOW)
 
 
 @pytest.mark.parametrize("each", [16, pytest.param(1, marks=[pytest.mark.thorough, once_of_each])])
@@ -65,22 +69,25 @@ def test_help_pages_open_without_an_error(large_visit: Visit, each: int) -> None
     wide as it opens at 1920x1080.
     """
     visit = large_visit
-    page, info = visit.page, "document.querySelector('[data-testid=info-button]')"
     for document in (ROOT / "web" / "docs").rglob("*.*"):
         visit.server.read(f"/extensions/{visit.server.pack_name}/{document.relative_to(ROOT / 'web').as_posix()}")
     ids = [schema.node_id for schema in SCHEMAS][::each]
     visit.load({kind: node(kind) for kind in ids})
     for number, kind in enumerate(ids, 1):
-        page.evaluate(f"app.canvas.deselectAll(); app.canvas.selectNode(app.graph.getNodeById({number}), false)")
-        page.evaluate("app.canvas.fitViewToSelectionAnimated?.(); app.canvas.setDirty(true, true)")
-        page.wait(f"!!{info}")
-        page.evaluate(f"{info}.click()")
-        first = (ROOT / "web" / "docs" / f"{kind}.md").read_text("utf-8").split("\n\n")[1]
-        visit.await_text(re.split(r"[`*\[]", " ".join(first.split()))[0][:40].strip())
+        visit.canvas.node(number).select()
+        visit.help_panel.open()
+        visit.await_text(begin_of_help(kind))
         if visit.server.host.version >= (0, 33):
             # The panel of 0.3.64 opens 310 px wide, that of 0.33 346 px; tables are made for the latter.
-            assert page.ask("cutInHelp") == [], kind
+            assert visit.help_panel.cut_off() == [], kind
     assert [line for line in visit.red() if not re.search(r"404 .*/docs/Likeness\w+/en\.md", line)] == []
+
+
+def begin_of_help(node_id: str) -> str:
+    """The first words of a help page that are not code, bold or a link."""
+    paragraph = (ROOT / "web" / "docs" / f"{node_id}.md").read_text("utf-8").split("\n\n")[1]
+    words = " ".join(paragraph.split())
+    return re.split(r"[`*\[]", words)[0][:40].strip()
 
 
 @pytest.mark.both_hosts
@@ -88,85 +95,112 @@ def test_a_photo_of_ones_own_runs_and_its_picture_brings_the_graph_back(
     visit: Visit, people: Graph, tmp_path: Path
 ) -> None:
     visit.load(people)
-    chosen = "app.graph._nodes.find(node => node.type == 'LoadImage').widgets"
-    page, photo = visit.page, tmp_path / f"{uuid.uuid4().hex}.png"
+    photo = tmp_path / f"{uuid.uuid4().hex}.png"
     photo.write_bytes(real_faces.ASTRONAUT.read_bytes())
-    page.choose_file(f"void {chosen}.find(widget => widget.name == 'upload').callback()", photo)
-    page.wait(f"{chosen}[0].value == {json.dumps(photo.name)}")
+    load_image = visit.canvas.node_of("LoadImage")
+    with visit.page.expect_file_chooser() as chooser:
+        load_image.press_button("upload")
+    chooser.value.set_files(photo)
+    visit.await_true(lambda: load_image.value("image") == photo.name)
     run = visit.run()
     assert run["status"]["status_str"] == "success"
     (picture,) = run["outputs"][str(len(people))]["images"]
-    visit.drop(visit.server.file(picture), page.evaluate("app.graph._nodes.length"))
-    assert page.evaluate(f"{chosen}[0].value") == photo.name
+    visit.drop(visit.server.file(picture), len(visit.canvas.kinds()))
+    assert visit.canvas.node_of("LoadImage").value("image") == photo.name
     assert visit.red() == []
 
 
 # The editor's extension
 
-NODES = {"light": "#f5f5f5", "dark": "#353535"}
+PALETTES = {"light": "#f5f5f5", "dark": "#353535"}
 """The palettes, and what their nodes are drawn on; the last is the one of a new user."""
-
-
-def slots(visit: Visit, act: str = "settled", *given: Any) -> str:
-    """Of this page's cast as they are seen, linked ones with a star, once this was done."""
-    visit.page.ask(act, *given)
-    visit.page.ask("settled")
-    return visit.page.ask("slots")
 
 
 @pytest.mark.both_hosts
 def test_a_cast_shows_its_people_and_one_place_more(visit: Visit, people: Graph) -> None:
     visit.red()  # what mistakes before this one have left
     visit.load(people)
+    cast = visit.cast
     try:
-        assert slots(visit) == "cast person_1* person_2"
-        assert slots(visit, "link", "person_2") == "cast person_1* person_2* person_3"
-        assert slots(visit, "link", "person_6") == "cast person_1* person_2* person_3 person_6*"
-        assert slots(visit, "unlink", "person_1") == "cast person_1 person_2* person_6*"
-        assert slots(visit, "undo") == "cast person_1* person_2"
-        assert slots(visit, "link", "person_6") == "cast person_1* person_2 person_6*"
-        assert slots(visit, "copy") == "cast person_1"
-        inputs = visit.page.evaluate("app.graph._nodes.find(n => n.type == 'LikenessCast').inputs.map(one => one.name)")
-        assert inputs[:9] == ["cast", *(f"person_{number}" for number in range(1, 9))], "pasting takes nobody away"
-        assert slots(visit, "wrap") == "cast person_1* person_2 person_6*"
-        assert slots(visit, "unlinkAll") == "cast person_1"
+        assert cast.slots() == "cast person_1* person_2"
+        cast.link("person_2")
+        assert cast.slots() == "cast person_1* person_2* person_3"
+        cast.link("person_6")
+        assert cast.slots() == "cast person_1* person_2* person_3 person_6*"
+        cast.unlink("person_1")
+        assert cast.slots() == "cast person_1 person_2* person_6*"
+        visit.canvas.note_change()
+        visit.canvas.undo()
+        assert cast.slots() == "cast person_1* person_2"
+        cast.link("person_6")
+        assert cast.slots() == "cast person_1* person_2 person_6*"
+        cast.copy()
+        assert cast.slots() == "cast person_1"
+        first = visit.canvas.node(list(people).index("cast") + 1)
+        names = ["cast", *(f"person_{number}" for number in range(1, 9))]
+        assert first.input_names()[:9] == names, "pasting takes nobody away"
+        cast.go_into_new_subgraph()
+        assert cast.slots() == "cast person_1* person_2 person_6*"
+        cast.unlink_all()
+        assert cast.slots() == "cast person_1"
     finally:
-        visit.page.evaluate("app.canvas.setGraph(app.graph)")
+        visit.canvas.leave_subgraph()
     photos = {"photo_1": ["photo", 0], "photo_4": ["photo", 0]}
     visit.load({**people, "cast": node("LikenessCastFromPhotos", names="", which_face="only", **photos)})
-    assert slots(visit) == "face_model photo_1* photo_2 photo_4*"
+    assert cast.slots() == "face_model photo_1* photo_2 photo_4*"
     assert visit.red() == []
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the editor sends, what it saves, and the links of the latter by the names of their inputs."""
+
+    prompt: Graph
+    file: Graph
+    links: dict[tuple[str, str], tuple[int, int]]
+
+
+def kept(visit: Visit) -> Kept:
+    file = visit.canvas.saved()
+    names: dict[int, tuple[str, str]] = {}
+    for entry in file["nodes"]:
+        for slot in entry["inputs"]:
+            names[slot["link"]] = (entry["type"], slot["name"])
+    links: dict[tuple[str, str], tuple[int, int]] = {}
+    for number, source, output, *_ in file["links"]:
+        links[names[number]] = (source, output)
+    return Kept(visit.canvas.prompt(), file, links)
+
+
+def opened_without(visit: Visit, extensions: list[str], file: Graph) -> Kept:
+    """What a page without these extensions sends and saves of a file."""
+    visit.set("Comfy.Extension.Disabled", extensions)
+    visit.open()
+    visit.page.evaluate("graph => app.loadGraphData(graph).then(() => true)", file)
+    visit.canvas.settle()
+    return kept(visit)
 
 
 @pytest.mark.both_hosts
 @pytest.mark.thorough_with("with Vue nodes")
 def test_what_is_saved_and_sent_is_the_same_without_the_extension(visit: Visit, people: Graph) -> None:
     people["cast"]["inputs"] = {"person_2": ["yao", 0], "person_7": ["yao", 0], "weight_7": 0.5}
-
-    def seen() -> tuple[Graph, Graph, Graph]:
-        """The prompt, the file, and its links by the names of their inputs."""
-        prompt, file = visit.page.ask("prompt"), visit.page.ask("saved")
-        names = {one["link"]: (node["type"], one["name"]) for node in file["nodes"] for one in node["inputs"]}
-        return prompt, file, {names[number]: (source, out) for number, source, out, *_ in file["links"]}
-
-    def opened(graph: Graph, disabled: list[str]) -> tuple[Graph, Graph, Graph]:
-        """As `seen`, of a page without these extensions."""
-        visit.set("Comfy.Extension.Disabled", disabled)
-        visit.open()
-        visit.page.evaluate(f"app.loadGraphData({json.dumps(graph)}).then(visitor.settled)")
-        return seen()
-
     visit.load(people)
-    prompt, file, links = seen()
-    (cast,) = (node for node in file["nodes"] if node["type"] == "LikenessCast")
-    assert [one["name"] for one in cast["inputs"] if "widget" not in one] == [
-        "cast", *(f"person_{number}" for number in range(1, 9))
-    ]  # fmt: skip
-    without = opened(file, ["likeness.editor"])
-    assert slots(visit) == "cast person_1 person_2* person_3 person_4 person_5 person_6 person_7* person_8"
-    again = opened(without[1], [])
-    assert slots(visit) == "cast person_1 person_2* person_7*"
-    assert without[::2] == again[::2] == (prompt, links)
+    begun = kept(visit)
+    (cast,) = (entry for entry in begun.file["nodes"] if entry["type"] == "LikenessCast")
+    names = [slot["name"] for slot in cast["inputs"] if "widget" not in slot]
+    assert names == ["cast", *(f"person_{number}" for number in range(1, 9))]
+    try:
+        without = opened_without(visit, ["likeness.editor"], begun.file)
+        all_slots = "cast person_1 person_2* person_3 person_4 person_5 person_6 person_7* person_8"
+        assert visit.cast.slots() == all_slots
+    finally:
+        visit.set("Comfy.Extension.Disabled", [])
+    again = opened_without(visit, [], without.file)
+    assert visit.cast.slots() == "cast person_1 person_2* person_7*"
+    for other in (without, again):
+        assert other.prompt == begun.prompt
+        assert other.links == begun.links
 
 
 def channels(colour: str) -> tuple[int, ...]:
@@ -175,22 +209,41 @@ def channels(colour: str) -> tuple[int, ...]:
     return tuple(bytes.fromhex(digits))
 
 
+def our_sockets() -> set[str]:
+    """Every type of socket that only nodes of the pack have."""
+    kinds: set[str] = set()
+    for schema in SCHEMAS:
+        for slot in (*schema.inputs, *schema.outputs):
+            kinds |= {kind for kind in slot.io_type.split(",") if kind.startswith("LIKENESS_")}
+    return kinds
+
+
+def show_palette(visit: Visit, name: str, background: str) -> None:
+    """Wait until nodes are drawn on this colour."""
+    visit.page.evaluate("name => app.extensionManager.setting.set('Comfy.ColorPalette', name)", name)
+    seen = "LiteGraph.NODE_DEFAULT_BGCOLOR.toLowerCase()"
+    visit.await_true(lambda: visit.page.evaluate(seen) == background, message=f"Nodes on {background}.")
+
+
 def test_every_kind_of_socket_has_a_colour_that_is_seen(visit: Visit) -> None:
     """On the nodes of both palettes, 3 : 1 as for other graphics (WCAG 2)."""
-    ours = {one.io_type for schema in SCHEMAS for one in (*schema.inputs, *schema.outputs)}
-    ours = {kind for kinds in ours for kind in kinds.split(",") if kind.startswith("LIKENESS_")}
-    for palette, nodes in NODES.items():
-        visit.page.evaluate(f"app.extensionManager.setting.set('Comfy.ColorPalette', '{palette}')")
-        visit.page.wait(f"LiteGraph.NODE_DEFAULT_BGCOLOR.toLowerCase() == '{nodes}'")
+    ours = our_sockets()
+    for palette, background in PALETTES.items():
+        show_palette(visit, palette, background)
         slots, links = visit.page.evaluate(
             "[app.canvas.default_connection_color_byType, app.canvas.constructor.link_type_colors]"
         )
         colours = {kind: slots[kind] for kind in ours}
         assert len(set(colours.values())) == len(ours) >= 11
         assert {kind: links[kind] for kind in ours} == colours
-        assert [one for one in colours.values() if figures.contrast(channels(one), channels(nodes)) < 3] == []
-        dot = "getComputedStyle(document.documentElement).getPropertyValue('--color-datatype-%s').trim()"
-        assert {kind: visit.page.evaluate(dot % kind) for kind in ours} == colours
+        for kind, colour in colours.items():
+            assert figures.contrast(channels(colour), channels(background)) >= 3, kind
+        in_vue = visit.page.evaluate(
+            """kinds => kinds.map(kind =>
+                getComputedStyle(document.documentElement).getPropertyValue(`--color-datatype-${kind}`).trim())""",
+            list(ours),
+        )
+        assert dict(zip(ours, in_vue, strict=True)) == colours
 
 
 # Model files
@@ -199,53 +252,68 @@ TOLD = 2
 """Seconds within which a toast of missing files has come: it waits half a second, and for the host's answer."""
 
 
+@pytest.fixture
+def hurried_visit(visit: Visit) -> Iterator[Visit]:
+    """A page whose toasts stay a tenth of their 30 s."""
+    visit.page.evaluate("""() => {
+        const real = window.setTimeout;
+        window.setTimeout = (call, ms, ...rest) => real(call, ms >= 30000 ? ms / 10 : ms, ...rest);
+        window.unhurried = () => { window.setTimeout = real; };
+    }""")
+    yield visit
+    visit.page.evaluate("window.unhurried?.()")
+
+
 @pytest.mark.both_hosts
 @pytest.mark.thorough_with("with Vue nodes")
-def test_missing_files_are_named_once_at_opening_and_once_at_run(visit: Visit) -> None:
+def test_missing_files_are_named_once_at_opening_and_once_at_run(hurried_visit: Visit) -> None:
     """All in one toast, with their size, for 30 s. Of a workflow whose files are there nothing is said."""
+    visit = hurried_visit
     told = "2 files are missing"
     names = "antelopev2, InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"
     said = f"{names}. To download: 2.9 GB. Links and folders: template Check files."
     sdxl = next(name for name in visit.server.get("/models/checkpoints") if "sdxl" in name)
-    visit.page.ask("closeDialogs")
-    visit.page.ask("hurried")
-    try:
-        for name, toasts in (("start_outfit", 0), ("instant_id_portrait", 1), ("instant_id_interpolation", 1)):
-            graph = workflow.load(WORKFLOW.with_stem(name))
-            (checkpoint,) = (file.name for file in needs.loaded(graph) if file.key == "checkpoints")
-            visit.open_file(json.loads(json.dumps(graph).replace(checkpoint, sdxl)))
-            time.sleep(0 if toasts else TOLD)
-            visit.await_toasts(told, toasts)
-        visit.await_toasts(said)
-        visit.page.ask("undo")
-        visit.await_toasts(told, 0)
-        time.sleep(TOLD)
-        visit.await_toasts(told, 0)
-    finally:
-        visit.page.evaluate("window.unhurried()")
-    visit.page.ask("closeDialogs")
-    visit.page.ask("run")
-    visit.await_toasts(told)
+    visit.close_dialogs()
+    for name, count in (("start_outfit", 0), ("instant_id_portrait", 1), ("instant_id_interpolation", 1)):
+        graph = workflow.load(WORKFLOW.with_stem(name))
+        (checkpoint,) = (file.name for file in needs.loaded(graph) if file.key == "checkpoints")
+        visit.open_file(json.loads(json.dumps(graph).replace(checkpoint, sdxl)))
+        if not count:
+            visit.page.wait_for_timeout(1000 * TOLD)
+        visit.toasts.await_count(told, count)
+    visit.toasts.await_count(said)
+    visit.canvas.note_change()
+    visit.canvas.undo()
+    visit.toasts.await_count(told, 0)
+    visit.page.wait_for_timeout(1000 * TOLD)
+    visit.toasts.await_count(told, 0)
+    visit.page.evaluate("window.unhurried()")
+    visit.close_dialogs()
+    visit.click_run()
+    visit.toasts.await_count(told)
     visit.await_text(said)
-    visit.page.ask("closeDialogs")
+    visit.close_dialogs()
 
 
 def test_a_toast_lies_over_nothing_that_is_worked_on(visit: Visit) -> None:
     """At 1366x768: one line when a workflow is opened, and the mouse reaches what lies below it, as it does below an
     error."""
-    visit.page.resize(1366, 768)
+    visit.resize(1366, 768)
     try:
-        visit.page.ask("closeDialogs")
+        visit.close_dialogs()
         visit.open_file(workflow.load(WORKFLOW.with_stem("id_patch_places_by_dragging")))
-        visit.page.wait("visitor.toasts().some(text => /missing/.test(text))", 30)
-        width, height, below = visit.page.evaluate("visitor.toastAt()")
-        assert height < 50 and width < 320 and below
-        visit.page.evaluate("document.querySelector('.likeness-toast summary').click()")
+        visit.toasts.await_count("missing")
+        toast = visit.toasts.first()
+        width, height = toast.size()
+        assert height < 50
+        assert width < 320
+        assert toast.lets_the_mouse_through()
+        toast.unfold()
         visit.await_text("To download")
-        assert visit.page.evaluate("visitor.toastAt()[2]"), "unfolded as well"
+        assert toast.lets_the_mouse_through(), "unfolded as well"
     finally:
-        visit.page.ask("closeDialogs")
-        visit.page.resize(*WINDOW)
+        visit.close_dialogs()
+        visit.resize(*WINDOW)
 
 
 @pytest.mark.both_hosts
@@ -253,24 +321,46 @@ def test_a_toast_lies_over_nothing_that_is_worked_on(visit: Visit) -> None:
 def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
     """And what is saved and sent stays the same."""
     visit.load({"doctor": node("LikenessCheckModelFiles", workflow="instant_id_portrait")})
-    # 1.27.10 saves the note with it.
-    values = "made.workflow.nodes[0].widgets_values.filter(value => !/^Still to do/.test(value))"
-    both = f"app.graphToPrompt().then(made => [made.output['1'].inputs, {values}])"
-    before = visit.page.evaluate(both)
+    before = sent_and_saved_by_doctor(visit)
     visit.run()
-    shown = "visitor.links('td a[target=_blank][rel~=noopener]')"
-    visit.page.wait(f"{shown}.length > 1")
-    links = visit.page.evaluate(shown)
+    shown = visit.page.locator("td a[target=_blank][rel~=noopener]")
+    visit.await_true(lambda: shown.count() > 1)
+    links = addresses(visit, "td a[target=_blank][rel~=noopener]")
     assert next(link for link in links if link.endswith("/antelopev2.zip")).startswith("https://github.com/")
     visit.await_text("Missing for InstantID")
-    visit.page.ask("copyAddresses")
-    visit.page.wait("window.copied.length == 1", 10)
-    assert visit.page.evaluate("window.copied[0]").split("\n") == list(dict.fromkeys(links))
-    assert visit.page.evaluate(both) == before == [{"workflow": "instant_id_portrait"}, ["instant_id_portrait"]]
-    menu = "app.graph._nodes[0].widgets[0]"
+    copied = copy_addresses(visit)
+    assert copied.split("\n") == list(dict.fromkeys(links))
+    assert sent_and_saved_by_doctor(visit) == before
+    assert before == [{"workflow": "instant_id_portrait"}, ["instant_id_portrait"]]
     title = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]["instant_id_portrait"]
-    assert visit.page.evaluate(f"{menu}.options.getOptionLabel({menu}.value)") == title
+    assert visit.canvas.node(1).option_label("workflow") == title
     assert visit.red() == []
+
+
+def sent_and_saved_by_doctor(visit: Visit) -> list[Any]:
+    """Its inputs in the prompt, and its values in the file but for its note, which frontend 1.27.10 saves with it."""
+    return visit.page.evaluate("""async () => {
+        const {output, workflow} = await app.graphToPrompt();
+        const values = workflow.nodes[0].widgets_values.filter(value => !/^Still to do/.test(value));
+        return [output['1'].inputs, values];
+    }""")
+
+
+def addresses(visit: Visit, links: str) -> list[str]:
+    """Where the links lead to that fit a selector."""
+    return visit.page.locator(links).evaluate_all("links => links.map(link => link.href)")
+
+
+def copy_addresses(visit: Visit) -> str:
+    """What the button Copy addresses copies, on a page as without https."""
+    visit.page.evaluate("""() => {
+        Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true});
+        window.copied = [];
+        document.execCommand = () => window.copied.push(getSelection().toString() || document.activeElement.value);
+    }""")
+    visit.page.locator("button").filter(has_text=re.compile(r"^\s*Copy addresses\s*$")).dispatch_event("click")
+    visit.await_true(lambda: visit.page.evaluate("window.copied.length === 1"))
+    return visit.page.evaluate("window.copied[0]")
 
 
 LABEL = '<img src=x onerror="window.harmed = 1"> Anna & Ben <3 &amp; [[a|http://b.c]] __LNK0__ [b]www.d.e[/b]'
@@ -286,10 +376,16 @@ def test_a_note_shows_what_was_typed_and_runs_nothing(visit: Visit) -> None:
     visit.run()
     visit.await_text(f"The mask of {LABEL!r} is 32x64 px")
     # Within words it breaks only where one alone is longer than a line.
-    held = "[...document.querySelectorAll('.break-all > span')].map(note => getComputedStyle(note).wordBreak)"
-    assert {*visit.page.evaluate(held)} <= {"normal"}
-    visit.page.ask("settled")
+    breaks = visit.page.locator(".break-all > span").evaluate_all(
+        "notes => notes.map(note => getComputedStyle(note).wordBreak)"
+    )
+    assert {*breaks} <= {"normal"}
+    visit.canvas.settle()
     assert visit.page.evaluate("window.harmed ?? 0") == 0
+
+
+SMALL = "Faces small"
+"""The first words of the note of a layout in which faces are small."""
 
 
 @pytest.mark.both_hosts
@@ -298,30 +394,28 @@ def test_a_page_opened_anew_shows_previews_and_notes_of_nodes_that_are_not_run_a
 ) -> None:
     """And after a run that failed before a node, no note of an earlier run stands under it."""
     people["layout"]["inputs"]["framing"] = "full"
-    place, yao, layout = (list(people).index(name) + 1 for name in ("place", "yao", "layout"))
-    note = f"(app.graph.getNodeById({place}).widgets.find(one => one.name == '$$node-text-preview')?.value ?? '')"
-    preview = f"app.nodeOutputs[{place}]?.images?.[0].filename"
+    names = list(people)
+    place, yao, layout = (visit.canvas.node(names.index(name) + 1) for name in ("place", "yao", "layout"))
 
-    def run_with(number: int, name: str, value: str) -> str:
-        widget = f"app.graph.getNodeById({number}).widgets.find(one => one.name == '{name}')"
-        visit.page.evaluate(f"void ({widget}.value = '{value}')")
+    def run_with(changed: NodeOnPage, name: str, value: str) -> str:
+        changed.set_value(name, value)
         return visit.run()["status"]["status_str"]
 
-    def run_anew() -> None:
+    for _ in range(2):
         visit.open()
         visit.load(people)
-        assert not visit.page.evaluate(preview)
+        assert place.preview_file() is None
         assert visit.run()["status"]["status_str"] == "success"
-
-    for _ in range(2):
-        visit.repeat(run_anew, f"!!{preview} && {note}.startsWith('Faces small')")
-    small = visit.page.evaluate(preview)
+        visit.await_true(place.preview_file, message="A preview.")
+        visit.await_true(lambda: place.note().startswith(SMALL), message="A note.")
+    small = place.preview_file()
     assert run_with(layout, "framing", "bust") == "success"
-    visit.page.wait(f"!{note}.trim() && {preview} != {json.dumps(small)}")
+    visit.await_true(lambda: not place.note().strip(), message="No note.")
+    visit.await_true(lambda: place.preview_file() != small, message="Another preview.")
     assert run_with(layout, "framing", "full") == "success"
-    visit.page.wait(f"{note}.startsWith('Faces small')")
+    visit.await_true(lambda: place.note().startswith(SMALL), message="A note.")
     assert run_with(yao, "which_face", "the tall one") == "error"
-    visit.page.wait(f"!{note}.trim()")
+    visit.await_true(lambda: not place.note().strip(), message="No note.")
 
 
 MARKUP = "<img src=x onerror=window.harmed=1>"
@@ -332,64 +426,64 @@ def test_an_error_and_an_unseen_note_are_toasts(visit: Visit, people: Graph) -> 
     """Cause and remedy, as text, once however often it comes; in an old frontend a dialog tells the error already.
     An address in it is a link without the full stop behind it, and nothing lies over it."""
     people["yao"]["_meta"] = {"title": MARKUP}
-    number, shows_errors = str(list(people).index("yao") + 1), visit.server.host.version >= (0, 33)
-    said = {"node_id": number, "node_type": "LikenessPerson", "exception_type": "likeness.FaceNotFound"}
-    said |= {"exception_message": f"No face in {MARKUP}.\nTake another.\n", "traceback": [], "prompt_id": "1"}
-    at = "document.querySelector('.likeness-toast a')"
-    hit = f"((at) => document.elementFromPoint(at.x + at.width / 2, at.y + at.height / 2))({at}.getClientRects()[0])"
+    number = str(list(people).index("yao") + 1)
+    shows_errors = visit.server.host.version >= (0, 33)
+    failed = {
+        "node_id": number,
+        "node_type": "LikenessPerson",
+        "exception_type": "likeness.FaceNotFound",
+        "exception_message": f"No face in {MARKUP}.\nTake another.\n",
+        "traceback": [],
+        "prompt_id": "1",
+    }
 
-    def send(event: str, detail: Any) -> None:
-        """What the host sends to a page, as the page's api tells it to everybody there."""
-        event, detail = json.dumps(event), json.dumps(detail)
-        visit.page.evaluate(f"void app.api.dispatchEvent(new CustomEvent({event}, {{detail: {detail}}}))")
+    def note(text: str, is_collapsed: bool = True) -> None:
+        visit.canvas.node(number).collapse(is_collapsed)
+        visit.send("progress_text", {"nodeId": number, "text": text})
 
-    def note(text: str, collapsed: bool = True) -> None:
-        visit.page.evaluate(f"void (app.graph.getNodeById({number}).flags.collapsed = {json.dumps(collapsed)})")
-        send("progress_text", {"nodeId": number, "text": text})
-
-    def send_twice() -> None:
-        visit.load(people)
-        for _ in range(2):
-            if shows_errors:
-                send("execution_error", said)
-            note("Faces are small: &lt;b&gt;Yao&lt;/b&gt;")
-
-    visit.page.ask("closeDialogs")
-    visit.repeat(send_twice, toasts("Faces are small: <b>Yao</b>"))
+    visit.close_dialogs()
+    visit.load(people)
+    for _ in range(2):
+        if shows_errors:
+            visit.send("execution_error", failed)
+        note("Faces are small: &lt;b&gt;Yao&lt;/b&gt;")
+    visit.toasts.await_count("Faces are small: <b>Yao</b>")
     error = f"No face in {MARKUP}."
-    visit.await_toasts(error, int(shows_errors))
-    assert all("Take another." in text for text in visit.page.ask("toasts") if error in text)
+    visit.toasts.await_count(error, int(shows_errors))
+    if shows_errors:
+        assert "Take another." in visit.toasts.with_words(error).text()
     note(" ")
     visit.page.evaluate("void app.api.queuePrompt(0, {output: {}, workflow: {}}).catch(refused => refused)")
-    visit.await_toasts("Faces are small", 0)
-    visit.await_toasts("No face in", 0)
-    note("Seen at the node", collapsed=False)
-    visit.page.ask("settled")
-    assert not any("Seen at the node" in text for text in visit.page.ask("toasts"))
+    visit.toasts.await_count("Faces are small", 0)
+    visit.toasts.await_count("No face in", 0)
+    note("Seen at the node", is_collapsed=False)
+    visit.canvas.settle()
+    assert not any("Seen at the node" in text for text in visit.toasts.texts())
     assert visit.page.evaluate("window.harmed ?? 0") == 0
     note("Download it from https://example.org/a_file.bin (9 MB).")
-    visit.page.wait(f"!!{at}")
-    assert visit.page.evaluate(f"[{hit}.href, {hit}.target]") == ["https://example.org/a_file.bin", "_blank"]
-    visit.page.ask("closeDialogs")
+    link = visit.toasts.with_words("Download it from").link_under_the_mouse()
+    assert link.address == "https://example.org/a_file.bin"
+    assert link.target == "_blank"
+    visit.close_dialogs()
 
 
 def test_in_an_app_toasts_cover_nothing_and_the_doctor_shows_links(visit: Visit) -> None:
     """Neither photos nor ComfyUI's message are covered; the doctor's links are in a window, and no toast repeats it."""
     graph = workflow.load(WORKFLOW.with_stem("start_two_people"))
-    with visit.as_app(graph):
-        visit.page.wait("visitor.toasts().some(text => /files? (is|are) missing/.test(text))", 20)
-        visit.page.wait("visitor.photos().length >= 2 && visitor.text().includes('Show errors in graph')", 20)
-        assert visit.page.ask("covered") == 0
-        visit.await_labels(asked_for(graph))
-    links = "visitor.links('dialog[open] a[target=_blank]')"
-    with visit.as_app(workflow.load(WORKFLOW.with_stem("check_files"))):
-        visit.page.wait("visitor.runApp() ?? true")
+    with visit.as_app(graph) as app:
+        visit.toasts.await_count(re.compile("files? (is|are) missing"))
+        app.await_photos_and_errors(2)
+        assert visit.toasts.first().covers(app.photos_and_errors()) == 0
+        app.await_labels(labels_asked_for(graph))
+    with visit.as_app(workflow.load(WORKFLOW.with_stem("check_files"))) as app:
+        app.run()
         try:
-            visit.page.wait(f"{links}.some(link => link.endsWith('/antelopev2.zip'))", 60)
-            assert not [text for text in visit.page.ask("toasts") if "To fix" in text]
+            links = visit.page.locator("dialog[open] a[target=_blank][href$='/antelopev2.zip']")
+            links.first.wait_for()
+            assert not any("To fix" in text for text in visit.toasts.texts())
         finally:
-            visit.page.evaluate("document.querySelectorAll('dialog[open]').forEach(window => window.close())")
-    assert visit.page.evaluate("document.querySelectorAll('dialog').length") == 0
+            visit.page.locator("dialog[open]").evaluate_all("windows => windows.forEach(window => window.close())")
+    assert visit.page.locator("dialog").count() == 0
 
 
 @pytest.mark.both_hosts
@@ -399,17 +493,30 @@ def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
     titles = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]
     shown = [title for stem, title in titles.items() if (WORKFLOW.parent / f"{stem}.json").is_file()]
     pack = visit.server.pack_name
-    listed = "app.api.getWorkflowTemplates().then(() => app.api.getCoreWorkflowTemplates('en'))"
-    ours = f"{listed}.then(all => all.find(one => one.moduleName === {json.dumps(pack)}).templates"
-    assert visit.page.evaluate(f"{ours}.map(one => one.title))") == shown
+    ours = visit.page.evaluate(
+        """async pack => {
+            await app.api.getWorkflowTemplates();
+            const all = await app.api.getCoreWorkflowTemplates('en');
+            return all.find(group => group.moduleName === pack).templates;
+        }""",
+        pack,
+    )
+    assert [template["title"] for template in ours] == shown
     words = translations.main_file("en")["likenessTemplateWords"]
-    assert visit.page.evaluate(f"{ours}.map(one => one.description.split(' · ')[0]))") == list(words.values())
+    assert [template["description"].split(" · ")[0] for template in ours] == list(words.values())
     stem = WORKFLOW.stem
     for name in (stem, titles[stem]):
-        address = json.dumps(f"/workflow_templates/{pack}/{name}")
-        graph = visit.page.evaluate(f"fetch(app.api.apiURL({address} + '.json')).then(answer => answer.json())")
+        address = f"/workflow_templates/{pack}/{name}"
+        graph, has_picture = visit.page.evaluate(
+            """async address => {
+                const file = await fetch(app.api.apiURL(address + '.json'));
+                const picture = await fetch(app.api.apiURL(address) + '.jpg');
+                return [await file.json(), picture.ok];
+            }""",
+            address,
+        )
         assert graph == workflow.load(WORKFLOW)
-        assert visit.page.evaluate(f"fetch(app.api.apiURL({address}) + '.jpg').then(answer => answer.ok)")
+        assert has_picture
 
 
 SOUGHT = {
@@ -426,66 +533,83 @@ SOUGHT = {
 def test_the_gallery_finds_what_people_look_for(visit: Visit) -> None:
     """In an English gallery by Chinese words as well. None of our titles is cut off in a window of 1920x1080."""
     titles = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]
-    visit.page.resize(1920, 1080)
+    visit.resize(1920, 1080)
     try:
+        visit.gallery.open()
         for words, stem in SOUGHT.items():
-            found, cut = visit.page.ask("gallery", words)
-            assert titles[stem] in found, (words, found)
-            assert not {*titles.values()} & {*cut}, (words, cut)
+            found = visit.gallery.search(words, titles[stem])
+            assert titles[stem] in found.titles
+            assert not {*titles.values()} & {*found.cut_off}, words
     finally:
-        visit.page.ask("closeGallery")
-        visit.page.resize(*WINDOW)
+        visit.gallery.close()
+        visit.resize(*WINDOW)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What leaves the editor of a file: the prompt without titles, and how often translations were asked for."""
+
+    prompt: Graph
+    translation_requests: int
 
 
 @pytest.mark.both_hosts
 @pytest.mark.thorough_with("newest")
 def test_nodes_and_templates_speak_chinese_where_the_frontend_does(visit: Visit) -> None:
     """Labels, hints and titles that stand in the file; what is sent stays the same, and so does all English."""
-    table, graph = translations.table("zh"), workflow.load(WORKFLOW)
+    table = translations.table("zh")
+    graph = workflow.load(WORKFLOW)
     words = translations.of_graph(graph)
 
-    def opened() -> tuple[Graph, Graph, int]:
-        """Without the titles in the prompt."""
-        saved, prompt, asked = visit.open_file(graph)
-        return saved, {number: {**one, "_meta": None} for number, one in prompt.items()}, asked
+    def opened() -> tuple[Graph, Sent]:
+        file = visit.open_file(graph)
+        prompt = {number: {**entry, "_meta": None} for number, entry in file.prompt.items()}
+        return file.saved, Sent(prompt, file.translation_requests)
 
-    english, *sent = opened()
-    assert words <= translations.of_graph(english) and sent[1] == 0
+    english, sent = opened()
+    assert words <= translations.of_graph(english)
+    assert sent.translation_requests == 0
     try:
         visit.open("zh")
-        created = "(node => [node.title, node.inputs[0].localized_name])(LiteGraph.createNode('LikenessPlaceCast'))"
+        created = visit.page.evaluate(
+            "(node => [node.title, node.inputs[0].localized_name])(LiteGraph.createNode('LikenessPlaceCast'))"
+        )
         names = translations.read("zh")
-        assert visit.page.evaluate(created) == [
-            names[f"LikenessPlaceCast/{text}"] for text in ("display_name", "inputs/cast/name")
-        ]
-        chinese, *sent_too = opened()
+        assert created == [names["LikenessPlaceCast/display_name"], names["LikenessPlaceCast/inputs/cast/name"]]
+        chinese, sent_too = opened()
         assert sent_too == sent, "and its tables are read before any graph is opened"
         assert {table.get(text, text) for text in words} <= translations.of_graph(chinese)
         assert not translations.of_graph(chinese) & table.keys()
         assert not translations.lines_of_notes(chinese) & translations.table("zh", translations.NOTES).keys()
         if visit.vue:
-            shown = "[...document.querySelectorAll('[data-node-id]')].map(node => node.innerText).join(' ')"
-            for text in ("Read me first", "Photo of Anna", "First person", "Who is where", "Width", "Strength"):
-                visit.page.wait(f"{shown}.includes({json.dumps(table[text])})")
+            see_on_vue_nodes(visit, table)
         if visit.server.host.version >= (0, 33):
             see_in_lists_blueprints_and_apps(visit, table, graph)
     finally:
         visit.open()
 
 
+def see_on_vue_nodes(visit: Visit, table: dict[str, str]) -> None:
+    """Titles and labels as the nodes show them."""
+    for text in ("Read me first", "Photo of Anna", "First person", "Who is where", "Width", "Strength"):
+        node = visit.page.locator("[data-node-id]").filter(has_text=table[text]).first
+        node.wait_for(state="attached")
+
+
 def see_in_lists_blueprints_and_apps(visit: Visit, table: dict[str, str], graph: Graph) -> None:
     """A word of a list with its English behind it; of a blueprint what it is made of, once it is put down; and labels
     and hints of an app."""
-    framing = "app.graph._nodes.find(node => node.type == 'LikenessLayoutForAGroup').widgets[1]"
+    layout = visit.canvas.node_of("LikenessLayoutForAGroup")
     words = translations.table("zh", translations.OPTIONS)
-    assert visit.page.evaluate(f"[{framing}.value, {framing}._displayValue]") == ["half", f"{words['half']} half"]
-    visit.page.ask("putDown", workflow.load(ROOT / "subgraphs" / "Group photo.json"))
-    box = "app.graph._nodes.at(-1)"
-    visit.page.wait(f"{box}.title === {json.dumps(table['Group photo'])}")
-    seen = set(visit.page.evaluate(f"{box}.inputs.map(({{label}}) => label)"))
-    assert {table[text] for text in ("First person", "Width", "Checkpoint")} <= seen and not seen & table.keys()
-    with visit.as_app(graph):
-        visit.await_labels([table.get(text, text) for text in asked_for(graph)])
+    assert layout.value("framing") == "half"
+    assert layout.shown_value("framing") == f"{words['half']} half"
+    visit.canvas.put_down_blueprint(workflow.load(ROOT / "subgraphs" / "Group photo.json"))
+    visit.await_true(lambda: visit.canvas.last_node().evaluate("node => node.title") == table["Group photo"])
+    seen = {*visit.canvas.last_node().input_labels()}
+    assert {table[text] for text in ("First person", "Width", "Checkpoint")} <= seen
+    assert not seen & table.keys()
+    with visit.as_app(graph) as app:
+        app.await_labels([table.get(text, text) for text in labels_asked_for(graph)])
         for _, _, *shown in graph["extra"]["linearData"]["inputs"]:
             for entry in shown:
                 visit.await_text(table[entry["description"]])
@@ -493,26 +617,37 @@ def see_in_lists_blueprints_and_apps(visit: Visit, table: dict[str, str], graph:
 
 # Boxes that are dragged
 
+PICTURE = (1216, 832)
+"""Width and height of the picture in which boxes are drawn."""
 BOXED = {
-    "width": 1216, "height": 832, "fit": "crop", "boxes_show": "person", "body": "half", "boxes_from": "drawn",
+    "width": PICTURE[0], "height": PICTURE[1], "fit": "crop", "boxes_show": "person", "body": "half",
+    "boxes_from": "drawn",
 }  # fmt: skip
+BOXES, PERSON = "LikenessLayoutFromBoxes", "LikenessPerson"
 
 
-def drag(visit: Visit, start: tuple[float, float], end: tuple[float, float]) -> list[float]:
-    """With the mouse, between two points of the editor in shares of its sides: their x and y on the canvas, px."""
-    left, top, *size = visit.page.ask("showEditor")
-    points = [(round(left + x * size[0]), round(top + y * size[1])) for x, y in (start, end)]
-    visit.page.drag(*points)
-    canvas = (BOXED["width"], BOXED["height"])
-    return [(at[n] - (left, top)[n]) / size[n] * canvas[n] for at in points for n in (0, 1)]
+def drag(visit: Visit, start: Point, end: Point) -> Sides:
+    """With the mouse, between two points of the editor in shares of its sides: where they lie in the picture, px."""
+    return visit.box_editor.drag(visit.canvas.node_of(BOXES), start, end, PICTURE)
 
 
 def drawn(visit: Visit) -> list[list[int]]:
-    """Sides of the boxes, the same in the file and in the prompt."""
-    saved = visit.page.ask("places")
-    (sent,) = (node["inputs"] for node in visit.page.ask("prompt").values() if "Boxes" in node["class_type"])
-    assert sent["boxes"]["__value__"] == saved
-    return [[one[side] for side in ("x", "y", "width", "height")] for one in saved]
+    """Left, top, width and height of the boxes, the same in the file and in the prompt."""
+    saved = visit.box_editor.boxes_in_file()
+    assert visit.box_editor.boxes_sent(BOXES) == saved
+    return [sides_of(box) for box in saved]
+
+
+def sides_of(box: dict[str, Any]) -> list[int]:
+    return [box[side] for side in ("x", "y", "width", "height")]
+
+
+def moved(box: list[int], stroke: Sides, within: float) -> Any:
+    """A box that a stroke of the mouse has moved; compares equal within so many px."""
+    x, y, width, height = box
+    across = stroke.right - stroke.left
+    down = stroke.bottom - stroke.top
+    return pytest.approx([x + across, y + down, width, height], abs=within)
 
 
 @pytest.mark.both_hosts
@@ -520,9 +655,9 @@ def test_without_vue_nodes_boxes_are_lines_of_text(visit: Visit) -> None:
     """With classic nodes and in older frontends."""
     if visit.vue:
         pytest.skip("these nodes have an editor for boxes: test_a_box_lands_where_it_was_dropped")
-    visit.load({"boxes": node("LikenessLayoutFromBoxes", **BOXED, text="Anna: 60, 80, 300, 500")})
+    visit.load({"boxes": node(BOXES, **BOXED, text="Anna: 60, 80, 300, 500")})
     assert visit.run()["status"]["status_str"] == "success"
-    assert not visit.page.evaluate("!!visitor.editor()")
+    assert not visit.box_editor.is_shown()
 
 
 @pytest.mark.both_hosts
@@ -531,29 +666,32 @@ def test_a_box_lands_where_it_was_dropped(visit: Visit) -> None:
     if not visit.vue:
         pytest.skip("these nodes have no editor for boxes")
     visit.red()
-    boxes = node("LikenessLayoutFromBoxes", **BOXED, text="")
+    boxes = node(BOXES, **BOXED, text="")
     visit.load({"boxes": boxes})
-    visit.page.wait("!!visitor.editor()")
-    visit.page.evaluate("document.querySelector('[data-testid=bounding-boxes] button').click()")  # no grid
-    x0, y0, x1, y1 = drag(visit, (0.1, 0.1), (0.4, 0.8))
-    assert drawn(visit) == [pytest.approx([x0, y0, x1 - x0, y1 - y0], abs=1)]
-    ((x, y, wide, high),) = drawn(visit)
-    x0, y0, x1, y1 = drag(visit, (0.2, 0.5), (0.3, 0.56))
-    assert drawn(visit) == [pytest.approx([x + x1 - x0, y + y1 - y0, wide, high], abs=1)]
-    file, before = visit.page.ask("saved"), drawn(visit)
-    group = node("LikenessLayoutForAGroup", count=2, framing="half", rows=0, width=1216, height=832)
+    visit.box_editor.await_shown()
+    visit.box_editor.switch_grid_off()
+    stroke = drag(visit, (0.1, 0.1), (0.4, 0.8))
+    sides = [stroke.left, stroke.top, stroke.right - stroke.left, stroke.bottom - stroke.top]
+    assert drawn(visit) == [pytest.approx(sides, abs=1)]
+    (box,) = drawn(visit)
+    stroke = drag(visit, (0.2, 0.5), (0.3, 0.56))
+    assert drawn(visit) == [moved(box, stroke, within=1)]
+    file = visit.canvas.saved()
+    before = drawn(visit)
+    group = node("LikenessLayoutForAGroup", count=2, framing="half", rows=0, width=PICTURE[0], height=PICTURE[1])
     boxes["inputs"] |= {"bboxes": ["group", 0], "background": ["group", 1]}
     visit.load({"group": group, "boxes": boxes})
     visit.run()
-    visit.page.wait("visitor.places().length == 2")
-    (left, (x, y, wide, high)) = drawn(visit)
-    x0, y0, x1, y1 = drag(visit, ((x + wide / 2) / 1216, 0.6), ((x + wide / 2) / 1216 - 0.05, 0.5))
-    moved = [left, pytest.approx([x + x1 - x0, y + y1 - y0, wide, high], abs=33)]  # the grid is new with each node
-    assert drawn(visit) == moved
+    visit.await_true(lambda: len(visit.box_editor.boxes_in_file()) == 2)
+    left, right = drawn(visit)
+    middle = (right[0] + right[2] / 2) / PICTURE[0]
+    stroke = drag(visit, (middle, 0.6), (middle - 0.05, 0.5))
+    after = [left, moved(right, stroke, within=33)]  # the grid is new with each node
+    assert drawn(visit) == after
     assert visit.run()["status"]["status_str"] == "success"
-    assert drawn(visit) == moved
-    visit.page.evaluate(f"app.loadGraphData({json.dumps(file)})")
-    visit.page.wait("visitor.places().length == 1")
+    assert drawn(visit) == after
+    visit.page.evaluate("graph => app.loadGraphData(graph).then(() => true)", file)
+    visit.await_true(lambda: len(visit.box_editor.boxes_in_file()) == 1)
     assert drawn(visit) == before
     assert visit.red() == []
 
@@ -562,23 +700,20 @@ def test_a_box_drawn_in_identity_is_around_the_face_in_the_photo(visit: Visit, p
     """The editor is folded away, has the photo of `image` behind it, and sends shares of a canvas of 1024x1024 px."""
     if not visit.vue:
         pytest.skip("these nodes have no editor for boxes")
-    visit.load({name: people[name] for name in ("models", "photo", "yao", "cast")} | {
-        "shown": node("PreviewImage", images=["cast", 1])})  # fmt: skip
-    assert not visit.page.evaluate("!!visitor.editor()")
-    identity = "app.graph._nodes.find(node => node.type == 'LikenessPerson')"
-    visit.page.evaluate(f"void ({identity}.showAdvanced = true)")
-    visit.page.wait("!!visitor.editor()")
-    visit.page.evaluate("document.querySelector('[data-testid=bounding-boxes] button').click()")  # no grid
-    left, top, width, height = visit.page.ask("showEditor")
-    at = [(round(left + x * width), round(top + y * height)) for x, y in ((0.25, 0.25), (0.75, 0.75))]
-    visit.page.drag(*at)
-    (sent,) = (one["inputs"] for one in visit.page.ask("prompt").values() if one["class_type"] == "LikenessPerson")
-    (box,) = sent["boxes"]["__value__"]
-    sides = [box[side] for side in ("x", "y", "width", "height")]
-    assert sides == pytest.approx([256, 256, 512, 512], abs=2 * 1024 / width)
+    kept = {name: people[name] for name in ("models", "photo", "yao", "cast")}
+    visit.load({**kept, "shown": node("PreviewImage", images=["cast", 1])})
+    assert not visit.box_editor.is_shown()
+    person = visit.canvas.node_of(PERSON)
+    person.show_advanced_inputs()
+    visit.box_editor.await_shown()
+    visit.box_editor.switch_grid_off()
+    visit.box_editor.drag(person, (0.25, 0.25), (0.75, 0.75), (1024, 1024))
+    (box,) = visit.box_editor.boxes_sent(PERSON)
+    width = visit.box_editor.bring_into_view(person)["width"]
+    assert sides_of(box) == pytest.approx([256, 256, 512, 512], abs=2 * 1024 / width)
     assert visit.run()["status"]["status_str"] == "success"
-    report = visit.page.evaluate(f"{identity}.findInputSlot('background') == {identity}.findInputSlot('image')")
-    assert report is True
+    slots = person.evaluate("node => ['background', 'image'].map(name => node.findInputSlot(name))")
+    assert slots[0] == slots[1] >= 0
 
 
 def test_the_field_of_boxes_as_text_is_some_lines_high(visit: Visit) -> None:
@@ -586,8 +721,8 @@ def test_the_field_of_boxes_as_text_is_some_lines_high(visit: Visit) -> None:
     if visit.vue:
         pytest.skip("Vue nodes give a field its own height")
     visit.open_file(workflow.load(WORKFLOW.with_stem("id_patch_places_by_dragging")))
-    visit.page.ask("settled")
-    assert visit.page.evaluate("visitor.layoutText().computedHeight") < 150
+    visit.canvas.settle()
+    assert visit.canvas.node_of(BOXES).field_height("text") < 150
 
 
 def test_boxes_as_text_follow_the_boxes(visit: Visit) -> None:
@@ -595,12 +730,15 @@ def test_boxes_as_text_follow_the_boxes(visit: Visit) -> None:
     if not visit.vue:
         pytest.skip("these nodes have no editor for boxes")
     visit.open_file(workflow.load(WORKFLOW.with_stem("id_patch_places_by_dragging")))
-    begun = visit.page.evaluate("visitor.layoutText().value").split("\n")
+    boxes = visit.canvas.node_of(BOXES)
+    begun = boxes.value("text").split("\n")
     drag(visit, (0.3, 0.5), (0.35, 0.55))
-    anna, ben = visit.page.evaluate("visitor.layoutText().value").split("\n")
-    (x, y, *_), _ = drawn(visit)
-    assert anna.startswith(f"Anna: {x}, {y}, ") and [anna != begun[0], ben] == [True, begun[1]]
-    assert anna in visit.page.evaluate("[...document.querySelectorAll('textarea')].map(field => field.value).join()")
-    visit.page.evaluate("void (visitor.layoutText().value = '60, 80, 300, 500')")
+    anna, ben = boxes.value("text").split("\n")
+    x, y, *_ = drawn(visit)[0]
+    assert anna.startswith(f"Anna: {x}, {y}, ")
+    assert anna != begun[0]
+    assert ben == begun[1]
+    assert anna in ",".join(visit.box_editor.texts_on_page())
+    boxes.set_value("text", "60, 80, 300, 500")
     drag(visit, (0.35, 0.55), (0.3, 0.5))
-    assert visit.page.evaluate("visitor.layoutText().value") == "60, 80, 300, 500"
+    assert boxes.value("text") == "60, 80, 300, 500"

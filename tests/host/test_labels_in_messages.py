@@ -1,7 +1,6 @@
 """In an editor of another language every field, node and word of a list that a message of ours names has the label
 behind it that this editor shows; in English every message stays as it is."""
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +8,8 @@ from typing import Any
 import pytest
 import real_faces
 import translations
-from visits import Graph, Visit
+from browser.canvas import Graph
+from browser.visit import Visit
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -116,10 +116,17 @@ def in_chinese(visit: Visit) -> Iterator[Visit]:
 
 def after_event(visit: Visit, event: str, detail: Any, name: str) -> str:
     """One entry of what the host tells a page, as those read it who listen for as long as the editor does."""
-    event, name = json.dumps(event), json.dumps(name)
-    heard = f"let heard; const hear = told => (heard = told.detail[{name}]); app.api.addEventListener({event}, hear)"
-    told = f"app.api.dispatchCustomEvent({event}, detail); app.api.removeEventListener({event}, hear)"
-    return visit.page.evaluate(f"(detail => {{ {heard}; {told}; return heard }})({json.dumps(detail)})")
+    return visit.page.evaluate(
+        """([event, detail, name]) => {
+            let heard;
+            const listen = told => { heard = told.detail[name]; };
+            app.api.addEventListener(event, listen);
+            app.api.dispatchCustomEvent(event, detail);
+            app.api.removeEventListener(event, listen);
+            return heard;
+        }""",
+        [event, detail, name],
+    )
 
 
 def run_error(kind: str, message: str) -> Graph:
@@ -135,24 +142,23 @@ def run_error(kind: str, message: str) -> Graph:
 def test_errors_and_notes_name_what_a_chinese_editor_shows(in_chinese: Visit) -> None:
     visit = in_chinese
     visit.load({"cast": node("LikenessCast"), "image": node("EmptyImage", width=64, height=64, batch_size=1, color=0)})
-    number = visit.page.evaluate("String(app.graph._nodes.find(node => node.type === 'LikenessCast').id)")
+    cast = visit.canvas.node_of("LikenessCast")
     for what, (kind, message, expected) in MESSAGES.items():
         shown = after_event(visit, "execution_error", run_error(kind, message), "exception_message")
         assert shown == expected, what
         # A note that is shown again is not labelled again.
         again = after_event(visit, "execution_error", run_error(kind, shown), "exception_message")
         assert again == expected, what
-    note = {"nodeId": number, "text": "Raise weight_1 in Cast."}
+    note = {"nodeId": str(cast.id), "text": "Raise weight_1 in Cast."}
     shown = after_event(visit, "progress_text", note, "text")
     labelled_note = f"Raise {field('LikenessCast', 'weight_1')} in {title('LikenessCast', 'Cast')}."
     assert shown == labelled_note
-    under_node = f"app.graph.getNodeById({number}).widgets.find(entry => entry.name == '$$node-text-preview').value"
-    assert visit.page.evaluate(under_node) == labelled_note
+    assert cast.note() == labelled_note
     other = after_event(
         visit, "execution_error", run_error("LoadImage", "Set which_face in Person."), "exception_message"
     )
     assert other == "Set which_face in Person.", "a message of another node is not ours to change"
-    visit.page.ask("closeDialogs")
+    visit.close_dialogs()
 
 
 @pytest.mark.both_hosts
@@ -164,11 +170,11 @@ def test_a_run_that_fails_names_the_fields_in_chinese(in_chinese: Visit, two_in_
     assert visit.run()["status"]["status_str"] == "error"
     expected = f"Set {field(PERSON, 'which_face', 'Which face')} to the number of the face that is meant"
     visit.await_text(expected)
-    assert "Which face (which_face)" not in visit.page.ask("text")
+    assert "Which face (which_face)" not in visit.text()
     load_image = visit.page.evaluate("LiteGraph.registered_node_types.LoadImage.title")
     message = run_error(PERSON, "Use Load Image.")
     assert after_event(visit, "execution_error", message, "exception_message") == f"Use Load Image ({load_image})."
-    visit.page.ask("closeDialogs")
+    visit.close_dialogs()
 
 
 @pytest.mark.both_hosts
@@ -176,7 +182,7 @@ def test_a_run_that_fails_names_the_fields_in_chinese(in_chinese: Visit, two_in_
 def test_in_english_messages_stay_as_they_are(visit: Visit) -> None:
     for kind, message, _ in MESSAGES.values():
         assert after_event(visit, "execution_error", run_error(kind, message), "exception_message") == message
-    visit.page.ask("closeDialogs")
+    visit.close_dialogs()
 
 
 CHECK_FILES = "LikenessCheckModelFiles"
@@ -192,17 +198,14 @@ def test_check_files_speaks_chinese(in_chinese: Visit) -> None:
     assert visit.run()["status"]["status_str"] == "success"
     sentences = translations.table("zh", translations.SENTENCES)
     visit.await_text(sentences["missing"])
-    rows = visit.page.evaluate("[...document.querySelectorAll('details')].map(part => part.innerText)")
+    rows = visit.page.locator("details").all_inner_texts()
     headings = [row.splitlines()[0] for row in rows if row]
     assert any(heading.endswith("缺少的文件 (1)") or "缺少的文件 (" in heading for heading in headings), headings
     for text in ("Missing for", "To fix", "In place", "is not there", "size not stated", "into "):
         assert not any(text in row for row in rows), (text, rows)
-    left = visit.page.evaluate(
-        f"[...document.querySelectorAll('details td > div, details summary')].map(part => part.textContent)"
-        f".filter(text => /{ENGLISH}/.test(text.replace(/\\S*[/.\\\\]\\S*/g, '')))"
-    )
-    assert left == []
-    under_node = "app.graph._nodes[0].widgets.find(entry => entry.name == '$$node-text-preview').value"
-    for shown in ("visitor.text()", under_node):
-        assert visit.page.evaluate(f"{shown}.includes('入门模板 还需处理')"), shown
-    visit.page.ask("closeDialogs")
+    for text in visit.page.locator("details td > div, details summary").all_text_contents():
+        without_files = re.sub(r"\S*[/.\\]\S*", "", text)
+        assert not re.search(ENGLISH, without_files), text
+    for shown in (visit.text(), visit.canvas.node(1).note()):
+        assert "入门模板 还需处理" in shown
+    visit.close_dialogs()

@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import chromium
 import environment
 import pytest
 import windows_names
+from browser import launch
+from browser.canvas import Graph
+from browser.fixtures import opened
+from browser.visit import Visit
 from environment import Host
 from rig import workflow
 from rig.host_server import HostServer
-from visits import Graph, Visit
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
@@ -45,7 +47,7 @@ def windows(name: str) -> str:
 
 @pytest.fixture(scope="module", params=["its own", "the newest"])
 def visit(
-    request: pytest.FixtureRequest, window: chromium.Page, host: Host, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, browser: launch.Browser, host: Host, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Visit]:
     """A page of a ComfyUI whose own menus are those of Windows, and those of the pack are not. The files in them are
     empty: no run loads them."""
@@ -62,9 +64,9 @@ def visit(
     frontend = environment.newest_frontend(python) if newest else None
     packs = [windows_names.made(folder)]
     with HostServer(host, python, folder / "base", [folder / "models"], frontend=frontend, packs=packs) as server:
-        visit = Visit(window, server, vue=newest)
-        visit.open()
+        visit = opened(Visit(browser, server, vue=newest))
         yield visit
+        visit.close()
 
 
 def node(kind: str, **inputs: Any) -> Graph:
@@ -86,19 +88,23 @@ TEMPLATES = {
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_a_template_is_sent_with_the_names_of_the_menu(visit: Visit, template: str) -> None:
     """What is shown is what is sent and saved, and the tab is not marked as changed."""
-    visit.page.ask("closeDialogs")
-    saved, prompt, _ = visit.open_file(workflow.load(ROOT / "workflows" / f"{template}.json"))
+    visit.close_dialogs()
+    file = visit.open_file(workflow.load(ROOT / "workflows" / f"{template}.json"))
     written, offered = TEMPLATES[template], windows(TEMPLATES[template])
-    assert chosen(prompt, "ControlNetLoader", "control_net_name") == [offered]
-    values = [node.get("widgets_values") for graph in graphs(saved) for node in graph["nodes"]]
+    assert chosen(file.prompt, "ControlNetLoader", "control_net_name") == [offered]
+    values: list[Any] = []
+    for graph in graphs(file.saved):
+        values += [node.get("widgets_values") for node in graph["nodes"]]
     assert json.dumps(offered)[1:-1] in json.dumps(values)
     assert visit.page.evaluate("app.extensionManager.workflow.activeWorkflow.isModified") is False
-    boxes = visit.page.ask("values")
-    shown = [value for box in boxes for value in box.values() if offered in value or written in value]
-    assert shown == [[offered] * len(value) for value in shown]
-    visit.page.ask("details")
-    visit.page.ask("settled")
-    assert written not in visit.page.ask("text"), "the editor does not miss it"
+    for box in visit.subgraph_nodes():
+        for value in box.values(file.prompt).values():
+            shown_and_sent = [value.shown, *value.sent]
+            if written in shown_and_sent or offered in shown_and_sent:
+                assert {*shown_and_sent} == {offered}
+    visit.open_details_of_errors()
+    visit.canvas.settle()
+    assert written not in visit.text(), "the editor does not miss it"
 
 
 def graphs(saved: Graph) -> list[Graph]:
@@ -107,16 +113,16 @@ def graphs(saved: Graph) -> list[Graph]:
 
 def test_as_an_app(visit: Visit) -> None:
     with visit.as_app(workflow.load(ROOT / "workflows" / "start_portrait.json")):
-        prompt = visit.page.ask("prompt")
+        prompt = visit.canvas.prompt()
     assert chosen(prompt, "ControlNetLoader", "control_net_name") == [windows(INSTANT_ID)]
 
 
 def test_a_blueprint_that_is_put_down(visit: Visit) -> None:
     """As pasted nodes are: the whole graph is not opened anew."""
-    visit.page.ask("clear")
-    visit.page.ask("putDown", workflow.load(ROOT / "subgraphs" / "Group photo.json"))
-    visit.page.ask("settled")
-    prompt = visit.page.ask("prompt")
+    visit.canvas.clear()
+    visit.canvas.put_down_blueprint(workflow.load(ROOT / "subgraphs" / "Group photo.json"))
+    visit.canvas.settle()
+    prompt = visit.canvas.prompt()
     assert chosen(prompt, "ControlNetLoader", "control_net_name") == [windows(ID_PATCH)]
 
 
@@ -126,7 +132,7 @@ def loaders(*names: str) -> Graph:
 
 
 def loras_of(visit: Visit) -> list[str]:
-    return visit.page.evaluate("app.graph._nodes.map(node => node.widgets[0].value)")
+    return [values[0] for values in visit.canvas.values()]
 
 
 def test_an_api_export_and_nodes_that_are_pasted(visit: Visit) -> None:
@@ -135,14 +141,12 @@ def test_an_api_export_and_nodes_that_are_pasted(visit: Visit) -> None:
     visit.load(loaders("people/anna.safetensors", FOLDED, "PLAIN.safetensors", "twice/NET.safetensors", "none.pt"))
     there = ["people\\anna.safetensors", windows(decomposed), "plain.SAFETENSORS", "twice/NET.safetensors", "none.pt"]
     assert loras_of(visit) == there
-    visit.page.ask("clear")
+    visit.canvas.clear()
     pasted = {"id": 1, "type": "LoraLoaderModelOnly", "pos": [0, 0], "size": [300, 80], "flags": {}, "mode": 0}
     pasted |= {"order": 0, "inputs": [], "outputs": [], "properties": {}, "widgets_values": [FOLDED, 1.0]}
-    visit.page.evaluate(f"void app.canvas._deserializeItems({{nodes: [{json.dumps(pasted)}]}}, {{position: [0, 0]}})")
-    visit.page.ask("settled")
-    assert windows(decomposed) in visit.page.evaluate(
-        "app.graph._nodes.flatMap(node => node.widgets.map(w => w.value))"
-    )
+    visit.canvas.paste([pasted])
+    visit.canvas.settle()
+    assert windows(decomposed) in [value for values in visit.canvas.values() for value in values]
 
 
 def test_the_other_way_round(visit: Visit) -> None:
@@ -158,5 +162,5 @@ def test_files_that_come_later(visit: Visit, host: Host) -> None:
     (root,) = visit.server._models[1:]
     (root / "loras" / "later").mkdir()
     (root / "loras" / "later" / "maria.safetensors").touch()
-    visit.page.evaluate("app.refreshComboInNodes().then(() => 1)")
-    visit.page.wait("app.graph._nodes[0].widgets[0].value === 'later\\\\maria.safetensors'", 30)
+    visit.page.evaluate("app.refreshComboInNodes().then(() => true)")
+    visit.await_true(lambda: loras_of(visit) == ["later\\maria.safetensors"])

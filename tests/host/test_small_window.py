@@ -1,14 +1,15 @@
 """How templates open from the gallery: whole and as large as the window allows, or as an app where they could not be
 read; all else opens as it was saved."""
 
-import json
 from pathlib import Path
 
 import pytest
 import templates
 import translations
+from browser.fixtures import once_of_each
+from browser.visit import WINDOW, Visit
+from playwright.sync_api import Locator
 from rig import workflow
-from visits import WINDOW, Visit, once_of_each
 
 LAPTOP = (1366, 768)
 DESKTOP = (1920, 1080)
@@ -36,18 +37,23 @@ pytestmark = pytest.mark.xdist_group("browser")
 
 def open_like_the_gallery(visit: Visit, stem: str, language: str = "en") -> bool:
     """Asks for a template's file, and opens it in a tab called like it. Returns whether it is an app."""
-    title = json.dumps(translations.main_file(language)["templateWorkflows"]["template"]["likeness"][stem])
-    pack = json.dumps(visit.server.pack_name)
-    visit.page.evaluate(f"""(async () => {{
-        await app.api.getWorkflowTemplates();
-        await app.api.getCoreWorkflowTemplates();
-        const name = {title};
-        const answer = await fetch(app.api.apiURL(`/workflow_templates/${{{pack}}}/${{name}}.json`));
-        await app.loadGraphData(await answer.json(), true, true, name, {{openSource: 'template'}});
-        return true;
-    }})()""")
-    visit.page.ask("settled")
+    title = translations.main_file(language)["templateWorkflows"]["template"]["likeness"][stem]
+    visit.page.evaluate(
+        """async ([pack, title]) => {
+            await app.api.getWorkflowTemplates();
+            await app.api.getCoreWorkflowTemplates();
+            const answer = await fetch(app.api.apiURL(`/workflow_templates/${pack}/${title}.json`));
+            await app.loadGraphData(await answer.json(), true, true, title, {openSource: 'template'});
+        }""",
+        [visit.server.pack_name, title],
+    )
+    visit.canvas.settle()
     return is_app(visit)
+
+
+def button_back(visit: Visit, label: str) -> Locator:
+    """The frontend's own button that shows the nodes of an app."""
+    return visit.page.locator(f"button[aria-label='{label}']").first
 
 
 def is_app(visit: Visit) -> bool:
@@ -62,23 +68,23 @@ def test_a_template_too_large_for_the_window_opens_as_an_app(visit: Visit) -> No
     path = templates.ROOT / "workflows" / f"{METHOD}.json"
     graph = workflow.load(path)
     try:
-        visit.page.resize(*LAPTOP)
+        visit.resize(*LAPTOP)
         assert open_like_the_gallery(visit, METHOD)
         labels = []
         for number, name, *_ in graph["extra"]["linearData"]["inputs"]:
             (node,) = (node for node in graph["nodes"] if node["id"] == number)
             (slot,) = (slot for slot in node["inputs"] if slot.get("widget", {}).get("name") == name)
             labels.append(slot["label"])
-        visit.await_labels(labels)
+        visit.app_view.await_labels(labels)
         assert not open_like_the_gallery(visit, START), "a template that can be read stays a graph"
         visit.open_file(graph)
         assert not is_app(visit), "so does a file that is opened in another way"
-        visit.page.resize(*DESKTOP)
+        visit.resize(*DESKTOP)
         assert not open_like_the_gallery(visit, METHOD), "and what can be read in a larger window"
     finally:
-        visit.page.resize(*WINDOW)
+        visit.resize(*WINDOW)
         visit.open_file(graph, app=False)
-        visit.page.ask("closeDialogs")
+        visit.close_dialogs()
 
 
 @once_of_each
@@ -90,20 +96,17 @@ def test_a_toast_says_that_it_is_an_app_and_names_the_way_back(visit: Visit, lan
     told, way_back = TOLD[language]
     graph = workflow.load(templates.ROOT / "workflows" / f"{BOXES_ALONE}.json")
     try:
-        visit.page.resize(*LAPTOP)
+        visit.resize(*LAPTOP)
         visit.open(language)
         assert open_like_the_gallery(visit, BOXES_ALONE, language)
-        visit.await_toasts(told)
-        (toast,) = (text for text in visit.page.ask("toasts") if told in text)
-        assert way_back in toast
-        buttons = "[...document.querySelectorAll('button')].map(button => button.ariaLabel)"
-        assert way_back in visit.page.evaluate(buttons), "as the frontend calls it"
+        assert way_back in visit.toasts.with_words(told).text()
+        assert button_back(visit, way_back).count(), "as the frontend calls it"
         assert not open_like_the_gallery(visit, START, language)
-        visit.await_toasts(told, 0)
+        visit.toasts.await_count(told, 0)
     finally:
-        visit.page.resize(*WINDOW)
+        visit.resize(*WINDOW)
         visit.open_file(graph, app=False)
-        visit.page.ask("closeDialogs")
+        visit.close_dialogs()
         visit.open()
 
 
@@ -114,18 +117,19 @@ def test_a_template_fills_the_window_of_a_desktop(visit: Visit, path: Path) -> N
         pytest.skip("the frontend of this host does not say that it opens a template")
     templates.skip_unless_known(path, visit.server.object_info())
     try:
-        visit.page.resize(*DESKTOP)
+        visit.resize(*DESKTOP)
         assert not open_like_the_gallery(visit, path.stem)
-        scale, is_without_text, _, boxes = visit.page.ask("seen")
-        assert scale >= SMALLEST
-        assert not is_without_text
+        view = visit.canvas.view()
+        assert view.scale >= SMALLEST
+        assert not view.is_without_text
         width, height = DESKTOP
-        outside = [
-            title for title, (left, top, right, low) in boxes if left < 60 or top < 40 or right > width or low > height
-        ]
-        assert outside == []
+        for node in view.nodes:
+            assert node.left >= 60, node.title
+            assert node.top >= 40, node.title
+            assert node.right <= width, node.title
+            assert node.bottom <= height, node.title
     finally:
-        visit.page.resize(*WINDOW)
+        visit.resize(*WINDOW)
 
 
 @once_of_each
@@ -135,21 +139,20 @@ def test_behind_an_app_the_note_and_the_first_step_can_be_read(visit: Visit) -> 
         pytest.skip("the frontend of this host has no apps")
     told, way_back = TOLD["en"]
     try:
-        visit.page.resize(*LAPTOP)
+        visit.resize(*LAPTOP)
         assert open_like_the_gallery(visit, METHOD)
-        visit.await_toasts(told)
-        button = f"[...document.querySelectorAll('button')].find(button => button.ariaLabel === {json.dumps(way_back)})"
-        visit.page.evaluate(f"{button}.click()")
-        visit.await_toasts(told, 0)
-        visit.page.wait("!window.app.canvas.low_quality")
-        scale, _, _, boxes = visit.page.ask("seen")
-        assert scale == READABLE
+        visit.toasts.await_count(told)
+        button_back(visit, way_back).dispatch_event("click")
+        visit.toasts.await_count(told, 0)
+        visit.await_true(lambda: not visit.canvas.is_without_text())
+        view = visit.canvas.view()
+        assert view.scale == READABLE
         width, height = LAPTOP
-        for title, (left, top, _, _) in boxes:
-            if title in FIRST:
-                assert 0 <= left < width / 2, title
-                assert 0 <= top < height / 2, title
-        assert {title for title, _ in boxes} >= {*FIRST}
+        for node in view.nodes:
+            if node.title in FIRST:
+                assert 0 <= node.left < width / 2, node.title
+                assert 0 <= node.top < height / 2, node.title
+        assert {node.title for node in view.nodes} >= {*FIRST}
     finally:
-        visit.page.resize(*WINDOW)
-        visit.page.ask("closeDialogs")
+        visit.resize(*WINDOW)
+        visit.close_dialogs()

@@ -1,19 +1,19 @@
 """What a newcomer reads in a template: an error names the subgraph that hides its node, lines of a note are apart, and
 the menu of Check Model Files calls templates by their titles."""
 
-import json
-from typing import Any
+import re
 
 import pytest
 import templates
 import translations
+from browser.canvas import Graph
+from browser.visit import Visit
 from pack.bridge import notes
 from pack.core.errors import BadPhoto
 from pack.core.faces import analysis, which
 from pack.core.faces.finding import Detection
 from pack.core.models import manifest, needs
 from rig import workflow
-from visits import Graph, Visit
 
 pytestmark = pytest.mark.xdist_group("browser")
 TITLES = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]
@@ -35,12 +35,6 @@ def template(stem: str) -> Graph:
 def note_of(stem: str) -> str:
     (note,) = (node for node in template(stem)["nodes"] if node["type"] == "MarkdownNote")
     return note["widgets_values"][0]
-
-
-def send(visit: Visit, event: str, detail: Any) -> None:
-    """What the host sends to a page, as the page's api tells it to everybody there."""
-    event, detail = json.dumps(event), json.dumps(detail)
-    visit.page.evaluate(f"void app.api.dispatchEvent(new CustomEvent({event}, {{detail: {detail}}}))")
 
 
 def inside(graph: Graph, kind: str) -> tuple[str, str, str]:
@@ -76,17 +70,14 @@ def test_an_error_inside_of_a_subgraph_names_it_and_what_to_do(visit: Visit, ste
         pytest.skip("this frontend shows errors in a dialog")
     graph = template(stem)
     number, box, title = inside(graph, kind)
-
-    def fail() -> None:
-        visit.open_file(graph)
-        send(visit, "execution_error", without_face(number, kind))
-
-    visit.page.ask("closeDialogs")
-    visit.repeat(fail, f"visitor.toasts().some(text => text.includes({json.dumps(f'{box} {INSIDE} {title}')}))")
-    (toast,) = (text for text in visit.page.ask("toasts") if "No face found" in text)
+    visit.close_dialogs()
+    visit.open_file(graph)
+    visit.send("execution_error", without_face(number, kind))
+    visit.toasts.await_count(f"{box} {INSIDE} {title}")
+    toast = visit.toasts.with_words("No face found").text()
     assert f"This node is in the subgraph “{box}”: “Enter” or “Enter subgraph” at its bottom opens it" in toast
     assert f"open the template “{TITLES[FOR_DRAWN_CHARACTERS]}”" in toast
-    visit.page.ask("closeDialogs")
+    visit.close_dialogs()
 
 
 def several_faces(number: str, kind: str) -> Graph:
@@ -113,22 +104,18 @@ def test_an_error_names_the_field_of_the_subgraph_that_people_see(
         pytest.skip("this frontend shows errors in a dialog")
     graph = template(stem)
     number, _, _ = inside(graph, kind)
-
-    def fail() -> None:
-        visit.open_file(graph)
-        send(visit, "execution_error", several_faces(number, kind))
-
     try:
         if language != "en":
             visit.open(language)
-        visit.page.ask("closeDialogs")
-        visit.repeat(fail, f"visitor.toasts().some(text => text.includes({json.dumps(told)}))")
-        (toast,) = (text for text in visit.page.ask("toasts") if told in text)
+        visit.close_dialogs()
+        visit.open_file(graph)
+        visit.send("execution_error", several_faces(number, kind))
+        toast = visit.toasts.with_words(told).text()
         assert "such as 3,1" in toast
         assert "Enter subgraph" not in toast
         assert "打开" not in toast
     finally:
-        visit.page.ask("closeDialogs")
+        visit.close_dialogs()
         if language != "en":
             visit.open()
 
@@ -139,15 +126,12 @@ def test_an_error_inside_of_a_subgraph_is_explained_in_chinese(visit: Visit) -> 
     graph = template("start_two_people")
     number, box, _ = inside(graph, "LikenessCastFromPhotos")
     box = translations.table("zh")[box]
-
-    def fail() -> None:
-        visit.open_file(graph)
-        send(visit, "execution_error", without_face(number, "LikenessCastFromPhotos"))
-
     try:
         visit.open("zh")
-        visit.repeat(fail, f"visitor.toasts().some(text => text.includes({json.dumps(f'在子图“{box}”里')}))")
-        (toast,) = (text for text in visit.page.ask("toasts") if "No face found" in text)
+        visit.open_file(graph)
+        visit.send("execution_error", without_face(number, "LikenessCastFromPhotos"))
+        visit.toasts.await_count(f"在子图“{box}”里")
+        toast = visit.toasts.with_words("No face found").text()
         assert TITLES_IN_CHINESE[FOR_DRAWN_CHARACTERS] in toast
     finally:
         visit.open()
@@ -157,18 +141,18 @@ def test_lines_of_a_note_are_apart(visit: Visit, monkeypatch: pytest.MonkeyPatch
     """Vue nodes read a note as Markdown, in which a line break alone is a space."""
     monkeypatch.setitem(notes._notes_under, "1", ["Ann is small.", "Ben is small."])
     visit.load({"mask": {"class_type": "LikenessMaskOfAPersonsPlace", "inputs": {}}})
-    send(visit, "progress_text", {"nodeId": "1", "text": notes._note_text("1")})
-    visit.page.wait("/Ann is small\\.[^\\S\\n]*\\n\\s*Ben is small\\./.test(document.body.innerText)")
+    visit.send("progress_text", {"nodeId": "1", "text": notes._note_text("1")})
+    lines = re.compile(r"Ann is small\.[^\S\n]*\n\s*Ben is small\.")
+    visit.await_true(lambda: lines.search(visit.page.inner_text("body")))
 
 
 def test_a_menu_of_templates_shows_titles(visit: Visit) -> None:
     """Vue nodes ask once for the names of a menu."""
     stem = "instant_id_portrait"
     visit.load({"doctor": {"class_type": "LikenessCheckModelFiles", "inputs": {"workflow": stem}}})
-    menu = "app.graph._nodes[0].widgets[0]"
-    assert visit.page.evaluate(f"{menu}.options.getOptionLabel({menu}.value)") == TITLES[stem]
+    assert visit.canvas.node(1).option_label("workflow") == TITLES[stem]
     if visit.vue:
-        visit.page.wait(f"visitor.text().includes({json.dumps(TITLES[stem])})")
+        visit.await_text(TITLES[stem])
 
 
 def test_a_menu_of_templates_is_in_the_order_of_the_gallery(visit: Visit) -> None:

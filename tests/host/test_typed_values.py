@@ -11,16 +11,17 @@ from typing import Any
 
 import pytest
 import templates
+from browser.fixtures import once_of_each
+from browser.subgraph_node import WINDOW, SubgraphNode, Value
+from browser.visit import Visit
 from rig import workflow
-from visits import Visit, once_of_each
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
 # One with every kind of value; one with a preview on a box, and a blueprint.
-WINDOW = (1280, 1440)
-"""High enough for every line of the tallest box, First picture of eight people: what lies below cannot be clicked."""
 USUAL, CLASSIC = "start_portrait", ("id_patch_two_people", "Group photo")
 
 Typed = list[dict[str, Any]]
+"""Of every box, by the names of its values, what is sent."""
 
 
 def put_down(visit: Visit, path: Path) -> None:
@@ -29,22 +30,31 @@ def put_down(visit: Visit, path: Path) -> None:
     for node in graph["nodes"]:
         node["mode"] = 0  # of what is off nothing is sent
     if path.parent.name == "workflows":
-        named = f"true, true, {json.dumps(path.stem)}, {{openSource: 'template'}}"
-        visit.page.evaluate(f"app.loadGraphData({json.dumps(graph)}, {named})")
+        visit.page.evaluate(
+            "([graph, name]) => app.loadGraphData(graph, true, true, name, {openSource: 'template'}).then(() => true)",
+            [graph, path.stem],
+        )
     else:
         visit.page.evaluate("app.graph.clear()")
-        visit.page.ask("putDown", graph)
-    visit.page.ask("settled")
-    visit.page.ask("closeDialogs")
+        visit.canvas.put_down_blueprint(graph)
+    visit.canvas.settle()
+    visit.close_dialogs()
 
 
 def seen(visit: Visit, when: str = "opened") -> Typed:
     """What the boxes show. Fails where something else is sent."""
-    boxes = visit.page.ask("values")
-    values = ((name, shown, sent) for box in boxes for name, (shown, *sent) in box.items())
-    differ = [(name, shown, sent) for name, shown, sent in values if not sent or not all(same(shown, x) for x in sent)]
-    assert differ == [], f"{when}: name, shown, sent"
-    return [{name: sent[0] for name, (_, *sent) in box.items()} for box in boxes]
+    prompt = visit.canvas.prompt()
+    typed: Typed = []
+    for box in visit.subgraph_nodes():
+        values = box.values(prompt)
+        for name, value in values.items():
+            assert is_sent_as_shown(value), f"{when}: {name} shows {value.shown!r} and sends {value.sent!r}"
+        typed.append({name: value.sent[0] for name, value in values.items()})
+    return typed
+
+
+def is_sent_as_shown(value: Value) -> bool:
+    return bool(value.sent) and all(same(value.shown, sent) for sent in value.sent)
 
 
 def same(shown: Any, sent: Any) -> bool:
@@ -56,46 +66,37 @@ def same(shown: Any, sent: Any) -> bool:
 
 def typed_of(boxes: Typed, typed: Typed) -> Typed:
     """Without values that a copy has because its links are gone."""
-    return [{name: box[name] for name in names} for box, names in zip(boxes, typed, strict=True)]
+    kept: Typed = []
+    for box, names in zip(boxes, typed, strict=True):
+        kept.append({name: box[name] for name in names})
+    return kept
+
+
+def kinds(visit: Visit) -> list[Any]:
+    """Of every box the types of its values, and what there is to choose from."""
+    return [box.kinds() for box in visit.subgraph_nodes()]
 
 
 def type_all(visit: Visit) -> Typed:
     """Another value everywhere, by keyboard and mouse; what is sent then. A list of one file has no other."""
-    before, others = seen(visit), visit.page.ask("others")
-    for number, box in enumerate(before):
-        lines = visit.page.ask("bring", number)
-        for name in box:
-            if visit.page.ask("field", number, name):
-                visit.page.call("Input.insertText", text=f"typed into {name}")
-            elif visit.vue:
-                visit.page.ask("choose", number, name)
-            elif others[number][name]:
-                type_on_canvas(visit, number, name, *lines[name])
-    visit.page.ask("settled")
-    visit.page.ask("noted")
+    before = seen(visit)
+    boxes = visit.subgraph_nodes()
+    changeable = [box.changeable() for box in boxes]
+    for box, names in zip(boxes, before, strict=True):
+        type_into(box, list(names))
+    visit.canvas.settle()
+    visit.canvas.note_change()
     typed = seen(visit, "typed")
-    for old, new, other in zip(before, typed, others, strict=True):
-        assert not [name for name in old if other[name] and old[name] == new[name]]
+    for old, new, names in zip(before, typed, changeable, strict=True):
+        unchanged = [name for name in old if name in names and old[name] == new[name]]
+        assert unchanged == []
     return typed
 
 
-def type_on_canvas(visit: Visit, number: int, name: str, left: float, right: float, y: float) -> None:
-    """By the arrows at both ends of the line, or in the dialog that a click on it opens.
-
-    To a frontend a press is a drag and no click where a movement follows it after more than 0.15 s. Chromium reports
-    movements by itself where a page has computed so long between press and release. So whoever sees no change clicks
-    again.
-    """
-    assert y < WINDOW[1], f"{name} lies below the window and cannot be clicked"
-    before = visit.page.ask("valueOf", number, name)
-    for _ in range(3):
-        for x in (right - 25, left + 25):
-            if visit.page.ask("valueOf", number, name) != before:
-                return
-            visit.page.click(x, y)
-            if visit.page.ask("dialog"):
-                visit.page.call("Input.insertText", text="typed in a dialog")
-                visit.page.press_enter()
+def type_into(box: SubgraphNode, names: list[str]) -> None:
+    box.bring_into_view()
+    for name in names:
+        box.change(name)
 
 
 def usual(path: Path) -> Any:
@@ -115,48 +116,79 @@ def put(request: pytest.FixtureRequest, visit: Visit) -> Path:
     if path.parent.name == "subgraphs" and visit.server.host.version < (0, 33):
         pytest.skip("this ComfyUI reads no blueprints")
     templates.skip_unless_known(path, visit.server.object_info())
-    visit.page.resize(*WINDOW)
+    visit.resize(*WINDOW)
     put_down(visit, path)
     return path
 
 
 def test_what_is_typed_is_shown_and_sent_whatever_is_done_in_between(put: Path, visit: Visit) -> None:
-    page, typed = visit.page, type_all(visit)
-    kinds = page.ask("kinds")
+    typed = type_all(visit)
+    kinds_before = kinds(visit)
 
-    page.ask("anotherTab")
+    go_to_another_tab_and_back(visit)
     assert seen(visit, "another tab and back") == typed
 
-    page.ask("copyBoxes")
+    visit.canvas.copy_and_paste(visit.subgraph_nodes(), 0, 3000)
+    visit.canvas.settle()
+    visit.canvas.note_change()
     copies = seen(visit, "pasted")
     assert typed_of(copies[: len(typed)], typed) == typed
     assert typed_of(copies[len(typed) :], typed) == typed, "a copy of each"
 
-    page.ask("undo", False)  # pasting is noted
+    visit.canvas.undo()
     assert seen(visit, "undone") == typed
 
     save(visit)
     visit.open()
-    page.wait(f"visitor.boxes() == {len(typed)}")
-    page.ask("settled")
+    await_boxes(visit, len(typed))
     assert seen(visit, "saved, and the page opened anew") == typed
 
-    page.ask("exportAndImport")
-    page.wait(f"visitor.boxes() == {len(typed)}")
-    page.ask("settled")
+    export_and_import(visit)
+    await_boxes(visit, len(typed))
     assert seen(visit, "exported and imported") == typed
-    assert page.ask("kinds") == kinds
+    assert kinds(visit) == kinds_before
+
+
+def await_boxes(visit: Visit, count: int) -> None:
+    visit.await_true(lambda: len(visit.subgraph_nodes()) == count, message=f"{count} boxes.")
+    visit.canvas.settle()
+
+
+def go_to_another_tab_and_back(visit: Visit) -> None:
+    """Older editors keep the tabs twice, one row out of sight."""
+    tabs = visit.page.locator(".workflow-tab").filter(visible=True)
+    place = visit.page.evaluate("""() => {
+        const {openWorkflows, activeWorkflow} = app.extensionManager.workflow;
+        return openWorkflows.indexOf(activeWorkflow);
+    }""")
+    another = place - 1 if place else tabs.count() - 1
+    for number in (another, place):
+        tabs.nth(number).dispatch_event("click")
+        visit.canvas.settle()
+
+
+def export_and_import(visit: Visit) -> None:
+    visit.page.evaluate("""async () => {
+        const {workflow} = await app.graphToPrompt();
+        await app.loadGraphData();
+        await app.handleFile(new File([JSON.stringify(workflow)], 'mine.json', {type: 'application/json'}));
+    }""")
 
 
 def save(visit: Visit) -> None:
     """As Ctrl+S, under a name of its own."""
     visit.page.evaluate("void app.extensionManager.command.execute('Comfy.SaveWorkflow')")
-    field = "document.querySelector('[role=dialog] input[type=text]')"
-    visit.page.wait(f"!!{field}")
-    visit.page.evaluate(f"{field}.focus(); {field}.select()")
-    visit.page.call("Input.insertText", text=uuid.uuid4().hex)
-    visit.page.press_enter()
-    visit.page.wait("visitor.isSaved()")
+    field = visit.page.locator("[role=dialog] input[type=text]").first
+    field.fill(uuid.uuid4().hex)
+    field.press("Enter")
+    visit.await_true(lambda: is_saved(visit), message="The workflow is saved.")
+
+
+def is_saved(visit: Visit) -> bool:
+    return visit.page.evaluate("""() => {
+        const {isPersisted, isModified} = app.extensionManager.workflow.activeWorkflow;
+        return isPersisted && !isModified;
+    }""")
 
 
 @pytest.mark.thorough_with("newest")
@@ -165,8 +197,13 @@ def test_boxes_of_other_packs_are_left_alone(visit: Visit) -> None:
     another pack stay as they are."""
 
     def opened(saved: str) -> Any:
-        hook = "app.extensions.find(({name}) => name === 'likeness.box_links').beforeConfigureGraph"
-        return visit.page.evaluate(f"(graph => {{ {hook}(graph); return graph }})({saved})")
+        return visit.page.evaluate(
+            """graph => {
+                app.extensions.find(({name}) => name === 'likeness.box_links').beforeConfigureGraph(graph);
+                return graph;
+            }""",
+            json.loads(saved),
+        )
 
     graph = workflow.load(templates.ROOT / "workflows" / f"{USUAL}.json")
     (subgraph,) = graph["definitions"]["subgraphs"]

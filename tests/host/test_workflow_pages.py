@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import templates
+from browser.canvas import Graph
+from browser.visit import WINDOW, Visit
 from rig import workflow
-from visits import WINDOW, Graph, Visit
 
 pytestmark = pytest.mark.xdist_group("browser")
 SCREEN = (1920, 1080)
@@ -17,11 +18,11 @@ SCREEN = (1920, 1080)
 @pytest.fixture(scope="module")
 def gallery(visit: Visit) -> Iterator[Visit]:
     """A large window in which nothing is open from before."""
-    visit.page.resize(*SCREEN)
+    visit.resize(*SCREEN)
     visit.set("Comfy.Workflow.Persist", False)
-    visit.open(ready="loaded")
+    visit.open()
     yield visit
-    visit.page.resize(*WINDOW)
+    visit.resize(*WINDOW)
     visit.set("Comfy.Workflow.Persist", True)
     visit.open()
 
@@ -58,25 +59,29 @@ def test_opens_whole_readable_and_in_view(gallery: Visit, path: Path) -> None:
     templates.skip_unless_known(path, gallery.server.object_info())
     graph, known = workflow.load(path), gallery.server.object_info()
     gallery.red()
-    saved, prompt, _ = gallery.open_file(graph)
+    file = gallery.open_file(graph)
+    saved = file.saved
     # The frontend of 0.3.64 asks for the sizes of missing models, in vain where there is no network.
     assert [text for text in gallery.red() if not re.search("Error fetching file size|Failed to load", text)] == []
     assert {str(n["id"]): n["type"] for n in saved["nodes"]} == {str(n["id"]): n["type"] for n in graph["nodes"]}
     assert links(saved) == links(graph)
     assert [group["title"] for group in saved["groups"]] == [group["title"] for group in graph["groups"]]
-    assert comparable(prompt, known) == comparable(workflow.to_prompt(graph, known), known)
+    assert comparable(file.prompt, known) == comparable(workflow.to_prompt(graph, known), known)
 
-    scale, blank, unknown, boxes = gallery.page.ask("seen")
-    assert scale >= 8 / 14 and not blank and unknown == []
-    out = [title for title, (left, top, right, low) in boxes if min(left, top) < 0 or right > 1920 or low > 1080]
-    piled = [
-        (one, other)
-        for (one, a), (other, b) in itertools.combinations(boxes, 2)
-        if a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-    ]
-    assert (out, piled) == ([], [])
+    view = gallery.canvas.view()
+    assert view.scale >= 8 / 14
+    assert not view.is_without_text
+    assert view.unknown_types == []
+    width, height = SCREEN
+    for node in view.nodes:
+        assert min(node.left, node.top) >= 0, node.title
+        assert node.right <= width, node.title
+        assert node.bottom <= height, node.title
+    for node, other in itertools.combinations(view.nodes, 2):
+        assert not node.overlaps(other), (node.title, other.title)
     if not gallery.vue:
-        assert (gallery.page.ask("outOfGroups"), gallery.page.ask("cutTexts")) == ([], [])
+        assert gallery.canvas.out_of_groups() == []
+        assert gallery.canvas.cut_texts() == []
 
 
 @pytest.mark.both_hosts
@@ -86,10 +91,11 @@ def test_the_editor_sends_the_same_where_a_node_is_switched_off(gallery: Visit) 
     if gallery.server.host.version < (0, 33):
         pytest.skip("the editor of this ComfyUI sends what is in a muted box, or behind a muted Reroute, all the same")
     gallery.open_file(workflow.load(templates.ROOT / "workflows" / "id_patch_two_people.json"))
-    graph, known = gallery.page.ask("addPrimitiveAndReroute"), gallery.server.object_info()
+    graph = gallery.canvas.add_primitive_and_reroute()
+    known = gallery.server.object_info()
     nodes = [node for node in graph["nodes"] if node["type"] not in workflow.NOTES]
     for node, mode in itertools.product(nodes, (2, 4)):
-        sent = gallery.page.ask("promptWithMode", node["id"], mode)
+        sent = gallery.canvas.prompt_with_mode(node["id"], mode)
         node["mode"] = mode
         assert comparable(sent, known) == comparable(workflow.to_prompt(graph, known), known), (node["type"], mode)
         node["mode"] = 0

@@ -1,0 +1,124 @@
+"""What pytest gives to tests of the page: a browser, and a visit in each frontend with each kind of nodes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import environment
+import pytest
+import real_faces
+from environment import Host, SetupError, host_at
+from rig.host_server import HostServer
+from standins_made import Standins
+
+from . import launch
+from .visit import Visit
+
+
+def _modes() -> list[Any]:
+    """(which frontend, with Vue nodes?): 1.27.10 of ComfyUI 0.3.64 has none, and newer ones are not for it."""
+    host = host_at(Path(os.environ.get("COMFYUI_PATH", "-")))
+    if host is None or host.version < (0, 10):
+        return [("its own", False)]
+    seldom = pytest.mark.thorough
+    return [
+        ("its own", False),
+        pytest.param(("its own", True), marks=seldom),
+        pytest.param(("the newest", False), marks=seldom),
+        ("the newest", True),
+    ]
+
+
+def _name(mode: tuple[str, bool]) -> str:
+    frontend, vue = mode
+    return f"{frontend} with {'Vue' if vue else 'classic'} nodes"
+
+
+once_of_each = pytest.mark.not_with("its own with Vue", "the newest with classic")
+"""For what is tried with every file or page: each frontend once, and each kind of nodes once. What is the same in every
+file is tried with all four by the other tests."""
+
+
+@pytest.fixture(scope="session")
+def newest(host: Host, standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
+    """The host with the newest frontend."""
+    python = Path(sys.executable)
+    try:
+        frontend = environment.newest_frontend(python)
+    except SetupError as problem:
+        pytest.skip(f"NOT TRIED in {environment.NEWEST_FRONTEND}: {problem}")
+    base = tmp_path_factory.mktemp("newest") / "base"
+    with HostServer(host, python, base, [standin_models.root], frontend=frontend) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[launch.Browser]:
+    """One for all."""
+    browser = launch.Browser(launch.program())
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session", params=_modes(), ids=_name)
+def visit(request: pytest.FixtureRequest, browser: launch.Browser) -> Iterator[Visit]:
+    """A page and a profile of its own for every frontend and kind of nodes."""
+    frontend, vue = request.param
+    server = request.getfixturevalue("host_server" if frontend == "its own" else "newest")
+    server.upload_image(real_faces.COFFEE, "example.png")  # which every ComfyUI brings
+    visit = opened(Visit(browser, server, vue))
+    yield visit
+    visit.set("Comfy.VueNodes.Enabled", False)  # the host is not ours alone
+    visit.close()
+
+
+def opened(visit: Visit) -> Visit:
+    """The page, once it has opened. Where it does not, the error says where a trace and a screenshot are."""
+    visit.recording.begin("open")
+    try:
+        visit.open()
+    except Exception as error:
+        kept = visit.recording.keep(visit.page, "open")
+        visit.close()
+        raise AssertionError(f"The editor did not open.\n{kept}") from error
+    visit.recording.discard()
+    return visit
+
+
+@pytest.fixture(autouse=True)
+def watched(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Opens the page anew where the test before has failed or the page rested, records what the test does, and fails
+    where a script of ours has thrown what nobody has caught."""
+    if not uses_browser(request.node):
+        yield
+        return
+    visit: Visit = request.getfixturevalue("visit")
+    if visit.needs_opening:
+        visit.open()
+    visit.recording.begin(request.node.nodeid)
+    yield
+    visit.recording.discard()
+    thrown = visit.console.thrown_by(f"/extensions/{visit.server.pack_name}/")
+    assert thrown == []
+
+
+def visit_of(item: pytest.Item) -> Visit | None:
+    """The page that a test looks at, once there is one."""
+    visit = getattr(item, "funcargs", {}).get("visit")
+    return visit if isinstance(visit, Visit) else None
+
+
+def keep_failure(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Say in a failed test's report where its trace and its screenshot are."""
+    visit = visit_of(item)
+    if report.failed and visit is not None:
+        report.sections.append(("browser", visit.recording.keep(visit.page, item.nodeid)))
+        visit.needs_opening = True
+
+
+def uses_browser(item: pytest.Item | None) -> bool:
+    return "browser" in getattr(item, "fixturenames", ())

@@ -1,0 +1,122 @@
+"""A node of the graph that the editor shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import playwright.sync_api as playwright
+
+NOTE = "$$node-text-preview"
+"""What the editor calls the text under a node that a run has sent."""
+
+
+class NodeOnPage:
+    """A node in the graph that is open, be it the whole or a subgraph."""
+
+    def __init__(self, page: playwright.Page, node_id: int | str) -> None:
+        self.page = page
+        self.id = node_id
+
+    def evaluate(self, function: str, argument: Any = None) -> Any:
+        """What a JavaScript function of the editor's node and of an argument returns, as JSON."""
+        return self.page.evaluate(
+            f"([id, argument]) => ({function})(app.canvas.graph.getNodeById(id), argument)", [self.id, argument]
+        )
+
+    def select(self) -> None:
+        """Select it alone, and bring it into view where the editor can."""
+        self.evaluate("""node => {
+            app.canvas.deselectAll();
+            app.canvas.selectNode(node, false);
+            app.canvas.fitViewToSelectionAnimated?.();
+            app.canvas.setDirty(true, true);
+        }""")
+
+    def show_at(self, x: float, y: float) -> None:
+        """Move the view so that the node begins at this point of the canvas, every pixel as large as on the screen."""
+        self.evaluate(
+            """(node, [x, y]) => {
+                app.canvas.ds.scale = 1;
+                app.canvas.ds.offset = [x - node.pos[0], y - node.pos[1]];
+                app.canvas.setDirty(true, true);
+            }""",
+            [x, y],
+        )
+
+    def collapse(self, is_collapsed: bool) -> None:
+        self.evaluate("(node, value) => void (node.flags.collapsed = value)", is_collapsed)
+
+    def show_advanced_inputs(self) -> None:
+        self.evaluate("node => void (node.showAdvanced = true)")
+
+    # Its inputs
+
+    def input_names(self) -> list[str]:
+        return self.evaluate("node => node.inputs.map(input => input.name)")
+
+    def input_labels(self) -> list[str | None]:
+        """What inputs are called on the node, None where that is their name."""
+        return self.evaluate("node => node.inputs.map(input => input.label ?? null)")
+
+    def slot(self, name: str) -> int:
+        """The number of an input, -1 where there is none of this name."""
+        return self.evaluate("(node, name) => node.inputs.findIndex(input => input.name === name)", name)
+
+    def link_to(self, target: NodeOnPage, input_name: str) -> None:
+        """Connect the first output with an input of another node."""
+        self.evaluate(
+            """(node, [target, name]) => {
+                const other = app.canvas.graph.getNodeById(target);
+                node.connect(0, other, other.inputs.findIndex(input => input.name === name));
+            }""",
+            [target.id, input_name],
+        )
+
+    def unlink(self, input_name: str) -> None:
+        self.evaluate(
+            "(node, name) => void node.disconnectInput(node.inputs.findIndex(input => input.name === name))", input_name
+        )
+
+    # Its values
+
+    def value(self, name: str) -> Any:
+        """The value of a widget."""
+        return self.evaluate("(node, name) => node.widgets.find(widget => widget.name === name).value", name)
+
+    def shown_value(self, name: str) -> Any:
+        """What a menu shows of its value, where that differs."""
+        return self.evaluate("(node, name) => node.widgets.find(widget => widget.name === name)._displayValue", name)
+
+    def option_label(self, name: str) -> str:
+        """What a menu calls the value that is chosen."""
+        return self.evaluate(
+            """(node, name) => {
+                const menu = node.widgets.find(widget => widget.name === name);
+                return menu.options.getOptionLabel(menu.value);
+            }""",
+            name,
+        )
+
+    def set_value(self, name: str, value: Any) -> None:
+        self.evaluate(
+            "(node, [name, value]) => void (node.widgets.find(widget => widget.name === name).value = value)",
+            [name, value],
+        )
+
+    def field_height(self, name: str) -> float:
+        """How high a field of text is on a classic node, in px of the canvas."""
+        return self.evaluate("(node, name) => node.widgets.find(widget => widget.name === name).computedHeight", name)
+
+    def press_button(self, name: str) -> None:
+        """Press a widget that is a button."""
+        self.evaluate("(node, name) => void node.widgets.find(widget => widget.name === name).callback()", name)
+
+    # What a run has left on it
+
+    def note(self) -> str:
+        """The text under the node; empty where there is none."""
+        return self.evaluate("(node, name) => node.widgets?.find(widget => widget.name === name)?.value ?? ''", NOTE)
+
+    def preview_file(self) -> str | None:
+        """The name of the first picture on the node."""
+        return self.page.evaluate("id => app.nodeOutputs[id]?.images?.[0].filename ?? null", self.id)
