@@ -32,7 +32,7 @@ from pack.nodes.references.encoding import REFERENCES, PeopleReferences
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
 from peers import apply
 from safetensors.torch import save_file
-from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 from transformer_loras import CLIPS, HEIGHT, PICTURE, TOLERANCE, WIDTH
 
 import nodes as host_nodes
@@ -44,6 +44,7 @@ LAYERS = {
     QWEN: ("attn.to_", "attn.add_", "_mlp.net", "img_in", "txt_in", "proj_out", "_mod.1", "norm_out.linear"),
     Z_IMAGE: ("attention.qkv", "attention.out", "feed_forward", "cap_embedder.1", "x_embedder", "final_layer.linear"),
     KREA_2: (".attn.w", ".attn.gate", ".mlp.", "first", "last.linear", "txtmlp", "projector"),
+    MAGE_FLOW: ("attn.to_", "attn.add_", "_mlp.net", "img_in", "txt_in", "proj_out", "_mod.1", "norm_out.linear"),
 }
 """By family, words in the names of layers that a LoRA may be in."""
 WORDS = "a woman with red hair", "a man with a grey beard"
@@ -421,7 +422,7 @@ def test_a_compiled_model_gives_the_same_picture(setting, letters, monkeypatch):
     """References alone are compiled once, and on Z-Image once in a run."""
     record = record_of(setting, replace_words(cast(setting)), (0, None, 1))
     plain = setting.sample(applied_in(letters, setting, record, APART))
-    for module in ("flux.math", "qwen_image.model", "lumina.model", "krea2.model"):
+    for module in ("flux.math", "qwen_image.model", "lumina.model", "krea2.model", "mage_flow.model"):
         for name in ("optimized_attention", "optimized_attention_masked"):
             # The host's others look into files.
             where = f"comfy.ldm.{module}.{name}"
@@ -488,7 +489,7 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
 
 
 VAES = {FLUX: tiny_vaes.flux1, FLUX_2: tiny_vaes.flux2, QWEN: tiny_vaes.qwen, Z_IMAGE: tiny_vaes.flux1,
-        KREA_2: tiny_vaes.qwen}  # fmt: skip
+        KREA_2: tiny_vaes.qwen, MAGE_FLOW: tiny_vaes.flux2}  # fmt: skip
 CROP = 128
 
 

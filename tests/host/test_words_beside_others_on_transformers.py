@@ -25,7 +25,7 @@ from pack.bridge.transformers.person_texts_run import PersonTextsRun
 from pack.core.people import Lora, PlacedCast
 from people_on_transformers import COMMON, setting_of
 from seeded import fill
-from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 
 import nodes as host_nodes
 
@@ -222,7 +222,7 @@ def asked_for(setting, applied, start):
     return asked[0]
 
 
-CELLS = {FLUX: 4, FLUX_2: 1, QWEN: 4, Z_IMAGE: 4, KREA_2: 4}
+CELLS = {FLUX: 4, FLUX_2: 1, QWEN: 4, Z_IMAGE: 4, KREA_2: 4, MAGE_FLOW: 1}
 """By family, how many cells of a latent a token is."""
 LENGTHS = 300, 42
 FILLED_UP = {FLUX_2: (512, 512), Z_IMAGE: (304, 48)}
