@@ -422,7 +422,7 @@ def test_a_compiled_model_gives_the_same_picture(setting, letters, monkeypatch):
     """References alone are compiled once, and on Z-Image once in a run."""
     record = record_of(setting, replace_words(cast(setting)), (0, None, 1))
     plain = setting.sample(applied_in(letters, setting, record, APART))
-    for module in ("flux.math", "qwen_image.model", "lumina.model", "krea2.model", "mage_flow.model"):
+    for module in ("flux.math", "qwen_image.model", "lumina.model", "krea2.model"):
         for name in ("optimized_attention", "optimized_attention_masked"):
             # The host's others look into files.
             where = f"comfy.ldm.{module}.{name}"
