@@ -70,7 +70,8 @@ class Family:
     each picture and behind the prompt, see frame_texts.py. numbers_pictures: whether its tokenizer itself puts the
     pictures and their numbers in front of the text. scaling: how its node in the host scales pictures, by the name that
     comfy.utils.common_upscale has for it. longest_shown: the most pixels of the longer side of a picture that its text
-    encoder is shown; 0 where each is brought to ENCODER_PIXELS.
+    encoder is shown; 0 where each is brought to ENCODER_PIXELS. empty_negative: what its node in the host encodes in
+    the place of an empty negative prompt.
     """
 
     model: str
@@ -85,6 +86,7 @@ class Family:
     numbers_pictures: bool = False
     scaling: str = "area"
     longest_shown: int = 0
+    empty_negative: str = ""
 
 
 _QWEN = Family(
@@ -150,6 +152,7 @@ _MAGE_FLOW = Family(
     numbers_pictures=True,
     scaling="bicubic",
     longest_shown=384,
+    empty_negative=" ",
 )
 _BY_TOKENIZER = {
     "QwenImageTokenizer": _QWEN,

@@ -51,7 +51,7 @@ DEFECTS = [
         breaks="A prompt of Mage-Flow without pictures has the template of one with pictures.",
         find="if $family.numbers_pictures: $$body",
         put="",
-        caught_by=("tests/host/test_cast_references.py::test_mage_flow_is_given_what_the_hosts_own_node_gives_it"),
+        caught_by="tests/host/test_cast_references.py::test_mage_flow_is_given_what_the_hosts_own_node_gives_it",
         promise="People as References: parity",
     ),
     Defect(
@@ -59,7 +59,15 @@ DEFECTS = [
         breaks="The text encoder of Mage-Flow is shown pictures as large as that of Qwen-Image.",
         find="not $family.longest_shown",
         put="True",
-        caught_by=("tests/host/test_cast_references.py::test_mage_flow_is_given_what_the_hosts_own_node_gives_it"),
+        caught_by="tests/host/test_cast_references.py::test_mage_flow_is_given_what_the_hosts_own_node_gives_it",
+        promise="People as References: parity",
+    ),
+    Defect(
+        "nodes/references/nodes.py::PeopleAsReferences.execute",
+        breaks="Without a negative prompt Mage-Flow is given another text than by its own node in the host.",
+        find="$negative_prompt or $family.empty_negative",
+        put="$negative_prompt",
+        caught_by="tests/host/test_cast_references.py::test_mage_flow_is_given_what_the_hosts_own_node_gives_it",
         promise="People as References: parity",
     ),
     Defect(
@@ -67,7 +75,7 @@ DEFECTS = [
         breaks="Reference pictures of Mage-Flow are scaled as those of Qwen-Image are.",
         find="common_upscale($pictures, $width, $height, upscale_method=$scaling, crop='disabled')",
         put="common_upscale($pictures, $width, $height, upscale_method='area', crop='disabled')",
-        caught_by=("tests/host/test_cast_references.py::test_mage_flow_is_given_what_the_hosts_own_node_gives_it"),
+        caught_by="tests/host/test_cast_references.py::test_mage_flow_is_given_what_the_hosts_own_node_gives_it",
         promise="People as References: parity",
     ),
     Defect(

@@ -155,6 +155,8 @@ def test_mage_flow_is_given_what_the_hosts_own_node_gives_it():
     same(positive, expected[0])
     same(negative, expected[1])
     assert latent_owners(positive[0][1]) == (0, 1)
+    without_negative = apply("Mage-Flow", cast, size=256, negative_prompt="")[1]
+    same(without_negative, TextEncodeMageFlowEdit.execute(clip, text, "", vae, images, 256, 256).args[1])
     alone = apply("Mage-Flow", replace(cast, people=()), negative_prompt="rain")[1]
     same(alone, TextEncodeMageFlowEdit.execute(clip, "rain").args[0])
 
