@@ -44,6 +44,7 @@ class _Latent:
     cell: int
 
 
+_LIKE_FLUX_1 = _Latent((16,), 8)
 _LATENTS = {
     FLUX_2: _Latent((128,), 16),
     QWEN: _Latent((16, 1), 8),
@@ -53,9 +54,14 @@ _LATENTS = {
 """Of the families whose latents are not like FLUX.1's."""
 
 
+def cells_per_token(family: str) -> int:
+    """How many cells of a latent a token of 16 pixels is wide and high."""
+    return 16 // _LATENTS.get(family, _LIKE_FLUX_1).cell
+
+
 def latent(family: str, width: int, height: int, seed: int = 7, rows: int = 1) -> Tensor:
     """Noise of a picture, or a reference, of this size in pixels."""
-    shape = _LATENTS.get(family, _Latent((16,), 8))
+    shape = _LATENTS.get(family, _LIKE_FLUX_1)
     return normal(seed, rows, *shape.channels, height // shape.cell, width // shape.cell)
 
 
