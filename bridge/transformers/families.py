@@ -168,8 +168,8 @@ _FLUX_STREAMS = (
 def _is_flux_1(network: Any) -> bool:
     """Whether a network of FLUX's class is FLUX.1's.
 
-    FLUX.2 modulates all blocks at once. LongCat-Image and Ovis-Image count the tokens of a text on axes on which
-    the picture's positions begin where those of the text end. That is not described here.
+    FLUX.2 modulates all blocks at once. LongCat-Image and Ovis-Image count the tokens of a text, which those of FLUX.1
+    are not, and are not described here. In LongCat-Image the picture's positions begin where those of the text end.
     """
     counted_axes = getattr(network.params, "txt_ids_dims", ())  # ComfyUI 0.3.64 has no such setting
     return not getattr(network.params, "global_modulation", False) and not counted_axes
