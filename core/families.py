@@ -1,5 +1,6 @@
 """Model families: by what their texts, latents and networks are told apart. Standard library only."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -30,7 +31,8 @@ FLUX_2 = Family("FLUX.2", (7680, 12288, 15360), 128)
 QWEN = Family("Qwen-Image", (3584,), 16, dimensions=5)
 Z_IMAGE = Family("Z-Image", (2560,), 16)
 KREA_2 = Family("Krea 2", (30720,), 16)
-FAMILIES = SD15, SD2, SDXL, FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2
+MAGE_FLOW = Family("Mage-Flow", (2560,), 128)
+FAMILIES = SD15, SD2, SDXL, FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, MAGE_FLOW
 
 
 SDXL_REFINER = 1280
@@ -57,17 +59,20 @@ def family_of_text_width(width: int | None) -> Family | None:
 
 def text_name(width: int | None) -> str:
     """The name of the models that read texts of this width, for a message."""
-    family = family_of_text_width(width)
-    if family is FLUX:
+    if width in FLUX.text:
         return "Kolors, Flux or SD3"  # their texts have one width
     if width == SDXL_REFINER:
         return "the SDXL refiner or Stable Cascade"
-    return family.name if family else "another family"
+    return _alternatives([family.name for family in FAMILIES if width in family.text])
 
 
 def latent_name(channels: int) -> str:
     """The names of the families whose latents have so many channels, for a message."""
-    names = [family.name for family in FAMILIES if family.latent == channels]
+    return _alternatives([family.name for family in FAMILIES if family.latent == channels])
+
+
+def _alternatives(names: Sequence[str]) -> str:
+    """The names of families of which a thing is for one or the other, for a message."""
     if not names:
         return "another family"
     if len(names) == 1:

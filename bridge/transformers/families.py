@@ -1,9 +1,6 @@
 """Each family of diffusion transformers: what of its network in the host the rest of the pack needs to know.
 
-To add a family that the host has: describe it here, put it into `TRANSFORMERS`, add a tiny network of it to
-tests/support/tiny_networks.json, and run tests/host/test_prompts_on_transformers.py. Where it takes reference pictures,
-put it into `networks.FAMILIES`, its text encoder into nodes/references/encoding.py, and run
-tests/parity/test_references_parity.py and tests/host/test_people_on_transformers.py.
+CONTRIBUTING.md says how to add one (One more family of transformers).
 """
 
 import re
@@ -167,10 +164,21 @@ _FLUX_STREAMS = (
     LayerStream(r"single_blocks\.\d+\.modulation\.lin|single_stream_modulation\.lin", Stream.BOTH, modulates=True),
 )
 
+
+def _is_flux_1(network: Any) -> bool:
+    """Whether a network of FLUX's class is FLUX.1's.
+
+    FLUX.2 modulates all blocks at once. LongCat-Image and Ovis-Image count the tokens of a text, which those of FLUX.1
+    are not, and are not described here. In LongCat-Image the picture's positions begin where those of the text end.
+    """
+    counted_axes = getattr(network.params, "txt_ids_dims", ())  # ComfyUI 0.3.64 has no such setting
+    return not getattr(network.params, "global_modulation", False) and not counted_axes
+
+
 FLUX = TransformerFamily(
     name=families.FLUX.name,
     network="comfy.ldm.flux.model.Flux",
-    is_of=lambda network: not getattr(network.params, "global_modulation", False),
+    is_of=_is_flux_1,
     blocks=("double_blocks", "single_blocks"),
     text_width=lambda network: network.params.context_in_dim,
     code=("reference_image_num_tokens", _POST_INPUT),
@@ -190,26 +198,21 @@ FLUX_2 = TransformerFamily(
     joint_mask=True,
     streams=_FLUX_STREAMS,
 )
-QWEN = TransformerFamily(
-    name=families.QWEN.name,
-    network="comfy.ldm.qwen_image.model.QwenImageTransformer2DModel",
-    is_of=lambda network: True,
-    blocks=("transformer_blocks",),
-    text_width=lambda network: network.txt_in.in_features,
-    code=("reference_image_num_tokens", _POST_INPUT),
-    counted_axes=(0, 1, 2),
-    mask_place=2,
-    streams=(
-        LayerStream(
-            r"transformer_blocks\.\d+\.(attn\.(to_[qkv]|to_out\.0)|img_mlp\.net\.(0\.proj|2))|img_in|proj_out",
-            Stream.PICTURE,
-        ),
-        LayerStream(
-            r"transformer_blocks\.\d+\.(attn\.(add_[qkv]_proj|to_add_out)|txt_mlp\.net\.(0\.proj|2))|txt_in",
-            Stream.TEXT,
-        ),
+_QWEN_STREAMS = (
+    LayerStream(
+        r"transformer_blocks\.\d+\.(attn\.(to_[qkv]|to_out\.0)|img_mlp\.net\.(0\.proj|2))|img_in|proj_out",
+        Stream.PICTURE,
     ),
-    modulations=(
+    LayerStream(
+        r"transformer_blocks\.\d+\.(attn\.(add_[qkv]_proj|to_add_out)|txt_mlp\.net\.(0\.proj|2))|txt_in",
+        Stream.TEXT,
+    ),
+)
+
+
+def _qwen_modulations(zero_time: bool) -> tuple[Modulation, ...]:
+    """The modulations of a network of Qwen-Image's blocks. zero_time: as in Modulation, of the picture's stream."""
+    return (
         Modulation(
             "transformer_blocks.{}.img_mod.1",
             Stream.PICTURE,
@@ -222,7 +225,7 @@ QWEN = TransformerFamily(
                 GatedLayer("transformer_blocks.{}.attn.to_out.0", gate=2),
                 GatedLayer("transformer_blocks.{}.img_mlp.net.2", gate=5),
             ),
-            zero_time=True,
+            zero_time=zero_time,
         ),
         Modulation(
             "transformer_blocks.{}.txt_mod.1",
@@ -238,7 +241,20 @@ QWEN = TransformerFamily(
             ),
         ),
         Modulation("norm_out.linear", Stream.PICTURE, parts=2, norms=(ScaledNorm("norm_out.norm", scale=0, shift=1),)),
-    ),
+    )
+
+
+QWEN = TransformerFamily(
+    name=families.QWEN.name,
+    network="comfy.ldm.qwen_image.model.QwenImageTransformer2DModel",
+    is_of=lambda network: True,
+    blocks=("transformer_blocks",),
+    text_width=lambda network: network.txt_in.in_features,
+    code=("reference_image_num_tokens", _POST_INPUT),
+    counted_axes=(0, 1, 2),
+    mask_place=2,
+    streams=_QWEN_STREAMS,
+    modulations=_qwen_modulations(zero_time=True),
     control_net=_APPLY_CONTROL_NET,
 )
 
@@ -317,4 +333,21 @@ KREA_2 = TransformerFamily(
         LayerStream(r"tproj\.1", Stream.BOTH, modulates=True),
     ),
 )
-TRANSFORMERS = FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2
+MAGE_FLOW = TransformerFamily(
+    name=families.MAGE_FLOW.name,
+    network="comfy.ldm.mage_flow.model.MageFlowTransformer2DModel",
+    is_of=lambda network: True,
+    blocks=("transformer_blocks",),
+    text_width=lambda network: network.txt_in.in_features,
+    code=(
+        "reference_image_num_tokens",
+        _POST_INPUT,
+        # Every token of a text has the position 0, so counted_axes is empty.
+        "txt_ids = torch.zeros((x.shape[0], context.shape[1], 3), device=x.device)",
+        "QwenImageTransformerBlock(",
+    ),
+    mask_place=2,
+    streams=_QWEN_STREAMS,
+    modulations=_qwen_modulations(zero_time=False),
+)
+TRANSFORMERS = FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, MAGE_FLOW

@@ -19,7 +19,7 @@ from .attention import COUNTS
 from .families import TRANSFORMERS, TransformerFamily
 
 FLUX, FLUX_2, QWEN = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
-FAMILIES = FLUX, FLUX_2, QWEN, families.Z_IMAGE.name, families.KREA_2.name
+FAMILIES = FLUX, FLUX_2, QWEN, families.Z_IMAGE.name, families.KREA_2.name, families.MAGE_FLOW.name
 """Those that take reference pictures."""
 TOKEN = 16
 """Side of a picture's token in pixels, in every family."""

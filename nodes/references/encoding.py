@@ -15,7 +15,7 @@ from torch import Tensor
 from ...bridge.conditioning import Conditioning
 from ...bridge.notes import stepwise
 from ...bridge.transformers import networks
-from ...bridge.transformers.families import KREA_2, TRANSFORMERS, Z_IMAGE
+from ...bridge.transformers.families import KREA_2, MAGE_FLOW, TRANSFORMERS, Z_IMAGE
 from ...bridge.unet import ONE_FAMILY
 from ...core.errors import WrongBaseModel
 from ...core.inputs import conditioning, unusable_latent
@@ -67,7 +67,11 @@ class Family:
     its prompts call a picture. sees: whether its text encoder is shown the pictures, too. latent: the shape of a
     picture's latent in front of height and width: channels, and frames of a VAE for videos. cell: pixels of a latent
     pixel. step: pixels to which sides of pictures are rounded. has_frame_texts: whether its template puts texts before
-    each picture and behind the prompt, see frame_texts.py.
+    each picture and behind the prompt, see frame_texts.py. numbers_pictures: whether its tokenizer itself puts the
+    pictures and their numbers in front of the text. scaling: how its node in the host scales pictures, by the name that
+    comfy.utils.common_upscale has for it. longest_shown: the most pixels of the longer side of a picture that its text
+    encoder is shown; 0 where each is brought to ENCODER_PIXELS. empty_negative: what its node in the host encodes in
+    the place of an empty negative prompt.
     """
 
     model: str
@@ -79,6 +83,10 @@ class Family:
     cell: int
     step: int
     has_frame_texts: bool = False
+    numbers_pictures: bool = False
+    scaling: str = "area"
+    longest_shown: int = 0
+    empty_negative: str = ""
 
 
 _QWEN = Family(
@@ -132,6 +140,20 @@ _KREA_2 = Family(
     cell=8,
     step=8,
 )
+_MAGE_FLOW = Family(
+    model="Mage-Flow-Edit",
+    network=MAGE_FLOW.name,
+    vae="mage_flow_vae_bf16",
+    word="Image",
+    sees=True,
+    latent=(128,),
+    cell=16,
+    step=16,
+    numbers_pictures=True,
+    scaling="bicubic",
+    longest_shown=384,
+    empty_negative=" ",
+)
 _BY_TOKENIZER = {
     "QwenImageTokenizer": _QWEN,
     "KleinTokenizer": _KLEIN,
@@ -140,6 +162,7 @@ _BY_TOKENIZER = {
     "FluxTokenizer": _KONTEXT,
     "ZImageTokenizer": _Z_IMAGE,
     "Krea2Tokenizer": _KREA_2,
+    "MageFlowTokenizer": _MAGE_FLOW,
 }
 """The host's class of tokenizer -> family. Models that read the same encoders with other templates have others."""
 _VISION = "<|vision_start|><|image_pad|><|vision_end|>"
@@ -158,10 +181,10 @@ def family_of(clip: CLIP) -> Family:
         raise WrongBaseModel(
             "The clip input",
             name.removesuffix("Tokenizer"),
-            "the text encoder of Qwen-Image-Edit, FLUX.2, FLUX.1 Kontext, Z-Image or Krea 2",
+            "the text encoder of Qwen-Image-Edit, FLUX.2, FLUX.1 Kontext, Z-Image, Krea 2 or Mage-Flow",
             "Load it with Load CLIP and the right type: qwen_2.5_vl_7b with qwen_image, qwen_3_4b, qwen_3_8b or "
-            "mistral_3_small with flux2, qwen_3_4b with lumina2 for Z-Image, qwen3vl_4b with krea2, and for Kontext "
-            "clip_l and t5xxl with Load CLIP (Dual) and flux.",
+            "mistral_3_small with flux2, qwen_3_4b with lumina2 for Z-Image, qwen3vl_4b with krea2 or mage, and for "
+            "Kontext clip_l and t5xxl with Load CLIP (Dual) and flux.",
         )
     return _BY_TOKENIZER[name]
 
@@ -199,7 +222,7 @@ def _latent(vae: VAE, family: Family, picture: Tensor, area: int) -> Tensor:
     """The latent of one picture (1 or rows, H, W, 3), brought to an area in pixels."""
     picture_height, picture_width = picture.shape[1:3]
     width, height = resized(picture_width, picture_height, area, family.step)
-    scaled = _scaled(picture, width, height)
+    scaled = _scaled(picture, width, height, family.scaling)
     # One by one: a VAE of videos takes several pictures for frames.
     rows = [vae.encode(row) for row in scaled.split(1)]
     expected = (*family.latent, height // family.cell, width // family.cell)
@@ -222,10 +245,13 @@ def _in_words(shape: Sequence[int]) -> str:
     return "x".join(str(size) for size in shape)
 
 
-def _scaled(picture: Tensor, width: int, height: int) -> Tensor:
-    """A picture scaled to a size in pixels: (1 or rows, H, W, 3) -> (1 or rows, height, width, 3)."""
+def _scaled(picture: Tensor, width: int, height: int, scaling: str) -> Tensor:
+    """A picture scaled to a size in pixels: (1 or rows, H, W, 3) -> (1 or rows, height, width, 3).
+
+    scaling: as in Family.
+    """
     channels_in_front = picture.movedim(-1, 1)  # as the host scales
-    scaled = common_upscale(channels_in_front, width, height, upscale_method="area", crop="disabled")
+    scaled = common_upscale(channels_in_front, width, height, upscale_method=scaling, crop="disabled")
     return scaled.movedim(1, -1)
 
 
@@ -236,10 +262,21 @@ def pictures_for_encoder(family: Family, sources: Sequence[Reference]) -> list[T
     scaled: list[Tensor] = []
     for reference in sources:
         for picture in reference.pictures:
-            picture_height, picture_width = picture.shape[1:3]
-            width, height = resized(picture_width, picture_height, ENCODER_PIXELS, step=1)
-            scaled.append(_scaled(picture, width, height))
+            width, height = _shown_size(family, picture)
+            scaled.append(_scaled(picture, width, height, family.scaling))
     return scaled
+
+
+def _shown_size(family: Family, picture: Tensor) -> tuple[int, int]:
+    """Width and height to which a picture, (1 or rows, H, W, 3), is brought for the text encoder, in pixels."""
+    height, width = picture.shape[1:3]
+    if not family.longest_shown:
+        return resized(width, height, ENCODER_PIXELS, step=1)
+    longest = max(width, height)
+    if longest <= family.longest_shown:
+        return width, height
+    scale = family.longest_shown / longest
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def encoded(clip: CLIP, family: Family, text: str, encoder_pictures: Sequence[Tensor], references: int) -> Conditioning:
@@ -276,6 +313,8 @@ def _encoded_row(clip: CLIP, family: Family, text: str, pictures: Sequence[Tenso
         return conditioning_set_values(prompt, {_FRAME_TEXTS: _frame_texts(clip, references)})
     if not family.sees:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
+    if family.numbers_pictures:
+        return clip.encode_from_tokens_scheduled(clip.tokenize(text, images=pictures))
     # The host's template marks where a picture stands, but for one alone: that mark is taken out, and each picture
     # has its own in the text, behind its number.
     template = clip.tokenizer.llama_template_images.replace(_VISION, "")

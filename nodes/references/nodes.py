@@ -116,7 +116,8 @@ class PeopleAsReferences(io.ComfyNode):
         text = with_sentences(prompt, sources, family.word, sentences)
         encoder_pictures = pictures_for_encoder(family, sources)
         encoded_prompt = encoded(clip, family, text, encoder_pictures, len(latents))
-        encoded_negative = encoded(clip, family, negative_prompt, encoder_pictures, len(latents))
+        negative_text = negative_prompt or family.empty_negative
+        encoded_negative = encoded(clip, family, negative_text, encoder_pictures, len(latents))
         positive = with_references(encoded_prompt, record, family, NAME)
         negative = with_references(encoded_negative, record, family, NAME)
 

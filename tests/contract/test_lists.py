@@ -1,9 +1,12 @@
-"""What pages, menus and messages list is what the code has: kinds of LoRA, and figures of Pick Best Likeness."""
+"""What pages, menus and messages list is what the code has: kinds of LoRA, figures of Pick Best Likeness, and
+families of diffusion transformers."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from pack.bridge.transformers.families import TRANSFORMERS
 from pack.core.low_rank import LORA_KINDS
 from pack.core.measure import FIGURES
 
@@ -63,3 +66,40 @@ def test_docs_say_how_every_figure_is_counted() -> None:
     figures_in_words = [name for name in FIGURE_NAMES if name != "weakest person"]
     rows = [f"| {name} |" for name in figures_in_words]
     assert missing(rows, (ROOT / "docs/dev/measuring.md").read_text("utf-8")) == []
+
+
+LISTS_OF_FAMILIES = (
+    "README.md",
+    "README.zh.md",
+    "docs/chains.md",
+    "docs/nodes.md",
+    "docs/references.md",
+    "docs/speed.md",
+    "docs/which_method.md",
+    "locales/en/nodeDefs.json",
+    "locales/zh/nodeDefs.json",
+    "nodes/references/encoding.py",
+    "scripts/bench/transformers.py",
+    "scripts/rig/readme.json",
+    "web/docs/LikenessLoRAPerPerson.md",
+    "web/docs/LikenessLoRAPerPerson/zh.md",
+    "web/docs/LikenessPeopleAsReferences.md",
+    "web/docs/LikenessPeopleAsReferences/zh.md",
+    "web/docs/LikenessPromptPerPerson.md",
+    "web/docs/LikenessPromptPerPerson/zh.md",
+)
+FAMILY_NAMES = [transformer.name for transformer in TRANSFORMERS]
+LATER_FAMILIES = [name for name in FAMILY_NAMES if name not in ("FLUX.1", "FLUX.2", "Qwen-Image")]
+"""Those of which a text that names several lists all: the first three are also named alone, with methods of theirs."""
+
+
+@pytest.mark.parametrize("path", LISTS_OF_FAMILIES)
+def test_a_list_of_families_has_all_of_them(path: str) -> None:
+    """Where the first of the later families stands in front of another, as in "Z-Image, Krea 2 or", all of them do."""
+    first = re.escape(LATER_FAMILIES[0])
+    names = "|".join(re.escape(name) for name in LATER_FAMILIES)
+    between = r"(?:, | and | or |、| 和 | 或 )"
+    lists = re.findall(rf"{first}(?:{between}(?:{names}))+", (ROOT / path).read_text("utf-8"))
+    assert lists, "no list stands here: take the file out of LISTS_OF_FAMILIES"
+    for listed in lists:
+        assert missing(LATER_FAMILIES, listed) == []

@@ -878,6 +878,28 @@ DEFECTS = [
         promise="Prompt per Person: transformers",
     ),
     Defect(
+        "bridge/transformers/families.py::_is_flux_1",
+        breaks="LongCat-Image, which counts the tokens of a text, is taken for FLUX.1.",
+        find="not $is_global and not $counted_axes",
+        put="not $is_global",
+        caught_by=(
+            "tests/host/test_prompts_on_transformers.py"
+            "::test_what_does_not_fit_is_refused_by_name[another family of the same class]"
+        ),
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/families.py::MAGE_FLOW",
+        breaks="On Mage-Flow the tokens of a person's words are counted as on Qwen-Image.",
+        find="TransformerFamily($$settings)",
+        put="TransformerFamily($$settings, counted_axes=(0, 1, 2))",
+        caught_by=(
+            "tests/host/test_prompts_on_transformers.py"
+            "::test_a_person_everywhere_is_the_plain_forward_of_their_words[Mage-Flow]"
+        ),
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
         "bridge/transformers/person_texts_run.py::_CaptionCall.of_text",
         breaks="On Z-Image everybody's words begin where the common text begins, and do not end at the picture.",
         find="$end - self.position_count($length)",

@@ -28,6 +28,7 @@ FAMILIES = {
     "FLUX.1 Kontext": (tiny_encoders.flux1, tiny_vaes.flux1),
     "Z-Image": (tiny_encoders.z_image, tiny_vaes.flux1),
     "Krea 2": (tiny_encoders.krea2, tiny_vaes.qwen),
+    "Mage-Flow": (tiny_encoders.mage_flow, tiny_vaes.flux2),  # its latents are of FLUX.2's shape
 }
 
 
@@ -139,6 +140,25 @@ def test_krea_2_is_given_what_the_hosts_chain_of_references_and_their_method_giv
         for latent in latents:
             theirs = ReferenceLatent.execute(theirs, latent).args[0]
         same(ours, FluxKontextMultiReferenceLatentMethod.execute(theirs, "index").args[0])
+
+
+def test_mage_flow_is_given_what_the_hosts_own_node_gives_it():
+    """On a square picture of the size of the portraits, which the host's node brings to the size of the picture."""
+    from comfy_extras.nodes_mage import TextEncodeMageFlowEdit
+
+    cast = pair()
+    clip, vae = loaded("Mage-Flow")
+    positive, negative, text, _model = apply("Mage-Flow", cast, size=256)
+    assert text == "right: Anna, from Image 1.\nleft: Ben, from Image 2.\nin a park"
+    images = dict(zip(("image_1", "image_2"), map(portrait, cast.people), strict=True))
+    expected = TextEncodeMageFlowEdit.execute(clip, text, "rain", vae, images, 256, 256).args
+    same(positive, expected[0])
+    same(negative, expected[1])
+    assert latent_owners(positive[0][1]) == (0, 1)
+    without_negative = apply("Mage-Flow", cast, size=256, negative_prompt="")[1]
+    same(without_negative, TextEncodeMageFlowEdit.execute(clip, text, "", vae, images, 256, 256).args[1])
+    alone = apply("Mage-Flow", replace(cast, people=()), negative_prompt="rain")[1]
+    same(alone, TextEncodeMageFlowEdit.execute(clip, "rain").args[0])
 
 
 def test_pictures_of_z_image_are_of_whole_tokens():

@@ -11,7 +11,7 @@ from pack.bridge.lora_files import NotForOnePerson
 from pack.bridge.transformers import lora_files
 from pack.bridge.transformers.networks import transformer_of
 from safetensors.torch import save_file
-from tiny_dits import FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+from tiny_dits import FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 
 pytestmark = tiny_dits.needed
 
@@ -110,6 +110,17 @@ NAMES = {
         ("lycoris_transformer_blocks_2_attn_to_out_0", "blocks.2.attn.wo", None),
         ("transformer.txt_in.linear_2", "txtmlp.3", None),
     ],
+    MAGE_FLOW: [
+        # musubi
+        ("lora_unet_transformer_blocks_0_attn_to_q", "transformer_blocks.0.attn.to_q", None),
+        ("lora_unet_transformer_blocks_1_img_mod_1", "transformer_blocks.1.img_mod.1", None),
+        # ai-toolkit, diffusers, PEFT and others
+        ("diffusion_model.transformer_blocks.0.img_mod.1", "transformer_blocks.0.img_mod.1", None),
+        ("transformer.transformer_blocks.1.txt_mlp.net.0.proj", "transformer_blocks.1.txt_mlp.net.0.proj", None),
+        ("transformer_blocks.0.attn.to_out.0", "transformer_blocks.0.attn.to_out.0", None),
+        ("base_model.model.transformer_blocks.0.attn.add_k_proj", "transformer_blocks.0.attn.add_k_proj", None),
+        ("lycoris_transformer_blocks_0_attn_to_q", "transformer_blocks.0.attn.to_q", None),
+    ],
 }
 """By family: a name in a file, the layer here, and which of its outputs it is, where it is not all of them."""
 ROWS = [(family, *row) for family, rows in NAMES.items() for row in rows]
@@ -182,6 +193,7 @@ KIND_LAYERS = {
     QWEN: ("transformer.transformer_blocks.0.attn.to_k", "diffusion_model.transformer_blocks.1.img_mod.1"),
     Z_IMAGE: ("diffusion_model.layers.0.attention.to_k", "diffusion_model.layers.1.adaLN_modulation.0"),
     KREA_2: ("diffusion_model.blocks.0.attn.wk", "diffusion_model.tproj.1"),
+    MAGE_FLOW: ("transformer.transformer_blocks.0.attn.to_k", "diffusion_model.transformer_blocks.1.img_mod.1"),
 }
 """A split or whole layer, and one that modulates or is fused."""
 SIZES = {
@@ -190,6 +202,7 @@ SIZES = {
     QWEN: ((64, 64), (384, 64)),
     Z_IMAGE: ((256, 256), (1024, 256)),
     KREA_2: ((32, 64), (384, 64)),
+    MAGE_FLOW: ((64, 64), (384, 64)),
 }
 
 

@@ -12,7 +12,7 @@ from pack.bridge.lora_files import NotForOnePerson
 from pack.bridge.transformers.attention import OVERRIDE
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.people import Lora, PlacedCast
-from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 from transformer_loras import (
     EVERYWHERE,
     HEIGHT,
@@ -237,6 +237,8 @@ def test_a_file_with_q_k_and_v_apart_is_the_merged_network(family):
     (QWEN, {"transformer.time_text_embed.timestep_embedder.linear_2": (64, 64)}, NotForOnePerson,
      "without a place in the picture"),
     (Z_IMAGE, {"diffusion_model.t_embedder.mlp.2": (256, 1024)}, NotForOnePerson, "without a place in the picture"),
+    (MAGE_FLOW, {"transformer.time_text_embed.timestep_embedder.linear_2": (64, 64)}, NotForOnePerson,
+     "without a place in the picture"),
     (KREA_2, {"transformer.time_embed.linear_2": (64, 64)}, NotForOnePerson, "without a place in the picture"),
     (FLUX, {"diffusion_model.img_in": (64, 32)}, WrongBaseModel, "one that fits the MODEL .FLUX.1."),
     (Z_IMAGE, {"lora_unet_layers_9_attention_to_q": (256, 256)}, WrongBaseModel, "of which 0 fit; first lora_unet"),

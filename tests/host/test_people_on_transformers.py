@@ -32,7 +32,7 @@ from pack.nodes.references.encoding import REFERENCES, PeopleReferences
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
 from peers import apply
 from safetensors.torch import save_file
-from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 from transformer_loras import CLIPS, HEIGHT, PICTURE, TOLERANCE, WIDTH
 
 import nodes as host_nodes
@@ -44,6 +44,7 @@ LAYERS = {
     QWEN: ("attn.to_", "attn.add_", "_mlp.net", "img_in", "txt_in", "proj_out", "_mod.1", "norm_out.linear"),
     Z_IMAGE: ("attention.qkv", "attention.out", "feed_forward", "cap_embedder.1", "x_embedder", "final_layer.linear"),
     KREA_2: (".attn.w", ".attn.gate", ".mlp.", "first", "last.linear", "txtmlp", "projector"),
+    MAGE_FLOW: ("attn.to_", "attn.add_", "_mlp.net", "img_in", "txt_in", "proj_out", "_mod.1", "norm_out.linear"),
 }
 """By family, words in the names of layers that a LoRA may be in."""
 WORDS = "a woman with red hair", "a man with a grey beard"
@@ -488,7 +489,7 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
 
 
 VAES = {FLUX: tiny_vaes.flux1, FLUX_2: tiny_vaes.flux2, QWEN: tiny_vaes.qwen, Z_IMAGE: tiny_vaes.flux1,
-        KREA_2: tiny_vaes.qwen}  # fmt: skip
+        KREA_2: tiny_vaes.qwen, MAGE_FLOW: tiny_vaes.flux2}  # fmt: skip
 CROP = 128
 
 

@@ -22,6 +22,7 @@ from pack.nodes.references.encoding import REFERENCES, PeopleReferences
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
 from peers import apply
 from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+from transformer_loras import CLIPS
 
 pytestmark = tiny_dits.needed
 WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
@@ -156,14 +157,6 @@ def test_a_copied_forward_without_options_is_named(models, family):
 # Through the node
 
 
-CLIPS = {
-    FLUX: (tiny_encoders.flux1, {"context_in_dim": tiny_encoders.WIDTH}),
-    FLUX_2: (tiny_encoders.klein, {"context_in_dim": 3 * tiny_encoders.WIDTH}),
-    QWEN: (tiny_encoders.qwen, {"joint_attention_dim": tiny_encoders.WIDTH}),
-    Z_IMAGE: (tiny_encoders.z_image, {"cap_feat_dim": tiny_encoders.WIDTH}),
-    KREA_2: (tiny_encoders.krea2, {"txtdim": tiny_encoders.WIDTH, "txtlayers": 12}),
-}
-"""By family: its text encoder, and what a network has to be to read it."""
 CAST = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT)
 PROMPTS = "1: a red coat\n2: looking away"
 
@@ -273,11 +266,19 @@ def chroma():
     return tiny_sdxl.seeded_model("Chroma", {**settings, **own, **guidance}, 301)
 
 
+def longcat_image():
+    """A network of FLUX's class that counts the tokens of a text on two axes of its positions."""
+    settings = {**tiny_dits.CONFIGS[FLUX][1], "vec_in_dim": None, "guidance_embed": False, "txt_ids_dims": [1, 2]}
+    return tiny_sdxl.seeded_model("LongCatImage", settings, 301)
+
+
 @pytest.mark.parametrize(("family", "changed", "error", "words"), [
     (QWEN, {"clip": tiny_encoders.klein}, WrongBaseModel, "The clip input|given to Prompt per Person"),
     (FLUX, {"model": other_pack}, BadSetup, r"network of another pack \(SVDQFlux in nunchaku\.models\)"),
-    (FLUX, {"model": chroma}, WrongBaseModel, "The MODEL is made for Chroma.* FLUX.2, Qwen-Image, Z-Image or Krea 2"),
-], ids=["another text encoder", "another pack", "another family"])  # fmt: skip
+    (FLUX, {"model": chroma}, WrongBaseModel,
+     "The MODEL is made for Chroma.* FLUX.2, Qwen-Image, Z-Image, Krea 2 or Mage-Flow"),
+    (FLUX, {"model": longcat_image}, WrongBaseModel, "The MODEL is made for LongCatImage.* FLUX.2, Qwen"),
+], ids=["another text encoder", "another pack", "another family", "another family of the same class"])  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(family, changed, error, words):
     made = {name: value() if callable(value) else value for name, value in changed.items()}
     with pytest.raises(error, match=words):
@@ -286,7 +287,8 @@ def test_what_does_not_fit_is_refused_by_name(family, changed, error, words):
 
 def test_a_family_whose_code_has_changed_is_refused_by_name(monkeypatch):
     changed = replace(families.KREA_2, code=("not in this ComfyUI",))
-    monkeypatch.setattr(networks, "TRANSFORMERS", (*families.TRANSFORMERS[:-1], changed))
+    others = [family for family in families.TRANSFORMERS if family is not families.KREA_2]
+    monkeypatch.setattr(networks, "TRANSFORMERS", (*others, changed))
     with pytest.raises(BadSetup, match=r"Prompt per Person knows Krea 2 as ComfyUI 0\.33 has it"):
         applied_by_node(KREA_2)
 

@@ -25,7 +25,7 @@ from pack.bridge.transformers.person_texts_run import PersonTextsRun
 from pack.core.people import Lora, PlacedCast
 from people_on_transformers import COMMON, setting_of
 from seeded import fill
-from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+from tiny_dits import EVERY, FLUX, FLUX_2, QWEN, Z_IMAGE
 
 import nodes as host_nodes
 
@@ -222,8 +222,6 @@ def asked_for(setting, applied, start):
     return asked[0]
 
 
-CELLS = {FLUX: 4, FLUX_2: 1, QWEN: 4, Z_IMAGE: 4, KREA_2: 4}
-"""By family, how many cells of a latent a token is."""
 LENGTHS = 300, 42
 FILLED_UP = {FLUX_2: (512, 512), Z_IMAGE: (304, 48)}
 """By family, how many tokens these texts have in the network where it fills them up."""
@@ -249,7 +247,7 @@ def test_the_memory_of_the_words_is_asked_for(setting, by_row):
     )
     rows = 2
     start = start_of(setting, rows)
-    more = tokens * CELLS[setting.family]
+    more = tokens * tiny_dits.cells_per_token(setting.family) ** 2
     height, columns = start.shape[-2:]
     shape = [2 * rows, *start.shape[1:-2], height + -(-more // columns), columns]
     found = asked_for(setting, applied, start)

@@ -158,7 +158,7 @@ def masked(kind, model, allowed_by, strength=1.0, window=(0.0, 1.0), everybody=F
     """The MODEL with an N x N mask in every attention."""
     clone, kept = model.clone(), {}
     first, last = (model.get_model_object("model_sampling").percent_to_sigma(at) for at in window)
-    cells = 1 if kind == networks.FLUX_2 else 2
+    cells = tiny_dits.cells_per_token(family_of(kind))
     counts = [ref.shape[-1] // cells * (ref.shape[-2] // cells) for ref in references(family_of(kind))]
 
     def override(kernel, q, k, v, heads, mask=None, transformer_options=None, **kwargs):
@@ -220,14 +220,15 @@ def test_split_is_masked(models, family, case):
 @pytest.mark.parametrize("family", KINDS)
 def test_an_area_has_its_part_of_the_regions(models, family):
     model, (positive, _), negative = models(family), sides(family), tiny_dits.conditioning(2)
-    cells, ((text, options),) = 1 if family == networks.FLUX_2 else 2, positive
+    cells = tiny_dits.cells_per_token(family_of(family))
+    ((text, options),) = positive
     half = [[text, {**options, "area": (7 * cells, 6 * cells, 0, 5 * cells)}]]
     expected = sample(family, (masked(family, model, people_at(MASKS[:, :, 80:])), half, negative))
     limited, half, _ = bind(model, half, half)
     assert relative(sample(family, (limited, half, negative)), expected) <= WHOLE_SAMPLING
 
 
-@pytest.mark.parametrize("family", [kind for kind in KINDS if kind != networks.FLUX_2])
+@pytest.mark.parametrize("family", [kind for kind in KINDS if tiny_dits.cells_per_token(family_of(kind)) > 1])
 def test_odd_sides_are_padded_and_another_size_is_scaled(models, family):
     width, height = 184, 120  # 23 x 15 latent pixels, 12 x 8 tokens
     masks = torch.stack([region((0, 5), (1, 8), width, height), region((7, 12), (0, 8), width, height)])

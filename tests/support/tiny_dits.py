@@ -1,6 +1,7 @@
 """Tiny random MODELs of every family of transformers, what they are given, and a sampling of theirs."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_patcher
@@ -17,8 +18,8 @@ from torch import Tensor
 KNOWN = hasattr(comfy.supported_models, "Flux2")
 """Whether this ComfyUI has all of them: 0.33 and newer."""
 needed = pytest.mark.skipif(not KNOWN, reason="an older ComfyUI has no FLUX.2")
-Z_IMAGE, KREA_2 = families.Z_IMAGE.name, families.KREA_2.name
-EVERY = FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2
+Z_IMAGE, KREA_2, MAGE_FLOW = families.Z_IMAGE.name, families.KREA_2.name, families.MAGE_FLOW.name
+EVERY = FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, MAGE_FLOW
 """Every family."""
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {family: tiny_sdxl.NETWORKS[family] for family in EVERY}
 """By family: the host's configuration class, and what it is given."""
@@ -35,10 +36,33 @@ def model(family: str, seed: int = 301, **changes: Any) -> comfy.model_patcher.M
     return tiny_sdxl.seeded_model(name, settings, seed)
 
 
+@dataclass(frozen=True)
+class _Latent:
+    """The shape of a latent. channels: with the frames where there are any. cell: side of a latent pixel in pixels."""
+
+    channels: tuple[int, ...]
+    cell: int
+
+
+_LIKE_FLUX_1 = _Latent((16,), 8)
+_LATENTS = {
+    FLUX_2: _Latent((128,), 16),
+    QWEN: _Latent((16, 1), 8),
+    KREA_2: _Latent((16, 1), 8),
+    MAGE_FLOW: _Latent((128,), 16),
+}
+"""Of the families whose latents are not like FLUX.1's."""
+
+
+def cells_per_token(family: str) -> int:
+    """How many cells of a latent a token of 16 pixels is wide and high."""
+    return 16 // _LATENTS.get(family, _LIKE_FLUX_1).cell
+
+
 def latent(family: str, width: int, height: int, seed: int = 7, rows: int = 1) -> Tensor:
     """Noise of a picture, or a reference, of this size in pixels."""
-    channels, cell = {FLUX_2: ((128,), 16), QWEN: ((16, 1), 8), KREA_2: ((16, 1), 8)}.get(family, ((16,), 8))
-    return normal(seed, rows, *channels, height // cell, width // cell)
+    shape = _LATENTS.get(family, _LIKE_FLUX_1)
+    return normal(seed, rows, *shape.channels, height // shape.cell, width // shape.cell)
 
 
 def conditioning(seed: int, references: Sequence[Tensor] = (), tokens: int = 7, **options: Any) -> list[list[Any]]:

@@ -49,6 +49,15 @@ def krea2() -> comfy.sd.CLIP:
         return _made(krea2.te(), krea2.Krea2Tokenizer, qwen3vl_4b={**_LLAMA, "num_hidden_layers": 36})
 
 
+def mage_flow() -> comfy.sd.CLIP:
+    """Qwen3-VL, of which Mage-Flow reads the last layer."""
+    from comfy.text_encoders import mage_flow, qwen3vl
+
+    small = {"hidden_size": 32, "intermediate_size": 32, "depth": 2, "deepstack_visual_indexes": [0]}
+    with patch.dict(qwen3vl.QWEN3VL_VISION, qwen3vl_4b=small), patch.dict(qwen3vl.QWEN3VL_VISION_COMMON, num_heads=2):
+        return _made(mage_flow.te(), mage_flow.MageFlowTokenizer, qwen3vl_4b={**_LLAMA, "num_hidden_layers": 3})
+
+
 def flux1() -> comfy.sd.CLIP:
     """T5 and CLIP-L."""
     return _made(flux.flux_clip(), flux.FluxTokenizer, t5xxl=_T5, clip_l=_clip(64, 64, 1, 3))

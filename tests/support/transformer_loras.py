@@ -10,7 +10,7 @@ import torch
 from pack.core.people import Lora, PlacedCast
 from peers import apply
 from safetensors.torch import save_file
-from tiny_dits import FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+from tiny_dits import FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 
 import nodes as host_nodes
 
@@ -23,6 +23,7 @@ CLIPS = {
     QWEN: (tiny_encoders.qwen, {"joint_attention_dim": tiny_encoders.WIDTH}),
     Z_IMAGE: (tiny_encoders.z_image, {"cap_feat_dim": tiny_encoders.WIDTH}),
     KREA_2: (tiny_encoders.krea2, {"txtdim": tiny_encoders.WIDTH, "txtlayers": 12}),
+    MAGE_FLOW: (tiny_encoders.mage_flow, {"joint_attention_dim": tiny_encoders.WIDTH}),
 }
 """By family: its text encoder, and what a network has to be to read it."""
 LAYERS = {
@@ -39,6 +40,7 @@ LAYERS = {
         "adaLN_modulation",
     ),
     KREA_2: (".attn.w", ".attn.gate", ".mlp.", "first", "last.linear", "txtmlp", "projector", "tproj"),
+    MAGE_FLOW: ("attn.to_", "attn.add_", "_mlp.net", "img_in", "txt_in", "proj_out", "_mod.1", "norm_out"),
 }
 """By family, words in the names of layers that a LoRA may be in."""
 EVERYWHERE, NOWHERE = torch.ones(1, HEIGHT, WIDTH), torch.zeros(1, HEIGHT, WIDTH)

@@ -49,7 +49,9 @@ def of_another_kind() -> Iterator[Case]:
     yield bad("vae input", "LikenessPeopleAsReferences", vae=vae())
     yield bad("sampled input", "LikenessPasteFaces", sampled={"samples": 1})
     yield bad(
-        "made for SDXL, but FLUX.1, FLUX.2, Qwen-Image, Z-Image or Krea 2", "LikenessPeopleAsReferences", model=sdxl()
+        "made for SDXL, but FLUX.1, FLUX.2, Qwen-Image, Z-Image, Krea 2 or Mage-Flow",
+        "LikenessPeopleAsReferences",
+        model=sdxl(),
     )
     yield bad("one thing.* faces, poses", "LikenessLayoutFromPicture", faces=faces(), poses=pose())
     for what in ("skeletons", "face keypoints", "body surface"):

@@ -386,7 +386,7 @@ def a_part_and_another_clip_vision() -> Node:
 
 
 @refused_by_the_node(
-    "a part and FLUX.2's VAE", WrongBaseModel, r"vae input is made for FLUX\.2 \(latent channels 128\)"
+    "a part and FLUX.2's VAE", WrongBaseModel, r"vae input is made for FLUX\.2 or Mage-Flow \(latent channels 128\)"
 )
 def a_part_and_flux2_vae() -> Node:
     return ours("LikenessEncodeParts", vae=flux2_vae())
@@ -448,7 +448,9 @@ def a_mask_between_tokens() -> Node:
 
 
 @refused_by_the_node(
-    "references for SD1.5", WrongBaseModel, "made for SD15, but FLUX.1, FLUX.2, Qwen-Image, Z-Image or Krea 2"
+    "references for SD1.5",
+    WrongBaseModel,
+    "made for SD15, but FLUX.1, FLUX.2, Qwen-Image, Z-Image, Krea 2 or Mage-Flow",
 )
 def references_for_sd15() -> Node:
     return ours("LikenessPeopleAsReferences", model=sd15())
