@@ -53,7 +53,10 @@ class AttachedEntry:
 
     @classmethod
     def with_sample(cls, side: Side, tokens: IDTokens | None, context: Tensor) -> AttachedEntry:
-        """The entry with this text, (B, T, width), as `context`. tokens: where ID tokens stand in it, or None."""
+        """The AttachedEntry of an entry whose text is `context`, (B, T, width).
+
+        tokens: where ID tokens stand in the text, or None.
+        """
         if tokens is None:
             return cls(side, None, None)
         return cls(side, tokens, sample_of(context, tokens).clone())
@@ -63,7 +66,8 @@ class AttachedEntry:
 class AttachedRows:
     """The rows of one forward that a net of ours acts in.
 
-    entries: of each chunk of the batch. area: the one that all of them show, or None for the whole picture.
+    entries: one for each chunk of the batch, in the order of the rows. area: the area of the picture that all of them
+    show, or None for the whole picture.
     """
 
     entries: tuple[AttachedEntry, ...]
@@ -85,12 +89,12 @@ class AttachedCond(comfy.conds.CONDRegular):
         return self.cond.area == other.cond.area
 
     def concat(self, others: Sequence[AttachedCond]) -> AttachedRows:
-        """The rows of several entries together."""
+        """The AttachedRows of several entries together, which the net finds under ATTACHED in get_control."""
         entries = list(self.cond.entries)
         for other in others:
             entries.extend(other.cond.entries)
         return AttachedRows(tuple(entries), self.cond.area)
 
     def size(self) -> list[int]:
-        """The size by which the host estimates memory: as good as none."""
+        """The shape by which the host estimates the memory of this value, which takes next to none."""
         return [1]

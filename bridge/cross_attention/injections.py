@@ -35,13 +35,14 @@ class Injection(Carried):
 
     tokens: (people, T, width) float32 CPU, unscaled, for IdentityNet.
     layers: per cross-attention layer ((people, T, C), (people, T, C)), keys and values; adapter scale and weight are in
-    the values. None for a layer in which it is not read, which then does what it did. Empty where the adapter is
-    switched off. Of a subclass whatever is read of people in a layer, by person.
+    the values. None for a layer in which no token is read. Empty where the adapter is switched off: then no layer reads
+    any. A subclass may hold other tensors for a layer, each with the people in its first dimension.
     regions: (people, H, W) weights of the whole picture, or None: one person everywhere.
     boxes: (people, H, W), at most 1 in all for each pixel, or None. With boxes (acts_in = face boxes) the UNet reads
     people in these and not in their regions, and IdentityNet's residuals are added in these alone. IdentityNet itself
     still reads its tokens by `regions`.
-    by_row: person n acts in row n of the batch alone; there are no regions, and boxes are of their rows.
+    by_row: person n acts in row n of the batch alone. There are no regions, and the box of a person is a box in that
+    person's row.
     """
 
     key = "likeness_injections"
@@ -101,10 +102,11 @@ class Injection(Carried):
     def by_person(self, x: Tensor) -> Tensor:
         """Something of each person, (people, ...), with a dimension for the rows of the chunk: (people, rows, ...).
 
-        There is one row, which serves all rows; with by_row there is one "person" in each of several rows.
+        Usually there is one row, which serves all rows of the chunk. With by_row there are as many rows as people, and
+        the dimension of people has length 1, because each row has one person.
         """
         if self.by_row:
-            return x[None]  # (1, people, ...): the people are the rows
+            return x[None]  # (1, rows, ...), where person n is row n
         return x[:, None]  # (people, 1, ...)
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:

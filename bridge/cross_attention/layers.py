@@ -72,7 +72,10 @@ class CrossAttentionBatch(Batch):
         self._row_tracker = RowTracker()
 
     def options_with_attention(self, options: Options) -> Options:
-        """transformer_options with this batch's attention and patches in the layers in which it acts."""
+        """transformer_options with this batch's attention in the layers that it changes.
+
+        Where other packs have attn2 patches, `call_patches` takes their place: it calls them and tracks their rows.
+        """
         attentions: dict[Block, Replacement] = {}
         for layer_index, block in enumerate(self.layers):
             if self.changes_layer(layer_index):

@@ -167,7 +167,8 @@ class LoraNetwork:
     def layers(self, lora: RegionalLora, place: QueryPlace) -> dict[str, PeopleLayer]:
         """What one node adds, by name of the layer: made once in a run, on the device.
 
-        By the source of the node, which all its RegionalLoras have: those of single rows, and of areas as well.
+        It is kept by the source of the node. All RegionalLoras of a node have the same source, also those of single
+        rows and of areas, so they share one set of PeopleLayers.
         """
         if lora.source not in self._layers:
             layers: dict[str, PeopleLayer] = {}
@@ -244,12 +245,17 @@ class NodeLoras:
         self.layers = layers
         self._place = place
         self._shares = _shares_of(loras)
+        """See _shares_of; empty where one person is everywhere."""
         self._grids = _grids_of_layers(layers, block_grids)
         self._weights: dict[tuple[Grid, tuple[int, ...]], Tensor | None] = {}
         self._make_all_weights(set(block_grids.values()))
 
     def _make_all_weights(self, every_grid: set[Grid]) -> None:
-        """Make the weights of every grid once: torch.compile sees a forward, and no dictionary that it fills."""
+        """Make the weights for every grid of the UNet and all owners of ranks, before the first forward.
+
+        They are not made when a layer first asks for them, because torch.compile compiles the forward, which should
+        only read what lies ready.
+        """
         every_owners = {layer.owners for layer in self.layers.values()}
         for layer in self.layers.values():
             # What stands in front of a layer (GLoRA) belongs to one person as a whole. Its weights are those of a
@@ -287,7 +293,10 @@ class NodeLoras:
         return self._place.like_queries(shares[..., list(owners)])
 
     def _weights_of(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
-        """The weights that `_make_weights` gives, ready for the grids that the UNet has by itself."""
+        """The weights that `_make_weights` gives. They are ready for the grids that the UNet has by itself.
+
+        They are made anew in each layer for a grid that another node has changed.
+        """
         if (grid, owners) in self._weights:
             return self._weights[grid, owners]
         return self._make_weights(grid, owners)
@@ -295,8 +304,9 @@ class NodeLoras:
     def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
         """What a layer gives of x, `out`, and what all people add to it, in the shape of `out`.
 
-        x, out: (B, tokens, channels), (B, channels, h, w) or, of the time step, (B, channels). Such a layer has no
-        pixels, and the block adds what it gives to all of them: where people differ it gets some, (B, channels, h, w).
+        x, out: (B, tokens, channels), (B, channels, h, w), or (B, channels) of a layer of the time step. A layer of the
+        time step has no pixels: its block adds what it gives to all pixels alike. Where the people have different
+        regions, pixels need different sums, so the result is then (B, channels, h, w), which the block adds as well.
         """
         layer = self.layers[reader.name]
         # The pixels that this forward has shown, or those of the UNet by itself; (1, 1) for a layer without a block.
@@ -355,17 +365,20 @@ def _with_addition(out: Tensor, addition: Tensor, grid: Grid) -> Tensor:
         return out + addition
     if out.dim() == 2 and addition.shape[1] == 1:
         return out + addition[:, 0]
+    # For a layer of the time step, whose output has no pixels, the addition gives it some.
     pixels = out if out.dim() == 4 else out[..., None, None]  # (B, channels, h or 1, w or 1)
     return pixels + addition.mT.unflatten(2, grid)  # (B, pixels, channels) -> (B, channels, h, w)
 
 
 def _shares_of(loras: Sequence[RegionalLora]) -> list[Tensor]:
-    """How much of each person's LoRAs every pixel has, (people, H, W) each: one for all rows, or one for each row.
+    """How much of each person's LoRAs every pixel has: tensors (people, H, W).
 
-    loras: what one node has put into each chunk of the batch.
+    There is one tensor for all rows; or one for each chunk, where prompts have areas of their own; or one for each row,
+    where people have rows. loras: what one node has put into each chunk of the batch.
     """
     first = loras[0]
-    # Chunks with the same regions have the same shares; a prompt with an area of its own sees a part of them.
+    # Chunks with the same regions have the same shares. A prompt with an area of its own has its own part of the
+    # regions.
     same_regions = all(lora.regions is first.regions for lora in loras)
     if same_regions and not first.by_row:
         return first.shares
@@ -425,8 +438,8 @@ class RegionalLoraBatch(CrossAttentionBatch):
             if convolution in network.modules:
                 self._layers_of_convolution.setdefault(convolution, []).append(name)
         self._read_layers = list(dict.fromkeys([*names, *self._layers_of_convolution]))
-        # By (people with text, grid). Made here and not in the forward: torch.compile sees the forward, and no
-        # dictionary that it fills.
+        # By the people with LoRAs on the text, see _find_people_with_text, and by grid. They are made here and not in
+        # the forward: torch.compile compiles the forward, which should only read what lies ready.
         self._readings: dict[tuple[tuple[tuple[int, ...], ...], Grid], list[TextReading]] = {}
         self._people_with_text = [self._find_people_with_text(index) for index in range(len(self.layers))]
         for people_by_node in set(self._people_with_text):
@@ -442,7 +455,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with our attention. The Forward of this thread begins here: the UNet is called next."""
         begin_forward(self)
-        # Behind the patches of others, and regional text: what they make of a text is what layers read.
+        # As the last patch, after those of other packs and of a RegionalTextBatch: it sees the text as layers read it.
         return with_patch(super().options_with_attention(options), "attn2_patch", _remember_text)
 
     def after_network_call(self) -> None:
@@ -587,7 +600,7 @@ def _reading_for_rows(reading: TextReading, source_rows: Tensor | None, by_pixel
     # The share of one row is that of all rows; else a row of the layer has that of the row it is made of.
     if share is not None and len(share) > 1:
         share = of_source_rows(share, source_rows, dim=0)
-    return TextReading(reading.people, pixels, share, None)
+    return TextReading(reading.people, pixels, share, share_of_all=None)
 
 
 def _remember_text(n: Tensor, context: Tensor, value: Tensor, extra_options: Options) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,7 +17,7 @@ The steps of one layer, in the order in which the host calls them:
 
     attn2 patches       call_patches        the patches of other packs, as one; it records of which rows they have made
                                             theirs (SOURCE_ROWS, row_tracking.py)
-                        append_tokens       our own patch, the last: our tokens behind the text
+                        append_tokens       our own patch, the last: it appends our tokens to the text
     projection          the host makes q, k and v
     attn2_replace       attention_output    attention with the bias, beside what another pack has put in its place
 
@@ -86,7 +86,7 @@ class RegionalTextRun(CrossAttentionRun):
             context: Tensor = entry["cross_attn"]  # (B, T, width)
             regional_texts = [regional_text.in_entry(context) for regional_text in _regional_texts_of(entry)]
             if some_read_everywhere:
-                # ID tokens without regions (Apply ID-Patch without a MODEL, behind Prompt per Person). The run has to
+                # ID tokens without regions (Apply ID-Patch without a MODEL, after Prompt per Person). The run has to
                 # know them, because rows of another pack do not have them in their texts. All entries get one regional
                 # text more: the host computes entries in one batch only where they carry equally many.
                 id_tokens = None if has_inline_tokens([tuple(regional_texts)]) else entry.get(ID_TOKENS)
@@ -111,11 +111,11 @@ class RegionalTextRun(CrossAttentionRun):
 
 
 class RegionalTextBatch(CrossAttentionBatch):
-    """The attention of all layers in one forward: to the text, and to the tokens of people behind it, by region.
+    """The attention of all layers in one forward: to the text, and to the tokens of people appended to it, by region.
 
     chunks: what each carries, a RegionalText for each node. text_length: how many tokens the text has that the host
     gives, repeats included: (B, text_length, width). ignoring: layers in which another pack's attention reads texts of
-    its own. appended_count: tokens behind the text, in every row.
+    its own. appended_count: how many tokens are appended to the text of every row.
     """
 
     reads_some_pixels = True
@@ -178,7 +178,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         patches = options.get("patches", {}).get("attn2_patch")
         if not self.appended_count and not patches:
             return options
-        # Behind the patches of others, so that our tokens are the last.
+        # After the patches of others, so that our tokens are the last.
         return with_patch(options, "attn2_patch", self.append_tokens)
 
     def call_patches(
@@ -289,7 +289,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         It is (rows, 1, text_length), on the device and in the dtype of q.
         """
         mask = torch.zeros(len(self._chunks), 1, text_length)
-        for row, regional_texts in zip(mask, self._chunks, strict=True):
+        for row, regional_texts in zip(mask, self._chunks, strict=True):  # row: (1, text_length), a part of mask
             for regional_text in regional_texts:
                 if regional_text.inline_count:
                     row[:, regional_text.inline_positions(self._text_length)] = EXCLUDED
@@ -318,7 +318,8 @@ class RegionalTextBatch(CrossAttentionBatch):
         differ from ours in two ways:
         - They may be repeated more often than ours, so that appended tokens have to count as often as they do. A token
           that stands n times in a softmax counts as much as one whose logit is log n higher.
-        - They may hold tokens of ours, which are then not read a second time.
+        - They may hold inline tokens of ours, which we have appended as well (batch_of_other_texts). Such a token is
+          excluded where it stands in the text, and read among the appended tokens alone.
         """
         our_repeats: list[int] = []
         were_inline_in_chunks: list[Tensor] = []
@@ -346,12 +347,12 @@ class RegionalTextBatch(CrossAttentionBatch):
 
 
 def _appended_count(regional_texts: Sequence[RegionalText]) -> int:
-    """How many tokens of people a chunk reads behind its text, of all nodes together."""
+    """How many tokens of people are appended to the text of a chunk, of all nodes together."""
     return sum(regional_text.appended_count for regional_text in regional_texts)
 
 
 def _appended_tokens(chunks: Chunks, row_count: int, appended_count: int) -> Tensor:
-    """The tokens behind the text of every row: (row_count, appended_count, width).
+    """The tokens that are appended to the text of every row: (row_count, appended_count, width).
 
     A chunk with fewer tokens than others is filled up with zeros, which no pixel reads.
     """
@@ -375,8 +376,8 @@ def _appended_tokens(chunks: Chunks, row_count: int, appended_count: int) -> Ten
 class TextBiases:
     """What is added to the logits of the layers, so that each pixel reads the tokens of its own people alone.
 
-    chunks: what each chunk of the batch carries. text_length: tokens of the host's text. appended_count: tokens behind
-    it. A bias is made once for each grid and length of text.
+    chunks: what each chunk of the batch carries. text_length: tokens of the host's text. appended_count: tokens that
+    are appended to it. A bias is made once for each grid and length of text.
     """
 
     def __init__(self, chunks: Chunks, text_length: int, appended_count: int, place: QueryPlace) -> None:
@@ -416,7 +417,8 @@ class TextBiases:
             owners_of_node = regional_text.owners(people_count)
             if regional_text.inline_count:
                 positions = regional_text.inline_positions(self._text_length)
-                owners_in_text[positions] = owners_of_node.repeat(len(positions) // len(owners_of_node))
+                repeats = len(positions) // len(owners_of_node)  # how often the host has repeated the entry's text
+                owners_in_text[positions] = owners_of_node.repeat(repeats)
             elif regional_text.tokens is not None:
                 owners.append(owners_of_node)
             regions.append(self._regions_of(regional_text))
