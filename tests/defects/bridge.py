@@ -542,8 +542,8 @@ DEFECTS = [
     Defect(
         "bridge/cross_attention/regional_text.py::appended_text",
         breaks="The words about each person are read in the other's place.",
-        find="RegionalText(source, WHOLE_SCHEDULE, $regions, $$rest)",
-        put="RegionalText(source, WHOLE_SCHEDULE, $regions.flip(0), $$rest)",
+        find="RegionalText($source, WHOLE_SCHEDULE, $regions, $$rest)",
+        put="RegionalText($source, WHOLE_SCHEDULE, $regions.flip(0), $$rest)",
         caught_by=(
             "tests/promises/test_masks.py"
             "::test_whoever_is_left_acts_left_and_whoever_is_right_acts_right[PromptPerPerson]"
