@@ -52,7 +52,7 @@ class Carried:
     key: ClassVar[str]
     source: object
     schedule: ScheduleRange
-    _made: dict[Hashable, Any] = field(default_factory=dict, init=False)
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False)  # see made_once
     canvas: Canvas | None = field(default=None, kw_only=True)
     latents_note_node: Canvas | None = field(default=None, kw_only=True)
     poses: Pictures | None = field(default=None, kw_only=True)
@@ -85,13 +85,17 @@ class Carried:
         return self.source is other.source
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        """The part of it that lies in an area (height, width, y, x) of a latent (height, width)."""
+        """A copy whose regions are the part of these that lies in an area (height, width, y, x) of a latent (height,
+        width), all in latent pixels; this object itself where it has no regions."""
         if self.acting_regions is None:
             return self
         return replace(self, regions=cut_regions(self.acting_regions, area, latent))
 
     def cropped(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        """What a conditioning entry with this area reads: the part of `cut`, one object for each area and latent."""
+        """What a conditioning entry with this area reads: what `cut` gives, the same object for the same area and latent.
+
+        area, latent: as in `cut`.
+        """
         if not self.placed:
             return self
         return self.made_once((*area, *latent), lambda: self.cut(area, latent))
@@ -136,10 +140,9 @@ def for_rows_of_batch(
 ) -> tuple[CarriedT, ...]:
     """What the rows of a batch read of one node: one object for all rows, or one for each where people have rows.
 
-    by_chunk: the node's object in each chunk. by_row: whether people have rows. row_count: of the batch.
-    code_around_model, mixed: the module and the reason of the error, see ConditioningLost.
-    Raises ConditioningLost where another pack joins rows
-    of different nodes, or rows with and without people.
+    by_chunk: what the node has put into each chunk. by_row: whether each person has a row of the batch. row_count: of
+    the batch. code_around_model, mixed: the two arguments of ConditioningLost, for the error.
+    Raises ConditioningLost where another pack joins rows of different nodes, or rows with and without people.
     """
     first = by_chunk[0]
     if by_row and all(carried.source is first.source for carried in by_chunk):
@@ -150,7 +153,11 @@ def for_rows_of_batch(
 
 
 def cut_regions(regions: Tensor, area: Sequence[int], latent: Sequence[int]) -> Tensor:
-    """Regions (people, H, W) of the whole picture in an area (height, width, y, x) of a latent (height, width)."""
+    """The part of regions that lies in an area of the latent: (people, height of the part, width of the part).
+
+    regions: (people, H, W), of the whole picture, at whatever size. area: (height, width, y, x), and latent: (height,
+    width), both in latent pixels.
+    """
     height, width, y, x = area
     latent_height, latent_width = latent
     rows = _pixels_of_cells(y, height, regions.shape[1], latent_height)
@@ -159,12 +166,12 @@ def cut_regions(regions: Tensor, area: Sequence[int], latent: Sequence[int]) -> 
 
 
 def _pixels_of_cells(start: int, length: int, pixel_count: int, cell_count: int) -> slice:
-    """The pixels that belong to `length` cells of a latent from `start` on: all that they touch.
+    """The pixels of one side of a region that `length` cells (latent pixels) touch, from the cell `start` on.
 
-    pixel_count, cell_count: of the whole side.
+    pixel_count, cell_count: of the whole side. One cell is pixel_count / cell_count pixels long.
     """
     first = start * pixel_count // cell_count
-    end = -(-(start + length) * pixel_count // cell_count)  # rounded up
+    end = -(-(start + length) * pixel_count // cell_count)  # rounded up: // rounds down, here a negative number
     return slice(first, end)
 
 
@@ -231,7 +238,8 @@ class CarriedCond(comfy.conds.CONDRegular):
 
     def concat(self, others: "Sequence[CarriedCond]") -> Tensor:
         """The row table of several entries, (rows, 2), see runs.Run.row_table. Raises ModelNotPatched."""
-        # The host asks for this right before each forward, and would hand it to a UNet that ignores it.
+        # The host calls `concat` right before each forward. Without a run of ours it would hand what it gets to a UNet
+        # that ignores it, and nobody would learn that the people are lost.
         if self.run is None:
             raise ModelNotPatched(
                 "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would "
@@ -244,12 +252,12 @@ class CarriedCond(comfy.conds.CONDRegular):
         return self.run.row_table(chunks, self.picture_count)
 
     def size(self) -> list[int]:
-        """The size by which the host estimates memory: as good as none."""
+        """The shape by which the host estimates the memory of this value, which takes next to none."""
         return [1]
 
 
 def carry(conditioning: Conditioning, carried: Carried) -> Conditioning:
-    """The conditioning with one more Carried in every entry, behind those that the entry has."""
+    """The conditioning with one more Carried in every entry, after those that the entry has under the same key."""
     entries: Conditioning = []
     for text, options in conditioning:
         conds = options.get("model_conds", {})

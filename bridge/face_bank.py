@@ -89,7 +89,7 @@ def save_identity(identity: Identity, filename: str, node_id: str | None = None,
         people = f"{person_and_node} and {', '.join(rivals)}"
         why = f"{people} are to be saved to one file, {path}: one of them would be lost."
         raise CannotSave(why, "Give every Save Person a file name of its own.")
-    data = save(*identities.to_tensors(identity))
+    data = save(*identities.to_tensors(identity))  # tensors and metadata
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         write_whole(path, data)
@@ -123,7 +123,7 @@ def _rivals(path: str, node_id: str | None, prompt: Prompt | None) -> list[str]:
     if prompt is None:
         return []
     saved = _saved_at.get(path)
-    if saved and saved.graph is prompt:
+    if saved and saved.graph is prompt:  # saved there already in this run
         return [saved.person_and_node]
     if saved and saved.node_id != node_id and _has_same_name_sources(saved, prompt):
         return [saved.person_and_node]

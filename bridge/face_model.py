@@ -205,7 +205,7 @@ def _first_detector(files: Files, pack: str, runs_on: str | None, left_out: list
         else:
             left_out += failed
             return detector
-    raise failed[0]
+    raise failed[0]  # files.detectors gives at least one path, or raises
 
 
 def _usable_recognisers(
@@ -277,9 +277,10 @@ def _roots() -> list[str]:
 
 
 def _installed_pack(pack: str, files: Files) -> str | None:
-    """The installed pack of this name, of another spelling of it, or of its present name after a change of folders.
+    """The name of the installed pack that a menu's option stands for; None where no such pack is installed.
 
-    None where no such pack is installed.
+    pack: the option, which a saved workflow may have in another spelling, or with the folder in which the pack lay when
+    the workflow was saved, see packs.chosen.
     """
     if pack == NO_DETECTOR:
         return pack
@@ -301,6 +302,8 @@ def _missing_error(file_in_words: str, key: str, error: type[ModelMissing] = Mod
     below, files = packs.folder_and_names(published)
     roots = folders.folders(published.key)
     if published.format == "face-pack":
+        # The message names a folder and, below it, the files. A pack has a folder of its own, which is named with the
+        # files, as in antelopev2/glintr100.onnx; unless that folder is one that is searched itself.
         place = packs.folder_for(published.name, roots)
         names = [PurePath(name).name for name in files]
         is_root = str(place) in roots

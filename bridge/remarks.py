@@ -115,7 +115,7 @@ class Carrying(Protocol):
 
     @property
     def latents_note_node(self) -> Canvas | None:
-        """It names the node that gets the note about the checkpoint's latents; None for no such note."""
+        """The Canvas that names the node which gets the note about the checkpoint's latents; None for no such note."""
 
     @property
     def poses(self) -> Pictures | None:

@@ -123,16 +123,19 @@ class CrossAttentionBatch(Batch):
 
 
 def can_read_some_pixels(before: Replacement | None) -> bool:
-    """Whether an attention can be asked for some pixels alone: the host's own, or a batch of ours that reads so.
+    """Whether an attention can be asked for some pixels alone, see PIXELS.
 
-    A function of another pack may count the queries, or look where in the picture they lie.
+    The host's own attention can, and so can that of a batch with `reads_some_pixels`, if the host's own is what that
+    batch has found in the layer. A function of another pack cannot: it may count the queries, or look where in the
+    picture they lie.
     """
     if before is None:
         return True
+    # A batch of ours stands in the layer as a partial of its method, see `options_with_attention`.
     batch = getattr(getattr(before, "func", None), "__self__", None)
     if not isinstance(batch, CrossAttentionBatch) or not isinstance(before, partial):
         return False
-    # The arguments that `options_with_attention` has bound: the layer, and what stood there before this batch.
+    # The bound arguments: the index of the layer, and what stood there before that batch.
     _, before_that_batch = before.args
     return batch.reads_some_pixels and before_that_batch is None
 

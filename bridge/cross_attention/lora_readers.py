@@ -108,6 +108,7 @@ class Reader:
     def __init__(self, readers: Readers, name: str, module: nn.Module) -> None:
         self.readers: Readers | None = readers
         self.name = name
+        # First the layer is made what it is without us: ended Readers of ours go, a function of another pack stays.
         self.standing: Any = _without_ended(vars(module).get("forward"))
         if self.standing is None:
             vars(module).pop("forward", None)

@@ -71,6 +71,7 @@ class SharingRun(Run):
                 return None
             # A pose acts at every step, also where nothing is shared.
             return cache.batch_of_parts(tuple(parts_of_chunks), sharing=False, x=forward_input.x, watch=None)
+        # All chunks of a forward are of one node (Carried.can_join_batch), which has one SelfReference, or a bank.
         self_reference = next((parts.live for parts in parts_of_chunks if parts.live), None)
         if self_reference is not None:
             cache = self._cache_of_recording(cache, self_reference, forward_input)
