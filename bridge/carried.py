@@ -92,7 +92,7 @@ class Carried:
         return replace(self, regions=cut_regions(self.acting_regions, area, latent))
 
     def cropped(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        """What a conditioning entry with this area reads: what `cut` gives, the same object for the same area and latent.
+        """What a conditioning entry with this area reads: what `cut` gives, as one object for each area and latent.
 
         area, latent: as in `cut`.
         """

@@ -140,9 +140,10 @@ def _rivals(path: str, node_id: str | None, prompt: Prompt | None) -> list[str]:
 
 
 def _has_same_name_sources(saved: _SavedPerson, prompt: Prompt) -> bool:
-    """Whether the node of an earlier run would get the same file name again from other nodes, in this graph.
+    """Whether a node that has saved a person in an earlier run gets its file name from the same nodes in this graph.
 
-    It need not run again, and then it does not save anew.
+    Then it would save to the same file again. The host does not run it again where nothing of it has changed, so what
+    it has saved before is compared. False for a file name that was typed, which `_rivals` compares itself.
     """
     return bool(saved.name_sources) and _name_sources(prompt, saved.node_id) == saved.name_sources
 

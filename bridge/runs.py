@@ -369,6 +369,7 @@ class Run:
             return executor(x, *args, **kwargs)
         self._rows_arrived = True
         if row_table is sent.row_table and x.shape[-2:] == sent.forward_input.x.shape[-2:]:
+            # Nothing has been changed on the way. wrap_apply_model holds `prepared` of this batch open.
             self._check_row_count(x, sent.batch.row_count)
             return call_network(sent.batch, executor, x, *args, **kwargs)
         context = _context_of_diffusion_model(args, kwargs)
@@ -461,7 +462,7 @@ def _read_anything(chunks: Sequence[Chunk]) -> bool:
 
 def _modules_around(model_options: Mapping[str, Any]) -> str:
     """The modules of the functions that other packs have put around the MODEL, in words."""
-    if "model_function_wrapper" in model_options:
+    if "model_function_wrapper" in model_options:  # one function around the whole call of the MODEL
         return modules_of([model_options["model_function_wrapper"]])
     wrappers = model_options["transformer_options"]["wrappers"]
     functions_of_others: list[Any] = []

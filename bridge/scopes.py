@@ -109,9 +109,9 @@ class Scope:
         """The outputs of an apply node: the MODEL, and both sides of the conditioning with what they carry.
 
         sides, carried: positive and negative. run: the class of the run that reads what they carry. own_preview: a
-        preview instead of that of the regions. what: what works in the schedule of this scope, for a sentence of a run.
-        ranges: all ranges of the node, where it has more than that one. subject: the name of what is put in, where it
-        is not people.
+        preview instead of that of the regions. what: what acts in the schedule of this scope, in words, for the note of
+        a run in which no step lies in that schedule. ranges: all ranges of the node, where it has more than that one.
+        subject: what the node puts in, in words, such as "The style"; "" for a node that puts in people.
         """
         positive, negative = sides
         for_positive, for_negative = carried
@@ -260,8 +260,8 @@ def scope_of_bodies(
         areas = regions.regions_of_people(require_places(cast, node_name), acting_people, mask, shape)  # (people, H, W)
     if alone and len(areas) == 1 and bool((areas == 1).all()):
         # One person whose region is the whole picture acts as a person without a region does. The difference is in
-        # layers that have no place in the picture, such as those of the time step: they act only where there are no
-        # regions.
+        # layers that have no place in the picture, such as those of the time step: they can act only where there are
+        # no regions.
         return everywhere_in_picture
     return replace(everywhere_in_picture, regions=areas, placed=placed)
 

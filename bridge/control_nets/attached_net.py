@@ -175,7 +175,7 @@ def _attached_class(net_class: type) -> type:
 def _take_methods_off(control_net: ControlBase) -> dict[str, Callable[..., Any]]:
     """Take the methods that a pack has put onto an object off it, and return them by name.
 
-    On the object they would stand in front of ours, and they have to be called by ours.
+    Left on the object, they would be called instead of ours. Our methods call them, see `_method`.
     """
     attributes = vars(control_net)
     methods: dict[str, Callable[..., Any]] = {}
@@ -221,7 +221,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         if self.settings.report:
             self.settings.report.begin_run(model)
         self._method("pre_run")(model, percent_to_sigma)
-        # A T2IAdapter reads no timestep, and has no such field.
+        # In place of the MODEL's schedule, which the host's own pre_run has just set, see _Timesteps. A T2IAdapter
+        # reads no timestep, and has no such field.
         if isinstance(self, comfy.controlnet.ControlNet):
             self.model_sampling_current = _with_exact_timesteps(model.model_sampling)
 

@@ -34,6 +34,7 @@ CHANNELS = 8
 def sample_of(context: Tensor, tokens: IDTokens) -> Tensor:
     """The first channels of the ID tokens in a text: (1, ID tokens, CHANNELS). context: the text, (B, T, width)."""
     end = tokens.start + tokens.people_count * tokens.tokens_per_person
+    # Of the first row alone, which is enough to see that another node has changed the tokens.
     return context[:1, tokens.start : end, :CHANNELS]
 
 

@@ -426,7 +426,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
         self.readers = network.readers
         self._text_layers = network.text_layers
         self._nodes = nodes
-        names: dict[str, None] = {}
+        names: dict[str, None] = {}  # of the layers to which any node adds something, each once and in order
         for node in nodes:
             names.update(dict.fromkeys(node.layers))
         # By name of the first convolution of a block, the layers of the block: they have as many pixels as it gives.
@@ -469,11 +469,14 @@ class RegionalLoraBatch(CrossAttentionBatch):
     def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
         """What a layer gives of x, `out`, and what is added to it, in the shape of `out`.
 
-        Called by the Readers, see lora_readers.Additions. To keys and values of the text something is added here only
-        where another pack's attention makes them by itself, while `call_with_text_of` says for whom. To those that the
-        host makes, `attention_output` adds what belongs to each reading.
+        Called by the Readers, see lora_readers.Additions.
+
+        The layers that make keys and values of the text are a case of their own. When the host calls them, nothing is
+        added here: `attention_output` adds later what belongs to each reading. When the function of another pack calls
+        them by itself, the LoRAs of the people are added for whom `call_with_text_of` has called that function.
         """
         if reader.name.endswith(("attn2.to_k", "attn2.to_v")):
+            # Empty when the host calls the layer. `get` gives 0 for a person without a LoRA in this layer.
             owners: tuple[Owner, ...] = forward.text_owners
             for owner in owners:
                 layer = owner.node.layers.get(reader.name)

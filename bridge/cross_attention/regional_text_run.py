@@ -266,18 +266,18 @@ class RegionalTextBatch(CrossAttentionBatch):
         out = attend_with(extra_options, kernel, bias)(q, padded_keys, padded_values)
         if before is None:
             return out
-        # What another pack has put in place of attention gives plain attention to the text and something more (an
-        # IP-Adapter: its image tokens). What our attention gives has read the text, too. So the text is in the sum of
-        # both twice, and plain attention to the text is subtracted once:
-        #     theirs (text + more)  +  ours (text and people in one softmax)  -  plain (text)
-        # The sum is of row and row: all three have the rows of the queries, and attention_of_other_pack checks theirs.
-        # Theirs is asked with the text alone: our appended tokens, which are the last, would be none of its business.
+        # The other pack's function in place of attention gives plain attention to the text and something more (an
+        # IP-Adapter: its image tokens). Our attention has read the text, too. So the sum of both has the text twice,
+        # and plain attention to the text is subtracted once:
+        #     other pack's (text + more)  +  ours (text and people in one softmax)  -  plain (text)
+        # Row n of all three belongs to query row n; attention_of_other_pack checks it for the other pack's. That
+        # function is called with the text alone: our appended tokens, which are the last keys, are not meant for it.
         text_keys = k[:, :text_length]
         text_values = v[:, :text_length]
         mask = None
         if self.layers[layer_index] in self._ignoring:
-            # There theirs reads texts of its own without our inline tokens. Plain attention has to leave them out as
-            # well, or it would subtract tokens that theirs has not read.
+            # In this layer the other pack's function reads texts of its own without our inline tokens. Plain attention
+            # has to leave them out as well, or it would subtract tokens that the function has not read.
             mask = self._mask_of_inline_tokens(text_length, q)
         out_of_other_pack = attention_of_other_pack(before, q, text_keys, text_values, extra_options)
         plain_out = attend_with(extra_options, mask=mask)(q, text_keys, text_values)
@@ -390,7 +390,9 @@ class TextBiases:
             self._biases[grid, text_length] = self._make_bias(grid, text_length)
 
     def for_grid(self, grid: Grid, text_length: int, q: Tensor) -> Tensor:
-        """The bias of a layer of this grid: (rows, N, keys), text_length + appended_count keys up to a multiple of 16.
+        """The bias of a layer of this grid: (rows of the batch, N, keys).
+
+        keys: text_length + appended_count, rounded up to a multiple of KEYS_AT_ONCE.
 
         text_length: of the text that the layer is given, which other packs may have made longer. q: the layer's
         queries, whose device and dtype the bias gets.
@@ -407,7 +409,7 @@ class TextBiases:
         return repeat_rows(self._place.like_queries(torch.stack(bias_of_chunks)), self._place.row_count, dim=0)
 
     def _make_bias_of_chunk(self, regional_texts: Sequence[RegionalText], grid: Grid, text_length: int) -> Tensor:
-        """The bias of the rows of one chunk: (N, keys), text_length + appended_count keys up to a multiple of 16."""
+        """The bias of the rows of one chunk: (N, keys), with as many keys as in `for_grid`."""
         # The owner of every token. The text belongs to everybody, but for the inline tokens; appended tokens follow.
         owners_in_text = torch.full((text_length,), EVERYBODY)
         owners = [owners_in_text]

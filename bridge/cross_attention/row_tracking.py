@@ -94,8 +94,9 @@ class RowTracker:
         for patch in patches:
             rows_before_patch = extra_options.get(SOURCE_ROWS)
             output = LayerInput(*patch(*layer_input, extra_options))
-            # Where several batches of ours are in a layer (Prompt per Person beside InstantID), the first one calls the
-            # patches. It stands in front of this one as a patch, and has found out already.
+            # Where several batches of ours are in a layer (Prompt per Person beside InstantID), the first one has put
+            # its `call_patches` in the place of the patches of other packs. Here that is the patch, and when it is
+            # called, it leaves SOURCE_ROWS by itself.
             found_by_another_batch = extra_options.get(SOURCE_ROWS) is not rows_before_patch
             if not found_by_another_batch:
                 self._leave_source_rows(patch, layer_input, output, extra_options)
