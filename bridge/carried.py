@@ -67,7 +67,7 @@ class Carried:
 
     @property
     def acting_regions(self) -> Tensor | None:
-        """Where it acts in the picture, (people, H, W), or None: everywhere. Its `regions`, where it has any."""
+        """Where this acts in the picture, (people, H, W); None for everywhere. By default it is `regions`."""
         return getattr(self, "regions", None)
 
     @property
@@ -81,7 +81,10 @@ class Carried:
         return self.acting_regions is not None
 
     def can_join_batch(self, other: Any) -> bool:
-        """Whether rows with these two can be computed in one batch: those of both sides of one node."""
+        """Whether rows that carry this and rows that carry `other` can be computed in one batch.
+
+        By default they can where both come from one node, as its positive and its negative side do.
+        """
         return self.source is other.source
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
@@ -101,9 +104,10 @@ class Carried:
         return self.made_once((*area, *latent), lambda: self.cut(area, latent))
 
     def for_picture(self, picture_number: int) -> Self:
-        """What one picture of a batch reads of it, by the picture's number in the chunk, from 0.
+        """What one picture of a batch reads of this object; here all of it. picture_number: in the chunk, from 0.
 
-        It is one object for all pictures that read the same, see `made_once`.
+        A subclass whose pictures read different things gives one object for all pictures that read the same, see
+        `made_once`.
         """
         return self
 
@@ -138,7 +142,7 @@ def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[Carri
 def for_rows_of_batch(
     by_chunk: Sequence[CarriedT], by_row: bool, row_count: int, code_around_model: str, mixed: str
 ) -> tuple[CarriedT, ...]:
-    """What the rows of a batch read of one node: one object for all rows, or one for each where people have rows.
+    """What the rows of a batch read of one node: one object for all rows, or, where people have rows, one for each row.
 
     by_chunk: what the node has put into each chunk. by_row: whether each person has a row of the batch. row_count: of
     the batch. code_around_model, mixed: the two arguments of ConditioningLost, for the error.

@@ -49,7 +49,10 @@ def names() -> list[str]:
 
 @lru_cache(maxsize=2)
 def _with_photos(files: Listing) -> tuple[str, ...]:
-    """The folders below that of the listing in which a photo lies, by their paths from it, with "/" on every system."""
+    """The folders with photos below the folder that `files` lists, as paths from there, with "/" on every system.
+
+    A photo that lies in that folder itself adds none.
+    """
     folders_with_photos: set[str] = set()
     for name, _ in files.files:
         folder, file = os.path.split(name)

@@ -160,8 +160,8 @@ class _PromptsAndSteps:
 
     def __init__(self, guider: CFGGuider, start: Start) -> None:
         self._entries: list[dict[str, Any]] = []
-        # The entries whose people are drawn: those of all prompts but the negative one. DualCFG has two of them beside
-        # the negative prompt, under other names.
+        # The entries whose people are drawn: the entries of all prompts but the negative one. DualCFG has two such
+        # prompts beside the negative one, under names of their own.
         self._drawn: list[dict[str, Any]] = []
         for name, prompt in guider.conds.items():
             self._entries.extend(prompt)
@@ -169,8 +169,9 @@ class _PromptsAndSteps:
                 self._drawn.extend(prompt)
         self._negative = list(guider.conds.get("negative") or ())
         self._sigmas = steps_of(start.sigmas)
-        # Two samplers may share one schedule (KSampler Advanced, Split Sigmas), and a step of the other one may lie in
-        # a range. The first of them ends with noise left, and the second begins without noise of its own.
+        # Two samplers may share one schedule (KSampler Advanced, Split Sigmas). Then a range without a step of this
+        # sampler may have a step of the other, and no note is written. The first of two samplers ends with noise left,
+        # and the second begins without noise of its own.
         self._is_a_part = is_unfinished(start.sigmas) or not bool(start.noise.any())
         self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
         # At a CFG of 1 the host does not compute the negative prompt.
@@ -208,7 +209,7 @@ class _PromptsAndSteps:
         return context is not None and any(_ends_with(entry, context) for entry in self._entries)
 
     def _meets_a_step(self, named_range: NamedRange, carrying: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether a step lies both in a range of the node and in that of one of these entries."""
+        """Whether any step lies both in this range of the node and in the range of any of these entries."""
         sigmas = named_range.schedule.in_sigmas(self._model_sampling)
         for entry in carrying:
             sigmas_of_entry = _range_of(entry).in_sigmas(self._model_sampling)

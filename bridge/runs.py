@@ -156,7 +156,7 @@ class Batch:
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """What the network is called with after the latents, changed where this batch needs it; here unchanged.
+        """The arguments with which the network is called after the latents. A batch may change them; here they stay.
 
         args: by position, (timestep, text, ...). kwargs: by name; the text may be here too, as `context`.
         """
@@ -198,9 +198,9 @@ class Run:
         """The row table of each batch, by its chunks and by how many pictures each of them has. Tables stay here until
         the run ends, so that no other tensor can get the id of one of them."""
         self._chunks_by_table_id: dict[int, tuple[Chunk, ...]] = {}
-        """The chunks of each table in `_row_tables`, by the id of the tensor: for a table that nobody has touched."""
+        """The chunks of each table in `_row_tables`, by the id of the tensor: for a table that arrives unchanged."""
         self._chunks_by_lines: dict[tuple[tuple[int, ...], ...], tuple[Chunk, ...]] = {}
-        """The same by the numbers in the table: for a copy of it, such as on another card."""
+        """The chunks of each table by the numbers in it: for a copy of the table, such as on another card."""
         self._numbering = threading.Lock()
         self._rows_sent = False
         """Whether the host was given rows with people."""

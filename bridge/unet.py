@@ -54,7 +54,7 @@ def _methods_without_unet() -> str:
 
 
 def advice_between(width: int | None, wanted_width: int, advice: str = "") -> str:
-    """What to do where a text or a MODEL is of one text width and another is wanted.
+    """The advice in an error about a text or a MODEL of one text width where another width is wanted.
 
     Where either width is that of the SDXL refiner, the advice is that for the refiner; but not where a family without a
     UNet is wanted, because Stable Cascade, which has no UNet, reads texts of the refiner's width too.

@@ -309,7 +309,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         return latent
 
     def _own_control(self, area: Area | None, latent: LatentSize, *args: Any) -> Any:
-        """What the net itself gives for the whole picture or an area of it. args: those of get_control."""
+        """The net's own residuals, for the whole picture or an area of it. args: the arguments of get_control."""
         if area is None:
             return self._method("get_control")(*args)
         return self._in_area(area, latent, *args)

@@ -1,7 +1,8 @@
 """It finds the conditioning entries from which the rows of a forward come, where a ControlNet of ours acts.
 
 The host asks a ControlNet for the rows of several entries at once, and tells it nothing of them. So each entry has a
-COND of ours, which the host joins as it joins texts: that of a forward has all its entries, in the order of the rows.
+COND of ours, and the host joins the CONDs of a forward as it joins texts. The joined value has all entries of the
+forward, in the order of the rows.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class AttachedEntry:
         tokens: where ID tokens stand in the text, or None.
         """
         if tokens is None:
-            return cls(side, None, None)
+            return cls(side, tokens=None, sample=None)
         return cls(side, tokens, sample_of(context, tokens).clone())
 
 

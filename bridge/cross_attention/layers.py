@@ -125,8 +125,8 @@ class CrossAttentionBatch(Batch):
 def can_read_some_pixels(before: Replacement | None) -> bool:
     """Whether an attention can be asked for some pixels alone, see PIXELS.
 
-    The host's own attention can, and so can that of a batch with `reads_some_pixels`, if the host's own is what that
-    batch has found in the layer. A function of another pack cannot: it may count the queries, or look where in the
+    The host's own attention can. A batch of ours with `reads_some_pixels` can, unless it has found another function
+    than the host's own in the layer. A function of another pack cannot: it may count the queries, or look where in the
     picture they lie.
     """
     if before is None:

@@ -98,7 +98,7 @@ class PeopleLayer:
         """(people, 1, 1, ranks): 1 where a rank is the person's, else 0."""
 
     def hidden(self, x: Tensor) -> Tensor:
-        """What the `down` matrices of all people make of the layer's input: the product down x.
+        """The product down x: the `down` matrices of all people times the layer's input.
 
         x: (..., in), which gives (..., ranks); for a convolution (B, in, h, w), which gives (B, ranks, h', w').
         """
@@ -174,7 +174,7 @@ def _ownership(people: Sequence[int], owners: Sequence[int]) -> Tensor:
 
 
 def _times_strength(low_rank: LowRank, strength: float) -> LowRank:
-    """A LoRA times its strength, which goes into `up`, also into that of what stands in front of the layer."""
+    """A LoRA times its strength: its `up` is multiplied, and that of matrices in front of the layer, if any."""
     in_front = low_rank.in_front
     if in_front is not None:
         in_front = replace(in_front, up=in_front.up * strength)

@@ -22,7 +22,7 @@ class Additions(Protocol):
     readers: Readers
 
     def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
-        """What a layer gives of x, `out`, and what is added to it, in the shape of `out`."""
+        """The sum of `out`, which a layer gives for the input x, and of what is added to it, in the shape of `out`."""
         ...
 
 
@@ -66,7 +66,8 @@ class _Thread(threading.local):
     """
 
     def __init__(self) -> None:
-        # Here and not as a value of the class, which torch.compile would take for that of every thread.
+        # In __init__, which runs once for each thread. A value of the class torch.compile would take for the value of
+        # every thread.
         self.forward: Forward | None = None
 
 
@@ -119,7 +120,7 @@ class Reader:
         module.forward = self.forward
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """What the layer gives of x, and what the forward of this thread adds to it."""
+        """The output of the layer for x, with what the forward of this thread adds to it."""
         out = self.layer(x, *args, **kwargs)
         forward = _thread.forward
         # No forward is on in this thread, or one of another run or another UNet, or this Reader has ended.

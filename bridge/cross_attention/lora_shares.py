@@ -4,9 +4,10 @@ Keys and values of a text are made once with each person's LoRAs, and once witho
 person in whose region it lies, or those without any. At soft edges it reads several, each with its share, and the
 shares of a pixel are 1 in all.
 
-Where several nodes have somebody in a pixel, it reads with the LoRAs of all of them: for every choice of one person, or
-nobody, per node there is one reading, and its share is the product of theirs. Most choices have no pixel at all, and
-the others few: so each reading is asked for its own pixels alone.
+Where several nodes have a person in one pixel, the pixel reads with the LoRAs of all these people. There is a reading
+for every choice of one person, or nobody, of each node. The share of a reading in a pixel is the product of the shares
+of the people chosen. Most choices have a share of 0 in every pixel, and the others have only a few pixels. So attention
+is computed for each reading in its own pixels alone.
 """
 
 from __future__ import annotations

@@ -93,8 +93,8 @@ class RegionalLora(Carried):
     """What one node adds, alike on both sides of the conditioning.
 
     people_count: how many people the node has. layers: by name of a module of the UNet. regions: (people, H, W), 0..1,
-    or None: one person everywhere, or everybody in their own row. by_row: whether each person has rows of the batch
-    instead of a region. person_index: the person whose row this is, from 0; None for all rows, see `for_picture`.
+    or None where one person is everywhere, or where each person has a row. by_row: whether each person has rows of the
+    batch instead of a region. person_index: the person whose row this is, from 0; None for all rows, see `for_picture`.
     """
 
     key = "likeness_loras"
@@ -110,7 +110,7 @@ class RegionalLora(Carried):
         return bool(self.layers)
 
     def for_picture(self, picture_number: int) -> RegionalLora:
-        """The LoRAs for one picture of a batch: with by_row those of the person whose row it is, else all.
+        """The LoRAs for one picture of a batch: with by_row the LoRAs of the person whose row it is, else all LoRAs.
 
         Picture n shows person n, and the people again from the first on where there are more pictures.
         """
@@ -123,8 +123,8 @@ class RegionalLora(Carried):
     def shares(self) -> list[Tensor]:
         """How much of each person's LoRAs every pixel has, (people, H, W) each, at most 1 in all for each pixel.
 
-        One tensor for all rows of the batch, or one per row where everybody has rows; none where one person is
-        everywhere.
+        There is one tensor for all rows of the batch; with by_row there is one for each row; and there is none where
+        one person is everywhere.
         """
         if self.by_row:
             # (people, people, 1, 1): row n is person n's alone
@@ -302,14 +302,15 @@ class NodeLoras:
         return self._make_weights(grid, owners)
 
     def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
-        """What a layer gives of x, `out`, and what all people add to it, in the shape of `out`.
+        """The sum of `out`, which a layer gives for x, and of what all people add to it, in the shape of `out`.
 
         x, out: (B, tokens, channels), (B, channels, h, w), or (B, channels) of a layer of the time step. A layer of the
         time step has no pixels: its block adds what it gives to all pixels alike. Where the people have different
         regions, pixels need different sums, so the result is then (B, channels, h, w), which the block adds as well.
         """
         layer = self.layers[reader.name]
-        # The pixels that this forward has shown, or those of the UNet by itself; (1, 1) for a layer without a block.
+        # The grid that this forward has shown (_layers_of_convolution), or else the grid that the UNet has there by
+        # itself; (1, 1) for a layer that stands in no block.
         grid = forward.grids.get(reader.name) or self._grids.get(reader.name, (1, 1))
         if out.dim() == 4:
             grid = int(out.shape[2]), int(out.shape[3])
@@ -342,8 +343,8 @@ class NodeLoras:
         if len(weights) not in (1, len(tokens)):
             raise made_rows_error(len(tokens), len(weights), None)
         weights = weights.to(tokens)
-        # In place, where nothing has to grow: x is new, what `down` or a GLoRA has just given, and nobody else holds
-        # it.
+        # Written into x where the product has the shape of x: x was made just before, by `down` or by a GLoRA, and
+        # nobody else holds it. Otherwise one token becomes one for each pixel, which needs a new tensor.
         if tokens.shape[1] == weights.shape[1] and not tokens.requires_grad:
             return tokens.mul_(weights)
         return tokens * weights
@@ -360,7 +361,11 @@ def _grids_of_layers(layers: Iterable[str], block_grids: Mapping[tuple[str, int]
 
 
 def _with_addition(out: Tensor, addition: Tensor, grid: Grid) -> Tensor:
-    """What a layer gives, and an addition to it, (B, pixels or 1, channels), in the shape of `out` or of its pixels."""
+    """The sum of what a layer gives, `out`, and an addition to it, (B, pixels or 1, channels).
+
+    It has the shape of `out`; or, where `out` is (B, channels) and the addition differs by pixel, (B, channels, h, w).
+    grid: of the pixels.
+    """
     if out.dim() == 3:
         return out + addition
     if out.dim() == 2 and addition.shape[1] == 1:
@@ -448,7 +453,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """While this context is open, Readers stand in the layers that somebody's LoRA changes."""
+        """While this context is open, Readers stand in all layers that the LoRA of any person changes."""
         with self.readers.standing_in(self._read_layers):
             yield
 
@@ -463,11 +468,11 @@ class RegionalLoraBatch(CrossAttentionBatch):
         end_forward()
 
     def changes_layer(self, layer_index: int) -> bool:
-        """Whether somebody's LoRA changes keys or values of the text in this layer."""
+        """Whether the LoRA of any person changes keys or values of the text in this layer."""
         return any(name in node.layers for name in self._text_layers[layer_index] for node in self._nodes)
 
     def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
-        """What a layer gives of x, `out`, and what is added to it, in the shape of `out`.
+        """The sum of `out`, which a layer gives for x, and of what all nodes add to it, in the shape of `out`.
 
         Called by the Readers, see lora_readers.Additions.
 
@@ -535,16 +540,17 @@ class RegionalLoraBatch(CrossAttentionBatch):
         reading: TextReading,
         owners: tuple[Owner, ...],
     ) -> Tensor:
-        """What the pixels of one reading read, (B, n, C), by the host's attention or by what stands in its place.
+        """The attention of the pixels of one reading, (B, n, C), by the host's function or by what stands in its place.
 
-        q: of all pixels, (B, N, C). keys, values: with the LoRAs of the owners, (B, T, C) each.
+        before: what stands there, or None. q: of all pixels, (B, N, C). keys, values: made with the LoRAs of the
+        owners, (B, T, C) each.
         """
         if reading.pixels is not None:
             q = q.index_select(1, reading.pixels)
         if before is None:
             return attend_with(extra_options)(q, keys, values)
         if reading.pixels is not None:
-            # The function in our place is a batch of ours that reads so, see can_read_some_pixels.
+            # `before` is then a batch of ours that reads PIXELS, see can_read_some_pixels.
             extra_options = {**extra_options, PIXELS: reading.pixels}
         attention_of_other_node = partial(before, q, keys, values, extra_options)
         return current_forward().call_with_text_of(owners, attention_of_other_node)
@@ -600,7 +606,7 @@ def _reading_for_rows(reading: TextReading, source_rows: Tensor | None, by_pixel
     """
     pixels = reading.pixels if by_pixels else None
     share = reading.share if by_pixels or reading.pixels is None else reading.share_of_all
-    # The share of one row is that of all rows; else a row of the layer has that of the row it is made of.
+    # A share of a single row holds for all rows. Otherwise a row of the layer has the share of the row it was made of.
     if share is not None and len(share) > 1:
         share = of_source_rows(share, source_rows, dim=0)
     return TextReading(reading.people, pixels, share, share_of_all=None)

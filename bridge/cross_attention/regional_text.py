@@ -86,10 +86,10 @@ class RegionalText(Carried):
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
 
     def for_picture(self, picture_number: int) -> Self:
-        """What one picture of a batch reads: where everybody has rows, the tokens of the person whose row it is.
+        """The RegionalText of one picture of a batch: with by_row it has the tokens of one person, whose row it is.
 
-        Of inline tokens it has those of its own row. Picture n shows person n, and the people again from the first on
-        where there are more pictures.
+        Of inline tokens, which may differ by row, it has the tokens of that row. Picture n shows person n, and the
+        people again from the first on where there are more pictures.
         """
         if self.by_row and self.row is None and self.counts:
             person_index = picture_number % len(self.counts)
@@ -244,7 +244,7 @@ Chunks = tuple[tuple[RegionalText, ...], ...]
 
 
 def chunks_by_row(chunks: Chunks, row_count: int) -> Chunks:
-    """A chunk for each row of a batch, where any tokens are those of single rows; else the chunks themselves."""
+    """A chunk for each row of a batch where any RegionalText is by_row; otherwise the chunks themselves."""
     if not any(text.by_row for texts in chunks for text in texts):
         return chunks
     by_node: list[list[RegionalText]] = []

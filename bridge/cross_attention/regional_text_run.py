@@ -1,8 +1,8 @@
 """Tokens of a text that belong to people, while the sampler runs: each pixel reads the common text and its people's.
 
 Nothing is computed twice: the cross-attention of every pixel reads the common text and, of the rest, what belongs to
-the people near it, in one softmax. A bias on the logits says which. Where everybody is read everywhere that is plain
-cross-attention over all of it.
+the people near it, in one softmax. A bias on the logits says which tokens these are. Where all people are read in the
+whole picture, this is plain cross-attention to the text and all tokens of people.
 
 What keys and values of a layer are, from left to right:
 
@@ -189,7 +189,8 @@ class RegionalTextBatch(CrossAttentionBatch):
         Raises ConditioningLost where they take tokens of people away. Arguments as in the base class.
         """
         if self._others_read_their_texts(patches, n, context, value, extra_options):
-            # They join our text with texts of their own: it has to be without the inline tokens, as theirs are.
+            # The patches join our text with texts of their own, which have no inline tokens of ours. So our text has to
+            # be given to them without its inline tokens, too.
             context = self._text_without_inline_tokens(context)
             value = context
         output = super().call_patches(patches, n, context, value, extra_options)
@@ -410,7 +411,8 @@ class TextBiases:
 
     def _make_bias_of_chunk(self, regional_texts: Sequence[RegionalText], grid: Grid, text_length: int) -> Tensor:
         """The bias of the rows of one chunk: (N, keys), with as many keys as in `for_grid`."""
-        # The owner of every token. The text belongs to everybody, but for the inline tokens; appended tokens follow.
+        # The owner of every token: EVERYBODY for the tokens of the text except inline tokens, and a person for these
+        # and for the appended tokens, which follow.
         owners_in_text = torch.full((text_length,), EVERYBODY)
         owners = [owners_in_text]
         regions: list[Tensor] = []

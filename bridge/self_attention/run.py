@@ -12,7 +12,7 @@ The steps of one forward:
                 _make_parts_in_layer           keys, values and bias of that: a PartsInLayer
     SharingBatch.options_with_attention     puts the attention into the layers, and poses after the first convolution
         attention_output                    of a layer: rows with parts by their PartsInLayer, all others as before
-    SharingBatch.after_forward      shows the heat maps, where somebody watches
+    SharingBatch.after_forward      shows the heat maps, where there is a Watch
 """
 
 from __future__ import annotations
