@@ -83,9 +83,9 @@ class _Picture:
 def _bodies(path: str, byte_count: int, changed: int, picture: _Picture, most: int) -> iuv.Bodies:
     """The bodies of a picture; boxes are in pixels of the picture. most: only so many, the surest; 0 for all.
 
-    The bodies of the last picture are kept: for masks of a jacket and of trousers two nodes look at one photo, and on a
-    CPU the published network takes seconds. path, byte_count, changed: of files.stamp. Raises UnsupportedCheckpoint
-    where the network does not take a photo, or gives something else than bodies.
+    lru_cache keeps the bodies of the last picture, by its digest: for masks of a jacket and of trousers two nodes look
+    at one photo, and on a CPU the published network takes seconds. path, byte_count, changed: of files.stamp. Raises
+    UnsupportedCheckpoint where the network does not take a photo, or gives something else than bodies.
     """
     network = network_of(path, byte_count, changed)
     try:

@@ -86,9 +86,10 @@ def latents_by_row(vae: VAE, pictures: Tensor, masks: Tensor) -> dict[str, Tenso
 
 
 def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Tensor) -> list[list[float]]:
-    """How much each part resembles its region of each picture (B, H, W, 3): a list of cosines, by part, per picture.
+    """How much each part resembles its region of each picture: for each picture a list with a cosine for each part.
 
-    The cosines are those of CLIP's projected embeddings, or of DINOv2's class tokens. Raises BadPicture for NaN.
+    images: (B, H, W, 3). The cosines compare CLIP's projected embeddings, or DINOv2's class tokens. Raises BadPicture
+    for NaN.
     """
     embeddings_of_parts: list[Tensor] = []
     for part in parts:

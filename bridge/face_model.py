@@ -192,6 +192,7 @@ def load_face_model(
 def _first_detector(files: Files, pack: str, runs_on: str | None, left_out: list[UnsupportedCheckpoint]) -> Detector:
     """The largest detector of a pack that can be used. Errors of others are added to left_out, or raised if all fail.
 
+    left_out: the errors about files that are left out because others can be used; this function adds to the list.
     runs_on: onnxruntime's provider, None for torch.
     """
     chosen = files.detectors(pack)
@@ -211,9 +212,10 @@ def _first_detector(files: Files, pack: str, runs_on: str | None, left_out: list
 def _usable_recognisers(
     files: Files, pack: str, recognisers: str, runs_on: str | None, left_out: list[UnsupportedCheckpoint]
 ) -> tuple[Recogniser, ...]:
-    """The recogniser of this id, or all that can be used. Errors are added to left_out, or raised if all fail.
+    """The recogniser that was chosen, or all that can be used. Errors are added to left_out, or raised if all fail.
 
-    runs_on: onnxruntime's provider, None for torch.
+    recognisers: the id of a recogniser, ALL or NO_RECOGNISER. pack: of several files with one id, the file in this pack
+    is taken. runs_on: onnxruntime's provider, None for torch.
     """
     if recognisers == NO_RECOGNISER:
         return ()

@@ -136,7 +136,8 @@ def _send(node_id: str) -> None:
             by_node.update(notes.by_node)
         by_node[node_id] = text
         _box_notes[box] = _BoxNotes(prompt, by_node)
-        # Sorted by the numbers of the nodes in the graph, and not by when they have run.
+        # The notes of all nodes in the box, sorted by the numbers of the nodes in the graph and not by when they have
+        # run.
         lines = [by_node[node] for node in sorted(by_node, key=_editor_numbers) if by_node[node]]
         server.send_progress_text(LINE_BREAK.join(lines) or " ", box)
 

@@ -373,9 +373,11 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         self.settings.canvas.check((hint.shape[-1], hint.shape[-2]), (width, height))
 
     def _write_notes(self, x_noisy: Tensor, rows_per_entry: int, options: Options) -> None:
-        """Write the notes of a run, at its first forward that shows the net the whole latent.
+        """Write the notes of a run, once, at its first forward that shows the net the whole latent.
 
-        There are none where another pack shows it a few rows of many at a time (context windows), or a prompt's area.
+        A forward that shows the area of a prompt does not call this. Where another pack shows the net a few rows of
+        many at a time (context windows), the number of rows is not known, so there is no note about it.
+        x_noisy: (B, C, h, w). rows_per_entry: how many rows each entry has in it.
         """
         pending_notes = self.in_run.pending_notes
         if pending_notes is None:
@@ -386,7 +388,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         if settings.latents_note_node:
             tell_of_checkpoint(settings.latents_note_node, pending_notes.latent_format)
         hint: Tensor = self.cond_hint_original  # (B, C, H, W)
-        # With the cast of Crop Faces every row is the crop of one person, and is smaller than the hint on purpose.
+        # With the cast of Crop Faces every row is the crop of one person: a piece of a picture on purpose.
         row_by_person = canvas is not None and canvas.row_count > 0
         is_window = any(name in options for name in WINDOWS)
         if settings.pictures and not is_window and not row_by_person:

@@ -250,7 +250,7 @@ class TokenNetwork:
         grid = residual.shape[-2], residual.shape[-1]
         if grid not in self._masks:
             # As the released pipeline_stable_diffusion_xl_instantid_full.py, which divides the picture's sides by 8, 16
-            # and 32; of sides that are no multiples of 32, all is stretched over the residual.
+            # and 32. Where these are no whole numbers, the boxes are stretched to the size of the residual.
             self._masks[grid] = interpolate(self._boxes[:, None], size=grid, mode="bilinear").to(residual)
         return residual * self._masks[grid]
 
