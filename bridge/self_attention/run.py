@@ -93,7 +93,7 @@ class SharingRun(Run):
         if reference.steps == 1 or self.schedule is None:
             return cache.with_nothing_recorded()  # at every step anew, also where the steps cannot be counted
         key = reference, forward_input.model, forward_input.x.device
-        # The same for as many steps as one recording is used for.
+        # The number of the recording in the run: it stays the same for as many steps as one recording is used for.
         number = step_of(self.schedule, forward_input.sigmas) // reference.steps
         recording = self._recordings.get(key)
         if recording is None or recording.number != number:
