@@ -92,8 +92,8 @@ def _reading_of_choice(choice: Sequence[PersonShare], place: QueryPlace) -> Text
     has_share = (share > _ROUNDING_ERROR).any(dim=0)  # (pixels,)
     if not has_share.any():
         return None
-    # Of all pixels the reading takes those that have a share of it. Where all have one, no pixels are named, and where
-    # every share is 1, no share is: then nothing has to be picked out, or multiplied.
+    # The reading takes the pixels that have a share of it. `pixels` stays None where all pixels have a share, and
+    # `ready_share` (on the device) stays None where every share is 1: then nothing has to be picked out or multiplied.
     pixels = None
     own_share = share
     if not has_share.all():

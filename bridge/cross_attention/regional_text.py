@@ -167,7 +167,7 @@ def appended_text(tokens: Sequence[Tensor], regions: Tensor, canvas: Canvas | No
 
 
 def text_by_row(tokens: Sequence[Tensor], strength: float, canvas: Canvas) -> RegionalText:
-    """A RegionalText of words about people of whom each has a row of the batch. They are read in all of that row.
+    """A RegionalText of words about people by row: the words about a person are read in all of that person's row.
 
     tokens: the words about the person of every row, encoded, (1, T, width) each; T is 0 for a person without words.
     strength: how strongly they are read, as in regions of RegionalText.
