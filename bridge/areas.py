@@ -27,8 +27,8 @@ WHOLE_LATENT = "likeness_whole_latent"
 def area_of(area: Sequence[int]) -> Area:
     """The area of a prompt as an Area.
 
-    area: as the host has it, first the sizes of all dimensions and then the places of all: (height, width, y, x), and
-    for a video model (frames, height, width, frame, y, x), of which frames are left out.
+    area: as the host has it, first the lengths of all dimensions and then where the area begins in each of them:
+    (height, width, y, x), and for a video model (frames, height, width, frame, y, x), of which frames are left out.
     """
     sides = len(area) // 2
     height, width = area[sides - 2 : sides]
@@ -68,6 +68,7 @@ def hint_of_area(hint: Tensor, latent: LatentSize, area: Area, upscale_algorithm
     latent pixels of `cell` pixels each.
     """
     latent_height, latent_width = latent
+    # "center", as in the host's ControlNet.get_control: of a hint of another shape the middle is taken.
     fitted_hint = common_upscale(hint, cell * latent_width, cell * latent_height, upscale_algorithm, "center")
     height, width, y, x = (cell * side for side in area)  # in pixels
     return fitted_hint[..., y : y + height, x : x + width]

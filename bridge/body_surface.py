@@ -81,11 +81,11 @@ class _Picture:
 
 @lru_cache(maxsize=1)
 def _bodies(path: str, byte_count: int, changed: int, picture: _Picture, most: int) -> iuv.Bodies:
-    """The bodies of a picture, the surest `most` of them or all for 0; boxes are in pixels of the picture.
+    """The bodies of a picture; boxes are in pixels of the picture. most: only so many, the surest; 0 for all.
 
-    The bodies of the last picture are kept: for masks of a jacket and of trousers two nodes look at one photo, and on a
-    CPU the published network takes seconds. path, byte_count, changed: of files.stamp. Raises UnsupportedCheckpoint
-    where the network does not take a photo, or gives something else than bodies.
+    lru_cache keeps the bodies of the last picture, by its digest: for masks of a jacket and of trousers two nodes look
+    at one photo, and on a CPU the published network takes seconds. path, byte_count, changed: of files.stamp. Raises
+    UnsupportedCheckpoint where the network does not take a photo, or gives something else than bodies.
     """
     network = network_of(path, byte_count, changed)
     try:
@@ -111,6 +111,7 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int
     photo_size = (photo_width, photo_height)
     width = size[0] or photo_width
     height = size[1] or photo_height
+    # From the pixels of the network's picture to those of the photo, and from there to those of the canvas.
     to_photo = Fit.into(iuv.network_size(photo_width, photo_height), photo_size, "stretch")
     onto_canvas = to_photo.then(Fit.into(photo_size, (width, height), fit))
     surfaces = list[iuv.Surface]()

@@ -26,7 +26,7 @@ class Canvas:
     node_id: str | None = None
 
     def check(self, size: tuple[int, int], latent: tuple[int, int]) -> None:
-        """Raise BadSize for a latent of another shape than the canvas.
+        """Raise BadSize for a latent of another shape (ratio of width to height) than the canvas.
 
         size: of the canvas. latent: the size of what is denoised. Both are (width, height) in pixels.
         """

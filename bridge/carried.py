@@ -52,7 +52,7 @@ class Carried:
     key: ClassVar[str]
     source: object
     schedule: ScheduleRange
-    _made: dict[Hashable, Any] = field(default_factory=dict, init=False)
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False)  # see made_once
     canvas: Canvas | None = field(default=None, kw_only=True)
     latents_note_node: Canvas | None = field(default=None, kw_only=True)
     poses: Pictures | None = field(default=None, kw_only=True)
@@ -67,7 +67,7 @@ class Carried:
 
     @property
     def acting_regions(self) -> Tensor | None:
-        """Where it acts in the picture, (people, H, W), or None: everywhere. Its `regions`, where it has any."""
+        """Where this acts in the picture, (people, H, W); None for everywhere. By default it is `regions`."""
         return getattr(self, "regions", None)
 
     @property
@@ -81,25 +81,33 @@ class Carried:
         return self.acting_regions is not None
 
     def can_join_batch(self, other: Any) -> bool:
-        """Whether rows with these two can be computed in one batch: those of both sides of one node."""
+        """Whether rows that carry this and rows that carry `other` can be computed in one batch.
+
+        By default they can where both come from one node, as its positive and its negative side do.
+        """
         return self.source is other.source
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        """The part of it that lies in an area (height, width, y, x) of a latent (height, width)."""
+        """A copy whose regions are the part of these that lies in an area (height, width, y, x) of a latent (height,
+        width), all in latent pixels; this object itself where it has no regions."""
         if self.acting_regions is None:
             return self
         return replace(self, regions=cut_regions(self.acting_regions, area, latent))
 
     def cropped(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        """What a conditioning entry with this area reads: the part of `cut`, one object for each area and latent."""
+        """What a conditioning entry with this area reads: what `cut` gives, as one object for each area and latent.
+
+        area, latent: as in `cut`.
+        """
         if not self.placed:
             return self
         return self.made_once((*area, *latent), lambda: self.cut(area, latent))
 
     def for_picture(self, picture_number: int) -> Self:
-        """What one picture of a batch reads of it, by the picture's number in the chunk, from 0.
+        """What one picture of a batch reads of this object; here all of it. picture_number: in the chunk, from 0.
 
-        It is one object for all pictures that read the same, see `made_once`.
+        A subclass whose pictures read different things gives one object for all pictures that read the same, see
+        `made_once`.
         """
         return self
 
@@ -134,12 +142,11 @@ def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[Carri
 def for_rows_of_batch(
     by_chunk: Sequence[CarriedT], by_row: bool, row_count: int, code_around_model: str, mixed: str
 ) -> tuple[CarriedT, ...]:
-    """What the rows of a batch read of one node: one object for all rows, or one for each where people have rows.
+    """What the rows of a batch read of one node: one object for all rows, or, where people have rows, one for each row.
 
-    by_chunk: the node's object in each chunk. by_row: whether people have rows. row_count: of the batch.
-    code_around_model, mixed: the module and the reason of the error, see ConditioningLost.
-    Raises ConditioningLost where another pack joins rows
-    of different nodes, or rows with and without people.
+    by_chunk: what the node has put into each chunk. by_row: whether each person has a row of the batch. row_count: of
+    the batch. code_around_model, mixed: the two arguments of ConditioningLost, for the error.
+    Raises ConditioningLost where another pack joins rows of different nodes, or rows with and without people.
     """
     first = by_chunk[0]
     if by_row and all(carried.source is first.source for carried in by_chunk):
@@ -150,7 +157,11 @@ def for_rows_of_batch(
 
 
 def cut_regions(regions: Tensor, area: Sequence[int], latent: Sequence[int]) -> Tensor:
-    """Regions (people, H, W) of the whole picture in an area (height, width, y, x) of a latent (height, width)."""
+    """The part of regions that lies in an area of the latent: (people, height of the part, width of the part).
+
+    regions: (people, H, W), of the whole picture, at whatever size. area: (height, width, y, x), and latent: (height,
+    width), both in latent pixels.
+    """
     height, width, y, x = area
     latent_height, latent_width = latent
     rows = _pixels_of_cells(y, height, regions.shape[1], latent_height)
@@ -159,12 +170,12 @@ def cut_regions(regions: Tensor, area: Sequence[int], latent: Sequence[int]) -> 
 
 
 def _pixels_of_cells(start: int, length: int, pixel_count: int, cell_count: int) -> slice:
-    """The pixels that belong to `length` cells of a latent from `start` on: all that they touch.
+    """The pixels of one side of a region that `length` cells (latent pixels) touch, from the cell `start` on.
 
-    pixel_count, cell_count: of the whole side.
+    pixel_count, cell_count: of the whole side. One cell is pixel_count / cell_count pixels long.
     """
     first = start * pixel_count // cell_count
-    end = -(-(start + length) * pixel_count // cell_count)  # rounded up
+    end = -(-(start + length) * pixel_count // cell_count)  # rounded up: // rounds down, here a negative number
     return slice(first, end)
 
 
@@ -231,7 +242,8 @@ class CarriedCond(comfy.conds.CONDRegular):
 
     def concat(self, others: "Sequence[CarriedCond]") -> Tensor:
         """The row table of several entries, (rows, 2), see runs.Run.row_table. Raises ModelNotPatched."""
-        # The host asks for this right before each forward, and would hand it to a UNet that ignores it.
+        # The host calls `concat` right before each forward. Without a run of ours it would hand what it gets to a UNet
+        # that ignores it, and nobody would learn that the people are lost.
         if self.run is None:
             raise ModelNotPatched(
                 "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would "
@@ -244,12 +256,12 @@ class CarriedCond(comfy.conds.CONDRegular):
         return self.run.row_table(chunks, self.picture_count)
 
     def size(self) -> list[int]:
-        """The size by which the host estimates memory: as good as none."""
+        """The shape by which the host estimates the memory of this value, which takes next to none."""
         return [1]
 
 
 def carry(conditioning: Conditioning, carried: Carried) -> Conditioning:
-    """The conditioning with one more Carried in every entry, behind those that the entry has."""
+    """The conditioning with one more Carried in every entry, after those that the entry has under the same key."""
     entries: Conditioning = []
     for text, options in conditioning:
         conds = options.get("model_conds", {})

@@ -48,10 +48,11 @@ def append_tokens(
 ) -> Conditioning:
     """Each entry split in two: as it is before the percentage `start`, with tokens appended to its text from there on.
 
-    tokens: (1, n, width), or (rows, n, width) where every row of the batch has its own, as the host gives rows to a
-    batch of texts. people_count: how many people have them, equally many each.
-    Ranges that nodes before or after this one give to entries hold as well. Raises WrongBaseModel when the widths
-    differ.
+    tokens: (1, n, width), or (rows, n, width) where every row of the batch has its own. The text and the tokens are
+    repeated to the same number of rows, as the host repeats the texts of a batch.
+    people_count: how many people have tokens, n / people_count each.
+    Where another node limits an entry to a range of the schedule, that range holds too. Raises WrongBaseModel when the
+    widths differ.
     """
     check_conditioning(conditioning, tokens.shape[-1], node_name)
     entries: Conditioning = []
@@ -69,8 +70,9 @@ def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
     """Two entries in the range of the first: `before` up to this percentage of the schedule, `after` from there on."""
     text_before, options_before = before
     text_after, options_after = after
-    # The range of a CLIP schedule: the host intersects it with start_percent and end_percent, which every node that
-    # sets a range overwrites.
+    # An entry has two ranges, and the host reads it where both hold: start_percent to end_percent, which every node
+    # that sets a range overwrites, and that of a CLIP schedule, which these nodes leave alone. So the second is set
+    # here.
     start = options_before.get("clip_start_percent", 0.0)
     end = options_before.get("clip_end_percent", 1.0)
     boundary = percent - _BEFORE_THE_PERCENTAGE

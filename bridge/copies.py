@@ -34,6 +34,7 @@ def copies() -> list[Copy]:
     """Every copy of the pack that ComfyUI loads from its folders of custom nodes."""
     loaded: list[Copy] = []
     for root in folders.folders("custom_nodes"):
+        # Each pack has a folder in the root. The root itself is looked at too: the files may lie loose in it.
         for folder in (root, *_folders_in(root)):
             copy = _copy_in(Path(folder))
             if copy is not None:

@@ -86,9 +86,10 @@ def latents_by_row(vae: VAE, pictures: Tensor, masks: Tensor) -> dict[str, Tenso
 
 
 def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Tensor) -> list[list[float]]:
-    """How much each part resembles its region of each picture (B, H, W, 3): a list of cosines, by part, per picture.
+    """How much each part resembles its region of each picture: for each picture a list with a cosine for each part.
 
-    The cosines are those of CLIP's projected embeddings, or of DINOv2's class tokens. Raises BadPicture for NaN.
+    images: (B, H, W, 3). The cosines compare CLIP's projected embeddings, or DINOv2's class tokens. Raises BadPicture
+    for NaN.
     """
     embeddings_of_parts: list[Tensor] = []
     for part in parts:
@@ -122,8 +123,8 @@ def text_alignment(clip: CLIP, clip_vision: ClipVisionModel, prompt: str, images
     """
     check_text(f"The text {plain(prompt, 60)!r}", prompt)
     tokens = clip.tokenize(prompt)
-    text = _pooled_text(clip, tokens, True)  # (1, width)
-    unprojected_text = _pooled_text(clip, tokens, "unprojected")
+    text = _pooled_text(clip, tokens, return_pooled=True)  # (1, width), projected
+    unprojected_text = _pooled_text(clip, tokens, return_pooled="unprojected")
     # For SD1.5 and FLUX.1 the host gives CLIP-L's text unprojected in either case.
     if text is None or unprojected_text is None or torch.equal(text, unprojected_text) or not text.any():
         raise _no_pair_error("the CLIP gives texts without their projection, or none")
@@ -139,7 +140,10 @@ def text_alignment(clip: CLIP, clip_vision: ClipVisionModel, prompt: str, images
 
 
 def _pooled_text(clip: CLIP, tokens: Any, return_pooled: bool | str) -> Tensor | None:
-    """The pooled text, (1, width) float32 on the CPU; None of a CLIP that has none. return_pooled: as the host's."""
+    """The pooled text, (1, width) float32 on the CPU; None for a CLIP that has none.
+
+    return_pooled: the host's argument: True for the text after CLIP's projection, "unprojected" for that before it.
+    """
     pooled = clip.encode_from_tokens(tokens, return_pooled=return_pooled)[1]
     return None if pooled is None else pooled.float().cpu()
 
@@ -243,6 +247,8 @@ def encode_grey(clip_vision: ClipVisionModel, width: int) -> Tensor:
     size = clip_vision.image_size
     comfy.model_management.load_model_gpu(clip_vision.patcher)
     zeros = torch.zeros(1, 3, size, size, device=clip_vision.patcher.load_device)
+    # The host's network gives the last hidden states, those of the layer asked for (-2), embeddings, and a fourth
+    # value.
     _, before_last, embeddings, _ = network(pixel_values=zeros, intermediate_output=-2)
     return _checked_output({STATES: before_last, EMBEDS: embeddings}, STATES, width)
 
@@ -266,7 +272,8 @@ def _checked_output(outputs: Any, kind: str, width: int) -> Tensor:
     """
     widths = {name: outputs[name].shape[-1] for name in _OUTPUT_IN_WORDS}
     needed_encoder = _encoder_of(kind, width)
-    # Without its projection, ViT-H gives embeddings as wide as bigG's. Then its hidden states have another width.
+    # The width of embeddings alone does not tell encoders apart: those of a ViT-H without its projection are as wide as
+    # bigG's. The width of the hidden states does, so for embeddings both are compared.
     is_wrong_encoder = needed_encoder is not None and widths != needed_encoder.widths
     if widths[kind] != width or (kind == EMBEDS and is_wrong_encoder):
         raise WrongEncoder(_encoder_in_words(widths), kind, width)
@@ -306,7 +313,7 @@ def vision_of(state: State, *, ops: Any, device: torch.device, dtype: torch.dtyp
     """
     # (width, channels, patch, patch)
     width, _, patch, _ = state["embeddings.patch_embedding.weight"].shape
-    cells = len(state["embeddings.position_embedding.weight"]) - 1  # but for the class token
+    cells = len(state["embeddings.position_embedding.weight"]) - 1  # patches of a picture: one token is the class token
     layers = sum(key.endswith("mlp.fc1.bias") for key in state)
     config = {
         "model_type": "clip_vision_model",

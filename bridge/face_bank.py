@@ -89,7 +89,7 @@ def save_identity(identity: Identity, filename: str, node_id: str | None = None,
         people = f"{person_and_node} and {', '.join(rivals)}"
         why = f"{people} are to be saved to one file, {path}: one of them would be lost."
         raise CannotSave(why, "Give every Save Person a file name of its own.")
-    data = save(*identities.to_tensors(identity))
+    data = save(*identities.to_tensors(identity))  # tensors and metadata
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         write_whole(path, data)
@@ -123,7 +123,7 @@ def _rivals(path: str, node_id: str | None, prompt: Prompt | None) -> list[str]:
     if prompt is None:
         return []
     saved = _saved_at.get(path)
-    if saved and saved.graph is prompt:
+    if saved and saved.graph is prompt:  # saved there already in this run
         return [saved.person_and_node]
     if saved and saved.node_id != node_id and _has_same_name_sources(saved, prompt):
         return [saved.person_and_node]
@@ -140,9 +140,10 @@ def _rivals(path: str, node_id: str | None, prompt: Prompt | None) -> list[str]:
 
 
 def _has_same_name_sources(saved: _SavedPerson, prompt: Prompt) -> bool:
-    """Whether the node of an earlier run would get the same file name again from other nodes, in this graph.
+    """Whether a node that has saved a person in an earlier run gets its file name from the same nodes in this graph.
 
-    It need not run again, and then it does not save anew.
+    Then it would save to the same file again. The host does not run it again where nothing of it has changed, so what
+    it has saved before is compared. False for a file name that was typed, which `_rivals` compares itself.
     """
     return bool(saved.name_sources) and _name_sources(prompt, saved.node_id) == saved.name_sources
 

@@ -192,6 +192,7 @@ def load_face_model(
 def _first_detector(files: Files, pack: str, runs_on: str | None, left_out: list[UnsupportedCheckpoint]) -> Detector:
     """The largest detector of a pack that can be used. Errors of others are added to left_out, or raised if all fail.
 
+    left_out: the errors about files that are left out because others can be used; this function adds to the list.
     runs_on: onnxruntime's provider, None for torch.
     """
     chosen = files.detectors(pack)
@@ -205,15 +206,16 @@ def _first_detector(files: Files, pack: str, runs_on: str | None, left_out: list
         else:
             left_out += failed
             return detector
-    raise failed[0]
+    raise failed[0]  # files.detectors gives at least one path, or raises
 
 
 def _usable_recognisers(
     files: Files, pack: str, recognisers: str, runs_on: str | None, left_out: list[UnsupportedCheckpoint]
 ) -> tuple[Recogniser, ...]:
-    """The recogniser of this id, or all that can be used. Errors are added to left_out, or raised if all fail.
+    """The recogniser that was chosen, or all that can be used. Errors are added to left_out, or raised if all fail.
 
-    runs_on: onnxruntime's provider, None for torch.
+    recognisers: the id of a recogniser, ALL or NO_RECOGNISER. pack: of several files with one id, the file in this pack
+    is taken. runs_on: onnxruntime's provider, None for torch.
     """
     if recognisers == NO_RECOGNISER:
         return ()
@@ -277,9 +279,10 @@ def _roots() -> list[str]:
 
 
 def _installed_pack(pack: str, files: Files) -> str | None:
-    """The installed pack of this name, of another spelling of it, or of its present name after a change of folders.
+    """The name of the installed pack that a menu's option stands for; None where no such pack is installed.
 
-    None where no such pack is installed.
+    pack: the option, which a saved workflow may have in another spelling, or with the folder in which the pack lay when
+    the workflow was saved, see packs.chosen.
     """
     if pack == NO_DETECTOR:
         return pack
@@ -301,6 +304,8 @@ def _missing_error(file_in_words: str, key: str, error: type[ModelMissing] = Mod
     below, files = packs.folder_and_names(published)
     roots = folders.folders(published.key)
     if published.format == "face-pack":
+        # The message names a folder and, below it, the files. A pack has a folder of its own, which is named with the
+        # files, as in antelopev2/glintr100.onnx; unless that folder is one that is searched itself.
         place = packs.folder_for(published.name, roots)
         names = [PurePath(name).name for name in files]
         is_root = str(place) in roots

@@ -59,8 +59,8 @@ class DeadLink(LikenessError):
 def register() -> None:
     """Make our model keys known to the host.
 
-    A key that exists already (another pack, extra_model_paths.yaml) keeps its folders; ours is appended and the
-    file endings are widened, because a key that only the yaml names would list every file.
+    A key that exists already (another pack, extra_model_paths.yaml) keeps its folders and endings of files; ours are
+    added. A key that only extra_model_paths.yaml names has no endings, and the host would list every file there.
     """
     for key, endings in _KEYS.items():
         default = os.path.join(folder_paths.models_dir, key)
@@ -88,7 +88,7 @@ def folders(*keys: str) -> list[str]:
     paths: list[str] = []
     for key in keys:
         for path in folder_paths.get_folder_paths(key):
-            # extra_model_paths.yaml may name one with a separator behind it.
+            # extra_model_paths.yaml may name one with a separator at its end.
             paths.append(path.rstrip(f"/{os.sep}") or path)
     return _without_repeats(paths)
 
@@ -131,14 +131,14 @@ def _sorted_file_names(listings: tuple[Listing, ...], endings: frozenset[str]) -
 def find(name: str, key: str) -> str | None:
     """Full path of the first file called `name` (relative, sub-folders allowed) under this key, or None.
 
-    Where there is none, a file is taken whose name is the same in another spelling: see core.names. No file has an
-    empty name: that is what an empty menu sends. Raises UnsafePath when the name climbs out of the folder.
+    Where there is none, a file is taken whose name is the same in another spelling: see core.names. None for an empty
+    name, which an empty menu sends. Raises UnsafePath when the name leads out of the folder.
     """
     return find_exactly(name, key) or _spelled_otherwise(name, key)
 
 
 def find_exactly(name: str, key: str) -> str | None:
-    """`find`, of the name as it is written."""
+    """`find` for the name exactly as it is written, without other spellings."""
     if not name:
         return None
     for folder in folders(key):

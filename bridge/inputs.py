@@ -79,6 +79,7 @@ def _schema_of(node: type[io.ComfyNode]) -> _NodeSchema:
     """A node's schema as the checks read it, made once for each node."""
     schema = node.define_schema()
     inputs_by_id = {schema_input.id: schema_input for schema_input in schema.inputs}
+    # The host checks no menu whose id is a parameter of validate_inputs; nor does this module.
     judged_by_node = inspect.getfullargspec(node.validate_inputs).args
     return _NodeSchema(str(schema.display_name), inputs_by_id, judged_by_node, bool(schema.is_input_list))
 
@@ -102,6 +103,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     @wraps(run)
     def execute(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
         """The node's own execute, called with checked values of its inputs."""
+        # The host gives every value by name; a script may give some by position.
         values = {**dict(zip(names, args, strict=False)), **kwargs}
         schema = _schema_of(node)
         unlinked_values = _unlinked_values(schema, required_names)
@@ -160,6 +162,7 @@ def _checked_lists(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> dict
     linked to it, see _unlinked_values. Raises BadInput and BadChoice as `checked` says, and BadSetup for several values
     where one is needed.
     """
+    # The host makes a list of every input; a script that calls the node may give bare values.
     from_host = all(isinstance(linked, (list, tuple)) for linked in linked_by_id.values())
     inputs_of_node: dict[str, Any] = {}
     for input_id, linked in linked_by_id.items():
@@ -178,7 +181,10 @@ def _checked_lists(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> dict
 
 
 def _only_value(schema: _NodeSchema, name: str, values: Sequence[Any]) -> Any:
-    """The value that all of a list are. Raises BadSetup where they differ."""
+    """The value of an input that the host gives as a list, all values of which are the same.
+
+    name: of the input. Raises BadSetup where the values differ.
+    """
     first_value = values[0]
     if all(value is first_value or bool(value == first_value) for value in values):
         return first_value

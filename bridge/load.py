@@ -55,6 +55,8 @@ def in_patcher(build: Callable[..., nn.Module], state: Mapping[str, Tensor]) -> 
     offload = comfy.model_management.unet_offload_device()
     module = build(ops=comfy.ops.manual_cast, device=offload, dtype=comfy.utils.weight_dtype(dict(state)))
     patcher = patcher_class(module, load_device=comfy.model_management.get_torch_device(), offload_device=offload)
+    # A dynamic patcher wants the tensors of the file themselves as parameters (assign), which may be mapped from the
+    # disk. 0.3.64 has no is_dynamic: then `bool` is called instead, which gives False.
     assign = getattr(patcher, "is_dynamic", bool)()
     module.load_state_dict(dict(state), strict=True, assign=assign)
     module.eval().requires_grad_(False)
@@ -64,7 +66,9 @@ def in_patcher(build: Callable[..., nn.Module], state: Mapping[str, Tensor]) -> 
 def _try_out(network: Callable[..., Any], state: Mapping[str, Tensor]) -> None:
     """Run a network once on the device "meta", which has shapes and computes nothing.
 
-    It raises what torch raises where the tensors of a file do not fit each other. Each of them may fit its own layer.
+    It raises what torch raises where the tensors of a file do not fit each other: each may fit its own layer, and the
+    output of one layer may still have another width than the next one takes.
+    network, state: as in Published.build.
     """
     zeros = partial(torch.zeros, device="meta")
     trial = network(state, ops=comfy.ops.manual_cast, device="meta", dtype=torch.float32)
@@ -83,9 +87,9 @@ def on_device(patcher: comfy.model_patcher.ModelPatcher, inputs: Tensor) -> Tens
 class Loaded(Generic[NetT]):
     """A method's file that has been loaded.
 
-    patcher: its network; the host looks for one under this name. lora: the tensors of the LoRA that is part of the
-    file, as bridge.lora reads them; empty for a file without one. method_title: of the method whose file it is, which
-    nodes.sockets.adapter_socket puts onto the class.
+    patcher: its network. The host finds it by the name of this field, to count its memory. lora: the tensors of the
+    LoRA that is part of the file, as bridge.lora reads them; empty for a file without one. method_title: of the method
+    whose file it is, which nodes.sockets.adapter_socket puts onto the class.
     """
 
     method_title: ClassVar[str] = ""
@@ -149,8 +153,8 @@ class Published:
     def path(self, file: str) -> str:
         """Full path of the file that was chosen. Raises ModelMissing, UnsafePath, DeadLink.
 
-        A published name, which every workflow has, also stands for the same file under another name or in another model
-        folder: it is known by its contents.
+        Where no file has the chosen name, and it is the name of a published file, the same file is also found under
+        another name or in another model folder: it is recognised by its contents.
         """
         path = folders.find(file, self.key)
         model = self.named(file)
@@ -178,7 +182,7 @@ class Published:
         """The tensors of a file. Raises UnsupportedCheckpoint."""
         advice = self._advice_on(path)
         state = read_state_dict(path, self._expected_at(path), advice)
-        title = None
+        title = None  # a single format has a title of its own
         if len(self.formats) > 1:
             article = "an" if self.file_in_words[0] in "AEIOU" else "a"
             title = f"{article} {self.file_in_words}"

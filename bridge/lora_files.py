@@ -134,7 +134,7 @@ def _host_patches(
     names = comfy.lora.model_lora_keys_unet(model.model, names)
     names.update(more_names)
     try:
-        return comfy.lora.load_lora(state, names, False)
+        return comfy.lora.load_lora(state, names, log_missing=False)
     except UNFIT_TENSORS as error:
         damage = f"an incomplete or damaged LoRA ({in_one_line(error)})"
         raise UnsupportedCheckpoint(path, damage, "a LoRA", "Download it again.") from error
@@ -173,7 +173,7 @@ def _layers_for_one_person(
             misfits.setdefault(reason, []).append(name)
             continue
         lora = lora_of(patch)
-        assert lora is not None  # another kind has a reason
+        assert lora is not None  # _why_not_for_one_person gives a reason for every patch that is no LoraKind
         layers[name.removeprefix(_UNET).removesuffix(_WEIGHT)] = lora
     refuse_misfits(file, misfits, "LoRA, LoHa, LoKr or GLoRA")
     return layers
@@ -199,14 +199,14 @@ def _why_not_for_one_person(model: ModelPatcher, name: str, patch: Any, by_regio
     """Why a patch cannot be added where one person is; None where it can."""
     kind = kind_of(patch)
     if kind is None:
-        return f"a whole difference ({patch[0]})"
+        return f"a whole difference ({patch[0]})"  # the patch is a tuple that begins with its kind, such as "diff"
     module_name = name.removesuffix(_WEIGHT)
     shape = None
     if name.endswith(_WEIGHT):
         shape = shape_of(model.get_model_object(module_name))
     if shape is None:
         return "no linear layer and no convolution"
-    # A convolution has pixels itself, wherever it stands.
+    # A linear layer's place is that of its block. The output of a convolution has pixels, wherever it stands.
     if by_region and len(shape) == 2 and block_of(module_name.removeprefix(_UNET)) is None:
         return "without a place in the picture"
     lora = lora_of(patch)
@@ -251,4 +251,5 @@ def layers_not_read(state: State, patches: Iterable[Any]) -> set[str]:
     for patch in patches:
         loaded_keys.update(getattr(patch, "loaded_keys", ()))
     unread_keys = state.keys() - loaded_keys
+    # "block.0.lora_up.weight", "block.0.alpha" and "block.0.hada_w1_a" are keys of the layer "block.0".
     return {key.removesuffix(_WEIGHT).rsplit(".", 1)[0] for key in unread_keys}

@@ -53,14 +53,15 @@ def weight_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
 def fits(model: ModelPatcher, name: str, patch: Any) -> bool:
     """Whether a patch fits the weight of this name, and the model has it.
 
-    Of kinds that are not known here the host decides when it samples.
+    A patch of a kind that is not known here counts as fitting: the host finds out when it samples.
     """
     shape = weight_shape(model, name)
     kind = kind_of(patch)
     if not shape or kind is None:
         return tensors_of(patch)[0].shape == shape
     if kind in TURNING_KINDS:
-        # (blocks, size, size), or (rounds, blocks, size, size) of BOFT. All blocks together turn every output.
+        # (blocks, size, size), or (rounds, blocks, size, size) of BOFT. Each block turns `size` outputs, and all blocks
+        # together turn every output of the layer: blocks * size of them.
         blocks_and_size = patch.weights[0].shape[-3:-1]
         return blocks_and_size.numel() == shape[0]
     if kind not in LORA_KINDS:

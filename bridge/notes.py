@@ -136,7 +136,8 @@ def _send(node_id: str) -> None:
             by_node.update(notes.by_node)
         by_node[node_id] = text
         _box_notes[box] = _BoxNotes(prompt, by_node)
-        # Sorted by the numbers of the nodes in the graph, and not by when they have run.
+        # The notes of all nodes in the box, sorted by the numbers of the nodes in the graph and not by when they have
+        # run.
         lines = [by_node[node] for node in sorted(by_node, key=_editor_numbers) if by_node[node]]
         server.send_progress_text(LINE_BREAK.join(lines) or " ", box)
 
@@ -163,8 +164,8 @@ def _note_text(node_id: str) -> str:
 
     Frontend 1.27.10 reads a note as HTML and runs its scripts, 1.49.6 reads it as HTML without its tags, Vue nodes read
     it as Markdown, and 1.58.1 shows every character of it on classic nodes, so that an entity would be seen as "&lt;".
-    A word joiner behind what would begin a tag, an entity or a link makes it the character alone in all of them; around
-    an underscore, as if it stood inside of a word.
+    So a word joiner is put after every character that would begin a tag, an entity or a link, which then stays that
+    character for all of them. Underscores at the edge of a word get one on both sides, so that they begin no emphasis.
     """
     text = plain_lines("\n".join(_notes_under.get(node_id, ())))
     text = text.replace("\n", LINE_BREAK)

@@ -49,7 +49,10 @@ def names() -> list[str]:
 
 @lru_cache(maxsize=2)
 def _with_photos(files: Listing) -> tuple[str, ...]:
-    """The folders in which a photo lies, but for that of the listing itself, with slashes on every system."""
+    """The folders with photos below the folder that `files` lists, as paths from there, with "/" on every system.
+
+    A photo that lies in that folder itself adds none.
+    """
     folders_with_photos: set[str] = set()
     for name, _ in files.files:
         folder, file = os.path.split(name)
@@ -89,7 +92,8 @@ def path_of(folder: str) -> str:
     root = folder_paths.get_input_directory()
     path = folders.path_within(root, folder)
     if not os.path.isdir(path):
-        path = folders.path_within(root, among(folder, names()[:-1]) or folder)
+        photo_folders = names()[:-1]  # without the examples
+        path = folders.path_within(root, among(folder, photo_folders) or folder)
     if dead_link(path) is not None:
         raise LinkedAway(folder, path, root)
     # Before _lies_in: isdir answers for characters that no file system has, such as NUL, and realpath raises.
@@ -209,9 +213,9 @@ def photos_of_batches(batches: Sequence[Tensor], face_landmarks: Sequence[Mappin
 
 
 def cut_note(cut: Sequence[Photo]) -> str:
-    """Words to stand behind the names of photos without a face that came in a batch; "" for no photos.
+    """What a message adds after the names of photos in which no face was found and that came in a batch.
 
-    They say that the batch may have cut the faces off.
+    It says that the batch may have cut the faces off. "" where there are no such photos. cut: these photos.
     """
     if not cut:
         return ""

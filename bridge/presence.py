@@ -160,8 +160,8 @@ class _PromptsAndSteps:
 
     def __init__(self, guider: CFGGuider, start: Start) -> None:
         self._entries: list[dict[str, Any]] = []
-        # The entries whose people are drawn: those of all prompts but the negative one. DualCFG has two of them beside
-        # the negative prompt, under other names.
+        # The entries whose people are drawn: the entries of all prompts but the negative one. DualCFG has two such
+        # prompts beside the negative one, under names of their own.
         self._drawn: list[dict[str, Any]] = []
         for name, prompt in guider.conds.items():
             self._entries.extend(prompt)
@@ -169,8 +169,9 @@ class _PromptsAndSteps:
                 self._drawn.extend(prompt)
         self._negative = list(guider.conds.get("negative") or ())
         self._sigmas = steps_of(start.sigmas)
-        # Two samplers may share one schedule (KSampler Advanced, Split Sigmas), and a step of the other one may lie in
-        # a range. The first of them ends with noise left, and the second begins without noise of its own.
+        # Two samplers may share one schedule (KSampler Advanced, Split Sigmas). Then a range without a step of this
+        # sampler may have a step of the other, and no note is written. The first of two samplers ends with noise left,
+        # and the second begins without noise of its own.
         self._is_a_part = is_unfinished(start.sigmas) or not bool(start.noise.any())
         self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
         # At a CFG of 1 the host does not compute the negative prompt.
@@ -199,8 +200,8 @@ class _PromptsAndSteps:
     def _is_lost(self, announcement: _Announcement) -> bool:
         """Whether the people of an apply node have been lost on the way to this sampler, and not left out on purpose.
 
-        They have where a prompt comes from nodes of ours, or holds the text of this node without its people, as Concat
-        makes it. Where nothing of ours is in any prompt, a first pass without people is meant.
+        They have been lost where any prompt comes from nodes of ours, or holds the text of this node without its
+        people, as Concat makes it. Where nothing of ours is in any prompt, the user means a first pass without people.
         """
         if any(_KEY in entry for entry in self._entries):
             return True
@@ -208,7 +209,7 @@ class _PromptsAndSteps:
         return context is not None and any(_ends_with(entry, context) for entry in self._entries)
 
     def _meets_a_step(self, named_range: NamedRange, carrying: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether a step lies both in a range of the node and in that of one of these entries."""
+        """Whether any step lies both in this range of the node and in the range of any of these entries."""
         sigmas = named_range.schedule.in_sigmas(self._model_sampling)
         for entry in carrying:
             sigmas_of_entry = _range_of(entry).in_sigmas(self._model_sampling)
@@ -231,7 +232,8 @@ def _entries_of_side(entries: Sequence[Mapping[str, Any]], presence: Presence, s
 def _range_of(entry: Mapping[str, Any]) -> ScheduleRange:
     """When the host reads a conditioning entry (comfy/samplers.py, calculate_start_end_timesteps).
 
-    Of a scheduled CLIP and of Set Timesteps Range, so that it may start after its end, and is then never read.
+    An entry may have the range of a scheduled CLIP and that of Set Timesteps Range, and is read where both hold. If
+    they do not meet, the result starts after its end, and the entry is never read.
     """
     start = max(entry.get("clip_start_percent", 0.0), entry.get("start_percent", 0.0))
     end = min(entry.get("clip_end_percent", 1.0), entry.get("end_percent", 1.0))
@@ -321,7 +323,9 @@ class NetReport:
     def see_forward(self, rows: AttachedRows, context: Tensor, schedule: Tensor | None) -> None:
         """Called in every forward. context: the text that the rows read, (B, T, width). schedule: (steps + 1,), all
         sigmas of the run."""
-        if schedule is not self._schedule:  # one tensor for all forwards of a run: this is the first of another one
+        # The host gives all forwards of a run the same tensor. Another tensor is that of the first forward of a new
+        # run.
+        if schedule is not self._schedule:
             self._forget()
             self._schedule = schedule
             # A run that ends with noise left goes on in another sampler, whose steps may lie in a range.
@@ -331,7 +335,8 @@ class NetReport:
         # The rows of an entry stand together: (B / entries, T, width) of each.
         contexts = context.chunk(len(rows.entries))
         for entry, entry_context in zip(rows.entries, contexts, strict=True):
-            if id(entry) not in self._checked_entries:  # each is looked at once in a run, which keeps them all
+            # Each entry is looked at once in a run. The run holds all entries, so no id can become that of another one.
+            if id(entry) not in self._checked_entries:
                 self._checked_entries.add(id(entry))
                 if not _holds_tokens(entry, entry_context):
                     self._sentences.append(_tokens_changed(self._presence))

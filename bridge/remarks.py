@@ -79,7 +79,7 @@ class Start:
     def of_call(cls, args: Sequence[Any], options: Mapping[str, Any]) -> Start:
         """The start of a sampling, from the arguments of comfy.samplers.CFGGuider.outer_sample.
 
-        args: by position. options: by name, as some packs give them.
+        args: the arguments by position. options: the arguments by name; some packs give all of them so.
         """
         names = ("noise", "latent_image", "sampler", "sigmas", "denoise_mask")
         arguments = {**dict(zip(names, args, strict=False)), **options}
@@ -90,7 +90,8 @@ class Start:
 
         A first pass does not: it starts from an empty latent and has all of the schedule. Nor does a sampler that goes
         on where another one has stopped, since it is given no noise.
-        percent_to_sigma: the sigma at a part of the MODEL's schedule, 0..1.
+        percent_to_sigma: the sigma at a part of the MODEL's schedule, 0..1. A run that leaves out this part of the
+        schedule begins below that sigma.
         """
         if not self.noise.any():
             return False
@@ -115,7 +116,7 @@ class Carrying(Protocol):
 
     @property
     def latents_note_node(self) -> Canvas | None:
-        """It names the node that gets the note about the checkpoint's latents; None for no such note."""
+        """The Canvas that names the node which gets the note about the checkpoint's latents; None for no such note."""
 
     @property
     def poses(self) -> Pictures | None:

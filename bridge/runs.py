@@ -50,7 +50,7 @@ _WRAPPERS = comfy.patcher_extension.WrappersMP
 def patched(model: ModelPatcher, *run_classes: type[Run]) -> ModelPatcher:
     """A clone of the MODEL that begins a run of each of these classes whenever it samples.
 
-    A MODEL that begins all of them already, behind another node of Likeness, is returned as it is.
+    A MODEL that begins all of them already, because another node of Likeness has made it so, is returned as it is.
     """
     wrappers_by_key = model.wrappers.get(_WRAPPERS.OUTER_SAMPLE, {})
     missing = [run_class for run_class in run_classes if run_class.key not in wrappers_by_key]
@@ -76,7 +76,7 @@ def _sample(run_class: type[Run], executor: WrapperExecutor, *args: Any, **kwarg
         entry["model_conds"] = {**conds, run.key: CarriedCond(conds[run.key].cond, run)}
     options = guider.model_options["transformer_options"]
     options[run.key] = run
-    # Behind the wrappers of other packs: what these hand on is what the UNet gets.
+    # The host calls these after the wrappers of other packs, so they see what the UNet is given in the end.
     add_wrapper = comfy.patcher_extension.add_wrapper_with_key
     add_wrapper(_WRAPPERS.PREPARE_SAMPLING, run.key, run.wrap_prepare_sampling, options)
     add_wrapper(_WRAPPERS.CALC_COND_BATCH, run.key, run.wrap_calc_cond_batch, options)
@@ -105,7 +105,7 @@ class ForwardInput(NamedTuple):
     context: the text, (B, T, width).
     options: the host's transformer_options.
     references: latents of reference pictures, in the shape of x each.
-    reference_texts: of Z-Image, the texts beside the references, (B, T, width) each, and those behind the prompt.
+    reference_texts: of Z-Image, the texts beside the references, (B, T, width) each, and those after the prompt.
     reference_looks: of Z-Image, what a vision encoder has seen of the references, (B, h, w, C) each.
     """
 
@@ -156,7 +156,7 @@ class Batch:
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """What the network is called with after the latents, changed where this batch needs it; here unchanged.
+        """The arguments with which the network is called after the latents. A batch may change them; here they stay.
 
         args: by position, (timestep, text, ...). kwargs: by name; the text may be here too, as `context`.
         """
@@ -166,7 +166,7 @@ class Batch:
         """Called when the network has been called with `options_with_attention`, or has raised."""
 
     def after_forward(self) -> None:
-        """Called when the whole forward has run, behind the wrappers of other packs."""
+        """Called when the whole forward has run, the wrappers of other packs around the UNet included."""
 
 
 class Run:
@@ -198,9 +198,9 @@ class Run:
         """The row table of each batch, by its chunks and by how many pictures each of them has. Tables stay here until
         the run ends, so that no other tensor can get the id of one of them."""
         self._chunks_by_table_id: dict[int, tuple[Chunk, ...]] = {}
-        """The chunks of each table in `_row_tables`, by the id of the tensor: for a table that nobody has touched."""
+        """The chunks of each table in `_row_tables`, by the id of the tensor: for a table that arrives unchanged."""
         self._chunks_by_lines: dict[tuple[tuple[int, ...], ...], tuple[Chunk, ...]] = {}
-        """The same by the numbers in the table: for a copy of it, such as on another card."""
+        """The chunks of each table by the numbers in it: for a copy of the table, such as on another card."""
         self._numbering = threading.Lock()
         self._rows_sent = False
         """Whether the host was given rows with people."""
@@ -331,6 +331,7 @@ class Run:
             return executor(*positional, **kwargs)
         assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
         options = _options_of_apply_model(args, kwargs)
+        # The host's names of ForwardInput's references, reference_texts and reference_looks; () where it gives none.
         references = [kwargs.get(name, ()) for name in ("ref_latents", "ref_contexts", "siglip_feats")]
         forward_input = ForwardInput(executor.class_obj, x, t, c_crossattn, options, *references)
         batch = self._checked_batch(row_table, forward_input)
@@ -368,6 +369,7 @@ class Run:
             return executor(x, *args, **kwargs)
         self._rows_arrived = True
         if row_table is sent.row_table and x.shape[-2:] == sent.forward_input.x.shape[-2:]:
+            # Nothing has been changed on the way. wrap_apply_model holds `prepared` of this batch open.
             self._check_row_count(x, sent.batch.row_count)
             return call_network(sent.batch, executor, x, *args, **kwargs)
         context = _context_of_diffusion_model(args, kwargs)
@@ -419,7 +421,7 @@ class Run:
 def _options_of_apply_model(args_behind_text: Sequence[Any], named: Mapping[str, Any]) -> Options:
     """The transformer_options in a call of the host's BaseModel.apply_model.
 
-    args_behind_text: by position, what stands behind the text: control, transformer_options. named: by name.
+    args_behind_text: the arguments after the text, by position: control, transformer_options. named: those by name.
     """
     if len(args_behind_text) > 1:
         return args_behind_text[1]
@@ -429,7 +431,7 @@ def _options_of_apply_model(args_behind_text: Sequence[Any], named: Mapping[str,
 def _context_of_diffusion_model(args_behind_latents: Sequence[Any], named: Mapping[str, Any]) -> Tensor | None:
     """The text, (B, T, width), in a call of a UNet or a transformer; None where the call has none.
 
-    args_behind_latents: by position, what stands behind the latents: timestep, text. named: by name.
+    args_behind_latents: the arguments after the latents, by position: timestep, text. named: those by name.
     """
     if len(args_behind_latents) > 1:
         return args_behind_latents[1]
@@ -460,7 +462,7 @@ def _read_anything(chunks: Sequence[Chunk]) -> bool:
 
 def _modules_around(model_options: Mapping[str, Any]) -> str:
     """The modules of the functions that other packs have put around the MODEL, in words."""
-    if "model_function_wrapper" in model_options:
+    if "model_function_wrapper" in model_options:  # one function around the whole call of the MODEL
         return modules_of([model_options["model_function_wrapper"]])
     wrappers = model_options["transformer_options"]["wrappers"]
     functions_of_others: list[Any] = []
@@ -500,9 +502,10 @@ def attention_of_other_pack(
 ) -> Tensor:
     """What another pack's function in place of attention gives: (B, N, C), a row for each row of the queries.
 
-    q: (B, N, C). k, v: (B, T, C) each. The result is added to or put beside attention of ours, row by row. A pack may
-    run its function on rows twice and take the mean of both in a patch behind the layer, or make the rows in a patch
-    and take the mean in its function. Then its rows are not ours. Raises ConditioningLost, which names the pack.
+    q: (B, N, C). k, v: (B, T, C) each. The result is added to or put beside attention of ours, row by row, so row n of
+    both must be one picture. Raises ConditioningLost, which names the pack, where the result has another number of
+    rows. Two kinds of packs make other rows: one gives two results for each row and takes their mean in a patch after
+    the layer, the other doubles the rows in a patch before attention and takes the mean in this function.
     """
     out = replacement(q, k, v, extra_options)
     if len(out) != len(q):

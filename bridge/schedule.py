@@ -1,6 +1,6 @@
 """Ranges of a sampling run's schedule: in percent, as nodes set them, and in sigmas, as a run reads them.
 
-A node knows percentages alone. Which sigmas these are is known by the run: a node behind ours (ModelSamplingDiscrete,
+A node knows percentages alone. Which sigmas these are is known by the run: a node after ours (ModelSamplingDiscrete,
 ModelSamplingFlux, RescaleCFG's relatives) may give the MODEL another schedule.
 """
 
@@ -109,5 +109,5 @@ def percent_of(sigma: float, model_sampling: Any) -> float:
             low = middle
         else:
             high = middle
-    # A sigma that no middle was above is the highest, or higher: exactly the beginning.
+    # low is still 0 where no middle of the search had a higher sigma: this one is the schedule's highest, or above it.
     return high if low > 0 else 0.0

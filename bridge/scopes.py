@@ -38,8 +38,8 @@ class Scope:
 
     people: those of weight above 0. schedule: the part of the schedule in which they act. regions, boxes: where they
     act in the picture, (people, H, W) each, or None, see Injection. by_row: whether each person has a row of the batch.
-    canvas: the canvas that the regions are parts of. placed: whether that is the cast's canvas, whose size a run then
-    compares with the latent.
+    canvas: the canvas that the regions are parts of. placed: whether the regions lie on the canvas of a placed cast, so
+    that a run compares their size with the latent; False for masks alone, which fit any picture.
     """
 
     people: Sequence[Person]
@@ -109,9 +109,9 @@ class Scope:
         """The outputs of an apply node: the MODEL, and both sides of the conditioning with what they carry.
 
         sides, carried: positive and negative. run: the class of the run that reads what they carry. own_preview: a
-        preview instead of that of the regions. what: what works in the schedule of this scope, for a sentence of a run.
-        ranges: all ranges of the node, where it has more than that one. subject: the name of what is put in, where it
-        is not people.
+        preview instead of that of the regions. what: what acts in the schedule of this scope, in words, for the note of
+        a run in which no step lies in that schedule. ranges: all ranges of the node, where it has more than that one.
+        subject: what the node puts in, in words, such as "The style"; "" for a node that puts in people.
         """
         positive, negative = sides
         for_positive, for_negative = carried
@@ -194,7 +194,8 @@ def scope_of_faces(
     boxes: Tensor | None = None
     if acts_in == regions.FACE_BOXES:
         boxes = regions.regions_in_face_boxes(boxed or cast, areas, node_name)
-    # People by LoRA alone have regions, which others leave to them, but no tokens here.
+    # A person known to a LoRA alone has a region, which takes pixels from the regions of others, but no tokens here. So
+    # only the rows of people with photos are kept.
     rows = regions.rows_of(people, cast)
     if areas is not None:
         areas = areas[rows]  # (people, H, W)
@@ -228,8 +229,8 @@ def scope_of_bodies(
     """The scope by the inputs of schema.region_inputs: the torso, limbs and face of each person, or the masks.
 
     people: those of the cast who act; None for all of weight above 0.
-    alone: whether a person who is the only one, and has no mask, acts everywhere.
-    rows: whether people who have a row of the batch each act everywhere in it.
+    alone: whether a person who is the only one in the cast, and has no mask, acts everywhere instead of in a region.
+    rows: whether people of whom each has a row of the batch act everywhere in it; it has no effect without `alone`.
     node_id: of the node in the graph, or None outside of one.
     extent, margin, feather, mask: the inputs of that name.
     Raises NotPlaced without places, and what core.places.regions raises.
@@ -258,7 +259,9 @@ def scope_of_bodies(
         shape = RegionShape(extent, margin, feather)
         areas = regions.regions_of_people(require_places(cast, node_name), acting_people, mask, shape)  # (people, H, W)
     if alone and len(areas) == 1 and bool((areas == 1).all()):
-        # A region of all the picture is none: what has no place in it, as layers of the time step, acts as well.
+        # One person whose region is the whole picture acts as a person without a region does. The difference is in
+        # layers that have no place in the picture, such as those of the time step: they can act only where there are
+        # no regions.
         return everywhere_in_picture
     return replace(everywhere_in_picture, regions=areas, placed=placed)
 

@@ -34,7 +34,10 @@ def advice_without_unet() -> str:
 
 
 def _choose_checkpoint(family_name: str) -> str:
-    """What to do where a checkpoint of one family is needed. family_name: SD1.5, SD2 or SDXL, each read as a letter."""
+    """What to do where a checkpoint of one family is needed.
+
+    family_name: SD1.5, SD2 or SDXL. The article is "an" for all of them, because one reads their S as "ess".
+    """
     return f"Choose an {family_name} checkpoint in Checkpoint (ckpt_name)."
 
 
@@ -51,10 +54,10 @@ def _methods_without_unet() -> str:
 
 
 def advice_between(width: int | None, wanted_width: int, advice: str = "") -> str:
-    """What to do where a text or a MODEL is of one text width and another is wanted.
+    """The advice in an error about a text or a MODEL of one text width where another width is wanted.
 
-    Either width may be that of the SDXL refiner, which has advice of its own. That holds only where the other side is a
-    UNet's: Stable Cascade, which has none, has the refiner's width too.
+    Where either width is that of the SDXL refiner, the advice is that for the refiner; but not where a family without a
+    UNet is wanted, because Stable Cascade, which has no UNet, reads texts of the refiner's width too.
 
     width: of what the user has connected, None where it is unknown. wanted_width: of what is needed. advice: the node's
     own, for any other width, or "" for what is usual.
@@ -183,7 +186,7 @@ def grids(unet: Any, height: int, width: int) -> dict[tuple[str, int], Grid]:
 
 def coarsest_token_side(unet: Any) -> int:
     """The side of the square that one token of the coarsest layers covers, in latent pixels."""
-    side = 64
+    side = 64  # any size that every UNet halves without a remainder
     heights = [height for height, _ in grids(unet, side, side).values()]
     return side // min(heights)
 
@@ -241,7 +244,8 @@ def attend_with(options: Options, kernel: Callable[..., Tensor] | None = None, m
 def replacement_in(options: Mapping[str, Any], attention: str, block: Block) -> Replacement | None:
     """What other packs have put in place of an attention of this layer; None for nothing. attention: attn1 or attn2.
 
-    As the host does, it looks for the layer first and then for its whole block.
+    As the host does, it looks for the layer first and then for its whole block, which has one key for all its layers:
+    (block, number) without the index.
     """
     patches = options.get("patches_replace", {}).get(attention, {})
     return patches.get(block, patches.get(block[:2]))
@@ -258,7 +262,7 @@ def with_replacements(options: Options, kind: str, replacements: Mapping[Any, Ca
 
 
 def with_patch(options: Options, kind: str, patch: Callable[..., Any]) -> Options:
-    """A copy of transformer_options with one more patch of this kind, behind those of others."""
+    """A copy of transformer_options with one more patch of this kind, which is called after those of others."""
     patches_before = options.get("patches", {}).get(kind, ())
     return with_patches(options, kind, [*patches_before, patch])
 

@@ -1,7 +1,7 @@
 """Our own copy of the user's ControlNet. It checks in each run whether net, MODEL, latent and hint fit each other.
 
-It reads the text that the UNet reads, at the timestep that the UNet is told, of the part of the hint that the UNet is
-shown. And it checks the MODEL, the size of the latent and the number of rows, and says under its node what is wrong.
+The net reads the same text and the same timestep as the UNet, and of the hint only the part that shows what the UNet
+denoises. And it checks the MODEL, the size of the latent and the number of rows, and says under its node what is wrong.
 
 Why a copy's `__class__` is changed, and no object of ours holds the net: whoever walks along a chain of ControlNets
 has to meet a net of the host's own class, with the net's own fields. Tiled Diffusion, for instance, asks
@@ -11,8 +11,9 @@ card (deepclone_multigpu). With an object around the net each of them would read
 inside would get nothing of it. A new object of a class of ours with the same fields would not do either:
 Advanced-ControlNet puts methods onto the object, which are bound to it.
 
-So the copy stays the object that it is. Its class is one in front of its own, and all that it has of ours is held by
-two objects in two fields: `settings`, which all copies share, and `in_run`, which belongs to one copy and one run.
+So the copy stays the object that it is, and gets a new class. That class derives from `_AttachedNet` first and from the
+net's own class second, so that our methods are called and can call the net's. What we have to remember of a net is in
+two fields: `settings`, which all copies share, and `in_run`, which belongs to one copy and one run.
 
 The steps of one run, as the host calls them:
 
@@ -89,8 +90,9 @@ class NetSettings:
 
     width: of the texts that the net reads, and that the MODEL must read.
     canvas: the canvas that the hint shows, or None where the caller checks the size of the hint.
-    input_changer: makes a UNetInputChanger for a run. It lets the UNet read ID tokens where packs that change attention
-    would make it read other texts.
+    input_changer: called with the MODEL at the start of a run, it makes the UNetInputChanger of that run; None for a
+    net that leaves the UNet's inputs alone. The UNetInputChanger lets the UNet read ID tokens where packs that change
+    attention would make it read other texts.
     report: it writes the notes of a run at its end, where no MODEL comes from the node.
     pictures: the hint in the user's words, for notes of a run.
     latents_note_node: the Canvas that names the node under which the net writes the note about a MODEL with other
@@ -162,15 +164,18 @@ def as_attached(control_net: ControlBase, settings: NetSettings) -> _AttachedNet
 
 
 @cache
-def _attached_class(kind: type) -> type:
-    """The class of attached copies of this kind of net. It has the name of the kind, which packs look at."""
-    return type(kind.__name__, (_AttachedNet, kind), {})
+def _attached_class(net_class: type) -> type:
+    """The class of attached copies of nets of this class. It keeps the name of the class, which packs look at.
+
+    _AttachedNet comes first among its bases, so its methods are called, and `super()` in them is the net's own class.
+    """
+    return type(net_class.__name__, (_AttachedNet, net_class), {})
 
 
 def _take_methods_off(control_net: ControlBase) -> dict[str, Callable[..., Any]]:
     """Take the methods that a pack has put onto an object off it, and return them by name.
 
-    On the object they would stand in front of ours, and they have to be called by ours.
+    Left on the object, they would be called instead of ours. Our methods call them, see `_method`.
     """
     attributes = vars(control_net)
     methods: dict[str, Callable[..., Any]] = {}
@@ -181,9 +186,11 @@ def _take_methods_off(control_net: ControlBase) -> dict[str, Callable[..., Any]]
 
 
 class _AttachedNet(comfy.controlnet.ControlBase):
-    """The class in front of that of the user's ControlNet. The module says why.
+    """The first base of the class of every attached copy; the second is the class of the user's ControlNet.
 
-    methods_on_object: methods of another pack by name, which the net has instead of those of its class.
+    The module says why. methods_on_object: methods of another pack by name, which the net has instead of those of its
+    class. previous_controlnet: the host's field, the net before this one in the chain, or None. While our net computes,
+    its thread reads a _ComputedNet there, see get_control.
     """
 
     settings: NetSettings
@@ -193,7 +200,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
     def copy(self) -> _AttachedNet:
         """An attached copy with the same settings."""
-        return as_attached(super().copy(), self.settings)  # as every class of the host names itself
+        # The host's copy() calls the class by its name, as in `c = ControlNet(...)`: what it gives is not attached.
+        return as_attached(super().copy(), self.settings)
 
     def _method(self, name: str) -> Callable[..., Any]:
         """The net's own method of this name: another pack's, or that of its class."""
@@ -213,6 +221,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         if self.settings.report:
             self.settings.report.begin_run(model)
         self._method("pre_run")(model, percent_to_sigma)
+        # In place of the MODEL's schedule, which the host's own pre_run has just set, see _Timesteps. A T2IAdapter
+        # reads no timestep, and has no such field.
         if isinstance(self, comfy.controlnet.ControlNet):
             self.model_sampling_current = _with_exact_timesteps(model.model_sampling)
 
@@ -236,7 +246,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     def _check_blocks(self, model: BaseModel) -> None:
         """Raise WrongBaseModel unless there is one residual for each input block of the UNet.
 
-        The host leaves out those that do not fit.
+        The host itself raises nothing: it leaves out the residuals for which there is no block. A net without
+        zero_convs, such as a T2IAdapter, has another way of giving residuals and passes.
         """
         residuals = len(getattr(getattr(self, "control_model", None), "zero_convs", ()))
         blocks = len(getattr(model.diffusion_model, "input_blocks", ()))
@@ -250,15 +261,17 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             )
 
     def get_control(self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, *others: Any) -> Any:
-        """What the chain up to this net gives for one forward.
+        """The residuals of the chain up to this net for one forward, by the host's names of them.
 
-        others: further arguments of the host, of which transformer_options come first.
+        x_noisy: (B, C, h, w). t: (B,), sigmas. batched_number: how many entries are computed in this batch, each with
+        B / batched_number rows. others: further arguments of the host, of which transformer_options come first.
         """
         options: Options = others[0] if others else {}
         previous = self.previous_controlnet
         rows: AttachedRows | None = cond.get(ATTACHED)
         if rows is None:
-            # The chain that an old Apply ControlNet hands to prompts that do not come from our node.
+            # The host also hands the chain of an old Apply ControlNet to prompts that do not come from our node. In
+            # their rows our net does nothing, and the chain before it gives all.
             if previous is None:
                 return None
             return previous.get_control(x_noisy, t, cond, batched_number, *others)
@@ -296,13 +309,17 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         return latent
 
     def _own_control(self, area: Area | None, latent: LatentSize, *args: Any) -> Any:
-        """What the net itself gives for the whole picture or an area of it. args: those of get_control."""
+        """The net's own residuals, for the whole picture or an area of it. args: the arguments of get_control."""
         if area is None:
             return self._method("get_control")(*args)
         return self._in_area(area, latent, *args)
 
     def _in_area(self, area: Area, latent: LatentSize, *args: Any) -> Any:
-        """What the net makes of its own part of the hint. The host would fit all of the hint to every area."""
+        """The net's own residuals for an area, from the part of the hint that lies in the area.
+
+        The host would fit the whole hint to every area. So while the net's method runs, the part stands in the host's
+        two fields for the hint: cond_hint_original (as the user gave it) and cond_hint (fitted, None until then).
+        """
         whole_hint = self.cond_hint_original
         fitted_whole_hint = self.cond_hint
         hints = self.in_run.hints
@@ -330,7 +347,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         latent = whole_latent(x_noisy, area, options, in_run.latent)
         if latent is None:
             # ComfyUI 0.3.64 tells a net nothing of the whole picture: it is taken to be as large as the hint.
-            height, width = self.cond_hint_original.shape[-2:]
+            height, width = self.cond_hint_original.shape[-2:]  # in pixels, 8 to a latent pixel
             in_run.assumed_latent = height // 8, width // 8
             return in_run.assumed_latent
         in_run.latent = latent
@@ -356,9 +373,11 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         self.settings.canvas.check((hint.shape[-1], hint.shape[-2]), (width, height))
 
     def _write_notes(self, x_noisy: Tensor, rows_per_entry: int, options: Options) -> None:
-        """Write the notes of a run, at its first forward that shows the net the whole latent.
+        """Write the notes of a run, once, at its first forward that shows the net the whole latent.
 
-        There are none where another pack shows it a few rows of many at a time (context windows), or a prompt's area.
+        A forward that shows the area of a prompt does not call this. Where another pack shows the net a few rows of
+        many at a time (context windows), the number of rows is not known, so there is no note about it.
+        x_noisy: (B, C, h, w). rows_per_entry: how many rows each entry has in it.
         """
         pending_notes = self.in_run.pending_notes
         if pending_notes is None:
@@ -369,6 +388,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         if settings.latents_note_node:
             tell_of_checkpoint(settings.latents_note_node, pending_notes.latent_format)
         hint: Tensor = self.cond_hint_original  # (B, C, H, W)
+        # With the cast of Crop Faces every row is the crop of one person: a piece of a picture on purpose.
         row_by_person = canvas is not None and canvas.row_count > 0
         is_window = any(name in options for name in WINDOWS)
         if settings.pictures and not is_window and not row_by_person:
@@ -381,11 +401,11 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
 
 class _Timesteps(Tensor):
-    """The timesteps of the UNet, of which a ControlNet makes sines. They stay in float32.
+    """The timesteps of a forward, (B,), which stay in float32 when the host casts them for a ControlNet.
 
-    The host casts a ControlNet's timesteps to the type that it computes in (comfy/controlnet.py, get_control), while
-    the UNet's stay as they are. In bfloat16 there is no 981: it becomes 980. So the host's cast, a call of `to`, is
-    answered in float32.
+    A ControlNet makes sines of them, as the UNet does. The host casts a ControlNet's timesteps to the type that it
+    computes in (comfy/controlnet.py, get_control), while the UNet's stay as they are. In bfloat16 there is no 981: it
+    becomes 980. So the host's cast, a call of `to`, is answered in float32.
     """
 
     def to(self, *_: Any, **__: Any) -> Tensor:

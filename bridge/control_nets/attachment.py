@@ -24,7 +24,8 @@ class Attachment:
     """One ControlNet that is put at the end of the chain of every entry, of several conditionings.
 
     Entries that had the same net before share one copy: the host evaluates positive and negative in one batch only
-    when they hold the same object. hint: (B, H, W, 3), values may lie outside 0..1.
+    when they hold the same object. hint: (B, H, W, 3), values may lie outside 0..1. vae: for nets that read the hint as
+    a latent; None for others. _copies: the copy for each chain, by the last net of the chain.
     """
 
     control_net: ControlBase
@@ -44,7 +45,7 @@ class Attachment:
         for text, options in conditioning:
             entry = AttachedEntry.with_sample(side, options.get(ID_TOKENS), text)
             conds = {**options.get("model_conds", {}), ATTACHED: AttachedCond(AttachedRows((entry,), None))}
-            net = self._behind(options.get("control"))
+            net = self._copy_after(options.get("control"))
             entries.append([text, {**options, "model_conds": conds, "control": net}])
         return entries
 
@@ -53,11 +54,15 @@ class Attachment:
         negative = with_nets_of_positive(positive, negative)
         return self.attach_to(positive, Side.POSITIVE), self.attach_to(negative, Side.NEGATIVE)
 
-    def _behind(self, previous: ControlBase | None) -> ControlBase:
-        """A copy of the net whose chain is `previous`, the chain that an entry has; one copy for each chain."""
+    def _copy_after(self, previous: ControlBase | None) -> ControlBase:
+        """A copy of the net that comes after the chain that an entry has; always the same copy for the same chain.
+
+        previous: the last net of that chain, or None for an entry without a chain.
+        """
         if previous not in self._copies:
             copy = self._copy()
-            copy.set_cond_hint(self.hint.movedim(-1, 1), self.strength, self.timestep_percent_range, vae=self.vae)
+            hint = self.hint.movedim(-1, 1)  # (B, 3, H, W)
+            copy.set_cond_hint(hint, self.strength, self.timestep_percent_range, vae=self.vae)
             copy.set_previous_controlnet(previous)
             self._copies[previous] = copy
         return self._copies[previous]
@@ -100,10 +105,11 @@ class ControlAttachment(Attachment):
 def with_nets_of_positive(positive: Conditioning, negative: Conditioning) -> Conditioning:
     """The negative prompt with the chains that Apply ControlNet (OLD) has put on the positive alone.
 
-    That node says `control_apply_to_uncond`, and the host gives its chains to the entries of every other prompt in
-    turns when sampling begins, unless one of these has a net of its own (comfy/samplers.py,
-    apply_empty_x_to_equal_area). As a net of ours would be such a net, it is done here. Entries with an area take no
-    part.
+    That node marks its entries with `control_apply_to_uncond`. When sampling begins, the host gives the chains of these
+    entries to the entries of every other prompt: the first chain to the first entry, the second to the second, and
+    again from the first entry on where there are more chains. It does not where an entry of that prompt has a net
+    already (comfy/samplers.py, apply_empty_x_to_equal_area). Our own net on the negative prompt would be such a net and
+    keep the host from it, so the same is done here before. Entries with an area take no part.
     """
     chains: list[ControlBase] = []
     for _, options in positive:
@@ -116,12 +122,12 @@ def with_nets_of_positive(positive: Conditioning, negative: Conditioning) -> Con
         if will_have_area(options):
             continue
         if options.get("control") is not None:
-            return negative
+            return negative  # an entry has a net already
         indices.append(index)
     if not indices:
         return negative
-    for turn, chain in enumerate(chains):
-        index = indices[turn % len(indices)]
+    for chain_number, chain in enumerate(chains):
+        index = indices[chain_number % len(indices)]
         text, options = entries[index]
         entries[index] = [text, {**options, "control": chain}]
     return entries

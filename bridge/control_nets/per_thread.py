@@ -13,7 +13,10 @@ from typing import Any
 
 
 class PerThread:
-    """A data descriptor: the value itself stays in the object's own dictionary, under the attribute's name."""
+    """An attribute that a thread can see replaced, as a data descriptor in the class of the object.
+
+    The value that all other threads see stays in the object's own dictionary, under the attribute's name.
+    """
 
     def __init__(self) -> None:
         self._of_thread = threading.local()
@@ -45,7 +48,7 @@ class PerThread:
         """While this context is open, this thread sees `value` as the attribute of this object."""
         replacements = self._replacements()
         key = id(instance)
-        nested = key in replacements
+        nested = key in replacements  # whether a `replaced` of this object is open in this thread already
         before = replacements.get(key)
         replacements[key] = value
         try:

@@ -1,7 +1,8 @@
 """It finds the conditioning entries from which the rows of a forward come, where a ControlNet of ours acts.
 
 The host asks a ControlNet for the rows of several entries at once, and tells it nothing of them. So each entry has a
-COND of ours, which the host joins as it joins texts: that of a forward has all its entries, in the order of the rows.
+COND of ours, and the host joins the CONDs of a forward as it joins texts. The joined value has all entries of the
+forward, in the order of the rows.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ CHANNELS = 8
 def sample_of(context: Tensor, tokens: IDTokens) -> Tensor:
     """The first channels of the ID tokens in a text: (1, ID tokens, CHANNELS). context: the text, (B, T, width)."""
     end = tokens.start + tokens.people_count * tokens.tokens_per_person
+    # Of the first row alone, which is enough to see that another node has changed the tokens.
     return context[:1, tokens.start : end, :CHANNELS]
 
 
@@ -53,9 +55,12 @@ class AttachedEntry:
 
     @classmethod
     def with_sample(cls, side: Side, tokens: IDTokens | None, context: Tensor) -> AttachedEntry:
-        """The entry with this text, (B, T, width), as `context`. tokens: where ID tokens stand in it, or None."""
+        """The AttachedEntry of an entry whose text is `context`, (B, T, width).
+
+        tokens: where ID tokens stand in the text, or None.
+        """
         if tokens is None:
-            return cls(side, None, None)
+            return cls(side, tokens=None, sample=None)
         return cls(side, tokens, sample_of(context, tokens).clone())
 
 
@@ -63,7 +68,8 @@ class AttachedEntry:
 class AttachedRows:
     """The rows of one forward that a net of ours acts in.
 
-    entries: of each chunk of the batch. area: the one that all of them show, or None for the whole picture.
+    entries: one for each chunk of the batch, in the order of the rows. area: the area of the picture that all of them
+    show, or None for the whole picture.
     """
 
     entries: tuple[AttachedEntry, ...]
@@ -85,12 +91,12 @@ class AttachedCond(comfy.conds.CONDRegular):
         return self.cond.area == other.cond.area
 
     def concat(self, others: Sequence[AttachedCond]) -> AttachedRows:
-        """The rows of several entries together."""
+        """The AttachedRows of several entries together, which the net finds under ATTACHED in get_control."""
         entries = list(self.cond.entries)
         for other in others:
             entries.extend(other.cond.entries)
         return AttachedRows(tuple(entries), self.cond.area)
 
     def size(self) -> list[int]:
-        """The size by which the host estimates memory: as good as none."""
+        """The shape by which the host estimates the memory of this value, which takes next to none."""
         return [1]

@@ -34,7 +34,7 @@ class ReadByNet(NamedTuple):
 
     network: the network of the net, wrapped so that it reads by region.
     context: (B, tokens, width), what it reads: the tokens of one person after the other. Where people have regions,
-    the tokens that are read outside of all regions stand behind them.
+    the tokens that are read outside of all regions follow last.
     """
 
     network: "TokenNetwork"
@@ -47,8 +47,8 @@ class TokenControlNet(comfy.controlnet.ControlNet):
     It is a ControlNet of the host and holds none: the host's own get_control computes hint, strength and residuals,
     and reads `control_model` of the object that it is called on. While it does so, `control_model` is a TokenNetwork.
 
-    source: whose injections are its context. outside: (1, T, width), read outside of all regions. needed, advice: as in
-    NotAControlNet.
+    source: the `source` of the Injections whose tokens this net reads: those of its own apply node. outside: (1, T,
+    width), the tokens that pixels outside of all regions read. needed, advice: as in NotAControlNet.
     """
 
     control_model: Any = PerThread()
@@ -58,7 +58,7 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         if other_object:
             raise NotAControlNet(other_object, needed, advice)
         super().__init__(
-            None,
+            control_model=None,  # set below, as the host's ControlNet.copy does it
             global_average_pooling=net.global_average_pooling,
             load_device=net.load_device,
             manual_cast_dtype=net.manual_cast_dtype,
@@ -70,6 +70,7 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         self._needed = needed
         self._advice = advice
         self._ready: dict[tuple[tuple[Injection, ...], int], ReadByNet] = {}
+        """What forwards of this run have been computed with, by the injections of their chunks and their rows."""
         net.copy_to(self)
 
     def copy(self) -> "TokenControlNet":
@@ -78,17 +79,17 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         return TokenControlNet(self, self.source, self.outside, self._needed, self._advice)
 
     def cleanup(self) -> None:
-        """Called by the host at the end of a run: what was made for it goes."""
+        """Called by the host at the end of a run: it drops what was made for the run."""
         super().cleanup()
         self._ready = {}
 
     def get_control(
         self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
     ) -> Any:
-        """The residuals of one forward: of the nets in front of this one in the chain, with those of this net added.
+        """The residuals of one forward: those of the nets before this one in the chain, with those of this net added.
 
         The host calls it; the arguments are the host's. The net reads the tokens of the people that its own node
-        (`source`) has put into these rows. Where there are none, the residuals of the nets in front are all.
+        (`source`) has put into these rows. Where that node has put in none, only the nets before this one act.
         """
         injections: list[Injection] = []
         for chunk in chunks_of(cond, transformer_options, Injection.key):
@@ -112,8 +113,9 @@ class TokenControlNet(comfy.controlnet.ControlNet):
 
         injections: what the node has put into each chunk of the batch. x: the latents, (B, C, h, w).
         """
-        first_injection = injections[0]
+        first_injection = injections[0]  # its regions are those of all chunks, see Injection.can_join_batch
         of_chunks = [injection.by_person(injection.tokens) for injection in injections]
+        # Rows: one for each chunk, or, where people have rows, one for each row of the batch.
         tokens = torch.cat(of_chunks, dim=1).transpose(0, 1)  # (rows, people, T, width)
         if first_injection.regions is not None:
             outside = self.outside.expand(len(tokens), 1, -1, -1)
@@ -125,7 +127,10 @@ class TokenControlNet(comfy.controlnet.ControlNet):
 
 
 def _boxes_of(injections: Sequence[Injection], row_count: int) -> Tensor | None:
-    """Where the residuals act, of all people of a row together: (rows, H, W), or None: everywhere."""
+    """Where the residuals act: the boxes of all people of a row together, (row_count, H, W). None for everywhere.
+
+    injections: of each chunk of the batch; all of them have boxes, or none has.
+    """
     if injections[0].boxes is None:
         return None
     of_chunks: list[Tensor] = []
@@ -140,8 +145,10 @@ def _other_object(net: Any) -> str:
     """What is connected instead of a plain ControlNet, in words for a message; "" where it is a plain ControlNet."""
     if not isinstance(net, comfy.controlnet.ControlNet) or getattr(net, "control_model", None) is None:
         return type(net).__name__
+    # Advanced-ControlNet's nets have one keyframe where the user has set none.
     if len(getattr(net, "timestep_keyframes", ())) > 1:
         return f"a ControlNet with another pack's timestep keyframes (its code: {type(net).__module__})"
+    # Only the host's network of a union ControlNet has this embedding, by which it is told the type of its hint.
     return "a union ControlNet" if net.control_model.control_add_embedding is not None else ""
 
 
@@ -169,15 +176,21 @@ class TokenNetwork:
         self.dtype = network.dtype
         self._boxes = boxes
         self._weights: Tensor | None = None
+        """How much each pixel reads of each group of tokens, (people + 1, H, W), 1 in all for each pixel."""
         if regions is not None:
             weights = region_weights(regions)
             outside = 1 - weights.sum(dim=0, keepdim=True)
-            self._weights = torch.cat([weights, outside])  # (people + 1, H, W), 1 in all
+            self._weights = torch.cat([weights, outside])
         self._weights_by_grid: dict[Grid, Tensor] = {}
+        """The same on the grid of a layer, (people + 1, 1, N, 1)."""
         self._masks: dict[Grid, Tensor] = {}
+        """The boxes on the grid of a residual, (B, 1, h, w)."""
         self._hint: Tensor | None = None
+        """The hint of which `_keypoints` was made."""
         self._keypoints: Any = None
+        """What the network's input_hint_block makes of the hint, (B, C, h, w)."""
         self._layers: dict[Block, KeysAndValues] = {}
+        """The keys and values of the context in every layer; empty before the first forward has run."""
 
     def __call__(
         self, x: Tensor, hint: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None = None, **_: Any
@@ -189,13 +202,14 @@ class TokenNetwork:
         """
         network = self._network
         emb = network.time_embed(timestep_embedding(timesteps, network.model_channels, repeat_only=False).to(x.dtype))
+        # input_hint_block and the zero convolutions are called like every block; they read their first argument alone.
         if self._hint is not hint:
             self._hint = hint
             self._keypoints = network.input_hint_block(hint, emb, context)
         layers = dict(self._layers)
         attend = partial(self._attend, layers)
-        # A block projects the context that it is given. Once keys and values are kept, that is for nothing, and one
-        # token is the least that can be given.
+        # A block makes keys and values of the context that it is given. Once those of the first forward are kept, its
+        # own are not read, so it is given one token, the least that it can be given.
         block_context = context[:, :1] if layers else context
         if network.num_classes is not None:
             emb = emb + network.label_emb(y)
@@ -226,6 +240,7 @@ class TokenNetwork:
         if self._weights is not None and grid not in self._weights_by_grid:
             self._weights_by_grid[grid] = on_grid(self._weights, *grid)[:, None].to(q)  # (groups, 1, N, 1)
         keys, values = layers[layer]
+        # Without regions there are no weights: there is one group, and every pixel reads it.
         return decoupled(q, keys, values, self._weights_by_grid.get(grid), attend_with(extra_options))
 
     def _in_boxes(self, residual: Tensor) -> Tensor:
@@ -235,7 +250,7 @@ class TokenNetwork:
         grid = residual.shape[-2], residual.shape[-1]
         if grid not in self._masks:
             # As the released pipeline_stable_diffusion_xl_instantid_full.py, which divides the picture's sides by 8, 16
-            # and 32; of sides that are no multiples of 32, all is stretched over the residual.
+            # and 32. Where these are no whole numbers, the boxes are stretched to the size of the residual.
             self._masks[grid] = interpolate(self._boxes[:, None], size=grid, mode="bilinear").to(residual)
         return residual * self._masks[grid]
 

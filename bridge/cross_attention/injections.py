@@ -35,13 +35,14 @@ class Injection(Carried):
 
     tokens: (people, T, width) float32 CPU, unscaled, for IdentityNet.
     layers: per cross-attention layer ((people, T, C), (people, T, C)), keys and values; adapter scale and weight are in
-    the values. None for a layer in which it is not read, which then does what it did. Empty where the adapter is
-    switched off. Of a subclass whatever is read of people in a layer, by person.
+    the values. None for a layer in which no token is read. Empty where the adapter is switched off: then no layer reads
+    any. A subclass may hold other tensors for a layer, each with the people in its first dimension.
     regions: (people, H, W) weights of the whole picture, or None: one person everywhere.
     boxes: (people, H, W), at most 1 in all for each pixel, or None. With boxes (acts_in = face boxes) the UNet reads
     people in these and not in their regions, and IdentityNet's residuals are added in these alone. IdentityNet itself
     still reads its tokens by `regions`.
-    by_row: person n acts in row n of the batch alone; there are no regions, and boxes are of their rows.
+    by_row: person n acts in row n of the batch alone. There are no regions, and the box of a person is a box in that
+    person's row.
     """
 
     key = "likeness_injections"
@@ -74,7 +75,7 @@ class Injection(Carried):
         return region_weights(self.regions)
 
     def for_picture(self, picture_number: int) -> Self:
-        """What one picture of a batch reads: with by_row the tokens of the person whose row it is, else all.
+        """What one picture of a batch reads: with by_row the tokens of the person whose row it is, else all tokens.
 
         Picture n shows person n, and the people again from the first on where there are more pictures.
         """
@@ -99,12 +100,14 @@ class Injection(Carried):
         return replace(self, tokens=self.tokens[rows], layers=tuple(layers), by_row=False, boxes=boxes)
 
     def by_person(self, x: Tensor) -> Tensor:
-        """Something of each person, (people, ...), with a dimension for the rows of the chunk: (people, rows, ...).
+        """x, which has something of each person, (people, ...), with a dimension for the rows of the chunk added:
+        (people, rows, ...).
 
-        There is one row, which serves all rows; with by_row there is one "person" in each of several rows.
+        Usually there is one row, which serves all rows of the chunk. With by_row there are as many rows as people, and
+        the dimension of people has length 1, because each row has one person.
         """
         if self.by_row:
-            return x[None]  # (1, people, ...): the people are the rows
+            return x[None]  # (1, rows, ...), where person n is row n
         return x[:, None]  # (people, 1, ...)
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
@@ -202,7 +205,7 @@ class NodeInjections:
             keys_and_values = self._rows_of_layer(of_chunks)
             if keys_and_values is not None:
                 self.layers[number] = keys_and_values
-        # Regions are the same in all chunks, so those of one serve all rows; boxes may be those of a row each.
+        # All chunks have the same regions, so the regions of the first chunk serve all rows. Boxes may differ by row.
         by_chunk = injections if injections[0].boxes is not None else injections[:1]
         self._pixel_shares: list[_PixelShares] = []
         """The pixel shares of each of these chunks; empty where every pixel reads one person."""
@@ -258,10 +261,10 @@ class NodeInjections:
         return KeysAndValues(self._rows_of_batch(keys), self._rows_of_batch(values))
 
     def _rows_of_batch(self, by_chunk: Sequence[Tensor]) -> Tensor:
-        """What all chunks have, for the rows of the batch: (people, rows of the batch, ...), on the device.
+        """The tensors of all chunks as one tensor for all rows of the batch, on the device.
 
-        by_chunk: (people, rows of the chunk, ...) each. A chunk has one row where all its pictures read the same: such
-        rows are repeated until the batch is full.
+        by_chunk: (people, rows of the chunk, ...) each, which gives (people, rows of the batch, ...). A chunk has one
+        row where all its pictures read the same: such rows are repeated until the batch is full.
         """
         rows_of_chunks = torch.cat(list(by_chunk), dim=1)
         return repeat_rows(self._place.like_queries(rows_of_chunks), self._place.row_count, dim=1)

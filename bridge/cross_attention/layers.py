@@ -72,7 +72,10 @@ class CrossAttentionBatch(Batch):
         self._row_tracker = RowTracker()
 
     def options_with_attention(self, options: Options) -> Options:
-        """transformer_options with this batch's attention and patches in the layers in which it acts."""
+        """transformer_options with this batch's attention in the layers that it changes.
+
+        Where other packs have attn2 patches, `call_patches` takes their place: it calls them and tracks their rows.
+        """
         attentions: dict[Block, Replacement] = {}
         for layer_index, block in enumerate(self.layers):
             if self.changes_layer(layer_index):
@@ -120,16 +123,19 @@ class CrossAttentionBatch(Batch):
 
 
 def can_read_some_pixels(before: Replacement | None) -> bool:
-    """Whether an attention can be asked for some pixels alone: the host's own, or a batch of ours that reads so.
+    """Whether an attention can be asked for some pixels alone, see PIXELS.
 
-    A function of another pack may count the queries, or look where in the picture they lie.
+    The host's own attention can. A batch of ours with `reads_some_pixels` can, unless it has found another function
+    than the host's own in the layer. A function of another pack cannot: it may count the queries, or look where in the
+    picture they lie.
     """
     if before is None:
         return True
+    # A batch of ours stands in the layer as a partial of its method, see `options_with_attention`.
     batch = getattr(getattr(before, "func", None), "__self__", None)
     if not isinstance(batch, CrossAttentionBatch) or not isinstance(before, partial):
         return False
-    # The arguments that `options_with_attention` has bound: the layer, and what stood there before this batch.
+    # The bound arguments: the index of the layer, and what stood there before that batch.
     _, before_that_batch = before.args
     return batch.reads_some_pixels and before_that_batch is None
 

@@ -1,7 +1,8 @@
 """What the LoRAs of all people add to one layer of a UNet, ready on its device; and which layers have a place.
 
-A LoRA adds up (down x) to what a layer gives of x. For several people that is one product: `down` of everybody, the
-weight of the pixel for everybody, `up` of everybody. The weights are those of regional_lora.py.
+A LoRA adds up (down x) to what a layer gives of x. For several people that is one product: the `down` matrices of all
+people side by side times x, times the weight that each pixel has of each rank, and then the `up` matrices of all people
+times that. regional_lora.py makes the weights.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ class LayerLora(NamedTuple):
 class InputLora(NamedTuple):
     """What one person's LoRA adds in front of a layer: W (x + up down x). GLoRA does so, see InFront.
 
-    down: (ranks, in / groups). up: (in, ranks / groups). groups: in how many groups the layer reads its channels, each
-    of which has the same matrices; 1 but for a convolution in groups.
+    person: the number of the person among those of the node. down: (ranks, in / groups). up: (in, ranks / groups).
+    groups: in how many groups the layer reads its channels; 1 but for a convolution in groups. All groups have the same
+    matrices, which are repeated here for each group, as torch's conv2d takes them.
     """
 
     person: int
@@ -69,6 +71,7 @@ class PeopleLayer:
     """
 
     def __init__(self, loras: Sequence[LayerLora], module: Any, place: QueryPlace) -> None:
+        """loras: all LoRAs of the node's people in this layer. module: the layer. place: where it is read."""
         groups = groups_of(module)
         downs: list[Tensor] = []
         ups: list[Tensor] = []
@@ -91,10 +94,11 @@ class PeopleLayer:
         self.module = module
         self.owners, self.down, self.up = _group_by_group(owners, downs, ups, groups)
         self.people = tuple(dict.fromkeys(owners))
-        self._is_of = _ownership(self.people, self.owners).to(self.down)  # (people, 1, 1, ranks)
+        self._ranks_of_people = _ownership(self.people, self.owners).to(self.down)
+        """(people, 1, 1, ranks): 1 where a rank is the person's, else 0."""
 
     def hidden(self, x: Tensor) -> Tensor:
-        """What the `down` matrices of all people make of the layer's input: the product down x.
+        """The product down x: the `down` matrices of all people times the layer's input.
 
         x: (..., in), which gives (..., ranks); for a convolution (B, in, h, w), which gives (B, ranks, h', w').
         """
@@ -112,7 +116,9 @@ class PeopleLayer:
         context: the text, (B, T, width). layer: what makes keys or values without us.
         """
         hidden = self.hidden(context)  # (B, T, ranks)
-        of_people = functional.linear(hidden * self._is_of.to(context), self.up.to(context))  # (people, B, T, C)
+        # Once for each person, with 0 in the ranks of all others: (people, B, T, ranks).
+        hidden_of_people = hidden * self._ranks_of_people.to(context)
+        of_people = functional.linear(hidden_of_people, self.up.to(context))  # (people, B, T, C)
         by_person = dict(zip(self.people, of_people, strict=True))
         for front in self.in_front:
             by_person[front.person] = by_person[front.person] + front.change(layer, context)
@@ -120,25 +126,33 @@ class PeopleLayer:
 
 
 def with_product(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Tensor:
-    """out + up hidden, of (..., channels) and (..., ranks), in one kernel that writes where `out` lies.
+    """The sum out + up hidden, (B, N, channels), where possible in one kernel that writes it into `out`.
 
-    A layer of a UNet or transformer is limited by memory: a sum of its own would read and write all of it twice more.
-    in_place: whether nobody else holds `out`. Of a layer that gave one row for all tokens the result has all tokens.
+    The speed of a layer is limited by memory: a product and a sum in two kernels would read and write `out` twice more.
+
+    out: (B, N, channels). hidden: (B, N, ranks). up: (channels, ranks). in_place: whether nobody else holds `out`, so
+    that it may be written into. `out` may also be (B, 1, channels), a layer's output for all tokens alike: the result
+    is then a new tensor with all N tokens.
     """
     is_writable = in_place and out.dtype == hidden.dtype and not out.requires_grad
     if not is_writable or not out.is_contiguous() or out.shape[:-1] != hidden.shape[:-1]:
         return out + functional.linear(hidden, up)
     rows = out.view(-1, out.shape[-1])
+    # rows + hidden up^T, written into rows, and so into out
     rows.addmm_(hidden.reshape(-1, hidden.shape[-1]), up.T)
     return out
 
 
 def with_product_of_pixels(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Tensor:
-    """The sum of `with_product` for a convolution: out (B, channels, h, w), hidden (B, h * w, ranks)."""
+    """The sum of `with_product` for a convolution: out (B, channels, h, w), hidden (B, h * w, ranks).
+
+    The result has the shape of `out`.
+    """
     is_writable = in_place and out.dtype == hidden.dtype and not out.requires_grad
     if not is_writable or not out.is_contiguous():
         return out + functional.linear(hidden, up).mT.unflatten(2, out.shape[2:])
     pixels = out.view(len(out), out.shape[1], -1)  # (B, channels, h * w)
+    # pixels + up hidden^T, written into pixels, and so into out
     pixels.baddbmm_(up.expand(len(out), -1, -1), hidden.mT)
     return out
 
@@ -160,7 +174,7 @@ def _ownership(people: Sequence[int], owners: Sequence[int]) -> Tensor:
 
 
 def _times_strength(low_rank: LowRank, strength: float) -> LowRank:
-    """A LoRA times its strength, which goes into `up`, also into that of what stands in front of the layer."""
+    """A LoRA times its strength: its `up` is multiplied, and that of matrices in front of the layer, if any."""
     in_front = low_rank.in_front
     if in_front is not None:
         in_front = replace(in_front, up=in_front.up * strength)
@@ -170,9 +184,11 @@ def _times_strength(low_rank: LowRank, strength: float) -> LowRank:
 def _group_by_group(
     owners: Sequence[int], downs: Sequence[Tensor], ups: Sequence[Tensor], groups: int
 ) -> tuple[tuple[int, ...], Tensor, Tensor]:
-    """Owners, down and up of all LoRAs together.
+    """Owners (ranks,), down (ranks, in / groups, ...) and up (out, ranks) of all LoRAs together.
 
-    A convolution in groups gives the ranks of its first group first, of all LoRAs; so they are put in this order.
+    owners, downs, ups: of each LoRA in turn. Within one LoRA the ranks of the first group come first, see in_groups. A
+    convolution in groups computes the first part of its outputs from the first group of its inputs, the second part
+    from the second, and so on. So the ranks are sorted: those of all LoRAs for the first group, then for the second.
     """
     down = torch.cat(tuple(downs))
     up = torch.cat(tuple(ups), dim=1)
@@ -183,6 +199,7 @@ def _group_by_group(
         rank = len(lora_down) // groups
         for group in range(groups):
             group_of_rank.extend([group] * rank)
+    # The numbers of all ranks, sorted by their groups. Within a group the LoRAs stay in their order.
     order = sorted(range(len(owners)), key=group_of_rank.__getitem__)
     return tuple(owners[rank] for rank in order), down[order], up[:, order]
 
@@ -209,11 +226,12 @@ def groups_of(module: Any) -> int:
 def block_of(name: str) -> tuple[str, int] | None:
     """The block of the UNet that a module stands in, as ("input" | "middle" | "output", number).
 
-    None where the module has no place in the picture, as those of the time step. name: "input_blocks.4.1.proj_in".
+    None where the module has no place in the picture, as those of the time step. name: "input_blocks.4.1.proj_in",
+    "middle_block.1.proj_in" or "output_blocks.4.1.proj_in" for a module of a block, "time_embed.0" for another one.
     """
     first, number, *_ = name.split(".")
     kind = first.removesuffix("_blocks").removesuffix("_block")
-    if kind == first:
+    if kind == first:  # no name of a block
         return None
     if kind == "middle":
         return kind, 0
@@ -223,9 +241,10 @@ def block_of(name: str) -> tuple[str, int] | None:
 def first_convolution_of(name: str) -> str:
     """The name of the convolution that runs first in the block of a layer: what it gives has the block's pixels.
 
-    They are not those that the UNet has there by itself where another node has made the picture smaller before
-    (PatchModelAddDownscale). name: of a layer that stands in a block.
+    Where another node has made the picture smaller before this block (PatchModelAddDownscale), these are fewer pixels
+    than the UNet has there by itself. name: of a layer that stands in a block. In a block that does not begin with a
+    ResBlock there is no module of this name.
     """
     kind, number, *_ = name.split(".")
     block = kind if kind == "middle_block" else f"{kind}.{number}"
-    return f"{block}.0.in_layers.2"
+    return f"{block}.0.in_layers.2"  # a ResBlock, whose in_layers are a norm, an activation and a convolution

@@ -22,7 +22,7 @@ class Additions(Protocol):
     readers: Readers
 
     def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
-        """What a layer gives of x, `out`, and what is added to it, in the shape of `out`."""
+        """The sum of `out`, which a layer gives for the input x, and of what is added to it, in the shape of `out`."""
         ...
 
 
@@ -32,8 +32,8 @@ class Forward:
     additions: what is added to the layers.
     grids: by name of a layer, (height, width) of the pixels that its block has in this forward, where a convolution
     before it has shown them.
-    text_owners: whose LoRAs keys and values of the text are made with just now, see `call_with_text_of`; nobody's
-    everywhere else.
+    text_owners: the people with whose LoRAs keys and values of the text are made while `call_with_text_of` runs; empty
+    at any other time.
     modulations: of a transformer, by name of a layer, a transformers.modulation.TokenModulation.
     """
 
@@ -66,7 +66,8 @@ class _Thread(threading.local):
     """
 
     def __init__(self) -> None:
-        # Here and not as a value of the class, which torch.compile would take for that of every thread.
+        # In __init__, which runs once for each thread. A value of the class torch.compile would take for the value of
+        # every thread.
         self.forward: Forward | None = None
 
 
@@ -97,8 +98,9 @@ class Reader:
     has put one. A Reader puts itself there.
 
     standing: what was there before, without Readers of ours that have ended; None where nothing was. layer: what the
-    layer does without us, which is `standing` or else the method of the class. makes_new: whether what the layer gives
-    is held by nobody else, as torch's and the host's layers give it; of a function of another pack nobody knows.
+    layer does without us, which is `standing` or else the method of the class. makes_new: whether nobody else holds the
+    tensor that the layer gives, so that it may be written into. torch's and the host's layers give a new tensor; what a
+    function of another pack gives may be held by that pack, so it counts as held.
 
     A pack that puts a function around this one in the middle of a forward keeps it, and the Reader stays in between:
     once `ended`, it hands on what comes and holds nothing of the run.
@@ -107,6 +109,7 @@ class Reader:
     def __init__(self, readers: Readers, name: str, module: nn.Module) -> None:
         self.readers: Readers | None = readers
         self.name = name
+        # First the layer is made what it is without us: ended Readers of ours go, a function of another pack stays.
         self.standing: Any = _without_ended(vars(module).get("forward"))
         if self.standing is None:
             vars(module).pop("forward", None)
@@ -117,9 +120,10 @@ class Reader:
         module.forward = self.forward
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """What the layer gives of x, and what the forward of this thread adds to it."""
+        """The output of the layer for x, with what the forward of this thread adds to it."""
         out = self.layer(x, *args, **kwargs)
         forward = _thread.forward
+        # No forward is on in this thread, or one of another run or another UNet, or this Reader has ended.
         if forward is None or forward.additions.readers is not self.readers:
             return out
         return forward.additions.output_with_additions(forward, self, x, out)

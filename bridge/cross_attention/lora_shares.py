@@ -1,11 +1,13 @@
 """Which pixels read the text with whose LoRAs, and how much of what a pixel reads comes from each such reading.
 
-Keys and values of a text are made with one person's LoRAs, or with those of nobody. A pixel reads those of the person
-whose it is. At soft edges it reads several, each with its share, and the shares of a pixel are 1 in all.
+Keys and values of a text are made once with each person's LoRAs, and once without any. A pixel reads those of the
+person in whose region it lies, or those without any. At soft edges it reads several, each with its share, and the
+shares of a pixel are 1 in all.
 
-Where several nodes have somebody in a pixel, it reads with the LoRAs of all of them: for every choice of one person, or
-nobody, per node there is one reading, and its share is the product of theirs. Most choices have no pixel at all, and
-the others few: so each reading is asked for its own pixels alone.
+Where several nodes have a person in one pixel, the pixel reads with the LoRAs of all these people. There is a reading
+for every choice of one person, or nobody, of each node. The share of a reading in a pixel is the product of the shares
+of the people chosen. Most choices have a share of 0 in every pixel, and the others have only a few pixels. So attention
+is computed for each reading in its own pixels alone.
 """
 
 from __future__ import annotations
@@ -52,12 +54,14 @@ class TextReading:
 def shares_of_node(shares: Tensor | None, people: Sequence[int]) -> list[PersonShare]:
     """How much of the text the pixels of a layer read with each person's LoRAs, and last with the LoRAs of nobody.
 
-    shares: of all people of one node, (rows or 1, pixels, people), at most 1 in all. None where one person is
-    everywhere: then nothing is read with the LoRAs of nobody, unless that person has none here.
-    people: the indices of those who have LoRAs in this layer.
+    shares: of all people of one node, (rows or 1, pixels, people), at most 1 in all for each pixel. None where the node
+    has one person, who is everywhere: then all is read with that person's LoRAs.
+    people: the indices of those who have LoRAs in this layer; empty where nobody has, so that all is read without any.
     """
     if shares is None:
-        return [PersonShare(person, None) for person in people] or [PersonShare(None, None)]
+        if not people:
+            return [PersonShare(person_index=None, share=None)]
+        return [PersonShare(person, share=None) for person in people]
     of_people = [PersonShare(person, shares[..., person]) for person in people]
     of_nobody = 1 - shares[..., list(people)].sum(dim=-1)
     return [*of_people, PersonShare(None, of_nobody)]
@@ -84,10 +88,12 @@ def _reading_of_choice(choice: Sequence[PersonShare], place: QueryPlace) -> Text
         if person_share.share is not None:
             share = person_share.share if share is None else share * person_share.share
     if share is None:
-        return TextReading(people, None, None, None)
+        return TextReading(people, pixels=None, share=None, share_of_all=None)
     has_share = (share > _ROUNDING_ERROR).any(dim=0)  # (pixels,)
     if not has_share.any():
         return None
+    # The reading takes the pixels that have a share of it. `pixels` stays None where all pixels have a share, and
+    # `ready_share` (on the device) stays None where every share is 1: then nothing has to be picked out or multiplied.
     pixels = None
     own_share = share
     if not has_share.all():

@@ -2,7 +2,8 @@
 
 Packs may put a function in the place of a layer's attention (attn2_replace). Most of them read the text that comes.
 Some, made for prompts by region, hold texts of their own and read these instead. What we have put into the text (the
-ID tokens of people) would then be read by nobody, so it has to stand behind what such a function gives.
+ID tokens of people) would then be read by no pixel. So attention of ours reads it, and is added to what such a function
+gives, see RegionalTextBatch.attention_output.
 """
 
 from typing import Any
@@ -21,7 +22,8 @@ layer. Whether it reads the text is then unknown, and it is treated as one that 
 def layers_ignoring_text(forward_input: ForwardInput) -> frozenset[Block]:
     """The layers in which another pack's attention does not read the text that it is called with.
 
-    Of each kind of function one layer is tried, with two texts.
+    A pack puts functions of one kind into all layers. So each kind is called on trial in one layer, with two texts, and
+    the answer counts for all layers with that kind.
     """
     unet = forward_input.model.diffusion_model
     block_grids = grids(unet, *forward_input.x.shape[-2:])
@@ -42,7 +44,7 @@ def layers_ignoring_text(forward_input: ForwardInput) -> frozenset[Block]:
 
 
 def _kind_of(replacement: Replacement) -> str:
-    """Where a function comes from: the functions of one pack for all layers have one kind."""
+    """The kind of a function: its module and name, which the functions of one pack for all layers have in common."""
     name = getattr(replacement, "__qualname__", type(replacement).__qualname__)
     return f"{modules_of([replacement])} {name}"
 
@@ -52,8 +54,8 @@ def _reads_text(
 ) -> bool:
     """Whether a replacement reads the text that it is called with: whether another text gives another result.
 
-    It is called on trial, with two texts of made-up numbers. transformer: the host's BasicTransformerBlock of the
-    layer. grid: of the layer.
+    It is called on trial, with two texts of made-up numbers, the second of which is the first with its sign changed.
+    transformer: the host's BasicTransformerBlock of the layer. grid: of the layer.
     """
     rows = len(forward_input.x)
     width = transformer.attn2.to_q.out_features

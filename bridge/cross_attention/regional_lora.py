@@ -93,8 +93,8 @@ class RegionalLora(Carried):
     """What one node adds, alike on both sides of the conditioning.
 
     people_count: how many people the node has. layers: by name of a module of the UNet. regions: (people, H, W), 0..1,
-    or None: one person everywhere, or everybody in their own row. by_row: whether each person has rows of the batch
-    instead of a region. person_index: the person whose row this is, from 0; None for all rows, see `for_picture`.
+    or None where one person is everywhere, or where each person has a row. by_row: whether each person has rows of the
+    batch instead of a region. person_index: the person whose row this is, from 0; None for all rows, see `for_picture`.
     """
 
     key = "likeness_loras"
@@ -110,7 +110,7 @@ class RegionalLora(Carried):
         return bool(self.layers)
 
     def for_picture(self, picture_number: int) -> RegionalLora:
-        """The LoRAs for one picture of a batch: with by_row those of the person whose row it is, else all.
+        """The LoRAs for one picture of a batch: with by_row the LoRAs of the person whose row it is, else all LoRAs.
 
         Picture n shows person n, and the people again from the first on where there are more pictures.
         """
@@ -123,8 +123,8 @@ class RegionalLora(Carried):
     def shares(self) -> list[Tensor]:
         """How much of each person's LoRAs every pixel has, (people, H, W) each, at most 1 in all for each pixel.
 
-        One tensor for all rows of the batch, or one per row where everybody has rows; none where one person is
-        everywhere.
+        There is one tensor for all rows of the batch; with by_row there is one for each row; and there is none where
+        one person is everywhere.
         """
         if self.by_row:
             # (people, people, 1, 1): row n is person n's alone
@@ -167,7 +167,8 @@ class LoraNetwork:
     def layers(self, lora: RegionalLora, place: QueryPlace) -> dict[str, PeopleLayer]:
         """What one node adds, by name of the layer: made once in a run, on the device.
 
-        By the source of the node, which all its RegionalLoras have: those of single rows, and of areas as well.
+        It is kept by the source of the node. All RegionalLoras of a node have the same source, also those of single
+        rows and of areas, so they share one set of PeopleLayers.
         """
         if lora.source not in self._layers:
             layers: dict[str, PeopleLayer] = {}
@@ -244,12 +245,17 @@ class NodeLoras:
         self.layers = layers
         self._place = place
         self._shares = _shares_of(loras)
+        """See _shares_of; empty where one person is everywhere."""
         self._grids = _grids_of_layers(layers, block_grids)
         self._weights: dict[tuple[Grid, tuple[int, ...]], Tensor | None] = {}
         self._make_all_weights(set(block_grids.values()))
 
     def _make_all_weights(self, every_grid: set[Grid]) -> None:
-        """Make the weights of every grid once: torch.compile sees a forward, and no dictionary that it fills."""
+        """Make the weights for every grid of the UNet and all owners of ranks, before the first forward.
+
+        They are not made when a layer first asks for them, because torch.compile compiles the forward, which should
+        only read what lies ready.
+        """
         every_owners = {layer.owners for layer in self.layers.values()}
         for layer in self.layers.values():
             # What stands in front of a layer (GLoRA) belongs to one person as a whole. Its weights are those of a
@@ -287,19 +293,24 @@ class NodeLoras:
         return self._place.like_queries(shares[..., list(owners)])
 
     def _weights_of(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
-        """The weights that `_make_weights` gives, ready for the grids that the UNet has by itself."""
+        """The weights that `_make_weights` gives. They are ready for the grids that the UNet has by itself.
+
+        They are made anew in each layer for a grid that another node has changed.
+        """
         if (grid, owners) in self._weights:
             return self._weights[grid, owners]
         return self._make_weights(grid, owners)
 
     def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
-        """What a layer gives of x, `out`, and what all people add to it, in the shape of `out`.
+        """The sum of `out`, which a layer gives for x, and of what all people add to it, in the shape of `out`.
 
-        x, out: (B, tokens, channels), (B, channels, h, w) or, of the time step, (B, channels). Such a layer has no
-        pixels, and the block adds what it gives to all of them: where people differ it gets some, (B, channels, h, w).
+        x, out: (B, tokens, channels), (B, channels, h, w), or (B, channels) of a layer of the time step. A layer of the
+        time step has no pixels: its block adds what it gives to all pixels alike. Where the people have different
+        regions, pixels need different sums, so the result is then (B, channels, h, w), which the block adds as well.
         """
         layer = self.layers[reader.name]
-        # The pixels that this forward has shown, or those of the UNet by itself; (1, 1) for a layer without a block.
+        # The grid that this forward has shown (_layers_of_convolution), or else the grid that the UNet has there by
+        # itself; (1, 1) for a layer that stands in no block.
         grid = forward.grids.get(reader.name) or self._grids.get(reader.name, (1, 1))
         if out.dim() == 4:
             grid = int(out.shape[2]), int(out.shape[3])
@@ -332,8 +343,8 @@ class NodeLoras:
         if len(weights) not in (1, len(tokens)):
             raise made_rows_error(len(tokens), len(weights), None)
         weights = weights.to(tokens)
-        # In place, where nothing has to grow: x is new, what `down` or a GLoRA has just given, and nobody else holds
-        # it.
+        # Written into x where the product has the shape of x: x was made just before, by `down` or by a GLoRA, and
+        # nobody else holds it. Otherwise one token becomes one for each pixel, which needs a new tensor.
         if tokens.shape[1] == weights.shape[1] and not tokens.requires_grad:
             return tokens.mul_(weights)
         return tokens * weights
@@ -350,22 +361,29 @@ def _grids_of_layers(layers: Iterable[str], block_grids: Mapping[tuple[str, int]
 
 
 def _with_addition(out: Tensor, addition: Tensor, grid: Grid) -> Tensor:
-    """What a layer gives, and an addition to it, (B, pixels or 1, channels), in the shape of `out` or of its pixels."""
+    """The sum of what a layer gives, `out`, and an addition to it, (B, pixels or 1, channels).
+
+    It has the shape of `out`; or, where `out` is (B, channels) and the addition differs by pixel, (B, channels, h, w).
+    grid: of the pixels.
+    """
     if out.dim() == 3:
         return out + addition
     if out.dim() == 2 and addition.shape[1] == 1:
         return out + addition[:, 0]
+    # For a layer of the time step, whose output has no pixels, the addition gives it some.
     pixels = out if out.dim() == 4 else out[..., None, None]  # (B, channels, h or 1, w or 1)
     return pixels + addition.mT.unflatten(2, grid)  # (B, pixels, channels) -> (B, channels, h, w)
 
 
 def _shares_of(loras: Sequence[RegionalLora]) -> list[Tensor]:
-    """How much of each person's LoRAs every pixel has, (people, H, W) each: one for all rows, or one for each row.
+    """How much of each person's LoRAs every pixel has: tensors (people, H, W).
 
-    loras: what one node has put into each chunk of the batch.
+    There is one tensor for all rows; or one for each chunk, where prompts have areas of their own; or one for each row,
+    where people have rows. loras: what one node has put into each chunk of the batch.
     """
     first = loras[0]
-    # Chunks with the same regions have the same shares; a prompt with an area of its own sees a part of them.
+    # Chunks with the same regions have the same shares. A prompt with an area of its own has its own part of the
+    # regions.
     same_regions = all(lora.regions is first.regions for lora in loras)
     if same_regions and not first.by_row:
         return first.shares
@@ -413,7 +431,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
         self.readers = network.readers
         self._text_layers = network.text_layers
         self._nodes = nodes
-        names: dict[str, None] = {}
+        names: dict[str, None] = {}  # of the layers to which any node adds something, each once and in order
         for node in nodes:
             names.update(dict.fromkeys(node.layers))
         # By name of the first convolution of a block, the layers of the block: they have as many pixels as it gives.
@@ -425,8 +443,8 @@ class RegionalLoraBatch(CrossAttentionBatch):
             if convolution in network.modules:
                 self._layers_of_convolution.setdefault(convolution, []).append(name)
         self._read_layers = list(dict.fromkeys([*names, *self._layers_of_convolution]))
-        # By (people with text, grid). Made here and not in the forward: torch.compile sees the forward, and no
-        # dictionary that it fills.
+        # By the people with LoRAs on the text, see _find_people_with_text, and by grid. They are made here and not in
+        # the forward: torch.compile compiles the forward, which should only read what lies ready.
         self._readings: dict[tuple[tuple[tuple[int, ...], ...], Grid], list[TextReading]] = {}
         self._people_with_text = [self._find_people_with_text(index) for index in range(len(self.layers))]
         for people_by_node in set(self._people_with_text):
@@ -435,14 +453,14 @@ class RegionalLoraBatch(CrossAttentionBatch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """While this context is open, Readers stand in the layers that somebody's LoRA changes."""
+        """While this context is open, Readers stand in all layers that the LoRA of any person changes."""
         with self.readers.standing_in(self._read_layers):
             yield
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with our attention. The Forward of this thread begins here: the UNet is called next."""
         begin_forward(self)
-        # Behind the patches of others, and regional text: what they make of a text is what layers read.
+        # As the last patch, after those of other packs and of a RegionalTextBatch: it sees the text as layers read it.
         return with_patch(super().options_with_attention(options), "attn2_patch", _remember_text)
 
     def after_network_call(self) -> None:
@@ -450,17 +468,20 @@ class RegionalLoraBatch(CrossAttentionBatch):
         end_forward()
 
     def changes_layer(self, layer_index: int) -> bool:
-        """Whether somebody's LoRA changes keys or values of the text in this layer."""
+        """Whether the LoRA of any person changes keys or values of the text in this layer."""
         return any(name in node.layers for name in self._text_layers[layer_index] for node in self._nodes)
 
     def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
-        """What a layer gives of x, `out`, and what is added to it, in the shape of `out`.
+        """The sum of `out`, which a layer gives for x, and of what all nodes add to it, in the shape of `out`.
 
-        Called by the Readers, see lora_readers.Additions. To keys and values of the text something is added here only
-        where another pack's attention makes them by itself, while `call_with_text_of` says for whom. To those that the
-        host makes, `attention_output` adds what belongs to each reading.
+        Called by the Readers, see lora_readers.Additions.
+
+        The layers that make keys and values of the text are a case of their own. When the host calls them, nothing is
+        added here: `attention_output` adds later what belongs to each reading. When the function of another pack calls
+        them by itself, the LoRAs of the people are added for whom `call_with_text_of` has called that function.
         """
         if reader.name.endswith(("attn2.to_k", "attn2.to_v")):
+            # Empty when the host calls the layer. `get` gives 0 for a person without a LoRA in this layer.
             owners: tuple[Owner, ...] = forward.text_owners
             for owner in owners:
                 layer = owner.node.layers.get(reader.name)
@@ -519,16 +540,17 @@ class RegionalLoraBatch(CrossAttentionBatch):
         reading: TextReading,
         owners: tuple[Owner, ...],
     ) -> Tensor:
-        """What the pixels of one reading read, (B, n, C), by the host's attention or by what stands in its place.
+        """The attention of the pixels of one reading, (B, n, C), by the host's function or by what stands in its place.
 
-        q: of all pixels, (B, N, C). keys, values: with the LoRAs of the owners, (B, T, C) each.
+        before: what stands there, or None. q: of all pixels, (B, N, C). keys, values: made with the LoRAs of the
+        owners, (B, T, C) each.
         """
         if reading.pixels is not None:
             q = q.index_select(1, reading.pixels)
         if before is None:
             return attend_with(extra_options)(q, keys, values)
         if reading.pixels is not None:
-            # The function in our place is a batch of ours that reads so, see can_read_some_pixels.
+            # `before` is then a batch of ours that reads PIXELS, see can_read_some_pixels.
             extra_options = {**extra_options, PIXELS: reading.pixels}
         attention_of_other_node = partial(before, q, keys, values, extra_options)
         return current_forward().call_with_text_of(owners, attention_of_other_node)
@@ -584,10 +606,10 @@ def _reading_for_rows(reading: TextReading, source_rows: Tensor | None, by_pixel
     """
     pixels = reading.pixels if by_pixels else None
     share = reading.share if by_pixels or reading.pixels is None else reading.share_of_all
-    # The share of one row is that of all rows; else a row of the layer has that of the row it is made of.
+    # A share of a single row holds for all rows. Otherwise a row of the layer has the share of the row it was made of.
     if share is not None and len(share) > 1:
         share = of_source_rows(share, source_rows, dim=0)
-    return TextReading(reading.people, pixels, share, None)
+    return TextReading(reading.people, pixels, share, share_of_all=None)
 
 
 def _remember_text(n: Tensor, context: Tensor, value: Tensor, extra_options: Options) -> tuple[Tensor, Tensor, Tensor]:

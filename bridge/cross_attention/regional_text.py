@@ -3,7 +3,7 @@
 Each person's tokens are read in that person's region only; the rest of the text is read everywhere. The tokens are in
 one of two places:
 
-    appended   the node has them, and the UNet reads them behind the text           Prompt per Person, PhotoMaker
+    appended   the node has them, and the UNet reads them after the text            Prompt per Person, PhotoMaker
     inline     another node has put them into the text itself, where they stay      ID tokens, PhotoMaker
 
 regional_text_run.py says how they are read.
@@ -34,8 +34,10 @@ class RegionalText(Carried):
     counts: tokens per person.
     tokens: (B, sum of counts, width) float32 CPU, appended to the text; None for inline tokens.
     start: where inline tokens begin in the text.
-    by_row: whether each person has a row of the batch instead of a region, (people, 1, 1), and reads appended tokens
-    in all of it. row: the person of this row, where it is known; counts, tokens and regions are then that person's.
+    by_row: whether each person has a row of the batch instead of a region. The person's appended tokens are then read
+    in all of that row, and regions, (people, 1, 1), say how strongly. row: the index of the person whose row this is,
+    in the RegionalText of one row, which has counts, tokens and regions of that person alone; None in that of all
+    people.
 
     Known once a run has begun, see `in_entry`: text_length, the tokens of the entry's text; and inline_tokens, those of
     them that belong to people, (B, sum of counts, width).
@@ -63,7 +65,7 @@ class RegionalText(Carried):
 
     @property
     def appended_count(self) -> int:
-        """How many tokens are read behind the text."""
+        """How many tokens are read after the text."""
         return 0 if self.tokens is None else self.tokens.shape[1]
 
     @property
@@ -73,7 +75,10 @@ class RegionalText(Carried):
 
     @property
     def was_inline(self) -> bool:
-        """Whether the appended tokens were taken out of the text: `appended_instead` makes one object of both."""
+        """Whether the appended tokens were taken out of the text.
+
+        `appended_instead` gives such a text one tensor as tokens and as inline_tokens.
+        """
         return self.tokens is self.inline_tokens
 
     def can_join_batch(self, other: Any) -> bool:
@@ -81,10 +86,10 @@ class RegionalText(Carried):
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
 
     def for_picture(self, picture_number: int) -> Self:
-        """What one picture of a batch reads: where everybody has rows, the tokens of the person whose row it is.
+        """The RegionalText of one picture of a batch: with by_row it has the tokens of one person, whose row it is.
 
-        Of inline tokens it has those of its own row. Picture n shows person n, and the people again from the first on
-        where there are more pictures.
+        Of inline tokens, which may differ by row, it has the tokens of that row. Picture n shows person n, and the
+        people again from the first on where there are more pictures.
         """
         if self.by_row and self.row is None and self.counts:
             person_index = picture_number % len(self.counts)
@@ -151,24 +156,27 @@ class RegionalText(Carried):
 
 
 def appended_text(tokens: Sequence[Tensor], regions: Tensor, canvas: Canvas | None) -> RegionalText:
-    """A RegionalText of words about people, which are read behind the text, in each person's region.
+    """A RegionalText of words about people, which are read after the text, in each person's region.
 
-    tokens: the words about each person, (1, T, width). regions: (people, H, W).
+    tokens: the words about each person, encoded, (1, T, width) each. regions: (people, H, W).
     """
     counts = tuple(words.shape[1] for words in tokens)
     all_tokens = torch.cat(tuple(tokens), dim=1)  # (1, sum of counts, width)
-    return RegionalText(object(), WHOLE_SCHEDULE, regions, counts, all_tokens, canvas=canvas)
+    source = object()
+    return RegionalText(source, WHOLE_SCHEDULE, regions, counts, all_tokens, canvas=canvas)
 
 
 def text_by_row(tokens: Sequence[Tensor], strength: float, canvas: Canvas) -> RegionalText:
-    """Words of the person of every row of the batch, (1, T, width) per row, read behind the text in all of the row.
+    """A RegionalText of words about people by row: the words about a person are read in all of that person's row.
 
-    T is 0 for a row without words. strength: as regions of RegionalText.
+    tokens: the words about the person of every row, encoded, (1, T, width) each; T is 0 for a person without words.
+    strength: how strongly they are read, as in regions of RegionalText.
     """
     counts = tuple(words.shape[1] for words in tokens)
     everywhere = torch.full((len(counts), 1, 1), strength)
     all_tokens = torch.cat(tuple(tokens), dim=1)  # (1, sum of counts, width)
-    return RegionalText(object(), WHOLE_SCHEDULE, everywhere, counts, all_tokens, by_row=True, canvas=canvas)
+    source = object()
+    return RegionalText(source, WHOLE_SCHEDULE, everywhere, counts, all_tokens, by_row=True, canvas=canvas)
 
 
 def inline_text(start: int, count: int, region: Tensor, canvas: Canvas) -> RegionalText:
@@ -176,13 +184,14 @@ def inline_text(start: int, count: int, region: Tensor, canvas: Canvas) -> Regio
 
     start, count: where in the text they begin, and how many they are.
     """
-    return RegionalText(object(), WHOLE_SCHEDULE, region[None], (count,), start=start, canvas=canvas)
+    source = object()
+    return RegionalText(source, WHOLE_SCHEDULE, region[None], (count,), start=start, canvas=canvas)
 
 
 def without_people(text: RegionalText) -> RegionalText:
     """The RegionalText for the other side of the conditioning, which has no tokens of people.
 
-    With it there, the host may compute both sides in one batch.
+    It has the source of `text`. The host computes both sides in one batch only where both carry a RegionalText.
     """
     tokens = None if text.tokens is None else text.tokens[:, :0]
     return replace(text, regions=text.regions[:0], counts=(), tokens=tokens)
@@ -226,7 +235,8 @@ def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> Re
             counts = (token_count,)
             start = id_tokens.start
     everywhere = torch.ones(len(counts), 1, 1)
-    return RegionalText(object(), WHOLE_SCHEDULE, everywhere, counts, start=start).in_entry(context)
+    source = object()
+    return RegionalText(source, WHOLE_SCHEDULE, everywhere, counts, start=start).in_entry(context)
 
 
 Chunks = tuple[tuple[RegionalText, ...], ...]
@@ -234,7 +244,7 @@ Chunks = tuple[tuple[RegionalText, ...], ...]
 
 
 def chunks_by_row(chunks: Chunks, row_count: int) -> Chunks:
-    """A chunk for each row of a batch, where any tokens are those of single rows; else the chunks themselves."""
+    """A chunk for each row of a batch where any RegionalText is by_row; otherwise the chunks themselves."""
     if not any(text.by_row for texts in chunks for text in texts):
         return chunks
     by_node: list[list[RegionalText]] = []
@@ -254,17 +264,19 @@ def has_inline_tokens(chunks: Iterable[tuple[RegionalText, ...]]) -> bool:
 def times_repeated(context: Tensor) -> Tensor:
     """How often the host or another pack has repeated the text of each row: (B,). context: the text, (B, T, width).
 
-    A text in which no part is repeated over its whole length counts 1.
+    A text in which no part is repeated over its whole length counts 1, and so does one in which all tokens are the
+    same.
     """
     # One channel of every token is enough to tell whether two tokens are the same.
     channel = context[..., 0]  # (B, T)
     times = torch.ones(len(context), device=context.device)
-    # A text of one token over and over is no repeated text.
-    differs = (channel != channel[:, :1]).any(dim=1)
+    differs = (channel != channel[:, :1]).any(dim=1)  # (B,), whether not all tokens of a text are the same
     token_count = context.shape[1]
     # From the longest part to the shortest, so that the shortest that fits is what remains.
     for length in range(token_count // 2, 1, -1):
         if token_count % length == 0:
+            # A text repeats its first `length` tokens where every later token is the one that stands `length` before
+            # it.
             repeated = (channel[:, length:] == channel[:, :-length]).all(dim=1) & differs
             times = torch.where(repeated, token_count // length, times)
     return times

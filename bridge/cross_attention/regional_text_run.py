@@ -1,8 +1,8 @@
 """Tokens of a text that belong to people, while the sampler runs: each pixel reads the common text and its people's.
 
 Nothing is computed twice: the cross-attention of every pixel reads the common text and, of the rest, what belongs to
-the people near it, in one softmax. A bias on the logits says which. Where everybody is read everywhere that is plain
-cross-attention over all of it.
+the people near it, in one softmax. A bias on the logits says which tokens these are. Where all people are read in the
+whole picture, this is plain cross-attention to the text and all tokens of people.
 
 What keys and values of a layer are, from left to right:
 
@@ -17,7 +17,7 @@ The steps of one layer, in the order in which the host calls them:
 
     attn2 patches       call_patches        the patches of other packs, as one; it records of which rows they have made
                                             theirs (SOURCE_ROWS, row_tracking.py)
-                        append_tokens       our own patch, the last: our tokens behind the text
+                        append_tokens       our own patch, the last: it appends our tokens to the text
     projection          the host makes q, k and v
     attn2_replace       attention_output    attention with the bias, beside what another pack has put in its place
 
@@ -86,7 +86,7 @@ class RegionalTextRun(CrossAttentionRun):
             context: Tensor = entry["cross_attn"]  # (B, T, width)
             regional_texts = [regional_text.in_entry(context) for regional_text in _regional_texts_of(entry)]
             if some_read_everywhere:
-                # ID tokens without regions (Apply ID-Patch without a MODEL, behind Prompt per Person). The run has to
+                # ID tokens without regions (Apply ID-Patch without a MODEL, after Prompt per Person). The run has to
                 # know them, because rows of another pack do not have them in their texts. All entries get one regional
                 # text more: the host computes entries in one batch only where they carry equally many.
                 id_tokens = None if has_inline_tokens([tuple(regional_texts)]) else entry.get(ID_TOKENS)
@@ -111,11 +111,11 @@ class RegionalTextRun(CrossAttentionRun):
 
 
 class RegionalTextBatch(CrossAttentionBatch):
-    """The attention of all layers in one forward: to the text, and to the tokens of people behind it, by region.
+    """The attention of all layers in one forward: to the text, and to the tokens of people appended to it, by region.
 
     chunks: what each carries, a RegionalText for each node. text_length: how many tokens the text has that the host
     gives, repeats included: (B, text_length, width). ignoring: layers in which another pack's attention reads texts of
-    its own. appended_count: tokens behind the text, in every row.
+    its own. appended_count: how many tokens are appended to the text of every row.
     """
 
     reads_some_pixels = True
@@ -178,7 +178,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         patches = options.get("patches", {}).get("attn2_patch")
         if not self.appended_count and not patches:
             return options
-        # Behind the patches of others, so that our tokens are the last.
+        # After the patches of others, so that our tokens are the last.
         return with_patch(options, "attn2_patch", self.append_tokens)
 
     def call_patches(
@@ -189,7 +189,8 @@ class RegionalTextBatch(CrossAttentionBatch):
         Raises ConditioningLost where they take tokens of people away. Arguments as in the base class.
         """
         if self._others_read_their_texts(patches, n, context, value, extra_options):
-            # They join our text with texts of their own: it has to be without the inline tokens, as theirs are.
+            # The patches join our text with texts of their own, which have no inline tokens of ours. So our text has to
+            # be given to them without its inline tokens, too.
             context = self._text_without_inline_tokens(context)
             value = context
         output = super().call_patches(patches, n, context, value, extra_options)
@@ -266,18 +267,18 @@ class RegionalTextBatch(CrossAttentionBatch):
         out = attend_with(extra_options, kernel, bias)(q, padded_keys, padded_values)
         if before is None:
             return out
-        # What another pack has put in place of attention gives plain attention to the text and something more (an
-        # IP-Adapter: its image tokens). What our attention gives has read the text, too. So the text is in the sum of
-        # both twice, and plain attention to the text is subtracted once:
-        #     theirs (text + more)  +  ours (text and people in one softmax)  -  plain (text)
-        # The sum is of row and row: all three have the rows of the queries, and attention_of_other_pack checks theirs.
-        # Theirs is asked with the text alone: our appended tokens, which are the last, would be none of its business.
+        # The other pack's function in place of attention gives plain attention to the text and something more (an
+        # IP-Adapter: its image tokens). Our attention has read the text, too. So the sum of both has the text twice,
+        # and plain attention to the text is subtracted once:
+        #     other pack's (text + more)  +  ours (text and people in one softmax)  -  plain (text)
+        # Row n of all three belongs to query row n; attention_of_other_pack checks it for the other pack's. That
+        # function is called with the text alone: our appended tokens, which are the last keys, are not meant for it.
         text_keys = k[:, :text_length]
         text_values = v[:, :text_length]
         mask = None
         if self.layers[layer_index] in self._ignoring:
-            # There theirs reads texts of its own without our inline tokens. Plain attention has to leave them out as
-            # well, or it would subtract tokens that theirs has not read.
+            # In this layer the other pack's function reads texts of its own without our inline tokens. Plain attention
+            # has to leave them out as well, or it would subtract tokens that the function has not read.
             mask = self._mask_of_inline_tokens(text_length, q)
         out_of_other_pack = attention_of_other_pack(before, q, text_keys, text_values, extra_options)
         plain_out = attend_with(extra_options, mask=mask)(q, text_keys, text_values)
@@ -289,7 +290,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         It is (rows, 1, text_length), on the device and in the dtype of q.
         """
         mask = torch.zeros(len(self._chunks), 1, text_length)
-        for row, regional_texts in zip(mask, self._chunks, strict=True):
+        for row, regional_texts in zip(mask, self._chunks, strict=True):  # row: (1, text_length), a part of mask
             for regional_text in regional_texts:
                 if regional_text.inline_count:
                     row[:, regional_text.inline_positions(self._text_length)] = EXCLUDED
@@ -318,7 +319,8 @@ class RegionalTextBatch(CrossAttentionBatch):
         differ from ours in two ways:
         - They may be repeated more often than ours, so that appended tokens have to count as often as they do. A token
           that stands n times in a softmax counts as much as one whose logit is log n higher.
-        - They may hold tokens of ours, which are then not read a second time.
+        - They may hold inline tokens of ours, which we have appended as well (batch_of_other_texts). Such a token is
+          excluded where it stands in the text, and read among the appended tokens alone.
         """
         our_repeats: list[int] = []
         were_inline_in_chunks: list[Tensor] = []
@@ -346,12 +348,12 @@ class RegionalTextBatch(CrossAttentionBatch):
 
 
 def _appended_count(regional_texts: Sequence[RegionalText]) -> int:
-    """How many tokens of people a chunk reads behind its text, of all nodes together."""
+    """How many tokens of people are appended to the text of a chunk, of all nodes together."""
     return sum(regional_text.appended_count for regional_text in regional_texts)
 
 
 def _appended_tokens(chunks: Chunks, row_count: int, appended_count: int) -> Tensor:
-    """The tokens behind the text of every row: (row_count, appended_count, width).
+    """The tokens that are appended to the text of every row: (row_count, appended_count, width).
 
     A chunk with fewer tokens than others is filled up with zeros, which no pixel reads.
     """
@@ -363,7 +365,7 @@ def _appended_tokens(chunks: Chunks, row_count: int, appended_count: int) -> Ten
     rows_per_chunk = row_count // len(chunks)
     tokens_of_chunks: list[Tensor] = []
     for regional_texts in chunks:
-        tokens_of_nodes = [torch.zeros(rows_per_chunk, 0, width)]
+        tokens_of_nodes = [torch.zeros(rows_per_chunk, 0, width)]  # no token, for a chunk in which no node has any
         for regional_text in regional_texts:
             if regional_text.tokens is not None:
                 tokens_of_nodes.append(comfy.utils.repeat_to_batch_size(regional_text.tokens, rows_per_chunk))
@@ -375,8 +377,8 @@ def _appended_tokens(chunks: Chunks, row_count: int, appended_count: int) -> Ten
 class TextBiases:
     """What is added to the logits of the layers, so that each pixel reads the tokens of its own people alone.
 
-    chunks: what each chunk of the batch carries. text_length: tokens of the host's text. appended_count: tokens behind
-    it. A bias is made once for each grid and length of text.
+    chunks: what each chunk of the batch carries. text_length: tokens of the host's text. appended_count: tokens that
+    are appended to it. A bias is made once for each grid and length of text.
     """
 
     def __init__(self, chunks: Chunks, text_length: int, appended_count: int, place: QueryPlace) -> None:
@@ -389,7 +391,9 @@ class TextBiases:
             self._biases[grid, text_length] = self._make_bias(grid, text_length)
 
     def for_grid(self, grid: Grid, text_length: int, q: Tensor) -> Tensor:
-        """The bias of a layer of this grid: (rows, N, keys), text_length + appended_count keys up to a multiple of 16.
+        """The bias of a layer of this grid: (rows of the batch, N, keys).
+
+        keys: text_length + appended_count, rounded up to a multiple of KEYS_AT_ONCE.
 
         text_length: of the text that the layer is given, which other packs may have made longer. q: the layer's
         queries, whose device and dtype the bias gets.
@@ -406,8 +410,9 @@ class TextBiases:
         return repeat_rows(self._place.like_queries(torch.stack(bias_of_chunks)), self._place.row_count, dim=0)
 
     def _make_bias_of_chunk(self, regional_texts: Sequence[RegionalText], grid: Grid, text_length: int) -> Tensor:
-        """The bias of the rows of one chunk: (N, keys), text_length + appended_count keys up to a multiple of 16."""
-        # The owner of every token. The text belongs to everybody, but for the inline tokens; appended tokens follow.
+        """The bias of the rows of one chunk: (N, keys), with as many keys as in `for_grid`."""
+        # The owner of every token: EVERYBODY for the tokens of the text except inline tokens, and a person for these
+        # and for the appended tokens, which follow.
         owners_in_text = torch.full((text_length,), EVERYBODY)
         owners = [owners_in_text]
         regions: list[Tensor] = []
@@ -416,7 +421,8 @@ class TextBiases:
             owners_of_node = regional_text.owners(people_count)
             if regional_text.inline_count:
                 positions = regional_text.inline_positions(self._text_length)
-                owners_in_text[positions] = owners_of_node.repeat(len(positions) // len(owners_of_node))
+                repeats = len(positions) // len(owners_of_node)  # how often the host has repeated the entry's text
+                owners_in_text[positions] = owners_of_node.repeat(repeats)
             elif regional_text.tokens is not None:
                 owners.append(owners_of_node)
             regions.append(self._regions_of(regional_text))

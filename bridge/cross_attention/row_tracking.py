@@ -94,22 +94,28 @@ class RowTracker:
         for patch in patches:
             rows_before_patch = extra_options.get(SOURCE_ROWS)
             output = LayerInput(*patch(*layer_input, extra_options))
-            # Where several batches of ours are in a layer (Prompt per Person beside InstantID), the first one calls the
-            # patches. It stands in front of this one as a patch, and has found out already.
+            # Where several batches of ours are in a layer (Prompt per Person beside InstantID), the first one has put
+            # its `call_patches` in the place of the patches of other packs. Here that is the patch, and when it is
+            # called, it leaves SOURCE_ROWS by itself.
             found_by_another_batch = extra_options.get(SOURCE_ROWS) is not rows_before_patch
             if not found_by_another_batch:
-                self._find(patch, layer_input, output, extra_options)
+                self._leave_source_rows(patch, layer_input, output, extra_options)
             layer_input = output
         return layer_input
 
-    def _find(self, patch: TextPatch, before: LayerInput, after: LayerInput, extra_options: Options) -> None:
-        """Leave SOURCE_ROWS in the extra_options, if this patch has made or moved rows or has taken tokens away."""
+    def _leave_source_rows(
+        self, patch: TextPatch, before: LayerInput, after: LayerInput, extra_options: Options
+    ) -> None:
+        """Leave SOURCE_ROWS in the extra_options, if this patch has made or moved rows or has taken tokens away.
+
+        before, after: the input of the layer before and after this patch.
+        """
         earlier_source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
         rows = len(before.hidden)
         if len(after.hidden) == rows:
             source_rows = self._order(patch, before, after, extra_options)
         else:
-            source_rows = self._ask(patch, before, extra_options)
+            source_rows = self._rows_made_by(patch, before, extra_options)
             self._verify(patch, before.hidden, after.hidden, source_rows)
         if source_rows is not None:
             # The rows before this patch may have been made or moved by another patch.
@@ -142,8 +148,11 @@ class RowTracker:
             self._orders[key] = _RowOrder(patch, source_rows)
         return self._orders[key].source_rows
 
-    def _ask(self, patch: TextPatch, before: LayerInput, extra_options: Options) -> Tensor:
-        """The row from which a patch makes each of its rows: (rows after,). It is exact for any number of rows."""
+    def _rows_made_by(self, patch: TextPatch, before: LayerInput, extra_options: Options) -> Tensor:
+        """The number of the row from which a patch makes each of its rows: (rows after,).
+
+        In float32 the numbers of all rows are exact. In bfloat16, which a layer may compute in, 257 would be 256.
+        """
         return self._numbers_from(patch, before, extra_options, torch.float32).long()
 
     def _numbers_from(self, patch: TextPatch, before: LayerInput, extra_options: Options, dtype: torch.dtype) -> Tensor:

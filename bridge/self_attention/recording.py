@@ -40,14 +40,14 @@ def record(
     """Run a UNet and keep what its layers' self-attention sees after its norm: block -> (B, tokens, C).
 
     x: (B, 4, h, w) scaled as the UNet takes it; timesteps (B,); context (B, T, width); y: (B, adm) for SDXL; blocks:
-    which layers, or None: all. Nothing behind the last of them is computed, except by a compiled UNet, whose graph an
-    exception would break. Other packs' patches take no part.
+    which layers, or None: all. The UNet stops at the last of them by an exception; a compiled UNet runs to its end,
+    because an exception would break its graph. Patches of other packs take no part.
     """
     blocks_to_record = frozenset(layers_of(unet) if blocks is None else blocks)
     recorded: Recorded = {}
 
     def keep_hidden(hidden: Tensor, keys: Tensor, values: Tensor, extra: Options) -> tuple[Tensor, Tensor, Tensor]:
-        """The host's attn1 patch: called in every layer with what it sees, and changes nothing of it."""
+        """The host's attn1 patch, which every layer calls with its hidden states (B, tokens, C): it changes nothing."""
         block = (*extra["block"], extra["block_index"])
         if block in blocks_to_record:
             recorded[block] = hidden
@@ -62,7 +62,7 @@ def record(
 
 
 def record_at_zero(model: ModelPatcher, latent: Tensor, context: Tensor) -> Recorded:
-    """What the layers of a loaded MODEL see of one part: block -> (tokens, C), on the CPU.
+    """What the layers of a loaded MODEL see of one part without noise (t = 0): block -> (tokens, C), on the CPU.
 
     latent: (1, 4, h, w). context: (1, T, width).
     """
@@ -81,14 +81,15 @@ def record_one(
 
 @dataclass(frozen=True, eq=False)
 class SelfReference:
-    """Parts that are recorded with the MODEL that samples, in a run. A PartsRecorder does so.
+    """Parts that are recorded during a run, with the MODEL that samples. A PartsRecorder records them.
 
     latents: (parts, 4, h, w), as the VAE gives them; contexts: (parts, T, width);
     inpainting: whether the model is given a mask and a picture beside the noisy latent;
     adm: (parts, adm) or None; masks: (H, W) per part; noise: like latents, the same at every step.
     layers: which layers share, one of LAYERS.
-    windows: the piece of its latent that each part is recorded from, (left, top, right, below).
-    steps: for how many one recording is used, or None: once per run, without noise, at t = 0.
+    windows: the piece of its latent that each part is recorded from, (left, top, right, below) in latent pixels.
+    steps: for how many steps of the run one recording is used. None: the parts are recorded once per run, without
+    noise, at t = 0.
     """
 
     latents: Tensor
@@ -116,8 +117,8 @@ class UNetInput(NamedTuple):
 class PartsRecorder:
     """It shows the parts of a SelfReference to the MODEL that samples, on one device, and keeps what its layers see.
 
-    So LoRAs, casts and offloading of the MODEL apply to parts as well. Noise, sigmas and latents are scaled as this
-    MODEL says, because a node behind ours may have changed it.
+    So LoRAs, casts and offloading of the MODEL apply to parts as well. Noise, sigmas and latents are scaled as the
+    MODEL that samples says, because a node between ours and the sampler may have changed how.
     """
 
     def __init__(self, reference: SelfReference, like: Tensor) -> None:
@@ -130,7 +131,7 @@ class PartsRecorder:
         if reference.adm is not None:
             self._adm = reference.adm.to(like)
         self._kept_tokens: dict[Hashable, TokensInside] = {}
-        """The answers of `_tokens_in_mask`, which are the same at every step."""
+        """What `_tokens_in_mask` has given, which is the same at every step, by part, block and device."""
 
     def record(self, model: BaseModel, sigmas: Tensor) -> Bank:
         """What the layers of the model's UNet see of the parts. sigmas: (1,), the level of noise of this step."""
@@ -154,6 +155,7 @@ class PartsRecorder:
         layers: list[Block] = []
         for block in layers_of(unet):
             tokens = math.prod(grid_of_block[block[:2]])
+            # How many latent pixels a token covers, and of that the square root: the side of a token in latent pixels.
             times_smaller = math.sqrt(height * width / tokens)
             if _is_shared(self._reference.layers, block, times_smaller):
                 layers.append(block)
@@ -196,7 +198,7 @@ class PartsRecorder:
         """The UNet's input of latents (parts, 4, h, w), in its dtype: (parts, 4 or 9, h, w).
 
         clean: the latents without noise. An inpainting model also gets a mask of zeros, which says that nothing is
-        to be painted, and the part itself.
+        to be painted, and the part itself, in this order, as in the host.
         """
         if not self._reference.inpainting:
             return latents.to(self._contexts)
@@ -204,7 +206,7 @@ class PartsRecorder:
         return torch.cat([latents, paint_nothing, clean], dim=1).to(self._contexts)
 
     def _numbers_by_size(self) -> list[list[int]]:
-        """The numbers of the parts, those whose windows have one size together."""
+        """The numbers of all parts, from 0, in a list for each size of window: parts of one list fit into one batch."""
         numbers: dict[tuple[int, int], list[int]] = {}
         for number in range(len(self._latents)):
             left, top, right, below = self._reference.windows[number]
@@ -226,16 +228,17 @@ class PartsRecorder:
     def _tokens_in_mask(self, unet: nn.Module, number: int, block: Block, states: Tensor) -> TokensInside:
         """Which of the tokens that a layer has seen of a part lie in the part's mask, and how much they count.
 
-        states: (tokens, C), of the part's window alone. Numbers of tokens count within the window. Dropped are all
-        other tokens of the whole picture, those outside of the window too: each takes its share of the softmax, so with
-        a window a part weighs as much as without one.
+        states: (tokens, C), of the part's window alone. `numbers` of the result are indices into them. `dropped` counts
+        all tokens of the part's whole picture that are not kept, those outside of the window too. Each dropped token
+        takes its share of the softmax, so a part weighs the same with a window as without one.
         """
-        key = number, block[:2], states.device
+        key = number, block[:2], states.device  # all layers of a block have one grid
         if key not in self._kept_tokens:
             left, top, right, below = self._reference.windows[number]
             grid = _tokens_of(unet, block, *self._latents.shape[-2:])
-            # A window begins and ends at a border of tokens, in latent pixels, or at the edge of the latent. So many
-            # tokens lie in front of its corner, and in front of its end.
+            # The sides of a window are borders between tokens of every layer, or the edges of the latent. So `top`
+            # latent pixels are a whole number of tokens in this layer, which is the row of the window's first token.
+            # The same holds for the other three sides.
             first_row, first_column = _tokens_of(unet, block, top, left)
             end_row, end_column = _tokens_of(unet, block, below, right)
             mask = token_mask(self._reference.masks[number], math.prod(grid)).unflatten(0, grid)  # (rows, columns)

@@ -8,11 +8,11 @@ The steps of one forward:
     SharingRun.batch_for_forward    looks which parts are on at this step
         PartsCache.recorded             records the parts anew, where they are recorded while sampling (recording.py)
         PartsCache.batch_of_parts       a SharingBatch, kept for all forwards that carry the same
-            _layers, _parts_in_layer             what each chunk reads beside its own tokens in each layer
+            _parts_by_layer, _parts_in_layer     what each chunk reads beside its own tokens in each layer
                 _make_parts_in_layer           keys, values and bias of that: a PartsInLayer
-    SharingBatch.options_with_attention     puts the attention into the layers, and poses behind the first convolution
+    SharingBatch.options_with_attention     puts the attention into the layers, and poses after the first convolution
         attention_output                    of a layer: rows with parts by their PartsInLayer, all others as before
-    SharingBatch.after_forward      shows the heat maps, where somebody watches
+    SharingBatch.after_forward      shows the heat maps, where there is a Watch
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class SharingRun(Run):
         # By network: MultiGPU CFG Split samples with several, and tokens are projected with each one's own modules.
         self._caches: dict[tuple[BaseModel, torch.device], PartsCache] = {}
         self._recordings: dict[tuple[SelfReference, BaseModel, torch.device], _Recording] = {}
+        # What other nodes have put in place of attention for the whole run.
         self._options_of_run = {
             "patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})
         }
@@ -69,27 +70,30 @@ class SharingRun(Run):
             if all(parts.pose is None for parts in parts_of_chunks):
                 return None
             # A pose acts at every step, also where nothing is shared.
-            return cache.batch_of_parts(tuple(parts_of_chunks), False, forward_input.x, None)
+            return cache.batch_of_parts(tuple(parts_of_chunks), sharing=False, x=forward_input.x, watch=None)
+        # All chunks of a forward are of one node (Carried.can_join_batch), which has one SelfReference, or a bank.
         self_reference = next((parts.live for parts in parts_of_chunks if parts.live), None)
         if self_reference is not None:
             cache = self._cache_of_recording(cache, self_reference, forward_input)
             parts_of_chunks = [cache.recorded(parts, forward_input) for parts in parts_of_chunks]
         watch = self._watch_of_step(parts_of_chunks, forward_input.sigmas)
-        return cache.batch_of_parts(tuple(parts_of_chunks), True, forward_input.x, watch)
+        return cache.batch_of_parts(tuple(parts_of_chunks), sharing=True, x=forward_input.x, watch=watch)
 
     def _cache_of_recording(
         self, cache: PartsCache, reference: SelfReference, forward_input: ForwardInput
     ) -> PartsCache:
-        """The cache with the last recording of these parts, or without one where that is out of date.
+        """The PartsCache to use at this step: with the last recording of these parts, or with nothing recorded.
 
-        cache: that of the network, which holds what no recording changes.
+        The second is for a step at which the parts are to be recorded anew.
+        cache: of the network, which holds what no recording changes. reference: the parts, and how long one recording
+        of them serves.
         """
         if reference.steps is None:
             return cache  # one recording serves the whole run
         if reference.steps == 1 or self.schedule is None:
-            return cache.with_nothing_recorded()
+            return cache.with_nothing_recorded()  # at every step anew, also where the steps cannot be counted
         key = reference, forward_input.model, forward_input.x.device
-        # The same for as many steps as one recording is used for.
+        # The number of the recording in the run: it stays the same for as many steps as one recording is used for.
         number = step_of(self.schedule, forward_input.sigmas) // reference.steps
         recording = self._recordings.get(key)
         if recording is None or recording.number != number:
@@ -126,7 +130,9 @@ def step_of(schedule: Tensor, sigmas: Tensor) -> int:
 
     schedule: (steps + 1,), every sigma of the run.
     """
-    # A sampler may compute the sigma of a step anew, a rounding error above the one in the schedule.
+    # Sigmas fall from step to step. So the sigmas of the schedule that are not below this one are those of this step
+    # and of the steps before it. A sampler may compute the sigma of a step anew, a rounding error above the one in the
+    # schedule, which then counts nevertheless.
     return int((schedule >= float(sigmas[0]) * _ROUNDED_DOWN).sum()) - 1
 
 
@@ -134,8 +140,9 @@ def step_of(schedule: Tensor, sigmas: Tensor) -> int:
 class SharingBatch(Batch):
     """The self-attention of all layers in one forward, with the parts that each chunk reads.
 
-    layers: by layer in which parts are read, what each chunk reads beside its own tokens, or None. poses: per chunk,
-    (B, C, h, w). options_of_run: what other nodes have put into attentions for the whole run, as transformer_options.
+    row_count: of the forward's batch. layers: by layer in which parts are read, what each chunk reads beside its own
+    tokens, or None. poses: of each chunk, (B, C, h, w), or None. options_of_run: what other nodes have put into
+    attentions for the whole run, as transformer_options.
     watch: it is shown the maps when the forward has run. maps: the parts' shares of the attention in the layers,
     (parts, h, w) each, which the layers add while the forward runs, where there is a watch. A batch with a watch serves
     one forward.
@@ -149,10 +156,11 @@ class SharingBatch(Batch):
     maps: list[Tensor] = field(default_factory=list[Tensor])
 
     def options_with_attention(self, options: Options) -> Options:
-        """transformer_options with our attention in the layers, and poses behind the first convolution.
+        """transformer_options with our attention in the layers, and poses after the first convolution.
 
-        What another node puts in place of self-attention for this forward alone stays there, as the host's guidance
-        nodes do it. What it puts there for the whole run serves the rows without parts.
+        Where another node has replaced the self-attention of a layer for this forward alone, as the host's guidance
+        nodes do, its function stays there and ours takes no part. Where it has replaced it for the whole run, ours
+        takes the place and calls that function for the rows without parts.
         """
         replacements: dict[Block, Replacement] = {}
         for block in self.layers:
@@ -165,8 +173,9 @@ class SharingBatch(Batch):
         return options
 
     def with_pose(self, h: Tensor, options: Options) -> Tensor:
-        """The host's input block patch: each chunk's pose, added behind the first convolution. h: (B, C, h, w).
+        """The host's input block patch: the output h of an input block, (B, C, h, w), with each chunk's pose added.
 
+        A pose is added after the first convolution, which is input block 0; other blocks stay as they are.
         A sampler may enlarge the latent between two steps (SamplerLCMUpscale): the pose is then enlarged with it.
         """
         if options["block"] != ("input", 0):
@@ -198,7 +207,9 @@ class SharingBatch(Batch):
         if before is not None:
             out_of_other_node = attention_of_other_pack(before, q, k, v, extra_options).split(rows_per_chunk)
         attend_alone = unet.attend_with(extra_options)
-        # HyperTile makes several rows of one query and leaves keys and values to be cut alike by the kernel.
+        # HyperTile cuts the picture of each row into tiles and makes a row of q for each of them, (B * tiles, N /
+        # tiles, C). It leaves k and v as they were, (B, N, C): the attention kernel gives them as many rows as q has,
+        # by a reshape. As rows are taken apart here before the kernel is called, it is done here.
         k = k.reshape(len(q), -1, k.shape[-1])
         v = v.reshape(len(q), -1, v.shape[-1])
         q_of_chunks = q.split(rows_per_chunk)
@@ -291,7 +302,10 @@ class PartsCache:
         return cache
 
     def recorded(self, parts: SharedParts, forward_input: ForwardInput) -> SharedParts:
-        """The parts with a recorded bank in place of `live`. Parts of one node share one recording."""
+        """The parts with a recorded bank in place of `live`; parts without `live` stay as they are.
+
+        SharedParts with the same SelfReference, those of one node, share one recording.
+        """
         if parts.live is None:
             return parts
         if parts.live not in self._recorders:
@@ -310,11 +324,11 @@ class PartsCache:
         sharing: whether any parts are read at this step. x: (B, C, h, w), the UNet's input.
         """
         if watch is not None:
-            # It collects maps of one forward, and there is one such step in a run.
+            # Such a batch collects the maps of one forward, so it must not serve another one. It is not kept.
             return self._make_batch(parts_of_chunks, sharing, x, watch)
         key = parts_of_chunks, sharing, x.shape
         if key not in self._batches:
-            self._batches[key] = self._make_batch(parts_of_chunks, sharing, x, None)
+            self._batches[key] = self._make_batch(parts_of_chunks, sharing, x, watch=None)
         return self._batches[key]
 
     def _make_batch(
@@ -324,7 +338,7 @@ class PartsCache:
         layers: dict[Block, list[PartsInLayer | None]] = {}
         if sharing:
             height, width = x.shape[-2:]
-            layers = self._layers(parts_of_chunks, height, width)
+            layers = self._parts_by_layer(parts_of_chunks, height, width)
         poses = [self._pose_of(parts) for parts in parts_of_chunks]
         return SharingBatch(len(x), layers, poses, self._options_of_run, watch)
 
@@ -336,10 +350,10 @@ class PartsCache:
             self._poses[parts] = parts.pose.to(self._like)
         return self._poses[parts]
 
-    def _layers(
+    def _parts_by_layer(
         self, parts_of_chunks: Sequence[SharedParts], height: int, width: int
     ) -> dict[Block, list[PartsInLayer | None]]:
-        """By layer in which any parts are read: the parts that each chunk reads there, or None.
+        """What each chunk reads in every layer in which any chunk reads parts; None for a chunk that reads none there.
 
         height, width: of the latent.
         """
@@ -374,11 +388,12 @@ class PartsCache:
         picture_token_count = grid[0] * grid[1]
         bias = bias_at(picture_token_count, grid)
         # Without a bias no token was dropped, so there are no sinks. With one, `key_bias` decides how many there are:
-        # they are the columns behind those of the picture's and the kept tokens.
+        # they are the columns after those of the picture's tokens and of the kept tokens.
         sink_count = 0
         if bias is not None:
             sink_count = bias.shape[-1] - picture_token_count - kept_tokens.shape[1]
         attention = self._attentions[block]
+        # The padding is sink_count tokens of zeros after the kept ones: (1, kept + sinks, C).
         return PartsInLayer(
             keys=functional.pad(attention.to_k(kept_tokens), (0, 0, 0, sink_count)),
             values=functional.pad(attention.to_v(kept_tokens), (0, 0, 0, sink_count)),
@@ -400,7 +415,7 @@ class PartsInLayer:
 
     keys, values: (1, kept + sinks, C).
     counts: kept tokens per part.
-    regional: whether parts are meant for regions.
+    regional: whether parts are read in regions, their targets, so that it matters where in the picture a query lies.
     grid: of the layer, as it is without nodes that cut its tokens.
     bias: what is added to the logits of the picture's own tokens, of kept tokens and of sinks, or None. It is for a
     layer whose picture has a token for each cell of this grid.
@@ -440,7 +455,11 @@ class PartsInLayer:
         return shares.unflatten(1, (height, width))
 
     def _bias_for(self, k: Tensor, extra_options: Options) -> Tensor | None:
-        """The bias for as many tokens of the picture as k, (B, N, C), has."""
+        """The bias for as many tokens of the picture as k, (B, N, C), has.
+
+        Other nodes may have cut or merged the picture's tokens (HyperTile, TomePatchModel), and a sampler may have
+        enlarged the latent since this object was made.
+        """
         grid = unet.grid_of(extra_options)
         picture_token_count = k.shape[1]
         if grid == self.grid and picture_token_count == grid[0] * grid[1]:

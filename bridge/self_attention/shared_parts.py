@@ -31,6 +31,7 @@ class SharedParts(Carried):
 
     bank: what the reference UNet saw, or None for a side that attends to itself alone (the negative). A layer that is
     not in the bank attends to itself alone, too.
+    weights: how much the pixels read of each part, and in which region (target).
     pose: (B, C, h, w) added after the first convolution, or None; one for all pictures, or one for each.
     live: the parts that are recorded while sampling, instead of a bank.
     size: (width, height) in pixels of the picture that the parts were encoded for, or None for any size.
@@ -75,7 +76,8 @@ class SharedParts(Carried):
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> "SharedParts":
         """The parts with the part of the pose and of the targets that lies in an area, see Carried.cut."""
-        weights = replace(self.weights, targets=_cut(self.weights.targets, [8 * side for side in area]))
+        area_in_pixels = [8 * side for side in area]  # targets have the size of the picture, poses that of the latent
+        weights = replace(self.weights, targets=_cut(self.weights.targets, area_in_pixels))
         return replace(self, pose=_cut(self.pose, area), weights=weights)
 
     def bank_of(self, block: Block) -> Sequence[PartTokens]:

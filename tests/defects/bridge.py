@@ -44,7 +44,7 @@ DEFECTS = [
         promise="the picture is right or the node says so",
     ),
     Defect(
-        "bridge/control_nets/attachment.py::Attachment._behind",
+        "bridge/control_nets/attachment.py::Attachment._copy_after",
         breaks="Another ControlNet of the chain is dropped.",
         find="$copy.set_previous_controlnet($previous)",
         put="",
@@ -489,7 +489,7 @@ DEFECTS = [
         promise="the picture is right or the node says so",
     ),
     Defect(
-        "bridge/cross_attention/row_tracking.py::RowTracker._find",
+        "bridge/cross_attention/row_tracking.py::RowTracker._leave_source_rows",
         breaks="Where two packs make rows, people are read in each other's rows.",
         find="$source_rows = $earlier[$source_rows]",
         put="pass",
@@ -542,8 +542,8 @@ DEFECTS = [
     Defect(
         "bridge/cross_attention/regional_text.py::appended_text",
         breaks="The words about each person are read in the other's place.",
-        find="RegionalText(object(), WHOLE_SCHEDULE, $regions, $$rest)",
-        put="RegionalText(object(), WHOLE_SCHEDULE, $regions.flip(0), $$rest)",
+        find="RegionalText($source, WHOLE_SCHEDULE, $regions, $$rest)",
+        put="RegionalText($source, WHOLE_SCHEDULE, $regions.flip(0), $$rest)",
         caught_by=(
             "tests/promises/test_masks.py"
             "::test_whoever_is_left_acts_left_and_whoever_is_right_acts_right[PromptPerPerson]"
