@@ -41,7 +41,8 @@ _MOST = 10_000
 """The most tensors of a network that is built: a whole SDXL has a quarter of that."""
 
 _GREATEST = 65504.0
-"""The largest size of a weight, and the largest number of float16: every model is published in half precision, too."""
+"""The largest absolute value of a weight. It is the largest number of float16, in which every model is published,
+too."""
 
 
 class NotTensors(ValueError):

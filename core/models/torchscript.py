@@ -168,7 +168,7 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, longest: int) -> by
 
 def _buffer(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], folder: str, storage: Storage) -> Tensor:
     """The numbers of a storage, (length,). members: of the archive, by their names. folder: in which they lie, with the
-    slash at its end; "" for none. Raises Refused where the member is missing or has another length."""
+    slash at its end. Raises Refused where the member is missing or has another length."""
     name = f"{folder}data/{storage.key}"
     length = storage.length * storage.dtype.itemsize  # bytes
     member = members.get(name)
