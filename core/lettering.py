@@ -9,12 +9,12 @@ from PIL import ImageFont
 
 from .text import plain
 
-# Pillow's own letters end with ASCII. One of these is on most systems and knows the writing its users use.
+# Pillow's own font has ASCII alone. Of these fonts most systems have one; it has the letters of the system's language.
 _SYSTEM_FONTS = ("msyh.ttc", "Arial Unicode.ttf", "NotoSansCJK-Regular.ttc", "DejaVuSans.ttf", "arial.ttf")
 DOTS = "..."
 """The end of a text that was cut."""
 _MOST_LETTERS = 1000
-"""Letters of a caption that are looked at: more fit into no picture, and Pillow refuses very long texts."""
+"""Letters of a caption after which it is cut: more fit into no picture, and Pillow refuses very long texts."""
 
 
 def font_for(text: str, size: int) -> Any:
@@ -45,7 +45,7 @@ def in_lines(text: str, font: Any, width: float, most_lines: float = math.inf) -
     lines: list[str] = []
     while words and len(lines) < most_lines - 1:
         count = _words_that_fit(words, font, width)
-        if not count:
+        if not count:  # the first word is longer than a line: its first piece fills this line
             words = [*_broken_word(words[0], font, width), *words[1:]]
             count = 1
         lines.append(" ".join(words[:count]))
@@ -56,14 +56,18 @@ def in_lines(text: str, font: Any, width: float, most_lines: float = math.inf) -
 
 
 def _words_that_fit(words: list[str], font: Any, width: float) -> int:
-    """The number of the first words that fit into a line."""
+    """How many of the first words fit into a line of `width` pixels, 0 to all."""
+    # Texts grow with every word, so the number is found by bisection.
     counts = range(1, len(words) + 1)
     return bisect_right(counts, width, key=lambda count: font.getlength(" ".join(words[:count])))
 
 
 def _broken_word(word: str, font: Any, width: float) -> list[str]:
     """A word that is longer than a line in two pieces: the letters that fit into the line, at least one, and the
-    others."""
+    others.
+
+    A word of one letter, or "", is returned as one piece or none.
+    """
     counts = range(1, len(word))
     letter_count = bisect_right(counts, width, key=lambda letters_tried: font.getlength(word[:letters_tried])) or 1
     pieces = [word[:letter_count], word[letter_count:]]

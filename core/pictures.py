@@ -13,7 +13,8 @@ from torch import Tensor
 from .errors import BadSize, counted, gathered
 
 SHORTER_SIDE, LONGER_SIDE, MULTIPLE_OF = 1024, 1280, 64
-"""The sizes of a photo, in pixels: what the authors' infer.py makes of it before it looks for the face."""
+"""The sizes to which infer.py of InstantID brings a photo before it looks for the face, in pixels; see
+`resized_photo`."""
 
 
 def as_rgb(image: Tensor) -> Tensor:
@@ -42,17 +43,17 @@ def _opaque(image: Tensor, background: float) -> Tensor:
 
 
 def as_masks(masks: Tensor) -> Tensor:
-    """A MASK of any type -> (B, H, W) float32 0..1 on the CPU; NaN counts as nothing."""
+    """A MASK of any type and shape (..., H, W) -> (B, H, W) float32 0..1 on the CPU; NaN becomes 0."""
     batch = masks[None] if masks.ndim == 2 else masks.flatten(0, -3)  # (H, W) or (..., H, W) -> (B, H, W)
     return batch.float().nan_to_num().clamp(0, 1).cpu()
 
 
 def without_row(name: str, number: int, row_count: int) -> str:
-    """A note where pictures do not belong to the rows of a latent one by one; "" where they do.
+    """A note where a batch of pictures does not fit the rows of a latent; "" where every picture serves as many rows.
 
-    name: of one picture, such as "keypoint picture". number: of pictures; one serves all rows. row_count:
-    of the latent.
-    The host leaves out pictures that are too many, and begins again with the first where they are too few.
+    name: what the note calls one picture, such as "keypoint picture". number: of pictures. row_count: of the latent.
+    Where there are more pictures than rows the host uses the first ones; where there are fewer, it begins again with
+    the first picture after the last.
     """
     if number == 1 or row_count % number == 0:
         return ""
@@ -77,13 +78,15 @@ def without_row(name: str, number: int, row_count: int) -> str:
 
 
 def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:
-    """Photos in the size that resize_img of the authors' infer.py gives them: (B, H, W, C) 0..1 -> (B, h, w, 3).
+    """Photos in the size that resize_img of InstantID's infer.py gives them: (B, H, W, C) 0..1 -> (B, h, w, 3).
 
-    The longer side is brought to `longer_side`, then both are cut down to multiples of `multiple_of`. Both steps are
-    bilinear, with Pillow's filter, as there. Raises BadSize for a strip.
+    The longer side is brought to `longer_side`, then both sides are rounded down to multiples of `multiple_of`. The
+    photo is resized in both steps (nothing is cropped), bilinear with Pillow's filter, as there. Raises BadSize for a
+    strip whose shorter side would be below `multiple_of`.
     """
     size = (image.shape[2], image.shape[1])
-    # Rounded twice, as there: the shorter side is brought to SHORTER_SIDE first, and the longer has the last word.
+    # Rounded twice, as there: to the size in which the shorter side is SHORTER_SIDE, and from that to the size in which
+    # the longer side is `longer_side`.
     rounded = [round(SHORTER_SIDE / min(size) * side) for side in size]
     scaled = [round(longer_side / max(rounded) * side) for side in rounded]
     fitted = [side // multiple_of * multiple_of for side in scaled]
@@ -97,9 +100,10 @@ def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:
 
 
 def rows(latent: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
-    """These rows of a LATENT, in this order, with their masks and their places in the noise.
+    """A LATENT of these rows of another one, in this order, with their masks and their rows of the noise.
 
-    Whatever else it holds stays. numbers: of the rows, from 0.
+    latent: "samples" and perhaps "noise_mask" and "batch_index"; whatever else it holds is kept. numbers: of the rows,
+    from 0.
     """
     samples = latent["samples"]  # (rows, channels, h, w)
     row_numbers = list(numbers)
@@ -108,7 +112,7 @@ def rows(latent: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
     if mask is not None and len(mask) > 1:
         # The host uses fewer masks than rows in turn.
         chosen["noise_mask"] = mask[[number % len(mask) for number in row_numbers]]
-    # Which row of the noise of a seed each row has; without it that of the same number.
+    # Which row of the noise that a seed makes each row of the latent gets; without a list, the row of its own number.
     noise_rows: Any = latent.get("batch_index")
     if isinstance(noise_rows, Tensor):
         noise_rows = [int(number) for number in noise_rows]
@@ -120,21 +124,28 @@ def rows(latent: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
 
 def _bits(text: bytes) -> Tensor:
     """The bits of a text, (8 * letters,) 0 or 1, of each letter the lowest bit first."""
-    return torch.tensor([byte >> bit & 1 for byte in text for bit in range(8)])
+    bits: list[int] = []
+    for byte in text:
+        for bit in range(8):
+            bits.append((byte >> bit) & 1)
+    return torch.tensor(bits)
 
 
 _MARK = _bits(b"Likeness")[:, None].expand(-1, 3)  # (pixels, 3)
-"""The lowest bits of the first pixels of the first row, alike in all three colours: not seen, and gone once the picture
-is changed."""
+"""The mark of the pack's drawn examples: the lowest bits of the first 64 pixels of the first row, alike in all three
+colours. Nobody sees it, and it is gone when the picture is resized or drawn on."""
 
 
 def is_example(picture: Tensor) -> bool:
-    """Whether a picture of an IMAGE, (H, W, C) float 0..1, is one of the pack's, as it was."""
+    """Whether a picture of an IMAGE, (H, W, C) float 0..1, is one of the pack's drawn examples, unchanged."""
     eight_bits = (picture[0, : len(_MARK), :3].float().cpu() * 255).round().long()
     return torch.equal(eight_bits % 2, _MARK)
 
 
 def reminder(named_pictures: Iterable[tuple[str, Tensor]]) -> list[str]:
-    """A line that names whose picture, (H, W, C), is an example; none where none is."""
+    """One line that names the pictures that are drawn examples; [] where none is.
+
+    named_pictures: a name, such as the person's, and a picture (H, W, C).
+    """
     names = [name for name, picture in named_pictures if is_example(picture)]
     return gathered("Still drawn examples", names, ": choose your own pictures")

@@ -22,15 +22,18 @@ _COLORS: tuple[Color, ...] = (
     (120, 150, 255), (255, 255, 255), (150, 220, 60), (255, 130, 120), (160, 230, 230), (190, 140, 255),
 )  # fmt: skip
 BACKGROUND: Color = (20, 22, 26)
-_GREEN, _RED = _COLORS[2], _COLORS[9]
+_GREEN, _RED = _COLORS[2], _COLORS[9]  # of the states in a `table`
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _CAPTION, _DETAIL = (235, 235, 235), (190, 195, 205)
-_SHEET = (28, 28, 28)
-_RULE = (52, 56, 64)
+_SHEET = (28, 28, 28)  # the background of sheets of pictures
+_RULE = (52, 56, 64)  # the lines between the rows of a `table`
 
 
 class Sheet:
-    """A Pillow picture to draw on, with line widths and letters in proportion to its size."""
+    """A Pillow picture to draw on, with line widths and letters in proportion to its size.
+
+    line: the width of lines, px. letters: the height of the letters of labels, px.
+    """
 
     def __init__(self, picture: Image.Image) -> None:
         short = min(picture.size)
@@ -54,8 +57,8 @@ class Sheet:
         """Draw a plate with a large number and a name in smaller letters.
 
         Where the name is too long its letters become smaller, and at last it is cut. anchor: the lower left corner of
-        the plate, px; the plate is moved into the picture. width: the most that the plate may be wide, px; 0 for as
-        little as a number and a few letters need.
+        the plate, px; the plate is moved into the picture. width: how wide the plate may be, px; it may always be 3.5
+        letters wide, as much as a number and a few letters need.
         """
         pad = max(2, self.letters // 6)
         number_font = font_for(number, self.letters)
@@ -77,7 +80,8 @@ class Sheet:
         self.pen.text((x + name_x, baseline), name, fill=_BLACK, font=name_font, anchor="lb")
 
     def room(self, box: Box, others: Iterable[Box]) -> float:
-        """The width of a label on a box, px: up to the next of the other boxes in its row, or the sheet's width."""
+        """How wide a label on a box may be, px, so that labels do not overlap: up to the next box to the right at about
+        the same height, or the sheet's width where there is none."""
         steps: list[float] = []
         for other in others:
             is_in_row = abs(other[1] - box[1]) < 1.5 * self.letters
@@ -90,7 +94,7 @@ class Sheet:
         return box[0], box[3] + 1.3 * self.letters
 
     def fill(self, box: Sequence[float], crop: Tensor) -> None:
-        """Draw the middle of a picture into a box, as much of it as has the shape of the box.
+        """Draw a picture into a box, cropped around its middle to the shape of the box.
 
         A box that is larger than the sheet stays empty. crop: the picture, (H, W, 1|3|4), as as_picture takes it.
         """
@@ -107,7 +111,7 @@ class Sheet:
         One or two notes have up to two lines each, more notes have one. Where a note is too long for that, all letters
         are smaller.
         """
-        size = max(12, self.letters // 2)
+        size = max(12, self.letters // 2)  # of the letters, px
         width = self.picture.width - 8
         most = 2 if len(notes) < 3 else 1
         if any(in_lines(note, font_for(note, size), width, most)[-1].endswith(DOTS) for note in notes):
@@ -138,7 +142,7 @@ def as_picture(image: Tensor) -> Image.Image:
 
 
 def as_tensor(picture: Image.Image) -> Tensor:
-    """Pillow's (H, W) or (H, W, channels) of 8 bits to float32 0..1."""
+    """Pillow's picture of 8 bits as float32 0..1, (H, W) or (H, W, channels)."""
     return torch.as_tensor(np.array(picture)).float() / 255
 
 
@@ -147,26 +151,29 @@ def color_of(number: int) -> Color:
     return _COLORS[number % len(_COLORS)]
 
 
-_SHOWN = 100  # pictures of a contact sheet: a person of thousands would take gigabytes
+_SHOWN = 100
+"""The most pictures of a contact sheet, and groups of a grouped sheet: thousands would take gigabytes."""
 _OF_A_GROUP = 24
+"""The most pictures of a group in a grouped sheet."""
 
 
 def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: int = 1, lines: int = 1) -> Tensor:
     """Pictures side by side in rows, each with a caption under it: (1, H, W, 3) float32 0..1.
 
     Of more than a hundred pictures the first ones are drawn. crops: the pictures, (H, W, 1|3|4) each, float 0..1 or
-    uint8, of any size. captions: one for each, cut where it needs more than `lines` lines. together: so many pictures,
-    one after the other, are never parted by the end of a row.
+    uint8, of any size. captions: one for each, cut where it needs more than `lines` lines. together: the number of
+    pictures that belong together, such as a face and its match: a row holds a multiple of it.
     """
-    if len(crops) - _SHOWN > 0:
+    if len(crops) > _SHOWN:
         last_caption = f"and {len(crops) - _SHOWN} more"
         crops = crops[:_SHOWN]
         captions = [*captions[: _SHOWN - 1], last_caption]
-    cell = 160
+    cell = 160  # the side of a picture's square, px
     gap = 6
     fonts = [font_for(caption, 15) for caption in captions]
     broken = [in_lines(caption, font, cell, lines) for caption, font in zip(captions, fonts, strict=True)]
     strip = 24 * max(map(len, broken), default=1)  # the height of the captions
+    # About as many columns as rows.
     columns = together * math.ceil(math.sqrt(len(crops)) / together)
     rows = math.ceil(len(crops) / columns)
     size = (columns * (cell + gap) + gap, rows * (cell + strip + gap) + gap)
@@ -178,7 +185,7 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: in
         sheet.picture.paste(picture, (x + (cell - picture.width) // 2, y + (cell - picture.height) // 2))
         for line, text in enumerate(caption):
             below = (x + cell / 2, y + cell + 3 + 20 * line)
-            sheet.pen.text(below, text, _CAPTION, font, anchor="ma")
+            sheet.pen.text(below, text, _CAPTION, font, anchor="ma")  # the middle of its upper edge is at `below`
     return sheet.tensor()[None]
 
 
@@ -206,8 +213,8 @@ class PictureGroup(NamedTuple):
 
 
 _CELL, _BAR, _STRIP, _GAP = 128, 34, 24, 6
-"""The sizes in a sheet of groups, in pixels: a picture's side, the height of a title and of a caption, and what lies
-between."""
+"""The sizes in a sheet of groups, in pixels: a picture's side, the height of a title, the height of a caption, and the
+gap between pictures."""
 
 
 def grouped_sheet(groups: Sequence[PictureGroup]) -> Tensor:
@@ -216,10 +223,11 @@ def grouped_sheet(groups: Sequence[PictureGroup]) -> Tensor:
     Each picture has a number on it and a caption under it. Of more than a hundred groups the first are drawn, and of
     each group its first two dozen pictures. Returns (1, H, W, 3) float32 0..1.
     """
-    columns = min(8, max(4, *(len(group.pictures) for group in groups)))
+    most_pictures = max(len(group.pictures) for group in groups)
+    columns = min(8, max(4, most_pictures))
     drawn_groups = groups[:_SHOWN]
-    rows = [math.ceil(min(len(group.pictures), _OF_A_GROUP) / columns) for group in drawn_groups]
-    heights = [_BAR + _GAP + count * (_CELL + _STRIP + _GAP) for count in rows]
+    row_counts = [math.ceil(min(len(group.pictures), _OF_A_GROUP) / columns) for group in drawn_groups]
+    heights = [_BAR + _GAP + row_count * (_CELL + _STRIP + _GAP) for row_count in row_counts]
     width = columns * (_CELL + _GAP) + _GAP
     sheet = Sheet(Image.new("RGB", (width, sum(heights)), _SHEET))
     y = 0
@@ -254,7 +262,8 @@ def _draw_grouped(sheet: Sheet, picture: GroupedPicture, left: int, top: int, co
     sheet.pen.text((left + _CELL / 2, top + _CELL + 3), caption, _CAPTION, caption_font, "ma")
 
 
-_WIDEST = 480  # pixels of a column of `table` beside the last
+_WIDEST = 480
+"""The most pixels of a column of `table`; the last column, of the details, gets what is left."""
 _TITLE_LINE, _DETAIL_LINE = 28, 22
 """Heights of lines of `table`, in pixels."""
 
@@ -299,9 +308,11 @@ def heat_maps(shares: Tensor, labels: Sequence[str]) -> Tensor:
 
     shares: (parts, h, w), 0..1. Every part has a scale of its own, and its mean share stands in the caption.
     """
+    # Of a part with no share at all, 0 is divided by the clamp instead of by 0.
     scaled = shares / shares.amax(dim=(1, 2), keepdim=True).clamp(min=1e-9)
     # Red rises over the first third, green over the second, blue over the last: (parts, h, w, 3).
     hot = (3 * scaled[..., None] - torch.arange(3.0)).clamp(0, 1)
+    # Each number becomes a square of 4 x 4 px, so that its edges stay sharp in the sheet.
     pictures = [picture.repeat_interleave(4, 0).repeat_interleave(4, 1) for picture in hot]
     captions = [f"{label} {share.mean():.0%}" for label, share in zip(labels, shares, strict=True)]
     return contact_sheet(pictures, captions)

@@ -22,19 +22,27 @@ PARTS = 24
 SHORTER, LONGEST = 800, 1333
 """Sides in pixels of the picture that the network looks at (detectron2: MIN_SIZE_TEST and MAX_SIZE_TEST)."""
 _MOST_PIXELS = 2**26
-"""Pixels of a body that is drawn: four times the largest canvas of the node. Charts of more fill the memory."""
-_STEP = 32  # of the sides of that picture: the coarsest level of the network's features
+"""The most pixels of a body that is drawn: four times the largest canvas of the node. Larger charts fill the memory."""
+_STEP = 32
+"""Sides of the picture that the network looks at are multiples of this: pixels between two places of its coarsest
+features."""
 _LEAST_COORDINATE = -(2.0**30)
-"""A guard for coordinates far below 0, which 32 bits could not hold: the conversion of such a float is undefined."""
-_OPACITY = 0.7  # of a surface over its photo
+"""Coordinates (times 255) below this are raised to it before they become int32, which could not hold them: converting
+such a float is undefined."""
+_OPACITY = 0.7
+"""Of a surface that is drawn over its photo, 0 to 1."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bodies:
-    """What the network found in one picture, the surest body first. All float32 on the CPU.
+    """What the network found in one picture: N bodies, the surest first. All float32 on the CPU.
 
-    boxes: (N, 4) x0, y0, x1, y1 in pixels. inside: (N, K, h, w), K > 1, scores, the first for what is no body. parts,
-    u, v: (N, 25, h, w), the first for none of the parts.
+    Charts are h x w pixels over the body's box, whatever the size of the box.
+    boxes: (N, 4) x0, y0, x1, y1 in pixels of the picture that the network saw.
+    inside: (N, K, h, w), K >= 2: scores of the background, channel 0, and of body, the other channels; K is 2 in
+    network.py.
+    parts: (N, 25, h, w), scores of no part, channel 0, and of the 24 parts. u, v: (N, 25, h, w), the coordinates 0..1
+    on each part, in the same channels.
     """
 
     boxes: Tensor
@@ -57,9 +65,10 @@ class Bodies:
 
 
 def read_bodies(outputs: Any) -> Bodies:
-    """The bodies in the five tensors that the published network returns. Raises ValueError, saying what else they are.
+    """The bodies in the five tensors that the network returns.
 
-    outputs: the tensors that the fields of Bodies name, in their order.
+    outputs: the fields of Bodies in their order, as `network.DensePose` returns them. The weights come from a file of
+    the user's, so what they give is checked. Raises ValueError, saying what the outputs are instead.
     """
     values: Sequence[Any] = outputs if issubclass(type(outputs), (tuple, list)) else ()
     tensors = [value.float().cpu() for value in values if isinstance(value, Tensor)]
@@ -137,10 +146,12 @@ class Surface:
         height, width = self.person.shape
         top = max(0, y)
         left = max(0, x)
+        # The part of the body that is on the canvas. A body that begins below or right of it gives an empty piece: with
+        # `height` alone the end of the slice would be below its start, or negative, which counts from the end.
         piece = iuv[:, top - y : max(top, height) - y, left - x : max(left, width) - x]
         rows = slice(top, top + piece.shape[1])
         columns = slice(left, left + piece.shape[2])
-        on_body = piece[2] > 0  # (h, w)
+        on_body = piece[2] > 0  # (h, w): the number of the part, 0 for none
         self.iuv[:, rows, columns] = torch.where(on_body, piece, self.iuv[:, rows, columns])
         self.person[rows, columns] = torch.where(on_body, number, self.person[rows, columns])
 
@@ -171,11 +182,12 @@ def _mean_column(mask: Tensor) -> float:
 
 
 def draw(bodies: Bodies, fit: Fit, width: int, height: int) -> Surface:
-    """The bodies on a canvas of this size. fit: of the pixels of their boxes onto it.
+    """The bodies on a canvas of this size. fit: from the pixels of their boxes to those of the canvas.
 
-    As published: charts stretched to the whole pixels of the box, the part with the largest score wherever the body
-    has more than the background, 255 times U and V cut to whole numbers. Where two bodies overlap the less sure one is
-    seen, as there: what comes later is drawn over it. Raises BadSize for a body far larger than any canvas.
+    As in the published code, charts are stretched to the whole pixels of the box. A pixel is on the body where the
+    background does not have the largest score in `inside`; its part is the one with the largest score in `parts`; U and
+    V are 255 times the coordinates, cut to whole numbers. Bodies are drawn in their order, so where two overlap the
+    less sure one covers the surer one, as there. Raises BadSize for a body far larger than any canvas.
     """
     surface = Surface.empty(width, height)
     for index, box in enumerate(bodies.boxes):
@@ -196,9 +208,9 @@ def draw(bodies: Bodies, fit: Fit, width: int, height: int) -> Surface:
 
 
 def _largest(scores: Tensor, size: tuple[int, int]) -> Tensor:
-    """Which of K scores is the largest in each pixel, (K, h, w) -> (height, width) int32.
+    """Which of K scores is the largest in each pixel of a box of `size`, (K, h, w) -> (height, width) int32.
 
-    The scores are stretched to the size one after the other: K of them may fill the memory.
+    This is argmax, of scores that are stretched one after the other: all K at once could fill the memory.
     """
     best = _stretched(scores[0], size)
     index_of_best = torch.zeros(size, dtype=torch.int32)
@@ -237,8 +249,8 @@ def over_photos(surfaces: Tensor, photos: Tensor, fit: str) -> Tensor:
     fit: one of geometry.FITS.
     """
     size = (surfaces.shape[2], surfaces.shape[1])
-    below = torch.stack([_placed(photo, size, fit) for photo in photos])
-    on_body = surfaces[..., 2:] > 0  # (B, H, W, 1)
+    below = torch.stack([_placed(photo, size, fit) for photo in photos])  # (B, H, W, 3)
+    on_body = surfaces[..., 2:] > 0  # (B, H, W, 1): blue is the number of the part, 0 for none
     return torch.lerp(below, surfaces, _OPACITY * on_body)
 
 
@@ -246,7 +258,8 @@ def _placed(photo: Tensor, size: tuple[int, int], fit: str) -> Tensor:
     """A photo (h, w, C) on a canvas (width, height), black beside it."""
     picture = as_picture(photo)
     onto = Fit.into(picture.size, size, fit)
-    # The canvas is cut out of the photo, so that nothing larger than it is made: for each pixel of the canvas Pillow
-    # reads the photo at (a x + b y + c, d x + e y + f).
+    # `onto` maps photo to canvas: x = scale * x_photo + shift. Pillow wants the inverse, as (a, b, c, d, e, f): for
+    # each pixel (x, y) of the canvas it reads the photo at (a x + b y + c, d x + e y + f). So no scaled photo is made,
+    # which could be far larger than the canvas.
     data = (1 / onto.scale_x, 0, -onto.shift_x / onto.scale_x, 0, 1 / onto.scale_y, -onto.shift_y / onto.scale_y)
     return as_tensor(picture.transform(size, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR))

@@ -43,15 +43,17 @@ _Array = npt.NDArray[np.float64]
 _HalfWidth = Callable[[_Array], _Array]
 """How far down an axis pixels are, px -> half the width of a shape there, px."""
 _Plane = tuple[float, float, float]
-"""A coordinate over a shape, of 255: its value in the middle, what is added from there to the end of the axis, and what
-is added to the rim where `across` is 1: the outer one of a limb, the person's left one of torso and head."""
+"""U or V, 0 to 255, as a plane over a shape: (value in the middle, increase from the middle to the end of the axis,
+increase from the middle to the rim where `across` is 1). That rim is the outer one of a limb, and the person's left one
+of torso and head."""
 
 
 @dataclass(frozen=True)
 class _Chart:
     """A part of the body on a shape.
 
-    part: DensePose's number. start, end: the edges of the part across the shape, from -1 to 1. u, v: its coordinates.
+    part: DensePose's number. u, v: its coordinates. start, end: the values of `across` between which the part lies; two
+    parts may share a shape side by side.
     """
 
     part: int
@@ -71,9 +73,11 @@ def _both_sides(*right_charts: _Chart) -> _Sides:
     return {-1: right_charts, 1: left_charts}
 
 
+# Number of a part of the right side -> of the same part of the left side.
 _LEFT_OF = {3: 4, 6: 5, 7: 8, 9: 10, 11: 12, 13: 14, 16: 15, 18: 17, 20: 19, 22: 21}
 
-# The planes are fitted to published pictures, see above: tests compare both ends and both rims with these.
+# A chart is written as: part, plane of U, plane of V, start and end across. The planes are fitted to published
+# pictures, see the top of the module; tests compare both ends and both rims with such pictures.
 _UPPER_ARM = _both_sides(
     _Chart(16, (116, 108, 0), (213, -25, 83), -1, 0.2), _Chart(18, (140, 100, 0), (250, -35, -80), 0.2)
 )
@@ -120,16 +124,17 @@ _TOES_OUTWARDS = 0.1
 _TOES_BELOW_ANKLE = 0.26
 
 _MOST_SEAM = 0.8
-"""The farthest across that the two halves of a face meet: nearer to the rim, U would rise without bounds in what is
-left of a half."""
+"""The value of `across` beyond which the seam between the halves of a face does not go. Nearer to the rim the narrower
+half would have hardly any width left, over which U would have to rise ever more steeply."""
 _U_AT_NOSE_RIGHT, _U_AT_NOSE_LEFT = 249, 5
 """U of the right and the left half of a face where they meet."""
 _U_OVER_RIGHT_HALF, _U_OVER_LEFT_HALF = 117, 140
-"""What U grows by over a half of a face that looks into the camera, from one rim of the half to the other."""
+"""How much U grows over one half of a face that looks into the camera, from the half's rim to the seam or back."""
 _LEAST_LENGTH = 1e-6
 """Pixels. Two joints at one point have no length to divide by."""
 _LEAST_SQUARE = 1e-9
-"""Half widths are divided by: the number under their square root is at least this."""
+"""The least number under the square root of a half width. `across` is a distance divided by the half width, which must
+not be 0."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,11 @@ class _Radii:
 
 @dataclass(frozen=True)
 class _Limb:
-    """A limb of both sides. start, end: joints of the left side. front, behind: its charts, seen from there."""
+    """A limb of both sides.
+
+    start, end: the numbers of its joints on the left side. front, behind: its charts on a person who is seen from the
+    front, or from behind.
+    """
 
     start: int
     end: int
@@ -173,12 +182,15 @@ _THIGH_LENGTH = 1.85
 
 
 def draw_layout(layout: Layout) -> Surface:
-    """The surface of all people in a layout. Upper ones are drawn first: a person who stands lower is in front.
+    """The surface of all people in a layout. People are drawn from the top of the canvas to the bottom, by the `center`
+    of their place: who stands lower is in front.
 
-    Its `person` holds the numbers of places. Raises BadLayout where somebody has no skeleton, or none of it is seen.
+    In `person` of the surface stands the number of the place. Raises BadLayout where somebody has no skeleton, or none
+    of it is seen.
     """
     surface = Surface.empty(layout.width, layout.height)
-    for number, slot in sorted(enumerate(layout.slots, 1), key=lambda place: place[1].center[1]):
+    numbered_slots = enumerate(layout.slots, 1)
+    for number, slot in sorted(numbered_slots, key=lambda number_and_slot: number_and_slot[1].center[1]):
         head_height = head_of_pose(slot.pose) if slot.pose else None
         if slot.pose is None or head_height is None:
             advice = "Make the layout with body = full or half, with Layout for a Group or with Layout from Picture."
@@ -221,7 +233,8 @@ class _Figure:
         self.head_height = head_height
         left_shoulder = pose[_SHOULDER]
         right_shoulder = pose[_SHOULDER + 1]
-        # A person whose right shoulder is on the viewer's left looks at the viewer.
+        # A person whose right shoulder is on the viewer's left looks at the viewer. So does one, as far as is known,
+        # of whom a shoulder is not seen.
         self.front = left_shoulder[0] >= right_shoulder[0] or min(left_shoulder[2], right_shoulder[2]) <= SEEN
         self.facing_sign = 1 if self.front else -1
         self.corners = torso(pose)
@@ -252,7 +265,7 @@ class _Figure:
         if start is None:
             return
         if end is None and limb.start == _HIP:
-            # The knee is below the picture, in which the thigh still begins.
+            # A hip without a knee: the knee is taken to be below the edge of the picture, straight down.
             end = (start[0], start[1] + _THIGH_LENGTH * self.head_height)
         if end is None:
             return
@@ -296,6 +309,7 @@ class _Figure:
             share = (pixels_along / max(length, _LEAST_LENGTH)).clip(0, 1)  # 0 at the start, 1 at the end
             radius = start_radius + (end_radius - start_radius) * share
             beyond = np.maximum(np.maximum(-pixels_along, pixels_along - length), 0)  # px beyond either end
+            # The ends are round: `beyond` px from the centre of a circle its half chord is sqrt(radius^2 - beyond^2).
             return np.sqrt(np.maximum(radius**2 - beyond**2, _LEAST_SQUARE))
 
         axis = _Axis(start, unit(start, end), -start_radius, length + start_radius + end_radius)
@@ -350,12 +364,13 @@ class _Figure:
             """Half the width of the shape at these distances along its axis, in pixels."""
             from_middle = (pixels_along - (crown + chin) / 2) / ((chin - crown) / 2)  # -1 at the crown, 1 at the chin
             ellipse = np.sqrt(np.maximum(1 - from_middle**2, _LEAST_SQUARE))
-            half_neck = _HALF_NECK * (pixels_along > 0)  # below the nose alone
+            half_neck = _HALF_NECK * (pixels_along > 0)  # 0 above the nose
             return np.maximum(ellipse * HALF_HEAD, half_neck) * head_height
 
         widest = HALF_HEAD * head_height
         skull_middle = self._skull_middle(down)
-        # The place of the nose across the skull, -1 to 1: the halves of the face meet there.
+        # The halves of the face meet at the nose. In the skull's own `across` (0 in the skull's middle, 1 at its rim)
+        # the nose, which is on the axis, lies at -skull_middle / widest.
         seam = max(-_MOST_SEAM, min(_MOST_SEAM, -skull_middle / widest))
         charts = _head_charts(seam, self.front)
         axis = _Axis(nose[:2], down, crown, neck_end - crown)
@@ -372,6 +387,7 @@ class _Figure:
         for ear in self.pose[_EARS]:
             if ear[2] > SEEN:
                 across += (ear[0] - nose[0]) * down[1] - (ear[1] - nose[1]) * down[0]
+        # Of two ears this is the mean of their distances, of one ear half of its distance.
         return self.facing_sign * across / 2
 
     def _paint(
@@ -385,8 +401,9 @@ class _Figure:
     ) -> None:
         """Draw the charts of a shape around an axis, as far as it is on the canvas.
 
-        widest: the largest half width, px. across_sign: see above. middle_across: how far across from the axis the
-        middle of the shape lies, px.
+        half_width: of the shape, by the distance along the axis from its origin, both px. widest: the largest half
+        width, px. across_sign: see the top of the module. middle_across: the distance, in the direction of `across`,
+        from the axis to the middle of the shape, px.
         """
         height, width = self.surface.person.shape
         start = axis.point_at(axis.start)
@@ -410,7 +427,7 @@ class _Figure:
             visible = (abs(along) <= 1) & (across >= chart.start) & (across <= chart.end)
             # The surface keeps V, U, part.
             for channel, plane in enumerate((chart.v, chart.u)):
-                in_middle, to_end, to_rim = plane
+                in_middle, to_end, to_rim = plane  # see _Plane
                 value = (in_middle + to_end * along + to_rim * across).clip(0, 255)
                 iuv[channel][visible] = value.astype(np.uint8)[visible]
             iuv[2][visible] = chart.part
@@ -418,7 +435,11 @@ class _Figure:
 
 
 def _pixel_range(start: float, end: float, reach: float, side: int) -> tuple[int, int]:
-    """The first pixel of an axis of `side` pixels within `reach` of a line, and the one behind the last."""
+    """The pixels that a shape may touch in one direction, x or y: the first, and the one after the last.
+
+    start, end: the coordinates of the ends of the shape's axis. reach: the largest distance from the axis, px. side: of
+    the canvas in this direction, px.
+    """
     return (
         max(0, math.floor(min(start, end) - reach)),
         min(side, math.ceil(max(start, end) + reach) + 1),
@@ -426,17 +447,20 @@ def _pixel_range(start: float, end: float, reach: float, side: int) -> tuple[int
 
 
 def _head_charts(seam: float, front: bool) -> tuple[_Chart, _Chart]:
-    """Right and left half of a head, which meet at the nose, or at the middle of what is seen from behind.
+    """The charts of the right and the left half of a head (DensePose's parts 23 and 24).
 
-    seam: where they meet, across: -1 at the side of the right half, 1 at that of the left one.
+    seam: the value of `across` at which the halves meet; -1 is the rim of the person's right half, 1 that of the left.
+    front: whether the person looks at the viewer.
     """
     if not front:
         v = (120.0, -87.0, 0.0)
         return _Chart(23, (20, 0, -37), v, -1, seam), _Chart(24, (231, 0, -50), v, seam, 1)
     v = (135.0, -118.0, 0.0)
-    # U runs to 249 at the nose on the right half and from 5 on on the left one, as fast as a whole half shows.
-    right = _U_OVER_RIGHT_HALF / (1 + seam)
+    # On the right half, from across = -1 to the seam, U rises by _U_OVER_RIGHT_HALF and ends at _U_AT_NOSE_RIGHT. On
+    # the left half, from the seam to across = 1, it begins at _U_AT_NOSE_LEFT and rises by _U_OVER_LEFT_HALF.
+    right = _U_OVER_RIGHT_HALF / (1 + seam)  # rise of U per unit of `across`
     left = _U_OVER_LEFT_HALF / (1 - seam)
+    # A plane's first number is U at across = 0: U at the seam, less the rise from 0 to the seam.
     return (
         _Chart(23, (_U_AT_NOSE_RIGHT - right * seam, 0, right), v, -1, seam),
         _Chart(24, (_U_AT_NOSE_LEFT - left * seam, 0, left), v, seam, 1),

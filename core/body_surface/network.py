@@ -23,11 +23,12 @@ from .iuv import PARTS
 _VISION: Any = vision
 """torchvision publishes no types."""
 _STEM = "backbone.bottom_up.stem.conv1.weight"
-"""The first layer: what stands before this name stands before all names in a file."""
+"""The weight of the first layer. Where a file has further words before this name, it has them before all names."""
 _SURFACE = "roi_heads.densepose_head.body_conv_fcn"
+"""The beginning of the names of the surface head's convolutions; their numbers follow, from 1."""
 _MEAN = (103.530, 116.280, 123.675)
-"""Means of blue, green and red, of 255, of the photos that the network was trained with. Nothing divides by their
-spread."""
+"""The means of blue, green and red, 0 to 255, over the photos that the network was trained with. They are subtracted
+from a photo; it is not divided by a standard deviation."""
 _SCORE = 0.8
 """A box with at least this score is a body: min_score of apply_net.py."""
 _MOST_BODIES = 100
@@ -49,9 +50,9 @@ _BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 """The factors by which the box head was trained to multiply x, y, width and height, see `moved`."""
 _BOX_SIDE = 7
 _SURFACE_SIDE = 28
-"""Places a side of what is cut out of the features for a box, for the box head and for the surface."""
+"""Sides of the square of features that is cut out for a box: for the box head, and for the surface head."""
 _WIDEST = 4096
-"""Channels of a layer; the published networks have 2,048. Wider ones fill the memory with what they give."""
+"""The most channels of a layer; the published networks have 2,048. The features of a wider one fill the memory."""
 
 
 class BodyTensors(NamedTuple):
@@ -70,23 +71,23 @@ class BodyTensors(NamedTuple):
 
 
 def own_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of this network among those of an exported one, under its own names, as float32.
+    """The weights of `DensePose` by the names of its layers, as float32, from those of an exported network.
 
-    The exported network may be wrapped in another, so that all names begin with the same words, and it may hold further
-    weights. The normalisations of the backbone are fixed: each becomes part of the convolution before it.
-    Raises ValueError, saying what is missing.
+    tensors: what the file holds. The exported network may be wrapped in another module, so that all names begin with
+    the same words, and it may hold further weights, which are left out. Normalisations with fixed statistics become
+    part of the convolution before them. Raises ValueError, saying what is missing.
     """
     prefixes = [name.removesuffix(_STEM) for name in tensors if name.endswith(_STEM)]
     if not prefixes:
         raise ValueError(f"it has no {_STEM}")
-    prefix = min(prefixes, key=len)
+    prefix = min(prefixes, key=len)  # of several networks in one file the least wrapped one
     weights: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if name.startswith(prefix):
             weights[name.removeprefix(prefix)] = tensor
     _check_widths(weights)
     folded = _with_folded_normalisations(weights)
-    with torch.device("meta"):
+    with torch.device("meta"):  # only the names are needed, no memory
         names = list(DensePose(folded).state_dict())
     for name in names:
         if name not in folded:
@@ -106,15 +107,18 @@ _NORM_EPSILON = 1e-5
 
 
 def _with_folded_normalisations(weights: State) -> dict[str, Tensor]:
-    """The weights with each convolution and the frozen batch normalisation behind it as one convolution with a bias.
+    """The weights with each convolution and the frozen batch normalisation after it as one convolution with a bias.
 
     norm(conv(x)) = gain * (weight x - mean) / sqrt(variance + epsilon) + shift. With scale = gain / sqrt(variance +
     epsilon) that is (scale * weight) x + (shift - mean * scale).
+    In a file the normalisation is a part of its convolution ("layer.weight", "layer.norm.weight"). One without fixed
+    statistics (group normalisation, of the surface head) cannot be folded: it stays a layer of NormalisedConvolution,
+    where the convolution is called "layer.conv".
     """
     folded = dict(weights)
     for name in weights:
         layer = name.removesuffix(".norm.weight")
-        # A normalisation that is not fixed stays a layer beside its convolution, whose weights get a name of their own.
+        # A normalisation without fixed statistics: its convolution is renamed.
         if layer != name and f"{layer}.norm.running_var" not in weights and f"{layer}.weight" in weights:
             folded[f"{layer}.conv.weight"] = weights[f"{layer}.weight"]
     for name, variance in weights.items():
@@ -157,12 +161,12 @@ class Bottleneck(nn.Module):
     def __init__(self, ops: Any, inputs: int, middle: int, outputs: int, stride: int, **factory: Any) -> None:
         super().__init__()
         # The first convolution has the stride, as in the weights of MSRA that the training began with.
-        self.conv1 = ops.Conv2d(inputs, middle, 1, stride, **factory)
+        self.conv1 = ops.Conv2d(inputs, middle, 1, stride=stride, **factory)
         self.conv2 = ops.Conv2d(middle, middle, 3, padding=1, **factory)
         self.conv3 = ops.Conv2d(middle, outputs, 1, **factory)
         self.shortcut = None
         if inputs != outputs:
-            self.shortcut = ops.Conv2d(inputs, outputs, 1, stride, **factory)
+            self.shortcut = ops.Conv2d(inputs, outputs, 1, stride=stride, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
         """What these layers give: (B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
@@ -173,16 +177,16 @@ class Bottleneck(nn.Module):
 
 
 class Stem(nn.Module):
-    """The first layer of the backbone."""
+    """The first layer of the backbone: a convolution and a pool, each with stride 2."""
 
     def __init__(self, ops: Any, outputs: int, **factory: Any) -> None:
         super().__init__()
-        self.conv1 = ops.Conv2d(3, outputs, 7, 2, 3, **factory)
+        self.conv1 = ops.Conv2d(3, outputs, 7, stride=2, padding=3, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
         """What these layers give: (1, 3, H, W) -> (1, C, H/4, W/4)."""
         x = functional.relu(self.conv1(x))
-        return functional.max_pool2d(x, 3, 2, 1)
+        return functional.max_pool2d(x, 3, stride=2, padding=1)
 
 
 class ResNet(nn.Module):
@@ -206,7 +210,7 @@ class ResNet(nn.Module):
             self.widths.append(outputs)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """What these layers give: (1, 3, H, W) -> (1, C, H/4, W/4), H/8, H/16 and H/32."""
+        """What these layers give: (1, 3, H, W) -> (1, widths[n], H/s, W/s) for s = 4, 8, 16 and 32."""
         x = self.stem(x)
         levels: list[Tensor] = []
         for stage in (2, 3, 4, 5):
@@ -227,8 +231,8 @@ class Pyramid(nn.Module):
             self.add_module(f"fpn_output{stage}", ops.Conv2d(self.width, self.width, 3, padding=1, **factory))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """What these layers give: (1, 3, H, W) -> (1, C, H/4, W/4), H/8, H/16, H/32 and H/64: the levels p2 to p6."""
-        features = self.bottom_up(x)
+        """What these layers give: (1, 3, H, W) -> (1, C, H/s, W/s) for s = 4, 8, 16, 32 and 64: the levels p2 to p6."""
+        features = self.bottom_up(x)  # four sizes, of the stages 2 to 5
         levels: list[Tensor] = []
         coarser = None
         for stage in (5, 4, 3, 2):
@@ -238,7 +242,7 @@ class Pyramid(nn.Module):
             coarser = level
             levels.insert(0, self.get_submodule(f"fpn_output{stage}")(level))
         # p6: every second place of p5.
-        levels.append(functional.max_pool2d(levels[-1], 1, 2))
+        levels.append(functional.max_pool2d(levels[-1], 1, stride=2))
         return levels
 
 
@@ -253,7 +257,8 @@ class ProposalHead(nn.Module):
         self.anchor_deltas = ops.Conv2d(width, 4 * len(_SHAPES), 1, **factory)
 
     def forward(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """What these layers give: (1, C, h, w) -> scores (h * w * 3,) and moves (h * w * 3, 4)."""
+        """What these layers give for a level (1, C, h, w): of each anchor box, in the order of `_anchor_boxes`, a score
+        (h * w * 3,) and a move (h * w * 3, 4), see `moved`."""
         x = functional.relu(self.conv(level))
         scores = self.objectness_logits(x)[0].movedim(0, -1).flatten()
         moves = self.anchor_deltas(x)[0].movedim(0, -1).reshape(-1, 4)
@@ -280,7 +285,7 @@ class Proposals(nn.Module):
             best = scores.topk(min(len(scores), _MOST_PROPOSALS))
             height, width = level.shape[2:]
             anchors = _anchor_boxes(height, width, _ANCHORS[number], _STRIDES[number]).to(level.device)
-            boxes_of_levels.append(moved(anchors[best.indices], moves[best.indices].float(), (1, 1, 1, 1)))
+            boxes_of_levels.append(moved(anchors[best.indices], moves[best.indices].float(), weights=(1, 1, 1, 1)))
             scores_of_levels.append(best.values.float())
             level_numbers.append(torch.full_like(best.indices, number))
         boxes = _clipped(torch.cat(boxes_of_levels), size)  # (all, 4)
@@ -295,13 +300,14 @@ class Proposals(nn.Module):
 def _anchor_boxes(height: int, width: int, side: float, stride: int) -> Tensor:
     """The boxes that a level of the pyramid starts from, (height * width * 3, 4) in pixels of the photo.
 
-    Three boxes of different shapes and of one area, side * side, stand around every place of the level, in the order of
-    the layers' channels. height, width: of the level, in places. stride: pixels between two places.
+    Three boxes of different shapes and of one area, side * side, stand around every place of the level. The order is
+    that of ProposalHead: row by row, place by place, then the shapes. height, width: of the level, in places. stride:
+    pixels between two places.
     """
     around_zero: list[list[float]] = []
     for shape in _SHAPES:
         box_width = math.sqrt(side * side / shape)
-        box_height = shape * box_width
+        box_height = shape * box_width  # of the area side * side
         around_zero.append([-box_width / 2, -box_height / 2, box_width / 2, box_height / 2])
     y, x = torch.meshgrid(torch.arange(height) * stride, torch.arange(width) * stride, indexing="ij")
     places = torch.stack([x, y, x, y], -1)  # (h, w, 4)
@@ -310,10 +316,11 @@ def _anchor_boxes(height: int, width: int, side: float, stride: int) -> Tensor:
 
 
 def moved(boxes: Tensor, moves: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
-    """Boxes (N, 4) changed by what a layer says, (N, 4); the inverse of how boxes were encoded in training.
+    """Boxes (N, 4) moved and resized as a layer says, (N, 4).
 
-    moves: of each box, how far its middle goes right and down, in widths and heights of the box, and the logarithms of
-    how many times wider and higher it becomes. Each stands there times its weight.
+    moves: (N, 4), of each box how far its middle goes right, in widths of the box, and down, in heights; then the
+    logarithms of the factors by which its width and its height grow. weights: the layer was trained to give these four
+    numbers multiplied by them.
     Source: detectron2, modeling/box_regression.py, Box2BoxTransform.apply_deltas.
     """
     width = boxes[:, 2] - boxes[:, 0]
@@ -398,28 +405,31 @@ class BoxPredictor(nn.Module):
         boxes = _clipped(boxes[usable], size)
         scores = scores[usable]
         one_group = torch.zeros_like(scores)
-        best = _separate(boxes, scores, one_group, _BODY_OVERLAP)[:_MOST_BODIES]
+        best = _separate(boxes, scores, one_group, most_overlap=_BODY_OVERLAP)[:_MOST_BODIES]
         boxes = boxes[best]
         return boxes[_has_area(boxes)]
 
 
 class Decoder(nn.Module):
-    """The levels p2 to p5 of the pyramid as one, at the size of p2."""
+    """The levels p2 to p5 of the pyramid as one, at the size of p2: a level is enlarged by 2 after each convolution,
+    and the results are added."""
 
     def __init__(self, state: State, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()
         hidden = _channels(state, "roi_heads.decoder.p2.0")
+        # p5 is 8 times smaller than p2, so it is enlarged three times, and so on.
         for level, convolutions in (("p2", 1), ("p3", 1), ("p4", 2), ("p5", 3)):
             layers = nn.Sequential()
             for number in range(convolutions):
-                # An enlargement follows each; it has a number of its own in the names of weights.
+                # In the published network every second layer is an enlargement, so the names of weights have even
+                # numbers. Here `forward` enlarges.
                 inputs = width if number == 0 else hidden
                 layers.add_module(str(2 * number), ops.Conv2d(inputs, hidden, 3, padding=1, **factory))
             self.add_module(level, layers)
         self.predictor = ops.Conv2d(hidden, width, 1, **factory)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """What these layers give: (1, C, H/4, W/4), H/8, H/16 and H/32 -> (1, C, H/4, W/4)."""
+        """What these layers give: levels (1, C, H/s, W/s) for s = 4, 8, 16 and 32 -> (1, C, H/4, W/4)."""
         total = None
         for number, level in enumerate(levels):
             for layer in self.get_submodule(f"p{number + 2}").children():
@@ -431,7 +441,8 @@ class Decoder(nn.Module):
 
 
 class Pooled(nn.Sequential):
-    """The mean of a whole box, (N, C, h, w), through some layers and then at every place of the box."""
+    """Layers of which the first gives the mean of a box, and the others go on with it. The result is repeated at every
+    place of the box."""
 
     def forward(self, input: Tensor) -> Tensor:  # torch's name
         """What these layers give: (N, C, h, w) -> (N, C, h, w), the same in every place of a box."""
@@ -451,11 +462,12 @@ class ASPP(nn.Module):
         super().__init__()
 
         def normalisation() -> list[nn.Module]:
+            """The layers after each convolution; 32 groups of channels, as published."""
             return [ops.GroupNorm(32, width, **factory), nn.ReLU()]
 
         of_place = ops.Conv2d(width, width, 1, bias=False, **factory)
         views: list[nn.Module] = [nn.Sequential(of_place, *normalisation())]
-        for dilation in (6, 12, 56):
+        for dilation in (6, 12, 56):  # places between the kernel's numbers, as published
             around = ops.Conv2d(width, width, 3, padding=dilation, dilation=dilation, bias=False, **factory)
             views.append(nn.Sequential(around, *normalisation()))
         of_whole = ops.Conv2d(width, width, 1, bias=False, **factory)
@@ -508,13 +520,14 @@ class SurfaceHead(nn.Module):
 class SurfacePredictor(nn.Module):
     """The charts of a body: what is body, which part a pixel shows, and U and V on each part.
 
-    Charts are enlarged twice to twice their size: by a learnt layer, then bilinear.
+    Charts are enlarged to four times their side: by a learnt layer to twice, then bilinear to twice that.
     """
 
     def __init__(self, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()
         for name, channels in (("ann_index", 2), ("index_uv", PARTS + 1), ("u", PARTS + 1), ("v", PARTS + 1)):
-            self.add_module(f"{name}_lowres", ops.ConvTranspose2d(width, channels, 4, 2, 1, **factory))
+            layer = ops.ConvTranspose2d(width, channels, 4, stride=2, padding=1, **factory)
+            self.add_module(f"{name}_lowres", layer)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """What these layers give: (N, D, 28, 28) -> inside (N, 2, 112, 112), parts, U and V (N, 25, 112, 112)."""
@@ -544,7 +557,7 @@ class Heads(nn.Module):
         channels = levels[0].shape[1]
         features = levels[0].new_zeros(len(boxes), channels, _BOX_SIDE, _BOX_SIDE)
         level_of = _levels_of(boxes)
-        for number, level in enumerate(levels[:4]):
+        for number, level in enumerate(levels[:4]):  # p2 to p5; p6 only proposes boxes
             on_level = level_of == number
             features[on_level] = _cut_out(level, boxes[on_level], _BOX_SIDE, _STRIDES[number])
         bodies = self.box_predictor(self.box_head(features), boxes, size)
@@ -583,7 +596,7 @@ class DensePose(nn.Module):
     def forward(self, photo: Tensor) -> BodyTensors:
         """The bodies in a photo (3, H, W) of red, green and blue, 0 to 255; sides are multiples of 32."""
         mean = torch.tensor(_MEAN, device=photo.device).reshape(3, 1, 1)
-        pixels = photo.float().flip(0) - mean
+        pixels = photo.float().flip(0) - mean  # blue, green and red
         levels = self.backbone(pixels[None])
         size = (photo.shape[2], photo.shape[1])
         proposals = self.proposal_generator(levels, size)

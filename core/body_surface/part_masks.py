@@ -27,16 +27,18 @@ GROUPS: dict[str, PartNumbers] = {
     "lower_legs": PartNumbers((11, 13), (12, 14)),
     "feet": PartNumbers((6,), (5,)),
 }
-"""Head and torso have no sides: their parts are in front and behind, and belong to both."""
+"""Name of a group -> its parts. DensePose divides an upper arm, forearm, thigh or lower leg into two parts of one side.
+The two parts of the head (its halves) and of the torso (front and back) are chosen together, whichever side is
+chosen."""
 SIDES = ("both", "right", "left")
 
 
 def part_masks(surfaces: Sequence[Surface], groups: Collection[str], side: str) -> Tensor:
     """White where people show the chosen parts of the body, (people, H, W) float32 0 or 1.
 
-    There is a mask for every row of `Surface.person_masks`, the people of one surface after those of another. groups:
-    of GROUPS. side: of SIDES, the person's own. Raises BadParts where no part is chosen, and where a person shows
-    none of them.
+    There is a mask for every row of `Surface.person_masks`, the people of one surface after those of another.
+    groups: names of GROUPS. side: of SIDES, the person's own. Raises BadParts where no group is chosen, and where a
+    person shows none of the chosen parts.
     """
     require_part(groups)
     chosen = _numbers(groups, side)
@@ -48,7 +50,7 @@ def part_masks(surfaces: Sequence[Surface], groups: Collection[str], side: str) 
     mask = torch.cat(masks)
     unseen = [number for number, row in enumerate(mask, 1) if not row.any()]
     if unseen:
-        parts = listed(sorted(groups, key=list(GROUPS).index))
+        parts = listed(sorted(groups, key=list(GROUPS).index))  # in the order of GROUPS, from head to feet
         if side != "both":
             parts += f", {side}"
         people = f" for person {listed(unseen)}" if len(mask) > 1 else ""
@@ -58,13 +60,13 @@ def part_masks(surfaces: Sequence[Surface], groups: Collection[str], side: str) 
 
 
 def require_part(groups: Collection[str]) -> None:
-    """Raises BadParts where no group of GROUPS is chosen."""
+    """Raise BadParts where no group is chosen."""
     if not groups:
         raise BadParts("No part of the body is chosen.", f"Switch on one of {listed(list(GROUPS))}.")
 
 
 def groups_in(surfaces: Sequence[Surface]) -> list[str]:
-    """The groups of which something is seen."""
+    """The names of the groups of which at least one surface shows something."""
     visible: list[str] = []
     for name in GROUPS:
         numbers = _numbers([name], "both")

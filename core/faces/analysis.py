@@ -1,4 +1,4 @@
-"""It makes of a picture ordered faces with embeddings, pictures of them for networks that look, and numbers on them."""
+"""The faces of a picture: put in order, chosen, recognised, cut out for networks, and numbered on a preview."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -25,7 +25,8 @@ NUMBERED = "left to right"
 class Recogniser(Protocol):
     """A network that turns aligned crops of faces into embeddings.
 
-    one_person_from: cosine from which two photos are of one person to it, where its file says so, else None.
+    one_person_from: the cosine similarity of two embeddings at which this recogniser takes them for one person. None
+    where its file does not say; then identities.ONE_PERSON is used.
     """
 
     id: str
@@ -51,7 +52,10 @@ def detect(detector: Detector, picture: Picture, where: str, expected: int = 1) 
 
 
 def arrange(faces: Sequence[Detection], by: str) -> list[Detection]:
-    """Faces in one of ORDERS, by their noses, as ID-Patch sorts them; equal ones left to right, then top to bottom."""
+    """Faces in one of ORDERS: by x or y of the nose, as ID-Patch sorts them, by the area of the box or by the score.
+
+    The largest and the surest come first. Faces that are equal in that are ordered left to right, then top to bottom.
+    """
 
     def key(face: Detection) -> tuple[float, float, float]:
         """The number that decides, then x and y of the nose for faces that are equal in it."""
@@ -66,8 +70,8 @@ def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
     """The face of a photo that a user has chosen.
 
     which: "only", "largest", or a number, counted from 1 from left to right. where: what a message calls the photo.
-    The only face of a photo is taken by any number: one number may be for several photos, of which another shows more
-    people. Raises BadPhoto where the choice is not one of the faces.
+    In a photo with one face every choice means that face, also a number above 1: a user may give one number for several
+    photos, and some of them show more people than others. Raises BadPhoto where the choice is not one of the faces.
     """
     if len(faces) == 1:
         return faces[0]
@@ -95,32 +99,36 @@ def recognise(
 ) -> tuple[Face, ...]:
     """The faces of a picture with the embeddings of every recogniser.
 
-    Each face is aligned once for every size of crop that is needed. portraits: whether a person is made of these faces:
-    then each has pictures for networks that look at it. where: what a message calls the picture.
-    Raises BadEmbedding when a recogniser returns anything but 512 usable numbers.
+    portraits: whether each face also gets `Portraits`, the pictures that networks such as PhotoMaker's look at; they
+    are needed where a person is made of the faces, and not where faces are only compared.
+    where: what a message calls the picture. Raises BadEmbedding when a recogniser returns anything but 512 usable
+    numbers for a face.
     """
     sizes = {CROP}
     if portraits:
         sizes.add(ALIGNED)
     for recogniser in recognisers:
         sizes.add(recogniser.crop_size)
-    crops: dict[int, list[Picture]] = {}  # side in px -> a crop of every face
+    # Side in px -> a crop of every face. Recognisers of one size share the crops.
+    crops: dict[int, list[Picture]] = {}
     for size in sizes:
         crops[size] = [align(picture, face.keypoints, size) for face in faces]
     embeddings: dict[str, Tensor] = {}  # recogniser id -> (faces, 512)
-    cosines: dict[str, float] = {}
+    one_person_from: dict[str, float] = {}  # recogniser id -> cosine, the same for every face
     for recogniser in recognisers:
         embeddings[recogniser.id] = recogniser.embed(crops[recogniser.crop_size])
         if recogniser.one_person_from is not None:
-            cosines[recogniser.id] = recogniser.one_person_from
+            one_person_from[recogniser.id] = recogniser.one_person_from
     for identifier, rows in embeddings.items():
         if why := why_bad(rows):
             raise BadEmbedding(where, identifier, why)
     recognised: list[Face] = []
     for n, face in enumerate(faces):
-        looks = None
+        portraits_of_face = None
         if portraits:
-            looks = Portraits(_as_rgb_batch(crops[ALIGNED][n]), _as_rgb_batch(_loose_picture(picture, face)))
+            aligned = _as_rgb_batch(crops[ALIGNED][n])
+            loose = _as_rgb_batch(_loose_picture(picture, face))
+            portraits_of_face = Portraits(aligned, loose)
         recognised.append(
             Face(
                 face.box,
@@ -128,18 +136,18 @@ def recognise(
                 face.score,
                 to_image(crops[CROP][n]),
                 {identifier: rows[n] for identifier, rows in embeddings.items()},
-                looks,
+                portraits_of_face,
                 certain=face.certain,
-                one_person_from=cosines,
+                one_person_from=one_person_from,
             )
         )
     return tuple(recognised)
 
 
 def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
-    """Faces whose box is at least min_size pixels on its shorter side.
+    """Faces whose box is at least min_size pixels on its shorter side. faces: at least one.
 
-    Raises BadPhoto when that leaves none of them.
+    Raises BadPhoto when no face is that large.
     """
     large = [face for face in faces if shorter_side(face.box) >= min_size]
     if not large:
@@ -150,9 +158,10 @@ def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
 
 
 def weak_faces(faces: Sequence[tuple[str, Face]]) -> list[str]:
-    """Notes of faces that a recogniser cannot read well, a line for each reason.
+    """Notes of faces that a recogniser cannot read well: a line for those that are small, a line for those of which it
+    is not certain which way up they are, and no line where there are none.
 
-    faces: with the name of the person, or what a note calls the face.
+    faces: pairs of the person's name, or of what a note calls the face, and the face.
     """
     small: list[str] = []
     for name, face in faces:
@@ -164,8 +173,10 @@ def weak_faces(faces: Sequence[tuple[str, Face]]) -> list[str]:
 
 
 def unsure_faces(faces: Sequence[tuple[str, Face]]) -> list[str]:
-    """A note of the faces of which it is not sure which way up they are, in one line or none. faces: as in
-    `weak_faces`."""
+    """One line that names the faces with `certain` False, or no line where there are none.
+
+    faces: as in `weak_faces`.
+    """
     names = [name for name, face in faces if not face.certain]
     return gathered(
         "Not sure which way up these faces are", first_few(names), "; turn the photo until they are upright"
@@ -190,14 +201,16 @@ def describe(face: Face) -> str:
 
 
 _MARGIN = 0.6
-"""Around the face box on each side, in face sizes: the hair, the neck and the shoulders' beginning."""
+"""What a loose picture shows around the face's box on each side, in parts of the longer side of the box: hair, neck
+and the upper part of the shoulders."""
 
 
 def _loose_picture(picture: Picture, face: Detection) -> Picture:
     """A square around a face with its surroundings, turned upright, (LOOSE, LOOSE, 3) BGR."""
     height, width = picture.shape[:2]
     x0, y0, x1, y1 = square_around(face.box, _MARGIN, width, height)
-    turned = np.rot90(picture[y0:y1, x0:x1], upright(face.keypoints))
+    quarter_turns = upright(face.keypoints)  # counter-clockwise, as rot90 counts them
+    turned = np.rot90(picture[y0:y1, x0:x1], quarter_turns)
     square = Image.fromarray(np.ascontiguousarray(turned))
     # Pillow widens its filter where a picture becomes smaller, so that nothing of a large photo is skipped.
     return np.asarray(square.resize((LOOSE, LOOSE), Image.Resampling.BICUBIC))

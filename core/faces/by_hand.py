@@ -1,4 +1,4 @@
-"""Faces in boxes: where no detector finds one, as in drawings."""
+"""Faces in boxes that a user has drawn or written, for photos in which no detector finds a face, such as drawings."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,18 +16,20 @@ Size = tuple[int, int]
 
 
 CANVAS = (1024, 1024)
-"""Width and height, in pixels, of ComfyUI's editor of boxes where a node has no width and no height."""
+"""Width and height, in pixels, of the canvas of ComfyUI's editor of boxes on a node that has no inputs for width and
+height: our nodes of photos have none. The user sees the photo stretched over this canvas."""
 
 
 def faces_in_boxes(text: str, drawn: object, linked: Sequence[object], sizes: Sequence[Size]) -> list[Detection | None]:
-    """A face for each photo, in their order, from boxes: those of a text, else those drawn, else those linked.
+    """A face for each photo, in the order of the photos, made of one box per photo. A list of None without any box.
 
-    Without any box the faces are None.
-    text: see from_boxes.written. drawn: see from_boxes.read, on a CANVAS over which the photo is stretched; None for
-    nothing. linked: the values of the input, each of which from_boxes.read takes, or a list of boxes for each photo.
-    sizes: of every photo.
-    Raises BadBoxes for another number of boxes than photos, for a box that is too small and for one whose middle is
-    beside the photo; BadInput.
+    Boxes in the text come first. Without any there, the boxes drawn on the node are used; without these, the linked
+    ones.
+    text: lines of boxes, as from_boxes.written reads them. drawn: the value of the node's editor, as from_boxes.read
+    reads it, in pixels of the CANVAS; None for nothing. linked: the values of the input for boxes, each as
+    from_boxes.read takes it, or as a list of such values, one per photo. sizes: of every photo.
+    Raises BadBoxes for another number of boxes than photos, for a box that is too small and for a box whose middle is
+    outside of the photo; BadInput for something that is no number.
     """
     lists = _lists_of_boxes(text, drawn, linked, sizes)
     boxes: list[Box] = []
@@ -35,6 +37,7 @@ def faces_in_boxes(text: str, drawn: object, linked: Sequence[object], sizes: Se
         boxes += [marked.box for marked in marks]
     if not boxes:
         return [None] * len(sizes)
+    # Of several lists each is of one photo. A photo with an empty list has no box, though the sum may be right.
     one_list_is_empty = len(lists) > 1 and not all(lists)
     if len(boxes) != len(sizes) or one_list_is_empty:
         counts = " and ".join(counted(len(marks), "box", "boxes") for marks in lists)
@@ -47,9 +50,10 @@ def faces_in_boxes(text: str, drawn: object, linked: Sequence[object], sizes: Se
 def _lists_of_boxes(
     text: str, drawn: object, linked: Sequence[object], sizes: Sequence[Size]
 ) -> list[tuple[Marked, ...]]:
-    """The boxes that count, in pixels of the photos, in as many lists as they came in.
+    """The boxes of the text, else the drawn ones, else the linked ones, in pixels of the photos.
 
-    The arguments are those of `faces_in_boxes`.
+    Boxes of a text and drawn boxes are one list for all photos. Linked boxes may come in several lists, one per photo,
+    as detectors give them. The arguments are those of `faces_in_boxes`.
     """
     text_boxes = written(text)
     if text_boxes:
@@ -64,7 +68,10 @@ def _lists_of_boxes(
 
 
 def _on_photos(drawn: Sequence[Marked], sizes: Sequence[Size]) -> tuple[Marked, ...]:
-    """Boxes of the editor's canvas in pixels of the photo of the same place. Those beyond the photos stay."""
+    """Boxes in pixels of the editor's CANVAS -> in pixels of the photos: the first box on the first photo, and so on.
+
+    Where there are more boxes than photos, the surplus boxes are returned as they are: `faces_in_boxes` refuses them.
+    """
     moved = list(drawn)
     for number, (marked, size) in enumerate(zip(drawn, sizes, strict=False)):
         moved[number] = replace(marked, box=Fit.into(CANVAS, size, "stretch").box(marked.box))
@@ -72,20 +79,26 @@ def _on_photos(drawn: Sequence[Marked], sizes: Sequence[Size]) -> tuple[Marked, 
 
 
 def _check(number: int, box: Box, size: Size) -> None:
-    """Raise BadBoxes for a box that is too small, or whose middle is beside the photo. number: of the box, from 1."""
+    """Raise BadBoxes for a box that is too small, or whose middle is outside of its photo.
+
+    number: of the box, from 1. size: of the photo.
+    """
     x0, y0, x1, y1 = box
     description = f"box {number} is {x1 - x0:g}x{y1 - y0:g} px"
     if shorter_side(box) < LEAST:
         raise BadBoxes(f"{description}, each side needs {LEAST} px", "Make it larger")
     width, height = size
-    # The middle times 2, so that nothing is rounded.
+    # Twice the middle (x0 + x1 and y0 + y1) is compared with twice the size: without a division nothing is rounded.
     if not (0 <= x0 + x1 <= 2 * width and 0 <= y0 + y1 <= 2 * height):
         why = f"{description} at x {x0:g}, y {y0:g}, and its middle lies beside the photo of {width}x{height} px"
         raise BadBoxes(why, "Write it in pixels of the photo: x, y, width, height")
 
 
 def _boxes_of_value(linked: Any) -> list[tuple[Marked, ...]]:
-    """The boxes of one linked value: one list, or a list for each of several photos, as detectors give them."""
+    """The boxes of one linked value: one list of boxes, or a list for each of several photos, as detectors give them.
+
+    A box is a dictionary, so a list whose items are all lists has a list for each photo.
+    """
     pictures: Any = linked if isinstance(cast("object", linked), (list, tuple)) else [linked]
     if pictures and all(isinstance(boxes, (list, tuple)) for boxes in pictures):
         return [read(boxes) for boxes in pictures]
@@ -95,18 +108,19 @@ def _boxes_of_value(linked: Any) -> list[tuple[Marked, ...]]:
 _BOX_WIDTH = 82
 _BOX_HEIGHT = 104
 _BOX_MIDDLE = (56, 66)
-"""SCRFD's box around a face that lies on ArcFace's template of 112x112 px: the median of 30 faces in photos."""
+"""Width, height and middle (x, y) of SCRFD's box around a face, in pixels of ArcFace's template of 112x112 px, after
+the face is aligned to the template: the median of 30 faces in photos."""
 
 
 def _face_in_box(box: Box) -> Detection:
-    """The face in a box that somebody has drawn: upright, its keypoints those of ArcFace's template.
+    """The face in a box that a user has drawn. It is taken for upright, with its keypoints as in ArcFace's template.
 
-    The template is made so large that the box lies around it as SCRFD's boxes do. Of width and height the side that
-    needs the larger template counts, so that recognisers see the whole box and a little more.
+    The template is scaled so that the box lies around it as SCRFD's boxes lie around faces. Where width and height of
+    the box ask for different scales the larger one is taken, so that recognisers see the whole box.
     """
     x0, y0, x1, y1 = box
     scale = max((x1 - x0) / _BOX_WIDTH, (y1 - y0) / _BOX_HEIGHT)
     left = (x0 + x1) / 2 - _BOX_MIDDLE[0] * scale
     top = (y0 + y1) / 2 - _BOX_MIDDLE[1] * scale
     keypoints = tuple((left + x * scale, top + y * scale) for x, y in TEMPLATE)
-    return Detection(box, keypoints, 1.0)
+    return Detection(box, keypoints, score=1.0)

@@ -78,9 +78,9 @@ smaller sizes for faces that are too large."""
 # Below this a face is compared with the same picture turned: on a photo that stands on its head detectors
 # report a face with some 0.65 whose eyes are put where the mouth is, against 0.85 when turned upright.
 _SURE = 0.7
-# The tangent of 60 degrees.
+# The tangent of 60 degrees: the steepest lean of a face that is still upright, see `_is_upright`.
 _LEANING = 3**0.5
-# What detectors see as zero.
+# The colour of borders, of 255. Detectors subtract 127.5 and so read it as about 0.
 _GREY = 127
 
 
@@ -95,9 +95,10 @@ class _CloserLook:
     around: float
 
 
-# The first tells in which turn a face is upright, at a quarter of the work of a look at the whole picture. The second
-# tells where exactly it is. Measured on the faces of tests/faces, turned by 90, 180 and 270 degrees: upright they score
-# 0.74 to 0.88 in the first, otherwise 0.5 to 0.75 and at least 0.07 less.
+# _WHICH_TURN tells in which turn a face is upright, at a quarter of the work of a look at the whole picture (half of
+# its 640 px each way). _WHERE then tells exactly where the face is. Measured on the faces of tests/faces, turned by 90,
+# 180 and 270 degrees: with _WHICH_TURN a face scores 0.74 to 0.88 in the turn in which it is upright, and 0.5 to 0.75
+# in the others, at least 0.07 less than upright.
 _WHICH_TURN = _CloserLook(size=320, around=3.5)
 _WHERE = _CloserLook(size=640, around=3.0)
 
@@ -114,13 +115,13 @@ class Search(NamedTuple):
 
 
 def find_faces(detector: Detector, picture: Picture, expected: int = 1) -> Search:
-    """The faces of a picture, which is looked at in the ways of LADDER until a face is found; none is no error.
+    """The faces of a picture. The picture is looked at in the ways of LADDER until a face is found; none is no error.
 
-    A picture whose faces are all upright and clearly seen is looked at no more often than its rung says. expected: how
-    many faces somebody has counted in the picture. Where fewer are found it is looked at in the other turns as well,
-    because of a face that stands on its head beside upright ones detectors may report nothing at all.
+    Where the first rung that shows a face shows all faces upright and clearly, the picture is not looked at again.
+    expected: how many faces the user has counted in the picture. Where fewer are found the picture is looked at in the
+    other turns as well: detectors may miss a face that stands on its head beside upright ones.
     """
-    look = cache(partial(_look, detector, picture))
+    look = cache(partial(_look, detector, picture))  # rung -> its faces; no rung is looked at twice
     tried: list[str] = []
     for rung in LADDER:
         if rung.what not in tried:
@@ -140,10 +141,11 @@ def find_faces(detector: Detector, picture: Picture, expected: int = 1) -> Searc
 
 
 def _upright_rung(look: Callable[[Rung], tuple[Detection, ...]], rung: Rung) -> Rung:
-    """The rung on which the faces of a photo that may lie are seen upright.
+    """The rung on which the faces of a photo are seen upright, for a photo that may lie on its side or its head.
 
-    `rung`, on which a face was found, tells which way up the photo is: the way in which the scores of its faces have
-    the largest sum. The faces are those of the first rung of the ladder that shows any with the photo turned that way.
+    First the photo is looked at in all four turns, with the size and the border of `rung`, on which a face was found.
+    The turn in which the scores of the faces have the largest sum is taken for upright. Then LADDER is climbed with the
+    photo turned so; the first rung that shows a face is returned.
     """
 
     def sum_of_scores(turns: int) -> float:
@@ -156,8 +158,12 @@ def _upright_rung(look: Callable[[Rung], tuple[Detection, ...]], rung: Rung) -> 
 
 
 def _turned_keypoints(keypoints: Keypoints, turns: int) -> Keypoints:
-    """Keypoints as they lie to each other after a picture is turned `turns` times counter-clockwise by 90 degrees."""
+    """Keypoints as they lie to each other after a picture is turned `turns` times counter-clockwise by 90 degrees.
+
+    The offset that keeps the turned picture's corner at (0, 0) is left out: only differences of these points are used.
+    """
     for _ in range(turns):
+        # One turn brings the right edge to the top: what grew downwards now grows to the right.
         keypoints = tuple((y, -x) for x, y in keypoints)
     return keypoints
 
@@ -172,15 +178,17 @@ def _from_eyes_to_mouth(face: Detection, turns: int) -> Point:
 
 
 def _is_doubtful(face: Detection, turns: int) -> bool:
-    """Whether a face found in the picture turned `turns` times may lie there, by its score or by its keypoints."""
+    """Whether a face that was found in the picture turned `turns` times may not be upright there: its score is low, or
+    its mouth lies more to the side of the eyes than below or above them."""
     across, down = _from_eyes_to_mouth(face, turns)
     return face.score < _SURE or abs(across) > abs(down)
 
 
 def _is_upright(face: Detection, turns: int) -> bool:
-    """Whether the mouth is below the eyes in the picture turned `turns` times, by at most 60 degrees to the side.
+    """Whether the mouth is below the eyes, at most 60 degrees to the side, in the picture turned `turns` times.
 
-    A face that leans by 45 degrees stands in two turns, however roughly its keypoints are seen.
+    With a limit of 45 degrees, a face that leans by 45 degrees might be upright in no turn, because its keypoints are
+    not exact. With 60 it is upright in two turns.
     """
     across, down = _from_eyes_to_mouth(face, turns)
     return abs(across) <= _LEANING * down
@@ -194,10 +202,11 @@ def _each_in_its_turn(
     faces: tuple[Detection, ...],
     expected: int,
 ) -> tuple[Detection, ...]:
-    """The faces of a rung, of which those that lie are replaced by what is seen of them upright.
+    """The faces of a picture, each as it is seen in the turn in which it is upright; the surest first.
 
-    Where one of them lies, or fewer than `expected` are seen, the whole picture is looked at in the other turns as
-    well, for faces that are seen in no other: a family on a bed. Otherwise the faces are returned as they are.
+    faces: what `rung` shows. Doubtful ones are looked at alone, in all turns. Where one of them is upright in another
+    turn, or fewer than `expected` faces are seen, the whole picture is looked at in the other turns as well: a face may
+    be seen in one turn only, as of a family that lies on a bed in several directions.
     look: a rung -> the faces that it shows.
     """
     result: list[Detection] = []
@@ -207,9 +216,9 @@ def _each_in_its_turn(
             result.append(face)
             continue
         turned = _upright_face(detector, picture, face, rung.turns)
-        if turned is face:
+        if turned is face:  # upright as it was found
             result.append(face)
-        elif turned is None:
+        elif turned is None:  # which way up it is cannot be told
             result.append(replace(face, certain=False))
         else:
             turned_faces.append(turned)
@@ -220,7 +229,7 @@ def _each_in_its_turn(
             for face in look(replace(rung, turns=turns)):
                 if face.score >= _SURE and _is_upright(face, turns):
                     turned_faces.append(face)
-    # Two guesses of one face that lies become one face, and a neighbour seen upright is seen in other turns as well.
+    # A face may be seen in several turns, also one that is in `result` already: the surest detection of it is kept.
     for face in sorted(turned_faces, key=lambda face: -face.score):
         if not _is_among(face, result):
             result.append(face)
@@ -245,10 +254,12 @@ def _is_inside(point: Point, box: Box) -> bool:
 def _upright_face(detector: Detector, picture: Picture, face: Detection, turns: int) -> Detection | None:
     """A doubtful face as it is seen in the turn in which it is upright.
 
-    turns: of the picture in which it was found. Where the face is upright in that turn, it is returned as it is. So is
-    a face that stands there and is seen alone in no turn, as small and drawn faces are.
-    None where another turn is likelier, but seen less surely than _SURE, and for a face that does not stand and is seen
-    upright in no turn.
+    turns: how often the picture was turned where the face was found. The face is cut out and looked at in all turns:
+
+    - It scores best upright in `turns`: `face` itself is returned.
+    - It scores best upright in another turn: the face as it is seen there; None where its score is below _SURE.
+    - It is seen upright in no turn, as happens to small and drawn faces: `face` itself where its keypoints are upright
+      in `turns`, else None.
     """
     upright: dict[int, Detection] = {}  # turns -> the face, where it is upright after them
     for further_turns in range(4):
@@ -258,7 +269,7 @@ def _upright_face(detector: Detector, picture: Picture, face: Detection, turns: 
             upright[turned] = detection
     if not upright:
         return face if _is_upright(face, turns) else None
-    # The first of equals: the turn in which it was found.
+    # `upright` begins with `turns`, and max takes the first of equals: the turn in which the face was found.
     best = max(upright, key=lambda turned: upright[turned].score)
     if best == turns:
         return face
@@ -269,8 +280,11 @@ def _upright_face(detector: Detector, picture: Picture, face: Detection, turns: 
 def _seen_again(
     detector: Detector, picture: Picture, face: Detection, turns: int, closer_look: _CloserLook
 ) -> Detection | None:
-    """The face in a square that is cut out around it and turned, in pixels of the picture; None where it is not
-    upright there."""
+    """The face in a square that is cut out around it and turned `turns` times, in pixels of the picture.
+
+    Of several faces in the square those count that are upright and overlap `face`; the surest is returned. None where
+    there is none.
+    """
     left, top, right, bottom = _square_around(face.box, closer_look.around, picture)
     square = np.ascontiguousarray(picture[top:bottom, left:right])
     rung = Rung("a face alone", size=closer_look.size, turns=turns)
@@ -288,8 +302,8 @@ def _seen_again(
 
 
 _SAME_FACE = 0.3
-"""The overlap from which on two boxes are of one face. A box around a face that stands on its head is moved by up to
-half of it."""
+"""The least overlap (intersection over union) of two boxes of one face. It is low because a detector's box around a
+face that stands on its head is moved by up to half of its side."""
 
 
 def _overlap(a: Box, b: Box) -> float:
@@ -325,7 +339,9 @@ def _look(detector: Detector, picture: Picture, rung: Rung) -> tuple[Detection, 
         y = point[1] - border
         right = width - 1
         bottom = height - 1
-        for _ in range(rung.turns):  # each undoes one turn counter-clockwise
+        # Each step undoes one turn. A counter-clockwise turn brought the right edge to the top, so y in the turned
+        # picture counts from the right edge, and x is what was y. Width and height change places.
+        for _ in range(rung.turns):
             x, y = bottom - y, x
             right, bottom = bottom, right
         return x, y

@@ -26,7 +26,7 @@ _STAGES = ((64, 64, 3), (64, 128, 4), (128, 256, 14), (256, 512, 3))
 def program(state: State, path: str) -> Program:
     """The recogniser as an ONNX program: a face (1, 3, 112, 112), blue, green and red from -1 to 1, gives (1, 512).
 
-    facexlib's Backbone divides the 512 numbers by their length; this program does not.
+    facexlib's Backbone also divides the 512 numbers by their length (the norm); model.IRSE50Recogniser does that.
     state: the tensors of the file at `path`. Raises UnsupportedCheckpoint when a tensor is missing or has another
     shape or kind of number.
     """
@@ -63,7 +63,8 @@ class _Graph:
 
     nodes: in the order they run; a node reads values by their names.
     shapes: of the tensors that nodes read, by their keys in the published file.
-    The methods below append nodes and return the name of the value that the last of them gives.
+    The methods below append nodes and return the name of the value that the last of them gives. Their argument x (or
+    y) is the name of the value that the nodes read, their `key` the layer's name in the published file.
     """
 
     def __init__(self) -> None:
@@ -75,7 +76,7 @@ class _Graph:
         number = 0
         for channels_in, channels_out, units in _STAGES:
             for unit in range(units):
-                # The first unit of a stage halves the feature map and has the stage's own number of channels to reach.
+                # The first unit of a stage halves the feature map and changes the number of channels.
                 inputs = channels_in if unit == 0 else channels_out
                 stride = 2 if unit == 0 else 1
                 x = self._residual_unit(x, f"body.{number}", inputs, channels_out, stride)
@@ -88,7 +89,7 @@ class _Graph:
         self._normalisation(x, "output_layer.4", _WIDTH)
 
     def _residual_unit(self, x: str, key: str, channels_in: int, channels_out: int, stride: int) -> str:
-        """Two convolutions, weighted per channel by squeeze and excitation, and a shortcut beside them."""
+        """Two convolutions, whose channels are weighted by squeeze and excitation, plus the input by a shortcut."""
         layer = f"{key}.res_layer"
         y = self._normalisation(x, f"{layer}.0", channels_in)
         y = self._convolution(y, f"{layer}.1", (channels_out, channels_in, 3, 3))
@@ -101,8 +102,11 @@ class _Graph:
         return self._append("Add", product, shortcut)
 
     def _excitation(self, y: str, key: str, channels: int) -> str:
-        """How much of each channel is kept, (1, channels, 1, 1) from 0 to 1, from the channels' means."""
-        squeezed = channels // 16
+        """How much of each channel is kept, (1, channels, 1, 1) from 0 to 1, computed of the channels' means.
+
+        This is squeeze and excitation (Hu et al. 2018): two 1x1 convolutions on the means.
+        """
+        squeezed = channels // 16  # the reduction of the published network
         gate = self._append("GlobalAveragePool", y)
         gate = self._convolution(gate, f"{key}.fc1", (squeezed, channels, 1, 1))
         gate = self._append("Relu", gate)
@@ -110,7 +114,8 @@ class _Graph:
         return self._append("Sigmoid", gate)
 
     def _shortcut(self, x: str, key: str, channels_in: int, channels_out: int, stride: int) -> str:
-        """The input of a unit in the shape of its output."""
+        """The input of a unit in the shape of its output: through a 1x1 convolution where the number of channels
+        changes, else every `stride`-th pixel of it."""
         if channels_in != channels_out:
             x = self._convolution(x, f"{key}.0", (channels_out, channels_in, 1, 1), stride)
             return self._normalisation(x, f"{key}.1", channels_out)
@@ -119,9 +124,9 @@ class _Graph:
         return x
 
     def _convolution(self, x: str, key: str, shape: Shape, stride: int = 1) -> str:
-        """A convolution without bias. shape: of its weight, (out, in, height, width)."""
+        """A convolution without bias. shape: of its weight, (out, in, height, width); kernels are 3x3 or 1x1."""
         weight = self._read_tensors(key, weight=shape)
-        padding = shape[-1] // 2
+        padding = shape[-1] // 2  # with stride 1 the size of the feature map stays
         return self._append("Conv", x, *weight, strides=(stride, stride), pads=(padding,) * 4)
 
     def _normalisation(self, x: str, key: str, channels: int) -> str:

@@ -14,8 +14,8 @@ from ..errors import BadPhoto, FaceNotFound, counted
 from .finding import Detection
 from .pictures import Picture, is_placeholder
 
-# The rims of the eyes, the picture's left one first. Their middle is nearer to where SCRFD puts an eye than the iris,
-# which follows the gaze, and than the middle between the corners.
+# Numbers of the points on the rims of the eyes, the eye on the picture's left first. The mean of a rim is nearer to
+# where SCRFD puts an eye than the iris, which follows the gaze, and than the middle between the corners of the eye.
 _EYES = (
     (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
     (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466),
@@ -23,7 +23,7 @@ _EYES = (
 _NOSE = 4
 _MOUTH = (61, 291)
 _FOREHEAD, _CHIN = 10, 152
-# The mesh ends at the hairline; SCRFD's boxes go on by so much of the way from the chin to there.
+# The mesh ends at the hairline. SCRFD's boxes reach higher, by this share of the way from the chin to the hairline.
 _CROWN = 0.12
 
 Mesh = Sequence[Mapping[str, Any]]
@@ -88,15 +88,16 @@ def _detection(face: Mapping[str, Any]) -> Detection:
     """A face of a mesh as a detector would give it: its box, five keypoints and score."""
     points = np.asarray(face["landmarks_xy"], dtype=float)  # (478, 2)
     crown = points[_FOREHEAD] + _CROWN * (points[_FOREHEAD] - points[_CHIN])
-    outline = np.vstack([points, crown])
+    outline = np.vstack([points, crown])  # (479, 2), what the box holds
     x0, y0 = outline.min(0)
     x1, y1 = outline.max(0)
     box = (float(x0), float(y0), float(x1), float(y1))
-    corners: list[Any] = []
+    # In the order of Keypoints: left eye, right eye, nose, left and right corner of the mouth.
+    five_points: list[Any] = []
     for rim in _EYES:
-        corners.append(points[list(rim)].mean(0))
-    corners.append(points[_NOSE])
+        five_points.append(points[list(rim)].mean(0))
+    five_points.append(points[_NOSE])
     for corner in _MOUTH:
-        corners.append(points[corner])
-    keypoints = tuple((float(x), float(y)) for x, y in corners)
+        five_points.append(points[corner])
+    keypoints = tuple((float(x), float(y)) for x, y in five_points)
     return Detection(box, keypoints, float(face["score"]))

@@ -24,7 +24,8 @@ from .finding import Detector, find_faces
 from .onnx_network import Held, Holder, opened
 from .pictures import Picture, to_picture
 
-# Where a file's keys stand, whether it is a safetensors file or either kind of pickle.
+# How many bytes at the beginning of a file are searched for a key of IR-SE50: the names of tensors stand there in
+# safetensors files and in both kinds of torch's pickles.
 _HEAD = 1 << 20
 
 
@@ -62,7 +63,10 @@ def faces_in(face_model: FaceModel, image: Tensor, min_size: int = 0) -> Faces:
 
 
 def unsure_in(pictures: Sequence[Faces]) -> str:
-    """A note of the faces of which it is not sure which way up they are, or "". pictures: the faces of each picture."""
+    """A note that names the faces of which it is not certain which way up they are; "" where there are none.
+
+    pictures: the faces of each picture.
+    """
     numbered_faces: list[tuple[str, Face]] = []
     for number, faces in enumerate(pictures, 1):
         picture_name = f"picture {number}" if len(pictures) > 1 else ""
@@ -75,34 +79,39 @@ def unsure_in(pictures: Sequence[Faces]) -> str:
 
 @dataclass(frozen=True)
 class Files:
-    """The files in the folders of face models, by their names relative to these folders -> full paths.
+    """The files in the folders of face models: name relative to the folder -> full path.
 
-    onnx: those of face packs. others: weights of any ending, of which one may be IR-SE50.
+    onnx: the ONNX files, which face packs consist of. others: files of weights with any other ending; the recogniser
+    IR-SE50 is published as such a file.
     """
 
     onnx: Mapping[str, str]
     others: Mapping[str, str]
 
     def recognisers(self, pack: str) -> dict[str, str]:
-        """Recogniser id -> path. Where an id occurs several times, the file in `pack` is taken."""
+        """Recogniser id -> path, of all packs and of IR-SE50. Where several packs have an id, that of `pack` is
+        taken."""
         paths: dict[str, str] = {}
+        # False sorts before True: files of `pack` come first, and setdefault below keeps the first path of an id.
         pack_first = sorted(self.onnx.items(), key=lambda name_and_path: packs.pack_of(name_and_path[0]) != pack)
         for name, path in pack_first:
             if packs.maybe_recogniser(name):
                 identifier = packs.recogniser_id(name, os.path.getsize(path))
                 paths.setdefault(identifier, path)
         for path in self.others.values():
-            if _has_ir_se50_key(*stamp(path)):
+            path_size_and_time = stamp(path)
+            if _is_ir_se50(*path_size_and_time):
                 paths[packs.IR_SE50] = path
                 break
         return paths
 
     def detectors(self, pack: str) -> "Detectors":
-        """The detectors with keypoints in a pack, the largest first: that is the best of several.
+        """The detectors with keypoints in a pack, the largest file first: of several it is the best.
 
-        Raises UnsupportedCheckpoint where there is none.
+        Raises UnsupportedCheckpoint where there is none: with the fault of the first file that cannot be read, else
+        with what the first file is instead.
         """
-        kinds: dict[str, Kind] = {}
+        kinds: dict[str, Kind] = {}  # path -> what the file is, of files that can be read
         left_out: list[UnsupportedCheckpoint] = []
         for name in packs.packs(self.onnx)[pack]:
             path = self.onnx[name]
@@ -123,18 +132,22 @@ class Files:
 
 @dataclass(frozen=True)
 class Detectors:
-    """The detectors of a pack. paths: at least one. left_out: why files beside them cannot be read."""
+    """The detectors of a pack.
+
+    paths: their files, at least one. left_out: why other files of the pack cannot be read.
+    """
 
     paths: tuple[str, ...]
     left_out: tuple[UnsupportedCheckpoint, ...] = ()
 
 
 @lru_cache(maxsize=256)
-def _has_ir_se50_key(path: str, size: int, changed: int) -> bool:
-    """Whether a file is IR-SE50, by its name or by its keys.
+def _is_ir_se50(path: str, size: int, changed: int) -> bool:
+    """Whether a file is IR-SE50, by its name or by a key of its tensors.
 
-    The name is enough: a damaged file is to be explained, not to be overlooked. size, changed: of the file's stamp, so
-    that a file which has changed is read again.
+    The name is enough, without the key: then a damaged file is refused with a reason when it is loaded, instead of
+    being missing from the menu. size, changed: the rest of the file's stamp. They are not read here; they make the
+    cache miss when the file has changed.
     """
     if "arcface_ir_se50" in os.path.basename(path).lower():
         return True
@@ -149,21 +162,22 @@ def _has_ir_se50_key(path: str, size: int, changed: int) -> bool:
 
 
 def on_cpu(build: Callable[..., nn.Module], state: State) -> Held:
-    """A network on the CPU, without a host: a Holder."""
+    """A network that stays on the CPU and needs no host. The function is a Holder, see onnx_network."""
     network = build(ops=nn).eval().requires_grad_(False)
     network.load_state_dict(dict(state))
     return network
 
 
 ONE_PERSON_FROM = "likeness.one_person_from"
-"""The name of a number among a recogniser's weights: the cosine from which two photos are of one person to it.
+"""The key, among a recogniser's weights, of the cosine similarity at which two photos are of one person.
 
-Published files have no such number. Their networks were trained to tell people apart, and identities.ONE_PERSON is
-their cosine. A recogniser that reads colours alone finds strangers as alike as those find photos of one person."""
+Published files have no such key: for their networks, which were trained to tell people apart, identities.ONE_PERSON is
+that cosine. The miniature recogniser of the tests has it: it reads colours alone, so that its cosines of strangers are
+as high as those that published networks find for photos of one person."""
 
 
 def one_person_from(weights: State) -> float | None:
-    """The number that a file has under ONE_PERSON_FROM; None where it has none, or one that is no cosine."""
+    """The number that a file has under ONE_PERSON_FROM; None where it has none, or one that is not in (0, 1]."""
     number = weights.get(ONE_PERSON_FROM)
     if number is None or number.numel() != 1:
         return None
@@ -178,7 +192,8 @@ class IRSE50Recogniser:
     crop_size = ir_se50.CROP
 
     def __init__(self, state: State, path: str, hold: Holder) -> None:
-        """state: of the published file, `path`. Raises UnsupportedCheckpoint."""
+        """state: the tensors of the published file at `path`. hold: what keeps the network in memory. Raises
+        UnsupportedCheckpoint."""
         shape = (1, 3, self.crop_size, self.crop_size)
         self.network = opened(ir_se50.program(state, path), hold, shape, (EMBEDDING,))
         self.one_person_from = one_person_from(state)
@@ -193,8 +208,8 @@ class IRSE50Recogniser:
 class ArcFace:
     """A recogniser from an ONNX file. Its embeddings are not normalised, as insightface returns them.
 
-    identifier: its id. crop_size: side of the crops in pixels. scales: whether the network itself brings 0..255 to what
-    it was trained with. one_person_from: as its file says.
+    identifier: its id. crop_size: side of the crops in pixels. scales: whether the network takes pixels of 0..255 and
+    scales them itself; else they are scaled to -1..1 here. one_person_from: as of a Recogniser.
     """
 
     def __init__(
@@ -227,7 +242,7 @@ def open_detector(path: str, hold: Holder, provider: str | None = None) -> scrfd
     UnsupportedCheckpoint.
     """
     graph = inspect(path)
-    shape = graph.inputs[0]
+    shape = graph.inputs[0]  # of the picture: (batch, channels, height, width); 0 where the file leaves a size open
     fixed_size = None
     if len(shape) == 4 and shape[2] and shape[3]:  # some files are of one size only
         fixed_size = (shape[3], shape[2])
@@ -243,7 +258,7 @@ def open_recogniser(identifier: str, path: str, hold: Holder, provider: str | No
     """The recogniser in an ONNX file. identifier: its id. hold, provider: as of open_detector. Raises
     UnsupportedCheckpoint."""
     program = read(path)
-    side = inspect(path).inputs[0][2]
+    side = inspect(path).inputs[0][2]  # the height in (batch, channels, height, width); crops are square
     shape = (1, 3, side, side)
     if provider is not None:
         network: Held = onnx_session.opened(path, provider, shape, (EMBEDDING,))
@@ -255,7 +270,8 @@ def open_recogniser(identifier: str, path: str, hold: Holder, provider: str | No
 def scales_pixels(program: Program) -> bool:
     """Whether a network itself brings pixels of 0..255 to the range that it was trained with.
 
-    Then it begins with subtracting and multiplying, as those from MXNet do. insightface tells it by the same rule.
+    Such a network subtracts and multiplies before its first layers, as those that were exported from MXNet do.
+    insightface decides by the same rule: both operators among the first 8 nodes.
     """
     operators = {node.operator for node in program.nodes[:8]}
     return {"Sub", "Mul"} <= operators

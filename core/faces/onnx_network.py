@@ -24,12 +24,14 @@ from ..text import in_one_line
 from .onnx_operators import OPERATORS, UnknownValue
 
 Held = Callable[[Tensor], Any]
-"""A network in the hands of its holder: a picture -> its outputs. Weights are on their device while it runs."""
+"""A network that a Holder keeps, as a function: a picture (1, 3, H, W) -> the outputs of the graph. The Holder sees to
+it that the weights are on their device while the function runs."""
 Holder = Callable[[Callable[..., nn.Module], State], Held]
 """Keeps a network in memory, as the host's memory management does: (build(ops=..., device=..., dtype=...) -> module,
 its weights) -> the network as a function."""
 ROOM = 2 << 30
-"""Bytes of all that is made of one picture: 0.3 GB in the largest networks that are published."""
+"""The most bytes that the values of all steps may take together for one picture. The largest published networks take
+0.3 GB; a damaged or hostile file could ask for any amount."""
 _BY_SIZES = ("Resize", "Upsample")
 """Operators whose inputs beside the picture are sizes, also where these are floats."""
 
@@ -74,7 +76,7 @@ def plan(program: Program) -> Plan:
     fixed = dict(program.weights)  # values that are the same for every picture
     steps: list[Step] = []
     for node in program.nodes:
-        if not any(node.outputs[:1]):
+        if not any(node.outputs[:1]):  # no outputs, or the first has no name ("")
             raise _unsupported(program.path, f"with the operator {node.operator} that makes nothing")
         value = _fixed_value(node, fixed)
         if value is None:
@@ -83,6 +85,7 @@ def plan(program: Program) -> Plan:
             fixed[node.outputs[0]] = value
     values = _split(fixed, steps, program.outputs)
     weight_numbers = _numbered(values.weights)
+    # The keys of a Network's state_dict. Names of one tensor give one key.
     state = {f"weights.{weight_numbers[name]}.weight": tensor for name, tensor in values.weights.items()}
     return Plan(program.path, program.input, program.outputs, tuple(steps), weight_numbers, state, values.constants)
 
@@ -128,10 +131,15 @@ def _numbered(weights: State) -> dict[str, int]:
 
 
 def _fixed_value(node: Node, fixed: Mapping[str, Tensor]) -> Tensor | None:
-    """The value of a node that gives the same for every picture, None for any other node. Exporters put weights into
-    such nodes and share them by such nodes."""
+    """The value of a node that gives the same for every picture: a Constant, or an Identity of a fixed value. None for
+    any other node.
+
+    fixed: the fixed values so far, by name. Exporters store weights as Constants, and give a weight a second name by an
+    Identity.
+    """
     if node.operator == "Identity":
-        return fixed.get("".join(node.inputs[:1]))
+        input_name = node.inputs[0] if node.inputs else ""
+        return fixed.get(input_name)
     if node.operator == "Constant":
         value = node.attributes.get("value")
         return value if isinstance(value, Tensor) else None
@@ -153,8 +161,13 @@ def _step(path: str, node: Node) -> Step:
 
 
 class Weight(nn.Module):
-    """One tensor. Memory management may leave it where it is until it is used, as it does with layers of this flag."""
+    """One tensor as a module, with the attributes that ComfyUI's memory management looks for in layers.
 
+    The management may leave such a module's weight in CPU memory until it is used: `Network._value` brings it to the
+    device.
+    """
+
+    # ComfyUI offloads modules that have this attribute. False: no layer here casts the weight by itself.
     comfy_cast_weights = False
 
     def __init__(self, empty: Tensor) -> None:
@@ -180,8 +193,8 @@ class Network(nn.Module):
             self._last_use[name] = None
         for module in self.weights:
             parameter: Any = module.weight
-            # A CPU takes half the time for a detector so, and a quarter less for a recogniser. For other dimensions
-            # there is no such order, and torch raises for five.
+            # With channels last a CPU needs half the time for a detector, and a quarter less for a recogniser. Only
+            # tensors of four dimensions have that memory format.
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
@@ -200,7 +213,7 @@ class Network(nn.Module):
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         # An input that a node leaves out has the name "".
         values: dict[str, Any] = {**self._plan.constants, self._plan.input: pixels, "": None}
-        made_bytes = pixels.nbytes  # of all values that were ever made in this run, those that have gone too
+        made_bytes = pixels.nbytes  # of all values that this run has made, also of those it has let go of
         for number, step in enumerate(self._plan.steps):
             inputs = [self._value(name, values, pixels.device) for name in step.reads]
             value = self._output(step, inputs)
@@ -222,8 +235,8 @@ class Network(nn.Module):
         return module.weight.to(device)
 
     def _output(self, step: Step, inputs: Sequence[Any]) -> Tensor:
-        """The value that a step makes of its inputs. Raises UnsupportedCheckpoint for a value of an attribute that is
-        not computed here."""
+        """The value that a step makes of its inputs. Raises UnsupportedCheckpoint where an attribute of the node has a
+        value for which its operator is not implemented in onnx_operators."""
         try:
             return step.run(*inputs)
         except UnknownValue as error:
@@ -232,10 +245,11 @@ class Network(nn.Module):
 
 
 def opened(program: Program, hold: Holder, picture: Sequence[int], output_sizes: Sequence[int]) -> Held:
-    """The network of a program, held by `hold`, after it has been tried on shapes alone.
+    """The network of a program as a function, kept by `hold`.
 
-    picture: the shape of a picture. output_sizes: how many numbers each output must have for it. Raises
-    UnsupportedCheckpoint.
+    First the network is run on torch's meta device, which computes shapes alone, to refuse a file that does not fit.
+    picture: the shape of a picture to try it with. output_sizes: how many numbers each output must have for that
+    picture. Raises UnsupportedCheckpoint.
     """
     with _explained(program.path):
         planned = plan(program)
@@ -255,7 +269,7 @@ def _explained(path: str) -> Generator[None, None, None]:
     try:
         yield
     except torch.cuda.OutOfMemoryError:
-        raise  # the host's
+        raise  # no fault of the file: the host frees memory and tells the user
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise _unsupported(path, f"whose parts do not fit together ({in_one_line(error)})") from error
 

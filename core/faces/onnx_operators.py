@@ -21,17 +21,19 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Tensor])
 OPERATORS: dict[str, Callable[..., Tensor]] = {}
 """ONNX's name of an operator -> its function."""
 _MOST_PADDING = 256
-"""Pixels of padding on a side; networks for faces have 3. What is padded is nowhere counted."""
+"""The most pixels of padding on a side; networks for faces have 3. `Network` counts the bytes of what a node gives, and
+not those of a padded picture inside of a node, so a larger number could fill the memory."""
 _FLOATS = (1, 10, 11, 16)
 """TensorProto's numbers of float32, float16, float64 and bfloat16."""
 
 
 class UnknownValue(ValueError):
-    """An attribute has a value that nothing here computes; the text is its name."""
+    """An attribute has a value for which the operator is not implemented here. The error's text is the attribute's
+    name."""
 
 
 def operator(name: str) -> Callable[[FunctionT], FunctionT]:
-    """Enters the function below it as the operator of this name."""
+    """A decorator that puts a function into OPERATORS under ONNX's name of an operator."""
 
     def enter(function: FunctionT) -> FunctionT:
         OPERATORS[name] = function
@@ -47,13 +49,19 @@ def _require(is_known: bool, attribute: str) -> None:
 
 
 def _require_floats(*weights: Tensor | None) -> None:
-    """Raise for a number that is no float. On shapes alone torch takes any kind, and raises when a picture comes."""
+    """Raise UnknownValue where a weight has another dtype than a float; None is a weight that the node leaves out.
+
+    On the meta device, where a network is tried, torch does not check dtypes: it would fail with the first picture.
+    """
     floats = all(weight is None or weight.is_floating_point() for weight in weights)
     _require(floats, "kind of weights")
 
 
 def _on_one_device(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Sizes and what is computed of them are on the CPU, where sizes are read; these follow what they meet."""
+    """Both tensors on one device: where one of them is on the CPU, on that of the other.
+
+    Sizes (of `shape_of`) and numbers computed of them are on the CPU, also where the picture is on a GPU.
+    """
     device = b.device if a.device.type == "cpu" else a.device
     return a.to(device), b.to(device)
 
@@ -170,8 +178,11 @@ class Window:
 
     @classmethod
     def of(cls, kernel_shape: Ints, strides: Ints, pads: Ints, dilations: Ints, auto_pad: str) -> "Window":
-        """The window of a node's attributes. Raises UnknownValue for values at which torch would fail on real pictures
-        alone, or crash."""
+        """The window of a node's attributes.
+
+        Raises UnknownValue for values that torch accepts on the meta device and then fails or crashes with on a real
+        picture. pads: top, left, bottom, right, as ONNX orders them.
+        """
         _require(auto_pad in ("NOTSET", "VALID"), "auto_pad")
         _require(min(strides) > 0, "strides")
         _require(all(0 <= side <= _MOST_PADDING for side in pads), "pads")
@@ -204,17 +215,17 @@ def convolution(
     dilations: Ints = (1, 1),
     auto_pad: str = "NOTSET",
 ) -> Tensor:
-    """A convolution of x (B, C, height, width).
+    """A convolution of x (B, C, H, W).
 
-    weight: (out, C / group, height, width). kernel_shape only repeats the last two. Raises UnknownValue for attributes
-    that are not computed here.
+    weight: (out, C / group, height, width) of the kernel. kernel_shape repeats the last two sizes of the weight and is
+    not read. Raises UnknownValue for other values of attributes.
     """
     window = Window.of(kernel_shape, strides, pads, dilations, auto_pad)
     _require(weight.ndim == 4 and all(weight.shape), "kernel_shape")
     _require_floats(weight, bias)
     padding = [window.top, window.left]
     if not window.is_even:
-        # torch pads both sides alike, so the picture is padded before.
+        # conv2d pads opposite sides alike, so the picture is padded here.
         x = functional.pad(x, (window.left, window.right, window.top, window.bottom))
         padding = [0, 0]
     return functional.conv2d(x, weight, bias, window.strides, padding, window.dilations, group)
@@ -257,7 +268,8 @@ def batch_normalization(
 ) -> Tensor:
     """(x - mean) / sqrt(variance + epsilon) * scale + shift, channel by channel.
 
-    scale, shift, mean, variance: (C,). momentum is of training, and spatial is of files before opset 9.
+    scale, shift, mean, variance: (C,). momentum is for training alone, and spatial stands in files before opset 9; both
+    are not read.
     """
     _require(not training_mode, "training_mode")
     _require_floats(scale, shift, mean, variance)
@@ -295,7 +307,10 @@ def max_pool(
     dilations: Ints = (1, 1),
     auto_pad: str = "NOTSET",
 ) -> Tensor:
-    """The maximum of each window of (B, C, H, W). storage_order is of the second output, which is not made."""
+    """The maximum of each window of (B, C, H, W).
+
+    storage_order concerns ONNX's second output alone, the indices of the maxima, which is not made here.
+    """
     window = Window.of(kernel_shape, strides, pads, dilations, auto_pad)
     pads = window.even_pads
     return functional.max_pool2d(x, window.kernel, window.strides, pads, window.dilations, bool(ceil_mode))
@@ -333,9 +348,10 @@ def resize(
     exclude_outside: int = 0,
     extrapolation_value: float = 0.0,
 ) -> Tensor:
-    """x enlarged to whole multiples of its size, where all the ways to round a coordinate agree.
+    """x (B, C, H, W) with H and W enlarged to whole multiples, each pixel repeated ("nearest").
 
-    This is Resize and the older Upsample, whose scales were an attribute at first. sizes: the inputs behind x, which
+    For whole multiples all of ONNX's rules for rounding coordinates give the same picture, so they are not told apart.
+    This is Resize and the older Upsample, whose scales were an attribute at first. sizes: the inputs after x, which
     are (scales,), (region, scales) or (region, scales, sizes), one number per dimension each. Raises UnknownValue for
     other multiples and modes.
     """
@@ -350,7 +366,10 @@ def resize(
 
 
 def _factors(x: Tensor, sizes: Sequence[Tensor | None], scales: Sequence[float]) -> list[float]:
-    """The factor by which each dimension grows: from the inputs of Resize, else from its attribute `scales`."""
+    """The factor by which each dimension grows: from the inputs of Resize, else from the attribute of Upsample.
+
+    sizes, scales: the arguments of `resize`.
+    """
     if len(sizes) == 3 and sizes[2] is not None:
         return [new / old for new, old in zip(_numbers(sizes[2]), x.shape, strict=True)]
     if sizes:
@@ -373,10 +392,13 @@ def flatten(x: Tensor, *, axis: int = 1) -> Tensor:
 def reshape(x: Tensor, shape: Tensor, *, allowzero: int = 0) -> Tensor:
     """x in another shape.
 
-    shape: (dimensions,). A size of 0 is that of x, and -1 is what is left over.
+    shape: (dimensions,). A size of 0 stands for the size that x has in this dimension, and -1 for what is left over.
     """
     _require(not allowzero, "allowzero")
-    return x.reshape([size or x.shape[dimension] for dimension, size in enumerate(_numbers(shape))])
+    sizes: list[int] = []
+    for dimension, size in enumerate(_numbers(shape)):
+        sizes.append(x.shape[dimension] if size == 0 else size)
+    return x.reshape(sizes)
 
 
 @operator("Transpose")
@@ -387,13 +409,16 @@ def transpose(x: Tensor, *, perm: Ints) -> Tensor:
 
 @operator("Concat")
 def concatenate(*parts: Tensor, axis: int) -> Tensor:
-    """Several tensors behind each other, along one dimension."""
+    """Several tensors joined one after the other, along one dimension."""
     return torch.cat(parts, axis)
 
 
 @operator("Squeeze")
 def squeeze(x: Tensor, axes_input: Tensor | None = None, *, axes: Ints = ()) -> Tensor:
-    """x without these dimensions of size 1, or without all of them. Since opset 13 the axes are an input."""
+    """x without the dimensions `axes`, which are of size 1; without axes, x without all dimensions of size 1.
+
+    Since opset 13 the axes are an input.
+    """
     dimensions = axes if axes_input is None else _numbers(axes_input)
     if len(dimensions) == 0:
         return x.squeeze()
@@ -411,10 +436,14 @@ def unsqueeze(x: Tensor, axes_input: Tensor | None = None, *, axes: Ints = ()) -
 
 @operator("Slice")
 def cut(x: Tensor, *inputs: Tensor, starts: Ints = (), ends: Ints = (), axes: Ints = (), steps: Ints = ()) -> Tensor:
-    """The entries from `starts` to `ends` of the dimensions `axes`; without axes, of the first dimensions. Since opset
-    10 the four are inputs."""
+    """The entries from `starts` to before `ends`, `steps` apart, of the dimensions `axes`.
+
+    The four have a number for each dimension that is cut. Without axes these are the first dimensions, and without
+    steps every entry is taken. Since opset 10 the four are inputs, of which axes and steps may be left out.
+    """
     if inputs:
         numbers = [_numbers(tensor) for tensor in inputs]
+        # Inputs that are left out become ().
         starts, ends, axes, steps = (*numbers, (), ())[:4]
     parts = [slice(None)] * x.ndim
     for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
@@ -426,8 +455,11 @@ def cut(x: Tensor, *inputs: Tensor, starts: Ints = (), ends: Ints = (), axes: In
 
 @operator("Gather")
 def gather(x: Tensor, index: Tensor, *, axis: int = 0) -> Tensor:
-    """The entries of the first dimension at these indices, of any shape; negative ones count from the end."""
+    """The entries of x along its first dimension at these indices: (n, ...) and index of any shape -> (*index, ...).
+
+    A negative index counts from the end.
+    """
     _require(axis == 0, "axis")
-    # On a GPU an index that is too large would end the process.
-    _require(all(-len(x) <= place < len(x) for place in _numbers(index.flatten())), "indices")
+    # On a GPU an index out of range would end the whole process instead of raising.
+    _require(all(-len(x) <= entry < len(x) for entry in _numbers(index.flatten())), "indices")
     return x[index]

@@ -14,7 +14,7 @@ from ..errors import LikenessError, UnsupportedCheckpoint, listed
 from ..text import in_one_line
 
 AUTO = "auto"
-# By the word in the menu: what onnxruntime calls it, the likeliest first, and the package on PyPI that has it.
+# The word in the menu -> what onnxruntime calls the provider; of several names, the first that is there is taken.
 _NAMES: dict[str, tuple[str, ...]] = {
     "CPU": ("CPUExecutionProvider",),
     "CUDA": ("CUDAExecutionProvider",),
@@ -24,6 +24,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "OpenVINO": ("OpenVINOExecutionProvider",),
     "MIGraphX": ("MIGraphXExecutionProvider",),
 }
+# The word in the menu -> the package on PyPI that has the provider.
 _PACKAGES = {
     "CPU": "onnxruntime",
     "CUDA": "onnxruntime-gpu",
@@ -50,9 +51,10 @@ class NoOnnxRuntime(LikenessError):
 
 
 def resolved(provider: str) -> str:
-    """The name that onnxruntime has for a word of PROVIDERS, of which AUTO is the first that is there.
+    """The name that onnxruntime has for the provider of a word of PROVIDERS.
 
-    Raises NoOnnxRuntime where the package cannot be imported or has no such provider.
+    AUTO stands for the first of _AUTO_ORDER that this onnxruntime has. Raises NoOnnxRuntime where the package cannot be
+    imported or has no such provider.
     """
     available: Sequence[str] = _onnxruntime(provider).get_available_providers()
     words = _AUTO_ORDER if provider == AUTO else (provider,)
@@ -60,13 +62,13 @@ def resolved(provider: str) -> str:
         for name in _NAMES[word]:
             if name in available:
                 return name
-    there = [word for word, names in _NAMES.items() if not set(names).isdisjoint(available)]
-    problem = f"The onnxruntime in ComfyUI's Python has no provider {provider}; it has {listed(there)}."
+    available_words = [word for word, names in _NAMES.items() if not set(names).isdisjoint(available)]
+    problem = f"The onnxruntime in ComfyUI's Python has no provider {provider}; it has {listed(available_words)}."
     raise NoOnnxRuntime(problem, provider)
 
 
 def _onnxruntime(provider: str) -> Any:
-    """The package. Raises NoOnnxRuntime."""
+    """The package onnxruntime, imported. provider: of which the message speaks. Raises NoOnnxRuntime."""
     try:
         import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
     except ModuleNotFoundError as error:
@@ -80,16 +82,17 @@ def _onnxruntime(provider: str) -> Any:
 def opened(path: str, name: str, shape: Sequence[int], sizes: Sequence[int]) -> Callable[[Tensor], list[Tensor]]:
     """A file as a function of a picture, (1, 3, H, W) float32 -> its outputs as float32 tensors on the CPU.
 
-    name: of the provider, see `resolved`. shape: of a picture to try it on. sizes: how many numbers each output of that
-    has. Raises NoOnnxRuntime where the provider does not start, and UnsupportedCheckpoint for another network.
+    name: of the provider, see `resolved`. shape: of a picture to try the file with. sizes: how many numbers each output
+    must have for that picture. Raises NoOnnxRuntime where the provider does not start, and UnsupportedCheckpoint for
+    another network.
     """
     runtime = _onnxruntime(name)
     if hasattr(runtime, "disable_telemetry_events"):
-        runtime.disable_telemetry_events()  # what it would report to its makers on Windows
+        runtime.disable_telemetry_events()  # on Windows onnxruntime would report its use to Microsoft
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors: its warnings name every operator that stays on the CPU
     if name == "DmlExecutionProvider":
-        options.enable_mem_pattern = False  # which DirectML does not have
+        options.enable_mem_pattern = False  # DirectML does not support memory patterns
     try:
         session: Any = runtime.InferenceSession(path, options, providers=[name])
     except Exception as error:  # onnxruntime has errors of its own, for each kind of damage
@@ -98,7 +101,7 @@ def opened(path: str, name: str, shape: Sequence[int], sizes: Sequence[int]) -> 
     if name not in session.get_providers():
         raise NoOnnxRuntime(f"onnxruntime could not start its {name}, of which a library is missing.", _word(name))
     picture = session.get_inputs()[0]
-    half = picture.type == "tensor(float16)"
+    half = picture.type == "tensor(float16)"  # the file takes pictures in half precision
 
     def run(pixels: Tensor) -> list[Tensor]:
         """The outputs for one picture, (1, 3, H, W)."""
@@ -107,11 +110,11 @@ def opened(path: str, name: str, shape: Sequence[int], sizes: Sequence[int]) -> 
         return [torch.as_tensor(output).float() for output in outputs]
 
     try:
-        tried = [output.numel() for output in run(torch.zeros(*shape))]
+        actual_sizes = [output.numel() for output in run(torch.zeros(*shape))]
     except Exception as error:
         raise _unusable(path, in_one_line(error)) from error
-    if tried != list(sizes):
-        raise _unusable(path, f"it gives {listed(tried)} numbers instead of {listed(sizes)}")
+    if actual_sizes != list(sizes):
+        raise _unusable(path, f"it gives {listed(actual_sizes)} numbers instead of {listed(sizes)}")
     return run
 
 

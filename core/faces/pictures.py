@@ -50,9 +50,10 @@ TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493
 def align(picture: Picture, keypoints: Keypoints, size: int) -> Picture:
     """The face turned and scaled to ArcFace's template, (size, size, 3) BGR, black outside of the picture.
 
-    size: px, a multiple of 112. Of all turns, scales and shifts the one is taken that brings the keypoints nearest to
-    the template in the least-squares sense (Umeyama 1991). With points of the plane as complex numbers x + iy, turning
-    and scaling are one complex factor.
+    size: px, a multiple of 112. The turn, scale and shift are those that bring the keypoints nearest to the template in
+    the least-squares sense (Umeyama 1991). With points of the plane as complex numbers x + iy, turning and scaling are
+    a multiplication with one complex factor: target = factor * point + shift. As in every linear regression, the best
+    factor is the covariance of points and targets over the variance of the points.
     """
     points = [complex(*point) for point in keypoints]
     targets = [complex(*point) * size / 112 for point in TEMPLATE]
@@ -61,6 +62,7 @@ def align(picture: Picture, keypoints: Keypoints, size: int) -> Picture:
     covariance = 0
     variance = 0
     for point, target in zip(points, targets, strict=True):
+        # Both sums lack the division by the number of points, which cancels in the factor.
         covariance += (point - points_mean).conjugate() * (target - targets_mean)
         variance += abs(point - points_mean) ** 2
     factor = covariance / variance
@@ -72,9 +74,10 @@ def align(picture: Picture, keypoints: Keypoints, size: int) -> Picture:
 
 
 def _sampled(pixels: Tensor, x: Tensor, y: Tensor) -> Picture:
-    """The colours of a picture (H, W, 3) at points (h, w), each a mixture of its four nearest pixels (bilinear).
+    """The colours of a picture (H, W, 3) at points, each a mixture of its four nearest pixels (bilinear).
 
-    Pixels outside of the picture are black. Returns (h, w, 3) of 8 bits.
+    x, y: of the points in pixels of the picture, (h, w) each. Pixels outside of the picture are black. Returns (h, w,
+    3) of 8 bits.
     """
     height, width = pixels.shape[:2]
     total = torch.zeros(*x.shape, 3, dtype=x.dtype)
@@ -91,7 +94,7 @@ def _sampled(pixels: Tensor, x: Tensor, y: Tensor) -> Picture:
 
 
 def fitted(picture: Picture, width: int, height: int) -> tuple[Tensor, float]:
-    """A picture made smaller or larger to fit into a canvas, and the factor of its size.
+    """A picture scaled to fit into a canvas, as (the canvas, the factor by which the picture was scaled).
 
     The canvas is (height, width, 3) 8-bit BGR, with the picture in its top left corner and the rest black. Sides are
     rounded as insightface and OpenCV do it, so that detectors see what they see there.
@@ -111,25 +114,25 @@ def fitted(picture: Picture, width: int, height: int) -> tuple[Tensor, float]:
 def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
     """OpenCV's bilinear resize of 8-bit pictures to the bit, (H, W, 3) -> (height, width, 3).
 
-    Its arithmetic is in whole numbers (imgproc/src/resize.cpp, VResizeLinear for 8 bits). Weights are 2048ths, 11 bits.
-    Along a row the sums of two pixels have 11 bits behind the point, of which 4 are cut. The weights of the rows add 11
-    to the 7 that remain; 16 are cut of each product, and the last 2 are rounded.
+    OpenCV computes in whole numbers that stand for fractions (imgproc/src/resize.cpp, VResizeLinear for 8 bits). A
+    weight is a number of 2048ths, so it has 11 fractional bits. First the two neighbours in a row are mixed: the sum
+    has 11 fractional bits, of which 4 are cut off. Then two rows are mixed: times the weight of its row a number has
+    7 + 11 = 18 fractional bits, of which 16 are cut off, and the last 2 are rounded.
     """
-    left, right, across = _neighbours(pixels.shape[1], width)
-    above, below, down = _neighbours(pixels.shape[0], height)
+    left, right, right_weight = _neighbours(pixels.shape[1], width)  # (width,) each
+    above, below, below_weight = _neighbours(pixels.shape[0], height)  # (height,) each
 
-    def mixed_along_rows(numbers: Tensor) -> Tensor:
-        """The rows of these numbers with each two neighbouring pixels mixed: (height, width, 3), 7 bits behind the
-        point.
-        """
-        rows = pixels.index_select(0, numbers)  # (height, W, 3)
-        left_share = rows.index_select(1, left) * (2048 - across[:, None])
-        right_share = rows.index_select(1, right) * across[:, None]
+    def mixed_along_rows(row_numbers: Tensor) -> Tensor:
+        """The rows of the picture with these numbers, (height,), each resized to the new width by mixing two pixels:
+        (height, width, 3) with 7 fractional bits."""
+        rows = pixels.index_select(0, row_numbers)  # (height, W, 3)
+        left_share = rows.index_select(1, left) * (2048 - right_weight[:, None])
+        right_share = rows.index_select(1, right) * right_weight[:, None]
         return (left_share + right_share) >> 4
 
-    upper = mixed_along_rows(above) * (2048 - down[:, None, None])  # 18 bits behind the point
-    lower = mixed_along_rows(below) * down[:, None, None]
-    quarters = (upper >> 16) + (lower >> 16)  # 2 bits behind the point
+    upper = mixed_along_rows(above) * (2048 - below_weight[:, None, None])  # 18 fractional bits
+    lower = mixed_along_rows(below) * below_weight[:, None, None]
+    quarters = (upper >> 16) + (lower >> 16)  # 2 fractional bits
     return ((quarters + 2) >> 2).to(torch.uint8)
 
 
@@ -138,7 +141,8 @@ def _neighbours(old: int, new: int) -> tuple[Tensor, Tensor, Tensor]:
 
     Returns the indices of the first and of the second, and the weight of the second in 2048ths, (new,) each.
     """
-    # The centre of each new pixel, counted in old ones from the centre of the first.
+    # The centre of each new pixel in old pixels, 0 at the centre of the first old pixel: centres lie half a pixel from
+    # the edge.
     center = ((torch.arange(new).double() + 0.5) * (old / new) - 0.5).float()
     floor = center.floor()
     weight = ((center - floor) * 2048).round().int()

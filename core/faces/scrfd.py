@@ -12,7 +12,10 @@ from .pictures import Picture, fitted
 
 @dataclass(frozen=True)
 class _Levels:
-    """The levels of a network. strides: px between the anchors of each. anchors: how many lie at each point."""
+    """The levels of a network: grids of different fineness over its input.
+
+    strides: px between the points of the grid of each level. anchors: how many anchors lie at each point.
+    """
 
     strides: tuple[int, ...]
     anchors: int
@@ -21,14 +24,15 @@ class _Levels:
 _LEVELS = {9: _Levels((8, 16, 32), 2), 15: _Levels((8, 16, 32, 64, 128), 1)}
 """The levels of a network, by its number of outputs: scores, edges and keypoints of every level."""
 _KINDS = (1, 4, 10)
-"""Numbers per anchor: a score; left, top, right and bottom edge from the anchor; five points from it."""
+"""Numbers per anchor in each kind of output: a score; the distances to the left, top, right and bottom edge of the
+face; x and y of five keypoints, relative to the anchor."""
 SIZE = (640, 640)
-"""What detectors are shown first."""
+"""Width and height of the network's input at the first look at a picture, px."""
 
 _SURE = 0.5
 """The least score of a face, as insightface has it."""
 _OVERLAP = 0.4
-"""The most that two faces share of their union, as insightface has it."""
+"""The largest intersection over union of two faces that both stay, as in insightface."""
 
 
 class Scrfd:
@@ -72,18 +76,19 @@ def output_sizes(outputs: int, width: int, height: int) -> list[int]:
 
 
 def _candidates(outputs: Sequence[Tensor], width: int, height: int) -> Tensor:
-    """Everything that may be a face, in pixels of the network's input: score, box and points, (n, 15).
+    """Every anchor that is surely on a face, in pixels of the network's input, (n, 15): score, box and five points.
 
-    outputs: the scores of every level, then the edges, then the points; the lengths of these are in strides. width,
-    height: of the input.
+    One face has several anchors. outputs: the scores of every level, then the edges, then the points; edges and points
+    are in strides of their level. width, height: of the input, px.
     """
     levels = _LEVELS[len(outputs)]
     count = len(levels.strides)
     candidates: list[Tensor] = []
     for level, stride in enumerate(levels.strides):
-        scores, edges, points = (
-            output.reshape(-1, kind) for output, kind in zip(outputs[level::count], _KINDS, strict=True)
-        )  # (anchors, 1), (anchors, 4), (anchors, 10)
+        # outputs: scores of all levels, edges of all levels, points of all levels.
+        scores = outputs[level].reshape(-1, 1)  # (anchors, 1)
+        edges = outputs[count + level].reshape(-1, 4)  # (anchors, 4)
+        points = outputs[2 * count + level].reshape(-1, 10)  # (anchors, 10)
         rows = torch.arange(height // stride)
         columns = torch.arange(width // stride)
         grid = torch.cartesian_prod(rows, columns).flip(-1)  # (points, 2): x and y, row by row
@@ -100,8 +105,8 @@ def _candidates(outputs: Sequence[Tensor], width: int, height: int) -> Tensor:
 def _without_overlaps(scores: Tensor, boxes: Tensor) -> list[int]:
     """Indices of the boxes that remain after non-maximum suppression, the surest first.
 
-    From the surest box on, each removes the less sure ones that overlap it. scores: (n,). boxes: (n, 4). A box from
-    pixel 3 to pixel 5 is 3 wide, as insightface counts.
+    From the surest box on, each removes the less sure ones that overlap it. scores: (n,). boxes: (n, 4).
+    torchvision's nms is not used: insightface counts both edge pixels of a box (from 3 to 5 it is 3 wide), hence + 1.
     """
     x0, y0, x1, y1 = boxes.unbind(1)
     areas = (x1 - x0 + 1) * (y1 - y0 + 1)

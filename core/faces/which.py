@@ -8,6 +8,7 @@ from ..errors import BadChoice, BadPhoto, counted
 from ..text import COMMAS, plain
 
 ONLY, LARGEST = "only", "largest"
+"""The only face of a photo (several are an error), and the largest one."""
 OFFERED = (ONLY, LARGEST, "a number from 1", "a number for each photo: 3,1")
 
 
@@ -21,7 +22,7 @@ class WhichFace:
     words: tuple[str, ...]
 
     def word_for_photo(self, photo_number: int) -> str:
-        """The word for the photo of this number, from 1; ONLY for photos behind the last of several words."""
+        """The word for the photo of this number, from 1; ONLY for photos after the last of several words."""
         if len(self.words) == 1:
             return self.words[0]
         if photo_number > len(self.words):
@@ -29,8 +30,8 @@ class WhichFace:
         return self.words[photo_number - 1]
 
     def check_photos(self, photo_count: int) -> None:
-        """Raise BadPhoto where there are more words than photos, unless it is one for all."""
-        if 1 < len(self.words) > photo_count:
+        """Raise BadPhoto where there are more words than photos, unless it is one word, which is for all photos."""
+        if len(self.words) > 1 and len(self.words) > photo_count:
             text = ",".join(self.words)
             count = _count_with_verb(photo_count)
             raise BadPhoto(
@@ -46,9 +47,9 @@ def _count_with_verb(photo_count: int) -> str:
 
 
 def which_face(text: str) -> WhichFace:
-    """Read what stands in which_face: an item, or several with commas between them.
+    """The words of the input which_face: one, or several with commas between them.
 
-    An empty item, or a 0, is ONLY. Numbers and commas may be full-width.
+    Nothing between two commas, or a 0, is ONLY. Numbers and commas may be full-width, as Chinese keyboards write them.
 
     Raises BadChoice for another word.
     """

@@ -1,8 +1,8 @@
 """The models of a workflow that are there, what is wrong, and the commands that put it right.
 
-Looks at names, lengths and headers; writes nothing. What is found is said in findings.py, which folders are looked
-through in searched_folders.py, what is not there in missing.py, where else a model lies in elsewhere.py, face packs in
-face_pack_places.py, and the commands in fetch_commands.py.
+The doctor looks at names, lengths and headers of files and writes nothing. Its parts: findings.py (the report),
+searched_folders.py (the folders that are looked through), missing.py (a model that is nowhere), elsewhere.py (a model
+under another name or in another folder), face_pack_places.py (face packs) and fetch_commands.py (the commands).
 """
 
 import os
@@ -32,17 +32,18 @@ AGAIN = "Download it again."
 
 @dataclass(frozen=True)
 class Trouble:
-    """The reason why a file that is there cannot be used. state: of findings.py. details: sentences."""
+    """The reason why a file that is there cannot be used. state: DAMAGED or WRONG. details: sentences."""
 
     state: str
     details: tuple[str, ...]
 
 
 def examine(model: Model, folders: Folders) -> Finding:
-    """The finding about a model: whether it is there, and if not, whether something like it is."""
+    """The finding about a model: whether it is there and usable, and if not, whether it lies under another name or in
+    another folder."""
     if model.format == "face-pack":
         return examine_pack(model, folders) or nothing_there(model, folders)
-    paths = {file: _path_of_file(file, model, folders) for file in model.files}
+    paths = {file: _path_of_file(file, model, folders) for file in model.files}  # None: the file is not there
     missing = [file for file, path in paths.items() if path is None]
     finding = _trouble_of(model, [path for path in paths.values() if path])
     if finding:
@@ -54,7 +55,7 @@ def examine(model: Model, folders: Folders) -> Finding:
         names = ", ".join(file.names[0] for file in missing)
         details = (f"Not complete: {names}.", f"All of it is at {model.page}.")
         return Finding(model.title, MISSING, details, model)
-    # A file of the user's own is known by its name alone, so it cannot be found under another one.
+    # A file that nobody publishes has no page. It is known by its name alone, so it cannot be found under another name.
     if not model.page:
         return nothing_there(model, folders)
     return _elsewhere(model, folders) or nothing_there(model, folders)
@@ -62,23 +63,26 @@ def examine(model: Model, folders: Folders) -> Finding:
 
 def _trouble_of(model: Model, paths: Sequence[Path]) -> Finding | None:
     """The trouble with the files of a model that are there, None where they are whole and of the right kind."""
-    # A model of several files does not say of which kind each of them is: they are searched for damage alone.
-    of_kind = model if len(model.files) == 1 else None
+    # The format in the manifest is that of a model's only file. Files of a model of several are searched for damage
+    # alone.
+    expected_model = model if len(model.files) == 1 else None
     for path in paths:
-        trouble = _trouble(path, of_kind)
+        trouble = _trouble(path, expected_model)
         if trouble:
-            is_fetched_anew = model.page and trouble.state == DAMAGED
-            return Finding(model.title, trouble.state, trouble.details, model if is_fetched_anew else None)
+            is_downloaded_again = model.page and trouble.state == DAMAGED
+            fetch = model if is_downloaded_again else None
+            return Finding(model.title, trouble.state, trouble.details, fetch)
     return None
 
 
 def _elsewhere(model: Model, folders: Folders) -> Finding | None:
     """The finding about a published model that lies under another name or in the folder of something else; None where
-    it lies nowhere."""
+    it lies nowhere. Of several files the first one counts."""
     for name, path in renamed(model, folders):
         # Our own loaders take a file under any name in their folder.
         if formats.known(model.format).ours and len(model.files) == 1:
             return Finding(model.title, FOUND, (str(path),))
+        # Where a loader has chosen the published name, the user has to choose the other name there.
         state = RENAMED if model.chosen else FOUND
         return Finding(model.title, state, (f"{path}: choose {name} in its loader.",))
     for path in moved(model, folders):
@@ -87,14 +91,17 @@ def _elsewhere(model: Model, folders: Folders) -> Finding | None:
 
 
 def _trouble(path: Path, model: Model | None) -> Trouble | None:
-    """The trouble with a file, None where there is none. Without a model only damage is looked for."""
+    """The trouble with a file, None where there is none.
+
+    model: what the file should be; without it only damage is looked for.
+    """
     try:
         problem = no_model(path)
     except OSError as error:
         return Trouble(DAMAGED, (f"{path} cannot be read ({error.strerror}): look at its permissions.",))
     if problem:
         return Trouble(DAMAGED, (f"{path} is {problem}.", AGAIN))
-    if ending(path.name) == ".json":
+    if ending(path.name) == ".json":  # a configuration of a released folder, which holds no tensors
         return None
     if model and model.name.endswith(".torchscript"):
         if is_archive(path):
@@ -132,10 +139,10 @@ def _wrong_kind(path: Path, model: Model, file_format: Format | None, family: st
 
 
 def _other_control_net(path: Path, model: Model) -> Trouble | None:
-    """The trouble with a ControlNet of one of our methods where that of another is needed; None where it is another
-    file.
+    """The trouble with a ControlNet that is published for another of our methods than the one that `model` is for; None
+    where it is any other file.
 
-    Only their lengths tell such files apart.
+    Their tensors have the same names and shapes, so the length of the file decides.
     """
     length = path.stat().st_size
     if model.files[0].resembles(length):
@@ -158,10 +165,11 @@ def _path_of_file(file: File, model: Model, folders: Folders) -> Path | None:
     for root in roots:
         for name in file.names:
             for path in _paths(Path(root), name, model):
-                # Workflows hold names that no file can have, such as very long ones: os.path.isfile answers False
-                # there, where Path.is_file may raise OSError.
+                # Not Path.is_file: for names that no file can have, such as very long ones, which workflows may hold,
+                # it may raise OSError; os.path.isfile returns False.
                 if os.path.isfile(path):
                     return path
+    # Then names in another spelling: other capitals, accents or separators.
     for root in roots:
         path_of_name = dict(folders.listed(root))
         for name in file.names:
@@ -174,7 +182,8 @@ def _path_of_file(file: File, model: Model, folders: Folders) -> Path | None:
 def _paths(root: Path, name: str, model: Model) -> Iterator[Path]:
     """The paths at which a file of a model may lie below one of the folders searched.
 
-    Where extra_model_paths.yaml names the folder of a model of several files itself, loaders take that folder, too.
+    A model of several files lies in a folder of its own: "folder/file". Where extra_model_paths.yaml names that folder
+    itself as a model folder, loaders find the file directly in it.
     """
     yield root / name
     folder, _, name_in_folder = name.partition("/")
@@ -183,9 +192,10 @@ def _paths(root: Path, name: str, model: Model) -> Iterator[Path]:
 
 
 def _where(model: Model, path: Path | None, folders: Folders) -> str:
-    """The path of a model that is there, with a hint where a loader of the host's offers it under another name.
+    """The path of a model that is there, as text, with a hint where the host's loader shows it under another name.
 
-    Such a loader offers a file under the name that it has on the disk, our own loaders know a name in any spelling.
+    The host's loaders show a file under its name on the disk. Our own loaders take a name in any spelling, so their
+    models need no hint.
     """
     is_ours = model.format and formats.known(model.format).ours
     roots = [Path(root) for root in folders.get(model.key, ()) if path and path.is_relative_to(root)]
@@ -212,9 +222,10 @@ def report(
 ) -> Diagnosis:
     """A diagnosis of the models that a workflow needs.
 
-    subject: what is diagnosed, as of a Diagnosis. wanted: the models. known: model key -> folders, as `Folders` takes
-    them. host_findings: findings about the host, which are part of the diagnosis. before_each_model: called before each
-    model; what it raises ends the report. users: says what needs a model, see `needs.users`.
+    subject: what is diagnosed, as of a Diagnosis. wanted: the models, some perhaps several times. known: model key ->
+    folders, as `Folders` takes them. host_findings: findings about the host, which are part of the diagnosis.
+    before_each_model: called before each model; an error that it raises, such as that the user has cancelled, ends the
+    report. users: says what needs a model, see `needs.users`.
     """
     findings = list(host_findings)
     folders = Folders(known)
@@ -233,13 +244,13 @@ def report(
 
 
 def _report_order(finding: Finding) -> tuple[bool, bool, bool]:
-    """The order of a report: missing models first, those of a method before those of single templates; then files that
-    are to be mended, then those in place."""
+    """The sort key of a report: missing models first, those of a method before those of single templates; then files
+    that are to be mended, then files in place. False sorts before True."""
     return (finding.is_good, finding.state != MISSING, finding.needed_for == SINGLE)
 
 
 def models_to_fetch(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[Model]:
-    """The models that are missing or lie in another folder. known: as of `report`."""
+    """The models that are missing or lie in another folder, each once. known: as of `report`."""
     folders = Folders(known)
     return [model for model in _without_repeats(wanted) if examine(model, folders).state in (MISSING, MISPLACED)]
 
@@ -251,8 +262,9 @@ def findings_to_fix(wanted: Iterable[Model], known: Mapping[str, Sequence[str]])
 
 
 def _without_repeats(models_of_workflows: Iterable[Model]) -> Iterable[Model]:
-    """Every model once. Where a model comes several times, the one with the most files is taken, and it counts as
-    chosen where any workflow has chosen it."""
+    """Every model once. A model comes several times where several workflows need it, and may differ: a face pack may be
+    without its recogniser, and a loader may have chosen it or not. The one with the most files is taken, and it counts
+    as chosen where any workflow has chosen it."""
     unique: dict[tuple[str, str], Model] = {}
     for model in models_of_workflows:
         key = (model.key, model.name)

@@ -13,7 +13,7 @@ from .searched_folders import Folders
 
 
 def home(model: Model, folders: Folders) -> Path:
-    """The folder that downloads of this kind go to."""
+    """The folder that downloads of models of this key go to: the first that is searched, else models/<key>."""
     searched = folders.get(model.key)
     if searched:
         return Path(searched[0])
@@ -28,8 +28,11 @@ def target(model: Model, folders: Folders) -> Path:
 
 
 def move(source: Path, into: Path) -> str:
-    """A sentence that says what to do with a file or folder that is not where it belongs. Nothing is moved into
-    itself."""
+    """A sentence that says what to do with a file or folder that is not where it belongs.
+
+    source: where it lies. into: where it belongs. That may be inside of `source`, or be `source`: then nothing can be
+    moved, and the folder around it has to be searched.
+    """
     real_source = os.path.realpath(source)
     real_target = os.path.realpath(into)
     is_inside = real_target.startswith(os.path.join(real_source, ""))
@@ -40,9 +43,10 @@ def move(source: Path, into: Path) -> str:
 
 
 def elsewhere(model: Model, known: Mapping[str, Sequence[str]]) -> Path | None:
-    """A model of one file that is not in its place: under another name, else in the folder of something else.
+    """The path of a model of one file that is not in its place: under another name in its folders, else under its name
+    in the folder of something else; None where it lies nowhere.
 
-    known: as `Folders`.
+    known: model key -> folders, as `Folders` takes them.
     """
     folders = Folders(known)
     for _, path in renamed(model, folders):
@@ -53,7 +57,8 @@ def elsewhere(model: Model, known: Mapping[str, Sequence[str]]) -> Path | None:
 
 
 def renamed(model: Model, folders: Folders) -> Iterator[tuple[str, Path]]:
-    """Files that are a model and lie in its folders under another name: the name for the loader, and the path."""
+    """The files in a model's folders that are, by their contents, this model: of each the name for the loader and the
+    path."""
     for root in folders.get(model.key, ()):
         for name, path in folders.listed(root):
             if _is(path, model):
@@ -69,20 +74,22 @@ def moved(model: Model, folders: Folders) -> Iterator[Path]:
 
 
 def _is(path: Path, model: Model) -> bool:
-    """Whether a file of any name is certainly this model, or serves as well."""
-    # The demo's miniature has the shapes of the real files, and only its names tell.
+    """Whether a file, whatever its name, is certainly this model or can be used in its place."""
+    # The stand-ins of the demo have the tensors' shapes of real models; they are told by their names alone.
     is_standin = path.name.startswith(STANDIN) or path.parent.name.startswith(STANDIN)
     if is_standin or not model.format or ending(path.name) not in (*WEIGHTS, ".ckpt"):
         return False
     file_format, family = recognised(path)
     if file_format is None or file_format.id != model.format:
         return False
-    # Some files that we load differ in their numbers alone, as IP-Adapter Plus and Plus Face do.
+    # Some models of one format, such as IP-Adapter Plus and Plus Face, differ in the values of their weights alone,
+    # which are not read here. Of these the name decides.
     twins = [other for other in models() if other.format == model.format and other.id != model.id]
     if file_format.ours and twins and folded(path.stem) != folded(PurePath(model.name).stem):
         return False
     if model.format != CONTROLNET:
         return True
-    # Only lengths tell one ControlNet of a family from another, and many have that of a plain one.
-    fits = bool(model.files[0].fits(path.stat().st_size))
-    return bool(model.nodes) and family in (None, model.family) and fits
+    # ControlNets of one family are told apart by their lengths alone. Those that no node of ours needs are not: many
+    # have the length of any plain ControlNet.
+    has_length_of_model = bool(model.files[0].fits(path.stat().st_size))
+    return bool(model.nodes) and family in (None, model.family) and has_length_of_model

@@ -31,15 +31,16 @@ class PackFile:
 
 
 def examine_pack(model: Model, folders: Folders) -> Finding | None:
-    """The finding about a face pack; None where there is nothing of it."""
+    """The finding about a face pack; None where nothing of it is anywhere."""
     files = list(_pack_files(model, folders))
     pack = _chosen(model, files, folders)
     files_of_pack = [file for file in files if file.pack == pack]
     if files_of_pack:
-        return _whole(model, files_of_pack)
+        return _finding_about_files(model, files_of_pack)
+    # Another pack may do where a detector alone is needed.
     detector = None
     if _needs_a_detector_alone(model):
-        detector = _with_detector(files)
+        detector = _first_detector(files)
     if detector and not model.chosen:
         enough = f"Only a detector is needed, and {detector.path.parent} has one."
         choose = f"If the workflow has a Load Face Embedder, choose {detector.pack} in it."
@@ -52,7 +53,8 @@ def examine_pack(model: Model, folders: Folders) -> Finding | None:
 
 
 def _needs_a_detector_alone(model: Model) -> bool:
-    """Whether any face pack serves as this one: it has been cut to its detector, see needs._without_recogniser."""
+    """Whether the workflow needs nothing of this pack but a detector, which any face pack has: `needs` has then left
+    the recogniser out of the model's files, see needs._without_recogniser."""
     return len(model.files) == 1
 
 
@@ -65,22 +67,23 @@ def _pack_files(model: Model, folders: Folders) -> Iterator[PackFile]:
 
 
 def _chosen(model: Model, files: Iterable[PackFile], folders: Folders) -> str | None:
-    """The pack that is there under the model's name, as Load Face Embedder finds it, which takes every spelling."""
+    """The name, among the packs of `files`, of the pack that Load Face Embedder would load for the model's name, in any
+    spelling; None where it would find none."""
     available = list(dict.fromkeys(file.pack for file in files))
     name = among(model.name, available) or model.name
     return packs.chosen(name, available, folders.get(model.key, ()))
 
 
-def _whole(model: Model, here: list[PackFile]) -> Finding:
-    """The finding about the files that a pack has, which may be too few or damaged."""
-    kinds: set[str] = set()
-    for file in here:
+def _finding_about_files(model: Model, files: list[PackFile]) -> Finding:
+    """The finding about a pack of which there are files, at least one: they may be all, too few or damaged."""
+    kinds: set[str] = set()  # of the networks, by the names of onnx_file.Kind, which the manifest uses for `File.part`
+    for file in files:
         try:
             kinds.add(onnx_file.inspect(str(file.path)).kind.name.lower())
         except UnsupportedCheckpoint as error:
             return Finding(model.title, DAMAGED, (error.problem, error.advice), model)
     lost = [file.part for file in model.files if file.part not in kinds]
-    folder = here[0].path.parent
+    folder = files[0].path.parent
     if lost:
         return Finding(model.title, MISSING, (f"{folder} has no {' and no '.join(lost)}.",), model)
     if folder.parent.name.lower() == folder.name.lower():
@@ -89,8 +92,8 @@ def _whole(model: Model, here: list[PackFile]) -> Finding:
     return Finding(model.title, FOUND, (str(folder),))
 
 
-def _with_detector(files: Iterable[PackFile]) -> PackFile | None:
-    """The first of these files that finds faces."""
+def _first_detector(files: Iterable[PackFile]) -> PackFile | None:
+    """The first of these files that is a detector with keypoints; None where none is. Damaged files are passed over."""
     for file in files:
         with contextlib.suppress(UnsupportedCheckpoint):
             if onnx_file.inspect(str(file.path)).kind is Kind.DETECTOR:
@@ -99,7 +102,8 @@ def _with_detector(files: Iterable[PackFile]) -> PackFile | None:
 
 
 def _misplaced(model: Model, files: Iterable[PackFile], folders: Folders) -> Finding | None:
-    """The pack in another folder than its own: as the zip that it comes in, or unpacked."""
+    """The finding about a pack that lies in another folder than its own, as the zip that it comes in or unpacked; None
+    where it lies nowhere. files: the .onnx files in the folders of face packs."""
     into = target(model, folders)
     needed = {folded(PurePath(file.names[0]).name) for file in model.files}
     archive = f"{folded(model.name)}.zip"
@@ -116,18 +120,19 @@ def _misplaced(model: Model, files: Iterable[PackFile], folders: Folders) -> Fin
 
 
 def _under_another_name(model: Model, files: Iterable[PackFile], folders: Folders) -> Finding | None:
-    """A folder of any name that holds all files of the pack, as browsers name a second download antelopev2 (1)."""
+    """The finding about a folder of any name that holds all files of the pack, such as "antelopev2 (1)", as browsers
+    name a second download; None where there is none. files: the .onnx files in the folders of face packs."""
     pack_of_folder = {file.path.parent: file.pack for file in files}
     for folder in _folders_with_all(model, folders):
         pack = pack_of_folder.get(folder)
-        if pack is None:
+        if pack is None:  # not in the folders of face packs
             return Finding(model.title, MISPLACED, (move(folder, target(model, folders)),))
         return Finding(model.title, RENAMED, (f"{folder}: choose {pack} in Load Face Embedder.",))
     return None
 
 
 def _folders_with_all(model: Model, folders: Folders) -> Iterator[Path]:
-    """Every folder with a file for each of the pack's, of its published name and length."""
+    """Every folder that holds all files of the pack, each with its published name and length."""
     file_of_name = {folded(PurePath(file.names[0]).name): file for file in model.files}
     names_in: dict[Path, set[str]] = {}  # folder -> the names of the pack's files in it
     for path in folders.everything():

@@ -14,19 +14,20 @@ WINDOWS = "nt"
 def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool = True) -> tuple[str, ...]:
     """The commands that download a model, in the order in which they are to be run.
 
-    system: as os.name. resume: go on with what is there, instead of beginning anew.
+    system: as os.name. resume: whether a download that was cut off goes on from where it ended, instead of beginning
+    anew.
     """
     folder = home(model, folders)
     file, *further_files = model.fetched
-    if further_files:
+    if further_files:  # a released folder: one command of Hugging Face's tool for each file
         repository = f'hf download {model.repository} --local-dir "{folder / model.name}" --include'
-        return tuple(f'{repository} "{_pattern(model, each_file)}"' for each_file in model.fetched)
+        return tuple(f'{repository} "{_pattern(model, released_file)}"' for released_file in model.fetched)
     into = folder / file.names[0]
     if model.archive:
-        # Beside the folder that it is unpacked into.
+        # The zip is saved beside the folder that it is unpacked into: antelopev2.zip beside antelopev2.
         place = packs.folder_for(model.name, folders.get(model.key) or [str(folder)])
         into = place.with_name(f"{place.name}.zip")
-    # PowerShell has another command of the name curl.
+    # In PowerShell "curl" is another command, with other options.
     curl = "curl.exe" if system == WINDOWS else "curl"
     options = "-fL -C -" if resume else "-fL"
     fetch = f'{curl} {options} --create-dirs -o "{into}" {model.url_of(file, file.names[0])}'
@@ -43,7 +44,7 @@ def _pattern(model: Model, file: File) -> str:
 
     Where files with several endings serve, the pattern takes any ending.
     """
-    name = file.names[0].removeprefix(f"{model.name}/")
+    name = file.names[0].removeprefix(f"{model.name}/")  # the path inside of the repository
     if len(file.names) > 1:
         return f"{name.split('.')[0]}.*"
     return name

@@ -28,14 +28,17 @@ Stamp = tuple[str, int, int]
 def stamp(path: str) -> Stamp:
     """Path, size and time of a file. They change when another file takes its place."""
     state = os.stat(path)
-    # Copies and what is unpacked bear the time of their source; when a file came here nobody can set.
+    # Copied and unpacked files keep the modification time of their source, so a new file may have an old mtime. The
+    # ctime is set by the system when the file comes here, and no program can set it back.
     return path, state.st_size, max(state.st_mtime_ns, state.st_ctime_ns)
 
 
 def write_whole(path: str, data: bytes) -> None:
-    """Write a file that is there whole or not at all. Raises OSError, and ValueError for letters no file name has.
+    """Write a file so that at any time it is there whole or not at all.
 
-    Under a short name of its own until it is complete: it follows no link, and meets no other process.
+    The bytes are written under a random name in the same folder, and the file is renamed when it is complete. So no
+    link of the final name is followed, and two processes do not write into one file. Raises OSError, and ValueError for
+    letters that no file name has.
     """
     unfinished = os.path.join(os.path.dirname(path), f".{uuid4().hex}.part")
     try:
@@ -49,9 +52,10 @@ def write_whole(path: str, data: bytes) -> None:
 
 @contextmanager
 def unfinished_folder(parent: Path, prefix: str) -> Generator[Path, None, None]:
-    """A new folder in `parent` for what is moved away when it is complete; at the end the folder goes with its rest.
+    """A context with a new folder in `parent`. What becomes complete in it is moved away by the caller; at the end the
+    folder is removed with all that is left in it.
 
-    Its name is chosen before it is made. `tempfile.TemporaryDirectory` learns the name when the folder is there
+    The name is chosen before the folder is made. `tempfile.TemporaryDirectory` learns the name when the folder is there
     already, and a signal between the two, such as Ctrl-C, leaves the folder behind. Raises OSError.
     """
     folder = parent / f"{prefix}{uuid4().hex[:8]}"
@@ -63,10 +67,10 @@ def unfinished_folder(parent: Path, prefix: str) -> Generator[Path, None, None]:
 
 
 def walk(root: str, links: bool = True) -> Iterator[tuple[str, list[str]]]:
-    """Every folder below `root`, itself included, and the names of the files in it.
+    """Every folder below `root`, itself included, and the names of the files in it. Folders called .git are left out.
 
-    links: also along links to folders. Level by level and into every folder once, under its shortest name: links may go
-    in circles, and two of them in one folder would never end.
+    links: whether links to folders are followed. Folders come level by level, and a folder that is reached in several
+    ways comes once, under its shortest path: links may go in circles, which would never end.
     """
     visited: set[str] = set()
     waiting = deque([root])
@@ -76,7 +80,8 @@ def walk(root: str, links: bool = True) -> Iterator[tuple[str, list[str]]]:
         if real in visited:
             continue
         visited.add(real)
-        for _, subfolders, names in islice(os.walk(folder), 1):  # this folder alone; nothing where it cannot be read
+        # The first step of os.walk is this folder alone. It has no step where the folder cannot be read.
+        for _, subfolders, names in islice(os.walk(folder), 1):
             # Real folders first, so that a link beside one does not take its name.
             subfolders.sort(key=lambda name: (os.path.islink(os.path.join(folder, name)), name))
             yield folder, names
@@ -87,8 +92,11 @@ def walk(root: str, links: bool = True) -> Iterator[tuple[str, list[str]]]:
 
 
 def files_below(root: str, most_files: int) -> list[tuple[str, str]]:
-    """Name relative to `root` and path of the first `most_files` files below it, in the order of `walk`. A link that
-    leads nowhere is among them."""
+    """The first `most_files` files below `root` in the order of `walk`: of each the name relative to `root`, and the
+    path.
+
+    Links that lead nowhere are among them.
+    """
     root_length = len(os.path.join(root, ""))
     files: list[tuple[str, str]] = []
     for folder, names in walk(root):
@@ -112,10 +120,11 @@ def dead_link(path: str) -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """All files below a folder, as they were when it was looked through. Only the same one is equal.
+    """All files below a folder, as they were when it was looked through.
 
-    files: as `files_below` gives them. folders: every folder that was looked into, and when it had been changed last;
-    links that lead nowhere are among them.
+    files: pairs of name and path, as `files_below` gives them. folders: every folder that was looked into -> the time
+    of its last change then, as `_changed` gives it. Links that lead nowhere are among the folders, because a folder may
+    appear behind them. Two listings are equal only where they are the same object.
     """
 
     files: tuple[tuple[str, str], ...]
@@ -123,12 +132,14 @@ class Listing:
 
     @property
     def holds(self) -> bool:
-        """Whether no file has come, gone or got another name since: that changes the time of its folder."""
+        """Whether the listing is still right: no file has come, gone or got another name since, which would have
+        changed the time of its folder."""
         return all(_changed(folder) == then for folder, then in self.folders.items())
 
 
 _SETTLED_NS = 2_000_000_000
-"""How long ago a folder must have been changed for its time to tell the next change: FAT counts in two seconds."""
+"""A listing is kept only if all its folders were last changed at least this long (in nanoseconds) before it began. FAT
+stores times in steps of two seconds, so a second change within such a step would leave the folder's time as it is."""
 _ABSENT = -1
 """The time of a folder that is not there, or that may not be looked into."""
 # (folder, whether along links) -> its last listing.
@@ -138,8 +149,8 @@ _listings: dict[tuple[str, bool], Listing] = {}
 def listing(root: str, links: bool = True) -> Listing:
     """All files below a folder. links: whether also along links to folders.
 
-    Menus are asked for at every check of a prompt. A folder in which nothing has come or gone is not walked again, as
-    in the host's own lists.
+    The host asks for menus at every check of a prompt. A folder in which nothing has come or gone is not walked again;
+    the host keeps its own lists in the same way.
     """
     known = _listings.get((root, links))
     if known and known.holds:
@@ -164,7 +175,7 @@ def listing(root: str, links: bool = True) -> Listing:
 
 
 def _changed(folder: str) -> int:
-    """When something last came into a folder or went out of it, in nanoseconds."""
+    """When something last came into a folder or went out of it, in nanoseconds; _ABSENT where it cannot be read."""
     try:
         return os.stat(folder).st_mtime_ns
     except (OSError, ValueError):
@@ -177,6 +188,7 @@ def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
     Of several files with one name, the one in the first of the folders is taken.
     """
     paths: dict[str, str] = {}
+    # Reversed, so that a file of an earlier folder replaces that of a later one.
     for root in reversed(roots):
         for name, path in listing(root).files:
             if name.lower().endswith(endings) and os.path.isfile(path):
@@ -184,7 +196,7 @@ def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
     return dict(sorted(paths.items()))
 
 
-# What the first bytes of a file that is no model at all look like.
+# The beginning of a file in small letters -> what the file is, for files that are no models at all.
 _NOT_A_MODEL = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
     (b"<!doctype html", "a web page (HTML) saved under a model's name"),
@@ -192,14 +204,16 @@ _NOT_A_MODEL = (
     (b"<?xml", "a web page (XML) saved under a model's name"),
     (b'{"error', "an error answer of the download server"),
 )
-# What no text holds, and the lengths and kinds at the beginning of every model do.
+# Bytes that no text holds, and that stand in the binary header of every model. Tab, line ends and the escape of
+# coloured console output occur in texts.
 _CONTROL = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b")
 
 
 def no_model(path: Path) -> str | None:
-    """The kind of a file that is no model at all, by its first bytes; None where they do not tell.
+    """What a file is that is no model at all, by its first bytes, in words; None where the file may be a model.
 
-    Raises OSError for what is no file: opening a pipe would wait for ever, and a device has no end.
+    Raises OSError where there is no file, and for pipes and devices: opening a pipe would wait for ever, and a device
+    has no end.
     """
     if not path.is_file():
         path.stat()  # raises OSError where there is nothing
@@ -221,7 +235,8 @@ def no_model(path: Path) -> str | None:
 def _is_text(head: bytes) -> bool:
     """Whether the first bytes of a file are text, in UTF-16 too.
 
-    UTF-16 has a zero beside every Latin letter. The length at the beginning of a safetensors file has several zeros.
+    Zeros are control characters, but in UTF-16 every Latin letter has a zero byte, so there they are left out. Two
+    zeros in a row, as in the length at the beginning of a safetensors file, are no text.
     """
     is_utf_16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and b"\0\0" not in head
     letters = head.replace(b"\0", b"") if is_utf_16 else head
@@ -229,7 +244,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file is a zip, whole or not: Python's own answer is an error where its end is damaged."""
+    """Whether a file is a zip. False also where the end of the file is damaged: zipfile.is_zipfile may raise there."""
     try:
         return zipfile.is_zipfile(path)
     except zipfile.BadZipFile:

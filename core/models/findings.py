@@ -1,4 +1,4 @@
-"""What the doctor has found of the files of a workflow, as it is shown in the editor and as text.
+"""The doctor's findings about the files of a workflow, and how they are shown in the editor and as text.
 
 Everything here is English, one sentence an entry. web/doctor.js shows it in another language where locales has the
 sentence; its table is `likenessSentences` of locales/<language>/main.json.
@@ -21,16 +21,17 @@ RESPELLED = "in another spelling"
 GOOD = (OK, NOTE, FOUND)
 
 _NAMED = 6
-"""The most files that a note under a node has room for."""
+"""The most files that a summary names one by one: a note under a node has room for them."""
 
 
 @dataclass(frozen=True)
 class Finding:
     """One line of a diagnosis: a file or folder, its state, and why or what to do.
 
-    what: the title of a model, or the name of a file. state: one of the words above. details: sentences.
-    fetch: the model to be downloaded. place: where a model belongs of which there is nothing.
-    needed_for: a method or a workflow, "" for what belongs to no model. name: that of the model in a loader's menu.
+    what: the title of a model, or the name of a file or folder. state: one of the words above. details: sentences.
+    fetch: the model, where it has to be downloaded. place: the path where a model belongs that is nowhere.
+    needed_for: the methods or the workflow that need the model, in words; "" for a line about no model. name: the
+    model's name in a loader's menu.
     """
 
     what: str
@@ -73,8 +74,11 @@ class Finding:
         return f"into {self.place.parent} as {self.place.name}"
 
     def as_json(self) -> dict[str, object]:
-        """The line as the editor shows it. Of a download its address, size and place stand in fields of their own, so
-        that of its details only the alternatives are shown."""
+        """The line as the editor shows it.
+
+        For a download the editor builds its own sentence of url, size and where, so its details, which say the same,
+        are replaced by the alternatives alone.
+        """
         url = ""
         size = ""
         details = self.details
@@ -95,8 +99,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found about `subject` ("this workflow", "the start templates", a template's name), what is missing
-    first, and the commands that fetch it."""
+    """The findings about a subject, and the commands that download what is missing.
+
+    subject: the noun in the report's sentences: "this workflow", "the start templates", or a template's name. findings:
+    in the order of the report, what is missing first. commands: for a shell, in the order in which they are run.
+    """
 
     subject: str
     findings: tuple[Finding, ...]
@@ -158,7 +165,7 @@ class Diagnosis:
 
 
 def _in_columns(findings: Sequence[Finding], every: Sequence[Finding]) -> list[str]:
-    """A line for each of some findings, in columns that are as wide as all of them need."""
+    """A line for each of these findings. every: all findings of the report, for which the columns are wide enough."""
     width = max(len(finding.what) for finding in every)
     state_width = max(len(finding.state) for finding in every)
     lines: list[str] = []

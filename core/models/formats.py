@@ -1,14 +1,15 @@
-"""What a file is, told by its tensors and never by its name: the methods' own formats, then those of others.
+"""The format of a file, decided by its tensors and never by its name: the methods' own formats, then those of others.
 
-A loader asks for one entry; anything else is named for what it is, so that a file in the wrong place explains itself.
-What tells a format is data, the `detect` of a record:
+A loader requires one format. A file of another format is refused with a message that says what the file is instead.
+The rules by which a format is recognised are data, the `detect` of a record in method.json or other_files.json:
 
-    tensors          name -> shape; a name that begins with * is an ending; null is any size, "..." any sizes
-    under            beginnings, each of some tensor's name
-    absent           names or endings that no tensor has
-    other_type_than  [name, ending]: the tensor's numbers are of another kind than those of all others
-    any              several of these, of which one is enough
-    before           formats of which this is a special kind: it is asked for first
+    tensors          name -> shape: such a tensor is there. A name that begins with * is the end of a name; in a shape
+                     null is any size, and "..." any number of sizes
+    under            beginnings of names: for each there is a tensor
+    absent           names, or ends of names with *: there is no such tensor
+    other_type_than  [name, end]: the tensor of this name has another dtype than all tensors with this end of a name
+    any              several objects with rules like these; one of them has to match
+    before           ids of more general formats, which match the same files: this one is tried before them
 """
 
 import json
@@ -27,12 +28,14 @@ from .tensors import NotTensors, State, described_tensors
 
 CONTROLNET = "controlnet"
 IR_SE50_KEY = "body.23.res_layer.5.fc1.weight"
-"""Squeezing and excitation in the last of its 24 blocks: recognisers of this kind with more blocks have none."""
+"""A tensor of the squeeze and excitation in the last of the 24 blocks of ArcFace IR-SE50. Recognisers that are built
+alike with more blocks are published without squeeze and excitation, so they have no such tensor."""
+# The formats that no method of ours reads, for messages about files in the wrong place.
 _OTHERS = Path(__file__).with_name("other_files.json")
 
 
 def detected(detect: Mapping[str, Any], state: State) -> bool:
-    """Whether tensors are of a format, by their names, shapes and kinds of numbers alone.
+    """Whether tensors are of a format, by their names, shapes and dtypes alone.
 
     detect: the rules of a record, which the docstring of this module lists; all of them must hold.
     state: the tensors of a file by their names.
@@ -74,6 +77,7 @@ def _has_shape(tensor: Tensor, pattern: Sequence[Any]) -> bool:
     shape = tuple(tensor.shape)
     sizes = [size for size in pattern if size != "..."]
     if "..." in pattern:
+        # Leave the further sizes out, at the beginning or at the end.
         excess = max(0, len(shape) - len(sizes))
         shape = shape[excess:] if pattern[0] == "..." else shape[: len(sizes)]
     if len(shape) != len(sizes):
@@ -90,6 +94,7 @@ def formats() -> tuple[Format, ...]:
         records.append(Format(**fields))
     ordered: list[Format] = []
     for record in records:
+        # Before the first of the general formats, or at the end where there are none.
         general_ids = record.detect.get("before", ())
         positions = [position for position, earlier in enumerate(ordered) if earlier.id in general_ids]
         ordered.insert(min(positions, default=len(ordered)), record)
@@ -113,8 +118,8 @@ def identify(state: State) -> Format | None:
 def family(state: State) -> str | None:
     """The name of the model family that the tensors of a file are made for; None where they do not say.
 
-    The width of the text that cross-attention reads tells the family of a UNet. A ControlNet of FLUX.1 has no
-    cross-attention: two of its layers tell.
+    A UNet's family is told by the width of the text that its cross-attention (attn2) reads. A ControlNet of FLUX.1 has
+    no cross-attention; it is told by the names of two of its layers.
     """
     if "controlnet_x_embedder.weight" in state and "context_embedder.weight" in state:
         return FLUX.name
@@ -127,8 +132,8 @@ def family(state: State) -> str | None:
 
 
 def recognised(path: Path) -> tuple[Format | None, str | None]:
-    """The format of a file and the name of its model family, each None where unknown. The file need not be
-    readable."""
+    """The format of a file and the name of its model family, each None where unknown; both None for a file that cannot
+    be read."""
     try:
         return _recognised(stamp(str(path)))
     except OSError:
@@ -137,7 +142,8 @@ def recognised(path: Path) -> tuple[Format | None, str | None]:
 
 @lru_cache(maxsize=1024)
 def _recognised(file: Stamp) -> tuple[Format | None, str | None]:
-    """What `recognised` gives for a path with its time and length, so that a file that changes is read again."""
+    """The result of `recognised`, remembered by the path, length and time of the file: a file that changes is read
+    again."""
     path = Path(file[0])
     if no_model(path):
         return None, None

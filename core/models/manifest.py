@@ -19,10 +19,12 @@ from .files import listing
 
 PATH = Path(__file__).absolute().parents[2] / "models_manifest.json"
 
+# A relative path with slashes, without ".." and a slash at its beginning: it stays below the model folder.
 _NAME = re.compile(r"(?!.*\.\.)[\w+.-][\w+. -]*(/[\w+.-][\w+. -]*)*")
 
 _ROUNDED = 0.03
-"""Sizes on download pages are rounded by less than this part of them."""
+"""The part of its size by which a file may be longer or shorter and still pass for the published one: sizes on download
+pages are rounded by less."""
 
 STANDIN = "standin-miniature"
 """The start of the name of each of the demo's stand-ins, relative to its model folder."""
@@ -42,8 +44,8 @@ class File:
 
     names: relative to the folder of the model key. The first is the name of the download; a file of any of the names is
     taken.
-    url: where it is fetched from, None where it comes out of the model's archive. {name} in it stands for the name
-    without the model's own folder.
+    url: where it is fetched from, None where it comes out of the model's archive. {name} in it stands for one of
+    `names` without the folder of the model at its beginning, see Model.url_of.
     size: in bytes, None where nobody states it. exact: whether the size is that of the published file to the byte.
     part: its role among the files of the model, such as "detector", "recogniser" or "unet".
     """
@@ -56,20 +58,23 @@ class File:
     part: str = ""
 
     def fits(self, length: int) -> bool | None:
-        """Whether a file of so many bytes may be this file; None where nobody states its size."""
+        """Whether a file of so many bytes may be this file: to the byte where the size is `exact`, else as `resembles`.
+        None where nobody states its size."""
         return length == self.size if self.exact else self.resembles(length)
 
     def resembles(self, length: int) -> bool | None:
-        """Whether a file of this length may hold the same tensors, saved by somebody else: what a program writes around
-        the tensors differs."""
-        return None if self.size is None else abs(length - self.size) <= _ROUNDED * self.size
+        """Whether a file of this length may hold the same tensors, perhaps saved by another program, whose header has
+        another length. None where nobody states the size."""
+        if self.size is None:
+            return None
+        return abs(length - self.size) <= _ROUNDED * self.size
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """Something a loader loads: one file, or several.
 
-    key: the host's name of its folder. name: its entry in the loader's menu.
+    key: the host's name of its folder, such as "checkpoints". name: its entry in the loader's menu.
     format: its id in formats.formats, or "face-pack"; "" where only its name tells what it is.
     family: of the models it is made for, "" for any.
     page: the address of the page that describes it, "" where nobody publishes it. archive: the zip its files come in.
@@ -190,7 +195,7 @@ def _model(entry: Mapping[str, Any]) -> Model:
     values = dict(entry)
     values["alternatives"] = tuple(entry["alternatives"])
     values["nodes"] = tuple(entry["nodes"])
-    values["archive"] = entry["archive"] and _file(entry["archive"])
+    values["archive"] = _file(entry["archive"]) if entry["archive"] else None
     values["files"] = tuple(_file(file) for file in entry["files"])
     values["licences"] = tuple(Licence(**licence) for licence in entry["licences"])
     if not values["files"]:
@@ -209,13 +214,14 @@ def _file(entry: Mapping[str, Any]) -> File:
 
 
 SCHEDULER = "scheduler"
-"""The part that is no network."""
+"""The part of a released folder that is no network, but a configuration."""
 _OF_ANY = ("unet", "vae", "text_encoder", "denoiser", SCHEDULER)
 """Parts that the folder of any diffusers model may have, so that they do not tell whose folder it is."""
 
 
 def networks_of(model: Model) -> tuple[str, ...]:
-    """The networks of a model that is released as a folder, by the prefixes that their keys have in a single file."""
+    """The parts of a model that is released as a folder, without the scheduler. In a single file with all of the model
+    the keys of a network begin with the name of its part."""
     return tuple(file.part for file in model.files if file.part != SCHEDULER)
 
 
@@ -248,12 +254,13 @@ def locate(model: Model, folder: Path) -> dict[str, Path]:
     diffusers folder of another model.
     """
     candidates: dict[str, list[Path]] = {}  # part -> the paths under which its file may lie
-    paths: dict[str, Path] = {}
+    paths: dict[str, Path] = {}  # part -> the path of its file, for files that are there
     for file in model.files:
         candidates[file.part] = [folder / name.removeprefix(f"{model.name}/") for name in file.names]
         path = _existing(folder, candidates[file.part])
         if path:
             paths[file.part] = path
+    # Without any part that is only in this model, it is the folder of another diffusers model.
     own_parts = [file.part for file in model.files if file.part not in _OF_ANY]
     if paths.keys().isdisjoint(own_parts):
         parts = " or ".join([", ".join(own_parts[:-1]), own_parts[-1]])

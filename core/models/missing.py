@@ -10,7 +10,7 @@ from .searched_folders import Folders
 
 
 def nothing_there(model: Model, folders: Folders) -> Finding:
-    """The finding about a model of which there is nothing."""
+    """The finding about a model of which no file is found: where it belongs, and what can be used instead."""
     place = target(model, folders)
     in_the_way = _in_the_way(model, folders)
     if in_the_way:
@@ -25,8 +25,8 @@ def nothing_there(model: Model, folders: Folders) -> Finding:
 
 
 def _in_the_way(model: Model, folders: Folders) -> str:
-    """A sentence about what has the name of one of the model's files and is no file: a link to nowhere, a folder, a
-    pipe; "" where there is nothing like that."""
+    """A sentence about a link to nowhere, a folder or a pipe that has the name of one of the model's files, so that the
+    file cannot be there; "" where there is none."""
     names: list[str] = []
     for file in model.files:
         names += file.names

@@ -1,7 +1,7 @@
-"""What a workflow needs of the models in the manifest, what else its loaders have chosen, and which method needs what.
+"""Which models of the manifest a workflow needs, what else its loaders have chosen, and which method needs what.
 
-Workflows are as ComfyUI saves them, those inside of subgraphs too. Standard library only: scripts read them where there
-is no torch yet.
+Workflows are read as ComfyUI saves them or as its API takes them, with the nodes inside of subgraphs. Standard library
+only: scripts use this module where there is no torch yet.
 """
 
 import json
@@ -67,19 +67,21 @@ LOADERS: Mapping[str, Mapping[str, str]] = {
     "LikenessAddLoRAToPerson": {"file": "loras"},
     "LikenessDetectBodySurface": {"file": "densepose"},
 }  # fmt: skip
-"""Nodes whose menus list model files: by the name of such an input its model key, "" for a menu of something else that
-stands before. The host's loader of a method's file is not among them: the code here names no method. In a saved
-workflow, where values have no names, the first texts of a node are these, in this order."""
+"""Nodes whose menus list model files: type of the node -> {name of the input: model key of the folder that it lists}.
+
+An input with the key "" lists something else. It stands here because old workflows save values without names: there the
+first texts of a node are the values of these inputs, in this order. Loaders that are for one method alone are left out,
+those of the host, too: the code here names no method."""
 _OUR_PREFIX = "Likeness"
 """The first letters of the ids of our own nodes."""
 _FURTHER = {"vae": ("vae_approx",)}
-"""Model keys in whose folders the menu of another key looks as well: Load VAE lists small VAEs for previews."""
+"""Model key of a menu -> further keys whose folders it lists: Load VAE also lists the small VAEs for previews."""
 HOST_KEYS = frozenset(key for menus in LOADERS.values() for key in menus.values())
 """The keys of all folders that loaders of the host read."""
 SINGLE = "single templates"
-"""The user of a model that no method needs as such, where several workflows are looked at."""
+"""What `users` gives for a model that no method needs, where several workflows are looked at."""
 _OF_A_FAMILY = ("checkpoints", "controlnet")
-"""Keys of files whose tensors tell for which family they are."""
+"""Keys of the files by whose tensors formats.family can tell the model family."""
 _SWITCHED_OFF = (2, 4)
 """Modes of a node in a saved workflow: muted, bypassed."""
 _LOADER = "LikenessLoadFaceEmbedder"
@@ -92,12 +94,14 @@ _LOOKS_FOR_FACES = (
 
 
 def wanted(graph: Graph) -> tuple[Model, ...]:
-    """The models of a workflow: published ones, and the files that its loaders have chosen beside them."""
+    """The models that a workflow needs: published ones, then face packs and files of the user's own, which its loaders
+    have chosen and nobody publishes."""
     workflow = _Workflow(graph)
     published_names = {model.name for model in models()}
     needed = published(graph)
     own_files = _own_files(loaded(graph), needed)
-    # A file of the user's own choice stands for the published one that only our nodes ask for.
+    # Where a loader has chosen a file of the user's own, such as a checkpoint, it takes the place of the published one
+    # of the same key, which is only recommended for our nodes and chosen in no loader.
     replaced_keys = {model.key for model in own_files}
     recognisers = workflow.read_recognisers | workflow.chosen_recognisers
     published_models: list[Model] = []
@@ -112,14 +116,19 @@ def wanted(graph: Graph) -> tuple[Model, ...]:
 
 
 def _own_files(files: Sequence["Chosen"], needed: Sequence[Model]) -> list[Model]:
-    """The files that nobody publishes. files: all that the loaders have chosen. needed: the published models."""
+    """The files among the chosen ones that nobody publishes, as models.
+
+    files: all that the loaders have chosen. needed: the published models that the workflow needs.
+    """
     published_names = {model.name for model in models()}
+    # The families for which the methods' own files are made.
     families = [model.family for model in needed if model.family and model.key not in HOST_KEYS]
     keys = [file.key for file in files]
     own_files: list[Model] = []
     for file in files:
         if spelled(file.name) not in published_names:
-            # Which of several is for our nodes only their links would tell: a second checkpoint may be of any family.
+            # A workflow's only checkpoint is for our nodes, so it has to be of their family. Of two checkpoints one may
+            # be for something else, and links, which would tell, are not followed.
             family = families[0] if families and keys.count(file.key) == 1 else ""
             own_files.append(_own(file, family))
     return own_files
@@ -139,8 +148,8 @@ class Chosen:
 
 
 def loaded(graph: Graph) -> tuple[Chosen, ...]:
-    """The files that are chosen in menus of the host's loaders, and of those of ours that take any of several files;
-    each file once."""
+    """The files that are chosen in menus of the host's loaders, and of those of our loaders that list several published
+    files; each file once."""
     workflow = _Workflow(graph)
     menus: dict[str, Mapping[str, str]] = dict(LOADERS)
     for kind, key in _loaders_of_several().items():
@@ -169,7 +178,7 @@ def chosen_in_host_menus(graph: Graph) -> tuple[Chosen, ...]:
 
 
 def _chosen_by(node: "WorkflowNode", menu: Mapping[str, str]) -> list[Chosen]:
-    """The files that one loader has chosen. menu: its inputs and the key of each, as in LOADERS."""
+    """The files that one loader has chosen. menu: input -> model key, as in LOADERS; {} for any other node."""
     files: list[Chosen] = []
     for key, value in zip(menu.values(), node.values_of(menu), strict=True):
         if key and value is not None and not _is_no_file(key, value):
@@ -178,18 +187,20 @@ def _chosen_by(node: "WorkflowNode", menu: Mapping[str, str]) -> list[Chosen]:
 
 
 def _is_no_file(key: str, text: str) -> bool:
-    """Whether an entry of a menu names no file: "none found", or a VAE that is built into the host."""
+    """Whether an entry of a menu names no file: "none found", or in Load VAE a name without an ending, which is a VAE
+    that the host has or puts together itself, such as pixel_space and taesd."""
     return text == packs.NONE_FOUND or (key == "vae" and not PurePath(text).suffix)
 
 
 def _adapter(name: str, workflow: "_Workflow") -> Chosen:
     """The file that Load Adapter has chosen. name: as its menu shows it.
 
-    A published file lies in its own folder. Another file may lie in the folder of any method: first in that of a
-    method in the workflow whose published file is not chosen, then in those of the other methods in it.
+    Load Adapter lists the files of all methods' folders, and the name alone does not tell the folder. A published file
+    lies in its own folder. Any other file is looked for first in the folder of a method in the workflow of which no
+    published file is chosen, then in those of the other methods in the workflow, then in all others.
     """
     keys = [method.key for method in methods() if method.key]
-    # Where two folders hold a file of one name, the menu shows the second one behind its folder.
+    # Where two folders hold a file of one name, the menu shows the second one as "folder/name".
     folder, _, name_in_folder = spelled(name).partition("/")
     if name_in_folder and folder in keys:
         return Chosen(folder, name_in_folder)
@@ -204,9 +215,13 @@ def _adapter(name: str, workflow: "_Workflow") -> Chosen:
 
 
 def published(graph: Graph) -> tuple[Model, ...]:
-    """The models a workflow cannot do without, in the order of the manifest: by the names its loaders have chosen, by
-    its nodes, and the face packs of its methods."""
+    """The published models that a workflow cannot do without, in the order of the manifest.
+
+    These are models that a loader has chosen, models that a node of the workflow needs, and models with the recognisers
+    and the detector that its methods need.
+    """
     workflow = _Workflow(graph)
+    # A loader of a method stands for the method's apply nodes, which the workflow may not have yet.
     kinds = set(workflow.kinds)
     for method in methods():
         if method.node in workflow.kinds:
@@ -229,7 +244,10 @@ def published(graph: Graph) -> tuple[Model, ...]:
 
 
 def _takes_any_pack(workflow: "_Workflow") -> bool:
-    """Whether a node looks for faces with whatever face pack it finds: nothing that finds faces is linked to it."""
+    """Whether a node looks for faces with whatever face pack is there, because neither a face model nor landmarks are
+    linked to it."""
+    # Names of the inputs that give a node faces or a face model. A link to face_model counts only where its source,
+    # Load Face Embedder, is not switched off.
     finders = {"face_landmarks"}
     if _LOADER in workflow.kinds:
         finders.add("face_model")
@@ -237,7 +255,7 @@ def _takes_any_pack(workflow: "_Workflow") -> bool:
 
 
 def chooses_standins(graph: Graph) -> bool:
-    """Whether a workflow uses the stand-ins of the demo: it needs no released weights, and it draws cartoons."""
+    """Whether a workflow has chosen stand-ins of the demo: tiny models that draw cartoons, instead of released ones."""
     return any(text.startswith(STANDIN) for text in _Workflow(graph).texts)
 
 
@@ -246,9 +264,10 @@ class _Workflow:
 
     nodes: those that are not switched off. kinds: their types.
     texts: every text in an input of a node, such as the file of a loader, spelled as the manifest spells names.
-    read_recognisers: ids of the recognisers whose embeddings the methods read, where people are made of photos.
-    packs, chosen_recognisers: the choices in Load Face Embedder nodes. A menu without any pack stands for the pack that
-    a run then asks for.
+    read_recognisers: ids of the recognisers whose embeddings the workflow's methods read; empty where no node makes
+    people of photos.
+    packs, chosen_recognisers: the choices in Load Face Embedder nodes. The menu's entry "none found" counts as
+    antelopev2, the pack that a run would then ask for.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -268,11 +287,12 @@ class _Workflow:
         """Ids of the recognisers whose embeddings the methods of the workflow read."""
         if not self.kinds & {*_LOOKS_FOR_FACES}:
             return set()
-        formats = [model.format for model in models() if model.name in self.texts]
+        formats = [model.format for model in models() if model.name in self.texts]  # of the files that are chosen
         recognisers: set[str] = set()
         for method in methods():
             if not method.recogniser or not method.used_by(self.kinds):
                 continue
+            # Some methods read embeddings with files of some formats alone, as IP-Adapter with those of FaceID.
             reads_embeddings = not method.embedding_formats
             for file_format in formats:
                 if file_format.startswith(method.embedding_formats):
@@ -293,13 +313,13 @@ class _Workflow:
 
 
 def _as_a_pack(name: str) -> str:
-    """The name of a pack from the menu of Load Face Embedder: with slashes, and a published one in the letters of its
-    publisher."""
+    """The name of a pack as packs.packs gives it, from an entry of Load Face Embedder's menu in any spelling."""
+    # pack_of takes the name of a file in the pack.
     return packs.pack_of(f"{spelled(name)}/any file")
 
 
 def _loaders_of_several() -> dict[str, str]:
-    """Our loaders of methods of which several files are published, and the model key of each."""
+    """Type of a node -> model key, of our loaders that list several published files of one method."""
     counts = Counter(model.key for model in models() if model.key not in HOST_KEYS)
     keys: dict[str, str] = {}
     for method in methods():
@@ -309,8 +329,8 @@ def _loaders_of_several() -> dict[str, str]:
 
 
 def _without_recogniser(model: Model, recognisers: set[str]) -> Model:
-    """A face pack without its recogniser, unless that is one of `recognisers`. Any pack with a detector serves as what
-    remains. Other models are returned as they are."""
+    """A face pack without its recogniser where the workflow does not need that: it is not in `recognisers` (ids). Any
+    other model, which has no file of that part, is returned as it is."""
     files: list[File] = []
     for file in model.files:
         is_recogniser = file.part == "recogniser"
@@ -320,7 +340,7 @@ def _without_recogniser(model: Model, recognisers: set[str]) -> Model:
 
 
 def _own(file: Chosen, family: str) -> Model:
-    """A file that a loader names and nobody publishes, in the folder of its key: no name leads out of there.
+    """A file that a loader has chosen and nobody publishes, as a model.
 
     family: the model family of the workflow, "" where it is not known.
     """
@@ -331,9 +351,10 @@ def _own(file: Chosen, family: str) -> Model:
                 file_format = model.format
                 break
     title = plain(file.name, MOST_NAME_LETTERS) or "a file without a name"
-    # As it is written, and with the slashes of every system.
-    written = (file.name, file.name.replace("\\", "/"))
-    names = [os.path.relpath(os.path.join("/", name), "/") for name in written]
+    # As it is written, and with slashes in the place of the backslashes of Windows.
+    written_names = (file.name, file.name.replace("\\", "/"))
+    # Below "/" a ".." leads nowhere, so the name relative to "/" does not lead out of the folder of its key.
+    names = [os.path.relpath(os.path.join("/", name), "/") for name in written_names]
     unique_names = tuple(dict.fromkeys(names))
     return Model(
         id="",
@@ -350,7 +371,8 @@ def _own(file: Chosen, family: str) -> Model:
 
 
 def _own_pack(name: str) -> Model:
-    """A face pack that Load Face Embedder has chosen and nobody publishes."""
+    """A face pack that Load Face Embedder has chosen and nobody publishes, as a model. It needs a detector alone."""
+    # Relative to "/", so that no ".." in the name leads out of the folder of packs.
     folder = "." if name == packs.LOOSE else os.path.relpath(os.path.join("/", name), "/")
     pattern = (PurePath(folder) / "*.onnx").as_posix()
     return Model(
@@ -399,7 +421,8 @@ class WorkflowNode(NamedTuple):
     def values_of(self, inputs: Iterable[str]) -> list[str | None]:
         """The text in each of these inputs, None where there is none.
 
-        Old workflows save values without names. Of a node that has none of these names its first texts are taken.
+        Old workflows save values without names. Where the node has none of these names, its first text is taken for the
+        first input, and so on.
         """
         names = list(inputs)
         if any(name in self.named for name in names):
@@ -412,31 +435,32 @@ class WorkflowNode(NamedTuple):
 
 def nodes(graph: Graph) -> Iterator[WorkflowNode]:
     """Every node of a workflow that is not switched off, those inside of subgraphs too."""
-    prompt: list[dict[str, Any]] = []
-    # A node of an API prompt may be called "nodes".
+    prompt: list[dict[str, Any]] = []  # the nodes of an API prompt; [] for a saved workflow
+    # They are looked for first: the id of a node of an API prompt may be "nodes", the key of a saved workflow's list.
     for entry in graph.values():
         if isinstance(entry, dict) and "class_type" in entry:
             prompt.append(cast("dict[str, Any]", entry))
     for node in prompt:
         inputs = _dictionary(node.get("inputs"))
-        linked = {name for name, value in inputs.items() if isinstance(value, list)}
+        linked = {name for name, value in inputs.items() if isinstance(value, list)}  # a link is [node id, output]
         yield WorkflowNode(str(node["class_type"]), _texts(list(inputs.values())), linked, _texts_by_name(inputs))
     if not prompt:
-        yield from _SavedNodes(subgraphs(graph)).running(_listed(graph, "nodes"), {}, ())
+        yield from _SavedNodes(subgraphs(graph)).running(_listed(graph, "nodes"), box_values={}, boxes=())
 
 
 class _SavedNodes:
     """Goes through the nodes of a saved workflow.
 
-    Behind a box, the node that stands for a subgraph, come the nodes of the subgraph with the values that the box gives
-    them. Newer frontends save a value that was changed on a box there alone: the subgraph still holds the value that
-    it was made with.
+    A box is the node that stands for a subgraph. After a box come the nodes of its subgraph, with the values that the
+    box gives them: newer frontends save a value that was changed on a box in the box alone, and the subgraph still has
+    the value with which it was made.
+    opened: for each box whose subgraph has been gone through, its type and its texts.
     """
 
     _DEEPEST = 30
-    """Boxes within boxes that are opened: nobody's workflow has as many."""
+    """The most boxes within each other whose subgraphs are gone through."""
     _MOST = 1000
-    """Boxes with different values that are opened."""
+    """The most boxes whose subgraphs are gone through: a damaged or hostile file could ask for any number."""
 
     def __init__(self, inside: dict[str, dict[str, Any]]) -> None:
         """inside: the subgraphs by the types of their boxes."""
@@ -460,12 +484,13 @@ class _SavedNodes:
             texts = _texts(list(values.values()) or node.get("widgets_values"))
             linked = {str(slot.get("name")) for slot in _slots(node) if slot.get("link") is not None}
             yield WorkflowNode(kind, texts, linked, _texts_by_name(values))
-            subgraph = self.inside.get(kind)
+            subgraph = self.inside.get(kind)  # None: the node is no box
             if subgraph is not None and self._opens(kind, values, boxes):
                 yield from self.running(_listed(subgraph, "nodes"), _inside(subgraph, values), (*boxes, kind))
 
     def _opens(self, kind: str, values: Mapping[str, Any], boxes: tuple[str, ...]) -> bool:
-        """Whether a box is opened: each once with the same values, and never inside of itself."""
+        """Whether the subgraph of a box is gone through, which is then noted: not again with the same texts, and not
+        inside of itself. kind, values: of the box. boxes: the types of the boxes around it."""
         key = f"{kind} {sorted(_texts_by_name(values).items())}"
         is_too_deep = kind in boxes or len(boxes) >= self._DEEPEST
         if is_too_deep or key in self.opened or len(self.opened) >= self._MOST:
@@ -483,9 +508,10 @@ def _slots(node: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _values(node: Mapping[str, Any], over_links: Mapping[Any, Any]) -> dict[str, Any]:
-    """The values of a node by the names of their inputs, those behind a link as the link brings them.
+    """Name of an input -> its value, of the inputs of a node that have a widget.
 
-    {} where the workflow has no names, as those of old frontends. over_links: values by the id of their link.
+    {} where the workflow does not save these names, as those of old frontends. An input with a widget may be linked
+    to a box's value or a Primitive node: then the value of the link counts. over_links: id of a link -> value.
     """
     saved: Any = node.get("widgets_values")
     if isinstance(saved, dict):
@@ -496,7 +522,8 @@ def _values(node: Mapping[str, Any], over_links: Mapping[Any, Any]) -> dict[str,
     slots = [slot for slot in _slots(node) if "widget" in slot]
     names = [str(slot.get("name")) for slot in slots]
     for seed in ("seed", "noise_seed"):
-        # Frontends save what becomes of a seed after a run ("randomize") behind the seed. It is no input.
+        # After the value of a seed, frontends save what becomes of it after a run ("randomize"), which is no input: the
+        # name "" takes it.
         if seed in names and len(saved_values) > len(names):
             names.insert(names.index(seed) + 1, "")
     values = dict(zip(names, saved_values, strict=False))
@@ -559,10 +586,11 @@ def _texts(values: Any) -> list[str]:
 
 
 def users(workflows: Mapping[str, Graph], template: Callable[[str], Graph]) -> Callable[[Model], str]:
-    """A function that says what needs a model: the methods in these workflows that cannot do without it, else the
-    workflow, or SINGLE where there are many.
+    """A function that says in words what needs a model: the methods in these workflows that cannot do without it;
+    without such a method the name of the workflow, or SINGLE where there are several workflows.
 
-    workflows: by their names. template: reads a template of the pack by its name.
+    workflows: name -> workflow. template: reads a template of the pack by its name; what a method needs is what the
+    templates of its uses (method.json) need.
     """
     kinds: set[str] = set()
     for graph in workflows.values():
@@ -591,13 +619,14 @@ def subgraphs(graph: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def nodes_in(graph: Mapping[str, Any], running: bool = False) -> Iterator[dict[str, Any]]:
-    """Every node of a saved workflow, as it is saved; behind one that stands for a subgraph those of the subgraph.
+    """Every node of a saved workflow, as it is saved. After a node that stands for a subgraph come those of the
+    subgraph.
 
     A subgraph that stands in several places comes once. running: without the nodes that are switched off. Raises
     ValueError where a list of nodes or subgraphs is damaged.
     """
     inside = subgraphs(graph)
-    waiting = _listed(graph, "nodes")[::-1]
+    waiting = _listed(graph, "nodes")[::-1]  # a stack: the next node is the last
     while waiting:
         node = waiting.pop()
         if running and node.get("mode", 0) in _SWITCHED_OFF:

@@ -68,7 +68,8 @@ class _AttributeType:
     INTS = 7
 
 
-# TensorProto's data types -> torch's, and the field of the values where they are not raw bytes.
+# TensorProto's number of a data type -> torch's dtype, and the number of TensorProto's field in which the values stand
+# where they are not raw bytes. 0 is the number of no field: float16 is read from raw bytes alone.
 _TYPES = {
     1: (torch.float32, 4),
     6: (torch.int32, 5),
@@ -77,14 +78,15 @@ _TYPES = {
     11: (torch.float64, 10),
 }
 _MOST_NUMBERS = 1_000_000
-"""Field headers and varints of a file that are read; the largest networks for faces have 80,000. Without a limit a file
-of nothing but small fields would take minutes."""
+"""The most field headers and varints of a file that are read; the largest networks for faces have 80,000. Without a
+limit a file of nothing but small fields would take minutes."""
 _MOST_PARTS = 5_000
-"""Nodes, and likewise weights; the largest networks for faces have 500. Each takes time when the network runs."""
+"""The most nodes of a file, and the most weights; the largest networks for faces have 500 of each. Every node takes
+time when the network runs."""
 
 
 class Kind(Enum):
-    """The parts of a face pack; the value is how a user would call it."""
+    """What a network of a face pack is; the value is how a message calls it."""
 
     DETECTOR = "a face detector with keypoints"
     PLAIN_DETECTOR = "a face detector without keypoints"
@@ -113,7 +115,8 @@ class Graph:
         return Kind.OTHER
 
     def _embeds_crops(self) -> bool:
-        """Whether a square crop (1, 3, side, side) gives an embedding (1, 512)."""
+        """Whether a square crop (1, 3, side, side) gives an embedding (1, 512). A side is a multiple of 112, the side
+        of ArcFace's template, up to ten times it."""
         crop = self.inputs[0]
         embedding = self.outputs[0]
         if len(crop) != 4 or len(embedding) != 2:
@@ -139,7 +142,11 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """What a file computes: nodes in the order they run, and the numbers they read by name, floats as float32."""
+    """What a file computes.
+
+    input, outputs: names of values. nodes: in the order they run. weights: tensors by the names of values, all floats
+    as float32 and all whole numbers as int64.
+    """
 
     path: str
     input: str
@@ -154,7 +161,7 @@ class _Refused(ValueError):
 
 _DOWNLOAD = "Delete it and download it again; a few kB of text or HTML are what a failed download leaves."
 _CUT_OFF = ("an ONNX file that was cut off while downloading", _DOWNLOAD)
-"""The arguments of _Refused for a message that ends behind the end of the file."""
+"""The arguments of _Refused for a message that would reach beyond the end of the file."""
 _OTHER_COPY = "Look for a copy that holds its weights as plain numbers, or choose another pack or recogniser."
 _TOO_MANY = "Choose another: networks for faces have some hundred nodes."
 
@@ -166,7 +173,7 @@ class _Budget:
         self._remaining = _MOST_NUMBERS
 
     def spend(self) -> None:
-        """Count one number. Raises _Refused where the file has had its numbers."""
+        """Count one number that is read. Raises _Refused where _MOST_NUMBERS have been read already."""
         if self._remaining == 0:
             raise _Refused(f"an ONNX file of more than {_MOST_NUMBERS} fields and numbers", _TOO_MANY)
         self._remaining -= 1
@@ -204,7 +211,7 @@ class _Message:
             position += length
 
     def _length(self, wire_type: int, position: int) -> tuple[int, int]:
-        """How many bytes the value of a field has, and the position where they begin."""
+        """How many bytes the value of a field has, and the position where they begin. position: after the key."""
         if wire_type == 1:
             return 8, position
         if wire_type == 5:
@@ -237,7 +244,7 @@ class _Message:
         return tuple(_signed(value) for value in values)
 
     def contents(self, number: int) -> bytearray:
-        """The contents of the messages with this field number, one behind the other."""
+        """The bytes of all messages with this field number, joined in file order."""
         return bytearray().join(message._content() for message in self.all(number))
 
     def texts(self, number: int) -> tuple[str, ...]:
@@ -260,7 +267,7 @@ class _Message:
             yield value
 
     def _varint(self, position: int) -> tuple[int, int]:
-        """The unsigned varint at a position, and the position behind it.
+        """The unsigned varint at a position, and the position after it.
 
         Each byte holds seven bits of the number, the lowest first; its highest bit is set where another byte follows.
         Raises _Refused at the end of the message, and ValueError for more than 64 bits.
@@ -286,15 +293,16 @@ def _signed(value: int) -> int:
 
 
 def inspect(path: str) -> Graph:
-    """The shapes of what an ONNX file reads and gives.
+    """The shapes of the inputs and outputs of an ONNX file.
 
-    Raises UnsupportedCheckpoint for a file that is none: empty, a web page, cut off, not to be read, or without end.
+    Raises UnsupportedCheckpoint for a file that is no ONNX file or no whole one: empty, a web page, cut off, without
+    permission to read, or of more fields than any network has.
     """
     return _walked(path, _graph)
 
 
 def _graph(graph: _Message) -> Graph:
-    """The shapes of a GraphProto."""
+    """The shapes of the inputs and outputs of a GraphProto."""
     inputs = tuple(_shape(value) for value in _inputs(graph))
     outputs = tuple(_shape(value) for value in graph.all(_Field.GRAPH_OUTPUT))
     return Graph(inputs, outputs)
@@ -321,7 +329,10 @@ def read(path: str) -> Program:
 
 
 def _walked(path: str, extract: Callable[[_Message], _Result]) -> _Result:
-    """The result of `extract` for the graph of an ONNX file. Raises UnsupportedCheckpoint, saying what the file is."""
+    """The result of `extract`, which is called with the GraphProto of an ONNX file while the file is mapped.
+
+    Raises UnsupportedCheckpoint, saying what the file is instead.
+    """
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             graphs = _Message(data, 0, len(data), _Budget()).all(_Field.MODEL_GRAPH)
@@ -333,7 +344,7 @@ def _walked(path: str, extract: Callable[[_Message], _Result]) -> _Result:
     except _Refused as error:
         problem, advice = error.args
         cause = error
-    # Numbers that do not fit together.
+    # Raised by arbitrary bytes: an unknown wire type, no graph, a shape without its numbers.
     except (ArithmeticError, LookupError, RuntimeError, ValueError, struct.error) as error:
         problem = "not an ONNX file"
         advice = _DOWNLOAD
@@ -342,13 +353,15 @@ def _walked(path: str, extract: Callable[[_Message], _Result]) -> _Result:
 
 
 def _inputs(graph: _Message) -> list[_Message]:
-    """The ValueInfoProtos of what a caller feeds. Files of old exporters list the weights among the inputs."""
+    """The ValueInfoProtos of the inputs that a caller feeds, without weights, which old exporters list among the
+    inputs."""
     weights = {initializer.text(_Field.TENSOR_NAME) for initializer in graph.all(_Field.GRAPH_INITIALIZER)}
     return [value for value in graph.all(_Field.GRAPH_INPUT) if value.text(_Field.VALUE_NAME) not in weights]
 
 
 def _shape(message: _Message) -> Shape:
     """The shape in a ValueInfoProto, () where it has none."""
+    # The dimensions stand four messages deep: value -> type -> tensor type -> shape.
     for field in (_Field.VALUE_TYPE, _Field.TYPE_TENSOR, _Field.TENSOR_TYPE_SHAPE):
         messages = message.all(field)
         if not messages:
@@ -405,11 +418,14 @@ def _tensor(tensor: _Message) -> Tensor:
         problem = f"an ONNX file with weights of a kind that is unknown here ({data_type} in onnx.proto)"
         raise _Refused(problem, _OTHER_COPY)
     shape = tensor.numbers(_Field.TENSOR_SIZES)
-    dtype, field = _TYPES[data_type]
+    dtype, values_field = _TYPES[data_type]
     content = tensor.contents(_Field.TENSOR_RAW_DATA)
     if dtype.is_floating_point:
-        content = content or tensor.contents(field)
+        content = content or tensor.contents(values_field)  # floats have the same bytes in both fields
         values = torch.frombuffer(content, dtype=dtype) if content else torch.tensor([], dtype=dtype)
         return values.float().reshape(shape)
-    values = torch.frombuffer(content, dtype=dtype) if content else torch.tensor(tensor.numbers(field), dtype=dtype)
+    if content:
+        values = torch.frombuffer(content, dtype=dtype)
+    else:
+        values = torch.tensor(tensor.numbers(values_field), dtype=dtype)  # whole numbers are varints there
     return values.long().reshape(shape)

@@ -1,6 +1,7 @@
-"""Which face packs there are, by the names of their files alone, because this runs each time the page is loaded.
+"""Which face packs there are, decided by the names of their files alone: menus are made each time the page is loaded.
 
-The contents of a file are looked at when it is loaded, by onnx_file.
+The contents of a file are looked at when it is loaded, by onnx_file. A pack is called by its folder, such as
+antelopev2.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,34 +16,38 @@ LOOSE = "loose files"
 NONE_FOUND = "none found"
 """The only entry of a menu of files where there are none."""
 NO_DETECTOR = "none (faces from landmarks)"
-"""An entry in the menu of packs: nothing finds faces."""
+"""An entry in the menu of packs: no detector is loaded, faces come from linked landmarks."""
 
 ANTELOPE = "antelopev2"
-"""The recogniser that InstantID and WithAnyone were trained with, and the pack that it comes in."""
+"""The id of the recogniser that InstantID and WithAnyone were trained with, and the name of the pack that it comes
+in."""
 IR_SE50 = "arcface-ir-se50"
 """The recogniser that ID-Patch was trained with."""
 BUFFALO = "w600k_r50"
 """The recogniser that FaceID, StoryMaker and PhotoMaker v2 were trained with."""
 ASKED_FOR = (ANTELOPE, IR_SE50, BUFFALO)
+"""The ids of all recognisers that methods read."""
 
 _AROUND_PACKS = ("models", "insightface")
 """Folders in which packs lie; they are no packs themselves."""
 _NOT_FETCHED = ("buffalo_m", "buffalo_sc", "auraface")
 """Packs that people have, and that nothing here needs."""
 
-# Files that other packages and the release zips put beside the two kinds we load.
+# How names of files begin, without their folders: detectors, recognisers, and networks that are neither, which other
+# packages and the release zips put beside them.
 _DETECTORS = ("det_", "scrfd", "retinaface")
 _RECOGNISERS = ("glintr", "w600k_", "arcface", "auraface")
 _OTHERS = ("1k3d68", "2d106det", "genderage", "inswapper", "reswapper", "hyperswap", "simswap", "ghost_")
 
-# AuraFace's file is called glintr100.onnx as well, but is another network; only the length tells them apart.
+# Bytes of AuraFace's recogniser. Its file is called glintr100.onnx like that of antelopev2, but is another network.
 _AURAFACE = 260694151
 
 
 def published(key: str) -> Model:
-    """The model of the manifest with the files of a pack or recogniser.
+    """The model of the manifest that is a pack or has a recogniser.
 
-    key: the id of a pack or recogniser. Where nobody publishes it, the model is antelopev2.
+    key: the id of the pack, or the id of the recogniser. For one that is not in the manifest the model of antelopev2 is
+    returned, as what a message can recommend.
     """
     for entry in models():
         recognisers = [_id_of(file.names[0]) for file in entry.files]
@@ -52,14 +57,15 @@ def published(key: str) -> Model:
 
 
 def folder_and_names(files_of: Model) -> tuple[list[str], list[str]]:
-    """Where the files of a pack or recogniser belong: folders below that of its model key, and their names there."""
+    """Where the files of a pack or recogniser belong: a list of the folders below that of the model key (["models"] or
+    []), and the names of the files in the last of them."""
     names = [file.names[0] for file in files_of.files]
     below = ["models"] if names[0].startswith("models/") else []
     return below, [name.removeprefix("models/") for name in names]
 
 
 def where(key: str) -> str:
-    """Which files of a pack or recogniser belong into which folder, and where they are published: a part of a sentence.
+    """Part of a sentence: which files of a pack or recogniser belong into which folder, and where they are published.
 
     key: the id of the pack or recogniser.
     """
@@ -80,7 +86,7 @@ def pack_of(name: str) -> str:
     folders = list(PurePath(name).parts[:-1])
     while folders and folders[0].lower() in _AROUND_PACKS:
         del folders[0]
-    path: list[str] = []
+    path: list[str] = []  # the folders without those that have the name of the folder around them
     for folder in folders:
         if not path or folder.lower() != path[-1].lower():
             path.append(folder)
@@ -88,22 +94,25 @@ def pack_of(name: str) -> str:
 
 
 def _as_published(pack: str) -> str:
-    """The name of a pack that people know, in the letters of its publisher; any other as it is."""
+    """The name of a known pack, in capitals or small letters as its publisher writes it; any other name as it is."""
     return _known_names().get(pack.lower(), pack)
 
 
 @cache
 def _known_names() -> dict[str, str]:
-    """The names of packs that people know: in small letters -> as their publisher writes them."""
+    """The names of packs that are published, in small letters -> as their publisher writes them. Those of the manifest,
+    and others that people have."""
     names = [entry.name for entry in models() if entry.format == "face-pack"]
     names += _NOT_FETCHED
     return {name.lower(): name for name in names}
 
 
 def pack_of_root(root: str) -> str:
-    """The pack that a folder of extra_model_paths.yaml is itself, "" for a folder of packs.
+    """The name of the pack that a model folder is itself, as extra_model_paths.yaml may name one; "" for a folder in
+    which packs lie.
 
-    The folder has the name of a known pack, or lies where insightface keeps its packs.
+    A folder is a pack where it has the name of a known pack, or lies where insightface keeps its packs: directly in
+    insightface or in insightface/models.
     """
     path = PurePath(root)
     known_name = _known_names().get(path.name.lower())
@@ -117,8 +126,11 @@ def pack_of_root(root: str) -> str:
 
 
 def name_in(root: str, name: str) -> str:
-    """The name of a file relative to a model folder. Where the folder is a pack itself, a file directly in it has the
-    pack's name in front."""
+    """The name by which a file goes in our menus, from which `pack_of` tells its pack.
+
+    root: a model folder. name: of the file, relative to `root`, as which it is returned. Where the folder is a pack
+    itself, a file directly in it gets the pack's name in front.
+    """
     pack = pack_of_root(root)
     lies_directly_in_root = PurePath(name).parent == PurePath()
     if pack and lies_directly_in_root:
@@ -127,25 +139,26 @@ def name_in(root: str, name: str) -> str:
 
 
 def chosen(pack: str, available: Sequence[str], roots: Sequence[str]) -> str | None:
-    """The one of the available packs that a saved workflow has chosen as `pack`; None for none of them.
+    """The one of the available packs that a workflow means by the name `pack`; None for none of them.
 
-    The workflow may have been saved where the folders or their letters were others. Files in a folder that is a pack
-    itself were the pack of loose files. A published pack is the same in any folder: mine/antelopev2 is antelopev2.
+    The workflow may have been saved on another computer, with other folders or capitals. A published pack is the same
+    in any folder: mine/antelopev2 is antelopev2.
     roots: the folders searched.
     """
     if pack in available:
         return pack
     if pack == LOOSE:
+        # Loose files there may be a folder here that is a pack itself.
         for root in roots:
             if pack_of_root(root) in available:
                 return pack_of_root(root)
         return None
-    name = pack_of(f"{pack}/x").lower()
+    name = pack_of(f"{pack}/any file").lower()
     for other in available:
         if other.lower() == name:
             return other
     same_pack = of_one_name(name, available)
-    # Where there are several, it cannot be known which one is meant, or whether one is half of a download.
+    # Of several nobody knows which one is meant, and one of them may be the rest of a download that was cut off.
     return same_pack[0] if len(same_pack) == 1 else None
 
 
@@ -159,7 +172,8 @@ def of_one_name(pack: str, available: Iterable[str]) -> list[str]:
 
 
 def _published_name(pack: str) -> str:
-    """The name of a published pack that lies in any folder, antelopev2 of mine/AntelopeV2; "" for any other."""
+    """The published name of a pack, whatever folder it lies in: antelopev2 for mine/AntelopeV2; "" for a pack that
+    nobody publishes."""
     return _known_names().get(PurePath(pack).name.lower(), "")
 
 
@@ -171,30 +185,32 @@ def folder_for(pack: str, roots: Sequence[str]) -> Path:
     for root in roots:
         if pack_of_root(root) == pack:
             return Path(root)
-    # Not into the folder of another pack, if there is any other.
+    # The first folder that is no pack itself; where all of them are packs, the first.
     holders = [root for root in roots if not pack_of_root(root)] or list(roots)
     holder = Path(holders[0])
     if holder.name.lower() != "models":
         return holder / "models" / pack
-    # This is insightface's folder of packs, or the folder of all models, in which insightface's lies.
+    # A folder called models is insightface's folder of packs, or ComfyUI's folder of all models, in which there is a
+    # folder insightface.
     inner = holder / "insightface"
     return inner / "models" / pack if inner.is_dir() else holder / pack
 
 
 def maybe_detector(name: str) -> bool:
-    """Whether a file of this name may be a detector; unknown names may be anything."""
+    """Whether a file of this name may be a detector: names of known recognisers and of other networks cannot."""
     return not PurePath(name).stem.lower().startswith((*_RECOGNISERS, *_OTHERS))
 
 
 def maybe_recogniser(name: str) -> bool:
-    """Whether a file of this name may be a recogniser; unknown names may be anything."""
+    """Whether a file of this name may be a recogniser: names of known detectors and of other networks cannot."""
     return not PurePath(name).stem.lower().startswith((*_DETECTORS, *_OTHERS))
 
 
 def recogniser_id(name: str, length: int) -> str:
     """The id of the recogniser in a file, which travels with its embeddings.
 
-    length: of the file in bytes. People rename published files; their publishers never changed the lengths.
+    name, length: of the file; the length in bytes decides where it is that of a published file, because people rename
+    files. Of any other file the name is the id.
     """
     return _by_length().get(length) or _id_of(name)
 
@@ -202,7 +218,7 @@ def recogniser_id(name: str, length: int) -> str:
 def _id_of(name: str) -> str:
     """The id of a recogniser by the name of its file, without the ending.
 
-    The file glintr100.onnx is called as its pack, antelopev2, because InstantID asks for that.
+    The file glintr100.onnx has the id of its pack, antelopev2: by that name people know it as InstantID's recogniser.
     """
     stem = PurePath(name).stem
     small = stem.lower()  # from some disks names come in capitals
@@ -221,20 +237,21 @@ def _published_recognisers() -> list[File]:
 
 @cache
 def _published_stems() -> frozenset[str]:
-    """Names of the published recognisers without their ending."""
+    """The names of the published recognisers' files, without their endings."""
     return frozenset(PurePath(file.names[0]).stem for file in _published_recognisers())
 
 
 @cache
 def _by_length() -> dict[int, str]:
-    """Length in bytes -> id of the published recognisers, whose files people rename."""
+    """Length in bytes -> id, of the published recognisers."""
     ids = {file.size or 0: _id_of(file.names[0]) for file in _published_recognisers()}
     ids[_AURAFACE] = "auraface"
     return ids
 
 
 def packs(names: Iterable[str]) -> dict[str, list[str]]:
-    """The face packs among files, by name: of each the files that may be detectors.
+    """Name of a face pack -> the names of those of its files that may be detectors. A folder without such a file is no
+    pack.
 
     names: of files, relative to the model folder; only those that end in .onnx count. The packs are sorted by name, the
     pack of loose files last.

@@ -24,20 +24,25 @@ State = Mapping[str, Tensor]
 SOURCES = "source_sha256"
 """A key in the metadata of a safetensors file: names and hashes of the files it was made of, as JSON."""
 
+# safe_open with a type, which safetensors does not publish.
 _opened: Callable[..., AbstractContextManager[Any]] = safe_open
-# Kinds of numbers in a safetensors file, as far as something is recognised by them; any other is called float32.
+# safetensors' name of a dtype -> torch's, for those by which a format may be recognised. All others are described as
+# float32.
 _KINDS = {"F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
 
 _ENTRIES = 100_000
-"""Entries of a file that are read: a pickle of a kilobyte can name the same dictionary in itself again and again."""
+"""The most entries of a file that are read: in a pickle of a kilobyte a dictionary can hold another one many times,
+which holds a third many times, and so on."""
 _LARGEST = 1 << 30
-"""Bytes of a tensor whose file is smaller: rows may share their numbers, but no layer of an image model has more."""
+"""The most bytes of a tensor that may be larger than its file, because its rows share their numbers (a stride of 0). No
+layer of an image model has more."""
 
 _MOST = 10_000
-"""Tensors of a network that is built: a whole SDXL has a quarter of that."""
+"""The most tensors of a network that is built: a whole SDXL has a quarter of that."""
 
 _GREATEST = 65504.0
-"""The largest weight: half precision, in which every model is published as well, holds no larger number."""
+"""The largest absolute value of a weight. It is the largest number of float16, in which every model is published,
+too."""
 
 
 class NotTensors(ValueError):
@@ -46,7 +51,8 @@ class NotTensors(ValueError):
 
 
 def load(path: Path) -> Any:
-    """The content of a safetensors file or a pickle of tensors, on the CPU; without a host."""
+    """The content of a safetensors file or a pickle of tensors, on the CPU; needs no host. The pickle is loaded safely:
+    classes other than torch's own make torch.load raise."""
     if is_safetensors(path):
         return load_file(path)
     return torch.load(path, map_location="cpu", weights_only=True)
@@ -57,7 +63,8 @@ def read(
 ) -> dict[str, Tensor]:
     """The tensors of a safetensors file or a safely unpickled one, nested dictionaries flattened.
 
-    expected, advice: what the file should be and where that is. loaded: how it is read, for hosts that do it their way.
+    expected, advice: what the file should be and where that is, for the message. loaded: the function that reads the
+    content, such as the host's own.
     Raises UnsupportedCheckpoint, saying what the file is instead: empty, a saved web page, cut off, a pickle that wants
     to run code, or one that may not be read.
     """
@@ -78,7 +85,7 @@ def read(
     try:
         return _tensors_in(loaded(path), path)
     except (MemoryError, torch.cuda.OutOfMemoryError):
-        raise  # the file may be good
+        raise  # too little memory, which is no fault of the file
     except NotTensors as error:
         raise refusal(str(error), f"Download it again. {advice}") from error
     except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
@@ -86,23 +93,25 @@ def read(
 
 
 def described_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name, shape and kind of number, on the meta device or mapped: gigabytes are not read.
+    """The tensors of a file with their names, shapes and dtypes, without their numbers being read.
 
-    Raises NotTensors, saying what the file is instead, for one that is damaged or holds something else.
+    Those of a safetensors file are on the meta device, with float32 for any dtype that tells nothing; those of a pickle
+    are mapped from the file. Raises NotTensors, saying what the file is instead, for one that is damaged or holds
+    something else.
     """
     try:
         if is_safetensors(path):
             return _described(path)
-        what = _with_code(path)
-        if what:
-            raise NotTensors(what)
+        problem = _with_code(path)
+        if problem:
+            raise NotTensors(problem)
         # A pickle of before torch 1.6 cannot be mapped.
         content: Any = torch.load(path, map_location="cpu", mmap=is_zip(path), weights_only=True)
         return _tensors_in(content, path)
     except NotTensors:
         raise  # it says already what the file is
     except MemoryError:
-        raise  # the file may be good
+        raise  # too little memory, which is no fault of the file
     except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
         raise NotTensors(_unreadable(error, path)) from error
 
@@ -119,14 +128,15 @@ def _described(path: Path) -> dict[str, Tensor]:
 
 
 def _with_code(path: Path) -> str | None:
-    """What a file is that some versions of torch.load open by other ways than its safe one, whatever they are told:
-    a TorchScript archive, whose code runs, and a tar, whose names lead anywhere. None for any other."""
+    """What a file is, in words, for files that some versions of torch.load open in an unsafe way, even with
+    weights_only: a TorchScript archive, whose code would run, and a tar archive, whose names may lead out of the
+    folder. None for any other file."""
     if is_zip(path):
         try:
             with zipfile.ZipFile(path) as archive:
                 names = [name.lower() for name in archive.namelist()]
         except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):
-            return None  # torch says more of what is damaged
+            return None  # damaged: torch.load, which comes next, says in which way
         # torch finds the members of an archive whatever the case of their letters.
         if any(name.rpartition("/")[2] == "constants.pkl" or "/code/" in name for name in names):
             return "a TorchScript network, which holds code, so it was not opened"
@@ -141,12 +151,12 @@ def _with_code(path: Path) -> str | None:
 def origin(path: str | Path) -> str:
     """The SHA-256 of a file as it was published.
 
-    A safetensors file that scripts/to_safetensors.py has made says which file it was made of; of any other file it is
-    its own hash.
+    A safetensors file that scripts/to_safetensors.py has made holds the hash of the file that it was made of (SOURCES);
+    of any other file the hash is computed.
     """
     path = Path(path)
     if is_safetensors(path):
-        # Anybody may write anything there.
+        # Whatever else stands in the metadata is passed over: anybody may write anything there.
         with suppress(LookupError, ValueError, AttributeError, TypeError, SafetensorError), _opened(path, "pt") as file:
             hashes = json.loads(file.metadata()[SOURCES]).values()
             (source_hash,) = hashes  # a file made of several has no single source
@@ -178,10 +188,10 @@ def _unreadable(error: Exception, path: Path) -> str:
 
 
 def flatten(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Nested dictionaries of tensors, as the authors pickle them, to one level with dotted keys.
+    """Nested dictionaries of tensors, as the authors pickle them, as one dictionary with dotted keys.
 
-    The keys are made plain: errors of torch's own quote them, and a pickle may hold any text. Raises NotTensors for
-    more entries than any model has.
+    Control characters are taken out of the keys (`plain`): messages quote the keys, and a pickle may hold any text.
+    Values that are no tensors are left out. Raises NotTensors for more entries than any model has.
     """
     flat: dict[str, Tensor] = {}
     for number, (key, value) in enumerate(_entries(state, "")):
@@ -203,7 +213,9 @@ def _entries(state: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]
 def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:
     """The flattened tensors of what a file holds.
 
-    Raises NotTensors where that is no dictionary, and for tensors whose numbers are not in the file.
+    content: of the file, as torch.load or safetensors gives it. Raises NotTensors where that is no dictionary, and for
+    tensors whose numbers are not in the file as they are: sparse, quantised, on the meta device, or far larger than the
+    file.
     """
     if not isinstance(content, Mapping):
         raise NotTensors(f"a pickle of one {type(content).__name__} instead of named tensors")
@@ -226,7 +238,7 @@ def least_and_largest(values: Tensor) -> tuple[float, float]:
         return math.nan, math.nan
     if not values.numel():
         return 0.0, 0.0
-    # torch compares neither floats of 8 bits nor all whole numbers.
+    # torch's aminmax does not know floats of 8 bits and some whole numbers: these become float32.
     comparable = values if values.is_floating_point() and values.element_size() > 1 else values.float()
     least, largest = comparable.aminmax()
     return float(least), float(largest)
@@ -256,8 +268,8 @@ def check_weights(state: State) -> None:
 
 
 def check_pairs(state: State) -> None:
-    """Raise ValueError, naming a layer, unless each "<layer>_lora.down.weight" and its up are there and fit: hosts
-    leave out what does not."""
+    """Raise ValueError, naming a layer, unless each "<layer>_lora.down.weight" has its "<layer>_lora.up.weight", and
+    the other way round, and their shapes fit. The host would leave out such a layer without a word."""
     for key in state:
         if "_lora." not in key or not key.endswith((".down.weight", ".up.weight")):
             continue

@@ -1,15 +1,16 @@
 """TorchScript archives, read for the weights in them alone: their code is never run, and torch never opens them.
 
 An archive is a zip of code (code/**.py), of an index of the network's modules and tensors (data.pkl, in the format of
-pickles) and of the tensors' bytes (data/0, data/1 and so on). Whoever gives an archive to torch.jit.load runs code of
-whoever made it: operators of torchvision and torch write and read any file, hooks and methods behind an interface are
-listed nowhere, and a loop without end cannot be cancelled. So no list of what is bad can hold. Here the index is read
-as data, by an interpreter of its own that calls nothing and knows tensors and containers alone.
+pickles) and of the tensors' bytes (data/0, data/1 and so on). torch.jit.load would run code of the archive's author:
+operators of torch and torchvision can read and write any file, some code (hooks, methods of interfaces) is listed
+nowhere, and an endless loop cannot be cancelled. So the code cannot be checked for harm. Here the index is read as
+data, by an interpreter that calls nothing and knows tensors and containers alone.
 
 Source: pytorch/pytorch, torch/csrc/jit/serialization/pickler.cpp and docs/source/jit/serialization.md.
 """
 
 import math
+import os
 import pickletools
 import zipfile
 from collections.abc import Mapping
@@ -26,15 +27,16 @@ from .files import is_zip, no_model
 from .formats import recognised
 
 _LONGEST_INDEX = 1 << 22
-"""Bytes of an index: those of networks with 100 layers have 200,000."""
+"""The most bytes of an index: that of a network with 100 layers has 200,000."""
 _MOST_STEPS = 500_000
-"""Opcodes of an index: twenty times those of such a network, and a second."""
+"""The most opcodes of an index: twenty times those of such a network; they take a second."""
 _MOST_ENTRIES = 100_000
-"""Modules and tensors of a network: a module may stand in several places of it, and a few bytes name it again."""
+"""The most modules and tensors of a network. One module may be named in several places by a few bytes, so a short index
+can describe any number of them."""
 _DEEPEST = 64
-"""Modules within each other."""
+"""The most modules within each other."""
 _LONGEST_NAME = 1000
-"""Letters of a tensor's name with those of all modules around it."""
+"""The most letters of a tensor's name with those of all modules around it."""
 
 _DTYPES = {
     "DoubleStorage": torch.float64,
@@ -48,7 +50,7 @@ _DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-"""The kind of number by the class that an index names for it."""
+"""The class of storage that an index names -> the dtype of its numbers."""
 
 
 class Refused(ValueError):
@@ -68,7 +70,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Storage:
-    """Numbers of one member of the archive. key: its name below data/; length: how many."""
+    """The numbers in one member of the archive. key: the member's name below data/. length: how many numbers."""
 
     dtype: torch.dtype
     key: str
@@ -87,7 +89,10 @@ class TensorView:
 
 @dataclass(eq=False)
 class Module:
-    """An object of a class of the archive. attributes: by name; none of what a class of another kind keeps."""
+    """An object of a class of the archive: a module of the network, or something else.
+
+    attributes: name -> tensor, module or other value; {} for an object whose state is no dictionary.
+    """
 
     attributes: Mapping[Any, Any] = field(default_factory=dict[Any, Any])
 
@@ -118,13 +123,13 @@ def weights(path: Path, expected: str, advice: str) -> dict[str, Tensor]:
     if not is_archive(path):
         raise refusal(_instead(path))
     try:
-        # Opened once, so that all that is read is of one file, whatever takes its place meanwhile.
+        # Opened once: another file may take its place under the path while this one is read.
         with path.open("rb") as file:
             return _weights(file)
     except Refused as error:
         raise refusal(str(error)) from error
     except MemoryError:
-        raise  # the file may be good
+        raise  # too little memory, which is no fault of the file
     except Exception as error:  # arbitrary bytes in an archive raise anything
         raise refusal(f"a TorchScript archive that cannot be read ({in_one_line(error)})") from error
 
@@ -132,10 +137,10 @@ def weights(path: Path, expected: str, advice: str) -> dict[str, Tensor]:
 def _weights(file: BinaryIO) -> dict[str, Tensor]:
     """The tensors of an open archive by the names of its modules. Raises Refused for an archive that is not as torch
     writes it."""
-    file.seek(0, 2)
-    length = file.tell()
+    length = file.seek(0, os.SEEK_END)  # of the file in bytes
     with zipfile.ZipFile(file) as archive:
         members = {member.filename: member for member in archive.infolist()}
+        # All members lie in one folder with the name that the archive was saved under.
         indices = [name for name in members if name.endswith("/data.pkl") and name.count("/") == 1]
         if len(indices) != 1:
             raise Refused(f"a TorchScript archive with {len(indices)} lists of weights instead of 1")
@@ -143,7 +148,7 @@ def _weights(file: BinaryIO) -> dict[str, Tensor]:
         index = _read(archive, members[indices[0]], _LONGEST_INDEX)
         views = _named_views(_run(index))
         storages = {view.storage for view in views.values()}
-        # Members may lie over each other, so that a small file holds more than its length.
+        # Members of a crafted zip may overlap, so that a small file holds any amount of numbers.
         if sum(storage.length * storage.dtype.itemsize for storage in storages) > length:
             raise Refused("a TorchScript archive that says it holds more numbers than it has bytes")
         buffers = {storage: _buffer(archive, members, folder, storage) for storage in storages}
@@ -162,7 +167,8 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, longest: int) -> by
 
 
 def _buffer(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], folder: str, storage: Storage) -> Tensor:
-    """The numbers of a storage, (length,). members: of the archive by their names. folder: in which they lie."""
+    """The numbers of a storage, (length,). members: of the archive, by their names. folder: in which they lie, with the
+    slash at its end. Raises Refused where the member is missing or has another length."""
     name = f"{folder}data/{storage.key}"
     length = storage.length * storage.dtype.itemsize  # bytes
     member = members.get(name)
@@ -187,14 +193,19 @@ def _tensor(view: TensorView, buffer: Tensor) -> Tensor:
     last = view.offset  # where the last number of the tensor lies
     for size, stride in zip(view.shape, view.stride, strict=True):
         last += (size - 1) * stride
-    # Strides of 0 let one number stand for any number of them.
+    # With a stride of 0 a tensor of any size reaches over few numbers, so the count is checked as well.
     if last >= len(buffer) or count > len(buffer):
         raise Refused(f"a TorchScript archive with a tensor of shape {view.shape} in {len(buffer)} numbers")
     return buffer.as_strided(view.shape, view.stride, view.offset)
 
 
 def _named_views(root: Any) -> dict[str, TensorView]:
-    """The tensors below a module by their names. One that stands in several places has several names."""
+    """The tensors below a module by their names, "backbone.stem.weight" and so on. A tensor that stands in several
+    places has several names.
+
+    root: the object that the index describes. Raises Refused where modules are nested too deep, too many or oddly
+    named.
+    """
     views: dict[str, TensorView] = {}
     waiting: list[tuple[str, int, Any]] = [("", 0, root)]
     entries = 0
@@ -202,7 +213,8 @@ def _named_views(root: Any) -> dict[str, TensorView]:
         prefix, depth, module = waiting.pop()
         if depth > _DEEPEST:
             raise Refused(f"a TorchScript archive with modules {depth} deep within each other")
-        for name, value in module.attributes.items() if isinstance(module, Module) else ():
+        attributes: Mapping[Any, Any] = module.attributes if isinstance(module, Module) else {}
+        for name, value in attributes.items():
             entries += 1
             if entries > _MOST_ENTRIES:
                 raise Refused(f"a TorchScript archive with more than {_MOST_ENTRIES} modules and numbers")
@@ -219,11 +231,15 @@ def _named_views(root: Any) -> dict[str, TensorView]:
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _NUMBERS_AND_TEXTS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "BINSTRING"}
+# Opcode -> how many values of the stack it puts into a tuple.
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 def _run(index: bytes) -> Any:
-    """The object that an index describes, by the opcodes that torch writes. None of them calls anything here."""
+    """The object that an index describes: the network, as a Module. index: a pickle.
+
+    Only the opcodes that torch writes are known, and none of them calls anything. Raises Refused for any other.
+    """
     machine = _Machine()
     for number, (opcode, argument, _) in enumerate(pickletools.genops(index)):
         if opcode.name == "STOP":
@@ -235,10 +251,10 @@ def _run(index: bytes) -> Any:
 
 
 class _Machine:
-    """Runs the opcodes of a pickle.
+    """Runs the opcodes of a pickle, which work on a stack.
 
-    stack: the values since the last mark. below: the stacks below each mark. numbered: the values that a pickle has
-    numbered (BINPUT) to use again (BINGET).
+    stack: the values since the last mark (the opcode MARK). below: for every open mark the values that were on the
+    stack when it came. numbered: the values that the pickle has numbered (BINPUT) to use again (BINGET).
     """
 
     def __init__(self) -> None:
@@ -301,15 +317,16 @@ class _Machine:
         elif opcode == "NEWOBJ":
             self._new_module()
         elif opcode == "BUILD":
-            # The attributes of the object below; what is no dictionary is the state of another kind of class.
+            # The state becomes the attributes of the object under it. Objects that are no modules may have a state that
+            # is no dictionary; they hold no weights.
             state = self.stack.pop()
             self._top(Module).attributes = state if isinstance(state, dict) else {}
         else:
             raise Refused(f"a TorchScript archive whose list of weights has the opcode {opcode}, which none needs")
 
     def _new_module(self) -> None:
-        """A new object of a class, instead of the class and the arguments on the stack. Raises Refused for a class that
-        is not the archive's own."""
+        """Replace a class and its arguments on the top of the stack by a new Module. Raises Refused for a class that is
+        not the archive's own."""
         self.stack.pop()  # the arguments, which modules do not have
         name = self.stack.pop()
         if not isinstance(name, Name) or not name.module.startswith("__torch__"):
@@ -317,14 +334,17 @@ class _Machine:
         self.stack.append(Module())
 
     def _set(self, keys: list[Any], values: list[Any]) -> None:
-        """Put values into the dictionary on the top of the stack. Raises Refused for keys that are no texts or numbers:
-        to hash a tuple that holds another one twice, and that another, takes for ever."""
+        """Put values into the dictionary on the top of the stack.
+
+        Raises Refused for keys that are neither texts nor numbers. A tuple could hold another one twice, which holds a
+        third one twice, and so on: hashing it would take for ever.
+        """
         if not all(isinstance(key, (str, int, float)) for key in keys):
             raise Refused("a TorchScript archive whose list of weights has keys that are no text")
         self._top(dict).update(zip(keys, values, strict=True))
 
     def _tuple(self, count: int) -> None:
-        """A tuple instead of the last `count` values on the stack."""
+        """Replace the last `count` values on the stack by a tuple of them."""
         values = self.stack[len(self.stack) - count :]
         if len(values) != count:
             raise LookupError("too little on the stack")
@@ -332,7 +352,7 @@ class _Machine:
         self.stack.append(tuple(values))
 
     def _since_mark(self) -> list[Any]:
-        """The values since the last mark; the stack becomes what lay below the mark."""
+        """Take the values since the last mark off the stack and return them, and remove the mark."""
         values = self.stack
         self.stack = self.below.pop()
         return values
@@ -353,16 +373,16 @@ def _known_name(argument: str) -> Name:
 
     Raises Refused for what is neither a class of the archive nor part of a tensor or a container.
     """
-    module, _, name = argument.partition(" ")
+    module, _, name = argument.partition(" ")  # pickletools joins the two by a space
     is_known = (module, name) in _KNOWN or (module == "torch" and name in _DTYPES)
-    # torch.jit._pickle: lists of one kind, and containers that say their kind.
+    # torch.jit._pickle has the functions that build lists with items of one type, and containers that name their types.
     if not is_known and module != "torch.jit._pickle" and not module.startswith("__torch__"):
         raise Refused(f"a TorchScript archive whose list of weights names {Name(module, name)}, so it was not read")
     return Name(module, name)
 
 
 def _storage(identity: Any) -> Storage:
-    """The storage of a persistent id of a pickle: ("storage", its class, its key, a device, its length)."""
+    """The storage that a persistent id of a pickle stands for. identity: ("storage", class, key, device, length)."""
     _, kind, key, _, length = identity
     if kind.name not in _DTYPES or not isinstance(key, str) or not isinstance(length, int) or length < 0:
         raise Refused("a TorchScript archive with numbers of a kind that is unknown here")
@@ -370,8 +390,12 @@ def _storage(identity: Any) -> Storage:
 
 
 def _result(function: Any, arguments: Any) -> Any:
-    """The result of a function that an index calls: the place of a tensor, or a container with its arguments. Raises
-    Refused for any other function."""
+    """What stands here for the result of a function that an index calls; the function itself is not called.
+
+    function: a Name. arguments: as the index gives them. The result is a TensorView for torch's function that rebuilds
+    a tensor, the first argument for a typed container, and {} for an OrderedDict. Raises Refused for any other
+    function.
+    """
     if function == Name("torch._utils", "_rebuild_tensor_v2"):
         storage, offset, shape, stride = arguments[:4]
         numbers = (offset, *shape, *stride)

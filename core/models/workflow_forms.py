@@ -14,11 +14,11 @@ Graph = dict[str, Any]
 """A workflow as the editor saves it, or as the API takes it."""
 
 _DEEPEST = 8
-"""Wrappings around a graph that are opened: the history has five of them."""
+"""The most wrappings around a graph that are opened: the answer of GET /history has five of them."""
 _EXPORT = "save it in ComfyUI with Export, or with Export (API)"
 _POSTED = ("client_id", "prompt_id", "extra_data", "front", "number")
-"""Keys that stand beside a prompt that is posted. Where one of them is there, the prompt runs, whatever graph comes
-with it."""
+"""Keys that stand beside the prompt in the body of POST /prompt. Where one of them is there, "prompt" is taken: it is
+what runs, also where the body has the editor's workflow as well."""
 _SIGNATURES = (
     (b"\xff\xd8\xff", "a JPEG picture, which keeps no workflow: take the PNG that Save Image has written"),
     (b"GIF8", "a GIF picture, which keeps no workflow: take the PNG that Save Image has written"),
@@ -29,12 +29,12 @@ _SIGNATURES = (
     (b"\x1aE\xdf\xa3", f"a video: open it in ComfyUI and {_EXPORT}"),
     (b"<", f"a web page or XML: {_EXPORT}"),
 )
-"""How files begin that people give in the place of a workflow."""
+"""The first bytes of files that people choose by mistake -> what the file is, and what to do."""
 
 
 class NoWorkflow(ValueError):
-    """A file that is no workflow, or one that cannot be used. The text says why, and goes on behind the name of the
-    file."""
+    """A file that is no workflow, or one that cannot be used. The text says why; in messages the file's name stands
+    before it."""
 
 
 class UnknownNodes(NoWorkflow):
@@ -42,7 +42,10 @@ class UnknownNodes(NoWorkflow):
 
 
 def graph_of(value: Any, depth: int = 0) -> Graph:
-    """The graph in parsed JSON, in whatever wrapping. depth: of the value in its wrappings. Raises NoWorkflow."""
+    """The graph in a value of parsed JSON, in whatever wrapping.
+
+    depth: how many wrappings around the value have been opened. Raises NoWorkflow.
+    """
     if depth > _DEEPEST:
         raise NoWorkflow(f"no graph is found in it: {_EXPORT}")
     if isinstance(value, str):  # metadata of pictures holds JSON as a text
@@ -72,8 +75,8 @@ def graph_of(value: Any, depth: int = 0) -> Graph:
 
 
 def graph_in_picture(texts: Mapping[str, str]) -> Graph:
-    """The graph among the texts of a picture: the editor's if there is one, as when the picture is dropped there.
-    Raises NoWorkflow."""
+    """The graph in the texts (metadata) of a picture: the saved workflow if there is one, else the prompt. The editor
+    does the same with a picture that is dropped on it. Raises NoWorkflow."""
     if "workflow" not in texts and "prompt" not in texts:
         other = " but the settings of another program" if "parameters" in texts else ""
         raise NoWorkflow(f"it is a picture without a workflow of ComfyUI's{other}: {_EXPORT}")
@@ -81,7 +84,8 @@ def graph_in_picture(texts: Mapping[str, str]) -> Graph:
 
 
 def is_prompt(graph: Mapping[str, Any]) -> bool:
-    """Whether it is of the API's form, also with nodes that the editor did not know."""
+    """Whether a graph has the form of the API: node id -> node. Nodes of a pack that was not installed when the editor
+    exported it count as well."""
     entries = _objects(graph.values())
     if any("class_type" in entry for entry in entries):
         return True
@@ -90,7 +94,10 @@ def is_prompt(graph: Mapping[str, Any]) -> bool:
 
 
 def require_known(graph: Mapping[str, Any]) -> None:
-    """Raise UnknownNodes for nodes of a prompt without a class, and NoWorkflow for nodes without inputs."""
+    """Raise UnknownNodes for nodes of a prompt without a class, and NoWorkflow for nodes without inputs.
+
+    A saved workflow, which is no prompt, passes.
+    """
     if isinstance(graph.get("nodes"), list):
         return
     unknown: list[str] = []
@@ -98,7 +105,7 @@ def require_known(graph: Mapping[str, Any]) -> None:
         entry = _object(value)
         if entry is None:
             continue
-        name = _called(number, entry)
+        name = _id_with_title(number, entry)
         if not isinstance(entry.get("class_type"), str):
             unknown.append(name)
         elif not isinstance(entry.get("inputs"), dict):
@@ -135,7 +142,10 @@ def _parsed(text: str) -> Any:
 
 
 def _prompt_of_queue(entry: Sequence[Any]) -> Any:
-    """The prompt of what the host keeps of each: [number, id, prompt, ...]. Raises NoWorkflow for any other list."""
+    """The prompt in an entry of the host's queue or history, [number, id, prompt, ...].
+
+    Raises NoWorkflow for any other list.
+    """
     if len(entry) > 2 and isinstance(entry[1], str) and isinstance(entry[2], dict):
         return cast("dict[str, Any]", entry[2])
     if _workflows(entry):
@@ -150,8 +160,11 @@ def _workflows(entries: Sequence[Any]) -> bool:
 
 
 def _wrapped(value: Graph) -> list[Any]:
-    """The values of an object in which a graph may stand, the likeliest first. Raises NoWorkflow where there are
-    several prompts."""
+    """The values of an object in which a graph may stand, the likeliest first; [] where there are none.
+
+    value: a posted prompt, the texts of a picture, the answer of GET /queue, or that of GET /history. Raises NoWorkflow
+    where a queue or a history holds several prompts.
+    """
     posted = any(name in value for name in _POSTED)
     names = ("prompt", "output", "workflow") if posted else ("workflow", "prompt", "output", "extra_pnginfo")
     inner = [value[name] for name in names if value.get(name)]
@@ -160,7 +173,7 @@ def _wrapped(value: Graph) -> list[Any]:
     queued = [*(_list(value.get("queue_running")) or ()), *(_list(value.get("queue_pending")) or ())]
     if queued:
         return _only(queued, "prompts of a queue")
-    prompts: list[Any] = []
+    prompts: list[Any] = []  # of a history: run id -> {"prompt": [...], "outputs": ..., "status": ...}
     for run in _objects(value.values()):
         if ("outputs" in run or "status" in run) and _list(run.get("prompt")) is not None:
             prompts.append(run["prompt"])
@@ -195,7 +208,7 @@ def _require_own(graph: Graph) -> None:
         raise NoWorkflow("it is a workflow of another program, not of ComfyUI")
 
 
-def _called(number: str, entry: Mapping[str, Any]) -> str:
+def _id_with_title(number: str, entry: Mapping[str, Any]) -> str:
     """The id of a node of a prompt, with its title where it has one."""
     meta = _object(entry.get("_meta"))
     title = meta.get("title") if meta else None

@@ -457,8 +457,8 @@ DEFECTS = [
     Defect(
         "core/previews.py::contact_sheet",
         breaks="A sheet of thousands of photos fills the memory.",
-        find="$value > 0",
-        put="$value > 99999",
+        find="len($crops) > _SHOWN",
+        put="len($crops) > 99999",
         caught_by="tests/unit/test_previews.py::test_contact_sheet_holds_every_crop_of_the_first_hundred",
         promise="previews",
     ),

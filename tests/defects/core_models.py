@@ -137,7 +137,7 @@ DEFECTS = [
         promise="the doctor's commands",
     ),
     Defect(
-        "core/models/face_pack_places.py::_whole",
+        "core/models/face_pack_places.py::_finding_about_files",
         breaks="A pack that is nested twice is found without a word.",
         find="$folder.parent.name.lower() == $folder.name.lower()",
         put="False",
@@ -203,8 +203,8 @@ DEFECTS = [
     Defect(
         "core/models/manifest.py::File.resembles",
         breaks="A ControlNet of any length passes for any other of its shapes.",
-        find="return $value",
-        put="return None if self.size is None else True",
+        find="return abs($length) <= $value",
+        put="return True",
         caught_by=(
             "tests/unit/test_doctor.py::test_what_is_in_the_place_of_a_model[ID-Patch's ControlNet for InstantID's]"
         ),
