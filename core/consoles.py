@@ -35,7 +35,8 @@ def accept_any_text() -> None:
         with suppress(ValueError, OSError):
             _accept(stream)
     for handler in handlers:
-        # A file that is opened with the first record, or anew when it has become too long (RotatingFileHandler).
+        # A file handler has no stream before its first record (delay), and opens a new one when the file has become too
+        # long (RotatingFileHandler). It opens the file with its own `errors`.
         if isinstance(handler, logging.FileHandler) and handler.errors in (None, "strict"):
             handler.errors = ESCAPES
 

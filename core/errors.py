@@ -39,7 +39,7 @@ def gathered(title: str, items: Sequence[object], after: str = "") -> list[str]:
 
 
 def first_few(items: Sequence[str], most_items: int = 8) -> list[str]:
-    """The first items, as many as a note has room for, and behind them how many more there are."""
+    """The first items, as many as a note has room for; then, where some are left out, "3 more" as the last item."""
     first_items = list(items[:most_items])
     if len(items) > most_items:
         first_items.append(f"{len(items) - most_items} more")
@@ -119,7 +119,11 @@ _BOX_OF_PERSON = (
 
 
 class FaceNotFound(LikenessError):
-    """No face after the whole detection ladder. placeholder: in the picture that comes with ComfyUI."""
+    """The face detector has found no face in a picture.
+
+    where: how the message calls the picture. width, height: of the picture, px. tried: the ways in which the detector
+    has looked for a face, in words. placeholder: whether the picture is the example.png that comes with ComfyUI.
+    """
 
     def __init__(self, where: str, width: int, height: int, tried: Sequence[str], placeholder: bool = False) -> None:
         problem = f"No face found in {where} ({width}x{height} px) after trying {listed(tried)}."
@@ -158,6 +162,7 @@ class FileOfOtherMethod(BadInput):
     def __init__(self, what: str, actual: str, expected: str) -> None:
         problem = f"{what} is a file of {actual}; a file of {expected} is needed."
         advice = f"Choose a file of {expected} in File (file) of the Load Adapter that is linked to it."
+        # Not BadInput.__init__, which builds a message of its own.
         LikenessError.__init__(self, problem, advice)
 
 
@@ -186,7 +191,8 @@ class BadCast(LikenessError):
 
 
 class BadSetup(LikenessError):
-    """Nodes and settings that make no whole: a missing link, a host that is too old. Some kinds have a class below."""
+    """Nodes or settings that do not work together: a missing link, a host that is too old. Some cases have a class of
+    their own below."""
 
 
 class BadRange(BadSetup):
@@ -198,15 +204,15 @@ class ModelNotPatched(BadSetup):
 
 
 class TokensMoved(BadSetup):
-    """Another node has split or merged the tokens of the picture, where something is meant for regions of it."""
+    """Another node has split or merged the picture's tokens, so that the tokens of a region are not known."""
 
 
 class BadPatches(LikenessError):
-    """Another picture where ID-Patch's condition image of this cast is needed."""
+    """A picture that is not ID-Patch's condition image of this cast, where that image is needed."""
 
 
 class BadParts(LikenessError):
-    """Too few or too many parts, parts twice, or of which nothing is seen."""
+    """Too few or too many parts, the same part twice, or a part of which nothing is visible."""
 
 
 class BadPhoto(LikenessError):

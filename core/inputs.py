@@ -49,10 +49,10 @@ def number(title: str, value: Any, least: float, largest: float, integer: bool) 
     """The value as int (`integer`) or float. Raises BadInput unless it is a finite number from `least` to `largest`."""
     try:
         converted = int(value) if integer else float(value)
-        fits = (
-            bool(converted == value) and math.isfinite(converted) and least <= converted <= largest
-        )  # NaN equals nothing
-    except (TypeError, ValueError, OverflowError, RuntimeError):
+        # int(1.5) is 1, which is not 1.5, and NaN equals nothing: both are no whole number or no number.
+        is_exact = bool(converted == value)
+        fits = is_exact and math.isfinite(converted) and least <= converted <= largest
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several numbers
         converted = 0
         fits = False
     if not fits:
@@ -97,7 +97,8 @@ def picture(title: str, image: Tensor) -> None:
     if not image.is_floating_point() or image.element_size() == 1:  # torch does not compute with floats of 8 bits
         raise BadPicture(title, f"its values are of type {image.dtype} instead of float, 0 to 1")
     # Least and most are NaN where any value is: so no tensor of the size of the picture is made.
-    if not all(math.isfinite(end) for end in image.aminmax()):
+    least, largest = image.aminmax()
+    if not (math.isfinite(least) and math.isfinite(largest)):
         wrong = int((~image.isfinite()).sum())
         verb = "is" if wrong == 1 else "are"
         why = f"{wrong} of its {image.numel()} values {verb} NaN or infinite"
@@ -153,7 +154,12 @@ def conditioning(title: str, value: Sequence[Any]) -> None:
 
 
 def face_landmarks(title: str, value: Mapping[str, Any]) -> None:
-    """Raise BadInput unless this is what MediaPipeFaceLandmarker gives: faces per picture, and the pictures' size."""
+    """Raise BadInput unless this is what the host's MediaPipeFaceLandmarker gives.
+
+    value: "image_size", (height, width) of the pictures in pixels; "frames", a list of faces for each picture. A face
+    is a dictionary of "landmarks_xy", (points, 2) in pixels, and "score", 0..1. What lacks one of these raises KeyError
+    or TypeError, which `check_foreign` names.
+    """
     height, width = map(int, value["image_size"])
     frames: Any = value["frames"]
     if not (_are_meshes(frames, width, height) and width > 0 and height > 0):
@@ -161,7 +167,7 @@ def face_landmarks(title: str, value: Mapping[str, Any]) -> None:
 
 
 def _are_meshes(frames: Any, width: int, height: int) -> bool:
-    """Whether this is a list of lists of meshes, one list for each picture."""
+    """Whether this is a list of lists of face meshes, one list for each picture. width, height: of the pictures, px."""
     if not isinstance(frames, (list, tuple)):
         return False
     for faces in cast("Sequence[Any]", frames):
@@ -185,10 +191,10 @@ def _is_mesh(face: Mapping[str, Any], width: int, height: int) -> bool:
 
 
 def check_foreign(check: Callable[[str, Any], None], title: str, value: Any) -> None:
-    """Run a check of something that is of our kinds by its name or form, whoever has made it.
+    """Run a check of a value that has the class name or the keys of what our sockets carry; any pack may have made it.
 
-    Raises what `check` raises, and BadInput for what is not whole: an object of another pack that has only the name of
-    one of our classes.
+    check: called as check(title, value). Raises what `check` raises. A value that lacks something makes `check` raise
+    one of Python's own errors; BadInput is raised then.
     """
     try:
         check(title, value)

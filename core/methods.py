@@ -110,7 +110,7 @@ class Method:
     not_promised: Mapping[str, str]
 
     def used_by(self, kinds: Set[str]) -> bool:
-        """Whether a workflow with nodes of these types uses it."""
+        """Whether a workflow uses this method. kinds: the node ids of all nodes of the workflow."""
         return not kinds.isdisjoint({self.node, *self.applies})
 
 

@@ -45,4 +45,4 @@ def ending(name: str) -> str:
     """The ending of a name in small letters, ".safetensors" of Anna.SAFETENSORS; "" where it has none."""
     last = spelled(name).rpartition("/")[2]
     stem, dot, letters = last.rpartition(".")
-    return f".{letters.lower()}" if dot and stem else ""
+    return f".{letters.lower()}" if dot and stem else ""  # .bashrc has no stem, and so no ending

@@ -57,6 +57,8 @@ def bits_of_jpeg_2000(head: bytes) -> int:
     start = head.find(b"\xff\x4f\xff\x51")
     if start < 0:
         return 0
+    # After the two markers (SOC and SIZ, 4 bytes) come a length and a profile (2 bytes each) and eight sizes (4 each);
+    # then the number of components (2) and three bytes for each, of which the first says how many bits it has.
     components_at = start + 40
     try:
         (count,) = struct.unpack_from(">H", head, components_at)

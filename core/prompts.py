@@ -1,4 +1,4 @@
-"""Prompts of several lines: a scene each, or what is said of one person: "Anna: smiling". Who is meant by names."""
+"""Prompts of several lines: a line for each scene, or "Anna: smiling" for each person. Finding people by name."""
 
 import re
 from collections.abc import Sequence
@@ -101,9 +101,10 @@ def per_person(text: str, names: Sequence[str]) -> list[str]:
 
 
 def per_row(text: str, cast: RowCast) -> list[str]:
-    """What is said of the person of every row, by the names and numbers of the cast that Crop Faces was given.
+    """The prompt of the person of every row, as `per_person` reads it of a text.
 
-    So a text serves both passes, whoever is cut out. Raises as per_person.
+    Names and numbers of the text mean people of the whole cast that Crop Faces was given. So the same text can be used
+    in the first and in the second pass, whichever people Crop Faces has cut out. Raises as `per_person` does.
     """
     if not cast.listed:
         return per_person(text, [person.identity.name for person in cast.people])

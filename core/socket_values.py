@@ -39,6 +39,7 @@ def check_cast(title: str, value: Cast) -> None:
         raise ValueError(f"numbers {value.numbers} for {counted(len(value.people), 'person', 'people')}")
     for person in value.people:
         _check_person(title, person, canvas)
+    # People with a slot in a cast without a canvas: (0, 0) is no size, so this raises BadSize.
     if is_placed or any(person.slot is not None for person in value.people):
         check_size("The cast's canvas", *canvas)
     if is_a(value, RowCast) and value.listed:
@@ -49,7 +50,7 @@ def check_cast(title: str, value: Cast) -> None:
 
 
 def _check_rows_listed(cast: RowCast) -> None:
-    """Raise ValueError unless every row has the number of a person who is listed."""
+    """Raise ValueError unless every row has the number of a person of `cast.listed`, and TypeError for no integer."""
     numbers = [operator.index(number) for number in cast.numbers_listed]
     if len(numbers) != len(cast.people) or not all(0 < number <= len(cast.listed) for number in numbers):
         raise ValueError(f"numbers {numbers} of {len(cast.listed)} listed for {counted(len(cast.people), 'row')}")

@@ -17,7 +17,8 @@ SAME_PERSON = 0.4
 """Mean cosine from which two groups of faces are one person. On photos of known people everything from 0.35 to 0.45
 sorted all of them right (docs/dev/measuring.md)."""
 _NEVER = 1e9
-"""Distance of two faces that are never one person: the mean of no group's millions of pairs brings it below 1."""
+"""Distance of two faces that are never one person. A single such pair keeps the mean distance of two groups above 1,
+even among millions of pairs, and groups are joined below 1 only."""
 
 
 def similarities(faces: Sequence[Face]) -> Tensor:
@@ -73,7 +74,7 @@ def clusters(similarity: Tensor, allowed: Tensor, same_from: float) -> list[list
     import scipy.cluster.hierarchy  # pyright: ignore[reportMissingTypeStubs]
 
     hierarchy: Any = scipy.cluster.hierarchy
-    # By rounding, copies of a photo are more than 1 alike.
+    # Copies of a photo may have a similarity a rounding error above 1, and no distance may be below 0.
     distances = (1 - similarity).clamp(min=0).masked_fill(~allowed, _NEVER)
     above_diagonal = tuple(torch.triu_indices(count, count, 1))
     condensed = distances[above_diagonal]  # (pairs,), each pair once, as scipy reads them

@@ -36,14 +36,14 @@ def apply_corrections(faces: Sequence[PhotoFace], names: Sequence[str], files: S
     """Per face the name of its person after the corrections in `text`, one after the other.
 
     names: per face, before. files: of all photos, also of those without a face; "" for pictures without a file.
-    Raises BadCast for a correction of what is not there, and for one that says nothing.
+    Raises BadCast for a correction that means no face or photo, and for one without a name or a left side.
     """
     corrected = list(names)
     for correction in _parsed(text):
         for key in correction.keys:
             for face in _faces_meant(key, correction.name, faces, corrected, files):
                 corrected[face] = correction.name
-    # Behind the names before, so that a correction takes their spelling.
+    # The names before the corrections come first in this list, so that their spelling is the one that counts.
     return one_spelling([*names, *corrected])[len(names) :]
 
 

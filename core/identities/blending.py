@@ -63,12 +63,12 @@ def _blended_portraits(a: Portraits | None, b: Portraits | None, amount: float) 
 
 
 def _blended_pictures(a: Tensor, b: Tensor, amount: float) -> Tensor:
-    """The first of each. a, b: (photos, H, W, 3) uint8. Returns (1, H, W, 3) uint8."""
+    """A mixture of the first picture of `a` and the first of `b`: (1, H, W, 3) uint8. a, b: (photos, H, W, 3) uint8."""
     return torch.lerp(a[:1].float(), b[:1].float(), amount).round().byte()
 
 
 def _weakened(loras: tuple[Lora, ...], share: float) -> list[Lora]:
-    """LoRAs at `share` of their strength."""
+    """The LoRAs, each with its strength multiplied by `share`."""
     return [replace(lora, strength=lora.strength * share) for lora in loras]
 
 

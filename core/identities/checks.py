@@ -49,10 +49,10 @@ def why_bad_crops(crops: Tensor) -> str | None:
     """
     if crops.is_complex():
         return f"its pictures are of type {crops.dtype}"
-    for end in least_and_largest(crops):
-        # NaN is not at most 255 either.
-        if not abs(end) <= 255:
-            return f"its pictures hold {end:g} where they reach from 0 to 1"
+    for extreme in least_and_largest(crops):
+        # Not `> 255`, which NaN would pass.
+        if not abs(extreme) <= 255:
+            return f"its pictures hold {extreme:g} where they reach from 0 to 1"
     return None
 
 

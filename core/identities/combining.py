@@ -14,10 +14,11 @@ from .checks import check, lengths, why_bad
 PHOTOS = ("mean", "normalised mean", "sequence", "weighted mean")
 """The ways to use several photos of one person, see `combine`."""
 _OPPOSITE = 1e-3
-"""A mean of photos that is shorter than this, in parts of their own length, is made of opposites and rounding."""
+"""A mean of embeddings that is shorter than this, in parts of their mean length, is left of embeddings that cancel each
+other, and mostly rounding."""
 _LEAST_AGREEMENT = 0.02
-"""Mean cosine of a photo with the others. Even a photo of another person is not quite left out, and not turned
-around."""
+"""The least agreement of a photo with the others: a photo of another person, whose cosines are about 0 or below, still
+counts a little, and never with a weight below 0."""
 
 
 class RecogniserMissing(BadCast):

@@ -42,14 +42,15 @@ def window(mask: Tensor, cell: int) -> Rect:
     height = mask.shape[0] // 8  # pixels -> latent pixels
     width = mask.shape[1] // 8
     pieces: list[Rect] = []  # in cells
-    for halvings in range(cell.bit_length()):
-        tokens_per_cell = 1 << halvings  # a side of a cell has so many tokens of this layer
+    # From the coarsest layers, whose token is a cell, to those whose token is one latent pixel.
+    for doublings in range(cell.bit_length()):
+        tokens_per_cell = 1 << doublings  # a side of a cell has so many tokens of this layer: 1, 2, 4, ... cell
         grid = (math.ceil(height * tokens_per_cell / cell), math.ceil(width * tokens_per_cell / cell))
         tokens = token_mask(mask, math.prod(grid)).view(grid)
         if tokens.any():  # a mask may lie between the tokens of coarse layers
             pieces.append(_in_cells(bounds(tokens > 0), tokens_per_cell))
     if not pieces:
-        pieces.append(_in_cells(bounds(mask > 0), 8 * cell))
+        pieces.append(_in_cells(bounds(mask > 0), 8 * cell))  # in pixels, 8 of which are a latent pixel
     left = min(piece[0] for piece in pieces)
     top = min(piece[1] for piece in pieces)
     right = max(piece[2] for piece in pieces)
@@ -150,7 +151,7 @@ def key_bias(
         weights = weights[:, None] * regions
     of_picture = torch.zeros(picture_tokens, weights.shape[1])
     of_kept = _log(weights).repeat_interleave(kept, dim=0)  # (all kept tokens, 1 | queries)
-    of_sinks = of_kept[:0]
+    of_sinks = of_kept[:0]  # no sinks: (0, 1 | queries)
     if dropped.any():
         dropped_weights = (weights * dropped[:, None]).sum(dim=0, keepdim=True)  # (1, 1 | queries)
         of_sinks = _sinks(dropped_weights, dtype)
@@ -162,8 +163,8 @@ def _sinks(tokens: Tensor, dtype: torch.dtype) -> Tensor:
     """The logits of one or two keys 0 that weigh as much in the softmax as all dropped tokens together: (sinks,
     queries).
 
-    tokens: (1, queries), how many tokens are dropped; each is a key 0 of logit 0. dtype: in which the attention reads
-    the logits.
+    tokens: (1, queries), how many tokens are dropped, those of each part times its weight. Each has the key 0, and so
+    the logit 0 and exp(0) = 1 before the softmax is normalised. dtype: in which the attention reads the logits.
     One sink has the logit log(tokens). In half precision that is too coarse: bfloat16 has steps of 1/16 above 8, so
     that one of 5000 tokens would be off by up to 3 % of them. There the first sink has the multiple of 1/16 below, and
     a second makes up for what is missing.

@@ -148,8 +148,8 @@ _FAR_EAR_HIDDEN = 0.5
 def body_around(keypoints: Keypoints, amount: str) -> Pose:
     """The skeleton of a standing person whose eyes and nose are these keypoints.
 
-    The neck goes behind the face of a turned head, whose far ear is hidden. The body hangs straight down unless the
-    head lies on its side (beyond 45 degrees). amount: bust, half or full.
+    Where the head is turned sideways, neck and body are moved to the other side of the nose, and the far ear is hidden.
+    The body hangs straight down unless the head lies on its side (beyond 45 degrees). amount: bust, half or full.
     """
     viewers_left_eye, viewers_right_eye, nose = keypoints[:3]
     head_height = head_of_face(keypoints)
@@ -286,7 +286,7 @@ def nose_of_pose(pose: Pose, neck: Joint, head_height: float) -> Nose | None:
 
 
 _HALF_MOUTH = 0.416
-"""Half the width of the mouth, of the distance between the eyes."""
+"""Half the width of the mouth, in distances between the eyes: _MOUTH[0] / (2 * _EYES[0])."""
 
 
 def face_of_pose(pose: Pose, nose: Point, head_height: float) -> Keypoints:
@@ -300,6 +300,7 @@ def face_of_pose(pose: Pose, nose: Point, head_height: float) -> Keypoints:
         return face_keypoints(nose, head_height)
     eyes = middle(viewers_left_eye, viewers_right_eye)
     down = (nose[0] - eyes[0], nose[1] - eyes[1])  # from the eyes to the nose; the mouth lies on the same line
+    # The distance from eyes to mouth, in distances from eyes to nose.
     mouth = _moved(eyes, down, (_MOUTH[1] - _EYES[1]) / _EYES_ABOVE_NOSE)
     across = (viewers_right_eye[0] - viewers_left_eye[0], viewers_right_eye[1] - viewers_left_eye[1])
     left_corner = _moved(mouth, across, -_HALF_MOUTH)
@@ -353,6 +354,7 @@ def clear_of_faces(pose: Pose, front: Sequence[Head]) -> Pose:
     for chain in _CHAINS:
         for number, (start, end) in enumerate(pairwise(chain), 1):
             if any(_passes(joints[start], joints[end], head) for head in front):
+                # This limb's end and all joints after it. Never the first of a chain, and so never the neck.
                 hidden.update(_OPENPOSE_FROM_COCO[point] for point in chain[number:])
                 break
     return _hidden(pose, hidden)

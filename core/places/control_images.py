@@ -50,7 +50,8 @@ def keypoints(layout: Layout, by_row: bool) -> Tensor:
 def _draw_people(draw: Callable[..., Tensor], figures: Sequence[object], layout: Layout, by_row: bool) -> Tensor:
     """Drawings of figures, all in one picture, or with `by_row` each in its own: (pictures, height, width, 3).
 
-    draw: called as draw(figures, width, height), it gives a picture. figures: of each place, None where it has none.
+    draw: called as draw(figures, width, height), it gives a picture. figures: for each place its skeleton, or its face
+    keypoints; None where it has none.
     """
     figures_of_pictures = [[figure] for figure in figures] if by_row else [figures]
     drawings: list[Tensor] = []
@@ -62,7 +63,7 @@ def _draw_people(draw: Callable[..., Tensor], figures: Sequence[object], layout:
 
 _JOINT_RADIUS = 4
 _HALF_THICKNESS = 4
-"""Width of a limb, and of the lines between face keypoints, in pixels."""
+"""Half the width of a limb, and of the lines between face keypoints, in pixels."""
 _KEYPOINT_RADIUS = 10
 
 
@@ -75,10 +76,10 @@ def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
     people = [openpose(pose) for pose in poses]
     below = np.zeros((height, width, 3), np.uint8)
     for joints in people:
-        ends: set[int] = set()  # joints without a limb are not drawn
+        joints_of_limbs: set[int] = set()  # joints without a limb are not drawn
         for limb in seen_limbs(joints):
-            ends.update((limb.start, limb.end))
-        for number in sorted(ends):
+            joints_of_limbs.update((limb.start, limb.end))
+        for number in sorted(joints_of_limbs):
             x, y, _ = joints[number]
             disc(below, int(x), int(y), _JOINT_RADIUS, _LIMB_COLORS[number])
     above = np.array(below)
@@ -213,7 +214,8 @@ def _draw_line(canvas: Canvas, start: Pixel, end: Pixel, color: Color) -> None:
 def _clipped_line(start: Pixel, end: Pixel, right: int, bottom: int) -> tuple[Pixel, Pixel] | None:
     """The part of a line that is on the canvas, or None (OpenCV's clipLine, which cuts rows first, then columns).
 
-    right, bottom: the last column and the last row.
+    right, bottom: the last column and the last row. `_clipped_along_axis` cuts the first coordinate of a point, so the
+    points are given to it as (y, x) first.
     """
     swapped = _clipped_along_axis((start[1], start[0]), (end[1], end[0]), bottom)
     if swapped is None:

@@ -40,7 +40,7 @@ def numbered_layout(
     for number, box in enumerate(boxes):
         sheet.frame(box, color_of(number), 1)
     places = [slot.box or patch_rect(slot.center) for slot in layout.slots]
-    for box, face in zip(places, faces, strict=False):
+    for box, face in zip(places, faces, strict=False):  # `faces` may be empty
         if face is not None:
             sheet.fill(box, face)
     for number, slot in enumerate(layout.slots):

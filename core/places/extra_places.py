@@ -29,24 +29,27 @@ _MOST_STEPS = 128  # along the longer side: with small faces on a large canvas a
 
 @dataclass(frozen=True)
 class _Spot:
-    """A position of a head, of a place or one that is tried. head: crown to chin, px. number: of the place, 0 for a
-    spot that is tried."""
+    """The position of a head: of a place of the layout, or one that is tried for a new place.
+
+    nose: px. head_height: crown to chin, px. number: of the place, from 1; 0 for a spot that is tried.
+    """
 
     nose: Point
     head_height: float
     number: int = 0
 
     def around(self, box: Box) -> Box:
-        """A box around the nose, in heads, as one in pixels of the canvas."""
+        """A box that is given in heads from the nose, in pixels of the canvas."""
         return geometry.Fit(self.head_height, self.head_height, *self.nose).box(box)
 
 
 def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, count: int = 1) -> Layout:
-    """The layout with more places behind its own, for people who look into the camera.
+    """The layout with more places after its own, for people who look into the camera.
 
-    where: one of SIDES. nose: px, of the first person with AT_POINT; the others stand in free places then.
+    The heads of the new places are on the canvas and cover no other head, and no two ID patches overlap.
+    where: one of SIDES. nose: px, of the first new person where `where` is AT_POINT; the others get free places then.
     face_size: height of the face boxes, px, 0 for as large as the faces around. body: one of bodies.BODIES.
-    count: how many places are added. The heads are on the canvas and cover no other head, nor an ID patch another.
+    count: how many places are added.
     Raises BadLayout where there is no room.
     """
     head_height = face_size / bodies.FACE_HEIGHT
@@ -155,9 +158,9 @@ def _candidates(where: str, head_height: float, neighbours: Sequence[_Spot], lay
 
 
 def _steps_on_canvas(first: float, last: float, step: float, side: int) -> range:
-    """The numbers of the steps from `first` to `last` that lie on the canvas.
+    """The numbers n for which first + n * step lies from `first` to `last` and on the canvas.
 
-    Places far off the canvas are left out, because to try them would take minutes. side: of the canvas, px.
+    Positions far off the canvas are left out, because to try them would take minutes. side: of the canvas, px.
     """
     return range(max(0, math.ceil(-first / step)), math.floor((min(last, side) - first) / step) + 1)
 

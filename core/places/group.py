@@ -28,9 +28,10 @@ _SWAY = 0.06  # people differ in height
 _LIFT = 0.6  # the share of height left over that goes below the group, as photographers frame it
 
 # The smallest head, in pixels, whose ID patches keep clear of each other at the least distances above:
-# beside each other in one row, above each other in several.
+# beside each other in one row, above each other in several. A patch has 64 px: 64 / 1.6 heads (the least distance of
+# neighbours) is 40, and 64 / (_LEAST_RISE - 2 * _SWAY) is 59.3; both have some pixels more for rounding.
 _LEAST_HEAD_ONE_ROW, _LEAST_HEAD = 42, 60
-_GOOD_HEAD = 116  # a face of 96 px: smaller ones lose their likeness
+_GOOD_HEAD = 116  # 96 px / bodies.FACE_HEIGHT: smaller faces lose their likeness
 
 
 class Spacing(NamedTuple):
@@ -77,12 +78,13 @@ class Formation:
         """
         rows = len(self.across)
         if self.framing != "full":
-            front = _SHOWN[self.framing] + bodies.CROWN
+            front = _SHOWN[self.framing] + bodies.CROWN  # of the nose; CROWN, the way up to the crown, is below 0
             return [front + row * rise for row in range(rows - 1, -1, -1)]
         lowest = [_lowest_joint(posture) for posture in reversed(self.postures)]  # the front row first
         heights: list[float] = []
         benches = 0
         for row in range(rows):
+            # On the floor, the noses of this row would be less than _LEAST_RISE above those of the row in front.
             if row > 0 and lowest[row] + _STEP < lowest[row - 1] + _LEAST_RISE:
                 benches += 1
             heights.append(_FEET + lowest[row] + row * _STEP + benches * rise)
@@ -94,6 +96,7 @@ class Formation:
         for arm in self.action.arms:
             for reach in arm or ():
                 if reach is not None:
+                    # Above the nose the hand reaches to _HAND - reach.y, and the air over the crown to _ABOVE - CROWN.
                     hands = max(hands, _HAND - reach.y + bodies.CROWN - _ABOVE)
         return self.noses(rise)[0] - bodies.CROWN + _SWAY + _ABOVE + hands
 
@@ -114,6 +117,7 @@ class Formation:
             beside = min(self.action.beside.most, (width / head - 2 * _SIDE) / self.span)
         # The largest rise, within reason, that still fits. One row does not rise.
         rise = _LEAST_RISE
+        # `high` is linear in the rise. So much higher is the formation for each head of rise; 0 for a single row.
         height_per_rise = self.high(_LEAST_RISE + 1) - self.high()
         if height_per_rise:
             rise = min(_MOST_RISE, _LEAST_RISE + (height / head - self.high()) / height_per_rise)
@@ -200,9 +204,11 @@ def _formation(count: int, framing: str, row_count: int, action: Action) -> Form
     """People spread over rows; the rows in the back have one person more where rows cannot be alike."""
     fewest, remainder = divmod(count, row_count)
     sizes = [fewest + 1 if row < remainder else fewest for row in range(row_count)]  # from back to front
-    # Only with `full` is it seen whether people sit or kneel: then the back row is the last of the action's.
+    # With `full`, the rows have the last `row_count` postures of the action, so that the back row has the last one.
+    # With the other framings the legs are out of the picture: all have the last posture.
     used = row_count if framing == "full" else 1
     front_first = action.rows[-used:]
+    # Where the action has fewer postures than there are rows, the rows further back have the last one, too.
     postures = [front_first[min(row, len(front_first) - 1)] for row in range(row_count)]
     return Formation(_staggered(sizes), tuple(reversed(postures)), framing, action)
 
@@ -210,10 +216,11 @@ def _formation(count: int, framing: str, row_count: int, action: Action) -> Form
 def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
     """The noses of each row, from back to front, in distances of neighbours, 0 in the middle of the group.
 
-    Every row is half a place beside the one in front; a row that is so by its number of people stays in the middle.
+    The people of every row stand over the gaps of the row in front. Rows with a common middle do so where one has an
+    even and the other an odd number of people. Otherwise the row is shifted by half a place against the row in front.
     sizes: people per row, from back to front.
     """
-    shift = 0.0
+    shift = 0.0  # of the row that is looked at, in places
     shifts = [0.0]  # the front row first
     for back, front in zip(reversed(sizes[:-1]), reversed(sizes[1:]), strict=True):
         if (back - front) % 2 == 0:
@@ -241,9 +248,9 @@ def _places_of_formation(formation: Formation, width: int, height: int) -> tuple
             sides = _postures_of_person(formation, row, place, spacing.beside)
             pose = bodies.on_canvas(bodies.body(nose, head, sides.left, right=sides.right), head, width, height)
             pose = bodies.behind(pose, front)
-            if formation.action is not ACTIONS[GROUP_PHOTO]:  # which stays as it is in saved workflows
+            if formation.action is not ACTIONS[GROUP_PHOTO]:  # whose layouts in saved workflows must stay the same
                 pose = bodies.clear_of_faces(pose, front)
-            # The whole person higher: only now, so that a row shows the same joints of everybody.
+            # The person is raised only now, after joints were hidden, so that a row shows the same joints of everybody.
             slots.append(_raised_place(nose, pose, head, formation.sway(row, place) * head))
     return tuple(slots)
 
@@ -271,7 +278,7 @@ def _postures_of_person(formation: Formation, row_index: int, place_index: int, 
     middle = (len(across) - 1) // 2
     postures = formation.postures[row_index]
     arms = action.before if row_index > 0 and action.before is not None else action.arms
-    if across[place_index] < 0:
+    if across[place_index] < 0:  # left of the middle: mirrored
         postures = Sides(postures.right, postures.left)
         arms = Arms(arms.right, arms.left)
     # A person's left is on the viewer's right.
@@ -279,13 +286,13 @@ def _postures_of_person(formation: Formation, row_index: int, place_index: int, 
         postures.left,
         arms.left,
         _way_to_neighbour(formation, row_index, place_index, place_index + 1, beside),
-        place_index >= middle,
+        nearer=place_index >= middle,
     )
     right = action.side(
         postures.right,
         arms.right,
         _way_to_neighbour(formation, row_index, place_index, place_index - 1, beside),
-        place_index <= middle,
+        nearer=place_index <= middle,
     )
     return Sides(left, right)
 

@@ -53,10 +53,10 @@ class RegionShape:
 def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
     """The region of one person, or of all people together: (H, W) float32 0..1.
 
-    The faces of others are left out.
+    The face boxes of the other people in the cast are left out of the region.
     number: of the person, from 1, or ALL_PEOPLE.
     staying: places of people who are in the picture already and stay as they are. Their heads are left out of the
-    region, and their bodies from what is not the person's face.
+    region, and so are their bodies, except where they cross the person's own face.
     Raises BadCast for a number that no person has, and BadRegion for a place without what is needed, and for a region
     that lies off the canvas or under other people's faces.
     """
@@ -178,11 +178,11 @@ def from_masks(
     fitted = functional.interpolate(as_masks(masks)[:, None], size=size, mode="nearest")[:, 0]  # (masks, H, W)
     if not fitted.any():
         raise BadRegion(names, "the masks are all zero", OTHER_WORDS)
-    slots = [*(person.slot for person in cast.people), *staying]
+    slots = [*(person.slot for person in cast.people), *staying]  # the index of a person is that of their slot
     without_edge = RegionShape(shape.extent, shape.margin)
     places = [region_of_slot(slot, cast, without_edge) for slot in slots]
     shares = _shares_in_common(places, fitted)  # (places, masks)
-    best, owners = shares.max(0)  # (masks,) each
+    best, owners = shares.max(0)  # (masks,) each: the largest share of a mask, and the index of the slot that has it
     outside: list[int] = []
     used: list[int] = []
     for mask in range(len(fitted)):

@@ -44,10 +44,18 @@ class CannotMatch(LikenessError):
 
 
 def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
-    """Give every place a person. order: one of ORDERS; custom_order: see `_numbers_of_text`.
+    """The index in the cast of the person in each place, None for a place that stays empty.
 
-    Where the layout has a place for everybody who was listed, the places of those who are absent stay free; where it
-    has one only for those who are there, they take them all.
+    order: one of ORDERS.
+        "custom": as custom_order says, see `_numbers_of_text`. The layout may have any number of places.
+        "last places": as listed, in the last places of the layout. The places before these stay empty.
+        "largest faces": the first person has the place of the largest face box, and so on.
+        "match faces": the person whose photos are most like the face that stood in the place.
+        "left to right": as listed, in the places from left to right.
+        "as listed": as listed, in the order of the places.
+    With the last three, and with "last places" of a layout that is not larger than the list, the layout must have as
+    many places as people are in the list or in the cast. People who are listed and absent (`Cast.absent`) keep a place
+    free in the first case, and have none in the second.
     Raises BadCast (except for custom), BadOrder, CannotMatch, BadEmbedding.
     """
     place_count = len(layout.slots)
@@ -88,6 +96,7 @@ def _places_by_size(slots: Sequence[Slot], people_count: int) -> Places:
 
 def _wrong_place_count(cast: Cast, place_count: int) -> BadCast:
     """The error for a cast and a layout of different numbers. place_count: how many the layout has."""
+    # An example for custom_order: everybody in the order of the list, then a 0 for each place that is left.
     empty = [0] * (place_count - len(cast.people))
     order = ",".join(map(str, [*cast.numbers[:place_count], *empty]))
     left_out = ""
@@ -136,13 +145,14 @@ def _numbers_of_text(text: str, people_count: int, place_count: int) -> list[int
 
 
 def _places_by_likeness(identities: Sequence[Identity], slots: Sequence[Slot]) -> Places:
-    """The assignment with the largest sum of similarities, over all recognisers that everybody has.
+    """The people in the places whose faces they are most like: the sum of all similarities is as large as possible.
 
-    With fewer people than places, places stay free. Raises CannotMatch and BadEmbedding.
+    Similarities by all recognisers that every person and every place has are added. With fewer people than places,
+    places stay free. Raises CannotMatch and BadEmbedding.
     """
     recognisers = _common_recognisers(identities, slots)
     faces = [slot.embeddings for slot in slots]
-    likeness = torch.zeros(len(identities), len(slots))  # the sum of mean cosines of everybody's photos
+    likeness = torch.zeros(len(identities), len(slots))  # the sum, over recognisers, of the mean cosine of the photos
     for recogniser in recognisers:
         cosines = similarities(identities, faces, recogniser, "Place Cast")  # (people, places)
         for identity, row in zip(identities, cosines, strict=True):
@@ -233,7 +243,7 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str
         size = standing.face_size
         if size is not None and size < SMALL_FACE:
             small.append(f"{name} {size}")
-    staying = 0
+    staying = 0  # the first so many places are of people who stay, or stay free on purpose: no note on empty ones
     if order == LAST_PLACES:
         staying = len(places) - len(cast.people) - len(cast.absent)
     elif order == LARGEST_FACES:

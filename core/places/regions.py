@@ -37,9 +37,10 @@ def present(cast: Cast) -> Cast:
 
 
 def for_photos(cast: Cast) -> Cast:
-    """The cast of a method that reads photos: whoever has LoRAs alone is at weight 0, since LoRA per Person acts there.
+    """The cast for a method that reads photos: people who have LoRAs and no photo get weight 0.
 
-    Unchanged where nobody else is present, or where everybody has a row of the batch.
+    LoRA per Person draws these people. They are new objects in the cast; all others are the same objects as before. The
+    cast is returned unchanged where nobody else is present, and where everybody has a row of the batch.
     """
     people: list[Person] = []
     for person in cast.people:
@@ -64,6 +65,7 @@ def left_out(cast: Cast, photos: bool = True) -> list[str]:
 def by_lora(cast: Cast) -> list[str]:
     """A line that names whom for_photos leaves out; none where it leaves out nobody."""
     people: list[Person] = []
+    # for_photos puts a new object of weight 0 in the place of a person whom it leaves out.
     for before, after in zip(cast.people, for_photos(cast).people, strict=True):
         if after is not before and before.weight > 0:
             people.append(before)
@@ -76,7 +78,11 @@ def names(people: Sequence[Person]) -> list[str]:
 
 
 def rows_of(people: Sequence[Person], cast: Cast) -> list[bool]:
-    """A mask of the rows of (people, H, W): for each person present in a cast, whether they are one of `people`."""
+    """For each person present in a cast, whether they are one of `people`: a mask for the rows of regions.
+
+    Regions (people, H, W) have a row for each person present. A person is one of `people` as the same object, because
+    two people may be equal and `for_photos` makes new objects.
+    """
     mask: list[bool] = []
     for member in present(cast).people:
         mask.append(any(person is member for person in people))
@@ -94,8 +100,8 @@ def check_one_picture(cast: Cast | None, advice: str = "Disconnect the mask.") -
 def remarks(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[str]:
     """Lines about regions that work but may not be meant: stretched masks, and face boxes too small for coarse layers.
 
-    mask: (masks, h, w) or None. acts_in: REGIONS or FACE_BOXES. cell: side in pixels that the coarsest layers take for
-    a token.
+    mask: (masks, h, w) or None. acts_in: REGIONS or FACE_BOXES. cell: the side in pixels of one token of the coarsest
+    layers.
     """
     if not is_a(cast, PlacedCast):
         return []
@@ -110,7 +116,7 @@ def remarks(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[st
 
 
 def _small_face_boxes(cast: PlacedCast, least: int) -> list[str]:
-    """Name and size of everybody whose face box shows less than `least` px of a side on the canvas."""
+    """Name and size of each person whose face box, cut to the canvas, has a side of less than `least` px."""
     small: list[str] = []
     for person in cast.people:
         if person.slot is None or person.slot.box is None:
@@ -127,15 +133,17 @@ def _small_face_boxes(cast: PlacedCast, least: int) -> list[str]:
 
 
 def face_regions(cast: Cast, mask: Tensor | None, shape: RegionShape, node_name: str) -> Tensor | None:
-    """The regions in which the faces of those present act, (people, H, W); None for the whole picture.
+    """The regions in which the faces of the people present act, (people, H, W); None for the whole picture.
 
-    A region is the mask of the person's place, else their face box, widened. The result is None where one person has
-    the whole picture, and where everybody has a row of the batch. People whom `for_photos` leaves out may have a place
-    without mask and box, and have zeros then.
-    mask: (people, h, w), the regions of everybody in the cast instead. shape: of the regions around face boxes, of
-    extent "face". node_name: for messages.
-    Raises, of people whom for_photos keeps, NotPlaced, and BadRegion for a place without box and mask, a region off
-    the canvas and two that are the same; BadRegion for masks where everybody has a row of their own.
+    With `mask`, the regions are its masks. Otherwise a region is the mask of the person's place, else the face box,
+    widened as `shape` says. None is returned where only one person is present and `mask` does not limit that person,
+    and where everybody has a row of the batch.
+    The people whom `for_photos` leaves out have a row too, because their number among the people present must stay.
+    That row is zeros where their place has neither mask nor box.
+    mask: (people, h, w), one for everybody in the cast, those of weight 0 included. shape: of extent "face". node_name:
+    for messages.
+    Raises, about people whom `for_photos` keeps, NotPlaced, and BadRegion for a place without box and mask, for a
+    region off the canvas and for two equal regions. Raises BadRegion for masks where everybody has a row.
     """
     people = present(cast).people
     with_photo = _with_photo(cast)
@@ -147,10 +155,11 @@ def face_regions(cast: Cast, mask: Tensor | None, shape: RegionShape, node_name:
         return None
     else:
         cast_with_photo = require_places(replace(cast, people=people_with_photo), node_name)
-        face_regions: list[Tensor] = []
+        region_of_each: list[Tensor] = []
         for index, person in enumerate(people):
-            face_regions.append(_face_region(person, cast_with_photo, index in with_photo, shape))
-        regions = torch.stack(face_regions)
+            needs_box = index in with_photo
+            region_of_each.append(_face_region(person, cast_with_photo, needs_box, shape))
+        regions = torch.stack(region_of_each)
     require_distinct(regions[with_photo], people_with_photo)
     if mask is not None and len(regions) == 1 and bool((regions == 1).all()):
         return None
@@ -158,7 +167,7 @@ def face_regions(cast: Cast, mask: Tensor | None, shape: RegionShape, node_name:
 
 
 def _with_photo(cast: Cast) -> list[int]:
-    """The indices, among the people present, of those whose photos a method reads: of those whom for_photos keeps."""
+    """The indices, among the people present, of the people whom `for_photos` keeps: a method reads their photos."""
     return [index for index, has_photo in enumerate(rows_of(for_photos(cast).people, cast)) if has_photo]
 
 
@@ -176,13 +185,14 @@ def _face_region(person: Person, cast: PlacedCast, needs_box: bool, shape: Regio
 
 
 def regions_in_face_boxes(cast: Cast, areas: Tensor | None, node_name: str) -> Tensor:
-    """The regions of those present, or the whole picture, cut to everybody's face box: (people, H, W).
+    """The regions of the people present, each cut to the person's own face box: (people, H, W).
 
-    A box is whole pixels, its corners cut towards 0, as in InstantID's infer_full.py; what is off the canvas is cut. In
-    one picture the shares of a pixel are at most 1 in all.
-    areas: the regions, (people, H, W), or None for the whole picture. node_name: for messages.
-    Raises, of people whom for_photos keeps, NotPlaced, and BadRegion for a place without box, a box off the canvas, a
-    region that does not meet it, and two that are the same.
+    The corners of a box are cut towards 0 to whole pixels, as in InstantID's infer_full.py, and to the canvas. Where
+    the people share a picture, the regions add up to at most 1 at each pixel.
+    areas: the regions before they are cut, as `face_regions` gives them: (people, H, W), or None for the whole picture.
+    node_name: for messages.
+    Raises, about people whom `for_photos` keeps, NotPlaced, and BadRegion for a place without box, a box off the
+    canvas, a region that does not meet its box, and two equal regions.
     """
     people = present(cast).people
     with_photo = _with_photo(cast)
@@ -209,7 +219,8 @@ def _box_masks(people: Sequence[Person], width: int, height: int) -> Tensor:
     masks = torch.zeros(len(people), height, width)
     for index, person in enumerate(people):
         if person.slot and person.slot.box:
-            x0, y0, x1, y1 = (max(0, int(end)) for end in person.slot.box)
+            # int() cuts towards 0; the slices end at the canvas by themselves.
+            x0, y0, x1, y1 = (max(0, int(coordinate)) for coordinate in person.slot.box)
             masks[index, y0:y1, x0:x1] = 1
     return masks
 

@@ -44,7 +44,7 @@ def body_region(pose: Pose, reach: float, width: int, height: int, feather: floa
     joints = openpose(pose)
     corners = torso(pose)
     segments = [(joints[limb.start][:2], joints[limb.end][:2]) for limb in seen_limbs(joints)]
-    segments += zip(corners, (*corners[1:], *corners[:1]), strict=True)
+    segments += zip(corners, (*corners[1:], *corners[:1]), strict=True)  # the four edges of the torso
     distance = torch.full((height, width), float("inf"))
     # A pixel beyond the soft edge of a segment is 0 anyway: only nearer ones are computed.
     far = reach + feather + 1
