@@ -75,7 +75,7 @@ def _may_raise(stream: Any) -> bool:
     errors = getattr(stream, "errors", None)
     if errors in _KEEPS_BYTES:
         return not _has_every_letter(getattr(stream, "encoding", None))
-    return errors in (None, "strict")
+    return errors in (None, "strict")  # None: a class of another pack, which does not say what it does
 
 
 def _has_every_letter(encoding: Any) -> bool:

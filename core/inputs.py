@@ -126,8 +126,12 @@ def _has_pixels(title: str, count: int, size: Sequence[int], empty: str = "Conne
 
 
 def latent(title: str, value: Mapping[str, Any]) -> None:
-    """Raise BadPicture unless this is a LATENT with at least one row, and, under "batch_index" where it has that, a
-    number for each row."""
+    """Raise BadPicture unless this is a LATENT with at least one row, and with a number for each row where it has
+    numbers.
+
+    Nodes that take rows out of a LATENT write these numbers: under "batch_index", a list or a tensor (rows,) says which
+    row of a seed's noise each row gets. An empty list counts as none, as in `pictures.rows`.
+    """
     samples = value.get("samples")
     index = cast("Any", value.get("batch_index"))
     is_list = isinstance(index, Sequence) or (isinstance(index, Tensor) and index.ndim == 1)

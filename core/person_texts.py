@@ -197,21 +197,20 @@ def _readers_of(weights: Tensor) -> Sequence[Readers]:
     people, tokens = weights.shape
     more_often = weights.ceil()  # (people, tokens): how often the words are read before the person's point
     extent = weights - more_often + 1  # (people, tokens): the person's point, above 0, at most 1
-    ends, order = extent.T.sort(
-        dim=1, descending=True, stable=True
-    )  # (tokens, people): points from the last to the first
+    # The points of each token from the last to the first, and whose they are: (tokens, people) each.
+    points, order = extent.T.sort(dim=1, descending=True, stable=True)
     # Part `count` lies before the points of the first `count` people of this order, and after those of all others.
     times_of_parts: list[Tensor] = []
     shares_of_parts: list[Tensor] = []
     for count in range(people + 1):
         is_within = torch.zeros(tokens, people)
         is_within.scatter_(1, order[:, :count], 1.0)  # 1 for the people before whose points the part lies
-        upper = torch.ones(tokens) if count == 0 else ends[:, count - 1]
-        lower = torch.zeros(tokens) if count == people else ends[:, count]
-        times_of_parts.append(more_often.T - 1 + is_within)
-        shares_of_parts.append(upper - lower)
+        upper = torch.ones(tokens) if count == 0 else points[:, count - 1]
+        lower = torch.zeros(tokens) if count == people else points[:, count]
+        times_of_parts.append(more_often.T - 1 + is_within)  # (tokens, people)
+        shares_of_parts.append(upper - lower)  # (tokens,), the length of the part
     times = torch.cat(times_of_parts)  # ((people + 1) * tokens, people)
-    shares = torch.cat(shares_of_parts)
+    shares = torch.cat(shares_of_parts)  # ((people + 1) * tokens,)
     numbers = torch.arange(tokens).repeat(people + 1)  # of the token, for each row of `times`
     has_share = shares > 0
     times = times[has_share]

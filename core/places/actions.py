@@ -79,7 +79,7 @@ class Action:
     framing: the closest one that shows it.
     rows: how people stand or sit, the front row first; a row further back than these does as the last.
     arms: instead of those of `rows`. Whoever stands left of the middle does it mirrored.
-    before: the arms of those who have faces behind them, None if these are `arms` too.
+    before: the arms of people who stand in front of another row, so that they hide no faces; None for `arms`.
     holding: instead of `arms` on a side on which a neighbour stands.
     beside: how near neighbours stand.
     """

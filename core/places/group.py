@@ -51,8 +51,9 @@ class Spacing(NamedTuple):
 class Formation:
     """Rows of people, from back to front.
 
-    across: per row the noses, in distances of neighbours, 0 in the middle of the group. postures: of each row.
-    `wide` and `high`: the least room they need, in heads.
+    across: per row the noses from left to right, in distances of neighbours, 0 in the middle of the group. postures: of
+    the people of each row.
+    framing: one of FRAMINGS. action: what the people do.
     """
 
     across: tuple[tuple[float, ...], ...]
@@ -67,18 +68,21 @@ class Formation:
         return max(places) - min(places)
 
     @property
-    def wide(self) -> float:
+    def least_width(self) -> float:
         """The least width of the formation, in heads."""
         return self.span * self.action.beside.least + 2 * _SIDE
 
-    def noses(self, rise: float) -> list[float]:
-        """The height of the noses of each row, in heads, when each row is `rise` above the one in front.
+    def nose_heights(self, rise: float) -> list[float]:
+        """The height of the noses of each row above the lower edge, in heads, from back to front.
 
-        With `full` a row stands on one bench more than the row in front, unless people are taller by themselves.
+        rise: of a row over the row in front. With `full`, it is the height of a bench: rows stand on the floor, which
+        comes up _STEP from row to row, and a row has one bench more than the row in front. It needs no bench more where
+        its people are tall enough on the floor, as people who stand behind people who sit.
         """
         rows = len(self.across)
         if self.framing != "full":
-            front = _SHOWN[self.framing] + bodies.CROWN  # of the nose; CROWN, the way up to the crown, is below 0
+            # CROWN is below 0: the noses of the front row lie that much below the crowns.
+            front = _SHOWN[self.framing] + bodies.CROWN
             return [front + row * rise for row in range(rows - 1, -1, -1)]
         lowest = [_lowest_joint(posture) for posture in reversed(self.postures)]  # the front row first
         heights: list[float] = []
@@ -90,7 +94,7 @@ class Formation:
             heights.append(_FEET + lowest[row] + row * _STEP + benches * rise)
         return heights[::-1]
 
-    def high(self, rise: float = _LEAST_RISE) -> float:
+    def least_height(self, rise: float = _LEAST_RISE) -> float:
         """The least height of the formation, in heads. rise: of a row over the row in front."""
         hands = 0.0  # how far raised hands reach above the air over a crown
         for arm in self.action.arms:
@@ -98,30 +102,31 @@ class Formation:
                 if reach is not None:
                     # Above the nose the hand reaches to _HAND - reach.y, and the air over the crown to _ABOVE - CROWN.
                     hands = max(hands, _HAND - reach.y + bodies.CROWN - _ABOVE)
-        return self.noses(rise)[0] - bodies.CROWN + _SWAY + _ABOVE + hands
+        return self.nose_heights(rise)[0] - bodies.CROWN + _SWAY + _ABOVE + hands
 
     @property
     def least_head(self) -> int:
         """The smallest head in pixels whose ID patches keep clear of each other."""
         return _LEAST_HEAD if len(self.across) > 1 else _LEAST_HEAD_ONE_ROW
 
-    def head(self, width: int, height: int) -> float:
-        """The largest head, in pixels, with which everybody is in the picture."""
-        return min(width / self.wide, height / self.high())
+    def largest_head(self, width: int, height: int) -> float:
+        """The largest head, in pixels, with which everybody is in a picture of this width and height in pixels."""
+        return min(width / self.least_width, height / self.least_height())
 
     def spacing(self, width: int, height: int) -> Spacing:
         """How the formation stands in a picture of this size, in pixels, with the largest heads."""
-        head = self.head(width, height)
+        head = self.largest_head(width, height)
         beside = 0.0
         if self.span:
+            # width / head is the width of the picture in heads, of which _SIDE is kept free at both ends.
             beside = min(self.action.beside.most, (width / head - 2 * _SIDE) / self.span)
-        # The largest rise, within reason, that still fits. One row does not rise.
+        # The largest rise up to _MOST_RISE that still fits. One row does not rise.
         rise = _LEAST_RISE
-        # `high` is linear in the rise. So much higher is the formation for each head of rise; 0 for a single row.
-        height_per_rise = self.high(_LEAST_RISE + 1) - self.high()
+        # The height of the formation grows by this for each head of rise; 0 where nothing rises, as with one row.
+        height_per_rise = self.least_height(_LEAST_RISE + 1) - self.least_height()
         if height_per_rise:
-            rise = min(_MOST_RISE, _LEAST_RISE + (height / head - self.high()) / height_per_rise)
-        lift = (height / head - self.high(rise)) * _LIFT
+            rise = min(_MOST_RISE, _LEAST_RISE + (height / head - self.least_height()) / height_per_rise)
+        lift = (height / head - self.least_height(rise)) * _LIFT  # a share of the height that is left over
         return Spacing(head, beside, rise, lift)
 
     def sway(self, row_index: int, place_index: int) -> float:
@@ -156,9 +161,9 @@ def layout(count: int, framing: str, row_count: int, width: int, height: int, ac
     if row_count > count:
         raise BadLayout(f"{row_count} rows are too many for {people}.", "Set rows to 0, which chooses, or to fewer.")
     formation = _chosen_formation(count, framing, row_count, width, height, ACTIONS[action])
-    if formation.head(width, height) < formation.least_head:
-        least_width = _up_to_8(formation.wide * formation.least_head)
-        least_height = _up_to_8(formation.high() * formation.least_head)
+    if formation.largest_head(width, height) < formation.least_head:
+        least_width = _up_to_8(formation.least_width * formation.least_head)
+        least_height = _up_to_8(formation.least_height() * formation.least_head)
         verb = "needs" if count == 1 else "need"
         rows_used = counted(len(formation.across), "row")
         raise BadLayout(
@@ -187,15 +192,19 @@ def notes(count: int, framing: str, row_count: int, width: int, height: int, act
 
 
 def _chosen_formation(count: int, framing: str, row_count: int, width: int, height: int, action: Action) -> Formation:
-    """The formation in so many rows. For 0 rows, the one with the fewest rows in which faces are large enough to keep
-    their likeness and not much smaller than in any other."""
+    """The formation of `count` people in `row_count` rows, for a picture of this width and height in pixels.
+
+    With row_count 0 it has the fewest rows in which faces are large enough to keep their likeness (_GOOD_HEAD), and at
+    least three quarters as large as with the number of rows that makes them largest. Where no number of rows makes them
+    large enough, it is the one that makes them largest.
+    """
     if row_count:
         return _formation(count, framing, row_count, action)
     formations = [_formation(count, framing, number, action) for number in range(1, min(MOST_ROWS, count) + 1)]
-    fitting = [formation for formation in formations if formation.head(width, height) >= formation.least_head]
+    fitting = [formation for formation in formations if formation.largest_head(width, height) >= formation.least_head]
     if not fitting:
         fitting = formations
-    heads = [formation.head(width, height) for formation in fitting]
+    heads = [formation.largest_head(width, height) for formation in fitting]
     enough = max(0.75 * max(heads), min(max(heads), _GOOD_HEAD))
     return next(formation for formation, head in zip(fitting, heads, strict=True) if head >= enough)
 
@@ -238,7 +247,7 @@ def _places_of_formation(formation: Formation, width: int, height: int) -> tuple
     spacing = formation.spacing(width, height)
     head = spacing.head
     rows: list[list[Point]] = []  # the noses, px
-    for places, nose_height in zip(formation.across, formation.noses(spacing.rise), strict=True):
+    for places, nose_height in zip(formation.across, formation.nose_heights(spacing.rise), strict=True):
         y = height - (nose_height + spacing.lift) * head
         rows.append([(width / 2 + x * spacing.beside * head, y) for x in places])
     slots: list[Slot] = []
@@ -277,6 +286,7 @@ def _postures_of_person(formation: Formation, row_index: int, place_index: int, 
     across = formation.across[row_index]
     middle = (len(across) - 1) // 2
     postures = formation.postures[row_index]
+    # Row 0 is in the back: people of all other rows have faces behind them.
     arms = action.before if row_index > 0 and action.before is not None else action.arms
     if across[place_index] < 0:  # left of the middle: mirrored
         postures = Sides(postures.right, postures.left)
@@ -300,8 +310,11 @@ def _postures_of_person(formation: Formation, row_index: int, place_index: int, 
 def _way_to_neighbour(
     formation: Formation, row_index: int, place_index: int, neighbour_index: int, beside: float
 ) -> Point | None:
-    """The vector from the nose of a person to that of a neighbour in the row, in heads, x outwards; None where nobody
-    stands there."""
+    """The vector from the nose of a person to that of a neighbour in the row, in heads, x outwards and y down.
+
+    row_index: of the row, from the back. place_index, neighbour_index: of the two people in the row. beside: the
+    distance of neighbours, in heads. None where nobody stands at neighbour_index.
+    """
     if not 0 <= neighbour_index < len(formation.across[row_index]):
         return None
     return (beside, formation.sway(row_index, place_index) - formation.sway(row_index, neighbour_index))

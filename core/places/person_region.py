@@ -60,7 +60,7 @@ def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying:
     Raises BadCast for a number that no person has, and BadRegion for a place without what is needed, and for a region
     that lies off the canvas or under other people's faces.
     """
-    people = _people_of_number(cast, number)
+    people = _people_of_number(cast, number)  # indices; one of them unless all people are asked for
     if number == ALL_PEOPLE:
         regions = [region_of_person(cast, person + 1, shape, staying) for person in people]
         return torch.stack(regions).amax(0)  # (people, H, W) -> (H, W)
@@ -122,7 +122,7 @@ def region_of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, stay
 
 
 def require_box(slot: Slot | None, name: str) -> Slot:
-    """The place. Raises BadRegion, with the name of the person who stands there, unless it has a face box."""
+    """The place, if it has a face box; otherwise BadRegion is raised. name: of the person who stands there."""
     if slot is None or slot.box is None:
         advice = "Use a layout whose places have faces, or masks (Layout from Picture)."
         raise BadRegion(name, "its place has neither a face box nor a mask", advice)
@@ -204,8 +204,9 @@ def from_masks(
 
 
 def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:
-    """How much of the smaller of the two, a place or a mask, lies in the other: (places, masks), 0..1.
+    """What each place and each mask have in common, as a share of the smaller of the two: (places, masks), 0..1.
 
+    So it is 1 for a mask that lies in the place as a whole, and for a mask that covers all of the place.
     places: (H, W) each. masks: (masks, H, W).
     """
     common = torch.stack([torch.minimum(masks, place).sum((1, 2)) for place in places])  # (places, masks)
@@ -220,8 +221,8 @@ def _no_mask_error(names: str, mask_count: int, nearest: float) -> BadRegion:
     names: of these people.
     mask_count: how many masks there are.
     nearest: the largest share, 0..1, that a mask and the place of one of these people have in common, see
-    `_shares_in_common`. From `_IN_PLACE` on that mask has gone to another place, with which it has as much in common
-    or more.
+    `_shares_in_common`. Where it is at least `_IN_PLACE`, that mask was given to another place, because the share that
+    the mask has in common with the other place is as large or larger.
     """
     why = f"of {counted(mask_count, 'mask')} none lies in that place or covers it; the nearest by {nearest:.0%}"
     if nearest >= _IN_PLACE:

@@ -75,11 +75,12 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
         raise _wrong_place_count(cast, place_count)
     if order == "match faces":
         return _places_by_likeness([person.identity for person in cast.people], layout.slots)
+    # With a place for everybody who was listed, those who are absent have one that stays free.
     numbers = cast.numbers if place_count == len(cast.people) else listed_people
     place_order = list(range(place_count))
     if order == "left to right":
-        place_order.sort(key=lambda place: layout.slots[place].center)
-    number_at = dict(zip(place_order, numbers, strict=True))
+        place_order.sort(key=lambda place: layout.slots[place].center)  # by x, then by y
+    number_at = dict(zip(place_order, numbers, strict=True))  # index of the place -> number of the person in the list
     return tuple(index_of.get(number_at[place]) for place in range(place_count))
 
 
@@ -111,7 +112,10 @@ def _wrong_place_count(cast: Cast, place_count: int) -> BadCast:
 
 
 def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
-    """The cast with places, in the order it was listed; people without a place are taken out."""
+    """The people of the cast who have a place, each with their slot and its number, in the order of the cast.
+
+    places: for each place of the layout the index of its person in the cast, as `assign` gives it.
+    """
     number_of = {person: number for number, person in enumerate(places, 1) if person is not None}
     people_with_place: list[Person] = []
     for index, person in enumerate(cast.people):
@@ -165,16 +169,16 @@ def _places_by_likeness(identities: Sequence[Identity], slots: Sequence[Slot]) -
 
 def _common_recognisers(identities: Sequence[Identity], slots: Sequence[Slot]) -> Sequence[str]:
     """Recognisers of which every person and every place has an embedding. Raises CannotMatch where there is none."""
-    bare = [str(number) for number, slot in enumerate(slots, 1) if not slot.embeddings]
-    if bare:
-        noun = "place" if len(bare) == 1 else "places"
-        why = f"there is no face to compare with in {noun} {', '.join(bare)}"
+    places_without_face = [str(number) for number, slot in enumerate(slots, 1) if not slot.embeddings]
+    if places_without_face:
+        noun = "place" if len(places_without_face) == 1 else "places"
+        why = f"there is no face to compare with in {noun} {', '.join(places_without_face)}"
         advice = "Make the layout of faces in a photo with a face model that has a recogniser, or choose another order."
         raise CannotMatch(why, advice)
-    faceless = [identity.name for identity in identities if not identity.embeddings]
-    if faceless:
-        verb = "has" if len(faceless) == 1 else "have"
-        why = f"{listed(faceless)} {verb} no photo with a face to compare"
+    people_without_face = [identity.name for identity in identities if not identity.embeddings]
+    if people_without_face:
+        verb = "has" if len(people_without_face) == 1 else "have"
+        why = f"{listed(people_without_face)} {verb} no photo with a face to compare"
         advice = "Add one (Person, with a face model that has a recogniser), or choose another order."
         raise CannotMatch(why, advice)
     recognisers = in_common(known.embeddings for known in (*identities, *slots))

@@ -146,7 +146,7 @@ def face_regions(cast: Cast, mask: Tensor | None, shape: RegionShape, node_name:
     region off the canvas and for two equal regions. Raises BadRegion for masks where everybody has a row.
     """
     people = present(cast).people
-    with_photo = _with_photo(cast)
+    with_photo = _with_photo(cast)  # indices into `people`, and into the rows of the regions
     people_with_photo = tuple(people[index] for index in with_photo)
     if mask is not None:
         check_one_picture(cast)
@@ -195,15 +195,16 @@ def regions_in_face_boxes(cast: Cast, areas: Tensor | None, node_name: str) -> T
     canvas, a region that does not meet its box, and two equal regions.
     """
     people = present(cast).people
-    with_photo = _with_photo(cast)
+    with_photo = _with_photo(cast)  # indices into `people`, and into the rows of the regions
     people_with_photo = tuple(people[index] for index in with_photo)
     cast_with_photo = require_places(
         replace(cast, people=people_with_photo), f"{node_name} with acts_in at {FACE_BOXES}"
     )
-    boxes = _box_masks(people, cast_with_photo.width, cast_with_photo.height)
+    boxes = _box_masks(people, cast_with_photo.width, cast_with_photo.height)  # (people, H, W)
     regions = boxes if areas is None else boxes * areas
     for index, person in zip(with_photo, people_with_photo, strict=True):
         _check_box(person, cast_with_photo, boxes[index], regions[index])
+    # Without areas there is one person, or a picture for each: nobody shares a region with somebody else.
     if areas is not None:
         require_distinct(regions[with_photo], people_with_photo)
     if cast.by_row:
@@ -226,14 +227,17 @@ def _box_masks(people: Sequence[Person], width: int, height: int) -> Tensor:
 
 
 def _check_box(person: Person, cast: PlacedCast, box_mask: Tensor, region: Tensor) -> None:
-    """Raise BadRegion unless a person has a face box on the canvas, and a region that meets it, (H, W) each."""
+    """Raise BadRegion unless a person has a face box on the canvas, and a region that meets it.
+
+    box_mask: 1 in the person's face box, else 0. region: of the person, cut to the face box. (H, W) each.
+    """
     name = person.identity.name
     box = person.slot.box if person.slot else None
     if box is None:
         advice = "Use a layout whose places have faces, or set acts_in to regions."
         raise BadRegion(name, "its place has no face box, in which alone the face would act", advice)
     if not box_mask.any():
-        corners = ", ".join(f"{end:g}" for end in box)
+        corners = ", ".join(f"{coordinate:g}" for coordinate in box)
         why = f"its face box ({corners}) has no pixel on the canvas of {cast.width}x{cast.height} px"
         raise BadRegion(name, why, "Move or enlarge the place in the layout, or set acts_in to regions.")
     if not region.any():
@@ -247,7 +251,7 @@ def _check_box(person: Person, cast: PlacedCast, box_mask: Tensor, region: Tenso
 def regions_of_people(cast: PlacedCast, people: Sequence[Person], masks: Tensor | None, shape: RegionShape) -> Tensor:
     """The regions of some of the people present in a cast, (people, H, W), by masks or by their places.
 
-    people: those whose regions are returned.
+    people: those whose regions are returned, the same objects as in the cast and in its order.
     masks: (everybody of the cast, h, w), read by `regions_from_masks`; None for regions by `region_of_person`.
     shape: of the regions where there are no masks.
     Raises what these two functions raise, and BadRegion for two regions alike or where each person has a picture of
