@@ -31,7 +31,7 @@ def accept_any_text() -> None:
     """
     handlers = list(_handlers())
     for stream in _streams(handlers):
-        # One that is closed, detached or belongs to a program that has ended raises: nobody reads it.
+        # A stream that is closed or detached, or whose reader has ended, raises: nobody reads what is written to it.
         with suppress(ValueError, OSError):
             _accept(stream)
     for handler in handlers:
@@ -60,7 +60,8 @@ def _accept(stream: Any) -> None:
     """Make one stream escape the letters that it cannot write."""
     if not _may_raise(stream):
         return
-    # io.TextIOWrapper, the host's LogInterceptor, and wrappers that hand on what they do not have (colorama, tqdm).
+    # Python's own streams (io.TextIOWrapper) and the host's LogInterceptor have `reconfigure`. Wrappers (colorama,
+    # tqdm) pass calls of methods that they lack on to the stream that they wrap.
     if callable(getattr(stream, "reconfigure", None)):
         with suppress(TypeError):
             stream.reconfigure(errors=ESCAPES)

@@ -105,7 +105,10 @@ SAME_FAMILY = "Use a checkpoint, text encoder and ControlNet of the same family 
 
 
 class WrongBaseModel(LikenessError):
-    """Something made for one model family was given to another."""
+    """Something made for one model family was given to another.
+
+    what: how the message calls it. actual, expected: names of model families.
+    """
 
     def __init__(self, what: str, actual: str, expected: str, advice: str | None = None) -> None:
         super().__init__(f"{what} is made for {actual}, but {expected} is needed.", advice or SAME_FAMILY)
@@ -137,7 +140,7 @@ class FaceNotFound(LikenessError):
         super().__init__(problem, advice)
 
     def leave_out_box(self) -> None:
-        """Take the box of Person out of the advice, for a picture that no Person has, such as that of Detect Faces."""
+        """Take the advice about Face boxes of the Person node out, for a picture that is given to another node."""
         self.advice = self.advice.replace(_BOX_OF_PERSON, "").rstrip()
 
 
@@ -175,7 +178,10 @@ class BadSize(LikenessError):
 
 
 class BadEmbedding(LikenessError):
-    """NaN, infinity, zeros or a wrong length where a face embedding should be."""
+    """NaN, infinity, zeros or a wrong length where a face embedding should be.
+
+    identity: the name of the person. recogniser: its id. why: the end of a sentence.
+    """
 
     def __init__(self, identity: str, recogniser: str, why: str, advice: str | None = None) -> None:
         usual = "Make the person again from its photos; if it came from a file, that file is damaged."

@@ -135,7 +135,8 @@ class AdapterLayer(nn.Module):
 class AdapterLayers(nn.ModuleDict):
     """Keys and values of image tokens for every cross-attention layer.
 
-    state: "<odd n>.to_{k,v}_ip.weight", n counting attention layers as diffusers does; other keys are left aside.
+    state: "<odd n>.to_{k,v}_ip.weight", where n counts attention layers as diffusers does: even ones are self-attention
+    and have no image tokens. Other keys are ignored.
     widths: of the queries each layer is made for, in diffusers' order. width: of one token, the text width of the
     models the file is made for.
     """

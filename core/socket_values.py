@@ -44,6 +44,7 @@ def check_cast(title: str, value: Cast) -> None:
         check_size("The cast's canvas", *canvas)
     if is_a(value, RowCast) and value.listed:
         _check_rows_listed(value)
+    # A RowCast has a row for each person, who must have a place in it and a weight; one without people has no rows.
     in_every_row = value.people and all(person.slot and person.weight for person in value.people)
     if value.by_row and not in_every_row:
         raise BadInput(title, "a cast of rows of which one shows no person", "the cast of Crop Faces")
@@ -99,8 +100,8 @@ def _size(value: Layout | PlacedCast | Faces) -> Canvas:
     return operator.index(value.width), operator.index(value.height)
 
 
-def _off_canvas(subject: str, problem: str) -> BadLayout:
-    """The error for a place or a face that is on no canvas. subject, problem: the two halves of its sentence."""
+def _bad_place(subject: str, problem: str) -> BadLayout:
+    """The error for a place or a face that cannot be used. subject, problem: the two halves of its sentence."""
     return BadLayout(f"{subject} {problem}.", "Make layouts with the Layout nodes, and faces with Detect Faces.")
 
 
@@ -111,16 +112,16 @@ def _check_slot(subject: str, slot: Slot, canvas: Canvas) -> None:
     """
     if slot.pose is not None and len(slot.pose) != _JOINTS:
         problem = f"has a skeleton of {counted(len(slot.pose), 'joint')} instead of {_JOINTS}"
-        raise _off_canvas(subject, problem)
+        raise _bad_place(subject, problem)
     if slot.mask is not None:
         width, height = canvas
         if slot.mask.shape != (height, width):
             shape = tuple(slot.mask.shape)
             problem = f"has a mask of shape {shape} instead of one of the canvas, {width}x{height} px"
-            raise _off_canvas(subject, problem)
+            raise _bad_place(subject, problem)
         low, high = least_and_largest(slot.mask)
         if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # NaN is neither
-            raise _off_canvas(subject, f"has a mask from {low:g} to {high:g} instead of 0 to 1")
+            raise _bad_place(subject, f"has a mask from {low:g} to {high:g} instead of 0 to 1")
     points = [slot.center]
     for joint in slot.pose or ():
         points.append(joint[:2])
@@ -136,13 +137,13 @@ def _check_points(
     """
     if keypoints is not None and len(keypoints) != _KEYPOINTS:
         problem = f"has {counted(len(keypoints), 'face keypoint')} instead of {_KEYPOINTS}"
-        raise _off_canvas(subject, problem)
+        raise _bad_place(subject, problem)
     coordinates: list[float] = list(box or ())
     for point in (*points, *(keypoints or ())):
         coordinates += point
     for coordinate in coordinates:
         if not abs(coordinate) <= FAR:  # NaN is not within anything
-            raise _off_canvas(subject, f"has a coordinate that is on no canvas ({coordinate:g})")
+            raise _bad_place(subject, f"has a coordinate that is on no canvas ({coordinate:g})")
     if box is not None and (box[0] > box[2] or box[1] > box[3]):
         sides = ", ".join(f"{side:g}" for side in box)
-        raise _off_canvas(subject, f"has a face box of negative size ({sides})")
+        raise _bad_place(subject, f"has a face box of negative size ({sides})")

@@ -114,9 +114,10 @@ Bank = Mapping[Block, Sequence[PartTokens]]
 
 @dataclass(frozen=True, eq=False)
 class PartWeights:
-    """The attention that a layer pays to each part. weights: one per part, 1 as published, 0 not at all.
+    """How much a layer attends to each part.
 
-    targets: (parts, H, W), 0..1, which regions of the picture may look at each part, or None: all may.
+    weights: one per part, 1 as published, 0 not at all. targets: (parts, H, W), 0..1, the regions of the picture that
+    may attend to each part; None where all may.
     """
 
     weights: Sequence[float]
@@ -126,7 +127,7 @@ class PartWeights:
 def key_bias(
     parts: Sequence[tuple[int, int]],
     picture_tokens: int,
-    share: PartWeights,
+    part_weights: PartWeights,
     grid: tuple[int, int],
     dtype: torch.dtype = torch.float32,
 ) -> Tensor | None:
@@ -134,20 +135,21 @@ def key_bias(
 
     A weight w scales a part's share of the softmax, dropped tokens included, by adding log(w). Sinks, one or in half
     precision two, stand for all dropped tokens: key 0, value 0, together as heavy in the softmax as these.
-    parts: of each how many tokens are kept and how many dropped. picture_tokens: how many the picture has. share: the
-    weights and targets of the parts. grid: of the layer, (height, width). dtype: in which the attention reads the bias.
+    parts: for each part, how many of its tokens are kept and how many are dropped. picture_tokens: how many tokens the
+    picture has. part_weights: the weights and targets of the parts. grid: of the layer, (height, width). dtype: in
+    which the attention reads the bias.
     Returns (1, 1 or queries, keys) float32; None where nothing has to be added.
     """
     kept = torch.tensor([kept_tokens for kept_tokens, _ in parts])  # (parts,)
     dropped = torch.tensor([float(dropped_tokens) for _, dropped_tokens in parts])  # (parts,)
-    weights = torch.tensor(share.weights)  # (parts,)
-    if share.targets is None:
+    weights = torch.tensor(part_weights.weights)  # (parts,)
+    if part_weights.targets is None:
         if not dropped.any() and bool((weights == 1).all()):
             return None
         weights = weights[:, None]  # (parts, 1): the same for every query
     else:
         # (parts, H, W) -> (parts, 1, H, W) -> (parts, 1, *grid) -> (parts, queries)
-        regions = functional.interpolate(share.targets[:, None].float(), size=grid, mode="area").flatten(1)
+        regions = functional.interpolate(part_weights.targets[:, None].float(), size=grid, mode="area").flatten(1)
         weights = weights[:, None] * regions
     of_picture = torch.zeros(picture_tokens, weights.shape[1])
     of_kept = _log(weights).repeat_interleave(kept, dim=0)  # (all kept tokens, 1 | queries)

@@ -119,7 +119,8 @@ def _no_room_error(layout: Layout, where: str, head_height: float, added: int, c
 def _head_at(point: Point, neighbours: Sequence[_Spot], layout: Layout) -> float:
     """The height of a head at a point, px: as large as the heads around, near ones count more.
 
-    A neighbour's weight is one over the square of its distance. Without neighbours, a sixth of the canvas.
+    It is a weighted mean. A neighbour's weight is one over the square of its distance, which counts as one of its heads
+    at least. Without neighbours the height is a sixth of the canvas's shorter side.
     """
     if not neighbours:
         return min(layout.width, layout.height) / 6
@@ -139,6 +140,7 @@ def _candidates(where: str, head_height: float, neighbours: Sequence[_Spot], lay
     where: one of SIDES. head_height: px, 0 for as large as the neighbours.
     """
     usual_head = head_height or _head_in_middle(neighbours, layout)
+    # Of the three the widest step: in proportion to the heads, and never so small that there are too many spots to try.
     step = max(_LEAST_STEP, _STEP * usual_head, max(layout.width, layout.height) / _MOST_STEPS)
     noses = [neighbour.nose for neighbour in neighbours]
     if not noses:
@@ -149,6 +151,7 @@ def _candidates(where: str, head_height: float, neighbours: Sequence[_Spot], lay
         right = min(x for x, _ in noses)
     if where == "right end":
         left = max(x for x, _ in noses)
+    # One and a half heads above the highest nose, and one head below the lowest.
     top = min(y for _, y in noses) - 1.5 * usual_head
     bottom = max(y for _, y in noses) + usual_head
     for row in _steps_on_canvas(top, bottom, step, layout.height):
@@ -182,9 +185,11 @@ def _why_not(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> str:
 
 
 def _badness(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> float:
-    """How badly a spot suits a group photo, from 0: hidden behind others or cut off, away from them, out of their row.
+    """How badly a spot suits a group photo; 0 is the best.
 
-    It is a sum of shares of an area, 0..1 each, and of distances in heads.
+    It is a weighted sum: the share of the trunk that is off the canvas, the share of the trunk behind other people, the
+    share of the face over other people's trunks, the distance to the nearest person beyond the usual one, and how far
+    the spot is above or below that person. Shares are 0..1 for each person, distances in heads.
     """
     face = spot.around(_HEAD)
     trunk = spot.around(_TRUNK)
@@ -192,7 +197,7 @@ def _badness(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> float:
     if not neighbours:
         return 1 - on_canvas
     hidden_area = 0.0
-    covered_face = 0.0  # share of the face that neighbours' trunks stand behind, summed over them
+    covered_face = 0.0  # the share of the face that overlaps a neighbour's trunk, summed over all neighbours
     for neighbour in neighbours:
         hidden_area += shared_area(trunk, neighbour.around(_HEAD))
         hidden_area += shared_area(trunk, neighbour.around(_TRUNK))
