@@ -70,7 +70,7 @@ def _accept(stream: Any) -> None:
 
 
 def _may_raise(stream: Any) -> bool:
-    """Whether a stream may raise UnicodeEncodeError, as far as it tells."""
+    """Whether a stream may raise UnicodeEncodeError, by what its `errors` and `encoding` say."""
     if isinstance(stream, io.StringIO):
         return False  # in memory, without an encoding
     errors = getattr(stream, "errors", None)

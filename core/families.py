@@ -1,4 +1,4 @@
-"""Model families: by what their texts, latents and networks are told apart. Standard library only."""
+"""Model families, and the widths and channels by which they are told apart. Standard library only."""
 
 from dataclasses import dataclass
 

@@ -19,7 +19,7 @@ from .text import in_one_line
 OTHER_WORDS = "With SAM3 Detect, use another word in its text, or a lower threshold."
 """What to do where a detector by words has not found what was meant."""
 LANDMARKS = 468
-"""The least points of a face mesh; ten more are those of the irises."""
+"""The least number of points of a face mesh; meshes with irises have ten more."""
 _MOST_LETTERS = 40  # of a text that a message quotes
 _MOST_BITS = 99  # of a whole number that a message quotes: Python writes longer ones slowly or not at all
 
@@ -65,7 +65,7 @@ def number(title: str, value: Any, least: float, largest: float, integer: bool) 
 
 
 def _limit(limit: float) -> str:
-    """A limit of a number in words, without zeros behind the point."""
+    """A limit of a number for a message; a float without trailing zeros."""
     return f"{limit:g}" if isinstance(limit, float) else str(limit)
 
 

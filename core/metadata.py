@@ -75,7 +75,7 @@ def _bare_png(data: bytes) -> Bare:
 
 
 def png_chunks(data: bytes) -> Iterator[Chunk]:
-    """The chunks of a PNG; of one that is cut off, the last as far as it is there.
+    """The chunks of a PNG. Where the file is cut off, the last chunk holds the bytes that are there.
 
     A chunk is the length of its content (4 bytes), its name (4 bytes), its content, and a checksum (4 bytes).
     """

@@ -15,16 +15,16 @@ def spelled(name: str) -> str:
 
 
 def same_name(name: str, other: str) -> bool:
-    """Whether two names mean one file, capitals being told apart."""
+    """Whether two names mean the same file. Names that differ in capitals are different names."""
     return spelled(name) == spelled(other)
 
 
 def among(name: str, offered: Iterable[str]) -> str | None:
-    """The name of a list that a name means.
+    """The name in a list that a given name means; None where no name or more than one may be meant.
 
-    That is the same name, else the only one that differs in its spelling alone, else the only one that differs in
-    capitals as well. None where there is none, or more than one of a kind. Capitals come last, because on most disks of
-    Linux they tell two files apart.
+    It is the name itself, if it is in the list. Otherwise it is the only name that `spelled` makes the same. Where
+    there is no such name, it is the only one that `folded` makes the same: capitals come last, because on most disks of
+    Linux names that differ in capitals are two files.
     """
     names = list(dict.fromkeys(offered))
     if name in names:

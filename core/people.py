@@ -55,7 +55,7 @@ class Face:
     embeddings: recogniser id -> (EMBEDDING,) float32 CPU, as that recogniser returns it (not re-normalised).
     crop: (CROP, CROP, 3) float32 RGB 0..1, the aligned picture the recognisers saw.
     portrait: of one photo; None where only the embeddings were asked for.
-    certain: False where it could not be told which way up the face is.
+    certain: False where the detector could not decide which way up the face is.
     one_person_from: recogniser id -> the least cosine at which it takes two photos for one person, where its file
     states one.
     """
@@ -161,8 +161,8 @@ class Person:
 class Cast:
     """People in the order they were listed.
 
-    absent: number in the list, from 1, and name of those who were listed and have no photo with a face. They keep
-    their numbers, and their places stay free.
+    absent: the people who were listed and have no photo with a face, each as (number in the list, from 1; name). They
+    are not in `people`, but keep their numbers, and their places stay free.
     """
 
     by_row: ClassVar[bool] = False

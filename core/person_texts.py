@@ -1,4 +1,4 @@
-"""Who reads whom in one attention over a common text, words about single people, a picture, and what stands beside it.
+"""Which tokens read which in one attention over a common text, words about single people, a picture and other tokens.
 
 A token of the picture in a person's region reads the picture, the common text, and that person's words. A person's
 words read themselves and the picture in the region, so that they are encoded as a prompt of their own would be. The
@@ -31,7 +31,7 @@ STEPS = 256
 
 @dataclass(frozen=True)
 class OwnedTokens:
-    """Tokens of a person beside the picture, such as those of a reference picture.
+    """Tokens that belong to a person and are not of the picture, such as those of a reference picture of the person.
 
     person: the index of the person whose words they read, from 0.
     """
@@ -42,8 +42,10 @@ class OwnedTokens:
 
 @dataclass(frozen=True)
 class Filler:
-    """Tokens that fill up the place of a person's words, so that it is equally long in every row of a batch. Nobody
-    reads them. front, behind: how many stand in front of the words and behind them."""
+    """Tokens that fill up the place of a person's words, so that it is equally long in every row of a batch.
+
+    No token reads them. front, behind: how many of them stand before the words and after the words.
+    """
 
     front: int = 0
     behind: int = 0
@@ -129,7 +131,7 @@ def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
         keys[picture] = region > 0
         keys[words] = True
         groups.append(Group(torch.arange(words.start, words.stop), _numbers(keys)))
-    # Tokens of a person beside the picture read that person's words, and everything that is nobody's words.
+    # Other tokens that belong to a person read that person's words, and everything that is nobody's words.
     for person, words in enumerate(words_of_people):
         queries = _owned_by(layout, person)
         if len(queries):
@@ -145,7 +147,7 @@ def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
 
 
 def _owned_by(layout: TextLayout, person: int) -> Tensor:
-    """The numbers of the queries that are tokens of a person beside the picture."""
+    """The indices of the queries that `layout.owned` gives to a person. person: index from 0."""
     is_owned = torch.zeros(layout.queries, dtype=torch.bool)
     for owned in layout.owned:
         if owned.person == person:

@@ -20,7 +20,7 @@ class Group:
 
     queries: (n,), their numbers, ascending. keys: (m,), the numbers of what they read, or None for all keys. A number
     that stands there twice counts as two keys. shares: (n,), 0 to 1, how much of what these queries get comes from this
-    group; None for all of it. The shares of a query in all groups are 1 together.
+    group; None for all of it. The shares of a query in all groups add up to 1.
     """
 
     queries: Tensor
@@ -118,7 +118,7 @@ class RowSplit:
     _on: dict[torch.device, tuple[RowsAlike, ...]] = field(default_factory=lambda: {}, init=False)
 
     def on(self, device: torch.device) -> tuple[RowsAlike, ...]:
-        """All rows, those that read the same together, on a device; remembered as in Split."""
+        """The rows of the batch, gathered by how they read, on a device. The result is kept, as in `Split.on`."""
         if device not in self._on:
             rows_of: dict[Split, list[int]] = {}
             for row, split in enumerate(self.splits):

@@ -23,7 +23,7 @@ def name_of(file: str) -> str:
 
     "" where the name is a number, a single ASCII letter, has a digit in it, or is what cameras and programs write.
     """
-    # A Mac writes an accent as a letter of its own, and title() takes the letter behind it for the beginning of a word.
+    # A Mac writes an accent as a letter of its own, and title() takes the letter after it for the beginning of a word.
     stem = unicodedata.normalize("NFC", os.path.splitext(file)[0])
     name = _NUMBER_BEHIND.sub("", plain(_SEPARATORS.sub(" ", stem)))
     words = name.casefold().split()

@@ -143,9 +143,9 @@ def _agreement(rows: Tensor) -> Tensor:
     """How much each photo agrees with the others, (photos, 1): its mean cosine with them; 1 for all of one or two
     photos.
 
-    Its square is the weight of a photo, beside the length that the recogniser gives its embedding: photos that it knows
-    well are long. How sharp a photo is and how far the head turns was measured too and made it worse; both are in the
-    length already (docs/dev/measuring.md).
+    Its square is the weight of a photo in `combine`. The embedding's own length weighs it as well: recognisers give
+    longer embeddings to photos that they recognise well. Weights by how sharp a photo is and how far the head is turned
+    were tried and gave worse results; both already change the length (docs/dev/measuring.md).
     """
     if len(rows) < 3:
         return torch.ones(len(rows), 1)

@@ -11,9 +11,9 @@ from ..errors import listed
 from ..people import Identity
 
 ONE_PERSON = 0.8
-"""Cosine from which two people look like one to a recogniser whose file says nothing of it. A photo and a copy of it,
-smaller, cropped, turned or as a bad JPEG, have 0.83 or more; two photos of one person, and so twins, seldom 0.7, and
-others 0.33 at most (docs/dev/measuring.md)."""
+"""The cosine from which a recogniser takes two people for one, where its file states none. A photo and a smaller,
+cropped, turned or badly compressed copy of it have 0.83 or more; two different photos of one person, and so twins,
+seldom have 0.7; two different people have 0.33 at most (docs/dev/measuring.md)."""
 
 
 def look_alike(people: Sequence[Identity]) -> list[str]:

@@ -69,8 +69,9 @@ def _in_cells(rect: Rect, units: int) -> Rect:
 class PartTokens:
     """The tokens of one part at one layer.
 
-    kept: (kept, C), the tokens inside of the part's mask, already times the mask. dropped: how many tokens lie outside
-    of it. A dropped token is key 0 and value 0: it still takes its share of the softmax, so their number matters.
+    kept: (kept, C), the tokens inside of the part's mask, multiplied by the mask. dropped: how many tokens lie outside
+    of the mask. A dropped token has the key 0 and the value 0. It still takes its share of the softmax, which is why
+    the number of dropped tokens matters.
     """
 
     kept: Tensor
@@ -133,8 +134,9 @@ def key_bias(
 ) -> Tensor | None:
     """A bias for the logits of a layer's self-attention, whose keys are [picture's tokens | kept tokens | sinks].
 
-    A weight w scales a part's share of the softmax, dropped tokens included, by adding log(w). Sinks, one or in half
-    precision two, stand for all dropped tokens: key 0, value 0, together as heavy in the softmax as these.
+    A weight w multiplies a part's share before the softmax is normalised, dropped tokens included: log(w) is added to
+    the logits. One sink, or two in half precision, replaces all dropped tokens: it has the key 0 and the value 0 like
+    these, and its bias makes it as heavy in the softmax as all of them together.
     parts: for each part, how many of its tokens are kept and how many are dropped. picture_tokens: how many tokens the
     picture has. part_weights: the weights and targets of the parts. grid: of the layer, (height, width). dtype: in
     which the attention reads the bias.

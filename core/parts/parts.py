@@ -36,9 +36,9 @@ class Part:
     """One part of a person.
 
     picture: (H, W, 3) float32 0..1, white where alpha is 0. alpha: (H, W) 0..1, or None where all is opaque.
-    mask: (h, w) 0..1, any size, stretched over the picture: what counts of it; None where all does.
-    weight: 1 as published, 0 as if the part were not there. target: (h, w), where in the new picture the part may
-    be looked at, or None: everywhere. pieces: of how many masks `mask` was made.
+    mask: (h, w) 0..1, of any size, stretched over the picture: the pixels that belong to the part; None for all pixels.
+    weight: 1 as published, 0 as if the part were not there. target: (h, w), where in the new picture the part may be
+    looked at; None for everywhere. pieces: the number of masks that were put together into `mask`.
     """
 
     label: str

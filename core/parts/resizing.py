@@ -62,7 +62,10 @@ def pose_picture(image: Tensor, width: int, height: int) -> Tensor:
 
 
 def targets(parts: Sequence[Part], width: int, height: int) -> Tensor | None:
-    """Where in the picture each part may be looked at, (parts, height, width), or None: all of them everywhere."""
+    """Where in the new picture each part may be looked at, (parts, height, width), 0..1.
+
+    None where no part has a target, so that all parts may be looked at everywhere. width, height: of the picture, px.
+    """
     if all(part.target is None for part in parts):
         return None
     resized_targets: list[Tensor] = []

@@ -160,7 +160,8 @@ def body_around(keypoints: Keypoints, amount: str) -> Pose:
     # How far the tip of the nose moves sideways is the sine of the turn; positive towards the viewer's right.
     turn = max(-1.0, min(1.0, _dot(nose_from_eyes, across) / (_NOSE_BEFORE_EYES * head_height)))
     body_down = (0.0, 1.0) if down[1] > math.sqrt(0.5) else down
-    # All joints behind the tip of the nose move to the other side as the head turns.
+    # The neck and the ears are further from the camera than the tip of the nose. As the head turns to one side, they
+    # move to the other side of the nose in the picture.
     behind_nose = -_NECK_BEHIND_NOSE * head_height * turn
     trunk = body(_moved(nose, across, behind_nose), head_height, STANDING, down=body_down)
     between_ears = _moved(_moved(eyes, across, behind_nose), down, _EARS_BELOW_EYES * head_height)
@@ -234,8 +235,8 @@ def head_of_pose(pose: Pose) -> float | None:
 def same_person(pose: Pose, other: Pose) -> bool:
     """Whether half of the joints that both show are less than a quarter of a head apart.
 
-    A detector without suppression of overlaps boxes people twice, and of two who stand behind each other the joints of
-    the one in front are found in both boxes. Two faces that touch are half a head apart.
+    A detector without suppression of overlapping boxes finds a person twice. Where one person stands behind another, it
+    finds the joints of the person in front in both boxes. Two different faces that touch are half a head apart.
     """
     distances: list[float] = []
     for joint, other_joint in zip(pose, other, strict=True):
@@ -329,7 +330,10 @@ _HALF_TRUNK = 0.80
 
 
 def behind(pose: Pose, front: Sequence[Head]) -> Pose:
-    """The pose without the joints below the shoulders that people in front cover. front: their heads."""
+    """The pose without the joints below the shoulders that people in front of this person cover.
+
+    front: the heads of the people in front.
+    """
     covered: list[int] = []
     for number, joint in enumerate(pose):
         if number > _RIGHT_SHOULDER and any(_covers(head, joint) for head in front):
@@ -338,8 +342,11 @@ def behind(pose: Pose, front: Sequence[Head]) -> Pose:
 
 
 def _covers(head: Head, joint: Joint) -> bool:
-    """Whether a standing person with this head hides a joint: behind the head, or behind the trunk, which reaches down
-    to the lower edge of the picture."""
+    """Whether a standing person with this head hides a joint.
+
+    The head and the trunk of the person hide what lies behind them. The trunk is as wide as the shoulders, and reaches
+    down to the lower edge of the picture.
+    """
     x, y = head.nose
     at_trunk = joint[1] > y + _TRUNK_TOP * head.height
     half_width = _HALF_TRUNK if at_trunk else HALF_HEAD
@@ -376,7 +383,7 @@ def _passes(start: Joint, end: Joint, head: Head) -> bool:
 def openpose(pose: Pose) -> tuple[Joint, ...]:
     """Eighteen OpenPose joints of seventeen COCO ones.
 
-    The neck is the middle of the shoulders, as sure as the less sure of them.
+    The neck is the middle of the shoulders, with the lower of their two confidences.
     """
     left = pose[_LEFT_SHOULDER]
     right = pose[_RIGHT_SHOULDER]

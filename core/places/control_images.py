@@ -184,7 +184,8 @@ def ellipse(canvas: Canvas, x: int, y: int, axes: tuple[int, int], angle: int, c
 
 
 def _draw_row(canvas: Canvas, y: int, first: int, last: int, color: Color) -> None:
-    """Draw a row of pixels, from column `first` to column `last` with both of them, as far as it is on the canvas."""
+    """Draw the pixels of row y from column `first` to column `last`, both included; pixels off the canvas are left
+    out."""
     if 0 <= y < canvas.shape[0] and last >= 0:
         canvas[y, max(first, 0) : last + 1] = color
 
@@ -241,7 +242,7 @@ def _moved_inside(point: Pixel, other_end: Pixel, last: int) -> Pixel:
     if 0 <= point[0] <= last:
         return point
     edge = 0 if point[0] < 0 else last
-    # int() leaves out what is behind the point, as OpenCV's cast does.
+    # int() cuts the decimals off, as OpenCV's cast does.
     moved = int((edge - point[0]) * (other_end[1] - point[1]) / (other_end[0] - point[0]))
     return (edge, point[1] + moved)
 

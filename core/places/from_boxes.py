@@ -1,4 +1,4 @@
-"""Layouts from boxes: places made of a box each, and those of another layout moved with theirs.
+"""Layouts from boxes: each box becomes a place, or moves the place of a linked layout to where the box is.
 
 Boxes are BOUNDING_BOX of detectors and of ComfyUI's editor, or lines of text.
 """
@@ -118,11 +118,11 @@ def layout(
 ) -> BoxedLayout:
     """A layout with one place per box, in the order of the boxes.
 
-    The boxes are those drawn in the editor, else those of the text, else the linked ones. One exception: where the
-    linked boxes have changed since the editor began with them, and there is no text, the linked boxes win, because
-    the editor begins anew with them.
-    Where a layout is linked, its place of the same number moves with the box. Any other box makes a new place: the
-    box is the face, or it holds a whole person who looks into the camera, with the head at its top.
+    The boxes that are drawn in the editor are used; where there are none, the boxes of the text; where there are none
+    either, the linked boxes. There is one exception: where the linked boxes have changed since the editor began with
+    them, and there is no text, the linked boxes are used, because the editor begins anew with them.
+    Where a layout is linked, box n moves place n of that layout. A box without such a place makes a new one, of a
+    person who looks into the camera: the box is the face, or it holds the whole person, with the head at its top.
 
     drawn: the boxes of the editor, as `read` takes them; None for none.
     editor_began_with: the boxes that the editor began with, as `for_editor` makes them; None for none.
@@ -205,7 +205,7 @@ def _box_around_place(slot: Slot, shows: str, canvas: Canvas) -> Box:
 
 
 def _cut_to_canvas(box: Box, canvas: Canvas) -> Box:
-    """The part of a box that lies on the canvas, in whole pixels. A box beside the canvas is only rounded."""
+    """The part of a box that lies on the canvas, in whole pixels. A box that is off the canvas is only rounded."""
     x0, y0, x1, y1 = (round(coordinate) for coordinate in box)
     if _beside((x0, y0, x1, y1), canvas):
         return (x0, y0, x1, y1)
@@ -235,7 +235,7 @@ def _into_box(slot: Slot, old: Box, new: Box, canvas: Canvas) -> Slot:
 
 
 def _moved(slot: Slot, fit: Fit, canvas: Canvas) -> Slot:
-    """A place with everything in it moved by `fit`; joints that come to lie beside the canvas are hidden."""
+    """A place with everything in it moved by `fit`. Joints that are off the canvas afterwards are hidden."""
     if fit == Fit(1, 1, 0, 0):
         return slot
     box = None if slot.box is None else fit.box(slot.box)
@@ -279,8 +279,9 @@ class BadBoxes(LikenessError):
 
 
 def read(boxes: object) -> tuple[Marked, ...]:
-    """BOUNDING_BOX of one picture: {x, y, width, height} in pixels, a list of them, or a list of one such list.
+    """The boxes of a BOUNDING_BOX of one picture.
 
+    boxes: {x, y, width, height} in pixels, a list of such dictionaries, or a list that holds one such list.
     RT-DETR and MediaPipe add a `label`; the editor adds `metadata`, whose desc (else text) is the name.
     Raises BadBoxes for several pictures and for something else, BadInput for what is no number.
     """

@@ -162,8 +162,10 @@ def _place_of_mask(number: int, mask: Tensor, canvas: Canvas, body: str) -> Slot
 
 
 def head_held(width: float, height: float, body: str) -> float:
-    """The height of the head, crown to chin, px, of a person whom a region of this size shows. body: one of
-    bodies.BODIES."""
+    """The height of the head, crown to chin, px, of the largest person who fits into a region of this size.
+
+    width, height: of the region, px. body: how much of the person the region shows, one of bodies.BODIES.
+    """
     return min(height / _REGION_HEADS[body], width / _REGION_WIDTH)
 
 

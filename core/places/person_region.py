@@ -135,9 +135,10 @@ def _width_of(box: Box) -> float:
 
 
 def _people_of_number(cast: PlacedCast, number: int) -> list[int]:
-    """Indices into the people of a cast, for a number that a user has chosen.
+    """The indices, in the people of a cast, of the people whom a user has chosen by a number.
 
-    The number is that of a person, from 1. ALL_PEOPLE are those of weight above 0, or everybody where there is none.
+    number: of one person, from 1; or ALL_PEOPLE, for all people of weight above 0, or for everybody where all weights
+    are 0.
     Raises BadCast for a number that no person has.
     """
     if number == ALL_PEOPLE and cast.people:
@@ -167,9 +168,11 @@ def from_masks(
 ) -> PersonMask:
     """The masks of a MASK batch that belong to one person of a placed cast, counted from 1, or to ALL_PEOPLE.
 
-    masks: (masks, h, w), one per thing or person, as a detector gives them. They are stretched over the canvas, and
-    are taken as they are: no soft edge, no head is left out. Each mask belongs to the person in whose place most of it
-    lies, or whose place it covers most; it may belong to somebody of `staying` instead.
+    masks: (masks, h, w), one per thing or person, as a detector gives them. They are stretched over the canvas and not
+    changed otherwise: they get no soft edge, and no heads are cut out of them. A mask belongs to the place with which
+    it has the largest share in common, see `_shares_in_common`. That may be a place of `staying`: such a mask is left
+    out.
+    shape: of the regions of the places; its feather is not used.
     Raises BadCast for a number that no person has, and BadRegion where no mask lies in the place.
     """
     people = _people_of_number(cast, number)

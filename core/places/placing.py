@@ -215,7 +215,7 @@ def _standing(cast: Cast, layout: Layout, places: Places) -> list[Standing]:
 
 
 def report(cast: Cast, layout: Layout, places: Places, order: str) -> str:
-    """A line for each person, with the place, and then what may go wrong. order: by which `places` were given."""
+    """A line for each person, with the place, and then what may go wrong. The arguments are those of `troubles`."""
     lines: list[str] = []
     for standing in _standing(cast, layout, places):
         x, y = standing.slot.center
@@ -231,8 +231,9 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str
     """What may go wrong, a line for each kind: people without a face, faces off the canvas, overlapping ID patches,
     faces under SMALL_FACE pixels, empty places, people left out or of weight 0.
 
-    order: by which `places` were given; for LAST_PLACES those before the last are of people who stay, for LARGEST_FACES
-    all that are free.
+    places: for each place the index of its person in the cast, as `assign` gives it. order: the order by which `assign`
+    gave them. With LAST_PLACES, people who stay in the picture have the places before those of the cast; with
+    LARGEST_FACES, they have all free places. No line says of these places that they are empty.
     """
     centers: list[tuple[str, Point]] = []
     off: list[str] = []
@@ -247,7 +248,7 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str
         size = standing.face_size
         if size is not None and size < SMALL_FACE:
             small.append(f"{name} {size}")
-    staying = 0  # the first so many places are of people who stay, or stay free on purpose: no note on empty ones
+    staying = 0  # the number of the last place that may belong to somebody who stays
     if order == LAST_PLACES:
         staying = len(places) - len(cast.people) - len(cast.absent)
     elif order == LARGEST_FACES:

@@ -81,7 +81,10 @@ def dictionaries(items: object) -> Sequence[Mapping[str, Any]] | None:
 
 
 def near(joint: Joint) -> Joint:
-    """The joint, or one that is not seen where it is further away than any picture is wide."""
+    """The joint with its confidence limited to 0..1, or `_UNSEEN` where its position is impossible.
+
+    A coordinate is impossible that is further than WIDEST from 0, NaN or infinite.
+    """
     x, y, confidence = joint
     if not (abs(x) <= WIDEST and abs(y) <= WIDEST and math.isfinite(confidence)):  # NaN is not within anything
         return _UNSEEN
@@ -98,7 +101,7 @@ def _one_frame(pose_keypoint: object) -> Mapping[str, Any]:
 
 
 def _people_of(frame: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """A dictionary for each person. Raises BadPoses where there is no list of them."""
+    """A dictionary for each person of a frame. Raises BadPoses where the frame has no list of people."""
     if "people" in frame and frame["people"] is None:
         return []  # some nodes write so that nobody is in the picture
     people = dictionaries(frame.get("people"))

@@ -32,7 +32,7 @@ def as_cast(cast_or_identity: Cast | Identity) -> Cast:
 
 
 def present(cast: Cast) -> Cast:
-    """The cast without those at weight 0."""
+    """The cast without the people of weight 0."""
     return replace(cast, people=tuple(person for person in cast.people if person.weight > 0))
 
 
@@ -54,7 +54,10 @@ def for_photos(cast: Cast) -> Cast:
 
 
 def left_out(cast: Cast, photos: bool = True) -> list[str]:
-    """Lines that name who is at weight 0 and, for a method that reads photos, whom for_photos leaves out."""
+    """Lines that name the people of weight 0 and the people whom `for_photos` leaves out.
+
+    photos: whether the method reads photos; otherwise `for_photos` is not asked.
+    """
     weightless = [person for person in cast.people if person.weight <= 0]
     lines = gathered("Weight 0, left out", names(weightless))
     if photos:
@@ -270,9 +273,9 @@ def regions_of_people(cast: PlacedCast, people: Sequence[Person], masks: Tensor 
 def regions_from_masks(masks: Tensor, cast: Cast, people: Sequence[Person] | None = None) -> Tensor:
     """The regions of people from a MASK batch, (people, H, W), of the size of the canvas if there is one.
 
-    masks: one per person in the cast's order. people: some of those present, whose regions are returned; None for all
-    of them. Raises BadRegion where the numbers of masks and of people of the cast differ and, of these people, for an
-    empty mask and for two that are the same.
+    masks: (people of the cast, h, w), in the cast's order. people: the people present whose regions are returned; None
+    for all people present. Raises BadRegion where there are not as many masks as people in the cast, and where one of
+    the returned masks is empty or two of them are equal.
     """
     if people is None:
         people = present(cast).people
@@ -281,7 +284,7 @@ def regions_from_masks(masks: Tensor, cast: Cast, people: Sequence[Person] | Non
 
 
 def _masks_of_present(masks: Tensor, cast: Cast) -> Tensor:
-    """The masks of those present, (people, H, W), stretched over the canvas if there is one.
+    """The masks of the people of weight above 0, (people, H, W), stretched over the canvas if there is one.
 
     masks: (people, h, w) of everybody in the cast. Raises BadRegion for another number of masks than people.
     """

@@ -23,9 +23,9 @@ def widened(box: Box, margin: float) -> Box:
 
 
 def box_region(box: Box, width: int, height: int, feather: float) -> Tensor:
-    """A box as a region (height, width): 1 inside, falling to 0 over `feather` px outside of it.
+    """A box as a region (height, width): 1 inside, falling to 0 over `feather` px outside of the box.
 
-    The values are those at the centres of pixels.
+    The value of a pixel is that at its centre.
     """
     x0, y0, x1, y1 = box
     x = torch.arange(width) + 0.5  # (width,)

@@ -59,8 +59,8 @@ class Crops:
 class Decision:
     """What becomes of a person in a picture.
 
-    reason: why there is a crop or none, as it stands behind the name and a colon. crop: None for a person who is left
-    as they are. slot: the person's place in the enlarged crop.
+    reason: why there is a crop or none, in words, which the report writes after "Anna: ". crop: None for a person who is
+    left as they are. slot: the person's place in the enlarged crop.
     """
 
     candidate: Candidate
@@ -104,7 +104,7 @@ def paste_mask(
 ) -> Tensor:
     """Where a square is pasted back: 1 on the face and around it, falling to 0 over `feather` pixels of the picture.
 
-    It is 0 at the edges of the square, but not at those that are edges of the picture, and 0 on the faces in
+    It is 0 at the edges of the square, except for edges that are edges of the picture, too. It is 0 on the faces in
     `kept_boxes`. mask_margin: in face sizes. Returns (side, side) float32.
 
     The soft edges follow two rules. An edge of a box, as of every region, begins at the box and falls to 0 outside of

@@ -68,7 +68,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Need:
-    """Whether a person needs the second pass, and the reason, as it stands behind the name and a colon."""
+    """Whether a person needs the second pass, and the reason in words, which the report writes after "Anna: "."""
 
     needed: bool
     reason: str
@@ -77,8 +77,8 @@ class Need:
 def people_to_cut(cast: Cast, node: str) -> Cast:
     """The people whom the second pass looks for: those with photos, or in a cast without any photos people with LoRAs.
 
-    node: its name. Raises what people_to_find raises, and NotPlaced where people with LoRAs alone have no places:
-    without photos a face can be told by its place alone.
+    node: the name of the node, for messages. Raises what people_to_find raises, and NotPlaced where people with LoRAs
+    alone have no places: without photos, only the place says whose face it is.
     """
     people = present(cast)
     if not has_photos(people) and people.people:
@@ -88,7 +88,7 @@ def people_to_cut(cast: Cast, node: str) -> Cast:
 
 
 def has_photos(cast: Cast) -> bool:
-    """Whether anybody can be told by their photos."""
+    """Whether anybody in the cast has photos by which their face can be recognised."""
     return not all(person.identity.by_lora_alone for person in cast.people)
 
 
@@ -111,7 +111,7 @@ def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate
 
 
 def candidates_by_place(cast: PlacedCast, pictures: Sequence[Faces]) -> list[list[Candidate]]:
-    """Per picture all people of a cast, who are told by their places alone. pictures: the faces in each.
+    """For each picture all people of a cast, whose faces are found by their places alone. pictures: the faces in each.
 
     Raises BadSize where a picture has another shape than the canvas.
     """

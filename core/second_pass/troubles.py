@@ -59,7 +59,7 @@ def _weakly_pasted_crops(decisions: Sequence[Decision], picture_count: int) -> l
 
 
 def _overlapping_crops(decisions: Sequence[Decision], picture_count: int) -> list[str]:
-    """The names of each two people of whom one is pasted over the other, the one on top first."""
+    """Each pair of people of whom one is pasted over the other, as "Anna over Ben"."""
     crops = [decision.crop for decision in decisions if decision.crop]
     crops.sort(key=lambda crop: crop.face_side)
     overlapping: list[str] = []
