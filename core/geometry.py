@@ -179,9 +179,10 @@ def bounds(region: Tensor) -> Rect:
 
 
 def square_around(box: Box, margin: float, width: int, height: int) -> Rect:
-    """The face box with `margin` times its longer side around it, as a square that is moved into the picture.
+    """A square around the middle of a face box, moved so that it lies within the picture.
 
-    At most as large as the picture's shorter side.
+    Its side is that of the box's longer side with `margin` times as much on both ends, at least SMALLEST and at most
+    the shorter side of the picture. width, height: of the picture, px.
     """
     length = min(max(round(longer_side(box) * (1 + 2 * margin)), SMALLEST), width, height)
     x0 = round((box[0] + box[2] - length) / 2)

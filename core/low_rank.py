@@ -65,7 +65,7 @@ class LowRank:
         return True
 
     def fits(self, shape: Sequence[int]) -> bool:
-        """Whether a layer with weights of this shape, (out, in) or (out, in, h, w), can be given it."""
+        """Whether the matrices have the sizes of a layer with weights of this shape, (out, in) or (out, in, h, w)."""
         out_width = shape[0]
         in_width = shape[1]
         rank = len(self.down)

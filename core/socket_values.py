@@ -24,15 +24,19 @@ Canvas = tuple[int, int]
 
 
 def check_layout(title: str, value: Layout) -> None:
-    """Raise BadSize for a canvas that is none, BadLayout for a place that is on no canvas."""
+    """Raise BadSize for an impossible size of the canvas, BadLayout for a place that cannot be on it."""
     check_size(title, *_size(value))
     for index, slot in enumerate(value.slots, 1):
         _check_slot(f"{title} cannot be used: place {index}", slot, (value.width, value.height))
 
 
 def check_cast(title: str, value: Cast) -> None:
-    """Raise BadInput for a weight that is no number from 0 and for a row that shows nobody, BadSize and BadLayout as
-    `check_layout` does, and ValueError for numbers of another length and a person without a photo."""
+    """Raise an error unless this cast, of any class, is whole.
+
+    BadInput: a weight is no number from 0 on, or a row of a RowCast shows nobody. BadSize, BadLayout: as
+    `check_layout`, for the canvas and the places. ValueError: there are not as many numbers as people, or a person has
+    no photo. Further errors are those of `check_identity` for each person.
+    """
     is_placed = is_a(value, PlacedCast)
     canvas = _size(value) if is_placed else (0, 0)
     if len(value.numbers) != len(value.people):
@@ -70,7 +74,7 @@ def _check_person(title: str, person: Person, canvas: Canvas) -> None:
 
 
 def check_identity(title: str, value: Identity) -> None:
-    """Raise BadEmbedding for embeddings that cannot be used, and ValueError for what has no pictures of a person.
+    """Raise BadEmbedding for embeddings that cannot be used, and ValueError for tensors of a wrong shape or type.
 
     title: not used; all checks take one, for `inputs.check_foreign`.
     """
@@ -87,7 +91,7 @@ def check_identity(title: str, value: Identity) -> None:
 
 
 def check_faces(title: str, value: Faces) -> None:
-    """Raise BadLayout for a face that is in no picture, BadSize for a picture that is none."""
+    """Raise BadLayout for a face with impossible coordinates, BadSize for a picture without pixels."""
     size = _size(value)
     if min(size) < 1:
         raise BadSize(f"The picture of {title}", size, "it has no pixels", "Use Detect Faces.")

@@ -122,7 +122,7 @@ def _of_references(counts: Sequence[int]) -> list[Span]:
 
 
 def placed_spans(spans: Sequence[Span]) -> Iterator[PlacedSpan]:
-    """Every span with the numbers of its tokens."""
+    """Every span with the slice of tokens that it is, when the spans stand one after the other from token 0 on."""
     start = 0
     for span in spans:
         end = start + span.count

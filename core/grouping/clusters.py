@@ -44,8 +44,8 @@ def similarities(faces: Sequence[Face]) -> Tensor:
 def allowed_pairs(faces: Sequence[PhotoFace], by_face: bool) -> Tensor:
     """Which pairs of faces may be one person: (faces, faces) bool.
 
-    by_face: True allows all pairs but two faces of one photo. False makes every face a person of its own, but for
-    photos whose files bear the same name.
+    by_face: True allows all pairs except two faces of one photo. False allows only faces of photos whose files are named
+    after the same person, so that a face without such a file is a person of its own.
     """
     photos = torch.tensor([face.photo_number for face in faces])
     of_two_photos = photos[:, None] != photos
@@ -55,8 +55,9 @@ def allowed_pairs(faces: Sequence[PhotoFace], by_face: bool) -> Tensor:
     for face in faces:
         # A photo with several faces is not one person's, whatever its name.
         names.append("" if face.number_in_photo else folded(name_of(face.file)))
+    # A number for each name that occurs, and for each face the number of its name, -1 for no name.
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names)) if name}
-    number_of_name = torch.tensor([numbers.get(name, -1) for name in names])
+    number_of_name = torch.tensor([numbers.get(name, -1) for name in names])  # (faces,)
     same_name = (number_of_name[:, None] == number_of_name) & (number_of_name >= 0)
     return of_two_photos & same_name
 

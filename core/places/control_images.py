@@ -204,7 +204,8 @@ def _draw_line(canvas: Canvas, start: Pixel, end: Pixel, color: Color) -> None:
     longer = max(width, height)
     shorter = min(width, height)
     for step in range(longer + 1):
-        # How far the line has moved along its shorter side, rounded to whole pixels, a half to the smaller one.
+        # How far the line has moved along its shorter side: shorter * step / longer, rounded to the nearest whole pixel
+        # and halves down, which is floor(x + 1 / 2 - 1 / (2 * longer)) in whole numbers.
         aside = (2 * shorter * step + longer - 1) // (2 * longer) if longer else 0
         if is_flat:
             canvas[y + down * aside, x + step] = color
@@ -254,7 +255,8 @@ def _fill_polygon(canvas: Canvas, corners: list[Pixel], color: Color) -> None:
     the other one against it.
     """
     highest = min(range(len(corners)), key=lambda number: corners[number][1])
-    around = [*corners[highest:], *corners[: highest + 1]]
+    around = [*corners[highest:], *corners[: highest + 1]]  # begins and ends with the highest corner
+    # Both sides have a column for each row from the highest corner to the lowest one.
     sides = zip(_columns_of_side(around), _columns_of_side(around[::-1]), strict=False)
     for y, (one_side, other_side) in enumerate(sides, corners[highest][1]):
         first = (min(one_side, other_side) + _ONE // 2) // _ONE  # rounded

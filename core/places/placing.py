@@ -53,9 +53,9 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
         "match faces": the person whose photos are most like the face that stood in the place.
         "left to right": as listed, in the places from left to right.
         "as listed": as listed, in the order of the places.
-    With the last three, and with "last places" of a layout that is not larger than the list, the layout must have as
-    many places as people are in the list or in the cast. People who are listed and absent (`Cast.absent`) keep a place
-    free in the first case, and have none in the second.
+    With the three last-named orders, and with "last places" of a layout that is not larger than the list, the layout
+    must have as many places as there are people in the list, or as there are in the cast. The list has the people of
+    the cast and those of `Cast.absent`. In the first case the places of people who are absent stay free.
     Raises BadCast (except for custom), BadOrder, CannotMatch, BadEmbedding.
     """
     place_count = len(layout.slots)

@@ -121,9 +121,10 @@ def _size_of(frame: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _joints(person: int, numbers: Any) -> list[Joint]:
-    """The joints of a flat [x, y, confidence, ...] or of a list of triples; empty where nothing is given.
+    """The joints of one person, from "pose_keypoints_2d"; empty where that is None or empty.
 
-    Raises BadPoses, with the number of the person, for something else.
+    person: the number of the person, from 1, for messages. numbers: a flat list [x, y, confidence, ...] or a list of
+    triples. Raises BadPoses for something else, and for another number of joints.
     """
     if numbers is None:
         numbers = []

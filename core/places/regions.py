@@ -171,7 +171,9 @@ def face_regions(cast: Cast, mask: Tensor | None, shape: RegionShape, node_name:
 
 def _with_photo(cast: Cast) -> list[int]:
     """The indices, among the people present, of the people whom `for_photos` keeps: a method reads their photos."""
-    return [index for index, has_photo in enumerate(rows_of(for_photos(cast).people, cast)) if has_photo]
+    # Those whom for_photos leaves out are other objects there, and so none of the people present.
+    has_photo = rows_of(for_photos(cast).people, cast)
+    return [index for index, is_kept in enumerate(has_photo) if is_kept]
 
 
 def _face_region(person: Person, cast: PlacedCast, needs_box: bool, shape: RegionShape) -> Tensor:

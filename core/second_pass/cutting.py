@@ -59,8 +59,8 @@ class Crops:
 class Decision:
     """What becomes of a person in a picture.
 
-    reason: why there is a crop or none, in words, which the report writes after "Anna: ". crop: None for a person who is
-    left as they are. slot: the person's place in the enlarged crop.
+    reason: why there is a crop or none, in words, which the report writes after "Anna: ". crop: None for a person who
+    is left as they are. slot: the person's place in the enlarged crop.
     """
 
     candidate: Candidate
