@@ -25,8 +25,9 @@ EXCLUDED = -60000.0
 def decoupled(query: Tensor, keys: Tensor, values: Tensor, weights: Tensor | None, attend: Attend) -> Tensor:
     """What the image tokens add to cross-attention, before the output projection: (B, N, C).
 
-    query: (B, N, C). keys, values: (groups, B, T, C); a group is one person, whose adapter scale is in the values.
-    weights: (groups, B, N, 1), how much each pixel listens to each group; None where one group is read everywhere.
+    query: (B, N, C). keys, values: (groups, B, T, C). A group is the T image tokens of one person; the adapter's scale
+    is in the values already. weights: (groups, B, N, 1), what the attention to each group is multiplied by at each
+    pixel; None where there is one group, which all pixels read at full weight.
     A pixel in a single region of weight 1 gets exactly what that person alone would give it.
     """
     if weights is None:
@@ -40,7 +41,7 @@ def decoupled(query: Tensor, keys: Tensor, values: Tensor, weights: Tensor | Non
 def region_weights(regions: Tensor) -> Tensor:
     """Regions (groups, H, W), 0..1, as weights that add up to at most 1 per pixel.
 
-    Where regions overlap their people share the pixel; outside all of them nothing is read.
+    Where regions overlap, the people share the pixel in proportion. A pixel outside of all regions has weights of 0.
     """
     return regions / regions.sum(dim=0, keepdim=True).clamp(min=1.0)
 

@@ -33,7 +33,7 @@ OF_A_PIECE = (
 def check_size(title: str, width: int, height: int) -> None:
     """Raise BadSize unless both sides are multiples of 8, the step of the latent grid, from 8 to LARGEST.
 
-    title: how a message calls it.
+    title: how a message calls what has this size.
     """
     if all(0 < side <= LARGEST and side % 8 == 0 for side in (width, height)):
         return
@@ -132,6 +132,7 @@ class Fit:
 
     def then(self, other: "Fit") -> "Fit":
         """This mapping and then another one, as one mapping."""
+        # other(self(x)) = other.scale * (scale * x + shift) + other.shift: the new shift is other's point for the old.
         shift_x, shift_y = other.point((self.shift_x, self.shift_y))
         return Fit(self.scale_x * other.scale_x, self.scale_y * other.scale_y, shift_x, shift_y)
 

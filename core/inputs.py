@@ -39,7 +39,7 @@ def unusable_latent(title: str) -> BadPicture:
 
 
 def unusable_text(title: str) -> BadPicture:
-    """Words of which CLIP makes NaN or infinity."""
+    """The error about words of which CLIP makes NaN or infinity."""
     why = "CLIP makes NaN or infinity of it, and the picture would be black"
     usual = "Look at the weights in the prompt: (smile:1.2) is usual."
     return BadPicture(title, why, f"{usual} Where there are none, start ComfyUI with --fp32-text-enc.")
@@ -147,7 +147,10 @@ def latent(title: str, value: Mapping[str, Any]) -> None:
 
 
 def conditioning(title: str, value: Sequence[Any]) -> None:
-    """Raise BadInput unless these are pairs of a text, (B, tokens, width), and a dictionary; BadPicture for NaN."""
+    """Raise BadInput unless this is a list of entries [text (B, tokens, width), dictionary of options].
+
+    Raises BadPicture for a text with NaN or infinity.
+    """
     for entry in value:
         pair = cast("Sequence[Any]", entry) if isinstance(entry, (list, tuple)) else ()
         text, options = pair if len(pair) == 2 else (None, None)

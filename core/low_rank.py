@@ -223,10 +223,10 @@ class Lokr(LoraKind):
         return cls(whole_1, whole_2, alpha, up_1, down_1, up_2, down_2, core_2, not_additive=tuple(not_additive))
 
     def low_rank(self, shape: Sequence[int]) -> LowRank:
-        """kron(up_1 down_1, up_2 down_2) = kron(up_1, up_2) kron(down_1, down_2)."""
+        """The two matrices of kron(up_1 down_1, up_2 down_2), which is kron(up_1, up_2) kron(down_1, down_2)."""
         up_1, down_1 = self._first()
         up_2, down_2 = self._second()
-        # torch.kron takes no transposed tensors, which those of the Tucker form are: it views what it makes.
+        # torch.kron fails for tensors that are not contiguous, as the transposed ones of the Tucker form are.
         up = torch.kron(up_1.contiguous(), up_2.contiguous())  # (out, rank)
         down = torch.kron(down_1.contiguous(), down_2.flatten(1).contiguous())  # (rank, in * h * w)
         rank = self._rank()

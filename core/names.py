@@ -36,8 +36,10 @@ def among(name: str, offered: Iterable[str]) -> str | None:
 
 
 def folded(name: str) -> str:
-    """A name in a form that is the same for all its spellings, capitals included: of files on disks that do not tell
-    capitals apart, and of people."""
+    """A name in a form that is the same for all its spellings and for large and small letters.
+
+    People are compared so, and files on disks on which names that differ in capitals are one file.
+    """
     return spelled(name).casefold()
 
 

@@ -106,7 +106,10 @@ def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
 
 
 def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
-    """The groups of an attention. weights: (people, picture tokens), from 0, multiples of 1 / STEPS."""
+    """The groups of queries of an attention, with the keys that each reads, by the rules at the top of this file.
+
+    weights: of the people's regions at each token of the picture, as `on_tokens` gives them: (people, picture tokens).
+    """
     picture = slice(layout.picture, layout.picture + weights.shape[1])
     words_of_people = layout.words
     without_words = torch.ones(layout.keys, dtype=torch.bool)  # the keys that are no person's words

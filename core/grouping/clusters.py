@@ -44,8 +44,8 @@ def similarities(faces: Sequence[Face]) -> Tensor:
 def allowed_pairs(faces: Sequence[PhotoFace], by_face: bool) -> Tensor:
     """Which pairs of faces may be one person: (faces, faces) bool.
 
-    by_face: True allows all pairs except two faces of one photo. False allows only faces of photos whose files are named
-    after the same person, so that a face without such a file is a person of its own.
+    by_face: True allows all pairs except two faces of one photo. False allows only faces of photos whose files are
+    named after the same person, so that a face without such a file is a person of its own.
     """
     photos = torch.tensor([face.photo_number for face in faces])
     of_two_photos = photos[:, None] != photos
@@ -80,6 +80,7 @@ def clusters(similarity: Tensor, allowed: Tensor, same_from: float) -> list[list
     above_diagonal = tuple(torch.triu_indices(count, count, 1))
     condensed = distances[above_diagonal]  # (pairs,), each pair once, as scipy reads them
     linkage = hierarchy.linkage(condensed.numpy(), "average")
+    # Groups are joined while the mean distance of two is at most 1 - same_from.
     number_of_face = hierarchy.fcluster(linkage, 1 - same_from, "distance")
     groups: dict[int, list[int]] = {}
     for face, number in enumerate(number_of_face):

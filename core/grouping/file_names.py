@@ -25,6 +25,7 @@ def name_of(file: str) -> str:
     """
     # A Mac writes an accent as a letter of its own, and title() takes the letter after it for the beginning of a word.
     stem = unicodedata.normalize("NFC", os.path.splitext(file)[0])
+    # anna_smith_1 -> "anna smith 1" -> "anna smith"
     name = _NUMBER_BEHIND.sub("", plain(_SEPARATORS.sub(" ", stem)))
     words = name.casefold().split()
     is_a_letter = len(name) == 1 and name.isascii()

@@ -10,9 +10,10 @@ from .photo_faces import PhotoFace
 def names_of_faces(faces: Sequence[PhotoFace], groups: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]:
     """The name of the person of each face. Groups of one name become one person.
 
-    groups: per person the indices of the faces. names: per group a name that somebody wrote, "" for none; there may be
-    fewer names than groups. A group without one takes the name of its files, or is called person 1, person 2, ... The
-    name of files counts where all photos of that name lie in one group.
+    groups: for each person the indices of the faces. names: for each group the name that a user wrote, "" for none;
+    there may be fewer names than groups.
+    A group that no user has named takes the most frequent name of its files, as Anna of anna_1.jpg. A name that files
+    of several groups have does not count. Without any name of files it is called person 1, person 2, and so on.
     """
     names_by_group = [_names_of_files(faces, members) for members in groups]
     names_of_all: list[str] = []

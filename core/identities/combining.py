@@ -129,7 +129,10 @@ def _usable_embeddings(identity: Identity, recogniser: str, method: str) -> Tens
 
 
 def _check_not_opposite(mean: Tensor, length: Tensor | float, name: str, recogniser: str) -> None:
-    """Raise BadEmbedding where the photos have cancelled each other. length: the mean length of a photo."""
+    """Raise BadEmbedding where the embeddings of the photos have cancelled each other in their mean.
+
+    mean: (1, 512). length: the mean length of the embeddings. name: of the person.
+    """
     if lengths(mean) < _OPPOSITE * length:
         raise BadEmbedding(
             name,

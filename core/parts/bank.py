@@ -35,9 +35,9 @@ def token_mask(mask: Tensor, token_count: int) -> Tensor:
 def window(mask: Tensor, cell: int) -> Rect:
     """The piece of a part's latent around its mask (H, W), (left, top, right, below) in latent pixels.
 
-    It consists of whole cells: squares of `cell` latent pixels a side, as a token of the coarsest layers covers. It is
-    the smallest piece in which all lies that token_mask keeps, in these layers and in every finer one; where it keeps
-    nothing, the piece around the mask.
+    It consists of whole cells. A cell is a square of `cell` x `cell` latent pixels, the area of one token of the
+    coarsest layers. The piece is the smallest one that holds every token that `token_mask` keeps, in the coarsest
+    layers and in every finer one. Where `token_mask` keeps nothing in any of them, it is the piece around the mask.
     """
     height = mask.shape[0] // 8  # pixels -> latent pixels
     width = mask.shape[1] // 8
@@ -164,14 +164,13 @@ def key_bias(
 
 
 def _sinks(tokens: Tensor, dtype: torch.dtype) -> Tensor:
-    """The logits of one or two keys 0 that weigh as much in the softmax as all dropped tokens together: (sinks,
-    queries).
+    """The logits of the sinks, which together weigh as much in the softmax as all dropped tokens: (1 or 2, queries).
 
     tokens: (1, queries), how many tokens are dropped, those of each part times its weight. Each has the key 0, and so
     the logit 0 and exp(0) = 1 before the softmax is normalised. dtype: in which the attention reads the logits.
-    One sink has the logit log(tokens). In half precision that is too coarse: bfloat16 has steps of 1/16 above 8, so
-    that one of 5000 tokens would be off by up to 3 % of them. There the first sink has the multiple of 1/16 below, and
-    a second makes up for what is missing.
+    A single sink has the logit log(tokens). In half precision that is too coarse: bfloat16 has steps of 1/16 above 8,
+    so that a sink for 5000 tokens would weigh up to 3 % too much or too little. There the first sink has log(tokens)
+    rounded down to a multiple of 1/16, and a second one has the logarithm of the tokens that are missing then.
     """
     if torch.finfo(dtype).bits >= 32:
         return _log(tokens)
@@ -209,10 +208,11 @@ def part_shares(
     tokens of each part are kept. bias: of `key_bias`.
     """
     keys = torch.cat([own_keys, part_keys], dim=1)
+    # The keys of the parts lie between those of the picture and the sinks.
     first = own_keys.shape[1]
     last = first + sum(counts)
     total = query.new_zeros(len(counts), query.shape[1], dtype=torch.float32)
-    added = 0 if bias is None else bias[0].float()
+    added = 0 if bias is None else bias[0].float()  # (1 or N, keys)
     # One head at a time: all of them would take the memory of heads * N * keys numbers.
     query_heads = query[0].float().chunk(head_count, dim=-1)  # (N, C) -> heads times (N, d)
     key_heads = keys[0].float().chunk(head_count, dim=-1)

@@ -36,7 +36,11 @@ def prepare(part: Part, width: int, height: int) -> Prepared:
 
 
 def resized(part: Part, width: int, height: int) -> Prepared:
-    """Picture and alpha together with Pillow's bicubic, on white; the mask, where there is one, by itself."""
+    """A part in another size, by Pillow's bicubic, its picture on white.
+
+    The mask is that of the part; of a part without one, it is the alpha channel, and 1 where there is none either.
+    width, height: px.
+    """
     alpha = part.alpha
     if alpha is None:
         alpha = torch.ones(part.picture.shape[:2])

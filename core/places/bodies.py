@@ -157,7 +157,8 @@ def body_around(keypoints: Keypoints, amount: str) -> Pose:
     down = unit(eyes, middle(keypoints[3], keypoints[4]))
     across = (down[1], -down[0])  # to the viewer's right on an upright face
     nose_from_eyes = (nose[0] - eyes[0], nose[1] - eyes[1])
-    # How far the tip of the nose moves sideways is the sine of the turn; positive towards the viewer's right.
+    # The sine of the angle by which the head is turned, positive towards the viewer's right. The tip of the nose is
+    # _NOSE_BEFORE_EYES in front of the eyes, and moves sideways by that distance times the sine.
     turn = max(-1.0, min(1.0, _dot(nose_from_eyes, across) / (_NOSE_BEFORE_EYES * head_height)))
     body_down = (0.0, 1.0) if down[1] > math.sqrt(0.5) else down
     # The neck and the ears are further from the camera than the tip of the nose. As the head turns to one side, they
@@ -165,12 +166,14 @@ def body_around(keypoints: Keypoints, amount: str) -> Pose:
     behind_nose = -_NECK_BEHIND_NOSE * head_height * turn
     trunk = body(_moved(nose, across, behind_nose), head_height, STANDING, down=body_down)
     between_ears = _moved(_moved(eyes, across, behind_nose), down, _EARS_BELOW_EYES * head_height)
-    to_ear = _EARS[0] * math.sqrt(1 - turn * turn) * head_height
+    to_ear = _EARS[0] * math.sqrt(1 - turn * turn) * head_height  # the root is the cosine of the angle
+    # Of the left ear and of the right one. A head that is turned to the viewer's right hides the person's left ear.
     ear_confidences = [float(turn <= _FAR_EAR_HIDDEN), float(turn >= -_FAR_EAR_HIDDEN)]
     left_ear = (*_moved(between_ears, across, _LEFT * to_ear), ear_confidences[0])
     right_ear = (*_moved(between_ears, across, _RIGHT * to_ear), ear_confidences[1])
     left_eye = (*viewers_right_eye, 1.0)
     right_eye = (*viewers_left_eye, 1.0)
+    # The face is that of the keypoints, all below it that of the standing person.
     joints = ((*nose, 1.0), left_eye, right_eye, left_ear, right_ear, *trunk[_LEFT_SHOULDER:])
     shown_count = 1 + 2 * _SHOWN_OF_A_SIDE[amount]  # the nose, and both sides
     return _hidden(joints, range(shown_count, len(joints)))
@@ -233,8 +236,9 @@ def head_of_pose(pose: Pose) -> float | None:
 
 
 def same_person(pose: Pose, other: Pose) -> bool:
-    """Whether half of the joints that both show are less than a quarter of a head apart.
+    """Whether two skeletons are of one person: half of their common joints are less than a quarter of a head apart.
 
+    The smaller of the two heads counts. Two joints are too few to tell.
     A detector without suppression of overlapping boxes finds a person twice. Where one person stands behind another, it
     finds the joints of the person in front in both boxes. Two different faces that touch are half a head apart.
     """
@@ -291,8 +295,9 @@ _HALF_MOUTH = 0.416
 
 
 def face_of_pose(pose: Pose, nose: Point, head_height: float) -> Keypoints:
-    """Five points from the eyes of a pose, or of a face that looks into the camera where they are not both seen.
+    """The five face keypoints of a pose: from its eyes and nose, where both eyes are seen.
 
+    Otherwise they are those of a face that looks into the camera.
     nose: px. head_height: crown to chin, px.
     """
     viewers_left_eye = pose[_RIGHT_EYE]
@@ -355,7 +360,10 @@ def _covers(head: Head, joint: Joint) -> bool:
 
 
 def clear_of_faces(pose: Pose, front: Sequence[Head]) -> Pose:
-    """The pose without each arm and leg from where it passes over a face in front. front: the heads of these people."""
+    """The pose with each arm and leg hidden from the limb on that passes over the face of a person in front.
+
+    front: the heads of the people in front.
+    """
     joints = openpose(pose)
     hidden: set[int] = set()
     for chain in _CHAINS:

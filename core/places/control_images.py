@@ -70,8 +70,8 @@ _KEYPOINT_RADIUS = 10
 def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
     """The control picture ID-Patch was trained with: (height, width, 3) float32 0..1, black background.
 
-    Joints first, then limbs over a copy, blended 0.4 to 0.6 (ID-Patch, utils/draw_condition.py, from mmpose).
-    OpenCV's rasteriser is part of the format.
+    `below` has the joints, `above` the joints with the limbs drawn over them; the result is 0.4 of the first and 0.6 of
+    the second (ID-Patch, utils/draw_condition.py, from mmpose). It must be OpenCV's drawing to the pixel.
     """
     people = [openpose(pose) for pose in poses]
     below = np.zeros((height, width, 3), np.uint8)
@@ -275,7 +275,7 @@ def _columns_of_side(corners: list[Pixel]) -> list[int]:
     x, y = corners[0]
     columns: list[int] = []
     for next_x, next_y in corners[1:]:
-        last_row = top + len(columns) - 1  # down to which the side is known
+        last_row = top + len(columns) - 1  # the last row of which the column is known already
         if next_y > y and next_y > last_row:
             rows = next_y - y
             # The step that is added in every row, rounded to the nearest (the formula of FillConvexPoly).

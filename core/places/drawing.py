@@ -39,7 +39,7 @@ def numbered_layout(
         picture = _FITTED[fit](as_picture(background), canvas)
     sheet = Sheet(picture)
     for number, box in enumerate(boxes):
-        sheet.frame(box, color_of(number), 1)
+        sheet.frame(box, color_of(number), line=1)
     places = [slot.box or patch_rect(slot.center) for slot in layout.slots]
     for box, face in zip(places, faces, strict=False):  # `faces` may be empty
         if face is not None:
@@ -78,7 +78,7 @@ def read_regions(regions: Tensor, people: Sequence[Person]) -> Tensor:
             for point in slot.keypoints:
                 sheet.dot(point, color)
         name = person.identity.name
-        sheet.label(str(person.place or number), name, box[:2], color, 2.4 * (box[2] - box[0]))
+        sheet.label(str(person.place or number), name, box[:2], color, width=2.4 * (box[2] - box[0]))
     return sheet.tensor()
 
 
@@ -110,7 +110,7 @@ def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:
         sheet.frame(slot.box, color)
     for point in slot.keypoints or ():
         sheet.dot(point, color)
-    sheet.frame(patch_rect(slot.center), (255, 255, 255), 1)
+    sheet.frame(patch_rect(slot.center), (255, 255, 255), line=1)
     sheet.dot(slot.center, (255, 255, 255))
 
 

@@ -68,7 +68,7 @@ def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, co
 
 
 def _spots_of(layout: Layout) -> list[_Spot]:
-    """The spots of a layout's heads, as far as their size is known."""
+    """The spots of the places of a layout. Places of which the size of the head is not known are left out."""
     spots: list[_Spot] = []
     for number, slot in enumerate(layout.slots, 1):
         head_height = head_of(slot)
@@ -165,7 +165,9 @@ def _steps_on_canvas(first: float, last: float, step: float, side: int) -> range
 
     Positions far off the canvas are left out, because to try them would take minutes. side: of the canvas, px.
     """
-    return range(max(0, math.ceil(-first / step)), math.floor((min(last, side) - first) / step) + 1)
+    first_number = max(0, math.ceil(-first / step))  # the least n with first + n * step >= 0
+    last_number = math.floor((min(last, side) - first) / step)
+    return range(first_number, last_number + 1)
 
 
 def _why_not(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> str:

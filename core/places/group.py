@@ -151,7 +151,7 @@ def layout(count: int, framing: str, row_count: int, width: int, height: int, ac
 
     framing: one of FRAMINGS (with full, front rows sit or kneel). row_count: 0 chooses. action: one of ACTIONS. The
     same input gives the same layout. Faces and patches never overlap or leave the canvas.
-    Raises BadSize for a canvas that is none, and BadLayout where there is no room.
+    Raises BadSize for an impossible size of the canvas, and BadLayout where there is no room.
     """
     check_size("The layout", width, height)
     if not count:

@@ -181,7 +181,7 @@ def _common_recognisers(identities: Sequence[Identity], slots: Sequence[Slot]) -
         why = f"{listed(people_without_face)} {verb} no photo with a face to compare"
         advice = "Add one (Person, with a face model that has a recogniser), or choose another order."
         raise CannotMatch(why, advice)
-    recognisers = in_common(known.embeddings for known in (*identities, *slots))
+    recognisers = in_common(person_or_place.embeddings for person_or_place in (*identities, *slots))
     if not recognisers:
         of_layout = listed(sorted({name for slot in slots for name in slot.embeddings}))
         why = f"{'; '.join(known_by(identities))}; the faces of the layout have {of_layout}, nothing in common"

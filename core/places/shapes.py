@@ -36,10 +36,10 @@ def box_region(box: Box, width: int, height: int, feather: float) -> Tensor:
 
 
 def body_region(pose: Pose, reach: float, width: int, height: int, feather: float) -> Tensor:
-    """A body as a region (height, width): 1 in the torso and near it and the limbs, falling to 0 over `feather` px.
+    """A body as a region (height, width).
 
-    reach: how near, in px. Limbs are the lines between joints that are seen. The torso is filled also where no limb
-    crosses it.
+    It is 1 in the torso and up to `reach` px from the torso and the limbs, and falls to 0 over the next `feather` px.
+    Limbs are the lines between joints that are seen. The torso is filled also where no limb crosses it.
     """
     joints = openpose(pose)
     corners = torso(pose)
@@ -78,7 +78,8 @@ def _distance_to_segment(rows: slice, columns: slice, start: Point, end: Point) 
     y = torch.arange(rows.start, rows.stop)[:, None] + 0.5 - start[1]  # (rows, 1)
     dx = end[0] - start[0]
     dy = end[1] - start[1]
-    # How far along the segment its nearest point lies, 0 at the start and 1 at the end: (rows, columns).
+    # How far along the segment its point nearest to each pixel lies, 0 at the start and 1 at the end: (rows, columns).
+    # It is the scalar product of the pixel and the segment, both from the start, by the segment's squared length.
     along = ((x * dx + y * dy) / max(dx * dx + dy * dy, _SHORTEST)).clamp(0, 1)
     return torch.hypot(x - along * dx, y - along * dy)
 
