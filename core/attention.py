@@ -25,8 +25,9 @@ EXCLUDED = -60000.0
 def decoupled(query: Tensor, keys: Tensor, values: Tensor, weights: Tensor | None, attend: Attend) -> Tensor:
     """What the image tokens add to cross-attention, before the output projection: (B, N, C).
 
-    query: (B, N, C). keys, values: (groups, B, T, C); a group is one person, whose adapter scale is in the values.
-    weights: (groups, B, N, 1), how much each pixel listens to each group; None where one group is read everywhere.
+    query: (B, N, C). keys, values: (groups, B, T, C). A group is the T image tokens of one person; the adapter's scale
+    is in the values already. weights: (groups, B, N, 1), what the attention to each group is multiplied by at each
+    pixel; None where there is one group, which all pixels read at full weight.
     A pixel in a single region of weight 1 gets exactly what that person alone would give it.
     """
     if weights is None:
@@ -40,23 +41,27 @@ def decoupled(query: Tensor, keys: Tensor, values: Tensor, weights: Tensor | Non
 def region_weights(regions: Tensor) -> Tensor:
     """Regions (groups, H, W), 0..1, as weights that add up to at most 1 per pixel.
 
-    Where regions overlap their people share the pixel; outside all of them nothing is read.
+    Where regions overlap, the people share the pixel in proportion. A pixel outside of all regions has weights of 0.
     """
     return regions / regions.sum(dim=0, keepdim=True).clamp(min=1.0)
 
 
 def on_grid(weights: Tensor, height: int, width: int) -> Tensor:
-    """Weights (groups, H, W) at a layer's token grid, (groups, height * width, 1): nearest, as InstantID's own mask."""
-    grid = functional.interpolate(weights[:, None], size=(height, width), mode="nearest")
-    return grid.flatten(1)[..., None]
+    """Weights (groups, H, W) at a layer's token grid, (groups, height * width, 1).
+
+    They are resized by the nearest pixel, as InstantID's own code resizes its masks.
+    """
+    grid = functional.interpolate(weights[:, None], size=(height, width), mode="nearest")  # (groups, 1, height, width)
+    return grid.flatten(1)[..., None]  # (groups, height * width, 1)
 
 
 def region_bias(regions: Sequence[Tensor], owners: Tensor, grid: tuple[int, int]) -> Tensor:
     """A bias for the logits of cross-attention, (pixels, tokens): a token is read in the region of its owner alone.
 
-    regions: (people, H, W) each, 0..1, one after the other. Where a region is 1 a token weighs as much as any other;
-    a weight w scales the token's share of the softmax by adding log(w).
-    owners: (tokens,), per token the number of a person in all of the regions, or EVERYBODY or NOBODY.
+    regions: tensors (people, H, W), 0..1, one for each node; their people are counted through, from 0. Where a region
+    is w, log(w) is added to the logits of its owner's tokens, which multiplies their share before the softmax is
+    normalised by w. So w = 1 changes nothing, and w = 0 excludes the token.
+    owners: (tokens,), per token the number of its person in all regions together, or EVERYBODY or NOBODY.
     grid: (height, width) of the layer.
     """
     pixels = grid[0] * grid[1]
@@ -64,8 +69,9 @@ def region_bias(regions: Sequence[Tensor], owners: Tensor, grid: tuple[int, int]
     for region in regions:
         on_layer = functional.interpolate(region[:, None].float(), size=grid, mode="area")  # (people, 1, *grid)
         shares.append(on_layer.flatten(1))
-    of_people = torch.cat(shares).log().clamp(min=EXCLUDED)  # (all people, pixels)
+    of_people = torch.cat(shares).log().clamp(min=EXCLUDED)  # (all people, pixels); log(0) is -inf before the clamp
     of_everybody = torch.zeros(1, pixels)
     of_nobody = torch.full((1, pixels), EXCLUDED)
-    table = torch.cat([of_people, of_everybody, of_nobody])
+    # EVERYBODY (-2) and NOBODY (-1) are indices from the end: the last two rows.
+    table = torch.cat([of_people, of_everybody, of_nobody])  # (all people + 2, pixels)
     return table[owners].T  # (tokens, pixels) -> (pixels, tokens)

@@ -31,11 +31,12 @@ def accept_any_text() -> None:
     """
     handlers = list(_handlers())
     for stream in _streams(handlers):
-        # One that is closed, detached or belongs to a program that has ended raises: nobody reads it.
+        # A stream that is closed or detached, or whose reader has ended, raises: nobody reads what is written to it.
         with suppress(ValueError, OSError):
             _accept(stream)
     for handler in handlers:
-        # A file that is opened with the first record, or anew when it has become too long (RotatingFileHandler).
+        # A file handler has no stream before its first record (delay), and opens a new one when the file has become too
+        # long (RotatingFileHandler). It opens the file with its own `errors`.
         if isinstance(handler, logging.FileHandler) and handler.errors in (None, "strict"):
             handler.errors = ESCAPES
 
@@ -59,7 +60,8 @@ def _accept(stream: Any) -> None:
     """Make one stream escape the letters that it cannot write."""
     if not _may_raise(stream):
         return
-    # io.TextIOWrapper, the host's LogInterceptor, and wrappers that hand on what they do not have (colorama, tqdm).
+    # Python's own streams (io.TextIOWrapper) and the host's LogInterceptor have `reconfigure`. Wrappers (colorama,
+    # tqdm) pass calls of methods that they lack on to the stream that they wrap.
     if callable(getattr(stream, "reconfigure", None)):
         with suppress(TypeError):
             stream.reconfigure(errors=ESCAPES)
@@ -68,13 +70,13 @@ def _accept(stream: Any) -> None:
 
 
 def _may_raise(stream: Any) -> bool:
-    """Whether a stream may raise UnicodeEncodeError, as far as it tells."""
+    """Whether a stream may raise UnicodeEncodeError, by what its `errors` and `encoding` say."""
     if isinstance(stream, io.StringIO):
         return False  # in memory, without an encoding
     errors = getattr(stream, "errors", None)
     if errors in _KEEPS_BYTES:
         return not _has_every_letter(getattr(stream, "encoding", None))
-    return errors in (None, "strict")
+    return errors in (None, "strict")  # None: a class of another pack, which does not say what it does
 
 
 def _has_every_letter(encoding: Any) -> bool:

@@ -39,7 +39,7 @@ def gathered(title: str, items: Sequence[object], after: str = "") -> list[str]:
 
 
 def first_few(items: Sequence[str], most_items: int = 8) -> list[str]:
-    """The first items, as many as a note has room for, and behind them how many more there are."""
+    """The first items, as many as a note has room for; then, where some are left out, "3 more" as the last item."""
     first_items = list(items[:most_items])
     if len(items) > most_items:
         first_items.append(f"{len(items) - most_items} more")
@@ -105,7 +105,10 @@ SAME_FAMILY = "Use a checkpoint, text encoder and ControlNet of the same family 
 
 
 class WrongBaseModel(LikenessError):
-    """Something made for one model family was given to another."""
+    """Something made for one model family was given to another.
+
+    what: how the message calls it. actual, expected: names of model families.
+    """
 
     def __init__(self, what: str, actual: str, expected: str, advice: str | None = None) -> None:
         super().__init__(f"{what} is made for {actual}, but {expected} is needed.", advice or SAME_FAMILY)
@@ -119,7 +122,11 @@ _BOX_OF_PERSON = (
 
 
 class FaceNotFound(LikenessError):
-    """No face after the whole detection ladder. placeholder: in the picture that comes with ComfyUI."""
+    """The face detector has found no face in a picture.
+
+    where: how the message calls the picture. width, height: of the picture, px. tried: the ways in which the detector
+    has looked for a face, in words. placeholder: whether the picture is the example.png that comes with ComfyUI.
+    """
 
     def __init__(self, where: str, width: int, height: int, tried: Sequence[str], placeholder: bool = False) -> None:
         problem = f"No face found in {where} ({width}x{height} px) after trying {listed(tried)}."
@@ -133,7 +140,7 @@ class FaceNotFound(LikenessError):
         super().__init__(problem, advice)
 
     def leave_out_box(self) -> None:
-        """Take the box of Person out of the advice, for a picture that no Person has, such as that of Detect Faces."""
+        """Take the advice about Face boxes of the Person node out, for a picture that is given to another node."""
         self.advice = self.advice.replace(_BOX_OF_PERSON, "").rstrip()
 
 
@@ -158,6 +165,7 @@ class FileOfOtherMethod(BadInput):
     def __init__(self, what: str, actual: str, expected: str) -> None:
         problem = f"{what} is a file of {actual}; a file of {expected} is needed."
         advice = f"Choose a file of {expected} in File (file) of the Load Adapter that is linked to it."
+        # Not BadInput.__init__, which builds a message of its own.
         LikenessError.__init__(self, problem, advice)
 
 
@@ -170,7 +178,10 @@ class BadSize(LikenessError):
 
 
 class BadEmbedding(LikenessError):
-    """NaN, infinity, zeros or a wrong length where a face embedding should be."""
+    """NaN, infinity, zeros or a wrong length where a face embedding should be.
+
+    identity: the name of the person. recogniser: its id. why: the end of a sentence.
+    """
 
     def __init__(self, identity: str, recogniser: str, why: str, advice: str | None = None) -> None:
         usual = "Make the person again from its photos; if it came from a file, that file is damaged."
@@ -186,7 +197,8 @@ class BadCast(LikenessError):
 
 
 class BadSetup(LikenessError):
-    """Nodes and settings that make no whole: a missing link, a host that is too old. Some kinds have a class below."""
+    """Nodes or settings that do not work together: a missing link, a host that is too old. Some cases have a class of
+    their own below."""
 
 
 class BadRange(BadSetup):
@@ -198,15 +210,15 @@ class ModelNotPatched(BadSetup):
 
 
 class TokensMoved(BadSetup):
-    """Another node has split or merged the tokens of the picture, where something is meant for regions of it."""
+    """Another node has split or merged the picture's tokens, so that the tokens of a region are not known."""
 
 
 class BadPatches(LikenessError):
-    """Another picture where ID-Patch's condition image of this cast is needed."""
+    """A picture that is not ID-Patch's condition image of this cast, where that image is needed."""
 
 
 class BadParts(LikenessError):
-    """Too few or too many parts, parts twice, or of which nothing is seen."""
+    """Too few or too many parts, the same part twice, or a part of which nothing is visible."""
 
 
 class BadPhoto(LikenessError):

@@ -1,4 +1,4 @@
-"""Model families: by what their texts, latents and networks are told apart. Standard library only."""
+"""Model families, and the widths and channels by which they are told apart. Standard library only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,8 +36,9 @@ FAMILIES = SD15, SD2, SDXL, FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, MAGE_FLOW
 
 
 SDXL_REFINER = 1280
-"""Width of the text that the SDXL refiner reads, which is the half of SDXL's text from CLIP ViT-bigG. None of ours is
-made for it, so it is no family of theirs. Stable Cascade, which has no UNet, reads texts of this width as well."""
+"""Width of the text that the SDXL refiner reads: the part of SDXL's text that CLIP ViT-bigG makes. None of our nodes
+works with the refiner, so FAMILIES has no entry for it. Stable Cascade, which has no UNet, reads texts of this width as
+well."""
 REFINER = (
     "What is made for SDXL does not fit the SDXL refiner. Leave the refiner out, or give it a second sampler of its "
     "own, with prompts that its own CLIP has encoded and that go through no node of Likeness."

@@ -17,7 +17,7 @@ PATCH = 64
 Rect = tuple[int, int, int, int]
 """x0, y0, x1, y1 in whole pixels, the last two exclusive."""
 SMALLEST = 16
-"""Pixels. Smaller squares are a few latent pixels of nobody's face."""
+"""Least side in pixels of a square that is cut around a face: a smaller one has less than 2x2 latent pixels."""
 LARGEST = 8192
 """Side of a canvas in pixels. Nobody generates larger ones, and a few pictures of that size fill the memory."""
 FAR = 1e6
@@ -33,7 +33,7 @@ OF_A_PIECE = (
 def check_size(title: str, width: int, height: int) -> None:
     """Raise BadSize unless both sides are multiples of 8, the step of the latent grid, from 8 to LARGEST.
 
-    title: how a message calls it.
+    title: how a message calls what has this size.
     """
     if all(0 < side <= LARGEST and side % 8 == 0 for side in (width, height)):
         return
@@ -50,13 +50,15 @@ def check_canvas(title: str, image: Tensor, cast: PlacedCast, advice: str) -> No
 
 
 def check_shape(title: str, size: tuple[int, int], latent: tuple[int, int]) -> None:
-    """Raise BadSize for a latent of another shape than a canvas, but for a step of the grid of either.
+    """Raise BadSize where the ratio of width to height of a latent is not that of a canvas.
 
+    A difference that rounding one of the sides to the latent grid (8 px) can make is allowed.
     title: how a message calls the canvas. size, latent: (width, height) in pixels.
     """
     width, height = size
     latent_width, latent_height = latent
-    # Sides that differ by 8 px at most, compared without a division.
+    # The ratios are equal where latent_width * height == latent_height * width. When both sides of one of the two sizes
+    # are 8 px off, the two products differ by at most 8 times the sum of the other size's sides.
     step = 8 * max(width + height, latent_width + latent_height)
     if abs(latent_width * height - latent_height * width) > step:
         expected = f"{title} is {width}x{height} px, which has another shape, so people would be moved or cut off"
@@ -68,12 +70,18 @@ def check_shape(title: str, size: tuple[int, int], latent: tuple[int, int]) -> N
 
 
 def clearly_smaller(latent: tuple[int, int], canvas: tuple[int, int]) -> bool:
-    """Whether a latent shows less than its canvas, by more than rounding. Sizes (width, height) in pixels."""
+    """Whether both sides of a latent are below 95 % (19/20) of the canvas's, more than rounding can make.
+
+    latent, canvas: (width, height) in pixels.
+    """
     return all(20 * side < 19 * canvas_side for side, canvas_side in zip(latent, canvas, strict=True))
 
 
 def perhaps_a_piece(node_name: str, latent: tuple[int, int], canvas: tuple[int, int]) -> str:
-    """A note where a smaller latent starts from a picture. node_name: its name. Sizes (width, height) in pixels."""
+    """The note for a latent that starts from a picture and is smaller than the canvas: it may be a tile of a picture.
+
+    node_name: the name of the node that has the canvas. latent, canvas: (width, height) in pixels.
+    """
     return (
         f"The latent is {latent[0]}x{latent[1]} px and starts from a picture, and the canvas of {node_name} is "
         f"{canvas[0]}x{canvas[1]} px, so everyone is drawn smaller. That is right for the whole picture at a smaller "
@@ -124,6 +132,7 @@ class Fit:
 
     def then(self, other: "Fit") -> "Fit":
         """This mapping and then another one, as one mapping."""
+        # other(self(x)) = other.scale * (scale * x + shift) + other.shift: the new shift is other's point for the old.
         shift_x, shift_y = other.point((self.shift_x, self.shift_y))
         return Fit(self.scale_x * other.scale_x, self.scale_y * other.scale_y, shift_x, shift_y)
 
@@ -171,9 +180,10 @@ def bounds(region: Tensor) -> Rect:
 
 
 def square_around(box: Box, margin: float, width: int, height: int) -> Rect:
-    """The face box with `margin` times its longer side around it, as a square that is moved into the picture.
+    """A square around the middle of a face box, moved so that it lies within the picture.
 
-    At most as large as the picture's shorter side.
+    Its side is that of the box's longer side with `margin` times as much on both ends, at least SMALLEST and at most
+    the shorter side of the picture. width, height: of the picture, px.
     """
     length = min(max(round(longer_side(box) * (1 + 2 * margin)), SMALLEST), width, height)
     x0 = round((box[0] + box[2] - length) / 2)
@@ -186,10 +196,11 @@ def square_around(box: Box, margin: float, width: int, height: int) -> Rect:
 def upright(keypoints: Keypoints) -> int:
     """The number of quarter turns counter-clockwise after which the eyes are above the mouth as nearly as possible."""
     left_eye, right_eye, _, left_corner, right_corner = keypoints
-    # From the mouth to the eyes, twice as long.
+    # The vector from the middle of the mouth to the middle of the eyes, twice as long.
     up_x = left_eye[0] + right_eye[0] - left_corner[0] - right_corner[0]
     up_y = left_eye[1] + right_eye[1] - left_corner[1] - right_corner[1]
-    # Turned counter-clockwise once, to the right becomes up: (x, y) -> (y, -x). y grows downwards.
+    # A quarter turn counter-clockwise turns "to the right" into "up": (x, y) -> (y, -x), since y grows downwards.
+    # So the eyes are this far above the mouth after 0, 1, 2 and 3 turns. Of equal ones the fewest turns win.
     heights = (-up_y, up_x, up_y, -up_x)
     return max(range(4), key=lambda turns: (heights[turns], -turns))
 
@@ -197,10 +208,10 @@ def upright(keypoints: Keypoints) -> int:
 def patch_rect(center: Point, size: int = PATCH) -> Rect:
     """The square of an ID patch around a face centre, before it is cut at the border.
 
-    center: px. The near corner is rounded in float32, halves to even, and the far one is it plus `size`.
-    ID-Patch's modules/inferencer.py casts the centre to bfloat16 first and rounds both corners with torch.round.
-    Ours differs by up to 1 px below 512, 2 below 1024, 4 below 2048; theirs fails where the size becomes another one (2
-    to 7 % of centres).
+    center: px. The upper left corner is rounded in float32, halves to even; the lower right one is `size` px further.
+    ID-Patch's modules/inferencer.py casts the centre to bfloat16 first and rounds both corners with torch.round. So its
+    squares lie up to 1 px elsewhere for coordinates below 512, 2 px below 1024, 4 px below 2048. For 2 to 7 % of
+    centres its two corners are not `size` px apart, and its code fails.
     """
     corner = np.rint(np.asarray(center, dtype=np.float32) - np.float32(size // 2))
     x, y = int(corner[0]), int(corner[1])
@@ -236,7 +247,10 @@ def overlaps(rects: Sequence[Rect]) -> list[Overlap]:
 
 
 def on_canvas(rect: Rect, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of a rectangle that are on the canvas."""
+    """The rows and the columns of a rectangle that are on the canvas, as slices of the canvas.
+
+    height, width: of the canvas, px.
+    """
     x0, y0, x1, y1 = rect
     return slice(max(y0, 0), min(y1, height)), slice(max(x0, 0), min(x1, width))
 
@@ -253,6 +267,7 @@ def with_patches(control: Tensor, patches: Sequence[Tensor], centers: Sequence[P
         rect = patch_rect(center)
         x0, y0 = rect[:2]
         rows, columns = on_canvas(rect, canvas.shape[0], canvas.shape[1])
+        # The same rows and columns, counted from the patch's own corner.
         on_picture = patch[:, rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]  # (3, h, w)
         canvas[rows, columns] += on_picture.permute(1, 2, 0)  # (h, w, 3)
     return control.float() + canvas  # (B, H, W, 3) + (H, W, 3)

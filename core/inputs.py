@@ -19,7 +19,7 @@ from .text import in_one_line
 OTHER_WORDS = "With SAM3 Detect, use another word in its text, or a lower threshold."
 """What to do where a detector by words has not found what was meant."""
 LANDMARKS = 468
-"""The least points of a face mesh; ten more are those of the irises."""
+"""The least number of points of a face mesh; meshes with irises have ten more."""
 _MOST_LETTERS = 40  # of a text that a message quotes
 _MOST_BITS = 99  # of a whole number that a message quotes: Python writes longer ones slowly or not at all
 
@@ -39,7 +39,7 @@ def unusable_latent(title: str) -> BadPicture:
 
 
 def unusable_text(title: str) -> BadPicture:
-    """Words of which CLIP makes NaN or infinity."""
+    """The error about words of which CLIP makes NaN or infinity."""
     why = "CLIP makes NaN or infinity of it, and the picture would be black"
     usual = "Look at the weights in the prompt: (smile:1.2) is usual."
     return BadPicture(title, why, f"{usual} Where there are none, start ComfyUI with --fp32-text-enc.")
@@ -49,10 +49,10 @@ def number(title: str, value: Any, least: float, largest: float, integer: bool) 
     """The value as int (`integer`) or float. Raises BadInput unless it is a finite number from `least` to `largest`."""
     try:
         converted = int(value) if integer else float(value)
-        fits = (
-            bool(converted == value) and math.isfinite(converted) and least <= converted <= largest
-        )  # NaN equals nothing
-    except (TypeError, ValueError, OverflowError, RuntimeError):
+        # int(1.5) is 1, which is not 1.5, and NaN equals nothing: both are no whole number or no number.
+        is_exact = bool(converted == value)
+        fits = is_exact and math.isfinite(converted) and least <= converted <= largest
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several numbers
         converted = 0
         fits = False
     if not fits:
@@ -65,7 +65,7 @@ def number(title: str, value: Any, least: float, largest: float, integer: bool) 
 
 
 def _limit(limit: float) -> str:
-    """A limit of a number in words, without zeros behind the point."""
+    """A limit of a number for a message; a float without trailing zeros."""
     return f"{limit:g}" if isinstance(limit, float) else str(limit)
 
 
@@ -97,7 +97,8 @@ def picture(title: str, image: Tensor) -> None:
     if not image.is_floating_point() or image.element_size() == 1:  # torch does not compute with floats of 8 bits
         raise BadPicture(title, f"its values are of type {image.dtype} instead of float, 0 to 1")
     # Least and most are NaN where any value is: so no tensor of the size of the picture is made.
-    if not all(math.isfinite(end) for end in image.aminmax()):
+    least, largest = image.aminmax()
+    if not (math.isfinite(least) and math.isfinite(largest)):
         wrong = int((~image.isfinite()).sum())
         verb = "is" if wrong == 1 else "are"
         why = f"{wrong} of its {image.numel()} values {verb} NaN or infinite"
@@ -125,8 +126,12 @@ def _has_pixels(title: str, count: int, size: Sequence[int], empty: str = "Conne
 
 
 def latent(title: str, value: Mapping[str, Any]) -> None:
-    """Raise BadPicture unless this is a LATENT with at least one row, and, under "batch_index" where it has that, a
-    number for each row."""
+    """Raise BadPicture unless this is a LATENT with at least one row, and with a number for each row where it has
+    numbers.
+
+    Nodes that take rows out of a LATENT write these numbers: under "batch_index", a list or a tensor (rows,) says which
+    row of a seed's noise each row gets. An empty list counts as none, as in `pictures.rows`.
+    """
     samples = value.get("samples")
     index = cast("Any", value.get("batch_index"))
     is_list = isinstance(index, Sequence) or (isinstance(index, Tensor) and index.ndim == 1)
@@ -142,7 +147,10 @@ def latent(title: str, value: Mapping[str, Any]) -> None:
 
 
 def conditioning(title: str, value: Sequence[Any]) -> None:
-    """Raise BadInput unless these are pairs of a text, (B, tokens, width), and a dictionary; BadPicture for NaN."""
+    """Raise BadInput unless this is a list of entries [text (B, tokens, width), dictionary of options].
+
+    Raises BadPicture for a text with NaN or infinity.
+    """
     for entry in value:
         pair = cast("Sequence[Any]", entry) if isinstance(entry, (list, tuple)) else ()
         text, options = pair if len(pair) == 2 else (None, None)
@@ -153,7 +161,12 @@ def conditioning(title: str, value: Sequence[Any]) -> None:
 
 
 def face_landmarks(title: str, value: Mapping[str, Any]) -> None:
-    """Raise BadInput unless this is what MediaPipeFaceLandmarker gives: faces per picture, and the pictures' size."""
+    """Raise BadInput unless this is what the host's MediaPipeFaceLandmarker gives.
+
+    value: "image_size", (height, width) of the pictures in pixels; "frames", a list of faces for each picture. A face
+    is a dictionary of "landmarks_xy", (points, 2) in pixels, and "score", 0..1. What lacks one of these raises KeyError
+    or TypeError, which `check_foreign` names.
+    """
     height, width = map(int, value["image_size"])
     frames: Any = value["frames"]
     if not (_are_meshes(frames, width, height) and width > 0 and height > 0):
@@ -161,7 +174,7 @@ def face_landmarks(title: str, value: Mapping[str, Any]) -> None:
 
 
 def _are_meshes(frames: Any, width: int, height: int) -> bool:
-    """Whether this is a list of lists of meshes, one list for each picture."""
+    """Whether this is a list of lists of face meshes, one list for each picture. width, height: of the pictures, px."""
     if not isinstance(frames, (list, tuple)):
         return False
     for faces in cast("Sequence[Any]", frames):
@@ -185,10 +198,10 @@ def _is_mesh(face: Mapping[str, Any], width: int, height: int) -> bool:
 
 
 def check_foreign(check: Callable[[str, Any], None], title: str, value: Any) -> None:
-    """Run a check of something that is of our kinds by its name or form, whoever has made it.
+    """Run a check of a value that has the class name or the keys of what our sockets carry; any pack may have made it.
 
-    Raises what `check` raises, and BadInput for what is not whole: an object of another pack that has only the name of
-    one of our classes.
+    check: called as check(title, value). Raises what `check` raises. A value that lacks something makes `check` raise
+    one of Python's own errors; BadInput is raised then.
     """
     try:
         check(title, value)

@@ -59,13 +59,13 @@ class LowRank:
 
         A layer that is given these two and nothing else cannot be given a LoRA of another kind, whatever that brings.
         """
-        for more in fields(self):
-            if more.name not in ("down", "up") and getattr(self, more.name) is not None:
+        for tensor_field in fields(self):
+            if tensor_field.name not in ("down", "up") and getattr(self, tensor_field.name) is not None:
                 return False
         return True
 
     def fits(self, shape: Sequence[int]) -> bool:
-        """Whether a layer with weights of this shape, (out, in) or (out, in, h, w), can be given it."""
+        """Whether the matrices have the sizes of a layer with weights of this shape, (out, in) or (out, in, h, w)."""
         out_width = shape[0]
         in_width = shape[1]
         rank = len(self.down)
@@ -173,7 +173,12 @@ class Loha(LoraKind):
         return cls(up_1, down_1, alpha, up_2, down_2, core_1, core_2, not_additive=tuple(not_additive))
 
     def low_rank(self, shape: Sequence[int]) -> LowRank:
-        """The product of two matrices, number by number, has the product of their ranks, r and s."""
+        """The two matrices of rank r * s that stand for the product, number by number, of matrices of rank r and s.
+
+        (sum over r of up_1[o, r] down_1[r, i]) * (sum over s of up_2[o, s] down_2[s, i])
+        = sum over r and s of (up_1[o, r] up_2[o, s]) * (down_1[r, i] down_2[s, i]).
+        As in the host, alpha is divided by r, the rank of the first pair.
+        """
         rank = len(self.down_1)
         up_1 = self.up_1
         up_2 = self.up_2
@@ -218,14 +223,14 @@ class Lokr(LoraKind):
         return cls(whole_1, whole_2, alpha, up_1, down_1, up_2, down_2, core_2, not_additive=tuple(not_additive))
 
     def low_rank(self, shape: Sequence[int]) -> LowRank:
-        """The Kronecker product of products is the product of Kronecker products."""
+        """The two matrices of kron(up_1 down_1, up_2 down_2), which is kron(up_1, up_2) kron(down_1, down_2)."""
         up_1, down_1 = self._first()
         up_2, down_2 = self._second()
-        # torch.kron takes no transposed tensors, which those of the Tucker form are: it views what it makes.
+        # torch.kron fails for tensors that are not contiguous, as the transposed ones of the Tucker form are.
         up = torch.kron(up_1.contiguous(), up_2.contiguous())  # (out, rank)
         down = torch.kron(down_1.contiguous(), down_2.flatten(1).contiguous())  # (rank, in * h * w)
         rank = self._rank()
-        # As the host does it: of two matrices that are both whole, alpha says nothing.
+        # As the host does it: alpha is not used where both matrices are whole, since there is no rank to divide it by.
         scale = 1.0 if rank is None else _scale(self.alpha, rank)
         return _for_layer(up, down, scale, shape)
 
@@ -284,10 +289,11 @@ class Glora(LoraKind):
         a2 = self.a2.flatten(1)
         b1 = self.b1.flatten(1)
         b2 = self.b2.flatten(1)
+        # In each form these sizes are the rank, and so alike.
         fits_older = b2.shape[1] == len(b1) == len(a1) == a2.shape[1]
         fits_newer = len(b2) == b1.shape[1] == len(a2)
-        # As the host does it: where the sizes fit both forms, the newer one is meant, but in a square layer in which a2
-        # is as high as the layer.
+        # As the host does it: a file whose sizes fit both forms is read in the newer one. The exception is a square
+        # layer that is as wide as a2 has rows: there the file is read in the older form.
         spans_square_layer = len(a2) == shape[0] == shape[1]
         if fits_older and (not fits_newer or spans_square_layer):
             a1, a2 = a2, a1
@@ -308,7 +314,7 @@ def _scale(alpha: float | None, rank: int) -> float:
 
 
 def _tucker(core: Tensor, down: Tensor) -> Tensor:
-    """The product of a core and a matrix, which is `down` without the Tucker form: (i, in, h, w).
+    """The ordinary `down` matrix, (i, in, h, w), that the core and the smaller `down` of a Tucker form stand for.
 
     core: (i, j, h, w). down: (j, in).
     """
@@ -316,7 +322,7 @@ def _tucker(core: Tensor, down: Tensor) -> Tensor:
 
 
 def _present(tensor: Tensor | None) -> Tensor:
-    """A tensor that a file must have. Raises ValueError."""
+    """A tensor that a file must have. Raises ValueError where the file does not have it (None)."""
     if tensor is None:
         raise ValueError("a tensor is missing")
     return tensor
@@ -327,8 +333,9 @@ def _for_layer(
 ) -> LowRank:
     """The two matrices of a LoRA in the shapes that a layer needs.
 
-    up: (out, rank, ...), multiplied by `scale` here. down: (rank, in * h * w), with one dimension or several behind the
-    rank. shape: of the layer's weights. in_front: what a kind adds in front of the layer, its scale included.
+    up: (out, rank, ...), multiplied by `scale` here. down: (rank, in * h * w), or the same numbers in several
+    dimensions after the rank. shape: of the layer's weights, (out, in) or (out, in, h, w). in_front: what a kind adds
+    in front of the layer, its scale included.
     """
     down = down.flatten(1)
     up = up.flatten(1) * scale
@@ -342,14 +349,16 @@ def _for_layer(
 def in_groups(low_rank: LowRank, groups: int) -> LowRank:
     """A LoRA for a convolution whose channels are read in groups, as torch's Conv2d has them.
 
-    Every group of outputs reads `down` of its own group of inputs. So a convolution in groups with the new down,
-    (groups * rank, in / groups, h, w), gives the ranks of one group after the other. The new up, (out, groups * rank),
-    is 0 but where a group of outputs meets its own ranks. What stands in front of the layer stays as it is: its
-    matrices are those of one group.
+    Such a layer has weights (out, in / groups, h, w), so `down` of its LoRA is (rank, in / groups, h, w). Each group
+    of outputs must read what `down` makes of its own group of inputs. So the new down, (groups * rank, in / groups, h,
+    w), is `down` once for each group: a convolution in groups with it gives the ranks of the first group, then those of
+    the second, and so on. The new up, (out, groups * rank), is block diagonal: the outputs of a group read the ranks of
+    that group and 0 of all others. `in_front` is returned unchanged.
     """
     if groups == 1:
         return low_rank
-    down = low_rank.down.repeat(groups, *[1] * (low_rank.down.dim() - 1))
+    once_in_other_dimensions = [1] * (low_rank.down.dim() - 1)
+    down = low_rank.down.repeat(groups, *once_in_other_dimensions)
     out_width, rank = low_rank.up.shape
     group_width = out_width // groups
     up = torch.zeros(out_width, groups * rank).to(low_rank.up)

@@ -13,12 +13,12 @@ _PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 _JPEG = b"\xff\xd8"
 _SCAN = 0xDA
-"""The marker behind which the pixels begin."""
+"""The marker after which the pixels begin."""
 _APPLICATION = range(0xE0, 0xF0)
 """Markers of what programs write: EXIF and XMP in the second, profiles and lists of further pictures in the third."""
 _EXIF, _ADOBE, _COMMENT = 0xE1, 0xEE, 0xFE
 _ADOBE_LENGTH = 12
-"""Adobe's says whether the colours are RGB, CMYK or YCbCr."""
+"""Least bytes of Adobe's segment. It is kept, because it says whether the colours are RGB, CMYK or YCbCr."""
 
 _WEBP_DROPPED = (b"EXIF", b"XMP ", b"ICCP")
 _WEBP_FLAGS = 0x08 | 0x04 | 0x20
@@ -27,7 +27,10 @@ _WEBP_FLAGS = 0x08 | 0x04 | 0x20
 
 @dataclass(frozen=True)
 class Bare:
-    """A file without its metadata. exif: the block of EXIF in it, empty where there is none."""
+    """A picture file without its metadata.
+
+    picture: the bytes of the new file. exif: the EXIF block that was in the old file, empty where there was none.
+    """
 
     picture: bytes
     exif: bytes
@@ -35,7 +38,8 @@ class Bare:
 
 @dataclass(frozen=True)
 class Chunk:
-    """One piece of a file. data: its bytes as they lie in the file. content: the part of them behind its name."""
+    """One piece of a PNG or WebP file. data: all of its bytes as they lie in the file. content: what it holds, without
+    name, length and checksum."""
 
     name: bytes
     data: bytes
@@ -71,7 +75,7 @@ def _bare_png(data: bytes) -> Bare:
 
 
 def png_chunks(data: bytes) -> Iterator[Chunk]:
-    """The chunks of a PNG; of one that is cut off, the last as far as it is there.
+    """The chunks of a PNG. Where the file is cut off, the last chunk holds the bytes that are there.
 
     A chunk is the length of its content (4 bytes), its name (4 bytes), its content, and a checksum (4 bytes).
     """
@@ -103,13 +107,13 @@ def _bare_jpeg(data: bytes) -> Bare:
         end = start + 2 + length
         content = data[start + 4 : end]
         if marker == _EXIF and content.startswith(b"Exif\0\0"):
-            exif = exif or content
+            exif = exif or content  # of several, the first
         is_metadata = marker in _APPLICATION or marker == _COMMENT
         describes_colors = marker == _ADOBE and len(content) >= _ADOBE_LENGTH
         if describes_colors or not is_metadata:
             pieces.append(data[start:end])
         start = end
-    # The rest of the file is kept: the pixels, and behind them a telephone's further pictures, which nobody reads.
+    # The rest of the file is kept: the pixels, and after them further pictures of telephones, which nothing reads.
     pieces.append(data[start:])
     return Bare(b"".join(pieces), exif)
 
@@ -122,7 +126,7 @@ def _bare_webp(data: bytes) -> Bare:
         if chunk.name == b"EXIF":
             exif = chunk.content
         if chunk.name == b"VP8X":
-            # Its first byte says which other chunks there are.
+            # The first byte of its content, after name and length, says which other chunks there are.
             flags = chunk.content[0] & ~_WEBP_FLAGS
             pieces.append(chunk.data[:8] + bytes([flags]) + chunk.data[9:])
         elif chunk.name not in _WEBP_DROPPED:
@@ -134,7 +138,7 @@ def _bare_webp(data: bytes) -> Bare:
 def webp_chunks(data: bytes) -> Iterator[Chunk]:
     """The chunks of a WebP. A chunk is its name (4 bytes), the length of its content (4 bytes), and its content, filled
     up to an even length."""
-    start = 12
+    start = 12  # after RIFF, the length of the file and WEBP
     while start + 8 <= len(data):
         (length,) = struct.unpack_from("<I", data, start + 4)
         end = start + 8 + length + length % 2

@@ -77,14 +77,14 @@ class Method:
     files: ids of its files in the manifest, its ControlNet's too.
     formats: the formats that its own files may have.
     recogniser: the id of the recogniser whose embeddings it reads, "" for none.
-    embedding_formats: beginnings of the ids of those formats that read embeddings; empty where all of them do.
+    embedding_formats: the formats that read embeddings, each by the beginning of its id; empty where all formats do.
     measured_as: what Measure Likeness calls it, "" where nothing is measured by it.
     reads, acts: of READS and ACTS.
     families: names of core.families.
     people: the most in one picture, None for any number.
     host: the oldest ComfyUI in which it runs.
     uses: the ways to use it, the first as its title says.
-    not_promised: of PROMISES those that it does not keep, each with a reason.
+    not_promised: the promises of PROMISES that the method does not keep -> the reason for each.
     """
 
     folder: str
@@ -110,7 +110,7 @@ class Method:
     not_promised: Mapping[str, str]
 
     def used_by(self, kinds: Set[str]) -> bool:
-        """Whether a workflow with nodes of these types uses it."""
+        """Whether a workflow uses this method. kinds: the node ids of all nodes of the workflow."""
         return not kinds.isdisjoint({self.node, *self.applies})
 
 

@@ -15,16 +15,16 @@ def spelled(name: str) -> str:
 
 
 def same_name(name: str, other: str) -> bool:
-    """Whether two names mean one file, capitals being told apart."""
+    """Whether two names mean the same file. Names that differ in capitals are different names."""
     return spelled(name) == spelled(other)
 
 
 def among(name: str, offered: Iterable[str]) -> str | None:
-    """The name of a list that a name means.
+    """The name in a list that a given name means; None where no name or more than one may be meant.
 
-    That is the same name, else the only one that differs in its spelling alone, else the only one that differs in
-    capitals as well. None where there is none, or more than one of a kind. Capitals come last, because on most disks of
-    Linux they tell two files apart.
+    It is the name itself, if it is in the list. Otherwise it is the only name that `spelled` makes the same. Where
+    there is no such name, it is the only one that `folded` makes the same: capitals come last, because on most disks of
+    Linux names that differ in capitals are two files.
     """
     names = list(dict.fromkeys(offered))
     if name in names:
@@ -36,8 +36,10 @@ def among(name: str, offered: Iterable[str]) -> str | None:
 
 
 def folded(name: str) -> str:
-    """A name in a form that is the same for all its spellings, capitals included: of files on disks that do not tell
-    capitals apart, and of people."""
+    """A name in a form that is the same for all its spellings and for large and small letters.
+
+    People are compared so, and files on disks on which names that differ in capitals are one file.
+    """
     return spelled(name).casefold()
 
 
@@ -45,4 +47,4 @@ def ending(name: str) -> str:
     """The ending of a name in small letters, ".safetensors" of Anna.SAFETENSORS; "" where it has none."""
     last = spelled(name).rpartition("/")[2]
     stem, dot, letters = last.rpartition(".")
-    return f".{letters.lower()}" if dot and stem else ""
+    return f".{letters.lower()}" if dot and stem else ""  # .bashrc has no stem, and so no ending

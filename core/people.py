@@ -55,8 +55,9 @@ class Face:
     embeddings: recogniser id -> (EMBEDDING,) float32 CPU, as that recogniser returns it (not re-normalised).
     crop: (CROP, CROP, 3) float32 RGB 0..1, the aligned picture the recognisers saw.
     portrait: of one photo; None where only the embeddings were asked for.
-    certain: False where it could not be told which way up the face is.
-    one_person_from: recogniser id -> cosine from which two photos are of one person to it, where its file says so.
+    certain: False where the detector could not decide which way up the face is.
+    one_person_from: recogniser id -> the least cosine at which it takes two photos for one person, where its file
+    states one.
     """
 
     box: Box
@@ -96,7 +97,7 @@ class Identity:
     crops: (photos, CROP, CROP, 3) float32 RGB 0..1, for the eye.
     name: one line of at most MOST_NAME_LETTERS letters.
     portraits: None for people saved by versions that kept none.
-    one_person_from: as of a Face.
+    one_person_from: recogniser id -> the least cosine at which it takes two photos for one person, as in `Face`.
     """
 
     name: str
@@ -160,8 +161,8 @@ class Person:
 class Cast:
     """People in the order they were listed.
 
-    absent: number in the list, from 1, and name of those who were listed and have no photo with a face. They keep
-    their numbers, and their places stay free.
+    absent: the people who were listed and have no photo with a face, each as (number in the list, from 1; name). They
+    are not in `people`, but keep their numbers, and their places stay free.
     """
 
     by_row: ClassVar[bool] = False
@@ -230,9 +231,11 @@ def require_places(cast: Cast, node_name: str) -> PlacedCast:
 
 
 def places_of(cast: Cast | None, layout: Layout | None, node_name: str) -> Layout:
-    """The places of a cast, of a layout where there is none. node_name: to tell the user.
+    """The layout of the places where the people of a cast stand, or the given layout where no cast is connected.
 
-    Raises BadCast for a cast in which nobody is left, NotPlaced without both and as `require_places`.
+    node_name: of the node that needs the places, for messages.
+    Raises BadCast for a cast in which nobody is left, and NotPlaced for a cast in which somebody has no place and where
+    neither a cast nor a layout is connected.
     """
     if cast is None:
         if layout is None:
@@ -240,8 +243,10 @@ def places_of(cast: Cast | None, layout: Layout | None, node_name: str) -> Layou
         return layout
     if not cast.people:
         why = f"No person of the cast given to {node_name} has a place: Place Cast has left out all people."
-        other = "choose another order (Who is where)"
-        raise BadCast(why, f"Write the number of a person instead of a 0 in its custom_order, or {other}.")
+        advice = (
+            "Write the number of a person instead of a 0 in its custom_order, or choose another order (Who is where)."
+        )
+        raise BadCast(why, advice)
     placed_cast = require_places(cast, node_name)
     return Layout(placed_cast.width, placed_cast.height, placed_cast.slots)
 
@@ -254,7 +259,10 @@ def require_together(cast: Cast | None, node_name: str) -> None:
 
 
 def rows_missing(node_name: str, people_count: int, batch_name: str, row_count: int) -> BadCast:
-    """A batch that has not one row for everybody of a cast from Crop Faces. batch_name: how a message calls it."""
+    """The error for a batch that does not have one row for each person of a cast from Crop Faces.
+
+    batch_name: how a message calls the batch.
+    """
     return BadCast(
         f"{batch_name[0].upper()}{batch_name[1:]} has {counted(row_count, 'row')} and the cast given to {node_name} "
         f"{counted(people_count, 'person', 'people')}: with a cast from Crop Faces each person needs a row of the "

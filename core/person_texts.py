@@ -1,14 +1,15 @@
-"""Who reads whom in one attention over a common text, words about single people, a picture, and what stands beside it.
+"""Which tokens read which in one attention over a common text, words about single people, a picture and other tokens.
 
 A token of the picture in a person's region reads the picture, the common text, and that person's words. A person's
 words read themselves and the picture in the region, so that they are encoded as a prompt of their own would be. The
 common text and all other tokens read nobody's words. The picture reads all of the picture. A reference picture that is
 one person's reads that person's words, too: it stands beside them as beside a prompt of its own.
 
-At a soft edge a region weighs less than 1. There a token gets so much of what it would get with the words, and the rest
-of what it would get without. Where several people weigh something, those who weigh more stand behind those who weigh
-less: with weights a >= b it gets 1 - a without words, a - b with the words of the first, and b with both. A weight of
-2 reads the words as if they stood there twice, and one of 1.25 does so for a quarter of what a token gets.
+The attention is computed several times with different keys, and the results are mixed in shares that add up to 1. At
+a soft edge a region has a weight w below 1: a token of the picture gets w of the result with the words and 1 - w of
+the result without. With the weights a >= b of two people, it gets 1 - a of the result without words, a - b of that with
+the words of the first person, and b of that with the words of both. At a weight of 2 the words are among the keys
+twice. At 1.25 a token gets a quarter of the result with the words twice, and three quarters of that with them once.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ STEPS = 256
 
 @dataclass(frozen=True)
 class OwnedTokens:
-    """Tokens of a person beside the picture, such as those of a reference picture. person: the number of the words."""
+    """Tokens that belong to a person and are not of the picture, such as those of a reference picture of the person.
+
+    person: the index of the person whose words they read, from 0.
+    """
 
     person: int
     tokens: slice
@@ -38,8 +42,10 @@ class OwnedTokens:
 
 @dataclass(frozen=True)
 class Filler:
-    """Tokens that fill up the place of a person's words, so that it is equally long in every row of a batch. Nobody
-    reads them. front, behind: how many stand in front of the words and behind them."""
+    """Tokens that fill up the place of a person's words, so that it is equally long in every row of a batch.
+
+    No token reads them. front, behind: how many of them stand before the words and after the words.
+    """
 
     front: int = 0
     behind: int = 0
@@ -49,11 +55,14 @@ class Filler:
 class TextLayout:
     """Where tokens stand in an attention.
 
-    common: tokens of the common text and of all in front of it. counts: tokens of the place of each person's words;
-    these places follow the common text. picture: where the tokens of the picture begin; how many there are the weights
-    of people say. queries, keys: how many the attention has. front: the first tokens, which words read as the
-    common text does. owned: tokens that read a person's words as the picture in the person's region does,
-    in ascending order. fillers: what of each place is no words; empty where all of it is.
+    common: the number of tokens up to the end of the common text, those in front of it included.
+    counts: for each person, the number of tokens of the place that holds the words. These places follow the common
+    text, one after the other.
+    picture: the index of the first token of the picture. How many there are stands in the weights of the regions.
+    queries, keys: how many tokens the attention has as queries and as keys.
+    front: the number of tokens in front of the common text. Words read these, but not the common text itself.
+    owned: tokens that read a person's words although they are not of the picture, in ascending order.
+    fillers: for each person, the tokens of the place that are no words; empty where no place has such tokens.
     """
 
     common: int
@@ -83,26 +92,30 @@ class TextLayout:
 
 
 def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
-    """Regions (people, H, W), from 0, of a picture of this size in pixels on its tokens: (people, rows * columns).
+    """The weights that regions have on the tokens of a picture, multiples of 1 / STEPS: (people, rows * columns).
 
-    side: of a token, in pixels. A token that reaches beyond the edge has the weight of what is in the picture.
+    regions: (people, H, W), from 0. height, width: of the picture, px; regions of another size are resized to it.
+    side: of a token, px. In a token that reaches beyond the edge, the values at the edge are continued.
     """
     if regions.shape[1:] != (height, width):
         regions = functional.interpolate(regions[:, None].float(), size=(height, width), mode="area")[:, 0]
-    beyond = (0, -width % side, 0, -height % side)
+    beyond = (0, -width % side, 0, -height % side)  # on the right and below, up to whole tokens
     padded = functional.pad(regions[:, None].float(), beyond, mode="replicate")  # (people, 1, H, W)
     weights = functional.avg_pool2d(padded, side).flatten(1)
     return (weights * STEPS).round() / STEPS
 
 
 def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
-    """The groups of an attention. weights: (people, picture tokens), from 0, multiples of 1 / STEPS."""
+    """The groups of queries of an attention, with the keys that each reads, by the rules at the top of this file.
+
+    weights: of the people's regions at each token of the picture, as `on_tokens` gives them: (people, picture tokens).
+    """
     picture = slice(layout.picture, layout.picture + weights.shape[1])
     words_of_people = layout.words
     without_words = torch.ones(layout.keys, dtype=torch.bool)  # the keys that are no person's words
     for place in layout.places:
         without_words[place] = False
-    # With what fills places up: what comes out for it is not read.
+    # The fillers are among these queries, so that every query is in a group; their results are not used.
     neither_words_nor_picture = torch.ones(layout.queries, dtype=torch.bool)
     for words in words_of_people:
         neither_words_nor_picture[words] = False
@@ -112,6 +125,7 @@ def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
     groups: list[Group] = []
     if neither_words_nor_picture.any():
         groups.append(Group(_numbers(neither_words_nor_picture), _numbers(without_words)))
+    # Each person's words read themselves, the picture in the region, and all other keys but the common text.
     for words, region in zip(words_of_people, weights, strict=True):
         if words.start == words.stop:
             continue
@@ -120,12 +134,14 @@ def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
         keys[picture] = region > 0
         keys[words] = True
         groups.append(Group(torch.arange(words.start, words.stop), _numbers(keys)))
+    # Other tokens that belong to a person read that person's words, and everything that is nobody's words.
     for person, words in enumerate(words_of_people):
         queries = _owned_by(layout, person)
         if len(queries):
             keys = without_words.clone()
             keys[words] = True
             groups.append(Group(queries, _numbers(keys)))
+    # Tokens of the picture, which may be in several groups with a share in each.
     for readers in _readers_of(weights):
         keys = _keys_of(readers, words_of_people, without_words)
         shares = None if bool((readers.shares == 1).all()) else readers.shares
@@ -134,7 +150,7 @@ def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
 
 
 def _owned_by(layout: TextLayout, person: int) -> Tensor:
-    """The numbers of the queries that are tokens of a person beside the picture."""
+    """The indices of the queries that `layout.owned` gives to a person. person: index from 0."""
     is_owned = torch.zeros(layout.queries, dtype=torch.bool)
     for owned in layout.owned:
         if owned.person == person:
@@ -151,8 +167,8 @@ def _numbers(mask: Tensor) -> Tensor:
 class Readers:
     """Tokens of the picture that read the words of the same people, each equally often.
 
-    times: how often they read the words of each person. tokens: (n,), ascending. shares: (n,), how much of what a token
-    gets comes from this reading.
+    times: for each person, how often their words are among the keys. tokens: (n,), the indices of the tokens within the
+    picture, ascending. shares: (n,), how much of what a token gets comes from an attention with these keys.
     """
 
     times: Sequence[int]
@@ -161,7 +177,10 @@ class Readers:
 
 
 def _keys_of(readers: Readers, words_of_people: Sequence[slice], without_words: Tensor) -> Tensor:
-    """The numbers of what readers read. without_words: (keys,) bool, what they all read besides."""
+    """The indices of the keys that readers read; a person's words that are read twice stand there twice.
+
+    without_words: (keys,) bool, the keys that are nobody's words, which all readers read.
+    """
     keys = without_words.clone()
     repeated: list[Tensor] = []
     for words, times in zip(words_of_people, readers.times, strict=True):
@@ -173,35 +192,37 @@ def _keys_of(readers: Readers, words_of_people: Sequence[slice], without_words: 
 
 
 def _readers_of(weights: Tensor) -> Sequence[Readers]:
-    """Tokens by how often they read whose words. weights: (people, tokens).
+    """The tokens of the picture, by how often they read the words of each person. weights: (people, tokens).
 
-    With a weight of 1.25 a token reads somebody's words twice in a quarter of what it gets, and once in the rest. So
-    the weights of all people cut what a token gets into parts, in each of which nobody's words are read more or less
-    often.
+    A person's weight of 1.25 at a token means: the words are read twice in a quarter of what the token gets, and once
+    in the other three quarters. Draw what the token gets as a line from 0 to 1. Each person divides this line at one
+    point, here 0.25: before it their words are read once more than after it. The points of all people divide the line
+    into people + 1 parts; within a part it is the same everywhere how often each person's words are read.
     """
     people, tokens = weights.shape
-    more_often = weights.ceil()  # (people, tokens)
-    # How much of what a token gets reads somebody's words so often; in the rest they are read once less.
-    extent = weights - more_often + 1  # (people, tokens), above 0, at most 1
-    ends, order = extent.T.sort(dim=1, descending=True, stable=True)  # (tokens, people)
+    more_often = weights.ceil()  # (people, tokens): how often the words are read before the person's point
+    extent = weights - more_often + 1  # (people, tokens): the person's point, above 0, at most 1
+    # The points of each token from the last to the first, and whose they are: (tokens, people) each.
+    points, order = extent.T.sort(dim=1, descending=True, stable=True)
+    # Part `count` lies before the points of the first `count` people of this order, and after those of all others.
     times_of_parts: list[Tensor] = []
     shares_of_parts: list[Tensor] = []
     for count in range(people + 1):
         is_within = torch.zeros(tokens, people)
-        is_within.scatter_(1, order[:, :count], 1.0)
-        upper = torch.ones(tokens) if count == 0 else ends[:, count - 1]
-        lower = torch.zeros(tokens) if count == people else ends[:, count]
-        times_of_parts.append(more_often.T - 1 + is_within)
-        shares_of_parts.append(upper - lower)
+        is_within.scatter_(1, order[:, :count], 1.0)  # 1 for the people before whose points the part lies
+        upper = torch.ones(tokens) if count == 0 else points[:, count - 1]
+        lower = torch.zeros(tokens) if count == people else points[:, count]
+        times_of_parts.append(more_often.T - 1 + is_within)  # (tokens, people)
+        shares_of_parts.append(upper - lower)  # (tokens,), the length of the part
     times = torch.cat(times_of_parts)  # ((people + 1) * tokens, people)
-    shares = torch.cat(shares_of_parts)
-    numbers = torch.arange(tokens).repeat(people + 1)
+    shares = torch.cat(shares_of_parts)  # ((people + 1) * tokens,)
+    numbers = torch.arange(tokens).repeat(people + 1)  # of the token, for each row of `times`
     has_share = shares > 0
     times = times[has_share]
     shares = shares[has_share]
     numbers = numbers[has_share]
     unique = times.unique(dim=0, return_inverse=True)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    # (patterns, people), and of each part (parts,) the number of its pattern
+    # The different rows of `times`, (patterns, people), and for each row of `times` the number of its pattern.
     patterns, pattern_of = cast("tuple[Tensor, Tensor]", unique)
     readers: list[Readers] = []
     for index, pattern in enumerate(patterns):

@@ -1,4 +1,4 @@
-"""What a file is that Pillow does not read as a picture, or reads wrong, told by its first bytes."""
+"""The kind of a file that Pillow cannot read as a picture, or reads wrong, by its first bytes."""
 
 import struct
 from pathlib import Path
@@ -29,7 +29,7 @@ _BY_BRAND = (
 
 
 def kind_of(path: str) -> str:
-    """What a file is, with its article; "" where its first bytes do not tell. Raises OSError."""
+    """The kind of a file in words, such as "an AVIF picture"; "" where its first bytes do not tell. Raises OSError."""
     with Path(path).open("rb") as file:
         head = file.read(_HEAD)
     if head[4:8] == b"ftyp":
@@ -57,6 +57,8 @@ def bits_of_jpeg_2000(head: bytes) -> int:
     start = head.find(b"\xff\x4f\xff\x51")
     if start < 0:
         return 0
+    # After the two markers (SOC and SIZ, 4 bytes) come a length and a profile (2 bytes each) and eight sizes (4 each);
+    # then the number of components (2) and three bytes for each, of which the first says how many bits it has.
     components_at = start + 40
     try:
         (count,) = struct.unpack_from(">H", head, components_at)

@@ -19,7 +19,10 @@ HEAD_DIM = 64
 
 
 class PerceiverAttention(nn.Module):
-    """Latents attend to the inputs and to themselves."""
+    """Cross-attention in which queries, which the papers call latents, attend to the inputs and to themselves.
+
+    width: of inputs and latents. inner: the width of all heads together. head_dim: of one head.
+    """
 
     def __init__(self, width: int, inner: int, head_dim: int, *, ops: Any, **factory: Any) -> None:
         super().__init__()
@@ -72,10 +75,10 @@ class ResamplerLayer(nn.ModuleList):
 
 
 class Perceiver(nn.Module):
-    """Queries (B, q, inside) look at inputs (B, n, embedding) -> (B, q, width), with the sizes of `state`; its weights
-    are not loaded.
+    """Queries (B, q, inside) attend to inputs (B, n, embedding) -> (B, q, width).
 
-    KeyError names the key that is missing.
+    state: the tensors of a file, of which only the sizes are read here; the caller loads the weights.
+    Raises KeyError with the key that the file lacks.
     """
 
     def __init__(self, state: State, *, ops: Any, head_dim: int = HEAD_DIM, **factory: Any) -> None:
@@ -132,7 +135,8 @@ class AdapterLayer(nn.Module):
 class AdapterLayers(nn.ModuleDict):
     """Keys and values of image tokens for every cross-attention layer.
 
-    state: "<odd n>.to_{k,v}_ip.weight", n counting attention layers as diffusers does; other keys are left aside.
+    state: "<odd n>.to_{k,v}_ip.weight", where n counts attention layers as diffusers does: even ones are self-attention
+    and have no image tokens. Other keys are ignored.
     widths: of the queries each layer is made for, in diffusers' order. width: of one token, the text width of the
     models the file is made for.
     """
@@ -151,10 +155,10 @@ class AdapterLayers(nn.ModuleDict):
 
 
 class EmbeddingProjection(nn.Module):
-    """Embeddings (B, embedding) or (B, 1, embedding) -> (B, tokens, width), with the sizes of `state`; its weights are
-    not loaded. Unconditional: zeros as embeddings.
+    """Embeddings (B, embedding) or (B, 1, embedding) -> (B, tokens, width). Unconditional: zeros as embeddings.
 
-    state: "norm.*", and "proj.*" of one layer or "proj.{0,2}.*" of two. KeyError names the key that is missing.
+    state: "norm.*", and "proj.*" of one layer or "proj.{0,2}.*" of two. Only the sizes of its tensors are read here;
+    the caller loads the weights. Raises KeyError with the key that the file lacks.
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
@@ -166,6 +170,7 @@ class EmbeddingProjection(nn.Module):
         out = len(last)
         self.width = len(state["norm.weight"])
         self.tokens = out // self.width
+        # `inside` is the width between two layers; with one layer it is `out` itself.
         self.proj = ops.Linear(self.embedding, inside, **factory)
         if not has_one_layer:
             self.proj = nn.Sequential(self.proj, nn.GELU(), ops.Linear(inside, out, **factory))
@@ -196,6 +201,7 @@ class FacePlusProjection(EmbeddingProjection):
         the states is added to the tokens, as in version 2; None where it replaces them, as in version 1.
         """
         tokens = super().forward(embeddings)
+        # The tokens are the queries of the Perceiver.
         from_states = self.perceiver_resampler.attended(states, tokens)  # (B, tokens, width)
         if shortcut is None:
             return from_states

@@ -1,4 +1,4 @@
-"""Prompts of several lines: a scene each, or what is said of one person: "Anna: smiling". Who is meant by names."""
+"""Prompts of several lines: a line for each scene, or "Anna: smiling" for each person. Finding people by name."""
 
 import re
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ take a minute, and then all memory."""
 DEEPEST = 100
 """Round brackets within each other: the host reads them by calling itself, which Python ends at a thousand."""
 _BRACKET = re.compile(r"\\[()]|[()]")
-"""A bracket; one behind a backslash is no weight and does not nest."""
+"""A bracket, with the backslash before it where there is one: such a bracket is no weight and does not nest."""
 
 
 class BadText(LikenessError):
@@ -101,9 +101,10 @@ def per_person(text: str, names: Sequence[str]) -> list[str]:
 
 
 def per_row(text: str, cast: RowCast) -> list[str]:
-    """What is said of the person of every row, by the names and numbers of the cast that Crop Faces was given.
+    """The prompt of the person of every row, as `per_person` reads it of a text.
 
-    So a text serves both passes, whoever is cut out. Raises as per_person.
+    Names and numbers of the text mean people of the whole cast that Crop Faces was given. So the same text can be used
+    in the first and in the second pass, whichever people Crop Faces has cut out. Raises as `per_person` does.
     """
     if not cast.listed:
         return per_person(text, [person.identity.name for person in cast.people])
@@ -112,7 +113,7 @@ def per_row(text: str, cast: RowCast) -> list[str]:
 
 
 def _read(line: str, number: int, names: Sequence[str]) -> tuple[int, str]:
-    """The index of the person that a line is about, and the words behind its colon.
+    """The index of the person that a line is about, and the words after its colon.
 
     number: of the line, from 1, for messages. Raises BadPrompts.
     """
@@ -132,7 +133,7 @@ def _read(line: str, number: int, names: Sequence[str]) -> tuple[int, str]:
 
 
 def named(text: str, names: Sequence[str], node_name: str) -> list[int]:
-    """The indices of the people whom a text names, ascending; of all people where it names nobody.
+    """The indices of the people whom a text names, ascending; the indices of all people where the text is empty.
 
     text: names or numbers with commas between them. names: of all people. node_name: for messages.
     Raises BadCast for somebody else, and for one of two people of that name.

@@ -24,32 +24,38 @@ Canvas = tuple[int, int]
 
 
 def check_layout(title: str, value: Layout) -> None:
-    """Raise BadSize for a canvas that is none, BadLayout for a place that is on no canvas."""
+    """Raise BadSize for an impossible size of the canvas, BadLayout for a place that cannot be on it."""
     check_size(title, *_size(value))
     for index, slot in enumerate(value.slots, 1):
         _check_slot(f"{title} cannot be used: place {index}", slot, (value.width, value.height))
 
 
 def check_cast(title: str, value: Cast) -> None:
-    """Raise BadInput for a weight that is no number from 0 and for a row that shows nobody, BadSize and BadLayout as
-    `check_layout` does, and ValueError for numbers of another length and a person without a photo."""
+    """Raise an error unless this cast, of any class, is whole.
+
+    BadInput: a weight is no number from 0 on, or a row of a RowCast shows nobody. BadSize, BadLayout: as
+    `check_layout`, for the canvas and the places. ValueError: there are not as many numbers as people, or a person has
+    no photo. Further errors are those of `check_identity` for each person.
+    """
     is_placed = is_a(value, PlacedCast)
     canvas = _size(value) if is_placed else (0, 0)
     if len(value.numbers) != len(value.people):
         raise ValueError(f"numbers {value.numbers} for {counted(len(value.people), 'person', 'people')}")
     for person in value.people:
         _check_person(title, person, canvas)
+    # People with a slot in a cast without a canvas: (0, 0) is no size, so this raises BadSize.
     if is_placed or any(person.slot is not None for person in value.people):
         check_size("The cast's canvas", *canvas)
     if is_a(value, RowCast) and value.listed:
         _check_rows_listed(value)
+    # A RowCast has a row for each person, who must have a place in it and a weight; one without people has no rows.
     in_every_row = value.people and all(person.slot and person.weight for person in value.people)
     if value.by_row and not in_every_row:
         raise BadInput(title, "a cast of rows of which one shows no person", "the cast of Crop Faces")
 
 
 def _check_rows_listed(cast: RowCast) -> None:
-    """Raise ValueError unless every row has the number of a person who is listed."""
+    """Raise ValueError unless every row has the number of a person of `cast.listed`, and TypeError for no integer."""
     numbers = [operator.index(number) for number in cast.numbers_listed]
     if len(numbers) != len(cast.people) or not all(0 < number <= len(cast.listed) for number in numbers):
         raise ValueError(f"numbers {numbers} of {len(cast.listed)} listed for {counted(len(cast.people), 'row')}")
@@ -68,7 +74,7 @@ def _check_person(title: str, person: Person, canvas: Canvas) -> None:
 
 
 def check_identity(title: str, value: Identity) -> None:
-    """Raise BadEmbedding for embeddings that cannot be used, and ValueError for what has no pictures of a person.
+    """Raise BadEmbedding for embeddings that cannot be used, and ValueError for tensors of a wrong shape or type.
 
     title: not used; all checks take one, for `inputs.check_foreign`.
     """
@@ -85,7 +91,7 @@ def check_identity(title: str, value: Identity) -> None:
 
 
 def check_faces(title: str, value: Faces) -> None:
-    """Raise BadLayout for a face that is in no picture, BadSize for a picture that is none."""
+    """Raise BadLayout for a face with impossible coordinates, BadSize for a picture without pixels."""
     size = _size(value)
     if min(size) < 1:
         raise BadSize(f"The picture of {title}", size, "it has no pixels", "Use Detect Faces.")
@@ -98,8 +104,8 @@ def _size(value: Layout | PlacedCast | Faces) -> Canvas:
     return operator.index(value.width), operator.index(value.height)
 
 
-def _off_canvas(subject: str, problem: str) -> BadLayout:
-    """The error for a place or a face that is on no canvas. subject, problem: the two halves of its sentence."""
+def _bad_place(subject: str, problem: str) -> BadLayout:
+    """The error for a place or a face that cannot be used. subject, problem: the two halves of its sentence."""
     return BadLayout(f"{subject} {problem}.", "Make layouts with the Layout nodes, and faces with Detect Faces.")
 
 
@@ -110,16 +116,16 @@ def _check_slot(subject: str, slot: Slot, canvas: Canvas) -> None:
     """
     if slot.pose is not None and len(slot.pose) != _JOINTS:
         problem = f"has a skeleton of {counted(len(slot.pose), 'joint')} instead of {_JOINTS}"
-        raise _off_canvas(subject, problem)
+        raise _bad_place(subject, problem)
     if slot.mask is not None:
         width, height = canvas
         if slot.mask.shape != (height, width):
             shape = tuple(slot.mask.shape)
             problem = f"has a mask of shape {shape} instead of one of the canvas, {width}x{height} px"
-            raise _off_canvas(subject, problem)
+            raise _bad_place(subject, problem)
         low, high = least_and_largest(slot.mask)
         if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # NaN is neither
-            raise _off_canvas(subject, f"has a mask from {low:g} to {high:g} instead of 0 to 1")
+            raise _bad_place(subject, f"has a mask from {low:g} to {high:g} instead of 0 to 1")
     points = [slot.center]
     for joint in slot.pose or ():
         points.append(joint[:2])
@@ -135,13 +141,13 @@ def _check_points(
     """
     if keypoints is not None and len(keypoints) != _KEYPOINTS:
         problem = f"has {counted(len(keypoints), 'face keypoint')} instead of {_KEYPOINTS}"
-        raise _off_canvas(subject, problem)
+        raise _bad_place(subject, problem)
     coordinates: list[float] = list(box or ())
     for point in (*points, *(keypoints or ())):
         coordinates += point
     for coordinate in coordinates:
         if not abs(coordinate) <= FAR:  # NaN is not within anything
-            raise _off_canvas(subject, f"has a coordinate that is on no canvas ({coordinate:g})")
+            raise _bad_place(subject, f"has a coordinate that is on no canvas ({coordinate:g})")
     if box is not None and (box[0] > box[2] or box[1] > box[3]):
         sides = ", ".join(f"{side:g}" for side in box)
-        raise _off_canvas(subject, f"has a face box of negative size ({sides})")
+        raise _bad_place(subject, f"has a face box of negative size ({sides})")

@@ -16,8 +16,10 @@ COMMAS = ",\uff0c\u3001"
 
 
 def plain(text: object, most_letters: int | None = None) -> str:
-    """A value as one line of letters of any script, at most `most_letters` of them; None, as a link may bring it, is
-    empty."""
+    """A value as a text of one line, without control characters, of at most `most_letters` letters.
+
+    text: anything; None, which a link may bring, gives "".
+    """
     if text is None:
         return ""
     line = _UNFIT.sub(" ", str(text)).strip()

@@ -20,7 +20,7 @@ class Group:
 
     queries: (n,), their numbers, ascending. keys: (m,), the numbers of what they read, or None for all keys. A number
     that stands there twice counts as two keys. shares: (n,), 0 to 1, how much of what these queries get comes from this
-    group; None for all of it. The shares of a query in all groups are 1 together.
+    group; None for all of it. The shares of a query in all groups add up to 1.
     """
 
     queries: Tensor
@@ -36,7 +36,11 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """All groups of one attention. groups: on the CPU. keys: how many keys there are."""
+    """All groups of one attention.
+
+    groups: on the CPU. keys: how many keys there are. _on: the groups on each device that has asked for them. _joined:
+    the results of `joined`, by the other split.
+    """
 
     groups: tuple[Group, ...]
     keys: int
@@ -52,7 +56,8 @@ class Split:
     def joined(self, other: Split) -> Split:
         """The split in which every query reads only the keys that it reads in both splits. It is made once and kept.
 
-        How much of what a query gets comes from a group is the product of its two shares.
+        Each group of this split meets each group of the other one. A query that is in both has the product of its two
+        shares in the joined group.
         """
         if other not in self._joined:
             groups = list[Group]()
@@ -79,6 +84,7 @@ def _joined(own: Group, their: Group, keys: int) -> Group | None:
     if own.shares is not None:
         shares = own.shares[in_their]
     if their.shares is not None:
+        # The queries of both groups ascend, so these shares stand in the order of `queries`.
         of_their = their.shares[torch.isin(their.queries, queries)]
         shares = of_their if shares is None else shares * of_their
     times = torch.ones(keys, dtype=torch.long)  # (keys,), how often each is read
@@ -105,21 +111,21 @@ class RowsAlike:
 class RowSplit:
     """An attention in which the rows of the batch read differently.
 
-    splits: one for each row; the same object for rows that read the same.
+    splits: one for each row; the same object for rows that read the same. _on: the result of `on` for each device.
     """
 
     splits: tuple[Split, ...]
     _on: dict[torch.device, tuple[RowsAlike, ...]] = field(default_factory=lambda: {}, init=False)
 
     def on(self, device: torch.device) -> tuple[RowsAlike, ...]:
-        """All rows, those that read the same together, on a device; remembered as in Split."""
+        """The rows of the batch, gathered by how they read, on a device. The result is kept, as in `Split.on`."""
         if device not in self._on:
             rows_of: dict[Split, list[int]] = {}
             for row, split in enumerate(self.splits):
                 rows_of.setdefault(split, []).append(row)
             parts: list[RowsAlike] = []
             for split, rows in rows_of.items():
-                split.on(device)
+                split.on(device)  # makes and keeps the copy of its groups on this device
                 parts.append(RowsAlike(torch.tensor(rows, device=device), split))
             self._on[device] = tuple(parts)
         return self._on[device]
@@ -150,7 +156,8 @@ def _of_row(split: AnySplit, row: int) -> Split:
 
 
 Ask = Callable[[Group, Tensor, Tensor, Tensor], Tensor]
-"""(group, q, k, v) -> what comes out for its queries: the attention kernel, with the mask for these tokens."""
+"""(group, q, k, v of the group's tokens) -> the attention's output for the group's queries. The caller's function cuts
+the mask, where there is one, to the group's tokens and runs the attention kernel."""
 
 
 def split_attention(
@@ -182,6 +189,7 @@ def split_attention(
             shape = list(group_out.shape)
             shape[output_token_dim] = q.shape[token_dim]
             out = group_out.new_zeros(shape)
+        # Queries of a group without shares are in no other group; the others are sums over their groups.
         if group.shares is None:
             out.index_copy_(output_token_dim, group.queries, group_out)
         else:

@@ -40,12 +40,17 @@ class TokenLayout:
 
         reference_texts | front | common | words | later | seen | picture | references
 
-    With picture_last the references stand in front of the picture.
+    With picture_last the references stand in front of the picture. All numbers are counts of tokens.
 
-    reference_texts: of the text beside each reference. front: what other packs have put in front of the common text.
-    common: of the common text. words: of each text about one person. later: of texts behind the prompt. seen: what a
-    vision encoder has seen of each reference and, last, of the picture; empty where the network reads nothing of it.
-    picture: with what fills it up. references: of each reference picture, with what fills it up.
+    reference_texts: of the text beside each reference.
+    front: of what other packs have put in front of the common text.
+    common: of the common text.
+    words: of each text about one person.
+    later: of texts after the prompt.
+    seen: of a vision encoder's output for each reference and, last, for the picture; empty where the network reads no
+    such output.
+    picture: of the picture, with the tokens that fill it up to a size that the network needs.
+    references: of each reference picture, filled up in the same way.
     """
 
     common: int
@@ -95,7 +100,7 @@ class TokenLayout:
         ]
 
     def seen_spans(self) -> list[Span]:
-        """What a vision encoder has seen."""
+        """The tokens of a vision encoder: of each reference, and last of the picture, which is read as text is."""
         if not self.seen:
             return []
         return [*_of_references(self.seen[:-1]), Span(Kind.TEXT, self.seen[-1])]
@@ -117,7 +122,7 @@ def _of_references(counts: Sequence[int]) -> list[Span]:
 
 
 def placed_spans(spans: Sequence[Span]) -> Iterator[PlacedSpan]:
-    """Every span with the numbers of its tokens."""
+    """Every span with the slice of tokens that it is, when the spans stand one after the other from token 0 on."""
     start = 0
     for span in spans:
         end = start + span.count

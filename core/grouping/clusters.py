@@ -17,7 +17,8 @@ SAME_PERSON = 0.4
 """Mean cosine from which two groups of faces are one person. On photos of known people everything from 0.35 to 0.45
 sorted all of them right (docs/dev/measuring.md)."""
 _NEVER = 1e9
-"""Distance of two faces that are never one person: the mean of no group's millions of pairs brings it below 1."""
+"""Distance of two faces that are never one person. A single such pair keeps the mean distance of two groups above 1,
+even among millions of pairs, and groups are joined below 1 only."""
 
 
 def similarities(faces: Sequence[Face]) -> Tensor:
@@ -43,8 +44,8 @@ def similarities(faces: Sequence[Face]) -> Tensor:
 def allowed_pairs(faces: Sequence[PhotoFace], by_face: bool) -> Tensor:
     """Which pairs of faces may be one person: (faces, faces) bool.
 
-    by_face: True allows all pairs but two faces of one photo. False makes every face a person of its own, but for
-    photos whose files bear the same name.
+    by_face: True allows all pairs except two faces of one photo. False allows only faces of photos whose files are
+    named after the same person, so that a face without such a file is a person of its own.
     """
     photos = torch.tensor([face.photo_number for face in faces])
     of_two_photos = photos[:, None] != photos
@@ -54,8 +55,9 @@ def allowed_pairs(faces: Sequence[PhotoFace], by_face: bool) -> Tensor:
     for face in faces:
         # A photo with several faces is not one person's, whatever its name.
         names.append("" if face.number_in_photo else folded(name_of(face.file)))
+    # A number for each name that occurs, and for each face the number of its name, -1 for no name.
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names)) if name}
-    number_of_name = torch.tensor([numbers.get(name, -1) for name in names])
+    number_of_name = torch.tensor([numbers.get(name, -1) for name in names])  # (faces,)
     same_name = (number_of_name[:, None] == number_of_name) & (number_of_name >= 0)
     return of_two_photos & same_name
 
@@ -73,11 +75,12 @@ def clusters(similarity: Tensor, allowed: Tensor, same_from: float) -> list[list
     import scipy.cluster.hierarchy  # pyright: ignore[reportMissingTypeStubs]
 
     hierarchy: Any = scipy.cluster.hierarchy
-    # By rounding, copies of a photo are more than 1 alike.
+    # Copies of a photo may have a similarity a rounding error above 1, and no distance may be below 0.
     distances = (1 - similarity).clamp(min=0).masked_fill(~allowed, _NEVER)
     above_diagonal = tuple(torch.triu_indices(count, count, 1))
     condensed = distances[above_diagonal]  # (pairs,), each pair once, as scipy reads them
     linkage = hierarchy.linkage(condensed.numpy(), "average")
+    # Groups are joined while the mean distance of two is at most 1 - same_from.
     number_of_face = hierarchy.fcluster(linkage, 1 - same_from, "distance")
     groups: dict[int, list[int]] = {}
     for face, number in enumerate(number_of_face):

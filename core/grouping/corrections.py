@@ -36,14 +36,14 @@ def apply_corrections(faces: Sequence[PhotoFace], names: Sequence[str], files: S
     """Per face the name of its person after the corrections in `text`, one after the other.
 
     names: per face, before. files: of all photos, also of those without a face; "" for pictures without a file.
-    Raises BadCast for a correction of what is not there, and for one that says nothing.
+    Raises BadCast for a correction that means no face or photo, and for one without a name or a left side.
     """
     corrected = list(names)
     for correction in _parsed(text):
         for key in correction.keys:
             for face in _faces_meant(key, correction.name, faces, corrected, files):
                 corrected[face] = correction.name
-    # Behind the names before, so that a correction takes their spelling.
+    # The names before the corrections come first in this list, so that their spelling is the one that counts.
     return one_spelling([*names, *corrected])[len(names) :]
 
 
@@ -57,7 +57,8 @@ def _parsed(text: str) -> Iterator[Correction]:
                 continue
             key, colon, name = piece.replace(_CHINESE_COLON, ":").rpartition(":")
             if not colon:
-                # "7, 9: -": without a colon it is a left side, and the name follows.
+                # The 7 of "7, 9: -": a left side whose name follows after others. rpartition gives a text without a
+                # colon back as its last part.
                 keys.append(name.strip())
                 continue
             keys.append(key.strip())
@@ -68,7 +69,11 @@ def _parsed(text: str) -> Iterator[Correction]:
 
 
 def _checked_name(piece: str, key: str, name: str) -> str:
-    """The name of a correction. Raises BadCast for a piece without a left side or a name."""
+    """The name of a correction.
+
+    piece: the whole correction, for messages. key: its left side. name: its right side, as it was written. Raises
+    BadCast for a correction without a left side, without a name, and with a number for a name.
+    """
     if not key:
         raise _useless(piece, "does not say which photo that is", "Write its number before the colon: 5: Anna.")
     name = plain(name, MOST_NAME_LETTERS)
@@ -80,9 +85,12 @@ def _checked_name(piece: str, key: str, name: str) -> str:
 def _faces_meant(
     key: str, name: str, faces: Sequence[PhotoFace], names: Sequence[str], files: Sequence[str]
 ) -> list[int]:
-    """Indices of the faces that the left side of a correction means. Raises BadCast where there are none.
+    """The indices of the faces that the left side of a correction means.
 
-    name: the right side. names: per face, as corrected so far. A photo of several faces is meant only to leave it out.
+    key: the left side. It is read as the name of a person, who may have several faces, else as the number of a face,
+    else as a photo. A photo of several faces can be given only to leave all of them out.
+    name: the right side. names: for each face the name of its person, as corrected so far. files: of all photos.
+    Raises BadCast where the left side means no face, or one of several faces of a photo.
     """
     same_person = [face for face, person in enumerate(names) if folded(person) == folded(key) and person != LEFT_OUT]
     if same_person:

@@ -23,8 +23,9 @@ def name_of(file: str) -> str:
 
     "" where the name is a number, a single ASCII letter, has a digit in it, or is what cameras and programs write.
     """
-    # A Mac writes an accent as a letter of its own, and title() takes the letter behind it for the beginning of a word.
+    # A Mac writes an accent as a letter of its own, and title() takes the letter after it for the beginning of a word.
     stem = unicodedata.normalize("NFC", os.path.splitext(file)[0])
+    # anna_smith_1 -> "anna smith 1" -> "anna smith"
     name = _NUMBER_BEHIND.sub("", plain(_SEPARATORS.sub(" ", stem)))
     words = name.casefold().split()
     is_a_letter = len(name) == 1 and name.isascii()

@@ -10,9 +10,10 @@ from .photo_faces import PhotoFace
 def names_of_faces(faces: Sequence[PhotoFace], groups: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]:
     """The name of the person of each face. Groups of one name become one person.
 
-    groups: per person the indices of the faces. names: per group a name that somebody wrote, "" for none; there may be
-    fewer names than groups. A group without one takes the name of its files, or is called person 1, person 2, ... The
-    name of files counts where all photos of that name lie in one group.
+    groups: for each person the indices of the faces. names: for each group the name that a user wrote, "" for none;
+    there may be fewer names than groups.
+    A group that no user has named takes the most frequent name of its files, as Anna of anna_1.jpg. A name that files
+    of several groups have does not count. Without any name of files it is called person 1, person 2, and so on.
     """
     names_by_group = [_names_of_files(faces, members) for members in groups]
     names_of_all: list[str] = []
@@ -22,7 +23,10 @@ def names_of_faces(faces: Sequence[PhotoFace], groups: Sequence[Sequence[int]], 
     for number, members in enumerate(groups):
         name = names[number] if number < len(names) else ""
         if not name:
-            of_this_group_alone = {found for found in names_by_group[number] if names_of_all.count(found) == 1}
+            # `names_of_all` has a name once for each group in which it occurs.
+            of_this_group_alone = {
+                file_name for file_name in names_by_group[number] if names_of_all.count(file_name) == 1
+            }
             name = _most_frequent(faces, members, of_this_group_alone) or f"person {number + 1}"
         for member in members:
             name_of_face[member] = name
@@ -30,13 +34,19 @@ def names_of_faces(faces: Sequence[PhotoFace], groups: Sequence[Sequence[int]], 
 
 
 def _names_of_files(faces: Sequence[PhotoFace], members: Sequence[int]) -> set[str]:
-    """The names of a group's files, of photos in which the face is the only one that is used."""
+    """The names of people in the names of a group's files.
+
+    Photos of which several faces are used are left out: their file names may mean any of these faces.
+    """
     names = {name_of(faces[member].file) for member in members if not faces[member].number_in_photo}
     return names - {""}
 
 
 def _most_frequent(faces: Sequence[PhotoFace], members: Sequence[int], names: set[str]) -> str:
-    """The one of these names that most files of a group bear, of equal ones the first; "" where none is borne."""
+    """The one of these names that the most files of a group bear, of equally frequent ones the first.
+
+    members: the indices of the group's faces. "" where no file bears one of the names.
+    """
     borne: list[str] = []
     for member in members:
         name = name_of(faces[member].file)

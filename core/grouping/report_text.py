@@ -23,7 +23,10 @@ def remarks(result: SortedFaces) -> list[str]:
 
 
 def _photos_twice(result: SortedFaces) -> list[str]:
-    """The first photo and each copy of it, of one person: it counts more than once where photos are combined."""
+    """Each copy of a photo of the same person, with the first photo that it is a copy of.
+
+    The user is warned, because a photo that is there twice counts twice where photos are combined.
+    """
     twice: list[str] = []
     for members in result.people.values():
         for index, copy_index in enumerate(members):

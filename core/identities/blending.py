@@ -21,12 +21,13 @@ rounding."""
 def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Identity:
     """A person between a (amount 0) and b (amount 1), of one photo, by every recogniser that both have.
 
-    method: one of BLENDS. name: "" for one that is made of both names. Each person counts as the mean of their photos.
-    lerp mixes the vectors; slerp turns the direction at an even pace and interpolates the length, so that the middle is
-    not weaker than the ends. Of crops and portraits the first photos are mixed, portraits where both have them. LoRAs
-    of both are kept, weakened.
-    Raises RecogniserMissing when the two have no recogniser in common, unless both are made of pictures alone, and
-    BadEmbedding.
+    method: one of BLENDS. lerp mixes the two mean embeddings linearly. slerp turns the direction at an even pace and
+    interpolates the length, so that embeddings in the middle are not shorter than at the ends.
+    name: of the new person, "" for "Anna + Ben".
+    Of crops and portraits the first photo of each person is mixed; portraits only where both have them. The LoRAs of
+    both are kept, with the strengths of a's multiplied by 1 - amount and those of b's by amount.
+    Raises BadEmbedding, and RecogniserMissing where the two have no recogniser in common, unless both have portraits
+    and no embeddings.
     """
     common = [recogniser for recogniser in a.embeddings if recogniser in b.embeddings]
     pictures_alone = not a.embeddings and not b.embeddings and a.portraits and b.portraits
@@ -63,12 +64,12 @@ def _blended_portraits(a: Portraits | None, b: Portraits | None, amount: float) 
 
 
 def _blended_pictures(a: Tensor, b: Tensor, amount: float) -> Tensor:
-    """The first of each. a, b: (photos, H, W, 3) uint8. Returns (1, H, W, 3) uint8."""
+    """A mixture of the first picture of `a` and the first of `b`: (1, H, W, 3) uint8. a, b: (photos, H, W, 3) uint8."""
     return torch.lerp(a[:1].float(), b[:1].float(), amount).round().byte()
 
 
 def _weakened(loras: tuple[Lora, ...], share: float) -> list[Lora]:
-    """LoRAs at `share` of their strength."""
+    """The LoRAs, each with its strength multiplied by `share`."""
     return [replace(lora, strength=lora.strength * share) for lora in loras]
 
 
@@ -81,7 +82,7 @@ def slerp(a: Tensor, b: Tensor, amount: float) -> Tensor:
     length_b = lengths(b)
     unit_a = a / length_a
     unit_b = b / length_b
-    angle = (unit_a * unit_b).sum(dim=1, keepdim=True).clamp(-1, 1).acos()
+    angle = (unit_a * unit_b).sum(dim=1, keepdim=True).clamp(-1, 1).acos()  # (n, 1), between the vectors of each pair
     if (angle.sin() < _SMALLEST_SINE).any():
         return torch.lerp(a, b, amount)
     arc = (((1 - amount) * angle).sin() * unit_a + (amount * angle).sin() * unit_b) / angle.sin()

@@ -45,19 +45,22 @@ def why_bad(rows: Tensor) -> str | None:
 def why_bad_crops(crops: Tensor) -> str | None:
     """Why the crops of an identity cannot be shown, as the end of a sentence; None when they can.
 
-    They reach from 0 to 1. Up to 255 is let pass, because other programs may count so.
+    Their values are from 0 to 1. Values up to 255 are let pass, because other programs may write pictures so.
     """
     if crops.is_complex():
         return f"its pictures are of type {crops.dtype}"
-    for end in least_and_largest(crops):
-        # NaN is not at most 255 either.
-        if not abs(end) <= 255:
-            return f"its pictures hold {end:g} where they reach from 0 to 1"
+    for extreme in least_and_largest(crops):
+        # Not `> 255`, which NaN would pass.
+        if not abs(extreme) <= 255:
+            return f"its pictures hold {extreme:g} where they reach from 0 to 1"
     return None
 
 
 def why_bad_portraits(portraits: Portraits, photo_count: int) -> str | None:
-    """Why portraits are not those of so many photos, as the end of a sentence; None when they are."""
+    """Why portraits cannot be used, as the end of a sentence; None when they can.
+
+    photo_count: the number of photos that the identity has; each must have a portrait of either kind.
+    """
     kinds = (("aligned", portraits.aligned, ALIGNED), ("loose", portraits.loose, LOOSE))
     for kind, pictures, side in kinds:
         shape = tuple(pictures.shape)

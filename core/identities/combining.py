@@ -14,10 +14,11 @@ from .checks import check, lengths, why_bad
 PHOTOS = ("mean", "normalised mean", "sequence", "weighted mean")
 """The ways to use several photos of one person, see `combine`."""
 _OPPOSITE = 1e-3
-"""A mean of photos that is shorter than this, in parts of their own length, is made of opposites and rounding."""
+"""A mean of embeddings that is shorter than this, in parts of their mean length, is left of embeddings that cancel each
+other, and mostly rounding."""
 _LEAST_AGREEMENT = 0.02
-"""Mean cosine of a photo with the others. Even a photo of another person is not quite left out, and not turned
-around."""
+"""The least agreement of a photo with the others: a photo of another person, whose cosines are about 0 or below, still
+counts a little, and never with a weight below 0."""
 
 
 class RecogniserMissing(BadCast):
@@ -128,7 +129,10 @@ def _usable_embeddings(identity: Identity, recogniser: str, method: str) -> Tens
 
 
 def _check_not_opposite(mean: Tensor, length: Tensor | float, name: str, recogniser: str) -> None:
-    """Raise BadEmbedding where the photos have cancelled each other. length: the mean length of a photo."""
+    """Raise BadEmbedding where the embeddings of the photos have cancelled each other in their mean.
+
+    mean: (1, 512). length: the mean length of the embeddings. name: of the person.
+    """
     if lengths(mean) < _OPPOSITE * length:
         raise BadEmbedding(
             name,
@@ -142,9 +146,9 @@ def _agreement(rows: Tensor) -> Tensor:
     """How much each photo agrees with the others, (photos, 1): its mean cosine with them; 1 for all of one or two
     photos.
 
-    Its square is the weight of a photo, beside the length that the recogniser gives its embedding: photos that it knows
-    well are long. How sharp a photo is and how far the head turns was measured too and made it worse; both are in the
-    length already (docs/dev/measuring.md).
+    Its square is the weight of a photo in `combine`. The embedding's own length weighs it as well: recognisers give
+    longer embeddings to photos that they recognise well. Weights by how sharp a photo is and how far the head is turned
+    were tried and gave worse results; both already change the length (docs/dev/measuring.md).
     """
     if len(rows) < 3:
         return torch.ones(len(rows), 1)

@@ -11,9 +11,9 @@ from ..errors import listed
 from ..people import Identity
 
 ONE_PERSON = 0.8
-"""Cosine from which two people look like one to a recogniser whose file says nothing of it. A photo and a copy of it,
-smaller, cropped, turned or as a bad JPEG, have 0.83 or more; two photos of one person, and so twins, seldom 0.7, and
-others 0.33 at most (docs/dev/measuring.md)."""
+"""The cosine from which a recogniser takes two people for one, where its file states none. A photo and a smaller,
+cropped, turned or badly compressed copy of it have 0.83 or more; two different photos of one person, and so twins,
+seldom have 0.7; two different people have 0.33 at most (docs/dev/measuring.md)."""
 
 
 def look_alike(people: Sequence[Identity]) -> list[str]:
@@ -50,8 +50,8 @@ def _group_of(number: int, groups: Sequence[list[int]], one_person: Tensor) -> l
 class _Alike:
     """The likeness of people to each other, measured by the two photos that are most alike.
 
-    cosines: (people, people), by the recogniser to which they are least alike; -1 without any recogniser that both
-    have.
+    cosines: (people, people), the smallest of the cosines by all recognisers that both have; -1 where they have none in
+    common.
     one_person: (people, people) bool, whether there is a recogniser that both have, and all such recognisers take the
     two for one person.
     """
@@ -63,7 +63,7 @@ class _Alike:
 def _alike(people: Sequence[Identity]) -> _Alike:
     """All people compared with each other by each recogniser that both have."""
     count = len(people)
-    cosines = torch.full((count, count), torch.inf)
+    cosines = torch.full((count, count), torch.inf)  # the smallest so far; infinite before any recogniser
     differ = torch.zeros(count, count, dtype=torch.bool)
     # A dictionary keeps the order in which recognisers come, which a set does not.
     recognisers: dict[str, None] = {}
@@ -75,7 +75,7 @@ def _alike(people: Sequence[Identity]) -> _Alike:
             continue
         photos = [normalize(people[number].embeddings[recogniser].float(), dim=-1) for number in numbers]
         limits = torch.tensor([people[number].one_person_from.get(recogniser, ONE_PERSON) for number in numbers])
-        # Rows and columns of these people in the tables of all.
+        # An index of the rows and columns of these people in the tables of all people.
         pairs = (torch.tensor(numbers)[:, None], torch.tensor(numbers))
         nearest = _nearest_photos(photos)
         cosines[pairs] = cosines[pairs].minimum(nearest)

@@ -44,10 +44,10 @@ def similarities(
 
 
 def assigned(gain: Tensor) -> list[int | None]:
-    """A column of its own for each row of a table, or None, so that the sum of the chosen numbers is the largest (Kuhn
-    1955).
+    """For each row of a table the index of its column, or None: the assignment with the largest sum (Kuhn 1955).
 
-    gain: (rows, columns), such as (people, faces). As many rows as possible get a column.
+    gain: (rows, columns), such as (people, faces). Two rows never get the same column, and as many rows as possible get
+    one.
     """
     import scipy.optimize  # pyright: ignore[reportMissingTypeStubs]
 

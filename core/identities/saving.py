@@ -134,7 +134,10 @@ def _loras(metadata: Mapping[str, str], path: str) -> tuple[Lora, ...]:
 
 
 def _one_person_from(cosines: Mapping[str, Tensor], path: str) -> dict[str, float]:
-    """Recogniser -> cosine from which two photos are of one person to it. Raises UnsupportedCheckpoint."""
+    """Recogniser -> the least cosine at which it takes two photos for one person.
+
+    Raises UnsupportedCheckpoint for anything but a single number above 0 and up to 1.
+    """
     limits: dict[str, float] = {}
     for recogniser, cosine in cosines.items():
         if cosine.numel() != 1 or not 0 < float(cosine) <= 1:
@@ -146,7 +149,7 @@ def _one_person_from(cosines: Mapping[str, Tensor], path: str) -> dict[str, floa
 def _check_same_photos(identity: Identity, tensors: Mapping[str, Tensor], path: str) -> None:
     """Raise UnsupportedCheckpoint unless all tensors are of the same photos, and something says who the person is.
 
-    tensors: all of the file; of the two kinds of portraits one alone may be there, of which the identity has none.
+    tensors: all tensors of the file. A damaged file may have one of the two kinds of portraits without the other.
     """
     portraits = [tensors[key] for key in (ALIGNED_KEY, LOOSE_KEY) if key in tensors]
     per_photo = [*identity.embeddings.values(), *portraits]

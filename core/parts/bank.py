@@ -35,21 +35,22 @@ def token_mask(mask: Tensor, token_count: int) -> Tensor:
 def window(mask: Tensor, cell: int) -> Rect:
     """The piece of a part's latent around its mask (H, W), (left, top, right, below) in latent pixels.
 
-    It consists of whole cells: squares of `cell` latent pixels a side, as a token of the coarsest layers covers. It is
-    the smallest piece in which all lies that token_mask keeps, in these layers and in every finer one; where it keeps
-    nothing, the piece around the mask.
+    It consists of whole cells. A cell is a square of `cell` x `cell` latent pixels, the area of one token of the
+    coarsest layers. The piece is the smallest one that holds every token that `token_mask` keeps, in the coarsest
+    layers and in every finer one. Where `token_mask` keeps nothing in any of them, it is the piece around the mask.
     """
     height = mask.shape[0] // 8  # pixels -> latent pixels
     width = mask.shape[1] // 8
     pieces: list[Rect] = []  # in cells
-    for halvings in range(cell.bit_length()):
-        tokens_per_cell = 1 << halvings  # a side of a cell has so many tokens of this layer
+    # From the coarsest layers, whose token is a cell, to those whose token is one latent pixel.
+    for doublings in range(cell.bit_length()):
+        tokens_per_cell = 1 << doublings  # a side of a cell has so many tokens of this layer: 1, 2, 4, ... cell
         grid = (math.ceil(height * tokens_per_cell / cell), math.ceil(width * tokens_per_cell / cell))
         tokens = token_mask(mask, math.prod(grid)).view(grid)
         if tokens.any():  # a mask may lie between the tokens of coarse layers
             pieces.append(_in_cells(bounds(tokens > 0), tokens_per_cell))
     if not pieces:
-        pieces.append(_in_cells(bounds(mask > 0), 8 * cell))
+        pieces.append(_in_cells(bounds(mask > 0), 8 * cell))  # in pixels, 8 of which are a latent pixel
     left = min(piece[0] for piece in pieces)
     top = min(piece[1] for piece in pieces)
     right = max(piece[2] for piece in pieces)
@@ -68,8 +69,9 @@ def _in_cells(rect: Rect, units: int) -> Rect:
 class PartTokens:
     """The tokens of one part at one layer.
 
-    kept: (kept, C), the tokens inside of the part's mask, already times the mask. dropped: how many tokens lie outside
-    of it. A dropped token is key 0 and value 0: it still takes its share of the softmax, so their number matters.
+    kept: (kept, C), the tokens inside of the part's mask, multiplied by the mask. dropped: how many tokens lie outside
+    of the mask. A dropped token has the key 0 and the value 0. It still takes its share of the softmax, which is why
+    the number of dropped tokens matters.
     """
 
     kept: Tensor
@@ -113,9 +115,10 @@ Bank = Mapping[Block, Sequence[PartTokens]]
 
 @dataclass(frozen=True, eq=False)
 class PartWeights:
-    """The attention that a layer pays to each part. weights: one per part, 1 as published, 0 not at all.
+    """How much a layer attends to each part.
 
-    targets: (parts, H, W), 0..1, which regions of the picture may look at each part, or None: all may.
+    weights: one per part, 1 as published, 0 not at all. targets: (parts, H, W), 0..1, the regions of the picture that
+    may attend to each part; None where all may.
     """
 
     weights: Sequence[float]
@@ -125,32 +128,34 @@ class PartWeights:
 def key_bias(
     parts: Sequence[tuple[int, int]],
     picture_tokens: int,
-    share: PartWeights,
+    part_weights: PartWeights,
     grid: tuple[int, int],
     dtype: torch.dtype = torch.float32,
 ) -> Tensor | None:
     """A bias for the logits of a layer's self-attention, whose keys are [picture's tokens | kept tokens | sinks].
 
-    A weight w scales a part's share of the softmax, dropped tokens included, by adding log(w). Sinks, one or in half
-    precision two, stand for all dropped tokens: key 0, value 0, together as heavy in the softmax as these.
-    parts: of each how many tokens are kept and how many dropped. picture_tokens: how many the picture has. share: the
-    weights and targets of the parts. grid: of the layer, (height, width). dtype: in which the attention reads the bias.
+    A weight w multiplies a part's share before the softmax is normalised, dropped tokens included: log(w) is added to
+    the logits. One sink, or two in half precision, replaces all dropped tokens: it has the key 0 and the value 0 like
+    these, and its bias makes it as heavy in the softmax as all of them together.
+    parts: for each part, how many of its tokens are kept and how many are dropped. picture_tokens: how many tokens the
+    picture has. part_weights: the weights and targets of the parts. grid: of the layer, (height, width). dtype: in
+    which the attention reads the bias.
     Returns (1, 1 or queries, keys) float32; None where nothing has to be added.
     """
     kept = torch.tensor([kept_tokens for kept_tokens, _ in parts])  # (parts,)
     dropped = torch.tensor([float(dropped_tokens) for _, dropped_tokens in parts])  # (parts,)
-    weights = torch.tensor(share.weights)  # (parts,)
-    if share.targets is None:
+    weights = torch.tensor(part_weights.weights)  # (parts,)
+    if part_weights.targets is None:
         if not dropped.any() and bool((weights == 1).all()):
             return None
         weights = weights[:, None]  # (parts, 1): the same for every query
     else:
         # (parts, H, W) -> (parts, 1, H, W) -> (parts, 1, *grid) -> (parts, queries)
-        regions = functional.interpolate(share.targets[:, None].float(), size=grid, mode="area").flatten(1)
+        regions = functional.interpolate(part_weights.targets[:, None].float(), size=grid, mode="area").flatten(1)
         weights = weights[:, None] * regions
     of_picture = torch.zeros(picture_tokens, weights.shape[1])
     of_kept = _log(weights).repeat_interleave(kept, dim=0)  # (all kept tokens, 1 | queries)
-    of_sinks = of_kept[:0]
+    of_sinks = of_kept[:0]  # no sinks: (0, 1 | queries)
     if dropped.any():
         dropped_weights = (weights * dropped[:, None]).sum(dim=0, keepdim=True)  # (1, 1 | queries)
         of_sinks = _sinks(dropped_weights, dtype)
@@ -159,14 +164,13 @@ def key_bias(
 
 
 def _sinks(tokens: Tensor, dtype: torch.dtype) -> Tensor:
-    """The logits of one or two keys 0 that weigh as much in the softmax as all dropped tokens together: (sinks,
-    queries).
+    """The logits of the sinks, which together weigh as much in the softmax as all dropped tokens: (1 or 2, queries).
 
-    tokens: (1, queries), how many tokens are dropped; each is a key 0 of logit 0. dtype: in which the attention reads
-    the logits.
-    One sink has the logit log(tokens). In half precision that is too coarse: bfloat16 has steps of 1/16 above 8, so
-    that one of 5000 tokens would be off by up to 3 % of them. There the first sink has the multiple of 1/16 below, and
-    a second makes up for what is missing.
+    tokens: (1, queries), how many tokens are dropped, those of each part times its weight. Each has the key 0, and so
+    the logit 0 and exp(0) = 1 before the softmax is normalised. dtype: in which the attention reads the logits.
+    A single sink has the logit log(tokens). In half precision that is too coarse: bfloat16 has steps of 1/16 above 8,
+    so that a sink for 5000 tokens would weigh up to 3 % too much or too little. There the first sink has log(tokens)
+    rounded down to a multiple of 1/16, and a second one has the logarithm of the tokens that are missing then.
     """
     if torch.finfo(dtype).bits >= 32:
         return _log(tokens)
@@ -204,10 +208,11 @@ def part_shares(
     tokens of each part are kept. bias: of `key_bias`.
     """
     keys = torch.cat([own_keys, part_keys], dim=1)
+    # The keys of the parts lie between those of the picture and the sinks.
     first = own_keys.shape[1]
     last = first + sum(counts)
     total = query.new_zeros(len(counts), query.shape[1], dtype=torch.float32)
-    added = 0 if bias is None else bias[0].float()
+    added = 0 if bias is None else bias[0].float()  # (1 or N, keys)
     # One head at a time: all of them would take the memory of heads * N * keys numbers.
     query_heads = query[0].float().chunk(head_count, dim=-1)  # (N, C) -> heads times (N, d)
     key_heads = keys[0].float().chunk(head_count, dim=-1)

@@ -17,7 +17,10 @@ def cut_out_of_part(part: Part) -> Tensor:
 
 
 def cut_out_of_target(part: Part, picture: Tensor) -> Tensor:
-    """The part's place in a picture (H, W, 3) by its target, the whole of it without one, as `cut` leaves it."""
+    """The piece of a picture (H, W, 3) in which the part may be looked at, cut out by `cut`: (side, side, 3).
+
+    That is where the part's target is; for a part without a target, it is the whole picture.
+    """
     height, width = picture.shape[:2]
     target = targets((part,), width, height)
     mask = torch.ones(height, width) if target is None else target[0]
@@ -27,7 +30,8 @@ def cut_out_of_target(part: Part, picture: Tensor) -> Tensor:
 def cut(picture: Tensor, mask: Tensor) -> Tensor:
     """The masked piece of a picture (H, W, 3) on white, as a square that is no larger than it needs to be. mask: (H,
     W)."""
-    if not (mask > 0).any():  # so faint that eight bits have lost it
+    # `resized` has rounded the mask to eight bits, which leaves nothing of a very faint one: then all of it counts.
+    if not (mask > 0).any():
         mask = torch.ones_like(mask)
     inside = mask > 0.5
     if not inside.any():
@@ -41,6 +45,6 @@ def cut(picture: Tensor, mask: Tensor) -> Tensor:
     side = max(height, width)
     above = (side - height) // 2
     beside = (side - width) // 2
-    # Of channels, then of columns, then of rows: before and after.
+    # Before and after, from the last dimension to the first: channels, columns, rows.
     padding = (0, 0, beside, side - width - beside, above, side - height - above)
     return functional.pad(on_white, padding, value=1.0)

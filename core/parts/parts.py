@@ -36,9 +36,9 @@ class Part:
     """One part of a person.
 
     picture: (H, W, 3) float32 0..1, white where alpha is 0. alpha: (H, W) 0..1, or None where all is opaque.
-    mask: (h, w) 0..1, any size, stretched over the picture: what counts of it; None where all does.
-    weight: 1 as published, 0 as if the part were not there. target: (h, w), where in the new picture the part may
-    be looked at, or None: everywhere. pieces: of how many masks `mask` was made.
+    mask: (h, w) 0..1, of any size, stretched over the picture: the pixels that belong to the part; None for all pixels.
+    weight: 1 as published, 0 as if the part were not there. target: (h, w), where in the new picture the part may be
+    looked at; None for everywhere. pieces: the number of masks that were put together into `mask`.
     """
 
     label: str
@@ -70,10 +70,12 @@ class Parts:
 
 
 def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, target: Tensor | None) -> Part:
-    """A part from an IMAGE (1, H, W, 1|3|4) and MASKs (pieces, h, w), which count together: two shoes are one part.
+    """A part from the inputs of a Part node.
 
-    An unpainted mask is none. Raises BadPart for a label that is too long, for several pictures, and for masks that
-    would make a part with a weight vanish.
+    image: (1, H, W, 1|3|4). mask: (pieces, h, w), put together into one mask, because two shoes are one part; None, or
+    one in which nobody has painted, for the whole picture. target: (masks, h, w), put together as well.
+    Raises BadPart for a label that is too long, for several pictures, and where a part with a weight has a mask, an
+    alpha channel or a target that is 0 everywhere.
     """
     label = plain(label)
     if len(label) > _LONGEST:
@@ -97,8 +99,8 @@ def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, tar
 def _colors_and_alpha(image: Tensor) -> tuple[Tensor, Tensor | None]:
     """An IMAGE (H, W, 1|3|4) as (H, W, 3), and its alpha (H, W), None where it has none.
 
-    What is half transparent keeps its colour: it is put on white where it is used, once. What is not seen at all is
-    white here already, as its colour may be anything.
+    Pixels that are partly transparent keep their colour; `Part.on_white` and `resized` mix it with white. Pixels that
+    are fully transparent become white here, because their colour may be anything and resizing would spread it.
     """
     if image.shape[-1] != 4:
         return as_rgb(image), None

@@ -66,6 +66,7 @@ def stretched(parts: Parts, width: int, height: int) -> list[str]:
     """
     lines: list[str] = []
     for part in parts.present:
+        # The ratio of width to height of the part's picture, by that of the new picture; 1 stretches nothing.
         squeeze = part.picture.shape[1] / part.picture.shape[0] * height / width
         if max(squeeze, 1 / squeeze) > _STRETCHED:
             lines.append(f"{part.label!r} from {size_text(part.picture)}")

@@ -36,7 +36,11 @@ def prepare(part: Part, width: int, height: int) -> Prepared:
 
 
 def resized(part: Part, width: int, height: int) -> Prepared:
-    """Picture and alpha together with Pillow's bicubic, on white; the mask, where there is one, by itself."""
+    """A part in another size, by Pillow's bicubic, its picture on white.
+
+    The mask is that of the part; of a part without one, it is the alpha channel, and 1 where there is none either.
+    width, height: px.
+    """
     alpha = part.alpha
     if alpha is None:
         alpha = torch.ones(part.picture.shape[:2])
@@ -62,11 +66,15 @@ def pose_picture(image: Tensor, width: int, height: int) -> Tensor:
 
 
 def targets(parts: Sequence[Part], width: int, height: int) -> Tensor | None:
-    """Where in the picture each part may be looked at, (parts, height, width), or None: all of them everywhere."""
+    """Where in the new picture each part may be looked at, (parts, height, width), 0..1.
+
+    None where no part has a target, so that all parts may be looked at everywhere. width, height: of the picture, px.
+    """
     if all(part.target is None for part in parts):
         return None
     resized_targets: list[Tensor] = []
     for part in parts:
         target = torch.ones(1, 1) if part.target is None else part.target
+        # (1, 1, h, w) -> (1, 1, height, width) -> (1, height, width)
         resized_targets.append(functional.interpolate(target[None, None], (height, width), mode="area")[0])
     return torch.cat(resized_targets)

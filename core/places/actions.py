@@ -79,7 +79,7 @@ class Action:
     framing: the closest one that shows it.
     rows: how people stand or sit, the front row first; a row further back than these does as the last.
     arms: instead of those of `rows`. Whoever stands left of the middle does it mirrored.
-    before: the arms of those who have faces behind them, None if these are `arms` too.
+    before: the arms of people who stand in front of another row, so that they hide no faces; None for `arms`.
     holding: instead of `arms` on a side on which a neighbour stands.
     beside: how near neighbours stand.
     """
@@ -95,8 +95,9 @@ class Action:
         """The posture of one side of a person, with the arm of this action.
 
         The arm stays on its half of the way to the neighbour unless it holds that neighbour.
-        neighbour: from the nose to that of the neighbour on this side, x outwards, None where nobody stands; nearer:
-        whether the person is nearer the middle of the row than the neighbour.
+        arm: of this side, None for that of `posture`. neighbour: the vector from the person's nose to that of the
+        neighbour on this side, in heads, x outwards; None where nobody stands there. nearer: whether the person is
+        nearer the middle of the row than the neighbour.
         """
         if self.holding and neighbour:
             holding_arm = self.holding.nearer if nearer else self.holding.other
@@ -104,8 +105,9 @@ class Action:
         elif arm is None:
             return posture
         else:
-            way = neighbour[0] if neighbour else self.beside.most
-            joints = [_on_own_half(reach, way / 2 - _CLEAR) for reach in arm]
+            # Without a neighbour the arm has the room that it has beside the most distant one.
+            distance = neighbour[0] if neighbour else self.beside.most
+            joints = [_on_own_half(reach, distance / 2 - _CLEAR) for reach in arm]
         return (*posture[_TRUNK], *joints, *posture[_LEGS])
 
 

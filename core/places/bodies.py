@@ -148,8 +148,8 @@ _FAR_EAR_HIDDEN = 0.5
 def body_around(keypoints: Keypoints, amount: str) -> Pose:
     """The skeleton of a standing person whose eyes and nose are these keypoints.
 
-    The neck goes behind the face of a turned head, whose far ear is hidden. The body hangs straight down unless the
-    head lies on its side (beyond 45 degrees). amount: bust, half or full.
+    Where the head is turned sideways, neck and body are moved to the other side of the nose, and the far ear is hidden.
+    The body hangs straight down unless the head lies on its side (beyond 45 degrees). amount: bust, half or full.
     """
     viewers_left_eye, viewers_right_eye, nose = keypoints[:3]
     head_height = head_of_face(keypoints)
@@ -157,19 +157,23 @@ def body_around(keypoints: Keypoints, amount: str) -> Pose:
     down = unit(eyes, middle(keypoints[3], keypoints[4]))
     across = (down[1], -down[0])  # to the viewer's right on an upright face
     nose_from_eyes = (nose[0] - eyes[0], nose[1] - eyes[1])
-    # How far the tip of the nose moves sideways is the sine of the turn; positive towards the viewer's right.
+    # The sine of the angle by which the head is turned, positive towards the viewer's right. The tip of the nose is
+    # _NOSE_BEFORE_EYES in front of the eyes, and moves sideways by that distance times the sine.
     turn = max(-1.0, min(1.0, _dot(nose_from_eyes, across) / (_NOSE_BEFORE_EYES * head_height)))
     body_down = (0.0, 1.0) if down[1] > math.sqrt(0.5) else down
-    # All joints behind the tip of the nose move to the other side as the head turns.
+    # The neck and the ears are further from the camera than the tip of the nose. As the head turns to one side, they
+    # move to the other side of the nose in the picture.
     behind_nose = -_NECK_BEHIND_NOSE * head_height * turn
     trunk = body(_moved(nose, across, behind_nose), head_height, STANDING, down=body_down)
     between_ears = _moved(_moved(eyes, across, behind_nose), down, _EARS_BELOW_EYES * head_height)
-    to_ear = _EARS[0] * math.sqrt(1 - turn * turn) * head_height
+    to_ear = _EARS[0] * math.sqrt(1 - turn * turn) * head_height  # the root is the cosine of the angle
+    # Of the left ear and of the right one. A head that is turned to the viewer's right hides the person's left ear.
     ear_confidences = [float(turn <= _FAR_EAR_HIDDEN), float(turn >= -_FAR_EAR_HIDDEN)]
     left_ear = (*_moved(between_ears, across, _LEFT * to_ear), ear_confidences[0])
     right_ear = (*_moved(between_ears, across, _RIGHT * to_ear), ear_confidences[1])
     left_eye = (*viewers_right_eye, 1.0)
     right_eye = (*viewers_left_eye, 1.0)
+    # The face is that of the keypoints, all below it that of the standing person.
     joints = ((*nose, 1.0), left_eye, right_eye, left_ear, right_ear, *trunk[_LEFT_SHOULDER:])
     shown_count = 1 + 2 * _SHOWN_OF_A_SIDE[amount]  # the nose, and both sides
     return _hidden(joints, range(shown_count, len(joints)))
@@ -232,10 +236,11 @@ def head_of_pose(pose: Pose) -> float | None:
 
 
 def same_person(pose: Pose, other: Pose) -> bool:
-    """Whether half of the joints that both show are less than a quarter of a head apart.
+    """Whether two skeletons are of one person: half of their common joints are less than a quarter of a head apart.
 
-    A detector without suppression of overlaps boxes people twice, and of two who stand behind each other the joints of
-    the one in front are found in both boxes. Two faces that touch are half a head apart.
+    The smaller of the two heads counts. Two joints are too few to tell.
+    A detector without suppression of overlapping boxes finds a person twice. Where one person stands behind another, it
+    finds the joints of the person in front in both boxes. Two different faces that touch are half a head apart.
     """
     distances: list[float] = []
     for joint, other_joint in zip(pose, other, strict=True):
@@ -286,12 +291,13 @@ def nose_of_pose(pose: Pose, neck: Joint, head_height: float) -> Nose | None:
 
 
 _HALF_MOUTH = 0.416
-"""Half the width of the mouth, of the distance between the eyes."""
+"""Half the width of the mouth, in distances between the eyes: _MOUTH[0] / (2 * _EYES[0])."""
 
 
 def face_of_pose(pose: Pose, nose: Point, head_height: float) -> Keypoints:
-    """Five points from the eyes of a pose, or of a face that looks into the camera where they are not both seen.
+    """The five face keypoints of a pose: from its eyes and nose, where both eyes are seen.
 
+    Otherwise they are those of a face that looks into the camera.
     nose: px. head_height: crown to chin, px.
     """
     viewers_left_eye = pose[_RIGHT_EYE]
@@ -300,6 +306,7 @@ def face_of_pose(pose: Pose, nose: Point, head_height: float) -> Keypoints:
         return face_keypoints(nose, head_height)
     eyes = middle(viewers_left_eye, viewers_right_eye)
     down = (nose[0] - eyes[0], nose[1] - eyes[1])  # from the eyes to the nose; the mouth lies on the same line
+    # The distance from eyes to mouth, in distances from eyes to nose.
     mouth = _moved(eyes, down, (_MOUTH[1] - _EYES[1]) / _EYES_ABOVE_NOSE)
     across = (viewers_right_eye[0] - viewers_left_eye[0], viewers_right_eye[1] - viewers_left_eye[1])
     left_corner = _moved(mouth, across, -_HALF_MOUTH)
@@ -328,7 +335,10 @@ _HALF_TRUNK = 0.80
 
 
 def behind(pose: Pose, front: Sequence[Head]) -> Pose:
-    """The pose without the joints below the shoulders that people in front cover. front: their heads."""
+    """The pose without the joints below the shoulders that people in front of this person cover.
+
+    front: the heads of the people in front.
+    """
     covered: list[int] = []
     for number, joint in enumerate(pose):
         if number > _RIGHT_SHOULDER and any(_covers(head, joint) for head in front):
@@ -337,8 +347,11 @@ def behind(pose: Pose, front: Sequence[Head]) -> Pose:
 
 
 def _covers(head: Head, joint: Joint) -> bool:
-    """Whether a standing person with this head hides a joint: behind the head, or behind the trunk, which reaches down
-    to the lower edge of the picture."""
+    """Whether a standing person with this head hides a joint.
+
+    The head and the trunk of the person hide what lies behind them. The trunk is as wide as the shoulders, and reaches
+    down to the lower edge of the picture.
+    """
     x, y = head.nose
     at_trunk = joint[1] > y + _TRUNK_TOP * head.height
     half_width = _HALF_TRUNK if at_trunk else HALF_HEAD
@@ -347,12 +360,16 @@ def _covers(head: Head, joint: Joint) -> bool:
 
 
 def clear_of_faces(pose: Pose, front: Sequence[Head]) -> Pose:
-    """The pose without each arm and leg from where it passes over a face in front. front: the heads of these people."""
+    """The pose with each arm and leg hidden from the limb on that passes over the face of a person in front.
+
+    front: the heads of the people in front.
+    """
     joints = openpose(pose)
     hidden: set[int] = set()
     for chain in _CHAINS:
         for number, (start, end) in enumerate(pairwise(chain), 1):
             if any(_passes(joints[start], joints[end], head) for head in front):
+                # This limb's end and all joints after it. Never the first of a chain, and so never the neck.
                 hidden.update(_OPENPOSE_FROM_COCO[point] for point in chain[number:])
                 break
     return _hidden(pose, hidden)
@@ -374,7 +391,7 @@ def _passes(start: Joint, end: Joint, head: Head) -> bool:
 def openpose(pose: Pose) -> tuple[Joint, ...]:
     """Eighteen OpenPose joints of seventeen COCO ones.
 
-    The neck is the middle of the shoulders, as sure as the less sure of them.
+    The neck is the middle of the shoulders, with the lower of their two confidences.
     """
     left = pose[_LEFT_SHOULDER]
     right = pose[_RIGHT_SHOULDER]

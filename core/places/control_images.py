@@ -50,7 +50,8 @@ def keypoints(layout: Layout, by_row: bool) -> Tensor:
 def _draw_people(draw: Callable[..., Tensor], figures: Sequence[object], layout: Layout, by_row: bool) -> Tensor:
     """Drawings of figures, all in one picture, or with `by_row` each in its own: (pictures, height, width, 3).
 
-    draw: called as draw(figures, width, height), it gives a picture. figures: of each place, None where it has none.
+    draw: called as draw(figures, width, height), it gives a picture. figures: for each place its skeleton, or its face
+    keypoints; None where it has none.
     """
     figures_of_pictures = [[figure] for figure in figures] if by_row else [figures]
     drawings: list[Tensor] = []
@@ -62,23 +63,23 @@ def _draw_people(draw: Callable[..., Tensor], figures: Sequence[object], layout:
 
 _JOINT_RADIUS = 4
 _HALF_THICKNESS = 4
-"""Width of a limb, and of the lines between face keypoints, in pixels."""
+"""Half the width of a limb, and of the lines between face keypoints, in pixels."""
 _KEYPOINT_RADIUS = 10
 
 
 def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
     """The control picture ID-Patch was trained with: (height, width, 3) float32 0..1, black background.
 
-    Joints first, then limbs over a copy, blended 0.4 to 0.6 (ID-Patch, utils/draw_condition.py, from mmpose).
-    OpenCV's rasteriser is part of the format.
+    `below` has the joints, `above` the joints with the limbs drawn over them; the result is 0.4 of the first and 0.6 of
+    the second (ID-Patch, utils/draw_condition.py, from mmpose). It must be OpenCV's drawing to the pixel.
     """
     people = [openpose(pose) for pose in poses]
     below = np.zeros((height, width, 3), np.uint8)
     for joints in people:
-        ends: set[int] = set()  # joints without a limb are not drawn
+        joints_of_limbs: set[int] = set()  # joints without a limb are not drawn
         for limb in seen_limbs(joints):
-            ends.update((limb.start, limb.end))
-        for number in sorted(ends):
+            joints_of_limbs.update((limb.start, limb.end))
+        for number in sorted(joints_of_limbs):
             x, y, _ = joints[number]
             disc(below, int(x), int(y), _JOINT_RADIUS, _LIMB_COLORS[number])
     above = np.array(below)
@@ -183,7 +184,8 @@ def ellipse(canvas: Canvas, x: int, y: int, axes: tuple[int, int], angle: int, c
 
 
 def _draw_row(canvas: Canvas, y: int, first: int, last: int, color: Color) -> None:
-    """Draw a row of pixels, from column `first` to column `last` with both of them, as far as it is on the canvas."""
+    """Draw the pixels of row y from column `first` to column `last`, both included; pixels off the canvas are left
+    out."""
     if 0 <= y < canvas.shape[0] and last >= 0:
         canvas[y, max(first, 0) : last + 1] = color
 
@@ -202,7 +204,8 @@ def _draw_line(canvas: Canvas, start: Pixel, end: Pixel, color: Color) -> None:
     longer = max(width, height)
     shorter = min(width, height)
     for step in range(longer + 1):
-        # How far the line has moved along its shorter side, rounded to whole pixels, a half to the smaller one.
+        # How far the line has moved along its shorter side: shorter * step / longer, rounded to the nearest whole pixel
+        # and halves down, which is floor(x + 1 / 2 - 1 / (2 * longer)) in whole numbers.
         aside = (2 * shorter * step + longer - 1) // (2 * longer) if longer else 0
         if is_flat:
             canvas[y + down * aside, x + step] = color
@@ -213,7 +216,8 @@ def _draw_line(canvas: Canvas, start: Pixel, end: Pixel, color: Color) -> None:
 def _clipped_line(start: Pixel, end: Pixel, right: int, bottom: int) -> tuple[Pixel, Pixel] | None:
     """The part of a line that is on the canvas, or None (OpenCV's clipLine, which cuts rows first, then columns).
 
-    right, bottom: the last column and the last row.
+    right, bottom: the last column and the last row. `_clipped_along_axis` cuts the first coordinate of a point, so the
+    points are given to it as (y, x) first.
     """
     swapped = _clipped_along_axis((start[1], start[0]), (end[1], end[0]), bottom)
     if swapped is None:
@@ -239,7 +243,7 @@ def _moved_inside(point: Pixel, other_end: Pixel, last: int) -> Pixel:
     if 0 <= point[0] <= last:
         return point
     edge = 0 if point[0] < 0 else last
-    # int() leaves out what is behind the point, as OpenCV's cast does.
+    # int() cuts the decimals off, as OpenCV's cast does.
     moved = int((edge - point[0]) * (other_end[1] - point[1]) / (other_end[0] - point[0]))
     return (edge, point[1] + moved)
 
@@ -251,7 +255,8 @@ def _fill_polygon(canvas: Canvas, corners: list[Pixel], color: Color) -> None:
     the other one against it.
     """
     highest = min(range(len(corners)), key=lambda number: corners[number][1])
-    around = [*corners[highest:], *corners[: highest + 1]]
+    around = [*corners[highest:], *corners[: highest + 1]]  # begins and ends with the highest corner
+    # Both sides have a column for each row from the highest corner to the lowest one.
     sides = zip(_columns_of_side(around), _columns_of_side(around[::-1]), strict=False)
     for y, (one_side, other_side) in enumerate(sides, corners[highest][1]):
         first = (min(one_side, other_side) + _ONE // 2) // _ONE  # rounded
@@ -270,7 +275,7 @@ def _columns_of_side(corners: list[Pixel]) -> list[int]:
     x, y = corners[0]
     columns: list[int] = []
     for next_x, next_y in corners[1:]:
-        last_row = top + len(columns) - 1  # down to which the side is known
+        last_row = top + len(columns) - 1  # the last row of which the column is known already
         if next_y > y and next_y > last_row:
             rows = next_y - y
             # The step that is added in every row, rounded to the nearest (the formula of FillConvexPoly).

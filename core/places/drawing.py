@@ -29,7 +29,8 @@ def numbered_layout(
 
     captions: a name per place, "" for none. notes: lines at the lower edge.
     faces: a picture (H, W, 1|3|4) per place, of the person who stands there, shown in the face box; None for nobody.
-    background: a picture (H, W, 1|3|4) below all of it. fit: how it is fitted to the canvas, one of geometry.FITS.
+    background: a picture (H, W, 1|3|4) on which all this is drawn. fit: how the background is fitted to the canvas, one
+    of geometry.FITS.
     boxes: one per place, drawn in thin lines. Returns (height, width, 3) float32 0..1.
     """
     canvas = (layout.width, layout.height)
@@ -38,9 +39,9 @@ def numbered_layout(
         picture = _FITTED[fit](as_picture(background), canvas)
     sheet = Sheet(picture)
     for number, box in enumerate(boxes):
-        sheet.frame(box, color_of(number), 1)
+        sheet.frame(box, color_of(number), line=1)
     places = [slot.box or patch_rect(slot.center) for slot in layout.slots]
-    for box, face in zip(places, faces, strict=False):
+    for box, face in zip(places, faces, strict=False):  # `faces` may be empty
         if face is not None:
             sheet.fill(box, face)
     for number, slot in enumerate(layout.slots):
@@ -55,8 +56,8 @@ def numbered_layout(
 def read_regions(regions: Tensor, people: Sequence[Person]) -> Tensor:
     """A picture of the regions in which people's faces are read: their colours, face boxes, keypoints and names.
 
-    Numbers and colours are those of the places, or of the order where there are none. A colour is as strong as the
-    person's share of the pixel.
+    A person's number and colour are those of their place; without a place they follow the order of the people. The
+    colour of a pixel is as strong as the person's share of the pixel.
     regions: (people, H, W) float 0..1, none of them empty. Returns (H, W, 3) float32 0..1.
     """
     colors = [color_of((person.place or number) - 1) for number, person in enumerate(people, 1)]
@@ -77,7 +78,7 @@ def read_regions(regions: Tensor, people: Sequence[Person]) -> Tensor:
             for point in slot.keypoints:
                 sheet.dot(point, color)
         name = person.identity.name
-        sheet.label(str(person.place or number), name, box[:2], color, 2.4 * (box[2] - box[0]))
+        sheet.label(str(person.place or number), name, box[:2], color, width=2.4 * (box[2] - box[0]))
     return sheet.tensor()
 
 
@@ -109,7 +110,7 @@ def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:
         sheet.frame(slot.box, color)
     for point in slot.keypoints or ():
         sheet.dot(point, color)
-    sheet.frame(patch_rect(slot.center), (255, 255, 255), 1)
+    sheet.frame(patch_rect(slot.center), (255, 255, 255), line=1)
     sheet.dot(slot.center, (255, 255, 255))
 
 

@@ -29,24 +29,27 @@ _MOST_STEPS = 128  # along the longer side: with small faces on a large canvas a
 
 @dataclass(frozen=True)
 class _Spot:
-    """A position of a head, of a place or one that is tried. head: crown to chin, px. number: of the place, 0 for a
-    spot that is tried."""
+    """The position of a head: of a place of the layout, or one that is tried for a new place.
+
+    nose: px. head_height: crown to chin, px. number: of the place, from 1; 0 for a spot that is tried.
+    """
 
     nose: Point
     head_height: float
     number: int = 0
 
     def around(self, box: Box) -> Box:
-        """A box around the nose, in heads, as one in pixels of the canvas."""
+        """A box that is given in heads from the nose, in pixels of the canvas."""
         return geometry.Fit(self.head_height, self.head_height, *self.nose).box(box)
 
 
 def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, count: int = 1) -> Layout:
-    """The layout with more places behind its own, for people who look into the camera.
+    """The layout with more places after its own, for people who look into the camera.
 
-    where: one of SIDES. nose: px, of the first person with AT_POINT; the others stand in free places then.
+    The heads of the new places are on the canvas and cover no other head, and no two ID patches overlap.
+    where: one of SIDES. nose: px, of the first new person where `where` is AT_POINT; the others get free places then.
     face_size: height of the face boxes, px, 0 for as large as the faces around. body: one of bodies.BODIES.
-    count: how many places are added. The heads are on the canvas and cover no other head, nor an ID patch another.
+    count: how many places are added.
     Raises BadLayout where there is no room.
     """
     head_height = face_size / bodies.FACE_HEIGHT
@@ -65,7 +68,7 @@ def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, co
 
 
 def _spots_of(layout: Layout) -> list[_Spot]:
-    """The spots of a layout's heads, as far as their size is known."""
+    """The spots of the places of a layout. Places of which the size of the head is not known are left out."""
     spots: list[_Spot] = []
     for number, slot in enumerate(layout.slots, 1):
         head_height = head_of(slot)
@@ -116,7 +119,8 @@ def _no_room_error(layout: Layout, where: str, head_height: float, added: int, c
 def _head_at(point: Point, neighbours: Sequence[_Spot], layout: Layout) -> float:
     """The height of a head at a point, px: as large as the heads around, near ones count more.
 
-    A neighbour's weight is one over the square of its distance. Without neighbours, a sixth of the canvas.
+    It is a weighted mean. A neighbour's weight is one over the square of its distance, which counts as one of its heads
+    at least. Without neighbours the height is a sixth of the canvas's shorter side.
     """
     if not neighbours:
         return min(layout.width, layout.height) / 6
@@ -136,6 +140,7 @@ def _candidates(where: str, head_height: float, neighbours: Sequence[_Spot], lay
     where: one of SIDES. head_height: px, 0 for as large as the neighbours.
     """
     usual_head = head_height or _head_in_middle(neighbours, layout)
+    # Of the three the widest step: in proportion to the heads, and never so small that there are too many spots to try.
     step = max(_LEAST_STEP, _STEP * usual_head, max(layout.width, layout.height) / _MOST_STEPS)
     noses = [neighbour.nose for neighbour in neighbours]
     if not noses:
@@ -146,6 +151,7 @@ def _candidates(where: str, head_height: float, neighbours: Sequence[_Spot], lay
         right = min(x for x, _ in noses)
     if where == "right end":
         left = max(x for x, _ in noses)
+    # One and a half heads above the highest nose, and one head below the lowest.
     top = min(y for _, y in noses) - 1.5 * usual_head
     bottom = max(y for _, y in noses) + usual_head
     for row in _steps_on_canvas(top, bottom, step, layout.height):
@@ -155,11 +161,13 @@ def _candidates(where: str, head_height: float, neighbours: Sequence[_Spot], lay
 
 
 def _steps_on_canvas(first: float, last: float, step: float, side: int) -> range:
-    """The numbers of the steps from `first` to `last` that lie on the canvas.
+    """The numbers n for which first + n * step lies from `first` to `last` and on the canvas.
 
-    Places far off the canvas are left out, because to try them would take minutes. side: of the canvas, px.
+    Positions far off the canvas are left out, because to try them would take minutes. side: of the canvas, px.
     """
-    return range(max(0, math.ceil(-first / step)), math.floor((min(last, side) - first) / step) + 1)
+    first_number = max(0, math.ceil(-first / step))  # the least n with first + n * step >= 0
+    last_number = math.floor((min(last, side) - first) / step)
+    return range(first_number, last_number + 1)
 
 
 def _why_not(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> str:
@@ -179,9 +187,11 @@ def _why_not(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> str:
 
 
 def _badness(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> float:
-    """How badly a spot suits a group photo, from 0: hidden behind others or cut off, away from them, out of their row.
+    """How badly a spot suits a group photo; 0 is the best.
 
-    It is a sum of shares of an area, 0..1 each, and of distances in heads.
+    It is a weighted sum: the share of the trunk that is off the canvas, the share of the trunk behind other people, the
+    share of the face over other people's trunks, the distance to the nearest person beyond the usual one, and how far
+    the spot is above or below that person. Shares are 0..1 for each person, distances in heads.
     """
     face = spot.around(_HEAD)
     trunk = spot.around(_TRUNK)
@@ -189,7 +199,7 @@ def _badness(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> float:
     if not neighbours:
         return 1 - on_canvas
     hidden_area = 0.0
-    covered_face = 0.0  # share of the face that neighbours' trunks stand behind, summed over them
+    covered_face = 0.0  # the share of the face that overlaps a neighbour's trunk, summed over all neighbours
     for neighbour in neighbours:
         hidden_area += shared_area(trunk, neighbour.around(_HEAD))
         hidden_area += shared_area(trunk, neighbour.around(_TRUNK))

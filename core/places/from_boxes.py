@@ -1,4 +1,4 @@
-"""Layouts from boxes: places made of a box each, and those of another layout moved with theirs.
+"""Layouts from boxes: each box becomes a place, or moves the place of a linked layout to where the box is.
 
 Boxes are BOUNDING_BOX of detectors and of ComfyUI's editor, or lines of text.
 """
@@ -118,11 +118,11 @@ def layout(
 ) -> BoxedLayout:
     """A layout with one place per box, in the order of the boxes.
 
-    The boxes are those drawn in the editor, else those of the text, else the linked ones. One exception: where the
-    linked boxes have changed since the editor began with them, and there is no text, the linked boxes win, because
-    the editor begins anew with them.
-    Where a layout is linked, its place of the same number moves with the box. Any other box makes a new place: the
-    box is the face, or it holds a whole person who looks into the camera, with the head at its top.
+    The boxes that are drawn in the editor are used; where there are none, the boxes of the text; where there are none
+    either, the linked boxes. There is one exception: where the linked boxes have changed since the editor began with
+    them, and there is no text, the linked boxes are used, because the editor begins anew with them.
+    Where a layout is linked, box n moves place n of that layout. A box without such a place makes a new one, of a
+    person who looks into the camera: the box is the face, or it holds the whole person, with the head at its top.
 
     drawn: the boxes of the editor, as `read` takes them; None for none.
     editor_began_with: the boxes that the editor began with, as `for_editor` makes them; None for none.
@@ -132,6 +132,7 @@ def layout(
     """
     drawn_boxes = read(drawn or [])
     text_boxes = written(text)
+    # The editor keeps the boxes that it began with. They differ from the linked ones where those have changed since.
     links_changed = begin.boxes and not text_boxes and for_editor(begin.boxes) != editor_began_with
     boxes = begin.boxes if links_changed else drawn_boxes or text_boxes or begin.boxes
     _check(boxes, canvas, shows)
@@ -204,7 +205,7 @@ def _box_around_place(slot: Slot, shows: str, canvas: Canvas) -> Box:
 
 
 def _cut_to_canvas(box: Box, canvas: Canvas) -> Box:
-    """The part of a box that lies on the canvas, in whole pixels. A box beside the canvas is only rounded."""
+    """The part of a box that lies on the canvas, in whole pixels. A box that is off the canvas is only rounded."""
     x0, y0, x1, y1 = (round(coordinate) for coordinate in box)
     if _beside((x0, y0, x1, y1), canvas):
         return (x0, y0, x1, y1)
@@ -223,16 +224,18 @@ def _into_box(slot: Slot, old: Box, new: Box, canvas: Canvas) -> Slot:
     The place keeps its proportions. It becomes as large as the new box holds, and stands at the top of the box, in
     the middle across.
     """
+    # A linked box may have no width or height to divide by.
     width_ratio = (new[2] - new[0]) / max(old[2] - old[0], LEAST)
     height_ratio = (new[3] - new[1]) / max(old[3] - old[1], LEAST)
     scale = min([width_ratio, height_ratio])
+    # The shifts that bring the scaled middle of the old box to the middle of the new one, and its top to the new top.
     shift_x = (new[0] + new[2]) / 2 - scale * (old[0] + old[2]) / 2
     shift_y = new[1] - scale * old[1]
     return _moved(slot, Fit(scale, scale, shift_x, shift_y), canvas)
 
 
 def _moved(slot: Slot, fit: Fit, canvas: Canvas) -> Slot:
-    """A place with everything in it moved by `fit`; joints that come to lie beside the canvas are hidden."""
+    """A place with everything in it moved by `fit`. Joints that are off the canvas afterwards are hidden."""
     if fit == Fit(1, 1, 0, 0):
         return slot
     box = None if slot.box is None else fit.box(slot.box)
@@ -253,7 +256,8 @@ def _moved_mask(mask: Tensor, fit: Fit, canvas: Canvas) -> Tensor:
     """A mask (H, W) moved by `fit`, as a mask (height, width) of `canvas`; 0 where the old one did not reach."""
     width, height = canvas
     old_height, old_width = mask.shape
-    # For the middle of each pixel of the new mask, where it was in the old one: -1..1, as grid_sample counts.
+    # x_new = x_old * scale + shift, so x_old = (x_new - shift) / scale. x_new is the middle of each pixel of the new
+    # mask. grid_sample wants x_old with -1 at the left edge of the old mask and 1 at its right edge.
     xs = 2 * (torch.arange(width) + 0.5 - fit.shift_x) / (fit.scale_x * old_width) - 1
     ys = 2 * (torch.arange(height) + 0.5 - fit.shift_y) / (fit.scale_y * old_height) - 1
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)  # (height, width, 2)
@@ -275,13 +279,15 @@ class BadBoxes(LikenessError):
 
 
 def read(boxes: object) -> tuple[Marked, ...]:
-    """BOUNDING_BOX of one picture: {x, y, width, height} in pixels, a list of them, or a list of one such list.
+    """The boxes of a BOUNDING_BOX of one picture.
 
+    boxes: {x, y, width, height} in pixels, a list of such dictionaries, or a list that holds one such list.
     RT-DETR and MediaPipe add a `label`; the editor adds `metadata`, whose desc (else text) is the name.
     Raises BadBoxes for several pictures and for something else, BadInput for what is no number.
     """
     single: Any = [boxes] if isinstance(boxes, Mapping) else boxes
     dictionaries = poses.dictionaries(single)
+    # None where `boxes` is no list of dictionaries: then it may be a list with a list of boxes for each picture.
     if dictionaries is None and isinstance(boxes, (list, tuple)):
         pictures = cast("Sequence[Any]", boxes)
         if len(pictures) > 1 and poses.dictionaries(pictures[:1]) is None:
@@ -320,7 +326,7 @@ def _side(number: int, dictionary: Mapping[str, Any], key: str, least: float) ->
 def written(text: str) -> tuple[Marked, ...]:
     """The boxes of a text with lines of "Anna: x, y, width, height" in pixels, the name optional.
 
-    Raises BadBoxes for a line that is none, BadInput for a number out of reach.
+    Raises BadBoxes for a line that does not end with four numbers, BadInput for a number that is out of its limits.
     """
     boxes: list[Marked] = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -342,7 +348,7 @@ def _dictionary_of_line(line: str) -> dict[str, Any]:
     *name, numbers = re.split("[:\uff1a]", line)
     words = re.split(rf"[{COMMAS}\s]", numbers)
     sides = [float(word) for word in words if word]
-    x, y, width, height = sides
+    x, y, width, height = sides  # ValueError for any other count of numbers
     return {"x": x, "y": y, "width": width, "height": height, "metadata": {"desc": ":".join(name)}}
 
 

@@ -28,9 +28,10 @@ _SWAY = 0.06  # people differ in height
 _LIFT = 0.6  # the share of height left over that goes below the group, as photographers frame it
 
 # The smallest head, in pixels, whose ID patches keep clear of each other at the least distances above:
-# beside each other in one row, above each other in several.
+# beside each other in one row, above each other in several. A patch has 64 px: 64 / 1.6 heads (the least distance of
+# neighbours) is 40, and 64 / (_LEAST_RISE - 2 * _SWAY) is 59.3; both have some pixels more for rounding.
 _LEAST_HEAD_ONE_ROW, _LEAST_HEAD = 42, 60
-_GOOD_HEAD = 116  # a face of 96 px: smaller ones lose their likeness
+_GOOD_HEAD = 116  # 96 px / bodies.FACE_HEIGHT: smaller faces lose their likeness
 
 
 class Spacing(NamedTuple):
@@ -50,8 +51,9 @@ class Spacing(NamedTuple):
 class Formation:
     """Rows of people, from back to front.
 
-    across: per row the noses, in distances of neighbours, 0 in the middle of the group. postures: of each row.
-    `wide` and `high`: the least room they need, in heads.
+    across: per row the noses from left to right, in distances of neighbours, 0 in the middle of the group. postures: of
+    the people of each row.
+    framing: one of FRAMINGS. action: what the people do.
     """
 
     across: tuple[tuple[float, ...], ...]
@@ -66,58 +68,65 @@ class Formation:
         return max(places) - min(places)
 
     @property
-    def wide(self) -> float:
+    def least_width(self) -> float:
         """The least width of the formation, in heads."""
         return self.span * self.action.beside.least + 2 * _SIDE
 
-    def noses(self, rise: float) -> list[float]:
-        """The height of the noses of each row, in heads, when each row is `rise` above the one in front.
+    def nose_heights(self, rise: float) -> list[float]:
+        """The height of the noses of each row above the lower edge, in heads, from back to front.
 
-        With `full` a row stands on one bench more than the row in front, unless people are taller by themselves.
+        rise: of a row over the row in front. With `full`, it is the height of a bench: rows stand on the floor, which
+        comes up _STEP from row to row, and a row has one bench more than the row in front. It needs no bench more where
+        its people are tall enough on the floor, as people who stand behind people who sit.
         """
         rows = len(self.across)
         if self.framing != "full":
+            # CROWN is below 0: the noses of the front row lie that much below the crowns.
             front = _SHOWN[self.framing] + bodies.CROWN
             return [front + row * rise for row in range(rows - 1, -1, -1)]
         lowest = [_lowest_joint(posture) for posture in reversed(self.postures)]  # the front row first
         heights: list[float] = []
         benches = 0
         for row in range(rows):
+            # On the floor, the noses of this row would be less than _LEAST_RISE above those of the row in front.
             if row > 0 and lowest[row] + _STEP < lowest[row - 1] + _LEAST_RISE:
                 benches += 1
             heights.append(_FEET + lowest[row] + row * _STEP + benches * rise)
         return heights[::-1]
 
-    def high(self, rise: float = _LEAST_RISE) -> float:
+    def least_height(self, rise: float = _LEAST_RISE) -> float:
         """The least height of the formation, in heads. rise: of a row over the row in front."""
         hands = 0.0  # how far raised hands reach above the air over a crown
         for arm in self.action.arms:
             for reach in arm or ():
                 if reach is not None:
+                    # Above the nose the hand reaches to _HAND - reach.y, and the air over the crown to _ABOVE - CROWN.
                     hands = max(hands, _HAND - reach.y + bodies.CROWN - _ABOVE)
-        return self.noses(rise)[0] - bodies.CROWN + _SWAY + _ABOVE + hands
+        return self.nose_heights(rise)[0] - bodies.CROWN + _SWAY + _ABOVE + hands
 
     @property
     def least_head(self) -> int:
         """The smallest head in pixels whose ID patches keep clear of each other."""
         return _LEAST_HEAD if len(self.across) > 1 else _LEAST_HEAD_ONE_ROW
 
-    def head(self, width: int, height: int) -> float:
-        """The largest head, in pixels, with which everybody is in the picture."""
-        return min(width / self.wide, height / self.high())
+    def largest_head(self, width: int, height: int) -> float:
+        """The largest head, in pixels, with which everybody is in a picture of this width and height in pixels."""
+        return min(width / self.least_width, height / self.least_height())
 
     def spacing(self, width: int, height: int) -> Spacing:
         """How the formation stands in a picture of this size, in pixels, with the largest heads."""
-        head = self.head(width, height)
+        head = self.largest_head(width, height)
         beside = 0.0
         if self.span:
+            # width / head is the width of the picture in heads, of which _SIDE is kept free at both ends.
             beside = min(self.action.beside.most, (width / head - 2 * _SIDE) / self.span)
-        # The largest rise, within reason, that still fits. One row does not rise.
+        # The largest rise up to _MOST_RISE that still fits. One row does not rise.
         rise = _LEAST_RISE
-        height_per_rise = self.high(_LEAST_RISE + 1) - self.high()
+        # The height of the formation grows by this for each head of rise; 0 where nothing rises, as with one row.
+        height_per_rise = self.least_height(_LEAST_RISE + 1) - self.least_height()
         if height_per_rise:
-            rise = min(_MOST_RISE, _LEAST_RISE + (height / head - self.high()) / height_per_rise)
-        lift = (height / head - self.high(rise)) * _LIFT
+            rise = min(_MOST_RISE, _LEAST_RISE + (height / head - self.least_height()) / height_per_rise)
+        lift = (height / head - self.least_height(rise)) * _LIFT  # a share of the height that is left over
         return Spacing(head, beside, rise, lift)
 
     def sway(self, row_index: int, place_index: int) -> float:
@@ -142,7 +151,7 @@ def layout(count: int, framing: str, row_count: int, width: int, height: int, ac
 
     framing: one of FRAMINGS (with full, front rows sit or kneel). row_count: 0 chooses. action: one of ACTIONS. The
     same input gives the same layout. Faces and patches never overlap or leave the canvas.
-    Raises BadSize for a canvas that is none, and BadLayout where there is no room.
+    Raises BadSize for an impossible size of the canvas, and BadLayout where there is no room.
     """
     check_size("The layout", width, height)
     if not count:
@@ -152,9 +161,9 @@ def layout(count: int, framing: str, row_count: int, width: int, height: int, ac
     if row_count > count:
         raise BadLayout(f"{row_count} rows are too many for {people}.", "Set rows to 0, which chooses, or to fewer.")
     formation = _chosen_formation(count, framing, row_count, width, height, ACTIONS[action])
-    if formation.head(width, height) < formation.least_head:
-        least_width = _up_to_8(formation.wide * formation.least_head)
-        least_height = _up_to_8(formation.high() * formation.least_head)
+    if formation.largest_head(width, height) < formation.least_head:
+        least_width = _up_to_8(formation.least_width * formation.least_head)
+        least_height = _up_to_8(formation.least_height() * formation.least_head)
         verb = "needs" if count == 1 else "need"
         rows_used = counted(len(formation.across), "row")
         raise BadLayout(
@@ -183,15 +192,19 @@ def notes(count: int, framing: str, row_count: int, width: int, height: int, act
 
 
 def _chosen_formation(count: int, framing: str, row_count: int, width: int, height: int, action: Action) -> Formation:
-    """The formation in so many rows. For 0 rows, the one with the fewest rows in which faces are large enough to keep
-    their likeness and not much smaller than in any other."""
+    """The formation of `count` people in `row_count` rows, for a picture of this width and height in pixels.
+
+    With row_count 0 it has the fewest rows in which faces are large enough to keep their likeness (_GOOD_HEAD), and at
+    least three quarters as large as with the number of rows that makes them largest. Where no number of rows makes them
+    large enough, it is the one that makes them largest.
+    """
     if row_count:
         return _formation(count, framing, row_count, action)
     formations = [_formation(count, framing, number, action) for number in range(1, min(MOST_ROWS, count) + 1)]
-    fitting = [formation for formation in formations if formation.head(width, height) >= formation.least_head]
+    fitting = [formation for formation in formations if formation.largest_head(width, height) >= formation.least_head]
     if not fitting:
         fitting = formations
-    heads = [formation.head(width, height) for formation in fitting]
+    heads = [formation.largest_head(width, height) for formation in fitting]
     enough = max(0.75 * max(heads), min(max(heads), _GOOD_HEAD))
     return next(formation for formation, head in zip(fitting, heads, strict=True) if head >= enough)
 
@@ -200,9 +213,11 @@ def _formation(count: int, framing: str, row_count: int, action: Action) -> Form
     """People spread over rows; the rows in the back have one person more where rows cannot be alike."""
     fewest, remainder = divmod(count, row_count)
     sizes = [fewest + 1 if row < remainder else fewest for row in range(row_count)]  # from back to front
-    # Only with `full` is it seen whether people sit or kneel: then the back row is the last of the action's.
+    # With `full`, the rows have the last `row_count` postures of the action, so that the back row has the last one.
+    # With the other framings the legs are out of the picture: all have the last posture.
     used = row_count if framing == "full" else 1
     front_first = action.rows[-used:]
+    # Where the action has fewer postures than there are rows, the rows further back have the last one, too.
     postures = [front_first[min(row, len(front_first) - 1)] for row in range(row_count)]
     return Formation(_staggered(sizes), tuple(reversed(postures)), framing, action)
 
@@ -210,10 +225,11 @@ def _formation(count: int, framing: str, row_count: int, action: Action) -> Form
 def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
     """The noses of each row, from back to front, in distances of neighbours, 0 in the middle of the group.
 
-    Every row is half a place beside the one in front; a row that is so by its number of people stays in the middle.
+    The people of every row stand over the gaps of the row in front. Rows with a common middle do so where one has an
+    even and the other an odd number of people. Otherwise the row is shifted by half a place against the row in front.
     sizes: people per row, from back to front.
     """
-    shift = 0.0
+    shift = 0.0  # of the row that is looked at, in places
     shifts = [0.0]  # the front row first
     for back, front in zip(reversed(sizes[:-1]), reversed(sizes[1:]), strict=True):
         if (back - front) % 2 == 0:
@@ -231,7 +247,7 @@ def _places_of_formation(formation: Formation, width: int, height: int) -> tuple
     spacing = formation.spacing(width, height)
     head = spacing.head
     rows: list[list[Point]] = []  # the noses, px
-    for places, nose_height in zip(formation.across, formation.noses(spacing.rise), strict=True):
+    for places, nose_height in zip(formation.across, formation.nose_heights(spacing.rise), strict=True):
         y = height - (nose_height + spacing.lift) * head
         rows.append([(width / 2 + x * spacing.beside * head, y) for x in places])
     slots: list[Slot] = []
@@ -241,9 +257,9 @@ def _places_of_formation(formation: Formation, width: int, height: int) -> tuple
             sides = _postures_of_person(formation, row, place, spacing.beside)
             pose = bodies.on_canvas(bodies.body(nose, head, sides.left, right=sides.right), head, width, height)
             pose = bodies.behind(pose, front)
-            if formation.action is not ACTIONS[GROUP_PHOTO]:  # which stays as it is in saved workflows
+            if formation.action is not ACTIONS[GROUP_PHOTO]:  # whose layouts in saved workflows must stay the same
                 pose = bodies.clear_of_faces(pose, front)
-            # The whole person higher: only now, so that a row shows the same joints of everybody.
+            # The person is raised only now, after joints were hidden, so that a row shows the same joints of everybody.
             slots.append(_raised_place(nose, pose, head, formation.sway(row, place) * head))
     return tuple(slots)
 
@@ -270,8 +286,9 @@ def _postures_of_person(formation: Formation, row_index: int, place_index: int, 
     across = formation.across[row_index]
     middle = (len(across) - 1) // 2
     postures = formation.postures[row_index]
+    # Row 0 is in the back: people of all other rows have faces behind them.
     arms = action.before if row_index > 0 and action.before is not None else action.arms
-    if across[place_index] < 0:
+    if across[place_index] < 0:  # left of the middle: mirrored
         postures = Sides(postures.right, postures.left)
         arms = Arms(arms.right, arms.left)
     # A person's left is on the viewer's right.
@@ -279,13 +296,13 @@ def _postures_of_person(formation: Formation, row_index: int, place_index: int, 
         postures.left,
         arms.left,
         _way_to_neighbour(formation, row_index, place_index, place_index + 1, beside),
-        place_index >= middle,
+        nearer=place_index >= middle,
     )
     right = action.side(
         postures.right,
         arms.right,
         _way_to_neighbour(formation, row_index, place_index, place_index - 1, beside),
-        place_index <= middle,
+        nearer=place_index <= middle,
     )
     return Sides(left, right)
 
@@ -293,8 +310,11 @@ def _postures_of_person(formation: Formation, row_index: int, place_index: int, 
 def _way_to_neighbour(
     formation: Formation, row_index: int, place_index: int, neighbour_index: int, beside: float
 ) -> Point | None:
-    """The vector from the nose of a person to that of a neighbour in the row, in heads, x outwards; None where nobody
-    stands there."""
+    """The vector from the nose of a person to that of a neighbour in the row, in heads, x outwards and y down.
+
+    row_index: of the row, from the back. place_index, neighbour_index: of the two people in the row. beside: the
+    distance of neighbours, in heads. None where nobody stands at neighbour_index.
+    """
     if not 0 <= neighbour_index < len(formation.across[row_index]):
         return None
     return (beside, formation.sway(row_index, place_index) - formation.sway(row_index, neighbour_index))

@@ -61,7 +61,7 @@ class _PosePlace:
 
 
 def from_poses(pose_keypoint: object, width: int, height: int, fit: str) -> PoseLayout:
-    """One place per person of a POSE_KEYPOINT; of whoever was found twice the skeleton that shows more joints.
+    """One place per person of a POSE_KEYPOINT. Of a person who was found twice, the skeleton with more joints is used.
 
     width or height 0 takes the pose's own. fit: see geometry.Fit.into.
     Raises BadPoses (see poses.read; also where nobody shows a head or a neck) and BadSize.
@@ -72,6 +72,7 @@ def from_poses(pose_keypoint: object, width: int, height: int, fit: str) -> Pose
     into = Fit.into((poses_in_picture.width, poses_in_picture.height), canvas, fit)
     places: list[_PosePlace] = []
     for joints in poses_in_picture.people:
+        # A joint that the mapping puts absurdly far from the canvas becomes one that is not seen.
         place = _place_of_pose([poses.near(into.joint(joint)) for joint in joints])
         if place is not None:
             places.append(place)
@@ -92,6 +93,7 @@ def _place_of_pose(joints: Sequence[Joint]) -> _PosePlace | None:
     """The place of a person with these 18 OpenPose joints; None where neither head nor neck is seen."""
     pose = poses.coco(joints)
     head_height = bodies.head_of_pose(pose)
+    # Without a known height of the head, a nose that is not seen is put where its clue is: eyes, ears or neck.
     nose = bodies.nose_of_pose(pose, joints[poses.NECK], head_height or 0.0)
     if nose is None:
         return None
@@ -103,8 +105,10 @@ def _place_of_pose(joints: Sequence[Joint]) -> _PosePlace | None:
 
 
 def _found_twice(skeletons: Sequence[Pose]) -> set[int]:
-    """Indices of skeletons of people who are found a second time: another skeleton, with as many joints or more, is of
-    the same person."""
+    """The indices of the skeletons that are left out, because another one shows the same person.
+
+    Of the skeletons of one person, the one with the most joints is kept, of equal ones the first.
+    """
     most_joints_first = sorted(range(len(skeletons)), key=lambda index: _joints_seen(skeletons[index]), reverse=True)
     twice: set[int] = set()
     for rank, index in enumerate(most_joints_first):
@@ -122,8 +126,8 @@ def _joints_seen(pose: Pose) -> int:
 def from_masks(masks: Tensor, width: int, height: int, body: str) -> Layout:
     """One place per mask, the mask stretched to the canvas and kept as the person's region.
 
-    The crown touches the top of the region; across, the head is in the middle of what the region shows at its own
-    height. The head is as tall as `body` lets the region's height and width hold.
+    The crown touches the top of the region. From left to right, the head is in the middle of the region's pixels in the
+    rows that the head takes. The size of the head follows from the size of the region, see `head_held`.
     masks: (people, H, W) float 0..1; width or height 0 takes the masks' own.
     Raises BadSize and BadLayout.
     """
@@ -151,14 +155,17 @@ def _place_of_mask(number: int, mask: Tensor, canvas: Canvas, body: str) -> Slot
     left, top, right, below = bounds(region)
     head_height = head_held(right - left, below - top, body)
     beside_head = region[top : top + max(1, round(head_height))]  # the rows that the head takes
-    x = float(beside_head.nonzero()[:, 1].float().mean()) + 0.5
+    x = float(beside_head.nonzero()[:, 1].float().mean()) + 0.5  # the mean column; a pixel's middle is half a pixel on
+    # The crown is at `top`, and CROWN, which is below 0, is the way from the nose up to it.
     slot = facing((x, top - bodies.CROWN * head_height), head_height, body, canvas)
     return replace(slot, mask=mask)
 
 
 def head_held(width: float, height: float, body: str) -> float:
-    """The height of the head, crown to chin, px, of a person whom a region of this size shows. body: one of
-    bodies.BODIES."""
+    """The height of the head, crown to chin, px, of the largest person who fits into a region of this size.
+
+    width, height: of the region, px. body: how much of the person the region shows, one of bodies.BODIES.
+    """
     return min(height / _REGION_HEADS[body], width / _REGION_WIDTH)
 
 
@@ -176,7 +183,10 @@ def skeleton_around(keypoints: Keypoints, body: str, canvas: Canvas) -> Pose | N
 
 
 def head_of(slot: Slot) -> float:
-    """Height of the head of who stands in a place, crown to chin, px; 0 where only a point is known."""
+    """The height of the head of a person in this place, crown to chin, px; 0 where only a point is known.
+
+    It is measured by the keypoints, else by the face box, else by the skeleton.
+    """
     if slot.keypoints is not None:
         return bodies.head_of_face(slot.keypoints)
     if slot.box is not None:

@@ -53,14 +53,14 @@ class RegionShape:
 def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
     """The region of one person, or of all people together: (H, W) float32 0..1.
 
-    The faces of others are left out.
+    The face boxes of the other people in the cast are left out of the region.
     number: of the person, from 1, or ALL_PEOPLE.
     staying: places of people who are in the picture already and stay as they are. Their heads are left out of the
-    region, and their bodies from what is not the person's face.
+    region, and so are their bodies, except where they cross the person's own face.
     Raises BadCast for a number that no person has, and BadRegion for a place without what is needed, and for a region
     that lies off the canvas or under other people's faces.
     """
-    people = _people_of_number(cast, number)
+    people = _people_of_number(cast, number)  # indices; one of them unless all people are asked for
     if number == ALL_PEOPLE:
         regions = [region_of_person(cast, person + 1, shape, staying) for person in people]
         return torch.stack(regions).amax(0)  # (people, H, W) -> (H, W)
@@ -122,7 +122,7 @@ def region_of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, stay
 
 
 def require_box(slot: Slot | None, name: str) -> Slot:
-    """The place. Raises BadRegion, with the name of the person who stands there, unless it has a face box."""
+    """The place, if it has a face box; otherwise BadRegion is raised. name: of the person who stands there."""
     if slot is None or slot.box is None:
         advice = "Use a layout whose places have faces, or masks (Layout from Picture)."
         raise BadRegion(name, "its place has neither a face box nor a mask", advice)
@@ -135,9 +135,10 @@ def _width_of(box: Box) -> float:
 
 
 def _people_of_number(cast: PlacedCast, number: int) -> list[int]:
-    """Indices into the people of a cast, for a number that a user has chosen.
+    """The indices, in the people of a cast, of the people whom a user has chosen by a number.
 
-    The number is that of a person, from 1. ALL_PEOPLE are those of weight above 0, or everybody where there is none.
+    number: of one person, from 1; or ALL_PEOPLE, for all people of weight above 0, or for everybody where all weights
+    are 0.
     Raises BadCast for a number that no person has.
     """
     if number == ALL_PEOPLE and cast.people:
@@ -167,9 +168,11 @@ def from_masks(
 ) -> PersonMask:
     """The masks of a MASK batch that belong to one person of a placed cast, counted from 1, or to ALL_PEOPLE.
 
-    masks: (masks, h, w), one per thing or person, as a detector gives them. They are stretched over the canvas, and
-    are taken as they are: no soft edge, no head is left out. Each mask belongs to the person in whose place most of it
-    lies, or whose place it covers most; it may belong to somebody of `staying` instead.
+    masks: (masks, h, w), one per thing or person, as a detector gives them. They are stretched over the canvas and not
+    changed otherwise: they get no soft edge, and no heads are cut out of them. A mask belongs to the place with which
+    it has the largest share in common, see `_shares_in_common`. That may be a place of `staying`: such a mask is left
+    out.
+    shape: of the regions of the places; its feather is not used.
     Raises BadCast for a number that no person has, and BadRegion where no mask lies in the place.
     """
     people = _people_of_number(cast, number)
@@ -178,11 +181,11 @@ def from_masks(
     fitted = functional.interpolate(as_masks(masks)[:, None], size=size, mode="nearest")[:, 0]  # (masks, H, W)
     if not fitted.any():
         raise BadRegion(names, "the masks are all zero", OTHER_WORDS)
-    slots = [*(person.slot for person in cast.people), *staying]
+    slots = [*(person.slot for person in cast.people), *staying]  # the index of a person is that of their slot
     without_edge = RegionShape(shape.extent, shape.margin)
     places = [region_of_slot(slot, cast, without_edge) for slot in slots]
     shares = _shares_in_common(places, fitted)  # (places, masks)
-    best, owners = shares.max(0)  # (masks,) each
+    best, owners = shares.max(0)  # (masks,) each: the largest share of a mask, and the index of the slot that has it
     outside: list[int] = []
     used: list[int] = []
     for mask in range(len(fitted)):
@@ -204,8 +207,9 @@ def from_masks(
 
 
 def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:
-    """How much of the smaller of the two, a place or a mask, lies in the other: (places, masks), 0..1.
+    """What each place and each mask have in common, as a share of the smaller of the two: (places, masks), 0..1.
 
+    So it is 1 for a mask that lies in the place as a whole, and for a mask that covers all of the place.
     places: (H, W) each. masks: (masks, H, W).
     """
     common = torch.stack([torch.minimum(masks, place).sum((1, 2)) for place in places])  # (places, masks)
@@ -220,8 +224,8 @@ def _no_mask_error(names: str, mask_count: int, nearest: float) -> BadRegion:
     names: of these people.
     mask_count: how many masks there are.
     nearest: the largest share, 0..1, that a mask and the place of one of these people have in common, see
-    `_shares_in_common`. From `_IN_PLACE` on that mask has gone to another place, with which it has as much in common
-    or more.
+    `_shares_in_common`. Where it is at least `_IN_PLACE`, that mask was given to another place, because the share that
+    the mask has in common with the other place is as large or larger.
     """
     why = f"of {counted(mask_count, 'mask')} none lies in that place or covers it; the nearest by {nearest:.0%}"
     if nearest >= _IN_PLACE:

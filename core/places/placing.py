@@ -44,10 +44,18 @@ class CannotMatch(LikenessError):
 
 
 def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
-    """Give every place a person. order: one of ORDERS; custom_order: see `_numbers_of_text`.
+    """The index in the cast of the person in each place, None for a place that stays empty.
 
-    Where the layout has a place for everybody who was listed, the places of those who are absent stay free; where it
-    has one only for those who are there, they take them all.
+    order: one of ORDERS.
+        "custom": as custom_order says, see `_numbers_of_text`. The layout may have any number of places.
+        "last places": as listed, in the last places of the layout. The places before these stay empty.
+        "largest faces": the first person has the place of the largest face box, and so on.
+        "match faces": the person whose photos are most like the face that stood in the place.
+        "left to right": as listed, in the places from left to right.
+        "as listed": as listed, in the order of the places.
+    With the three last-named orders, and with "last places" of a layout that is not larger than the list, the layout
+    must have as many places as there are people in the list, or as there are in the cast. The list has the people of
+    the cast and those of `Cast.absent`. In the first case the places of people who are absent stay free.
     Raises BadCast (except for custom), BadOrder, CannotMatch, BadEmbedding.
     """
     place_count = len(layout.slots)
@@ -67,11 +75,12 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
         raise _wrong_place_count(cast, place_count)
     if order == "match faces":
         return _places_by_likeness([person.identity for person in cast.people], layout.slots)
+    # With a place for everybody who was listed, those who are absent have one that stays free.
     numbers = cast.numbers if place_count == len(cast.people) else listed_people
     place_order = list(range(place_count))
     if order == "left to right":
-        place_order.sort(key=lambda place: layout.slots[place].center)
-    number_at = dict(zip(place_order, numbers, strict=True))
+        place_order.sort(key=lambda place: layout.slots[place].center)  # by x, then by y
+    number_at = dict(zip(place_order, numbers, strict=True))  # index of the place -> number of the person in the list
     return tuple(index_of.get(number_at[place]) for place in range(place_count))
 
 
@@ -88,6 +97,7 @@ def _places_by_size(slots: Sequence[Slot], people_count: int) -> Places:
 
 def _wrong_place_count(cast: Cast, place_count: int) -> BadCast:
     """The error for a cast and a layout of different numbers. place_count: how many the layout has."""
+    # An example for custom_order: everybody in the order of the list, then a 0 for each place that is left.
     empty = [0] * (place_count - len(cast.people))
     order = ",".join(map(str, [*cast.numbers[:place_count], *empty]))
     left_out = ""
@@ -102,7 +112,10 @@ def _wrong_place_count(cast: Cast, place_count: int) -> BadCast:
 
 
 def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
-    """The cast with places, in the order it was listed; people without a place are taken out."""
+    """The people of the cast who have a place, each with their slot and its number, in the order of the cast.
+
+    places: for each place of the layout the index of its person in the cast, as `assign` gives it.
+    """
     number_of = {person: number for number, person in enumerate(places, 1) if person is not None}
     people_with_place: list[Person] = []
     for index, person in enumerate(cast.people):
@@ -136,13 +149,14 @@ def _numbers_of_text(text: str, people_count: int, place_count: int) -> list[int
 
 
 def _places_by_likeness(identities: Sequence[Identity], slots: Sequence[Slot]) -> Places:
-    """The assignment with the largest sum of similarities, over all recognisers that everybody has.
+    """The people in the places whose faces they are most like: the sum of all similarities is as large as possible.
 
-    With fewer people than places, places stay free. Raises CannotMatch and BadEmbedding.
+    Similarities by all recognisers that every person and every place has are added. With fewer people than places,
+    places stay free. Raises CannotMatch and BadEmbedding.
     """
     recognisers = _common_recognisers(identities, slots)
     faces = [slot.embeddings for slot in slots]
-    likeness = torch.zeros(len(identities), len(slots))  # the sum of mean cosines of everybody's photos
+    likeness = torch.zeros(len(identities), len(slots))  # the sum, over recognisers, of the mean cosine of the photos
     for recogniser in recognisers:
         cosines = similarities(identities, faces, recogniser, "Place Cast")  # (people, places)
         for identity, row in zip(identities, cosines, strict=True):
@@ -155,19 +169,19 @@ def _places_by_likeness(identities: Sequence[Identity], slots: Sequence[Slot]) -
 
 def _common_recognisers(identities: Sequence[Identity], slots: Sequence[Slot]) -> Sequence[str]:
     """Recognisers of which every person and every place has an embedding. Raises CannotMatch where there is none."""
-    bare = [str(number) for number, slot in enumerate(slots, 1) if not slot.embeddings]
-    if bare:
-        noun = "place" if len(bare) == 1 else "places"
-        why = f"there is no face to compare with in {noun} {', '.join(bare)}"
+    places_without_face = [str(number) for number, slot in enumerate(slots, 1) if not slot.embeddings]
+    if places_without_face:
+        noun = "place" if len(places_without_face) == 1 else "places"
+        why = f"there is no face to compare with in {noun} {', '.join(places_without_face)}"
         advice = "Make the layout of faces in a photo with a face model that has a recogniser, or choose another order."
         raise CannotMatch(why, advice)
-    faceless = [identity.name for identity in identities if not identity.embeddings]
-    if faceless:
-        verb = "has" if len(faceless) == 1 else "have"
-        why = f"{listed(faceless)} {verb} no photo with a face to compare"
+    people_without_face = [identity.name for identity in identities if not identity.embeddings]
+    if people_without_face:
+        verb = "has" if len(people_without_face) == 1 else "have"
+        why = f"{listed(people_without_face)} {verb} no photo with a face to compare"
         advice = "Add one (Person, with a face model that has a recogniser), or choose another order."
         raise CannotMatch(why, advice)
-    recognisers = in_common(known.embeddings for known in (*identities, *slots))
+    recognisers = in_common(person_or_place.embeddings for person_or_place in (*identities, *slots))
     if not recognisers:
         of_layout = listed(sorted({name for slot in slots for name in slot.embeddings}))
         why = f"{'; '.join(known_by(identities))}; the faces of the layout have {of_layout}, nothing in common"
@@ -201,7 +215,7 @@ def _standing(cast: Cast, layout: Layout, places: Places) -> list[Standing]:
 
 
 def report(cast: Cast, layout: Layout, places: Places, order: str) -> str:
-    """A line for each person, with the place, and then what may go wrong. order: by which `places` were given."""
+    """A line for each person, with the place, and then what may go wrong. The arguments are those of `troubles`."""
     lines: list[str] = []
     for standing in _standing(cast, layout, places):
         x, y = standing.slot.center
@@ -217,8 +231,9 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str
     """What may go wrong, a line for each kind: people without a face, faces off the canvas, overlapping ID patches,
     faces under SMALL_FACE pixels, empty places, people left out or of weight 0.
 
-    order: by which `places` were given; for LAST_PLACES those before the last are of people who stay, for LARGEST_FACES
-    all that are free.
+    places: for each place the index of its person in the cast, as `assign` gives it. order: the order by which `assign`
+    gave them. With LAST_PLACES, people who stay in the picture have the places before those of the cast; with
+    LARGEST_FACES, they have all free places. No line says of these places that they are empty.
     """
     centers: list[tuple[str, Point]] = []
     off: list[str] = []
@@ -233,7 +248,7 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str
         size = standing.face_size
         if size is not None and size < SMALL_FACE:
             small.append(f"{name} {size}")
-    staying = 0
+    staying = 0  # the number of the last place that may belong to somebody who stays
     if order == LAST_PLACES:
         staying = len(places) - len(cast.people) - len(cast.absent)
     elif order == LARGEST_FACES:

@@ -81,7 +81,10 @@ def dictionaries(items: object) -> Sequence[Mapping[str, Any]] | None:
 
 
 def near(joint: Joint) -> Joint:
-    """The joint, or one that is not seen where it is further away than any picture is wide."""
+    """The joint with its confidence limited to 0..1, or `_UNSEEN` where its position is impossible.
+
+    A coordinate is impossible that is further than WIDEST from 0, NaN or infinite.
+    """
     x, y, confidence = joint
     if not (abs(x) <= WIDEST and abs(y) <= WIDEST and math.isfinite(confidence)):  # NaN is not within anything
         return _UNSEEN
@@ -98,7 +101,7 @@ def _one_frame(pose_keypoint: object) -> Mapping[str, Any]:
 
 
 def _people_of(frame: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """A dictionary for each person. Raises BadPoses where there is no list of them."""
+    """A dictionary for each person of a frame. Raises BadPoses where the frame has no list of people."""
     if "people" in frame and frame["people"] is None:
         return []  # some nodes write so that nobody is in the picture
     people = dictionaries(frame.get("people"))
@@ -118,9 +121,10 @@ def _size_of(frame: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _joints(person: int, numbers: Any) -> list[Joint]:
-    """The joints of a flat [x, y, confidence, ...] or of a list of triples; empty where nothing is given.
+    """The joints of one person, from "pose_keypoints_2d"; empty where that is None or empty.
 
-    Raises BadPoses, with the number of the person, for something else.
+    person: the number of the person, from 1, for messages. numbers: a flat list [x, y, confidence, ...] or a list of
+    triples. Raises BadPoses for something else, and for another number of joints.
     """
     if numbers is None:
         numbers = []

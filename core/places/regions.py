@@ -32,14 +32,15 @@ def as_cast(cast_or_identity: Cast | Identity) -> Cast:
 
 
 def present(cast: Cast) -> Cast:
-    """The cast without those at weight 0."""
+    """The cast without the people of weight 0."""
     return replace(cast, people=tuple(person for person in cast.people if person.weight > 0))
 
 
 def for_photos(cast: Cast) -> Cast:
-    """The cast of a method that reads photos: whoever has LoRAs alone is at weight 0, since LoRA per Person acts there.
+    """The cast for a method that reads photos: people who have LoRAs and no photo get weight 0.
 
-    Unchanged where nobody else is present, or where everybody has a row of the batch.
+    LoRA per Person draws these people. They are new objects in the cast; all others are the same objects as before. The
+    cast is returned unchanged where nobody else is present, and where everybody has a row of the batch.
     """
     people: list[Person] = []
     for person in cast.people:
@@ -53,7 +54,10 @@ def for_photos(cast: Cast) -> Cast:
 
 
 def left_out(cast: Cast, photos: bool = True) -> list[str]:
-    """Lines that name who is at weight 0 and, for a method that reads photos, whom for_photos leaves out."""
+    """Lines that name the people of weight 0 and the people whom `for_photos` leaves out.
+
+    photos: whether the method reads photos; otherwise `for_photos` is not asked.
+    """
     weightless = [person for person in cast.people if person.weight <= 0]
     lines = gathered("Weight 0, left out", names(weightless))
     if photos:
@@ -64,6 +68,7 @@ def left_out(cast: Cast, photos: bool = True) -> list[str]:
 def by_lora(cast: Cast) -> list[str]:
     """A line that names whom for_photos leaves out; none where it leaves out nobody."""
     people: list[Person] = []
+    # for_photos puts a new object of weight 0 in the place of a person whom it leaves out.
     for before, after in zip(cast.people, for_photos(cast).people, strict=True):
         if after is not before and before.weight > 0:
             people.append(before)
@@ -76,7 +81,11 @@ def names(people: Sequence[Person]) -> list[str]:
 
 
 def rows_of(people: Sequence[Person], cast: Cast) -> list[bool]:
-    """A mask of the rows of (people, H, W): for each person present in a cast, whether they are one of `people`."""
+    """For each person present in a cast, whether they are one of `people`: a mask for the rows of regions.
+
+    Regions (people, H, W) have a row for each person present. A person is one of `people` as the same object, because
+    two people may be equal and `for_photos` makes new objects.
+    """
     mask: list[bool] = []
     for member in present(cast).people:
         mask.append(any(person is member for person in people))
@@ -94,8 +103,8 @@ def check_one_picture(cast: Cast | None, advice: str = "Disconnect the mask.") -
 def remarks(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[str]:
     """Lines about regions that work but may not be meant: stretched masks, and face boxes too small for coarse layers.
 
-    mask: (masks, h, w) or None. acts_in: REGIONS or FACE_BOXES. cell: side in pixels that the coarsest layers take for
-    a token.
+    mask: (masks, h, w) or None. acts_in: REGIONS or FACE_BOXES. cell: the side in pixels of one token of the coarsest
+    layers.
     """
     if not is_a(cast, PlacedCast):
         return []
@@ -110,7 +119,7 @@ def remarks(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[st
 
 
 def _small_face_boxes(cast: PlacedCast, least: int) -> list[str]:
-    """Name and size of everybody whose face box shows less than `least` px of a side on the canvas."""
+    """Name and size of each person whose face box, cut to the canvas, has a side of less than `least` px."""
     small: list[str] = []
     for person in cast.people:
         if person.slot is None or person.slot.box is None:
@@ -127,18 +136,20 @@ def _small_face_boxes(cast: PlacedCast, least: int) -> list[str]:
 
 
 def face_regions(cast: Cast, mask: Tensor | None, shape: RegionShape, node_name: str) -> Tensor | None:
-    """The regions in which the faces of those present act, (people, H, W); None for the whole picture.
+    """The regions in which the faces of the people present act, (people, H, W); None for the whole picture.
 
-    A region is the mask of the person's place, else their face box, widened. The result is None where one person has
-    the whole picture, and where everybody has a row of the batch. People whom `for_photos` leaves out may have a place
-    without mask and box, and have zeros then.
-    mask: (people, h, w), the regions of everybody in the cast instead. shape: of the regions around face boxes, of
-    extent "face". node_name: for messages.
-    Raises, of people whom for_photos keeps, NotPlaced, and BadRegion for a place without box and mask, a region off
-    the canvas and two that are the same; BadRegion for masks where everybody has a row of their own.
+    With `mask`, the regions are its masks. Otherwise a region is the mask of the person's place, else the face box,
+    widened as `shape` says. None is returned where only one person is present and `mask` does not limit that person,
+    and where everybody has a row of the batch.
+    The people whom `for_photos` leaves out have a row too, because their number among the people present must stay.
+    That row is zeros where their place has neither mask nor box.
+    mask: (people, h, w), one for everybody in the cast, those of weight 0 included. shape: of extent "face". node_name:
+    for messages.
+    Raises, about people whom `for_photos` keeps, NotPlaced, and BadRegion for a place without box and mask, for a
+    region off the canvas and for two equal regions. Raises BadRegion for masks where everybody has a row.
     """
     people = present(cast).people
-    with_photo = _with_photo(cast)
+    with_photo = _with_photo(cast)  # indices into `people`, and into the rows of the regions
     people_with_photo = tuple(people[index] for index in with_photo)
     if mask is not None:
         check_one_picture(cast)
@@ -147,10 +158,11 @@ def face_regions(cast: Cast, mask: Tensor | None, shape: RegionShape, node_name:
         return None
     else:
         cast_with_photo = require_places(replace(cast, people=people_with_photo), node_name)
-        face_regions: list[Tensor] = []
+        region_of_each: list[Tensor] = []
         for index, person in enumerate(people):
-            face_regions.append(_face_region(person, cast_with_photo, index in with_photo, shape))
-        regions = torch.stack(face_regions)
+            needs_box = index in with_photo
+            region_of_each.append(_face_region(person, cast_with_photo, needs_box, shape))
+        regions = torch.stack(region_of_each)
     require_distinct(regions[with_photo], people_with_photo)
     if mask is not None and len(regions) == 1 and bool((regions == 1).all()):
         return None
@@ -158,8 +170,10 @@ def face_regions(cast: Cast, mask: Tensor | None, shape: RegionShape, node_name:
 
 
 def _with_photo(cast: Cast) -> list[int]:
-    """The indices, among the people present, of those whose photos a method reads: of those whom for_photos keeps."""
-    return [index for index, has_photo in enumerate(rows_of(for_photos(cast).people, cast)) if has_photo]
+    """The indices, among the people present, of the people whom `for_photos` keeps: a method reads their photos."""
+    # Those whom for_photos leaves out are other objects there, and so none of the people present.
+    has_photo = rows_of(for_photos(cast).people, cast)
+    return [index for index, is_kept in enumerate(has_photo) if is_kept]
 
 
 def _face_region(person: Person, cast: PlacedCast, needs_box: bool, shape: RegionShape) -> Tensor:
@@ -176,24 +190,26 @@ def _face_region(person: Person, cast: PlacedCast, needs_box: bool, shape: Regio
 
 
 def regions_in_face_boxes(cast: Cast, areas: Tensor | None, node_name: str) -> Tensor:
-    """The regions of those present, or the whole picture, cut to everybody's face box: (people, H, W).
+    """The regions of the people present, each cut to the person's own face box: (people, H, W).
 
-    A box is whole pixels, its corners cut towards 0, as in InstantID's infer_full.py; what is off the canvas is cut. In
-    one picture the shares of a pixel are at most 1 in all.
-    areas: the regions, (people, H, W), or None for the whole picture. node_name: for messages.
-    Raises, of people whom for_photos keeps, NotPlaced, and BadRegion for a place without box, a box off the canvas, a
-    region that does not meet it, and two that are the same.
+    The corners of a box are cut towards 0 to whole pixels, as in InstantID's infer_full.py, and to the canvas. Where
+    the people share a picture, the regions add up to at most 1 at each pixel.
+    areas: the regions before they are cut, as `face_regions` gives them: (people, H, W), or None for the whole picture.
+    node_name: for messages.
+    Raises, about people whom `for_photos` keeps, NotPlaced, and BadRegion for a place without box, a box off the
+    canvas, a region that does not meet its box, and two equal regions.
     """
     people = present(cast).people
-    with_photo = _with_photo(cast)
+    with_photo = _with_photo(cast)  # indices into `people`, and into the rows of the regions
     people_with_photo = tuple(people[index] for index in with_photo)
     cast_with_photo = require_places(
         replace(cast, people=people_with_photo), f"{node_name} with acts_in at {FACE_BOXES}"
     )
-    boxes = _box_masks(people, cast_with_photo.width, cast_with_photo.height)
+    boxes = _box_masks(people, cast_with_photo.width, cast_with_photo.height)  # (people, H, W)
     regions = boxes if areas is None else boxes * areas
     for index, person in zip(with_photo, people_with_photo, strict=True):
         _check_box(person, cast_with_photo, boxes[index], regions[index])
+    # Without areas there is one person, or a picture for each: nobody shares a region with somebody else.
     if areas is not None:
         require_distinct(regions[with_photo], people_with_photo)
     if cast.by_row:
@@ -209,20 +225,24 @@ def _box_masks(people: Sequence[Person], width: int, height: int) -> Tensor:
     masks = torch.zeros(len(people), height, width)
     for index, person in enumerate(people):
         if person.slot and person.slot.box:
-            x0, y0, x1, y1 = (max(0, int(end)) for end in person.slot.box)
+            # int() cuts towards 0; the slices end at the canvas by themselves.
+            x0, y0, x1, y1 = (max(0, int(coordinate)) for coordinate in person.slot.box)
             masks[index, y0:y1, x0:x1] = 1
     return masks
 
 
 def _check_box(person: Person, cast: PlacedCast, box_mask: Tensor, region: Tensor) -> None:
-    """Raise BadRegion unless a person has a face box on the canvas, and a region that meets it, (H, W) each."""
+    """Raise BadRegion unless a person has a face box on the canvas, and a region that meets it.
+
+    box_mask: 1 in the person's face box, else 0. region: of the person, cut to the face box. (H, W) each.
+    """
     name = person.identity.name
     box = person.slot.box if person.slot else None
     if box is None:
         advice = "Use a layout whose places have faces, or set acts_in to regions."
         raise BadRegion(name, "its place has no face box, in which alone the face would act", advice)
     if not box_mask.any():
-        corners = ", ".join(f"{end:g}" for end in box)
+        corners = ", ".join(f"{coordinate:g}" for coordinate in box)
         why = f"its face box ({corners}) has no pixel on the canvas of {cast.width}x{cast.height} px"
         raise BadRegion(name, why, "Move or enlarge the place in the layout, or set acts_in to regions.")
     if not region.any():
@@ -236,7 +256,7 @@ def _check_box(person: Person, cast: PlacedCast, box_mask: Tensor, region: Tenso
 def regions_of_people(cast: PlacedCast, people: Sequence[Person], masks: Tensor | None, shape: RegionShape) -> Tensor:
     """The regions of some of the people present in a cast, (people, H, W), by masks or by their places.
 
-    people: those whose regions are returned.
+    people: those whose regions are returned, the same objects as in the cast and in its order.
     masks: (everybody of the cast, h, w), read by `regions_from_masks`; None for regions by `region_of_person`.
     shape: of the regions where there are no masks.
     Raises what these two functions raise, and BadRegion for two regions alike or where each person has a picture of
@@ -255,9 +275,9 @@ def regions_of_people(cast: PlacedCast, people: Sequence[Person], masks: Tensor 
 def regions_from_masks(masks: Tensor, cast: Cast, people: Sequence[Person] | None = None) -> Tensor:
     """The regions of people from a MASK batch, (people, H, W), of the size of the canvas if there is one.
 
-    masks: one per person in the cast's order. people: some of those present, whose regions are returned; None for all
-    of them. Raises BadRegion where the numbers of masks and of people of the cast differ and, of these people, for an
-    empty mask and for two that are the same.
+    masks: (people of the cast, h, w), in the cast's order. people: the people present whose regions are returned; None
+    for all people present. Raises BadRegion where there are not as many masks as people in the cast, and where one of
+    the returned masks is empty or two of them are equal.
     """
     if people is None:
         people = present(cast).people
@@ -266,7 +286,7 @@ def regions_from_masks(masks: Tensor, cast: Cast, people: Sequence[Person] | Non
 
 
 def _masks_of_present(masks: Tensor, cast: Cast) -> Tensor:
-    """The masks of those present, (people, H, W), stretched over the canvas if there is one.
+    """The masks of the people of weight above 0, (people, H, W), stretched over the canvas if there is one.
 
     masks: (people, h, w) of everybody in the cast. Raises BadRegion for another number of masks than people.
     """

@@ -23,9 +23,9 @@ def widened(box: Box, margin: float) -> Box:
 
 
 def box_region(box: Box, width: int, height: int, feather: float) -> Tensor:
-    """A box as a region (height, width): 1 inside, falling to 0 over `feather` px outside of it.
+    """A box as a region (height, width): 1 inside, falling to 0 over `feather` px outside of the box.
 
-    The values are those at the centres of pixels.
+    The value of a pixel is that at its centre.
     """
     x0, y0, x1, y1 = box
     x = torch.arange(width) + 0.5  # (width,)
@@ -36,15 +36,15 @@ def box_region(box: Box, width: int, height: int, feather: float) -> Tensor:
 
 
 def body_region(pose: Pose, reach: float, width: int, height: int, feather: float) -> Tensor:
-    """A body as a region (height, width): 1 in the torso and near it and the limbs, falling to 0 over `feather` px.
+    """A body as a region (height, width).
 
-    reach: how near, in px. Limbs are the lines between joints that are seen. The torso is filled also where no limb
-    crosses it.
+    It is 1 in the torso and up to `reach` px from the torso and the limbs, and falls to 0 over the next `feather` px.
+    Limbs are the lines between joints that are seen. The torso is filled also where no limb crosses it.
     """
     joints = openpose(pose)
     corners = torso(pose)
     segments = [(joints[limb.start][:2], joints[limb.end][:2]) for limb in seen_limbs(joints)]
-    segments += zip(corners, (*corners[1:], *corners[:1]), strict=True)
+    segments += zip(corners, (*corners[1:], *corners[:1]), strict=True)  # the four edges of the torso
     distance = torch.full((height, width), float("inf"))
     # A pixel beyond the soft edge of a segment is 0 anyway: only nearer ones are computed.
     far = reach + feather + 1
@@ -78,7 +78,8 @@ def _distance_to_segment(rows: slice, columns: slice, start: Point, end: Point) 
     y = torch.arange(rows.start, rows.stop)[:, None] + 0.5 - start[1]  # (rows, 1)
     dx = end[0] - start[0]
     dy = end[1] - start[1]
-    # How far along the segment its nearest point lies, 0 at the start and 1 at the end: (rows, columns).
+    # How far along the segment its point nearest to each pixel lies, 0 at the start and 1 at the end: (rows, columns).
+    # It is the scalar product of the pixel and the segment, both from the start, by the segment's squared length.
     along = ((x * dx + y * dy) / max(dx * dx + dy * dy, _SHORTEST)).clamp(0, 1)
     return torch.hypot(x - along * dx, y - along * dy)
 

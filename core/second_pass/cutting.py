@@ -59,8 +59,8 @@ class Crops:
 class Decision:
     """What becomes of a person in a picture.
 
-    reason: why there is a crop or none, as it stands behind the name and a colon. crop: None for a person who is left
-    as they are. slot: the person's place in the enlarged crop.
+    reason: why there is a crop or none, in words, which the report writes after "Anna: ". crop: None for a person who
+    is left as they are. slot: the person's place in the enlarged crop.
     """
 
     candidate: Candidate
@@ -72,7 +72,8 @@ class Decision:
 def decide(people: Sequence[Candidate], faces: Faces, choice: Choice) -> list[Decision]:
     """What becomes of each of the people in one picture, in their order.
 
-    faces: all of the picture. Those of people who are not chosen, and of strangers, are cut out of the masks.
+    faces: all faces of the picture. The faces that are not chosen, and those of strangers, are left out of the masks,
+    so that nothing is pasted over them.
     """
     needs = [need_of(candidate, faces, choice) for candidate in people]
     chosen_boxes = {candidate.box for candidate, need in zip(people, needs, strict=True) if need.needed}
@@ -84,7 +85,10 @@ def decide(people: Sequence[Candidate], faces: Faces, choice: Choice) -> list[De
 
 
 def _decision(candidate: Candidate, need: Need, faces: Faces, kept_boxes: Sequence[Box], choice: Choice) -> Decision:
-    """The crop of a person who needs the second pass. kept_boxes: of the faces that are left as they are."""
+    """What becomes of one person, with the crop if the person needs the second pass.
+
+    kept_boxes: the boxes of the faces that are left as they are.
+    """
     if not need.needed or candidate.box is None or candidate.keypoints is None:
         return Decision(candidate, need.reason)
     square = square_around(candidate.box, choice.margin, faces.width, faces.height)
@@ -104,7 +108,7 @@ def paste_mask(
 ) -> Tensor:
     """Where a square is pasted back: 1 on the face and around it, falling to 0 over `feather` pixels of the picture.
 
-    It is 0 at the edges of the square, but not at those that are edges of the picture, and 0 on the faces in
+    It is 0 at the edges of the square, except for edges that are edges of the picture, too. It is 0 on the faces in
     `kept_boxes`. mask_margin: in face sizes. Returns (side, side) float32.
 
     The soft edges follow two rules. An edge of a box, as of every region, begins at the box and falls to 0 outside of
@@ -144,7 +148,10 @@ def _slot_in_crop(box: Box, keypoints: Keypoints, crop: Crop, size: int) -> Slot
 
 
 def into_crop(point: Point, square: Rect, turns: int, size: int) -> Point:
-    """A point of the picture in pixels of the enlarged and turned crop."""
+    """A point of the picture in pixels of the enlarged and turned crop.
+
+    square: of the crop, in pixels of the picture. turns: quarter turns counter-clockwise. size: side of the crop, px.
+    """
     scale = size / (square[2] - square[0])
     x = (point[0] - square[0]) * scale
     y = (point[1] - square[1]) * scale
@@ -155,8 +162,11 @@ def into_crop(point: Point, square: Rect, turns: int, size: int) -> Point:
 
 
 def cast_by_row(decisions: Sequence[Decision], cast: Cast, size: int) -> RowCast:
-    """The people who have a crop, a row of the batch each, with their place in it. cast: that Crop Faces was given."""
-    # By the very object, because two people may be equal.
+    """The people who have a crop, each with a row of the batch and their place in the crop.
+
+    cast: the cast that Crop Faces was given. size: side of the enlarged crops, px.
+    """
+    # By identity of the object, because two people of a cast may be equal.
     number_of = {id(person): number for number, person in enumerate(cast.people, 1)}
     people: list[Person] = []
     numbers: list[int] = []

@@ -38,7 +38,7 @@ def _draw_frames(sheet: Sheet, decision: Decision) -> None:
         sheet.picture.paste(color, crop.square[:2], veil)
         sheet.frame(crop.square, color)
     if decision.candidate.box:
-        sheet.frame(decision.candidate.box, color, None if crop else 1)
+        sheet.frame(decision.candidate.box, color, line=None if crop else 1)
 
 
 def _draw_label(sheet: Sheet, decision: Decision) -> None:

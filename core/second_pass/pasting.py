@@ -71,6 +71,7 @@ def paste(images: Tensor, crops: Crops, sampled: Tensor, match: str) -> Pasted:
     """
     check(images, crops, sampled)
     pasted = Pasted(images.clone(), torch.zeros(images.shape[:3]))
+    # The smallest face first, so that larger faces are pasted over smaller ones.
     pairs = sorted(zip(crops.crops, sampled, strict=True), key=lambda pair: pair[0].face_side)
     for crop, picture in pairs:
         _paste_crop(pasted, images, crop, picture, match)

@@ -6,7 +6,7 @@ from .cutting import Decision
 
 
 def describe(decisions: Sequence[Decision], picture_count: int) -> str:
-    """A line per person and picture. picture_count: how many there are; one alone is not numbered."""
+    """A line per person and picture. picture_count: how many pictures the batch has; a single one is not numbered."""
     lines: list[str] = []
     for decision in decisions:
         candidate = decision.candidate

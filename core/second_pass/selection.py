@@ -68,7 +68,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Need:
-    """Whether a person needs the second pass, and the reason, as it stands behind the name and a colon."""
+    """Whether a person needs the second pass, and the reason in words, which the report writes after "Anna: "."""
 
     needed: bool
     reason: str
@@ -77,8 +77,8 @@ class Need:
 def people_to_cut(cast: Cast, node: str) -> Cast:
     """The people whom the second pass looks for: those with photos, or in a cast without any photos people with LoRAs.
 
-    node: its name. Raises what people_to_find raises, and NotPlaced where people with LoRAs alone have no places:
-    without photos a face can be told by its place alone.
+    node: the name of the node, for messages. Raises what people_to_find raises, and NotPlaced where people with LoRAs
+    alone have no places: without photos, only the place says whose face it is.
     """
     people = present(cast)
     if not has_photos(people) and people.people:
@@ -88,7 +88,7 @@ def people_to_cut(cast: Cast, node: str) -> Cast:
 
 
 def has_photos(cast: Cast) -> bool:
-    """Whether anybody can be told by their photos."""
+    """Whether anybody in the cast has photos by which their face can be recognised."""
     return not all(person.identity.by_lora_alone for person in cast.people)
 
 
@@ -105,13 +105,13 @@ def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate
             elif report.has_places:
                 people.append(_in_place(number, person, place, report.canvas_onto(faces.width, faces.height)))
             else:
-                people.append(Candidate(number, person, place, None, None, None, has_face=False))
+                people.append(_without_face_and_place(number, person, place))
         per_picture.append(people)
     return per_picture
 
 
 def candidates_by_place(cast: PlacedCast, pictures: Sequence[Faces]) -> list[list[Candidate]]:
-    """Per picture all people of a cast, who are told by their places alone. pictures: the faces in each.
+    """For each picture all people of a cast, whose faces are found by their places alone. pictures: the faces in each.
 
     Raises BadSize where a picture has another shape than the canvas.
     """
@@ -121,7 +121,7 @@ def candidates_by_place(cast: PlacedCast, pictures: Sequence[Faces]) -> list[lis
         people: list[Candidate] = []
         for person, face in zip(cast.people, faces_in_places(faces, cast), strict=True):
             if face is not None:
-                people.append(_with_face(number, person, person.place, faces.faces[face], None))
+                people.append(_with_face(number, person, person.place, faces.faces[face], similarity=None))
             else:
                 people.append(_in_place(number, person, person.place, onto_picture))
         per_picture.append(people)
@@ -140,22 +140,28 @@ def _in_place(picture_index: int, person: Person, number: int, onto_picture: Fit
     """
     slot = person.slot
     if slot is None or slot.box is None or slot.keypoints is None:
-        return Candidate(picture_index, person, number, None, None, None, has_face=False)
+        return _without_face_and_place(picture_index, person, number)
     keypoints = tuple(onto_picture.point(point) for point in slot.keypoints)
-    return Candidate(picture_index, person, number, onto_picture.box(slot.box), keypoints, None, has_face=False)
+    box = onto_picture.box(slot.box)
+    return Candidate(picture_index, person, number, box, keypoints, similarity=None, has_face=False)
+
+
+def _without_face_and_place(picture_index: int, person: Person, number: int) -> Candidate:
+    """A person of whom neither a face nor a place with a face is known. The arguments are fields of Candidate."""
+    return Candidate(picture_index, person, number, box=None, keypoints=None, similarity=None, has_face=False)
 
 
 def need_of(candidate: Candidate, faces: Faces, choice: Choice) -> Need:
-    """Whether a person needs the second pass. faces: all of the picture."""
+    """Whether a person needs the second pass. faces: all faces of the picture, and its size."""
     if candidate.box is None or candidate.keypoints is None:
-        return Need(False, "no face found and no place with a face to go by, left as it is")
+        return Need(needed=False, reason="no face found and no place with a face to go by, left as it is")
     x, y = candidate.keypoints[NOSE]
     if not (0 <= x < faces.width and 0 <= y < faces.height):
-        return Need(False, "the face is outside of the picture, left as it is")
+        return Need(needed=False, reason="the face is outside of the picture, left as it is")
     if not candidate.has_face:
         if choice.use_places:
-            return Need(True, "no face found, cut out in their place")
-        return Need(False, "no face found, left as it is")
+            return Need(needed=True, reason="no face found, cut out in their place")
+        return Need(needed=False, reason="no face found, left as it is")
     height = candidate.box[3] - candidate.box[1]
     is_small = height < choice.smaller_than
     # Without photos nobody can say how alike a face is.

@@ -18,7 +18,7 @@ def troubles(decisions: Sequence[Decision], picture_count: int) -> list[str]:
     """A line for each kind of trouble: people who could not be found, faces that are pasted weakly, faces that are
     pasted over each other, and no chosen face at all.
 
-    picture_count: how many there are; one alone is not numbered.
+    picture_count: how many pictures the batch has; a single picture is not numbered.
     """
     lines: list[str] = []
     for reason, people in _people_without_face(decisions, picture_count).items():
@@ -59,7 +59,7 @@ def _weakly_pasted_crops(decisions: Sequence[Decision], picture_count: int) -> l
 
 
 def _overlapping_crops(decisions: Sequence[Decision], picture_count: int) -> list[str]:
-    """The names of each two people of whom one is pasted over the other, the one on top first."""
+    """Each pair of people of whom one is pasted over the other, as "Anna over Ben"."""
     crops = [decision.crop for decision in decisions if decision.crop]
     crops.sort(key=lambda crop: crop.face_side)
     overlapping: list[str] = []
@@ -87,5 +87,5 @@ def _overlap(crop: Crop, other: Crop) -> bool:
 
 
 def _in_picture(text: str, picture_index: int, picture_count: int) -> str:
-    """The text, with the number of the picture where there are several. picture_index: index from 0."""
+    """The text, with the number of the picture where the batch has several. picture_index: from 0."""
     return f"{text} in picture {picture_index + 1}" if picture_count > 1 else text

@@ -238,7 +238,7 @@ DEFECTS = [
     Defect(
         "core/inputs.py::number",
         breaks="1.5 is taken for 1.",
-        find="bool($converted == $value) and $isfinite and $condition",
+        find="$is_exact and $isfinite and $condition",
         put="$isfinite and $condition",
         caught_by="tests/host/test_attack.py::test_every_case_ends_right_or_is_explained[values]",
         promise="wrong values are named",
@@ -254,7 +254,7 @@ DEFECTS = [
     Defect(
         "core/inputs.py::picture",
         breaks="A picture of NaN is taken.",
-        find="not all(math.isfinite($end) for $end in $image.aminmax())",
+        find="not (math.isfinite($least) and math.isfinite($largest))",
         put="False",
         caught_by="tests/host/test_attack.py::test_every_case_ends_right_or_is_explained[values]",
         promise="wrong values are named",
