@@ -41,7 +41,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         inputs: list[io.Input] = [
             # Optional only on hosts that know the newest networks: editors of older hosts move an input that has become
-            # optional to another position, and the links of saved workflows then lead to a wrong input.
+            # optional to another position, and links inside of saved subgraphs then lead to a wrong input.
             FaceModelSocket.Input("face_model", optional=networks.known_here()),
             io.Image.Input("images"),
             CastOrPersonSocket.Input("cast"),
@@ -55,7 +55,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
             advanced(io.Combo.Input("not_found", options=list(NOT_FOUND))),
         ]
         if networks.known_here():
-            # Editors of older hosts put a new socket in front of the widgets, and the links of saved workflows then
+            # Editors of older hosts put a new socket in front of the widgets, and links inside of saved subgraphs then
             # lead to a wrong widget.
             inputs.append(io.Vae.Input("vae", optional=True))
         return io.Schema(

@@ -68,7 +68,7 @@ class IPAdapter(Loaded[IPAdapterNet]):
         """
         if clip_vision is None:
             raise encode.WrongEncoder("not connected", self._clip_output, self.net.clip_width)
-        # As in the released code: hidden states of a picture that is zero for CLIP, but image embeddings of zeros.
+        # Hidden states are those of a picture that is zero for CLIP; image embeddings are zeros themselves.
         if self.variant.clip == "states":
             return encode.encode_grey(clip_vision, self.net.clip_width)  # (1, states, clip_width)
         return torch.zeros(1, self.net.clip_width)
@@ -286,8 +286,8 @@ class StylePerPerson(io.ComfyNode):
             advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
             raise BadCast(f"{STYLES}: who is {plain(who, 60)!r}, but no cast is connected.", advice)
         placed: PlacedCast | None = None
-        # One for each person of the placed cast. Without a placed cast it stays a single True: the whole picture, or the
-        # mask, is in the style.
+        # One for each person of the placed cast. Without one it stays a single True: the whole picture, or the mask, is
+        # in the style.
         in_style = [True]
         if cast is not None and mask is None:
             placed = require_places(cast, STYLES)
