@@ -82,8 +82,10 @@ class IDPatchNet(nn.Module):
         return self.patch_proj(embeddings)[0].unflatten(-1, (PATCH, PATCH))
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Run every layer once on zeros. Raises RuntimeError where sizes do not fit each other."""
-        # zeros: makes a tensor of zeros of this shape, on the device of the network.
+        """Run every layer once, to see whether the sizes of the file's tensors fit each other. Raises RuntimeError.
+
+        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network.
+        """
         self.tokens(zeros(1, 1, EMBEDDING))
         self.patch(zeros(1, 1, EMBEDDING))
 

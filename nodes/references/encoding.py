@@ -325,7 +325,7 @@ _METHOD = "reference_latents_method"
 
 
 def _method_of(family: Family) -> str:
-    """The value of the option _METHOD without which the family's network reads no references; "" where it needs none."""
+    """The value of the option _METHOD that the family's network needs to read references; "" where it needs none."""
     for transformer in TRANSFORMERS:
         if transformer.name == family.network:
             return transformer.reference_method

@@ -29,7 +29,7 @@ from ...core.errors import BadSetup
 
 @dataclass(frozen=True, eq=False)
 class FrameTexts(Carried):
-    """A mark on both sides of the conditioning, by which a FrameTextsRun of the MODEL knows prompts with frame texts."""
+    """A mark on both sides of the conditioning, by which a FrameTextsRun recognises a prompt with frame texts."""
 
     key = "likeness_frame_texts"
 

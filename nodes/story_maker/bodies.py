@@ -28,7 +28,7 @@ class BodiesMissing(BadCast):
     """Another number of pictures of bodies than there are people."""
 
     def __init__(self, people_count: int, counted_pictures: str) -> None:
-        """people_count: how many people there are. counted_pictures: what is connected for them, such as "3 pictures"."""
+        """people_count: how many people there are. counted_pictures: what is connected for them: "3 pictures"."""
         super().__init__(
             f"{counted_pictures} came for {counted(people_count, 'person', 'people')}: each person needs one, in the "
             "cast's order.",

@@ -85,9 +85,10 @@ class Projection(FacePlusProjection):
 class StoryMakerNet(nn.Module):
     """The network of one mask.bin, without its LoRA.
 
-    state: the file's tensors, under the keys "image_proj_model.*" as in Projection, and "ip_adapter.<n>.to_{k,v}_ip.
-    weight" as in core.projections.AdapterLayers. width: of one token, the text width of the models this file is made
-    for. most_people: for how many people the file has numbers. So many can be told apart in the whole picture.
+    state: the file's tensors. Those under "image_proj_model.*" are for Projection, those under
+    "ip_adapter.<n>.to_{k,v}_ip.weight" for core.projections.AdapterLayers.
+    width: of one token, the text width of the models this file is made for.
+    most_people: for how many people the file has numbers. So many can be told apart in the whole picture.
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
@@ -115,7 +116,11 @@ class StoryMakerNet(nn.Module):
         return self.image_proj_model.bg_embed.detach().float()
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Run every layer once on zeros. Raises RuntimeError, IndexError or ZeroDivisionError where sizes differ."""
+        """Run every layer once, to see whether the sizes of the file's tensors fit each other.
+
+        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network. Raises
+        RuntimeError, IndexError or ZeroDivisionError.
+        """
         states = zeros(1, 1, self.image_proj_model.states)
         person = PersonFeatures(zeros(1, EMBEDDING), states, states)
         tokens = self.tokens([person], alone=True)
