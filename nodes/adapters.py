@@ -101,6 +101,8 @@ def _loader_of(path: str, folder_loader: FileLoader) -> FileLoader:
 
 
 class LoadAdapter(io.ComfyNode):
+    """Loads a file of any method that has a loader. The contents of the file decide which method's it is."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         inputs: list[io.Input] = [io.Combo.Input("file", options=sorted(menu()))]
@@ -124,6 +126,7 @@ class LoadAdapter(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, file: str | None, **loader_inputs: Any) -> str:
         stamp = folders.fingerprint(path_of, file)
+        # How a file is loaded also depends on inputs of the loaders, such as plus_version.
         return " ".join([stamp, *map(str, loader_inputs.values())])
 
     @classmethod

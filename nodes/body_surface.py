@@ -35,6 +35,8 @@ def _mask_inputs() -> list[io.Input]:
 
 
 class DetectBodySurface(io.ComfyNode):
+    """DensePose's picture of the people in photos, a mask of each person, and a mask of chosen parts of the body."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         side_in_pixels = {"default": 0, "min": 0, "max": 4096, "step": 8}

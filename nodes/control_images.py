@@ -25,6 +25,8 @@ MANNEQUIN = (
 
 
 class ResizePhoto(io.ComfyNode):
+    """A photo scaled to a size that pictures can be generated at, nothing cropped, with its width and height."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -50,6 +52,8 @@ class ResizePhoto(io.ComfyNode):
 
 
 class DrawSkeletons(io.ComfyNode):
+    """Pictures of places for a ControlNet: skeletons, face keypoints or a body surface, and a mask of each person."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

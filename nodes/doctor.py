@@ -46,6 +46,7 @@ def _templates() -> list[str]:
     gallery = list(_gallery())
 
     def position(name: str) -> int:
+        """Where a template stands in the gallery; behind all of it for a template without a title there."""
         return gallery.index(name) if name in gallery else len(gallery)
 
     names = sorted(path.stem for path in _TEMPLATES.glob("*.json"))
@@ -135,6 +136,8 @@ SHOWN = "likeness_doctor"
 
 
 class CheckModelFiles(io.ComfyNode):
+    """A report on the model files that a workflow needs, as a picture and as text."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -27,6 +27,8 @@ from .sockets import CastSocket, FaceModelSocket, PartsSocket, PersonSocket, Rep
 
 
 class MeasureLikeness(FindsFaces, io.ComfyNode):
+    """Measures who is who in pictures and how alike they are; also parts and the prompt, where they are linked."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -147,6 +149,8 @@ def _check_compared(parts: Parts | None, vision: ClipVisionModel | None, clip: C
 
 
 class PickBestLikeness(io.ComfyNode):
+    """Keeps the best pictures of a batch, and their latents, by a score of Measure Likeness."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -16,6 +16,8 @@ OTHER = "other"
 
 
 class Part(io.ComfyNode):
+    """One more part of a person, appended to the parts that are linked."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -51,6 +51,8 @@ def _crops_preview(cls: type[io.ComfyNode], identity: people.Identity) -> ui.Pre
 
 
 class LoadFaceEmbedder(io.ComfyNode):
+    """A face model: a detector, and the recognisers that make embeddings of faces."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -95,6 +97,8 @@ class LoadFaceEmbedder(io.ComfyNode):
 
 
 class DetectFaces(FindsFaces, io.ComfyNode):
+    """The faces of one picture with their embeddings, in the order that the user has chosen."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -147,6 +151,8 @@ class DetectFaces(FindsFaces, io.ComfyNode):
 
 
 class Person(FindsFaces, io.ComfyNode):
+    """A person from one or more photos, with an embedding of each photo that shows the face."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -205,15 +211,8 @@ class Person(FindsFaces, io.ComfyNode):
         for number, (photo, boxed_face) in enumerate(stepwise(pairs), 1):
             label = _photo_label(name, number, count)
             try:
-                face = _chosen_face(
-                    cls,
-                    face_model,
-                    photo,
-                    which_faces.word_for_photo(number),
-                    label.sentence,
-                    photo_size,
-                    boxed_face,
-                )
+                word = which_faces.word_for_photo(number)
+                face = _chosen_face(cls, face_model, photo, word, label.sentence, photo_size, boxed_face)
             except FaceNotFound as error:
                 if on_no_face == "error":
                     if count > 1:
@@ -318,6 +317,8 @@ def _chosen_face(
 
 
 class BlendTwoPeople(io.ComfyNode):
+    """A person between two people."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -346,6 +347,8 @@ class BlendTwoPeople(io.ComfyNode):
 
 
 class SavePerson(io.ComfyNode):
+    """Saves a person as a file in models/likeness_faces, and gives the person on."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -370,6 +373,8 @@ class SavePerson(io.ComfyNode):
 
 
 class LoadPerson(io.ComfyNode):
+    """A person from a file of Save Person."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -395,6 +400,8 @@ class LoadPerson(io.ComfyNode):
 
 
 class Cast(io.ComfyNode):
+    """A list of people with weights, appended to another cast where one is linked."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         numbers = range(1, _INPUTS + 1)
@@ -476,6 +483,8 @@ def _cast_output(cls: type[io.ComfyNode], cast: people.Cast, remarks: Sequence[s
 
 
 class CastFromPhotos(FindsFaces, io.ComfyNode):
+    """A cast straight from photos: each input photo_1 and so on has the photos of one person."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         numbers = range(1, _INPUTS + 1)

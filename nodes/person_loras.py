@@ -40,6 +40,8 @@ NO_LORA = "No LoRA is applied: no person of the cast has one above or below 0. P
 
 
 class AddLoRAToPerson(io.ComfyNode):
+    """A person with one more LoRA. Without a linked person it makes a person who is known to LoRAs alone."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -84,6 +86,8 @@ class AddLoRAToPerson(io.ComfyNode):
 
 
 class LoRAPerPerson(io.ComfyNode):
+    """Lets each person's LoRAs act in that person's region only, and their words be read there."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -117,7 +121,7 @@ class LoRAPerPerson(io.ComfyNode):
         feather: float,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        present = regions.present(regions.as_cast(cast))
+        present = regions.present(regions.as_cast(cast))  # everybody of weight above 0, with or without LoRAs
         warnings = _notes_on_loras(present)
         acting = scopes.acting_cast(cls, cast, strength, more=warnings, photos=False, mask=mask)
         if acting is None:

@@ -43,6 +43,8 @@ class _PhotoToSort:
 
 
 class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
+    """A cast from many photos, which are sorted into people by their faces."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -70,6 +70,8 @@ def _layout_output(cls: type[io.ComfyNode], layout: Layout, preview: Tensor) -> 
 
 
 class LayoutFromPicture(io.ComfyNode):
+    """A place for each face, pose or mask of a picture, and more places for people who are not in it."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -130,6 +132,8 @@ class LayoutFromPicture(io.ComfyNode):
 
 
 class LayoutFromBoxes(io.ComfyNode):
+    """A place for each box: boxes drawn on the node, written as text, or linked."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -204,6 +208,8 @@ class LayoutFromBoxes(io.ComfyNode):
 
 
 class LayoutForAGroup(io.ComfyNode):
+    """Places for a group photo without a photo. With a cast there is a place for each person, else `count` places."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -239,6 +245,8 @@ class LayoutForAGroup(io.ComfyNode):
 
 
 class PlaceCast(io.ComfyNode):
+    """Gives each person of a cast a place of a layout. The outputs are the placed cast, a preview and a report."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -277,6 +285,8 @@ class PlaceCast(io.ComfyNode):
 
 
 class MaskOfAPersonsPlace(io.ComfyNode):
+    """The region of one person of a placed cast, or of all of them, as a MASK (1, H, W)."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -39,6 +39,8 @@ NOTHING_IN_ROWS = "No prompt is applied: no line is about a person whom Crop Fac
 
 
 class PromptPerPerson(io.ComfyNode):
+    """Lines about single people, each read in that person's region only, added to the common prompt."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -197,6 +199,8 @@ def _on_transformer(
 
 
 class Scenes(io.ComfyNode):
+    """A list of prompts from a text with a scene in each line; the nodes after it run once for each."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

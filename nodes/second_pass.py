@@ -37,6 +37,8 @@ NOT_FOUND = ("cut out in their place", "left as they are")
 
 
 class CropFaces(FindsFaces, io.ComfyNode):
+    """Cuts out people with small or unlike faces. Each becomes a row of one batch, for a second pass of sampling."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         inputs: list[io.Input] = [
@@ -213,6 +215,8 @@ def _decisions(
 
 
 class PasteFaces(io.ComfyNode):
+    """Pastes the sampled crops of Crop Faces back into the pictures."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

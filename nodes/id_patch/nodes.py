@@ -108,6 +108,8 @@ FILE = Published.of_method(METHOD, "ID-Patch file")
 
 
 class IDPatchConditionImage(io.ComfyNode):
+    """The condition image: a picture, usually of skeletons, with the ID patch of each person added at the face."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -144,6 +146,8 @@ class IDPatchConditionImage(io.ComfyNode):
 
 
 class ApplyIDPatch(io.ComfyNode):
+    """Appends ID tokens to both sides of the conditioning, and attaches the ControlNet with the condition image."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

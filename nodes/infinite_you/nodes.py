@@ -145,6 +145,7 @@ class InfuseNet(ControlNet):
         control_net.copy_to(self)
 
     def copy(self) -> "InfuseNet":
+        """The host's method: a copy with the same network, for another chain of ControlNets."""
         return InfuseNet(self, self.scope, self.tokens, self.size, self.report)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Any) -> None:
@@ -415,6 +416,8 @@ def load_infinite_you(path: str) -> InfiniteYou:
 
 
 class ApplyInfiniteYou(io.ComfyNode):
+    """Attaches InfuseNet to the positive. It reads face tokens and a picture of face keypoints for each person."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

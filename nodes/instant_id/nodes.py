@@ -56,6 +56,8 @@ FILE = Published.of_method(METHOD, "InstantID adapter")
 
 
 class ApplyInstantID(io.ComfyNode):
+    """Lets the UNet read face tokens beside the text, and attaches IdentityNet, which reads them instead of it."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

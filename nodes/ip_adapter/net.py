@@ -46,6 +46,7 @@ class FullProjection(nn.Module):
         )
 
     def forward(self, states: Tensor) -> Tensor:
+        """The tokens of hidden states: (B, n, embedding) -> (B, n, width)."""
         return self.proj(states)
 
 

@@ -96,6 +96,8 @@ AS_MADE = "as the file was made"
 
 
 class ApplyIPAdapter(io.ComfyNode):
+    """Lets the UNet read tokens of people's faces beside the text, and puts the file's LoRA onto the MODEL."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -238,6 +240,8 @@ NOBODY = "No person is drawn in this style: those who are meant have weight 0."
 
 
 class StylePerPerson(io.ComfyNode):
+    """Lets some layers of the UNet read tokens of pictures, for the style of some people or of the whole picture."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -310,13 +314,7 @@ class StylePerPerson(io.ComfyNode):
         else:
             people = [person for person, is_drawn in zip(placed.people, in_style, strict=True) if is_drawn]
             scope = scopes.scope_of_bodies(
-                placed,
-                STYLES,
-                schedule,
-                people,
-                alone=False,
-                node_id=node_id,
-                **region_settings,
+                placed, STYLES, schedule, people, alone=False, node_id=node_id, **region_settings
             )
         scales = weight * torch.tensor(in_style if scope.by_row else [True])  # (people,) by row, else (1,)
         pictures = net.fitted(images, fit)

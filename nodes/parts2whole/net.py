@@ -89,6 +89,7 @@ class PoseGuider(nn.Module):
         self.conv_out = convolution("conv_out")
 
     def forward(self, pose: Tensor) -> Tensor:
+        """The features of pose pictures, (B, 3, H, W), 0..1, in the shape that the class names."""
         features = functional.silu(self.conv_in(pose))
         for block in self.blocks:
             features = functional.silu(block(features))

@@ -266,6 +266,8 @@ PartFeaturesSocket = socket("LIKENESS_PART_FEATURES", Features)
 
 
 class LoadParts2Whole(io.ComfyNode):
+    """Loads the networks of Parts2Whole: the denoiser as a MODEL, and the networks beside it."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -290,6 +292,8 @@ class LoadParts2Whole(io.ComfyNode):
 
 
 class EncodeParts(io.ComfyNode):
+    """Shows each part to the networks once, before sampling, see encode()."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         side_in_pixels = {"min": 64, "max": 4096, "step": 8}
@@ -328,6 +332,8 @@ class EncodeParts(io.ComfyNode):
 
 
 class ApplyParts2Whole(io.ComfyNode):
+    """Puts the encoded parts and the pose into the conditioning, see put_in()."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -200,6 +200,8 @@ def _read_by_control_nets(texts: Conditioning, side: Conditioning) -> Conditioni
 
 
 class ApplyPhotoMaker(io.ComfyNode):
+    """Encodes a prompt with people's photos fused into its class words, and puts the file's LoRA onto the MODEL."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

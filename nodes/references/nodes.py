@@ -49,6 +49,8 @@ EVERYBODY = "everybody"
 
 
 class PeopleAsReferences(io.ComfyNode):
+    """Encodes prompts with people's portraits as reference latents, and a sentence about each person."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

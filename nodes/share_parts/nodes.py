@@ -136,6 +136,8 @@ ONCE = "once"
 
 
 class SharePartsAttention(io.ComfyNode):
+    """Lets the self-attention of a MODEL read what the MODEL itself sees of parts."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         side_in_pixels = {"min": 64, "max": geometry.LARGEST, "step": 8}

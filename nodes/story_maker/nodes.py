@@ -52,6 +52,8 @@ def load_story_maker(path: str) -> StoryMaker:
 
 
 class ApplyStoryMaker(io.ComfyNode):
+    """Lets the UNet read tokens of people's faces and bodies beside the text, and puts the file's LoRA onto it."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

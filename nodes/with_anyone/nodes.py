@@ -55,6 +55,8 @@ class FaceInjection(BlockInjection):
 
 
 class ApplyWithAnyone(io.ComfyNode):
+    """Lets the picture read face tokens after each block of FLUX.1, in the face boxes or regions of people."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
