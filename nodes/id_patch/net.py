@@ -215,7 +215,7 @@ def _missing_patches(excess: Tensor, people: Sequence[Person]) -> Iterator[str]:
     """A sentence for each person whose patch is not in the picture.
 
     excess: (H, W), how far the pixels of the picture leave 0..1. A patch is there where one of its pixels leaves 0..1.
-    Only pixels that no other patch covers count: there patches add up, and may cancel each other.
+    Only pixels that this patch alone covers count, because patches that overlap add up and may cancel each other.
     """
     # A window is the rows and columns of a patch that lie on the canvas, as two slices.
     windows = [on_canvas(patch_rect(center_of(person)), *excess.shape) for person in people]

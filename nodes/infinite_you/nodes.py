@@ -259,7 +259,7 @@ class InfuseNet(ControlNet):
         if people_regions is not None:
             visible = _visible_pixels(people_regions, height, width)
             if acting is None:
-                acting = region_weights(people_regions)  # where regions overlap, they add up to 1
+                acting = region_weights(people_regions)  # regions that overlap are scaled to a sum of at most 1
         if acting is not None:
             acting_on_tokens = shares_on_tokens(acting, height, width).flatten(1)  # (people, N)
             shares = shares * acting_on_tokens[..., None]  # (people, N, 1)
