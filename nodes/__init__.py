@@ -1,1 +1,4 @@
-"""The nodes: a file per step of the graph, a folder per method. Inert, so that formulas can be had without a host."""
+"""The nodes: a file per step of the graph, a folder per method.
+
+This module imports nothing, so that the networks of the methods (`net.py`) can be imported without a host.
+"""

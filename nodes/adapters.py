@@ -18,13 +18,17 @@ from .sockets import AdapterSocket
 
 MODELS_PAGE = "https://github.com/likeness-nodes/likeness/blob/main/docs/models.md"
 LOADERS: dict[str, FileLoader] = {}
-"""Folder of a method -> the loader of its file, for the methods that have one, in their order. extension.py, which
-imports the methods, fills it."""
+"""Folder of a method, such as "instant_id" -> the loader of the method's own file. Methods without a file of their own
+have no loader. It is empty until extension.py, which imports the methods, has filled it in the order of the methods."""
 
 
 @dataclass(frozen=True)
 class AdapterFile:
-    """A file that can be chosen. loader: of the method in whose model folder it lies. name: relative to that folder."""
+    """A file that can be chosen.
+
+    loader: of the method in whose model folder the file lies. The contents may be another method's, see _loader_of.
+    name: the file's path relative to that folder.
+    """
 
     loader: FileLoader
     name: str
@@ -33,36 +37,40 @@ class AdapterFile:
 def menu() -> dict[str, AdapterFile]:
     """The entries of the node's menu, with the file that each stands for.
 
-    A name that an earlier model folder has too is shown behind the key of its own folder: "ipadapter/name".
+    An entry is the file's name. Where an earlier model folder has a file of the same name, the key of the later folder
+    stands in front: "ipadapter/name".
     """
     entries: dict[str, AdapterFile] = {}
     for loader in LOADERS.values():
         key = loader.published.key
-        of_folder: dict[str, AdapterFile] = {}
+        entries_of_folder: dict[str, AdapterFile] = {}
         for name in folders.file_names(key):
             entry = f"{key}/{name}" if name in entries else name
-            of_folder[entry] = AdapterFile(loader, name)
-        entries |= of_folder
+            entries_of_folder[entry] = AdapterFile(loader, name)
+        entries |= entries_of_folder
     return entries
 
 
 def chosen_file(file: str) -> AdapterFile:
     """The file that was chosen. file: an entry of the menu, or a name as a workflow has it.
 
-    Raises ModelMissing, UnsafePath.
+    Four ways to find it are tried in this order: the name as it is written, the name in another spelling, the name of a
+    published file that lies here under another name, and an entry of the menu with the key of a folder.
+    Raises ModelMissing, DeadLink, UnsafePath.
     """
     loaders = {loader.published.key: loader for loader in LOADERS.values()}
     for key, loader in loaders.items():
         if folders.find_exactly(file, key):
             return AdapterFile(loader, file)
     for key, loader in loaders.items():
-        # In another spelling, such as that of another system.
+        # The name in another spelling: a workflow made on Windows has "folder\\name" for "folder/name".
         if folders.find(file, key):
             return AdapterFile(loader, file)
     for model in models():
-        # Published.path finds a published file under another name, too.
+        # The name is that of a published file. Published.path finds that file by its contents, whatever its name here.
         if same_name(model.name, file) and model.key in loaders:
             return AdapterFile(loaders[model.key], file)
+    # An entry such as "ipadapter/name", which no folder has as a name.
     entries = menu()
     entry = among(file, entries)
     if entry:
@@ -79,7 +87,11 @@ def path_of(file: str) -> str:
 
 
 def _loader_of(path: str, folder_loader: FileLoader) -> FileLoader:
-    """The loader for a file's contents; that of the folder where the file lies, if the contents are no method's."""
+    """The loader of the method that the contents of a file belong to.
+
+    folder_loader: the loader of the method in whose folder the file lies. It is taken where the contents are not
+    recognised, and its reading then raises the error.
+    """
     file_format, *_ = recognised(Path(path))
     if file_format is not None:
         for loader in LOADERS.values():
@@ -89,6 +101,8 @@ def _loader_of(path: str, folder_loader: FileLoader) -> FileLoader:
 
 
 class LoadAdapter(io.ComfyNode):
+    """Loads a file of any method that has a loader. The contents of the file decide which method's it is."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         inputs: list[io.Input] = [io.Combo.Input("file", options=sorted(menu()))]
@@ -100,20 +114,24 @@ class LoadAdapter(io.ComfyNode):
             inputs=inputs,
             outputs=[AdapterSocket.Output("adapter")],
         )
+        # Not an argument of Schema: that is a TypeError in ComfyUI 0.3.64.
         schema.search_aliases = [f"load {method.title}" for method in methods() if method.folder in LOADERS]
         return schema
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:
+        # file is None where the input is linked: its value is known only when the node runs.
         return folders.chosen_file_exists(path_of, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None, **loader_inputs: Any) -> str:
         stamp = folders.fingerprint(path_of, file)
+        # How a file is loaded also depends on inputs of the loaders, such as plus_version.
         return " ".join([stamp, *map(str, loader_inputs.values())])
 
     @classmethod
     def execute(cls, file: str, **loader_inputs: Any) -> io.NodeOutput:
+        # loader_inputs: the inputs of all loaders. FileLoader.load takes its own and ignores the others.
         node_id = notes.node_of(cls)
         adapter_file = chosen_file(file)
         path = adapter_file.loader.published.chosen(adapter_file.name, node_id)

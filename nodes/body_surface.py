@@ -20,17 +20,23 @@ SWITCHED_ON = ("torso", "upper_arms", "forearms")
 
 
 def _mask_inputs() -> list[io.Input]:
-    """The parts of the body that are masked: a switch per group, and the side."""
+    """The inputs that say which parts of the body are masked: a switch for each group of parts, and the side.
+
+    Switches that are off by default are folded away under "advanced".
+    """
     inputs: list[io.Input] = []
     for name in part_masks.GROUPS:
-        switch = io.Boolean.Input(name, default=name in SWITCHED_ON, optional=True)
-        inputs.append(switch if name in SWITCHED_ON else advanced(switch))
+        on_by_default = name in SWITCHED_ON
+        switch = io.Boolean.Input(name, default=on_by_default, optional=True)
+        inputs.append(switch if on_by_default else advanced(switch))
     side = io.Combo.Input("side", options=list(part_masks.SIDES), default=part_masks.SIDES[0], optional=True)
     inputs.append(advanced(side))
     return inputs
 
 
 class DetectBodySurface(io.ComfyNode):
+    """DensePose's picture of the people in photos, a mask of each person, and a mask of chosen parts of the body."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         side_in_pixels = {"default": 0, "min": 0, "max": 4096, "step": 8}
@@ -56,10 +62,11 @@ class DetectBodySurface(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:
+        # file is None where the input is linked: its value is known only when the node runs.
         return folders.chosen_file_exists(FILE.path, file)
 
     @classmethod
-    def fingerprint_inputs(cls, file: str | None, **linked: object) -> str:
+    def fingerprint_inputs(cls, file: str | None, **other_inputs: object) -> str:
         return folders.fingerprint(FILE.path, file)
 
     @classmethod
@@ -74,11 +81,14 @@ class DetectBodySurface(io.ComfyNode):
         side: str = part_masks.SIDES[0],
         **switches: bool,
     ) -> io.NodeOutput:
+        # A prompt may lack switches, which are optional; then their default counts.
         groups = [name for name in part_masks.GROUPS if switches.get(name, name in SWITCHED_ON)]
         part_masks.require_part(groups)
+        # A side of 0 stands for the photo's own size.
         if width and height:
             geometry.check_size("The new picture", width, height)
         surfaces = detect(FILE.path(file), image, (width, height), fit, people)
+        # A note, where the photo is an example picture that the user has not replaced yet.
         examples = pictures.reminder([("the pose", image[0])])
         notes.tell(notes.node_of(cls), "\n".join(examples))
         surface_pictures = torch.stack([surface.image for surface in surfaces])  # (B, H, W, 3)
@@ -86,10 +96,10 @@ class DetectBodySurface(io.ComfyNode):
         people_masks = torch.cat([surface.person_masks for surface in surfaces])  # (people of all pictures, H, W)
         mask: Any
         try:
-            mask = part_masks.part_masks(surfaces, groups, side)
+            mask = part_masks.part_masks(surfaces, groups, side)  # (B, H, W)
         except BadParts as error:
-            # A photo that is only used for its pose need not show these parts: the block stops the nodes behind the
-            # mask output, and no others.
+            # No photo shows these parts. A photo that is only used for its pose need not, so the node does not fail:
+            # the blocker stops the nodes that are linked to the output `mask`, and no others.
             mask = ExecutionBlocker(str(error))
         return io.NodeOutput(surface_pictures, people_masks, preview, mask, ui=ui.PreviewImage(preview, cls=cls))
 

@@ -25,6 +25,8 @@ MANNEQUIN = (
 
 
 class ResizePhoto(io.ComfyNode):
+    """A photo scaled to a size that pictures can be generated at, nothing cropped, with its width and height."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -40,7 +42,7 @@ class ResizePhoto(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, longer_side: int, multiple_of: int) -> io.NodeOutput:
-        photo = resized_photo(image, longer_side, multiple_of)
+        photo = resized_photo(image, longer_side, multiple_of)  # (B, height, width, C)
         longer = max(photo.shape[1:3])
         note = ""
         if longer != longer_side:
@@ -50,6 +52,8 @@ class ResizePhoto(io.ComfyNode):
 
 
 class DrawSkeletons(io.ComfyNode):
+    """Pictures of places for a ControlNet: skeletons, face keypoints or a body surface, and a mask of each person."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -67,7 +71,7 @@ class DrawSkeletons(io.ComfyNode):
     def execute(cls, layout: Layout | None = None, cast: Cast | None = None, draw: str = SKELETONS) -> io.NodeOutput:
         if draw == SURFACE:
             require_together(cast, DRAW)
-            surface = mannequin.draw_layout(places_of(cast, layout, DRAW))
+            surface = mannequin.draw_layout(places_of(cast, layout, DRAW))  # one picture with all people
             notes.tell(notes.node_of(cls), MANNEQUIN)
             image = surface.image[None]
             people_masks = surface.person_masks
@@ -78,17 +82,21 @@ class DrawSkeletons(io.ComfyNode):
             else:
                 layout = layouts.require_skeletons(places_of(cast, layout, DRAW))
                 draw_layout = control_images.skeletons
-            picture_of_each = draw_layout(layout, by_row=True)  # (people, H, W, 3)
-            people_masks = picture_of_each.amax(-1).gt(0).float()
-            image = picture_of_each
+            pictures_of_people = draw_layout(layout, by_row=True)  # (people, H, W, 3): each person alone, on black
+            people_masks = pictures_of_people.amax(-1).gt(0).float()  # (people, H, W): 1 where something is drawn
+            image = pictures_of_people
+            # With the cast of Crop Faces each person has a row of the batch. Otherwise all are drawn in one picture.
             if not (cast and cast.by_row):
                 image = draw_layout(layout, by_row=False)  # (1, H, W, 3)
         return io.NodeOutput(image, people_masks, ui=ui.PreviewImage(image, cls=cls))
 
 
 def _layout_with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
-    """The places whose face keypoints are drawn. Raises NoKeypoints where one has none, or where there is no place."""
-    # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
+    """The places whose face keypoints are drawn: those of the people of weight above 0, or of all in the layout.
+
+    Raises NoKeypoints where one of these places has no keypoints, or where there is no place.
+    """
+    # Where everybody has weight 0, Apply InstantID needs no picture, but the graph must still run: all are drawn.
     if cast and any(person.weight > 0 for person in cast.people):
         cast = regions.present(cast)
     layout = places_of(cast, layout, DRAW)

@@ -39,10 +39,14 @@ def _gallery() -> dict[str, str]:
 
 
 def _templates() -> list[str]:
-    """The names of the templates' files, in the order of the gallery; one that is not in its table comes last."""
+    """The names of the templates' files, in the order of the gallery.
+
+    A template without a title in the gallery comes last.
+    """
     gallery = list(_gallery())
 
     def position(name: str) -> int:
+        """Where a template stands in the gallery; behind all of it for a template without a title there."""
         return gallery.index(name) if name in gallery else len(gallery)
 
     names = sorted(path.stem for path in _TEMPLATES.glob("*.json"))
@@ -55,6 +59,7 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     choice: one of choices(), which workflow or workflows. prompt: the graph that is running, in the API's form. Raises
     what the host raises when its user interrupts.
     """
+    # Name of a workflow -> its graph: the prompt in the API's form, templates in that of the editor.
     graphs: dict[str, Mapping[str, Any]] = {}
     if choice == THIS:
         graphs[THIS] = prompt
@@ -67,15 +72,17 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     findings_on_host = _findings_on_host()
     if choice == THIS:
         findings_on_host += _respelled_files(prompt)
-    # In a sentence: "Everything that the start templates need".
+    # The subject of the sentence "Everything that the start templates need". A template has its title there; THIS and
+    # ALL have no title and are words already.
     subject = "the start templates" if choice == STARTS else _gallery().get(choice, choice)
+    # The report calls it before each model, because hashing the files may take minutes.
     interrupt = comfy.model_management.throw_exception_if_processing_interrupted
-    users = needs.users(graphs, _template)
+    users = needs.users(graphs, _template)  # a function: model -> the methods or workflows that need it, in words
     return doctor.report(subject, models, folders.folders_by_key(), findings_on_host, interrupt, users)
 
 
 def _templates_of(choice: str) -> list[str]:
-    """The names of the templates that a choice other than THIS stands for."""
+    """The names of the templates that a choice stands for. choice: one of choices() but THIS."""
     if choice == ALL:
         return _templates()
     if choice == STARTS:
@@ -98,6 +105,7 @@ def _respelled_files(prompt: Mapping[str, Any]) -> list[Finding]:
     for file in needs.chosen_in_host_menus(prompt):
         menu = folder_paths.get_filename_list(file.key)
         entry = among(file.name, menu)
+        # None: the file is missing, which other findings say. The same name: the spelling is right.
         if entry not in (None, file.name):
             advice = f"ComfyUI lists it as {entry} and takes no other spelling: write that into the prompt."
             details = ("The file is there.", advice)
@@ -106,7 +114,7 @@ def _respelled_files(prompt: Mapping[str, Any]) -> list[Finding]:
 
 
 def _findings_on_host() -> list[Finding]:
-    """What is known of ComfyUI, torch with its device, and where this pack is installed: a line each."""
+    """A finding on ComfyUI, one on torch and its device, and one for each fault of how this pack is installed."""
     import comfyui_version
 
     device = comfy.model_management.get_torch_device()
@@ -128,6 +136,8 @@ SHOWN = "likeness_doctor"
 
 
 class CheckModelFiles(io.ComfyNode):
+    """A report on the model files that a workflow needs, as a picture and as text."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -141,13 +151,14 @@ class CheckModelFiles(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, workflow: str | None = None) -> bool | str:
+        # workflow is None where the input is linked, or missing in the prompt.
         if workflow is None or workflow in choices():
             return True
         return f"workflow: {workflow!r} is no template of this version. Choose another one."
 
     @classmethod
     def fingerprint_inputs(cls, workflow: str | None = None) -> int:
-        return time.monotonic_ns()  # files come and go
+        return time.monotonic_ns()  # another value every time, so the node always runs: files come and go
 
     @classmethod
     def execute(cls, workflow: str | None = None) -> io.NodeOutput:

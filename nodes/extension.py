@@ -18,11 +18,15 @@ _STEPS = (
     "people", "photos", "adapters", "places", "control_images", "prompts", "person_loras", "parts", "body_surface",
     "measure", "second_pass", "doctor",
 )  # fmt: skip
-"""Modules of this folder, in the order in which the host lists their nodes; those of the methods come behind them."""
+"""Modules of this folder, in the order in which the host lists their nodes. The nodes of the methods come after all of
+these."""
 
 
 def _import_methods() -> list[ModuleType]:
-    """The modules `nodes` of all methods. The file loaders among them become those of Load Adapter."""
+    """The module `nodes` of each method.
+
+    It also puts the LOADER of each of these modules into adapters.LOADERS, for Load Adapter.
+    """
     modules: list[ModuleType] = []
     for method in methods():
         module = import_module(f".{method.folder}.nodes", __package__)
@@ -34,7 +38,7 @@ def _import_methods() -> list[ModuleType]:
 
 
 def _checked_nodes(modules: Iterable[ModuleType]) -> list[type[io.ComfyNode]]:
-    """The nodes of these modules, with checks of what is linked to their inputs."""
+    """The nodes of these modules, each of which checks what is linked to its inputs before it runs."""
     checked: list[type[io.ComfyNode]] = []
     for module in modules:
         for node in module.NODES:
@@ -50,8 +54,8 @@ class Likeness(ComfyExtension):
     """What the host asks for the pack's nodes, once, when it has started its server."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """All nodes. Beside that the routes of the server are added, which need one that runs."""
-        serve()
-        provide()
-        copies.warn()
+        """All nodes of the pack. What needs a running server is also done here, because the server runs by now."""
+        serve()  # the routes by which the editor asks for missing model files
+        provide()  # copies the example pictures into the input folder
+        copies.warn()  # writes faults of how this pack is installed into the log
         return NODES

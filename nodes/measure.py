@@ -27,6 +27,8 @@ from .sockets import CastSocket, FaceModelSocket, PartsSocket, PersonSocket, Rep
 
 
 class MeasureLikeness(FindsFaces, io.ComfyNode):
+    """Measures who is who in pictures and how alike they are; also parts and the prompt, where they are linked."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -76,6 +78,7 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         prompt: str = "",
     ) -> io.NodeOutput:
         compares_prompt = _check_compared(parts, clip_vision, clip, prompt)
+        # Without cast and person, pictures are compared with parts and prompt alone, and no face model is needed.
         if cast is None and person is None and (parts is not None or compares_prompt):
             if not compares_prompt and parts is not None and not parts.present:
                 raise BadParts("There is nothing to compare: all parts have weight 0.", "Raise a weight in Part.")
@@ -84,22 +87,26 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
             searched_cast = measure.people_to_find(cast, person, measure.NODE)
             face_model = face_model or default_face_model(node_id=notes.node_of(cls))
             judges = measure.judges(face_model.ids, searched_cast.people, made_with)
-            judging_model = face_model.only(judges)
+            judging_model = face_model.only(judges)  # recognisers that cannot judge are not run
             faces_of_pictures = [faces_in(judging_model, image, min_size) for image in stepwise(images.unbind())]
             report = measure.measure(faces_of_pictures, searched_cast, judges, made_with, stranger_below)
             notes.tell(notes.node_of(cls), unsure_in(faces_of_pictures))
         if parts is not None and parts.present:
+            # For each picture a cosine per part.
             part_similarities = similarities(clip_vision, parts.present, as_rgb(images))
             report = measure.with_parts(report, part_similarities, [part.label for part in parts.present])
+        # An output without a value blocks the nodes that are linked to it, and the editor shows the reason there.
         mean_alignment: Any = ExecutionBlocker(NO_PROMPT)
         if compares_prompt:
-            alignments = text_alignment(clip, clip_vision, prompt, as_rgb(images))  # one of each picture
+            alignments = text_alignment(clip, clip_vision, prompt, as_rgb(images))  # a cosine for each picture
             report = measure.with_text_alignment(report, alignments)
             mean_alignment = sum(alignments) / len(alignments)
-        annotated = torch.stack([measure.annotate(image, report, number) for number, image in enumerate(images)])
+        annotated_pictures = [measure.annotate(image, report, number) for number, image in enumerate(images)]
+        annotated = torch.stack(annotated_pictures)  # (B, H, W, 3)
         people_without_photos = by_lora(cast) if cast else []
         notes.tell(notes.node_of(cls), "\n".join([*people_without_photos, *measure.troubles(report)]))
-        totals: Iterable[Any] = [ExecutionBlocker(NO_PEOPLE)] * 7  # for the outputs from resemblance to swapped
+        # The seven outputs from resemblance to swapped, which are the fields of Totals in their order.
+        totals: Iterable[Any] = [ExecutionBlocker(NO_PEOPLE)] * 7
         if report.people:
             totals = measure.totals(report.judged_pictures)
         text = measure.describe(report)
@@ -112,10 +119,11 @@ NO_PROMPT = "Measure Likeness has compared no prompt with the pictures. Connect 
 
 
 def _check_compared(parts: Parts | None, vision: ClipVisionModel | None, clip: CLIP | None, prompt: str) -> bool:
-    """Whether the pictures are compared with the prompt.
+    """Whether the pictures are compared with the prompt: yes where clip is connected, or where a prompt is written.
 
-    Raises BadSetup where something is missing for that, BadParts where something is missing for comparing parts, and
-    BadText for a prompt that is too much for a text encoder.
+    Raises BadSetup where clip, clip_vision or the text is missing for that. Raises BadParts where the pictures are not
+    compared with a prompt, and one of parts and clip_vision is connected without the other. Raises BadText for a prompt
+    that is too much for a text encoder.
     """
     check_text("The prompt of Measure Likeness", prompt)
     has_prompt = bool(prompt.strip())
@@ -133,7 +141,7 @@ def _check_compared(parts: Parts | None, vision: ClipVisionModel | None, clip: C
             why = f"{listed(missing)} {are} missing"
             advice = "Give all of clip, clip_vision and prompt, or neither clip nor prompt."
             raise BadSetup(f"Measure Likeness cannot compare pictures with the prompt: {why}.", advice)
-    elif (parts is None) != (vision is None):
+    elif (parts is None) != (vision is None):  # one is connected without the other
         unconnected = "parts" if parts is None else "clip_vision"
         advice = "Connect parts and clip_vision (a CLIP or DINOv2 vision model, from Load CLIP Vision), or neither."
         raise BadParts(f"Measure Likeness cannot compare parts: {unconnected} is not connected.", advice)
@@ -141,6 +149,8 @@ def _check_compared(parts: Parts | None, vision: ClipVisionModel | None, clip: C
 
 
 class PickBestLikeness(io.ComfyNode):
+    """Keeps the best pictures of a batch, and their latents, by a score of Measure Likeness."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -173,17 +183,17 @@ class PickBestLikeness(io.ComfyNode):
     ) -> io.NodeOutput:
         _check_counts(report, images, latents)
         values = measure.scores(report, score)
-        order = measure.ranking(report, score)
+        order = measure.ranking(report, score)  # indices of the pictures, the best first
         best_index = order[0]
         best_value = values[best_index]
-        if best_value is None:
+        if best_value is None:  # pictures without the score come last, so no picture has it
             missing = measure.figure_named(score).why_no_value(bool(report.people))
             raise BadPhoto(
                 f"No picture has the score {score}: {missing.reason}.", f"{missing.advice}, or choose another score."
             )
         notes.tell(notes.node_of(cls), measure.no_person_found(report, score))
         best = order[:keep]
-        best_images = images[best]
+        best_images = images[best]  # (keep or all, H, W, C), the best first
         best_latents = rows(latents, best) if latents else ExecutionBlocker(NO_LATENTS)
         ranking = "\n".join(measure.ranking_lines(report, score))
         preview = ui.PreviewImage(as_rgb(best_images), cls=cls)
@@ -191,7 +201,10 @@ class PickBestLikeness(io.ComfyNode):
 
 
 def _check_counts(report: measure.Report, images: Tensor, latents: dict[str, Any] | None) -> None:
-    """Raise BadPhoto unless there are as many pictures, and as many latents if any, as were measured."""
+    """Raise BadPhoto unless there are as many pictures as were measured, and as many latents where they are connected.
+
+    latents: a LATENT of the host, whose "samples" are (B, C, h, w).
+    """
     expected = len(report.judged_pictures)
     counts = {"images": len(images)}
     if latents:

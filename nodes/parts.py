@@ -16,6 +16,8 @@ OTHER = "other"
 
 
 class Part(io.ComfyNode):
+    """One more part of a person, appended to the parts that are linked."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -45,10 +47,11 @@ class Part(io.ComfyNode):
         parts: Parts | None = None,
     ) -> io.NodeOutput:
         words = plain(other_label if label == OTHER else label)
+        # `label` itself is empty only in a prompt of another program.
         if not words:
             name = "other_label" if label == OTHER else "label"
             raise errors.BadChoice(name, words, [*LABELS, "or your own words, such as 'glasses'"])
-        part = make_part(words, image, mask, weight, target_mask)
+        part = make_part(words, image, mask, weight, target=target_mask)
         notes.tell(notes.node_of(cls), "\n".join(remarks.remarks_on_part(part, mask, target_mask)))
         parts_before = () if parts is None else parts.parts
         parts_out = Parts((*parts_before, part))

@@ -23,16 +23,19 @@ from ..core.text import MOST_NAME_LETTERS, logger, names_in, plain
 from .categories import IN_FILES, IN_PEOPLE
 from .sockets import BoxesSocket, CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, PersonSocket
 
-_PEOPLE = 8
-"""How many people, or photos, a cast node has inputs for."""
+_INPUTS = 8
+"""The number of inputs for people that Cast has, and of inputs for photos that Cast from Photos has."""
 AS_IT_IS = "as it is"
 AS_PUBLISHED = f"{LONGER_SIDE} px"
-"""The size at which the face model reads a photo: its own, or that of InstantID's authors."""
+"""The options for the size at which the face model reads a photo: AS_IT_IS is the photo's own size, AS_PUBLISHED the
+size to which InstantID's authors bring photos."""
 
 
 def _crops_preview(cls: type[io.ComfyNode], identity: people.Identity) -> ui.PreviewImage | None:
-    """The photos of a person as a node shows them: of each the face, and beside it head and shoulders where the person
-    has portraits. None for a person without photos."""
+    """The preview of a person: for each photo the cut of the face, and beside it the cut of head and shoulders.
+
+    A person whose file was saved without portraits has no cuts of head and shoulders. None for a person without photos.
+    """
     if not identities.photos_of(identity):
         return None
     sheet: list[Tensor] = []
@@ -48,6 +51,8 @@ def _crops_preview(cls: type[io.ComfyNode], identity: people.Identity) -> ui.Pre
 
 
 class LoadFaceEmbedder(io.ComfyNode):
+    """A face model: a detector, and the recognisers that make embeddings of faces."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -70,7 +75,7 @@ class LoadFaceEmbedder(io.ComfyNode):
         provider: str | None = onnx_session.AUTO,
         backend: str | None = TORCH,
     ) -> bool:
-        # What is linked is None here, and known only when the node runs.
+        # An input is None here where it is linked: its value is known only when the node runs.
         error = None
         if pack is not None and recognisers is not None:
             error = face_model.refusal(folders.a_name(pack), folders.a_name(recognisers))
@@ -92,6 +97,8 @@ class LoadFaceEmbedder(io.ComfyNode):
 
 
 class DetectFaces(FindsFaces, io.ComfyNode):
+    """The faces of one picture with their embeddings, in the order that the user has chosen."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -121,28 +128,31 @@ class DetectFaces(FindsFaces, io.ComfyNode):
         if len(image) != 1:
             why = f"Detect Faces got a batch of {len(image)} pictures; it reads one."
             raise BadPhoto(why, "Pick one with Get Image from Batch, or use one Detect Faces per picture.")
+        # With face_landmarks the faces are already found, and the default face model needs no detector.
         face_model = face_model or default_face_model(detects=face_landmarks is None, node_id=notes.node_of(cls))
-        (mesh,) = landmarks.meshes_of_pictures(face_landmarks, image)
+        (mesh,) = landmarks.meshes_of_pictures(face_landmarks, image)  # of the one picture; None without landmarks
         picture = to_picture(image[0])
         photo = photos.Photo(image[0], mesh)
         try:
             detections = photos.detected(face_model, picture, "the picture of Image (image) of Detect Faces", photo)
         except FaceNotFound as error:
-            error.leave_out_box()
+            error.leave_out_box()  # the advice to draw a box is for Person
             raise
         detections = analysis.large_enough(detections, min_size)
         detections = analysis.arrange(detections, order)
-        if max_faces:
+        if max_faces:  # 0 is for all
             detections = detections[:max_faces]
         recognised = analysis.recognise(face_model.recognisers, picture, detections, "a face of the picture")
         faces = people.Faces(recognised, width=picture.shape[1], height=picture.shape[0])
         preview = analysis.numbered_faces(image[0], recognised)[None]
-        unsure = analysis.unsure_faces(analysis.numbered(recognised))
+        unsure = analysis.unsure_faces(analysis.numbered(recognised))  # faces of which it is unsure which way is up
         notes.tell(notes.node_of(cls), "\n".join(unsure))
         return io.NodeOutput(faces, preview, len(recognised), ui=ui.PreviewImage(preview, cls=cls))
 
 
 class Person(FindsFaces, io.ComfyNode):
+    """A person from one or more photos, with an embedding of each photo that shows the face."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -156,7 +166,8 @@ class Person(FindsFaces, io.ComfyNode):
                 io.Combo.Input("on_no_face", options=["error", "skip"]),
                 FaceLandmarksSocket.Input("face_landmarks", optional=True),
                 _photo_size(),
-                # Else the frontend makes an editor of it, which always has a box.
+                # forceInput makes it a socket alone. Otherwise the frontend shows an editor there, which always has a
+                # box, so that every photo would count as boxed.
                 BoxesSocket.Input("bboxes", optional=True, extra_dict={"forceInput": True}),
                 io.String.Input("face_boxes", default="", multiline=True, optional=True),
                 *face_box_editor(),
@@ -179,10 +190,13 @@ class Person(FindsFaces, io.ComfyNode):
         face_boxes: str = "",
         boxes: Sequence[object] | None = None,
     ) -> io.NodeOutput:
+        # With is_input_list the host gives the linked inputs as lists; bridge.inputs makes single values of the others.
         linked_photos = photos.photos_of_batches(image, face_landmarks)
         count = len(linked_photos)
         sizes = [photo.size for photo in linked_photos]
+        # Boxes come from three inputs: face_boxes as text, boxes drawn in the editor, bboxes by a link.
         boxed_faces = by_hand.faces_in_boxes(face_boxes, boxes, bboxes, sizes)  # one of each photo, None without a box
+        # The default face model needs no detector where every face is known from landmarks or boxes.
         detects = not face_landmarks and None in boxed_faces
         face_model = face_model or default_face_model(detects=detects, node_id=notes.node_of(cls))
         which_faces = which.which_face(which_face)
@@ -191,20 +205,14 @@ class Person(FindsFaces, io.ComfyNode):
         named_faces: list[tuple[str, people.Face]] = []
         lines: list[str] = []
         dropped_photos: list[str] = []
+        # Photos of a batch of several: the host cuts these to one shape, which may be why no face is found.
         dropped_cut_photos: list[photos.Photo] = []
         pairs = list(zip(linked_photos, boxed_faces, strict=True))
         for number, (photo, boxed_face) in enumerate(stepwise(pairs), 1):
             label = _photo_label(name, number, count)
             try:
-                face = _chosen_face(
-                    cls,
-                    face_model,
-                    photo,
-                    which_faces.word_for_photo(number),
-                    label.sentence,
-                    photo_size,
-                    boxed_face,
-                )
+                word = which_faces.word_for_photo(number)
+                face = _chosen_face(cls, face_model, photo, word, label.sentence, photo_size, boxed_face)
             except FaceNotFound as error:
                 if on_no_face == "error":
                     if count > 1:
@@ -221,6 +229,7 @@ class Person(FindsFaces, io.ComfyNode):
         identity = identities.from_faces(name, [face for _, face in named_faces], face_model.ids)
         report = "\n".join([f"{name}: {len(named_faces)} of {counted(count, 'photo')} used", *lines])
         logger.info("Person %s", report)
+        # A note, where the first photo is an example picture that the user has not replaced yet.
         examples = pictures.reminder([(name, linked_photos[0].pixels)])
         dropped = gathered("No face found, dropped", dropped_photos, photos.cut_note(dropped_cut_photos))
         notes.tell(notes.node_of(cls), "\n".join([*examples, *dropped, *analysis.weak_faces(named_faces)]))
@@ -228,6 +237,7 @@ class Person(FindsFaces, io.ComfyNode):
 
 
 def _photo_size() -> io.Combo.Input:
+    """The input for the size at which the face model reads a photo."""
     return advanced(io.Combo.Input("photo_size", options=[AS_IT_IS, AS_PUBLISHED], default=AS_IT_IS, optional=True))
 
 
@@ -248,7 +258,10 @@ class _PhotoLabel:
 
 
 def _photo_label(name: str, number: int, count: int) -> _PhotoLabel:
-    """What a photo of a person is called. number: of the photo, from 1, of so many of this person."""
+    """What messages call a photo of a person.
+
+    name: of the person. number: of the photo among those of the person, from 1. count: how many photos the person has.
+    """
     if count == 1:
         return _PhotoLabel(f"the photo of {name}", name)
     return _PhotoLabel(f"photo {number} of {count} of {name}", f"{name} (photo {number})")
@@ -263,21 +276,24 @@ def _chosen_face(
     photo_size: str,
     boxed_face: Detection | None = None,
 ) -> people.Face:
-    """The face of a photo that a person is made of, recognised; box and keypoints in pixels of the photo as it came.
+    """The face of a photo that becomes part of a person, with its embeddings.
 
-    word: of which_face, which of several faces it is. label: of the photo, for messages. photo_size: AS_IT_IS, or
-    AS_PUBLISHED: the photo is resized before the face model reads it. boxed_face: of the box that somebody drew, which
-    is not looked for. Where it is not clear which face is meant, the node shows the faces with their numbers.
+    Its box and keypoints are in pixels of the photo as it came, whatever size the face model has read.
+    word: which of several faces is meant, a word of the input which_face for this photo. label: what messages call the
+    photo. photo_size: AS_IT_IS, or AS_PUBLISHED to resize the photo before the face model reads it. boxed_face: the
+    face in the box that a user has given for this photo, so that no face is looked for; None without a box.
 
-    Raises FaceNotFound, BadPhoto, BadEmbedding.
+    Raises FaceNotFound, BadPhoto, BadEmbedding. Where it is not clear which face is meant (BadPhoto), the node also
+    shows the faces with their numbers.
     """
     pixels = photo.pixels  # (H, W, C)
     picture = to_picture(pixels)
-    # ComfyUI's own example.png is known by its very pixels, so that a message can name it: it keeps its size.
+    # ComfyUI's own example.png shows no face. FaceNotFound names it, and recognises it by its pixels: it is not
+    # resized.
     if photo_size != AS_IT_IS and not is_placeholder(picture):
         pixels = resized_photo(photo.pixels[None], LONGER_SIDE, MULTIPLE_OF)[0]
         picture = to_picture(pixels)
-    resized_size = (pixels.shape[1], pixels.shape[0])
+    resized_size = (pixels.shape[1], pixels.shape[0])  # (width, height)
     # Somebody who writes "3" has counted three faces or more, so the detector looks for as many.
     expected_faces = int(word) if word.isdecimal() else 1
     if boxed_face is not None:
@@ -285,7 +301,7 @@ def _chosen_face(
     else:
         faces = photos.detected(face_model, picture, label, photo, expected_faces)
     if boxed_face is not None or photo.mesh is not None:
-        # Boxes and meshes are in pixels of the photo as it came.
+        # These faces are in pixels of the photo as it came; those of the detector are in pixels of the resized photo.
         to_resized = Fit.into(photo.size, resized_size, "stretch")
         faces = [face.moved(to_resized.point) for face in faces]
     try:
@@ -301,6 +317,8 @@ def _chosen_face(
 
 
 class BlendTwoPeople(io.ComfyNode):
+    """A person between two people."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -329,6 +347,8 @@ class BlendTwoPeople(io.ComfyNode):
 
 
 class SavePerson(io.ComfyNode):
+    """Saves a person as a file in models/likeness_faces, and gives the person on."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -342,16 +362,19 @@ class SavePerson(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, person: None, filename: str | None) -> int:
+        # person is always None: linked values are known only when the node runs.
         return face_bank.fingerprint(filename)
 
     @classmethod
     def execute(cls, person: people.Identity, filename: str) -> io.NodeOutput:
-        prompt = cls.hidden and cls.hidden.prompt
+        prompt = cls.hidden and cls.hidden.prompt  # the graph that is running, which is saved with the person
         path = face_bank.save_identity(person, filename, notes.node_of(cls), prompt)
         return io.NodeOutput(person, path, ui=_crops_preview(cls, person))
 
 
 class LoadPerson(io.ComfyNode):
+    """A person from a file of Save Person."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -363,6 +386,7 @@ class LoadPerson(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:
+        # file is None where the input is linked: its value is known only when the node runs.
         return folders.chosen_file_exists(face_bank.path_of, file)
 
     @classmethod
@@ -376,10 +400,12 @@ class LoadPerson(io.ComfyNode):
 
 
 class Cast(io.ComfyNode):
+    """A list of people with weights, appended to another cast where one is linked."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
-        numbers = range(1, _PEOPLE + 1)
-        # 1 is what was trained. Above it networks extrapolate: the range ends at half as much again.
+        numbers = range(1, _INPUTS + 1)
+        # Networks were trained with a weight of 1. Above it they extrapolate, so the range ends at 1.5.
         weight: dict[str, Any] = {"default": 1.0, "min": 0.0, "max": 1.5, "step": 0.05, "optional": True}
         return io.Schema(
             node_id="LikenessCast",
@@ -394,10 +420,11 @@ class Cast(io.ComfyNode):
 
     @classmethod
     def execute(cls, cast: people.Cast | None = None, **people_and_weights: Any) -> io.NodeOutput:
+        # people_and_weights: the inputs person_1, weight_1 and so on. An input without a link may be missing, or None.
         cast_before = cast or people.Cast(())
         require_together(cast_before, "Cast")
         present = list(cast_before.people)
-        absent = list(cast_before.absent)
+        absent = list(cast_before.absent)  # (number in the list, name) of people without a photo that shows a face
         linked_people = {name: value for name, value in people_and_weights.items() if not name.startswith("weight_")}
         names_without_face: list[str] = []
         for input_number, identity in _by_number("Cast", "person", linked_people).items():
@@ -405,6 +432,7 @@ class Cast(io.ComfyNode):
                 weight = people_and_weights.get(f"weight_{input_number}", 1.0)
                 present.append(people.Person(identity, weight))
             else:
+                # Absent people keep their number, so that the people after them are not renumbered.
                 number_in_cast = len(present) + len(absent) + 1
                 absent.append((number_in_cast, identity.name))
                 names_without_face.append(identity.name)
@@ -418,16 +446,17 @@ class Cast(io.ComfyNode):
 
 
 def _by_number(node_name: str, kind: str, inputs: Mapping[str, Any]) -> dict[int, Any]:
-    """What is linked to the inputs person_1, person_2, ..., by number from 1.
+    """What is linked to the inputs person_1, person_2 and so on: number of the input, from 1 -> the linked value.
 
-    node_name: for messages. kind: "person" or "photo", what the inputs are called. inputs: by name, None for one
-    without a link.
-    Raises BadCast: the prompt of another program may have more than the node's last input.
+    node_name: for messages. kind: how the names of the inputs begin, "person" or "photo". inputs: name -> value, None
+    for an input without a link.
+    Raises BadCast for an input that the node does not have, such as person_9. The prompt of another program may have
+    it, and the host hands it on.
     """
-    numbers = {f"{kind}_{number}": number for number in range(1, _PEOPLE + 1)}
+    numbers = {f"{kind}_{number}": number for number in range(1, _INPUTS + 1)}
     beyond = [name for name in inputs if name not in numbers]
     if beyond:
-        why = f"{node_name} takes {kind}_1 to {kind}_{_PEOPLE} and got {listed(beyond)} as well, who would be lost."
+        why = f"{node_name} takes {kind}_1 to {kind}_{_INPUTS} and got {listed(beyond)} as well, who would be lost."
         raise BadCast(why, "Connect them to another Cast, and this one to its cast input.")
     linked: dict[int, Any] = {}
     for name, number in numbers.items():
@@ -437,9 +466,9 @@ def _by_number(node_name: str, kind: str, inputs: Mapping[str, Any]) -> dict[int
 
 
 def _cast_output(cls: type[io.ComfyNode], cast: people.Cast, remarks: Sequence[str]) -> io.NodeOutput:
-    """A cast, and a picture with number, name and face of each person.
+    """The outputs of a node that makes a cast: the cast, and a preview with number, name and face of each person.
 
-    remarks: lines for the note under the node, above those on people who look alike.
+    It also writes the note under the node: `remarks`, then lines on people of the cast who look alike.
     """
     captions: list[str] = []
     for number, person in zip(cast.numbers, cast.people, strict=True):
@@ -454,9 +483,11 @@ def _cast_output(cls: type[io.ComfyNode], cast: people.Cast, remarks: Sequence[s
 
 
 class CastFromPhotos(FindsFaces, io.ComfyNode):
+    """A cast straight from photos: each input photo_1 and so on has the photos of one person."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
-        numbers = range(1, _PEOPLE + 1)
+        numbers = range(1, _INPUTS + 1)
         return io.Schema(
             node_id="LikenessCastFromPhotos",
             category=IN_PEOPLE,
@@ -480,6 +511,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         photo_size: str = AS_IT_IS,
         **inputs: Sequence[Tensor],
     ) -> io.NodeOutput:
+        # inputs: photo_1 and so on. With is_input_list each is a list of IMAGEs, which is empty without a link.
         linked_photos = {name: batches for name, batches in inputs.items() if batches}
         batches_by_number: dict[int, Sequence[Tensor]] = _by_number("Cast from Photos", "photo", linked_photos)
         if not batches_by_number:
@@ -491,18 +523,21 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         named_faces: list[tuple[str, people.Face]] = []
         first_photos: list[tuple[str, Tensor]] = []
         for number, batches in stepwise(list(batches_by_number.items())):
+            # number: of the input, and of the name in `names`. Inputs without a link leave gaps, so a person without a
+            # name is called by the number in the cast.
             name = names_by_number.get(number, f"person {len(members) + 1}")
             photos_of_person = photos.photos_of_batches(batches)
             first_photos.append((name, photos_of_person[0].pixels))
             faces: list[people.Face] = []
             for photo_number, photo in enumerate(photos_of_person, 1):
                 label = _photo_label(name, photo_number, len(photos_of_person))
-                face = _chosen_face(
-                    cls, face_model, photo, which_faces.word_for_photo(number), label.sentence, photo_size
-                )
+                # In this node which_face has a word for each input, which holds for all photos of the input.
+                word = which_faces.word_for_photo(number)
+                face = _chosen_face(cls, face_model, photo, word, label.sentence, photo_size)
                 faces.append(face)
                 named_faces.append((label.short, face))
             members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
+        # A note, where first photos are example pictures that the user has not replaced yet.
         examples = pictures.reminder(first_photos)
         without_photo = [name for number, name in names_by_number.items() if number not in batches_by_number]
         left_out = gathered("Left out, no photo", first_few(without_photo))

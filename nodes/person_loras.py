@@ -40,6 +40,8 @@ NO_LORA = "No LoRA is applied: no person of the cast has one above or below 0. P
 
 
 class AddLoRAToPerson(io.ComfyNode):
+    """A person with one more LoRA. Without a linked person it makes a person who is known to LoRAs alone."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -57,6 +59,7 @@ class AddLoRAToPerson(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:
+        # file is None where the input is linked: its value is known only when the node runs.
         return folders.chosen_file_exists(path_of, file)
 
     @classmethod
@@ -74,8 +77,8 @@ class AddLoRAToPerson(io.ComfyNode):
         name: str,
     ) -> io.NodeOutput:
         if person is None:
-            # A person by LoRA alone needs no photo: a grey square stands for it.
-            person = Identity("person", {}, torch.full((1, CROP, CROP, 3), 0.5))
+            # A person who is known to a LoRA alone has no photo: a grey square stands for the crop of the face.
+            person = Identity("person", embeddings={}, crops=torch.full((1, CROP, CROP, 3), 0.5))
         words = check_text("The words of the LoRA", plain(words))
         loras = (*person.loras, Lora(file, strength, words))
         new_name = plain(name, MOST_NAME_LETTERS) or person.name
@@ -83,6 +86,8 @@ class AddLoRAToPerson(io.ComfyNode):
 
 
 class LoRAPerPerson(io.ComfyNode):
+    """Lets each person's LoRAs act in that person's region only, and their words be read there."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -116,12 +121,12 @@ class LoRAPerPerson(io.ComfyNode):
         feather: float,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        present = regions.present(regions.as_cast(cast))
+        present = regions.present(regions.as_cast(cast))  # everybody of weight above 0, with or without LoRAs
         warnings = _notes_on_loras(present)
         acting = scopes.acting_cast(cls, cast, strength, more=warnings, photos=False, mask=mask)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
-        transformer = transformer_of(model, APPLY)
+        transformer = transformer_of(model, APPLY)  # None for a MODEL with a UNet
         width = text_width(model) if transformer is None else transformer.text_width(network_of(model.model))
         check_conditioning([*positive, *negative], width, APPLY)
         schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
@@ -138,7 +143,7 @@ class LoRAPerPerson(io.ComfyNode):
             feather=feather,
             mask=mask,
         )
-        # Only here, so that places and masks are checked also where nobody has a LoRA.
+        # This stands after the scope is made, so that places and masks are checked also where nobody has a LoRA.
         if not any(_active_loras(person) for person in present.people):
             return io.NodeOutput(model, positive, negative)
         sides = _Sides(positive, negative)
@@ -169,7 +174,7 @@ def _active_loras(person: Person) -> list[Lora]:
 
 
 def _notes_on_loras(cast: Cast) -> list[str]:
-    """The lines of the note under the node that are about the LoRAs of a cast."""
+    """The note that no LoRA is applied, where no person of a cast has an active one; [] otherwise."""
     if any(_active_loras(person) for person in cast.people):
         return []
     return [NO_LORA]
@@ -182,7 +187,7 @@ def _on_unet(
     strength: float,
     sides: _Sides,
 ) -> _Sides:
-    """Both sides of the conditioning for a UNet: with everybody's LoRAs, the positive side with their words too.
+    """Both sides of the conditioning for a UNet: both with the LoRAs of all people, the positive also with their words.
 
     strength: of the node. Raises what bridge.lora_files.read_lora_file raises.
     """
@@ -193,6 +198,7 @@ def _on_unet(
     words = _regional_words(scope, people_loras, model)
     if words is not None:
         positive = carried.carry(positive, words)
+        # The negative says that it has no words, so that the host may compute both sides in one batch.
         negative = carried.carry(negative, without_people(words))
     return _Sides(positive, negative)
 
@@ -201,7 +207,8 @@ def _on_unet(
 class _PeopleLoras:
     """The LoRAs of everybody in a scope, as they change a UNet and its CLIP.
 
-    layers: of the UNet, by name. clips: the CLIP as each person's LoRAs change it, in the order of the people.
+    layers: name of a layer of the UNet -> the LoRAs of all people for it. clips: for each person of the scope a CLIP
+    that this person's LoRAs have changed; each person's words are encoded with their own.
     """
 
     layers: dict[str, list[LayerLora]]
@@ -213,8 +220,8 @@ def _read_loras(scope: scopes.Scope, model: ModelPatcher, clip: CLIP, strength: 
 
     Raises what bridge.lora_files.read_lora_file raises.
     """
-    by_region = scope.regions is not None or scope.by_row
-    files: dict[str, LoraFile] = {}
+    by_region = scope.regions is not None or scope.by_row  # whether the LoRAs act in a part of the batch only
+    files: dict[str, LoraFile] = {}  # name of a file -> its contents
     layers: dict[str, list[LayerLora]] = {}
     clips: list[CLIP] = []
     for person in scope.people:
@@ -227,14 +234,14 @@ def _read_loras(scope: scopes.Scope, model: ModelPatcher, clip: CLIP, strength: 
             file = files[lora.file]
             total_strength = lora.strength * person.weight * strength
             person_clip.add_patches(file.clip_patches, total_strength)
-            for name, layer in file.layers.items():
-                layers.setdefault(name, []).append(LayerLora(number, total_strength, layer))
+            for name, lora_of_layer in file.layers.items():
+                layers.setdefault(name, []).append(LayerLora(number, total_strength, lora_of_layer))
         clips.append(person_clip)
     return _PeopleLoras(layers, clips)
 
 
 def _regional_lora(scope: scopes.Scope, people_loras: _PeopleLoras) -> RegionalLora:
-    """What both sides carry: the LoRAs, and in which regions or rows each person's act."""
+    """What both sides carry: the LoRAs of all people, and the region or row in which each person's LoRAs act."""
     return RegionalLora(
         source=object(),
         schedule=scope.schedule,
@@ -247,7 +254,10 @@ def _regional_lora(scope: scopes.Scope, people_loras: _PeopleLoras) -> RegionalL
 
 
 def _regional_words(scope: scopes.Scope, people_loras: _PeopleLoras, model: ModelPatcher) -> RegionalText | None:
-    """The words of everybody's LoRAs, encoded with these LoRAs and read where that person is; None without any."""
+    """The words of each person's LoRAs, encoded with these LoRAs, and read where that person is.
+
+    It is None where no person has words. model: tells the width of the texts that the UNet reads.
+    """
     tokens: list[Tensor] = []
     numbers_with_words: list[int] = []
     for number, (person, person_clip) in enumerate(zip(scope.people, people_loras.clips, strict=True)):
@@ -258,11 +268,12 @@ def _regional_words(scope: scopes.Scope, people_loras: _PeopleLoras, model: Mode
             tokens.append(context)
             numbers_with_words.append(number)
         elif scope.by_row:
-            tokens.append(torch.zeros(1, 0, text_width(model)))  # a row without words
+            # text_by_row takes one text for each row: this row has none.
+            tokens.append(torch.zeros(1, 0, text_width(model)))
     if not numbers_with_words:
         return None
     if scope.by_row:
-        return text_by_row(tokens, 1.0, scope.canvas)
+        return text_by_row(tokens, strength=1.0, canvas=scope.canvas)
     people_regions = _regions_or_everywhere(scope)
     return appended_text(tokens, people_regions[numbers_with_words], scope.carried_canvas)
 
@@ -275,7 +286,7 @@ def _regions_or_everywhere(scope: scopes.Scope) -> Tensor:
 
 
 def _words_of(person: Person) -> str:
-    """The words of a person's LoRAs with commas between them, "" where no LoRA has any."""
+    """The words of a person's active LoRAs, with commas between them; "" where no LoRA has words."""
     return ", ".join(lora.words for lora in _active_loras(person) if lora.words)
 
 
@@ -287,8 +298,10 @@ def _on_transformer(
     strength: float,
     sides: _Sides,
 ) -> _Sides:
-    """Both sides of the conditioning for a transformer: with everybody's LoRAs, the positive side with their words too.
+    """Both sides of the conditioning for a transformer: both with the LoRAs of all people, the positive also with
+    words.
 
+    It is _on_unet for a transformer, whose layers and texts other functions change and read.
     strength: of the node. Raises what bridge.transformers.lora_files.read_lora_file raises.
     """
     people_loras = _read_transformer_loras(scope, model, clip, transformer, strength)
@@ -313,7 +326,7 @@ def _on_transformer(
             texts.append(person_texts.words_of(person_clip, words, width, transformer))
             numbers_with_words.append(number)
         elif scope.by_row:
-            texts.append(torch.zeros(1, 0, width))  # a row without words
+            texts.append(torch.zeros(1, 0, width))  # texts_by_row takes one text for each row: this row has none
     if numbers_with_words:
         people_texts = _people_texts(scope, texts, numbers_with_words)
         positive = carried.carry(positive, people_texts)
@@ -324,14 +337,14 @@ def _on_transformer(
 def _people_texts(
     scope: scopes.Scope, texts: Sequence[Tensor], numbers_with_words: Sequence[int]
 ) -> person_texts.PersonTexts:
-    """The trigger words of people, each read where that person is.
+    """The words of people's LoRAs, each person's read where that person is.
 
-    texts: of the people with these numbers; where people have a row of the batch each, of all people.
-    numbers_with_words: of the people who have words, among those of the scope.
+    numbers_with_words: indices in scope.people of the people who have words. texts: the encoded words of these people;
+    where people have a row of the batch each, one for every person, of no tokens for people without words.
     """
     names = regions.names(scope.people)
     if scope.by_row:
-        return person_texts.texts_by_row(texts, 1.0, scope.canvas, names)
+        return person_texts.texts_by_row(texts, strength=1.0, canvas=scope.canvas, names=names)
     text_regions = _regions_or_everywhere(scope)[list(numbers_with_words)]
     text_names = [names[number] for number in numbers_with_words]
     return person_texts.appended_texts(texts, text_regions, scope.carried_canvas, text_names)
@@ -352,7 +365,10 @@ def _read_transformer_loras(
     transformer: TransformerFamily,
     strength: float,
 ) -> _TransformerLoras:
-    """Read the files of all people, each file once. strength: of the node."""
+    """Read the files of all people, each file once. strength: of the node.
+
+    Raises what bridge.transformers.lora_files.read_lora_file raises.
+    """
     by_region = scope.regions is not None
     files: dict[str, lora_files.TransformerLoraFile] = {}
     layers: dict[str, list[person_loras.LayerPart]] = {}
@@ -365,6 +381,7 @@ def _read_transformer_loras(
             file = files[lora.file]
             total_strength = lora.strength * person.weight * strength
             person_clip.add_patches(file.clip_patches, total_strength)
+            # A layer of a transformer may join layers of the file, such as to_q, to_k and to_v: each part has its rows.
             for part in file.parts:
                 layer_part = person_loras.LayerPart(number, total_strength, part.lora, part.rows, part.reorder)
                 layers.setdefault(part.layer, []).append(layer_part)

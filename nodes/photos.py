@@ -32,10 +32,10 @@ _EVERY = "every"
 
 @dataclass(frozen=True)
 class _PhotoToSort:
-    """A photo whose faces are looked for when its turn comes.
+    """A photo whose faces have not been looked for yet, so that photos are read one after the other.
 
-    file: the name of its file, "" for a picture that came by a link. find_faces: the faces from left to right, or the
-    largest alone; raises FaceNotFound and BadPhoto.
+    file: the name of its file, "" for a picture that came by a link. find_faces: finds the faces when it is called; it
+    gives them from left to right, or the largest alone, and raises FaceNotFound and BadPhoto.
     """
 
     file: str
@@ -43,6 +43,8 @@ class _PhotoToSort:
 
 
 class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
+    """A cast from many photos, which are sorted into people by their faces."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -71,6 +73,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, folder: str | Sequence[str | None] | None) -> bool:
+        # With is_input_list the host gives a list of one value, which is None where the input is linked.
         name = single(folder)
         if not photos.is_chosen(name):
             return True
@@ -82,6 +85,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
         album = photos.Album()
         if photos.is_chosen(name):
             album = photos.album(str(name))
+        # The text of an Album has name, size and time of every file, so the node runs again where one has changed.
         face_model_stamp = super().fingerprint_inputs(**inputs)
         return f"{face_model_stamp} {album}"
 
@@ -99,6 +103,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
         same_person_from: float,
         face_landmarks: Sequence[Mapping[str, Any]] = (),
     ) -> io.NodeOutput:
+        # With face_landmarks the faces are already found, and the default face model needs no detector.
         face_model = face_model or default_face_model(detects=not face_landmarks, node_id=notes.node_of(cls))
         largest_only = which_face == _LARGEST
         linked_photos = photos.photos_of_batches(image, face_landmarks)
@@ -146,6 +151,7 @@ def _photos_of_album(album: photos.Album, face_model: FaceModel, largest_only: b
     """The photos of a folder."""
     photos_to_sort: list[_PhotoToSort] = []
     for path, size, changed in album.photos:
+        # Size and time of the file are given on because the faces are cached by them.
         find_faces = partial(photos.faces_of, path, size, changed, face_model, largest_only)
         photos_to_sort.append(_PhotoToSort(os.path.basename(path), find_faces))
     return photos_to_sort
@@ -153,7 +159,10 @@ def _photos_of_album(album: photos.Album, face_model: FaceModel, largest_only: b
 
 @dataclass(frozen=True, eq=False)
 class _FoundFaces:
-    """The faces of all photos, never none. errors: number and file of a photo without a face -> why it has none."""
+    """The faces of all photos, and the photos that are left out.
+
+    faces: at least one. errors: number and file name of a photo that is left out, such as "3 anna.jpg" -> why.
+    """
 
     faces: list[PhotoFace]
     errors: dict[str, LikenessError]
@@ -177,9 +186,11 @@ def _find_faces(photos_to_sort: Sequence[_PhotoToSort], on_no_face: str) -> _Fou
             errors[f"{photo_number} {photo.file}".strip()] = error
             continue
         for index, face in enumerate(faces_of_photo):
+            # A face that is alone in its photo has the number 0, as it needs none.
             number_in_photo = index + 1 if len(faces_of_photo) > 1 else 0
             faces.append(PhotoFace(photo_number, number_in_photo, photo.file, face))
     if not faces:
+        # There is at least one photo, so without any face there is at least one error.
         first_error, *_ = errors.values()
         raise first_error
     return _FoundFaces(faces, errors)
@@ -192,12 +203,13 @@ def _output(
     errors: Mapping[str, LikenessError],
     remarks: Sequence[str],
 ) -> io.NodeOutput:
-    """The cast of the sorted faces, with its preview, report and note.
+    """The outputs of the node: the cast of the sorted faces, its preview, the report and the number of people.
 
-    recognisers: ids of those that have read the faces. errors: as in _FoundFaces. remarks: lines on the folder.
+    It also writes the note under the node. recognisers: ids of the recognisers that have read the faces. errors: as in
+    _FoundFaces. remarks: lines on the folder.
     """
     members: list[people.Identity] = []
-    for name, indices in sorted_faces.people.items():
+    for name, indices in sorted_faces.people.items():  # indices of the person's faces in sorted_faces.faces
         faces = [sorted_faces.faces[index].face for index in indices]
         members.append(identities.from_faces(name, faces, recognisers))
     cast = people.Cast(tuple(people.Person(identity) for identity in members))
@@ -219,9 +231,9 @@ def _output(
 
 
 def _sheet(sorted_faces: SortedFaces) -> Tensor:
-    """The contact sheet of the node, (B, H, W, 3): the faces of each person, and last those that somebody left out.
+    """The contact sheet of the node, (B, H, W, 3): the faces of each person, then the faces that corrections leave out.
 
-    Under each face stand how alike it is to the other faces of its person, and the name of its file.
+    The line under a face has its similarity to the other faces of its person, and the name of its file.
     """
     groups: list[PictureGroup] = []
     for number, (name, indices) in enumerate(sorted_faces.people.items(), 1):
@@ -236,7 +248,11 @@ def _sheet(sorted_faces: SortedFaces) -> Tensor:
 def _pictures(
     sorted_faces: SortedFaces, indices: Sequence[int], similarities: Sequence[float | None]
 ) -> list[GroupedPicture]:
-    """The faces with these indices. similarities: of each to the others of its person, None where there are none."""
+    """The faces with these indices in sorted_faces.faces, as pictures of the contact sheet.
+
+    similarities: for each of these faces its similarity to the other faces of its person; None where there are no other
+    faces.
+    """
     pictures: list[GroupedPicture] = []
     for index, similarity in zip(indices, similarities, strict=True):
         photo_face = sorted_faces.faces[index]

@@ -23,8 +23,11 @@ _LINES = 3
 """The most lines of text in a preview, so that the people stay in sight. The note under the node has them all."""
 
 
-def _canvas(default: int, least: int = 64) -> list[io.Input]:
-    """The inputs for the size of the canvas in pixels. default, least: of both sides."""
+def _canvas_inputs(default: int, least: int = 64) -> list[io.Input]:
+    """The inputs for the size of the canvas in pixels. default, least: of width and height alike.
+
+    least: 0 where a node takes 0 for the size of the picture that is linked.
+    """
     return [
         io.Int.Input("width", default=default, min=least, max=geometry.LARGEST, step=8),
         io.Int.Input("height", default=default, min=least, max=geometry.LARGEST, step=8),
@@ -34,13 +37,16 @@ def _canvas(default: int, least: int = 64) -> list[io.Input]:
 _BODIES = ("half", "bust", "full", "none")
 
 
-def _body() -> io.Input:
-    """The input that says how much of a body skeletons show."""
+def _body_input() -> io.Input:
+    """The input that says how much of a body skeletons show. Its default is the first option, "half"."""
     return io.Combo.Input("body", options=list(_BODIES))
 
 
-def _more_places() -> list[io.Input]:
-    """Inputs of places for people who are not in the picture. At 0 places the others have no effect."""
+def _more_places_inputs() -> list[io.Input]:
+    """The inputs for more places: for people who are not in the picture that the layout is made of.
+
+    Where more_places is 0, the other inputs have no effect.
+    """
     side = io.Combo.Input("more_where", options=list(extra_places.SIDES), default=extra_places.SIDES[0], optional=True)
     body = io.Combo.Input("more_body", options=list(_BODIES), default=_BODIES[0], optional=True)
     return [
@@ -59,11 +65,13 @@ def _layout_outputs() -> list[io.Output]:
 
 
 def _layout_output(cls: type[io.ComfyNode], layout: Layout, preview: Tensor) -> io.NodeOutput:
-    """A layout with its preview (1, H, W, 3), as the node gives them on and shows them."""
+    """The values for _layout_outputs(). preview: (1, H, W, 3), which the node also shows in the editor."""
     return io.NodeOutput(layout, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
 class LayoutFromPicture(io.ComfyNode):
+    """A place for each face, pose or mask of a picture, and more places for people who are not in it."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -71,12 +79,12 @@ class LayoutFromPicture(io.ComfyNode):
             category=IN_PLACES,
             inputs=[
                 FacesSocket.Input("faces", optional=True),
-                *_canvas(1024, least=0),
+                *_canvas_inputs(1024, least=0),
                 io.Combo.Input("fit", options=list(geometry.FITS)),
-                _body(),
+                _body_input(),
                 PoseKeypointSocket.Input("poses", optional=True),
                 io.Mask.Input("masks", optional=True),
-                *_more_places(),
+                *_more_places_inputs(),
                 io.Image.Input("image", optional=True),
             ],
             outputs=_layout_outputs(),
@@ -105,6 +113,7 @@ class LayoutFromPicture(io.ComfyNode):
         if len(connected) != 1:
             advice = "Connect faces (Detect Faces), poses (DWPose, SDPose) or masks, and only one of them."
             raise BadLayout(f"{LAYOUT} makes a layout of one thing; connected: {listed(connected) or 'none'}.", advice)
+        # `connected` has exactly one name, so one branch below gets its source. Only poses have notes.
         layout_notes: Sequence[str] = ()
         if faces is not None:
             layout = layouts.from_faces(faces, width, height, fit, body)
@@ -117,12 +126,14 @@ class LayoutFromPicture(io.ComfyNode):
         if more_places > 0:
             nose = (float(more_x), float(more_y))
             layout = extra_places.add(layout, more_where, nose, more_face_size, more_body, more_places)
-        photo = None if image is None else image[0]
+        photo = None if image is None else image[0]  # (H, W, C): the first picture of the batch
         preview = drawing.numbered_layout(layout, notes=layout_notes, background=photo, fit=fit)[None]
         return _layout_output(cls, layout, preview)
 
 
 class LayoutFromBoxes(io.ComfyNode):
+    """A place for each box: boxes drawn on the node, written as text, or linked."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -131,16 +142,17 @@ class LayoutFromBoxes(io.ComfyNode):
             inputs=[
                 BoxesOrLayoutSocket.Input("bboxes", optional=True),
                 io.Image.Input("background", optional=True),
-                *_canvas(1024),
+                *_canvas_inputs(1024),
                 io.Combo.Input("fit", options=list(geometry.FITS)),
                 io.Combo.Input("boxes_show", options=list(from_boxes.SHOWS)),
-                _body(),
+                _body_input(),
                 io.Combo.Input("boxes_from", options=list(from_boxes.SOURCES)),
                 io.String.Input("text", default="", multiline=True, placeholder=EXAMPLE),
                 *boxes_editor(),
             ],
             outputs=[*_layout_outputs(), io.String.Output("names")],
-            is_output_node=True,  # to be run alone, so that what is linked stands in the editor
+            # An output node can be run alone. After a run the editor shows the boxes that are linked.
+            is_output_node=True,
         )
 
     @classmethod
@@ -158,11 +170,12 @@ class LayoutFromBoxes(io.ComfyNode):
         boxes: Sequence[object] | None = None,
         last_incoming: Sequence[object] | None = None,
     ) -> io.NodeOutput:
+        # boxes and last_incoming come from the editor of boxes, see schema.boxes_editor; None on hosts without it.
         canvas = (width, height)
         photo = None
-        photo_size = None
+        photo_size = None  # (width, height) in pixels
         if background is not None:
-            photo = background[0]
+            photo = background[0]  # (H, W, C)
             photo_size = (photo.shape[1], photo.shape[0])
         start = from_boxes.start(bboxes, photo_size, canvas, fit, boxes_show)
         drawn_boxes = boxes if boxes_from == "drawn" else None
@@ -186,13 +199,17 @@ class LayoutFromBoxes(io.ComfyNode):
         )[None]
         notes.tell(notes.node_of(cls), "\n".join(boxed_layout.notes))
         ui_output = ui.PreviewImage(preview, cls=cls).as_dict()
+        # The editor begins with the linked boxes. Boxes written in `text` win over it, so it is left as it is then.
         if start.boxes and not text.strip():
             ui_output["input_bboxes"] = for_editor(start.boxes)
+        # Without any name the text is empty, and not a row of commas.
         names_text = ", ".join(names) if any(names) else ""
         return io.NodeOutput(boxed_layout.layout, preview, names_text, ui=ui_output)
 
 
 class LayoutForAGroup(io.ComfyNode):
+    """Places for a group photo without a photo. With a cast there is a place for each person, else `count` places."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -202,7 +219,7 @@ class LayoutForAGroup(io.ComfyNode):
                 io.Int.Input("count", default=2, min=1, max=12),
                 io.Combo.Input("framing", options=list(group.FRAMINGS), default="half"),
                 io.Int.Input("rows", default=0, min=0, max=group.MOST_ROWS),
-                *_canvas(1024),
+                *_canvas_inputs(1024),
                 CastSocket.Input("cast", optional=True),
                 io.Combo.Input("action", options=list(ACTIONS), default=GROUP_PHOTO, optional=True),
             ],
@@ -228,6 +245,8 @@ class LayoutForAGroup(io.ComfyNode):
 
 
 class PlaceCast(io.ComfyNode):
+    """Gives each person of a cast a place of a layout. The outputs are the placed cast, a preview and a report."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -246,11 +265,12 @@ class PlaceCast(io.ComfyNode):
     @classmethod
     def execute(cls, cast: Cast, layout: Layout, order: str, custom_order: str) -> io.NodeOutput:
         require_together(cast, "Place Cast")
-        people_of_places = placing.assign(cast, layout, order, custom_order)  # per place an index in the cast, or None
+        # For each place the index of its person in cast.people; None where the place stays free.
+        people_of_places = placing.assign(cast, layout, order, custom_order)
         names: list[str] = []
-        faces: list[Tensor | None] = []
-        for person in people_of_places:
-            identity = None if person is None else cast.people[person].identity
+        faces: list[Tensor | None] = []  # (112, 112, 3) of each place, for the preview
+        for person_index in people_of_places:
+            identity = None if person_index is None else cast.people[person_index].identity
             names.append("" if identity is None else identity.name)
             face = None
             if identity is not None and len(identity.crops) > 0:
@@ -265,6 +285,8 @@ class PlaceCast(io.ComfyNode):
 
 
 class MaskOfAPersonsPlace(io.ComfyNode):
+    """The region of one person of a placed cast, or of all of them, as a MASK (1, H, W)."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -295,9 +317,12 @@ class MaskOfAPersonsPlace(io.ComfyNode):
     ) -> io.NodeOutput:
         require_together(cast, "Mask of a Person's Place")
         placed_cast = require_places(cast, "Mask of a Person's Place")
+        # In the free places of the layout stand people of the picture who are not of the cast. The region leaves them
+        # out, so that they stay as they are.
         staying = () if layout is None else person_region.free_slots(placed_cast, layout)
         shape = RegionShape(extent, margin, feather)
         remarks: list[str] = []
+        # `region` is (H, W) of the canvas, 0..1. `person` counts from 1; ALL_PEOPLE is 0.
         if masks is None:
             region = person_region.region_of_person(placed_cast, person, shape, staying)
         else:

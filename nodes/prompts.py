@@ -1,4 +1,7 @@
-"""Prompt per Person: words about single people, read in their part of the picture only. Scenes: many prompts."""
+"""Prompt per Person: words about single people, each read in that person's part of the picture only.
+
+Scenes: a text of many scenes as a list of prompts.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +39,8 @@ NOTHING_IN_ROWS = "No prompt is applied: no line is about a person whom Crop Fac
 
 
 class PromptPerPerson(io.ComfyNode):
+    """Lines about single people, each read in that person's region only, added to the common prompt."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -45,7 +50,8 @@ class PromptPerPerson(io.ComfyNode):
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
-                io.Clip.Input("clip"),  # behind both, or a bypassed node gives the positive for the negative
+                # After positive and negative: otherwise a bypassed node would give out the positive as the negative.
+                io.Clip.Input("clip"),
                 CastSocket.Input("cast"),
                 io.String.Input("prompts", multiline=True, default="1: smiling"),
                 io.Float.Input("strength", default=1.0, min=0.0, max=10.0, step=0.05),
@@ -75,7 +81,7 @@ class PromptPerPerson(io.ComfyNode):
         notes.tell(node_id, nothing if applies_nothing else "")
         if applies_nothing:
             return io.NodeOutput(model, positive, negative)
-        transformer = transformer_of(model, NAME)
+        transformer = transformer_of(model, NAME)  # None for a MODEL with a UNet
         width = text_width(model) if transformer is None else transformer.text_width(network_of(model.model))
         check_conditioning([*positive, *negative], width, NAME)
         people = [entry.person for entry in people_words]
@@ -91,12 +97,15 @@ class PromptPerPerson(io.ComfyNode):
         )
         all_words = [entry.words for entry in people_words]
         if transformer is None:
-            run, sides = RegionalTextRun, _on_unet(scope, model, clip, all_words, strength)
+            run = RegionalTextRun
+            sides = _on_unet(scope, model, clip, all_words, strength)
         else:
             run = PersonTextsRun
             sides = _on_transformer(scope, transformer, width, clip, all_words, strength)
+        people_with_words = [entry.person for entry in people_words if entry.words]
+        presence = presence_of_people(regions.names(people_with_words), NAME, node_id)
         outputs = announced(
-            presence_of_people(regions.names([entry.person for entry in people_words if entry.words]), NAME, node_id),
+            presence,
             runs.patched(model, run),
             carried.carry(positive, sides.positive),
             carried.carry(negative, sides.negative),
@@ -106,7 +115,10 @@ class PromptPerPerson(io.ComfyNode):
 
 @dataclass(frozen=True)
 class _PersonWords:
-    """A person and the words about them; "" for the person of a row about whom no line has words."""
+    """A person and the words about this person.
+
+    words: "" only where people have a row of the batch each, and no line is about this person.
+    """
 
     person: Person
     words: str
@@ -130,7 +142,7 @@ def _people_words(cast: PlacedCast, prompts: str) -> list[_PersonWords]:
 
 @dataclass(frozen=True)
 class _Sides:
-    """What both sides of the conditioning carry."""
+    """What Prompt per Person puts into each side of the conditioning."""
 
     positive: carried.Carried
     negative: carried.Carried
@@ -142,13 +154,18 @@ def _on_unet(scope: scopes.Scope, model: ModelPatcher, clip: CLIP, all_words: Se
 
     all_words: the words about each person of the scope, "" for none.
     """
-    tokens: list[Tensor] = []
+    tokens: list[Tensor] = []  # (1, T, width) each; T is 0 without words
     for words in all_words:
-        tokens.append(text_of(clip, words, model, _SAME_CLIP)[0] if words else torch.zeros(1, 0, text_width(model)))
+        if words:
+            context, _pooled = text_of(clip, words, model, _SAME_CLIP)
+            tokens.append(context)
+        else:
+            tokens.append(torch.zeros(1, 0, text_width(model)))
     if scope.by_row:
         text = text_by_row(tokens, strength, scope.canvas)
     else:
         assert scope.regions is not None  # outside of rows, everybody with words has a region
+        # A region's value says how strongly a pixel reads the words, so the strength is multiplied into it.
         text = appended_text(tokens, scope.regions * strength, scope.canvas)
     return _Sides(text, without_people(text))
 
@@ -166,9 +183,12 @@ def _on_transformer(
 
     width: of the text that the network reads. all_words: the words about each person of the scope, "" for none.
     """
-    texts: list[Tensor] = []
+    texts: list[Tensor] = []  # (1, T, width) each; T is 0 without words
     for words in all_words:
-        texts.append(person_texts.words_of(clip, words, width, transformer) if words else torch.zeros(1, 0, width))
+        if words:
+            texts.append(person_texts.words_of(clip, words, width, transformer))
+        else:
+            texts.append(torch.zeros(1, 0, width))
     names = regions.names(scope.people)
     if scope.by_row:
         people_texts = person_texts.texts_by_row(texts, strength, scope.canvas, names)
@@ -179,6 +199,8 @@ def _on_transformer(
 
 
 class Scenes(io.ComfyNode):
+    """A list of prompts from a text with a scene in each line; the nodes after it run once for each."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -1,4 +1,7 @@
-"""Second pass: everybody whose face is small or unlike, enlarged as a row of one batch, and pasted back."""
+"""Second pass: Crop Faces cuts out people whose face is small or unlike them, and Paste Faces pastes them back.
+
+Each person who is cut out, in each picture, is enlarged and becomes a row of one batch, which is sampled again.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,14 +32,18 @@ from .categories import IN_MEASURE
 from .sockets import CastOrPersonSocket, CastSocket, CropsSocket, FaceModelSocket
 
 CROP = "Crop Faces"
-PLACES = ("cut out in their place", "left as they are")
+NOT_FOUND = ("cut out in their place", "left as they are")
+"""What becomes of people who have no face in a picture: the options of the input not_found."""
 
 
 class CropFaces(FindsFaces, io.ComfyNode):
+    """Cuts out people with small or unlike faces. Each becomes a row of one batch, for a second pass of sampling."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         inputs: list[io.Input] = [
-            # Editors of older hosts move an input that has become optional, and links in saved boxes then miss.
+            # Optional only on hosts that know the newest networks: editors of older hosts move an input that has become
+            # optional to another position, and links inside of saved subgraphs then lead to a wrong input.
             FaceModelSocket.Input("face_model", optional=networks.known_here()),
             io.Image.Input("images"),
             CastOrPersonSocket.Input("cast"),
@@ -47,10 +54,11 @@ class CropFaces(FindsFaces, io.ComfyNode):
             face_sizes_input("margin", 1.0, least=0.25),
             advanced(face_sizes_input("mask_margin", 0.2)),
             advanced(face_sizes_input("feather", 0.25)),
-            advanced(io.Combo.Input("not_found", options=list(PLACES))),
+            advanced(io.Combo.Input("not_found", options=list(NOT_FOUND))),
         ]
         if networks.known_here():
-            # Editors of older hosts put a new socket before the widgets, whose links in saved boxes then miss.
+            # Editors of older hosts put a new socket in front of the widgets, and links inside of saved subgraphs then
+            # lead to a wrong widget.
             inputs.append(io.Vae.Input("vae", optional=True))
         return io.Schema(
             node_id="LikenessCropFaces",
@@ -79,27 +87,32 @@ class CropFaces(FindsFaces, io.ComfyNode):
         vae: VAE | None = None,
         **settings: Any,
     ) -> io.NodeOutput:
-        choice = Choice(use_places=not_found == PLACES[0], size=size // 64 * 64, **settings)
+        # settings: the other inputs, which are fields of Choice under the same names.
+        cut_in_places = not_found == NOT_FOUND[0]
+        choice = Choice(use_places=cut_in_places, size=size // 64 * 64, **settings)
         cast = as_cast(cast)
         node_id = notes.node_of(cls)
         people = second_pass.people_to_cut(cast, CROP)
         face_model = face_model or default_face_model(node_id=node_id)
+        # One recogniser is enough to tell who is who. Without photos nobody is recognised, and any will do.
         recognisers = face_model.ids
         if second_pass.has_photos(people):
-            recognisers = measure.judges(face_model.ids, people.people, "unknown")
+            recognisers = measure.judges(face_model.ids, people.people, method="unknown")
         judge = face_model.only(recognisers[:1])
-        pictures = [faces_in(judge, image) for image in stepwise(images.unbind())]
-        notes.tell(node_id, unsure_in(pictures))
-        by_picture = _decisions(judge.ids, pictures, people, choice)
-        decisions = list(chain.from_iterable(by_picture))
+        faces_of_pictures = [faces_in(judge, image) for image in stepwise(images.unbind())]
+        notes.tell(node_id, unsure_in(faces_of_pictures))
+        decisions_of_pictures = _decisions(judge.ids, faces_of_pictures, people, choice)
+        decisions = list(chain.from_iterable(decisions_of_pictures))  # those of all pictures, one after the other
         notes.tell(node_id, "\n".join(_remarks(size, choice, cast, decisions, len(images))))
         rows = _cropped_rows(images, decisions, choice.size)
-        drawn = [second_pass.draw_crops(image, own) for image, own in zip(images, by_picture, strict=True)]
+        drawn: list[Tensor] = []  # (H, W, 3) each
+        for image, decisions_of_picture in zip(images, decisions_of_pictures, strict=True):
+            drawn.append(second_pass.draw_crops(image, decisions_of_picture))
         preview = torch.stack(drawn)
         report = second_pass.describe(decisions, len(images))
         return io.NodeOutput(
             *_row_outputs(rows, cast, decisions, choice.size),
-            Crops(rows.cropped, len(images), images.shape[2], images.shape[1], choice.size),
+            Crops(rows.cropped, len(images), width=images.shape[2], height=images.shape[1], size=choice.size),
             preview,
             report,
             len(rows.cropped),
@@ -110,10 +123,10 @@ class CropFaces(FindsFaces, io.ComfyNode):
 
 @dataclass(frozen=True, eq=False)
 class _CroppedRows:
-    """The batch of the second pass.
+    """The batch of the second pass: a row for each person who is cut out of each picture. It may have no rows.
 
-    cropped: the crop of each row. pictures: (rows, size, size, 3), 0..1. masks: (rows, size, size), 0..1, where each is
-    pasted back.
+    cropped: the crop of each row. pictures: (rows, size, size, 3), 0..1. masks: (rows, size, size), 0..1, which part of
+    each crop is denoised and pasted back.
     """
 
     cropped: tuple[Crop, ...]
@@ -128,11 +141,12 @@ def _cropped_rows(images: Tensor, decisions: Sequence[Decision], size: int) -> _
     """
     rgb = as_rgb(images)
     cropped: list[Crop] = []
+    # Both begin with a tensor of no rows, because torch.cat needs one where nobody is cut out.
     pictures = [torch.zeros(0, size, size, 3)]
     masks = [torch.zeros(0, size, size)]
     for decision in decisions:
         crop = decision.crop
-        if crop is None:
+        if crop is None:  # this person stays as they are
             continue
         cropped.append(crop)
         pictures.append(second_pass.cut(rgb[crop.picture_index], crop, size)[None])
@@ -142,14 +156,21 @@ def _cropped_rows(images: Tensor, decisions: Sequence[Decision], size: int) -> _
 
 
 def _row_outputs(rows: _CroppedRows, cast: Cast, decisions: Sequence[Decision], size: int) -> list[Any]:
-    """Crops, masks and their cast; where nobody is cut out, nothing behind these outputs runs."""
+    """The outputs crops, masks and cast_by_row. Where nobody is cut out, they block the nodes that are linked to them.
+
+    cast: the node's own. size: side of a crop, in pixels.
+    """
     if not rows.cropped:
         return [ExecutionBlocker(None), ExecutionBlocker(None), ExecutionBlocker(None)]
     return [rows.pictures, rows.masks, second_pass.cast_by_row(decisions, cast, size)]
 
 
 def _latents(rows: _CroppedRows, vae: VAE | None) -> dict[str, Tensor] | ExecutionBlocker:
-    """The crops as a LATENT, each denoised in its mask. Without a VAE the user is told what is missing."""
+    """The output latents: the crops as a LATENT with a noise mask each.
+
+    Where nobody is cut out, and without a VAE, it blocks the nodes that are linked to it. Without a VAE the editor
+    shows NO_VAE there.
+    """
     if not rows.cropped:
         return ExecutionBlocker(None)
     if vae is None:
@@ -157,12 +178,15 @@ def _latents(rows: _CroppedRows, vae: VAE | None) -> dict[str, Tensor] | Executi
     return latents_by_row(vae, rows.pictures, rows.masks)
 
 
-def _remarks(size: int, choice: Choice, cast: Cast, decisions: Sequence[Decision], pictures: int) -> list[str]:
-    """The lines under the node. size: as the user has set it."""
+def _remarks(size: int, choice: Choice, cast: Cast, decisions: Sequence[Decision], picture_count: int) -> list[str]:
+    """The lines of the note under the node.
+
+    size: as the user has set it; choice.size is rounded. cast: the node's own. decisions: those of all pictures.
+    """
     lines: list[str] = []
     if choice.size != size:
         lines.append(f"Crops of {choice.size} px, not {size}: sizes are multiples of 64")
-    return [*lines, *by_lora(cast), *second_pass.troubles(decisions, pictures)]
+    return [*lines, *by_lora(cast), *second_pass.troubles(decisions, picture_count)]
 
 
 NO_VAE = "Crop Faces has no VAE to make latents with. Connect the checkpoint's VAE to its vae input."
@@ -171,9 +195,14 @@ NO_VAE = "Crop Faces has no VAE to make latents with. Connect the checkpoint's V
 def _decisions(
     recognisers: Sequence[str], pictures: Sequence[Faces], cast: Cast, choice: Choice
 ) -> list[list[Decision]]:
-    """Per picture what becomes of everybody. recognisers: ids of those that judge. pictures: the faces in each."""
+    """For each picture what becomes of each person of the cast.
+
+    recognisers: the id of the recogniser that tells who is who. pictures: the faces in each picture. cast: from
+    people_to_cut, so either all people in it have places or none has.
+    """
     if second_pass.has_photos(cast):
-        # Whoever stands in the place is meant, however unlike: that is what the second pass is for.
+        # With places, the face in a place is the person's, however little it looks like them: such faces are what the
+        # second pass is for. No cosine is below -1, so nobody is taken for a stranger.
         stranger_below = -1.0 if cast.people[0].slot else measure.STRANGER_BELOW
         report = measure.measure(pictures, cast, recognisers, stranger_below=stranger_below)
         by_picture = second_pass.candidates(report, pictures)
@@ -186,6 +215,8 @@ def _decisions(
 
 
 class PasteFaces(io.ComfyNode):
+    """Pastes the sampled crops of Crop Faces back into the pictures."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -202,12 +233,13 @@ class PasteFaces(io.ComfyNode):
 
     @classmethod
     def check_lazy_status(cls, where: object = None, sampled: object = None, **_: object) -> list[str]:
-        # Asked before inputs are looked at: where a node before has failed or is blocked, this is no Crops.
+        # The host asks which lazy inputs it has to compute. It asks before bridge.inputs has checked `where`, which may
+        # be something else than Crops: None, or a blocker where an earlier node has blocked it.
         return ["sampled"] if sampled is None and getattr(where, "crops", None) else []
 
     @classmethod
     def execute(cls, images: Tensor, where: Crops, color_match: str, sampled: Tensor | None = None) -> io.NodeOutput:
-        if not where.crops:
+        if not where.crops:  # nobody was cut out: nothing is pasted, and `sampled` was never computed
             sampled = torch.zeros(0, where.size, where.size, 3)
         if sampled is None:
             why = f"Paste Faces has {counted(len(where.crops), 'crop')} to paste, but nothing is connected to sampled."

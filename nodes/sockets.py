@@ -14,8 +14,12 @@ from ..core.second_pass import Crops
 
 
 def socket(name: str, payload: type | tuple[type, ...]) -> type[io.ComfyTypeIO]:
-    """A socket of this name. payload: the class, or the classes, of what may travel on it."""
+    """The type of a socket. name: by which the host decides which sockets can be linked with each other.
+
+    payload: the class, or the classes, of what may travel on it.
+    """
     custom = io.Custom(name)
+    # bridge.inputs refuses a linked value of any other class, before the node runs.
     custom.Type = payload
     return custom
 
@@ -23,8 +27,9 @@ def socket(name: str, payload: type | tuple[type, ...]) -> type[io.ComfyTypeIO]:
 def adapter_socket(method: str, payload: type[Loaded[Any]]) -> type[io.ComfyTypeIO]:
     """The socket for a method's own file, which Load Adapter loads.
 
-    method: its title. payload: the class of the loaded file. All methods have the same socket; where the file of
-    another one is linked, bridge.inputs asks for what `needed` says.
+    method: the title of the method. payload: the class of its loaded file. All methods share one name of a socket, so
+    the editor links the file of any method. Where the file of another method is linked, bridge.inputs refuses it, and
+    its message has the words of `needed` and both titles.
     """
     adapter = socket(ADAPTER, payload)
     adapter.needed = f"a file of {method} from Load Adapter"
@@ -34,13 +39,13 @@ def adapter_socket(method: str, payload: type[Loaded[Any]]) -> type[io.ComfyType
 
 
 ADAPTER = "LIKENESS_ADAPTER"
-# A method's own file, of whichever method
+# The output of Load Adapter: it may be the file of any method
 AdapterSocket = socket(ADAPTER, Loaded)
 FaceModelSocket = socket("LIKENESS_FACE_MODEL", FaceModel)
 FacesSocket = socket("LIKENESS_FACES", Faces)
 PersonSocket = socket("LIKENESS_PERSON", Identity)
 CastSocket = socket("LIKENESS_CAST", Cast)
-# The frontend and the host link both kinds to such an input.
+# An input whose name lists two sockets, with a comma between them, takes links from both.
 CastOrPersonSocket = socket("LIKENESS_CAST,LIKENESS_PERSON", (Cast, Identity))
 LayoutSocket = socket("LIKENESS_LAYOUT", Layout)
 # Boxes in pixels as ComfyUI's own nodes find or make them: {x, y, width, height}, a list of them, or one per picture

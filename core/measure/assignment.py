@@ -11,10 +11,11 @@ from ..identities import assigned
 from ..people import NOSE, Face, Faces, PlacedCast, Slot
 
 REACH = 1.0
-"""A face stands in a place when its nose is this near to it, in parts of the larger of the two faces' sides."""
+"""The largest distance between the nose of a face and a place for the face to stand in that place. It is measured in
+the longer side of the larger of two face boxes: that of the face and that of the place."""
 LARGEST_ASPECT = 0.02
-"""How far the logarithm of a picture's shape, width by height, may be from that of its canvas: scaling to multiples of
-8 or 64 changes the shape that much."""
+"""How far the logarithms of width / height of a picture and of its canvas may differ: 0.02 is about 2 %. Scaling to
+multiples of 8 or 64 changes the shape that much."""
 
 
 def faces_of_people(picture: Faces, cast: PlacedCast | None, table: Tensor, stranger_below: float) -> list[int | None]:
@@ -41,6 +42,7 @@ def faces_in_places(picture: Faces, cast: PlacedCast) -> list[int | None]:
     """
     scale_x = picture.width / cast.width
     scale_y = picture.height / cast.height
+    # scale_x / scale_y is width / height of the picture by width / height of the canvas.
     if abs(math.log(scale_x / scale_y)) > LARGEST_ASPECT:
         raise BadSize(
             "The picture",
@@ -53,8 +55,9 @@ def faces_in_places(picture: Faces, cast: PlacedCast) -> list[int | None]:
         distances.append([_distance(face, slot, scale_x, scale_y) for face in picture.faces])
     # reshape: where the picture has no face, the list alone would become a tensor of one dimension.
     distance = torch.tensor(distances).reshape(len(cast.people), len(picture.faces))  # (people, faces)
-    # A face out of reach costs more than all faces within reach together, so no person loses a face in reach for the
-    # sake of the sum.
+    # `assigned` takes the pairs with the largest sum, here the smallest sum of distances. All faces within reach cost
+    # at most REACH for each person together. One that is out of reach costs more than that, so no person loses a face
+    # within reach for the sake of the sum.
     too_far = torch.tensor(REACH * (len(cast.people) + 1))
     faces = assigned(-distance.where(distance <= REACH, too_far))
     within_reach: list[int | None] = []

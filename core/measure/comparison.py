@@ -15,13 +15,15 @@ UNKNOWN = "unknown"
 
 
 def _recognisers_of_methods() -> dict[str, str]:
-    """The recogniser of each method, by the method's name in the menu `made_with`, in the order of the methods' ranks.
+    """For each entry of the menu `made_with` the recogniser that the method was trained with, in the menu's order.
 
-    PuLID is a method of other packs, so it has no record here.
+    An entry is the name of a method; UNKNOWN comes first and has "".
     """
+    # (rank, name in the menu, recogniser): the rank is the place in the menu. PuLID is a method of other packs, which
+    # core.methods does not list.
     ranked = [(25, "PuLID", ANTELOPE)]
     for method in methods():
-        if method.measured_as:
+        if method.measured_as:  # "" for a method that is not in the menu
             ranked.append((method.rank, method.measured_as, method.recogniser))
     recognisers = {UNKNOWN: ""}
     for _, name, recogniser in sorted(ranked):
@@ -35,10 +37,11 @@ the method: any other judges better."""
 
 
 def people_to_find(cast: Cast | None, identity: Identity | None, node_name: str) -> Cast:
-    """The cast without people of weight 0 or with LoRAs alone, and with one more person, whom `identity` is.
+    """The people whom a node looks for in pictures: those of a cast, and one more person who is linked alone.
 
-    node_name: the name of the node that looks for them, for messages.
-    Raises BadCast where no person is left and where people have a picture each, NotPlaced where only some have a place.
+    People of weight 0 or with LoRAs alone are left out of the cast. identity: the person who is linked alone, or None.
+    node_name: the name of the node, for messages. Raises BadCast where no person is left and where people have a
+    picture each, NotPlaced where only some have a place.
     """
     require_together(cast, node_name)
     people: list[Person] = []
@@ -86,5 +89,5 @@ def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tupl
         )
     trained_with = TRAINED_WITH[method]
     biased = {trained_with} if trained_with else set(TRAINED_WITH.values())
-    # sorted() keeps the order of equal keys: within both groups that of the face model stays.
+    # False sorts before True, so biased recognisers come last. Within both groups the order of the face model stays.
     return tuple(sorted(loaded_and_common, key=lambda recogniser: recogniser in biased))

@@ -12,16 +12,20 @@ from .report import MeasuredPicture, Report, Sighting
 from .report_text import summary
 
 _STRANGER: Color = (170, 170, 170)
-# A label may be wider than its face, so that a name has room, but not so wide that it looks like that of a neighbour.
+# A label may be wider than its face, so that a name has room. It may not be so wide that it looks like the label of a
+# neighbour. The larger of these two lengths is the most.
 _BOXES_WIDE = 2.4  # in widths of the face box
 _LETTERS_WIDE = 9.0  # in heights of a large letter, for faces that are small in a large picture
-_LETTER_WIDTH = 0.35  # of a letter of the label's small font, in heights of a large letter
-_LINE_HEIGHT = 1.4  # of a label, in heights of a large letter
+_LETTER_WIDTH = 0.35  # the width of a letter of the label's small font, in heights of a large letter
+_LINE_HEIGHT = 1.4  # the height of a label, in heights of a large letter
 
 
 @dataclass(frozen=True)
 class _Plate:
-    """A label at a box. number: of the person's place. color: of that place."""
+    """A label at a face box, or at the place of a missing person.
+
+    number: the person's, see Report.numbers. text: what follows the number. color: the colour of that number.
+    """
 
     number: str
     text: str
@@ -84,14 +88,14 @@ def _text_of_face(report: Report, sighting: Sighting, labelled: int) -> str:
 
 
 def _width(sheet: Sheet, plate: _Plate, plates: Sequence[_Plate]) -> float:
-    """The most pixels that a plate may be wide: some of its box, and no further than the next box in its row."""
+    """The largest width of a plate in pixels: by the width of its box, and at most up to the next box beside it."""
     left, _, right, _ = plate.box
     width = max(_BOXES_WIDE * (right - left), _LETTERS_WIDE * sheet.letters)
     return min(width, sheet.room(plate.box, [other.box for other in plates]))
 
 
 def _anchor(sheet: Sheet, plate: _Plate, picture: MeasuredPicture) -> Point:
-    """The lower left corner of a plate: on its box, or below it where it would hide another face."""
+    """The lower left corner of a plate: at the upper edge of its box, or below the box where it would hide a face."""
     left, top, _, _ = plate.box
     # An estimate is enough here: it decides whether the label would hide another face.
     plate_width = _LETTER_WIDTH * len(plate.text) * sheet.letters

@@ -25,7 +25,7 @@ def mean(values: Sequence[float]) -> float | None:
 
 
 def weakest_person(picture: MeasuredPicture) -> float | None:
-    """The similarity of the person who is least like the own photos; a missing person counts as 0."""
+    """The similarity of the person who is least like their own photos; a missing person counts as 0."""
     return min((sighting.similarity for sighting in picture.sightings), default=None)
 
 
@@ -35,17 +35,26 @@ def resemblance(picture: MeasuredPicture) -> float | None:
 
 
 def association(picture: MeasuredPicture) -> float | None:
-    """The share of people whose face is more like them than like any other person, 0..1; a missing person is none."""
+    """The share of people whose face is more like them than like any other person, 0..1.
+
+    Missing people are counted as people whose face is not.
+    """
     return mean([float(sighting.right) for sighting in picture.sightings])
 
 
 def margin(picture: MeasuredPicture) -> float | None:
-    """The mean over people of how much more alike they are to themselves than to another; a missing person has 0."""
+    """The mean of Sighting.margin over all people: the face's similarity to its own person less that to any other.
+
+    A missing person has 0.
+    """
     return mean([sighting.margin for sighting in picture.sightings])
 
 
 def leakage(picture: MeasuredPicture) -> float | None:
-    """The mean similarity to another person, over the people who are present; 0 where all are missing."""
+    """The mean of Sighting.leakage over the people who are present: the face's similarity to another person.
+
+    It is 0 where all people are missing, and None where the report has no people.
+    """
     if not picture.sightings:
         return None
     return mean([sighting.leakage for sighting in picture.present]) or 0.0
@@ -79,7 +88,7 @@ class NoValue:
 
 
 NO_FACES = NoValue("no faces were compared", "Connect a cast or a person to Measure Likeness")
-"""The value of every figure of people where the report has no people."""
+"""Why figures of people have no value in a report without people."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +96,10 @@ class Figure:
     """A figure by which pictures are compared.
 
     name: in the menu `score` of Pick Best Likeness. of_picture: its value; None where the picture has nothing of that
-    kind. less_is_better: the best picture has the smallest value. summary_format: the number's format in the line of a
-    picture; "" for figures of people, which `report_text.summary` puts there in its own words. of_people: whether it is
-    read of the people in a picture. no_value: why no picture has it, where people were compared if it is a figure of
-    people.
+    kind. no_value: why no picture of a batch has a value; for a figure of people, why none has although people were
+    compared. less_is_better: the best picture has the smallest value. summary_format: the number's format in the line
+    of a picture; "" for figures that `report_text.summary` puts there in its own words. of_people: whether the figure
+    is about the people in a picture.
     """
 
     name: str

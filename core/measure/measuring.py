@@ -1,4 +1,4 @@
-"""It makes a report of the faces of pictures and the people who are looked for."""
+"""How a report is made: from the faces of pictures, and from the people who are looked for in them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,10 +33,10 @@ def measure(
     Raises BadSize where a picture has another shape than the cast's canvas, BadEmbedding.
     """
     placed_cast: PlacedCast | None = None
-    # Who was listed after places were given has none and comes last: the first has a place where anybody has one.
+    # people_to_find lets either all people have a place or none, so the first person stands for all.
     if is_a(cast, PlacedCast) and cast.people[0].slot:
         placed_cast = cast
-    judge = recognisers[0]  # which decides who is who, for all of them
+    judge = recognisers[0]  # it decides who is who; the other recognisers measure the same pairs of person and face
     identities = [person.identity for person in cast.people]
     measured: dict[str, list[MeasuredPicture]] = {recogniser: [] for recogniser in recognisers}
     for picture in pictures:
@@ -83,15 +83,16 @@ def _measured_picture(
 
 
 def _copy_paste(identity: Identity, face: Face, recogniser: str) -> float | None:
-    """How much more alike a face is to the nearest photo of its person than the photos are to each other.
+    """How much more alike a face is to the nearest photo of its person than the person's photos are to each other.
 
-    A picture that repeats one photo is above 0. None for a person of a single photo.
+    It is the largest cosine with a photo, less the mean cosine between two photos. A picture that copies one photo has
+    a value above 0. None for a person of a single photo.
     """
     photos = normalize(combine(identity, recogniser, "sequence", NODE).float(), dim=-1)  # (photos, 512)
     if len(photos) < 2:
         return None
     embedding = normalize(face.embeddings[recogniser].float(), dim=-1)  # (512,)
-    pairs_of_two = ~torch.eye(len(photos), dtype=torch.bool)  # each photo with the others, not with itself
+    pairs_of_two = ~torch.eye(len(photos), dtype=torch.bool)  # (photos, photos): False for a photo with itself
     between_photos = (photos @ photos.T)[pairs_of_two]
     return float((photos @ embedding).max() - between_photos.mean())
 

@@ -13,11 +13,12 @@ def scores(report: Report, name: str) -> list[float | None]:
 
 
 def ranking(report: Report, name: str) -> list[int]:
-    """Numbers of the pictures, from 0, from best to worst by the figure `name`.
+    """Indices of the pictures, from best to worst by the figure `name`.
 
-    Of equal pictures those come first in which more people are right, fewer strangers stand and people are more alike,
-    then those that were made first. Pictures without the figure come last. Where less is better, a picture with more
-    missing people comes behind: a missing person has no leakage, and must not win by that.
+    Among pictures of the same value, the order is decided by: more people who are most like themselves, fewer faces of
+    strangers, a higher resemblance, and then the order in which the pictures were made. Pictures without the figure
+    come last. Where less is better, such as leakage, the number of missing people comes before the value: a missing
+    person has no leakage, and a picture must not win by that.
     """
     less_is_better = figure_named(name).less_is_better
     values = scores(report, name)

@@ -104,7 +104,7 @@ class MeasuredPicture:
 class Report:
     """The measured pictures of a batch, which travel on LIKENESS_REPORT.
 
-    recognisers: the one that judges first; the others saw the same faces. Without people it is NO_RECOGNISER alone.
+    recognisers: the first decides who is who, the others measure the same faces. Without people: NO_RECOGNISER alone.
     pictures: recogniser -> one MeasuredPicture per picture of the batch.
     method: by which the pictures were made, one of TRAINED_WITH.
     width, height: of the canvas of the places, in pixels, 0 without places. labels: of the parts.
@@ -145,7 +145,7 @@ class Report:
 
     @property
     def judge_is_biased(self) -> bool:
-        """Whether the recogniser that judges is what the method itself was trained with."""
+        """Whether the recogniser that judges is the one that the method was trained with, which is biased."""
         return self.judge == TRAINED_WITH[self.method]
 
     def canvas_onto(self, width: int, height: int) -> Fit:

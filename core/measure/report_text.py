@@ -37,7 +37,7 @@ def judge_sentence(report: Report) -> str:
 
 
 def summary(picture: MeasuredPicture) -> str:
-    """The figures of a picture in one line, without those that it does not have."""
+    """The figures of a picture in one line. Figures that the picture does not have are left out."""
     figures: list[str] = []
     if picture.sightings:
         right = sum(sighting.right for sighting in picture.sightings)

@@ -3,7 +3,8 @@
 Source: "ID-Patch: Robust ID Association for Group Photo Personalization" (CVPR 2025) and its released
 modules/inferencer.py (Apache-2.0).
 
-The condition image: who takes part, everybody's patch in its place, and whether a picture holds them.
+The second half of the module makes the condition image: it says which people take part, adds each person's patch to the
+ControlNet image, and checks whether an image holds the patches of these people.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,10 @@ from ...core.projections import EmbeddingProjection, Resampler
 
 
 def _projection(state: State, ops: Any, **factory: Any) -> Resampler | EmbeddingProjection:
-    """The projection whose weights these are: an MLP with a norm, or a Resampler. Arguments as IDPatchNet."""
+    """The projection for these weights. Only an EmbeddingProjection (an MLP with a norm) has "norm.weight".
+
+    The arguments are those of IDPatchNet.
+    """
     if "norm.weight" in state:
         return EmbeddingProjection(state, ops=ops, **factory)
     return Resampler(state, ops=ops, **factory)
@@ -46,6 +50,7 @@ class IDPatchNet(nn.Module):
         super().__init__()
         self.patch_proj = _projection(below("patch_proj.", state), ops, **factory)
         self.prompt_proj = _projection(below("prompt_proj.", state), ops, **factory)
+        # A patch is made as three tokens, one for each colour plane, of PATCH * PATCH values each.
         tokens = self.patch_proj.tokens
         values = self.patch_proj.width  # of one token
         if (tokens, values) != (3, PATCH**2):
@@ -62,28 +67,35 @@ class IDPatchNet(nn.Module):
         self.takes_sequences = isinstance(self.patch_proj, Resampler) and isinstance(self.prompt_proj, Resampler)
 
     def tokens(self, embeddings: Tensor) -> Tensor:
-        """What is appended to the prompt, (1, tokens, context width), of one person's embeddings (1, n, 512)."""
+        """The ID tokens of one person, (1, 16, width), which are appended to the prompt.
+
+        embeddings: (1, n, 512), of n photos; n is 1 where takes_sequences is False.
+        """
         return self.prompt_proj(embeddings)
 
     def patch(self, embeddings: Tensor) -> Tensor:
-        """The ID patch of one person, (3, PATCH, PATCH), signed and unbounded, of embeddings (1, n, 512).
+        """The ID patch of one person, (3, PATCH, PATCH), signed and unbounded.
 
-        Its three colour planes are three tokens of the projection.
+        Its three colour planes are three tokens of the projection. embeddings: as in `tokens`.
         """
+        # (1, 3, PATCH * PATCH) -> (3, PATCH, PATCH)
         return self.patch_proj(embeddings)[0].unflatten(-1, (PATCH, PATCH))
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Run every layer once on zeros. Raises RuntimeError where sizes do not fit each other."""
+        """Run every layer once, to see whether the sizes of the file's tensors fit each other. Raises RuntimeError.
+
+        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network.
+        """
         self.tokens(zeros(1, 1, EMBEDDING))
         self.patch(zeros(1, 1, EMBEDDING))
 
 
 @dataclass(frozen=True)
 class Participants:
-    """The people of a placed cast who take part, and those who do not.
+    """The people of a placed cast who take part, and the names of those whom the canvas leaves out.
 
-    cast: everybody. people: those of weight above 0 who have a photo and whose centre lies on the canvas. off_canvas:
-    names of those whose centre does not.
+    cast: the whole cast. people: those of weight above 0 who have a photo and whose centre lies on the canvas.
+    off_canvas: the names of the people whose centre does not lie on the canvas.
     """
 
     cast: PlacedCast
@@ -92,16 +104,18 @@ class Participants:
 
     @property
     def centers(self) -> list[Point]:
+        """The centres of the participants' patches, in pixels of the canvas."""
         return [center_of(person) for person in self.people]
 
     def left_out(self) -> list[str]:
-        """Who does not take part, a line for each reason."""
+        """Lines that name the people who do not take part: a line for each reason."""
         return [*gathered("Off the canvas, left out", self.off_canvas), *left_out(self.cast)]
 
     def warnings(self) -> list[str]:
-        """Who is left out, and whose patches run into each other or over the border, a line for each kind."""
+        """The lines of left_out, and lines that name whose patches overlap and whose are cut by the border."""
         named_centers = [(person.identity.name, center_of(person)) for person in self.people]
         lines = self.left_out()
+        # People with a row of the batch each have a picture each, in which no patch meets another.
         if not self.cast.by_row:
             lines += placing.overlaps(named_centers)
         lines += _over_the_border(named_centers, self.cast.width, self.cast.height)
@@ -109,11 +123,11 @@ class Participants:
 
 
 def participants_of(cast: PlacedCast) -> Participants:
-    """The participants of a cast: all but people of weight 0 or with LoRAs alone, and those with their centre off the
-    canvas. Every person must have a slot.
+    """The participants of a cast.
 
-    A person who is left out has neither tokens nor a patch. The released code leaves the tokens of an off-canvas person
-    in the prompt, where they leak into the others.
+    People of weight 0, people with LoRAs alone, and people whose centre is off the canvas do not take part. Every
+    person of the cast must have a slot. A person who is left out has neither tokens nor a patch. The released code
+    leaves the tokens of an off-canvas person in the prompt, where they leak into the others.
     """
 
     def is_off_canvas(person: Person) -> bool:
@@ -129,16 +143,17 @@ def participants_of(cast: PlacedCast) -> Participants:
 
 
 def _over_the_border(named_centers: Sequence[tuple[str, Point]], width: int, height: int) -> list[str]:
-    """A line on patches that are cut by the border of a canvas of this size, with what is left of each; [] for none.
+    """A line that names the patches which the border of a canvas of this size cuts; [] where it cuts none.
 
-    named_centers: of each person the name and the centre of the patch.
+    The line says how large the visible part of each is. named_centers: the name of each person, and the centre of the
+    person's patch in pixels.
     """
     cut_patches: list[str] = []
     for name, center in named_centers:
         left, top, right, bottom = patch_rect(center)
         visible_width = min(right, width) - max(left, 0)
         visible_height = min(bottom, height) - max(top, 0)
-        is_cut = min(visible_width, visible_height) < PATCH
+        is_cut = visible_width < PATCH or visible_height < PATCH
         if is_cut:
             cut_patches.append(f"{name} to {visible_width}x{visible_height}")
     whole_size = f" px of {PATCH}x{PATCH}; less likeness"
@@ -146,19 +161,23 @@ def _over_the_border(named_centers: Sequence[tuple[str, Point]], width: int, hei
 
 
 _OVERSHOOT = 0.25
-"""How far a control picture may leave 0..1, as bicubic resizing does at hard edges."""
+"""How far a picture without patches may leave 0..1: bicubic resizing overshoots at hard edges. What leaves it further
+is a patch."""
 _FAINT = 0.5
-"""Patches of people with a smaller weight may stay within 0..1 and are not looked for."""
+"""The weight below which a person's patch is not looked for: times such a weight it may stay within 0..1."""
 
 
 _LEAST_UNCOVERED = PATCH
-"""Pixels, as many as one column of a patch has. Where other patches leave fewer of a patch uncovered, none of these few
-may leave 0..1, so the patch is not looked for."""
+"""How many pixels of a patch other patches must leave uncovered, for the patch to be looked for: more than the pixels
+of one column. Of fewer pixels it may happen that none leaves 0..1, although the patch is there."""
 
 
 def check_patches(image: Tensor, participants: Participants, node_name: str) -> None:
-    """Raise BadPatches for a condition image, (B, H, W, 3), that is not of these people, who may have a row each;
-    BadCast where rows and people differ. node_name: its name, for messages."""
+    """Raise BadPatches for a condition image that was not made from these people.
+
+    image: (B, H, W, 3). Where people have a row of the batch each, the image must have as many rows as there are
+    people, else BadCast is raised. node_name: the name of the node that was given the image, for messages.
+    """
     people = participants.people
     if not participants.cast.by_row:
         _check_picture(image, people, node_name)
@@ -170,19 +189,23 @@ def check_patches(image: Tensor, participants: Participants, node_name: str) -> 
 
 
 def _check_picture(image: Tensor, people: Sequence[Person], node_name: str) -> None:
-    """Raise BadPatches for a picture within 0..1, as a preview is, and for one made from another cast.
+    """Raise BadPatches for a picture whose values all lie within 0..1, as a preview's do, and for a picture in which a
+    patch of these people is missing or a patch of nobody stands.
 
-    image: condition image (B, H, W, 3). people: the participants; their patches and no others must be in it.
+    image: condition image (B, H, W, 3). people: the participants whose patches must be in it.
     """
-    distance_from_grey = (image - 0.5).abs().amax(dim=(0, 3))  # (H, W)
-    excess = distance_from_grey - 0.5  # how far a pixel leaves 0..1
+    # Values in 0..1 are at most 0.5 away from 0.5. Where a pixel is further away, it leaves 0..1 by the rest.
+    distance_from_grey = (image - 0.5).abs().amax(dim=(0, 3))  # (H, W), the largest of all channels and rows
+    excess = distance_from_grey - 0.5  # (H, W), above 0 where a pixel leaves 0..1
     if not (excess > 0).any() and any(person.weight >= _FAINT for person in people):
         raise BadPatches(
             f"The image given to {node_name} holds no ID patches: all its values lie between 0 and 1, those of the "
             "patches do not.",
             "Connect the image output of ID-Patch Condition Image (not its preview), with no other node between.",
         )
+    # Below that it is unknown whether patches are faint or an ordinary picture overshoots, so nothing is said.
     if (excess > _OVERSHOOT).any():
+        # The first sentence of either kind becomes the error.
         for why in (*_missing_patches(excess, people), *_foreign_patches(excess, people)):
             advice = "Give ID-Patch Condition Image and this node the same cast, and put no other node between them."
             raise BadPatches(f"The image given to {node_name} was made from another cast: {why}.", advice)
@@ -191,8 +214,10 @@ def _check_picture(image: Tensor, people: Sequence[Person], node_name: str) -> N
 def _missing_patches(excess: Tensor, people: Sequence[Person]) -> Iterator[str]:
     """A sentence for each person whose patch is not in the picture.
 
-    excess: (H, W), how far its pixels leave 0..1. Only those pixels of a patch count that no other patch covers.
+    excess: (H, W), how far the pixels of the picture leave 0..1. A patch is there where one of its pixels leaves 0..1.
+    Only pixels that this patch alone covers count, because patches that overlap add up and may cancel each other.
     """
+    # A window is the rows and columns of a patch that lie on the canvas, as two slices.
     windows = [on_canvas(patch_rect(center_of(person)), *excess.shape) for person in people]
     patches_at_pixel = torch.zeros_like(excess)
     for window in windows:
@@ -209,29 +234,30 @@ def _missing_patches(excess: Tensor, people: Sequence[Person]) -> Iterator[str]:
 def _foreign_patches(excess: Tensor, people: Sequence[Person]) -> Iterator[str]:
     """A sentence where the picture has a patch that belongs to none of the people.
 
-    excess: (H, W), how far its pixels leave 0..1. Around each person there is room of twice a patch, because picture
-    and layout may have been resized.
+    excess: (H, W), how far the pixels of the picture leave 0..1. In a square of twice a patch's side around each person
+    nothing counts as foreign, because picture and layout may have been resized.
     """
     foreign = excess > _OVERSHOOT
     for person in people:
         room = on_canvas(patch_rect(center_of(person), 2 * PATCH), *excess.shape)
         foreign[room] = False
-    for y, x in foreign.nonzero()[:1]:
+    for y, x in foreign.nonzero()[:1]:  # one sentence, on the first such pixel
         yield f"there is an ID patch around ({x}, {y}), where no person of this cast stands"
 
 
 def center_of(person: Person) -> Point:
-    """The anchor of a placed person. Raises NotPlaced."""
+    """The centre of a placed person's face in pixels of the canvas, where the patch is put. Raises NotPlaced."""
     if person.slot is None:
         raise NotPlaced("ID-Patch", [person.identity.name])
     return person.slot.center
 
 
 def condition_image(control: Tensor, patches: Sequence[Tensor], participants: Participants, node_name: str) -> Tensor:
-    """The condition image, signed: the patches of the participants on `control`, (B, H, W, 3) 0..1.
+    """The condition image (B, H, W, 3), signed and unbounded: a picture with the patches of the participants added.
 
-    People with a row each have one patch in each, on `control` of one row or as many. Raises BadCast, naming the node,
-    for another number of rows.
+    control: the picture, (B, H, W, 3) 0..1. patches: (3, PATCH, PATCH) of each participant. Where people have a row of
+    the batch each, the result has a row for each person, with the patch of that person alone; `control` has one row for
+    all of them, or as many rows as people. Raises BadCast, naming the node, for another number of rows.
     """
     if not participants.cast.by_row:
         return with_patches(control, patches, participants.centers)

@@ -59,19 +59,24 @@ class IDPatch(Loaded[IDPatchNet]):
     """A loaded id-patch file."""
 
     def tokens(self, people: tuple[Person, ...], photos: str) -> Tensor:
-        """The ID tokens of people, (1, people * tokens, width) float32 on the CPU, times each person's weight.
+        """The ID tokens of people, one person after the other: (1, people * 16, width) float32 on the CPU.
 
+        Each person's tokens are multiplied with the person's weight.
         photos: how several photos of a person are joined, as in core.identities.embeddings. Raises BadCast.
         """
         tokens: list[Tensor] = []
         for person in people:
-            tokens.append(self._projected(self.net.tokens, person, photos) * person.weight)
+            tokens_of_person = self._projected(self.net.tokens, person, photos)  # (1, 16, width)
+            tokens.append(tokens_of_person * person.weight)
         return torch.cat(tokens, dim=1)
 
     def unconditional_tokens(self, count: int) -> Tensor:
-        """The ID tokens of an all-zero embedding, once for each of so many people: (1, count * tokens, width)."""
-        no_face = torch.zeros(1, 1, self.net.prompt_proj.embedding)
-        tokens = self.net.tokens(self.on_device(no_face)).cpu()  # (1, tokens, width)
+        """The ID tokens of an all-zero embedding, repeated for `count` people: (1, count * 16, width).
+
+        The negative reads them where the positive reads the tokens of the people.
+        """
+        no_face = torch.zeros(1, 1, self.net.prompt_proj.embedding)  # (1, 1 photo, 512)
+        tokens = self.net.tokens(self.on_device(no_face)).cpu()  # (1, 16, width)
         return tokens.repeat(1, count, 1)
 
     def patches(self, people: tuple[Person, ...], photos: str) -> list[Tensor]:
@@ -82,9 +87,10 @@ class IDPatch(Loaded[IDPatchNet]):
         return [self._projected(self.net.patch, person, photos) * person.weight for person in people]
 
     def _projected(self, projection: Callable[[Tensor], Tensor], person: Person, photos: str) -> Tensor:
-        """What one of the network's projections makes of a person's embeddings (1, n, 512), on the CPU.
+        """What one of the network's projections makes of a person's embeddings, on the CPU.
 
-        Raises BadCast for several photos as a sequence, where the file reads one embedding.
+        projection: the network's `tokens` or `patch`, which takes (1, n, 512). n is 1 where the photos are joined into
+        one embedding. Raises BadCast where n is more than 1 and the file reads one embedding.
         """
         person_embeddings = embeddings(person, METHOD, photos)  # (n, 512)
         count = len(person_embeddings)
@@ -102,6 +108,8 @@ FILE = Published.of_method(METHOD, "ID-Patch file")
 
 
 class IDPatchConditionImage(io.ComfyNode):
+    """The condition image: a picture, usually of skeletons, with the ID patch of each person added at the face."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -123,11 +131,12 @@ class IDPatchConditionImage(io.ComfyNode):
         if image is None:
             control = torch.zeros(1, placed_cast.height, placed_cast.width, 3)
         else:
+            # The image is usually that of Draw Skeletons; the ID patches are drawn on top of it.
             advice = "Resize the image to the canvas, or give the layout node the size of the image."
             geometry.check_canvas("The image under the ID patches", image, placed_cast, advice)
             control = as_drawing(image)
         patches = id_patch.patches(participants.people, photos)
-        picture = condition_image(control, patches, participants, IMAGE)
+        picture = condition_image(control, patches, participants, IMAGE)  # (B, H, W, 3), signed and unbounded
         preview = picture.clamp(0, 1)
         warnings = "\n".join(participants.warnings())
         notes.tell(notes.node_of(cls), warnings)
@@ -137,6 +146,8 @@ class IDPatchConditionImage(io.ComfyNode):
 
 
 class ApplyIDPatch(io.ComfyNode):
+    """Appends ID tokens to both sides of the conditioning, and attaches the ControlNet with the condition image."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -184,7 +195,7 @@ class ApplyIDPatch(io.ComfyNode):
     ) -> io.NodeOutput:
         node_id = notes.node_of(cls)
         remarks = scopes.without_model(model, _region_inputs(), region_settings, "ID tokens")
-        if strength == 0:
+        if strength == 0:  # the node is switched off
             notes.tell(node_id, "\n".join(remarks))
             return io.NodeOutput(positive, negative, scopes.optional_model(model, APPLY))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
@@ -192,17 +203,17 @@ class ApplyIDPatch(io.ComfyNode):
         participants = participants_of(placed_cast)
         people = participants.people
         previews: list[ui.PreviewImage] = []
-        hint = (
-            _own_hint(id_patch, placed_cast, participants, photos)
-            if image is None
-            else _checked_hint(image, placed_cast, participants)
-        )
+        if image is None:
+            hint = _own_hint(id_patch, placed_cast, participants, photos)
+        else:
+            hint = _checked_hint(image, placed_cast, participants)
         remarks += hint.remarks
         if hint.preview is not None:
             previews.append(ui.PreviewImage(hint.preview, cls=cls))
         sides = [positive, negative]
         if people:
             sides = _with_tokens(sides, id_patch, placed_cast, people, photos, id_start_percent)
+            # Tokens are read by region only where a MODEL is connected and the people share a picture.
             if model is not None and placed_cast.by_row:
                 remarks.append(scopes.BY_ROW)
             elif model is not None:
@@ -214,7 +225,8 @@ class ApplyIDPatch(io.ComfyNode):
                     previews.append(preview)
         else:
             remarks.append(NO_IDENTITIES)
-        canvas = Canvas(APPLY, len(people) if placed_cast.by_row else 0, node_id)
+        row_count = len(people) if placed_cast.by_row else 0
+        canvas = Canvas(APPLY, row_count, node_id)
         net_percents = (start_percent, end_percent)
         report = _report(people, node_id, net_percents, id_start_percent)
         attachment = _attachment(control_net, hint.picture, strength, net_percents, vae, id_patch.width, canvas, report)
@@ -235,9 +247,10 @@ def _region_inputs() -> list[io.Input]:
 
 @dataclass(frozen=True, eq=False)
 class _Hint:
-    """The picture that the ControlNet reads, (B, H, W, 3), and what the node says of it.
+    """The picture that the ControlNet reads, and what the node says about it.
 
-    remarks: lines for the note under the node. preview: the picture for the eye, 0..1, where the node has drawn it.
+    picture: (B, H, W, 3), signed and unbounded. remarks: lines for the note under the node. preview: the picture cut to
+    0..1, for the editor; None where the picture was connected and not drawn by this node.
     """
 
     picture: Tensor
@@ -246,7 +259,7 @@ class _Hint:
 
 
 def _own_hint(id_patch: IDPatch, placed_cast: PlacedCast, participants: Participants, photos: str) -> _Hint:
-    """The hint where no image is connected: what ID-Patch Condition Image draws of an image of skeletons."""
+    """The hint where no image is connected: skeletons of the people, with the ID patches drawn on top of them."""
     layout = places_of(placed_cast, None, APPLY)
     skeletons = control_images.skeletons(layout, placed_cast.by_row)  # (1 or people, H, W, 3)
     patches = id_patch.patches(participants.people, photos)
@@ -255,10 +268,13 @@ def _own_hint(id_patch: IDPatch, placed_cast: PlacedCast, participants: Particip
 
 
 def _checked_hint(image: Tensor, placed_cast: PlacedCast, participants: Participants) -> _Hint:
-    """The hint that is connected. Raises BadSize, and BadPatches for that of another cast."""
+    """The hint where an image (B, H, W, C) is connected: that image, checked.
+
+    Raises BadSize where it has another size than the canvas, and BadPatches where it was made from another cast.
+    """
     advice = "Make the image with ID-Patch Condition Image from the same cast, or connect none."
     geometry.check_canvas(f"The image given to {APPLY}", image, placed_cast, advice)
-    # What ID-Patch Condition Image draws are numbers for the network, also beyond 0..1: no alpha to be seen through.
+    # A fourth channel is left out: as alpha it would lay the picture on white, and change the values of the patches.
     picture = as_rgb(image[..., :3])
     check_patches(picture, participants, APPLY)
     return _Hint(picture, participants.left_out())
@@ -276,7 +292,9 @@ def _attachment(
 ) -> ControlAttachment:
     """The user's ControlNet with this node's hint, as it is put into the conditioning.
 
-    percents: when it acts, parts of the schedule, 0..1. width: of the tokens that it reads. canvas: of the hint.
+    hint: (B, H, W, 3). percents: start and end of the part of the schedule in which the net acts, 0..1. vae: encodes
+    the hint for nets that read latents; None for others. width: of one token that the net reads. canvas: of the hint.
+    report: the notes that the net collects in a run.
     """
     return ControlAttachment(
         control_net,
@@ -301,13 +319,16 @@ def _with_tokens(
     photos: str,
     id_start_percent: float,
 ) -> list[Conditioning]:
-    """Positive and negative with the ID tokens behind their texts, the negative with those of no face."""
+    """Positive and negative with ID tokens appended to their texts: those of the people, and those of no face.
+
+    id_start_percent: from which part of the schedule on the tokens are there, 0..1.
+    """
     count = len(people)
-    tokens = id_patch.tokens(people, photos)  # (1, people * tokens, width)
+    tokens = id_patch.tokens(people, photos)  # (1, people * 16, width)
     no_face_tokens = id_patch.unconditional_tokens(count)
     people_in_row = count
     if cast.by_row:
-        # A row of the batch for each person: (1, people * tokens, width) -> (people, tokens, width)
+        # Each person has a row of the batch: (1, people * 16, width) -> (people, 16, width)
         tokens = tokens[0].unflatten(0, (count, -1))
         no_face_tokens = no_face_tokens[0].unflatten(0, (count, -1))
         people_in_row = 1
@@ -335,8 +356,9 @@ def _by_region(
     node_id: str | None,
     region_settings: Mapping[str, Any],
 ) -> _RegionalSides:
-    """Each person's ID tokens read in that person's region alone.
+    """A MODEL and conditioning with which each person's ID tokens are read in that person's region alone.
 
+    sides: positive and negative, from _with_tokens. region_settings: the values of _region_inputs().
     Raises BadPatches where texts hold the tokens of another Apply ID-Patch with another number of people,
     WrongBaseModel, and what scopes.scope_of_bodies raises.
     """
@@ -358,7 +380,7 @@ def _by_region(
         node_id=node_id,
         **region_settings,
     )
-    assert scope.regions is not None
+    assert scope.regions is not None  # with alone=False a person who is the only one has a region, too
     regional_positive, regional_negative = id_tokens_by_region(sides, scope.regions, scope.canvas)
     announcement = presence_of_people(regions.names(people), APPLY, node_id)
     regional_model = patched(model, RegionalTextRun)
@@ -369,31 +391,35 @@ def _by_region(
 def _report(
     people: Sequence[Person], node_id: str | None, percents: tuple[float, float], id_start_percent: float
 ) -> NetReport:
-    """What the ControlNet says at the end of a run: who is in it, and which of its ranges had no step.
+    """The notes of the ControlNet at the end of a run: who is in it, and which of its two ranges had no step.
 
-    percents: when the ControlNet acts, parts of the schedule, 0..1.
+    percents: start and end of the part of the schedule in which the ControlNet acts, 0..1. id_start_percent: where the
+    part with the ID tokens begins, 0..1; it lasts to the end.
     """
     names = regions.names(people)
     net_range = NamedRange("the ControlNet", ScheduleRange(*percents))
     token_range = None
     if people:
         token_range = NamedRange("the ID tokens", ScheduleRange(id_start_percent, 1.0), "id_start_percent")
-    return NetReport(presence_of_people(names or ["The places"], APPLY, node_id), net_range, token_range)
+    # Without people the ControlNet still acts, by the skeletons in the places.
+    presence = presence_of_people(names or ["The places"], APPLY, node_id)
+    return NetReport(presence, net_range, token_range)
 
 
 _KEY = "likeness_id_tokens_read"
-"""The key of the wrapper around a forward, among those of the host."""
+"""The key of our wrapper among the host's wrappers around the UNet's forward."""
 
 
 class _EverywhereBatch(RegionalTextBatch):
     """A batch of ID tokens that the whole picture reads.
 
-    They stand in the text, so a layer that reads its text needs nothing more. The batch acts where another pack's
-    attention ignores the text, or another pack's patch makes rows with texts of their own.
+    The tokens stand in the text, so a layer that reads the text needs nothing more. The batch acts only where another
+    pack's attention ignores the text, or another pack's attn2 patch makes rows with texts of their own.
     """
 
     def needed(self, options: Options) -> bool:
         """Whether this batch has anything to do in a forward with these transformer_options."""
+        # self._ignoring: the cross-attention layers in which another pack's attention ignores the text.
         return bool(self._ignoring or options.get("patches", {}).get("attn2_patch"))
 
     def attention_output(
@@ -405,7 +431,11 @@ class _EverywhereBatch(RegionalTextBatch):
         v: Tensor,
         extra_options: Options,
     ) -> Tensor:
-        """The output of an attention, see RegionalTextBatch. A layer that reads its own text keeps its attention."""
+        """The output of an attention, see RegionalTextBatch. A layer that reads the text keeps its own attention.
+
+        before: the attention of another pack in this layer, or None. q: (rows, N, C). k, v: (rows, T, C).
+        """
+        # SOURCE_ROWS is there where another pack's patch has made the rows of this layer.
         if SOURCE_ROWS in extra_options or self.layers[layer_index] in self._ignoring:
             return super().attention_output(layer_index, before, q, k, v, extra_options)
         if before is not None:
@@ -414,11 +444,12 @@ class _EverywhereBatch(RegionalTextBatch):
 
 
 class IDTokensReader:
-    """What the ControlNet of Apply ID-Patch does to the UNet in one sampling run, beside packs that read other texts.
+    """It lets the UNet read ID tokens where another pack makes it read other texts than those of the conditioning.
 
     Apply ID-Patch leaves the MODEL alone: its tokens stand in the text. Where another pack's attention reads a text of
-    its own instead, or its patch makes rows with such texts, the tokens would go unread. The ControlNet is called
-    before each forward and knows what stands on the MODEL by then, so it adds their reading for that forward.
+    its own instead, or its attn2 patch makes rows with such texts, the tokens would go unread. The ControlNet of Apply
+    ID-Patch is called before each forward and sees by then what other packs have put onto the MODEL. So it adds a
+    wrapper that reads the tokens in that forward. There is one such object per sampling run.
     """
 
     def __init__(self, model: BaseModel) -> None:
@@ -430,9 +461,10 @@ class IDTokensReader:
     ) -> None:
         """Add the reading of the ID tokens to a forward where another pack is in the way of their text.
 
-        id_tokens: the ID tokens in the text of each conditioning entry of the forward, in the order of the rows.
-        x: (B, C, h, w). cond: what the entries bring, among it their texts (B, T, width). options: the forward's
-        transformer_options, to which a wrapper is added.
+        id_tokens: for each conditioning entry of the forward where ID tokens stand in its text, None for an entry
+        without. Each entry has as many rows of x, (B, C, h, w), in this order. cond: what the UNet is given by name,
+        among it the texts "c_crossattn" (B, T, width). options: the forward's transformer_options, to which a wrapper
+        is added.
         """
         patch = options.get("patches", {}).get("attn2_patch")
         replacement = options.get("patches_replace", {}).get("attn2")
@@ -442,6 +474,7 @@ class IDTokensReader:
         if not any(id_tokens) or RegionalText.key in cond:
             return
         context: Tensor = cond["c_crossattn"]
+        # The host gives each conditioning entry a uuid, so a batch serves all steps with the same entries and sizes.
         key = tuple(options["uuids"]), x.shape, context.shape
         if key not in self._batches:
             forward = ForwardInput(self._model, x, options["sigmas"], context, options)
@@ -452,11 +485,12 @@ class IDTokensReader:
             comfy.patcher_extension.add_wrapper_with_key(kind, _KEY, partial(call_network, batch), options)
 
     def _batch(self, entry_tokens: Sequence[IDTokens | None], forward: ForwardInput) -> _EverywhereBatch:
-        """The batch for a forward. entry_tokens: of its conditioning entries, which have as many rows each."""
+        """The batch for a forward. entry_tokens: as id_tokens of change_inputs."""
         contexts = forward.context.chunk(len(entry_tokens))  # (rows, T, width) each
         chunks: list[tuple[RegionalText, ...]] = []
         for tokens, context in zip(entry_tokens, contexts, strict=True):
-            # The host repeats a text that is shorter than others of the forward; the tokens are read once.
+            # The host repeats a text that is shorter than others of the forward. Only the first copy is handed on, so
+            # that its ID tokens are read once.
             length = context.shape[1] // int(times_repeated(context[:1]))
             chunks.append((id_tokens_read_everywhere(tokens, context[:, :length]),))
         layers = layers_of(self._model.diffusion_model)

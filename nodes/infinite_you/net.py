@@ -13,26 +13,33 @@ from ...core.people import EMBEDDING
 from ...core.projections import Resampler
 
 BLOCKS = (4, 10)
-"""Double and single blocks of the published InfuseNets."""
+"""The number of double blocks and the number of single blocks of the published InfuseNets."""
 GUIDANCE = 1.0
-"""What InfuseNet is told, whatever FLUX.1 itself is: controlnet_guidance_scale in the released pipeline."""
+"""The guidance that InfuseNet gets, whatever guidance FLUX.1 itself gets: controlnet_guidance_scale in the released
+pipeline."""
 
 
 class InfiniteYouNet(Resampler):
-    """The network of one image_proj_model.bin: face embeddings (people, n, 512) of n photos each -> tokens
-    (people, 8, 4096)."""
+    """The network of one image_proj_model.bin: face embeddings (people, n, 512) -> tokens (people, 8, 4096).
+
+    n is the number of photos of each person, or 1 where they are joined.
+    """
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Run every layer once on zeros. Raises RuntimeError where sizes do not fit each other."""
+        """Run every layer once, to see whether the sizes of the file's tensors fit each other. Raises RuntimeError.
+
+        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network.
+        """
         self(zeros(1, 1, EMBEDDING))
 
 
 def shares_on_tokens(shares: Tensor, height: int, width: int) -> Tensor:
-    """Shares (n, H, W) of a picture as (n, rows, columns) of the tokens of its latent: the mean over each token.
+    """Shares of people, (people, H, W), brought to the tokens of a latent: (people, rows, columns of tokens).
 
-    height, width: of the latent. A token is 2x2 pixels of the latent; the last row and column of odd sides stand twice.
+    height, width: of the latent, in latent pixels. A token is 2x2 of them and gets the mean of the shares in it. Where
+    a side of the latent is odd, its last row or column is repeated to fill the last tokens.
     """
-    on_latent = functional.interpolate(shares[:, None], size=(height, width), mode="area")  # (n, 1, height, width)
-    odd_sides = (0, width % 2, 0, height % 2)  # left, right, top, bottom
+    on_latent = functional.interpolate(shares[:, None], size=(height, width), mode="area")  # (people, 1, height, width)
+    odd_sides = (0, width % 2, 0, height % 2)  # how many to add: left, right, top, bottom
     padded = functional.pad(on_latent, odd_sides, mode="replicate")
-    return functional.avg_pool2d(padded, 2)[:, 0]
+    return functional.avg_pool2d(padded, kernel_size=2)[:, 0]

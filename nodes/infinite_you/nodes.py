@@ -47,7 +47,9 @@ from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import BLOCKS, GUIDANCE, InfiniteYouNet, shares_on_tokens
 
-OF_FLUX = "Use FLUX.1 dev (Load Diffusion Model), its text encoders (DualCLIPLoader, type flux), its VAE and InfuseNet."
+FLUX_ADVICE = (
+    "Use FLUX.1 dev (Load Diffusion Model), its text encoders (DualCLIPLoader, type flux), its VAE and InfuseNet."
+)
 NEEDED = f"InfuseNet is a ControlNet of FLUX.1 with {BLOCKS[0]} double and {BLOCKS[1]} single blocks"
 ITS_FILES = "Load infusenet_aes_bf16.safetensors (or sim, or fp8e4m3fn) with Load ControlNet Model."
 
@@ -57,24 +59,25 @@ def check_infuse_net(control_net: Any, vae: VAE, width: int, node_name: str) -> 
 
     width: of one token that InfuseNet reads. node_name: the node's name, for the message.
     """
-    network: Any = getattr(control_net, "control_model", None)
+    network: Any = getattr(control_net, "control_model", None)  # the host's module inside of its ControlNet
     if not (isinstance(control_net, ControlNet) and isinstance(network, ControlNetFlux)):
         kind = type(network or control_net).__name__
         raise NotAControlNet(f"a ControlNet of another family ({kind})", NEEDED, ITS_FILES)
     difference = _difference_from_infuse_net(control_net, network, width)
     if difference:
         raise NotAControlNet(difference, NEEDED, ITS_FILES)
-    channels = network.pos_embed_input.in_features // 4  # a token of FLUX.1 is 2x2 pixels of the latent
+    # The layer reads tokens of 2x2 latent pixels, so it has four inputs for each channel of the latent.
+    channels = network.pos_embed_input.in_features // 4
     if (vae.latent_channels, vae.latent_dim) != (channels, 2):
         vae_latents = f"latents of {vae.latent_channels} channels in {vae.latent_dim} dimensions"
         needed = f"one for {channels} channels in 2 (FLUX.1)"
-        raise WrongBaseModel(f"The VAE given to {node_name}", vae_latents, needed, OF_FLUX)
+        raise WrongBaseModel(f"The VAE given to {node_name}", vae_latents, needed, FLUX_ADVICE)
 
 
 def _difference_from_infuse_net(control_net: ControlNet, network: Any, width: int) -> str:
     """What kind of FLUX.1 ControlNet this is, in words, if it is not InfuseNet; "" for InfuseNet.
 
-    network: the module inside of the net. width: of one token that InfuseNet reads.
+    network: the host's module inside of the net. width: of one token that InfuseNet reads.
     """
     if network.num_union_modes:
         return "a union ControlNet"
@@ -98,9 +101,11 @@ def _difference_from_infuse_net(control_net: ControlNet, network: Any, width: in
 class _Pass:
     """What InfuseNet is given in one of its passes, for all B rows of a forward, on their device.
 
-    hint: (B, C, h, w), the latent of the keypoint picture. tokens: (B, T, width), the face tokens that are read in
-    place of a text. visible: (B, 1, h, w), 1 where the net sees the sampled latent and 0 elsewhere, or None: it sees
-    all of it. shares: (B, N or 1, 1), what the residuals of each of the N picture tokens are multiplied with.
+    hint: (B, C, h, w), the latent of the keypoint picture.
+    tokens: (B, T, width), the face tokens that are read in place of a text.
+    visible: (B, 1, h, w), 1 where the net sees the sampled latent and 0 elsewhere; None where it sees all of it.
+    shares: (B, N, 1), what the residuals of each of the N picture tokens are multiplied with; (B, 1, 1) where one
+    number holds for all tokens.
     """
 
     hint: Tensor
@@ -132,22 +137,25 @@ class InfuseNet(ControlNet):
         self.size = size
         self.report = report
         self._dtype = self.manual_cast_dtype or self.control_model.dtype
+        # Made once per run for: shape and device of the rows, their area, (height, width) of the whole latent.
         self._passes: dict[tuple[torch.Size, torch.device, Area | None, tuple[int, int]], list[_Pass]] = {}
-        self._latent: tuple[int, int] | None = None
-        self._to_sigma: Callable[[float], float] | None = None
+        self._latent: tuple[int, int] | None = None  # (height, width) of the run's latent, where the host tells it
+        self._to_sigma: Callable[[float], float] | None = None  # from a part of the schedule, 0..1; known in a run
+        # The host's own settings, such as strength, range and the ControlNets before this one in the chain.
         control_net.copy_to(self)
 
     def copy(self) -> "InfuseNet":
+        """The host's method: a copy with the same network, for another chain of ControlNets."""
         return InfuseNet(self, self.scope, self.tokens, self.size, self.report)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Any) -> None:
-        """Begin a run, as the host calls it. Raises WrongBaseModel where the MODEL is not an FLUX.1 of this width."""
+        """The host calls it before a run. Raises WrongBaseModel unless the MODEL is a FLUX.1 of InfuseNet's width."""
         networks.family(model.current_patcher, (FLUX.name,))
         net_width = self.control_model.hidden_size
         model_width = networks.network_of(model).hidden_size
         if net_width != model_width:
             needed = f"one of width {model_width}"
-            raise WrongBaseModel("The InfuseNet", f"a FLUX.1 of width {net_width}", needed, OF_FLUX)
+            raise WrongBaseModel("The InfuseNet", f"a FLUX.1 of width {net_width}", needed, FLUX_ADVICE)
         # A run that was cancelled has left its passes here.
         self._passes = {}
         self._latent = latent_of_run(model)
@@ -156,7 +164,7 @@ class InfuseNet(ControlNet):
         self._to_sigma = percent_to_sigma
 
     def cleanup(self) -> None:
-        """Called by the host at the end of a run: what was made for it goes, and its notes are written."""
+        """The host calls it at the end of a run: the passes are thrown away, and the notes of the run are shown."""
         super().cleanup()
         self._passes = {}
         self.report.end_run()
@@ -171,15 +179,16 @@ class InfuseNet(ControlNet):
     ) -> Any:
         """What this net and those before it in the chain add to the blocks of the MODEL in one forward.
 
-        x_noisy: (B, C, h, w), all rows of the forward. t: (B,), their sigma. cond: what their conditioning entries
-        bring. batched_number: how many entries those are. Raises BadRegion where it is unknown which part of the
-        picture x_noisy is.
+        It is the host's method. x_noisy: (B, C, h, w), all rows of the forward. t: (B,), the sigma of each row, the
+        same for all. cond: what the conditioning entries of these rows bring, by name. batched_number: how many entries
+        those are. Raises BadRegion where it is unknown which part of the picture x_noisy is.
         """
         control = None
         if self.previous_controlnet is not None:
             control = self.previous_controlnet.get_control(x_noisy, t, cond, batched_number, transformer_options)
         rows: AttachedRows | None = cond.get(ATTACHED)
-        # Apply ControlNet (OLD) gives its chain to the negative too, which has no faces.
+        # Attachment marks the entries that this net acts in. Apply ControlNet (OLD) gives its chain to the negative,
+        # too, which has no mark and no faces.
         if rows is None:
             return control
         self.report.see_forward(rows, cond["c_crossattn"], transformer_options.get("sample_sigmas"))
@@ -193,44 +202,53 @@ class InfuseNet(ControlNet):
             raise BadRegion(", ".join(names(self.scope.people)), why, advice)
         key = x_noisy.shape, x_noisy.device, rows.area, latent
         if key not in self._passes:
-            self._check_picture(len(x_noisy) // batched_number, latent)
+            picture_count = len(x_noisy) // batched_number  # each entry has as many rows
+            self._check_picture(picture_count, latent)
             self._tell_of_piece(latent, transformer_options)
             self._passes[key] = self._make_passes(x_noisy, latent, rows.area)
         residuals = self._residuals_of_all(self._passes[key], x_noisy, t, cond.get("y"))
         return self.control_merge(residuals, control, output_dtype=None)
 
     def _check_picture(self, picture_count: int, latent: tuple[int, int]) -> None:
-        """Raise BadCast where a forward has another number of pictures than people with a row each, and BadSize where
-        the picture has another shape than the canvas. latent: (height, width) of the whole picture in latent pixels."""
+        """Raise BadCast where people have a row of the batch each and there is another number of pictures, and BadSize
+        where the picture has another shape than the canvas.
+
+        latent: (height, width) of the whole picture in latent pixels.
+        """
         canvas = self.scope.canvas
         canvas.check_rows(picture_count)
         if self.size:
             canvas.check(self.size, _in_pixels(latent))
 
     def _tell_of_piece(self, latent: tuple[int, int], options: Options) -> None:
-        """Write under the node where a run may sample a piece of the picture as if it were the whole, as upscalers by
-        tiles do. latent: (height, width) of what is sampled, in latent pixels."""
+        """Write a note under the node where the run seems to sample a piece of the picture as if it were the whole.
+
+        Upscalers by tiles do so, and the places are then wrong. latent: (height, width) of what is sampled, in latent
+        pixels. options: the transformer_options of the forward.
+        """
         to_sigma = self._to_sigma
         if not self.size or not to_sigma or self.scope.by_row:
             return
 
         def starts_from_a_picture() -> bool:
+            """Whether the run denoises a picture only in part, which an upscaler does."""
             return begins_late(options, to_sigma)
 
         tell_of_piece(self.scope.canvas, self.size, _in_pixels(latent), starts_from_a_picture)
 
     def _make_passes(self, x: Tensor, latent: tuple[int, int], area: Area | None) -> list[_Pass]:
-        """The passes for rows x, (B, C, h, w), of the whole picture or of an area of it.
+        """The passes for rows x, (B, C, h, w), which show the whole picture or an area of it.
 
-        There is one per person, or a single one where each person has a row of the batch. latent: (height, width) of
-        the whole picture in latent pixels.
+        There is one pass for each person, or a single one where each person has a row of the batch. latent: (height,
+        width) of the whole picture in latent pixels. area: that of the rows, None for the whole picture.
         """
         scope = self.scope
         count = len(self.tokens)
         hints = self._encode_hints(latent, area)  # (people or 1, C, h, w)
         shares = torch.tensor([person.weight for person in scope.people])[:, None, None]  # (people, 1, 1)
         people_regions = scope.regions  # (people, H, W)
-        # Where the residuals act: in the boxes of the faces if the node limits them to these, else in the regions.
+        # `acting` is where the residuals act: in the boxes of the faces if the node limits them to these, else in the
+        # regions. What the net sees of the picture is limited by the regions in both cases.
         acting = scope.boxes  # (people, H, W)
         if area is not None and people_regions is not None:
             people_regions = cut_regions(people_regions, area, latent)
@@ -241,26 +259,28 @@ class InfuseNet(ControlNet):
         if people_regions is not None:
             visible = _visible_pixels(people_regions, height, width)
             if acting is None:
-                acting = region_weights(people_regions)
+                acting = region_weights(people_regions)  # regions that overlap are scaled to a sum of at most 1
         if acting is not None:
-            shares = shares * shares_on_tokens(acting, height, width).flatten(1)[..., None]  # (people, N, 1)
+            acting_on_tokens = shares_on_tokens(acting, height, width).flatten(1)  # (people, N)
+            shares = shares * acting_on_tokens[..., None]  # (people, N, 1)
 
         def repeated(values: Tensor) -> Tensor:
-            """Something of the people of a pass, (people, ...), for all rows of the batch: (B, ...).
+            """Values of the people of a pass, (people, ...), repeated for all rows: (B, ...), on the net's device.
 
-            It is on the device and in the dtype of the net.
+            The rows of an entry are its pictures, and the rows of the next entry come after them. A pass of one person
+            has the same values in every row. With a row for each person, the people are repeated once for each entry.
             """
             times = len(x) // len(values)
             other_dimensions = [1] * (values.ndim - 1)
             rows = values.repeat(times, *other_dimensions)
             return rows.to(x.device, self._dtype)
 
-        people_of_passes = [slice(number, number + 1) for number in range(count)]
+        people_of_passes = [slice(number, number + 1) for number in range(count)]  # one person in each pass
         if scope.by_row:
-            people_of_passes = [slice(count)]
+            people_of_passes = [slice(count)]  # all people in one pass, each in their own rows
         passes: list[_Pass] = []
         for people in people_of_passes:
-            hint = hints[people] if len(hints) > 1 else hints
+            hint = hints[people] if len(hints) > 1 else hints  # a single hint is the same for all people
             passes.append(
                 _Pass(
                     hint=repeated(hint),
@@ -272,10 +292,10 @@ class InfuseNet(ControlNet):
         return passes
 
     def _encode_hints(self, latent: tuple[int, int], area: Area | None) -> Tensor:
-        """The keypoint pictures as latents, (people or 1, C, h, w): all of each, or the part of it in an area.
+        """The keypoint pictures as latents: (people, C, h, w), or (1, C, h, w) where one picture serves all people.
 
-        latent: (height, width) of the whole picture in latent pixels. As in the host's ControlNet, the VAE encodes
-        them when the first forward asks.
+        area: where it is given, the latents show this area of the pictures alone. latent: (height, width) of the whole
+        picture in latent pixels. As in the host's ControlNet, the VAE encodes them in the first forward.
         """
         compression = self.vae.spacial_compression_encode()  # pixels of a latent pixel's side
         if area is None:
@@ -285,7 +305,8 @@ class InfuseNet(ControlNet):
             )
         else:
             pixels = hint_of_area(self.cond_hint_original, latent, area, self.upscale_algorithm, compression)
-        # The VAE may push the MODEL and the net off the graphics card: whatever was loaded is loaded again behind it.
+        # Loading the VAE may unload the MODEL and the net from the graphics card, in the middle of a forward. What was
+        # loaded before is loaded again after the VAE has run.
         loaded_models = comfy.model_management.loaded_models(only_currently_used=True)
         latents = self.vae.encode(pixels.movedim(1, -1))
         # A run that ended in an error may have left a model whose patcher is gone: the host lists None for it.
@@ -298,9 +319,9 @@ class InfuseNet(ControlNet):
     ) -> dict[str, Sequence[Tensor]]:
         """What InfuseNet adds to the blocks of FLUX.1: the sum of the residuals of all passes, each times its shares.
 
-        x_noisy: (B, C, h, w). t: (B,), their sigma. y: (B, width), the pooled text, or None. The result is what the
-        host's network returns: for "input" (double blocks) and "output" (single blocks) a tensor (B, N, width) per
-        block.
+        x_noisy: (B, C, h, w). t: (B,), the sigma of each row. y: (B, width), the pooled text, or None. The result has
+        the form of what the host's network returns: for "input" (double blocks) and "output" (single blocks) a tensor
+        (B, N, width) per block.
         """
         dtype = self._dtype
         sampling = self.model_sampling_current
@@ -319,26 +340,31 @@ class InfuseNet(ControlNet):
                 guidance=guidance,
                 y=y,
             )
-            # The tensors are changed in place: blocks that share one tensor go on sharing it, and no copy is made.
+            # The tensors are changed in place: blocks that share one tensor go on sharing it, and no copy is made. Each
+            # tensor is multiplied once, however many blocks share it.
             tensors = _distinct_tensors(residuals)
             for tensor in tensors:
                 tensor *= net_pass.shares
-            if not summed:
+            if not summed:  # the first pass
                 summed = residuals
                 continue
+            # Every pass shares its tensors among blocks in the same way, so the lists have the same order.
             for total, tensor in zip(_distinct_tensors(summed), tensors, strict=True):
                 total += tensor
         return summed
 
 
 def _in_pixels(latent: tuple[int, int]) -> tuple[int, int]:
-    """The size in pixels, (width, height), of a latent of FLUX.1, (height, width)."""
+    """The size in pixels, (width, height), of a latent of FLUX.1, given as (height, width) in latent pixels."""
     height, width = latent
-    return 8 * width, 8 * height
+    return 8 * width, 8 * height  # a latent pixel of FLUX.1's VAE is 8x8 pixels
 
 
 def _visible_pixels(people_regions: Tensor, height: int, width: int) -> Tensor:
-    """Regions (people, H, W) as (people, 1, height, width) of a latent: 1 in each token that they touch, else 0."""
+    """Where InfuseNet sees the latent for each person: (people, 1, height, width), 1 in tokens that the region touches.
+
+    people_regions: (people, H, W). height, width: of the latent, in latent pixels.
+    """
     touched = shares_on_tokens(people_regions, height, width) > 0  # (people, rows, columns of tokens)
     # A token is 2x2 pixels of the latent, and at odd sides the last tokens reach beyond it.
     rows = touched.float().repeat_interleave(2, dim=1)
@@ -347,10 +373,13 @@ def _visible_pixels(people_regions: Tensor, height: int, width: int) -> Tensor:
 
 
 def _distinct_tensors(residuals: dict[str, Sequence[Tensor]]) -> list[Tensor]:
-    """The tensors of a network's residuals without repetitions: the host hands one and the same to several blocks."""
+    """The tensors of a network's residuals, each once, in the order in which they first occur.
+
+    The host's network puts the same tensor into the lists of several blocks.
+    """
     tensors: dict[int, Tensor] = {}
-    for of_blocks in residuals.values():
-        for tensor in of_blocks:
+    for residuals_of_blocks in residuals.values():
+        for tensor in residuals_of_blocks:
             tensors[id(tensor)] = tensor
     return list(tensors.values())
 
@@ -381,11 +410,14 @@ FILE = Published.of_method(METHOD, "InfiniteYou projection")
 def load_infinite_you(path: str) -> InfiniteYou:
     """Read image_proj_model.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint."""
     state = FILE.read(path)
-    projection = below("image_proj.", state) or state  # conversions have left the prefix out
+    # The keys of conversions lack the prefix. `below` then finds nothing, and the state is that of the projection.
+    projection = below("image_proj.", state) or state
     return InfiniteYou(FILE.build(path, InfiniteYouNet, projection))
 
 
 class ApplyInfiniteYou(io.ComfyNode):
+    """Attaches InfuseNet to the positive. It reads face tokens and a picture of face keypoints for each person."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -427,39 +459,43 @@ class ApplyInfiniteYou(io.ComfyNode):
         networks.require_dits(APPLY)
         warnings = _missing_keypoints(regions.as_cast(cast)) if keypoints else []
         cast = scopes.acting_cast(cls, cast, strength, FLUX.token, more=warnings, **scope_settings)
-        if cast is None:
+        if cast is None:  # the node is switched off, or everybody has weight 0
             return io.NodeOutput(positive, negative)
         check_range(METHOD.title, start_percent, end_percent)
         needed = f"{FLUX.name} (text width {infinite_you.width})"
-        check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, OF_FLUX)
+        check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, FLUX_ADVICE)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
         scope = scopes.scope_of_faces(cast, APPLY, WHOLE_SCHEDULE, node_id=notes.node_of(cls), **scope_settings)
         hint = _hint(cast, scope.people, keypoints)
         size = None
-        # Without places and keypoints InfuseNet is the same in pictures of every shape.
+        # The canvas matters only where regions or keypoints belong to it. Otherwise pictures may have any shape.
         if is_a(cast, PlacedCast) and (scope.placed or hint.any()):
             size = (cast.width, cast.height)
         net_range = NamedRange("InfuseNet", ScheduleRange(start_percent, end_percent))
         presence = presence_of_people(names(scope.people), APPLY, scope.canvas.node_id)
-        report = NetReport(presence, net_range, None)
+        report = NetReport(presence, net_range, tokens=None)  # no tokens are appended to the texts
         net = InfuseNet(control_net, scope, infinite_you.tokens(scope.people, photos), size, report)
         attachment = Attachment(net, hint, strength, (start_percent, end_percent), vae)
         return io.NodeOutput(attachment.attach_to(positive), negative, ui=_preview(cls, scope, hint))
 
 
 def _missing_keypoints(cast: Cast) -> list[str]:
-    """A line for the note under the node, with the people whose places have no face keypoints; [] for nobody."""
+    """A line for the note under the node that names the people whose places have no face keypoints; [] for nobody."""
     names_without: list[str] = []
     # for_photos gives people with LoRAs alone weight 0, and `present` leaves out everybody of weight 0.
-    readers = regions.present(regions.for_photos(cast)).people
-    for person in readers:
+    acting_people = regions.present(regions.for_photos(cast)).people
+    for person in acting_people:
         if person.slot is not None and person.slot.keypoints is None:
             names_without.append(person.identity.name)
     return gathered("No face keypoints in the place, so InfuseNet is shown black", names_without)
 
 
 def _hint(cast: Cast, people: Sequence[Person], keypoints: bool) -> Tensor:
-    """The five keypoints of each person on the canvas, (people, H, W, 3), or one black picture for all."""
+    """The picture of face keypoints of each person on the canvas, (people, H, W, 3).
+
+    Where nobody has keypoints to be drawn, it is one small black picture for all, (1, 16, 16, 3). keypoints: the input
+    of the node, whether they are drawn.
+    """
     faces: list[Keypoints | None] = []
     for person in people:
         faces.append(person.slot.keypoints if keypoints and person.slot else None)
@@ -473,9 +509,9 @@ def _hint(cast: Cast, people: Sequence[Person], keypoints: bool) -> Tensor:
 
 
 def _preview(cls: type[io.ComfyNode], scope: Scope, hint: Tensor) -> ui.PreviewImage | None:
-    """The regions and the keypoints as the node shows them; None without either.
+    """The preview under the node: a picture of the regions and one of the keypoints; None where there are neither.
 
-    hint: (people or 1, H, W, 3). Keypoints of people in the same picture are drawn into one.
+    hint: (people or 1, H, W, 3). Where people share a picture, their keypoints are shown in one picture, too.
     """
     pictures: list[Tensor] = []
     region_picture = drawing.acting(scope.acting_regions, scope.people, scope.by_row)

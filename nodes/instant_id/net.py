@@ -19,7 +19,8 @@ class InstantIDNet(nn.Module):
     """The network of one ip-adapter.bin: a resampler, and a key and value projection for each cross-attention layer.
 
     The resampler makes tokens of face embeddings: (people, n, 512) of n photos each -> (people, 16, 2048).
-    state: "image_proj.*" and "ip_adapter.<odd n>.to_{k,v}_ip.weight", n counting attention layers as diffusers does.
+    state: the file's tensors, under the keys "image_proj.*" and "ip_adapter.<n>.to_{k,v}_ip.weight". n counts all
+    attention layers as diffusers does, self- and cross-attention in turns, so cross-attention has the odd numbers.
     width: of one token, the text width of the models this file is made for.
     """
 
@@ -30,12 +31,17 @@ class InstantIDNet(nn.Module):
         self.width = self.image_proj.width
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Run every layer once on zeros. Raises RuntimeError where sizes do not fit each other."""
+        """Run every layer once, to see whether the sizes of the file's tensors fit each other. Raises RuntimeError.
+
+        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network.
+        """
         self.ip_adapter.keys_and_values(self.image_proj(zeros(1, 1, EMBEDDING)))
 
 
 def unconditional(noise: float, seed: int, length: int) -> Tensor:
-    """The embedding (1, 1, length) of which the negative's tokens are made: zeros as published, or uniform noise.
+    """The embedding (1, 1, length) from which the tokens of no face are made: zeros as published, or uniform noise.
+
+    The UNet reads these tokens on the negative side, and IdentityNet reads them outside of all regions.
 
     noise: 0..1, its largest value; some people use 0.35 against burnt colours. The noise is drawn from a generator of
     its own, so that it changes no other random numbers.

@@ -43,7 +43,7 @@ class InstantID(Loaded[InstantIDNet]):
     def tokens(self, embeddings_of_people: Sequence[Tensor]) -> Tensor:
         """The tokens of people, (people, 16, width) float32 on the CPU.
 
-        embeddings_of_people: (1, n, 512) of each person, who has n photos.
+        embeddings_of_people: (1, n, 512) of each person. n is the number of photos, or 1 where they are joined.
         """
         tokens: list[Tensor] = []
         for person_embeddings in embeddings_of_people:
@@ -56,6 +56,8 @@ FILE = Published.of_method(METHOD, "InstantID adapter")
 
 
 class ApplyInstantID(io.ComfyNode):
+    """Lets the UNet read face tokens beside the text, and attaches IdentityNet, which reads them instead of it."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -87,7 +89,8 @@ class ApplyInstantID(io.ComfyNode):
         negative: Conditioning,
         instant_id: InstantID,
         control_net: ControlBase | None = None,
-        cast: Any = None,  # a Cast or an Identity; the host always gives one
+        # A Cast or an Identity, and never None: it only has a default because it stands behind an optional input.
+        cast: Any = None,
         image: Tensor | None = None,
         *,
         adapter_weight: float,
@@ -101,6 +104,7 @@ class ApplyInstantID(io.ComfyNode):
         photos: str,
         **scope_settings: Any,
     ) -> io.NodeOutput:
+        # The node is switched off only where both the adapter and IdentityNet are.
         cast = scopes.acting_cast(cls, cast, adapter_weight or control_strength, SDXL.token, **scope_settings)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
@@ -108,13 +112,14 @@ class ApplyInstantID(io.ComfyNode):
         check_control_net(control_net, instant_id.width, APPLY)
         check_fits(instant_id, METHOD, model, (positive, negative), APPLY)
         scope = scopes.scope_of_faces(cast, APPLY, adapter_schedule, node_id=notes.node_of(cls), **scope_settings)
-        no_face = unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)
+        no_face = unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)  # (1, 1, 512)
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
         carried = _injections(instant_id, scope, photos, adapter_weight, no_face_tokens)
         sides: Sequence[Conditioning] = (positive, negative)
         net_percents = (start_percent, end_percent)
         if control_strength:
-            hint = _hint(image, cast, control_net, control_strength)
+            hint = _hint(image, cast, control_net, control_strength)  # it also raises where control_net is None
+            # IdentityNet reads the tokens of the Injections of this source. Positive and negative have the same one.
             positive_injection = carried[0]
             net = TokenControlNet(control_net, positive_injection.source, no_face_tokens, IDENTITY_NET, ITS_FILE)
             attachment = ControlAttachment(
@@ -123,7 +128,8 @@ class ApplyInstantID(io.ComfyNode):
                 control_strength,
                 net_percents,
                 width=instant_id.width,
-                # A placed cast's canvas is checked before the run; other people's when the hint is read.
+                # Where the scope is placed, the run compares the canvas of the Injections with the latent, so the net
+                # need not check it again when it reads the hint.
                 canvas=None if scope.placed else scope.canvas,
                 pictures=Pictures("keypoint picture", scope.canvas),
             )
@@ -135,9 +141,9 @@ class ApplyInstantID(io.ComfyNode):
 def _ranges(
     adapter: ScheduleRange, control_percents: tuple[float, float], adapter_weight: float, control_strength: float
 ) -> list[NamedRange]:
-    """The parts of the schedule in which adapter and IdentityNet act; none of what is switched off.
+    """The ranges of the schedule in which the adapter and IdentityNet act. What has strength 0 has no range here.
 
-    control_percents: 0..1, of IdentityNet.
+    control_percents: start and end of the range of IdentityNet, 0..1.
     """
     ranges: list[NamedRange] = []
     if adapter_weight:
@@ -156,8 +162,8 @@ def _injections(
 ) -> list[Injection]:
     """What positive and negative carry: the tokens of the people in a scope, and as many of no face.
 
-    photos: how several photos of a person are joined, as schema.photos_input. no_face_tokens: (1, T, width).
-    Raises BadCast.
+    photos: how several photos of a person are joined, as schema.photos_input. weight: of the adapter. no_face_tokens:
+    (1, T, width). Raises BadCast.
     """
     people = scope.people
     embeddings_of_people = [embeddings(person, METHOD, photos)[None] for person in people]  # (1, photos, 512) each
@@ -171,7 +177,8 @@ def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, str
     """The keypoint picture that IdentityNet reads, (1 or people, H, W, 3).
 
     strength: of IdentityNet, above 0. Raises BadSetup where picture or net are not connected, BadSize for a picture of
-    another canvas, NoKeypoints for a black one, and BadCast where people have a row each and the picture has others.
+    another canvas, NoKeypoints for a black picture, and BadCast where people have a row of the batch each and there is
+    another number of pictures.
     """
     if image is None or control_net is None:
         missing: list[str] = []

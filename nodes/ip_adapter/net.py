@@ -27,9 +27,10 @@ _MOST_TOKENS = 4096
 
 
 class FullProjection(nn.Module):
-    """A layer that makes tokens of CLIP's hidden states, (B, n, embedding) -> (B, n, width): one of each state.
+    """The layers that make a token of each of CLIP's hidden states: (B, n, embedding) -> (B, n, width).
 
-    state: gives the sizes. For the negative it reads the states of a picture that is zero after normalisation.
+    state: gives the sizes. On the negative side it reads the hidden states of a picture that is zero after CLIP's
+    normalisation.
     Source: ip_adapter.py: MLPProjModel.
     """
 
@@ -45,11 +46,15 @@ class FullProjection(nn.Module):
         )
 
     def forward(self, states: Tensor) -> Tensor:
+        """The tokens of hidden states: (B, n, embedding) -> (B, n, width)."""
         return self.proj(states)
 
 
 def _projection_class(state: State) -> type[nn.Module]:
-    """The class of a file's projection, which makes its tokens. state: of the projection; its keys tell the class."""
+    """The class of the projection, which makes the tokens, of a file.
+
+    state: the tensors of the projection. Each class has a key that no other class has.
+    """
     if "latents" in state:
         return Resampler
     if "proj.3.weight" in state:
@@ -62,62 +67,72 @@ def _projection_class(state: State) -> type[nn.Module]:
 class IPAdapterNet(nn.Module):
     """The network of one file: its projection, and a key and value projection for each cross-attention layer.
 
-    state: "image_proj.*" and "ip_adapter.<odd n>.to_{k,v}_ip.weight", n counting as diffusers counts attentions.
-    width: of one token, the text width of the models this file is made for. clip_width: of CLIP's hidden states, or of
-    its image embedding, whichever the file reads.
+    state: the file's tensors, under the keys "image_proj.*" and "ip_adapter.<n>.to_{k,v}_ip.weight". n counts all
+    attention layers as diffusers does, self- and cross-attention in turns, so cross-attention has the odd numbers.
+    width: of one token, the text width of the models this file is made for. clip_width: the width of CLIP's hidden
+    states or of its image embedding, whichever the file reads.
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
         projection = below("image_proj.", state)
         projection_class = _projection_class(projection)
-        # One of the published files has its projection in twice as many bits as its layers.
+        # One of the published files has its projection in float32 and its layers in float16: each keeps its dtype.
         projection_dtype = next(iter(projection.values())).dtype
         self.image_proj = projection_class(projection, ops=ops, **{**factory, "dtype": projection_dtype})
         self.ip_adapter = AdapterLayers(below("ip_adapter.", state), ops=ops, **factory)
         self.variant = variant(state)
         self.width = self.ip_adapter.width
-        # In FaceID Plus the resampler reads CLIP, and the layer around it the embedding.
+        # In FaceID Plus the resampler inside of the projection reads CLIP; the projection itself reads the embedding of
+        # the face. In all other files that read CLIP, the projection itself does. (Files that read a face embedding
+        # alone have a clip_width, too, which nobody asks for.)
         clip_reader: Any = getattr(self.image_proj, "perceiver_resampler", self.image_proj)
         self.clip_width: int = clip_reader.embedding
 
     def tokens(self, embeddings: Tensor | None, clip_features: Tensor | None, shortcut: float | None) -> Tensor:
         """The tokens of n photos of one person, (1, tokens, width).
 
-        embeddings: (n, 512), of the faces. clip_features: (n, clip_width), or (n, states, clip_width). Each is None
-        where the file does not read it. shortcut: how much of what FaceID Plus finds in the hidden states is
-        added to the tokens, as in its version 2; None where it replaces them. FaceID portrait unnorm makes one set of
-        tokens of all photos. Other files make a set of each photo, and the sets stand one after the other.
+        embeddings: (n, 512), of the faces. clip_features: image embeddings (n, clip_width), or hidden states
+        (n, states, clip_width). Each of the two is None where the file does not read it.
+        shortcut: for FaceID Plus, which makes tokens of the embedding and then looks for the face in the hidden states.
+        In version 2, what it finds there times shortcut is added to the tokens; None is version 1, in which it replaces
+        them. FaceID portrait unnorm makes one set of tokens of all photos. Other files make a set of each photo, and
+        the sets stand one after the other.
         """
         if embeddings is None:
             tokens = self.image_proj(clip_features)
         elif clip_features is not None:
             tokens = self.image_proj(embeddings, clip_features, shortcut)
-        elif isinstance(self.image_proj, Resampler):
+        elif isinstance(self.image_proj, Resampler):  # FaceID portrait unnorm
             tokens = self.image_proj(embeddings[None])  # (1, n, 512) -> (1, tokens, width)
         else:
             tokens = self.image_proj(embeddings)  # (n, 512) -> (n, tokens, width)
-        return tokens.flatten(0, 1)[None]
+        return tokens.flatten(0, 1)[None]  # (sets, tokens of a set, width) -> (1, all tokens, width)
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Run every layer once on zeros. Raises RuntimeError where sizes do not fit each other."""
+        """Run every layer once, to see whether the sizes of the file's tensors fit each other. Raises RuntimeError.
+
+        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network.
+        """
         embeddings = zeros(1, EMBEDDING) if self.variant.embedding else None
         clip_features: Tensor | None = None
         if self.variant.clip == "states":
             clip_features = zeros((1, 1, self.clip_width))
         elif self.variant.clip:
             clip_features = zeros((1, self.clip_width))
-        self.ip_adapter.keys_and_values(self.tokens(embeddings, clip_features, 1.0))
+        self.ip_adapter.keys_and_values(self.tokens(embeddings, clip_features, shortcut=1.0))
 
 
 def with_equal_counts(tokens_of_people: Sequence[Tensor]) -> Tensor:
-    """Tokens (1, n, width) of each person, with a different n, as (people, tokens, width).
+    """Tokens of people, joined into one tensor: (1, n, width) of each person, n differing -> (people, tokens, width).
 
-    A person with fewer tokens has all of them repeated. Attention weighs tokens against each other, so a person whose
-    tokens all stand equally often gives exactly the same as before. Raises BadCast where that makes too many.
+    The tokens of each person are repeated as a whole until everybody has the same number, which is the least common
+    multiple of all n. Where every token of a softmax stands k times, all its weights become a k-th and are added up
+    again, so the output is the same as before. Raises BadCast where that makes too many tokens.
     """
     counts = [tokens.shape[1] for tokens in tokens_of_people]
     length = math.lcm(*counts)
+    # Nobody is refused for many tokens of their own, which need no repetition.
     if length > max(_MOST_TOKENS, *counts):
         raise BadCast(
             f"With every photo as tokens of its own, people of {listed(counts)} tokens need {length} each to count "
@@ -144,7 +159,7 @@ V2 = "v2"
 VERSIONS = (BY_THE_FILE, V1, V2)
 """The versions of FaceID Plus, whose two for SD1.5 have the same keys and shapes."""
 _PLUS_V1_HASH = "252fb53e0d018489"
-"""How the SHA-256 of ip-adapter-faceid-plus_sd15.bin begins."""
+"""The first digits of the SHA-256 of ip-adapter-faceid-plus_sd15.bin, the only published file of version 1."""
 _PLUS = "face-id-plus"
 _READS_CLIP = "image_proj.perceiver_resampler.proj_in.weight"
 
@@ -191,8 +206,10 @@ def variant(state: State) -> Variant:
 def versioned(file_variant: Variant, state: State, path: str, version: str) -> Variant:
     """The variant of a FaceID Plus file in one of VERSIONS; any other variant is returned as it is.
 
-    SDXL has version 2 alone. For SD1.5 the file itself says only by its hash that it is version 1.
+    version: as the user has chosen. BY_THE_FILE takes version 1 for the one published file of it, which is known by its
+    hash, and version 2 for every other file: the tensors of both versions look alike. SDXL has version 2 alone.
     """
+    # FaceID Plus is entered in _VARIANTS as version 2. Its resampler is 2048 wide for SDXL.
     is_sdxl = file_variant is _VARIANTS[_PLUS] and len(state[_READS_CLIP]) == 2048
     if file_variant is not _VARIANTS[_PLUS] or version == V2 or is_sdxl:
         return file_variant
@@ -204,7 +221,7 @@ def versioned(file_variant: Variant, state: State, path: str, version: str) -> V
 PAD = "pad"
 CROP = "crop"
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-"""The colour that CLIP is given as zero."""
+"""The RGB colour that is zero after CLIP's normalisation, which takes away this mean of CLIP's training pictures."""
 STYLE = "style"
 LAYOUT = "layout"
 BOTH = f"{STYLE} and {LAYOUT}"
@@ -216,7 +233,7 @@ BlockNumber = tuple[str, int]
 
 
 def _block_numbers(**numbers_by_part: Sequence[int]) -> frozenset[BlockNumber]:
-    """Blocks of a UNet: `input=(4, 5)` are the blocks ("input", 4) and ("input", 5)."""
+    """A set of blocks of a UNet: _block_numbers(input=(4, 5)) is {("input", 4), ("input", 5)}."""
     blocks: set[BlockNumber] = set()
     for part, numbers in numbers_by_part.items():
         for number in numbers:
@@ -230,21 +247,23 @@ _BLOCKS_BY_CHOICE: Mapping[frozenset[BlockNumber], Mapping[str, frozenset[BlockN
     _SDXL: {STYLE: _block_numbers(output=(1,)), LAYOUT: _block_numbers(input=(8,))},
     _SD15: {STYLE: _block_numbers(output=(3, 4, 5)), LAYOUT: _block_numbers(input=(7, 8), middle=(0,))},
 }
-"""All blocks of a UNet with cross-attention -> the blocks of them that make the style, and those that make the layout.
-Which UNet it is, is told by these blocks."""
+"""The blocks that have cross-attention in a UNet, by which SDXL and SD1.5 are told apart -> for each choice the blocks
+among them that make the style, or the layout, of a picture."""
 
 
 def chosen_layers(layers: Sequence[Block], choice: str) -> list[bool]:
-    """For each cross-attention layer of a UNet whether `choice`, one of CHOICES, acts in it. Raises BadSetup.
+    """For each cross-attention layer of a UNet whether `choice`, one of CHOICES, acts in it.
 
-    layers: the address of each. SDXL has 70 layers in diffusers' order: style 34 to 43, layout 14 to 23. SD1.5 has 16:
-    6 to 8; 4, 5 and 15.
+    layers: the address of each layer, (part, number of the block, position in the block), in diffusers' order. In this
+    order SDXL has 70 layers, with the style in 34 to 43 and the layout in 14 to 23. SD1.5 has 16 layers, with the style
+    in 6 to 8 and the layout in 4, 5 and 15. Raises BadSetup for another UNet, unless choice is ALL.
     """
     if choice == ALL:
         return [True] * len(layers)
     blocks = [(part, number) for part, number, _ in layers]
     blocks_by_choice = _BLOCKS_BY_CHOICE.get(frozenset(blocks))
     if blocks_by_choice is None:
+        # dict.fromkeys takes repetitions out and keeps the order.
         unet_blocks = listed([f"{part} {number}" for part, number in dict.fromkeys(blocks)])
         raise BadSetup(
             f"layers is {choice!r}, but it is unknown which layers of this MODEL do that: its cross-attention lies in "
@@ -253,7 +272,7 @@ def chosen_layers(layers: Sequence[Block], choice: str) -> list[bool]:
         )
     chosen_blocks: set[BlockNumber] = set()
     for kind in (STYLE, LAYOUT):
-        if kind in choice:  # BOTH names both
+        if kind in choice:  # the text of BOTH contains that of STYLE and that of LAYOUT
             chosen_blocks |= blocks_by_choice[kind]
     return [block in chosen_blocks for block in blocks]
 
@@ -261,8 +280,8 @@ def chosen_layers(layers: Sequence[Block], choice: str) -> list[bool]:
 def fitted(images: Tensor, fit: str) -> Tensor:
     """Pictures (B, H, W, C), 0..1, as CLIP vision is given them: (B, H, W, 3).
 
-    With `fit` PAD they are square: the bars beside them have the mean colour, of which CLIP sees nothing. With CROP
-    they stay as they are: CLIP vision takes the square in the middle.
+    fit: with PAD each picture is put into the middle of a square, between bars of CLIP_MEAN, which are zero for CLIP.
+    With CROP pictures stay as they are: the host's CLIP vision cuts out the square in the middle.
     """
     pictures = as_rgb(images)
     height, width = pictures.shape[1:3]

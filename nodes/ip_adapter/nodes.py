@@ -46,14 +46,14 @@ class IPAdapter(Loaded[IPAdapterNet]):
     def tokens(self, embeddings: Tensor | None, clip_features: Tensor | None, shortcut: float = 1.0) -> Tensor:
         """The tokens of n photos or pictures, (1, tokens, width) float32 on the CPU.
 
-        embeddings: (n, 512), of faces. clip_features: (n, ...), from clip_features(). Each is None where the file does
-        not read it. shortcut: how much of the hidden states Plus v2 adds.
+        embeddings: (n, 512), of faces. clip_features: (n, ...), from clip_features(). Each of the two is None where the
+        file does not read it. shortcut: how much of the hidden states Plus v2 adds; other files ignore it.
         """
         if embeddings is not None:
             embeddings = self.on_device(embeddings)
         if clip_features is not None:
             clip_features = self.on_device(clip_features)
-        shortcut_of_file = shortcut if self.variant.shortcut else None
+        shortcut_of_file = shortcut if self.variant.shortcut else None  # None is Plus v1, see IPAdapterNet.tokens
         return self.net.tokens(embeddings, clip_features, shortcut_of_file).cpu()
 
     def clip_features(self, clip_vision: ClipVisionModel, pictures: Tensor) -> Tensor:
@@ -68,13 +68,14 @@ class IPAdapter(Loaded[IPAdapterNet]):
         """
         if clip_vision is None:
             raise encode.WrongEncoder("not connected", self._clip_output, self.net.clip_width)
+        # Hidden states are those of a picture that is zero for CLIP; image embeddings are zeros themselves.
         if self.variant.clip == "states":
-            return encode.encode_grey(clip_vision, self.net.clip_width)
+            return encode.encode_grey(clip_vision, self.net.clip_width)  # (1, states, clip_width)
         return torch.zeros(1, self.net.clip_width)
 
     @property
     def _clip_output(self) -> str:
-        """Which of CLIP's outputs the file reads, as bridge.encode names them."""
+        """Which of CLIP's outputs the file reads: encode.STATES or encode.EMBEDS. Only for files that read CLIP."""
         return encode.STATES if self.variant.clip == "states" else encode.EMBEDS
 
 
@@ -86,6 +87,7 @@ def load_ip_adapter(path: str, plus_version: str) -> IPAdapter:
     state = FILE.read(path)
     variant = net.versioned(net.variant(state), state, path, plus_version)
     patcher = FILE.build(path, IPAdapterNet, state)
+    # The LoRA that FaceID files bring, which Apply IP-Adapter puts onto the MODEL; empty for other files.
     return IPAdapter(patcher, lora.lora_of_adapter(state), variant=variant)
 
 
@@ -94,6 +96,8 @@ AS_MADE = "as the file was made"
 
 
 class ApplyIPAdapter(io.ComfyNode):
+    """Lets the UNet read tokens of people's faces beside the text, and puts the file's LoRA onto the MODEL."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -141,6 +145,7 @@ class ApplyIPAdapter(io.ComfyNode):
         schedule = schedule_range("The adapter", start_percent, end_percent)
         check_fits(ip_adapter, METHOD, model, (positive, negative), APPLY)
         scope = scopes.scope_of_faces(cast, APPLY, schedule, node_id=notes.node_of(cls), **scope_settings)
+        # How the authors used the file, except for what the user has set.
         variant = ip_adapter.variant
         if photos != AS_MADE:
             variant = replace(variant, photos=photos)
@@ -159,9 +164,10 @@ def _injections(
     shortcut: float,
     weight: float,
 ) -> list[Injection]:
-    """What positive and negative carry: the tokens of each person, and as many of zero embeddings.
+    """What positive and negative carry: the tokens of each person, and as many tokens of blank inputs.
 
-    variant: the file's, with the user's choice of photos and cut. Raises WrongEncoder, BadCast.
+    variant: the file's, with the user's choice of photos and cut. shortcut: as in IPAdapter.tokens. weight: of the
+    node. Raises WrongEncoder, BadCast.
     """
     blank = loaded.blank_features(clip_vision) if variant.clip else None
     face_tokens: list[Tensor] = []
@@ -171,7 +177,7 @@ def _injections(
         blanks = _blank_inputs(inputs, blank)
         face_tokens.append(loaded.tokens(inputs.embeddings, inputs.clip_features, shortcut))
         blank_tokens.append(loaded.tokens(blanks.embeddings, blanks.clip_features, shortcut))
-    scales = torch.tensor([weight * person.weight for person in scope.people])
+    scales = torch.tensor([weight * person.weight for person in scope.people])  # (people,), of the values
     sides = [net.with_equal_counts(face_tokens), net.with_equal_counts(blank_tokens)]
     return injections(loaded, scope, sides, scales)
 
@@ -190,17 +196,22 @@ def _face_inputs(
     """What the file reads of a person's photos, on the positive side."""
     embeddings: Tensor | None = None
     if variant.embedding:
-        embeddings = combine(identity, METHOD.recogniser, variant.photos, variant.title)
+        embeddings = combine(identity, METHOD.recogniser, variant.photos, variant.title)  # (n, 512)
         if variant.embedding == "normed":
             embeddings = normalize(embeddings, dim=-1)
     clip_features: Tensor | None = None
+    # Where variant.clip is set, blank_features has raised before if clip_vision is None.
     if clip_vision is not None and variant.clip:
         clip_features = _features_of_photos(loaded, identity, clip_vision, variant)
     return _Inputs(embeddings, clip_features)
 
 
 def _blank_inputs(inputs: _Inputs, blank: Tensor | None) -> _Inputs:
-    """What the file reads on the negative side in place of a person's photos. blank: as IPAdapter.blank_features."""
+    """What the file reads on the negative side in place of a person's photos: as many blank embeddings and features.
+
+    inputs: those of the positive side. blank: from IPAdapter.blank_features, (1, ...); None where the file does not
+    read CLIP.
+    """
     embeddings = None if inputs.embeddings is None else torch.zeros_like(inputs.embeddings)
     clip_features: Tensor | None = None
     if inputs.clip_features is not None and blank is not None:
@@ -211,9 +222,9 @@ def _blank_inputs(inputs: _Inputs, blank: Tensor | None) -> _Inputs:
 def _features_of_photos(
     loaded: IPAdapter, identity: Identity, clip_vision: ClipVisionModel, variant: Variant
 ) -> Tensor:
-    """CLIP's features of a person's photos: (n, ...) as a sequence, else their mean (1, ...)."""
+    """CLIP's features of a person's photos: (n, ...) where variant.photos is a sequence, else their mean (1, ...)."""
     photos = portraits(identity, variant.title)
-    pictures = photos.aligned  # (n, H, W, 3), 0..255
+    pictures = photos.aligned  # (n, H, W, 3), 0..255, for net.FACE and net.SWAPPED
     if variant.cut == net.LOOSE:
         pictures = photos.loose
     if variant.cut == net.SWAPPED:
@@ -229,6 +240,8 @@ NOBODY = "No person is drawn in this style: those who are meant have weight 0."
 
 
 class StylePerPerson(io.ComfyNode):
+    """Lets some layers of the UNet read tokens of pictures, for the style of some people or of the whole picture."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -272,11 +285,14 @@ class StylePerPerson(io.ComfyNode):
         **region_settings: Any,
     ) -> io.NodeOutput:
         node_id = notes.node_of(cls)
+        # A mask says where the style acts, whoever stands there: with it, `who` and places have no effect.
         if who.strip() and cast is None and mask is None:
             advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
             raise BadCast(f"{STYLES}: who is {plain(who, 60)!r}, but no cast is connected.", advice)
         placed: PlacedCast | None = None
-        in_style = [True]  # for each person of a placed cast, else for the whole picture
+        # One for each person of the placed cast. Without one it stays a single True: the whole picture, or the mask, is
+        # in the style.
+        in_style = [True]
         if cast is not None and mask is None:
             placed = require_places(cast, STYLES)
             in_style = _people_in_style(placed, who)
@@ -293,19 +309,14 @@ class StylePerPerson(io.ComfyNode):
             if mask is not None:
                 scope = replace(scope, regions=_painted(cast, mask))
         elif placed.by_row:
+            # All people have their row in the scope; those who are not in the style get a scale of 0 below.
             scope = scopes.scope_of_bodies(placed, STYLES, schedule, rows=True, node_id=node_id, **region_settings)
         else:
             people = [person for person, is_drawn in zip(placed.people, in_style, strict=True) if is_drawn]
             scope = scopes.scope_of_bodies(
-                placed,
-                STYLES,
-                schedule,
-                people,
-                alone=False,
-                node_id=node_id,
-                **region_settings,
+                placed, STYLES, schedule, people, alone=False, node_id=node_id, **region_settings
             )
-        scales = weight * torch.tensor(in_style if scope.by_row else [True])
+        scales = weight * torch.tensor(in_style if scope.by_row else [True])  # (people,) by row, else (1,)
         pictures = net.fitted(images, fit)
         carried = _injections_of_pictures(ip_adapter, scope, clip_vision, pictures, acts_in_layers, scales)
         return scope.applied(cls, model, (positive, negative), carried, what="the style", subject="The style")
@@ -314,7 +325,8 @@ class StylePerPerson(io.ComfyNode):
 def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:
     """For each person of a cast whether they are drawn in the style: named in `who`, and of weight above 0.
 
-    Raises BadCast for a name that is nobody's, or that of two people.
+    who: names or numbers of people; an empty text names everybody. Raises BadCast for a name that nobody or that
+    several people have.
     """
     named_numbers = named(who, regions.names(placed.people), STYLES)
     in_style: list[bool] = []
@@ -324,7 +336,7 @@ def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:
 
 
 def _check_reads_pictures(loaded: IPAdapter) -> None:
-    """Raise BadSetup for a file that reads face embeddings: a picture of a style need not show a face."""
+    """Raise BadSetup for a file that reads face embeddings, because a picture of a style need not show a face."""
     if loaded.variant.embedding:
         raise BadSetup(
             f"{STYLES} reads pictures, but the ip_adapter is {loaded.variant.title}, which reads the embedding of a "
@@ -342,32 +354,36 @@ def _injections_of_pictures(
     acts_in_layers: Sequence[bool],
     scales: Tensor,
 ) -> list[Injection]:
-    """What positive and negative carry: the tokens of all pictures (B, H, W, 3), and as many of blank ones.
+    """What positive and negative carry: the tokens of all pictures (B, H, W, 3), and as many tokens of blank pictures.
 
-    All regions of the scope read the same tokens. acts_in_layers: for each cross-attention layer whether they act
-    there. scales: (1,), or with a row per person one for each of them. Raises WrongEncoder, BadPicture.
+    All regions of the scope read the same tokens. acts_in_layers: for each cross-attention layer of the UNet whether
+    the tokens are read there. scales: (1,), or (people,) where each person has a row of the batch; what the values are
+    multiplied with. Raises WrongEncoder, BadPicture.
     """
     if scope.regions is not None:
-        # The regions of all people are one: (people, H, W) -> (1, H, W).
+        # All people have the same style, so their regions become one: (people, H, W) -> (1, H, W).
         scope = replace(scope, regions=scope.regions.amax(0, keepdim=True))
-    features = loaded.clip_features(clip_vision, pictures)
+    features = loaded.clip_features(clip_vision, pictures)  # (B, ...)
     blank = loaded.blank_features(clip_vision).expand_as(features)
     sides: list[Tensor] = []
     for clip_features in (features, blank):
         tokens = loaded.tokens(None, clip_features)  # (1, tokens of all pictures, width)
         sides.append(tokens.expand(len(scales), -1, -1))
-    of_sides: list[Injection] = []
+    limited_injections: list[Injection] = []
     for injection in injections(loaded, scope, sides, scales):
-        layers: list[tuple[Tensor, ...] | None] = []
+        layers: list[tuple[Tensor, ...] | None] = []  # None: this layer reads the text alone
         for layer, acts in zip(injection.layers, acts_in_layers, strict=True):
             layers.append(layer if acts else None)
-        of_sides.append(replace(injection, layers=tuple(layers)))
-    return of_sides
+        limited_injections.append(replace(injection, layers=tuple(layers)))
+    return limited_injections
 
 
 def _painted(cast: Cast | None, mask: Tensor) -> Tensor:
-    """All masks of a batch as one region, (1, H, W). Raises BadRegion where they are empty, and where people have a
-    picture each."""
+    """All masks of a MASK batch as one region, (1, H, W).
+
+    cast: the node's cast, or None. Raises BadRegion where the masks are empty, and where each person of the cast has a
+    picture of their own (the cast of Crop Faces), because the mask belongs to one picture.
+    """
     regions.check_one_picture(cast)
     painted = as_masks(mask).amax(0, keepdim=True)
     if not painted.any():

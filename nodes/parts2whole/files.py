@@ -31,11 +31,13 @@ MODEL = manifest.model("parts2whole")
 EXPECTED = manifest.release_expected(MODEL)
 ADVICE = manifest.release_advice(MODEL)
 NETWORKS = manifest.networks_of(MODEL)
-"""Prefixes of the keys in a single file."""
+"""The names of the networks of a release, such as "denoiser". In a single file they are the prefixes of the keys."""
 KEY = MODEL.key
+"""The key of the model folder, models/parts2whole."""
 _TEXT_WIDTH = 768
+"""The width of a token of SD1.5's texts."""
 _CHANNELS = 4
-"""The width of SD1.5's texts, and the channels of its latents."""
+"""The channels of SD1.5's latents."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,15 @@ class Parts2Whole:
 
 
 def choices() -> list[str]:
-    """What can be loaded: diffusers folders and single files below models/parts2whole, by their relative names."""
+    """What can be loaded: diffusers folders and single files below models/parts2whole, by their relative names.
+
+    A release that lies in the model folder itself has the name ".".
+    """
     names: set[str] = set()
     for root in folders.folders(KEY):
+        # Links to a file that is not there are left out.
         files = [name for name, path in listing(root).files if dead_link(path) is None]
-        releases: set[str] = set()
+        releases: set[str] = set()  # folders in which files of a release lie
         for file in files:
             folder = manifest.folder_of(file)
             if folder is not None:
@@ -66,15 +72,15 @@ def choices() -> list[str]:
 
 
 def _lies_in(name: str, releases: Collection[str]) -> bool:
-    """Whether a file or folder, by its relative name, lies below one of these folders."""
+    """Whether a file or folder, given by its relative name, lies below one of these releases' folders."""
     return any(str(parent) in releases for parent in PurePath(name).parents)
 
 
 def path_of(name: str) -> str:
-    """Full path of the folder or file that was chosen, "." for the model folder itself.
+    """Full path of the folder or file that was chosen. name: one of choices(), or a name as a workflow has it.
 
-    The published name, which the workflows have, also stands for the only thing there under another name.
-    Raises ModelMissing, and for a folder what is missing in it.
+    The templates have the published name. Where it is not there, and there is a single choice of another name, that
+    choice is taken. Raises ModelMissing; for a folder it says which of its files are missing.
     """
     names = choices()
     name = among(name, names) or name
@@ -88,15 +94,15 @@ def path_of(name: str) -> str:
         if ending(path) in SAFETENSORS and os.path.isfile(path):
             return path
         if os.path.isdir(path):
-            manifest.locate(MODEL, Path(path))
+            manifest.locate(MODEL, Path(path))  # it raises ModelMissing where files are missing in the folder
             return path
     folders.refuse_dead_link(name, KEY)
     raise ModelMissing("Parts2Whole", [name or "a folder"], folders.folders(KEY), MODEL.page, MODEL.size_text)
 
 
 def fingerprint(name: str | None) -> str:
-    """Another text when one of the files behind this choice is replaced."""
-    if name is None:
+    """The answer of fingerprint_inputs: a text that changes when one of the files of this choice is replaced."""
+    if name is None:  # the input is linked: its value is known only when the node runs
         return ""
     path = path_of(name)
     files = [path] if os.path.isfile(path) else manifest.locate(MODEL, Path(path)).values()
@@ -128,14 +134,20 @@ def load_parts2whole(path: str) -> tuple[ModelPatcher, Parts2Whole]:
 
 @dataclass(frozen=True, eq=False)
 class _Release:
-    """What the files of a release hold. states: by network, the names of NETWORKS. scheduler: the noise schedule."""
+    """What the files of a release hold.
+
+    states: name of a network, one of NETWORKS -> its tensors. scheduler: the values of scheduler_config.json.
+    """
 
     states: dict[str, dict[str, Tensor]]
     scheduler: dict[str, Any]
 
 
 def _read_folder(path: str) -> _Release:
-    """Raises ModelMissing and UnsupportedCheckpoint."""
+    """Read a release as its authors have published it, a folder with a file for each network.
+
+    Raises ModelMissing and UnsupportedCheckpoint.
+    """
     files = manifest.locate(MODEL, Path(path))
     config = files[manifest.SCHEDULER]
     scheduler = schedule(config.read_bytes(), str(config))
@@ -146,7 +158,10 @@ def _read_folder(path: str) -> _Release:
 
 
 def _read_single_file(path: str) -> _Release:
-    """Raises UnsupportedCheckpoint."""
+    """Read a single file, which holds all networks, and the noise schedule as JSON in its metadata.
+
+    Raises UnsupportedCheckpoint.
+    """
     state = load.read_state_dict(path, EXPECTED, ADVICE)
     require(state, MODEL.format, path, ADVICE)
     with safe_open(path, "pt") as file:
@@ -158,12 +173,15 @@ def _read_single_file(path: str) -> _Release:
 
 
 def _refused(path: str, contents: str) -> UnsupportedCheckpoint:
-    """The error for a file of something else than Parts2Whole. contents: what it holds, in words."""
+    """The error for a file that is not Parts2Whole, or a damaged one. contents: what the file holds, in words."""
     return UnsupportedCheckpoint(path, contents, EXPECTED, ADVICE)
 
 
 def _network(network_class: type[nn.Module], state: Mapping[str, Tensor], path: str) -> ModelPatcher:
-    """A network beside the denoiser, in a ModelPatcher. state: what its file holds. Raises UnsupportedCheckpoint."""
+    """A DecoupledAttn or a PoseGuider in a ModelPatcher, with its weights.
+
+    state: all tensors of its file. Raises UnsupportedCheckpoint for a damaged file.
+    """
     try:
         weights = state
         if network_class is DecoupledAttn:
@@ -177,7 +195,10 @@ def _network(network_class: type[nn.Module], state: Mapping[str, Tensor], path: 
 
 
 def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
-    """A diffusers UNet of SD1.5's kind in a ModelPatcher. Raises UnsupportedCheckpoint for any other."""
+    """A UNet of SD1.5's layout in a ModelPatcher. state: its tensors under diffusers' names.
+
+    Raises UnsupportedCheckpoint for any other network, and for one with missing or unknown tensors.
+    """
     _check_family(state, path)
     try:
         names = comfy.utils.unet_to_diffusers(_counts(state))  # diffusers' name of a tensor -> the host's
@@ -195,13 +216,13 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
         check_all_floats(state)
         if unknown:
             raise _incomplete_unet(path, unknown)
-        # The host takes tensors out of what it is given.
+        # The host takes tensors out of the dict that it is given, so `host_keys` was made before.
         model = comfy.sd.load_diffusion_model_state_dict(host_state)
-    except torch.cuda.OutOfMemoryError:
-        raise  # the file may be good
+    except torch.cuda.OutOfMemoryError:  # it is a RuntimeError, but says nothing about the file
+        raise
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise _refused(path, f"a damaged SD1.5 UNet ({in_one_line(error)})") from error
-    if model is None:  # the host does not know its layers
+    if model is None:  # the host recognises no model by these layers
         raise _incomplete_unet(path, [])
     missing = model.model.diffusion_model.state_dict().keys() - host_keys
     if missing:
@@ -213,7 +234,8 @@ def _check_family(state: Mapping[str, Tensor], path: str) -> None:
     """Raise UnsupportedCheckpoint unless a UNet reads texts as wide as SD1.5's, and latents of as many channels."""
     width: int | None = None
     channels: int | None = None
-    # Sums of slices, because a damaged tensor may have fewer dimensions.
+    # The sum of a slice of one number is that number. A damaged tensor may lack the dimension; then the sum is 0, where
+    # an index would raise IndexError.
     for key, tensor in state.items():
         if key.endswith("attn2.to_k.weight"):
             width = sum(tensor.shape[-1:])
@@ -237,7 +259,10 @@ def _incomplete_unet(path: str, keys: Sequence[str]) -> UnsupportedCheckpoint:
 
 
 def _counts(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What the host needs to translate names: how many blocks there are on each level, how deep their transformers."""
+    """The settings by which the host translates diffusers' names of a UNet's tensors into its own.
+
+    They say how many blocks there are on each level, and how many transformers follow each block.
+    """
     levels = count_blocks(state, "down_blocks.{}.")
     blocks_of_levels: list[int] = []
     depths_down: list[int] = []
@@ -258,7 +283,7 @@ def _counts(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _depths(state: Mapping[str, Tensor], block_name: str) -> list[int]:
-    """How many transformers follow each of a level's convolution blocks."""
+    """For each convolution block of a level, how many transformers follow it. block_name: "down_blocks.0"."""
     depths: list[int] = []
     for number in range(count_blocks(state, f"{block_name}.resnets.{{}}.")):
         depths.append(count_blocks(state, f"{block_name}.attentions.{number}.transformer_blocks.{{}}."))
@@ -266,14 +291,16 @@ def _depths(state: Mapping[str, Tensor], block_name: str) -> list[int]:
 
 
 _SCHEDULE = {"beta_schedule": "linear", "prediction_type": "epsilon", "rescale_betas_zero_snr": False}
-"""The noise schedule of the release. It is linear in beta, unlike the host's schedule of that name."""
+"""The kind of noise schedule of the release; no other is read. It is linear in beta. The host's schedule "linear" is
+linear in the square root of beta, so the betas are made here."""
 _MOST_STEPS = 100_000
+"""The most training steps that are believed: more of them are a damaged file, which would fill the memory."""
 
 
 def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> Any:
-    """The host's sampling of a discrete model with the betas of a diffusers scheduler_config.json.
+    """The host's object for the noise schedule of a MODEL, with the betas of a diffusers scheduler_config.json.
 
-    Raises UnsupportedCheckpoint.
+    scheduler: the values of that file. Raises UnsupportedCheckpoint for another kind of schedule than the release's.
     """
     for name, released in _SCHEDULE.items():
         value = scheduler.get(name, released)
@@ -291,7 +318,7 @@ def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> A
         raise no_schedule
 
     class Sampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
-        pass
+        """A model with discrete training steps that predicts noise, put together as the host does for SD1.5."""
 
     sampling = Sampling(model.model.model_config)
     sampling._register_schedule(given_betas=torch.linspace(start, end, steps, dtype=torch.float64))
@@ -299,7 +326,11 @@ def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> A
 
 
 def schedule(config: str | bytes, path: str) -> dict[str, Any]:
-    """What a diffusers scheduler_config.json says. Raises UnsupportedCheckpoint, naming `path`, for anything else."""
+    """The values of a diffusers scheduler_config.json.
+
+    config: the text of the file. path: where it comes from, for the message. Raises UnsupportedCheckpoint for a text
+    that is no JSON object.
+    """
     no_schedule = UnsupportedCheckpoint(
         path, "damaged or no noise schedule", "a scheduler_config.json as released", ADVICE
     )
@@ -313,13 +344,18 @@ def schedule(config: str | bytes, path: str) -> dict[str, Any]:
 
 
 def check_layers(decoupled: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], path: str) -> None:
-    """Raise UnsupportedCheckpoint unless the parts have keys and values of their own in every cross-attention layer of
-    the denoiser, of its width and all from one width of tokens."""
+    """Raise UnsupportedCheckpoint unless the file of DecoupledAttn has a key and a value projection for every
+    cross-attention layer of the denoiser.
+
+    Each projection must have the width of its layer, and all must read tokens of one width. decoupled, denoiser: the
+    tensors of both files, under diffusers' names.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
     for key, tensor in decoupled.items():
         if "_dc." in key:
             shapes[key] = tuple(tensor.shape)  # (width of the layer, width of a token)
-    token_width: tuple[int, ...] = ()  # without layers it does not matter
+    # The width of tokens that the first projection reads is expected of all. Without projections it does not matter.
+    token_width: tuple[int, ...] = ()
     for shape in shapes.values():
         token_width = shape[1:]
         break
@@ -329,6 +365,7 @@ def check_layers(decoupled: Mapping[str, Tensor], denoiser: Mapping[str, Tensor]
         if key.endswith(text_keys):
             layer = key.removesuffix(text_keys)
             for projection in ("to_k_dc", "to_v_dc"):
+                # len(tensor): the width of the layer, which its own to_k projects a text to.
                 expected[f"{layer}attn2.processor.{projection}.weight"] = (len(tensor), *token_width)
     for key in sorted({*shapes, *expected}):
         shape = shapes.get(key)
@@ -339,9 +376,11 @@ def check_layers(decoupled: Mapping[str, Tensor], denoiser: Mapping[str, Tensor]
 
 
 def with_tail(reference: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
-    """The reference UNet with zeros where the release has nothing: after the input of its last self-attention.
+    """The reference UNet's tensors, completed with zeros for the layers that the release has left out.
 
-    Nothing reads what comes out of these layers. Raises UnsupportedCheckpoint where anything else is missing.
+    These are the layers after the input of the last self-attention. That input is the last thing that is recorded, and
+    nothing reads what the later layers give. Raises UnsupportedCheckpoint where any other tensor is missing.
+    denoiser: the tensors of the denoiser, which has the same layers.
     """
     missing = denoiser.keys() - reference.keys()
     tail = _tail(denoiser)
@@ -356,7 +395,10 @@ def with_tail(reference: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], p
 
 
 def _tail(unet: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """The prefixes of the keys of all that comes after the last layer that is recorded. unet: with diffusers' keys."""
+    """The prefixes of the keys of all layers that come after the input of the last self-attention.
+
+    unet: the tensors of a whole UNet, under diffusers' keys.
+    """
     numbers: list[tuple[int, int, int]] = []
     for key in unet:
         if key.startswith("up_blocks.") and ".transformer_blocks." in key:
@@ -367,7 +409,7 @@ def _tail(unet: Mapping[str, Tensor]) -> tuple[str, ...]:
     attention = f"up_blocks.{level}.attentions.{number}"
     transformer = f"{attention}.transformer_blocks.{depth}"
     return (
-        # Of the last transformer everything behind norm1, whose output is what is recorded.
+        # In the last transformer everything after norm1: the output of norm1 is the input of the self-attention.
         f"{transformer}.attn1.",
         f"{transformer}.norm2.",
         f"{transformer}.attn2.",

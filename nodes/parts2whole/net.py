@@ -1,4 +1,7 @@
-"""Parts2Whole: decoupled attention, one token per part from the whole picture of the part; and the pose guider.
+"""Parts2Whole's own networks: the decoupled attention and the pose guider.
+
+In the decoupled attention each part has one image token, CLIP's embedding of the part's picture. The cross-attention
+layers of the denoiser read these tokens beside the text, with keys and values of their own.
 
 Source: Parts2Whole, parts2whole/models/custom_attention_processor.py and pose_guider.py (MIT), the latter after Animate
 Anyone (arXiv 2311.17117): a pose picture becomes features that are added after the denoiser's first convolution.
@@ -14,13 +17,13 @@ from torch import Tensor, nn
 from ...core.projections import AdapterLayers
 
 SLOTS = 6
-"""The trained number of image tokens; fewer parts are filled up with zeros."""
+"""The number of image tokens that the network was trained with. Where there are fewer parts, the rest are zeros."""
 
 
 class DecoupledAttn(AdapterLayers):
-    """The layers that make keys and values of the image tokens, one for each cross-attention layer.
+    """The key and the value projection of the image tokens for each cross-attention layer of the denoiser.
 
-    state: "<diffusers layer>.attn2.processor.to_{k,v}_dc.weight"; other keys are not looked at.
+    state: the file's tensors. Those under "<diffusers layer>.attn2.processor.to_{k,v}_dc.weight" are read.
     """
 
     def __init__(self, state: Mapping[str, Tensor], *, ops: Any, **factory: Any) -> None:
@@ -28,9 +31,9 @@ class DecoupledAttn(AdapterLayers):
 
     @staticmethod
     def own_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors of a file that are this module's, under its own keys: "<n>.to_{k,v}_ip.weight".
+        """The tensors of a file that belong to this module, under the keys of AdapterLayers: "<n>.to_{k,v}_ip.weight".
 
-        n counts the cross-attention layers as diffusers does.
+        n counts the cross-attention layers in diffusers' order, see _position.
         """
         keys = [key for key in state if key.endswith("to_k_dc.weight")]
         layers = [key.removesuffix("to_k_dc.weight") for key in keys]
@@ -43,9 +46,9 @@ class DecoupledAttn(AdapterLayers):
 
 
 def _position(layer: str) -> tuple[int, list[int]]:
-    """The key by which layers are sorted as diffusers walks a UNet: down before up before mid, then by number.
+    """The key by which layers are sorted into diffusers' order: down, up, then mid blocks, and by number in each.
 
-    layer: what its keys begin with, such as "up_blocks.1.attentions.0.transformer_blocks.0.attn2.processor.".
+    layer: what the layer's keys begin with, such as "up_blocks.1.attentions.0.transformer_blocks.0.attn2.processor.".
     """
     words = layer.split(".")
     part = ("down_blocks", "up_blocks", "mid_block").index(words[0])
@@ -54,9 +57,10 @@ def _position(layer: str) -> tuple[int, list[int]]:
 
 
 def padded(embeds: Sequence[Tensor]) -> Tensor:
-    """One (1, width) CLIP image embedding per part -> (1, SLOTS, width), zeros where there is no part."""
+    """CLIP image embeddings, (1, width) for each part, as image tokens (1, SLOTS, width): zeros after the last part."""
     tokens = torch.stack([embed.float() for embed in embeds], dim=1)  # (1, parts, width)
     lacking = SLOTS - tokens.shape[1]
+    # Pairs of how much is added before and after, the last dimension first: nothing to the width, then the slots.
     return functional.pad(tokens, (0, 0, 0, lacking))
 
 
@@ -80,11 +84,12 @@ class PoseGuider(nn.Module):
         self.conv_in = convolution("conv_in")
         self.blocks = nn.ModuleList()
         for number in range(count):
-            halves = number % 2 == 1  # every second convolution halves the picture
+            halves = number % 2 == 1  # blocks 1, 3, 5 have a stride of 2: together they make an eighth of the picture
             self.blocks.append(convolution(f"blocks.{number}", stride=2 if halves else 1))
         self.conv_out = convolution("conv_out")
 
     def forward(self, pose: Tensor) -> Tensor:
+        """The features of pose pictures, (B, 3, H, W), 0..1, in the shape that the class names."""
         features = functional.silu(self.conv_in(pose))
         for block in self.blocks:
             features = functional.silu(block(features))

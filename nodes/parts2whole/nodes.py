@@ -40,17 +40,18 @@ from .files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of
 from .net import SLOTS, padded
 
 APPLY = "Apply Parts2Whole"
-_CLIP = "Connect the CLIP of an SD1.5 checkpoint (CLIP ViT-L/14)."
-_VAE = "Connect an SD1.5 VAE, best vae-ft-mse-840000."
+_CLIP_ADVICE = "Connect the CLIP of an SD1.5 checkpoint (CLIP ViT-L/14)."
+_VAE_ADVICE = "Connect an SD1.5 VAE, best vae-ft-mse-840000."
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
     """The parts as the networks have encoded them, at the size of the new picture.
 
-    bank: for each layer of the reference UNet the tokens of every part, on the CPU. embeds: a CLIP image embedding of
-    each part, (1, width). weights: one of each part. targets: where in the new picture each part may be looked at,
-    (parts, height, width), or None for everywhere. size: (width, height) in pixels.
+    bank: for each self-attention layer of the reference UNet the tokens of every part, on the CPU. embeds: the CLIP
+    image embedding of each part, (1, width). weights: the weight of each part. targets: where in the new picture each
+    part may be looked at, (parts, height, width), or None for everywhere. size: (width, height) of the new picture in
+    pixels.
     """
 
     networks: Parts2Whole
@@ -73,26 +74,29 @@ def encode(
 ) -> Features:
     """Encode every part with a weight: its label by CLIP, its picture by CLIP vision, and both by the reference UNet.
 
-    size: (width, height). Raises BadParts, BadPart, BadSize, WrongBaseModel.
+    size: (width, height) of the new picture in pixels. Raises BadParts, BadPart, BadSize, WrongBaseModel.
     """
     width, height = size
     if width % 8 or height % 8 or min(size) < 64:
         needed = "multiples of 8, at least 64, are needed"
         raise BadSize("The size of the parts", size, needed, "Take the latent's size.")
-    present = parts.present
+    present = parts.present  # the parts of weight above 0
     if not 1 <= len(present) <= SLOTS:
         count = f"{counted(len(present), 'part')} with a weight above 0"
         advice = "Chain fewer Part nodes, or show several garments in one; for none bypass the nodes of Parts2Whole."
         raise BadParts(f"{count}; Parts2Whole takes 1 to {SLOTS}, one image token each.", advice)
     reference = networks.reference
     prepared_parts = [prepare(part, width, height) for part in present]
-    texts = [text_of(clip, part.label, reference, _CLIP)[0] for part in present]  # (1, T, width) each
+    texts: list[Tensor] = []  # (1, T, width) each
+    for part in present:
+        context, _pooled = text_of(clip, part.label, reference, _CLIP_ADVICE)
+        texts.append(context)
     embeds = _image_embeds(clip_vision, present, networks.decoupled.model.width)
     latents: list[Tensor] = []
-    for part in prepared_parts:
-        latent = latent_of(vae, part, reference, _VAE)
+    for prepared_part in prepared_parts:
+        latent = latent_of(vae, prepared_part, reference, _VAE_ADVICE)  # (1, 4, height / 8, width / 8)
         latents.append(reference.model.process_latent_in(latent))
-    banks = _record_parts(reference, latents, texts, prepared_parts)
+    banks = _record_parts(reference, latents, texts, prepared_parts)  # one for each part, all with the same layers
     joined_bank: dict[Block, tuple[PartTokens, ...]] = {}
     for block in banks[0]:
         joined_bank[block] = tuple(bank[block] for bank in banks)
@@ -110,7 +114,7 @@ def encode(
 def _image_embeds(clip_vision: ClipVisionModel, parts: Sequence[Part], width: int) -> list[Tensor]:
     """CLIP's image embedding of each part's picture on white: (1, width) float32 on the CPU.
 
-    Raises WrongBaseModel where they have another width.
+    width: the width that the decoupled attention reads. Raises WrongBaseModel for embeddings of another width.
     """
     outputs = [clip_vision.encode_image(part.on_white[None], crop=True) for part in parts]
     embeds: list[Tensor] = []
@@ -126,9 +130,9 @@ def _image_embeds(clip_vision: ClipVisionModel, parts: Sequence[Part], width: in
 def _record_parts(
     reference: ModelPatcher, latents: list[Tensor], texts: list[Tensor], prepared_parts: list[Prepared]
 ) -> list[dict[Block, PartTokens]]:
-    """The states that the reference UNet has of each part at t = 0: in each layer, the tokens inside its mask.
+    """For each part, the tokens inside its mask that the reference UNet has in each self-attention layer at t = 0.
 
-    latents: (1, C, h, w) of each part. texts: (1, T, width) of each label.
+    latents: (1, C, h, w) of each part. texts: (1, T, width) of each label. prepared_parts: the parts with their masks.
     """
     comfy.model_management.load_models_gpu([reference], memory_required=reference.memory_required(latents[0].shape))
     banks: list[dict[Block, PartTokens]] = []
@@ -136,7 +140,7 @@ def _record_parts(
         recorded = record_at_zero(reference, latents[number], texts[number])
         bank: dict[Block, PartTokens] = {}
         for block, states in recorded.items():  # (tokens, C)
-            weights = token_mask(prepared_parts[number].mask, len(states))  # (tokens,), 0..1
+            weights = token_mask(prepared_parts[number].mask, len(states))  # (tokens,), 0..1: the mask at each token
             bank[block] = tokens_inside(weights, states).of(states)
         banks.append(bank)
     return banks
@@ -147,12 +151,14 @@ def _record_parts(
 
 @torch.no_grad()
 def pose_features(features: Features, pose: Tensor) -> Tensor:
-    """Pose pictures (B, H, W, C) -> (B, channels, height / 8, width / 8) on the CPU.
+    """What the pose guider makes of pose pictures: (B, H, W, C) -> (B, channels, height / 8, width / 8) on the CPU.
 
+    The UNet adds it after its first convolution. features: the parts, whose size the pictures are brought to.
     Raises BadSize where the pictures have another aspect than the parts.
     """
     width, height = features.size
     pose_height, pose_width = pose.shape[1:3]
+    # pose_width / pose_height and width / height may differ by 3 %; both sides are times pose_height * height here.
     if abs(pose_width * height - pose_height * width) > 0.03 * pose_height * width:
         needed = f"the parts are encoded for {width}x{height} px, another aspect"
         advice = "Crop or pad the pose image to that aspect; stretched it would stretch the body."
@@ -163,19 +169,22 @@ def pose_features(features: Features, pose: Tensor) -> Tensor:
 
 
 def check_fit(model: ModelPatcher, texts: Conditioning, features: Features) -> None:
-    """Raise WrongBaseModel unless every layer of the bank is found in the MODEL, of the same width, and the networks
-    read texts of this width."""
+    """Raise WrongBaseModel unless the MODEL has the attention layers that the parts were recorded in.
+
+    Each layer must have the same address and width as in the bank, and MODEL, prompts and reference UNet must have
+    texts of the same width. texts: the entries of both sides.
+    """
     width = unet.text_width(features.networks.reference)
     advice = "Encode both prompts with the CLIP of an SD1.5 checkpoint."
     check_conditioning(texts, width, APPLY, "SD1.5", advice)
-    model_widths: dict[Block, int] = {}  # of what a layer reads
-    cross_attention_widths: list[int] = []  # of its queries
+    model_widths: dict[Block, int] = {}  # address of a self-attention layer -> width of the states that it reads
+    cross_attention_widths: list[int] = []  # of the queries, in diffusers' order, as the decoupled attention has them
     for block, number, position, layer in unet.transformers(unet.unet_of(model)):
         model_widths[block, number, position] = layer.attn1.to_q.in_features
         cross_attention_widths.append(layer.attn2.to_q.out_features)
     bank_widths: dict[Block, int] = {}
     for address, tokens_of_parts in features.bank.items():
-        bank_widths[address] = tokens_of_parts[0].kept.shape[-1]
+        bank_widths[address] = tokens_of_parts[0].kept.shape[-1]  # all parts have the same width
     same_layers = bank_widths == model_widths
     same_cross_attention = features.networks.decoupled.model.widths == cross_attention_widths
     if same_layers and same_cross_attention and unet.text_width(model) == width:
@@ -201,20 +210,20 @@ def put_in(
     watch: Watch | None = None,
     node_id: str | None = None,
 ) -> tuple[Conditioning, Conditioning]:
-    """Positive and negative with the parts.
+    """Positive and negative with what lets the UNet read the parts.
 
     strength: scales the parts' share of the attention and the values of their image tokens; at 0 only the pose is left.
-    pose: (B, channels, h, w) for both sides, or None. watch: sees where the attention of one step goes, or None.
-    node_id: in the graph, or None outside of one. Raises BadParts.
+    pose: (B, channels, h, w) from pose_features, added on both sides, or None. watch: is shown where the attention of
+    one step goes; None for no heat maps. node_id: in the graph, or None outside of one. Raises BadParts.
     """
-    source = object()
+    source = object()  # the same for all that one node puts into the conditioning, see bridge.carried
     poses = None
     if pose is not None:
         poses = Pictures("pose picture", Canvas(APPLY, node_id=node_id))
     weights = PartWeights([weight * strength for weight in features.weights], features.targets)
 
     def shared(bank: Bank | None) -> SharedParts:
-        """What one side carries. bank: None where it attends to itself alone."""
+        """What one side carries for the self-attention. bank: None where the side attends to itself alone."""
         return SharedParts(
             source,
             schedule,
@@ -228,7 +237,7 @@ def put_in(
 
     positive, negative = sides
     positive = share_with(positive, shared(features.bank if strength else None))
-    negative = share_with(negative, shared(None))
+    negative = share_with(negative, shared(bank=None))
     if not strength:
         return positive, negative
 
@@ -237,6 +246,7 @@ def put_in(
         weighted_embeds.append(embed * weight)
     tokens = padded(weighted_embeds)  # (1, SLOTS, width)
     decoupled = features.networks.decoupled
+    # Keys and values of the image tokens in each cross-attention layer. The negative has as many tokens of zeros.
     layers: list[tuple[Tensor, Tensor]] = []
     zero_layers: list[tuple[Tensor, Tensor]] = []
     for keys, values in decoupled.model.keys_and_values(load.on_device(decoupled, tokens)):  # (1, SLOTS, C) each
@@ -245,8 +255,9 @@ def put_in(
         layers.append((keys, values * strength))
         zero_layers.append((torch.zeros_like(keys), torch.zeros_like(values)))
     return (
-        carry(positive, Injection(source, schedule, tokens, tuple(layers), None)),
-        carry(negative, Injection(source, schedule, torch.zeros_like(tokens), tuple(zero_layers), None)),
+        # regions=None: the tokens are read in the whole picture.
+        carry(positive, Injection(source, schedule, tokens, tuple(layers), regions=None)),
+        carry(negative, Injection(source, schedule, torch.zeros_like(tokens), tuple(zero_layers), regions=None)),
     )
 
 
@@ -255,6 +266,8 @@ PartFeaturesSocket = socket("LIKENESS_PART_FEATURES", Features)
 
 
 class LoadParts2Whole(io.ComfyNode):
+    """Loads the networks of Parts2Whole: the denoiser as a MODEL, and the networks beside it."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -266,6 +279,7 @@ class LoadParts2Whole(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, folder: str | None) -> bool:
+        # folder is None where the input is linked: its value is known only when the node runs.
         return folders.chosen_file_exists(path_of, folder)
 
     @classmethod
@@ -278,6 +292,8 @@ class LoadParts2Whole(io.ComfyNode):
 
 
 class EncodeParts(io.ComfyNode):
+    """Shows each part to the networks once, before sampling, see encode()."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         side_in_pixels = {"min": 64, "max": 4096, "step": 8}
@@ -309,12 +325,15 @@ class EncodeParts(io.ComfyNode):
     ) -> io.NodeOutput:
         features = encode(parts2whole, parts, clip, clip_vision, vae, (width, height))
         preview = sheet(Parts(parts.present))
+        # Notes on labels that the network was not trained with, and on pictures whose shape is changed.
         remarks = [*strange_labels(parts.present), *stretched(parts, width, height)]
         notes.tell(notes.node_of(cls), "\n".join(remarks))
         return io.NodeOutput(features, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
 class ApplyParts2Whole(io.ComfyNode):
+    """Puts the encoded parts and the pose into the conditioning, see put_in()."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -356,7 +375,7 @@ class ApplyParts2Whole(io.ComfyNode):
             """Show under the node where the attention of one step goes. shares: the parts' shares, (parts, h, w)."""
             notes.show(node_id, previews.heat_maps(shares, features.labels))
 
-        watch = Watch(heat_map_step, show_heat_maps) if heat_map_step else None
+        watch = Watch(heat_map_step, show_heat_maps) if heat_map_step else None  # step 0: no heat maps
         sides = put_in(
             (positive, negative),
             features,
@@ -366,8 +385,9 @@ class ApplyParts2Whole(io.ComfyNode):
             watch,
             node_id,
         )
+        # At strength 0 only the pose acts, and a run says nothing of parts.
         ranges = (NamedRange("the parts", schedule),) if strength else ()
-        presence = Presence(APPLY, node_id, "The parts", True, ranges, in_negative=bool(strength))
+        presence = Presence(APPLY, node_id, "The parts", several=True, ranges=ranges, in_negative=bool(strength))
         return io.NodeOutput(*announced(presence, patched(model, InjectionsRun, SharingRun), *sides))
 
 

@@ -1,11 +1,15 @@
-"""Class words (man, woman) of a prompt: found before their triggers, repeated for each token that is fused with them.
+"""The class words (man, woman) of a prompt, repeated so that photos can be fused with them.
 
-They are laid out by the text encoder's own tokens, as in the released photomaker/pipeline.py (Apache-2.0): the trigger
-is taken out, and the last token of the word before it stands as often as there are tokens to fuse with. Unlike there,
-there may be several people, and as many chunks of the text encoder as the prompt needs.
+A class word is the word before a trigger word ("img"). The trigger is taken out of the prompt, and the last token of
+the class word is repeated: there are as many copies as tokens of the person's photos, one for each to be fused with. It
+is done on the text encoder's own tokens, as in the released photomaker/pipeline.py (Apache-2.0). Unlike there, there
+may be several people, and as many chunks of the text encoder as the prompt needs.
 
-    text               photo of a woman img and a man img
-    two and one photos photo of a woman woman and a man           positions 4 and 8, with the token at the start
+    prompt                                  photo of a woman img and a man img
+    with two photos of the woman, one of    photo of a woman woman and a man
+    the man, and one token a photo
+
+The token at the start of the text has index 0, so the first copies are at the positions 4 and 8.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,15 +22,17 @@ Token = tuple[Any, ...]
 """A token as the host's tokenizer gives it: a number or an embedding, its weight, and the number of its word in the
 prompt, or 0 for a token of no word."""
 Prompt = Mapping[str, Sequence[Sequence[Token]]]
-"""Name of a text encoder -> the chunks of tokens that it reads, as the host's tokenize gives them with
+"""Name of a text encoder, "g" or "l" -> the chunks of tokens that it reads, as the host's tokenize gives them with
 return_word_ids."""
 TRIGGER = "img"
+"""The trigger word of the release, the default of the node."""
 
 
 class BadTrigger(LikenessError):
-    """A prompt whose class words are not those of the people."""
+    """A prompt that has not one class word with a trigger for each person."""
 
     def __init__(self, why: str, trigger: str, names: Sequence[str]) -> None:
+        """why: what is wrong, a sentence without a full stop. trigger: the user's trigger word. names: the people's."""
         example = " and ".join([f"a woman {trigger or TRIGGER}"] * max(1, len(names)))
         super().__init__(
             f"{why}. People in the cast: {listed(names, 'no people')}.",
@@ -39,8 +45,8 @@ class BadTrigger(LikenessError):
 class PromptLayout:
     """A prompt without its triggers, with class words repeated.
 
-    prompt: as the text encoders read it. positions: per person the index of the first copy of the class word, in all
-    chunks of the prompt one after the other, with the tokens around them.
+    prompt: as the text encoders read it. positions: for each person the index of the first copy of the class word. It
+    counts the tokens of all chunks one after the other, with the tokens that the host puts around and behind the words.
     """
 
     prompt: Prompt
@@ -55,11 +61,11 @@ def lay_out_class_words(
     names: Sequence[str],
     copy_counts: Sequence[int],
 ) -> PromptLayout:
-    """A prompt without its triggers, and with the class word of each of `names` as often as `copy_counts` says.
+    """A prompt without its triggers, in which the class word of each person stands as often as copy_counts says.
 
-    prompt, trigger, empty: the text, the trigger and a text without a word, as the text encoders read them. word: the
-    trigger, for messages. names: their names, in the order of the triggers. copy_counts: one number per person.
-    A word's copies are never divided between two chunks.
+    prompt, trigger, empty: the text, the trigger word and an empty text, as the host tokenizes them. word: the trigger
+    word as it is written, for messages. names: of the people, in the order of their triggers in the text. copy_counts:
+    for each person how often the class word stands. The copies of a word are never divided between two chunks.
     Raises BadTrigger unless there is one trigger behind a word for each person, at the same position for every text
     encoder; BadCast where one chunk cannot hold the copies.
     """
@@ -72,31 +78,38 @@ def lay_out_class_words(
         class_words = _class_words(starts, len(trigger_tokens))
         _check_class_words(class_words, word, names)
         without_triggers = _without_triggers(tokens, starts, len(trigger_tokens))
-        copies_of_token = dict(zip(class_words, copy_counts, strict=True))
+        copies_of_token = dict(zip(class_words, copy_counts, strict=True))  # index of a class word -> its copies
         chunks = _in_chunks(without_triggers, copies_of_token, empty[encoder][0])
         prompt_with_copies[encoder] = chunks.chunks
         positions_by_encoder.append(chunks.positions)
     if any(positions != positions_by_encoder[0] for positions in positions_by_encoder):
+        # The texts of both encoders are joined token by token, so a class word must have one position in both.
         why = "An embedding before a class word has not as many tokens for each of the two text encoders"
         raise BadTrigger(why, word, names)
     return PromptLayout(prompt_with_copies, positions_by_encoder[0])
 
 
 def _tokens_of_words(chunks: Sequence[Sequence[Token]]) -> list[Token]:
-    """The tokens of all chunks, without those that the host puts around and behind the words, whose word is 0."""
+    """The tokens of the words of all chunks.
+
+    The tokens that the host puts around and behind the words are left out: they have the word number 0.
+    """
     tokens: list[Token] = []
     for chunk in chunks:
-        tokens += [token for token in chunk if token[2]]
+        tokens += [token for token in chunk if token[2]]  # token[2]: the number of the word, see Token
     return tokens
 
 
 def _numbers(tokens: Sequence[Token]) -> list[int | None]:
-    """The number of each token; None for an embedding of the user's, a tensor, which cannot be compared."""
+    """The number of each token; None for a tensor, a textual-inversion embedding, which == cannot compare."""
     return [token[0] if isinstance(token[0], int) else None for token in tokens]
 
 
 def _trigger_starts(tokens: Sequence[Token], trigger: Sequence[Token]) -> list[int]:
-    """The index of the first token of every trigger. trigger: one or more tokens; none for an empty trigger word."""
+    """The index of the first token of every trigger in a text.
+
+    tokens: those of the text. trigger: those of the trigger word, one or more; none for an empty trigger word.
+    """
     if not trigger:
         return []
     numbers = _numbers(tokens)
@@ -109,15 +122,20 @@ def _trigger_starts(tokens: Sequence[Token], trigger: Sequence[Token]) -> list[i
 
 
 def _class_words(starts: Sequence[int], length: int) -> list[int]:
-    """The index of the token before each trigger, once all triggers are taken out; -1 where there is none.
+    """The index that the last token of each class word has once all triggers are taken out.
 
-    starts: of the triggers. length: tokens of one trigger.
+    A trigger at the very start of the text gives -1. starts: of the triggers, in the text with all of them. length: the
+    number of tokens of one trigger.
     """
+    # The class word ends just before its trigger. Each trigger before it takes `length` tokens away.
     return [start - 1 - length * triggers_before for triggers_before, start in enumerate(starts)]
 
 
 def _check_class_words(class_words: Sequence[int], word: str, names: Sequence[str]) -> None:
-    """Raise BadTrigger unless there is one class word for each person, and no two triggers share one."""
+    """Raise BadTrigger unless there is one class word for each person, and no two triggers share a class word.
+
+    class_words: from _class_words. word: the trigger word, for messages. names: of the people.
+    """
     if len(class_words) != len(names):
         triggers = f"no trigger word {word!r}"
         if class_words:
@@ -129,7 +147,10 @@ def _check_class_words(class_words: Sequence[int], word: str, names: Sequence[st
 
 
 def _without_triggers(tokens: Sequence[Token], starts: Sequence[int], length: int) -> list[Token]:
-    """A text's tokens without those of its triggers. starts: of the triggers. length: tokens of one trigger."""
+    """The tokens of a text without those of its triggers.
+
+    starts: the index of the first token of each trigger. length: the number of tokens of one trigger.
+    """
     trigger_indices: set[int] = set()
     for start in starts:
         trigger_indices.update(range(start, start + length))
@@ -138,17 +159,18 @@ def _without_triggers(tokens: Sequence[Token], starts: Sequence[int], length: in
 
 @dataclass(frozen=True)
 class _Chunks:
-    """A prompt as the chunks of one text encoder. positions: of each class word's first copy, as in PromptLayout."""
+    """A prompt as one text encoder reads it: chunks of tokens. positions: as in PromptLayout."""
 
     chunks: list[list[Token]]
     positions: list[int]
 
 
 def _in_chunks(tokens: Sequence[Token], copies: Mapping[int, int], empty: Sequence[Token]) -> _Chunks:
-    """A text's tokens, class words repeated, in chunks of the length that the text encoder reads at once.
+    """The tokens of a text with class words repeated, in chunks as long as the text encoder reads at once.
 
-    copies: index of a class word -> how often it stands. empty: the chunk of a text without a word: the token at the
-    start, the one at the end, and the token that fills the rest. Raises BadCast where a chunk cannot hold the copies.
+    copies: index of a class word in `tokens` -> how often it stands. empty: the only chunk of an empty text: the token
+    at the start, the token at the end, and then the token that fills the rest. Raises BadCast where a chunk cannot hold
+    the copies of a word.
     """
     start, end, *_, pad = empty
     length = len(empty)
@@ -162,12 +184,13 @@ def _in_chunks(tokens: Sequence[Token], copies: Mapping[int, int], empty: Sequen
     chunks: list[list[Token]] = [[]]
     positions: list[int] = []
     for index, token in enumerate(tokens):
-        repeated = [token] * copies.get(index, 1)
+        repeated = [token] * copies.get(index, 1)  # a token that is no class word stands once
         if len(chunks[-1]) + len(repeated) > room:
             chunks.append([])
         if index in copies:
             chunks_before = len(chunks) - 1
-            positions.append(length * chunks_before + 1 + len(chunks[-1]))  # 1: the token at the start
+            # Before the word there are whole chunks, the start token of this chunk, and the words in it so far.
+            positions.append(length * chunks_before + 1 + len(chunks[-1]))
         chunks[-1] += repeated
     filled_chunks: list[list[Token]] = []
     for chunk in chunks:

@@ -36,7 +36,7 @@ def _mlp(state: State, ops: Any, **factory: Any) -> nn.Sequential:
 
 
 class Fuse(nn.Module):
-    """The layers that fuse a class word with the tokens of a person's photos."""
+    """The layers that fuse the copies of a class word with the tokens of a person's photos, one copy with one token."""
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
@@ -56,10 +56,11 @@ class Fuse(nn.Module):
 
 
 class PhotoMakerNet(nn.Module):
-    """The ID encoder of v1, or of v2 where the file has its perceiver.
+    """The ID encoder of v1, or of v2 where the file has the perceiver of v2.
 
-    vision: makes the CLIP vision transformer, which returns (last states, ..., pooled). ops: the module that has Linear
-    and LayerNorm. width: of the tokens, that of the text encoders together, 2048 for SDXL.
+    state: the file's tensors, which give all sizes. vision: a function that makes the CLIP vision transformer, called
+    as vision(state, ops=..., **factory); the transformer returns (last states, ..., pooled). ops: the module that has
+    Linear and LayerNorm. width: of one token, that of both text encoders together, 2048 for SDXL.
     """
 
     def __init__(self, state: State, vision: Any, *, ops: Any, **factory: Any) -> None:
@@ -82,14 +83,18 @@ class PhotoMakerNet(nn.Module):
         pixels: (n, 3, CLIP_SIDE, CLIP_SIDE), as CLIP normalises them. faces: (n, EMBEDDING), the embeddings of the
         faces in the same photos, which v2 alone reads.
         """
-        last_states, *_, pooled = self.vision_model(pixels)
+        last_states, *_, pooled = self.vision_model(pixels)  # (n, states, vision_width), (n, vision_width)
         if self.qformer_perceiver is not None:
             return self.qformer_perceiver(faces, last_states)
+        # One projection for each text encoder: the tokens of SDXL's two encoders stand side by side, too.
         projected = [self.visual_projection(pooled), self.visual_projection_2(pooled)]
         return torch.cat(projected, dim=-1)[:, None]  # (n, width) -> (n, 1, width)
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Run every layer once on zeros. Raises RuntimeError where sizes do not fit each other."""
+        """Run every layer once, to see whether the sizes of the file's tensors fit each other. Raises RuntimeError.
+
+        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network.
+        """
         faces: Tensor | None = None
         if self.qformer_perceiver is not None:
             faces = zeros(1, EMBEDDING)

@@ -48,31 +48,34 @@ FILE = Published.of_method(METHOD, "PhotoMaker adapter")
 
 
 class PhotoMaker(Loaded[PhotoMakerNet]):
-    """A loaded PhotoMaker file. lora: for the attention of an SDXL UNet, by the names that the host's loader knows."""
+    """A loaded PhotoMaker file.
+
+    lora: the tensors of the LoRA that the file brings for an SDXL UNet, under names that the host's loader knows.
+    """
 
     def tokens(self, person: Person) -> Tensor:
-        """The tokens of a person's photos, one after the other: (n, width) float32 on the CPU.
+        """The tokens of a person's photos, one photo after the other: (n, width) float32 on the CPU.
 
-        Raises BadCast, BadEmbedding.
+        n is one token for each photo in version 1, and two in version 2. Raises BadCast, BadEmbedding.
         """
         photos = portraits(person.identity, METHOD.title).loose / 255  # (photos, H, W, 3), 0..1
         pixels = comfy.clip_vision.clip_preprocess(photos)  # (photos, 3, 224, 224)
         faces: Tensor | None = None
         if self.net.qformer_perceiver is not None:  # version 2
-            faces = self.on_device(embeddings(person, METHOD, "sequence"))  # (photos, 512)
+            faces = self.on_device(embeddings(person, METHOD, "sequence"))  # (photos, 512): none are joined
         return self.net.tokens(self.on_device(pixels), faces).flatten(0, 1).cpu()
 
     def fused(self, text_tokens: Tensor, position: int, tokens: Tensor, weight: float) -> Tensor:
-        """A text (1, T, width) in which a class word is fused with the tokens of a person's photos.
+        """A text in which a class word is fused with the tokens of a person's photos: (1, T, width).
 
-        position: of the first copy of the word, of which there are as many as tokens (n, width). weight: 0 leaves the
-        word as it is, 1 is what was trained.
+        text_tokens: the text, (1, T, width), in which the class word stands n times, from the index `position` on.
+        tokens: (n, width), from `tokens`. weight: 0 leaves the word as it is, 1 is what was trained.
         """
         copies = slice(position, position + len(tokens))
         words = self.on_device(text_tokens[0, copies])  # (n, width)
         fused_words = self.net.fuse_module(words, self.on_device(tokens))  # (n, width)
         fused = text_tokens.clone()
-        fused[0, copies] = words.lerp(fused_words, weight).to(text_tokens)
+        fused[0, copies] = words.lerp(fused_words, weight).to(text_tokens)  # words + weight * (fused_words - words)
         return fused
 
 
@@ -84,10 +87,11 @@ def load_photo_maker(path: str) -> PhotoMaker:
     state = FILE.read(path)
     encoder = below("id_encoder.", state)
     lora = below("lora_weights.", state)
-    encoder.pop("vision_model.embeddings.position_ids", None)  # some versions of transformers save this count
+    # Some versions of transformers save the numbers 0, 1, ... of the positions, which are no weights.
+    encoder.pop("vision_model.embeddings.position_ids", None)
     network_state: dict[str, Tensor] = {}
     for key, tensor in encoder.items():
-        # In version 2 the layers that FaceID Plus has too are called token_proj and token_norm.
+        # In version 2 two layers are called token_proj and token_norm; FacePlusProjection calls them proj and norm.
         network_state[key.replace("qformer_perceiver.token_", "qformer_perceiver.")] = tensor
     patcher = FILE.build(path, partial(PhotoMakerNet, vision=vision_of), {**network_state, **lora})
     return PhotoMaker(patcher, lora)
@@ -98,9 +102,10 @@ SAME_CLIP = "Use the CLIP of an SDXL checkpoint."
 
 @dataclass(frozen=True)
 class ClassWord:
-    """The class word of one person in a text. position: the index of its first copy among all tokens of the text.
+    """The class word of one person in a text.
 
-    copies: how many there are, one after the other.
+    position: the index of its first copy among all tokens of the text. copies: how many copies there are, one after the
+    other.
     """
 
     position: int
@@ -111,8 +116,8 @@ class ClassWord:
 class EncodedPrompt:
     """A prompt as SDXL's text encoders read it, without its trigger words.
 
-    plain: with each class word once. fused: with the class words repeated and fused with the photos of their people.
-    class_words: in `fused`, of the people of weight above 0, in their order.
+    plain: with each class word once. fused: with the class words of people of weight above 0 repeated, and fused with
+    the photos of these people. class_words: where the class words of these people stand in `fused`, in their order.
     """
 
     plain: Conditioning
@@ -129,12 +134,12 @@ def encode_prompt(
 ) -> EncodedPrompt:
     """A prompt encoded twice: plainly, and with people in its class words.
 
-    The class words of `people` stand in the text in their order, the trigger word behind each. Those of people at
-    weight 0 stay plain. Raises BadTrigger, BadCast, WrongBaseModel, BadPicture for weights that no text can have,
-    BadText, and what `PhotoMaker.tokens` raises.
+    text: has a class word for each of `people` in their order, each followed by the trigger word. The class words of
+    people of weight 0 stay plain. Raises BadTrigger, BadCast, WrongBaseModel, BadPicture for weights that no text can
+    have, BadText, and what `PhotoMaker.tokens` raises.
     """
-    for written in (text, trigger):
-        check_text(f"The text {plain(written, 60)!r}", written)
+    for user_text in (text, trigger):
+        check_text(f"The text {plain(user_text, 60)!r}", user_text)
     text_tokens = clip.tokenize(text, return_word_ids=True)
     trigger_tokens = clip.tokenize(trigger, return_word_ids=True)
     empty_tokens = clip.tokenize("", return_word_ids=True)
@@ -150,13 +155,14 @@ def encode_prompt(
     for number, person in enumerate(people):
         if person.weight > 0:
             photo_tokens[number] = loaded.tokens(person)
-            copies[number] = len(photo_tokens[number])
+            copies[number] = len(photo_tokens[number])  # one copy of the class word for each token
     fused_layout = lay_out_class_words(text_tokens, trigger_tokens, empty_tokens, trigger, names, copies)
     positions = fused_layout.positions
 
     plain_text: Conditioning = clip.encode_from_tokens_scheduled(plain_layout.prompt)
     fused_text: Conditioning = clip.encode_from_tokens_scheduled(fused_layout.prompt)
     _check_text_encoding(plain_text, text, loaded.net.width)
+    # Each person is fused into what the people before have left: their class words stand in different positions.
     for number, tokens in photo_tokens.items():
         entries: Conditioning = []
         for context, options in fused_text:
@@ -167,7 +173,10 @@ def encode_prompt(
 
 
 def _check_text_encoding(encoded: Conditioning, text: str, width: int) -> None:
-    """Raise WrongBaseModel for an encoded text of another width, and BadPicture for one with NaN or infinity."""
+    """Raise WrongBaseModel for an encoded text of another width, and BadPicture for one with NaN or infinity.
+
+    text: what was encoded, for messages.
+    """
     # The SDXL refiner's CLIP has SDXL's tokenizer and one of its two encoders.
     for context, _ in encoded:
         check_family("The clip input", TEXT_WIDTH, context.shape[-1], width, SAME_CLIP)
@@ -178,17 +187,21 @@ def _check_text_encoding(encoded: Conditioning, text: str, width: int) -> None:
 
 
 def _read_by_control_nets(texts: Conditioning, side: Conditioning) -> Conditioning:
-    """A side whose ControlNets read these texts in place of its own, except where another node has given them others.
+    """A side of the conditioning whose ControlNets read other texts than the UNet.
 
-    texts: an entry for each of the side's.
+    texts: conditioning with one entry for each entry of `side`; its texts are those for the ControlNets. Where another
+    node has already chosen a text for ControlNets, that text stays.
     """
     entries: Conditioning = []
     for (control_text, _), (text, options) in zip(texts, side, strict=True):
+        # The host's own option; an option that is already there wins.
         entries.append([text, {"cross_attn_controlnet": control_text, **options}])
     return entries
 
 
 class ApplyPhotoMaker(io.ComfyNode):
+    """Encodes a prompt with people's photos fused into its class words, and puts the file's LoRA onto the MODEL."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -227,6 +240,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         **region_settings: Any,
     ) -> io.NodeOutput:
         cast = _with_weight(regions.as_cast(cast), weight)
+        # Unlike other nodes, this one encodes the prompt also where it is switched off: it has no positive input.
         warnings = [] if regions.present(cast).people else [WITHOUT_PEOPLE]
         with_photos = regions.for_photos(cast)
         acting = scopes.acting_cast(cls, cast, weight, more=warnings, **region_settings)
@@ -246,7 +260,8 @@ class ApplyPhotoMaker(io.ComfyNode):
         )
         if scope.regions is None:
             tell_of_checkpoint(scope.canvas, model.get_model_object("latent_format"))
-        else:  # the run of the regional text looks at the MODEL that samples
+        else:
+            # Here no such note is needed: the run of the regional text looks at the MODEL that samples.
             sides = _limited_to_regions(sides, encoded.class_words, scope.regions, scope.canvas)
 
         photo_range = NamedRange("the photos", ScheduleRange(start_percent, 1.0), "start_percent")
@@ -257,7 +272,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         for entry_before, entry_after in zip(sides.before, after, strict=True):
             positive += changed_at(entry_before, entry_after, start_percent)
 
-        layer_names = comfy.lora.model_lora_keys_unet(model.model, {})
+        layer_names = comfy.lora.model_lora_keys_unet(model.model, {})  # name in a LoRA's file -> weight of the UNet
         model_out = with_lora(model, photo_maker.lora, lora_weight, node_id, layer_names)
         if scope.regions is not None:
             model_out = patched(model_out, RegionalTextRun)
@@ -275,7 +290,11 @@ def _with_weight(cast: Cast, weight: float) -> Cast:
 
 @dataclass(frozen=True, eq=False)
 class _Sides:
-    """The conditioning of Apply PhotoMaker: the positive `before` and `after` start_percent, and the negative."""
+    """The conditioning of Apply PhotoMaker.
+
+    before, after: the positive before and after the point start_percent of the schedule, an entry for each entry of the
+    other. negative: the negative for the whole schedule.
+    """
 
     before: Conditioning
     after: Conditioning
@@ -287,7 +306,8 @@ def _limited_to_regions(
 ) -> _Sides:
     """The sides of the conditioning with each class word read in the region of its person alone.
 
-    class_words: in the texts of `after`. people_regions: (people, H, W) of the canvas, in the same order.
+    class_words: where they stand in the texts of `after`. people_regions: (people, H, W) of the canvas, the regions of
+    the same people in the same order.
     """
     before = sides.before
     after = sides.after

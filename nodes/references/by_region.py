@@ -9,8 +9,9 @@ region this joint attention is split:
     a person's reference                        the same person's references
     the text, or a reference of no person       nothing else
 
-A reference of no person is a room, a pose, or what another node adds to the conditioning. In Z-Image the text beside a
-reference, and what a vision encoder has seen of it, are read as the reference is. net.py holds the formulas.
+A reference of no person is a room, a pose, or what another node adds to the conditioning. In Z-Image each reference
+also has a text beside it, and tokens of what a vision encoder has seen of it. These are read by the same tokens as the
+reference itself. net.py holds the formulas.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -50,7 +51,8 @@ from .net import Plan, groups, on_tokens
 _PLAN = "likeness_regional_references_plan"
 """Key of transformer_options inside of a forward: the Plan for its tokens."""
 _PICTURES = "pictures"
-"""The place of an attention over the picture and its references alone, in a refiner of pictures."""
+"""The name, among the places of RegionalReferencesBatch.plan, of an attention over the picture and its references
+alone. It is that of Z-Image's refiner of pictures."""
 
 
 class TokensChanged(LikenessError):
@@ -69,10 +71,11 @@ class RegionalReferences(Carried):
     """The references of one node, and where each person's are read. Both sides of the conditioning carry this object.
 
     record: the latents and their people. regions: (people, H, W), 0..1, of the whole picture, in the order of
-    present(cast).people. names: those people's. strength: 0..1, of the limit to regions. everybody_outside: whether
-    picture tokens outside of all regions read the references of all people, or of none. canvas: what the regions are
-    parts of. owners: for every reference latent of the entry the number of its person, or None for one that everybody
-    reads. They are known when a run has begun.
+    present(cast).people. names: of these people. strength: how far references are limited to regions, 0..1.
+    everybody_outside: whether picture tokens outside of all regions read the references of all people, or of none.
+    canvas: the canvas of the cast, which the regions are parts of. owners: for every reference latent of the entry the
+    index of its person, or None for a latent that everybody reads; empty until a run has begun, because other nodes may
+    still add latents to the entry.
     """
 
     key = "likeness_regional_references"
@@ -85,15 +88,16 @@ class RegionalReferences(Carried):
     owners: tuple[int | None, ...] = ()
 
     def can_join_batch(self, other: Any) -> bool:
-        """Whether rows with these two can be computed in one batch: only rows of the same entry."""
+        """Whether rows that carry these two objects can be computed in one batch: only where they are one object."""
         return self is other
 
     def with_owners(self, entry: Mapping[str, Any]) -> Self:
-        """This object with the owners of the reference latents that an entry of a guider's conditioning has.
+        """A copy of this object with the owners of the reference latents of an entry.
 
-        Raises BadSetup where the entry lacks some of the latents of this record, because another node has replaced
-        them.
+        entry: of a guider's conditioning, the options of an entry as sampling has them. Raises BadSetup where the entry
+        lacks some of the latents of this record, because another node has replaced them.
         """
+        # latent_owners looks for the record among the options of an entry: here it is the record of this object.
         owners = latent_owners({**entry, REFERENCES: self.record})
         expected = _count_of_people(self.record.people)
         missing = expected - _count_of_people(owners)
@@ -104,7 +108,7 @@ class RegionalReferences(Carried):
                 "behind People as References has replaced them, so their people are unknown.",
                 "Take that node out, or disconnect model of People as References.",
             )
-        # Runs know a carried object again by itself, so the one for these owners is made once.
+        # Runs recognise a carried object by its identity, so each copy is made once and used for all entries alike.
         return self.made_once(owners, lambda: replace(self, owners=owners))
 
     def on_tokens(self, height: int, width: int) -> Tensor:
@@ -122,13 +126,16 @@ class RegionalReferences(Carried):
 
 
 def _count_of_people(owners: Sequence[int | None]) -> int:
-    """How many references belong to a person."""
+    """How many reference latents belong to a person, and not to nobody."""
     return sum(owner is not None for owner in owners)
 
 
 def check_tokens(tokens: Tensor, names: Sequence[str], height: int, width: int) -> None:
-    """Raise BadRegion for a person without a token. tokens: (people, rows, columns) bool, of a picture of this size in
-    pixels. names: of these people."""
+    """Raise BadRegion for a person whose region has no token.
+
+    tokens: (people, rows, columns) bool, whether a token lies in a person's region. names: of these people. height,
+    width: of the picture, in pixels.
+    """
     for persons_tokens, name in zip(tokens, names, strict=True):
         if not persons_tokens.any():
             why = f"of a picture of {width}x{height} px it covers no token ({TOKEN}x{TOKEN} px) by half"
@@ -141,13 +148,14 @@ class RegionalReferencesRun(Run):
     key = RegionalReferences.key
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        # Before the run reads the conditioning, what it carries learns whose the reference latents are.
         for entry in entries_with(guider, self.key):
             conds = entry["model_conds"]
             regional = tuple(carried.with_owners(entry) for carried in conds[self.key].cond)
             entry["model_conds"] = {**conds, self.key: CarriedCond(regional)}
         super().__init__(guider, latent)
         self._batches: dict[Hashable, RegionalReferencesBatch] = {}
-        pixels = pixels_of(guider.model_patcher.model)
+        pixels = pixels_of(guider.model_patcher.model)  # of a latent pixel's side
         height, width = self.latent
         for carried in self.everything(guider):
             carried.check(pixels * height, pixels * width)
@@ -157,7 +165,9 @@ class RegionalReferencesRun(Run):
     ) -> "RegionalReferencesBatch | None":
         """The attention of a forward; None where no reference is limited to a region at this step.
 
-        chunks: what each conditioning entry carries: one object, as People as References encodes its own prompts.
+        chunks: what each conditioning entry carries. It is a single object, because People as References encodes its
+        own prompts, so no second node can add one. Raises ConditioningLost where other packs have joined rows that do
+        not belong together.
         """
         regional, *regional_of_others = [carried for (carried,) in chunks]
         if not forward_input.references or not self.is_on(regional, forward_input.sigmas):
@@ -170,23 +180,24 @@ class RegionalReferencesRun(Run):
         if key not in self._batches:
             self._batches[key] = self._make_batch(regional, layout, forward_input)
         batch = self._batches[key]
-        # It has to lie ready before anything that torch.compile sees.
+        # Plans are made here, because torch.compile must not see how they are made in a forward.
         batch.get_ready(forward_input.context.shape[1])
         return batch
 
     def _make_batch(
         self, regional: RegionalReferences, layout: TokenLayout, forward: ForwardInput
     ) -> "RegionalReferencesBatch":
-        """The attention of a forward. layout: of its tokens without words about people."""
+        """The batch for a forward. layout: of its tokens, without the words of Prompt per Person."""
         pixels = pixels_of(forward.model)  # of a latent pixel's side
         height, width = forward.x.shape[-2:]
         regions = regional.on_tokens(pixels * height, pixels * width).flatten(1)  # (people, tokens of a frame)
+        # A latent of a video model has frames; a picture is one frame. Every frame has the same regions.
         frames = tokens_of(forward.model, forward.x) // regions.shape[1]
-        regions = regions.repeat(1, frames)  # (people, tokens)
-        # Tokens that fill the picture up are outside of all regions.
+        regions = regions.repeat(1, frames)  # (people, tokens of all frames)
+        # The network may add tokens to fill the picture up. They are outside of all regions.
         regions = functional.pad(regions, (0, layout.picture - regions.shape[1]))
         family = transformer_family(forward.model)
-        is_first = not self._batches
+        is_first = not self._batches  # the first forward of the run
         if family is not None and family.own_captions:
             return PaddedReferencesBatch(regional, regions, layout, forward, is_first)
         return RegionalReferencesBatch(regional, regions, layout, forward, is_first)
@@ -195,8 +206,9 @@ class RegionalReferencesRun(Run):
 class RegionalReferencesBatch(Batch):
     """The attention of one forward, in which tokens read references by region.
 
-    regions: (people, picture tokens) bool. layout: of the tokens without words about people. is_first: whether every
-    block of the network has to ask for its attention.
+    regions: (people, picture tokens) bool. layout: of the tokens, without the words of Prompt per Person. is_first:
+    whether it is checked that the attention of every block was split. Only in the first forward of a run all blocks
+    are sure to run, see BlockCalls.
     """
 
     def __init__(
@@ -212,7 +224,7 @@ class RegionalReferencesBatch(Batch):
         self._regions = regions
         self._layout = layout
         self._device = forward_input.x.device
-        self._plans: dict[tuple[str, int], Plan] = {}
+        self._plans: dict[tuple[str, int], Plan] = {}  # (place, tokens of the common text), see plan()
         names = [None if owner is None else regional.names[owner] for owner in regional.owners]
         self._people = CurrentReferences(tuple(names))
         family = transformer_family(forward_input.model)
@@ -223,17 +235,21 @@ class RegionalReferencesBatch(Batch):
         self._calls = BlockCalls(blocks, is_first)
 
     def get_ready(self, text: int) -> None:
-        """Make the plan of the blocks for so many tokens of the common text."""
+        """Make the plan of the blocks. text: how many tokens the common text has."""
         self.plan(LAYERS, text)
 
     def plan(self, place: str, text: int) -> Plan:
-        """How the attention in a place is split for so many tokens of text: LAYERS, or the name of refiners."""
+        """How the attention in one place of the network is split.
+
+        place: LAYERS for the blocks, _PICTURES, or the name of a group of refiners. text: how many tokens the common
+        text has.
+        """
         if (place, text) not in self._plans:
             self._plans[place, text] = _made_plan(self, place, text)
         return self._plans[place, text]
 
     def made_plan(self, place: str, text: int) -> Plan:
-        """A new plan for an attention. place, text: as in `plan`."""
+        """A new plan for an attention, which `plan` keeps. place, text: as in `plan`."""
         layout = replace(self._layout, common=text)
         regional = self._regional
         spans = {
@@ -251,37 +267,43 @@ class RegionalReferencesBatch(Batch):
         return with_reading(with_patch(options, "post_input", self.with_plan), self)
 
     def _begin(self) -> None:
-        """Called before the network: from now on this thread knows whose the references are, and blocks are counted."""
+        """Called before the network runs. From now on other code of this thread can ask whose the references are, and
+        the blocks whose attention is split are counted."""
         begin_references(self._people)
         self._calls.begin()
 
     def after_network_call(self) -> None:
-        """The references of this thread are forgotten, also where the network has raised."""
+        """Called after the network has run or has raised: this thread forgets whose the references are."""
         end_references()
 
     def after_forward(self) -> None:
-        """Raises ConditioningLost where the attention of some blocks was not split."""
+        """Called after a forward. Raises ConditioningLost where the attention of some blocks was not split."""
         self._calls.check()
 
     def with_plan(self, inputs: Options) -> Options:
-        """The host's post_input patch, behind those of others: what the blocks are given, with the plan for it.
+        """A post_input patch of the host, called after those of others: it puts the plan into what the blocks are
+        given.
 
-        inputs: `txt` (B, text tokens, C), `img` (B, tokens of picture and references, C), `transformer_options`.
-        Raises TokensChanged.
+        inputs: what the blocks are given: `txt` (B, text tokens, C), `img` (B, tokens of picture and references, C),
+        `transformer_options`. Raises TokensChanged.
         """
         tokens = inputs["img"].shape[1]
-        # FluxKVCache takes the references out after the first step and keeps their keys.
+        # FluxKVCache takes the references out after the first step and keeps their keys: then only the picture is left.
         if tokens not in (self._layout.picture, self._layout.pictures):
             raise TokensChanged(tokens, self._layout.pictures)
         inputs["transformer_options"][_PLAN] = self.plan(LAYERS, inputs["txt"].shape[1])
         return inputs
 
     def split(self, queries: int, keys: int, options: Options) -> Split | None:
-        """How an attention of the host's over so many tokens is split, or None where it is not one over text, picture
-        and references. Raises TokensChanged."""
+        """How an attention of the host is split; None for an attention over other tokens than text, picture and
+        references.
+
+        queries, keys: how many the attention has. options: its transformer_options. Raises TokensChanged.
+        """
         plan: Plan | None = options.get(_PLAN)
         if plan is None:
             return None
+        # These are the queries of a block, but another node has added keys.
         if queries in (plan.without_references, plan.total) and keys > plan.total:
             raise TokensChanged(keys, plan.total)
         split = plan.of(queries, keys)
@@ -293,8 +315,9 @@ class RegionalReferencesBatch(Batch):
 class PaddedReferencesBatch(RegionalReferencesBatch):
     """The attention of one forward of Z-Image, in which tokens read references by region.
 
-    Its refiners are given references, too: of texts, of what a vision encoder has seen, and of pictures. Nothing there
-    says how many tokens there are, so they are counted as the host does.
+    Before the blocks, Z-Image runs refiners, whose attention includes references as well. There are three: one over the
+    texts with those beside references, one over what a vision encoder has seen, and one over the pictures. The host's
+    options in an attention do not say how many tokens there are, so the layout has counted them as the host does.
     """
 
     def __init__(
@@ -317,7 +340,10 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
             yield
 
     def get_ready(self, text: int) -> None:
-        """Make the plans of the blocks and of all refiners. text: not used, tokens are those of the layout."""
+        """Make the plans of the blocks and of all refiners.
+
+        text: not used. Z-Image pads its text, and the layout has the number of tokens with that.
+        """
         for place in (LAYERS, _PICTURES, self._family.refiners):
             self.plan(place, self._layout.common)
         if self._layout.seen:
@@ -329,12 +355,14 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
         return with_reading(options, self)
 
     def split(self, queries: int, keys: int, options: Options) -> Split | None:
-        """How an attention of the host's over so many tokens is split, or None where it is of other tokens.
+        """How an attention of the host is split; None for an attention over other tokens.
 
-        The attention is known by the name of its refiner, or by its number of tokens.
+        queries, keys: how many the attention has. options: its transformer_options. In the refiners of texts and of
+        what was seen, these hold the name of the refiner. The refiner of pictures is recognised by its number of
+        queries.
         """
         text = self._layout.common
-        words = current_texts()
+        words = current_texts()  # the words of Prompt per Person in this forward, which follow the common text
         if words is not None:
             text += sum(words.lengths)
         place = options.get(REFINER, LAYERS)
@@ -351,5 +379,6 @@ def _new_plan(batch: RegionalReferencesBatch, place: str, text: int) -> Plan:
     return batch.made_plan(place, text)
 
 
-# Words about people make a text longer in a forward only, and torch.compile cannot trace what is then worked out once.
+# Words of Prompt per Person make the text longer, and how long is only known in a forward. So a plan may have to be
+# made in code that torch.compile traces, which cannot trace this function.
 _made_plan: Any = torch.compiler.disable(_new_plan)

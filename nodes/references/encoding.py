@@ -46,8 +46,8 @@ class PeopleReferences:
 def latent_owners(options: Mapping[str, Any]) -> tuple[int | None, ...]:
     """For every latent in the option LATENTS of an entry, the index of its person; None for one that shows no person.
 
-    A latent is known by the tensor itself, so other nodes may put theirs before, between and behind ours: those have
-    None.
+    options: of the entry. A latent is recognised by the identity of its tensor. So other nodes may put latents of their
+    own before, between and after ours; these show no person.
     """
     record: PeopleReferences | None = options.get(REFERENCES)
     latents: list[Tensor] = options.get(LATENTS) or []
@@ -63,15 +63,20 @@ def latent_owners(options: Mapping[str, Any]) -> tuple[int | None, ...]:
 class Family:
     """A family of models that take reference pictures.
 
-    model: its name. network: its name in bridge.transformers.networks.FAMILIES. vae: the file of its VAE. word: what
-    its prompts call a picture. sees: whether its text encoder is shown the pictures, too. latent: the shape of a
-    picture's latent in front of height and width: channels, and frames of a VAE for videos. cell: pixels of a latent
-    pixel. step: pixels to which sides of pictures are rounded. has_frame_texts: whether its template puts texts before
-    each picture and behind the prompt, see frame_texts.py. numbers_pictures: whether its tokenizer itself puts the
-    pictures and their numbers in front of the text. scaling: how its node in the host scales pictures, by the name that
-    comfy.utils.common_upscale has for it. longest_shown: the most pixels of the longer side of a picture that its text
-    encoder is shown; 0 where each is brought to ENCODER_PIXELS. empty_negative: what its node in the host encodes in
-    the place of an empty negative prompt.
+    model: the name of the family, for messages. network: its name in bridge.transformers.networks.FAMILIES.
+    vae: the name of the VAE's file, for messages.
+    word: what prompts for the family call a picture.
+    sees: whether the text encoder is shown the pictures, too.
+    latent: the shape of a picture's latent without batch, height and width: (channels,), or (channels, frames) of a VAE
+    for videos.
+    cell: the side of a latent pixel, in pixels.
+    step: sides of pictures are rounded to multiples of so many pixels.
+    has_frame_texts: whether its template puts texts before each picture and behind the prompt, see frame_texts.py.
+    numbers_pictures: whether its tokenizer itself puts the pictures and their numbers before the text.
+    scaling: how its node in the host scales pictures, by the name that comfy.utils.common_upscale has for it.
+    longest_shown: the most pixels of the longer side of a picture that its text encoder is shown; 0 where each picture
+    is brought to ENCODER_PIXELS.
+    empty_negative: what its node in the host encodes in the place of an empty negative prompt.
     """
 
     model: str
@@ -164,10 +169,13 @@ _BY_TOKENIZER = {
     "Krea2Tokenizer": _KREA_2,
     "MageFlowTokenizer": _MAGE_FLOW,
 }
-"""The host's class of tokenizer -> family. Models that read the same encoders with other templates have others."""
+"""Name of the host's class of tokenizer -> family. Models of other families that read the same text encoder, with
+another template, have another class of tokenizer."""
 _VISION = "<|vision_start|><|image_pad|><|vision_end|>"
 """The mark in a text for Qwen's encoder where a picture stands."""
-# Z-Image, as the host's node for it writes a prompt with pictures: each picture stands between two texts.
+# The templates by which the host's node for Z-Image writes a prompt with pictures. _FRAMED is that of the prompt
+# itself; the others are the frame texts, between which the pictures stand: before the first, between two, and after the
+# prompt.
 _FRAMED = "<|vision_end|>{}<|im_end|>\n<|im_start|>assistant\n<|vision_start|>"
 _FRAME_BEFORE = "<|im_start|>user\n<|vision_start|>"
 _FRAME_BETWEEN = "<|vision_end|><|vision_start|>"
@@ -190,23 +198,24 @@ def family_of(clip: CLIP) -> Family:
 
 
 def check_model(model: ModelPatcher, family: Family, node: str) -> None:
-    """Raise WrongBaseModel unless a MODEL is of the family of the text encoder.
+    """Raise WrongBaseModel unless a MODEL is of the same family as the text encoder.
 
-    Raises BadSetup for another pack's network, and where the host's code of the family is not as described. node: the
-    name of the node that asks.
+    family: of the text encoder. node: the name of the node that asks, for messages. Raises BadSetup for a network of
+    another pack, and where the host's code of the family is not the code that bridge.transformers.families describes.
     """
     network = networks.family(model)
     if network != family.network:
         raise WrongBaseModel("The model input", network, f"{family.network}, as the text encoder is,", ONE_FAMILY)
     transformer = networks.transformer_family(model.model)
-    assert transformer is not None  # as its name is known
+    assert transformer is not None  # networks.family has raised for a network of no family
     networks.require_known_code(networks.network_of(model.model), transformer, node)
 
 
 def latents_of(vae: VAE, family: Family, sources: Sequence[Reference]) -> list[Tensor]:
-    """The latents of all pictures, (1 or rows, *family.latent, h, w) each, scaled first as the host's nodes do.
+    """The latent of each picture of the references, (1 or rows, *family.latent, h, w).
 
-    Raises WrongBaseModel for another model's VAE, after the first picture; BadPicture for NaN.
+    Pictures are scaled before they are encoded, as the host's nodes do. Raises WrongBaseModel for the VAE of another
+    model, which is known when the first picture is encoded; BadPicture for a latent with NaN or infinity.
     """
     pictures_and_areas: list[tuple[Tensor, int]] = []
     for reference in sources:
@@ -219,11 +228,14 @@ def latents_of(vae: VAE, family: Family, sources: Sequence[Reference]) -> list[T
 
 
 def _latent(vae: VAE, family: Family, picture: Tensor, area: int) -> Tensor:
-    """The latent of one picture (1 or rows, H, W, 3), brought to an area in pixels."""
+    """The latent of one picture: (1 or rows, H, W, 3) -> (1 or rows, *family.latent, h, w).
+
+    area: the number of pixels that the picture is brought to first.
+    """
     picture_height, picture_width = picture.shape[1:3]
     width, height = resized(picture_width, picture_height, area, family.step)
     scaled = _scaled(picture, width, height, family.scaling)
-    # One by one: a VAE of videos takes several pictures for frames.
+    # The rows are encoded one by one, because a VAE for videos would take them for the frames of one video.
     rows = [vae.encode(row) for row in scaled.split(1)]
     expected = (*family.latent, height // family.cell, width // family.cell)
     shape = rows[0].shape[1:]
@@ -250,13 +262,13 @@ def _scaled(picture: Tensor, width: int, height: int, scaling: str) -> Tensor:
 
     scaling: as in Family.
     """
-    channels_in_front = picture.movedim(-1, 1)  # as the host scales
+    channels_in_front = picture.movedim(-1, 1)  # (1 or rows, 3, H, W), as common_upscale takes it
     scaled = common_upscale(channels_in_front, width, height, upscale_method=scaling, crop="disabled")
     return scaled.movedim(1, -1)
 
 
 def pictures_for_encoder(family: Family, sources: Sequence[Reference]) -> list[Tensor]:
-    """The pictures that the text encoder is shown, (1 or rows, h, w, 3) each; [] where it is shown none."""
+    """The pictures that the text encoder is shown, (1 or rows, h, w, 3) each; [] for a family that shows it none."""
     if not family.sees:
         return []
     scaled: list[Tensor] = []
@@ -280,10 +292,11 @@ def _shown_size(family: Family, picture: Tensor) -> tuple[int, int]:
 
 
 def encoded(clip: CLIP, family: Family, text: str, encoder_pictures: Sequence[Tensor], references: int) -> Conditioning:
-    """A text as the host's nodes encode it. encoder_pictures: from pictures_for_encoder(). references: how many there
-    are.
+    """A prompt encoded as the host's nodes encode it: entries of texts (1 or rows, T, width).
 
-    Where pictures have rows, so has the text. Raises BadPicture for weights that no text can have, and BadText.
+    encoder_pictures: from pictures_for_encoder(). references: how many reference pictures there are. Where pictures
+    have a row for each row of the batch, the text has as many rows. Raises BadPicture for a text with NaN or infinity,
+    and BadText for a text that is too much for the encoder.
     """
     label = f"The text {plain(text, 60)!r}"
     check_text(label, text)
@@ -294,12 +307,12 @@ def encoded(clip: CLIP, family: Family, text: str, encoder_pictures: Sequence[Te
         pictures_of_row = [picture[row % len(picture)][None] for picture in encoder_pictures]
         rows.append(_encoded_row(clip, family, text, pictures_of_row, references))
     joined: Conditioning = []
-    # Every row has the same entries: one, or several of a CLIP with a schedule.
+    # Every row has as many entries: one, or several where the CLIP changes with the schedule.
     for entry_of_rows in zip(*rows, strict=True):
         texts = torch.cat([text_of_row for text_of_row, _ in entry_of_rows])  # (rows, T, width)
         _, options_of_first = entry_of_rows[0]
         joined.append([texts, options_of_first])
-    conditioning(label, joined)
+    conditioning(label, joined)  # it raises BadPicture
     return joined
 
 
@@ -315,8 +328,8 @@ def _encoded_row(clip: CLIP, family: Family, text: str, pictures: Sequence[Tenso
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
     if family.numbers_pictures:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text, images=pictures))
-    # The host's template marks where a picture stands, but for one alone: that mark is taken out, and each picture
-    # has its own in the text, behind its number.
+    # The host's template has a mark for one picture, before the text. It is taken out. Instead, each picture has a mark
+    # in the text, after its number: "Picture 1: <mark>Picture 2: <mark>...".
     template = clip.tokenizer.llama_template_images.replace(_VISION, "")
     numbered_pictures = ""
     for number in range(1, len(pictures) + 1):
@@ -330,24 +343,29 @@ _FRAME_TEXTS = "reference_latents_text_embeds"
 
 
 def _frame_texts(clip: CLIP, references: int) -> list[Tensor]:
-    """The frame texts of so many references: one before each, and one behind the prompt, (1, T, width) each."""
+    """The frame texts of a prompt with so many references: one before each reference, and one behind the prompt.
+
+    Each is (1, T, width). references: at least 1.
+    """
     templates = [_FRAME_BEFORE]
     for _ in range(references - 1):
         templates.append(_FRAME_BETWEEN)
     templates.append(_FRAME_BEHIND)
     frame_texts: list[Tensor] = []
     for template in templates:
+        # llama_template="{}": the text is encoded as it is, without the usual template around it.
         entries = clip.encode_from_tokens_scheduled(clip.tokenize(template, llama_template="{}"))
-        frame_texts.append(entries[0][0])
+        text, _options = entries[0]
+        frame_texts.append(text)
     return frame_texts
 
 
 _METHOD = "reference_latents_method"
-"""The host's own option of a CONDITIONING entry: how the network numbers references."""
+"""The host's own option of a CONDITIONING entry: by which method the network gives positions to references."""
 
 
 def _method_of(family: Family) -> str:
-    """What has to be named so that the family's network reads references at all; "" where nothing has to be."""
+    """The value of the option _METHOD that the family's network needs to read references; "" where it needs none."""
     for transformer in TRANSFORMERS:
         if transformer.name == family.network:
             return transformer.reference_method
@@ -355,9 +373,10 @@ def _method_of(family: Family) -> str:
 
 
 def with_references(prompt: Conditioning, record: PeopleReferences, family: Family, node: str) -> Conditioning:
-    """An encoded prompt with the record's latents as its reference latents, put in as the host's nodes do.
+    """An encoded prompt with the latents of a record as its reference latents, put in as the host's nodes do.
 
-    node: its name. With a RowCast, sampling raises BadCast for another number of rows, naming the node.
+    node: the name of the node, for messages. Where each person has a row of the batch (a RowCast), sampling raises
+    BadCast for a batch of another number of rows.
     """
     options: dict[str, Any] = {REFERENCES: record}
     if record.latents:
@@ -375,12 +394,13 @@ _ROWS = "likeness_reference_rows"
 
 
 class _Rows(comfy.conds.CONDConstant):
-    """The number of rows that references are for, and the name of the node that has made them.
+    """A COND whose value is the number of rows that references are for, and the name of the node that has made them.
 
-    At another number the host would repeat some rows or drop them, so sampling is stopped.
+    For a batch of another number of rows the host would repeat some rows or drop them, so sampling is stopped.
     """
 
     def process_cond(self, batch_size: int, **_: Any) -> "_Rows":
+        """The COND itself, for a batch of the right number of rows. Raises BadCast for any other."""
         rows, node = self.cond
         if batch_size != rows:
             raise rows_missing(node, rows, "the latent", batch_size)

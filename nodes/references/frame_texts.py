@@ -1,9 +1,10 @@
 """Z-Image's frame texts in several rows of a batch.
 
 Frame texts are the parts of Z-Image's template that stand before each reference picture and behind the prompt: marks
-such as "<|vision_start|>". The host makes the positions of the one behind the prompt once for each row. It joins them
-with the positions of the other texts, which it makes once for all rows, so that a batch of several rows stops with an
-error of torch. Where a MODEL is connected, a run here makes the positions of all texts once.
+such as "<|vision_start|>". The host makes the positions of the frame text behind the prompt once for each row of the
+batch, and the positions of the other texts once for all rows. Then it joins them, so a batch of several rows stops with
+an error of torch. Where a MODEL is connected, a run here makes the positions of all texts once for all rows. Where none
+is connected, the conditioning refuses a batch of several rows with a message.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ from ...core.errors import BadSetup
 
 @dataclass(frozen=True, eq=False)
 class FrameTexts(Carried):
-    """A mark on both sides of the conditioning: the prompt has frame texts, for which the MODEL gets ready."""
+    """A mark on both sides of the conditioning, by which a FrameTextsRun recognises a prompt with frame texts."""
 
     key = "likeness_frame_texts"
 
@@ -45,7 +46,10 @@ class FrameTextsRun(Run):
     def batch_for_forward(
         self, chunks: tuple[tuple[FrameTexts, ...], ...], forward_input: ForwardInput
     ) -> "FrameTextsBatch":
-        """The batch of one forward: one for each network and number of rows."""
+        """The batch of one forward. Forwards with the same network and number of rows share one.
+
+        chunks: not used, because all that is known of a prompt here is that it has frame texts.
+        """
         key = forward_input.model, len(forward_input.x)
         if key not in self._batches:
             self._batches[key] = FrameTextsBatch(network_of(forward_input.model), len(forward_input.x))
@@ -53,10 +57,14 @@ class FrameTextsRun(Run):
 
 
 class FrameTextsBatch(Batch):
-    """The forwards of a run in which all texts have one row of positions."""
+    """The forwards of a run, in which the network makes the positions of every text once for all rows.
+
+    network: Z-Image's. rows: of a forward.
+    """
 
     def __init__(self, network: nn.Module, rows: int) -> None:
         self.row_count = rows
+        # embed_cap is the method of the host's network that makes a text's tokens with their positions.
         self._positions = StandIn(network, "embed_cap", _with_one_row_of_positions)
 
     @contextmanager
@@ -71,15 +79,18 @@ class FrameTextsBatch(Batch):
 
 
 def _with_one_row_of_positions(embed: Callable[..., Any], cap_feats: Any = None, **options: Any) -> Any:
-    """embed_cap of Z-Image, called with a batch size of 1 whatever the number of rows is.
+    """Z-Image's embed_cap, called with bsz=1 whatever the number of rows is: bsz says how often positions are made.
 
-    embed: the host's function. cap_feats: (B, T, width) of a text. options: the other arguments of the host.
+    embed: the host's method. cap_feats: (B, T, width) of a text. options: the host's other arguments, with bsz.
     """
     return embed(cap_feats, **{**options, "bsz": 1})
 
 
 class OneRow(comfy.conds.CONDConstant):
-    """It makes an entry refuse a batch of several rows, since no MODEL is connected. Its value is the node's name."""
+    """A COND that makes its entry refuse a batch of several rows, because no MODEL is connected to the node.
+
+    Its value, `cond`, is the node's name for the message.
+    """
 
     def process_cond(self, batch_size: int, **_: Any) -> "OneRow":
         """The COND itself, for a batch of one row. Raises BadSetup for a batch of several rows."""
@@ -92,18 +103,20 @@ class OneRow(comfy.conds.CONDConstant):
         return self
 
     def can_concat(self, other: Any) -> bool:
-        """Positive and negative prompt are computed one after the other."""
+        """Whether this entry can join another in one batch: no, because that would be a batch of several rows."""
         return False
 
 
 _ONE_ROW = "likeness_one_row"
-"""The key of a OneRow among the model_conds of an entry."""
+"""The key of a OneRow among the model_conds of an entry, which the host hands to sampling."""
 
 
 @dataclass(frozen=True, eq=False)
 class ReadyForRows:
-    """A MODEL and both sides of the conditioning, fit for batches of several rows. model: None where none is connected;
-    then the conditioning refuses such batches."""
+    """A MODEL and both sides of the conditioning, fit for batches of several rows.
+
+    model: None where no MODEL is connected; then the conditioning refuses such batches.
+    """
 
     model: ModelPatcher | None
     positive: Conditioning
@@ -124,7 +137,7 @@ def ready_for_rows(
 
 
 def _in_one_row(conditioning: Conditioning, node: str) -> Conditioning:
-    """Conditioning whose entries refuse a batch of several rows, see OneRow. node: the name of the node."""
+    """The conditioning with entries that refuse a batch of several rows, see OneRow. node: the name of the node."""
     entries: Conditioning = []
     for text, options in conditioning:
         conds = {**options.get("model_conds", {}), _ONE_ROW: OneRow(node)}

@@ -1,6 +1,7 @@
-"""One attention over text, picture and reference pictures, in which a token does not read every reference.
+"""One attention over text, picture and reference pictures, in which each token reads only some of the references.
 
-The attention is split by queries and not masked, as core.token_groups says.
+The attention is not masked. Its queries are divided into groups that read the same keys, and each group is an attention
+of its own, see core.token_groups.
 """
 
 from collections.abc import Sequence
@@ -14,14 +15,16 @@ from ...core.token_layout import Kind, Span
 
 
 def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
-    """Regions (people, H, W), 0..1, of a picture of this size in pixels, as (people, rows, columns) bool of its tokens.
+    """Which tokens of a picture belong to each person: (people, rows, columns of tokens) bool.
 
-    side: of a token, in pixels. A token belongs to a person who has at least half of it; of a token that reaches beyond
-    the edge, what is in the picture counts.
+    regions: (people, H, W), 0..1, scaled to the picture's height and width, which are in pixels. side: of a token, in
+    pixels. A token belongs to each person whose region covers at least half of it. Where a token reaches beyond the
+    edge of the picture, the last row or column of pixels stands for what is missing.
     """
     pictures = regions[:, None].float()  # (people, 1, H, W)
     if regions.shape[1:] != (height, width):
         pictures = functional.interpolate(pictures, size=(height, width), mode="area")
+    # How many pixels are missing to whole tokens.
     right = -width % side
     bottom = -height % side
     padded = functional.pad(pictures, (0, right, 0, bottom), mode="replicate")
@@ -32,7 +35,7 @@ def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
 def groups(
     spans: Sequence[Span], regions: Tensor, owners: Sequence[int | None], everybody_outside: bool
 ) -> tuple[Group, ...]:
-    """Groups of queries that read the same keys, so that a person's reference is read in their region and by itself.
+    """The tokens divided into groups of queries that read the same keys.
 
     All tokens read text and picture. Of the references,
     - the text reads those of no person,
@@ -40,18 +43,23 @@ def groups(
     - a token of a person's reference reads those of no person, and the same person's,
     - a token of a reference of no person reads those of no person.
 
-    spans: all tokens in their order. regions: (people, picture tokens) bool. owners: for every reference the number of
-    its person, or None for one of no person. everybody_outside: whether a picture token outside of all regions reads
-    all people's references, or none.
+    spans: all tokens in their order. regions: (people, picture tokens) bool, whether a token lies in a person's region.
+    owners: for every reference the index of its person, or None for a reference of no person. everybody_outside:
+    whether a picture token outside of all regions reads all people's references, or none.
     """
+    # References of no person get an owner, too: `nobody`, the index after the last person.
     nobody = len(regions)
+    # span.number is the number of a reference. One reference may have several spans: in Z-Image also its text.
     references = [span for span in spans if span.kind is Kind.REFERENCE]
-    read_of_person = functional.pad(regions, (0, 0, 0, 1))  # (people + 1, picture tokens): `nobody` has no region
+    # (people + 1, picture tokens) bool: whether a picture token reads the references of an owner. The last row is that
+    # of `nobody`, who has no region. (0, 0, 0, 1) adds nothing to the tokens, and one row after the last person.
+    read_of_person = functional.pad(regions, (0, 0, 0, 1))
     if everybody_outside:
         read_of_person = read_of_person | ~regions.any(dim=0)
     numbers = [_number(owners[span.number], nobody) for span in references]
-    owner_numbers = torch.tensor(numbers, dtype=torch.long)
-    by_owner: list[Tensor] = []  # (tokens of a span, references) each
+    owner_numbers = torch.tensor(numbers, dtype=torch.long)  # (references,)
+    # Which references of people each token reads: (tokens of a span, references) bool for each span.
+    by_owner: list[Tensor] = []
     for span in spans:
         if span.kind is Kind.PICTURE:
             by_owner.append(read_of_person[owner_numbers].T)
@@ -60,7 +68,7 @@ def groups(
             by_owner.append(same_owner.expand(span.count, -1))
         else:
             by_owner.append(torch.zeros(span.count, len(references), dtype=torch.bool))
-    reads = torch.cat(by_owner) | (owner_numbers == nobody)  # (all tokens, references)
+    reads = torch.cat(by_owner) | (owner_numbers == nobody)  # (all tokens, references): all read those of no person
     rows: list[list[bool]] = reads.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     patterns = {tuple(row) for row in rows}  # every combination of references that some token reads
     token_groups: list[Group] = []
@@ -70,25 +78,26 @@ def groups(
 
 
 def _number(owner: int | None, nobody: int) -> int:
-    """The number of an owner, `nobody` for none."""
+    """The index of an owner; `nobody` for None, which is the owner of a reference of no person."""
     return nobody if owner is None else owner
 
 
 def _group(spans: Sequence[Span], reads: Tensor, pattern: Tensor) -> Group:
-    """The queries that read just these references.
+    """The group of the queries that read exactly the references of one pattern.
 
-    reads: (queries, references) bool, which query reads which. pattern: (references,) bool, those that are read.
+    reads: (queries, references) bool, which query reads which reference. pattern: (references,) bool, those that the
+    queries of this group read.
     """
-    queries = (reads == pattern).all(dim=1).nonzero()[:, 0]
+    queries = (reads == pattern).all(dim=1).nonzero()[:, 0]  # (queries of the group,), their indices
     if pattern.all():
-        return Group(queries, None)
-    keys: list[Tensor] = []  # (tokens of a span,) each
-    number = 0
+        return Group(queries, None)  # keys None: all keys are read
+    keys: list[Tensor] = []  # (tokens of a span,) bool each, whether they are read
+    reference_index = 0
     for span in spans:
         is_read = True
         if span.kind is Kind.REFERENCE:
-            is_read = bool(pattern[number])
-            number += 1
+            is_read = bool(pattern[reference_index])
+            reference_index += 1
         keys.append(torch.full((span.count,), is_read))
     return Group(queries, torch.cat(keys).nonzero()[:, 0])
 
@@ -96,8 +105,9 @@ def _group(spans: Sequence[Span], reads: Tensor, pattern: Tensor) -> Group:
 class Plan:
     """How the attention over these tokens is split, ready on a device.
 
-    spans: all tokens in their order. full_strength: from `groups`, on the CPU: what is read at a strength of 1.
-    strength: 0..1. Below 1 the rest of what comes out is that of an attention in which all tokens read all.
+    spans: all tokens in their order. full_strength: from `groups`, on the CPU: who reads what at a strength of 1.
+    strength: 0..1. Below 1 the output is a mix: `strength` of the split attention, and the rest of an attention in
+    which all tokens read all references.
     """
 
     def __init__(
@@ -113,22 +123,22 @@ class Plan:
             query_counts.append(self.without_references)
         for queries in query_counts:
             split = Split(_groups_of_queries(full_strength, queries, strength), self.total)
-            # The numbers have to lie on the device before anything that torch.compile sees.
+            # Indices are copied to the device here, because torch.compile must not see the copy in a forward.
             split.on(device)
             self._splits[queries] = split
 
     def of(self, queries: int, keys: int) -> Split | None:
-        """The split of an attention of so many queries and keys; None for an attention over other tokens."""
+        """The split of an attention with these numbers of queries and keys; None for an attention over other tokens."""
         if keys != self.total:
             return None
         return self._splits.get(queries)
 
 
 def _groups_of_queries(full_strength: Sequence[Group], queries: int, strength: float) -> tuple[Group, ...]:
-    """The groups of the first so many tokens as queries.
+    """The groups of an attention whose queries are the first `queries` tokens.
 
-    At a strength below 1 each has this share of what comes out, and one more group has the rest: all these queries,
-    which read everything.
+    At a strength below 1 the output of each group counts by this share. One more group, of all these queries, reads
+    everything and counts by the rest.
     """
     split: list[Group] = []
     for group in full_strength:

@@ -45,9 +45,12 @@ from .pictures import SENTENCES, Reference, captioned, references, remarks, with
 NAME = "People as References"
 NOBODY = "nobody"
 EVERYBODY = "everybody"
+"""The options of the input `outside`: whose references are read outside of all regions."""
 
 
 class PeopleAsReferences(io.ComfyNode):
+    """Encodes prompts with people's portraits as reference latents, and a sentence about each person."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -96,12 +99,12 @@ class PeopleAsReferences(io.ComfyNode):
         require_dits(NAME)
         node_id = notes.node_of(cls)
         family = family_of(clip)
-        everybody = regions.as_cast(cast)
+        everybody = regions.as_cast(cast)  # with people of weight 0
         present = regions.present(everybody)
         sources = references(present, photos_per_person, size, pictures, pose_picture, NAME)
         lines = remarks(everybody)
         lines += scopes.without_model(model, _region_inputs(), region_settings, "references")
-        areas = None
+        areas = None  # None: all people's references are read in the whole picture
         if model is not None:
             settings = RegionSettings(**region_settings)
             areas = areas_of(everybody, settings)
@@ -111,6 +114,7 @@ class PeopleAsReferences(io.ComfyNode):
                 check_model(model, family, NAME)
         notes.tell(node_id, "\n".join(lines))
 
+        # One latent for each picture of the references. The record says which person each of them shows.
         latents = latents_of(vae, family, sources)
         record = PeopleReferences(everybody, tuple(latents), _owners(sources))
         text = with_sentences(prompt, sources, family.word, sentences)
@@ -128,6 +132,7 @@ class PeopleAsReferences(io.ComfyNode):
             positive = regional.positive
             negative = regional.negative
             previews_of_node.append(ui.PreviewImage(areas.preview()[None], cls=cls))
+        # Z-Image puts texts around reference pictures, for which a batch of several rows needs the MODEL.
         if family.has_frame_texts and latents:
             ready = ready_for_rows(model, positive, negative, NAME)
             model = ready.model
@@ -139,7 +144,8 @@ class PeopleAsReferences(io.ComfyNode):
 
 def _region_inputs() -> list[io.Input]:
     """The inputs that say how a person's references are limited to a region. Without a MODEL they have no effect."""
-    extent, margin, _feather = schema.region_inputs()  # regions have hard edges: a token is a person's, or is not
+    # There is no input feather: a token belongs to a person or does not, so regions have hard edges.
+    extent, margin, _feather = schema.region_inputs()
     return [
         schema.optional(io.Float.Input("region_strength", default=1.0, min=0.0, max=1.0, step=0.05)),
         *[schema.optional(widget) for widget in schema.range_inputs()],
@@ -172,9 +178,9 @@ class RegionSettings:
 class Areas:
     """The regions in which each person's references are read, and when.
 
-    people: those of weight above 0. areas: (people, H, W), 0..1, of the whole picture. tokens: (people, rows, columns)
-    bool, the same on tokens of a picture of that size. schedule: the part of it in which the limit acts. settings: of
-    the node.
+    people: those of weight above 0. areas: the regions, (people, H, W), 0..1, of the whole picture. tokens: (people,
+    rows, columns) bool, which tokens of a picture of H x W pixels lie in each region. schedule: the part of the
+    schedule in which references are limited to regions. settings: the inputs of the node.
     """
 
     people: Sequence[Person]
@@ -214,7 +220,8 @@ def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
         areas = regions.regions_from_masks(settings.mask, everybody)
     else:
         placed_cast = require_places(everybody, NAME)
-        areas = regions.regions_of_people(placed_cast, people, None, RegionShape(settings.extent, settings.margin))
+        shape = RegionShape(settings.extent, settings.margin)
+        areas = regions.regions_of_people(placed_cast, people, masks=None, shape=shape)
     height, width = areas.shape[1:]
     tokens = on_tokens(areas, height, width, TOKEN)
     check_tokens(tokens, regions.names(people), height, width)
@@ -238,7 +245,10 @@ def read_by_region(
     areas: Areas,
     node_id: str | None,
 ) -> RegionalOutputs:
-    """Each person's references read in that person's region alone. record: of both conditionings."""
+    """A MODEL and conditioning with which each person's references are read in that person's region alone.
+
+    record: the references of both conditionings.
+    """
     names = regions.names(areas.people)
     regional = RegionalReferences(
         source=object(),
@@ -261,7 +271,10 @@ def read_by_region(
 
 
 def _owners(sources: Sequence[Reference]) -> tuple[int | None, ...]:
-    """For every picture of the references the index of the person it shows; None for one that shows no person."""
+    """For every picture of the references the index of the person it shows; None for a picture that shows no person.
+
+    A reference may have several pictures, so the result is as long as the list of latents.
+    """
     owners: list[int | None] = []
     for reference in sources:
         for _picture in reference.pictures:
@@ -270,7 +283,7 @@ def _owners(sources: Sequence[Reference]) -> tuple[int | None, ...]:
 
 
 def _contact_sheet(cls: type[io.ComfyNode], sources: Sequence[Reference], family: Family) -> list[ui.PreviewImage]:
-    """A preview with every picture, its number, who it shows and where; [] without pictures."""
+    """A preview of all reference pictures, with number, person and place under each; [] without pictures."""
     if not sources:
         return []
     pictures: list[Tensor] = []

@@ -23,7 +23,7 @@ BEFORE = "before the prompt"
 AFTER = "after the prompt"
 NONE = "none"
 SENTENCES = (BEFORE, AFTER, NONE)
-"""Where the sentences of people stand."""
+"""Where the sentences about people stand in the prompt; NONE for no sentences. The options of the input `sentences`."""
 LARGEST = 1024 * 1024
 """The most pixels of a picture that shows no person and no poses. The host's nodes bring pictures to this size."""
 ENCODER_PIXELS = 384 * 384
@@ -31,18 +31,19 @@ ENCODER_PIXELS = 384 * 384
 _NAMELESS = "person"
 """The name of a person without a name."""
 _NEXT_ROW = 0.8
-"""Heads between two rows: a face so much higher in the picture stands in the row behind."""
+"""Where a face is this many heads higher in the picture than another, it stands in a row behind that face."""
 _NTH = ("second", "third", "fourth", "fifth", "sixth")
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """One or several pictures, one after the other, that are a reference for the same thing. Immutable.
+    """One or several pictures that show the same thing, such as all photos of one person. Immutable.
 
-    pictures: (1 or rows, H, W, 3) each, float32 0..1; with rows there is one for each row of the batch. area: the
-    number of pixels that each of them is brought to. person: the index of the person they show, or None where they
-    belong to no person. captions: for each row who is in it, and where. before_numbers, after_numbers: the sentence of
-    the prompt around the pictures' numbers; both are empty where there is no sentence.
+    pictures: (1, H, W, 3) each, float32 0..1; or (rows, H, W, 3), a picture for each row of the batch. area: the number
+    of pixels that each picture is brought to. person: the index of the person whom they show, or None where they belong
+    to no person. captions: for each row who is in it, and where. before_numbers, after_numbers: the two ends of the
+    sentence in the prompt, between which the numbers of the pictures stand: "left: Anna, from " Picture 1 ".". Both are
+    empty where there is no sentence.
     """
 
     pictures: Sequence[Tensor]
@@ -61,11 +62,12 @@ def references(
     pose: bool,
     node: str,
 ) -> list[Reference]:
-    """The reference pictures of a model, in this order: everybody's portraits, `pictures`, the poses.
+    """The reference pictures of a model, in this order: the portraits of all people, `pictures`, the poses.
 
-    cast: those of weight above 0. photos: the most of each. size: side of a portrait, px. pictures: (B, H, W, 1|3|4)
-    0..1. pose: whether their skeletons are drawn, in a picture as large as the canvas. node: its name.
-    Raises BadCast; with `pose` NotPlaced and BadLayout.
+    cast: the people of weight above 0. photos: at most so many photos of each person are taken. size: the side of a
+    portrait in pixels. pictures: further pictures that show no person of the cast, (B, H, W, 1|3|4), 0..1, or None.
+    pose: whether there is a picture of the people's skeletons, as large as the canvas. node: the name of the node, for
+    messages. Raises BadCast; with `pose` NotPlaced and BadLayout.
     """
     if cast.by_row:
         sources = _references_by_row(cast, photos, size, node)
@@ -74,7 +76,7 @@ def references(
     if pictures is not None:
         for picture in as_rgb(pictures)[:, None]:  # (1, H, W, 3) each
             area = picture.shape[1] * picture.shape[2]
-            sources.append(Reference([picture], min(LARGEST, area)))
+            sources.append(Reference([picture], area=min(LARGEST, area)))
     if pose:
         sources.append(_reference_of_poses(cast, node))
     return sources
@@ -83,10 +85,10 @@ def references(
 def _references_of_people(cast: Cast, photos: int, size: int, node: str) -> list[Reference]:
     """A reference for each person, with the person's photos. The arguments are those of references()."""
     sources: list[Reference] = []
-    places = _place_names(cast.people)
+    places = _place_names(cast.people)  # "left" and so on, "" without a place
     for number, (person, place) in enumerate(zip(cast.people, places, strict=True)):
         name = person.identity.name
-        subject = f"a {name}" if name == _NAMELESS else name
+        subject = f"a {name}" if name == _NAMELESS else name  # "a person", or "Anna"
         caption = name
         if place:
             subject = f"{place}: {subject}"
@@ -127,7 +129,7 @@ def _references_by_row(cast: Cast, photos: int, size: int, node: str) -> list[Re
 
 
 def _reference_of_poses(cast: Cast, node: str) -> Reference:
-    """Everybody's skeletons in one picture, or with a row each. Raises NotPlaced and BadLayout."""
+    """The skeletons of all people in one picture, or in a picture for each row. Raises NotPlaced and BadLayout."""
     layout = layouts.require_skeletons(places_of(cast, None, node))
     drawn = control_images.skeletons(layout, by_row=cast.by_row)  # (1 or rows, H, W, 3)
     return Reference(
@@ -139,8 +141,10 @@ def _reference_of_poses(cast: Cast, node: str) -> Reference:
 
 
 def _portraits(person: Person, photos: int, node: str) -> list[Tensor]:
-    """The first photos of a person: (1, H, W, 3) each, 0..1."""
-    return list(portraits(person.identity, node).loose[:photos, None].float() / 255)
+    """The cuts of head and shoulders from a person's first photos: (1, H, W, 3) each, 0..1. photos: at most so many."""
+    loose = portraits(person.identity, node).loose  # (photos, H, W, 3), 0..255
+    first_photos = loose[:photos, None].float() / 255  # (photos, 1, H, W, 3)
+    return list(first_photos)
 
 
 @dataclass(frozen=True)
@@ -152,9 +156,9 @@ class Captioned:
 
 
 def captioned(sources: Sequence[Reference], word: str) -> list[Captioned]:
-    """The pictures of the contact sheet: every row of every picture with its number, who it shows and where.
+    """The pictures of the contact sheet, with a caption each: the picture's number, who it shows and where.
 
-    word: as the model calls a picture.
+    A picture with rows gives a picture for each row. word: what the model calls a picture, such as "Picture".
     """
     rows: list[Captioned] = []
     for reference, numbers in zip(sources, _numbers(sources, word), strict=True):
@@ -167,7 +171,7 @@ def captioned(sources: Sequence[Reference], word: str) -> list[Captioned]:
 def with_sentences(prompt: str, sources: Sequence[Reference], word: str, position: str) -> str:
     """The prompt with a line for every reference that has a sentence.
 
-    word: as the model calls a picture. position: of the lines, one of SENTENCES.
+    word: what the model calls a picture, such as "Picture". position: where the lines stand, one of SENTENCES.
     """
     lines: list[str] = []
     for reference, numbers in zip(sources, _numbers(sources, word), strict=True):
@@ -188,27 +192,34 @@ def with_sentences(prompt: str, sources: Sequence[Reference], word: str, positio
 
 
 def _joined(numbers: Sequence[str]) -> str:
-    """Several numbers in a sentence: "Picture 1, Picture 2 and Picture 3"."""
+    """What the model calls pictures, in a sentence: "Picture 1, Picture 2 and Picture 3". numbers: at least one."""
     if len(numbers) == 1:
         return numbers[0]
     return f"{listed(numbers[:-1], '')} and {numbers[-1]}"
 
 
 def _numbers(sources: Sequence[Reference], word: str) -> list[list[str]]:
-    """For each reference what the model calls its pictures, counted through all of them: "Picture 1", ..."""
+    """For each reference what the model calls its pictures, such as "Picture 1" and "Picture 2".
+
+    The numbers count the pictures of all references, from 1.
+    """
     next_number = 1
-    of_references: list[list[str]] = []
+    numbers_of_references: list[list[str]] = []
     for reference in sources:
         numbers: list[str] = []
         for _ in reference.pictures:
             numbers.append(f"{word} {next_number}")
             next_number += 1
-        of_references.append(numbers)
-    return of_references
+        numbers_of_references.append(numbers)
+    return numbers_of_references
 
 
 def resized(width: int, height: int, area: int, step: int) -> tuple[int, int]:
-    """The size in steps of so many pixels that a picture of `width` x `height` has when it is brought to this area."""
+    """The size (width, height) of a picture that is brought to an area, keeping its shape as far as steps allow.
+
+    width, height: of the picture, in pixels. area: the number of pixels it shall have, about. step: both sides of the
+    result are multiples of so many pixels, and at least one step.
+    """
     scale = math.sqrt(area / (width * height))
     steps_across = round(width * scale / step)
     steps_down = round(height * scale / step)
@@ -216,11 +227,11 @@ def resized(width: int, height: int, area: int, step: int) -> tuple[int, int]:
 
 
 def _place_names(people: Sequence[Person]) -> list[str]:
-    """Where every person stands in words, as a viewer sees them: "back row, left".
+    """For every person where they stand, in words and as a viewer sees it: "back row, left".
 
     It is "" for people without a place, and for a person who is the only one with a place.
     """
-    # The places, and the number of the person who stands in each.
+    # The places, and for each of them the index of the person who stands there.
     slots: list[Slot] = []
     people_numbers: list[int] = []
     for number, person in enumerate(people):
@@ -249,13 +260,14 @@ def _rows(slots: Sequence[Slot]) -> list[list[int]]:
     if not slots:
         return []
     rows: list[list[int]] = []
-    above: Slot | None = None
+    above: Slot | None = None  # the place that is next above the current one in the picture
     for index in sorted(range(len(slots)), key=lambda index: slots[index].center[1]):
         slot = slots[index]
         if above is None or _is_in_front(slot, above):
             rows.append([])
         rows[-1].append(index)
         above = slot
+    # One pair of neighbouring rows that overlaps is enough for all rows to count.
     for row, next_row in pairwise(rows):
         ends = _ends([slots[index] for index in row])
         next_ends = _ends([slots[index] for index in next_row])
@@ -288,10 +300,11 @@ def _ends(row: Sequence[Slot]) -> _Ends:
 
 
 def _names_in_line(count: int, ends: tuple[str, str], middle: str, noun: str) -> list[str]:
-    """What the members of a line are called, from its first end to its last: "left", "second from the left", "center".
+    """The names of the members of a line, from its first end to its last: "left", "second from the left", "center".
 
-    ends: the names of both ends. middle: of the one in the middle. noun: what stands behind a name, such as " row".
-    A line of one member needs no name: "".
+    A line is the people of one row, or the rows of a group. Members are named from the nearer end. count: how many
+    members the line has; a line of one member needs no name, so its name is "". ends: the names of both ends. middle:
+    the name of the member in the middle, which a line of an odd count has. noun: follows a name, such as " row".
     """
     if count == 1:
         return [""]
@@ -309,17 +322,24 @@ def _names_in_line(count: int, ends: tuple[str, str], middle: str, noun: str) ->
 
 
 def _name_from_end(distance: int, end: str, noun: str) -> str:
-    """The name of a member of a line, such as "second row from the front". distance: from that end, 1 for the end."""
+    """The name of a member of a line by its distance from an end, such as "second row from the front".
+
+    distance: 1 is the end itself. end: the name of the end. noun: as in _names_in_line.
+    """
     if distance == 1:
         return f"{end}{noun}"
     nth = f"number {distance}"
+    # _NTH begins with the word for 2.
     if distance < len(_NTH) + 2:
         nth = _NTH[distance - 2]
     return f"{nth}{noun} from the {end}"
 
 
 def remarks(cast: Cast) -> list[str]:
-    """The note under the node on a cast: who is left out, and weights that change nothing. cast: everybody."""
+    """The lines of the note under the node about a cast: who is left out, and whose weight changes nothing.
+
+    cast: with people of weight 0. A person is a reference or is none, so only the weight 0 has an effect.
+    """
     without_effect: list[str] = []
     for person in cast.people:
         if person.weight not in (0, 1):

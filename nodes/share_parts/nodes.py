@@ -50,29 +50,30 @@ def reference_of(
     seed: int,
     crop: bool = False,
 ) -> SelfReference:
-    """The parts with a weight, ready for the MODEL itself to read them.
+    """The parts of weight above 0, ready to be recorded by the MODEL itself while it samples.
 
-    size: (width, height) of the new picture in pixels. layers: which layers share, one of LAYERS. steps: how long one
-    recording is used, as in SelfReference. seed: of the noise on the parts. crop: whether the MODEL is shown only what
-    lies around the mask of a part. Raises BadPart, and WrongBaseModel where clip or vae belong to another model, or the
-    MODEL is given more than a latent.
+    size: (width, height) of the new picture in pixels. layers: which layers of the UNet share, one of LAYERS. steps:
+    for how many steps one recording of the parts is used, None for all, as in SelfReference. seed: of the noise on the
+    parts. crop: whether the MODEL is shown only what lies around the mask of a part. Raises BadPart, and WrongBaseModel
+    where clip or vae belong to another model, or where the MODEL reads something beside a latent that is unknown here.
     """
     width, height = size
     present = parts.present
     prepared_parts = [prepare(part, width, height) for part in present]
-    latents = torch.cat([latent_of(vae, part, model, _SAME) for part in prepared_parts])  # (parts, 4, h, w)
+    latents = torch.cat([latent_of(vae, part, model, _SAME_CHECKPOINT) for part in prepared_parts])  # (parts, 4, h, w)
     masks = [part.mask for part in prepared_parts]  # (height, width) each
-    cell = coarsest_token_side(model.get_model_object("diffusion_model"))
+    cell = coarsest_token_side(model.get_model_object("diffusion_model"))  # in latent pixels; windows are whole cells
     contexts: list[comfy.conds.CONDCrossAttn] = []
     adm_of_parts: list[Any] = []
     windows: list[Rect] = []
     for part, mask in zip(present, masks, strict=True):
-        context, pooled = text_of(clip, part.label, model, _SAME)
+        context, pooled = text_of(clip, part.label, model, _SAME_CHECKPOINT)
+        # In latent pixels. Without a crop it is the whole part.
         part_window = window(mask, cell) if crop else (0, 0, width // 8, height // 8)
         contexts.append(comfy.conds.CONDCrossAttn(context))
         adm_of_parts.append(_adm(model, pooled, size, part_window))
         windows.append(part_window)
-    # The host joins texts of different lengths by repeating them.
+    # The parts are one batch, so their texts must have one length: the host's concat repeats shorter ones.
     first_context, *other_contexts = contexts
     return SelfReference(
         latents=latents,
@@ -88,11 +89,13 @@ def reference_of(
 
 
 def _adm(model: ModelPatcher, pooled: Tensor, size: tuple[int, int], part_window: Rect) -> Any:
-    """What the MODEL reads beside the text, (1, adm); None for models that read nothing else.
+    """What the MODEL reads beside the text, (1, adm); None for models that read nothing else, such as SD1.5.
 
-    SDXL reads the pooled text, the size of a picture and where a crop of it lies, as of its training pictures. Here the
-    crop is the window of a part, in latent pixels.
+    SDXL reads the pooled text (1, width), the size of a picture, and which crop of it is shown, as it was told of its
+    training pictures. Here the crop is the window of a part: part_window, in latent pixels. size: (width, height) of
+    the part in pixels.
     """
+    # From latent pixels to pixels.
     left, top, right, bottom = (8 * side for side in part_window)
     return model.model.encode_adm(
         pooled_output=pooled,
@@ -106,11 +109,12 @@ def _adm(model: ModelPatcher, pooled: Tensor, size: tuple[int, int], part_window
 
 
 def _is_inpainting(model: ModelPatcher, latent_channels: int) -> bool:
-    """Whether the MODEL is given a mask and a picture beside a latent of so many channels.
+    """Whether the MODEL reads a mask and a picture beside the latent, as models for inpainting do.
 
-    Raises WrongBaseModel for a MODEL that is given something else.
+    latent_channels: how many channels the latent has. Raises WrongBaseModel for a MODEL that reads something else.
     """
     unet = model.get_model_object("diffusion_model")
+    # All that the UNet reads beside text and time comes in by the channels of its first convolution.
     first_convolution = unet.input_blocks[0][0]
     other_channels = first_convolution.in_channels - latent_channels
     if other_channels == 0:
@@ -125,12 +129,15 @@ def _is_inpainting(model: ModelPatcher, latent_channels: int) -> bool:
     )
 
 
-_SAME = "Connect the CLIP and the VAE of the checkpoint that the MODEL comes from."
+_SAME_CHECKPOINT = "Connect the CLIP and the VAE of the checkpoint that the MODEL comes from."
 EVERY_STEP = "at every step"
 ONCE = "once"
+"""The options of the input `reference`: when the parts are recorded. With EVERY_STEP it is every renew_every steps."""
 
 
 class SharePartsAttention(io.ComfyNode):
+    """Lets the self-attention of a MODEL read what the MODEL itself sees of parts."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         side_in_pixels = {"min": 64, "max": geometry.LARGEST, "step": 8}
@@ -183,7 +190,7 @@ class SharePartsAttention(io.ComfyNode):
         schedule = schedule_range("The range of the parts", start_percent, end_percent)
         size = (width, height)
         source = object()
-        steps = renew_every if reference == EVERY_STEP else None
+        steps = renew_every if reference == EVERY_STEP else None  # None: one recording serves the whole run
         self_reference = reference_of(
             model,
             parts,
@@ -193,13 +200,16 @@ class SharePartsAttention(io.ComfyNode):
             layers,
             steps,
             seed,
-            crop_to_mask,
+            crop=crop_to_mask,
         )
         # strength scales the parts' share of the attention.
         weights = PartWeights([part.weight * strength for part in present], targets(present, width, height))
-        with_parts = SharedParts(source, schedule, None, weights, live=self_reference, size=size)
-        without_parts = SharedParts(source, schedule, None, weights, live=None, size=size)  # only the positive looks
-        presence = Presence(APPLY, notes.node_of(cls), "The parts", True, (NamedRange("the parts", schedule),))
+        # bank=None: the parts are recorded while sampling (live), and not before, as in Parts2Whole.
+        with_parts = SharedParts(source, schedule, bank=None, weights=weights, live=self_reference, size=size)
+        # The negative attends to itself alone.
+        without_parts = SharedParts(source, schedule, bank=None, weights=weights, live=None, size=size)
+        ranges = (NamedRange("the parts", schedule),)
+        presence = Presence(APPLY, notes.node_of(cls), "The parts", several=True, ranges=ranges)
         outputs = announced(
             presence,
             patched(model, SharingRun),

@@ -19,16 +19,16 @@ from ...core.pictures import as_masks
 from ...core.previews import as_picture, as_tensor
 
 SIDE = 224
-"""The side of the picture that CLIP is shown of a body, in pixels."""
+"""The side in pixels of the square picture of a body that CLIP is shown."""
 _BLUR = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-"""OpenCV's Gaussian of 5 pixels."""
+"""The weights of OpenCV's Gaussian blur of 5 pixels, in one direction: (5,)."""
 
 
 class BodiesMissing(BadCast):
     """Another number of pictures of bodies than there are people."""
 
     def __init__(self, people_count: int, counted_pictures: str) -> None:
-        """people_count: how many there are. counted_pictures: what came for them, in words: "3 pictures"."""
+        """people_count: how many people there are. counted_pictures: what is connected for them: "3 pictures"."""
         super().__init__(
             f"{counted_pictures} came for {counted(people_count, 'person', 'people')}: each person needs one, in the "
             "cast's order.",
@@ -42,7 +42,8 @@ class Body:
     """A picture of a whole person, or of clothes, as CLIP is shown it.
 
     picture: (224, 224, 3) float32 0..1. weight: how much it counts, 0 where the person has no picture of a body.
-    uncut: whether no mask has cut it, as the authors take pictures of clothes.
+    uncut: whether the whole picture is shown, because there is neither a mask nor an alpha channel. The authors show
+    pictures of clothes so.
     """
 
     picture: Tensor
@@ -53,9 +54,12 @@ class Body:
 def cut_out(people: Sequence[Person], bodies: Tensor | Parts | None, masks: Tensor | None) -> list[Body]:
     """The body of each person of weight above 0.
 
-    bodies: a part per person, or an IMAGE batch with a picture each, or one photo of all with a mask each, or None:
-    no bodies. masks: a MASK batch for pictures. Of a single person all masks count together.
-    Raises BodiesMissing where the numbers differ; BadPart for a mask of which nothing is left.
+    people: those of the cast, also people of weight 0: bodies and masks are in the order of the cast.
+    bodies: Parts with one part for each person; or an IMAGE batch with a picture for each person; or one photo of all
+    people, with a mask for each person in `masks`; or None where no bodies are connected.
+    masks: a MASK batch for pictures, ignored for Parts. Where there is one person, all masks count together.
+    Raises BodiesMissing where the number of parts, pictures or masks is not that of the people; BadPart for a mask of
+    which nothing is left.
     """
     parts: Sequence[Part | None] = [None] * len(people)
     if bodies is not None:
@@ -68,7 +72,7 @@ def cut_out(people: Sequence[Person], bodies: Tensor | Parts | None, masks: Tens
 
 
 def _parts(people: Sequence[Person], bodies: Tensor | Parts, masks: Tensor | None) -> Sequence[Part]:
-    """A part for each person, that is what shows the person's body. Raises BodiesMissing."""
+    """A part for each person, which shows the person's body. The arguments and errors are those of cut_out()."""
     count = len(people)
     if not isinstance(bodies, Tensor):
         if len(bodies.parts) != count:
@@ -82,34 +86,38 @@ def _parts(people: Sequence[Person], bodies: Tensor | Parts, masks: Tensor | Non
         raise BodiesMissing(count, counted(len(pictures), "picture"))
     parts: list[Part] = []
     for person, picture, mask in zip(people, pictures, masks_of_people, strict=True):
+        # A part of weight 0 may have an empty mask: nobody looks at it.
         weight = 1.0 if person.weight > 0 else 0.0
-        parts.append(make_part(person.identity.name, picture[None], mask, weight, None))
+        parts.append(make_part(person.identity.name, picture[None], mask, weight, target=None))
     return parts
 
 
 def _masks_of_people(count: int, masks: Tensor | None) -> Sequence[Tensor | None]:
-    """The masks of each person, (1 or masks, H, W), or None for each where no masks came. Raises BodiesMissing."""
+    """For each person the masks of their body, (1, H, W); None for each where no masks are connected.
+
+    A person who is the only one gets all masks, (masks, H, W). Raises BodiesMissing for another number of masks.
+    """
     if masks is None:
         return [None] * count
     if count == 1:
         return [as_masks(masks)]
-    masks_of_people = list(as_masks(masks)[:, None])
+    masks_of_people = list(as_masks(masks)[:, None])  # (masks, H, W) -> (1, H, W) each
     if len(masks_of_people) != count:
         raise BodiesMissing(count, counted(len(masks_of_people), "mask"))
     return masks_of_people
 
 
 def _body(part: Part | None) -> Body:
-    """The body that a part shows: its picture squashed to a square.
+    """The body that a part shows: its picture, cut out and squashed to a square.
 
-    It is cut out by the mask of the part. A part without one, whose picture has an alpha channel, is cut out by that;
-    alpha is 1 where the picture is opaque, as a mask is where the person is. Without a part, or at weight 0, the body
-    is white and does not count.
+    The picture is cut out by the mask of the part, or without a mask by the picture's alpha channel, if it has one.
+    Alpha is 1 where the picture is opaque, as a mask is 1 where the person is. Without a part, or for a part of weight
+    0, the body is white and has weight 0.
     """
     if part is None or part.weight <= 0:
         return Body(torch.ones(SIDE, SIDE, 3), weight=0.0)
     if part.mask is not None:
-        # The picture on white: what the alpha channel hides is not drawn inside of the mask.
+        # on_white: what the alpha channel hides stays hidden where the mask shows it.
         picture = _cut_by_mask(part.label, part.on_white, part.mask)
     elif part.alpha is not None:
         picture = _cut_by_mask(part.label, part.picture, part.alpha)
@@ -123,7 +131,8 @@ def _body(part: Part | None) -> Body:
 def _cut_by_mask(label: str, picture: Tensor, mask: Tensor) -> Tensor:
     """The picture within the bounds of a mask, on white: (height, width, 3) of the bounds, 0..1.
 
-    The edge of the mask is softened within the bounds. The arithmetic is in whole numbers 0..255, as OpenCV's is.
+    The edge of the mask is softened within the bounds. All values are rounded to whole numbers 0..255, as OpenCV has
+    them, so that the result is that of the released code.
     label: of the part, for the error. picture: (H, W, 3) 0..1. mask: (h, w), brought to the picture's size.
     Raises BadPart where nothing is left of the mask.
     """
@@ -132,15 +141,16 @@ def _cut_by_mask(label: str, picture: Tensor, mask: Tensor) -> Tensor:
     if not mask_255.any():
         raise BadPart(label, "nothing is left of its mask", "Mask more of the person.")
     left, top, right, bottom = bounds(mask_255[0, 0])
-    mask_255 = mask_255[..., top:bottom, left:right]
+    mask_255 = mask_255[..., top:bottom, left:right]  # (1, 1, height, width)
     border = (2, 2, 2, 2)  # of a blur of 5 pixels: left, right, top, bottom
-    # OpenCV reflects at the border, for which torch needs three pixels.
+    # OpenCV reflects the picture at the border. torch can reflect 2 pixels only where a side has at least 3.
     padding = "reflect" if min(mask_255.shape[2:]) > 2 else "replicate"
     padded = functional.pad(mask_255, border, padding)
-    blur = _BLUR[:, None] * _BLUR  # (5, 5)
+    blur = _BLUR[:, None] * _BLUR  # (5, 5): in both directions
     blurred = functional.conv2d(padded, blur[None, None])  # (1, 1, height, width)
-    rounded = blurred.add(0.5).floor()
+    rounded = blurred.add(0.5).floor()  # OpenCV rounds halves up
     soft = rounded[0, 0, :, :, None] / 255  # (height, width, 1), 0..1
     within_bounds = picture[top:bottom, left:right].clamp(0, 1)
     pixels = (within_bounds * 255).round()  # (height, width, 3), 0..255
+    # White (255) shows where the mask is 0. The released code casts the mix to uint8, which cuts the fraction off.
     return (255 * (1 - soft) + soft * pixels).floor() / 255

@@ -3,11 +3,12 @@
 Source: "StoryMaker: Towards Holistic Consistent Characters in Text-to-image Generation" (arXiv 2409.12576) and the
 released ip_adapter/ip_adapter_faceid.py and pipeline_sdxl_storymaker.py (pipeline Apache-2.0).
 
-As published, every pixel has one softmax over the tokens of all people and of the background (`together`), and a loss
-over masks has taught it to read its own person. By region each person has a softmax of their own, over their tokens and
-the background's (`apart`): it is the published one with the other people masked. Where a region is soft, or several
-overlap, the results of these softmaxes are mixed by the shares of the regions; outside of all regions the background is
-read alone. A person keeps their number in the picture in both.
+As published, every pixel has one softmax over the tokens of all people and of the background (`together`). A loss over
+masks has taught the network to let each pixel read its own person. By region there is a softmax for each person, over
+the tokens of this person and of the background (`apart`). It is the published softmax with the other people's tokens
+masked. Where a region is soft, or several overlap, the results of these softmaxes are mixed by the shares of the
+regions. Outside of all regions the background alone is read. In both forms a person has the same number in the picture,
+which is part of the tokens.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,9 +28,11 @@ from ...core.projections import AdapterLayers, FacePlusProjection, Resampler
 class PersonFeatures:
     """What the network reads of one person.
 
-    embedding: (1, 512), of the face, of length 1. face, body: (1, n, states), CLIP's hidden states of the aligned face,
-    the mean of all photos, and of the picture of the whole person. body_weight: what the body's tokens are multiplied
-    with. At 0 they are zeros, as they were for one picture in ten of the training.
+    embedding: (1, 512), of the face, of length 1.
+    face: (1, n, states), CLIP's hidden states of the aligned face: their mean over all photos.
+    body: (1, n, states), CLIP's hidden states of the picture of the whole person.
+    body_weight: what the tokens of the body are multiplied with. At 0 they are zeros, as they were for one picture in
+    ten of the training.
     """
 
     embedding: Tensor
@@ -48,9 +51,10 @@ class PersonFeatures:
 class Projection(FacePlusProjection):
     """The layers that make the tokens of a person.
 
-    state: "proj.*", "norm.*" and "perceiver_resampler.*" of FaceID Plus for the face, "resample.*" for the body,
-    "pos_embed" for each number that a person may have in the picture, "bg_embed", "proj_out.*", "norm_out.*".
-    states: width of the hidden states it reads, 1280 of CLIP ViT-H.
+    state: the tensors under "proj.*", "norm.*" and "perceiver_resampler.*", as in FaceID Plus, make tokens of the face;
+    "resample.*" of the body. "pos_embed" has a vector for each number that a person may have in the picture, "bg_embed"
+    the tokens of the background. "proj_out.*" and "norm_out.*" come last.
+    states: the width of the hidden states that it reads, 1280 of CLIP ViT-H.
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
@@ -67,9 +71,9 @@ class Projection(FacePlusProjection):
     def person(self, features: PersonFeatures, number: int) -> Tensor:
         """The tokens of a person, (1, 20, width): first those of the face, then those of the body.
 
-        number: of the person in the picture, from 0.
+        number: of the person in the picture, from 0. Numbers that the file does not have begin anew at its first.
         """
-        face = self.forward(features.embedding, features.face)
+        face = self.forward(features.embedding, features.face)  # FaceID Plus
         body = self.resample(features.body) * features.body_weight
         # The host casts the weights of its own layers to the inputs, but no bare parameter: hence the explicit cast.
         position_number = number % len(self.pos_embed)
@@ -81,9 +85,10 @@ class Projection(FacePlusProjection):
 class StoryMakerNet(nn.Module):
     """The network of one mask.bin, without its LoRA.
 
-    state: "image_proj_model.*" as in Projection, and "ip_adapter.<odd n>.to_{k,v}_ip.weight". width: of one token, the
-    text width of the models this file is made for. most_people: how many the file has numbers for, so many can be told
-    apart in the whole picture.
+    state: the file's tensors. Those under "image_proj_model.*" are for Projection, those under
+    "ip_adapter.<n>.to_{k,v}_ip.weight" for core.projections.AdapterLayers.
+    width: of one token, the text width of the models this file is made for.
+    most_people: for how many people the file has numbers. So many can be told apart in the whole picture.
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
@@ -96,8 +101,9 @@ class StoryMakerNet(nn.Module):
     def tokens(self, people: Sequence[PersonFeatures], alone: bool) -> Tensor:
         """The tokens of people, (people, 20, width).
 
-        alone: everybody has a picture to themselves, and is its first person. By region there may be more people than
-        numbers, which then begin anew: no pixel reads two people.
+        alone: whether each person has a picture of their own, and so the number of its first person. By region there
+        may be more people than the file has numbers, and two people may share a number: in one softmax there is only
+        one person.
         """
         numbers = [0] * len(people) if alone else range(len(people))
         tokens: list[Tensor] = []
@@ -106,11 +112,15 @@ class StoryMakerNet(nn.Module):
         return torch.cat(tokens)
 
     def background(self) -> Tensor:
-        """The tokens of the background, (1, 20, width), the same for positive and negative."""
+        """The tokens of the background, (1, 20, width) float32, the same on the positive and the negative side."""
         return self.image_proj_model.bg_embed.detach().float()
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Run every layer once on zeros. Raises RuntimeError, IndexError or ZeroDivisionError where sizes differ."""
+        """Run every layer once, to see whether the sizes of the file's tensors fit each other.
+
+        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network. Raises
+        RuntimeError, IndexError or ZeroDivisionError.
+        """
         states = zeros(1, 1, self.image_proj_model.states)
         person = PersonFeatures(zeros(1, EMBEDDING), states, states)
         tokens = self.tokens([person], alone=True)
@@ -129,8 +139,9 @@ def apart(background: Tensor, people: Tensor) -> Tensor:
     """The tokens for a softmax over the background alone, and for one over the background and each person:
     (1 + people, 40, ...).
 
-    background: (1, 20, ...). people: (people, 20, ...). The background stands twice where it stands alone, so that all
-    rows have 40 tokens; a softmax over tokens that all stand twice gives the same as over one of each.
+    Each row of the result is one softmax. background: (1, 20, ...). people: (people, 20, ...). In the first row the
+    tokens of the background stand twice, so that all rows have 40 tokens. A softmax over tokens that all stand twice
+    gives the same output as over one of each.
     """
     alone = torch.cat([background, background], dim=1)
     beside_people = torch.cat([background.expand_as(people), people], dim=1)
@@ -140,7 +151,7 @@ def apart(background: Tensor, people: Tensor) -> Tensor:
 def with_background(regions: Tensor) -> Tensor:
     """Regions (people, H, W), 0..1, as shares (1 + people, H, W) that add up to 1 in every pixel.
 
-    The first are those of the background: what the people leave.
+    The first are those of the background: what is left of 1 where the shares of the people are taken away.
     """
     shares = region_weights(regions)
     background = 1 - shares.sum(dim=0, keepdim=True)

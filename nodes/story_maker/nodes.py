@@ -35,7 +35,10 @@ APPLY = "Apply StoryMaker"
 
 
 class StoryMaker(Loaded[StoryMakerNet]):
-    """A loaded mask.bin. lora: the tensors of its LoRA, by the number of the attention layer, as the file has them."""
+    """A loaded mask.bin.
+
+    lora: the tensors of its LoRA under the file's own keys, which have the number of the attention layer in them.
+    """
 
 
 StoryMakerSocket = adapter_socket(METHOD.title, StoryMaker)
@@ -49,6 +52,8 @@ def load_story_maker(path: str) -> StoryMaker:
 
 
 class ApplyStoryMaker(io.ComfyNode):
+    """Lets the UNet read tokens of people's faces and bodies beside the text, and puts the file's LoRA onto it."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -92,7 +97,7 @@ class ApplyStoryMaker(io.ComfyNode):
     ) -> io.NodeOutput:
         node_id = notes.node_of(cls)
         everybody = as_cast(cast)
-        with_photos = regions.for_photos(everybody)
+        with_photos = regions.for_photos(everybody)  # everybody, but people with LoRAs alone have weight 0
         people = regions.present(with_photos).people
         if not people or weight == 0:
             return io.NodeOutput(model, positive, negative)
@@ -111,7 +116,7 @@ class ApplyStoryMaker(io.ComfyNode):
                 node_id=node_id,
                 **region_settings,
             )
-        cut_bodies = cut_out(with_photos.people, bodies, body_masks)
+        cut_bodies = cut_out(with_photos.people, bodies, body_masks)  # one for each of `people`
         masks_unused = body_masks is not None and (bodies is None or is_a(bodies, Parts))
         notes.tell(node_id, "\n".join(_remarks(everybody, people, cut_bodies, masks_unused)))
         model_with_lora = lora.with_lora(model, story_maker.lora, lora_weight, node_id)
@@ -130,12 +135,17 @@ def _features(
     photos: str,
     bodies: Sequence[Body],
 ) -> list[PersonFeatures]:
-    """What the network reads of each person. bodies: of these people. Raises WrongEncoder, BadCast."""
+    """What the network reads of each person. bodies: one of each person. Raises WrongEncoder, BadCast.
+
+    photos: how the face embeddings of several photos are joined, as schema.photos_input.
+    """
     features: list[PersonFeatures] = []
     for person, body in zip(people, bodies, strict=True):
         embedding = normalize(embeddings(person, METHOD, photos).float(), dim=-1)  # (1, 512)
         faces = portraits(person.identity, METHOD.title).aligned.float() / 255  # (photos, side, side, 3)
+        # Faces and body are encoded in one batch, the body last.
         pictures = torch.cat([faces, body.picture[None]])
+        # (photos + 1, n, states): n hidden states of each picture
         states = encode.encode_pictures(clip_vision, pictures, encode.STATES, loaded.net.image_proj_model.states)
         face_states = states[:-1].mean(0, keepdim=True)  # (1, n, states)
         body_states = states[-1:]  # (1, n, states)
@@ -146,8 +156,9 @@ def _features(
 def _injections(loaded: StoryMaker, scope: Scope, features: Sequence[PersonFeatures], weight: float) -> list[Injection]:
     """What positive and negative carry: tokens of the background and of the people in a scope.
 
-    features: of these people. People with regions are read in their own, people with a row each in that row, and all
-    others together in the whole picture. Raises BadCast for more of these than the file can tell apart.
+    features: one of each of these people. weight: of the node. There are three cases. With regions, each person is read
+    in their own region. With a row of the batch for each person, each person is read in that row. Otherwise all people
+    are read together in the whole picture; BadCast is raised for more people than the file can tell apart there.
     """
     net = loaded.net
     people = scope.people
@@ -158,33 +169,35 @@ def _injections(loaded: StoryMaker, scope: Scope, features: Sequence[PersonFeatu
         advice = "Give each person a place with Place Cast, or connect one mask each: by region there may be more."
         raise BadCast(f"StoryMaker tells at most {count}: {names}.", advice)
     if scope.regions is not None:
+        # The background counts as one more person, the first, whose region is what the others leave.
         shares = with_background(scope.regions)  # (1 + people, H, W)
         scope = replace(scope, regions=shares)
 
-    def joined(background: Tensor, of_people: Tensor) -> Tensor:
-        """Something of the background, (1, 20, ...), and of people, (people, 20, ...), as rows of tokens for the UNet.
+    def joined(background: Tensor, people_values: Tensor) -> Tensor:
+        """Values of the background's tokens and of people's tokens, in the order in which the UNet reads the tokens.
 
-        Returns (rows of tokens, tokens, ...).
+        background: (1, 20, ...). people_values: (people, 20, ...). Returns (softmaxes, tokens of a softmax, ...): (1,
+        20 + 20 * people, ...) in the whole picture, (1 + people, 40, ...) by region, and (people, 40, ...) by row.
         """
         if in_whole_picture:
-            return together(background, of_people)
-        rows = apart(background, of_people)
+            return together(background, people_values)
+        rows = apart(background, people_values)
         if scope.by_row:
             return rows[1:]  # each row of the batch shows a person, none the background alone
         return rows
 
-    background = net.background().cpu()
+    background = net.background().cpu()  # (1, 20, width)
     token_count = background.shape[1]
     people_weights = torch.tensor([person.weight for person in people])[:, None]  # (people, 1)
     token_weights = people_weights.expand(-1, token_count)  # (people, 20)
     background_weights = torch.ones_like(token_weights[:1])  # (1, 20)
-    scales = joined(background_weights, token_weights) * weight
+    scales = joined(background_weights, token_weights) * weight  # of each token's values
 
-    no_features = [of_person.unconditional for of_person in features]
+    negative_features = [person_features.unconditional for person_features in features]
     sides: list[Tensor] = []
-    for features_of_side in (features, no_features):
-        ready = [_on_network_device(loaded, of_person) for of_person in features_of_side]
-        tokens = net.tokens(ready, alone=scope.by_row).cpu()  # (people, 20, width)
+    for features_of_side in (features, negative_features):
+        features_on_device = [_on_network_device(loaded, person_features) for person_features in features_of_side]
+        tokens = net.tokens(features_on_device, alone=scope.by_row).cpu()  # (people, 20, width)
         sides.append(joined(background, tokens))
     return injections(loaded, scope, sides, scales)
 
@@ -200,10 +213,10 @@ def _on_network_device(loaded: StoryMaker, features: PersonFeatures) -> PersonFe
 
 
 def _remarks(cast: Cast, people: Sequence[Person], bodies: Sequence[Body], masks_unused: bool) -> list[str]:
-    """The note under the node: what works, but may not be meant.
+    """The lines of the note under the node: what works, but may not be what the user wants.
 
-    cast: everybody. people: those who are put in, `bodies` in their order. masks_unused: whether body_masks are
-    connected without pictures that they belong to.
+    cast: everybody. people: those who act. bodies: one of each of these people. masks_unused: whether body_masks are
+    connected, but no pictures that they could belong to.
     """
     names_without_mask: list[str] = []
     for name, body in zip(regions.names(people), bodies, strict=True):
@@ -219,7 +232,10 @@ def _remarks(cast: Cast, people: Sequence[Person], bodies: Sequence[Body], masks
 def _preview(
     cls: type[io.ComfyNode], people: Sequence[Person], bodies: Sequence[Body], people_regions: Tensor | None
 ) -> ui.PreviewImage | None:
-    """The body of each person as CLIP is shown it, and the regions (people, H, W); None without any of them."""
+    """The preview under the node: the body of each person as CLIP is shown it, and a picture of the regions.
+
+    people_regions: (people, H, W), or None. The result is None where there are neither bodies nor regions.
+    """
     pictures: list[Tensor] = []
     captions: list[str] = []
     for number, (person, body) in enumerate(zip(people, bodies, strict=True), 1):

@@ -1,7 +1,7 @@
-"""WithAnyone: a face embedding becomes 8 tokens, which the picture reads inside the face box behind every block.
+"""WithAnyone: a face embedding becomes 8 tokens, which the picture reads inside of the face box after every block.
 
-For FLUX.1; of the two branches in the file the one that reads face embeddings. The tokens of a person are the same at
-every step, so what the layers make of them is made once per person, see `BlockTokens`.
+It is for FLUX.1. The file has two branches; this is the one that reads face embeddings. The tokens of a person are the
+same at every step, so what the layers make of them is made once per person, see `BlockTokens`.
 Source: "WithAnyone: Towards Controllable and ID-Consistent Image Generation" (arXiv 2510.14975) and its released
 withanyone/flux/model.py and modules/layers.py (Apache-2.0).
 """
@@ -18,25 +18,29 @@ from ...core.people import EMBEDDING
 from ...core.projections import HEAD_DIM, PerceiverAttention
 
 _TOKENS = "arcface_in_arc."
-"""What the keys of the layers begin with that make tokens of an embedding."""
+"""The prefix of the keys of the layers that make tokens of an embedding."""
 _BLOCKS = "ipa_arc."
-"""What the keys of the attentions behind the blocks begin with."""
+"""The prefix of the keys of the attentions that stand after the blocks of FLUX.1."""
 
 
 class BlockTokens(NamedTuple):
-    """The tokens of people as the picture reads them behind one block: each field has a line per person.
+    """The tokens of people as the picture reads them after one block. The first dimension of each field is the people.
 
-    In the file a row of the picture is normed (norm2), projected to queries (to_q), meets the keys of the tokens
-    (to_kv), and what it reads of their values is projected back (to_out):
+    With the layers of the file, a row of the picture (one of its tokens) is normed (norm2) and projected to a query
+    (to_q). The query is multiplied with the keys of the people's tokens (to_kv), and what it reads of their values is
+    projected back (to_out). 8 is the square root of HEAD_DIM, 64. In each head:
 
-        logits = to_q(gain * normed + bias) . key / 8  =  normed . keys + offset
-        added  = to_out(softmax(logits) value)         =  softmax(logits) values
+        logits = to_q(gain * normed + bias) . key / 8
+               = normed . (gain * to_q^T key / 8)  +  bias . (to_q^T key / 8)
+               = normed . keys                     +  offset
+        added  = to_out(softmax(logits) value)  =  softmax(logits) to_out(value)  =  softmax(logits) values
 
-    On the right both projections are part of the tokens. A person has 8 tokens and both projections have 1536 rows, so
-    keys and values of 24 heads are an eighth of the projections' size, and no weight of the file is needed per step.
+    So both projections, which are linear, can be made part of the tokens. A person has 8 tokens in each of 24 heads, so
+    `keys` has 192 rows, an eighth of the 1536 rows of to_q; likewise values and to_out. No weight of the file is needed
+    per step.
 
-    keys: (people, heads, T, width), gain and 1/8 in them. offset: (people, heads, T), what the bias of norm2 adds to
-    the logits. values: (people, heads, T, width).
+    keys: (people, heads, T, width), with gain, to_q and 1/8 in them. offset: (people, heads, T), what the bias of norm2
+    adds to the logits. values: (people, heads, T, width), with to_out in them.
     """
 
     keys: Tensor
@@ -45,11 +49,14 @@ class BlockTokens(NamedTuple):
 
 
 class BlockAttention(PerceiverAttention):
-    """The attention behind one block. Rows of the picture ask as latents do elsewhere, and see the tokens alone."""
+    """The attention after one block of FLUX.1, in which rows of the picture read the tokens of people.
+
+    It has the layers of a PerceiverAttention: the rows of the picture take the part of the Perceiver's latents. Unlike
+    there, they read the tokens alone and not each other.
+    """
 
     def read_by_picture(self, tokens: Tensor) -> BlockTokens:
-        """The keys and values of people's tokens for one block, with the projections of the picture's side already in
-        them.
+        """The keys and values of people's tokens for one block, with both projections in them, see BlockTokens.
 
         tokens: (people, T, width).
         """
@@ -58,13 +65,15 @@ class BlockAttention(PerceiverAttention):
         keys = keys.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2)  # (people, heads, T, HEAD_DIM)
         values = values.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2)  # (people, heads, T, HEAD_DIM)
         # The host casts weights where it calls their layer. These are used without a call, hence the explicit casts.
+        # A linear layer is x weight^T: to_q has a row of its weight for each query value, to_out a column for each
+        # value.
         query_weight = self.to_q.weight.to(tokens)  # (heads * HEAD_DIM, width)
         output_weight = self.to_out.weight.T.to(tokens)  # (heads * HEAD_DIM, width)
         to_query = query_weight.unflatten(0, (-1, HEAD_DIM))  # (heads, HEAD_DIM, width)
         to_picture = output_weight.unflatten(0, (-1, HEAD_DIM))  # (heads, HEAD_DIM, width)
         gain = self.norm2.weight.to(tokens)  # (width,)
         bias = self.norm2.bias.to(tokens)  # (width,)
-        projected = keys @ to_query / HEAD_DIM**0.5  # (people, heads, T, width)
+        projected = keys @ to_query / HEAD_DIM**0.5  # (people, heads, T, width): to_q^T key / 8
         return BlockTokens(
             keys=projected * gain,
             offset=projected @ bias,
@@ -75,8 +84,8 @@ class BlockAttention(PerceiverAttention):
 class WithAnyoneNet(nn.Module):
     """The branch of withanyone.safetensors that reads face embeddings.
 
-    state: "arcface_in_arc.{0,2,3}.*", and "ipa_arc.<n>.{norm1,norm2,to_q,to_kv,to_out}.*", n counting the double
-    blocks, then the single ones. width: of one row of the picture.
+    state: tensors under the keys "arcface_in_arc.{0,2,3}.*" and "ipa_arc.<n>.{norm1,norm2,to_q,to_kv,to_out}.*". n
+    counts the double blocks and then the single blocks. width: of one row of the picture, a token of FLUX.1.
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
@@ -93,7 +102,7 @@ class WithAnyoneNet(nn.Module):
             ops.Linear(hidden, tokens_times_width, **factory),
         )
         numbers = {key.split(".")[1] for key in state if key.startswith(_BLOCKS)}
-        inner, self.width = state[f"{_BLOCKS}0.to_q.weight"].shape
+        inner, self.width = state[f"{_BLOCKS}0.to_q.weight"].shape  # inner: heads * HEAD_DIM
         self.ipa_arc = nn.ModuleList()
         for _ in numbers:
             self.ipa_arc.append(BlockAttention(self.width, inner, HEAD_DIM, ops=ops, **factory))
@@ -111,27 +120,31 @@ class WithAnyoneNet(nn.Module):
         return tokens_by_block
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Raises RuntimeError or ValueError where sizes do not fit each other."""
+        """Run every layer once, to see whether the sizes of the file's tensors fit each other.
+
+        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network. Raises
+        RuntimeError or ValueError.
+        """
         for block_tokens in self.block_tokens(zeros(1, EMBEDDING)):
             read_tokens(zeros(1, self.width), block_tokens, [0])
 
 
 def face_branch(state: State) -> dict[str, Tensor]:
-    """The tensors of a file that WithAnyoneNet has: the branch of faces."""
+    """The tensors of a file that WithAnyoneNet reads: those of the branch of faces."""
     return {key: tensor for key, tensor in state.items() if key.startswith((_TOKENS, _BLOCKS))}
 
 
 def read_tokens(rows: Tensor, block_tokens: Sequence[Tensor], person_indices: Sequence[int]) -> Tensor:
-    """The output of the attention behind one block for rows (..., width) of the picture: (..., width).
+    """What rows of the picture read of people after one block, which is added to the rows: (..., width).
 
-    block_tokens: the fields of a BlockTokens. person_indices: which people are read, with all their tokens in one
-    softmax.
+    rows: (..., width). block_tokens: the fields of a BlockTokens, in their order. person_indices: which people are
+    read. All tokens of these people are in one softmax.
     """
     keys_by_person, offset_by_person, values_by_person = block_tokens
     keys = _side_by_side(keys_by_person, person_indices)  # (heads, T, width), T of all these people
     offset = _side_by_side(offset_by_person, person_indices)  # (heads, T)
     values = _side_by_side(values_by_person, person_indices)  # (heads, T, width)
-    normed = functional.layer_norm(rows, rows.shape[-1:])
+    normed = functional.layer_norm(rows, rows.shape[-1:])  # norm2 without its gain and bias, which the tokens have
     logits = normed @ keys.flatten(0, 1).T  # (..., heads * T)
     logits = logits.reshape(*rows.shape[:-1], *offset.shape)  # (..., heads, T)
     logits = logits + offset
@@ -140,9 +153,9 @@ def read_tokens(rows: Tensor, block_tokens: Sequence[Tensor], person_indices: Se
 
 
 def _side_by_side(by_person: Tensor, person_indices: Sequence[int]) -> Tensor:
-    """The tokens of some people one after the other: (people, heads, T, ...) -> (heads, T of all of them, ...).
+    """The tokens of some people, one person after the other, in each head: (heads, T of all these people, ...).
 
-    person_indices: of those people, from 0.
+    by_person: (people, heads, T, ...), a field of a BlockTokens. person_indices: of these people, from 0.
     """
     if len(person_indices) == 1:
         return by_person[person_indices[0]]  # nearly all rows read one person: a view, no copy

@@ -41,17 +41,22 @@ FILE = Published.of_method(METHOD, "WithAnyone adapter")
 
 
 class FaceInjection(BlockInjection):
-    """The faces of one node. Its `layers` are a BlockTokens per block, with the weights of people in the values."""
+    """The faces of one node. Its `layers` have a BlockTokens for each block; the values are times the people's weights.
+
+    The bridge hands the tensors of one block to `read`, which knows what they are.
+    """
 
     def read(self, rows: Tensor, people: Read, who: Sequence[int]) -> Tensor:
-        """What rows (..., width) of the picture read of the people with the numbers `who`: (..., width).
+        """What rows (..., width) of the picture read of some people: (..., width).
 
-        people: the BlockTokens of the block, of all people.
+        people: the fields of the block's BlockTokens, of all people. who: the indices of the people who are read.
         """
         return read_tokens(rows, people, who)
 
 
 class ApplyWithAnyone(io.ComfyNode):
+    """Lets the picture read face tokens after each block of FLUX.1, in the face boxes or regions of people."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -92,17 +97,17 @@ class ApplyWithAnyone(io.ComfyNode):
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         _check_layout(with_anyone.net, model)
         check_conditioning([*positive, *negative], networks.network_of(model.model).params.context_in_dim, APPLY)
-        with_whole_boxes = _with_whole_far_edges(acting)
+        with_whole_boxes = _with_whole_far_edges(acting)  # for acts_in = face boxes
         scope = scopes.scope_of_faces(
             acting, APPLY, schedule, with_whole_boxes, node_id=notes.node_of(cls), **scope_settings
         )
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model.model))
-        without_faces = replace(faces, layers=())
+        without_faces = replace(faces, layers=())  # the negative reads no faces
         return scope.applied(cls, model, (positive, negative), (faces, without_faces), BlocksRun, what="the faces")
 
 
 def _check_layout(net: WithAnyoneNet, model: ModelPatcher) -> None:
-    """Raise WrongBaseModel unless every attention of the file finds a block of its width."""
+    """Raise WrongBaseModel unless the MODEL is a FLUX.1 of the file's width, with a block for each attention."""
     networks.family(model, (FLUX.name,))
     blocks = len(blocks_of(model))
     width = networks.network_of(model.model).hidden_size
@@ -117,7 +122,7 @@ def _check_layout(net: WithAnyoneNet, model: ModelPatcher) -> None:
 
 
 def _flux_in_words(block_count: int, width: int) -> str:
-    """A model for a message. block_count: how many it has. width: of one row of the picture."""
+    """A model in the words of a message. width: of one row of the picture, a token of FLUX.1."""
     return f"a Flux of {block_count} blocks of width {width}"
 
 
@@ -147,12 +152,14 @@ def _injection(
     weight: float,
     dtype: torch.dtype,
 ) -> Injection:
-    """What the positive carries: everybody's tokens per block, with the weights of the node and of people.
+    """What the positive carries: the tokens of all people for each block, times the weights of the node and of people.
 
-    photos: as schema.photos_input. dtype: in which the MODEL computes. Raises BadCast.
+    photos: how several photos of a person are joined, as schema.photos_input. dtype: in which the MODEL computes.
+    Raises BadCast.
     """
     face_embeddings = torch.cat([embeddings(person, METHOD, photos) for person in scope.people])  # (people, 512)
-    weights = torch.tensor([weight * person.weight for person in scope.people]).reshape(-1, 1, 1, 1)
+    weights = torch.tensor([weight * person.weight for person in scope.people])
+    weights = weights.reshape(-1, 1, 1, 1)  # (people, 1, 1, 1)
     layers: list[BlockTokens] = []
     for tokens in loaded.net.block_tokens(loaded.on_device(face_embeddings)):
         values = tokens.values * weights.to(tokens.values)  # (people, heads, T, width)

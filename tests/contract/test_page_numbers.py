@@ -47,7 +47,7 @@ ROWS = [
     Row(HELP + "PeopleAsReferences.md", "model's tokens, {} pixels", "bridge/transformers/networks.py", "TOKEN"),
     Row(HELP + "PeopleAsReferences/zh.md", "{} 像素", "bridge/transformers/networks.py", "TOKEN"),
     Row(HELP + "BlendTwoPeople.md", "at most {} letters", "core/text.py", "MOST_NAME_LETTERS"),
-    Row(HELP + "Cast.md", "For more than {} people", "nodes/people.py", "_PEOPLE"),
+    Row(HELP + "Cast.md", "For more than {} people", "nodes/people.py", "_INPUTS"),
     Row(HELP + "SortPhotosIntoPeople.md", "at most {} are sorted at once", "bridge/photos.py", "_MOST_PHOTOS"),
     Row(HELP + "SortPhotosIntoPeople/zh.md", "at most {} are sorted at once", "bridge/photos.py", "_MOST_PHOTOS"),
     Row(HELP + "PeopleAsReferences.md", "Portraits are kept at {},", "core/people.py", "LOOSE"),
