@@ -41,7 +41,7 @@ ddim_uniform with four steps leaves out a quarter, and a detailer's usual denois
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pose pictures of a node, one for all rows of the batch or one for each row.
+    """The pose pictures of a node: one for all rows of the batch, or several that follow each other over the rows.
 
     name: what one of them is, such as "keypoint picture". owner: the canvas of the node, which names the node.
     """
@@ -50,9 +50,9 @@ class Pictures:
     owner: Canvas
 
     def tell(self, picture_count: int, row_count: int) -> None:
-        """Write a note unless there is one picture, or as many as the latent has rows.
+        """Write a note unless every picture serves as many rows, see `without_row` in core/pictures.py.
 
-        row_count: of the latent.
+        Where there is nothing to say, the note of an earlier run is taken away. row_count: of the latent.
         """
         remark = pictures.without_row(self.name, picture_count, row_count)
         text = ""

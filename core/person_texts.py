@@ -55,29 +55,29 @@ class Filler:
 class TextLayout:
     """Where tokens stand in an attention.
 
-    common: the number of tokens up to the end of the common text, those in front of it included.
+    common_end: the number of tokens up to the end of the common text, those in front of it included.
     counts: for each person, the number of tokens of the place that holds the words. These places follow the common
     text, one after the other.
-    picture: the index of the first token of the picture. How many there are stands in the weights of the regions.
+    picture_start: the index of the first token of the picture. How many there are stands in the weights of the regions.
     queries, keys: how many tokens the attention has as queries and as keys.
-    front: the number of tokens in front of the common text. Words read these, but not the common text itself.
+    readable_front: the number of tokens in front of the common text. Words read these, but not the common text itself.
     owned: tokens that read a person's words although they are not of the picture, in ascending order.
     fillers: for each person, the tokens of the place that are no words; empty where no place has such tokens.
     """
 
-    common: int
+    common_end: int
     counts: tuple[int, ...]
-    picture: int
+    picture_start: int
     queries: int
     keys: int
-    front: int = 0
+    readable_front: int = 0
     owned: tuple[OwnedTokens, ...] = ()
     fillers: tuple[Filler, ...] = ()
 
     @property
     def places(self) -> list[slice]:
         """For each person, the tokens of the place that holds their words, with those that fill it up."""
-        ends = list(accumulate(self.counts, initial=self.common))
+        ends = list(accumulate(self.counts, initial=self.common_end))
         return [slice(start, end) for start, end in pairwise(ends)]
 
     @property
@@ -110,7 +110,7 @@ def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
 
     weights: of the people's regions at each token of the picture, as `on_tokens` gives them: (people, picture tokens).
     """
-    picture = slice(layout.picture, layout.picture + weights.shape[1])
+    picture = slice(layout.picture_start, layout.picture_start + weights.shape[1])
     words_of_people = layout.words
     without_words = torch.ones(layout.keys, dtype=torch.bool)  # the keys that are no person's words
     for place in layout.places:
@@ -130,7 +130,7 @@ def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
         if words.start == words.stop:
             continue
         keys = without_words.clone()
-        keys[layout.front : layout.common] = False
+        keys[layout.readable_front : layout.common_end] = False
         keys[picture] = region > 0
         keys[words] = True
         groups.append(Group(torch.arange(words.start, words.stop), _numbers(keys)))
@@ -145,7 +145,7 @@ def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
     for readers in _readers_of(weights):
         keys = _keys_of(readers, words_of_people, without_words)
         shares = None if bool((readers.shares == 1).all()) else readers.shares
-        groups.append(Group(readers.tokens + layout.picture, keys, shares))
+        groups.append(Group(readers.tokens + layout.picture_start, keys, shares))
     return Split(tuple(groups), layout.keys)
 
 

@@ -370,9 +370,10 @@ class PersonLorasBatch(Batch):
     def _weights_of_rows(self, person_of_row: tuple[int, ...], owners: tuple[int, ...], name: str, x: Tensor) -> Tensor:
         """Which ranks count in each row of x, 1 for those of the row's person and else 0: (rows of x, 1, ..., ranks).
 
-        The result has as many dimensions as x.         person_of_row: of each row of the batch. owners: per rank, the
-        number of the person. name: of the layer.
-        x: what the layer is given, (rows of x, ..., C). Raises ConditioningLost where another pack has made other rows.
+        The result has as many dimensions as x.
+        person_of_row: the number of the person of each row of the batch. owners: the number of the person of each rank.
+        name: of the layer. x: what the layer is given, (rows of x, ..., C).
+        Raises ConditioningLost where another pack has made other rows.
         """
         texts = current_texts()
         row = None if texts is None else texts.row

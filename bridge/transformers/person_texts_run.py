@@ -507,19 +507,20 @@ class PersonTextsBatch(Batch):
         """
         tokens = self._token_layout(text)
         layout = TextLayout(
-            common=tokens.before_common + tokens.common,
+            common_end=tokens.before_common + tokens.common,
             counts=tokens.words,
-            picture=tokens.picture_start if place == LAYERS else text,
+            picture_start=tokens.picture_start if place == LAYERS else text,
             queries=queries,
             keys=keys,
             # Tokens of other packs, such as USO's, belong to the common text.
-            front=sum(tokens.reference_texts),
+            readable_front=sum(tokens.reference_texts),
             owned=self._owned(tokens.spans() if place == LAYERS else tokens.text_spans()),
         )
         splits: list[Split] = []
         split_of: dict[tuple[int, ...], Split] = {}
         for row in range(self.row_count):
-            # Rows with words of the same lengths read the same tokens.
+            # Rows with words of the same lengths read the same tokens, with the same weights: by row, all words have
+            # the node's one strength, and a row without words has lengths of 0 (`texts_by_row` in person_texts.py).
             lengths = tuple(text_place.lengths[text_place.in_row(row)] for text_place in self._places)
             if lengths not in split_of:
                 fillers = tuple(self._filler(text_place, row) for text_place in self._places)

@@ -96,13 +96,18 @@ class Formation:
 
     def least_height(self, rise: float = _LEAST_RISE) -> float:
         """The least height of the formation, in heads. rise: of a row over the row in front."""
-        hands = 0.0  # how far raised hands reach above the air over a crown
+        hands_above_air = 0.0
+        # The arms of `holding` and of who stands `before` never reach above a crown.
         for arm in self.action.arms:
-            for reach in arm or ():
-                if reach is not None:
-                    # Above the nose the hand reaches to _HAND - reach.y, and the air over the crown to _ABOVE - CROWN.
-                    hands = max(hands, _HAND - reach.y + bodies.CROWN - _ABOVE)
-        return self.nose_heights(rise)[0] - bodies.CROWN + _SWAY + _ABOVE + hands
+            # An Arm is its elbow and its wrist, or None as the posture has it. The hand of a hidden wrist is taken to
+            # be at the elbow.
+            for joint in arm or ():
+                if joint is not None:
+                    # Heights above the nose, in heads. y points down from the nose, and CROWN is below 0: the air over
+                    # a crown ends _ABOVE - CROWN above the nose.
+                    hand_above_nose = _HAND - joint.y
+                    hands_above_air = max(hands_above_air, hand_above_nose + bodies.CROWN - _ABOVE)
+        return self.nose_heights(rise)[0] - bodies.CROWN + _SWAY + _ABOVE + hands_above_air
 
     @property
     def least_head(self) -> int:

@@ -729,7 +729,7 @@ DEFECTS = [
     Defect(
         "core/person_texts.py::split_by_words",
         breaks="A person's words read the common text, and are no prompt of their own.",
-        find="$keys[$layout.front : $layout.common] = False",
+        find="$keys[$layout.readable_front : $layout.common_end] = False",
         put="",
         caught_by=(
             "tests/host/test_prompts_on_transformers.py"

@@ -101,7 +101,13 @@ def test_weights_of_tokens_are_means_of_their_pixels():
 def test_words_read_what_stands_in_front_and_a_persons_reference_reads_their_words():
     """Front (2), the common text (3), words (4 and 2), the picture (6), then Ben's reference (3) and a room (2)."""
     layout = TextLayout(
-        common=5, counts=(4, 2), picture=11, queries=22, keys=22, front=2, owned=(OwnedTokens(1, slice(17, 20)),)
+        common_end=5,
+        counts=(4, 2),
+        picture_start=11,
+        queries=22,
+        keys=22,
+        readable_front=2,
+        owned=(OwnedTokens(1, slice(17, 20)),),
     )
     reads = [set(range(22)) - set(range(5, 11)) for _ in range(22)]
     for token, people in zip(range(11, 17), HARD.T, strict=True):
