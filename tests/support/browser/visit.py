@@ -92,6 +92,8 @@ class Visit:
         self.set("Comfy.VueNodes.Enabled", self.vue)
         self.set("Comfy.Locale", locale)
         self.set("Comfy.Pointer.ClickBufferTime", round(1000 * subgraph_node.CLICK_SECONDS))
+        # The host's own dialog about models that a template names would open over a later test, and hide Run.
+        self.set("Comfy.Workflow.ShowMissingModelsWarning", False)
         with self.page.expect_request(START_OF_IDLENESS, timeout=launch.START_SECONDS * 1000):
             self.page.goto(self.server.url, wait_until="commit")
         self.canvas.settle()
