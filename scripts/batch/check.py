@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from environment import SetupError
+from rig.links import as_link
 from rig.workflow import Prompt, specs, title
 
 from core.models import needs
 
-from .prompts import Job, ObjectInfo, as_link
+from .prompts import Job, ObjectInfo
 
 _NEAREST = 3
 

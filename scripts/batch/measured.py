@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from environment import SetupError
+from rig.links import Link, as_link, up_to
 from rig.workflow import Prompt, specs, title
 
 from core import measure
@@ -18,7 +19,7 @@ from core.models.manifest import STANDIN
 from core.names import among
 from core.people import CROP, Identity, Person, Slot
 
-from .prompts import Link, ObjectInfo, as_link, up_to
+from .prompts import ObjectInfo
 from .worker import Outcome, SavedFile
 
 REPORT = ".report"

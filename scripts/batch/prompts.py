@@ -5,12 +5,13 @@ from __future__ import annotations
 import graphlib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from environment import SetupError
+from rig.links import Link, links_of, up_to
 from rig.workflow import Prompt, title
 
 from core.errors import listed
@@ -19,13 +20,6 @@ from .rows import Row
 
 ObjectInfo = Mapping[str, Any]
 """The host's answer to /object_info: every class of nodes that it has."""
-
-
-class Link(NamedTuple):
-    """What the input of a node is linked to. output: the number of an output of that node, from 0."""
-
-    node: str
-    output: int
 
 
 @dataclass(frozen=True)
@@ -94,51 +88,10 @@ def _require_no_circle(prompt: Prompt) -> None:
         raise SetupError(f"The workflow has a circle, {circle}: take one of these links out.") from cause
 
 
-def up_to(prompt: Prompt, last: Iterable[str]) -> Prompt:
-    """These nodes and all before them, in the prompt's order."""
-    needed: set[str] = set()
-    waiting = list(last)
-    while waiting:
-        number = waiting.pop()
-        if number in needed:
-            continue
-        needed.add(number)
-        waiting += [link.node for link in links_of(prompt[number])]
-    return {number: node for number, node in prompt.items() if number in needed}
-
-
 def up_to_outputs(prompt: Prompt, object_info: ObjectInfo) -> Prompt:
     """The nodes that ComfyUI runs: those that save or show something, and all before them."""
     last = [number for number, node in prompt.items() if object_info[node["class_type"]]["output_node"]]
     return up_to(prompt, last)
-
-
-def readers_of(prompt: Prompt, number: str) -> list[str]:
-    """The nodes with an input that is linked to this node."""
-    readers: list[str] = []
-    for other, node in prompt.items():
-        sources = [link.node for link in links_of(node)]
-        if number in sources:
-            readers.append(other)
-    return readers
-
-
-def links_of(node: Mapping[str, Any]) -> Iterator[Link]:
-    """What the inputs of a node are linked to."""
-    for value in node["inputs"].values():
-        link = as_link(value)
-        if link is not None:
-            yield link
-
-
-def as_link(value: Any) -> Link | None:
-    """What a node's input is linked to. The host sends lists that are no links under __value__."""
-    if not isinstance(value, list) or len(value) != 2:
-        return None
-    node, output = value
-    if isinstance(node, str) and isinstance(output, int):
-        return Link(node, output)
-    return None
 
 
 def socket_of(prompt: Prompt, link: Link, object_info: ObjectInfo) -> Any:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from rig.links import as_link, readers_of, up_to
 from rig.workflow import Prompt
 
 from core.errors import listed
@@ -14,7 +15,7 @@ from core.models.files import files_below
 from core.text import names_in
 
 from .cells import word_among
-from .prompts import ObjectInfo, as_link, readers_of, up_to
+from .prompts import ObjectInfo
 from .rows import BadRow
 from .worker import PERSON_FILE
 

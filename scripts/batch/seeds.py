@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from environment import SetupError
+from rig.links import as_link
 from rig.workflow import Prompt
 
 from core import measure
 from core.measure import Report
 
-from .prompts import Job, as_link
+from .prompts import Job
 
 SCORE = next(iter(measure.SCORES))
 """By which Pick Best Likeness chooses where nothing else is set; where nobody is meant it is the parts."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rig.links import Link, as_link, links_of, up_to
 from rig.workflow import Prompt
 from safetensors import safe_open
 from safetensors.torch import save
@@ -17,7 +18,7 @@ from safetensors.torch import save
 from core.text import MOST_NAME_LETTERS, plain
 
 from .output import disk_errors_told
-from .prompts import Job, Link, ObjectInfo, as_link, links_of, socket_of, up_to, up_to_outputs
+from .prompts import Job, ObjectInfo, socket_of, up_to_outputs
 from .rows import BadRow, Row
 from .saved_people import PERSON, files_in, load_person, with_separate_people
 from .worker import PERSON_FILE, SavedFile

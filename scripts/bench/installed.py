@@ -15,6 +15,7 @@ from typing import Any
 import environment
 import folder_paths
 import torch
+from rig.links import as_link
 
 IP_ADAPTER_PLUS = "ComfyUI_IPAdapter_plus"
 INSTANT_ID = "ComfyUI_InstantID"
@@ -140,9 +141,10 @@ def expanded(node_id: str, **inputs: Any) -> Any:
     results: dict[str, tuple[Any, ...]] = {}
 
     def value(source: Any) -> Any:
-        if not (isinstance(source, list) and len(source) == 2 and isinstance(source[0], str)):
+        link = as_link(source)
+        if link is None:
             return source
-        name, number = source
+        name, number = link
         if name in inputs:
             return inputs[name]
         if name not in results:

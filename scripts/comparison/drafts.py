@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .graphs import Graph, GraphError, Link
+from .graphs import Graph, GraphError, Output
 from .photos import PersonFiles
 
 PLACED, LAYOUT, FACE_MODEL, PICTURE = "placed cast", "places", "faces of people", "picture"
@@ -50,7 +50,7 @@ def people_into(graph: Graph, sitting: Sitting, by_lora: bool = False) -> None:
     """
     theirs = set(graph.prompt)
     graph.add(FACE_MODEL, "LikenessLoadFaceEmbedder", pack=sitting.pack, recognisers="all found")
-    persons: list[Link] = []
+    persons: list[Output] = []
     for number, person in enumerate(sitting.people, 1):
         person_id = _add_person(graph, sitting, person, number)
         if by_lora:
@@ -82,7 +82,7 @@ def people_into(graph: Graph, sitting: Sitting, by_lora: bool = False) -> None:
 
 def _add_person(graph: Graph, sitting: Sitting, person: PersonFiles, number: int) -> str:
     """Add the node Person with the first photos of a person, and what loads these. Returns its id."""
-    photos: list[Link] = []
+    photos: list[Output] = []
     for photo_number, photo in enumerate(person.photos[: sitting.photos], 1):
         photo_id = f"photo {photo_number} of person {number}"
         photos.append((graph.add(photo_id, "LoadImage", image=sitting.named(photo)), 0))
@@ -96,9 +96,9 @@ def _add_person(graph: Graph, sitting: Sitting, person: PersonFiles, number: int
     )  # fmt: skip
 
 
-def _add_cast(graph: Graph, persons: Sequence[Link]) -> Link:
+def _add_cast(graph: Graph, persons: Sequence[Output]) -> Output:
     """Add as many nodes Cast as so many people need, one behind the other. Returns the output of the last."""
-    cast: Link | None = None
+    cast: Output | None = None
     for begin in range(0, len(persons), _PEOPLE_AT_ONCE):
         inputs = {f"person_{place}": link for place, link in enumerate(persons[begin : begin + _PEOPLE_AT_ONCE], 1)}
         if cast is not None:
@@ -123,7 +123,7 @@ def first_decode(graph: Graph) -> str:
     return firsts[0]
 
 
-def one_picture(graph: Graph, picture: Link, sitting: Sitting, prefix: str) -> None:
+def one_picture(graph: Graph, picture: Output, sitting: Sitting, prefix: str) -> None:
     """Keep what one picture needs, draw one of it with the seed and the steps, and save it.
 
     picture: the output that is saved. prefix: of the file, below ComfyUI's output folder.

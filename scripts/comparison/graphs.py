@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rig.workflow import Json, Prompt, Spec, specs
+from rig.links import as_link, up_to
+from rig.workflow import Json, Prompt, Spec, nodes_of, specs
 
-Link = tuple[str, int]
+Output = tuple[str, int]
 """An output of a node: the id of the node, and the number of the output."""
 
 
@@ -34,7 +35,7 @@ class Graph:
 
     def ids(self, *class_types: str) -> list[str]:
         """The ids of the nodes of these types, in the order of the prompt."""
-        return [node_id for node_id, node in self.prompt.items() if node["class_type"] in class_types]
+        return nodes_of(self.prompt, *class_types)
 
     def only(self, class_type: str) -> str:
         """The id of the one node of this type. Raises GraphError where there is none or more than one."""
@@ -47,14 +48,14 @@ class Graph:
         """The inputs of a node, which may be changed."""
         return self.prompt[node_id]["inputs"]
 
-    def link(self, node_id: str, input_name: str) -> Link | None:
+    def link(self, node_id: str, input_name: str) -> Output | None:
         """Which output is linked to an input, None for a value or nothing."""
         return as_link(self.inputs(node_id).get(input_name))
 
     def add(self, node_id: str, class_type: str, **inputs: Any) -> str:
         """Add a node, with the defaults of ComfyUI for what is not named. Returns its id.
 
-        inputs: values, and a Link where an output is linked. Raises GraphError where the host has no such node.
+        inputs: values, and an Output where an output is linked. Raises GraphError where the host has no such node.
         """
         if class_type not in self.object_info:
             raise GraphError(f"This ComfyUI has no node {class_type}: a newer one has it.")
@@ -67,11 +68,11 @@ class Graph:
         self.prompt[node_id] = {"class_type": class_type, "inputs": values, "_meta": {"title": node_id}}
         return node_id
 
-    def link_to(self, node_id: str, input_name: str, link: Link) -> None:
+    def link_to(self, node_id: str, input_name: str, link: Output) -> None:
         """Link an output to an input of a node."""
         self.inputs(node_id)[input_name] = list(link)
 
-    def relink(self, before: Link, after: Link) -> None:
+    def relink(self, before: Output, after: Output) -> None:
         """Whatever reads one output reads another one from now on, except the node of the other output itself."""
         for node_id, node in self.prompt.items():
             for name, value in node["inputs"].items():
@@ -91,32 +92,11 @@ class Graph:
 
     def before(self, node_id: str) -> set[str]:
         """The ids of all nodes that a node depends on, and its own."""
-        reached: set[str] = set()
-        waiting = [node_id]
-        while waiting:
-            reached_id = waiting.pop()
-            if reached_id in reached:
-                continue
-            reached.add(reached_id)
-            for value in self.inputs(reached_id).values():
-                link = as_link(value)
-                if link is not None:
-                    waiting.append(link[0])
-        return reached
+        return set(up_to(self.prompt, [node_id]))
 
     def keep_before(self, node_id: str) -> None:
         """Take away every node that a node does not depend on."""
-        kept = self.before(node_id)
-        for other_id in list(self.prompt):
-            if other_id not in kept:
-                del self.prompt[other_id]
-
-
-def as_link(value: Any) -> Link | None:
-    """The link that a value of a prompt is, None for any other value."""
-    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int):
-        return value[0], value[1]
-    return None
+        self.prompt = up_to(self.prompt, [node_id])
 
 
 def default_of(spec: Spec) -> Any:

@@ -17,7 +17,7 @@ from pack.core.methods import method as method_of_pack
 from rig.workflow import Json, load, to_prompt
 
 from .drafts import FACE_MODEL, LAYOUT, PLACED, Sitting, first_decode, one_picture, people_into, prompt_into
-from .graphs import Graph, Link
+from .graphs import Graph, Output
 
 WIDE = (1152, 896)
 """The size (width, height) of a group in the templates of SDXL."""
@@ -56,7 +56,7 @@ class DrawnMethod:
     size: tuple[int, int] = WIDE
     folder: str = ""
     change: Change = unchanged
-    output: Link | None = None
+    output: Output | None = None
     by_lora: bool = False
     ablations: Mapping[str, Ablation] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -112,7 +112,7 @@ def bodies_of_everybody(graph: Graph, sitting: Sitting) -> None:
     detector = graph.ids("SAM3_Detect")[0]
     settings = dict(graph.inputs(detector))
     label = graph.inputs(graph.ids("LikenessPart")[0])["label"]
-    parts: Link | None = None
+    parts: Output | None = None
     for number in range(1, len(sitting.people) + 1):
         photo = (f"photo 1 of person {number}", 0)
         mask = graph.add(f"body of person {number}", "SAM3_Detect", **{**settings, "image": photo})
@@ -130,7 +130,7 @@ def chained(graph: Graph, sitting: Sitting) -> None:
     stand_by_skeletons(graph, sitting)
     node_id = graph.only("LikenessApplyInstantID")
     template_inputs = dict(graph.inputs(node_id))
-    before: dict[str, Link] = {}
+    before: dict[str, Output] = {}
     for number in range(1, len(sitting.people) + 1):
         # 0 leaves a place empty: Place Cast gives each node its own person in their own place.
         order = ["0"] * len(sitting.people)
@@ -152,7 +152,7 @@ def chained(graph: Graph, sitting: Sitting) -> None:
     del graph.prompt[node_id]
 
 
-PASTED: Link = ("pasted faces", 0)
+PASTED: Output = ("pasted faces", 0)
 """The picture of a second pass."""
 
 
@@ -201,11 +201,11 @@ def masks_off(class_type: str) -> Change:
 
     def change(graph: Graph, sitting: Sitting) -> None:
         width, height = sitting.size
-        pictures: Link | None = None
+        pictures: Output | None = None
         for number in range(1, len(sitting.people) + 1):
             value = 1.0 - ALMOST_EQUAL * (number - 1)
             mask = graph.add(f"white mask {number}", "SolidMask", value=value, width=width, height=height)
-            picture: Link = (graph.add(f"white picture {number}", "MaskToImage", mask=(mask, 0)), 0)
+            picture: Output = (graph.add(f"white picture {number}", "MaskToImage", mask=(mask, 0)), 0)
             if pictures is None:
                 pictures = picture
             else:

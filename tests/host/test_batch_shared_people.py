@@ -20,7 +20,7 @@ from batch import rows
 from batch.inputs import Template
 from batch.local_workers import LocalWorkers
 from batch.output import Output
-from batch.prompts import Job, Link, up_to
+from batch.prompts import Job
 from batch.run import Run
 from batch.saved_people import FaceBank
 from batch.scores import Scores
@@ -30,6 +30,7 @@ from batch.workers import Crew
 from environment import Host
 from PIL import Image
 from rig.host_server import HostServer
+from rig.links import Link, up_to
 from safetensors.torch import load
 
 PACK = "small"

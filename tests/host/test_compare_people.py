@@ -23,7 +23,7 @@ from comparison import photos, worlds
 from comparison.columns import figures
 from comparison.drafts import Sitting, steps_of
 from comparison.drawing import host_server
-from comparison.graphs import Graph, as_link
+from comparison.graphs import Graph
 from comparison.judging import Judge, Known, dino_in
 from comparison.photos import PersonFiles
 from comparison.records import METHODS, DrawnMethod
@@ -34,6 +34,7 @@ from pack.core.faces.model import FaceModel
 from pack.core.people import Person, PlacedCast, Slot
 from PIL import Image
 from rig import adapters, shapes
+from rig.links import as_link
 from rig.standins import TEXT_15, Files
 from rig.workflow import WorkflowError, specs
 from safetensors.torch import save_file
