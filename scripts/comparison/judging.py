@@ -42,6 +42,17 @@ class Known:
     photo: Tensor
 
 
+@dataclass(frozen=True)
+class PhotoEmbeddings:
+    """What DINOv2 makes of the first photo of a person, (1, width) each.
+
+    whole: of all of the photo. square: of the face with its surroundings.
+    """
+
+    whole: Tensor
+    square: Tensor
+
+
 class TextJudge(NamedTuple):
     """Both sides of one CLIP."""
 
@@ -60,6 +71,11 @@ class Judge:
         self.vision = vision
         self.text: TextJudge | None = text
         self.known = {person.name: known_by_photos(person, face_model) for person in people}
+        # The photos are the same for all pictures, so DINOv2 looks at them once.
+        self._photo_embeddings: dict[str, PhotoEmbeddings] = {}
+        if vision is not None:
+            for name, person in self.known.items():
+                self._photo_embeddings[name] = photo_embeddings(vision, person)
 
     def judged(
         self, pixels: Tensor, sitting: Sitting, measured_as: str, seconds: float | None, step_seconds: float | None
@@ -74,10 +90,15 @@ class Judge:
         subjects: list[float | None] = []
         whole: list[float] = []
         if self.vision is not None:
-            for person, sighting in zip(known, picture.sightings, strict=True):
-                box = None if sighting.face is None else picture.boxes[sighting.face]
-                subjects.append(None if box is None else self._alike(pixels, box, person))
-                whole.append(_cosine(self.vision, pixels, person.photo))
+            embedding_of_picture = _embedding(self.vision, pixels)
+            for person, sighting in zip(sitting.people, picture.sightings, strict=True):
+                photo = self._photo_embeddings[person.name]
+                whole.append(float(cosine_similarity(embedding_of_picture, photo.whole)))
+                if sighting.face is None:
+                    subjects.append(None)
+                    continue
+                square = square_around(pixels, picture.boxes[sighting.face])
+                subjects.append(float(cosine_similarity(_embedding(self.vision, square), photo.square)))
         copies: list[float] = []
         for person, sighting in zip(known, picture.sightings, strict=True):
             if sighting.face is not None:
@@ -91,10 +112,6 @@ class Judge:
             alignment = encode.text_alignment(*self.text, sitting.prompt, pixels[None])[0]
         alike = between_people([person.identity for person in known], names[0])
         return Judged(picture, alike, subjects, whole, copies, alignment, seconds, step_seconds)
-
-    def _alike(self, pixels: Tensor, box: Box, person: Known) -> float:
-        """The DINOv2 similarity of a face with its surroundings and of that of the person's first photo."""
-        return _cosine(self.vision, square_around(pixels, box), square_around(person.photo, person.faces[0].box))
 
 
 def known_by_photos(person: PersonFiles, face_model: Any) -> Known:
@@ -128,14 +145,18 @@ def square_around(pixels: Tensor, box: Box) -> Tensor:
     return pixels[begin_y:end_y, begin_x:end_x]
 
 
+def photo_embeddings(vision: Any, person: Known) -> PhotoEmbeddings:
+    """What a vision model makes of the first photo of a person."""
+    return PhotoEmbeddings(
+        whole=_embedding(vision, person.photo),
+        square=_embedding(vision, square_around(person.photo, person.faces[0].box)),
+    )
+
+
 @torch.no_grad()
-def _cosine(vision: Any, first: Tensor, second: Tensor) -> float:
-    """The cosine of the embeddings of two pictures (H, W, 3) by a vision model; all of each picture is seen."""
-    embeddings: list[Tensor] = []
-    for pixels in (first, second):
-        embeddings.append(vision.encode_image(pixels[None], crop=False)["image_embeds"].float().cpu())  # (1, width)
-    first_embedding, second_embedding = embeddings
-    return float(cosine_similarity(first_embedding, second_embedding))
+def _embedding(vision: Any, pixels: Tensor) -> Tensor:
+    """The embedding of a picture (H, W, 3) by a vision model, (1, width) on the CPU; all of the picture is seen."""
+    return vision.encode_image(pixels[None], crop=False)["image_embeds"].float().cpu()
 
 
 # --- Files of the judge

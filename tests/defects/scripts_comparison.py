@@ -90,10 +90,10 @@ DEFECTS = [
         promise="compare.py --people: columns",
     ),
     Defect(
-        "scripts/comparison/judging.py::Judge._alike",
+        "scripts/comparison/judging.py::photo_embeddings",
         breaks="DINOv2 sees the whole photo instead of the person.",
-        find="_cosine($vision, $first, square_around($photo, $box))",
-        put="_cosine($vision, $first, $photo)",
+        find="_embedding($vision, square_around($photo, $box))",
+        put="_embedding($vision, $photo)",
         caught_by="tests/host/test_compare_people.py::test_dinov2_sees_each_person_and_the_whole_picture",
         promise="compare.py --people: columns",
     ),
