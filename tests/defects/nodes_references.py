@@ -59,7 +59,7 @@ DEFECTS = [
         breaks="The text encoder of Mage-Flow is shown pictures as large as that of Qwen-Image.",
         find="not $family.longest_shown",
         put="True",
-        caught_by="tests/host/test_cast_references.py::test_mage_flow_is_given_what_the_hosts_own_node_gives_it",
+        caught_by="tests/host/test_cast_references.py::test_the_encoder_of_mage_flow_is_shown_pictures_as_large_as_by_the_hosts_own_node",
         promise="People as References: parity",
     ),
     Defect(

@@ -161,6 +161,31 @@ def test_mage_flow_is_given_what_the_hosts_own_node_gives_it():
     same(alone, TextEncodeMageFlowEdit.execute(clip, "rain").args[0])
 
 
+@pytest.mark.parametrize(("height", "width"), [(320, 512), (120, 200)])
+def test_the_encoder_of_mage_flow_is_shown_pictures_as_large_as_by_the_hosts_own_node(height, width, monkeypatch):
+    """A picture with a side above 384 px is made smaller, and any other one stays as it is."""
+    from comfy_extras.nodes_mage import TextEncodeMageFlowEdit
+
+    clip, vae = loaded("Mage-Flow")
+    shown = []
+    tokenize = clip.tokenize
+
+    def recording(text, **options):
+        shown.append(options.get("images", []))
+        return tokenize(text, **options)
+
+    monkeypatch.setattr(clip, "tokenize", recording)
+    picture = torch.rand(1, height, width, 3, generator=torch.Generator().manual_seed(5))
+    text = apply("Mage-Flow", replace(pair(), people=()), picture, clip=clip)[2]
+    ours = list(shown)
+    shown.clear()
+    TextEncodeMageFlowEdit.execute(clip, text, "rain", vae, {"image_1": picture}, width, height)
+    assert len(ours) == len(shown) == 2  # the prompt and the negative prompt
+    for our_pictures, host_pictures in zip(ours, shown, strict=True):
+        assert len(our_pictures) == len(host_pictures) == 1
+        assert torch.equal(our_pictures[0], host_pictures[0])
+
+
 def test_pictures_of_z_image_are_of_whole_tokens():
     """Its network cuts a reference into tokens of 16 px, and stops at half of one."""
     room = torch.rand(1, 88, 136, 3, generator=torch.Generator().manual_seed(5))

@@ -267,6 +267,7 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
     rows = [
         Row("ID-Patch", 2, [shown], figures(ROW)),
         Row("WithAnyone", 2, note="Missing: a & b in models/c.", public_note="Missing: a & b."),
+        Row("PhotoMaker", 2, note="Missing: <i>d</i>.", public_note=""),
     ]
     about = {"prompt": "<b>two</b>", "device": "cpu"}
     unread = [Unread("collapse", "no <file>.")]
@@ -275,7 +276,14 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
     parsed.feed(html)
     assert "script" not in parsed.tags and "i" not in parsed.tags
     assert set(parsed.addresses) == {"crowd/ID-Patch%20%26%20%3Ci%3E%2C%202_00001_.png"}
-    for text in ("<script>alert(1)</script>", 'A "B" & C', "seed 7", "<b>two</b>", "Missing: a & b in models/c."):
+    for text in (
+        "<script>alert(1)</script>",
+        'A "B" & C',
+        "seed 7",
+        "<b>two</b>",
+        "Missing: a & b in models/c.",
+        "Missing: <i>d</i>.",
+    ):
         assert text in parsed.text, text
     assert "http" not in "".join(parsed.addresses)
 
