@@ -367,6 +367,8 @@ def test_what_a_note_offers_runs_too(
     dragged to. It makes another picture, or measures the same one."""
     file, (dragged, given, *off) = ROOT / "workflows" / f"{template}.json", TABLE["offered"][template]
     plain = prepared(file, known, standin_models, pictures)
+    if too_old(host_server.host, plain):
+        pytest.skip("this ComfyUI is too old for its method: test_an_older_host_says_what_it_needs")
     prompt = templates.substitute(prepared(file, known, standin_models, pictures, *off, all_on=True), given)
     for source, target, name in dragged:
         prompt[workflow.nodes_of(prompt, target)[0]]["inputs"][name] = [workflow.nodes_of(prompt, source)[0], 0]
