@@ -2,6 +2,7 @@
 
 import atexit
 import ctypes
+import functools
 import gc
 import os
 import shutil
@@ -22,7 +23,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A ComfyUI that is started from here computes on the same device as the tests.
 os.environ.setdefault("LIKENESS_TEST_DEVICE", "cpu")
 # Behind everything else, so that no module of the host or the standard library (`test`) is hidden.
-sys.path += [str(ROOT / "scripts"), str(ROOT / "tests" / "support")]
+SUPPORT = ROOT / "tests" / "support"
+sys.path += [str(ROOT / "scripts"), str(SUPPORT)]
 
 import devices  # noqa: E402
 from rig.pack import load_host, load_pack  # noqa: E402
@@ -125,7 +127,20 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     finally:
         _forget_models_of_errors()
         if nextitem is None or nextitem.path != item.path:
+            _forget_networks()
             _give_memory_back()
+
+
+def _forget_networks() -> None:
+    """Networks that the tables in tests/support keep from one test to the next are made anew for another file's tests.
+    Kept, those of all files are five gigabytes in the end, in each worker."""
+    for module in list(sys.modules.values()):
+        if not (getattr(module, "__file__", None) or "").startswith(str(SUPPORT)):
+            continue
+        for value in list(vars(module).values()):
+            if isinstance(value, functools._lru_cache_wrapper):
+                value.cache_clear()
+    gc.collect()
 
 
 def _give_memory_back() -> None:

@@ -48,8 +48,6 @@ class RunsCode:
         return (print, ("this pickle ran code",))
 
 
-MLP, RESAMPLER = id_patch_file("mlp"), id_patch_file("resampler")
-WHOLE, SAFE = pickled(MLP), safe(MLP)
 NOT_WHOLE = "damaged or cut off while downloading"
 DAMAGED = "an incomplete or damaged ID-Patch file"
 
@@ -59,6 +57,32 @@ def changed(key: str, change: Callable[[Tensor], Tensor]) -> bytes:
     file = id_patch_file("resampler")
     file["prompt_proj"][key] = change(file["prompt_proj"][key])
     return pickled(file)
+
+
+def pickle_until(end: Callable[[int], int] | int) -> Callable[[], bytes]:
+    """A whole file, cut off. end: at which byte, counted from the file's end where it is negative; a function tells it
+    from the file's length. The file has hundreds of MB: it is made when a test reads it, not when tests are collected.
+    """
+
+    def contents() -> bytes:
+        whole = pickled(id_patch_file("mlp"))
+        return whole[: end(len(whole)) if callable(end) else end]
+
+    return contents
+
+
+def safetensors_until(end: Callable[[int], int] | int) -> Callable[[], bytes]:
+    """The same of a file of safetensors."""
+
+    def contents() -> bytes:
+        whole = safe(id_patch_file("mlp"))
+        return whole[: end(len(whole)) if callable(end) else end]
+
+    return contents
+
+
+def half(length: int) -> int:
+    return length // 2
 
 
 def a_lfs_pointer() -> bytes:
@@ -87,11 +111,11 @@ def code() -> bytes:
 
 
 def numbers_in_place_of_tensors() -> bytes:
-    return pickled({key: torch.zeros(()) for key in flatten(MLP)})
+    return pickled({key: torch.zeros(()) for key in flatten(id_patch_file("mlp"))})
 
 
 def empty_tensors() -> bytes:
-    return pickled({key: torch.zeros(0) for key in flatten(MLP)})
+    return pickled({key: torch.zeros(0) for key in flatten(id_patch_file("mlp"))})
 
 
 def an_ip_adapter_of_numbers() -> bytes:
@@ -130,11 +154,14 @@ def a_tensor_less() -> bytes:
 
 
 def swapped() -> bytes:
-    return pickled({"patch_proj": MLP["prompt_proj"], "prompt_proj": RESAMPLER["patch_proj"]})
+    mlp = id_patch_file("mlp")
+    resampler = id_patch_file("resampler")
+    return pickled({"patch_proj": mlp["prompt_proj"], "prompt_proj": resampler["patch_proj"]})
 
 
 def endless_layers() -> bytes:
-    return pickled({**RESAMPLER, "more": {str(number): torch.zeros(1) for number in range(10000)}})
+    more = {str(number): torch.zeros(1) for number in range(10000)}
+    return pickled({**id_patch_file("resampler"), "more": more})
 
 
 def a_control_net() -> bytes:
@@ -155,12 +182,12 @@ class Unusable:
 
 UNUSABLE = [
     Unusable("a Git LFS pointer", a_lfs_pointer, ("a Git LFS pointer",)),
-    Unusable("a pickle of 7 bytes", WHOLE[:7], (NOT_WHOLE, "Delete it and download it again")),
-    Unusable("half a pickle", WHOLE[: len(WHOLE) // 2], (NOT_WHOLE,)),
-    Unusable("a pickle without its end", WHOLE[:-9], (NOT_WHOLE,)),
-    Unusable("safetensors of 7 bytes", SAFE[:7], (NOT_WHOLE,)),
-    Unusable("half of safetensors", SAFE[: len(SAFE) // 2], (NOT_WHOLE,)),
-    Unusable("safetensors without their end", SAFE[:-9], (NOT_WHOLE,)),
+    Unusable("a pickle of 7 bytes", pickle_until(7), (NOT_WHOLE, "Delete it and download it again")),
+    Unusable("half a pickle", pickle_until(half), (NOT_WHOLE,)),
+    Unusable("a pickle without its end", pickle_until(-9), (NOT_WHOLE,)),
+    Unusable("safetensors of 7 bytes", safetensors_until(7), (NOT_WHOLE,)),
+    Unusable("half of safetensors", safetensors_until(half), (NOT_WHOLE,)),
+    Unusable("safetensors without their end", safetensors_until(-9), (NOT_WHOLE,)),
     Unusable("nothing", b"", ("an empty file",)),
     Unusable("a pickle of None", a_pickle_of_none, (NOT_WHOLE,)),
     Unusable("a pickle of text", a_pickle_of_text, ("a pickle of one str instead of named tensors",)),
