@@ -512,6 +512,57 @@ def denoised(setting, applied, photo, mask, noise):
     )
 
 
+def graph_of_all(setting, times=1, without=""):
+    """MODEL, positive and negative behind People as References, Prompt per Person and LoRA per Person.
+
+    times: how many times as wide and high the canvas and the masks are. without: the letter of a node that is left out:
+    words, LoRAs, or references that only their person's region reads.
+    """
+    who = replace_words(cast(setting))
+    people = []
+    for person in who.people:
+        spot = person.slot
+        people.append(replace(person, slot=Slot((spot.center[0] * times, spot.center[1] * times))))
+    who = PlacedCast(tuple(people), WIDTH * times, HEIGHT * times)
+    masks = APART.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)
+    vae = VAES[setting.family]()
+    given = {"clip": setting.clip, "vae": vae, "cast": who, "negative_prompt": "rain", "pictures": None, "mask": masks}
+    strength = 0.0 if "r" in without else 1.0
+    positive, negative, _text, model = apply(
+        "LikenessPeopleAsReferences", **given, model=setting.model, region_strength=strength
+    )
+    made = model, positive, negative
+    if "w" not in without:
+        made = by_words(setting, *made, who, masks)[:3]
+    if "l" not in without:
+        made = by_lora(setting, *made, who, masks)[:3]
+    return made
+
+
+def second_pass(made, small):
+    """The second KSampler of a graph, on the enlarged latent of the first one."""
+    larger = host_nodes.LatentUpscaleBy().upscale({"samples": small}, "nearest-exact", 2.0)[0]
+    sampled = host_nodes.KSampler().sample(made[0], 5, 4, 3.0, "euler", "simple", *made[1:], larger, denoise=0.5)
+    return sampled[0]["samples"]
+
+
+@pytest.mark.parametrize("family", [FLUX_2, QWEN, pytest.param(Z_IMAGE, marks=pytest.mark.thorough)])
+def test_in_a_second_pass_on_a_larger_latent_everybody_keeps_their_own(family):
+    """Words, LoRAs and references of two people: the graph of the first pass gives there what a graph of that size
+    gives."""
+    setting = of_family(family)
+    made = graph_of_all(setting)
+    small = tiny_dits.latent(family, WIDTH, HEIGHT)
+    first = host_nodes.KSampler().sample(made[0], 4, 2, 3.0, "euler", "simple", *made[1:], {"samples": small})
+    small = first[0]["samples"]
+    found = second_pass(made, small)
+    assert found.shape[-1] == 2 * small.shape[-1]
+    assert relative(found, second_pass(graph_of_all(setting, times=2), small)) <= TOLERANCE
+    for letter in "wlr":
+        other = second_pass(graph_of_all(setting, without=letter), small)
+        assert relative(other, found) > 100 * TOLERANCE, f"it is as without {letter}"
+
+
 def test_faces_are_changed_each_by_its_own_reference_and_nothing_outside_the_mask(setting):
     people = tuple(people_made.person(n, slot=slot) for n, slot in enumerate(group.layout(1, "bust", 1, CROP, CROP)
                    .slots * 2, 1))  # fmt: skip
