@@ -731,10 +731,7 @@ DEFECTS = [
         breaks="A person's words read the common text, and are no prompt of their own.",
         find="$keys[$layout.readable_front : $layout.common_end] = False",
         put="",
-        caught_by=(
-            "tests/host/test_prompts_on_transformers.py"
-            "::test_a_person_everywhere_is_the_plain_forward_of_their_words[FLUX.1]"
-        ),
+        caught_by="tests/unit/test_person_texts.py::test_split_is_masked[references behind-hard-dtype0-2e-06]",
         promise="Prompt per Person: transformers",
     ),
 ]
