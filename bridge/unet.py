@@ -95,8 +95,16 @@ def unet_of(model: ModelPatcher) -> Any:
 
 
 def modules_of_unet(unet: torch.nn.Module) -> dict[str, torch.nn.Module]:
-    """All modules of a UNet by the MODEL's names, which lack the prefix that torch.compile puts in front."""
-    return {name.removeprefix("_orig_mod."): module for name, module in unet.named_modules()}
+    """All modules of a UNet or transformer by the MODEL's names.
+
+    torch.compile puts a module around the network, or around single blocks, which then stand in it as `_orig_mod`. The
+    MODEL's names lack this part. Where a module itself is compiled, the name is that of the module within.
+    """
+    modules: dict[str, torch.nn.Module] = {}
+    for name, module in unet.named_modules():
+        parts = [part for part in name.split(".") if part != "_orig_mod"]
+        modules[".".join(parts)] = module
+    return modules
 
 
 def text_width(model: ModelPatcher) -> int:

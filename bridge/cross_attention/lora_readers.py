@@ -26,6 +26,20 @@ class Additions(Protocol):
         ...
 
 
+class Mark:
+    """What an `Additions` shares with its `LayerAddition`s. By it they know each other, and do not hold each other."""
+
+
+class LayerAddition:
+    """What one `Additions` adds in one layer, for a subclass to say. It stands in the layer's Reader.
+
+    Nothing has to be looked up by the layer's name then, so that what torch.compile makes of one block serves them all.
+    """
+
+    def __init__(self, mark: Mark) -> None:
+        self.mark = mark
+
+
 class Forward:
     """What one forward of a UNet or transformer knows, in one thread, while its network is called.
 
@@ -34,14 +48,14 @@ class Forward:
     before it has shown them.
     text_owners: the people with whose LoRAs keys and values of the text are made while `call_with_text_of` runs; empty
     at any other time.
-    modulations: of a transformer, by name of a layer, a transformers.modulation.TokenModulation.
+    weights: of a transformer, weights of its tokens that torch.compile has worked out in this forward, by their key.
     """
 
     def __init__(self, additions: Additions) -> None:
         self.additions = additions
         self.grids: dict[str, Grid] = {}
         self.text_owners: tuple[Any, ...] = ()
-        self.modulations: dict[str, Any] = {}
+        self.weights: dict[Any, Tensor] = {}
 
     def call_with_text_of(self, owners: tuple[Any, ...], attention: Callable[[], Tensor]) -> Tensor:
         """What another pack's attention gives while keys and values of the text are made with these people's LoRAs.
@@ -100,7 +114,8 @@ class Reader:
     standing: what was there before, without Readers of ours that have ended; None where nothing was. layer: what the
     layer does without us, which is `standing` or else the method of the class. makes_new: whether nobody else holds the
     tensor that the layer gives, so that it may be written into. torch's and the host's layers give a new tensor; what a
-    function of another pack gives may be held by that pack, so it counts as held.
+    function of another pack gives may be held by that pack, so it counts as held. layer_additions: what is added
+    here by each of those that said so to `Readers.standing_in`.
 
     A pack that puts a function around this one in the middle of a forward keeps it, and the Reader stays in between:
     once `ended`, it hands on what comes and holds nothing of the run.
@@ -116,6 +131,7 @@ class Reader:
         else:
             module.forward = self.standing
         self.makes_new = self.standing is None
+        self.layer_additions: tuple[LayerAddition, ...] = ()
         self.layer = module.forward
         module.forward = self.forward
 
@@ -128,6 +144,13 @@ class Reader:
             return out
         return forward.additions.output_with_additions(forward, self, x, out)
 
+    def addition_of(self, mark: Mark) -> LayerAddition | None:
+        """What the `Additions` with this mark adds here; None where it adds nothing."""
+        for addition in self.layer_additions:
+            if addition.mark is mark:
+                return addition
+        return None
+
     @property
     def ended(self) -> bool:
         """Whether the run of this Reader has ended."""
@@ -136,6 +159,7 @@ class Reader:
     def end(self) -> None:
         """From now on it hands on what comes, whoever still calls it."""
         self.readers = None
+        self.layer_additions = ()
 
     def take_out(self, module: nn.Module) -> None:
         """Make the layer what it was before us.
@@ -186,12 +210,14 @@ class Readers:
         self._lock = threading.Lock()
 
     @contextmanager
-    def standing_in(self, names: Sequence[str]) -> Iterator[None]:
+    def standing_in(self, names: Sequence[str], additions: Mapping[str, LayerAddition] | None = None) -> Iterator[None]:
         """Put Readers into the layers of these names, for as long as any forward needs them.
 
         They stand there for a forward and not for the run: what another pack puts into a layer between two forwards, or
         takes away, meets nothing of ours. Several forwards of one UNet may overlap, so the last one takes them out.
+        additions: by name, what this forward finds in the Reader.
         """
+        own_additions = additions or {}
         with self._lock:
             self._forwards += 1
         try:
@@ -199,12 +225,28 @@ class Readers:
                 for name in names:
                     if name not in self.by_name:
                         self.by_name[name] = Reader(self, name, self.modules[name])
+                    if name in own_additions:
+                        reader = self.by_name[name]
+                        reader.layer_additions = (*reader.layer_additions, own_additions[name])
             yield
         finally:
             with self._lock:
                 self._forwards -= 1
                 if not self._forwards:
                     self._take_out()
+                else:
+                    self._take_additions_out(own_additions)
+
+    def _take_additions_out(self, additions: Mapping[str, LayerAddition]) -> None:
+        """Take additions out of Readers that other forwards still need. additions: by name of the layer."""
+        for name, addition in additions.items():
+            reader = self.by_name.get(name)
+            if reader is None or addition not in reader.layer_additions:
+                continue
+            # A new tuple: another thread may be looking through the old one.
+            left = list(reader.layer_additions)
+            left.remove(addition)  # once: an overlapping forward may have put the same one there
+            reader.layer_additions = tuple(left)
 
     def _take_out(self) -> None:
         """Take every Reader out of its layer, and end it."""

@@ -69,44 +69,58 @@ class TokenModulation:
         return torch.cat([of_picture, of_references], dim=1)
 
 
+class LayerAnswer:
+    """What a layer that modulates has answered in the forward that is on; None before it was asked."""
+
+    def __init__(self) -> None:
+        self.modulation: TokenModulation | None = None
+
+
 class ModulatedLayer:
     """One layer that modulates, by its name, and where its answers are used.
 
     block: the number of its block, or "" where it stands in none, as Modulation.block_of says it. uses: by name of a
-    norm or layer, how an answer is used behind it.
+    norm or layer, how an answer is used behind it. answer: where what it answers waits for them.
     """
 
     def __init__(self, modulation: Modulation, block: str) -> None:
         self.modulation = modulation
         self.name = modulation.layer.replace("{}", block)
-        self.uses = _uses_of(modulation, block)
+        self.answer = LayerAnswer()
+        self.uses = _uses_of(modulation, block, self.answer)
         self._neutral: Tensor | None = None
 
     def neutral(self, out: Tensor) -> Tensor:
         """An answer in the place of `out`, (rows, parts * C), that changes nothing. Made once, for all steps."""
+        if torch.compiler.is_compiling():
+            return self._new_neutral(out)  # what is kept would be another graph at the next step
         if self._neutral is None or self._neutral.shape != out.shape:
-            answer = torch.zeros_like(out)
-            width = out.shape[-1] // self.modulation.parts
-            for gated in self.modulation.gated:
-                own = slice(gated.gate * width, (gated.gate + 1) * width)
-                answer[:, own] = _OPEN_BEFORE_TANH if self.modulation.tanh else 1.0
-            self._neutral = answer
+            self._neutral = self._new_neutral(out)
         return self._neutral
+
+    def _new_neutral(self, out: Tensor) -> Tensor:
+        """A new answer of `neutral`."""
+        answer = torch.zeros_like(out)
+        width = out.shape[-1] // self.modulation.parts
+        for gated in self.modulation.gated:
+            own = slice(gated.gate * width, (gated.gate + 1) * width)
+            answer[:, own] = _OPEN_BEFORE_TANH if self.modulation.tanh else 1.0
+        return answer
 
 
 class ModulationUse:
-    """Where a part of a layer's answer is used. layer: the name of the layer that modulates."""
+    """Where a part of a layer's answer is used."""
 
-    layer: str
+    def __init__(self, answer: LayerAnswer) -> None:
+        self._answer = answer
 
-    def __init__(self, layer: str) -> None:
-        self.layer = layer
-
-    def applied(self, out: Tensor, modulation: TokenModulation) -> Tensor:
+    def applied(self, out: Tensor) -> Tensor:
         """What a norm or a layer gives, `out`, scaled and shifted or gated, token by token: (B, tokens, C).
 
         Raises ConditioningLost where another pack has changed the number of tokens.
         """
+        modulation = self._answer.modulation
+        assert modulation is not None, "a block has not asked for its modulation"
         tokens = modulation.weights.shape[1]
         if out.shape[1] != tokens:
             raise ConditioningLost("unknown", f"makes {out.shape[1]} tokens of the {tokens} of a layer")
@@ -120,8 +134,8 @@ class ModulationUse:
 class _AfterNorm(ModulationUse):
     """Scale and shift behind a norm."""
 
-    def __init__(self, layer: str, norm: ScaledNorm) -> None:
-        super().__init__(layer)
+    def __init__(self, answer: LayerAnswer, norm: ScaledNorm) -> None:
+        super().__init__(answer)
         self._norm = norm
 
     def _of_tokens(self, out: Tensor, modulation: TokenModulation) -> Tensor:
@@ -135,8 +149,8 @@ class _AfterNorm(ModulationUse):
 class _AfterLayer(ModulationUse):
     """A gate behind a layer."""
 
-    def __init__(self, layer: str, gated: GatedLayer, tanh: bool) -> None:
-        super().__init__(layer)
+    def __init__(self, answer: LayerAnswer, gated: GatedLayer, tanh: bool) -> None:
+        super().__init__(answer)
         self._gated = gated
         self._tanh = tanh
 
@@ -148,14 +162,16 @@ class _AfterLayer(ModulationUse):
         return out * gate
 
 
-def _uses_of(modulation: Modulation, block: str) -> Mapping[str, ModulationUse]:
-    """The use of the modulating layer's answer behind each norm or layer, by the name of that norm or layer."""
-    layer = modulation.layer.replace("{}", block)
+def _uses_of(modulation: Modulation, block: str, answer: LayerAnswer) -> Mapping[str, ModulationUse]:
+    """The use of a layer's answer behind each norm or layer, by the name of that norm or layer.
+
+    block: the number of its block, as in ModulatedLayer.
+    """
     uses: dict[str, ModulationUse] = {}
     for norm in modulation.norms:
-        uses[norm.name.replace("{}", block)] = _AfterNorm(layer, norm)
+        uses[norm.name.replace("{}", block)] = _AfterNorm(answer, norm)
     for gated in modulation.gated:
-        uses[gated.name.replace("{}", block)] = _AfterLayer(layer, gated, modulation.tanh)
+        uses[gated.name.replace("{}", block)] = _AfterLayer(answer, gated, modulation.tanh)
     return uses
 
 

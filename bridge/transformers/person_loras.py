@@ -28,7 +28,7 @@ from ...core.person_texts import on_tokens
 from ..canvas import check_canvases
 from ..carried import Carried, ConditioningLost, for_rows_of_batch
 from ..cross_attention.lora_layers import shape_of, with_product
-from ..cross_attention.lora_readers import Forward, Reader, Readers, begin_forward, end_forward
+from ..cross_attention.lora_readers import Forward, LayerAddition, Mark, Reader, Readers, begin_forward, end_forward
 from ..runs import Batch, ForwardInput, Run
 from ..unet import Options, dtype_of, modules_of_unet, pixels_of, with_patch
 from .current_texts import current_texts
@@ -105,7 +105,8 @@ def has_place(family: TransformerFamily, layer: str) -> bool:
 class StackedLoras:
     """All people's LoRAs of one node in one layer, ready on a device.
 
-    owners: (ranks,), per rank the number of the person. down: (ranks, in). up: (out, ranks), with strength.
+    owners: (ranks,), per rank the number of the person, also as a tensor, owner_numbers. down: (ranks, in). up: (out,
+    ranks), with strength.
     """
 
     def __init__(self, parts: Sequence[LayerPart], module: nn.Module, like: Tensor) -> None:
@@ -126,6 +127,7 @@ class StackedLoras:
             ups.append(functional.pad(up, (0, 0, above, below)))  # (out, rank)
             owners += [part.person] * len(low_rank.down)
         self.owners = tuple(owners)
+        self.owner_numbers = torch.tensor(owners, device=like.device)
         self.down = torch.cat(downs).to(like)
         self.up = torch.cat(ups, dim=1).to(like)
 
@@ -135,8 +137,8 @@ class StackedLoras:
         people: how many people the node has.
         """
         hidden = functional.linear(x, self.down.to(x))  # (rows, ranks)
-        is_of = torch.zeros(people, len(self.owners))
-        is_of[list(self.owners), range(len(self.owners))] = 1
+        everybody = torch.arange(people, device=self.owner_numbers.device)
+        is_of = everybody[:, None] == self.owner_numbers  # (people, ranks)
         return functional.linear(hidden[:, None] * is_of.to(hidden), self.up.to(x))
 
 
@@ -180,7 +182,7 @@ class PersonLorasRun(Run):
                 nodes: list[NodeLoras] = []
                 for of_node in acting:
                     layers = self._layers_of(of_node[0], network, forward_input)
-                    nodes.append(NodeLoras(of_node, layers, forward_input))
+                    nodes.append(NodeLoras(len(nodes), of_node, layers, forward_input))
                 self._batches[key] = PersonLorasBatch(self._readers[network], nodes, forward_input)
             return self._batches[key]
 
@@ -208,18 +210,24 @@ class PersonLorasRun(Run):
 class NodeLoras:
     """What one node adds in the forwards of a batch.
 
-    layers: by name. people: where in the picture they are; None for one person everywhere, and where people have rows.
-    person_of_row: the number of the person whose row each row of the batch is; None where people have no rows.
+    number: of the node, among those of the batch. layers: by name. people: where in the picture they are; None for one
+    person everywhere, and where people have rows. person_of_row: the number of the person whose row each row of the
+    batch is; None where people have no rows.
     """
 
     def __init__(
-        self, of_node: Sequence[PersonLoras], layers: dict[str, StackedLoras], forward_input: ForwardInput
+        self,
+        number: int,
+        of_node: Sequence[PersonLoras],
+        layers: dict[str, StackedLoras],
+        forward_input: ForwardInput,
     ) -> None:
         """of_node: the PersonLoras of all rows of the batch together, or one for each row.
 
         layers: of the node, by name.
         """
         loras = of_node[0]
+        self.number = number
         self.layers = layers
         self.people: PeopleOnPicture | None = None
         self.person_of_row: tuple[int, ...] | None = None
@@ -233,7 +241,39 @@ class NodeLoras:
             # How much of each person's LoRAs every token of a frame has: (people, tokens of a frame).
             weights_of_frame = on_tokens(shares, height * pixels, width * pixels, cells * pixels)
             frames = tokens_of(forward_input.model, forward_input.x) // weights_of_frame.shape[1]
-            self.people = PeopleOnPicture(loras.names, weights_of_frame.repeat(1, frames))
+            weights = weights_of_frame.repeat(1, frames)
+            self.people = PeopleOnPicture(loras.names, weights.to(forward_input.x.device))
+
+
+@dataclass(frozen=True, eq=False)
+class NodeInLayer:
+    """What one node adds in one layer."""
+
+    node: NodeLoras
+    loras: StackedLoras
+
+
+class PersonLorasInLayer(LayerAddition):
+    """What a batch does in one layer.
+
+    stream: which tokens the layer is given; None for a layer that is given neither text nor picture. nodes: what they
+    add. modulated: the layer, where it modulates in a network that takes one answer for all tokens. use: what a
+    modulating layer's answer does behind this one.
+    """
+
+    def __init__(
+        self,
+        mark: Mark,
+        stream: LayerStream | None,
+        nodes: tuple[NodeInLayer, ...],
+        modulated: ModulatedLayer | None,
+        use: ModulationUse | None,
+    ) -> None:
+        super().__init__(mark)
+        self.stream = stream
+        self.nodes = nodes
+        self.modulated = modulated
+        self.use = use
 
 
 class PersonLorasBatch(Batch):
@@ -252,21 +292,33 @@ class PersonLorasBatch(Batch):
         self._token_weights = TokenWeights(family, forward_input)
         self._pieces = EmbeddedPieces(self._network, len(forward_input.references))
         self._weights: dict[Any, Tensor] = {}
-        names: dict[str, None] = {}
-        self._streams: dict[str, LayerStream | None] = {}
         # By name, the layers that modulate in a network that takes one answer for all tokens.
         self._modulated: dict[str, ModulatedLayer] = {}
-        self._uses: dict[str, ModulationUse] = {}
-        for node in nodes:
-            for name in node.layers:
-                names[name] = None
-                self._streams[name] = stream_of(family, name)
-                layer = modulated_layer(family.modulations, name)
-                if layer is not None and node.people is not None:
-                    self._modulated[name] = layer
-                    self._uses.update(layer.uses)
-        self._read_layers = list(dict.fromkeys([*names, *self._uses]))
+        self._mark = Mark()
+        self._in_layers = self._new_in_layers()
         self._check_references()
+
+    def _new_in_layers(self) -> dict[str, PersonLorasInLayer]:
+        """What is done in each layer, by its name."""
+        nodes: dict[str, list[NodeInLayer]] = {}
+        uses: dict[str, ModulationUse] = {}
+        for node in self._nodes:
+            for name, loras in node.layers.items():
+                nodes.setdefault(name, []).append(NodeInLayer(node, loras))
+                layer = modulated_layer(self._family.modulations, name)
+                if layer is not None and node.people is not None and name not in self._modulated:
+                    self._modulated[name] = layer
+                    uses.update(layer.uses)
+        in_layers: dict[str, PersonLorasInLayer] = {}
+        for name in dict.fromkeys([*nodes, *uses]):
+            in_layers[name] = PersonLorasInLayer(
+                self._mark,
+                stream_of(self._family, name),
+                tuple(nodes.get(name, ())),
+                self._modulated.get(name),
+                uses.get(name),
+            )
+        return in_layers
 
     def _check_references(self) -> None:
         """Raise BadSetup for a layer that modulates beside references of Z-Image, which have the time 0 there.
@@ -285,7 +337,7 @@ class PersonLorasBatch(Batch):
     def prepared(self) -> Iterator[None]:
         """While this context is open, Readers stand in the layers that somebody's LoRA changes."""
         with ExitStack() as stack:
-            stack.enter_context(self.readers.standing_in(self._read_layers))
+            stack.enter_context(self.readers.standing_in(list(self._in_layers), self._in_layers))
             if self._family.own_captions:
                 stack.enter_context(self._pieces.counting())
             yield
@@ -310,7 +362,7 @@ class PersonLorasBatch(Batch):
     def _refuse_zero_time(self, node: NodeLoras) -> None:
         """Raise BadSetup where a node's LoRAs modulate, and the references are modulated by another time."""
         for name in node.layers:
-            stream = self._streams[name]
+            stream = self._in_layers[name].stream
             if stream is not None and stream.modulates:
                 raise _zero_time_unknown()
 
@@ -324,6 +376,8 @@ class PersonLorasBatch(Batch):
     def after_network_call(self) -> None:
         """The Forward of this thread ends here, also where the network has raised."""
         end_forward()
+        for layer in self._modulated.values():
+            layer.answer.modulation = None
 
     def count_tokens(self, block_inputs: Options) -> Options:
         """The host's post_input patch: it changes nothing, and counts the tokens that the blocks are given."""
@@ -334,90 +388,105 @@ class PersonLorasBatch(Batch):
         """What a layer gives of x, `out`, with what everybody's LoRAs add to it. The Readers call this.
 
         x: (B, tokens, C), or (B, 1, C) for a layer that modulates, which then gives something for every token.
-        For a ModulatedLayer x is (B, C): what it answers is kept, and applied where the network uses it (`self._uses`).
+        For a ModulatedLayer x is (B, C): what it answers is kept, and applied where the network uses it.
         """
-        modulated = self._modulated.get(reader.name)
-        if modulated is not None:
-            forward.modulations[reader.name] = self._modulation(modulated, x, out)
-            return modulated.neutral(out)
-        for node in self._nodes:
-            layer = node.layers.get(reader.name)
-            if layer is None:
-                continue
-            hidden = self._hidden(node, layer, reader.name, x)
-            if node.people is not None:
-                weights = self._weights_of(node.people, layer.owners, reader.name, x).to(hidden)
+        in_layer = reader.addition_of(self._mark)
+        if not isinstance(in_layer, PersonLorasInLayer):
+            return out
+        if in_layer.modulated is not None:
+            in_layer.modulated.answer.modulation = self._modulation(forward, in_layer, in_layer.modulated, x, out)
+            return in_layer.modulated.neutral(out)
+        for node_in_layer in in_layer.nodes:
+            hidden = self._hidden(forward, node_in_layer, in_layer.stream, x)
+            people = node_in_layer.node.people
+            if people is not None:
+                weights = self._weights_of(forward, node_in_layer, people, in_layer.stream, x).to(hidden)
                 if weights.shape[-2] == hidden.shape[-2]:
                     hidden.mul_(weights)
                 else:  # of a layer that modulates: from one row to one for every token
                     hidden = hidden * weights
-            out = with_product(out, hidden, layer.up.to(x), reader.makes_new)
-        use = self._uses.get(reader.name)
-        if use is None:
+            out = with_product(out, hidden, node_in_layer.loras.up.to(x), reader.makes_new)
+        if in_layer.use is None:
             return out
-        return use.applied(out, forward.modulations[use.layer])
+        return in_layer.use.applied(out)
 
-    def _hidden(self, node: NodeLoras, layer: StackedLoras, name: str, x: Tensor) -> Tensor:
+    def _kept_weights(self, forward: Forward) -> dict[Any, Tensor]:
+        """Where weights are kept, by their key: for all forwards of the batch.
+
+        What torch.compile compiles keeps them for this forward alone: the graph then works them out of where people
+        are. Else it would see other weights ready at each step and in each run, and compile it anew.
+        """
+        return forward.weights if torch.compiler.is_compiling() else self._weights
+
+    def _hidden(self, forward: Forward, node_in_layer: NodeInLayer, stream: LayerStream | None, x: Tensor) -> Tensor:
         """What the `down` matrices of all people make of x: (..., in) -> (..., ranks).
 
-        Where people have rows, the ranks of all others are 0 in each row. name: of the layer.
+        Where people have rows, the ranks of all others are 0 in each row. stream: which tokens the layer is given.
         """
-        hidden = functional.linear(x, layer.down.to(x))
-        if node.person_of_row is None:
+        hidden = functional.linear(x, node_in_layer.loras.down.to(x))
+        person_of_row = node_in_layer.node.person_of_row
+        if person_of_row is None:
             return hidden
-        return hidden * self._weights_of_rows(node.person_of_row, layer.owners, name, x).to(hidden)
+        weights = self._weights_of_rows(forward, person_of_row, node_in_layer.loras.owners, stream, x)
+        return hidden * weights.to(hidden)
 
-    def _weights_of_rows(self, person_of_row: tuple[int, ...], owners: tuple[int, ...], name: str, x: Tensor) -> Tensor:
+    def _weights_of_rows(
+        self,
+        forward: Forward,
+        person_of_row: tuple[int, ...],
+        owners: tuple[int, ...],
+        stream: LayerStream | None,
+        x: Tensor,
+    ) -> Tensor:
         """Which ranks count in each row of x, 1 for those of the row's person and else 0: (rows of x, 1, ..., ranks).
 
         The result has as many dimensions as x.
         person_of_row: the number of the person of each row of the batch. owners: the number of the person of each rank.
-        name: of the layer. x: what the layer is given, (rows of x, ..., C).
+        stream: which tokens the layer is given. x: what it is given, (rows of x, ..., C).
         Raises ConditioningLost where another pack has made other rows.
         """
         texts = current_texts()
         row = None if texts is None else texts.row
         if row is not None:
             person_of_row = person_of_row[row : row + 1]  # x is of this row alone
-        stream = self._streams[name]
         times, rest = divmod(len(x), len(person_of_row))
         if rest:
             raise ConditioningLost("unknown", f"makes {len(x)} rows of {len(person_of_row)} in a layer")
         is_by_token = stream is not None and stream.stream is Stream.TEXT_AS_ROWS
         key = person_of_row, owners, times, is_by_token, x.dim()
-        if key not in self._weights:
+        kept = self._kept_weights(forward)
+        if key not in kept:
             is_own = torch.tensor(person_of_row)[:, None] == torch.tensor(owners)  # (rows, ranks)
             # Of a text each token may be a row: all of one row of the batch, then all of the next. Of the time there
             # may be rows at 0 for reference pictures: a whole batch of them, in front or behind.
             is_own = is_own.repeat_interleave(times, dim=0) if is_by_token else is_own.repeat(times, 1)
             for _ in range(x.dim() - 2):
                 is_own = is_own[:, None]  # (rows of x, 1, ..., ranks)
-            self._weights[key] = is_own.to(self._like)
-        return self._weights[key]
+            kept[key] = is_own.to(self._like)
+        return kept[key]
 
-    def _modulation(self, layer: ModulatedLayer, x: Tensor, out: Tensor) -> TokenModulation:
+    def _modulation(
+        self, forward: Forward, in_layer: PersonLorasInLayer, layer: ModulatedLayer, x: Tensor, out: Tensor
+    ) -> TokenModulation:
         """What a ModulatedLayer answers for every token with everybody's LoRAs.
 
         x: what it is given, (rows, in). out: what it answers without LoRAs, (rows, parts * C). There are twice as many
         rows as pictures where references are modulated by the time 0.
         """
         common = out
-        people = list[Tensor]()
-        weights = list[Tensor]()
+        people: list[Tensor] = []
+        weights: list[Tensor] = []
         stream = layer.modulation.stream
         tokens = self._token_weights.tokens(stream)
         rows = self.row_count
-        for node in self._nodes:
-            loras = node.layers.get(layer.name)
-            if loras is None:
-                continue
+        for node_in_layer in in_layer.nodes:
+            node = node_in_layer.node
             if node.people is None:
-                hidden = self._hidden(node, loras, layer.name, x)
-                common = common + functional.linear(hidden, loras.up.to(x))
+                hidden = self._hidden(forward, node_in_layer, in_layer.stream, x)
+                common = common + functional.linear(hidden, node_in_layer.loras.up.to(x))
                 continue
-            count = len(node.people.names)
-            people.append(loras.of_people(x, count))
-            weights.append(self._ready_weights(node.people, tuple(range(count)), stream, tokens))
+            people.append(node_in_layer.loras.of_people(x, len(node.people.names)))
+            weights.append(self._ready_weights(forward, node, node.people, None, stream, tokens))
         of_people = torch.cat(people, dim=1)  # (rows, people, parts * C)
         zero = None
         if len(common) > rows:
@@ -432,12 +501,18 @@ class PersonLorasBatch(Batch):
             picture=self._token_weights.picture,
         )
 
-    def _weights_of(self, people: PeopleOnPicture, owners: tuple[int, ...], name: str, x: Tensor) -> Tensor:
+    def _weights_of(
+        self,
+        forward: Forward,
+        node_in_layer: NodeInLayer,
+        people: PeopleOnPicture,
+        stream: LayerStream | None,
+        x: Tensor,
+    ) -> Tensor:
         """How much of each rank every token of x has, in a shape that multiplies x: (1, tokens, ranks) for most layers.
 
-        owners: per rank, the number of the person. name: of the layer. x: what the layer is given.
+        people: where the node's people are. stream: which tokens the layer is given. x: what it is given.
         """
-        stream = self._streams[name]
         assert stream is not None  # such a layer is refused by the node
         tokens = x.shape[1]
         if stream.stream is Stream.TEXT_AS_ROWS:
@@ -446,25 +521,38 @@ class PersonLorasBatch(Batch):
             if x.dim() != 3 or x.shape[1] != 1:
                 raise _zero_time_unknown()
             tokens = self._token_weights.tokens(stream.stream)
-        weights = self._ready_weights(people, owners, stream.stream, tokens)
+        weights = self._ready_weights(forward, node_in_layer.node, people, node_in_layer.loras, stream.stream, tokens)
         if stream.stream is not Stream.TEXT_AS_ROWS:
             return weights
         if x.dim() == 4:  # (B, T, C, layers of the text encoder)
             return weights[:, :, None]
         return weights[0][:, None].repeat(self.row_count, 1, 1)  # (B * T, 1, ranks)
 
-    def _ready_weights(self, people: PeopleOnPicture, owners: tuple[int, ...], stream: Stream, tokens: int) -> Tensor:
+    def _ready_weights(
+        self,
+        forward: Forward,
+        node: NodeLoras,
+        people: PeopleOnPicture,
+        loras: StackedLoras | None,
+        stream: Stream,
+        tokens: int,
+    ) -> Tensor:
         """How much of each rank every token has: (1, tokens, ranks), made once for all layers and steps.
 
-        owners: per rank the number of the person. stream: which tokens the layer is given. tokens: how many these are.
+        people: where the node's people are. loras: whose ranks they are; None to give the weights of the people
+        themselves, (1, tokens, people). stream: which tokens the layer is given. tokens: how many these are.
         """
         of_texts = self._token_weights.text_tokens(), current_texts()
         of_references = current_references(), reference_embedded()
-        key = id(people), owners, stream, tokens, of_texts, of_references
-        if key not in self._weights:
-            of_people = self._token_weights.of_people(people, stream, tokens)  # (people, tokens)
-            self._weights[key] = of_people[list(owners)].T[None].to(self._like)
-        return self._weights[key]
+        owners = None if loras is None else loras.owners
+        key = node.number, owners, stream, tokens, of_texts, of_references
+        kept = self._kept_weights(forward)
+        if key not in kept:
+            weights = self._token_weights.of_people(people, stream, tokens)  # (people, tokens)
+            if loras is not None:
+                weights = weights[loras.owner_numbers]  # (ranks, tokens)
+            kept[key] = weights.T[None].to(self._like)
+        return kept[key]
 
 
 _ZERO_TIME = "index_timestep_zero"

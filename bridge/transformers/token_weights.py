@@ -91,7 +91,7 @@ class TokenWeights:
         people: whose LoRAs they are. tokens: how many the layer is given. Raises ConditioningLost where these are other
         tokens than expected.
         """
-        weights = torch.zeros(len(people.names), tokens)
+        weights = torch.zeros(len(people.names), tokens, device=people.weights.device)
         for place in placed_spans(self._spans(stream, tokens)):
             if place.span.kind is Kind.PICTURE:
                 # Behind it stand tokens that fill it up, as Z-Image has them.

@@ -980,8 +980,8 @@ DEFECTS = [
     Defect(
         "bridge/transformers/person_loras.py::PersonLorasBatch._ready_weights",
         breaks="A LoRA in the modulation of FLUX.1 acts on the first token's people everywhere.",
-        find="$found[list($owners)].T[None].to($like)",
-        put="$found[list($owners)].T[None][:, :1].to($like)",
+        find="$weights.T[None].to($like)",
+        put="$weights.T[None][:, :1].to($like)",
         caught_by=(
             "tests/host/test_loras_on_transformers.py"
             "::test_each_token_is_that_of_the_network_merged_with_its_persons_lora[FLUX.1]"
@@ -991,8 +991,8 @@ DEFECTS = [
     Defect(
         "bridge/transformers/person_loras.py::PersonLorasBatch._ready_weights",
         breaks="Everybody has the LoRA of the first person.",
-        find="$found[list($owners)].T",
-        put="$found[[0 for _ in $owners]].T",
+        find="$weights[$loras.owner_numbers]",
+        put="$weights[$loras.owner_numbers * 0]",
         caught_by=(
             "tests/host/test_loras_on_transformers.py"
             "::test_each_token_is_that_of_the_network_merged_with_its_persons_lora[Krea 2]"
@@ -1011,7 +1011,48 @@ DEFECTS = [
         promise="LoRA per Person: modulation",
     ),
     Defect(
+        "bridge/transformers/person_loras.py::PersonLorasBatch._kept_weights",
+        breaks="In what torch.compile compiles weights of tokens are kept from step to step: runs compile anew.",
+        find="$forward.weights if torch.compiler.is_compiling() else self._weights",
+        put="self._weights",
+        caught_by=(
+            "tests/host/test_people_on_transformers_stored_otherwise.py"
+            "::test_compiled_block_by_block_one_graph_serves_all_blocks[FLUX.2]"
+        ),
+        promise="LoRA per Person: compiled",
+    ),
+    Defect(
         "bridge/transformers/modulation.py::ModulatedLayer.neutral",
+        breaks="What a modulating layer answers is compiled once for the first step and once for all others.",
+        find="if torch.compiler.is_compiling(): $$body",
+        put="",
+        caught_by=(
+            "tests/host/test_people_on_transformers_stored_otherwise.py"
+            "::test_compiled_block_by_block_one_graph_serves_all_blocks[Qwen-Image]"
+        ),
+        promise="LoRA per Person: compiled",
+    ),
+    Defect(
+        "bridge/unet.py::modules_of_unet",
+        breaks="Layers of a block that is compiled by itself are not found.",
+        find='[$part for $part in $name.split(".") if $part != "_orig_mod"]',
+        put='[$name.removeprefix("_orig_mod.")]',
+        caught_by=(
+            "tests/host/test_people_on_transformers_stored_otherwise.py"
+            "::test_compiled_block_by_block_one_graph_serves_all_blocks[Qwen-Image]"
+        ),
+        promise="LoRA per Person: compiled",
+    ),
+    Defect(
+        "bridge/cross_attention/lora_readers.py::Reader.addition_of",
+        breaks="Where two forwards overlap, each adds what the other one adds.",
+        find="if $addition.mark is $mark: $$body",
+        put="$$body",
+        caught_by="tests/host/test_lora_per_person.py::test_forwards_that_overlap_add_their_own_each",
+        promise="LoRA per Person: compiled",
+    ),
+    Defect(
+        "bridge/transformers/modulation.py::ModulatedLayer._new_neutral",
         breaks="What a block of Z-Image adds is gated twice.",
         find="$open if $tanh else 1.0",
         put="1.0",

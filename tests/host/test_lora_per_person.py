@@ -584,6 +584,24 @@ def test_in_groups_every_rank_is_still_its_persons(groups):
         assert relative(ours, true) <= 1e-12
 
 
+def test_forwards_that_overlap_add_their_own_each():
+    """And a forward that ends first leaves what the others add."""
+    readers = lora_readers.Readers({"known": torch.nn.Linear(2, 2), "other": torch.nn.Linear(2, 2)})
+    first, second = [lora_readers.LayerAddition(lora_readers.Mark()) for _ in range(2)]
+    with readers.standing_in(["known"], {"known": first}):
+        reader = readers.by_name["known"]
+        with readers.standing_in(["known", "other"], {"known": second}):
+            assert reader.addition_of(first.mark) is first
+            assert reader.addition_of(second.mark) is second
+            assert readers.by_name["other"].addition_of(second.mark) is None
+            with readers.standing_in(["known"], {"known": second}):
+                pass
+            assert reader.addition_of(second.mark) is second, "the same forward, put there twice"
+        assert reader.addition_of(first.mark) is first
+        assert reader.addition_of(second.mark) is None
+    assert reader.addition_of(first.mark) is None, "it has ended"
+
+
 def test_readers_are_taken_out_where_a_forward_or_a_reader_fails():
     """And owners of the text that another pack's attention was called with are gone, whatever it raises."""
     modules = {"known": torch.nn.Linear(2, 2)}

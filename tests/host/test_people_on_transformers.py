@@ -1,6 +1,5 @@
 """Words, LoRAs and references of people on one MODEL, in the real host: one plan of who reads whom, in any order."""
 
-import importlib
 from dataclasses import replace
 from itertools import permutations
 
@@ -16,7 +15,6 @@ import tiny_sdxl
 import tiny_vaes
 import torch
 import torch.nn.functional as functional
-from comfy.ldm.modules.attention import attention_pytorch
 from figures import relative
 from joint_reads import Tokens, allowed
 from pack.bridge import carried, runs
@@ -211,12 +209,43 @@ def test_references_at_the_time_zero_have_the_lora_of_their_person():
     check_a_person_with_all(of_family(QWEN), 0, "index_timestep_zero")
 
 
-def check_a_person_with_all(setting, number, method=None):
-    common = setting.text(COMMON)
-    lengths = [setting.text(words)[0][0].shape[1] for words in (COMMON, *WORDS)]
-    if setting.family == Z_IMAGE:  # the common text says how far from its references the picture stands
-        assert len({padded(length) for length in lengths}) == 1
-    record = record_of(setting, cast(setting), (number, number))
+LONGER = ", ".join([COMMON] * 5)
+
+
+@pytest.mark.parametrize(("common", "words"), [
+    (LONGER, WORDS), (COMMON, tuple(f"{LONGER}, {words}" for words in WORDS)),
+], ids=["shorter words", "longer words"])  # fmt: skip
+def test_references_of_z_image_stand_as_far_from_the_picture_as_the_common_text_is_long(common, words):
+    """Also where a person's words are shorter or longer: all people share one picture, which stands in one place."""
+    setting = of_family(Z_IMAGE)
+    lengths = [padded(setting.text(text)[0][0].shape[1]) for text in (common, words[0])]
+    assert lengths[0] != lengths[1]
+    check_a_person_with_all(setting, 0, common=common, words=words)
+
+
+class MovedPicture:
+    """embed_all of Z-Image, with the text and the picture so many positions behind those that the host gives them.
+
+    references: how many the network is given, which stay.
+    """
+
+    def __init__(self, network, by, references):
+        self.embed = network.embed_all
+        self.by = by
+        self.pieces = references + 1
+        self.calls = 0
+
+    def embed_all(self, x, *texts, offset=0, **more):
+        self.calls += 1
+        if self.calls % self.pieces == 0:
+            offset += self.by
+        return self.embed(x, *texts, offset=offset, **more)
+
+
+def check_a_person_with_all(setting, number, method=None, common=COMMON, words=WORDS):
+    lengths = [setting.text(text)[0][0].shape[1] for text in (common, *words)]
+    common = setting.text(common)
+    record = record_of(setting, cast(setting, words), (number, number))
     in_one, everywhere = (ONE_TOKEN, NOWHERE), EVERYWHERE
     of_references, of_words = [
         torch.cat([everywhere, other] if number == 0 else [other, everywhere]) for other in in_one
@@ -224,10 +253,20 @@ def check_a_person_with_all(setting, number, method=None):
     hidden = without_common(setting, lengths, 2)
     sides = [with_latents(setting, text, record, method) for text in (common, setting.text("blurred"))]
     found = by_lora(setting, *by_region(hidden, *sides, record, of_references), record.cast, of_words)
-    own = [[text, common[0][1]] for text, _ in setting.text(WORDS[number])]  # one pooled vector in a whole forward
+    found = setting.sample(found)
+    own = [[text, common[0][1]] for text, _ in setting.text(words[number])]  # one pooled vector in a whole forward
     own = with_latents(setting, own, record, method)
-    expected = setting.sample(by_region(setting.merged(number), own, sides[1], record, of_references))
-    assert relative(setting.sample(found), expected) <= TOLERANCE
+    whole = by_region(setting.merged(number), own, sides[1], record, of_references)
+    expected = setting.sample(whole)
+    if setting.family == Z_IMAGE and padded(lengths[0]) != padded(lengths[1 + number]):
+        # The common text says how far from its references the picture stands.
+        assert relative(found, expected) > 100 * TOLERANCE
+        network = setting.model.model.diffusion_model
+        moved = MovedPicture(network, padded(lengths[0]) - padded(lengths[1 + number]), 2)
+        with pytest.MonkeyPatch.context() as changed:
+            changed.setattr(network, "embed_all", moved.embed_all)
+            expected = setting.sample(whole)
+    assert relative(found, expected) <= TOLERANCE
     plain = setting.sample(by_region(setting.model, own, sides[1], record, of_references))
     assert relative(plain, expected) > 100 * TOLERANCE
 
@@ -418,16 +457,10 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeyp
 
 
 @pytest.mark.parametrize("letters", ["r", pytest.param("wlr", marks=pytest.mark.thorough)])
-def test_a_compiled_model_gives_the_same_picture(setting, letters, monkeypatch):
+def test_a_compiled_model_gives_the_same_picture(setting, letters):
     """References alone are compiled once, and on Z-Image once in a run."""
     record = record_of(setting, replace_words(cast(setting)), (0, None, 1))
     plain = setting.sample(applied_in(letters, setting, record, APART))
-    for module in ("flux.math", "qwen_image.model", "lumina.model", "krea2.model"):
-        for name in ("optimized_attention", "optimized_attention_masked"):
-            # The host's others look into files.
-            where = f"comfy.ldm.{module}.{name}"
-            if hasattr(importlib.import_module(f"comfy.ldm.{module}"), name):
-                monkeypatch.setattr(where, attention_pytorch)
     with compiled.counting() as counted:
         made = applied_in(letters, setting, record, APART)
         built = compiled.whole(made[0]), made[1], made[2]

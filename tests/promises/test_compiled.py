@@ -3,15 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-import comfy.ldm.flux.math
-import comfy.ldm.qwen_image.model
 import compiled
-import pytest
 import tiny_dits
 from attack_graphs import DEFAULTS, Node, Value, node, ours, value
 from attack_values import loaded, mask, sd15, sdxl, sdxl_clip, small_net, text, whole
 from attack_values import small as small_model
-from comfy.ldm.modules.attention import attention_pytorch
 from figures import relative
 from promised import Row, in_front, latents, rows
 from torch import Tensor
@@ -68,14 +64,11 @@ def graph_of(row: Row, applied: Node, model: Node, steps: int = 1) -> Node:
     return node(graph.kind, **{**graph.inputs, "model": model})
 
 
-def compiled_once(row: Row, monkeypatch: pytest.MonkeyPatch, **changed: Any) -> list[Tensor]:
+def compiled_once(row: Row, **changed: Any) -> list[Tensor]:
     """The pictures of the node, and of the same with other people: compiled they are as plain, by the same graph.
 
     changed: of the inputs of both.
     """
-    # The host's others look into files.
-    monkeypatch.setattr(comfy.ldm.flux.math, "optimized_attention", attention_pytorch)
-    monkeypatch.setattr(comfy.ldm.qwen_image.model, "optimized_attention_masked", attention_pytorch)
     setup = setup_of(row)
     compiled_model = value(whole, setup.model)
     made: dict[Node, Any] = {}
@@ -89,8 +82,8 @@ def compiled_once(row: Row, monkeypatch: pytest.MonkeyPatch, **changed: Any) -> 
     return pictures
 
 
-def test_it_is_one_graph_and_compiled_once(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture, other = compiled_once(row, monkeypatch)
+def test_it_is_one_graph_and_compiled_once(row: Row) -> None:
+    picture, other = compiled_once(row)
     assert relative(picture, other) > 1e-4, "other people make another picture"
 
 
@@ -98,16 +91,16 @@ def known(kind: str) -> Row:
     return next(row for row in rows() if row.kind == kind)
 
 
-def test_parts_with_dropped_tokens_are_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_with_dropped_tokens_are_one_graph() -> None:
     masked = ours("LikenessPart", mask=mask(2)[:1])
-    picture, _ = compiled_once(known("LikenessSharePartsAttention"), monkeypatch, parts=masked)
+    picture, _ = compiled_once(known("LikenessSharePartsAttention"), parts=masked)
     assert picture.isfinite().all()
 
 
 @tiny_dits.needed
-def test_references_that_everybody_reads_outside_are_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_references_that_everybody_reads_outside_are_one_graph() -> None:
     (by_region,) = (row for row in rows() if row.kind == "LikenessPeopleAsReferences" and row.variant == "by region")
-    picture, _ = compiled_once(by_region, monkeypatch, outside="everybody")
+    picture, _ = compiled_once(by_region, outside="everybody")
     assert relative(picture, latents(by_region.sampled(by_region.node(), steps=1))) > 1e-4, "it is as with nobody"
 
 

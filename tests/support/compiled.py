@@ -1,7 +1,9 @@
 """A UNet small enough to be compiled in a test, compiled by the host's own way, and how often that is."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import comfy.ldm.modules.attention as attention
@@ -26,6 +28,11 @@ def whole(model: Any) -> Any:
     return TorchCompileModel.execute(model, "eager").args[0]
 
 
+def _with_attention() -> list[ModuleType]:
+    """The host's modules of networks. Each has a name of its own for the attention that the host has chosen."""
+    return [module for name, module in sys.modules.items() if name.startswith("comfy.ldm.")]
+
+
 @contextmanager
 def counting() -> Iterator[Callable[[], tuple[int, int]]]:
     """What compiling has come to: (graphs, breaks). With an attention of the host's that does not break graphs."""
@@ -33,7 +40,8 @@ def counting() -> Iterator[Callable[[], tuple[int, int]]]:
     counters = torch._dynamo.utils.counters
     counters.clear()
     with pytest.MonkeyPatch.context() as chosen:
-        for name in ("optimized_attention", "optimized_attention_masked"):
-            chosen.setattr(attention, name, attention.attention_pytorch)
+        for module in _with_attention():
+            for name in ("optimized_attention", "optimized_attention_masked"):
+                chosen.setattr(module, name, attention.attention_pytorch, raising=False)
         yield lambda: (counters["stats"]["unique_graphs"], sum(counters["graph_break"].values()))
     torch._dynamo.reset()

@@ -48,13 +48,13 @@ NOWHERE[:, :1, :1] = 1e-4  # a mask of nobody is refused; less than the least we
 
 
 class Setting:
-    """A family's MODEL, text encoder and LoRAs, one for each person."""
+    """A family's MODEL, text encoder and LoRAs, one for each person. shape: changes of the network's configuration."""
 
-    def __init__(self, family):
+    def __init__(self, family, **shape):
         make, changes = CLIPS[family]
         self.family = family
         self.clip = make()
-        self.model = tiny_dits.model(family, **changes)
+        self.model = tiny_dits.model(family, **changes, **shape)
         self.files = [lora(family, self.model, seed) for seed in (11, 12)]
 
     def text(self, words):
@@ -96,8 +96,8 @@ def saved(name, state):
 
 
 def lora(family, model, seed):
-    name = f"{family} {seed}.safetensors".lower()
-    return saved(name, tensors(linear_layers(family, model), seed))
+    shapes = linear_layers(family, model)
+    return saved(f"{family} {len(shapes)} {seed}.safetensors".lower(), tensors(shapes, seed))
 
 
 def merged(setting, file, strength=1.0):
