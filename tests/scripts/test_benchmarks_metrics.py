@@ -196,9 +196,17 @@ def test_a_metric_says_nothing_of_nothing(benchmark: Benchmark, name: str) -> No
     assert benchmark.metric(name).of([]) is None
 
 
-def test_outliers_are_left_out_and_the_median_stands_for_values_that_are_all_far_apart() -> None:
-    assert multi_id.without_outliers([1.0, 1.1, 0.9, 1.0, 50.0]) == pytest.approx(1.0)
+def test_outliers_are_left_out_on_both_sides() -> None:
+    values = [1.0, 1.1, 0.9, 1.0, 1.05, 0.95]
+    assert multi_id.without_outliers([*values, 50.0]) == pytest.approx(1.0)
+    assert multi_id.without_outliers([*values, -50.0]) == pytest.approx(1.0)
     assert multi_id.without_outliers([3.0]) == 3.0
+
+
+def test_outliers_of_texts_are_left_out() -> None:
+    pictures = [Seen(1, 1, text=text) for text in (0.3, 0.31, 0.29, 0.3, -5.0)]
+    assert multi_id.text_alignment(pictures) == pytest.approx(0.3)
+    assert multi_human.text_alignment(pictures) == pytest.approx(-0.76)
 
 
 def test_a_picture_of_one_person_has_no_blending_and_no_copy_without_its_own_number_of_faces() -> None:
