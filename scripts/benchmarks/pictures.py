@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import os
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import comfy.utils
 from batch.prompts import Job
 from batch.rows import Row as BatchRow
 from batch.workers import Crew
@@ -61,6 +63,8 @@ class HostDrawer:
         self._host = host
 
     def results(self, tasks: Iterable[Task]) -> Iterator[Finished]:
+        # A bar for the steps of each picture would break the bar of the pictures.
+        comfy.utils.set_progress_bar_enabled(False)
         for task in tasks:
             try:
                 drawn = self._host.draw(task.graph)
@@ -69,6 +73,8 @@ class HostDrawer:
                 continue
             task.path.parent.mkdir(parents=True, exist_ok=True)
             os.replace(drawn.path, task.path)
+            with contextlib.suppress(OSError):  # unless something else is in the folder where it was drawn
+                drawn.path.parent.rmdir()
             yield Finished(task, drawn.seconds)
 
 

@@ -20,7 +20,7 @@ import pytest
 import real_faces
 from batch.local_workers import LocalWorkers
 from batch.workers import Crew
-from benchmarks import command, made_up
+from benchmarks import command, made_up, multi_human
 from benchmarks.kept import read_kept
 from benchmarks.pictures import CrewDrawer, Task
 from benchmarks.records import Case
@@ -239,7 +239,7 @@ def test_a_limit_takes_the_first_of_each_kind() -> None:
 
 
 def test_workers_get_the_photos_and_give_pictures_with_the_prompt_of_this_machine(tmp_path: Path) -> None:
-    """A real ComfyUI of its own; two photos of one name, and one that is not there."""
+    """A real ComfyUI of its own; two photos of one name, one that is none, and a pose, which stands in the prompt."""
     folder = tmp_path / "folder"
     tasks: list[Task] = []
     for number, colour in enumerate(("red", "blue", "")):
@@ -255,11 +255,20 @@ def test_workers_get_the_photos_and_give_pictures_with_the_prompt_of_this_machin
         }
         target = tmp_path / "out" / f"{number}.png"
         tasks.append(Task(Case(str(number), "", (), ("all",)), Graph(prompt, {}), target, ""))
+    frame = multi_human.frame_of(made_up.pose_of(3))
+    assert frame is not None
+    places = multi_human.places_of(frame, (128, 64))
+    prompt = {
+        "places": {"class_type": places.class_type, "inputs": {**places.inputs, "width": 128, "height": 64}},
+        "picture": {"class_type": "SaveImage", "inputs": {"images": ["places", 1], "filename_prefix": "a"}},
+    }
+    tasks.append(Task(Case("pose", "", (), ("all",)), Graph(prompt, {}), tmp_path / "out" / "pose.png", ""))
     host = next(host for host in environment.find_hosts() if host.path.samefile(os.environ["COMFYUI_PATH"]))
     with Crew(LocalWorkers(host, Path(sys.executable), [], 1, []), host) as crew:
         finished = {one.task.case.name: one for one in CrewDrawer(crew, folder).results(tasks)}
     assert finished["0"].error == finished["1"].error == "" and finished["2"].error
     assert str(tmp_path) not in finished["2"].public_error and not tasks[2].path.exists()
+    assert finished["pose"].error == "" and evaluate.size_of(tasks[3].path) == (128, 64)
     for task, colour in zip(tasks, ((255, 0, 0), (0, 0, 255)), strict=False):
         with Image.open(task.path) as picture:
             assert picture.getpixel((5, 5)) == colour
