@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from .graphs import Graph, GraphError, Output
 from .photos import PersonFiles
@@ -21,12 +23,30 @@ SAMPLERS = ("KSampler", "SamplerCustomAdvanced")
 
 
 @dataclass(frozen=True)
+class Places:
+    """Where people stand: the node that makes their layout, and who gets which place.
+
+    class_type, inputs: of the node, whose outputs are the layout and a picture of the canvas; its `count`, `width` and
+    `height` are those of the picture. order: an order of Place Cast.
+    """
+
+    class_type: str = "LikenessLayoutForAGroup"
+    inputs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({"framing": "half", "rows": 0}))
+    order: str = "left to right"
+
+
+IN_A_ROW = Places()
+"""A made-up group photo, with everybody beside each other."""
+
+
+@dataclass(frozen=True)
 class Sitting:
     """What a picture is of.
 
     people: in the order of the places, from left to right. photos: by how many photos each is known. seed: of the
     sampler. prompt: the text. size: (width, height) in pixels. steps: None for those of the template. pack: the face
-    pack of Load Face Embedder. folder: where the photos and LoRAs are, below which the prompt names them.
+    pack of Load Face Embedder. folder: where the photos and LoRAs are, below which the prompt names them. places: where
+    the people stand.
     """
 
     people: Sequence[PersonFiles]
@@ -37,6 +57,7 @@ class Sitting:
     steps: int | None
     pack: str
     folder: Path
+    places: Places = IN_A_ROW
 
     def named(self, path: Path) -> str:
         """A file of the folder as a prompt names it."""
@@ -66,9 +87,7 @@ def people_into(graph: Graph, sitting: Sitting, by_lora: bool = False) -> None:
         else:
             persons.append((person_id, 0))
     cast = _add_cast(graph, persons)
-    width, height = sitting.size
-    graph.add(LAYOUT, "LikenessLayoutForAGroup", count=len(persons), framing="half", rows=0, width=width, height=height)
-    graph.add(PLACED, "LikenessPlaceCast", cast=cast, layout=(LAYOUT, 0), order="left to right", custom_order="")
+    _add_places(graph, sitting, cast)
     for node_id in theirs:
         class_type = graph.prompt[node_id]["class_type"]
         if class_type in _CASTS:
@@ -78,6 +97,17 @@ def people_into(graph: Graph, sitting: Sitting, by_lora: bool = False) -> None:
             graph.relink((node_id, 1), (LAYOUT, 1))
     for node_id in graph.ids("LikenessCropFaces", "LikenessMeasureLikeness"):
         graph.link_to(node_id, "face_model", (FACE_MODEL, 0))
+
+
+def _add_places(graph: Graph, sitting: Sitting, cast: Output) -> None:
+    """Add the layout of the picture and Place Cast. cast: the output with everybody."""
+    width, height = sitting.size
+    inputs = {**sitting.places.inputs, "width": width, "height": height}
+    if sitting.places.class_type == IN_A_ROW.class_type:
+        inputs["count"] = len(sitting.people)
+    graph.add(LAYOUT, sitting.places.class_type, **inputs)
+    order = sitting.places.order
+    graph.add(PLACED, "LikenessPlaceCast", cast=cast, layout=(LAYOUT, 0), order=order, custom_order="")
 
 
 def _add_person(graph: Graph, sitting: Sitting, person: PersonFiles, number: int) -> str:

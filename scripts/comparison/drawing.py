@@ -115,7 +115,7 @@ class Host:
             raise _error_of(self._executor.status_messages)
         saved = self._executor.history_result["outputs"][PICTURE]["images"][0]
         path = Path(self.output, saved["subfolder"], saved["filename"])
-        pixels = _with_prompt(path, graph)
+        pixels = with_prompt(path, graph)
         seconds, sampler_seconds = self._seconds(graph)
         step_seconds = None
         if sampler_seconds:
@@ -147,7 +147,7 @@ def host_server() -> Any:
         sys.path.remove(root)
 
 
-def _with_prompt(path: Path, graph: Graph) -> torch.Tensor:
+def with_prompt(path: Path, graph: Graph) -> torch.Tensor:
     """Save a picture again with its prompt alone, without what the host has noted there of files and their paths.
 
     Returns its pixels, (H, W, 3) float 0..1.

@@ -90,7 +90,7 @@ class Judge:
         subjects: list[float | None] = []
         whole: list[float] = []
         if self.vision is not None:
-            embedding_of_picture = _embedding(self.vision, pixels)
+            embedding_of_picture = embedding_of(self.vision, pixels)
             for person, sighting in zip(sitting.people, picture.sightings, strict=True):
                 photo = self._photo_embeddings[person.name]
                 whole.append(float(cosine_similarity(embedding_of_picture, photo.whole)))
@@ -98,7 +98,7 @@ class Judge:
                     subjects.append(None)
                     continue
                 square = square_around(pixels, picture.boxes[sighting.face])
-                subjects.append(float(cosine_similarity(_embedding(self.vision, square), photo.square)))
+                subjects.append(float(cosine_similarity(embedding_of(self.vision, square), photo.square)))
         copies: list[float] = []
         for person, sighting in zip(known, picture.sightings, strict=True):
             if sighting.face is not None:
@@ -148,13 +148,13 @@ def square_around(pixels: Tensor, box: Box) -> Tensor:
 def photo_embeddings(vision: Any, person: Known) -> PhotoEmbeddings:
     """What a vision model makes of the first photo of a person."""
     return PhotoEmbeddings(
-        whole=_embedding(vision, person.photo),
-        square=_embedding(vision, square_around(person.photo, person.faces[0].box)),
+        whole=embedding_of(vision, person.photo),
+        square=embedding_of(vision, square_around(person.photo, person.faces[0].box)),
     )
 
 
 @torch.no_grad()
-def _embedding(vision: Any, pixels: Tensor) -> Tensor:
+def embedding_of(vision: Any, pixels: Tensor) -> Tensor:
     """The embedding of a picture (H, W, 3) by a vision model, (1, width) on the CPU; all of the picture is seen."""
     return vision.encode_image(pixels[None], crop=False)["image_embeds"].float().cpu()
 

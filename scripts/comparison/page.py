@@ -16,7 +16,7 @@ from .columns import COLUMNS
 from .rows import Row, Unread
 
 DASH = "-"
-_STYLE = """
+STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222; }
 table { border-collapse: collapse; margin: 1em 0; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid #ddd; padding: .3em .6em; text-align: right; vertical-align: top; }
@@ -89,7 +89,7 @@ def as_html(
 ) -> str:
     """The page. out: the folder where it lies; pictures are named from there. It loads nothing from the network."""
     parts = ["<!doctype html>", '<html lang="en"><head><meta charset="utf-8"><title>Methods beside each other</title>']
-    parts.append(f"<style>{_STYLE}</style></head><body><h1>Methods beside each other</h1>")
+    parts.append(f"<style>{STYLE}</style></head><body><h1>Methods beside each other</h1>")
     for name, value in about.items():
         parts.append(f"<div><b>{escape(str(name))}</b>: {escape(str(value))}</div>")
     for one in unread:

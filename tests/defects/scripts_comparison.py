@@ -92,8 +92,8 @@ DEFECTS = [
     Defect(
         "scripts/comparison/judging.py::photo_embeddings",
         breaks="DINOv2 sees the whole photo instead of the person.",
-        find="_embedding($vision, square_around($photo, $box))",
-        put="_embedding($vision, $photo)",
+        find="embedding_of($vision, square_around($photo, $box))",
+        put="embedding_of($vision, $photo)",
         caught_by="tests/host/test_compare_people.py::test_dinov2_sees_each_person_and_the_whole_picture",
         promise="compare.py --people: columns",
     ),

@@ -1,0 +1,137 @@
+"""When Identities Collapse: 75 prompts of 2 to 10 people, and how many of them are nobody (arXiv 2603.26078).
+
+The authors have published no folder: neither their prompts nor their reference photos. So this reads a folder that
+somebody makes as the paper describes it, `prompts.json` and the photos that it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from pack.core.measure.collapse import collapse_rate
+
+from .records import Benchmark, Case, FolderError, Metric, Published, Unmeasured, read_json
+from .seen import Seen, mean
+
+TITLE = "When Identities Collapse"
+PROMPTS = "prompts.json"
+SCENES = ("neutral", "occlusion", "interaction")
+FEWEST, MOST = 2, 10
+_ADVICE = (
+    f"Make {PROMPTS}, a list of "
+    '{"prompt": "...", "scene": "neutral", "subjects": ["photos/a.jpg", "photos/b.jpg"]} '
+    f"with {FEWEST} to {MOST} photos each and a scene of {', '.join(SCENES)}."
+)
+THRESHOLDS = (0.4, 0.5, 0.6)
+COUNTS = (2, 4, 6, 8, 10)
+
+
+def _group(people: int) -> str:
+    return f"{people} people"
+
+
+GROUPS = (*(_group(people) for people in range(FEWEST, MOST + 1)), *SCENES)
+
+
+def read(folder: Path, where: str) -> list[Case]:
+    """The pictures of a folder. where: says nothing here, as the paper gives no places. Raises FolderError."""
+    content = read_json(TITLE, folder, PROMPTS, _ADVICE)
+    if not isinstance(content, list):
+        raise FolderError(TITLE, folder, f"{PROMPTS} holds no list.", _ADVICE)
+    cases: list[Case] = []
+    for number, entry in enumerate(cast("list[Any]", content), 1):
+        cases.append(_case(folder, number, entry))
+    return cases
+
+
+def _case(folder: Path, number: int, entry: Any) -> Case:
+    """A picture. number: of its entry, from 1. Raises FolderError."""
+    try:
+        prompt, scene, names = entry["prompt"], entry["scene"], entry["subjects"]
+        photos = [folder / name for name in names]
+    except (KeyError, TypeError) as cause:
+        problem = f"entry {number} of {PROMPTS} lacks prompt, scene or subjects ({cause!r})."
+        raise FolderError(TITLE, folder, problem, _ADVICE) from cause
+    if scene not in SCENES:
+        raise FolderError(TITLE, folder, f"entry {number} of {PROMPTS} has the scene {scene!r}.", _ADVICE)
+    if not FEWEST <= len(photos) <= MOST:
+        raise FolderError(TITLE, folder, f"entry {number} of {PROMPTS} has {len(photos)} subjects.", _ADVICE)
+    for name, path in zip(names, photos, strict=True):
+        if not path.is_file():
+            problem = f"entry {number} of {PROMPTS} names {name}, which is not there."
+            raise FolderError(TITLE, folder, problem, _ADVICE)
+    return Case(f"{number:03}", prompt, photos, (_group(len(photos)), scene))
+
+
+# --- Metrics
+
+
+def collapse(below: float, seen: Sequence[Seen]) -> float | None:
+    """The Subject Collapse Rate: the share of people whose photo has a cosine below a threshold to the picture, in
+    percent."""
+    rates = [collapse_rate(picture.whole, below) for picture in seen]
+    value = mean([rate for rate in rates if rate is not None])
+    return None if value is None else 100 * value
+
+
+def similarity(seen: Sequence[Seen]) -> float | None:
+    """The mean over pictures of the mean cosine of DINOv2's embeddings of the picture and each reference photo."""
+    values: list[float] = []
+    for picture in seen:
+        of_picture = mean(picture.whole)
+        if of_picture is not None:
+            values.append(of_picture)
+    return mean(values)
+
+
+def text_alignment(seen: Sequence[Seen]) -> float | None:
+    """The mean cosine of CLIP's embeddings of the picture and the prompt."""
+    return mean([picture.text for picture in seen if picture.text is not None])
+
+
+_PAPER = "When Identities Collapse, arXiv 2603.26078"
+
+
+def _rate(below: float) -> Metric:
+    of: Callable[[Sequence[Seen]], float | None] = partial(collapse, below)
+    return Metric(
+        f"SCR@{below}",
+        f"The share of people whose photo has a DINOv2 cosine below {below} to the whole picture, in percent.",
+        f"{_PAPER}; it names no size of DINOv2, the large or giant one is taken here", "0", of, 1,
+    )  # fmt: skip
+
+
+METRICS = (
+    *(_rate(below) for below in THRESHOLDS),
+    Metric(
+        "DINOv2", "The mean cosine of DINOv2's embeddings of the whole picture and of each reference photo.", _PAPER,
+        "1", similarity,
+    ),
+    Metric(
+        "CLIP-T", "The cosine of CLIP's embeddings of the picture and the prompt.",
+        f"{_PAPER}; which CLIP it takes is not known, SDXL's CLIP-G with ViT-bigG here", "", text_alignment,
+    ),
+)  # fmt: skip
+
+
+def _about(method: str) -> Published:
+    rates = {(_group(2), "SCR@0.4"): 50.0, (_group(10), "SCR@0.4"): 97.0}
+    return Published(f"{method}, about", rates, "arXiv 2603.26078")
+
+
+BENCHMARK = Benchmark(
+    key="identities-collapse",
+    title=TITLE,
+    source=_PAPER,
+    data="none published",
+    licence="none published",
+    read=read,
+    groups=GROUPS,
+    metrics=METRICS,
+    published=tuple(_about(method) for method in ("MOSAIC", "XVerse", "PSR")),
+    unmeasured=(Unmeasured("CLIP-I", "the paper shows that it does not tell people apart."),),
+    seed=1,
+)

@@ -1,0 +1,180 @@
+"""MultiHuman-Testbench: 1,800 prompts of 1 to 5 people with faces and poses (Qualcomm, arXiv 2506.20879).
+
+Its folder is the authors' repository with the faces that their script loads: `data/multihuman_metadata.json`,
+`data/faces/`, and `data/poses_metadata_final.json`, the joints of the pose pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from comparison.drafts import Places
+from pack.core.errors import LikenessError
+from pack.core.models.packs import ANTELOPE
+from pack.core.places import layouts
+
+from .records import GIVEN, Benchmark, Case, FolderError, Metric, Published, Size, Unmeasured, read_json
+from .seen import Seen, mean, pairs
+
+TITLE = "MultiHuman-Testbench"
+PROMPTS, POSES = "data/multihuman_metadata.json", "data/poses_metadata_final.json"
+_ADVICE = (
+    "Clone https://github.com/Qualcomm-AI-research/MultiHuman-Testbench, run python data_generation/download_faces.py "
+    "in it, and name the clone."
+)
+SIDE = 1024
+"""Pixels: of the authors' pictures and poses, which are squares."""
+SIMPLE = 1500
+"""So many prompts of simple actions come first; those of complex ones follow."""
+MOST = 5
+JOINTS = 18
+"""Of a body in OpenPose's order."""
+GROUPS = ("all", "simple", "complex", *(f"{people} people" if people > 1 else "1 person" for people in range(1, 6)))
+
+
+def read(folder: Path, where: str) -> list[Case]:
+    """The pictures of a folder. where: GIVEN for the poses of the folder. Raises FolderError."""
+    content = read_json(TITLE, folder, PROMPTS, _ADVICE)
+    if not isinstance(content, list):
+        raise FolderError(TITLE, folder, f"{PROMPTS} holds no list.", _ADVICE)
+    poses: Mapping[str, Any] = {}
+    if where == GIVEN:
+        advice = f"Take it from the repository, or add --places group, which makes the places up. {_ADVICE}"
+        read_poses = read_json(TITLE, folder, POSES, advice)
+        if not isinstance(read_poses, dict):
+            raise FolderError(TITLE, folder, f"{POSES} holds no poses by name.", advice)
+        poses = cast("Mapping[str, Any]", read_poses)
+    cases: list[Case] = []
+    for number, entry in enumerate(cast("list[Any]", content)):
+        cases.append(_case(folder, number, entry, poses))
+    return cases
+
+
+def _case(folder: Path, number: int, entry: Any, poses: Mapping[str, Any]) -> Case:
+    """A picture. number: of its entry, from 0, which is its name in the authors' code. Raises FolderError."""
+    try:
+        prompt, names, pose_name = entry["prompt"], entry["people"], Path(entry["pose_image"]).stem
+        photos = [folder / name for name in names]
+    except (KeyError, TypeError) as cause:
+        problem = f"entry {number} of {PROMPTS} lacks prompt, people or pose_image ({cause!r})."
+        raise FolderError(TITLE, folder, problem, _ADVICE) from cause
+    if not 1 <= len(photos) <= MOST:
+        problem = f"entry {number} of {PROMPTS} has {len(photos)} people, and there are 1 to {MOST}."
+        raise FolderError(TITLE, folder, problem, _ADVICE)
+    for name, path in zip(names, photos, strict=True):
+        if not path.is_file():
+            problem = f"entry {number} of {PROMPTS} names {name}, which is not there."
+            raise FolderError(TITLE, folder, problem, _ADVICE)
+    kind = "simple" if number < SIMPLE else "complex"
+    groups = ("all", kind, GROUPS[2 + len(photos)])
+    frame = frame_of(poses.get(pose_name))
+    places = partial(places_of, frame) if frame and _people_of(frame) == len(photos) else None
+    return Case(str(number), prompt, photos, groups, shape=(SIDE, SIDE), places=places)
+
+
+def frame_of(pose: Any) -> dict[str, Any] | None:
+    """A pose of the folder as a POSE_KEYPOINT; None for what is none.
+
+    pose: what DWPose gives for a picture, or a list of it: "candidate" has points in parts of the picture, and "subset"
+    for each person the number of each joint's point, -1 for a joint that is not seen.
+    """
+    if isinstance(pose, list):
+        pose = next(iter(cast("list[Any]", pose)), None)
+    try:
+        points, subset = pose["bodies"]["candidate"], pose["bodies"]["subset"]
+        people: list[dict[str, Any]] = []
+        for numbers in subset:
+            joints: list[float] = []
+            for number in numbers[:JOINTS]:
+                seen = int(number) >= 0
+                x, y = points[int(number)][:2] if seen else (0.0, 0.0)
+                joints += [float(x), float(y), float(seen)]
+            people.append({"pose_keypoints_2d": joints})
+    except (KeyError, TypeError, IndexError, ValueError):
+        return None
+    return {"people": people, "canvas_width": SIDE, "canvas_height": SIDE}
+
+
+def _people_of(frame: Mapping[str, Any]) -> int:
+    """How many places a pose gives."""
+    try:
+        return len(layouts.from_poses(frame, SIDE, SIDE, "stretch").layout.slots)
+    except LikenessError:
+        return 0
+
+
+def places_of(frame: Mapping[str, Any], canvas: Size) -> Places:
+    """Everybody in a skeleton of the pose, from left to right, whatever the canvas."""
+    return Places("LikenessLayoutFromPicture", {"poses": dict(frame), "fit": "stretch", "body": "half"})
+
+
+# --- Metrics
+
+
+def count_accuracy(seen: Sequence[Seen]) -> float | None:
+    """The share of pictures with as many faces as people, in percent."""
+    return _percent([float(picture.faces == picture.people) for picture in seen])
+
+
+def similarity(seen: Sequence[Seen]) -> float | None:
+    """The mean over pictures of the mean over people of the cosine of their reference photo and the face that they are
+    assigned to, 0 for a person without a face; in percent."""
+    values: list[float] = []
+    for picture in seen:
+        for compared in picture.compared.values():
+            values.append(sum(pair.cosine for pair in pairs(compared.references)) / picture.people)
+    return _percent(values)
+
+
+def text_alignment(seen: Sequence[Seen]) -> float | None:
+    """The mean cosine of CLIP's embeddings of the picture and the prompt."""
+    return mean([picture.text for picture in seen if picture.text is not None])
+
+
+def _percent(values: Sequence[float]) -> float | None:
+    value = mean(values)
+    return None if value is None else 100 * value
+
+
+_CODE = "MultiHuman-Testbench, arXiv 2506.20879, by its released code"
+METRICS = (
+    Metric(
+        "count", "The share of pictures with as many faces as people, in percent.",
+        f"{_CODE}; RetinaFace counts there, the face pack's detector here", "100", count_accuracy, 1,
+    ),
+    Metric(
+        "identity",
+        "The mean cosine of reference photos and the faces that they are assigned to (Hungarian method), 0 for a "
+        "person without a face, in percent.",
+        f"{_CODE}; crops are aligned here and are not there, and the assignment is exact", "100", similarity, 1,
+    ),
+    Metric(
+        "CLIP-T", "The cosine of CLIP's embeddings of the picture and the prompt, in the place of HPS.",
+        "ours, by SDXL's CLIP-G and ViT-bigG", "", text_alignment,
+    ),
+)  # fmt: skip
+BENCHMARK = Benchmark(
+    key="multi-human",
+    title=TITLE,
+    source="MultiHuman-Testbench, arXiv 2506.20879",
+    data="https://github.com/Qualcomm-AI-research/MultiHuman-Testbench",
+    licence="MultiHuman-Testbench Dataset Research License; its code BSD-3-Clause-Clear",
+    read=read,
+    groups=GROUPS,
+    metrics=METRICS,
+    published=(
+        Published(
+            "Ar2Can, which makes its places itself", {("all", "identity"): 68.2, ("all", "count"): 90.2},
+            "arXiv 2511.22690",
+        ),
+    ),
+    unmeasured=(
+        Unmeasured("HPS", "it needs the weights of HPS v2.1, which no template here has."),
+        Unmeasured("action", "Gemini 2.0 Flash answers questions there, and nothing here asks a server."),
+    ),
+    seed=878,
+    judges=(ANTELOPE,),
+)  # fmt: skip

@@ -1,0 +1,271 @@
+"""MultiID-Bench: pictures of 1 to 4 people that should be like a photo (WithAnyone, arXiv 2510.14975).
+
+Its folder is what `hf2bench.py` of the authors writes of the data set: `p1.json`, `p2.json` and `p3.json`, and for each
+a folder with the photos that should be matched, the reference photos, and the boxes of the faces.
+
+The definitions are those of the code that the authors have released: the mean of a picture's people, pictures of all
+recognisers together, and of these the mean without outliers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import evaluate
+import numpy as np
+from comparison.drafts import Places
+from pack.core.people import Box
+
+from .records import GIVEN, Benchmark, Case, FolderError, Metric, Published, Size, Unmeasured, read_json
+from .seen import Compared, Seen, Table, mean, pairs
+
+TITLE = "MultiID-Bench"
+_ADVICE = (
+    "Load the data set with the authors' script: python hf2bench.py --dataset WithAnyone/MultiID-Bench --from_hub "
+    "--output_dir FOLDER, and name that folder."
+)
+_OUTSIDE = 1.5
+"""In interquartile ranges: how far beyond the quartiles an outlier begins."""
+SMALLEST_ANGLE = 1e-6
+"""Radians. Two photos that are nearer to each other count as one photo, which says nothing of copying."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of the benchmark. index: its list of pictures. root: the folder below which that list names files."""
+
+    index: str
+    root: str
+
+
+_PARTS = (_Part("p1.json", "p1/untar"), _Part("p2.json", "p2/untar"), _Part("p3.json", "p3"))
+GROUPS = ("1", "2", "3-4")
+
+
+def read(folder: Path, where: str) -> list[Case]:
+    """The pictures of a folder. where: GIVEN for the boxes of the folder. Raises FolderError."""
+    there = [part for part in _PARTS if (folder / part.index).is_file()]
+    if not there:
+        names = ", ".join(part.index for part in _PARTS)
+        raise FolderError(TITLE, folder, f"there is none of {names} in it.", _ADVICE)
+    cases: list[Case] = []
+    for part in there:
+        content = read_json(TITLE, folder, part.index, _ADVICE)
+        if not isinstance(content, list):
+            raise FolderError(TITLE, folder, f"{part.index} holds no list.", _ADVICE)
+        for number, entry in enumerate(cast("list[Any]", content), 1):
+            cases.append(_case(folder, part, number, entry, where))
+    return cases
+
+
+def _case(folder: Path, part: _Part, number: int, entry: Any, where: str) -> Case:
+    """A picture of an index. number: of its entry, from 1. Raises FolderError."""
+    root = folder / part.root
+    try:
+        prompt, names, truth_name = entry["prompt"], entry["image_paths"], entry["ori_img_path"]
+        photos = [root / name for name in names]
+        truth = root / truth_name
+    except (KeyError, TypeError) as cause:
+        problem = f"entry {number} of {part.index} lacks prompt, image_paths or ori_img_path ({cause!r})."
+        raise FolderError(TITLE, folder, problem, _ADVICE) from cause
+    for path in (*photos, truth):
+        if not path.is_file():
+            problem = f"entry {number} of {part.index} names {path.relative_to(folder).as_posix()}, which is not there."
+            raise FolderError(TITLE, folder, problem, _ADVICE)
+    if not 1 <= len(photos) <= 4:
+        problem = f"entry {number} of {part.index} has {len(photos)} reference photos, and there are 1 to 4 people."
+        raise FolderError(TITLE, folder, problem, _ADVICE)
+    group = GROUPS[min(len(photos), 3) - 1]
+    shape = evaluate.size_of(truth)
+    boxes = _boxes(truth, len(photos)) if where == GIVEN else None
+    # Two parts have pictures of one name, so a picture is called by its part too.
+    name = f"{part.root.partition('/')[0]}_{truth.relative_to(root).with_suffix('').as_posix().replace('/', '_')}"
+    return Case(name, prompt, photos, (group,), truth, shape, partial(places, boxes, shape) if boxes else None)
+
+
+def _boxes(truth: Path, people: int) -> list[Box] | None:
+    """The boxes of the faces of a photo, in its pixels; None where there are not as many as people.
+
+    They are in the file beside it. Where the photo is a part of another one, "crop" says which, and the boxes are those
+    of the whole.
+    """
+    try:
+        content = json.loads(truth.with_suffix(".json").read_bytes())
+        left, top = (content.get("crop") or (0, 0))[:2]
+        boxes: list[Box] = []
+        for x0, y0, x1, y1 in content["bboxes"]:
+            boxes.append((float(x0) - left, float(y0) - top, float(x1) - left, float(y1) - top))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return boxes if len(boxes) == people else None
+
+
+def places(boxes: Sequence[Box], shape: Size, canvas: Size) -> Places:
+    """A face in each box: the first person in the first one, as the authors' own method takes them.
+
+    shape: (width, height) of the photo of the boxes. canvas: of the picture.
+    """
+    across, down = canvas[0] / shape[0], canvas[1] / shape[1]
+    lines: list[str] = []
+    for x0, y0, x1, y1 in boxes:
+        left, top = max(0.0, x0 * across), max(0.0, y0 * down)
+        right, bottom = min(float(canvas[0]), x1 * across), min(float(canvas[1]), y1 * down)
+        lines.append(f"{left:.1f}, {top:.1f}, {right - left:.1f}, {bottom - top:.1f}")
+    inputs = {"text": "\n".join(lines), "boxes_from": "text", "boxes_show": "face", "body": "half"}
+    return Places("LikenessLayoutFromBoxes", inputs, "as listed")
+
+
+# --- Metrics
+
+
+def _pictures(seen: Sequence[Seen], value: Callable[[Compared], float | None]) -> list[float]:
+    """The value of each picture by each recogniser, without those that have none."""
+    values: list[float] = []
+    for picture in seen:
+        for compared in picture.compared.values():
+            of_picture = value(compared)
+            if of_picture is not None:
+                values.append(of_picture)
+    return values
+
+
+def without_outliers(values: Sequence[float]) -> float | None:
+    """The mean of the values that are at most _OUTSIDE interquartile ranges beyond the quartiles.
+
+    Where more than half of them are further out, the median of all. None of nothing.
+    """
+    if not values:
+        return None
+    array = np.asarray(values)
+    lower, upper = np.percentile(array, (25, 75))
+    beyond = _OUTSIDE * (upper - lower)
+    kept = array[(array >= lower - beyond) & (array <= upper + beyond)]
+    if len(kept) < len(array) / 2:
+        return float(np.median(array))
+    return float(kept.mean())
+
+
+def similarity_to_truth(seen: Sequence[Seen]) -> float | None:
+    """Sim(GT): the mean cosine of faces and the faces of the photo that they are assigned to."""
+    return without_outliers(_pictures(seen, lambda compared: _assigned(compared.truth)))
+
+
+def similarity_to_references(seen: Sequence[Seen]) -> float | None:
+    """Sim(Ref): the mean cosine of faces and the reference photos that they are assigned to."""
+    return without_outliers(_pictures(seen, lambda compared: _assigned(compared.references)))
+
+
+def _assigned(table: Table) -> float | None:
+    return mean([pair.cosine for pair in pairs(table)])
+
+
+def blending(seen: Sequence[Seen]) -> float | None:
+    """The mean cosine of faces and all faces of the photo that they are not assigned to; nothing of one person."""
+    several = [picture for picture in seen if picture.people > 1]
+    return without_outliers(_pictures(several, lambda compared: _not_assigned(compared.truth)))
+
+
+def _not_assigned(table: Table) -> float | None:
+    own = {(pair.row, pair.column) for pair in pairs(table)}
+    others: list[float] = []
+    for row, cosines in enumerate(table):
+        for column, cosine in enumerate(cosines):
+            if (row, column) not in own:
+                others.append(cosine)
+    return mean(others)
+
+
+def copy_paste(seen: Sequence[Seen]) -> float | None:
+    """The mean over faces of (angle to the photo - angle to the reference) / angle between the two, of pictures that
+    have as many faces as the photo and as there are people."""
+    counted = [picture for picture in seen if picture.faces == picture.truth_faces == picture.people]
+    return without_outliers(_pictures(counted, _copied))
+
+
+def _copied(compared: Compared) -> float | None:
+    """Of one picture by one recogniser: each face with the face of the photo and the reference it is assigned to."""
+    reference_of_face = {pair.row: pair for pair in pairs(compared.references)}
+    values: list[float] = []
+    for to_truth in pairs(compared.truth):
+        to_reference = reference_of_face[to_truth.row]
+        between = _angle(compared.between[to_truth.column][to_reference.column])
+        if between < SMALLEST_ANGLE:
+            values.append(0.0)
+        else:
+            values.append((_angle(to_truth.cosine) - _angle(to_reference.cosine)) / between)
+    return mean(values)
+
+
+def _angle(cosine: float) -> float:
+    return math.acos(max(-1.0, min(1.0, cosine)))
+
+
+def text_alignment(seen: Sequence[Seen]) -> float | None:
+    """The mean cosine of CLIP's embeddings of the picture and the prompt, without outliers."""
+    return without_outliers([picture.text for picture in seen if picture.text is not None])
+
+
+_CODE = "MultiID-Bench, arXiv 2510.14975, by its released code"
+_JUDGES = "of ArcFace, AdaFace and FaceNet there, of the recognisers that are found here"
+METRICS = (
+    Metric(
+        "Sim(GT)",
+        "The mean cosine of the faces of a picture and the faces of the photo that they are assigned to (Hungarian "
+        "method).",
+        f"{_CODE}; {_JUDGES}", "1", similarity_to_truth,
+    ),
+    Metric(
+        "Sim(Ref)",
+        "The mean cosine of the faces of a picture and the reference photos that they are assigned to.",
+        f"{_CODE}; {_JUDGES}", "", similarity_to_references,
+    ),
+    Metric(
+        "copy-paste",
+        "The angle of a face to its face in the photo less that to its reference, in angles between these two: 1 is a "
+        "copy of the reference, -1 of the photo.",
+        f"{_CODE}; pictures with another number of faces are left out", "0", copy_paste,
+    ),
+    Metric(
+        "blending",
+        "The mean cosine of the faces of a picture and all faces of the photo that they are not assigned to.",
+        f"{_CODE}; {_JUDGES}", "0", blending,
+    ),
+    Metric(
+        "CLIP-T", "The cosine of CLIP's embeddings of the picture and the prompt.",
+        f"{_CODE}; ViT-B/16 there, SDXL's CLIP-G with ViT-bigG here: the two do not compare", "", text_alignment,
+    ),
+)  # fmt: skip
+
+
+def _similarities(*values: float) -> Mapping[tuple[str, str], float]:
+    return {(group, "Sim(GT)"): value for group, value in zip(GROUPS, values, strict=True)}
+
+
+PUBLISHED = (
+    Published("WithAnyone", _similarities(0.460, 0.405, 0.414), "arXiv 2510.14975"),
+    Published("ID-Patch", _similarities(0.426, 0.350, 0.379), "arXiv 2510.14975"),
+    Published("AnyPhoto", _similarities(0.448, 0.401, 0.424), "arXiv 2603.14770"),
+)
+BENCHMARK = Benchmark(
+    key="multi-id",
+    title=TITLE,
+    source="WithAnyone, arXiv 2510.14975",
+    data="https://huggingface.co/datasets/WithAnyone/MultiID-Bench",
+    licence="MultiID-2M, for research",
+    read=read,
+    groups=GROUPS,
+    metrics=METRICS,
+    published=PUBLISHED,
+    unmeasured=(
+        Unmeasured("CLIP-I", "it needs CLIP ViT-B/16, which no template here has."),
+        Unmeasured("aesthetics", "it needs the aesthetic predictor v2.5."),
+        Unmeasured("FID", "it needs the Inception network, and says little of 400 pictures."),
+    ),
+    seed=1234,
+)

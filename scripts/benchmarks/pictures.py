@@ -1,0 +1,122 @@
+"""The pictures of a benchmark: by the host in this process, or by workers on this machine or on Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import comfy.utils
+from batch.prompts import Job
+from batch.rows import Row as BatchRow
+from batch.workers import Crew
+from comparison.drawing import DrawingError, Host, with_prompt
+from comparison.graphs import Graph
+from rig import whole
+
+from .records import Case
+
+_HASH_LETTERS = 16
+
+
+@dataclass(frozen=True)
+class Task:
+    """A picture that is to be drawn. path: where it is put. key: what it is made of, a text that changes with it."""
+
+    case: Case
+    graph: Graph
+    path: Path
+    key: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What became of a task.
+
+    seconds: that the picture took, None where they are not known. error: why there is none, "" where there is one.
+    public_error: the same without paths and names.
+    """
+
+    task: Task
+    seconds: float | None = None
+    error: str = ""
+    public_error: str = ""
+
+
+class Drawer(Protocol):
+    """Whoever draws."""
+
+    def results(self, tasks: Iterable[Task]) -> Iterator[Finished]:
+        """What becomes of each task, in the order in which they end."""
+        ...
+
+
+class HostDrawer:
+    """The host in this process, one picture after the other."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def results(self, tasks: Iterable[Task]) -> Iterator[Finished]:
+        # A bar for the steps of each picture would break the bar of the pictures.
+        comfy.utils.set_progress_bar_enabled(False)
+        for task in tasks:
+            try:
+                drawn = self._host.draw(task.graph)
+            except DrawingError as error:
+                yield Finished(task, error=str(error), public_error=f"{error.node} ended with an error.")
+                continue
+            task.path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(drawn.path, task.path)
+            with contextlib.suppress(OSError):  # unless something else is in the folder where it was drawn
+                drawn.path.parent.rmdir()
+            yield Finished(task, drawn.seconds)
+
+
+class CrewDrawer:
+    """Workers, each with a ComfyUI. folder: where the photos are that prompts name."""
+
+    def __init__(self, crew: Crew, folder: Path) -> None:
+        self._crew = crew
+        self._folder = folder
+
+    def results(self, tasks: Iterable[Task]) -> Iterator[Finished]:
+        by_line: dict[int, Task] = {}
+        for finished in self._crew.results(self._jobs(tasks, by_line)):
+            task = by_line.pop(finished.job.row.line)
+            outcome = finished.outcome
+            if outcome.error:
+                # The text begins with the title of the node, and goes on with what may hold a path.
+                node, _, _ = outcome.error.partition(":")
+                yield Finished(task, error=outcome.error, public_error=f"{node} ended with an error.")
+                continue
+            whole.written(task.path, lambda unfinished, made=outcome.files[0].data: unfinished.write_bytes(made))
+            with_prompt(task.path, task.graph)
+            yield Finished(task, outcome.seconds)
+
+    def _jobs(self, tasks: Iterable[Task], by_line: dict[int, Task]) -> Iterator[Job]:
+        """The tasks as workers take them. by_line: where each is noted under the line of its job."""
+        for line, task in enumerate(tasks, 1):
+            by_line[line] = task
+            yield job_of(task, line, self._folder)
+
+
+def job_of(task: Task, line: int, folder: Path) -> Job:
+    """A task with the photos that its prompt reads, by names that follow from what is in them."""
+    prompt = copy.deepcopy(task.graph.prompt)
+    files: dict[str, bytes] = {}
+    for node in prompt.values():
+        if node["class_type"] != "LoadImage":
+            continue
+        path = folder / node["inputs"]["image"]
+        data = path.read_bytes()
+        name = f"{hashlib.sha256(data).hexdigest()[:_HASH_LETTERS]}{path.suffix.lower()}"
+        node["inputs"]["image"] = name
+        files[name] = data
+    cells: Mapping[str, str] = {}
+    return Job(BatchRow(line, task.case.name, cells), prompt, files)

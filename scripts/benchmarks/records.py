@@ -1,0 +1,134 @@
+"""What a benchmark is: its pictures, its metrics by its own definitions, and the figures that others have published.
+
+A benchmark is a file beside this one with one record: a reader of its folder, its metrics, and published figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from comparison.drafts import IN_A_ROW, Places
+from environment import SetupError
+
+from .seen import Seen
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
+GIVEN, IN_GROUP = "given", "group"
+"""Where people stand: as the benchmark gives it, or in a group layout of ours."""
+
+
+class FolderError(SetupError):
+    """A folder that is not in the format of its benchmark: what was looked for, where, and what to do."""
+
+    def __init__(self, benchmark: str, folder: Path, problem: str, advice: str) -> None:
+        super().__init__(f"{folder} is not the folder of {benchmark}: {problem} {advice}")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One picture that a benchmark asks for.
+
+    name: of its files, unique in the benchmark. prompt: the text. photos: the reference photo of each person. groups:
+    the rows of the table in which it counts. truth: the photo that the picture should be like, None where there is
+    none. shape: (width, height) of the picture that the places are of, None where any will do. places: where the people
+    stand on a canvas (width, height), as the benchmark says; None for a group layout of ours.
+    """
+
+    name: str
+    prompt: str
+    photos: Sequence[Path]
+    groups: Sequence[str]
+    truth: Path | None = None
+    shape: Size | None = None
+    places: Callable[[Size], Places] | None = None
+
+    def places_on(self, canvas: Size) -> Places:
+        """Where the people stand on a canvas."""
+        return IN_A_ROW if self.places is None else self.places(canvas)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of a benchmark.
+
+    name: in the table. meaning: one sentence. source: where its definition is from, and what is different here. best:
+    the value of a perfect picture, "" for none. of: its value of the pictures of a row, None where it says nothing.
+    digits: behind the point, as the papers have them.
+    """
+
+    name: str
+    meaning: str
+    source: str
+    best: str
+    of: Callable[[Sequence[Seen]], float | None]
+    digits: int = 3
+
+
+@dataclass(frozen=True)
+class Published:
+    """Figures that somebody else has published.
+
+    method: of the figures. figures: the value by row of the table and name of the metric. source: where they are from.
+    """
+
+    method: str
+    figures: Mapping[tuple[str, str], float]
+    source: str
+
+
+@dataclass(frozen=True)
+class Unmeasured:
+    """A metric of a benchmark that is not measured here. name: of the metric. why: a sentence."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A published benchmark.
+
+    key: on the command line. title: its name. source: of its paper. data: where its folder is from. licence: of its
+    data. read: the pictures of a folder; the second argument is GIVEN or IN_GROUP. Raises FolderError. groups: the rows
+    of its table, in their order. seed: of its pictures. judges: ids of the recognisers that measure, those that are
+    there; without one of them, and where it is empty, all that are found.
+    """
+
+    key: str
+    title: str
+    source: str
+    data: str
+    licence: str
+    read: Callable[[Path, str], list[Case]]
+    groups: Sequence[str]
+    metrics: Sequence[Metric]
+    published: Sequence[Published]
+    unmeasured: Sequence[Unmeasured]
+    seed: int
+    judges: Sequence[str] = ()
+
+    def metric(self, name: str) -> Metric:
+        """The metric of this name."""
+        return next(metric for metric in self.metrics if metric.name == name)
+
+
+def read_json(benchmark: str, folder: Path, name: str, advice: str) -> object:
+    """What a JSON file of a folder holds. Raises FolderError where it is not there, or no JSON."""
+    import json
+
+    from readable import Unreadable, bytes_of
+
+    path = folder / name
+    if not path.is_file():
+        raise FolderError(benchmark, folder, f"there is no {name} in it.", advice)
+    try:
+        return json.loads(bytes_of(path, MOST_BYTES))
+    except (ValueError, Unreadable) as cause:
+        raise FolderError(benchmark, folder, f"{name} cannot be read as JSON: {cause}.", advice) from cause
+
+
+MOST_BYTES = 2 * 10**9
+"""Of a JSON file."""

@@ -1,0 +1,275 @@
+"""benchmarks.py from a made-up folder in the published format to report.json, with the miniature."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import environment
+import evaluate
+import folder_paths
+import numpy as np
+import pytest
+import real_faces
+from batch.local_workers import LocalWorkers
+from batch.workers import Crew
+from benchmarks import command, made_up, multi_human
+from benchmarks.kept import read_kept
+from benchmarks.pictures import CrewDrawer, Task
+from benchmarks.records import Case
+from benchmarks.run import canvas, limited
+from benchmarks.watching import Watcher
+from comparison.drawing import host_server
+from comparison.graphs import Graph
+from environment import SetupError
+from pack.core.faces.model import FaceModel
+from PIL import Image
+
+KEYS = tuple(command.BENCHMARKS)
+PICTURES = {"multi-id": 5, "multi-human": 5, "identities-collapse": 3}
+
+
+@pytest.fixture(autouse=True)
+def host_as_before() -> Iterator[None]:
+    """A run sets the host's folders and its server; no other test here has them."""
+    folders = folder_paths.get_input_directory(), folder_paths.get_output_directory()
+    before = dict(folder_paths.folder_names_and_paths)
+    yield
+    if hasattr(host_server().PromptServer, "instance"):
+        del host_server().PromptServer.instance
+    folder_paths.folder_names_and_paths.clear()
+    folder_paths.folder_names_and_paths.update(before)
+    folder_paths.set_input_directory(folders[0])
+    folder_paths.set_output_directory(folders[1])
+
+
+def asked(benchmark: str, out: Path, **options: Any) -> argparse.Namespace:
+    """The command line of a rehearsal that is as small as can be. options: what is asked for beside that."""
+    defaults: dict[str, Any] = {
+        "benchmark": benchmark, "folder": None, "methods": ["ID-Patch"], "models": None, "out": out, "places": "given",
+        "size": [256, 192], "steps": 1, "limit": None, "workers": None, "address": None, "check": False,
+        "rehearse": True,
+    }  # fmt: skip
+    return argparse.Namespace(**{**defaults, **options})
+
+
+def times(out: Path) -> dict[str, int]:
+    """When each picture was written."""
+    return {path.name: path.stat().st_mtime_ns for path in (out / "pictures/ID-Patch").glob("*.png")}
+
+
+class Texts(HTMLParser):
+    """The cells of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.feed(page)
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@pytest.mark.parametrize("benchmark", KEYS)
+def test_a_rehearsal_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, benchmark: str) -> None:
+    """And the same command again draws nothing; a picture that is gone is drawn again, alone and the same."""
+    record = command.BENCHMARKS[benchmark]
+    assert command.run(asked(benchmark, tmp_path)) == 0
+    drawn = times(tmp_path)
+    assert len(drawn) == PICTURES[benchmark]
+    text = (tmp_path / "report.json").read_text()
+    report = json.loads(text)
+    assert report["benchmark"] == record.title and "figures say nothing" in report["rehearsal"]
+    assert report["pictures"] == report["pictures of the benchmark"] == PICTURES[benchmark]
+    assert report["seed"] == record.seed and report["methods"] == [{"method": "ID-Patch", "note": "", "failed": []}]
+    assert "anna" not in text and str(tmp_path) not in text
+    ours = [row for row in report["rows"] if "source" not in row]
+    others = [row for row in report["rows"] if "source" in row]
+    assert {row["method"] for row in others} == {published.method for published in record.published}
+    for row in ours:
+        assert row["pictures"] == row["asked"] > 0
+        assert row["by recogniser"].keys() == {"antelopev2", "arcface-ir-se50"}
+    page = Texts((tmp_path / "index.html").read_text()).texts
+    for published in record.published:
+        assert published.method in page and published.source in page
+    with (tmp_path / "table.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["method"] for line in lines] == [row["method"] for row in report["rows"]]
+
+    assert command.run(asked(benchmark, tmp_path)) == 0
+    assert times(tmp_path) == drawn and json.loads((tmp_path / "report.json").read_text())["rows"] == report["rows"]
+    gone, *others = sorted((tmp_path / "pictures/ID-Patch").glob("*.png"))
+    pixels = evaluate.image(gone)
+    gone.unlink()
+    assert command.run(asked(benchmark, tmp_path)) == 0
+    again = times(tmp_path)
+    assert again.keys() == drawn.keys() and again[gone.name] != drawn[gone.name]
+    assert all(again[path.name] == drawn[path.name] for path in others)
+    assert np.array_equal(evaluate.image(gone), pixels)
+
+
+def test_what_a_picture_is_made_of_decides_whether_it_is_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another photo of one person: the pictures that they are in. Other steps: all."""
+    assert command.run(asked("multi-human", tmp_path)) == 0
+    drawn = times(tmp_path)
+    portrait = made_up.portrait
+
+    def another(path: Path, name: str) -> None:
+        portrait(path, "hugo" if name == "elif" else name)
+
+    monkeypatch.setattr(made_up, "portrait", another)
+    assert command.run(asked("multi-human", tmp_path)) == 0
+    again = times(tmp_path)
+    assert [name for name in sorted(drawn) if again[name] != drawn[name]] == ["4.png"], "five people, elif the last"
+    assert command.run(asked("multi-human", tmp_path, steps=2, limit=1)) == 0
+    assert all(time != again[name] for name, time in times(tmp_path).items())
+
+
+def test_a_picture_is_seen_again_where_its_file_is_no_longer_whole(tmp_path: Path) -> None:
+    assert command.run(asked("identities-collapse", tmp_path, limit=1)) == 0
+    notes = sorted((tmp_path / "pictures/ID-Patch").glob("*.json"))
+    before = [read_kept(path) for path in notes]
+    content = json.loads(notes[0].read_text())
+    notes[0].write_text(json.dumps({**content, "watchers": ["somebody"]}))
+    notes[1].write_text("{")
+    drawn = times(tmp_path)
+    assert command.run(asked("identities-collapse", tmp_path, limit=1)) == 0
+    after = times(tmp_path)
+    assert after["001.png"] == drawn["001.png"] and after["002.png"] != drawn["002.png"]
+    found = [read_kept(path) for path in notes]
+    assert [one.seen for one in found if one] == [one.seen for one in before if one]
+
+
+def test_a_method_without_its_files_has_a_note_and_the_others_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    methods = ["WithAnyone", "InstantID by region"]
+    assert command.run(asked("identities-collapse", tmp_path, methods=methods, limit=1)) == 1
+    first, second = json.loads((tmp_path / "report.json").read_text())["methods"]
+    assert first["note"].startswith("Missing: flux1-dev-fp8.safetensors") and second["note"] == ""
+    assert command.run(asked("identities-collapse", tmp_path, methods=methods, check=True)) == 1
+    said = capsys.readouterr().err
+    assert "InstantID by region: all files are there." in said and "When Identities Collapse: 3 pictures in " in said
+    with pytest.raises(SetupError, match=r"No such method: DreamO\. There are ID-Patch, "):
+        command.run(asked("identities-collapse", tmp_path, methods=["DreamO"]))
+
+
+def test_a_photo_without_a_face_fails_its_own_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    portrait = made_up.portrait
+
+    def faceless(path: Path, name: str) -> None:
+        portrait(path, name)
+        if name == "elif":
+            Image.new("RGB", (256, 256), "gray").save(path)
+
+    monkeypatch.setattr(made_up, "portrait", faceless)
+    assert command.run(asked("multi-human", tmp_path)) == 1
+    report = json.loads((tmp_path / "report.json").read_text())
+    (method,) = report["methods"]
+    assert method["failed"] == ["LikenessPerson ended with an error."]
+    rows = {row["group"]: row for row in report["rows"] if "source" not in row}
+    assert rows["all"]["pictures"] == 4 and rows["all"]["asked"] == 5 and "5 people" not in rows
+    assert "ID-Patch, 4: LikenessPerson: " in capsys.readouterr().err
+
+
+# --- What is seen
+
+
+def test_real_faces_are_told_apart_and_a_face_has_its_own_reference(tmp_path: Path) -> None:
+    """Two people beside each other, in the other order than their references; the photo is the picture itself."""
+    yao, eileen = real_faces.YAO, real_faces.ASTRONAUT
+    both = Image.new("RGB", (1024, 512))
+    for place, path in enumerate((yao, eileen)):
+        both.paste(Image.open(path).convert("RGB").resize((512, 512)), (512 * place, 0))
+    picture = tmp_path / "both.png"
+    both.save(picture)
+    watcher = Watcher(FaceModel(real_faces.detector(), (real_faces.recogniser(),)))
+    seen = watcher.seen(Case("a", "two people", (eileen, yao), ("all",), truth=picture), evaluate.image(picture))
+    assert (seen.people, seen.faces, seen.truth_faces, seen.text) == (2, 2, 2, None)
+    compared = seen.compared["w600k_mbf"]
+    assert compared.references[0][1] > 0.8 and compared.references[1][0] > 0.8
+    assert compared.references[0][0] < 0.2 and compared.references[1][1] < 0.2
+    assert compared.truth[0][0] == pytest.approx(1) and compared.truth[1][1] == pytest.approx(1)
+    assert compared.between == pytest.approx(np.asarray(compared.references))
+    assert watcher.names == ["w600k_mbf"]
+    nobody = watcher.seen(Case("b", "nobody", (yao,), ("all",)), evaluate.image(real_faces.COFFEE))
+    assert (nobody.faces, nobody.truth_faces) == (0, 0) and nobody.compared["w600k_mbf"].references == ()
+
+
+def test_a_photo_is_not_the_picture() -> None:
+    """The photo shows the other person: its face is like the reference, and the picture's is not."""
+    watcher = Watcher(FaceModel(real_faces.detector(), (real_faces.recogniser(),)))
+    case = Case("a", "somebody", (real_faces.YAO,), ("all",), truth=real_faces.YAO)
+    compared = watcher.seen(case, evaluate.image(real_faces.ASTRONAUT)).compared["w600k_mbf"]
+    assert compared.truth[0][0] < 0.2 and compared.references[0][0] < 0.2 and compared.between[0][0] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("size", "shape", "expected"),
+    [
+        ((1152, 896), None, (1152, 896)),
+        ((1152, 896), (1024, 1024), (1024, 1024)),
+        ((512, 512), (400, 100), (1024, 256)),
+    ],
+)
+def test_a_canvas_has_the_pixels_of_the_method_and_the_proportions_of_the_benchmark(
+    size: tuple[int, int], shape: tuple[int, int] | None, expected: tuple[int, int]
+) -> None:
+    assert canvas(size, shape) == expected
+
+
+def test_a_limit_takes_the_first_of_each_kind() -> None:
+    cases = [Case(str(number), "", (), (("all", "a"), ("all", "b"))[number % 2]) for number in range(7)]
+    assert [case.name for case in limited(cases, 2)] == ["0", "1", "2", "3"]
+    assert limited(cases, None) == cases
+
+
+# --- By workers
+
+
+def test_workers_get_the_photos_and_give_pictures_with_the_prompt_of_this_machine(tmp_path: Path) -> None:
+    """A real ComfyUI of its own; two photos of one name, one that is none, and a pose, which stands in the prompt."""
+    folder = tmp_path / "folder"
+    tasks: list[Task] = []
+    for number, colour in enumerate(("red", "blue", "")):
+        path = folder / f"{number}" / "photo.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (64, 64), colour or "white").save(path)
+        if not colour:
+            path.write_bytes(b"no picture")
+        name = path.relative_to(folder).as_posix()
+        prompt = {
+            "photo": {"class_type": "LoadImage", "inputs": {"image": name}},
+            "picture": {"class_type": "SaveImage", "inputs": {"images": ["photo", 0], "filename_prefix": "a"}},
+        }
+        target = tmp_path / "out" / f"{number}.png"
+        tasks.append(Task(Case(str(number), "", (), ("all",)), Graph(prompt, {}), target, ""))
+    frame = multi_human.frame_of(made_up.pose_of(3))
+    assert frame is not None
+    places = multi_human.places_of(frame, (128, 64))
+    prompt = {
+        "places": {"class_type": places.class_type, "inputs": {**places.inputs, "width": 128, "height": 64}},
+        "picture": {"class_type": "SaveImage", "inputs": {"images": ["places", 1], "filename_prefix": "a"}},
+    }
+    tasks.append(Task(Case("pose", "", (), ("all",)), Graph(prompt, {}), tmp_path / "out" / "pose.png", ""))
+    host = next(host for host in environment.find_hosts() if host.path.samefile(os.environ["COMFYUI_PATH"]))
+    with Crew(LocalWorkers(host, Path(sys.executable), [], 1, []), host) as crew:
+        finished = {one.task.case.name: one for one in CrewDrawer(crew, folder).results(tasks)}
+    assert finished["0"].error == finished["1"].error == "" and finished["2"].error
+    assert str(tmp_path) not in finished["2"].public_error and not tasks[2].path.exists()
+    assert finished["pose"].error == "" and evaluate.size_of(tasks[3].path) == (128, 64)
+    for task, colour in zip(tasks, ((255, 0, 0), (0, 0, 255)), strict=False):
+        with Image.open(task.path) as picture:
+            assert picture.getpixel((5, 5)) == colour
+            assert json.loads(picture.info["prompt"]) == task.graph.prompt

@@ -1,0 +1,139 @@
+"""The table of a benchmark, its page and its report, of pictures whose figures are known."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from benchmarks import multi_human, multi_id, page
+from benchmarks.kept import Failure, Kept, Result, note_of, read_kept, write_kept
+from benchmarks.records import Benchmark, Case
+from benchmarks.seen import Compared, Seen
+from benchmarks.table import TableRow, published_rows, rows_of
+from comparison.records import METHODS
+from pack.core.models.packs import ANTELOPE
+
+BENCHMARK = multi_human.BENCHMARK
+ID_PATCH = METHODS[0]
+OUT = Path("somewhere") / "out"
+
+
+def seen(cosine: float, other: float) -> Seen:
+    """One person with one face, by two recognisers."""
+    return Seen(1, 1, compared={ANTELOPE: Compared([[cosine]]), "other": Compared([[other]])})
+
+
+CASES = [Case(str(number), "", (), ("all", "simple", "1 person")) for number in range(3)]
+
+
+def result() -> Result:
+    """Two pictures are measured, and one has failed."""
+    kept = {"0": Kept("a", 1.0, [], seen(0.5, 0.1)), "1": Kept("b", 1.0, [], seen(0.7, 0.3))}
+    return Result(ID_PATCH, "", kept, [Failure("2", "secret/path: no face", "A node ended.")])
+
+
+def rows(benchmark: Benchmark = BENCHMARK) -> list[TableRow]:
+    return [*published_rows(benchmark), *rows_of(benchmark, CASES, result(), [ANTELOPE, "other"])]
+
+
+def test_a_row_has_the_figures_of_the_benchmarks_own_recogniser_and_of_each() -> None:
+    ours = [row for row in rows() if not row.source]
+    assert [row.group for row in ours] == ["all", "simple", "1 person"]
+    for row in ours:
+        assert (row.pictures, row.asked) == (2, 3)
+        assert row.figures["identity"] == pytest.approx(60)
+        assert row.by_recogniser[ANTELOPE]["identity"] == pytest.approx(60)
+        assert row.by_recogniser["other"]["identity"] == pytest.approx(20)
+        assert row.figures["CLIP-T"] is None and row.figures["count"] == 100
+
+
+def test_without_the_benchmarks_own_recogniser_all_measure() -> None:
+    found = result()
+    for name, kept in found.kept.items():
+        assert kept.seen is not None
+        compared = {"first": kept.seen.compared[ANTELOPE], "other": kept.seen.compared["other"]}
+        found.kept[name] = Kept("", None, [], Seen(1, 1, compared=compared))
+    row = rows_of(BENCHMARK, CASES, found, ["first", "other"])[0]
+    assert row.figures["identity"] == pytest.approx(40)
+
+
+def test_published_figures_are_those_of_the_papers() -> None:
+    by_method: dict[str, list[float | None]] = {}
+    for row in published_rows(multi_id.BENCHMARK):
+        by_method.setdefault(row.method, []).append(row.figures["Sim(GT)"])
+    assert by_method == {
+        "WithAnyone": [0.460, 0.405, 0.414],
+        "ID-Patch": [0.426, 0.350, 0.379],
+        "AnyPhoto": [0.448, 0.401, 0.424],
+    }
+    (ar2can,) = published_rows(BENCHMARK)
+    assert ar2can.group == "all" and ar2can.figures == {"identity": 68.2, "count": 90.2}
+    assert ar2can.source == "arXiv 2511.22690"
+
+
+def test_the_csv_has_every_row_with_its_source() -> None:
+    text = page.as_csv(BENCHMARK, rows()).decode()
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert [line["source"] for line in lines] == ["arXiv 2511.22690", "", "", ""]
+    assert lines[0]["identity"] == "68.2000" and lines[0]["CLIP-T"] == ""
+    assert lines[1]["identity"] == "60.0000" and lines[1]["pictures"] == "2" and lines[1]["asked"] == "3"
+
+
+def test_the_report_says_how_each_figure_is_meant_and_nothing_of_files() -> None:
+    text = page.report(BENCHMARK, rows(), [result()], {"device": "cpu"}, BENCHMARK.unmeasured)
+    assert "secret" not in text
+    report = json.loads(text)
+    assert report["device"] == "cpu" and report["not measured"].keys() == {"HPS", "action"}
+    assert report["methods"] == [{"method": "ID-Patch", "note": "", "failed": ["A node ended."]}]
+    assert {metric["name"] for metric in report["metrics"]} == {"count", "identity", "CLIP-T"}
+    assert all(metric["source"] and metric["meaning"].endswith(".") for metric in report["metrics"])
+    assert report["rows"][1]["by recogniser"]["other"]["identity"] == pytest.approx(20)
+
+
+class Cells(HTMLParser):
+    """The rows of all tables of a page, and the addresses of its pictures."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.addresses: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        if tag == "img":
+            self.addresses += [value or "" for name, value in attrs if name == "src"]
+
+    def handle_data(self, data: str) -> None:
+        if self.rows and data.strip():
+            self.rows[-1].append(data)
+
+
+def test_the_page_has_our_figures_beside_the_published_ones() -> None:
+    found = result()
+    found.method = METHODS[1]
+    text = page.as_html(BENCHMARK, rows(), [found], {"device": "<b>"}, BENCHMARK.unmeasured, OUT)
+    cells = Cells(text)
+    assert ["Ar2Can, which makes its places itself", "-", "90.2", "68.2", "-", "arXiv 2511.22690"] in cells.rows
+    ours = [row[:6] for row in cells.rows if row[0] == "ID-Patch"]
+    assert ours == [["ID-Patch", "2 of 3", "100.0", "60.0", "-", "this run"]] * 3
+    assert "&lt;b&gt;" in text and "secret" not in text
+    assert cells.addresses == ["pictures/InstantID%20by%20region/0.png", "pictures/InstantID%20by%20region/1.png"]
+
+
+def test_what_is_kept_beside_a_picture_comes_back(tmp_path: Path) -> None:
+    path = note_of(tmp_path / "a.png")
+    assert path == tmp_path / "a.json" and read_kept(path) is None
+    for kept in (Kept("key", 1.5, ["first"], seen(0.25, 0.5)), Kept("key")):
+        write_kept(path, kept)
+        again = read_kept(path)
+        assert again is not None and json.dumps(asdict(again)) == json.dumps(asdict(kept))
+    for content in ("{", "[]", "{}", '{"key": "a", "seconds": 1, "watchers": [], "seen": {"people": 1}}'):
+        path.write_text(content)
+        assert read_kept(path) is None
