@@ -67,8 +67,10 @@ def test_every_crop_is_a_row_of_the_latents(face_model, photo, friends, vae):
     (decoded,) = nodes.VAEDecode().decode(vae, made["latents"])
     assert decoded.shape == (3, SIZE, SIZE, 3)
     pasted, where = second_pass.PasteFaces.execute(photo, made["where"], "none", decoded).args
-    assert pasted.shape == photo.shape and where.max() > 0.99
-    assert torch.equal(pasted[where == 0], photo[where == 0]) and not torch.equal(pasted, photo)
+    assert pasted.shape == photo.shape
+    assert where.max() > 0.99
+    assert torch.equal(pasted[where == 0], photo[where == 0])
+    assert not torch.equal(pasted, photo)
 
 
 class Spoiled:
@@ -98,8 +100,10 @@ def test_the_best_of_a_batch_keep_their_latents(report, photo, vae):
     latents = {"samples": samples, "noise_mask": masks, "batch_index": [4, 5, 6]}
     _, best, index, *_ = measure.PickBestLikeness.execute(report, decoded, "resemblance", 2, latents).args
     order = [number - 4 for number in best["batch_index"]]
-    assert index == order[0] == 1 and len(order) == 2
-    assert torch.equal(best["samples"], samples[order]) and torch.equal(best["noise_mask"], masks[order])
+    assert index == order[0] == 1
+    assert len(order) == 2
+    assert torch.equal(best["samples"], samples[order])
+    assert torch.equal(best["noise_mask"], masks[order])
 
 
 WIDTHS = {"FLUX.2": 7680, "Qwen-Image": 3584, "FLUX.1": 4096}

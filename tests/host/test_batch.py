@@ -226,7 +226,8 @@ def test_nothing_is_lost_made_twice_or_open_to_the_network(
         first = batch.host()
         if workers == ON_RAY:
             worker = first.parent()
-            assert worker and worker.pid != batch.process.pid
+            assert worker
+            assert worker.pid != batch.process.pid
             first = worker
         first.kill()
         batch.until_made(12)

@@ -65,7 +65,8 @@ def test_each_garment_is_measured_in_its_region(worker: Worker, tmp_path: Path) 
     measured = with_measure(prompt, worker.object_info(), FILE)
     files = {name: png(pixels) for name, pixels in photos.items()}
     measured_outcome = split(worker.run(measured, files))
-    assert not measured_outcome.outcome.error and len(measured_outcome.outcome.files) == 1
+    assert not measured_outcome.outcome.error
+    assert len(measured_outcome.outcome.files) == 1
     (report,) = measured_outcome.reports
     assert best_try([[report]]) == 0
     job = Job(Row(2, "row", {}), prompt, {})
@@ -76,8 +77,10 @@ def test_each_garment_is_measured_in_its_region(worker: Worker, tmp_path: Path) 
         pair = (vision.encode_image(torch.from_numpy(pixels)[None] / 255) for pixels in (HAT, GREY))
         alike = float(torch.cosine_similarity(*(seen["image_embeds"].float().cpu() for seen in pair)))
     assert [(line[2], line[4], line[7]) for line in lines] == [("a jacket", "part", FILE), ("a hat", "part", FILE)]
-    assert [float(line[8]) for line in lines] == pytest.approx([1.0, alike], abs=2e-4) and alike < 0.99
-    assert Scores(tmp_path, FILE).has(job, 1) and not Scores(tmp_path, "another").has(job, 1)
+    assert [float(line[8]) for line in lines] == pytest.approx([1.0, alike], abs=2e-4)
+    assert alike < 0.99
+    assert Scores(tmp_path, FILE).has(job, 1)
+    assert not Scores(tmp_path, "another").has(job, 1)
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -65,7 +65,8 @@ def test_a_photo_becomes_the_picture_of_its_bodies_at_the_size_of_the_canvas(mod
     expected = iuv.draw(bodies, onto, 128, 192)
     assert surface.shape == preview.shape == (1, 192, 128, 3)
     assert (surface[0] != expected.image).any(-1).float().mean() < 0.01  # a box may be cut to another whole pixel
-    assert people.shape == (2, 192, 128) and torch.equal(people.sum(0) > 0, surface[0, ..., 2] > 0)
+    assert people.shape == (2, 192, 128)
+    assert torch.equal(people.sum(0) > 0, surface[0, ..., 2] > 0)
     assert (preview[surface[..., 2] == 0] - 0).abs().max() <= 1 and preview[0, 0].max() == 0  # the borders are black
     assert not Path(densepose_made.CODE_RAN).exists()
 
@@ -73,7 +74,8 @@ def test_a_photo_becomes_the_picture_of_its_bodies_at_the_size_of_the_canvas(mod
 def test_at_most_so_many_bodies_are_drawn(models: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = str(densepose_made.save(models / PUBLISHED, 2))
     assert len(found(photos(), people=1)[1]) == 1
-    assert len(found(photos(), people=2)[1]) == 2 and not caplog.text
+    assert len(found(photos(), people=2)[1]) == 2
+    assert not caplog.text
     assert len(found(photos(), people=0)[1]) > 2
     found(real_faces.image(DRAWN), people=2)
     assert "Still drawn examples: the pose" in caplog.text
@@ -370,7 +372,8 @@ def test_code_of_an_archive_is_never_run(kind: str, models: Path) -> None:
     surface, people, *_ = found(photos())
     densepose_made.save(models / PUBLISHED)
     expected, people_expected, *_ = found(photos())
-    assert torch.equal(surface, expected) and torch.equal(people, people_expected)
+    assert torch.equal(surface, expected)
+    assert torch.equal(people, people_expected)
     assert not Path(WROTE).exists()
 
 
@@ -395,7 +398,8 @@ def test_other_exports_are_told_what_is_needed(models: Path) -> None:
 def test_what_is_not_there_is_said(models: Path) -> None:
     with pytest.raises(ModelMissing, match=r"densepose_r50_fpn_dl\.torchscript is not in") as missing:
         body_surface.DetectBodySurface.validate_inputs(PUBLISHED)
-    assert "265 MB" in missing.value.advice and "hr16" in missing.value.advice
+    assert "265 MB" in missing.value.advice
+    assert "hr16" in missing.value.advice
     densepose_made.save(models / PUBLISHED, 0)
     with pytest.raises(BadPhoto, match=r"photo 1 of 2 \(96x64 px\)"):
         found(photos(2))

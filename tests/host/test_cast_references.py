@@ -62,12 +62,16 @@ def portrait(person):
 def same(ours, theirs):
     """Bit for bit: text, latents, and whatever else the host's nodes put beside them."""
     ((said, options),), ((words, expected),) = ours, theirs
-    assert torch.equal(said, words) and options.keys() - {REFERENCES, "model_conds"} == expected.keys()
+    assert torch.equal(said, words)
+    assert options.keys() - {REFERENCES, "model_conds"} == expected.keys()
     assert options.get("reference_latents_method") == expected.get("reference_latents_method")
     texts, expected_texts = [given.get("reference_latents_text_embeds", []) for given in (options, expected)]
-    assert len(texts) == len(expected_texts) and all(map(torch.equal, texts, expected_texts))
-    latents, wanted = options.get(LATENTS, []), expected.get(LATENTS, [])
-    assert len(latents) == len(wanted) and all(map(torch.equal, latents, wanted))
+    assert len(texts) == len(expected_texts)
+    assert all(map(torch.equal, texts, expected_texts))
+    latents = options.get(LATENTS, [])
+    wanted = expected.get(LATENTS, [])
+    assert len(latents) == len(wanted)
+    assert all(map(torch.equal, latents, wanted))
 
 
 class Pooled:
@@ -86,8 +90,10 @@ class PooledStill:
 
 
 def test_qwen_is_given_what_the_hosts_own_node_gives_it():
-    cast, room = pair(), torch.rand(1, 1100, 1500, 3, generator=torch.Generator().manual_seed(5))
-    clip, vae = loaded("Qwen-Image-Edit")[0], Pooled()
+    cast = pair()
+    room = torch.rand(1, 1100, 1500, 3, generator=torch.Generator().manual_seed(5))
+    clip = loaded("Qwen-Image-Edit")[0]
+    vae = Pooled()
     positive, negative, text, _model = apply(cast=cast, pictures=room, size=1024, vae=vae)
     assert text == "right: Anna, from Picture 1.\nleft: Ben, from Picture 2.\nin a park"
     for ours, words in ((positive, text), (negative, "rain")):
@@ -117,7 +123,8 @@ def test_z_image_is_given_what_the_hosts_own_node_gives_it():
     from comfy_extras.nodes_zimage import TextEncodeZImageOmni
 
     cast = pair()
-    clip, vae = loaded("Z-Image")[0], PooledStill()
+    clip = loaded("Z-Image")[0]
+    vae = PooledStill()
     positive, negative, text, _model = apply("Z-Image", cast, size=1024, vae=vae)
     assert text == "right: Anna, from image 1.\nleft: Ben, from image 2.\nin a park"
     portraits = dict(zip(("image1", "image2"), map(portrait, cast.people), strict=True))
@@ -223,7 +230,8 @@ def regional(conditioning):
 def test_without_a_model_the_references_are_read_everywhere():
     """A sampler that is linked to model_out is not run, and ComfyUI shows the sentence."""
     positive, negative, _text, blocker = apply(KLEIN)
-    assert regional(positive) is None and regional(negative) is None
+    assert regional(positive) is None
+    assert regional(negative) is None
     assert isinstance(blocker, ExecutionBlocker)
     assert blocker.message == (
         "People as References has no MODEL for its model_out. Connect the MODEL to model of People as References, or "
@@ -235,7 +243,8 @@ def test_both_sides_carry_the_same_regions_where_a_model_is_connected():
     model = klein()
     positive, negative, _text, by_region = apply(KLEIN, model=model, region_strength=0.5, outside="everybody")
     ((carried,), (of_negative,)) = regional(positive).cond, regional(negative).cond
-    assert carried is of_negative and by_region is not model
+    assert carried is of_negative
+    assert by_region is not model
     assert (carried.names, carried.strength, carried.everybody_outside) == (("Anna", "Ben"), 0.5, True)
     assert carried.record is positive[0][1][REFERENCES]
     middle = (carried.regions * torch.arange(256.0)).sum((1, 2)) / carried.regions.sum((1, 2))
@@ -251,4 +260,6 @@ def weights_zero():
 def test_without_a_limit_the_model_passes_through(changed):
     model = klein()
     positive, negative, _text, given_on = apply(KLEIN, model=model, **changed)
-    assert given_on is model and regional(positive) is None and regional(negative) is None
+    assert given_on is model
+    assert regional(positive) is None
+    assert regional(negative) is None

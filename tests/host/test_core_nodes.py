@@ -62,7 +62,8 @@ def with_an_old_net_behind(row: Row, way: Applied) -> Applied:
 def with_a_net_behind(row: Row, way: Applied) -> Applied:
     if way.positive[0][0].shape[-1] != 2048:
         pytest.skip("the nets of these tests are SDXL's")
-    hint, net = attack_values.image(seed=9), attack_values.control_net()
+    hint = attack_values.image(seed=9)
+    net = attack_values.control_net()
     apply = nodes.ControlNetApplyAdvanced().apply_controlnet
     return Applied(way.model, *apply(way.positive, way.negative, net, hint, 0.5, 0.0, 1.0))
 

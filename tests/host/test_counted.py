@@ -53,7 +53,8 @@ def test_a_step_costs_no_more_than_it_did(group: str) -> None:
     """In the small shapes of the tests. The others are carried and read as those that every run looks at."""
     known = methods.SDXL if "sdxl" in group else methods.SD15
     family = methods.for_counting(replace(known, shape=known.tiny, size=(256, 256)))
-    plain, limits = methods.counted(family, methods.unpatched(family, 0)), COSTS[group]
+    plain = methods.counted(family, methods.unpatched(family, 0))
+    limits = COSTS[group]
     found = {name: methods.counted(family, methods.METHODS[name].apply(family, 2)) for name in limits}
     said = {name: (one.tflop / plain.tflop, round(one.kept * 1024)) for name, one in found.items()}
     over = {name: one for name, one in said.items() if one[0] > 1.0001 * limits[name][0] or one[1] > limits[name][1]}
@@ -168,8 +169,10 @@ class Forward:
 
     def __init__(self, family: Family, model: Any, people: int, size: int, is_bound: bool = False) -> None:
         meta = torch.device("meta")
-        self._model, self._patcher = model, comfy.model_patcher.ModelPatcher(model, meta, meta)
-        self._x, self._references = family.latent(SIDE), [family.latent(size) for _ in range(people)]
+        self._model = model
+        self._patcher = comfy.model_patcher.ModelPatcher(model, meta, meta)
+        self._x = family.latent(SIDE)
+        self._references = [family.latent(size) for _ in range(people)]
         self._text = family.text(people)
         # Which tokens hear what is worked out, so on no meta tensor.
         self._where = torch.zeros_like(self._x, device="cpu")
@@ -184,7 +187,8 @@ class Forward:
 
     def __call__(self, options: dict[str, Any] | None = None) -> Any:
         """options: transformer_options of others."""
-        options, time = options or {}, torch.full((1,), 0.5, dtype=DTYPE, device=self._x.device)
+        options = options or {}
+        time = torch.full((1,), 0.5, dtype=DTYPE, device=self._x.device)
         with torch.inference_mode():
             for run in self.runs:
                 forward_input = ForwardInput(self._model, self._where, time, self._text, options, self._references)
@@ -216,7 +220,8 @@ def side_by_side(people: int) -> Any:
 def by_region(record: PeopleReferences) -> RegionalReferences:
     """Everybody has a strip of the picture."""
     people = len(record.people)
-    regions, names = side_by_side(people), tuple(map(str, range(people)))
+    regions = side_by_side(people)
+    names = tuple(map(str, range(people)))
     return RegionalReferences(object(), WHOLE_SCHEDULE, record, regions, names, 1.0, False, canvas=CANVAS)
 
 
@@ -224,20 +229,25 @@ def by_region(record: PeopleReferences) -> RegionalReferences:
 @pytest.mark.parametrize(("family", "count", "size"), FORWARDS, ids=lambda one: getattr(one, "of", one))
 def test_a_reference_is_heard_where_its_person_is_and_nowhere_else(family: Family, count: int, size: int) -> None:
     """Of a picture of 1024 px: keys exactly, and what is saved of the operations, in networks as narrow as in tests."""
-    model, picture, reference = family.network(), 64 * 64, (size // 16) ** 2
+    model = family.network()
+    picture = 64 * 64
+    reference = (size // 16) ** 2
     free, bound = (Forward(family, model, count, size, each) for each in (False, True))
     text = family.words + family.each * count
     whole = text + picture + count * reference
     assert free.asked() == [(whole, whole)]
     (words, own), *people = sorted(bound.asked())
     assert (words, own) == (text, text + picture), "the text reads no person"
-    assert {keys for _, keys in people} == {own + reference} and len(people) == count
+    assert {keys for _, keys in people} == {own + reference}
+    assert len(people) == count
     assert sum(asked for asked, _ in people) == picture + count * reference, "everything asks once"
     strips = [asked - reference for asked, _ in people]
     assert all(abs(one - picture / count) <= 64 for one in strips), "a column of tokens more or less"
-    width, layers = 64, 4 if family is KLEIN else 2
+    width = 64
+    layers = 4 if family is KLEIN else 2
     saved = 4 * width * layers * (whole**2 - sum(asked * keys for asked, keys in bound.asked())) / 1e12
-    assert teraflops(free) - teraflops(bound) == pytest.approx(saved, rel=1e-9) and saved > 0
+    assert teraflops(free) - teraflops(bound) == pytest.approx(saved, rel=1e-9)
+    assert saved > 0
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])

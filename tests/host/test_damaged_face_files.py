@@ -74,7 +74,8 @@ def test_a_damaged_recogniser_is_left_out_of_all_found_and_named(
     loaded = face_model.load_face_model("good", face_model.ALL)
     assert loaded.ids == ["w600k_mbf"]
     (said,) = [line for line in caplog.messages if line.startswith("Left out")]
-    assert "broken.onnx is " in said and str(models / "broken.onnx") in said
+    assert "broken.onnx is " in said
+    assert str(models / "broken.onnx") in said
     assert face_model.default_face_model().ids == ["w600k_mbf"], "nodes without a face model work as well"
     with pytest.raises(UnsupportedCheckpoint, match=words) as refused:
         face_model.load_face_model("good", "broken")
@@ -103,7 +104,8 @@ def test_a_damaged_detector_beside_a_good_one_is_left_out_and_named(
     expected = face_model._opened_detector(*face_model.stamp(str(good / "det_500m.onnx")), None)
     assert face_model.load_face_model("good", face_model.ALL).detector is expected
     said = "\n".join(line for line in caplog.messages if line.startswith("Left out"))
-    assert "det_cut.onnx is " in said and "det_larger.onnx is an ONNX network with another kernel_shape" in said
+    assert "det_cut.onnx is " in said
+    assert "det_larger.onnx is an ONNX network with another kernel_shape" in said
     (good / "det_500m.onnx").unlink()
     with pytest.raises(UnsupportedCheckpoint, match=r"det_larger\.onnx is"):
         face_model.load_face_model("good", face_model.ALL)

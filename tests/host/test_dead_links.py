@@ -41,7 +41,8 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_menus_do_not_offer_them(disk: Path) -> None:
     assert [folders.file_names(key) for key in FILES] == [[] for _ in FILES]
-    assert parts2whole.choices() == [] and face_model.pack_names()[0] == face_model.NONE_FOUND
+    assert parts2whole.choices() == []
+    assert face_model.pack_names()[0] == face_model.NONE_FOUND
 
 
 CHOSEN = {
@@ -64,12 +65,15 @@ def test_one_that_a_workflow_has_chosen_is_named_for_what_it_is(key: str, disk: 
 @pytest.mark.parametrize("pack, recogniser", [("antelopev2", "all found"), (face_model.NO_DETECTOR, "arcface-ir-se50")])
 def test_one_of_a_face_pack_or_recogniser(pack: str, recogniser: str, disk: Path) -> None:
     error = face_model.refusal(pack, recogniser)
-    assert isinstance(error, folders.DeadLink) and f"is a link to {disk}" in str(error)
+    assert isinstance(error, folders.DeadLink)
+    assert f"is a link to {disk}" in str(error)
 
 
 @pytest.mark.parametrize("identifier", ["instantid", "antelopev2", "arcface-ir-se50"])
 def test_doctor_names_it(identifier: str, disk: Path) -> None:
     models = {model.id: model for model in manifest.models()}
     found = examine(models[identifier], Folders(folders.folders_by_key()))
-    assert found.state == MISSING and found.fetch == models[identifier]
-    assert f"is a link to {disk}/" in found.detail and found.detail.endswith("its disk may not be connected.")
+    assert found.state == MISSING
+    assert found.fetch == models[identifier]
+    assert f"is a link to {disk}/" in found.detail
+    assert found.detail.endswith("its disk may not be connected.")

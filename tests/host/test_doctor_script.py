@@ -55,7 +55,8 @@ def test_every_folder_of_a_comfyui_is_looked_into(comfyui: Path, tmp_path: Path)
     done = examined(comfyui, workflow)
     assert done.returncode == 1, done.stdout + done.stderr
     (missing,) = [line for line in done.stdout.splitlines() if "  missing  " in line]
-    assert missing.startswith("extra.safetensors") and str(comfyui / "models" / "loras") in missing
+    assert missing.startswith("extra.safetensors")
+    assert str(comfyui / "models" / "loras") in missing
 
     extra = comfyui / "extra_model_paths.yaml"
     extra.write_text("mine:\n    base_path: shared\n    loras: weights\n")
@@ -66,4 +67,5 @@ def test_every_folder_of_a_comfyui_is_looked_into(comfyui: Path, tmp_path: Path)
 
     extra.write_text("mine: [a list\n")
     done = examined(comfyui, workflow)
-    assert done.returncode == 2 and f"{extra} cannot be read: " in done.stderr
+    assert done.returncode == 2
+    assert f"{extra} cannot be read: " in done.stderr

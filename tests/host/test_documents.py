@@ -159,7 +159,8 @@ def test_english_is_what_the_nodes_say() -> None:
 
 @WHOLE
 def test_every_text_is_translated_and_no_other(language: str) -> None:
-    texts, others = translations.read(language), translations.main_file(language)
+    texts = translations.read(language)
+    others = translations.main_file(language)
     assert sorted(texts.keys() ^ ENGLISH.keys()) == []
     tooltips = [text for path, text in texts.items() if path.endswith("tooltip")]
     assert [text for text in tooltips if not re.search(r"[\u4e00-\u9fff]", text)] == []
@@ -170,7 +171,8 @@ def test_every_text_is_translated_and_no_other(language: str) -> None:
 
 def test_words_of_a_list_keep_their_english(language: str) -> None:
     """It is shown behind the translation and names the word in tooltips, help pages and messages."""
-    texts, shown = translations.read(language), translations.table(language, translations.OPTIONS)
+    texts = translations.read(language)
+    shown = translations.table(language, translations.OPTIONS)
     words: set[str] = set()
     for schema in SCHEMAS.values():
         for entry in schema.inputs:

@@ -28,23 +28,27 @@ EVERYWHERE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", EVERYWHERE)
 def test_tiles_keep_what_they_carry(kind: str) -> None:
     """Where no region matters: tiles in one batch are as tiles whose rows come one by one."""
-    applied, made = ours(kind, **EVERYWHERE[kind]), {}
+    applied = ours(kind, **EVERYWHERE[kind])
+    made = {}
     tiled, apart = (latents(two(applied, model=around(applied, way)), made) for way in (in_tiles, rows_of_tiles))
     bare = {side: bypassed(applied, side) for side in ("positive", "negative")}
     plain = latents(two(applied, model=around(DEFAULTS[kind]["model"], in_tiles), **bare), made)
-    assert relative(tiled, apart) <= 1e-5 and relative(tiled, plain) > 1e-3
+    assert relative(tiled, apart) <= 1e-5
+    assert relative(tiled, plain) > 1e-3
 
 
 def test_what_the_unet_does_not_read_cannot_be_lost() -> None:
     """IdentityNet alone."""
-    applied, made = ours("LikenessApplyInstantID", adapter_weight=0.0), {}
+    applied = ours("LikenessApplyInstantID", adapter_weight=0.0)
+    made = {}
     dropped = two(applied, model=around(applied, only_what_it_knows))
     assert torch.equal(latents(dropped, made), latents(two(applied), made))
 
 
 def test_a_model_wrapper_that_loses_them_is_named() -> None:
     """The host's newer way to put a function around the MODEL."""
-    applied, made = ours("LikenessApplyParts2Whole"), {}
+    applied = ours("LikenessApplyParts2Whole")
+    made = {}
 
     def theirs(executor: Any, *args: Any, **kwargs: Any) -> Any:
         return executor(*args, **{key: given for key, given in kwargs.items() if not key.startswith("likeness")})

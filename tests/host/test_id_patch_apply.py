@@ -102,12 +102,14 @@ def in_range(conditioning, start, end):
 
 
 def test_ranges_set_in_front_behind_and_by_a_clip_schedule_hold(model):
-    ranges, entries = [(0.0, 0.1), (0.1, 0.6), (0.6, 1.0)], [text(1, tokens=77 * n) for n in (1, 2, 3)]
+    ranges = [(0.0, 0.1), (0.1, 0.6), (0.6, 1.0)]
+    entries = [text(1, tokens=77 * n) for n in (1, 2, 3)]
 
     def appended(*given):
         return append_tokens([*given], TOKENS, 1, 0.2, "test")
 
-    pairs, names = [*zip(entries, ranges, strict=True)], ("clip_start_percent", "clip_end_percent")
+    pairs = [*zip(entries, ranges, strict=True)]
+    names = ("clip_start_percent", "clip_end_percent")
     of_clip = [[tensor, {**options, **dict(zip(names, r, strict=True))}] for (tensor, options), r in pairs]
     ways = {
         "in front": appended(*(e for entry, r in pairs for e in in_range([entry], *r))),
@@ -130,9 +132,11 @@ def test_several_entries_and_long_prompts(apply):
     before = [(x.clone(), dict(options)) for x, options in positive]
     out = apply(positive=positive)
     assert [[e[0].shape[1] for e in side] for side in out] == [[154, 186, 77, 109], [77, 109]]
-    assert len({id(e[1]["control"]) for e in out[0] + out[1]}) == 1 and all(e[1]["mask"] is half for e in out[0][:2])
+    assert len({id(e[1]["control"]) for e in out[0] + out[1]}) == 1
+    assert all(e[1]["mask"] is half for e in out[0][:2])
     for (x, options), (as_it_was, known) in zip(positive, before, strict=True):
-        assert torch.equal(x, as_it_was) and options.keys() == known.keys()
+        assert torch.equal(x, as_it_was)
+        assert options.keys() == known.keys()
 
 
 def posed(*poses, weights=(1.0, 1.0), kind=PlacedCast):
@@ -171,7 +175,9 @@ def test_without_an_image_it_is_what_the_nodes_before_it_would_give(id_patch, co
     caplog.clear()
     alone = ApplyIDPatch.execute(*SIDES, control_net, id_patch, cast, None, **DEFAULTS)
     ours = [one.getMessage() for one in caplog.records if one.name == "likeness"]
-    assert given.ui is None and said in "\n".join(ours) and bool(said) == bool(ours)
+    assert given.ui is None
+    assert said in "\n".join(ours)
+    assert bool(said) == bool(ours)
     for ours, theirs in zip(itertools.chain(*alone.args[:2]), itertools.chain(*given.args[:2]), strict=True):
         assert torch.equal(ours[0], theirs[0])
         assert torch.equal(ours[1]["control"].cond_hint_original, theirs[1]["control"].cond_hint_original)
@@ -182,14 +188,16 @@ def test_another_control_net_stays_in_the_chain(apply, control_net):
     first = depth(control_net)
     out = apply(positive=[text(1, control=first)], negative=[text(2, control=first)])
     nets = {id(e[1]["control"]): e[1]["control"] for e in out[0] + out[1]}
-    assert len(nets) == 1 and next(iter(nets.values())).previous_controlnet is first
+    assert len(nets) == 1
+    assert next(iter(nets.values())).previous_controlnet is first
 
 
 @pytest.mark.both_hosts
 def test_ours_alone_of_a_chain_is_told_what_the_unet_is_told(apply, model):
     """In bfloat16 the host tells ControlNets 980 for 981; those of others stay as the host has them."""
     net = tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet()).to(torch.bfloat16))
-    first, told = depth(net), []
+    first = depth(net)
+    told = []
     sides = apply(net=net, positive=[text(1, control=first)], negative=[text(2, control=first)])
     ours = sides[0][0][1]["control"]
     sigmas = torch.cat([model.get_model_object("model_sampling").sigma(torch.tensor([981])), torch.zeros(1)])
@@ -205,7 +213,8 @@ def test_ours_alone_of_a_chain_is_told_what_the_unet_is_told(apply, model):
 
 def cubiqs_instant_id(control_net, positive, negative):
     """How the older InstantID nodes leave conditioning: a net, and faces instead of the text for all of the chain."""
-    nets, sides = {}, []
+    nets = {}
+    sides = []
     for seed, side in enumerate((positive, negative)):
         faces = text(seed, tokens=16)[0]
         for _, options in side:
@@ -234,7 +243,8 @@ def test_faces_that_another_pack_gives_to_the_chain_are_not_read(apply, control_
 def test_packs_that_sample_in_tiles_and_cut_the_hint_themselves(apply, model):
     """ComfyUI-TiledDiffusion sets cond_hint before it asks the net for a tile."""
     (tensor, options), *_ = apply()[0]
-    net, sampling = options["control"], model.get_model_object("model_sampling")
+    net = options["control"]
+    sampling = model.get_model_object("model_sampling")
     net.pre_run(model.model, sampling.percent_to_sigma)
     net.cond_hint = torch.zeros(1, 3, 64, 64)
     conds = {key: cond.process_cond(batch_size=1).cond for key, cond in options["model_conds"].items()}
@@ -245,7 +255,8 @@ def test_packs_that_sample_in_tiles_and_cut_the_hint_themselves(apply, model):
 
 
 def test_for_a_latent_of_another_scale_the_picture_is_scaled(apply, id_patch, model):
-    size, applied = (192, 144), apply()
+    size = (192, 144)
+    applied = apply()
     image = comfy.utils.common_upscale(drawn(id_patch, people()).movedim(-1, 1), *size, "nearest-exact", "disabled")
     net = applied[0][0][1]["control"].copy().set_cond_hint(image, DEFAULTS["strength"], (0.0, 1.0))
     by_hand = [[[entry, {**options, "control": net}] for entry, options in side] for side in applied]
@@ -267,17 +278,23 @@ REPORTS = [
 def test_what_the_condition_image_reports(id_patch, cast, told, caplog):
     """Troubles are said on the node, too; the preview is clamped and the image is not."""
     image, preview, report = IDPatchConditionImage.execute(id_patch, cast, "mean").args
-    assert report == told and caplog.messages == [told] * ("every patch whole" not in told)
-    assert image.dtype == torch.float32 and image.min() < 0 and image.max() > 1
-    assert preview.min() == 0 and preview.max() == 1
+    assert report == told
+    assert caplog.messages == [told] * ("every patch whole" not in told)
+    assert image.dtype == torch.float32
+    assert image.min() < 0
+    assert image.max() > 1
+    assert preview.min() == 0
+    assert preview.max() == 1
 
 
 def test_a_person_by_lora_alone_keeps_the_skeleton_and_gets_no_tokens(apply, id_patch):
-    beside, without = second_by_lora(posed(*BODIES)), posed(*BODIES, weights=(1.0, 0.0))
+    beside = second_by_lora(posed(*BODIES))
+    without = posed(*BODIES, weights=(1.0, 0.0))
     image = drawn(id_patch, beside, DrawSkeletons.execute(cast=beside)[0])
     assert torch.equal(image, drawn(id_patch, without, DrawSkeletons.execute(cast=posed(*BODIES))[0]))
     for ours, theirs in zip(apply(beside, image), apply(without, image), strict=True):
-        assert torch.equal(ours[1][0], theirs[1][0]) and ours[1][0].shape[1] == 77 + 16
+        assert torch.equal(ours[1][0], theirs[1][0])
+        assert ours[1][0].shape[1] == 77 + 16
 
 
 def test_off_canvas_people_lose_patch_and_tokens_and_are_named(apply, id_patch, caplog):
@@ -309,13 +326,15 @@ def test_pictures_that_are_condition_images_in_spite_of_their_looks(apply, id_pa
     resized = drawn(id_patch, once).repeat_interleave(2, 1).repeat_interleave(2, 2)
     assert torch.equal(hint(apply(twice, resized)), resized), "resized with its layout"
     alpha = torch.cat([drawn(id_patch, people()), torch.zeros(1, HEIGHT, WIDTH, 1)], dim=-1).double()
-    assert torch.equal(hint(apply(image=alpha)), hint(apply())) and hint(apply()).dtype == torch.float32
+    assert torch.equal(hint(apply(image=alpha)), hint(apply()))
+    assert hint(apply()).dtype == torch.float32
     lines = torch.zeros(1, 3, 24, 32)
     lines[..., ::6, :] = lines[..., ::5] = 1
     control = torch.nn.functional.interpolate(lines, (HEIGHT, WIDTH), mode="bicubic").movedim(1, -1)
     assert control.amin() < -0.05 and control.amax() > 1.05, "as bicubic resizing makes them of lines"
     given = hint(apply(people([(40.0, 40.0)]), control=control))
     assert torch.equal(given[:, :, 72:], control[:, :, 72:]), "beside the patch"
-    faint, grey = people(CENTERS[:1], weights=[0.05]), torch.full((1, HEIGHT, WIDTH, 3), 0.5)
+    faint = people(CENTERS[:1], weights=[0.05])
+    grey = torch.full((1, HEIGHT, WIDTH, 3), 0.5)
     assert drawn(id_patch, faint, grey).amin() > 0
     assert apply(faint, control=grey)[0][1][0].shape[1] == 77 + 16

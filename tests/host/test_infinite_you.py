@@ -25,7 +25,8 @@ def sample(sides, cfg=1.0):
 def foreign(conditioning, old=False):
     """ComfyUI's own node with some ControlNet of FLUX.1 that reads the text, or the old one."""
     hint = torch.rand(1, HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(8))
-    net, vae = attack_values.infuse_net(), attack_values.flux_vae()
+    net = attack_values.infuse_net()
+    vae = attack_values.flux_vae()
     if old:  # which has no input for a VAE
         copy = net.copy().set_cond_hint(hint.movedim(-1, 1), 0.5, vae=vae)
         return [[text, {**o, "control": copy, "control_apply_to_uncond": True}] for text, o in conditioning]
@@ -33,7 +34,8 @@ def foreign(conditioning, old=False):
 
 
 def test_other_controlnets_before_and_after_add_up():
-    ours, theirs = put(), (foreign(SIDES[0]), SIDES[1])
+    ours = put()
+    theirs = (foreign(SIDES[0]), SIDES[1])
     before = sample(put(theirs))
     assert relative(before, sample((foreign(ours[0]), SIDES[1]))) < 1e-5
     assert min(relative(before, sample(alone)) for alone in (ours, theirs)) > 1e-3

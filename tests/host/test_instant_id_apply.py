@@ -17,7 +17,8 @@ from pack.bridge.schedule import SigmaRange
 from pack.core.people import PlacedCast, RowCast
 from pack.nodes.instant_id.nodes import ApplyInstantID
 
-CPU, FP8 = torch.device("cpu"), torch.float8_e4m3fn
+CPU = torch.device("cpu")
+FP8 = torch.float8_e4m3fn
 ALONE = {"control_strength": 0.0}
 BOXES = {"acts_in": "face boxes"}
 
@@ -32,12 +33,14 @@ MIDDLE = {"positive": [text(1, area=(12, 8, 0, 8)), text(4)]}
 
 def test_an_area_sees_its_own_part(sdxl, instant_id):
     """The right half has the box at 70 to 110 of 128 px."""
-    area, latent = (HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16), (HEIGHT // 8, WIDTH // 8)
+    area = (HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16)
+    latent = (HEIGHT // 8, WIDTH // 8)
     for changed in (ALONE, BOXES):
         applied = apply(sdxl, instant_id, halves(), **MIDDLE, **changed)
         seen = applied[1][0][1]["model_conds"][Injection.key].cond[0].cropped(area, latent)
         found = seen.regions if changed is ALONE else seen.boxes
-        assert found.shape == (2, HEIGHT, WIDTH // 2) and not found[0].any()
+        assert found.shape == (2, HEIGHT, WIDTH // 2)
+        assert not found[0].any()
         expected = torch.zeros(HEIGHT, WIDTH // 2)
         expected[(slice(None),) * 2 if changed is ALONE else (slice(20, 60), slice(6, 46))] = 1
         assert torch.equal(found[1], expected)
@@ -67,7 +70,8 @@ def test_fp8_weights_of_identity_net(instant_id):
     net = tiny_sdxl.diffusers_control_net(unet, 172)
     for parameter in net.parameters():
         parameter.data = parameter.data.to(FP8).float()
-    model, rounded = tiny_sdxl.host_model(unet), tiny_sdxl.host_control_net(net)
+    model = tiny_sdxl.host_model(unet)
+    rounded = tiny_sdxl.host_control_net(net)
     shape = {k: v for k, v in tiny_sdxl.HOST_CONFIG.items() if k not in ("out_channels", "transformer_depth_output")}
     control = comfy.cldm.cldm.ControlNet(
         **shape, num_heads=-1, num_head_channels=64, hint_channels=3, dtype=FP8, operations=comfy.ops.manual_cast

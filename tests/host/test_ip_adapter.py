@@ -70,7 +70,8 @@ def test_the_lora_has_no_range_and_is_off_with_everything_else(applied, model):
     plain = sample(model, *TEXTS)
     for cast, changed in ((one(), {"weight": 0.0}), (one(weight=0.0), {})):
         found, *sides = applied(cast, **changed)
-        assert found is model and torch.equal(sample(found, *sides), plain)
+        assert found is model
+        assert torch.equal(sample(found, *sides), plain)
     lora_alone = applied(one(), end_percent=0.0)
     assert not torch.equal(sample(*lora_alone), plain)
     assert torch.equal(sample(*applied(one(), end_percent=0.0, lora_weight=0.0)), plain)
@@ -98,18 +99,21 @@ def test_the_same_lora_is_used_once(applied, model, kinds, caplog):
     assert again[0].patches == by_node[0].patches
     halved = by_hand(model, {key: tensor.half() for key, tensor in kinds["face-id"].lora.items()}, 0.6)
     found, *_ = applied(one(), before=(halved, *TEXTS))
-    assert found.patches == halved.patches and "already, at 0.6" in caplog.text
+    assert found.patches == halved.patches
+    assert "already, at 0.6" in caplog.text
 
 
 def test_the_whole_lora_is_where_it_belongs(model, kinds):
     """Added, then taken away again, nothing is left: one weight for each pair of matrices, of its own shape."""
     there = lora.with_lora(model, kinds["face-id"].lora, 0.7)
     layers = attention_layers(model)
-    assert len(there.patches) == 8 * len(layers) and len(kinds["face-id"].lora) == 2 * len(there.patches)
+    assert len(there.patches) == 8 * len(layers)
+    assert len(kinds["face-id"].lora) == 2 * len(there.patches)
     shapes = {key: model.model.state_dict()[key].shape for key in there.patches}
     for key, ((strength, patch, *_),) in there.patches.items():
         up, down = patch.weights[:2]
-        assert strength == 0.7 and (up @ down).shape == shapes[key]
+        assert strength == 0.7
+        assert (up @ down).shape == shapes[key]
 
 
 def test_a_lora_that_fits_nowhere_and_a_compiled_model(model, kinds):

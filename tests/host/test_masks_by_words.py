@@ -31,7 +31,8 @@ class Model(torch.nn.Module):
         return torch.float32
 
     def found(self, image: Tensor, orig_size: tuple[int, int], **given: Any) -> dict[str, Tensor]:
-        assert image.shape == (1, 3, 1008, 1008) and given["text_embeddings"].shape == (1, 32, 8)
+        assert image.shape == (1, 3, 1008, 1008)
+        assert given["text_embeddings"].shape == (1, 32, 8)
         boxes = torch.tensor([LEFT, RIGHT, STRANGER]).float()
         masks = torch.full((3, *orig_size), -5.0)
         for mask, (x0, y0, x1, y1) in zip(masks, boxes.int().tolist(), strict=True):
@@ -43,7 +44,8 @@ def detected(each: int = 3, threshold: float = 0.5, individual: bool = True) -> 
     """What SAM3 Detect gives for a word with so many detections at most."""
     model = ModelPatcher(Model(), torch.device("cpu"), torch.device("cpu"))
     texts = [{"cond": torch.zeros(1, 32, 8), "attention_mask": None, "max_detections": each}]
-    conditioning, image = [[torch.zeros(1, 32, 8), {"sam3_multi_cond": texts}]], torch.zeros(1, SIDE, SIDE, 3)
+    conditioning = [[torch.zeros(1, 32, 8), {"sam3_multi_cond": texts}]]
+    image = torch.zeros(1, SIDE, SIDE, 3)
     how = {"threshold": threshold, "refine_iterations": 0, "individual_masks": individual}
     return sam3.SAM3_Detect.execute(model, image, conditioning, **how).args[0]
 
@@ -60,10 +62,12 @@ CANVAS = {"width": 0, "height": 0, "fit": "crop", "body": "half"}
 
 def test_what_words_find_becomes_parts_places_and_regions(caplog: pytest.LogCaptureFixture) -> None:
     each, together = detected(), detected(individual=False)
-    assert each.shape == (3, SIDE, SIDE) and together.shape == (1, SIDE, SIDE)
+    assert each.shape == (3, SIDE, SIDE)
+    assert together.shape == (1, SIDE, SIDE)
     (several, sheet), (joined, other) = (parts.Part.execute(**SHOES, mask=mask).args for mask in (each, together))
     (pieces,), (one,) = several.parts, joined.parts
-    assert torch.equal(pieces.mask, one.mask) and (pieces.pieces, one.pieces) == (3, 1)
+    assert torch.equal(pieces.mask, one.mask)
+    assert (pieces.pieces, one.pieces) == (3, 1)
     assert "is a batch of 3 masks, which count together: 58% of the picture" in caplog.text
     assert not torch.equal(sheet, other), "the sheet says how many there are"
 

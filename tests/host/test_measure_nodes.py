@@ -75,8 +75,10 @@ def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: to
     latent = {"samples": torch.arange(3.0).reshape(3, 1, 1, 1), "batch_index": [7, 8, 9], "type": "any"}
     best = measure.PickBestLikeness.execute
     images, latents, index, best_score, ranking = best(turned, mixed, "resemblance", 2, latent).args
-    assert torch.equal(images, mixed[[2, 1]]) and index == 2
-    assert latents["samples"].flatten().tolist() == [2, 1] and latents["batch_index"] == [9, 8]
+    assert torch.equal(images, mixed[[2, 1]])
+    assert index == 2
+    assert latents["samples"].flatten().tolist() == [2, 1]
+    assert latents["batch_index"] == [9, 8]
     assert latents["type"] == "any"
     assert best_score == score(report.judged_pictures[0], "resemblance")
     assert ranking.splitlines()[0].startswith("picture 3: resemblance 0.")
@@ -103,11 +105,14 @@ def test_garments_are_compared_with_their_regions(
     pictures = (torch.nn.functional.pad(x, (0, 0, 0, 0, 10, 10), value=1.0) for x in (garment, 0.2 + 0 * garment))
     direct = [vision.encode_image(picture)["image_embeds"].float() for picture in pictures]
     assert first == pytest.approx(1, abs=1e-5)
-    assert second == pytest.approx(float(torch.cosine_similarity(*direct).cpu()), abs=1e-5) and second < 0.999
-    assert "  upper body clothes: 1.00" in found["text"] and "parts 1.00" in found["text"]
+    assert second == pytest.approx(float(torch.cosine_similarity(*direct).cpu()), abs=1e-5)
+    assert second < 0.999
+    assert "  upper body clothes: 1.00" in found["text"]
+    assert "parts 1.00" in found["text"]
     assert measure.PickBestLikeness.execute(found["report"], images, score="parts", keep=1).args[2] == 0
     if people:
-        assert "Picture 1: resemblance 0.9" in found["text"] and "association 2/2" in found["text"]
+        assert "Picture 1: resemblance 0.9" in found["text"]
+        assert "association 2/2" in found["text"]
         assert 0.4 < found["resemblance"] < 0.5, "all of the first picture, nothing of the second"
         with pytest.raises(BadPhoto, match="No picture has the score copy-paste"):
             measure.PickBestLikeness.execute(found["report"], images, score="copy-paste", keep=1)
@@ -123,14 +128,18 @@ def test_garments_are_compared_with_their_regions(
 
 def test_pictures_are_compared_with_the_prompt(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> None:
     """What SDXL's CLIP-G and bigG project; the best by that is picked."""
-    sdxl, vision = tiny_encoders.sdxl(), parts_made.clip_vision(1280, 1664)
+    sdxl = tiny_encoders.sdxl()
+    vision = parts_made.clip_vision(1280, 1664)
     given = {"cast": cast, "clip": sdxl, "clip_vision": vision, "prompt": "two people"}
     made = measure.MeasureLikeness.execute(face_model, photos, **DEFAULTS, **given).args
     text = sdxl.encode_from_tokens(sdxl.tokenize("two people"), return_pooled=True)[1].float()
     seen = vision.encode_image(photos)["image_embeds"].float()
     values = [one.text_alignment for one in made[0].judged_pictures]
-    assert values == pytest.approx(torch.cosine_similarity(text, seen).tolist(), abs=1e-5) and max(map(abs, values)) > 0
-    assert made[-1] == pytest.approx(sum(values) / 3) and f"text alignment {values[1]:.3f}" in made[2].splitlines()[4]
+    assert values == pytest.approx(torch.cosine_similarity(text, seen).tolist(), abs=1e-5)
+    assert max(map(abs, values)) > 0
+    assert made[-1] == pytest.approx(sum(values) / 3)
+    assert f"text alignment {values[1]:.3f}" in made[2].splitlines()[4]
     assert made[2].endswith(f"Text alignment of all pictures: {sum(values) / 3:.3f}")
     best = measure.PickBestLikeness.execute(made[0], photos, score="text alignment", keep=1).args
-    assert best[2] == max(range(3), key=values.__getitem__) and best[3] == max(values)
+    assert best[2] == max(range(3), key=values.__getitem__)
+    assert best[3] == max(values)

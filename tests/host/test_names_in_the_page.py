@@ -90,7 +90,8 @@ def test_a_template_is_sent_with_the_names_of_the_menu(visit: Visit, template: s
     """What is shown is what is sent and saved, and the tab is not marked as changed."""
     visit.close_dialogs()
     file = visit.open_file(workflow.load(ROOT / "workflows" / f"{template}.json"))
-    written, offered = TEMPLATES[template], windows(TEMPLATES[template])
+    written = TEMPLATES[template]
+    offered = windows(TEMPLATES[template])
     assert chosen(file.prompt, "ControlNetLoader", "control_net_name") == [offered]
     values: list[Any] = []
     for graph in graphs(file.saved):

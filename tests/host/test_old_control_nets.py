@@ -16,12 +16,14 @@ OTHERS = [row for row in rows() if row.kind in ("LikenessApplyIPAdapter", "Liken
 
 
 def old(conditioning: Any, seed: int = 9, strength: float = 1.0) -> Any:
-    net, hint = attack_values.control_net(), attack_values.image(seed=seed)
+    net = attack_values.control_net()
+    hint = attack_values.image(seed=seed)
     return nodes.ControlNetApply().apply_controlnet(conditioning, net, hint, strength)[0]
 
 
 def advanced(positive: Any, negative: Any, seed: int = 9, strength: float = 1.0) -> tuple[Any, Any]:
-    net, hint = attack_values.control_net(), attack_values.image(seed=seed)
+    net = attack_values.control_net()
+    hint = attack_values.image(seed=seed)
     return nodes.ControlNetApplyAdvanced().apply_controlnet(positive, negative, net, hint, strength, 0.0, 1.0)
 
 

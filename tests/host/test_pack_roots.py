@@ -87,7 +87,8 @@ def test_a_published_pack_in_a_folder_of_the_users_own_is_taken(
     assert LoadFaceEmbedder.validate_inputs("antelopev2", "antelopev2") is True
     assert face_model.load_face_model("antelopev2", "antelopev2").ids == ["antelopev2"]
     found = examine(ANTELOPE, Folders(folders.folders_by_key()))
-    assert found.state == FOUND and found.detail.startswith(str(root / folder))
+    assert found.state == FOUND
+    assert found.detail.startswith(str(root / folder))
 
 
 def test_of_two_packs_of_one_name_nobody_is_guessed(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +102,8 @@ def test_of_two_packs_of_one_name_nobody_is_guessed(store: Path, monkeypatch: py
     with pytest.raises(BadSetup, match=several):
         LoadFaceEmbedder.validate_inputs("antelopev2", "antelopev2")
     found = examine(ANTELOPE, Folders(folders.folders_by_key()))
-    assert found.state == MISPLACED and found.detail.endswith(f"is it: move it to {store}.")
+    assert found.state == MISPLACED
+    assert found.detail.endswith(f"is it: move it to {store}.")
 
 
 def test_capital_letters(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +167,8 @@ def test_a_download_goes_where_it_is_searched(
     found = examine(ANTELOPE, known)
     assert (found.state, found.place) == (MISSING, tmp_path / place)
     fetch, unpack = fetching(ANTELOPE, known)
-    assert f'-o "{tmp_path / place}.zip"' in fetch and unpack.endswith(f'"{tmp_path / place}.zip" "{tmp_path / place}"')
+    assert f'-o "{tmp_path / place}.zip"' in fetch
+    assert unpack.endswith(f'"{tmp_path / place}.zip" "{tmp_path / place}"')
 
 
 def test_a_download_does_not_go_into_another_pack(tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ def test_folders_and_single_files_are_offered(folder, single, monkeypatch):
     assert parts2whole_files.path_of("Parts2Whole") == str(folder)
     monkeypatch.undo()
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "parts2whole", ([str(folder)], {".safetensors"}))
-    assert parts2whole_files.choices() == ["."] and parts2whole_files.path_of(".") == str(folder)
+    assert parts2whole_files.choices() == ["."]
+    assert parts2whole_files.path_of(".") == str(folder)
 
 
 def test_a_release_whose_names_are_spelled_otherwise(folder, tmp_path, monkeypatch):
@@ -79,7 +80,8 @@ def test_a_release_whose_names_are_spelled_otherwise(folder, tmp_path, monkeypat
     for name in ("mine\\Released", "mine/Released", "Mine\\released", "Parts2Whole"):
         assert parts2whole_files.path_of(name) == str(tmp_path / "mine" / "Released")
     parts = manifest.locate(parts2whole_files.MODEL, tmp_path / "mine" / "Released")
-    assert len(parts) == len(parts2whole_files.MODEL.files) and all(path.is_file() for path in parts.values())
+    assert len(parts) == len(parts2whole_files.MODEL.files)
+    assert all(path.is_file() for path in parts.values())
 
 
 @torch.no_grad()
@@ -97,7 +99,8 @@ def test_the_reference_sees_the_same_without_its_tail(loaded):
     x, text = torch.randn(1, 4, 9, 7), torch.randn(1, 77, 768)
     comfy.model_management.load_models_gpu([loaded[1].reference])
     seen = record_at_zero(loaded[1].reference, x, text)
-    whole, states = parts_made.sd15_shaped(122), {}
+    whole = parts_made.sd15_shaped(122)
+    states = {}
     for name, module in whole.named_modules():
         if name.endswith("norm1") and "transformer_blocks" in name:
             module.register_forward_hook(lambda _m, _i, out, name=name: states.__setitem__(name, out[0]))
@@ -120,7 +123,8 @@ def test_one_file_holds_the_same(loaded, single):
     for ours, theirs in pairs:
         # Without the noise schedule of a UNet: the host puts ours in its place as soon as the MODEL is loaded.
         a, b = (getattr(m.model, "diffusion_model", m.model).state_dict() for m in (ours, theirs))
-        assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a)
     sigmas = [m.get_model_object("model_sampling").sigmas for m in (model, loaded[0])]
     assert torch.equal(*sigmas)
 

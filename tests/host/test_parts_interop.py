@@ -18,7 +18,8 @@ from pack.nodes.share_parts.nodes import EVERY_STEP, ONCE
 from parts_run import apply, denoiser, encode, reading, sample, text
 from peers import apply as apply_node
 
-CPU, FP8 = torch.device("cpu"), torch.float8_e4m3fn
+CPU = torch.device("cpu")
+FP8 = torch.float8_e4m3fn
 WIDTH, HEIGHT = 128, 192
 """HyperTile has nothing to cut in a smaller picture."""
 
@@ -94,13 +95,15 @@ def test_a_replacement_that_makes_rows_is_named(model, features):
 
 def test_prompts_with_masks_areas_and_ranges(made, model):
     """Only the entries that went through Apply Parts2Whole look at them."""
-    area, features = (8, 6, 4, 2), encode(made, parts_made.parts(3))
+    area = (8, 6, 4, 2)
+    features = encode(made, parts_made.parts(3))
     half = torch.zeros(1, parts_made.HEIGHT, parts_made.WIDTH)
     half[..., : parts_made.WIDTH // 2] = 1
     prompts = [text(1, mask=half), text(3, area=area, strength=1.0), text(4, start_percent=0.0, end_percent=0.5)]
     patched, with_parts, negative = apply(model, features, prompts)
     first = sample(patched, with_parts, negative)
-    assert first.isfinite().all() and torch.equal(first, sample(patched, with_parts, negative))
+    assert first.isfinite().all()
+    assert torch.equal(first, sample(patched, with_parts, negative))
     assert not torch.equal(first, sample(patched, [*with_parts, text(3, mask=1 - half)], negative))
     whole = with_parts[1][1]["model_conds"][SharedParts.key].cond[0]
     cut = whole.cropped(area, (15, 11))
@@ -111,7 +114,8 @@ def test_prompts_with_masks_areas_and_ranges(made, model):
 @pytest.mark.parametrize(("sampler", "times"), [("euler", 1), ("dpmpp_2s_ancestral", 2)])
 def test_heat_maps_of_one_step(made, model, sampler, times):
     """As often as a sampler asks within the step that was chosen, also between two steps, and at no other."""
-    seen, features = [], encode(made, parts_made.parts(3))
+    seen = []
+    features = encode(made, parts_made.parts(3))
     sides = parts2whole.put_in(([text(1)], [text(2)]), features, 1.0, WHOLE_SCHEDULE, None, Watch(2, seen.append))
     watched = sample(reading(model), *sides, steps=4, sampler=sampler)
     assert len(seen) == times

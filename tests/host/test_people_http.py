@@ -46,7 +46,8 @@ def test_a_person_is_saved_again_only_when_the_file_was_deleted(host_server, peo
     for _ in range(2):
         assert host_server.run(people).executed == []
         file.unlink()
-        assert "save" in host_server.run(people).executed and file.is_file()
+        assert "save" in host_server.run(people).executed
+        assert file.is_file()
     assert host_server.run(people).executed == []
 
 
@@ -84,7 +85,8 @@ def test_messages_with_any_text_reach_console_and_user(host_server, people):
         with pytest.raises(HostError, match=said):
             host_server.run({**people, **added, "view": node("PreviewAny", source=[kind, 0])}, timeout=60)
     assert host_server.run({"1": node("PreviewAny", source="still there")}, timeout=60).status == "success"
-    assert "\x1b[2J" not in host_server.log and "\n[INFO] all is well" not in host_server.log
+    assert "\x1b[2J" not in host_server.log
+    assert "\n[INFO] all is well" not in host_server.log
 
 
 def test_onnxruntime_that_is_not_installed_is_named_before_anything_runs(host_server):

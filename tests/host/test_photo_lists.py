@@ -65,7 +65,8 @@ def test_a_list_of_photos_is_one_person_with_the_embeddings_of_the_single_photos
     assert report.startswith("Eileen: 3 of 3 photos used\nphoto 1 of 3 of Eileen: used")
     together = saved(host_server, "listed")
     keys = [name for name in together if name.startswith("embedding.")]
-    assert keys and all(together[key].shape == (3, 512) for key in keys)
+    assert keys
+    assert all(together[key].shape == (3, 512) for key in keys)
     from_folder = FOLDER in host_server.object_info()
     for file in ("0", "1", "2") if from_folder else ("0",):
         host_server.run(
@@ -140,7 +141,8 @@ def test_what_is_no_list_of_photos_is_named(face_model, three, change, error, wo
 def test_a_list_of_one_name_again_and_again_is_that_name(face_model, three):
     given = {"face_model": [face_model], "which_face": ["only"], "on_no_face": ["error"]}
     output = people.Person.execute(image=[photo_of(three[0])] * 2, name=["Eileen"] * 2, **given)
-    assert output.args[0].name == "Eileen" and len(output.args[0].crops) == 2
+    assert output.args[0].name == "Eileen"
+    assert len(output.args[0].crops) == 2
 
 
 def test_a_batch_that_was_cut_is_named_with_what_to_do(face_model, three, caplog):

@@ -34,11 +34,14 @@ def test_each_class_word_becomes_its_own_person(model):
     man, woman = (both != plain).any(dim=1).nonzero()[:, 0].tolist()
     assert man < woman
     for one, place in ((first, man), (second, woman)):
-        assert (one != plain).any(dim=1).nonzero()[:, 0].tolist() == [place] and torch.equal(one[place], both[place])
+        assert (one != plain).any(dim=1).nonzero()[:, 0].tolist() == [place]
+        assert torch.equal(one[place], both[place])
 
 
 def test_the_lora_is_on_a_clone_and_off_at_zero_and_there_once(model, caplog):
     applied, bare = put(model)[0], put(model, lora_weight=0.0)[0]
     assert len(applied.patches) == len(made.loaded().lora) / 2
-    assert not bare.patches and not model.patches
-    assert put(applied)[0].patches == applied.patches and "not added a second time" in caplog.text
+    assert not bare.patches
+    assert not model.patches
+    assert put(applied)[0].patches == applied.patches
+    assert "not added a second time" in caplog.text

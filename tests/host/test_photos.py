@@ -57,9 +57,12 @@ def who(output) -> dict[str, int]:
 def test_a_folder_becomes_people_with_several_photos_each(face_model, album):
     output = run(face_model)
     cast, preview, report, count = output.args
-    assert who(output) == {"Anna": 2, "Ben": 2} and count == 2
+    assert who(output) == {"Anna": 2, "Ben": 2}
+    assert count == 2
     assert [len(person.identity.embeddings["w600k_mbf"]) for person in cast.people] == [2, 2]
-    assert preview.shape[0] == 1 and preview.std() > 0.1 and output.ui.as_dict()["images"]
+    assert preview.shape[0] == 1
+    assert preview.std() > 0.1
+    assert output.ui.as_dict()["images"]
     lines = report.splitlines()
     # 9 comes before 10, and what is turned or has an alpha channel shows whom it shows.
     starts = ["1 Anna: 2", "  photo 1 anna 9.png: 0.9", "  photo 2 anna 10.jpg: 0.9"]
@@ -80,7 +83,8 @@ def test_pictures_come_before_the_folder_and_every_face_may_count(face_model, al
     group = real_faces.image(real_faces.SIX_FRIENDS)
     output = run(face_model, group, which_face="every")
     assert who(output) == {"Anna": 3, "Ben": 3, **{f"person {n}": 1 for n in (3, 4, 5, 6)}}
-    assert "  photo 1.1: 0.9" in output.args[2] and "  photo 2 anna 9.png: 0.9" in output.args[2]
+    assert "  photo 1.1: 0.9" in output.args[2]
+    assert "  photo 2 anna 9.png: 0.9" in output.args[2]
     assert who(run(face_model, group, folder="none", which_face="every", corrections="1.2: -")) == {
         f"person {n}": 1 for n in (1, 3, 4, 5, 6)
     }
@@ -118,7 +122,8 @@ def test_only_folders_of_the_input_directory(face_model, album, tmp_path, monkey
     os.symlink(outside / "ben.jpg", album.parent / "away" / "ben.jpg")
     (album.parent / "gone away").mkdir()
     os.symlink(tmp_path / "gone.jpg", album.parent / "gone away" / "ben.jpg")
-    looked, scandir = [], os.scandir
+    looked = []
+    scandir = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: looked.append(str(path)) or scandir(path))
     assert bridge.names() == ["family/album", "family/away", "family/gone away", "drawn examples"]
     assert looked and not any("link" in path for path in looked)  # it may be a whole disk

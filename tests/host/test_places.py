@@ -62,7 +62,8 @@ def test_several_places_are_added_for_several_people() -> None:
 
 
 def test_a_photo_is_seen_in_the_preview_and_changes_nothing_else() -> None:
-    layout, photo = group(2).args[0], torch.full((1, 64, 64, 4), 0.5)
+    layout = group(2).args[0]
+    photo = torch.full((1, 64, 64, 4), 0.5)
     bare, seen = (from_masks(more_places=1, image=image) for image in (None, photo))
     assert bare[0].slots[-1] == seen[0].slots[-1]
     placed = places.PlaceCast.execute(cast(1), layout, "custom", "1,0").args[0]

@@ -71,7 +71,8 @@ def test_of_an_average_those_of_conditioning_from_are_named(row: Row, texts_unde
     run(Applied(second.model, average(first.positive, second.positive), first.negative), row)
     lost = [text for text in texts_under if LOST in text]
     assert len(lost) == 1
-    assert "Conditioning (Average)" in lost[0] and "Combine" in lost[0]
+    assert "Conditioning (Average)" in lost[0]
+    assert "Combine" in lost[0]
     if row.takes_a_cast:
         assert lost[0].startswith("Christa and Daniel are in no prompt of this sampler")
     else:
@@ -81,14 +82,16 @@ def test_of_an_average_those_of_conditioning_from_are_named(row: Row, texts_unde
 @pytest.mark.parametrize("row", WITH_MODEL, ids=str)
 @pytest.mark.parametrize("join", [average, concat], ids=lambda join: join.__name__)
 def test_those_whom_a_plain_prompt_swallows_are_named(row: Row, join: Any, texts_under: list[str]) -> None:
-    ours, plain = applied(row, row.node()), host_sampling.plain(row)
+    ours = applied(row, row.node())
+    plain = host_sampling.plain(row)
     run(Applied(ours.model, join(plain.positive, ours.positive), ours.negative), row)
     assert [text for text in texts_under if LOST in text]
 
 
 @pytest.mark.parametrize("row", WITH_MODEL, ids=str)
 def test_concat_on_both_sides_is_seen_by_its_text(row: Row, texts_under: list[str]) -> None:
-    ours, plain = applied(row, row.node()), host_sampling.plain(row)
+    ours = applied(row, row.node())
+    plain = host_sampling.plain(row)
     joined = concat(plain.positive, ours.positive), concat(plain.negative, ours.negative)
     run(Applied(ours.model, *joined), row)
     assert [text for text in texts_under if LOST in text]
@@ -97,7 +100,8 @@ def test_concat_on_both_sides_is_seen_by_its_text(row: Row, texts_under: list[st
 @pytest.mark.both_hosts
 @pytest.mark.parametrize("row", HERE, ids=str)
 def test_an_ordinary_run_and_a_first_pass_without_people_are_quiet(row: Row, texts_under: list[str]) -> None:
-    ours, plain = applied(row, row.node()), host_sampling.plain(row)
+    ours = applied(row, row.node())
+    plain = host_sampling.plain(row)
     run(ours, row, steps=2)
     run(ours, row, cfg=1.0, steps=2)
     run(Applied(ours.model, plain.positive, plain.negative), row)
@@ -113,7 +117,8 @@ def test_an_ordinary_run_and_a_first_pass_without_people_are_quiet(row: Row, tex
 
 @pytest.mark.parametrize("row", UNETS, ids=str)
 def test_a_third_prompt_without_people_is_quiet(row: Row, texts_under: list[str]) -> None:
-    ours, plain = applied(row, row.node()), host_sampling.plain(row)
+    ours = applied(row, row.node())
+    plain = host_sampling.plain(row)
 
     class WithThird(comfy.samplers.CFGGuider):
         """As PerpNeg and Dual CFG have one."""
@@ -130,11 +135,11 @@ NEGATIVE_COUNTS = [row for row in WITH_MODEL if row.kind in ("LikenessApplyInsta
 
 @pytest.mark.parametrize("row", NEGATIVE_COUNTS, ids=str)
 def test_a_negative_that_is_not_the_node_s_is_named_where_it_counts(row: Row, texts_under: list[str]) -> None:
-    ours, plain = applied(row, row.node()), host_sampling.plain(row)
+    ours = applied(row, row.node())
+    plain = host_sampling.plain(row)
     run(Applied(ours.model, ours.positive, average(plain.negative, ours.negative)), row)
-    assert len(texts_under) == 1 and texts_under[0].startswith(
-        "The negative prompt of this sampler is not the negative output of"
-    )
+    assert len(texts_under) == 1
+    assert texts_under[0].startswith("The negative prompt of this sampler is not the negative output of")
     texts_under.clear()
     run(Applied(ours.model, ours.positive, plain.negative), row, cfg=1.0)
     assert texts_under == []
@@ -143,7 +148,8 @@ def test_a_negative_that_is_not_the_node_s_is_named_where_it_counts(row: Row, te
 @pytest.mark.parametrize("row", WITH_MODEL, ids=str)
 def test_people_in_the_negative_prompt_alone_are_named(row: Row, texts_under: list[str]) -> None:
     """Both sides exchanged, and a positive that has swallowed them beside a negative made of the positive."""
-    ours, plain = applied(row, row.node()), host_sampling.plain(row)
+    ours = applied(row, row.node())
+    plain = host_sampling.plain(row)
     zeros = nodes.ConditioningZeroOut().zero_out(ours.positive)[0]
     for positive, negative in (
         (ours.negative, ours.positive),
@@ -164,7 +170,8 @@ def test_an_empty_range_is_switched_off_on_purpose(row: Row, texts_under: list[s
 @pytest.mark.parametrize("join", [average, concat], ids=lambda join: join.__name__)
 def test_id_patch_without_a_model_sees_it_by_its_net(join: Any, texts_under: list[str]) -> None:
     row = next(row for row in rows() if row.kind == "LikenessApplyIDPatch")
-    ours, plain = applied(row, row.node()), host_sampling.plain(row)
+    ours = applied(row, row.node())
+    plain = host_sampling.plain(row)
     run(Applied(ours.model, join(plain.positive, ours.positive), ours.negative), row, steps=4)
     assert len(texts_under) == 1
     assert texts_under[0].startswith("Anna and Boris are not in the positive prompt of this sampler")
@@ -198,7 +205,8 @@ def test_a_range_that_no_step_meets_is_named(row: Row, texts_under: list[str]) -
     late = sigmas_of(ours.model, 10)[-4:]
     pictures = [sampled(way.guider(), latent_of(row), late) for way in (ours, other)]
     never = [text for text in texts_under if "no step of this run begins there" in text]
-    assert never and all("is from 0% to 50% of the schedule" in text for text in never)
+    assert never
+    assert all("is from 0% to 50% of the schedule" in text for text in never)
     assert "its 3 steps begin from 7" in never[0]
     if row.kind == "LikenessApplyIDPatch":
         assert relative(*pictures) > 1e-4, "its ID tokens have a range of their own"
@@ -228,7 +236,8 @@ def test_photo_maker_in_one_step_is_named(texts_under: list[str]) -> None:
     run(ours, row, cfg=1.0, steps=1)
     assert len(texts_under) == 1
     assert texts_under[0].startswith("Apply PhotoMaker: the range of the photos is from 22% to 100%")
-    assert "its one step begins at 0%" in texts_under[0] and "Change start_percent" in texts_under[0]
+    assert "its one step begins at 0%" in texts_under[0]
+    assert "Change start_percent" in texts_under[0]
     texts_under.clear()
     run(ours, row, cfg=1.0, steps=2)
     assert texts_under == []
@@ -241,4 +250,5 @@ def test_a_range_of_the_prompt_itself_counts(row: Row, texts_under: list[str]) -
     early = nodes.ConditioningSetTimestepRange().set_range(ours.positive, 0.0, 0.5)[0]
     late = nodes.ConditioningSetTimestepRange().set_range(host_sampling.plain(row).positive, 0.5, 1.0)[0]
     run(Applied(ours.model, combine(early, late), ours.negative), row, steps=10)
-    assert len(texts_under) == 1 and "adapter_start_percent" in texts_under[0]
+    assert len(texts_under) == 1
+    assert "adapter_start_percent" in texts_under[0]

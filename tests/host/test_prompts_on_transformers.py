@@ -50,7 +50,8 @@ def regions(*boxes):
     return masks
 
 
-EVERYWHERE, NOWHERE = torch.ones(1, HEIGHT, WIDTH), torch.zeros(1, HEIGHT, WIDTH)
+EVERYWHERE = torch.ones(1, HEIGHT, WIDTH)
+NOWHERE = torch.zeros(1, HEIGHT, WIDTH)
 APART = regions((0, 0, 4, 6), (4, 1, 8, 6))
 OVERLAPPING = regions((0, 0, 4, 6), (3, 2, 8, 6))
 
@@ -178,7 +179,8 @@ def applied_by_node(family, model=None, clip=None, **changed):
 def test_the_node_gives_everybody_the_words_of_their_line(family):
     """In the family's own template, each in their own mask; and nothing to the negative."""
     make, changes = CLIPS[family]
-    clip, model = make(), tiny_dits.model(family, **changes)
+    clip = make()
+    model = tiny_dits.model(family, **changes)
     model_out, positive, negative = applied_by_node(family, model, clip)
     texts = [encoded(clip, words)[0][0] for words in ("a red coat", "looking away")]
     texts_of_people = person_texts.appended_texts(texts, APART, None, ["Anna", "Ben"])
@@ -195,7 +197,8 @@ def test_the_node_gives_everybody_the_words_of_their_line(family):
 @pytest.mark.parametrize("family", EVERY)
 def test_at_strength_0_all_is_handed_on(family):
     make, changes = CLIPS[family]
-    clip, model = make(), tiny_dits.model(family, **changes)
+    clip = make()
+    model = tiny_dits.model(family, **changes)
     sides = encoded(clip, "a"), encoded(clip, "b")
     given = {"model": model, "clip": clip, "positive": sides[0], "negative": sides[1], "strength": 0.0}
     assert [*applied_by_node(family, **given)][:3] == [model, *sides]

@@ -59,7 +59,8 @@ def bind(sdxl, cast=TWO, masks=LEFT_AND_RIGHT, model=None, **changed):
 @pytest.fixture
 def seen(monkeypatch):
     """What every layer of the UNet was given, and what came out."""
-    found, attention_output = [], regional_text_run.RegionalTextBatch.attention_output
+    found = []
+    attention_output = regional_text_run.RegionalTextBatch.attention_output
 
     def watch(self, layer, before, q, k, v, extra):
         out = attention_output(self, layer, before, q, k, v, extra)
@@ -73,7 +74,8 @@ def seen(monkeypatch):
 def reads(layer, side, inside, tokens):
     """Whether pixels of a side's row (0 positive, 1 negative) got attention to these tokens alone."""
     q, k, v, out, extra = layer
-    row, tokens = list(extra["cond_or_uncond"]).index(side), list(tokens)
+    row = list(extra["cond_or_uncond"]).index(side)
+    tokens = list(tokens)
     alone = attend_with(extra)(q, k[:, tokens], v[:, tokens])
     return torch.allclose(out[row][inside], alone[row][inside], atol=1e-5)
 
@@ -102,7 +104,8 @@ def test_in_every_layer_each_half_hears_its_own_person_alone(sdxl, seen, method)
         for tokens, inside in zip(own, (left, ~left), strict=True):
             assert reads(layer, 0, inside, [*range(77), *tokens])
         if prompts:
-            assert reads(layer, 1, left | ~left, range(77)) and not reads(layer, 0, ~left, range(77))
+            assert reads(layer, 1, left | ~left, range(77))
+            assert not reads(layer, 0, ~left, range(77))
         else:  # the negative has ID tokens of its own
             assert all(
                 reads(layer, 1, inside, [*range(77), *tokens])
@@ -114,7 +117,9 @@ def test_in_every_layer_each_half_hears_its_own_person_alone(sdxl, seen, method)
 def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, off):
     """Beside it written out in float64: two rows by region, soft and hard, two that read nobody. Keys that nobody reads
     fill up to what a kernel takes at once."""
-    generator, grid, length = torch.Generator().manual_seed(3), (5, 9), 89
+    generator = torch.Generator().manual_seed(3)
+    grid = (5, 9)
+    length = 89
     regions = (torch.rand(3, *grid, generator=generator) * 3 - 1).clamp(0, 1)
     one = RegionalText(object(), WHOLE_SCHEDULE, regions, (4, 4, 4), None, 77)
     chunks = tuple((each.in_entry(torch.zeros(1, length, 8)),) for each in (one, without_people(one)))
@@ -135,7 +140,8 @@ def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, off):
 def test_words_of_one_person_heard_everywhere_are_a_longer_prompt(sdxl, strength, tokens):
     """2 = as if they stood there twice. The host repeats the shorter text until both are equally long; what stands
     behind it counts as often."""
-    longer, negative = text(1), [text(2, tokens=tokens)]
+    longer = text(1)
+    negative = [text(2, tokens=tokens)]
     longer[0] = torch.cat([longer[0], *[said("smiling")] * int(strength)], dim=1)
     one = PlacedCast(halves().people[:1], WIDTH, HEIGHT)
     spoken = speak(sdxl[0], "left: smiling", one, negative=negative, mask=EVERYWHERE, strength=strength)

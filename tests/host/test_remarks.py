@@ -152,10 +152,13 @@ def test_a_piece_of_the_canvas_is_told_of(one: Row, caplog: pytest.LogCaptureFix
     caplog.clear()
     drawn(applied, picture(applied[0], width, height), 0.4)
     texts = told(caplog)
-    assert texts and len(set(texts)) == len(texts)
+    assert texts
+    assert len(set(texts)) == len(texts)
     for text in texts:
         assert text.startswith("The latent is 64x48 px and starts from a picture, and the canvas of ")
-        assert "is 128x96 px" in text and "Ultimate SD Upscale" in text and "Crop Faces and Paste Faces" in text
+        assert "is 128x96 px" in text
+        assert "Ultimate SD Upscale" in text
+        assert "Crop Faces and Paste Faces" in text
 
 
 @pytest.mark.parametrize("kind", ["LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStoryMaker"])
@@ -225,7 +228,8 @@ def test_the_refiner_in_a_second_sampler_is_named(kind: str) -> None:
 @pytest.mark.parametrize("one", [one for one in UNETS if "positive" in one.inputs], ids=str)
 def test_the_refiners_text_or_model_in_a_node_is_named(one: Row) -> None:
     """Both together where the node takes both: what is made for SDXL fits neither."""
-    applied, changed = one.node(), {}
+    applied = one.node()
+    changed = {}
     if one.kind in OWN_FILES:  # without a file of SDXL the refiner alone would be right
         changed = {"model": refiner()} if "model" in one.inputs else {}
     else:
@@ -260,7 +264,8 @@ def test_playground_is_told_of_once_where_a_file_was_not_made_for_it(
         assert texts == []
     else:
         (text,) = texts
-        assert "this MODEL is Playground v2.5, or is set to sample like it" in text and "SDXL checkpoint" in text
+        assert "this MODEL is Playground v2.5, or is set to sample like it" in text
+        assert "SDXL checkpoint" in text
 
 
 # Notes from a run, under the node
@@ -293,7 +298,8 @@ def test_a_note_from_a_run_stands_once_and_goes_when_it_is_no_longer_true(record
     notes.tell("7", "of the node")
     for _ in range(4):
         notes.tell_of_run("7", "pictures", "four for one")
-    assert recorder.shown["7"] == "of the node  \nfour for one" and recorder.sent == 2
+    assert recorder.shown["7"] == "of the node  \nfour for one"
+    assert recorder.sent == 2
     notes.tell_of_run("7", "pictures", "four for three")
     notes.tell_of_run("7", "piece", "a tile")
     assert recorder.shown["7"] == "of the node  \nfour for three  \na tile"

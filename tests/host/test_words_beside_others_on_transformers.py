@@ -39,7 +39,8 @@ PICTURE = 48
 TOLERANCE = 1e-5
 WORDS = "a woman with red hair", "a man with a long grey beard and glasses, who looks away, in a green coat"
 SAID = "\n".join(f"{number}: {words}" for number, words in enumerate(WORDS, 1))
-EVERYWHERE, NOWHERE = torch.ones(1, HEIGHT, WIDTH), torch.zeros(1, HEIGHT, WIDTH)
+EVERYWHERE = torch.ones(1, HEIGHT, WIDTH)
+NOWHERE = torch.zeros(1, HEIGHT, WIDTH)
 NOWHERE[:, :1, :1] = 1e-4  # a mask of nobody is refused; less than the least weight of a token
 
 

@@ -57,7 +57,8 @@ def links(graph: Graph) -> list[list[str]]:
 def test_opens_whole_readable_and_in_view(gallery: Visit, path: Path) -> None:
     """And what the editor sends is what the scripts send."""
     templates.skip_unless_known(path, gallery.server.object_info())
-    graph, known = workflow.load(path), gallery.server.object_info()
+    graph = workflow.load(path)
+    known = gallery.server.object_info()
     gallery.red()
     file = gallery.open_file(graph)
     saved = file.saved

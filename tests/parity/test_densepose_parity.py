@@ -29,7 +29,8 @@ def test_bodies_and_their_surface_are_those_of_a_port_of_detectron2(depth: int) 
     with torch.inference_mode():
         found = network(photo)._asdict()
     boxes = golden[f"{depth}.boxes"]
-    assert found["boxes"].shape == boxes.shape and len(boxes) >= 10
+    assert found["boxes"].shape == boxes.shape
+    assert len(boxes) >= 10
     assert (found["boxes"] - boxes).abs().max() <= 5e-6 * boxes.abs().max()
     for name in ("inside", "parts", "u", "v"):
         expected = golden[f"{depth}.{name}"]

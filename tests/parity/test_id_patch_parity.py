@@ -46,7 +46,8 @@ def test_golden_numbers(kind, people):
 def test_photo_sequences_equal_diffusers():
     row = torch.randn(1, 3, 512, generator=torch.Generator().manual_seed(4))
     net = loaded("resampler").net
-    assert net.takes_sequences and not loaded("mlp").net.takes_sequences
+    assert net.takes_sequences
+    assert not loaded("mlp").net.takes_sequences
     assert (net.tokens(row) - converted(id_patch_file("resampler")["prompt_proj"])(row)).abs().max() <= 1e-5
 
 
@@ -54,7 +55,8 @@ def reference_condition(control, patches, locations):
     """The formula of the released inferencer: a canvas padded by half a patch, added to and cut back."""
     _, height, width, _ = control.shape
     canvas = torch.zeros(3, height + 64, width + 64)
-    low, high = torch.round(locations - 32).int(), torch.round(locations + 32).int()
+    low = torch.round(locations - 32).int()
+    high = torch.round(locations + 32).int()
     for patch, (x0, y0), (x1, y1) in zip(patches, low.tolist(), high.tolist(), strict=True):
         if x0 + 32 < 0 or x1 - 32 >= width or y0 + 32 < 0 or y1 - 32 >= height:
             continue
@@ -101,10 +103,12 @@ def test_golden_sampling_of_the_authors(networks):
         init = float(file.metadata()["init"])
     text = torch.randn(2, 77, 2048, generator=torch.Generator().manual_seed(141))
     sides = dict(zip(("positive", "negative"), tiny_sdxl.conditioning(text, golden["sample.pooled"]), strict=True))
-    people, control = enumerate(golden["in.emb"][:2]), GOLDEN["in.control"][None] / 255.0
+    people = enumerate(golden["in.emb"][:2])
+    control = GOLDEN["in.control"][None] / 255.0
     _, image, both = applied(networks, "resampler", people, golden["in.locs"][:2], control, sides, 0.25)
     assert (image.permute(0, 3, 1, 2) - golden["sample.condition"]).abs().max() <= 1e-5
-    start, sigmas = golden["sample.noise"] * init, golden["sample.sigmas"]
+    start = golden["sample.noise"] * init
+    sigmas = golden["sample.sigmas"]
     found = tiny_sdxl.host_sample(networks[2], start, sigmas, *both, 5.0)
     assert relative(found, golden["sample.latents"]) <= TOLERANCE
 
@@ -115,7 +119,8 @@ def test_sampling_equals_diffusers(networks, people, kind):
     width, height = 200, 136  # odd multiples of 8
     sampling = Sampling(width, height, 8, seed=people, spacing="trailing")
     centers = torch.rand(people, 2, generator=sampling.generator) * torch.tensor([width, height])
-    control, given = torch.rand(1, height, width, 3, generator=sampling.generator), sampling.normal(people, 512)
+    control = torch.rand(1, height, width, 3, generator=sampling.generator)
+    given = sampling.normal(people, 512)
     cast, image, both = applied(networks, kind, enumerate(given), centers, control, sampling.sides, 0.2)
     rows = loaded(kind).unconditional_tokens(people), loaded(kind).tokens(cast.people, "mean")
     with_ids = torch.cat([sampling.text, torch.cat(rows)], dim=1)

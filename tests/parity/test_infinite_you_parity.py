@@ -36,7 +36,8 @@ def packed(x):
 
 
 def unpacked(tokens, height, width):
-    high, wide = -(-height // 2), -(-width // 2)
+    high = -(-height // 2)
+    wide = -(-width // 2)
     cells = tokens.reshape(len(tokens), high, wide, -1, 2, 2).permute(0, 3, 1, 4, 2, 5)
     return cells.reshape(len(tokens), -1, 2 * high, 2 * wide)[..., :height, :width]
 
@@ -47,14 +48,17 @@ class Pair:
     def __init__(self):
         shape = {**infuse_made.DIFFUSERS, "num_layers": DEPTHS["depth"]}
         shape["num_single_layers"] = DEPTHS["depth_single_blocks"]
-        self.flux, self.net = fill(FluxTransformer2DModel(**shape), 310), infuse_made.peer()
+        self.flux = fill(FluxTransformer2DModel(**shape), 310)
+        self.net = infuse_made.peer()
         self.model = tiny_dits.model(FLUX, **infuse_made.MLP, **DEPTHS)
         state = {key: value.clone() for key, value in self.flux.state_dict().items()}  # of which some is changed
         converted_state = comfy.model_detection.convert_diffusers_mmdit(state, "")
         self.model.model.diffusion_model.load_state_dict(converted_state)
         file = infuse_made.projection_file()
-        self.projection, self.infinite_you = converted(file["image_proj"]), read("infinite_you", file)
-        self.control_net, self.vae = infuse_made.infuse_net(self.net), tiny_vaes.flux1()
+        self.projection = converted(file["image_proj"])
+        self.infinite_you = read("infinite_you", file)
+        self.control_net = infuse_made.infuse_net(self.net)
+        self.vae = tiny_vaes.flux1()
 
     def hint(self, picture):
         return packed((self.vae.encode(picture[None]) - SHIFT) * SCALE)
@@ -71,7 +75,8 @@ def pair():
 def plain_sampling(pair, x, sigmas, sides, cfg, passes, inside):
     """Euler over diffusers' own modules. passes: of InfuseNet, each (tokens, hint, seen, share); inside(sigma)."""
     height, width = x.shape[-2:]
-    high, wide = -(-height // 2), -(-width // 2)
+    high = -(-height // 2)
+    wide = -(-width // 2)
     at = torch.cartesian_prod(torch.arange(high), torch.arange(wide)).float()
     picture = torch.cat([torch.zeros(len(at), 1), at], dim=1)
 

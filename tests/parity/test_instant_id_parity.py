@@ -47,7 +47,8 @@ def test_golden_sampling_of_the_authors():
     golden = load_file(GOLDEN)
     with safe_open(GOLDEN, "pt") as file:
         init = float(file.metadata()["init"])
-    pair, sampling = pair_of("sdxl"), Sampling(64, 64, seed=181)
+    pair = pair_of("sdxl")
+    sampling = Sampling(64, 64, seed=181)
     assert torch.equal(sampling.pooled, golden["in.pooled"])
     face = golden["in.emb"][None, None]
     tokens = pair.instant_id.tokens([torch.zeros(1, 1, 512), face])
@@ -172,7 +173,8 @@ OWNED = [(0, 0, 110, 120), (70, 10, 192, 128)]
 @pytest.mark.parametrize("people", [1, 2])
 def test_inside_the_face_boxes_alone(people):
     """With a second ControlNet in company, which keeps the text and the whole picture."""
-    pair, (width, height) = pair_of("sdxl"), (192, 128)
+    pair = pair_of("sdxl")
+    (width, height) = (192, 128)
     other = tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet(), 173)
     sampling = Sampling(width, height, seed=37)
     faces = sampling.normal(people, 512) * 1.5
@@ -189,7 +191,8 @@ def test_inside_the_face_boxes_alone(people):
 
     given = torch.stack([torch.zeros_like(faces), faces])[:, :, None]
     tokens = pair.unet.encoder_hid_proj([given])[0]  # (2, people, 16, 2048)
-    acting, net = boxes, copy.deepcopy(pair.net)
+    acting = boxes
+    net = copy.deepcopy(pair.net)
     if people > 1:
         # Everybody is read in their region, and shares what is also another's; the rest reads nobody's face.
         acting = boxes * owned

@@ -30,9 +30,11 @@ WIDTH, HEIGHT = 192, 128
 @pytest.mark.parametrize(("shortcut", "flag", "scale"), [(None, False, 1.0), (1.0, True, 1.0), (0.4, True, 0.4)])
 def test_tokens_of_embeddings_and_of_what_clip_sees(shortcut, flag, scale):
     state = seeded(parts(of("face-id-plus", text=TEXT))["image_proj"], 72)
-    ours, theirs = FacePlusProjection(state, ops=torch.nn), converted(state)
+    ours = FacePlusProjection(state, ops=torch.nn)
+    theirs = converted(state)
     ours.load_state_dict(state)
-    embeddings, states = torch.cat([torch.zeros(1, 512), torch.randn(2, 512)]), torch.randn(3, 257, STATES)
+    embeddings = torch.cat([torch.zeros(1, 512), torch.randn(2, 512)])
+    states = torch.randn(3, 257, STATES)
     theirs.clip_embeds, theirs.shortcut, theirs.shortcut_scale = states[None], flag, scale
     assert (ours(embeddings, states, shortcut) - theirs(embeddings)).abs().max() <= 1e-6
 
@@ -42,7 +44,8 @@ def oracle(unet, file, weights, monkeypatch):
     small = functools.partial(IPAdapterFaceIDPlusImageProjection, depth=1, ffn_ratio=1 / 8)
     monkeypatch.setattr(loaders, "IPAdapterFaceIDPlusImageProjection", small)
     for number, name in enumerate(unet.attn_processors):
-        attention, lora = unet.get_submodule(name.removesuffix(".processor")), file["ip_adapter"]
+        attention = unet.get_submodule(name.removesuffix(".processor"))
+        lora = file["ip_adapter"]
         layers = {"q": attention.to_q, "k": attention.to_k, "v": attention.to_v, "out": attention.to_out[0]}
         for side, layer in layers.items() if f"{number}.to_q_lora.up.weight" in lora else ():
             up, down = (lora[f"{number}.to_{side}_lora.{part}.weight"] for part in ("up", "down"))
@@ -111,11 +114,15 @@ def test_sampling_equals_diffusers(case, monkeypatch):
     # In single precision rounding alone makes up to 5e-6 of it at this CFG.
     if case.family == "sd15":
         unet = tiny_sd15.diffusers_unet(151, cross_attention_dim=768).double()
-        model, scale = tiny_sd15.host_model(unet), 0.18215 / tiny_sdxl.LATENT_SCALE
+        model = tiny_sd15.host_model(unet)
+        scale = 0.18215 / tiny_sdxl.LATENT_SCALE
     else:
         unet = tiny_sdxl.diffusers_unet().double()
-        model, scale = tiny_sdxl.host_model(unet), 1.0
-    file, width, clip = adapter_for(model, case.kind), text_width(model), parts_made.vit_h()
+        model = tiny_sdxl.host_model(unet)
+        scale = 1.0
+    file = adapter_for(model, case.kind)
+    width = text_width(model)
+    clip = parts_made.vit_h()
     masks = None if len(people) == 1 else torch.zeros(2, HEIGHT, WIDTH)
     for number in range(len(people) if masks is not None else 0):  # a third of the picture each, nobody in the last
         masks[number, :, 64 * number : 64 * number + 64] = 1

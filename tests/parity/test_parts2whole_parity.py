@@ -54,7 +54,8 @@ def bank(made):
 def equals(ours, dense):
     """What is kept of a part, and what the dense bank has of it."""
     inside = (dense != 0).any(dim=1)
-    assert ours.dropped == int((~inside).sum()) and len(ours.kept) + ours.dropped == len(dense)
+    assert ours.dropped == int((~inside).sum())
+    assert len(ours.kept) + ours.dropped == len(dense)
     assert (ours.kept - dense[inside]).abs().max() <= TOLERANCE
 
 
@@ -75,8 +76,10 @@ def test_pose_features_equal_the_authors(made):
 @pytest.mark.parametrize("timestep", [301, 901])
 def test_predictions_equal_the_authors(made, bank, timestep):
     """The noise predicted for each side, from one batch through the host's whole sampling path."""
-    x, seen = GOLDEN["in.x"], {}
-    embeds, size = tuple(GOLDEN["in.image_embeds"][:, None]), [8 * side for side in x.shape[:1:-1]]
+    x = GOLDEN["in.x"]
+    seen = {}
+    embeds = tuple(GOLDEN["in.image_embeds"][:, None])
+    size = [8 * side for side in x.shape[:1:-1]]
     features = Features(made.networks, ("", ""), bank, embeds, (1.0, 1.0), None, tuple(size))
     sides = [[GOLDEN["in.prompt"], {}]], [[GOLDEN["in.neg"], {}]]
     sides = put_in(sides, features, 1.0, WHOLE_SCHEDULE, GOLDEN["pose_features"])
@@ -96,7 +99,8 @@ class Writer:
     """Self-attention of the reference UNet: remembers what it sees, times the mask."""
 
     def __init__(self, masks):
-        self.masks, self.bank = masks, []
+        self.masks = masks
+        self.bank = []
 
     def __call__(self, attn, hidden_states, *_, **__):
         mask = self.masks[-1]
@@ -138,7 +142,8 @@ class Decoupled:
 
 def dense_bank(made, parts):
     """Per attn1 module the (1, tokens, C) of every part, from what the networks before the UNets make of them."""
-    given, clip = [], parts_made.clip()
+    given = []
+    clip = parts_made.clip()
     writers = {name: Writer(given) for name in made.reference.attn_processors if "attn1" in name}
     rest = {name: AttnProcessor() for name in made.reference.attn_processors if "attn1" not in name}
     made.reference.set_attn_processor({**writers, **rest})
@@ -155,8 +160,10 @@ def dense_bank(made, parts):
 def expected(made, parts, cfg=3.5, batch=1, pose=POSE):
     """parts: None for the pose alone."""
     sampling = Sampling(WIDTH, HEIGHT, cfg=cfg)
-    (sampling.sigmas, sampling.timesteps), sampling.start = parts_run.schedule(), parts_run.noise(batch)
-    context, unet = torch.cat([text(2)[0], text(1)[0]]), made.denoiser
+    (sampling.sigmas, sampling.timesteps) = parts_run.schedule()
+    sampling.start = parts_run.noise(batch)
+    context = torch.cat([text(2)[0], text(1)[0]])
+    unet = made.denoiser
     unet.set_attn_processor(AttnProcessor())
     if parts:
         bank = dense_bank(made, parts)

@@ -76,7 +76,8 @@ def reference_tokens(version, person):
 @pytest.mark.both_hosts
 @pytest.mark.parametrize("version", [1, 2])
 def test_tokens_and_fused_words_equal_the_released_modules(version):
-    loaded, person = made.loaded(version), made.person(3, photos=2)
+    loaded = made.loaded(version)
+    person = made.person(3, photos=2)
     expected = reference_tokens(version, person)
     tokens = loaded.tokens(person)
     words = torch.randn(len(expected), made.TEXT, generator=torch.Generator().manual_seed(1))
@@ -91,7 +92,8 @@ def as_released(text, trigger, tokens, weight=1.0):
     weight: the host's, of the class word.
     """
     folder = Path(comfy.sd1_clip.__file__).parent / "sd1_tokenizer"
-    sides, place = [{}, {}], 0
+    sides = [{}, {}]
+    place = 0
     for encoder, pad in (("l", 49407), ("g", 0)):
         tokenizer = CLIPTokenizer.from_pretrained(folder)
         tokenizer.add_tokens([trigger], special_tokens=True)
@@ -122,7 +124,8 @@ def test_the_text_equals_the_released_pipeline_s(version, written, read, weight)
     text[0, here] = fuse(text[0, here], tokens, below("fuse_module.", made.file(version)["id_encoder"]))
     encoded = encode_prompt(made.loaded(version), made.clip(), written, "img", [person])
     for (ours, options), expected, vector in ((*encoded.plain, plain, pooled), (*encoded.fused, text, later)):
-        assert relative(ours, expected) <= 1e-6 and torch.equal(options["pooled_output"], vector)
+        assert relative(ours, expected) <= 1e-6
+        assert torch.equal(options["pooled_output"], vector)
 
 
 class ByRegion:
@@ -132,7 +135,9 @@ class ByRegion:
     """Tokens, and a share (H, W) of how often each of them stands there."""
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, **_):
-        q, k, v = attn.to_q(hidden_states), attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)
+        q = attn.to_q(hidden_states)
+        k = attn.to_k(encoder_hidden_states)
+        v = attn.to_v(encoder_hidden_states)
         times = torch.ones(len(q), 1, q.shape[1], k.shape[1])
         for tokens, share in self.regions:
             side = round((share.numel() / q.shape[1]) ** 0.5)
@@ -174,19 +179,22 @@ def test_sampling_equals_a_plain_loop(name):
     settings = {**made.DEFAULTS, "mask": case.mask}
     unet = tiny_sdxl.diffusers_unet(151)
     net = tiny_sdxl.diffusers_control_net(unet)
-    model, loaded = tiny_sdxl.host_model(unet), made.loaded(case.version)
+    model = tiny_sdxl.host_model(unet)
+    loaded = made.loaded(case.version)
     ((negative, unwanted),) = made.clip().encode_from_tokens_scheduled(made.clip().tokenize("blurry"))
     given = {"model": model, "clip": made.clip(), "negative": [[negative, unwanted]], "photo_maker": loaded}
     applied, *sides = apply("LikenessApplyPhotoMaker", **given, cast=case.cast, text=case.text, **settings)
     to_sigma = model.get_model_object("model_sampling").percent_to_sigma
-    start, fifty = to_sigma(settings["start_percent"]), Sampling(WIDTH, HEIGHT, 50).sigmas
+    start = to_sigma(settings["start_percent"])
+    fifty = Sampling(WIDTH, HEIGHT, 50).sigmas
     assert fifty[10] > start > fifty[11]  # i <= start_merge_step of 50 is plain
     sampling = Sampling(WIDTH, HEIGHT, 8, seed=6, batch=2)
     hint = torch.rand(1, HEIGHT, WIDTH, 3, generator=sampling.generator)
     sides = ControlNetApplyAdvanced().apply_controlnet(*sides, tiny_sdxl.host_control_net(net), hint, *case.control)
     ours = sampling.ours(applied, *sides)
 
-    lora, weights = made.file(case.version)["lora_weights"], dict(unet.named_parameters())
+    lora = made.file(case.version)["lora_weights"]
+    weights = dict(unet.named_parameters())
     for key in (key for key in lora if key.endswith("up.weight")):
         layer = key.removeprefix("unet.").replace(".processor", "").replace("_lora.up", "")
         weight = weights[layer if layer in weights else layer.replace("to_out", "to_out.0")]

@@ -156,7 +156,8 @@ def allowed(attention, allowed_by, everybody):
 
 def masked(kind, model, allowed_by, strength=1.0, window=(0.0, 1.0), everybody=False):
     """The MODEL with an N x N mask in every attention."""
-    clone, kept = model.clone(), {}
+    clone = model.clone()
+    kept = {}
     first, last = (model.get_model_object("model_sampling").percent_to_sigma(at) for at in window)
     cells = tiny_dits.cells_per_token(family_of(kind))
     counts = [ref.shape[-1] // cells * (ref.shape[-2] // cells) for ref in references(family_of(kind))]
@@ -207,10 +208,14 @@ CASES = {
 @pytest.mark.parametrize("family", KINDS)
 @pytest.mark.parametrize("case", CASES)
 def test_split_is_masked(models, family, case):
-    model, given, settings = models(family), sides(family), {"mask": MASKS, **CASES[case]}
-    window, strength = tuple(settings.get(*end) for end in ENDS), settings.get("region_strength", 1)
+    model = models(family)
+    given = sides(family)
+    settings = {"mask": MASKS, **CASES[case]}
+    window = tuple(settings.get(*end) for end in ENDS)
+    strength = settings.get("region_strength", 1)
     everybody = "outside" in settings
-    allowed_by, more = people_at(settings["mask"], everybody), {"steps": 5 if window != (0, 1) else 2}
+    allowed_by = people_at(settings["mask"], everybody)
+    more = {"steps": 5 if window != (0, 1) else 2}
     theirs = masked(family, model, allowed_by, strength, window, everybody)
     expected, plain = (row_by_row(family, (one, *given), 2, **more) for one in (theirs, model))
     assert relative(sample(family, bind(model, *given, **settings), 2, **more), expected) <= WHOLE_SAMPLING
@@ -219,7 +224,9 @@ def test_split_is_masked(models, family, case):
 
 @pytest.mark.parametrize("family", KINDS)
 def test_an_area_has_its_part_of_the_regions(models, family):
-    model, (positive, _), negative = models(family), sides(family), tiny_dits.conditioning(2)
+    model = models(family)
+    (positive, _) = sides(family)
+    negative = tiny_dits.conditioning(2)
     cells = tiny_dits.cells_per_token(family_of(family))
     ((text, options),) = positive
     half = [[text, {**options, "area": (7 * cells, 6 * cells, 0, 5 * cells)}]]
@@ -232,7 +239,8 @@ def test_an_area_has_its_part_of_the_regions(models, family):
 def test_odd_sides_are_padded_and_another_size_is_scaled(models, family):
     width, height = 184, 120  # 23 x 15 latent pixels, 12 x 8 tokens
     masks = torch.stack([region((0, 5), (1, 8), width, height), region((7, 12), (0, 8), width, height)])
-    model, given = models(family), sides(family)
+    model = models(family)
+    given = sides(family)
     expected = sample(family, (masked(family, model, people_at(masks)), *given), width=width, height=height)
     for scale in (1, 2):
         larger = masks.repeat_interleave(scale, 1).repeat_interleave(scale, 2)

@@ -47,7 +47,8 @@ def masks(cover, wide):
 
 
 def reference(model, cover=0.5, steps=1, crop=False):
-    count, adm = 2, None if width_of(model) != 2048 else normal(9, 2, 2816)
+    count = 2
+    adm = None if width_of(model) != 2048 else normal(9, 2, 2816)
     shown = masks(cover, 20 if crop else WIDTH)
     cell = coarsest_token_side(model.model.diffusion_model)
     latents, noise = (normal(seed, count, 4, HEIGHT // 8, WIDTH // 8) for seed in (3, 5))
@@ -75,7 +76,8 @@ def oracle(model, ours):
     state = {"calls": 0}
 
     def seen_of(unet, x, timesteps, n):
-        seen, (left, top, right, below) = {}, ours.windows[n]
+        seen = {}
+        (left, top, right, below) = ours.windows[n]
 
         def record(tokens, k, v, extra):
             high, wide = extra["activations_shape"][-2:]
@@ -139,7 +141,8 @@ RENEWED = [
 @pytest.mark.parametrize(("name", "sigmas", "recorded"), RENEWED)
 def test_renewed_every_third_step(model, monkeypatch, name, sigmas, recorded):
     """However often a sampler asks within a step; one that goes back is shown the parts at that noise again."""
-    seen, plain = [], PartsRecorder.record
+    seen = []
+    plain = PartsRecorder.record
 
     def counted(self, model, sigma):
         seen.append(round(float(sigma), 4))

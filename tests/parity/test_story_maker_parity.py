@@ -33,7 +33,8 @@ def test_tokens_of_a_person(number, dressed):
     net.load_state_dict(state, strict=True)
     halves = ("proj.", "norm.", "perceiver_resampler.")
     plus = converted({key: x for key, x in state.items() if key.startswith(halves)})
-    resampler, plus.shortcut = converted(below("resample.", state)), True
+    resampler = converted(below("resample.", state))
+    plus.shortcut = True
     generator = torch.Generator().manual_seed(192)
     identity = functional.normalize(torch.randn(1, 512, generator=generator), dim=-1)
     face, dress = (torch.randn(1, 257, states, generator=generator) for _ in "12")
@@ -55,7 +56,8 @@ def test_tokens_of_a_person(number, dressed):
 def test_the_negative_is_zeros_and_not_what_clip_sees_of_black():
     seen = PersonFeatures(torch.ones(1, 512), torch.ones(1, 257, 80), torch.ones(1, 257, 80), 0.0).unconditional
     assert seen.face.shape == seen.body.shape == (1, 257, 80)
-    assert not any(x.any() for x in (seen.embedding, seen.face, seen.body)) and seen.body_weight == 1
+    assert not any(x.any() for x in (seen.embedding, seen.face, seen.body))
+    assert seen.body_weight == 1
 
 
 @cache
@@ -115,10 +117,12 @@ SETTINGS = {"weight": 0.5, "lora_weight": 0.3, "feather": 0, "mask": None}
 @pytest.mark.parametrize("case", CASES)
 @torch.no_grad()
 def test_sampling_equals_diffusers(case):
-    cast, (network, model, file) = CASES[case], networks()
+    cast = CASES[case]
+    (network, model, file) = networks()
     sampling = Sampling(WIDTH, HEIGHT, 4, cfg=7.5, spacing="trailing")
     pictures, masks = (torch.cat(each) for each in zip(*(body(n) for n in range(2)), strict=True))
-    vision, story_maker = parts_made.clip_vision(), read("story_maker", file)
+    vision = parts_made.clip_vision()
+    story_maker = read("story_maker", file)
     given = {"story_maker": story_maker, "cast": cast, "clip_vision": vision, "bodies": pictures, "body_masks": masks}
     ours = sampling.ours(*apply("LikenessApplyStoryMaker", model=model, **sampling.sides, **given, **SETTINGS))
 

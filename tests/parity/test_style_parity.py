@@ -11,7 +11,8 @@ from peers import Sampling, adapter_for, apply, read, with_adapters
 from seeded import EMBEDS, STATES
 
 WIDTH, HEIGHT = 128, 192
-STYLE, LAYOUT = {"up": {"block_0": [0.0, 1.0, 0.0]}}, {"down": {"block_2": [0.0, 1.0]}}
+STYLE = {"up": {"block_0": [0.0, 1.0, 0.0]}}
+LAYOUT = {"down": {"block_2": [0.0, 1.0]}}
 
 
 class Scaled(IPAdapterMixin):
@@ -28,7 +29,8 @@ class Scaled(IPAdapterMixin):
     ("plain", ("all", "style and layout"), (1.0, {**STYLE, **LAYOUT}), True, 1),
 ])  # fmt: skip
 def test_sampling_equals_diffusers(kind, choices, configs, regional, count):
-    network, weights = tiny_sdxl.diffusers_unet(), (0.7, 1.2)
+    network = tiny_sdxl.diffusers_unet()
+    weights = (0.7, 1.2)
     model = tiny_sdxl.host_model(network)
     file = adapter_for(model, kind)
     with_adapters(network, file, file, scales=weights)
@@ -38,7 +40,9 @@ def test_sampling_equals_diffusers(kind, choices, configs, regional, count):
     masks[0, ..., : WIDTH // 2], masks[1, ..., WIDTH // 2 :] = 1, 1
     shown = [torch.cat([parts_made.picture(10 * n + m, 28, 28) for m in range(count)]) for n in (0, 1)]
 
-    sampling, vision, loaded = Sampling(WIDTH, HEIGHT, spacing="trailing"), parts_made.vit_h(), read("ip_adapter", file)
+    sampling = Sampling(WIDTH, HEIGHT, spacing="trailing")
+    vision = parts_made.vit_h()
+    loaded = read("ip_adapter", file)
     applied = model, *sampling.sides.values()
     for picture, mask, choice, weight in zip(shown, masks, choices, weights, strict=True):
         given = dict(zip(("model", "positive", "negative"), applied, strict=True))

@@ -83,7 +83,9 @@ def test_a_workflow_samples_as_the_authors_do(name):
         authors.set_timesteps(int(steps / denoise))
         timesteps = authors.timesteps[-steps:]
         sigmas = comfy.samplers.KSampler(made, steps, CPU, used, scheduler, denoise).sigmas
-        assert used == sampler and len(sigmas) == len(timesteps) + 1 and sigmas[-1] == 0
+        assert used == sampler
+        assert len(sigmas) == len(timesteps) + 1
+        assert sigmas[-1] == 0
         assert (sigmas[:-1] / levels(authors, timesteps) - 1).abs().max() <= TOLERANCE
         # People set the steps, and get as many.
         assert len(comfy.samplers.KSampler(made, 30, CPU, used, scheduler, denoise).sigmas) == 31
@@ -106,7 +108,8 @@ def test_few_steps_are_the_published_ones(sampling, steps):
     authors = FEW_STEPS[sampling]
     authors.set_timesteps(steps)
     timesteps = authors.timesteps.round()
-    assert len(sigmas) == steps + 1 and sigmas[-1] == 0
+    assert len(sigmas) == steps + 1
+    assert sigmas[-1] == 0
     assert (sigmas[:-1] / levels(authors, timesteps) - 1).abs().max() <= TOLERANCE
 
 
@@ -145,7 +148,8 @@ def test_a_template_of_flux_has_the_shift_of_the_authors(name, published, flux, 
     (shifted,) = ModelSamplingFlux().patch(model(), *shifts, *(side // scale for side in size))
     ours = comfy.samplers.calculate_sigmas(shifted.get_model_object("model_sampling"), "simple", steps)
     theirs = published(steps, *size)
-    assert len(ours) == len(theirs) == steps + 1 and ours[-1] == theirs[-1] == 0
+    assert len(ours) == len(theirs) == steps + 1
+    assert ours[-1] == theirs[-1] == 0
     difference = (ours[:-1] / theirs[:-1] - 1).abs().max().item()
     record_property("relative_difference", difference)
     assert difference <= apart

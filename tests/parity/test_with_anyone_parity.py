@@ -79,7 +79,9 @@ class Residuals(comfy.controlnet.ControlBase):
 
 def hooked(model, published, weight, first, last):
     """The MODEL with the faces behind every block of its network, in the positive's rows; and what undoes it."""
-    rows, network, now = len(published.mask), model.model.diffusion_model, []
+    rows = len(published.mask)
+    network = model.model.diffusion_model
+    now = []
 
     def forward(executor, *args, **kwargs):
         options = kwargs.get("transformer_options") or args[-1]
@@ -118,7 +120,8 @@ CASES = {
 def test_sampling_equals_the_formulas(pair, case):
     cast, boxes, changed = CASES[case]
     model, file, with_anyone = pair
-    reference, net = tiny_dits.latent(FLUX, 64, 48, 8), Residuals()
+    reference = tiny_dits.latent(FLUX, 64, 48, 8)
+    net = Residuals()
     sides = {
         side: tiny_dits.conditioning(n, [reference], control=net) for n, side in enumerate(("positive", "negative"), 1)
     }
@@ -140,7 +143,8 @@ def test_sampling_equals_the_formulas(pair, case):
 def test_random_boxes_reach_the_rows_of_the_released_rule(pair):
     """Some cross the border of the canvas."""
     model, _, with_anyone = pair
-    positive, random = tiny_dits.conditioning(1, []), torch.Generator().manual_seed(4)
+    positive = tiny_dits.conditioning(1, [])
+    random = torch.Generator().manual_seed(4)
     given = {"model": model, "positive": positive, "negative": positive, "with_anyone": with_anyone}
     who = placed(1).people[0]
     for _ in range(40):

@@ -10,11 +10,14 @@ from promised import Row, attributes, latents, picture
 @pytest.mark.both_hosts
 def test_a_b_a(way: Row) -> None:
     a, b = picture(way), picture(way, "b")
-    applied, made, drawn = way.node(), {}, torch.get_rng_state()
+    applied = way.node()
+    made = {}
+    drawn = torch.get_rng_state()
     run(applied, made)
     assert torch.equal(torch.get_rng_state(), drawn), "nobody else's random numbers change"
     assert torch.equal(latents(way.sampled(applied), made), a)
-    assert a.isfinite().all() and b.isfinite().all()
+    assert a.isfinite().all()
+    assert b.isfinite().all()
     # Other people make another picture by far more than rounding, which is some 1e-6.
     assert relative(a, b) > 1e-4
 

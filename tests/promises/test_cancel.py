@@ -18,7 +18,8 @@ def test_the_run_after_a_cancelled_one_is_right(row: Row, monkeypatch: pytest.Mo
     # A MODEL that is sampled for the first time is given attributes by the host.
     latents(row.plain(steps=1))
     before = attributes(row)
-    whole, made = picture(row), {}
+    whole = picture(row)
+    made = {}
     with monkeypatch.context() as patch, pytest.raises(comfy.model_management.InterruptProcessingException):
         patch.setattr(latent_preview, "prepare_callback", lambda *_, **__: cancelled)
         latents(graph, made)

@@ -18,9 +18,12 @@ def forwards(model):
 
 @pytest.mark.parametrize("function", [raising, cancelling])
 def test_nothing_is_left_on_the_model_after_a_run_that_stopped(row: Row, function: Callable[..., Any]) -> None:
-    whole, plain, made = picture(row), picture(row, "plain"), {}
+    whole = picture(row)
+    plain = picture(row, "plain")
+    made = {}
     base = run(row.model, made)[0]
-    before, graph = forwards(base), row.sampled(row.node())
+    before = forwards(base)
+    graph = row.sampled(row.node())
     stopped = node(graph.kind, **{**graph.inputs, "model": around(graph.inputs["model"], function)})
     with pytest.raises((Stopped, comfy.model_management.InterruptProcessingException)):
         latents(stopped, made)
@@ -30,9 +33,12 @@ def test_nothing_is_left_on_the_model_after_a_run_that_stopped(row: Row, functio
 
 
 def test_nothing_is_left_on_a_model_that_was_unloaded(row: Row) -> None:
-    whole, plain, made = picture(row), picture(row, "plain"), {}
+    whole = picture(row)
+    plain = picture(row, "plain")
+    made = {}
     base = run(row.model, made)[0]
-    before, graph = forwards(base), row.sampled(row.node())
+    before = forwards(base)
+    graph = row.sampled(row.node())
     latents(graph, made)
     comfy.model_management.unload_all_models()
     assert forwards(base) == before

@@ -107,7 +107,8 @@ def test_of_a_half_it_is_another_picture_than_of_the_other(row: Row) -> None:
     if row.kind in ALONE:
         first, second = mask(2).split(1)
     else:
-        first, second = mask(2), mask(2).flip(0)
+        first = mask(2)
+        second = mask(2).flip(0)
     picture_of_first, picture_of_second = shown(row, first), shown(row, second)
     assert picture_of_first.isfinite().all()
     assert relative(picture_of_first, picture_of_second) > 1e-4

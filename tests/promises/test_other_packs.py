@@ -132,7 +132,8 @@ def drawn(row: Row, applied: Node, **changed: Any) -> Node:
 @cache
 def ahead(row: Row) -> tuple[Node, dict[Node, Any]]:
     """The node, and what it and those before it have made, once for all that is put around it."""
-    applied, made = row.node(), {}
+    applied = row.node()
+    made = {}
     run(applied, made)
     return applied, made
 

@@ -6,7 +6,8 @@ from promised import Row, latents, picture
 
 
 def test_offloaded_it_is_the_same_picture(row: Row) -> None:
-    whole, made = picture(row), {}
+    whole = picture(row)
+    made = {}
     graph = row.sampled(row.node())
     with novram():
         assert torch.equal(latents(graph, made), whole)

@@ -44,7 +44,8 @@ def operations(row: Row, count: int) -> int:
     changed |= {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
     changed |= {"who": ""} if row.kind == "LikenessStylePerPerson" else {}
     changed |= {"image": UNCONNECTED} if row.kind == "LikenessApplyIDPatch" else {}
-    applied, made = row.node(**changed, **(FOUR if count > 1 else ONE).get(row.kind, {})), {}
+    applied = row.node(**changed, **(FOUR if count > 1 else ONE).get(row.kind, {}))
+    made = {}
     run(applied, made)
     counts: list[int] = []
     for steps in (1, 2):

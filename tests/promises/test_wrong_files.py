@@ -28,7 +28,8 @@ OWN = {
 @pytest.fixture(scope="module")
 def files(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Format, Path]]:
     """Every kind of file that is known."""
-    folder, found = tmp_path_factory.mktemp("others"), []
+    folder = tmp_path_factory.mktemp("others")
+    found = []
     for name, row in ((name, row) for name, rows in {**TABLE, "id-patch": [{}]}.items() for row in rows):
         path = folder / f"{len(found)}.bin"
         if "adapter" in row and row["adapter"] != "mask":

@@ -123,7 +123,8 @@ def tables(folder: Path, chosen: Sequence[Path] = ()) -> list[Defect]:
     defects: list[Defect] = []
     for path in paths:
         spec = importlib.util.spec_from_file_location(f"defects_{path.stem}", path)
-        assert spec and spec.loader
+        assert spec
+        assert spec.loader
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         defects += module.DEFECTS
@@ -557,7 +558,8 @@ def _span(text: str, nodes: list[ast.AST]) -> tuple[int, int]:
     starts = [0]
     for row in text.encode().splitlines(keepends=True):
         starts.append(starts[-1] + len(row))
-    assert last.end_lineno is not None and last.end_col_offset is not None
+    assert last.end_lineno is not None
+    assert last.end_col_offset is not None
     return starts[line - 1] + column, starts[last.end_lineno - 1] + last.end_col_offset
 
 

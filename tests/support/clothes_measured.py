@@ -75,7 +75,8 @@ def shows(pictures: Sequence[Fitted], without: Sequence[Fitted], colours: Tensor
     what it changes there. colours: (B, 3), of `beside`."""
     changed: list[Tensor] = []
     for one, other in zip(pictures, without, strict=True):
-        (slot,), (_, areas) = one.told, garments.worn(one.place, one.told)
+        (slot,) = one.told
+        (_, areas) = garments.worn(one.place, one.told)
         region = _region(areas, slot)
         changed.append(((one.cells - other.cells) * region).sum((1, 2)) / region.sum())
     return float((torch.stack(changed) * colours).sum() / colours.square().sum())

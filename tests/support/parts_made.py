@@ -54,7 +54,8 @@ class Made:
 @cache
 def made() -> Made:
     denoiser, reference = tiny_sd15.diffusers_unet(111), tiny_sd15.diffusers_unet(112)
-    decoupled, pose_guider = decoupled_state(denoiser, 48), pose_guider_state(32)
+    decoupled = decoupled_state(denoiser, 48)
+    pose_guider = pose_guider_state(32)
 
     def patcher(kind, state, own):
         return load.in_patcher(lambda **build: kind(state, **build), own)

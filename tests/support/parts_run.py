@@ -38,7 +38,8 @@ def text(seed, **options):
 
 
 def apply(model, features, positive=None, negative=None, strength=1.0, start_percent=0.0, end_percent=1.0, pose=POSE):
-    positive, negative = positive or [text(1)], negative or [text(2)]
+    positive = positive or [text(1)]
+    negative = negative or [text(2)]
     return ApplyParts2Whole.execute(
         model, positive, negative, features, strength, start_percent, end_percent, 0, pose
     ).args

@@ -69,11 +69,13 @@ class Sampling:
         self, width: int, height: int, steps: int = 6, *, seed: int = 11, batch: int = 1, cfg: float = 5.0,
         context: int = 2048, spacing: str = "leading",
     ) -> None:  # fmt: skip
-        self.generator, self.cfg = torch.Generator().manual_seed(seed), cfg
+        self.generator = torch.Generator().manual_seed(seed)
+        self.cfg = cfg
         self.text, self.pooled = self.normal(2, 77, context), self.normal(2, 1280)
         scheduler = EulerDiscreteScheduler(**BETAS, steps_offset=1, timestep_spacing=spacing)
         scheduler.set_timesteps(steps)
-        self.sigmas, self.timesteps = scheduler.sigmas.float(), scheduler.timesteps
+        self.sigmas = scheduler.sigmas.float()
+        self.timesteps = scheduler.timesteps
         self.start = self.normal(batch, 4, height // 8, width // 8) * scheduler.init_noise_sigma
         self.time_ids = torch.tensor([[height, width, 0, 0, height, width]])
 

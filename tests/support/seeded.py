@@ -58,7 +58,8 @@ def id_patch_file(kind: str, patch_seed: int = 131, prompt_seed: int = 132) -> d
 
 def instant_id_file(layer_widths: list[int], resampler_seed: int = 173, adapter_seed: int = 174) -> dict[str, Any]:
     """An ip-adapter.bin for a UNet whose cross-attention layers have these widths, in diffusers' order."""
-    adapter, resampler = adapter_shapes(layer_widths, 2048), resampler_shapes(16, 2048, width=128, heads=2)
+    adapter = adapter_shapes(layer_widths, 2048)
+    resampler = resampler_shapes(16, 2048, width=128, heads=2)
     return {"image_proj": seeded(resampler, resampler_seed), "ip_adapter": seeded(adapter, adapter_seed)}
 
 

@@ -21,7 +21,8 @@ _USED = {
 def fewest(begun: Iterable[Path], *begins: str) -> set[Path]:
     """Templates that together hold every node whose id begins so; one after the other that which has most new ones."""
     kinds = {path: {kind for kind in _USED[path] if kind.startswith(begins)} for path in FILES}
-    chosen, left = {*begun}, set[str]().union(*kinds.values())
+    chosen = {*begun}
+    left = set[str]().union(*kinds.values())
     while left := left.difference(*(kinds[path] for path in chosen)):
         chosen.add(max(FILES, key=lambda path: (len(kinds[path] & left), -len(_USED[path]), path.stem)))
     return chosen

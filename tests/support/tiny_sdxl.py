@@ -123,7 +123,8 @@ def diffusers_sample(unet, x, sigmas, timesteps, contexts, pooled, time_ids, cfg
     added_cond_kwargs, such as image_embeds. x may be a batch. Networks may compute in half precision; x stays in
     float32.
     """
-    batch, dtype = len(x), unet.dtype
+    batch = len(x)
+    dtype = unet.dtype
 
     def rows(two):
         return two.repeat_interleave(batch, dim=0).to(dtype)

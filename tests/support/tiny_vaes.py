@@ -33,7 +33,8 @@ def qwen() -> comfy.sd.VAE:
 
 def flux1(channels: int = 16) -> comfy.sd.VAE:
     """And Z-Image's: latents at 1/8."""
-    part, config = "comfy.ldm.modules.diffusionmodules.model.", {**_KL, "z_channels": channels}
+    part = "comfy.ldm.modules.diffusionmodules.model."
+    config = {**_KL, "z_channels": channels}
     network = host.AutoencodingEngine(
         regularizer_config={"target": "comfy.ldm.models.autoencoder.DiagonalGaussianRegularizer"},
         encoder_config={"target": f"{part}Encoder", "params": config},

@@ -37,7 +37,9 @@ def ranges_around(kind: str) -> Iterator[Case]:
     applied = ours(kind)
     whole = sampled(applied)
     if kind == "LikenessApplyIDPatch":
-        model, positive, negative = value(sdxl), applied, applied[1]
+        model = value(sdxl)
+        positive = applied
+        negative = applied[1]
     else:
         model, positive, negative = applied, applied[1], applied[2]
     behind = sampler(model, ranged(positive, 0.0, 1.0), ranged(negative, 0.0, 1.0))
