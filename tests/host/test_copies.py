@@ -87,9 +87,9 @@ def nodes_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def copy_of(folder: Path, name: str) -> Path:
-    made = folder / name
-    shutil.copytree(folder / "likeness", made)
-    return made
+    copy = folder / name
+    shutil.copytree(folder / "likeness", copy)
+    return copy
 
 
 def test_one_copy_is_no_fault(nodes_folder: Path) -> None:
@@ -105,8 +105,8 @@ def test_copies_by_a_link_and_in_another_folder(nodes_folder: Path, monkeypatch:
     second = nodes_folder.with_name("more_nodes")
     second.mkdir()
     shutil.copytree(nodes_folder / "likeness", second / "Likeness-main")
-    known = ([str(nodes_folder), str(second)], set())
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "custom_nodes", known)
+    folders = ([str(nodes_folder), str(second)], set())
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "custom_nodes", folders)
     (fault,) = copies.faults()
     places = [nodes_folder / "b link", nodes_folder / "likeness", second / "Likeness-main"]
     named = " and ".join(f"{place} (version 0.9.0)" for place in places)

@@ -97,8 +97,8 @@ def test_the_editor_is_told_what_is_missing(host_server):
     assert missing(template("instant_id_portrait"), **{"Content-Type": "text/plain; charset=x"}) == lost
     many = [{"type": "LoraLoader", "widgets_values": [f"../../{n}"]} for n in range(20_000)]
     began = time.monotonic()
-    found = missing(json.dumps({"nodes": many}).encode())
-    assert found == {"names": [str(n) for n in range(20_000)], "size": "", "unsized": 0, "all_missing": True}
+    answer = missing(json.dumps({"nodes": many}).encode())
+    assert answer == {"names": [str(n) for n in range(20_000)], "size": "", "unsized": 0, "all_missing": True}
     assert time.monotonic() - began < 30
 
 
@@ -129,10 +129,16 @@ def test_every_menu_of_model_files_is_read(host_server):
     # training needs no file.
     for kind in ("LikenessLoadAdapter", "PhotoMakerLoader", "TrainLoraNode", *(method.node for method in methods())):
         menus.pop(kind, None)
-    read = {kind: {name: key for name, key in menu.items() if key} for kind, menu in needs.LOADERS.items()}
+    menus_of_the_doctor = {
+        kind: {name: key for name, key in menu.items() if key} for kind, menu in needs.LOADERS.items()
+    }
     assert len(menus) > 15
-    unread = {kind: menu for kind, menu in menus.items() if menu != read.get(kind)}
+    unread = {kind: menu for kind, menu in menus.items() if menu != menus_of_the_doctor.get(kind)}
     assert not unread, json.dumps(unread)
+
+
+def models_in_report(choice: str) -> set[str]:
+    return {finding.what for finding in bridge.report(choice, {}).findings}
 
 
 def test_check_files_opens_on_the_templates_to_start_with():
@@ -145,7 +151,7 @@ def test_check_files_opens_on_the_templates_to_start_with():
     assert {*starts} == {path.stem for path in WORKFLOWS.glob("start_*.json")}
     assert bridge.choices()[:8] == ["this workflow", "start templates", "all templates", *starts]
     assert sorted(bridge.choices()[8:]) == sorted({path.stem for path in WORKFLOWS.glob("*.json")} - {*starts})
-    few, every = ({one.what for one in bridge.report(choice, {}).findings} for choice in bridge.choices()[1:3])
+    few, every = (models_in_report(choice) for choice in bridge.choices()[1:3])
     assert {"InstantID adapter", "ID-Patch projections"} < few < every
     assert "StoryMaker" in every - few
 

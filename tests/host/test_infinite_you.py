@@ -34,15 +34,16 @@ def foreign(conditioning, old=False):
 
 
 def test_other_controlnets_before_and_after_add_up():
-    ours = put()
-    theirs = (foreign(SIDES[0]), SIDES[1])
-    before = sample(put(theirs))
-    assert relative(before, sample((foreign(ours[0]), SIDES[1]))) < 1e-5
-    assert min(relative(before, sample(alone)) for alone in (ours, theirs)) > 1e-3
-    assert relative(sample(put(ours)), sample(ours)) > 1e-3
+    with_faces = put()
+    with_another_net = (foreign(SIDES[0]), SIDES[1])
+    before = sample(put(with_another_net))
+    assert relative(before, sample((foreign(with_faces[0]), SIDES[1]))) < 1e-5
+    assert min(relative(before, sample(alone)) for alone in (with_faces, with_another_net)) > 1e-3
+    assert relative(sample(put(with_faces)), sample(with_faces)) > 1e-3
 
 
 def test_a_net_that_the_host_gives_to_the_negative_too_is_there_without_faces():
     """As Apply ControlNet (OLD) asks for it."""
-    asked, given = put((foreign(SIDES[0], old=True), SIDES[1])), put([foreign(side) for side in SIDES])
-    assert relative(sample(asked, cfg=3.0), sample(given, cfg=3.0)) < 1e-5
+    with_old_net = put((foreign(SIDES[0], old=True), SIDES[1]))
+    with_net_on_both = put([foreign(side) for side in SIDES])
+    assert relative(sample(with_old_net, cfg=3.0), sample(with_net_on_both, cfg=3.0)) < 1e-5

@@ -63,11 +63,11 @@ def test_two_people_are_never_saved_to_one_file(host_server, people, again):
     people["7"]["inputs"]["filename"] = "ben"
     host_server.run(people)
     # Anna's node does not run again, and her file is not lost either.
-    kept = bank(host_server, "twins").read_bytes()
+    file_of_anna = bank(host_server, "twins").read_bytes()
     people["7"]["inputs"]["filename"] = again
     with pytest.raises(HostError, match=r"Ben \(node 7\) and .*node 5\b"):
         host_server.run(people)
-    assert bank(host_server, "twins").read_bytes() == kept
+    assert bank(host_server, "twins").read_bytes() == file_of_anna
 
 
 def test_messages_with_any_text_reach_console_and_user(host_server, people):
@@ -81,8 +81,8 @@ def test_messages_with_any_text_reach_console_and_user(host_server, people):
         "order": node("LikenessPlaceCast", **placed, order="custom", custom_order=["text", 0]),
     }
     saved = {"5": save("anna", EVIL), "6": node("PreviewAny", source=["5", 1])}
-    for kind, added, said in (("name", saved, f" {CLEAN} has no place"), ("order", {}, "'An' is not a number")):
-        with pytest.raises(HostError, match=said):
+    for kind, added, message in (("name", saved, f" {CLEAN} has no place"), ("order", {}, "'An' is not a number")):
+        with pytest.raises(HostError, match=message):
             host_server.run({**people, **added, "view": node("PreviewAny", source=[kind, 0])}, timeout=60)
     assert host_server.run({"1": node("PreviewAny", source="still there")}, timeout=60).status == "success"
     assert "\x1b[2J" not in host_server.log

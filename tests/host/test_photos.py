@@ -44,9 +44,9 @@ def album(tmp_path, monkeypatch, six):
 
 
 def run(face_model, image=None, folder="family/album", **more):
-    given = {"people": "grouped by face", "names": "", "which_face": "largest", "corrections": "", **more}
-    given = {"on_no_face": "skip", "same_person_from": 0.4, **given}
-    return photos.SortPhotosIntoPeople.execute(face_model, image, folder, **given)
+    settings = {"people": "grouped by face", "names": "", "which_face": "largest", "corrections": "", **more}
+    settings = {"on_no_face": "skip", "same_person_from": 0.4, **settings}
+    return photos.SortPhotosIntoPeople.execute(face_model, image, folder, **settings)
 
 
 def who(output) -> dict[str, int]:
@@ -73,10 +73,10 @@ def test_a_folder_becomes_people_with_several_photos_each(face_model, album):
 
 def test_a_photo_of_a_folder_is_what_load_image_and_identity_make_of_it(face_model, album):
     image = LoadImage().load_image("family/album/anna 9.png")[0]
-    wanted = people.Person.execute(face_model, image, "Anna", "only", "error").args[0]
+    expected = people.Person.execute(face_model, image, "Anna", "only", "error").args[0]
     cast = run(face_model, corrections="2: -").args[0]
-    assert torch.equal(cast.people[0].identity.embeddings["w600k_mbf"], wanted.embeddings["w600k_mbf"])
-    assert torch.equal(cast.people[0].identity.crops, wanted.crops)
+    assert torch.equal(cast.people[0].identity.embeddings["w600k_mbf"], expected.embeddings["w600k_mbf"])
+    assert torch.equal(cast.people[0].identity.crops, expected.crops)
 
 
 def test_pictures_come_before_the_folder_and_every_face_may_count(face_model, album):
@@ -158,7 +158,7 @@ def test_only_folders_of_the_input_directory(face_model, album, tmp_path, monkey
 
 
 def test_drawn_people_come_with_the_pack(face_model, monkeypatch):
-    said: list[str] = []
-    monkeypatch.setattr(notes, "tell", lambda node, text, topic="": said.append(text))
+    notes_shown: list[str] = []
+    monkeypatch.setattr(notes, "tell", lambda node, text, topic="": notes_shown.append(text))
     assert who(run(face_model, folder="drawn examples")) == {"Anna": 3, "Farid": 3}
-    assert said == ["These people are drawn examples: choose a folder of your own."]
+    assert notes_shown == ["These people are drawn examples: choose a folder of your own."]

@@ -43,8 +43,7 @@ LAYERS = {
     MAGE_FLOW: ("attn.to_", "attn.add_", "_mlp.net", "img_in", "txt_in", "proj_out", "_mod.1", "norm_out"),
 }
 """By family, words in the names of layers that a LoRA may be in."""
-EVERYWHERE = torch.ones(1, HEIGHT, WIDTH)
-NOWHERE = torch.zeros(1, HEIGHT, WIDTH)
+EVERYWHERE, NOWHERE = torch.ones(1, HEIGHT, WIDTH), torch.zeros(1, HEIGHT, WIDTH)
 NOWHERE[:, :1, :1] = 1e-4  # a mask of nobody is refused; less than the least weight of a token
 
 
