@@ -142,9 +142,8 @@ class Batch:
         self.process.wait()
         self.log.close()
         # Of a killed driver two processes of Ray's own end after a minute.
-        processes_left = {
-            process: of(process, "cmdline") for process in psutil.wait_procs(self.running(), timeout=100)[1]
-        }
+        _, alive = psutil.wait_procs(self.running(), timeout=100)
+        processes_left = {process: of(process, "cmdline") for process in alive}
         for process in processes_left:
             process.kill()
         assert list(processes_left.values()) == [], "it left processes behind"

@@ -49,13 +49,11 @@ def test_every_node_registers(host_server: HostServer) -> None:
     assert NODE_IDS
     assert set(infos) == NODE_IDS
     assert {info["python_module"] for info in infos.values()} == {"custom_nodes.likeness-nodes"}
-    titles_of_other_nodes = {
-        info["display_name"] for name, info in host_server.object_info().items() if name not in infos
-    }
+    all_infos = host_server.object_info()
+    titles_of_other_nodes = {info["display_name"] for name, info in all_infos.items() if name not in infos}
     input_files = {path.name for path in (host_server.base / "input").iterdir()}
-    assert {path.name for path in (ROOT / "pictures").glob("*.png")} <= input_files, (
-        "examples are where Load Image looks"
-    )
+    examples = {path.name for path in (ROOT / "pictures").glob("*.png")}
+    assert examples <= input_files, "they are where Load Image looks"
     assert not {info["display_name"] for info in infos.values()} & titles_of_other_nodes
 
 

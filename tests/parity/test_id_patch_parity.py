@@ -73,9 +73,9 @@ def test_condition_image_equals_the_formula():
         spread = torch.rand(8, 2, generator=generator) * torch.tensor([width - 1.0, height - 1.0])
         locations = torch.cat([corners, spread])
         patches = torch.randn(len(locations), 3, 64, 64, generator=generator) * 2
-        ours = with_patches(control, list(patches), [tuple(xy) for xy in locations.tolist()])
-        assert (ours - reference_condition(control, patches, locations)).abs().max() <= 1e-6
-        assert ours.min() < 0 and ours.max() > 1, "patches must survive unclamped"
+        image = with_patches(control, list(patches), [tuple(xy) for xy in locations.tolist()])
+        assert (image - reference_condition(control, patches, locations)).abs().max() <= 1e-6
+        assert image.min() < 0 and image.max() > 1, "patches must survive unclamped"
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +89,11 @@ def networks():
 def applied(networks, kind, embeddings, centers, control, sides, start):
     """The cast, its picture, and both sides."""
     rows = [Identity(f"{n}", {"arcface-ir-se50": row[None]}, torch.zeros(1, 112, 112, 3)) for n, row in embeddings]
-    people = (Person(who, 1.0, Slot(tuple(xy))) for who, xy in zip(rows, centers.tolist(), strict=True))
+    people = (Person(identity, 1.0, Slot(tuple(xy))) for identity, xy in zip(rows, centers.tolist(), strict=True))
     cast = PlacedCast(tuple(people), control.shape[2], control.shape[1])
     (image, *_) = apply("LikenessIDPatchConditionImage", id_patch=loaded(kind), cast=cast, image=control)
-    given = {"control_net": networks[3], "id_patch": loaded(kind), "cast": cast, "image": image}
-    return cast, image, apply("LikenessApplyIDPatch", **sides, **given, id_start_percent=start)[:2]
+    inputs = {"control_net": networks[3], "id_patch": loaded(kind), "cast": cast, "image": image}
+    return cast, image, apply("LikenessApplyIDPatch", **sides, **inputs, id_start_percent=start)[:2]
 
 
 @pytest.mark.both_hosts
@@ -105,12 +105,12 @@ def test_golden_sampling_of_the_authors(networks):
     sides = dict(zip(("positive", "negative"), tiny_sdxl.conditioning(text, golden["sample.pooled"]), strict=True))
     people = enumerate(golden["in.emb"][:2])
     control = GOLDEN["in.control"][None] / 255.0
-    _, image, both = applied(networks, "resampler", people, golden["in.locs"][:2], control, sides, 0.25)
+    _, image, sides_with_tokens = applied(networks, "resampler", people, golden["in.locs"][:2], control, sides, 0.25)
     assert (image.permute(0, 3, 1, 2) - golden["sample.condition"]).abs().max() <= 1e-5
     start = golden["sample.noise"] * init
     sigmas = golden["sample.sigmas"]
-    found = tiny_sdxl.host_sample(networks[2], start, sigmas, *both, 5.0)
-    assert relative(found, golden["sample.latents"]) <= TOLERANCE
+    latents = tiny_sdxl.host_sample(networks[2], start, sigmas, *sides_with_tokens, 5.0)
+    assert relative(latents, golden["sample.latents"]) <= TOLERANCE
 
 
 @pytest.mark.parametrize(("people", "kind"), [(1, "resampler"), (5, "resampler"), (2, "mlp")])
@@ -120,8 +120,10 @@ def test_sampling_equals_diffusers(networks, people, kind):
     sampling = Sampling(width, height, 8, seed=people, spacing="trailing")
     centers = torch.rand(people, 2, generator=sampling.generator) * torch.tensor([width, height])
     control = torch.rand(1, height, width, 3, generator=sampling.generator)
-    given = sampling.normal(people, 512)
-    cast, image, both = applied(networks, kind, enumerate(given), centers, control, sampling.sides, 0.2)
+    embeddings = sampling.normal(people, 512)
+    cast, image, sides_with_tokens = applied(
+        networks, kind, enumerate(embeddings), centers, control, sampling.sides, 0.2
+    )
     rows = loaded(kind).unconditional_tokens(people), loaded(kind).tokens(cast.people, "mean")
     with_ids = torch.cat([sampling.text, torch.cat(rows)], dim=1)
     unet, net, model, _ = networks
@@ -129,4 +131,4 @@ def test_sampling_equals_diffusers(networks, people, kind):
         unet, lambda i: sampling.text if i < 8 * 0.2 else with_ids,
         control=lambda _: (net, image.permute(0, 3, 1, 2), 0.8, None),
     )  # fmt: skip
-    assert relative(sampling.ours(model, *both), reference) <= TOLERANCE
+    assert relative(sampling.ours(model, *sides_with_tokens), reference) <= TOLERANCE

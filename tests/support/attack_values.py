@@ -407,9 +407,9 @@ def in_the_bank(person: Identity) -> str:
     return file.name
 
 
-def forged(kind: str, **known: Any) -> Any:
+def forged(kind: str, **attributes: Any) -> Any:
     """An object of a class of that name, as another pack may have one."""
-    return type(kind, (), known)()
+    return type(kind, (), attributes)()
 
 
 def unplaced(*people: Identity) -> Cast:

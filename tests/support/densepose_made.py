@@ -55,8 +55,7 @@ def shapes(blocks: Sequence[int] = (1, 1, 1, 1), widths: Widths = WIDTHS) -> dic
     convolution("backbone.bottom_up.stem.conv1", widths["stem"], 3, 7, "frozen")
     inputs = widths["stem"]
     for stage, count in zip((2, 3, 4, 5), blocks, strict=True):
-        outputs = widths[f"res{stage}"]
-        middle = widths[f"res{stage}"] // 4
+        outputs, middle = widths[f"res{stage}"], widths[f"res{stage}"] // 4
         for number in range(count):
             block = f"backbone.bottom_up.res{stage}.{number}"
             if outputs != inputs:

@@ -16,9 +16,9 @@ STEPS = 8
 POSE = picture(90, WIDTH, HEIGHT)
 
 
-def denoiser(made):
+def denoiser(parts_networks):
     """With the schedule that Parts2Whole was trained with, as the loader makes it."""
-    model = made.model.clone()
+    model = parts_networks.model.clone()
     model.add_object_patch("model_sampling", parts2whole_files._sampling(model, parts_made.SCHEDULER, ""))
     return model
 
@@ -28,9 +28,9 @@ def reading(model):
     return patched(model, InjectionsRun, SharingRun)
 
 
-def encode(made, parts, width=WIDTH, height=HEIGHT, **changed):
+def encode(parts_networks, parts, width=WIDTH, height=HEIGHT, **changed):
     inputs = {"clip": parts_made.clip(), "clip_vision": parts_made.clip_vision(), "vae": parts_made.vae(), **changed}
-    return EncodeParts.execute(made.networks, parts, width=width, height=height, **inputs).args[0]
+    return EncodeParts.execute(parts_networks.networks, parts, width=width, height=height, **inputs).args[0]
 
 
 def text(seed, **options):

@@ -92,10 +92,10 @@ class Sampling:
 
     def theirs(self, unet: Any, contexts: Any = None, pooled: Any = None, control: Any = None, **more: Any) -> Tensor:
         """See tiny_sdxl.diffusers_sample."""
-        given = contexts or (lambda _: self.text), self.pooled if pooled is None else pooled
+        texts = contexts or (lambda _: self.text), self.pooled if pooled is None else pooled
         with torch.no_grad():
             return tiny_sdxl.diffusers_sample(
-                unet, self.start, self.sigmas, self.timesteps, *given, self.time_ids, self.cfg, control, **more
+                unet, self.start, self.sigmas, self.timesteps, *texts, self.time_ids, self.cfg, control, **more
             )
 
     def inside(self, model: Any, i: int, first: float, last: float) -> bool:

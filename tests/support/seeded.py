@@ -65,11 +65,11 @@ def instant_id_file(layer_widths: list[int], resampler_seed: int = 173, adapter_
 
 def parts(shapes: Iterable[tuple[str, tuple[int, ...]]]) -> dict[str, Shapes]:
     """By the first word of the keys, as such a file is nested."""
-    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    shapes_by_part: dict[str, dict[str, tuple[int, ...]]] = {}
     for key, shape in shapes:
         part, _, name = key.partition(".")
-        found.setdefault(part, {})[name] = shape
-    return found
+        shapes_by_part.setdefault(part, {})[name] = shape
+    return shapes_by_part
 
 
 def adapter_shapes(widths: list[int], text: int, rank: int = 0) -> Shapes:

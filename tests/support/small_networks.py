@@ -104,8 +104,7 @@ def _knows_qwen3(usual: Any) -> Any:
 
 def _narrow_transformers() -> None:
     """And what comes with them; an older host has no Qwen3."""
-    text = {"hidden_size": TEXT_WIDTH, "intermediate_size": 2 * TEXT_WIDTH}
-    encoders = comfy.text_encoders
+    text, encoders = {"hidden_size": TEXT_WIDTH, "intermediate_size": 2 * TEXT_WIDTH}, comfy.text_encoders
     comfy.text_encoders.t5.T5.__init__ = _narrow_t5(comfy.text_encoders.t5.T5.__init__)
     _with(encoders.llama.Qwen25_7BVLI_Config, **text, num_attention_heads=4, num_key_value_heads=4)
     _with(encoders.qwen_vl.Qwen2VLVisionTransformer, hidden_size=64, intermediate_size=128, num_heads=2, num_layers=2)

@@ -104,8 +104,7 @@ def narrow(contents: Shapes, vae: int = NARROW_VAE) -> Shapes:
 def _write(to: Standins) -> None:
     for name, row in FILES.items():
         if "holds" in row:
-            dtype = row.get("dtype", "float16")
-            contents = shapes.of(row["holds"], **row.get("sizes", {}))
+            dtype, contents = row.get("dtype", "float16"), shapes.of(row["holds"], **row.get("sizes", {}))
             state = _weights(dtype, row.get("windows", 18)).fill(narrow(contents) if row.get("narrow") else contents)
             _save(to.__getattr__(name), state, row.get("safetensors", False))
     _save(to.recogniser, _weights("float32", 20).fill(ir_se50_shapes()))
