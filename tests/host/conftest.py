@@ -56,8 +56,8 @@ def sdxl() -> tuple[ModelPatcher, ControlNet]:
     """A tiny MODEL and ControlNet of SDXL's kind."""
     import tiny_sdxl
 
-    made = tiny_sdxl.diffusers_unet()
-    return tiny_sdxl.host_model(made), tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(made, 172))
+    unet = tiny_sdxl.diffusers_unet()
+    return tiny_sdxl.host_model(unet), tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(unet, 172))
 
 
 @pytest.fixture(scope="module")

@@ -55,20 +55,22 @@ def friends(face_model, photo):
 
 def test_every_crop_is_a_row_of_the_latents(face_model, photo, friends, vae):
     """Encoded and denoised as it would be alone, and pasted back."""
-    made = crop(face_model, photo, friends, vae=vae)
-    samples, mask = made["latents"]["samples"], made["latents"]["noise_mask"]
+    cropped = crop(face_model, photo, friends, vae=vae)
+    samples, mask = cropped["latents"]["samples"], cropped["latents"]["noise_mask"]
     denoised = comfy.utils.reshape_mask(mask, samples.shape)
     for n in range(3):
-        assert torch.equal(samples[n : n + 1], nodes.VAEEncode().encode(vae, made["crops"][n : n + 1])[0]["samples"])
-        alone = nodes.SetLatentNoiseMask().set_mask({"samples": samples[n : n + 1]}, made["masks"][n : n + 1])[0]
-        wanted = comfy.utils.reshape_mask(alone["noise_mask"], samples[n : n + 1].shape)
-        assert torch.equal(denoised[n : n + 1], wanted)
+        assert torch.equal(samples[n : n + 1], nodes.VAEEncode().encode(vae, cropped["crops"][n : n + 1])[0]["samples"])
+        alone = nodes.SetLatentNoiseMask().set_mask({"samples": samples[n : n + 1]}, cropped["masks"][n : n + 1])[0]
+        expected = comfy.utils.reshape_mask(alone["noise_mask"], samples[n : n + 1].shape)
+        assert torch.equal(denoised[n : n + 1], expected)
     assert not torch.equal(denoised[0], denoised[1])
-    (decoded,) = nodes.VAEDecode().decode(vae, made["latents"])
+    (decoded,) = nodes.VAEDecode().decode(vae, cropped["latents"])
     assert decoded.shape == (3, SIZE, SIZE, 3)
-    pasted, where = second_pass.PasteFaces.execute(photo, made["where"], "none", decoded).args
-    assert pasted.shape == photo.shape and where.max() > 0.99
-    assert torch.equal(pasted[where == 0], photo[where == 0]) and not torch.equal(pasted, photo)
+    pasted, pasted_mask = second_pass.PasteFaces.execute(photo, cropped["where"], "none", decoded).args
+    assert pasted.shape == photo.shape
+    assert pasted_mask.max() > 0.99
+    assert torch.equal(pasted[pasted_mask == 0], photo[pasted_mask == 0])
+    assert not torch.equal(pasted, photo)
 
 
 class Spoiled:
@@ -91,15 +93,17 @@ def report(face_model, photo, friends):
 def test_the_best_of_a_batch_keep_their_latents(report, photo, vae):
     """Rows of any shape, with masks and noise of their own, of pictures that VAE Encode makes smaller."""
     pictures = torch.cat([photo[:, 80 * n : 80 * n + 75, :83] for n in range(3)])
-    samples = torch.cat([vae.encode(one[None]) for one in pictures])
+    samples = torch.cat([vae.encode(picture[None]) for picture in pictures])
     (decoded,) = nodes.VAEDecode().decode(vae, {"samples": samples})
     assert decoded.shape in ((3, 64, 80, 3), (3, 72, 80, 3))
     masks = torch.arange(3.0).reshape(3, *[1] * (samples.ndim - 1))
     latents = {"samples": samples, "noise_mask": masks, "batch_index": [4, 5, 6]}
     _, best, index, *_ = measure.PickBestLikeness.execute(report, decoded, "resemblance", 2, latents).args
     order = [number - 4 for number in best["batch_index"]]
-    assert index == order[0] == 1 and len(order) == 2
-    assert torch.equal(best["samples"], samples[order]) and torch.equal(best["noise_mask"], masks[order])
+    assert index == order[0] == 1
+    assert len(order) == 2
+    assert torch.equal(best["samples"], samples[order])
+    assert torch.equal(best["noise_mask"], masks[order])
 
 
 WIDTHS = {"FLUX.2": 7680, "Qwen-Image": 3584, "FLUX.1": 4096}
@@ -117,18 +121,18 @@ model_of = cache(tiny_dits.model)
 def test_a_transformer_is_refused_by_name(kind, another):
     """A checkpoint of it in the place of SDXL's, its MODEL alone, its text alone."""
     words = [[torch.zeros(1, 7, WIDTHS[another]), {}]]
-    given = {"model": model_of(another), "positive": words, "negative": words}
-    name = type(given["model"].model.model_config).__name__
-    theirs = {key: value for key, value in given.items() if key in DEFAULTS[kind]}
+    inputs = {"model": model_of(another), "positive": words, "negative": words}
+    name = type(inputs["model"].model.model_config).__name__
+    inputs_of_the_node = {key: value for key, value in inputs.items() if key in DEFAULTS[kind]}
     text = rf"made for .*\(text width {WIDTHS[another]}\), but .* is needed"
     model = rf"The MODEL is made for {name}, but a UNet of the SD family is needed\..*{ELSE}"
     if kind in ON_TRANSFORMERS:
         model = r"The conditioning given to .* is made for .* but .* is needed"
         if not tiny_dits.KNOWN:
             model = "knows .* as ComfyUI .* has it"
-    alone = {key: value for key, value in theirs.items() if key != "model"}
-    cases = [({"model": given["model"]}, model)] if "model" in theirs else []
-    cases += [(alone, text), (theirs, f"{text}|{model}")]
+    alone = {key: value for key, value in inputs_of_the_node.items() if key != "model"}
+    cases = [({"model": inputs["model"]}, model)] if "model" in inputs_of_the_node else []
+    cases += [(alone, text), (inputs_of_the_node, f"{text}|{model}")]
     for changed, message in cases:
         with pytest.raises((WrongBaseModel, BadSetup), match=message):
             run(ours(kind, **changed), {})

@@ -51,11 +51,11 @@ class Shown:
 
     def __enter__(self) -> list[Tensor]:
         hints: list[Tensor] = []
-        own = self.network.forward
+        forward_before = self.network.forward
 
         def forward(hint: Tensor, *args: Any, **kwargs: Any) -> Any:
             hints.append(hint.detach().clone())
-            return own(hint, *args, **kwargs)
+            return forward_before(hint, *args, **kwargs)
 
         self.network.forward = forward
         return hints
@@ -65,21 +65,21 @@ class Shown:
 
 
 @pytest.mark.both_hosts
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("area_node", WAYS)
 @pytest.mark.parametrize("row", WITH_A_NET, ids=str)
-def test_a_net_is_shown_the_part_of_its_picture_that_the_area_is(row: Row, way: str) -> None:
+def test_a_net_is_shown_the_part_of_its_picture_that_the_area_is(row: Row, area_node: str) -> None:
     """Two areas of one size, beside a prompt of everything: each its own part, at every step."""
     texts = host_sampling.plain(row)
-    areas = [WAYS[way](texts.positive, 0, 64)[0], WAYS[way](texts.positive, 64, 128)[0]]
-    ours = with_prompts(row, [*texts.positive, *areas], texts.negative)
-    net = ours.positive[0][1]["control"]
-    whole = net.cond_hint_original
+    areas = [WAYS[area_node](texts.positive, 0, 64)[0], WAYS[area_node](texts.positive, 64, 128)[0]]
+    prompted = with_prompts(row, [*texts.positive, *areas], texts.negative)
+    net = prompted.positive[0][1]["control"]
+    keypoints = net.cond_hint_original
     with Shown(net.control_model.input_hint_block) as hints:
-        sampled(ours.guider(), latent_of(row), sigmas_of(ours.model, 2))
-    parts = {"left": whole[..., :64], "right": whole[..., 64:], "all": whole}
-    seen = {name: [hint[:1] for hint in hints if torch.equal(hint[:1], part)] for name, part in parts.items()}
-    assert all(seen.values())
-    assert sum(map(len, seen.values())) == len(hints)
+        sampled(prompted.guider(), latent_of(row), sigmas_of(prompted.model, 2))
+    parts = {"left": keypoints[..., :64], "right": keypoints[..., 64:], "all": keypoints}
+    times = {name: sum(torch.equal(hint[:1], part) for hint in hints) for name, part in parts.items()}
+    assert all(times.values())
+    assert sum(times.values()) == len(hints)
 
 
 @pytest.mark.parametrize("row", WITH_A_NET, ids=str)
@@ -87,34 +87,35 @@ def test_of_a_larger_picture_the_hint_is_enlarged_and_then_cut(row: Row) -> None
     """A latent of twice the canvas, as in a second pass."""
     texts = host_sampling.plain(row)
     right = nodes.ConditioningSetArea().append(texts.positive, 128, 192, 128, 0, 1.0)[0]
-    ours = with_prompts(row, [*texts.positive, *right], texts.negative)
-    net = ours.positive[0][1]["control"]
+    prompted = with_prompts(row, [*texts.positive, *right], texts.negative)
+    net = prompted.positive[0][1]["control"]
     enlarged = comfy.utils.common_upscale(net.cond_hint_original, 256, 192, net.upscale_algorithm, "center")
     latent = torch.zeros(1, 4, 24, 32)
     with Shown(net.control_model.input_hint_block) as hints:
-        sampled(ours.guider(), latent, sigmas_of(ours.model, 1))
+        sampled(prompted.guider(), latent, sigmas_of(prompted.model, 1))
     assert any(torch.equal(hint[:1], enlarged[..., 128:]) for hint in hints)
 
 
 @pytest.mark.parametrize("row", INFINITE_YOU, ids=str)
-@pytest.mark.parametrize("way", WAYS)
-def test_infuse_net_is_shown_the_area_s_own_part(row: Row, way: str) -> None:
+@pytest.mark.parametrize("area_node", WAYS)
+def test_infuse_net_is_shown_the_area_s_own_part(row: Row, area_node: str) -> None:
     """An area of all of the picture is the picture; the right half is encoded from the right half of the keypoints."""
     texts = host_sampling.plain(row)
-    whole = with_prompts(row, texts.positive, texts.negative)
-    as_area = with_prompts(row, WAYS[way](texts.positive, 0, 128), texts.negative)
+    without_area = with_prompts(row, texts.positive, texts.negative)
+    as_area = with_prompts(row, WAYS[area_node](texts.positive, 0, 128), texts.negative)
     start = latent_of(row)
-    pictures = [sampled(ours.guider(1.0), start, sigmas_of(ours.model, 1)) for ours in (whole, as_area)]
-    assert relative(*pictures) <= 1e-6
+    picture = sampled(as_area.guider(1.0), start, sigmas_of(as_area.model, 1))
+    expected = sampled(without_area.guider(1.0), start, sigmas_of(without_area.model, 1))
+    assert relative(picture, expected) <= 1e-6
 
-    right = with_prompts(row, [*texts.positive, *WAYS[way](texts.positive, 64, 128)], texts.negative)
+    right = with_prompts(row, [*texts.positive, *WAYS[area_node](texts.positive, 64, 128)], texts.negative)
     net = right.positive[0][1]["control"]
     encoded: list[Tensor] = []
-    own = net.vae.encode
+    encode_before = net.vae.encode
 
     def encode(pixels: Tensor) -> Tensor:
         encoded.append(pixels.clone())
-        return own(pixels)
+        return encode_before(pixels)
 
     net.vae.encode = encode
     try:

@@ -24,33 +24,33 @@ _RAW = re.compile(rf"^\W*{FORGED}|\x1b\S*{FORGED}", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
-def made(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Any, Any]]:
+def outputs_by_node(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Any, Any]]:
     """What runs before the inputs, once for all; model files are found among the stand-ins."""
-    known = folder_paths.folder_names_and_paths
+    folders = folder_paths.folder_names_and_paths
     bank = tmp_path_factory.mktemp("faces")
     with pytest.MonkeyPatch.context() as patch:
         for key in ("insightface", "facexlib", "densepose"):
-            patch.setitem(known, key, ([str(standin_models.root / key)], known[key][1]))
-        patch.setitem(known, "likeness_faces", ([str(bank)], known["likeness_faces"][1]))
+            patch.setitem(folders, key, ([str(standin_models.root / key)], folders[key][1]))
+        patch.setitem(folders, "likeness_faces", ([str(bank)], folders["likeness_faces"][1]))
         yield {}
 
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_case_ends_right_or_is_explained(
-    section: str, made: dict[Any, Any], caplog: pytest.LogCaptureFixture
+    section: str, outputs_by_node: dict[Any, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     cases = list(SECTIONS[section]())
     assert cases
-    judgements = [(str(case), judged(case, made, caplog)) for case in cases]
+    judgements = [(str(case), judged(case, outputs_by_node, caplog)) for case in cases]
     assert [judgement for judgement in judgements if judgement[1]] == []
 
 
-def judged(case: Case, made: dict[Any, Any], caplog: pytest.LogCaptureFixture) -> str:
+def judged(case: Case, outputs_by_node: dict[Any, Any], caplog: pytest.LogCaptureFixture) -> str:
     """Empty where the case ends as it must, else what happened instead."""
     caplog.clear()
     wrong = ""
     try:
-        wrong = run(case.check, made)[0] or ""
+        wrong = run(case.check, outputs_by_node)[0] or ""
     except LikenessError as error:
         ending = EXPLAINED
         written = f"{error}\n{caplog.text}"

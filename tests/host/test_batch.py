@@ -118,7 +118,7 @@ class Batch:
     output: Path
     rows: list[dict[str, str]]
     temporary: Path
-    more: tuple[str, ...]
+    options: tuple[str, ...]
 
     def __enter__(self) -> Batch:
         jobs = self.setup.folder / f"{self.output.name}.csv"
@@ -128,7 +128,7 @@ class Batch:
             writer.writerows(self.rows)
         self.log = (self.setup.folder / f"{self.temporary.name}.log").open("a+")
         command = [sys.executable, str(ROOT / "scripts" / "batch.py"), str(jobs), "--python", sys.executable]
-        command += ["--workflow", str(self.setup.folder / "workflow.json"), "--output", str(self.output), *self.more]
+        command += ["--workflow", str(self.setup.folder / "workflow.json"), "--output", str(self.output), *self.options]
         # Ray ends workers where other programs fill the memory of the machine, which is none of ours.
         variables = {**os.environ, "TMPDIR": str(self.temporary), "RAY_memory_monitor_refresh_ms": "0"}
         with heeding_ctrl_c():
@@ -142,17 +142,22 @@ class Batch:
         self.process.wait()
         self.log.close()
         # Of a killed driver two processes of Ray's own end after a minute.
-        left = {process: of(process, "cmdline") for process in psutil.wait_procs(self.running(), timeout=100)[1]}
-        for process in left:
+        _, alive = psutil.wait_procs(self.running(), timeout=100)
+        processes_left = {process: of(process, "cmdline") for process in alive}
+        for process in processes_left:
             process.kill()
-        assert list(left.values()) == [], "it left processes behind"
+        assert list(processes_left.values()) == [], "it left processes behind"
         if self.process.returncode >= 0:
             assert list(self.temporary.glob("likeness*")) == [], "it left its workers' folders behind"
 
     def running(self) -> list[psutil.Process]:
         """All processes that it has started, whoever their parent is now."""
-        found = ((process, of(process, "environ")) for process in psutil.process_iter())
-        return [one for one, variables in found if variables and variables.get("TMPDIR") == str(self.temporary)]
+        running: list[psutil.Process] = []
+        for process in psutil.process_iter():
+            variables = of(process, "environ")
+            if variables and variables.get("TMPDIR") == str(self.temporary):
+                running.append(process)
+        return running
 
     def host(self) -> psutil.Process:
         """A ComfyUI."""
@@ -163,25 +168,25 @@ class Batch:
 
     def end(self) -> int:
         self._wait(lambda: self.process.poll() is not None)
-        assert "Traceback" not in self.said(), self.said()
+        assert "Traceback" not in self.log_text(), self.log_text()
         return self.process.returncode
 
     def _wait(self, until: Callable[[], bool], while_running: bool = False) -> None:
         give_up = time.monotonic() + 400
         while not until():
             ended = while_running and self.process.poll() is not None
-            assert not ended and time.monotonic() < give_up, self.said()
+            assert not ended and time.monotonic() < give_up, self.log_text()
             time.sleep(0.1)
 
-    def said(self) -> str:
+    def log_text(self) -> str:
         self.log.seek(0)
         return self.log.read()
 
 
-def of(process: psutil.Process, what: str) -> Any:
+def of(process: psutil.Process, attribute: str) -> Any:
     """None of one that has ended."""
     with contextlib.suppress(psutil.Error):
-        return getattr(process, what)()
+        return getattr(process, attribute)()
     return None
 
 
@@ -226,36 +231,36 @@ def test_nothing_is_lost_made_twice_or_open_to_the_network(
         first = batch.host()
         if workers == ON_RAY:
             worker = first.parent()
-            assert worker and worker.pid != batch.process.pid
+            assert worker
+            assert worker.pid != batch.process.pid
             first = worker
         first.kill()
         batch.until_made(12)
         batch.host().kill()
         batch.until_made(18)
         batch.host().suspend()
-        listening = [
-            (ipaddress.ip_address(socket.laddr.ip), process.name())
-            for process in batch.running()
-            for socket in of(process, "net_connections") or ()
-            if socket.status == psutil.CONN_LISTEN
-        ]
-        assert batch.end() == 1, batch.said()
-        said = batch.said()
+        listening = []
+        for process in batch.running():
+            for socket in of(process, "net_connections") or ():
+                if socket.status == psutil.CONN_LISTEN:
+                    listening.append((ipaddress.ip_address(socket.laddr.ip), process.name()))
+        assert batch.end() == 1, batch.log_text()
+        log = batch.log_text()
     check(setup, tmp_path / "out", good)
-    assert f"Rows: {len(good)} done, {len(BAD)} failed, " in said.splitlines()[-1]
-    assert said.splitlines()[-1].endswith(f" s per row. The pictures are in {tmp_path / 'out'}")
+    assert f"Rows: {len(good)} done, {len(BAD)} failed, " in log.splitlines()[-1]
+    assert log.splitlines()[-1].endswith(f" s per row. The pictures are in {tmp_path / 'out'}")
     for words in ("A worker ended during line ", "not done after 20 s", "ComfyUI is ended"):
-        assert words in said
+        assert words in log
     # One of the bad rows fails in a node, and is refused by ComfyUI alone.
-    assert f"{len(good) + 1} rows to make; 0 done earlier, {len(BAD) - 1} refused." in said
-    assert "By the first rows: " in said
-    assert said.count("A worker ended during line ") <= 2, said
+    assert f"{len(good) + 1} rows to make; 0 done earlier, {len(BAD) - 1} refused." in log
+    assert "By the first rows: " in log
+    assert log.count("A worker ended during line ") <= 2, log
     of_ray = {"gcs_server", "raylet"} & {name for _, name in listening}
     if workers == ON_RAY:
-        assert "Ray's dashboard: http://" in said
+        assert "Ray's dashboard: http://" in log
         assert of_ray == {"gcs_server", "raylet"}
     else:
-        assert "Ray" not in said
+        assert "Ray" not in log
         assert of_ray == set()
     assert [name for ip, name in listening if not (getattr(ip, "ipv4_mapped", None) or ip).is_loopback] == []
     reasons = failed(tmp_path / "out")
@@ -264,31 +269,33 @@ def test_nothing_is_lost_made_twice_or_open_to_the_network(
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("workers", WORKERS)
 def test_a_run_that_is_stopped_goes_on(
-    workers: tuple[str, ...], how: signal.Signals, setup: Setup, tmp_path: Path, temporary: Path
+    workers: tuple[str, ...], stop_signal: signal.Signals, setup: Setup, tmp_path: Path, temporary: Path
 ) -> None:
     """Ctrl-C, as a service manager ends it, or killed; then one worker does the rest, and a row that has changed."""
     rows = [row(number) for number in range(20)]
     output = tmp_path / "out"
     with Batch(setup, output, rows, temporary, workers) as batch:
         batch.until_made(4)
-        if how == signal.SIGKILL:
+        if stop_signal == signal.SIGKILL:
             batch.process.kill()
             batch.process.wait()
         else:
             # Ctrl-C meets all; of Ray's own processes one that is ended takes the others along.
-            if how == signal.SIGINT:
-                os.killpg(batch.process.pid, how)
+            if stop_signal == signal.SIGINT:
+                os.killpg(batch.process.pid, stop_signal)
             else:
-                batch.process.send_signal(how)
-            assert batch.end() == 128 + how
+                batch.process.send_signal(stop_signal)
+            assert batch.end() == 128 + stop_signal
     recorded = [entry["name"] for entry in made(output)]
     before = {name: (output / f"{name}.png").stat().st_mtime_ns for name in recorded}
     assert 4 <= len(recorded) < len(rows)
-    rows = [cells | ({"Grain.seed": "99"} if cells["name"] == recorded[0] else {}) for cells in rows]
+    for cells in rows:
+        if cells["name"] == recorded[0]:
+            cells["Grain.seed"] = "99"
     with Batch(setup, output, rows, temporary, ("--workers", "1")) as batch:
-        assert batch.end() == 0, batch.said()
+        assert batch.end() == 0, batch.log_text()
     check(setup, output, rows, recorded[:1])
     assert [name for name in before if (output / f"{name}.png").stat().st_mtime_ns != before[name]] == recorded[:1]

@@ -33,10 +33,10 @@ def worker(host: Host, tmp_path: Path) -> Iterator[Worker]:
     """With a vision model that sees mean colours."""
     (tmp_path / "clip_vision").mkdir()
     torch.save(export_parts2whole.vision(), tmp_path / "clip_vision" / FILE)
-    made = Worker(host, Path(sys.executable), [tmp_path])
-    made.start()
-    yield made
-    made.stop()
+    worker_of_the_host = Worker(host, Path(sys.executable), [tmp_path])
+    worker_of_the_host.start()
+    yield worker_of_the_host
+    worker_of_the_host.stop()
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:
@@ -44,8 +44,14 @@ def node(kind: str, **inputs: Any) -> dict[str, Any]:
 
 
 def part(name: str, place: str, **more: Any) -> dict[str, Any]:
-    given = {"image": [name, 0], "label": "other", "other_label": f"a {name}", "weight": 1.0, "target_mask": [place, 0]}
-    return node("LikenessPart", **given, **more)
+    inputs = {
+        "image": [name, 0],
+        "label": "other",
+        "other_label": f"a {name}",
+        "weight": 1.0,
+        "target_mask": [place, 0],
+    }
+    return node("LikenessPart", **inputs, **more)
 
 
 def test_each_garment_is_measured_in_its_region(worker: Worker, tmp_path: Path) -> None:
@@ -65,7 +71,8 @@ def test_each_garment_is_measured_in_its_region(worker: Worker, tmp_path: Path) 
     measured = with_measure(prompt, worker.object_info(), FILE)
     files = {name: png(pixels) for name, pixels in photos.items()}
     measured_outcome = split(worker.run(measured, files))
-    assert not measured_outcome.outcome.error and len(measured_outcome.outcome.files) == 1
+    assert not measured_outcome.outcome.error
+    assert len(measured_outcome.outcome.files) == 1
     (report,) = measured_outcome.reports
     assert best_try([[report]]) == 0
     job = Job(Row(2, "row", {}), prompt, {})
@@ -73,13 +80,18 @@ def test_each_garment_is_measured_in_its_region(worker: Worker, tmp_path: Path) 
     lines = [line.split(",") for line in (tmp_path / "likeness.csv").read_text("utf-8").splitlines()[1:]]
     vision = comfy.clip_vision.load(str(tmp_path / "clip_vision" / FILE))
     with torch.no_grad():
-        pair = (vision.encode_image(torch.from_numpy(pixels)[None] / 255) for pixels in (HAT, GREY))
-        alike = float(torch.cosine_similarity(*(seen["image_embeds"].float().cpu() for seen in pair)))
+        embeddings = []
+        for pixels in (HAT, GREY):
+            output = vision.encode_image(torch.from_numpy(pixels)[None] / 255)
+            embeddings.append(output["image_embeds"].float().cpu())
+        alike = float(torch.cosine_similarity(*embeddings))
     assert [(line[2], line[4], line[7]) for line in lines] == [("a jacket", "part", FILE), ("a hat", "part", FILE)]
-    assert [float(line[8]) for line in lines] == pytest.approx([1.0, alike], abs=2e-4) and alike < 0.99
-    assert Scores(tmp_path, FILE).has(job, 1) and not Scores(tmp_path, "another").has(job, 1)
+    assert [float(line[8]) for line in lines] == pytest.approx([1.0, alike], abs=2e-4)
+    assert alike < 0.99
+    assert Scores(tmp_path, FILE).has(job, 1)
+    assert not Scores(tmp_path, "another").has(job, 1)
 
 
 def png(pixels: np.ndarray) -> bytes:
-    Image.fromarray(pixels).save(made := io.BytesIO(), "PNG")
-    return made.getvalue()
+    Image.fromarray(pixels).save(file := io.BytesIO(), "PNG")
+    return file.getvalue()

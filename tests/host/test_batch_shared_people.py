@@ -184,12 +184,12 @@ def test_a_person_who_is_loaded_has_the_same_numbers(setup: Setup, photos: Path,
     people = SharedPeople(setup.object_info, tmp_path / "people")
     for job in jobs.values():
         people.add(job)
-    made: list[bytes] = []
+    saved_people: list[bytes] = []
     for making in people.jobs(lambda row: jobs[row.line]):
         (file,) = setup.files_of(making)
         people.keep(making, file)
-        made.append(file.data)
-    assert len(made) == 2
+        saved_people.append(file.data)
+    assert len(saved_people) == 2
     loaded: list[bytes] = []
     ready = people.with_people(jobs[2])
     for number, entry in ready.prompt.items():
@@ -199,7 +199,7 @@ def test_a_person_who_is_loaded_has_the_same_numbers(setup: Setup, photos: Path,
             (file,) = setup.files_of(Job(jobs[2].row, prompt, ready.files))
             loaded.append(file.data)
     assert len(loaded) == 2
-    by_first_number = {load(data)["crops"].flatten()[0].item(): load(data) for data in made}
+    by_first_number = {load(data)["crops"].flatten()[0].item(): load(data) for data in saved_people}
     for data in loaded:
         tensors = load(data)
         original = by_first_number[tensors["crops"].flatten()[0].item()]
@@ -220,11 +220,11 @@ def test_people_who_are_made_once_are_measured_and_the_best_picture_is_kept(setu
         for seed in seeds:
             similarities = [float(line["similarity"] or 0) for line in lines_of_row if line["seed"] == seed]
             weakest[seed] = min(similarities)
-        (kept,) = {line["seed"] for line in lines_of_row if line["kept"] == "yes"}
-        assert weakest[kept] == max(weakest.values()) > 0.2
+        (kept_seed,) = {line["seed"] for line in lines_of_row if line["kept"] == "yes"}
+        assert weakest[kept_seed] == max(weakest.values()) > 0.2
         prompt = json.loads(Image.open(table.folder / f"{name}.png").info["prompt"])
         assert prompt == table.template.job(table.rows[0 if name == "a" else 1]).prompt | {
-            "noise": prompt["noise"] | {"inputs": prompt["noise"]["inputs"] | {"seed": int(kept)}}
+            "noise": prompt["noise"] | {"inputs": prompt["noise"]["inputs"] | {"seed": int(kept_seed)}}
         }
 
 
@@ -252,18 +252,18 @@ def test_saved_people_stand_in_the_cells_of_photos(setup: Setup, photos: Path, t
     lines += "one,family/ada,eileen.png,yao.jpg,eileen.png,1\n"
     lines += "nobody,family/adda,eileen.png,yao.jpg,eileen.png,1\n"
     lines += "shown,yao.jpg,eileen.png,family/ada,eileen.png,1\n"
-    both = Table(setup, photos, lines, tmp_path / "saved")
-    failed = both.make()
-    assert np.array_equal(both.pixels("saved"), both.pixels("photos"))
-    assert np.array_equal(both.pixels("one"), both.pixels("photos"))
+    with_saved_people = Table(setup, photos, lines, tmp_path / "saved")
+    failed = with_saved_people.make()
+    assert np.array_equal(with_saved_people.pixels("saved"), with_saved_people.pixels("photos"))
+    assert np.array_equal(with_saved_people.pixels("one"), with_saved_people.pixels("photos"))
     assert failed.keys() == {"nobody", "shown"}
     assert failed["nobody"].endswith(
         "No saved person is called so either; saved are, the nearest name first: family/Ada."
     )
     assert "A photo is needed here: in this workflow it goes to no Person" in failed["shown"]
-    prompt = json.loads(Image.open(both.folder / "saved.png").info["prompt"])
+    prompt = json.loads(Image.open(with_saved_people.folder / "saved.png").info["prompt"])
     files = [entry["inputs"]["file"] for entry in prompt.values() if entry["class_type"] == "LikenessLoadPerson"]
     assert sorted(file.split("-")[0] for file in files) == ["Ada", "bo"]
     setup.executed.clear()
-    assert both.make().keys() == {"nobody", "shown"}
+    assert with_saved_people.make().keys() == {"nobody", "shown"}
     assert setup.executed["ImageAddNoise"] == 0, "what is done is not made again"

@@ -52,9 +52,9 @@ def test_a_pack_is_found_by_other_letters_and_its_nodes_run(custom_nodes: Path) 
 
 def test_what_is_missing_or_broken_is_said_and_left_out(custom_nodes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert installed.loaded(["ComfyUI-Nowhere", "ComfyUI-Broken"]) == {}
-    said = capsys.readouterr().err
-    assert "ComfyUI-Nowhere is not in custom_nodes: left out." in said
-    assert f"ComfyUI cannot import {custom_nodes / 'ComfyUI-Broken'}." in said
+    errors = capsys.readouterr().err
+    assert "ComfyUI-Nowhere is not in custom_nodes: left out." in errors
+    assert f"ComfyUI cannot import {custom_nodes / 'ComfyUI-Broken'}." in errors
 
 
 def counted(numbers: tuple[int, ...]) -> dict[str, Line]:

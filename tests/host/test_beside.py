@@ -35,8 +35,8 @@ def test_a_pack_that_acts_in_both_orders_holds() -> None:
 
 
 def test_a_pack_without_an_effect_does_not_hold() -> None:
-    held = {result.check: result.held for result in graphs.either_order(OURS, nothing)}
-    assert held == {
+    held_by_check = {result.check: result.held for result in graphs.either_order(OURS, nothing)}
+    assert held_by_check == {
         f"{OURS}: theirs before ours, both act": False,
         f"{OURS}: ours before theirs, both act": False,
         f"{OURS}: both orders give one picture": True,

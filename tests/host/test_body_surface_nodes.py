@@ -30,8 +30,8 @@ DRAWN = Path(__file__).resolve().parents[2] / "pictures" / "likeness_anna.png"
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only folder in which networks are looked for."""
-    known = folder_paths.folder_names_and_paths
-    monkeypatch.setitem(known, "densepose", ([str(tmp_path)], known["densepose"][1]))
+    folders_by_key = folder_paths.folder_names_and_paths
+    monkeypatch.setitem(folders_by_key, "densepose", ([str(tmp_path)], folders_by_key["densepose"][1]))
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     return tmp_path
 
@@ -46,9 +46,9 @@ def found(image: torch.Tensor, people: int = 0, width: int = 0, height: int = 0,
 
 def bodies_in(photo: torch.Tensor, state: dict[str, torch.Tensor]) -> iuv.Bodies:
     """What the network with these weights finds in a photo (H, W, 3), looked at in the published size, by hand."""
-    own = network.own_weights(state)
-    net = network.DensePose(own).eval()
-    net.load_state_dict(own)
+    weights = network.own_weights(state)
+    net = network.DensePose(weights).eval()
+    net.load_state_dict(weights)
     size = iuv.network_size(photo.shape[1], photo.shape[0])
     picture = Image.fromarray((photo.numpy() * 255).round().astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
     with torch.inference_mode():
@@ -65,7 +65,8 @@ def test_a_photo_becomes_the_picture_of_its_bodies_at_the_size_of_the_canvas(mod
     expected = iuv.draw(bodies, onto, 128, 192)
     assert surface.shape == preview.shape == (1, 192, 128, 3)
     assert (surface[0] != expected.image).any(-1).float().mean() < 0.01  # a box may be cut to another whole pixel
-    assert people.shape == (2, 192, 128) and torch.equal(people.sum(0) > 0, surface[0, ..., 2] > 0)
+    assert people.shape == (2, 192, 128)
+    assert torch.equal(people.sum(0) > 0, surface[0, ..., 2] > 0)
     assert (preview[surface[..., 2] == 0] - 0).abs().max() <= 1 and preview[0, 0].max() == 0  # the borders are black
     assert not Path(densepose_made.CODE_RAN).exists()
 
@@ -73,7 +74,8 @@ def test_a_photo_becomes_the_picture_of_its_bodies_at_the_size_of_the_canvas(mod
 def test_at_most_so_many_bodies_are_drawn(models: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = str(densepose_made.save(models / PUBLISHED, 2))
     assert len(found(photos(), people=1)[1]) == 1
-    assert len(found(photos(), people=2)[1]) == 2 and not caplog.text
+    assert len(found(photos(), people=2)[1]) == 2
+    assert not caplog.text
     assert len(found(photos(), people=0)[1]) > 2
     found(real_faces.image(DRAWN), people=2)
     assert "Still drawn examples: the pose" in caplog.text
@@ -104,11 +106,14 @@ def test_the_mask_is_where_each_person_shows_the_parts_that_are_switched_on(mode
     densepose_made.save(models / PUBLISHED, 2, seed=5)
     surface, people, *_ = found(photos(), people=2)
     parts = parts_in(surface)
-    shown = set((parts * people).unique().tolist())
-    each_shows = [set((parts[0] * person.int()).unique().tolist()) for person in people]
-    common = [name for name, numbers in NUMBERS.items() if all(shows & {*numbers} for shows in each_shows)]
+    numbers_shown = set((parts * people).unique().tolist())
+    numbers_by_person = [set((parts[0] * person.int()).unique().tolist()) for person in people]
+    common = []
+    for name, numbers in NUMBERS.items():
+        if all(shows & {*numbers} for shows in numbers_by_person):
+            common.append(name)
     assert len(people) == 2
-    assert len(common) >= 2, shown
+    assert len(common) >= 2, numbers_shown
     for name in common:
         mask = found(photos(), people=2, **only(name))[3]
         assert torch.equal(mask, torch.isin(parts, torch.tensor(NUMBERS[name])) * people), name
@@ -143,9 +148,9 @@ def test_two_nodes_look_at_one_photo_once(models: Path) -> None:
     first = found(photos(), people=1)
     second = found(photos().clone(), people=1, width=128, height=192, head=True, torso=False)
     assert len(looks) == 1
-    other = photos()
-    other[0, 0, 0, 0] = 1 - other[0, 0, 0, 0].round()
-    changed = found(other, people=1)
+    changed_photo = photos()
+    changed_photo[0, 0, 0, 0] = 1 - changed_photo[0, 0, 0, 0].round()
+    changed = found(changed_photo, people=1)
     assert len(looks) == 2
     again = found(photos(), people=1)
     assert len(looks) == 3, "the last photo alone is kept"
@@ -283,7 +288,7 @@ def with_weights(**more: torch.Tensor) -> Any:
 
 
 def without(end: str) -> Any:
-    state = {name: one for name, one in densepose_made.weights().items() if not name.endswith(end)}
+    state = {name: tensor for name, tensor in densepose_made.weights().items() if not name.endswith(end)}
     return lambda path: densepose_made.archive(path, state)
 
 
@@ -370,7 +375,8 @@ def test_code_of_an_archive_is_never_run(kind: str, models: Path) -> None:
     surface, people, *_ = found(photos())
     densepose_made.save(models / PUBLISHED)
     expected, people_expected, *_ = found(photos())
-    assert torch.equal(surface, expected) and torch.equal(people, people_expected)
+    assert torch.equal(surface, expected)
+    assert torch.equal(people, people_expected)
     assert not Path(WROTE).exists()
 
 
@@ -395,21 +401,24 @@ def test_other_exports_are_told_what_is_needed(models: Path) -> None:
 def test_what_is_not_there_is_said(models: Path) -> None:
     with pytest.raises(ModelMissing, match=r"densepose_r50_fpn_dl\.torchscript is not in") as missing:
         body_surface.DetectBodySurface.validate_inputs(PUBLISHED)
-    assert "265 MB" in missing.value.advice and "hr16" in missing.value.advice
+    assert "265 MB" in missing.value.advice
+    assert "hr16" in missing.value.advice
     densepose_made.save(models / PUBLISHED, 0)
     with pytest.raises(BadPhoto, match=r"photo 1 of 2 \(96x64 px\)"):
         found(photos(2))
 
 
 def test_a_file_of_comfyui_controlnet_aux_is_found(tmp_path: Path, standin_models: Standins) -> None:
-    theirs = tmp_path / "comfyui_controlnet_aux" / "ckpts" / "LayerNorm" / "DensePose-TorchScript-with-hint-image"
-    theirs.mkdir(parents=True)
-    shutil.copy(standin_models.densepose, theirs / PUBLISHED)
-    known = folder_paths.folder_names_and_paths
+    folder_of_the_pack = (
+        tmp_path / "comfyui_controlnet_aux" / "ckpts" / "LayerNorm" / "DensePose-TorchScript-with-hint-image"
+    )
+    folder_of_the_pack.mkdir(parents=True)
+    shutil.copy(standin_models.densepose, folder_of_the_pack / PUBLISHED)
+    folders_by_key = folder_paths.folder_names_and_paths
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(known, "custom_nodes", ([str(tmp_path)], set()))
-        patch.setitem(known, "densepose", ([], set()))
+        patch.setitem(folders_by_key, "custom_nodes", ([str(tmp_path)], set()))
+        patch.setitem(folders_by_key, "densepose", ([], set()))
         folders.register()
-        assert folders.find(PUBLISHED, "densepose") == str(theirs / PUBLISHED)
+        assert folders.find(PUBLISHED, "densepose") == str(folder_of_the_pack / PUBLISHED)
         assert folders.folders("densepose")[0].endswith(str(Path("models", "densepose")))
     assert folders.find(PUBLISHED, "densepose") is None

@@ -32,23 +32,29 @@ def test_examples_take_nothing_away(
     assert (tmp_path / "likeness_two.png").readlink() == tmp_path / "away"
     (tmp_path / "likeness_two.png").unlink()
     provided.provide()
-    found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    drawn = {path.name: path.read_bytes() for path in provided.PICTURES.glob("*.png")}
-    assert found == drawn | {"likeness_anna.png": b"mine"} and len(found) > 10 and not caplog.text
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    examples = {path.name: path.read_bytes() for path in provided.PICTURES.glob("*.png")}
+    assert files == examples | {"likeness_anna.png": b"mine"}
+    assert len(files) > 10
+    assert not caplog.text
     monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(tmp_path / "likeness_anna.png"))
     provided.provide()
-    assert "example pictures of the workflows are in" in caplog.text and "Not a directory" in caplog.text
+    assert "example pictures of the workflows are in" in caplog.text
+    assert "Not a directory" in caplog.text
 
 
 def test_every_node_registers(host_server: HostServer) -> None:
     """In the menu and on the node only the name tells one from those of others."""
     infos = {name: info for name, info in host_server.object_info().items() if name.startswith("Likeness")}
-    assert NODE_IDS and set(infos) == NODE_IDS
+    assert NODE_IDS
+    assert set(infos) == NODE_IDS
     assert {info["python_module"] for info in infos.values()} == {"custom_nodes.likeness-nodes"}
-    others = {info["display_name"] for name, info in host_server.object_info().items() if name not in infos}
-    there = {path.name for path in (host_server.base / "input").iterdir()}
-    assert {path.name for path in (ROOT / "pictures").glob("*.png")} <= there, "examples are where Load Image looks"
-    assert not {info["display_name"] for info in infos.values()} & others
+    all_infos = host_server.object_info()
+    titles_of_other_nodes = {info["display_name"] for name, info in all_infos.items() if name not in infos}
+    input_files = {path.name for path in (host_server.base / "input").iterdir()}
+    examples = {path.name for path in (ROOT / "pictures").glob("*.png")}
+    assert examples <= input_files, "they are where Load Image looks"
+    assert not {info["display_name"] for info in infos.values()} & titles_of_other_nodes
 
 
 @pytest.mark.parametrize("name", ["likeness", "Likeness-Nodes-main", "likeness.v1.2", "with a space", "名前"])

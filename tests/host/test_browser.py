@@ -60,9 +60,9 @@ def large_visit(visit: Visit) -> Iterator[Visit]:
     visit.resize(*WINDOW)
 
 
-@pytest.mark.parametrize("each", [16, pytest.param(1, marks=[pytest.mark.thorough, once_of_each])])
+@pytest.mark.parametrize("step", [16, pytest.param(1, marks=[pytest.mark.thorough, once_of_each])])
 @pytest.mark.thorough_with("newest")
-def test_help_pages_open_without_an_error(large_visit: Visit, each: int) -> None:
+def test_help_pages_open_without_an_error(large_visit: Visit, step: int) -> None:
     """By the button over a selected node. In a git clone frontends miss `<NodeId>/en.md` and then take the page.
 
     each: every so many of them; all are there with their pictures. Tables, code and paths are not cut by the panel, as
@@ -71,7 +71,7 @@ def test_help_pages_open_without_an_error(large_visit: Visit, each: int) -> None
     visit = large_visit
     for document in (ROOT / "web" / "docs").rglob("*.*"):
         visit.server.read(f"/extensions/{visit.server.pack_name}/{document.relative_to(ROOT / 'web').as_posix()}")
-    ids = [schema.node_id for schema in SCHEMAS][::each]
+    ids = [schema.node_id for schema in SCHEMAS][::step]
     visit.load({kind: node(kind) for kind in ids})
     for number, kind in enumerate(ids, 1):
         visit.canvas.node(number).select()
@@ -198,9 +198,9 @@ def test_what_is_saved_and_sent_is_the_same_without_the_extension(visit: Visit, 
         visit.set("Comfy.Extension.Disabled", [])
     again = opened_without(visit, [], without.file)
     assert visit.cast.slots() == "cast person_1 person_2* person_7*"
-    for other in (without, again):
-        assert other.prompt == begun.prompt
-        assert other.links == begun.links
+    for file in (without, again):
+        assert file.prompt == begun.prompt
+        assert file.links == begun.links
 
 
 def channels(colour: str) -> tuple[int, ...]:
@@ -221,29 +221,29 @@ def our_sockets() -> set[str]:
 def show_palette(visit: Visit, name: str, background: str) -> None:
     """Wait until nodes are drawn on this colour."""
     visit.page.evaluate("name => app.extensionManager.setting.set('Comfy.ColorPalette', name)", name)
-    seen = "LiteGraph.NODE_DEFAULT_BGCOLOR.toLowerCase()"
-    visit.await_true(lambda: visit.page.evaluate(seen) == background, message=f"Nodes on {background}.")
+    background_of_nodes = "LiteGraph.NODE_DEFAULT_BGCOLOR.toLowerCase()"
+    visit.await_true(lambda: visit.page.evaluate(background_of_nodes) == background, message=f"Nodes on {background}.")
 
 
 def test_every_kind_of_socket_has_a_colour_that_is_seen(visit: Visit) -> None:
     """On the nodes of both palettes, 3 : 1 as for other graphics (WCAG 2)."""
-    ours = our_sockets()
+    kinds_of_ours = our_sockets()
     for palette, background in PALETTES.items():
         show_palette(visit, palette, background)
         slots, links = visit.page.evaluate(
             "[app.canvas.default_connection_color_byType, app.canvas.constructor.link_type_colors]"
         )
-        colours = {kind: slots[kind] for kind in ours}
-        assert len(set(colours.values())) == len(ours) >= 11
-        assert {kind: links[kind] for kind in ours} == colours
+        colours = {kind: slots[kind] for kind in kinds_of_ours}
+        assert len(set(colours.values())) == len(kinds_of_ours) >= 11
+        assert {kind: links[kind] for kind in kinds_of_ours} == colours
         for kind, colour in colours.items():
             assert figures.contrast(channels(colour), channels(background)) >= 3, kind
         in_vue = visit.page.evaluate(
             """kinds => kinds.map(kind =>
                 getComputedStyle(document.documentElement).getPropertyValue(`--color-datatype-${kind}`).trim())""",
-            list(ours),
+            list(kinds_of_ours),
         )
-        assert dict(zip(ours, in_vue, strict=True)) == colours
+        assert dict(zip(kinds_of_ours, in_vue, strict=True)) == colours
 
 
 # Model files
@@ -269,9 +269,9 @@ def hurried_visit(visit: Visit) -> Iterator[Visit]:
 def test_missing_files_are_named_once_at_opening_and_once_at_run(hurried_visit: Visit) -> None:
     """All in one toast, with their size, for 30 s. Of a workflow whose files are there nothing is said."""
     visit = hurried_visit
-    told = "2 files are missing"
+    heading = "2 files are missing"
     names = "antelopev2, InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"
-    said = f"{names}. To download: 2.9 GB. Links and folders: template Check files."
+    sentence = f"{names}. To download: 2.9 GB. Links and folders: template Check files."
     sdxl = next(name for name in visit.server.get("/models/checkpoints") if "sdxl" in name)
     visit.close_dialogs()
     for name, count in (("start_outfit", 0), ("instant_id_portrait", 1), ("instant_id_interpolation", 1)):
@@ -280,18 +280,18 @@ def test_missing_files_are_named_once_at_opening_and_once_at_run(hurried_visit: 
         visit.open_file(json.loads(json.dumps(graph).replace(checkpoint, sdxl)))
         if not count:
             visit.page.wait_for_timeout(1000 * TOLD)
-        visit.toasts.await_count(told, count)
-    visit.toasts.await_count(said)
+        visit.toasts.await_count(heading, count)
+    visit.toasts.await_count(sentence)
     visit.canvas.note_change()
     visit.canvas.undo()
-    visit.toasts.await_count(told, 0)
+    visit.toasts.await_count(heading, 0)
     visit.page.wait_for_timeout(1000 * TOLD)
-    visit.toasts.await_count(told, 0)
+    visit.toasts.await_count(heading, 0)
     visit.page.evaluate("window.unhurried()")
     visit.close_dialogs()
     visit.click_run()
-    visit.toasts.await_count(told)
-    visit.await_text(said)
+    visit.toasts.await_count(heading)
+    visit.await_text(sentence)
     visit.close_dialogs()
 
 
@@ -323,8 +323,8 @@ def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
     visit.load({"doctor": node("LikenessCheckModelFiles", workflow="instant_id_portrait")})
     before = sent_and_saved_by_doctor(visit)
     visit.run()
-    shown = visit.page.locator("td a[target=_blank][rel~=noopener]")
-    visit.await_true(lambda: shown.count() > 1)
+    links_on_the_page = visit.page.locator("td a[target=_blank][rel~=noopener]")
+    visit.await_true(lambda: links_on_the_page.count() > 1)
     links = addresses(visit, "td a[target=_blank][rel~=noopener]")
     assert next(link for link in links if link.endswith("/antelopev2.zip")).startswith("https://github.com/")
     visit.await_text("Missing for InstantID")
@@ -491,9 +491,9 @@ def test_in_an_app_toasts_cover_nothing_and_the_doctor_shows_links(visit: Visit)
 def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
     """And gives the files behind them, by title and by the names of old links."""
     titles = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]
-    shown = [title for stem, title in titles.items() if (WORKFLOW.parent / f"{stem}.json").is_file()]
+    expected_titles = [title for stem, title in titles.items() if (WORKFLOW.parent / f"{stem}.json").is_file()]
     pack = visit.server.pack_name
-    ours = visit.page.evaluate(
+    templates = visit.page.evaluate(
         """async pack => {
             await app.api.getWorkflowTemplates();
             const all = await app.api.getCoreWorkflowTemplates('en');
@@ -501,9 +501,9 @@ def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
         }""",
         pack,
     )
-    assert [template["title"] for template in ours] == shown
+    assert [template["title"] for template in templates] == expected_titles
     words = translations.main_file("en")["likenessTemplateWords"]
-    assert [template["description"].split(" · ")[0] for template in ours] == list(words.values())
+    assert [template["description"].split(" · ")[0] for template in templates] == list(words.values())
     stem = WORKFLOW.stem
     for name in (stem, titles[stem]):
         address = f"/workflow_templates/{pack}/{name}"
@@ -537,9 +537,9 @@ def test_the_gallery_finds_what_people_look_for(visit: Visit) -> None:
     try:
         visit.gallery.open()
         for words, stem in SOUGHT.items():
-            found = visit.gallery.search(words, titles[stem])
-            assert titles[stem] in found.titles
-            assert not {*titles.values()} & {*found.cut_off}, words
+            hits = visit.gallery.search(words, titles[stem])
+            assert titles[stem] in hits.titles
+            assert not {*titles.values()} & {*hits.cut_off}, words
     finally:
         visit.gallery.close()
         visit.resize(*WINDOW)
@@ -566,9 +566,9 @@ def test_nodes_and_templates_speak_chinese_where_the_frontend_does(visit: Visit)
         prompt = {number: {**entry, "_meta": None} for number, entry in file.prompt.items()}
         return file.saved, Sent(prompt, file.translation_requests)
 
-    english, sent = opened()
+    english, sent_in_english = opened()
     assert words <= translations.of_graph(english)
-    assert sent.translation_requests == 0
+    assert sent_in_english.translation_requests == 0
     try:
         visit.open("zh")
         created = visit.page.evaluate(
@@ -576,8 +576,8 @@ def test_nodes_and_templates_speak_chinese_where_the_frontend_does(visit: Visit)
         )
         names = translations.read("zh")
         assert created == [names["LikenessPlaceCast/display_name"], names["LikenessPlaceCast/inputs/cast/name"]]
-        chinese, sent_too = opened()
-        assert sent_too == sent, "and its tables are read before any graph is opened"
+        chinese, sent_in_chinese = opened()
+        assert sent_in_chinese == sent_in_english, "and its tables are read before any graph is opened"
         assert {table.get(text, text) for text in words} <= translations.of_graph(chinese)
         assert not translations.of_graph(chinese) & table.keys()
         assert not translations.lines_of_notes(chinese) & translations.table("zh", translations.NOTES).keys()
@@ -605,13 +605,13 @@ def see_in_lists_blueprints_and_apps(visit: Visit, table: dict[str, str], graph:
     assert layout.shown_value("framing") == f"{words['half']} half"
     visit.canvas.put_down_blueprint(workflow.load(ROOT / "subgraphs" / "Group photo.json"))
     visit.await_true(lambda: visit.canvas.last_node().evaluate("node => node.title") == table["Group photo"])
-    seen = {*visit.canvas.last_node().input_labels()}
-    assert {table[text] for text in ("First person", "Width", "Checkpoint")} <= seen
-    assert not seen & table.keys()
+    labels = {*visit.canvas.last_node().input_labels()}
+    assert {table[text] for text in ("First person", "Width", "Checkpoint")} <= labels
+    assert not labels & table.keys()
     with visit.as_app(graph) as app:
         app.await_labels([table.get(text, text) for text in labels_asked_for(graph)])
-        for _, _, *shown in graph["extra"]["linearData"]["inputs"]:
-            for entry in shown:
+        for _, _, *entries in graph["extra"]["linearData"]["inputs"]:
+            for entry in entries:
                 visit.await_text(table[entry["description"]])
 
 
@@ -700,8 +700,8 @@ def test_a_box_drawn_in_identity_is_around_the_face_in_the_photo(visit: Visit, p
     """The editor is folded away, has the photo of `image` behind it, and sends shares of a canvas of 1024x1024 px."""
     if not visit.vue:
         pytest.skip("these nodes have no editor for boxes")
-    kept = {name: people[name] for name in ("models", "photo", "yao", "cast")}
-    visit.load({**kept, "shown": node("PreviewImage", images=["cast", 1])})
+    nodes_with_the_photo = {name: people[name] for name in ("models", "photo", "yao", "cast")}
+    visit.load({**nodes_with_the_photo, "shown": node("PreviewImage", images=["cast", 1])})
     assert not visit.box_editor.is_shown()
     person = visit.canvas.node_of(PERSON)
     person.show_advanced_inputs()

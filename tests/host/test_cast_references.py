@@ -39,8 +39,11 @@ def loaded(family):
 
 
 def named(*names, slots):
-    made = (people_made.person(n, slot=slot) for n, slot in enumerate(slots, 1))
-    return tuple(replace(one, identity=replace(one.identity, name=name)) for name, one in zip(names, made, strict=True))
+    people = []
+    for n, (name, slot) in enumerate(zip(names, slots, strict=True), 1):
+        person = people_made.person(n, slot=slot)
+        people.append(replace(person, identity=replace(person.identity, name=name)))
+    return tuple(people)
 
 
 def pair():
@@ -51,23 +54,29 @@ def pair():
 
 def apply(family="Qwen-Image-Edit", cast=None, pictures=None, **changed):
     clip, vae = loaded(family)
-    given = {"clip": clip, "vae": vae, "cast": cast or pair(), "negative_prompt": "rain", "pictures": pictures}
-    return node_applied("LikenessPeopleAsReferences", **{**given, **changed})
+    inputs = {"clip": clip, "vae": vae, "cast": cast or pair(), "negative_prompt": "rain", "pictures": pictures}
+    return node_applied("LikenessPeopleAsReferences", **{**inputs, **changed})
 
 
 def portrait(person):
     return person.identity.portraits.loose[:1].float() / 255
 
 
-def same(ours, theirs):
+def same(conditioning, of_the_host):
     """Bit for bit: text, latents, and whatever else the host's nodes put beside them."""
-    ((said, options),), ((words, expected),) = ours, theirs
-    assert torch.equal(said, words) and options.keys() - {REFERENCES, "model_conds"} == expected.keys()
+    ((tensor, options),) = conditioning
+    ((expected_tensor, expected),) = of_the_host
+    assert torch.equal(tensor, expected_tensor)
+    assert options.keys() - {REFERENCES, "model_conds"} == expected.keys()
     assert options.get("reference_latents_method") == expected.get("reference_latents_method")
-    texts, expected_texts = [given.get("reference_latents_text_embeds", []) for given in (options, expected)]
-    assert len(texts) == len(expected_texts) and all(map(torch.equal, texts, expected_texts))
-    latents, wanted = options.get(LATENTS, []), expected.get(LATENTS, [])
-    assert len(latents) == len(wanted) and all(map(torch.equal, latents, wanted))
+    texts = options.get("reference_latents_text_embeds", [])
+    expected_texts = expected.get("reference_latents_text_embeds", [])
+    assert len(texts) == len(expected_texts)
+    assert all(map(torch.equal, texts, expected_texts))
+    latents = options.get(LATENTS, [])
+    expected_latents = expected.get(LATENTS, [])
+    assert len(latents) == len(expected_latents)
+    assert all(map(torch.equal, latents, expected_latents))
 
 
 class Pooled:
@@ -86,12 +95,17 @@ class PooledStill:
 
 
 def test_qwen_is_given_what_the_hosts_own_node_gives_it():
-    cast, room = pair(), torch.rand(1, 1100, 1500, 3, generator=torch.Generator().manual_seed(5))
-    clip, vae = loaded("Qwen-Image-Edit")[0], Pooled()
+    cast = pair()
+    room = torch.rand(1, 1100, 1500, 3, generator=torch.Generator().manual_seed(5))
+    clip = loaded("Qwen-Image-Edit")[0]
+    vae = Pooled()
     positive, negative, text, _model = apply(cast=cast, pictures=room, size=1024, vae=vae)
     assert text == "right: Anna, from Picture 1.\nleft: Ben, from Picture 2.\nin a park"
-    for ours, words in ((positive, text), (negative, "rain")):
-        same(ours, TextEncodeQwenImageEditPlus.execute(clip, words, vae, *map(portrait, cast.people), room).args[0])
+    for conditioning, words in ((positive, text), (negative, "rain")):
+        same(
+            conditioning,
+            TextEncodeQwenImageEditPlus.execute(clip, words, vae, *map(portrait, cast.people), room).args[0],
+        )
     assert latent_owners(positive[0][1]) == latent_owners(negative[0][1]) == (0, 1, None)
     assert positive[0][1][LATENTS][0] is negative[0][1][LATENTS][0], "each picture is encoded once"
     alone = apply(cast=replace(cast, people=()), negative_prompt="", vae=vae)[1]
@@ -106,23 +120,24 @@ def test_flux_is_given_what_the_hosts_chain_of_references_gives_it(family):
     assert text == "in a park\nright: Anna, from image 1.\nleft: Ben, from image 2."
     clip, vae = loaded(family)
     latents = [VAEEncode().encode(vae, portrait(person))[0] for person in cast.people]
-    for ours, words in ((positive, text), (negative, "rain")):
-        (theirs,) = CLIPTextEncode().encode(clip, words)
+    for conditioning, words in ((positive, text), (negative, "rain")):
+        (of_the_host,) = CLIPTextEncode().encode(clip, words)
         for latent in latents:
-            theirs = ReferenceLatent.execute(theirs, latent).args[0]
-        same(ours, theirs)
+            of_the_host = ReferenceLatent.execute(of_the_host, latent).args[0]
+        same(conditioning, of_the_host)
 
 
 def test_z_image_is_given_what_the_hosts_own_node_gives_it():
     from comfy_extras.nodes_zimage import TextEncodeZImageOmni
 
     cast = pair()
-    clip, vae = loaded("Z-Image")[0], PooledStill()
+    clip = loaded("Z-Image")[0]
+    vae = PooledStill()
     positive, negative, text, _model = apply("Z-Image", cast, size=1024, vae=vae)
     assert text == "right: Anna, from image 1.\nleft: Ben, from image 2.\nin a park"
     portraits = dict(zip(("image1", "image2"), map(portrait, cast.people), strict=True))
-    for ours, words in ((positive, text), (negative, "rain")):
-        same(ours, TextEncodeZImageOmni.execute(clip, words, vae=vae, **portraits).args[0])
+    for conditioning, words in ((positive, text), (negative, "rain")):
+        same(conditioning, TextEncodeZImageOmni.execute(clip, words, vae=vae, **portraits).args[0])
     assert latent_owners(positive[0][1]) == (0, 1)
     alone = apply("Z-Image", replace(cast, people=()), negative_prompt="", vae=vae)[1]
     same(alone, TextEncodeZImageOmni.execute(clip, "", vae=vae).args[0])
@@ -135,11 +150,11 @@ def test_krea_2_is_given_what_the_hosts_chain_of_references_and_their_method_giv
     positive, negative, text, _model = apply("Krea 2", cast, sentences="after the prompt", size=512)
     clip, vae = loaded("Krea 2")
     latents = [VAEEncode().encode(vae, portrait(person))[0] for person in cast.people]
-    for ours, words in ((positive, text), (negative, "rain")):
-        (theirs,) = CLIPTextEncode().encode(clip, words)
+    for conditioning, words in ((positive, text), (negative, "rain")):
+        (of_the_host,) = CLIPTextEncode().encode(clip, words)
         for latent in latents:
-            theirs = ReferenceLatent.execute(theirs, latent).args[0]
-        same(ours, FluxKontextMultiReferenceLatentMethod.execute(theirs, "index").args[0])
+            of_the_host = ReferenceLatent.execute(of_the_host, latent).args[0]
+        same(conditioning, FluxKontextMultiReferenceLatentMethod.execute(of_the_host, "index").args[0])
 
 
 def test_mage_flow_is_given_what_the_hosts_own_node_gives_it():
@@ -167,21 +182,21 @@ def test_the_encoder_of_mage_flow_is_shown_pictures_as_large_as_by_the_hosts_own
     from comfy_extras.nodes_mage import TextEncodeMageFlowEdit
 
     clip, vae = loaded("Mage-Flow")
-    shown = []
+    pictures = []
     tokenize = clip.tokenize
 
     def recording(text, **options):
-        shown.append(options.get("images", []))
+        pictures.append(options.get("images", []))
         return tokenize(text, **options)
 
     monkeypatch.setattr(clip, "tokenize", recording)
     picture = torch.rand(1, height, width, 3, generator=torch.Generator().manual_seed(5))
     text = apply("Mage-Flow", replace(pair(), people=()), picture, clip=clip)[2]
-    ours = list(shown)
-    shown.clear()
+    pictures_by_our_node = list(pictures)
+    pictures.clear()
     TextEncodeMageFlowEdit.execute(clip, text, "rain", vae, {"image_1": picture}, width, height)
-    assert len(ours) == len(shown) == 2  # the prompt and the negative prompt
-    for our_pictures, host_pictures in zip(ours, shown, strict=True):
+    assert len(pictures_by_our_node) == len(pictures) == 2  # the prompt and the negative prompt
+    for our_pictures, host_pictures in zip(pictures_by_our_node, pictures, strict=True):
         assert len(our_pictures) == len(host_pictures) == 1
         assert torch.equal(our_pictures[0], host_pictures[0])
 
@@ -201,14 +216,15 @@ def test_rows_of_crop_faces_have_their_own_picture_and_text():
         rows = apply(family, RowCast(people, 128, 128), room, pose_picture=True)
         word = "Picture" if family == "Qwen-Image-Edit" else "image"
         assert rows[2] == f"the person from {word} 1.\n{word.capitalize()} 3 shows the poses.\nin a park"
+        ((texts, options),) = rows[0]
         for n, person in enumerate(people):
             (alone,) = apply(family, RowCast((person,), 128, 128), room, pose_picture=True)[:1]
-            latents = zip(rows[0][0][1][LATENTS], alone[0][1][LATENTS], strict=True)
-            assert all(torch.equal(ours[min(n, len(ours) - 1)], own[0]) for ours, own in latents)
-            assert torch.equal(rows[0][0][0][min(n, len(rows[0][0][0]) - 1)], alone[0][0][0])
-        assert [len(one) for one in rows[0][0][1][LATENTS]] == [2, 1, 2]
-        assert len(rows[0][0][0]) == (2 if word == "Picture" else 1), "FLUX.2's encoder sees no pictures"
-        assert latent_owners(rows[0][0][1]) == (None, None, None)
+            for latents_of_rows, latent_alone in zip(options[LATENTS], alone[0][1][LATENTS], strict=True):
+                assert torch.equal(latents_of_rows[min(n, len(latents_of_rows) - 1)], latent_alone[0])
+            assert torch.equal(texts[min(n, len(texts) - 1)], alone[0][0][0])
+        assert [len(latents_of_rows) for latents_of_rows in options[LATENTS]] == [2, 1, 2]
+        assert len(texts) == (2 if word == "Picture" else 1), "FLUX.2's encoder sees no pictures"
+        assert latent_owners(options) == (None, None, None)
 
 
 KLEIN = "FLUX.2 klein"
@@ -223,7 +239,8 @@ def regional(conditioning):
 def test_without_a_model_the_references_are_read_everywhere():
     """A sampler that is linked to model_out is not run, and ComfyUI shows the sentence."""
     positive, negative, _text, blocker = apply(KLEIN)
-    assert regional(positive) is None and regional(negative) is None
+    assert regional(positive) is None
+    assert regional(negative) is None
     assert isinstance(blocker, ExecutionBlocker)
     assert blocker.message == (
         "People as References has no MODEL for its model_out. Connect the MODEL to model of People as References, or "
@@ -235,7 +252,8 @@ def test_both_sides_carry_the_same_regions_where_a_model_is_connected():
     model = klein()
     positive, negative, _text, by_region = apply(KLEIN, model=model, region_strength=0.5, outside="everybody")
     ((carried,), (of_negative,)) = regional(positive).cond, regional(negative).cond
-    assert carried is of_negative and by_region is not model
+    assert carried is of_negative
+    assert by_region is not model
     assert (carried.names, carried.strength, carried.everybody_outside) == (("Anna", "Ben"), 0.5, True)
     assert carried.record is positive[0][1][REFERENCES]
     middle = (carried.regions * torch.arange(256.0)).sum((1, 2)) / carried.regions.sum((1, 2))
@@ -251,4 +269,6 @@ def weights_zero():
 def test_without_a_limit_the_model_passes_through(changed):
     model = klein()
     positive, negative, _text, given_on = apply(KLEIN, model=model, **changed)
-    assert given_on is model and regional(positive) is None and regional(negative) is None
+    assert given_on is model
+    assert regional(positive) is None
+    assert regional(negative) is None

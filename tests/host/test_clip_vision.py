@@ -9,15 +9,15 @@ WIDTH = 32
 
 def test_another_encoder_is_named_with_the_right_one():
     """DINOv2's layers may be as wide as CLIP's, and without its projection ViT-H's embeddings are as wide as bigG's."""
-    clip, other = parts_made.clip_vision(), parts_made.clip_vision(1280)
-    for vision, kind, width, said in (
+    clip, wide_clip = parts_made.clip_vision(), parts_made.clip_vision(1280)
+    for vision, kind, width, message in (
         (clip, encode.STATES, 1280, r"width 32, embeddings of width 48\), .* width 1280. Connect .*ViT-H/14"),
         (clip, encode.EMBEDS, 1280, r"width 1280. Connect CLIP ViT-bigG/14 .*sdxl_models/image_encoder"),
         (clip, encode.STATES, 33, r"width 33. Connect the encoder that the file's page names"),
         (parts_made.dinov2(), encode.STATES, WIDTH, r"no CLIP .Dinov2Model"),
-        (other, encode.EMBEDS, 1280, r"embeddings of width 1280.*ViT-bigG"),
+        (wide_clip, encode.EMBEDS, 1280, r"embeddings of width 1280.*ViT-bigG"),
     ):
-        with pytest.raises(encode.WrongEncoder, match=said):
+        with pytest.raises(encode.WrongEncoder, match=message):
             encode.encode_pictures(vision, parts_made.picture(0, 28, 28), kind, width)
     with pytest.raises(encode.WrongEncoder, match=r"Connect CLIP ViT-L/14 .*models/clip_v"):
         encode.encode_grey(clip, 1024)

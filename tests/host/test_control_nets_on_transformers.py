@@ -77,10 +77,10 @@ def test_words_beside_a_control_net_are_the_plain_forward_with_it(family: str) -
     control = {"control": net.copy().set_cond_hint(hint, 0.8), "control_apply_to_uncond": False}
     ((common, _),) = text(1, COMMON)
     hidden = without_common(model, family, COMMON, PICTURE)
-    found = sample(family, *everywhere(hidden, text(1, COMMON, **control)))
-    own = text(5, OWN, cross_attn_controlnet=common, **control)
-    expected = sample(family, model, own, text(2, COMMON))
-    assert relative(found, expected) <= TOLERANCE
+    picture = sample(family, *everywhere(hidden, text(1, COMMON, **control)))
+    words_of_the_person = text(5, OWN, cross_attn_controlnet=common, **control)
+    expected = sample(family, model, words_of_the_person, text(2, COMMON))
+    assert relative(picture, expected) <= TOLERANCE
     without = sample(family, model, text(5, OWN), text(2, COMMON))
     assert relative(without, expected) > 100 * TOLERANCE, "the ControlNet is seen"
 
@@ -90,20 +90,20 @@ def test_words_beside_a_patch_of_z_images_blocks_are_the_plain_forward_with_it()
     model = tiny_dits.model(Z_IMAGE)
     added = normal(9, 1, PICTURE, tiny_dits.CONFIGS[Z_IMAGE][1]["dim"])
 
-    def patch(given: dict[str, Any]) -> dict[str, Any]:
-        assert given["img"].shape[1] == PICTURE
-        return {**given, "img": given["img"] + 0.3 * added}
+    def patch(arguments: dict[str, Any]) -> dict[str, Any]:
+        assert arguments["img"].shape[1] == PICTURE
+        return {**arguments, "img": arguments["img"] + 0.3 * added}
 
     patched = model.clone()
     patched.set_model_double_block_patch(patch)
     hidden = without_common(patched, Z_IMAGE, COMMON, PICTURE)
-    found = sample(Z_IMAGE, *everywhere(hidden, text(1, COMMON)))
+    picture = sample(Z_IMAGE, *everywhere(hidden, text(1, COMMON)))
     expected = sample(Z_IMAGE, patched, text(5, OWN), text(2, COMMON))
-    assert relative(found, expected) <= TOLERANCE
+    assert relative(picture, expected) <= TOLERANCE
     without = sample(Z_IMAGE, model, text(5, OWN), text(2, COMMON))
     assert relative(without, expected) > 100 * TOLERANCE, "the patch is seen"
 
 
 def test_these_are_the_families_with_a_control_net() -> None:
-    known = {transformer.name for transformer in families.TRANSFORMERS if transformer.control_net}
-    assert known == {*NETS, Z_IMAGE}
+    names = {transformer.name for transformer in families.TRANSFORMERS if transformer.control_net}
+    assert names == {*NETS, Z_IMAGE}

@@ -45,7 +45,8 @@ def test_two_copies_in_a_running_host(host: Host, tmp_path: Path) -> None:
             assert f"{base / 'custom_nodes' / name} (version " in line
         assert line.endswith("Delete all but one, and restart ComfyUI.")
         report = asked(server)
-        assert "Still to do for this workflow: Likeness." in report and "Likeness is installed 2 times: " in report
+        assert "Still to do for this workflow: Likeness." in report
+        assert "Likeness is installed 2 times: " in report
 
 
 def test_files_in_custom_nodes_itself_in_a_running_host(host: Host, tmp_path: Path) -> None:
@@ -65,7 +66,8 @@ def test_files_in_custom_nodes_itself_in_a_running_host(host: Host, tmp_path: Pa
         (line,) = told(server, "The files of Likeness lie in ")
         assert f"lie in {base / 'custom_nodes'} itself" in line
         assert f"Make a folder {base / 'custom_nodes' / 'likeness'}, move the files" in line
-        assert "The files of Likeness lie in " in asked(server) and not told(server, "Likeness is installed")
+        assert "The files of Likeness lie in " in asked(server)
+        assert not told(server, "Likeness is installed")
 
 
 @pytest.fixture
@@ -85,13 +87,14 @@ def nodes_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def copy_of(folder: Path, name: str) -> Path:
-    made = folder / name
-    shutil.copytree(folder / "likeness", made)
-    return made
+    copy = folder / name
+    shutil.copytree(folder / "likeness", copy)
+    return copy
 
 
 def test_one_copy_is_no_fault(nodes_folder: Path) -> None:
-    assert [copy.folder for copy in copies.copies()] == [nodes_folder / "likeness"] and copies.faults() == []
+    assert [copy.folder for copy in copies.copies()] == [nodes_folder / "likeness"]
+    assert copies.faults() == []
     assert not [finding for finding in doctor._findings_on_host() if finding.what == "Likeness"]
     copy_of(nodes_folder, "likeness-main.disabled")
     assert copies.faults() == [], "not loaded"
@@ -102,8 +105,8 @@ def test_copies_by_a_link_and_in_another_folder(nodes_folder: Path, monkeypatch:
     second = nodes_folder.with_name("more_nodes")
     second.mkdir()
     shutil.copytree(nodes_folder / "likeness", second / "Likeness-main")
-    known = ([str(nodes_folder), str(second)], set())
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "custom_nodes", known)
+    folders = ([str(nodes_folder), str(second)], set())
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "custom_nodes", folders)
     (fault,) = copies.faults()
     places = [nodes_folder / "b link", nodes_folder / "likeness", second / "Likeness-main"]
     named = " and ".join(f"{place} (version 0.9.0)" for place in places)

@@ -31,40 +31,41 @@ def result_of(kind: Any, *arguments: Any) -> Any:
 def on_each(kind: Any, *settings: Any) -> Callable[[Row, Applied], Applied]:
     """A node with one prompt, behind both."""
 
-    def change(row: Row, way: Applied) -> Applied:
-        positive, negative = (result_of(kind, side, *settings)[0] for side in (way.positive, way.negative))
-        return Applied(way.model, positive, negative)
+    def change(row: Row, inputs: Applied) -> Applied:
+        positive, negative = (result_of(kind, side, *settings)[0] for side in (inputs.positive, inputs.negative))
+        return Applied(inputs.model, positive, negative)
 
     return change
 
 
-def with_default(row: Row, way: Applied) -> Applied:
+def with_default(row: Row, inputs: Applied) -> Applied:
     plain = host_sampling.plain(row)
-    both = comfy_extras.nodes_hooks.PairConditioningSetDefaultAndCombine
-    positive, negative = result_of(both, way.positive, way.negative, plain.positive, plain.negative)
-    return Applied(way.model, positive, negative)
+    pair_node = comfy_extras.nodes_hooks.PairConditioningSetDefaultAndCombine
+    positive, negative = result_of(pair_node, inputs.positive, inputs.negative, plain.positive, plain.negative)
+    return Applied(inputs.model, positive, negative)
 
 
-def with_properties(row: Row, way: Applied) -> Applied:
+def with_properties(row: Row, inputs: Applied) -> Applied:
     kind = comfy_extras.nodes_hooks.PairConditioningSetProperties
-    positive, negative = result_of(kind, way.positive, way.negative, 0.9, "default")
-    return Applied(way.model, positive, negative)
+    positive, negative = result_of(kind, inputs.positive, inputs.negative, 0.9, "default")
+    return Applied(inputs.model, positive, negative)
 
 
-def with_an_old_net_behind(row: Row, way: Applied) -> Applied:
-    if way.positive[0][0].shape[-1] != 2048:
+def with_an_old_net_behind(row: Row, inputs: Applied) -> Applied:
+    if inputs.positive[0][0].shape[-1] != 2048:
         pytest.skip("the nets of these tests are SDXL's")
     hint = attack_values.image(seed=9)
-    positive = nodes.ControlNetApply().apply_controlnet(way.positive, attack_values.control_net(), hint, 0.5)[0]
-    return Applied(way.model, positive, way.negative)
+    positive = nodes.ControlNetApply().apply_controlnet(inputs.positive, attack_values.control_net(), hint, 0.5)[0]
+    return Applied(inputs.model, positive, inputs.negative)
 
 
-def with_a_net_behind(row: Row, way: Applied) -> Applied:
-    if way.positive[0][0].shape[-1] != 2048:
+def with_a_net_behind(row: Row, inputs: Applied) -> Applied:
+    if inputs.positive[0][0].shape[-1] != 2048:
         pytest.skip("the nets of these tests are SDXL's")
-    hint, net = attack_values.image(seed=9), attack_values.control_net()
+    hint = attack_values.image(seed=9)
+    net = attack_values.control_net()
     apply = nodes.ControlNetApplyAdvanced().apply_controlnet
-    return Applied(way.model, *apply(way.positive, way.negative, net, hint, 0.5, 0.0, 1.0))
+    return Applied(inputs.model, *apply(inputs.positive, inputs.negative, net, hint, 0.5, 0.0, 1.0))
 
 
 MASK = torch.ones(1, 96, 128)
@@ -89,7 +90,7 @@ def test_people_act_and_nothing_is_told(row: Row, name: str, monkeypatch: pytest
     monkeypatch.setattr(notes, "tell_of_run", lambda node_id, topic, text: texts.append(text))
     pictures = []
     for graph in (row.node(), row.other()):
-        way = CHANGES[name](row, applied(row, graph))
-        pictures.append(sampled(way.guider(), latent_of(row), sigmas_of(way.model, 4)))
+        changed = CHANGES[name](row, applied(row, graph))
+        pictures.append(sampled(changed.guider(), latent_of(row), sigmas_of(changed.model, 4)))
     assert [text for text in texts if text] == []
     assert relative(*pictures) > 1e-6

@@ -54,9 +54,9 @@ DAMAGE = {
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only folder of face packs, with one good pack in it."""
-    known = folder_paths.folder_names_and_paths
+    folders_by_key = folder_paths.folder_names_and_paths
     for key in ("insightface", "facexlib"):
-        monkeypatch.setitem(known, key, ([str(tmp_path / key)], known[key][1]))
+        monkeypatch.setitem(folders_by_key, key, ([str(tmp_path / key)], folders_by_key[key][1]))
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     good = tmp_path / "insightface" / "models" / "good"
     good.mkdir(parents=True)
@@ -73,8 +73,9 @@ def test_a_damaged_recogniser_is_left_out_of_all_found_and_named(
     make(models / "broken.onnx")
     loaded = face_model.load_face_model("good", face_model.ALL)
     assert loaded.ids == ["w600k_mbf"]
-    (said,) = [line for line in caplog.messages if line.startswith("Left out")]
-    assert "broken.onnx is " in said and str(models / "broken.onnx") in said
+    (message,) = [line for line in caplog.messages if line.startswith("Left out")]
+    assert "broken.onnx is " in message
+    assert str(models / "broken.onnx") in message
     assert face_model.default_face_model().ids == ["w600k_mbf"], "nodes without a face model work as well"
     with pytest.raises(UnsupportedCheckpoint, match=words) as refused:
         face_model.load_face_model("good", "broken")
@@ -95,15 +96,16 @@ def test_a_damaged_detector_beside_a_good_one_is_left_out_and_named(
 ) -> None:
     good = models / "models" / "good"
     cut_off(good / "det_cut.onnx")
-    whole = onnx.load(str(real_faces.DETECTOR))
-    damaged = next(one for one in whole.graph.initializer if len(one.dims) == 4)
+    network = onnx.load(str(real_faces.DETECTOR))
+    damaged = next(tensor for tensor in network.graph.initializer if len(tensor.dims) == 4)
     damaged.CopyFrom(numpy_helper.from_array(np.ones((3, 3, 1, 3, 3), np.float32), damaged.name))
-    whole.doc_string = "x" * 100_000  # larger than the good one, and so the first choice
-    onnx.save(whole, str(good / "det_larger.onnx"))
+    network.doc_string = "x" * 100_000  # larger than the good one, and so the first choice
+    onnx.save(network, str(good / "det_larger.onnx"))
     expected = face_model._opened_detector(*face_model.stamp(str(good / "det_500m.onnx")), None)
     assert face_model.load_face_model("good", face_model.ALL).detector is expected
-    said = "\n".join(line for line in caplog.messages if line.startswith("Left out"))
-    assert "det_cut.onnx is " in said and "det_larger.onnx is an ONNX network with another kernel_shape" in said
+    messages = "\n".join(line for line in caplog.messages if line.startswith("Left out"))
+    assert "det_cut.onnx is " in messages
+    assert "det_larger.onnx is an ONNX network with another kernel_shape" in messages
     (good / "det_500m.onnx").unlink()
     with pytest.raises(UnsupportedCheckpoint, match=r"det_larger\.onnx is"):
         face_model.load_face_model("good", face_model.ALL)

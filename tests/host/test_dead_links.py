@@ -30,8 +30,8 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that the links of all model folders lead to; there is none."""
     away = tmp_path / "disk"
     for key in (*FILES, "ipadapter", "id_patch", "storymaker", "photomaker", "infinite_you", "with_anyone"):
-        known = folder_paths.folder_names_and_paths.get(key, ([], set()))
-        monkeypatch.setitem(folder_paths.folder_names_and_paths, key, ([str(tmp_path / key)], known[1]))
+        folders_and_endings = folder_paths.folder_names_and_paths.get(key, ([], set()))
+        monkeypatch.setitem(folder_paths.folder_names_and_paths, key, ([str(tmp_path / key)], folders_and_endings[1]))
     for key, name in FILES.items():
         link = tmp_path / key / name
         link.parent.mkdir(parents=True)
@@ -41,7 +41,8 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_menus_do_not_offer_them(disk: Path) -> None:
     assert [folders.file_names(key) for key in FILES] == [[] for _ in FILES]
-    assert parts2whole.choices() == [] and face_model.pack_names()[0] == face_model.NONE_FOUND
+    assert parts2whole.choices() == []
+    assert face_model.pack_names()[0] == face_model.NONE_FOUND
 
 
 CHOSEN = {
@@ -64,12 +65,15 @@ def test_one_that_a_workflow_has_chosen_is_named_for_what_it_is(key: str, disk: 
 @pytest.mark.parametrize("pack, recogniser", [("antelopev2", "all found"), (face_model.NO_DETECTOR, "arcface-ir-se50")])
 def test_one_of_a_face_pack_or_recogniser(pack: str, recogniser: str, disk: Path) -> None:
     error = face_model.refusal(pack, recogniser)
-    assert isinstance(error, folders.DeadLink) and f"is a link to {disk}" in str(error)
+    assert isinstance(error, folders.DeadLink)
+    assert f"is a link to {disk}" in str(error)
 
 
 @pytest.mark.parametrize("identifier", ["instantid", "antelopev2", "arcface-ir-se50"])
 def test_doctor_names_it(identifier: str, disk: Path) -> None:
     models = {model.id: model for model in manifest.models()}
-    found = examine(models[identifier], Folders(folders.folders_by_key()))
-    assert found.state == MISSING and found.fetch == models[identifier]
-    assert f"is a link to {disk}/" in found.detail and found.detail.endswith("its disk may not be connected.")
+    finding = examine(models[identifier], Folders(folders.folders_by_key()))
+    assert finding.state == MISSING
+    assert finding.fetch == models[identifier]
+    assert f"is a link to {disk}/" in finding.detail
+    assert finding.detail.endswith("its disk may not be connected.")

@@ -51,9 +51,9 @@ def demo(clone: Path, host: Host, *arguments: str) -> list[str]:
     hidden = ("LIKENESS_PYTHON", "VIRTUAL_ENV", "CONDA_PREFIX")
     variables = {name: value for name, value in os.environ.items() if name not in hidden}
     command = [sys.executable, str(clone / "scripts" / "demo.py"), "--python", sys.executable, *arguments]
-    done = subprocess.run(command, env=variables | {"COMFYUI_PATH": str(host.path)}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stderr.splitlines()
+    process = subprocess.run(command, env=variables | {"COMFYUI_PATH": str(host.path)}, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    return process.stderr.splitlines()
 
 
 def files_of_the_user(host: Host) -> list[str]:
@@ -70,9 +70,9 @@ def test_the_demo_draws_the_same_with_a_host_and_without(own_host: Host, clone: 
 
     It comes first in this file: the server of the other test would only take memory beside it.
     """
-    *_, picture, others = demo(clone, own_host)
+    *_, picture, sentence = demo(clone, own_host)
     assert picture.endswith(f"The picture: {clone / 'output' / 'result.png'}")
-    assert others.endswith("Also left: outfit.png, portrait.png, 5 pictures of the steps and report.json beside it.")
+    assert sentence.endswith("Also left: outfit.png, portrait.png, 5 pictures of the steps and report.json beside it.")
     assert files_of_the_user(own_host) == []
     report = json.loads((clone / "output" / "report.json").read_text("utf-8"))
     assert report["host"] == str(own_host)
@@ -80,18 +80,18 @@ def test_the_demo_draws_the_same_with_a_host_and_without(own_host: Host, clone: 
 
     without = tmp_path / "without"
     without.mkdir()
-    drawn = alone.draw(without, lambda step: None)
-    assert sorted(drawn.pictures) == report["pictures"]
-    for name in drawn.pictures:
+    demonstration = alone.draw(without, lambda step: None)
+    assert sorted(demonstration.pictures) == report["pictures"]
+    for name in demonstration.pictures:
         difference = (photos.pixels(without / name) - photos.pixels(clone / "output" / name)).abs()
         assert difference.max() <= 2.01 / 255, name
 
 
 @pytest.mark.thorough
 def test_the_demo_keeps_the_miniature_in_comfyui_when_asked(own_host: Host, clone: Path) -> None:
-    *_, others = demo(clone, own_host, "--keep")
-    assert f"; in {own_host.path} the miniature's files (standin-miniature*, " in others
-    assert "and 6 workflows named '... (miniature)'" in others
+    *_, sentence = demo(clone, own_host, "--keep")
+    assert f"; in {own_host.path} the miniature's files (standin-miniature*, " in sentence
+    assert "and 6 workflows named '... (miniature)'" in sentence
     files = files_of_the_user(own_host)
     workflows = [name for name in files if name.startswith("user/default/workflows/")]
     assert sorted(workflows) == sorted(f"user/default/workflows/{name}.json" for name in install.KINDS)

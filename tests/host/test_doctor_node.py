@@ -33,12 +33,15 @@ def test_alone_it_tells_of_the_host(host_server):
     """Nothing but the node is in this workflow, so no model is needed; it runs again each time."""
     assert "doctor" in host_server.run(doctor()).executed
     run = host_server.run(doctor())
-    assert "doctor" in run.executed and "Everything that this workflow needs is there." in said(run)
-    assert "ComfyUI 0." in said(run) and "torch" in said(run)
+    assert "doctor" in run.executed
+    assert "Everything that this workflow needs is there." in said(run)
+    assert "ComfyUI 0." in said(run)
+    assert "torch" in said(run)
     with Image.open(host_server.file(run.outputs["doctor"]["images"][0])) as picture:
         report = json.loads(run.outputs["doctor"]["likeness_doctor"][0])
         assert [part["title"] for part in report["sections"]] == ["In place"]
-        assert picture.width == 1280 and np.array(picture).std() > 5
+        assert picture.width == 1280
+        assert np.array(picture).std() > 5
 
 
 def test_beside_a_loader_whose_file_is_not_there(host_server):
@@ -47,7 +50,8 @@ def test_beside_a_loader_whose_file_is_not_there(host_server):
     loader |= {"apply": {"class_type": "LikenessApplyInstantID", "inputs": {"adapter": ["load", 0]}}}
     prompt = doctor() | loader | {"save": {"class_type": "PreviewAny", "inputs": {"source": ["load", 0]}}}
     run = host_server.attempt(prompt)
-    assert "LikenessLoadAdapter" in run.error and "lost.bin" in run.error
+    assert "LikenessLoadAdapter" in run.error
+    assert "lost.bin" in run.error
     (row,) = [line for line in said(run).splitlines() if line.startswith("lost.bin")]
     assert "missing" in row
 
@@ -57,7 +61,8 @@ def test_for_a_template(host_server, standin_models):
     (row,) = [line for line in said(run).splitlines() if line.startswith("ID-Patch projections")]
     assert "found" in row and row.endswith(standin_models.id_patch_mlp.name), "its loader finds it under any name"
     (row,) = [line for line in said(run).splitlines() if line.startswith("ID-Patch ControlNet")]
-    assert "missing" in row and "(5 GB)" in row
+    assert "missing" in row
+    assert "(5 GB)" in row
     titles = json.loads((Path(bridge.__file__).parents[1] / "locales" / "en" / "main.json").read_text("utf-8"))
     title = titles["templateWorkflows"]["template"]["likeness"]["id_patch_two_people"]
     assert f"Still to do for {title}: " in said(run)
@@ -92,8 +97,8 @@ def test_the_editor_is_told_what_is_missing(host_server):
     assert missing(template("instant_id_portrait"), **{"Content-Type": "text/plain; charset=x"}) == lost
     many = [{"type": "LoraLoader", "widgets_values": [f"../../{n}"]} for n in range(20_000)]
     began = time.monotonic()
-    found = missing(json.dumps({"nodes": many}).encode())
-    assert found == {"names": [str(n) for n in range(20_000)], "size": "", "unsized": 0, "all_missing": True}
+    answer = missing(json.dumps({"nodes": many}).encode())
+    assert answer == {"names": [str(n) for n in range(20_000)], "size": "", "unsized": 0, "all_missing": True}
     assert time.monotonic() - began < 30
 
 
@@ -124,10 +129,16 @@ def test_every_menu_of_model_files_is_read(host_server):
     # training needs no file.
     for kind in ("LikenessLoadAdapter", "PhotoMakerLoader", "TrainLoraNode", *(method.node for method in methods())):
         menus.pop(kind, None)
-    read = {kind: {name: key for name, key in menu.items() if key} for kind, menu in needs.LOADERS.items()}
+    menus_of_the_doctor = {
+        kind: {name: key for name, key in menu.items() if key} for kind, menu in needs.LOADERS.items()
+    }
     assert len(menus) > 15
-    unread = {kind: menu for kind, menu in menus.items() if menu != read.get(kind)}
+    unread = {kind: menu for kind, menu in menus.items() if menu != menus_of_the_doctor.get(kind)}
     assert not unread, json.dumps(unread)
+
+
+def models_in_report(choice: str) -> set[str]:
+    return {finding.what for finding in bridge.report(choice, {}).findings}
 
 
 def test_check_files_opens_on_the_templates_to_start_with():
@@ -140,7 +151,7 @@ def test_check_files_opens_on_the_templates_to_start_with():
     assert {*starts} == {path.stem for path in WORKFLOWS.glob("start_*.json")}
     assert bridge.choices()[:8] == ["this workflow", "start templates", "all templates", *starts]
     assert sorted(bridge.choices()[8:]) == sorted({path.stem for path in WORKFLOWS.glob("*.json")} - {*starts})
-    few, every = ({one.what for one in bridge.report(choice, {}).findings} for choice in bridge.choices()[1:3])
+    few, every = (models_in_report(choice) for choice in bridge.choices()[1:3])
     assert {"InstantID adapter", "ID-Patch projections"} < few < every
     assert "StoryMaker" in every - few
 

@@ -52,18 +52,20 @@ def test_every_folder_of_a_comfyui_is_looked_into(comfyui: Path, tmp_path: Path)
         (comfyui / place).parent.mkdir(parents=True, exist_ok=True)
         save_file({"x": torch.zeros(1)}, comfyui / place)
 
-    done = examined(comfyui, workflow)
-    assert done.returncode == 1, done.stdout + done.stderr
-    (missing,) = [line for line in done.stdout.splitlines() if "  missing  " in line]
-    assert missing.startswith("extra.safetensors") and str(comfyui / "models" / "loras") in missing
+    process = examined(comfyui, workflow)
+    assert process.returncode == 1, process.stdout + process.stderr
+    (missing,) = [line for line in process.stdout.splitlines() if "  missing  " in line]
+    assert missing.startswith("extra.safetensors")
+    assert str(comfyui / "models" / "loras") in missing
 
     extra = comfyui / "extra_model_paths.yaml"
     extra.write_text("mine:\n    base_path: shared\n    loras: weights\n")
-    done = examined(comfyui, workflow)
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = examined(comfyui, workflow)
+    assert process.returncode == 0, process.stdout + process.stderr
     for place in places:
-        assert str(comfyui / place) in done.stdout
+        assert str(comfyui / place) in process.stdout
 
     extra.write_text("mine: [a list\n")
-    done = examined(comfyui, workflow)
-    assert done.returncode == 2 and f"{extra} cannot be read: " in done.stderr
+    process = examined(comfyui, workflow)
+    assert process.returncode == 2
+    assert f"{extra} cannot be read: " in process.stderr

@@ -30,17 +30,19 @@ def test_ids_choices_and_defaults_are_the_ones_saved_workflows_use() -> None:
     A line that is there does not change, except for a default: one of the method, or one that CHANGELOG tells users of.
     The files of numbers in tests/golden, from the authors' pipelines, never change at all.
     """
-    found: dict[str, Any] = {}
+    ids_of_nodes: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
     for schema in SCHEMAS.values():
-        listed = [one for one in schema.inputs if one.id not in ("file", "folder", "pack", "recognisers")]  # not files
-        choices = {one.id: list(one.options) for one in listed if hasattr(one, "options")}
-        inputs, outputs = ([one.id for one in some] for some in (schema.inputs, schema.outputs))
-        found[schema.node_id] = {"inputs": inputs, "outputs": outputs, "choices": choices}
-        known = {one.id: getattr(one, "default", None) for one in schema.inputs}
-        defaults |= {f"{schema.node_id}.{name}": value for name, value in known.items() if value is not None}
+        files = ("file", "folder", "pack", "recognisers")
+        listed = [entry for entry in schema.inputs if entry.id not in files]
+        choices = {entry.id: list(entry.options) for entry in listed if hasattr(entry, "options")}
+        inputs = [entry.id for entry in schema.inputs]
+        outputs = [entry.id for entry in schema.outputs]
+        ids_of_nodes[schema.node_id] = {"inputs": inputs, "outputs": outputs, "choices": choices}
+        defaults_of_node = {entry.id: getattr(entry, "default", None) for entry in schema.inputs}
+        defaults |= {f"{schema.node_id}.{name}": value for name, value in defaults_of_node.items() if value is not None}
     golden = ROOT / "tests" / "golden"
-    assert found == json.loads((golden / "saved_ids.json").read_text("utf-8"))
+    assert ids_of_nodes == json.loads((golden / "saved_ids.json").read_text("utf-8"))
     assert defaults == json.loads((golden / "defaults.json").read_text("utf-8"))
 
 
@@ -96,8 +98,8 @@ def test_tooltips_of_numbers_end_with_range_and_default() -> None:
         if entry.max > 1e9:
             spans = {"en": "Default", "zh": "默认"}
         for language, span in spans.items():
-            said = texts[language][f"{name}/inputs/{entry.id}/tooltip"]
-            assert re.search(rf"{span} {entry.default:g}\W$", said), (name, entry.id, said)
+            tooltip = texts[language][f"{name}/inputs/{entry.id}/tooltip"]
+            assert re.search(rf"{span} {entry.default:g}\W$", tooltip), (name, entry.id, tooltip)
 
 
 def default_in_words(entry: io.Input) -> dict[str, str] | None:
@@ -122,28 +124,31 @@ def test_tooltips_of_choices_switches_and_texts_end_with_their_default() -> None
     for name, schema in SCHEMAS.items():
         for entry in schema.inputs:
             for language, default in (default_in_words(entry) or {}).items():
-                said = texts[language][f"{name}/inputs/{entry.id}/tooltip"]
-                if default not in re.split("Default|默认", said)[-1] or not re.search("Default|默认", said):
-                    wrong.append((name, f"{language} {entry.id} = {default}", said))
+                tooltip = texts[language][f"{name}/inputs/{entry.id}/tooltip"]
+                if default not in re.split("Default|默认", tooltip)[-1] or not re.search("Default|默认", tooltip):
+                    wrong.append((name, f"{language} {entry.id} = {default}", tooltip))
     assert wrong == []
 
 
 def test_notes_name_nodes_by_their_titles() -> None:
     """*Emphasis with a capital* in a note is a title: of a node there or in a box, of one of ours, or of a template."""
-    ours = {name for s in SCHEMAS.values() for name in (s.display_name, s.display_name.split(" (")[0])}
+    titles_of_ours = {entry.display_name for entry in SCHEMAS.values()}
+    titles_of_ours |= {title.split(" (")[0] for title in titles_of_ours}
     texts = translations.main_file("en")["templateWorkflows"]
-    known = CORE_TITLES | ours | {*texts["template"]["likeness"].values(), "Two people (miniature)", "Workflows"}
+    known_titles = (
+        CORE_TITLES | titles_of_ours | {*texts["template"]["likeness"].values(), "Two people (miniature)", "Workflows"}
+    )
     for name, path in WORKFLOWS.items():
         graph = json.loads(path.read_text("utf-8"))
         (note,) = (node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "MarkdownNote")
         nodes = [*graph["nodes"]]
         for box in graph.get("definitions", {}).get("subgraphs", []):
             nodes += box["nodes"]
-        here = {node["title"] for node in nodes if "title" in node}
+        titles_in_the_graph = {node["title"] for node in nodes if "title" in node}
         # Photo of Anna and Photo of Ben: each *Photo*; Are they in it? Ctrl+B: *Are they in it?*
-        kinds = {re.split(r"[:,]| of |(?<=\?) ", title)[0] for title in here}
+        kinds = {re.split(r"[:,]| of |(?<=\?) ", title)[0] for title in titles_in_the_graph}
         titles = set(re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", note))
-        assert titles - here - kinds - known - {"Open in Mask Editor"} == set(), name
+        assert titles - titles_in_the_graph - kinds - known_titles - {"Open in Mask Editor"} == set(), name
 
 
 @pytest.fixture(params=translations.TRANSLATED)
@@ -159,18 +164,20 @@ def test_english_is_what_the_nodes_say() -> None:
 
 @WHOLE
 def test_every_text_is_translated_and_no_other(language: str) -> None:
-    texts, others = translations.read(language), translations.main_file(language)
+    texts = translations.read(language)
+    main_texts = translations.main_file(language)
     assert sorted(texts.keys() ^ ENGLISH.keys()) == []
     tooltips = [text for path, text in texts.items() if path.endswith("tooltip")]
     assert [text for text in tooltips if not re.search(r"[\u4e00-\u9fff]", text)] == []
     assert [text for text in texts.values() if re.search(r"[{}@|]", text)] == [], "messages give these a meaning"
     parts = {part for schema in SCHEMAS.values() for part in schema.category.split("/")}
-    assert others["nodeCategories"].keys() == parts
+    assert main_texts["nodeCategories"].keys() == parts
 
 
 def test_words_of_a_list_keep_their_english(language: str) -> None:
     """It is shown behind the translation and names the word in tooltips, help pages and messages."""
-    texts, shown = translations.read(language), translations.table(language, translations.OPTIONS)
+    texts = translations.read(language)
+    translated_words = translations.table(language, translations.OPTIONS)
     words: set[str] = set()
     for schema in SCHEMAS.values():
         for entry in schema.inputs:
@@ -182,7 +189,7 @@ def test_words_of_a_list_keep_their_english(language: str) -> None:
     # "none found" is in a list where nothing was; names are the same in every language.
     names = {"torch", "onnxruntime", "antelopev2", "arcface-ir-se50"}
     names |= {word for word in words if re.search(r"\.(torchscript|safetensors)$", word)}
-    assert sorted(shown.keys() ^ (words | {"none found"}) - names - WORKFLOWS.keys()) == []
+    assert sorted(translated_words.keys() ^ (words | {"none found"}) - names - WORKFLOWS.keys()) == []
 
 
 def test_the_app_of_a_template_asks_for_no_input_that_is_folded_away() -> None:

@@ -28,46 +28,55 @@ EVERYWHERE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", EVERYWHERE)
 def test_tiles_keep_what_they_carry(kind: str) -> None:
     """Where no region matters: tiles in one batch are as tiles whose rows come one by one."""
-    applied, made = ours(kind, **EVERYWHERE[kind]), {}
-    tiled, apart = (latents(two(applied, model=around(applied, way)), made) for way in (in_tiles, rows_of_tiles))
+    applied = ours(kind, **EVERYWHERE[kind])
+    outputs_by_node = {}
+    tiled, by_row = (
+        latents(two(applied, model=around(applied, function)), outputs_by_node)
+        for function in (in_tiles, rows_of_tiles)
+    )
     bare = {side: bypassed(applied, side) for side in ("positive", "negative")}
-    plain = latents(two(applied, model=around(DEFAULTS[kind]["model"], in_tiles), **bare), made)
-    assert relative(tiled, apart) <= 1e-5 and relative(tiled, plain) > 1e-3
+    plain = latents(two(applied, model=around(DEFAULTS[kind]["model"], in_tiles), **bare), outputs_by_node)
+    assert relative(tiled, by_row) <= 1e-5
+    assert relative(tiled, plain) > 1e-3
 
 
 def test_what_the_unet_does_not_read_cannot_be_lost() -> None:
     """IdentityNet alone."""
-    applied, made = ours("LikenessApplyInstantID", adapter_weight=0.0), {}
+    applied = ours("LikenessApplyInstantID", adapter_weight=0.0)
+    outputs_by_node = {}
     dropped = two(applied, model=around(applied, only_what_it_knows))
-    assert torch.equal(latents(dropped, made), latents(two(applied), made))
+    assert torch.equal(latents(dropped, outputs_by_node), latents(two(applied), outputs_by_node))
 
 
 def test_a_model_wrapper_that_loses_them_is_named() -> None:
     """The host's newer way to put a function around the MODEL."""
-    applied, made = ours("LikenessApplyParts2Whole"), {}
+    applied = ours("LikenessApplyParts2Whole")
+    outputs_by_node = {}
 
-    def theirs(executor: Any, *args: Any, **kwargs: Any) -> Any:
-        return executor(*args, **{key: given for key, given in kwargs.items() if not key.startswith("likeness")})
+    def wrapper(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        return executor(*args, **{key: argument for key, argument in kwargs.items() if not key.startswith("likeness")})
 
-    theirs.__module__ = "some_pack.nodes"
-    wrapped = run(applied, made)[0].clone()
-    wrapped.add_wrapper_with_key("apply_model", "theirs", theirs)
+    wrapper.__module__ = "some_pack.nodes"
+    wrapped = run(applied, outputs_by_node)[0].clone()
+    wrapped.add_wrapper_with_key("apply_model", "theirs", wrapper)
     with pytest.raises(ConditioningLost, match=r"\(its code: some_pack\.nodes\) drops"):
-        latents(two(applied, model=wrapped), made)
+        latents(two(applied, model=wrapped), outputs_by_node)
 
 
 def test_nothing_of_a_run_is_left_behind_it() -> None:
     """Keys and values fill gigabytes: they go with the run, and need no garbage collector."""
-    made: dict[Node, Any] = {}
-    both = [ours(kind) for kind in ("LikenessApplyInstantID", "LikenessApplyParts2Whole")]
-    for applied in both:
-        run(applied, made)
+    outputs_by_node: dict[Node, Any] = {}
+    nodes = [ours(kind) for kind in ("LikenessApplyInstantID", "LikenessApplyParts2Whole")]
+    for applied in nodes:
+        run(applied, outputs_by_node)
     gc.collect()
     gc.disable()
     try:
-        for applied in both:
-            latents(two(applied), made)
-        left = [one for one in gc.get_objects() if issubclass(type(one), (runs.Run, runs.Batch, PartsCache))]
+        for applied in nodes:
+            latents(two(applied), outputs_by_node)
+        objects_left = [
+            thing for thing in gc.get_objects() if issubclass(type(thing), (runs.Run, runs.Batch, PartsCache))
+        ]
     finally:
         gc.enable()
-    assert not left
+    assert not objects_left

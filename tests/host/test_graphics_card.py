@@ -26,7 +26,7 @@ from torch import Tensor
 pytestmark = pytest.mark.skipif(devices.ON_CPU, reason="compares a graphics card with the CPU")
 
 ROWS = [row for row in rows() if row.runs_here]
-WAYS = [way for way in with_variants(rows()) if way.runs_here]
+ROWS_WITH_VARIANTS = [row for row in with_variants(rows()) if row.runs_here]
 RUNS = 20
 ROW_PICTURES = Path(__file__).parents[1] / "support" / "row_pictures.py"
 ROUNDING = 1e-5
@@ -45,12 +45,12 @@ def on_cpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     return load_file(file)
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
-def test_the_picture_is_that_of_the_cpu(way: Row, on_cpu: dict[str, Tensor], record_property: Any) -> None:
-    plain = relative(picture(way, "plain"), on_cpu[row_pictures.without_node(way)])
-    ours = relative(picture(way), on_cpu[row_pictures.with_node(way)])
-    record_property("figures", f"float32: {plain:.2e} without, {ours:.2e} with")
-    assert ours <= 3 * plain + ROUNDING
+@pytest.mark.parametrize("row", ROWS_WITH_VARIANTS, ids=str)
+def test_the_picture_is_that_of_the_cpu(row: Row, on_cpu: dict[str, Tensor], record_property: Any) -> None:
+    plain = relative(picture(row, "plain"), on_cpu[row_pictures.without_node(row)])
+    with_people = relative(picture(row), on_cpu[row_pictures.with_node(row)])
+    record_property("figures", f"float32: {plain:.2e} without, {with_people:.2e} with")
+    assert with_people <= 3 * plain + ROUNDING
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -60,9 +60,9 @@ def test_in_half_precision_it_is_as_near_as_the_model_alone(
 ) -> None:
     half = value(in_half, row.model, getattr(torch, dtype))
     plain = relative(latents(row.plain(half)), on_cpu[row_pictures.without_node(row)])
-    ours = relative(latents(_with_model(row, half)), on_cpu[row_pictures.with_node(row)])
-    record_property("figures", f"{dtype}: {plain:.2e} without, {ours:.2e} with")
-    assert ours <= 3 * plain + 1e-3
+    with_people = relative(latents(_with_model(row, half)), on_cpu[row_pictures.with_node(row)])
+    record_property("figures", f"{dtype}: {plain:.2e} without, {with_people:.2e} with")
+    assert with_people <= 3 * plain + 1e-3
 
 
 def _with_model(row: Row, model: Node) -> Node:

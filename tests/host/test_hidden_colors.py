@@ -33,12 +33,12 @@ CASES = [(kind, name) for kind, name in INPUTS if name not in PHOTOS and (kind, 
 
 
 @pytest.fixture(scope="module")
-def made(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Any, Any]]:
+def outputs_by_node(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Any, Any]]:
     """What runs before the inputs, once for all; model files are found among the stand-ins."""
-    known = folder_paths.folder_names_and_paths
+    folders_by_key = folder_paths.folder_names_and_paths
     with pytest.MonkeyPatch.context() as patch:
         for key in ("insightface", "facexlib", "densepose"):
-            patch.setitem(known, key, ([str(standin_models.root / key)], known[key][1]))
+            patch.setitem(folders_by_key, key, ([str(standin_models.root / key)], folders_by_key[key][1]))
         yield {}
 
 
@@ -50,45 +50,45 @@ def with_picture(kind: str, name: str, color: float) -> Node:
     return changed
 
 
-def result(kind: str, name: str, color: float, made: dict[Any, Any]) -> list[Any]:
+def result(kind: str, name: str, color: float, outputs_by_node: dict[Any, Any]) -> list[Any]:
     graph = with_picture(kind, name, color)
     outputs = [output.get_io_type() for output in SCHEMAS[kind].outputs]
     if "MODEL" in outputs or kind in MODELS:
         graph = sampled(graph)
-    return list(run(graph, made))
+    return list(run(graph, outputs_by_node))
 
 
-def difference(one: Any, other: Any) -> float:
+def difference(first: Any, second: Any) -> float:
     """The largest between two results, however deep; of pictures with alpha, of what is seen of them."""
-    assert type(one) is type(other)
-    if isinstance(one, torch.Tensor):
-        assert one.shape == other.shape
-        if one.ndim == 4 and one.shape[-1] == 4 and one.is_floating_point():
-            one, other = as_rgb(one), as_rgb(other)
-        return float((one.float() - other.float()).abs().max()) if one.numel() else 0.0
-    if isinstance(one, str | int | float | bool):
-        assert one == other
+    assert type(first) is type(second)
+    if isinstance(first, torch.Tensor):
+        assert first.shape == second.shape
+        if first.ndim == 4 and first.shape[-1] == 4 and first.is_floating_point():
+            first, second = as_rgb(first), as_rgb(second)
+        return float((first.float() - second.float()).abs().max()) if first.numel() else 0.0
+    if isinstance(first, str | int | float | bool):
+        assert first == second
         return 0.0
-    if is_dataclass(one):
-        pairs = [(getattr(one, field.name), getattr(other, field.name)) for field in fields(one)]
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys()
-        pairs = [(one[key], other[key]) for key in one]
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other)
-        pairs = list(zip(one, other, strict=True))
+    if is_dataclass(first):
+        pairs = [(getattr(first, field.name), getattr(second, field.name)) for field in fields(first)]
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys()
+        pairs = [(first[key], second[key]) for key in first]
+    elif isinstance(first, list | tuple):
+        assert len(first) == len(second)
+        pairs = list(zip(first, second, strict=True))
     else:
         return 0.0  # a model or a function
     return max((difference(*pair) for pair in pairs), default=0.0)
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES, ids=lambda text: text.removeprefix("Likeness"))
-def test_hidden_colors_change_nothing(kind: str, name: str, made: dict[Any, Any]) -> None:
-    black, red = (result(kind, name, color, made) for color in (0.0, 1.0))
+def test_hidden_colors_change_nothing(kind: str, name: str, outputs_by_node: dict[Any, Any]) -> None:
+    black, red = (result(kind, name, color, outputs_by_node) for color in (0.0, 1.0))
     assert difference(black, red) == 0.0
 
 
 def test_a_difference_is_seen_however_deep() -> None:
-    one, other = torch.zeros(1, 4, 4, 3), torch.zeros(1, 4, 4, 3)
-    other[0, 1, 2, 0] = 0.5
-    assert difference([{"a": (one,)}, 1], [{"a": (other,)}, 1]) == 0.5
+    first, second = torch.zeros(1, 4, 4, 3), torch.zeros(1, 4, 4, 3)
+    second[0, 1, 2, 0] = 0.5
+    assert difference([{"a": (first,)}, 1], [{"a": (second,)}, 1]) == 0.5

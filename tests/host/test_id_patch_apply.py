@@ -38,9 +38,9 @@ def people(centers=CENTERS, width=WIDTH, height=HEIGHT, weights=None):
     return people_made.cast(centers, width, height, weights)
 
 
-def drawn(id_patch, cast, control=None):
+def drawn(id_patch, cast, skeletons=None):
     """The condition image."""
-    return IDPatchConditionImage.execute(id_patch, cast, "mean", control)[0]
+    return IDPatchConditionImage.execute(id_patch, cast, "mean", skeletons)[0]
 
 
 @pytest.fixture
@@ -50,9 +50,9 @@ def apply(id_patch, control_net):
     def run(cast=None, image=None, positive=SIDES[0], negative=SIDES[1], control=None, net=None, **changed):
         cast = cast or people()
         image = drawn(id_patch, cast, control) if image is None else image
-        given = {**DEFAULTS, **changed}
-        made = ApplyIDPatch.execute(positive, negative, net or control_net, id_patch, cast, image, **given)
-        return made.args[:2]
+        settings = {**DEFAULTS, **changed}
+        output = ApplyIDPatch.execute(positive, negative, net or control_net, id_patch, cast, image, **settings)
+        return output.args[:2]
 
     return run
 
@@ -64,8 +64,12 @@ def hint(sides):
 
 def depth(net, previous=None):
     """Somebody else's ControlNet in the chain."""
-    other = net.copy().set_cond_hint(torch.zeros(1, 3, HEIGHT, WIDTH), 0.5, (0.0, 1.0))
-    return other.set_previous_controlnet(previous)
+    depth_net = net.copy().set_cond_hint(torch.zeros(1, 3, HEIGHT, WIDTH), 0.5, (0.0, 1.0))
+    return depth_net.set_previous_controlnet(previous)
+
+
+def with_net(side, net):
+    return [[tensor, {**options, "control": net}] for tensor, options in side]
 
 
 def active(model, conditioning, sigma):
@@ -80,8 +84,10 @@ def active(model, conditioning, sigma):
 def test_every_sigma_of_every_schedule_is_served_exactly_once(model, id_start_percent):
     sampling = model.get_model_object("model_sampling")
     split = append_tokens([text(1)], TOKENS, 1, id_start_percent, "test")
-    each = itertools.product(comfy.samplers.SCHEDULER_NAMES, (2, 6, 11, 50))
-    schedules = [comfy.samplers.calculate_sigmas(sampling, *one)[:-1] for one in each]
+    schedules_and_steps = itertools.product(comfy.samplers.SCHEDULER_NAMES, (2, 6, 11, 50))
+    schedules = [
+        comfy.samplers.calculate_sigmas(sampling, schedule, steps)[:-1] for schedule, steps in schedules_and_steps
+    ]
     at_percentages = torch.tensor([sampling.percent_to_sigma(k / 100) for k in range(1, 100)])
     sigmas = torch.cat([*schedules, at_percentages, sampling.sigmas]).unique()
     assert {active(model, split, sigma) for sigma in sigmas} == {1}
@@ -92,9 +98,10 @@ def test_the_switch_happens_at_the_percentage(model):
     sampling = model.get_model_object("model_sampling")
     without, with_tokens = append_tokens([text(1)], TOKENS, 1, 0.2, "test")
     assert (without[0].shape[1], with_tokens[0].shape[1]) == (77, 93)
-    for percent, served in ((0.2, (0, 1)), (0.1999, (1, 0))):
+    for percent, is_on in ((0.2, 1), (0.1999, 0)):
         sigma = torch.tensor(sampling.percent_to_sigma(percent))
-        assert tuple(active(model, [one], sigma) for one in (without, with_tokens)) == served
+        assert active(model, [without], sigma) == 1 - is_on
+        assert active(model, [with_tokens], sigma) == is_on
 
 
 def in_range(conditioning, start, end):
@@ -102,43 +109,50 @@ def in_range(conditioning, start, end):
 
 
 def test_ranges_set_in_front_behind_and_by_a_clip_schedule_hold(model):
-    ranges, entries = [(0.0, 0.1), (0.1, 0.6), (0.6, 1.0)], [text(1, tokens=77 * n) for n in (1, 2, 3)]
+    ranges = [(0.0, 0.1), (0.1, 0.6), (0.6, 1.0)]
+    entries = [text(1, tokens=77 * n) for n in (1, 2, 3)]
 
-    def appended(*given):
-        return append_tokens([*given], TOKENS, 1, 0.2, "test")
+    def appended(*entries_in):
+        return append_tokens([*entries_in], TOKENS, 1, 0.2, "test")
 
-    pairs, names = [*zip(entries, ranges, strict=True)], ("clip_start_percent", "clip_end_percent")
-    of_clip = [[tensor, {**options, **dict(zip(names, r, strict=True))}] for (tensor, options), r in pairs]
-    ways = {
-        "in front": appended(*(e for entry, r in pairs for e in in_range([entry], *r))),
-        "behind": [e for entry, r in pairs for e in in_range(appended(entry), *r)],
-        "clip": appended(*of_clip),
-    }
+    ranged = []
+    ranged_behind = []
+    by_clip = []
+    for entry, (start, end) in zip(entries, ranges, strict=True):
+        ranged += in_range([entry], start, end)
+        ranged_behind += in_range(appended(entry), start, end)
+        tensor, options = entry
+        by_clip.append([tensor, {**options, "clip_start_percent": start, "clip_end_percent": end}])
+    conditionings = {"in front": appended(*ranged), "behind": ranged_behind, "clip": appended(*by_clip)}
     to_sigma = model.get_model_object("model_sampling").percent_to_sigma
-    for name, conditioning in ways.items():
+    for name, conditioning in conditionings.items():
         for percent in (0.05, 0.15, 0.25, 0.55, 0.65, 0.95):
             sigma = torch.tensor(to_sigma(percent))
             served = [entry[0].shape[1] for entry in conditioning if active(model, [entry], sigma)]
-            which = 77 * (1 + (percent > 0.1) + (percent > 0.6))
-            assert served == [which + 16 * (percent > 0.2)], (name, percent)
+            tokens_of_the_text = 77 * (1 + (percent > 0.1) + (percent > 0.6))
+            assert served == [tokens_of_the_text + 16 * (percent > 0.2)], (name, percent)
 
 
 def test_several_entries_and_long_prompts(apply):
     """Of each one more, with tokens; what came in is left as it was, and all have one ControlNet."""
     half = torch.ones(1, HEIGHT, WIDTH)
     positive = [text(1, tokens=154, mask=half), text(3)]
-    before = [(x.clone(), dict(options)) for x, options in positive]
+    before = [(tensor.clone(), dict(options)) for tensor, options in positive]
     out = apply(positive=positive)
-    assert [[e[0].shape[1] for e in side] for side in out] == [[154, 186, 77, 109], [77, 109]]
-    assert len({id(e[1]["control"]) for e in out[0] + out[1]}) == 1 and all(e[1]["mask"] is half for e in out[0][:2])
-    for (x, options), (as_it_was, known) in zip(positive, before, strict=True):
-        assert torch.equal(x, as_it_was) and options.keys() == known.keys()
+    assert [[entry[0].shape[1] for entry in side] for side in out] == [[154, 186, 77, 109], [77, 109]]
+    assert len({id(entry[1]["control"]) for entry in out[0] + out[1]}) == 1
+    assert all(entry[1]["mask"] is half for entry in out[0][:2])
+    for (tensor, options), (tensor_before, options_before) in zip(positive, before, strict=True):
+        assert torch.equal(tensor, tensor_before)
+        assert options.keys() == options_before.keys()
 
 
 def posed(*poses, weights=(1.0, 1.0), kind=PlacedCast):
     """People with those skeletons; None: with none."""
-    standing = zip(people(weights=list(weights)).people, poses, strict=True)
-    return kind(tuple(replace(p, slot=replace(p.slot, pose=pose)) for p, pose in standing), WIDTH, HEIGHT)
+    members = []
+    for person, pose in zip(people(weights=list(weights)).people, poses, strict=True):
+        members.append(replace(person, slot=replace(person.slot, pose=pose)))
+    return kind(tuple(members), WIDTH, HEIGHT)
 
 
 def second_by_lora(cast):
@@ -163,56 +177,69 @@ DRAWN = {
 @pytest.mark.parametrize("kind", DRAWN)
 def test_without_an_image_it_is_what_the_nodes_before_it_would_give(id_patch, control_net, caplog, kind):
     """Place Cast, Draw Skeletons (where there is a skeleton), ID-Patch Condition Image: to the last bit, and shown."""
-    cast, said = DRAWN[kind]
-    skeletons = any(person.slot.pose for person in cast.people)
-    control = DrawSkeletons.execute(cast=cast)[0] if skeletons else None
-    image, preview, *_ = IDPatchConditionImage.execute(id_patch, cast, "mean", control).args
-    given = ApplyIDPatch.execute(*SIDES, control_net, id_patch, cast, image, **DEFAULTS)
+    cast, message = DRAWN[kind]
+    has_skeleton = any(person.slot.pose for person in cast.people)
+    skeletons = DrawSkeletons.execute(cast=cast)[0] if has_skeleton else None
+    image, preview, *_ = IDPatchConditionImage.execute(id_patch, cast, "mean", skeletons).args
+    with_image = ApplyIDPatch.execute(*SIDES, control_net, id_patch, cast, image, **DEFAULTS)
     caplog.clear()
-    alone = ApplyIDPatch.execute(*SIDES, control_net, id_patch, cast, None, **DEFAULTS)
-    ours = [one.getMessage() for one in caplog.records if one.name == "likeness"]
-    assert given.ui is None and said in "\n".join(ours) and bool(said) == bool(ours)
-    for ours, theirs in zip(itertools.chain(*alone.args[:2]), itertools.chain(*given.args[:2]), strict=True):
-        assert torch.equal(ours[0], theirs[0])
-        assert torch.equal(ours[1]["control"].cond_hint_original, theirs[1]["control"].cond_hint_original)
-    assert torch.equal(torch.stack(shown(alone)), (255 * preview).byte().float() / 255)
+    without_image = ApplyIDPatch.execute(*SIDES, control_net, id_patch, cast, None, **DEFAULTS)
+    messages = [record.getMessage() for record in caplog.records if record.name == "likeness"]
+    assert with_image.ui is None
+    assert message in "\n".join(messages)
+    assert bool(message) == bool(messages)
+    entries = itertools.chain(*without_image.args[:2])
+    expected_entries = itertools.chain(*with_image.args[:2])
+    for (tensor, options), (expected_tensor, expected_options) in zip(entries, expected_entries, strict=True):
+        assert torch.equal(tensor, expected_tensor)
+        assert torch.equal(options["control"].cond_hint_original, expected_options["control"].cond_hint_original)
+    assert torch.equal(torch.stack(shown(without_image)), (255 * preview).byte().float() / 255)
 
 
 def test_another_control_net_stays_in_the_chain(apply, control_net):
     first = depth(control_net)
     out = apply(positive=[text(1, control=first)], negative=[text(2, control=first)])
-    nets = {id(e[1]["control"]): e[1]["control"] for e in out[0] + out[1]}
-    assert len(nets) == 1 and next(iter(nets.values())).previous_controlnet is first
+    nets = [options["control"] for _, options in out[0] + out[1]]
+    assert len({id(net) for net in nets}) == 1
+    assert nets[0].previous_controlnet is first
 
 
 @pytest.mark.both_hosts
 def test_ours_alone_of_a_chain_is_told_what_the_unet_is_told(apply, model):
     """In bfloat16 the host tells ControlNets 980 for 981; those of others stay as the host has them."""
     net = tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet()).to(torch.bfloat16))
-    first, told = depth(net), []
-    sides = apply(net=net, positive=[text(1, control=first)], negative=[text(2, control=first)])
-    ours = sides[0][0][1]["control"]
-    sigmas = torch.cat([model.get_model_object("model_sampling").sigma(torch.tensor([981])), torch.zeros(1)])
+    depth_net = depth(net)
+    timesteps = []
+    sides = apply(net=net, positive=[text(1, control=depth_net)], negative=[text(2, control=depth_net)])
+    id_patch_net = sides[0][0][1]["control"]
+    sigma_of_981 = model.get_model_object("model_sampling").sigma(torch.tensor([981]))
+    sigmas = torch.cat([sigma_of_981, torch.zeros(1)])
     hook = net.control_model.register_forward_pre_hook(
-        lambda _, args, kwargs: told.append(kwargs["timesteps"].unique().tolist()), with_kwargs=True
+        lambda _, args, kwargs: timesteps.append(kwargs["timesteps"].unique().tolist()), with_kwargs=True
     )
-    for last in (depth(net, ours), ours.copy(), net.copy().set_cond_hint(torch.zeros(1, 3, HEIGHT, WIDTH)), ours):
-        one = [[[t, {**options, "control": last}] for t, options in side] for side in sides]
-        tiny_sdxl.host_sample(model, torch.ones(1, 4, HEIGHT // 8, WIDTH // 8), sigmas, *one)
+    plain_net = net.copy().set_cond_hint(torch.zeros(1, 3, HEIGHT, WIDTH))
+    for net_at_the_end in (depth(net, id_patch_net), id_patch_net.copy(), plain_net, id_patch_net):
+        positive, negative = (with_net(side, net_at_the_end) for side in sides)
+        tiny_sdxl.host_sample(model, torch.ones(1, 4, HEIGHT // 8, WIDTH // 8), sigmas, positive, negative)
     hook.remove()
-    assert told == [[980.0], [981.0], [980.0], [981.0], [980.0], [980.0], [981.0]]
+    assert timesteps == [[980.0], [981.0], [980.0], [981.0], [980.0], [980.0], [981.0]]
 
 
 def cubiqs_instant_id(control_net, positive, negative):
     """How the older InstantID nodes leave conditioning: a net, and faces instead of the text for all of the chain."""
-    nets, sides = {}, []
+    nets = {}
+    sides = []
     for seed, side in enumerate((positive, negative)):
         faces = text(seed, tokens=16)[0]
         for _, options in side:
             previous = options.get("control")
             if previous not in nets:
                 nets[previous] = depth(control_net, previous)
-        sides.append([[t, {**o, "control": nets[o.get("control")], "cross_attn_controlnet": faces}] for t, o in side])
+        entries = []
+        for tensor, options in side:
+            net = nets[options.get("control")]
+            entries.append([tensor, {**options, "control": net, "cross_attn_controlnet": faces}])
+        sides.append(entries)
     return sides
 
 
@@ -222,8 +249,8 @@ def test_faces_that_another_pack_gives_to_the_chain_are_not_read(apply, control_
     behind = cubiqs_instant_id(control_net, *apply(id_start_percent=0.0))
     positive, negative = cubiqs_instant_id(control_net, *SIDES)
     before = apply(positive=positive, negative=negative, id_start_percent=0.0)
-    copied = [[[t, {**o, "control": o["control"].copy()}] for t, o in before[0]], []]
-    hook = keys.register_forward_pre_hook(lambda _, given: contexts.append(given[0].shape[1]))
+    copied = [[[tensor, {**options, "control": options["control"].copy()}] for tensor, options in before[0]], []]
+    hook = keys.register_forward_pre_hook(lambda _, arguments: contexts.append(arguments[0].shape[1]))
     first, second = sample(model, *behind, steps=1), sample(model, *before, steps=1)
     sample(model, *copied, steps=1, cfg=1.0)
     hook.remove()
@@ -234,21 +261,23 @@ def test_faces_that_another_pack_gives_to_the_chain_are_not_read(apply, control_
 def test_packs_that_sample_in_tiles_and_cut_the_hint_themselves(apply, model):
     """ComfyUI-TiledDiffusion sets cond_hint before it asks the net for a tile."""
     (tensor, options), *_ = apply()[0]
-    net, sampling = options["control"], model.get_model_object("model_sampling")
+    net = options["control"]
+    sampling = model.get_model_object("model_sampling")
     net.pre_run(model.model, sampling.percent_to_sigma)
     net.cond_hint = torch.zeros(1, 3, 64, 64)
     conds = {key: cond.process_cond(batch_size=1).cond for key, cond in options["model_conds"].items()}
     sigma = torch.tensor([sampling.percent_to_sigma(0.5)])
-    given = {**conds, "c_crossattn": tensor, "y": torch.zeros(1, 2816)}
-    assert net.get_control(torch.zeros(1, 4, 8, 8), sigma, given, 1, {})["output"]
+    conditions = {**conds, "c_crossattn": tensor, "y": torch.zeros(1, 2816)}
+    assert net.get_control(torch.zeros(1, 4, 8, 8), sigma, conditions, 1, {})["output"]
     net.cleanup()
 
 
 def test_for_a_latent_of_another_scale_the_picture_is_scaled(apply, id_patch, model):
-    size, applied = (192, 144), apply()
+    size = (192, 144)
+    applied = apply()
     image = comfy.utils.common_upscale(drawn(id_patch, people()).movedim(-1, 1), *size, "nearest-exact", "disabled")
     net = applied[0][0][1]["control"].copy().set_cond_hint(image, DEFAULTS["strength"], (0.0, 1.0))
-    by_hand = [[[entry, {**options, "control": net}] for entry, options in side] for side in applied]
+    by_hand = [with_net(side, net) for side in applied]
     assert torch.equal(sample(model, *applied, size=size), sample(model, *by_hand, size=size))
     area = [text(1, area=(HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16)), text(3)]
     assert sample(model, *apply(positive=area), steps=1).isfinite().all()
@@ -263,21 +292,28 @@ REPORTS = [
 ]
 
 
-@pytest.mark.parametrize(("cast", "told"), REPORTS)
-def test_what_the_condition_image_reports(id_patch, cast, told, caplog):
+@pytest.mark.parametrize(("cast", "expected_report"), REPORTS)
+def test_what_the_condition_image_reports(id_patch, cast, expected_report, caplog):
     """Troubles are said on the node, too; the preview is clamped and the image is not."""
     image, preview, report = IDPatchConditionImage.execute(id_patch, cast, "mean").args
-    assert report == told and caplog.messages == [told] * ("every patch whole" not in told)
-    assert image.dtype == torch.float32 and image.min() < 0 and image.max() > 1
-    assert preview.min() == 0 and preview.max() == 1
+    assert report == expected_report
+    assert caplog.messages == [expected_report] * ("every patch whole" not in expected_report)
+    assert image.dtype == torch.float32
+    assert image.min() < 0
+    assert image.max() > 1
+    assert preview.min() == 0
+    assert preview.max() == 1
 
 
 def test_a_person_by_lora_alone_keeps_the_skeleton_and_gets_no_tokens(apply, id_patch):
-    beside, without = second_by_lora(posed(*BODIES)), posed(*BODIES, weights=(1.0, 0.0))
+    beside = second_by_lora(posed(*BODIES))
+    without = posed(*BODIES, weights=(1.0, 0.0))
     image = drawn(id_patch, beside, DrawSkeletons.execute(cast=beside)[0])
     assert torch.equal(image, drawn(id_patch, without, DrawSkeletons.execute(cast=posed(*BODIES))[0]))
-    for ours, theirs in zip(apply(beside, image), apply(without, image), strict=True):
-        assert torch.equal(ours[1][0], theirs[1][0]) and ours[1][0].shape[1] == 77 + 16
+    for entries, expected_entries in zip(apply(beside, image), apply(without, image), strict=True):
+        tokens = entries[1][0]
+        assert torch.equal(tokens, expected_entries[1][0])
+        assert tokens.shape[1] == 77 + 16
 
 
 def test_off_canvas_people_lose_patch_and_tokens_and_are_named(apply, id_patch, caplog):
@@ -289,11 +325,16 @@ def test_off_canvas_people_lose_patch_and_tokens_and_are_named(apply, id_patch, 
 @pytest.mark.parametrize("apart", [True, False], ids=["apart", "overlapping"])
 def test_a_condition_image_of_another_cast(apply, id_patch, apart):
     size = (256, 128) if apart else (WIDTH, HEIGHT)
-    both = people([(40.0, 50.0), (200.0, 90.0)] if apart else CENTERS, *size)
-    casts = {name: PlacedCast(who, *size) for name, who in (("first", both.people[:1]), ("second", both.people[1:]))}
-    casts |= {"both": both, "nobody": people(CENTERS, *size, [0.0, 0.0])}
+    two_people = people([(40.0, 50.0), (200.0, 90.0)] if apart else CENTERS, *size)
+    casts = {
+        "first": PlacedCast(two_people.people[:1], *size),
+        "second": PlacedCast(two_people.people[1:], *size),
+        "both": two_people,
+        "nobody": people(CENTERS, *size, [0.0, 0.0]),
+    }
     images = {name: drawn(id_patch, cast, torch.rand(2, size[1], size[0], 3)) for name, cast in casts.items()}
-    somebody, absent = r"another cast: .*\(\d+, \d+\).*no person", r"no .*person 2 .*\(\d+, \d+\).*same cast"
+    somebody = r"another cast: .*\(\d+, \d+\).*no person"
+    absent = r"no .*person 2 .*\(\d+, \d+\).*same cast"
     for cast, made_for, message in (
         ("first", "both", somebody), ("nobody", "first", somebody), ("both", "first", absent),
         ("second", "first", "another cast"),
@@ -309,13 +350,15 @@ def test_pictures_that_are_condition_images_in_spite_of_their_looks(apply, id_pa
     resized = drawn(id_patch, once).repeat_interleave(2, 1).repeat_interleave(2, 2)
     assert torch.equal(hint(apply(twice, resized)), resized), "resized with its layout"
     alpha = torch.cat([drawn(id_patch, people()), torch.zeros(1, HEIGHT, WIDTH, 1)], dim=-1).double()
-    assert torch.equal(hint(apply(image=alpha)), hint(apply())) and hint(apply()).dtype == torch.float32
+    assert torch.equal(hint(apply(image=alpha)), hint(apply()))
+    assert hint(apply()).dtype == torch.float32
     lines = torch.zeros(1, 3, 24, 32)
     lines[..., ::6, :] = lines[..., ::5] = 1
     control = torch.nn.functional.interpolate(lines, (HEIGHT, WIDTH), mode="bicubic").movedim(1, -1)
     assert control.amin() < -0.05 and control.amax() > 1.05, "as bicubic resizing makes them of lines"
-    given = hint(apply(people([(40.0, 40.0)]), control=control))
-    assert torch.equal(given[:, :, 72:], control[:, :, 72:]), "beside the patch"
-    faint, grey = people(CENTERS[:1], weights=[0.05]), torch.full((1, HEIGHT, WIDTH, 3), 0.5)
+    condition_image = hint(apply(people([(40.0, 40.0)]), control=control))
+    assert torch.equal(condition_image[:, :, 72:], control[:, :, 72:]), "beside the patch"
+    faint = people(CENTERS[:1], weights=[0.05])
+    grey = torch.full((1, HEIGHT, WIDTH, 3), 0.5)
     assert drawn(id_patch, faint, grey).amin() > 0
     assert apply(faint, control=grey)[0][1][0].shape[1] == 77 + 16

@@ -65,8 +65,8 @@ def pickle_until(end: Callable[[int], int] | int) -> Callable[[], bytes]:
     """
 
     def contents() -> bytes:
-        whole = pickled(id_patch_file("mlp"))
-        return whole[: end(len(whole)) if callable(end) else end]
+        file = pickled(id_patch_file("mlp"))
+        return file[: end(len(file)) if callable(end) else end]
 
     return contents
 
@@ -75,8 +75,8 @@ def safetensors_until(end: Callable[[int], int] | int) -> Callable[[], bytes]:
     """The same of a file of safetensors."""
 
     def contents() -> bytes:
-        whole = safe(id_patch_file("mlp"))
-        return whole[: end(len(whole)) if callable(end) else end]
+        file = safe(id_patch_file("mlp"))
+        return file[: end(len(file)) if callable(end) else end]
 
     return contents
 
@@ -160,8 +160,8 @@ def swapped() -> bytes:
 
 
 def endless_layers() -> bytes:
-    more = {str(number): torch.zeros(1) for number in range(10000)}
-    return pickled({**id_patch_file("resampler"), "more": more})
+    tensors = {str(number): torch.zeros(1) for number in range(10000)}
+    return pickled({**id_patch_file("resampler"), "more": tensors})
 
 
 def a_control_net() -> bytes:
@@ -220,21 +220,22 @@ def test_what_cannot_be_used_is_named(folder, file: Unusable, capsys):
     message = str(error.value)
     for part in (str(path), "https://huggingface.co/ByteDance/ID-Patch", *file.says):
         assert part in message, message
-    assert "weights_only" not in message and "ran code" not in capsys.readouterr().out
+    assert "weights_only" not in message
+    assert "ran code" not in capsys.readouterr().out
 
 
-def missing(file, said=r"The ID-Patch file was not found: id-patch"):
+def missing(file, message=r"The ID-Patch file was not found: id-patch"):
     """What the node has against this choice before anything runs."""
-    with pytest.raises(ModelMissing, match=said) as caught:
+    with pytest.raises(ModelMissing, match=message) as caught:
         LoadAdapter.validate_inputs(file)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["../../secret.bin", "/etc/passwd", "a/../../b.bin"])
 def test_names_that_climb_out_are_refused(folder, name):
-    for asked in (LoadAdapter.validate_inputs, LoadAdapter.execute):
+    for function in (LoadAdapter.validate_inputs, LoadAdapter.execute):
         with pytest.raises(UnsafePath, match="leads outside of"):
-            asked(file=name)
+            function(file=name)
 
 
 @pytest.mark.parametrize("place", ["id_patch/copies/mine.safetensors", "loras/id-patch.bin"])
@@ -242,28 +243,29 @@ def test_the_published_name_finds_the_file_elsewhere(tmp_path, monkeypatch, capl
     """Under another name in its folder, or under its own in the folder of something else."""
     for key in ("id_patch", "loras"):
         (tmp_path / key).mkdir()
-        known = ([str(tmp_path / key)], {".bin", ".safetensors"})
-        monkeypatch.setitem(folder_paths.folder_names_and_paths, key, known)
+        folders_and_endings = ([str(tmp_path / key)], {".bin", ".safetensors"})
+        monkeypatch.setitem(folder_paths.folder_names_and_paths, key, folders_and_endings)
     write(tmp_path / "id_patch" / "a lora.safetensors", {"1.lora_down.weight": torch.zeros(1)})
     assert missing("id-patch.bin")
-    assert missing("", said=r"The adapter was not found: no file"), "the menu is empty"
+    assert missing("", message=r"The adapter was not found: no file"), "the menu is empty"
     path = tmp_path / place
     path.parent.mkdir(exist_ok=True)
     write(path, flatten(id_patch_file("mlp")))
     assert LoadAdapter.validate_inputs("id-patch.bin") is True
     assert str(path) in LoadAdapter.fingerprint_inputs("id-patch.bin")
     assert LoadAdapter.execute(file="id-patch.bin")[0].width == 2048
-    assert "id-patch.bin is not in models/id_patch. Loaded instead" in caplog.text and str(path) in caplog.text
-    assert missing("id-patch 2.bin", said=r"The adapter was not found"), "any other name is meant"
+    assert "id-patch.bin is not in models/id_patch. Loaded instead" in caplog.text
+    assert str(path) in caplog.text
+    assert missing("id-patch 2.bin", message=r"The adapter was not found"), "any other name is meant"
 
 
 def test_the_adapter_is_told_by_its_folder_and_its_contents(folder, tmp_path, monkeypatch):
     """A file of one method in the folder of another is loaded for what it is; of two of one name both are listed."""
-    other = tmp_path / "instantid"
-    other.mkdir()
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "instantid", ([str(other)], {".bin"}))
-    for where in (folder / "mine.bin", other / "mine.bin", other / "strayed.bin"):
-        write(where, id_patch_file("mlp"))
+    other_folder = tmp_path / "instantid"
+    other_folder.mkdir()
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "instantid", ([str(other_folder)], {".bin"}))
+    for path in (folder / "mine.bin", other_folder / "mine.bin", other_folder / "strayed.bin"):
+        write(path, id_patch_file("mlp"))
     options = LoadAdapter.define_schema().inputs[0].options
     assert {"mine.bin", "instantid/mine.bin", "strayed.bin"} <= {*options}
     for name in ("mine.bin", "instantid/mine.bin", "strayed.bin"):

@@ -44,14 +44,17 @@ def test_few_steps_bring_the_tokens_at_the_authors_step(schedule: type, schedule
 
 
 def test_ddim_uniform_brings_them_at_the_authors_step_or_earlier() -> None:
-    found = late(Plain(), "ddim_uniform")
-    assert [steps for steps, number in found.items() if number == 0] == [5, 10, 20, 25, 40, 50]
-    assert sum(number == -1 for number in found.values()) == 36 and min(found.values()) == -3
+    late_by_steps = late(Plain(), "ddim_uniform")
+    assert [steps for steps, number in late_by_steps.items() if number == 0] == [5, 10, 20, 25, 40, 50]
+    assert sum(number == -1 for number in late_by_steps.values()) == 36
+    assert min(late_by_steps.values()) == -3
 
 
 def test_karras_brings_them_later() -> None:
-    found = late(Plain(), "karras")
-    assert {found[steps] for steps in range(1, 10)} == {0} and max(found.values()) == 2 and found[10] == 1
+    late_by_steps = late(Plain(), "karras")
+    assert {late_by_steps[steps] for steps in range(1, 10)} == {0}
+    assert max(late_by_steps.values()) == 2
+    assert late_by_steps[10] == 1
 
 
 def test_sgm_uniform_with_lcm_may_bring_them_one_step_later() -> None:

@@ -25,7 +25,8 @@ def sample(sides, cfg=1.0):
 def foreign(conditioning, old=False):
     """ComfyUI's own node with some ControlNet of FLUX.1 that reads the text, or the old one."""
     hint = torch.rand(1, HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(8))
-    net, vae = attack_values.infuse_net(), attack_values.flux_vae()
+    net = attack_values.infuse_net()
+    vae = attack_values.flux_vae()
     if old:  # which has no input for a VAE
         copy = net.copy().set_cond_hint(hint.movedim(-1, 1), 0.5, vae=vae)
         return [[text, {**o, "control": copy, "control_apply_to_uncond": True}] for text, o in conditioning]
@@ -33,14 +34,16 @@ def foreign(conditioning, old=False):
 
 
 def test_other_controlnets_before_and_after_add_up():
-    ours, theirs = put(), (foreign(SIDES[0]), SIDES[1])
-    before = sample(put(theirs))
-    assert relative(before, sample((foreign(ours[0]), SIDES[1]))) < 1e-5
-    assert min(relative(before, sample(alone)) for alone in (ours, theirs)) > 1e-3
-    assert relative(sample(put(ours)), sample(ours)) > 1e-3
+    with_faces = put()
+    with_another_net = (foreign(SIDES[0]), SIDES[1])
+    before = sample(put(with_another_net))
+    assert relative(before, sample((foreign(with_faces[0]), SIDES[1]))) < 1e-5
+    assert min(relative(before, sample(alone)) for alone in (with_faces, with_another_net)) > 1e-3
+    assert relative(sample(put(with_faces)), sample(with_faces)) > 1e-3
 
 
 def test_a_net_that_the_host_gives_to_the_negative_too_is_there_without_faces():
     """As Apply ControlNet (OLD) asks for it."""
-    asked, given = put((foreign(SIDES[0], old=True), SIDES[1])), put([foreign(side) for side in SIDES])
-    assert relative(sample(asked, cfg=3.0), sample(given, cfg=3.0)) < 1e-5
+    with_old_net = put((foreign(SIDES[0], old=True), SIDES[1]))
+    with_net_on_both = put([foreign(side) for side in SIDES])
+    assert relative(sample(with_old_net, cfg=3.0), sample(with_net_on_both, cfg=3.0)) < 1e-5

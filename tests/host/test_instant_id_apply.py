@@ -17,7 +17,8 @@ from pack.bridge.schedule import SigmaRange
 from pack.core.people import PlacedCast, RowCast
 from pack.nodes.instant_id.nodes import ApplyInstantID
 
-CPU, FP8 = torch.device("cpu"), torch.float8_e4m3fn
+CPU = torch.device("cpu")
+FP8 = torch.float8_e4m3fn
 ALONE = {"control_strength": 0.0}
 BOXES = {"acts_in": "face boxes"}
 
@@ -32,15 +33,20 @@ MIDDLE = {"positive": [text(1, area=(12, 8, 0, 8)), text(4)]}
 
 def test_an_area_sees_its_own_part(sdxl, instant_id):
     """The right half has the box at 70 to 110 of 128 px."""
-    area, latent = (HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16), (HEIGHT // 8, WIDTH // 8)
+    area = (HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16)
+    latent = (HEIGHT // 8, WIDTH // 8)
     for changed in (ALONE, BOXES):
         applied = apply(sdxl, instant_id, halves(), **MIDDLE, **changed)
-        seen = applied[1][0][1]["model_conds"][Injection.key].cond[0].cropped(area, latent)
-        found = seen.regions if changed is ALONE else seen.boxes
-        assert found.shape == (2, HEIGHT, WIDTH // 2) and not found[0].any()
+        injection = applied[1][0][1]["model_conds"][Injection.key].cond[0].cropped(area, latent)
+        masks = injection.regions if changed is ALONE else injection.boxes
+        assert masks.shape == (2, HEIGHT, WIDTH // 2)
+        assert not masks[0].any()
         expected = torch.zeros(HEIGHT, WIDTH // 2)
-        expected[(slice(None),) * 2 if changed is ALONE else (slice(20, 60), slice(6, 46))] = 1
-        assert torch.equal(found[1], expected)
+        if changed is ALONE:
+            expected[:] = 1
+        else:
+            expected[20:60, 6:46] = 1
+        assert torch.equal(masks[1], expected)
         assert sample(*applied).isfinite().all()
 
 
@@ -67,15 +73,21 @@ def test_fp8_weights_of_identity_net(instant_id):
     net = tiny_sdxl.diffusers_control_net(unet, 172)
     for parameter in net.parameters():
         parameter.data = parameter.data.to(FP8).float()
-    model, rounded = tiny_sdxl.host_model(unet), tiny_sdxl.host_control_net(net)
-    shape = {k: v for k, v in tiny_sdxl.HOST_CONFIG.items() if k not in ("out_channels", "transformer_depth_output")}
+    model = tiny_sdxl.host_model(unet)
+    rounded = tiny_sdxl.host_control_net(net)
+    shape = {
+        name: value
+        for name, value in tiny_sdxl.HOST_CONFIG.items()
+        if name not in ("out_channels", "transformer_depth_output")
+    }
     control = comfy.cldm.cldm.ControlNet(
         **shape, num_heads=-1, num_head_channels=64, hint_channels=3, dtype=FP8, operations=comfy.ops.manual_cast
     )
     control.load_state_dict(rounded.control_model.state_dict())
     stored = comfy.controlnet.ControlNet(control.eval(), load_device=CPU, manual_cast_dtype=torch.float32)
-    drawn, expected = (sample(*apply((model, each), instant_id, halves()), steps=2) for each in (stored, rounded))
-    assert relative(drawn, expected) <= 1e-4
+    in_fp8 = sample(*apply((model, stored), instant_id, halves()), steps=2)
+    expected = sample(*apply((model, rounded), instant_id, halves()), steps=2)
+    assert relative(in_fp8, expected) <= 1e-4
 
 
 @pytest.mark.parametrize("cast", [one(), halves()], ids=["one person", "two by region"])
@@ -84,8 +96,10 @@ def test_keypoints_and_tokens_are_read_once_per_run(sdxl, instant_id, cast):
     net = sdxl[1].control_model
     keys = next(layer for name, layer in net.named_modules() if name.endswith("attn2.to_k"))
     hooks = [
-        net.input_hint_block[0].register_forward_pre_hook(lambda _, given: rows["keypoints"].append(len(given[0]))),
-        keys.register_forward_pre_hook(lambda _, given: rows["tokens"].append(given[0].shape[1])),
+        net.input_hint_block[0].register_forward_pre_hook(
+            lambda _, arguments: rows["keypoints"].append(len(arguments[0]))
+        ),
+        keys.register_forward_pre_hook(lambda _, arguments: rows["tokens"].append(arguments[0].shape[1])),
     ]
     applied = apply(sdxl, instant_id, cast)
     for _ in range(2):
@@ -96,7 +110,7 @@ def test_keypoints_and_tokens_are_read_once_per_run(sdxl, instant_id, cast):
     assert rows == {"keypoints": [1, 1], "tokens": [everybody, 1, 1] * 2}
 
 
-@pytest.mark.parametrize(("sigma", "on"), [(8.1, False), (8.0, True), (5.0, True), (2.0, True), (1.9, False)])
-def test_a_range_has_both_of_its_ends(sigma: float, on: bool) -> None:
+@pytest.mark.parametrize(("sigma", "is_on"), [(8.1, False), (8.0, True), (5.0, True), (2.0, True), (1.9, False)])
+def test_a_range_has_both_of_its_ends(sigma: float, is_on: bool) -> None:
     """At which sigmas something of ours works: from the first to the last, both of them."""
-    assert SigmaRange(8.0, 2.0).contains(sigma) is on
+    assert SigmaRange(8.0, 2.0).contains(sigma) is is_on

@@ -41,8 +41,8 @@ def applied(model, kinds):
     """applied(cast, kind, before=(model, positive, negative), ...) -> (model, positive, negative)."""
 
     def put(cast, kind="face-id", before=None, **changed):
-        given = dict(zip(("model", "positive", "negative"), before or (model, *TEXTS), strict=True))
-        return apply("LikenessApplyIPAdapter", **given, ip_adapter=kinds[kind], cast=cast, **changed)
+        inputs = dict(zip(("model", "positive", "negative"), before or (model, *TEXTS), strict=True))
+        return apply("LikenessApplyIPAdapter", **inputs, ip_adapter=kinds[kind], cast=cast, **changed)
 
     return put
 
@@ -69,8 +69,9 @@ def by_hand(model, file, strength):
 def test_the_lora_has_no_range_and_is_off_with_everything_else(applied, model):
     plain = sample(model, *TEXTS)
     for cast, changed in ((one(), {"weight": 0.0}), (one(weight=0.0), {})):
-        found, *sides = applied(cast, **changed)
-        assert found is model and torch.equal(sample(found, *sides), plain)
+        model_out, *sides = applied(cast, **changed)
+        assert model_out is model
+        assert torch.equal(sample(model_out, *sides), plain)
     lora_alone = applied(one(), end_percent=0.0)
     assert not torch.equal(sample(*lora_alone), plain)
     assert torch.equal(sample(*applied(one(), end_percent=0.0, lora_weight=0.0)), plain)
@@ -97,19 +98,22 @@ def test_the_same_lora_is_used_once(applied, model, kinds, caplog):
     assert "has the LoRA of this file already, at 1: not added" in caplog.text
     assert again[0].patches == by_node[0].patches
     halved = by_hand(model, {key: tensor.half() for key, tensor in kinds["face-id"].lora.items()}, 0.6)
-    found, *_ = applied(one(), before=(halved, *TEXTS))
-    assert found.patches == halved.patches and "already, at 0.6" in caplog.text
+    model_out, *_ = applied(one(), before=(halved, *TEXTS))
+    assert model_out.patches == halved.patches
+    assert "already, at 0.6" in caplog.text
 
 
 def test_the_whole_lora_is_where_it_belongs(model, kinds):
     """Added, then taken away again, nothing is left: one weight for each pair of matrices, of its own shape."""
-    there = lora.with_lora(model, kinds["face-id"].lora, 0.7)
+    with_lora = lora.with_lora(model, kinds["face-id"].lora, 0.7)
     layers = attention_layers(model)
-    assert len(there.patches) == 8 * len(layers) and len(kinds["face-id"].lora) == 2 * len(there.patches)
-    shapes = {key: model.model.state_dict()[key].shape for key in there.patches}
-    for key, ((strength, patch, *_),) in there.patches.items():
+    assert len(with_lora.patches) == 8 * len(layers)
+    assert len(kinds["face-id"].lora) == 2 * len(with_lora.patches)
+    shapes = {key: model.model.state_dict()[key].shape for key in with_lora.patches}
+    for key, ((strength, patch, *_),) in with_lora.patches.items():
         up, down = patch.weights[:2]
-        assert strength == 0.7 and (up @ down).shape == shapes[key]
+        assert strength == 0.7
+        assert (up @ down).shape == shapes[key]
 
 
 def test_a_lora_that_fits_nowhere_and_a_compiled_model(model, kinds):
@@ -121,8 +125,8 @@ def test_a_lora_that_fits_nowhere_and_a_compiled_model(model, kinds):
             lora.with_lora(model, file, 1.0)
     compiled = model.clone()
     compiled.add_object_patch("diffusion_model", torch.compile(model.get_model_object("diffusion_model")))
-    there = [lora.with_lora(one, kinds["face-id"].lora, 1.0).patches for one in (model, compiled)]
-    assert there[0].keys() == there[1].keys()
+    patches = [lora.with_lora(network, kinds["face-id"].lora, 1.0).patches for network in (model, compiled)]
+    assert patches[0].keys() == patches[1].keys()
 
 
 DAMAGES = {

@@ -143,21 +143,21 @@ def test_errors_and_notes_name_what_a_chinese_editor_shows(in_chinese: Visit) ->
     visit = in_chinese
     visit.load({"cast": node("LikenessCast"), "image": node("EmptyImage", width=64, height=64, batch_size=1, color=0)})
     cast = visit.canvas.node_of("LikenessCast")
-    for what, (kind, message, expected) in MESSAGES.items():
-        shown = after_event(visit, "execution_error", run_error(kind, message), "exception_message")
-        assert shown == expected, what
+    for topic, (kind, message, expected) in MESSAGES.items():
+        text_shown = after_event(visit, "execution_error", run_error(kind, message), "exception_message")
+        assert text_shown == expected, topic
         # A note that is shown again is not labelled again.
-        again = after_event(visit, "execution_error", run_error(kind, shown), "exception_message")
-        assert again == expected, what
+        again = after_event(visit, "execution_error", run_error(kind, text_shown), "exception_message")
+        assert again == expected, topic
     note = {"nodeId": str(cast.id), "text": "Raise weight_1 in Cast."}
-    shown = after_event(visit, "progress_text", note, "text")
+    text_shown = after_event(visit, "progress_text", note, "text")
     labelled_note = f"Raise {field('LikenessCast', 'weight_1')} in {title('LikenessCast', 'Cast')}."
-    assert shown == labelled_note
+    assert text_shown == labelled_note
     assert cast.note() == labelled_note
-    other = after_event(
+    message_of_other = after_event(
         visit, "execution_error", run_error("LoadImage", "Set which_face in Person."), "exception_message"
     )
-    assert other == "Set which_face in Person.", "a message of another node is not ours to change"
+    assert message_of_other == "Set which_face in Person.", "a message of another node is not ours to change"
     visit.close_dialogs()
 
 
@@ -206,6 +206,6 @@ def test_check_files_speaks_chinese(in_chinese: Visit) -> None:
     for text in visit.page.locator("details td > div, details summary").all_text_contents():
         without_files = re.sub(r"\S*[/.\\]\S*", "", text)
         assert not re.search(ENGLISH, without_files), text
-    for shown in (visit.text(), visit.canvas.node(1).note()):
-        assert "入门模板 还需处理" in shown
+    for report in (visit.text(), visit.canvas.node(1).note()):
+        assert "入门模板 还需处理" in report
     visit.close_dialogs()

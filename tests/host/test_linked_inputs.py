@@ -65,7 +65,8 @@ def refused(error: type[LikenessError], place: NodeInput, link: Any) -> str:
 @pytest.mark.parametrize("place", NUMBERS, ids=str)
 def test_a_number_out_of_its_limits(place: NodeInput) -> None:
     entry = place.entry
-    assert math.isfinite(entry.min) and math.isfinite(entry.max)
+    assert math.isfinite(entry.min)
+    assert math.isfinite(entry.max)
     links = [None, "4", "a text", math.nan, math.inf, -math.inf, entry.min - 1, entry.max + 1, 10**400, torch.zeros(2)]
     if place.socket == "INT":
         links.append(entry.min + 0.5)

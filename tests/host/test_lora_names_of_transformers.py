@@ -162,8 +162,8 @@ def test_a_name_of_a_trainer_finds_its_layer(family, name, layer, rows):
         assert part.layer == layer
         assert part.rows == (None if rows is None else slice(*rows))
         assert part.reorder is None
-        found = part.lora.low_rank((len(up), down.shape[1]))
-        assert relative(found.up @ found.down, up @ down) <= 1e-6
+        pair_of_matrices = part.lora.low_rank((len(up), down.shape[1]))
+        assert relative(pair_of_matrices.up @ pair_of_matrices.down, up @ down) <= 1e-6
 
 
 @pytest.mark.parametrize("family", [FLUX, FLUX_2])
@@ -176,15 +176,15 @@ def test_scale_and_shift_of_the_last_layer_are_put_into_the_order_of_the_network
     common = setting.text("two people in a park")[0][0]
     everywhere, nowhere = on_transformers.EVERYWHERE, on_transformers.NOWHERE
     hidden = without_common(setting.model, family, common.shape[1], on_transformers.PICTURE)
-    who = on_transformers.cast(file, setting.files[1])
-    applied = on_transformers.put_on(setting, who, torch.cat([everywhere, nowhere]), model=hidden)
+    people = on_transformers.cast(file, setting.files[1])
+    applied = on_transformers.put_on(setting, people, torch.cat([everywhere, nowhere]), model=hidden)
     side = on_transformers.own_text(setting, on_transformers.WORDS[0])
     blurred = setting.text("blurred")
-    found = on_transformers.sample(setting, applied)
+    picture = on_transformers.sample(setting, applied)
     expected = on_transformers.sample(setting, (on_transformers.merged(setting, file), side, blurred))
-    assert relative(found, expected) <= on_transformers.TOLERANCE
+    assert relative(picture, expected) <= on_transformers.TOLERANCE
     plain = on_transformers.sample(setting, (setting.model, side, blurred))
-    assert relative(found, plain) > 100 * on_transformers.TOLERANCE
+    assert relative(picture, plain) > 100 * on_transformers.TOLERANCE
 
 
 KIND_LAYERS = {
@@ -224,14 +224,14 @@ def test_loha_and_lokr_are_the_merged_network(family, kind):
     common = setting.text("two people in a park")[0][0]
     hidden = without_common(setting.model, family, common.shape[1], on_transformers.PICTURE)
     mask = torch.cat([on_transformers.EVERYWHERE, on_transformers.NOWHERE])
-    who = on_transformers.cast(file, setting.files[1])
-    found = on_transformers.sample(setting, on_transformers.put_on(setting, who, mask, model=hidden))
+    people = on_transformers.cast(file, setting.files[1])
+    picture = on_transformers.sample(setting, on_transformers.put_on(setting, people, mask, model=hidden))
     side = on_transformers.own_text(setting, on_transformers.WORDS[0])
     blurred = setting.text("blurred")
     expected = on_transformers.sample(setting, (on_transformers.merged(setting, file), side, blurred))
-    assert relative(found, expected) <= on_transformers.TOLERANCE
+    assert relative(picture, expected) <= on_transformers.TOLERANCE
     plain = on_transformers.sample(setting, (setting.model, side, blurred))
-    assert relative(found, plain) > 100 * on_transformers.TOLERANCE
+    assert relative(picture, plain) > 100 * on_transformers.TOLERANCE
 
 
 def test_norms_are_refused_by_name():

@@ -44,41 +44,42 @@ def test_a_person_everywhere_is_the_merged_network_on_their_words(setting):
     """With another person and their LoRA present, of whom nothing is seen."""
     common = setting.text("two people in a park")[0][0]
     hidden = without_common(setting.model, setting.family, common.shape[1], PICTURE)
-    who = cast(*setting.files)
+    people = cast(*setting.files)
     plain = sample(setting, (setting.model, own_text(setting, WORDS[0]), setting.text("blurred")))
     for number, mask in enumerate(([EVERYWHERE, NOWHERE], [NOWHERE, EVERYWHERE])):
-        found = sample(setting, put_on(setting, who, torch.cat(mask), model=hidden))
+        picture = sample(setting, put_on(setting, people, torch.cat(mask), model=hidden))
         side = own_text(setting, WORDS[number])
         expected = sample(setting, (merged(setting, setting.files[number]), side, setting.text("blurred")))
-        assert relative(found, expected) <= TOLERANCE
-        assert relative(found, plain) > 100 * TOLERANCE
+        assert relative(picture, expected) <= TOLERANCE
+        assert relative(picture, plain) > 100 * TOLERANCE
 
 
 def test_one_person_without_a_region_is_load_lora(setting):
-    who = cast(setting.files[0], words=("",)).people[0].identity
-    found = sample(setting, put_on(setting, who, None, strength=0.7), cfg=3.0)
+    person = cast(setting.files[0], words=("",)).people[0].identity
+    picture = sample(setting, put_on(setting, person, None, strength=0.7), cfg=3.0)
     sides = setting.text("two people in a park"), setting.text("blurred")
-    assert relative(found, sample(setting, (merged(setting, setting.files[0], 0.7), *sides), cfg=3.0)) <= TOLERANCE
-    assert relative(found, sample(setting, (setting.model, *sides), cfg=3.0)) > 100 * TOLERANCE
+    assert relative(picture, sample(setting, (merged(setting, setting.files[0], 0.7), *sides), cfg=3.0)) <= TOLERANCE
+    assert relative(picture, sample(setting, (setting.model, *sides), cfg=3.0)) > 100 * TOLERANCE
 
 
 def test_a_persons_weight_reaches_their_loras(setting):
     """Of one person without a region: half the weight is half the strength."""
     alone = cast(setting.files[0], words=("",))
     lighter = replace(alone, people=(replace(alone.people[0], weight=0.5),))
-    found = sample(setting, put_on(setting, lighter, None, strength=0.7), cfg=3.0)
+    picture = sample(setting, put_on(setting, lighter, None, strength=0.7), cfg=3.0)
     sides = setting.text("two people in a park"), setting.text("blurred")
-    assert relative(found, sample(setting, (merged(setting, setting.files[0], 0.35), *sides), cfg=3.0)) <= TOLERANCE
+    assert relative(picture, sample(setting, (merged(setting, setting.files[0], 0.35), *sides), cfg=3.0)) <= TOLERANCE
 
 
 APART = people_made.painted((0, 0, 64, 96), (64, 0, 128, 96), width=WIDTH, height=HEIGHT)
 
 
 def test_exchanged_people_are_the_same_picture(setting):
-    there = cast(*setting.files)
-    exchanged = replace(there, people=there.people[::-1])
-    found = [sample(setting, put_on(setting, *given)) for given in ((there, APART), (exchanged, APART.flip(0)))]
-    assert relative(*found) <= TOLERANCE
+    people = cast(*setting.files)
+    exchanged = replace(people, people=people.people[::-1])
+    picture = sample(setting, put_on(setting, people, APART))
+    picture_of_exchanged = sample(setting, put_on(setting, exchanged, APART.flip(0)))
+    assert relative(picture, picture_of_exchanged) <= TOLERANCE
 
 
 def test_a_picture_comes_again_and_the_model_is_as_before(setting):
@@ -86,9 +87,9 @@ def test_a_picture_comes_again_and_the_model_is_as_before(setting):
     before = sample(setting, (setting.model, *sides), cfg=3.0)
     first = put_on(setting, cast(*setting.files), APART)
     second = put_on(setting, cast(*setting.files[::-1]), APART)
-    found = sample(setting, first, cfg=3.0)
-    assert not torch.equal(sample(setting, second, cfg=3.0), found)
-    assert torch.equal(sample(setting, first, cfg=3.0), found)
+    picture = sample(setting, first, cfg=3.0)
+    assert not torch.equal(sample(setting, second, cfg=3.0), picture)
+    assert torch.equal(sample(setting, first, cfg=3.0), picture)
     assert torch.equal(sample(setting, (setting.model, *sides), cfg=3.0), before)
 
 
@@ -123,7 +124,7 @@ OWNED = {"first": COLUMN < 3, "second": COLUMN > 4, "nobody": (COLUMN == 3) | (C
 
 def test_each_token_is_that_of_the_network_merged_with_its_persons_lora(setting):
     """In the first attention, before anything is mixed: modulation, q, k and v. Tokens of nobody are the plain ones."""
-    found = first_tokens(setting, put_on(setting, cast(*setting.files, words=("", "")), BETWEEN))
+    tokens = first_tokens(setting, put_on(setting, cast(*setting.files, words=("", "")), BETWEEN))
     sides = setting.text("two people in a park"), setting.text("blurred")
     networks = {"nobody": setting.model}
     for owner, file in zip(("first", "second"), setting.files, strict=True):
@@ -131,9 +132,11 @@ def test_each_token_is_that_of_the_network_merged_with_its_persons_lora(setting)
     for owner, network in networks.items():
         expected = first_tokens(setting, (network, *sides))
         picture = slice(-PICTURE, None)
-        own, others = OWNED[owner], ~OWNED[owner]
-        assert relative(found[:, :, picture][:, :, own], expected[:, :, picture][:, :, own]) <= TOLERANCE
-        assert relative(found[:, :, picture][:, :, others], expected[:, :, picture][:, :, others]) > 100 * TOLERANCE
+        owned = OWNED[owner]
+        of_the_picture = tokens[:, :, picture]
+        expected_of_the_picture = expected[:, :, picture]
+        assert relative(of_the_picture[:, :, owned], expected_of_the_picture[:, :, owned]) <= TOLERANCE
+        assert relative(of_the_picture[:, :, ~owned], expected_of_the_picture[:, :, ~owned]) > 100 * TOLERANCE
 
 
 @pytest.mark.parametrize("strength", [-0.8, 2.5])
@@ -142,38 +145,38 @@ def test_any_strength_is_that_of_load_lora(setting, strength):
     hidden = without_common(setting.model, setting.family, common.shape[1], PICTURE)
     first, second = cast(*setting.files).people
     loras = (Lora(setting.files[0], strength, WORDS[0]),)
-    who = PlacedCast((replace(first, identity=replace(first.identity, loras=loras)), second), WIDTH, HEIGHT)
-    found = sample(setting, put_on(setting, who, torch.cat([EVERYWHERE, NOWHERE]), model=hidden))
+    people = PlacedCast((replace(first, identity=replace(first.identity, loras=loras)), second), WIDTH, HEIGHT)
+    picture = sample(setting, put_on(setting, people, torch.cat([EVERYWHERE, NOWHERE]), model=hidden))
     network = merged(setting, setting.files[0], strength)
     expected = sample(setting, (network, own_text(setting, WORDS[0]), setting.text("blurred")))
-    assert relative(found, expected) <= TOLERANCE
+    assert relative(picture, expected) <= TOLERANCE
 
 
 def with_reference(setting, method=None):
     """The common text with a picture of another size beside it."""
     ((text, options),) = setting.text("two people in a park")
-    more = {"reference_latents": [tiny_dits.latent(setting.family, 64, 96, seed=9)]}
+    references = {"reference_latents": [tiny_dits.latent(setting.family, 64, 96, seed=9)]}
     if method is not None:
-        more["reference_latents_method"] = method
-    return [[text, {**options, **more}]]
+        references["reference_latents_method"] = method
+    return [[text, {**options, **references}]]
 
 
 def test_references_at_the_time_zero_stay_as_they_are():
     """Qwen-Image-Edit 2511 modulates reference pictures by the time 0: nobody's LoRA acts there."""
     setting = setting_of(QWEN)
     positive = with_reference(setting, "index_timestep_zero")
-    who = cast(*setting.files, words=("", ""))
-    found = first_tokens(setting, put_on(setting, who, BETWEEN, positive=positive))
+    people = cast(*setting.files, words=("", ""))
+    tokens = first_tokens(setting, put_on(setting, people, BETWEEN, positive=positive))
     plain = first_tokens(setting, (setting.model, positive, setting.text("blurred")))
     references = 4 * 6
-    assert relative(found[:, :, -references:], plain[:, :, -references:]) <= TOLERANCE
+    assert relative(tokens[:, :, -references:], plain[:, :, -references:]) <= TOLERANCE
     expected = first_tokens(setting, (merged(setting, setting.files[0]), positive, setting.text("blurred")))
     picture = slice(-PICTURE - references, -references)
-    own = OWNED["first"]
-    assert relative(found[:, :, picture][:, :, own], expected[:, :, picture][:, :, own]) <= TOLERANCE
-    nowhere = put_on(setting, who, torch.cat([NOWHERE, NOWHERE.flip(2)]), positive=positive)
-    whole = sample(setting, (setting.model, positive, setting.text("blurred")))
-    assert relative(sample(setting, nowhere), whole) <= TOLERANCE
+    of_the_first = OWNED["first"]
+    assert relative(tokens[:, :, picture][:, :, of_the_first], expected[:, :, picture][:, :, of_the_first]) <= TOLERANCE
+    nowhere = put_on(setting, people, torch.cat([NOWHERE, NOWHERE.flip(2)]), positive=positive)
+    expected_picture = sample(setting, (setting.model, positive, setting.text("blurred")))
+    assert relative(sample(setting, nowhere), expected_picture) <= TOLERANCE
 
 
 @pytest.mark.parametrize("family", [FLUX, FLUX_2, KREA_2])
@@ -192,14 +195,15 @@ def test_z_image_with_references_knows_the_picture_behind_them():
     shapes = linear_layers(Z_IMAGE, setting.model)
     blocks = {name: size for name, size in shapes.items() if "attention" in name or "feed_forward" in name}
     file = saved("z-image blocks.safetensors", tensors(blocks, 31))
-    found = first_tokens(setting, put_on(setting, cast(file, file, words=("", "")), BETWEEN, positive=positive))
+    tokens = first_tokens(setting, put_on(setting, cast(file, file, words=("", "")), BETWEEN, positive=positive))
     sides = positive, setting.text("blurred")
-    plain, all_of_it = (first_tokens(setting, (network, *sides)) for network in (setting.model, merged(setting, file)))
+    plain = first_tokens(setting, (setting.model, *sides))
+    of_the_merged = first_tokens(setting, (merged(setting, file), *sides))
     picture = slice(-PICTURE, None)
     owned = ~OWNED["nobody"]
-    assert relative(found[:, :, :-PICTURE], plain[:, :, :-PICTURE]) <= TOLERANCE
-    assert relative(found[:, :, picture][:, :, owned], all_of_it[:, :, picture][:, :, owned]) <= TOLERANCE
-    assert relative(found[:, :, picture][:, :, ~owned], plain[:, :, picture][:, :, ~owned]) <= TOLERANCE
+    assert relative(tokens[:, :, :-PICTURE], plain[:, :, :-PICTURE]) <= TOLERANCE
+    assert relative(tokens[:, :, picture][:, :, owned], of_the_merged[:, :, picture][:, :, owned]) <= TOLERANCE
+    assert relative(tokens[:, :, picture][:, :, ~owned], plain[:, :, picture][:, :, ~owned]) <= TOLERANCE
 
 
 SPLIT = {

@@ -30,8 +30,9 @@ class Model(torch.nn.Module):
     def get_dtype(self) -> torch.dtype:
         return torch.float32
 
-    def found(self, image: Tensor, orig_size: tuple[int, int], **given: Any) -> dict[str, Tensor]:
-        assert image.shape == (1, 3, 1008, 1008) and given["text_embeddings"].shape == (1, 32, 8)
+    def found(self, image: Tensor, orig_size: tuple[int, int], **conditions: Any) -> dict[str, Tensor]:
+        assert image.shape == (1, 3, 1008, 1008)
+        assert conditions["text_embeddings"].shape == (1, 32, 8)
         boxes = torch.tensor([LEFT, RIGHT, STRANGER]).float()
         masks = torch.full((3, *orig_size), -5.0)
         for mask, (x0, y0, x1, y1) in zip(masks, boxes.int().tolist(), strict=True):
@@ -39,13 +40,14 @@ class Model(torch.nn.Module):
         return {"boxes": boxes[None], "scores": torch.tensor([[3.0, 2.0, 1.0]]), "masks": masks[None]}
 
 
-def detected(each: int = 3, threshold: float = 0.5, individual: bool = True) -> Tensor:
+def detected(most: int = 3, threshold: float = 0.5, individual: bool = True) -> Tensor:
     """What SAM3 Detect gives for a word with so many detections at most."""
     model = ModelPatcher(Model(), torch.device("cpu"), torch.device("cpu"))
-    texts = [{"cond": torch.zeros(1, 32, 8), "attention_mask": None, "max_detections": each}]
-    conditioning, image = [[torch.zeros(1, 32, 8), {"sam3_multi_cond": texts}]], torch.zeros(1, SIDE, SIDE, 3)
-    how = {"threshold": threshold, "refine_iterations": 0, "individual_masks": individual}
-    return sam3.SAM3_Detect.execute(model, image, conditioning, **how).args[0]
+    texts = [{"cond": torch.zeros(1, 32, 8), "attention_mask": None, "max_detections": most}]
+    conditioning = [[torch.zeros(1, 32, 8), {"sam3_multi_cond": texts}]]
+    image = torch.zeros(1, SIDE, SIDE, 3)
+    settings = {"threshold": threshold, "refine_iterations": 0, "individual_masks": individual}
+    return sam3.SAM3_Detect.execute(model, image, conditioning, **settings).args[0]
 
 
 def placed() -> PlacedCast:
@@ -59,17 +61,21 @@ CANVAS = {"width": 0, "height": 0, "fit": "crop", "body": "half"}
 
 
 def test_what_words_find_becomes_parts_places_and_regions(caplog: pytest.LogCaptureFixture) -> None:
-    each, together = detected(), detected(individual=False)
-    assert each.shape == (3, SIDE, SIDE) and together.shape == (1, SIDE, SIDE)
-    (several, sheet), (joined, other) = (parts.Part.execute(**SHOES, mask=mask).args for mask in (each, together))
-    (pieces,), (one,) = several.parts, joined.parts
-    assert torch.equal(pieces.mask, one.mask) and (pieces.pieces, one.pieces) == (3, 1)
+    masks, joined_mask = detected(), detected(individual=False)
+    assert masks.shape == (3, SIDE, SIDE)
+    assert joined_mask.shape == (1, SIDE, SIDE)
+    part_list, sheet = parts.Part.execute(**SHOES, mask=masks).args
+    joined_part_list, joined_sheet = parts.Part.execute(**SHOES, mask=joined_mask).args
+    (part,) = part_list.parts
+    (joined_part,) = joined_part_list.parts
+    assert torch.equal(part.mask, joined_part.mask)
+    assert (part.pieces, joined_part.pieces) == (3, 1)
     assert "is a batch of 3 masks, which count together: 58% of the picture" in caplog.text
-    assert not torch.equal(sheet, other), "the sheet says how many there are"
+    assert not torch.equal(sheet, joined_sheet), "the sheet says how many there are"
 
-    layout = places.LayoutFromPicture.execute(None, **CANVAS, masks=detected(each=2)).args[0]
-    assert [torch.equal(slot.mask, mask) for slot, mask in zip(layout.slots, each, strict=False)] == [True, True]
-    for person, mask in ((1, each[0]), (2, each[1])):
-        region = places.MaskOfAPersonsPlace.execute(placed(), **{**REGION, "person": person}, masks=each).args[0]
+    layout = places.LayoutFromPicture.execute(None, **CANVAS, masks=detected(most=2)).args[0]
+    assert [torch.equal(slot.mask, mask) for slot, mask in zip(layout.slots, masks, strict=False)] == [True, True]
+    for person, mask in ((1, masks[0]), (2, masks[1])):
+        region = places.MaskOfAPersonsPlace.execute(placed(), **{**REGION, "person": person}, masks=masks).args[0]
         assert torch.equal(region[0], mask)
     assert "Of 3 masks taken: 2; outside all places: 3" in caplog.text

@@ -26,8 +26,9 @@ MBF = "w600k_mbf"
 def photos() -> torch.Tensor:
     """A batch of one size: an astronaut and Yao Ming in this order, the other way round, the first alone."""
     astronaut, yao = (real_faces.image(path) for path in (real_faces.ASTRONAUT, real_faces.YAO))
-    one, other = (torch.nn.functional.interpolate(p.movedim(-1, 1), (512, 512)) for p in (astronaut, yao))
-    pairs = [(one, other), (other, one), (one, torch.zeros_like(one))]
+    first = torch.nn.functional.interpolate(astronaut.movedim(-1, 1), (512, 512))
+    second = torch.nn.functional.interpolate(yao.movedim(-1, 1), (512, 512))
+    pairs = [(first, second), (second, first), (first, torch.zeros_like(first))]
     return torch.cat([torch.cat(pair, 3).movedim(1, -1) for pair in pairs])
 
 
@@ -43,9 +44,10 @@ def cast(face_model: FaceModel) -> Cast:
     return PlacedCast(tuple(people), 1024, 512)
 
 
-def compared(face_model: Any, photos: torch.Tensor, cast: Cast | None, **given: Any) -> dict[str, Any]:
-    made = measure.MeasureLikeness.execute(face_model, photos, cast=cast, **DEFAULTS, **given)
-    return dict(zip((one.id for one in measure.MeasureLikeness.GET_SCHEMA().outputs), made.args, strict=True))
+def compared(face_model: Any, photos: torch.Tensor, cast: Cast | None, **inputs: Any) -> dict[str, Any]:
+    node_output = measure.MeasureLikeness.execute(face_model, photos, cast=cast, **DEFAULTS, **inputs)
+    names = [output.id for output in measure.MeasureLikeness.GET_SCHEMA().outputs]
+    return dict(zip(names, node_output.args, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +57,17 @@ def result(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> dict[str,
 
 def test_a_batch_is_measured_picture_by_picture(result: dict[str, Any], photos: torch.Tensor) -> None:
     right, swapped, alone = result["report"].judged_pictures
-    assert tuple(score(one, "association") for one in (right, swapped, alone)) == (1, 0, 0.5)
+    assert score(right, "association") == 1
+    assert score(swapped, "association") == 0
+    assert score(alone, "association") == 0.5
     assert (swapped.swapped, alone.missing) == (2, 1)
     assert (result["missing"], result["swapped"], result["extra"]) == (1, 2, 0)
     assert result["association"] == pytest.approx(0.5)
     assert score(right, "weakest person") > 0.7
     assert result["annotated"].shape == photos.shape
     assert (result["annotated"] - photos).abs().amax((1, 2, 3)).min() > 0.1
-    apart = (result["annotated"][:, None] - photos).abs().mean((2, 3, 4))
-    assert apart.argmin(1).tolist() == [0, 1, 2], "each is drawn on its own picture"
+    differences = (result["annotated"][:, None] - photos).abs().mean((2, 3, 4))
+    assert differences.argmin(1).tolist() == [0, 1, 2], "each is drawn on its own picture"
     assert "Yao (place 2): missing" in result["text"]
     assert "prompt" in result["text_alignment"].message, "no picture has that score without one"
 
@@ -75,8 +79,10 @@ def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: to
     latent = {"samples": torch.arange(3.0).reshape(3, 1, 1, 1), "batch_index": [7, 8, 9], "type": "any"}
     best = measure.PickBestLikeness.execute
     images, latents, index, best_score, ranking = best(turned, mixed, "resemblance", 2, latent).args
-    assert torch.equal(images, mixed[[2, 1]]) and index == 2
-    assert latents["samples"].flatten().tolist() == [2, 1] and latents["batch_index"] == [9, 8]
+    assert torch.equal(images, mixed[[2, 1]])
+    assert index == 2
+    assert latents["samples"].flatten().tolist() == [2, 1]
+    assert latents["batch_index"] == [9, 8]
     assert latents["type"] == "any"
     assert best_score == score(report.judged_pictures[0], "resemblance")
     assert ranking.splitlines()[0].startswith("picture 3: resemblance 0.")
@@ -97,40 +103,49 @@ def test_garments_are_compared_with_their_regions(
     target[:, 380:480, 200:320] = mask[:] = 1
     part = make_part("upper body clothes", garment, mask, 1.0, target)
     vision = tower()
-    who = (face_model, images, cast) if people else (None, images, None)
-    found = compared(*who, parts=Parts((part,)), clip_vision=vision)
-    first, second = (score(one, "parts") for one in found["report"].judged_pictures)
-    pictures = (torch.nn.functional.pad(x, (0, 0, 0, 0, 10, 10), value=1.0) for x in (garment, 0.2 + 0 * garment))
-    direct = [vision.encode_image(picture)["image_embeds"].float() for picture in pictures]
+    faces_and_people = (face_model, images, cast) if people else (None, images, None)
+    results = compared(*faces_and_people, parts=Parts((part,)), clip_vision=vision)
+    first, second = (score(judged, "parts") for judged in results["report"].judged_pictures)
+    direct = []
+    for picture in (garment, 0.2 + 0 * garment):
+        square = torch.nn.functional.pad(picture, (0, 0, 0, 0, 10, 10), value=1.0)
+        direct.append(vision.encode_image(square)["image_embeds"].float())
     assert first == pytest.approx(1, abs=1e-5)
-    assert second == pytest.approx(float(torch.cosine_similarity(*direct).cpu()), abs=1e-5) and second < 0.999
-    assert "  upper body clothes: 1.00" in found["text"] and "parts 1.00" in found["text"]
-    assert measure.PickBestLikeness.execute(found["report"], images, score="parts", keep=1).args[2] == 0
+    assert second == pytest.approx(float(torch.cosine_similarity(*direct).cpu()), abs=1e-5)
+    assert second < 0.999
+    assert "  upper body clothes: 1.00" in results["text"]
+    assert "parts 1.00" in results["text"]
+    assert measure.PickBestLikeness.execute(results["report"], images, score="parts", keep=1).args[2] == 0
     if people:
-        assert "Picture 1: resemblance 0.9" in found["text"] and "association 2/2" in found["text"]
-        assert 0.4 < found["resemblance"] < 0.5, "all of the first picture, nothing of the second"
+        assert "Picture 1: resemblance 0.9" in results["text"]
+        assert "association 2/2" in results["text"]
+        assert 0.4 < results["resemblance"] < 0.5, "all of the first picture, nothing of the second"
         with pytest.raises(BadPhoto, match="No picture has the score copy-paste"):
-            measure.PickBestLikeness.execute(found["report"], images, score="copy-paste", keep=1)
+            measure.PickBestLikeness.execute(results["report"], images, score="copy-paste", keep=1)
     else:
-        assert found["text"].startswith("Picture 1: parts 1.00\n")
-        assert torch.allclose(found["annotated"][:, :-100], images[:, :-100], atol=0.004)  # above what is written
-        assert "Connect a cast or a person" in found["resemblance"].message
+        assert results["text"].startswith("Picture 1: parts 1.00\n")
+        assert torch.allclose(results["annotated"][:, :-100], images[:, :-100], atol=0.004)  # above what is written
+        assert "Connect a cast or a person" in results["resemblance"].message
         with pytest.raises(BadPhoto, match="no faces were compared"):
-            measure.PickBestLikeness.execute(found["report"], images, score="copy-paste", keep=1)
+            measure.PickBestLikeness.execute(results["report"], images, score="copy-paste", keep=1)
         with pytest.raises(BadParts, match="all parts have weight 0"):
             compared(None, images, None, parts=Parts((replace(part, weight=0.0),)), clip_vision=vision)
 
 
 def test_pictures_are_compared_with_the_prompt(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> None:
     """What SDXL's CLIP-G and bigG project; the best by that is picked."""
-    sdxl, vision = tiny_encoders.sdxl(), parts_made.clip_vision(1280, 1664)
-    given = {"cast": cast, "clip": sdxl, "clip_vision": vision, "prompt": "two people"}
-    made = measure.MeasureLikeness.execute(face_model, photos, **DEFAULTS, **given).args
+    sdxl = tiny_encoders.sdxl()
+    vision = parts_made.clip_vision(1280, 1664)
+    inputs = {"cast": cast, "clip": sdxl, "clip_vision": vision, "prompt": "two people"}
+    results = measure.MeasureLikeness.execute(face_model, photos, **DEFAULTS, **inputs).args
     text = sdxl.encode_from_tokens(sdxl.tokenize("two people"), return_pooled=True)[1].float()
-    seen = vision.encode_image(photos)["image_embeds"].float()
-    values = [one.text_alignment for one in made[0].judged_pictures]
-    assert values == pytest.approx(torch.cosine_similarity(text, seen).tolist(), abs=1e-5) and max(map(abs, values)) > 0
-    assert made[-1] == pytest.approx(sum(values) / 3) and f"text alignment {values[1]:.3f}" in made[2].splitlines()[4]
-    assert made[2].endswith(f"Text alignment of all pictures: {sum(values) / 3:.3f}")
-    best = measure.PickBestLikeness.execute(made[0], photos, score="text alignment", keep=1).args
-    assert best[2] == max(range(3), key=values.__getitem__) and best[3] == max(values)
+    embeddings = vision.encode_image(photos)["image_embeds"].float()
+    values = [judged.text_alignment for judged in results[0].judged_pictures]
+    assert values == pytest.approx(torch.cosine_similarity(text, embeddings).tolist(), abs=1e-5)
+    assert max(map(abs, values)) > 0
+    assert results[-1] == pytest.approx(sum(values) / 3)
+    assert f"text alignment {values[1]:.3f}" in results[2].splitlines()[4]
+    assert results[2].endswith(f"Text alignment of all pictures: {sum(values) / 3:.3f}")
+    best = measure.PickBestLikeness.execute(results[0], photos, score="text alignment", keep=1).args
+    assert best[2] == max(range(3), key=values.__getitem__)
+    assert best[3] == max(values)

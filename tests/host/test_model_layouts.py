@@ -44,12 +44,14 @@ def adapter(model, layers=None) -> InstantID:
     return read("instant_id", instant_id_file(layers or [width for *_, width in unet.attention_layers(model)]))
 
 
-def applied(kind: str, model: Any, **given: Any) -> Node:
+def applied(kind: str, model: Any, **inputs: Any) -> Node:
     """One of our nodes and the sampler, on this MODEL."""
-    known = {"model": model, "clip": value(sdxl_clip)}
-    own = {name: one for name, one in known.items() if name in SDXL_OWN[kind]}
-    graph = sampled(ours(kind, **own, **given), steps=1)
-    return node(graph.kind, **{**graph.inputs, **({} if own else {"model": model})})
+    inputs_of_sdxl = {"model": model, "clip": value(sdxl_clip)}
+    inputs_of_the_node = {name: inputs_of_sdxl[name] for name in inputs_of_sdxl if name in SDXL_OWN[kind]}
+    graph = sampled(ours(kind, **inputs_of_the_node, **inputs), steps=1)
+    if inputs_of_the_node:
+        return graph
+    return node(graph.kind, **{**graph.inputs, "model": model})
 
 
 TEXTS = {side: value(text, n, 2048) for n, side in enumerate(("positive", "negative"), 1)}
@@ -63,23 +65,25 @@ SDXL_OWN = {
     "name", [pytest.param(name, marks=pytest.mark.thorough if layers > 21 else ()) for name, layers in LAYERS.items()]
 )
 def test_every_method_samples_or_says_what_does_not_fit(name, control_net):
-    model, own = made(name), adapter(made(name))
+    model = made(name)
+    adapter_of_the_layout = adapter(made(name))
     plain = latents(sampler(model, **TEXTS, steps=1))
     blocks = {"SDXL": 9, "SSD1B": 9, "Segmind_Vega": 9}.get(name, 6)
 
-    def samples(kind, **given):
-        result = latents(applied(kind, model, **given))
-        assert result.isfinite().all() and relative(result, plain) > 1e-4
+    def samples(kind, **inputs):
+        result = latents(applied(kind, model, **inputs))
+        assert result.isfinite().all()
+        assert relative(result, plain) > 1e-4
 
-    def samples_with_the_net(kind, **given):
+    def samples_with_the_net(kind, **inputs):
         if blocks == 9:
-            samples(kind, control_net=control_net, **given)
+            samples(kind, control_net=control_net, **inputs)
         else:
             with pytest.raises(WrongBaseModel, match=f"made for a UNet of 9 input blocks, but one of {blocks} .{name}"):
-                latents(applied(kind, model, control_net=control_net, **given))
+                latents(applied(kind, model, control_net=control_net, **inputs))
 
-    samples("LikenessApplyInstantID", instant_id=own, control_strength=0.0)
-    samples_with_the_net("LikenessApplyInstantID", instant_id=own)
+    samples("LikenessApplyInstantID", instant_id=adapter_of_the_layout, control_strength=0.0)
+    samples_with_the_net("LikenessApplyInstantID", instant_id=adapter_of_the_layout)
     sdxl = adapter(model, [64] * 20 + [128] * 50)
     # A MODEL of SDXL's own has as many layers, but these are of other widths: it is made in small.
     differs = "layer 4 has another width" if name == "SDXL" else ""

@@ -37,7 +37,8 @@ def drawn(model, positive, negative, start):
 def test_split_over_two_cards_it_is_the_picture_of_one(row: Row, two_cards: None) -> None:
     base = run(row.model, {})[0]
     outputs = dict(zip(row.outputs, run(row.node(), {}), strict=False))
-    model, sides = outputs.get("model") or base, (outputs["positive"], outputs["negative"])
+    model = outputs.get("model") or base
+    sides = (outputs["positive"], outputs["negative"])
     start = run(row.latent, {})[0]["samples"]
     one_card = drawn(model, *sides, start)
     comfy.model_management.unload_all_models()

@@ -90,7 +90,8 @@ def test_a_template_is_sent_with_the_names_of_the_menu(visit: Visit, template: s
     """What is shown is what is sent and saved, and the tab is not marked as changed."""
     visit.close_dialogs()
     file = visit.open_file(workflow.load(ROOT / "workflows" / f"{template}.json"))
-    written, offered = TEMPLATES[template], windows(TEMPLATES[template])
+    written = TEMPLATES[template]
+    offered = windows(TEMPLATES[template])
     assert chosen(file.prompt, "ControlNetLoader", "control_net_name") == [offered]
     values: list[Any] = []
     for graph in graphs(file.saved):
@@ -139,8 +140,8 @@ def test_an_api_export_and_nodes_that_are_pasted(visit: Visit) -> None:
     """Also accents of a Mac, and endings in capitals; never another file."""
     decomposed = unicodedata.normalize("NFD", FOLDED)
     visit.load(loaders("people/anna.safetensors", FOLDED, "PLAIN.safetensors", "twice/NET.safetensors", "none.pt"))
-    there = ["people\\anna.safetensors", windows(decomposed), "plain.SAFETENSORS", "twice/NET.safetensors", "none.pt"]
-    assert loras_of(visit) == there
+    here = ["people\\anna.safetensors", windows(decomposed), "plain.SAFETENSORS", "twice/NET.safetensors", "none.pt"]
+    assert loras_of(visit) == here
     visit.canvas.clear()
     pasted = {"id": 1, "type": "LoraLoaderModelOnly", "pos": [0, 0], "size": [300, 80], "flags": {}, "mode": 0}
     pasted |= {"order": 0, "inputs": [], "outputs": [], "properties": {}, "widgets_values": [FOLDED, 1.0]}

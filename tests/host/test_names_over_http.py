@@ -99,7 +99,8 @@ def test_a_person_is_saved_into_a_folder_named_as_on_windows(server: HostServer)
         "load": node("LikenessLoadPerson", file="family/anna.safetensors"),
     }
     path = Path(shown(server, prompt, 1))
-    assert path.parts[-2:] == ("team", "Anna.safetensors") and path.is_file()
+    assert path.parts[-2:] == ("team", "Anna.safetensors")
+    assert path.is_file()
 
 
 @pytest.mark.parametrize("file", ["published\\ip-adapter.BIN", "published\\ip-adapter.bin", "published/ip-adapter.bin"])
@@ -143,7 +144,8 @@ def test_the_doctor_judges_what_comfyui_judges(server: HostServer) -> None:
     prompt["load"]["inputs"]["control_net_name"] = windows
     run = server.attempt({**prompt, "shown": node("PreviewAny", source=["doctor", 1])})
     report = run.outputs["shown"]["text"][0]
-    assert "no other spelling" not in report and "ID-Patch ControlNet" in report
+    assert "no other spelling" not in report
+    assert "ID-Patch ControlNet" in report
     assert "is not there" not in report
 
 
@@ -169,7 +171,8 @@ def test_the_doctor_takes_a_lora_of_ours_in_every_spelling(server: HostServer, f
     report = run.outputs["shown"]["text"][0]
     (line,) = (line for line in report.splitlines() if line.startswith(file))
     assert line.removeprefix(file).split()[0] == "damaged", "an empty file, and nothing is said of its name"
-    assert "spelling" not in report and "another name" not in report
+    assert "spelling" not in report
+    assert "another name" not in report
 
 
 @pytest.mark.parametrize("file", SPELLINGS[1:])
@@ -181,4 +184,5 @@ def test_the_doctor_names_the_spelling_that_comfyui_refuses(server: HostServer, 
     }
     report = server.attempt(prompt).outputs["shown"]["text"][0]
     (line,) = (line for line in report.splitlines() if "in another spelling" in line)
-    assert line.startswith(file) and "The file is there. ComfyUI lists it as people\\anna.safetensors" in line
+    assert line.startswith(file)
+    assert "The file is there. ComfyUI lists it as people\\anna.safetensors" in line

@@ -50,12 +50,12 @@ class Reader(HTMLParser):
 )
 def test_a_note_is_the_same_as_html_and_as_plain_text(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(notes._notes_under, "7", [text])
-    sent = notes._note_text("7")
-    assert sent.replace(notes.WORD_JOINER, "") == text
+    note = notes._note_text("7")
+    assert note.replace(notes.WORD_JOINER, "") == text
     reader = Reader()
-    reader.feed(sent)
+    reader.feed(note)
     reader.close()
     assert (reader.text.replace(notes.WORD_JOINER, ""), reader.tags) == (text, [])
-    assert not LINKS.search(sent)
+    assert not LINKS.search(note)
     # A character beside each underscore that is neither a space nor a sign: no emphasis begins or ends there.
-    assert not re.search(r"(?<![\w\u2060])_|_(?![\w\u2060])", sent)
+    assert not re.search(r"(?<![\w\u2060])_|_(?![\w\u2060])", note)

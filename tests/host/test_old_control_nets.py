@@ -16,12 +16,14 @@ OTHERS = [row for row in rows() if row.kind in ("LikenessApplyIPAdapter", "Liken
 
 
 def old(conditioning: Any, seed: int = 9, strength: float = 1.0) -> Any:
-    net, hint = attack_values.control_net(), attack_values.image(seed=seed)
+    net = attack_values.control_net()
+    hint = attack_values.image(seed=seed)
     return nodes.ControlNetApply().apply_controlnet(conditioning, net, hint, strength)[0]
 
 
 def advanced(positive: Any, negative: Any, seed: int = 9, strength: float = 1.0) -> tuple[Any, Any]:
-    net, hint = attack_values.control_net(), attack_values.image(seed=seed)
+    net = attack_values.control_net()
+    hint = attack_values.image(seed=seed)
     return nodes.ControlNetApplyAdvanced().apply_controlnet(positive, negative, net, hint, strength, 0.0, 1.0)
 
 
@@ -29,8 +31,8 @@ def drawn_with(row: Row, positive: Any, negative: Any) -> Any:
     """The picture of the row's node, given these prompts."""
     prompts = {"positive": positive, "negative": negative}
     graph = row.node()
-    way = applied(row, node(graph.kind, **{**graph.inputs, **prompts}))
-    return sampled(way.guider(), latent_of(row), sigmas_of(way.model, 2))
+    applied_node = applied(row, node(graph.kind, **{**graph.inputs, **prompts}))
+    return sampled(applied_node.guider(), latent_of(row), sigmas_of(applied_node.model, 2))
 
 
 @pytest.mark.both_hosts
@@ -48,9 +50,9 @@ def test_an_old_net_on_the_positive_is_on_the_negative_too(row: Row) -> None:
 def test_two_old_nets_and_several_entries(row: Row) -> None:
     """The host hands out chains in turns: of two positive entries and one negative the last chain counts."""
     texts = host_sampling.plain(row)
-    two = old(old(texts.positive, 9, 0.6), 11, 0.8)
-    both = advanced(*advanced(texts.positive, texts.negative, 9, 0.6), 11, 0.8)
-    assert relative(drawn_with(row, two, texts.negative), drawn_with(row, *both)) <= 1e-6
+    two_old_nets = old(old(texts.positive, 9, 0.6), 11, 0.8)
+    two_on_both_sides = advanced(*advanced(texts.positive, texts.negative, 9, 0.6), 11, 0.8)
+    assert relative(drawn_with(row, two_old_nets, texts.negative), drawn_with(row, *two_on_both_sides)) <= 1e-6
 
     first, last = old(texts.positive, 9), old(texts.positive, 11)
     _, negative = advanced(texts.positive, texts.negative, 11)
@@ -65,10 +67,10 @@ def test_two_old_nets_and_several_entries(row: Row) -> None:
 def test_a_negative_with_a_net_of_its_own_keeps_it(row: Row) -> None:
     texts = host_sampling.plain(row)
     _, negative = advanced(texts.positive, texts.negative, 11)
-    given = drawn_with(row, old(texts.positive, 9), negative)
+    picture = drawn_with(row, old(texts.positive, 9), negative)
     # The same without the wish of the old node, which the host ignores here.
     positive = [[text, {**options, "control_apply_to_uncond": False}] for text, options in old(texts.positive, 9)]
-    assert relative(given, drawn_with(row, positive, negative)) <= 1e-6
+    assert relative(picture, drawn_with(row, positive, negative)) <= 1e-6
 
 
 @pytest.mark.parametrize("row", WITH_A_NET, ids=str)
@@ -79,7 +81,7 @@ def test_a_prompt_of_a_guider_that_does_not_come_from_the_node_has_the_old_net_a
     texts = host_sampling.plain(row)
     prompts = {"positive": old(texts.positive), "negative": texts.negative}
     graph = row.node()
-    way = applied(row, node(graph.kind, **{**graph.inputs, **prompts}))
+    applied_node = applied(row, node(graph.kind, **{**graph.inputs, **prompts}))
 
     class OfTheThird(comfy.samplers.CFGGuider):
         """Draws by the third prompt alone."""
@@ -89,10 +91,10 @@ def test_a_prompt_of_a_guider_that_does_not_come_from_the_node_has_the_old_net_a
             return comfy.samplers.calc_cond_batch(self.inner_model, third, x, timestep, model_options)[0]
 
     def by_the_third(positive: Any, negative: Any) -> Any:
-        guider = OfTheThird(way.model)
+        guider = OfTheThird(applied_node.model)
         guider.inner_set_conds({"positive": positive, "negative": negative, "empty": texts.negative})
-        return sampled(guider, latent_of(row), sigmas_of(way.model, 2))
+        return sampled(guider, latent_of(row), sigmas_of(applied_node.model, 2))
 
-    with_ours = by_the_third(way.positive, way.negative)
+    with_ours = by_the_third(applied_node.positive, applied_node.negative)
     assert relative(with_ours, by_the_third(prompts["positive"], texts.negative)) <= 1e-6
     assert relative(with_ours, by_the_third(texts.positive, texts.negative)) > 1e-3

@@ -26,10 +26,10 @@ pytestmark = pytest.mark.skipif(not OPEN.is_dir(), reason="this system does not 
 @pytest.fixture(autouse=True)
 def _folders(standin_models: Standins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the stand-ins, and an empty one of people."""
-    known = folder_paths.folder_names_and_paths
+    folders_by_key = folder_paths.folder_names_and_paths
     folders = {**{key: standin_models.root / key for key in KEYS}, "likeness_faces": tmp_path}
     for key, folder in folders.items():
-        monkeypatch.setitem(known, key, ([str(folder)], known[key][1]))
+        monkeypatch.setitem(folders_by_key, key, ([str(folder)], folders_by_key[key][1]))
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     monkeypatch.setattr(comfy.supported_models, "models", small_networks.families())
 
@@ -53,9 +53,10 @@ def _open_files(folders: list[Path]) -> list[str]:
     "kind", [*LOADERS, "LikenessDetectBodySurface", "LikenessCheckModelFiles", "LikenessSavePerson"]
 )
 def test_files_are_closed(kind: str, standin_models: Standins, tmp_path: Path) -> None:
-    kept: dict[Node, Any] = {}
+    outputs_by_node: dict[Node, Any] = {}
     saves = kind == "LikenessSavePerson"
-    run(ours(kind, **({"filename": "anna"} if saves else {})), kept)
+    inputs = {"filename": "anna"} if saves else {}
+    run(ours(kind, **inputs), outputs_by_node)
     if saves:
-        run(node("LikenessLoadPerson", file="anna.safetensors"), kept)
+        run(node("LikenessLoadPerson", file="anna.safetensors"), outputs_by_node)
     assert _open_files([standin_models.root, tmp_path]) == []

@@ -33,8 +33,8 @@ def store(tmp_path: Path, standin_models: Standins) -> Path:
 
 
 def search(monkeypatch: pytest.MonkeyPatch, *roots: object) -> None:
-    known = folder_paths.folder_names_and_paths["insightface"][1]
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "insightface", (list(map(str, roots)), known))
+    endings = folder_paths.folder_names_and_paths["insightface"][1]
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "insightface", (list(map(str, roots)), endings))
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "facexlib", ([], set()))
 
 
@@ -53,8 +53,8 @@ def test_the_pack_is_found_from_every_folder_around_it(
     assert LoadFaceEmbedder.validate_inputs("antelopev2", "antelopev2") is True
     loaded = face_model.load_face_model("antelopev2", "antelopev2")
     assert loaded.ids == ["antelopev2"]
-    found = examine(ANTELOPE, Folders(folders.folders_by_key()))
-    assert (found.state, found.detail) == (FOUND, str(store))
+    finding = examine(ANTELOPE, Folders(folders.folders_by_key()))
+    assert (finding.state, finding.detail) == (FOUND, str(store))
 
 
 def test_workflows_saved_where_it_was_called_otherwise_still_load(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,8 +86,9 @@ def test_a_published_pack_in_a_folder_of_the_users_own_is_taken(
     search(monkeypatch, root)
     assert LoadFaceEmbedder.validate_inputs("antelopev2", "antelopev2") is True
     assert face_model.load_face_model("antelopev2", "antelopev2").ids == ["antelopev2"]
-    found = examine(ANTELOPE, Folders(folders.folders_by_key()))
-    assert found.state == FOUND and found.detail.startswith(str(root / folder))
+    finding = examine(ANTELOPE, Folders(folders.folders_by_key()))
+    assert finding.state == FOUND
+    assert finding.detail.startswith(str(root / folder))
 
 
 def test_of_two_packs_of_one_name_nobody_is_guessed(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,8 +101,9 @@ def test_of_two_packs_of_one_name_nobody_is_guessed(store: Path, monkeypatch: py
     several = "There are 2 folders of the face pack antelopev2: mine/antelopev2, other/antelopev2. Choose one"
     with pytest.raises(BadSetup, match=several):
         LoadFaceEmbedder.validate_inputs("antelopev2", "antelopev2")
-    found = examine(ANTELOPE, Folders(folders.folders_by_key()))
-    assert found.state == MISPLACED and found.detail.endswith(f"is it: move it to {store}.")
+    finding = examine(ANTELOPE, Folders(folders.folders_by_key()))
+    assert finding.state == MISPLACED
+    assert finding.detail.endswith(f"is it: move it to {store}.")
 
 
 def test_capital_letters(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,8 +135,8 @@ def test_a_pack_of_ones_own_in_the_layout_of_insightface(store: Path, monkeypatc
 
 def test_one_folder_under_two_keys(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     search(monkeypatch, store, f"{store}/")
-    known = folder_paths.folder_names_and_paths
-    monkeypatch.setitem(known, "facexlib", ([f"{store}/"], known["insightface"][1]))
+    folders_by_key = folder_paths.folder_names_and_paths
+    monkeypatch.setitem(folders_by_key, "facexlib", ([f"{store}/"], folders_by_key["insightface"][1]))
     assert folders.folders("facexlib", "insightface") == [str(store)]
     assert face_model.load_face_model("antelopev2", face_model.ALL).ids == ["antelopev2"]
     assert examine(ANTELOPE, Folders(folders.folders_by_key())).state == FOUND
@@ -161,16 +163,17 @@ def test_a_download_goes_where_it_is_searched(
     folder = tmp_path / place if itself else (tmp_path / place).parent
     with pytest.raises(ModelMissing, match=f"{named} are not in {folder}\\."):
         LoadFaceEmbedder.validate_inputs("antelopev2", "all found")
-    known = Folders({"insightface": [str(tmp_path / root)]})
-    found = examine(ANTELOPE, known)
-    assert (found.state, found.place) == (MISSING, tmp_path / place)
-    fetch, unpack = fetching(ANTELOPE, known)
-    assert f'-o "{tmp_path / place}.zip"' in fetch and unpack.endswith(f'"{tmp_path / place}.zip" "{tmp_path / place}"')
+    model_folders = Folders({"insightface": [str(tmp_path / root)]})
+    finding = examine(ANTELOPE, model_folders)
+    assert (finding.state, finding.place) == (MISSING, tmp_path / place)
+    fetch, unpack = fetching(ANTELOPE, model_folders)
+    assert f'-o "{tmp_path / place}.zip"' in fetch
+    assert unpack.endswith(f'"{tmp_path / place}.zip" "{tmp_path / place}"')
 
 
 def test_a_download_does_not_go_into_another_pack(tmp_path: Path) -> None:
-    known = Folders({"insightface": [str(tmp_path / "buffalo_l"), str(tmp_path / "insightface")]})
-    assert target(ANTELOPE, known) == tmp_path / "insightface" / "models" / "antelopev2"
+    model_folders = Folders({"insightface": [str(tmp_path / "buffalo_l"), str(tmp_path / "insightface")]})
+    assert target(ANTELOPE, model_folders) == tmp_path / "insightface" / "models" / "antelopev2"
     high = tmp_path / "models"
     (high / "insightface").mkdir(parents=True)
     assert packs.folder_for("antelopev2", [str(high)]) == high / "insightface" / "models" / "antelopev2"
@@ -205,10 +208,10 @@ def test_no_proposal_of_doctor_leads_into_its_source(
         file.write_bytes(b"PK\x03\x04 something")
     root = file.parent
     while root != tmp_path:
-        known = Folders({model.key: [str(root)], "": [str(tmp_path / "all")]})
-        found = examine(model, known)
-        moved_to = found.detail.partition("move it to ")[2].rstrip(".")
-        moved_from = found.detail.partition(" is it: ")[0]
-        assert (found.state == MISPLACED) == bool(moved_to) or "is not unpacked" in found.detail
-        assert not moved_to or not (moved_to + os.sep).startswith(moved_from + os.sep), found.detail
+        model_folders = Folders({model.key: [str(root)], "": [str(tmp_path / "all")]})
+        finding = examine(model, model_folders)
+        moved_to = finding.detail.partition("move it to ")[2].rstrip(".")
+        moved_from = finding.detail.partition(" is it: ")[0]
+        assert (finding.state == MISPLACED) == bool(moved_to) or "is not unpacked" in finding.detail
+        assert not moved_to or not (moved_to + os.sep).startswith(moved_from + os.sep), finding.detail
         root = root.parent

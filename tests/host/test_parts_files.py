@@ -42,9 +42,9 @@ def folder(root):
 
 @pytest.fixture(scope="module")
 def single(folder):
-    done = subprocess.run([sys.executable, str(SCRIPT), str(folder)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip())
+    process = subprocess.run([sys.executable, str(SCRIPT), str(folder)], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    return Path(process.stdout.strip())
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +58,14 @@ def test_folders_and_single_files_are_offered(folder, single, monkeypatch):
     assert LoadParts2Whole.validate_inputs("released") is True
     with pytest.raises(errors.ModelMissing):
         parts2whole_files.path_of("Parts2Whole")  # which stands for the only one there: folder or file?
-    found = {"released": folder, "released.safetensors": single}
-    assert [parts2whole_files.path_of(name) for name in found] == [*map(str, found.values())]
+    paths_by_name = {"released": folder, "released.safetensors": single}
+    assert [parts2whole_files.path_of(name) for name in paths_by_name] == [*map(str, paths_by_name.values())]
     monkeypatch.setattr(parts2whole_files, "choices", lambda: ["released"])
     assert parts2whole_files.path_of("Parts2Whole") == str(folder)
     monkeypatch.undo()
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "parts2whole", ([str(folder)], {".safetensors"}))
-    assert parts2whole_files.choices() == ["."] and parts2whole_files.path_of(".") == str(folder)
+    assert parts2whole_files.choices() == ["."]
+    assert parts2whole_files.path_of(".") == str(folder)
 
 
 def test_a_release_whose_names_are_spelled_otherwise(folder, tmp_path, monkeypatch):
@@ -79,16 +80,17 @@ def test_a_release_whose_names_are_spelled_otherwise(folder, tmp_path, monkeypat
     for name in ("mine\\Released", "mine/Released", "Mine\\released", "Parts2Whole"):
         assert parts2whole_files.path_of(name) == str(tmp_path / "mine" / "Released")
     parts = manifest.locate(parts2whole_files.MODEL, tmp_path / "mine" / "Released")
-    assert len(parts) == len(parts2whole_files.MODEL.files) and all(path.is_file() for path in parts.values())
+    assert len(parts) == len(parts2whole_files.MODEL.files)
+    assert all(path.is_file() for path in parts.values())
 
 
 @torch.no_grad()
 def test_the_denoiser_computes_what_diffusers_computes(loaded):
     x, text = torch.randn(1, 4, 9, 7), torch.randn(1, 77, 768)
     comfy.model_management.load_models_gpu([loaded[0]])
-    ours = loaded[0].model.diffusion_model(x, torch.tensor([301.0]), context=text, transformer_options={})
-    theirs = parts_made.sd15_shaped(121)(x, 301, encoder_hidden_states=text).sample
-    assert (ours - theirs).abs().max() / theirs.abs().max() <= 1e-5
+    prediction = loaded[0].model.diffusion_model(x, torch.tensor([301.0]), context=text, transformer_options={})
+    expected = parts_made.sd15_shaped(121)(x, 301, encoder_hidden_states=text).sample
+    assert (prediction - expected).abs().max() / expected.abs().max() <= 1e-5
 
 
 @torch.no_grad()
@@ -96,20 +98,26 @@ def test_the_reference_sees_the_same_without_its_tail(loaded):
     """What is recorded of the net with zeros in its tail is what the whole net's layers see."""
     x, text = torch.randn(1, 4, 9, 7), torch.randn(1, 77, 768)
     comfy.model_management.load_models_gpu([loaded[1].reference])
-    seen = record_at_zero(loaded[1].reference, x, text)
-    whole, states = parts_made.sd15_shaped(122), {}
-    for name, module in whole.named_modules():
+    recorded = record_at_zero(loaded[1].reference, x, text)
+    with_its_tail = parts_made.sd15_shaped(122)
+    states = {}
+    for name, module in with_its_tail.named_modules():
         if name.endswith("norm1") and "transformer_blocks" in name:
             module.register_forward_hook(lambda _m, _i, out, name=name: states.__setitem__(name, out[0]))
-    whole(x, 0, encoder_hidden_states=text)
+    with_its_tail(x, 0, encoder_hidden_states=text)
     addresses = {
         "down_blocks.0.attentions.0": ("input", 1, 0), "mid_block.attentions.0": ("middle", 0, 0),
         "up_blocks.1.attentions.0": ("output", 2, 0), "up_blocks.1.attentions.1": ("output", 3, 0),
     }  # fmt: skip
-    assert len(seen) == len(addresses) == len(states)
+    assert len(recorded) == len(addresses) == len(states)
     for name, block in addresses.items():
-        theirs = states[f"{name}.transformer_blocks.0.norm1"]
-        assert (seen[block] - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+        expected = states[f"{name}.transformer_blocks.0.norm1"]
+        assert (recorded[block] - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+def network_of(patcher):
+    """Without the noise schedule of a UNet: the host puts ours in its place as soon as the MODEL is loaded."""
+    return getattr(patcher.model, "diffusion_model", patcher.model)
 
 
 def test_one_file_holds_the_same(loaded, single):
@@ -117,23 +125,24 @@ def test_one_file_holds_the_same(loaded, single):
     assert "exists already" in again.stderr
     model, networks = parts2whole_files.load_parts2whole(str(single))
     pairs = [(model, loaded[0]), *zip(vars(networks).values(), vars(loaded[1]).values(), strict=True)]
-    for ours, theirs in pairs:
-        # Without the noise schedule of a UNet: the host puts ours in its place as soon as the MODEL is loaded.
-        a, b = (getattr(m.model, "diffusion_model", m.model).state_dict() for m in (ours, theirs))
-        assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
-    sigmas = [m.get_model_object("model_sampling").sigmas for m in (model, loaded[0])]
-    assert torch.equal(*sigmas)
+    for from_one_file, from_a_folder in pairs:
+        state = network_of(from_one_file).state_dict()
+        expected_state = network_of(from_a_folder).state_dict()
+        assert state.keys() == expected_state.keys()
+        assert all(torch.equal(state[key], expected_state[key]) for key in state)
+    sigmas = model.get_model_object("model_sampling").sigmas
+    assert torch.equal(sigmas, loaded[0].get_model_object("model_sampling").sigmas)
 
 
 def test_the_schedule_is_the_checkpoints_own(loaded):
     """Linear in beta, which the host calls something else."""
     scheduler = DDIMScheduler(beta_schedule="linear", beta_start=0.00085, beta_end=0.012)
     alphas = scheduler.alphas_cumprod.double()
-    ours = loaded[0].get_model_object("model_sampling").sigmas
-    theirs = ((1 - alphas) / alphas).sqrt().float()
-    assert (ours / theirs - 1).abs().max() <= 1e-4, "float32 betas in diffusers, float64 here"
-    assert (ours[-1] - ModelSamplingDiscrete().sigmas[-1]).abs() > 1, "the host's own is another one"
-    assert loaded[0].clone().get_model_object("model_sampling").sigmas is ours
+    sigmas = loaded[0].get_model_object("model_sampling").sigmas
+    expected = ((1 - alphas) / alphas).sqrt().float()
+    assert (sigmas / expected - 1).abs().max() <= 1e-4, "float32 betas in diffusers, float64 here"
+    assert (sigmas[-1] - ModelSamplingDiscrete().sigmas[-1]).abs() > 1, "the host's own is another one"
+    assert loaded[0].clone().get_model_object("model_sampling").sigmas is sigmas
 
 
 NO_NUMBERS = "numbers that make no noise schedule"
@@ -169,8 +178,8 @@ def tensors(name, change):
     """change: of the tensors in one of the folder's files."""
 
     def spoil(copy):
-        found = (path for path in copy.rglob("*.*") if path.suffix != ".json")
-        file = next(path for path in found if name in path.relative_to(copy).with_suffix("").parts)
+        weights_files = (path for path in copy.rglob("*.*") if path.suffix != ".json")
+        file = next(path for path in weights_files if name in path.relative_to(copy).with_suffix("").parts)
         state = change(load(file))
         file.unlink()
         (torch.save if file.suffix == ".bin" else save_file)(state, file)
@@ -182,8 +191,8 @@ def tensor(name, key, change=None):
     """change: of one tensor; None takes it away."""
 
     def changed(state):
-        rest = {one: x for one, x in state.items() if one != key}
-        return {**rest, key: change(state[key]).contiguous()} if change else rest
+        other_tensors = {other_key: weights for other_key, weights in state.items() if other_key != key}
+        return {**other_tensors, key: change(state[key]).contiguous()} if change else other_tensors
 
     return tensors(name, changed)
 
@@ -234,11 +243,11 @@ SPOILED = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "said"), SPOILED, ids=[said for _, said in SPOILED])
-def test_what_is_wrong_with_a_folder_is_named(copy, spoil, said):
+@pytest.mark.parametrize(("spoil", "message"), SPOILED, ids=[message for _, message in SPOILED])
+def test_what_is_wrong_with_a_folder_is_named(copy, spoil, message):
     """With its place and size where it is missing."""
     spoil(copy)
-    with pytest.raises(errors.ModelMissing if "not found" in said else errors.UnsupportedCheckpoint, match=said):
+    with pytest.raises(errors.ModelMissing if "not found" in message else errors.UnsupportedCheckpoint, match=message):
         parts2whole_files.load_parts2whole(str(copy))
 
 

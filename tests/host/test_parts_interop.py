@@ -18,24 +18,25 @@ from pack.nodes.share_parts.nodes import EVERY_STEP, ONCE
 from parts_run import apply, denoiser, encode, reading, sample, text
 from peers import apply as apply_node
 
-CPU, FP8 = torch.device("cpu"), torch.float8_e4m3fn
+CPU = torch.device("cpu")
+FP8 = torch.float8_e4m3fn
 WIDTH, HEIGHT = 128, 192
 """HyperTile has nothing to cut in a smaller picture."""
 
 
 @pytest.fixture(scope="module")
-def made():
+def networks():
     return parts_made.made()
 
 
 @pytest.fixture(scope="module")
-def model(made):
-    return denoiser(made)
+def model(networks):
+    return denoiser(networks)
 
 
 @pytest.fixture(scope="module")
-def features(made):
-    return encode(made, parts_made.parts(3), WIDTH, HEIGHT)
+def features(networks):
+    return encode(networks, parts_made.parts(3), WIDTH, HEIGHT)
 
 
 def picture(*applied, batch=1, cfg=3.5):
@@ -50,32 +51,32 @@ def with_parts(model, features):
 
 def test_hypertile_cuts_the_pictures_own_keys_and_no_part(model, features):
     """Every tile sees all parts: with parts of next to no weight the picture is HyperTile's own."""
-    theirs = patch("HyperTile", model)
+    tiled = patch("HyperTile", model)
     faint = parts2whole.put_in(([text(1)], [text(2)]), features, 1e-9, WHOLE_SCHEDULE, None)
-    own = parts2whole.put_in(([text(1)], [text(2)]), features, 0.0, WHOLE_SCHEDULE, None)
-    shown = [picture(reading(theirs), *sides) for sides in (faint, own)]
-    assert relative(*shown) <= 1e-5
+    without_parts = parts2whole.put_in(([text(1)], [text(2)]), features, 0.0, WHOLE_SCHEDULE, None)
+    expected = picture(reading(tiled), *without_parts)
+    assert relative(picture(reading(tiled), *faint), expected) <= 1e-5
 
 
 @pytest.mark.parametrize("place", [("input", 1), ("input", 1, 0)])
 def test_a_replacement_before_or_after_ours_still_serves_the_other_rows(model, features, place):
     """Theirs is called with the whole batch; only what it answers for rows without parts is used."""
 
-    def theirs(q, k, v, extra_options):
+    def replacement(q, k, v, extra_options):
         assert len(q) == len(extra_options["cond_or_uncond"])
         out = optimized_attention(q, k, v, extra_options["n_heads"])
         out[extra_options["cond_or_uncond"].index(0)] = torch.nan
         return out
 
-    def taken(model):
+    def replaced(model):
         clone = model.clone()
-        clone.set_model_attn1_replace(theirs, *place)
+        clone.set_model_attn1_replace(replacement, *place)
         return clone
 
-    ours, *sides = with_parts(model, features)
-    before = picture(*with_parts(taken(model), features))
-    assert relative(before, picture(ours, *sides)) <= 1e-6
-    assert torch.equal(before, picture(taken(ours), *sides))
+    model_with_parts, *sides = with_parts(model, features)
+    before = picture(*with_parts(replaced(model), features))
+    assert relative(before, picture(model_with_parts, *sides)) <= 1e-6
+    assert torch.equal(before, picture(replaced(model_with_parts), *sides))
 
 
 def test_a_replacement_that_makes_rows_is_named(model, features):
@@ -92,36 +93,43 @@ def test_a_replacement_that_makes_rows_is_named(model, features):
         picture(*with_parts(clone, features))
 
 
-def test_prompts_with_masks_areas_and_ranges(made, model):
+def test_prompts_with_masks_areas_and_ranges(networks, model):
     """Only the entries that went through Apply Parts2Whole look at them."""
-    area, features = (8, 6, 4, 2), encode(made, parts_made.parts(3))
+    area = (8, 6, 4, 2)
+    features = encode(networks, parts_made.parts(3))
     half = torch.zeros(1, parts_made.HEIGHT, parts_made.WIDTH)
     half[..., : parts_made.WIDTH // 2] = 1
     prompts = [text(1, mask=half), text(3, area=area, strength=1.0), text(4, start_percent=0.0, end_percent=0.5)]
     patched, with_parts, negative = apply(model, features, prompts)
     first = sample(patched, with_parts, negative)
-    assert first.isfinite().all() and torch.equal(first, sample(patched, with_parts, negative))
+    assert first.isfinite().all()
+    assert torch.equal(first, sample(patched, with_parts, negative))
     assert not torch.equal(first, sample(patched, [*with_parts, text(3, mask=1 - half)], negative))
-    whole = with_parts[1][1]["model_conds"][SharedParts.key].cond[0]
-    cut = whole.cropped(area, (15, 11))
-    assert torch.equal(cut.pose, whole.pose[..., 4:12, 2:8])
-    assert whole.cropped(area, (15, 11)) is cut, "found again at the next step"
+    parts_of_the_picture = with_parts[1][1]["model_conds"][SharedParts.key].cond[0]
+    cut = parts_of_the_picture.cropped(area, (15, 11))
+    assert torch.equal(cut.pose, parts_of_the_picture.pose[..., 4:12, 2:8])
+    assert parts_of_the_picture.cropped(area, (15, 11)) is cut, "found again at the next step"
 
 
 @pytest.mark.parametrize(("sampler", "times"), [("euler", 1), ("dpmpp_2s_ancestral", 2)])
-def test_heat_maps_of_one_step(made, model, sampler, times):
+def test_heat_maps_of_one_step(networks, model, sampler, times):
     """As often as a sampler asks within the step that was chosen, also between two steps, and at no other."""
-    seen, features = [], encode(made, parts_made.parts(3))
-    sides = parts2whole.put_in(([text(1)], [text(2)]), features, 1.0, WHOLE_SCHEDULE, None, Watch(2, seen.append))
+    maps_by_call = []
+    features = encode(networks, parts_made.parts(3))
+    watch = Watch(2, maps_by_call.append)
+    sides = parts2whole.put_in(([text(1)], [text(2)]), features, 1.0, WHOLE_SCHEDULE, None, watch)
     watched = sample(reading(model), *sides, steps=4, sampler=sampler)
-    assert len(seen) == times
-    assert all(len(one) == 3 and one.min() >= 0 and one.sum(dim=0).max() <= 1 for one in seen)
+    assert len(maps_by_call) == times
+    for maps in maps_by_call:
+        assert len(maps) == 3
+        assert maps.min() >= 0
+        assert maps.sum(dim=0).max() <= 1
     assert torch.equal(watched, sample(*apply(model, features, pose=None), steps=4, sampler=sampler))
 
 
-def stored(made, dtype, channels=4):
+def stored(networks, dtype, channels=4):
     """The weights rounded to float8, stored as `dtype`, computed in float32; more channels of input read nothing."""
-    plain = denoiser(made)
+    plain = denoiser(networks)
     config = comfy.supported_models.SD15(dict(tiny_sd15.HOST_CONFIG, in_channels=channels))
     config.unet_config |= {"num_heads": 4, "num_head_channels": -1}
     config.set_inference_dtype(dtype, torch.float32)
@@ -150,9 +158,10 @@ def shared(model, reference, positive=None, negative=None):
 
 @pytest.mark.parametrize("reference", REFERENCES)
 @pytest.mark.parametrize("dtype", [FP8, torch.float16])
-def test_fp8_and_fp16_weights_of_a_model_that_is_its_own_reference(made, dtype, reference):
-    small, full = (picture(*shared(stored(made, each), reference)) for each in (dtype, torch.float32))
-    assert relative(small, full) <= 1e-4
+def test_fp8_and_fp16_weights_of_a_model_that_is_its_own_reference(networks, dtype, reference):
+    in_few_bits = picture(*shared(stored(networks, dtype), reference))
+    in_float32 = picture(*shared(stored(networks, torch.float32), reference))
+    assert relative(in_few_bits, in_float32) <= 1e-4
 
 
 @pytest.mark.parametrize("reference", REFERENCES)
@@ -167,19 +176,19 @@ def test_a_lora_before_or_after_a_model_that_is_its_own_reference(model, referen
         return clone
 
     before = picture(*shared(with_lora(model), reference))
-    ours, *sides = shared(model, reference)
-    assert torch.equal(picture(with_lora(ours), *sides), before)
-    assert relative(picture(ours, *sides), before) > 1e-3
+    model_with_parts, *sides = shared(model, reference)
+    assert torch.equal(picture(with_lora(model_with_parts), *sides), before)
+    assert relative(picture(model_with_parts, *sides), before) > 1e-3
 
 
 @pytest.mark.parametrize("reference", REFERENCES)
-def test_an_inpainting_model_is_its_own_reference(made, reference):
+def test_an_inpainting_model_is_its_own_reference(networks, reference):
     """Its further channels read nothing here, so the picture is that of the plain model."""
-    inpainting = stored(made, torch.float32, channels=9)
+    inpainting = stored(networks, torch.float32, channels=9)
     inpainting.model.concat_keys = ("mask", "masked_image")
     masked = {"concat_latent_image": torch.zeros(1, 4, HEIGHT // 8, WIDTH // 8)}
     masked["concat_mask"] = torch.ones(1, 1, HEIGHT, WIDTH)
     painted = picture(*shared(inpainting, reference, [text(1, **masked)], [text(2, **masked)]))
-    assert relative(painted, picture(*shared(stored(made, torch.float32), reference))) <= 1e-5
+    assert relative(painted, picture(*shared(stored(networks, torch.float32), reference))) <= 1e-5
     with pytest.raises(errors.WrongBaseModel, match="4 more channels than a latent has"):
-        shared(stored(made, torch.float32, channels=8), reference)
+        shared(stored(networks, torch.float32, channels=8), reference)

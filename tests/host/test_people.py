@@ -29,9 +29,10 @@ LISTED = ["all found", "antelopev2", IR_SE50, MBF, "w600k_r50", NO_RECOGNISER]
 @pytest.fixture
 def models(tmp_path, monkeypatch):
     """An empty models folder: `insightface` has two paths, as with extra_model_paths.yaml."""
-    known = folder_paths.folder_names_and_paths
-    for key, more in (("insightface", ["more/insightface"]), ("facexlib", []), ("likeness_faces", [])):
-        monkeypatch.setitem(known, key, ([str(tmp_path / name) for name in (key, *more)], known[key][1]))
+    folders_by_key = folder_paths.folder_names_and_paths
+    for key, other_paths in (("insightface", ["more/insightface"]), ("facexlib", []), ("likeness_faces", [])):
+        paths = [str(tmp_path / name) for name in (key, *other_paths)]
+        monkeypatch.setitem(folders_by_key, key, (paths, folders_by_key[key][1]))
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     return tmp_path
 
@@ -83,9 +84,9 @@ def detect(model, image, order="left to right", min_size=0, max_faces=0, *landma
     return nodes.DetectFaces.execute(model, image, order, min_size, max_faces, *landmarks).args
 
 
-def made(model, image, name="Yao", which="only", missing="error", *landmarks, **size):
+def person_of(model, image, name="Yao", which_face="only", missing="error", *landmarks, **size):
     """(identity, crops, report)."""
-    return nodes.Person.execute(model, image, name, which, missing, *landmarks, **size).args
+    return nodes.Person.execute(model, image, name, which_face, missing, *landmarks, **size).args
 
 
 def embedded(identity, recogniser=MBF):
@@ -123,15 +124,18 @@ def test_only_detector_and_recognisers_are_loaded_and_changed_ones_again(pack):
     fingerprint, name = nodes.LoadFaceEmbedder.fingerprint_inputs, "scrfd_10g_bnkps.onnx"
     (pack / name).unlink()
     shutil.copyfile(real_faces.DETECTOR, pack / name)
-    chosen, before = ("antelopev2", "all found"), load()
+    chosen = ("antelopev2", "all found")
+    before = load()
     assert options(nodes.LoadFaceEmbedder, "backend") == ["torch", "onnxruntime"]
     for saved in (["CUDA"], ["auto", "torch"], ["CUDA", "torch"]):
-        assert load(*chosen, *saved) == before == load("antelopev2", MBF, *saved) and len(before.get_models()) == 2
+        assert load(*chosen, *saved) == before == load("antelopev2", MBF, *saved)
+        assert len(before.get_models()) == 2
     assert fingerprint(*chosen, "CPU", "onnxruntime") != fingerprint(*chosen, "CPU", "torch")
     stamped = fingerprint(*chosen, "auto")
     os.utime(pack / name, ns=(1, 1))
     assert fingerprint(*chosen, "auto") != stamped
-    assert load().detector is not before.detector and load().recognisers == before.recognisers
+    assert load().detector is not before.detector
+    assert load().recognisers == before.recognisers
 
 
 def test_what_is_not_there_is_named_with_folder_and_address_before_the_run(models):
@@ -141,10 +145,10 @@ def test_what_is_not_there_is_named_with_folder_and_address_before_the_run(model
     zip_ = "insightface/models", "deepinsight/insightface/releases/download/v0.7/antelopev2.zip (361 MB"
     facexlib = "facexlib", "arcface_ir_se50.pth (175 MB)"
 
-    def lacks(what, folder, address, *chosen):
-        error = errors.RecogniserMissing if "recogniser" in what else errors.ModelMissing
+    def lacks(model, folder, address, *chosen):
+        error = errors.RecogniserMissing if "recogniser" in model else errors.ModelMissing
         message = refused(nodes.LoadFaceEmbedder, *chosen, error=error)
-        assert message.startswith(f"{what} was not found: ") and address in message, message
+        assert message.startswith(f"{model} was not found: ") and address in message, message
         assert f" not in {models}/{folder}." in message and "press R in ComfyUI" in message, message
 
     lacks("A face pack", *zip_, "none found", "all found")
@@ -153,10 +157,13 @@ def test_what_is_not_there_is_named_with_folder_and_address_before_the_run(model
     lacks("The face recogniser arcface-ir-se50", *facexlib, "buffalo_s", IR_SE50)
     lacks("A face recogniser", *zip_, "buffalo_s", "all found")
     assert IR_SE50 in options(nodes.LoadFaceEmbedder, "recognisers")
-    nobody, folder = refused(nodes.LoadPerson, "none found"), models / "likeness_faces"
-    assert nobody.startswith(f"No saved person is called 'none found' in {folder}.") and "press R" in nobody
+    nobody = refused(nodes.LoadPerson, "none found")
+    folder = models / "likeness_faces"
+    assert nobody.startswith(f"No saved person is called 'none found' in {folder}.")
+    assert "press R" in nobody
     assert nodes.LoadFaceEmbedder.validate_inputs(None, "all found") is True
-    assert nodes.LoadPerson.validate_inputs(None) is True and nodes.LoadPerson.fingerprint_inputs(None) == ""
+    assert nodes.LoadPerson.validate_inputs(None) is True
+    assert nodes.LoadPerson.fingerprint_inputs(None) == ""
     with pytest.raises(errors.ModelMissing, match="was not found: "):  # with nothing connected the loader's words
         detect(None, picture("YAO"))
 
@@ -164,7 +171,8 @@ def test_what_is_not_there_is_named_with_folder_and_address_before_the_run(model
 PTH = "facexlib/recognition_arcface_ir_se50.pth"
 IN_PACK = "insightface/antelopev2/antelopev2/"
 STRANGE = real_faces.RECOGNISER.read_bytes().replace(b"PRelu", b"Mystr")
-POINTS, PAGE = real_faces.LANDMARKS.read_bytes(), b"<!DOCTYPE html><html></html>"
+POINTS = real_faces.LANDMARKS.read_bytes()
+PAGE = b"<!DOCTYPE html><html></html>"
 # Pack, recogniser, the file and its bytes, and what is said.
 UNFIT = {
     "no detector": ("odd", "all found", "insightface/odd/faces.onnx", POINTS, "neither .*detector nor"),
@@ -189,71 +197,86 @@ def test_files_that_cannot_be_used_are_named(models, pack, kind):
 def landmarks_of(name, *photos):
     """As the host's node gives them for these photos."""
     points = load_file(GOLDEN / "face_landmarks.safetensors")[name].numpy()
-    faces = [{"landmarks_xy": one, "score": 0.9 - n / 10, "presence": 5.0} for n, one in enumerate(points)]
+    faces = []
+    for n, face_points in enumerate(points):
+        faces.append({"landmarks_xy": face_points, "score": 0.9 - n / 10, "presence": 5.0})
     return {"frames": [faces] * len(photos), "image_size": tuple(photos[0].shape[1:3]), "connection_sets": {}}
 
 
 def test_faces_and_an_identity_from_landmarks_need_no_pack(ir_se50):
     """IR-SE50 and nothing else."""
-    without_pack, photo = load(NO_DETECTOR, IR_SE50), picture("SIX_FRIENDS")
-    given = landmarks_of("six_friends", photo)
-    faces, preview, count = detect(without_pack, photo, "left to right", 0, 2, given)
-    assert count == len(faces.faces) == 2 and (faces.width, faces.height) == (1280, 886)
-    assert preview.shape == photo.shape and not torch.equal(preview, photo)
+    without_pack = load(NO_DETECTOR, IR_SE50)
+    photo = picture("SIX_FRIENDS")
+    landmarks = landmarks_of("six_friends", photo)
+    faces, preview, count = detect(without_pack, photo, "left to right", 0, 2, landmarks)
+    assert count == len(faces.faces) == 2
+    assert (faces.width, faces.height) == (1280, 886)
+    assert preview.shape == photo.shape
+    assert not torch.equal(preview, photo)
     assert faces.faces[0].keypoints[2][0] < faces.faces[1].keypoints[2][0]
     for face in faces.faces:
-        assert list(face.embeddings) == [IR_SE50] and face.crop.std() > 0.1
+        assert list(face.embeddings) == [IR_SE50]
+        assert face.crop.std() > 0.1
     with pytest.raises(errors.BadPhoto, match="shows 3 faces where one person is meant"):
-        made(without_pack, photo, "Anna", "only", "error", given)
+        person_of(without_pack, photo, "Anna", "only", "error", landmarks)
 
     photo = picture("YAO")
     twice = torch.cat([photo, photo])
-    identity, cut, report = made(without_pack, twice, "Yao", "only", "error", landmarks_of("yao", photo, photo))
-    assert embedded(identity, IR_SE50).shape == (2, 512) and len(cut) == 2 and "2 photos used" in report
+    identity, cut, report = person_of(without_pack, twice, "Yao", "only", "error", landmarks_of("yao", photo, photo))
+    assert embedded(identity, IR_SE50).shape == (2, 512)
+    assert len(cut) == 2
+    assert "2 photos used" in report
 
 
 def test_a_face_is_recognised_in_the_photo_as_instant_id_s_authors_resize_it(face_model):
     photo = picture("YAO")
 
-    def seen(image, **given):
-        identity, _, report = made(face_model, image, "Yao", "largest", "error", **given)
+    def embedding_and_size(image, **settings):
+        identity, _, report = person_of(face_model, image, "Yao", "largest", "error", **settings)
         return embedded(identity)[0], [int(side) for side in re.search(r"face of (\d+)x(\d+) px", report).groups()]
 
-    (ours, face), (same, _), (raw, own) = (
-        seen(photo, photo_size="1280 px"), seen(resized_photo(photo, 1280, 64)), seen(photo)
-    )  # fmt: skip
-    assert torch.allclose(ours, same, atol=1e-5) and not torch.allclose(ours, raw, atol=1e-2)
-    assert face == pytest.approx(own, rel=0.05), "in pixels of the photo as it came"
+    by_the_node, size_resized = embedding_and_size(photo, photo_size="1280 px")
+    resized_by_hand, _ = embedding_and_size(resized_photo(photo, 1280, 64))
+    unresized, size_unresized = embedding_and_size(photo)
+    assert torch.allclose(by_the_node, resized_by_hand, atol=1e-5)
+    assert not torch.allclose(by_the_node, unresized, atol=1e-2)
+    assert size_resized == pytest.approx(size_unresized, rel=0.05), "in pixels of the photo as it came"
     cast = nodes.CastFromPhotos.execute(face_model, "Yao", "largest", photo_size="1280 px", photo_1=photo).args[0]
-    assert torch.equal(embedded(cast.people[0].identity)[0], ours)
+    assert torch.equal(embedded(cast.people[0].identity)[0], by_the_node)
 
 
 def test_people_of_pictures_alone(models):
     """No file of any recogniser: made, saved and loaded; what needs numbers says so."""
     pictures_alone = load(NO_DETECTOR, NO_RECOGNISER)
-    assert not pictures_alone.ids and not pictures_alone.get_models()
+    assert not pictures_alone.ids
+    assert not pictures_alone.get_models()
     photo = picture("YAO")
-    given = landmarks_of("yao", photo)
-    yao = made(pictures_alone, photo, "Yao", "only", "error", given)[0]
-    assert not yao.embeddings and yao.portraits.loose.float().std() > 10
+    landmarks = landmarks_of("yao", photo)
+    yao = person_of(pictures_alone, photo, "Yao", "only", "error", landmarks)[0]
+    assert not yao.embeddings
+    assert yao.portraits.loose.float().std() > 10
     nodes.SavePerson.execute(yao, "yao")
     loaded = nodes.LoadPerson.execute("yao.safetensors").args[0]
-    assert not loaded.embeddings and torch.equal(loaded.portraits.aligned, yao.portraits.aligned)
+    assert not loaded.embeddings
+    assert torch.equal(loaded.portraits.aligned, yao.portraits.aligned)
     with pytest.raises(RecogniserMissing, match=r"InstantID needs antelopev2, .*\(Yao\) has no embedding"):
         combine(yao, "antelopev2", "mean", "InstantID")
 
 
 def test_photos_of_one_person_are_kept_named_or_dropped(face_model, caplog):
     photo = picture("YAO")
-    identity, faces, report = made(face_model, torch.cat([photo, photo.flip(2)]))
-    assert identity.name == "Yao" and embedded(identity).shape == (2, 512)
-    assert torch.equal(faces, identity.crops) and faces.shape == (2, 112, 112, 3)
+    identity, faces, report = person_of(face_model, torch.cat([photo, photo.flip(2)]))
+    assert identity.name == "Yao"
+    assert embedded(identity).shape == (2, 512)
+    assert torch.equal(faces, identity.crops)
+    assert faces.shape == (2, 112, 112, 3)
     assert report.startswith("Yao: 2 of 2 photos used\nphoto 1 of 2 of Yao: used, face of 105x139 px, score 0.84")
     photos = torch.cat([picture(name)[:, :280, :220] for name in ("YAO", "COFFEE", "YAO")])
     with pytest.raises(errors.FaceNotFound, match=r"photo 2 of 3 of Yao.*on_no_face = skip"):
-        made(face_model, photos)
-    identity, faces, report = made(face_model, photos, "Yao", "only", "skip")
-    assert len(faces) == len(embedded(identity)) == 2 and "Yao: 2 of 3 photos used" in report
+        person_of(face_model, photos)
+    identity, faces, report = person_of(face_model, photos, "Yao", "only", "skip")
+    assert len(faces) == len(embedded(identity)) == 2
+    assert "Yao: 2 of 3 photos used" in report
     assert "No face found, dropped: photo 2 of 3 of Yao; Batch Images has cut them" in caplog.messages[-1]
 
 
@@ -266,42 +289,48 @@ def test_a_drawn_face_that_no_detector_finds_is_taken_from_its_box(face_model):
     """In a text, or linked as ComfyUI's own nodes give it: what recognisers see is that part of the picture."""
     drawing = real_faces.image(DRAWN)
     with pytest.raises(errors.FaceNotFound, match=r"into Face boxes as text \(face_boxes\) of Person"):
-        made(face_model, drawing)
-    identity, crops, report = made(face_model, drawing, face_boxes=IN_BOX, which="3")
-    assert "1 of 1 photo used" in report and "used, in its box, face of 122x156 px" in report
+        person_of(face_model, drawing)
+    identity, crops, report = person_of(face_model, drawing, face_boxes=IN_BOX, which_face="3")
+    assert "1 of 1 photo used" in report
+    assert "used, in its box, face of 122x156 px" in report
     assert torch.equal(crops[0, ::2, ::2], drawing[0, 166:334:3, 121:289:3]), "every second pixel is a third one of it"
     assert torch.equal(embedded(identity), face_model.recognisers[0].embed([to_picture(crops[0])]))
-    assert identity.portraits.aligned.shape[0] == 1 and identity.portraits.loose.float().std() > 10
+    assert identity.portraits.aligned.shape[0] == 1
+    assert identity.portraits.loose.float().std() > 10
     box = {"x": 144, "y": 187, "width": 122, "height": 156}
     two = torch.cat([drawing, drawing])
     for linked, image in ((box, drawing), ([[box]], drawing), ([box, box], two), ([[box], [box]], two)):
-        assert torch.equal(embedded(made(face_model, image, bboxes=linked)[0])[-1], embedded(identity)[0])
+        assert torch.equal(embedded(person_of(face_model, image, bboxes=linked)[0])[-1], embedded(identity)[0])
 
 
 def test_a_box_is_taken_instead_of_other_faces_in_pixels_of_the_photo_as_it_came(face_model, ir_se50):
     """Instead of landmarks, without a detector, and at the size of InstantID's authors."""
-    photo, boxed, without = picture("YAO"), {"face_boxes": "60, 40, 82, 104"}, load(NO_DETECTOR, IR_SE50)
-    identity, crops, _ = made(face_model, photo, **boxed)
-    assert torch.equal(crops, made(without, photo, "Yao", "only", "error", landmarks_of("yao", photo), **boxed)[1])
+    photo = picture("YAO")
+    boxed = {"face_boxes": "60, 40, 82, 104"}
+    without = load(NO_DETECTOR, IR_SE50)
+    identity, crops, _ = person_of(face_model, photo, **boxed)
+    assert torch.equal(crops, person_of(without, photo, "Yao", "only", "error", landmarks_of("yao", photo), **boxed)[1])
     assert torch.equal(crops[0], (photo[0, 26:138, 45:157] * 255).round() / 255), "112 of 112 px"
-    larger, _, report = made(face_model, photo, photo_size="1280 px", **boxed)
+    larger, _, report = person_of(face_model, photo, photo_size="1280 px", **boxed)
     assert "face of 82x104 px" in report
     assert torch.nn.functional.cosine_similarity(embedded(larger), embedded(identity)) > 0.9
 
 
 @pytest.fixture
 def yao(face_model):
-    return made(face_model, picture("YAO"))[0]
+    return person_of(face_model, picture("YAO"))[0]
 
 
 def test_saved_people_come_back_bit_equal_or_say_what_is_wrong(models, yao):
     saved, path = nodes.SavePerson.execute(yao, "team/yao").args
-    assert saved is yao and Path(path) == models / "likeness_faces" / "team" / "yao.safetensors"
+    assert saved is yao
+    assert Path(path) == models / "likeness_faces" / "team" / "yao.safetensors"
     assert os.listdir(Path(path).parent) == ["yao.safetensors"]
     (file,) = options(nodes.LoadPerson, "file")
     assert nodes.LoadPerson.validate_inputs(file) is True
     loaded, faces = nodes.LoadPerson.execute(file).args
-    assert loaded.name == "Yao" and torch.equal(faces, yao.crops)
+    assert loaded.name == "Yao"
+    assert torch.equal(faces, yao.crops)
     assert torch.equal(embedded(loaded), embedded(yao))
     assert torch.equal(loaded.portraits.aligned, yao.portraits.aligned)
     assert torch.equal(loaded.portraits.loose, yao.portraits.loose)
@@ -315,35 +344,38 @@ def test_saved_people_come_back_bit_equal_or_say_what_is_wrong(models, yao):
 
 def test_names_that_no_file_can_have(models, yao):
     """More of them, and names of every script, are in tests/support/attack/texts.py."""
-    taken = models / "likeness_faces" / "taken"
-    taken.parent.mkdir()
-    taken.write_text("a file, not a folder")
-    for name, error, why in (
+    existing_file = models / "likeness_faces" / "taken"
+    existing_file.parent.mkdir()
+    existing_file.write_text("a file, not a folder")
+    for name, error, message in (
         ("a/../../yao", UnsafePath, "leads outside of .*likeness_faces"),
         ("x" * 2_000_000, errors.CannotSave, r"^x{57}\.\.\. could not be written: File name too long .*shorter"),
         ("taken/yao", errors.CannotSave, r"yao.safetensors could not be written: File exists .*likeness_faces"),
     ):
-        with pytest.raises(error, match=why):
+        with pytest.raises(error, match=message):
             nodes.SavePerson.execute(yao, name)
-    assert not list(models.rglob("*yao*")) and os.listdir(taken.parent) == ["taken"]
+    assert not list(models.rglob("*yao*"))
+    assert os.listdir(existing_file.parent) == ["taken"]
 
 
 def test_a_full_disk_leaves_the_older_file_and_no_half_one(models, yao):
     resource = pytest.importorskip("resource", reason="the system sets no limit to the size of files")
 
     path = Path(nodes.SavePerson.execute(yao, "yao").args[1])
-    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(errors.CannotSave, match=r"yao\.safetensors .*File too large"):
             nodes.SavePerson.execute(yao, "yao")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert os.listdir(path.parent) == ["yao.safetensors"] and path.read_bytes() == before
+    assert os.listdir(path.parent) == ["yao.safetensors"]
+    assert path.read_bytes() == before
 
 
 def test_cast_leaves_out_people_without_photos_and_says_so(face_model, yao, caplog):
-    nobody = made(face_model, picture("COFFEE"), "Nobody", "only", "skip")[0]
+    nobody = person_of(face_model, picture("COFFEE"), "Nobody", "only", "skip")[0]
     with pytest.raises(errors.CannotSave, match=r"Nobody .*no photo"):
         nodes.SavePerson.execute(nobody, "no people")
     with pytest.raises(errors.BadCast, match="no photo of Nobody"):
@@ -367,7 +399,7 @@ def test_photos_straight_to_a_cast_are_identities_in_a_cast(face_model, caplog):
     two = torch.cat([yao, yao.flip(2)])
     people = nodes.CastFromPhotos.execute
     cast, preview = people(face_model, "Yao\uff0c, Anna,Ben", "only", photo_2=astronaut, photo_1=two).args
-    one_by_one = [made(face_model, photo, name)[0] for photo, name in ((two, "Yao"), (astronaut, "person 2"))]
+    one_by_one = [person_of(face_model, photo, name)[0] for photo, name in ((two, "Yao"), (astronaut, "person 2"))]
     by_hand = nodes.Cast.execute(person_1=one_by_one[0], person_2=one_by_one[1]).args
     for person, identity in zip(cast.people, one_by_one, strict=True):
         assert (person.weight, person.identity.name) == (1.0, identity.name)
@@ -375,20 +407,21 @@ def test_photos_straight_to_a_cast_are_identities_in_a_cast(face_model, caplog):
         assert torch.equal(person.identity.portraits.loose, identity.portraits.loose)
         assert torch.equal(embedded(person.identity), embedded(identity))
     assert torch.equal(preview, by_hand[1])
-    assert any(said.startswith("Left out, no photo: Anna, Ben\n") for said in caplog.messages)
+    assert any(message.startswith("Left out, no photo: Anna, Ben\n") for message in caplog.messages)
 
 
 def test_onnxruntime_runs_the_networks_where_it_is_chosen_and_there(pack, caplog):
     """IR-SE50 is no ONNX file and stays in torch."""
     in_torch, chosen = load(), load("antelopev2", "all found", "CPU", "onnxruntime")
-    assert len(in_torch.get_models()) == 2 and chosen.get_models() == []
+    assert len(in_torch.get_models()) == 2
+    assert chosen.get_models() == []
     assert load("antelopev2", "all found", "CPU", "onnxruntime") == chosen, "kept by file and backend"
     assert not caplog.text
     yao = picture("YAO")
-    one, two = (embedded(made(model, yao)[0]) for model in (in_torch, chosen))
-    assert torch.cosine_similarity(one, two).item() > 0.99999
+    by_torch, by_onnxruntime = (embedded(person_of(model, yao)[0]) for model in (in_torch, chosen))
+    assert torch.cosine_similarity(by_torch, by_onnxruntime).item() > 0.99999
     with pytest.raises(errors.LikenessError, match="has no provider CUDA; it has CPU"):
         load("antelopev2", "all found", "CUDA", "onnxruntime")
-    for wrong in (("CUDA", "tensorrt"), ("Metal", "torch")):
+    for unknown in (("CUDA", "tensorrt"), ("Metal", "torch")):
         with pytest.raises(errors.LikenessError, match=f"which this node does not know.*{nodes.TORCH}|CPU"):
-            load("antelopev2", "all found", *wrong)
+            load("antelopev2", "all found", *unknown)

@@ -46,7 +46,8 @@ def test_a_person_is_saved_again_only_when_the_file_was_deleted(host_server, peo
     for _ in range(2):
         assert host_server.run(people).executed == []
         file.unlink()
-        assert "save" in host_server.run(people).executed and file.is_file()
+        assert "save" in host_server.run(people).executed
+        assert file.is_file()
     assert host_server.run(people).executed == []
 
 
@@ -62,11 +63,11 @@ def test_two_people_are_never_saved_to_one_file(host_server, people, again):
     people["7"]["inputs"]["filename"] = "ben"
     host_server.run(people)
     # Anna's node does not run again, and her file is not lost either.
-    kept = bank(host_server, "twins").read_bytes()
+    file_of_anna = bank(host_server, "twins").read_bytes()
     people["7"]["inputs"]["filename"] = again
     with pytest.raises(HostError, match=r"Ben \(node 7\) and .*node 5\b"):
         host_server.run(people)
-    assert bank(host_server, "twins").read_bytes() == kept
+    assert bank(host_server, "twins").read_bytes() == file_of_anna
 
 
 def test_messages_with_any_text_reach_console_and_user(host_server, people):
@@ -80,11 +81,12 @@ def test_messages_with_any_text_reach_console_and_user(host_server, people):
         "order": node("LikenessPlaceCast", **placed, order="custom", custom_order=["text", 0]),
     }
     saved = {"5": save("anna", EVIL), "6": node("PreviewAny", source=["5", 1])}
-    for kind, added, said in (("name", saved, f" {CLEAN} has no place"), ("order", {}, "'An' is not a number")):
-        with pytest.raises(HostError, match=said):
+    for kind, added, message in (("name", saved, f" {CLEAN} has no place"), ("order", {}, "'An' is not a number")):
+        with pytest.raises(HostError, match=message):
             host_server.run({**people, **added, "view": node("PreviewAny", source=[kind, 0])}, timeout=60)
     assert host_server.run({"1": node("PreviewAny", source="still there")}, timeout=60).status == "success"
-    assert "\x1b[2J" not in host_server.log and "\n[INFO] all is well" not in host_server.log
+    assert "\x1b[2J" not in host_server.log
+    assert "\n[INFO] all is well" not in host_server.log
 
 
 def test_onnxruntime_that_is_not_installed_is_named_before_anything_runs(host_server):

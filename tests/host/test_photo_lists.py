@@ -26,10 +26,10 @@ EILEEN = {"name": "Eileen", "which_face": "largest", "on_no_face": "error"}
 def three():
     """Three photos of one person, of three sizes: 512x512, 300x300 and 400x560 px."""
     with Image.open(samples.pair()[0]) as opened:
-        whole = opened.convert("RGB")
+        portrait = opened.convert("RGB")
     tall = Image.new("RGB", (400, 560), "grey")
-    tall.paste(whole.resize((400, 400)), (0, 160))
-    return [whole, whole.crop((100, 0, 400, 300)), tall]
+    tall.paste(portrait.resize((400, 400)), (0, 160))
+    return [portrait, portrait.crop((100, 0, 400, 300)), tall]
 
 
 @pytest.fixture
@@ -65,7 +65,8 @@ def test_a_list_of_photos_is_one_person_with_the_embeddings_of_the_single_photos
     assert report.startswith("Eileen: 3 of 3 photos used\nphoto 1 of 3 of Eileen: used")
     together = saved(host_server, "listed")
     keys = [name for name in together if name.startswith("embedding.")]
-    assert keys and all(together[key].shape == (3, 512) for key in keys)
+    assert keys
+    assert all(together[key].shape == (3, 512) for key in keys)
     from_folder = FOLDER in host_server.object_info()
     for file in ("0", "1", "2") if from_folder else ("0",):
         host_server.run(
@@ -132,15 +133,16 @@ def photo_of(picture):
     ],
 )
 def test_what_is_no_list_of_photos_is_named(face_model, three, change, error, words):
-    given = {"face_model": [face_model], "image": [photo_of(three[0])], "name": ["A"], "which_face": ["only"]}
+    inputs = {"face_model": [face_model], "image": [photo_of(three[0])], "name": ["A"], "which_face": ["only"]}
     with pytest.raises(error, match=words):
-        people.Person.execute(**{**given, "on_no_face": ["error"], **change})
+        people.Person.execute(**{**inputs, "on_no_face": ["error"], **change})
 
 
 def test_a_list_of_one_name_again_and_again_is_that_name(face_model, three):
-    given = {"face_model": [face_model], "which_face": ["only"], "on_no_face": ["error"]}
-    output = people.Person.execute(image=[photo_of(three[0])] * 2, name=["Eileen"] * 2, **given)
-    assert output.args[0].name == "Eileen" and len(output.args[0].crops) == 2
+    inputs = {"face_model": [face_model], "which_face": ["only"], "on_no_face": ["error"]}
+    output = people.Person.execute(image=[photo_of(three[0])] * 2, name=["Eileen"] * 2, **inputs)
+    assert output.args[0].name == "Eileen"
+    assert len(output.args[0].crops) == 2
 
 
 def test_a_batch_that_was_cut_is_named_with_what_to_do(face_model, three, caplog):
@@ -179,10 +181,10 @@ def test_which_face_is_a_number_for_each_photo_or_one_that_a_photo_of_one_face_i
     group, alone = family
     third = people.Person.execute(face_model, group, "A", "3", "error").args[0]
     only = people.Person.execute(face_model, alone, "B", "only", "error").args[0]
-    wanted = [identity.embeddings["w600k_mbf"] for identity in (third, only)]
+    expected_embeddings = [identity.embeddings["w600k_mbf"] for identity in (third, only)]
     cast = people.CastFromPhotos.execute(face_model, "A, B", text, photo_1=group, photo_2=alone).args[0]
-    for found, expected in zip(embeddings(cast), wanted, strict=True):
-        assert torch.equal(found, expected)
+    for embedding, expected in zip(embeddings(cast), expected_embeddings, strict=True):
+        assert torch.equal(embedding, expected)
 
 
 def test_a_number_beyond_the_upright_faces_finds_one_that_lies(face_model, family):
@@ -208,9 +210,9 @@ def test_a_number_beyond_the_upright_faces_finds_one_that_lies(face_model, famil
 def test_words_of_the_old_menu_mean_what_they_meant(face_model, family, number):
     """Saved workflows have "only", "largest" or a number from left to right."""
     group, alone = family
-    found = people.Person.execute(face_model, group, "A", str(number), "error").args[0]
+    person = people.Person.execute(face_model, group, "A", str(number), "error").args[0]
     faces = people.DetectFaces.execute(face_model, group, "left to right", 0, 0).args[0].faces
-    assert torch.equal(found.embeddings["w600k_mbf"][0], faces[number - 1].embeddings["w600k_mbf"])
+    assert torch.equal(person.embeddings["w600k_mbf"][0], faces[number - 1].embeddings["w600k_mbf"])
     texts = [people.Person.execute(face_model, alone, "A", word, "error").args[0] for word in ("only", "largest", "")]
     for identity in texts[1:]:
         assert torch.equal(identity.embeddings["w600k_mbf"], texts[0].embeddings["w600k_mbf"])
@@ -220,27 +222,27 @@ def test_a_box_of_the_editor_is_a_share_of_the_photo(face_model, family):
     """Its canvas has 1024x1024 px, whatever the photo's size; a text comes first, and a linked box last."""
     _, alone = family
     height, width = alone.shape[1:3]
-    given = {"face_model": face_model, "image": alone, "name": "A", "which_face": "only", "on_no_face": "error"}
-    drawn = [{"x": 256, "y": 256, "width": 512, "height": 512}]
+    inputs = {"face_model": face_model, "image": alone, "name": "A", "which_face": "only", "on_no_face": "error"}
+    boxes = [{"x": 256, "y": 256, "width": 512, "height": 512}]
     text = f"{width / 4}, {height / 4}, {width / 2}, {height / 2}"
-    by_mouse = people.Person.execute(**given, boxes=drawn).args[0].embeddings["w600k_mbf"]
-    by_text = people.Person.execute(**given, face_boxes=text).args[0].embeddings["w600k_mbf"]
+    by_mouse = people.Person.execute(**inputs, boxes=boxes).args[0].embeddings["w600k_mbf"]
+    by_text = people.Person.execute(**inputs, face_boxes=text).args[0].embeddings["w600k_mbf"]
     assert torch.equal(by_mouse, by_text)
-    other = [{"x": 0, "y": 0, "width": 400, "height": 400}]
-    assert torch.equal(people.Person.execute(**given, boxes=other, face_boxes=text).args[0]
+    boxes_elsewhere = [{"x": 0, "y": 0, "width": 400, "height": 400}]
+    assert torch.equal(people.Person.execute(**inputs, boxes=boxes_elsewhere, face_boxes=text).args[0]
                        .embeddings["w600k_mbf"], by_text)  # fmt: skip
     linked = {"x": 1, "y": 1, "width": 60, "height": 60}
-    assert torch.equal(people.Person.execute(**given, boxes=drawn, bboxes=linked).args[0]
+    assert torch.equal(people.Person.execute(**inputs, boxes=boxes, bboxes=linked).args[0]
                        .embeddings["w600k_mbf"], by_text)  # fmt: skip
 
 
 def test_which_face_of_each_photo_of_one_person(face_model, family):
     group, alone = family
-    given = {"face_model": [face_model], "image": [alone, group], "name": ["A"], "on_no_face": ["error"]}
-    both = people.Person.execute(**given, which_face=["1,3"]).args[0].embeddings["w600k_mbf"]
+    inputs = {"face_model": [face_model], "image": [alone, group], "name": ["A"], "on_no_face": ["error"]}
+    first_and_third = people.Person.execute(**inputs, which_face=["1,3"]).args[0].embeddings["w600k_mbf"]
     third = people.Person.execute(face_model, group, "A", "3", "error").args[0].embeddings["w600k_mbf"]
-    assert torch.equal(both[1:], third)
-    largest = people.Person.execute(**given, which_face=["only, largest"]).args[0].embeddings["w600k_mbf"]
+    assert torch.equal(first_and_third[1:], third)
+    largest = people.Person.execute(**inputs, which_face=["only, largest"]).args[0].embeddings["w600k_mbf"]
     assert torch.equal(largest[1:], people.Person.execute(face_model, group, "A", "largest", "error").args[0]
                        .embeddings["w600k_mbf"])  # fmt: skip
 
@@ -259,9 +261,9 @@ def test_which_face_of_each_photo_of_one_person(face_model, family):
 )
 def test_which_face_that_is_none_is_named(face_model, family, text, words):
     group, alone = family
-    given = {"face_model": [face_model], "image": [alone, group], "name": ["A"], "on_no_face": ["error"]}
+    inputs = {"face_model": [face_model], "image": [alone, group], "name": ["A"], "on_no_face": ["error"]}
     with pytest.raises(Exception, match=words) as raised:
-        people.Person.execute(**given, which_face=[text])
+        people.Person.execute(**inputs, which_face=[text])
     assert type(raised.value).__module__ == "likeness"
     if text == "7":
         assert isinstance(raised.value, BadPhoto)

@@ -18,27 +18,33 @@ def halves():
 
 
 def put(model, cast=None, **changed):
-    given = {"cast": cast or halves(), "text": TEXT, "clip": made.clip(), **made.DEFAULTS, **changed}
-    return apply("LikenessApplyPhotoMaker", model=model, **given)
+    inputs = {"cast": cast or halves(), "text": TEXT, "clip": made.clip(), **made.DEFAULTS, **changed}
+    return apply("LikenessApplyPhotoMaker", model=model, **inputs)
 
 
 def test_each_class_word_becomes_its_own_person(model):
     """And no other token of the text anything else than it was."""
-    who = [replace(one, identity=made.person(n).identity) for n, one in enumerate(halves().people, 1)]
+    members = [replace(person, identity=made.person(n).identity) for n, person in enumerate(halves().people, 1)]
 
-    def said(*weights):
-        people = tuple(replace(one, weight=weight) for one, weight in zip(who, weights, strict=True))
+    def text_with_weights(*weights):
+        people = tuple(replace(person, weight=weight) for person, weight in zip(members, weights, strict=True))
         return put(model, PlacedCast(people, WIDTH, HEIGHT), start_percent=0.0)[1][-1][0][0]
 
-    both, first, second, plain = said(1.0, 1.0), said(1.0, 0.0), said(0.0, 1.0), said(0.0, 0.0)
-    man, woman = (both != plain).any(dim=1).nonzero()[:, 0].tolist()
+    text_of_both = text_with_weights(1.0, 1.0)
+    text_of_first = text_with_weights(1.0, 0.0)
+    text_of_second = text_with_weights(0.0, 1.0)
+    text_of_nobody = text_with_weights(0.0, 0.0)
+    man, woman = (text_of_both != text_of_nobody).any(dim=1).nonzero()[:, 0].tolist()
     assert man < woman
-    for one, place in ((first, man), (second, woman)):
-        assert (one != plain).any(dim=1).nonzero()[:, 0].tolist() == [place] and torch.equal(one[place], both[place])
+    for text_of_one, place in ((text_of_first, man), (text_of_second, woman)):
+        assert (text_of_one != text_of_nobody).any(dim=1).nonzero()[:, 0].tolist() == [place]
+        assert torch.equal(text_of_one[place], text_of_both[place])
 
 
 def test_the_lora_is_on_a_clone_and_off_at_zero_and_there_once(model, caplog):
     applied, bare = put(model)[0], put(model, lora_weight=0.0)[0]
     assert len(applied.patches) == len(made.loaded().lora) / 2
-    assert not bare.patches and not model.patches
-    assert put(applied)[0].patches == applied.patches and "not added a second time" in caplog.text
+    assert not bare.patches
+    assert not model.patches
+    assert put(applied)[0].patches == applied.patches
+    assert "not added a second time" in caplog.text

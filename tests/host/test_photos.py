@@ -44,9 +44,9 @@ def album(tmp_path, monkeypatch, six):
 
 
 def run(face_model, image=None, folder="family/album", **more):
-    given = {"people": "grouped by face", "names": "", "which_face": "largest", "corrections": "", **more}
-    given = {"on_no_face": "skip", "same_person_from": 0.4, **given}
-    return photos.SortPhotosIntoPeople.execute(face_model, image, folder, **given)
+    settings = {"people": "grouped by face", "names": "", "which_face": "largest", "corrections": "", **more}
+    settings = {"on_no_face": "skip", "same_person_from": 0.4, **settings}
+    return photos.SortPhotosIntoPeople.execute(face_model, image, folder, **settings)
 
 
 def who(output) -> dict[str, int]:
@@ -57,9 +57,12 @@ def who(output) -> dict[str, int]:
 def test_a_folder_becomes_people_with_several_photos_each(face_model, album):
     output = run(face_model)
     cast, preview, report, count = output.args
-    assert who(output) == {"Anna": 2, "Ben": 2} and count == 2
+    assert who(output) == {"Anna": 2, "Ben": 2}
+    assert count == 2
     assert [len(person.identity.embeddings["w600k_mbf"]) for person in cast.people] == [2, 2]
-    assert preview.shape[0] == 1 and preview.std() > 0.1 and output.ui.as_dict()["images"]
+    assert preview.shape[0] == 1
+    assert preview.std() > 0.1
+    assert output.ui.as_dict()["images"]
     lines = report.splitlines()
     # 9 comes before 10, and what is turned or has an alpha channel shows whom it shows.
     starts = ["1 Anna: 2", "  photo 1 anna 9.png: 0.9", "  photo 2 anna 10.jpg: 0.9"]
@@ -70,17 +73,18 @@ def test_a_folder_becomes_people_with_several_photos_each(face_model, album):
 
 def test_a_photo_of_a_folder_is_what_load_image_and_identity_make_of_it(face_model, album):
     image = LoadImage().load_image("family/album/anna 9.png")[0]
-    wanted = people.Person.execute(face_model, image, "Anna", "only", "error").args[0]
+    expected = people.Person.execute(face_model, image, "Anna", "only", "error").args[0]
     cast = run(face_model, corrections="2: -").args[0]
-    assert torch.equal(cast.people[0].identity.embeddings["w600k_mbf"], wanted.embeddings["w600k_mbf"])
-    assert torch.equal(cast.people[0].identity.crops, wanted.crops)
+    assert torch.equal(cast.people[0].identity.embeddings["w600k_mbf"], expected.embeddings["w600k_mbf"])
+    assert torch.equal(cast.people[0].identity.crops, expected.crops)
 
 
 def test_pictures_come_before_the_folder_and_every_face_may_count(face_model, album):
     group = real_faces.image(real_faces.SIX_FRIENDS)
     output = run(face_model, group, which_face="every")
     assert who(output) == {"Anna": 3, "Ben": 3, **{f"person {n}": 1 for n in (3, 4, 5, 6)}}
-    assert "  photo 1.1: 0.9" in output.args[2] and "  photo 2 anna 9.png: 0.9" in output.args[2]
+    assert "  photo 1.1: 0.9" in output.args[2]
+    assert "  photo 2 anna 9.png: 0.9" in output.args[2]
     assert who(run(face_model, group, folder="none", which_face="every", corrections="1.2: -")) == {
         f"person {n}": 1 for n in (1, 3, 4, 5, 6)
     }
@@ -118,7 +122,8 @@ def test_only_folders_of_the_input_directory(face_model, album, tmp_path, monkey
     os.symlink(outside / "ben.jpg", album.parent / "away" / "ben.jpg")
     (album.parent / "gone away").mkdir()
     os.symlink(tmp_path / "gone.jpg", album.parent / "gone away" / "ben.jpg")
-    looked, scandir = [], os.scandir
+    looked = []
+    scandir = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: looked.append(str(path)) or scandir(path))
     assert bridge.names() == ["family/album", "family/away", "family/gone away", "drawn examples"]
     assert looked and not any("link" in path for path in looked)  # it may be a whole disk
@@ -153,7 +158,7 @@ def test_only_folders_of_the_input_directory(face_model, album, tmp_path, monkey
 
 
 def test_drawn_people_come_with_the_pack(face_model, monkeypatch):
-    said: list[str] = []
-    monkeypatch.setattr(notes, "tell", lambda node, text, topic="": said.append(text))
+    notes_shown: list[str] = []
+    monkeypatch.setattr(notes, "tell", lambda node, text, topic="": notes_shown.append(text))
     assert who(run(face_model, folder="drawn examples")) == {"Anna": 3, "Farid": 3}
-    assert said == ["These people are drawn examples: choose a folder of your own."]
+    assert notes_shown == ["These people are drawn examples: choose a folder of your own."]

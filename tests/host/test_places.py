@@ -20,11 +20,11 @@ def cast(count: int) -> Cast:
 
 
 def test_boxes_of_the_text_count_where_they_are_chosen() -> None:
-    drawn = [{"x": 100, "y": 10, "width": 90, "height": 180, "metadata": {"desc": "Ben"}}]
+    boxes = [{"x": 100, "y": 10, "width": 90, "height": 180, "metadata": {"desc": "Ben"}}]
     options = (384, 256, "crop", "person", "half")
     for source, name in (("drawn", "Ben"), ("text", "Anna")):
-        made = places.LayoutFromBoxes.execute(*options, source, "Anna: 20, 20, 150, 230", boxes=drawn)
-        assert made.args[2] == name
+        node = places.LayoutFromBoxes.execute(*options, source, "Anna: 20, 20, 150, 230", boxes=boxes)
+        assert node.args[2] == name
 
 
 def test_a_group_has_as_many_places_as_the_cast_has_people() -> None:
@@ -40,19 +40,19 @@ def from_masks(**changed: Any) -> Any:
     return places.LayoutFromPicture.execute(None, 512, 512, "crop", "half", masks=masks, **changed).args
 
 
-@pytest.mark.parametrize("where", extra_places.SIDES)
-def test_added_places_are_the_last_and_the_others_stay(where: str) -> None:
+@pytest.mark.parametrize("side", extra_places.SIDES)
+def test_added_places_are_the_last_and_the_others_stay(side: str) -> None:
     nose, size = (255.0, 60.0), 40
-    options = {"more_where": where, "more_x": 255, "more_y": 60, "more_face_size": size, "more_body": "bust"}
+    options = {"more_where": side, "more_x": 255, "more_y": 60, "more_face_size": size, "more_body": "bust"}
     plain = from_masks()[0]
     unchanged = from_masks(more_places=0, **options)[0]
     extended = from_masks(more_places=1, **options)[0]
-    expected = extra_places.add(plain, where, nose, size, "bust")
+    expected = extra_places.add(plain, side, nose, size, "bust")
     assert len(unchanged.slots) == 2
     assert [slot.center for slot in unchanged.slots] == [slot.center for slot in plain.slots]
     assert len(extended.slots) == 3
     assert extended.slots[-1] == expected.slots[-1]
-    if where == "at x, y":
+    if side == "at x, y":
         assert extended.slots[-1].center == pytest.approx(nose, abs=0.5)
 
 
@@ -62,18 +62,22 @@ def test_several_places_are_added_for_several_people() -> None:
 
 
 def test_a_photo_is_seen_in_the_preview_and_changes_nothing_else() -> None:
-    layout, photo = group(2).args[0], torch.full((1, 64, 64, 4), 0.5)
-    bare, seen = (from_masks(more_places=1, image=image) for image in (None, photo))
-    assert bare[0].slots[-1] == seen[0].slots[-1]
+    layout = group(2).args[0]
+    photo = torch.full((1, 64, 64, 4), 0.5)
+    without_photo, with_photo = (from_masks(more_places=1, image=image) for image in (None, photo))
+    assert without_photo[0].slots[-1] == with_photo[0].slots[-1]
     placed = places.PlaceCast.execute(cast(1), layout, "custom", "1,0").args[0]
     wide = {"extent": "body", "margin": 2.0, "feather": 16}
-    whole, beside = (
+    without_layout, with_layout = (
         places.MaskOfAPersonsPlace.execute(placed, 1, **wide, layout=stay).args[0] for stay in (None, layout)
     )
-    assert beside.sum() < whole.sum(), "those who stay in a linked layout are left out"
-    plain, drawn = (places.MaskOfAPersonsPlace.execute(placed, 1, "face", 0.5, 16, image=i).args for i in (None, photo))
-    assert torch.equal(plain[0], drawn[0])
-    corners = [float(preview[0, -1, -1, 0]) for preview in (bare[1], seen[1], plain[1], drawn[1])]
+    assert with_layout.sum() < without_layout.sum(), "those who stay in a linked layout are left out"
+    mask, mask_preview = places.MaskOfAPersonsPlace.execute(placed, 1, "face", 0.5, 16).args
+    of_photo = places.MaskOfAPersonsPlace.execute(placed, 1, "face", 0.5, 16, image=photo)
+    mask_with_photo, preview_with_photo = of_photo.args
+    assert torch.equal(mask, mask_with_photo)
+    previews = (without_photo[1], with_photo[1], mask_preview, preview_with_photo)
+    corners = [float(preview[0, -1, -1, 0]) for preview in previews]
     # Grey of 0.5, half transparent, on white.
     assert corners == pytest.approx([0.08, 0.75, 0.08, 0.75], abs=0.01)
 
@@ -113,8 +117,8 @@ def test_everybody_is_seen_in_their_own_place(order: str, custom_order: str, fac
     preview = node.args[1][0]
     # Two points of each face box, in its right half, where neither a label nor a line is drawn.
     for row in (250, 320):
-        shown = [preview[row, int(slot.box[0]) + 150] for slot in FOUR_PLACES.slots if slot.box]
-        for colour, expected in zip(shown, faces, strict=True):
+        colours = [preview[row, int(slot.box[0]) + 150] for slot in FOUR_PLACES.slots if slot.box]
+        for colour, expected in zip(colours, faces, strict=True):
             assert colour.tolist() == pytest.approx(expected, abs=0.004)
 
 

@@ -51,17 +51,17 @@ def texts_under(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     yield texts
 
 
-def run(way: Applied, row: Row, cfg: float = 4.0, steps: int = 1) -> None:
-    sampled(way.guider(cfg), latent_of(row), sigmas_of(way.model, steps))
+def run(applied_node: Applied, row: Row, cfg: float = 4.0, steps: int = 1) -> None:
+    sampled(applied_node.guider(cfg), latent_of(row), sigmas_of(applied_node.model, steps))
 
 
 def two_in_a_chain(row: Row) -> tuple[Applied, Applied]:
     """One node behind the other on one MODEL; the second with other people, its prompts without those of the first."""
-    made: dict[Any, Any] = {}
-    first = applied(row, row.node(), made)
+    outputs_by_node: dict[Any, Any] = {}
+    first = applied(row, row.node(), outputs_by_node)
     graph = row.other()
     second = node(graph.kind, **{**graph.inputs, "model": first.model})
-    return first, applied(row, second, made)
+    return first, applied(row, second, outputs_by_node)
 
 
 @pytest.mark.both_hosts
@@ -71,7 +71,8 @@ def test_of_an_average_those_of_conditioning_from_are_named(row: Row, texts_unde
     run(Applied(second.model, average(first.positive, second.positive), first.negative), row)
     lost = [text for text in texts_under if LOST in text]
     assert len(lost) == 1
-    assert "Conditioning (Average)" in lost[0] and "Combine" in lost[0]
+    assert "Conditioning (Average)" in lost[0]
+    assert "Combine" in lost[0]
     if row.takes_a_cast:
         assert lost[0].startswith("Christa and Daniel are in no prompt of this sampler")
     else:
@@ -81,47 +82,50 @@ def test_of_an_average_those_of_conditioning_from_are_named(row: Row, texts_unde
 @pytest.mark.parametrize("row", WITH_MODEL, ids=str)
 @pytest.mark.parametrize("join", [average, concat], ids=lambda join: join.__name__)
 def test_those_whom_a_plain_prompt_swallows_are_named(row: Row, join: Any, texts_under: list[str]) -> None:
-    ours, plain = applied(row, row.node()), host_sampling.plain(row)
-    run(Applied(ours.model, join(plain.positive, ours.positive), ours.negative), row)
+    with_people = applied(row, row.node())
+    plain = host_sampling.plain(row)
+    run(Applied(with_people.model, join(plain.positive, with_people.positive), with_people.negative), row)
     assert [text for text in texts_under if LOST in text]
 
 
 @pytest.mark.parametrize("row", WITH_MODEL, ids=str)
 def test_concat_on_both_sides_is_seen_by_its_text(row: Row, texts_under: list[str]) -> None:
-    ours, plain = applied(row, row.node()), host_sampling.plain(row)
-    joined = concat(plain.positive, ours.positive), concat(plain.negative, ours.negative)
-    run(Applied(ours.model, *joined), row)
+    with_people = applied(row, row.node())
+    plain = host_sampling.plain(row)
+    joined = concat(plain.positive, with_people.positive), concat(plain.negative, with_people.negative)
+    run(Applied(with_people.model, *joined), row)
     assert [text for text in texts_under if LOST in text]
 
 
 @pytest.mark.both_hosts
 @pytest.mark.parametrize("row", HERE, ids=str)
 def test_an_ordinary_run_and_a_first_pass_without_people_are_quiet(row: Row, texts_under: list[str]) -> None:
-    ours, plain = applied(row, row.node()), host_sampling.plain(row)
-    run(ours, row, steps=2)
-    run(ours, row, cfg=1.0, steps=2)
-    run(Applied(ours.model, plain.positive, plain.negative), row)
-    run(
-        Applied(ours.model, combine(ours.positive, plain.positive), combine(ours.negative, plain.negative)),
-        row,
-        steps=2,
-    )
-    masked = nodes.ConditioningSetMask().append(ours.positive, torch.ones(1, 96, 128), "default", 0.5)[0]
-    run(Applied(ours.model, masked, ours.negative), row, steps=2)
+    with_people = applied(row, row.node())
+    plain = host_sampling.plain(row)
+    run(with_people, row, steps=2)
+    run(with_people, row, cfg=1.0, steps=2)
+    run(Applied(with_people.model, plain.positive, plain.negative), row)
+    positive = combine(with_people.positive, plain.positive)
+    negative = combine(with_people.negative, plain.negative)
+    run(Applied(with_people.model, positive, negative), row, steps=2)
+    masked = nodes.ConditioningSetMask().append(with_people.positive, torch.ones(1, 96, 128), "default", 0.5)[0]
+    run(Applied(with_people.model, masked, with_people.negative), row, steps=2)
     assert texts_under == []
 
 
 @pytest.mark.parametrize("row", UNETS, ids=str)
 def test_a_third_prompt_without_people_is_quiet(row: Row, texts_under: list[str]) -> None:
-    ours, plain = applied(row, row.node()), host_sampling.plain(row)
+    with_people = applied(row, row.node())
+    plain = host_sampling.plain(row)
 
     class WithThird(comfy.samplers.CFGGuider):
         """As PerpNeg and Dual CFG have one."""
 
-    guider = WithThird(ours.model)
-    guider.inner_set_conds({"positive": ours.positive, "negative": ours.negative, "empty": plain.positive})
+    guider = WithThird(with_people.model)
+    prompts = {"positive": with_people.positive, "negative": with_people.negative, "empty": plain.positive}
+    guider.inner_set_conds(prompts)
     guider.set_cfg(4.0)
-    sampled(guider, latent_of(row), sigmas_of(ours.model, 2))
+    sampled(guider, latent_of(row), sigmas_of(with_people.model, 2))
     assert texts_under == []
 
 
@@ -130,27 +134,28 @@ NEGATIVE_COUNTS = [row for row in WITH_MODEL if row.kind in ("LikenessApplyInsta
 
 @pytest.mark.parametrize("row", NEGATIVE_COUNTS, ids=str)
 def test_a_negative_that_is_not_the_node_s_is_named_where_it_counts(row: Row, texts_under: list[str]) -> None:
-    ours, plain = applied(row, row.node()), host_sampling.plain(row)
-    run(Applied(ours.model, ours.positive, average(plain.negative, ours.negative)), row)
-    assert len(texts_under) == 1 and texts_under[0].startswith(
-        "The negative prompt of this sampler is not the negative output of"
-    )
+    with_people = applied(row, row.node())
+    plain = host_sampling.plain(row)
+    run(Applied(with_people.model, with_people.positive, average(plain.negative, with_people.negative)), row)
+    assert len(texts_under) == 1
+    assert texts_under[0].startswith("The negative prompt of this sampler is not the negative output of")
     texts_under.clear()
-    run(Applied(ours.model, ours.positive, plain.negative), row, cfg=1.0)
+    run(Applied(with_people.model, with_people.positive, plain.negative), row, cfg=1.0)
     assert texts_under == []
 
 
 @pytest.mark.parametrize("row", WITH_MODEL, ids=str)
 def test_people_in_the_negative_prompt_alone_are_named(row: Row, texts_under: list[str]) -> None:
     """Both sides exchanged, and a positive that has swallowed them beside a negative made of the positive."""
-    ours, plain = applied(row, row.node()), host_sampling.plain(row)
-    zeros = nodes.ConditioningZeroOut().zero_out(ours.positive)[0]
+    with_people = applied(row, row.node())
+    plain = host_sampling.plain(row)
+    zeros = nodes.ConditioningZeroOut().zero_out(with_people.positive)[0]
     for positive, negative in (
-        (ours.negative, ours.positive),
-        (average(plain.positive, ours.positive), zeros),
+        (with_people.negative, with_people.positive),
+        (average(plain.positive, with_people.positive), zeros),
     ):
         texts_under.clear()
-        run(Applied(ours.model, positive, negative), row)
+        run(Applied(with_people.model, positive, negative), row)
         assert [text for text in texts_under if LOST in text]
 
 
@@ -164,23 +169,24 @@ def test_an_empty_range_is_switched_off_on_purpose(row: Row, texts_under: list[s
 @pytest.mark.parametrize("join", [average, concat], ids=lambda join: join.__name__)
 def test_id_patch_without_a_model_sees_it_by_its_net(join: Any, texts_under: list[str]) -> None:
     row = next(row for row in rows() if row.kind == "LikenessApplyIDPatch")
-    ours, plain = applied(row, row.node()), host_sampling.plain(row)
-    run(Applied(ours.model, join(plain.positive, ours.positive), ours.negative), row, steps=4)
+    with_people = applied(row, row.node())
+    plain = host_sampling.plain(row)
+    run(Applied(with_people.model, join(plain.positive, with_people.positive), with_people.negative), row, steps=4)
     assert len(texts_under) == 1
     assert texts_under[0].startswith("Anna and Boris are not in the positive prompt of this sampler")
 
 
 CHANGES = {
-    "average": lambda ours, other: average(ours.positive, other.positive),
-    "zero out": lambda ours, other: nodes.ConditioningZeroOut().zero_out(ours.positive)[0],
+    "average": lambda with_people, with_others: average(with_people.positive, with_others.positive),
+    "zero out": lambda with_people, with_others: nodes.ConditioningZeroOut().zero_out(with_people.positive)[0],
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_id_tokens_that_another_node_changes_are_named(change: str, texts_under: list[str]) -> None:
     row = next(row for row in rows() if row.kind == "LikenessApplyIDPatch")
-    ours, other = applied(row, row.node()), applied(row, row.other())
-    run(Applied(ours.model, CHANGES[change](ours, other), ours.negative), row, steps=4)
+    with_people, with_others = applied(row, row.node()), applied(row, row.other())
+    run(Applied(with_people.model, CHANGES[change](with_people, with_others), with_people.negative), row, steps=4)
     assert len(texts_under) == 1
     assert texts_under[0].startswith("The ID tokens of Anna and Boris are no longer in the prompt")
 
@@ -193,19 +199,20 @@ RANGES = {"start_percent": 0.0, "end_percent": 0.5, "adapter_end_percent": 0.5}
 def test_a_range_that_no_step_meets_is_named(row: Row, texts_under: list[str]) -> None:
     """img2img at denoise 0.3 and an end of 0.5; with every step of a whole run there is nothing to say."""
     changed = {name: end for name, end in RANGES.items() if name in row.inputs}
-    ours = applied(row, row.node(**changed))
-    other = applied(row, row.other(**changed))
-    late = sigmas_of(ours.model, 10)[-4:]
-    pictures = [sampled(way.guider(), latent_of(row), late) for way in (ours, other)]
+    of_the_node = applied(row, row.node(**changed))
+    of_other_people = applied(row, row.other(**changed))
+    late = sigmas_of(of_the_node.model, 10)[-4:]
+    pictures = [sampled(inputs.guider(), latent_of(row), late) for inputs in (of_the_node, of_other_people)]
     never = [text for text in texts_under if "no step of this run begins there" in text]
-    assert never and all("is from 0% to 50% of the schedule" in text for text in never)
+    assert never
+    assert all("is from 0% to 50% of the schedule" in text for text in never)
     assert "its 3 steps begin from 7" in never[0]
     if row.kind == "LikenessApplyIDPatch":
         assert relative(*pictures) > 1e-4, "its ID tokens have a range of their own"
     else:
         assert relative(*pictures) <= 1e-6
     texts_under.clear()
-    run(ours, row, steps=10)
+    run(of_the_node, row, steps=10)
     assert texts_under == []
 
 
@@ -213,32 +220,34 @@ def test_a_range_that_no_step_meets_is_named(row: Row, texts_under: list[str]) -
 def test_two_samplers_of_one_schedule_are_quiet(row: Row, texts_under: list[str]) -> None:
     """KSampler Advanced, twice: what the first half does not meet the second does."""
     for changed in ({"start_percent": 0.6}, {"end_percent": 0.4}):
-        ours = applied(row, row.node(**changed))
-        sigmas = sigmas_of(ours.model, 10)
-        half = sampled(ours.guider(), latent_of(row), sigmas[:6])
-        guider = ours.guider()
-        way = comfy.samplers.sampler_object("euler")
-        guider.sample(torch.zeros_like(half), half, way, sigmas[5:], disable_pbar=True)
+        with_people = applied(row, row.node(**changed))
+        sigmas = sigmas_of(with_people.model, 10)
+        half = sampled(with_people.guider(), latent_of(row), sigmas[:6])
+        guider = with_people.guider()
+        sampler = comfy.samplers.sampler_object("euler")
+        guider.sample(torch.zeros_like(half), half, sampler, sigmas[5:], disable_pbar=True)
     assert texts_under == []
 
 
 def test_photo_maker_in_one_step_is_named(texts_under: list[str]) -> None:
     row = next(row for row in rows() if row.kind == "LikenessApplyPhotoMaker")
-    ours = applied(row, row.node(start_percent=0.22))
-    run(ours, row, cfg=1.0, steps=1)
+    with_people = applied(row, row.node(start_percent=0.22))
+    run(with_people, row, cfg=1.0, steps=1)
     assert len(texts_under) == 1
     assert texts_under[0].startswith("Apply PhotoMaker: the range of the photos is from 22% to 100%")
-    assert "its one step begins at 0%" in texts_under[0] and "Change start_percent" in texts_under[0]
+    assert "its one step begins at 0%" in texts_under[0]
+    assert "Change start_percent" in texts_under[0]
     texts_under.clear()
-    run(ours, row, cfg=1.0, steps=2)
+    run(with_people, row, cfg=1.0, steps=2)
     assert texts_under == []
 
 
 @pytest.mark.parametrize("row", [row for row in HERE if row.kind == "LikenessApplyInstantID"], ids=str)
 def test_a_range_of_the_prompt_itself_counts(row: Row, texts_under: list[str]) -> None:
     """Set Timestep Range behind the node, which ends before its range begins."""
-    ours = applied(row, row.node(adapter_start_percent=0.6))
-    early = nodes.ConditioningSetTimestepRange().set_range(ours.positive, 0.0, 0.5)[0]
+    with_people = applied(row, row.node(adapter_start_percent=0.6))
+    early = nodes.ConditioningSetTimestepRange().set_range(with_people.positive, 0.0, 0.5)[0]
     late = nodes.ConditioningSetTimestepRange().set_range(host_sampling.plain(row).positive, 0.5, 1.0)[0]
-    run(Applied(ours.model, combine(early, late), ours.negative), row, steps=10)
-    assert len(texts_under) == 1 and "adapter_start_percent" in texts_under[0]
+    run(Applied(with_people.model, combine(early, late), with_people.negative), row, steps=10)
+    assert len(texts_under) == 1
+    assert "adapter_start_percent" in texts_under[0]

@@ -32,12 +32,12 @@ TOLERANCE = 1e-5
 
 @pytest.fixture(scope="module")
 def models():
-    made = {}
+    models_by_family = {}
 
     def model(family):
-        if family not in made:
-            made[family] = tiny_dits.model(family)
-        return made[family]
+        if family not in models_by_family:
+            models_by_family[family] = tiny_dits.model(family)
+        return models_by_family[family]
 
     return model
 
@@ -50,7 +50,8 @@ def regions(*boxes):
     return masks
 
 
-EVERYWHERE, NOWHERE = torch.ones(1, HEIGHT, WIDTH), torch.zeros(1, HEIGHT, WIDTH)
+EVERYWHERE = torch.ones(1, HEIGHT, WIDTH)
+NOWHERE = torch.zeros(1, HEIGHT, WIDTH)
 APART = regions((0, 0, 4, 6), (4, 1, 8, 6))
 OVERLAPPING = regions((0, 0, 4, 6), (3, 2, 8, 6))
 
@@ -58,12 +59,10 @@ OVERLAPPING = regions((0, 0, 4, 6), (3, 2, 8, 6))
 def with_texts_of(model, people, areas, common="common", negative="common"):
     """MODEL, positive and negative as Prompt per Person gives them."""
     texts_of_people = person_texts.appended_texts([text(name)[0][0] for name in people], areas, None, people)
-    positive = carried.carry(text(common), texts_of_people)
-    return (
-        runs.patched(model, PersonTextsRun),
-        positive,
-        carried.carry(text(negative), person_texts.without_people(texts_of_people)),
-    )
+    patched = runs.patched(model, PersonTextsRun)
+    positive_side = carried.carry(text(common), texts_of_people)
+    negative_side = carried.carry(text(negative), person_texts.without_people(texts_of_people))
+    return patched, positive_side, negative_side
 
 
 def sample(family, applied, rows=1, cfg=1.0, **more):
@@ -78,18 +77,18 @@ def plain(family, model, name, **more):
 def test_a_person_everywhere_is_the_plain_forward_of_their_words(models, family):
     model = models(family)
     hidden = without_common(model, family, LENGTHS["common"], PICTURE)
-    found = sample(family, with_texts_of(hidden, ["anna", "ben"], torch.cat([EVERYWHERE, NOWHERE])))
-    assert relative(found, plain(family, model, "anna")) <= TOLERANCE
-    second = sample(family, with_texts_of(hidden, ["anna", "ben"], torch.cat([NOWHERE, EVERYWHERE])))
-    assert relative(second, plain(family, model, "ben")) <= TOLERANCE
-    assert relative(found, plain(family, model, "ben")) > 100 * TOLERANCE, "the texts tell pictures apart"
+    of_anna = sample(family, with_texts_of(hidden, ["anna", "ben"], torch.cat([EVERYWHERE, NOWHERE])))
+    assert relative(of_anna, plain(family, model, "anna")) <= TOLERANCE
+    of_ben = sample(family, with_texts_of(hidden, ["anna", "ben"], torch.cat([NOWHERE, EVERYWHERE])))
+    assert relative(of_ben, plain(family, model, "ben")) <= TOLERANCE
+    assert relative(of_anna, plain(family, model, "ben")) > 100 * TOLERANCE, "the texts tell pictures apart"
 
 
 @pytest.mark.parametrize("areas", [APART, OVERLAPPING], ids=["apart", "overlapping"])
 @pytest.mark.parametrize("family", EVERY)
 def test_two_people_are_what_a_dense_mask_gives(models, family, areas):
     model = models(family)
-    found = sample(family, with_texts_of(model, ["anna", "ben"], areas))
+    picture = sample(family, with_texts_of(model, ["anna", "ben"], areas))
     dense = Dense(family, model, areas)
     ((_, options),) = text("common")
     with pytest.MonkeyPatch.context() as patch:
@@ -97,17 +96,15 @@ def test_two_people_are_what_a_dense_mask_gives(models, family, areas):
             network = dense.network
             patch.setattr(network, "embed_cap", dense.captions(network.embed_cap))
         expected = sample(family, (dense.patched(model), [[joined(family), options]], text("common")))
-    assert relative(found, expected) <= TOLERANCE
+    assert relative(picture, expected) <= TOLERANCE
     assert relative(plain(family, model, "common"), expected) > 100 * TOLERANCE
 
 
 @pytest.mark.parametrize("family", EVERY)
 def test_exchanged_people_are_the_same_picture(models, family):
-    found = [
-        sample(family, with_texts_of(models(family), names, areas))
-        for names, areas in ((["anna", "ben"], OVERLAPPING), (["ben", "anna"], OVERLAPPING.flip(0)))
-    ]
-    assert relative(*found) <= TOLERANCE
+    picture = sample(family, with_texts_of(models(family), ["anna", "ben"], OVERLAPPING))
+    exchanged = sample(family, with_texts_of(models(family), ["ben", "anna"], OVERLAPPING.flip(0)))
+    assert relative(picture, exchanged) <= TOLERANCE
 
 
 @pytest.mark.parametrize("family", EVERY)
@@ -115,10 +112,10 @@ def test_a_batch_is_its_pictures(models, family):
     model = models(family)
     applied = with_texts_of(model, ["anna", "ben"], OVERLAPPING)
     start = tiny_dits.latent(family, WIDTH, HEIGHT, rows=2)
-    both = tiny_dits.sample(*applied, start, cfg=3.0)
+    batch = tiny_dits.sample(*applied, start, cfg=3.0)
     for row in range(2):
         alone = tiny_dits.sample(*applied, start[row : row + 1], cfg=3.0)
-        assert relative(both[row : row + 1], alone) <= TOLERANCE
+        assert relative(batch[row : row + 1], alone) <= TOLERANCE
 
 
 @pytest.mark.parametrize("negative", ["common", "anna"], ids=["as long", "longer"])
@@ -127,8 +124,9 @@ def test_the_negative_prompt_stays_what_it_is(models, family, negative):
     """CFG of pictures of one step each: the negative's are those without any words."""
     model = models(family)
     applied = with_texts_of(model, ["anna", "ben"], APART, negative=negative)
-    positive, other = [sample(family, one, steps=1) for one in (applied, (model, text(negative), text("common")))]
-    expected = other + 3.0 * (positive - other)
+    of_the_positive = sample(family, applied, steps=1)
+    of_the_negative = sample(family, (model, text(negative), text("common")), steps=1)
+    expected = of_the_negative + 3.0 * (of_the_positive - of_the_negative)
     assert relative(sample(family, applied, cfg=3.0, steps=1), expected) <= TOLERANCE
 
 
@@ -136,10 +134,11 @@ def test_the_negative_prompt_stays_what_it_is(models, family, negative):
 def test_a_picture_comes_again_and_the_model_is_as_before(models, family):
     model = models(family)
     before = plain(family, model, "common", cfg=3.0)
-    first, second = with_texts_of(model, ["anna"], APART[:1]), with_texts_of(model, ["ben"], APART[1:])
-    found = sample(family, first, cfg=3.0)
-    assert not torch.equal(sample(family, second, cfg=3.0), found)
-    assert torch.equal(sample(family, first, cfg=3.0), found)
+    first = with_texts_of(model, ["anna"], APART[:1])
+    second = with_texts_of(model, ["ben"], APART[1:])
+    picture = sample(family, first, cfg=3.0)
+    assert not torch.equal(sample(family, second, cfg=3.0), picture)
+    assert torch.equal(sample(family, first, cfg=3.0), picture)
     assert torch.equal(plain(family, model, "common", cfg=3.0), before)
 
 
@@ -170,35 +169,37 @@ def applied_by_node(family, model=None, clip=None, **changed):
     make, changes = CLIPS[family]
     clip = clip or make()
     sides = {"positive": encoded(clip, "two people in a park"), "negative": encoded(clip, "blurred")}
-    given = {"model": model or tiny_dits.model(family, **changes), "clip": clip, "cast": CAST, **sides}
-    return apply("LikenessPromptPerPerson", **{**given, "prompts": PROMPTS, "mask": APART, "feather": 0, **changed})
+    inputs = {"model": model or tiny_dits.model(family, **changes), "clip": clip, "cast": CAST, **sides}
+    return apply("LikenessPromptPerPerson", **{**inputs, "prompts": PROMPTS, "mask": APART, "feather": 0, **changed})
 
 
 @pytest.mark.parametrize("family", EVERY)
 def test_the_node_gives_everybody_the_words_of_their_line(family):
     """In the family's own template, each in their own mask; and nothing to the negative."""
     make, changes = CLIPS[family]
-    clip, model = make(), tiny_dits.model(family, **changes)
+    clip = make()
+    model = tiny_dits.model(family, **changes)
     model_out, positive, negative = applied_by_node(family, model, clip)
     texts = [encoded(clip, words)[0][0] for words in ("a red coat", "looking away")]
     texts_of_people = person_texts.appended_texts(texts, APART, None, ["Anna", "Ben"])
-    before = encoded(clip, "two people in a park"), encoded(clip, "blurred")
-    expected = (
-        carried.carry(before[0], texts_of_people),
-        carried.carry(before[1], person_texts.without_people(texts_of_people)),
-    )
-    found = sample(family, (model_out, positive, negative), cfg=3.0)
-    assert torch.equal(found, sample(family, (runs.patched(model, PersonTextsRun), *expected), cfg=3.0))
-    assert relative(found, sample(family, (model, *before), cfg=3.0)) > 100 * TOLERANCE
+    common = encoded(clip, "two people in a park")
+    blurred = encoded(clip, "blurred")
+    expected_positive = carried.carry(common, texts_of_people)
+    expected_negative = carried.carry(blurred, person_texts.without_people(texts_of_people))
+    patched = runs.patched(model, PersonTextsRun)
+    picture = sample(family, (model_out, positive, negative), cfg=3.0)
+    assert torch.equal(picture, sample(family, (patched, expected_positive, expected_negative), cfg=3.0))
+    assert relative(picture, sample(family, (model, common, blurred), cfg=3.0)) > 100 * TOLERANCE
 
 
 @pytest.mark.parametrize("family", EVERY)
 def test_at_strength_0_all_is_handed_on(family):
     make, changes = CLIPS[family]
-    clip, model = make(), tiny_dits.model(family, **changes)
+    clip = make()
+    model = tiny_dits.model(family, **changes)
     sides = encoded(clip, "a"), encoded(clip, "b")
-    given = {"model": model, "clip": clip, "positive": sides[0], "negative": sides[1], "strength": 0.0}
-    assert [*applied_by_node(family, **given)][:3] == [model, *sides]
+    inputs = {"model": model, "clip": clip, "positive": sides[0], "negative": sides[1], "strength": 0.0}
+    assert [*applied_by_node(family, **inputs)][:3] == [model, *sides]
 
 
 def test_a_strength_below_1_is_so_much_of_the_words():
@@ -225,8 +226,8 @@ class Twice:
         def doubled(q, k, v, heads, mask=None, **rest):
             if mask is not None and mask.shape[-1] > self.dense.total:
                 mask = mask.clone()
-                own = slice(self.dense.lengths[0], self.dense.total)
-                mask[..., self.dense.total :, own] += torch.log(torch.tensor(2.0))
+                words_of_the_person = slice(self.dense.lengths[0], self.dense.total)
+                mask[..., self.dense.total :, words_of_the_person] += torch.log(torch.tensor(2.0))
             return kernel(q, k, v, heads, mask=mask, **rest)
 
         return Dense.override(self.dense, doubled, q, k, v, heads, mask=mask, **more)
@@ -245,8 +246,8 @@ def test_a_strength_of_2_is_the_words_twice(models, family):
         if family == Z_IMAGE:
             patch.setattr(dense.network, "embed_cap", dense.captions(dense.network.embed_cap))
         expected = sample(family, (by_mask, [[joined(family), options]], text("common")))
-    found = sample(family, with_texts_of(model, ["anna", "ben"], 2 * APART))
-    assert relative(found, expected) <= TOLERANCE
+    picture = sample(family, with_texts_of(model, ["anna", "ben"], 2 * APART))
+    assert relative(picture, expected) <= TOLERANCE
     assert relative(sample(family, with_texts_of(model, ["anna", "ben"], APART)), expected) > 100 * TOLERANCE
 
 
@@ -261,9 +262,9 @@ def other_pack():
 def chroma():
     flux = tiny_dits.CONFIGS[FLUX][1]
     settings = {name: value for name, value in flux.items() if name != "guidance_embed"}
-    own = {"image_model": "chroma", "vec_in_dim": None, "in_channels": 64, "out_channels": 64}
+    of_chroma = {"image_model": "chroma", "vec_in_dim": None, "in_channels": 64, "out_channels": 64}
     guidance = {"in_dim": 64, "out_dim": 64, "hidden_dim": 64, "n_layers": 2}
-    return tiny_sdxl.seeded_model("Chroma", {**settings, **own, **guidance}, 301)
+    return tiny_sdxl.seeded_model("Chroma", {**settings, **of_chroma, **guidance}, 301)
 
 
 def longcat_image():
@@ -280,15 +281,15 @@ def longcat_image():
     (FLUX, {"model": longcat_image}, WrongBaseModel, "The MODEL is made for LongCatImage.* FLUX.2, Qwen"),
 ], ids=["another text encoder", "another pack", "another family", "another family of the same class"])  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(family, changed, error, words):
-    made = {name: value() if callable(value) else value for name, value in changed.items()}
+    inputs = {name: value() if callable(value) else value for name, value in changed.items()}
     with pytest.raises(error, match=words):
-        applied_by_node(family, **made)
+        applied_by_node(family, **inputs)
 
 
 def test_a_family_whose_code_has_changed_is_refused_by_name(monkeypatch):
     changed = replace(families.KREA_2, code=("not in this ComfyUI",))
-    others = [family for family in families.TRANSFORMERS if family is not families.KREA_2]
-    monkeypatch.setattr(networks, "TRANSFORMERS", (*others, changed))
+    other_families = [family for family in families.TRANSFORMERS if family is not families.KREA_2]
+    monkeypatch.setattr(networks, "TRANSFORMERS", (*other_families, changed))
     with pytest.raises(BadSetup, match=r"Prompt per Person knows Krea 2 as ComfyUI 0\.33 has it"):
         applied_by_node(KREA_2)
 
@@ -308,12 +309,14 @@ def test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens(models):
     ((words, options),) = text("common")
     mask = torch.ones(1, 7, dtype=torch.long)
     mask[:, 5:] = 0
-    sides = [[[words, {**options, "attention_mask": mask}]], [[words[:, :5], options]]]
+    masked = [[words, {**options, "attention_mask": mask}]]
+    shortened = [[words[:, :5], options]]
     texts_of_people = person_texts.appended_texts([text("anna")[0][0]], APART[:1], None, ["anna"])
     other_side = carried.carry(text("common"), person_texts.without_people(texts_of_people))
     patched = runs.patched(model, PersonTextsRun)
-    found, expected = [sample(QWEN, (patched, carried.carry(side, texts_of_people), other_side)) for side in sides]
-    assert relative(found, expected) <= TOLERANCE
+    picture = sample(QWEN, (patched, carried.carry(masked, texts_of_people), other_side))
+    expected = sample(QWEN, (patched, carried.carry(shortened, texts_of_people), other_side))
+    assert relative(picture, expected) <= TOLERANCE
 
 
 @pytest.mark.parametrize("family", [FLUX, FLUX_2, QWEN])
@@ -331,19 +334,18 @@ def test_words_and_references_read_by_region_act_together_in_either_order(models
     )
     latents = {"reference_latents": list(record.latents), REFERENCES: record}
     sides = [[[words, {**options, **latents}] for words, options in text(name)] for name in ("common", "ben")]
-    texts_of_people = person_texts.appended_texts(
-        [text(name)[0][0] for name in ("anna", "ben")], APART, None, ["anna", "ben"]
-    )
+    texts = [text(name)[0][0] for name in ("anna", "ben")]
+    texts_of_people = person_texts.appended_texts(texts, APART, None, ["anna", "ben"])
 
-    def with_words(made, positive, negative):
+    def with_words(model, positive, negative):
         other_side = carried.carry(negative, person_texts.without_people(texts_of_people))
-        return runs.patched(made, PersonTextsRun), carried.carry(positive, texts_of_people), other_side
+        return runs.patched(model, PersonTextsRun), carried.carry(positive, texts_of_people), other_side
 
-    def with_references(made, positive, negative):
-        limited = read_by_region(made, positive, negative, record, areas_of(CAST, settings), None)
+    def with_references(model, positive, negative):
+        limited = read_by_region(model, positive, negative, record, areas_of(CAST, settings), None)
         return limited.model, limited.positive, limited.negative
 
-    both = sample(family, with_references(*with_words(model, *sides)))
-    assert relative(sample(family, with_words(*with_references(model, *sides))), both) <= TOLERANCE
+    words_first = sample(family, with_references(*with_words(model, *sides)))
+    assert relative(sample(family, with_words(*with_references(model, *sides))), words_first) <= TOLERANCE
     for alone in (with_words, with_references):
-        assert relative(sample(family, alone(model, *sides)), both) > 100 * TOLERANCE
+        assert relative(sample(family, alone(model, *sides)), words_first) > 100 * TOLERANCE

@@ -20,9 +20,9 @@ from refusals.cases import BY_THE_NODE, BY_THE_SAMPLER, REMARKS
 pytestmark = tiny_dits.needed
 
 
-def is_refused(graph: Node, made: dict[Node, Any], error: type[LikenessError], says: str) -> None:
+def is_refused(graph: Node, outputs_by_node: dict[Node, Any], error: type[LikenessError], says: str) -> None:
     with pytest.raises(LikenessError, match=says) as raised:
-        run(graph, made)
+        run(graph, outputs_by_node)
     assert type(raised.value) is error
 
 
@@ -36,14 +36,14 @@ def test_it_is_refused_in_its_own_words(case: str) -> None:
 def test_it_is_refused_where_it_is_seen(case: str) -> None:
     refused = BY_THE_SAMPLER[case]
     setup = refused.graph()
-    made: dict[Node, Any] = {}
-    run(setup.node, made)
+    outputs_by_node: dict[Node, Any] = {}
+    run(setup.node, outputs_by_node)
     sampler = sampled(setup.node, setup.latent_image, steps=1)
     if setup.model is not None:
         sampler.inputs["model"] = setup.model
     if setup.pack is not None:
         sampler.inputs["model"] = value(setup.pack, sampler.inputs["model"])
-    is_refused(sampler, made, refused.error, refused.says)
+    is_refused(sampler, outputs_by_node, refused.error, refused.says)
 
 
 def texts_of_the_pack(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -55,10 +55,10 @@ def texts_of_the_pack(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_what_works_but_could_be_better_is_told(case: str, caplog: pytest.LogCaptureFixture) -> None:
     remark = REMARKS[case]
     node = remark.graph()
-    made: dict[Node, Any] = {}
-    linked_inputs(node, made)
+    outputs_by_node: dict[Node, Any] = {}
+    linked_inputs(node, outputs_by_node)
     caplog.clear()
-    run(node, made)
+    run(node, outputs_by_node)
     texts = texts_of_the_pack(caplog)
     assert len(texts) == len(remark.says)
     for text, words in zip(texts, remark.says, strict=True):

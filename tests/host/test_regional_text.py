@@ -31,17 +31,17 @@ def said(words):
 
 
 def speak(model, prompts, cast=None, positive=None, negative=None, **changed):
-    both = {"positive": positive or [text(1)], "negative": negative or [text(2)], "clip": photo_maker_made.clip()}
-    given = {"model": model, **both, "cast": cast or halves(), "prompts": prompts, "feather": 0, **changed}
-    return apply("LikenessPromptPerPerson", **given)
+    texts = {"positive": positive or [text(1)], "negative": negative or [text(2)], "clip": photo_maker_made.clip()}
+    inputs = {"model": model, **texts, "cast": cast or halves(), "prompts": prompts, "feather": 0, **changed}
+    return apply("LikenessPromptPerPerson", **inputs)
 
 
 def with_tokens(sdxl, cast=TWO, start=0.0, sides=None, **changed):
     """What Apply ID-Patch gives: positive, negative, and a MODEL where it is given one."""
     positive, negative = sides or ([text(1)], [text(2)])
     (image, *_) = apply("LikenessIDPatchConditionImage", cast=cast)
-    given = {"positive": positive, "negative": negative, "control_net": sdxl[1], "cast": cast, "image": image}
-    return apply("LikenessApplyIDPatch", **given, id_start_percent=start, **changed)
+    inputs = {"positive": positive, "negative": negative, "control_net": sdxl[1], "cast": cast, "image": image}
+    return apply("LikenessApplyIDPatch", **inputs, id_start_percent=start, **changed)
 
 
 def plain(sdxl, *args, **changed):
@@ -57,23 +57,25 @@ def bind(sdxl, cast=TWO, masks=LEFT_AND_RIGHT, model=None, **changed):
 
 
 @pytest.fixture
-def seen(monkeypatch):
+def watched_layers(monkeypatch):
     """What every layer of the UNet was given, and what came out."""
-    found, attention_output = [], regional_text_run.RegionalTextBatch.attention_output
+    layers = []
+    attention_output = regional_text_run.RegionalTextBatch.attention_output
 
     def watch(self, layer, before, q, k, v, extra):
         out = attention_output(self, layer, before, q, k, v, extra)
-        found.append((q, k, v, out, extra))
+        layers.append((q, k, v, out, extra))
         return out
 
     monkeypatch.setattr(regional_text_run.RegionalTextBatch, "attention_output", watch)
-    return found
+    return layers
 
 
 def reads(layer, side, inside, tokens):
     """Whether pixels of a side's row (0 positive, 1 negative) got attention to these tokens alone."""
     q, k, v, out, extra = layer
-    row, tokens = list(extra["cond_or_uncond"]).index(side), list(tokens)
+    row = list(extra["cond_or_uncond"]).index(side)
+    tokens = list(tokens)
     alone = attend_with(extra)(q, k[:, tokens], v[:, tokens])
     return torch.allclose(out[row][inside], alone[row][inside], atol=1e-5)
 
@@ -92,42 +94,44 @@ WHO = {
 
 
 @pytest.mark.parametrize("method", WHO)
-def test_in_every_layer_each_half_hears_its_own_person_alone(sdxl, seen, method):
+def test_in_every_layer_each_half_hears_its_own_person_alone(sdxl, watched_layers, method):
     """cond_or_uncond says which row is which. The negative's rows read nobody's words."""
-    prompts, own = WHO[method]
+    prompts, tokens_of_people = WHO[method]
     sample(*(speak(sdxl[0], prompts) if prompts else bind(sdxl)), steps=1)
-    assert len(seen) == len(attention_layers(sdxl[0]))
-    for layer in seen:
-        left = left_half(layer)
-        for tokens, inside in zip(own, (left, ~left), strict=True):
+    assert len(watched_layers) == len(attention_layers(sdxl[0]))
+    for layer in watched_layers:
+        on_the_left = left_half(layer)
+        for tokens, inside in zip(tokens_of_people, (on_the_left, ~on_the_left), strict=True):
             assert reads(layer, 0, inside, [*range(77), *tokens])
         if prompts:
-            assert reads(layer, 1, left | ~left, range(77)) and not reads(layer, 0, ~left, range(77))
+            assert reads(layer, 1, on_the_left | ~on_the_left, range(77))
+            assert not reads(layer, 0, ~on_the_left, range(77))
         else:  # the negative has ID tokens of its own
-            assert all(
-                reads(layer, 1, inside, [*range(77), *tokens])
-                for tokens, inside in zip(own, (left, ~left), strict=True)
-            )
+            for tokens, inside in zip(tokens_of_people, (on_the_left, ~on_the_left), strict=True):
+                assert reads(layer, 1, inside, [*range(77), *tokens])
 
 
-@pytest.mark.parametrize(("dtype", "off"), [(torch.float32, 1e-6), (torch.bfloat16, 8e-3), (torch.float16, 1e-3)])
-def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, off):
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 8e-3), (torch.float16, 1e-3)])
+def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, tolerance):
     """Beside it written out in float64: two rows by region, soft and hard, two that read nobody. Keys that nobody reads
     fill up to what a kernel takes at once."""
-    generator, grid, length = torch.Generator().manual_seed(3), (5, 9), 89
+    generator = torch.Generator().manual_seed(3)
+    grid = (5, 9)
+    length = 89
     regions = (torch.rand(3, *grid, generator=generator) * 3 - 1).clamp(0, 1)
-    one = RegionalText(object(), WHOLE_SCHEDULE, regions, (4, 4, 4), None, 77)
-    chunks = tuple((each.in_entry(torch.zeros(1, length, 8)),) for each in (one, without_people(one)))
+    regional_text = RegionalText(object(), WHOLE_SCHEDULE, regions, (4, 4, 4), None, 77)
+    entry = torch.zeros(1, length, 8)
+    chunks = ((regional_text.in_entry(entry),), (without_people(regional_text).in_entry(entry),))
     place = QueryPlace(4, frozenset({grid}), torch.device("cpu"), dtype)
     batch = regional_text_run.RegionalTextBatch([("input", 1, 0)], chunks, length, place)
     q, k, v = (torch.randn(4, n, 32, generator=generator).to(dtype) for n in (45, length, length))
     options = {"n_heads": 2, "attn_precision": None, "activations_shape": (4, 32, *grid)}
-    heard = torch.ones(4, 1, 45, length, dtype=torch.float64)
-    heard[:2, 0, :, 77:] = regions.flatten(1).repeat_interleave(4, dim=0).T
-    wide = [x.double().unflatten(2, (2, 16)).transpose(1, 2) for x in (q, k, v)]
-    shares = heard * (wide[0] @ wide[1].mT / 4).exp()
-    true = (shares @ wide[2] / shares.sum(dim=-1, keepdim=True)).transpose(1, 2).flatten(2)
-    assert (batch.attention_output(0, None, q, k, v, options) - true).abs().max() <= off
+    is_heard = torch.ones(4, 1, 45, length, dtype=torch.float64)
+    is_heard[:2, 0, :, 77:] = regions.flatten(1).repeat_interleave(4, dim=0).T
+    wide = [matrix.double().unflatten(2, (2, 16)).transpose(1, 2) for matrix in (q, k, v)]
+    shares = is_heard * (wide[0] @ wide[1].mT / 4).exp()
+    expected = (shares @ wide[2] / shares.sum(dim=-1, keepdim=True)).transpose(1, 2).flatten(2)
+    assert (batch.attention_output(0, None, q, k, v, options) - expected).abs().max() <= tolerance
     assert batch.biases.for_grid(grid, length, q).shape == (4, 45, 96)
 
 
@@ -135,10 +139,11 @@ def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, off):
 def test_words_of_one_person_heard_everywhere_are_a_longer_prompt(sdxl, strength, tokens):
     """2 = as if they stood there twice. The host repeats the shorter text until both are equally long; what stands
     behind it counts as often."""
-    longer, negative = text(1), [text(2, tokens=tokens)]
+    longer = text(1)
+    negative = [text(2, tokens=tokens)]
     longer[0] = torch.cat([longer[0], *[said("smiling")] * int(strength)], dim=1)
-    one = PlacedCast(halves().people[:1], WIDTH, HEIGHT)
-    spoken = speak(sdxl[0], "left: smiling", one, negative=negative, mask=EVERYWHERE, strength=strength)
+    cast = PlacedCast(halves().people[:1], WIDTH, HEIGHT)
+    spoken = speak(sdxl[0], "left: smiling", cast, negative=negative, mask=EVERYWHERE, strength=strength)
     assert relative(sample(*spoken), sample(sdxl[0], [longer], negative)) < ALMOST
 
 
@@ -164,8 +169,8 @@ def test_off_or_without_people_the_model_passes_through(sdxl):
     assert with_tokens(sdxl, model=sdxl[0], strength=0.0)[2] is sdxl[0]
     nobody = people_made.cast(CENTERS, WIDTH, HEIGHT)
     nobody = replace(nobody, people=tuple(replace(person, weight=0.0) for person in nobody.people))
-    given = {"positive": [text(1)], "negative": [text(2)], "control_net": sdxl[1], "cast": nobody, "image": None}
-    assert apply("LikenessApplyIDPatch", **given, model=sdxl[0])[2] is sdxl[0]
+    inputs = {"positive": [text(1)], "negative": [text(2)], "control_net": sdxl[1], "cast": nobody, "image": None}
+    assert apply("LikenessApplyIDPatch", **inputs, model=sdxl[0])[2] is sdxl[0]
 
 
 def test_id_tokens_are_bound_in_a_text_that_the_host_repeats(sdxl):
@@ -185,12 +190,16 @@ def test_words_and_bound_tokens_in_either_order(sdxl):
     assert relative(last, sample(*bound)) > 1e-3
 
 
-def test_text_that_others_make_longer_behind_it_keeps_everybody_s_tokens(sdxl, seen):
+def longer(side):
+    return [[torch.cat([tensor, said("more")], dim=1), options] for tensor, options in side]
+
+
+def test_text_that_others_make_longer_behind_it_keeps_everybody_s_tokens(sdxl, watched_layers):
     model, *sides = bind(sdxl)
-    more = [[[torch.cat([entry[0], said("more")], dim=1), entry[1]] for entry in side] for side in sides]
-    sample(model, *more, steps=1)
+    positive, negative = sides
+    sample(model, longer(positive), longer(negative), steps=1)
     for side in (0, 1):
-        assert reads(seen[0], side, left_half(seen[0]), [*range(93), *range(109, 186)])
+        assert reads(watched_layers[0], side, left_half(watched_layers[0]), [*range(93), *range(109, 186)])
 
 
 def test_an_area(sdxl):
@@ -201,7 +210,7 @@ def test_an_area(sdxl):
 def test_the_host_s_other_kernels(sdxl, monkeypatch):
     """A region of nothing at a pixel must give no NaN in any of them."""
     monkeypatch.setattr(regional_text_run, "attention_pytorch", None)  # the host's choice, as on a GPU
-    whole = sample(*speak(sdxl[0], "1: up\n2: down"))
+    expected = sample(*speak(sdxl[0], "1: up\n2: down"))
     for kernel in (attention.attention_basic, attention.attention_split, attention.attention_sub_quad):
         monkeypatch.setattr(attention, "optimized_attention", kernel)
-        assert relative(sample(*speak(sdxl[0], "1: up\n2: down")), whole) < ALMOST
+        assert relative(sample(*speak(sdxl[0], "1: up\n2: down")), expected) < ALMOST

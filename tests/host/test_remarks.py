@@ -19,12 +19,12 @@ from promised import Row, rows
 from torch import Tensor
 
 pytestmark = pytest.mark.both_hosts
-ROWS = [one for one in rows() if one.runs_here and not one.variant]
-BY_KIND = {one.kind: one for one in ROWS}
-PLACED = [one for one in ROWS if one.kind not in ("LikenessPeopleAsReferences", "LikenessApplyParts2Whole")]
-PLACED = [one for one in PLACED if one.kind != "LikenessSharePartsAttention"]
+ROWS = [row for row in rows() if row.runs_here and not row.variant]
+BY_KIND = {row.kind: row for row in ROWS}
+PLACED = [row for row in ROWS if row.kind not in ("LikenessPeopleAsReferences", "LikenessApplyParts2Whole")]
+PLACED = [row for row in PLACED if row.kind != "LikenessSharePartsAttention"]
 PARTS = [BY_KIND[kind] for kind in ("LikenessApplyParts2Whole", "LikenessSharePartsAttention")]
-UNETS = [one for one in ROWS if one.of_unets]
+UNETS = [row for row in ROWS if row.of_unets]
 OWN_FILES = (
     "LikenessApplyParts2Whole",
     "LikenessSharePartsAttention",
@@ -36,12 +36,12 @@ ADAPTERS = ("LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessStylePe
 WIDTH, HEIGHT = 128, 96
 
 
-def outputs(one: Row, applied: Node) -> tuple[Any, Any, Any]:
+def outputs(row: Row, applied: Node) -> tuple[Any, Any, Any]:
     """MODEL, positive and negative of a node, or the MODEL of its defaults."""
-    made: dict[Node, Any] = {}
-    given = dict(zip(one.outputs, run(applied, made), strict=True))
-    model = given.get("model") or run(one.model, made)[0]
-    return model, given["positive"], given["negative"]
+    outputs_by_node: dict[Node, Any] = {}
+    values = dict(zip(row.outputs, run(applied, outputs_by_node), strict=True))
+    model = values.get("model") or run(row.model, outputs_by_node)[0]
+    return model, values["positive"], values["negative"]
 
 
 def empty(model: Any, width: int = WIDTH, height: int = HEIGHT, batch: int = 1) -> Tensor:
@@ -70,9 +70,9 @@ def drawn(
     return sampler.sample(start, positive, negative, 4.0, latent, denoise_mask=mask, seed=1, disable_pbar=True)
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+def messages_of_the_pack(caplog: pytest.LogCaptureFixture) -> list[str]:
     """By the pack; the host warns of models of other tests."""
-    return [one.getMessage() for one in caplog.records if one.name == "likeness"]
+    return [record.getMessage() for record in caplog.records if record.name == "likeness"]
 
 
 # One picture per row
@@ -89,14 +89,14 @@ def repeated(pictures: Tensor, number: int) -> Tensor:
 
 def with_pictures(kind: str, number: int) -> tuple[Row, Node]:
     """The node with so many pictures where one is usual."""
-    one = BY_KIND[kind]
+    row = BY_KIND[kind]
     if kind == "LikenessApplyInstantID":
         keypoints = DEFAULTS[kind]["image"]
-        return one, one.node(image=value(moved_on, keypoints, number))
+        return row, row.node(image=value(moved_on, keypoints, number))
     if kind == "LikenessApplyIDPatch":
         condition = DEFAULTS[kind]["image"]
-        return one, one.node(image=value(repeated, condition, number))
-    return one, one.node(pose=image(batch=number))
+        return row, row.node(image=value(repeated, condition, number))
+    return row, row.node(pose=image(batch=number))
 
 
 PICTURES = {
@@ -108,11 +108,11 @@ PICTURES = {
 
 @pytest.mark.parametrize("kind", PICTURES)
 def test_pictures_without_a_row_of_the_latent_are_told_once_a_run(kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    one, node = with_pictures(kind, 4)
-    applied = outputs(one, node)
+    row, node = with_pictures(kind, 4)
+    applied = outputs(row, node)
     caplog.clear()
     drawn(applied, empty(applied[0]))
-    (text,) = told(caplog)
+    (text,) = messages_of_the_pack(caplog)
     assert text.startswith(PICTURES[kind].format(4, "1 row") + "pictures 2 to 4 are not used. Rebatch Latents ")
 
 
@@ -121,69 +121,72 @@ def test_pictures_without_a_row_of_the_latent_are_told_once_a_run(kind: str, cap
 def test_pictures_that_fit_the_rows_are_not_told(
     kind: str, number: int, batch: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one, node = with_pictures(kind, number)
-    applied = outputs(one, node)
+    row, node = with_pictures(kind, number)
+    applied = outputs(row, node)
     caplog.clear()
     drawn(applied, empty(applied[0], batch=batch))
-    assert told(caplog) == []
+    assert messages_of_the_pack(caplog) == []
 
 
 @pytest.mark.parametrize("kind", PICTURES)
 def test_pictures_that_are_used_unequally_often_are_told(kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    one, node = with_pictures(kind, 2)
-    applied = outputs(one, node)
+    row, node = with_pictures(kind, 2)
+    applied = outputs(row, node)
     caplog.clear()
     drawn(applied, empty(applied[0], batch=3))
-    (text,) = told(caplog)
+    (text,) = messages_of_the_pack(caplog)
     assert text.startswith(PICTURES[kind].format(2, "3 rows") + "they are used in turn, so picture 1 is used once more")
 
 
 # Pieces of a picture
 
 
-def half(one: Row) -> tuple[tuple[Any, Any, Any], int, int]:
+def half(row: Row) -> tuple[tuple[Any, Any, Any], int, int]:
     """What a node gives for its canvas, and half of its sides."""
-    return outputs(one, one.node()), WIDTH // 2, HEIGHT // 2
+    return outputs(row, row.node()), WIDTH // 2, HEIGHT // 2
 
 
-@pytest.mark.parametrize("one", PLACED, ids=str)
-def test_a_piece_of_the_canvas_is_told_of(one: Row, caplog: pytest.LogCaptureFixture) -> None:
-    applied, width, height = half(one)
+@pytest.mark.parametrize("row", PLACED, ids=str)
+def test_a_piece_of_the_canvas_is_told_of(row: Row, caplog: pytest.LogCaptureFixture) -> None:
+    applied, width, height = half(row)
     caplog.clear()
     drawn(applied, picture(applied[0], width, height), 0.4)
-    texts = told(caplog)
-    assert texts and len(set(texts)) == len(texts)
+    texts = messages_of_the_pack(caplog)
+    assert texts
+    assert len(set(texts)) == len(texts)
     for text in texts:
         assert text.startswith("The latent is 64x48 px and starts from a picture, and the canvas of ")
-        assert "is 128x96 px" in text and "Ultimate SD Upscale" in text and "Crop Faces and Paste Faces" in text
+        assert "is 128x96 px" in text
+        assert "Ultimate SD Upscale" in text
+        assert "Crop Faces and Paste Faces" in text
 
 
 @pytest.mark.parametrize("kind", ["LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStoryMaker"])
 def test_a_square_tile_with_a_mask_at_full_denoise_is_told_of(kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    one = BY_KIND[kind]
+    row = BY_KIND[kind]
     square = layout(slot(32.0, 40.0), slot(96.0, 40.0), width=128, height=128)
     changed: dict[str, Any] = {"cast": cast(identity("Anna"), identity("Boris"), places=square)}
-    if "image" in one.inputs:
+    if "image" in row.inputs:
         changed["image"] = ours(
             "LikenessDrawSkeletons", draw="face keypoints", layout=UNCONNECTED, cast=changed["cast"]
         )
-    applied = outputs(one, one.node(**changed))
+    applied = outputs(row, row.node(**changed))
     caplog.clear()
     drawn(applied, picture(applied[0], 64, 64), 1.0, torch.ones(1, 1, 64, 64))
-    (text,) = told(caplog)
+    (text,) = messages_of_the_pack(caplog)
     assert text.startswith("The latent is 64x64 px and starts from a picture, and the canvas of ")
 
 
-@pytest.mark.parametrize("one", PLACED, ids=str)
+@pytest.mark.parametrize("row", PLACED, ids=str)
 def test_a_first_pass_at_half_size_and_a_second_at_twice_the_size_are_not_told_of(
-    one: Row, caplog: pytest.LogCaptureFixture
+    row: Row, caplog: pytest.LogCaptureFixture
 ) -> None:
-    applied, width, height = half(one)
+    applied, width, height = half(row)
     caplog.clear()
     drawn(applied, empty(applied[0], width, height))
     drawn(applied, picture(applied[0]), 0.4)
     drawn(applied, picture(applied[0], 2 * WIDTH, 2 * HEIGHT), 0.4)
-    assert told(caplog) == []
+    assert messages_of_the_pack(caplog) == []
 
 
 @pytest.mark.parametrize("kind", ["LikenessApplyIPAdapter", "LikenessApplyStoryMaker"])
@@ -193,19 +196,19 @@ def test_a_sampler_that_goes_on_from_the_noise_of_another_is_not_told_of(
     applied, width, height = half(BY_KIND[kind])
     caplog.clear()
     drawn(applied, picture(applied[0], width, height), 0.4, noise=False)
-    assert told(caplog) == []
+    assert messages_of_the_pack(caplog) == []
 
 
-@pytest.mark.parametrize("one", PLACED, ids=str)
-def test_a_tile_of_another_shape_is_refused_with_advice_for_tiles(one: Row) -> None:
-    applied = outputs(one, one.node())
+@pytest.mark.parametrize("row", PLACED, ids=str)
+def test_a_tile_of_another_shape_is_refused_with_advice_for_tiles(row: Row) -> None:
+    applied = outputs(row, row.node())
     with pytest.raises(LikenessError, match="Ultimate SD Upscale, other tiles, detailers of faces"):
         drawn(applied, picture(applied[0], 64, 128), 0.4)
 
 
-@pytest.mark.parametrize("one", PARTS, ids=str)
-def test_a_tile_of_parts_is_refused_with_advice_for_tiles(one: Row) -> None:
-    applied, width, height = half(one)
+@pytest.mark.parametrize("row", PARTS, ids=str)
+def test_a_tile_of_parts_is_refused_with_advice_for_tiles(row: Row) -> None:
+    applied, width, height = half(row)
     with pytest.raises(LikenessError, match="Ultimate SD Upscale, other tiles, detailers of faces"):
         drawn(applied, picture(applied[0], width, height), 0.4)
 
@@ -215,19 +218,20 @@ def test_a_tile_of_parts_is_refused_with_advice_for_tiles(one: Row) -> None:
 
 @pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", *ADAPTERS])
 def test_the_refiner_in_a_second_sampler_is_named(kind: str) -> None:
-    one = BY_KIND[kind]
-    _, positive, negative = outputs(one, one.node())
+    row = BY_KIND[kind]
+    _, positive, negative = outputs(row, row.node())
     with pytest.raises(LikenessError, match="refiner") as raised:
         drawn((refiner(), positive, negative), empty(refiner()))
     assert "its own CLIP has encoded and that go through no node of Likeness" in raised.value.advice
 
 
-@pytest.mark.parametrize("one", [one for one in UNETS if "positive" in one.inputs], ids=str)
-def test_the_refiners_text_or_model_in_a_node_is_named(one: Row) -> None:
+@pytest.mark.parametrize("row", [row for row in UNETS if "positive" in row.inputs], ids=str)
+def test_the_refiners_text_or_model_in_a_node_is_named(row: Row) -> None:
     """Both together where the node takes both: what is made for SDXL fits neither."""
-    applied, changed = one.node(), {}
-    if one.kind in OWN_FILES:  # without a file of SDXL the refiner alone would be right
-        changed = {"model": refiner()} if "model" in one.inputs else {}
+    applied = row.node()
+    changed = {}
+    if row.kind in OWN_FILES:  # without a file of SDXL the refiner alone would be right
+        changed = {"model": refiner()} if "model" in row.inputs else {}
     else:
         changed = {side: attack_values.text(seed, 1280) for seed, side in enumerate(("positive", "negative"))}
     with pytest.raises(LikenessError, match="refiner"):
@@ -249,18 +253,19 @@ def test_the_refiners_clip_in_photo_maker_is_named() -> None:
         run(node(applied.kind, **{**applied.inputs, "clip": refiner_clip()}), {})
 
 
-@pytest.mark.parametrize("one", UNETS, ids=str)
+@pytest.mark.parametrize("row", UNETS, ids=str)
 def test_playground_is_told_of_once_where_a_file_was_not_made_for_it(
-    one: Row, caplog: pytest.LogCaptureFixture
+    row: Row, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model, positive, negative = outputs(one, one.node())
+    model, positive, negative = outputs(row, row.node())
     drawn((playground(model), positive, negative), empty(model))
-    texts = [text for text in told(caplog) if "Playground" in text]
-    if one.kind in OWN_FILES:
+    texts = [text for text in messages_of_the_pack(caplog) if "Playground" in text]
+    if row.kind in OWN_FILES:
         assert texts == []
     else:
         (text,) = texts
-        assert "this MODEL is Playground v2.5, or is set to sample like it" in text and "SDXL checkpoint" in text
+        assert "this MODEL is Playground v2.5, or is set to sample like it" in text
+        assert "SDXL checkpoint" in text
 
 
 # Notes from a run, under the node
@@ -281,9 +286,9 @@ class Recorder:
 
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
-    made = Recorder()
-    monkeypatch.setattr(notes, "running_server", lambda: made)
-    yield made
+    recorder_of_notes = Recorder()
+    monkeypatch.setattr(notes, "running_server", lambda: recorder_of_notes)
+    yield recorder_of_notes
     notes.clear("7")
     notes.clear("8")
 
@@ -293,7 +298,8 @@ def test_a_note_from_a_run_stands_once_and_goes_when_it_is_no_longer_true(record
     notes.tell("7", "of the node")
     for _ in range(4):
         notes.tell_of_run("7", "pictures", "four for one")
-    assert recorder.shown["7"] == "of the node  \nfour for one" and recorder.sent == 2
+    assert recorder.shown["7"] == "of the node  \nfour for one"
+    assert recorder.sent == 2
     notes.tell_of_run("7", "pictures", "four for three")
     notes.tell_of_run("7", "piece", "a tile")
     assert recorder.shown["7"] == "of the node  \nfour for three  \na tile"
@@ -312,26 +318,26 @@ def test_a_note_from_a_run_stands_once_and_goes_when_it_is_no_longer_true(record
     assert recorder.shown["7"] == "four for three"
 
 
-def outputs_as(one: Row, applied: Node, node_id: str) -> tuple[Any, Any, Any]:
+def outputs_as(row: Row, applied: Node, node_id: str) -> tuple[Any, Any, Any]:
     """As `outputs`, of a node with this id in a graph."""
-    made: dict[Node, Any] = {}
-    given = dict(zip(one.outputs, run_as(applied, node_id, made), strict=True))
-    model = given.get("model") or run(one.model, made)[0]
-    return model, given["positive"], given["negative"]
+    outputs_by_node: dict[Node, Any] = {}
+    values = dict(zip(row.outputs, run_as(applied, node_id, outputs_by_node), strict=True))
+    model = values.get("model") or run(row.model, outputs_by_node)[0]
+    return model, values["positive"], values["negative"]
 
 
 @pytest.mark.parametrize("kind", PICTURES)
 def test_four_samplings_of_a_rebatched_latent_leave_one_note_under_the_node(kind: str, recorder: Recorder) -> None:
-    one, graph = with_pictures(kind, 4)
-    applied = outputs_as(one, graph, "8")
+    row, graph = with_pictures(kind, 4)
+    applied = outputs_as(row, graph, "8")
     for _ in range(4):
         drawn(applied, empty(applied[0]))
     assert recorder.shown["8"].count("pictures 2 to 4 are not used") == 1
 
 
-@pytest.mark.parametrize("one", PLACED, ids=str)
-def test_a_piece_is_told_of_under_the_node_that_has_placed_people(one: Row, recorder: Recorder) -> None:
-    applied = outputs_as(one, one.node(), "8")
+@pytest.mark.parametrize("row", PLACED, ids=str)
+def test_a_piece_is_told_of_under_the_node_that_has_placed_people(row: Row, recorder: Recorder) -> None:
+    applied = outputs_as(row, row.node(), "8")
     for _ in range(2):
         drawn(applied, picture(applied[0], WIDTH // 2, HEIGHT // 2), 0.4)
     assert recorder.shown["8"].count("The latent is 64x48 px and starts from a picture") == 1
@@ -339,8 +345,8 @@ def test_a_piece_is_told_of_under_the_node_that_has_placed_people(one: Row, reco
 
 @pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", "LikenessApplyPhotoMaker", *ADAPTERS])
 def test_playground_is_told_of_under_the_node(kind: str, recorder: Recorder) -> None:
-    one = BY_KIND[kind]
-    applied = outputs_as(one, one.node(), "8")
+    row = BY_KIND[kind]
+    applied = outputs_as(row, row.node(), "8")
     drawn((playground(applied[0]), *applied[1:]), empty(applied[0]))
     assert recorder.shown["8"].count("this MODEL is Playground v2.5") == 1
 
@@ -354,14 +360,14 @@ def test_playground_is_told_of_by_photo_maker_itself_where_nothing_of_it_is_samp
     for model, times in ((inputs["model"], 0), (value(playground, inputs["model"]), 1)):
         caplog.clear()
         run(node(kind, **{**inputs, "model": model}), {})
-        assert sum("this MODEL is Playground v2.5" in text for text in told(caplog)) == times
+        assert sum("this MODEL is Playground v2.5" in text for text in messages_of_the_pack(caplog)) == times
 
 
 def test_the_pictures_that_are_not_used_are_not_used() -> None:
     """What the note says is so: only the first of four pictures counts for a latent of one row."""
-    found = []
+    latents = {}
     for number in (1, 4):
-        one, node = with_pictures("LikenessApplyInstantID", number)
-        applied = outputs(one, node)
-        found.append(drawn(applied, empty(applied[0])))
-    assert relative(found[1], found[0]) < 5e-6
+        row, node = with_pictures("LikenessApplyInstantID", number)
+        applied = outputs(row, node)
+        latents[number] = drawn(applied, empty(applied[0]))
+    assert relative(latents[4], latents[1]) < 5e-6

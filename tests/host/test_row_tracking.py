@@ -39,8 +39,8 @@ def shorter_text(n, context, value, extra_options):
 
 def mean_of_all_rows(n, context, value, extra_options):
     """It makes a row that is none of those before."""
-    more = torch.cat([n, n.mean(dim=0, keepdim=True)])
-    return more, context[[*range(len(n)), 0]], value[[*range(len(n)), 0]]
+    with_the_mean = torch.cat([n, n.mean(dim=0, keepdim=True)])
+    return with_the_mean, context[[*range(len(n)), 0]], value[[*range(len(n)), 0]]
 
 
 def test_the_drawn_example():

@@ -34,9 +34,9 @@ SAID = "1: a woman with red hair\nBen: a man with a long grey beard and glasses,
 
 def people_of(files, words=("",) * ROWS):
     """Anna, Ben and Cleo with a place each, and a LoRA each with its words where there are files."""
-    there = people_made.cast([(32.0, 48.0), (64.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT).people
+    placed_people = people_made.cast([(32.0, 48.0), (64.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT).people
     people = []
-    for person, name, file, own_words in zip(there, ("Anna", "Ben", "Cleo"), files, words, strict=True):
+    for person, name, file, own_words in zip(placed_people, ("Anna", "Ben", "Cleo"), files, words, strict=True):
         loras = () if file is None else (Lora(file, 1.0, own_words),)
         people.append(replace(person, identity=replace(person.identity, name=name, loras=loras)))
     return tuple(people)
@@ -74,8 +74,8 @@ class UnetSetting:
 
     def applied(self, kind, cast, sides=None, model=None, **changed):
         positive, negative = sides or self.sides
-        given = {"model": model or self.model, "positive": positive, "negative": negative, "clip": self.clip}
-        return apply(kind, **given, cast=cast, **changed)
+        inputs = {"model": model or self.model, "positive": positive, "negative": negative, "clip": self.clip}
+        return apply(kind, **inputs, cast=cast, **changed)
 
     def sample(self, applied, row=None):
         start = self.start if row is None else self.start[row : row + 1]
@@ -104,9 +104,9 @@ def unet(request):
 
 def same_rows(rows, expected):
     """Whether each row is what is expected of it, and no other row is."""
-    for row, own in enumerate(expected):
+    for row, expected_row in enumerate(expected):
         for number in range(ROWS):
-            difference = relative(rows[number : number + 1], own)
+            difference = relative(rows[number : number + 1], expected_row)
             assert (difference <= 2 * TOLERANCE) == (number == row), (row, number, difference)
 
 
@@ -196,21 +196,21 @@ def drawn(setting, applied, row=None, cfg=1.0):
 def test_every_row_is_the_plain_drawing_of_its_persons_words(transformer, with_loras):
     """With the common text hidden: of the host's forward alone, with the LoRA merged by the host's loader."""
     hidden = transformer.hidden(PICTURE)
-    said = (
+    words_of_people = (
         "a woman with red hair",
         "a man with a long grey beard and glasses, who looks away, in a green coat",
         "a cat",
     )
     files = transformer.files if with_loras else [None] * ROWS
     kind = "LikenessPromptPerPerson"
-    prompts = {"prompts": "\n".join(f"{number}: {words}" for number, words in enumerate(said, 1))}
+    prompts = {"prompts": "\n".join(f"{number}: {words}" for number, words in enumerate(words_of_people, 1))}
     applied = transformer.applied(kind, rows_of(people_of(files)), hidden, **prompts)
     if with_loras:
         cast = rows_of(people_of(files))
         applied = transformer.applied("LikenessLoRAPerPerson", cast, applied[0], applied[1:3])
     rows = drawn(transformer, applied)
     expected = []
-    for row, (words, file) in enumerate(zip(said, files, strict=True)):
+    for row, (words, file) in enumerate(zip(words_of_people, files, strict=True)):
         model = transformer.model if file is None else transformer.merged(file)
         expected.append(drawn(transformer, (model, transformer.own_text(words), transformer.text("blurred")), row))
     same_rows(rows, expected)
@@ -263,11 +263,11 @@ def test_every_row_has_its_own_reference_beside_its_words_and_lora(family):
     expected = []
     for row, file in enumerate(setting.files):
         model = setting.merged(file)
-        own = slice(row, row + 1)
+        row_alone = slice(row, row + 1)
         if WORDS[row]:
-            by_node = applied(alone(people, row), own, model, f"1: {WORDS[row]}", mask=EVERYWHERE)
+            by_node = applied(alone(people, row), row_alone, model, f"1: {WORDS[row]}", mask=EVERYWHERE)
         else:
-            by_node = (model, with_references(COMMON, own), with_references("blurred", own))
+            by_node = (model, with_references(COMMON, row_alone), with_references("blurred", row_alone))
         expected.append(drawn(setting, by_node, row, cfg=3.0))
     same_rows(rows, expected)
 

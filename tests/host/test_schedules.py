@@ -75,11 +75,14 @@ def both_ways(row: Row, change: Callable[[ModelPatcher], ModelPatcher]) -> list[
         model = change(host_sampling.plain(row).model)
         behind_the_change = applied(row, node(graph.kind, **{**graph.inputs, "model": model}))
     else:
-        ours = behind_the_change
-        behind_the_change = host_sampling.Applied(change(ours.model), ours.positive, ours.negative)
-    ours = applied(row, graph)
-    in_front = host_sampling.Applied(change(ours.model), ours.positive, ours.negative)
-    return [behind_the_change, in_front]
+        behind_the_change = with_changed_model(behind_the_change, change)
+    return [behind_the_change, with_changed_model(applied(row, graph), change)]
+
+
+def with_changed_model(
+    inputs: host_sampling.Applied, change: Callable[[ModelPatcher], ModelPatcher]
+) -> host_sampling.Applied:
+    return host_sampling.Applied(change(inputs.model), inputs.positive, inputs.negative)
 
 
 def with_a_range(row: Row) -> bool:
@@ -93,8 +96,8 @@ def with_a_range(row: Row) -> bool:
 def test_a_node_that_changes_the_schedule_may_stand_before_or_behind(row: Row, schedule: str) -> None:
     change, sampler, scheduler = SCHEDULES[schedule]
     pictures = [
-        sampled(way.guider(2.0), latent_of(row), sigmas_of(way.model, 10, scheduler), sampler)
-        for way in both_ways(row, change)
+        sampled(inputs.guider(2.0), latent_of(row), sigmas_of(inputs.model, 10, scheduler), sampler)
+        for inputs in both_ways(row, change)
     ]
     assert pictures[0].isfinite().all()
     assert relative(*pictures) <= 1e-6
@@ -103,7 +106,7 @@ def test_a_node_that_changes_the_schedule_may_stand_before_or_behind(row: Row, s
 @pytest.mark.parametrize("row", [row for row in rows() if not row.of_unets and with_a_range(row)], ids=str)
 def test_a_shift_of_flux_may_stand_before_or_behind(row: Row) -> None:
     pictures = [
-        sampled(way.guider(2.0), latent_of(row), sigmas_of(way.model, 10, "simple"))
-        for way in both_ways(row, with_flux_shift)
+        sampled(inputs.guider(2.0), latent_of(row), sigmas_of(inputs.model, 10, "simple"))
+        for inputs in both_ways(row, with_flux_shift)
     ]
     assert relative(*pictures) <= 1e-6

@@ -37,32 +37,39 @@ def friends(face_model, photo):
 
 def test_six_people_become_six_rows_and_come_back(face_model, photo, friends):
     """Enlarged and reduced again, where they are pasted values differ by 0.4 of 255 on average, at edges by 17."""
-    made = crop(face_model, photo, friends, size=512)
-    assert made["count"] == 6 and made["crops"].shape == (6, 512, 512, 3) and made["masks"].shape == (6, 512, 512)
-    assert [person.identity.name for person in made["cast_by_row"].people] == [f"friend {n}" for n in range(1, 7)]
-    assert made["preview"].shape == photo.shape and made["report"].count("second pass") == 6
-    assert DrawSkeletons.execute(cast=made["cast_by_row"])[0].shape == (6, 512, 512, 3)
-    keypoints = DrawSkeletons.execute(cast=made["cast_by_row"], draw="face keypoints")[0]
-    assert keypoints.shape == (6, 512, 512, 3) and bool(keypoints.amax((1, 2, 3)).gt(0.9).all())
+    cropped = crop(face_model, photo, friends, size=512)
+    assert cropped["count"] == 6
+    assert cropped["crops"].shape == (6, 512, 512, 3)
+    assert cropped["masks"].shape == (6, 512, 512)
+    assert [person.identity.name for person in cropped["cast_by_row"].people] == [f"friend {n}" for n in range(1, 7)]
+    assert cropped["preview"].shape == photo.shape
+    assert cropped["report"].count("second pass") == 6
+    assert DrawSkeletons.execute(cast=cropped["cast_by_row"])[0].shape == (6, 512, 512, 3)
+    keypoints = DrawSkeletons.execute(cast=cropped["cast_by_row"], draw="face keypoints")[0]
+    assert keypoints.shape == (6, 512, 512, 3)
+    assert bool(keypoints.amax((1, 2, 3)).gt(0.9).all())
     for match in MATCHES[:2]:
-        pasted, mask = second_pass.PasteFaces.execute(photo, made["where"], match, made["crops"]).args
+        pasted, mask = second_pass.PasteFaces.execute(photo, cropped["where"], match, cropped["crops"]).args
         away = (pasted - photo).abs() * 255
         assert torch.equal(pasted[mask == 0], photo[mask == 0])
-        assert away.max() < 20 and away[mask > 0].mean() < 0.5
-    white, _ = second_pass.PasteFaces.execute(photo, made["where"], "none", torch.ones(6, 64, 64, 3)).args
+        assert away.max() < 20
+        assert away[mask > 0].mean() < 0.5
+    white, _ = second_pass.PasteFaces.execute(photo, cropped["where"], "none", torch.ones(6, 64, 64, 3)).args
     assert white[mask == 1].min() > 0.999
 
 
 def test_everybody_is_drawn_with_their_own_words_and_pasted_back(face_model, photo, friends):
     """By the lines of the first pass, of which one is about somebody who is not cut out."""
     cast = replace(friends, people=(*friends.people, replace(friends.people[0], weight=0.0)))
-    made = crop(face_model, photo, cast, size=256)
-    model, clip, vae = attack_values.sd15(), tiny_encoders.sd1(), attack_values.vae()
+    cropped = crop(face_model, photo, cast, size=256)
+    model = attack_values.sd15()
+    clip = tiny_encoders.sd1()
+    vae = attack_values.vae()
     sides = attack_values.text(1, 48), attack_values.text(2, 48)
-    given = {"model": model, "clip": clip, "positive": sides[0], "negative": sides[1], "cast": made["cast_by_row"]}
+    inputs = {"model": model, "clip": clip, "positive": sides[0], "negative": sides[1], "cast": cropped["cast_by_row"]}
     prompts = "2: smiling\nfriend 4: looking away, in the evening sun\n7: asleep"
-    applied = apply("LikenessPromptPerPerson", **given, prompts=prompts)
-    start = vae.encode(made["crops"])
+    applied = apply("LikenessPromptPerPerson", **inputs, prompts=prompts)
+    start = vae.encode(cropped["crops"])
     rows = sample(*applied, steps=1, start=start)
     for row, words in enumerate(("", "smiling", "", "looking away, in the evening sun", "", "")):
         ((context, options),) = sides[0]
@@ -71,9 +78,9 @@ def test_everybody_is_drawn_with_their_own_words_and_pasted_back(face_model, pho
         alone = sample(model, [[context, options]], sides[1], steps=1, start=start[row : row + 1])
         assert relative(rows[row : row + 1], alone) <= 2e-5
     sampled = vae.decode(rows / LATENT_SCALE).detach()
-    pasted, mask = second_pass.PasteFaces.execute(photo, made["where"], "none", sampled).args
+    pasted, mask = second_pass.PasteFaces.execute(photo, cropped["where"], "none", sampled).args
     assert torch.equal(pasted[mask == 0], photo[mask == 0])
-    for number, cut in enumerate(made["where"].crops):
+    for number, cut in enumerate(cropped["where"].crops):
         x0, y0, x1, y1 = cut.square
         inside = cut.mask == 1
         expected = turned_upright(sampled[number], -cut.turns, x1 - x0)
@@ -85,11 +92,12 @@ def test_people_by_lora_alone_are_cut_out_in_their_places(face_model, photo):
     lora = Lora("a.safetensors", 1.0, "")
     people = []
     for number, face in enumerate(faces_in(face_model, photo[0]).faces, 1):
-        known = Identity(f"friend {number}", {}, torch.zeros(1, 112, 112, 3), loras=(lora,))
-        people.append(Person(known, slot=Slot(face.keypoints[2], face.box, face.keypoints), place=number))
-    made = crop(face_model, photo, PlacedCast(tuple(people), 1280, 888))
-    assert made["count"] == 6 and made["report"].count("no photo to compare with") == 6
-    assert [person.identity.loras for person in made["cast_by_row"].people] == [(lora,)] * 6
+        identity = Identity(f"friend {number}", {}, torch.zeros(1, 112, 112, 3), loras=(lora,))
+        people.append(Person(identity, slot=Slot(face.keypoints[2], face.box, face.keypoints), place=number))
+    cropped = crop(face_model, photo, PlacedCast(tuple(people), 1280, 888))
+    assert cropped["count"] == 6
+    assert cropped["report"].count("no photo to compare with") == 6
+    assert [person.identity.loras for person in cropped["cast_by_row"].people] == [(lora,)] * 6
 
 
 def test_who_stands_in_a_place_is_meant_however_unlike(face_model, photo, friends):
@@ -98,20 +106,22 @@ def test_who_stands_in_a_place_is_meant_however_unlike(face_model, photo, friend
     faces = faces_in(face_model, photo[0]).faces
     slots = [Slot(face.keypoints[2], face.box, face.keypoints) for face in faces]
     standing = zip((strange, *friends.people[1:]), slots, strict=True)
-    people = [replace(person, slot=at, place=place) for place, (person, at) in enumerate(standing, 1)]
-    made = crop(face_model, photo, PlacedCast(tuple(people), 1280, 888), who="unlike faces")
-    assert made["count"] == 1 and "no face found" not in made["report"], made["report"]
+    people = [replace(person, slot=slot, place=place) for place, (person, slot) in enumerate(standing, 1)]
+    cropped = crop(face_model, photo, PlacedCast(tuple(people), 1280, 888), who="unlike faces")
+    assert cropped["count"] == 1 and "no face found" not in cropped["report"], cropped["report"]
 
 
 def test_where_nobody_needs_it_nothing_is_asked_for(face_model, photo, friends):
-    made = crop(face_model, photo, friends, who="unlike faces")
-    assert made["count"] == 0 and all(isinstance(made[name], ExecutionBlocker) for name in ("crops", "cast_by_row"))
+    cropped = crop(face_model, photo, friends, who="unlike faces")
+    assert cropped["count"] == 0
+    assert all(isinstance(cropped[name], ExecutionBlocker) for name in ("crops", "cast_by_row"))
     paste = second_pass.PasteFaces
-    assert paste.check_lazy_status(images=photo, where=made["where"], sampled=None) == []
-    pasted, mask = paste.execute(photo, made["where"], "none").args
-    assert torch.equal(pasted, photo) and not mask.any()
-    wanted = crop(face_model, photo, friends.people[0].identity)["where"]
-    assert paste.check_lazy_status(images=photo, where=wanted, sampled=None) == ["sampled"]
+    assert paste.check_lazy_status(images=photo, where=cropped["where"], sampled=None) == []
+    pasted, mask = paste.execute(photo, cropped["where"], "none").args
+    assert torch.equal(pasted, photo)
+    assert not mask.any()
+    crop_of_friend = crop(face_model, photo, friends.people[0].identity)["where"]
+    assert paste.check_lazy_status(images=photo, where=crop_of_friend, sampled=None) == ["sampled"]
     assert paste.check_lazy_status(images=photo, where=ExecutionBlocker(None), sampled=None) == []
     with pytest.raises(BadPhoto, match=r"1 crop .*nothing .*sampled"):
-        paste.execute(photo, wanted, "none")
+        paste.execute(photo, crop_of_friend, "none")

@@ -27,20 +27,19 @@ def deep_shrink(model: ModelPatcher, block: int) -> ModelPatcher:
 
 def picture(row: Row, people: str, change: Callable[[ModelPatcher], ModelPatcher], **sampling: Any) -> torch.Tensor:
     """people: "ours" or "others"."""
-    way = applied(row, row.node() if people == "ours" else row.other())
-    way = Applied(change(way.model), way.positive, way.negative)
+    inputs = applied(row, row.node() if people == "ours" else row.other())
+    inputs = Applied(change(inputs.model), inputs.positive, inputs.negative)
     torch.manual_seed(3)  # the sampler that enlarges draws noise of its own
-    return sampled(way.guider(), latent_of(row), sigmas_of(way.model, sampling.pop("steps", 2)), **sampling)
+    return sampled(inputs.guider(), latent_of(row), sigmas_of(inputs.model, sampling.pop("steps", 2)), **sampling)
 
 
 @pytest.mark.parametrize("block", [1, 3, pytest.param(5, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("row", UNETS, ids=str)
 def test_people_act_where_the_picture_is_shrunk_inside_of_the_unet(row: Row, block: int) -> None:
-    ours, others = (
-        picture(row, people, lambda model: deep_shrink(model, block), steps=4) for people in ("ours", "others")
-    )
-    assert ours.isfinite().all()
-    assert relative(ours, others) > 1e-5
+    of_people = picture(row, "ours", lambda model: deep_shrink(model, block), steps=4)
+    of_others = picture(row, "others", lambda model: deep_shrink(model, block), steps=4)
+    assert of_people.isfinite().all()
+    assert relative(of_people, of_others) > 1e-5
 
 
 def unchanged(model: ModelPatcher) -> ModelPatcher:
@@ -57,7 +56,8 @@ def test_people_act_in_a_latent_that_grows_between_steps(row: Row) -> None:
     kind = nodes.SamplerLCMUpscale
     result = kind.execute(2.0, -1, "bilinear") if hasattr(kind, "execute") else kind().get_sampler(2.0, -1, "bilinear")
     sampler = result[0] if isinstance(result, tuple) else result.args[0]
-    ours, others = (picture(row, people, unchanged, steps=4, sampler=sampler) for people in ("ours", "others"))
-    assert ours.shape[-1] == 2 * latent_of(row).shape[-1]
-    assert ours.isfinite().all()
-    assert relative(ours, others) > 1e-5
+    of_people = picture(row, "ours", unchanged, steps=4, sampler=sampler)
+    of_others = picture(row, "others", unchanged, steps=4, sampler=sampler)
+    assert of_people.shape[-1] == 2 * latent_of(row).shape[-1]
+    assert of_people.isfinite().all()
+    assert relative(of_people, of_others) > 1e-5

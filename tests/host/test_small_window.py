@@ -93,16 +93,16 @@ def test_a_toast_says_that_it_is_an_app_and_names_the_way_back(visit: Visit, lan
     """Also of a template whose nodes of ours are all in subgraphs. Of one that can be read nothing is said."""
     if visit.server.host.version < (0, 33):
         pytest.skip("the frontend of this host has no apps")
-    told, way_back = TOLD[language]
+    sentence, way_back = TOLD[language]
     graph = workflow.load(templates.ROOT / "workflows" / f"{BOXES_ALONE}.json")
     try:
         visit.resize(*LAPTOP)
         visit.open(language)
         assert open_like_the_gallery(visit, BOXES_ALONE, language)
-        assert way_back in visit.toasts.with_words(told).text()
+        assert way_back in visit.toasts.with_words(sentence).text()
         assert button_back(visit, way_back).count(), "as the frontend calls it"
         assert not open_like_the_gallery(visit, START, language)
-        visit.toasts.await_count(told, 0)
+        visit.toasts.await_count(sentence, 0)
     finally:
         visit.resize(*WINDOW)
         visit.open_file(graph, app=False)
@@ -137,13 +137,13 @@ def test_behind_an_app_the_note_and_the_first_step_can_be_read(visit: Visit) -> 
     """And the toast goes when the graph is shown."""
     if visit.server.host.version < (0, 33):
         pytest.skip("the frontend of this host has no apps")
-    told, way_back = TOLD["en"]
+    sentence, way_back = TOLD["en"]
     try:
         visit.resize(*LAPTOP)
         assert open_like_the_gallery(visit, METHOD)
-        visit.toasts.await_count(told)
+        visit.toasts.await_count(sentence)
         button_back(visit, way_back).dispatch_event("click")
-        visit.toasts.await_count(told, 0)
+        visit.toasts.await_count(sentence, 0)
         visit.await_true(lambda: not visit.canvas.is_without_text())
         view = visit.canvas.view()
         assert view.scale == READABLE

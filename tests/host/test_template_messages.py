@@ -88,7 +88,7 @@ def several_faces(number: str, kind: str) -> Graph:
 
 
 @pytest.mark.parametrize(
-    "stem, kind, language, told",
+    "stem, kind, language, advice",
     [
         ("start_two_people", "LikenessCastFromPhotos", "en", "Set it on the subgraph “Group photo”: Which face."),
         ("start_group", "LikenessCastFromPhotos", "en", "Set it on the subgraph “Group photo”: Which face."),
@@ -97,7 +97,7 @@ def several_faces(number: str, kind: str) -> Graph:
     ],
 )
 def test_an_error_names_the_field_of_the_subgraph_that_people_see(
-    visit: Visit, stem: str, kind: str, language: str, told: str
+    visit: Visit, stem: str, kind: str, language: str, advice: str
 ) -> None:
     """And not how the subgraph is opened, as nobody has to."""
     if visit.server.host.version < (0, 33):
@@ -110,7 +110,7 @@ def test_an_error_names_the_field_of_the_subgraph_that_people_see(
         visit.close_dialogs()
         visit.open_file(graph)
         visit.send("execution_error", several_faces(number, kind))
-        toast = visit.toasts.with_words(told).text()
+        toast = visit.toasts.with_words(advice).text()
         assert "such as 3,1" in toast
         assert "Enter subgraph" not in toast
         assert "打开" not in toast
@@ -156,8 +156,8 @@ def test_a_menu_of_templates_shows_titles(visit: Visit) -> None:
 
 
 def test_a_menu_of_templates_is_in_the_order_of_the_gallery(visit: Visit) -> None:
-    known = visit.server.object_info()["LikenessCheckModelFiles"]["input"]["optional"]["workflow"]
-    offered = known[1]["options"] if known[0] == "COMBO" else known[0]
+    workflow_input = visit.server.object_info()["LikenessCheckModelFiles"]["input"]["optional"]["workflow"]
+    offered = workflow_input[1]["options"] if workflow_input[0] == "COMBO" else workflow_input[0]
     assert offered[3:] == list(TITLES)
     assert offered[3:9] == [*(stem for stem in TITLES if stem.startswith("start_")), "check_files"]
 
@@ -166,8 +166,8 @@ def test_a_menu_of_templates_is_in_the_order_of_the_gallery(visit: Visit) -> Non
 def test_the_note_of_a_start_template_says_what_the_manifest_says(stem: str) -> None:
     """How much is to be downloaded: the figure of the toast of missing files."""
     sizes = [model.size for model in needs.wanted(template(stem))]
-    known = sum(size for size in sizes if size is not None)
-    total = manifest.human(known)
+    bytes_of_files = sum(size for size in sizes if size is not None)
+    total = manifest.human(bytes_of_files)
     if None in sizes:
         total = f"at least {total}"
     assert f" {total}" in note_of(stem).split("**Files**")[1].split(".  ")[0]

@@ -38,9 +38,9 @@ def test_it_is_in_the_matrix_of_promises_by_its_record_alone(tmp_path: Path) -> 
     (tmp_path / "models_manifest.json").write_text(json.dumps(manifest), "utf-8")
     files = [f"tests/promises/test_{name}.py" for name in PROMISES]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "toy_method", *files]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0 and " skipped" not in done.stdout, done.stdout
-    assert int(re.findall(r"(\d+) passed", done.stdout)[0]) >= 20
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 0 and " skipped" not in process.stdout, process.stdout
+    assert int(re.findall(r"(\d+) passed", process.stdout)[0]) >= 20
 
 
 def test_a_cell_that_is_forgotten_is_named(tmp_path: Path) -> None:

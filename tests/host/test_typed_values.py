@@ -54,22 +54,22 @@ def seen(visit: Visit, when: str = "opened") -> Typed:
 
 
 def is_sent_as_shown(value: Value) -> bool:
-    return bool(value.sent) and all(same(value.shown, sent) for sent in value.sent)
+    return bool(value.sent) and all(same(value.shown, sent_value) for sent_value in value.sent)
 
 
-def same(shown: Any, sent: Any) -> bool:
+def same(shown_value: Any, sent_value: Any) -> bool:
     """As a number where it is sent as one: it may be shown as 5.0."""
-    if isinstance(sent, int | float) and not isinstance(sent, bool):
-        return float(shown) == pytest.approx(sent)
-    return str(shown).strip() == str(sent).strip()
+    if isinstance(sent_value, int | float) and not isinstance(sent_value, bool):
+        return float(shown_value) == pytest.approx(sent_value)
+    return str(shown_value).strip() == str(sent_value).strip()
 
 
 def typed_of(boxes: Typed, typed: Typed) -> Typed:
     """Without values that a copy has because its links are gone."""
-    kept: Typed = []
+    typed_values: Typed = []
     for box, names in zip(boxes, typed, strict=True):
-        kept.append({name: box[name] for name in names})
-    return kept
+        typed_values.append({name: box[name] for name in names})
+    return typed_values
 
 
 def kinds(visit: Visit) -> list[Any]:
@@ -209,13 +209,14 @@ def test_boxes_of_other_packs_are_left_alone(visit: Visit) -> None:
     (subgraph,) = graph["definitions"]["subgraphs"]
     (box,) = (node for node in graph["nodes"] if node["type"] == subgraph["id"])
     inside = {node["id"] for node in subgraph["nodes"]}
-    ours = json.dumps(graph)
+    ours_as_saved = json.dumps(graph)
     for link in subgraph["links"]:
         if link["target_id"] in inside:
             link["target_slot"] += 20
     exported = json.dumps(graph)
     box["properties"]["cnr_id"] = "another"
-    theirs = json.dumps(graph).replace('"Likeness', '"Another')
+    theirs_as_saved = json.dumps(graph).replace('"Likeness', '"Another')
     numbered = opened(exported)
-    assert numbered == opened(ours) and numbered != json.loads(exported)
-    assert opened(theirs) == json.loads(theirs)
+    assert numbered == opened(ours_as_saved)
+    assert numbered != json.loads(exported)
+    assert opened(theirs_as_saved) == json.loads(theirs_as_saved)

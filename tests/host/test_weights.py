@@ -37,12 +37,12 @@ def layers(kind: str, first: float, second: float) -> list[tuple[Tensor, ...]]:
     (injection,) = [
         cond.cond[0] for cond in conds if isinstance(cond, CarriedCond) and isinstance(cond.cond[0], Injection)
     ]
-    found = []
+    people_by_layer = []
     for layer in injection.layers:
         if layer is not None:
             # In StoryMaker the background stands in front of the people.
-            found.append(tuple(tensor[-2:] for tensor in layer))
-    return found
+            people_by_layer.append(tuple(tensor[-2:] for tensor in layer))
+    return people_by_layer
 
 
 def own(tensor: Tensor, kind: str) -> Tensor:
@@ -86,18 +86,18 @@ def test_id_tokens_of_everybody_are_as_loud_as_that_person() -> None:
 
 def test_the_id_patch_of_everybody_is_as_loud_as_that_person() -> None:
     """The skeletons stay. Noses are at (40, 40) and (94, 40), so that both patches are cut at an edge and overlap."""
-    both, first_quiet, second_quiet, neither = (
+    image, first_quiet, second_quiet, neither = (
         outputs("LikenessIDPatchConditionImage", *weights)[0][0]
         for weights in ((1.0, 1.0), (QUIET, 1.0), (1.0, QUIET), (QUIET, QUIET))
     )
-    first, second = both - first_quiet, both - second_quiet  # (1 - QUIET) times a patch
-    inside = [torch.zeros(both.shape[:2], dtype=torch.bool) for _ in range(2)]
+    first, second = image - first_quiet, image - second_quiet  # (1 - QUIET) times a patch
+    inside = [torch.zeros(image.shape[:2], dtype=torch.bool) for _ in range(2)]
     inside[0][8:72, 8:72] = True
     inside[1][8:72, 62:126] = True
     for patch, place in zip((first, second), inside, strict=True):
         assert (patch[place] != 0).float().mean() > 0.9
         assert patch[~place].abs().max() == 0
-    assert relative(both - first - second, neither) <= ALMOST
+    assert relative(image - first - second, neither) <= ALMOST
 
 
 def fused_words(first: float, second: float) -> Tensor:

@@ -39,7 +39,8 @@ PICTURE = 48
 TOLERANCE = 1e-5
 WORDS = "a woman with red hair", "a man with a long grey beard and glasses, who looks away, in a green coat"
 SAID = "\n".join(f"{number}: {words}" for number, words in enumerate(WORDS, 1))
-EVERYWHERE, NOWHERE = torch.ones(1, HEIGHT, WIDTH), torch.zeros(1, HEIGHT, WIDTH)
+EVERYWHERE = torch.ones(1, HEIGHT, WIDTH)
+NOWHERE = torch.zeros(1, HEIGHT, WIDTH)
 NOWHERE[:, :1, :1] = 1e-4  # a mask of nobody is refused; less than the least weight of a token
 
 
@@ -54,9 +55,9 @@ def start_of(setting, rows=1):
 
 def cast_of(files):
     """Anna and Ben with a LoRA each, without words."""
-    there = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT).people
+    placed_people = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT).people
     people = []
-    for person, file in zip(there, files, strict=True):
+    for person, file in zip(placed_people, files, strict=True):
         people.append(replace(person, identity=replace(person.identity, loras=(Lora(file, 1.0, ""),))))
     return PlacedCast(tuple(people), WIDTH, HEIGHT)
 
@@ -83,8 +84,8 @@ def test_a_person_everywhere_is_the_merged_network_on_their_words(setting, order
         merged = setting.merged(setting.files_with_places[number])
         sides = setting.own_text(WORDS[number]), setting.text("blurred")
         assert relative(rows, setting.sample((merged, *sides), start_of(setting, rows=2))) <= TOLERANCE
-        other = setting.merged(setting.files_with_places[1 - number])
-        assert relative(rows, setting.sample((other, *sides), start_of(setting, rows=2))) > 100 * TOLERANCE
+        merged_with_other = setting.merged(setting.files_with_places[1 - number])
+        assert relative(rows, setting.sample((merged_with_other, *sides), start_of(setting, rows=2))) > 100 * TOLERANCE
 
 
 # ControlNets
@@ -122,21 +123,21 @@ def test_a_controlnet_goes_on_reading_the_common_text(family):
     net = make()
 
     def controlled(positive, negative):
-        given = net, picture, 0.8, 0.0, 1.0, vae()
-        return host_nodes.ControlNetApplyAdvanced().apply_controlnet(positive, negative, *given)
+        arguments = net, picture, 0.8, 0.0, 1.0, vae()
+        return host_nodes.ControlNetApplyAdvanced().apply_controlnet(positive, negative, *arguments)
 
     sides = controlled(setting.text(COMMON), setting.text("blurred"))
     mask = torch.cat([EVERYWHERE, NOWHERE])
     cast = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT)
     applied = setting.applied(BOTH[0], cast, setting.hidden(PICTURE), sides, mask=mask, prompts=SAID)
-    found = setting.sample(applied, start_of(setting), cfg=3.0)
+    image = setting.sample(applied, start_of(setting), cfg=3.0)
 
     positive, negative = controlled(setting.own_text(WORDS[0]), setting.text("blurred"))
     common = {"cross_attn_controlnet": setting.text(COMMON)[0][0]}
     by_common = [[words, {**options, **common}] for words, options in positive]
     # The negative has no words of people: it reads the common text of its side, which `hidden` hides on the positive.
     expected = setting.sample((setting.model, by_common, negative), start_of(setting), cfg=3.0)
-    assert relative(found, expected) <= TOLERANCE
+    assert relative(image, expected) <= TOLERANCE
     without = setting.sample(
         (setting.model, setting.own_text(WORDS[0]), setting.text("blurred")), start_of(setting), 3.0
     )
@@ -176,18 +177,17 @@ def test_references_beside_words_are_what_a_dense_mask_gives(family, cached):
     """Flux KV Cache takes the references out after the first step, and keeps their keys. On FLUX.1 the host's own
     forward cannot do that."""
     model = tiny_dits.model(family)
-    more = {"reference_latents": [tiny_dits.latent(family, 64, 48, seed=9)]}  # 4 x 3 tokens
-    applied = []
-    for kind in (
-        with_texts,
-        lambda made, **options: by_mask(Dense(family, model, APART, references=12), made, **options),
-    ):
-        made = FluxKVCache.execute(model).args[0] if cached else model
-        applied.append(sampled(family, kind(made, **more)))
-    assert relative(*applied) <= TOLERANCE
-    assert (
-        relative(sampled(family, (model, *by_mask(Dense(family, model, APART), model, **more)[1:])), applied[1]) > 1e-3
-    )
+    references = {"reference_latents": [tiny_dits.latent(family, 64, 48, seed=9)]}  # 4 x 3 tokens
+
+    def model_of_its_own():
+        return FluxKVCache.execute(model).args[0] if cached else model
+
+    picture = sampled(family, with_texts(model_of_its_own(), **references))
+    dense = Dense(family, model, APART, references=12)
+    expected = sampled(family, by_mask(dense, model_of_its_own(), **references))
+    assert relative(picture, expected) <= TOLERANCE
+    _, *sides = by_mask(Dense(family, model, APART), model, **references)
+    assert relative(sampled(family, (model, *sides)), expected) > 1e-3
 
 
 def test_tokens_of_uso_in_front_of_the_text_stay_the_common_texts():
@@ -198,9 +198,9 @@ def test_tokens_of_uso_in_front_of_the_text_stay_the_common_texts():
     with_style = model.clone()
     patch = UsoStyleProjectorPatch(ModelPatcher(projector, devices.DEVICE, devices.CPU), style)
     with_style.set_model_post_input_patch(patch)
-    found = sampled(FLUX, with_texts(with_style))
+    picture = sampled(FLUX, with_texts(with_style))
     expected = sampled(FLUX, by_mask(Dense(FLUX, model, APART, front=3), with_style))
-    assert relative(found, expected) <= TOLERANCE
+    assert relative(picture, expected) <= TOLERANCE
     assert relative(sampled(FLUX, with_texts(model)), expected) > 100 * TOLERANCE
 
 
@@ -209,17 +209,17 @@ def test_tokens_of_uso_in_front_of_the_text_stay_the_common_texts():
 
 def asked_for(setting, applied, start):
     """What the host's loader is asked to keep free for a sampling."""
-    asked = []
+    requests = []
     load = comfy.model_management.load_models_gpu
 
     def recorded(models, memory_required=0, **more):
-        asked.append(memory_required)
+        requests.append(memory_required)
         return load(models, memory_required=memory_required, **more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comfy.model_management, "load_models_gpu", recorded)
         setting.sample(applied, start)
-    return asked[0]
+    return requests[0]
 
 
 LENGTHS = 300, 42
@@ -247,11 +247,11 @@ def test_the_memory_of_the_words_is_asked_for(setting, by_row):
     )
     rows = 2
     start = start_of(setting, rows)
-    more = tokens * tiny_dits.cells_per_token(setting.family) ** 2
+    latent_cells = tokens * tiny_dits.cells_per_token(setting.family) ** 2
     height, columns = start.shape[-2:]
-    shape = [2 * rows, *start.shape[1:-2], height + -(-more // columns), columns]
-    found = asked_for(setting, applied, start)
-    assert found == setting.model.model.memory_required(shape)
+    shape = [2 * rows, *start.shape[1:-2], height + -(-latent_cells // columns), columns]
+    memory = asked_for(setting, applied, start)
+    assert memory == setting.model.model.memory_required(shape)
     plain = asked_for(setting, (setting.model, *sides), start)
     assert plain == setting.model.model.memory_required([2 * rows, *start.shape[1:]])
-    assert found > plain
+    assert memory > plain

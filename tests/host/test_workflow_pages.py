@@ -34,14 +34,19 @@ def comparable(prompt: Graph, object_info: Graph) -> Graph:
     """
 
     def inputs(node: Graph) -> Graph:
-        known = {n for section in object_info[node["class_type"]]["input"].values() for n in section}
-        return {n: [*map(str, v)] if isinstance(v, list) else v for n, v in node["inputs"].items() if n in known}
+        input_names = {name for section in object_info[node["class_type"]]["input"].values() for name in section}
+        return {
+            name: [*map(str, value)] if isinstance(value, list) else value
+            for name, value in node["inputs"].items()
+            if name in input_names
+        }
 
-    whole = {str(number): {**node, "inputs": inputs(node), "_meta": None} for number, node in prompt.items()}
-    runs = [number for number, node in whole.items() if object_info[node["class_type"]]["output_node"]]
+    nodes = {str(number): {**node, "inputs": inputs(node), "_meta": None} for number, node in prompt.items()}
+    runs = [number for number, node in nodes.items() if object_info[node["class_type"]]["output_node"]]
     for number in runs:
-        runs += {v[0] for v in whole[number]["inputs"].values() if isinstance(v, list) and v[0] in whole} - {*runs}
-    return {number: whole[number] for number in runs}
+        links = [value for value in nodes[number]["inputs"].values() if isinstance(value, list)]
+        runs += {source for source, *_ in links if source in nodes} - {*runs}
+    return {number: nodes[number] for number in runs}
 
 
 def links(graph: Graph) -> list[list[str]]:
@@ -57,7 +62,8 @@ def links(graph: Graph) -> list[list[str]]:
 def test_opens_whole_readable_and_in_view(gallery: Visit, path: Path) -> None:
     """And what the editor sends is what the scripts send."""
     templates.skip_unless_known(path, gallery.server.object_info())
-    graph, known = workflow.load(path), gallery.server.object_info()
+    graph = workflow.load(path)
+    object_info = gallery.server.object_info()
     gallery.red()
     file = gallery.open_file(graph)
     saved = file.saved
@@ -66,7 +72,7 @@ def test_opens_whole_readable_and_in_view(gallery: Visit, path: Path) -> None:
     assert {str(n["id"]): n["type"] for n in saved["nodes"]} == {str(n["id"]): n["type"] for n in graph["nodes"]}
     assert links(saved) == links(graph)
     assert [group["title"] for group in saved["groups"]] == [group["title"] for group in graph["groups"]]
-    assert comparable(file.prompt, known) == comparable(workflow.to_prompt(graph, known), known)
+    assert comparable(file.prompt, object_info) == comparable(workflow.to_prompt(graph, object_info), object_info)
 
     view = gallery.canvas.view()
     assert view.scale >= 8 / 14
@@ -77,8 +83,8 @@ def test_opens_whole_readable_and_in_view(gallery: Visit, path: Path) -> None:
         assert min(node.left, node.top) >= 0, node.title
         assert node.right <= width, node.title
         assert node.bottom <= height, node.title
-    for node, other in itertools.combinations(view.nodes, 2):
-        assert not node.overlaps(other), (node.title, other.title)
+    for node, next_node in itertools.combinations(view.nodes, 2):
+        assert not node.overlaps(next_node), (node.title, next_node.title)
     if not gallery.vue:
         assert gallery.canvas.out_of_groups() == []
         assert gallery.canvas.cut_texts() == []
@@ -92,10 +98,11 @@ def test_the_editor_sends_the_same_where_a_node_is_switched_off(gallery: Visit) 
         pytest.skip("the editor of this ComfyUI sends what is in a muted box, or behind a muted Reroute, all the same")
     gallery.open_file(workflow.load(templates.ROOT / "workflows" / "id_patch_two_people.json"))
     graph = gallery.canvas.add_primitive_and_reroute()
-    known = gallery.server.object_info()
+    object_info = gallery.server.object_info()
     nodes = [node for node in graph["nodes"] if node["type"] not in workflow.NOTES]
     for node, mode in itertools.product(nodes, (2, 4)):
-        sent = gallery.canvas.prompt_with_mode(node["id"], mode)
+        prompt = gallery.canvas.prompt_with_mode(node["id"], mode)
         node["mode"] = mode
-        assert comparable(sent, known) == comparable(workflow.to_prompt(graph, known), known), (node["type"], mode)
+        expected = comparable(workflow.to_prompt(graph, object_info), object_info)
+        assert comparable(prompt, object_info) == expected, (node["type"], mode)
         node["mode"] = 0

@@ -21,19 +21,20 @@ all boxes, and of the charts of three bodies every 14th pixel."""
 def test_bodies_and_their_surface_are_those_of_a_port_of_detectron2(depth: int) -> None:
     golden = load_file(GOLDEN)
     blocks = (3, 4, 6, 3) if depth == 50 else (3, 4, 23, 3)
-    exported = {f"model.{name}": one for name, one in densepose_made.weights(2, 9, blocks).items()}
+    exported = {f"model.{name}": tensor for name, tensor in densepose_made.weights(2, 9, blocks).items()}
     state = own_weights(exported)
     network = DensePose(state).eval()
     network.load_state_dict(state, strict=True)
     photo = (torch.rand(3, 256, 384, generator=torch.Generator().manual_seed(4)) * 255).to(torch.uint8)
     with torch.inference_mode():
-        found = network(photo)._asdict()
+        outputs = network(photo)._asdict()
     boxes = golden[f"{depth}.boxes"]
-    assert found["boxes"].shape == boxes.shape and len(boxes) >= 10
-    assert (found["boxes"] - boxes).abs().max() <= 5e-6 * boxes.abs().max()
+    assert outputs["boxes"].shape == boxes.shape
+    assert len(boxes) >= 10
+    assert (outputs["boxes"] - boxes).abs().max() <= 5e-6 * boxes.abs().max()
     for name in ("inside", "parts", "u", "v"):
         expected = golden[f"{depth}.{name}"]
-        chart = found[name][:3, :, ::14, ::14]
+        chart = outputs[name][:3, :, ::14, ::14]
         # Charts are steep where a box lies: eight normalised layers enlarge its rounding.
         assert (chart - expected).abs().max() <= 5e-5 * expected.abs().max(), name
 

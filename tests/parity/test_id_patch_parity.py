@@ -46,7 +46,8 @@ def test_golden_numbers(kind, people):
 def test_photo_sequences_equal_diffusers():
     row = torch.randn(1, 3, 512, generator=torch.Generator().manual_seed(4))
     net = loaded("resampler").net
-    assert net.takes_sequences and not loaded("mlp").net.takes_sequences
+    assert net.takes_sequences
+    assert not loaded("mlp").net.takes_sequences
     assert (net.tokens(row) - converted(id_patch_file("resampler")["prompt_proj"])(row)).abs().max() <= 1e-5
 
 
@@ -54,7 +55,8 @@ def reference_condition(control, patches, locations):
     """The formula of the released inferencer: a canvas padded by half a patch, added to and cut back."""
     _, height, width, _ = control.shape
     canvas = torch.zeros(3, height + 64, width + 64)
-    low, high = torch.round(locations - 32).int(), torch.round(locations + 32).int()
+    low = torch.round(locations - 32).int()
+    high = torch.round(locations + 32).int()
     for patch, (x0, y0), (x1, y1) in zip(patches, low.tolist(), high.tolist(), strict=True):
         if x0 + 32 < 0 or x1 - 32 >= width or y0 + 32 < 0 or y1 - 32 >= height:
             continue
@@ -71,9 +73,9 @@ def test_condition_image_equals_the_formula():
         spread = torch.rand(8, 2, generator=generator) * torch.tensor([width - 1.0, height - 1.0])
         locations = torch.cat([corners, spread])
         patches = torch.randn(len(locations), 3, 64, 64, generator=generator) * 2
-        ours = with_patches(control, list(patches), [tuple(xy) for xy in locations.tolist()])
-        assert (ours - reference_condition(control, patches, locations)).abs().max() <= 1e-6
-        assert ours.min() < 0 and ours.max() > 1, "patches must survive unclamped"
+        image = with_patches(control, list(patches), [tuple(xy) for xy in locations.tolist()])
+        assert (image - reference_condition(control, patches, locations)).abs().max() <= 1e-6
+        assert image.min() < 0 and image.max() > 1, "patches must survive unclamped"
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +89,11 @@ def networks():
 def applied(networks, kind, embeddings, centers, control, sides, start):
     """The cast, its picture, and both sides."""
     rows = [Identity(f"{n}", {"arcface-ir-se50": row[None]}, torch.zeros(1, 112, 112, 3)) for n, row in embeddings]
-    people = (Person(who, 1.0, Slot(tuple(xy))) for who, xy in zip(rows, centers.tolist(), strict=True))
+    people = (Person(identity, 1.0, Slot(tuple(xy))) for identity, xy in zip(rows, centers.tolist(), strict=True))
     cast = PlacedCast(tuple(people), control.shape[2], control.shape[1])
     (image, *_) = apply("LikenessIDPatchConditionImage", id_patch=loaded(kind), cast=cast, image=control)
-    given = {"control_net": networks[3], "id_patch": loaded(kind), "cast": cast, "image": image}
-    return cast, image, apply("LikenessApplyIDPatch", **sides, **given, id_start_percent=start)[:2]
+    inputs = {"control_net": networks[3], "id_patch": loaded(kind), "cast": cast, "image": image}
+    return cast, image, apply("LikenessApplyIDPatch", **sides, **inputs, id_start_percent=start)[:2]
 
 
 @pytest.mark.both_hosts
@@ -101,12 +103,14 @@ def test_golden_sampling_of_the_authors(networks):
         init = float(file.metadata()["init"])
     text = torch.randn(2, 77, 2048, generator=torch.Generator().manual_seed(141))
     sides = dict(zip(("positive", "negative"), tiny_sdxl.conditioning(text, golden["sample.pooled"]), strict=True))
-    people, control = enumerate(golden["in.emb"][:2]), GOLDEN["in.control"][None] / 255.0
-    _, image, both = applied(networks, "resampler", people, golden["in.locs"][:2], control, sides, 0.25)
+    people = enumerate(golden["in.emb"][:2])
+    control = GOLDEN["in.control"][None] / 255.0
+    _, image, sides_with_tokens = applied(networks, "resampler", people, golden["in.locs"][:2], control, sides, 0.25)
     assert (image.permute(0, 3, 1, 2) - golden["sample.condition"]).abs().max() <= 1e-5
-    start, sigmas = golden["sample.noise"] * init, golden["sample.sigmas"]
-    found = tiny_sdxl.host_sample(networks[2], start, sigmas, *both, 5.0)
-    assert relative(found, golden["sample.latents"]) <= TOLERANCE
+    start = golden["sample.noise"] * init
+    sigmas = golden["sample.sigmas"]
+    latents = tiny_sdxl.host_sample(networks[2], start, sigmas, *sides_with_tokens, 5.0)
+    assert relative(latents, golden["sample.latents"]) <= TOLERANCE
 
 
 @pytest.mark.parametrize(("people", "kind"), [(1, "resampler"), (5, "resampler"), (2, "mlp")])
@@ -115,8 +119,11 @@ def test_sampling_equals_diffusers(networks, people, kind):
     width, height = 200, 136  # odd multiples of 8
     sampling = Sampling(width, height, 8, seed=people, spacing="trailing")
     centers = torch.rand(people, 2, generator=sampling.generator) * torch.tensor([width, height])
-    control, given = torch.rand(1, height, width, 3, generator=sampling.generator), sampling.normal(people, 512)
-    cast, image, both = applied(networks, kind, enumerate(given), centers, control, sampling.sides, 0.2)
+    control = torch.rand(1, height, width, 3, generator=sampling.generator)
+    embeddings = sampling.normal(people, 512)
+    cast, image, sides_with_tokens = applied(
+        networks, kind, enumerate(embeddings), centers, control, sampling.sides, 0.2
+    )
     rows = loaded(kind).unconditional_tokens(people), loaded(kind).tokens(cast.people, "mean")
     with_ids = torch.cat([sampling.text, torch.cat(rows)], dim=1)
     unet, net, model, _ = networks
@@ -124,4 +131,4 @@ def test_sampling_equals_diffusers(networks, people, kind):
         unet, lambda i: sampling.text if i < 8 * 0.2 else with_ids,
         control=lambda _: (net, image.permute(0, 3, 1, 2), 0.8, None),
     )  # fmt: skip
-    assert relative(sampling.ours(model, *both), reference) <= TOLERANCE
+    assert relative(sampling.ours(model, *sides_with_tokens), reference) <= TOLERANCE

@@ -36,7 +36,8 @@ def packed(x):
 
 
 def unpacked(tokens, height, width):
-    high, wide = -(-height // 2), -(-width // 2)
+    high = -(-height // 2)
+    wide = -(-width // 2)
     cells = tokens.reshape(len(tokens), high, wide, -1, 2, 2).permute(0, 3, 1, 4, 2, 5)
     return cells.reshape(len(tokens), -1, 2 * high, 2 * wide)[..., :height, :width]
 
@@ -47,20 +48,23 @@ class Pair:
     def __init__(self):
         shape = {**infuse_made.DIFFUSERS, "num_layers": DEPTHS["depth"]}
         shape["num_single_layers"] = DEPTHS["depth_single_blocks"]
-        self.flux, self.net = fill(FluxTransformer2DModel(**shape), 310), infuse_made.peer()
+        self.flux = fill(FluxTransformer2DModel(**shape), 310)
+        self.net = infuse_made.peer()
         self.model = tiny_dits.model(FLUX, **infuse_made.MLP, **DEPTHS)
         state = {key: value.clone() for key, value in self.flux.state_dict().items()}  # of which some is changed
         converted_state = comfy.model_detection.convert_diffusers_mmdit(state, "")
         self.model.model.diffusion_model.load_state_dict(converted_state)
         file = infuse_made.projection_file()
-        self.projection, self.infinite_you = converted(file["image_proj"]), read("infinite_you", file)
-        self.control_net, self.vae = infuse_made.infuse_net(self.net), tiny_vaes.flux1()
+        self.projection = converted(file["image_proj"])
+        self.infinite_you = read("infinite_you", file)
+        self.control_net = infuse_made.infuse_net(self.net)
+        self.vae = tiny_vaes.flux1()
 
     def hint(self, picture):
         return packed((self.vae.encode(picture[None]) - SHIFT) * SCALE)
 
-    def tokens(self, who):
-        return self.projection(who.identity.embeddings["arcface-ir-se50"][:, None])
+    def tokens(self, person):
+        return self.projection(person.identity.embeddings["arcface-ir-se50"][:, None])
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +72,17 @@ def pair():
     return Pair()
 
 
+def sums(first, second):
+    return [a + b for a, b in zip(first, second, strict=True)]
+
+
 def plain_sampling(pair, x, sigmas, sides, cfg, passes, inside):
     """Euler over diffusers' own modules. passes: of InfuseNet, each (tokens, hint, seen, share); inside(sigma)."""
     height, width = x.shape[-2:]
-    high, wide = -(-height // 2), -(-width // 2)
-    at = torch.cartesian_prod(torch.arange(high), torch.arange(wide)).float()
-    picture = torch.cat([torch.zeros(len(at), 1), at], dim=1)
+    high = -(-height // 2)
+    wide = -(-width // 2)
+    positions = torch.cartesian_prod(torch.arange(high), torch.arange(wide)).float()
+    picture = torch.cat([torch.zeros(len(positions), 1), positions], dim=1)
 
     def given(sigma, guidance, context, pooled):
         rows = len(x)
@@ -85,14 +94,13 @@ def plain_sampling(pair, x, sigmas, sides, cfg, passes, inside):
 
     for sigma, after in pairwise(sigmas):
         added: list[list[torch.Tensor]] = []
-        for tokens, hint, seen, share in passes if inside(sigma) else ():
-            found = pair.net(
-                hidden_states=packed(x * seen), controlnet_cond=hint.expand(len(x), -1, -1),
+        for tokens, hint, visible, share in passes if inside(sigma) else ():
+            residuals = pair.net(
+                hidden_states=packed(x * visible), controlnet_cond=hint.expand(len(x), -1, -1),
                 **given(sigma, 1.0, tokens, sides[0][0][1]["pooled_output"]),
             )  # fmt: skip
-            found = [[each * share for each in kind] for kind in found]
-            before = added or [[torch.zeros(())] * len(kind) for kind in found]
-            added = [[a + b for a, b in zip(*two, strict=True)] for two in zip(before, found, strict=True)]
+            double, single = ([residual * share for residual in kind] for kind in residuals)
+            added = [sums(added[0], double), sums(added[1], single)] if added else [double, single]
         velocities = []
         for (text, options), control in zip((side[0] for side in sides), (added, []), strict=True):
             double, single = control or (None, None)
@@ -131,14 +139,15 @@ def passes(pair, cast, x, strength):
     if not isinstance(cast, PlacedCast):
         black = pair.hint(torch.zeros(8 * height, 8 * width, 3))
         return [(pair.tokens(cast.people[0]), black, torch.ones(()), strength)]
-    made = []
-    for who in cast.people:
-        faces = [who.slot.keypoints] if who.slot.keypoints else []
-        share = on_tokens(who.slot.mask)
-        seen = (share > 0).float().repeat_interleave(2, 0).repeat_interleave(2, 1)[:height, :width]
+    passes_of_people = []
+    for member in cast.people:
+        faces = [member.slot.keypoints] if member.slot.keypoints else []
+        share = on_tokens(member.slot.mask)
+        visible = (share > 0).float().repeat_interleave(2, 0).repeat_interleave(2, 1)[:height, :width]
         hint = pair.hint(face_keypoints(faces, cast.width, cast.height))
-        made.append((pair.tokens(who), hint, seen, share.reshape(1, -1, 1) * who.weight * strength))
-    return made
+        strength_of_tokens = share.reshape(1, -1, 1) * member.weight * strength
+        passes_of_people.append((pair.tokens(member), hint, visible, strength_of_tokens))
+    return passes_of_people
 
 
 CASES = {
@@ -156,14 +165,14 @@ def test_sampling_equals_diffusers(pair, case):
     cast = Cast((person(1),)) if number == 1 else two(width, height)
     sides = tiny_dits.conditioning(1), tiny_dits.conditioning(2)
     start = tiny_dits.latent(FLUX, width, height, rows=2)
-    given = {"infinite_you": pair.infinite_you, "control_net": pair.control_net, "vae": pair.vae, "cast": cast}
-    applied = apply("LikenessApplyInfiniteYou", positive=sides[0], negative=sides[1], **given, **settings)
-    ours = tiny_dits.sample(pair.model, *applied, start, steps=4, cfg=cfg)
+    inputs = {"infinite_you": pair.infinite_you, "control_net": pair.control_net, "vae": pair.vae, "cast": cast}
+    applied = apply("LikenessApplyInfiniteYou", positive=sides[0], negative=sides[1], **inputs, **settings)
+    latents = tiny_dits.sample(pair.model, *applied, start, steps=4, cfg=cfg)
 
     schedule = pair.model.get_model_object("model_sampling")
     sigmas = comfy.samplers.calculate_sigmas(schedule, "simple", 4)
     ends = settings.get("start_percent", 0.0), settings.get("end_percent", 1.0)
     first, last = map(schedule.percent_to_sigma, ends)
-    made = passes(pair, cast, start, settings.get("strength", 1.0))
-    reference = plain_sampling(pair, start, sigmas, sides, cfg, made, lambda sigma: first >= sigma >= last)
-    assert relative((ours / tiny_sdxl.LATENT_SCALE - SHIFT) * SCALE, reference) <= WHOLE_SAMPLING
+    passes_of_people = passes(pair, cast, start, settings.get("strength", 1.0))
+    reference = plain_sampling(pair, start, sigmas, sides, cfg, passes_of_people, lambda sigma: first >= sigma >= last)
+    assert relative((latents / tiny_sdxl.LATENT_SCALE - SHIFT) * SCALE, reference) <= WHOLE_SAMPLING

@@ -35,8 +35,8 @@ class Pair:
         with_adapters(self.unet, attack_values.file_of("instant_id", self.model))
 
     def apply(self, cast, sides, hint, **changed):
-        given = {"instant_id": self.instant_id, "control_net": self.control_net, "cast": cast, "image": hint}
-        return apply("LikenessApplyInstantID", model=self.model, **sides, **given, **changed)
+        inputs = {"instant_id": self.instant_id, "control_net": self.control_net, "cast": cast, "image": hint}
+        return apply("LikenessApplyInstantID", model=self.model, **sides, **inputs, **changed)
 
 
 pair_of = cache(Pair)
@@ -47,7 +47,8 @@ def test_golden_sampling_of_the_authors():
     golden = load_file(GOLDEN)
     with safe_open(GOLDEN, "pt") as file:
         init = float(file.metadata()["init"])
-    pair, sampling = pair_of("sdxl"), Sampling(64, 64, seed=181)
+    pair = pair_of("sdxl")
+    sampling = Sampling(64, 64, seed=181)
     assert torch.equal(sampling.pooled, golden["in.pooled"])
     face = golden["in.emb"][None, None]
     tokens = pair.instant_id.tokens([torch.zeros(1, 1, 512), face])
@@ -69,11 +70,13 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_sampling_equals_diffusers(case):
     layout, batch, changed = CASES[case]
-    pair, settings, (width, height) = pair_of(layout), {**DEFAULTS, **changed}, (136, 104)  # odd multiples of 8
+    pair = pair_of(layout)
+    settings = {**DEFAULTS, **changed}
+    width, height = 136, 104  # odd multiples of 8
     sampling = Sampling(width, height, 8, batch=batch, spacing="trailing")
     face = sampling.normal(1, 512) * 1.5
     hint = torch.rand(1, height, width, 3, generator=sampling.generator)
-    ours = sampling.ours(*pair.apply(Cast((person("her", face),)), sampling.sides, hint, **changed))
+    latents = sampling.ours(*pair.apply(Cast((person("her", face),)), sampling.sides, hint, **changed))
 
     tokens = pair.instant_id.tokens([torch.zeros(1, 1, 512), face[None]])
     embeds = torch.stack([torch.zeros(1, 1, 512), face[None]]).repeat_interleave(batch, dim=0)
@@ -90,7 +93,7 @@ def test_sampling_equals_diffusers(case):
         return sampling.text
 
     reference = sampling.theirs(pair.unet, contexts, control=control, image_embeds=[embeds])
-    assert relative(ours, reference) <= TOLERANCE
+    assert relative(latents, reference) <= TOLERANCE
 
 
 # Inside the face boxes alone: the masks of the authors' pipeline_..._full.py, stated anew for diffusers' modules.
@@ -136,23 +139,23 @@ class Company:
     faces: (2, tokens, 2048), row 0 unconditional, read instead of the text.
     """
 
-    def __init__(self, net, faces, mask, other, edges):
-        self.net, self.faces, self.other, self.edges = net, faces, other, edges
+    def __init__(self, net, faces, mask, second_net, edges):
+        self.net, self.faces, self.other, self.edges = net, faces, second_net, edges
         height, width = mask.shape
         sizes = [(height // scale, width // scale) for scale in SCALES]
         self.masks = [functional.interpolate(mask[None, None], size, mode="bilinear") for size in sizes]
 
-    def __call__(self, x, timestep, controlnet_cond, conditioning_scale, encoder_hidden_states, **given):
+    def __call__(self, x, timestep, controlnet_cond, conditioning_scale, encoder_hidden_states, **conditions):
         rows = self.faces.repeat_interleave(len(x) // 2, dim=0)
         down, mid = self.net(
             x, timestep, controlnet_cond=controlnet_cond, conditioning_scale=conditioning_scale,
-            encoder_hidden_states=rows, **given,
+            encoder_hidden_states=rows, **conditions,
         )  # fmt: skip
-        more, middle = self.other(
+        residuals, middle = self.other(
             x, timestep, controlnet_cond=self.edges.expand(len(x), -1, -1, -1), conditioning_scale=0.4,
-            encoder_hidden_states=encoder_hidden_states, **given,
+            encoder_hidden_states=encoder_hidden_states, **conditions,
         )  # fmt: skip
-        together = [a * mask + b for a, mask, b in zip(down, self.masks, more, strict=True)]
+        together = [a * mask + b for a, mask, b in zip(down, self.masks, residuals, strict=True)]
         return together, mid * self.masks[-1] + middle
 
 
@@ -172,36 +175,43 @@ OWNED = [(0, 0, 110, 120), (70, 10, 192, 128)]
 @pytest.mark.parametrize("people", [1, 2])
 def test_inside_the_face_boxes_alone(people):
     """With a second ControlNet in company, which keeps the text and the whole picture."""
-    pair, (width, height) = pair_of("sdxl"), (192, 128)
-    other = tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet(), 173)
+    pair = pair_of("sdxl")
+    (width, height) = (192, 128)
+    second_net = tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet(), 173)
     sampling = Sampling(width, height, seed=37)
     faces = sampling.normal(people, 512) * 1.5
     hint, edges = torch.rand(2, 1, height, width, 3, generator=sampling.generator)
     boxes = torch.stack([filled(cut, height, width) for _, cut in BOXES[:people]])
     owned = torch.stack([filled(region, height, width) for region in OWNED])
 
-    canny = tiny_sdxl.host_control_net(other).set_cond_hint(edges.movedim(-1, 1), 0.4, (0.0, 1.0))
-    who = (person(str(n), faces[n : n + 1], Slot((0.0, 0.0), BOXES[n][0])) for n in range(people))
-    cast = PlacedCast(tuple(who), width, height)
-    sides = {name: [[x, {**more, "control": canny}] for x, more in side] for name, side in sampling.sides.items()}
+    canny = tiny_sdxl.host_control_net(second_net).set_cond_hint(edges.movedim(-1, 1), 0.4, (0.0, 1.0))
+    members = (person(str(n), faces[n : n + 1], Slot((0.0, 0.0), BOXES[n][0])) for n in range(people))
+    cast = PlacedCast(tuple(members), width, height)
+    sides = {}
+    for name, side in sampling.sides.items():
+        sides[name] = [[tensor, {**options, "control": canny}] for tensor, options in side]
     inside = {"acts_in": "face boxes", "mask": owned if people > 1 else None, "feather": 32}
-    ours = sampling.ours(*pair.apply(cast, sides, hint, **inside))
+    latents = sampling.ours(*pair.apply(cast, sides, hint, **inside))
 
-    given = torch.stack([torch.zeros_like(faces), faces])[:, :, None]
-    tokens = pair.unet.encoder_hid_proj([given])[0]  # (2, people, 16, 2048)
-    acting, net = boxes, copy.deepcopy(pair.net)
+    embeddings = torch.stack([torch.zeros_like(faces), faces])[:, :, None]
+    tokens = pair.unet.encoder_hid_proj([embeddings])[0]  # (2, people, 16, 2048)
+    acting = boxes
+    net = copy.deepcopy(pair.net)
     if people > 1:
         # Everybody is read in their region, and shares what is also another's; the rest reads nobody's face.
         acting = boxes * owned
-        acting, shares = (x / x.sum(dim=0).clamp(min=1) for x in (acting, owned))
+        acting = acting / acting.sum(dim=0).clamp(min=1)
+        shares = owned / owned.sum(dim=0).clamp(min=1)
         shares = torch.cat([shares, 1 - shares.sum(dim=0, keepdim=True)])
         tokens = torch.cat([tokens, tokens[:1, :1].expand(2, -1, -1, -1)], dim=1)
         layers = net.attn_processors.items()
         net.set_attn_processor({name: Regional(shares) if "attn2" in name else old for name, old in layers})
     reader = copy.deepcopy(pair.unet)
     layers = reader.attn_processors.items()
-    reader.set_attn_processor({n: Regional(acting, old, 0.8) if hasattr(old, "scale") else old for n, old in layers})
-    company = Company(net, tokens.flatten(1, 2), acting.sum(dim=0), other, edges.movedim(-1, 1))
+    reader.set_attn_processor(
+        {name: Regional(acting, old, 0.8) if hasattr(old, "scale") else old for name, old in layers}
+    )
+    company = Company(net, tokens.flatten(1, 2), acting.sum(dim=0), second_net, edges.movedim(-1, 1))
     control = (company, hint.movedim(-1, 1), 0.8, None)
-    reference = sampling.theirs(reader, control=lambda _: control, image_embeds=[given])
-    assert relative(ours, reference) <= TOLERANCE
+    reference = sampling.theirs(reader, control=lambda _: control, image_embeds=[embeddings])
+    assert relative(latents, reference) <= TOLERANCE

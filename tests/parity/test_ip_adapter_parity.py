@@ -30,11 +30,15 @@ WIDTH, HEIGHT = 192, 128
 @pytest.mark.parametrize(("shortcut", "flag", "scale"), [(None, False, 1.0), (1.0, True, 1.0), (0.4, True, 0.4)])
 def test_tokens_of_embeddings_and_of_what_clip_sees(shortcut, flag, scale):
     state = seeded(parts(of("face-id-plus", text=TEXT))["image_proj"], 72)
-    ours, theirs = FacePlusProjection(state, ops=torch.nn), converted(state)
-    ours.load_state_dict(state)
-    embeddings, states = torch.cat([torch.zeros(1, 512), torch.randn(2, 512)]), torch.randn(3, 257, STATES)
-    theirs.clip_embeds, theirs.shortcut, theirs.shortcut_scale = states[None], flag, scale
-    assert (ours(embeddings, states, shortcut) - theirs(embeddings)).abs().max() <= 1e-6
+    projection = FacePlusProjection(state, ops=torch.nn)
+    expected_projection = converted(state)
+    projection.load_state_dict(state)
+    embeddings = torch.cat([torch.zeros(1, 512), torch.randn(2, 512)])
+    states = torch.randn(3, 257, STATES)
+    expected_projection.clip_embeds = states[None]
+    expected_projection.shortcut = flag
+    expected_projection.shortcut_scale = scale
+    assert (projection(embeddings, states, shortcut) - expected_projection(embeddings)).abs().max() <= 1e-6
 
 
 def oracle(unet, file, weights, monkeypatch):
@@ -42,7 +46,8 @@ def oracle(unet, file, weights, monkeypatch):
     small = functools.partial(IPAdapterFaceIDPlusImageProjection, depth=1, ffn_ratio=1 / 8)
     monkeypatch.setattr(loaders, "IPAdapterFaceIDPlusImageProjection", small)
     for number, name in enumerate(unet.attn_processors):
-        attention, lora = unet.get_submodule(name.removesuffix(".processor")), file["ip_adapter"]
+        attention = unet.get_submodule(name.removesuffix(".processor"))
+        lora = file["ip_adapter"]
         layers = {"q": attention.to_q, "k": attention.to_k, "v": attention.to_v, "out": attention.to_out[0]}
         for side, layer in layers.items() if f"{number}.to_q_lora.up.weight" in lora else ():
             up, down = (lora[f"{number}.to_{side}_lora.{part}.weight"] for part in ("up", "down"))
@@ -73,33 +78,35 @@ CASES = {
 SELDOM = ("full-face", "unnorm", "plain")
 
 
-def tokens_of(projection, case, one, clip, width):
+def tokens_of(projection, case, member, clip, width):
     """Rows (2, 1, tokens, width): of nobody, and of a person, each photo through diffusers' projection, or of FaceID
     and FaceID Plus what their photos are on average."""
-    rows = one.identity.embeddings["w600k_r50"]
+    rows = member.identity.embeddings["w600k_r50"]
     if case.kind in ("face-id", "face-id-plus"):
         rows = rows.mean(0, keepdim=True)
-    kept = one.identity.portraits
-    pictures = (kept.aligned if case.kind == "face-id-plus" else kept.loose).float() / 255
+    portraits = member.identity.portraits
+    pictures = (portraits.aligned if case.kind == "face-id-plus" else portraits.loose).float() / 255
     if "portrait" in case.changed:
         pictures = pictures[..., [2, 1, 0]]
     if case.kind == "face-id-unnorm":
-        given = torch.stack([torch.zeros_like(rows), rows])
+        photos = torch.stack([torch.zeros_like(rows), rows])
     elif case.kind.startswith("face-id"):
-        given = torch.cat([torch.zeros_like(rows), normalize(rows, dim=-1)])
+        photos = torch.cat([torch.zeros_like(rows), normalize(rows, dim=-1)])
     elif case.kind == "plain":
-        seen = encode.encode_pictures(clip, pictures, encode.EMBEDS, 1024)
-        given = torch.cat([torch.zeros_like(seen), seen])
+        vision_embeds = encode.encode_pictures(clip, pictures, encode.EMBEDS, 1024)
+        photos = torch.cat([torch.zeros_like(vision_embeds), vision_embeds])
     if case.kind in ("face-id-plus", "plus", "full"):
-        seen = encode.encode_pictures(clip, pictures, encode.STATES, STATES)
-        seen = seen.mean(0, keepdim=True) if case.kind == "face-id-plus" else seen
-        states = torch.cat([encode.encode_grey(clip, STATES).expand_as(seen), seen])
+        vision_states = encode.encode_pictures(clip, pictures, encode.STATES, STATES)
+        if case.kind == "face-id-plus":
+            vision_states = vision_states.mean(0, keepdim=True)
+        states = torch.cat([encode.encode_grey(clip, STATES).expand_as(vision_states), vision_states])
         if case.kind != "face-id-plus":
-            given = states
+            photos = states
         else:
-            projection.clip_embeds, projection.shortcut = states[None], True
+            projection.clip_embeds = states[None]
+            projection.shortcut = True
             projection.shortcut_scale = case.changed.get("shortcut", 1.0)
-    return projection(given).reshape(2, 1, -1, width)
+    return projection(photos).reshape(2, 1, -1, width)
 
 
 @torch.no_grad()
@@ -111,25 +118,29 @@ def test_sampling_equals_diffusers(case, monkeypatch):
     # In single precision rounding alone makes up to 5e-6 of it at this CFG.
     if case.family == "sd15":
         unet = tiny_sd15.diffusers_unet(151, cross_attention_dim=768).double()
-        model, scale = tiny_sd15.host_model(unet), 0.18215 / tiny_sdxl.LATENT_SCALE
+        model = tiny_sd15.host_model(unet)
+        scale = 0.18215 / tiny_sdxl.LATENT_SCALE
     else:
         unet = tiny_sdxl.diffusers_unet().double()
-        model, scale = tiny_sdxl.host_model(unet), 1.0
-    file, width, clip = adapter_for(model, case.kind), text_width(model), parts_made.vit_h()
+        model = tiny_sdxl.host_model(unet)
+        scale = 1.0
+    file = adapter_for(model, case.kind)
+    width = text_width(model)
+    clip = parts_made.vit_h()
     masks = None if len(people) == 1 else torch.zeros(2, HEIGHT, WIDTH)
     for number in range(len(people) if masks is not None else 0):  # a third of the picture each, nobody in the last
         masks[number, :, 64 * number : 64 * number + 64] = 1
     sampling = Sampling(WIDTH, HEIGHT, cfg=7.5, context=width)
 
-    cast = Cast(tuple(replace(one, weight=weight) for one, weight in zip(people, case.weights, strict=True)))
+    cast = Cast(tuple(replace(member, weight=weight) for member, weight in zip(people, case.weights, strict=True)))
     adapter = read("ip_adapter", file)
-    given = {"model": model, **sampling.sides, "ip_adapter": adapter, "cast": cast, "clip_vision": clip, "mask": masks}
-    ours = sampling.ours(*apply("LikenessApplyIPAdapter", **given, **case.changed)) * scale
+    inputs = {"model": model, **sampling.sides, "ip_adapter": adapter, "cast": cast, "clip_vision": clip, "mask": masks}
+    latents = sampling.ours(*apply("LikenessApplyIPAdapter", **inputs, **case.changed)) * scale
 
     unet = oracle(unet, file, case.weights, monkeypatch)
     projection = unet.encoder_hid_proj.image_projection_layers[0].float()
-    tokens = [tokens_of(projection, case, one, clip, width).double() for one in people]
+    tokens = [tokens_of(projection, case, member, clip, width).double() for member in people]
     unet.encoder_hid_proj = torch.nn.Identity()
     shares = None if masks is None else list(masks[:, None, None])
     reference = sampling.theirs(unet, masks=shares, image_embeds=tokens)
-    assert relative(ours, reference) <= TOLERANCE
+    assert relative(latents, reference) <= TOLERANCE

@@ -28,34 +28,37 @@ TOLERANCE = 1e-5
 
 
 @pytest.fixture(scope="module")
-def made():
+def parts_networks():
     return parts_made.made()
 
 
 @pytest.fixture(scope="module")
-def model(made):
-    return denoiser(made)
+def model(parts_networks):
+    return denoiser(parts_networks)
 
 
 @pytest.fixture(scope="module")
-def bank(made):
-    reference = made.networks.reference
+def bank(parts_networks):
+    reference = parts_networks.networks.reference
     recorded = [record_at_zero(reference, GOLDEN[f"in.part{n}.latent"], GOLDEN[f"in.part{n}.text"]) for n in (0, 1)]
     masks = [GOLDEN[f"in.part{n}.mask"][0, 0] for n in (0, 1)]
     pairs = list(zip(recorded, masks, strict=True))
-    return {
-        block: tuple(
-            tokens_inside(token_mask(mask, len(seen[block])), seen[block]).of(seen[block]) for seen, mask in pairs
-        )
-        for block in recorded[0]
-    }
+    parts_by_block = {}
+    for block in recorded[0]:
+        parts = []
+        for tokens_by_block, mask in pairs:
+            tokens = tokens_by_block[block]
+            parts.append(tokens_inside(token_mask(mask, len(tokens)), tokens).of(tokens))
+        parts_by_block[block] = tuple(parts)
+    return parts_by_block
 
 
-def equals(ours, dense):
+def equals(kept_part, dense):
     """What is kept of a part, and what the dense bank has of it."""
     inside = (dense != 0).any(dim=1)
-    assert ours.dropped == int((~inside).sum()) and len(ours.kept) + ours.dropped == len(dense)
-    assert (ours.kept - dense[inside]).abs().max() <= TOLERANCE
+    assert kept_part.dropped == int((~inside).sum())
+    assert len(kept_part.kept) + kept_part.dropped == len(dense)
+    assert (kept_part.kept - dense[inside]).abs().max() <= TOLERANCE
 
 
 @pytest.mark.both_hosts
@@ -66,27 +69,30 @@ def test_the_bank_equals_the_authors(bank):
             equals(part, GOLDEN[f"bank.{n}.{tiny_sd15.diffusers_name(block)}"][0])
 
 
-def test_pose_features_equal_the_authors(made):
-    found = made.networks.pose_guider.model(GOLDEN["in.pose"])
-    assert (found - GOLDEN["pose_features"]).abs().max() <= TOLERANCE
+def test_pose_features_equal_the_authors(parts_networks):
+    features = parts_networks.networks.pose_guider.model(GOLDEN["in.pose"])
+    assert (features - GOLDEN["pose_features"]).abs().max() <= TOLERANCE
 
 
 @pytest.mark.both_hosts
 @pytest.mark.parametrize("timestep", [301, 901])
-def test_predictions_equal_the_authors(made, bank, timestep):
+def test_predictions_equal_the_authors(parts_networks, bank, timestep):
     """The noise predicted for each side, from one batch through the host's whole sampling path."""
-    x, seen = GOLDEN["in.x"], {}
-    embeds, size = tuple(GOLDEN["in.image_embeds"][:, None]), [8 * side for side in x.shape[:1:-1]]
-    features = Features(made.networks, ("", ""), bank, embeds, (1.0, 1.0), None, tuple(size))
+    x = GOLDEN["in.x"]
+    predictions = {}
+    embeds = tuple(GOLDEN["in.image_embeds"][:, None])
+    size = [8 * side for side in x.shape[:1:-1]]
+    features = Features(parts_networks.networks, ("", ""), bank, embeds, (1.0, 1.0), None, tuple(size))
     sides = [[GOLDEN["in.prompt"], {}]], [[GOLDEN["in.neg"], {}]]
     sides = put_in(sides, features, 1.0, WHOLE_SCHEDULE, GOLDEN["pose_features"])
-    model = reading(made.model)
-    model.set_model_sampler_post_cfg_function(lambda args: seen.update(args) or args["denoised"], True)
+    model = reading(parts_networks.model)
+    model.set_model_sampler_post_cfg_function(lambda args: predictions.update(args) or args["denoised"], True)
     sigma = model.get_model_object("model_sampling").sigma(torch.tensor([float(timestep)]))
     noisy = x * (sigma**2 + 1).sqrt()
     tiny_sdxl.host_sample(model, noisy, torch.cat([sigma, torch.zeros(1)]), *sides, 3.5)
     for side in ("cond", "uncond"):
-        assert relative((noisy - seen[f"{side}_denoised"]) / sigma, GOLDEN[f"eps.{side}.{timestep}"]) <= TOLERANCE
+        predicted_noise = (noisy - predictions[f"{side}_denoised"]) / sigma
+        assert relative(predicted_noise, GOLDEN[f"eps.{side}.{timestep}"]) <= TOLERANCE
 
 
 # The published algorithm, with nothing left out and nothing made faster
@@ -96,7 +102,8 @@ class Writer:
     """Self-attention of the reference UNet: remembers what it sees, times the mask."""
 
     def __init__(self, masks):
-        self.masks, self.bank = masks, []
+        self.masks = masks
+        self.bank = []
 
     def __call__(self, attn, hidden_states, *_, **__):
         mask = self.masks[-1]
@@ -136,38 +143,42 @@ class Decoupled:
         return attn.to_out[0](out + attend(attn.heads, q, images @ self.to_k.T, images @ self.to_v.T))
 
 
-def dense_bank(made, parts):
+def dense_bank(parts_networks, parts):
     """Per attn1 module the (1, tokens, C) of every part, from what the networks before the UNets make of them."""
-    given, clip = [], parts_made.clip()
-    writers = {name: Writer(given) for name in made.reference.attn_processors if "attn1" in name}
-    rest = {name: AttnProcessor() for name in made.reference.attn_processors if "attn1" not in name}
-    made.reference.set_attn_processor({**writers, **rest})
+    masks = []
+    clip = parts_made.clip()
+    reference = parts_networks.reference
+    writers = {name: Writer(masks) for name in reference.attn_processors if "attn1" in name}
+    other_processors = {name: AttnProcessor() for name in reference.attn_processors if "attn1" not in name}
+    reference.set_attn_processor({**writers, **other_processors})
     for part in parts.parts:
         ready = prepare(part, WIDTH, HEIGHT)
-        given.append(ready.mask)
+        masks.append(ready.mask)
         latent = parts_made.vae().encode(ready.picture[None]) * parts_run.LATENT_SCALE
         words = clip.encode_from_tokens(clip.tokenize(part.label))
-        made.reference(latent, torch.zeros(()), encoder_hidden_states=words)
+        reference(latent, torch.zeros(()), encoder_hidden_states=words)
     return {name: writer.bank for name, writer in writers.items()}
 
 
 @torch.no_grad()
-def expected(made, parts, cfg=3.5, batch=1, pose=POSE):
+def expected(parts_networks, parts, cfg=3.5, batch=1, pose=POSE):
     """parts: None for the pose alone."""
     sampling = Sampling(WIDTH, HEIGHT, cfg=cfg)
-    (sampling.sigmas, sampling.timesteps), sampling.start = parts_run.schedule(), parts_run.noise(batch)
-    context, unet = torch.cat([text(2)[0], text(1)[0]]), made.denoiser
+    (sampling.sigmas, sampling.timesteps) = parts_run.schedule()
+    sampling.start = parts_run.noise(batch)
+    context = torch.cat([text(2)[0], text(1)[0]])
+    unet = parts_networks.denoiser
     unet.set_attn_processor(AttnProcessor())
     if parts:
-        bank = dense_bank(made, parts)
+        bank = dense_bank(parts_networks, parts)
         readers: dict[str, Reader | Decoupled] = {name: Reader(bank[name]) for name in bank}
         for name in unet.attn_processors.keys() - bank.keys():
-            readers[name] = Decoupled(*(made.decoupled[f"{name}.to_{side}_dc.weight"] for side in "kv"))
+            readers[name] = Decoupled(*(parts_networks.decoupled[f"{name}.to_{side}_dc.weight"] for side in "kv"))
         unet.set_attn_processor(readers)
         embeds = [parts_made.clip_vision().encode_image(part.picture[None])["image_embeds"] for part in parts.parts]
         images = functional.pad(torch.cat(embeds), (0, 0, 0, 6 - len(embeds)))
         context = torch.cat([context, torch.stack([torch.zeros_like(images), images])], dim=1)
-    posed = 0 if pose is None else made.networks.pose_guider.model(pose.movedim(-1, 1))
+    posed = 0 if pose is None else parts_networks.networks.pose_guider.model(pose.movedim(-1, 1))
     hook = unet.conv_in.register_forward_hook(lambda _, __, out: out + posed)
     try:
         return sampling.theirs(unet, lambda _: context)
@@ -188,15 +199,17 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_sampling_equals_the_published_algorithm(made, model, case):
+def test_sampling_equals_the_published_algorithm(parts_networks, model, case):
     parts, changed = CASES[case]
     pose = changed.get("pose", POSE)
-    given = {name: value for name, value in changed.items() if name != "pose"}
-    ours = parts_run.sample(*apply(model, encode(made, parts), pose=pose), **given)
-    assert relative(ours, expected(made, parts, pose=pose, **given)) <= TOLERANCE
+    settings = {name: value for name, value in changed.items() if name != "pose"}
+    latents = parts_run.sample(*apply(model, encode(parts_networks, parts), pose=pose), **settings)
+    assert relative(latents, expected(parts_networks, parts, pose=pose, **settings)) <= TOLERANCE
 
 
-def test_strength_zero_leaves_the_pose_alone(made, model):
-    applied = [apply(model, encode(made, parts_made.parts(3)), strength=strength) for strength in (0.0, 1.0)]
-    ours, with_parts = (parts_run.sample(*one) for one in applied)
-    assert relative(ours, expected(made, None)) <= TOLERANCE < relative(ours, with_parts)
+def test_strength_zero_leaves_the_pose_alone(parts_networks, model):
+    parts = parts_made.parts(3)
+    pose_alone = parts_run.sample(*apply(model, encode(parts_networks, parts), strength=0.0))
+    with_parts = parts_run.sample(*apply(model, encode(parts_networks, parts), strength=1.0))
+    assert relative(pose_alone, expected(parts_networks, None)) <= TOLERANCE
+    assert relative(pose_alone, with_parts) > TOLERANCE

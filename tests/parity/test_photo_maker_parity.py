@@ -35,48 +35,55 @@ def fuse(words, tokens, p):
     return norm(mlp(joined, p, "mlp2") + joined, p, "layer_norm")
 
 
-def perceive(latents, x, p):
-    x = linear(x, p, "proj_in")
+def perceive(latents, x, tensors):
+    x = linear(x, tensors, "proj_in")
     for n in range(2):
-        read, own = norm(x, p, f"layers.{n}.0.norm1"), norm(latents, p, f"layers.{n}.0.norm2")
-        key, value = linear(torch.cat([read, own], dim=1), p, f"layers.{n}.0.to_kv").chunk(2, dim=-1)
-        query = linear(own, p, f"layers.{n}.0.to_q")
-        latents = latents + linear(attend(query.shape[-1] // 128, query, key, value), p, f"layers.{n}.0.to_out")
-        forward = functional.gelu(linear(norm(latents, p, f"layers.{n}.1.0"), p, f"layers.{n}.1.1"))
-        latents = latents + linear(forward, p, f"layers.{n}.1.3")
-    return norm(linear(latents, p, "proj_out"), p, "norm_out")
+        attention = f"layers.{n}.0"
+        normed_input = norm(x, tensors, f"{attention}.norm1")
+        normed_latents = norm(latents, tensors, f"{attention}.norm2")
+        keys_and_values = linear(torch.cat([normed_input, normed_latents], dim=1), tensors, f"{attention}.to_kv")
+        key, value = keys_and_values.chunk(2, dim=-1)
+        query = linear(normed_latents, tensors, f"{attention}.to_q")
+        attended = attend(query.shape[-1] // 128, query, key, value)
+        latents = latents + linear(attended, tensors, f"{attention}.to_out")
+        forward = functional.gelu(linear(norm(latents, tensors, f"layers.{n}.1.0"), tensors, f"layers.{n}.1.1"))
+        latents = latents + linear(forward, tensors, f"layers.{n}.1.3")
+    return norm(linear(latents, tensors, "proj_out"), tensors, "norm_out")
 
 
-def face_tokens(faces, seen, p):
-    tokens = linear(functional.gelu(linear(faces, p, "token_proj.0")), p, "token_proj.2")
-    tokens = norm(tokens.view(len(faces), 2, made.TEXT), p, "token_norm")
-    return tokens + perceive(tokens, seen, below("perceiver_resampler.", p))
+def face_tokens(faces, hidden_states, tensors):
+    tokens = linear(functional.gelu(linear(faces, tensors, "token_proj.0")), tensors, "token_proj.2")
+    tokens = norm(tokens.view(len(faces), 2, made.TEXT), tensors, "token_norm")
+    return tokens + perceive(tokens, hidden_states, below("perceiver_resampler.", tensors))
 
 
 def reference_tokens(version, person):
     """By transformers' CLIP; photos as the host brings them to its size, which rounds otherwise."""
-    p = made.file(version)["id_encoder"]
+    tensors = made.file(version)["id_encoder"]
     config = CLIPVisionConfig(
         hidden_size=made.VISION, intermediate_size=2 * made.VISION, num_attention_heads=1, num_hidden_layers=2,
         patch_size=14, projection_dim=768,
     )  # fmt: skip
     clip = CLIPVisionModelWithProjection(config).eval()
-    missing, _ = clip.load_state_dict(p, strict=False)
+    missing, _ = clip.load_state_dict(tensors, strict=False)
     assert not missing
     pixels = comfy.clip_vision.clip_preprocess(person.identity.portraits.loose / 255)
     with torch.no_grad():
-        seen = clip.vision_model(pixels)
+        vision_output = clip.vision_model(pixels)
         if version == 2:
             faces = person.identity.embeddings[made.RECOGNISER]
-            return face_tokens(faces, seen.last_hidden_state, below("qformer_perceiver.", p)).flatten(0, 1)
-        both = (linear(seen.pooler_output, p, name) for name in ("visual_projection", "visual_projection_2"))
-        return torch.cat(list(both), dim=-1)
+            perceiver = below("qformer_perceiver.", tensors)
+            return face_tokens(faces, vision_output.last_hidden_state, perceiver).flatten(0, 1)
+        pooled = vision_output.pooler_output
+        projections = [linear(pooled, tensors, name) for name in ("visual_projection", "visual_projection_2")]
+        return torch.cat(projections, dim=-1)
 
 
 @pytest.mark.both_hosts
 @pytest.mark.parametrize("version", [1, 2])
 def test_tokens_and_fused_words_equal_the_released_modules(version):
-    loaded, person = made.loaded(version), made.person(3, photos=2)
+    loaded = made.loaded(version)
+    person = made.person(3, photos=2)
     expected = reference_tokens(version, person)
     tokens = loaded.tokens(person)
     words = torch.randn(len(expected), made.TEXT, generator=torch.Generator().manual_seed(1))
@@ -91,38 +98,41 @@ def as_released(text, trigger, tokens, weight=1.0):
     weight: the host's, of the class word.
     """
     folder = Path(comfy.sd1_clip.__file__).parent / "sd1_tokenizer"
-    sides, place = [{}, {}], 0
+    sides = [{}, {}]
+    place = 0
     for encoder, pad in (("l", 49407), ("g", 0)):
         tokenizer = CLIPTokenizer.from_pretrained(folder)
         tokenizer.add_tokens([trigger], special_tokens=True)
         mark = tokenizer.convert_tokens_to_ids(trigger)
         ids = tokenizer(text)["input_ids"]
         place = ids.index(mark) - 1
-        left = [one for one in ids if one != mark]
-        copied = [*left[:place], *[left[place]] * tokens, *left[place + 1 :]]
-        for side, each, count in zip(sides, (left, copied), (1, tokens), strict=True):
-            numbers = enumerate([*each, *[pad] * (77 - len(each))])
-            side[encoder] = [[(one, weight if 0 <= n - place < count else 1.0) for n, one in numbers]]
+        words_left = [token for token in ids if token != mark]
+        copied = [*words_left[:place], *[words_left[place]] * tokens, *words_left[place + 1 :]]
+        for side, ids_of_side, count in zip(sides, (words_left, copied), (1, tokens), strict=True):
+            numbers = enumerate([*ids_of_side, *[pad] * (77 - len(ids_of_side))])
+            side[encoder] = [[(token, weight if 0 <= n - place < count else 1.0) for n, token in numbers]]
     return *(made.clip().encode_from_tokens(side, return_pooled=True) for side in sides), place
 
 
 TEXT = "cinematic photo of a firefighter img, smiling, in the snow"
 
 
-@pytest.mark.parametrize(("version", "written", "read", "weight"), [
+@pytest.mark.parametrize(("version", "written", "released_text", "weight"), [
     (2, TEXT, TEXT, 1.0),
     # The released pipeline knows no weights, and takes a bracket for the class word; the host's are not words.
     (1, "photo of a (Woman:1.2) img, smiling", "photo of a Woman img, smiling", 1.2),
 ])  # fmt: skip
-def test_the_text_equals_the_released_pipeline_s(version, written, read, weight):
+def test_the_text_equals_the_released_pipeline_s(version, written, released_text, weight):
     person = made.person(4, photos=3)
     tokens = reference_tokens(version, person)
-    (plain, pooled), (text, later), place = as_released(read, "img", len(tokens), weight)
-    here = slice(place, place + len(tokens))
-    text[0, here] = fuse(text[0, here], tokens, below("fuse_module.", made.file(version)["id_encoder"]))
+    (plain, pooled), (text, later), place = as_released(released_text, "img", len(tokens), weight)
+    person_tokens = slice(place, place + len(tokens))
+    fuse_module = below("fuse_module.", made.file(version)["id_encoder"])
+    text[0, person_tokens] = fuse(text[0, person_tokens], tokens, fuse_module)
     encoded = encode_prompt(made.loaded(version), made.clip(), written, "img", [person])
-    for (ours, options), expected, vector in ((*encoded.plain, plain, pooled), (*encoded.fused, text, later)):
-        assert relative(ours, expected) <= 1e-6 and torch.equal(options["pooled_output"], vector)
+    for (encoded_text, options), expected, vector in ((*encoded.plain, plain, pooled), (*encoded.fused, text, later)):
+        assert relative(encoded_text, expected) <= 1e-6
+        assert torch.equal(options["pooled_output"], vector)
 
 
 class ByRegion:
@@ -132,7 +142,9 @@ class ByRegion:
     """Tokens, and a share (H, W) of how often each of them stands there."""
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, **_):
-        q, k, v = attn.to_q(hidden_states), attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)
+        q = attn.to_q(hidden_states)
+        k = attn.to_k(encoder_hidden_states)
+        v = attn.to_v(encoder_hidden_states)
         times = torch.ones(len(q), 1, q.shape[1], k.shape[1])
         for tokens, share in self.regions:
             side = round((share.numel() / q.shape[1]) ** 0.5)
@@ -174,19 +186,22 @@ def test_sampling_equals_a_plain_loop(name):
     settings = {**made.DEFAULTS, "mask": case.mask}
     unet = tiny_sdxl.diffusers_unet(151)
     net = tiny_sdxl.diffusers_control_net(unet)
-    model, loaded = tiny_sdxl.host_model(unet), made.loaded(case.version)
+    model = tiny_sdxl.host_model(unet)
+    loaded = made.loaded(case.version)
     ((negative, unwanted),) = made.clip().encode_from_tokens_scheduled(made.clip().tokenize("blurry"))
-    given = {"model": model, "clip": made.clip(), "negative": [[negative, unwanted]], "photo_maker": loaded}
-    applied, *sides = apply("LikenessApplyPhotoMaker", **given, cast=case.cast, text=case.text, **settings)
+    inputs = {"model": model, "clip": made.clip(), "negative": [[negative, unwanted]], "photo_maker": loaded}
+    applied, *sides = apply("LikenessApplyPhotoMaker", **inputs, cast=case.cast, text=case.text, **settings)
     to_sigma = model.get_model_object("model_sampling").percent_to_sigma
-    start, fifty = to_sigma(settings["start_percent"]), Sampling(WIDTH, HEIGHT, 50).sigmas
+    start = to_sigma(settings["start_percent"])
+    fifty = Sampling(WIDTH, HEIGHT, 50).sigmas
     assert fifty[10] > start > fifty[11]  # i <= start_merge_step of 50 is plain
     sampling = Sampling(WIDTH, HEIGHT, 8, seed=6, batch=2)
     hint = torch.rand(1, HEIGHT, WIDTH, 3, generator=sampling.generator)
     sides = ControlNetApplyAdvanced().apply_controlnet(*sides, tiny_sdxl.host_control_net(net), hint, *case.control)
-    ours = sampling.ours(applied, *sides)
+    latents = sampling.ours(applied, *sides)
 
-    lora, weights = made.file(case.version)["lora_weights"], dict(unet.named_parameters())
+    lora = made.file(case.version)["lora_weights"]
+    weights = dict(unet.named_parameters())
     for key in (key for key in lora if key.endswith("up.weight")):
         layer = key.removeprefix("unet.").replace(".processor", "").replace("_lora.up", "")
         weight = weights[layer if layer in weights else layer.replace("to_out", "to_out.0")]
@@ -206,11 +221,12 @@ def test_sampling_equals_a_plain_loop(name):
         return torch.cat([negative, plain if sampling.sigmas[i] > start else fused])
 
     def pooled_at(i):
-        return torch.cat([one["pooled_output"] for one in (unwanted, pooled if sampling.sigmas[i] > start else later)])
+        positive = pooled if sampling.sigmas[i] > start else later
+        return torch.cat([unwanted["pooled_output"], positive["pooled_output"]])
 
     def control(i):
         strength, *ends = case.control
         words = torch.cat([negative, plain])
         return (net, hint.movedim(-1, 1), strength, words) if sampling.inside(model, i, *ends) else None
 
-    assert relative(ours, sampling.theirs(unet, contexts, pooled_at, control)) <= WHOLE_SAMPLING
+    assert relative(latents, sampling.theirs(unet, contexts, pooled_at, control)) <= WHOLE_SAMPLING

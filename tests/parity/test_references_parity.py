@@ -22,9 +22,9 @@ LEFT, RIGHT = (0, 5), (6, 11)  # columns of tokens; column 5 is nobody's
 
 
 def region(columns, rows=(1, 7), width=WIDTH, height=HEIGHT):
-    found = torch.zeros(height, width)
-    found[16 * rows[0] : 16 * rows[1], 16 * columns[0] : 16 * columns[1]] = 1
-    return found
+    mask = torch.zeros(height, width)
+    mask[16 * rows[0] : 16 * rows[1], 16 * columns[0] : 16 * columns[1]] = 1
+    return mask
 
 
 MASKS = torch.stack([region(LEFT), region(RIGHT)])
@@ -57,18 +57,18 @@ def more_of(kind):
     if family_of(kind) != tiny_dits.Z_IMAGE:
         return {}
     texts = [tiny_dits.conditioning(30 + n, tokens=count)[0][0] for n, count in enumerate(FRAMES)]
-    more = {"reference_latents_text_embeds": texts}
+    options = {"reference_latents_text_embeds": texts}
     if kind == OMNI:
-        more["clip_vision_outputs"] = [look(*size, 40 + n) for n, size in enumerate(LOOKS)]
-    return more
+        options["clip_vision_outputs"] = [look(*size, 40 + n) for n, size in enumerate(LOOKS)]
+    return options
 
 
 def look(rows, columns, seed):
     """As the host's node for Z-Image puts in what a vision encoder sees of a picture."""
-    found = comfy.clip_vision.Output()
-    found.image_sizes = [(3, 16 * rows, 16 * columns)]
-    found.last_hidden_state = normal(seed, 1, rows * columns, 24)
-    return found
+    vision_output = comfy.clip_vision.Output()
+    vision_output.image_sizes = [(3, 16 * rows, 16 * columns)]
+    vision_output.last_hidden_state = normal(seed, 1, rows * columns, 24)
+    return vision_output
 
 
 def sides(kind):
@@ -108,8 +108,8 @@ def row_by_row(kind, applied, rows, **more):
 def people_at(masks, everybody=False):
     """(tokens, people) bool, row by row: who has at least half of each."""
     rows, columns = (range(0, side, 16) for side in masks.shape[1:])
-    found = torch.stack([masks[:, y : y + 16, x : x + 16].mean((1, 2)) >= 0.5 for y in rows for x in columns])
-    return found | ~found.any(1, keepdim=True) if everybody else found
+    belongs = torch.stack([masks[:, y : y + 16, x : x + 16].mean((1, 2)) >= 0.5 for y in rows for x in columns])
+    return belongs | ~belongs.any(1, keepdim=True) if everybody else belongs
 
 
 def padded(count):
@@ -126,11 +126,11 @@ def pieces(kind, counts, picture, keys):
         text = keys - picture - sum(counts)
         return [("text", text), ("picture", picture), *references] if text > 0 else None
     texts = [*enumerate(map(padded, FRAMES[:4])), ("text", 8), ("text", padded(FRAMES[4]))]
-    seen = [*enumerate([padded(rows * columns) for rows, columns in LOOKS] + [8, 8]), ("text", 8)]
+    looks = [*enumerate([padded(rows * columns) for rows, columns in LOOKS] + [8, 8]), ("text", 8)]
     pictures = [*[(n, padded(count)) for n, count in references], ("picture", padded(picture))]
-    attentions = [texts, pictures, [*texts, *(seen if kind == OMNI else ()), *pictures]]
+    attentions = [texts, pictures, [*texts, *(looks if kind == OMNI else ()), *pictures]]
     if kind == OMNI:
-        attentions.append(seen)
+        attentions.append(looks)
     by_keys = {sum(count for _, count in attention): attention for attention in attentions}
     assert len(by_keys) == len(attentions), "each is known by its tokens"
     return by_keys.get(keys)
@@ -139,16 +139,16 @@ def pieces(kind, counts, picture, keys):
 def allowed(attention, allowed_by, everybody):
     """(keys, keys) bool, the rule itself: who of these pieces reads whom."""
     blocks = []
-    for asks, asking in attention:
+    for query_piece, query_count in attention:
         row = []
-        for read, reading in attention:
-            block = torch.ones(asking, reading) > 0
-            owner = WHOSE[read] if isinstance(read, int) else None
-            if owner is not None and asks == "picture":
-                filled = torch.full((asking - len(allowed_by),), everybody)  # what fills the picture up
+        for key_piece, key_count in attention:
+            block = torch.ones(query_count, key_count) > 0
+            owner = WHOSE[key_piece] if isinstance(key_piece, int) else None
+            if owner is not None and query_piece == "picture":
+                filled = torch.full((query_count - len(allowed_by),), everybody)  # what fills the picture up
                 block = torch.cat([allowed_by[:, owner], filled])[:, None] & block
             elif owner is not None:
-                block &= isinstance(asks, int) and WHOSE[asks] == owner
+                block &= isinstance(query_piece, int) and WHOSE[query_piece] == owner
             row.append(block)
         blocks.append(torch.cat(row, dim=1))
     return torch.cat(blocks)
@@ -156,8 +156,9 @@ def allowed(attention, allowed_by, everybody):
 
 def masked(kind, model, allowed_by, strength=1.0, window=(0.0, 1.0), everybody=False):
     """The MODEL with an N x N mask in every attention."""
-    clone, kept = model.clone(), {}
-    first, last = (model.get_model_object("model_sampling").percent_to_sigma(at) for at in window)
+    clone = model.clone()
+    masks_by_keys = {}
+    first, last = (model.get_model_object("model_sampling").percent_to_sigma(percent) for percent in window)
     cells = tiny_dits.cells_per_token(family_of(kind))
     counts = [ref.shape[-1] // cells * (ref.shape[-2] // cells) for ref in references(family_of(kind))]
 
@@ -171,10 +172,10 @@ def masked(kind, model, allowed_by, strength=1.0, window=(0.0, 1.0), everybody=F
             attention = pieces(kind, counts, len(allowed_by), keys)
         if attention is None or not first >= float(transformer_options["sigmas"][0]) >= last:
             return attend(mask)
-        if keys not in kept:
+        if keys not in masks_by_keys:
             reads = allowed(attention, allowed_by, everybody)
-            kept[keys] = torch.zeros(keys, keys).masked_fill(~reads, -torch.inf)
-        return torch.lerp(attend(mask), attend(kept[keys][: q.shape[2]][None, None]), strength)
+            masks_by_keys[keys] = torch.zeros(keys, keys).masked_fill(~reads, -torch.inf)
+        return torch.lerp(attend(mask), attend(masks_by_keys[keys][: q.shape[2]][None, None]), strength)
 
     clone.model_options["transformer_options"][OVERRIDE] = override
     return clone
@@ -182,13 +183,13 @@ def masked(kind, model, allowed_by, strength=1.0, window=(0.0, 1.0), everybody=F
 
 @pytest.fixture(scope="module")
 def models():
-    made = {}
+    models_by_kind = {}
 
     def model(kind):
-        if kind not in made:
+        if kind not in models_by_kind:
             changes = {"siglip_feat_dim": 24} if kind == OMNI else {}
-            made[kind] = tiny_dits.model(family_of(kind), **changes)
-        return made[kind]
+            models_by_kind[kind] = tiny_dits.model(family_of(kind), **changes)
+        return models_by_kind[kind]
 
     return model
 
@@ -207,19 +208,27 @@ CASES = {
 @pytest.mark.parametrize("family", KINDS)
 @pytest.mark.parametrize("case", CASES)
 def test_split_is_masked(models, family, case):
-    model, given, settings = models(family), sides(family), {"mask": MASKS, **CASES[case]}
-    window, strength = tuple(settings.get(*end) for end in ENDS), settings.get("region_strength", 1)
+    model = models(family)
+    texts = sides(family)
+    settings = {"mask": MASKS, **CASES[case]}
+    window = tuple(settings.get(*end) for end in ENDS)
+    strength = settings.get("region_strength", 1)
     everybody = "outside" in settings
-    allowed_by, more = people_at(settings["mask"], everybody), {"steps": 5 if window != (0, 1) else 2}
-    theirs = masked(family, model, allowed_by, strength, window, everybody)
-    expected, plain = (row_by_row(family, (one, *given), 2, **more) for one in (theirs, model))
-    assert relative(sample(family, bind(model, *given, **settings), 2, **more), expected) <= WHOLE_SAMPLING
+    allowed_by = people_at(settings["mask"], everybody)
+    steps = 5 if window != (0, 1) else 2
+    with_masks = masked(family, model, allowed_by, strength, window, everybody)
+    expected = row_by_row(family, (with_masks, *texts), 2, steps=steps)
+    plain = row_by_row(family, (model, *texts), 2, steps=steps)
+    latents = sample(family, bind(model, *texts, **settings), 2, steps=steps)
+    assert relative(latents, expected) <= WHOLE_SAMPLING
     assert relative(plain, expected) > 1e-3
 
 
 @pytest.mark.parametrize("family", KINDS)
 def test_an_area_has_its_part_of_the_regions(models, family):
-    model, (positive, _), negative = models(family), sides(family), tiny_dits.conditioning(2)
+    model = models(family)
+    (positive, _) = sides(family)
+    negative = tiny_dits.conditioning(2)
     cells = tiny_dits.cells_per_token(family_of(family))
     ((text, options),) = positive
     half = [[text, {**options, "area": (7 * cells, 6 * cells, 0, 5 * cells)}]]
@@ -232,12 +241,13 @@ def test_an_area_has_its_part_of_the_regions(models, family):
 def test_odd_sides_are_padded_and_another_size_is_scaled(models, family):
     width, height = 184, 120  # 23 x 15 latent pixels, 12 x 8 tokens
     masks = torch.stack([region((0, 5), (1, 8), width, height), region((7, 12), (0, 8), width, height)])
-    model, given = models(family), sides(family)
-    expected = sample(family, (masked(family, model, people_at(masks)), *given), width=width, height=height)
+    model = models(family)
+    texts = sides(family)
+    expected = sample(family, (masked(family, model, people_at(masks)), *texts), width=width, height=height)
     for scale in (1, 2):
         larger = masks.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
-        found = sample(family, bind(model, *given, mask=larger), width=width, height=height)
-        assert relative(found, expected) <= WHOLE_SAMPLING
+        latents = sample(family, bind(model, *texts, mask=larger), width=width, height=height)
+        assert relative(latents, expected) <= WHOLE_SAMPLING
 
 
 def replaced(model, positive, negative):
@@ -249,7 +259,7 @@ def longer(model, positive, negative):
     """A pack that puts tokens of its own behind the picture's."""
     clone = model.clone()
     clone.set_model_post_input_patch(
-        lambda given: {**given, **{key: given[key].repeat(1, 2, 1) for key in ("img", "img_ids")}}
+        lambda arguments: {**arguments, **{key: arguments[key].repeat(1, 2, 1) for key in ("img", "img_ids")}}
     )
     return clone, positive, negative
 

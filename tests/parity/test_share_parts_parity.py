@@ -40,21 +40,22 @@ def text(model, seed):
 
 
 def masks(cover, wide):
-    made = torch.zeros(2, HEIGHT, WIDTH)
+    bands = torch.zeros(2, HEIGHT, WIDTH)
     for n in range(2):
-        made[n, n * 20 : n * 20 + int(HEIGHT * cover), :wide] = 1
-    return list(made)
+        bands[n, n * 20 : n * 20 + int(HEIGHT * cover), :wide] = 1
+    return list(bands)
 
 
 def reference(model, cover=0.5, steps=1, crop=False):
-    count, adm = 2, None if width_of(model) != 2048 else normal(9, 2, 2816)
-    shown = masks(cover, 20 if crop else WIDTH)
+    count = 2
+    adm = None if width_of(model) != 2048 else normal(9, 2, 2816)
+    masks_of_parts = masks(cover, 20 if crop else WIDTH)
     cell = coarsest_token_side(model.model.diffusion_model)
     latents, noise = (normal(seed, count, 4, HEIGHT // 8, WIDTH // 8) for seed in (3, 5))
     return SelfReference(
-        model.model.process_latent_out(latents), masks=shown, noise=noise, adm=adm,
+        model.model.process_latent_out(latents), masks=masks_of_parts, noise=noise, adm=adm,
         contexts=normal(4, count, 77, width_of(model)), layers="all", steps=steps,
-        windows=[window(mask, cell) if crop else (0, 0, WIDTH // 8, HEIGHT // 8) for mask in shown],
+        windows=[window(mask, cell) if crop else (0, 0, WIDTH // 8, HEIGHT // 8) for mask in masks_of_parts],
     )  # fmt: skip
 
 
@@ -69,50 +70,57 @@ def sides(model, live):
 sample = partial(instant_id_run.sample, cfg=4.0, size=(WIDTH, HEIGHT))
 
 
-def oracle(model, ours):
+def oracle(model, parts_reference):
     """The same written plainly: before every n-th forward each part's own forward, all tokens kept, masked ones as
     zeros; those around a window, which are not computed, too."""
     state = {"calls": 0}
 
     def seen_of(unet, x, timesteps, n):
-        seen, (left, top, right, below) = {}, ours.windows[n]
+        tokens_by_block = {}
+        (left, top, right, below) = parts_reference.windows[n]
 
         def record(tokens, k, v, extra):
             high, wide = extra["activations_shape"][-2:]
             shrunk = 1 << round(math.log2((right - left) * (below - top) / (high * wide)) / 2)
-            grid = [math.ceil(side / shrunk) for side in ours.latents.shape[-2:]]
+            grid = [math.ceil(side / shrunk) for side in parts_reference.latents.shape[-2:]]
             dense = tokens.new_zeros(*grid, tokens.shape[-1])
             dense[top // shrunk :, left // shrunk :][:high, :wide] = tokens[0].unflatten(0, (high, wide))
-            seen[(*extra["block"], extra["block_index"])] = dense.flatten(0, 1)
+            tokens_by_block[(*extra["block"], extra["block_index"])] = dense.flatten(0, 1)
             return tokens, k, v
 
-        adm = None if ours.adm is None else ours.adm[n : n + 1]
+        adm = None if parts_reference.adm is None else parts_reference.adm[n : n + 1]
         options = {"patches": {"attn1_patch": [record]}}
         x = x[n : n + 1, :, top:below, left:right]
-        unet._forward(x, timesteps[:1], ours.contexts[n : n + 1], adm, None, options)
-        return seen
+        unet._forward(x, timesteps[:1], parts_reference.contexts[n : n + 1], adm, None, options)
+        return tokens_by_block
 
     def forward(executor, *args, **kwargs):
         kwargs.pop(SharedParts.key, None)
         timesteps, options = args[1], args[-1]
         sigma = options["sigmas"].max()
-        noisy = (model.model.process_latent_in(ours.latents) + sigma * ours.noise) / (sigma**2 + 1).sqrt()
-        if state["calls"] % ours.steps == 0:
+        latents = model.model.process_latent_in(parts_reference.latents)
+        noisy = (latents + sigma * parts_reference.noise) / (sigma**2 + 1).sqrt()
+        if state["calls"] % parts_reference.steps == 0:
             parts = [seen_of(executor.class_obj, noisy, timesteps, n) for n in range(len(noisy))]
             state["seen"] = {block: [part[block] for part in parts] for block in parts[0]}
         state["calls"] += 1
         return executor(*args, **kwargs)
 
     def append(n, k, v, extra):
-        seen = state["seen"][(*extra["block"], extra["block_index"])]
-        dense = torch.cat([s * token_mask(m, len(s))[:, None] for s, m in zip(seen, ours.masks, strict=True)])
-        both = torch.cat([n, dense.expand(len(n), -1, -1)], dim=1)
-        return n, both, both
+        tokens_of_parts = state["seen"][(*extra["block"], extra["block_index"])]
+        dense = []
+        for tokens, mask in zip(tokens_of_parts, parts_reference.masks, strict=True):
+            dense.append(tokens * token_mask(mask, len(tokens))[:, None])
+        all_tokens = torch.cat([n, torch.cat(dense).expand(len(n), -1, -1)], dim=1)
+        return n, all_tokens, all_tokens
 
     def attention(q, k, v, extra):
         used = [k.shape[1] if side == 0 else q.shape[1] for side in extra["cond_or_uncond"]]
-        rows = (attend(extra["n_heads"], *(x[n : n + 1, :tokens] for x in (q, k, v))) for n, tokens in enumerate(used))
-        return torch.cat(list(rows))
+        rows = []
+        for n, tokens in enumerate(used):
+            row = slice(n, n + 1)
+            rows.append(attend(extra["n_heads"], q[row, :tokens], k[row, :tokens], v[row, :tokens]))
+        return torch.cat(rows)
 
     clone = model.clone()
     clone.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, "oracle", forward)
@@ -124,9 +132,9 @@ def oracle(model, ours):
 
 @pytest.mark.parametrize("changed", [{}, {"steps": 2}, {"crop": True, "cover": 0.2, "steps": 2}], ids=str)
 def test_it_equals_the_idea_written_plainly(model, changed):
-    ours = reference(model, **changed)
-    result = sample(patched(model, SharingRun), *sides(model, ours))
-    expected = sample(oracle(model, ours), text(model, 1), text(model, 2))
+    parts_reference = reference(model, **changed)
+    result = sample(patched(model, SharingRun), *sides(model, parts_reference))
+    expected = sample(oracle(model, parts_reference), text(model, 1), text(model, 2))
     assert relative(result, expected) <= 1e-5
 
 
@@ -139,14 +147,15 @@ RENEWED = [
 @pytest.mark.parametrize(("name", "sigmas", "recorded"), RENEWED)
 def test_renewed_every_third_step(model, monkeypatch, name, sigmas, recorded):
     """However often a sampler asks within a step; one that goes back is shown the parts at that noise again."""
-    seen, plain = [], PartsRecorder.record
+    recorded_sigmas = []
+    plain = PartsRecorder.record
 
     def counted(self, model, sigma):
-        seen.append(round(float(sigma), 4))
+        recorded_sigmas.append(round(float(sigma), 4))
         return plain(self, model, sigma)
 
     monkeypatch.setattr(PartsRecorder, "record", counted)
     zeros = torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)
     live = sides(model, reference(model, steps=3))
     tiny_sdxl.host_sample(patched(model, SharingRun), zeros, torch.tensor(sigmas).float(), *live, sampler=name)
-    assert seen == recorded
+    assert recorded_sigmas == recorded

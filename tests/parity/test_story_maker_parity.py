@@ -33,29 +33,31 @@ def test_tokens_of_a_person(number, dressed):
     net.load_state_dict(state, strict=True)
     halves = ("proj.", "norm.", "perceiver_resampler.")
     plus = converted({key: x for key, x in state.items() if key.startswith(halves)})
-    resampler, plus.shortcut = converted(below("resample.", state)), True
+    resampler = converted(below("resample.", state))
+    plus.shortcut = True
     generator = torch.Generator().manual_seed(192)
     identity = functional.normalize(torch.randn(1, 512, generator=generator), dim=-1)
     face, dress = (torch.randn(1, 257, states, generator=generator) for _ in "12")
-    for seen in (
+    for features in (
         PersonFeatures(identity, face, dress, dressed),
         PersonFeatures(identity, face, dress, dressed).unconditional,
     ):
-        plus.clip_embeds = seen.face[:, None]
+        plus.clip_embeds = features.face[:, None]
         with torch.no_grad():
-            ours = net.person(seen, number)
-            tokens = torch.cat([plus(seen.embedding), resampler(seen.body) * seen.body_weight], dim=1)
+            tokens_of_person = net.person(features, number)
+            tokens = torch.cat([plus(features.embedding), resampler(features.body) * features.body_weight], dim=1)
         tokens = tokens + state["pos_embed"][number % 3]
         last = functional.linear(tokens, state["proj_out.weight"], state["proj_out.bias"])
         last = functional.layer_norm(last, (text,), state["norm_out.weight"], state["norm_out.bias"])
-        assert ours.shape == (1, 20, text)
-        assert (ours - last - tokens).abs().max() <= 1e-6 * (last + tokens).abs().max()
+        assert tokens_of_person.shape == (1, 20, text)
+        assert (tokens_of_person - last - tokens).abs().max() <= 1e-6 * (last + tokens).abs().max()
 
 
 def test_the_negative_is_zeros_and_not_what_clip_sees_of_black():
-    seen = PersonFeatures(torch.ones(1, 512), torch.ones(1, 257, 80), torch.ones(1, 257, 80), 0.0).unconditional
-    assert seen.face.shape == seen.body.shape == (1, 257, 80)
-    assert not any(x.any() for x in (seen.embedding, seen.face, seen.body)) and seen.body_weight == 1
+    features = PersonFeatures(torch.ones(1, 512), torch.ones(1, 257, 80), torch.ones(1, 257, 80), 0.0).unconditional
+    assert features.face.shape == features.body.shape == (1, 257, 80)
+    assert not any(x.any() for x in (features.embedding, features.face, features.body))
+    assert features.body_weight == 1
 
 
 @cache
@@ -73,8 +75,8 @@ class Published:
     layer: its tensors in the file. tokens: (rows, T, 2048). told: (H, W, T) what each pixel may look at, or None: all.
     """
 
-    def __init__(self, layer, tokens, told, scale, lora):
-        self.layer, self.tokens, self.told, self.scale, self.lora = layer, tokens, told, scale, lora
+    def __init__(self, layer, tokens, visible, scale, lora):
+        self.layer, self.tokens, self.told, self.scale, self.lora = layer, tokens, visible, scale, lora
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, **_):
         text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
@@ -87,7 +89,7 @@ class Published:
         return self.plus(attn.to_out[0], "out", out)
 
     def plus(self, projection, side, x):
-        down, up = (self.layer[f"to_{side}_lora.{way}.weight"] for way in ("down", "up"))
+        down, up = (self.layer[f"to_{side}_lora.{direction}.weight"] for direction in ("down", "up"))
         return projection(x) + self.lora * functional.linear(functional.linear(x, down.to(x)), up.to(x))
 
     def mask(self, pixels):
@@ -95,8 +97,8 @@ class Published:
             return None
         height = round((pixels * HEIGHT / WIDTH) ** 0.5)
         size = next((h, pixels // h) for h in (height, height + 1, height - 1) if pixels % h == 0)
-        told = functional.interpolate(self.told.float().movedim(-1, 0)[None], size, mode="nearest")[0]
-        return torch.where(told.flatten(1).T > 0.5, 0.0, -torch.inf).double()
+        visible = functional.interpolate(self.told.float().movedim(-1, 0)[None], size, mode="nearest")[0]
+        return torch.where(visible.flatten(1).T > 0.5, 0.0, -torch.inf).double()
 
 
 def half(left):
@@ -115,36 +117,41 @@ SETTINGS = {"weight": 0.5, "lora_weight": 0.3, "feather": 0, "mask": None}
 @pytest.mark.parametrize("case", CASES)
 @torch.no_grad()
 def test_sampling_equals_diffusers(case):
-    cast, (network, model, file) = CASES[case], networks()
+    cast = CASES[case]
+    (network, model, file) = networks()
     sampling = Sampling(WIDTH, HEIGHT, 4, cfg=7.5, spacing="trailing")
-    pictures, masks = (torch.cat(each) for each in zip(*(body(n) for n in range(2)), strict=True))
-    vision, story_maker = parts_made.clip_vision(), read("story_maker", file)
-    given = {"story_maker": story_maker, "cast": cast, "clip_vision": vision, "bodies": pictures, "body_masks": masks}
-    ours = sampling.ours(*apply("LikenessApplyStoryMaker", model=model, **sampling.sides, **given, **SETTINGS))
+    (first_picture, first_mask), (second_picture, second_mask) = body(0), body(1)
+    pictures = torch.cat([first_picture, second_picture])
+    masks = torch.cat([first_mask, second_mask])
+    vision = parts_made.clip_vision()
+    story_maker = read("story_maker", file)
+    inputs = {"story_maker": story_maker, "cast": cast, "clip_vision": vision, "bodies": pictures, "body_masks": masks}
+    latents = sampling.ours(*apply("LikenessApplyStoryMaker", model=model, **sampling.sides, **inputs, **SETTINGS))
 
     # Tokens of our own network, which has its own test; how they are joined and read is what is compared.
     net = story_maker.net.image_proj_model
     rows = []
     for unconditional in (True, False):
         tokens = [net.bg_embed]
-        for number, (who, dressed) in enumerate(zip(cast.people, cut_out(cast.people, pictures, masks), strict=True)):
-            identity = functional.normalize(who.identity.embeddings["w600k_r50"].mean(0, keepdim=True), dim=-1)
+        bodies = cut_out(cast.people, pictures, masks)
+        for number, (member, dressed) in enumerate(zip(cast.people, bodies, strict=True)):
+            identity = functional.normalize(member.identity.embeddings["w600k_r50"].mean(0, keepdim=True), dim=-1)
             face, clothes = (
                 encode.encode_pictures(vision, x, encode.STATES, STATES).mean(0, keepdim=True)
-                for x in (who.identity.portraits.aligned / 255, dressed.picture[None])
+                for x in (member.identity.portraits.aligned / 255, dressed.picture[None])
             )
-            seen = PersonFeatures(identity, face, clothes)
-            tokens.append(net.person(seen.unconditional if unconditional else seen, number))
+            features = PersonFeatures(identity, face, clothes)
+            tokens.append(net.person(features.unconditional if unconditional else features, number))
         rows.append(torch.cat(tokens, dim=1))
-    told = None
+    visible = None
     if isinstance(cast, PlacedCast):
-        told = torch.cat([torch.ones(1, HEIGHT, WIDTH), MASKS]).repeat_interleave(20, dim=0).movedim(0, -1)
+        visible = torch.cat([torch.ones(1, HEIGHT, WIDTH), MASKS]).repeat_interleave(20, dim=0).movedim(0, -1)
 
     network.set_attn_processor({
         name: Published(
             {key.partition(".")[2]: x for key, x in file["ip_adapter"].items() if key.startswith(f"{n}.")},
-            torch.cat(rows), told, SETTINGS["weight"], SETTINGS["lora_weight"],
+            torch.cat(rows), visible, SETTINGS["weight"], SETTINGS["lora_weight"],
         )
         for n, name in enumerate(network.attn_processors)
     })  # fmt: skip
-    assert relative(ours, sampling.theirs(network)) <= TOLERANCE
+    assert relative(latents, sampling.theirs(network)) <= TOLERANCE

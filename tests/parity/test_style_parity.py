@@ -11,7 +11,8 @@ from peers import Sampling, adapter_for, apply, read, with_adapters
 from seeded import EMBEDS, STATES
 
 WIDTH, HEIGHT = 128, 192
-STYLE, LAYOUT = {"up": {"block_0": [0.0, 1.0, 0.0]}}, {"down": {"block_2": [0.0, 1.0]}}
+STYLE = {"up": {"block_0": [0.0, 1.0, 0.0]}}
+LAYOUT = {"down": {"block_2": [0.0, 1.0]}}
 
 
 class Scaled(IPAdapterMixin):
@@ -28,7 +29,8 @@ class Scaled(IPAdapterMixin):
     ("plain", ("all", "style and layout"), (1.0, {**STYLE, **LAYOUT}), True, 1),
 ])  # fmt: skip
 def test_sampling_equals_diffusers(kind, choices, configs, regional, count):
-    network, weights = tiny_sdxl.diffusers_unet(), (0.7, 1.2)
+    network = tiny_sdxl.diffusers_unet()
+    weights = (0.7, 1.2)
     model = tiny_sdxl.host_model(network)
     file = adapter_for(model, kind)
     with_adapters(network, file, file, scales=weights)
@@ -36,37 +38,43 @@ def test_sampling_equals_diffusers(kind, choices, configs, regional, count):
     # Whole tokens of the coarsest layers, where diffusers' way to shrink a mask and ours are the same.
     masks = torch.zeros(2, 1, HEIGHT, WIDTH)
     masks[0, ..., : WIDTH // 2], masks[1, ..., WIDTH // 2 :] = 1, 1
-    shown = [torch.cat([parts_made.picture(10 * n + m, 28, 28) for m in range(count)]) for n in (0, 1)]
+    pictures_by_style = []
+    for n in (0, 1):
+        pictures = [parts_made.picture(10 * n + m, 28, 28) for m in range(count)]
+        pictures_by_style.append(torch.cat(pictures))
 
-    sampling, vision, loaded = Sampling(WIDTH, HEIGHT, spacing="trailing"), parts_made.vit_h(), read("ip_adapter", file)
+    sampling = Sampling(WIDTH, HEIGHT, spacing="trailing")
+    vision = parts_made.vit_h()
+    loaded = read("ip_adapter", file)
     applied = model, *sampling.sides.values()
-    for picture, mask, choice, weight in zip(shown, masks, choices, weights, strict=True):
-        given = dict(zip(("model", "positive", "negative"), applied, strict=True))
-        given |= {"ip_adapter": loaded, "clip_vision": vision, "images": picture, "layers": choice, "weight": weight}
+    for picture, mask, choice, weight in zip(pictures_by_style, masks, choices, weights, strict=True):
+        inputs = dict(zip(("model", "positive", "negative"), applied, strict=True))
+        inputs |= {"ip_adapter": loaded, "clip_vision": vision, "images": picture, "layers": choice, "weight": weight}
         region = {"cast": None, "who": "", "mask": mask if regional else None}
-        applied = apply("LikenessStylePerPerson", **given, **region)
+        applied = apply("LikenessStylePerPerson", **inputs, **region)
     if regional:
-        more = {"ip_adapter_masks": [mask[None] for mask in masks]}
+        attention_settings = {"ip_adapter_masks": [mask[None] for mask in masks]}
         network.register_forward_pre_hook(
-            lambda _, args, named: (args, {**named, "cross_attention_kwargs": more}), with_kwargs=True
+            lambda _, args, named: (args, {**named, "cross_attention_kwargs": attention_settings}), with_kwargs=True
         )
-    theirs = sampling.theirs(network, image_embeds=[_seen(kind, vision, one) for one in shown])
-    assert relative(sampling.ours(*applied), theirs) <= WHOLE_SAMPLING
+    image_embeds = [_seen(kind, vision, pictures) for pictures in pictures_by_style]
+    expected = sampling.theirs(network, image_embeds=image_embeds)
+    assert relative(sampling.ours(*applied), expected) <= WHOLE_SAMPLING
 
 
 def _times(config, weight):
     if isinstance(config, float):
         return config * weight
     return {
-        part: {name: [weight * one for one in scales] for name, scales in blocks.items()}
+        part: {name: [weight * scale for scale in scales] for name, scales in blocks.items()}
         for part, blocks in config.items()
     }
 
 
-def _seen(kind, vision, shown):
+def _seen(kind, vision, pictures):
     """(2, pictures, ...): of nothing, then of the pictures."""
     if kind == "plain":
-        seen = encode.encode_pictures(vision, shown, encode.EMBEDS, EMBEDS)
-        return torch.stack([torch.zeros_like(seen), seen])
-    seen = encode.encode_pictures(vision, shown, encode.STATES, STATES)
-    return torch.stack([encode.encode_grey(vision, STATES).expand_as(seen), seen])
+        outputs = encode.encode_pictures(vision, pictures, encode.EMBEDS, EMBEDS)
+        return torch.stack([torch.zeros_like(outputs), outputs])
+    outputs = encode.encode_pictures(vision, pictures, encode.STATES, STATES)
+    return torch.stack([encode.encode_grey(vision, STATES).expand_as(outputs), outputs])

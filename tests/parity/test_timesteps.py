@@ -48,20 +48,20 @@ OTHERS = ("euler", diffusers.EulerDiscreteScheduler(**BETAS, **LEADING))
 
 @cache
 def model(of_parts2whole: bool = False) -> Any:
-    made = tiny_sd15.host_model(tiny_sd15.diffusers_unet(111))
+    patcher = tiny_sd15.host_model(tiny_sd15.diffusers_unet(111))
     if of_parts2whole:
-        made.add_object_patch("model_sampling", parts2whole_files._sampling(made, SCHEDULER, ""))
-    return made
+        patcher.add_object_patch("model_sampling", parts2whole_files._sampling(patcher, SCHEDULER, ""))
+    return patcher
 
 
 def samplers_of(graph: dict[str, Any]) -> list[dict[str, Any]]:
     """The KSamplers of a workflow, but for those in a box that loads a transformer to draw instead."""
-    found: list[dict[str, Any]] = []
+    samplers: list[dict[str, Any]] = []
     for level in (graph, *graph.get("definitions", {}).get("subgraphs", [])):
         kinds = {node["type"] for node in level["nodes"]}
         if "UNETLoader" not in kinds:
-            found += [node for node in level["nodes"] if node["type"] == "KSampler"]
-    return found
+            samplers += [node for node in level["nodes"] if node["type"] == "KSampler"]
+    return samplers
 
 
 def levels(scheduler: Any, timesteps: torch.Tensor) -> torch.Tensor:
@@ -74,19 +74,22 @@ def levels(scheduler: Any, timesteps: torch.Tensor) -> torch.Tensor:
 def test_a_workflow_samples_as_the_authors_do(name):
     """With their sigmas; that the host's samplers compute what diffusers' do is the host's."""
     nodes = {node["type"]: node for node in nodes_in(GRAPHS[name])}
-    sampler, authors = next((found for kind, found in AUTHORS.items() if kind in nodes), OTHERS)
-    made = model("LikenessLoadParts2Whole" in nodes)
+    known_kinds = [kind for kind in AUTHORS if kind in nodes]
+    sampler, authors = AUTHORS[known_kinds[0]] if known_kinds else OTHERS
+    patcher = model("LikenessLoadParts2Whole" in nodes)
     samplers = samplers_of(GRAPHS[name])
     assert samplers
     for values in (node["widgets_values"] for node in samplers):
         steps, _, used, scheduler, denoise = values[2:]
         authors.set_timesteps(int(steps / denoise))
         timesteps = authors.timesteps[-steps:]
-        sigmas = comfy.samplers.KSampler(made, steps, CPU, used, scheduler, denoise).sigmas
-        assert used == sampler and len(sigmas) == len(timesteps) + 1 and sigmas[-1] == 0
+        sigmas = comfy.samplers.KSampler(patcher, steps, CPU, used, scheduler, denoise).sigmas
+        assert used == sampler
+        assert len(sigmas) == len(timesteps) + 1
+        assert sigmas[-1] == 0
         assert (sigmas[:-1] / levels(authors, timesteps) - 1).abs().max() <= TOLERANCE
         # People set the steps, and get as many.
-        assert len(comfy.samplers.KSampler(made, 30, CPU, used, scheduler, denoise).sigmas) == 31
+        assert len(comfy.samplers.KSampler(patcher, 30, CPU, used, scheduler, denoise).sigmas) == 31
 
 
 FEW_STEPS = {
@@ -106,7 +109,8 @@ def test_few_steps_are_the_published_ones(sampling, steps):
     authors = FEW_STEPS[sampling]
     authors.set_timesteps(steps)
     timesteps = authors.timesteps.round()
-    assert len(sigmas) == steps + 1 and sigmas[-1] == 0
+    assert len(sigmas) == steps + 1
+    assert sigmas[-1] == 0
     assert (sigmas[:-1] / levels(authors, timesteps) - 1).abs().max() <= TOLERANCE
 
 
@@ -143,9 +147,10 @@ def test_a_template_of_flux_has_the_shift_of_the_authors(name, published, flux, 
     size = tuple(values["LikenessLayoutForAGroup"][3:5])
     *shifts, scale = flux or (*values["ModelSamplingFlux"][:2], 1)
     (shifted,) = ModelSamplingFlux().patch(model(), *shifts, *(side // scale for side in size))
-    ours = comfy.samplers.calculate_sigmas(shifted.get_model_object("model_sampling"), "simple", steps)
-    theirs = published(steps, *size)
-    assert len(ours) == len(theirs) == steps + 1 and ours[-1] == theirs[-1] == 0
-    difference = (ours[:-1] / theirs[:-1] - 1).abs().max().item()
+    sigmas = comfy.samplers.calculate_sigmas(shifted.get_model_object("model_sampling"), "simple", steps)
+    expected = published(steps, *size)
+    assert len(sigmas) == len(expected) == steps + 1
+    assert sigmas[-1] == expected[-1] == 0
+    difference = (sigmas[:-1] / expected[:-1] - 1).abs().max().item()
     record_property("relative_difference", difference)
     assert difference <= apart

@@ -67,8 +67,8 @@ class Residuals(comfy.controlnet.ControlBase):
     def __init__(self):
         super().__init__()
         rows = math.ceil(HEIGHT / 16) * math.ceil(WIDTH / 16)
-        each = torch.randn(4, 1, rows, 64, generator=torch.Generator().manual_seed(9)) * 0.2
-        self.residuals = {"input": list(each[:2]), "output": list(each[2:])}
+        residuals_of_blocks = torch.randn(4, 1, rows, 64, generator=torch.Generator().manual_seed(9)) * 0.2
+        self.residuals = {"input": list(residuals_of_blocks[:2]), "output": list(residuals_of_blocks[2:])}
 
     def get_control(self, *_):
         return self.residuals
@@ -79,12 +79,15 @@ class Residuals(comfy.controlnet.ControlBase):
 
 def hooked(model, published, weight, first, last):
     """The MODEL with the faces behind every block of its network, in the positive's rows; and what undoes it."""
-    rows, network, now = len(published.mask), model.model.diffusion_model, []
+    rows = len(published.mask)
+    network = model.model.diffusion_model
+    now = []
 
     def forward(executor, *args, **kwargs):
         options = kwargs.get("transformer_options") or args[-1]
-        on = [weight * (side == 0 and first >= options["sigmas"][0] >= last) for side in options["cond_or_uncond"]]
-        now[:] = [torch.tensor(on)[:, None, None]]
+        is_in_window = first >= options["sigmas"][0] >= last
+        weights_of_rows = [weight * (side == 0 and is_in_window) for side in options["cond_or_uncond"]]
+        now[:] = [torch.tensor(weights_of_rows)[:, None, None]]
         return executor(*args, **kwargs)
 
     def plus(n, every, first):
@@ -118,37 +121,39 @@ CASES = {
 def test_sampling_equals_the_formulas(pair, case):
     cast, boxes, changed = CASES[case]
     model, file, with_anyone = pair
-    reference, net = tiny_dits.latent(FLUX, 64, 48, 8), Residuals()
+    reference = tiny_dits.latent(FLUX, 64, 48, 8)
+    net = Residuals()
     sides = {
         side: tiny_dits.conditioning(n, [reference], control=net) for n, side in enumerate(("positive", "negative"), 1)
     }
     start = tiny_dits.latent(FLUX, WIDTH, HEIGHT)
-    ours = apply("LikenessApplyWithAnyone", model=model, **sides, with_anyone=with_anyone, cast=cast, **changed)
-    ours = tiny_dits.sample(*ours, start, STEPS)
+    applied = apply("LikenessApplyWithAnyone", model=model, **sides, with_anyone=with_anyone, cast=cast, **changed)
+    latents = tiny_dits.sample(*applied, start, STEPS)
 
-    embeddings = torch.cat([one.identity.embeddings["antelopev2"].mean(0, keepdim=True) for one in cast.people])
+    embeddings = torch.cat([member.identity.embeddings["antelopev2"].mean(0, keepdim=True) for member in cast.people])
     to_sigma = model.get_model_object("model_sampling").percent_to_sigma
     window = (to_sigma(changed.get(end, default)) for end, default in (("start_percent", 0.0), ("end_percent", 1.0)))
     published = Published(file, embeddings, boxes)
-    theirs, hooks = hooked(model, published, changed.get("weight", 1.0), *window)
-    expected = tiny_dits.sample(theirs, *sides.values(), start, STEPS)
+    published_model, hooks = hooked(model, published, changed.get("weight", 1.0), *window)
+    expected = tiny_dits.sample(published_model, *sides.values(), start, STEPS)
     for hook in hooks:
         hook.remove()
-    assert relative(ours, expected) <= WHOLE_SAMPLING
+    assert relative(latents, expected) <= WHOLE_SAMPLING
 
 
 def test_random_boxes_reach_the_rows_of_the_released_rule(pair):
     """Some cross the border of the canvas."""
     model, _, with_anyone = pair
-    positive, random = tiny_dits.conditioning(1, []), torch.Generator().manual_seed(4)
-    given = {"model": model, "positive": positive, "negative": positive, "with_anyone": with_anyone}
-    who = placed(1).people[0]
+    positive = tiny_dits.conditioning(1, [])
+    random = torch.Generator().manual_seed(4)
+    inputs = {"model": model, "positive": positive, "negative": positive, "with_anyone": with_anyone}
+    member = placed(1).people[0]
     for _ in range(40):
         corners, sizes = torch.rand(2, 8, 2, generator=random)
         near = corners * 240 - 20
         boxes = torch.cat([near, near + 24 + sizes * 90], dim=1).tolist()
-        people = tuple(replace(who, slot=Slot((0.0, 0.0), tuple(box))) for box in boxes)
-        _, carrying, _ = apply("LikenessApplyWithAnyone", **given, cast=PlacedCast(people, 256, 256))
+        people = tuple(replace(member, slot=Slot((0.0, 0.0), tuple(box))) for box in boxes)
+        _, carrying, _ = apply("LikenessApplyWithAnyone", **inputs, cast=PlacedCast(people, 256, 256))
         (faces,) = carrying[0][1]["model_conds"]["likeness_block_injections"].cond
         expected = torch.zeros(8, 16, 16, dtype=torch.bool)
         for grid, box in zip(expected, boxes, strict=True):

@@ -25,11 +25,12 @@ _WITHOUT_A_CASE: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
 
 def promise_of(path: Path) -> str:
     """A file is named after its promise."""
-    return max((one for one in PROMISES if path.stem.startswith(f"test_{one}")), key=len)
+    return max((promise for promise in PROMISES if path.stem.startswith(f"test_{promise}")), key=len)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`row`: a node of every method that promises it. `way`: also the other ways through it. `method`: a record."""
+    """`row`: a node of every method that promises it. `row_or_variant`: also the other ways through it. `method`: a
+    record."""
     from promised import conditions_of, rows, with_variants  # from here on a ComfyUI is there
 
     module = metafunc.module
@@ -40,7 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         promising = [record for record in methods() if promise not in record.not_promised]
         metafunc.parametrize("method", _applicable(promising, conditions, without), ids=lambda record: record.folder)
     promising_rows = [row for row in rows() if row.method is None or promise not in row.method.not_promised]
-    for name, candidates in (("row", promising_rows), ("way", with_variants(promising_rows))):
+    for name, candidates in (("row", promising_rows), ("row_or_variant", with_variants(promising_rows))):
         if name in metafunc.fixturenames:
             runnable = [row for row in candidates if row.runs_here]
             metafunc.parametrize(name, _applicable(runnable, conditions, without), ids=str)

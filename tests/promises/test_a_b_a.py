@@ -8,13 +8,16 @@ from promised import Row, attributes, latents, picture
 
 
 @pytest.mark.both_hosts
-def test_a_b_a(way: Row) -> None:
-    a, b = picture(way), picture(way, "b")
-    applied, made, drawn = way.node(), {}, torch.get_rng_state()
-    run(applied, made)
-    assert torch.equal(torch.get_rng_state(), drawn), "nobody else's random numbers change"
-    assert torch.equal(latents(way.sampled(applied), made), a)
-    assert a.isfinite().all() and b.isfinite().all()
+def test_a_b_a(row_or_variant: Row) -> None:
+    a, b = picture(row_or_variant), picture(row_or_variant, "b")
+    applied = row_or_variant.node()
+    outputs = {}
+    random_state = torch.get_rng_state()
+    run(applied, outputs)
+    assert torch.equal(torch.get_rng_state(), random_state), "nobody else's random numbers change"
+    assert torch.equal(latents(row_or_variant.sampled(applied), outputs), a)
+    assert a.isfinite().all()
+    assert b.isfinite().all()
     # Other people make another picture by far more than rounding, which is some 1e-6.
     assert relative(a, b) > 1e-4
 

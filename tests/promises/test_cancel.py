@@ -18,10 +18,11 @@ def test_the_run_after_a_cancelled_one_is_right(row: Row, monkeypatch: pytest.Mo
     # A MODEL that is sampled for the first time is given attributes by the host.
     latents(row.plain(steps=1))
     before = attributes(row)
-    whole, made = picture(row), {}
+    expected = picture(row)
+    outputs = {}
     with monkeypatch.context() as patch, pytest.raises(comfy.model_management.InterruptProcessingException):
         patch.setattr(latent_preview, "prepare_callback", lambda *_, **__: cancelled)
-        latents(graph, made)
+        latents(graph, outputs)
     assert attributes(row) == before, "what the run has put into the MODEL's modules"
     assert torch.equal(latents(row.plain()), picture(row, "plain")), "without the node, on the same MODEL"
-    assert torch.equal(latents(graph, made), whole), "the same conditioning and MODEL again"
+    assert torch.equal(latents(graph, outputs), expected), "the same conditioning and MODEL again"

@@ -48,12 +48,13 @@ def full_and_half(row: Row) -> tuple[Node, Node]:
 def test_in_bfloat16_it_is_the_same_picture_but_for_the_precision(row: Row) -> None:
     full, half = full_and_half(row)
     plain, plain_in_half = latents(row.plain(full, steps=1)), latents(row.plain(half, steps=1))
-    ours, ours_in_half = drawn(row, full), drawn(row, half)
-    assert plain_in_half.isfinite().all() and ours_in_half.isfinite().all()
+    with_people, with_people_in_half = drawn(row, full), drawn(row, half)
+    assert plain_in_half.isfinite().all()
+    assert with_people_in_half.isfinite().all()
     precision = relative(plain_in_half, plain)
     assert precision <= 0.25, "the rounding of the MODEL alone hides everything else"
-    assert relative(ours_in_half, ours) <= 3 * precision + 1e-3
-    assert abs(share_of(ours_in_half - plain_in_half, ours - plain) - 1) <= 0.2, "it acts as strongly"
+    assert relative(with_people_in_half, with_people) <= 3 * precision + 1e-3
+    assert abs(share_of(with_people_in_half - plain_in_half, with_people - plain) - 1) <= 0.2, "it acts as strongly"
 
 
 @applies_to(
@@ -70,10 +71,10 @@ def test_in_bfloat16_other_people_change_as_much(row: Row) -> None:
 @pytest.mark.parametrize("scaled", [pytest.param(False, marks=pytest.mark.thorough), True])
 def test_with_weights_in_fp8_it_is_the_picture_of_what_they_stand_for(row: Row, scaled: bool) -> None:
     fp8 = value(in_fp8, row.model, scaled)
-    read = value(in_fp8, row.model, scaled, read=True)
+    as_float32 = value(in_fp8, row.model, scaled, read=True)
     # The LoRA of a file goes into the weights, where the host rounds it to fp8 as that of Load LoRA.
     without = {"lora_weight": 0.0} if "lora_weight" in row.inputs else {}
-    in_fp8_picture, expected, in_float32 = (drawn(row, model, **without) for model in (fp8, read, row.model))
+    in_fp8_picture, expected, in_float32 = (drawn(row, model, **without) for model in (fp8, as_float32, row.model))
     assert relative(in_fp8_picture, expected) <= 1e-5
     assert relative(expected, in_float32) > 1e-3
     assert relative(in_fp8_picture, latents(row.plain(fp8, steps=1))) > 1e-3, "it acts"

@@ -24,8 +24,8 @@ def rows_of(page: Path) -> set[str]:
 def test_every_node_has_its_page(method: Method) -> None:
     nodes = {method.node, *method.applies} - {""}
     assert nodes, "the record names no node"
-    for known in nodes:
-        outputs = {entry.id for entry in OURS[known].define_schema().outputs}
+    for node in nodes:
+        outputs = {entry.id for entry in OURS[node].define_schema().outputs}
         assert outputs
-        for page in (PAGES / f"{known}.md", PAGES / known / "zh.md"):
+        for page in (PAGES / f"{node}.md", PAGES / node / "zh.md"):
             assert outputs - rows_of(page) == set(), page

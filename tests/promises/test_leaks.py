@@ -13,10 +13,10 @@ def live() -> tuple[int, Counter[str]]:
     gc.collect()
     size = 0
     objects = Counter[str]()
-    for one in gc.get_objects():
-        kind = type(one)
+    for thing in gc.get_objects():
+        kind = type(thing)
         if kind is torch.Tensor:
-            size += one.element_size() * one.nelement()
+            size += thing.element_size() * thing.nelement()
         elif kind.__module__.startswith(("pack.", "comfy.model_patcher", "comfy.controlnet")):
             objects[f"{kind.__module__}.{kind.__qualname__}"] += 1
     return size, objects

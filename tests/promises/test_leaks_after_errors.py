@@ -18,23 +18,29 @@ def forwards(model):
 
 @pytest.mark.parametrize("function", [raising, cancelling])
 def test_nothing_is_left_on_the_model_after_a_run_that_stopped(row: Row, function: Callable[..., Any]) -> None:
-    whole, plain, made = picture(row), picture(row, "plain"), {}
-    base = run(row.model, made)[0]
-    before, graph = forwards(base), row.sampled(row.node())
+    expected = picture(row)
+    plain = picture(row, "plain")
+    outputs = {}
+    base = run(row.model, outputs)[0]
+    before = forwards(base)
+    graph = row.sampled(row.node())
     stopped = node(graph.kind, **{**graph.inputs, "model": around(graph.inputs["model"], function)})
     with pytest.raises((Stopped, comfy.model_management.InterruptProcessingException)):
-        latents(stopped, made)
+        latents(stopped, outputs)
     assert forwards(base) == before
     assert torch.equal(latents(row.plain()), plain), "the plain MODEL is as it was"
-    assert torch.equal(latents(graph, made), whole), "and so is ours"
+    assert torch.equal(latents(graph, outputs), expected), "and so is ours"
 
 
 def test_nothing_is_left_on_a_model_that_was_unloaded(row: Row) -> None:
-    whole, plain, made = picture(row), picture(row, "plain"), {}
-    base = run(row.model, made)[0]
-    before, graph = forwards(base), row.sampled(row.node())
-    latents(graph, made)
+    expected = picture(row)
+    plain = picture(row, "plain")
+    outputs = {}
+    base = run(row.model, outputs)[0]
+    before = forwards(base)
+    graph = row.sampled(row.node())
+    latents(graph, outputs)
     comfy.model_management.unload_all_models()
     assert forwards(base) == before
     assert torch.equal(latents(row.plain()), plain), "the plain MODEL is as it was"
-    assert torch.equal(latents(graph, made), whole), "and so is ours"
+    assert torch.equal(latents(graph, outputs), expected), "and so is ours"

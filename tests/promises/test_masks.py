@@ -30,8 +30,8 @@ def takes_one_person(row: Row) -> bool:
     """Whether somebody without a place may be in all of the picture, or the masks are those of parts."""
     if row.kind in PARTS:
         return True
-    who = row.inputs.get("cast", row.inputs["mask"])
-    return row.kind != REFERENCES and "LIKENESS_PERSON" in who.get_io_type()
+    people_input = row.inputs.get("cast", row.inputs["mask"])
+    return row.kind != REFERENCES and "LIKENESS_PERSON" in people_input.get_io_type()
 
 
 def is_kept_beside_a_lora(row: Row) -> bool:
@@ -93,8 +93,8 @@ def changes_by_side(row: Row) -> tuple[Tensor, Tensor]:
         people = [{"prompts": words} for words in ("1: up\n2: down", "1: asleep\n2: down", "1: up\n2: asleep")]
     else:
         people = [named(*names) for names in (("Anna", "Boris"), ("Christa", "Boris"), ("Anna", "Daniel"))]
-    both, another_left, another_right = (shown(row, mask(2), **who) for who in people)
-    return another_left - both, another_right - both
+    of_both, another_left, another_right = (shown(row, mask(2), **changes) for changes in people)
+    return another_left - of_both, another_right - of_both
 
 
 def test_whoever_is_left_acts_left_and_whoever_is_right_acts_right(row: Row) -> None:
@@ -107,7 +107,8 @@ def test_of_a_half_it_is_another_picture_than_of_the_other(row: Row) -> None:
     if row.kind in ALONE:
         first, second = mask(2).split(1)
     else:
-        first, second = mask(2), mask(2).flip(0)
+        first = mask(2)
+        second = mask(2).flip(0)
     picture_of_first, picture_of_second = shown(row, first), shown(row, second)
     assert picture_of_first.isfinite().all()
     assert relative(picture_of_first, picture_of_second) > 1e-4
@@ -133,8 +134,8 @@ def test_people_from_photos_keep_to_their_places_beside_one_by_lora(row: Row) ->
     assert relative(shown(row, mask(2), cast=left_out), in_masks) <= 1e-6
     everywhere = shown(row, None, cast=alone)
     assert relative(shown(row, None, cast=beside), everywhere) > 1e-4
-    kept = shown(row, None, cast=beside_a_bare_place())
-    assert relative(kept, everywhere) > 1e-4, "nobody is asked for that one's region"
+    beside_bare_place = shown(row, None, cast=beside_a_bare_place())
+    assert relative(beside_bare_place, everywhere) > 1e-4, "nobody is asked for that one's region"
 
 
 def beside_a_bare_place() -> PlacedCast:
@@ -146,8 +147,8 @@ def beside_a_bare_place() -> PlacedCast:
 @applies_to(lambda row: "acts_in" in row.inputs, "Its regions are bodies, which a bare place has none of.")
 def test_a_bare_place_of_one_by_lora_takes_nothing_away(row: Row) -> None:
     beside = cast(identity("Anna"), by_lora())
-    kept = shown(row, None, cast=beside_a_bare_place())
-    assert relative(kept, shown(row, None, cast=beside)) <= 1e-6
+    beside_bare_place = shown(row, None, cast=beside_a_bare_place())
+    assert relative(beside_bare_place, shown(row, None, cast=beside)) <= 1e-6
 
 
 def test_of_nothing_it_is_refused(row: Row) -> None:

@@ -43,9 +43,9 @@ def test_off_it_hands_back_what_came_in(row: Row) -> None:
     ways = row.off()
     assert ways
     for off in ways:
-        made: dict[Node, Any] = {}
-        came_in = linked_inputs(off, made)
-        handed_back = dict(zip(row.outputs, run(off, made), strict=True))
+        outputs: dict[Node, Any] = {}
+        came_in = linked_inputs(off, outputs)
+        handed_back = dict(zip(row.outputs, run(off, outputs), strict=True))
         shared = came_in.keys() & handed_back.keys()
         assert shared, "no output has the name of an input"
         for name in shared:

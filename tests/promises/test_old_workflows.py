@@ -31,7 +31,7 @@ def test_without_the_inputs_that_came_later_it_is_the_same_picture(row: Row) -> 
     later = came_later(row)
     assert later
     applied = row.node(**{name: row.inputs[name].default for name in later})
-    old = node(row.kind, **{name: given for name, given in applied.inputs.items() if name not in later})
+    old = node(row.kind, **{name: link for name, link in applied.inputs.items() if name not in later})
     # The picture of the defaults is there already where they are what is left out.
-    whole = latents(row.sampled(applied)) if applied.inputs != row.node().inputs else picture(row)
-    assert torch.equal(latents(row.sampled(old)), whole)
+    expected = latents(row.sampled(applied)) if applied.inputs != row.node().inputs else picture(row)
+    assert torch.equal(latents(row.sampled(old)), expected)

@@ -38,15 +38,15 @@ def every_run() -> list[Any]:
     """A case per workflow that makes pictures; its name begins with the method. Every run of the tests has a workflow
     of each method."""
     cases: list[Any] = []
-    shown: set[tuple[str, str]] = set()
+    methods_in_every_run: set[tuple[str, str]] = set()
     for release in KEPT:
         for name in release.runs:
             method = method_of(release, name)
             marks: list[Any] = []
-            if (release.version, method) in shown or any(word in name for word in SLOW):
+            if (release.version, method) in methods_in_every_run or any(word in name for word in SLOW):
                 marks.append(pytest.mark.thorough)
             else:
-                shown.add((release.version, method))
+                methods_in_every_run.add((release.version, method))
             cases.append(pytest.param(release, name, id=f"{method}, {name} of {release.version}", marks=marks))
     return cases
 
@@ -55,26 +55,26 @@ RUNS = every_run()
 
 
 @pytest.fixture(scope="module")
-def known(host_server: HostServer, standin_models: Standins) -> dict[str, Any]:
+def object_info(host_server: HostServer, standin_models: Standins) -> dict[str, Any]:
     """The host's answer to /object_info, with the files of every release in place."""
     for release in KEPT:
         releases.install(host_server, release, standin_models)
     return host_server.object_info()
 
 
-def lacking_here(release: Release, name: str, known: dict[str, Any]) -> str:
+def lacking_here(release: Release, name: str, object_info: dict[str, Any]) -> str:
     """Nodes of other authors in a workflow that this ComfyUI does not have."""
     boxes = workflow.subgraphs(workflow.load(release.workflow(name))).keys()
-    kinds = kinds_of(release, name) - workflow.NOTES - boxes - known.keys()
+    kinds = kinds_of(release, name) - workflow.NOTES - boxes - object_info.keys()
     return ", ".join(sorted(kind for kind in kinds if not kind.startswith("Likeness")))
 
 
-def prompt_of(release: Release, name: str, known: dict[str, Any]) -> Prompt:
+def prompt_of(release: Release, name: str, object_info: dict[str, Any]) -> Prompt:
     """A workflow as it runs here."""
-    lacking = lacking_here(release, name, known)
+    lacking = lacking_here(release, name, object_info)
     if lacking:
         pytest.skip(f"this ComfyUI has no {lacking}")
-    return release.prompt(name, known)
+    return release.prompt(name, object_info)
 
 
 def test_a_release_is_kept() -> None:
@@ -85,12 +85,12 @@ def test_a_release_is_kept() -> None:
 
 @pytest.mark.parametrize("release", KEPT, ids=lambda release: release.version)
 def test_every_node_of_a_release_is_there_with_its_inputs_and_outputs(
-    release: Release, known: dict[str, Any], host_server: HostServer
+    release: Release, object_info: dict[str, Any], host_server: HostServer
 ) -> None:
     if host_server.host.version < (0, 33):
         pytest.skip("a node has an editor less in this ComfyUI")
     assert release.nodes.keys() >= {"LikenessApplyIDPatch", "LikenessApplyInstantID", "LikenessApplyParts2Whole"}
-    assert releases.losses(release.nodes, releases.described(known)) == []
+    assert releases.losses(release.nodes, releases.described(object_info)) == []
 
 
 def renamed(nodes: dict[str, Any]) -> None:
@@ -177,29 +177,29 @@ def test_a_change_that_saved_workflows_do_not_notice_is_free(planted: Callable[[
 @pytest.mark.both_hosts
 @pytest.mark.parametrize("release", KEPT, ids=lambda release: release.version)
 def test_every_workflow_of_a_release_opens_and_is_accepted(
-    release: Release, known: dict[str, Any], host_server: HostServer
+    release: Release, object_info: dict[str, Any], host_server: HostServer
 ) -> None:
     """Those of nodes that this ComfyUI has: their widgets, inputs, outputs and choices are known."""
-    here = [file.stem for file in release.workflows if not lacking_here(release, file.stem, known)]
-    assert len(here) >= 25
+    runnable = [file.stem for file in release.workflows if not lacking_here(release, file.stem, object_info)]
+    assert len(runnable) >= 25
     problems: dict[str, Any] = {}
-    for name in here:
+    for name in runnable:
         graph = workflow.load(release.workflow(name))
-        found = [workflow.to_prompt(graph, known) and ""]
+        problems_of_workflow = [workflow.to_prompt(graph, object_info) and ""]
         if host_server.host.version >= (0, 33):
-            found += releases.unknown_slots(graph, known)
+            problems_of_workflow += releases.unknown_slots(graph, object_info)
         if name in release.runs:
-            found.append(refused(host_server, release.prompt(name, known)))
-        problems[name] = [problem for problem in found if problem]
-    assert {name: found for name, found in problems.items() if found} == {}
+            problems_of_workflow.append(refused(host_server, release.prompt(name, object_info)))
+        problems[name] = [problem for problem in problems_of_workflow if problem]
+    assert {name: problems_of_one for name, problems_of_one in problems.items() if problems_of_one} == {}
 
 
 @pytest.mark.parametrize(("release", "name"), RUNS)
 def test_a_workflow_of_a_release_gives_the_same_picture(
-    release: Release, name: str, known: dict[str, Any], host_server: HostServer
+    release: Release, name: str, object_info: dict[str, Any], host_server: HostServer
 ) -> None:
     before = {key: picture for key, picture in release.pictures().items() if key.startswith(f"{name}/")}
-    now = releases.pictures_of(host_server, name, prompt_of(release, name, known))
+    now = releases.pictures_of(host_server, name, prompt_of(release, name, object_info))
     assert before
     distances = releases.distances(before, now)
     differing = {key: distance for key, distance in distances.items() if distance > releases.TOLERANCE}
@@ -229,12 +229,12 @@ def another_word(prompt: Prompt) -> None:
 
 @pytest.mark.parametrize("planted", [weaker, another_seed, people_exchanged, another_word], ids=lambda x: x.__name__)
 def test_the_tolerance_notices_another_picture(
-    planted: Callable[[Prompt], None], known: dict[str, Any], host_server: HostServer
+    planted: Callable[[Prompt], None], object_info: dict[str, Any], host_server: HostServer
 ) -> None:
     release, name = KEPT[0], "id_patch_two_people"
-    prompt = prompt_of(release, name, known)
+    prompt = prompt_of(release, name, object_info)
     planted(prompt)
-    assert prompt != release.prompt(name, known)
+    assert prompt != release.prompt(name, object_info)
     before = {key: picture for key, picture in release.pictures().items() if key.startswith(f"{name}/")}
     now = releases.pictures_of(host_server, name, prompt)
     assert max(releases.distances(before, now).values()) > 2 * releases.TOLERANCE

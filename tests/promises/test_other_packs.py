@@ -50,11 +50,11 @@ def lose_nothing_beside(row: Row, pack: str) -> bool:
     def theirs(model: Any) -> Node:
         return value(attack_values.theirs, model, pack)
 
-    made: dict[Node, Any] = {}
+    outputs: dict[Node, Any] = {}
     applied = row.node()
     behind = row.sampled(applied, steps=1)
     behind.inputs["model"] = theirs(model_behind(row, applied))
-    before = latents(behind, made)
+    before = latents(behind, outputs)
     if "model" in row.inputs:
         assert torch.equal(latents(row.sampled(in_front(applied, theirs(row.model)), steps=1)), before)
     without = latents(row.plain(theirs(row.model), steps=1))
@@ -62,7 +62,7 @@ def lose_nothing_beside(row: Row, pack: str) -> bool:
     without_them = alone(row)
     acts = relative(without, latents(row.plain(steps=1))) > 1e-5
     assert (relative(before, without_them) > 1e-5) == acts, "theirs acts beside ours as it does alone"
-    again = latents(row.sampled(applied, steps=1), made)
+    again = latents(row.sampled(applied, steps=1), outputs)
     assert torch.equal(without_them, again), "what the node has made is as it was"
     return acts
 
@@ -100,11 +100,11 @@ def test_beside_the_hosts_own_nodes(kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("function", [one_by_one, pytest.param(reversed_rows, marks=pytest.mark.thorough)])
-def test_a_function_around_the_model_that_moves_rows(way: Row, function: Callable[..., Tensor]) -> None:
-    graph = way.sampled(way.node(), steps=1)
-    whole = latents(graph)
+def test_a_function_around_the_model_that_moves_rows(row_or_variant: Row, function: Callable[..., Tensor]) -> None:
+    graph = row_or_variant.sampled(row_or_variant.node(), steps=1)
+    expected = latents(graph)
     graph.inputs["model"] = around(graph.inputs["model"], function)
-    assert relative(latents(graph), whole) <= 2e-5
+    assert relative(latents(graph), expected) <= 2e-5
 
 
 DROPPED = "conditions .* or .*transformer_options"
@@ -132,31 +132,32 @@ def drawn(row: Row, applied: Node, **changed: Any) -> Node:
 @cache
 def ahead(row: Row) -> tuple[Node, dict[Node, Any]]:
     """The node, and what it and those before it have made, once for all that is put around it."""
-    applied, made = row.node(), {}
-    run(applied, made)
-    return applied, made
+    applied = row.node()
+    outputs = {}
+    run(applied, outputs)
+    return applied, outputs
 
 
-@pytest.mark.parametrize("where", [around, inside])
+@pytest.mark.parametrize("put_function", [around, inside])
 @applies_to(*CARRIED)
-def test_rows_in_another_order_keep_what_they_carry(row: Row, where: Callable[..., Node]) -> None:
-    applied, made = ahead(row)
-    whole = latents(drawn(row, applied), made)
-    moved = drawn(row, applied, model=where(model_behind(row, applied), reversed_rows))
-    assert relative(latents(moved, made), whole) <= 2e-5
+def test_rows_in_another_order_keep_what_they_carry(row: Row, put_function: Callable[..., Node]) -> None:
+    applied, outputs = ahead(row)
+    expected = latents(drawn(row, applied), outputs)
+    moved = drawn(row, applied, model=put_function(model_behind(row, applied), reversed_rows))
+    assert relative(latents(moved, outputs), expected) <= 2e-5
 
 
-@pytest.mark.parametrize(("where", "function", "says"), LOSING)
+@pytest.mark.parametrize(("put_function", "function", "says"), LOSING)
 @applies_to(*CARRIED)
 def test_a_function_that_loses_it_is_named_wherever_it_stands(
-    row: Row, where: Callable[..., Node], function: Callable[..., Tensor], says: str
+    row: Row, put_function: Callable[..., Node], function: Callable[..., Tensor], says: str
 ) -> None:
-    applied, made = ahead(row)
-    theirs = where(row.model, function)
-    behind = drawn(row, applied, model=where(model_behind(row, applied), function))
-    for graph in (behind, drawn(row, in_front(applied, theirs))):
+    applied, outputs = ahead(row)
+    model_of_the_pack = put_function(row.model, function)
+    behind = drawn(row, applied, model=put_function(model_behind(row, applied), function))
+    for graph in (behind, drawn(row, in_front(applied, model_of_the_pack))):
         with pytest.raises(ConditioningLost, match=rf"other_packs.*{says}.* Bypass"):
-            latents(graph, made)
+            latents(graph, outputs)
 
 
 ANOTHER = {
@@ -177,18 +178,19 @@ def chained(*order: Row, **links: Any) -> dict[str, Any]:
 
 def another_method(row: Row) -> str:
     """The node that stands beside it, "" for none."""
-    others = [kind for kind in ANOTHER.get(row.model.make, ()) if kind != row.kind]
-    return others[0] if others else ""
+    other_kinds = [kind for kind in ANOTHER.get(row.model.make, ()) if kind != row.kind]
+    return other_kinds[0] if other_kinds else ""
 
 
 @applies_to(lambda row: bool(another_method(row)), "No other method is for its MODEL.")
 def test_beside_another_method_in_either_order(row: Row) -> None:
-    other = another_method(row)
-    another = Row(None, other)
+    other_kind = another_method(row)
+    another = Row(None, other_kind)
     inputs = row.node().inputs
-    plain = {name: inputs.get(name) or DEFAULTS[other][name] for name in ("positive", "negative")}
+    plain = {name: inputs.get(name) or DEFAULTS[other_kind][name] for name in ("positive", "negative")}
     plain |= {"model": row.model}
-    last, first = (chained(*order, **plain) for order in ((row, another), (another, row)))
+    last = chained(row, another, **plain)
+    first = chained(another, row, **plain)
     if "positive" not in row.inputs:  # it reads the prompt itself: the other comes behind it, but for the MODEL
         first |= {name: last[name] for name in ("positive", "negative")}
     behind, before = latents(sampler(**last)), latents(sampler(**first))

@@ -41,12 +41,12 @@ def drawn(applied: Node, **changed: Any) -> torch.Tensor:
     return latents(two(applied, **changed))
 
 
-def beside(row: Row, theirs: Any, applied: Node) -> tuple[torch.Tensor, torch.Tensor]:
+def beside(row: Row, put_pack: Any, applied: Node) -> tuple[torch.Tensor, torch.Tensor]:
     """Theirs behind ours, and in front of it."""
-    behind = drawn(applied, model=theirs(model_behind(row, applied)))
+    behind = drawn(applied, model=put_pack(model_behind(row, applied)))
     if "model" not in row.inputs:
         return behind, behind
-    return behind, drawn(in_front(applied, theirs(row.model)))
+    return behind, drawn(in_front(applied, put_pack(row.model)))
 
 
 @pytest.mark.parametrize("couple", SAME)
@@ -54,7 +54,8 @@ def test_regions_that_read_the_same_text_change_nothing(row: Row, couple: str) -
     positive, negative = (bypassed(row.node(), side) for side in ("positive", "negative"))
     applied = row.node(**({"id_start_percent": 0.0} if "id_start_percent" in row.inputs else {}))
     behind, before = beside(row, lambda model: value(SAME[couple], model, positive, negative), applied)
-    assert torch.equal(behind, before) and relative(behind, drawn(applied)) <= 2e-5
+    assert torch.equal(behind, before)
+    assert relative(behind, drawn(applied)) <= 2e-5
 
 
 ID_PATCH = Row(None, "LikenessApplyIDPatch")
@@ -82,10 +83,10 @@ def test_a_region_of_everything_is_a_prompt_of_its_text(
     node_row: Row, tokens: int, width: int, off: dict[str, Any]
 ) -> None:
     """So its rows read our people beside their own text, as loud as beside any."""
-    other = text(9, tokens, width)
-    expected = drawn(node_row.node(positive=other, **off))
+    text_of_the_region = text(9, tokens, width)
+    expected = drawn(node_row.node(positive=text_of_the_region, **off))
     applied = node_row.node(positive=text(1, 77, width), **off)
-    behind, before = beside(node_row, lambda model: value(a_region_of_everything, model, other), applied)
+    behind, before = beside(node_row, lambda model: value(a_region_of_everything, model, text_of_the_region), applied)
     assert relative(behind, expected) <= 2e-5
     assert relative(before, expected) <= 2e-5
 
@@ -101,8 +102,8 @@ def test_id_tokens_that_a_region_holds_already_count_once() -> None:
 def test_id_tokens_beside_a_text_of_keys_and_values_in_turns() -> None:
     """Are both, as everywhere; words that are taken apart with the text cannot be put behind it."""
     once, twice = ({"positive": text(1, 77, turns=n), "negative": text(2, 77, turns=n), **OFF} for n in (1, 2))
-    theirs = value(other_packs.halved, value(sdxl))
-    assert relative(drawn(ID_PATCH.node(**twice), model=theirs), drawn(ID_PATCH.node(**once))) <= 2e-5
+    model_of_the_pack = value(other_packs.halved, value(sdxl))
+    assert relative(drawn(ID_PATCH.node(**twice), model=model_of_the_pack), drawn(ID_PATCH.node(**once))) <= 2e-5
     words = WORDS.node(**{side: text(n, 77, 48, 2) for n, side in enumerate(("positive", "negative"), 1)})
     with pytest.raises(ConditioningLost, match=r"other_packs\) makes 77 tokens of the 154 of a text"):
         drawn(words, model=value(other_packs.halved, words))
@@ -121,7 +122,8 @@ def test_guidance_in_place_of_attention_is_the_same_in_both_orders(row: Row) -> 
     applied = row.node(**({"id_start_percent": 0.0} if "id_start_percent" in row.inputs else {}))
     behind, before = beside(row, theirs, applied)
     # As a sum of the same numbers, whose order in memory may be another.
-    assert relative(behind, before) <= 1e-6 and relative(behind, drawn(applied)) > 1e-5
+    assert relative(behind, before) <= 1e-6
+    assert relative(behind, drawn(applied)) > 1e-5
 
 
 def test_a_net_with_keyframes_of_another_pack() -> None:
@@ -131,5 +133,5 @@ def test_a_net_with_keyframes_of_another_pack() -> None:
         [words, {**options, "cross_attn_controlnet": words_of_the_net}] for words, options in attack_values.text(1)
     ]
     net = value(other_packs.Keyframed, value(control_net), [1.0, 0.5])
-    theirs = ID_PATCH.node(control_net=net, positive=positive)
-    assert relative(drawn(theirs), drawn(ID_PATCH.node(strength=0.4))) <= 1e-5
+    node_with_keyframes = ID_PATCH.node(control_net=net, positive=positive)
+    assert relative(drawn(node_with_keyframes), drawn(ID_PATCH.node(strength=0.4))) <= 1e-5

@@ -6,9 +6,10 @@ from promised import Row, latents, picture
 
 
 def test_offloaded_it_is_the_same_picture(row: Row) -> None:
-    whole, made = picture(row), {}
+    expected = picture(row)
+    outputs = {}
     graph = row.sampled(row.node())
     with novram():
-        assert torch.equal(latents(graph, made), whole)
-        models = (getattr(out, "model", None) for given in made.values() for out in given)
+        assert torch.equal(latents(graph, outputs), expected)
+        models = (getattr(out, "model", None) for node_outputs in outputs.values() for out in node_outputs)
         assert any(getattr(model, "model_lowvram", False) for model in models)

@@ -44,20 +44,21 @@ def operations(row: Row, count: int) -> int:
     changed |= {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
     changed |= {"who": ""} if row.kind == "LikenessStylePerPerson" else {}
     changed |= {"image": UNCONNECTED} if row.kind == "LikenessApplyIDPatch" else {}
-    applied, made = row.node(**changed, **(FOUR if count > 1 else ONE).get(row.kind, {})), {}
-    run(applied, made)
+    applied = row.node(**changed, **(FOUR if count > 1 else ONE).get(row.kind, {}))
+    outputs = {}
+    run(applied, outputs)
     counts: list[int] = []
     for steps in (1, 2):
         with FlopCounterMode(display=False) as counter:
-            drawn = latents(row.sampled(applied, steps=steps), made)
+            samples = latents(row.sampled(applied, steps=steps), outputs)
         counts.append(counter.get_total_flops())
-    assert relative(drawn, picture(row, "plain")) > 1e-4, "it does nothing"
+    assert relative(samples, picture(row, "plain")) > 1e-4, "it does nothing"
     return counts[1] - counts[0]
 
 
 def test_four_cost_little_more_than_one(row: Row) -> None:
-    one, four = operations(row, 1), operations(row, 4)
-    assert four <= MORE.get(row.kind, NEXT_TO_NOTHING) * one
+    for_one, for_four = operations(row, 1), operations(row, 4)
+    assert for_four <= MORE.get(row.kind, NEXT_TO_NOTHING) * for_one
 
 
 @pytest.mark.skipif(not tiny_dits.KNOWN, reason="InfiniteYou needs ComfyUI 0.33 or newer")

@@ -27,19 +27,19 @@ def latent_of(number: int, width: int = 128, height: int = 96) -> dict[str, Any]
 
 
 def test_a_batch_is_its_pictures(row: Row) -> None:
-    both = latents(row.sampled(row.node(), latent(batch=2), steps=1))
+    batch = latents(row.sampled(row.node(), latent(batch=2), steps=1))
     for number in range(2):
         alone = latents(row.sampled(row.node(), latent_of(number), steps=1))
-        assert relative(alone, both[number : number + 1]) <= 2e-5
+        assert relative(alone, batch[number : number + 1]) <= 2e-5
 
 
 @applies_to(*A_ROW_EACH)
 def test_people_of_a_row_each_are_alone_in_it(row: Row) -> None:
     by_rows = replace(row, variant="a row each")
     sentences = {"sentences": "none"} if "sentences" in row.inputs else {}
-    both = latents(by_rows.sampled(by_rows.node(**sentences), steps=1))
-    assert len(both) == 2
-    for picture, plain in zip(both, latents(by_rows.plain(steps=1)), strict=True):
+    batch = latents(by_rows.sampled(by_rows.node(**sentences), steps=1))
+    assert len(batch) == 2
+    for picture, plain in zip(batch, latents(by_rows.plain(steps=1)), strict=True):
         assert relative(picture, plain) > 1e-4, "it does nothing"
     for number in range(2):
         people = alone_in_a_picture(number)
@@ -49,7 +49,7 @@ def test_people_of_a_row_each_are_alone_in_it(row: Row) -> None:
             changed["image"] = UNCONNECTED if row.kind == "LikenessApplyIDPatch" else keypoints
         applied = row.node(cast=people, **changed, **sentences)
         alone = latents(row.sampled(applied, latent_of(number, 128, 128), steps=1))
-        assert relative(alone, both[number : number + 1]) <= 2e-5
+        assert relative(alone, batch[number : number + 1]) <= 2e-5
 
 
 @applies_to(*A_ROW_EACH)

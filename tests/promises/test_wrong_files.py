@@ -28,20 +28,25 @@ OWN = {
 @pytest.fixture(scope="module")
 def files(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Format, Path]]:
     """Every kind of file that is known."""
-    folder, found = tmp_path_factory.mktemp("others"), []
-    for name, row in ((name, row) for name, rows in {**TABLE, "id-patch": [{}]}.items() for row in rows):
-        path = folder / f"{len(found)}.bin"
-        if "adapter" in row and row["adapter"] != "mask":
-            path.symlink_to(standin_models.ip_adapter(row["adapter"]))
-        elif name in OWN:
-            path.symlink_to(getattr(standin_models, OWN[name]))
-        else:
-            torch.save({key: torch.zeros(()).expand(tensor.shape) for key, tensor in state_of(row).items()}, path)
-        found.append((known("face-id-unnorm" if row.get("adapter", "").endswith("unnorm") else name), path))
-    for method in (one for one in methods() if is_one_file(one) and one.folder not in attack_values.FILES):
-        found.append((method.formats[0], folder / f"{len(found)}.bin"))
-        torch.save(attack_values.file_of(method.folder), found[-1][1])
-    return found
+    folder = tmp_path_factory.mktemp("others")
+    formats_and_paths = []
+    for name, rows in {**TABLE, "id-patch": [{}]}.items():
+        for row in rows:
+            path = folder / f"{len(formats_and_paths)}.bin"
+            if "adapter" in row and row["adapter"] != "mask":
+                path.symlink_to(standin_models.ip_adapter(row["adapter"]))
+            elif name in OWN:
+                path.symlink_to(getattr(standin_models, OWN[name]))
+            else:
+                torch.save({key: torch.zeros(()).expand(tensor.shape) for key, tensor in state_of(row).items()}, path)
+            is_unnormed = row.get("adapter", "").endswith("unnorm")
+            formats_and_paths.append((known("face-id-unnorm" if is_unnormed else name), path))
+    for record in methods():
+        if is_one_file(record) and record.folder not in attack_values.FILES:
+            path = folder / f"{len(formats_and_paths)}.bin"
+            torch.save(attack_values.file_of(record.folder), path)
+            formats_and_paths.append((record.formats[0], path))
+    return formats_and_paths
 
 
 def is_one_file(method: Method) -> bool:
@@ -96,7 +101,8 @@ def test_a_file_of_something_else_is_named(method, folder, files):
     loadable = {kind for loader in LOADERS.values() for kind in loader.published.formats}
     refused = [kind for kind, _ in files if kind.id not in loadable]
     assert len(refused) > 5
-    assert {one.id for one in method.formats} - {"ip-adapter-full-sdxl"} <= {kind.id for kind, _ in files}
+    ids = {weights_format.id for weights_format in method.formats}
+    assert ids - {"ip-adapter-full-sdxl"} <= {kind.id for kind, _ in files}
     assert files
     for kind, path in files:
         (folder / path.name).symlink_to(path)
@@ -112,9 +118,9 @@ def test_a_file_of_something_else_is_named(method, folder, files):
 
 
 def test_a_missing_file_is_named_linked_and_sized_by_its_own_row(method, folder):
-    own = [model for model in map(manifest.model, method.files) if model.key == method.key]
-    assert own
-    for model in own:
+    models_of_method = [model for model in map(manifest.model, method.files) if model.key == method.key]
+    assert models_of_method
+    for model in models_of_method:
         with pytest.raises(ModelMissing) as error:
             execute(model.name)
         assert f"{model.name} is not in {folder}. Download it from {model.url} ({model.size_text})" in str(error.value)
@@ -132,26 +138,35 @@ def test_a_name_that_leads_elsewhere_is_refused_and_a_linked_one_left_to_the_run
     assert LOAD_ADAPTER.validate_inputs(None) is True
 
 
+def of_ones(part):
+    """The same shapes, of one number for a whole tensor, which torch stores once."""
+    return {key: tensor.new_ones(()).expand(tensor.shape) for key, tensor in part.items()}
+
+
 @applies_to(lambda method: tiny_dits.KNOWN or method.host == "0.3.64", "Its file needs a newer ComfyUI.")
 def test_a_damaged_file_is_refused(method, tmp_path):
     """A tensor is gone, has another shape or is no number: the first and the last of each part. Or one of the first
     layers is a column wider than what it meets while sampling."""
     state = attack_values.file_of(method.folder)
     parts = state if all(isinstance(part, dict) for part in state.values()) else {"": state}
-    # One number for a whole tensor, which torch stores once.
-    parts = {name: {key: t.new_ones(()).expand(t.shape) for key, t in part.items()} for name, part in parts.items()}
+    parts = {name: of_ones(part) for name, part in parts.items()}
     torch.save(parts.get("", parts), tmp_path / "x.bin")
-    read = tuple(attack_values.load(method.folder, str(tmp_path / "x.bin")).net.state_dict())
+    names_in_the_net = tuple(attack_values.load(method.folder, str(tmp_path / "x.bin")).net.state_dict())
     assert parts
     for part, tensors in parts.items():
-        kept = [key for key in tensors if f"{part}.{key}".endswith(read)] or [*tensors]  # others are another branch's
-        ends = [(key, tensors[key]) for key in (min(kept), max(kept))]
-        bad = [(key, made) for key, t in ends for made in (None, t.new_zeros(3, 5, 7), t.float() * torch.nan)]
-        first = [(key, tensors[key]) for key in kept if tensors[key].ndim > 1 and not re.search(r"[1-9]", key)]
-        bad += [(key, torch.cat([t, t[..., :1]], -1)) for key, t in first]
-        assert bad
-        for key, tensor in bad:
-            changed = {name: x for name, x in {**tensors, key: tensor}.items() if x is not None}
+        # Others are another branch's.
+        keys = [key for key in tensors if f"{part}.{key}".endswith(names_in_the_net)] or [*tensors]
+        damaged: list[tuple[str, torch.Tensor | None]] = []
+        for key in (min(keys), max(keys)):
+            tensor = tensors[key]
+            damaged += [(key, None), (key, tensor.new_zeros(3, 5, 7)), (key, tensor.float() * torch.nan)]
+        for key in keys:
+            tensor = tensors[key]
+            if tensor.ndim > 1 and not re.search(r"[1-9]", key):
+                damaged.append((key, torch.cat([tensor, tensor[..., :1]], -1)))
+        assert damaged
+        for key, tensor in damaged:
+            changed = {name: value for name, value in {**tensors, key: tensor}.items() if value is not None}
             torch.save({**parts, part: changed} if part else changed, tmp_path / "x.bin")
             with pytest.raises(UnsupportedCheckpoint):
                 attack_values.load(method.folder, str(tmp_path / "x.bin"))

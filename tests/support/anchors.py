@@ -123,7 +123,8 @@ def tables(folder: Path, chosen: Sequence[Path] = ()) -> list[Defect]:
     defects: list[Defect] = []
     for path in paths:
         spec = importlib.util.spec_from_file_location(f"defects_{path.stem}", path)
-        assert spec and spec.loader
+        assert spec
+        assert spec.loader
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         defects += module.DEFECTS
@@ -237,16 +238,16 @@ def _candidates(defect: Defect, tree: ast.Module) -> str:
 def _check_names(defect: Defect, tree: ast.Module) -> None:
     """Raise Stale for a local name, which a renaming would break, and for one that is not known in the module at all,
     which any test would notice."""
-    known = set(dir(builtins)) | {"self", "cls", "__file__", "__name__"}
+    known_names = set(dir(builtins)) | {"self", "cls", "__file__", "__name__"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            known |= _names_bound(node)
+            known_names |= _names_bound(node)
     for statement in _statements(tree):
-        known |= {statement.name} if isinstance(statement, Definition) else _names_bound(statement)
+        known_names |= {statement.name} if isinstance(statement, Definition) else _names_bound(statement)
     for code in (defect.find, defect.put):
         new = {name for statement in pattern_of(code) for name in _names_bound(statement)}
         for node in (node for statement in pattern_of(code) for node in ast.walk(statement)):
-            if isinstance(node, ast.Name) and not _wildcard(node) and node.id not in known | new:
+            if isinstance(node, ast.Name) and not _wildcard(node) and node.id not in known_names | new:
                 raise Stale(f"{defect.place}: {node.id} is a local name or none, write ${node.id} in\n    {code}")
 
 
@@ -380,13 +381,13 @@ def _runs(patterns: list[Any], nodes: list[Any], bound: Bound) -> Iterator[tuple
         for count in range(len(nodes), -1, -1):
             further = _bind(bound, wildcard, nodes[:count])
             if further is not None:
-                for rest, whole in _runs(patterns[1:], nodes[count:], further):
-                    yield count + rest, whole
+                for further_count, bound_in_all in _runs(patterns[1:], nodes[count:], further):
+                    yield count + further_count, bound_in_all
     elif nodes:
         further = match(patterns[0], nodes[0], bound)
         if further is not None:
-            for rest, whole in _runs(patterns[1:], nodes[1:], further):
-                yield 1 + rest, whole
+            for further_count, bound_in_all in _runs(patterns[1:], nodes[1:], further):
+                yield 1 + further_count, bound_in_all
 
 
 def _bind(bound: Bound, wildcard: str, node: Any) -> Bound | None:
@@ -505,11 +506,11 @@ def _written(text: str, tree: ast.Module, site: Site, new: list[ast.AST]) -> str
         piece = f"({ast.unparse(new[0])})"
     around = site.parent
     _put(site, new)
-    wanted = same(tree)
+    expected = same(tree)
     parents = _parents(tree)
     while True:
         written = text.encode()[:start].decode() + piece + text.encode()[end:].decode()
-        if _tree_of(written) == wanted:
+        if _tree_of(written) == expected:
             return written
         if isinstance(around, ast.Module):
             written = ast.unparse(ast.fix_missing_locations(tree)) + "\n"
@@ -557,7 +558,8 @@ def _span(text: str, nodes: list[ast.AST]) -> tuple[int, int]:
     starts = [0]
     for row in text.encode().splitlines(keepends=True):
         starts.append(starts[-1] + len(row))
-    assert last.end_lineno is not None and last.end_col_offset is not None
+    assert last.end_lineno is not None
+    assert last.end_col_offset is not None
     return starts[line - 1] + column, starts[last.end_lineno - 1] + last.end_col_offset
 
 

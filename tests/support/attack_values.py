@@ -85,7 +85,7 @@ def small() -> Any:
 
 def net_for(shape: dict[str, Any], **changed: Any) -> Any:
     """A ControlNet for a UNet of this configuration."""
-    shape = {key: one for key, one in shape.items() if key not in ("out_channels", "transformer_depth_output")}
+    shape = {key: value for key, value in shape.items() if key not in ("out_channels", "transformer_depth_output")}
     shape |= {"hint_channels": 3, "dtype": torch.float32, "operations": comfy.ops.disable_weight_init, **changed}
     net = comfy.cldm.cldm.ControlNet(**shape)
     return comfy.controlnet.ControlNet(fill(net, 182).eval(), load_device=devices.DEVICE)
@@ -104,14 +104,14 @@ def sd15_net() -> Any:
 
 
 def union_net() -> Any:
-    made = tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet()))
-    made.control_model.control_add_embedding = object()
-    return made
+    net = tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet()))
+    net.control_model.control_add_embedding = object()
+    return net
 
 
-def with_set(made: Any, **changed: Any) -> Any:
+def with_set(net: Any, **changed: Any) -> Any:
     """A copy of a ControlNet of which some attributes are others."""
-    copy = made.copy()
+    copy = net.copy()
     vars(copy).update(changed)
     return copy
 
@@ -139,10 +139,10 @@ FILES = {
 def by_record(folder: str, widths: list[int]) -> dict[str, torch.Tensor]:
     """A file of a method of SDXL that is in no list: the tensors by which its record tells it, of random weights, and
     the adapter's layers for every cross-attention. What a record leaves open of a shape is as wide as a text."""
-    (one,) = method(folder).formats
-    if any(name.startswith("*") or "..." in shape for name, shape in one.detect["tensors"].items()):
+    (weights_format,) = method(folder).formats
+    if any(name.startswith("*") or "..." in shape for name, shape in weights_format.detect["tensors"].items()):
         raise ValueError(f"the record of {folder} leaves tensors open: it needs a line in FILES of attack_values.py")
-    shapes = {key: tuple(side or 2048 for side in shape) for key, shape in one.detect["tensors"].items()}
+    shapes = {key: tuple(side or 2048 for side in shape) for key, shape in weights_format.detect["tensors"].items()}
     layers = {f"ip_adapter.{key}": shape for key, shape in adapter_shapes(widths, 2048).items()}
     return seeded({**shapes, **layers}, 196)
 
@@ -259,10 +259,13 @@ def in_half(model: Any, dtype: torch.dtype = torch.bfloat16) -> Any:
 def in_fp8(model: Any, scaled: bool, read: bool = False) -> Any:
     """The same MODEL, all its weights in fp8, or the linear layers' with a scale each, as the host stores them. read:
     in float32 what these stand for."""
-    network, fp8 = model.model.diffusion_model, torch.float8_e4m3fn
-    linear = tuple(f"{name}." for name, one in network.named_modules() if isinstance(one, torch.nn.Linear))
-    state, scales = dict(network.state_dict()), dict[str, Any]()
-    for key in [key for key in state if not scaled or key.startswith(linear)]:
+    network = model.model.diffusion_model
+    fp8 = torch.float8_e4m3fn
+    linear = tuple(f"{name}." for name, module in network.named_modules() if isinstance(module, torch.nn.Linear))
+    state = dict(network.state_dict())
+    scales = dict[str, Any]()
+    to_store = [key for key in state if not scaled or key.startswith(linear)]
+    for key in to_store:
         scale = state[key].abs().max() / 448 if scaled and key.endswith("weight") else torch.tensor(1.0)
         state[key] = (state[key] / scale).to(fp8)
         if read:
@@ -286,9 +289,9 @@ def _again(model: Any, state: dict[str, Any], stored: torch.dtype, cast: Any = N
     config.unet_config = dict(model.model.model_config.unet_config)  # a family puts its own heads in
     config.set_inference_dtype(stored, cast)
     vars(config).update(of_config)
-    made = config.get_model({})
-    assert made.diffusion_model.load_state_dict(state, strict=False).missing_keys == []
-    patcher = ModelPatcher(made, load_device=model.load_device, offload_device=model.offload_device)
+    loaded_model = config.get_model({})
+    assert loaded_model.diffusion_model.load_state_dict(state, strict=False).missing_keys == []
+    patcher = ModelPatcher(loaded_model, load_device=model.load_device, offload_device=model.offload_device)
     patcher.object_patches = dict(model.object_patches)
     return patcher
 
@@ -309,8 +312,8 @@ def theirs(model: Any, pack: str) -> Any:
         return other_packs.adapter_pack(model)
     clone = model.clone()
 
-    def block(given: Any, extra: Any) -> Any:
-        out = extra["original_block"](given)
+    def block(arguments: Any, extra: Any) -> Any:
+        out = extra["original_block"](arguments)
         return {**out, "img": out["img"] * 1.2}
 
     clone.set_model_patch_replace(block, "dit", "double_block", 0)
@@ -325,13 +328,13 @@ def identity(
 ) -> Identity:
     """rows: (photos, 512)."""
     rows = normal(len(name), 1, 512) * 1.5 if rows is None else rows
-    embeddings = {one: rows.clone() for one in recognisers}
+    embeddings = {recogniser: rows.clone() for recogniser in recognisers}
     return Identity(name, embeddings, torch.zeros(len(rows), 112, 112, 3), portraits(len(rows), seed=len(str(name))))
 
 
 def portraits(photos: int = 1, kind: torch.dtype = torch.uint8, seed: int = 0) -> Portraits:
-    drawn = (normal(side + seed, 1, side, side, 3).abs().clamp(0, 1) * 255 for side in (ALIGNED, LOOSE))
-    return Portraits(*(pictures.to(kind).repeat(photos, 1, 1, 1) for pictures in drawn))
+    pictures_by_size = (normal(side + seed, 1, side, side, 3).abs().clamp(0, 1) * 255 for side in (ALIGNED, LOOSE))
+    return Portraits(*(pictures.to(kind).repeat(photos, 1, 1, 1) for pictures in pictures_by_size))
 
 
 def keypoints(x: float, y: float) -> tuple[tuple[float, float], ...]:
@@ -340,8 +343,8 @@ def keypoints(x: float, y: float) -> tuple[tuple[float, float], ...]:
 
 def slot(x: float = 40.0, y: float = 40.0, **changed: Any) -> Slot:
     points = keypoints(x, y)
-    made = Slot((x, y), (x - 14, y - 16, x + 14, y + 16), points, bodies.body_around(points, "half"))
-    return replace(made, **changed)
+    place = Slot((x, y), (x - 14, y - 16, x + 14, y + 16), points, bodies.body_around(points, "half"))
+    return replace(place, **changed)
 
 
 def layout(*slots: Slot, width: int = WIDTH, height: int = HEIGHT) -> Layout:
@@ -352,14 +355,14 @@ def cast(*people: Identity, weights: Iterable[float] = (), places: Layout | None
     """A placed cast of Anna and Boris, or of whom is given."""
     people = people or (identity("Anna"), identity("Boris"))
     weights = list(weights) or [1.0] * len(people)
-    where = places or layout(*layout().slots[: len(people)])
-    persons = (Person(*one) for one in zip(people, weights, where.slots, strict=True))
-    return PlacedCast(tuple(persons), where.width, where.height)
+    places_given = places or layout(*layout().slots[: len(people)])
+    members = [Person(*values) for values in zip(people, weights, places_given.slots, strict=True)]
+    return PlacedCast(tuple(members), places_given.width, places_given.height)
 
 
-def on_photo(which: str = "YAO") -> PlacedCast:
+def on_photo(name: str = "YAO") -> PlacedCast:
     """Anna, in the middle of a photo."""
-    height, width = (round(side / 8) * 8 for side in photo(which).shape[1:3])
+    height, width = (round(side / 8) * 8 for side in photo(name).shape[1:3])
     return cast(identity(), places=layout(slot(width / 2, height / 2), width=width, height=height))
 
 
@@ -376,8 +379,9 @@ def with_loras(people: Any = None, words: str = "up") -> Any:
     """A cast, or Anna and Boris, or one person: with a LoRA and its trigger words for whoever has none."""
     if isinstance(people, Identity):
         return people if people.loras else replace(people, loras=(Lora(lora_of(people.name), 1.0, words),))
-    made = people or cast()
-    return replace(made, people=tuple(replace(one, identity=with_loras(one.identity, words)) for one in made.people))
+    people_given = people or cast()
+    members = [replace(person, identity=with_loras(person.identity, words)) for person in people_given.people]
+    return replace(people_given, people=tuple(members))
 
 
 def by_lora(name: str = "Boris") -> Identity:
@@ -388,8 +392,8 @@ def by_lora(name: str = "Boris") -> Identity:
 def by_row(count: int = 2, size: int = 128, names: Iterable[str] = ("Anna", "Boris")) -> RowCast:
     """Anna and Boris, a row of the batch each, as Crop Faces gives them."""
     people = tuple(map(identity, names))[:count]
-    made = cast(*people, places=layout(*(slot(64.0, 60.0) for _ in people), width=size, height=size))
-    return RowCast(made.people, size, size)
+    placed = cast(*people, places=layout(*(slot(64.0, 60.0) for _ in people), width=size, height=size))
+    return RowCast(placed.people, size, size)
 
 
 def in_the_bank(person: Identity) -> str:
@@ -403,30 +407,30 @@ def in_the_bank(person: Identity) -> str:
     return file.name
 
 
-def forged(kind: str, **known: Any) -> Any:
+def forged(kind: str, **attributes: Any) -> Any:
     """An object of a class of that name, as another pack may have one."""
-    return type(kind, (), known)()
+    return type(kind, (), attributes)()
 
 
 def unplaced(*people: Identity) -> Cast:
-    return Cast(tuple(Person(one) for one in people or (identity("Anna"), identity("Boris"))))
+    return Cast(tuple(Person(person) for person in people or (identity("Anna"), identity("Boris"))))
 
 
 def face(**changed: Any) -> Face:
-    made = Face((20.0, 20.0, 60.0, 60.0), keypoints(40.0, 40.0), 0.9, torch.zeros(112, 112, 3))
-    return replace(made, **changed)
+    plain_face = Face((20.0, 20.0, 60.0, 60.0), keypoints(40.0, 40.0), 0.9, torch.zeros(112, 112, 3))
+    return replace(plain_face, **changed)
 
 
-def faces(*found: Face, width: int = WIDTH, height: int = HEIGHT) -> Faces:
-    return Faces(found or (face(),), width, height)
+def faces(*members: Face, width: int = WIDTH, height: int = HEIGHT) -> Faces:
+    return Faces(members or (face(),), width, height)
 
 
 def landmarks(**changed: Any) -> dict[str, Any]:
     """FACE_LANDMARKS of the photo of YAO, as measured."""
     golden = Path(__file__).resolve().parents[1] / "golden" / "face_landmarks.safetensors"
     height, width = photo().shape[1:3]
-    found = [{"landmarks_xy": load_file(golden)["yao"].numpy()[0], "score": 0.9}]
-    return {"frames": [found], "image_size": (height, width), "connection_sets": {}, **changed}
+    faces_in_the_photo = [{"landmarks_xy": load_file(golden)["yao"].numpy()[0], "score": 0.9}]
+    return {"frames": [faces_in_the_photo], "image_size": (height, width), "connection_sets": {}, **changed}
 
 
 def pose(numbers: Any = None, width: Any = WIDTH, height: Any = HEIGHT) -> list[dict[str, Any]]:
@@ -469,16 +473,16 @@ def first_two_rows(pictures: torch.Tensor) -> torch.Tensor:
 
 
 @cache
-def photo(which: str = "YAO") -> torch.Tensor:
-    return real_faces.image(getattr(real_faces, which))
+def photo(name: str = "YAO") -> torch.Tensor:
+    return real_faces.image(getattr(real_faces, name))
 
 
 def mask(batch: int = 1, width: int = WIDTH, height: int = HEIGHT) -> torch.Tensor:
     """Bands beside each other, one per mask."""
-    made = torch.zeros(batch, height, width)
+    bands = torch.zeros(batch, height, width)
     for n, columns in enumerate(torch.arange(width).chunk(batch)):
-        made[n, :, columns] = 1
-    return made
+        bands[n, :, columns] = 1
+    return bands
 
 
 @cache
@@ -541,7 +545,7 @@ def held() -> dict[str, int]:
     """What this process holds: memory in MB, live tensors, ModelPatchers, open files, threads."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # what is free goes back to the system: when it does by itself is chance, 60 MB
-    kinds = [type(one) for one in gc.get_objects()]
+    kinds = [type(thing) for thing in gc.get_objects()]
     (memory,) = re.findall(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return {
         "MB": int(memory) // 1000,
@@ -579,6 +583,10 @@ def drawn(value: dict[str, Any]) -> str | None:
 
 def alike(a: dict[str, Any], b: dict[str, Any], tolerance: float = 0.0) -> str | None:
     """By the largest difference of two latents, in parts of the larger one's largest value."""
-    one, other = a["samples"], b["samples"]
-    apart = float((one - other).abs().max() / max(one.abs().max(), other.abs().max()))
-    return drawn(a) or drawn(b) or (None if apart <= tolerance else f"{apart:.2e} away from what it must equal")
+    first, second = a["samples"], b["samples"]
+    largest = max(first.abs().max(), second.abs().max())
+    distance = float((first - second).abs().max() / largest)
+    unsound = drawn(a) or drawn(b)
+    if unsound or distance <= tolerance:
+        return unsound
+    return f"{distance:.2e} away from what it must equal"

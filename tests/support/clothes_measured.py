@@ -26,9 +26,12 @@ class Fitted(NamedTuple):
 def read(fitted: Fitted, slot: Slot, among: Sequence[Part] = ()) -> Part:
     """The part that comes nearest to what is seen in its region: of all that there are, or among these."""
     options = among or garments.every(slot)
-    drawn = [garments.worn(fitted.place, {**fitted.told, slot: one}) for one in options]
-    region = torch.stack([_region(areas, slot) for _, areas in drawn]).amax(0)
-    errors = [((measure.cells_of(pixels.movedim(0, -1)) - fitted.cells).square() * region).sum() for pixels, _ in drawn]
+    pictures = [garments.worn(fitted.place, {**fitted.told, slot: part}) for part in options]
+    region = torch.stack([_region(areas, slot) for _, areas in pictures]).amax(0)
+    errors: list[Tensor] = []
+    for pixels, _ in pictures:
+        difference = measure.cells_of(pixels.movedim(0, -1)) - fitted.cells
+        errors.append((difference.square() * region).sum())
     return options[int(torch.stack(errors).argmin())]
 
 
@@ -43,39 +46,39 @@ def wearing(pictures: Sequence[Fitted]) -> dict[str, float]:
     since the others have one."""
     right: dict[str, list[bool]] = {name: [] for name in ("kind", "colour", "pattern")}
     for fitted in pictures:
-        for slot, meant in fitted.told.items():
-            found = read(fitted, slot)
-            right["colour"].append(found.tone == meant.tone)
+        for slot, expected in fitted.told.items():
+            part = read(fitted, slot)
+            right["colour"].append(part.tone == expected.tone)
             if slot in (Slot.UPPER, Slot.LOWER):
-                right["kind"].append(found.kind == meant.kind)
-                right["pattern"].append(found.pattern == meant.pattern)
-    return {name: sum(all_) / max(len(all_), 1) for name, all_ in right.items()}
+                right["kind"].append(part.kind == expected.kind)
+                right["pattern"].append(part.pattern == expected.pattern)
+    return {name: sum(answers) / max(len(answers), 1) for name, answers in right.items()}
 
 
 def swapped(pictures: Sequence[Fitted], before: Sequence[garments.Outfit]) -> float:
     """The share of parts that look more like those told of than like those of before, without parts that are the same
     in another shade of their colour."""
-    right = [
-        read(fitted, slot, (meant, old[slot])) is meant
-        for fitted, old in zip(pictures, before, strict=True)
-        for slot, meant in fitted.told.items()
-        if meant._replace(colour=None) != old[slot]._replace(colour=None)
-    ]
+    right: list[bool] = []
+    for fitted, old in zip(pictures, before, strict=True):
+        for slot, expected in fitted.told.items():
+            if expected._replace(colour=None) != old[slot]._replace(colour=None):
+                right.append(read(fitted, slot, (expected, old[slot])) is expected)
     return sum(right) / max(len(right), 1)
 
 
-def beside(shown: Pictures, plain: Pictures) -> Tensor:
+def beside(with_parts: Pictures, plain: Pictures) -> Tensor:
     """(P, 3): by how much the mean colours outside of the masks differ, which are those of the first."""
-    outside = 1 - shown.masks.mean((1, 2))
-    return (shown.pixels - plain.pixels).mean((2, 3)) / outside[:, None]
+    outside = 1 - with_parts.masks.mean((1, 2))
+    return (with_parts.pixels - plain.pixels).mean((2, 3)) / outside[:, None]
 
 
 def shows(pictures: Sequence[Fitted], without: Sequence[Fitted], colours: Tensor) -> float:
     """How much of what lies outside of masks is found in the regions of the parts, one in each picture: a regression of
     what it changes there. colours: (B, 3), of `beside`."""
     changed: list[Tensor] = []
-    for one, other in zip(pictures, without, strict=True):
-        (slot,), (_, areas) = one.told, garments.worn(one.place, one.told)
+    for with_part, without_part in zip(pictures, without, strict=True):
+        (slot,) = with_part.told
+        (_, areas) = garments.worn(with_part.place, with_part.told)
         region = _region(areas, slot)
-        changed.append(((one.cells - other.cells) * region).sum((1, 2)) / region.sum())
+        changed.append(((with_part.cells - without_part.cells) * region).sum((1, 2)) / region.sum())
     return float((torch.stack(changed) * colours).sum() / colours.square().sum())

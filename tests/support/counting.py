@@ -23,12 +23,12 @@ def counting() -> FlopCounterMode:
         return 2 * prod(first) * second[-1]
 
     aten = torch.ops.aten
-    more = {
+    formulas = {
         aten._scaled_dot_product_flash_attention_for_cpu: attention,
         aten.addmm_: added_product,
         aten.baddbmm_: added_product,
     }
-    return FlopCounterMode(display=False, custom_mapping=more)
+    return FlopCounterMode(display=False, custom_mapping=formulas)
 
 
 def teraflops(run: Callable[[], Any]) -> float:
@@ -53,9 +53,9 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        for made in tree_leaves(out):
-            if isinstance(made, torch.Tensor) and made.device.type == self._device:
-                self._follow(made.untyped_storage())
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, torch.Tensor) and leaf.device.type == self._device:
+                self._follow(leaf.untyped_storage())
         return out
 
     def _follow(self, storage: Any) -> None:

@@ -13,16 +13,18 @@ from torch import Tensor
 
 MBF = "w600k_mbf"
 LINKED = ("face_model", "images", "cast", "vae")
-WIDGETS = {name: given for name, given in DEFAULTS["LikenessCropFaces"].items() if name not in LINKED}
+WIDGETS = {name: default for name, default in DEFAULTS["LikenessCropFaces"].items() if name not in LINKED}
 
 
 def friends_of(face_model: FaceModel, photo: Tensor) -> Cast:
     """friend 1, friend 2, ... from left to right."""
     faces = faces_in(face_model, photo[0]).faces
-    return Cast(tuple(Person(identities.from_faces(f"friend {n}", [one], [MBF])) for n, one in enumerate(faces, 1)))
+    friends = [identities.from_faces(f"friend {n}", [face], [MBF]) for n, face in enumerate(faces, 1)]
+    return Cast(tuple(map(Person, friends)))
 
 
 def crop(face_model: FaceModel, images: torch.Tensor, people: Any, **changed: Any) -> dict[str, Any]:
     """The outputs of Crop Faces by their ids."""
-    made = CropFaces.execute(face_model, images, people, **{**WIDGETS, **changed}).args
-    return dict(zip((one.id for one in CropFaces.GET_SCHEMA().outputs), made, strict=True))
+    values = CropFaces.execute(face_model, images, people, **{**WIDGETS, **changed}).args
+    names = [output.id for output in CropFaces.GET_SCHEMA().outputs]
+    return dict(zip(names, values, strict=True))

@@ -52,7 +52,7 @@ class Dense:
         self.lengths[0] += front
         self.total = sum(self.lengths)
         starts = [0, self.lengths[0], sum(self.lengths[:2]), self.total]
-        own = [slice(start, end) for start, end in pairwise(starts)]
+        words_of_texts = [slice(start, end) for start, end in pairwise(starts)]
         inside = [area[_TOKEN // 2 :: _TOKEN, _TOKEN // 2 :: _TOKEN].flatten() > 0 for area in areas]
         self.without_references = self.total + len(inside[0])
         picture = slice(self.total, self.without_references)
@@ -62,10 +62,10 @@ class Dense:
         self.reads = torch.zeros(tokens, tokens, dtype=torch.bool)
         self.reads[: self.total, : self.total] = self.texts
         self.reads[:, beside] = True
-        for reader in (own[0], picture, beside):
-            self.reads[reader, own[0]] = True
+        for reader in (words_of_texts[0], picture, beside):
+            self.reads[reader, words_of_texts[0]] = True
             self.reads[reader, picture] = True
-        for words, is_inside in zip(own[1:], inside, strict=True):
+        for words, is_inside in zip(words_of_texts[1:], inside, strict=True):
             self.reads[words, picture] = is_inside
             self.reads[picture, words] = is_inside[:, None]
 
@@ -82,23 +82,23 @@ class Dense:
             return kernel(q, k, v, heads, mask=mask, **more)
         return kernel(q, k, v, heads, mask=torch.zeros(reads.shape).masked_fill(~reads, -1e9)[None], **more)
 
-    def positions(self, given: dict[str, Any]) -> dict[str, Any]:
+    def positions(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The host's post_input patch: every text counts its positions from its own beginning."""
         count = torch.cat([torch.arange(length) for length in self.raw])
-        ids = given["txt_ids"].clone()
+        ids = arguments["txt_ids"].clone()
         if self.family == FLUX_2:
             ids[:, :, 3] = count
         elif self.family == QWEN:
             ids[:, :, :] = (ids[0, 0, 0] + count)[None, :, None].to(ids)
-        return {**given, "txt_ids": ids}
+        return {**arguments, "txt_ids": ids}
 
     def captions(self, embed: Callable[..., Any]) -> Callable[..., Any]:
         """embed_cap of Z-Image for each text alone."""
 
-        def embed_cap(cap_feats: Any = None, offset: int = 0, **given: Any) -> Any:
+        def embed_cap(cap_feats: Any = None, offset: int = 0, **options: Any) -> Any:
             parts = []
             for words, length in zip(cap_feats.split(self.raw, 1), self.lengths, strict=True):
-                parts.append(embed(words, offset=offset + self.total - length, **given))
+                parts.append(embed(words, offset=offset + self.total - length, **options))
             tokens = torch.cat([part[0][0] for part in parts], 1)
             rotations = torch.cat([part[1][0] for part in parts], 1)
             return (tokens,), (rotations,), self.total

@@ -9,17 +9,17 @@ WHOLE_SAMPLING = 5e-6
 One CPU's kernels round otherwise than another's, by some 1e-6 after a few steps."""
 
 
-def relative(ours: Tensor, reference: Tensor) -> float:
+def relative(result: Tensor, reference: Tensor) -> float:
     """The largest difference, relative to the largest value of the reference."""
-    return ((ours - reference).abs().max() / reference.abs().max()).item()
+    return ((result - reference).abs().max() / reference.abs().max()).item()
 
 
-def contrast(one: Sequence[float], other: Sequence[float]) -> float:
+def contrast(first: Sequence[float], second: Sequence[float]) -> float:
     """Of two colours, (red, green, blue) of 0 to 255, as WCAG 2 defines it."""
 
     def luminance(colour: Sequence[float]) -> float:
         linear = ((c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour)
         return sum(weight * channel for weight, channel in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
-    dark, light = sorted((luminance(one), luminance(other)))
+    dark, light = sorted((luminance(first), luminance(second)))
     return (light + 0.05) / (dark + 0.05)

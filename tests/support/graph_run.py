@@ -22,40 +22,41 @@ def call(node: Any, **inputs: Any) -> Any:
     return make_locked_method_func(node, node.FUNCTION, node.PREPARE_CLASS_CLONE(None))(**inputs)
 
 
-def linked_inputs(node: Node, made: dict[Node, Any]) -> dict[str, Any]:
+def linked_inputs(node: Node, outputs: dict[Node, Any]) -> dict[str, Any]:
     """What comes to a node from others, by input. made: the outputs of nodes that have run already."""
     linked = {name: source for name, source in node.inputs.items() if isinstance(source, (Node, Output))}
-    return {name: brought(source, made) for name, source in linked.items()}
+    return {name: brought(source, outputs) for name, source in linked.items()}
 
 
-def brought(source: Any, made: dict[Node, Any]) -> Any:
+def brought(source: Any, outputs: dict[Node, Any]) -> Any:
     """What an input of a node is given: the output that is linked to it, or what stands there."""
     if isinstance(source, Node):
-        return run(source, made)[0]
+        return run(source, outputs)[0]
     if isinstance(source, Output):
-        return run(source.node, made)[source.number]
+        return run(source.node, outputs)[source.number]
     return source
 
 
-def run_as(node: Node, node_id: str, made: dict[Node, Any]) -> Any:
+def run_as(node: Node, node_id: str, outputs: dict[Node, Any]) -> Any:
     """The outputs of one of our nodes that has this id in a graph. made: those of nodes that have run already."""
-    inputs = {**node.inputs, **linked_inputs(node, made)}
+    inputs = {**node.inputs, **linked_inputs(node, outputs)}
     kind = OURS[node.kind]
     clone = kind.PREPARE_CLASS_CLONE(None)
     clone.hidden.unique_id = node_id
     return make_locked_method_func(kind, kind.FUNCTION, clone)(**inputs).args
 
 
-def run(node: Node, made: dict[Node, Any]) -> Any:
+def run(node: Node, outputs: dict[Node, Any]) -> Any:
     """The outputs of a node; of a value the one thing that it makes. made: those of nodes that have run already."""
-    if node not in made:
-        made[node] = _executed(node, {name: brought(source, made) for name, source in node.inputs.items()}, made)
-    return made[node]
+    if node not in outputs:
+        inputs = {name: brought(source, outputs) for name, source in node.inputs.items()}
+        outputs[node] = _executed(node, inputs, outputs)
+    return outputs[node]
 
 
-def _executed(node: Node, inputs: dict[str, Any], made: dict[Node, Any]) -> Any:
+def _executed(node: Node, inputs: dict[str, Any], outputs: dict[Node, Any]) -> Any:
     if isinstance(node, Value):
-        arguments = [brought(argument, made) for argument in node.arguments]
+        arguments = [brought(argument, outputs) for argument in node.arguments]
         return (node.make(*arguments, **inputs),)
     if node.kind in OURS:
         return call(OURS[node.kind], **inputs).args

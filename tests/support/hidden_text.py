@@ -17,9 +17,9 @@ class _Hidden:
     def split(self, queries, keys, options):
         if queries <= self.common + self.picture or keys != queries:
             return None
-        own = Group(torch.arange(self.common), None)
-        others = Group(torch.arange(self.common, queries), torch.arange(self.common, keys))
-        return Split((own, others), keys)
+        common_group = Group(torch.arange(self.common), None)
+        others_group = Group(torch.arange(self.common, queries), torch.arange(self.common, keys))
+        return Split((common_group, others_group), keys)
 
 
 def without_common(model: ModelPatcher, family: str, length: int, picture: int) -> ModelPatcher:

@@ -23,8 +23,8 @@ NODES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def patch(name: str, model: Any) -> Any:
     """The MODEL that the node makes of this one."""
-    where, inputs = NODES[name]
-    module, _, kind = where.partition(".")
+    module_and_class, inputs = NODES[name]
+    module, _, kind = module_and_class.partition(".")
     node = getattr(importlib.import_module(f"comfy_extras.{module}"), kind)
     return (node.execute if hasattr(node, "execute") else node().patch)(model, **inputs)[0]
 

@@ -28,9 +28,9 @@ class Applied:
         return guider
 
 
-def applied(row: Row, node: Node, made: dict[Node, Any] | None = None) -> Applied:
+def applied(row: Row, node: Node, outputs_by_node: dict[Node, Any] | None = None) -> Applied:
     """The outputs of one of the row's nodes. made: what nodes of the graph have given before."""
-    values = run(node, {} if made is None else made)
+    values = run(node, {} if outputs_by_node is None else outputs_by_node)
     outputs = dict(zip(row.outputs, values, strict=True))
     model = outputs.get("model") or run(row.model, {})[0]
     return Applied(model, outputs["positive"], outputs["negative"])
@@ -39,9 +39,9 @@ def applied(row: Row, node: Node, made: dict[Node, Any] | None = None) -> Applie
 def plain(row: Row, model: ModelPatcher | None = None) -> Applied:
     """The MODEL and the texts without the node."""
     sampler = row.plain()
-    made: dict[Node, Any] = {}
-    positive, negative = (run(sampler.inputs[side], made)[0] for side in ("positive", "negative"))
-    return Applied(model or run(row.model, made)[0], positive, negative)
+    outputs_by_node: dict[Node, Any] = {}
+    positive, negative = (run(sampler.inputs[side], outputs_by_node)[0] for side in ("positive", "negative"))
+    return Applied(model or run(row.model, outputs_by_node)[0], positive, negative)
 
 
 def latent_of(row: Row, rows: int = 1) -> Tensor:
@@ -61,5 +61,5 @@ def sampled(
     """What a guider makes of a latent. sampler: a name of the host's, or a sampler object."""
     start = comfy.sample.fix_empty_latent_channels(guider.model_patcher, latent)
     noise = comfy.sample.prepare_noise(start, seed)
-    way = comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
-    return guider.sample(noise, start, way, sigmas, seed=seed, disable_pbar=True)
+    sampler_object = comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
+    return guider.sample(noise, start, sampler_object, sigmas, seed=seed, disable_pbar=True)

@@ -33,18 +33,18 @@ def infuse_net(net: FluxControlNetModel | None = None, **changes: Any) -> comfy.
     net = net or peer()
     shape = {**tiny_dits.CONFIGS[FLUX][1], **MLP, "depth": len(net.transformer_blocks)}
     shape |= {"depth_single_blocks": len(net.single_transformer_blocks), **changes}
-    made = ControlNetFlux(
+    network = ControlNetFlux(
         **{"latent_input": True, "control_latent_channels": 16, **shape}, dtype=torch.float32,
         operations=comfy.ops.disable_weight_init,
     )  # fmt: skip
     if changes:
-        fill(made, 312)
+        fill(network, 312)
     else:
         state = net.state_dict()
         converted = comfy.model_detection.convert_diffusers_mmdit(state, "")
-        made.load_state_dict({**converted, **{key: state[key] for key in made.state_dict() if key in state}})
+        network.load_state_dict({**converted, **{key: state[key] for key in network.state_dict() if key in state}})
     return comfy.controlnet.ControlNet(
-        made.eval().requires_grad_(False), compression_ratio=1, latent_format=comfy.latent_formats.Flux(),
+        network.eval().requires_grad_(False), compression_ratio=1, latent_format=comfy.latent_formats.Flux(),
         load_device=devices.DEVICE, extra_conds=["y", "guidance"],
     )  # fmt: skip
 

@@ -24,24 +24,24 @@ def allowed(attention: Sequence[Tokens], regions: Tensor) -> Tensor:
     ends = list(accumulate([tokens.count for tokens in attention], initial=0))
     reads = torch.zeros(ends[-1], ends[-1], dtype=torch.bool)
     slices = [slice(*pair) for pair in pairwise(ends)]
-    for asks, rows in zip(attention, slices, strict=True):
-        for read, columns in zip(attention, slices, strict=True):
-            reads[rows, columns] = _block(asks, read, regions)
+    for query_tokens, query_rows in zip(attention, slices, strict=True):
+        for key_tokens, key_columns in zip(attention, slices, strict=True):
+            reads[query_rows, key_columns] = _block(query_tokens, key_tokens, regions)
     return reads
 
 
-def _block(asks: Tokens, read: Tokens, regions: Tensor) -> Tensor:
+def _block(query_tokens: Tokens, key_tokens: Tokens, regions: Tensor) -> Tensor:
     """(tokens that ask, tokens that are read) bool."""
-    block = torch.ones(asks.count, read.count, dtype=torch.bool)
-    filled = torch.zeros(max(0, max(asks.count, read.count) - regions.shape[1]), dtype=torch.bool)
-    if asks.kind == "words" and read.kind == "picture":
-        return block & torch.cat([regions[asks.person], filled])[: read.count]
-    if asks.kind == "words" and read.kind == "text":
+    block = torch.ones(query_tokens.count, key_tokens.count, dtype=torch.bool)
+    filled = torch.zeros(max(0, max(query_tokens.count, key_tokens.count) - regions.shape[1]), dtype=torch.bool)
+    if query_tokens.kind == "words" and key_tokens.kind == "picture":
+        return block & torch.cat([regions[query_tokens.person], filled])[: key_tokens.count]
+    if query_tokens.kind == "words" and key_tokens.kind == "text":
         return block & False
-    if read.kind == "words" or (read.kind == "reference" and read.person is not None):
-        if asks.kind == "picture":
-            return block & torch.cat([regions[read.person], filled])[: asks.count, None]
-        if asks.kind == "words" and read.kind == "reference":
+    if key_tokens.kind == "words" or (key_tokens.kind == "reference" and key_tokens.person is not None):
+        if query_tokens.kind == "picture":
+            return block & torch.cat([regions[key_tokens.person], filled])[: query_tokens.count, None]
+        if query_tokens.kind == "words" and key_tokens.kind == "reference":
             return block & False
-        return block & (asks.person == read.person)
+        return block & (query_tokens.person == key_tokens.person)
     return block

@@ -30,9 +30,9 @@ def inside(model: Any, function: Callable[..., Tensor]) -> Any:
         def unet(x: Tensor, t: Tensor, c_crossattn: Tensor, y: Any = None, control: Any = None, **c: Any) -> Tensor:
             return executor(x, t, c_crossattn, y=y, control=control, **c)
 
-        known = {"c_crossattn": context, "y": y, "control": control, "transformer_options": options, **c}
-        given = {key: value for key, value in known.items() if value is not None}
-        return function(unet, {"input": x, "timestep": timesteps, "c": given})
+        conditions = {"c_crossattn": context, "y": y, "control": control, "transformer_options": options, **c}
+        present_conditions = {key: value for key, value in conditions.items() if value is not None}
+        return function(unet, {"input": x, "timestep": timesteps, "c": present_conditions})
 
     wrapper.__module__ = __name__
     clone = model.clone()
@@ -40,85 +40,89 @@ def inside(model: Any, function: Callable[..., Tensor]) -> Any:
     return clone
 
 
-def one_by_one(apply_model: Any, given: dict[str, Any]) -> Tensor:
+def one_by_one(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
     """As for little memory: one row after the other, with its own line of every condition."""
-    x, t, c = given["input"], given["timestep"], given["c"]
+    x, t, c = arguments["input"], arguments["timestep"], arguments["c"]
     rows = [slice(n, n + 1) for n in range(len(x))]
     return torch.cat([apply_model(x[row], t[row], **_rows(c, row, len(x))) for row in rows])
 
 
-def reversed_rows(apply_model: Any, given: dict[str, Any]) -> Tensor:
-    x, t, c = given["input"], given["timestep"], given["c"]
+def reversed_rows(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
+    x, t, c = arguments["input"], arguments["timestep"], arguments["c"]
     order = torch.arange(len(x)).flip(0)
     return apply_model(x[order], t[order], **_rows(c, order, len(x)))[order]
 
 
-def in_tiles(apply_model: Any, given: dict[str, Any]) -> Tensor:
+def in_tiles(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
     """The left and the right half of the picture in one batch, every condition repeated."""
-    x, t, c = given["input"], given["timestep"], given["c"]
+    x, t, c = arguments["input"], arguments["timestep"], arguments["c"]
     left = x.shape[-1] // 2
     tile = x.shape[-1] - left
-    repeated = {key: torch.cat([v, v]) if torch.is_tensor(v) else v for key, v in c.items()}
+    repeated = {key: torch.cat([value, value]) if torch.is_tensor(value) else value for key, value in c.items()}
     out = apply_model(torch.cat([x[..., :tile], x[..., left:]]), torch.cat([t, t]), **repeated)
     return torch.cat([out[: len(x), ..., :left], out[len(x) :]], dim=-1)
 
 
-def rows_of_tiles(apply_model: Any, given: dict[str, Any]) -> Tensor:
+def rows_of_tiles(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
     def apart(x: Tensor, t: Tensor, **c: Any) -> Tensor:
         return one_by_one(apply_model, {"input": x, "timestep": t, "c": c})
 
-    return in_tiles(apart, given)
+    return in_tiles(apart, arguments)
 
 
 class Stopped(Exception):
     """Another pack's error."""
 
 
-def raising(apply_model: Any, given: dict[str, Any]) -> Tensor:
+def raising(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
     """After a forward that has begun and ended."""
-    apply_model(given["input"], given["timestep"], **given["c"])
+    apply_model(arguments["input"], arguments["timestep"], **arguments["c"])
     raise Stopped
 
 
-def cancelling(apply_model: Any, given: dict[str, Any]) -> Tensor:
+def cancelling(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
     """Somebody cancels the run."""
-    apply_model(given["input"], given["timestep"], **given["c"])
+    apply_model(arguments["input"], arguments["timestep"], **arguments["c"])
     comfy.model_management.interrupt_current_processing()
     comfy.model_management.throw_exception_if_processing_interrupted()
     raise Stopped
 
 
-def only_what_it_knows(apply_model: Any, given: dict[str, Any]) -> Tensor:
-    c = given["c"]
-    known = ("c_concat", "c_crossattn", "y", "control", "transformer_options")
-    return apply_model(given["input"], given["timestep"], **{key: c[key] for key in known if key in c})
+def only_what_it_knows(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
+    c = arguments["c"]
+    names_it_knows = ("c_concat", "c_crossattn", "y", "control", "transformer_options")
+    conditions = {key: c[key] for key in names_it_knows if key in c}
+    return apply_model(arguments["input"], arguments["timestep"], **conditions)
 
 
-def its_own_options(apply_model: Any, given: dict[str, Any]) -> Tensor:
-    c = given["c"]
-    kept = ("cond_or_uncond", "sigmas", "patches", "patches_replace")
-    options = {key: value for key, value in c["transformer_options"].items() if key in kept}
-    return apply_model(given["input"], given["timestep"], **{**c, "transformer_options": options})
+def its_own_options(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
+    c = arguments["c"]
+    names_it_keeps = ("cond_or_uncond", "sigmas", "patches", "patches_replace")
+    options = {key: value for key, value in c["transformer_options"].items() if key in names_it_keeps}
+    return apply_model(arguments["input"], arguments["timestep"], **{**c, "transformer_options": options})
 
 
-def one_by_one_where_it_knows(apply_model: Any, given: dict[str, Any]) -> Tensor:
+def one_by_one_where_it_knows(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
     """Row by row, but everything else as a whole."""
-    x, t, c = given["input"], given["timestep"], given["c"]
-    rows = [slice(n, n + 1) for n in range(len(x))]
-    texts = [{key: c[key][row] for key in ("c_crossattn", "y") if key in c} for row in rows]
-    return torch.cat([apply_model(x[row], t[row], **{**c, **text}) for row, text in zip(rows, texts, strict=True)])
+    x, t, c = arguments["input"], arguments["timestep"], arguments["c"]
+    results = list[Tensor]()
+    for n in range(len(x)):
+        row = slice(n, n + 1)
+        text = {key: c[key][row] for key in ("c_crossattn", "y") if key in c}
+        results.append(apply_model(x[row], t[row], **{**c, **text}))
+    return torch.cat(results)
 
 
 def _rows(c: dict[str, Any], row: Any, count: int) -> dict[str, Any]:
     def cut(value: Any) -> Any:
         if isinstance(value, list):
-            return [cut(one) for one in value]
+            return [cut(element) for element in value]
         return value[row] if torch.is_tensor(value) and len(value) == count else value
 
-    given = {key: cut(value) for key, value in c.items()}
+    conditions_of_the_row = {key: cut(value) for key, value in c.items()}
     if "control" in c:
-        given["control"] = {side: cut(several) for side, several in c["control"].items()}
-    return given | {"transformer_options": dict(c["transformer_options"])}
+        conditions_of_the_row["control"] = {side: cut(several) for side, several in c["control"].items()}
+    return conditions_of_the_row | {"transformer_options": dict(c["transformer_options"])}
 
 
 # Attention
@@ -152,6 +156,12 @@ def halves(width: int, height: int) -> Tensor:
     return torch.stack([left, 1 - left])
 
 
+def _weights_of_pixels(regions: Tensor, extra_options: dict[str, Any]) -> Tensor:
+    """How much each region counts at each pixel of the layer: (regions, 1, pixels, 1)."""
+    size = tuple(extra_options["activations_shape"][-2:])
+    return torch.nn.functional.interpolate(regions[None], size=size).flatten(2)[0, :, None, :, None]
+
+
 def couple(model: Any, regions: Tensor, texts: list[Tensor]) -> Any:
     """As ppm's attention couple: an attn2 patch makes a row per region of each positive row, and an output patch makes
     one of them again. The first region reads what the sampler's positive says, the others a text of `texts` each."""
@@ -160,22 +170,33 @@ def couple(model: Any, regions: Tensor, texts: list[Tensor]) -> Any:
     def patch(n: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         sides = extra_options["cond_or_uncond"]
         length = math.lcm(k.shape[1], *(text.shape[1] for text in texts))
-        rows, read = list[Tensor](), list[Tensor]()
-        for side, x, own in zip(sides, n.chunk(len(sides)), k.chunk(len(sides)), strict=True):
-            told = [one.to(own).expand(len(x), -1, -1) for one in texts]
-            each = [one.repeat(1, length // one.shape[1], 1) for one in (own, *told)]
-            rows.append(x if side else x.repeat(count, 1, 1))
-            read.append(each[0] if side else torch.cat(each))
-        return torch.cat(rows), torch.cat(read), torch.cat(read)
+        rows = list[Tensor]()
+        texts_of_rows = list[Tensor]()
+        for side, x, own_text in zip(sides, n.chunk(len(sides)), k.chunk(len(sides)), strict=True):
+            region_texts = [text.to(own_text).expand(len(x), -1, -1) for text in texts]
+            repeated_texts = [text.repeat(1, length // text.shape[1], 1) for text in (own_text, *region_texts)]
+            if side:
+                rows.append(x)
+                texts_of_rows.append(repeated_texts[0])
+            else:
+                rows.append(x.repeat(count, 1, 1))
+                texts_of_rows.append(torch.cat(repeated_texts))
+        return torch.cat(rows), torch.cat(texts_of_rows), torch.cat(texts_of_rows)
 
     def merged(out: Tensor, extra_options: dict[str, Any]) -> Tensor:
-        sides, size = extra_options["cond_or_uncond"], extra_options["activations_shape"][-2:]
-        weights = torch.nn.functional.interpolate(regions[None], size=tuple(size)).flatten(2)[0, :, None, :, None]
-        pictures = len(out) // sum(1 if side else count for side in sides)
-        done = list[Tensor]()
-        for side, rows in zip(sides, out.split([pictures if s else pictures * count for s in sides]), strict=True):
-            done.append(rows if side else (rows.unflatten(0, (count, -1)) * weights.to(rows)).sum(dim=0))
-        return torch.cat(done)
+        sides = extra_options["cond_or_uncond"]
+        weights = _weights_of_pixels(regions, extra_options)
+        rows_of_a_picture = [1 if side else count for side in sides]
+        pictures = len(out) // sum(rows_of_a_picture)
+        rows_of_sides = out.split([pictures * rows for rows in rows_of_a_picture])
+        merged_sides = list[Tensor]()
+        for side, rows in zip(sides, rows_of_sides, strict=True):
+            if side:
+                merged_sides.append(rows)
+            else:
+                rows_by_region = rows.unflatten(0, (count, -1))
+                merged_sides.append((rows_by_region * weights.to(rows)).sum(dim=0))
+        return torch.cat(merged_sides)
 
     clone = model.clone()
     clone.set_model_attn2_patch(patch)
@@ -190,19 +211,21 @@ def couple_in_place(model: Any, regions: Tensor, positive: list[Tensor], negativ
 
     def place(module: Any) -> Callable[..., Tensor]:
         def attention(q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
-            sides, done = extra_options["cond_or_uncond"], list[Tensor]()
+            sides = extra_options["cond_or_uncond"]
+            merged_sides = list[Tensor]()
             for side, x in zip(sides, q.chunk(len(sides)), strict=True):
                 texts = negative if side else positive
-                weights = torch.nn.functional.interpolate(
-                    regions[None, : len(texts)], size=tuple(extra_options["activations_shape"][-2:])
-                ).flatten(2)[0, :, None, :, None]
-                each = [
-                    optimized_attention(x, *(to(one.to(x)).expand(len(x), -1, -1) for to in (module.to_k, module.to_v)),
-                                        extra_options["n_heads"])
-                    for one in texts
-                ]  # fmt: skip
-                done.append((torch.stack(each) * weights.to(x)).sum(dim=0) if len(texts) > 1 else each[0])
-            return torch.cat(done)
+                results = list[Tensor]()
+                for text in texts:
+                    keys = module.to_k(text.to(x)).expand(len(x), -1, -1)
+                    values = module.to_v(text.to(x)).expand(len(x), -1, -1)
+                    results.append(optimized_attention(x, keys, values, extra_options["n_heads"]))
+                if len(texts) > 1:
+                    weights = _weights_of_pixels(regions[: len(texts)], extra_options)
+                    merged_sides.append((torch.stack(results) * weights.to(x)).sum(dim=0))
+                else:
+                    merged_sides.append(results[0])
+            return torch.cat(merged_sides)
 
         return attention
 
@@ -240,9 +263,11 @@ def guided(model: Any, text: Tensor, scale: float = 2.0) -> Any:
             out = before(q, k, v, extra_options) if before else optimized_attention(q, k, v, heads)
             sides = extra_options["cond_or_uncond"]
             rows = torch.tensor(sides).repeat_interleave(len(q) // len(sides)) == 0
-            away = (to(text.to(q)).expand(int(rows.sum()), -1, -1) for to in (module.to_k, module.to_v))
+            count = int(rows.sum())
+            keys = module.to_k(text.to(q)).expand(count, -1, -1)
+            values = module.to_v(text.to(q)).expand(count, -1, -1)
             out = out.clone()
-            out[rows] += 0.1 * scale * (out[rows] - optimized_attention(q[rows], *away, heads))
+            out[rows] += 0.1 * scale * (out[rows] - optimized_attention(q[rows], keys, values, heads))
             return out
 
         return attention

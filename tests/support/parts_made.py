@@ -54,10 +54,11 @@ class Made:
 @cache
 def made() -> Made:
     denoiser, reference = tiny_sd15.diffusers_unet(111), tiny_sd15.diffusers_unet(112)
-    decoupled, pose_guider = decoupled_state(denoiser, 48), pose_guider_state(32)
+    decoupled = decoupled_state(denoiser, 48)
+    pose_guider = pose_guider_state(32)
 
-    def patcher(kind, state, own):
-        return load.in_patcher(lambda **build: kind(state, **build), own)
+    def patcher(kind, state, own_state):
+        return load.in_patcher(lambda **build: kind(state, **build), own_state)
 
     networks = Parts2Whole(
         tiny_sd15.host_model(reference),
@@ -75,9 +76,9 @@ def _looking(seed: int, **config: Any) -> comfy.clip_vision.ClipVisionModel:
         sizes = {"num_attention_heads": 2, "num_hidden_layers": 2, "patch_size": 14, "num_channels": 3}
         json.dump({**sizes, **config}, file)
         file.flush()
-        made = comfy.clip_vision.ClipVisionModel(file.name)
-    fill(made.model, seed)
-    return made
+        vision_model = comfy.clip_vision.ClipVisionModel(file.name)
+    fill(vision_model.model, seed)
+    return vision_model
 
 
 @cache

@@ -16,9 +16,9 @@ STEPS = 8
 POSE = picture(90, WIDTH, HEIGHT)
 
 
-def denoiser(made):
+def denoiser(parts_networks):
     """With the schedule that Parts2Whole was trained with, as the loader makes it."""
-    model = made.model.clone()
+    model = parts_networks.model.clone()
     model.add_object_patch("model_sampling", parts2whole_files._sampling(model, parts_made.SCHEDULER, ""))
     return model
 
@@ -28,9 +28,9 @@ def reading(model):
     return patched(model, InjectionsRun, SharingRun)
 
 
-def encode(made, parts, width=WIDTH, height=HEIGHT, **changed):
+def encode(parts_networks, parts, width=WIDTH, height=HEIGHT, **changed):
     inputs = {"clip": parts_made.clip(), "clip_vision": parts_made.clip_vision(), "vae": parts_made.vae(), **changed}
-    return EncodeParts.execute(made.networks, parts, width=width, height=height, **inputs).args[0]
+    return EncodeParts.execute(parts_networks.networks, parts, width=width, height=height, **inputs).args[0]
 
 
 def text(seed, **options):
@@ -38,7 +38,8 @@ def text(seed, **options):
 
 
 def apply(model, features, positive=None, negative=None, strength=1.0, start_percent=0.0, end_percent=1.0, pose=POSE):
-    positive, negative = positive or [text(1)], negative or [text(2)]
+    positive = positive or [text(1)]
+    negative = negative or [text(2)]
     return ApplyParts2Whole.execute(
         model, positive, negative, features, strength, start_percent, end_percent, 0, pose
     ).args

@@ -69,11 +69,13 @@ class Sampling:
         self, width: int, height: int, steps: int = 6, *, seed: int = 11, batch: int = 1, cfg: float = 5.0,
         context: int = 2048, spacing: str = "leading",
     ) -> None:  # fmt: skip
-        self.generator, self.cfg = torch.Generator().manual_seed(seed), cfg
+        self.generator = torch.Generator().manual_seed(seed)
+        self.cfg = cfg
         self.text, self.pooled = self.normal(2, 77, context), self.normal(2, 1280)
         scheduler = EulerDiscreteScheduler(**BETAS, steps_offset=1, timestep_spacing=spacing)
         scheduler.set_timesteps(steps)
-        self.sigmas, self.timesteps = scheduler.sigmas.float(), scheduler.timesteps
+        self.sigmas = scheduler.sigmas.float()
+        self.timesteps = scheduler.timesteps
         self.start = self.normal(batch, 4, height // 8, width // 8) * scheduler.init_noise_sigma
         self.time_ids = torch.tensor([[height, width, 0, 0, height, width]])
 
@@ -90,10 +92,10 @@ class Sampling:
 
     def theirs(self, unet: Any, contexts: Any = None, pooled: Any = None, control: Any = None, **more: Any) -> Tensor:
         """See tiny_sdxl.diffusers_sample."""
-        given = contexts or (lambda _: self.text), self.pooled if pooled is None else pooled
+        texts = contexts or (lambda _: self.text), self.pooled if pooled is None else pooled
         with torch.no_grad():
             return tiny_sdxl.diffusers_sample(
-                unet, self.start, self.sigmas, self.timesteps, *given, self.time_ids, self.cfg, control, **more
+                unet, self.start, self.sigmas, self.timesteps, *texts, self.time_ids, self.cfg, control, **more
             )
 
     def inside(self, model: Any, i: int, first: float, last: float) -> bool:

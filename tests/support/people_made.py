@@ -24,9 +24,10 @@ def person(seed: int, photos: int = 1, slot: Slot | None = None, weight: float =
         for side in (ALIGNED, LOOSE)
     )
     loose[:, :: seed + 2] = 0  # not noise alone, of which CLIP sees the same everywhere
-    kept = {"w600k_r50": embeddings, "antelopev2": embeddings, "arcface-ir-se50": embeddings}
-    who = Identity(f"person {seed}", kept, torch.zeros(photos, 112, 112, 3), Portraits(aligned, loose))
-    return Person(who, weight, slot)
+    embeddings_by_recogniser = {"w600k_r50": embeddings, "antelopev2": embeddings, "arcface-ir-se50": embeddings}
+    crops = torch.zeros(photos, 112, 112, 3)
+    somebody = Identity(f"person {seed}", embeddings_by_recogniser, crops, Portraits(aligned, loose))
+    return Person(somebody, weight, slot)
 
 
 def cast(
@@ -48,8 +49,8 @@ def face(x: float, y: float, head: float = 100.0, **embeddings: torch.Tensor) ->
 
 def standing(x: float, y: float, head: float = 100.0, body: str = "half") -> Slot:
     """The place of such a face."""
-    made = face(x, y, head)
-    return Slot((x, y), made.box, made.keypoints, bodies.body_around(made.keypoints, body))
+    plain_face = face(x, y, head)
+    return Slot((x, y), plain_face.box, plain_face.keypoints, bodies.body_around(plain_face.keypoints, body))
 
 
 def layout(*heads: tuple[float, float, float], width: int, height: int) -> Layout:

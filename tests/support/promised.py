@@ -169,12 +169,12 @@ class Row:
     def other(self, **changed: Any) -> Node:
         """With other people, or whatever else it is that the node puts in."""
         if self.kind in OTHER:
-            other = OTHER[self.kind]
+            changes_of_kind = OTHER[self.kind]
         elif "a row each" in self.variant:
-            other = {"cast": value(by_row, names=("Christa", "Daniel"))}
+            changes_of_kind = {"cast": value(by_row, names=("Christa", "Daniel"))}
         else:
-            other = {"cast": value(cast, identity("Christa"), identity("Daniel"))}
-        return self.node(**{**other, **changed})
+            changes_of_kind = {"cast": value(cast, identity("Christa"), identity("Daniel"))}
+        return self.node(**{**changes_of_kind, **changed})
 
     def off(self) -> list[Node]:
         """The ways to switch it off: its weights at 0, or everybody's."""
@@ -284,9 +284,12 @@ def rows() -> tuple[Row, ...]:
             of_methods.append(Row(method, kind))
             for option in OPTIONS.get(kind, {}):
                 of_methods.append(Row(method, kind, option))
-    known = {row.kind for row in of_methods}
-    others = [kind for kind, outputs in _outputs().items() if kind not in known and outputs[1:3] == BOTH_SIDES]
-    return (*of_methods, *(Row(None, kind) for kind in others))
+    kinds_of_methods = {row.kind for row in of_methods}
+    of_no_method: list[Row] = []
+    for kind, outputs in _outputs().items():
+        if kind not in kinds_of_methods and outputs[1:3] == BOTH_SIDES:
+            of_no_method.append(Row(None, kind))
+    return (*of_methods, *of_no_method)
 
 
 def with_variants(promised: Iterable[Row]) -> list[Row]:
@@ -346,8 +349,8 @@ APPLIES = {kind for method in methods() for kind in method.applies} | {
 }
 
 
-def latents(graph: Node, made: dict[Node, Any] | None = None) -> Tensor:
-    return run(graph, {} if made is None else made)[0]["samples"]
+def latents(graph: Node, outputs_by_node: dict[Node, Any] | None = None) -> Tensor:
+    return run(graph, {} if outputs_by_node is None else outputs_by_node)[0]["samples"]
 
 
 def two(applied: Node, **changed: Any) -> Node:
@@ -377,14 +380,14 @@ def untouched(make: Any) -> Value:
 
 
 @cache
-def picture(row: Row, which: str = "a") -> Tensor:
+def picture(row: Row, case: str = "a") -> Tensor:
     """`plain`, of a MODEL that ours has never met, or with the node: `a`, or `b` for other people.
 
     Sampled once for all promises.
     """
-    if which == "plain":
+    if case == "plain":
         return latents(row.plain(untouched(row.model.make)))
-    return latents(row.sampled(row.node() if which == "a" else row.other()))
+    return latents(row.sampled(row.node() if case == "a" else row.other()))
 
 
 def attributes(row: Row) -> dict[str, tuple[str, ...]]:
@@ -393,11 +396,11 @@ def attributes(row: Row) -> dict[str, tuple[str, ...]]:
     A run shares the modules with every other, and leaves none of it.
     """
     network = run(row.model, {})[0].model.diffusion_model
-    known: dict[str, tuple[str, ...]] = {}
+    names_by_module: dict[str, tuple[str, ...]] = {}
     for name, module in network.named_modules():
         hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
-        known[name] = (*sorted(vars(module)), *map(repr, hooks))
-    return known
+        names_by_module[name] = (*sorted(vars(module)), *map(repr, hooks))
+    return names_by_module
 
 
 def model_behind(row: Row, applied: Node) -> Any:

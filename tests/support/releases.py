@@ -159,12 +159,12 @@ class Release:
         save_file(colours, self.folder / "pictures.safetensors", sizes)
 
     def pictures(self) -> Pictures:
-        kept: dict[str, Picture] = {}
+        pictures_by_name: dict[str, Picture] = {}
         with safe_open(self.folder / "pictures.safetensors", "pt") as file:
             for name, size in file.metadata().items():
                 width, height = size.split("x")
-                kept[name] = Picture(int(width), int(height), file.get_tensor(name).float())
-        return kept
+                pictures_by_name[name] = Picture(int(width), int(height), file.get_tensor(name).float())
+        return pictures_by_name
 
 
 def releases() -> list[Release]:
@@ -220,10 +220,10 @@ def distance(before: Picture, now: Picture) -> float:
 
 def distances(before: Pictures, now: Pictures) -> dict[str, float]:
     """By name; 1 for a picture that only one of them has."""
-    found: dict[str, float] = {}
+    distance_by_name: dict[str, float] = {}
     for name in sorted({*before, *now}):
-        found[name] = distance(before[name], now[name]) if name in before and name in now else 1.0
-    return found
+        distance_by_name[name] = distance(before[name], now[name]) if name in before and name in now else 1.0
+    return distance_by_name
 
 
 # --- Nodes
@@ -238,8 +238,8 @@ def _described(entry: Mapping[str, Any]) -> dict[str, Any]:
     """A node: its inputs in the order of a saved workflow, and the types of its outputs."""
     inputs: dict[str, Any] = {}
     for section in ("required", "optional"):
-        for name, (kind, *rest) in entry["input"].get(section, {}).items():
-            options = rest[0] if rest else {}
+        for name, (kind, *further) in entry["input"].get(section, {}).items():
+            options = further[0] if further else {}
             row: dict[str, Any] = {"type": "COMBO" if isinstance(kind, list) else kind}
             row["required"] = section == "required"
             for key in ("default", "min", "max"):
@@ -256,13 +256,13 @@ def _described(entry: Mapping[str, Any]) -> dict[str, Any]:
 def losses(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What a workflow that was saved with the nodes of `before` misses in those of `now`, as sentences. Both are as
     `described` gives them."""
-    found: list[str] = []
+    sentences: list[str] = []
     for kind, node in before.items():
         if kind in now:
-            found += [f"{kind}{loss}" for loss in _losses(node, now[kind])]
+            sentences += [f"{kind}{loss}" for loss in _losses(node, now[kind])]
         else:
-            found.append(f"{kind} is not there.")
-    return found
+            sentences.append(f"{kind} is not there.")
+    return sentences
 
 
 def _losses(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -304,17 +304,17 @@ def _losses_of_input(before: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
 
 def unknown_slots(graph: workflow.Json, object_info: workflow.Json) -> list[str]:
     """Inputs and outputs of our nodes in a saved workflow that the nodes do not have today, as sentences."""
-    found: list[str] = []
+    sentences: list[str] = []
     for node in workflow.nodes_in(graph):
         kind = node["type"]
         if not kind.startswith("Likeness"):
             continue
-        known = workflow.specs(object_info, kind)
+        inputs_of_today = workflow.specs(object_info, kind)
         for slot in node.get("inputs") or []:
-            if slot["name"] not in known and slot["name"].partition(".")[0] not in known:
-                found.append(f"{kind} has no input {slot['name']}.")
+            if slot["name"] not in inputs_of_today and slot["name"].partition(".")[0] not in inputs_of_today:
+                sentences.append(f"{kind} has no input {slot['name']}.")
         outputs = object_info.get(kind, {}).get("output", [])
         for place, slot in enumerate(node.get("outputs") or []):
             if place >= len(outputs) or slot["type"] != outputs[place]:
-                found.append(f"{kind} has no output {place} of the type {slot['type']}.")
-    return found
+                sentences.append(f"{kind} has no output {place} of the type {slot['type']}.")
+    return sentences

@@ -14,14 +14,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def with_node(way: object) -> str:
+def with_node(row: object) -> str:
     """The name of the latent with the row's node."""
-    return f"{way}: with"
+    return f"{row}: with"
 
 
-def without_node(way: object) -> str:
+def without_node(row: object) -> str:
     """The name of the latent with the row's node bypassed."""
-    return f"{way}: without"
+    return f"{row}: without"
 
 
 def write(file: Path) -> None:
@@ -29,10 +29,10 @@ def write(file: Path) -> None:
     from safetensors.torch import save_file
 
     latents = {}
-    for way in promised.with_variants(promised.rows()):
-        if way.runs_here:
-            latents[with_node(way)] = promised.picture(way).contiguous().clone()
-            latents[without_node(way)] = promised.picture(way, "plain").contiguous().clone()
+    for row in promised.with_variants(promised.rows()):
+        if row.runs_here:
+            latents[with_node(row)] = promised.picture(row).contiguous().clone()
+            latents[without_node(row)] = promised.picture(row, "plain").contiguous().clone()
     save_file(latents, file)
 
 

@@ -58,17 +58,18 @@ def id_patch_file(kind: str, patch_seed: int = 131, prompt_seed: int = 132) -> d
 
 def instant_id_file(layer_widths: list[int], resampler_seed: int = 173, adapter_seed: int = 174) -> dict[str, Any]:
     """An ip-adapter.bin for a UNet whose cross-attention layers have these widths, in diffusers' order."""
-    adapter, resampler = adapter_shapes(layer_widths, 2048), resampler_shapes(16, 2048, width=128, heads=2)
+    adapter = adapter_shapes(layer_widths, 2048)
+    resampler = resampler_shapes(16, 2048, width=128, heads=2)
     return {"image_proj": seeded(resampler, resampler_seed), "ip_adapter": seeded(adapter, adapter_seed)}
 
 
 def parts(shapes: Iterable[tuple[str, tuple[int, ...]]]) -> dict[str, Shapes]:
     """By the first word of the keys, as such a file is nested."""
-    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    shapes_by_part: dict[str, dict[str, tuple[int, ...]]] = {}
     for key, shape in shapes:
         part, _, name = key.partition(".")
-        found.setdefault(part, {})[name] = shape
-    return found
+        shapes_by_part.setdefault(part, {})[name] = shape
+    return shapes_by_part
 
 
 def adapter_shapes(widths: list[int], text: int, rank: int = 0) -> Shapes:

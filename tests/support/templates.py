@@ -12,18 +12,22 @@ from rig import workflow
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "workflows").glob("*.json"))
 BLUEPRINTS = sorted((ROOT / "subgraphs").glob("*.json"))
-_USED = {
-    path: {node["type"] for node in workflow.nodes_in(workflow.load(path))} - workflow.NOTES
-    for path in FILES + BLUEPRINTS
-}
+
+
+def _kinds_in(path: Path) -> set[str]:
+    return {node["type"] for node in workflow.nodes_in(workflow.load(path))} - workflow.NOTES
+
+
+_USED = {path: _kinds_in(path) for path in FILES + BLUEPRINTS}
 
 
 def fewest(begun: Iterable[Path], *begins: str) -> set[Path]:
     """Templates that together hold every node whose id begins so; one after the other that which has most new ones."""
     kinds = {path: {kind for kind in _USED[path] if kind.startswith(begins)} for path in FILES}
-    chosen, left = {*begun}, set[str]().union(*kinds.values())
-    while left := left.difference(*(kinds[path] for path in chosen)):
-        chosen.add(max(FILES, key=lambda path: (len(kinds[path] & left), -len(_USED[path]), path.stem)))
+    chosen = {*begun}
+    kinds_left = set[str]().union(*kinds.values())
+    while kinds_left := kinds_left.difference(*(kinds[path] for path in chosen)):
+        chosen.add(max(FILES, key=lambda path: (len(kinds[path] & kinds_left), -len(_USED[path]), path.stem)))
     return chosen
 
 
@@ -40,36 +44,41 @@ def each(with_vue: Container[Path] = FILES) -> list[Any]:
     of_vue = pytest.mark.thorough_with("with Vue nodes")
 
     def marks(path: Path) -> list[Any]:
-        found: list[Any] = []
+        marks_of_file: list[Any] = []
         if path not in KINDS:
-            found.append(pytest.mark.thorough)
+            marks_of_file.append(pytest.mark.thorough)
         if path not in with_vue:
-            found.append(of_vue)
+            marks_of_file.append(of_vue)
         if path not in STARTS:
-            found.append(once_of_each)
+            marks_of_file.append(once_of_each)
         if path in METHODS:
-            found.append(pytest.mark.both_hosts)
-        return found
+            marks_of_file.append(pytest.mark.both_hosts)
+        return marks_of_file
 
     return [pytest.param(path, id=path.stem, marks=marks(path)) for path in FILES]
 
 
-_INSIDE = {one["name"] for file in FILES for one in workflow.subgraphs(workflow.load(file)).values()}
-BESIDE = [
-    pytest.param(path, id=path.stem, marks=[pytest.mark.thorough] if "SD1.5" in path.stem else [])
-    for path in BLUEPRINTS
-    if path.stem not in _INSIDE
-]
+def _outside_of_templates() -> list[Any]:
+    inside = {subgraph["name"] for file in FILES for subgraph in workflow.subgraphs(workflow.load(file)).values()}
+    parameters: list[Any] = []
+    for path in BLUEPRINTS:
+        if path.stem not in inside:
+            marks = [pytest.mark.thorough] if "SD1.5" in path.stem else []
+            parameters.append(pytest.param(path, id=path.stem, marks=marks))
+    return parameters
+
+
+BESIDE = _outside_of_templates()
 """Blueprints that are in no template."""
 
 
-def unknown(path: Path, known: Mapping[str, Any]) -> str:
+def unknown(path: Path, nodes_of_the_host: Mapping[str, Any]) -> str:
     """Nodes of a template that this ComfyUI does not have. known: the host's answer to /object_info."""
-    return ", ".join(sorted(_USED[path] - known.keys()))
+    return ", ".join(sorted(_USED[path] - nodes_of_the_host.keys()))
 
 
-def skip_unless_known(path: Path, known: Mapping[str, Any]) -> None:
-    if lacking := unknown(path, known):
+def skip_unless_known(path: Path, nodes_of_the_host: Mapping[str, Any]) -> None:
+    if lacking := unknown(path, nodes_of_the_host):
         pytest.skip(f"this ComfyUI has no {lacking}")
 
 

@@ -69,16 +69,16 @@ def conditioning(seed: int, references: Sequence[Tensor] = (), tokens: int = 7, 
     """A text of so many tokens, with reference latents as the host's nodes put them in."""
     generator = torch.Generator().manual_seed(seed)
     text, pooled = torch.randn(1, tokens, TEXT, generator=generator), torch.randn(1, POOLED, generator=generator)
-    more = {"reference_latents": list(references)} if references else {}
-    return [[text, {"pooled_output": pooled, **more, **options}]]
+    reference_options = {"reference_latents": list(references)} if references else {}
+    return [[text, {"pooled_output": pooled, **reference_options, **options}]]
 
 
 def sample(
-    made: Any, positive: Any, negative: Any, start: Tensor, steps: int = 2, cfg: float = 3.0, **more: Any
+    patcher: Any, positive: Any, negative: Any, start: Tensor, steps: int = 2, cfg: float = 3.0, **more: Any
 ) -> Tensor:
     """The host's own Euler from `start`."""
-    sigmas = comfy.samplers.calculate_sigmas(made.get_model_object("model_sampling"), "simple", steps)
-    return tiny_sdxl.host_sample(made, start, sigmas, positive, negative, cfg, **more)
+    sigmas = comfy.samplers.calculate_sigmas(patcher.get_model_object("model_sampling"), "simple", steps)
+    return tiny_sdxl.host_sample(patcher, start, sigmas, positive, negative, cfg, **more)
 
 
 def without_options(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:

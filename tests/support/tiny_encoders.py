@@ -24,7 +24,7 @@ _T5 = {"d_model": WIDTH, "d_ff": 32, "num_heads": 2, "d_kv": 8, "num_layers": 2}
 def qwen() -> comfy.sd.CLIP:
     """Qwen2.5-VL, which looks at pictures."""
     vision = qwen_vl.Qwen2VLVisionTransformer
-    with patch.object(qwen_vl, "Qwen2VLVisionTransformer", lambda **given: vision(**{**given, **_VISION})):
+    with patch.object(qwen_vl, "Qwen2VLVisionTransformer", lambda **options: vision(**{**options, **_VISION})):
         return _made(qwen_image.te(), qwen_image.QwenImageTokenizer, qwen25_7b=_LLAMA)
 
 
@@ -88,6 +88,6 @@ def _clip(width: int, inner: int, heads: int, layers: int) -> dict[str, int]:
 def _made(network: Any, tokenizer: Any, **configs: dict[str, int]) -> comfy.sd.CLIP:
     options = {f"{name}_model_config": config for name, config in configs.items()}
     target = SimpleNamespace(clip=network, tokenizer=tokenizer, params={})
-    made = comfy.sd.CLIP(target, model_options={"dtype": torch.float32, **options})
-    fill(made.cond_stage_model, 401)
-    return made
+    clip = comfy.sd.CLIP(target, model_options={"dtype": torch.float32, **options})
+    fill(clip.cond_stage_model, 401)
+    return clip

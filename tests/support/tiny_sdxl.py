@@ -40,9 +40,9 @@ def seeded_model(
     kind: str, shape: dict[str, Any], seed: int, dtype: torch.dtype = torch.float32
 ) -> comfy.model_patcher.ModelPatcher:
     """Of one of the host's families by its class and a configuration of the network."""
-    made = getattr(comfy.supported_models, kind)({**shape, "dtype": dtype}).get_model({})
-    fill(made.diffusion_model, seed).to(dtype)
-    return comfy.model_patcher.ModelPatcher(made, load_device=devices.DEVICE, offload_device=devices.CPU)
+    network = getattr(comfy.supported_models, kind)({**shape, "dtype": dtype}).get_model({})
+    fill(network.diffusion_model, seed).to(dtype)
+    return comfy.model_patcher.ModelPatcher(network, load_device=devices.DEVICE, offload_device=devices.CPU)
 
 
 def diffusers_unet(seed: int = 151, **changes: Any) -> UNet2DConditionModel:
@@ -82,14 +82,14 @@ def host_control_net(net: ControlNetModel, shape: dict[str, Any] = HOST_CONFIG) 
 
 def _control_name(key: str, names: dict[str, str]) -> str:
     """A diffusers ControlNet key in the host's (cldm) naming."""
-    part, _, rest = key.partition(".")
+    part, _, name_in_part = key.partition(".")
     if part == "controlnet_mid_block":
-        return f"middle_block_out.0.{rest}"
+        return f"middle_block_out.0.{name_in_part}"
     if part == "controlnet_down_blocks":
-        number, suffix = rest.split(".")
+        number, suffix = name_in_part.split(".")
         return f"zero_convs.{number}.0.{suffix}"
     if part == "controlnet_cond_embedding":
-        *path, suffix = rest.split(".")
+        *path, suffix = name_in_part.split(".")
         position = {"conv_in": 0, "conv_out": 14}.get(path[0]) if len(path) == 1 else 2 * (int(path[1]) + 1)
         return f"input_hint_block.{position}.{suffix}"
     return names[key]
@@ -104,13 +104,15 @@ def host_sample(
     model, start: Tensor, sigmas: Tensor, positive, negative, cfg: float = 5.0, sampler: str = "euler", **kwargs
 ) -> Tensor:
     """One of the host's own samplers over `sigmas` from the latent `start`; returns unscaled latents."""
-    whole = comfy.samplers.sampler_object(sampler).sampler_function
-    ours = comfy.samplers.KSAMPLER(
-        lambda wrapped, noisy, *given, **rest: whole(wrapped, start.to(noisy.device), *given, **rest)
-    )
+    function_of_the_host = comfy.samplers.sampler_object(sampler).sampler_function
+
+    def from_start(wrapped, noisy, *arguments, **options):
+        return function_of_the_host(wrapped, start.to(noisy.device), *arguments, **options)
+
+    sampler_from_start = comfy.samplers.KSAMPLER(from_start)
     zeros = torch.zeros_like(start)
     out = comfy.sample.sample_custom(
-        model, zeros, cfg, ours, sigmas, positive, negative, zeros, seed=0, disable_pbar=True, **kwargs
+        model, zeros, cfg, sampler_from_start, sigmas, positive, negative, zeros, seed=0, disable_pbar=True, **kwargs
     )
     return out * LATENT_SCALE
 
@@ -123,7 +125,8 @@ def diffusers_sample(unet, x, sigmas, timesteps, contexts, pooled, time_ids, cfg
     added_cond_kwargs, such as image_embeds. x may be a batch. Networks may compute in half precision; x stays in
     float32.
     """
-    batch, dtype = len(x), unet.dtype
+    batch = len(x)
+    dtype = unet.dtype
 
     def rows(two):
         return two.repeat_interleave(batch, dim=0).to(dtype)
@@ -134,8 +137,8 @@ def diffusers_sample(unet, x, sigmas, timesteps, contexts, pooled, time_ids, cfg
         scaled = (x / (sigmas[i] ** 2 + 1).sqrt()).repeat(2, 1, 1, 1).to(dtype)
         text = rows(contexts(i))
         residuals = {}
-        if control is not None and (given := control(i)) is not None:
-            net, hint, strength, context = given
+        if control is not None and (net_and_inputs := control(i)) is not None:
+            net, hint, strength, context = net_and_inputs
             down, mid = net(
                 scaled, timestep, controlnet_cond=hint.to(dtype).expand(2 * batch, -1, -1, -1), return_dict=False,
                 conditioning_scale=strength, encoder_hidden_states=text if context is None else rows(context),

@@ -33,7 +33,8 @@ def qwen() -> comfy.sd.VAE:
 
 def flux1(channels: int = 16) -> comfy.sd.VAE:
     """And Z-Image's: latents at 1/8."""
-    part, config = "comfy.ldm.modules.diffusionmodules.model.", {**_KL, "z_channels": channels}
+    part = "comfy.ldm.modules.diffusionmodules.model."
+    config = {**_KL, "z_channels": channels}
     network = host.AutoencodingEngine(
         regularizer_config={"target": "comfy.ldm.models.autoencoder.DiagonalGaussianRegularizer"},
         encoder_config={"target": f"{part}Encoder", "params": config},
@@ -42,12 +43,12 @@ def flux1(channels: int = 16) -> comfy.sd.VAE:
     return _read(comfy.sd, "AutoencodingEngine", fill(network, 303))
 
 
-def _read(where: Any, kind: str, network: nn.Module) -> comfy.sd.VAE:
+def _read(module: Any, kind: str, network: nn.Module) -> comfy.sd.VAE:
     """As the host reads a file with these keys, which it takes for the published size."""
-    with patch.object(where, kind, lambda **_: network):
-        made = comfy.sd.VAE(sd=dict(network.state_dict()))
-    made.first_stage_model.requires_grad_(False)
-    return made
+    with patch.object(module, kind, lambda **_: network):
+        vae = comfy.sd.VAE(sd=dict(network.state_dict()))
+    vae.first_stage_model.requires_grad_(False)
+    return vae
 
 
 ALL = {"FLUX.2": flux2, "Qwen-Image": qwen, "Z-Image": flux1}

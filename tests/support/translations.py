@@ -78,8 +78,9 @@ def of_graph(graph: dict[str, Any]) -> set[str]:
     texts |= {slot.get("label") for node in nodes for slot in _slots(node)}
     # Without a label the slot of a subgraph is shown by its name, which no language has.
     texts |= {slot.get("label", slot["name"]) for subgraph in subgraphs for slot in _slots(subgraph)}
-    asked = graph.get("extra", {}).get("linearData", {}).get("inputs", [])
-    texts |= {entry.get("description") for _, _, *shown in asked for entry in shown}
+    inputs_of_the_app = graph.get("extra", {}).get("linearData", {}).get("inputs", [])
+    for _, _, *descriptions in inputs_of_the_app:
+        texts |= {entry.get("description") for entry in descriptions}
     return {text for text in texts if text}
 
 

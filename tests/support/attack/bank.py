@@ -45,7 +45,8 @@ def damaged_people() -> Iterator[Case]:
     """Each is refused when saved, when put into a cast and when loaded."""
     without_photos = Identity("Anna", {}, torch.zeros(0, 112, 112, 3))
     yield bad("no photo", "LikenessSavePerson", person=without_photos)
-    embedding, crops = normal(1, 1, 512), torch.zeros(1, 112, 112, 3)
+    embedding = normal(1, 1, 512)
+    crops = torch.zeros(1, 112, 112, 3)
     yield from refused_everywhere("it contains NaN", identity(rows=embedding * nan))
     yield from refused_everywhere(r"its numbers reach \d\S*e\+25", identity(rows=embedding * 1e25))
     yield from refused_everywhere("complex64", identity(rows=embedding.to(torch.complex64)))

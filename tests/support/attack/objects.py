@@ -31,11 +31,11 @@ def damaged_places() -> Iterator[Case]:
     yield from refused_place(r"face box .*\(30, 10, 20, 40\)", slot(box=(30.0, 10.0, 20.0, 40.0)))
     yield from refused_place("4 face keypoints instead of 5", slot(keypoints=((1.0, 1.0),) * 4))
     yield from refused_place("a skeleton of 1 joint instead of 17", slot(pose=((1.0, 1.0, 1.0),)))
-    whole = torch.ones(96, 128)
-    yield from refused_place(r"mask .*\(8, 128\) .*128x96 px", slot(mask=whole[:8]))
-    yield from refused_place("a mask from nan to nan", slot(mask=whole * nan))
-    yield from refused_place("a mask from 152 to 152 .* 0 to 1", slot(mask=(whole * 152).byte()))
-    yield from refused_place("a mask from nan to nan", slot(mask=whole.to(torch.complex64)))
+    everywhere = torch.ones(96, 128)
+    yield from refused_place(r"mask .*\(8, 128\) .*128x96 px", slot(mask=everywhere[:8]))
+    yield from refused_place("a mask from nan to nan", slot(mask=everywhere * nan))
+    yield from refused_place("a mask from 152 to 152 .* 0 to 1", slot(mask=(everywhere * 152).byte()))
+    yield from refused_place("a mask from nan to nan", slot(mask=everywhere.to(torch.complex64)))
 
 
 def refused_place(says: str, place: Slot) -> Iterator[Case]:

@@ -36,17 +36,21 @@ def photos_without_a_sum() -> Iterator[Case]:
     opposite = cast(identity(rows=torch.cat([photo, -photo])), identity("Boris"))
     for says, people, ways in (("large|1e|length", huge, WAYS), ("opposite|cancel|zero", opposite, DIRECTIONS)):
         keypoints = keypoints_of(people)
-        for way in ways:
-            yield bad(says, "LikenessApplyIDPatch", cast=people, image=patches_of(people, way), photos=way)
-            yield bad(says, "LikenessApplyInstantID", cast=people, image=keypoints, photos=way)
+        for combining in ways:
+            yield bad(says, "LikenessApplyIDPatch", cast=people, image=patches_of(people, combining), photos=combining)
+            yield bad(says, "LikenessApplyInstantID", cast=people, image=keypoints, photos=combining)
 
 
 def casts_without_people() -> Iterator[Case]:
     nobody = ours("LikenessPlaceCast", order="custom", custom_order="0,0")
     yield bad("no person 0.*no people", "LikenessMaskOfAPersonsPlace", cast=nobody, person=0)
-    for what in ("skeletons", "face keypoints", "body surface"):
+    for drawing in ("skeletons", "face keypoints", "body surface"):
         yield bad(
-            "No person of the cast .* custom_order", "LikenessDrawSkeletons", cast=nobody, draw=what, layout=UNCONNECTED
+            "No person of the cast .* custom_order",
+            "LikenessDrawSkeletons",
+            cast=nobody,
+            draw=drawing,
+            layout=UNCONNECTED,
         )
     of_two = ours("LikenessIDPatchConditionImage", cast=cast())
     preview = ours("LikenessIDPatchConditionImage")[1]

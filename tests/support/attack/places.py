@@ -20,8 +20,8 @@ def places() -> Iterator[Case]:
 def layouts_without_places() -> Iterator[Case]:
     nothing = Layout(128, 96, ())
     yield bad("0 places|no face", "LikenessPlaceCast", cast=unplaced(identity()), layout=nothing)
-    for what in ("skeletons", "face keypoints", "body surface"):
-        yield bad("0 places|no face|No place", "LikenessDrawSkeletons", draw=what, layout=nothing)
+    for drawing in ("skeletons", "face keypoints", "body surface"):
+        yield bad("0 places|no face|No place", "LikenessDrawSkeletons", draw=drawing, layout=nothing)
     masked = layout(slot(mask=mask()[0] * 0))
     yield bad("mask of its place is empty", "LikenessMaskOfAPersonsPlace", cast=cast(identity(), places=masked))
 

@@ -71,8 +71,8 @@ def sizes() -> Iterator[Case]:
 
 def row_is_none_of(latents: dict[str, Any], rows: tuple[int, int]) -> Any:
     """The number of the row that was kept, or None where it is one of these."""
-    kept = latents["batch_index"]
-    return None if kept[0] in rows else kept
+    kept_rows = latents["batch_index"]
+    return None if kept_rows[0] in rows else kept_rows
 
 
 def picked() -> Iterator[Case]:

@@ -35,9 +35,11 @@ def schedules() -> Iterator[Case]:
 def ranges_around(kind: str) -> Iterator[Case]:
     """A range of the whole schedule before or behind the node, one cut in two, and no step at all."""
     applied = ours(kind)
-    whole = sampled(applied)
+    in_one_run = sampled(applied)
     if kind == "LikenessApplyIDPatch":
-        model, positive, negative = value(sdxl), applied, applied[1]
+        model = value(sdxl)
+        positive = applied
+        negative = applied[1]
     else:
         model, positive, negative = applied, applied[1], applied[2]
     behind = sampler(model, ranged(positive, 0.0, 1.0), ranged(negative, 0.0, 1.0))
@@ -46,7 +48,7 @@ def ranges_around(kind: str) -> Iterator[Case]:
         "ConditioningCombine", conditioning_1=ranged(positive, 0.0, 0.5), conditioning_2=ranged(positive, 0.5, 1.0)
     )
     noise = value(dict, samples=normal(3, 1, 4, 12, 16))
-    yield right(value(alike, behind, whole))
-    yield right(value(alike, sampled(ours(kind, **sides)), whole))
-    yield right(value(alike, sampler(model, joined, negative), whole, 1e-5))
+    yield right(value(alike, behind, in_one_run))
+    yield right(value(alike, sampled(ours(kind, **sides)), in_one_run))
+    yield right(value(alike, sampler(model, joined, negative), in_one_run, 1e-5))
     yield right(value(alike, sampler(model, positive, negative, noise, denoise=0.0), noise))

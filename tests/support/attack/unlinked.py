@@ -54,5 +54,5 @@ def of_another_kind() -> Iterator[Case]:
         model=sdxl(),
     )
     yield bad("one thing.* faces, poses", "LikenessLayoutFromPicture", faces=faces(), poses=pose())
-    for what in ("skeletons", "face keypoints", "body surface"):
-        yield bad("neither", "LikenessDrawSkeletons", draw=what, layout=UNCONNECTED)
+    for drawing in ("skeletons", "face keypoints", "body surface"):
+        yield bad("neither", "LikenessDrawSkeletons", draw=drawing, layout=UNCONNECTED)

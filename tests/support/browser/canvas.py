@@ -100,9 +100,9 @@ class DrawnNode:
     right: float
     bottom: float
 
-    def overlaps(self, other: DrawnNode) -> bool:
-        is_beside = self.right <= other.left or other.right <= self.left
-        is_above = self.bottom <= other.top or other.bottom <= self.top
+    def overlaps(self, neighbour: DrawnNode) -> bool:
+        is_beside = self.right <= neighbour.left or neighbour.right <= self.left
+        is_above = self.bottom <= neighbour.top or neighbour.bottom <= self.top
         return not is_beside and not is_above
 
 
@@ -133,11 +133,11 @@ class Canvas:
 
     def node_of(self, *kinds: str) -> NodeOnPage:
         """The node of these classes that was added last to the graph that is open."""
-        found = self._page.evaluate(
+        number = self._page.evaluate(
             "kinds => app.canvas.graph._nodes.findLast(node => kinds.includes(node.type))?.id ?? null", kinds
         )
-        assert found is not None, f"no {' or '.join(kinds)} in the graph that is open: {self.kinds()}"
-        return NodeOnPage(self._page, found)
+        assert number is not None, f"no {' or '.join(kinds)} in the graph that is open: {self.kinds()}"
+        return NodeOnPage(self._page, number)
 
     def last_node(self) -> NodeOnPage:
         return NodeOnPage(self._page, self._page.evaluate("app.canvas.graph._nodes.at(-1).id"))
@@ -242,9 +242,9 @@ class Canvas:
     # How it is seen
 
     def view(self) -> View:
-        seen = self._page.evaluate(_VIEW)
-        nodes = [DrawnNode(**node) for node in seen.pop("nodes")]
-        return View(**seen, nodes=nodes)
+        fields = self._page.evaluate(_VIEW)
+        nodes = [DrawnNode(**node) for node in fields.pop("nodes")]
+        return View(**fields, nodes=nodes)
 
     def is_without_text(self) -> bool:
         """Whether the view is so small that the editor leaves out all text."""

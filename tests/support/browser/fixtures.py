@@ -82,9 +82,9 @@ def opened(visit: Visit) -> Visit:
     try:
         visit.open()
     except Exception as error:
-        kept = visit.recording.keep(visit.page, "open")
+        files_of_failure = visit.recording.keep(visit.page, "open")
         visit.close()
-        raise AssertionError(f"The editor did not open.\n{kept}") from error
+        raise AssertionError(f"The editor did not open.\n{files_of_failure}") from error
     visit.recording.discard()
     return visit
 

@@ -145,9 +145,9 @@ class SubgraphNode(NodeOnPage):
         options = self.page.get_by_role("option")
         playwright.expect(options.first).to_be_attached()
         texts = [text.strip() for text in options.all_inner_texts()]
-        others = [number for number, text in enumerate(texts) if text != before]
-        if others:
-            options.nth(others[0]).evaluate("option => option.click()")
+        other_numbers = [number for number, text in enumerate(texts) if text != before]
+        if other_numbers:
+            options.nth(other_numbers[0]).evaluate("option => option.click()")
         else:
             menu.evaluate("menu => menu.click()")
         playwright.expect(options).to_have_count(0)

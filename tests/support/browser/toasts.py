@@ -60,9 +60,9 @@ class Toast:
     def unfold(self) -> None:
         self._element.locator("summary").click()
 
-    def covers(self, others: list[playwright.ElementHandle]) -> int:
+    def covers(self, elements: list[playwright.ElementHandle]) -> int:
         """How many of these elements lie below it, at least in part."""
-        return self._element.element_handle().evaluate(_COVERED, others)
+        return self._element.element_handle().evaluate(_COVERED, elements)
 
     def link_under_the_mouse(self) -> Link:
         """What lies over the middle of the first link: the link itself, unless something covers it."""

@@ -134,10 +134,10 @@ class Visit:
 
     # Waiting
 
-    def await_true(self, what: Callable[[], Any], seconds: float = launch.SECONDS, message: str = "") -> None:
+    def await_true(self, condition: Callable[[], Any], seconds: float = launch.SECONDS, message: str = "") -> None:
         """Wait until a function of the test returns something true."""
         deadline = time.monotonic() + seconds
-        while not what():
+        while not condition():
             if time.monotonic() > deadline:
                 raise AssertionError(f"Not so after {seconds:.0f} s. {message} The page says: {self.text()}")
             self.page.wait_for_timeout(1000 * POLL)
