@@ -71,12 +71,12 @@ def digit_on(plate: np.ndarray) -> int:
         cut = dark[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         return Image.fromarray((cut * 255).astype(np.uint8)).resize((20, 30))
 
-    found = np.asarray(ink(plate.max(axis=-1)), np.float32)
+    plate_ink = np.asarray(ink(plate.max(axis=-1)), np.float32)
     differences = []
     for digit in range(10):
         sheet = Image.new("L", (60, 60), 255)
         ImageDraw.Draw(sheet).text((10, 10), str(digit), fill=0, font=ImageFont.load_default(36))
-        differences.append(float(np.abs(found - np.asarray(ink(np.asarray(sheet)), np.float32)).mean()))
+        differences.append(float(np.abs(plate_ink - np.asarray(ink(np.asarray(sheet)), np.float32)).mean()))
     return differences.index(min(differences))
 
 
@@ -84,7 +84,8 @@ def test_places_are_numbered_from_one() -> None:
     drawn = colours(numbered_layout(THREE))
     for number, (slot, colour) in enumerate(zip(THREE.slots, OKABE_ITO, strict=True), 1):
         assert slot.box
-        left, top = int(slot.box[0]), int(slot.box[1])
+        left = int(slot.box[0])
+        top = int(slot.box[1])
         above = drawn[top - 40 : top - 4, left : left + 60]
         rows, columns = np.nonzero((above == colour).all(-1))
         plate = above[rows.min() + 1 : rows.max(), columns.min() + 1 : columns.max()]
@@ -103,7 +104,7 @@ def test_keypoints_are_dots_in_the_colour_of_the_place() -> None:
 
 def test_limbs_are_those_of_openpose() -> None:
     """By the middle of each of them; a limb with an end that is not seen is not drawn."""
-    at = {
+    centers = {
         "nose": (300, 80), "left eye": (330, 50), "right eye": (270, 50), "left ear": (370, 70), "right ear": (230, 70),
         "left shoulder": (400, 160), "right shoulder": (200, 160), "left elbow": (470, 260), "right elbow": (130, 260),
         "left wrist": (440, 360), "right wrist": (110, 370), "left hip": (350, 400), "right hip": (250, 400),
@@ -112,11 +113,11 @@ def test_limbs_are_those_of_openpose() -> None:
     hidden = "left wrist"
     joints: list[Joint] = []
     for name in COCO:
-        x, y = at[name]
+        x, y = centers[name]
         joints.append((float(x), float(y), 0.1 if name == hidden else 1.0))
     slot = Slot((550.0, 640.0), pose=tuple(joints))
     drawn = colours(numbered_layout(Layout(640, 720, (slot,))))
-    points = {**at, "neck": (300, 160)}
+    points = {**centers, "neck": (300, 160)}
     for start, end in OPENPOSE:
         x, y = ((points[start][axis] + points[end][axis]) / 2 for axis in (0, 1))
         near = drawn[round(y) - 2 : round(y) + 3, round(x) - 2 : round(x) + 3]

@@ -22,7 +22,8 @@ def test_letters_stay_and_what_steers_goes(typed: object, shown: str) -> None:
 
 def test_a_message_is_headed_by_the_pack_and_not_by_the_path_of_a_file() -> None:
     classes = [LikenessError, *LikenessError.__subclasses__()]
-    assert {kind.__module__ for kind in classes} == {"likeness"} and len(classes) > 10
+    assert {kind.__module__ for kind in classes} == {"likeness"}
+    assert len(classes) > 10
 
 
 def test_a_long_name_ends_in_dots_and_is_as_long_as_asked_for() -> None:
@@ -37,5 +38,5 @@ def test_a_note_has_eight_names_and_says_how_many_more_there_are() -> None:
 
 
 def test_what_is_counted_is_in_the_right_number() -> None:
-    found = [counted(number, "place") for number in (0, 1, 2)] + [counted(3, "person", "people")]
-    assert found == ["0 places", "1 place", "2 places", "3 people"]
+    phrases = [counted(number, "place") for number in (0, 1, 2)] + [counted(3, "person", "people")]
+    assert phrases == ["0 places", "1 place", "2 places", "3 people"]

@@ -10,7 +10,8 @@ Z_IMAGE = TokenLayout(
 
 def kinds(spans):
     return [
-        (found.span.kind, found.span.number, found.tokens.start, found.tokens.stop) for found in placed_spans(spans)
+        (placed.span.kind, placed.span.number, placed.tokens.start, placed.tokens.stop)
+        for placed in placed_spans(spans)
     ]
 
 
