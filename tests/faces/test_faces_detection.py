@@ -160,9 +160,9 @@ def test_a_face_that_lies_beside_an_upright_one_is_the_same_person(embed, square
     for number, cut in enumerate(squares):
         if turn == 180 and number in _NOT_SEEN_ON_ITS_HEAD:
             continue
-        beside = (number + 1) % len(squares)
-        pair = [squares[beside], cut.rotate(turn)]
-        expected = [alone[beside], alone[number]]
+        neighbour = (number + 1) % len(squares)
+        pair = [squares[neighbour], cut.rotate(turn)]
+        expected = [alone[neighbour], alone[number]]
         if lying_first:
             pair = pair[::-1]
             expected = expected[::-1]
@@ -178,9 +178,9 @@ def test_a_face_that_lies_beside_an_upright_one_is_the_same_person(embed, square
 @pytest.mark.parametrize("number", _NOT_SEEN_ON_ITS_HEAD)
 def test_a_face_that_is_not_seen_at_all_is_found_where_somebody_has_counted_it(detector, embed, squares, number):
     """On its head, beside an upright one. Nobody is told of it, until face 2 is asked for."""
-    beside = squares[number + 1]
+    neighbour = squares[number + 1]
     upright_face = embed(side_by_side(squares[number]))[0]
-    bgr = side_by_side(beside, squares[number].rotate(180))
+    bgr = side_by_side(neighbour, squares[number].rotate(180))
     assert len(find_faces(detector, bgr).faces) == 1
     detected = analysis.detect(detector, bgr, "the photo", expected=2)
     face = by_column(analysis.recognise([real_faces.recogniser()], bgr, detected, "the photo"))[1]
@@ -237,9 +237,9 @@ def test_small_upright_faces_stay_as_they_are(detector):
 
 def test_a_face_that_no_turn_shows_clearly_is_named(embed, squares):
     """It leans by 225 degrees, of which no quarter turn makes it upright: a face with the eyes beside the mouth."""
-    beside = squares[1]
+    neighbour = squares[1]
     leaning = squares[0].rotate(225, fillcolor=(90, 90, 90))
-    bgr = side_by_side(beside, leaning.resize((60, 60)).resize((400, 400)))
+    bgr = side_by_side(neighbour, leaning.resize((60, 60)).resize((400, 400)))
     faces = embed(bgr)
     assert [face.certain for face in faces] == [True, False]
     (line,) = analysis.unsure_faces(analysis.numbered(faces))

@@ -11,9 +11,9 @@ def test_every_layout_is_the_same_pack():
         assert packs.pack_of(f"{folder}antelopev2/glintr100.onnx") == "antelopev2"
     names = ["scrfd_10g_bnkps.onnx", "models/buffalo_l/det_10g.onnx", "antelopev2/scrfd_10g_bnkps.onnx"]
     assert list(packs.packs(names)) == ["antelopev2", "buffalo_l", packs.LOOSE]
-    others = ["inswapper_128.onnx", "buffalo_l/w600k_r50.onnx", "buffalo_l/genderage.onnx", "facexlib.pth"]
-    assert packs.packs(others) == {}
-    assert list(map(packs.maybe_recogniser, others)) == [False, True, False, True]
+    no_detectors = ["inswapper_128.onnx", "buffalo_l/w600k_r50.onnx", "buffalo_l/genderage.onnx", "facexlib.pth"]
+    assert packs.packs(no_detectors) == {}
+    assert list(map(packs.maybe_recogniser, no_detectors)) == [False, True, False, True]
     assert not packs.maybe_recogniser("buffalo_l/det_10g.onnx")
 
 

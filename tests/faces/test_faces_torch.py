@@ -35,10 +35,10 @@ def of_insightface():
 def test_every_face_of_every_photo(detector, recogniser, of_insightface, path):
     bgr = picture(path)
     detect, reference_recogniser = of_insightface
-    found = find_faces(detector, bgr)
-    expected = find_faces(detect, bgr)
-    assert found.tried == expected.tried
-    pairs = list(zip(found.faces, expected.faces, strict=True))
+    search = find_faces(detector, bgr)
+    expected_search = find_faces(detect, bgr)
+    assert search.tried == expected_search.tried
+    pairs = list(zip(search.faces, expected_search.faces, strict=True))
     for face, expected_face in pairs:
         assert face.score == pytest.approx(expected_face.score, abs=1e-4)
         assert np.abs(np.subtract(face.box, expected_face.box)).max() < 0.01

@@ -56,9 +56,9 @@ def test_faces_are_those_of_scrfd(detector, recogniser):
         picture = to_picture(image(name)[0])
         scrfd_faces = analysis.detect(detector, picture, name)
         for face in landmarks.detect(meshes(points.numpy()), picture, name):
-            nearest = max(scrfd_faces, key=lambda other, box=face.box: overlap(other.box, box))
-            apart = np.linalg.norm(np.subtract(face.keypoints, nearest.keypoints), axis=1)
-            distances.append(apart * 100 / shorter_side(nearest.box))
+            nearest = max(scrfd_faces, key=lambda candidate, box=face.box: overlap(candidate.box, box))
+            point_distances = np.linalg.norm(np.subtract(face.keypoints, nearest.keypoints), axis=1)
+            distances.append(point_distances * 100 / shorter_side(nearest.box))
             overlaps.append(overlap(nearest.box, face.box))
             assert face.keypoints[0][0] < face.keypoints[1][0], "nobody is mirrored"
             crops = [pictures.align(picture, nearest.keypoints, 112), pictures.align(picture, face.keypoints, 112)]

@@ -47,14 +47,14 @@ def published(bodies_read: iuv.Bodies, height: int, width: int) -> tuple[np.ndar
         values = 255.0 * np.stack([np.take_along_axis(chart, label[None], 0)[0] for chart in (v, u)])
         colours = np.stack([*(np.minimum(values, 255).astype(int) % 256), label], -1)
         second, best = np.sort(parts, axis=0)[-2:]
-        near = np.minimum(best - second, abs(inside))
-        near_in_body = np.minimum(near, abs(values - values.round()).min(0))
-        near = np.where(is_body, near_in_body, near)
+        margin = np.minimum(best - second, abs(inside))
+        margin_in_body = np.minimum(margin, abs(values - values.round()).min(0))
+        margin = np.where(is_body, margin_in_body, margin)
         rows = slice(max(0, y), min(height, y + h))
         columns = slice(max(0, x), min(width, x + w))
         cut = slice(rows.start - y, rows.stop - y), slice(columns.start - x, columns.stop - x)
         picture[rows, columns][is_body[cut]] = colours[cut][is_body[cut]]
-        doubt[rows, columns] = np.minimum(doubt[rows, columns], near[cut])
+        doubt[rows, columns] = np.minimum(doubt[rows, columns], margin[cut])
     return picture, doubt
 
 
@@ -69,11 +69,11 @@ def test_pictures_are_drawn_as_published(boxes: list[list[float]]) -> None:
     )
     surface = iuv.draw(bodies_read, STAY, 96, 96)
     expected, doubt = published(bodies_read, 96, 96)
-    drawn = surface.iuv.movedim(0, -1).numpy()
+    pixels = surface.iuv.movedim(0, -1).numpy()
     sure = doubt > 1e-3  # beyond what the rounding of floats decides
     assert sure.mean() > 0.95
     assert len(np.unique(expected[..., 2])) > 8
-    assert (expected[sure] == drawn[sure]).all()
+    assert (expected[sure] == pixels[sure]).all()
     assert surface.person_masks.shape[0] == len(boxes)
     assert torch.equal(surface.person_masks.sum(0) > 0, surface.iuv[2] > 0)
     # What leaves the node has the published order of colours, too: red V, green U, blue the part, of 255.
@@ -81,10 +81,10 @@ def test_pictures_are_drawn_as_published(boxes: list[list[float]]) -> None:
     assert (expected[sure] == colours[sure]).all()
 
 
-def outputs(people: int = 1, **changed: torch.Tensor) -> list[torch.Tensor]:
+def outputs(people: int = 1, **changes: torch.Tensor) -> list[torch.Tensor]:
     names = ("boxes", "inside", "parts", "u", "v")
     values = [torch.tensor([[0.0, 0.0, 40.0, 60.0]] * people), *densepose_made.charts(people)]
-    return list({**dict(zip(names, values, strict=True)), **changed}.values())
+    return list({**dict(zip(names, values, strict=True)), **changes}.values())
 
 
 @pytest.mark.parametrize(
@@ -236,11 +236,11 @@ def test_a_mannequin_is_a_densepose_picture_of_a_person_who_looks_at_us() -> Non
 
 
 def test_the_front_row_is_drawn_over_the_others() -> None:
-    near, far = (bodies.body((128.0, y), head) for y, head in ((90.0, 60.0), (60.0, 40.0)))
-    for first, second in ((near, far), (far, near)):
+    near_pose, far_pose = (bodies.body((128.0, y), head) for y, head in ((90.0, 60.0), (60.0, 40.0)))
+    for first, second in ((near_pose, far_pose), (far_pose, near_pose)):
         places = tuple(Slot(pose[0][:2], pose=pose) for pose in (first, second))
         surface = mannequin.draw_layout(Layout(256, 384, places))
-        front = 2 if second is near else 1
+        front = 2 if second is near_pose else 1
         assert surface.person[130, 128] == front, "who stands lower"
 
 

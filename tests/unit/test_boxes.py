@@ -33,7 +33,9 @@ def boxes(link: object = None, by_mouse: object = None, text: str = "", **change
 
 # In the form that ComfyUI 0.33.0's own nodes give, read off their code: the weights are not needed to hand boxes on.
 
-PEOPLE = [box(*at, label="person", score=0.97) for at in ((31.5, 20.25, 200.5, 300.0), (400.0, 18.0, 190.0, 310.5))]
+PEOPLE = [
+    box(*sides, label="person", score=0.97) for sides in ((31.5, 20.25, 200.5, 300.0), (400.0, 18.0, 190.0, 310.5))
+]
 READ = {
     "RT-DETR": ("person", [[*PEOPLE, box(5, 5, 90, 80, label="dog")]], [(32, 20, 232, 320), (400, 18, 590, 328)]),
     "MediaPipe": ("face", [[box(100.2, 80.1, 90.7, 110.3, label="face", score=0.88)]], [(100, 80, 191, 190)]),
@@ -63,7 +65,7 @@ def test_a_person_fills_the_box_and_a_face_is_the_box() -> None:
     assert slot.keypoints and slot.pose and slot.box
     assert bodies.head_of_face(slot.keypoints) == pytest.approx(100)  # half a person is 4.1 heads high
     assert slot.center == pytest.approx((250, 170))  # the crown at the top, in the middle across
-    assert all(100 <= x <= 400 and 100 <= y <= 510 for x, y, seen in slot.pose if seen > bodies.SEEN)
+    assert all(100 <= x <= 400 and 100 <= y <= 510 for x, y, visibility in slot.pose if visibility > bodies.SEEN)
     face = boxed([box(100, 100, 130, 166)], shows="face", body="none").layout.slots[0]
     assert face.box == (100, 100, 230, 266)
     assert face.pose is None
@@ -114,8 +116,8 @@ def test_places_whose_boxes_were_not_moved_stay_as_they_are(shows: str) -> None:
 
 def test_a_moved_box_moves_its_place_and_a_larger_one_enlarges_it() -> None:
     begun = begun_with(GROUP)
-    moved = [begun[0], {**begun[1], "x": begun[1]["x"] - 40, "y": begun[1]["y"] + 30}, begun[2]]
-    first, moved_slot, last = boxed(GROUP, moved, begun=begun).layout.slots
+    moved_boxes = [begun[0], {**begun[1], "x": begun[1]["x"] - 40, "y": begun[1]["y"] + 30}, begun[2]]
+    first, moved_slot, last = boxed(GROUP, moved_boxes, begun=begun).layout.slots
     old_slot = GROUP.slots[1]
     assert first is GROUP.slots[0]
     assert last is GROUP.slots[2]
@@ -149,8 +151,8 @@ def test_the_region_of_a_place_moves_with_its_box() -> None:
     mask[100:400, 200:360] = torch.rand(300, 160, generator=torch.Generator().manual_seed(1))
     layout = Layout(*CANVAS, (Slot((280.0, 200.0), (240.0, 150.0, 320.0, 260.0), mask=mask),))
     begun = begun_with(layout)
-    moved = [{**begun[0], "x": begun[0]["x"] + 64, "y": begun[0]["y"] - 32}]
-    moved_mask = boxed(layout, moved, begun=begun).layout.slots[0].mask
+    moved_boxes = [{**begun[0], "x": begun[0]["x"] + 64, "y": begun[0]["y"] - 32}]
+    moved_mask = boxed(layout, moved_boxes, begun=begun).layout.slots[0].mask
     expected = torch.zeros_like(mask)
     expected[100 - 32 : 400 - 32, 200 + 64 : 360 + 64] = mask[100:400, 200:360]
     assert moved_mask is not None
@@ -168,9 +170,9 @@ def test_the_box_around_a_person_ends_at_what_is_seen() -> None:
     layouts = [
         Layout(*CANVAS, (Slot(slot.center, slot.box, slot.keypoints, pose),)) for pose in (tuple(joints), hidden)
     ]
-    far, near = (begun_with(layout)[0] for layout in layouts)
-    assert far == near
-    assert far["width"] < 400
+    unsure_box, hidden_box = (begun_with(layout)[0] for layout in layouts)
+    assert unsure_box == hidden_box
+    assert unsure_box["width"] < 400
 
 
 def test_the_editor_shows_boxes_in_the_colours_of_their_places() -> None:

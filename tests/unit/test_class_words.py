@@ -11,12 +11,12 @@ EMPTY = {"g": [[(START, 1.0, 0), (END, 1.0, 0), *[(PAD, 1.0, 0)] * ROOM]]}
 
 def chunks(*numbers):
     """As the host cuts them."""
-    listed = []
+    chunks_of_text = []
     for first in range(0, len(numbers), ROOM):
         words = [(number, 1.0, 1) for number in numbers[first : first + ROOM]]
         padding = [(PAD, 1.0, 0)] * (ROOM - len(words))
-        listed.append([(START, 1.0, 0), *words, (END, 1.0, 0), *padding])
-    return {"g": listed}
+        chunks_of_text.append([(START, 1.0, 0), *words, (END, 1.0, 0), *padding])
+    return {"g": chunks_of_text}
 
 
 def laid(text, copies=(1, 1)):

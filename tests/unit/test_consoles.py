@@ -220,11 +220,11 @@ def test_what_cannot_be_mended_is_left_alone(monkeypatch: pytest.MonkeyPatch) ->
             raise UnicodeEncodeError("ascii", text, 0, 1, "fixed")
 
     closed = Console("ascii")
-    apart = Console("ascii")
+    detached = Console("ascii")
     memory = io.StringIO()
     closed.close()
-    apart.detach()
-    for stream in (None, closed, apart, memory, Fixed()):
+    detached.detach()
+    for stream in (None, closed, detached, memory, Fixed()):
         monkeypatch.setattr(sys, "stdout", stream)
         monkeypatch.setattr(sys, "__stdout__", stream)
         accept_any_text()

@@ -103,8 +103,8 @@ def test_what_is_missing_comes_first_by_what_needs_it(complete):
     names = ("id_patch_two_people", "instant_id_portrait", "id_patch_with_pose_canny_depth")
     graphs = {name: workflow(name) for name in names}
     needed = models_of(graphs)
-    around = [doctor.host("ComfyUI 1")]
-    diagnosis = doctor.report("both", needed, folders(complete), around, users=needs.users(graphs, workflow))
+    hosts = [doctor.host("ComfyUI 1")]
+    diagnosis = doctor.report("both", needed, folders(complete), hosts, users=needs.users(graphs, workflow))
     titles = {}
     for title, section in diagnosis.sections.items():
         titles[title] = [finding.fetch.id for finding in section if finding.fetch]
@@ -248,9 +248,9 @@ def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
     key, menu = CHOSEN[kind]
     slot = {"name": menu, "widget": {"name": menu}}
     first = [] if menu != "clip_name2" else [{"name": "clip_name1", "widget": {"name": "clip_name1"}}]
-    twice = ["mine.safetensors" for _ in first]
-    saved = {"type": kind, "inputs": [*first, slot], "widgets_values": [*twice, "mine.safetensors"]}
-    inner = {**saved, "inputs": [*first, {**slot, "link": 7}], "widgets_values": [*twice, "before.safetensors"]}
+    first_values = ["mine.safetensors" for _ in first]
+    node = {"type": kind, "inputs": [*first, slot], "widgets_values": [*first_values, "mine.safetensors"]}
+    inner = {**node, "inputs": [*first, {**slot, "link": 7}], "widgets_values": [*first_values, "before.safetensors"]}
     middle = {"type": "inner", "inputs": [{**slot, "link": 8}], "widgets_values": ["older.safetensors"]}
     box = {"type": "outer", "inputs": [slot], "widgets_values": ["mine.safetensors"]}
     parts = [
@@ -262,7 +262,7 @@ def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
     }  # fmt: skip
     graphs = [
         {"1": {"class_type": kind, "inputs": {"zzz": "a text", menu: "mine.safetensors"}}},
-        {"nodes": [saved]},
+        {"nodes": [node]},
         {"nodes": [box], "definitions": {"subgraphs": parts}},
         {"nodes": [primitive, inner]},
     ]
@@ -471,10 +471,10 @@ def test_what_all_templates_lack_is_said_in_chinese(tmp_path, complete):
     graphs = {path.stem: workflow(path.stem) for path in (ROOT / "workflows").glob("*.json")}
     needed = models_of(graphs)
     users = needs.users(graphs, workflow)
-    around = [doctor.host("ComfyUI 0.33.0")]
+    hosts = [doctor.host("ComfyUI 0.33.0")]
     for models in (tmp_path / "none", complete):
         for subject in ("the start templates", "this workflow", "all templates"):
-            check(doctor.report(subject, needed, folders(models), around, users=users), models)
+            check(doctor.report(subject, needed, folders(models), hosts, users=users), models)
     for model in manifest.models():
         check(doctor.report("this workflow", [model], folders(tmp_path / "none")), tmp_path / "none")
 

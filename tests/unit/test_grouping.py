@@ -112,9 +112,9 @@ def test_corrections_that_say_nothing_are_refused(photo_faces: list[PhotoFace], 
 
 
 def test_what_may_be_wrong_is_said_and_everything_reported(photo_faces: list[PhotoFace]) -> None:
-    twice = [*photo_faces, PhotoFace(7, 0, "again.jpg", photo_faces[0].face)]
+    with_a_copy = [*photo_faces, PhotoFace(7, 0, "again.jpg", photo_faces[0].face)]
     sorted_faces = grouping.sort_faces(
-        twice, [*FILES, "again.jpg"], True, 0.4, ["Anna", "Ben", "Eve"], "3: Anna\n5.2: -"
+        with_a_copy, [*FILES, "again.jpg"], True, 0.4, ["Anna", "Ben", "Eve"], "3: Anna\n5.2: -"
     )
     assert sorted_faces.unused_names == ["Eve"]
     assert list(sorted_faces.people) == ["Anna", "Ben"], "whoever is left out is nobody"

@@ -30,11 +30,11 @@ def pictures(photos=3, seed=0):
     return Portraits(*(torch.randint(256, (photos, n, n, 3), generator=generator).byte() for n in (224, 512)))
 
 
-def saved(identity, **changed):
+def saved(identity, **changes):
     """The person in the file of a person, with other tensors or metadata; without those that are None."""
     tensors, metadata = identities.to_tensors(identity)
-    file_metadata = {key: changed.pop(key) for key in ("format", "version", "name", "loras") if key in changed}
-    kept_tensors = {key: tensor for key, tensor in {**tensors, **changed}.items() if tensor is not None}
+    file_metadata = {key: changes.pop(key) for key in ("format", "version", "name", "loras") if key in changes}
+    kept_tensors = {key: tensor for key, tensor in {**tensors, **changes}.items() if tensor is not None}
     return identities.from_tensors(kept_tensors, {**metadata, **file_metadata}, "anna.safetensors")
 
 

@@ -39,10 +39,10 @@ def dense(weights, picture, dtype):
             reads[words] = False
             reads[words, words] = True
             reads[words, picture] = region > 0
-            beside = ~texts
-            beside[:COMMON] = False
-            beside[picture] = False
-            reads[words, beside.nonzero()[:, :1].T] = True
+            references = ~texts
+            references[:COMMON] = False
+            references[picture] = False
+            reads[words, references.nonzero()[:, :1].T] = True
             for token, weight in enumerate(region):
                 if weight >= high:
                     reads[picture.start + token, words] = True

@@ -93,9 +93,9 @@ AS_IT_LIES = {
 def test_metadata_that_is_none_fails_no_photo(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(AS_IT_LIES[name])
     pixels = np.asarray(read_picture(str(tmp_path / name))).astype(int)
-    most = 0 if name.endswith((".png", ".webp")) else 24
+    tolerance = 0 if name.endswith((".png", ".webp")) else 24
     assert pixels.shape == (64, 96, 3)
-    assert abs(pixels - np.asarray(photo()).astype(int)).max() <= most
+    assert abs(pixels - np.asarray(photo()).astype(int)).max() <= tolerance
 
 
 TURNED = {
@@ -392,10 +392,10 @@ def jpeg_2000_of(bits: int) -> bytes:
     """One of 8 bits whose header says another depth, in the box around it and in its own beginning."""
     data = saved(photo(), "JPEG2000")
     siz = data.index(b"\xff\x4f\xff\x51") + 42
-    changed = bytearray(data)
+    changed_data = bytearray(data)
     for component in range(3):
-        changed[siz + 3 * component] = bits - 1
-    return bytes(changed)
+        changed_data[siz + 3 * component] = bits - 1
+    return bytes(changed_data)
 
 
 OF_8_BITS = np.dstack([PREMULTIPLIED >> 8, ALPHA >> 8]).astype(np.uint8)

@@ -58,18 +58,18 @@ def test_who_has_a_lora_alone_is_asked_for_no_region(place):
     slots = {"a box": box(60, 10, 70, 20), "a point": BARE, "off the canvas": AWAY, "the same": ONE}
     alone = cast(ONE)
     lora = replace(people_made.identity(2), embeddings={}, loras=(Lora("a file", 1.0, ""),))
-    beside = replace(alone, people=(*alone.people, Person(lora, 1.0, slots.get(place))))
-    first, second = regions.face_regions(beside, None, RegionShape("face", 0.5, 8.0), "node")
+    with_lora = replace(alone, people=(*alone.people, Person(lora, 1.0, slots.get(place))))
+    first, second = regions.face_regions(with_lora, None, RegionShape("face", 0.5, 8.0), "node")
     assert torch.equal(first, of_faces(ONE, box(60, 10, 70, 20))[0])
     assert second.any() == (place in ("a box", "the same"))
-    boxed = regions.regions_in_face_boxes(beside, None, "node")[0]
+    boxed = regions.regions_in_face_boxes(with_lora, None, "node")[0]
     sharers = 2 if place == "the same" else 1
     assert torch.equal(boxed * sharers, painted((10, 10, 20, 20))[0])
     masks = torch.cat([1 - RIGHT, 0 * RIGHT])
-    assert torch.equal(regions.face_regions(beside, masks, RegionShape("face", 0.5, 8.0), "node"), masks)
-    assert torch.equal(regions.regions_from_masks(masks, beside, alone.people), masks[:1])
+    assert torch.equal(regions.face_regions(with_lora, masks, RegionShape("face", 0.5, 8.0), "node"), masks)
+    assert torch.equal(regions.regions_from_masks(masks, with_lora, alone.people), masks[:1])
     with pytest.raises(BadRegion, match=r"person 2 .*empty"):
-        regions.regions_from_masks(masks, beside)
+        regions.regions_from_masks(masks, with_lora)
 
 
 def test_masks_are_fitted_and_stay_with_their_people():
@@ -160,19 +160,21 @@ WHOLE = painted((56, 8, 80, 64), (40, 0, 46, 8), (4, 8, 28, 64))
 
 
 @pytest.mark.parametrize(
-    ("number", "used"), [(1, (3,)), (2, (1,)), (person_region.ALL_PEOPLE, (1, 3))], ids=["first", "second", "all"]
+    ("number", "mask_numbers"),
+    [(1, (3,)), (2, (1,)), (person_region.ALL_PEOPLE, (1, 3))],
+    ids=["first", "second", "all"],
 )
-def test_masks_of_a_detector_belong_to_those_whose_place_they_lie_in(number, used):
+def test_masks_of_a_detector_belong_to_those_whose_place_they_lie_in(number, mask_numbers):
     mask = person_region.from_masks(WHOLE, PEOPLE, number, RegionShape("face", 0.25))
-    assert torch.equal(mask.region, sum(WHOLE[n - 1] for n in used))
-    assert mask.notes == [f"Of 3 masks taken: {', '.join(map(str, used))}; outside all places: 2"]
+    assert torch.equal(mask.region, sum(WHOLE[n - 1] for n in mask_numbers))
+    assert mask.notes == [f"Of 3 masks taken: {', '.join(map(str, mask_numbers))}; outside all places: 2"]
 
 
 def test_masks_of_those_who_stay_are_theirs():
     """The stranger stands so near that without a place of their own the mask would be the person's."""
-    near = painted((8, 10, 22, 22), (20, 8, 30, 24))
+    masks = painted((8, 10, 22, 22), (20, 8, 30, 24))
     for staying, numbers in (((), "1, 2"), ((box(20, 8, 30, 24),), "1")):
-        notes = person_region.from_masks(near, PEOPLE, 1, RegionShape("face", 0.5), staying).notes
+        notes = person_region.from_masks(masks, PEOPLE, 1, RegionShape("face", 0.5), staying).notes
         assert notes == [f"Of 2 masks taken: {numbers}"]
 
 
@@ -180,8 +182,8 @@ ONE, AWAY, BARE = box(10, 10, 20, 20), box(300, 10, 320, 20), Slot((50.0, 50.0))
 NO_PIXEL = "has no pixel on the canvas of 96x64 px"
 
 
-def of_person(slot, number=1, extent="face", *others):
-    return lambda: person_region.region_of_person(cast(slot, *others), number, RegionShape(extent, 0.0, 0))
+def of_person(slot, number=1, extent="face", *neighbours):
+    return lambda: person_region.region_of_person(cast(slot, *neighbours), number, RegionShape(extent, 0.0, 0))
 
 
 def of_masks(masks):

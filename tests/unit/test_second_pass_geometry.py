@@ -33,8 +33,8 @@ def people(*faces: Face, similarity: float | None = 0.3) -> tuple[list[Candidate
     return everybody, Faces(faces, 320, 200)
 
 
-def cut(*faces: Face, **changed):
-    return crops.decide(*people(*faces), replace(EVERYBODY, **changed))
+def cut(*faces: Face, **changes):
+    return crops.decide(*people(*faces), replace(EVERYBODY, **changes))
 
 
 def picture(width: int = 320, height: int = 200, channels: int = 3, batch: int = 1) -> torch.Tensor:
@@ -73,8 +73,8 @@ def test_a_turned_face_stands_upright_in_its_crop(lean, turn):
 )  # fmt: skip
 def test_who_needs_it(choice, similarities, expected):
     everybody, faces = people(face(60, 100, 40), face(240, 100, 120))
-    listed = [replace(candidate, similarity=s) for candidate, s in zip(everybody, similarities, strict=True)]
-    decisions = crops.decide(listed, faces, replace(EVERYBODY, who=choice))
+    candidates = [replace(candidate, similarity=s) for candidate, s in zip(everybody, similarities, strict=True)]
+    decisions = crops.decide(candidates, faces, replace(EVERYBODY, who=choice))
     assert [decision.crop is not None for decision in decisions] == expected
     assert [("second pass" in decision.reason) for decision in decisions] == expected
     assert "face 40 px high" in decisions[0].reason
@@ -92,9 +92,9 @@ def test_people_without_a_face_are_cut_out_in_their_place_or_left():
     without_places = crops.decide(everybody, Faces((), 320, 200), replace(EVERYBODY, use_places=False))
     assert not any(decision.crop for decision in without_places)
     assert crops.NO_FACE_CHOSEN in crops.troubles(without_places, 1)
-    (beside,) = cut(face(-3, 100))
-    assert beside.crop is None
-    assert "outside of the picture" in beside.reason
+    (outside,) = cut(face(-3, 100))
+    assert outside.crop is None
+    assert "outside of the picture" in outside.reason
     everybody_covered, faces = people(face(100, 100, 20), face(100, 100, 150))
     behind = crops.decide(everybody_covered[:1], faces, EVERYBODY)
     assert behind[0].crop is None
@@ -134,8 +134,8 @@ def test_a_feather_larger_than_its_square_is_told(feather, is_told):
     decisions = cut(face(160, 100), feather=feather)
     share = float(decisions[0].crop.mask.max())
     assert (share < 0.5) is is_told
-    most = f"Ann {share:.0%} pasted at most; lower feather or raise margin"
-    troubles = [f"The soft edge leaves no room for the face: {most}"] if is_told else []
+    advice = f"Ann {share:.0%} pasted at most; lower feather or raise margin"
+    troubles = [f"The soft edge leaves no room for the face: {advice}"] if is_told else []
     assert crops.troubles(decisions, 1) == troubles
 
 
@@ -271,18 +271,18 @@ def test_the_preview_shows_who_is_cut_out_and_counts_the_others():
     """Thick frames around squares and faces that are cut out, thin ones around those that stay; a line below."""
     image = torch.zeros(200, 320, 3)
     decisions = small_and_large()
-    drawn = (crops.draw_crops(image, decisions) * 255).round().byte()
+    preview = (crops.draw_crops(image, decisions) * 255).round().byte()
     blue, orange, green = (torch.tensor(colour) for colour in ((86, 180, 233), (230, 159, 0), (0, 190, 130)))
     for number, colour, thick in ((0, blue, True), (1, orange, False), (2, green, True)):
         left, top, _, bottom = (round(side) for side in decisions[number].candidate.box)
         middle = (top + bottom) // 2
-        assert torch.equal(drawn[middle, left], colour)
-        assert torch.equal(drawn[middle, left + 1], colour) == thick
+        assert torch.equal(preview[middle, left], colour)
+        assert torch.equal(preview[middle, left + 1], colour) == thick
     for number, colour in ((0, blue), (2, green)):
         x0, y0, _, y1 = decisions[number].crop.square
-        assert torch.equal(drawn[(y0 + y1) // 2, x0], colour)
+        assert torch.equal(preview[(y0 + y1) // 2, x0], colour)
     expected = Sheet(Image.new("RGB", (320, 200)))
     expected.footer(["2 faces cut out, 1 left as they are"])
     written = (expected.tensor() * 255).round().byte()
     assert written[-10].any()
-    assert torch.equal(drawn[-15:], written[-15:])
+    assert torch.equal(preview[-15:], written[-15:])

@@ -40,8 +40,10 @@ def test_split_is_masked_with_and_without_queries_of_references(everybody):
         reads[torch.tensor([*queries])[:, None], torch.tensor([*keys])] = True
     q, k, v = qkv()
     expected = attention(q, k, v, attn_mask=reads)
-    for asking in (TOKENS.total, WITHOUT_REFERENCES):
-        torch.testing.assert_close(split(plan, q[:, :, :asking], k, v), expected[:, :, :asking], atol=2e-6, rtol=0)
+    for query_count in (TOKENS.total, WITHOUT_REFERENCES):
+        torch.testing.assert_close(
+            split(plan, q[:, :, :query_count], k, v), expected[:, :, :query_count], atol=2e-6, rtol=0
+        )
     assert not plan.of(TOKENS.total, WITHOUT_REFERENCES)
     assert not plan.of(5, TOKENS.total)
     assert len(plan.of(TOKENS.total, TOKENS.total).groups) == 4, "those that read the same ask together"

@@ -6,7 +6,7 @@ from pack.core.text import plain
 
 
 @pytest.mark.parametrize(
-    ("typed", "shown"),
+    ("typed", "line"),
     [
         ("  Änne\tvan  der 王小明 \n", "Änne van der 王小明"),
         ("Zoë 👩‍👩‍👧 مريم ‌می‌خواهم नेहा O'Neil <3 & co.", "Zoë 👩‍👩‍👧 مريم ‌می‌خواهم नेहा O'Neil <3 & co."),
@@ -15,9 +15,9 @@ from pack.core.text import plain
         ("\u202eannA\u2066", "annA"), ("An\ud800na", "An na"), (None, ""), (5, "5"),
     ],
 )  # fmt: skip
-def test_letters_stay_and_what_steers_goes(typed: object, shown: str) -> None:
-    assert plain(typed) == shown
-    assert plain(shown).encode() == shown.encode()
+def test_letters_stay_and_what_steers_goes(typed: object, line: str) -> None:
+    assert plain(typed) == line
+    assert plain(line).encode() == line.encode()
 
 
 def test_a_message_is_headed_by_the_pack_and_not_by_the_path_of_a_file() -> None:

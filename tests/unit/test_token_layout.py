@@ -16,8 +16,8 @@ def kinds(spans):
 
 
 def test_the_picture_of_z_image_stands_last_and_every_reference_has_three_pieces():
-    found = [row for row in kinds(Z_IMAGE.spans()) if row[0] is Kind.REFERENCE]
-    assert [row[1:] for row in found] == [
+    references = [row for row in kinds(Z_IMAGE.spans()) if row[0] is Kind.REFERENCE]
+    assert [row[1:] for row in references] == [
         (0, 0, 8), (1, 8, 40), (0, 96, 104), (1, 104, 120), (0, 128, 144), (1, 144, 152),
     ]  # fmt: skip
     assert kinds(Z_IMAGE.spans())[-1] == (Kind.PICTURE, 0, 152, 200)
