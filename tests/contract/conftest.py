@@ -41,12 +41,12 @@ def scanned_nodes() -> list[tuple[str, str, str | None]]:
     """(file, class name, node id or None) of every node class, found as ComfyUI-Manager's scanner finds them: classes
     with a direct base called ComfyNode, and a literal `node_id` in the call of Schema."""
     classes = re.compile(r"^class (\w+)\((?:.*, )?(?:\w+\.)*ComfyNode\):\n((?:(?!^class ).*\n)*)", re.MULTILINE)
-    found: list[tuple[str, str, str | None]] = []
+    scanned: list[tuple[str, str, str | None]] = []
     for path in sorted((ROOT / "nodes").rglob("*.py")):
         for name, body in classes.findall(path.read_text("utf-8")):
             literal = re.search(r'Schema\(\s*node_id="(\w+)"', body)
-            found.append((path.name, name, literal[1] if literal else None))
-    return found
+            scanned.append((path.name, name, literal[1] if literal else None))
+    return scanned
 
 
 @pytest.fixture(scope="session")

@@ -25,19 +25,22 @@ Trees = Mapping[str, ast.Module]
 
 def imports(tree: ast.Module) -> list[tuple[int, str]]:
     """(level, dotted name) of every import; level counts the leading dots, 0 is absolute."""
-    found: list[tuple[int, str]] = []
+    names: list[tuple[int, str]] = []
     for item in ast.walk(tree):
         if isinstance(item, ast.Import):
-            found += [(0, alias.name) for alias in item.names]
+            names += [(0, alias.name) for alias in item.names]
         elif isinstance(item, ast.ImportFrom):
-            found += [(item.level, f"{item.module or ''}.{alias.name}".strip(".")) for alias in item.names]
-    return found
+            names += [(item.level, f"{item.module or ''}.{alias.name}".strip(".")) for alias in item.names]
+    return names
 
 
 def calls(tree: ast.Module) -> set[str]:
     """Names of everything called; `torch.load` only where it would unpickle anything (without weights_only=True)."""
-    found = [item for item in ast.walk(tree) if isinstance(item, ast.Call)]
-    return {ast.unparse(call.func) for call in found if "weights_only=True" not in map(ast.unparse, call.keywords)}
+    names: set[str] = set()
+    for item in ast.walk(tree):
+        if isinstance(item, ast.Call) and "weights_only=True" not in map(ast.unparse, item.keywords):
+            names.add(ast.unparse(item.func))
+    return names
 
 
 def attributes(tree: ast.Module) -> set[str]:
@@ -52,18 +55,22 @@ def below(trees: Trees, *folders: str) -> list[tuple[str, ast.Module]]:
 def imported(trees: Trees, *folders: str) -> list[tuple[str, str, bool]]:
     """(file, name, relative?) of every import below these. A relative one is named as it stands below the pack, such as
     `bridge.folders`, '^' where it leaves the pack."""
-    found: list[tuple[str, str, bool]] = []
+    rows: list[tuple[str, str, bool]] = []
     for file, tree in below(trees, *folders):
         parts = file.split("/")
         for level, name in imports(tree):
-            whole = "^" if level > len(parts) else ".".join([*parts[: len(parts) - level], name])
-            found.append((file, whole if level else name, level > 0))
-    return found
+            below_the_pack = "^" if level > len(parts) else ".".join([*parts[: len(parts) - level], name])
+            rows.append((file, below_the_pack if level else name, level > 0))
+    return rows
 
 
 def reaches(trees: Trees, folder: str, *allowed: str) -> list[tuple[str, str]]:
     """Relative imports below a folder of what is in none of these."""
-    return [(file, name) for file, name, near in imported(trees, folder) if near and name.split(".")[0] not in allowed]
+    return [
+        (file, name)
+        for file, name, is_relative in imported(trees, folder)
+        if is_relative and name.split(".")[0] not in allowed
+    ]
 
 
 DESCRIPTIONS = ("scripts/rig/families_table.py", "pack.bridge.transformers.families.TRANSFORMERS")
@@ -76,18 +83,20 @@ def test_layers_know_those_below_alone(trees: Trees) -> None:
     """Scripts use the pack only through core, which works without a host. What bench.py and compare.py run has one."""
     for layer, allowed in {"core": ("core",), "bridge": ("bridge", "core"), "scripts": ("scripts",)}.items():
         assert reaches(trees, layer, *allowed) == []
-    far = [(file, name) for file, name, near in imported(trees, "core") if not near]
-    assert [one for one in far if one[1].split(".")[0] in HOST | {"bridge", "core"}] == []
-    ours = ("pack", "core", "bridge", "nodes")
-    reached = [(f, name) for f, name, near in imported(trees, "scripts") if not near and name.split(".")[0] in ours]
+    absolute = [(file, name) for file, name, is_relative in imported(trees, "core") if not is_relative]
+    assert [(file, name) for file, name in absolute if name.split(".")[0] in HOST | {"bridge", "core"}] == []
+    reached: list[tuple[str, str]] = []
+    for file, name, is_relative in imported(trees, "scripts"):
+        if not is_relative and name.split(".")[0] in ("pack", "core", "bridge", "nodes"):
+            reached.append((file, name))
     for exception in (DESCRIPTIONS, SEARCHED):
         assert exception in reached
         reached.remove(exception)
     of_descriptions = {name for file, name, _ in imported(trees, "bridge") if file == "bridge/transformers/families.py"}
     assert [name for name in of_descriptions if name.split(".")[0] in HOST | {"bridge", "nodes", "torch"}] == []
     assert {name.split(".")[0] for _, name in reached} == {"core", "pack"}
-    inside = ("scripts/bench/", "scripts/benchmarks/", "scripts/beside/", "scripts/comparison/")
-    assert [one for one in reached if one[0].startswith(inside) != one[1].startswith("pack.")] == []
+    in_a_host = ("scripts/bench/", "scripts/benchmarks/", "scripts/beside/", "scripts/comparison/")
+    assert [(file, name) for file, name in reached if file.startswith(in_a_host) != name.startswith("pack.")] == []
 
 
 SHARED = ("nodes.sockets", "nodes.categories")
@@ -96,36 +105,40 @@ SHARED = ("nodes.sockets", "nodes.categories")
 
 def test_steps_and_methods_do_not_import_each_other(trees: Trees) -> None:
     """A method is one folder: its files import each other, what all nodes share, bridge and core."""
-    crossing = [
-        (file, target)
-        for file, target in reaches(trees, "nodes", "bridge", "core")
-        if file != "nodes/extension.py"
-        if not target.startswith((*SHARED, ".".join(["nodes", *file.split("/")[1:-1], ""])))
-        or (file.count("/") == 1 and not target.startswith(SHARED))
-    ]
+    crossing: list[tuple[str, str]] = []
+    for file, target in reaches(trees, "nodes", "bridge", "core"):
+        allowed = SHARED
+        folders = file.split("/")[1:-1]
+        if folders:
+            allowed += (".".join(["nodes", *folders, ""]),)
+        if file != "nodes/extension.py" and not target.startswith(allowed):
+            crossing.append((file, target))
     assert crossing == []
 
 
 def test_formulas_of_a_method_see_torch_and_core_alone(trees: Trees, methods: list[Path]) -> None:
-    seen = [(file, target) for file, target, _ in imported(trees, "nodes") if file.endswith("/net.py")]
-    assert len({file for file, _ in seen}) > 5
+    of_formulas = [(file, target) for file, target, _ in imported(trees, "nodes") if file.endswith("/net.py")]
+    assert len({file for file, _ in of_formulas}) > 5
     allowed = ("core.", "torch", "math", "collections", "typing", "dataclasses", "__future__")
-    own = {path.name: f"nodes.{path.name}." for path in methods}
-    assert [one for one in seen if not one[1].startswith((*allowed, own[one[0].split("/")[1]]))] == []
+    folders = {path.name: f"nodes.{path.name}." for path in methods}
+    forbidden: list[tuple[str, str]] = []
+    for file, target in of_formulas:
+        folder = folders[file.split("/")[1]]
+        if not target.startswith((*allowed, folder)):
+            forbidden.append((file, target))
+    assert forbidden == []
 
 
 def test_core_and_bridge_name_no_method(trees: Trees, methods: list[Path]) -> None:
     """In nothing that runs: docstrings and comments name sources. The keys of files are their authors' words."""
     words = [json.loads((path / "method.json").read_text("utf-8"))["title"] for path in methods]
     words += [path.name for path in methods if path.name not in ("references", "ip_adapter")]
-    said = [
-        (file, word)
-        for file, tree in below(trees, "core", "bridge")
-        for text in _running(tree)
-        for word in words
-        if word != "References" and word in text
-    ]
-    assert said == []
+    words = [word for word in words if word != "References"]
+    named: list[tuple[str, str]] = []
+    for file, tree in below(trees, "core", "bridge"):
+        for text in _running(tree):
+            named += [(file, word) for word in words if word in text]
+    assert named == []
 
 
 def _running(tree: ast.AST) -> Iterator[str]:
@@ -148,23 +161,22 @@ def methods(root: Path) -> list[Path]:
 
 def test_the_two_attentions_share_only_the_way_to_them(trees: Trees) -> None:
     """Cross-attention and self-attention both rest on runs.py and unet.py, and never on each other."""
-    cross, own = "bridge/cross_attention/layers.py", "bridge/self_attention/run.py"
-    found = {(file, target.split(".")[1]) for file, target in reaches(trees, "bridge", "core")}
-    assert {(file, room) for file in (cross, own) for room in ("runs", "unet")} <= found
+    reached = {(file, target.split(".")[1]) for file, target in reaches(trees, "bridge", "core")}
+    for file in ("bridge/cross_attention/layers.py", "bridge/self_attention/run.py"):
+        assert {(file, "runs"), (file, "unet")} <= reached
     across = {("bridge/cross_attention/", "self_attention"), ("bridge/self_attention/", "cross_attention")}
-    assert not [one for one in found if (one[0][: one[0].rindex("/") + 1], one[1]) in across]
+    for file, module in reached:
+        folder = file[: file.rindex("/") + 1]
+        assert (folder, module) not in across, file
 
 
 def test_no_module_goes_by_the_name_of_another(trees: Trees) -> None:
     """`from . import x as y` hides which of our files is meant."""
-    renamed = [
-        (file, alias.name, alias.asname)
-        for file, tree in below(trees, *SHIPPED)
-        for item in ast.walk(tree)
-        if isinstance(item, ast.ImportFrom) and item.level
-        for alias in item.names
-        if alias.asname
-    ]
+    renamed: list[tuple[str, str, str]] = []
+    for file, tree in below(trees, *SHIPPED):
+        for item in ast.walk(tree):
+            if isinstance(item, ast.ImportFrom) and item.level:
+                renamed += [(file, alias.name, alias.asname) for alias in item.names if alias.asname]
     assert renamed == []
 
 
@@ -180,10 +192,15 @@ def test_optional_packages_are_not_imported(trees: Trees) -> None:
 def test_shipped_code_runs_nothing_and_calls_nobody(root: Path, shipped: set[str]) -> None:
     """The registry refuses eval, exec and subprocess; pickles go through the host's safe loader; no network at all."""
     modules = {name: ast.parse((root / name).read_text("utf-8")) for name in shipped if name.endswith(".py")}
-    used = [(file, name) for file, tree in modules.items() for _, name in imports(tree)]
-    offences = [one for one in used if one[1].split(".")[0] in DANGEROUS | NETWORK and one[1] not in HARMLESS]
-    offences += [(file, "jit") for file, tree in modules.items() if "jit" in attributes(tree)]  # code of files
-    assert offences + [(file, name) for file, tree in modules.items() for name in calls(tree) & FORBIDDEN_CALLS] == []
+    offences: list[tuple[str, str]] = []
+    for file, tree in modules.items():
+        for _, name in imports(tree):
+            if name.split(".")[0] in DANGEROUS | NETWORK and name not in HARMLESS:
+                offences.append((file, name))
+        if "jit" in attributes(tree):  # code of files
+            offences.append((file, "jit"))
+        offences += [(file, name) for name in calls(tree) & FORBIDDEN_CALLS]
+    assert offences == []
 
 
 def test_entry_point_is_inert(root: Path) -> None:
@@ -196,7 +213,8 @@ def test_entry_point_is_inert(root: Path) -> None:
 def test_what_is_kept_of_files_and_pictures_has_an_end(root: Path) -> None:
     """A host runs for days: whatever is kept per file is kept of the last few."""
     paths = [path for folder in SHIPPED for path in (root / folder).rglob("*.py")]
-    assert paths and [path for path in paths if "maxsize=None" in path.read_text("utf-8")] == []
+    assert paths
+    assert [path for path in paths if "maxsize=None" in path.read_text("utf-8")] == []
 
 
 CAUGHT = {
@@ -217,12 +235,11 @@ CAUGHT = {
 
 def test_only_our_errors_leave_a_node(trees: Trees) -> None:
     """None of Python's own, but from a file whose errors are caught; NotImplementedError is of abstract functions."""
-    raised = {
-        (file, ast.unparse(item.exc).partition("(")[0])
-        for file, tree in below(trees, *SHIPPED)
-        for item in ast.walk(tree)
-        if isinstance(item, ast.Raise) and item.exc
-    }
+    raised: set[tuple[str, str]] = set()
+    for file, tree in below(trees, *SHIPPED):
+        for item in ast.walk(tree):
+            if isinstance(item, ast.Raise) and item.exc:
+                raised.add((file, ast.unparse(item.exc).partition("(")[0]))
     python = {(file, name) for file, name in raised if hasattr(builtins, name)}
     assert {file for file, name in python if name != "NotImplementedError"} == CAUGHT
     assert "LikenessError" not in {name for _, name in raised}, "tests and handlers tell errors apart by their class"
@@ -239,5 +256,5 @@ def test_class_is_named_like_its_id(scanned_nodes: list[tuple[str, str, str | No
     """ComfyUI-Manager finds a pack for a missing node only by reading the ids from the source: literal ones."""
     ids = [node_id for *_, node_id in scanned_nodes]
     assert len(ids) == len(set(ids)) > 0
-    assert [one for one in scanned_nodes if not re.fullmatch(r"Likeness[A-Z][A-Za-z0-9]+", one[2] or "")] == []
+    assert [node_id for node_id in ids if not re.fullmatch(r"Likeness[A-Z][A-Za-z0-9]+", node_id or "")] == []
     assert [(name, node_id) for _, name, node_id in scanned_nodes if node_id != f"Likeness{name}"] == []

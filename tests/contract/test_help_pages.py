@@ -75,13 +75,17 @@ PAGES = [Page(node, language) for node in IDS for language in ("en", "zh")]
 def names(language: str) -> dict[str, dict[str, list[Socket]]]:
     """Inputs and outputs of every node, by node and by "inputs" or "outputs", in the order of the schema."""
     texts = json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text("utf-8"))
-    known: dict[str, dict[str, list[Socket]]] = defaultdict(dict)
+    sockets_of_nodes: dict[str, dict[str, list[Socket]]] = defaultdict(dict)
     for node, ids in IDS.items():
-        shown = texts[node]
-        known[node]["inputs"] = [Socket(shown["inputs"][name]["name"], name) for name in ids["inputs"]]
+        texts_of_node = texts[node]
+        sockets_of_nodes[node]["inputs"] = [
+            Socket(texts_of_node["inputs"][name]["name"], name) for name in ids["inputs"]
+        ]
         outputs = enumerate(ids["outputs"])
-        known[node]["outputs"] = [Socket(shown["outputs"][str(slot)]["name"], name) for slot, name in outputs]
-    return known
+        sockets_of_nodes[node]["outputs"] = [
+            Socket(texts_of_node["outputs"][str(slot)]["name"], name) for slot, name in outputs
+        ]
+    return sockets_of_nodes
 
 
 NAMES = {language: names(language) for language in ("en", "zh")}
@@ -119,22 +123,22 @@ def test_output_rows_are_those_of_the_schema(page: Page) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=label)
 def test_input_rows_are_inputs_of_the_schema(page: Page) -> None:
     """An input that the tooltip explains needs no row; a row names an input of this node, and no input has two."""
-    listed: list[Socket] = []
+    sockets_of_rows: list[Socket] = []
     for row in page.rows(INPUTS[page.language]):
-        found = list(sockets(row))
-        assert found, row
-        listed += found
-    assert sorted({socket.id for socket in listed}) == sorted(socket.id for socket in listed)
-    assert [socket for socket in listed if socket not in NAMES[page.language][page.node]["inputs"]] == []
+        sockets_of_row = list(sockets(row))
+        assert sockets_of_row, row
+        sockets_of_rows += sockets_of_row
+    assert sorted({socket.id for socket in sockets_of_rows}) == sorted(socket.id for socket in sockets_of_rows)
+    assert [socket for socket in sockets_of_rows if socket not in NAMES[page.language][page.node]["inputs"]] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=label)
 def test_every_name_with_an_id_is_of_a_node(page: Page) -> None:
     """Also where a page speaks of another node: **Draw** (`draw`) of **Draw Skeletons**."""
-    known: set[Socket] = set()
+    all_sockets: set[Socket] = set()
     for node in NAMES[page.language].values():
-        known.update(node["inputs"], node["outputs"])
-    assert [socket for socket in sockets(page.text) if socket not in known] == []
+        all_sockets.update(node["inputs"], node["outputs"])
+    assert [socket for socket in sockets(page.text) if socket not in all_sockets] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=label)

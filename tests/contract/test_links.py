@@ -14,15 +14,15 @@ DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 def targets(document: Path) -> list[tuple[bool, str, str]]:
     """(absolute?, path in the repository, anchor) of every link to a file of ours."""
-    found = []
+    links = []
     for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text("utf-8")):
         absolute = link.startswith(REPOSITORY)
         if absolute or not re.match(r"\w+:", link):
             path, _, anchor = link.removeprefix(REPOSITORY).partition("#")
             base = ROOT if absolute else document.parent
-            whole = (base / path).resolve() if path else document
-            found.append((absolute, PurePosixPath(whole.relative_to(ROOT)).as_posix(), anchor))
-    return found
+            file = (base / path).resolve() if path else document
+            links.append((absolute, PurePosixPath(file.relative_to(ROOT)).as_posix(), anchor))
+    return links
 
 
 def anchors(text: str) -> set[str]:
@@ -59,17 +59,17 @@ def test_every_template_has_a_title_of_its_own(root: Path, language: str) -> Non
 
 def test_pages_call_templates_by_their_titles(root: Path) -> None:
     """What stands in italics behind "template" or "blueprint", or under a picture of the gallery, is in the menu."""
-    known = {*titles(root, "en").values(), *(path.stem for path in (root / "subgraphs").glob("*.json"))}
+    titles_and_names = {*titles(root, "en").values(), *(path.stem for path in (root / "subgraphs").glob("*.json"))}
     named = re.compile(r"\b(?:[Tt]emplates?|[Bb]lueprints?):? ((?:\*[^*]+\*(?:, | and | or )?)+)")
-    found: list[tuple[str, str]] = []
+    quoted: list[tuple[str, str]] = []
     for path in [*sorted((root / "web" / "docs").glob("*.md")), *sorted((root / "docs").rglob("*.md"))]:
         for names in named.findall(path.read_text("utf-8")):
-            found += [(path.name, name.rstrip(".")) for name in re.findall(r"\*([^*]+)\*", names)]
+            quoted += [(path.name, name.rstrip(".")) for name in re.findall(r"\*([^*]+)\*", names)]
     gallery = (root / "docs" / "gallery.md").read_text("utf-8")
     under_pictures = "\n".join(line for line in gallery.splitlines() if line.startswith("|"))
-    found += [("gallery.md", name) for name in re.findall(r"\*([^*]+)\*", under_pictures)]
-    assert len(found) > 20
-    assert [(page, name) for page, name in found if name not in known] == []
+    quoted += [("gallery.md", name) for name in re.findall(r"\*([^*]+)\*", under_pictures)]
+    assert len(quoted) > 20
+    assert [(page, name) for page, name in quoted if name not in titles_and_names] == []
 
 
 # Help pages. That they fit the real schema is shown in tests/host.
@@ -100,16 +100,20 @@ def rows_in_code(text: str) -> list[tuple[list[str], set[str]]]:
 def test_translated_pages_say_the_same(root: Path) -> None:
     """They name the same inputs, outputs, values and pictures as the English ones do."""
     for path in (root / "web" / "docs").glob("*/zh.md"):
-        text, english = path.read_text("utf-8"), pages(root)[path.parent.name]
-        for (first, theirs), (own_first, ours) in zip(rows_in_code(english), rows_in_code(text), strict=True):
-            assert first == own_first and theirs <= ours, path
+        text = path.read_text("utf-8")
+        english = pages(root)[path.parent.name]
+        for row, row_translated in zip(rows_in_code(english), rows_in_code(text), strict=True):
+            first_column, words = row
+            first_column_translated, words_translated = row_translated
+            assert first_column == first_column_translated, path
+            assert words <= words_translated, path
         assert pictures(text) == {f"../{picture}" for picture in pictures(english)}, path
 
 
 def test_pictures_named_in_pages_exist(root: Path) -> None:
     docs = root / "web" / "docs"
-    named = {image for text in pages(root).values() for image in pictures(text)}
+    named: set[str] = set().union(*(pictures(text) for text in pages(root).values()))
     assert [image for image in sorted(named) if not (docs / image).is_file()] == []
     of_readme = {picture.removeprefix("web/docs/") for picture in pictures((root / "README.md").read_text("utf-8"))}
-    drawn = {f"img/{path.name}" for path in (docs / "img").glob("*")}
-    assert of_readme <= drawn <= named | of_readme
+    images = {f"img/{path.name}" for path in (docs / "img").glob("*")}
+    assert of_readme <= images <= named | of_readme

@@ -101,5 +101,5 @@ def test_a_list_of_families_has_all_of_them(path: str) -> None:
     between = r"(?:, | and | or |、| 和 | 或 )"
     lists = re.findall(rf"{first}(?:{between}(?:{names}))+", (ROOT / path).read_text("utf-8"))
     assert lists, "no list stands here: take the file out of LISTS_OF_FAMILIES"
-    for listed in lists:
-        assert missing(LATER_FAMILIES, listed) == []
+    for list_of_families in lists:
+        assert missing(LATER_FAMILIES, list_of_families) == []

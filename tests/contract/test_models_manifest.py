@@ -16,7 +16,7 @@ from pack.core.models.formats import formats
 def test_ids_names_and_addresses() -> None:
     models = manifest.models()
     assert len({model.id for model in models}) == len({(model.key, model.name) for model in models}) == len(models)
-    assert {model.format for model in models} <= {known.id for known in formats()} | {"face-pack", ""}
+    assert {model.format for model in models} <= {file_format.id for file_format in formats()} | {"face-pack", ""}
     assert {model.commercial for model in models} <= {"yes", "no", "unclear, ask the authors", "not stated"}
     for model in models:
         assert all(file.url and file.url.startswith("https://") for file in model.fetched)
@@ -24,7 +24,8 @@ def test_ids_names_and_addresses() -> None:
         assert all(type(file.size) is int and file.size > 0 for file in model.files if file.size is not None)
         assert all(file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256) for file in model.files)
         texts = (model.id, model.title, model.key, model.name, model.page, *map(str, model.licences))
-        assert all(text.isprintable() for text in texts) and ".." not in model.key + model.name
+        assert all(text.isprintable() for text in texts)
+        assert ".." not in model.key + model.name
 
 
 @pytest.mark.parametrize(
@@ -35,13 +36,13 @@ def test_ids_names_and_addresses() -> None:
     ],
 )  # fmt: skip
 def test_a_damaged_manifest_is_named(where: tuple[str | int, ...], value: object) -> None:
-    known = json.loads(manifest.PATH.read_bytes())
-    entry = known["models"][[model.id for model in manifest.models()].index("antelopev2")]
+    data = json.loads(manifest.PATH.read_bytes())
+    entry = data["models"][[model.id for model in manifest.models()].index("antelopev2")]
     for name in where[:-1]:
         entry = entry[name]
     entry[where[-1]] = value
     with pytest.raises(errors.BadSetup, match=r"is damaged: .+ Get the pack anew"):
-        manifest.parsed(json.dumps(known))
+        manifest.parsed(json.dumps(data))
 
 
 def test_one_licence_where_commercial_use_is_clear() -> None:
@@ -54,7 +55,8 @@ def test_one_licence_where_commercial_use_is_clear() -> None:
 
 
 def test_nodes_exist(node_ids: set[str]) -> None:
-    assert {node for model in manifest.models() for node in model.nodes} <= node_ids
+    named = set().union(*(model.nodes for model in manifest.models()))
+    assert named <= node_ids
 
 
 def test_every_file_of_a_workflow_is_in_it(root: Path) -> None:
@@ -73,13 +75,13 @@ def test_face_packs_of_methods_whether_linked_or_not(apply: str, file: str, peop
     The same of a workflow as it is saved, with a Load Face Embedder that is switched off."""
     prompt: dict[str, Any] = {"1": {"class_type": "LikenessLoadAdapter", "inputs": {"file": file}}}
     prompt["3"] = {"class_type": f"Likeness{apply}", "inputs": {"adapter": ["1", 0]}}
-    saved = [{"type": "LikenessLoadAdapter", "widgets_values": [file]}, {"type": f"Likeness{apply}"}]
+    saved_nodes = [{"type": "LikenessLoadAdapter", "widgets_values": [file]}, {"type": f"Likeness{apply}"}]
     if people is not None:
         prompt["2"] = {"class_type": "LikenessPerson", "inputs": people}
         slots = [{"name": name, "link": 5} for name in ("face_model", *people)]
-        saved += [{"type": "LikenessPerson", "inputs": slots}]
-        saved += [{"type": "LikenessLoadFaceEmbedder", "mode": 4, "widgets_values": ["buffalo_s", "all found"]}]
-    for graph in (prompt, {"nodes": saved}):
+        saved_nodes += [{"type": "LikenessPerson", "inputs": slots}]
+        saved_nodes += [{"type": "LikenessLoadFaceEmbedder", "mode": 4, "widgets_values": ["buffalo_s", "all found"]}]
+    for graph in (prompt, {"nodes": saved_nodes}):
         packs = [model.id for model in needs.wanted(graph) if model.key in ("insightface", "facexlib")]
         assert packs == expected
 
@@ -101,8 +103,8 @@ def test_damaged_workflows(text: str, why: str) -> None:
 def test_readme_and_workflows_are_up_to_date(root: Path) -> None:
     """`python scripts/models.py write` makes them so."""
     command = [sys.executable, str(root / "scripts" / "models.py"), "write", "--check"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
 
 
 def test_sizes_are_those_of_download_pages() -> None:
@@ -119,12 +121,11 @@ def test_sizes_are_those_of_download_pages() -> None:
 
 
 def test_a_sum_of_sizes_names_what_nobody_says() -> None:
-    of_known, of_unknown = (
-        next(one for one in manifest.models() if (one.size is None) == unknown) for unknown in (False, True)
-    )
-    whole = manifest.human(of_known.size)
-    assert manifest.together([of_known]) == whole
-    of_both = f"at least {whole} ({of_unknown.title}: size not stated)"
+    of_known = next(model for model in manifest.models() if model.size is not None)
+    of_unknown = next(model for model in manifest.models() if model.size is None)
+    size = manifest.human(of_known.size)
+    assert manifest.together([of_known]) == size
+    of_both = f"at least {size} ({of_unknown.title}: size not stated)"
     assert manifest.together([of_known, of_unknown]) == of_both
     assert manifest.together([of_unknown]) == f"{of_unknown.title} (size not stated)"
     assert manifest.together([]) == ""

@@ -38,24 +38,28 @@ def pyproject(root: Path) -> dict[str, Any]:
 def test_project_section_is_one_that_the_registry_reads(pyproject: dict[str, Any], shipped: set[str]) -> None:
     project = pyproject["project"]
     name = project["name"]
-    assert re.fullmatch(r"[a-z](?:[a-z0-9]|[-_.](?![-_.])){0,98}", name) and "comfyui" not in name
+    assert re.fullmatch(r"[a-z](?:[a-z0-9]|[-_.](?![-_.])){0,98}", name)
+    assert "comfyui" not in name
     assert re.fullmatch(r"\d+\.\d+\.\d+", project["version"])
     assert {project["license"]["file"], project["readme"]} <= shipped
     assert all(entry.startswith(SYSTEMS) for entry in project["classifiers"])
-    assert "Repository" in project["urls"] and set(project["urls"]) <= URLS
+    assert "Repository" in project["urls"]
+    assert set(project["urls"]) <= URLS
     assert all(url.startswith("https://") for url in project["urls"].values())
 
 
 def test_comfy_section(root: Path, pyproject: dict[str, Any]) -> None:
     comfy = pyproject["tool"]["comfy"]
-    assert comfy["PublisherId"] and comfy["DisplayName"] == "Likeness"
+    assert comfy["PublisherId"]
+    assert comfy["DisplayName"] == "Likeness"
     versions = comfy["requires-comfyui"].split(",")
     assert all(re.fullmatch(r"(==|>=|<=|!=|~=|>|<)?\d+\.\d+\.\d+", version.strip()) for version in versions)
     for name, (least, most) in {"Icon": (1.0, 1.0), "Banner": (2.3, 2.4)}.items():
         address, _, path = comfy[name].partition("/main/")
         assert address == "https://raw.githubusercontent.com/likeness-nodes/likeness"
         with Image.open(root / path) as picture:
-            assert least <= picture.width / picture.height <= most and (name != "Icon" or picture.width <= 400)
+            assert least <= picture.width / picture.height <= most
+            assert name != "Icon" or picture.width <= 400
     # `web` and WEB_DIRECTORY together serve every script twice when the folder is not called like the pack.
     assert "web" not in comfy
 
@@ -64,7 +68,8 @@ def test_installing_the_pack_installs_nothing(root: Path, pyproject: dict[str, A
     """So `pip freeze` says the same before and after. ComfyUI-Manager feeds pip the lines that are no comments."""
     requirements = (root / "requirements.txt").read_text("utf-8").splitlines()
     assert pyproject["project"]["dependencies"] == []
-    assert requirements and all(line.startswith("#") for line in requirements)
+    assert requirements
+    assert all(line.startswith("#") for line in requirements)
 
 
 def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str]) -> None:
@@ -77,7 +82,8 @@ def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str
     scripts = {name for name in shipped if name.startswith("scripts/")}
     assert scripts == {"scripts/evaluate.py", "scripts/to_safetensors.py"}
     pages = {str(path.relative_to(root)) for path in (root / "web" / "docs").rglob("*") if path.is_file()}
-    assert pages and pages <= shipped
+    assert pages
+    assert pages <= shipped
     assert {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"} <= shipped
     assert "models_manifest.json" in shipped
     assert {name for name in shipped if name.endswith(".js")} == {f"web/{name}.js" for name in SCRIPTS}
@@ -107,7 +113,8 @@ def test_the_editors_extension_asks_nobody(root: Path, name: str) -> None:
 def test_image_has_the_releases_that_the_tests_run(root: Path) -> None:
     text = (root / "docker/Dockerfile").read_text("utf-8")
     pins = re.findall(r"^(torch\w*==\S+)$", (root / "scripts/requirements/demo.txt").read_text("utf-8"), re.MULTILINE)
-    assert len(pins) == 3 and set(pins) <= set(text.split())
+    assert len(pins) == 3
+    assert set(pins) <= set(text.split())
     assert re.findall(r"^ARG COMFYUI=(.*)$", text, re.MULTILINE) == [f"v{environment.RELEASE}"]
 
 

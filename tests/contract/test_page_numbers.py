@@ -117,9 +117,9 @@ def spellings(number: float) -> list[str]:
 def test_a_number_is_that_of_the_code(row: Row) -> None:
     text = (ROOT / row.page).read_text("utf-8")
     before, after = row.sentence.split("{}")
-    found = re.findall(f"{re.escape(before)}({NUMBER}){re.escape(after)}", text)
-    assert found, f"{row.page} no longer says: {row.sentence}"
-    assert [number for number in found if number not in spellings(constant(row.module, row.constant))] == []
+    numbers = re.findall(f"{re.escape(before)}({NUMBER}){re.escape(after)}", text)
+    assert numbers, f"{row.page} no longer says: {row.sentence}"
+    assert [number for number in numbers if number not in spellings(constant(row.module, row.constant))] == []
 
 
 def default_of(option: str) -> object:
@@ -128,14 +128,15 @@ def default_of(option: str) -> object:
         if not isinstance(node, ast.Call) or not node.args:
             continue
         if isinstance(node.args[0], ast.Constant) and node.args[0].value == option:
-            given = {word.arg: word.value for word in node.keywords}
-            return ast.literal_eval(given["default"])
+            keywords = {word.arg: word.value for word in node.keywords}
+            return ast.literal_eval(keywords["default"])
     raise AssertionError(f"scripts/batch.py has no {option}")
 
 
 def test_how_long_a_row_may_hang() -> None:
     """An hour, then the row is tried once more: twice in all."""
-    assert default_of("--row-limit") == 3600 and constant("scripts/batch/workers.py", "LATE") == 2
+    assert default_of("--row-limit") == 3600
+    assert constant("scripts/batch/workers.py", "LATE") == 2
     users = (ROOT / "docs" / "many_pictures.md").read_text("utf-8")
     assert "more than an hour on one row is ended; the row is tried once more" in users
     maintainers = (ROOT / "docs" / "dev" / "many_pictures.md").read_text("utf-8")

@@ -31,11 +31,11 @@ LONGEST_VALUE = 10
 
 @dataclass(frozen=True)
 class Message:
-    """A string of the code as words, HOLE for each value. `own` are the words that the code itself puts into the
+    """A string of the code as words, HOLE for each value. `fillers` are the words that the code itself puts into the
     holes, as in f"{'is' if number == 1 else 'are'}"."""
 
     words: tuple[str, ...]
-    own: frozenset[str] = field(default_factory=frozenset)
+    fillers: frozenset[str] = field(default_factory=frozenset)
 
 
 def words_of(text: str) -> tuple[str, ...]:
@@ -82,11 +82,11 @@ def messages_of_python() -> Iterator[Message]:
             text = text_of(node)
             if text is None:
                 continue
-            own: set[str] = set()
+            fillers: set[str] = set()
             for inner in ast.walk(node):
                 if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
-                    own.update(small(words_of(inner.value)))
-            yield Message(small(words_of(text)), frozenset(own))
+                    fillers.update(small(words_of(inner.value)))
+            yield Message(small(words_of(text)), frozenset(fillers))
 
 
 def messages_of_scripts() -> Iterator[Message]:
@@ -100,22 +100,22 @@ def messages_of_scripts() -> Iterator[Message]:
 @functools.cache
 def messages() -> tuple[Message, ...]:
     """Every message once, those that are a value alone left out."""
-    found = dict.fromkeys([*messages_of_python(), *messages_of_scripts()])
-    return tuple(message for message in found if set(message.words) - {HOLE})
+    distinct = dict.fromkeys([*messages_of_python(), *messages_of_scripts()])
+    return tuple(message for message in distinct if set(message.words) - {HOLE})
 
 
 @functools.cache
 def openings() -> frozenset[tuple[str, ...]]:
     """The first words of every message and of what follows on a value in it: two or more of them."""
-    found: set[tuple[str, ...]] = set()
+    starts: set[tuple[str, ...]] = set()
     for message in messages():
         start = 0
         for end, word in enumerate(message.words, 1):
             if word == HOLE:
                 start = end
             elif 2 <= end - start <= LONGEST_VALUE:
-                found.add(message.words[start:end])
-    return frozenset(found)
+                starts.add(message.words[start:end])
+    return frozenset(starts)
 
 
 def is_value(word: str) -> bool:
@@ -124,52 +124,52 @@ def is_value(word: str) -> bool:
 
 
 @functools.cache
-def filled(words: tuple[str, ...], own: frozenset[str]) -> int:
+def filled(words: tuple[str, ...], fillers: frozenset[str]) -> int:
     """How many words of the code stand where a message has a value, -1 where no value of it can read like this.
 
     A value is made of names and numbers, of words that the code itself puts there, and of openings of other messages.
     """
     if not words:
         return 0
-    found = -1
+    most_words = -1
     first = words[0].lower()
-    if is_value(words[0]) or first in own or first.removesuffix("s") in own:
-        found = filled(words[1:], own)
+    if is_value(words[0]) or first in fillers or first.removesuffix("s") in fillers:
+        most_words = filled(words[1:], fillers)
     for end in range(2, len(words) + 1):
-        after = filled(words[end:], own) if small(words[:end]) in openings() else -1
+        after = filled(words[end:], fillers) if small(words[:end]) in openings() else -1
         if after >= 0:
-            found = max(found, after + sum(not is_value(word) for word in words[:end]))
-    return found
+            most_words = max(most_words, after + sum(not is_value(word) for word in words[:end]))
+    return most_words
 
 
 @functools.cache
 def matched(quoted: tuple[str, ...], message: Message) -> int:
     """Words of a quotation that the message has, -1 where the message cannot read like the quotation."""
-    theirs = message.words
+    message_words = message.words
 
     @functools.cache
-    def best(at: int, their: int) -> int:
-        if at == len(quoted):
+    def most_from(place: int, message_place: int) -> int:
+        if place == len(quoted):
             return 0
-        if quoted[at] == GAP:
-            skipped = best(at, their + 1) if their < len(theirs) else -1
-            return max(best(at + 1, their), skipped)
-        if their == len(theirs):
+        if quoted[place] == GAP:
+            skipped = most_from(place, message_place + 1) if message_place < len(message_words) else -1
+            return max(most_from(place + 1, message_place), skipped)
+        if message_place == len(message_words):
             return -1
-        if theirs[their] != HOLE:
-            if theirs[their] != quoted[at].lower():
+        if message_words[message_place] != HOLE:
+            if message_words[message_place] != quoted[place].lower():
                 return -1
-            after = best(at + 1, their + 1)
+            after = most_from(place + 1, message_place + 1)
             return after if after < 0 else after + 1
-        found = -1
-        for end in range(at, min(len(quoted), at + LONGEST_VALUE) + 1):
-            after = best(end, their + 1)
-            inside = filled(quoted[at:end], message.own) if after >= 0 else -1
+        most_words = -1
+        for end in range(place, min(len(quoted), place + LONGEST_VALUE) + 1):
+            after = most_from(end, message_place + 1)
+            inside = filled(quoted[place:end], message.fillers) if after >= 0 else -1
             if inside >= 0:
-                found = max(found, inside + after)
-        return found
+                most_words = max(most_words, inside + after)
+        return most_words
 
-    return max(best(0, start) for start in range(len(theirs)))
+    return max(most_from(0, start) for start in range(len(message_words)))
 
 
 @functools.cache
@@ -178,8 +178,8 @@ def is_a_message(quotation: str) -> bool:
     quoted = words_of(quotation)
     plain = [word for word in quoted if not is_value(word)]
     needed = max(1, round(len(plain) * 3 / 4))
-    wanted = set(small(quoted))
-    return any(matched(quoted, message) >= needed for message in messages() if wanted & set(message.words))
+    words = set(small(quoted))
+    return any(matched(quoted, message) >= needed for message in messages() if words & set(message.words))
 
 
 def items(path: Path) -> list[str]:
@@ -210,9 +210,10 @@ def quotations(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_both_pages_quote_the_same_messages(path: Path) -> None:
     """In the same order, among as many items: what is not quoted in Chinese is a symptom there and here."""
-    ours, theirs = items(path), items(path.with_suffix("") / "zh.md")
-    assert len(ours) == len(theirs)
-    for item, chinese in zip(ours, theirs, strict=True):
+    english_items = items(path)
+    chinese_items = items(path.with_suffix("") / "zh.md")
+    assert len(english_items) == len(chinese_items)
+    for item, chinese in zip(english_items, chinese_items, strict=True):
         assert [words for words in quoted_in_chinese(chinese) if words not in bold(item)] == [], item
 
 
@@ -228,5 +229,5 @@ def test_troubleshooting_quotes_messages_of_the_code() -> None:
     quoted = re.findall(r"\*(.+?)\*", "\n".join(cells))
     assert len(quoted) > 30
     quoted += re.findall(r"^\| \*([^*]+)\* \|", symptoms, re.MULTILINE)
-    ours = [quotation for quotation in quoted if quotation not in OF_THE_EDITOR]
-    assert [quotation for quotation in ours if not is_a_message(quotation)] == []
+    of_the_pack = [quotation for quotation in quoted if quotation not in OF_THE_EDITOR]
+    assert [quotation for quotation in of_the_pack if not is_a_message(quotation)] == []

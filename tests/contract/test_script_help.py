@@ -36,13 +36,13 @@ def helps() -> dict[str, subprocess.CompletedProcess[str]]:
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_shows_an_example(script: str, helps: dict[str, subprocess.CompletedProcess[str]]) -> None:
     """On a line of its own, without brackets and words to be replaced, with options that the script has."""
-    shown = helps[script]
-    assert shown.returncode == 0, shown.stderr
-    assert shown.stderr == ""
-    examples = re.findall(rf"^    (python scripts/{re.escape(script)}.*)$", shown.stdout, re.MULTILINE)
+    process = helps[script]
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    examples = re.findall(rf"^    (python scripts/{re.escape(script)}.*)$", process.stdout, re.MULTILINE)
     assert examples, f"{script} --help has no line that begins with: python scripts/{script}"
-    usage, _, rest = shown.stdout.partition("\n\n")
-    commands = re.findall(r"^  \{([\w,]+)\}$", rest, re.MULTILINE)
+    usage, _, after_usage = process.stdout.partition("\n\n")
+    commands = re.findall(r"^  \{([\w,]+)\}$", after_usage, re.MULTILINE)
     for example in examples:
         assert not re.search(r"[\[\]<]|\.\.\.|\b[A-Z]{3,}\b", example), example
         words = shlex.split(example)[2:]
@@ -63,18 +63,18 @@ def test_help_of_a_module_shows_an_example(module: str, tmp_path: Path) -> None:
     """And makes nothing: a folder called --help is no place for a file."""
     variables = {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT / "scripts")}
     command = [sys.executable, "-m", module, "--help"]
-    shown = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=240)
-    assert shown.returncode == 0, shown.stderr
-    assert re.search(rf"^    python -m {re.escape(module)} \S+", shown.stdout, re.MULTILINE), shown.stdout
+    process = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=240)
+    assert process.returncode == 0, process.stderr
+    assert re.search(rf"^    python -m {re.escape(module)} \S+", process.stdout, re.MULTILINE), process.stdout
     assert list(tmp_path.iterdir()) == []
 
 
 def test_every_module_that_is_run_is_looked_at() -> None:
-    found: list[str] = []
+    modules: list[str] = []
     for path in sorted((ROOT / "scripts").glob("*/**/*.py")):
         if 'if __name__ == "__main__":' in path.read_text("utf-8"):
-            found.append(".".join(path.relative_to(ROOT / "scripts").with_suffix("").parts))
-    assert found == MODULES
+            modules.append(".".join(path.relative_to(ROOT / "scripts").with_suffix("").parts))
+    assert modules == MODULES
 
 
 def test_the_archive_goes_into_no_folder_of_ones_own(tmp_path: Path) -> None:

@@ -52,10 +52,13 @@ WITH_TABLE = [path for path in TEMPLATES if ROW.search(note_of(workflow.load(pat
 def test_the_table_of_files_has_every_file_that_the_workflow_chooses_and_no_other(path: Path) -> None:
     graph = workflow.load(path)
     rows = list(ROW.finditer(note_of(graph)))
-    listed = Counter(row["folder"].split("/")[0] for row in rows if row["source"].strip() != OWN)
-    wanted = [model for model in needs.wanted(graph) if model.id]
-    assert listed == Counter(model.key for model in wanted) + BESIDE.get(path.stem, Counter())
-    names = [name for model in wanted for file in model.files for name in (*file.names, model.name)]
+    folders = Counter(row["folder"].split("/")[0] for row in rows if row["source"].strip() != OWN)
+    models = [model for model in needs.wanted(graph) if model.id]
+    assert folders == Counter(model.key for model in models) + BESIDE.get(path.stem, Counter())
+    names: list[str] = []
+    for model in models:
+        for file in model.files:
+            names += [*file.names, model.name]
     for row in rows:
         beginning = IN_A_FILE_NAME.match(row["file"])
         assert beginning, row[0]
@@ -64,7 +67,7 @@ def test_the_table_of_files_has_every_file_that_the_workflow_chooses_and_no_othe
             assert any(beginning[0].rstrip(".") in name for name in names), row[0]
 
 
-def shown(node: Node, slot: Node) -> str:
+def title_of_field(node: Node, slot: Node) -> str:
     """What a node calls one of its fields."""
     named = TITLES.get(node["type"], {}).get("inputs", {}).get(slot["name"], {})
     return slot.get("label") or named.get("name") or slot["name"]
@@ -75,19 +78,25 @@ def test_an_app_asks_for_what_the_note_tells_people_to_set(path: Path) -> None:
     """In a small window the template opens as an app, where nothing else can be set."""
     graph = workflow.load(path)
     bold = set(re.findall(r"\*\*([^*]+)\*\*", note_of(graph))) - HEADINGS - ONLY_IN_THE_GRAPH.get(path.stem, set())
-    asked = {(number, name) for number, name, *_ in graph["extra"]["linearData"]["inputs"]}
-    labels = {
-        shown(node, slot) for node in graph["nodes"] for slot in node["inputs"] if (node["id"], slot["name"]) in asked
-    }
+    fields_of_the_app = {(number, name) for number, name, *_ in graph["extra"]["linearData"]["inputs"]}
+    labels: set[str] = set()
+    for node in graph["nodes"]:
+        labels |= {
+            title_of_field(node, slot) for slot in node["inputs"] if (node["id"], slot["name"]) in fields_of_the_app
+        }
     lacking: list[tuple[str, str]] = []
     for node in graph["nodes"]:
         for slot in node["inputs"]:
             is_set_here = "widget" in slot and slot["link"] is None and node["mode"] == 0
-            if is_set_here and shown(node, slot) in bold and (node["id"], slot["name"]) not in asked:
-                lacking.append((node.get("title", node["type"]), shown(node, slot)))
+            if (
+                is_set_here
+                and title_of_field(node, slot) in bold
+                and (node["id"], slot["name"]) not in fields_of_the_app
+            ):
+                lacking.append((node.get("title", node["type"]), title_of_field(node, slot)))
         # The editor adds fields that are newer than the file.
-        saved = {slot["name"] for slot in node["inputs"]}
+        names_in_the_file = {slot["name"] for slot in node["inputs"]}
         for name, texts in TITLES.get(node["type"], {}).get("inputs", {}).items():
-            if name not in saved and texts["name"] in bold - labels:
+            if name not in names_in_the_file and texts["name"] in bold - labels:
                 lacking.append((node.get("title", node["type"]), texts["name"]))
     assert lacking == []

@@ -23,8 +23,8 @@ Texts = list[tuple[str, str]]
 
 def strings(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        for one in value.values():
-            yield from strings(one)
+        for entry in value.values():
+            yield from strings(entry)
     elif isinstance(value, str):
         yield value
 
@@ -35,28 +35,35 @@ def pages(folder: Path) -> Texts:
 
 def node_texts() -> Texts:
     nodes = json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text("utf-8"))
-    return [(name, text) for name in nodes for text in strings(nodes[name])]
+    texts: Texts = []
+    for name in nodes:
+        texts += [(name, text) for text in strings(nodes[name])]
+    return texts
 
 
 def editor_texts() -> Texts:
-    return [("main", one) for one in strings(json.loads((ROOT / "locales" / "en" / "main.json").read_text("utf-8")))]
+    table = json.loads((ROOT / "locales" / "en" / "main.json").read_text("utf-8"))
+    return [("main", text) for text in strings(table)]
 
 
 def notes() -> Texts:
-    graphs = ((path.stem, json.loads(path.read_text("utf-8"))) for path in sorted((ROOT / "workflows").glob("*.json")))
-    nodes = ((name, node) for name, graph in graphs for node in graph["nodes"] if node["type"] == "MarkdownNote")
-    return [(name, node["widgets_values"][0]) for name, node in nodes]
+    texts: Texts = []
+    for path in sorted((ROOT / "workflows").glob("*.json")):
+        for node in json.loads(path.read_text("utf-8"))["nodes"]:
+            if node["type"] == "MarkdownNote":
+                texts.append((path.stem, node["widgets_values"][0]))
+    return texts
 
 
 def messages() -> Texts:
     """Strings of what is shipped, of several words and no docstrings."""
-    found: Texts = []
+    texts: Texts = []
     for path in sorted(path for folder in ("core", "bridge", "nodes") for path in (ROOT / folder).rglob("*.py")):
         nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
         bare = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
-        texts = (node.value for node in nodes if isinstance(node, ast.Constant) and id(node) not in bare)
-        found += [(path.name, text) for text in texts if isinstance(text, str) and " " in text]
-    return found
+        values = (node.value for node in nodes if isinstance(node, ast.Constant) and id(node) not in bare)
+        texts += [(path.name, value) for value in values if isinstance(value, str) and " " in value]
+    return texts
 
 
 def sentences(text: str) -> Iterator[str]:
@@ -74,8 +81,8 @@ def words(sentence: str) -> int:
 
 def private(text: str) -> list[str]:
     """The private words of a text, less what stands in code or is the value of a widget, in italics or as a default."""
-    shown = re.sub(r"`[^`]*`|(?<!\*)\*(every|no)body\*(?!\*)|Default nobody\.$", "", text)
-    return [found.group() for found in PRIVATE.finditer(shown)]
+    prose = re.sub(r"`[^`]*`|(?<!\*)\*(every|no)body\*(?!\*)|Default nobody\.$", "", text)
+    return [match.group() for match in PRIVATE.finditer(prose)]
 
 
 README = [("README.md", (ROOT / "README.md").read_text("utf-8"))]
@@ -105,5 +112,8 @@ def test_sentences_are_short(texts: Texts) -> None:
 @pytest.mark.parametrize("texts", [*OF_USERS.values(), *OTHERS.values()], ids=[*OF_USERS, *OTHERS])
 def test_words_are_those_of_the_field(texts: Texts) -> None:
     assert texts
-    others = [(name, text) for name, text in texts if name not in {"CHANGELOG.md", "CONTRIBUTING.md"}]
-    assert [(name, found) for name, text in others for found in private(text)] == []
+    private_words: list[tuple[str, str]] = []
+    for name, text in texts:
+        if name not in {"CHANGELOG.md", "CONTRIBUTING.md"}:
+            private_words += [(name, word) for word in private(text)]
+    assert private_words == []

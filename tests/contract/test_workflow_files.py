@@ -46,7 +46,9 @@ class File:
     """A template or a blueprint."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.stem, self.graph = path, path.stem, workflow.load(path)
+        self.path = path
+        self.stem = path.stem
+        self.graph = workflow.load(path)
         self.nodes: list[Graph] = self.graph["nodes"]
         self.groups: list[Graph] = self.graph.get("groups", [])
         self.inside = workflow.subgraphs(self.graph)
@@ -56,14 +58,14 @@ class File:
     @cached_property
     def levels(self) -> list[tuple[dict[int, Graph], list[Link]]]:
         """Nodes by number and links: of the graph, and of what is inside of each subgraph with its ends as nodes."""
-        found = [({node["id"]: node for node in self.nodes}, [Link(*link) for link in self.graph["links"]])]
+        nodes_and_links = [({node["id"]: node for node in self.nodes}, [Link(*link) for link in self.graph["links"]])]
         names = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
         for inside in self.inside.values():
             before = {"outputs": [{**slot, "links": slot["linkIds"]} for slot in inside["inputs"]], "inputs": []}
             behind = {"inputs": [{**slot, "link": slot["linkIds"][0]} for slot in inside["outputs"]]}
             nodes = {node["id"]: node for node in inside["nodes"]} | {BEFORE: before, BEHIND: behind}
-            found.append((nodes, [Link(*(link[name] for name in names)) for link in inside["links"]]))
-        return found
+            nodes_and_links.append((nodes, [Link(*(link[name] for name in names)) for link in inside["links"]]))
+        return nodes_and_links
 
 
 TEMPLATES = [File(path) for path in sorted((ROOT / "workflows").glob("*.json"))]
@@ -110,15 +112,22 @@ def test_each_has_a_small_picture_with_room_for_the_gallerys_badge(file: File) -
 @every_file
 def test_numbers_are_there_once_and_none_above_the_last(file: File) -> Iterator[object]:
     """Frontend 1.58 gives the second link or group of a number another one, and says so in the log."""
-    graph, inside = file.graph, list(file.inside.values())
-    links = [link.number for _, links in file.levels for link in links]
-    groups = [group["id"] for level in (graph, *inside) for group in level.get("groups", [])]
-    nodes = [node["id"] for level in (graph, *inside) for node in level["nodes"]]
+    graph = file.graph
+    inside = list(file.inside.values())
+    links: list[int] = []
+    groups: list[int] = []
+    nodes: list[int] = []
+    for _, links_of_level in file.levels:
+        links += [link.number for link in links_of_level]
+    for level in (graph, *inside):
+        groups += [group["id"] for group in level.get("groups", [])]
+        nodes += [node["id"] for node in level["nodes"]]
     yield from (numbers for numbers in (links, groups, nodes) if len(set(numbers)) < len(numbers))
-    last = [(graph["last_link_id"], links), (graph["last_node_id"], [node["id"] for node in file.nodes])]
-    last += [(one["state"]["lastLinkId"], [link["id"] for link in one["links"]]) for one in inside]
-    last += [(one["state"]["lastGroupId"], [group["id"] for group in one["groups"]]) for one in inside]
-    yield from (numbers for most, numbers in last if max(numbers, default=0) > most)
+    last_and_numbers = [(graph["last_link_id"], links), (graph["last_node_id"], [node["id"] for node in file.nodes])]
+    for subgraph in inside:
+        last_and_numbers.append((subgraph["state"]["lastLinkId"], [link["id"] for link in subgraph["links"]]))
+        last_and_numbers.append((subgraph["state"]["lastGroupId"], [group["id"] for group in subgraph["groups"]]))
+    yield from (numbers for last, numbers in last_and_numbers if max(numbers, default=0) > last)
     if len(file.nodes) > (12 if file.stem in AT_MOST_TWELVE else 24) or graph["version"] != 0.4:
         yield f"{len(file.nodes)} boxes"
 
@@ -128,14 +137,17 @@ def test_links_agree_at_both_ends(file: File) -> Iterator[object]:
     """Inside of subgraphs too, whose inputs and outputs are those of the box that stands for them."""
     for nodes, links in file.levels:
         for link in links:
-            output, slot = nodes[link.source]["outputs"][link.output], nodes[link.target]["inputs"][link.slot]
+            output = nodes[link.source]["outputs"][link.output]
+            slot = nodes[link.target]["inputs"][link.slot]
             kinds = link.kind if slot["type"] == "*" else slot["type"]
             if link.number not in output["links"] or slot["link"] != link.number:
                 yield link
             if output["type"] != link.kind or link.kind not in kinds.split(","):
                 yield link, output["type"], kinds
-        ends = [slot["link"] for node in nodes.values() for slot in node.get("inputs", []) if slot["link"] is not None]
-        yield from {*ends} ^ {link.number for link in links}
+        ends: set[int] = set()
+        for node in nodes.values():
+            ends |= {slot["link"] for slot in node.get("inputs", []) if slot["link"] is not None}
+        yield from ends ^ {link.number for link in links}
     for box, inside in file.boxed:
         for side, name in (("inputs", "name"), ("outputs", "type")):
             if [slot[name] for slot in inside[side]] != [slot[name] for slot in box[side]]:
@@ -155,18 +167,20 @@ def test_a_box_shows_the_values_that_are_inside_and_lets_no_skeleton_through(fil
         previews = {name for _, name in box["properties"].get("proxyWidgets", [])}
         yield from previews - {"$$canvas-image-preview"}
         widgets = [slot["name"] for slot in box["inputs"] if "widget" in slot]
-        slots, nodes = [slot["name"] for slot in inside["inputs"]], {node["id"]: node for node in inside["nodes"]}
+        slots = [slot["name"] for slot in inside["inputs"]]
+        nodes = {node["id"]: node for node in inside["nodes"]}
         fed: list[list[Graph]] = [[] for _ in slots]
         for link in inside["links"]:
             if link["origin_id"] == BEFORE:
                 fed[link["origin_slot"]].append(nodes[link["target_id"]])
         for name, value in zip(widgets, box["widgets_values"], strict=True):
-            if not all(value in one["widgets_values"] for one in fed[slots.index(name)]):
+            fed_nodes = fed[slots.index(name)]
+            if not all(value in node["widgets_values"] for node in fed_nodes):
                 yield name, value
             if name in ("seed", "noise_seed"):
-                yield from (one["id"] for one in fed[slots.index(name)] if "randomize" in one["widgets_values"])
-        for entry, into in zip(inside["inputs"], fed, strict=True):
-            if entry["type"] == "IMAGE" and [one["type"] for one in into] == ["GetImageSize"]:
+                yield from (node["id"] for node in fed_nodes if "randomize" in node["widgets_values"])
+        for entry, fed_nodes in zip(inside["inputs"], fed, strict=True):
+            if entry["type"] == "IMAGE" and [node["type"] for node in fed_nodes] == ["GetImageSize"]:
                 yield entry["name"]
 
 
@@ -176,9 +190,9 @@ def test_a_box_has_one_style_of_capitals(file: File) -> Iterator[object]:
     for box, inside in file.boxed:
         for node in (box, inside):
             for slot in (*node["inputs"], *node["outputs"]):
-                shown = slot.get("label") or slot["name"]
-                if shown[0].islower():
-                    yield inside["name"], shown
+                label = slot.get("label") or slot["name"]
+                if label[0].islower():
+                    yield inside["name"], label
 
 
 @over([file for file in TEMPLATES if file.stem.startswith("start_")])
@@ -187,15 +201,17 @@ def test_a_workflow_to_start_with_is_a_blueprint_and_what_goes_in_and_out(file: 
     ((box, inside),) = file.boxed
     ((box_there, twin),) = BLUEPRINTS[inside["name"]].boxed
     same = json.dumps({**inside, "id": twin["id"]})
-    for here, there in zip(box["widgets_values"], box_there["widgets_values"], strict=True):
-        if here != there:
-            if file.stem != "start_group" or not isinstance(here, str):
-                yield here
-            same = same.replace(json.dumps(here), json.dumps(there))
+    for value, value_of_blueprint in zip(box["widgets_values"], box_there["widgets_values"], strict=True):
+        if value != value_of_blueprint:
+            if file.stem != "start_group" or not isinstance(value, str):
+                yield value
+            same = same.replace(json.dumps(value), json.dumps(value_of_blueprint))
     if json.loads(same) != twin:
         yield f"other than {inside['name']}"
-    faces = [entry["link"] for node in inside["nodes"] for entry in node["inputs"] if entry["name"] == "which_face"]
-    if None in faces:
+    links_of_faces: list[int | None] = []
+    for node in inside["nodes"]:
+        links_of_faces += [entry["link"] for entry in node["inputs"] if entry["name"] == "which_face"]
+    if None in links_of_faces:
         yield "a photo of two is an error whose cure is not on the box"
     if len(file.nodes) > (7 if file.stem == "start_group" else 6):
         yield len(file.nodes)
@@ -210,15 +226,17 @@ def test_every_node_says_where_it_comes_from(node_ids: set[str]) -> None:
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
     assert version
     offered = [workflow.offered(model) for model in manifest.models()]
-    for stem, node in ((file.stem, node) for file in TEMPLATES for node in file.real):
-        where, ours = node["properties"], node["type"].startswith("Likeness")
-        if ours:
-            assert node["type"] in node_ids and where.get("ver") == version[1], stem
-        else:
-            assert node["type"] not in node_ids, stem
-        assert where["cnr_id"] == ("likeness" if ours else "comfy-core"), stem
-        models = where.get("models", [])
-        assert all(one in offered and one["name"] in node["widgets_values"] for one in models), stem
+    for file in TEMPLATES:
+        for node in file.real:
+            properties = node["properties"]
+            is_ours = node["type"].startswith("Likeness")
+            assert (node["type"] in node_ids) == is_ours, file.stem
+            assert properties["cnr_id"] == ("likeness" if is_ours else "comfy-core"), file.stem
+            if is_ours:
+                assert properties.get("ver") == version[1], file.stem
+            for model in properties.get("models", []):
+                assert model in offered, file.stem
+                assert model["name"] in node["widgets_values"], file.stem
 
 
 @every_file
@@ -231,8 +249,8 @@ def test_instant_id_recognises_faces_at_the_size_of_its_authors(file: File) -> I
         resized = {link for node in resizing for link in node["outputs"][0]["links"] or ()}
         for node in level["nodes"]:
             linked = {entry["link"] for entry in node["inputs"] if entry["type"] == "IMAGE"}
-            made = node["type"] in ("LikenessPerson", "LikenessCastFromPhotos")
-            if made and node["widgets_values"][-1] != "1280 px" and not linked & resized:
+            makes_people = node["type"] in ("LikenessPerson", "LikenessCastFromPhotos")
+            if makes_people and node["widgets_values"][-1] != "1280 px" and not linked & resized:
                 yield node["id"]
 
 
@@ -264,8 +282,8 @@ def of_authors(kinds: set[str], setting: str) -> set[float | str]:
     for method in published.methods():
         if not kinds & set(method.nodes):
             continue
-        for what, value, _ in method.settings:
-            if what == setting:
+        for name, value, _ in method.settings:
+            if name == setting:
                 first = value.partition(",")[0]
                 values.add(float(first) if re.fullmatch(r"[0-9.]+", first) else first)
     return values
@@ -303,7 +321,8 @@ def test_it_samples_with_steps_and_guidance_of_the_authors(file: File) -> Iterat
 
 def box(node: Graph) -> Box:
     """As drawn: the title bar is 30 px above `pos`, and all there is of a collapsed node."""
-    (x, y), (width, height) = node["pos"], node["size"]
+    x, y = node["pos"]
+    width, height = node["size"]
     return x, y - 30, x + width, y + (0 if node["flags"].get("collapsed") else height)
 
 
@@ -312,13 +331,20 @@ def test_nodes_stand_in_groups_and_not_on_each_other(file: File) -> Iterator[obj
     """Ours with room for a note or a preview; Vue nodes are taller than the classic ones."""
     edges = {node["id"]: box(node) for node in file.nodes}
     for node in file.nodes:
-        open_, (left, top, right, bottom) = not node["flags"].get("collapsed"), edges[node["id"]]
-        low = bottom + 60 * (open_ and node["type"].startswith(("Likeness", *file.inside)))
+        open_ = not node["flags"].get("collapsed")
+        left, top, right, bottom = edges[node["id"]]
+        has_preview = open_ and node["type"].startswith(("Likeness", *file.inside))
+        low = bottom + 60 if has_preview else bottom
         for number, (x0, y0, x1, y1) in edges.items():
             if number != node["id"] and left < x1 and x0 < right and top < y1 and y0 < low:
                 yield node["id"], number
-        around = [(x, y, x + width, y + height) for x, y, width, height in (group["bounding"] for group in file.groups)]
-        depths = [y1 for x0, y0, x1, y1 in around if x0 <= left and y0 <= top and right <= x1 and bottom <= y1]
+        depths: list[float] = []
+        for group in file.groups:
+            x0, y0, width, height = group["bounding"]
+            is_across = x0 <= left and right <= x0 + width
+            is_down = y0 <= top and bottom <= y0 + height
+            if is_across and is_down:
+                depths.append(y0 + height)
         if len(depths) != 1 or low > depths[0]:
             yield node["id"]
         # The frontend gives a photo 220 px below two sockets, its name and the button: it would grow over the next.
@@ -332,7 +358,8 @@ def test_opens_large_enough_to_read_with_the_note_in_view(file: File) -> Iterato
     a group is in its colour, on a quarter of it over the canvas, in light and dark."""
     view = file.graph["extra"]["ds"]
     left, top, right, bottom = zip(*map(box, file.nodes), strict=True)
-    wide, high = max(right) - min(left) + 20, max(bottom) - min(top) + 20
+    wide = max(right) - min(left) + 20
+    high = max(bottom) - min(top) + 20
     if min(0.75 * 1920 / wide, 0.75 * 1080 / high) < 8 / 14 or view["scale"] < 0.6:
         yield wide, high, view["scale"]
     (note,) = (node for node in file.nodes if node["type"] == "MarkdownNote")
@@ -356,48 +383,59 @@ def test_as_an_app_it_asks_in_words(file: File) -> Iterator[object]:
 
     A workflow that generates nothing has neither prompt nor seed, and shows what its own nodes found.
     """
-    nodes, app = file.levels[0][0], file.graph["extra"]["linearData"]
-    asked: list[tuple[str, str]] = []
+    nodes = file.levels[0][0]
+    app = file.graph["extra"]["linearData"]
+    fields: list[tuple[str, str]] = []
     for number, name, *hint in app["inputs"]:
         (slot,) = (entry for entry in nodes[number]["inputs"] if entry.get("widget", {}).get("name") == name)
-        asked.append((nodes[number]["type"], slot["label"]))
-        beside = max(len(output["name"]) for output in nodes[number]["outputs"])
+        fields.append((nodes[number]["type"], slot["label"]))
+        longest_output = max(len(output["name"]) for output in nodes[number]["outputs"])
         if slot["link"] is not None:
             yield f"{name} of {number} is linked, the app leaves it out"
-        if 8.4 * (len(slot["label"]) + beside) + 10 > nodes[number]["size"][0]:
+        if 8.4 * (len(slot["label"]) + longest_output) + 10 > nodes[number]["size"][0]:
             yield f"{slot['label']} widens its node"
         yield from (entry for entry in hint if len(entry["description"]) > 34)  # the app shows one short line
-    kinds, labels = [kind for kind, _ in asked], [label for _, label in asked]
+    kinds = [kind for kind, _ in fields]
+    labels = [label for _, label in fields]
     if len({(number, name) for number, name, *_ in app["inputs"]}) != len(labels):
         yield "asks twice"
     if kinds.count("LoadImage") != sum(node["type"] == "LoadImage" for node in nodes.values()):
         yield "does not ask for every photo"
-    shown = {nodes[number]["type"] for number in app["outputs"]}
+    kinds_shown = {nodes[number]["type"] for number in app["outputs"]}
     if not any(node["type"] in SAMPLERS for node in file.real):
-        right = {"shown": shown in ({"LikenessSavePerson"}, {"LikenessCheckModelFiles"})}
+        checks = {"shown": kinds_shown in ({"LikenessSavePerson"}, {"LikenessCheckModelFiles"})}
     else:
-        right = {
+        checks = {
             "people first": kinds[0] == "LoadImage"
             or kinds[0].endswith(("LoadPerson", "SortPhotosIntoPeople", "AddLoRAToPerson")),
             "words": bool({"CLIPTextEncode", "LikenessScenes"} & {*kinds}) or "Prompt" in labels,
             "seed": any(label.startswith("Seed") for label in labels),
-            "shown": shown - {"PreviewImage"} == {"SaveImage"} and len(set(app["outputs"])) == len(app["outputs"]),
+            "shown": kinds_shown - {"PreviewImage"} == {"SaveImage"}
+            and len(set(app["outputs"])) == len(app["outputs"]),
         }
-    yield from (name for name, so in right.items() if not so)
+    yield from (name for name, is_right in checks.items() if not is_right)
 
 
 @pytest.mark.parametrize("language", translations.TRANSLATED)
 def test_every_text_of_a_graph_is_translated_and_no_other(language: str) -> None:
     """What web/labels.js finds in its tables, lines of notes too; a text that is gone leaves them."""
-    table, names = translations.table(language), translations.PROPER_NAMES
-    shown = {text for file in (*TEMPLATES, *BLUEPRINTS.values()) for text in translations.of_graph(file.graph)}
+    table = translations.table(language)
+    names = translations.PROPER_NAMES
+    texts_of_graphs: set[str] = set()
+    for file in (*TEMPLATES, *BLUEPRINTS.values()):
+        texts_of_graphs.update(translations.of_graph(file.graph))
     # A group is numbered: 5 · ID-Patch.
-    assert sorted(table.keys() ^ {text for text in shown if re.sub(r"^\d · ", "", text) not in names}) == []
-    assert sorted(names - shown) == []
+    to_translate = {text for text in texts_of_graphs if re.sub(r"^\d · ", "", text) not in names}
+    assert sorted(table.keys() ^ to_translate) == []
+    assert sorted(names - texts_of_graphs) == []
     assert [text for text in table.values() if re.search(r"[{}@|]", text)] == [], "messages give these a meaning"
     lines = translations.table(language, translations.NOTES)
-    assert sorted(lines.keys() ^ {line for file in TEMPLATES for line in translations.lines_of_notes(file.graph)}) == []
+    lines_of_notes: set[str] = set()
+    for file in TEMPLATES:
+        lines_of_notes.update(translations.lines_of_notes(file.graph))
+    assert sorted(lines.keys() ^ lines_of_notes) == []
     latin = {text for text in (*table.values(), *lines.values()) if not re.search(r"[\u4e00-\u9fff]", text)}
     assert sorted(latin - names) == []
     links = re.compile(r"\]\((\S+)\)")
-    assert [line for line, own in lines.items() if links.findall(line) != links.findall(own)] == []
+    for english, translated in lines.items():
+        assert links.findall(english) == links.findall(translated), english

@@ -57,8 +57,9 @@ class Counts:
 
     def above(self, limit: Counts) -> list[str]:
         """The names of the counts that are higher than in another one."""
-        here, there = dataclasses.asdict(self), dataclasses.asdict(limit)
-        return [name for name, count in here.items() if count > there[name]]
+        values = dataclasses.asdict(self)
+        limits = dataclasses.asdict(limit)
+        return [name for name, count in values.items() if count > limits[name]]
 
 
 CLEAR = Counts(hidden=0, backward=0, boxes=MOST_BOXES, disorder=0)
@@ -111,22 +112,26 @@ class Wire:
 
     def _curve(self, place: int) -> Iterator[Point]:
         """Points of the cubic curve that begins at the stop of this place."""
-        start, end = self.stops[place], self.stops[place + 1]
-        far = HANDLE * math.dist(start, end)
-        near = min(LONGEST_HANDLE, far)
-        first_handle = (start[0] + far, start[1])
+        start = self.stops[place]
+        end = self.stops[place + 1]
+        handle = HANDLE * math.dist(start, end)
+        handle_at_reroute = min(LONGEST_HANDLE, handle)
+        first_handle = (start[0] + handle, start[1])
         if place > 0:
             angle = direction_at(self.stops[place - 1], start, end)
-            first_handle = (start[0] + near * math.cos(angle), start[1] + near * math.sin(angle))
-        second_handle = (end[0] - far, end[1])
+            first_handle = (
+                start[0] + handle_at_reroute * math.cos(angle),
+                start[1] + handle_at_reroute * math.sin(angle),
+            )
+        second_handle = (end[0] - handle, end[1])
         if place + 2 < len(self.stops):
             angle = direction_at(start, end, self.stops[place + 2])
-            second_handle = (end[0] - near * math.cos(angle), end[1] - near * math.sin(angle))
+            second_handle = (end[0] - handle_at_reroute * math.cos(angle), end[1] - handle_at_reroute * math.sin(angle))
         across, down = zip(start, first_handle, second_handle, end, strict=True)
         for step in range(STEPS + 1):
             part = step / STEPS
-            rest = 1 - part
-            weights = (rest**3, 3 * rest * rest * part, 3 * rest * part * part, part**3)
+            other_part = 1 - part
+            weights = (other_part**3, 3 * other_part * other_part * part, 3 * other_part * part * part, part**3)
             yield weighted(across, weights), weighted(down, weights)
 
 
@@ -185,28 +190,28 @@ def socket_height(node: Node, slot: int, sockets: list[Node]) -> float:
 
 def wires(graph: Node) -> list[Wire]:
     nodes = {node["id"]: node for node in graph["nodes"]}
-    drawn: list[Wire] = []
+    all_wires: list[Wire] = []
     for number, source, output, target, slot, _ in graph["links"]:
         start_x = rectangle(nodes[source]).right - inset(nodes[source])
         end_x = nodes[target]["pos"][0] + inset(nodes[target])
         start_y = socket_height(nodes[source], output, nodes[source]["outputs"])
         end_y = socket_height(nodes[target], slot, nodes[target]["inputs"])
         stops = ((start_x, start_y), *reroutes(graph, number), (end_x, end_y))
-        drawn.append(Wire(number, source, target, stops))
-    return drawn
+        all_wires.append(Wire(number, source, target, stops))
+    return all_wires
 
 
 def reroutes(graph: Node, link: int) -> list[Point]:
     """The reroutes that a link runs through, in its direction. Each is saved with the number of the one before it."""
     extra = graph.get("extra", {})
-    saved = {reroute["id"]: reroute for reroute in extra.get("reroutes", [])}
+    saved_reroutes = {reroute["id"]: reroute for reroute in extra.get("reroutes", [])}
     last = {extension["id"]: extension["parentId"] for extension in extra.get("linkExtensions", [])}
     points: list[Point] = []
     number = last.get(link)
     while number is not None:
-        x, y = saved[number]["pos"]
+        x, y = saved_reroutes[number]["pos"]
         points.insert(0, (x, y))
-        number = saved[number].get("parentId")
+        number = saved_reroutes[number].get("parentId")
     return points
 
 
@@ -332,7 +337,8 @@ def test_a_wire_behind_a_third_node_is_seen(y: float, is_hidden: bool) -> None:
 def test_a_wire_is_followed_through_its_reroutes(reroute_y: float, is_hidden: bool) -> None:
     """It goes over the third node where the reroute is above, and behind it where the reroute is in its row."""
     nodes = [made_node(1, 0, 0), made_node(2, 300, 0), made_node(3, 600, 0)]
-    before, behind = {"id": 7, "pos": [250, reroute_y]}, {"id": 8, "pos": [550, reroute_y], "parentId": 7}
+    before = {"id": 7, "pos": [250, reroute_y]}
+    behind = {"id": 8, "pos": [550, reroute_y], "parentId": 7}
     extra = {"reroutes": [before, behind], "linkExtensions": [{"id": 1, "parentId": 8}]}
     graph = {"nodes": nodes, "links": [[1, 1, 0, 3, 0, "STRING"]], "extra": extra}
     assert reroutes(graph, 1) == [(250, reroute_y), (550, reroute_y)]
@@ -343,5 +349,5 @@ def test_a_wire_is_followed_through_its_reroutes(reroute_y: float, is_hidden: bo
 @pytest.mark.parametrize("title", ["1 · Photos", "Start here"])
 def test_a_step_that_goes_back_is_seen(title: str, second: tuple[float, float], wrong: int) -> None:
     first = {"title": title, "bounding": [0, 0, 50, 50]}
-    other = {"title": "2 · Places", "bounding": [*second, 50, 50]}
-    assert disorder({"groups": [other, first]}) == wrong
+    next_step = {"title": "2 · Places", "bounding": [*second, 50, 50]}
+    assert disorder({"groups": [next_step, first]}) == wrong

@@ -12,23 +12,26 @@ PEOPLE = ("anna", "ben", "carla", "david", "elif", "farid", "grace", "hugo")
 
 def test_they_are_known_again_and_nothing_else_is():
     files = sorted(FOLDER.glob("*.png"))
-    assert len(files) > 15 and sum(path.stat().st_size for path in files) < 2_000_000
+    assert len(files) > 15
+    assert sum(path.stat().st_size for path in files) < 2_000_000
     for path in files:
         picture = real_faces.image(path)[0]
         assert pictures.is_example(picture) == (path.stem != "likeness_pose"), path.name
         assert not pictures.is_example(picture[1:]), "cut"
         assert not pictures.is_example(picture.flip(1)), "mirrored"
-    anna, photo = (real_faces.image(path)[0] for path in (FOLDER / "likeness_anna.png", real_faces.ASTRONAUT))
-    assert not pictures.is_example(photo) and not pictures.is_example(torch.ones(8, 8, 4))
-    (said,) = pictures.reminder([("Anna", anna), ("Ben", photo)])
-    assert said == "Still drawn examples: Anna: choose your own pictures"
+    anna = real_faces.image(FOLDER / "likeness_anna.png")[0]
+    photo = real_faces.image(real_faces.ASTRONAUT)[0]
+    assert not pictures.is_example(photo)
+    assert not pictures.is_example(torch.ones(8, 8, 4))
+    (reminder,) = pictures.reminder([("Anna", anna), ("Ben", photo)])
+    assert reminder == "Still drawn examples: Anna: choose your own pictures"
 
 
 def test_the_drawn_people_are_eight_and_no_two_are_alike(faces_of):
     """Anna and Elif, and Ben and Farid, are nearest, with 0.65."""
-    seen = [faces_of(real_faces.image(FOLDER / f"likeness_{name}.png")[0]).faces for name in PEOPLE]
-    assert {len(faces) for faces in seen} == {1}
-    rows = torch.stack([face.embeddings["w600k_mbf"] for (face,) in seen])
+    faces_of_pictures = [faces_of(real_faces.image(FOLDER / f"likeness_{name}.png")[0]).faces for name in PEOPLE]
+    assert {len(faces) for faces in faces_of_pictures} == {1}
+    rows = torch.stack([face.embeddings["w600k_mbf"] for (face,) in faces_of_pictures])
     alike = torch.cosine_similarity(rows[:, None], rows[None], dim=-1) - torch.eye(len(PEOPLE))
     assert alike.max() < 0.67
     assert alike[PEOPLE.index("grace") :].max() < 0.6, "they are made of the others' drawings"

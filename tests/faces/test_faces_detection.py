@@ -29,8 +29,8 @@ def six(detector):
 @pytest.fixture(scope="module")
 def embed(detector, recogniser):
     def faces(bgr, portraits=False):
-        found = analysis.arrange(analysis.detect(detector, bgr, "the photo"), "left to right")
-        return analysis.recognise([recogniser], bgr, found, "the photo", portraits)
+        detected = analysis.arrange(analysis.detect(detector, bgr, "the photo"), "left to right")
+        return analysis.recognise([recogniser], bgr, detected, "the photo", portraits)
 
     return faces
 
@@ -45,18 +45,21 @@ def test_portraits_are_the_face_doubled_and_head_and_shoulders_upright(embed):
     (upright,) = embed(photo)
     x0, y0, x1, y1 = upright.box
     half = 1.1 * max(x1 - x0, y1 - y0)
-    left, top = ((a + b) / 2 - half for a, b in ((x0, x1), (max(y0, 2 * half - y1), y1)))
-    wanted = Image.fromarray(photo[..., ::-1]).resize((512, 512), box=(left, top, left + 2 * half, top + 2 * half))
+    left = (x0 + x1) / 2 - half
+    top = (max(y0, 2 * half - y1) + y1) / 2 - half
+    expected = Image.fromarray(photo[..., ::-1]).resize((512, 512), box=(left, top, left + 2 * half, top + 2 * half))
     for turns in range(4):
         lying = turned(photo, -turns)
         (face,) = embed(lying, portraits=True)
-        assert face.portrait.aligned.shape == (1, 224, 224, 3) and face.portrait.loose.shape == (1, 512, 512, 3)
+        assert face.portrait.aligned.shape == (1, 224, 224, 3)
+        assert face.portrait.loose.shape == (1, 512, 512, 3)
         aligned = norm_crop(lying, np.asarray(face.keypoints), 224)[..., ::-1].astype(int)
         assert np.abs(face.portrait.aligned[0].numpy() - aligned).max() <= 1
-        seen = norm_crop(lying, np.asarray(face.keypoints), 112)[..., ::-1] / 255  # what previews show, in RGB
-        assert face.crop.shape == (112, 112, 3) and np.abs(face.crop.numpy() - seen).max() <= 1.01 / 255
-        away = np.abs(face.portrait.loose[0].numpy() - np.asarray(wanted).astype(int)).mean()
-        assert away < 6, "grey levels; a wrong turn: 70"
+        expected_crop = norm_crop(lying, np.asarray(face.keypoints), 112)[..., ::-1] / 255  # what previews show, in RGB
+        assert face.crop.shape == (112, 112, 3)
+        assert np.abs(face.crop.numpy() - expected_crop).max() <= 1.01 / 255
+        difference = np.abs(face.portrait.loose[0].numpy() - np.asarray(expected).astype(int)).mean()
+        assert difference < 6, "grey levels; a wrong turn: 70"
 
 
 def test_orders(six):
@@ -71,34 +74,40 @@ def test_orders(six):
 
 @pytest.mark.parametrize("path", [real_faces.TIGHT, real_faces.YAO, real_faces.ASTRONAUT], ids=lambda path: path.stem)
 def test_tight_crop_is_found_on_a_higher_rung(detector, embed, path):
-    bgr, whole = picture(path), None
+    bgr = picture(path)
+    uncut_face = None
     if path is not real_faces.TIGHT:
-        (whole,) = embed(bgr)
-        x0, y0, x1, y1 = (round(edge) for edge in whole.box)
+        (uncut_face,) = embed(bgr)
+        x0, y0, x1, y1 = (round(edge) for edge in uncut_face.box)
         bgr = np.ascontiguousarray(bgr[y0:y1, x0:x1])
-    found = find_faces(detector, bgr)
-    assert len(found.faces) == 1 and found.tried[:2] == ("the picture as it is", "with a border around it")
-    assert whole is None or likeness(whole, embed(bgr)[0]) > 0.8
+    search = find_faces(detector, bgr)
+    assert len(search.faces) == 1
+    assert search.tried[:2] == ("the picture as it is", "with a border around it")
+    assert uncut_face is None or likeness(uncut_face, embed(bgr)[0]) > 0.8
 
 
 @pytest.fixture(scope="module")
 def alone(embed, tmp_path_factory):
     """Eight photos of one person each, and what is found on them."""
-    taken = [picture(path) for path in (*photos.pair(), *real_faces.six(tmp_path_factory.mktemp("people")))]
-    return [(bgr, *embed(bgr)) for bgr in taken]
+    pictures_of_people = [
+        picture(path) for path in (*photos.pair(), *real_faces.six(tmp_path_factory.mktemp("people")))
+    ]
+    return [(bgr, *embed(bgr)) for bgr in pictures_of_people]
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_turned_photo_gives_the_same_person_in_the_same_place(embed, alone, turns):
     """Upside down this detector reports a face with the eyes on the mouth, or one on its side: found is not enough."""
     for bgr, upright in alone:
-        (found,) = embed(turned(bgr, turns))
-        assert likeness(upright, found) > 0.999
-        (height, width), (x, y) = bgr.shape[:2], upright.keypoints[NOSE]
+        (turned_face,) = embed(turned(bgr, turns))
+        assert likeness(upright, turned_face) > 0.999
+        height, width = bgr.shape[:2]
+        x, y = upright.keypoints[NOSE]
         nose = {1: (y, width - 1 - x), 2: (width - 1 - x, height - 1 - y), 3: (height - 1 - y, x)}[turns]
-        assert found.keypoints[NOSE] == pytest.approx(nose, abs=2)
-        x0, y0, x1, y1 = found.box
-        assert x0 < nose[0] < x1 and y0 < nose[1] < y1
+        assert turned_face.keypoints[NOSE] == pytest.approx(nose, abs=2)
+        x0, y0, x1, y1 = turned_face.box
+        assert x0 < nose[0] < x1
+        assert y0 < nose[1] < y1
 
 
 TURNS = (90, 180, 270)
@@ -118,7 +127,8 @@ def squares(tmp_path_factory):
 def _cut_around_the_face(photo):
     bgr = np.ascontiguousarray(np.asarray(photo)[..., ::-1])
     x0, y0, x1, y1 = analysis.arrange(find_faces(real_faces.detector(), bgr).faces, "largest")[0].box
-    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    x = (x0 + x1) / 2
+    y = (y0 + y1) / 2
     half = int(min(1.1 * max(x1 - x0, y1 - y0), x, y, photo.width - x, photo.height - y))
     return photo.crop((int(x) - half, int(y) - half, int(x) + half, int(y) + half)).resize((400, 400))
 
@@ -150,15 +160,16 @@ def test_a_face_that_lies_beside_an_upright_one_is_the_same_person(embed, square
     for number, cut in enumerate(squares):
         if turn == 180 and number in _NOT_SEEN_ON_ITS_HEAD:
             continue
-        beside = (number + 1) % len(squares)
-        pair = [squares[beside], cut.rotate(turn)]
-        wanted = [alone[beside], alone[number]]
+        neighbour = (number + 1) % len(squares)
+        pair = [squares[neighbour], cut.rotate(turn)]
+        expected = [alone[neighbour], alone[number]]
         if lying_first:
-            pair, wanted = pair[::-1], wanted[::-1]
+            pair = pair[::-1]
+            expected = expected[::-1]
         faces = by_column(embed(side_by_side(*pair)))
         assert sorted(faces) == [0, 1], number
         for column in (0, 1):
-            assert likeness(wanted[column], faces[column]) > 0.95, (number, column)
+            assert likeness(expected[column], faces[column]) > 0.95, (number, column)
             assert faces[column].certain
         lying = faces[0 if lying_first else 1]
         assert geometry.upright(lying.keypoints) == -turn // 90 % 4, number
@@ -167,13 +178,14 @@ def test_a_face_that_lies_beside_an_upright_one_is_the_same_person(embed, square
 @pytest.mark.parametrize("number", _NOT_SEEN_ON_ITS_HEAD)
 def test_a_face_that_is_not_seen_at_all_is_found_where_somebody_has_counted_it(detector, embed, squares, number):
     """On its head, beside an upright one. Nobody is told of it, until face 2 is asked for."""
-    beside = squares[number + 1]
-    own = embed(side_by_side(squares[number]))[0]
-    bgr = side_by_side(beside, squares[number].rotate(180))
+    neighbour = squares[number + 1]
+    upright_face = embed(side_by_side(squares[number]))[0]
+    bgr = side_by_side(neighbour, squares[number].rotate(180))
     assert len(find_faces(detector, bgr).faces) == 1
-    found = analysis.detect(detector, bgr, "the photo", expected=2)
-    face = by_column(analysis.recognise([real_faces.recogniser()], bgr, found, "the photo"))[1]
-    assert likeness(own, face) > 0.95 and face.certain
+    detected = analysis.detect(detector, bgr, "the photo", expected=2)
+    face = by_column(analysis.recognise([real_faces.recogniser()], bgr, detected, "the photo"))[1]
+    assert likeness(upright_face, face) > 0.95
+    assert face.certain
     assert geometry.upright(face.keypoints) == -2 % 4
 
 
@@ -185,21 +197,22 @@ def test_who_counts_too_many_is_given_no_other_faces(detector, path):
 
 def test_three_faces_of_three_turns_and_one_that_is_seen_in_its_own_turn_alone(detector, embed, squares):
     """The last is reported by the detector in no other turn: it is found because another face lies."""
-    own = [embed(side_by_side(squares[number]))[0] for number in (0, 1, 2, 3)]
+    upright_faces = [embed(side_by_side(squares[number]))[0] for number in (0, 1, 2, 3)]
     row = [squares[0], squares[1].rotate(90), squares[2].rotate(270), squares[3].rotate(180)]
     bgr = side_by_side(*row)
     assert 3 not in by_column(detector(bgr, 640))
     faces = by_column(embed(bgr))
     assert sorted(faces) == [0, 1, 2, 3]
     for column, face in faces.items():
-        assert likeness(own[column], face) > 0.95, column
+        assert likeness(upright_faces[column], face) > 0.95, column
 
 
 class Counting:
     """A detector that knows how often it was asked, and for which size."""
 
     def __init__(self, detector):
-        self.detector, self.sizes = detector, []
+        self.detector = detector
+        self.sizes = []
 
     def __call__(self, bgr, size):
         self.sizes.append(size)
@@ -208,22 +221,25 @@ class Counting:
 
 @pytest.mark.parametrize("path", [real_faces.SIX_FRIENDS, real_faces.ASTRONAUT, real_faces.YAO], ids=lambda p: p.stem)
 def test_upright_faces_are_looked_at_once_and_stay_as_they_are(detector, path):
-    counting, bgr = Counting(detector), picture(path)
+    counting = Counting(detector)
+    bgr = picture(path)
     assert find_faces(counting, bgr).faces == tuple(detector(bgr, 640))
     assert counting.sizes == [640]
 
 
 def test_small_upright_faces_stay_as_they_are(detector):
     """Of 22 faces six score below 0.7. Each is looked at in four turns, at a quarter of the work: all are upright."""
-    counting, bgr = Counting(detector), picture(real_faces.TEAM)
+    counting = Counting(detector)
+    bgr = picture(real_faces.TEAM)
     assert find_faces(counting, bgr).faces == tuple(detector(bgr, 640))
     assert counting.sizes == [640] + [320] * 24
 
 
 def test_a_face_that_no_turn_shows_clearly_is_named(embed, squares):
     """It leans by 225 degrees, of which no quarter turn makes it upright: a face with the eyes beside the mouth."""
-    beside, leaning = squares[1], squares[0].rotate(225, fillcolor=(90, 90, 90))
-    bgr = side_by_side(beside, leaning.resize((60, 60)).resize((400, 400)))
+    neighbour = squares[1]
+    leaning = squares[0].rotate(225, fillcolor=(90, 90, 90))
+    bgr = side_by_side(neighbour, leaning.resize((60, 60)).resize((400, 400)))
     faces = embed(bgr)
     assert [face.certain for face in faces] == [True, False]
     (line,) = analysis.unsure_faces(analysis.numbered(faces))
@@ -258,6 +274,7 @@ def test_what_is_no_face_of_the_photo_is_refused(six, act, error, words):
 
 def test_photos_are_kept_to_the_bit_and_transparent_pixels_are_white():
     rgb = real_faces.image(real_faces.ASTRONAUT)[0]
-    assert torch.equal(to_image(to_picture(rgb)), rgb) and (to_picture(rgb.half()) == to_picture(rgb)).all()
+    assert torch.equal(to_image(to_picture(rgb)), rgb)
+    assert (to_picture(rgb.half()) == to_picture(rgb)).all()
     rgba = torch.tensor([[[0.2, 0.4, 0.6, 0.0], [0.2, 0.4, 0.6, 1.0]]])
     assert to_picture(rgba).tolist() == [[[255, 255, 255], [153, 102, 51]]]

@@ -11,8 +11,9 @@ def test_every_layout_is_the_same_pack():
         assert packs.pack_of(f"{folder}antelopev2/glintr100.onnx") == "antelopev2"
     names = ["scrfd_10g_bnkps.onnx", "models/buffalo_l/det_10g.onnx", "antelopev2/scrfd_10g_bnkps.onnx"]
     assert list(packs.packs(names)) == ["antelopev2", "buffalo_l", packs.LOOSE]
-    others = ["inswapper_128.onnx", "buffalo_l/w600k_r50.onnx", "buffalo_l/genderage.onnx", "facexlib.pth"]
-    assert packs.packs(others) == {} and list(map(packs.maybe_recogniser, others)) == [False, True, False, True]
+    no_detectors = ["inswapper_128.onnx", "buffalo_l/w600k_r50.onnx", "buffalo_l/genderage.onnx", "facexlib.pth"]
+    assert packs.packs(no_detectors) == {}
+    assert list(map(packs.maybe_recogniser, no_detectors)) == [False, True, False, True]
     assert not packs.maybe_recogniser("buffalo_l/det_10g.onnx")
 
 
@@ -20,8 +21,8 @@ def test_the_larger_of_two_detectors_is_taken(tmp_path):
     larger = tmp_path / "b.onnx"
     larger.write_bytes(real_faces.DETECTOR.read_bytes() + b"\xa2\x06\x04more")  # a field that nobody knows
     for names in (("p/a.onnx", "p/b.onnx"), ("p/b.onnx", "p/a.onnx")):
-        there = dict(zip(names, (str(real_faces.DETECTOR), str(larger)), strict=True))
-        assert Files(there, {}).detectors("p").paths == (str(larger), str(real_faces.DETECTOR))
+        paths = dict(zip(names, (str(real_faces.DETECTOR), str(larger)), strict=True))
+        assert Files(paths, {}).detectors("p").paths == (str(larger), str(real_faces.DETECTOR))
 
 
 def test_recogniser_ids():

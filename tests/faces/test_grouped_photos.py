@@ -35,41 +35,56 @@ WORSE: tuple[Callable[[Image.Image], Image.Image], ...] = (
 
 
 @pytest.fixture(scope="module")
-def seen(faces_of: Callable[..., Faces], tmp_path_factory: pytest.TempPathFactory) -> tuple[list[PhotoFace], list[str]]:
+def named_faces(
+    faces_of: Callable[..., Faces], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[PhotoFace], list[str]]:
     """Faces, all of each photo, and who they are.
 
     A group of six, then each of them alone, a team of 22 with Yao Ming at number 15 from the left, and he alone, an
     astronaut and an actor; those who are alone also six times worse.
     """
     people = real_faces.six(tmp_path_factory.mktemp("people"))
-    taken = {path: [path.stem] for path in (*people, real_faces.YAO, real_faces.ASTRONAUT, real_faces.TIGHT)}
-    taken[real_faces.SIX_FRIENDS] = [path.stem for path in people]
-    taken[real_faces.TEAM] = [real_faces.YAO.stem if n == YAO else f"player {n}" for n in range(22)]
-    seen: list[PhotoFace] = []
-    who: list[str] = []
-    for path, names in taken.items():
+    names_on = {path: [path.stem] for path in (*people, real_faces.YAO, real_faces.ASTRONAUT, real_faces.TIGHT)}
+    names_on[real_faces.SIX_FRIENDS] = [path.stem for path in people]
+    names_on[real_faces.TEAM] = [real_faces.YAO.stem if n == YAO else f"player {n}" for n in range(22)]
+    photo_faces: list[PhotoFace] = []
+    names_of_faces: list[str] = []
+    photo_number = 0
+    for path, names in names_on.items():
         picture = Image.fromarray(np.ascontiguousarray(from_file(str(path))[..., ::-1]))
-        for change in [lambda same: same, *(WORSE if len(names) == 1 else ())]:
-            pixels = np.asarray(change(picture).convert("RGB"))
-            found = faces_of(to_image(np.ascontiguousarray(pixels[..., ::-1]))).faces
-            found = found if len(names) > 1 else analysis.arrange(found, "largest")[:1]
-            photo = seen[-1].photo_number + 1 if seen else 1
-            seen += [PhotoFace(photo, n if len(names) > 1 else 0, "", face) for n, face in enumerate(found, 1)]
-            who += names
-    return seen, who
+        is_group = len(names) > 1
+        photos = [picture]
+        if not is_group:
+            photos += [change(picture) for change in WORSE]
+        for photo in photos:
+            photo_number += 1
+            pixels = np.asarray(photo.convert("RGB"))
+            faces = faces_of(to_image(np.ascontiguousarray(pixels[..., ::-1]))).faces
+            if not is_group:
+                faces = analysis.arrange(faces, "largest")[:1]
+            for number, face in enumerate(faces, 1):
+                photo_faces.append(PhotoFace(photo_number, number if is_group else 0, "", face))
+            names_of_faces += names
+    return photo_faces, names_of_faces
 
 
-def test_everybody_is_found_on_all_photos_and_nobody_is_mixed_up(seen: tuple[list[PhotoFace], list[str]]) -> None:
+def test_everybody_is_found_on_all_photos_and_nobody_is_mixed_up(
+    named_faces: tuple[list[PhotoFace], list[str]],
+) -> None:
     """At the threshold, and as far around it as docs/dev/measuring.md says; in any order."""
-    faces, who = seen
-    assert len(faces) == len(who) == 6 + 22 + 9 * 7
-    truth = {frozenset(n for n, one in enumerate(who) if one == name) for name in who}
-    alike = grouping.similarities([one.face for one in faces])
+    faces, names = named_faces
+    assert len(faces) == len(names) == 6 + 22 + 9 * 7
+    numbers = torch.tensor([names.index(name) for name in names])
+    same = numbers[:, None] == numbers[None]
+    truth = {frozenset(row.nonzero().flatten().tolist()) for row in same}
+    alike = grouping.similarities([photo_face.face for photo_face in faces])
     allowed = grouping.allowed_pairs(faces, True)
     for same_from in (0.35, grouping.SAME_PERSON, 0.45):
         order = torch.randperm(len(faces), generator=torch.Generator().manual_seed(int(same_from * 100))).tolist()
-        found = grouping.clusters(alike[order][:, order], allowed[order][:, order], same_from)
-        assert {frozenset(order[n] for n in one) for one in found} == truth
-    same = torch.tensor([[one == other for other in who] for one in who])
-    assert alike[same].min() > 0.55 and alike[~same].max() < 0.35
+        groups = set()
+        for cluster in grouping.clusters(alike[order][:, order], allowed[order][:, order], same_from):
+            groups.add(frozenset(order[row] for row in cluster))
+        assert groups == truth
+    assert alike[same].min() > 0.55
+    assert alike[~same].max() < 0.35
     assert (alike[~same] < measure.STRANGER_BELOW).float().mean() > 0.95

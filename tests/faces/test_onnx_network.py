@@ -20,14 +20,14 @@ from torch.nn import functional
 node = helper.make_node
 
 
-def both(path, *pictures):
+def outputs_of_both(path, *pictures):
     """What torch and onnxruntime make of a file, output by output."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    theirs = [list(map(torch.from_numpy, session.run(None, {name: picture.numpy()}))) for picture in pictures]
-    ours = network(path, pictures[0].shape, [output.numel() for output in theirs[0]])
-    for picture, outputs in zip(pictures, theirs, strict=True):
-        yield from zip(ours(picture), outputs, strict=True)
+    expected = [list(map(torch.from_numpy, session.run(None, {name: picture.numpy()}))) for picture in pictures]
+    in_torch = network(path, pictures[0].shape, [output.numel() for output in expected[0]])
+    for picture, outputs in zip(pictures, expected, strict=True):
+        yield from zip(in_torch(picture), outputs, strict=True)
 
 
 def network(path, shape, sizes):
@@ -39,9 +39,10 @@ def picture(*shape):
 
 
 def saved(path, nodes, weights=(), shape=(1, 8, 6, 6), opset=11):
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, of) for name, of in (("x", shape), ("y", None)))
-    held = [numpy_helper.from_array(np.asarray(value), name) for name, value in dict(weights).items()]
-    graph = helper.make_graph(nodes, "one", [x], [y], held)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in dict(weights).items()]
+    graph = helper.make_graph(nodes, "one", [x], [y], initializers)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=6), str(path))
     return path
 
@@ -50,7 +51,7 @@ def numbers(*shape):
     return np.random.default_rng(3).normal(size=shape).astype(np.float32)
 
 
-def whole(*values):
+def int64(*values):
     return np.array(values, np.int64)
 
 
@@ -69,11 +70,11 @@ ONE_NODE = {
     "MaxPool, rounded up": ({}, {"kernel_shape": [2, 2], "strides": [4, 4], "ceil_mode": 1}),
     "AveragePool": ({}, {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
     "AveragePool, border counted": ({}, {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}),
-    "Flatten, axis 3": ({}, {"axis": 3}), "Reshape": ({"n": whole(0, -1, 4)}, {}),
+    "Flatten, axis 3": ({}, {"axis": 3}), "Reshape": ({"n": int64(0, -1, 4)}, {}),
     "Transpose": ({}, {"perm": [0, 2, 3, 1]}), "Unsqueeze": ({}, {"axes": [0, 3]}),
-    "Unsqueeze, later": ({"n": whole(2)}, {}), "Squeeze": ({}, {"axes": [0]}), "Squeeze, later": ({"n": whole(0)}, {}),
-    "Slice": ({"a": whole(1, 0), "b": whole(-1, 1 << 60), "c": whole(2, 1), "d": whole(2, 3)}, {}),
-    "Slice, earlier": ({}, {"starts": [1], "ends": [9], "axes": [3]}), "Gather": ({"n": whole(0, 0)}, {"axis": 0}),
+    "Unsqueeze, later": ({"n": int64(2)}, {}), "Squeeze": ({}, {"axes": [0]}), "Squeeze, later": ({"n": int64(0)}, {}),
+    "Slice": ({"a": int64(1, 0), "b": int64(-1, 1 << 60), "c": int64(2, 1), "d": int64(2, 3)}, {}),
+    "Slice, earlier": ({}, {"starts": [1], "ends": [9], "axes": [3]}), "Gather": ({"n": int64(0, 0)}, {"axis": 0}),
     "Upsample": ({"s": np.array([1, 1, 2, 3], np.float32)}, {"mode": "nearest"}),
     "Resize": ({"s": np.array([1, 1, 2, 2], np.float32)}, {}), "Cast": ({}, {"to": TensorProto.FLOAT}),
     "Concat": ({"b": numbers(1, 3, 6, 6)}, {"axis": 1}),
@@ -89,10 +90,10 @@ TENSOR = numpy_helper.from_array(numbers(3))
 def test_operator(tmp_path, case):
     weights, attributes = ONE_NODE[case]
     shape = (2, 8) if case.startswith("Gemm") else (1, 8, 6, 6)
-    made = node(case.split(",")[0], ["x", *weights], ["y"], **attributes)
-    path = saved(tmp_path / "one.onnx", [made], weights, shape, OPSETS.get(case, 11))
-    ((ours, theirs),) = both(path, picture(*shape))
-    assert relative(ours, theirs) <= 1e-6
+    operator = node(case.split(",")[0], ["x", *weights], ["y"], **attributes)
+    path = saved(tmp_path / "one.onnx", [operator], weights, shape, OPSETS.get(case, 11))
+    ((output, expected),) = outputs_of_both(path, picture(*shape))
+    assert relative(output, expected) <= 1e-6
 
 
 class Detector(nn.Module):
@@ -107,7 +108,8 @@ class Detector(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
         self.deeper = nn.Sequential(nn.Conv2d(16, 32, 3, 2, 1, bias=False), nn.GroupNorm(8, 32))
         self.shortcut = nn.Sequential(nn.AvgPool2d(2, 2, 0, True, False), nn.Conv2d(16, 32, 1))
-        self.lateral, self.read = nn.Conv2d(32, 16, 1), nn.Conv2d(16, 20, 3, 1, 1)
+        self.lateral = nn.Conv2d(32, 16, 1)
+        self.read = nn.Conv2d(16, 20, 3, 1, 1)
 
     def forward(self, x):
         fine = self.stem(x)
@@ -122,15 +124,16 @@ class Detector(nn.Module):
 def test_exported_detectors(tmp_path, batched):
     """By the older exporter, as insightface's were, sizes of the picture left open. Every operator is tried."""
     torch.manual_seed(12)
-    path, open_sides = tmp_path / "made.onnx", {"dynamic_axes": {"input.1": {0: "?", 2: "?", 3: "?"}}}
-    how = {"opset_version": 11, "dynamo": False, "input_names": ["input.1"], **open_sides}
+    path = tmp_path / "made.onnx"
+    open_sides = {"input.1": {0: "?", 2: "?", 3: "?"}}
+    options = {"opset_version": 11, "dynamo": False, "input_names": ["input.1"], "dynamic_axes": open_sides}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        torch.onnx.export(Detector(batched).eval(), (torch.zeros(1, 3, 64, 64),), str(path), **how)
-    for ours, theirs in both(path, picture(1, 3, 64, 64), picture(1, 3, 96, 160)):
-        assert relative(ours, theirs) <= 1e-4
+        torch.onnx.export(Detector(batched).eval(), (torch.zeros(1, 3, 64, 64),), str(path), **options)
+    for output, expected in outputs_of_both(path, picture(1, 3, 64, 64), picture(1, 3, 96, 160)):
+        assert relative(output, expected) <= 1e-4
     assert {"Shape", *(case.split(",")[0] for case in ONE_NODE)} == OPERATORS.keys()
-    assert "Shape" in {one.operator for one in read(str(path)).nodes}
+    assert "Shape" in {entry.operator for entry in read(str(path)).nodes}
 
 
 def conv(**attributes):
@@ -163,9 +166,9 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("case", UNKNOWN)
 def test_what_is_unknown_or_cannot_run_is_told_before_it_runs(tmp_path, case):
-    nodes, weights, found = UNKNOWN[case]
+    nodes, weights, words = UNKNOWN[case]
     path = saved(tmp_path / "odd.onnx", nodes, weights, opset=10)
-    with pytest.raises(UnsupportedCheckpoint, match=rf"odd\.onnx is an ONNX network .*{found}.*Choose another pack"):
+    with pytest.raises(UnsupportedCheckpoint, match=rf"odd\.onnx is an ONNX network .*{words}.*Choose another pack"):
         network(path, (1, 8, 6, 6), (512,))
 
 
@@ -174,20 +177,28 @@ def test_weights_are_no_inputs_where_old_exporters_list_them(tmp_path):
     model = onnx.load(str(path))
     model.graph.input.insert(0, helper.make_tensor_value_info("w", TensorProto.FLOAT, KERNEL["w"].shape))
     onnx.save(model, str(path))
-    assert inspect(str(path)).inputs == ((1, 8, 6, 6),) and read(str(path)).input == "x"
+    assert inspect(str(path)).inputs == ((1, 8, 6, 6),)
+    assert read(str(path)).input == "x"
 
 
 def test_files_that_are_not_read_are_named(tmp_path):
     """Of weights in another file or of whole numbers, and of a million small things."""
-    relu, many = node("Relu", ["x"], ["y"]), tmp_path / "fields.onnx"
-    apart = saved(tmp_path / "big.onnx", [conv()], {"w": numbers(64, 8, 3, 3)})
-    onnx.save(onnx.load(str(apart)), str(apart), save_as_external_data=True, location="big.bin", size_threshold=0)
+    relu = node("Relu", ["x"], ["y"])
+    many = tmp_path / "fields.onnx"
+    external = saved(tmp_path / "big.onnx", [conv()], {"w": numbers(64, 8, 3, 3)})
+    onnx.save(
+        onnx.load(str(external)),
+        str(external),
+        save_as_external_data=True,
+        location="big.bin",
+        size_threshold=0,
+    )
     many.write_bytes(b"\x3a\x80\x9f\x49" + b"\x70\x00" * 600_000)
-    for reads, path, words in (
-        (read, apart, r"another file \(big\.bin\)"),
+    for reader, path, words in (
+        (read, external, r"another file \(big\.bin\)"),
         (read, saved(tmp_path / "small.onnx", [relu], {"w": np.zeros(4, np.int8)}), r"unknown .*\(3 in onnx\.proto\)"),
         (read, saved(tmp_path / "many.onnx", [relu] * 5001), "an ONNX file of 5001 nodes and 0 weights;"),
         (inspect, many, "an ONNX file of more than 1000000 fields and numbers;"),
     ):
         with pytest.raises(UnsupportedCheckpoint, match=words):
-            reads(str(path))
+            reader(str(path))

@@ -19,8 +19,8 @@ CPU = "CPUExecutionProvider"
 @pytest.fixture(scope="module")
 def in_onnxruntime():
     """Detector and recogniser, run by onnxruntime."""
-    detects = model.open_detector(str(real_faces.DETECTOR), model.on_cpu, CPU)
-    return detects, model.open_recogniser("w600k_mbf", str(real_faces.RECOGNISER), model.on_cpu, CPU)
+    detector = model.open_detector(str(real_faces.DETECTOR), model.on_cpu, CPU)
+    return detector, model.open_recogniser("w600k_mbf", str(real_faces.RECOGNISER), model.on_cpu, CPU)
 
 
 PHOTOS = (real_faces.SIX_FRIENDS, real_faces.TEAM, real_faces.YAO, real_faces.TIGHT, real_faces.ASTRONAUT)
@@ -29,18 +29,23 @@ PHOTOS = (real_faces.SIX_FRIENDS, real_faces.TEAM, real_faces.YAO, real_faces.TI
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
 def test_boxes_points_and_embeddings_are_those_of_torch(detector, recogniser, in_onnxruntime, path):
     bgr = picture(path)
-    found, expected = (find_faces(finds, bgr) for finds in (in_onnxruntime[0], detector))
-    assert found.tried == expected.tried
-    for face, other in zip(found.faces, expected.faces, strict=True):
-        assert face.score == pytest.approx(other.score, abs=1e-4)
-        assert np.abs(np.subtract(face.box, other.box)).max() < 0.01
-        assert np.abs(np.subtract(face.keypoints, other.keypoints)).max() < 0.01
-    seen = [analysis.recognise([by], bgr, expected.faces[:4], "it") for by in (in_onnxruntime[1], recogniser)]
-    for face, other in zip(*seen, strict=True):
-        one, two = (of.embeddings["w600k_mbf"] for of in (face, other))
-        assert one.dtype == torch.float32 and one.shape == (512,)
-        assert relative(one, two) <= 1e-4
-        assert torch.cosine_similarity(one, two, dim=0) > 0.99999
+    detector_in_onnxruntime, recogniser_in_onnxruntime = in_onnxruntime
+    search = find_faces(detector_in_onnxruntime, bgr)
+    expected_search = find_faces(detector, bgr)
+    assert search.tried == expected_search.tried
+    for face, expected_face in zip(search.faces, expected_search.faces, strict=True):
+        assert face.score == pytest.approx(expected_face.score, abs=1e-4)
+        assert np.abs(np.subtract(face.box, expected_face.box)).max() < 0.01
+        assert np.abs(np.subtract(face.keypoints, expected_face.keypoints)).max() < 0.01
+    recognised = analysis.recognise([recogniser_in_onnxruntime], bgr, expected_search.faces[:4], "it")
+    expected_faces = analysis.recognise([recogniser], bgr, expected_search.faces[:4], "it")
+    for face, expected_face in zip(recognised, expected_faces, strict=True):
+        embedding = face.embeddings["w600k_mbf"]
+        expected_embedding = expected_face.embeddings["w600k_mbf"]
+        assert embedding.dtype == torch.float32
+        assert embedding.shape == (512,)
+        assert relative(embedding, expected_embedding) <= 1e-4
+        assert torch.cosine_similarity(embedding, expected_embedding, dim=0) > 0.99999
 
 
 def test_a_provider_that_is_not_there_is_named_with_those_that_are():
@@ -54,9 +59,10 @@ def test_a_provider_that_is_not_there_is_named_with_those_that_are():
 def test_every_provider_is_one_that_onnxruntime_knows():
     import onnxruntime
 
-    known = {*onnxruntime.get_all_providers(), "ROCMExecutionProvider"}  # newer releases have dropped the last
-    names = [name for names in onnx_session._NAMES.values() for name in names]
-    assert names and set(names) <= known
+    all_providers = {*onnxruntime.get_all_providers(), "ROCMExecutionProvider"}  # newer releases have dropped the last
+    names = set().union(*onnx_session._NAMES.values())
+    assert names
+    assert names <= all_providers
     assert set(onnx_session._PACKAGES) == set(onnx_session._NAMES) == {*onnx_session.PROVIDERS} - {"auto"}
 
 
@@ -83,7 +89,7 @@ for _ in range(2):
         onnx_session.resolved("CUDA")
     except onnx_session.NoOnnxRuntime as error:
         print(error)
-    sys.path[:] = [one for one in sys.path if one != {broken!r} and not one.endswith("site-packages")]
+    sys.path[:] = [folder for folder in sys.path if folder != {broken!r} and not folder.endswith("site-packages")]
     sys.path_importer_cache.clear()
 """
 
@@ -93,8 +99,8 @@ def test_a_package_that_is_broken_or_not_there_is_named(tmp_path):
 
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('libcudart.so.13: cannot open')")
     code = _WITHOUT.format(scripts=str(ROOT / "scripts"), broken=str(tmp_path))
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    broken, absent = ran.stdout.splitlines()
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    broken, absent = process.stdout.splitlines()
     assert "is installed in ComfyUI's Python and cannot be imported: libcudart.so.13: cannot open." in broken
     assert absent.startswith(
         "onnxruntime is not installed in ComfyUI's Python. In Load Face Embedder set backend to torch"

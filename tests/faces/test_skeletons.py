@@ -21,8 +21,8 @@ KEYPOINTS = load_file(GOLDEN / "instant_id.safetensors")
 @pytest.mark.parametrize(("faces", "drawing"), [([0], "kps.0"), ([1], "kps.1"), ([0, 1], "in.hint")])
 def test_face_keypoints_are_the_authors(faces, drawing):
     points = [tuple(map(tuple, KEYPOINTS["in.kps"][face].tolist())) for face in faces]
-    drawn = (face_keypoints(points, 256, 192) * 255).round().to(torch.uint8)
-    assert torch.equal(drawn, KEYPOINTS[drawing])
+    picture = (face_keypoints(points, 256, 192) * 255).round().to(torch.uint8)
+    assert torch.equal(picture, KEYPOINTS[drawing])
 
 
 def pixels(poses: list[Pose], width: int, height: int) -> np.ndarray:
@@ -40,25 +40,30 @@ def test_skeleton_is_pixel_for_pixel_what_the_authors_draw() -> None:
     people = [[joint(k, p) for k in range(17)] for p in range(3)]
     people[2][6] = people[2][8] = people[2][5]
     authors = np.array(Image.open(GOLDEN / "skeletons.png"))
-    assert authors.any() and np.array_equal(pixels([tuple(pose) for pose in people], 128, 96), authors)
-    assert not pixels([((10.0, 10.0, 0.3),) * 17], 64, 64).any() and not pixels([], 64, 64).any()
+    assert authors.any()
+    assert np.array_equal(pixels([tuple(pose) for pose in people], 128, 96), authors)
+    assert not pixels([((10.0, 10.0, 0.3),) * 17], 64, 64).any()
+    assert not pixels([], 64, 64).any()
 
 
-@pytest.mark.parametrize("most", [40, 120, 400])
-def test_every_line_ellipse_and_disc_is_that_of_cv2(most: int) -> None:
-    """Of any length and angle, on, across and off the edges; the test above is about people. most: px a side."""
-    random = np.random.default_rng(most)
+@pytest.mark.parametrize("longest", [40, 120, 400])
+def test_every_line_ellipse_and_disc_is_that_of_cv2(longest: int) -> None:
+    """Of any length and angle, on, across and off the edges; the test above is about people. longest: px a side."""
+    random = np.random.default_rng(longest)
     for number in range(250):
-        width, height, *axes = (int(n) for n in random.integers((20, 20, 0), most))
-        (x, y), end = ((int(n), int(m)) for n, m in random.integers(-most, 2 * most, (2, 2)))
-        start = ((-1, 0, width - 1, width)[number % 4], y) if number % 3 else (x, y)  # beside the edges
+        width, height, *axes = (int(n) for n in random.integers((20, 20, 0), longest))
+        (x, y), end = ((int(n), int(m)) for n, m in random.integers(-longest, 2 * longest, (2, 2)))
+        start = (x, y)
+        if number % 3:  # beside the edges
+            start = ((-1, 0, width - 1, width)[number % 4], y)
         inside, *ends = cv2.clipLine((0, 0, width, height), start, end)
         clipped = control_images._clipped_line(start, end, width - 1, height - 1)
         assert clipped == (tuple(ends) if inside else None), (start, end)
-        axes, angle = (*axes, 4), int(random.integers(-180, 181))
-        ours, theirs = np.zeros((2, height, width, 3), np.uint8)
-        control_images.ellipse(ours, x, y, axes, angle, (255, 85, 0))
-        control_images.disc(ours, y, x, 4 if x % 2 else 10, (0, 255, 170))
-        cv2.fillConvexPoly(theirs, cv2.ellipse2Poly((x, y), axes, angle, 0, 360, 1), (255, 85, 0))
-        cv2.circle(theirs, (y, x), 4 if x % 2 else 10, (0, 255, 170), -1)
-        assert np.array_equal(ours, theirs), (width, height, x, y, axes, angle)
+        axes = (*axes, 4)
+        angle = int(random.integers(-180, 181))
+        picture, expected = np.zeros((2, height, width, 3), np.uint8)
+        control_images.ellipse(picture, x, y, axes, angle, (255, 85, 0))
+        control_images.disc(picture, y, x, 4 if x % 2 else 10, (0, 255, 170))
+        cv2.fillConvexPoly(expected, cv2.ellipse2Poly((x, y), axes, angle, 0, 360, 1), (255, 85, 0))
+        cv2.circle(expected, (y, x), 4 if x % 2 else 10, (0, 255, 170), -1)
+        assert np.array_equal(picture, expected), (width, height, x, y, axes, angle)

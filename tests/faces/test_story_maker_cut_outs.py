@@ -33,7 +33,8 @@ def published(picture: torch.Tensor, mask: torch.Tensor) -> np.ndarray:
     pixels, inside = ((x * 255).round().byte().numpy() for x in (picture, mask))
     contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     corners = np.concatenate(contours)[:, 0]
-    (left, top), (right, below) = corners.min(0), corners.max(0) + 1
+    left, top = corners.min(0)
+    right, below = corners.max(0) + 1
     soft = cv2.GaussianBlur(np.repeat(inside[top:below, left:right, None], 3, 2), (5, 5), 0) / 255.0
     cut = (255 * np.ones_like(soft) * (1 - soft) + soft * pixels[top:below, left:right]).astype(np.uint8)
     return np.array(Image.fromarray(cut).resize((SIDE, SIDE)))
@@ -41,32 +42,42 @@ def published(picture: torch.Tensor, mask: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("soft", [False, True])
 def test_a_person_is_cut_out_as_published(soft):
-    picture, mask = photo(1), blob(soft=soft)
+    picture = photo(1)
+    mask = blob(soft=soft)
     (body,) = cut_out([ANNA], picture, mask)
-    ours, theirs = (body.picture * 255).round().numpy(), published(picture[0], mask[0])
+    pixels = (body.picture * 255).round().numpy()
+    expected = published(picture[0], mask[0])
     # Single precision may floor a pixel the other way.
-    assert np.abs(ours - theirs).max() <= 1 and (ours != theirs).mean() < 1e-3
-    assert (ours[0, -1] == 255).all() and not body.uncut
+    assert np.abs(pixels - expected).max() <= 1
+    assert (pixels != expected).mean() < 1e-3
+    assert (pixels[0, -1] == 255).all()
+    assert not body.uncut
 
 
 def test_clothes_without_a_mask_are_squashed_as_they_are():
     picture = photo(2)
     (body,) = cut_out([ANNA], picture, None)
-    theirs = Image.fromarray((picture[0] * 255).byte().numpy()).resize((SIDE, SIDE))
-    assert ((body.picture * 255).round().numpy() == np.array(theirs)).all() and body.uncut
+    expected = Image.fromarray((picture[0] * 255).byte().numpy()).resize((SIDE, SIDE))
+    assert ((body.picture * 255).round().numpy() == np.array(expected)).all()
+    assert body.uncut
     assert [body.weight for body in cut_out([ANNA, BEN], None, None)] == [0, 0], "nothing given does not count"
 
 
 def test_parts_pictures_and_one_photo_of_all_give_the_same_bodies():
     """In the order of the cast, without those of weight 0."""
-    absent, both, mask = people_made.person(3, weight=0.0), torch.cat([photo(1), photo(2), photo(3)]), blob()
+    absent = people_made.person(3, weight=0.0)
+    photos = torch.cat([photo(1), photo(2), photo(3)])
+    mask = blob()
     masks = torch.cat([mask, mask * 0, mask.flip(1)])
-    expected = [cut_out([ANNA], photo(n), masks[k : k + 1])[0].picture for n, k in ((1, 0), (3, 2))]
-    parts = Parts(tuple(make_part("x", both[n : n + 1], masks[n], float(n != 1), None) for n in range(3)))
+    expected = [cut_out([ANNA], photo(1), masks[:1])[0].picture, cut_out([ANNA], photo(3), masks[2:])[0].picture]
+    weights = (1.0, 0.0, 1.0)
+    parts = Parts(tuple(make_part("x", photos[n : n + 1], masks[n], weights[n], None) for n in range(3)))
     people = [ANNA, absent, BEN]
-    for found in (cut_out(people, both, masks), cut_out(people, parts, None)):
-        assert all(torch.equal(one.picture, x) for one, x in zip(found, expected, strict=True))
+    for bodies in (cut_out(people, photos, masks), cut_out(people, parts, None)):
+        for body, picture in zip(bodies, expected, strict=True):
+            assert torch.equal(body.picture, picture)
     of_one = cut_out(people, photo(1), masks)
-    assert torch.equal(of_one[0].picture, expected[0]) and not torch.equal(of_one[1].picture, expected[1])
+    assert torch.equal(of_one[0].picture, expected[0])
+    assert not torch.equal(of_one[1].picture, expected[1])
     together = cut_out([ANNA], photo(1), masks)
     assert torch.equal(together[0].picture, cut_out([ANNA], photo(1), masks.amax(0))[0].picture)

@@ -20,8 +20,8 @@ def test_a_time_for_people(seconds: float, text: str) -> None:
 
 
 def test_earlier_rows_tell_what_the_others_take() -> None:
-    done = [DoneRow(8.0, MEGABYTE), DoneRow(12.0, 3 * MEGABYTE)]
-    estimate = by_earlier_rows(done, 100, 2, 10**12)
+    done_rows = [DoneRow(8.0, MEGABYTE), DoneRow(12.0, 3 * MEGABYTE)]
+    estimate = by_earlier_rows(done_rows, 100, 2, 10**12)
     assert estimate == Estimate(rows=100, seconds=5.0, size=2 * MEGABYTE, smallest_size=MEGABYTE, free=10**12)
     assert by_earlier_rows([], 100, 2, 10**12) is None
 
@@ -41,15 +41,15 @@ def test_the_first_rows_tell_it_once(seconds_per_row: float, told_after: int) ->
     clock = Clock()
     clock.seconds = 300.0
     pace = Pace(clock)
-    told: list[tuple[int, Estimate]] = []
+    estimates: list[tuple[int, Estimate]] = []
     for number in range(1, 21):
         pace.add(number * MEGABYTE)
         estimate = pace.first_estimate(100 - number, 10**12)
         if estimate:
-            told.append((number, estimate))
+            estimates.append((number, estimate))
         clock.seconds += seconds_per_row
-    assert [number for number, _ in told] == [told_after]
-    estimate = told[0][1]
+    assert [number for number, _ in estimates] == [told_after]
+    estimate = estimates[0][1]
     assert estimate.rows == 100 - told_after
     assert estimate.seconds == pytest.approx(seconds_per_row)
     assert estimate.size == pytest.approx(MEGABYTE * (told_after + 1) / 2)

@@ -45,19 +45,20 @@ def node(kind: str, **inputs: Any) -> dict[str, Any]:
 
 def job(line: int = 2, **nodes: Any) -> Job:
     """A picture is sampled of `cast`; photos hold their own names."""
-    rest = {"sampled": node("KSampler", of=["cast", 0], seed=line), "save": node("SaveImage", images=["sampled", 0])}
-    prompt = {**nodes, **rest}
-    files = [one["inputs"]["image"] for one in nodes.values() if one["class_type"] == "LoadImage"]
+    sampled = node("KSampler", of=["cast", 0], seed=line)
+    save = node("SaveImage", images=["sampled", 0])
+    files = [entry["inputs"]["image"] for entry in nodes.values() if entry["class_type"] == "LoadImage"]
+    prompt = {**nodes, "sampled": sampled, "save": save}
     return Job(Row(line, f"row{line}", {}), prompt, {file: file.encode() for file in files})
 
 
-def two(line: int, anna: str, ben: str, names: str = "Anna, Ben", **more: Any) -> Job:
+def two(line: int, anna: str, ben: str, names: str = "Anna, Ben", **more_nodes: Any) -> Job:
     cast = node("LikenessCastFromPhotos", names=names, which_face="only", photo_1=["a", 0], photo_2=["b", 0])
-    return job(line, a=node("LoadImage", image=anna), b=node("LoadImage", image=ben), cast=cast, **more)
+    return job(line, a=node("LoadImage", image=anna), b=node("LoadImage", image=ben), cast=cast, **more_nodes)
 
 
 def kinds(prompt: dict[str, Any], kind: str) -> list[str]:
-    return [number for number, one in prompt.items() if one["class_type"] == kind]
+    return [number for number, entry in prompt.items() if entry["class_type"] == kind]
 
 
 WHO: list[tuple[Job, dict[str, Any]]] = [
@@ -74,22 +75,25 @@ WHO: list[tuple[Job, dict[str, Any]]] = [
 def test_the_cast_is_measured_that_the_picture_is_made_of(one: Job, who: dict[str, Any]) -> None:
     if "placed" in one.prompt:
         one.prompt["sampled"]["inputs"]["of"] = ["cast", 1]
-    found = measured.with_measure(one.prompt, KNOWN)
-    (measure,) = (found[number]["inputs"] for number in kinds(found, "LikenessMeasureLikeness"))
+    prompt = measured.with_measure(one.prompt, KNOWN)
+    (measure,) = (prompt[number]["inputs"] for number in kinds(prompt, "LikenessMeasureLikeness"))
     assert {name: measure[name] for name in ("cast", "person") if name in measure} == who
-    assert measure["images"] == ["sampled", 0] and kinds(found, "LikenessAsFile")
+    assert measure["images"] == ["sampled", 0]
+    assert kinds(prompt, "LikenessAsFile")
 
 
 def test_garments_are_measured_with_and_without_people() -> None:
     """By the last Part of a chain."""
     chain = {"first": node("LikenessPart"), "last": node("LikenessPart", parts=["first", 0])}
     for people in ({}, {"who": node("LikenessCast")}):
-        made = node("KSampler", parts=["last", 0], **{one: [one, 0] for one in people})
-        prompt = job(2, cast=made, **chain, **people).prompt
-        found = measured.with_measure(prompt, KNOWN, "clip.pth")
-        (inputs,) = (found[number]["inputs"] for number in kinds(found, "LikenessMeasureLikeness"))
-        assert inputs["parts"] == ["last", 0] and inputs.get("cast") == (["who", 0] if people else None)
-        assert found[inputs["clip_vision"][0]]["inputs"] == {"clip_name": "clip.pth"}
+        links = {name: [name, 0] for name in people}
+        sampler = node("KSampler", parts=["last", 0], **links)
+        prompt = job(2, cast=sampler, **chain, **people).prompt
+        measured_prompt = measured.with_measure(prompt, KNOWN, "clip.pth")
+        (inputs,) = (measured_prompt[number]["inputs"] for number in kinds(measured_prompt, "LikenessMeasureLikeness"))
+        assert inputs["parts"] == ["last", 0]
+        assert inputs.get("cast") == (["who", 0] if people else None)
+        assert measured_prompt[inputs["clip_vision"][0]]["inputs"] == {"clip_name": "clip.pth"}
         with pytest.raises(SetupError, match=r"x\.pth is not in models/clip_vision, which has clip\.pth, dino\.pth"):
             measured.with_measure(prompt, KNOWN, "x.pth")
     with pytest.raises(SetupError, match="SaveImage is made without a Part"):
@@ -103,14 +107,14 @@ def test_what_cannot_be_measured_or_seeded_is_refused() -> None:
     cartoons = {**somebody, "model": node("CheckpointLoaderSimple", ckpt_name="standin-miniature.safetensors")}
     several = job(cast=node("LikenessCast"), other=node("LikenessCast")).prompt
     several["sampled"]["inputs"]["too"] = ["other", 0]
-    for prompt, known, message in (
+    for prompt, changed_info, message in (
         (nobody, {}, "without a cast and without a person"),
         (somebody, no_pack, "there is none in models/insightface"),
         (cartoons, {}, "draws cartoons, with the miniature"),
         (several, {}, "LikenessCast, LikenessCast"),
     ):
         with pytest.raises(SetupError, match=message):
-            measured.with_measure(prompt, {**KNOWN, **known})
+            measured.with_measure(prompt, {**KNOWN, **changed_info})
     del nobody["sampled"]["inputs"]["seed"]
     with pytest.raises(SetupError, match="no seed"):
         list(seeds.tries(Job(Row(2, "x", {}), nobody, {}), 2))
@@ -119,9 +123,12 @@ def test_what_cannot_be_measured_or_seeded_is_refused() -> None:
 def test_seeds_move_also_where_another_node_holds_the_number() -> None:
     prompt = job(7, cast=node("LikenessCast"), number=node("PrimitiveInt", value=2**64 - 1)).prompt
     prompt["second"] = node("KSampler", noise_seed=["number", 0])
-    moved = [(one.prompt["sampled"]["inputs"]["seed"], one.prompt["second"]["inputs"]["noise_seed"], one.try_number)
-             for one in seeds.tries(Job(Row(2, "x", {}), prompt, {}), 2)]  # fmt: skip
-    assert moved == [(7, ["number", 0], 0), (8, 0, 1)]
+    first, second = seeds.tries(Job(Row(2, "x", {}), prompt, {}), 2)
+    assert (first.try_number, second.try_number) == (0, 1)
+    assert first.prompt["sampled"]["inputs"]["seed"] == 7
+    assert first.prompt["second"]["inputs"]["noise_seed"] == ["number", 0]
+    assert second.prompt["sampled"]["inputs"]["seed"] == 8
+    assert second.prompt["second"]["inputs"]["noise_seed"] == 0
     large = job(2**40, cast=node("LikenessCast")).prompt
     (_, second) = seeds.tries(Job(Row(2, "x", {}), large, {}), 2)
     assert second.prompt["sampled"]["inputs"]["seed"] == 2**40 + 1
@@ -129,13 +136,19 @@ def test_seeds_move_also_where_another_node_holds_the_number() -> None:
 
 def report(*similar: float | None, boxes: int = 2) -> Report:
     """One picture of as many people; None: missing."""
-    rows = [tuple(one if n == m else 0.1 for m, _ in enumerate(similar)) for n, one in enumerate(similar)]
-    each = [Sighting(n) if one is None else Sighting(n, n, rows[n], 0.125) for n, one in enumerate(similar)]
+    sightings: list[Sighting] = []
+    for number, similarity in enumerate(similar):
+        if similarity is None:
+            sightings.append(Sighting(number))
+            continue
+        similarities = [0.1] * len(similar)
+        similarities[number] = similarity
+        sightings.append(Sighting(number, number, tuple(similarities), 0.125))
     box = (0.0, 0.0, 30.0, 40.0)
-    seen = (MeasuredPicture((box,) * boxes, tuple(each)),)
+    pictures = (MeasuredPicture((box,) * boxes, tuple(sightings)),)
     crops = torch.zeros(0, 112, 112, 3)
-    who = tuple(Person(Identity(name, {}, crops)) for name in ("Anna", "Ben")[: len(similar)])
-    return Report(who, ("judge", "other"), {"judge": seen, "other": seen})
+    people = tuple(Person(Identity(name, {}, crops)) for name in ("Anna", "Ben")[: len(similar)])
+    return Report(people, ("judge", "other"), {"judge": pictures, "other": pictures})
 
 
 def garments(alike: float) -> Report:
@@ -144,7 +157,7 @@ def garments(alike: float) -> Report:
 
 
 @pytest.mark.parametrize(
-    ("each", "kept"),
+    ("each", "best"),
     [
         ([[report(0.9, 0.3)], [report(0.5, 0.5)], [report(0.99, None)]], 1),  # the weakest person
         ([[report(one), garments(one)] for one in (0.2, 0.9, 0.4)], 1),  # a picture of people, one of garments
@@ -152,21 +165,22 @@ def garments(alike: float) -> Report:
         ([[report(0.9), report(0.2)], [report(0.4), report(0.3)]], 1),  # the worst of several pictures
     ],
 )
-def test_the_best_is_the_one_that_pick_best_keeps(each: list[list[Report]], kept: int) -> None:
-    assert seeds.best_try(each) == kept
+def test_the_best_is_the_one_that_pick_best_keeps(each: list[list[Report]], best: int) -> None:
+    assert seeds.best_try(each) == best
 
 
 def test_measurements_are_kept_through_stops(tmp_path: Path) -> None:
     tries = list(seeds.tries(two(2, "x", "y"), 2))
-    each = [MeasuredTry(tries[0], [report(0.4, None)]), MeasuredTry(tries[1], [report(0.75, 0.25)])]
+    measured_tries = [MeasuredTry(tries[0], [report(0.4, None)]), MeasuredTry(tries[1], [report(0.75, 0.25)])]
     scores = Scores(tmp_path)
-    scores.keep(tries[0].row_job, ["row2.png"], each, 1)
+    scores.keep(tries[0].row_job, ["row2.png"], measured_tries, 1)
     text = (tmp_path / "likeness.csv").read_text("utf-8")
     assert "row2,row2.png,Ben,,missing,,,judge,,,,,2,no" in text
     assert "row2,row2.png,Anna,,right,Anna,40,judge,0.7500,0.1000,0.6500,0.1250,3,yes" in text
-    again = Scores(tmp_path)
-    assert again.has(tries[0].row_job, 2) and not again.has(tries[0].row_job, 3)
-    again.keep(tries[0].row_job, ["row2.png"], each[:1], 0)
+    reopened = Scores(tmp_path)
+    assert reopened.has(tries[0].row_job, 2)
+    assert not reopened.has(tries[0].row_job, 3)
+    reopened.keep(tries[0].row_job, ["row2.png"], measured_tries[:1], 0)
     assert not Scores(tmp_path).has(tries[0].row_job, 2), "the last of a row counts"
     outcome = Outcome([SavedFile(".png", b"1"), SavedFile(".png", b"2")])
     assert measured.split(outcome) == measured.MeasuredOutcome(outcome, []), "nothing was measured"
@@ -176,30 +190,34 @@ def test_measurements_are_kept_through_stops(tmp_path: Path) -> None:
 
 
 def test_all_that_is_missing_is_said_at_once() -> None:
-    whole = job(cast=node("LikenessCast"), faces=node("LikenessLoadFaceEmbedder", pack="antelopv2"))
-    whole.prompt["sampled"]["inputs"]["sampler_name"] = "euler"
-    (needed := check.Needed(KNOWN)).add(whole)
+    complete_job = job(cast=node("LikenessCast"), faces=node("LikenessLoadFaceEmbedder", pack="antelopv2"))
+    complete_job.prompt["sampled"]["inputs"]["sampler_name"] = "euler"
+    (needed := check.Needed(KNOWN)).add(complete_job)
     good = "In place:\ntorch  ok  2.11\n\nEverything that this workflow needs is there."
     with pytest.raises(SetupError, match="antelopv2 is not in the menu pack; it has antelopev2, none"):
         needed.require(good)
-    with pytest.raises(SetupError) as told:
+    with pytest.raises(SetupError) as refused:
         needed.require(f"Missing:\nantelopv2  missing  x\n\n{good}\n\nTo fix it:\nfetch it")
-    assert str(told.value).split("\n")[1:] == ["Missing:", "antelopv2  missing  x", "To fix it:", "fetch it"]
-    whole.prompt["faces"]["inputs"]["pack"] = "antelopev2"
-    (needed := check.Needed(KNOWN)).add(whole)
+    assert str(refused.value).split("\n")[1:] == ["Missing:", "antelopv2  missing  x", "To fix it:", "fetch it"]
+    complete_job.prompt["faces"]["inputs"]["pack"] = "antelopev2"
+    (needed := check.Needed(KNOWN)).add(complete_job)
     needed.require(good)
     with pytest.raises(SetupError, match="has no Lost, Other: install"):
-        prompts.require_runnable({"1": node("Other"), "2": node("Lost"), **whole.prompt}, KNOWN)
-    asked = needed.doctor()
-    assert not kinds(asked, "SaveImage") and kinds(asked, "LikenessLoadFaceEmbedder")
+        prompts.require_runnable({"1": node("Other"), "2": node("Lost"), **complete_job.prompt}, KNOWN)
+    doctor_prompt = needed.doctor()
+    assert not kinds(doctor_prompt, "SaveImage")
+    assert kinds(doctor_prompt, "LikenessLoadFaceEmbedder")
 
 
 def test_a_picture_says_what_was_asked_for() -> None:
-    text, drawn, changed = PngImagePlugin.PngInfo(), io.BytesIO(), {"1": node("LoadImage", image="ä.png")}
+    text = PngImagePlugin.PngInfo()
+    picture = io.BytesIO()
+    prompt = {"1": node("LoadImage", image="ä.png")}
     text.add_text("prompt", json.dumps({"1": node("LikenessLoadPerson", file="x")}))
     text.add_text("other", "kept")
-    Image.new("RGB", (8, 8), "red").save(drawn, "PNG", pnginfo=text)
-    opened = Image.open(io.BytesIO(with_prompt(drawn.getvalue(), changed)))
-    assert json.loads(opened.info["prompt"]) == changed and opened.info["other"] == "kept"
+    Image.new("RGB", (8, 8), "red").save(picture, "PNG", pnginfo=text)
+    opened = Image.open(io.BytesIO(with_prompt(picture.getvalue(), prompt)))
+    assert json.loads(opened.info["prompt"]) == prompt
+    assert opened.info["other"] == "kept"
     assert opened.convert("RGB").getpixel((3, 3)) == (255, 0, 0)
-    assert with_prompt(b"GIF89a", changed) == b"GIF89a"
+    assert with_prompt(b"GIF89a", prompt) == b"GIF89a"

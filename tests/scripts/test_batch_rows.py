@@ -43,10 +43,11 @@ SEMICOLONS = TEXT.replace(",Prompt", ";Prompt").replace("t,", "t;").replace("d,"
 def test_a_table_as_spreadsheets_write_it(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "jobs.csv").write_bytes(data)
     below = int(data.startswith(b"sep="))
-    found = list(rows.rows(rows.read(tmp_path / "jobs.csv"), lambda _: False))
-    assert [(row.line - below, row.name) for row in found] == [(2, "first"), (4, "second"), (6, "third")]
-    assert not any(row.problem for row in found)
-    assert found[0].cells == {"Prompt": "a woman, a man"} and found[1].cells["Prompt"].split() == ["two", "lines"]
+    rows_read = list(rows.rows(rows.read(tmp_path / "jobs.csv"), lambda _: False))
+    assert [(row.line - below, row.name) for row in rows_read] == [(2, "first"), (4, "second"), (6, "third")]
+    assert not any(row.problem for row in rows_read)
+    assert rows_read[0].cells == {"Prompt": "a woman, a man"}
+    assert rows_read[1].cells["Prompt"].split() == ["two", "lines"]
 
 
 @pytest.mark.parametrize(
@@ -66,11 +67,11 @@ def test_a_file_that_is_no_table(tmp_path: Path, data: bytes, message: str) -> N
 def test_lines_that_cannot_be_rows(tmp_path: Path) -> None:
     lines = ["name,Photo,Seed", "a,x.png,1", "A,y.png,2", "b,z.png", "c,x,1,2", "../d,x,1", "=1+1,x,1", "nul.png,x,1"]
     (tmp_path / "jobs.csv").write_text("\n".join([*lines, "a_1of2,x,1", ",set 1\\Anna Ö.png,1", ",,", ",,9"]))
-    found = list(rows.rows(rows.read(tmp_path / "jobs.csv"), lambda column: column == "Photo"))
-    problems = [row.problem.split(":")[0] for row in found]
+    rows_read = list(rows.rows(rows.read(tmp_path / "jobs.csv"), lambda column: column == "Photo"))
+    problems = [row.problem.split(":")[0] for row in rows_read]
     assert problems[:4] == ["", "line 2 has the name A too", "2 cells for 3 columns", "4 cells for 3 columns"]
-    assert all(row.problem.startswith("the name ") for row in found[4:8])
-    assert [(row.name, row.problem) for row in found[8:]] == [("00010_Anna-Ö", ""), ("00012", "")]
+    assert all(row.problem.startswith("the name ") for row in rows_read[4:8])
+    assert [(row.name, row.problem) for row in rows_read[8:]] == [("00010_Anna-Ö", ""), ("00012", "")]
 
 
 def fixed(*pairs: tuple[str, str]) -> list[FixedInput]:
@@ -81,11 +82,13 @@ def test_inputs_that_every_row_has(tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text("name,Prompt\na,x\nb\nc,y,z\n")
     table = rows.read(tmp_path / "jobs.csv")
     first, short, long = rows.rows(rows.with_inputs(table, fixed(("Steps", "30"), ("Node.cfg", "2"))), lambda _: False)
-    assert first.cells == {"Prompt": "x", "Steps": "30", "Node.cfg": "2"} and not first.problem
-    assert short.problem.startswith("3 cells for 4 columns") and long.problem.startswith("5 cells for 4 columns")
-    for twice in ([("prompt", "z")], [("Steps", "1"), ("steps", "2")]):
-        with pytest.raises(SetupError, match=f"--set gives {twice[0][0]}, which is a column"):
-            rows.with_inputs(table, fixed(*twice))
+    assert first.cells == {"Prompt": "x", "Steps": "30", "Node.cfg": "2"}
+    assert not first.problem
+    assert short.problem.startswith("3 cells for 4 columns")
+    assert long.problem.startswith("5 cells for 4 columns")
+    for inputs in ([("prompt", "z")], [("Steps", "1"), ("steps", "2")]):
+        with pytest.raises(SetupError, match=f"--set gives {inputs[0][0]}, which is a column"):
+            rows.with_inputs(table, fixed(*inputs))
 
 
 @pytest.mark.parametrize("name", ["字" * 67, "a\u2028b", "caf\u00e9", "a" * 121])
@@ -93,7 +96,9 @@ def test_names_that_no_file_has_or_that_are_one_file(tmp_path: Path, name: str) 
     (tmp_path / "jobs.csv").write_text(f"name,Photo\ncafe\u0301,x\n{name},x\n,{'字' * 80}.png\n", "utf-8")
     first, second, unnamed = rows.rows(rows.read(tmp_path / "jobs.csv"), lambda column: column == "Photo")
     message = "line 2 has the name caf\u00e9 too" if len(name) == 4 else "be a file's: at most 120 letters and 200"
-    assert not first.problem and not unnamed.problem and message in second.problem
+    assert not first.problem
+    assert not unnamed.problem
+    assert message in second.problem
     assert len(f".{unnamed.name}_10000of10000.safetensors.part".encode()) < 256
 
 
@@ -115,11 +120,14 @@ INFO = {kind: {"input": {"required": INPUTS[title]}, "display_name": title} for 
 
 def node(number: int, kind: str, values: list[Any], title: str = "", **inputs: str | int) -> dict[str, Any]:
     """inputs: each with its label, or the link that brings it."""
-    slots = [
-        {"name": name, "link": told if isinstance(told, int) else None, "widget": {"name": name}}
-        | ({"label": told} if isinstance(told, str) else {})
-        for name, told in inputs.items()
-    ]
+    slots: list[dict[str, Any]] = []
+    for name, label_or_link in inputs.items():
+        slot: dict[str, Any] = {"name": name, "link": None, "widget": {"name": name}}
+        if isinstance(label_or_link, int):
+            slot["link"] = label_or_link
+        else:
+            slot["label"] = label_or_link
+        slots.append(slot)
     named = {"title": title} if title else {}
     return {"id": number, "type": kind, "inputs": slots, "outputs": [{}], "widgets_values": values, **named}
 
@@ -155,14 +163,14 @@ def test_a_column_is_a_label_or_a_node_and_its_input(tmp_path: Path) -> None:
 
 
 def test_columns_and_workflows_that_fit_nothing_or_too_much(tmp_path: Path) -> None:
-    twice = graph()
-    twice["nodes"][2]["inputs"][0]["link"] = None
-    twice["extra"]["linearData"]["inputs"].append([3, "text"])
+    two_prompts = graph()
+    two_prompts["nodes"][2]["inputs"][0]["link"] = None
+    two_prompts["extra"]["linearData"]["inputs"].append([3, "text"])
     for columns, of, message in (
         (["Frist person"], None, r"called Frist person\. Nearest: First person\. .*has: First person, Prompt"),
         (["Ben.text"], None, r"called Ben\.text"),  # a Primitive says it
         (["seed", "Sampler.seed"], None, r"seed and Sampler\.seed are the same input"),
-        (["Prompt"], twice, r"Prompt means more than one input: write Anna\.text or Ben\.text"),
+        (["Prompt"], two_prompts, r"Prompt means more than one input: write Anna\.text or Ben\.text"),
         ([], {"nodes": [None]}, "it is damaged"), ([], {"7": {"inputs": {}}}, "node 7 was unknown to the editor"),
         ([], {"nodes": [node(1, "Text", ["A"])], "links": [], "extra": {"linearData": [1]}}, "it is damaged"),
     ):  # fmt: skip
@@ -171,17 +179,17 @@ def test_columns_and_workflows_that_fit_nothing_or_too_much(tmp_path: Path) -> N
 
 
 def test_nodes_that_this_comfyui_has_not_are_named_with_their_packs(tmp_path: Path) -> None:
-    saved = graph()
+    workflow = graph()
     lost = {"id": 15, "type": "FaceDetailer", "properties": {"cnr_id": "comfyui-impact-pack"}, "widgets_values": []}
-    saved["nodes"].append(lost)
+    workflow["nodes"].append(lost)
     message = r"FaceDetailer \(node 15, of the pack comfyui-impact-pack\) is not known to this ComfyUI: install"
     with pytest.raises(SetupError, match=message):
-        template(tmp_path, of=saved)
-    saved["nodes"].append({**lost, "id": 16, "type": "Other", "properties": {}})
+        template(tmp_path, of=workflow)
+    workflow["nodes"].append({**lost, "id": 16, "type": "Other", "properties": {}})
     with pytest.raises(SetupError, match=r"pack\), Other \(node 16\) are not known"):
-        template(tmp_path, of=saved)
-    saved["nodes"][-1]["mode"] = saved["nodes"][-2]["mode"] = 4
-    assert template(tmp_path, of=saved).prompt
+        template(tmp_path, of=workflow)
+    workflow["nodes"][-1]["mode"] = workflow["nodes"][-2]["mode"] = 4
+    assert template(tmp_path, of=workflow).prompt
 
 
 FILES = ["people\\anna.safetensors", "Ben.SAFETENSORS", "Net.bin", "net.bin", "both.pt", "both.bin", "DPM"]
@@ -192,27 +200,27 @@ MENUS = {
 
 
 @pytest.mark.parametrize(
-    ("chosen", "meant"),
+    ("chosen", "expected"),
     [
         ("people/anna.safetensors", FILES[0]), (FILES[0], FILES[0]), ("People/Anna.Safetensors", FILES[0]),
         ("people/anna", FILES[0]), ("ben.safetensors", FILES[1]), ("ben", FILES[1]), ("net.bin", FILES[3]),
         ("NET.bin", None), ("both", None), ("dpm", "DPM"), ("", None),
     ],
 )  # fmt: skip
-def test_a_menu_takes_a_name_in_another_spelling(tmp_path: Path, chosen: str, meant: str | None) -> None:
+def test_a_menu_takes_a_name_in_another_spelling(tmp_path: Path, chosen: str, expected: str | None) -> None:
     """In a cell and in the workflow itself, of either format; of two that may be meant neither is taken."""
-    saved = {"nodes": [node(1, "Load", [chosen], file="File")], "links": []}
+    workflow = {"nodes": [node(1, "Load", [chosen], file="File")], "links": []}
     prompt = {"1": {"class_type": "Load", "inputs": {"file": chosen}}}
-    for graph in (saved, prompt):
+    for graph in (workflow, prompt):
         (tmp_path / "workflow.json").write_text(json.dumps(graph))
         of = Template(tmp_path / "workflow.json", MENUS, ["Load.file"], tmp_path, tmp_path / "input")
         if chosen and ending(chosen):  # what is no menu's word stays, to be told where it is run
-            assert of.prompt["1"]["inputs"]["file"] == (meant or chosen)
+            assert of.prompt["1"]["inputs"]["file"] == (expected or chosen)
         if not chosen:
             continue
         row = Row(2, "a", {"Load.file": chosen})
-        if meant:
-            assert of.job(row).prompt["1"]["inputs"]["file"] == meant
+        if expected:
+            assert of.job(row).prompt["1"]["inputs"]["file"] == expected
         else:
             with pytest.raises(rows.BadRow, match="the menu has 7 entries"):
                 of.job(row)
@@ -224,11 +232,16 @@ def test_a_photo_is_found_in_another_spelling(tmp_path: Path) -> None:
     for name in ("Jose\u0301.png", "Set/Ben.PNG", "Net.png", "net.png"):
         Image.new("RGB", (2, 2)).save(tmp_path / name, "PNG")
     of = template(tmp_path, "First person")
-    for cell, kept in {"José.png": "Jose\u0301-", "set\\ben.png": "Ben-", "net.png": "net-", "Net.png": "Net-"}.items():
+    for cell, beginning in {
+        "José.png": "Jose\u0301-",
+        "set\\ben.png": "Ben-",
+        "net.png": "net-",
+        "Net.png": "Net-",
+    }.items():
         (photo,) = of.job(Row(2, "a", {"First person": cell})).files
-        assert photo.startswith(kept)
-    for cell, near in {"NET.png": r"Nearest: Net\.png, net\.png", "Set/Bem.png": r"Nearest: Set/Ben\.PNG"}.items():
-        with pytest.raises(rows.BadRow, match=f"which is not in .*{near}"):
+        assert photo.startswith(beginning)
+    for cell, nearest in {"NET.png": r"Nearest: Net\.png, net\.png", "Set/Bem.png": r"Nearest: Set/Ben\.PNG"}.items():
+        with pytest.raises(rows.BadRow, match=f"which is not in .*{nearest}"):
             of.job(Row(2, "a", {"First person": cell}))
 
 
@@ -245,12 +258,13 @@ def test_a_photo_is_found_in_another_spelling(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_cell_is_a_value_of_its_input(tmp_path: Path, name: str, cell: str, value: Any) -> None:
-    made, row = template(tmp_path, f"Sampler.{name}"), Row(2, "a", {f"Sampler.{name}": cell})
+    made_template = template(tmp_path, f"Sampler.{name}")
+    row = Row(2, "a", {f"Sampler.{name}": cell})
     if isinstance(value, str) and " " in value:
         with pytest.raises(rows.BadRow, match=re.escape(f"Sampler.{name} is {cell}: {value}")):
-            made.job(row)
+            made_template.job(row)
     else:
-        assert made.job(row).prompt["4"]["inputs"][name] == value
+        assert made_template.job(row).prompt["4"]["inputs"][name] == value
 
 
 def test_photos_travel_by_what_is_in_them(tmp_path: Path) -> None:
@@ -259,13 +273,19 @@ def test_photos_travel_by_what_is_in_them(tmp_path: Path) -> None:
     for file, colour in photos.items():
         (tmp_path / file).parent.mkdir()
         Image.new("RGB", (8, 8), colour).save(tmp_path / file)
-    made = template(tmp_path, "First person")
-    jobs = [made.job(Row(2, "a", cells)) for cells in ({"First person": next(iter(photos)).replace("/", "\\")}, {})]
-    assert jobs[0].files != jobs[1].files and jobs[0].fingerprint != jobs[1].fingerprint
+    made_template = template(tmp_path, "First person")
+    jobs = [
+        made_template.job(Row(2, "a", cells)) for cells in ({"First person": next(iter(photos)).replace("/", "\\")}, {})
+    ]
+    assert jobs[0].files != jobs[1].files
+    assert jobs[0].fingerprint != jobs[1].fingerprint
     for job, file in zip(jobs, photos, strict=True):
         ((name, data),) = job.files.items()
-        assert job.prompt["1"]["inputs"]["image"] == name and data == (tmp_path / file).read_bytes()
-        assert len(name.encode()) < 200 and name[0] == Path(file).name[0] and name.endswith(".png")
+        assert job.prompt["1"]["inputs"]["image"] == name
+        assert data == (tmp_path / file).read_bytes()
+        assert len(name.encode()) < 200
+        assert name[0] == Path(file).name[0]
+        assert name.endswith(".png")
 
 
 @pytest.mark.parametrize(
@@ -300,10 +320,12 @@ def test_photos_that_cannot_be_used(tmp_path: Path, cell: str, problem: str) -> 
     ],
 )
 def test_prompts_that_cannot_make_a_picture(changed: dict[str, Any], message: str) -> None:
-    known = {name: {"output_node": name != "Text", "output": ["STRING"]} for name in ("Text", "Save", "PreviewImage")}
+    object_info = {
+        name: {"output_node": name != "Text", "output": ["STRING"]} for name in ("Text", "Save", "PreviewImage")
+    }
     prompt = {"1": {"class_type": "Text", "inputs": {}}, "2": {"class_type": "Save", "inputs": {"of": ["1", 0]}}}
     with pytest.raises(SetupError, match=message) if message else nullcontext():
-        require_runnable(prompt | changed, known)
+        require_runnable(prompt | changed, object_info)
 
 
 # --- The folder
@@ -343,38 +365,47 @@ def test_the_folder_says_what_is_done(tmp_path: Path) -> None:
     (folder / ".new.png.part").write_bytes(b"half")
     assert names(folder) == {"one_1of2.png", "one_2of2.png", "other.webp", ".new.png.part"}
     for output in opened(folder):
-        assert output.has(job()) and not output.has(job(seed=2)) and not output.has(job("torn"))
+        assert output.has(job())
+        assert not output.has(job(seed=2))
+        assert not output.has(job("torn"))
         output.keep(job(seed=2), [png(b"4")], 1.0)
-    assert names(folder) == {"one.png", "other.webp"} and (folder / "one.png").read_bytes() == b"4"
+    assert names(folder) == {"one.png", "other.webp"}
+    assert (folder / "one.png").read_bytes() == b"4"
     (folder / "other.webp").unlink()
     for output in opened(folder):
-        assert output.has(job(seed=2)) and not output.has(job()) and not output.has(job("other"))
+        assert output.has(job(seed=2))
+        assert not output.has(job())
+        assert not output.has(job("other"))
     assert [line[1] for line in table(folder / "done.csv")] == ["name", "one", "other"]
 
 
 @pytest.mark.parametrize("saved_as", ["", "a lost quote", "a spreadsheet's"])
 def test_the_list_of_what_is_done_may_be_damaged(tmp_path: Path, saved_as: str) -> None:
     """No line takes another along, none names a file that is not its row's, and what is no list is not overwritten."""
-    folder, name = tmp_path / "out", "many" * 30
+    folder = tmp_path / "out"
+    name = "many" * 30
     many = [f"{name}_{number}of1200.png" for number in range(1200)]
     for output in opened(folder):
         output.keep(job("other"), [png(b"1")], 1.0)
     for file in (tmp_path / "mine.txt", folder / "mine.txt", *(folder / file for file in many)):
         file.touch()
-    done = folder / "done.csv"
-    head, rest = f"{done.read_text()}2,{name},{job().fingerprint},{'|'.join(many)},1\n".split("\n", 1)
+    done_file = folder / "done.csv"
+    head, lines = f"{done_file.read_text()}2,{name},{job().fingerprint},{'|'.join(many)},1\n".split("\n", 1)
     lost = '2,"lost,abc,lost.png,1\n' if saved_as == "a lost quote" else ""
-    whole = f"{head}\n{lost}{rest}2,one,abc,../mine.txt|mine.txt,1\n"
+    text = f"{head}\n{lost}{lines}2,one,abc,../mine.txt|mine.txt,1\n"
     sheet = saved_as == "a spreadsheet's"
-    done.write_text(whole.replace(",", ";") if sheet else whole, "utf-8-sig" if sheet else "utf-8")
+    done_file.write_text(text.replace(",", ";") if sheet else text, "utf-8-sig" if sheet else "utf-8")
     for output in opened(folder):
-        assert output.has(job(name)) and output.has(job("other")) and not output.has(job())
+        assert output.has(job(name))
+        assert output.has(job("other"))
+        assert not output.has(job())
         output.keep(job(), [png(b"2")], 1.0)
-    assert (tmp_path / "mine.txt").is_file() and (folder / "mine.txt").is_file()
-    done.write_text("Name,Email\n")
+    assert (tmp_path / "mine.txt").is_file()
+    assert (folder / "mine.txt").is_file()
+    done_file.write_text("Name,Email\n")
     with pytest.raises(SetupError, match=r"begins with 'Name,Email', not with line,name,.*: put back the one of"):
         Output(folder)
-    assert done.read_text() == "Name,Email\n"
+    assert done_file.read_text() == "Name,Email\n"
 
 
 def test_a_folder_is_one_runs_and_holds_nothing_else(tmp_path: Path) -> None:
@@ -393,7 +424,8 @@ def test_no_cell_of_ours_is_a_formula(tmp_path: Path, text: str) -> None:
     for output in opened(tmp_path / "out"):
         output.refuse(Row(3, text, {}), "+1 is\nno seed")
     assert table(tmp_path / "out" / "failed.csv") == [["line", "name", "reason"], ["3", f"'{text}", "'+1 is no seed"]]
-    assert as_cell(f"a{text}") == f"a{text}" and as_cell(-0.5) == "-0.5000"
+    assert as_cell(f"a{text}") == f"a{text}"
+    assert as_cell(-0.5) == "-0.5000"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk is needed")
@@ -403,9 +435,11 @@ def test_a_full_disk(tmp_path: Path) -> None:
         (folder / ".one.png.part").symlink_to("/dev/full")
         with pytest.raises(SetupError, match="out is full: what is done is there; make room and run the same again"):
             output.keep(job(), [png(b"1")], 1.0)
-        assert names(folder) == set() and not output.has(job())
+        assert names(folder) == set()
+        assert not output.has(job())
         output.keep(job(), [png(b"1")], 1.0)
-        assert names(folder) == {"one.png"} and output.has(job())
+        assert names(folder) == {"one.png"}
+        assert output.has(job())
 
 
 # --- Handing out
@@ -496,8 +530,10 @@ def test_a_row_that_hangs_is_tried_once_more(
     with Crew(source, HOST, 3) as crew:
         results = errors(crew.results(named("a", "hangs", "b", "c")))
     why = "Line 1 was not done after 3 s"
-    assert results.pop("hangs").startswith(f"{why}. It was tried 2 times") and set(results.values()) == {""}
-    assert results.keys() == {"a", "b", "c"} and source.rows.count("hangs") == 2
+    assert results.pop("hangs").startswith(f"{why}. It was tried 2 times")
+    assert set(results.values()) == {""}
+    assert results.keys() == {"a", "b", "c"}
+    assert source.rows.count("hangs") == 2
     assert why in capsys.readouterr().err
 
 

@@ -78,7 +78,7 @@ def kinds(prompt: dict[str, Any], kind: str) -> list[str]:
     return [number for number, entry in prompt.items() if entry["class_type"] == kind]
 
 
-def made(folder: Path, jobs: list[Job], name: str = "somebody") -> tuple[SharedPeople, list[Job]]:
+def with_made_people(folder: Path, jobs: list[Job], name: str = "somebody") -> tuple[SharedPeople, list[Job]]:
     """The people of these rows, whom workers have made, and the jobs by which."""
     people = SharedPeople(OBJECT_INFO, folder)
     for one_job in jobs:
@@ -110,7 +110,7 @@ def test_a_person_of_several_rows_is_made_once_whatever_the_name(tmp_path: Path)
         cast_of_photos(3, "y.png", "z.png", "Ben"),
         cast_of_photos(4, "z.png", "w.png", "Clara, Dan"),
     ]
-    people, makings = made(tmp_path, rows)
+    people, makings = with_made_people(tmp_path, rows)
     photos = [making.prompt[kinds(making.prompt, "LoadImage")[0]]["inputs"]["image"] for making in makings]
     assert sorted(photos) == ["y.png", "z.png"]
     for making in makings:
@@ -129,14 +129,14 @@ def test_a_person_of_several_rows_is_made_once_whatever_the_name(tmp_path: Path)
 
 def test_a_row_alone_makes_its_people_itself(tmp_path: Path) -> None:
     row = cast_of_photos(2, "x.png", "y.png")
-    people, makings = made(tmp_path, [row])
+    people, makings = with_made_people(tmp_path, [row])
     assert makings == []
     assert people.with_people(row) is row
 
 
 def test_settings_tell_people_apart(tmp_path: Path) -> None:
     rows = [cast_of_photos(2, "x.png", "y.png"), cast_of_photos(3, "x.png", "y.png", which_face="largest")]
-    _, makings = made(tmp_path, rows)
+    _, makings = with_made_people(tmp_path, rows)
     assert makings == []
 
 
@@ -155,7 +155,7 @@ def test_a_blend_is_made_of_people_who_are_loaded(tmp_path: Path) -> None:
         )
 
     rows = [blended(2, 0.5), blended(3, 0.25)]
-    people, makings = made(tmp_path, rows)
+    people, makings = with_made_people(tmp_path, rows)
     assert sorted(kinds(making.prompt, "LikenessPerson") for making in makings) == [["one"], ["two"]]
     ready = people.with_people(rows[1])
     assert kinds(ready.prompt, "LikenessPerson") == []
@@ -174,7 +174,7 @@ def test_people_of_other_packs_nodes_are_made_in_their_rows(tmp_path: Path) -> N
         }
         return job(line, nodes)
 
-    _, makings = made(tmp_path, [of_another_pack(2), of_another_pack(3)])
+    _, makings = with_made_people(tmp_path, [of_another_pack(2), of_another_pack(3)])
     assert makings == []
 
 
@@ -201,9 +201,9 @@ def bank(tmp_path: Path, *names: str) -> FaceBank:
     ],
 )
 def test_a_saved_person_is_found_by_name(name: str, file: str | None, tmp_path: Path) -> None:
-    saved = bank(tmp_path, "Family/Anna.safetensors", "ben.safetensors", "Ben.safetensors", "notes.txt")
+    face_bank = bank(tmp_path, "Family/Anna.safetensors", "ben.safetensors", "Ben.safetensors", "notes.txt")
     expected = None if file is None else tmp_path / "bank" / file
-    assert saved.path(name) == expected
+    assert face_bank.path(name) == expected
 
 
 def test_whom_nobody_has_saved_is_told_the_nearest(tmp_path: Path) -> None:
@@ -213,16 +213,16 @@ def test_whom_nobody_has_saved_is_told_the_nearest(tmp_path: Path) -> None:
     assert FaceBank([]).nobody_called("BEM") == ""
 
 
-def with_person(nodes: dict[str, Any], photo: str = "a", **others: list[str]) -> dict[str, Any]:
-    return with_saved_person(job(2, nodes).prompt, photo, "anna.safetensors", others, OBJECT_INFO)
+def with_person(nodes: dict[str, Any], photo: str = "a", **other_photos: list[str]) -> dict[str, Any]:
+    return with_saved_person(job(2, nodes).prompt, photo, "anna.safetensors", other_photos, OBJECT_INFO)
 
 
 def test_a_saved_person_stands_in_for_a_photo_that_only_makes_the_person() -> None:
     prompt = cast_of_photos(2, "x.png", "y.png").prompt
-    changed = with_saved_person(prompt, "a", "anna.safetensors", {"Second": ["b"]}, OBJECT_INFO)
-    assert changed["cast"]["inputs"] == {"person_1": ["cast photo 1", 0], "person_2": ["cast photo 2", 0]}
-    assert changed["cast photo 1"] == saved_people.load_person("anna.safetensors")
-    assert changed["cast photo 2"]["class_type"] == "LikenessPerson"
+    new_prompt = with_saved_person(prompt, "a", "anna.safetensors", {"Second": ["b"]}, OBJECT_INFO)
+    assert new_prompt["cast"]["inputs"] == {"person_1": ["cast photo 1", 0], "person_2": ["cast photo 2", 0]}
+    assert new_prompt["cast photo 1"] == saved_people.load_person("anna.safetensors")
+    assert new_prompt["cast photo 2"]["class_type"] == "LikenessPerson"
 
 
 @pytest.mark.parametrize(

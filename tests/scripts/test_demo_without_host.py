@@ -45,9 +45,9 @@ def clone(tmp_path: Path) -> Path:
 def variables(home: Path) -> dict[str, str]:
     """Of a machine without a ComfyUI and without a network."""
     hidden = ("COMFYUI_PATH", "LIKENESS_PYTHON", "VIRTUAL_ENV", "CONDA_PREFIX")
-    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    visible = {name: value for name, value in os.environ.items() if name not in hidden}
     proxies = {"HTTPS_PROXY": NOWHERE, "https_proxy": NOWHERE, "HTTP_PROXY": NOWHERE, "http_proxy": NOWHERE}
-    return {**kept, **proxies, "HOME": str(home), "USERPROFILE": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**visible, **proxies, "HOME": str(home), "USERPROFILE": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def demo(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -62,8 +62,8 @@ def python_says(clone: Path, code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_pictures_are_drawn_and_each_person_stands_in_their_place(clone: Path) -> None:
-    done = demo(clone, "--python", sys.executable)
-    assert done.returncode == 0, done.stderr
+    process = demo(clone, "--python", sys.executable)
+    assert process.returncode == 0, process.stderr
     output = clone / "output"
     assert {path.name for path in output.iterdir()} == {*PICTURES, "report.json"}
     for name, size in PICTURES.items():
@@ -76,41 +76,44 @@ def test_the_pictures_are_drawn_and_each_person_stands_in_their_place(clone: Pat
     assert report["association"] == 1.0, "everybody's place shows their own look"
     assert report["pictures"] == sorted(PICTURES)
 
-    lines = done.stderr.splitlines()
-    ran, not_run, command, picture, others = lines[-5:]
-    assert "What ran: the pack's core" in ran and "miniature" in ran
-    assert "What did NOT run: the nodes and ComfyUI." in not_run and "git clone https://" in not_run
+    lines = process.stderr.splitlines()
+    ran, not_run, command, picture, other_files = lines[-5:]
+    assert "What ran: the pack's core" in ran
+    assert "miniature" in ran
+    assert "What did NOT run: the nodes and ComfyUI." in not_run
+    assert "git clone https://" in not_run
     assert command.startswith("COMFYUI_PATH=")
     assert picture.endswith(f"The picture: {output / 'result.png'}")
-    assert "Also left: outfit.png, portrait.png, 5 pictures of the steps and report.json" in others
+    assert "Also left: outfit.png, portrait.png, 5 pictures of the steps and report.json" in other_files
 
 
 def test_pictures_of_the_steps_are_called_like_their_nodes() -> None:
     """So a run in a ComfyUI, which takes the titles of its nodes, leaves the same names."""
     nodes = json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text("utf-8"))
-    shown = ("LayoutForAGroup", "DrawSkeletons", "CastFromPhotos", "PlaceCast", "ApplyIDPatch")
+    node_names = ("LayoutForAGroup", "DrawSkeletons", "CastFromPhotos", "PlaceCast", "ApplyIDPatch")
     names: list[str] = []
-    for number, node in enumerate(shown, 1):
+    for number, node in enumerate(node_names, 1):
         title = nodes[f"Likeness{node}"]["display_name"]
         names.append(f"{number}_{demo_script.picture_name(title)}.png")
     assert names == sorted(PICTURES)[:5]
 
 
 def test_weights_for_no_host_are_refused_before_anything_comes(clone: Path) -> None:
-    done = demo(clone, "--python", sys.executable, "--download", "--yes")
-    assert done.returncode == 1
-    assert "--download fetches the released weights for a ComfyUI, and there is no ComfyUI here." in done.stderr
-    assert not (clone / ".cache").exists() and not (clone / "output").exists()
+    process = demo(clone, "--python", sys.executable, "--download", "--yes")
+    assert process.returncode == 1
+    assert "--download fetches the released weights for a ComfyUI, and there is no ComfyUI here." in process.stderr
+    assert not (clone / ".cache").exists()
+    assert not (clone / "output").exists()
 
 
 @pytest.mark.skipif(not (VENV / "likeness-installed.txt").is_file(), reason="there is no .venv of our own")
 def test_comfyui_is_looked_for_before_anything_is_installed(clone: Path) -> None:
     """Out of reach, the pictures are drawn in the environment that is there; nothing is fetched."""
     (clone / ".venv").symlink_to(VENV)
-    done = python_says(clone, "import demo; print(*demo.prepared(None, False))")
-    assert done.stdout.split() == ["None", str(clone / ".venv" / "bin" / "python")], done.stderr
-    assert "No ComfyUI was found" in done.stderr
-    assert "its repository does not answer" in done.stderr
+    process = python_says(clone, "import demo; print(*demo.prepared(None, False))")
+    assert process.stdout.split() == ["None", str(clone / ".venv" / "bin" / "python")], process.stderr
+    assert "No ComfyUI was found" in process.stderr
+    assert "its repository does not answer" in process.stderr
     assert not (clone / ".cache").exists()
 
 
@@ -129,8 +132,8 @@ def test_a_comfyui_within_reach_is_fetched_whole(clone: Path, tmp_path: Path) ->
     git("commit", "--quiet", "--message", "release", folder=repository)
     git("tag", "v0.33.0", folder=repository)
     code = f"import environment; environment.COMFYUI = {repository.as_uri()!r}; print(*environment.fetched_host())"
-    done = python_says(clone, code)
-    assert done.stdout.strip().startswith("ComfyUI 0.33.0"), done.stderr
+    process = python_says(clone, code)
+    assert process.stdout.strip().startswith("ComfyUI 0.33.0"), process.stderr
     assert [path.name for path in (clone / ".cache").iterdir()] == ["ComfyUI"]
 
 
@@ -145,9 +148,10 @@ def test_a_demo_that_is_stopped_leaves_whole_pictures_alone(clone: Path) -> None
                 break
         process.stderr.read()
     assert process.returncode == 128 + signal.SIGTERM
-    left = {path.name for path in (clone / "output").iterdir()}
-    assert "1_layout_for_a_group.png" in left and left < set(PICTURES)
-    for name in left:
+    finished = {path.name for path in (clone / "output").iterdir()}
+    assert "1_layout_for_a_group.png" in finished
+    assert finished < set(PICTURES)
+    for name in finished:
         with Image.open(clone / "output" / name) as picture:
             picture.load()
 
@@ -155,7 +159,8 @@ def test_a_demo_that_is_stopped_leaves_whole_pictures_alone(clone: Path) -> None
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM")
 def test_a_program_that_was_started_ends_with_the_script(clone: Path, tmp_path: Path) -> None:
     """Else an installer would go on after the demo was stopped."""
-    started, cleaned = tmp_path / "started", tmp_path / "cleaned"
+    started = tmp_path / "started"
+    cleaned = tmp_path / "cleaned"
     child = (
         "import pathlib, signal, sys, time\n"
         f"signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path({str(cleaned)!r}).touch(), sys.exit(1)))\n"
@@ -170,4 +175,5 @@ def test_a_program_that_was_started_ends_with_the_script(clone: Path, tmp_path: 
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 128 + signal.SIGTERM
-    assert started.exists() and cleaned.exists()
+    assert started.exists()
+    assert cleaned.exists()

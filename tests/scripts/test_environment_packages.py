@@ -65,14 +65,14 @@ def printed_by(call: str, python: Path, packages: Path) -> str:
     proxies = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), NOWHERE)
     pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(packages), "PIP_CONFIG_FILE": os.devnull}
     tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **proxies, **pip, "PATH": tools, "UV_HTTP_RETRIES": "0"},
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stderr
+    assert process.returncode == 0, process.stderr
+    return process.stderr
 
 
 def version_of(package: str, python: Path) -> str:
@@ -83,7 +83,8 @@ def version_of(package: str, python: Path) -> str:
 def test_torch_comes_without_cuda_where_there_is_such_a_build(packages: Path, small: Path) -> None:
     """And with it where there is none. What an index that does not answer says is not printed as an error."""
     printed = printed_by(SMALL, small, packages)
-    assert version_of("torch", small) == "9.1" and version_of("nvidia-cudnn-cu13", small) == "9.9"
+    assert version_of("torch", small) == "9.1"
+    assert version_of("nvidia-cudnn-cu13", small) == "9.9"
     assert "No package index here has a CPU build of torch." in printed
     assert "Installing the build with CUDA (a download of 3 GB, 7 GB on disk)." in printed
     assert "error" not in printed.lower(), printed

@@ -39,11 +39,11 @@ def folder(tmp_path: Path) -> Path:
     for name, source in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, tmp_path / name)
-    both = Image.new("RGB", (1024, 512))
+    pair = Image.new("RGB", (1024, 512))
     for n, path in enumerate((real_faces.ASTRONAUT, real_faces.YAO)):
-        both.paste(Image.open(path).convert("RGB").resize((512, 512)), (512 * n, 0))
+        pair.paste(Image.open(path).convert("RGB").resize((512, 512)), (512 * n, 0))
     (tmp_path / "pictures" / "pair").mkdir()
-    both.save(tmp_path / "pictures" / "pair" / "1.png")
+    pair.save(tmp_path / "pictures" / "pair" / "1.png")
     placed = {"people": ["Yao", "Eileen"], "places": [[110, 65], [384, 65]], "size": [512, 256]}
     (tmp_path / "pictures" / "pair" / "1.json").write_text(json.dumps(placed), "utf-8")
     return tmp_path
@@ -86,40 +86,46 @@ class Page(HTMLParser):
 
 def test_a_folder_becomes_a_page_and_two_tables(folder: Path) -> None:
     script = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), str(folder), "--models", str(folder / "models")]
-    done = subprocess.run([*script, "--made-with", "InstantID"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run([*script, "--made-with", "InstantID"], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
     with (folder / "measured" / "likeness.csv").open(encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     team = [line for line in lines if line["set"] == "team"]
     (yao,) = [line for line in team if line["person"] == "Yao"]
-    assert yao["state"] == "right" and 0.5 < float(yao["similarity"]) < 0.8 and yao["recogniser"] == "w600k_mbf"
+    assert yao["state"] == "right"
+    assert 0.5 < float(yao["similarity"]) < 0.8
+    assert yao["recogniser"] == "w600k_mbf"
     assert [line["state"] for line in team if line["person"] == "Eileen"] == ["missing"]
     assert sum(line["state"] == "extra" for line in team) == 21
-    pair = [[line[name] for name in ("person", "state", "looks_like")] for line in lines if line["set"] == "pair"]
-    assert pair == [["Yao", "swapped", "Eileen"], ["Eileen", "swapped", "Yao"]]
-    assert "Measured by w600k_mbf, which InstantID was not trained with." in done.stdout
+    pair = [(line["person"], line["state"], line["looks_like"]) for line in lines if line["set"] == "pair"]
+    assert pair == [("Yao", "swapped", "Eileen"), ("Eileen", "swapped", "Yao")]
+    assert "Measured by w600k_mbf, which InstantID was not trained with." in process.stdout
     with (folder / "measured" / "sets.csv").open(encoding="utf-8") as file:
         sets = {line["set"]: line for line in csv.DictReader(file)}
     figures = [sets["pair"][name] for name in ("recogniser", "pictures", "missing", "swapped")]
     assert figures == ["w600k_mbf", "1", "0", "2"]
     assert [sets["team"][name] for name in ("missing", "extra", "association")] == ["1", "21", "0.5000"]
-    shown = Page()
-    shown.feed((folder / "measured" / "index.html").read_text("utf-8"))
-    assert shown.sources == ["pictures/pair/1.png.jpg", "pictures/team/1%20%25%20of%20%232.jpg.jpg"]
-    for source in shown.sources:
+    page = Page()
+    page.feed((folder / "measured" / "index.html").read_text("utf-8"))
+    assert page.sources == ["pictures/pair/1.png.jpg", "pictures/team/1%20%25%20of%20%232.jpg.jpg"]
+    for source in page.sources:
         assert (folder / "measured" / unquote(source)).is_file()
-    assert ["pair", "w600k_mbf", "1"] in [row[:3] for row in shown.rows]
-    people = [row for row in shown.rows if row[-1].startswith("looks like")]
+    assert ["pair", "w600k_mbf", "1"] in [row[:3] for row in page.rows]
+    people = [row for row in page.rows if row[-1].startswith("looks like")]
     assert [(row[0], row[-1]) for row in people] == [("1 Yao", "looks like Eileen"), ("2 Eileen", "looks like Yao")]
-    assert ["Eileen", "-", "-", "-", "missing"] in shown.rows
-    assert f"2 pictures measured. To look at: {folder / 'measured' / 'index.html'}" in done.stdout
-    assert "1 of 2, pair/1.png: resemblance" in done.stderr
-    before, after = (Image.open(path).convert("RGB").resize((768, 384)) for path in (
-        folder / "pictures" / "pair" / "1.png", folder / "measured" / "pictures" / "pair" / "1.png.jpg"
-    ))  # fmt: skip
-    background = (0, 0, 100, 60)  # beside faces and names
-    shown = [np.asarray(picture.crop(background), float).mean((0, 1)) for picture in (before, after)]
-    assert shown[1] == pytest.approx(shown[0], abs=3)
+    assert ["Eileen", "-", "-", "-", "missing"] in page.rows
+    assert f"2 pictures measured. To look at: {folder / 'measured' / 'index.html'}" in process.stdout
+    assert "1 of 2, pair/1.png: resemblance" in process.stderr
+    measured_pair = folder / "measured" / "pictures" / "pair" / "1.png.jpg"
+    expected_colour = background_of(folder / "pictures" / "pair" / "1.png")
+    assert background_of(measured_pair) == pytest.approx(expected_colour, abs=3)
+
+
+def background_of(path: Path) -> np.ndarray:
+    """The mean colour of a corner beside faces and names."""
+    with Image.open(path) as opened:
+        corner = opened.convert("RGB").resize((768, 384)).crop((0, 0, 100, 60))
+    return np.asarray(corner, float).mean((0, 1))
 
 
 @pytest.mark.parametrize(
@@ -179,22 +185,25 @@ def test_the_size_of_a_picture_is_width_by_height(tmp_path: Path) -> None:
 
 def test_of_several_faces_in_a_photo_the_largest_is_the_persons(folder: Path) -> None:
     """A large face at the right, a small one at the left."""
-    both = Image.new("RGB", (900, 600))
-    both.paste(Image.open(real_faces.ASTRONAUT).convert("RGB").resize((250, 250)), (20, 100))
-    both.paste(Image.open(real_faces.YAO).convert("RGB").resize((580, 580)), (310, 10))
+    photo = Image.new("RGB", (900, 600))
+    photo.paste(Image.open(real_faces.ASTRONAUT).convert("RGB").resize((250, 250)), (20, 100))
+    photo.paste(Image.open(real_faces.YAO).convert("RGB").resize((580, 580)), (310, 10))
     path = folder / "people" / "Yao" / "both.png"
-    both.save(path)
+    photo.save(path)
     face_model = evaluate.load(folder / "models")
-    found = evaluate.largest_face(path, evaluate.image(path), face_model)
-    assert found.box[0] > 310
+    face = evaluate.largest_face(path, evaluate.image(path), face_model)
+    assert face.box[0] > 310
 
 
 def measured(similarities: tuple[float, ...], sides: tuple[float, ...], copied: float | None = None) -> MeasuredPicture:
     """A picture of people who are each most like themselves, with faces of these heights, a third of it wide."""
     boxes = tuple((0.0, 0.0, side / 3, side) for side in sides)
-    people = range(len(similarities))
-    rows = [tuple(similarities[n] if n == m else 0.1 for m in people) for n in people]
-    return MeasuredPicture(boxes, tuple(Sighting(n, n, rows[n], copied) for n in people))
+    sightings: list[Sighting] = []
+    for number, similarity in enumerate(similarities):
+        row = [0.1] * len(similarities)
+        row[number] = similarity
+        sightings.append(Sighting(number, number, tuple(row), copied))
+    return MeasuredPicture(boxes, tuple(sightings))
 
 
 def test_a_set_has_means_of_its_own_pictures_by_each_recogniser() -> None:
@@ -202,9 +211,9 @@ def test_a_set_has_means_of_its_own_pictures_by_each_recogniser() -> None:
     crops = torch.zeros(0, 112, 112, 3)
     people = tuple(Person(Identity(name, {}, crops)) for name in ("Yao", "Eileen"))
 
-    def result(group: str, judge: MeasuredPicture, other: MeasuredPicture) -> evaluate.Result:
+    def result(group: str, by_judge: MeasuredPicture, by_other: MeasuredPicture) -> evaluate.Result:
         return evaluate.Result(
-            group, "1.png", Report(people, ("judge", "other"), {"judge": (judge,), "other": (other,)})
+            group, "1.png", Report(people, ("judge", "other"), {"judge": (by_judge,), "other": (by_other,)})
         )
 
     sizes = (60.0, 90.0)
@@ -214,14 +223,14 @@ def test_a_set_has_means_of_its_own_pictures_by_each_recogniser() -> None:
         result("b", measured((0.9, 0.9), sizes), measured((0.5, 0.7), sizes)),
     ]
     head, *lines = evaluate.sets(results)
-    found = {(line[0], line[1]): dict(zip(head, line, strict=True)) for line in lines}
-    resemblance = {key: line["resemblance"] for key, line in found.items()}
+    figures = {(line[0], line[1]): dict(zip(head, line, strict=True)) for line in lines}
+    resemblance = {key: line["resemblance"] for key, line in figures.items()}
     expected = {("a", "judge"): 0.6, ("a", "other"): 0.25, ("b", "judge"): 0.9, ("b", "other"): 0.6}
     assert resemblance == pytest.approx(expected)
-    assert found["a", "judge"]["pictures"] == 2
-    assert found["a", "judge"]["face_px"] == pytest.approx((60 + 90 + 30 + 60) / 4)
-    assert found["a", "judge"]["copy_paste"] == pytest.approx(0.3)
-    assert found["b", "judge"]["copy_paste"] is None
+    assert figures["a", "judge"]["pictures"] == 2
+    assert figures["a", "judge"]["face_px"] == pytest.approx((60 + 90 + 30 + 60) / 4)
+    assert figures["a", "judge"]["copy_paste"] == pytest.approx(0.3)
+    assert figures["b", "judge"]["copy_paste"] is None
 
 
 def test_people_of_a_mac_are_named_as_keyboards_write_them(tmp_path: Path) -> None:
@@ -262,18 +271,19 @@ def test_the_page_shows_any_name_as_text_and_asks_no_network(group: str) -> None
     assert (group or evaluate.NO_SET) in text
     assert [NASTY, "0.100", "0.500", "40", "looks like Eileen"] in page.rows
     assert ["Eileen", "0.200", "0.600", "40", f"looks like {NASTY}"] in page.rows
-    assert "@import" not in "".join(page.texts) and "url(" not in "".join(page.texts)
+    assert "@import" not in "".join(page.texts)
+    assert "url(" not in "".join(page.texts)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_ctrl_c_ends_it_in_a_sentence(folder: Path) -> None:
     command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), str(folder), "--models", str(folder / "models")]
     # A handler of ours is the default again in what is started, also where whoever started pytest has Ctrl-C ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, handler)
     with process:
         assert process.stderr
         assert process.stderr.readline() == "Eileen: 1 photo\n"

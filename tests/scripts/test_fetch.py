@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from resource import RLIM_INFINITY, RLIMIT_FSIZE, setrlimit
+from typing import Any
 
 import fetch
 import pytest
@@ -58,13 +59,16 @@ class Handler(BaseHTTPRequestHandler):
         self.answer()
 
     def do_GET(self) -> None:
-        asked = self.headers.get("Range")
+        byte_range = self.headers.get("Range")
         if not self.path.startswith("/api/"):
-            self.server.asked.append((self.path, asked))
-        if body := self.answer(int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0):
-            for at in itertools.count(0, 1 << 16) if self.server.endless else range(0, len(body), 1 << 16):
+            self.server.asked.append((self.path, byte_range))
+        first_byte = int(byte_range.removeprefix("bytes=").rstrip("-")) if byte_range else 0
+        body = self.answer(first_byte)
+        if body:
+            starts = itertools.count(0, 1 << 16) if self.server.endless else range(0, len(body), 1 << 16)
+            for start in starts:
                 try:
-                    self.wfile.write(body[at % len(body) :][: 1 << 16])
+                    self.wfile.write(body[start % len(body) :][: 1 << 16])
                     self.wfile.flush()
                 except OSError:
                     return
@@ -73,15 +77,19 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, start: int = 0) -> bytes:
         """Send the headers; what is to follow."""
-        known, content = self.server, self.server.files.get(self.path, b"")
-        digest = known.published.get(self.path) or hashlib.sha256(content).hexdigest()
+        content = self.server.files.get(self.path, b"")
+        digest = self.server.published.get(self.path) or hashlib.sha256(content).hexdigest()
         headers: dict[str, object] = {"ETag": f'"{digest}"', "X-Repo-Commit": "0" * 40}
-        status, body = 206 if start else 200, content[start:]
-        if self.path not in known.files:
-            status, body = known.status, b""
+        status = 206 if start else 200
+        body = content[start:]
+        if self.path not in self.server.files:
+            status = self.server.status
+            body = b""
             headers["X-Error-Code"] = {404: "EntryNotFound", 401: "GatedRepo"}[status]
-        headers |= {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
-        headers |= {} if known.endless else {"Content-Length": len(body)}
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        if not self.server.endless:
+            headers["Content-Length"] = len(body)
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, str(value))
@@ -100,32 +108,42 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
     """Beside a pack whose manifest knows no lengths and no hashes, as files of these tests have others."""
-    folder, pack = tmp_path / "models", tmp_path / "pack"
+    folder = tmp_path / "models"
+    pack = tmp_path / "pack"
     folder.mkdir()
     pack.mkdir()
     for name in ("core", "nodes", "scripts", "workflows"):
         (pack / name).symlink_to(ROOT / name)
-    known = json.loads((ROOT / "models_manifest.json").read_bytes())
-    for file in (file for model in known["models"] for file in (*model["files"], model["archive"]) if file):
+    manifest = json.loads((ROOT / "models_manifest.json").read_bytes())
+    for file in files_in(manifest):
         file |= {"size": None, "exact": False, "sha256": None}
-    (pack / "models_manifest.json").write_text(json.dumps(known))
+    (pack / "models_manifest.json").write_text(json.dumps(manifest))
     return folder
+
+
+def files_in(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries of all files and archives."""
+    entries: list[dict[str, Any]] = []
+    for model in manifest["models"]:
+        entries += model["files"]
+        if model["archive"]:
+            entries.append(model["archive"])
+    return entries
 
 
 def publish(models: Path, name: str, content: bytes) -> None:
     """Put the length and the hash of a file into the manifest."""
-    manifest = models.parent / "pack" / "models_manifest.json"
-    known = json.loads(manifest.read_bytes())
-    every = (file for model in known["models"] for file in (*model["files"], model["archive"]) if file)
-    (file,) = [file for file in every if file["names"][0].endswith(name)]
+    path = models.parent / "pack" / "models_manifest.json"
+    manifest = json.loads(path.read_bytes())
+    (file,) = [file for file in files_in(manifest) if file["names"][0].endswith(name)]
     file |= {"size": len(content), "exact": True, "sha256": hashlib.sha256(content).hexdigest().upper()}
-    manifest.write_text(json.dumps(known))
+    path.write_text(json.dumps(manifest))
 
 
-def variables(server: Server, models: Path, **more: str) -> dict[str, str]:
+def variables(server: Server, models: Path, **changed: str) -> dict[str, str]:
     mirrors = {"HF_ENDPOINT": server.url, "GITHUB_ENDPOINT": server.url, "no_proxy": "*"}
     cache = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HOME": str(models.parent / "cache")}
-    return {**os.environ, **mirrors, **cache, **more}
+    return {**os.environ, **mirrors, **cache, **changed}
 
 
 def command(models: Path, *names: str) -> list[str]:
@@ -133,15 +151,17 @@ def command(models: Path, *names: str) -> list[str]:
     return [sys.executable, str(script), "download", *names, "--yes", "--models", str(models)]
 
 
-def download(server: Server, models: Path, *names: str, longest: int = RLIM_INFINITY, **more: str) -> tuple[int, str]:
+def download(
+    server: Server, models: Path, *names: str, longest: int = RLIM_INFINITY, **changed: str
+) -> tuple[int, str]:
     """`names` with --yes, into a models folder: exit status, and what is said. longest: bytes of a file, beyond which
     the system refuses."""
-    done = subprocess.run(
-        command(models, *names), env=variables(server, models, **more), capture_output=True, text=True, timeout=120,
+    process = subprocess.run(
+        command(models, *names), env=variables(server, models, **changed), capture_output=True, text=True, timeout=120,
         preexec_fn=lambda: setrlimit(RLIMIT_FSIZE, (longest, longest)),
     )  # fmt: skip
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stderr
+    assert "Traceback" not in process.stderr, process.stderr
+    return process.returncode, process.stderr
 
 
 def files(models: Path) -> list[str]:
@@ -162,38 +182,44 @@ def onnx(name: str) -> bytes:
 
 def test_nothing_is_asked_for_before_all_is_right(server, models):
     """Sizes and licences are shown and accepted, the package is there, and so is an address of one line."""
-    python, *words = whole = command(models, "id_patch_two_people")
-    for given, changed, message in (
-        ([word for word in whole if word != "--yes"], {}, "add --yes if you accept these licences"),
+    accepted = command(models, "id_patch_two_people")
+    python, *words = accepted
+    for tried, settings, message in (
+        ([word for word in accepted if word != "--yes"], {}, "add --yes if you accept these licences"),
         # -S: no package is at hand; -I: as ComfyUI portable's Python, which does not look beside the script.
         ([python, "-I", "-S", *words], {}, "needs the Python package huggingface_hub. Install it: "),
-        (whole, {"HF_ENDPOINT": f"{server.url}\nx"}, "HF_ENDPOINT is no address: "),
+        (accepted, {"HF_ENDPOINT": f"{server.url}\nx"}, "HF_ENDPOINT is no address: "),
     ):
-        done = subprocess.run(given, env=variables(server, models, **changed), capture_output=True, text=True, input="")
-        assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
-        assert "ID-Patch ControlNet: size not stated, into " in done.stdout
-        assert (
-            "CC BY-NC 4.0 (README of the demo)" in done.stdout
-            and "Commercial use: unclear, ask the authors." in done.stdout
-        )
-    assert not server.asked and not [*models.iterdir()]
+        environment = variables(server, models, **settings)
+        process = subprocess.run(tried, env=environment, capture_output=True, text=True, input="")
+        assert process.returncode == 1
+        assert message in process.stderr
+        assert "Traceback" not in process.stderr
+        assert "ID-Patch ControlNet: size not stated, into " in process.stdout
+        assert "CC BY-NC 4.0 (README of the demo)" in process.stdout
+        assert "Commercial use: unclear, ask the authors." in process.stdout
+    assert not server.asked
+    assert not [*models.iterdir()]
 
 
 def test_a_file_of_hugging_face_and_one_of_github(server, models):
     """Under the names their loaders look for, readable for everybody, and once."""
     server.files |= {CLIP: CONTENT, RECOGNISER: CONTENT[1:]}
-    wanted = ["clip_vision/clip-vit-large-patch14.safetensors", "facexlib/recognition_arcface_ir_se50.pth"]
+    names = ["clip_vision/clip-vit-large-patch14.safetensors", "facexlib/recognition_arcface_ir_se50.pth"]
     assert download(server, models, "clip-vit-large-patch14", "arcface-ir-se50")[0] == 0
-    assert files(models) == wanted and [(models / name).read_bytes() for name in wanted] == [CONTENT, CONTENT[1:]]
+    assert files(models) == names
+    assert [(models / name).read_bytes() for name in names] == [CONTENT, CONTENT[1:]]
     os.umask(mask := os.umask(0))
-    assert {(models / name).stat().st_mode & 0o777 for name in wanted} == {0o666 & ~mask}
+    assert {(models / name).stat().st_mode & 0o777 for name in names} == {0o666 & ~mask}
     status, stderr = download(server, models, "clip-vit-large-patch14")
-    assert status == 0 and "is there already" in stderr
+    assert status == 0
+    assert "is there already" in stderr
     assert [path for path, _ in server.asked] == [CLIP, RECOGNISER]
 
 
 def test_what_was_killed_leaves_no_file_and_its_rest_goes(server, models):
-    server.files[INSTANT_ID], server.pause = CONTENT, 0.1
+    server.files[INSTANT_ID] = CONTENT
+    server.pause = 0.1
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command(models, "instantid"), env=variables(server, models), **quiet) as run:
         give_up = time.monotonic() + 60
@@ -201,7 +227,8 @@ def test_what_was_killed_leaves_no_file_and_its_rest_goes(server, models):
             assert time.monotonic() < give_up
             time.sleep(0.05)
         run.send_signal(signal.SIGKILL)
-    assert not (models / "instantid" / "ip-adapter.bin").exists() and len(files(models)) > 0
+    assert not (models / "instantid" / "ip-adapter.bin").exists()
+    assert len(files(models)) > 0
     for path in (models / "instantid").rglob("*"):
         os.utime(path, (time.time() - 7200,) * 2)
     server.pause = 0
@@ -212,12 +239,14 @@ def test_what_was_killed_leaves_no_file_and_its_rest_goes(server, models):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_what_is_told_to_stop_leaves_nothing(server, models, number):
     """As a service manager, a terminal that is closed, and Ctrl-C do; the exit status says by which."""
-    server.files[INSTANT_ID], server.pause = CONTENT, 0.1
+    server.files[INSTANT_ID] = CONTENT
+    server.pause = 0.1
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command(models, "instantid"), env=variables(server, models), **quiet) as run:
         give_up = time.monotonic() + 60
         while not [*models.rglob(".fetching-*")]:
-            assert time.monotonic() < give_up and run.poll() is None
+            assert time.monotonic() < give_up
+            assert run.poll() is None
             time.sleep(0.05)
         run.send_signal(number)
         assert run.wait(60) == 128 + number
@@ -235,8 +264,9 @@ def test_a_pack_is_unpacked_and_a_folder_takes_the_names_that_are_there(server, 
     assert download(server, models, "antelopev2", "parts2whole")[0] == 0
     pack = [f"insightface/models/antelopev2/{name}.onnx" for name in ("glintr100", "scrfd_10g_bnkps")]
     assert files(models) == sorted([*pack, *(f"parts2whole/Parts2Whole/{name}" for name in released)])
-    asked = len(server.asked)
-    assert "is there already" in download(server, models, "antelopev2")[1] and len(server.asked) == asked
+    requests = len(server.asked)
+    assert "is there already" in download(server, models, "antelopev2")[1]
+    assert len(server.asked) == requests
     (models / pack[0]).write_text("<!doctype html><title>Sign in</title>")
     assert "is there already" not in download(server, models, "antelopev2")[1]
     assert (models / pack[0]).read_bytes() == onnx("glintr100.onnx")
@@ -253,11 +283,15 @@ DETECTOR = "/Comfy-Org/mediapipe/resolve/main/detection/mediapipe_face_fp32.safe
 def test_what_does_not_come_is_said_and_the_rest_comes(server, models):
     server.files[INSTANT_ID] = CONTENT
     status, stderr = download(server, models, "id-patch", "antelopev2", "instantid")
-    assert status == 1 and "id-patch.bin is not there (404)" in stderr
-    assert "antelopev2.zip does not come: 404 Client Error" in stderr and files(models) == ["instantid/ip-adapter.bin"]
+    assert status == 1
+    assert "id-patch.bin is not there (404)" in stderr
+    assert "antelopev2.zip does not come: 404 Client Error" in stderr
+    assert files(models) == ["instantid/ip-adapter.bin"]
     server.status = 401
     status, stderr = download(server, models, "id-patch")
-    assert status == 1 and "id-patch.bin needs an account (401)." in stderr and "set HF_TOKEN" in stderr
+    assert status == 1
+    assert "id-patch.bin needs an account (401)." in stderr
+    assert "set HF_TOKEN" in stderr
     mirrors = {"HF_ENDPOINT": "hf-mirror.com", "GITHUB_ENDPOINT": "http://127.0.0.1:9"}
     status, stderr = download(server, models, "id-patch", "arcface-ir-se50", **mirrors)
     assert status == 1 and stderr.count(" does not come: ") == 2, "a server that cannot be reached"
@@ -270,19 +304,27 @@ def test_what_is_not_the_published_file_leaves_nothing(server, models):
     server.files |= {INSTANT_ID: CONTENT, DETECTOR: CONTENT, PACK: b""}
     server.published[INSTANT_ID] = "0" * 64
     status, stderr = download(server, models, "instantid", "mediapipe-face", "antelopev2")
-    assert status == 1 and f"its SHA-256 is {hashlib.sha256(CONTENT).hexdigest()}, {'0' * 64} is published" in stderr
-    assert f"{len(CONTENT)} bytes long instead of {len(CONTENT) - 1}" in stderr and "antelopev2.zip is empty" in stderr
+    assert status == 1
+    assert f"its SHA-256 is {hashlib.sha256(CONTENT).hexdigest()}, {'0' * 64} is published" in stderr
+    assert f"{len(CONTENT)} bytes long instead of {len(CONTENT) - 1}" in stderr
+    assert "antelopev2.zip is empty" in stderr
     server.files |= PAGES
     server.published.clear()
     status, stderr = download(server, models, *FOUR)
-    assert status == 1 and "is a web page (HTML)" in stderr and stderr.count("text, not a model (") == 3
+    assert status == 1
+    assert "is a web page (HTML)" in stderr
+    assert stderr.count("text, not a model (") == 3
     server.files |= {INSTANT_ID: CONTENT, RECOGNISER: CONTENT}
     status, stderr = download(server, models, "instantid", "arcface-ir-se50", longest=1 << 21)
-    assert status == 1 and stderr.count("File too large") == 2 and not files(models)
+    assert status == 1
+    assert stderr.count("File too large") == 2
+    assert not files(models)
     publish(models, "ir_se50.pth", CONTENT)
     server.endless = True
     status, stderr = download(server, models, "arcface-ir-se50")
-    assert status == 1 and f"more than the {len(CONTENT)} bytes come" in stderr and not files(models)
+    assert status == 1
+    assert f"more than the {len(CONTENT)} bytes come" in stderr
+    assert not files(models)
 
 
 def test_what_somebody_put_there_stays_and_a_web_page_goes(server, models):
@@ -290,12 +332,15 @@ def test_what_somebody_put_there_stays_and_a_web_page_goes(server, models):
     server.files |= {INSTANT_ID: CONTENT, RECOGNISER: CONTENT}
     publish(models, "ir_se50.pth", CONTENT)
     publish(models, "glintr100.onnx", CONTENT)
-    adapter, recogniser = models / "instantid" / "ip-adapter.bin", models / "facexlib" / Path(RECOGNISER).name
+    adapter = models / "instantid" / "ip-adapter.bin"
+    recogniser = models / "facexlib" / Path(RECOGNISER).name
     adapter.mkdir(parents=True)
     recogniser.parent.mkdir()
     os.mkfifo(recogniser)
     status, stderr = download(server, models, "instantid", "arcface-ir-se50")
-    assert status == 1 and stderr.count("is in the way: it is no file.") == 2 and not server.asked
+    assert status == 1
+    assert stderr.count("is in the way: it is no file.") == 2
+    assert not server.asked
     adapter.rmdir()
     recogniser.unlink()
     member = models / "insightface" / "models" / "antelopev2" / "glintr100.onnx"
@@ -303,33 +348,37 @@ def test_what_somebody_put_there_stays_and_a_web_page_goes(server, models):
     for path in (adapter, recogniser, member):
         path.write_bytes(b"\x80\2somebody's own")
     status, stderr = download(server, models, "instantid", "arcface-ir-se50", "antelopev2")
-    assert status == 1 and stderr.count("is there and is another file (16 bytes)") == 3
+    assert status == 1
+    assert stderr.count("is there and is another file (16 bytes)") == 3
     assert member.read_bytes() == b"\x80\2somebody's own"
     assert adapter.read_bytes() == recogniser.read_bytes() == b"\x80\2somebody's own"
     adapter.write_text("<html>Sign in</html>")
-    assert download(server, models, "instantid")[0] == 0 and adapter.read_bytes() == CONTENT
+    assert download(server, models, "instantid")[0] == 0
+    assert adapter.read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
-    "how",
+    "damage",
     ["damaged", "folders", "empty", "a web page", "a bomb", "encrypted", "shorter than published", "another's hash"],
 )
-def test_a_zip_that_cannot_be_unpacked(tmp_path, how):
-    content = {"empty": b"", "a web page": b"<!doctype html>", "a bomb": bytes(1 << 24)}.get(how, bytes(9999))
-    archive, target = tmp_path / "made.zip", tmp_path / "models"
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as made:
-        made.writestr("antelopev2/glintr100.onnx/" if how == "folders" else "antelopev2/glintr100.onnx", content)
+def test_a_zip_that_cannot_be_unpacked(tmp_path, damage):
+    content = {"empty": b"", "a web page": b"<!doctype html>", "a bomb": bytes(1 << 24)}.get(damage, bytes(9999))
+    archive = tmp_path / "made.zip"
+    target = tmp_path / "models"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("antelopev2/glintr100.onnx/" if damage == "folders" else "antelopev2/glintr100.onnx", content)
     data = bytearray(archive.read_bytes())
-    if how == "damaged":
-        at = data.find(b"100.onnx") + 8
-        data[at + 4 : at + 10] = b"\xff" * 6
-    if how == "encrypted":  # by another exception of zipfile's
+    if damage == "damaged":
+        place = data.find(b"100.onnx") + 8
+        data[place + 4 : place + 10] = b"\xff" * 6
+    if damage == "encrypted":  # by another exception of zipfile's
         for mark, flags in ((b"PK\1\2", 8), (b"PK\3\4", 6)):
             data[data.find(mark) + flags] |= 1
     archive.write_bytes(data)
-    wanted = File(("glintr100.onnx",), None, 10000 if how[0] == "s" else 9999, True, "0" * 64)
-    if how not in ("shorter than published", "another's hash"):
-        wanted = File(wanted.names, None, None)
+    size = 10000 if damage == "shorter than published" else 9999
+    published = File(("glintr100.onnx",), None, size, True, "0" * 64)
+    if damage not in ("shorter than published", "another's hash"):
+        published = File(published.names, None, None)
     with pytest.raises(fetch.FetchError, match="Delete it and run it again"):
-        fetch._unpack(archive, [wanted], target)
+        fetch._unpack(archive, [published], target)
     assert not target.exists() or not files(target)

@@ -74,12 +74,12 @@ def models(tmp_path: Path) -> Path:
 
 
 def test_all_is_there(workflow: Path, models: Path) -> None:
-    done = examined(workflow, "--models", models)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert line_of(done.stdout, "SDXL base 1.0").endswith(str(models / "checkpoints" / CHECKPOINT))
-    assert "found" in line_of(done.stdout, LORA)
-    assert done.stdout.splitlines()[-1] == f"Everything that {workflow} needs is there."
-    assert "curl" not in done.stdout
+    process = examined(workflow, "--models", models)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert line_of(process.stdout, "SDXL base 1.0").endswith(str(models / "checkpoints" / CHECKPOINT))
+    assert "found" in line_of(process.stdout, LORA)
+    assert process.stdout.splitlines()[-1] == f"Everything that {workflow} needs is there."
+    assert "curl" not in process.stdout
 
 
 def test_a_missing_an_empty_and_a_misplaced_file(workflow: Path, models: Path) -> None:
@@ -87,33 +87,36 @@ def test_a_missing_an_empty_and_a_misplaced_file(workflow: Path, models: Path) -
     (models / "loras" / LORA).unlink()
     (models / "checkpoints" / CHECKPOINT).write_bytes(b"")
     (models / "instantid" / ADAPTER).rename(models / "ipadapter" / ADAPTER)
-    before = sorted(path for path in models.rglob("*") if path.is_file())
-    done = examined(workflow, "--models", models)
-    assert done.returncode == 1, done.stdout + done.stderr
-    lora = line_of(done.stdout, LORA)
-    assert "missing" in lora and str(models / "loras" / LORA) in lora
-    checkpoint = line_of(done.stdout, "SDXL base 1.0")
-    assert "damaged" in checkpoint and "is an empty file. Download it again." in checkpoint
-    adapter = line_of(done.stdout, "InstantID adapter")
+    files_before = sorted(path for path in models.rglob("*") if path.is_file())
+    process = examined(workflow, "--models", models)
+    assert process.returncode == 1, process.stdout + process.stderr
+    lora = line_of(process.stdout, LORA)
+    assert "missing" in lora
+    assert str(models / "loras" / LORA) in lora
+    checkpoint = line_of(process.stdout, "SDXL base 1.0")
+    assert "damaged" in checkpoint
+    assert "is an empty file. Download it again." in checkpoint
+    adapter = line_of(process.stdout, "InstantID adapter")
     assert "in the wrong place" in adapter
     assert f"move it to {models / 'instantid' / ADAPTER}." in adapter
-    assert "To download: 6.9 GB." in done.stdout
+    assert "To download: 6.9 GB." in process.stdout
     address = "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/sd_xl_base_1.0.safetensors"
-    assert line_of(done.stdout, "curl").endswith(address)
+    assert line_of(process.stdout, "curl").endswith(address)
     command = f'python scripts/models.py download "{workflow}" --models "{models}"'
-    assert done.stdout.splitlines()[-1] == f"Or download all of this with: {command}"
-    assert sorted(path for path in models.rglob("*") if path.is_file()) == before
+    assert process.stdout.splitlines()[-1] == f"Or download all of this with: {command}"
+    assert sorted(path for path in models.rglob("*") if path.is_file()) == files_before
 
 
 @pytest.mark.parametrize("name", ["start_two_people", "start_two_people.json"])
 def test_a_template_by_its_name(name: str, models: Path) -> None:
     """Everything but the checkpoint is missing."""
-    done = examined(name, "--models", models)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "found" in line_of(done.stdout, "SDXL base 1.0")
-    network = line_of(done.stdout, "ID-Patch ControlNet")
-    assert "missing" in network and "(5 GB)" in network
-    assert "https://huggingface.co/ByteDance/ID-Patch/resolve/main/id-patch.bin" in done.stdout
+    process = examined(name, "--models", models)
+    assert process.returncode == 1, process.stdout + process.stderr
+    assert "found" in line_of(process.stdout, "SDXL base 1.0")
+    network = line_of(process.stdout, "ID-Patch ControlNet")
+    assert "missing" in network
+    assert "(5 GB)" in network
+    assert "https://huggingface.co/ByteDance/ID-Patch/resolve/main/id-patch.bin" in process.stdout
 
 
 def test_a_picture_with_its_workflow_in_it(tmp_path: Path, models: Path) -> None:
@@ -135,8 +138,8 @@ def test_files_in_the_second_folder_of_a_kind(tmp_path: Path, models: Path) -> N
     for place in ("unet/mine.safetensors", "clip/words.safetensors"):
         (models / place).parent.mkdir()
         save_file({"x": torch.zeros(1)}, models / place)
-    done = examined(tmp_path / "own.json", "--models", models)
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = examined(tmp_path / "own.json", "--models", models)
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 NOT_EXAMINED = {
@@ -150,24 +153,26 @@ NOT_EXAMINED = {
 @pytest.mark.parametrize("case", NOT_EXAMINED)
 def test_what_is_no_workflow(case: str, models: Path) -> None:
     name, *sentences = NOT_EXAMINED[case]
-    done = examined(name, "--models", models)
-    assert done.returncode == 2
-    assert done.stdout == ""
+    process = examined(name, "--models", models)
+    assert process.returncode == 2
+    assert process.stdout == ""
     for sentence in sentences:
-        assert str(sentence) in done.stderr
+        assert str(sentence) in process.stderr
 
 
 def test_no_models_to_look_for(workflow: Path, models: Path, tmp_path: Path) -> None:
-    done = examined(workflow, "--models", tmp_path / "modles")
-    assert done.returncode == 2 and "There is no folder" in done.stderr
-    done = examined(workflow, host=tmp_path)
-    assert done.returncode == 2 and "which is not a ComfyUI folder" in done.stderr
+    process = examined(workflow, "--models", tmp_path / "modles")
+    assert process.returncode == 2
+    assert "There is no folder" in process.stderr
+    process = examined(workflow, host=tmp_path)
+    assert process.returncode == 2
+    assert "which is not a ComfyUI folder" in process.stderr
 
 
 @pytest.mark.skipif((ROOT.parent.parent / "main.py").exists(), reason="this pack sits in a ComfyUI")
 def test_no_comfyui(workflow: Path) -> None:
     if (ROOT / ".cache" / "ComfyUI").exists():
         pytest.skip("the demo has installed a ComfyUI")
-    done = examined(workflow)
-    assert done.returncode == 2
-    assert "There is no ComfyUI here. Name its models folder: --models ComfyUI/models" in done.stderr
+    process = examined(workflow)
+    assert process.returncode == 2
+    assert "There is no ComfyUI here. Name its models folder: --models ComfyUI/models" in process.stderr

@@ -44,7 +44,8 @@ def test_what_is_missing_is_no_stand_in(host, tmp_path):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     lacking = models.missing("id_patch_two_people", folders)
-    assert "ID-Patch projections" in lacking and len(lacking) == 5
+    assert "ID-Patch projections" in lacking
+    assert len(lacking) == 5
     for model in models.chosen(["id_patch_two_people"]):
         for file in model.files:
             (host / "models" / model.key / file.names[-1]).parent.mkdir(parents=True, exist_ok=True)
@@ -57,9 +58,12 @@ def test_the_list_says_what_is_needed_by_which_workflow(run, tmp_path, capsys):
     assert run("list") == 0
     lines = capsys.readouterr().out.splitlines()
     (row,) = [number for number, line in enumerate(lines) if line.startswith("instantid-controlnet ")]
-    assert "2.5 GB" in lines[row] and "commercial use: no" in lines[row]
-    assert "instant_id_portrait" in lines[row + 1] and "id_patch_two_people" not in lines[row + 1]
-    text, mine = (ROOT / "workflows" / "id_patch_two_people.json").read_bytes(), tmp_path / "ü b.json"
+    assert "2.5 GB" in lines[row]
+    assert "commercial use: no" in lines[row]
+    assert "instant_id_portrait" in lines[row + 1]
+    assert "id_patch_two_people" not in lines[row + 1]
+    text = (ROOT / "workflows" / "id_patch_two_people.json").read_bytes()
+    mine = tmp_path / "ü b.json"
     mine.write_bytes(b"\xef\xbb\xbf" + text)
     assert len(models.chosen([str(mine)])) == 5
     mine.write_bytes(text[: len(text) // 2])
@@ -76,4 +80,5 @@ def test_blueprints_are_renewed_too():
     loaders = [node for node in graph["definitions"]["subgraphs"][0]["nodes"] if "models" in node["properties"]]
     for node in loaders:
         node["properties"]["models"] = [{"name": "older"}]
-    assert len(loaders) == 3 and models.workflow(json.dumps(graph)) == text
+    assert len(loaders) == 3
+    assert models.workflow(json.dumps(graph)) == text

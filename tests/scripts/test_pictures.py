@@ -101,5 +101,5 @@ def test_the_chart_shows_the_table() -> None:
 def test_a_help_picture_is_what_its_command_draws(name: str) -> None:
     (picture,) = SCRIPT.help_pages(f"web/docs/img/{name}")
     assert not SCRIPT.compared(picture).startswith("looks different")
-    other = picture._replace(path="web/docs/img/place_cast.png")
-    assert SCRIPT.compared(other).startswith("looks different"), "another picture is no longer told from it"
+    wrong_picture = picture._replace(path="web/docs/img/place_cast.png")
+    assert SCRIPT.compared(wrong_picture).startswith("looks different"), "another picture is no longer told from it"

@@ -33,19 +33,19 @@ def looks(people: int, pictures: int, seed: int) -> list[Values]:
     return [rng.random((people, 9)) for _ in range(pictures)]
 
 
-def as_seen(found: Values, meant: Values) -> colours.Seen:
-    return colours.Seen(torch.from_numpy(found).float(), torch.from_numpy(meant).float())
+def as_seen(observed: Values, expected: Values) -> colours.Seen:
+    return colours.Seen(torch.from_numpy(observed).float(), torch.from_numpy(expected).float())
 
 
 @pytest.mark.parametrize("people", COUNTS)
 def test_association_is_the_share_of_places_that_look_most_like_who_belongs_there(people: int) -> None:
     """In two of five pictures the first two people are exchanged, so two places of each of these are wrong."""
     pictures: list[colours.Seen] = []
-    for number, meant in enumerate(looks(people, 5, people)):
-        found = meant.copy()
+    for number, expected in enumerate(looks(people, 5, people)):
+        observed = expected.copy()
         if number < 2:
-            found[[0, 1]] = meant[[1, 0]]
-        pictures.append(as_seen(found, meant))
+            observed[[0, 1]] = expected[[1, 0]]
+        pictures.append(as_seen(observed, expected))
     assert colours.association(pictures) == pytest.approx(1 - 4 / (5 * people), rel=1e-12)
     alone = as_seen(np.zeros((1, 9)), np.ones((1, 9)))
     assert colours.association([*pictures, alone]) == colours.association(pictures)
@@ -56,24 +56,24 @@ def test_association_is_the_share_of_places_that_look_most_like_who_belongs_ther
 def test_association_of_those_apart_leaves_out_who_looks_like_somebody_beside(people: int) -> None:
     """The last two people of each picture are nearly the same, and one of them is taken for the other."""
     pictures: list[colours.Seen] = []
-    for meant in looks(people, 4, people):
-        meant[-1] = meant[-2] + 0.01
-        found = meant.copy()
-        found[-1] = meant[-2]
-        pictures.append(as_seen(found, meant))
+    for expected in looks(people, 4, people):
+        expected[-1] = expected[-2] + 0.01
+        observed = expected.copy()
+        observed[-1] = expected[-2]
+        pictures.append(as_seen(observed, expected))
     assert colours.association(pictures) == pytest.approx((people - 1) / people, rel=1e-12)
-    apart = colours.association(pictures, 0.08)
+    association = colours.association(pictures, 0.08)
     if people == 2:  # everybody is left out
-        assert math.isnan(apart)
+        assert math.isnan(association)
     else:
-        assert apart == 1
+        assert association == 1
 
 
 def test_a_place_where_nothing_is_seen_looks_like_nobody() -> None:
-    meant = looks(3, 1, 1)[0]
-    found = meant.copy()
-    found[0] = np.nan
-    assert colours.association([as_seen(found, meant)]) == pytest.approx(2 / 3)
+    expected = looks(3, 1, 1)[0]
+    observed = expected.copy()
+    observed[0] = np.nan
+    assert colours.association([as_seen(observed, expected)]) == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("people", COUNTS)
@@ -83,39 +83,40 @@ def test_r2_is_one_less_the_squared_error_in_variances_of_the_people_of_the_row(
     columns = {"hair": slice(0, 3), "shirt": slice(3, 6), "skin": slice(6, 9)}
     pictures: list[colours.Seen] = []
     rows: dict[str, list[tuple[Values, Values]]] = {part: [] for part in columns}
-    for meant in looks(people, 3, people):
-        found = meant + 0.1 * rng.standard_normal(meant.shape)
-        found[people - 1, columns["shirt"]] = np.nan
-        pictures.append(as_seen(found, meant))
+    for expected in looks(people, 3, people):
+        observed = expected + 0.1 * rng.standard_normal(expected.shape)
+        observed[people - 1, columns["shirt"]] = np.nan
+        pictures.append(as_seen(observed, expected))
         for part, channels in columns.items():
             for place in range(people):
-                if not np.isnan(found[place, channels]).any():
-                    rows[part].append((found[place, channels], meant[place, channels]))
+                if not np.isnan(observed[place, channels]).any():
+                    rows[part].append((observed[place, channels], expected[place, channels]))
     for part in columns:
-        found = np.array([row[0] for row in rows[part]])
-        meant = np.array([row[1] for row in rows[part]])
-        squared = ((found - meant) ** 2).sum()
-        spread = ((meant - meant.mean(axis=0)) ** 2).sum()
+        observed = np.array([row[0] for row in rows[part]])
+        expected = np.array([row[1] for row in rows[part]])
+        squared = ((observed - expected) ** 2).sum()
+        spread = ((expected - expected.mean(axis=0)) ** 2).sum()
         assert colours.fit(pictures, part) == pytest.approx(1 - squared / spread, rel=5e-6)
-        assert colours.error(pictures, part) == pytest.approx(math.sqrt(squared / found.size), rel=5e-6)
+        assert colours.error(pictures, part) == pytest.approx(math.sqrt(squared / observed.size), rel=5e-6)
 
 
 @pytest.mark.parametrize("people", COUNTS)
 def test_r2_is_0_where_everybody_is_seen_as_the_mean_and_below_where_looks_are_exchanged(people: int) -> None:
-    meant = looks(people, 1, people)[0]
-    mean = np.repeat(meant.mean(axis=0, keepdims=True), people, axis=0)
-    assert colours.fit([as_seen(mean, meant)], "hair") == pytest.approx(0, abs=1e-6)
-    assert colours.fit([as_seen(np.roll(meant, 1, axis=0), meant)], "hair") < 0
+    expected = looks(people, 1, people)[0]
+    mean = np.repeat(expected.mean(axis=0, keepdims=True), people, axis=0)
+    assert colours.fit([as_seen(mean, expected)], "hair") == pytest.approx(0, abs=1e-6)
+    assert colours.fit([as_seen(np.roll(expected, 1, axis=0), expected)], "hair") < 0
 
 
 @pytest.mark.parametrize("people", COUNTS)
 def test_the_table_of_figures_has_each_under_its_name(people: int) -> None:
     pictures: list[colours.Seen] = []
-    for meant in looks(people, 4, people):
-        pictures.append(as_seen(0.5 * meant + 0.2, meant))
+    for expected in looks(people, 4, people):
+        pictures.append(as_seen(0.5 * expected + 0.2, expected))
     figures = colours.figures(pictures)
     assert figures["people"] == 4 * people
-    assert figures["own"] == 0.5 and figures["leakage"] == 0
+    assert figures["own"] == 0.5
+    assert figures["leakage"] == 0
     assert figures["association"] == round(colours.association(pictures), 3)
     for part in ("hair", "shirt", "skin"):
         assert figures[f"{part}_r2"] == round(colours.fit(pictures, part), 3)
@@ -132,7 +133,7 @@ def test_a_face_is_away_by_its_shift_in_heights_of_its_box() -> None:
 
 
 @dataclass(frozen=True)
-class Shown:
+class PictureOfFaces:
     """A picture of faces in places from left to right. faces: whose photo each is made from, None for a stranger's."""
 
     faces: Sequence[int | None]
@@ -156,22 +157,22 @@ class Crowd:
         self.people = people
         order = list(range(people))
         exchanged = [1, 0, *order[2:]]
-        self.shown = [
-            Shown(order),
-            Shown(exchanged),
-            Shown([None, *order[1:]]),  # the first person is missing, and a stranger stands there
-            Shown([*order, None]),
+        self.pictures = [
+            PictureOfFaces(order),
+            PictureOfFaces(exchanged),
+            PictureOfFaces([None, *order[1:]]),  # the first person is missing, and a stranger stands there
+            PictureOfFaces([*order, None]),
         ]
-        self.embeddings = [self._faces(shown, rng, common) for shown in self.shown]
+        self.embeddings = [self._faces(picture, rng, common) for picture in self.pictures]
 
-    def _faces(self, shown: Shown, rng: np.random.Generator, common: Values) -> Values:
+    def _faces(self, picture: PictureOfFaces, rng: np.random.Generator, common: Values) -> Values:
         rows: list[Values] = []
-        for who in shown.faces:
-            if who is None:
+        for person in picture.faces:
+            if person is None:
                 stranger = rng.standard_normal(512)
                 rows.append(unit(stranger - 2 * common * abs(stranger @ common)))
             else:
-                rows.append(unit(self.photos[who][0] + 0.5 * unit(rng.standard_normal(512))))
+                rows.append(unit(self.photos[person][0] + 0.5 * unit(rng.standard_normal(512))))
         return np.array(rows)
 
     def cast(self) -> Cast:
@@ -194,7 +195,8 @@ class Crowd:
         for rows in self.embeddings:
             faces: list[Face] = []
             for number, row in enumerate(rows):
-                x, y = 50.0 + 100 * number, 50.0
+                x = 50.0 + 100 * number
+                y = 50.0
                 points = ((x - 8, y - 8), (x + 8, y - 8), (x, y), (x - 6, y + 8), (x + 6, y + 8))
                 embedding = torch.from_numpy(row).float()
                 crop = torch.zeros(112, 112, 3)
@@ -202,18 +204,18 @@ class Crowd:
             pictures.append(Faces(tuple(faces), 100 * (self.people + 1), 100))
         return pictures
 
-    def who(self, similarities: Values) -> list[int | None]:
+    def faces_of_people(self, similarities: Values) -> list[int | None]:
         """Of every person the face: in their place, or by all assignments the one with the largest sum."""
         if self.placed:
             chosen: Sequence[int] = range(self.people)
         else:
             options = itertools.permutations(range(similarities.shape[1]), self.people)
-            chosen = max(options, key=lambda faces: similarities[range(self.people), faces].sum())
-        found: list[int | None] = []
+            chosen = max(options, key=lambda option: similarities[range(self.people), option].sum())
+        faces: list[int | None] = []
         for face in chosen:
-            known = similarities[:, face].max() >= measure.STRANGER_BELOW
-            found.append(face if known else None)
-        return found
+            is_known = similarities[:, face].max() >= measure.STRANGER_BELOW
+            faces.append(face if is_known else None)
+        return faces
 
 
 @dataclass
@@ -234,22 +236,24 @@ class Sums:
 def by_hand(crowd: Crowd, number: int) -> Sums:
     rows = crowd.embeddings[number]
     similarities = np.array([(photos @ rows.T).mean(axis=0) for photos in crowd.photos])  # (people, faces)
-    faces = crowd.who(similarities)
-    own: list[float] = []
-    others: list[float] = []
+    faces = crowd.faces_of_people(similarities)
+    resemblances: list[float] = []
+    leakages: list[float] = []
     margins: list[float] = []
     copied: list[float] = []
     right = swapped = 0
     for person, face in enumerate(faces):
         if face is None:
-            own.append(0.0)
+            resemblances.append(0.0)
             margins.append(0.0)
             continue
-        rest = [similarities[other, face] for other in range(crowd.people) if other != person]
-        own.append(similarities[person, face])
-        others.append(max(rest))
-        margins.append(similarities[person, face] - max(rest))
-        if similarities[person, face] > max(rest):
+        similarities_of_others = [
+            similarities[other_person, face] for other_person in range(crowd.people) if other_person != person
+        ]
+        resemblances.append(similarities[person, face])
+        leakages.append(max(similarities_of_others))
+        margins.append(similarities[person, face] - max(similarities_of_others))
+        if similarities[person, face] > max(similarities_of_others):
             right += 1
         else:
             swapped += 1
@@ -258,10 +262,10 @@ def by_hand(crowd: Crowd, number: int) -> Sums:
             between = [float(a @ b) for a, b in itertools.combinations(photos, 2)]
             copied.append(max(float(photo @ rows[face]) for photo in photos) - float(np.mean(between)))
     return Sums(
-        resemblance=float(np.mean(own)),
-        weakest=min(own),
+        resemblance=float(np.mean(resemblances)),
+        weakest=min(resemblances),
         association=right / crowd.people,
-        leakage=float(np.mean(others)) if others else None,
+        leakage=float(np.mean(leakages)) if leakages else None,
         margin=float(np.mean(margins)),
         copied=float(np.mean(copied)) if copied else None,
         missing=faces.count(None),
@@ -277,11 +281,12 @@ def crowd(request: pytest.FixtureRequest) -> Crowd:
 
 def test_figures_of_faces_are_what_their_words_say(crowd: Crowd) -> None:
     report = measure.measure(crowd.faces(), crowd.cast(), [RECOGNISER])
-    expected = [by_hand(crowd, number) for number in range(len(crowd.shown))]
-    assert sum(one.missing for one in expected) > 0 and sum(one.extra for one in expected) > 0
-    assert sum(one.swapped for one in expected) == (2 if crowd.placed else 0)
-    for one, sums in zip(report.judged_pictures, expected, strict=True):
-        figures = {figure.name: figure.of_picture(one) for figure in measure.FIGURES[:5]}
+    expected = [by_hand(crowd, number) for number in range(len(crowd.pictures))]
+    assert sum(sums.missing for sums in expected) > 0
+    assert sum(sums.extra for sums in expected) > 0
+    assert sum(sums.swapped for sums in expected) == (2 if crowd.placed else 0)
+    for picture, sums in zip(report.judged_pictures, expected, strict=True):
+        figures = {figure.name: figure.of_picture(picture) for figure in measure.FIGURES[:5]}
         assert figures == {
             "weakest person": pytest.approx(sums.weakest, abs=1e-6),
             "resemblance": pytest.approx(sums.resemblance, abs=1e-6),
@@ -289,10 +294,11 @@ def test_figures_of_faces_are_what_their_words_say(crowd: Crowd) -> None:
             "margin": pytest.approx(sums.margin, abs=1e-6),
             "leakage": pytest.approx(sums.leakage or 0.0, abs=1e-6),
         }
-        assert (one.missing, len(one.stranger_faces), one.swapped) == (sums.missing, sums.extra, sums.swapped)
-        assert measure.score(one, "copy-paste") == (
-            None if sums.copied is None else pytest.approx(sums.copied, abs=1e-6)
-        )
+        assert picture.missing == sums.missing
+        assert len(picture.stranger_faces) == sums.extra
+        assert picture.swapped == sums.swapped
+        copied = None if sums.copied is None else pytest.approx(sums.copied, abs=1e-6)
+        assert measure.score(picture, "copy-paste") == copied
 
 
 def test_figures_of_a_set_are_means_of_its_pictures_and_sums_of_its_people(crowd: Crowd) -> None:

@@ -21,8 +21,8 @@ def test_every_script_of_the_archive_answers_help(tmp_path: Path) -> None:
     scripts = [path for path in tmp_path.rglob("*.py") if "__main__" in path.read_text("utf-8")]
     assert len(scripts) >= 2
     for script in scripts:
-        done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True)
-        assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("usage: "), script
+        process = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True)
+        assert (process.returncode, process.stderr) == (0, "") and process.stdout.startswith("usage: "), script
 
 
 def make_host(folder: Path, version: str) -> Path:
@@ -57,7 +57,7 @@ def test_comfyui_path_comes_first_and_once(home: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr(environment, "ROOT", host / "custom_nodes" / "any name")
     make_host(home / "comfy" / "ComfyUI", "0.33.0")
     monkeypatch.setenv("COMFYUI_PATH", str(make_host(home / "comfy" / "ComfyUI-old", "0.3.64")))
-    assert [found.version for found in environment.find_hosts()] == [(0, 3, 64), (0, 20, 1), (0, 33, 0)]
+    assert [found_host.version for found_host in environment.find_hosts()] == [(0, 3, 64), (0, 20, 1), (0, 33, 0)]
     (home / "none").mkdir()
     for content in (None, b'__version__ = "..."', b"\xff"):
         if content:
@@ -73,11 +73,12 @@ def test_given_python_by_a_relative_path(home: Path, monkeypatch: pytest.MonkeyP
     assert environment.python_for([], sys.executable, ["pytest"]) == Path(sys.executable)
     monkeypatch.chdir(Path(sys.executable).parent)
     python = environment.python_for([], f"./{Path(sys.executable).name}")
-    assert python.is_absolute() and python.samefile(sys.executable)
-    lacking, none = r"no_such_module\. .* -m pip install -r", "cannot be run as Python"
-    for given, message in ((sys.executable, lacking), ("none", none)):
+    assert python.is_absolute()
+    assert python.samefile(sys.executable)
+    lacking, no_python = r"no_such_module\. .* -m pip install -r", "cannot be run as Python"
+    for python_option, message in ((sys.executable, lacking), ("none", no_python)):
         with pytest.raises(environment.SetupError, match=message):
-            environment.python_for([], given, ["pytest", "no_such_module"])
+            environment.python_for([], python_option, ["pytest", "no_such_module"])
 
 
 def test_pins_of_a_host_that_are_not_met(home: Path, tmp_path: Path) -> None:
@@ -96,7 +97,8 @@ def test_ctrl_c_meets_one_process(home: Path, tmp_path: Path) -> None:
                       "environment.enter(environment.Path(sys.executable)); print(os.getpid())")  # fmt: skip
     fresh = {name: value for name, value in os.environ.items() if name != "LIKENESS_PYTHON"}
     with subprocess.Popen([sys.executable, str(script)], env=fresh, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout and int(process.stdout.read()) == process.pid
+        assert process.stdout
+        assert int(process.stdout.read()) == process.pid
 
 
 OLD, NEW = environment.Host(Path("old"), (0, 3, 64)), environment.Host(Path("new"), (0, 33, 0))
@@ -115,9 +117,9 @@ def test_options_are_no_paths() -> None:
 def test_what_a_tier_runs_in_which_host(tier: str, marked: list[str]) -> None:
     """The newest runs most, wherever it stands in the list."""
     for hosts in ([NEW, OLD], [OLD, NEW]):
-        found = runner.sessions(runner.TIERS[tier], hosts, ["a"], ["b"])
-        assert (found[0].host, found[0].marked) == (None, marked[0] if tier != "--all" else "")
-        assert {one.host: one.marked for one in found[1:]} == dict(zip([NEW, OLD], marked, strict=False))
+        sessions = runner.sessions(runner.TIERS[tier], hosts, ["a"], ["b"])
+        assert (sessions[0].host, sessions[0].marked) == (None, marked[0] if tier != "--all" else "")
+        assert {session.host: session.marked for session in sessions[1:]} == dict(zip([NEW, OLD], marked, strict=False))
     paths = (*runner.TIERS[tier].host_less, *runner.TIERS[tier].on_hosts)
     assert all((ROOT / path).exists() for path in paths)
 
@@ -151,7 +153,8 @@ def test_nothing_is_published_before_every_part_has_passed() -> None:
     assert "  publish:\n    needs: release\n" in text
     tested = set(re.findall(r"comfyui: (v[\d.]+)", (ROOT / ".github/workflows/tests.yml").read_text("utf-8")))
     named = re.search(r"comfyui: \[(.*)\]", text)
-    assert named and set(named[1].split(", ")) == tested
+    assert named
+    assert set(named[1].split(", ")) == tested
 
 
 def test_the_tag_is_the_version_and_what_checks_the_archive_leaves_nothing_in_it() -> None:
@@ -176,12 +179,14 @@ def test_a_part_is_one_of_the_release_and_takes_no_paths(
     arguments: tuple[str, ...], words: str, tmp_path: Path
 ) -> None:
     result = run(*arguments, home=tmp_path)
-    assert result.returncode == 1 and words in result.stderr
+    assert result.returncode == 1
+    assert words in result.stderr
 
 
 def test_results_are_read_and_counted(tmp_path: Path) -> None:
-    results, wanted = tmp_path / "results.xml", "tests/scripts/test_scripts.py::test_hosts_of_the_home_folder"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={results}", wanted]
+    results = tmp_path / "results.xml"
+    test_id = "tests/scripts/test_scripts.py::test_hosts_of_the_home_folder"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={results}", test_id]
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     subprocess.run(command, cwd=ROOT, env=variables, check=True, capture_output=True)
     (case,) = status.cases_of(results)
@@ -216,7 +221,8 @@ def test_nothing_collected_is_a_failure(three_tests: str, tmp_path: Path) -> Non
         last,
     )
     result = run(three_tests, "-k", "no_such_test", home=tmp_path)
-    assert result.returncode == 1 and "no tests ran" in result.stdout.splitlines()[-1]
+    assert result.returncode == 1
+    assert "no tests ran" in result.stdout.splitlines()[-1]
 
 
 @pytest.mark.skipif((ROOT.parent.parent / "main.py").exists(), reason="this pack sits in a ComfyUI")

@@ -64,7 +64,7 @@ def test_a_subgraph_is_opened() -> None:
     assert list(prompt) == ["1", "3:2", "4"]
     assert prompt["3:2"]["inputs"] == {"model": ["1", 0], "seed": 7, "steps": 12, "name": "heun", "denoise": 0.5}
     assert prompt["4"]["inputs"]["latent"] == ["3:2", 0]
-    assert [one["id"] for one in workflow.nodes_in(ui)] == [1, 2, 4]
+    assert [opened_node["id"] for opened_node in workflow.nodes_in(ui)] == [1, 2, 4]
 
 
 def test_nodes_inside_of_subgraphs_inside_of_subgraphs() -> None:
@@ -72,9 +72,9 @@ def test_nodes_inside_of_subgraphs_inside_of_subgraphs() -> None:
     inner = {"id": "inner", "nodes": [node(5, "Sampler", []), node(6, "outer", [])]}
     outer = {"id": "outer", "nodes": [node(3, "inner", []), node(4, "Sampler", [])]}
     ui = graph(node(1, "OldSeed", []), node(2, "outer", [])) | {"definitions": {"subgraphs": [inner, outer]}}
-    assert [one["id"] for one in nodes_in(ui)] == [1, 2, 3, 5, 6, 4]
+    assert [opened_node["id"] for opened_node in nodes_in(ui)] == [1, 2, 3, 5, 6, 4]
     outer["nodes"][0]["mode"] = 4
-    assert [one["id"] for one in nodes_in(ui, running=True)] == [1, 2, 4]
+    assert [opened_node["id"] for opened_node in nodes_in(ui, running=True)] == [1, 2, 4]
 
 
 def link(number: int, source: int, output: int, target: int, slot: int) -> dict[str, int]:
@@ -83,9 +83,11 @@ def link(number: int, source: int, output: int, target: int, slot: int) -> dict[
 
 def test_a_table_of_shapes_is_read() -> None:
     """Words, numbers, products, sizes that are handed on or left as they are, tables within and behind a key."""
-    found = dict(shapes.of("withanyone", width=6, branch="sig"))
-    assert found["arcface_in_sig.3.weight"] == (48, 24) and found["arcface_in_sig.3.bias"] == (48,)
-    assert found["ipa_sig.3.to_kv.weight"] == (256, 6) and len(found) == 6 + 4 * 7
+    with_anyone = dict(shapes.of("withanyone", width=6, branch="sig"))
+    assert with_anyone["arcface_in_sig.3.weight"] == (48, 24)
+    assert with_anyone["arcface_in_sig.3.bias"] == (48,)
+    assert with_anyone["ipa_sig.3.to_kv.weight"] == (256, 6)
+    assert len(with_anyone) == 6 + 4 * 7
     assert dict(shapes.of("flux"))["double_blocks.1.txt_attn.norm.key_norm.scale"] == (128,)
     block = [key for key, _ in shapes.of("transformer_block", text=768)]
     norms = [f"norm{number}.{name}" for number in (1, 2, 3) for name in ("weight", "bias")]
@@ -104,10 +106,11 @@ def test_a_host_without_its_own_files_of_a_kind(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "host" / "requirements.txt").touch()
     host = Host(tmp_path / "host", (0, 33, 0))
-    for without, shown in (((), {"facexlib", "vae"}), (("facexlib",), {"vae"})):
+    for without, own_kinds in (((), {"facexlib", "vae"}), (("facexlib",), {"vae"})):
         server = HostServer(host, Path(sys.executable), tmp_path / "base", [tmp_path / "ours"], without=without)
-        own, ours = server._model_paths().values()
-        assert own.keys() - {"base_path"} == shown and "facexlib" in ours
+        own_paths, standin_paths = server._model_paths().values()
+        assert own_paths.keys() - {"base_path"} == own_kinds
+        assert "facexlib" in standin_paths
 
 
 def test_both_kinds_of_projections(standin_models: standins_made.Standins) -> None:
@@ -120,17 +123,29 @@ def test_both_kinds_of_projections(standin_models: standins_made.Standins) -> No
 def test_the_demo_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "SAY_SECONDS", -1)
     tell = demo.Progress({"2": {"class_type": "KSampler", "inputs": {}}})
-    events = ("execution_cached", {"nodes": []}), ("executing", {"node": "2"}), ("executing", {"node": None})
-    for kind, data in (*events[:2], ("progress", {"node": "2", "value": 3, "max": 6}), events[2]):
-        tell({"type": kind, "data": data})
+    events = [
+        {"type": "execution_cached", "data": {"nodes": []}},
+        {"type": "executing", "data": {"node": "2"}},
+        {"type": "progress", "data": {"node": "2", "value": 3, "max": 6}},
+        {"type": "executing", "data": {"node": None}},
+    ]
+    for event in events:
+        tell(event)
     assert capsys.readouterr().err.split("\n") == ["[likeness]   KSampler", "[likeness]   step 3 of 6", ""]
 
 
 def typed(number: int, kind: str, values: list[Any], inputs: dict[str, int | None], outputs: str = "", mode: int = 0):
     """A node whose slots are named after their types, outputs too."""
     slots = [{"name": name, "type": name.upper().split("_")[0], "link": link} for name, link in inputs.items()]
-    made = [{"type": one} for one in outputs.split()]
-    return {"id": number, "type": kind, "mode": mode, "inputs": slots, "outputs": made, "widgets_values": values}
+    output_slots = [{"type": output} for output in outputs.split()]
+    return {
+        "id": number,
+        "type": kind,
+        "mode": mode,
+        "inputs": slots,
+        "outputs": output_slots,
+        "widgets_values": values,
+    }
 
 
 PLAIN = dict.fromkeys(("Model", "Patch", "Latent", "Save"), definition({}))
@@ -162,8 +177,9 @@ def test_muted_nodes_are_gone_and_bypassed_ones_are_passed_through(mode: int) ->
             typed(3, "Save", [], {"model": 2}),
             links=([1, 1, 0, 2, 0, "MODEL"], [2, 2, 0, 3, 0, "MODEL"]),
         ) | {"definitions": {"subgraphs": [inside]}}
-        prompt, gone = workflow.to_prompt(ui, PLAIN), mode == 2 and (box or within)
-        assert prompt["3"]["inputs"] == ({} if gone else {"model": reached})
+        prompt = workflow.to_prompt(ui, PLAIN)
+        is_gone = mode == 2 and (box or within)
+        assert prompt["3"]["inputs"] == ({} if is_gone else {"model": reached})
         assert ("2:9" in prompt) == (reached == ["2:9", 0])
 
 
@@ -228,9 +244,9 @@ def test_where_a_value_of_the_prompt_is_set() -> None:
         links=([1, 1, 0, 3, 0, "STRING"], [2, 1, 0, 5, 0, "STRING"], [3, 8, 0, 6, 0, "STRING"]),
     ) | {"definitions": {"subgraphs": [inside]}}
     prompt, places = workflow.opened(ui, PLAIN)
-    texts = {key: one["inputs"]["text"] for key, one in prompt.items() if one["inputs"]}
+    texts = {key: place["inputs"]["text"] for key, place in prompt.items() if place["inputs"]}
     assert texts == {"2": "own", "3": "said", "5": "said", "4:7": "boxed", "6": ["8", 0]}
-    assert [(one.node, one.name, one.title, one.label, one.targets) for one in places] == [
+    assert [(place.node, place.name, place.title, place.label, place.targets) for place in places] == [
         ("2", "text", "Shown", "text", [("2", "text")]),
         ("1", "value", "Say", "value", [("3", "text"), ("5", "text")]),
         ("4", "text", "Box", "Words", [("4:7", "text")]),
@@ -241,12 +257,12 @@ def test_a_box_keeps_values_for_which_it_has_no_slot() -> None:
     """A newer editor keeps a value for each widget that its subgraph shows, and slots for some of them alone."""
     inner = typed(7, "Named", ["in"], {"text": 1})
     inner["inputs"][0]["widget"] = {"name": "text"}
-    other = typed(8, "Named", ["in"], {"text": 2})
-    other["inputs"][0]["widget"] = {"name": "text"}
+    second_inner = typed(8, "Named", ["in"], {"text": 2})
+    second_inner["inputs"][0]["widget"] = {"name": "text"}
     inside = {
         "id": "box",
         "inputs": [{"name": "first"}, {"name": "second"}],
-        "nodes": [inner, other],
+        "nodes": [inner, second_inner],
         "links": [link(1, -10, 0, 7, 0), link(2, -10, 1, 8, 0)],
     }
     box = typed(4, "box", ["one", "two"], {})
@@ -275,20 +291,20 @@ WRITER = definition(
 )
 
 
-@pytest.mark.parametrize(("saved", "sent"), [
+@pytest.mark.parametrize(("widget_values", "expected"), [
     (["a", "on", 0.5, 7, False], {"text": "a", "mode": "on", "mode.heat": 0.5, "mode.seed": 7, "short": False}),
     (["a", "on", 0.5, 7, "fixed", False], {"text": "a", "mode": "on", "mode.heat": 0.5, "mode.seed": 7,
                                            "short": False}),
     (["a", "off", False], {"text": "a", "mode": "off", "short": False}),
     (["a", "off"], {"text": "a", "mode": "off", "short": True}),
 ], ids=["on", "with a control", "off", "newer input"])  # fmt: skip
-def test_what_a_choice_brings_is_read_behind_it(saved: list[Any], sent: dict[str, Any]) -> None:
+def test_what_a_choice_brings_is_read_behind_it(widget_values: list[Any], expected: dict[str, Any]) -> None:
     """Also where the file has no slots for it."""
-    prompt = workflow.to_prompt(graph(node(1, "Writer", saved)), {"Writer": WRITER})
-    assert prompt["1"]["inputs"] == sent
+    prompt = workflow.to_prompt(graph(node(1, "Writer", widget_values)), {"Writer": WRITER})
+    assert prompt["1"]["inputs"] == expected
 
 
-@pytest.mark.parametrize(("inputs", "saved", "sent"), [
+@pytest.mark.parametrize(("inputs", "widget_values", "expected"), [
     ({"rate": ["FLOAT,INT", {"widgetType": "FLOAT"}], "size": ["INT"]}, [25.0, 3], {"rate": 25.0, "size": 3}),
     ({"color": ["COLOR", {"socketless": True}]}, ["#ff0000"], {"color": "#ff0000"}),
     ({"boxes": ["BOUNDING_BOX", {"socketless": True, "forceInput": True}]}, [], {}),
@@ -300,18 +316,20 @@ def test_what_a_choice_brings_is_read_behind_it(saved: list[Any], sent: dict[str
     ({"view": ["IMAGECOMPARE", {"socketless": True}]}, [], {}),
 ], ids=["two types", "no socket", "links alone", "a view", "a list of its own", "newer", "first word",
         "no value"])  # fmt: skip
-def test_widgets_are_those_of_the_editor(inputs: dict[str, Any], saved: list[Any], sent: dict[str, Any]) -> None:
+def test_widgets_are_those_of_the_editor(
+    inputs: dict[str, Any], widget_values: list[Any], expected: dict[str, Any]
+) -> None:
     """Values behind the last widget are the editor's own, and a widget that is newer than the file has its default."""
-    prompt = workflow.to_prompt(graph(node(1, "Any", saved)), {"Any": definition(inputs)})
-    assert prompt["1"]["inputs"] == sent
+    prompt = workflow.to_prompt(graph(node(1, "Any", widget_values)), {"Any": definition(inputs)})
+    assert prompt["1"]["inputs"] == expected
 
 
-@pytest.mark.parametrize(("saved", "names"), [
+@pytest.mark.parametrize(("widget_values", "names"), [
     (["euler", 20], "['steps', 'name', 'denoise']"),
     ([], "['name', 'denoise', 'steps']"),
 ], ids=["of another version", "nothing"])  # fmt: skip
-def test_values_of_other_widgets_are_refused(saved: list[Any], names: str) -> None:
+def test_values_of_other_widgets_are_refused(widget_values: list[Any], names: str) -> None:
     inputs = {"steps": ["INT"], "name": [["euler", "heun"]], "denoise": ["FLOAT", {"default": 1.0}]}
     with pytest.raises(workflow.WorkflowError, match=r"Old \(node 1\) has \d widget values for 3 widgets") as refused:
-        workflow.to_prompt(graph(node(1, "Old", saved)), {"Old": definition(inputs)})
+        workflow.to_prompt(graph(node(1, "Old", widget_values)), {"Old": definition(inputs)})
     assert names in str(refused.value)

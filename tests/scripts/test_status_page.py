@@ -125,7 +125,8 @@ def test_what_does_not_apply_says_why(results: Path) -> None:
     page = page_of(results, junit("tests.promises.test_rows", "test_who_cannot_says_so[photo_maker]"))
     cell = cells(page, "a batch is its pictures; a row each")["PhotoMaker"]
     letter = cell.removeprefix("does not apply (").removesuffix(")")
-    assert cell == f"does not apply ({letter})" and len(letter) == 1
+    assert cell == f"does not apply ({letter})"
+    assert len(letter) == 1
     assert f"- **{letter}** PhotoMaker, a batch is its pictures; a row each: Its words are one text" in page
 
 
@@ -155,12 +156,13 @@ def test_the_script_writes_the_page_from_results_of_promises_and_parity_alone(re
 
 
 def test_a_test_that_ran_again_counts_once_as_it_ended_last(results: Path, tmp_path: Path) -> None:
-    page, again = tmp_path / "status.md", tmp_path / "again.xml"
+    page = tmp_path / "status.md"
+    later_results = tmp_path / "again.xml"
     name = "test_weight_zero[id_patch, ApplyIDPatch]"
     page_of(results, junit(OFF, name, "<failure message='x'/>"))
-    page_of(again, junit(OFF, name))
+    page_of(later_results, junit(OFF, name))
     command = [sys.executable, str(ROOT / "scripts" / "status.py"), "--page", str(page)]
-    subprocess.run([*command, str(results), str(again)], check=True, capture_output=True)
+    subprocess.run([*command, str(results), str(later_results)], check=True, capture_output=True)
     assert cells(page.read_text("utf-8"), OFF_ROW)["ID-Patch"] == "[1](../tests/promises/test_off.py)"
 
 
@@ -168,8 +170,9 @@ def test_results_of_something_else_leave_the_page_alone(results: Path, tmp_path:
     page = tmp_path / "status.md"
     page_of(results, junit("tests.unit.test_boxes", "test_x"))
     command = [sys.executable, str(ROOT / "scripts" / "status.py"), "--page", str(page), str(results)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1 and "stays as it is" in done.stdout
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 1
+    assert "stays as it is" in process.stdout
     assert not page.exists()
 
 

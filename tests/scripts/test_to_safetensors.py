@@ -34,10 +34,10 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def saved(folder, **more):
-    """An ID-Patch file; more: what else is in it."""
+def saved(folder, **tensors):
+    """An ID-Patch file; tensors: what else is in it."""
     file = id_patch_file("mlp")
-    file["patch_proj"] |= more
+    file["patch_proj"] |= tensors
     torch.save(file, folder / "id-patch.bin")
     return folder / "id-patch.bin"
 
@@ -49,15 +49,18 @@ def test_every_tensor_arrives(tmp_path):
     source.chmod(0o644)
     (tmp_path / "own.txt").write_text("one's own")
     (tmp_path / "id-patch.safetensors.part").symlink_to("own.txt")
-    done = run(source)
-    assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "id-patch.safetensors"))
-    with safe_open(done.stdout.strip(), "pt") as file:
+    process = run(source)
+    assert (process.returncode, process.stdout.strip()) == (0, str(tmp_path / "id-patch.safetensors"))
+    with safe_open(process.stdout.strip(), "pt") as file:
         metadata = file.metadata()
     assert json.loads(metadata["source_sha256"]) == {"id-patch.bin": sha256(source)}
-    assert metadata["source"] == "https://huggingface.co/ByteDance/ID-Patch" and "CC BY-NC 4.0" in metadata["licence"]
-    written, state = load_file(done.stdout.strip()), {**state, "patch_proj.again": state["patch_proj.norm.weight"]}
-    assert written.keys() == state.keys() and all(torch.equal(written[key], state[key]) for key in state)
-    assert Path(done.stdout.strip()).stat().st_mode & 0o777 == 0o644
+    assert metadata["source"] == "https://huggingface.co/ByteDance/ID-Patch"
+    assert "CC BY-NC 4.0" in metadata["licence"]
+    written = load_file(process.stdout.strip())
+    state = {**state, "patch_proj.again": state["patch_proj.norm.weight"]}
+    assert written.keys() == state.keys()
+    assert all(torch.equal(written[key], state[key]) for key in state)
+    assert Path(process.stdout.strip()).stat().st_mode & 0o777 == 0o644
     assert (tmp_path / "own.txt").read_text() == "one's own"
     with pytest.raises(LikenessError, match="exists already"):
         convert(source)
@@ -65,12 +68,14 @@ def test_every_tensor_arrives(tmp_path):
 
 def test_what_cannot_be_converted_is_named_and_leaves_nothing(tmp_path):
     torch.save({"controlnet_cond_embedding.conv_in.weight": torch.zeros(1)}, tmp_path / "x.bin")
-    for given, message in (
+    for source, message in (
         (tmp_path / "x.bin", "is a ControlNet; this node needs ID-Patch"),
         (saved(tmp_path, unknown=torch.eye(3, dtype=torch.complex128)), "id-patch.safetensors could not be written"),
     ):
-        done = run(given)
-        assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
+        process = run(source)
+        assert process.returncode == 1
+        assert message in process.stderr
+        assert "Traceback" not in process.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"x.bin", "id-patch.bin"}
 
 
@@ -81,19 +86,21 @@ def test_what_is_told_to_stop_leaves_nothing(number, tmp_path):
     state["patch_proj"]["norm.weight"] = torch.zeros(1 << 27)
     source = tmp_path / "id-patch.bin"
     torch.save(state, source)
-    with subprocess.Popen([sys.executable, str(SCRIPT), str(source)], stderr=subprocess.PIPE) as done:
+    with subprocess.Popen([sys.executable, str(SCRIPT), str(source)], stderr=subprocess.PIPE) as process:
         give_up = time.monotonic() + 60
-        while not [*tmp_path.glob(".converting-*")] and done.poll() is None:
+        while not [*tmp_path.glob(".converting-*")] and process.poll() is None:
             assert time.monotonic() < give_up
             time.sleep(0.001)
-        done.send_signal(number)
-        assert done.wait(60) == 128 + number, done.stderr and done.stderr.read()
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number, process.stderr and process.stderr.read()
     assert {path.name for path in tmp_path.iterdir()} == {"id-patch.bin"}
 
 
 def test_a_device_is_no_pickle():
-    done = run(Path("/dev/zero"))
-    assert done.returncode == 1 and "no file" in done.stderr and "Traceback" not in done.stderr
+    process = run(Path("/dev/zero"))
+    assert process.returncode == 1
+    assert "no file" in process.stderr
+    assert "Traceback" not in process.stderr
 
 
 @pytest.mark.parametrize(
@@ -102,8 +109,8 @@ def test_a_device_is_no_pickle():
 def test_an_adapter_is_the_same_when_it_is_safetensors(name, tmp_path):
     """Also that which only its kinds of numbers tell from InstantID's; of several of one shape the name says which."""
     built = standins_made.build()
-    others = {"mask": built.story_maker, "image_proj_model": built.of_transformer("image_proj_model")}
-    source = shutil.copy(others.get(name) or built.ip_adapter(name), tmp_path / f"{name}.bin")
+    by_name = {"mask": built.story_maker, "image_proj_model": built.of_transformer("image_proj_model")}
+    source = shutil.copy(by_name.get(name) or built.ip_adapter(name), tmp_path / f"{name}.bin")
     written = convert(Path(source))
     published = known(manifest_of(name).format)
     assert identify(described_tensors(Path(source))) == published
@@ -114,4 +121,4 @@ def test_an_adapter_is_the_same_when_it_is_safetensors(name, tmp_path):
 
 
 def manifest_of(name):
-    return next(one for one in manifest.models() if Path(one.name).stem == name)
+    return next(model for model in manifest.models() if Path(model.name).stem == name)

@@ -48,8 +48,8 @@ TAKEN: dict[str, tuple[Any, Any]] = {
 @pytest.mark.parametrize("form", TAKEN)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_forms_that_are_taken(tmp_path: Path, form: str, encoding: str) -> None:
-    held, graph = TAKEN[form]
-    (tmp_path / "w.json").write_text(json.dumps(held, ensure_ascii=False), encoding)
+    content, graph = TAKEN[form]
+    (tmp_path / "w.json").write_text(json.dumps(content, ensure_ascii=False), encoding)
     assert workflow_files.read(tmp_path / "w.json") == graph
 
 
@@ -79,8 +79,8 @@ NAMED: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("form", NAMED)
 def test_forms_that_are_named(tmp_path: Path, form: str) -> None:
-    held, words = NAMED[form]
-    (tmp_path / "w.json").write_text(json.dumps(held))
+    content, words = NAMED[form]
+    (tmp_path / "w.json").write_text(json.dumps(content))
     with pytest.raises(SetupError, match=words):
         workflow_files.read(tmp_path / "w.json")
 
@@ -178,8 +178,9 @@ def test_nothing_is_read_that_is_no_file_or_never_ends(no_files: dict[str, tuple
 def test_models_py_names_what_is_no_workflow(no_files: dict[str, tuple[Path, str]], kind: str) -> None:
     path, words = no_files[kind]
     command = [sys.executable, str(SCRIPTS / "models.py"), "download", str(path), "--yes", "--models", str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and f"{path} {words}" in done.stderr
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert process.returncode == 1
+    assert f"{path} {words}" in process.stderr
 
 
 # --- What is no Python
@@ -215,10 +216,11 @@ def test_batch_py_names_a_program_that_is_no_python(tmp_path: Path) -> None:
     (host / "comfyui_version.py").write_text('__version__ = "0.33.0"\n')
     command = [sys.executable, str(SCRIPTS / "batch.py"), "jobs.csv", "--workflow", "w.json", "--python", "/bin/true"]
     variables = {name: value for name, value in os.environ.items() if name != "LIKENESS_PYTHON"}
-    done = subprocess.run(
+    process = subprocess.run(
         command, capture_output=True, text=True, timeout=60, env={**variables, "COMFYUI_PATH": str(host)}
     )
-    assert done.returncode == 1 and "/bin/true cannot be run as Python: it names no version." in done.stderr
+    assert process.returncode == 1
+    assert "/bin/true cannot be run as Python: it names no version." in process.stderr
 
 
 def test_a_folder_of_a_modules_name_is_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ def comfyui(tmp_path: Path) -> Path:
     return folder
 
 
-def run(clone: Path, *command: str, python: str = sys.executable, **more: str) -> subprocess.CompletedProcess[str]:
+def run(clone: Path, *command: str, python: str = sys.executable, **settings: str) -> subprocess.CompletedProcess[str]:
     """A script of the clone, on a machine without a ComfyUI and without a network."""
     hidden = ("COMFYUI_PATH", "LIKENESS_PYTHON", "VIRTUAL_ENV", "CONDA_PREFIX", "CI", "PYTHONPATH")
     variables: dict[str, str] = {}
@@ -80,20 +80,20 @@ def run(clone: Path, *command: str, python: str = sys.executable, **more: str) -
             variables[name] = value
     for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
         variables[name] = NOWHERE
-    variables |= {"HOME": str(clone.parent), "USERPROFILE": str(clone.parent), **more}
+    variables |= {"HOME": str(clone.parent), "USERPROFILE": str(clone.parent), **settings}
     script = str(clone / "scripts" / command[0])
     return subprocess.run([python, script, *command[1:]], cwd=clone, env=variables, capture_output=True, text=True)
 
 
-def last_line(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 0, done.stderr + done.stdout
-    return done.stdout.splitlines()[-1]
+def last_line(process: subprocess.CompletedProcess[str]) -> str:
+    assert process.returncode == 0, process.stderr + process.stdout
+    return process.stdout.splitlines()[-1]
 
 
 def test_a_whole_run_changes_no_tracked_file(clone: Path, comfyui: Path) -> None:
-    done = run(clone, "test.py", "--python", sys.executable, COMFYUI_PATH=str(comfyui))
+    process = run(clone, "test.py", "--python", sys.executable, COMFYUI_PATH=str(comfyui))
     text = r"3 passed in \d+ s \(\d+ CPU s\)\. NOT tested: the thorough tests \(--all runs them\)\."
-    assert re.fullmatch(text, last_line(done)), done.stderr
+    assert re.fullmatch(text, last_line(process)), process.stderr
     assert git("status", "--porcelain", folder=clone) == ""
 
     written = run(clone, "status.py")
@@ -132,9 +132,9 @@ def test_a_comfyui_within_reach_is_fetched_and_tested(clone: Path, comfyui: Path
         "GIT_CONFIG_KEY_0": f"url.{comfyui.as_uri()}.insteadOf",
         "GIT_CONFIG_VALUE_0": "https://github.com/comfyanonymous/ComfyUI",
     }
-    done = run(clone, "test.py", python=sys._base_executable, **instead)
-    assert last_line(done).startswith("3 passed in ")
-    assert "ComfyUI (nodes" not in last_line(done)
+    process = run(clone, "test.py", python=sys._base_executable, **instead)
+    assert last_line(process).startswith("3 passed in ")
+    assert "ComfyUI (nodes" not in last_line(process)
     fetched = host_at(clone / ".cache" / INSTALLED_HOST.name)
     assert fetched
     assert str(fetched) == f"ComfyUI {RELEASE}"
@@ -161,6 +161,6 @@ def test_without_a_comfyui_the_last_line_says_what_was_not_tested(
 @needs_venv
 def test_what_needs_no_comfyui_fetches_none(clone: Path) -> None:
     with_venv(clone)
-    done = run(clone, "test.py", "tests/unit", python=sys._base_executable)
-    assert last_line(done).endswith(" NOT tested: anything outside of the paths that you named.")
-    assert "No ComfyUI was found" not in done.stderr
+    process = run(clone, "test.py", "tests/unit", python=sys._base_executable)
+    assert last_line(process).endswith(" NOT tested: anything outside of the paths that you named.")
+    assert "No ComfyUI was found" not in process.stderr

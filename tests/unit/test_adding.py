@@ -16,42 +16,51 @@ layout_of = partial(people_made.layout, width=CANVAS[0], height=CANVAS[1])
 THREE = layout_of((300, 300, 150), (560, 290, 160), (820, 310, 150))
 
 
-def add(layout: Layout, where: str, at=(0, 0), size: int = 0, body: str = "half", count: int = 1) -> Layout:
-    return extra_places.add(layout, where, at, size, body, count)
+def add(layout: Layout, side: str, nose=(0, 0), size: int = 0, body: str = "half", count: int = 1) -> Layout:
+    return extra_places.add(layout, side, nose, size, body, count)
 
 
 def head_of(slot: Slot) -> float:
     return bodies.head_of_face(slot.keypoints or ())
 
 
-def whole(slot: Slot) -> list[int]:
+def box_in_pixels(slot: Slot) -> list[int]:
     return [round(edge) for edge in slot.box or ()]
 
 
 @pytest.mark.parametrize("count", range(1, 9))
-@pytest.mark.parametrize("where", extra_places.SIDES[:3])
-def test_the_new_head_is_whole_and_covers_nobody(where: str, count: int) -> None:
+@pytest.mark.parametrize("side", extra_places.SIDES[:3])
+def test_the_new_head_is_whole_and_covers_nobody(side: str, count: int) -> None:
     """In groups of our own that leave room: everybody at seven tenths of the size, in the middle."""
     full = group.layout(count, "half", 0, *CANVAS).slots
-    places = [(608 + 0.7 * (slot.center[0] - 608), slot.center[1], 0.7 * head_of(slot)) for slot in full]
-    slots = [people_made.standing(*place) for place in places]
-    *others, new = add(Layout(*CANVAS, tuple(slots)), where).slots
-    assert others == slots and new.pose is not None and not off_canvas(new.center, *CANVAS)
+    slots = []
+    for slot in full:
+        x = 608 + 0.7 * (slot.center[0] - 608)
+        slots.append(people_made.standing(x, slot.center[1], 0.7 * head_of(slot)))
+    *neighbours, new = add(Layout(*CANVAS, tuple(slots)), side).slots
+    assert neighbours == slots
+    assert new.pose is not None
+    assert not off_canvas(new.center, *CANVAS)
     x0, y0, x1, y1 = new.box
-    assert x0 >= 0 and y0 >= 0 and x1 <= CANVAS[0] and y1 <= CANVAS[1]
-    for other in others:
-        pairs = (whole(new), whole(other)), (patch_rect(new.center), patch_rect(other.center))
-        assert not any(overlaps([*map(tuple, pair)]) for pair in pairs)
-    heads = [head_of(slot) for slot in others]
+    assert x0 >= 0
+    assert y0 >= 0
+    assert x1 <= CANVAS[0]
+    assert y1 <= CANVAS[1]
+    for neighbour in neighbours:
+        boxes = [box_in_pixels(new), box_in_pixels(neighbour)]
+        assert not overlaps([*map(tuple, boxes)])
+        assert not overlaps([patch_rect(new.center), patch_rect(neighbour.center)])
+    heads = [head_of(slot) for slot in neighbours]
     assert min(heads) - 1 <= head_of(new) <= max(heads) + 1
 
 
 @pytest.mark.parametrize(
-    ("where", "least", "most"), [("free place", 480, 680), ("left end", 0, 300), ("right end", 860, 1160)]
+    ("side", "least", "most"), [("free place", 480, 680), ("left end", 0, 300), ("right end", 860, 1160)]
 )
-def test_a_gap_in_the_row_is_taken_unless_an_end_is_asked_for(where: str, least: float, most: float) -> None:
-    x, y = add(layout_of((300, 300, 150), (860, 310, 150), width=1160), where).slots[-1].center
-    assert least < x < most and 200 < y < 400
+def test_a_gap_in_the_row_is_taken_unless_an_end_is_asked_for(side: str, least: float, most: float) -> None:
+    x, y = add(layout_of((300, 300, 150), (860, 310, 150), width=1160), side).slots[-1].center
+    assert least < x < most
+    assert 200 < y < 400
 
 
 def test_a_free_place_is_beside_somebody_and_faces_grow_towards_the_camera() -> None:
@@ -60,22 +69,24 @@ def test_a_free_place_is_beside_somebody_and_faces_grow_towards_the_camera() -> 
     assert math.dist(new.center, (1000, 300)) < 300
     deep = layout_of((200, 250, 80), (1000, 350, 200), width=1496)
     left, right = (head_of(add(deep, side).slots[-1]) for side in extra_places.SIDES[1:3])
-    assert left < 110 and right > 150
+    assert left < 110
+    assert right > 150
 
 
 def test_x_y_and_size_are_taken_as_they_are_and_several_are_those_one_after_the_other() -> None:
-    at = (1060.0, 250.0)
-    new = add(THREE, "at x, y", at, 100, "bust").slots[-1]
-    assert new.center == at and new.box[3] - new.box[1] == pytest.approx(100)
+    nose = (1060.0, 250.0)
+    new = add(THREE, "at x, y", nose, 100, "bust").slots[-1]
+    assert new.center == nose
+    assert new.box[3] - new.box[1] == pytest.approx(100)
     assert new.pose[5][2] == 1 and new.pose[11][2] == 0, "shoulders and no hips"
-    assert add(THREE, "at x, y", at, 100, "none").slots[-1].pose is None
+    assert add(THREE, "at x, y", nose, 100, "none").slots[-1].pose is None
     layout = layout_of((600, 300, 120))
-    for where in ("free place", "at x, y"):
-        assert add(layout, where, at, count=2) == add(add(layout, where, at), "free place")
+    for side in ("free place", "at x, y"):
+        assert add(layout, side, nose, count=2) == add(add(layout, side, nose), "free place")
 
 
 @pytest.mark.parametrize(
-    ("layout", "where", "at", "size", "count", "values"),
+    ("layout", "side", "at", "size", "count", "values"),
     [
         (layout_of((608, 400, 700)), "free place", (0, 0), 0, 1, ["free place", "1216x832", "1 person"]),
         (THREE, "left end", (0, 0), 400, 1, ["400 px", "left end"]),
@@ -86,9 +97,9 @@ def test_x_y_and_size_are_taken_as_they_are_and_several_are_those_one_after_the_
         (layout_of((600, 400, 300)), "at x, y", (200, 400), 250, 8, ["3 faces", "not for 8", "at x, y"]),
     ],
 )
-def test_what_cannot_be_had_is_said(layout: Layout, where: str, at, size: int, count: int, values: list[str]) -> None:
+def test_what_cannot_be_had_is_said(layout: Layout, side: str, at, size: int, count: int, values: list[str]) -> None:
     with pytest.raises(BadLayout) as refused:
-        add(layout, where, at, size, count=count)
+        add(layout, side, at, size, count=count)
     assert all(value in str(refused.value) for value in values), refused.value
 
 
@@ -104,11 +115,12 @@ def test_people_take_the_last_places() -> None:
     """Where a friend has no face nobody stands there, but its skeleton is drawn; those before are of who stays."""
     added = add(THREE, "right end")
     for people in (1, 2, 4):
-        cast, told = joined(added, *[1.0] * people)
-        assert [person.place for person in cast.people] == [*range(5 - people, 5)] and told == []
-    told = joined(add(THREE, "right end", size=60, count=2), 1.0, absent=((2, "Ben"),))[1]
-    assert told[-1] == "Place 5 stays empty; its skeleton is still in the pose picture."
-    assert not any("Place 1" in line for line in told)
+        cast, troubles = joined(added, *[1.0] * people)
+        assert [person.place for person in cast.people] == [*range(5 - people, 5)]
+        assert troubles == []
+    troubles = joined(add(THREE, "right end", size=60, count=2), 1.0, absent=((2, "Ben"),))[1]
+    assert troubles[-1] == "Place 5 stays empty; its skeleton is still in the pose picture."
+    assert not any("Place 1" in trouble for trouble in troubles)
 
 
 def test_a_region_leaves_those_who_stay_as_they_are() -> None:
@@ -119,13 +131,16 @@ def test_a_region_leaves_those_who_stay_as_they_are() -> None:
         cast, 1, RegionShape("body", 0.3, 16), person_region.free_slots(cast, added)
     )
     alone = person_region.region_of_person(cast, 1, RegionShape("body", 0.3, 16))
-    assert (region <= alone).all() and region.sum() < alone.sum()
+    assert (region <= alone).all()
+    assert region.sum() < alone.sum()
     for slot in THREE.slots:
-        x0, y0, x1, y1 = whole(slot)
+        x0, y0, x1, y1 = box_in_pixels(slot)
         assert not region[y0:y1, x0:x1].any()
-        joints = [(int(x), int(y)) for x, y, seen in slot.pose if seen and 0 <= x < 1216 and 0 <= y < 832]
-        assert not any(region[y, x] for x, y in joints)
-    x0, y0, x1, y1 = whole(added.slots[-1])
+        for x, y, visibility in slot.pose:
+            is_on_canvas = 0 <= x < 1216 and 0 <= y < 832
+            if visibility and is_on_canvas:
+                assert not region[int(y), int(x)]
+    x0, y0, x1, y1 = box_in_pixels(added.slots[-1])
     assert region[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].all()
 
 

@@ -21,11 +21,12 @@ def case(people=2, batch=2, pixels=48, tokens=16, width=32):
 
 def test_disjoint_regions_are_single_person_attention_exactly():
     query, keys, values = case()
-    left = (torch.arange(48) < 20).float()
-    weights = torch.stack([left, 1 - left])[:, None, :, None]
-    both = decoupled(query, keys, values, weights, attend)
+    left_region = (torch.arange(48) < 20).float()
+    weights = torch.stack([left_region, 1 - left_region])[:, None, :, None]
+    by_region = decoupled(query, keys, values, weights, attend)
     alone = [decoupled(query, keys[i : i + 1], values[i : i + 1], None, attend) for i in (0, 1)]
-    assert torch.equal(both[:, :20], alone[0][:, :20]) and torch.equal(both[:, 20:], alone[1][:, 20:])
+    assert torch.equal(by_region[:, :20], alone[0][:, :20])
+    assert torch.equal(by_region[:, 20:], alone[1][:, 20:])
     assert not decoupled(query, keys, values, weights * 0, attend).any(), "outside of all regions"
     assert torch.equal(decoupled(query, keys[:1], values[:1], torch.ones(1, 1, 48, 1), attend), alone[0])
 
@@ -40,7 +41,8 @@ def test_a_pixel_of_a_coarse_grid_reads_by_the_mean_of_what_it_covers():
     regions = [torch.tensor([[[1.0, 0.0, 0.0, 0.5], [1.0, 1.0, 0.0, 0.5]]])]
     bias = region_bias(regions, torch.tensor([0, EVERYBODY, NOBODY]), (1, 2))
     assert torch.allclose(bias[:, 0].exp(), torch.tensor([0.75, 0.25]), rtol=5e-6, atol=0)
-    assert bias[:, 1].tolist() == [0.0, 0.0] and bias[:, 2].tolist() == [EXCLUDED, EXCLUDED]
+    assert bias[:, 1].tolist() == [0.0, 0.0]
+    assert bias[:, 2].tolist() == [EXCLUDED, EXCLUDED]
 
 
 def test_overlaps_share_and_edges_fade():
@@ -51,20 +53,21 @@ def test_overlaps_share_and_edges_fade():
 def test_grid_is_the_nearest_pixel():
     weights = torch.rand(3, 64, 40)
     grid = on_grid(weights, 8, 5)
-    assert grid.shape == (3, 40, 1) and torch.equal(grid[..., 0].unflatten(1, (8, 5)), weights[:, ::8, ::8])
+    assert grid.shape == (3, 40, 1)
+    assert torch.equal(grid[..., 0].unflatten(1, (8, 5)), weights[:, ::8, ::8])
 
 
 def test_shares_of_the_parts_are_the_softmax():
     """Against attention over values that mark the part: what comes out is how much was looked at it."""
     generator = torch.Generator().manual_seed(2)
-    query, own = torch.randn(2, 1, 20, 32, generator=generator)
+    query, picture_tokens = torch.randn(2, 1, 20, 32, generator=generator)
     keys = torch.randn(1, 12, 32, generator=generator)
     bias = torch.randn(1, 1, 20 + 12 + 1, generator=generator)
     with_sink = torch.cat([keys, torch.zeros(1, 1, 32)], dim=1)
-    ours = part_shares(query, own, with_sink, [5, 7], bias, 4)
-    every = torch.cat([own, with_sink], dim=1)
+    shares = part_shares(query, picture_tokens, with_sink, [5, 7], bias, 4)
+    all_tokens = torch.cat([picture_tokens, with_sink], dim=1)
     marks = torch.zeros(1, 33, 32)
     marks[:, 20:25, 0::8], marks[:, 25:32, 1::8] = 1, 1  # one place per head
-    q, k, v = (x.unflatten(-1, (4, -1)).transpose(1, 2) for x in (query, every, marks))
-    seen = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None])[0].mean(dim=0)
-    assert (ours - seen[:, :2].T).abs().max() <= 1e-6
+    q, k, v = (x.unflatten(-1, (4, -1)).transpose(1, 2) for x in (query, all_tokens, marks))
+    expected = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None])[0].mean(dim=0)
+    assert (shares - expected[:, :2].T).abs().max() <= 1e-6

@@ -20,28 +20,41 @@ def resampled(chart: np.ndarray, height: int, width: int) -> np.ndarray:
     """Bilinear with half pixel centres, the edge going on: (h, w) -> (height, width)."""
 
     def weights(many: int, few: int) -> np.ndarray:
-        at = np.clip((np.arange(many, dtype=np.float32) + 0.5) * np.float32(few / many) - 0.5, 0, few - 1)
-        return np.clip(1 - abs(at[:, None] - np.arange(few)), 0, None).astype(np.float64)
+        centers = np.clip((np.arange(many, dtype=np.float32) + 0.5) * np.float32(few / many) - 0.5, 0, few - 1)
+        return np.clip(1 - abs(centers[:, None] - np.arange(few)), 0, None).astype(np.float64)
 
     return weights(height, chart.shape[0]) @ chart.astype(np.float64) @ weights(width, chart.shape[1]).T
 
 
-def published(found: iuv.Bodies, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def resampled_channels(channels: np.ndarray, height: int, width: int) -> np.ndarray:
+    return np.stack([resampled(channel, height, width) for channel in channels])
+
+
+def published(bodies_read: iuv.Bodies, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """The formulas of DensePose's own drawing: a picture, and how near each pixel is to another one."""
-    picture, doubt = np.zeros((height, width, 3), np.uint8), np.ones((height, width))
-    fields = [getattr(found, name).numpy() for name in ("boxes", "inside", "parts", "u", "v")]
+    picture = np.zeros((height, width, 3), np.uint8)
+    doubt = np.ones((height, width))
+    fields = [getattr(bodies_read, name).numpy() for name in ("boxes", "inside", "parts", "u", "v")]
     for box, *charts in zip(*fields, strict=True):
-        x, y, w, h = (int(value) for value in (box[0], box[1], box[2] - box[0], box[3] - box[1]))
-        body, parts, u, v = (np.stack([resampled(one, h, w) for one in chart]) for chart in charts)
-        label, (second, best), inside = parts.argmax(0), np.sort(parts, axis=0)[-2:], body[1] - body[0]
+        x = int(box[0])
+        y = int(box[1])
+        w = int(box[2] - box[0])
+        h = int(box[3] - box[1])
+        body, parts, u, v = (resampled_channels(chart, h, w) for chart in charts)
+        label = parts.argmax(0)
+        inside = body[1] - body[0]
+        is_body = (inside > 0) & (label > 0)
         values = 255.0 * np.stack([np.take_along_axis(chart, label[None], 0)[0] for chart in (v, u)])
-        shown, near = (inside > 0) & (label > 0), np.minimum(best - second, abs(inside))
-        near = np.where(shown, np.minimum(near, abs(values - values.round()).min(0)), near)
-        drawn = np.stack([*(np.minimum(values, 255).astype(int) % 256), label], -1)
-        rows, columns = slice(max(0, y), min(height, y + h)), slice(max(0, x), min(width, x + w))
+        colours = np.stack([*(np.minimum(values, 255).astype(int) % 256), label], -1)
+        second, best = np.sort(parts, axis=0)[-2:]
+        margin = np.minimum(best - second, abs(inside))
+        margin_in_body = np.minimum(margin, abs(values - values.round()).min(0))
+        margin = np.where(is_body, margin_in_body, margin)
+        rows = slice(max(0, y), min(height, y + h))
+        columns = slice(max(0, x), min(width, x + w))
         cut = slice(rows.start - y, rows.stop - y), slice(columns.start - x, columns.stop - x)
-        picture[rows, columns][shown[cut]] = drawn[cut][shown[cut]]
-        doubt[rows, columns] = np.minimum(doubt[rows, columns], near[cut])
+        picture[rows, columns][is_body[cut]] = colours[cut][is_body[cut]]
+        doubt[rows, columns] = np.minimum(doubt[rows, columns], margin[cut])
     return picture, doubt
 
 
@@ -51,23 +64,27 @@ def published(found: iuv.Bodies, height: int, width: int) -> tuple[np.ndarray, n
     ids=["one", "two overlap", "over the edge"],
 )
 def test_pictures_are_drawn_as_published(boxes: list[list[float]]) -> None:
-    found = iuv.read_bodies([torch.tensor(boxes, dtype=torch.float32), *densepose_made.charts(len(boxes), seed=3)])
-    surface = iuv.draw(found, STAY, 96, 96)
-    expected, doubt = published(found, 96, 96)
-    ours = surface.iuv.movedim(0, -1).numpy()
+    bodies_read = iuv.read_bodies(
+        [torch.tensor(boxes, dtype=torch.float32), *densepose_made.charts(len(boxes), seed=3)]
+    )
+    surface = iuv.draw(bodies_read, STAY, 96, 96)
+    expected, doubt = published(bodies_read, 96, 96)
+    pixels = surface.iuv.movedim(0, -1).numpy()
     sure = doubt > 1e-3  # beyond what the rounding of floats decides
-    assert sure.mean() > 0.95 and len(np.unique(expected[..., 2])) > 8
-    assert (expected[sure] == ours[sure]).all() and surface.person_masks.shape[0] == len(boxes)
+    assert sure.mean() > 0.95
+    assert len(np.unique(expected[..., 2])) > 8
+    assert (expected[sure] == pixels[sure]).all()
+    assert surface.person_masks.shape[0] == len(boxes)
     assert torch.equal(surface.person_masks.sum(0) > 0, surface.iuv[2] > 0)
     # What leaves the node has the published order of colours, too: red V, green U, blue the part, of 255.
     colours = (surface.image * 255).round().byte().numpy()
     assert (expected[sure] == colours[sure]).all()
 
 
-def outputs(people: int = 1, **changed: torch.Tensor) -> list[torch.Tensor]:
+def outputs(people: int = 1, **changes: torch.Tensor) -> list[torch.Tensor]:
     names = ("boxes", "inside", "parts", "u", "v")
     values = [torch.tensor([[0.0, 0.0, 40.0, 60.0]] * people), *densepose_made.charts(people)]
-    return list({**dict(zip(names, values, strict=True)), **changed}.values())
+    return list({**dict(zip(names, values, strict=True)), **changes}.values())
 
 
 @pytest.mark.parametrize(
@@ -187,13 +204,13 @@ def test_a_mannequin_has_the_colours_of_published_poses(
     if from_behind:
         pose = turned_round(pose)
     layout = Layout(256, 384, (Slot(pose[0][:2], pose=pose),))
-    drawn = mannequin.draw_layout(layout).image.numpy() * 255
+    picture = mannequin.draw_layout(layout).image.numpy() * 255
     for part, expected in published_colours.items():
-        found = colours_of(drawn, part)
-        known = {where: colour for where, colour in vars(expected).items() if colour is not None}
-        assert len(known) >= 2
-        for where, colour in known.items():
-            assert getattr(found, where) == pytest.approx(colour, abs=NEAR), f"part {part}, {where}"
+        drawn_colours = colours_of(picture, part)
+        published_edges = {edge: colour for edge, colour in vars(expected).items() if colour is not None}
+        assert len(published_edges) >= 2
+        for edge, colour in published_edges.items():
+            assert getattr(drawn_colours, edge) == pytest.approx(colour, abs=NEAR), f"part {part}, {edge}"
 
 
 def test_a_mannequin_is_a_densepose_picture_of_a_person_who_looks_at_us() -> None:
@@ -201,13 +218,15 @@ def test_a_mannequin_is_a_densepose_picture_of_a_person_who_looks_at_us() -> Non
     image = surface.image[None]
     assert pose_hint(image) == ""
     parts = surface.iuv[2].int()
-    seen = set(parts.unique().tolist())
-    assert seen == {0, 2, 3, 4, 5, 6, 9, 10, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24}
-    columns = {part: float((parts == part).nonzero()[:, 1].float().mean()) for part in seen}
+    visible_parts = set(parts.unique().tolist())
+    assert visible_parts == {0, 2, 3, 4, 5, 6, 9, 10, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24}
+    columns = {part: float((parts == part).nonzero()[:, 1].float().mean()) for part in visible_parts}
     for right, left in ((3, 4), (6, 5), (9, 10), (13, 14), (16, 15), (18, 17), (20, 19), (22, 21), (23, 24)):
         assert columns[right] < columns[left], (right, left)
     # Of an arm that hangs, those of the inner side are nearer to the torso.
-    assert columns[18] < columns[16] and columns[22] < columns[20] and columns[15] < columns[17]
+    assert columns[18] < columns[16]
+    assert columns[22] < columns[20]
+    assert columns[15] < columns[17]
     torso = parts == 2
     v, u, _ = surface.iuv[:, torso].float()
     rows, across = torso.nonzero().T.float()
@@ -217,12 +236,12 @@ def test_a_mannequin_is_a_densepose_picture_of_a_person_who_looks_at_us() -> Non
 
 
 def test_the_front_row_is_drawn_over_the_others() -> None:
-    near, far = (bodies.body((128.0, y), head) for y, head in ((90.0, 60.0), (60.0, 40.0)))
-    for first, second in ((near, far), (far, near)):
+    near_pose, far_pose = (bodies.body((128.0, y), head) for y, head in ((90.0, 60.0), (60.0, 40.0)))
+    for first, second in ((near_pose, far_pose), (far_pose, near_pose)):
         places = tuple(Slot(pose[0][:2], pose=pose) for pose in (first, second))
-        assert mannequin.draw_layout(Layout(256, 384, places)).person[130, 128] == 1 + (second is near), (
-            "who stands lower"
-        )
+        surface = mannequin.draw_layout(Layout(256, 384, places))
+        front = 2 if second is near_pose else 1
+        assert surface.person[130, 128] == front, "who stands lower"
 
 
 PUBLISHED_PARTS = {
@@ -251,12 +270,14 @@ def test_a_surface_lies_over_the_photo_it_was_found_in() -> None:
     photo[:, :, 40:] = 1
     surface = torch.zeros(1, 80, 80, 3)
     surface[0, 30:50, 50:70] = torch.tensor([0.0, 1.0, 2 / 255])
-    shown = iuv.over_photos(surface, photo, "pad")[0]  # the photo in the rows 20 to 60
-    assert shown[10].amax() == shown[70].amax() == 0
-    assert shown[25, 75].tolist() == [1, 1, 1] and shown[25, 5].tolist() == [0, 0, 0]
-    assert shown[40, 60].tolist() == pytest.approx([0.3, 1.0, 0.3 + 0.7 * 2 / 255], abs=1e-5)
+    overlay = iuv.over_photos(surface, photo, "pad")[0]  # the photo in the rows 20 to 60
+    assert overlay[10].amax() == overlay[70].amax() == 0
+    assert overlay[25, 75].tolist() == [1, 1, 1]
+    assert overlay[25, 5].tolist() == [0, 0, 0]
+    assert overlay[40, 60].tolist() == pytest.approx([0.3, 1.0, 0.3 + 0.7 * 2 / 255], abs=1e-5)
     cropped = iuv.over_photos(surface, photo, "crop")[0]  # the columns 20 to 60 of the photo, twice as large
-    assert cropped[10, 38].tolist() == [0, 0, 0] and cropped[10, 42].tolist() == [1, 1, 1]
+    assert cropped[10, 38].tolist() == [0, 0, 0]
+    assert cropped[10, 42].tolist() == [1, 1, 1]
 
 
 def test_people_are_told_from_left_to_right() -> None:
@@ -288,16 +309,18 @@ def test_masks_are_the_parts_that_were_chosen_of_each_person() -> None:
     alone = mannequin.draw_layout(group.layout(1, "full", 0, 512, 384))
     parts = surface.iuv[2]
     assert torch.equal(part_masks.part_masks([surface], list(part_masks.GROUPS), "both"), surface.person_masks)
-    assert sorted(sum((sum(pair, ()) for pair in part_masks.GROUPS.values()), ())) == sorted(
-        [*range(1, 25), 23, 24, 1, 2]
-    )
+    grouped_parts = []
+    for sides in part_masks.GROUPS.values():
+        for parts_of_a_side in sides:
+            grouped_parts.extend(parts_of_a_side)
+    assert sorted(grouped_parts) == sorted([*range(1, 25), 23, 24, 1, 2])
     hands = part_masks.part_masks([surface], ["hands"], "right")
     assert torch.equal(hands, (parts == 3) * surface.person_masks)
-    both = part_masks.part_masks([surface, alone], ["head", "torso"], "left")
+    masks = part_masks.part_masks([surface, alone], ["head", "torso"], "left")
     numbers = torch.tensor([1, 2, 23, 24])
-    assert len(both) == 3
-    assert torch.equal(both[:2], torch.isin(parts, numbers) * surface.person_masks)
-    assert torch.equal(both[2], torch.isin(alone.iuv[2], numbers).float())
+    assert len(masks) == 3
+    assert torch.equal(masks[:2], torch.isin(parts, numbers) * surface.person_masks)
+    assert torch.equal(masks[2], torch.isin(alone.iuv[2], numbers).float())
 
 
 def test_parts_that_nobody_shows_are_named_with_those_that_are_seen() -> None:

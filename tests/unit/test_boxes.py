@@ -12,28 +12,30 @@ from pack.core.places.from_boxes import BadBoxes
 CANVAS = (1024, 768)
 
 
-def box(x: float, y: float, wide: float, high: float, **more: Any) -> dict[str, Any]:
-    return {"x": x, "y": y, "width": wide, "height": high, **more}
+def box(x: float, y: float, wide: float, high: float, **fields: Any) -> dict[str, Any]:
+    return {"x": x, "y": y, "width": wide, "height": high, **fields}
 
 
-def drawn(*sides: float, name: str = "") -> dict[str, Any]:
+def box_of_the_editor(*sides: float, name: str = "") -> dict[str, Any]:
     """As the editor saves it."""
     return box(*sides, metadata={"type": "obj", "text": "", "desc": name, "palette": []})  # type: ignore[arg-type]
 
 
-def made(given: object = None, by_mouse: object = None, text: str = "", **more: Any) -> from_boxes.BoxedLayout:
-    options = {"picture": None, "fit": "crop", "shows": "person", "begun": None, "body": "half", **more}
-    start = from_boxes.start(given, options["picture"], CANVAS, options["fit"], options["shows"])
+def boxed(link: object = None, by_mouse: object = None, text: str = "", **changes: Any) -> from_boxes.BoxedLayout:
+    options = {"picture": None, "fit": "crop", "shows": "person", "begun": None, "body": "half", **changes}
+    start = from_boxes.start(link, options["picture"], CANVAS, options["fit"], options["shows"])
     return from_boxes.layout(start, by_mouse, options["begun"], text, CANVAS, options["shows"], options["body"])
 
 
-def boxes(given: object = None, by_mouse: object = None, text: str = "", **more: Any) -> list[tuple[float, ...]]:
-    return [one.box for one in made(given, by_mouse, text, **more).boxes]
+def boxes(link: object = None, by_mouse: object = None, text: str = "", **changes: Any) -> list[tuple[float, ...]]:
+    return [named_box.box for named_box in boxed(link, by_mouse, text, **changes).boxes]
 
 
 # In the form that ComfyUI 0.33.0's own nodes give, read off their code: the weights are not needed to hand boxes on.
 
-PEOPLE = [box(*at, label="person", score=0.97) for at in ((31.5, 20.25, 200.5, 300.0), (400.0, 18.0, 190.0, 310.5))]
+PEOPLE = [
+    box(*sides, label="person", score=0.97) for sides in ((31.5, 20.25, 200.5, 300.0), (400.0, 18.0, 190.0, 310.5))
+]
 READ = {
     "RT-DETR": ("person", [[*PEOPLE, box(5, 5, 90, 80, label="dog")]], [(32, 20, 232, 320), (400, 18, 590, 328)]),
     "MediaPipe": ("face", [[box(100.2, 80.1, 90.7, 110.3, label="face", score=0.88)]], [(100, 80, 191, 190)]),
@@ -44,25 +46,29 @@ READ = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("shows", "given", "expected"), READ.values(), ids=READ)
-def test_every_maker_of_boxes_in_comfyui_is_read(shows: str, given: object, expected) -> None:
+@pytest.mark.parametrize(("shows", "link", "expected"), READ.values(), ids=READ)
+def test_every_maker_of_boxes_in_comfyui_is_read(shows: str, link: object, expected) -> None:
     """In whole pixels of the canvas; each is a place, the head in its middle across."""
-    found = made(given, shows=shows)
-    assert [one.box for one in found.boxes] == expected
-    for slot, (x0, y0, x1, y1) in zip(found.layout.slots, expected, strict=True):
-        assert slot.box and (slot.box[0] + slot.box[2]) / 2 == pytest.approx((x0 + x1) / 2)
-        assert y0 <= slot.box[1] and slot.box[3] <= y1
-    assert found.notes == ("Boxes left out: 1 labelled dog",) * ("dog" in str(given))
+    boxed_layout = boxed(link, shows=shows)
+    assert [named_box.box for named_box in boxed_layout.boxes] == expected
+    for slot, (x0, y0, x1, y1) in zip(boxed_layout.layout.slots, expected, strict=True):
+        assert slot.box
+        assert (slot.box[0] + slot.box[2]) / 2 == pytest.approx((x0 + x1) / 2)
+        assert y0 <= slot.box[1]
+        assert slot.box[3] <= y1
+    notes = ("Boxes left out: 1 labelled dog",) if "dog" in str(link) else ()
+    assert boxed_layout.notes == notes
 
 
 def test_a_person_fills_the_box_and_a_face_is_the_box() -> None:
-    slot = made([box(100, 100, 300, 410)]).layout.slots[0]
+    slot = boxed([box(100, 100, 300, 410)]).layout.slots[0]
     assert slot.keypoints and slot.pose and slot.box
     assert bodies.head_of_face(slot.keypoints) == pytest.approx(100)  # half a person is 4.1 heads high
     assert slot.center == pytest.approx((250, 170))  # the crown at the top, in the middle across
-    assert all(100 <= x <= 400 and 100 <= y <= 510 for x, y, seen in slot.pose if seen > bodies.SEEN)
-    face = made([box(100, 100, 130, 166)], shows="face", body="none").layout.slots[0]
-    assert face.box == (100, 100, 230, 266) and face.pose is None
+    assert all(100 <= x <= 400 and 100 <= y <= 510 for x, y, visibility in slot.pose if visibility > bodies.SEEN)
+    face = boxed([box(100, 100, 130, 166)], shows="face", body="none").layout.slots[0]
+    assert face.box == (100, 100, 230, 266)
+    assert face.pose is None
     assert face.center == pytest.approx((165, 100 + 0.53 * 200))
 
 
@@ -74,18 +80,22 @@ LINES = "Anna: 60, 80, 300, 500\n\n420\uff0c90\uff0c310\uff0c510"
 def test_drawn_boxes_come_before_the_text_and_the_text_before_the_link() -> None:
     """And the link where it brings others than those the editor began with, from which it then begins anew: the
     frontend puts "input_bboxes" into it where they are others than last_incoming."""
-    link, by_mouse = [[box(10, 10, 200, 300)]], [drawn(500, 50, 200, 300, name="Ben, in red")]
+    link = [[box(10, 10, 200, 300)]]
+    by_mouse = [box_of_the_editor(500, 50, 200, 300, name="Ben, in red")]
     assert boxes(link) == [(10, 10, 210, 310)]
-    in_text = made(link, text=LINES)
-    assert [(one.box, one.name) for one in in_text.boxes] == [((60, 80, 360, 580), "Anna"), ((420, 90, 730, 600), "")]
-    both = made(link, by_mouse, LINES)
-    assert [(one.box, one.name) for one in both.boxes] == [((500, 50, 700, 350), "Ben")]
-    assert both.decided == ("Boxes as drawn, not as in the text",)
-    assert made(None, by_mouse, "500 50 200 300").decided == ()
+    in_text = boxed(link, text=LINES)
+    assert [(named_box.box, named_box.name) for named_box in in_text.boxes] == [
+        ((60, 80, 360, 580), "Anna"),
+        ((420, 90, 730, 600), ""),
+    ]
+    text_and_mouse = boxed(link, by_mouse, LINES)
+    assert [(named_box.box, named_box.name) for named_box in text_and_mouse.boxes] == [((500, 50, 700, 350), "Ben")]
+    assert text_and_mouse.decided == ("Boxes as drawn, not as in the text",)
+    assert boxed(None, by_mouse, "500 50 200 300").decided == ()
     begun = begun_with(link)
     assert begun == [box(10, 10, 200, 300, metadata=begun[0]["metadata"])]
-    for linked, before, left in ((link, begun, 500), ([[box(11, 10, 200, 300)]], begun, 11), (link, [], 10)):
-        assert boxes(linked, by_mouse, begun=before)[0][0] == left
+    for linked, before, left_edge in ((link, begun, 500), ([[box(11, 10, 200, 300)]], begun, 11), (link, [], 10)):
+        assert boxes(linked, by_mouse, begun=before)[0][0] == left_edge
 
 
 # A layout to start from
@@ -93,52 +103,60 @@ def test_drawn_boxes_come_before_the_text_and_the_text_before_the_link() -> None
 GROUP = group.layout(3, "half", 1, *CANVAS)
 
 
-def begun_with(given: object, shows: str = "person") -> list[dict[str, Any]]:
-    return from_boxes.for_editor(from_boxes.start(given, None, CANVAS, "crop", shows).boxes)
+def begun_with(link: object, shows: str = "person") -> list[dict[str, Any]]:
+    return from_boxes.for_editor(from_boxes.start(link, None, CANVAS, "crop", shows).boxes)
 
 
 @pytest.mark.parametrize("shows", from_boxes.SHOWS)
 def test_places_whose_boxes_were_not_moved_stay_as_they_are(shows: str) -> None:
     begun = begun_with(GROUP, shows)
     for by_mouse in (None, begun):
-        assert made(GROUP, by_mouse, begun=begun, shows=shows).layout == GROUP
+        assert boxed(GROUP, by_mouse, begun=begun, shows=shows).layout == GROUP
 
 
 def test_a_moved_box_moves_its_place_and_a_larger_one_enlarges_it() -> None:
     begun = begun_with(GROUP)
-    moved = [{**one, "x": one["x"] - 40 * (n == 1), "y": one["y"] + 30 * (n == 1)} for n, one in enumerate(begun)]
-    (first, now, last), (_, was, _) = made(GROUP, moved, begun=begun).layout.slots, GROUP.slots
-    assert first is GROUP.slots[0] and last is GROUP.slots[2]
-    assert now.center == pytest.approx((was.center[0] - 40, was.center[1] + 30))
-    assert was.pose and now.pose and now.pose[5][:2] == pytest.approx((was.pose[5][0] - 40, was.pose[5][1] + 30))
+    moved_boxes = [begun[0], {**begun[1], "x": begun[1]["x"] - 40, "y": begun[1]["y"] + 30}, begun[2]]
+    first, moved_slot, last = boxed(GROUP, moved_boxes, begun=begun).layout.slots
+    old_slot = GROUP.slots[1]
+    assert first is GROUP.slots[0]
+    assert last is GROUP.slots[2]
+    assert moved_slot.center == pytest.approx((old_slot.center[0] - 40, old_slot.center[1] + 30))
+    assert old_slot.pose
+    assert moved_slot.pose
+    assert moved_slot.pose[5][:2] == pytest.approx((old_slot.pose[5][0] - 40, old_slot.pose[5][1] + 30))
     half = {**begun[1], "width": begun[1]["width"] / 2, "height": begun[1]["height"] / 2}
-    small = made(GROUP, [begun[0], half], begun=begun)
-    heads = [bodies.head_of_face(slot.keypoints or ()) for slot in (was, small.layout.slots[1])]
-    assert heads[1] == pytest.approx(heads[0] / 2) and small.notes == ("Places left out: 3, there are 2 boxes",)
-    more = made(GROUP, [*begun, drawn(20, 20, 120, 246)], begun=begun).layout
-    assert len(more.slots) == 4 and more.slots[3].center == pytest.approx((80, 20 + 0.7 * 60))
+    small = boxed(GROUP, [begun[0], half], begun=begun)
+    heads = [bodies.head_of_face(slot.keypoints or ()) for slot in (old_slot, small.layout.slots[1])]
+    assert heads[1] == pytest.approx(heads[0] / 2)
+    assert small.notes == ("Places left out: 3, there are 2 boxes",)
+    with_a_fourth = boxed(GROUP, [*begun, box_of_the_editor(20, 20, 120, 246)], begun=begun).layout
+    assert len(with_a_fourth.slots) == 4
+    assert with_a_fourth.slots[3].center == pytest.approx((80, 20 + 0.7 * 60))
 
 
 def test_a_wider_box_leaves_a_place_as_large_and_in_its_middle() -> None:
     """A place is as large as its box holds: the side that has less room decides."""
     begun = begun_with(GROUP)
     wider = {**begun[1], "width": begun[1]["width"] + 80}
-    now, was = made(GROUP, [begun[0], wider, begun[2]], begun=begun).layout.slots[1], GROUP.slots[1]
-    assert now.center == pytest.approx((was.center[0] + 40, was.center[1]))
-    assert now.box and was.box
-    assert now.box[2] - now.box[0] == pytest.approx(was.box[2] - was.box[0])
+    new_slot = boxed(GROUP, [begun[0], wider, begun[2]], begun=begun).layout.slots[1]
+    old_slot = GROUP.slots[1]
+    assert new_slot.center == pytest.approx((old_slot.center[0] + 40, old_slot.center[1]))
+    assert new_slot.box and old_slot.box
+    assert new_slot.box[2] - new_slot.box[0] == pytest.approx(old_slot.box[2] - old_slot.box[0])
 
 
 def test_the_region_of_a_place_moves_with_its_box() -> None:
     mask = torch.zeros(CANVAS[1], CANVAS[0])
     mask[100:400, 200:360] = torch.rand(300, 160, generator=torch.Generator().manual_seed(1))
-    one = Layout(*CANVAS, (Slot((280.0, 200.0), (240.0, 150.0, 320.0, 260.0), mask=mask),))
-    begun = begun_with(one)
-    moved = [{**begun[0], "x": begun[0]["x"] + 64, "y": begun[0]["y"] - 32}]
-    now = made(one, moved, begun=begun).layout.slots[0].mask
+    layout = Layout(*CANVAS, (Slot((280.0, 200.0), (240.0, 150.0, 320.0, 260.0), mask=mask),))
+    begun = begun_with(layout)
+    moved_boxes = [{**begun[0], "x": begun[0]["x"] + 64, "y": begun[0]["y"] - 32}]
+    moved_mask = boxed(layout, moved_boxes, begun=begun).layout.slots[0].mask
     expected = torch.zeros_like(mask)
     expected[100 - 32 : 400 - 32, 200 + 64 : 360 + 64] = mask[100:400, 200:360]
-    assert now is not None and (now - expected).abs().max() <= 1e-4
+    assert moved_mask is not None
+    assert (moved_mask - expected).abs().max() <= 1e-4
 
 
 def test_the_box_around_a_person_ends_at_what_is_seen() -> None:
@@ -152,23 +170,23 @@ def test_the_box_around_a_person_ends_at_what_is_seen() -> None:
     layouts = [
         Layout(*CANVAS, (Slot(slot.center, slot.box, slot.keypoints, pose),)) for pose in (tuple(joints), hidden)
     ]
-    far, near = (begun_with(layout)[0] for layout in layouts)
-    assert far == near
-    assert far["width"] < 400
+    unsure_box, hidden_box = (begun_with(layout)[0] for layout in layouts)
+    assert unsure_box == hidden_box
+    assert unsure_box["width"] < 400
 
 
 def test_the_editor_shows_boxes_in_the_colours_of_their_places() -> None:
-    palettes = [one["metadata"]["palette"] for one in begun_with(GROUP)]
+    palettes = [editor_box["metadata"]["palette"] for editor_box in begun_with(GROUP)]
     assert palettes == [["#56b4e9"], ["#e69f00"], ["#00be82"]]
 
 
 def test_boxes_of_a_photo_and_a_layout_of_another_size_are_fitted_onto_the_canvas() -> None:
-    for fit, picture, x, left in (
+    for fit, picture, x, left_edge in (
         ("crop", (2048, 1536), 256, 128), ("pad", (1000, 1000), 166.67, 256), ("stretch", (2048, 1536), 256, 128)
     ):  # fmt: skip
-        assert boxes([box(x, 300, 600, 800)], picture=picture, fit=fit)[0][0] == left
+        assert boxes([box(x, 300, 600, 800)], picture=picture, fit=fit)[0][0] == left_edge
     small = group.layout(2, "bust", 1, 512, 384)
-    layout = made(small).layout
+    layout = boxed(small).layout
     assert (layout.width, layout.height) == CANVAS
     assert layout.slots[1].center == pytest.approx([2 * axis for axis in small.slots[1].center])
 
@@ -177,13 +195,13 @@ def test_boxes_of_a_photo_and_a_layout_of_another_size_are_fitted_onto_the_canva
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({}, r"there is none\. Draw one around each person"),
-    "another label": ({"given": [PEOPLE], "shows": "face"}, "boxes_show is face, and 2 boxes are labelled person"),
-    "a box beside the canvas": ({"given": box(1100, 0, 50, 60)}, "box 1 is 50x60 px at x 1100, y 0.*1024x768 px"),
-    "a box that ends where the canvas begins": ({"given": box(-50, 0, 50, 60)}, "box 1 is 50x60 px at x -50, y 0"),
-    "a box that begins where the canvas ends": ({"given": box(0, 768, 50, 60)}, "box 1 is 50x60 px at x 0, y 768"),
-    "a small box": ({"by_mouse": [drawn(0, 0, 15, 200)]}, "box 1 is 15x200 px, each side needs 16 px"),
-    "too many": ({"given": [box(0, 0, 99, 99)] * 65}, "there are 65, at most 64"),
-    "a width below nothing": ({"given": [box(0, 0, -9, 9)]}, "The width of box 1 is -9"),
+    "another label": ({"link": [PEOPLE], "shows": "face"}, "boxes_show is face, and 2 boxes are labelled person"),
+    "a box beside the canvas": ({"link": box(1100, 0, 50, 60)}, "box 1 is 50x60 px at x 1100, y 0.*1024x768 px"),
+    "a box that ends where the canvas begins": ({"link": box(-50, 0, 50, 60)}, "box 1 is 50x60 px at x -50, y 0"),
+    "a box that begins where the canvas ends": ({"link": box(0, 768, 50, 60)}, "box 1 is 50x60 px at x 0, y 768"),
+    "a small box": ({"by_mouse": [box_of_the_editor(0, 0, 15, 200)]}, "box 1 is 15x200 px, each side needs 16 px"),
+    "too many": ({"link": [box(0, 0, 99, 99)] * 65}, "there are 65, at most 64"),
+    "a width below nothing": ({"link": [box(0, 0, -9, 9)]}, "The width of box 1 is -9"),
     "a line of five numbers": ({"text": "1,2,3,4,5"}, "line 1 of the text is '1,2,3,4,5'"),
 }
 
@@ -191,4 +209,4 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("changes", "words"), REFUSED.values(), ids=REFUSED)
 def test_what_is_no_box_is_refused_with_both_values(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(BadInput if words.startswith("The ") else BadBoxes, match=words):
-        made(**changes)
+        boxed(**changes)

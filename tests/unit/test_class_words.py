@@ -11,9 +11,12 @@ EMPTY = {"g": [[(START, 1.0, 0), (END, 1.0, 0), *[(PAD, 1.0, 0)] * ROOM]]}
 
 def chunks(*numbers):
     """As the host cuts them."""
-    parts = [numbers[i : i + ROOM] for i in range(0, len(numbers), ROOM)]
-    whole = [[(START, 1.0, 0), *((n, 1.0, 1) for n in part), (END, 1.0, 0)] for part in parts]
-    return {"g": [[*chunk, *[(PAD, 1.0, 0)] * (ROOM + 2 - len(chunk))] for chunk in whole]}
+    chunks_of_text = []
+    for first in range(0, len(numbers), ROOM):
+        words = [(number, 1.0, 1) for number in numbers[first : first + ROOM]]
+        padding = [(PAD, 1.0, 0)] * (ROOM - len(words))
+        chunks_of_text.append([(START, 1.0, 0), *words, (END, 1.0, 0), *padding])
+    return {"g": chunks_of_text}
 
 
 def laid(text, copies=(1, 1)):
@@ -32,30 +35,33 @@ def laid(text, copies=(1, 1)):
 def test_class_words_stand_once_for_each_token(text, copies, words, places):
     layout = laid(text, copies)
     assert layout.positions == places
-    found = layout.prompt
-    assert [[n for n, _, word in chunk if word] for chunk in found["g"]] == words
-    assert all(len(chunk) == ROOM + 2 and chunk[0][0] == START for chunk in found["g"])
-    assert [chunk[len(one) + 1][0] for chunk, one in zip(found["g"], words, strict=True)] == [END] * len(words)
+    for chunk, words_of_chunk in zip(layout.prompt["g"], words, strict=True):
+        assert [number for number, _, word in chunk if word] == words_of_chunk
+        assert len(chunk) == ROOM + 2
+        assert chunk[0][0] == START
+        assert chunk[len(words_of_chunk) + 1][0] == END
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ((5, MAN), "no trigger word 'img' for 2 people"), ((5, MAN, IMG), "the trigger word 'img' 1 time for 2 people"),
         ((MAN, IMG, WOMAN, IMG, 5, IMG), "the trigger word 'img' 3 times for 2 people"),
         ((IMG, MAN, IMG), "no word of its own"), ((MAN, IMG, IMG), "no word of its own"),
     ],
 )  # fmt: skip
-def test_triggers_that_are_not_those_of_the_people(text, says):
+def test_triggers_that_are_not_those_of_the_people(text, message):
     with pytest.raises(BadTrigger, match="Anna, Ben") as error:
         laid(text)
-    assert says in str(error.value) and "a woman img and a woman img" in str(error.value)
+    assert message in str(error.value)
+    assert "a woman img and a woman img" in str(error.value)
 
 
 def test_what_cannot_be_laid_out_is_refused():
     with pytest.raises(BadCast, match="7 tokens of the text, which reads 6"):
         laid((MAN, IMG, WOMAN, IMG), (1, ROOM + 1))
-    one, other = (chunks(*text)["g"] for text in ((MAN, IMG), (5, MAN, IMG)))
-    both = {"g": one, "l": other}, dict.fromkeys("gl", chunks(IMG)["g"]), dict.fromkeys("gl", EMPTY["g"])
+    prompt = {"g": chunks(MAN, IMG)["g"], "l": chunks(5, MAN, IMG)["g"]}
+    trigger = dict.fromkeys("gl", chunks(IMG)["g"])
+    empty = dict.fromkeys("gl", EMPTY["g"])
     with pytest.raises(BadTrigger, match="not as many tokens for each of the two text encoders"):
-        lay_out_class_words(*both, "img", ["Anna"], (1,))
+        lay_out_class_words(prompt, trigger, empty, "img", ["Anna"], (1,))

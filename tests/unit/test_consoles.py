@@ -32,8 +32,8 @@ def core_errors() -> list[type[LikenessError]]:
     copy of the pack, where one process has loaded these as well, and all of them call their module "likeness".
     """
     classes: set[type[LikenessError]] = set()
-    for found in pkgutil.walk_packages(pack.core.__path__, "pack.core."):
-        module = importlib.import_module(found.name)
+    for module_info in pkgutil.walk_packages(pack.core.__path__, "pack.core."):
+        module = importlib.import_module(module_info.name)
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, LikenessError):
                 classes.add(value)
@@ -108,7 +108,8 @@ def escaped(text: str, encoding: str) -> str:
 
 
 def test_every_error_of_the_core_is_there() -> None:
-    assert len(ERRORS) > 25 and {kind.__module__ for kind in ERRORS} == {"likeness"}
+    assert len(ERRORS) > 25
+    assert {kind.__module__ for kind in ERRORS} == {"likeness"}
 
 
 def test_an_error_of_another_module_is_not_taken() -> None:
@@ -128,7 +129,9 @@ def test_every_error_can_be_printed_logged_and_traced(
     kind: type[LikenessError], encoding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the host does: the text, then the traceback; where its log raises, Python writes that to sys.stderr."""
-    out, err, log = Console(encoding), Console(encoding), Console(encoding)
+    out = Console(encoding)
+    err = Console(encoding)
+    log = Console(encoding)
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
     handler = logging.StreamHandler(log)
@@ -145,7 +148,9 @@ def test_every_error_can_be_printed_logged_and_traced(
         traceback.print_exc()
     assert "小明" in text, "what the editor shows has the name itself"
     line = escaped(text, encoding)
-    assert out.written() == f"{line}\n" and line in log.written() and line in err.written()
+    assert out.written() == f"{line}\n"
+    assert line in log.written()
+    assert line in err.written()
     assert "Logging error" not in err.written()
 
 
@@ -174,11 +179,11 @@ def test_a_log_in_a_file_of_the_code_page(tmp_path: Path, monkeypatch: pytest.Mo
     """Opened already, and opened with the first record."""
     opened = logging.FileHandler(tmp_path / "a.log", encoding="cp1252")
     later = logging.FileHandler(tmp_path / "b.log", encoding="cp1252", delay=True)
-    other = logging.getLogger("another.pack")
+    other_logger = logging.getLogger("another.pack")
     monkeypatch.setattr(logging.root, "handlers", [opened])
-    monkeypatch.setattr(other, "handlers", [later])
+    monkeypatch.setattr(other_logger, "handlers", [later])
     accept_any_text()
-    other.error(NAME)
+    other_logger.error(NAME)
     opened.close()
     later.close()
     for name in ("a.log", "b.log"):
@@ -191,7 +196,8 @@ def test_where_every_letter_can_be_written_it_is(encoding: str, monkeypatch: pyt
     monkeypatch.setattr(sys, "stdout", console)
     accept_any_text()
     sys.stdout.write(NAME)
-    assert console.written() == NAME and console.lines[0] == NAME
+    assert console.written() == NAME
+    assert console.lines[0] == NAME
 
 
 def test_bytes_of_a_file_name_come_out_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,10 +219,12 @@ def test_what_cannot_be_mended_is_left_alone(monkeypatch: pytest.MonkeyPatch) ->
         def write(self, text: str) -> int:
             raise UnicodeEncodeError("ascii", text, 0, 1, "fixed")
 
-    closed, apart, memory = Console("ascii"), Console("ascii"), io.StringIO()
+    closed = Console("ascii")
+    detached = Console("ascii")
+    memory = io.StringIO()
     closed.close()
-    apart.detach()
-    for stream in (None, closed, apart, memory, Fixed()):
+    detached.detach()
+    for stream in (None, closed, detached, memory, Fixed()):
         monkeypatch.setattr(sys, "stdout", stream)
         monkeypatch.setattr(sys, "__stdout__", stream)
         accept_any_text()
@@ -239,6 +247,6 @@ def test_scripts_print_names_on_any_console(script: str, tmp_path: Path) -> None
     )
     variables = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONPATH": str(tmp_path)}
     command = [sys.executable, str(ROOT / "scripts" / f"{script}.py")]
-    done = subprocess.run(command, env=variables, capture_output=True, timeout=120)
-    assert done.returncode == 5, done.stderr.decode()
-    assert done.stdout.decode("ascii").splitlines() == [escaped(NAME, "ascii")]
+    process = subprocess.run(command, env=variables, capture_output=True, timeout=120)
+    assert process.returncode == 5, process.stderr.decode()
+    assert process.stdout.decode("ascii").splitlines() == [escaped(NAME, "ascii")]

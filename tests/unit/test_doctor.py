@@ -36,14 +36,16 @@ OTHER_NET = f"controlnet/{manifest.model('id-patch-controlnet').name}"
 def sparse(path: Path, shapes, size: int = 0) -> Path:
     """A safetensors file of that many bytes, with a real header and nothing behind it that takes room."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    header, end = {}, 0
+    header = {}
+    end = 0
     for key, shape in shapes.items():
         numbers = torch.Size(shape).numel()
         header[key] = {"dtype": "F16", "shape": shape, "data_offsets": [end, end + 2 * numbers]}
         end += 2 * numbers
     length = len(json.dumps(header)) + 200
     if size:
-        start, end = end, size - 8 - length
+        start = end
+        end = size - 8 - length
         header["rest"] = {"dtype": "U8", "shape": [end - start], "data_offsets": [start, end]}
     text = json.dumps(header).ljust(length).encode()
     with path.open("wb") as file:
@@ -81,6 +83,14 @@ def workflow(name: str):
     return json.loads((ROOT / "workflows" / f"{name}.json").read_text("utf-8"))
 
 
+def models_of(graphs):
+    """What all these workflows need together."""
+    needed = []
+    for graph in graphs.values():
+        needed.extend(needs.wanted(graph))
+    return needed
+
+
 def report(models: Path, graph="id_patch_two_people"):
     graph = workflow(graph) if isinstance(graph, str) else graph
     return doctor.report("this", needs.wanted(graph), folders(models))
@@ -92,10 +102,12 @@ def test_what_is_missing_comes_first_by_what_needs_it(complete):
     (complete / "instantid" / "ip-adapter.bin").write_bytes(b"")
     names = ("id_patch_two_people", "instant_id_portrait", "id_patch_with_pose_canny_depth")
     graphs = {name: workflow(name) for name in names}
-    wanted = [model for graph in graphs.values() for model in needs.wanted(graph)]
-    around = [doctor.host("ComfyUI 1")]
-    found = doctor.report("both", wanted, folders(complete), around, users=needs.users(graphs, workflow))
-    titles = {title: [one.fetch.id for one in findings if one.fetch] for title, findings in found.sections.items()}
+    needed = models_of(graphs)
+    hosts = [doctor.host("ComfyUI 1")]
+    diagnosis = doctor.report("both", needed, folders(complete), hosts, users=needs.users(graphs, workflow))
+    titles = {}
+    for title, section in diagnosis.sections.items():
+        titles[title] = [finding.fetch.id for finding in section if finding.fetch]
     expected = {
         "Missing for ID-Patch": ["id-patch"],
         "Missing for ID-Patch, InstantID": ["antelopev2"],
@@ -105,8 +117,8 @@ def test_what_is_missing_comes_first_by_what_needs_it(complete):
         "To fix for InstantID": ["instantid"], "In place": [],
     }  # fmt: skip
     assert [*titles.items()] == [*expected.items()]
-    assert [one["title"] for one in found.as_json()["sections"]] == list(titles)
-    assert [line[:-1] for line in found.text().splitlines() if line[:-1] in titles] == list(titles)
+    assert [section["title"] for section in diagnosis.as_json()["sections"]] == list(titles)
+    assert [line[:-1] for line in diagnosis.text().splitlines() if line[:-1] in titles] == list(titles)
 
 
 UNREADABLE = Path("/proc/self/mem")
@@ -119,18 +131,18 @@ Changed: path -> the path it had before, the share of it that is left, null for 
 
 
 def change(models: Path, changes) -> None:
-    for name, made in changes.items():
+    for name, content in changes.items():
         path = models / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        match made:
+        match content:
             case None if path.is_file():
                 path.unlink()
             case None:
                 shutil.rmtree(path)
             case str():
-                (models / made).rename(path)
+                (models / content).rename(path)
             case float():
-                os.truncate(path, min(int(path.stat().st_size * made), 2_500_000))
+                os.truncate(path, min(int(path.stat().st_size * content), 2_500_000))
             case {"bytes": text}:
                 path.write_text(text)
             case {"length": length}:
@@ -151,14 +163,24 @@ def test_what_is_in_the_place_of_a_model(complete, case):
     if str(UNREADABLE) in str(changes) and not UNREADABLE.is_file():
         pytest.skip("no /proc here")
     change(complete, changes)
-    found = doctor.examine(manifest.model(identifier), folders(complete))
-    assert found.state == state and detail.replace("MODELS", str(complete)) in found.detail
-    assert (found.fetch and found.fetch.id) == (identifier if state in ("missing", "damaged") else None)
+    finding = doctor.examine(manifest.model(identifier), folders(complete))
+    assert finding.state == state
+    assert detail.replace("MODELS", str(complete)) in finding.detail
+    assert (finding.fetch and finding.fetch.id) == (identifier if state in ("missing", "damaged") else None)
     resumed = ["-C -" in command for command in report(complete).commands if command.startswith("curl")]
     if state == "damaged":
         assert resumed == [False], "what is there is no beginning"
     else:
         assert False not in resumed
+
+
+def findings_of(diagnosis, beginning):
+    """Those whose name begins with this."""
+    return [finding for finding in diagnosis.findings if finding.what.startswith(beginning)]
+
+
+def names_to_fix(graph, searched):
+    return [finding.name for finding in doctor.findings_to_fix(needs.wanted(graph), searched)]
 
 
 def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
@@ -167,25 +189,26 @@ def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
     (packs / "antelopev2").rename(packs / "buffalo_sc")
     for template in ("id_patch_two_people", "start_two_people"):
         graph = workflow(template)
-        (found,) = (one for one in report(complete, graph).findings if one.what.startswith("antelopev2"))
-        assert found.state == "missing" and found.fetch.url.endswith("antelopev2.zip")
-        assert found.detail.endswith("Or choose the face pack buffalo_sc, which is there.")
-        assert found.as_json()["details"] == ("Or choose the face pack buffalo_sc, which is there.",)
-        names = [one.name for one in doctor.findings_to_fix(needs.wanted(graph), folders(complete))]
-        assert names == ["antelopev2"]
+        (finding,) = findings_of(report(complete, graph), "antelopev2")
+        assert finding.state == "missing"
+        assert finding.fetch.url.endswith("antelopev2.zip")
+        assert finding.detail.endswith("Or choose the face pack buffalo_sc, which is there.")
+        assert finding.as_json()["details"] == ("Or choose the face pack buffalo_sc, which is there.",)
+        assert names_to_fix(graph, folders(complete)) == ["antelopev2"]
         for node in needs.nodes_in(graph):
             values = node.get("widgets_values")
             # The values of the box are changed, as newer frontends save them, not those inside of it.
-            if values and (node["type"] == "LikenessLoadFaceEmbedder") == (template == "id_patch_two_people"):
+            is_loader = node["type"] == "LikenessLoadFaceEmbedder"
+            if values and is_loader == (template == "id_patch_two_people"):
                 node["widgets_values"] = ["buffalo_sc" if value == "antelopev2" else value for value in values]
         assert doctor.findings_to_fix(needs.wanted(graph), folders(complete)) == []
 
 
 def test_a_pack_that_nobody_publishes(complete):
     graph = {"1": {"class_type": "LikenessLoadFaceEmbedder", "inputs": {"pack": "mine", "recognisers": "all found"}}}
-    (found,) = doctor.findings_to_fix(needs.wanted(graph), folders(complete))
+    (finding,) = doctor.findings_to_fix(needs.wanted(graph), folders(complete))
     place = complete / "insightface" / "models" / "mine"
-    assert (found.name, found.detail) == ("mine", f"{place} is not there; choose a face pack that is.")
+    assert (finding.name, finding.detail) == ("mine", f"{place} is not there; choose a face pack that is.")
     copy_face_pack(complete / "insightface" / "mine")
     assert doctor.findings_to_fix(needs.wanted(graph), folders(complete)) == []
     graph["1"]["inputs"]["pack"] = "none (faces from landmarks)"
@@ -199,13 +222,14 @@ def test_any_pack_does_where_none_is_chosen(complete):
     packs = complete / "insightface" / "models"
     (packs / "antelopev2").rename(packs / "buffalo_sc")
     graph = {"1": {"class_type": "LikenessApplyIDPatch", "inputs": {}}, "2": {"class_type": "LikenessPerson"}}
-    (found,) = (one for one in report(complete, graph).findings if one.what.startswith("antelopev2"))
-    assert found.state == "found" and found.fetch is None
-    assert found.detail.endswith("has one. If the workflow has a Load Face Embedder, choose buffalo_sc in it.")
-    wanted = [*needs.wanted(graph), *needs.wanted(workflow("instant_id_portrait"))]
-    for models in (wanted, wanted[::-1]):
-        both = doctor.report("both", models, folders(complete)).findings
-        assert [one.state for one in both if one.what.startswith("antelopev2")] == ["missing"]
+    (finding,) = findings_of(report(complete, graph), "antelopev2")
+    assert finding.state == "found"
+    assert finding.fetch is None
+    assert finding.detail.endswith("has one. If the workflow has a Load Face Embedder, choose buffalo_sc in it.")
+    needed = [*needs.wanted(graph), *needs.wanted(workflow("instant_id_portrait"))]
+    for models in (needed, needed[::-1]):
+        (finding,) = findings_of(doctor.report("both", models, folders(complete)), "antelopev2")
+        assert finding.state == "missing"
 
 
 CHOSEN = {
@@ -224,9 +248,9 @@ def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
     key, menu = CHOSEN[kind]
     slot = {"name": menu, "widget": {"name": menu}}
     first = [] if menu != "clip_name2" else [{"name": "clip_name1", "widget": {"name": "clip_name1"}}]
-    twice = ["mine.safetensors" for _ in first]
-    saved = {"type": kind, "inputs": [*first, slot], "widgets_values": [*twice, "mine.safetensors"]}
-    inner = {**saved, "inputs": [*first, {**slot, "link": 7}], "widgets_values": [*twice, "before.safetensors"]}
+    first_values = ["mine.safetensors" for _ in first]
+    node = {"type": kind, "inputs": [*first, slot], "widgets_values": [*first_values, "mine.safetensors"]}
+    inner = {**node, "inputs": [*first, {**slot, "link": 7}], "widgets_values": [*first_values, "before.safetensors"]}
     middle = {"type": "inner", "inputs": [{**slot, "link": 8}], "widgets_values": ["older.safetensors"]}
     box = {"type": "outer", "inputs": [slot], "widgets_values": ["mine.safetensors"]}
     parts = [
@@ -238,16 +262,16 @@ def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
     }  # fmt: skip
     graphs = [
         {"1": {"class_type": kind, "inputs": {"zzz": "a text", menu: "mine.safetensors"}}},
-        {"nodes": [saved]},
+        {"nodes": [node]},
         {"nodes": [box], "definitions": {"subgraphs": parts}},
         {"nodes": [primitive, inner]},
     ]
-    known = Folders({**folders(tmp_path), key: (str(tmp_path / key),)})
+    searched = Folders({**folders(tmp_path), key: (str(tmp_path / key),)})
     for graph in graphs:
-        assert [one.name for one in doctor.findings_to_fix(needs.wanted(graph), known)] == ["mine.safetensors"], graph
+        assert names_to_fix(graph, searched) == ["mine.safetensors"], graph
     sparse(tmp_path / key / "mine.safetensors", INSTANT_ID)
     for graph in graphs:
-        assert doctor.findings_to_fix(needs.wanted(graph), Folders(known)) == [], graph
+        assert doctor.findings_to_fix(needs.wanted(graph), Folders(searched)) == [], graph
 
 
 def test_two_boxes_of_one_kind_may_have_chosen_different_files():
@@ -265,9 +289,10 @@ def test_two_boxes_of_one_kind_may_have_chosen_different_files():
 def test_a_name_that_a_menu_of_the_host_does_not_have_is_to_be_chosen(complete):
     """A run is refused for it, although the file is there under another name."""
     (complete / CHECKPOINT).rename(complete / "checkpoints" / "other.safetensors")
-    (found,) = doctor.findings_to_fix(needs.wanted(workflow("instant_id_portrait")), folders(complete))
-    assert found.state == "under another name" and found.fetch is None
-    assert found.detail.endswith("other.safetensors: choose other.safetensors in its loader.")
+    (finding,) = doctor.findings_to_fix(needs.wanted(workflow("instant_id_portrait")), folders(complete))
+    assert finding.state == "under another name"
+    assert finding.fetch is None
+    assert finding.detail.endswith("other.safetensors: choose other.safetensors in its loader.")
 
 
 WORKFLOWS = json.loads(Path(__file__).with_name("doctor_workflows.json").read_text("utf-8"))
@@ -283,14 +308,18 @@ def test_what_is_said_of_a_workflow(complete, case):
     graph = workflow(chosen["template"]) if "template" in chosen else {}
     if "CheckpointLoaderSimple" in chosen:
         rig_workflow.fill(graph, {"ckpt_name": chosen["CheckpointLoaderSimple"]}, ["anna.png"])
-    for kind, given in () if graph else chosen.items():
-        inputs = given if isinstance(given, dict) else {"file": given}
-        graph[kind] = given if "class_type" in given else {"class_type": kind, "inputs": inputs}
-    found = report(complete, graph)
-    wrong = sorted((one.what, f"{one.state}: {one.detail}") for one in found.findings if one.state != "found")
-    assert len(wrong) == len(expected) and "\x1b" not in found.text() and found.good is not bool(expected)
-    for (what, said), (name, words) in zip(wrong, sorted(expected.items()), strict=True):
-        assert what.startswith(name) and re.search(words, said), (what, said)
+    if not graph:
+        for kind, value in chosen.items():
+            inputs = value if isinstance(value, dict) else {"file": value}
+            graph[kind] = value if "class_type" in value else {"class_type": kind, "inputs": inputs}
+    diagnosis = report(complete, graph)
+    wrong = [finding for finding in diagnosis.findings if finding.state != "found"]
+    lines = sorted((finding.what, f"{finding.state}: {finding.detail}") for finding in wrong)
+    assert len(lines) == len(expected)
+    assert "\x1b" not in diagnosis.text()
+    assert diagnosis.good is not bool(expected)
+    for (subject, line), (name, words) in zip(lines, sorted(expected.items()), strict=True):
+        assert subject.startswith(name) and re.search(words, line), (subject, line)
 
 
 def test_bypassed_nodes_need_nothing():
@@ -300,8 +329,8 @@ def test_bypassed_nodes_need_nothing():
     assert needs.wanted(graph) == ()
 
 
-def finding(what: str, state: str, **more):
-    return Finding(what, state, (), **more)
+def finding(subject: str, state: str, **fields):
+    return Finding(subject, state, (), **fields)
 
 
 def test_the_summary_names_six_things_and_counts_more():
@@ -317,25 +346,27 @@ def test_the_summary_names_six_things_and_counts_more():
 def test_a_download_is_told_its_folder_and_its_name():
     model = manifest.model("juggernaut-x")
     place = Path("models") / "checkpoints" / model.name
-    one = finding("a checkpoint", findings.MISSING, fetch=model, place=place)
-    assert one.where == f"into {Path('models') / 'checkpoints'} as {model.name}"
+    checkpoint = finding("a checkpoint", findings.MISSING, fetch=model, place=place)
+    assert checkpoint.where == f"into {Path('models') / 'checkpoints'} as {model.name}"
 
 
 def test_a_folder_of_more_files_than_are_looked_at_is_named(tmp_path):
     for number in range(10_000):
         (tmp_path / f"{number}.txt").touch()
     for crowded in ([], [str(tmp_path)]):
-        known = Folders({"loras": (str(tmp_path),)})
-        assert len(list(known.listed(str(tmp_path)))) == 10_000
-        assert known.crowded() == crowded
+        searched = Folders({"loras": (str(tmp_path),)})
+        assert len(list(searched.listed(str(tmp_path)))) == 10_000
+        assert searched.crowded() == crowded
         (tmp_path / "one more.txt").touch()
 
 
 def test_commands_for_powershell(tmp_path):
-    models, model = folders(tmp_path), manifest.model("instantid")
+    models = folders(tmp_path)
+    model = manifest.model("instantid")
     assert fetching(model, models, "nt")[0].startswith("curl.exe -fL -C - --create-dirs -o ")
     unpack = fetching(manifest.model("antelopev2"), models, "nt")[1]
-    assert unpack.startswith('& "') and "-m zipfile -e" in unpack
+    assert unpack.startswith('& "')
+    assert "-m zipfile -e" in unpack
     parts = fetching(manifest.model("parts2whole"), models, "nt")
     assert [line.split("--include ")[1] for line in parts] == [
         '"unet/diffusion_pytorch_model.*"', '"reference_unet/diffusion_pytorch_model.*"',
@@ -347,14 +378,14 @@ def test_a_pipe_in_the_place_of_a_file_is_named_and_not_opened(complete):
     path = complete / "instantid" / "ip-adapter.bin"
     path.unlink()
     os.mkfifo(path)
-    found = doctor.examine(manifest.model("instantid"), folders(complete))
-    assert (found.state, found.detail) == ("missing", f"{path} is no file.")
+    finding = doctor.examine(manifest.model("instantid"), folders(complete))
+    assert (finding.state, finding.detail) == ("missing", f"{path} is no file.")
 
 
 def test_marks_that_turn_the_order_of_letters_are_not_shown(tmp_path):
     root = tmp_path / "\u202etxt.models"
-    (shown,) = doctor.report("this workflow", [manifest.model("instantid")], folders(root)).as_json()["sections"]
-    assert "\u202e" not in json.dumps(shown, ensure_ascii=False)
+    (section,) = doctor.report("this workflow", [manifest.model("instantid")], folders(root)).as_json()["sections"]
+    assert "\u202e" not in json.dumps(section, ensure_ascii=False)
 
 
 @pytest.mark.parametrize("name", [[], {}, None, 1, ["lora_name"]])
@@ -397,18 +428,18 @@ def translated(text: str) -> str:
 
 
 def in_list(text: str) -> str:
-    whole = translated(text)
-    if whole != text:
-        return whole
+    translation = translated(text)
+    if translation != text:
+        return translation
     parts = re.split(r"(; | and (?=\S))", text)
     return "".join(part if place % 2 else translated(part) for place, part in enumerate(parts))
 
 
 def texts(report: Diagnosis) -> Iterator[str]:
     """All that a report shows."""
-    shown = report.as_json()
-    yield from shown["summary"]
-    for section in shown["sections"]:
+    table = report.as_json()
+    yield from table["summary"]
+    for section in table["sections"]:
         yield section["title"]
         for finding in section["findings"]:
             yield from (finding["what"], finding["state"], finding["size"], finding["where"], *finding["details"])
@@ -438,12 +469,12 @@ def test_what_is_in_the_place_of_a_model_is_said_in_chinese(complete, case):
 
 def test_what_all_templates_lack_is_said_in_chinese(tmp_path, complete):
     graphs = {path.stem: workflow(path.stem) for path in (ROOT / "workflows").glob("*.json")}
-    wanted = [model for graph in graphs.values() for model in needs.wanted(graph)]
+    needed = models_of(graphs)
     users = needs.users(graphs, workflow)
-    around = [doctor.host("ComfyUI 0.33.0")]
+    hosts = [doctor.host("ComfyUI 0.33.0")]
     for models in (tmp_path / "none", complete):
         for subject in ("the start templates", "this workflow", "all templates"):
-            check(doctor.report(subject, wanted, folders(models), around, users=users), models)
+            check(doctor.report(subject, needed, folders(models), hosts, users=users), models)
     for model in manifest.models():
         check(doctor.report("this workflow", [model], folders(tmp_path / "none")), tmp_path / "none")
 

@@ -42,23 +42,23 @@ THREE = Layout(720, 640, (boxed(60, 120), boxed(290, 200), boxed(520, 160)))
 
 
 def test_every_place_is_framed_in_its_own_colour() -> None:
-    drawn = colours(numbered_layout(THREE))
+    picture = colours(numbered_layout(THREE))
     for slot, colour in zip(THREE.slots, OKABE_ITO, strict=True):
         assert slot.box
         left, top, right, bottom = map(int, slot.box)
         for x, y in ((left, top + 80), (right, top + 80), (left + 60, bottom)):
-            assert tuple(drawn[y, x]) == colour
-        assert tuple(drawn[top + 80, left + 60]) == BACKGROUND
+            assert tuple(picture[y, x]) == colour
+        assert tuple(picture[top + 80, left + 60]) == BACKGROUND
 
 
 def test_the_patch_is_a_white_square_of_64_px_around_the_centre() -> None:
-    drawn = colours(numbered_layout(THREE))
+    picture = colours(numbered_layout(THREE))
     for slot in THREE.slots:
         x, y = map(int, slot.center)
-        assert tuple(drawn[y, x]) == WHITE
+        assert tuple(picture[y, x]) == WHITE
         for corner_x, corner_y in ((x - 32, y - 32), (x + 32, y - 32), (x - 32, y + 32), (x + 32, y + 32)):
-            assert tuple(drawn[corner_y, corner_x]) == WHITE
-        assert tuple(drawn[y, x - 34]) == tuple(drawn[y, x - 30]) == BACKGROUND
+            assert tuple(picture[corner_y, corner_x]) == WHITE
+        assert tuple(picture[y, x - 34]) == tuple(picture[y, x - 30]) == BACKGROUND
 
 
 def digit_on(plate: np.ndarray) -> int:
@@ -71,21 +71,22 @@ def digit_on(plate: np.ndarray) -> int:
         cut = dark[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         return Image.fromarray((cut * 255).astype(np.uint8)).resize((20, 30))
 
-    found = np.asarray(ink(plate.max(axis=-1)), np.float32)
+    plate_ink = np.asarray(ink(plate.max(axis=-1)), np.float32)
     differences = []
     for digit in range(10):
         sheet = Image.new("L", (60, 60), 255)
         ImageDraw.Draw(sheet).text((10, 10), str(digit), fill=0, font=ImageFont.load_default(36))
-        differences.append(float(np.abs(found - np.asarray(ink(np.asarray(sheet)), np.float32)).mean()))
+        differences.append(float(np.abs(plate_ink - np.asarray(ink(np.asarray(sheet)), np.float32)).mean()))
     return differences.index(min(differences))
 
 
 def test_places_are_numbered_from_one() -> None:
-    drawn = colours(numbered_layout(THREE))
+    picture = colours(numbered_layout(THREE))
     for number, (slot, colour) in enumerate(zip(THREE.slots, OKABE_ITO, strict=True), 1):
         assert slot.box
-        left, top = int(slot.box[0]), int(slot.box[1])
-        above = drawn[top - 40 : top - 4, left : left + 60]
+        left = int(slot.box[0])
+        top = int(slot.box[1])
+        above = picture[top - 40 : top - 4, left : left + 60]
         rows, columns = np.nonzero((above == colour).all(-1))
         plate = above[rows.min() + 1 : rows.max(), columns.min() + 1 : columns.max()]
         assert digit_on(plate) == number
@@ -95,15 +96,15 @@ def test_keypoints_are_dots_in_the_colour_of_the_place() -> None:
     first = ((40.0, 60.0), (90.0, 55.0), (70.0, 90.0), (45.0, 120.0), (95.0, 118.0))
     second = tuple((x + 200, y + 30) for x, y in first)
     slots = (Slot((60.0, 250.0), None, first), Slot((260.0, 250.0), None, second))
-    drawn = colours(numbered_layout(Layout(400, 300, slots)))
+    picture = colours(numbered_layout(Layout(400, 300, slots)))
     for points, colour in ((first, OKABE_ITO[0]), (second, OKABE_ITO[1])):
         for x, y in points:
-            assert tuple(drawn[int(y), int(x)]) == colour
+            assert tuple(picture[int(y), int(x)]) == colour
 
 
 def test_limbs_are_those_of_openpose() -> None:
     """By the middle of each of them; a limb with an end that is not seen is not drawn."""
-    at = {
+    centers = {
         "nose": (300, 80), "left eye": (330, 50), "right eye": (270, 50), "left ear": (370, 70), "right ear": (230, 70),
         "left shoulder": (400, 160), "right shoulder": (200, 160), "left elbow": (470, 260), "right elbow": (130, 260),
         "left wrist": (440, 360), "right wrist": (110, 370), "left hip": (350, 400), "right hip": (250, 400),
@@ -112,15 +113,15 @@ def test_limbs_are_those_of_openpose() -> None:
     hidden = "left wrist"
     joints: list[Joint] = []
     for name in COCO:
-        x, y = at[name]
+        x, y = centers[name]
         joints.append((float(x), float(y), 0.1 if name == hidden else 1.0))
     slot = Slot((550.0, 640.0), pose=tuple(joints))
-    drawn = colours(numbered_layout(Layout(640, 720, (slot,))))
-    points = {**at, "neck": (300, 160)}
+    picture = colours(numbered_layout(Layout(640, 720, (slot,))))
+    points = {**centers, "neck": (300, 160)}
     for start, end in OPENPOSE:
         x, y = ((points[start][axis] + points[end][axis]) / 2 for axis in (0, 1))
-        near = drawn[round(y) - 2 : round(y) + 3, round(x) - 2 : round(x) + 3]
-        is_drawn = bool((near == OKABE_ITO[0]).all(-1).any())
+        middle = picture[round(y) - 2 : round(y) + 3, round(x) - 2 : round(x) + 3]
+        is_drawn = bool((middle == OKABE_ITO[0]).all(-1).any())
         assert is_drawn == (hidden not in (start, end)), (start, end)
 
 
@@ -129,11 +130,11 @@ def test_a_region_is_pale_inside_and_has_an_edge() -> None:
     mask = torch.zeros(300, 400)
     mask[60:240, 200:380] = 1
     slot = Slot((60.0, 60.0), mask=mask)
-    drawn = colours(numbered_layout(Layout(400, 300, (slot,))))
+    picture = colours(numbered_layout(Layout(400, 300, (slot,))))
     pale = [back + (front - back) * 70 / 255 for back, front in zip(BACKGROUND, OKABE_ITO[0], strict=True)]
-    assert drawn[150, 290].tolist() == pytest.approx(pale, abs=1)
-    assert tuple(drawn[150, 200]) == tuple(drawn[239, 290]) == OKABE_ITO[0]
-    assert tuple(drawn[150, 190]) == tuple(drawn[245, 290]) == BACKGROUND
+    assert picture[150, 290].tolist() == pytest.approx(pale, abs=1)
+    assert tuple(picture[150, 200]) == tuple(picture[239, 290]) == OKABE_ITO[0]
+    assert tuple(picture[150, 190]) == tuple(picture[245, 290]) == BACKGROUND
 
 
 RED, GREEN, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 0)
@@ -154,18 +155,18 @@ def test_a_background_lies_below_by_its_fit(
     photo = photo.clone()
     photo[:, :80] = torch.tensor(RED) / 255
     layout = Layout(200, 200, (Slot((150.0, 100.0)),))
-    drawn = colours(numbered_layout(layout, background=photo, fit=fit))
-    assert tuple(drawn[100, 2]) == left_edge
-    assert tuple(drawn[100, 30]) == near_the_left_edge
-    assert tuple(drawn[5, 60]) == upper_edge
-    assert tuple(drawn[100, 60]) == GREEN
+    picture = colours(numbered_layout(layout, background=photo, fit=fit))
+    assert tuple(picture[100, 2]) == left_edge
+    assert tuple(picture[100, 30]) == near_the_left_edge
+    assert tuple(picture[5, 60]) == upper_edge
+    assert tuple(picture[100, 60]) == GREEN
 
 
 def test_notes_stand_in_their_order_at_the_lower_edge() -> None:
     """Black letters on white: the first note, which is the longer one, has more of them and stands higher."""
-    drawn = colours(numbered_layout(THREE, notes=["WWWWWWWWWWWWWWWW", "i"]))
+    picture = colours(numbered_layout(THREE, notes=["WWWWWWWWWWWWWWWW", "i"]))
     height = THREE.height
-    written = (drawn[:, 4:] < 100).all(-1) & (drawn[:, :1] > 200).all(-1)  # in rows that are white at the left
+    written = (picture[:, 4:] < 100).all(-1) & (picture[:, :1] > 200).all(-1)  # in rows that are white at the left
     rows = np.nonzero(written.any(1))[0]
     middle = (rows.min() + rows.max()) // 2
     assert written[:middle].sum() > 5 * written[middle:].sum() > 0

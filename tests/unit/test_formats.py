@@ -36,8 +36,8 @@ FILES = [(name, state_of(row)) for name, rows in TABLE.items() for row in rows] 
 
 def test_known_files_are_identified():
     for expected, state in FILES:
-        found = identify(state)
-        assert found is not None and found.id == expected, next(iter(state))
+        file_format = identify(state)
+        assert file_format is not None and file_format.id == expected, next(iter(state))
         require(state, expected, "x.bin", "")
 
 
@@ -58,13 +58,16 @@ def header(length: int | None = None, **entry) -> bytes:
 
 
 def test_a_header_that_cannot_be_true_is_named(tmp_path):
-    path, offsets = tmp_path / "x.safetensors", ([-8, 8], [8, 0], [0, 1 << 70])
-    untrue = [{"data_offsets": one} for one in offsets] + [{"shape": [1 << 40]}, {"shape": [-1]}, {"length": 1 << 60}]
-    for data in (header(**one) for one in untrue):
+    path = tmp_path / "x.safetensors"
+    for entry in (
+        {"data_offsets": [-8, 8]}, {"data_offsets": [8, 0]}, {"data_offsets": [0, 1 << 70]}, {"shape": [1 << 40]},
+        {"shape": [-1]}, {"length": 1 << 60},
+    ):  # fmt: skip
+        data = header(**entry)
         path.write_bytes(data)
-        for reads, error in ((described_tensors, ValueError), (read, UnsupportedCheckpoint)):
+        for reader, error in ((described_tensors, ValueError), (read, UnsupportedCheckpoint)):
             with pytest.raises(error, match=f"{len(data)} bytes"):
-                reads(path)
+                reader(path)
 
 
 def again_and_again():
@@ -76,10 +79,10 @@ def again_and_again():
 
 @dataclass(frozen=True)
 class Unusable:
-    """A pickle that torch opens without a word. what: what it is called, as the end of a sentence."""
+    """A pickle that torch opens without a word. description: what it is called, as the end of a sentence."""
 
     content: object
-    what: str
+    description: str
 
 
 NO_MODELS = {
@@ -107,15 +110,16 @@ def test_a_pickle_that_is_no_model_is_named_for_what_it_is(kind: str, tmp_path: 
     """It is whole: nobody is sent to look for damage."""
     path = tmp_path / "x.bin"
     torch.save(NO_MODELS[kind].content, path)
-    what = NO_MODELS[kind].what
+    description = NO_MODELS[kind].description
     with pytest.raises(ValueError) as described:
         described_tensors(path)
-    assert str(described.value) == what
+    assert str(described.value) == description
     with pytest.raises(UnsupportedCheckpoint) as loaded:
         read(path)
-    assert loaded.value.problem == f"x.bin is {what}; this node needs a file of tensors."
+    assert loaded.value.problem == f"x.bin is {description}; this node needs a file of tensors."
     trouble = doctor._trouble(path, None)
-    assert trouble is not None and trouble.details == (f"{path} is {what}.", "Download it again.")
+    assert trouble is not None
+    assert trouble.details == (f"{path} is {description}.", "Download it again.")
 
 
 def test_a_zip_whose_end_is_damaged_is_named(tmp_path):
@@ -126,9 +130,9 @@ def test_a_zip_whose_end_is_damaged_is_named(tmp_path):
     end = data.rindex(b"PK\x06\x07")
     data[end + 16 : end + 20] = b"\x09\x00\x00\x00"
     path.write_bytes(data)
-    for reads, error in ((described_tensors, ValueError), (read, UnsupportedCheckpoint)):
+    for reader, error in ((described_tensors, ValueError), (read, UnsupportedCheckpoint)):
         with pytest.raises(error, match="damaged or cut off"):
-            reads(path)
+            reader(path)
     assert recognised(path) == (None, None)
 
 
@@ -159,16 +163,17 @@ def test_weights_that_bring_code_are_not_opened(kind: str, tmp_path: Path, monke
     if kind == "capitals":
         renamed(path)
     opened: list[Path] = []
-    what = "a TorchScript network, which holds code, so it was not opened"
+    description = "a TorchScript network, which holds code, so it was not opened"
     if kind == "tar":
-        what = "a tar archive, as torch before 0.1.10 saved weights, so it was not opened"
+        description = "a tar archive, as torch before 0.1.10 saved weights, so it was not opened"
     with pytest.raises(UnsupportedCheckpoint) as loaded:
         read(path, loaded=opened.append)
-    assert loaded.value.problem == f"x.pth is {what}; this node needs a file of tensors."
+    assert loaded.value.problem == f"x.pth is {description}; this node needs a file of tensors."
     with pytest.raises(ValueError) as described:
         described_tensors(path)
-    assert str(described.value) == what
-    assert opened == [] and sorted(os.listdir(tmp_path)) == ["x.pth"]
+    assert str(described.value) == description
+    assert opened == []
+    assert sorted(os.listdir(tmp_path)) == ["x.pth"]
 
 
 def settle(folder: Path) -> None:
@@ -188,8 +193,8 @@ def test_a_folder_is_not_walked_again_until_something_changes(tmp_path: Path) ->
     unsettled = listing(str(tmp_path))
     assert listing(str(tmp_path)) is not unsettled, "what was changed just now may change again within the same time"
     settle(tmp_path)
-    known = listing(str(tmp_path))
-    assert listing(str(tmp_path)) is known
+    settled = listing(str(tmp_path))
+    assert listing(str(tmp_path)) is settled
     (tmp_path / "below" / "b.bin").touch()
     assert [name for name, _ in listing(str(tmp_path)).files] == [
         os.path.join("below", name) for name in ("a.bin", "b.bin")
@@ -200,13 +205,14 @@ def test_a_folder_is_not_walked_again_until_something_changes(tmp_path: Path) ->
 
 def test_what_comes_goes_or_moves_is_seen(tmp_path: Path) -> None:
     """Also a folder that comes later, at the end of a link: as that of a disk that is not mounted yet."""
-    root, below = tmp_path / "models", tmp_path / "models" / "below"
+    root = tmp_path / "models"
+    below = tmp_path / "models" / "below"
 
     def names() -> list[str]:
         settle(tmp_path)
-        found = listing(str(root)).files
-        assert all(path == str(root / name) for name, path in found)
-        return [name for name, _ in found]
+        listed_files = listing(str(root)).files
+        assert all(path == str(root / name) for name, path in listed_files)
+        return [name for name, _ in listed_files]
 
     assert names() == []
     below.mkdir(parents=True)
@@ -225,13 +231,15 @@ def test_what_comes_goes_or_moves_is_seen(tmp_path: Path) -> None:
 
 def test_another_file_of_the_same_length_and_time_is_another_file(tmp_path: Path) -> None:
     """As copies and what is unpacked may be."""
-    path, other = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
-    for one in (path, other):
-        one.write_bytes(b"1234")
-        os.utime(one, (10**9, 10**9))
+    path = tmp_path / "a.safetensors"
+    second_path = tmp_path / "b.safetensors"
+    for file in (path, second_path):
+        file.write_bytes(b"1234")
+        os.utime(file, (10**9, 10**9))
     before = files.stamp(str(path))
     settled = os.stat(path).st_ctime_ns
-    while os.stat(other).st_ctime_ns == settled:
-        other.chmod(0o644)
-    other.replace(path)
-    assert files.stamp(str(path)) != before and files.stamp(str(path))[:2] == before[:2]
+    while os.stat(second_path).st_ctime_ns == settled:
+        second_path.chmod(0o644)
+    second_path.replace(path)
+    assert files.stamp(str(path)) != before
+    assert files.stamp(str(path))[:2] == before[:2]

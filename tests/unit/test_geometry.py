@@ -21,17 +21,20 @@ from pack.core.geometry import (
 def reference(center: tuple[float, float], width: int, height: int) -> tuple[list[int], list[int], bool]:
     """modules/inferencer.py of ID-Patch, in float32 where its default is bfloat16."""
     location = torch.tensor([center])
-    low, high = torch.round(location - 64 // 2).int()[0], torch.round(location + 64 // 2).int()[0]
-    (xmin, ymin), (xmax, ymax), pad = low.tolist(), high.tolist(), 32
+    low = torch.round(location - 64 // 2).int()[0]
+    high = torch.round(location + 64 // 2).int()[0]
+    xmin, ymin = low.tolist()
+    xmax, ymax = high.tolist()
+    pad = 32
     dropped = xmin + pad < 0 or xmax - pad >= width or ymin + pad < 0 or ymax - pad >= height
     return [xmin, ymin], [xmax, ymax], dropped
 
 
 def test_patch_rect_and_drop_rule_are_the_reference() -> None:
     """But for a patch that rounding both corners makes 65 px wide: float32 just below 31.5 gives -1 and 64."""
-    whole = torch.rand(500, 2, generator=torch.Generator().manual_seed(3)) * 1400 - 200
+    centers = torch.rand(500, 2, generator=torch.Generator().manual_seed(3)) * 1400 - 200
     edges = [(x, y) for x in (-0.51, -0.5, -0.49, 0.0, 767.5, 767.49, 767.51, 768.0) for y in (-0.5, 511.4, 511.5, 512)]
-    for center in [*map(tuple, torch.cat([whole, (whole * 2).round() / 2]).tolist()), *edges]:
+    for center in [*map(tuple, torch.cat([centers, (centers * 2).round() / 2]).tolist()), *edges]:
         low, high, dropped = reference(center, 768, 512)
         assert patch_rect(center) == (*low, *high), center
         assert off_canvas(center, 768, 512) is dropped, center
@@ -49,7 +52,8 @@ def test_overlaps_name_the_pair_and_the_size() -> None:
 def test_fit_puts_the_corner_where_it_belongs(mode: str, expected: tuple[float, float]) -> None:
     # 1000x500 onto 512x384: crop keeps the height, pad the width.
     fit = Fit.into((1000, 500), (512, 384), mode)
-    assert fit.point((0, 0)) == pytest.approx(expected) and fit.point((500, 250)) == pytest.approx((256, 192))
+    assert fit.point((0, 0)) == pytest.approx(expected)
+    assert fit.point((500, 250)) == pytest.approx((256, 192))
     assert fit.point((1000, 500)) == pytest.approx((512 - expected[0], 384 - expected[1]))
 
 
@@ -61,7 +65,8 @@ def test_latents_of_another_shape_are_refused(latent: tuple[int, int]) -> None:
 
 def test_two_fits_one_after_the_other_are_one() -> None:
     """A scale of its own for each axis, and a shift, in both."""
-    first, second = Fit(2.0, 3.0, 10.0, -20.0), Fit(0.5, 4.0, -7.0, 9.0)
+    first = Fit(2.0, 3.0, 10.0, -20.0)
+    second = Fit(0.5, 4.0, -7.0, 9.0)
     # (30, 40) -> (70, 100) -> (28, 409)
     assert first.then(second).point((30.0, 40.0)) == pytest.approx((28.0, 409.0))
 

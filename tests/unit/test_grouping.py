@@ -22,31 +22,33 @@ def face(person: int, alike: float = 0.9) -> Face:
 
 
 @pytest.fixture
-def seen() -> list[PhotoFace]:
+def photo_faces() -> list[PhotoFace]:
     torch.manual_seed(1)
     alone = [PhotoFace(n, 0, FILES[n - 1], face(PEOPLE[n - 1])) for n in range(1, 5)]
     return [*alone, *(PhotoFace(5, part, FILES[4], face(PEOPLE[3 + part])) for part in (1, 2))]
 
 
-def who(seen: list[PhotoFace], text: str = "", names: str = "", by_face: bool = True) -> list[str]:
-    given = [name.strip() for name in names.split(",")]
-    return list(grouping.sort_faces(seen, FILES, by_face, 0.4, given, text).names)
+def names_of(photo_faces: list[PhotoFace], text: str = "", names: str = "", by_face: bool = True) -> list[str]:
+    chosen_names = [name.strip() for name in names.split(",")]
+    return list(grouping.sort_faces(photo_faces, FILES, by_face, 0.4, chosen_names, text).names)
 
 
 def test_every_recogniser_counts_alike() -> None:
     """Two faces with the cosines 0.8 and 0.2 by two recognisers of different lengths."""
-    first, second = torch.zeros(512), torch.zeros(512)
+    first = torch.zeros(512)
+    second = torch.zeros(512)
     first[0] = 3.0
     second[0], second[1] = 0.8, 0.6
-    third, fourth = torch.zeros(512), torch.zeros(512)
+    third = torch.zeros(512)
+    fourth = torch.zeros(512)
     third[0] = 0.5
-    fourth[0], fourth[1] = 0.2, (1 - 0.2**2) ** 0.5
+    fourth[0] = 0.2
+    fourth[1] = (1 - 0.2**2) ** 0.5
     points = ((0.0, 0.0),) * 5
-    seen = [
-        Face((0, 0, 200, 200), points, 0.9, torch.zeros(112, 112, 3), {"one": one, "two": two})
-        for one, two in ((first, third), (second, fourth))
-    ]
-    assert grouping.similarities(seen)[0, 1] == pytest.approx(0.5, abs=1e-6)
+    faces = []
+    for embeddings in ({"one": first, "two": third}, {"one": second, "two": fourth}):
+        faces.append(Face((0, 0, 200, 200), points, 0.9, torch.zeros(112, 112, 3), embeddings))
+    assert grouping.similarities(faces)[0, 1] == pytest.approx(0.5, abs=1e-6)
 
 
 def test_names_of_files_are_names_of_people_or_nothing() -> None:
@@ -58,28 +60,29 @@ def test_names_of_files_are_names_of_people_or_nothing() -> None:
         assert grouping.name_of(file) == name
 
 
-def test_groups_are_named_by_their_files_by_hand_or_by_number(seen: list[PhotoFace]) -> None:
-    assert who(seen) == AABBAB
-    assert who(seen, names="Eve") == ["Eve", "Eve", "Ben", "Ben", "Eve", "Ben"]
-    assert who(seen, names="-") == ["-", "-", "Ben", "Ben", "-", "Ben"]
-    assert who(seen, names="Eve, eve") == ["Eve"] * 6, "one name is one person, however it is spelled"
-    spread = grouping.names_of_faces(seen, [[0, 4], [1], [2, 3, 5]], [])
+def test_groups_are_named_by_their_files_by_hand_or_by_number(photo_faces: list[PhotoFace]) -> None:
+    assert names_of(photo_faces) == AABBAB
+    assert names_of(photo_faces, names="Eve") == ["Eve", "Eve", "Ben", "Ben", "Eve", "Ben"]
+    assert names_of(photo_faces, names="-") == ["-", "-", "Ben", "Ben", "-", "Ben"]
+    assert names_of(photo_faces, names="Eve, eve") == ["Eve"] * 6, "one name is one person, however it is spelled"
+    spread = grouping.names_of_faces(photo_faces, [[0, 4], [1], [2, 3, 5]], [])
     assert spread == ["person 1", "person 2", "Ben", "Ben", "person 1", "Ben"], "a name in two groups says nothing"
 
 
-def test_one_per_photo_joins_only_photos_of_one_name_that_look_alike(seen: list[PhotoFace]) -> None:
+def test_one_per_photo_joins_only_photos_of_one_name_that_look_alike(photo_faces: list[PhotoFace]) -> None:
     separate = ["person 2", "Ben", "person 4", "person 5"]
-    assert who(seen, by_face=False) == ["Anna", "Anna", *separate]
-    other = [seen[0], PhotoFace(2, 0, FILES[1], face(3)), *seen[2:]]
-    assert who(other, by_face=False)[:2] == ["person 1", "person 2"]
+    assert names_of(photo_faces, by_face=False) == ["Anna", "Anna", *separate]
+    unlike_faces = [photo_faces[0], PhotoFace(2, 0, FILES[1], face(3)), *photo_faces[2:]]
+    assert names_of(unlike_faces, by_face=False)[:2] == ["person 1", "person 2"]
 
 
 def test_two_faces_of_one_photo_are_never_one_person() -> None:
     """Twins, and a photo with its mirror image."""
     torch.manual_seed(2)
     twins = [PhotoFace(1, 1, "", face(0, 1)), PhotoFace(1, 2, "", face(0, 1)), PhotoFace(2, 0, "", face(0, 1))]
-    done = grouping.sort_faces(twins, ["", ""], True, 0.4, [], "")
-    assert done.names[0] != done.names[1] and done.names[2] in done.names[:2]
+    sorted_faces = grouping.sort_faces(twins, ["", ""], True, 0.4, [], "")
+    assert sorted_faces.names[0] != sorted_faces.names[1]
+    assert sorted_faces.names[2] in sorted_faces.names[:2]
 
 
 @pytest.mark.parametrize(
@@ -90,33 +93,37 @@ def test_two_faces_of_one_photo_are_never_one_person() -> None:
         ("party.jpg.2: Zoe", "Anna Anna Ben Ben Anna Zoe"), ("Anna: Zoe\nzoe: Eve", "Eve Eve Ben Ben Eve Ben"),
     ],
 )  # fmt: skip
-def test_corrections(seen: list[PhotoFace], text: str, expected: str) -> None:
-    assert who(seen, text) == expected.split()
+def test_corrections(photo_faces: list[PhotoFace], text: str, expected: str) -> None:
+    assert names_of(photo_faces, text) == expected.split()
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("7: Ben", "'7: Ben' speaks of 7, but of 6 photos none has that number or name, and no person"),
         ("5: Ben", "photo 5 with 2 faces. Write 5.1, 5.2."), ("6: Ben", "photo 6, in which no face was found"),
         ("2", "'2' does not say who that is"), ("2: 1", "gives no name"),
     ],
 )  # fmt: skip
-def test_corrections_that_say_nothing_are_refused(seen: list[PhotoFace], text: str, said: str) -> None:
+def test_corrections_that_say_nothing_are_refused(photo_faces: list[PhotoFace], text: str, message: str) -> None:
     with pytest.raises(BadCast) as caught:
-        who(seen, text)
-    assert said in str(caught.value)
+        names_of(photo_faces, text)
+    assert message in str(caught.value)
 
 
-def test_what_may_be_wrong_is_said_and_everything_reported(seen: list[PhotoFace]) -> None:
-    twice = [*seen, PhotoFace(7, 0, "again.jpg", seen[0].face)]
-    done = grouping.sort_faces(twice, [*FILES, "again.jpg"], True, 0.4, ["Anna", "Ben", "Eve"], "3: Anna\n5.2: -")
-    assert done.unused_names == ["Eve"]
-    assert list(done.people) == ["Anna", "Ben"], "whoever is left out is nobody"
-    unlike, copies = grouping.remarks(done)
+def test_what_may_be_wrong_is_said_and_everything_reported(photo_faces: list[PhotoFace]) -> None:
+    with_a_copy = [*photo_faces, PhotoFace(7, 0, "again.jpg", photo_faces[0].face)]
+    sorted_faces = grouping.sort_faces(
+        with_a_copy, [*FILES, "again.jpg"], True, 0.4, ["Anna", "Ben", "Eve"], "3: Anna\n5.2: -"
+    )
+    assert sorted_faces.unused_names == ["Eve"]
+    assert list(sorted_faces.people) == ["Anna", "Ben"], "whoever is left out is nobody"
+    unlike, copies = grouping.remarks(sorted_faces)
     assert copies == "One photo twice: 1 anna_1.jpg and 7 again.jpg"
     assert unlike.startswith("Hardly like the others of their person: 3 IMG_2031.jpg (Anna, 0.0")
-    lines = grouping.report(done)
-    assert lines[0] == "1 Anna: 5 photos" and lines[6] == "2 Ben: 1 photo"
-    assert lines[3].startswith("  photo 3 IMG_2031.jpg: 0.0") and lines[3].endswith("; corrected, was Ben")
+    lines = grouping.report(sorted_faces)
+    assert lines[0] == "1 Anna: 5 photos"
+    assert lines[6] == "2 Ben: 1 photo"
+    assert lines[3].startswith("  photo 3 IMG_2031.jpg: 0.0")
+    assert lines[3].endswith("; corrected, was Ben")
     assert "Left out by hand: photo 5.2 party.jpg" in lines

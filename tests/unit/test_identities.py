@@ -30,34 +30,37 @@ def pictures(photos=3, seed=0):
     return Portraits(*(torch.randint(256, (photos, n, n, 3), generator=generator).byte() for n in (224, 512)))
 
 
-def saved(one, **changed):
+def saved(identity, **changes):
     """The person in the file of a person, with other tensors or metadata; without those that are None."""
-    tensors, metadata = identities.to_tensors(one)
-    of_file = {key: changed.pop(key) for key in ("format", "version", "name", "loras") if key in changed}
-    kept = {key: tensor for key, tensor in {**tensors, **changed}.items() if tensor is not None}
-    return identities.from_tensors(kept, {**metadata, **of_file}, "anna.safetensors")
+    tensors, metadata = identities.to_tensors(identity)
+    file_metadata = {key: changes.pop(key) for key in ("format", "version", "name", "loras") if key in changes}
+    kept_tensors = {key: tensor for key, tensor in {**tensors, **changes}.items() if tensor is not None}
+    return identities.from_tensors(kept_tensors, {**metadata, **file_metadata}, "anna.safetensors")
 
 
 def test_embeddings_crops_and_portraits_are_in_the_order_of_the_photos():
-    embeddings, kept = person().embeddings, pictures()
+    embeddings = person().embeddings
+    all_portraits = pictures()
     crops = torch.rand(3, 112, 112, 3, generator=torch.Generator().manual_seed(7))
     faces = []
     for number in range(3):
         row = {key: rows[number] for key, rows in embeddings.items()}
-        portraits = Portraits(kept.aligned[number : number + 1], kept.loose[number : number + 1])
+        portraits = Portraits(all_portraits.aligned[number : number + 1], all_portraits.loose[number : number + 1])
         faces.append(Face((0, 0, 9, 9), ((0.0, 0.0),) * 5, 0.9, crops[number], row, portraits))
     anna = identities.from_faces("Anna", faces, BOTH)
     for key in BOTH:
         assert torch.equal(anna.embeddings[key], embeddings[key])
     assert torch.equal(anna.crops, crops)
     assert anna.portraits is not None
-    assert torch.equal(anna.portraits.aligned, kept.aligned) and torch.equal(anna.portraits.loose, kept.loose)
+    assert torch.equal(anna.portraits.aligned, all_portraits.aligned)
+    assert torch.equal(anna.portraits.loose, all_portraits.loose)
 
 
 def test_normalised_mean_has_the_mean_direction_and_the_mean_length():
     """One strong photo among weak ones pulls the mean, not the normalised mean."""
     combined = identities.combine(of_rows((9.0,), (0.0, 1.0)), ARC, "normalised mean", "ID-Patch")
-    assert combined.shape == (1, 512) and combined.norm().item() == pytest.approx(5.0)
+    assert combined.shape == (1, 512)
+    assert combined.norm().item() == pytest.approx(5.0)
     assert combined[0, 0].item() == pytest.approx(combined[0, 1].item())
 
 
@@ -71,23 +74,25 @@ def test_weighted_mean_counts_photos_by_how_they_agree_with_the_others():
 
 
 def test_mean_and_sequence():
-    anna, one = person(), person(photos=1)
+    anna = person()
+    single = person(photos=1)
     assert torch.equal(identities.combine(anna, ARC, "mean", "x")[0], anna.embeddings[ARC].mean(dim=0))
     assert torch.equal(identities.combine(anna, ARC, "sequence", "x"), anna.embeddings[ARC])
     means = [identities.combine(person(photos=2), ARC, photos, "x") for photos in ("mean", "weighted mean")]
     assert torch.allclose(*means, atol=1e-6), "two photos have nobody else to agree with"
     for photos in identities.PHOTOS:
-        assert torch.allclose(identities.combine(one, ARC, photos, "x"), one.embeddings[ARC], atol=1e-6)
+        assert torch.allclose(identities.combine(single, ARC, photos, "x"), single.embeddings[ARC], atol=1e-6)
 
 
-def near(name, other, cosine, recognisers=BOTH):
+def near(name, neighbour, cosine, recognisers=BOTH):
     """Somebody whose second photo has this cosine with the other's first, by these recognisers alone."""
-    made = person(name, 2, 7)
+    somebody = person(name, 2, 7)
     for key in recognisers:
-        unit, aside = other.embeddings[key][0] / other.embeddings[key][0].norm(), made.embeddings[key][1]
+        unit = neighbour.embeddings[key][0] / neighbour.embeddings[key][0].norm()
+        aside = somebody.embeddings[key][1]
         aside = aside - (aside @ unit) * unit
-        made.embeddings[key][1] = 20 * (cosine * unit + (1 - cosine**2) ** 0.5 * aside / aside.norm())
-    return made
+        somebody.embeddings[key][1] = 20 * (cosine * unit + (1 - cosine**2) ** 0.5 * aside / aside.norm())
+    return somebody
 
 
 @pytest.mark.parametrize(
@@ -100,8 +105,9 @@ def near(name, other, cosine, recognisers=BOTH):
     ],
 )
 def test_a_photo_that_is_there_twice_is_told(others, told):
-    anna, dan = person(), Identity("Dan", {"w600k_mbf": person(photos=1).embeddings[ARC]}, torch.zeros(1, 112, 112, 3))
-    assert identities.look_alike([dan, anna, *(near(name, anna, *how) for name, *how in others)]) == told
+    anna = person()
+    dan = Identity("Dan", {"w600k_mbf": person(photos=1).embeddings[ARC]}, torch.zeros(1, 112, 112, 3))
+    assert identities.look_alike([dan, anna, *(near(name, anna, *likeness) for name, *likeness in others)]) == told
 
 
 def test_whom_a_recogniser_takes_for_one_person_is_for_its_own_file_to_say():
@@ -120,7 +126,8 @@ def test_whom_a_recogniser_takes_for_one_person_is_for_its_own_file_to_say():
     assert identities.look_alike([anna, unsaid]) == [], "the stricter of two files of one recogniser counts"
     assert identities.look_alike([replace(anna, one_person_from={}), unsaid]) != []
     blended = identities.blend(anna, stranger, 0.5, "slerp", "")
-    assert blended.one_person_from == {ARC: 0.995} and saved(blended).one_person_from == {ARC: pytest.approx(0.995)}
+    assert blended.one_person_from == {ARC: 0.995}
+    assert saved(blended).one_person_from == {ARC: pytest.approx(0.995)}
 
 
 @pytest.mark.parametrize("cosine", [torch.tensor(0.0), torch.tensor(1.5), torch.tensor(torch.nan), torch.ones(2)])
@@ -132,7 +139,8 @@ def test_a_saved_likeness_that_is_no_cosine_is_damage(cosine):
 @pytest.mark.parametrize("method", identities.BLENDS)
 def test_blend_ends_are_the_people_themselves(method):
     """For every recogniser that both have; of portraits the first ones."""
-    a, b = replace(person(), portraits=pictures()), person("Ben", 2, 5, ("antelopev2", "w600k_mbf"))
+    a = replace(person(), portraits=pictures())
+    b = person("Ben", 2, 5, ("antelopev2", "w600k_mbf"))
     b = replace(b, portraits=pictures(2, 1))
     for amount, end in ((0.0, a), (1.0, b)):
         blended = identities.blend(a, b, amount, method, "")

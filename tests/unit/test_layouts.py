@@ -11,7 +11,7 @@ from pack.core.places.bodies import openpose
 from people_made import painted
 
 
-def seen(pose: Pose | None) -> set[int]:
+def visible_joints(pose: Pose | None) -> set[int]:
     return {n for n, joint in enumerate(pose or ()) if joint[2] >= bodies.SEEN}
 
 
@@ -21,8 +21,10 @@ def test_turned_head_keeps_the_face_hides_the_far_ear_and_moves_the_neck_behind(
     pose = bodies.body_around((left, right, (500 + 18 * side, 500), *mouth), "half")
     # COCO's left is the person's own, insightface's the viewer's.
     assert [joint[:2] for joint in pose[:3]] == [(500 + 18 * side, 500), right, left]
-    assert pose[5][0] > right[0] > left[0] > pose[6][0] and min(pose[5][1], pose[6][1]) > mouth[0][1]
-    assert (pose[3][2], pose[4][2]) == ears and (openpose(pose)[1][0] - 500) * side < 0
+    assert pose[5][0] > right[0] > left[0] > pose[6][0]
+    assert min(pose[5][1], pose[6][1]) > mouth[0][1]
+    assert (pose[3][2], pose[4][2]) == ears
+    assert (openpose(pose)[1][0] - 500) * side < 0
 
 
 def test_tilted_head_keeps_the_body_upright_and_a_lying_one_lays_it_down() -> None:
@@ -31,9 +33,12 @@ def test_tilted_head_keeps_the_body_upright_and_a_lying_one_lays_it_down() -> No
         points = [500 + 500j + turn * complex(x - 500, y - 500) for x, y in bodies.face_keypoints((500, 500), 100)]
         return bodies.body_around(tuple((point.real, point.imag) for point in points), "full")
 
-    neck, hip = openpose(rolled(20))[1], rolled(90)[11]
-    assert neck[0] == pytest.approx(500, abs=12) and neck[1] == pytest.approx(570, abs=1)
-    assert hip[0] < 300 and hip[1] == pytest.approx(540, abs=12)
+    neck = openpose(rolled(20))[1]
+    hip = rolled(90)[11]
+    assert neck[0] == pytest.approx(500, abs=12)
+    assert neck[1] == pytest.approx(570, abs=1)
+    assert hip[0] < 300
+    assert hip[1] == pytest.approx(540, abs=12)
 
 
 @pytest.mark.parametrize(("across", "along"), [(1, 1), (1 / 3, 1), (1, 1 / 2)], ids=["straight", "turned", "nodding"])
@@ -45,9 +50,13 @@ def test_head_size_survives_turning_and_nodding(across: float, along: float) -> 
 def pose_keypoint(poses: list[Pose], parts: bool = False) -> list[dict[str, Any]]:
     """As DWPose and SDPose nodes make it: the neck is one of eighteen points, unseen ones are zeros."""
     wide, high = (1024, 768) if parts else (1, 1)
-    found = [[(x / wide, y / high, s) if s else (0, 0, 0) for x, y, s in openpose(pose)] for pose in poses]
-    listed = [{"pose_keypoints_2d": [v for joint in joints for v in joint], "face": None} for joints in found]
-    return [{"people": listed, "canvas_width": 1024, "canvas_height": 768}]
+    people = []
+    for pose in poses:
+        numbers: list[float] = []
+        for x, y, visibility in openpose(pose):
+            numbers += [x / wide, y / high, visibility] if visibility else [0, 0, 0]
+        people.append({"pose_keypoints_2d": numbers, "face": None})
+    return [{"people": people, "canvas_width": 1024, "canvas_height": 768}]
 
 
 def of_poses(poses: object) -> tuple[Layout, list[str]]:
@@ -55,7 +64,7 @@ def of_poses(poses: object) -> tuple[Layout, list[str]]:
     return posed.layout, posed.notes
 
 
-def made(*people: Pose, parts: bool = False) -> tuple[Layout, list[str]]:
+def layout_of_people(*people: Pose, parts: bool = False) -> tuple[Layout, list[str]]:
     return of_poses(pose_keypoint([*people], parts))
 
 
@@ -67,18 +76,19 @@ def standing(count: int = 2) -> list[Pose]:
 def test_pixels_and_parts_of_the_canvas_are_the_same(parts: bool) -> None:
     """And the face is estimated from the pose."""
     source = group.layout(2, "half", 1, 1024, 768)
-    layout, _ = made(*standing(), parts=parts)
+    layout, _ = layout_of_people(*standing(), parts=parts)
     assert (layout.width, layout.height) == (1024, 768)
     for slot, expected in zip(layout.slots, source.slots, strict=True):
         assert slot.pose and expected.pose and slot.keypoints and expected.keypoints
-        assert slot.center == pytest.approx(expected.pose[0][:2]) and slot.box == pytest.approx(expected.box, abs=2)
-        assert all(slot.pose[n] == pytest.approx(expected.pose[n]) for n in seen(expected.pose))
-        for point, other in zip(slot.keypoints, expected.keypoints, strict=True):
-            assert point == pytest.approx(other, abs=2)
+        assert slot.center == pytest.approx(expected.pose[0][:2])
+        assert slot.box == pytest.approx(expected.box, abs=2)
+        assert all(slot.pose[n] == pytest.approx(expected.pose[n]) for n in visible_joints(expected.pose))
+        for point, expected_point in zip(slot.keypoints, expected.keypoints, strict=True):
+            assert point == pytest.approx(expected_point, abs=2)
     (frame,) = pose_keypoint(standing(1), parts)
     triples = torch.tensor(frame["people"][0]["pose_keypoints_2d"], dtype=torch.float64).reshape(18, 3).tolist()
     alone = {**frame, "people": [{"pose_keypoints_2d": triples}, {"pose_keypoints_2d": None}]}
-    assert of_poses(alone) == made(*standing(1), parts=parts), "without a list or a body"
+    assert of_poses(alone) == layout_of_people(*standing(1), parts=parts), "without a list or a body"
 
 
 def without(pose: Pose, *joints: int) -> Pose:
@@ -99,15 +109,17 @@ def test_unseen_nose_is_guessed_and_said(hidden: tuple[int, ...], words: str, no
     frames[0]["people"][0]["pose_keypoints_2d"][:3] = nose
     layout, notes = of_poses(frames)
     head = bodies.head_of_pose(pose)
-    assert head and math.dist(layout.slots[0].center, pose[0][:2]) < 0.25 * head
+    assert head
+    assert math.dist(layout.slots[0].center, pose[0][:2]) < 0.25 * head
     assert notes == [f"Place 1: nose guessed from the {words}"]
 
 
 def test_legs_alone_are_left_out_and_a_nose_alone_makes_a_place_without_a_size() -> None:
     nose, legs = standing(2)
-    layout, notes = made(without(nose, *range(1, 17)), without(legs, *range(11)))
+    layout, notes = layout_of_people(without(nose, *range(1, 17)), without(legs, *range(11)))
     (slot,) = layout.slots
-    assert slot.center == pytest.approx(nose[0][:2]) and slot.box is slot.keypoints is None
+    assert slot.center == pytest.approx(nose[0][:2])
+    assert slot.box is slot.keypoints is None
     assert notes == ["1 of 2 people left out: neither head nor neck is seen"]
 
 
@@ -117,15 +129,19 @@ def test_whoever_was_found_twice_has_one_place(first: bool) -> None:
     the legs guessed within it."""
     poses = standing(2)
     half = tuple((x + 3, y - 2, s if n < 11 else 0.1) for n, (x, y, s) in enumerate(poses[first]))
-    layout, notes = made(*([half, *poses] if first else [*poses, half]))
-    assert layout == made(*poses)[0] and notes == ["1 of 3 people left out: found twice"]
+    layout, notes = layout_of_people(*([half, *poses] if first else [*poses, half]))
+    assert layout == layout_of_people(*poses)[0]
+    assert notes == ["1 of 3 people left out: found twice"]
 
 
 def test_people_who_stand_close_keep_a_place_each() -> None:
     """Cheek to cheek, and a child before its mother."""
-    at = (((400.0, 200.0), 120.0), ((410.0, 300.0), 80.0), ((465.0, 205.0), 120.0))
-    layout, notes = made(*(bodies.body(*one) for one in at))
-    assert len(layout.slots) == 3 and not notes
+    mother = bodies.body((400.0, 200.0), 120.0)
+    child = bodies.body((410.0, 300.0), 80.0)
+    cheek_to_cheek = bodies.body((465.0, 205.0), 120.0)
+    layout, notes = layout_of_people(mother, child, cheek_to_cheek)
+    assert len(layout.slots) == 3
+    assert not notes
 
 
 @pytest.mark.parametrize(
@@ -137,6 +153,9 @@ def test_face_sits_at_the_top_of_its_region(box: tuple[int, int, int, int], body
     (mask,) = painted(box, width=768, height=512)
     (slot,) = layouts.from_masks(mask, 0, 0, body).slots
     assert slot.center == pytest.approx(((box[0] + box[2]) / 2, box[1] + 0.7 * head))
-    assert slot.box and slot.box[1] > box[1] and slot.box[3] - slot.box[1] == pytest.approx(0.83 * head)
-    assert seen(slot.pose) == set(range({"half": 13, "bust": 7}[body]))
-    assert slot.mask is not None and torch.equal(slot.mask, mask)
+    assert slot.box
+    assert slot.box[1] > box[1]
+    assert slot.box[3] - slot.box[1] == pytest.approx(0.83 * head)
+    assert visible_joints(slot.pose) == set(range({"half": 13, "bust": 7}[body]))
+    assert slot.mask is not None
+    assert torch.equal(slot.mask, mask)

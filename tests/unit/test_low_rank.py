@@ -78,11 +78,13 @@ def test_every_kind_in_every_layer_is_its_dense_difference(kind: str, layer: str
         return torch.randn(size, generator=generator, dtype=torch.float64)
 
     shape = LAYERS[layer]
-    weight, tensors = r(*shape), tensors_of(kind, shape, r)
+    weight = r(*shape)
+    tensors = tensors_of(kind, shape, r)
     expected = lora_dense.difference(tensors, weight, alpha)
     lora = LORA_KINDS[kind.removeprefix("older ").split()[0]].from_host(read(kind, tensors, alpha))
     low_rank = lora.low_rank(shape)
-    assert lora.is_addition and low_rank.fits(shape)
+    assert lora.is_addition
+    assert low_rank.fits(shape)
     added = torch.einsum("or,ri...->oi...", low_rank.up, low_rank.down)
     if low_rank.in_front is not None:
         # W (up down) for every place of the kernel.

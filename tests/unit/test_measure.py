@@ -29,8 +29,8 @@ def axis(number: int, size: float = 1.0) -> torch.Tensor:
 
 def identity(number: int, photos: Sequence[torch.Tensor] = (), by: str = JUDGE) -> Identity:
     """Somebody whose photos point along an axis of their own, unless they are given. Lengths do not matter."""
-    found = torch.stack(list(photos) or [axis(number, 20.0)])
-    return Identity(NAMES[number], {by: found}, torch.zeros(len(found), 112, 112, 3))
+    embeddings = torch.stack(list(photos) or [axis(number, 20.0)])
+    return Identity(NAMES[number], {by: embeddings}, torch.zeros(len(embeddings), 112, 112, 3))
 
 
 def face(similarities: Sequence[float], x: float = 50.0, y: float = 50.0, size: float = 40.0) -> Face:
@@ -52,8 +52,8 @@ def cast(placed: bool = False) -> Cast:
     return PlacedCast(tuple(persons), 200, 100) if placed else Cast(tuple(persons))
 
 
-def measured(found: Faces, people: Cast, stranger_below: float = -1.0) -> measure.MeasuredPicture:
-    return measure.measure([found], people, [JUDGE], stranger_below=stranger_below).judged_pictures[0]
+def measured(faces: Faces, people: Cast, stranger_below: float = -1.0) -> measure.MeasuredPicture:
+    return measure.measure([faces], people, [JUDGE], stranger_below=stranger_below).judged_pictures[0]
 
 
 FIGURES = ("resemblance", "weakest person", "leakage", "margin", "association")
@@ -64,13 +64,16 @@ extra and swapped."""
 
 @pytest.mark.parametrize("case", ALL)
 def test_who_is_who_and_figures_computed_by_hand(case: str) -> None:
-    faces, placed, who, figures = ALL[case].values()
+    faces, placed, face_numbers, figures = ALL[case].values()
     strangers = case == "somebody twice" or case.startswith("a stranger")
-    one = measured(picture(*(face(*given) for given in faces)), cast(placed=placed), 0.2 if strangers else -1.0)
-    assert [seen.face for seen in one.sightings] == who
-    found = [measure.score(one, name) for name in FIGURES] + [one.missing, list(one.stranger_faces), one.swapped]
-    assert found == [pytest.approx(figure) for figure in figures]
-    assert measure.score(one, "copy-paste") is None
+    stranger_below = 0.2 if strangers else -1.0
+    faces_of_the_picture = [face(*similarities_and_x) for similarities_and_x in faces]
+    judged = measured(picture(*faces_of_the_picture), cast(placed=placed), stranger_below)
+    assert [sighting.face for sighting in judged.sightings] == face_numbers
+    measured_figures = [measure.score(judged, name) for name in FIGURES]
+    measured_figures += [judged.missing, list(judged.stranger_faces), judged.swapped]
+    assert measured_figures == [pytest.approx(figure) for figure in figures]
+    assert measure.score(judged, "copy-paste") is None
 
 
 @pytest.mark.parametrize("figure", measure.FIGURES, ids=[figure.name for figure in measure.FIGURES])
@@ -93,9 +96,9 @@ def test_several_photos_count_alike_and_show_copying() -> None:
     """Photos at 0.6 of each other. The face is 0.9 like the first and 0.6 * 0.9 like the second."""
     photos = [axis(0, 5.0), 7 * (0.6 * axis(0) + 0.8 * axis(1))]
     people = Cast((Person(identity(0, photos=photos)),))
-    one = measured(picture(face([0.9])), people)
-    assert measure.score(one, "resemblance") == pytest.approx((0.9 + 0.54) / 2, abs=1e-6)
-    assert measure.score(one, "copy-paste") == pytest.approx(0.9 - 0.6, abs=1e-6)
+    judged = measured(picture(face([0.9])), people)
+    assert measure.score(judged, "resemblance") == pytest.approx((0.9 + 0.54) / 2, abs=1e-6)
+    assert measure.score(judged, "copy-paste") == pytest.approx(0.9 - 0.6, abs=1e-6)
 
 
 def test_who_judges_is_who_is_independent_of_the_method() -> None:
@@ -110,29 +113,33 @@ def test_who_judges_is_who_is_independent_of_the_method() -> None:
 
 def test_a_second_recogniser_sees_the_same_faces() -> None:
     """The method's own says 0.9 and 0.8; who judges says 0.6 and 0.5 and decides who is who."""
-    own = "arcface-ir-se50"
+    own_recogniser = "arcface-ir-se50"
 
-    def seen(mine: list[float], theirs: list[float], x: float = 50.0) -> Face:
-        judged = face(mine, x)
-        return replace(judged, embeddings={**judged.embeddings, own: face(theirs).embeddings[JUDGE]})
+    def face_of_two(by_judge: list[float], by_the_method: list[float], x: float = 50.0) -> Face:
+        judged = face(by_judge, x)
+        return replace(judged, embeddings={**judged.embeddings, own_recogniser: face(by_the_method).embeddings[JUDGE]})
 
-    both = [replace(identity(n), embeddings={JUDGE: axis(n)[None], own: axis(n)[None]}) for n in range(2)]
-    people = tuple(map(Person, both))
-    found = picture(seen([0.6, 0.1], [0.9, 0.0]), seen([0.2, 0.5], [0.1, 0.8], 100))
-    names = measure.judges([own, JUDGE], people, "ID-Patch")
-    report = measure.measure([found], Cast(people), names, "ID-Patch")
-    assert names == (JUDGE, own) and not report.judge_is_biased
+    identities = [
+        replace(identity(n), embeddings={JUDGE: axis(n)[None], own_recogniser: axis(n)[None]}) for n in range(2)
+    ]
+    people = tuple(map(Person, identities))
+    first = face_of_two([0.6, 0.1], [0.9, 0.0])
+    second = face_of_two([0.2, 0.5], [0.1, 0.8], 100)
+    names = measure.judges([own_recogniser, JUDGE], people, "ID-Patch")
+    report = measure.measure([picture(first, second)], Cast(people), names, "ID-Patch")
+    assert names == (JUDGE, own_recogniser)
+    assert not report.judge_is_biased
     assert measure.score(report.judged_pictures[0], "resemblance") == pytest.approx(0.55)
-    assert measure.score(report.pictures[own][0], "resemblance") == pytest.approx(0.85)
+    assert measure.score(report.pictures[own_recogniser][0], "resemblance") == pytest.approx(0.85)
     lines = measure.describe(report).splitlines()
     assert lines[1].startswith("Picture 1: resemblance 0.55, ")
-    assert lines[-1].startswith(f"By {own}, picture 1: resemblance 0.85, ")
+    assert lines[-1].startswith(f"By {own_recogniser}, picture 1: resemblance 0.85, ")
 
 
 def test_leakage_is_to_the_most_alike_of_several_others() -> None:
     everybody = Cast(tuple(Person(identity(number)) for number in range(4)))
-    one = measured(picture(face([0.7, 0.1, 0.4, 0.2])), everybody)
-    (anna,) = one.present
+    judged = measured(picture(face([0.7, 0.1, 0.4, 0.2])), everybody)
+    (anna,) = judged.present
     assert anna.person == 0
     assert anna.leakage == pytest.approx(0.4, abs=1e-6)
     assert anna.margin == pytest.approx(0.7 - 0.4, abs=1e-6)
@@ -186,16 +193,17 @@ def test_pictures_without_the_score_come_last() -> None:
 
 
 def test_of_equal_pictures_the_one_with_fewer_strangers_is_better() -> None:
-    anna, stranger = face([0.7, 0.1]), face([0.0, 0.0], 150)
+    anna = face([0.7, 0.1])
+    stranger = face([0.0, 0.0], 150)
     pictures = [picture(anna, stranger), picture(anna), picture(anna, stranger, stranger)]
     report = measure.measure(pictures, Cast((Person(identity(0)),)), [JUDGE], stranger_below=0.2)
-    assert [len(one.stranger_faces) for one in report.judged_pictures] == [1, 0, 2]
+    assert [len(judged.stranger_faces) for judged in report.judged_pictures] == [1, 0, 2]
     assert measure.ranking(report, "resemblance") == [1, 0, 2]
 
 
 def test_what_the_numbers_do_not_say_is_said() -> None:
-    found = picture(face([0.7, 0.1]))
-    report = measure.measure([found, picture(), found, picture()], Cast((Person(identity(0)),)), [JUDGE])
+    with_anna = picture(face([0.7, 0.1]))
+    report = measure.measure([with_anna, picture(), with_anna, picture()], Cast((Person(identity(0)),)), [JUDGE])
     assert measure.troubles(report) == ["No face found in picture 2, 4."]
 
 
@@ -218,14 +226,18 @@ def test_the_picture_shows_everybody_in_the_colour_of_their_place() -> None:
     ]
     report = measure.measure(large, cast(placed=True), [JUDGE])
 
-    def drawn(number: int, color: torch.Tensor, columns: slice) -> int:
-        shown = (annotate(blank, report, number) * 255).round().byte()
-        return int((shown[:, columns] == color).all(-1).sum())
+    def count_of_pixels(number: int, color: torch.Tensor, columns: slice) -> int:
+        annotated = (annotate(blank, report, number) * 255).round().byte()
+        return int((annotated[:, columns] == color).all(-1).sum())
 
-    assert drawn(0, second, slice(100, 190)) > 300 > drawn(0, first, slice(100, 190)), "Ben stands in Anna's place"
-    assert drawn(0, first, slice(450, 500)) > 50, "Anna in Ben's"
-    assert drawn(1, torch.tensor((170, 170, 170)), slice(100, 300)) > 200, "a stranger"
-    assert drawn(1, first, slice(100, 300)) > 300 and drawn(1, second, slice(320, 500)) > 300, "both are missing"
+    assert count_of_pixels(0, second, slice(100, 190)) > 300 > count_of_pixels(0, first, slice(100, 190)), (
+        "Ben stands in Anna's place"
+    )
+    assert count_of_pixels(0, first, slice(450, 500)) > 50, "Anna in Ben's"
+    assert count_of_pixels(1, torch.tensor((170, 170, 170)), slice(100, 300)) > 200, "a stranger"
+    assert count_of_pixels(1, first, slice(100, 300)) > 300 and count_of_pixels(1, second, slice(320, 500)) > 300, (
+        "both are missing"
+    )
     middles = (annotate(blank, report, 1)[200, [200, 400]] * 255).round()
     assert torch.equal(middles, torch.stack([first, second]).float()), "crossed out in their places"
 
@@ -235,17 +247,18 @@ def test_a_swapped_face_is_named_with_both_similarities() -> None:
     blank = torch.zeros(400, 800, 3)
     swapped = picture(face([0.1, 0.6], 200, 240, 120), face([0.7, 0.2], 400, 240, 120), width=800, height=400)
     report = measure.measure([swapped], cast(placed=True), [JUDGE])
-    shown = (annotate(blank, report, 0) * 255).round()
+    annotated = (annotate(blank, report, 0) * 255).round()
     expected = Sheet(Image.new("RGB", (800, 400)))
     expected.label("2", "Ben 0.60, not Anna 0.10", (140.0, 180.0), (230, 159, 0), 200.0)  # up to the next
     expected.label("1", "Anna 0.70, not Ben 0.20", (340.0, 180.0), (86, 180, 233), 2.4 * 120)
     plates = (expected.tensor() * 255).round()[:180]
-    assert plates.any() and torch.equal(shown[:180], plates)
+    assert plates.any()
+    assert torch.equal(annotated[:180], plates)
 
 
 def test_a_stranger_has_a_grey_frame() -> None:
     blank = torch.zeros(400, 800, 3)
-    found = picture(face([0.7, 0.1], 200, 200, 120), face([0.0, 0.0], 600, 200, 120), width=800, height=400)
-    report = measure.measure([found], Cast((Person(identity(0)),)), [JUDGE], stranger_below=0.2)
+    anna_and_stranger = picture(face([0.7, 0.1], 200, 200, 120), face([0.0, 0.0], 600, 200, 120), width=800, height=400)
+    report = measure.measure([anna_and_stranger], Cast((Person(identity(0)),)), [JUDGE], stranger_below=0.2)
     edges = (annotate(blank, report, 0)[200, [140, 540]] * 255).round()
     assert edges.tolist() == [[86, 180, 233], [170, 170, 170]]

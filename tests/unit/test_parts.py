@@ -28,22 +28,24 @@ def box(width=90, height=130):
     return mask
 
 
-def pillow(values, mode, size, how=Image.Resampling.BICUBIC):
+def pillow(values, mode, size, resampling=Image.Resampling.BICUBIC):
     """As Pillow resizes a picture of 8 bits, float32 0..1."""
-    shown = Image.fromarray((values.numpy() * 255).round().astype(np.uint8)).convert(mode)
-    return np.asarray(shown.resize(size, how)) / np.float32(255)
+    picture_of_8_bits = Image.fromarray((values.numpy() * 255).round().astype(np.uint8)).convert(mode)
+    return np.asarray(picture_of_8_bits.resize(size, resampling)) / np.float32(255)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (200, 304)])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_preparation_equals_pillow(channels, size):
     """A mask wins over alpha and is resized by itself."""
-    image, mask = picture(channels, channels=channels), box(45, 45) * 0.6
+    image = picture(channels, channels=channels)
+    mask = box(45, 45) * 0.6
     rgba = pillow(image[0].expand(-1, -1, 3) if channels == 1 else image[0], "RGBA", size)
     alpha = rgba[..., 3:]
-    ready, masked = (prepare(part(image, mask=given), *size) for given in (None, mask))
-    for one in (ready, masked):
-        assert np.abs(one.picture.numpy() - (rgba[..., :3] * alpha + 1 - alpha)).max() <= 1e-6
+    ready = prepare(part(image, mask=None), *size)
+    masked = prepare(part(image, mask=mask), *size)
+    for prepared in (ready, masked):
+        assert np.abs(prepared.picture.numpy() - (rgba[..., :3] * alpha + 1 - alpha)).max() <= 1e-6
     assert np.abs(ready.mask.numpy() - alpha[..., 0]).max() == 0
     assert np.array_equal(masked.mask.numpy(), pillow(mask[0], "L", size))
 
@@ -64,59 +66,72 @@ def test_pose_pictures_of_the_right_size_stay_bit_for_bit():
 
 def test_a_part_is_cut_out_on_white_in_the_middle_of_a_square():
     """A red thing of 20x60 px: 20 px of white at its left and right."""
-    image, mask = torch.zeros(100, 100, 3), torch.zeros(100, 100)
+    image = torch.zeros(100, 100, 3)
+    mask = torch.zeros(100, 100)
     image[..., 0] = 1
     mask[10:70, 30:50] = 1
     mask[10, 30] = 0
-    found = cut_outs.cut(image, mask)
-    assert found.shape == (60, 60, 3)
-    white, red = torch.ones(3), torch.tensor([1.0, 0, 0])
-    assert (found[:, :20] == white).all() and (found[:, 40:] == white).all()
-    assert (found[1:, 20:40] == red).all() and torch.equal(found[0, 20], white), "what the mask leaves out"
+    cut_out = cut_outs.cut(image, mask)
+    assert cut_out.shape == (60, 60, 3)
+    white = torch.ones(3)
+    red = torch.tensor([1.0, 0, 0])
+    assert (cut_out[:, :20] == white).all()
+    assert (cut_out[:, 40:] == white).all()
+    assert (cut_out[1:, 20:40] == red).all() and torch.equal(cut_out[0, 20], white), "what the mask leaves out"
 
 
 def test_what_does_not_count_is_dim_in_the_sheet():
     """A white picture of which the left half counts: the rest is magenta."""
     mask = torch.zeros(1, 100, 100)
     mask[:, :, :50] = 1
-    whole = Parts((part(torch.ones(1, 100, 100, 3), mask=mask),))
+    parts = Parts((part(torch.ones(1, 100, 100, 3), mask=mask),))
     # A cell of 160 px, 6 px from the edges.
-    shown = drawing.sheet(whole)[0]
-    assert shown[80, 30].tolist() == [1, 1, 1]
-    assert shown[80, 140].tolist() == pytest.approx([0.25 + 0.35, 0.25, 0.25 + 0.35], abs=0.004)
+    sheet = drawing.sheet(parts)[0]
+    assert sheet[80, 30].tolist() == [1, 1, 1]
+    assert sheet[80, 140].tolist() == pytest.approx([0.25 + 0.35, 0.25, 0.25 + 0.35], abs=0.004)
 
 
 def test_targets_are_everywhere_where_none_is_given():
-    half, odd = torch.zeros(1, 10, 8), torch.ones(1, 64, 64)
-    half[..., :4], odd[..., :32] = 1, math.nan
-    both = resizing.targets((part(), part(target=half)), 64, 96)
-    assert both.shape == (2, 96, 64) and bool((both[0] == 1).all())
-    assert bool((both[1, :, :32] == 1).all()) and not both[1, :, 32:].any()
+    half = torch.zeros(1, 10, 8)
+    odd = torch.ones(1, 64, 64)
+    half[..., :4] = 1
+    odd[..., :32] = math.nan
+    targets = resizing.targets((part(), part(target=half)), 64, 96)
+    assert targets.shape == (2, 96, 64)
+    assert bool((targets[0] == 1).all())
+    assert bool((targets[1, :, :32] == 1).all())
+    assert not targets[1, :, 32:].any()
     assert resizing.targets((part(), part()), 64, 96) is None
     clean = part(target=odd).target
-    assert clean.isfinite().all() and not clean[:, :32].any() and clean[:, 32:].all()
+    assert clean.isfinite().all()
+    assert not clean[:, :32].any()
+    assert clean[:, 32:].all()
 
 
-@pytest.mark.parametrize("where", ["mask", "target_mask", "alpha channel"])
-def test_a_part_that_would_vanish_is_refused(where):
-    zeros, clear = torch.zeros(1, 130, 90), picture(1, channels=4) * 0
-    given = {"mask": {"mask": zeros}, "target_mask": {"target": zeros}, "alpha channel": {"image": clear}}[where]
+@pytest.mark.parametrize("name", ["mask", "target_mask", "alpha channel"])
+def test_a_part_that_would_vanish_is_refused(name):
+    zeros = torch.zeros(1, 130, 90)
+    clear = picture(1, channels=4) * 0
+    inputs = {"mask": {"mask": zeros}, "target_mask": {"target": zeros}, "alpha channel": {"image": clear}}
+    empty_input = inputs[name]
     with pytest.raises(BadPart) as error:
-        part(**given)
-    assert f"The part 'face' cannot be used: its {where} (90x130 px) is empty: every value is 0." in str(error.value)
-    if where == "target_mask":
+        part(**empty_input)
+    assert f"The part 'face' cannot be used: its {name} (90x130 px) is empty: every value is 0." in str(error.value)
+    if name == "target_mask":
         assert "Paint on the photo where the part goes (right click" in str(error.value)
     assert "right click the node of the picture, Open in Mask Editor, paint over what shall count, Save" in str(
         error.value
     )
-    assert part(**given, weight=0.0).weight == 0, "left out, so nothing can vanish"
+    assert part(**empty_input, weight=0.0).weight == 0, "left out, so nothing can vanish"
 
 
 def test_the_mask_of_a_photo_in_which_nobody_has_painted_is_none():
     """Load Image gives 64x64 zeros for it."""
-    empty, alpha = torch.zeros(1, 64, 64), picture(1, channels=4)
-    made = part(mask=empty)
-    assert made.mask is None and bool((prepare(made, 64, 96).mask == 1).all())
+    empty = torch.zeros(1, 64, 64)
+    alpha = picture(1, channels=4)
+    unpainted = part(mask=empty)
+    assert unpainted.mask is None
+    assert bool((prepare(unpainted, 64, 96).mask == 1).all())
     assert torch.equal(part(alpha, mask=empty).alpha, alpha[0, ..., 3])
     with pytest.raises(BadPart, match="target_mask"):
         part(target=empty)
@@ -124,17 +139,21 @@ def test_the_mask_of_a_photo_in_which_nobody_has_painted_is_none():
 
 def test_several_masks_are_one_part_in_pieces():
     """Two shoes, as a detector finds them; one of its masks is what it always was."""
-    both = torch.zeros(2, 130, 90)
-    both[0, 100:, :45] = both[1, 100:, 45:63] = 1
-    shoes, one = part(label="shoes", mask=both, target=both), part(mask=both[:1])
-    assert torch.equal(shoes.mask, both.sum(0)) and torch.equal(shoes.target, shoes.mask)
-    assert torch.equal(one.mask, both[0]) and not remarks.remarks_on_part(one, mask=both[:1])
-    (said,) = remarks.remarks_on_part(shoes, mask=both)
-    assert said == "The mask of 'shoes' is a batch of 2 masks, which count together: 16% of the picture."
-    captions = [drawing.caption(n, shown) for n, shown in enumerate((one, shoes, part(mask=both, weight=0.5)), 1)]
-    assert captions == ["1 face", "2 shoes, 2 masks 16%", "3 face 0.5, 2 masks 16%"]
+    masks = torch.zeros(2, 130, 90)
+    masks[0, 100:, :45] = masks[1, 100:, 45:63] = 1
+    shoes = part(label="shoes", mask=masks, target=masks)
+    face = part(mask=masks[:1])
+    assert torch.equal(shoes.mask, masks.sum(0))
+    assert torch.equal(shoes.target, shoes.mask)
+    assert torch.equal(face.mask, masks[0])
+    assert not remarks.remarks_on_part(face, mask=masks[:1])
+    (remark,) = remarks.remarks_on_part(shoes, mask=masks)
+    assert remark == "The mask of 'shoes' is a batch of 2 masks, which count together: 16% of the picture."
+    assert drawing.caption(1, face) == "1 face"
+    assert drawing.caption(2, shoes) == "2 shoes, 2 masks 16%"
+    assert drawing.caption(3, part(mask=masks, weight=0.5)) == "3 face 0.5, 2 masks 16%"
     with pytest.raises(BadPart, match=r"its mask \(90x130 px\) is empty"):
-        part(mask=both * 0)
+        part(mask=masks * 0)
 
 
 def test_labels_that_the_weights_have_not_seen_are_named_in_one_line():
@@ -147,24 +166,27 @@ def test_labels_that_the_weights_have_not_seen_are_named_in_one_line():
 
 
 def test_what_works_but_may_not_be_meant_is_said():
-    assert not remarks.remarks_on_part(part()) and not remarks.remarks_on_part(part(mask=box()))
+    assert not remarks.remarks_on_part(part())
+    assert not remarks.remarks_on_part(part(mask=box()))
     assert not remarks.remarks_on_part(part(picture(1, channels=4))), "an opaque picture is no mistake"
     assert not remarks.remarks_on_part(part(label="a red scarf")), (
         "shared attention without a reference network takes any words"
     )
-    (said,) = remarks.remarks_on_part(part(mask=box(64, 80)))
-    assert said == "The mask of 'face' is 64x80 px and its picture 90x130 px: the mask is stretched over the picture."
-    for mask, kept in ((1 - 0.9 * torch.eye(130)[:, :90][None], 99), (1 - box(), 79)):
+    (remark,) = remarks.remarks_on_part(part(mask=box(64, 80)))
+    assert remark == "The mask of 'face' is 64x80 px and its picture 90x130 px: the mask is stretched over the picture."
+    for mask, percent in ((1 - 0.9 * torch.eye(130)[:, :90][None], 99), (1 - box(), 79)):
         (inverted,) = remarks.remarks_on_part(part(mask=mask))
-        assert f"keeps {kept}% of the picture" in inverted and "Invert Mask" in inverted
+        assert f"keeps {percent}% of the picture" in inverted
+        assert "Invert Mask" in inverted
     assert all(not remarks.remarks_on_part(part(label=label)) for label in LABELS)
     two = torch.ones(2, 64, 64)
-    (said,) = remarks.remarks_on_part(part(mask=box(), target=two), mask=box(), target_mask=two)
-    assert said == "The target_mask of 'face' is a batch of 2 masks, which count together: 100% of the picture."
+    (remark,) = remarks.remarks_on_part(part(mask=box(), target=two), mask=box(), target_mask=two)
+    assert remark == "The target_mask of 'face' is a batch of 2 masks, which count together: 100% of the picture."
     assert not remarks.remarks_on_part(part(mask=box()), mask=box()[0], target_mask=None)
-    square, absent = part(torch.ones(1, 64, 64, 3), label="shoes"), part(torch.ones(1, 64, 64, 3), weight=0.0)
-    (said,) = remarks.stretched(Parts((square, part(), absent)), 512, 768)
-    assert said == "Pictures stretched to 512x768 px: 'shoes' from 64x64 px; crop them to that shape"
+    square = part(torch.ones(1, 64, 64, 3), label="shoes")
+    absent = part(torch.ones(1, 64, 64, 3), weight=0.0)
+    (remark,) = remarks.stretched(Parts((square, part(), absent)), 512, 768)
+    assert remark == "Pictures stretched to 512x768 px: 'shoes' from 64x64 px; crop them to that shape"
     assert not remarks.stretched(Parts((square,)), 512, 512)
 
 
@@ -175,15 +197,19 @@ def test_all_of_a_part_that_counts_lies_in_its_window(size, cell, halvings):
     width, height = size
     for place in range(0, 1 + max(size), 37):
         mask = torch.zeros(height, width)
-        x, y = min(place, width - 1), min(place, height - 1)
+        x = min(place, width - 1)
+        y = min(place, height - 1)
         mask[y : y + 64, x : x + 64] = 1
         left, top, right, below = window(mask, cell)
-        assert left % cell == top % cell == 0 and 0 <= left < right <= width // 8 and 0 <= top < below <= height // 8
+        assert left % cell == top % cell == 0
+        assert 0 <= left < right <= width // 8
+        assert 0 <= top < below <= height // 8
         assert max(right - left, below - top) * 8 < 64 + 32 * cell
         for halved in (2**n for n in range(halvings + 1)):
             grid = [math.ceil(side / 8 / halved) for side in (height, width)]
             tokens = token_mask(mask, math.prod(grid)).unflatten(0, grid)
-            rows, columns = slice(top // halved, -(-below // halved)), slice(left // halved, -(-right // halved))
+            rows = slice(top // halved, -(-below // halved))
+            columns = slice(left // halved, -(-right // halved))
             assert (tokens[rows, columns] > 0).sum() == (tokens > 0).sum()
 
 
@@ -193,23 +219,23 @@ def attend(q, k, v, bias):
 
 
 def layer(masks, share, grid=(9, 7), channels=16):
-    """One layer of shared attention both ways: kept tokens and a sink, and dense zeros. (ours, theirs)."""
+    """One layer of shared attention both ways: kept tokens and a sink, and dense zeros."""
     generator = torch.Generator().manual_seed(1)
-    own = grid[0] * grid[1]
-    x, to_k, to_v = (torch.randn(n, channels, generator=generator) for n in (own, channels, channels))
-    seen = [torch.randn(own, channels, generator=generator) for _ in masks]
-    parts = [tokens_inside(weights, states).of(states) for states, weights in zip(seen, masks, strict=True)]
-    bias = key_bias([(len(p.kept), p.dropped) for p in parts], own, share, grid)
+    tokens_of_picture = grid[0] * grid[1]
+    x, to_k, to_v = (torch.randn(n, channels, generator=generator) for n in (tokens_of_picture, channels, channels))
+    states_of_parts = [torch.randn(tokens_of_picture, channels, generator=generator) for _ in masks]
+    parts = [tokens_inside(weights, states).of(states) for states, weights in zip(states_of_parts, masks, strict=True)]
+    bias = key_bias([(len(p.kept), p.dropped) for p in parts], tokens_of_picture, share, grid)
     sinks = [torch.zeros(1, channels)] * any(p.dropped for p in parts)
     tokens = torch.cat([x, *(p.kept for p in parts), *sinks])
-    ours = attend(x, tokens @ to_k, tokens @ to_v, None if bias is None else bias[0])
-    dense = torch.cat([x, *(states * weights[:, None] for states, weights in zip(seen, masks, strict=True))])
+    with_sink = attend(x, tokens @ to_k, tokens @ to_v, None if bias is None else bias[0])
+    dense = torch.cat([x, *(states * weights[:, None] for states, weights in zip(states_of_parts, masks, strict=True))])
     # A weight is a number of copies of the part's tokens: exact for whole numbers.
-    logits = torch.zeros(own, own)
+    logits = torch.zeros(tokens_of_picture, tokens_of_picture)
     for n, part_weight in enumerate(share.weights):
-        region = torch.ones(own) if share.targets is None else share.targets[n].flatten()
-        logits = torch.cat([logits, (part_weight * region).log()[:, None].expand(-1, own)], dim=1)
-    return ours, attend(x, dense @ to_k, dense @ to_v, logits)
+        region = torch.ones(tokens_of_picture) if share.targets is None else share.targets[n].flatten()
+        logits = torch.cat([logits, (part_weight * region).log()[:, None].expand(-1, tokens_of_picture)], dim=1)
+    return with_sink, attend(x, dense @ to_k, dense @ to_v, logits)
 
 
 ONE, ZERO = torch.ones(63), torch.zeros(63)
@@ -223,10 +249,10 @@ TARGETS = torch.stack([LEFT, 1 - LEFT, torch.full((9, 7), 0.3), LEFT])
 @pytest.mark.parametrize("strength", [1.0, 0.4])
 @pytest.mark.parametrize("targets", [None, TARGETS], ids=["all", "targets"])
 def test_the_sink_equals_dense_zeros(masks, strength, targets, record_property):
-    where = None if targets is None else targets[: len(masks)]
-    ours, theirs = layer(masks, PartWeights([strength * (1 + n / 4) for n in range(len(masks))], where))
-    record_property("difference", (ours - theirs).abs().max().item())
-    assert (ours - theirs).abs().max() <= 1e-6 * theirs.abs().max()
+    part_targets = None if targets is None else targets[: len(masks)]
+    with_sink, with_zeros = layer(masks, PartWeights([strength * (1 + n / 4) for n in range(len(masks))], part_targets))
+    record_property("difference", (with_sink - with_zeros).abs().max().item())
+    assert (with_sink - with_zeros).abs().max() <= 1e-6 * with_zeros.abs().max()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -21,8 +21,8 @@ def qkv(dtype):
     return torch.randn(3, 2, 4, TOKENS, 8, generator=generator, dtype=torch.float64).to(dtype).unbind()
 
 
-def asked(split, q, k, v):
-    return split_attention(split.on(q.device), q, k, v, lambda _, *given: attention(*given), 2, 2)
+def attention_by(split, q, k, v):
+    return split_attention(split.on(q.device), q, k, v, lambda _, *tensors: attention(*tensors), 2, 2)
 
 
 def dense(weights, picture, dtype):
@@ -39,10 +39,10 @@ def dense(weights, picture, dtype):
             reads[words] = False
             reads[words, words] = True
             reads[words, picture] = region > 0
-            beside = ~texts
-            beside[:COMMON] = False
-            beside[picture] = False
-            reads[words, beside.nonzero()[:, :1].T] = True
+            references = ~texts
+            references[:COMMON] = False
+            references[picture] = False
+            reads[words, references.nonzero()[:, :1].T] = True
             for token, weight in enumerate(region):
                 if weight >= high:
                     reads[picture.start + token, words] = True
@@ -56,7 +56,7 @@ def dense(weights, picture, dtype):
 def test_split_is_masked(dtype, tolerance, weights, start):
     split = split_by_words(TextLayout(COMMON, COUNTS, start, TOKENS, TOKENS), weights)
     expected = dense(weights, slice(start, start + PICTURE), dtype)
-    assert (asked(split, *qkv(dtype)) - expected).abs().max() <= tolerance
+    assert (attention_by(split, *qkv(dtype)) - expected).abs().max() <= tolerance
 
 
 def test_every_query_is_answered_once_in_all():
@@ -70,25 +70,28 @@ def test_every_query_is_answered_once_in_all():
 def test_two_splits_joined_are_both_masks():
     """Of another split, in which the first two queries read the last keys alone, and half of the others everything."""
     words = split_by_words(TextLayout(COMMON, COUNTS, 9, TOKENS, TOKENS), SOFT)
-    few, rest = torch.arange(2), torch.arange(2, TOKENS)
-    half = torch.full((len(rest),), 0.5)
+    first_queries = torch.arange(2)
+    other_queries = torch.arange(2, TOKENS)
+    half = torch.full((len(other_queries),), 0.5)
     last = torch.arange(9, TOKENS)
-    other = Split((Group(few, last), Group(rest, last, half), Group(rest, None, half)), TOKENS)
+    second_split = Split(
+        (Group(first_queries, last), Group(other_queries, last, half), Group(other_queries, None, half)), TOKENS
+    )
     q, k, v = qkv(torch.float64)
     expected = torch.zeros_like(q)
     for group in words.groups:
-        for second in other.groups:
+        for second in second_split.groups:
             reads = torch.ones(TOKENS, dtype=torch.bool)
-            for one in (group, second):
-                if one.keys is not None:
-                    reads &= torch.isin(torch.arange(TOKENS), one.keys)
+            for joined_group in (group, second):
+                if joined_group.keys is not None:
+                    reads &= torch.isin(torch.arange(TOKENS), joined_group.keys)
             share = torch.zeros(TOKENS, dtype=torch.float64)
             shared = torch.zeros(TOKENS, dtype=torch.float64)
             share[group.queries] = 1 if group.shares is None else group.shares.double()
             shared[second.queries] = 1 if second.shares is None else second.shares.double()
             expected += (share * shared)[:, None] * attention(q, k, v, attn_mask=reads.expand(TOKENS, -1))
-    assert (asked(words.joined(other), q, k, v) - expected).abs().max() <= 2e-6
-    assert words.joined(other) is words.joined(other), "worked out once"
+    assert (attention_by(words.joined(second_split), q, k, v) - expected).abs().max() <= 2e-6
+    assert words.joined(second_split) is words.joined(second_split), "worked out once"
 
 
 def test_weights_of_tokens_are_means_of_their_pixels():
@@ -120,10 +123,10 @@ def test_words_read_what_stands_in_front_and_a_persons_reference_reads_their_wor
             reads[token] = {0, 1, *words, *picture, *range(17, 22)}
     for token in range(17, 20):
         reads[token] |= {9, 10}
-    found = {}
+    keys_of = {}
     for group in split_by_words(layout, HARD).groups:
         assert group.shares is None
         for query in group.queries.tolist():
-            assert query not in found
-            found[query] = set(group.keys.tolist())
-    assert [found[query] for query in range(22)] == reads
+            assert query not in keys_of
+            keys_of[query] = set(group.keys.tolist())
+    assert [keys_of[query] for query in range(22)] == reads

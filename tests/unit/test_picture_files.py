@@ -92,9 +92,10 @@ AS_IT_LIES = {
 @pytest.mark.parametrize("name", AS_IT_LIES)
 def test_metadata_that_is_none_fails_no_photo(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(AS_IT_LIES[name])
-    read = np.asarray(read_picture(str(tmp_path / name))).astype(int)
-    most = 0 if name.endswith((".png", ".webp")) else 24
-    assert read.shape == (64, 96, 3) and abs(read - np.asarray(photo()).astype(int)).max() <= most
+    pixels = np.asarray(read_picture(str(tmp_path / name))).astype(int)
+    tolerance = 0 if name.endswith((".png", ".webp")) else 24
+    assert pixels.shape == (64, 96, 3)
+    assert abs(pixels - np.asarray(photo()).astype(int)).max() <= tolerance
 
 
 TURNED = {
@@ -113,9 +114,10 @@ TURNED = {
 @pytest.mark.parametrize("name", TURNED)
 def test_a_photo_is_turned_as_the_camera_says(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(TURNED[name])
-    read = np.asarray(read_picture(str(tmp_path / name))).astype(int)
+    pixels = np.asarray(read_picture(str(tmp_path / name))).astype(int)
     upright = np.rot90(np.asarray(photo()), -1).astype(int)
-    assert read.shape == (96, 64, 3) and abs(read - upright).max() <= (24 if name.endswith(".jpg") else 0)
+    assert pixels.shape == (96, 64, 3)
+    assert abs(pixels - upright).max() <= (24 if name.endswith(".jpg") else 0)
 
 
 def test_it_is_turned_although_something_else_in_the_file_is_damaged(tmp_path: Path) -> None:
@@ -126,11 +128,11 @@ def test_it_is_turned_although_something_else_in_the_file_is_damaged(tmp_path: P
     ):
         (tmp_path / name).write_bytes(data)
     short = struct.pack(">BBH", 0xFF, 0xE2, 14) + b"ICC_PROFILE\0"
-    whole = (tmp_path / "a.jpg").read_bytes()
-    (tmp_path / "a.jpg").write_bytes(whole[:2] + short + whole[2:])
-    whole = (tmp_path / "a.png").read_bytes()
+    undamaged = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(undamaged[:2] + short + undamaged[2:])
+    undamaged = (tmp_path / "a.png").read_bytes()
     bad_text = png(b"tEXt", b"a\0b", checksum=1)[33 : 33 + 15]
-    (tmp_path / "a.png").write_bytes(whole[:33] + bad_text + whole[33:])
+    (tmp_path / "a.png").write_bytes(undamaged[:33] + bad_text + undamaged[33:])
     for name in ("a.jpg", "a.png", "a.webp"):
         assert read_picture(str(tmp_path / name)).size == (64, 96)
 
@@ -163,8 +165,9 @@ NUMBERS = {
 @pytest.mark.parametrize("name", NUMBERS)
 def test_grey_of_more_than_8_bits(name: str, tmp_path: Path) -> None:
     Image.fromarray(NUMBERS[name]).save(tmp_path / name)
-    read = from_file(str(tmp_path / name))
-    assert read.shape == (64, 96, 3) and (read == GREY[..., None]).all()
+    pixels = from_file(str(tmp_path / name))
+    assert pixels.shape == (64, 96, 3)
+    assert (pixels == GREY[..., None]).all()
 
 
 def test_unsigned_32_bits_of_a_tiff(tmp_path: Path) -> None:
@@ -175,7 +178,8 @@ def test_unsigned_32_bits_of_a_tiff(tmp_path: Path) -> None:
     assert data.count(sample_format + b"\x02\0") == 1
     (tmp_path / "a.tif").write_bytes(data.replace(sample_format + b"\x02\0", sample_format + b"\x01\0"))
     with Image.open(tmp_path / "a.tif") as opened:
-        assert opened.mode == "I" and opened.tag_v2[339] == (1,)
+        assert opened.mode == "I"
+        assert opened.tag_v2[339] == (1,)
     assert (from_file(str(tmp_path / "a.tif")) == GREY[..., None]).all()
 
 
@@ -232,8 +236,9 @@ def test_transparent_pixels_are_white_whatever_their_color(mode: str, color: int
     if mode == "PA":
         picture = picture.convert("RGBA").quantize(256)
     picture.save(tmp_path / "a.png")
-    read = from_file(str(tmp_path / "a.png"))
-    assert (read[:, HIDDEN] == 255).all() and abs(read[:, ~HIDDEN].mean() - pixels[:, ~HIDDEN].mean()) < 2
+    pixels_read = from_file(str(tmp_path / "a.png"))
+    assert (pixels_read[:, HIDDEN] == 255).all()
+    assert abs(pixels_read[:, ~HIDDEN].mean() - pixels[:, ~HIDDEN].mean()) < 2
 
 
 @pytest.mark.parametrize("mode", ["La", "RGBa", "PA"])
@@ -245,12 +250,13 @@ def test_modes_that_few_files_have(mode: str) -> None:
     alpha = Image.new("L", plain.size, 255)
     alpha.paste(0, (0, 0, 48, 64))
     plain.putalpha(alpha)
-    made = plain.convert(mode) if mode != "PA" else plain.convert("P").convert("PA")
-    read = np.asarray(_on_white(made, "a"))
-    assert read.shape == (64, 96, 3)
+    picture = plain.convert(mode) if mode != "PA" else plain.convert("P").convert("PA")
+    pixels = np.asarray(_on_white(picture, "a"))
+    assert pixels.shape == (64, 96, 3)
     if mode != "PA":
         expected = np.asarray(plain.convert("RGB"))[:, ~HIDDEN].astype(int)
-        assert (read[:, HIDDEN] == 255).all() and abs(read[:, ~HIDDEN] - expected).max() <= 1
+        assert (pixels[:, HIDDEN] == 255).all()
+        assert abs(pixels[:, ~HIDDEN] - expected).max() <= 1
 
 
 def test_the_transparent_grey_of_16_bits_is_white(tmp_path: Path) -> None:
@@ -260,8 +266,9 @@ def test_the_transparent_grey_of_16_bits_is_white(tmp_path: Path) -> None:
     chunk = b"tRNS" + struct.pack(">H", 7)
     chunk = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
     (tmp_path / "a.png").write_bytes(data[:33] + chunk + data[33:])
-    read = from_file(str(tmp_path / "a.png"))
-    assert (read[:, HIDDEN] == 255).all() and (read[:, ~HIDDEN] == GREY[:, ~HIDDEN, None]).all()
+    pixels = from_file(str(tmp_path / "a.png"))
+    assert (pixels[:, HIDDEN] == 255).all()
+    assert (pixels[:, ~HIDDEN] == GREY[:, ~HIDDEN, None]).all()
 
 
 def png_of(rows: list[bytes], bits: int, color_type: int, transparent: bytes) -> bytes:
@@ -276,24 +283,27 @@ def png_of(rows: list[bytes], bits: int, color_type: int, transparent: bytes) ->
 
 def test_the_transparent_color_of_16_bits_is_white(tmp_path: Path) -> None:
     """Pillow keeps 8 bits of every pixel, and 16 of the colour that is transparent."""
-    shown, hidden = struct.pack(">HHH", 0x1234, 0x5678, 0x9ABC), struct.pack(">HHH", 0x0A12, 0xC834, 0x1E56)
-    (tmp_path / "a.png").write_bytes(png_of([shown * 4 + hidden * 4] * 8, 16, 2, hidden))
-    read = np.asarray(read_picture(str(tmp_path / "a.png")))
-    assert (read[:, :4] == (0x12, 0x56, 0x9A)).all() and (read[:, 4:] == 255).all()
+    visible = struct.pack(">HHH", 0x1234, 0x5678, 0x9ABC)
+    hidden = struct.pack(">HHH", 0x0A12, 0xC834, 0x1E56)
+    (tmp_path / "a.png").write_bytes(png_of([visible * 4 + hidden * 4] * 8, 16, 2, hidden))
+    pixels = np.asarray(read_picture(str(tmp_path / "a.png")))
+    assert (pixels[:, :4] == (0x12, 0x56, 0x9A)).all()
+    assert (pixels[:, 4:] == 255).all()
 
 
-@pytest.mark.parametrize(("bits", "shown", "brightness", "hidden"), [(2, 2, 170, 1), (4, 5, 85, 3)])
+@pytest.mark.parametrize(("bits", "visible", "brightness", "hidden"), [(2, 2, 170, 1), (4, 5, 85, 3)])
 def test_the_transparent_grey_of_few_bits_is_white(
-    bits: int, shown: int, brightness: int, hidden: int, tmp_path: Path
+    bits: int, visible: int, brightness: int, hidden: int, tmp_path: Path
 ) -> None:
     """Pillow spreads the greys over 0 to 255, but not the one that is transparent."""
     row = 0
-    for grey in (shown, hidden) * 4:
+    for grey in (visible, hidden) * 4:
         row = row << bits | grey
     data = png_of([row.to_bytes(bits, "big")] * 8, bits, 0, struct.pack(">H", hidden))
     (tmp_path / "a.png").write_bytes(data)
-    read = np.asarray(read_picture(str(tmp_path / "a.png")))
-    assert (read[:, ::2] == brightness).all() and (read[:, 1::2] == 255).all()
+    pixels = np.asarray(read_picture(str(tmp_path / "a.png")))
+    assert (pixels[:, ::2] == brightness).all()
+    assert (pixels[:, 1::2] == 255).all()
 
 
 # --- Colours of 16 bits, and kinds that few files have
@@ -365,26 +375,27 @@ DEEP_FILES = {
 def test_colours_of_16_bits_are_read_to_one_of_255(name: str, tmp_path: Path) -> None:
     data, expected = DEEP_FILES[name]
     (tmp_path / name).write_bytes(data)
-    read = np.asarray(read_picture(str(tmp_path / name))).astype(int)
-    assert read.shape == (64, 96, 3) and np.abs(read - np.round(expected)).max() <= 1
+    pixels = np.asarray(read_picture(str(tmp_path / name))).astype(int)
+    assert pixels.shape == (64, 96, 3)
+    assert np.abs(pixels - np.round(expected)).max() <= 1
 
 
 def test_colours_multiplied_by_alpha_in_8_bits(tmp_path: Path) -> None:
     alpha = (ALPHA >> 8).astype(np.uint8)
     colors = (np.asarray(photo()) * (alpha[..., None] / 255)).round().astype(np.uint8)
     (tmp_path / "a.tif").write_bytes(tiff(np.dstack([colors, alpha]), _262=2, _338=1))
-    read = np.asarray(read_picture(str(tmp_path / "a.tif"))).astype(int)
-    assert (read == colors.astype(int) + 255 - alpha[..., None]).all()
+    pixels = np.asarray(read_picture(str(tmp_path / "a.tif"))).astype(int)
+    assert (pixels == colors.astype(int) + 255 - alpha[..., None]).all()
 
 
 def jpeg_2000_of(bits: int) -> bytes:
     """One of 8 bits whose header says another depth, in the box around it and in its own beginning."""
     data = saved(photo(), "JPEG2000")
     siz = data.index(b"\xff\x4f\xff\x51") + 42
-    changed = bytearray(data)
+    changed_data = bytearray(data)
     for component in range(3):
-        changed[siz + 3 * component] = bits - 1
-    return bytes(changed)
+        changed_data[siz + 3 * component] = bits - 1
+    return bytes(changed_data)
 
 
 OF_8_BITS = np.dstack([PREMULTIPLIED >> 8, ALPHA >> 8]).astype(np.uint8)
@@ -422,9 +433,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_not_read_is_named_for_what_it_is(name: str, tmp_path: Path) -> None:
-    data, what = REFUSED[name]
+    data, description = REFUSED[name]
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(BadPhoto, match=rf"^{name} cannot be read: .*{what}"):
+    with pytest.raises(BadPhoto, match=rf"^{name} cannot be read: .*{description}"):
         read_picture(str(tmp_path / name))
 
 

@@ -16,10 +16,14 @@ NAMES = ("Ann", "Bob", "Cid", "Dee")
 
 def cast(count: int, absent: int = 0, **embeddings: torch.Tensor) -> Cast:
     """absent: the number of somebody who was left out, as Cast makes it. embeddings: recogniser -> (count, 512)."""
-    rows = ({name: each[n][None] for name, each in embeddings.items()} for n in range(count))
-    people = [Person(Identity(*one, torch.zeros(1, 112, 112, 3))) for one in zip(NAMES, rows, strict=False)]
-    away = [(absent, people.pop(absent - 1).identity.name)] if absent else []
-    return Cast(tuple(people), absent=tuple(away))
+    people: list[Person] = []
+    for n, name in enumerate(NAMES[:count]):
+        rows = {recogniser: of_all[n][None] for recogniser, of_all in embeddings.items()}
+        people.append(Person(Identity(name, rows, torch.zeros(1, 112, 112, 3))))
+    if not absent:
+        return Cast(tuple(people))
+    left_out = people.pop(absent - 1)
+    return Cast(tuple(people), absent=((absent, left_out.identity.name),))
 
 
 def layout(*centers: tuple[float, float], head: float = 200.0) -> Layout:
@@ -28,27 +32,37 @@ def layout(*centers: tuple[float, float], head: float = 200.0) -> Layout:
 
 def placed(people: Cast, places: Layout, order: str, custom: str = "") -> dict[str, int]:
     """Where everybody stands, in the order they were listed."""
-    found = placing.place(people, places, placing.assign(people, places, order, custom))
-    assert (found.width, found.height) == (1024, 768)
-    assert [person.slot for person in found.people] == [places.slots[person.place - 1] for person in found.people]
-    return {person.identity.name: person.place for person in found.people}
+    placed_cast = placing.place(people, places, placing.assign(people, places, order, custom))
+    assert (placed_cast.width, placed_cast.height) == (1024, 768)
+    assert [person.slot for person in placed_cast.people] == [
+        places.slots[person.place - 1] for person in placed_cast.people
+    ]
+    return {person.identity.name: person.place for person in placed_cast.people}
 
 
 SPREAD = ((600.0, 300.0), (100.0, 300.0), (900.0, 200.0))
-WHOLE = {"left to right": {"Ann": 2, "Bob": 1, "Cid": 3}, "as listed": {"Ann": 1, "Bob": 2, "Cid": 3}}
+ALL_PLACES = {"left to right": {"Ann": 2, "Bob": 1, "Cid": 3}, "as listed": {"Ann": 1, "Bob": 2, "Cid": 3}}
+
+
+def without_a_face() -> list[tuple[str, str, int, int, int, dict[str, int]]]:
+    """Somebody without a face leaves a place free, and everybody keeps their number."""
+    cases = []
+    for order, places in ALL_PLACES.items():
+        for number, absent in enumerate(("Ann", "Bob", "Cid"), 1):
+            expected = {name: place for name, place in places.items() if name != absent}
+            cases.append((order, "", 3, number, 3, expected))
+    return cases
 
 
 @pytest.mark.parametrize(
     ("order", "custom", "people", "absent", "free", "expected"),
     [
-        *((order, "", 3, 0, 3, places) for order, places in WHOLE.items()),
+        *((order, "", 3, 0, 3, places) for order, places in ALL_PLACES.items()),
         ("custom", "0,3,0", 3, 0, 3, {"Cid": 2}),
         ("custom", "1,0,2", 2, 0, 3, {"Ann": 1, "Bob": 3}),
         *(("custom", text, 3, 0, 3, {"Ann": 3, "Bob": 1, "Cid": 2})
           for text in ("2,3,1", " 2, 3 ,1 ", "2 3 1", "2;3;1", "2\uff0c3\uff0c1")),
-        # Somebody without a face leaves a place free, and everybody keeps their number.
-        *((order, "", 3, number, 3, {name: place for name, place in places.items() if name != NAMES[number - 1]})
-          for order, places in WHOLE.items() for number in (1, 2, 3)),
+        *without_a_face(),
         ("custom", "3,2,1", 3, 2, 3, {"Ann": 3, "Cid": 1}),
         ("custom", "3,0", 3, 2, 2, {"Cid": 1}),
         # In a layout for those who are there none is free.
@@ -57,12 +71,12 @@ WHOLE = {"left to right": {"Ann": 2, "Bob": 1, "Cid": 3}, "as listed": {"Ann": 1
     ],
 )  # fmt: skip
 def test_everybody_knows_their_place(order: str, custom: str, people: int, absent: int, free: int, expected) -> None:
-    found = placed(cast(people, absent), layout(*SPREAD[:free]), order, custom)
-    assert found == expected and [*found] == sorted(expected), "in the order they were listed"
+    placed_at = placed(cast(people, absent), layout(*SPREAD[:free]), order, custom)
+    assert placed_at == expected and [*placed_at] == sorted(expected), "in the order they were listed"
 
 
 def test_the_largest_faces_are_taken_and_the_others_stay() -> None:
-    slots = [layout(at, head=head).slots[0] for at, head in zip(SPREAD, (150, 90, 240), strict=True)]
+    slots = [layout(center, head=head).slots[0] for center, head in zip(SPREAD, (150, 90, 240), strict=True)]
     places = Layout(1024, 768, tuple(slots))
     assert placed(cast(2), places, "largest faces") == {"Ann": 3, "Bob": 1}
     assert "Place 2" not in "".join(placing.troubles(cast(2), places, (1, None, 0), "largest faces"))
@@ -140,18 +154,21 @@ def test_what_cannot_be_matched_is_explained(rows, places, error, message) -> No
 
 def test_who_has_no_photo_is_named_where_faces_are_matched() -> None:
     """By a LoRA alone. The others alone can be matched, and by another order everybody has a place."""
-    (ann, bob), places = cast(2, w600k_mbf=TWO).people, template(TWO)
+    ann, bob = cast(2, w600k_mbf=TWO).people
+    places = template(TWO)
     lora = replace(bob.identity, embeddings={}, crops=torch.zeros(1, 112, 112, 3), loras=(Lora("a file", 1.0, ""),))
-    both = Cast((ann, replace(bob, identity=lora)))
-    found = r"matched .*: Bob has no photo with a face to compare\. Add one \(Person, .*\), or choose another order\.$"
-    with pytest.raises(CannotMatch, match=found):
-        placing.assign(both, places, "match faces", "")
-    assert placing.assign(both, places, "as listed", "") == (0, 1)
+    people = Cast((ann, replace(bob, identity=lora)))
+    message = (
+        r"matched .*: Bob has no photo with a face to compare\. Add one \(Person, .*\), or choose another order\.$"
+    )
+    with pytest.raises(CannotMatch, match=message):
+        placing.assign(people, places, "match faces", "")
+    assert placing.assign(people, places, "as listed", "") == (0, 1)
     with pytest.raises(CannotMatch, match="Ann, Bob have no photo"):
         placing.assign(cast(2), places, "match faces", "")
-    other = Cast((ann, replace(bob, identity=replace(bob.identity, embeddings={"antelopev2": TWO[:1]}))))
+    of_two_recognisers = Cast((ann, replace(bob, identity=replace(bob.identity, embeddings={"antelopev2": TWO[:1]}))))
     with pytest.raises(CannotMatch, match=r"Ann has w600k_mbf; Bob has antelopev2; .*layout have w600k_mbf, nothing"):
-        placing.assign(other, places, "match faces", "")
+        placing.assign(of_two_recognisers, places, "match faces", "")
 
 
 def report(people: Cast, places: Layout) -> list[str]:
@@ -173,11 +190,16 @@ SMALL = "Faces small: Ann 83, Bob 83 px; 96 needed: larger canvas or closer fram
     ids=["good", "overlap", "off", "small"],
 )  # fmt: skip
 def test_report_says_who_stands_where_and_what_may_go_wrong(places, head: float, line: str) -> None:
-    standing = enumerate(zip(NAMES, places, strict=False), 1)
-    where = [f"Place {n}: {name} at ({x}, {y}), face {round(0.83 * head)} px" for n, (name, (x, y)) in standing]
-    assert report(cast(2), layout(*places, head=head)) == [*where, line]
+    (ann_x, ann_y), (bob_x, bob_y) = places
+    size = round(0.83 * head)
+    place_of_ann = f"Place 1: Ann at ({ann_x}, {ann_y})"
+    place_of_bob = f"Place 2: Bob at ({bob_x}, {bob_y})"
+    lines = report(cast(2), layout(*places, head=head))
+    assert lines == [f"{place_of_ann}, face {size} px", f"{place_of_bob}, face {size} px", line]
     bare = Layout(1024, 768, tuple(Slot(center) for center in places))
-    assert report(cast(2), bare)[0] == where[0].rsplit(", face", 1)[0], "points have no size"
-    one = replace(cast(2), people=(cast(2).people[0], replace(cast(2).people[1], weight=0.0)))
-    told = report(one, layout(*places, head=head))[2:]
-    assert told[-1] == "Weight 0, as if absent: Bob" and not any("overlap" in line for line in told)
+    assert report(cast(2), bare)[0] == place_of_ann, "points have no size"
+    ann, bob = cast(2).people
+    without_bob = replace(cast(2), people=(ann, replace(bob, weight=0.0)))
+    troubles = report(without_bob, layout(*places, head=head))[2:]
+    assert troubles[-1] == "Weight 0, as if absent: Bob"
+    assert not any("overlap" in trouble for trouble in troubles)

@@ -21,15 +21,17 @@ def test_regions_have_the_colours_of_the_places_and_their_shares() -> None:
 
     for places, first, second in (((0, 0), BLUE, ORANGE), ((2, 1), ORANGE, BLUE), ((4, 1), YELLOW, BLUE)):
         people = [Person(people_made.identity(n), place=place) for n, place in enumerate(places)]
-        wanted = torch.stack([half(first), half(first, second), half(second)])
-        assert torch.allclose(read_regions(regions, people)[90, [50, 150, 250]], wanted, atol=0.005)
+        drawn_colours = read_regions(regions, people)[90, [50, 150, 250]]
+        expected = torch.stack([half(first), half(first, second), half(second)])
+        assert torch.allclose(drawn_colours, expected, atol=0.005)
 
 
 def test_names_are_large_enough_for_a_node_and_end_before_the_next_face() -> None:
     """A node shows the picture some 300 px wide."""
     slots = tuple(Slot((x, 400), (x - 60, 300, x + 60, 450)) for x in (200, 600, 1000))
     layout = Layout(1216, 832, slots)
-    plain, named = (numbered_layout(layout, captions) for captions in (None, ["Hlmn" * 9, "", ""]))
+    plain = numbered_layout(layout, None)
+    named = numbered_layout(layout, ["Hlmn" * 9, "", ""])
     letters = ((named - plain).abs().amax(-1) > 0.5).nonzero()
     assert (int(letters[:, 0].max()) - int(letters[:, 0].min())) * 300 / 1216 > 7
     assert 400 < int(letters[:, 1].max()) < 540
@@ -41,41 +43,50 @@ def test_a_long_label_has_smaller_letters_before_it_is_cut() -> None:
         sheet.label("1", name, (100, 100), (255, 0, 0), 300)
         return sheet.tensor()
 
-    one, other = (labelled(f"Farid 0.99, not Ben 0.6{digit}") for digit in "56")
-    assert not one.equal(other), "its end is seen"
+    first = labelled("Farid 0.99, not Ben 0.65")
+    second = labelled("Farid 0.99, not Ben 0.66")
+    assert not first.equal(second), "its end is seen"
 
 
-def sheet(captions: list[str], **more: int) -> torch.Tensor:
-    return previews.contact_sheet([torch.zeros(8, 8, 3)] * len(captions), captions, **more)
+def sheet(captions: list[str], **options: int) -> torch.Tensor:
+    return previews.contact_sheet([torch.zeros(8, 8, 3)] * len(captions), captions, **options)
 
 
 def test_contact_sheet_holds_every_crop_of_the_first_hundred() -> None:
     colors = torch.rand(5, 3, generator=torch.Generator().manual_seed(1)).mul(200).round().div(255) + 0.2
     crops = [color.expand(112, 40 + 30 * n, 3) for n, color in enumerate(colors)]
     crops[1] = (crops[1] * 255).round().byte()
-    shown = previews.contact_sheet([*crops, torch.ones(20, 20, 1)], ["a", "b", "c", "d", "e", "f" * 80])
-    assert shown.ndim == 4 and shown.shape[0] == 1 and shown.shape[3] == 3
+    sheet_of_crops = previews.contact_sheet([*crops, torch.ones(20, 20, 1)], ["a", "b", "c", "d", "e", "f" * 80])
+    assert sheet_of_crops.ndim == 4
+    assert sheet_of_crops.shape[0] == 1
+    assert sheet_of_crops.shape[3] == 3
     for color in colors:
-        assert ((shown[0] - color).abs().amax(-1) < 0.003).sum() > 3000
+        assert ((sheet_of_crops[0] - color).abs().amax(-1) < 0.003).sum() > 3000
     assert sheet(["Anna"] * 5000).shape == sheet(["Anna"] * 100).shape
 
 
 def test_contact_sheet_keeps_together_what_belongs_together_and_has_room_for_long_captions() -> None:
     for pairs, columns in ((1, 2), (2, 2), (3, 4), (9, 6)):
         assert sheet([""] * 2 * pairs, together=2).shape[2] == columns * 166 + 6
-    cut, whole = (sheet(["b", "Picture 1: Anna, second from the left"], lines=lines)[0] for lines in (1, 2))
-    assert whole.shape[0] == cut.shape[0] + 24 and (whole[-24:] > 0.9).any(), "the second line is seen"
+    captions = ["b", "Picture 1: Anna, second from the left"]
+    cut = sheet(captions, lines=1)[0]
+    complete = sheet(captions, lines=2)[0]
+    assert complete.shape[0] == cut.shape[0] + 24
+    assert (complete[-24:] > 0.9).any(), "the second line is seen"
     assert torch.equal(sheet(["a", "b"], lines=2), sheet(["a", "b"]))
 
 
 def test_a_table_holds_every_letter_of_a_long_path() -> None:
     """A path without blanks is broken, not cut, and the picture grows with it."""
     path = "/".join(["folder", "x" * 40] * 10)
-    short, long = (previews.table("Models", [("a model", "missing", text)], [False]) for text in ("short", path))
-    assert long.shape[1] > short.shape[1] and long.shape[2] == short.shape[2]
+    short = previews.table("Models", [("a model", "missing", "short")], [False])
+    long = previews.table("Models", [("a model", "missing", path)], [False])
+    assert long.shape[1] > short.shape[1]
+    assert long.shape[2] == short.shape[2]
     font = lettering.font_for("", 16)
     lines = lettering.in_lines(path, font, 300)
-    assert "".join(lines) == path and max(map(font.getlength, lines)) <= 300
+    assert "".join(lines) == path
+    assert max(map(font.getlength, lines)) <= 300
     name = ("models--" + "x" * 300, "in the wrong place", "move it")
     assert previews.table("Models", [name], [False]).shape[1] < 200, "no name takes the room of the last column"
     assert lettering.in_lines("two", font, 1) == ["t", "w", "o"]
@@ -101,10 +112,10 @@ def test_heat_maps_are_white_at_their_own_highest_share() -> None:
     sheet = previews.heat_maps(torch.stack([0.9 * steps, 0.03 * steps.flip(1)]), ["coat", "hat"])[0]
     expected = [(0, 0, 0), (255, 0, 0), (255, 255, 0), (255, 255, 255)]
     # Cells are 160 px wide, 6 px apart; a column of a map takes 40 px of its cell.
-    for left, colours in ((6, expected), (172, expected[::-1])):
+    for cell_left, colours in ((6, expected), (172, expected[::-1])):
         for number, colour in enumerate(colours):
-            found = (sheet[6 + 80, left + 20 + 40 * number] * 255).round()
-            assert tuple(found.tolist()) == colour
+            pixel = (sheet[6 + 80, cell_left + 20 + 40 * number] * 255).round()
+            assert tuple(pixel.tolist()) == colour
 
 
 def plain_picture(colour: tuple[int, int, int]) -> torch.Tensor:

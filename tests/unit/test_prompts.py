@@ -11,13 +11,13 @@ NAMES = ["Anna", "Ben", "Käthe"]
 
 
 def test_lines() -> None:
-    for text, said in (
+    for text, expected in (
         ("Anna: smiling\nBen: looking away", ["smiling", "looking away", ""]),
         ("ben :  asleep \n\n", ["", "asleep", ""]), ("Anna: time: 5:30", ["time: 5:30", "", ""]),
         ("3: a red hat\nKÄTHE：reading", ["", "", "a red hat, reading"]),
         ("Anna:", ["", "", ""]), ("", ["", "", ""]),
     ):  # fmt: skip
-        assert per_person(text, NAMES) == said
+        assert per_person(text, NAMES) == expected
 
 
 def test_lines_serve_the_rows_of_those_who_are_cut_out() -> None:
@@ -25,8 +25,8 @@ def test_lines_serve_the_rows_of_those_who_are_cut_out() -> None:
     slot = Slot((4.0, 4.0))
     people = tuple(Person(Identity(name, {}, torch.zeros(1, 8, 8, 3)), slot=slot) for name in ("Ben", "Käthe", "Ben"))
     rows = RowCast(people, 8, 8, listed=tuple(NAMES), numbers_listed=(2, 3, 2))
-    said = "Anna: smiling\n2: looking away\nKäthe: asleep"
-    assert per_row(said, rows) == ["looking away", "asleep", "looking away"]
+    lines = "Anna: smiling\n2: looking away\nKäthe: asleep"
+    assert per_row(lines, rows) == ["looking away", "asleep", "looking away"]
     with pytest.raises(BadPrompts, match=r"no person here is called 'Zoe'.*1 Anna, 2 Ben, 3 Käthe"):
         per_row("Zoe: up", rows)
     unlisted = RowCast(people[:2], 8, 8)
@@ -42,7 +42,8 @@ def test_lines_that_are_about_nobody() -> None:
     ):  # fmt: skip
         with pytest.raises(BadPrompts) as refused:
             per_person(text, names)
-        assert why in str(refused.value) and f"There are: 1 {names[0]}, 2 {names[1]}" in str(refused.value)
+        assert why in str(refused.value)
+        assert f"There are: 1 {names[0]}, 2 {names[1]}" in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -83,12 +84,13 @@ def test_scenes_are_plain_lines() -> None:
 
 
 def test_people_are_named_by_names_or_numbers() -> None:
-    there = ["Anna", "Ben", "2", "Ben"]
-    assert named("", there, "Node") == [0, 1, 2, 3] and named("2, anna\uff0c 4", there, "Node") == [0, 2, 3]
+    names = ["Anna", "Ben", "2", "Ben"]
+    assert named("", names, "Node") == [0, 1, 2, 3]
+    assert named("2, anna\uff0c 4", names, "Node") == [0, 2, 3]
     assert per_person("2: up", ["2", "Ben"]) == ["up", ""], "a number is a name first"
-    for who, why in (("Cleo", "no person of the cast is called 'Cleo'"), ("Anna, Ben", "2 people .* called 'Ben'")):
+    for name, why in (("Cleo", "no person of the cast is called 'Cleo'"), ("Anna, Ben", "2 people .* called 'Ben'")):
         with pytest.raises(BadCast, match=f"Node: {why}.*with a place there are: 1 Anna, 2 Ben, 3 2, 4 Ben"):
-            named(who, there, "Node")
+            named(name, names, "Node")
 
 
 def test_tokens_are_heard_where_their_owner_is() -> None:
@@ -100,7 +102,8 @@ def test_tokens_are_heard_where_their_owner_is() -> None:
     assert torch.allclose(bias, torch.tensor([left, left, right, right] * 2))
     for dtype in (torch.float16, torch.bfloat16, torch.float32):
         shares = torch.tensor([[3.0, EXCLUDED + 3.0], [EXCLUDED, EXCLUDED]]).to(dtype).softmax(1)
-        assert shares[0].tolist() == [1.0, 0.0] and shares[1].isfinite().all()
+        assert shares[0].tolist() == [1.0, 0.0]
+        assert shares[1].isfinite().all()
 
 
 def test_a_run_makes_a_hundred_scenes_and_not_one_more() -> None:

@@ -7,13 +7,13 @@ from pack.core.people import Cast, PlacedCast, Slot
 from pack.nodes.references.pictures import references, resized, with_sentences
 
 
-def told(slots, width=1024, height=1024):
+def references_at(slots, width=1024, height=1024):
     people = tuple(people_made.person(n, slot=slot) for n, slot in enumerate(slots, 1))
     return references(PlacedCast(people, width, height), 1, 512, None, False, "node")
 
 
 def words(slots):
-    lines = with_sentences("", told(slots), "Picture", "before the prompt").splitlines()
+    lines = with_sentences("", references_at(slots), "Picture", "before the prompt").splitlines()
     sentences = [f"person {n}, from Picture {n}." for n, _ in enumerate(slots, 1)]
     assert [line.rpartition(": ")[2] for line in lines] == sentences
     return [line.rpartition(": ")[0] for line in lines]
@@ -56,10 +56,10 @@ def test_pictures_are_resized_as_the_hosts_nodes_do(size, area, step, expected):
 
 def test_the_first_photos_of_everybody_become_references_in_their_order():
     people = (people_made.person(1, photos=3), people_made.person(2, photos=2))
-    found = references(Cast(people), 2, 512, None, False, "node")
-    assert [one.person for one in found] == [0, 1]
-    for one, person in zip(found, people, strict=True):
+    made_references = references(Cast(people), 2, 512, None, False, "node")
+    assert [reference.person for reference in made_references] == [0, 1]
+    for reference, person in zip(made_references, people, strict=True):
         photos = person.identity.portraits.loose[:2].float() / 255
-        assert len(one.pictures) == 2
-        for picture, photo in zip(one.pictures, photos, strict=True):
+        assert len(reference.pictures) == 2
+        for picture, photo in zip(reference.pictures, photos, strict=True):
             assert torch.equal(picture[0], photo)

@@ -34,48 +34,54 @@ RIGHT = painted((48, 0, 96, 64))
 
 def test_a_box_is_widened_with_a_soft_edge_unless_the_place_has_a_mask():
     (mask,) = painted((10, 10, 20, 20))
-    region, own = of_faces(box(32, 16, 48, 32), Slot((15.0, 15.0), (0, 0, 90, 60), mask=mask), feather=4)
+    region, painted_region = of_faces(box(32, 16, 48, 32), Slot((15.0, 15.0), (0, 0, 90, 60), mask=mask), feather=4)
     assert region[16, 32] == 1 and region[8, 24] == 1, "half a face further on every side"
-    assert region[16, 23] == pytest.approx(1 - 0.5 / 4) and region[16, 19] == 0
-    assert torch.equal(own, mask)
+    assert region[16, 23] == pytest.approx(1 - 0.5 / 4)
+    assert region[16, 19] == 0
+    assert torch.equal(painted_region, mask)
 
 
 def test_face_boxes_are_cut_to_whole_pixels_and_to_the_canvas_and_share_what_they_have_in_common():
-    off, one, two = box(-3.9, 10.9, 20.9, 70.0), box(10, 10, 40, 40), box(30, 10, 60, 40)
+    off = box(-3.9, 10.9, 20.9, 70.0)
+    first = box(10, 10, 40, 40)
+    second = box(30, 10, 60, 40)
     assert torch.equal(regions.regions_in_face_boxes(cast(off), None, "node"), painted((0, 10, 20, 64)))
     areas = torch.rand(2, 64, 96, generator=torch.Generator().manual_seed(1)) / 2
     expected = painted((10, 10, 40, 40), (30, 10, 60, 40)) * areas
-    assert torch.equal(regions.regions_in_face_boxes(cast(one, two), areas, "node"), expected)
-    assert regions.regions_in_face_boxes(cast(one, two), None, "node")[:, 20, 35].tolist() == [0.5, 0.5]
+    assert torch.equal(regions.regions_in_face_boxes(cast(first, second), areas, "node"), expected)
+    assert regions.regions_in_face_boxes(cast(first, second), None, "node")[:, 20, 35].tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("place", ["a box", "a point", "off the canvas", "the same", "none"])
 def test_who_has_a_lora_alone_is_asked_for_no_region(place):
     """The others have theirs, and in the same masks."""
     slots = {"a box": box(60, 10, 70, 20), "a point": BARE, "off the canvas": AWAY, "the same": ONE}
-    alone, lora = cast(ONE), replace(people_made.identity(2), embeddings={}, loras=(Lora("a file", 1.0, ""),))
-    beside = replace(alone, people=(*alone.people, Person(lora, 1.0, slots.get(place))))
-    first, second = regions.face_regions(beside, None, RegionShape("face", 0.5, 8.0), "node")
-    assert torch.equal(first, of_faces(ONE, box(60, 10, 70, 20))[0]) and second.any() == (
-        place in ("a box", "the same")
-    )
-    boxed = regions.regions_in_face_boxes(beside, None, "node")[0]
-    assert torch.equal(boxed * (1 + (place == "the same")), painted((10, 10, 20, 20))[0])
+    alone = cast(ONE)
+    lora = replace(people_made.identity(2), embeddings={}, loras=(Lora("a file", 1.0, ""),))
+    with_lora = replace(alone, people=(*alone.people, Person(lora, 1.0, slots.get(place))))
+    first, second = regions.face_regions(with_lora, None, RegionShape("face", 0.5, 8.0), "node")
+    assert torch.equal(first, of_faces(ONE, box(60, 10, 70, 20))[0])
+    assert second.any() == (place in ("a box", "the same"))
+    boxed = regions.regions_in_face_boxes(with_lora, None, "node")[0]
+    sharers = 2 if place == "the same" else 1
+    assert torch.equal(boxed * sharers, painted((10, 10, 20, 20))[0])
     masks = torch.cat([1 - RIGHT, 0 * RIGHT])
-    assert torch.equal(regions.face_regions(beside, masks, RegionShape("face", 0.5, 8.0), "node"), masks)
-    assert torch.equal(regions.regions_from_masks(masks, beside, alone.people), masks[:1])
+    assert torch.equal(regions.face_regions(with_lora, masks, RegionShape("face", 0.5, 8.0), "node"), masks)
+    assert torch.equal(regions.regions_from_masks(masks, with_lora, alone.people), masks[:1])
     with pytest.raises(BadRegion, match=r"person 2 .*empty"):
-        regions.regions_from_masks(masks, beside)
+        regions.regions_from_masks(masks, with_lora)
 
 
 def test_masks_are_fitted_and_stay_with_their_people():
     """Also those of older nodes, and where somebody has weight zero."""
-    two, masks = cast(box(1, 1, 9, 9), box(40, 1, 50, 9)), painted((0, 0, 24, 32), (24, 0, 48, 32), width=48, height=32)
+    two = cast(box(1, 1, 9, 9), box(40, 1, 50, 9))
+    masks = painted((0, 0, 24, 32), (24, 0, 48, 32), width=48, height=32)
     assert torch.equal(regions.regions_from_masks(masks, two), torch.cat([1 - RIGHT, RIGHT]))
     without = replace(two, people=(replace(two.people[0], weight=0.0), two.people[1]))
     assert torch.equal(regions.regions_from_masks(torch.cat([1 - RIGHT, RIGHT]), without), RIGHT)
     odd = (1 - RIGHT[0]) * 255
-    odd[0, 90], odd[1, 90] = float("nan"), -1
+    odd[0, 90] = float("nan")
+    odd[1, 90] = -1
     assert torch.equal(regions.regions_from_masks(odd, cast(box(1, 1, 9, 9))), 1 - RIGHT)
 
 
@@ -94,7 +100,8 @@ def test_the_torso_has_no_hole(hidden):
     slot = standing(256)
     hidden = replace(slot, pose=hide(slot.pose, *hidden))
     region = person_region.region_of_person(cast(hidden, width=512, height=384), 1, RegionShape("body", 0.0, 0))
-    shoulder, hip = slot.pose[6], slot.pose[12]
+    shoulder = slot.pose[6]
+    hip = slot.pose[12]
     assert region[int(shoulder[1]) + 2 : int(hip[1]) - 2, int(hip[0]) + 4 : 512 - int(hip[0]) - 4].all()
     assert not region[:, : int(shoulder[0]) - 12].any()
 
@@ -120,8 +127,8 @@ def test_a_place_is_free_where_whoever_stands_in_it_has_weight_0():
 
 def test_a_face_box_is_as_small_as_what_is_on_the_canvas():
     """Of 40x40 px only 10x40 are on it; coarse layers take 16 px for a token."""
-    (said,) = regions.remarks(cast(box(-30, 10, 10, 50)), None, regions.FACE_BOXES, 16)
-    assert said.startswith("Face boxes small: person 1 10x40 px")
+    (remark,) = regions.remarks(cast(box(-30, 10, 10, 50)), None, regions.FACE_BOXES, 16)
+    assert remark.startswith("Face boxes small: person 1 10x40 px")
     assert regions.remarks(cast(box(0, 10, 40, 50)), None, regions.FACE_BOXES, 16) == []
 
 
@@ -129,11 +136,11 @@ def test_no_region_covers_the_face_of_another():
     two = cast(standing(100), standing(150), width=512, height=384)
     region = person_region.region_of_person(two, 1, RegionShape("body", 1.0, 8))
     x0, y0, x1, y1 = (round(side) for side in two.people[1].slot.box)
-    assert not region[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any() and region[y1 + 4, x0 + 4] == 1
+    assert not region[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any()
+    assert region[y1 + 4, x0 + 4] == 1
     absent = replace(two, people=(two.people[0], replace(two.people[1], weight=0.0)))
-    assert person_region.region_of_person(absent, 1, RegionShape("body", 1.0, 8))[
-        y0 + 1 : y1 - 1, x0 + 1 : x1 - 1
-    ].any(), "is not there"
+    region = person_region.region_of_person(absent, 1, RegionShape("body", 1.0, 8))
+    assert region[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any(), "is not there"
 
 
 def test_the_edge_of_a_body_is_the_distance_from_its_limbs():
@@ -153,39 +160,41 @@ WHOLE = painted((56, 8, 80, 64), (40, 0, 46, 8), (4, 8, 28, 64))
 
 
 @pytest.mark.parametrize(
-    ("number", "used"), [(1, (3,)), (2, (1,)), (person_region.ALL_PEOPLE, (1, 3))], ids=["first", "second", "all"]
+    ("number", "mask_numbers"),
+    [(1, (3,)), (2, (1,)), (person_region.ALL_PEOPLE, (1, 3))],
+    ids=["first", "second", "all"],
 )
-def test_masks_of_a_detector_belong_to_those_whose_place_they_lie_in(number, used):
+def test_masks_of_a_detector_belong_to_those_whose_place_they_lie_in(number, mask_numbers):
     mask = person_region.from_masks(WHOLE, PEOPLE, number, RegionShape("face", 0.25))
-    assert torch.equal(mask.region, sum(WHOLE[n - 1] for n in used))
-    assert mask.notes == [f"Of 3 masks taken: {', '.join(map(str, used))}; outside all places: 2"]
+    assert torch.equal(mask.region, sum(WHOLE[n - 1] for n in mask_numbers))
+    assert mask.notes == [f"Of 3 masks taken: {', '.join(map(str, mask_numbers))}; outside all places: 2"]
 
 
 def test_masks_of_those_who_stay_are_theirs():
     """The stranger stands so near that without a place of their own the mask would be the person's."""
-    near = painted((8, 10, 22, 22), (20, 8, 30, 24))
-    for staying, taken in (((), "1, 2"), ((box(20, 8, 30, 24),), "1")):
-        notes = person_region.from_masks(near, PEOPLE, 1, RegionShape("face", 0.5), staying).notes
-        assert notes == [f"Of 2 masks taken: {taken}"]
+    masks = painted((8, 10, 22, 22), (20, 8, 30, 24))
+    for staying, numbers in (((), "1, 2"), ((box(20, 8, 30, 24),), "1")):
+        notes = person_region.from_masks(masks, PEOPLE, 1, RegionShape("face", 0.5), staying).notes
+        assert notes == [f"Of 2 masks taken: {numbers}"]
 
 
 ONE, AWAY, BARE = box(10, 10, 20, 20), box(300, 10, 320, 20), Slot((50.0, 50.0))
 NO_PIXEL = "has no pixel on the canvas of 96x64 px"
 
 
-def of_one(slot, number=1, extent="face", *others):
-    return lambda: person_region.region_of_person(cast(slot, *others), number, RegionShape(extent, 0.0, 0))
+def of_person(slot, number=1, extent="face", *neighbours):
+    return lambda: person_region.region_of_person(cast(slot, *neighbours), number, RegionShape(extent, 0.0, 0))
 
 
 def of_masks(masks):
     return lambda: regions.regions_from_masks(masks, PEOPLE)
 
 
-def in_box(slot, given=None):
-    return lambda: regions.regions_in_face_boxes(cast(slot), given, "node")
+def in_box(slot, areas=None):
+    return lambda: regions.regions_in_face_boxes(cast(slot), areas, "node")
 
 
-def found(masks, number):
+def of_detector(masks, number):
     return lambda: person_region.from_masks(masks, PEOPLE, number, RegionShape("face", 0.25))
 
 
@@ -196,12 +205,20 @@ REFUSED = {
     "less than a pixel": (in_box(box(20.2, 10, 20.9, 30)), BadRegion, rf"person 1 .*\(20\.2, 10, .*, 30\) {NO_PIXEL}"),
     "a mask elsewhere": (in_box(ONE, RIGHT), BadRegion, "person 1 .*not meet the face box of its place.*over the face"),
     "three masks for two": (of_masks(torch.ones(3, 8, 8)), BadRegion, "there are 3 masks for 2 people"),
-    "nobody of that number": (of_one(ONE, 2), BadCast, "no person 2 in the cast; those with a place are 1 person 1"),
-    "a face off the canvas": (of_one(AWAY), BadRegion, "it lies off the canvas.*fit = pad"),
-    "a face behind another": (of_one(ONE, 1, "face", ONE), BadRegion, "person 1 .*faces of others .*apart"),
-    "a stranger's mask": (found(WHOLE[1:2], 1), BadRegion, "person 1 .*of 1 mask none lies in that place .*by 0%"),
-    "masks of everything": (found(WHOLE * 0 + 1, 2), BadRegion, "by 100%, and another place has as much of it or more"),
-    "masks for nobody": (found(WHOLE, 3), BadCast, "no person 3 .*1 person 1, 2 person 2"),
+    "nobody of that number": (of_person(ONE, 2), BadCast, "no person 2 in the cast; those with a place are 1 person 1"),
+    "a face off the canvas": (of_person(AWAY), BadRegion, "it lies off the canvas.*fit = pad"),
+    "a face behind another": (of_person(ONE, 1, "face", ONE), BadRegion, "person 1 .*faces of others .*apart"),
+    "a stranger's mask": (
+        of_detector(WHOLE[1:2], 1),
+        BadRegion,
+        "person 1 .*of 1 mask none lies in that place .*by 0%",
+    ),
+    "masks of everything": (
+        of_detector(WHOLE * 0 + 1, 2),
+        BadRegion,
+        "by 100%, and another place has as much of it or more",
+    ),
+    "masks for nobody": (of_detector(WHOLE, 3), BadCast, "no person 3 .*1 person 1, 2 person 2"),
 }
 
 

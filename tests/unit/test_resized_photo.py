@@ -17,10 +17,10 @@ SIZES = {
 
 
 def test_sizes_are_the_authors() -> None:
-    for size, wanted in SIZES.items():
+    for size, expected in SIZES.items():
         photo = torch.zeros(1, size[1], size[0], 1)
-        made = [resized_photo(photo, side, MULTIPLE_OF) for side in (LONGER_SIDE, 1024)]
-        assert tuple((one.shape[2], one.shape[1]) for one in made) == wanted
+        resized = [resized_photo(photo, side, MULTIPLE_OF) for side in (LONGER_SIDE, 1024)]
+        assert tuple((picture.shape[2], picture.shape[1]) for picture in resized) == expected
     with pytest.raises(BadSize, match=r"The photo is 4000x100 px; 1280x32 px .* must reach 64 px\. Cut the photo"):
         resized_photo(torch.zeros(1, 100, 4000, 3), LONGER_SIDE, MULTIPLE_OF)
 
@@ -29,9 +29,9 @@ def test_sizes_are_the_authors() -> None:
 def test_pixels_are_pillows_in_both_steps(size: tuple[int, int]) -> None:
     """But for Pillow's rounding to whole numbers, which happens four times."""
     photo = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    ours = resized_photo(torch.from_numpy(photo)[None] / 255, 320, 64)[0]
+    resized = resized_photo(torch.from_numpy(photo)[None] / 255, 320, 64)[0]
     side = round(320 / max(size) * min(size))
     scaled = (side, 320) if size[0] < size[1] else (320, side)
     pillow = Image.fromarray(photo).resize(scaled, Image.Resampling.BILINEAR)
-    pillow = pillow.resize((ours.shape[1], ours.shape[0]), Image.Resampling.BILINEAR)
-    assert (ours - torch.from_numpy(np.array(pillow)) / 255).abs().max() < 1.6 / 255
+    pillow = pillow.resize((resized.shape[1], resized.shape[0]), Image.Resampling.BILINEAR)
+    assert (resized - torch.from_numpy(np.array(pillow)) / 255).abs().max() < 1.6 / 255

@@ -18,20 +18,23 @@ EVERYBODY = Choice("everybody", 96, 0.4, True, 1.0, 0.2, 0.2, 256)
 def face(x: float, y: float, height: float = 40.0, lean: float = 0.0) -> Face:
     """A face whose nose is at (x, y), leaning by degrees clockwise."""
     turn = height * complex(math.cos(math.radians(lean)), math.sin(math.radians(lean)))
-    points = [complex(x, y) + turn * at for at in (-0.2 - 0.2j, 0.2 - 0.2j, 0, -0.15 + 0.2j, 0.15 + 0.2j)]
+    points = [complex(x, y) + turn * offset for offset in (-0.2 - 0.2j, 0.2 - 0.2j, 0, -0.15 + 0.2j, 0.15 + 0.2j)]
     box = (x - 0.4 * height, y - 0.5 * height, x + 0.4 * height, y + 0.5 * height)
     return Face(box, tuple((point.real, point.imag) for point in points), 0.9, torch.zeros(112, 112, 3))
 
 
-def people(*found: Face, similarity: float | None = 0.3) -> tuple[list[Candidate], Faces]:
-    who = [Person(Identity(name, {}, torch.zeros(1, 112, 112, 3))) for name in NAMES]
+def people(*faces: Face, similarity: float | None = 0.3) -> tuple[list[Candidate], Faces]:
     has_face = similarity is not None
-    everybody = [Candidate(0, who[n], n + 1, f.box, f.keypoints, similarity, has_face) for n, f in enumerate(found)]
-    return everybody, Faces(found, 320, 200)
+    everybody = []
+    for number, (name, known_face) in enumerate(zip(NAMES, faces, strict=False), 1):
+        person = Person(Identity(name, {}, torch.zeros(1, 112, 112, 3)))
+        candidate = Candidate(0, person, number, known_face.box, known_face.keypoints, similarity, has_face)
+        everybody.append(candidate)
+    return everybody, Faces(faces, 320, 200)
 
 
-def cut(*found: Face, **changed):
-    return crops.decide(*people(*found), replace(EVERYBODY, **changed))
+def cut(*faces: Face, **changes):
+    return crops.decide(*people(*faces), replace(EVERYBODY, **changes))
 
 
 def picture(width: int = 320, height: int = 200, channels: int = 3, batch: int = 1) -> torch.Tensor:
@@ -39,37 +42,41 @@ def picture(width: int = 320, height: int = 200, channels: int = 3, batch: int =
 
 
 def of(decisions, size: int = 256, count: int = 1) -> crops.Crops:
-    return crops.Crops(tuple(one.crop for one in decisions if one.crop), count, 320, 200, size)
+    return crops.Crops(tuple(decision.crop for decision in decisions if decision.crop), count, 320, 200, size)
 
 
-def enlarged(images: torch.Tensor, where: crops.Crops) -> torch.Tensor:
-    return torch.stack([crops.cut(images[crop.picture_index, ..., :3], crop, where.size) for crop in where.crops])
+def enlarged(images: torch.Tensor, to_cut: crops.Crops) -> torch.Tensor:
+    return torch.stack([crops.cut(images[crop.picture_index, ..., :3], crop, to_cut.size) for crop in to_cut.crops])
 
 
 @pytest.mark.parametrize(("lean", "turn"), [(0, 0), (40, 0), (-40, 0), (90, 1), (130, 1), (180, 2), (-90, 3), (-50, 3)])
 def test_a_turned_face_stands_upright_in_its_crop(lean, turn):
-    (one,) = cut(face(160, 100, lean=lean))
-    assert one.crop.turns == turn
-    left, right, nose, *mouth = one.slot.keypoints
+    (decision,) = cut(face(160, 100, lean=lean))
+    assert decision.crop.turns == turn
+    left, right, nose, *mouth = decision.slot.keypoints
     assert (left[1] + right[1]) / 2 < nose[1] < (mouth[0][1] + mouth[1][1]) / 2 + 1e-6
-    assert one.slot.center == nose == crops.into_crop(one.candidate.keypoints[NOSE], one.crop.square, turn, 256)
-    assert one.slot.pose[0][:2] == pytest.approx(nose)
+    assert (
+        decision.slot.center
+        == nose
+        == crops.into_crop(decision.candidate.keypoints[NOSE], decision.crop.square, turn, 256)
+    )
+    assert decision.slot.pose[0][:2] == pytest.approx(nose)
 
 
 @pytest.mark.parametrize(
-    ("which", "similarities", "expected"),
+    ("choice", "similarities", "expected"),
     [
         ("small faces", (0.9, 0.1), [True, False]), ("unlike faces", (0.9, 0.1), [False, True]),
         ("small or unlike faces", (0.9, 0.9), [True, False]), ("small or unlike faces", (0.1, 0.1), [True, True]),
         ("everybody", (0.9, 0.9), [True, True]),
     ],
 )  # fmt: skip
-def test_who_needs_it(which, similarities, expected):
+def test_who_needs_it(choice, similarities, expected):
     everybody, faces = people(face(60, 100, 40), face(240, 100, 120))
-    listed = [replace(one, similarity=s) for one, s in zip(everybody, similarities, strict=True)]
-    decisions = crops.decide(listed, faces, replace(EVERYBODY, who=which))
-    assert [one.crop is not None for one in decisions] == expected
-    assert [("second pass" in one.reason) for one in decisions] == expected
+    candidates = [replace(candidate, similarity=s) for candidate, s in zip(everybody, similarities, strict=True)]
+    decisions = crops.decide(candidates, faces, replace(EVERYBODY, who=choice))
+    assert [decision.crop is not None for decision in decisions] == expected
+    assert [("second pass" in decision.reason) for decision in decisions] == expected
     assert "face 40 px high" in decisions[0].reason
 
 
@@ -77,44 +84,59 @@ def test_people_without_a_face_are_cut_out_in_their_place_or_left():
     everybody, _ = people(face(60, 100), face(240, 100), similarity=None)
     everybody[1] = replace(everybody[1], box=None, keypoints=None)
     placed, bare = decisions = crops.decide(everybody, Faces((), 320, 200), EVERYBODY)
-    assert placed.crop and "cut out in their place" in placed.reason
-    assert bare.crop is None and "no place with a face" in bare.reason and len(crops.troubles(decisions, 1)) == 2
-    left = crops.decide(everybody, Faces((), 320, 200), replace(EVERYBODY, use_places=False))
-    assert not any(one.crop for one in left) and crops.NO_FACE_CHOSEN in crops.troubles(left, 1)
-    (beside,) = cut(face(-3, 100))
-    assert beside.crop is None and "outside of the picture" in beside.reason
-    both, faces = people(face(100, 100, 20), face(100, 100, 150))
-    behind = crops.decide(both[:1], faces, EVERYBODY)
-    assert behind[0].crop is None and "covered" in behind[0].reason and crops.troubles(behind, 1)
+    assert placed.crop
+    assert "cut out in their place" in placed.reason
+    assert bare.crop is None
+    assert "no place with a face" in bare.reason
+    assert len(crops.troubles(decisions, 1)) == 2
+    without_places = crops.decide(everybody, Faces((), 320, 200), replace(EVERYBODY, use_places=False))
+    assert not any(decision.crop for decision in without_places)
+    assert crops.NO_FACE_CHOSEN in crops.troubles(without_places, 1)
+    (outside,) = cut(face(-3, 100))
+    assert outside.crop is None
+    assert "outside of the picture" in outside.reason
+    everybody_covered, faces = people(face(100, 100, 20), face(100, 100, 150))
+    behind = crops.decide(everybody_covered[:1], faces, EVERYBODY)
+    assert behind[0].crop is None
+    assert "covered" in behind[0].reason
+    assert crops.troubles(behind, 1)
 
 
 def test_a_mask_falls_to_nothing_within_its_square_but_not_where_the_picture_ends():
     inside, corner, opposite = cut(face(160, 100), face(10, 12), face(310, 188))
     mask = inside.crop.mask
-    assert mask.max() == 1 and torch.cat([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).max() < 0.1
-    assert corner.crop.square[:2] == (0, 0) and corner.crop.mask[0, 0] == 1
-    assert opposite.crop.square[2:] == (320, 200) and opposite.crop.mask[-1, -1] == 1
+    assert mask.max() == 1
+    assert torch.cat([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).max() < 0.1
+    assert corner.crop.square[:2] == (0, 0)
+    assert corner.crop.mask[0, 0] == 1
+    assert opposite.crop.square[2:] == (320, 200)
+    assert opposite.crop.mask[-1, -1] == 1
     (hard,) = cut(face(160, 100), feather=0)
     assert set(hard.crop.mask.unique().tolist()) == {0.0, 1.0}
     (tight,) = cut(face(160, 100), margin=0.25, mask_margin=4.0)
     mask = tight.crop.mask
-    assert mask[0].max() < 0.1 and mask.diff(dim=0).abs().max() < 0.15 and mask.max() == 1
+    assert mask[0].max() < 0.1
+    assert mask.diff(dim=0).abs().max() < 0.15
+    assert mask.max() == 1
     everybody, faces = people(face(100, 100, 60), face(135, 100, 60))
-    (one,) = crops.decide(everybody[:1], faces, EVERYBODY)
-    x0, y0, x1, y1 = one.crop.square
-    whole = torch.zeros(200, 320)
-    whole[y0:y1, x0:x1] = one.crop.mask
-    left, top, right, below = (round(side) for side in faces.faces[1].box)
-    assert whole[top:below, left:right].max() == 0 and whole[100, 90] == 1, "the faces of others are cut out"
+    (decision,) = crops.decide(everybody[:1], faces, EVERYBODY)
+    x0, y0, x1, y1 = decision.crop.square
+    canvas = torch.zeros(200, 320)
+    canvas[y0:y1, x0:x1] = decision.crop.mask
+    left_side, top, right_side, below = (round(side) for side in faces.faces[1].box)
+    assert canvas[top:below, left_side:right_side].max() == 0 and canvas[100, 90] == 1, (
+        "the faces of others are cut out"
+    )
 
 
-@pytest.mark.parametrize(("feather", "told"), [(0.25, False), (1.0, False), (4.0, True)])
-def test_a_feather_larger_than_its_square_is_told(feather, told):
+@pytest.mark.parametrize(("feather", "is_told"), [(0.25, False), (1.0, False), (4.0, True)])
+def test_a_feather_larger_than_its_square_is_told(feather, is_told):
     decisions = cut(face(160, 100), feather=feather)
     share = float(decisions[0].crop.mask.max())
-    assert (share < 0.5) is told
-    most = f"Ann {share:.0%} pasted at most; lower feather or raise margin"
-    assert crops.troubles(decisions, 1) == [f"The soft edge leaves no room for the face: {most}"] * told
+    assert (share < 0.5) is is_told
+    advice = f"Ann {share:.0%} pasted at most; lower feather or raise margin"
+    troubles = [f"The soft edge leaves no room for the face: {advice}"] if is_told else []
+    assert crops.troubles(decisions, 1) == troubles
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.float64])
@@ -122,31 +144,36 @@ def test_a_feather_larger_than_its_square_is_told(feather, told):
 @pytest.mark.parametrize("match", crops.MATCHES)
 def test_outside_of_the_mask_nothing_changes_by_a_bit(match, channels, kind):
     images = (picture(channels=channels, batch=2).double() / 3).to(kind)  # of float64 more digits than float32 has
-    where = of(cut(face(60, 100), face(10, 12), face(300, 190, 90)), count=2)
+    made_crops = of(cut(face(60, 100), face(10, 12), face(300, 190, 90)), count=2)
     new = torch.rand(3, 256, 256, 3, generator=torch.Generator().manual_seed(9))
-    result = crops.paste(images, where, new, match)
-    pasted, masks = result.images, result.mask
-    assert pasted.dtype == kind and pasted.shape == images.shape
+    result = crops.paste(images, made_crops, new, match)
+    pasted = result.images
+    masks = result.mask
+    assert pasted.dtype == kind
+    assert pasted.shape == images.shape
     outside = masks == 0
-    assert torch.equal(pasted[outside], images[outside]) and torch.equal(pasted[1], images[1])
+    assert torch.equal(pasted[outside], images[outside])
+    assert torch.equal(pasted[1], images[1])
     assert torch.equal(pasted[..., 3:], images[..., 3:])
     assert (pasted[0][masks[0] == 1][:, :3] - images[0][masks[0] == 1][:, :3]).abs().max() > 0.1
     unchanged = crops.paste(images, of([], count=2), torch.zeros(0, 256, 256, 3), match)
-    assert torch.equal(unchanged.images, images) and not unchanged.mask.any()
+    assert torch.equal(unchanged.images, images)
+    assert not unchanged.mask.any()
 
 
 @pytest.mark.parametrize("lean", [0, 90, 180, -90])
 def test_untouched_crops_of_the_same_size_come_back_exactly(lean):
     images = picture()
-    where = of(cut(face(160, 100, 40, lean), face(10, 12, 40, lean), size=120), size=120)
-    assert {crop.square[2] - crop.square[0] for crop in where.crops} == {120}
-    assert torch.equal(crops.paste(images, where, enlarged(images, where), "none").images, images)
+    made_crops = of(cut(face(160, 100, 40, lean), face(10, 12, 40, lean), size=120), size=120)
+    assert {crop.square[2] - crop.square[0] for crop in made_crops.crops} == {120}
+    assert torch.equal(crops.paste(images, made_crops, enlarged(images, made_crops), "none").images, images)
 
 
 @pytest.mark.parametrize("heights", [(60, 70), (70, 60)])
 def test_the_larger_of_two_faces_lies_on_top(heights):
     """Whoever was listed first."""
-    decisions, above = cut(face(100, 100, heights[0]), face(130, 100, heights[1])), heights.index(70)
+    decisions = cut(face(100, 100, heights[0]), face(130, 100, heights[1]))
+    above = heights.index(70)
     line = f"Faces overlap, the larger on top: {NAMES[above]} over {NAMES[1 - above]}"
     assert crops.troubles(decisions, 1) == [line]
     colors = torch.stack([torch.full((256, 256, 3), float(n == above)) for n in (0, 1)])
@@ -159,12 +186,19 @@ def test_the_larger_of_two_faces_lies_on_top(heights):
 def test_colours_follow_what_lies_around_the_face():
     smooth = torch.nn.functional.interpolate(picture(20, 12).movedim(-1, 1), (200, 320), mode="bilinear")
     images = smooth.movedim(1, -1) * 0.5 + 0.2
-    where = of(cut(face(160, 100)))
-    tinted = (enlarged(images, where) * 0.7 + torch.tensor([0.2, 0.0, 0.1])).clamp(0, 1)
-    around, on, none = ((crops.paste(images, where, tinted, how).images - images).abs().mean() for how in crops.MATCHES)
-    assert around < 0.1 * none and on < 0.1 * none
-    flat = crops.paste(images, where, torch.full((1, 256, 256, 3), 0.9), "around the face").images
-    assert flat.isfinite().all() and flat.min() >= 0 and flat.max() <= 1
+    made_crops = of(cut(face(160, 100)))
+    tinted = (enlarged(images, made_crops) * 0.7 + torch.tensor([0.2, 0.0, 0.1])).clamp(0, 1)
+
+    def difference(match: str) -> torch.Tensor:
+        return (crops.paste(images, made_crops, tinted, match).images - images).abs().mean()
+
+    around_the_face, over_the_face, unmatched = (difference(match) for match in crops.MATCHES)
+    assert around_the_face < 0.1 * unmatched
+    assert over_the_face < 0.1 * unmatched
+    flat = crops.paste(images, made_crops, torch.full((1, 256, 256, 3), 0.9), "around the face").images
+    assert flat.isfinite().all()
+    assert flat.min() >= 0
+    assert flat.max() <= 1
 
 
 def small_and_large() -> list[crops.Decision]:
@@ -178,28 +212,32 @@ def test_the_rows_of_the_batch_keep_the_numbers_of_the_places():
     everybody = Cast(tuple(decision.candidate.person for decision in decisions))
     cast = crops.cast_by_row(decisions, everybody, 256)
     assert [(person.identity.name, person.place) for person in cast.people] == [("Ann", 1), ("Cid", 3)]
-    assert cast.listed == ("Ann", "Bob", "Cid") and cast.numbers_listed == (1, 3)
+    assert cast.listed == ("Ann", "Bob", "Cid")
+    assert cast.numbers_listed == (1, 3)
 
 
 def lora_people(*places: Face) -> PlacedCast:
     """People without photos, who stand where these faces are on a canvas of half the picture's size."""
     members = []
-    for number, (name, at) in enumerate(zip(NAMES, places, strict=False), 1):
-        box = tuple(side / 2 for side in at.box)
-        keypoints = tuple((x / 2, y / 2) for x, y in at.keypoints)
-        known = Identity(name, {}, torch.zeros(1, 112, 112, 3), loras=(Lora("a.safetensors", 1.0, ""),))
-        members.append(Person(known, slot=Slot(keypoints[NOSE], box, keypoints), place=number))
+    for number, (name, face_there) in enumerate(zip(NAMES, places, strict=False), 1):
+        box = tuple(side / 2 for side in face_there.box)
+        keypoints = tuple((x / 2, y / 2) for x, y in face_there.keypoints)
+        identity = Identity(name, {}, torch.zeros(1, 112, 112, 3), loras=(Lora("a.safetensors", 1.0, ""),))
+        members.append(Person(identity, slot=Slot(keypoints[NOSE], box, keypoints), place=number))
     return PlacedCast(tuple(members), 160, 100)
 
 
 def test_people_without_photos_are_told_by_their_places():
     """A small face in a place, a large one, and a place without a face."""
-    small, large, missing = face(60, 100, 40), face(160, 100, 110), face(260, 100, 40)
+    small = face(60, 100, 40)
+    large = face(160, 100, 110)
+    missing = face(260, 100, 40)
     cast = lora_people(small, large, missing)
-    assert crops.people_to_cut(cast, "Crop Faces") is not None and not crops.has_photos(cast)
+    assert crops.people_to_cut(cast, "Crop Faces") is not None
+    assert not crops.has_photos(cast)
     faces = Faces((small, large), 320, 200)
-    (found,) = crops.candidates_by_place(cast, [faces])
-    decisions = crops.decide(found, faces, replace(EVERYBODY, who="small or unlike faces"))
+    (candidates,) = crops.candidates_by_place(cast, [faces])
+    decisions = crops.decide(candidates, faces, replace(EVERYBODY, who="small or unlike faces"))
     assert [decision.crop is not None for decision in decisions] == [True, False, True]
     lines = crops.describe(decisions, 1).splitlines()
     assert lines[0] == "Ann (place 1): face 40 px high, no photo to compare with, second pass."
@@ -220,7 +258,9 @@ def test_beside_people_with_photos_those_without_are_left_out():
 def test_pictures_and_places_are_counted_from_one():
     slot = Slot((60.0, 100.0))
     everybody, faces = people(face(60, 100), face(240, 100))
-    placed = [replace(one, picture_index=1, person=replace(one.person, slot=slot)) for one in everybody]
+    placed = [
+        replace(candidate, picture_index=1, person=replace(candidate.person, slot=slot)) for candidate in everybody
+    ]
     lines = crops.describe(crops.decide(placed, faces, EVERYBODY), 2).splitlines()
     assert [line.partition(": face")[0] for line in lines] == ["Picture 2: Ann (place 1)", "Picture 2: Bob (place 2)"]
     alone = crops.describe(crops.decide(everybody, faces, EVERYBODY), 1).splitlines()
@@ -231,17 +271,18 @@ def test_the_preview_shows_who_is_cut_out_and_counts_the_others():
     """Thick frames around squares and faces that are cut out, thin ones around those that stay; a line below."""
     image = torch.zeros(200, 320, 3)
     decisions = small_and_large()
-    shown = (crops.draw_crops(image, decisions) * 255).round().byte()
+    preview = (crops.draw_crops(image, decisions) * 255).round().byte()
     blue, orange, green = (torch.tensor(colour) for colour in ((86, 180, 233), (230, 159, 0), (0, 190, 130)))
     for number, colour, thick in ((0, blue, True), (1, orange, False), (2, green, True)):
         left, top, _, bottom = (round(side) for side in decisions[number].candidate.box)
         middle = (top + bottom) // 2
-        assert torch.equal(shown[middle, left], colour)
-        assert torch.equal(shown[middle, left + 1], colour) == thick
+        assert torch.equal(preview[middle, left], colour)
+        assert torch.equal(preview[middle, left + 1], colour) == thick
     for number, colour in ((0, blue), (2, green)):
         x0, y0, _, y1 = decisions[number].crop.square
-        assert torch.equal(shown[(y0 + y1) // 2, x0], colour)
+        assert torch.equal(preview[(y0 + y1) // 2, x0], colour)
     expected = Sheet(Image.new("RGB", (320, 200)))
     expected.footer(["2 faces cut out, 1 left as they are"])
     written = (expected.tensor() * 255).round().byte()
-    assert written[-10].any() and torch.equal(shown[-15:], written[-15:])
+    assert written[-10].any()
+    assert torch.equal(preview[-15:], written[-15:])

@@ -20,7 +20,9 @@ def qkv():
 
 
 def split(plan, q, k, v):
-    return split_attention(plan.of(q.shape[2], k.shape[2]).on(CPU), q, k, v, lambda _, *given: attention(*given), 2, 2)
+    return split_attention(
+        plan.of(q.shape[2], k.shape[2]).on(CPU), q, k, v, lambda _, *tensors: attention(*tensors), 2, 2
+    )
 
 
 @pytest.mark.parametrize("everybody", [False, True])
@@ -28,22 +30,30 @@ def test_split_is_masked_with_and_without_queries_of_references(everybody):
     plan = Plan(SPANS, groups(SPANS, REGIONS, WHOSE, everybody), CPU)
     reads = torch.zeros(TOKENS.total, TOKENS.total, dtype=torch.bool)
     reads[:, [*range(9), 13, 14]] = True  # text, picture and what belongs to nobody
-    anna, ben, nobody = [range(*ends) for ends in ((9, 13), (15, 18), (7, 9))]
-    readers = [([3, 4, 5, *anna], anna), ([5, 6, *ben], ben), *((nobody, one) for one in (anna, ben) if everybody)]
-    for asking, read in readers:
-        reads[torch.tensor([*asking])[:, None], torch.tensor([*read])] = True
+    anna = range(9, 13)
+    ben = range(15, 18)
+    nobody = range(7, 9)
+    queries_and_keys = [([3, 4, 5, *anna], anna), ([5, 6, *ben], ben)]
+    if everybody:
+        queries_and_keys += [(nobody, anna), (nobody, ben)]
+    for queries, keys in queries_and_keys:
+        reads[torch.tensor([*queries])[:, None], torch.tensor([*keys])] = True
     q, k, v = qkv()
     expected = attention(q, k, v, attn_mask=reads)
-    for asking in (TOKENS.total, WITHOUT_REFERENCES):
-        torch.testing.assert_close(split(plan, q[:, :, :asking], k, v), expected[:, :, :asking], atol=2e-6, rtol=0)
-    assert not plan.of(TOKENS.total, WITHOUT_REFERENCES) and not plan.of(5, TOKENS.total)
+    for query_count in (TOKENS.total, WITHOUT_REFERENCES):
+        torch.testing.assert_close(
+            split(plan, q[:, :, :query_count], k, v), expected[:, :, :query_count], atol=2e-6, rtol=0
+        )
+    assert not plan.of(TOKENS.total, WITHOUT_REFERENCES)
+    assert not plan.of(5, TOKENS.total)
     assert len(plan.of(TOKENS.total, TOKENS.total).groups) == 4, "those that read the same ask together"
 
 
 def test_where_everybody_is_barred_it_is_attention_without_references_to_the_bit():
-    plan, (q, k, v) = Plan(SPANS, groups(SPANS, REGIONS & False, (0, 1, 0), False), CPU), qkv()
-    own = [x[:, :, :WITHOUT_REFERENCES] for x in (q, k, v)]
-    assert torch.equal(split(plan, q, k, v)[:, :, :WITHOUT_REFERENCES], attention(*own))
+    plan = Plan(SPANS, groups(SPANS, REGIONS & False, (0, 1, 0), False), CPU)
+    q, k, v = qkv()
+    without_references = [x[:, :, :WITHOUT_REFERENCES] for x in (q, k, v)]
+    assert torch.equal(split(plan, q, k, v)[:, :, :WITHOUT_REFERENCES], attention(*without_references))
 
 
 def test_a_token_belongs_to_whom_at_least_half_of_it_is():
@@ -51,7 +61,8 @@ def test_a_token_belongs_to_whom_at_least_half_of_it_is():
     region[:, :8, :16] = 1  # half of the first
     region[:, 32:, 20:] = 1  # half of what is in the picture of the last
     region[:, 16:18, :16] = 1  # an eighth of another
-    found = on_tokens(region, 40, 24, 16)
-    assert found.shape == (1, 3, 2) and found.nonzero().tolist() == [[0, 0, 0], [0, 2, 1]]
+    owned = on_tokens(region, 40, 24, 16)
+    assert owned.shape == (1, 3, 2)
+    assert owned.nonzero().tolist() == [[0, 0, 0], [0, 2, 1]]
     larger = region.repeat_interleave(2, 1).repeat_interleave(2, 2)
-    assert torch.equal(on_tokens(larger, 40, 24, 16), found)
+    assert torch.equal(on_tokens(larger, 40, 24, 16), owned)

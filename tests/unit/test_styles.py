@@ -6,10 +6,19 @@ from pack.core.errors import BadSetup
 from pack.nodes.ip_adapter import net
 from pack.nodes.ip_adapter.net import CLIP_MEAN, CROP, PAD, fitted
 
+
+def layers_of(section: str, depths: dict[int, int]) -> list[tuple[str, int, int]]:
+    """depths: the number of a block -> how many layers it has."""
+    layers = []
+    for block, depth in depths.items():
+        layers += [(section, block, layer) for layer in range(depth)]
+    return layers
+
+
 SDXL = [
-    *(("input", n, i) for n, depth in ((4, 2), (5, 2), (7, 10), (8, 10)) for i in range(depth)),
-    *(("output", n, i) for n, depth in enumerate((10, 10, 10, 2, 2, 2)) for i in range(depth)),
-    *(("middle", 0, i) for i in range(10)),
+    *layers_of("input", {4: 2, 5: 2, 7: 10, 8: 10}),
+    *layers_of("output", {0: 10, 1: 10, 2: 10, 3: 2, 4: 2, 5: 2}),
+    *layers_of("middle", {0: 10}),
 ]
 SD15 = [*(("input", n, 0) for n in (1, 2, 4, 5, 7, 8)), *(("output", n, 0) for n in range(3, 12)), ("middle", 0, 0)]
 
@@ -21,9 +30,16 @@ SD15 = [*(("input", n, 0) for n in (1, 2, 4, 5, 7, 8)), *(("output", n, 0) for n
 )
 def test_layers_are_those_of_the_published_keys(blocks, style, layout):
     """Published keys count attention layers, so that cross-attention layer n is key 2 n + 1."""
-    found = {choice: {n for n, on in enumerate(net.chosen_layers(blocks, choice)) if on} for choice in net.CHOICES}
-    both = {*style, *layout}
-    assert found == {"style": {*style}, "layout": {*layout}, "style and layout": both, "all": {*range(len(blocks))}}
+    layers = {}
+    for choice in net.CHOICES:
+        are_chosen = net.chosen_layers(blocks, choice)
+        layers[choice] = {number for number, is_chosen in enumerate(are_chosen) if is_chosen}
+    assert layers == {
+        "style": {*style},
+        "layout": {*layout},
+        "style and layout": {*style, *layout},
+        "all": {*range(len(blocks))},
+    }
 
 
 def test_a_unet_with_other_blocks_has_all_or_nothing():
@@ -39,8 +55,10 @@ def test_pictures_become_squares_with_bars_of_what_clip_sees_as_nothing(high, wi
     images = torch.rand(2, high, wide, 3)
     padded, cropped = (fitted(images, fit) for fit in (PAD, CROP))
     side = max(high, wide)
-    assert torch.equal(cropped, images) and padded.shape == (2, side, side, 3)
-    top, left = (side - high) // 2, (side - wide) // 2
+    assert torch.equal(cropped, images)
+    assert padded.shape == (2, side, side, 3)
+    top = (side - high) // 2
+    left = (side - wide) // 2
     assert torch.equal(padded[:, top : top + high, left : left + wide], images)
     padded[:, top : top + high, left : left + wide] = torch.tensor(CLIP_MEAN)
     assert torch.equal(padded, torch.tensor(CLIP_MEAN).expand_as(padded))

@@ -6,7 +6,7 @@ from pack.core.text import plain
 
 
 @pytest.mark.parametrize(
-    ("typed", "shown"),
+    ("typed", "line"),
     [
         ("  Änne\tvan  der 王小明 \n", "Änne van der 王小明"),
         ("Zoë 👩‍👩‍👧 مريم ‌می‌خواهم नेहा O'Neil <3 & co.", "Zoë 👩‍👩‍👧 مريم ‌می‌خواهم नेहा O'Neil <3 & co."),
@@ -15,14 +15,15 @@ from pack.core.text import plain
         ("\u202eannA\u2066", "annA"), ("An\ud800na", "An na"), (None, ""), (5, "5"),
     ],
 )  # fmt: skip
-def test_letters_stay_and_what_steers_goes(typed: object, shown: str) -> None:
-    assert plain(typed) == shown
-    assert plain(shown).encode() == shown.encode()
+def test_letters_stay_and_what_steers_goes(typed: object, line: str) -> None:
+    assert plain(typed) == line
+    assert plain(line).encode() == line.encode()
 
 
 def test_a_message_is_headed_by_the_pack_and_not_by_the_path_of_a_file() -> None:
     classes = [LikenessError, *LikenessError.__subclasses__()]
-    assert {kind.__module__ for kind in classes} == {"likeness"} and len(classes) > 10
+    assert {kind.__module__ for kind in classes} == {"likeness"}
+    assert len(classes) > 10
 
 
 def test_a_long_name_ends_in_dots_and_is_as_long_as_asked_for() -> None:
@@ -37,5 +38,5 @@ def test_a_note_has_eight_names_and_says_how_many_more_there_are() -> None:
 
 
 def test_what_is_counted_is_in_the_right_number() -> None:
-    found = [counted(number, "place") for number in (0, 1, 2)] + [counted(3, "person", "people")]
-    assert found == ["0 places", "1 place", "2 places", "3 people"]
+    phrases = [counted(number, "place") for number in (0, 1, 2)] + [counted(3, "person", "people")]
+    assert phrases == ["0 places", "1 place", "2 places", "3 people"]

@@ -10,13 +10,14 @@ Z_IMAGE = TokenLayout(
 
 def kinds(spans):
     return [
-        (found.span.kind, found.span.number, found.tokens.start, found.tokens.stop) for found in placed_spans(spans)
+        (placed.span.kind, placed.span.number, placed.tokens.start, placed.tokens.stop)
+        for placed in placed_spans(spans)
     ]
 
 
 def test_the_picture_of_z_image_stands_last_and_every_reference_has_three_pieces():
-    found = [row for row in kinds(Z_IMAGE.spans()) if row[0] is Kind.REFERENCE]
-    assert [row[1:] for row in found] == [
+    references = [row for row in kinds(Z_IMAGE.spans()) if row[0] is Kind.REFERENCE]
+    assert [row[1:] for row in references] == [
         (0, 0, 8), (1, 8, 40), (0, 96, 104), (1, 104, 120), (0, 128, 144), (1, 144, 152),
     ]  # fmt: skip
     assert kinds(Z_IMAGE.spans())[-1] == (Kind.PICTURE, 0, 152, 200)
