@@ -79,7 +79,7 @@ def _settings(arguments: argparse.Namespace, benchmark: Benchmark, stack: ExitSt
     made_up.FOLDERS[benchmark.key](folder)
     say(f"A rehearsal: a made-up folder of {benchmark.title}, and the miniature. The figures say nothing.")
     steps = arguments.steps or rehearsal.STEPS
-    return Settings(folder, out, arguments.places, size or rehearsal.SIZE, steps, arguments.limit)
+    return Settings(folder, out, arguments.places, size or rehearsal.SIZES[benchmark.key], steps, arguments.limit)
 
 
 def _add_models(folder: Path) -> None:

@@ -62,6 +62,7 @@ class Run:
         self.drawer = drawer
         self.all_cases = benchmark.read(settings.folder, settings.places)
         self.cases = limited(self.all_cases, settings.limit)
+        self._digest = cache(digest)  # a person is in many pictures
 
     def result(self, method: DrawnMethod) -> Result:
         """Draw and see what is not there yet of a method's pictures."""
@@ -102,7 +103,7 @@ class Run:
         """The picture of a case by a method."""
         graph = self.graph_of(method, case)
         files = [*case.photos] if case.truth is None else [*case.photos, case.truth]
-        made_of = [json.dumps(graph.prompt, sort_keys=True), *(digest(path) for path in files)]
+        made_of = [json.dumps(graph.prompt, sort_keys=True), *(self._digest(path) for path in files)]
         key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()
         return Task(case, graph, self.path_of(method, case), key)
 
@@ -173,7 +174,6 @@ def canvas(size: Size, shape: Size | None) -> Size:
     return max(1, round(width / STEP)) * STEP, max(1, round(pixels / width / STEP)) * STEP
 
 
-@cache
 def digest(path: Path) -> str:
     """What is in a file, as a short text."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -12,15 +12,19 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import comfy.clip_model
+import comfy.utils
 import environment
 import evaluate
 import folder_paths
 import numpy as np
 import pytest
 import real_faces
+import small_networks
+import torch
 from batch.local_workers import LocalWorkers
 from batch.workers import Crew
-from benchmarks import command, made_up, multi_human
+from benchmarks import command, made_up, multi_human, rehearsal
 from benchmarks.kept import read_kept
 from benchmarks.pictures import CrewDrawer, Task
 from benchmarks.records import Case
@@ -33,29 +37,49 @@ from pack.core.faces.model import FaceModel
 from PIL import Image
 
 KEYS = tuple(command.BENCHMARKS)
+SIZES = {"multi-id": [256, 192], "multi-human": [256, 192], "identities-collapse": [448, 448]}
+"""Ten people have no room in less."""
 PICTURES = {"multi-id": 5, "multi-human": 5, "identities-collapse": 3}
+
+
+@pytest.fixture(scope="module")
+def miniature(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Its files are the host's, and its texts, which say nothing, end after the first layers."""
+    with pytest.MonkeyPatch.context() as patch, rehearsal.miniature_in(tmp_path_factory.mktemp("miniature")):
+        patch.setattr(comfy.clip_model.CLIPTextModel, "__init__", comfy.clip_model.CLIPTextModel.__init__)
+        small_networks._end_early(comfy.clip_model.CLIPTextModel)
+        yield
 
 
 @pytest.fixture(autouse=True)
 def host_as_before() -> Iterator[None]:
-    """A run sets the host's folders and its server; no other test here has them."""
+    """A run sets the host's folders, its bar and its server; no other test here has them."""
     folders = folder_paths.get_input_directory(), folder_paths.get_output_directory()
     before = dict(folder_paths.folder_names_and_paths)
+    has_bar = comfy.utils.PROGRESS_BAR_ENABLED
     yield
     if hasattr(host_server().PromptServer, "instance"):
         del host_server().PromptServer.instance
+    comfy.utils.set_progress_bar_enabled(has_bar)
     folder_paths.folder_names_and_paths.clear()
     folder_paths.folder_names_and_paths.update(before)
     folder_paths.set_input_directory(folders[0])
     folder_paths.set_output_directory(folders[1])
 
 
-def asked(benchmark: str, out: Path, **options: Any) -> argparse.Namespace:
-    """The command line of a rehearsal that is as small as can be. options: what is asked for beside that."""
+def asked(benchmark: str, root: Path, **options: Any) -> argparse.Namespace:
+    """The command line of a run that is as small as can be, into `root`/out.
+
+    root: its folder "published" is that of the benchmark, which is made where it is not there. options: what else is
+    asked for.
+    """
+    folder = root / "published"
+    if not folder.exists():
+        made_up.FOLDERS[benchmark](folder)
     defaults: dict[str, Any] = {
-        "benchmark": benchmark, "folder": None, "methods": ["ID-Patch"], "models": None, "out": out, "places": "given",
-        "size": [256, 192], "steps": 1, "limit": None, "workers": None, "address": None, "check": False,
-        "rehearse": True,
+        "benchmark": benchmark, "folder": folder, "methods": ["ID-Patch"], "models": None, "out": root / "out",
+        "places": "given", "size": SIZES[benchmark], "steps": 1, "limit": None, "workers": None, "address": None,
+        "check": False, "rehearse": False,
     }  # fmt: skip
     return argparse.Namespace(**{**defaults, **options})
 
@@ -77,110 +101,129 @@ class Texts(HTMLParser):
         self.texts.append(data)
 
 
+@pytest.mark.usefixtures("miniature")
 @pytest.mark.parametrize("benchmark", KEYS)
-def test_a_rehearsal_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, benchmark: str) -> None:
+def test_a_run_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, benchmark: str) -> None:
     """And the same command again draws nothing; a picture that is gone is drawn again, alone and the same."""
     record = command.BENCHMARKS[benchmark]
+    out = tmp_path / "out"
     assert command.run(asked(benchmark, tmp_path)) == 0
-    drawn = times(tmp_path)
+    assert sorted(path.name for path in out.iterdir()) == ["index.html", "pictures", "report.json", "table.csv"]
+    drawn = times(out)
     assert len(drawn) == PICTURES[benchmark]
-    text = (tmp_path / "report.json").read_text()
+    text = (out / "report.json").read_text()
     report = json.loads(text)
-    assert report["benchmark"] == record.title and "figures say nothing" in report["rehearsal"]
+    assert report["benchmark"] == record.title and "rehearsal" not in report
     assert report["pictures"] == report["pictures of the benchmark"] == PICTURES[benchmark]
+    assert report["pictures with made-up places"] == (3 if benchmark == "identities-collapse" else 0)
     assert report["seed"] == record.seed and report["methods"] == [{"method": "ID-Patch", "note": "", "failed": []}]
-    assert "anna" not in text and str(tmp_path) not in text
+    assert "anna" not in text and str(tmp_path) not in text and "published/" not in text
     ours = [row for row in report["rows"] if "source" not in row]
     others = [row for row in report["rows"] if "source" in row]
     assert {row["method"] for row in others} == {published.method for published in record.published}
     for row in ours:
         assert row["pictures"] == row["asked"] > 0
         assert row["by recogniser"].keys() == {"antelopev2", "arcface-ir-se50"}
-    page = Texts((tmp_path / "index.html").read_text()).texts
+    page = Texts((out / "index.html").read_text()).texts
     for published in record.published:
         assert published.method in page and published.source in page
-    with (tmp_path / "table.csv").open(newline="") as file:
+    with (out / "table.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert [line["method"] for line in lines] == [row["method"] for row in report["rows"]]
 
-    assert command.run(asked(benchmark, tmp_path)) == 0
-    assert times(tmp_path) == drawn and json.loads((tmp_path / "report.json").read_text())["rows"] == report["rows"]
-    gone, *others = sorted((tmp_path / "pictures/ID-Patch").glob("*.png"))
+    gone, *others = sorted((out / "pictures/ID-Patch").glob("*.png"))
     pixels = evaluate.image(gone)
     gone.unlink()
     assert command.run(asked(benchmark, tmp_path)) == 0
-    again = times(tmp_path)
+    again = times(out)
     assert again.keys() == drawn.keys() and again[gone.name] != drawn[gone.name]
     assert all(again[path.name] == drawn[path.name] for path in others)
-    assert np.array_equal(evaluate.image(gone), pixels)
+    assert torch.equal(evaluate.image(gone), pixels)
+    assert json.loads((out / "report.json").read_text())["rows"] == report["rows"]
 
 
-def test_what_a_picture_is_made_of_decides_whether_it_is_drawn_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("miniature")
+def test_the_places_of_the_benchmark_are_those_of_the_prompt(tmp_path: Path) -> None:
+    """The skeletons of a picture of three people, and a group layout where that is asked for."""
+    assert command.run(asked("multi-human", tmp_path)) == 0
+    with Image.open(tmp_path / "out/pictures/ID-Patch/2.png") as picture:
+        prompt = json.loads(picture.info["prompt"])
+        assert picture.size == (192, 192)
+    places = prompt["places"]["inputs"]
+    assert prompt["places"]["class_type"] == "LikenessLayoutFromPicture"
+    assert places["poses"] == multi_human.frame_of(made_up.pose_of(3))
+    assert command.run(asked("multi-human", tmp_path, places="group")) == 0
+    with Image.open(tmp_path / "out/pictures/ID-Patch/2.png") as picture:
+        prompt = json.loads(picture.info["prompt"])
+    assert prompt["places"]["class_type"] == "LikenessLayoutForAGroup" and prompt["places"]["inputs"]["count"] == 3
+
+
+@pytest.mark.usefixtures("miniature")
+def test_what_a_picture_is_made_of_decides_whether_it_is_drawn_again(tmp_path: Path) -> None:
     """Another photo of one person: the pictures that they are in. Other steps: all."""
     assert command.run(asked("multi-human", tmp_path)) == 0
-    drawn = times(tmp_path)
-    portrait = made_up.portrait
-
-    def another(path: Path, name: str) -> None:
-        portrait(path, "hugo" if name == "elif" else name)
-
-    monkeypatch.setattr(made_up, "portrait", another)
+    drawn = times(tmp_path / "out")
+    made_up.portrait(tmp_path / "published/data/faces/elif.jpg", "hugo")
     assert command.run(asked("multi-human", tmp_path)) == 0
-    again = times(tmp_path)
-    assert [name for name in sorted(drawn) if again[name] != drawn[name]] == ["4.png"], "five people, elif the last"
-    assert command.run(asked("multi-human", tmp_path, steps=2, limit=1)) == 0
-    assert all(time != again[name] for name, time in times(tmp_path).items())
+    again = times(tmp_path / "out")
+    assert [name for name in sorted(drawn) if again[name] != drawn[name]] == ["4.png"], "elif is in the last one alone"
+    assert command.run(asked("multi-human", tmp_path, steps=2)) == 0
+    assert all(time != again[name] for name, time in times(tmp_path / "out").items())
 
 
-def test_a_picture_is_seen_again_where_its_file_is_no_longer_whole(tmp_path: Path) -> None:
-    assert command.run(asked("identities-collapse", tmp_path, limit=1)) == 0
-    notes = sorted((tmp_path / "pictures/ID-Patch").glob("*.json"))
+@pytest.mark.usefixtures("miniature")
+def test_a_picture_is_seen_again_by_others_and_drawn_again_without_its_note(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert command.run(asked("identities-collapse", tmp_path)) == 0
+    notes = sorted((out / "pictures/ID-Patch").glob("*.json"))
     before = [read_kept(path) for path in notes]
     content = json.loads(notes[0].read_text())
     notes[0].write_text(json.dumps({**content, "watchers": ["somebody"]}))
     notes[1].write_text("{")
-    drawn = times(tmp_path)
-    assert command.run(asked("identities-collapse", tmp_path, limit=1)) == 0
-    after = times(tmp_path)
+    drawn = times(out)
+    assert command.run(asked("identities-collapse", tmp_path)) == 0
+    after = times(out)
     assert after["001.png"] == drawn["001.png"] and after["002.png"] != drawn["002.png"]
     found = [read_kept(path) for path in notes]
     assert [one.seen for one in found if one] == [one.seen for one in before if one]
+    assert [one.watchers for one in found if one] == [["antelopev2", "arcface-ir-se50"]] * 3
 
 
+@pytest.mark.usefixtures("miniature")
 def test_a_method_without_its_files_has_a_note_and_the_others_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     methods = ["WithAnyone", "InstantID by region"]
-    assert command.run(asked("identities-collapse", tmp_path, methods=methods, limit=1)) == 1
-    first, second = json.loads((tmp_path / "report.json").read_text())["methods"]
+    assert command.run(asked("multi-id", tmp_path, methods=methods, limit=1)) == 1
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    first, second = report["methods"]
     assert first["note"].startswith("Missing: flux1-dev-fp8.safetensors") and second["note"] == ""
-    assert command.run(asked("identities-collapse", tmp_path, methods=methods, check=True)) == 1
+    assert report["pictures"] == 3 and report["pictures of the benchmark"] == 5
+    assert command.run(asked("multi-id", tmp_path, methods=methods, check=True)) == 1
     said = capsys.readouterr().err
-    assert "InstantID by region: all files are there." in said and "When Identities Collapse: 3 pictures in " in said
+    assert "InstantID by region: all files are there." in said and "MultiID-Bench: 5 pictures in " in said
     with pytest.raises(SetupError, match=r"No such method: DreamO\. There are ID-Patch, "):
-        command.run(asked("identities-collapse", tmp_path, methods=["DreamO"]))
+        command.run(asked("multi-id", tmp_path, methods=["DreamO"]))
 
 
-def test_a_photo_without_a_face_fails_its_own_pictures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    portrait = made_up.portrait
-
-    def faceless(path: Path, name: str) -> None:
-        portrait(path, name)
-        if name == "elif":
-            Image.new("RGB", (256, 256), "gray").save(path)
-
-    monkeypatch.setattr(made_up, "portrait", faceless)
-    assert command.run(asked("multi-human", tmp_path)) == 1
-    report = json.loads((tmp_path / "report.json").read_text())
+@pytest.mark.usefixtures("miniature")
+def test_a_photo_without_a_face_fails_its_own_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = asked("multi-human", tmp_path)
+    Image.new("RGB", (256, 256), "gray").save(tmp_path / "published/data/faces/elif.jpg")
+    assert command.run(arguments) == 1
+    report = json.loads((tmp_path / "out/report.json").read_text())
     (method,) = report["methods"]
     assert method["failed"] == ["LikenessPerson ended with an error."]
     rows = {row["group"]: row for row in report["rows"] if "source" not in row}
     assert rows["all"]["pictures"] == 4 and rows["all"]["asked"] == 5 and "5 people" not in rows
     assert "ID-Patch, 4: LikenessPerson: " in capsys.readouterr().err
+
+
+def test_a_rehearsal_makes_up_its_folder_and_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = asked("identities-collapse", tmp_path, folder=None, rehearse=True, check=True)
+    assert command.run(arguments) == 0
+    said = capsys.readouterr().err
+    assert "The figures say nothing." in said and "ID-Patch: all files are there." in said
 
 
 # --- What is seen
