@@ -147,11 +147,10 @@ def test_sampling_equals_diffusers(case):
     if isinstance(cast, PlacedCast):
         visible = torch.cat([torch.ones(1, HEIGHT, WIDTH), MASKS]).repeat_interleave(20, dim=0).movedim(0, -1)
 
-    network.set_attn_processor({
-        name: Published(
-            {key.partition(".")[2]: x for key, x in file["ip_adapter"].items() if key.startswith(f"{n}.")},
-            torch.cat(rows), visible, SETTINGS["weight"], SETTINGS["lora_weight"],
-        )
-        for n, name in enumerate(network.attn_processors)
-    })  # fmt: skip
+    tokens_of_people = torch.cat(rows)
+    processors = {}
+    for n, name in enumerate(network.attn_processors):
+        layer = below(f"{n}.", file["ip_adapter"])
+        processors[name] = Published(layer, tokens_of_people, visible, SETTINGS["weight"], SETTINGS["lora_weight"])
+    network.set_attn_processor(processors)
     assert relative(latents, sampling.theirs(network)) <= TOLERANCE
