@@ -77,7 +77,7 @@ BESIDE = _outside_of_templates()
 
 
 def unknown(path: Path, nodes_of_the_host: Mapping[str, Any]) -> str:
-    """Nodes of a template that this ComfyUI does not have. known: the host's answer to /object_info."""
+    """Nodes of a template that this ComfyUI does not have. nodes_of_the_host: the host's answer to /object_info."""
     return ", ".join(sorted(_USED[path] - nodes_of_the_host.keys()))
 
 
