@@ -142,7 +142,7 @@ class Batch:
         self.process.wait()
         self.log.close()
         # Of a killed driver two processes of Ray's own end after a minute.
-        _, alive = psutil.wait_procs(self.running(), timeout=100)
+        alive = psutil.wait_procs(self.running(), timeout=100)[1]
         processes_left = {process: of(process, "cmdline") for process in alive}
         for process in processes_left:
             process.kill()

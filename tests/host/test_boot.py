@@ -91,7 +91,9 @@ def test_what_is_published_has_help_and_templates(host_server: HostServer) -> No
     for page in ("LikenessCheckModelFiles.md", "LikenessCheckModelFiles/en.md"):
         assert host_server.read(f"{help_panel}{page}").startswith(b"# Check Model Files")
     pages = [path.read_text("utf-8") for path in (ROOT / "web" / "docs").glob("**/*.md")]
-    pictures = {picture for page in pages for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page)}
+    pictures = set()
+    for page in pages:
+        pictures |= {*re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page)}
     assert {picture.partition("img/")[0] for picture in pictures} == {"", "../"}, "of English pages, and of translated"
     for picture in pictures:
         assert host_server.read(urljoin(help_panel, picture)) == (ROOT / "web/docs" / picture.lstrip("./")).read_bytes()

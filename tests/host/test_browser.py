@@ -65,7 +65,7 @@ def large_visit(visit: Visit) -> Iterator[Visit]:
 def test_help_pages_open_without_an_error(large_visit: Visit, step: int) -> None:
     """By the button over a selected node. In a git clone frontends miss `<NodeId>/en.md` and then take the page.
 
-    each: every so many of them; all are there with their pictures. Tables, code and paths are not cut by the panel, as
+    step: every so many of them; all are there with their pictures. Tables, code and paths are not cut by the panel, as
     wide as it opens at 1920x1080.
     """
     visit = large_visit

@@ -74,9 +74,10 @@ def test_every_method_is_counted() -> None:
     lines = {line["name"]: line for line in methods.count(small, (2,))}
     assert all(line["ours"] > line["peer"] for line in lines.values()), "nothing of ours was run"
     for_several = {name: method for name, method in methods.METHODS.items() if method.most > 1}
-    assert lines.keys() == {
-        f"people_{family}_{name}_2" for name, method in for_several.items() for family in method.families
-    }
+    expected_names = set()
+    for name, method in for_several.items():
+        expected_names |= {f"people_{family}_{name}_2" for family in method.families}
+    assert lines.keys() == expected_names
 
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "dev" / "bench.md"

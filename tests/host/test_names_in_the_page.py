@@ -140,8 +140,14 @@ def test_an_api_export_and_nodes_that_are_pasted(visit: Visit) -> None:
     """Also accents of a Mac, and endings in capitals; never another file."""
     decomposed = unicodedata.normalize("NFD", FOLDED)
     visit.load(loaders("people/anna.safetensors", FOLDED, "PLAIN.safetensors", "twice/NET.safetensors", "none.pt"))
-    here = ["people\\anna.safetensors", windows(decomposed), "plain.SAFETENSORS", "twice/NET.safetensors", "none.pt"]
-    assert loras_of(visit) == here
+    names_here = [
+        "people\\anna.safetensors",
+        windows(decomposed),
+        "plain.SAFETENSORS",
+        "twice/NET.safetensors",
+        "none.pt",
+    ]
+    assert loras_of(visit) == names_here
     visit.canvas.clear()
     pasted = {"id": 1, "type": "LoraLoaderModelOnly", "pos": [0, 0], "size": [300, 80], "flags": {}, "mode": 0}
     pasted |= {"order": 0, "inputs": [], "outputs": [], "properties": {}, "widgets_values": [FOLDED, 1.0]}

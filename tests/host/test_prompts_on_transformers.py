@@ -333,7 +333,9 @@ def test_words_and_references_read_by_region_act_together_in_either_order(models
         mask=APART,
     )
     latents = {"reference_latents": list(record.latents), REFERENCES: record}
-    sides = [[[words, {**options, **latents}] for words, options in text(name)] for name in ("common", "ben")]
+    sides = []
+    for name in ("common", "ben"):
+        sides.append([[words, {**options, **latents}] for words, options in text(name)])
     texts = [text(name)[0][0] for name in ("anna", "ben")]
     texts_of_people = person_texts.appended_texts(texts, APART, None, ["anna", "ben"])
 

@@ -176,7 +176,9 @@ def test_off_or_without_people_the_model_passes_through(sdxl):
 def test_id_tokens_are_bound_in_a_text_that_the_host_repeats(sdxl):
     """A negative that says everything twice is the same negative, and makes the host repeat the positive."""
     model, positive, negative = bind(sdxl)
-    plain = [[entry[0], {k: v for k, v in entry[1].items() if k != "model_conds"}] for entry in negative]
+    plain = []
+    for tensor, options in negative:
+        plain.append([tensor, {name: option for name, option in options.items() if name != "model_conds"}])
     twice = [[torch.cat([entry[0], entry[0]], dim=1), entry[1]] for entry in plain]
     assert relative(sample(model, positive, twice), sample(model, positive, plain)) < ALMOST
 

@@ -34,7 +34,9 @@ def comparable(prompt: Graph, object_info: Graph) -> Graph:
     """
 
     def inputs(node: Graph) -> Graph:
-        input_names = {name for section in object_info[node["class_type"]]["input"].values() for name in section}
+        input_names = set()
+        for section in object_info[node["class_type"]]["input"].values():
+            input_names |= section.keys()
         return {
             name: [*map(str, value)] if isinstance(value, list) else value
             for name, value in node["inputs"].items()

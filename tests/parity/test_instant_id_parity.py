@@ -140,7 +140,7 @@ class Company:
     """
 
     def __init__(self, net, faces, mask, second_net, edges):
-        self.net, self.faces, self.other, self.edges = net, faces, second_net, edges
+        self.net, self.faces, self.second_net, self.edges = net, faces, second_net, edges
         height, width = mask.shape
         sizes = [(height // scale, width // scale) for scale in SCALES]
         self.masks = [functional.interpolate(mask[None, None], size, mode="bilinear") for size in sizes]
@@ -151,7 +151,7 @@ class Company:
             x, timestep, controlnet_cond=controlnet_cond, conditioning_scale=conditioning_scale,
             encoder_hidden_states=rows, **conditions,
         )  # fmt: skip
-        residuals, middle = self.other(
+        residuals, middle = self.second_net(
             x, timestep, controlnet_cond=self.edges.expand(len(x), -1, -1, -1), conditioning_scale=0.4,
             encoder_hidden_states=encoder_hidden_states, **conditions,
         )  # fmt: skip

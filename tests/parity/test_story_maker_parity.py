@@ -72,11 +72,12 @@ def networks():
 class Published:
     """An attention layer of diffusers with its LoRA and, where it reads the text, the people.
 
-    layer: its tensors in the file. tokens: (rows, T, 2048). told: (H, W, T) what each pixel may look at, or None: all.
+    layer: its tensors in the file. tokens: (rows, T, 2048). visible: (H, W, T) what each pixel may look at, or None for
+    all.
     """
 
     def __init__(self, layer, tokens, visible, scale, lora):
-        self.layer, self.tokens, self.told, self.scale, self.lora = layer, tokens, visible, scale, lora
+        self.layer, self.tokens, self.visible, self.scale, self.lora = layer, tokens, visible, scale, lora
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, **_):
         text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
@@ -93,11 +94,11 @@ class Published:
         return projection(x) + self.lora * functional.linear(functional.linear(x, down.to(x)), up.to(x))
 
     def mask(self, pixels):
-        if self.told is None:
+        if self.visible is None:
             return None
         height = round((pixels * HEIGHT / WIDTH) ** 0.5)
         size = next((h, pixels // h) for h in (height, height + 1, height - 1) if pixels % h == 0)
-        visible = functional.interpolate(self.told.float().movedim(-1, 0)[None], size, mode="nearest")[0]
+        visible = functional.interpolate(self.visible.float().movedim(-1, 0)[None], size, mode="nearest")[0]
         return torch.where(visible.flatten(1).T > 0.5, 0.0, -torch.inf).double()
 
 
@@ -147,11 +148,10 @@ def test_sampling_equals_diffusers(case):
     if isinstance(cast, PlacedCast):
         visible = torch.cat([torch.ones(1, HEIGHT, WIDTH), MASKS]).repeat_interleave(20, dim=0).movedim(0, -1)
 
-    network.set_attn_processor({
-        name: Published(
-            {key.partition(".")[2]: x for key, x in file["ip_adapter"].items() if key.startswith(f"{n}.")},
-            torch.cat(rows), visible, SETTINGS["weight"], SETTINGS["lora_weight"],
-        )
-        for n, name in enumerate(network.attn_processors)
-    })  # fmt: skip
+    tokens_of_people = torch.cat(rows)
+    processors = {}
+    for n, name in enumerate(network.attn_processors):
+        layer = below(f"{n}.", file["ip_adapter"])
+        processors[name] = Published(layer, tokens_of_people, visible, SETTINGS["weight"], SETTINGS["lora_weight"])
+    network.set_attn_processor(processors)
     assert relative(latents, sampling.theirs(network)) <= TOLERANCE

@@ -65,10 +65,12 @@ def test_sampling_equals_diffusers(kind, choices, configs, regional, count):
 def _times(config, weight):
     if isinstance(config, float):
         return config * weight
-    return {
-        part: {name: [weight * scale for scale in scales] for name, scales in blocks.items()}
-        for part, blocks in config.items()
-    }
+    times = {}
+    for part, blocks in config.items():
+        times[part] = {}
+        for name, scales in blocks.items():
+            times[part][name] = [weight * scale for scale in scales]
+    return times
 
 
 def _seen(kind, vision, pictures):

@@ -20,18 +20,17 @@ from peers import BETAS
 from rig.workflow import nodes_in
 
 ROOT = Path(__file__).resolve().parents[2]
-GRAPHS = {
-    path.stem: json.loads(path.read_text("utf-8"))
-    for folder in ("workflows", "subgraphs")
-    for path in sorted((ROOT / folder).glob("*.json"))
-}
-SAMPLING = [
-    name
-    for name, graph in GRAPHS.items()
-    for kinds in [{node["type"] for node in nodes_in(graph)}]
-    # Other transformers are sampled as ComfyUI's own workflows do it, FLUX.1 with a shift: see below.
-    if "KSampler" in kinds and "ModelSamplingFlux" not in kinds and not name.startswith("references_")
-]
+FILES = [*sorted((ROOT / "workflows").glob("*.json")), *sorted((ROOT / "subgraphs").glob("*.json"))]
+GRAPHS = {path.stem: json.loads(path.read_text("utf-8")) for path in FILES}
+
+
+def samples_as_a_unet(name: str) -> bool:
+    """Other transformers are sampled as ComfyUI's own workflows do it, FLUX.1 with a shift: see below."""
+    kinds = {node["type"] for node in nodes_in(GRAPHS[name])}
+    return "KSampler" in kinds and "ModelSamplingFlux" not in kinds and not name.startswith("references_")
+
+
+SAMPLING = [name for name in GRAPHS if samples_as_a_unet(name)]
 """Workflows whose own model is of the SD1.5 or SDXL kind."""
 TOLERANCE = 2e-6  # of a sigma
 CPU = torch.device("cpu")

@@ -55,7 +55,8 @@ def test_off_it_hands_back_what_came_in(row: Row) -> None:
 @applies_to(patches_the_model, "It leaves the MODEL as it is.")
 def test_a_patched_model_alone_changes_nothing(row: Row) -> None:
     """Its LoRA, which a weight of its own switches off, is all that the MODEL has by itself."""
-    applied = row.node(**({"lora_weight": 0.0} if "lora_weight" in row.inputs else {}))
+    without_lora = {"lora_weight": 0.0} if "lora_weight" in row.inputs else {}
+    applied = row.node(**without_lora)
     sides = (bypassed(applied, name) for name in ("positive", "negative"))
     model = applied[row.outputs.index("model")]
     assert torch.equal(latents(sampler(model, *sides, row.latent, **SCHEDULE)), picture(row, "plain"))

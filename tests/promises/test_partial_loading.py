@@ -1,5 +1,7 @@
 """With weights that stay where they are and are cast layer by layer: the same picture, bit for bit."""
 
+import itertools
+
 import torch
 from host_nodes import novram
 from promised import Row, latents, picture
@@ -11,5 +13,5 @@ def test_offloaded_it_is_the_same_picture(row: Row) -> None:
     graph = row.sampled(row.node())
     with novram():
         assert torch.equal(latents(graph, outputs), expected)
-        models = (getattr(out, "model", None) for node_outputs in outputs.values() for out in node_outputs)
-        assert any(getattr(model, "model_lowvram", False) for model in models)
+        patchers = itertools.chain(*outputs.values())
+        assert any(getattr(getattr(patcher, "model", None), "model_lowvram", False) for patcher in patchers)

@@ -245,8 +245,12 @@ def _check_names(defect: Defect, tree: ast.Module) -> None:
     for statement in _statements(tree):
         known_names |= {statement.name} if isinstance(statement, Definition) else _names_bound(statement)
     for code in (defect.find, defect.put):
-        new = {name for statement in pattern_of(code) for name in _names_bound(statement)}
-        for node in (node for statement in pattern_of(code) for node in ast.walk(statement)):
+        nodes = list[ast.AST]()
+        new = set[str]()
+        for statement in pattern_of(code):
+            nodes += ast.walk(statement)
+            new |= {*_names_bound(statement)}
+        for node in nodes:
             if isinstance(node, ast.Name) and not _wildcard(node) and node.id not in known_names | new:
                 raise Stale(f"{defect.place}: {node.id} is a local name or none, write ${node.id} in\n    {code}")
 
@@ -478,13 +482,14 @@ def _replacement(defect: Defect, site: Site) -> list[ast.AST]:
 
 
 def _parents(tree: ast.AST) -> dict[int, tuple[ast.AST, str]]:
-    return {
-        id(entry): (parent, field)
-        for parent in ast.walk(tree)
-        for field, child in ast.iter_fields(parent)
-        for entry in (child if isinstance(child, list) else [child])
-        if isinstance(entry, ast.AST)
-    }
+    parents = {}
+    for parent in ast.walk(tree):
+        for field, child in ast.iter_fields(parent):
+            entries = child if isinstance(child, list) else [child]
+            for entry in entries:
+                if isinstance(entry, ast.AST):
+                    parents[id(entry)] = parent, field
+    return parents
 
 
 def _written(text: str, tree: ast.Module, site: Site, new: list[ast.AST]) -> str:

@@ -438,7 +438,9 @@ def pose(numbers: Any = None, width: Any = WIDTH, height: Any = HEIGHT) -> list[
     if numbers is None:
         joints = [(64, 20), (64, 30), (56, 30), (54, 45), (52, 60), (72, 30), (74, 45), (76, 60), (58, 60), (58, 75),
                   (58, 90), (70, 60), (70, 75), (70, 90), (62, 17), (66, 17), (60, 18), (68, 18)]  # fmt: skip
-        numbers = [number for x, y in joints for number in (float(x), float(y), 1.0)]
+        numbers = []
+        for x, y in joints:
+            numbers += [float(x), float(y), 1.0]
     return [{"people": [{"pose_keypoints_2d": numbers}], "canvas_width": width, "canvas_height": height}]
 
 

@@ -23,7 +23,7 @@ def call(node: Any, **inputs: Any) -> Any:
 
 
 def linked_inputs(node: Node, outputs: dict[Node, Any]) -> dict[str, Any]:
-    """What comes to a node from others, by input. made: the outputs of nodes that have run already."""
+    """What comes to a node from others, by input. outputs: those of nodes that have run already."""
     linked = {name: source for name, source in node.inputs.items() if isinstance(source, (Node, Output))}
     return {name: brought(source, outputs) for name, source in linked.items()}
 
@@ -38,7 +38,7 @@ def brought(source: Any, outputs: dict[Node, Any]) -> Any:
 
 
 def run_as(node: Node, node_id: str, outputs: dict[Node, Any]) -> Any:
-    """The outputs of one of our nodes that has this id in a graph. made: those of nodes that have run already."""
+    """The outputs of one of our nodes that has this id in a graph. outputs: those of nodes that have run already."""
     inputs = {**node.inputs, **linked_inputs(node, outputs)}
     kind = OURS[node.kind]
     clone = kind.PREPARE_CLASS_CLONE(None)
@@ -47,7 +47,7 @@ def run_as(node: Node, node_id: str, outputs: dict[Node, Any]) -> Any:
 
 
 def run(node: Node, outputs: dict[Node, Any]) -> Any:
-    """The outputs of a node; of a value the one thing that it makes. made: those of nodes that have run already."""
+    """The outputs of a node; of a value the one thing that it makes. outputs: those of nodes that have run already."""
     if node not in outputs:
         inputs = {name: brought(source, outputs) for name, source in node.inputs.items()}
         outputs[node] = _executed(node, inputs, outputs)

@@ -29,7 +29,7 @@ class Applied:
 
 
 def applied(row: Row, node: Node, outputs_by_node: dict[Node, Any] | None = None) -> Applied:
-    """The outputs of one of the row's nodes. made: what nodes of the graph have given before."""
+    """The outputs of one of the row's nodes. outputs_by_node: what nodes of the graph have given before."""
     values = run(node, {} if outputs_by_node is None else outputs_by_node)
     outputs = dict(zip(row.outputs, values, strict=True))
     model = outputs.get("model") or run(row.model, {})[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import shutil
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -22,14 +21,22 @@ from torch import Tensor
 KINDS = ("lora", "tucker", "loha", "loha tucker", "lokr", "lokr whole", "lokr tucker", "glora", "older glora")
 
 
-@cache
-def folder() -> Path:
-    """Where the host looks for LoRAs, too; there is one to choose."""
+def _new_folder() -> Path:
     loras = Path(mkdtemp())
     atexit.register(shutil.rmtree, loras, ignore_errors=True)
     folder_paths.add_model_folder_path("loras", str(loras))
     save_file({"any": torch.zeros(1)}, loras / "any.safetensors")
     return loras
+
+
+# In no cache: tests/conftest.py empties those after each file of tests, and a second folder would have other files
+# under the same names, of which the host finds the first.
+_FOLDER = _new_folder()
+
+
+def folder() -> Path:
+    """Where the host looks for LoRAs, too; there is one to choose."""
+    return _FOLDER
 
 
 def layers(model: ModelPatcher, words: Sequence[str]) -> dict[str, tuple[int, ...]]:

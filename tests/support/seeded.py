@@ -79,7 +79,9 @@ def adapter_shapes(widths: list[int], text: int, rank: int = 0) -> Shapes:
 
 def ip_adapter_shapes(kind: str, widths: list[int], text: int) -> dict[str, Shapes]:
     """kind: a table of SIZES."""
-    sizes = {**SIZES[kind], **({"forward": text // 8} if kind == "face-id-plus" else {})}
+    sizes = dict(SIZES[kind])
+    if kind == "face-id-plus":
+        sizes["forward"] = text // 8
     layers = adapter_shapes(widths, text, RANK if kind in WITH_LORA else 0)
     return {**parts(of(kind, text=text, **sizes)), "ip_adapter": layers}
 

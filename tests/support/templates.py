@@ -23,7 +23,9 @@ _USED = {path: _kinds_in(path) for path in FILES + BLUEPRINTS}
 
 def fewest(begun: Iterable[Path], *begins: str) -> set[Path]:
     """Templates that together hold every node whose id begins so; one after the other that which has most new ones."""
-    kinds = {path: {kind for kind in _USED[path] if kind.startswith(begins)} for path in FILES}
+    kinds = dict[Path, set[str]]()
+    for path in FILES:
+        kinds[path] = {kind for kind in _USED[path] if kind.startswith(begins)}
     chosen = {*begun}
     kinds_left = set[str]().union(*kinds.values())
     while kinds_left := kinds_left.difference(*(kinds[path] for path in chosen)):
@@ -59,7 +61,9 @@ def each(with_vue: Container[Path] = FILES) -> list[Any]:
 
 
 def _outside_of_templates() -> list[Any]:
-    inside = {subgraph["name"] for file in FILES for subgraph in workflow.subgraphs(workflow.load(file)).values()}
+    inside = set[str]()
+    for file in FILES:
+        inside |= {subgraph["name"] for subgraph in workflow.subgraphs(workflow.load(file)).values()}
     parameters: list[Any] = []
     for path in BLUEPRINTS:
         if path.stem not in inside:
@@ -73,7 +77,7 @@ BESIDE = _outside_of_templates()
 
 
 def unknown(path: Path, nodes_of_the_host: Mapping[str, Any]) -> str:
-    """Nodes of a template that this ComfyUI does not have. known: the host's answer to /object_info."""
+    """Nodes of a template that this ComfyUI does not have. nodes_of_the_host: the host's answer to /object_info."""
     return ", ".join(sorted(_USED[path] - nodes_of_the_host.keys()))
 
 

@@ -64,20 +64,22 @@ def table(language: str, name: str = LABELS) -> Texts:
 def lines_of_notes(graph: dict[str, Any]) -> set[str]:
     """What people read of them in any language but their own: no rules of tables, no rows of files and folders."""
     texts = [node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "MarkdownNote"]
-    lines = {line for text in texts for line in text.split("\n")}
+    lines = "\n".join(texts).split("\n")
     return {line for line in lines if re.search(r"[a-z]", line) and not re.match(r"\| [^ |]+ \| models/", line)}
 
 
 def of_graph(graph: dict[str, Any]) -> set[str]:
     """What people read of a workflow or a blueprint, besides the text of its notes."""
     subgraphs = graph.get("definitions", {}).get("subgraphs", [])
-    parts = [graph, *subgraphs]
-    nodes = [node for part in parts for node in part["nodes"]]
-    titled = [*nodes, *(group for part in parts for group in part.get("groups", []))]
-    texts = {entry.get("title") for entry in titled} | {subgraph["name"] for subgraph in subgraphs}
-    texts |= {slot.get("label") for node in nodes for slot in _slots(node)}
-    # Without a label the slot of a subgraph is shown by its name, which no language has.
-    texts |= {slot.get("label", slot["name"]) for subgraph in subgraphs for slot in _slots(subgraph)}
+    texts = set[str | None]()
+    for part in (graph, *subgraphs):
+        texts |= {entry.get("title") for entry in (*part["nodes"], *part.get("groups", []))}
+        for node in part["nodes"]:
+            texts |= {slot.get("label") for slot in _slots(node)}
+    for subgraph in subgraphs:
+        texts.add(subgraph["name"])
+        # Without a label the slot of a subgraph is shown by its name, which no language has.
+        texts |= {slot.get("label", slot["name"]) for slot in _slots(subgraph)}
     inputs_of_the_app = graph.get("extra", {}).get("linearData", {}).get("inputs", [])
     for _, _, *descriptions in inputs_of_the_app:
         texts |= {entry.get("description") for entry in descriptions}
