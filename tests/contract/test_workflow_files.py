@@ -304,7 +304,9 @@ def test_it_applies_a_method_with_the_settings_of_its_authors(file: File) -> Ite
 def test_it_samples_with_steps_and_guidance_of_the_authors(file: File) -> Iterator[object]:
     """Of any of its methods that are on; a second pass has a step count of its own."""
     kinds = switched_on(file)
-    guidance, steps, distilled = (of_authors(kinds, name) for name in ("CFG", "steps", "guidance"))
+    guidance = of_authors(kinds, "CFG")
+    steps = of_authors(kinds, "steps")
+    distilled = of_authors(kinds, "guidance")
     for node in file.real:
         if node["type"] == "KSampler":
             values = dict(zip(workflow._names(node), node["widgets_values"], strict=True))

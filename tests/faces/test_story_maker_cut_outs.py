@@ -30,7 +30,8 @@ def blob(height: int = 150, width: int = 110, soft: bool = False) -> torch.Tenso
 
 def published(picture: torch.Tensor, mask: torch.Tensor) -> np.ndarray:
     """crop_image of the pipeline: bounds, 5x5 blur inside of them, on white, squashed by Pillow."""
-    pixels, inside = ((x * 255).round().byte().numpy() for x in (picture, mask))
+    pixels = (picture * 255).round().byte().numpy()
+    inside = (mask * 255).round().byte().numpy()
     contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     corners = np.concatenate(contours)[:, 0]
     left, top = corners.min(0)

@@ -22,7 +22,8 @@ def test_every_script_of_the_archive_answers_help(tmp_path: Path) -> None:
     assert len(scripts) >= 2
     for script in scripts:
         process = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True)
-        assert (process.returncode, process.stderr) == (0, "") and process.stdout.startswith("usage: "), script
+        assert (process.returncode, process.stderr) == (0, ""), script
+        assert process.stdout.startswith("usage: "), script
 
 
 def make_host(folder: Path, version: str) -> Path:

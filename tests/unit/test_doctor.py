@@ -319,7 +319,8 @@ def test_what_is_said_of_a_workflow(complete, case):
     assert "\x1b" not in diagnosis.text()
     assert diagnosis.good is not bool(expected)
     for (subject, line), (name, words) in zip(lines, sorted(expected.items()), strict=True):
-        assert subject.startswith(name) and re.search(words, line), (subject, line)
+        assert subject.startswith(name), (subject, line)
+        assert re.search(words, line), (subject, line)
 
 
 def test_bypassed_nodes_need_nothing():

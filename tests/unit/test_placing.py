@@ -72,7 +72,8 @@ def without_a_face() -> list[tuple[str, str, int, int, int, dict[str, int]]]:
 )  # fmt: skip
 def test_everybody_knows_their_place(order: str, custom: str, people: int, absent: int, free: int, expected) -> None:
     placed_at = placed(cast(people, absent), layout(*SPREAD[:free]), order, custom)
-    assert placed_at == expected and [*placed_at] == sorted(expected), "in the order they were listed"
+    assert placed_at == expected
+    assert [*placed_at] == sorted(expected), "in the order they were listed"
 
 
 def test_the_largest_faces_are_taken_and_the_others_stay() -> None:

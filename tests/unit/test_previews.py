@@ -102,7 +102,8 @@ def test_good_states_of_a_table_are_green_and_bad_ones_red() -> None:
     rows = [("a model", "found", "here"), ("a model", "missing", "nowhere")]
     for good, upper, lower in (([True, False], green, red), ([False, True], red, green)):
         table = previews.table("Models", rows, good)[0]
-        first, second = (has(table, colour).nonzero()[:, 0].float().mean() for colour in (upper, lower))
+        first = has(table, upper).nonzero()[:, 0].float().mean()
+        second = has(table, lower).nonzero()[:, 0].float().mean()
         assert first < second
 
 

@@ -35,7 +35,8 @@ RIGHT = painted((48, 0, 96, 64))
 def test_a_box_is_widened_with_a_soft_edge_unless_the_place_has_a_mask():
     (mask,) = painted((10, 10, 20, 20))
     region, painted_region = of_faces(box(32, 16, 48, 32), Slot((15.0, 15.0), (0, 0, 90, 60), mask=mask), feather=4)
-    assert region[16, 32] == 1 and region[8, 24] == 1, "half a face further on every side"
+    assert region[16, 32] == 1, "half a face further on every side"
+    assert region[8, 24] == 1, "half a face further on every side"
     assert region[16, 23] == pytest.approx(1 - 0.5 / 4)
     assert region[16, 19] == 0
     assert torch.equal(painted_region, mask)
@@ -102,7 +103,9 @@ def test_the_torso_has_no_hole(hidden):
     region = person_region.region_of_person(cast(hidden, width=512, height=384), 1, RegionShape("body", 0.0, 0))
     shoulder = slot.pose[6]
     hip = slot.pose[12]
-    assert region[int(shoulder[1]) + 2 : int(hip[1]) - 2, int(hip[0]) + 4 : 512 - int(hip[0]) - 4].all()
+    rows = slice(int(shoulder[1]) + 2, int(hip[1]) - 2)
+    columns = slice(int(hip[0]) + 4, 512 - int(hip[0]) - 4)
+    assert region[rows, columns].all()
     assert not region[:, : int(shoulder[0]) - 12].any()
 
 
