@@ -64,7 +64,11 @@ class File:
             before = {"outputs": [{**slot, "links": slot["linkIds"]} for slot in inside["inputs"]], "inputs": []}
             behind = {"inputs": [{**slot, "link": slot["linkIds"][0]} for slot in inside["outputs"]]}
             nodes = {node["id"]: node for node in inside["nodes"]} | {BEFORE: before, BEHIND: behind}
-            nodes_and_links.append((nodes, [Link(*(link[name] for name in names)) for link in inside["links"]]))
+            links: list[Link] = []
+            for link in inside["links"]:
+                values = [link[name] for name in names]
+                links.append(Link(*values))
+            nodes_and_links.append((nodes, links))
         return nodes_and_links
 
 

@@ -253,7 +253,9 @@ def test_a_face_that_no_turn_shows_clearly_is_named(embed, squares):
 class Broken:
     """A recogniser that returns NaN."""
 
-    id, crop_size, one_person_from = "broken", 112, None
+    id = "broken"
+    crop_size = 112
+    one_person_from = None
 
     def embed(self, crops):
         return torch.full((len(crops), 512), float("nan"))

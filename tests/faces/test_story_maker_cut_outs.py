@@ -9,7 +9,8 @@ from pack.core.parts.parts import Parts, make_part
 from pack.nodes.story_maker.bodies import SIDE, cut_out
 from PIL import Image
 
-ANNA, BEN = people_made.person(1), people_made.person(2)
+ANNA = people_made.person(1)
+BEN = people_made.person(2)
 
 
 def photo(seed: int, height: int = 150, width: int = 110) -> torch.Tensor:

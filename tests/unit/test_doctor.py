@@ -26,7 +26,8 @@ INSTANT_ID = {
     "image_proj.latents": (1, 16, 1280), "image_proj.proj_in.weight": (1280, 512),
     "ip_adapter.1.to_k_ip.weight": (640, 2048),
 }  # fmt: skip
-PACK, RECOGNISER = "insightface/models/antelopev2", "facexlib/recognition_arcface_ir_se50.pth"
+PACK = "insightface/models/antelopev2"
+RECOGNISER = "facexlib/recognition_arcface_ir_se50.pth"
 CHECKPOINT = f"checkpoints/{manifest.model('sdxl-base').name}"
 OF_CHECKPOINT = {"model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight": (640, 2048)}
 IDENTITY_NET = f"controlnet/{manifest.model('instantid-controlnet').name}"

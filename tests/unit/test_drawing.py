@@ -138,7 +138,9 @@ def test_a_region_is_pale_inside_and_has_an_edge() -> None:
     assert tuple(picture[150, 190]) == tuple(picture[245, 290]) == BACKGROUND
 
 
-RED, GREEN, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 0)
+RED = (255, 0, 0)
+GREEN = (0, 255, 0)
+BLACK = (0, 0, 0)
 
 
 @pytest.mark.parametrize(

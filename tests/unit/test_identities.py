@@ -10,7 +10,8 @@ from pack.core.people import Face, Identity, Portraits
 
 ARC = "arcface-ir-se50"
 BOTH = (ARC, "antelopev2")
-EMBEDDED, PORTRAITS = {f"embedding.{key}" for key in BOTH}, {"portraits.aligned", "portraits.loose"}
+EMBEDDED = {f"embedding.{key}" for key in BOTH}
+PORTRAITS = {"portraits.aligned", "portraits.loose"}
 
 
 def person(name="Anna", photos=3, seed=0, recognisers=BOTH):

@@ -146,7 +146,8 @@ def test_leakage_is_to_the_most_alike_of_several_others() -> None:
 
 
 MIXED = [Person(identity(0)), Person(identity(1, by="arcface-ir-se50"))]
-NOBODY, WEIGHTLESS = Cast((Person(NO_PHOTO),)), Cast((Person(identity(0), 0.0),))
+NOBODY = Cast((Person(NO_PHOTO),))
+WEIGHTLESS = Cast((Person(identity(0), 0.0),))
 REFUSED = [
     (BadSize, "200x150 px.* 200x100 px", lambda: measured(picture(face([0.7, 0.1]), height=150), cast(placed=True))),
     (BadCast, "neither a cast nor a person", lambda: measure.people_to_find(None, None, measure.NODE)),

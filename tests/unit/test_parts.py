@@ -241,7 +241,8 @@ def layer(masks, share, grid=(9, 7), channels=16):
     return with_sink, attend(x, dense @ to_k, dense @ to_v, logits)
 
 
-ONE, ZERO = torch.ones(63), torch.zeros(63)
+ONE = torch.ones(63)
+ZERO = torch.zeros(63)
 HALF = (torch.arange(63) < 31).float()
 SOFT = torch.linspace(0, 1, 63)
 LEFT = (torch.arange(7) < 3).float().expand(9, 7)

@@ -8,7 +8,9 @@ from pack.core.places.drawing import numbered_layout, read_regions
 from pack.core.previews import GroupedPicture, PictureGroup
 from PIL import Image, ImageDraw, ImageFont
 
-BLUE, ORANGE, YELLOW = (86, 180, 233), (230, 159, 0), (240, 228, 66)
+BLUE = (86, 180, 233)
+ORANGE = (230, 159, 0)
+YELLOW = (240, 228, 66)
 
 
 def test_regions_have_the_colours_of_the_places_and_their_shares() -> None:

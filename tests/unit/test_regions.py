@@ -112,7 +112,9 @@ def test_the_torso_has_no_hole(hidden):
 def test_the_region_of_a_body_has_its_face_and_reaches_by_the_width_of_it():
     """A face box of 30x60 px, of which no limb comes near; a margin of half of its width around an upright arm."""
     joints = [(0.0, 0.0, 0.0)] * 17
-    joints[7], joints[9] = (200.0, 150.0, 1.0), (200.0, 250.0, 1.0)  # a left forearm
+    # A left forearm.
+    joints[7] = (200.0, 150.0, 1.0)
+    joints[9] = (200.0, 250.0, 1.0)
     joints[0] = (40.0, 50.0, 1.0)
     slot = Slot((40.0, 50.0), (25.0, 20.0, 55.0, 80.0), pose=tuple(joints))
     region = person_region.region_of_person(cast(slot, width=320, height=320), 1, RegionShape("body", 0.5, 0))
@@ -181,7 +183,9 @@ def test_masks_of_those_who_stay_are_theirs():
         assert notes == [f"Of 2 masks taken: {numbers}"]
 
 
-ONE, AWAY, BARE = box(10, 10, 20, 20), box(300, 10, 320, 20), Slot((50.0, 50.0))
+ONE = box(10, 10, 20, 20)
+AWAY = box(300, 10, 320, 20)
+BARE = Slot((50.0, 50.0))
 NO_PIXEL = "has no pixel on the canvas of 96x64 px"
 
 
