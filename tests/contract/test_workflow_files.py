@@ -64,7 +64,11 @@ class File:
             before = {"outputs": [{**slot, "links": slot["linkIds"]} for slot in inside["inputs"]], "inputs": []}
             behind = {"inputs": [{**slot, "link": slot["linkIds"][0]} for slot in inside["outputs"]]}
             nodes = {node["id"]: node for node in inside["nodes"]} | {BEFORE: before, BEHIND: behind}
-            nodes_and_links.append((nodes, [Link(*(link[name] for name in names)) for link in inside["links"]]))
+            links: list[Link] = []
+            for link in inside["links"]:
+                values = [link[name] for name in names]
+                links.append(Link(*values))
+            nodes_and_links.append((nodes, links))
         return nodes_and_links
 
 
@@ -304,7 +308,9 @@ def test_it_applies_a_method_with_the_settings_of_its_authors(file: File) -> Ite
 def test_it_samples_with_steps_and_guidance_of_the_authors(file: File) -> Iterator[object]:
     """Of any of its methods that are on; a second pass has a step count of its own."""
     kinds = switched_on(file)
-    guidance, steps, distilled = (of_authors(kinds, name) for name in ("CFG", "steps", "guidance"))
+    guidance = of_authors(kinds, "CFG")
+    steps = of_authors(kinds, "steps")
+    distilled = of_authors(kinds, "guidance")
     for node in file.real:
         if node["type"] == "KSampler":
             values = dict(zip(workflow._names(node), node["widgets_values"], strict=True))

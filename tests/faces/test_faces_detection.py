@@ -47,7 +47,8 @@ def test_portraits_are_the_face_doubled_and_head_and_shoulders_upright(embed):
     half = 1.1 * max(x1 - x0, y1 - y0)
     left = (x0 + x1) / 2 - half
     top = (max(y0, 2 * half - y1) + y1) / 2 - half
-    expected = Image.fromarray(photo[..., ::-1]).resize((512, 512), box=(left, top, left + 2 * half, top + 2 * half))
+    around_the_face = (left, top, left + 2 * half, top + 2 * half)
+    expected = Image.fromarray(photo[..., ::-1]).resize((512, 512), box=around_the_face)
     for turns in range(4):
         lying = turned(photo, -turns)
         (face,) = embed(lying, portraits=True)
@@ -63,7 +64,9 @@ def test_portraits_are_the_face_doubled_and_head_and_shoulders_upright(embed):
 
 
 def test_orders(six):
-    top, largest, surest = (analysis.arrange(six, order) for order in ("top to bottom", "largest", "score"))
+    top = analysis.arrange(six, "top to bottom")
+    largest = analysis.arrange(six, "largest")
+    surest = analysis.arrange(six, "score")
     assert [f.keypoints[NOSE][1] for f in top] == sorted(f.keypoints[NOSE][1] for f in six)
     assert [area(f.box) for f in largest] == sorted((area(f.box) for f in six), reverse=True)
     assert [f.score for f in surest] == sorted((f.score for f in six), reverse=True)
@@ -250,7 +253,9 @@ def test_a_face_that_no_turn_shows_clearly_is_named(embed, squares):
 class Broken:
     """A recogniser that returns NaN."""
 
-    id, crop_size, one_person_from = "broken", 112, None
+    id = "broken"
+    crop_size = 112
+    one_person_from = None
 
     def embed(self, crops):
         return torch.full((len(crops), 512), float("nan"))

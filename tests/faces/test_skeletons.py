@@ -35,7 +35,9 @@ def test_skeleton_is_pixel_for_pixel_what_the_authors_draw() -> None:
 
     def joint(k: int, p: int) -> tuple[float, float, float]:
         score = 0.5 + 0.5 * math.sin(3.1 * k + 2 * p) if p < 2 else 1.0
-        return 60 + 52 * math.sin(1.7 * k + p) + 20 * p, 48 + 50 * math.cos(2.3 * k + 0.6 * p), score
+        x = 60 + 52 * math.sin(1.7 * k + p) + 20 * p
+        y = 48 + 50 * math.cos(2.3 * k + 0.6 * p)
+        return x, y, score
 
     people = [[joint(k, p) for k in range(17)] for p in range(3)]
     people[2][6] = people[2][8] = people[2][5]

@@ -9,7 +9,8 @@ from pack.core.parts.parts import Parts, make_part
 from pack.nodes.story_maker.bodies import SIDE, cut_out
 from PIL import Image
 
-ANNA, BEN = people_made.person(1), people_made.person(2)
+ANNA = people_made.person(1)
+BEN = people_made.person(2)
 
 
 def photo(seed: int, height: int = 150, width: int = 110) -> torch.Tensor:
@@ -30,7 +31,8 @@ def blob(height: int = 150, width: int = 110, soft: bool = False) -> torch.Tenso
 
 def published(picture: torch.Tensor, mask: torch.Tensor) -> np.ndarray:
     """crop_image of the pipeline: bounds, 5x5 blur inside of them, on white, squashed by Pillow."""
-    pixels, inside = ((x * 255).round().byte().numpy() for x in (picture, mask))
+    pixels = (picture * 255).round().byte().numpy()
+    inside = (mask * 255).round().byte().numpy()
     contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     corners = np.concatenate(contours)[:, 0]
     left, top = corners.min(0)

@@ -19,7 +19,9 @@ from PIL import Image, PngImagePlugin
 from core.measure import MeasuredPicture, Report, Sighting
 from core.people import Identity, Person
 
-PERSON, CAST, IMAGE = "LIKENESS_PERSON", "LIKENESS_CAST", "IMAGE"
+PERSON = "LIKENESS_PERSON"
+CAST = "LIKENESS_CAST"
+IMAGE = "IMAGE"
 OUTPUTS = {
     "LikenessLoadFaceEmbedder": ["LIKENESS_FACE_MODEL"], "LoadImage": [IMAGE, "MASK"],
     "LikenessPerson": [PERSON, IMAGE], "LikenessLoadPerson": [PERSON, IMAGE], "LikenessBlendTwoPeople": [PERSON],

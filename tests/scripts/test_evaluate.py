@@ -144,7 +144,9 @@ def test_what_stands_beside_a_picture(text: str, words: str, tmp_path: Path) -> 
         evaluate.cast_of(tmp_path / "1.png", {"Yao": nobody, "Eileen": nobody}, (1, 1))
 
 
-PHOTO, PICTURE, ADDED = Path("people/Yao/yao.jpg"), Path("pictures/team/1 % of #2.jpg"), Path("pictures/pair/2.png")
+PHOTO = Path("people/Yao/yao.jpg")
+PICTURE = Path("pictures/team/1 % of #2.jpg")
+ADDED = Path("pictures/pair/2.png")
 Spoil = Callable[[Path], object]
 REFUSED: list[tuple[str, Spoil]] = [
     ("There is nobody in .*people", lambda folder: shutil.rmtree(folder / "people")),
@@ -235,7 +237,8 @@ def test_a_set_has_means_of_its_own_pictures_by_each_recogniser() -> None:
 
 def test_people_of_a_mac_are_named_as_keyboards_write_them(tmp_path: Path) -> None:
     """The folder's name has its accents apart."""
-    size, decomposed = (64, 64), "Jose\u0301"
+    size = (64, 64)
+    decomposed = "Jose\u0301"
     identity = Identity(decomposed, {}, torch.zeros(1, 112, 112, 3))
     (tmp_path / "1.json").write_text(json.dumps({"people": ["José"]}), "utf-8")
     cast = evaluate.cast_of(tmp_path / "1.png", {decomposed: identity, "Ben": identity}, size)

@@ -22,7 +22,8 @@ def test_every_script_of_the_archive_answers_help(tmp_path: Path) -> None:
     assert len(scripts) >= 2
     for script in scripts:
         process = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True)
-        assert (process.returncode, process.stderr) == (0, "") and process.stdout.startswith("usage: "), script
+        assert (process.returncode, process.stderr) == (0, ""), script
+        assert process.stdout.startswith("usage: "), script
 
 
 def make_host(folder: Path, version: str) -> Path:
@@ -75,7 +76,8 @@ def test_given_python_by_a_relative_path(home: Path, monkeypatch: pytest.MonkeyP
     python = environment.python_for([], f"./{Path(sys.executable).name}")
     assert python.is_absolute()
     assert python.samefile(sys.executable)
-    lacking, no_python = r"no_such_module\. .* -m pip install -r", "cannot be run as Python"
+    lacking = r"no_such_module\. .* -m pip install -r"
+    no_python = "cannot be run as Python"
     for python_option, message in ((sys.executable, lacking), ("none", no_python)):
         with pytest.raises(environment.SetupError, match=message):
             environment.python_for([], python_option, ["pytest", "no_such_module"])
@@ -101,7 +103,8 @@ def test_ctrl_c_meets_one_process(home: Path, tmp_path: Path) -> None:
         assert int(process.stdout.read()) == process.pid
 
 
-OLD, NEW = environment.Host(Path("old"), (0, 3, 64)), environment.Host(Path("new"), (0, 33, 0))
+OLD = environment.Host(Path("old"), (0, 3, 64))
+NEW = environment.Host(Path("new"), (0, 33, 0))
 
 
 def test_options_are_no_paths() -> None:

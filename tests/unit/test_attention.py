@@ -67,7 +67,11 @@ def test_shares_of_the_parts_are_the_softmax():
     shares = part_shares(query, picture_tokens, with_sink, [5, 7], bias, 4)
     all_tokens = torch.cat([picture_tokens, with_sink], dim=1)
     marks = torch.zeros(1, 33, 32)
-    marks[:, 20:25, 0::8], marks[:, 25:32, 1::8] = 1, 1  # one place per head
-    q, k, v = (x.unflatten(-1, (4, -1)).transpose(1, 2) for x in (query, all_tokens, marks))
+    # One place per head.
+    marks[:, 20:25, 0::8] = 1
+    marks[:, 25:32, 1::8] = 1
+    q = query.unflatten(-1, (4, -1)).transpose(1, 2)
+    k = all_tokens.unflatten(-1, (4, -1)).transpose(1, 2)
+    v = marks.unflatten(-1, (4, -1)).transpose(1, 2)
     expected = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None])[0].mean(dim=0)
     assert (shares - expected[:, :2].T).abs().max() <= 1e-6

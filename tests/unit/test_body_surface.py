@@ -236,7 +236,8 @@ def test_a_mannequin_is_a_densepose_picture_of_a_person_who_looks_at_us() -> Non
 
 
 def test_the_front_row_is_drawn_over_the_others() -> None:
-    near_pose, far_pose = (bodies.body((128.0, y), head) for y, head in ((90.0, 60.0), (60.0, 40.0)))
+    near_pose = bodies.body((128.0, 90.0), 60.0)
+    far_pose = bodies.body((128.0, 60.0), 40.0)
     for first, second in ((near_pose, far_pose), (far_pose, near_pose)):
         places = tuple(Slot(pose[0][:2], pose=pose) for pose in (first, second))
         surface = mannequin.draw_layout(Layout(256, 384, places))

@@ -4,7 +4,12 @@ import pytest
 from pack.core.errors import BadCast
 from pack.nodes.photo_maker.class_words import BadTrigger, lay_out_class_words
 
-START, END, PAD, IMG, MAN, WOMAN = 900, 901, 0, 24157, 786, 2308
+START = 900
+END = 901
+PAD = 0
+IMG = 24157
+MAN = 786
+WOMAN = 2308
 ROOM = 6
 EMPTY = {"g": [[(START, 1.0, 0), (END, 1.0, 0), *[(PAD, 1.0, 0)] * ROOM]]}
 

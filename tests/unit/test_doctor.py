@@ -26,7 +26,8 @@ INSTANT_ID = {
     "image_proj.latents": (1, 16, 1280), "image_proj.proj_in.weight": (1280, 512),
     "ip_adapter.1.to_k_ip.weight": (640, 2048),
 }  # fmt: skip
-PACK, RECOGNISER = "insightface/models/antelopev2", "facexlib/recognition_arcface_ir_se50.pth"
+PACK = "insightface/models/antelopev2"
+RECOGNISER = "facexlib/recognition_arcface_ir_se50.pth"
 CHECKPOINT = f"checkpoints/{manifest.model('sdxl-base').name}"
 OF_CHECKPOINT = {"model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight": (640, 2048)}
 IDENTITY_NET = f"controlnet/{manifest.model('instantid-controlnet').name}"
@@ -319,7 +320,8 @@ def test_what_is_said_of_a_workflow(complete, case):
     assert "\x1b" not in diagnosis.text()
     assert diagnosis.good is not bool(expected)
     for (subject, line), (name, words) in zip(lines, sorted(expected.items()), strict=True):
-        assert subject.startswith(name) and re.search(words, line), (subject, line)
+        assert subject.startswith(name), (subject, line)
+        assert re.search(words, line), (subject, line)
 
 
 def test_bypassed_nodes_need_nothing():

@@ -119,7 +119,8 @@ def test_limbs_are_those_of_openpose() -> None:
     picture = colours(numbered_layout(Layout(640, 720, (slot,))))
     points = {**centers, "neck": (300, 160)}
     for start, end in OPENPOSE:
-        x, y = ((points[start][axis] + points[end][axis]) / 2 for axis in (0, 1))
+        x = (points[start][0] + points[end][0]) / 2
+        y = (points[start][1] + points[end][1]) / 2
         middle = picture[round(y) - 2 : round(y) + 3, round(x) - 2 : round(x) + 3]
         is_drawn = bool((middle == OKABE_ITO[0]).all(-1).any())
         assert is_drawn == (hidden not in (start, end)), (start, end)
@@ -137,7 +138,9 @@ def test_a_region_is_pale_inside_and_has_an_edge() -> None:
     assert tuple(picture[150, 190]) == tuple(picture[245, 290]) == BACKGROUND
 
 
-RED, GREEN, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 0)
+RED = (255, 0, 0)
+GREEN = (0, 255, 0)
+BLACK = (0, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ FILES = [(name, state_of(row)) for name, rows in TABLE.items() for row in rows] 
 def test_known_files_are_identified():
     for expected, state in FILES:
         file_format = identify(state)
-        assert file_format is not None and file_format.id == expected, next(iter(state))
+        assert file_format is not None, next(iter(state))
+        assert file_format.id == expected, next(iter(state))
         require(state, expected, "x.bin", "")
 
 

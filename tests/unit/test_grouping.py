@@ -38,7 +38,8 @@ def test_every_recogniser_counts_alike() -> None:
     first = torch.zeros(512)
     second = torch.zeros(512)
     first[0] = 3.0
-    second[0], second[1] = 0.8, 0.6
+    second[0] = 0.8
+    second[1] = 0.6
     third = torch.zeros(512)
     fourth = torch.zeros(512)
     third[0] = 0.5

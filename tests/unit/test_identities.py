@@ -10,7 +10,8 @@ from pack.core.people import Face, Identity, Portraits
 
 ARC = "arcface-ir-se50"
 BOTH = (ARC, "antelopev2")
-EMBEDDED, PORTRAITS = {f"embedding.{key}" for key in BOTH}, {"portraits.aligned", "portraits.loose"}
+EMBEDDED = {f"embedding.{key}" for key in BOTH}
+PORTRAITS = {"portraits.aligned", "portraits.loose"}
 
 
 def person(name="Anna", photos=3, seed=0, recognisers=BOTH):
@@ -152,7 +153,8 @@ def test_blend_ends_are_the_people_themselves(method):
 
 
 def test_slerp_turns_at_an_even_pace_and_keeps_the_length():
-    a, b = (of_rows(row).embeddings[ARC] for row in ((2.0,), (0.0, 4.0)))
+    a = of_rows((2.0,)).embeddings[ARC]
+    b = of_rows((0.0, 4.0)).embeddings[ARC]
     third = identities.slerp(a, b, 1 / 3)
     assert third.norm().item() == pytest.approx(2 + 2 / 3, rel=1e-6)
     assert torch.atan2(third[0, 1], third[0, 0]).item() == pytest.approx(torch.pi / 6, rel=1e-5)

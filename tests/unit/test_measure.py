@@ -146,7 +146,8 @@ def test_leakage_is_to_the_most_alike_of_several_others() -> None:
 
 
 MIXED = [Person(identity(0)), Person(identity(1, by="arcface-ir-se50"))]
-NOBODY, WEIGHTLESS = Cast((Person(NO_PHOTO),)), Cast((Person(identity(0), 0.0),))
+NOBODY = Cast((Person(NO_PHOTO),))
+WEIGHTLESS = Cast((Person(identity(0), 0.0),))
 REFUSED = [
     (BadSize, "200x150 px.* 200x100 px", lambda: measured(picture(face([0.7, 0.1]), height=150), cast(placed=True))),
     (BadCast, "neither a cast nor a person", lambda: measure.people_to_find(None, None, measure.NODE)),
@@ -219,7 +220,8 @@ def test_the_text_alignment_of_all_pictures_is_their_mean() -> None:
 
 def test_the_picture_shows_everybody_in_the_colour_of_their_place() -> None:
     blank = torch.zeros(400, 800, 3)
-    first, second = (torch.tensor(color) for color in ((86, 180, 233), (230, 159, 0)))
+    first = torch.tensor((86, 180, 233))
+    second = torch.tensor((230, 159, 0))
     large = [
         picture(face([0.1, 0.6], 200, 200, 160), face([0.7, 0.2], 400, 200, 160), width=800, height=400),
         picture(face([0.1, 0.0], 200, 200, 160), width=800, height=400),
@@ -235,9 +237,8 @@ def test_the_picture_shows_everybody_in_the_colour_of_their_place() -> None:
     )
     assert count_of_pixels(0, first, slice(450, 500)) > 50, "Anna in Ben's"
     assert count_of_pixels(1, torch.tensor((170, 170, 170)), slice(100, 300)) > 200, "a stranger"
-    assert count_of_pixels(1, first, slice(100, 300)) > 300 and count_of_pixels(1, second, slice(320, 500)) > 300, (
-        "both are missing"
-    )
+    assert count_of_pixels(1, first, slice(100, 300)) > 300, "both are missing"
+    assert count_of_pixels(1, second, slice(320, 500)) > 300, "both are missing"
     middles = (annotate(blank, report, 1)[200, [200, 400]] * 255).round()
     assert torch.equal(middles, torch.stack([first, second]).float()), "crossed out in their places"
 

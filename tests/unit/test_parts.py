@@ -77,7 +77,8 @@ def test_a_part_is_cut_out_on_white_in_the_middle_of_a_square():
     red = torch.tensor([1.0, 0, 0])
     assert (cut_out[:, :20] == white).all()
     assert (cut_out[:, 40:] == white).all()
-    assert (cut_out[1:, 20:40] == red).all() and torch.equal(cut_out[0, 20], white), "what the mask leaves out"
+    assert (cut_out[1:, 20:40] == red).all()
+    assert torch.equal(cut_out[0, 20], white), "what the mask leaves out"
 
 
 def test_what_does_not_count_is_dim_in_the_sheet():
@@ -222,7 +223,9 @@ def layer(masks, share, grid=(9, 7), channels=16):
     """One layer of shared attention both ways: kept tokens and a sink, and dense zeros."""
     generator = torch.Generator().manual_seed(1)
     tokens_of_picture = grid[0] * grid[1]
-    x, to_k, to_v = (torch.randn(n, channels, generator=generator) for n in (tokens_of_picture, channels, channels))
+    x = torch.randn(tokens_of_picture, channels, generator=generator)
+    to_k = torch.randn(channels, channels, generator=generator)
+    to_v = torch.randn(channels, channels, generator=generator)
     states_of_parts = [torch.randn(tokens_of_picture, channels, generator=generator) for _ in masks]
     parts = [tokens_inside(weights, states).of(states) for states, weights in zip(states_of_parts, masks, strict=True)]
     bias = key_bias([(len(p.kept), p.dropped) for p in parts], tokens_of_picture, share, grid)
@@ -238,7 +241,8 @@ def layer(masks, share, grid=(9, 7), channels=16):
     return with_sink, attend(x, dense @ to_k, dense @ to_v, logits)
 
 
-ONE, ZERO = torch.ones(63), torch.zeros(63)
+ONE = torch.ones(63)
+ZERO = torch.zeros(63)
 HALF = (torch.arange(63) < 31).float()
 SOFT = torch.linspace(0, 1, 63)
 LEFT = (torch.arange(7) < 3).float().expand(9, 7)

@@ -8,7 +8,10 @@ from pack.core.person_texts import OwnedTokens, TextLayout, on_tokens, split_by_
 from pack.core.token_groups import Group, Split, split_attention
 from torch.nn.functional import scaled_dot_product_attention as attention
 
-COMMON, COUNTS, PICTURE, REFERENCES = 3, (4, 2), 6, 5
+COMMON = 3
+COUNTS = (4, 2)
+PICTURE = 6
+REFERENCES = 5
 TOKENS = COMMON + sum(COUNTS) + PICTURE + REFERENCES
 WORDS = slice(3, 7), slice(7, 9)
 HARD = torch.tensor([[1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 0, 0]]).float()

@@ -345,7 +345,8 @@ def tiff(pixels: np.ndarray, **tags: object) -> bytes:
     }  # fmt: skip
     entries |= {int(name[1:]): [value] for name, value in tags.items()}
     behind = 8 + len(data)
-    table, values = b"", b""
+    table = b""
+    values = b""
     for number, numbers in sorted(entries.items()):
         packed = struct.pack(f"<{len(numbers)}I", *numbers)
         if len(numbers) > 1:

@@ -72,7 +72,8 @@ def without_a_face() -> list[tuple[str, str, int, int, int, dict[str, int]]]:
 )  # fmt: skip
 def test_everybody_knows_their_place(order: str, custom: str, people: int, absent: int, free: int, expected) -> None:
     placed_at = placed(cast(people, absent), layout(*SPREAD[:free]), order, custom)
-    assert placed_at == expected and [*placed_at] == sorted(expected), "in the order they were listed"
+    assert placed_at == expected
+    assert [*placed_at] == sorted(expected), "in the order they were listed"
 
 
 def test_the_largest_faces_are_taken_and_the_others_stay() -> None:
@@ -115,7 +116,8 @@ def template(rows: torch.Tensor, recogniser: str = "w600k_mbf") -> Layout:
     return layouts.from_faces(Faces(faces, 1024, 768), 1024, 768, "crop", "none")
 
 
-TWO, THREE = unit_rows((1.0,), (0.0, 1.0)), torch.randn(3, 512, generator=torch.Generator().manual_seed(5))
+TWO = unit_rows((1.0,), (0.0, 1.0))
+THREE = torch.randn(3, 512, generator=torch.Generator().manual_seed(5))
 # Ann is a little closer to place 1 than Bob is, but Bob has nothing else: the best pairs in total win.
 CLOSE = unit_rows((0.8, 0.6, 0.0), (0.75, -0.3, 0.59))
 BOTH = {"w600k_mbf": TWO.flip(0), "antelopev2": TWO}

@@ -8,7 +8,9 @@ from pack.core.places.drawing import numbered_layout, read_regions
 from pack.core.previews import GroupedPicture, PictureGroup
 from PIL import Image, ImageDraw, ImageFont
 
-BLUE, ORANGE, YELLOW = (86, 180, 233), (230, 159, 0), (240, 228, 66)
+BLUE = (86, 180, 233)
+ORANGE = (230, 159, 0)
+YELLOW = (240, 228, 66)
 
 
 def test_regions_have_the_colours_of_the_places_and_their_shares() -> None:
@@ -102,7 +104,8 @@ def test_good_states_of_a_table_are_green_and_bad_ones_red() -> None:
     rows = [("a model", "found", "here"), ("a model", "missing", "nowhere")]
     for good, upper, lower in (([True, False], green, red), ([False, True], red, green)):
         table = previews.table("Models", rows, good)[0]
-        first, second = (has(table, colour).nonzero()[:, 0].float().mean() for colour in (upper, lower))
+        first = has(table, upper).nonzero()[:, 0].float().mean()
+        second = has(table, lower).nonzero()[:, 0].float().mean()
         assert first < second
 
 

@@ -79,7 +79,8 @@ def test_who_says_too_much_is_named() -> None:
 
 def test_scenes_are_plain_lines() -> None:
     """Half a letter ends the tokenizer of the host, and an escape steers the terminal that shows a log."""
-    text, always = "at the\ud800  beach,\n\n\x1b[31min\0the \u202ekitchen", " a photo\n of\ud800 them, "
+    text = "at the\ud800  beach,\n\n\x1b[31min\0the \u202ekitchen"
+    always = " a photo\n of\ud800 them, "
     assert per_scene(text, always) == ["at the beach, a photo of them", "[31min the kitchen, a photo of them"]
 
 
@@ -95,7 +96,8 @@ def test_people_are_named_by_names_or_numbers() -> None:
 
 def test_tokens_are_heard_where_their_owner_is() -> None:
     regions = torch.zeros(2, 4, 8)
-    regions[0, :, :4], regions[1, :, 4:] = 1, 2
+    regions[0, :, :4] = 1
+    regions[1, :, 4:] = 2
     bias = region_bias([regions[:1], regions[1:]], torch.tensor([EVERYBODY, 0, 1, 1, NOBODY]), (2, 4))
     left = [0.0, 0.0, EXCLUDED, EXCLUDED, EXCLUDED]
     right = [0.0, EXCLUDED, *[torch.tensor(2.0).log().item()] * 2, EXCLUDED]

@@ -20,7 +20,11 @@ def words(slots):
 
 
 def faces(*centers, size=100.0):
-    return [Slot((x, y), (x - size / 2, y - size / 2, x + size / 2, y + size / 2)) for x, y in centers]
+    slots = []
+    for x, y in centers:
+        box = (x - size / 2, y - size / 2, x + size / 2, y + size / 2)
+        slots.append(Slot((x, y), box))
+    return slots
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ RIGHT = painted((48, 0, 96, 64))
 def test_a_box_is_widened_with_a_soft_edge_unless_the_place_has_a_mask():
     (mask,) = painted((10, 10, 20, 20))
     region, painted_region = of_faces(box(32, 16, 48, 32), Slot((15.0, 15.0), (0, 0, 90, 60), mask=mask), feather=4)
-    assert region[16, 32] == 1 and region[8, 24] == 1, "half a face further on every side"
+    assert region[16, 32] == 1, "half a face further on every side"
+    assert region[8, 24] == 1, "half a face further on every side"
     assert region[16, 23] == pytest.approx(1 - 0.5 / 4)
     assert region[16, 19] == 0
     assert torch.equal(painted_region, mask)
@@ -102,14 +103,18 @@ def test_the_torso_has_no_hole(hidden):
     region = person_region.region_of_person(cast(hidden, width=512, height=384), 1, RegionShape("body", 0.0, 0))
     shoulder = slot.pose[6]
     hip = slot.pose[12]
-    assert region[int(shoulder[1]) + 2 : int(hip[1]) - 2, int(hip[0]) + 4 : 512 - int(hip[0]) - 4].all()
+    rows = slice(int(shoulder[1]) + 2, int(hip[1]) - 2)
+    columns = slice(int(hip[0]) + 4, 512 - int(hip[0]) - 4)
+    assert region[rows, columns].all()
     assert not region[:, : int(shoulder[0]) - 12].any()
 
 
 def test_the_region_of_a_body_has_its_face_and_reaches_by_the_width_of_it():
     """A face box of 30x60 px, of which no limb comes near; a margin of half of its width around an upright arm."""
     joints = [(0.0, 0.0, 0.0)] * 17
-    joints[7], joints[9] = (200.0, 150.0, 1.0), (200.0, 250.0, 1.0)  # a left forearm
+    # A left forearm.
+    joints[7] = (200.0, 150.0, 1.0)
+    joints[9] = (200.0, 250.0, 1.0)
     joints[0] = (40.0, 50.0, 1.0)
     slot = Slot((40.0, 50.0), (25.0, 20.0, 55.0, 80.0), pose=tuple(joints))
     region = person_region.region_of_person(cast(slot, width=320, height=320), 1, RegionShape("body", 0.5, 0))
@@ -178,7 +183,9 @@ def test_masks_of_those_who_stay_are_theirs():
         assert notes == [f"Of 2 masks taken: {numbers}"]
 
 
-ONE, AWAY, BARE = box(10, 10, 20, 20), box(300, 10, 320, 20), Slot((50.0, 50.0))
+ONE = box(10, 10, 20, 20)
+AWAY = box(300, 10, 320, 20)
+BARE = Slot((50.0, 50.0))
 NO_PIXEL = "has no pixel on the canvas of 96x64 px"
 
 

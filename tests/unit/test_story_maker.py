@@ -11,7 +11,8 @@ def attend(q, k, v):
 
 def test_every_pixel_shares_one_softmax_with_the_background():
     generator = torch.Generator().manual_seed(1)
-    background, people = (torch.randn(n, 20, 8, generator=generator) for n in (1, 2))
+    background = torch.randn(1, 20, 8, generator=generator)
+    people = torch.randn(2, 20, 8, generator=generator)
     anna = people[:1]
     ben = people[1:]
     # Anna's alone, nobody's, half Anna's, both people's, a soft edge between them.
