@@ -60,6 +60,14 @@ DEFECTS = [
         promise="Prompt per Person: mask",
     ),
     Defect(
+        "core/consoles.py::_may_raise",
+        breaks="A script prints another name than that of a file whose name is not UTF-8.",
+        find="not _has_every_letter($encoding)",
+        put="True",
+        caught_by="tests/unit/test_consoles.py::test_bytes_of_a_file_name_come_out_as_they_were",
+        promise="consoles: bytes of file names",
+    ),
+    Defect(
         "core/errors.py::counted",
         breaks="One place is called 1 places.",
         find="$number == 1",

@@ -254,6 +254,13 @@ def a_style_in_a_mask_and_in_rows() -> Node:
 
 
 @refused_by_the_node(
+    "a style in an empty mask", BadRegion, r"region of the style .*: the mask is empty\. Paint it, or disconnect it"
+)
+def a_style_in_an_empty_mask() -> Node:
+    return ours("LikenessStylePerPerson", mask=0 * mask())
+
+
+@refused_by_the_node(
     "a style seen by another CLIP", WrongEncoder, "reads hidden states of width 1280. Connect CLIP ViT-H"
 )
 def a_style_seen_by_another_clip() -> Node:
