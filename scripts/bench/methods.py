@@ -247,7 +247,7 @@ def connected(on: Networks, kind: str, file: str = "", **given: Any) -> Applied:
     """What one of our nodes gives that is connected to all that its inputs are named after. file: of FILES, by which
     a method is loaded."""
     there = {
-        "model": on.model, **on.sides(), "control_net": on.net, "clip": _encoder(on.text), "vae": Autoencoder(),
+        "model": on.model, **on.sides(), "control_net": on.net, "clip": encoder(on.text), "vae": Autoencoder(),
         "clip_vision": parts_made.clip_vision(1024, 1280, 224), "lora_weight": 0.0, "start_percent": 0.0,
     }  # fmt: skip
     there |= {FILES[file][0]: on.loaded(file)} if file else {}
@@ -259,7 +259,7 @@ def connected(on: Networks, kind: str, file: str = "", **given: Any) -> Applied:
 
 
 @cache
-def _encoder(width: int) -> Any:
+def encoder(width: int) -> Any:
     """Of texts, with tokens as wide as this."""
     return tiny_encoders.sd1(width) if width == tiny_encoders.SD15 else tiny_encoders.sdxl()
 
