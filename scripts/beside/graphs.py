@@ -23,14 +23,13 @@ ROUNDING = 2e-5
 """What the order of sums in float32 may change, relative to the picture."""
 
 ON_SDXL = (
-    "ip_adapter_plus", "instant_id", "id_patch", "id_tokens_by_region", "story_maker", "style_per_person",
-    "prompt_per_person", "share_parts", "lora_per_person",
+    "ip_adapter_plus", "instant_id", "id_patch", "id_tokens_by_region", "prompt_per_person", "share_parts",
+    "lora_per_person",
 )  # fmt: skip
 ON_SD15 = ("parts2whole",)
 OURS = (*ON_SDXL, *ON_SD15)
 """Methods of bench.methods that every pack is run beside: each way in which Likeness reaches a UNet, and each method
-that a page names another pack's node beside. Apply PhotoMaker is not among them: it makes the prompts itself, so no
-node that changes prompts comes before it."""
+on whose help page another pack's node stands."""
 
 
 @dataclass(frozen=True)
@@ -117,13 +116,19 @@ Theirs = Callable[[Applied], Applied]
 """Another pack's node behind others."""
 
 
+@cache
+def _theirs_alone(theirs: Theirs, _family: Family) -> Tensor:
+    """Without ours. _family: that of the networks, for which it is kept."""
+    return picture(theirs(plain()))
+
+
 def either_order(name: str, theirs: Theirs, rounding: float = ROUNDING) -> Iterator[Result]:
     """Whether one of our methods and another pack's node both act, whichever comes first in the graph.
 
     rounding: how far the pictures of the two orders may be apart.
     """
     with family_of(name):
-        theirs_alone = picture(theirs(plain()))
+        theirs_alone = _theirs_alone(theirs, networks().family)
         in_front = picture(with_ours(name, theirs(plain())))
         behind_ours = picture(theirs(with_ours(name, plain())))
         again = picture(with_ours(name, plain()))
