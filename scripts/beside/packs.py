@@ -58,6 +58,10 @@ def beside_all(theirs: Theirs, ours: Sequence[str] = OURS) -> dict[str, Check]:
     return {name: partial(either_order, name, theirs) for name in ours}
 
 
+ADAPTED = (*ON_SDXL, "story_maker")
+"""What is run beside adapters of other packs, for SDXL alone. The page of Apply StoryMaker names them."""
+
+
 def on_model(node_id: str, **inputs: Any) -> Theirs:
     """A node with a MODEL in and out."""
 
@@ -270,11 +274,15 @@ def _keyframes() -> Any:
 
 
 def advanced_control(applied: Applied) -> Applied:
+    """Its apply node with keyframes, weights of its own and a mask."""
     on = networks()
+    weights = installed.call("ACN_ScaledSoftControlNetWeights", base_multiplier=0.8)[0]
+    left, _ = others.masks(on, 2)
     hint = torch.rand(1, *on.size[::-1], 3, generator=torch.Generator().manual_seed(3))
     positive, negative = installed.call(
         "ACN_AdvancedControlNetApply_v2", positive=applied.positive, negative=applied.negative, control_net=on.net,
         image=hint, strength=0.7, start_percent=0.0, end_percent=1.0, timestep_kf=_keyframes(),
+        mask_optional=left, weights_override=weights,
     )  # fmt: skip
     return applied._replace(positive=positive, negative=negative)
 
@@ -411,9 +419,9 @@ def windows(name: str) -> Iterator[Result]:
 
 
 PACKS = (
-    Pack("ComfyUI_IPAdapter_plus", beside_all(ip_adapter, ON_SDXL)),
-    Pack("ComfyUI_InstantID", beside_all(instant_id, ON_SDXL)),
-    Pack("PuLID_ComfyUI", beside_all(pulid, ON_SDXL)),
+    Pack("ComfyUI_IPAdapter_plus", beside_all(ip_adapter, ADAPTED)),
+    Pack("ComfyUI_InstantID", beside_all(instant_id, ADAPTED)),
+    Pack("PuLID_ComfyUI", beside_all(pulid, ADAPTED)),
     Pack(
         "ComfyUI-Advanced-ControlNet",
         beside_all(advanced_control)
