@@ -354,7 +354,7 @@ def detailer(applied: Applied) -> Tensor:
     )[0]
     return installed.call(
         "DetailerForEach", image=_sheet(), segs=segments, model=applied.model, clip=_clip(), vae=parts_made.vae(),
-        guide_size=128.0, guide_size_for=True, max_size=128.0, positive=applied.positive, negative=applied.negative,
+        guide_size=64.0, guide_size_for=True, max_size=64.0, positive=applied.positive, negative=applied.negative,
         denoise=0.5, feather=5, noise_mask=True, force_inpaint=True, wildcard="", cycle=1, **SAMPLING,
     )[0]  # fmt: skip
 
@@ -363,7 +363,7 @@ def tiles(applied: Applied) -> Tensor:
     return installed.call(
         "UltimateSDUpscaleNoUpscale", upscaled_image=_sheet(), model=applied.model, positive=applied.positive,
         negative=applied.negative, vae=parts_made.vae(), denoise=0.5, mode_type="Linear", tile_width=64,
-        tile_height=64, mask_blur=8, tile_padding=32, seam_fix_mode="None", seam_fix_denoise=1.0,
+        tile_height=64, mask_blur=8, tile_padding=0, seam_fix_mode="None", seam_fix_denoise=1.0,
         seam_fix_mask_blur=8, seam_fix_width=64, seam_fix_padding=16, force_uniform_tiles=True, tiled_decode=False,
         batch_size=1, **SAMPLING,
     )[0]  # fmt: skip
@@ -371,7 +371,7 @@ def tiles(applied: Applied) -> Tensor:
 
 def tiled_diffusion(applied: Applied) -> Applied:
     return on_model(
-        "TiledDiffusion", method="MultiDiffusion", tile_width=64, tile_height=64, tile_overlap=32, tile_batch_size=4
+        "TiledDiffusion", method="MultiDiffusion", tile_width=64, tile_height=64, tile_overlap=0, tile_batch_size=4
     )(applied)
 
 
