@@ -299,7 +299,8 @@ def id_tokens_by_region(on: Networks, people: int) -> Applied:
 
 def style(on: Networks, people: int) -> Applied:
     """A style of their own each: a node per person."""
-    cast, applied, image = placed(on, people), unpatched(on, people), torch.rand(1, 64, 64, 3)
+    cast, applied = placed(on, people), unpatched(on, people)
+    image = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
     for who in range(1, people + 1):
         before = {"model": applied.model, "positive": applied.positive, "negative": applied.negative}
         given = {**before, "images": image, "cast": cast, "who": str(who), "end_percent": 1.0}
@@ -313,7 +314,8 @@ def keypoints(cast: PlacedCast) -> dict[str, Any]:
 
 def bodies(cast: PlacedCast) -> dict[str, Any]:
     people = len(cast.people)
-    return {"bodies": torch.rand(people, 64, 64, 3), "body_masks": torch.ones(people, 64, 64)}
+    pictures = torch.rand(people, 64, 64, 3, generator=torch.Generator().manual_seed(4))
+    return {"bodies": pictures, "body_masks": torch.ones(people, 64, 64)}
 
 
 def words(cast: PlacedCast) -> dict[str, Any]:
