@@ -1,6 +1,7 @@
 """What people cost: a step with every method beside one without us, counted. One JSON line per figure.
 
     python scripts/bench.py --table counted.md > counted.jsonl
+    python scripts/bench.py --pack ComfyUI_InstantID --pack ComfyUI_IPAdapter_plus --table packs.md > packs.jsonl
     python scripts/bench.py --gpu --table gpu.md > gpu.jsonl
     python scripts/bench.py --seconds > timed.jsonl
 
@@ -17,11 +18,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import environment
+from bench.names import PACKS
 from rig.pack import entered
 
 
@@ -42,6 +44,10 @@ def main() -> int:
     parser.add_argument(
         "--unets", action="store_true", help="count people on SDXL and SD1.5 alone, not on transformers"
     )
+    parser.add_argument(
+        "--pack", action="append", default=[], choices=PACKS,
+        help="count this pack's rows alone, on SDXL and SD1.5; may be said again",
+    )  # fmt: skip
     parser.add_argument("--seconds", action="store_true", help="time every method of Likeness on the graphics card")
     given = parser.parse_args()
     entered("bench.py", given.python, ("diffusers",))
@@ -63,8 +69,8 @@ def main() -> int:
     if given.gpu:
         text = measured(given)
     else:
-        text = counted(given.tiny)
-        if not (given.tiny or given.unets):
+        text = counted(given.tiny, given.pack)
+        if not (given.tiny or given.unets or given.pack):
             transformers.count()
     environment.say("Done: each figure is a line of JSON on the standard output.")
     if given.table:
@@ -73,8 +79,11 @@ def main() -> int:
     return 0
 
 
-def counted(tiny: bool) -> str:
-    """Print what is counted on UNets, and return the tables."""
+def counted(tiny: bool, packs: Sequence[str]) -> str:
+    """Print what is counted on UNets, and return the tables.
+
+    packs: whose rows are counted alone, where there are any. Raises SetupError where none of them is installed.
+    """
     from bench import card, methods, others, tables
 
     families = (methods.SDXL, methods.SD15)
@@ -82,7 +91,12 @@ def counted(tiny: bool) -> str:
     if tiny:
         families = tuple(card.tiny(family) for family in families)
         numbers = (1, 2)
-    lines = [*printed(methods.count(families, numbers)), *printed(others.count(families, numbers))]
+    lines: list[dict[str, Any]] = []
+    if not packs:
+        lines += printed(methods.count(families, numbers))
+    lines += printed(others.count(families, numbers, packs))
+    if not lines:
+        raise environment.SetupError("None of these packs is in custom_nodes. There is nothing to count.")
     return tables.people_tables(lines, {name: method.title for name, method in others.OTHERS.items()})
 
 

@@ -23,7 +23,7 @@ The steps of one run, as the host calls them:
             _latent_of_forward      the size of the whole latent, also where the forward shows an area of it
         get_control             of the chain before our net
         _own_control            the net's own residuals, to which it adds those of the chain
-            _in_area                with the part of the hint that a prompt's own area shows
+            _part_of_hint           what of the hint a prompt's own area or a window of the batch shows
     cleanup                 forgets the run
 
 `_method` finds the net's own method for each of them, which another pack may have put onto the object.
@@ -53,6 +53,8 @@ from .rows import ATTACHED, AttachedRows
 
 WINDOWS = ("context_window", "ad_params")
 """Keys of transformer_options where the rows of a forward are a window of all: the host's, AnimateDiff-Evolved's."""
+Window = tuple[int, ...]
+"""The rows of a batch, from 0, that a window of AnimateDiff-Evolved shows."""
 METHODS_ON_OBJECTS = ("get_control", "pre_run", "cleanup")
 """Methods that Advanced-ControlNet puts onto the object of a net, in front of those of its class."""
 
@@ -125,14 +127,14 @@ class NetInRun:
     input_changer: of this run, see NetSettings.
     latent: the size of the whole latent, once it is known.
     assumed_latent: the size that was taken for it before it was known.
-    hints: the part of the hint that each area shows, by area and size of the whole latent.
+    hints: the part of the hint that a forward shows, by area, size of the whole latent and window.
     pending_notes: None once the notes of the run have been written.
     """
 
     input_changer: UNetInputChanger | None = None
     latent: LatentSize | None = None
     assumed_latent: LatentSize | None = None
-    hints: dict[tuple[Area, LatentSize], AreaHint] = field(default_factory=dict)
+    hints: dict[tuple[Area | None, LatentSize, Window | None], AreaHint] = field(default_factory=dict)
     pending_notes: _PendingNotes | None = None
 
 
@@ -156,7 +158,9 @@ def as_attached(control_net: ControlBase, settings: NetSettings) -> _AttachedNet
 
     control_net: a copy that is ours alone.
     """
+    knows_windows = hasattr(control_net, "sub_idxs")
     control_net.__class__ = _attached_class(type(control_net))
+    control_net.knows_windows = knows_windows
     control_net.settings = settings
     control_net.in_run = NetInRun()
     control_net.methods_on_object = _take_methods_off(control_net)
@@ -190,13 +194,20 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
     The module says why. methods_on_object: methods of another pack by name, which the net has instead of those of its
     class. previous_controlnet: the host's field, the net before this one in the chain, or None. While our net computes,
-    its thread reads a _ComputedNet there, see get_control.
+    its thread reads a _ComputedNet there, see get_control. knows_windows: whether the net takes the rows of a window
+    itself, as Advanced-ControlNet's nets do.
+
+    sub_idxs, full_latent_length: AnimateDiff-Evolved samples a batch in windows of some rows. Before each forward it
+    writes here which rows it shows, and of how many. It refuses every net without the field sub_idxs.
     """
 
     settings: NetSettings
     in_run: NetInRun
     methods_on_object: Mapping[str, Callable[..., Any]]
     previous_controlnet: Any = PerThread()
+    knows_windows: bool
+    sub_idxs: Sequence[int] | None = None
+    full_latent_length: int = 0
 
     def copy(self) -> _AttachedNet:
         """An attached copy with the same settings."""
@@ -213,6 +224,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         self._check_blocks(model)
         # A cancelled run has not been cleaned up, so a fitted hint of that run may still be here.
         self.cond_hint = None
+        if not self.knows_windows:
+            self.sub_idxs = None  # of a run before this one
         self.in_run = NetInRun(
             input_changer=self.settings.input_changer(model) if self.settings.input_changer else None,
             latent=latent_of_run(model),
@@ -309,25 +322,17 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         return latent
 
     def _own_control(self, area: Area | None, latent: LatentSize, *args: Any) -> Any:
-        """The net's own residuals, for the whole picture or an area of it. args: the arguments of get_control."""
-        if area is None:
-            return self._method("get_control")(*args)
-        return self._in_area(area, latent, *args)
+        """The net's own residuals, for the whole picture or an area of it. args: the arguments of get_control.
 
-    def _in_area(self, area: Area, latent: LatentSize, *args: Any) -> Any:
-        """The net's own residuals for an area, from the part of the hint that lies in the area.
-
-        The host would fit the whole hint to every area. So while the net's method runs, the part stands in the host's
-        two fields for the hint: cond_hint_original (as the user gave it) and cond_hint (fitted, None until then).
+        The host would fit the whole hint to every area, and begin with its first picture in every window. So while the
+        net's method runs, the part stands in the host's two fields for the hint: cond_hint_original (as the user gave
+        it) and cond_hint (fitted, None until then).
         """
+        hint = self._part_of_hint(area, latent)
+        if hint is None:
+            return self._method("get_control")(*args)
         whole_hint = self.cond_hint_original
         fitted_whole_hint = self.cond_hint
-        hints = self.in_run.hints
-        # The key has the size of the latent too: a sampler may enlarge the latent between two steps, and the area then
-        # shows another part.
-        if (area, latent) not in hints:
-            hints[area, latent] = AreaHint(hint_of_area(whole_hint, latent, area, self.upscale_algorithm))
-        hint = hints[area, latent]
         self.cond_hint_original = hint.picture
         self.cond_hint = hint.fitted
         try:
@@ -336,6 +341,35 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             hint.fitted = self.cond_hint
             self.cond_hint_original = whole_hint
             self.cond_hint = fitted_whole_hint
+
+    def _part_of_hint(self, area: Area | None, latent: LatentSize) -> AreaHint | None:
+        """What of the hint this forward shows; None for the whole hint.
+
+        area: the area that the forward shows, or None.
+        """
+        window = self._window()
+        if area is None and window is None:
+            return None
+        hints = self.in_run.hints
+        # The key has the size of the latent too: a sampler may enlarge the latent between two steps, and the area then
+        # shows another part.
+        key = area, latent, window
+        if key not in hints:
+            hint: Tensor = self.cond_hint_original  # (B, C, H, W)
+            if window is not None:
+                hint = hint[list(window)]
+            if area is not None:
+                hint = hint_of_area(hint, latent, area, self.upscale_algorithm)
+            hints[key] = AreaHint(hint)
+        return hints[key]
+
+    def _window(self) -> Window | None:
+        """The rows that this forward shows of a batch that has a picture in the hint for each; None for all of them."""
+        if self.knows_windows or self.sub_idxs is None:
+            return None
+        if len(self.cond_hint_original) != self.full_latent_length:
+            return None
+        return tuple(self.sub_idxs)
 
     def _latent_of_forward(self, area: Area | None, x_noisy: Tensor, options: Options) -> LatentSize:
         """The size of the whole latent in this forward.

@@ -17,10 +17,6 @@ import folder_paths
 import torch
 from rig.links import as_link
 
-IP_ADAPTER_PLUS = "ComfyUI_IPAdapter_plus"
-INSTANT_ID = "ComfyUI_InstantID"
-PPM = "ComfyUI-ppm"
-
 
 class PackNotLoaded(environment.SetupError):
     """A pack is installed, and ComfyUI cannot import it."""

@@ -247,7 +247,7 @@ def connected(on: Networks, kind: str, file: str = "", **given: Any) -> Applied:
     """What one of our nodes gives that is connected to all that its inputs are named after. file: of FILES, by which
     a method is loaded."""
     there = {
-        "model": on.model, **on.sides(), "control_net": on.net, "clip": _encoder(on.text), "vae": Autoencoder(),
+        "model": on.model, **on.sides(), "control_net": on.net, "clip": encoder(on.text), "vae": Autoencoder(),
         "clip_vision": parts_made.clip_vision(1024, 1280, 224), "lora_weight": 0.0, "start_percent": 0.0,
     }  # fmt: skip
     there |= {FILES[file][0]: on.loaded(file)} if file else {}
@@ -259,7 +259,7 @@ def connected(on: Networks, kind: str, file: str = "", **given: Any) -> Applied:
 
 
 @cache
-def _encoder(width: int) -> Any:
+def encoder(width: int) -> Any:
     """Of texts, with tokens as wide as this."""
     return tiny_encoders.sd1(width) if width == tiny_encoders.SD15 else tiny_encoders.sdxl()
 
@@ -299,7 +299,8 @@ def id_tokens_by_region(on: Networks, people: int) -> Applied:
 
 def style(on: Networks, people: int) -> Applied:
     """A style of their own each: a node per person."""
-    cast, applied, image = placed(on, people), unpatched(on, people), torch.rand(1, 64, 64, 3)
+    cast, applied = placed(on, people), unpatched(on, people)
+    image = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
     for who in range(1, people + 1):
         before = {"model": applied.model, "positive": applied.positive, "negative": applied.negative}
         given = {**before, "images": image, "cast": cast, "who": str(who), "end_percent": 1.0}
@@ -313,7 +314,8 @@ def keypoints(cast: PlacedCast) -> dict[str, Any]:
 
 def bodies(cast: PlacedCast) -> dict[str, Any]:
     people = len(cast.people)
-    return {"bodies": torch.rand(people, 64, 64, 3), "body_masks": torch.ones(people, 64, 64)}
+    pictures = torch.rand(people, 64, 64, 3, generator=torch.Generator().manual_seed(4))
+    return {"bodies": pictures, "body_masks": torch.ones(people, 64, 64)}
 
 
 def words(cast: PlacedCast) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,6 +45,7 @@ from .methods import (
     normal,
     unpatched,
 )  # fmt: skip
+from .names import INSTANT_ID, IP_ADAPTER_PLUS, PPM
 
 PICTURE = 64
 """Sides in px of a picture of a person. Every pack makes it as large as its encoder wants it."""
@@ -307,19 +308,15 @@ class OtherMethod:
 
 
 OTHERS: dict[str, OtherMethod] = {
-    "chained_instant_ids": OtherMethod("InstantIDs chained, one prompt", installed.INSTANT_ID, chained_instant_ids),
-    "instant_ids_with_prompts": OtherMethod(
-        "InstantIDs with a prompt each", installed.INSTANT_ID, instant_ids_with_prompts
-    ),
-    "ip_adapters": OtherMethod("IP-Adapters with masks, one prompt", installed.IP_ADAPTER_PLUS, ip_adapters, BOTH),
+    "chained_instant_ids": OtherMethod("InstantIDs chained, one prompt", INSTANT_ID, chained_instant_ids),
+    "instant_ids_with_prompts": OtherMethod("InstantIDs with a prompt each", INSTANT_ID, instant_ids_with_prompts),
+    "ip_adapters": OtherMethod("IP-Adapters with masks, one prompt", IP_ADAPTER_PLUS, ip_adapters, BOTH),
     "regional_ip_adapters": OtherMethod(
-        "IP-Adapters with masks, a common prompt and one each", installed.IP_ADAPTER_PLUS, regional_ip_adapters, BOTH
+        "IP-Adapters with masks, a common prompt and one each", IP_ADAPTER_PLUS, regional_ip_adapters, BOTH
     ),
-    "attention_couple": OtherMethod(
-        "attention couple, one prompt each", installed.PPM, attention_couple(common=False), BOTH
-    ),
+    "attention_couple": OtherMethod("attention couple, one prompt each", PPM, attention_couple(common=False), BOTH),
     "attention_couple_and_common": OtherMethod(
-        "attention couple, a common prompt and one each", installed.PPM, attention_couple(common=True), BOTH
+        "attention couple, a common prompt and one each", PPM, attention_couple(common=True), BOTH
     ),
     "masked_prompts": OtherMethod("masks on conditioning, a common prompt and one each", "", masked_prompts, BOTH),
     "crop_and_detail": OtherMethod("crop and detail, 1024 px per face", "", unpatched, BOTH, with_crops),
@@ -327,12 +324,13 @@ OTHERS: dict[str, OtherMethod] = {
 """Every other way by its name."""
 
 
-def there() -> dict[str, OtherMethod]:
-    """Those whose pack is installed. The others are said."""
-    packs = {method.pack for method in OTHERS.values() if method.pack}
+def there(only: Collection[str] = ()) -> dict[str, OtherMethod]:
+    """Those whose pack is installed. The others are said. only: of these packs alone, where there are any."""
+    wanted = {name: method for name, method in OTHERS.items() if not only or method.pack in only}
+    packs = {method.pack for method in wanted.values() if method.pack}
     commits = installed.loaded(sorted(packs))
     methods: dict[str, OtherMethod] = {}
-    for name, method in OTHERS.items():
+    for name, method in wanted.items():
         if method.pack and method.pack not in commits:
             environment.say(f"No row of {method.title}: {method.pack} is not there.")
             continue
@@ -405,9 +403,11 @@ def weights_beside(applied: Applied) -> int:
     return total
 
 
-def count(families: Sequence[Family] = (SDXL, SD15), numbers: Sequence[int] = (1, 2, 4, 8, 12)) -> Iterator[Line]:
-    """What a step of the picture costs for so many people by the ways that are installed."""
-    methods = there()
+def count(
+    families: Sequence[Family] = (SDXL, SD15), numbers: Sequence[int] = (1, 2, 4, 8, 12), only: Collection[str] = ()
+) -> Iterator[Line]:
+    """What a step of the picture costs for so many people by the ways that are installed. only: see there()."""
+    methods = there(only)
     for family in families:
         on = for_counting(family)
         know_sigmas(on)

@@ -1,16 +1,18 @@
-"""Our nodes and another pack's on one small SDXL: in both orders, and what each of them adds to the picture."""
+"""Our nodes and another pack's on a small SDXL or SD1.5: in both orders, and what each of them adds to the picture."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
 import torch
 from bench import card, methods, seconds
-from bench.methods import Applied, Networks
+from bench.methods import Applied, Family, Networks
 from torch import Tensor
 
 STEPS = 4
@@ -20,8 +22,14 @@ VISIBLE = 1e-4
 ROUNDING = 2e-5
 """What the order of sums in float32 may change, relative to the picture."""
 
-OURS = ("ip_adapter_plus", "instant_id", "id_tokens_by_region", "prompt_per_person", "share_parts", "lora_per_person")
-"""Methods of bench.methods that every pack is run beside: each way in which Likeness reaches a UNet."""
+ON_SDXL = (
+    "ip_adapter_plus", "instant_id", "id_patch", "id_tokens_by_region", "prompt_per_person", "share_parts",
+    "lora_per_person",
+)  # fmt: skip
+ON_SD15 = ("parts2whole",)
+OURS = (*ON_SDXL, *ON_SD15)
+"""Methods of bench.methods that every pack is run beside: each way in which Likeness reaches a UNet, and each method
+on whose help page another pack's node stands."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +51,27 @@ class WithPrompts(Networks):
         return dict(self.prompts)
 
 
-@cache
+_family: ContextVar[Family] = ContextVar("family", default=methods.SDXL)
+
+
+@contextmanager
+def family_of(name: str) -> Iterator[None]:
+    """While it is open, everything runs on the networks that one of our methods is for."""
+    token = _family.set(methods.SD15 if name in ON_SD15 else methods.SDXL)
+    try:
+        yield
+    finally:
+        _family.reset(token)
+
+
 def networks() -> Networks:
-    """A small SDXL with random weights in float32, as deep as published, and a ControlNet."""
-    family = replace(card.tiny(methods.SDXL), size=(128, 128))
-    return seconds.for_timing(family, torch.float32)
+    """A small UNet with random weights in float32, as deep as published, and a ControlNet."""
+    return _networks(_family.get())
+
+
+@cache
+def _networks(family: Family) -> Networks:
+    return seconds.for_timing(replace(card.tiny(family), size=(128, 128)), torch.float32)
 
 
 def plain() -> Applied:
@@ -74,7 +98,8 @@ def picture(applied: Applied) -> Tensor:
 
 @cache
 def ours_alone(name: str) -> Tensor:
-    return picture(with_ours(name, plain()))
+    with family_of(name):
+        return picture(with_ours(name, plain()))
 
 
 def digest(latent: Tensor) -> str:
@@ -91,14 +116,21 @@ Theirs = Callable[[Applied], Applied]
 """Another pack's node behind others."""
 
 
+@cache
+def _theirs_alone(theirs: Theirs, _family: Family) -> Tensor:
+    """Without ours. _family: that of the networks, for which it is kept."""
+    return picture(theirs(plain()))
+
+
 def either_order(name: str, theirs: Theirs, rounding: float = ROUNDING) -> Iterator[Result]:
     """Whether one of our methods and another pack's node both act, whichever comes first in the graph.
 
     rounding: how far the pictures of the two orders may be apart.
     """
-    theirs_alone = picture(theirs(plain()))
-    in_front = picture(with_ours(name, theirs(plain())))
-    behind_ours = picture(theirs(with_ours(name, plain())))
+    with family_of(name):
+        theirs_alone = _theirs_alone(theirs, networks().family)
+        in_front = picture(with_ours(name, theirs(plain())))
+        behind_ours = picture(theirs(with_ours(name, plain())))
     for order, latent in (("theirs before ours", in_front), ("ours before theirs", behind_ours)):
         ours_act = relative(latent, theirs_alone)
         theirs_act = relative(latent, ours_alone(name))
@@ -107,9 +139,18 @@ def either_order(name: str, theirs: Theirs, rounding: float = ROUNDING) -> Itera
         yield Result(f"{name}: {order}, both act", held, figure)
     apart = relative(in_front, behind_ours)
     yield Result(f"{name}: both orders give one picture", apart <= rounding, f"they differ by {apart:.2g}")
-    again = picture(with_ours(name, plain()))
-    same = torch.equal(again, ours_alone(name))
-    yield Result(f"{name}: ours alone is as before", same, f"it differs by {relative(again, ours_alone(name)):.2g}")
+
+
+def as_before(name: str = "id_tokens_by_region") -> Iterator[Result]:
+    """Whether one of our methods alone gives the picture that it gave before another pack's nodes had run.
+
+    name: by default the method that takes most ways at once: a ControlNet, and texts by region inside the UNet.
+    """
+    with family_of(name):
+        again = picture(with_ours(name, plain()))
+    before = ours_alone(name)
+    apart = relative(again, before)
+    yield Result(f"{name}: ours alone is as before", torch.equal(again, before), f"it differs by {apart:.2g}")
 
 
 def same_node_ids(theirs: Iterable[str]) -> Result:

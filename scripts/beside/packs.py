@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -13,7 +13,6 @@ from unittest.mock import patch
 
 import folder_paths
 import parts_made
-import tiny_encoders
 import torch
 from bench import installed, others
 from bench.methods import Applied, normal
@@ -25,7 +24,20 @@ from standins_made import Weights
 from torch import Tensor
 
 from . import graphs
-from .graphs import OURS, Result, Theirs, either_order, networks, picture, plain, relative, with_ours
+from .graphs import (
+    ON_SDXL,
+    OURS,
+    STEPS,
+    Result,
+    Theirs,
+    either_order,
+    family_of,
+    networks,
+    picture,
+    plain,
+    relative,
+    with_ours,
+)
 
 Check = Callable[[], Iterator[Result]]
 
@@ -38,9 +50,16 @@ class Pack:
     checks: dict[str, Check]
 
 
-def beside_all(theirs: Theirs, rounding: float = graphs.ROUNDING) -> dict[str, Check]:
-    """A node that is connected to the MODEL or to the prompts, beside each of our methods."""
-    return {name: partial(either_order, name, theirs, rounding) for name in OURS}
+def beside_all(theirs: Theirs, ours: Sequence[str] = OURS) -> dict[str, Check]:
+    """A node that is connected to the MODEL or to the prompts, beside each of our methods.
+
+    ours: those that there are for its networks.
+    """
+    return {name: partial(either_order, name, theirs) for name in ours}
+
+
+ADAPTED = (*ON_SDXL, "story_maker")
+"""What is run beside adapters of other packs, for SDXL alone. The page of Apply StoryMaker names them."""
 
 
 def on_model(node_id: str, **inputs: Any) -> Theirs:
@@ -178,9 +197,9 @@ def nag(applied: Applied) -> Applied:
     return on_model("NormalizedAttentionGuidance", negative=negative, scale=2.0, tau=2.5, alpha=0.5)(applied)
 
 
-@cache
 def _clip() -> Any:
-    return tiny_encoders.sdxl()
+    """The text encoders of these networks."""
+    return graphs.methods.encoder(networks().text)
 
 
 def _neg_pip() -> Applied:
@@ -232,13 +251,15 @@ def _scheduled(text: str) -> Applied:
 
 def prompt_control(name: str) -> Iterator[Result]:
     """Schedule and COUPLE of prompts in front of one of our nodes are kept, and ours act."""
-    theirs = _scheduled(SCHEDULED)
-    whole = picture(with_ours(name, theirs))
-    for title, other in (
-        ("ours act", picture(theirs)),
-        ("the schedule acts", picture(with_ours(name, _scheduled(UNSCHEDULED)))),
-        ("COUPLE acts", picture(with_ours(name, _scheduled(UNCOUPLED)))),
-    ):
+    with family_of(name):
+        theirs = _scheduled(SCHEDULED)
+        whole = picture(with_ours(name, theirs))
+        pictures = {
+            "ours act": picture(theirs),
+            "the schedule acts": picture(with_ours(name, _scheduled(UNSCHEDULED))),
+            "COUPLE acts": picture(with_ours(name, _scheduled(UNCOUPLED))),
+        }
+    for title, other in pictures.items():
         change = relative(whole, other)
         yield Result(f"{name} behind a scheduled prompt: {title}", change > graphs.VISIBLE, f"by {change:.2g}")
 
@@ -253,11 +274,15 @@ def _keyframes() -> Any:
 
 
 def advanced_control(applied: Applied) -> Applied:
+    """Its apply node with keyframes, weights of its own and a mask."""
     on = networks()
+    weights = installed.call("ACN_ScaledSoftControlNetWeights", base_multiplier=0.8)[0]
+    left, _ = others.masks(on, 2)
     hint = torch.rand(1, *on.size[::-1], 3, generator=torch.Generator().manual_seed(3))
     positive, negative = installed.call(
         "ACN_AdvancedControlNetApply_v2", positive=applied.positive, negative=applied.negative, control_net=on.net,
         image=hint, strength=0.7, start_percent=0.0, end_percent=1.0, timestep_kf=_keyframes(),
+        mask_optional=left, weights_override=weights,
     )  # fmt: skip
     return applied._replace(positive=positive, negative=negative)
 
@@ -292,19 +317,28 @@ def keyframes_in_instant_id() -> Iterator[Result]:
 # --- Tiles and detailers: what the troubleshooting page says of them
 
 
-def _redrawn(node: Callable[[Applied], Tensor], title: str) -> Iterator[Result]:
+def _redrawn(node: Callable[[Applied], Tensor], title: str, name: str) -> Iterator[Result]:
     """With the prompts from before our nodes, our MODEL gives the picture of the plain one."""
-    without = node(plain())
-    for name in OURS:
+    with family_of(name):
+        without = node(plain())
         ours = with_ours(name, plain())
         before = node(Applied(ours.model, plain().positive, plain().negative))
-        change = relative(before, without)
-        yield Result(
-            f"{title}, {name}: prompts from before ours, no effect of ours", change == 0, f"it is {change:.2g}"
-        )
+        try:
+            change = relative(node(ours), without)
+            held, figure = change > graphs.VISIBLE, f"they change it by {change:.2g}"
+        except LikenessError as refusal:
+            held, figure = True, f"refused, {type(refusal).__name__}: {refusal}"[:200]
+    apart = relative(before, without)
+    yield Result(f"{title}, {name}: prompts from before ours, no effect of ours", apart == 0, f"it is {apart:.2g}")
+    yield Result(f"{title}, {name}: with our prompts, drawn in every piece or refused by name", held, figure)
 
 
-SAMPLING: dict[str, Any] = {"seed": 1, "steps": 2, "cfg": 5.0, "sampler_name": "euler", "scheduler": "normal"}
+def redrawn(node: Callable[[Applied], Tensor], title: str) -> dict[str, Check]:
+    """A node that samples pieces of a picture, behind each of our methods."""
+    return {f"{title}, {name}": partial(_redrawn, node, title, name) for name in OURS}
+
+
+SAMPLING: dict[str, Any] = {"seed": 1, "steps": STEPS, "cfg": 5.0, "sampler_name": "euler", "scheduler": "normal"}
 
 
 def _sheet() -> Tensor:
@@ -320,7 +354,7 @@ def detailer(applied: Applied) -> Tensor:
     )[0]
     return installed.call(
         "DetailerForEach", image=_sheet(), segs=segments, model=applied.model, clip=_clip(), vae=parts_made.vae(),
-        guide_size=128.0, guide_size_for=True, max_size=128.0, positive=applied.positive, negative=applied.negative,
+        guide_size=64.0, guide_size_for=True, max_size=64.0, positive=applied.positive, negative=applied.negative,
         denoise=0.5, feather=5, noise_mask=True, force_inpaint=True, wildcard="", cycle=1, **SAMPLING,
     )[0]  # fmt: skip
 
@@ -329,7 +363,7 @@ def tiles(applied: Applied) -> Tensor:
     return installed.call(
         "UltimateSDUpscaleNoUpscale", upscaled_image=_sheet(), model=applied.model, positive=applied.positive,
         negative=applied.negative, vae=parts_made.vae(), denoise=0.5, mode_type="Linear", tile_width=64,
-        tile_height=64, mask_blur=8, tile_padding=32, seam_fix_mode="None", seam_fix_denoise=1.0,
+        tile_height=64, mask_blur=8, tile_padding=0, seam_fix_mode="None", seam_fix_denoise=1.0,
         seam_fix_mask_blur=8, seam_fix_width=64, seam_fix_padding=16, force_uniform_tiles=True, tiled_decode=False,
         batch_size=1, **SAMPLING,
     )[0]  # fmt: skip
@@ -337,7 +371,7 @@ def tiles(applied: Applied) -> Tensor:
 
 def tiled_diffusion(applied: Applied) -> Applied:
     return on_model(
-        "TiledDiffusion", method="MultiDiffusion", tile_width=64, tile_height=64, tile_overlap=32, tile_batch_size=4
+        "TiledDiffusion", method="MultiDiffusion", tile_width=64, tile_height=64, tile_overlap=0, tile_batch_size=4
     )(applied)
 
 
@@ -349,17 +383,45 @@ def tiled_diffusion_named_or_drawn(name: str) -> Iterator[Result]:
     ):
         title = f"{name}, {order}: drawn, or refused by name"
         try:
-            change = relative(picture(applied()), picture(tiled_diffusion(plain())))
+            with family_of(name):
+                change = relative(picture(applied()), picture(tiled_diffusion(plain())))
         except LikenessError as refusal:
             yield Result(title, True, f"refused, {type(refusal).__name__}: {refusal}"[:200])
         else:
             yield Result(title, True, f"drawn, ours change the picture by {change:.2g}")
 
 
+# --- AnimateDiff-Evolved
+
+FRAMES = 2
+WINDOW = 1
+
+
+def _windows(applied: Applied) -> Applied:
+    """Pictures of a batch in windows of some, without a motion model: each is drawn as it is alone."""
+    options = installed.call(
+        "ADE_StandardStaticContextOptions", context_length=WINDOW, context_overlap=0, fuse_method="flat"
+    )[0]
+    return on_model("ADE_UseEvolvedSampling", beta_schedule="use existing", context_options=options)(applied)
+
+
+def windows(name: str) -> Iterator[Result]:
+    """One of our methods on a batch that its sampler draws in windows: the batch is the one drawn as a whole."""
+    with family_of(name):
+        whole = picture(with_ours(name, plain())._replace(rows=FRAMES))
+        for order, applied in (
+            ("theirs before ours", with_ours(name, _windows(plain()))),
+            ("ours before theirs", _windows(with_ours(name, plain()))),
+        ):
+            apart = relative(picture(applied._replace(rows=FRAMES)), whole)
+            title = f"{name}, {order}: a batch in windows is the batch as a whole"
+            yield Result(title, apart <= graphs.ROUNDING, f"they differ by {apart:.2g}")
+
+
 PACKS = (
-    Pack("ComfyUI_IPAdapter_plus", beside_all(ip_adapter)),
-    Pack("ComfyUI_InstantID", beside_all(instant_id)),
-    Pack("PuLID_ComfyUI", beside_all(pulid)),
+    Pack("ComfyUI_IPAdapter_plus", beside_all(ip_adapter, ADAPTED)),
+    Pack("ComfyUI_InstantID", beside_all(instant_id, ADAPTED)),
+    Pack("PuLID_ComfyUI", beside_all(pulid, ADAPTED)),
     Pack(
         "ComfyUI-Advanced-ControlNet",
         beside_all(advanced_control)
@@ -376,9 +438,9 @@ PACKS = (
     Pack("cgem156-ComfyUI", beside_all(laksjdjf_couple)),
     Pack("sd-perturbed-attention", beside_all(nag)),
     Pack("comfyui-prompt-control", {name: partial(prompt_control, name) for name in OURS}),
-    Pack("ComfyUI-AnimateDiff-Evolved", {}),
-    Pack("ComfyUI-Impact-Pack", {"DetailerForEach": partial(_redrawn, detailer, "DetailerForEach")}),
-    Pack("ComfyUI_UltimateSDUpscale", {"Ultimate SD Upscale": partial(_redrawn, tiles, "Ultimate SD Upscale")}),
+    Pack("ComfyUI-AnimateDiff-Evolved", {name: partial(windows, name) for name in OURS}),
+    Pack("ComfyUI-Impact-Pack", redrawn(detailer, "DetailerForEach")),
+    Pack("ComfyUI_UltimateSDUpscale", redrawn(tiles, "Ultimate SD Upscale")),
     Pack("ComfyUI-TiledDiffusion", {name: partial(tiled_diffusion_named_or_drawn, name) for name in OURS}),
 )
 """Those of names.py."""

@@ -86,12 +86,20 @@ DEFECTS = [
         promise="ID-Patch: other packs",
     ),
     Defect(
-        "bridge/control_nets/attached_net.py::_AttachedNet._in_area",
+        "bridge/control_nets/attached_net.py::_AttachedNet._part_of_hint",
         breaks="All areas of one size are shown the part of the first.",
-        find="$hint = $hints[$area, $latent]",
-        put="$hint = next(iter($hints.values()))",
+        find="return $hints[$key]",
+        put="return next(iter($hints.values()))",
         caught_by="tests/host/test_areas.py::test_a_net_is_shown_the_part_of_its_picture_that_the_area_is",
         promise="the picture is right or the node says so",
+    ),
+    Defect(
+        "bridge/control_nets/attached_net.py::_AttachedNet._part_of_hint",
+        breaks="A net is shown the first pictures of the hint in every window of a batch.",
+        find="$hint[list($window)]",
+        put="$hint[: len($window)]",
+        caught_by="tests/host/test_batch_windows.py::test_a_batch_in_windows_is_the_batch_as_a_whole",
+        promise="ID-Patch: other packs",
     ),
     Defect(
         "bridge/control_nets/attached_net.py::_Timesteps.to",

@@ -11,6 +11,7 @@ import pytest
 import torch
 from bench import card, installed, methods, others
 from bench.methods import Line
+from bench.names import INSTANT_ID
 
 PACK = """
 class Twice:
@@ -71,6 +72,15 @@ def test_masks_on_conditioning_cost_a_row_for_each_prompt() -> None:
         # Twenty steps of a picture as large for each person, over thirty steps.
         assert lines[f"people_sdxl_crop_and_detail_{people}"]["ratio"] == pytest.approx(1 + people * 2 / 3, rel=1e-4)
     assert len(lines) == 4
+
+
+@pytest.mark.usefixtures("custom_nodes")
+def test_the_rows_of_one_pack_alone_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the pack there are none: neither those of ComfyUI itself nor those of another pack."""
+    assert list(others.count((card.tiny(methods.SDXL),), (1,), [INSTANT_ID])) == []
+    said = capsys.readouterr().err
+    assert "ComfyUI_InstantID is not in custom_nodes: left out." in said
+    assert "ComfyUI-ppm" not in said
 
 
 def settings(**changed: Any) -> card.Settings:

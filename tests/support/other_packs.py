@@ -70,6 +70,35 @@ def rows_of_tiles(apply_model: Any, arguments: dict[str, Any]) -> Tensor:
     return in_tiles(apart, arguments)
 
 
+def in_windows(model: Any, size: int) -> Any:
+    """As AnimateDiff-Evolved samples a batch: some rows at a time, by a wrapper around all of a step.
+
+    It writes to each net of a chain which rows it shows and of how many, and refuses nets that have no field for it.
+    """
+
+    def tell(net: Any, window: list[int], count: int) -> None:
+        if net.previous_controlnet is not None:
+            tell(net.previous_controlnet, window, count)
+        if not hasattr(net, "sub_idxs"):
+            raise ValueError(f"Control type {type(net).__name__} may not support required features")
+        net.sub_idxs, net.full_latent_length = window, count
+
+    def wrapper(executor: Any, network: Any, conds: Any, x: Tensor, timestep: Tensor, options: Any) -> list[Tensor]:
+        of_windows: list[list[Tensor]] = []
+        for rows in torch.arange(len(x)).split(size):
+            window = rows.tolist()
+            for entry in (entry for cond in conds for entry in cond if "control" in entry):
+                tell(entry["control"], window, len(x))
+            told = {**options["transformer_options"], "ad_params": {"sub_idxs": window}}
+            shown = {**options, "transformer_options": told}
+            of_windows.append(executor(network, conds, x[rows], timestep[rows], shown))
+        return [torch.cat(parts) for parts in zip(*of_windows, strict=True)]
+
+    clone = model.clone()
+    clone.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.CALC_COND_BATCH, "theirs", wrapper)
+    return clone
+
+
 class Stopped(Exception):
     """Another pack's error."""
 
