@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..attention import region_weights
 from ..errors import counted, gathered
-from ..geometry import longer_side
+from ..geometry import bounds, longer_side
 from ..people import Cast, Identity, Person, PlacedCast, is_a, require_places
 from ..pictures import as_masks
 from .person_region import BadRegion, RegionShape, region_of_person, region_of_slot, require_box
@@ -181,6 +181,7 @@ def _with_photo(cast: Cast) -> list[int]:
 def _divided(regions: Tensor, people: Sequence[Person], feather: float) -> Tensor:
     """Regions around faces, of which several may reach a pixel: it then belongs to the person whose face is nearest.
 
+    All reach equally far, in sizes of their own faces, so what is cut from one region lies in another one.
     In a group, widened boxes reach over the faces of neighbours. Were pixels shared in proportion alone, a fifth of
     what is read at a face of eight people would be read of others. A region that is the mask of a place stays as it is,
     and takes nothing of the others.
@@ -194,17 +195,22 @@ def _divided(regions: Tensor, people: Sequence[Person], feather: float) -> Tenso
         if slot is not None and slot.box is not None and slot.mask is None:
             from_face[index] = box_distance(slot.box, width, height)
             sizes[index] = longer_side(slot.box)
-    divided = list(regions)
+    divided = regions.clone()
     for index, distance in from_face.items():
-        kept = torch.ones(height, width)
+        if not regions[index].any():
+            continue
+        left, top, right, below = bounds(regions[index])
+        window = slice(top, below), slice(left, right)
+        kept = torch.ones_like(regions[index][window])
         for other, other_distance in from_face.items():
-            if other != index:
-                size = (sizes[index] + sizes[other]) / 2
-                share = _share_of_nearer(distance, other_distance, size, feather)
-                # What the other region does not reach is not divided.
-                kept = torch.minimum(kept, 1 - regions[other] * (1 - share))
-        divided[index] = regions[index] * kept
-    return torch.stack(divided)
+            # People who are far away, which most of a group are, are not compared.
+            if other == index or not regions[other][window].any():
+                continue
+            size = (sizes[index] + sizes[other]) / 2
+            share = _share_of_nearer(distance[window], other_distance[window], size, feather)
+            kept = torch.minimum(kept, share)
+        divided[index][window] *= kept
+    return divided
 
 
 def _share_of_nearer(distance: Tensor, other_distance: Tensor, size: float, feather: float) -> Tensor:
