@@ -164,7 +164,7 @@ def answer_people(questions: Sequence[str], session: Session, quick: bool) -> No
 
 
 def crowd(world: World, quick: bool, out: Path) -> Answer:
-    """Every method, with 1 to 12 people; 8 and 12 of the miniature's on a larger canvas."""
+    """Every method, with 1 to 12 people; twelve of the miniature's on a larger canvas."""
     from comparison.methods import METHODS
 
     counts = COUNTS[:2] if quick else COUNTS

@@ -59,7 +59,9 @@ def _models(host: Host) -> Models:
 
 
 def _size(people: int) -> tuple[int, int]:
-    return places.LARGE if people <= 6 else (768, 576)
+    """The size on which the networks were trained, as long as everybody has room there: on a larger one they lose
+    colours of a single person already (docs/dev/miniature.md)."""
+    return places.LARGE if people <= 8 else (768, 576)
 
 
 def drawn_people(count: int) -> Iterator[Identity]:
