@@ -131,7 +131,7 @@ class Host:
         drawn_path = Path(self.output, saved["subfolder"], saved["filename"])
         with Image.open(drawn_path) as opened:
             picture = opened.convert("RGB")
-        drawn_path.unlink()
+        shutil.rmtree(drawn_path.parent)
         seconds, sampler_seconds = self._seconds(graph)
         step_seconds = None
         if sampler_seconds:
