@@ -10,7 +10,8 @@ a page to look at, report.json, and for each question a .md, a .csv, a sheet (.j
 picture holds its workflow.
 
 --miniature draws cartoons of drawn people. Questions: crowd, halves (InstantID's, and several photos), parts
-(Parts2Whole and Share Parts Attention), seeds. --write puts the figures into docs/likeness.md.
+(Parts2Whole and Share Parts Attention), seeds. index.html has the pictures of crowd, and the columns of --people read
+from colours. --write puts the figures into docs/likeness.md and docs/dev/miniature.md.
 """
 
 from __future__ import annotations
@@ -27,18 +28,19 @@ import environment
 from rig.pack import entered
 
 if TYPE_CHECKING:
-    from comparison.methods import Method, World
-    from comparison.rows import Pictured, Row
+    from comparison.methods import Method, Picture, World
+    from comparison.rows import Pictured, Row, Shown
     from comparison.session import Asked, Session
     from torch import Tensor
 
 PAGE = environment.ROOT / "docs" / "likeness.md"
+MINIATURE_PAGE = environment.ROOT / "docs" / "dev" / "miniature.md"
+CURVES = environment.ROOT / "docs" / "dev" / "miniature_association.svg"
 PROMPT = "photo of people side by side on a summer terrace, half-length, smiling at the camera, soft daylight"
 Line = dict[str, Any]
 """A row of a table: setting, column, and figures."""
 Pictures = dict[tuple[str, str], "Tensor"]
 """By row and column of the sheet, (H, W, 3)."""
-Answer = tuple[list[Line], Pictures]
 COUNTS = (1, 2, 4, 6, 8, 12)
 """People in a picture of *crowd*."""
 FEWEST, MOST = 3, 12
@@ -55,6 +57,15 @@ class Group(NamedTuple):
     seed: int
 
 
+class Answer(NamedTuple):
+    """What the miniature answers to a question."""
+
+    lines: list[Line]
+    pictures: Pictures
+    rows: Sequence[Row] = ()
+    """The same with the columns of --people, and all pictures in files; empty where the question has none."""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     who = parser.add_mutually_exclusive_group(required=True)
@@ -68,12 +79,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="few pictures: whether it runs")
     out = environment.ROOT / "output" / "compare"
     parser.add_argument("--out", type=Path, default=out, help="the folder of the results; default: output/compare")
-    parser.add_argument("--write", action="store_true", help="with --miniature: put figures into docs/likeness.md")
+    parser.add_argument("--write", action="store_true", help="with --miniature: put figures into docs/")
     parser.add_argument("--python", help="a Python that has everything already")
     parser.add_argument("question", nargs="*", help="one or more of the questions above; all where none is named")
     given = parser.parse_args()
     if given.write and not given.miniature:
-        parser.error("--write needs --miniature: the page has its figures alone.")
+        parser.error("--write needs --miniature: the pages have its figures alone.")
     if given.people and not given.people.is_dir():
         parser.error(f"{given.people} is no folder.")
     known = MINIATURE if given.miniature else PEOPLE
@@ -90,7 +101,7 @@ def main() -> int:
 
 
 def by_miniature(questions: Sequence[str], quick: bool, out: Path, into: bool) -> None:
-    """Answer questions with the miniature. into: whether docs/likeness.md gets the figures. Raises SetupError."""
+    """Answer questions with the miniature. into: whether the pages in docs/ get the figures. Raises SetupError."""
     import torch
     from comparison import worlds
 
@@ -99,15 +110,17 @@ def by_miniature(questions: Sequence[str], quick: bool, out: Path, into: bool) -
         with worlds.miniature(12) as world:
             for name in questions:
                 environment.say(f"{name} ...")
-                lines, pictures = MINIATURE[name](world, quick)
-                write(name, lines, pictures, out)
+                answer = MINIATURE[name](world, quick, out)
+                write(name, answer, out)
                 if into:
-                    into_page(name, table(lines), sheet(pictures))
+                    into_page(name, table(answer.lines), sheet(answer.pictures))
+                if into and answer.rows:
+                    columns_into_page(answer.rows)
     except worlds.REFUSED as problem:
         raise environment.SetupError(str(problem)) from problem
     environment.say(f"Done: the sheets, tables and pictures are in {out}")
     if into:
-        environment.say(f"The figures are in {PAGE}")
+        environment.say(f"The figures are in {PAGE} and {MINIATURE_PAGE}")
 
 
 def by_people(given: argparse.Namespace, questions: Sequence[str]) -> None:
@@ -125,21 +138,33 @@ def by_people(given: argparse.Namespace, questions: Sequence[str]) -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     try:
         session = Session(asked, photos.people_in(asked.folder))
-        answers: dict[str, list[Row]] = {}
-        for name in questions:
-            environment.say(f"{name} ...")
-            answers[name] = PEOPLE[name](session, given.quick)
-            write_people(answers, session, asked)
+        answer_people(questions, session, given.quick)
     except worlds.REFUSED as problem:
         raise environment.SetupError(str(problem)) from problem
-    environment.say(f"Done: look at {asked.out / 'index.html'}")
+    environment.say(f"{session.counts()} Done: look at {asked.out / 'index.html'}")
+
+
+def answer_people(questions: Sequence[str], session: Session, quick: bool) -> None:
+    """Answer questions one after the other, and write all that is answered after each.
+
+    Raises KeyboardInterrupt where the run is stopped, after it has said how it goes on.
+    """
+    answers: dict[str, list[Row]] = {}
+    try:
+        for name in questions:
+            environment.say(f"{name} ...")
+            answers[name] = PEOPLE[name](session, quick)
+            write_people(answers, session, session.asked)
+    except KeyboardInterrupt:
+        environment.say(f"Stopped. {session.counts()} Run the same command again to go on.")
+        raise
 
 
 # --- The questions
 
 
-def crowd(world: World, quick: bool) -> Answer:
-    """Every method, with 1 to 12 people; 8 and 12 of the miniature's on a larger canvas."""
+def crowd(world: World, quick: bool, out: Path) -> Answer:
+    """Every method, with 1 to 12 people; twelve of the miniature's on a larger canvas."""
     from comparison.methods import METHODS
 
     counts = COUNTS[:2] if quick else COUNTS
@@ -151,7 +176,7 @@ def crowd(world: World, quick: bool) -> Answer:
         if quick:
             drawn = drawn[:1]
         columns[f"{count}"] = drawn
-    return drawn_in(world, METHODS, columns, apart=True)
+    return drawn_in(world, METHODS, columns, apart=True, pages=out / "crowd")
 
 
 def groups(people: int, count: int) -> list[Group]:
@@ -167,32 +192,33 @@ def groups(people: int, count: int) -> list[Group]:
     return found
 
 
-def halves(world: World, quick: bool) -> Answer:
+def halves(world: World, quick: bool, out: Path) -> Answer:
     """One person a picture, measured by all photos of them."""
     from comparison.methods import HALVES, METHODS
 
     people = range(min(len(world.people), 2 if quick else 12))
     columns = {f"{who + 1}": [Group([who], 1, 1)] for who in people}
-    told, shown = drawn_in(world, HALVES, columns, False, whole=True)
+    answer = drawn_in(world, HALVES, columns, False, whole=True)
+    told, shown = answer.lines, answer.pictures
     for photos in (2, 4):
         method = {f"both, {photos} photos": METHODS["InstantID by region"]}
         columns = {f"{who + 1}": [Group([who], photos, 1)] for who in people}
-        more, drawn = drawn_in(world, method, columns, False, whole=True)
-        told, shown = told + more, shown | drawn
-    return told, shown
+        more = drawn_in(world, method, columns, False, whole=True)
+        told, shown = told + more.lines, shown | more.pictures
+    return Answer(told, shown)
 
 
-def parts(_: World, quick: bool) -> Answer:
+def parts(world: World, quick: bool, out: Path) -> Answer:
     from comparison import parts
 
     told, shown = list[Line](), Pictures()
     for name, dressed in parts.compared(2 if quick else 40):
         told.append({"": name, "pictures": len(dressed.pixels), **dressed.figures})
         shown |= {(name, f"{column + 1}"): one for column, one in enumerate(dressed.pixels)}
-    return told, shown
+    return Answer(told, shown)
 
 
-def seeds(world: World, quick: bool) -> Answer:
+def seeds(world: World, quick: bool, out: Path) -> Answer:
     """The same people by every method, from several seeds."""
     from comparison.methods import METHODS
 
@@ -203,27 +229,58 @@ def seeds(world: World, quick: bool) -> Answer:
 
 def drawn_in(
     world: World, methods: Mapping[str, Method], columns: Mapping[str, Sequence[Group]],
-    apart: bool, whole: bool = False,
+    apart: bool, whole: bool = False, pages: Path | None = None,
 ) -> Answer:  # fmt: skip
-    """apart: whether each column, of so many people, has a row of the table. whole: whether all photos judge."""
-    from comparison.methods import drawn, meaning, of_photos
-
+    """apart: whether each column, of so many people, has a row of the table. whole: whether all photos judge. pages:
+    the folder of all pictures, for rows with the columns of --people; None for an answer without."""
     told, shown = list[Line](), Pictures()
+    rows: list[Row] = []
     for name, method in methods.items():
-        found: dict[str, list[Any]] = {}
-        for column, groups in columns.items():
-            for who, photos, seed in groups:
-                people = [world.people[one] for one in who]
-                picture = drawn(world, method, world.cast([of_photos(one, photos) for one in people]), seed)
-                found.setdefault(column, []).append(meaning(picture, people) if whole else picture)
-            shown[name, column] = found[column][0].pixels
-            environment.say(f"  {name}, {column}")
+        found = pictures_by(world, name, method, columns, whole)
+        for column, pictures in found.items():
+            shown[name, column] = pictures[0].pixels
         together = found if apart else {"": [one for each in found.values() for one in each]}
         for column, pictures in together.items():
             line = {"": name, **({"people": int(column)} if apart else {}), "pictures": len(pictures)}
             counted = {"cost": method.cost(int(column))} if apart else {}
             told.append({**line, **world.judge(pictures), **counted})
-    return told, shown
+        if pages:
+            for column, pictures in found.items():
+                files = shown_in(pages, name, column, columns[column], pictures)
+                rows.append(Row(name, int(column), files, world.columns(pictures)))
+    return Answer(told, shown, rows)
+
+
+def pictures_by(
+    world: World, name: str, method: Method, columns: Mapping[str, Sequence[Group]], whole: bool
+) -> dict[str, list[Picture]]:
+    """The pictures of each column by one method. whole: whether they are judged by all photos of everybody."""
+    from comparison.methods import drawn, meaning, of_photos
+
+    found: dict[str, list[Picture]] = {}
+    for column, groups in columns.items():
+        for who, photos, seed in groups:
+            people = [world.people[one] for one in who]
+            picture = drawn(world, method, world.cast([of_photos(one, photos) for one in people]), seed)
+            found.setdefault(column, []).append(meaning(picture, people) if whole else picture)
+        environment.say(f"  {name}, {column}")
+    return found
+
+
+def shown_in(folder: Path, name: str, column: str, groups: Sequence[Group], pictures: Sequence[Picture]) -> list[Shown]:
+    """Save all pictures of a column, and say for the page what each is of."""
+    from comparison.rows import Shown
+
+    from core import previews
+
+    folder.mkdir(parents=True, exist_ok=True)
+    shown: list[Shown] = []
+    for number, (group, picture) in enumerate(zip(groups, pictures, strict=True), 1):
+        path = folder / f"{name}, {column}, {number}.png"
+        previews.as_picture(picture.pixels).save(path)
+        names = tuple(person.identity.name for person in picture.cast.people)
+        shown.append(Shown(column, path, group.seed, names))
+    return shown
 
 
 # --- The questions, with photos
@@ -291,7 +348,7 @@ def _by_seed(session: Session, quick: bool, photos: int = 1) -> dict[str, list[P
     return {f"seed {seed}": [Pictured(people, photos, seed)] for seed in range(1, last_seed + 1)}
 
 
-MINIATURE: Mapping[str, Callable[[World, bool], Answer]] = {
+MINIATURE: Mapping[str, Callable[[World, bool, Path], Answer]] = {
     "crowd": crowd,
     "halves": halves,
     "parts": parts,
@@ -309,20 +366,44 @@ PEOPLE: Mapping[str, Callable[[Session, bool], list[Row]]] = {
 # --- What is written
 
 
-def write(name: str, lines: Sequence[Line], pictures: Pictures, out: Path) -> None:
+def write(name: str, answer: Answer, out: Path) -> None:
+    """Write the table of a question, its sheet and its pictures, and the page where there are rows for one."""
     import evaluate
 
     from core import previews
 
+    lines, pictures, rows = answer
     (out / name).mkdir(parents=True, exist_ok=True)
-    for names, pixels in pictures.items():
-        previews.as_picture(pixels).save(out / name / f"{', '.join(names)}.png")
+    if rows:
+        write_columns(name, rows, out)
+    else:
+        for names, pixels in pictures.items():
+            previews.as_picture(pixels).save(out / name / f"{', '.join(names)}.png")
     (out / f"{name}.md").write_text(table(lines), "utf-8")
     columns = list(dict.fromkeys(column for line in lines for column in line))
     told = [[line.get(column, "") for column in columns] for line in lines]
     (out / f"{name}.csv").write_bytes(evaluate.as_csv([columns, *told]))
     sheet(pictures).save(out / f"{name}.jpg", quality=80)
     environment.say(f"{out / name}.jpg\n{table(lines)}")
+
+
+def write_columns(name: str, rows: Sequence[Row], out: Path) -> None:
+    """Write the columns of --people of a question of the miniature: a table, and a page with all pictures."""
+    import comfyui_version
+    import torch
+    from comparison import page
+    from comparison.colour_judging import UNREAD
+
+    about = {
+        "drawn by": "the miniature, a toy model: these figures say nothing of the released weights",
+        "ComfyUI": comfyui_version.__version__,
+        "torch": torch.__version__,
+    }
+    (out / f"{name}_columns.md").write_text(page.as_markdown(rows), "utf-8")
+    (out / f"{name}_columns.csv").write_bytes(page.as_csv(rows))
+    (out / "report.json").write_text(page.report({name: rows}, about, UNREAD), "utf-8")
+    (out / "index.html").write_text(page.as_html({name: rows}, about, UNREAD, out), "utf-8")
+    environment.say(f"{out / 'index.html'}")
 
 
 def write_people(answers: Mapping[str, Sequence[Row]], session: Session, asked: Asked) -> None:
@@ -387,6 +468,24 @@ def into_page(name: str, text: str, shown: Any) -> None:
     before, rest = PAGE.read_text("utf-8").split(marks[0])
     picture = f"![{name.capitalize()}, drawn](likeness_{name}.jpg)"
     PAGE.write_text(f"{before}{marks[0]}\n{text}\n{picture}\n\n{marks[1]}{rest.split(marks[1])[1]}", "utf-8")
+
+
+def columns_into_page(rows: Sequence[Row]) -> None:
+    """The columns of --people and the curve of association, between their marks in the page of the miniature.
+
+    Seconds are left out: those of a network this small say nothing of the method.
+    """
+    from comparison import page
+    from comparison.columns import COLUMNS
+    from comparison.curves import association_svg
+
+    known = [column for column in COLUMNS if any(row.figures.get(column.name) is not None for row in rows)]
+    text = page.as_markdown(rows, [column for column in known if column.name not in ("seconds", "per step")])
+    CURVES.write_text(association_svg(rows), "utf-8")
+    marks = "<!-- columns: written by scripts/compare.py -->\n", "<!-- end of columns -->"
+    before, rest = MINIATURE_PAGE.read_text("utf-8").split(marks[0])
+    picture = f"![Association against the number of people, a curve for each method]({CURVES.name})"
+    MINIATURE_PAGE.write_text(f"{before}{marks[0]}\n{text}\n{picture}\n\n{marks[1]}{rest.split(marks[1])[1]}", "utf-8")
 
 
 if __name__ == "__main__":

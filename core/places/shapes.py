@@ -35,6 +35,20 @@ def box_region(box: Box, width: int, height: int, feather: float) -> Tensor:
     return down[:, None] * across  # (height, 1) * (width,) -> (height, width)
 
 
+def box_distance(box: Box, width: int, height: int) -> Tensor:
+    """How far each pixel (height, width) lies outside of a box: 0 inside.
+
+    The distance across is counted in widths of the box and that down in heights, and the longer one of both counts. So
+    the pixels at one distance lie on the edge of the box that `widened` makes with that margin.
+    """
+    x0, y0, x1, y1 = box
+    x = torch.arange(width) + 0.5  # (width,)
+    y = torch.arange(height) + 0.5  # (height,)
+    across = torch.maximum(x0 - x, x - x1).clamp(min=0) / max(x1 - x0, _SHORTEST)
+    down = torch.maximum(y0 - y, y - y1).clamp(min=0) / max(y1 - y0, _SHORTEST)
+    return torch.maximum(down[:, None], across)  # (height, 1), (width,) -> (height, width)
+
+
 def body_region(pose: Pose, reach: float, width: int, height: int, feather: float) -> Tensor:
     """A body as a region (height, width).
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
-import os
+import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,10 @@ import comfy.utils
 from batch.prompts import Job
 from batch.rows import Row as BatchRow
 from batch.workers import Crew
-from comparison.drawing import DrawingError, Host, with_prompt
+from comparison.drawing import DrawingError, Host
 from comparison.graphs import Graph
-from rig import whole
+from comparison.kept import save
+from PIL import Image
 
 from .records import Case
 
@@ -67,14 +67,10 @@ class HostDrawer:
         comfy.utils.set_progress_bar_enabled(False)
         for task in tasks:
             try:
-                drawn = self._host.draw(task.graph)
+                drawn = self._host.draw(task.graph, task.path)
             except DrawingError as error:
                 yield Finished(task, error=str(error), public_error=f"{error.node} ended with an error.")
                 continue
-            task.path.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(drawn.path, task.path)
-            with contextlib.suppress(OSError):  # unless something else is in the folder where it was drawn
-                drawn.path.parent.rmdir()
             yield Finished(task, drawn.seconds)
 
 
@@ -95,8 +91,10 @@ class CrewDrawer:
                 node, _, _ = outcome.error.partition(":")
                 yield Finished(task, error=outcome.error, public_error=f"{node} ended with an error.")
                 continue
-            whole.written(task.path, lambda unfinished, made=outcome.files[0].data: unfinished.write_bytes(made))
-            with_prompt(task.path, task.graph)
+            with Image.open(io.BytesIO(outcome.files[0].data)) as opened:
+                picture = opened.convert("RGB")
+            # With its own prompt: that of the worker names photos by what is in them.
+            save(picture, task.path, task.graph, None)
             yield Finished(task, outcome.seconds)
 
     def _jobs(self, tasks: Iterable[Task], by_line: dict[int, Task]) -> Iterator[Job]:

@@ -8,6 +8,8 @@ import importlib
 import inspect
 import json
 import logging
+import re
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -16,22 +18,26 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management
+import comfyui_version
 import execution
 import folder_paths
-import numpy as np
 import torch
+from environment import ROOT
 from pack.core.models import needs
 from pack.nodes.extension import NODES
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
+from . import kept
 from .drafts import PICTURE, SAMPLERS, steps_of
 from .graphs import Graph
+from .kept import Drawn
 
 HOST_NODES: Any = importlib.import_module("nodes")
 """The host's module of its own nodes, whose names a checker would look for in our folder `nodes`."""
 _NO_CACHE_LIMITS = {"lru": 0, "ram": 0.0, "ram_inactive": 0.0}
 """Of the host's classic cache, which keeps what the prompt before has made."""
+_UNFINISHED = ".unfinished"
+"""The folder below that of the pictures into which the host saves each before it has its own name."""
 _LOADS = ("Loader", "Load")
 """Parts of the names of nodes that load files, whose seconds are not those of a picture."""
 
@@ -42,20 +48,6 @@ class DrawingError(Exception):
     def __init__(self, node: str, why: str) -> None:
         self.node = node
         super().__init__(f"{node}: {why}")
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A picture that was drawn.
-
-    path: of the PNG, which holds its prompt. pixels: (H, W, 3) float 0..1. seconds: of all nodes but those that load
-    files, None where the host had the picture already. step_seconds: of the samplers alone, by step.
-    """
-
-    path: Path
-    pixels: torch.Tensor
-    seconds: float | None
-    step_seconds: float | None
 
 
 class _Listener:
@@ -88,6 +80,8 @@ class Host:
         folder_paths.set_input_directory(str(folder))
         folder_paths.add_model_folder_path("loras", str(folder))
         self.output = output
+        shutil.rmtree(output / _UNFINISHED, ignore_errors=True)  # of a run that was killed
+        self._count = 0
         self._listener = _Listener()
         server = host_server()
         if not hasattr(server.PromptServer, "instance"):
@@ -106,21 +100,44 @@ class Host:
             return torch.cuda.get_device_name(device)
         return str(device)
 
-    def draw(self, graph: Graph) -> Drawn:
-        """Draw the picture of a prompt. Raises DrawingError with the message of the node that fails."""
+    @property
+    def made_with(self) -> dict[str, str]:
+        """What pictures and their seconds depend on beside their prompts and files."""
+        likeness = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+        return {
+            "device": self.device,
+            "ComfyUI": comfyui_version.__version__,
+            "torch": torch.__version__,
+            "Likeness": likeness[1] if likeness else "",
+        }
+
+    def draw(self, graph: Graph, path: Path | None = None, fingerprint: str = "") -> Drawn:
+        """Draw the picture of a prompt and save it. The file is there whole or not at all.
+
+        path: of the PNG, None for the one that the prompt names. fingerprint: for `kept.taken`. Raises DrawingError
+        with the message of the node that fails.
+        """
+        path = path or self.output / f"{graph.inputs(PICTURE)['filename_prefix']}.png"
         self._listener.begun = []
-        # The host notes in a prompt when its files were changed, with their paths. Ours stays as it is.
-        self._executor.execute(copy.deepcopy(graph.prompt), "compare", {"client_id": "compare"}, [PICTURE])
+        self._count += 1
+        # A copy, because the host notes in a prompt when its files were changed, with their paths. Each picture has a
+        # name of its own, because the host names the file of an equal prompt again, which is no longer there.
+        prompt = copy.deepcopy(graph.prompt)
+        prompt[PICTURE]["inputs"]["filename_prefix"] = f"{_UNFINISHED}/{self._count}"
+        self._executor.execute(prompt, "compare", {"client_id": "compare"}, [PICTURE])
         if not self._executor.success:
             raise _error_of(self._executor.status_messages)
         saved = self._executor.history_result["outputs"][PICTURE]["images"][0]
-        path = Path(self.output, saved["subfolder"], saved["filename"])
-        pixels = with_prompt(path, graph)
+        drawn_path = Path(self.output, saved["subfolder"], saved["filename"])
+        with Image.open(drawn_path) as opened:
+            picture = opened.convert("RGB")
+        shutil.rmtree(drawn_path.parent)
         seconds, sampler_seconds = self._seconds(graph)
         step_seconds = None
         if sampler_seconds:
             step_seconds = sampler_seconds / max(1, steps_of(graph))
-        return Drawn(path, pixels, seconds, step_seconds)
+        kept.save(picture, path, graph, kept.Note(fingerprint, seconds, step_seconds))
+        return Drawn(path, kept.as_pixels(picture), seconds, step_seconds)
 
     def _seconds(self, graph: Graph) -> tuple[float | None, float]:
         """The seconds of the nodes that ran, without those that load files, and of the samplers among them."""
@@ -145,19 +162,6 @@ def host_server() -> Any:
         return importlib.import_module("server")
     finally:
         sys.path.remove(root)
-
-
-def with_prompt(path: Path, graph: Graph) -> torch.Tensor:
-    """Save a picture again with its prompt alone, without what the host has noted there of files and their paths.
-
-    Returns its pixels, (H, W, 3) float 0..1.
-    """
-    with Image.open(path) as opened:
-        picture = opened.convert("RGB")
-    metadata = PngInfo()
-    metadata.add_text("prompt", json.dumps(graph.prompt))
-    picture.save(path, pnginfo=metadata)
-    return torch.from_numpy(np.array(picture)).float() / 255
 
 
 def _wait_for_device() -> None:

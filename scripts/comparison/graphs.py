@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from environment import RELEASE
 from rig.links import as_link, up_to
 from rig.workflow import Json, Prompt, Spec, nodes_of, specs
 
@@ -58,7 +59,7 @@ class Graph:
         inputs: values, and an Output where an output is linked. Raises GraphError where the host has no such node.
         """
         if class_type not in self.object_info:
-            raise GraphError(f"This ComfyUI has no node {class_type}: a newer one has it.")
+            raise GraphError(f"{class_type} is not known to this ComfyUI: update it to {RELEASE} or later.")
         values: dict[str, Any] = {}
         for name, spec in specs(self.object_info, class_type).items():
             if not spec.optional and spec.is_widget and name not in inputs:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,9 +22,17 @@ Applied = tuple[Any, Any, Any]
 """A model, and both sides."""
 
 
+@dataclass
+class Stopwatch:
+    """What sampling has taken so far."""
+
+    seconds: float = 0.0
+    steps: int = 0
+
+
 @dataclass(frozen=True)
 class Models:
-    """What a method is drawn with. weight: of InstantID's two halves."""
+    """What a method is drawn with. weight: of InstantID's two halves. stopwatch: of all samplings with them."""
 
     applied: Applied
     vae: Any
@@ -32,6 +41,7 @@ class Models:
     steps: int
     cfg: float
     weight: float = 0.8
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
     def sampled(self, applied: Applied, size: tuple[int, int], seed: int, latent: Any = None) -> Tensor:
         """(B, H, W, 3). latent: what is there before."""
@@ -39,14 +49,18 @@ class Models:
         latent = latent or {"samples": torch.zeros(1, 4, size[1] // 8, size[0] // 8)}
         model, *sides = applied
         given = seed, self.steps, self.cfg, "euler", "normal", *sides, latent
+        begin = time.perf_counter()
         (made,) = host_nodes.common_ksampler(model, *given, denoise=denoise)
+        self.stopwatch.seconds += time.perf_counter() - begin
+        self.stopwatch.steps += self.steps
         return self.vae.decode(made["samples"])
 
 
 @dataclass(frozen=True)
 class World:
     """People, what they are drawn with and what judges the pictures. size: of so many people's picture. crop: side of a
-    face that is drawn again. judge: of pictures in which somebody is meant."""
+    face that is drawn again. judge: of pictures in which somebody is meant. columns: what compare.py --people would say
+    of them, by the names of its columns; None for a column that is not read."""
 
     id_patch: Models
     instant_id: Models
@@ -55,6 +69,7 @@ class World:
     size: Callable[[int], tuple[int, int]]
     crop: int
     judge: Callable[[Sequence[Picture]], dict[str, float]]
+    columns: Callable[[Sequence[Picture]], Mapping[str, float | None]]
 
     def cast(self, people: Sequence[Identity]) -> PlacedCast:
         """As Layout for a Group and Place Cast make it."""
@@ -64,11 +79,14 @@ class World:
 
 
 class Picture(NamedTuple):
-    """pixels (H, W, 3). cast: with those who should stand there. by_keypoints: whether it was told of faces alone."""
+    """pixels (H, W, 3). cast: with those who should stand there. by_keypoints: whether it was told of faces alone.
+    seconds, step_seconds: of all of it, and of its samplings by step; None where they are not known."""
 
     pixels: Tensor
     cast: PlacedCast
     by_keypoints: bool = False
+    seconds: float | None = None
+    step_seconds: float | None = None
 
 
 class Method(NamedTuple):
@@ -92,8 +110,18 @@ class Method(NamedTuple):
 
 
 def drawn(world: World, method: Method, cast: PlacedCast, seed: int) -> Picture:
+    watches = (world.id_patch.stopwatch, world.instant_id.stopwatch)
+    sampled_before = sum(watch.seconds for watch in watches)
+    steps_before = sum(watch.steps for watch in watches)
+    begin = time.perf_counter()
     with torch.no_grad():
-        return Picture(method.draw(world, cast, seed), cast, method.by_keypoints)
+        pixels = method.draw(world, cast, seed)
+    seconds = time.perf_counter() - begin
+    steps = sum(watch.steps for watch in watches) - steps_before
+    step_seconds = None
+    if steps:
+        step_seconds = (sum(watch.seconds for watch in watches) - sampled_before) / steps
+    return Picture(pixels, cast, method.by_keypoints, seconds, step_seconds)
 
 
 def meaning(picture: Picture, people: Sequence[Identity]) -> Picture:

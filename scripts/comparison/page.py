@@ -12,7 +12,8 @@ from urllib.parse import quote
 import evaluate
 from torch import Tensor
 
-from .columns import COLUMNS
+from .columns import COLUMNS, Column
+from .curves import association_svg
 from .rows import Row, Unread
 
 DASH = "-"
@@ -28,10 +29,10 @@ figcaption { font-size: .85em; color: #555; overflow-wrap: anywhere; }
 """
 
 
-def cells(row: Row) -> list[str]:
+def cells(row: Row, columns: Sequence[Column] = COLUMNS) -> list[str]:
     """The figures of a row as the table shows them: two digits, and a dash for what is not known."""
     texts: list[str] = []
-    for column in COLUMNS:
+    for column in columns:
         value = row.figures.get(column.name)
         texts.append(DASH if value is None else f"{value + 0.0:.2f}")
     return texts
@@ -47,13 +48,14 @@ def first_pictures(rows: Sequence[Row]) -> dict[tuple[str, str], Tensor]:
     return pictures
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
-    """The table of a question."""
-    names = [column.name for column in COLUMNS]
-    lines = [["", "people", "pictures", *names, "note"]]
+def as_markdown(rows: Sequence[Row], columns: Sequence[Column] = COLUMNS) -> str:
+    """The table of a question, with a column of notes where there are any."""
+    notes = ["note"] if any(row.note for row in rows) else []
+    lines = [["", "people", "pictures", *[column.name for column in columns], *notes]]
     lines.append(["---"] * len(lines[0]))
     for row in rows:
-        lines.append([row.title, str(row.people), str(len(row.pictures)), *cells(row), row.note])
+        line = [row.title, str(row.people), str(len(row.pictures)), *cells(row, columns)]
+        lines.append([*line, row.note] if notes else line)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -97,6 +99,7 @@ def as_html(
     for question, rows in questions.items():
         parts.append(f"<h2>{escape(question.capitalize())}</h2>")
         parts.append(_table(rows))
+        parts.append(association_svg(rows))
         for row in rows:
             parts += _figures(row, out)
     parts.append("<h2>Columns</h2><table><tr><th>column</th><th>best</th><th>meaning</th><th>source</th></tr>")

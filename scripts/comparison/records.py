@@ -21,6 +21,8 @@ from .graphs import Graph, Output
 
 WIDE = (1152, 896)
 """The size (width, height) of a group in the templates of SDXL."""
+_FACES_OF_THE_TEMPLATE = ("LoadMediaPipeFaceLandmarker", "MediaPipeFaceLandmarker")
+"""Nodes by which templates find faces, and for which there is the face pack here. Older hosts do not have them."""
 Change = Callable[[Graph, Sitting], None]
 """What is changed in a prompt that is complete but for its picture."""
 
@@ -77,7 +79,7 @@ class DrawnMethod:
         `ablations`, "" for the whole method. Raises WorkflowError and GraphError where the host lacks a node.
         """
         workflow = load(ROOT / "workflows" / f"{self.template}.json")
-        graph = Graph(to_prompt(workflow, object_info), object_info)
+        graph = Graph(to_prompt(workflow, object_info, _FACES_OF_THE_TEMPLATE), object_info)
         picture = self.output or (first_decode(graph), 0)
         people_into(graph, sitting, self.by_lora)
         prompt_into(graph, sitting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +13,18 @@ import folder_paths
 from bench.methods import run
 from environment import SetupError
 from pack.bridge import face_model as host_face_model
+from pack.core.errors import counted
 from pack.core.models import packs
 from pack.core.models.manifest import model as manifest_model
 from rig.workflow import WorkflowError
 
+from . import kept
 from .columns import Judged, figures
 from .drafts import Sitting
-from .drawing import HOST_NODES, DrawingError, Drawn, Host, MissingFile, missing_files
+from .drawing import HOST_NODES, DrawingError, Host, MissingFile, missing_files
 from .graphs import Graph, GraphError
 from .judging import Judge, dino_in, text_judge
+from .kept import Drawn
 from .photos import PersonFiles
 from .records import DrawnMethod
 from .rows import Pictured, Row, Shown, Unread
@@ -52,6 +56,10 @@ class Session:
         self.face_model = run("LikenessLoadFaceEmbedder", pack=self.pack, recognisers="all found")[0]
         self.unread: list[Unread] = []
         self.judge = Judge(self.face_model, people, self._vision(), self._text())
+        self.drawn_count = 0
+        """Pictures that this run has drawn."""
+        self.taken_count = 0
+        """Pictures of an earlier run that this one has taken."""
 
     def rows(
         self, question: str, method: DrawnMethod, columns: Mapping[str, Sequence[Pictured]], ablation: str = ""
@@ -80,11 +88,14 @@ class Session:
         """One row: all pictures of so many people by one method."""
         judged: list[Judged] = []
         shown: list[Shown] = []
+        count_of_column: Counter[str] = Counter()
         for column, pictured in asked_pictures:
             sitting = self.sitting(method, pictured)
+            count_of_column[column] += 1
+            name = f"{title}, {column}, {count_of_column[column]}.png"
             try:
                 graph = self.graph(question, method, sitting, title, column, ablation)
-                drawn = self.host.draw(graph)
+                drawn = self.drawn(graph, self.asked.out / question / name)
             except DrawingError as error:
                 environment.say(f"  {title}: {error}")
                 return Row(title, count, note=str(error), public_note=f"{error.node} ended with an error.")
@@ -94,8 +105,29 @@ class Session:
             judged.append(self._judged(method, sitting, drawn))
             names = tuple(person.name for person in sitting.people)
             shown.append(Shown(column, drawn.path, pictured.seed, names))
-            environment.say(f"  {title}, {count} people, seed {pictured.seed}")
+            environment.say(f"  {title}, {counted(count, 'person', 'people')}, seed {pictured.seed}")
         return Row(title, count, shown, figures(judged))
+
+    def drawn(self, graph: Graph, path: Path) -> Drawn:
+        """The picture of a prompt: that of an earlier run where nothing has changed that it is made of, else a new one.
+
+        path: of its PNG. Raises DrawingError.
+        """
+        fingerprint = kept.fingerprint(graph, self.asked.folder, self.host.made_with)
+        drawn = kept.taken(path, fingerprint)
+        if drawn is not None:
+            self.taken_count += 1
+            return drawn
+        drawn = self.host.draw(graph, path, fingerprint)
+        self.drawn_count += 1
+        return drawn
+
+    def counts(self) -> str:
+        """How many pictures there are so far, in a sentence."""
+        pictures = counted(self.drawn_count, "picture is", "pictures are")
+        if not self.taken_count:
+            return f"{pictures} drawn."
+        return f"{pictures} drawn, {self.taken_count} taken from an earlier run."
 
     def about(self) -> dict[str, Any]:
         """What is said of the whole run: without names of people, and without paths."""

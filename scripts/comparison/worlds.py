@@ -4,7 +4,7 @@ The miniature's colours say who is where; of a user's own models and photos face
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from pack.core.people import Identity
 from pack.nodes.id_patch.nodes import LOADER as ID_PATCH
 from pack.nodes.instant_id.nodes import LOADER as INSTANT_ID
 
+from .colour_judging import ColourJudge
 from .methods import Models, Picture, World
 
 REFUSED = LikenessError, evaluate.Unusable, OSError
@@ -46,8 +47,11 @@ def miniature(people: int) -> Iterator[World]:
         detector = faces.open_detector(str(files.antelope.with_name("det_500m.onnx")), faces.on_cpu)
         reads = faces.IRSE50Recogniser(read(files.recogniser), str(files.recogniser), faces.on_cpu)
         model = faces.FaceModel(detector, (reads,))
-        judge = partial(by_colour, stored.load())
-        yield World(id_patch, instant_id, model, list(drawn_people(people)), _size, 256, judge)
+        small = stored.load()
+        everybody = list(drawn_people(people))
+        judge = partial(by_colour, small)
+        columns = partial(columns_by_colour, small, ColourJudge(small, everybody))
+        yield World(id_patch, instant_id, model, everybody, _size, 256, judge, columns)
 
 
 def _models(host: Host) -> Models:
@@ -55,7 +59,9 @@ def _models(host: Host) -> Models:
 
 
 def _size(people: int) -> tuple[int, int]:
-    return places.LARGE if people <= 6 else (768, 576)
+    """The size on which the networks were trained, as long as everybody has room there: on a larger one they lose
+    colours of a single person already (docs/dev/miniature.md)."""
+    return places.LARGE if people <= 8 else (768, 576)
 
 
 def drawn_people(count: int) -> Iterator[Identity]:
@@ -78,6 +84,14 @@ def by_colour(small: net.Miniature, pictures: Sequence[Picture]) -> dict[str, fl
     for part in ("hair", "shirt", "skin"):
         figures[f"R2 {part}"] = measure.fit(seen, part)
     return figures
+
+
+@torch.inference_mode()
+def columns_by_colour(
+    small: net.Miniature, judge: ColourJudge, pictures: Sequence[Picture]
+) -> Mapping[str, float | None]:
+    """The columns of compare.py --people."""
+    return judge.figures(pictures, [_seen(small, picture) for picture in pictures])
 
 
 def _seen(small: net.Miniature, picture: Picture) -> measure.Seen:

@@ -72,7 +72,13 @@ SOURCES = (
     ),
     Source(("docs/speed_people.png",), "python scripts/pictures.py speed", "It shows the table of docs/dev/bench.md."),
     Source(
-        ("docs/likeness_crowd.jpg", "docs/likeness_halves.jpg", "docs/likeness_parts.jpg", "docs/likeness_seeds.jpg"),
+        (
+            "docs/dev/miniature_association.svg",
+            "docs/likeness_crowd.jpg",
+            "docs/likeness_halves.jpg",
+            "docs/likeness_parts.jpg",
+            "docs/likeness_seeds.jpg",
+        ),
         "python scripts/compare.py --miniature --write",
     ),
     Source(("docs/novel_view.jpg",), "python scripts/novel_view.py"),

@@ -22,7 +22,7 @@ On the other files both give the same prompts.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +43,8 @@ PRIMITIVE = "PrimitiveNode"
 REROUTE = "Reroute"
 """A node of the editor alone: a corner of a link."""
 _OF_THE_EDITOR = (*NOTES, PRIMITIVE, REROUTE)
+_HOST = "comfy-core"
+"""What the editor notes as the pack of ComfyUI's own nodes."""
 _MUTED = 2
 BYPASSED = 4
 _ANY = ("*", "", None)
@@ -100,23 +102,28 @@ class _Running(NamedTuple):
     brought: dict[str, _Brought]
 
 
-def to_prompt(workflow: Json, object_info: Json) -> Prompt:
+def to_prompt(workflow: Json, object_info: Json, replaced: Collection[str] = ()) -> Prompt:
     """The API prompt of a workflow, as the editor makes it.
 
     Subgraphs are opened. There are no muted nodes and no reroutes. What goes into a bypassed node comes out of it by
     its type, and a Primitive's value stands where it is linked to. Widgets that are newer than the file have their
     defaults.
 
-    object_info: the host's answer to /object_info. Raises WorkflowError for a node the host does not know and for
-    widget values that do not fit.
+    object_info: the host's answer to /object_info. replaced: types of nodes in whose place the caller puts others.
+    Where the host does not know one, it is left out, and its links with it. Raises WorkflowError for any other node the
+    host does not know and for widget values that do not fit.
     """
-    return opened(workflow, object_info)[0]
+    return opened(workflow, object_info, replaced)[0]
 
 
-def opened(workflow: Json, object_info: Json) -> tuple[Prompt, list[Place]]:
+def opened(workflow: Json, object_info: Json, replaced: Collection[str] = ()) -> tuple[Prompt, list[Place]]:
     """`to_prompt`, and where each of its values is set."""
     places: _Places = {}
-    running = list(_Level(workflow, subgraphs(workflow), object_info).running())
+    running: list[_Running] = []
+    for entry in _Level(workflow, subgraphs(workflow), object_info).running():
+        kind = entry.node["type"]
+        if kind in object_info or kind not in replaced:
+            running.append(entry)
     _require_nodes(running, object_info)
     prompt: Prompt = {}
     for entry in running:
@@ -156,23 +163,41 @@ def _as_offered(value: Any, spec: Spec | None) -> Any:
 
 
 def _require_nodes(running: Sequence[_Running], object_info: Json) -> None:
-    """Raises WorkflowError for nodes that the host does not know, with the packs that the editor has noted for them."""
+    """Raises WorkflowError for nodes that the host does not know, with the packs that the editor has noted for them.
+
+    For ComfyUI's own nodes the error names the version that they were saved with.
+    """
     unknown: list[str] = []
+    versions: dict[str, str] = {}
     for entry in running:
         kind = entry.node["type"]
         if kind in object_info or kind in _OF_THE_EDITOR:
             continue
-        about = [f"node {entry.number}"]
-        properties = entry.node.get("properties")
-        if isinstance(properties, dict):
-            pack = properties.get("cnr_id") or properties.get("aux_id")
-            if pack:
-                about.append(f"of the pack {pack}")
-        unknown.append(f"{kind} ({', '.join(about)})")
+        noted = entry.node.get("properties")
+        properties: Json = noted if isinstance(noted, dict) else {}
+        pack = properties.get("cnr_id") or properties.get("aux_id")
+        if pack == _HOST and properties.get("ver"):
+            versions[kind] = properties["ver"]
+        elif pack:
+            unknown.append(f"{kind} (node {entry.number}, of the pack {pack})")
+        else:
+            unknown.append(f"{kind} (node {entry.number})")
+    sentences: list[str] = []
+    if versions:
+        newest = max(versions.values(), key=_as_numbers)
+        verb = "is" if len(versions) == 1 else "are"
+        sentences.append(f"{listed(list(versions))} {verb} not known to this ComfyUI: update it to {newest} or later.")
     if len(unknown) == 1:
-        raise WorkflowError(f"{unknown[0]} is not known to this ComfyUI: install the pack with this node.")
-    if unknown:
-        raise WorkflowError(f"{listed(unknown)} are not known to this ComfyUI: install the packs with these nodes.")
+        sentences.append(f"{unknown[0]} is not known to this ComfyUI: install the pack with this node.")
+    elif unknown:
+        sentences.append(f"{listed(unknown)} are not known to this ComfyUI: install the packs with these nodes.")
+    if sentences:
+        raise WorkflowError(" ".join(sentences))
+
+
+def _as_numbers(version: str) -> tuple[int, ...]:
+    """A version to be compared, so that 0.3.64 comes before 0.33.0. What is no number counts as 0."""
+    return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
 
 
 class _Link(NamedTuple):

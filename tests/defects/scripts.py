@@ -14,7 +14,7 @@ DEFECTS = [
         promise="compare.py: published figures",
     ),
     Defect(
-        "scripts/compare.py::drawn_in",
+        "scripts/compare.py::pictures_by",
         breaks="compare.py draws everybody in the place of somebody else.",
         find="$people = [$people_2 for $one in $who]",
         put="$people = [$people_2 for $one in $who[::-1]]",
@@ -24,7 +24,7 @@ DEFECTS = [
         promise="compare.py: published figures",
     ),
     Defect(
-        "scripts/compare.py::drawn_in",
+        "scripts/compare.py::pictures_by",
         breaks="compare.py draws from all photos of a person where it says from one.",
         find="[of_photos($one, $photos) for $one in $people]",
         put="$people",
@@ -34,7 +34,7 @@ DEFECTS = [
         promise="compare.py: published figures",
     ),
     Defect(
-        "scripts/compare.py::drawn_in",
+        "scripts/compare.py::pictures_by",
         breaks=(
             "compare.py judges by the photo that was drawn from where all photos should judge, and by all elsewhere."
         ),

@@ -169,4 +169,119 @@ DEFECTS = [
         caught_by="tests/scripts/test_compare_columns.py::test_a_page_opens_from_disk_and_escapes_names",
         promise="compare.py --people: columns",
     ),
+    Defect(
+        "scripts/comparison/curves.py::association_svg",
+        breaks="Chance is the same for every number of people.",
+        find="_pixel($people, 1 / $people, $most)",
+        put="_pixel($people, 1 / $most, $most)",
+        caught_by="tests/scripts/test_compare_curves.py::test_the_drawing_shows_every_figure_in_its_place",
+        promise="compare.py: curve of association",
+    ),
+    Defect(
+        "scripts/comparison/curves.py::_pixel",
+        breaks="The curve stands one person too far to the right.",
+        find="($people - 1) / ($most - 1)",
+        put="$people / ($most - 1)",
+        caught_by="tests/scripts/test_compare_curves.py::test_the_drawing_shows_every_figure_in_its_place",
+        promise="compare.py: curve of association",
+    ),
+    Defect(
+        "scripts/comparison/curves.py::curves",
+        breaks="The curve of association shows another column.",
+        find="$row.figures.get($column)",
+        put="$row.figures.get('leakage')",
+        caught_by="tests/scripts/test_compare_curves.py::test_a_curve_is_of_its_own_column_in_the_order_of_people",
+        promise="compare.py: curve of association",
+    ),
+    Defect(
+        "scripts/comparison/curves.py::_apart",
+        breaks="Names beside the curve lie on each other.",
+        find="min($height, $lowest)",
+        put="$height",
+        caught_by=(
+            "tests/scripts/test_compare_curves.py::test_baselines_are_dashed_and_every_line_has_its_name_in_its_colour"
+        ),
+        promise="compare.py: curve of association",
+    ),
+    Defect(
+        "scripts/comparison/colour_judging.py::ColourJudge.similarity",
+        breaks="Two strangers are alike to the miniature's judge.",
+        find="1 - distance($first, $second) / self.stranger_distance",
+        put="1 - distance($first, $second)",
+        caught_by=(
+            "tests/host/test_compare.py::test_a_similarity_is_one_of_the_same_look_and_none_of_a_usual_stranger"
+        ),
+        promise="compare.py: columns of the miniature",
+    ),
+    Defect(
+        "scripts/comparison/colour_judging.py::ColourJudge.judged",
+        breaks="Whoever stands in a place is somebody of the picture, also a stranger.",
+        find="max($alike, default=0.0) < STRANGER_BELOW",
+        put="not $alike",
+        caught_by=(
+            "tests/host/test_compare.py::test_columns_tell_right_exchanged_repeated_mixed_and_missing_people_apart"
+        ),
+        promise="compare.py: columns of the miniature",
+    ),
+    Defect(
+        "scripts/comparison/colour_judging.py::ColourJudge._copied",
+        breaks="The photo that was drawn from is among the others of copy-paste, and another one in its place.",
+        find="copied($face, $photos[0][$known], $others)",
+        put="copied($face, $photos[-1][$known], $others)",
+        caught_by="tests/host/test_compare.py::test_a_copy_of_the_photo_is_told_from_the_same_person",
+        promise="compare.py: columns of the miniature",
+    ),
+    Defect(
+        "scripts/comparison/methods.py::drawn",
+        breaks="The seconds of a step of the miniature are those of all steps.",
+        find="($sampled - $before) / $steps",
+        put="$sampled - $before",
+        caught_by=(
+            "tests/host/test_compare.py::test_a_similarity_is_one_of_the_same_look_and_none_of_a_usual_stranger"
+        ),
+        promise="compare.py: columns of the miniature",
+    ),
+    Defect(
+        "scripts/comparison/kept.py::taken",
+        breaks="A picture of other settings is taken for the one that is asked for.",
+        find="$note is None or $note.fingerprint != $wanted",
+        put="$note is None",
+        caught_by="tests/host/test_compare_people.py::test_what_a_picture_is_made_of_counts",
+        promise="compare.py --people: a run that goes on",
+    ),
+    Defect(
+        "scripts/comparison/kept.py::fingerprint",
+        breaks="A photo that has changed under its old name is not drawn from.",
+        find="$of_people[$name] = _content($path)",
+        put="$of_people[$name] = ''",
+        caught_by="tests/host/test_compare_people.py::test_what_a_picture_is_made_of_counts",
+        promise="compare.py --people: a run that goes on",
+    ),
+    Defect(
+        "scripts/comparison/kept.py::fingerprint",
+        breaks="The pictures of a model file that has changed are taken for those of the new one.",
+        find="f'{$state.st_size} {$state.st_mtime_ns}'",
+        put="''",
+        caught_by="tests/host/test_compare_people.py::test_what_a_picture_is_made_of_counts",
+        promise="compare.py --people: a run that goes on",
+    ),
+    Defect(
+        "scripts/comparison/session.py::Session.drawn",
+        breaks="A run that was stopped begins anew.",
+        find="$drawn is not None",
+        put="False",
+        caught_by="tests/host/test_compare_people.py::test_only_what_is_missing_is_drawn",
+        promise="compare.py --people: a run that goes on",
+    ),
+    Defect(
+        "scripts/comparison/records.py::DrawnMethod.graph",
+        breaks="IP-Adapter is not drawn in a ComfyUI without MediaPipe, which it does not need.",
+        find="to_prompt($workflow, $info, _FACES_OF_THE_TEMPLATE)",
+        put="to_prompt($workflow, $info)",
+        caught_by=(
+            "tests/host/test_compare_people.py::"
+            "test_a_host_without_newer_nodes_draws_what_it_can_and_says_what_it_lacks"
+        ),
+        promise="compare.py --people: older ComfyUI",
+    ),
 ]

@@ -196,4 +196,14 @@ DEFECTS = [
         caught_by="tests/scripts/test_scripts_workflow.py::test_what_a_file_says_of_its_widgets_needs_no_host",
         promise="scripts: workflow files",
     ),
+    Defect(
+        "scripts/rig/workflow.py::_require_nodes",
+        breaks="A ComfyUI that is too old is told to update to a version that does not have all of the nodes.",
+        find="max($versions, key=_as_numbers)",
+        put="min($versions, key=_as_numbers)",
+        caught_by=(
+            "tests/scripts/test_scripts_workflow.py::test_a_host_that_is_too_old_is_told_which_version_has_the_nodes"
+        ),
+        promise="workflows as prompts",
+    ),
 ]

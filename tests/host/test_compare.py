@@ -11,15 +11,19 @@ from functools import partial
 from pathlib import Path
 
 import compare
+import numpy as np
 import pytest
 import torch
 from comparison import parts, worlds
+from comparison.colour_judging import UNREAD
+from comparison.columns import COLUMNS
 from comparison.methods import HALVES, METHODS, Method, Picture, World, drawn, meaning, of_photos
 from environment import ROOT
 from miniature import avatars, measure, places, stored
 from miniature.training import crowds
 from pack.core.models.packs import IR_SE50
 from pack.core.people import Identity, Person, PlacedCast
+from PIL import Image
 from torch import Tensor
 
 
@@ -42,10 +46,11 @@ def test_people_in_the_wrong_places_are_found_to_be_there(world: World, name: st
 def test_every_question_has_a_line_for_every_setting(world: World, tmp_path: Path) -> None:
     """Faces one by one are redrawn by each method, and nothing but these; a sheet and a table are written."""
     chosen = {name: METHODS[name] for name in ("ID-Patch", "faces one by one, InstantID")}
-    lines, pictures = compare.drawn_in(world, chosen, {"1": [([0], 1, 1)], "2": [([0, 1], 1, 1)]}, True)
+    answer = compare.drawn_in(world, chosen, {"1": [([0], 1, 1)], "2": [([0, 1], 1, 1)]}, True)
+    lines, pictures, _ = answer
     assert [(line[""], line["people"]) for line in lines] == [(name, people) for name in chosen for people in (1, 2)]
     assert lines[0]["cost"] <= lines[1]["cost"] < lines[2]["cost"] < lines[3]["cost"]
-    compare.write("crowd", lines, pictures, tmp_path)
+    compare.write("crowd", answer, tmp_path)
     assert (tmp_path / "crowd.md").read_text("utf-8").count("\n") == 6 and (tmp_path / "crowd.jpg").is_file()
     assert {path.name for path in (tmp_path / "crowd").iterdir()} == {f"{', '.join(names)}.png" for names in pictures}
 
@@ -127,6 +132,97 @@ def test_of_a_person_alone_there_is_no_association_and_no_leakage(world: World) 
     assert all(math.isnan(figures[name]) for name in ("association", "leakage", "own"))
 
 
+# The columns of compare.py --people, read from colours
+
+
+def columns_of(world: World, *pictures: Picture) -> dict[str, float]:
+    """The columns that are read, of made-up pictures."""
+    return {name: value for name, value in world.columns(pictures).items() if value is not None}
+
+
+def test_columns_tell_right_exchanged_repeated_mixed_and_missing_people_apart(world: World) -> None:
+    who = world.people[:2]
+    meant = looks_of(who)
+    cast = world.cast(who)
+    right = columns_of(world, cartoon(cast, meant))
+    assert right["association"] == 1 and right["resemblance"] > 0.9
+    assert right["missing"] == right["swapped"] == right["dominance"] == right["blending"] == 0
+    exchanged = columns_of(world, cartoon(cast, meant[[1, 0]]))
+    assert exchanged["association"] == 0 and exchanged["swapped"] == 1 and exchanged["dominance"] == 0
+    assert exchanged["leakage"] > 0.9 and exchanged["resemblance"] == pytest.approx(right["leakage"], abs=0.05)
+    twice = columns_of(world, cartoon(cast, meant[[0, 0]]))
+    assert twice["association"] == twice["swapped"] == twice["dominance"] == 0.5
+    mixed = meant.clone()
+    mixed[:, :9] = meant[:, :9].mean(0)
+    assert columns_of(world, cartoon(cast, mixed))["blending"] == 1
+    nobody = meant.clone()
+    nobody[1, :9] = 1 - meant[1, :9].round()  # the colour that is farthest from each of theirs
+    absent = columns_of(world, cartoon(cast, nobody))
+    assert absent["missing"] == 0.5 and absent["association"] == 0.5 and absent["swapped"] == 0
+    together = columns_of(world, cartoon(cast, meant), cartoon(cast, nobody))
+    assert together["missing"] == 0.25 and together["association"] == 0.75
+
+
+def test_a_similarity_is_one_of_the_same_look_and_none_of_a_usual_stranger(world: World) -> None:
+    """Computed again from what is seen in the places of a picture by ID-Patch."""
+    who = [of_photos(person, 1) for person in world.people]
+    picture = drawn(world, METHODS["ID-Patch"], world.cast(who), 1)
+    seen = worlds._seen(stored.load(), picture)
+    found, meant = seen.found.double().numpy(), seen.meant.double().numpy()
+
+    def apart(first: np.ndarray, second: np.ndarray) -> float:
+        return float(np.sqrt(np.nanmean((first - second) ** 2)))
+
+    usual = np.mean([apart(meant[0], meant[1]), apart(meant[0], meant[2]), apart(meant[1], meant[2])])
+    alike = np.array([[1 - apart(one, other) / usual for other in meant] for one in found])
+    columns = columns_of(world, picture)
+    assert columns["resemblance"] == pytest.approx(np.diag(alike).mean(), abs=1e-4)
+    np.fill_diagonal(alike, -np.inf)
+    assert columns["leakage"] == pytest.approx(alike.max(1).mean(), abs=1e-4)
+    assert columns["seconds"] > columns["per step"] > 0
+    assert columns["seconds"] < 8 * columns["per step"], "four steps, and little beside them"
+
+
+def test_a_copy_of_the_photo_is_told_from_the_same_person(world: World) -> None:
+    """Drawn as in the first photo, and as in another one that was not drawn from."""
+    small = stored.load()
+    person = world.people[0]
+    looks = small.looks(torch.nn.functional.normalize(person.embeddings[IR_SE50], dim=-1))  # of each photo
+    cast = world.cast([of_photos(person, 1)])
+    copy = columns_of(world, cartoon(cast, looks[:1]))["copy-paste"]
+    other = columns_of(world, cartoon(cast, looks[3:4]))["copy-paste"]
+    assert copy > 0.8
+    assert other < copy - 0.5
+
+
+def test_what_colours_do_not_say_has_a_reason_and_no_figure(world: World, tmp_path: Path) -> None:
+    """The page says why; everything else has a figure where there are two people."""
+    who = world.people[:2]
+    picture = cartoon(world.cast(who), looks_of(who))
+    found = world.columns([picture])
+    unread = {reason.column for reason in UNREAD}
+    untimed = {"seconds", "per step"}  # nobody has drawn a made-up picture
+    assert {name for name, value in found.items() if value is None} == unread | untimed
+    assert list(found) == [column.name for column in COLUMNS]
+    answer = compare.drawn_in(
+        world, {"ID-Patch": METHODS["ID-Patch"]}, {"2": [compare.Group([0, 1], 1, 1)]}, True, pages=tmp_path / "crowd"
+    )
+    compare.write("crowd", answer, tmp_path)
+    html = (tmp_path / "index.html").read_text("utf-8")
+    for reason in UNREAD:
+        assert f"<b>{reason.column}</b> is not measured: {reason.why}" in html
+    (row,) = answer.rows
+    (shown,) = row.pictures
+    assert shown.names == ("person 1", "person 2") and shown.path.name == "ID-Patch, 2, 1.png"
+    with Image.open(shown.path) as opened:
+        drawn_again = torch.from_numpy(np.array(opened)).float() / 255
+    assert (drawn_again - answer.pictures["ID-Patch", "2"].clamp(0, 1)).abs().max() < 1.01 / 255
+    assert row.figures["association"] == answer.lines[0]["association"] == 1
+
+
+# Who is in which picture
+
+
 def painted(world: World, cast: PlacedCast, seed: int) -> Tensor:
     """(H, W, 3): a strip for each place from left to right, in red which of the world's people stands there, in green
     from how many photos, in blue the seed; all in tenths."""
@@ -154,7 +250,7 @@ def test_every_picture_is_of_the_people_photos_and_seed_that_are_asked_for(world
     made_up = replace(world, judge=judge)
     methods = {"a": Method(painted, False, ["InstantID"]), "b": Method(partial(painted), False, ["ID-Patch"])}
     columns = {"1": [compare.Group([2], 1, 5)], "2": [compare.Group([1, 0], 3, 6), compare.Group([0, 2], 2, 7)]}
-    lines, pictures = compare.drawn_in(made_up, methods, columns, True)
+    lines, pictures, _ = compare.drawn_in(made_up, methods, columns, True)
     heads = [(line[""], line["people"], line["pictures"], line["number"]) for line in lines]
     assert heads == [("a", 1, 1, 1.0), ("a", 2, 2, 2.0), ("b", 1, 1, 3.0), ("b", 2, 2, 4.0)]
     names = [person.name for person in world.people]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +27,13 @@ from comparison import photos, worlds
 from comparison.columns import figures
 from comparison.drafts import Sitting, steps_of
 from comparison.drawing import host_server
-from comparison.graphs import Graph
+from comparison.graphs import Graph, GraphError
 from comparison.judging import Judge, Known, dino_in
 from comparison.photos import PersonFiles
 from comparison.records import METHODS, DrawnMethod
 from comparison.rows import Pictured
 from comparison.session import Asked, Refusal, Session
+from environment import ROOT
 from miniature_made import files_in
 from pack.core.faces.model import FaceModel
 from pack.core.people import Person, PlacedCast, Slot
@@ -40,6 +45,8 @@ from rig.workflow import WorkflowError, specs
 from safetensors.torch import save_file
 from standins_made import NARROW, Weights, narrow
 from torch import Tensor
+
+pytestmark = pytest.mark.both_hosts
 
 SDXL = "checkpoints/sd_xl_base_1.0.safetensors"
 ID_PATCH = "controlnet/ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors"
@@ -274,7 +281,10 @@ def test_the_prompt_of_every_method_is_whole(session: Session, method: DrawnMeth
         try:
             graph = method.graph(sitting, info, "seeds/a", ablation)
         except WorkflowError as error:
-            assert re.search(r"(SAM3|Flux2|MediaPipe)\w* .*known to this ComfyUI", str(error)), error
+            of_newer = (
+                r"[\w, ]*(SAM3|Flux2)[\w, ]* (is|are) not known to this ComfyUI: update it to 0\.\d\d\.0 or later\."
+            )
+            assert re.fullmatch(of_newer, str(error)), error
             continue
         for node_id, node in graph.prompt.items():
             known = specs(info, node["class_type"])
@@ -321,8 +331,28 @@ def test_ablations_leave_out_what_they_are_called(session: Session) -> None:
     assert changed == {**whole.inputs(apply), "id_start_percent": 1.0}
     changed = pictured(session, "ID-Patch", "without patches").inputs(apply)
     assert changed == {**whole.inputs(apply), "image": ["skeletons", 0]}
-    two_photos = pictured(session, "ID-Patch", "2 photos", photo_count=2)
-    assert len(two_photos.ids("LoadImage")) == 4 and len(whole.ids("LoadImage")) == 2
+    assert len(whole.ids("LoadImage")) == 2
+    if "CreateList" in session.host.object_info:
+        two_photos = pictured(session, "ID-Patch", "2 photos", photo_count=2)
+        assert len(two_photos.ids("LoadImage")) == 4
+
+
+def test_a_host_without_newer_nodes_draws_what_it_can_and_says_what_it_lacks(session: Session) -> None:
+    """As ComfyUI 0.3.64 is: IP-Adapter's template finds faces by a node that is not needed here, several photos need
+    one that is."""
+    newer = ("CreateList", "LoadMediaPipeFaceLandmarker", "MediaPipeFaceLandmarker", "SAM3_Detect")
+    older = {name: info for name, info in session.host.object_info.items() if name not in newer}
+    methods = {method.title: method for method in METHODS}
+    sitting = session.sitting(methods["IP-Adapter"], Pictured([0, 1], 1, 7))
+    without = methods["IP-Adapter"].graph(sitting, older, "seeds/a")
+    assert without.prompt == methods["IP-Adapter"].graph(sitting, session.host.object_info, "seeds/a").prompt
+    assert without.ids(*newer) == []
+    said = r"CreateList is not known to this ComfyUI: update it to 0\.33\.0 or later\."
+    with pytest.raises(GraphError, match=said):
+        methods["IP-Adapter"].graph(replace(sitting, photos=2), older, "seeds/a", "2 photos")
+    said = r"SAM3_Detect is not known to this ComfyUI: update it to 0\.33\.0 or later\."
+    with pytest.raises(WorkflowError, match=said):
+        methods["StoryMaker"].graph(sitting, older, "seeds/a")
 
 
 def test_chained_people_stand_one_by_one_in_their_own_places(session: Session) -> None:
@@ -390,3 +420,121 @@ def test_every_method_has_a_row_and_what_is_missing_is_named(session: Session) -
     assert len(said["tables"]["seeds"]) == len(METHODS) and said["device"] == "cpu"
     assert "<b>0" not in json.dumps(said)
     assert (out / "seeds.jpg").is_file() and (out / "seeds.csv").is_file() and (out / "seeds.md").is_file()
+
+
+# --- A run that goes on
+
+
+def rows_of(session: Session, seeds: Sequence[int] = (1, 2)) -> list[tuple[Path, float | None]]:
+    """The pictures of a row of ID-Patch, and the seconds of the row."""
+    method = next(method for method in METHODS if method.title == "ID-Patch")
+    columns = {f"seed {seed}": [Pictured([0, 1], 1, seed)] for seed in seeds}
+    (row,) = session.rows("goes on", method, columns)
+    assert row.note == ""
+    return [(shown.path, row.figures["seconds"]) for shown in row.pictures]
+
+
+def drawn_again(session: Session, seeds: Sequence[int] = (1, 2)) -> int:
+    """How many pictures of a row are drawn and not taken."""
+    before = session.drawn_count, session.taken_count
+    rows_of(session, seeds)
+    drawn = session.drawn_count - before[0]
+    assert drawn + session.taken_count - before[1] == len(seeds)
+    return drawn
+
+
+def test_only_what_is_missing_is_drawn(session: Session) -> None:
+    """A picture is taken, with the seconds that it took, where nothing has changed that it is made of."""
+    first = rows_of(session)
+    states = [path.stat().st_mtime_ns for path, _ in first]
+    assert [path.name for path, _ in first] == ["ID-Patch, seed 1, 1.png", "ID-Patch, seed 2, 1.png"]
+    assert drawn_again(session) == 0
+    assert rows_of(session) == first and first[0][1] is not None
+    assert [path.stat().st_mtime_ns for path, _ in first] == states
+    assert not list((session.asked.out / ".unfinished").glob("*")), "nothing unfinished stays"
+    assert drawn_again(session, (1, 2, 3)) == 1
+    first[0][0].unlink()
+    assert drawn_again(session) == 1
+    whole = first[1][0].read_bytes()
+    first[1][0].write_bytes(whole[:-500])  # a picture that was cut off by another program
+    assert drawn_again(session) == 1
+    assert first[1][0].stat().st_size > len(whole) - 500
+
+
+def test_what_a_picture_is_made_of_counts(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text, steps, size, a photo under its old name, a file of the model, and the device."""
+    rows_of(session)
+    for change in ({"prompt": "three people"}, {"steps": 2}, {"size": (384, 512)}):
+        with monkeypatch.context() as patch:
+            patch.setattr(session, "asked", replace(session.asked, **change))
+            assert drawn_again(session) == 2, change
+            assert drawn_again(session) == 0, change
+    assert drawn_again(session) == 2, "those of the other settings lie there now"
+    photo = session.people[0].photos[0]
+    kept = photo.read_bytes()
+    with Image.open(photo) as opened:
+        changed = opened.convert("RGB").point(lambda value: min(255, value + 9))
+    changed.save(photo)
+    try:
+        assert drawn_again(session) == 2
+    finally:
+        photo.write_bytes(kept)
+    assert drawn_again(session) == 2
+    file = Path(str(folder_paths.get_full_path("controlnet", ID_PATCH.removeprefix("controlnet/"))))
+    os.utime(file, (1, 1))
+    assert drawn_again(session) == 2
+    monkeypatch.setattr(type(session.host), "device", "another")
+    assert drawn_again(session) == 2
+
+
+def command(session: Session, out: Path) -> subprocess.Popen[str]:
+    """compare.py as a process, which draws a picture by each of five methods."""
+    arguments = ["--people", str(session.asked.folder), "--out", str(out), "--size", "512", "384", "--steps", "1"]
+    models = session.asked.folder.parent / "models"
+    return subprocess.Popen(
+        [
+            *(sys.executable, str(ROOT / "tests" / "support" / "compare_process.py"), str(models)),
+            *(*arguments, "--quick", "--python", sys.executable, "seeds"),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "LIKENESS_PYTHON": sys.executable},
+    )
+
+
+def lines_of(process: subprocess.Popen[str]) -> Iterator[str]:
+    """What the command says while it runs, without what ComfyUI and its libraries print."""
+    assert process.stderr
+    for line in process.stderr:
+        if line.startswith("[likeness] "):
+            yield line.removeprefix("[likeness] ").rstrip()
+
+
+def test_a_command_that_is_stopped_goes_on(session: Session, tmp_path: Path) -> None:
+    """It is told to end when it has drawn two pictures. Called again, it takes these and draws the other three."""
+    out = tmp_path / "out"
+    process = command(session, out)
+    said: list[str] = []
+    for line in lines_of(process):
+        said.append(line)
+        if line == "  InstantID by region, 2 people, seed 1":
+            process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM, said
+    assert re.fullmatch(r"Stopped\. [234] pictures are drawn\. Run the same command again to go on\.", said[-1])
+    pictures = sorted((out / "seeds").iterdir())
+    assert 2 <= len(pictures) < 5 and not (out / "index.html").exists()
+    states = [path.stat().st_mtime_ns for path in pictures]
+
+    process = command(session, out)
+    said = list(lines_of(process))
+    assert process.wait(60) == 0, said
+    drawn = 5 - len(pictures)
+    assert said[0] == "seeds ..."
+    assert said[-1].endswith(f" drawn, {len(pictures)} taken from an earlier run. Done: look at {out / 'index.html'}")
+    assert said[-1].startswith(f"{drawn} picture")
+    assert [path.stat().st_mtime_ns for path in pictures] == states
+    assert len(list((out / "seeds").iterdir())) == 5
+    report = json.loads((out / "report.json").read_text("utf-8"))
+    rows = {row["method"]: row for row in report["tables"]["seeds"]}
+    for title in ("ID-Patch", "InstantID by region"):
+        assert rows[title]["figures"]["seconds"] > 0, "the seconds of the run that drew it"

@@ -77,7 +77,7 @@ def test_a_table_has_every_figure_under_its_name() -> None:
 
 
 def test_what_is_written_says_of_each_figure_and_picture_what_it_is(tmp_path: Path) -> None:
-    compare.write("question", LINES, PICTURES, tmp_path)
+    compare.write("question", compare.Answer(LINES, PICTURES), tmp_path)
     assert (tmp_path / "question.md").read_text("utf-8") == compare.table(LINES)
     with (tmp_path / "question.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -152,6 +152,39 @@ PLAIN = dict.fromkeys(("Model", "Patch", "Latent", "Save"), definition({}))
 PLAIN |= {"Named": definition({"text": ["STRING", {}]})}
 
 
+def of_host(number: int, kind: str, version: str) -> dict[str, Any]:
+    """A node of ComfyUI itself, as the editor saves it."""
+    return typed(number, kind, [], {}, "MODEL") | {"properties": {"cnr_id": "comfy-core", "ver": version}}
+
+
+def test_a_host_that_is_too_old_is_told_which_version_has_the_nodes() -> None:
+    """Nodes of other packs are named beside them."""
+    new = of_host(1, "New", "0.9.0")
+    newest = of_host(2, "Newest", "0.33.0")
+    other = node(3, "Other", []) | {"properties": {"cnr_id": "a-pack"}}
+    with pytest.raises(workflow.WorkflowError) as one:
+        workflow.to_prompt(graph(new), PLAIN)
+    assert str(one.value) == "New is not known to this ComfyUI: update it to 0.9.0 or later."
+    with pytest.raises(workflow.WorkflowError) as several:
+        workflow.to_prompt(graph(new, newest, other), PLAIN)
+    assert str(several.value) == (
+        "New, Newest are not known to this ComfyUI: update it to 0.33.0 or later. "
+        "Other (node 3, of the pack a-pack) is not known to this ComfyUI: install the pack with this node."
+    )
+
+
+def test_what_is_replaced_anyway_may_be_unknown() -> None:
+    """Its links are gone with it. A host that knows it keeps it."""
+    ui = graph(
+        of_host(1, "New", "0.9.0"), typed(2, "Save", [], {"model": 1}), links=([1, 1, 0, 2, 0, "MODEL"],)
+    )  # fmt: skip
+    assert workflow.to_prompt(ui, PLAIN, ("New",)) == {
+        "2": {"class_type": "Save", "inputs": {}, "_meta": {"title": "Shown"}}
+    }
+    known = PLAIN | {"New": definition({})}
+    assert list(workflow.to_prompt(ui, known, ("New",))) == ["1", "2"]
+
+
 @pytest.mark.parametrize("mode", [2, 4])
 def test_muted_nodes_are_gone_and_bypassed_ones_are_passed_through(mode: int) -> None:
     """By its type, whichever input has it; a reroute on the way, and what led to a muted node is not sent. So it is of

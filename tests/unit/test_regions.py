@@ -7,7 +7,7 @@ import pytest
 import torch
 from pack.core.errors import BadCast
 from pack.core.people import Layout, Lora, Person, PlacedCast, Slot
-from pack.core.places import bodies, person_region, regions, shapes
+from pack.core.places import bodies, group, person_region, regions, shapes
 from pack.core.places.person_region import BadRegion, RegionShape
 from people_made import painted
 
@@ -40,6 +40,62 @@ def test_a_box_is_widened_with_a_soft_edge_unless_the_place_has_a_mask():
     assert region[16, 23] == pytest.approx(1 - 0.5 / 4)
     assert region[16, 19] == 0
     assert torch.equal(painted_region, mask)
+
+
+def test_what_two_regions_reach_belongs_to_the_nearer_face():
+    """Neighbours as near as in a group. Halfway between them is a border as soft as every edge."""
+    left, right = of_faces(box(20, 10, 40, 30), box(52, 20, 72, 40), margin=0.75, feather=4)
+    assert left[20:40, 52:72].max() == 0 and right[10:30, 20:40].max() == 0
+    assert left[10:30, 20:40].min() == right[20:40, 52:72].min() == 1
+    assert left[25, 43:49].tolist() == pytest.approx([1, 1, 1, 0.75, 0.25, 0])
+    assert right[25, 43:49].tolist() == pytest.approx([0, 0.25, 0.75, 1, 1, 1])
+    assert left[15, 54] == 0 and right[15, 54] == 1, "right above the right face"
+    alone, _ = of_faces(box(20, 10, 40, 30), box(80, 40, 90, 50), margin=0.75, feather=4)
+    assert alone[25, 54] == 1, "nobody else is near"
+
+
+def test_faces_that_overlap_share_what_they_have_in_common():
+    left, right = of_faces(box(20, 10, 40, 30), box(36, 10, 56, 30))
+    assert left[20, 38] == right[20, 38] == 1
+    assert left[20, 42] == 0 and right[20, 34] == 0
+
+
+def test_a_mask_of_a_place_stays_as_it_is_over_the_faces_of_others():
+    (mask,) = painted((0, 0, 96, 64))
+    own, other = of_faces(Slot((15.0, 15.0), (5, 5, 25, 25), mask=mask), box(40, 10, 60, 30))
+    assert torch.equal(own, mask)
+    assert torch.equal(other, shapes.box_region(shapes.widened((40, 10, 60, 30), 0.5), 96, 64, 8))
+
+
+@pytest.mark.parametrize("count", [2, 4, 6, 8, 12])
+def test_everything_around_a_group_is_read_of_the_nearest(count):
+    """Computed in plain loops from the layout, for a group in the size of the templates and the nodes' own margin."""
+    layout = group.layout(count, "half", 0, 1152, 896)
+    made = cast(*layout.slots, width=1152, height=896)
+    found = regions.face_regions(made, None, RegionShape("face", 0.75, 32.0), "node")
+
+    def distance(slot, x, y):
+        """From the face, in face sizes."""
+        x0, y0, x1, y1 = slot.box
+        across = max(x0 - x, x - x1, 0) / (x1 - x0)
+        return max(across, max(y0 - y, y - y1, 0) / (y1 - y0))
+
+    seen = set()
+    for y in range(0, 896, 13):
+        for x in range(0, 1152, 13):
+            distances = [distance(slot, x + 0.5, y + 0.5) for slot in layout.slots]
+            nearest, *others = sorted(range(count), key=distances.__getitem__)
+            at_pixel = found[:, y, x].tolist()
+            if distances[nearest] > 0.75 or (others and distances[others[0]] - distances[nearest] < 0.5):
+                continue  # the edge of all, or a border between two
+            assert at_pixel[nearest] == 1 and sum(at_pixel) == 1, (x, y, at_pixel)
+            seen.add(nearest)
+    assert len(seen) == count
+    for number, slot in enumerate(layout.slots):
+        x0, y0, x1, y1 = (round(side) for side in slot.box)
+        others = [other for other in range(count) if other != number]
+        assert found[number, y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].min() == 1, "all of a face"
+        assert found[others, y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].max() == 0
 
 
 def test_face_boxes_are_cut_to_whole_pixels_and_to_the_canvas_and_share_what_they_have_in_common():
