@@ -229,6 +229,12 @@ def photos(change: Change = unchanged) -> dict[str, Ablation]:
     return {"2 photos": Ablation(change, 2), "4 photos": Ablation(change, 4)}
 
 
+def every_photo_is_a_reference(graph: Graph, sitting: Sitting) -> None:
+    """All photos of a person are references: the template takes the first one of each."""
+    for node_id in graph.ids("LikenessPeopleAsReferences"):
+        graph.inputs(node_id)["photos_per_person"] = sitting.photos
+
+
 # --- The records
 
 
@@ -256,18 +262,30 @@ METHODS = (
     ),
     DrawnMethod(
         "StoryMaker", "story_maker_two_people", folder="story_maker", change=bodies_of_everybody,
-        ablations={"masks off": Ablation(masks_off("LikenessApplyStoryMaker"))},
+        ablations={"masks off": Ablation(masks_off("LikenessApplyStoryMaker")), **photos()},
     ),
-    DrawnMethod("PhotoMaker", "photo_maker_two_people", folder="photo_maker"),
-    DrawnMethod("WithAnyone", "with_anyone_two_people", (768, 768), folder="with_anyone"),
-    DrawnMethod("InfiniteYou", "infinite_you_portrait", (1152, 864), folder="infinite_you"),
+    DrawnMethod("PhotoMaker", "photo_maker_two_people", folder="photo_maker", ablations=photos()),
+    DrawnMethod(
+        "WithAnyone", "with_anyone_two_people", (768, 768), folder="with_anyone",
+        ablations=photos(),
+    ),
+    DrawnMethod(
+        "InfiniteYou", "infinite_you_portrait", (1152, 864), folder="infinite_you",
+        ablations=photos(),
+    ),
     DrawnMethod(
         "References, FLUX.2 klein", "references_klein_two_people",
-        ablations={"masks off": Ablation(setting("LikenessPeopleAsReferences", region_strength=0.0))},
+        ablations={
+            "masks off": Ablation(setting("LikenessPeopleAsReferences", region_strength=0.0)),
+            **photos(every_photo_is_a_reference),
+        },
     ),
     DrawnMethod(
         "References, Qwen-Image-Edit", "references_qwen_three_people", (1216, 832),
-        ablations={"masks off": Ablation(setting("LikenessPeopleAsReferences", region_strength=0.0))},
+        ablations={
+            "masks off": Ablation(setting("LikenessPeopleAsReferences", region_strength=0.0)),
+            **photos(every_photo_is_a_reference),
+        },
     ),
     DrawnMethod("LoRA per Person", "lora_two_people", by_lora=True),
     DrawnMethod("InstantIDs chained", "start_portrait", folder="instant_id", change=chained),

@@ -122,6 +122,14 @@ DEFECTS = [
         promise="compare.py --people: columns",
     ),
     Defect(
+        "scripts/comparison/records.py::every_photo_is_a_reference",
+        breaks="References show one photo of each person, however many there are.",
+        find="$sitting.photos",
+        put="1",
+        caught_by="tests/host/test_compare_people.py::test_every_method_that_reads_photos_reads_two_and_four",
+        promise="compare.py --people: columns",
+    ),
+    Defect(
         "scripts/comparison/records.py::chained",
         breaks="Chained people all stand in the first place.",
         find="$order[$number - 1] = '1'",

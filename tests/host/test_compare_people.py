@@ -355,6 +355,34 @@ def test_a_host_without_newer_nodes_draws_what_it_can_and_says_what_it_lacks(ses
         methods["StoryMaker"].graph(sitting, older, "seeds/a")
 
 
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.title)
+def test_every_method_that_reads_photos_reads_two_and_four(session: Session, method: DrawnMethod) -> None:
+    """All photos that an ablation is called after come to each person, and as references where they are pictures.
+    LoRAs are trained before, and the baselines are compared by one photo."""
+    baselines = {"InstantIDs chained", "faces one by one"}
+    asked = {name: ablation.photos for name, ablation in method.ablations.items() if ablation.photos > 1}
+    if method.by_lora or method.title in baselines:
+        assert asked == {}
+        return
+    assert asked == {"2 photos": 2, "4 photos": 4}
+    first = session.people[0]
+    person = replace(first, photos=first.photos[:1] * 4)
+    for name, count in asked.items():
+        sitting = replace(session.sitting(method, Pictured([0, 1], 1, 7)), people=[person] * 2, photos=count)
+        try:
+            graph = method.graph(sitting, session.host.object_info, "ablations/a", name)
+        except (WorkflowError, GraphError) as error:
+            # ComfyUI 0.3.64 has no node that makes a list of photos.
+            lacking = r"(SAM3|Flux2|MediaPipe)\w* .*known to this ComfyUI|no node CreateList"
+            assert re.search(lacking, str(error)), error
+            continue
+        for number in (1, 2):
+            (images, _) = graph.link(f"person {number}", "image") or ("", 0)
+            assert len(graph.inputs(images)) == count
+        for node_id in graph.ids("LikenessPeopleAsReferences"):
+            assert graph.inputs(node_id)["photos_per_person"] == count
+
+
 def test_chained_people_stand_one_by_one_in_their_own_places(session: Session) -> None:
     graph = pictured(session, "InstantIDs chained", people=3)
     applied = graph.ids("LikenessApplyInstantID")

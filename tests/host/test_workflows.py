@@ -33,8 +33,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # What another seed has to compute again, and nothing else.
 SAMPLED = {"KSampler", "SamplerCustomAdvanced", "RandomNoise", "VAEDecode", "SaveImage"}
 JUDGED = {"LikenessMeasureLikeness", "LikenessPickBestLikeness", "PreviewAny"}
-PASTED = {"LikenessPasteFaces", "ImageCompositeMasked"}
-"""What is done with the new pictures, and only that."""
+PASTED = {"LikenessPasteFaces", "ImageCompositeMasked", "ImageStitch", "StringConcatenate"}
+"""What is done with the new pictures and what was measured of them, and only that."""
 SHOWN = {"LikenessSavePerson", "LikenessPeopleAsReferences"}
 """They show a picture of what they decide, as all of ours do that have one among their outputs."""
 WITHOUT_PICTURE = {"check_files", "people_saved_from_photos"}
@@ -54,7 +54,8 @@ other ones. repainted: by template, the title of what loads the photo, kind or t
 set, and titles of what Ctrl+B switches. offered: by template, which kind of node is dragged to which, there to which
 input, what is set, and titles of what goes off. instead: by template and option, the title of the box that draws in the
 place of the template's own model, what is set, kinds that then do not run, the kind that acts on people in it, and what
-switches that one off. said: by such a template, what a measuring names."""
+switches that one off. said: by such a template, what a measuring names. sheets: by template that saves one, its width
+and height."""
 LORA = "lcm-lora-sdxl.safetensors"
 """That of every LoRA's stand-in for SDXL."""
 FLUX_2_LORA = "klein.safetensors"
@@ -117,6 +118,8 @@ def prepared(
     size |= {f"LikenessLayoutFromBoxes.{name}": value for name, value in boxes.items()}
     size |= {"LikenessCropFaces.size": 256, "LikenessPeopleAsReferences.size": 128}
     size |= {"LikenessResizePhoto.longer_side": max(width, height)}
+    if file.stem in TABLE["sheets"]:
+        size |= own_sizes(prompt, "EmptyImage", "ImageScale")
     prompt = templates.substitute(prompt, {**names, **size, "*.steps": steps})
     for number in workflow.nodes_of(prompt, "KSampler"):
         if prompt[number]["inputs"]["scheduler"] == "ddim_uniform":  # of one step it keeps the least noisy
@@ -129,6 +132,17 @@ def prepared(
         value = prompt[number]["inputs"]
         value["value"] = sides.get(prompt[number]["_meta"]["title"], value["value"])
     return without_networks(prompt, width, pictures[-1])
+
+
+def own_sizes(prompt: Prompt, *kinds: str) -> dict[str, int]:
+    """What leaves all nodes of these kinds their own sizes: labels and photos of a sheet are as they are published."""
+    values: dict[str, int] = {}
+    for kind in kinds:
+        for number in workflow.nodes_of(prompt, kind):
+            for side in ("width", "height"):
+                value = prompt[number]["inputs"][side]
+                values[f"{kind}.{side}={value}"] = value
+    return values
 
 
 def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]:
@@ -273,7 +287,7 @@ def test_an_older_host_says_what_it_needs(host_server: HostServer, file: Path, s
 def draws_and_samples_again(host_server: HostServer, file: Path, prompt: Prompt, first: Any) -> None:
     """Whether a template has made its pictures, and with another seed computes nothing but what depends on it."""
     pictures = result(host_server, prompt, first)
-    width, height = size_of(file)
+    width, height = TABLE["sheets"].get(file.stem, size_of(file))
     if file.stem in PHOTO_OF:
         # It comes back as large as the photo, which is a drawing of the pack.
         with Image.open(templates.ROOT / "pictures" / PHOTO_OF[file.stem]) as photo:
@@ -406,6 +420,44 @@ def test_a_box_with_a_model_of_its_own_draws_instead(
     plain = result(host_server, without_people, host_server.run(without_people))
     changed_by = np.abs(pictures.astype(int) - plain)
     assert changed_by.mean() > 1
+
+
+def test_a_sheet_has_the_photos_and_every_method_that_is_on(
+    host_server: HostServer, small: Callable[..., Prompt]
+) -> None:
+    """Two sheets from one seed, the same judge for all, and a method that Ctrl+B switches off or on changes nothing of
+    the others."""
+    several = {"EmptyLatentImage.batch_size": 2}
+
+    def sheets_and_text(*switched: str) -> tuple[np.ndarray, str]:
+        prompt = templates.substitute(small("compare_methods", *switched), several)
+        run = host_server.run(prompt)
+        (preview,) = workflow.nodes_of(prompt, "PreviewAny")
+        return result(host_server, prompt, run), run.outputs[preview]["text"][0]
+
+    sheets, text = sheets_and_text()
+    of_instant_id, text_of_instant_id = sheets_and_text("ID-Patch")
+    of_three, text_of_three = sheets_and_text("IP-Adapter: Ctrl+B")
+    width, height = TABLE["sheets"]["compare_methods"]
+    picture, gap = size_of(Path("compare_methods"))[0], 8
+    assert sheets.shape == (2, height, width, 3)
+    assert of_instant_id.shape == (2, height, width - picture - gap, 3)
+    assert of_three.shape == (2, height, width + gap + picture, 3)
+
+    photos_end = width - 2 * (picture + gap)
+    for other in (of_instant_id, of_three):
+        assert np.array_equal(other[:, :, :photos_end], sheets[:, :, :photos_end])
+    assert np.array_equal(sheets[0, :, :photos_end], sheets[1, :, :photos_end])
+    assert np.array_equal(of_instant_id[:, :, -picture:], sheets[:, :, -picture:])
+    assert np.array_equal(of_three[:, :, :width], sheets)
+    assert not np.array_equal(sheets[0, :, -picture:], sheets[1, :, -picture:])
+    label = sheets[0, : height - 256, -picture:]
+    assert label.min() < 64 and label[:, :20].min() > 250, "black letters in the middle of a white strip"
+
+    for method, said in {"ID-Patch": text, "InstantID": text_of_instant_id}.items():
+        assert f"\n\n{method}\nMeasured by w600k_r50, which {method} was not trained with." in said
+    assert "ID-Patch" not in text_of_instant_id and "Anna" in text_of_instant_id
+    assert text_of_three.startswith(text) and "\n\nIP-Adapter\nMeasured by w600k_r50." in text_of_three
 
 
 PAINTED, ALSO = (180, 150, 280, 300), (60, 200, 150, 280)

@@ -19,7 +19,7 @@ PROPER_NAMES = {
     "Anna", "Canny", "CFG", "CLIP", "ControlNet", "DensePose", "Depth Anything", "FLUX.1", "FLUX.2 klein", "ID-Patch",
     "ID-Patch ControlNet", "IdentityNet", "InfiniteYou", "InfuseNet", "InstantID", "IP-Adapter", "OpenPose",
     "Parts2Whole", "PhotoMaker", "Qwen-Image-Edit", "RT-DETR", "SAM3", "SDPose", "SDXL", "StoryMaker", "VAE",
-    "WithAnyone", "Z-Image", "image_proj_model.bin", "ip-adapter.bin", "withanyone.safetensors",
+    "WithAnyone", "Z-Image", "id-patch.bin", "image_proj_model.bin", "ip-adapter.bin", "withanyone.safetensors",
 }  # fmt: skip
 
 Texts = dict[str, str]
