@@ -1,7 +1,7 @@
 """Planted defects: code is broken in one place at a time, in a copy, and the test that guards it is run.
 
     python tests/defects/plant.py                      all of them, some hours
-    python tests/defects/plant.py --check              only whether each still stands in the code, a minute
+    python tests/defects/plant.py --check              only whether each still stands in the code, in seconds
     python tests/defects/plant.py --sample 40          as many, evenly drawn
     python tests/defects/plant.py -k core/measure   those that hold this word: a file, a function, a test, a promise
     python tests/defects/plant.py tests/defects/web.py those of a table
