@@ -128,13 +128,13 @@ def test_a_mask_falls_to_nothing_within_its_square_but_not_where_the_picture_end
     assert canvas[100, 90] == 1
 
 
-@pytest.mark.parametrize(("feather", "is_told"), [(0.25, False), (1.0, False), (4.0, True)])
-def test_a_feather_larger_than_its_square_is_told(feather, is_told):
+@pytest.mark.parametrize(("feather", "has_note"), [(0.25, False), (1.0, False), (4.0, True)])
+def test_a_feather_larger_than_its_square_is_told(feather, has_note):
     decisions = cut(face(160, 100), feather=feather)
     share = float(decisions[0].crop.mask.max())
-    assert (share < 0.5) is is_told
+    assert (share < 0.5) is has_note
     advice = f"Ann {share:.0%} pasted at most; lower feather or raise margin"
-    troubles = [f"The soft edge leaves no room for the face: {advice}"] if is_told else []
+    troubles = [f"The soft edge leaves no room for the face: {advice}"] if has_note else []
     assert crops.troubles(decisions, 1) == troubles
 
 
