@@ -145,17 +145,19 @@ def test_a_run_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, bench
 @pytest.mark.usefixtures("miniature")
 def test_the_places_of_the_benchmark_are_those_of_the_prompt(tmp_path: Path) -> None:
     """The skeletons of a picture of three people, and a group layout where that is asked for."""
-    assert command.run(asked("multi-human", tmp_path)) == 0
-    with Image.open(tmp_path / "out/pictures/ID-Patch/2.png") as picture:
-        prompt = json.loads(picture.info["prompt"])
-        assert picture.size == (192, 192)
-    places = prompt["places"]["inputs"]
-    assert prompt["places"]["class_type"] == "LikenessLayoutFromPicture"
-    assert places["poses"] == multi_human.frame_of(made_up.pose_of(3))
-    assert command.run(asked("multi-human", tmp_path, places="group")) == 0
-    with Image.open(tmp_path / "out/pictures/ID-Patch/2.png") as picture:
-        prompt = json.loads(picture.info["prompt"])
-    assert prompt["places"]["class_type"] == "LikenessLayoutForAGroup" and prompt["places"]["inputs"]["count"] == 3
+    arguments = asked("multi-human", tmp_path, size=[512, 256])
+    index = tmp_path / "published" / multi_human.PROMPTS
+    index.write_text(json.dumps(json.loads(index.read_text())[2:3]))
+    prompts: list[dict[str, Any]] = []
+    for arguments.places in ("given", "group"):
+        assert command.run(arguments) == 0
+        with Image.open(tmp_path / "out/pictures/ID-Patch/0.png") as picture:
+            prompts.append(json.loads(picture.info["prompt"]))
+            assert picture.size == (384, 384), "the pixels of 512x256, in the square of the poses"
+    given, made = (prompt["places"] for prompt in prompts)
+    assert given["class_type"] == "LikenessLayoutFromPicture"
+    assert given["inputs"]["poses"] == multi_human.frame_of(made_up.pose_of(3))
+    assert made["class_type"] == "LikenessLayoutForAGroup" and made["inputs"]["count"] == 3
 
 
 @pytest.mark.usefixtures("miniature")
