@@ -13,17 +13,16 @@ from typing import Any
 import environment
 import folder_paths
 from comparison.records import METHODS, DrawnMethod
-from comparison.session import Asked, Refusal, Session
+from comparison.session import Asked, Session
 from comparison.worlds import REFUSED
 from environment import SetupError, say
 from rig import whole
-from rig.workflow import WorkflowError
 
 from . import identities_collapse, made_up, multi_human, multi_id, page, rehearsal
 from .kept import Result
 from .pictures import CrewDrawer, Drawer, HostDrawer
 from .records import Benchmark, Unmeasured
-from .run import Run, Settings
+from .run import NOT_DRAWN, Run, Settings
 from .table import published_rows, rows_of
 from .watching import Watcher
 
@@ -131,7 +130,7 @@ def _checked(run: Run, methods: Sequence[DrawnMethod]) -> int:
     for method in methods:
         try:
             run.graph_of(method, run.cases[0])
-        except (Refusal, WorkflowError) as refusal:
+        except NOT_DRAWN as refusal:
             say(f"{method.title}: {refusal}")
             status = 1
         else:
@@ -143,7 +142,11 @@ def _made(run: Run, methods: Sequence[DrawnMethod], is_rehearsal: bool) -> int:
     """Draw and measure by each method, and write what comes of it after each; 1 where anything is missing."""
     results: list[Result] = []
     for method in methods:
-        results.append(run.result(method))
+        try:
+            results.append(run.result(method))
+        except KeyboardInterrupt:
+            say(f"Stopped. What is drawn stays in {run.settings.out}: run the same again to go on.")
+            raise
         _write(run, results, is_rehearsal)
     for result in results:
         for failure in result.failures:

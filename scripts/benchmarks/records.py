@@ -110,6 +110,13 @@ class Benchmark:
     seed: int
     judges: Sequence[str] = ()
 
+    def cases(self, folder: Path, where: str) -> list[Case]:
+        """The pictures of a folder, as `read` gives them. Raises FolderError, also where there are none."""
+        cases = self.read(folder, where)
+        if not cases:
+            raise FolderError(self.title, folder, "its lists are empty.", f"Get it anew; its data: {self.data}.")
+        return cases
+
     def metric(self, name: str) -> Metric:
         """The metric of this name."""
         return next(metric for metric in self.metrics if metric.name == name)

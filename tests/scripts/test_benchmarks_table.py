@@ -89,7 +89,9 @@ def test_the_report_says_how_each_figure_is_meant_and_nothing_of_files() -> None
     assert "secret" not in text
     report = json.loads(text)
     assert report["device"] == "cpu" and report["not measured"].keys() == {"HPS", "action"}
-    assert report["methods"] == [{"method": "ID-Patch", "note": "", "failed": ["A node ended."]}]
+    assert report["methods"] == [
+        {"method": "ID-Patch", "reads": ID_PATCH.recogniser, "note": "", "failed": ["A node ended."]}
+    ]
     assert {metric["name"] for metric in report["metrics"]} == {"count", "identity", "CLIP-T"}
     assert all(metric["source"] and metric["meaning"].endswith(".") for metric in report["metrics"])
     assert report["rows"][1]["by recogniser"]["other"]["identity"] == pytest.approx(20)
