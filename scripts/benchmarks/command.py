@@ -18,7 +18,7 @@ from comparison.worlds import REFUSED
 from environment import SetupError, say
 from rig import whole
 
-from . import identities_collapse, made_up, multi_human, multi_id, page, rehearsal
+from . import authors, identities_collapse, made_up, multi_human, multi_id, page, rehearsal
 from .kept import Result
 from .pictures import CrewDrawer, Drawer, HostDrawer
 from .records import Benchmark, Unmeasured
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             _say_what_was_read(benchmark_run)
             if arguments.check:
                 return _checked(benchmark_run, methods)
-            return _made(benchmark_run, methods, bool(arguments.rehearse))
+            return _made(benchmark_run, methods, arguments.rehearse, arguments.for_authors)
     except REFUSED as problem:
         raise SetupError(str(problem)) from problem
 
@@ -138,8 +138,11 @@ def _checked(run: Run, methods: Sequence[DrawnMethod]) -> int:
     return status
 
 
-def _made(run: Run, methods: Sequence[DrawnMethod], is_rehearsal: bool) -> int:
-    """Draw and measure by each method, and write what comes of it after each; 1 where anything is missing."""
+def _made(run: Run, methods: Sequence[DrawnMethod], is_rehearsal: bool, for_authors: bool) -> int:
+    """Draw and measure by each method, and write what comes of it after each; 1 where anything is missing.
+
+    for_authors: arrange the pictures for the authors' code too.
+    """
     results: list[Result] = []
     for method in methods:
         try:
@@ -148,6 +151,11 @@ def _made(run: Run, methods: Sequence[DrawnMethod], is_rehearsal: bool) -> int:
             say(f"Stopped. What is drawn stays in {run.settings.out}: run the same again to go on.")
             raise
         _write(run, results, is_rehearsal)
+        if for_authors:
+            count = authors.arranged(run.cases, results[-1], run.settings.out)
+            say(
+                f"{count} pictures are in {run.settings.out / authors.FOLDER}, with photos that are not to be passed on."
+            )
     for result in results:
         for failure in result.failures:
             say(f"{result.method.title}, {failure.case}: {failure.why}")

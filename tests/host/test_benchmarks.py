@@ -80,6 +80,7 @@ def asked(benchmark: str, root: Path, **options: Any) -> argparse.Namespace:
         "benchmark": benchmark, "folder": folder, "methods": ["ID-Patch"], "models": None, "out": root / "out",
         "places": "given", "size": SIZES[benchmark], "steps": 1, "limit": None, "workers": None, "address": None,
         "check": False, "rehearse": False,
+        "for_authors": False,
     }  # fmt: skip
     return argparse.Namespace(**{**defaults, **options})
 
