@@ -153,9 +153,8 @@ def _made(run: Run, methods: Sequence[DrawnMethod], is_rehearsal: bool, for_auth
         _write(run, results, is_rehearsal)
         if for_authors:
             count = authors.arranged(run.cases, results[-1], run.settings.out)
-            say(
-                f"{count} pictures are in {run.settings.out / authors.FOLDER}, with photos that are not to be passed on."
-            )
+            folder = run.settings.out / authors.FOLDER
+            say(f"{count} pictures are in {folder}, with photos of the benchmark: do not pass it on.")
     for result in results:
         for failure in result.failures:
             say(f"{result.method.title}, {failure.case}: {failure.why}")
