@@ -50,13 +50,15 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with ExitStack() as stack:
             settings = _settings(arguments, benchmark, stack)
+            # What is wrong with the folder is said before anything is loaded.
+            cases = benchmark.cases(settings.folder, settings.places)
             if arguments.models:
                 _add_models(arguments.models)
             settings.out.mkdir(parents=True, exist_ok=True)
             session = Session(Asked(settings.folder, settings.out, ""), [])
             watcher = Watcher(session.face_model, session.judge.vision, session.judge.text)
             drawer = stack.enter_context(_drawer(arguments, session, settings))
-            benchmark_run = Run(benchmark, settings, session, watcher, drawer)
+            benchmark_run = Run(benchmark, settings, cases, session, watcher, drawer)
             _say_what_was_read(benchmark_run)
             if arguments.check:
                 return _checked(benchmark_run, methods)

@@ -52,18 +52,19 @@ class Settings:
 
 
 class Run:
-    """The pictures of a benchmark by several methods."""
+    """The pictures of a benchmark by several methods. cases: all of the benchmark."""
 
     def __init__(
-        self, benchmark: Benchmark, settings: Settings, session: Session, watcher: Watcher, drawer: Drawer
-    ) -> None:
+        self, benchmark: Benchmark, settings: Settings, cases: Sequence[Case], session: Session, watcher: Watcher,
+        drawer: Drawer,
+    ) -> None:  # fmt: skip
         self.benchmark = benchmark
         self.settings = settings
         self.session = session
         self.watcher = watcher
         self.drawer = drawer
-        self.all_cases = benchmark.cases(settings.folder, settings.places)
-        self.cases = limited(self.all_cases, settings.limit)
+        self.all_cases = cases
+        self.cases = limited(cases, settings.limit)
         self._digest = cache(digest)  # a person is in many pictures
 
     def result(self, method: DrawnMethod) -> Result:
