@@ -34,6 +34,8 @@ def main() -> int:
         parser.error("--rehearse makes up its folder and its files, and draws in this process.")
     if not arguments.rehearse and arguments.folder is None:
         parser.error("Name the folder of the benchmark, or add --rehearse.")
+    if arguments.for_authors and arguments.benchmark != "multi-id":
+        parser.error("--for-authors is for multi-id. Those of multi-human read the pictures as they lie.")
     if arguments.folder is not None and not arguments.folder.is_dir():
         parser.error(f"{arguments.folder} is no folder.")
     entered("benchmarks.py", arguments.python, MODULES)
@@ -63,6 +65,8 @@ def parsed() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument("--workers", type=positive, help="draw by so many ComfyUIs beside each other")
     address = "draw on Ray: a cluster's address, auto, or local for Ray on this machine"
     parser.add_argument("--address", help=address)
+    authors = "arrange the pictures of multi-id as its authors' code reads them too"
+    parser.add_argument("--for-authors", action="store_true", help=authors)
     parser.add_argument("--check", action="store_true", help="draw nothing: what was read, and which files are missing")
     parser.add_argument("--rehearse", action="store_true", help="a made-up folder, drawn by the miniature")
     parser.add_argument("--python", help="a Python that has everything already")

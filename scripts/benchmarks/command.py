@@ -13,17 +13,16 @@ from typing import Any
 import environment
 import folder_paths
 from comparison.records import METHODS, DrawnMethod
-from comparison.session import Asked, Refusal, Session
+from comparison.session import Asked, Session
 from comparison.worlds import REFUSED
 from environment import SetupError, say
 from rig import whole
-from rig.workflow import WorkflowError
 
-from . import identities_collapse, made_up, multi_human, multi_id, page, rehearsal
+from . import authors, identities_collapse, made_up, multi_human, multi_id, page, rehearsal
 from .kept import Result
 from .pictures import CrewDrawer, Drawer, HostDrawer
 from .records import Benchmark, Unmeasured
-from .run import Run, Settings
+from .run import NOT_DRAWN, Run, Settings
 from .table import published_rows, rows_of
 from .watching import Watcher
 
@@ -51,17 +50,19 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with ExitStack() as stack:
             settings = _settings(arguments, benchmark, stack)
+            # What is wrong with the folder is said before anything is loaded.
+            cases = benchmark.cases(settings.folder, settings.places)
             if arguments.models:
                 _add_models(arguments.models)
             settings.out.mkdir(parents=True, exist_ok=True)
             session = Session(Asked(settings.folder, settings.out, ""), [])
             watcher = Watcher(session.face_model, session.judge.vision, session.judge.text)
             drawer = stack.enter_context(_drawer(arguments, session, settings))
-            benchmark_run = Run(benchmark, settings, session, watcher, drawer)
+            benchmark_run = Run(benchmark, settings, cases, session, watcher, drawer)
             _say_what_was_read(benchmark_run)
             if arguments.check:
                 return _checked(benchmark_run, methods)
-            return _made(benchmark_run, methods, bool(arguments.rehearse))
+            return _made(benchmark_run, methods, arguments.rehearse, arguments.for_authors)
     except REFUSED as problem:
         raise SetupError(str(problem)) from problem
 
@@ -131,7 +132,7 @@ def _checked(run: Run, methods: Sequence[DrawnMethod]) -> int:
     for method in methods:
         try:
             run.graph_of(method, run.cases[0])
-        except (Refusal, WorkflowError) as refusal:
+        except NOT_DRAWN as refusal:
             say(f"{method.title}: {refusal}")
             status = 1
         else:
@@ -139,12 +140,23 @@ def _checked(run: Run, methods: Sequence[DrawnMethod]) -> int:
     return status
 
 
-def _made(run: Run, methods: Sequence[DrawnMethod], is_rehearsal: bool) -> int:
-    """Draw and measure by each method, and write what comes of it after each; 1 where anything is missing."""
+def _made(run: Run, methods: Sequence[DrawnMethod], is_rehearsal: bool, for_authors: bool) -> int:
+    """Draw and measure by each method, and write what comes of it after each; 1 where anything is missing.
+
+    for_authors: arrange the pictures for the authors' code too.
+    """
     results: list[Result] = []
     for method in methods:
-        results.append(run.result(method))
+        try:
+            results.append(run.result(method))
+        except KeyboardInterrupt:
+            say(f"Stopped. What is drawn stays in {run.settings.out}: run the same again to go on.")
+            raise
         _write(run, results, is_rehearsal)
+        if for_authors:
+            count = authors.arranged(run.cases, results[-1], run.settings.out)
+            folder = run.settings.out / authors.FOLDER
+            say(f"{count} pictures are in {folder}, with photos of the benchmark: do not pass it on.")
     for result in results:
         for failure in result.failures:
             say(f"{result.method.title}, {failure.case}: {failure.why}")

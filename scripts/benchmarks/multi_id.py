@@ -21,8 +21,9 @@ import evaluate
 import numpy as np
 from comparison.drafts import Places
 from pack.core.people import Box
+from readable import Unreadable, bytes_of
 
-from .records import GIVEN, Benchmark, Case, FolderError, Metric, Published, Size, Unmeasured, read_json
+from .records import GIVEN, MOST_BYTES, Benchmark, Case, FolderError, Metric, Published, Size, Unmeasured, read_json
 from .seen import Compared, Seen, Table, mean, pairs
 
 TITLE = "MultiID-Bench"
@@ -96,12 +97,12 @@ def _boxes(truth: Path, people: int) -> list[Box] | None:
     of the whole.
     """
     try:
-        content = json.loads(truth.with_suffix(".json").read_bytes())
+        content = json.loads(bytes_of(truth.with_suffix(".json"), MOST_BYTES))
         left, top = (content.get("crop") or (0, 0))[:2]
         boxes: list[Box] = []
         for x0, y0, x1, y1 in content["bboxes"]:
             boxes.append((float(x0) - left, float(y0) - top, float(x1) - left, float(y1) - top))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (Unreadable, ValueError, KeyError, TypeError, AttributeError):
         return None
     return boxes if len(boxes) == people else None
 

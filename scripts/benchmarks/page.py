@@ -50,7 +50,8 @@ def report(
     methods: list[dict[str, Any]] = []
     for result in results:
         failures = [failure.public_why for failure in result.failures]
-        methods.append({"method": result.method.title, "note": result.note, "failed": failures})
+        method = result.method
+        methods.append({"method": method.title, "reads": method.recogniser, "note": result.note, "failed": failures})
     content = {
         "benchmark": benchmark.title,
         "source": benchmark.source,

@@ -5,17 +5,21 @@ A benchmark is a file beside this one with one record: a reader of its folder, i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from comparison.drafts import IN_A_ROW, Places
 from environment import SetupError
+from readable import Unreadable, bytes_of
 
 from .seen import Seen
 
 Size = tuple[int, int]
 """Width and height in pixels."""
+MOST_BYTES = 2 * 10**9
+"""Of a JSON file."""
 GIVEN, IN_GROUP = "given", "group"
 """Where people stand: as the benchmark gives it, or in a group layout of ours."""
 
@@ -110,6 +114,13 @@ class Benchmark:
     seed: int
     judges: Sequence[str] = ()
 
+    def cases(self, folder: Path, where: str) -> list[Case]:
+        """The pictures of a folder, as `read` gives them. Raises FolderError, also where there are none."""
+        cases = self.read(folder, where)
+        if not cases:
+            raise FolderError(self.title, folder, "its lists are empty.", f"Get it anew; its data: {self.data}.")
+        return cases
+
     def metric(self, name: str) -> Metric:
         """The metric of this name."""
         return next(metric for metric in self.metrics if metric.name == name)
@@ -117,10 +128,6 @@ class Benchmark:
 
 def read_json(benchmark: str, folder: Path, name: str, advice: str) -> object:
     """What a JSON file of a folder holds. Raises FolderError where it is not there, or no JSON."""
-    import json
-
-    from readable import Unreadable, bytes_of
-
     path = folder / name
     if not path.is_file():
         raise FolderError(benchmark, folder, f"there is no {name} in it.", advice)
@@ -128,7 +135,3 @@ def read_json(benchmark: str, folder: Path, name: str, advice: str) -> object:
         return json.loads(bytes_of(path, MOST_BYTES))
     except (ValueError, Unreadable) as cause:
         raise FolderError(benchmark, folder, f"{name} cannot be read as JSON: {cause}.", advice) from cause
-
-
-MOST_BYTES = 2 * 10**9
-"""Of a JSON file."""

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import evaluate
 from batch.run import bar
 from comparison.drafts import Sitting
+from comparison.graphs import Graph, GraphError
 from comparison.photos import PersonFiles
 from comparison.records import DrawnMethod
 from comparison.session import Refusal, Session
@@ -28,6 +28,8 @@ from .watching import Watcher
 
 STEP = 64
 """Pixels. The sides of all pictures are multiples of it."""
+NOT_DRAWN = (Refusal, WorkflowError, GraphError)
+"""Why a method is not drawn: its text is a sentence."""
 MOST_FAILURES = 3
 """So many pictures of a method may fail one after the other, before any is drawn."""
 
@@ -50,18 +52,19 @@ class Settings:
 
 
 class Run:
-    """The pictures of a benchmark by several methods."""
+    """The pictures of a benchmark by several methods. cases: all of the benchmark."""
 
     def __init__(
-        self, benchmark: Benchmark, settings: Settings, session: Session, watcher: Watcher, drawer: Drawer
-    ) -> None:
+        self, benchmark: Benchmark, settings: Settings, cases: Sequence[Case], session: Session, watcher: Watcher,
+        drawer: Drawer,
+    ) -> None:  # fmt: skip
         self.benchmark = benchmark
         self.settings = settings
         self.session = session
         self.watcher = watcher
         self.drawer = drawer
-        self.all_cases = benchmark.read(settings.folder, settings.places)
-        self.cases = limited(self.all_cases, settings.limit)
+        self.all_cases = cases
+        self.cases = limited(cases, settings.limit)
         self._digest = cache(digest)  # a person is in many pictures
 
     def result(self, method: DrawnMethod) -> Result:
@@ -69,7 +72,7 @@ class Run:
         result = Result(method)
         try:
             self.graph_of(method, self.cases[0])
-        except (Refusal, WorkflowError) as refusal:
+        except NOT_DRAWN as refusal:
             result.note = str(refusal)
             say(f"{method.title}: {refusal}")
             return result
@@ -97,6 +100,8 @@ class Run:
                 result.kept[case.name] = kept
                 yield None
             else:
+                # The note goes first: a run that is killed leaves no picture beside the note of another one.
+                note_of(task.path).unlink(missing_ok=True)
                 yield task
 
     def task(self, method: DrawnMethod, case: Case) -> Task:
@@ -107,8 +112,8 @@ class Run:
         key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()
         return Task(case, graph, self.path_of(method, case), key)
 
-    def graph_of(self, method: DrawnMethod, case: Case) -> Any:
-        """The prompt of a case. Raises Refusal and WorkflowError where something is missing."""
+    def graph_of(self, method: DrawnMethod, case: Case) -> Graph:
+        """The prompt of a case. Raises one of NOT_DRAWN where something is missing."""
         size = canvas(self.settings.size or method.size, case.shape)
         people: list[PersonFiles] = []
         for number, photo in enumerate(case.photos, 1):

@@ -25,7 +25,7 @@ import torch
 from batch.local_workers import LocalWorkers
 from batch.workers import Crew
 from benchmarks import command, made_up, multi_human, rehearsal
-from benchmarks.kept import read_kept
+from benchmarks.kept import Kept, note_of, read_kept, write_kept
 from benchmarks.pictures import CrewDrawer, Task
 from benchmarks.records import Case
 from benchmarks.run import canvas, limited
@@ -80,6 +80,7 @@ def asked(benchmark: str, root: Path, **options: Any) -> argparse.Namespace:
         "benchmark": benchmark, "folder": folder, "methods": ["ID-Patch"], "models": None, "out": root / "out",
         "places": "given", "size": SIZES[benchmark], "steps": 1, "limit": None, "workers": None, "address": None,
         "check": False, "rehearse": False,
+        "for_authors": False,
     }  # fmt: skip
     return argparse.Namespace(**{**defaults, **options})
 
@@ -116,7 +117,8 @@ def test_a_run_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, bench
     assert report["benchmark"] == record.title and "rehearsal" not in report
     assert report["pictures"] == report["pictures of the benchmark"] == PICTURES[benchmark]
     assert report["pictures with made-up places"] == (3 if benchmark == "identities-collapse" else 0)
-    assert report["seed"] == record.seed and report["methods"] == [{"method": "ID-Patch", "note": "", "failed": []}]
+    (method,) = report["methods"]
+    assert report["seed"] == record.seed and method["note"] == "" and method["failed"] == []
     assert "anna" not in text and str(tmp_path) not in text and "published/" not in text
     ours = [row for row in report["rows"] if "source" not in row]
     others = [row for row in report["rows"] if "source" in row]
@@ -145,17 +147,19 @@ def test_a_run_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, bench
 @pytest.mark.usefixtures("miniature")
 def test_the_places_of_the_benchmark_are_those_of_the_prompt(tmp_path: Path) -> None:
     """The skeletons of a picture of three people, and a group layout where that is asked for."""
-    assert command.run(asked("multi-human", tmp_path)) == 0
-    with Image.open(tmp_path / "out/pictures/ID-Patch/2.png") as picture:
-        prompt = json.loads(picture.info["prompt"])
-        assert picture.size == (192, 192)
-    places = prompt["places"]["inputs"]
-    assert prompt["places"]["class_type"] == "LikenessLayoutFromPicture"
-    assert places["poses"] == multi_human.frame_of(made_up.pose_of(3))
-    assert command.run(asked("multi-human", tmp_path, places="group")) == 0
-    with Image.open(tmp_path / "out/pictures/ID-Patch/2.png") as picture:
-        prompt = json.loads(picture.info["prompt"])
-    assert prompt["places"]["class_type"] == "LikenessLayoutForAGroup" and prompt["places"]["inputs"]["count"] == 3
+    arguments = asked("multi-human", tmp_path, size=[512, 256])
+    index = tmp_path / "published" / multi_human.PROMPTS
+    index.write_text(json.dumps(json.loads(index.read_text())[2:3]))
+    prompts: list[dict[str, Any]] = []
+    for arguments.places in ("given", "group"):
+        assert command.run(arguments) == 0
+        with Image.open(tmp_path / "out/pictures/ID-Patch/0.png") as picture:
+            prompts.append(json.loads(picture.info["prompt"]))
+            assert picture.size == (384, 384), "the pixels of 512x256, in the square of the poses"
+    given, made = (prompt["places"] for prompt in prompts)
+    assert given["class_type"] == "LikenessLayoutFromPicture"
+    assert given["inputs"]["poses"] == multi_human.frame_of(made_up.pose_of(3))
+    assert made["class_type"] == "LikenessLayoutForAGroup" and made["inputs"]["count"] == 3
 
 
 @pytest.mark.usefixtures("miniature")
@@ -210,7 +214,12 @@ def test_a_method_without_its_files_has_a_note_and_the_others_go_on(
 def test_a_photo_without_a_face_fails_its_own_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = asked("multi-human", tmp_path)
     Image.new("RGB", (256, 256), "gray").save(tmp_path / "published/data/faces/elif.jpg")
+    earlier = tmp_path / "out/pictures/ID-Patch/4.png"
+    made_up.portrait(earlier.with_suffix(".jpg"), "anna")
+    earlier.with_suffix(".jpg").rename(earlier)
+    write_kept(note_of(earlier), Kept("of another photo"))
     assert command.run(arguments) == 1
+    assert not note_of(earlier).exists(), "a picture of other settings would be taken for theirs"
     report = json.loads((tmp_path / "out/report.json").read_text())
     (method,) = report["methods"]
     assert method["failed"] == ["LikenessPerson ended with an error."]

@@ -157,7 +157,7 @@ PEOPLE = {"multi-id": "image_paths", "multi-human": "people", "identities-collap
 
 def refused(benchmark: Benchmark, folder: Path) -> str:
     with pytest.raises(FolderError) as error:
-        benchmark.read(folder, GIVEN)
+        benchmark.cases(folder, GIVEN)
     text = str(error.value)
     assert text.startswith(f"{folder} is not the folder of {benchmark.title}: ")
     return text
@@ -178,6 +178,12 @@ def test_an_empty_folder_says_what_was_looked_for_and_what_to_do(tmp_path: Path,
 def test_an_index_that_is_none_is_refused(folder: Path, benchmark: Benchmark, content: str) -> None:
     (folder / INDEX[benchmark.key]).write_text(content)
     assert INDEX[benchmark.key] in refused(benchmark, folder)
+
+
+def test_lists_without_an_entry_are_refused(folder: Path, benchmark: Benchmark) -> None:
+    for path in (folder / INDEX[benchmark.key], *folder.glob("p*.json")):
+        path.write_text("[]")
+    assert "its lists are empty. Get it anew" in refused(benchmark, folder)
 
 
 def test_an_entry_without_its_people_is_named(folder: Path, benchmark: Benchmark) -> None:

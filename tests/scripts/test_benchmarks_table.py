@@ -10,13 +10,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from benchmarks import multi_human, multi_id, page
+from benchmarks import authors, made_up, multi_human, multi_id, page
 from benchmarks.kept import Failure, Kept, Result, note_of, read_kept, write_kept
-from benchmarks.records import Benchmark, Case
+from benchmarks.records import GIVEN, Benchmark, Case
 from benchmarks.seen import Compared, Seen
 from benchmarks.table import TableRow, published_rows, rows_of
 from comparison.records import METHODS
 from pack.core.models.packs import ANTELOPE
+from PIL import Image
 
 BENCHMARK = multi_human.BENCHMARK
 ID_PATCH = METHODS[0]
@@ -89,7 +90,9 @@ def test_the_report_says_how_each_figure_is_meant_and_nothing_of_files() -> None
     assert "secret" not in text
     report = json.loads(text)
     assert report["device"] == "cpu" and report["not measured"].keys() == {"HPS", "action"}
-    assert report["methods"] == [{"method": "ID-Patch", "note": "", "failed": ["A node ended."]}]
+    assert report["methods"] == [
+        {"method": "ID-Patch", "reads": ID_PATCH.recogniser, "note": "", "failed": ["A node ended."]}
+    ]
     assert {metric["name"] for metric in report["metrics"]} == {"count", "identity", "CLIP-T"}
     assert all(metric["source"] and metric["meaning"].endswith(".") for metric in report["metrics"])
     assert report["rows"][1]["by recogniser"]["other"]["identity"] == pytest.approx(20)
@@ -137,3 +140,28 @@ def test_what_is_kept_beside_a_picture_comes_back(tmp_path: Path) -> None:
     for content in ("{", "[]", "{}", '{"key": "a", "seconds": 1, "watchers": [], "seen": {"people": 1}}'):
         path.write_text(content)
         assert read_kept(path) is None
+
+
+def test_pictures_for_the_authors_lie_as_their_code_reads_them(tmp_path: Path) -> None:
+    """A folder for each picture that there is, with the photos byte for byte."""
+    made_up.multi_id(tmp_path / "published")
+    cases = multi_id.read(tmp_path / "published", GIVEN)
+    drawn = [case for case in cases if case.groups != ("1",)]
+    out = tmp_path / "out"
+    for case in drawn:
+        path = out / "pictures/ID-Patch" / f"{case.name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGBA", (64, 48), (200, 0, 0, 255)).save(path)
+    found = Result(ID_PATCH, "", {case.name: Kept("") for case in drawn})
+    assert authors.arranged(cases, found, out) == 3
+    root = out / authors.FOLDER / "ID-Patch"
+    assert sorted(path.name for path in root.iterdir()) == ["2", "3-4"]
+    three = root / "3-4" / "p3_num_3_0001"
+    names = ["meta.json", "ori.jpg", "out.jpg", "ref_1.jpg", "ref_2.jpg", "ref_3.jpg"]
+    assert sorted(path.name for path in three.iterdir()) == names
+    (case,) = (case for case in cases if case.name == three.name)
+    assert case.truth is not None and (three / "ori.jpg").read_bytes() == case.truth.read_bytes()
+    assert (three / "ref_3.jpg").read_bytes() == case.photos[2].read_bytes()
+    assert json.loads((three / "meta.json").read_text()) == {"prompt": case.prompt}
+    with Image.open(three / "out.jpg") as picture:
+        assert picture.format == "JPEG" and picture.size == (64, 48)
