@@ -233,6 +233,8 @@ def drawn_in(
 ) -> Answer:  # fmt: skip
     """apart: whether each column, of so many people, has a row of the table. whole: whether all photos judge. pages:
     the folder of all pictures, for rows with the columns of --people; None for an answer without."""
+    from comparison.rows import Row
+
     told, shown = list[Line](), Pictures()
     rows: list[Row] = []
     for name, method in methods.items():
@@ -476,11 +478,10 @@ def columns_into_page(rows: Sequence[Row]) -> None:
     Seconds are left out: those of a network this small say nothing of the method.
     """
     from comparison import page
-    from comparison.columns import COLUMNS
     from comparison.curves import association_svg
 
-    known = [column for column in COLUMNS if any(row.figures.get(column.name) is not None for row in rows)]
-    text = page.as_markdown(rows, [column for column in known if column.name not in ("seconds", "per step")])
+    timed = ("seconds", "per step")
+    text = page.as_markdown(rows, [column for column in page.known_columns(rows) if column.name not in timed])
     CURVES.write_text(association_svg(rows), "utf-8")
     marks = "<!-- columns: written by scripts/compare.py -->\n", "<!-- end of columns -->"
     before, rest = MINIATURE_PAGE.read_text("utf-8").split(marks[0])

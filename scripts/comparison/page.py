@@ -21,7 +21,9 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222; }
 table { border-collapse: collapse; margin: 1em 0; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid #ddd; padding: .3em .6em; text-align: right; vertical-align: top; }
-th:first-child, td:first-child, td.note { text-align: left; }
+th:first-child, td:first-child, td.note, .texts th, .texts td { text-align: left; }
+.figures { overflow-x: auto; }
+.figures td:first-child { white-space: nowrap; }
 td.note { color: #777; }
 figure { display: inline-block; margin: .4em; width: 17em; vertical-align: top; }
 figure img { width: 100%; }
@@ -102,7 +104,9 @@ def as_html(
         parts.append(association_svg(rows))
         for row in rows:
             parts += _figures(row, out)
-    parts.append("<h2>Columns</h2><table><tr><th>column</th><th>best</th><th>meaning</th><th>source</th></tr>")
+    parts.append(
+        '<h2>Columns</h2><table class="texts"><tr><th>column</th><th>best</th><th>meaning</th><th>source</th></tr>'
+    )
     for column in COLUMNS:
         texts = (column.name, column.best, column.meaning, column.source)
         parts.append(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in texts)}</tr>")
@@ -110,19 +114,27 @@ def as_html(
     return "\n".join(parts)
 
 
+def known_columns(rows: Sequence[Row]) -> list[Column]:
+    """The columns that have a figure in any of these rows."""
+    return [column for column in COLUMNS if any(row.figures.get(column.name) is not None for row in rows)]
+
+
 def _table(rows: Sequence[Row]) -> str:
-    """The table of a question. The meaning of a column shows under the pointer."""
-    parts = ["<table><tr><th></th><th>people</th><th>pictures</th>"]
-    for column in COLUMNS:
+    """The table of a question, with the columns of which anything is known. The meaning of each shows under the
+    pointer."""
+    columns = known_columns(rows)
+    parts = ['<div class="figures"><table><tr><th></th><th>people</th><th>pictures</th>']
+    for column in columns:
         parts.append(f'<th title="{escape(column.meaning)}">{escape(column.name)}</th>')
     parts.append("</tr>")
     for row in rows:
         parts.append(f"<tr><td>{escape(row.title)}</td><td>{row.people}</td>")
         if row.note:
-            parts.append(f'<td class="note" colspan="{len(COLUMNS) + 1}">{escape(row.note)}</td></tr>')
+            parts.append(f'<td class="note" colspan="{len(columns) + 1}">{escape(row.note)}</td></tr>')
             continue
-        parts.append(f"<td>{len(row.pictures)}</td>{''.join(f'<td>{text}</td>' for text in cells(row))}</tr>")
-    parts.append("</table>")
+        figures = "".join(f"<td>{text}</td>" for text in cells(row, columns))
+        parts.append(f"<td>{len(row.pictures)}</td>{figures}</tr>")
+    parts.append("</table></div>")
     return "".join(parts)
 
 

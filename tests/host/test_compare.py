@@ -179,8 +179,7 @@ def test_a_similarity_is_one_of_the_same_look_and_none_of_a_usual_stranger(world
     assert columns["resemblance"] == pytest.approx(np.diag(alike).mean(), abs=1e-4)
     np.fill_diagonal(alike, -np.inf)
     assert columns["leakage"] == pytest.approx(alike.max(1).mean(), abs=1e-4)
-    assert columns["seconds"] > columns["per step"] > 0
-    assert columns["seconds"] < 8 * columns["per step"], "four steps, and little beside them"
+    assert 0 < 4 * columns["per step"] <= columns["seconds"], "four steps, and what is beside them"
 
 
 def test_a_copy_of_the_photo_is_told_from_the_same_person(world: World) -> None:
@@ -197,7 +196,7 @@ def test_a_copy_of_the_photo_is_told_from_the_same_person(world: World) -> None:
 
 def test_what_colours_do_not_say_has_a_reason_and_no_figure(world: World, tmp_path: Path) -> None:
     """The page says why; everything else has a figure where there are two people."""
-    who = world.people[:2]
+    who = [of_photos(person, 1) for person in world.people[:2]]
     picture = cartoon(world.cast(who), looks_of(who))
     found = world.columns([picture])
     unread = {reason.column for reason in UNREAD}

@@ -130,3 +130,11 @@ def test_a_table_has_notes_only_where_there_are_any() -> None:
     rows = rows_of({"ID-Patch": {2: 1.0}})
     assert columns_of(page.as_markdown(rows))[-1] != "note"
     assert columns_of(page.as_markdown([*rows, Row("WithAnyone", 2, note="Missing.")]))[-1] == "note"
+
+
+def test_the_page_has_the_columns_of_which_anything_is_known(tmp_path: Path) -> None:
+    """One that is known of one row alone has a dash in the other."""
+    rows = [Row("ID-Patch", 2, figures={"association": 0.5, "missing": None}), Row("PhotoMaker", 2)]
+    table = page.as_html({"crowd": rows}, {}, [], tmp_path).partition("<h2>Columns</h2>")[0]
+    assert ">association</th>" in table and ">missing</th>" not in table and ">seconds</th>" not in table
+    assert "<td>0.50</td>" in table and "<td>-</td>" in table
