@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -113,15 +112,12 @@ class StandIn:
     """A function in the place of a method of one module, while a forward runs.
 
     function: called as function(method, *args, **kwargs), with the method that it replaces in front of its arguments.
-    The same object stands there at every forward, so that torch.compile compiles it once.
     """
 
     def __init__(self, module: nn.Module, method: str, function: Callable[..., Any]) -> None:
         self._module = module
         self._method = method
         self._function = function
-        self._replaced: Callable[..., Any] | None = None
-        self._stand_in: Callable[..., Any] | None = None
 
     @contextmanager
     def standing(self) -> Iterator[None]:
@@ -129,10 +125,7 @@ class StandIn:
         attributes = vars(self._module)
         before = attributes.get(self._method)
         method: Callable[..., Any] = getattr(self._module, self._method)
-        if self._stand_in is None or method != self._replaced:
-            self._replaced = method
-            self._stand_in = partial(self._function, method)
-        attributes[self._method] = self._stand_in
+        attributes[self._method] = _CallInFront(self._function, method).call
         try:
             yield
         finally:
@@ -140,6 +133,22 @@ class StandIn:
                 attributes.pop(self._method, None)
             else:
                 attributes[self._method] = before
+
+
+class _CallInFront:
+    """A function that is called with the method that it stands for.
+
+    Its `call` is a method and no functools.partial: torch.compile takes the method of another object for the same, and
+    a partial for another, so that it would compile every run anew.
+    """
+
+    def __init__(self, function: Callable[..., Any], method: Callable[..., Any]) -> None:
+        self._function = function
+        self._replaced = method
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """What the function gives. The arguments are those of the method."""
+        return self._function(self._replaced, *args, **kwargs)
 
 
 def refiner_stand_ins(network: nn.Module, family: TransformerFamily) -> list[StandIn]:
@@ -150,7 +159,7 @@ def refiner_stand_ins(network: nn.Module, family: TransformerFamily) -> list[Sta
     stand_ins: list[StandIn] = []
     for name in (family.refiners, family.looks_refiners):
         for block in _blocks(network, name):
-            stand_ins.append(StandIn(block, "forward", partial(_call_with_name, name)))
+            stand_ins.append(StandIn(block, "forward", _RefinerName(name).call_block))
     return stand_ins
 
 
@@ -164,10 +173,16 @@ def _blocks(network: nn.Module, path: str) -> Sequence[nn.Module]:
     return attrgetter(path)(network) or ()
 
 
-def _call_with_name(name: str, block: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-    """What a block gives when it is called with a name in its transformer_options (a keyword argument of the host)."""
-    options = {**kwargs.get("transformer_options", {}), REFINER: name}
-    return block(*args, **{**kwargs, "transformer_options": options})
+class _RefinerName:
+    """The name of a refiner, which its blocks put into their transformer_options."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def call_block(self, block: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """What a block gives with the name in its transformer_options, a keyword argument of the host."""
+        options = {**kwargs.get("transformer_options", {}), REFINER: self._name}
+        return block(*args, **{**kwargs, "transformer_options": options})
 
 
 # Whose references there are
