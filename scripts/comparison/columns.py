@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pack.core import measure
 from pack.core.measure.collapse import COLLAPSED_BELOW, collapse_rate
 from pack.core.measure.confusion import CLEAR, blending, dominance
-from pack.core.measure.figures import mean
+from pack.core.measure.figures import mean, weakest_person
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,10 @@ def _measured(judged: Sequence[Judged]) -> list[measure.MeasuredPicture]:
 
 def _resemblance(judged: Sequence[Judged]) -> float | None:
     return measure.totals(_measured(judged)).resemblance
+
+
+def _weakest_person(judged: Sequence[Judged]) -> float | None:
+    return _mean([weakest_person(picture) for picture in _measured(judged)])
 
 
 def _association(judged: Sequence[Judged]) -> float | None:
@@ -135,6 +139,11 @@ COLUMNS = (
     Column(
         "resemblance", "The mean similarity of people to their own photos, where a missing person counts as 0.",
         "ours; Sim(Ref) of MultiID-Bench, arXiv 2510.14975, leaves such pictures out", "1", _resemblance,
+    ),
+    Column(
+        "weakest person",
+        "The mean over pictures of the lowest similarity of a person to their own photos, where a missing person "
+        "counts as 0.", "ours; a score of Pick Best Likeness", "1", _weakest_person, True,
     ),
     Column(
         "association", "The share of people whose face is more like them than like any other person of the picture.",

@@ -58,6 +58,14 @@ DEFECTS = [
         promise="compare.py: published figures",
     ),
     Defect(
+        "scripts/comparison/columns.py::_weakest_person",
+        breaks="The weakest person of the best picture stands for all pictures of a row.",
+        find="_mean($lowest)",
+        put="max($lowest)",
+        caught_by="tests/scripts/test_compare_columns.py::test_a_column_is_what_its_sentence_says[weakest person]",
+        promise="compare.py --people: columns",
+    ),
+    Defect(
         "scripts/comparison/columns.py::_leakage",
         breaks="Leakage is the resemblance.",
         find="$totals.leakage",

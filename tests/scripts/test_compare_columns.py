@@ -116,12 +116,21 @@ def own(picture: Judged) -> float:
     return float(np.mean([0.0 if table is None else table[person] for person, table in enumerate(tables_of(picture))]))
 
 
+def lowest_own(picture: Judged) -> float:
+    """The weakest person, from the sentence."""
+    values: list[float] = []
+    for person, table in enumerate(tables_of(picture)):
+        values.append(0.0 if table is None else table[person])
+    return sorted(values)[0]
+
+
 def middle(values: Sequence[float | None]) -> float:
     return sorted(value for value in values if value is not None)[len(values) // 2]
 
 
 EXPECTED: dict[str, Callable[[], float]] = {
     "resemblance": lambda: mean_of_pictures(own),
+    "weakest person": lambda: mean_of_pictures(lowest_own),
     "association": lambda: share_of_people(lambda person, table: table is not None and np.argmax(table) == person),
     "leakage": lambda: mean_of_pictures(highest_other),
     "missing": lambda: share_of_people(lambda _, table: table is None),
@@ -160,6 +169,7 @@ def test_of_one_person_nothing_is_said_of_others() -> None:
 
 def test_where_everybody_is_missing_there_is_no_leakage() -> None:
     values = figures([Judged(picture_of([None, None]), [[1.0, 0.0], [0.0, 1.0]], [None, None], [0.5, 0.1])])
+    assert values["weakest person"] == 0, "which is known: nobody is there"
     assert values["leakage"] is None and values["dominance"] is None and values["blending"] is None
     assert values["missing"] == 1 and values["collapse"] == 1 and values["SCR@0.4"] == 0.5
 
@@ -316,4 +326,4 @@ def test_a_table_for_programs_has_every_figure_under_its_name(tmp_path: Path) ->
 
 def test_columns_that_compare_people_are_those_that_need_two() -> None:
     several = {column.name for column in columns.COLUMNS if column.for_several}
-    assert several == {"association", "leakage", "swapped", "dominance", "blending"}
+    assert several == {"weakest person", "association", "leakage", "swapped", "dominance", "blending"}
