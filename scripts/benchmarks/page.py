@@ -64,6 +64,14 @@ def report(
     return json.dumps(content, indent=1)
 
 
+def _in_words(name: str, value: Any) -> str:
+    """What is said of a run, as a reader writes it: 1024x768, and names with commas between them."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return str(value)
+    separator = "x" if name == "size" else ", "
+    return separator.join(str(part) for part in value)
+
+
 def as_html(
     benchmark: Benchmark, rows: Sequence[TableRow], results: Sequence[Result], about: Mapping[str, Any],
     unmeasured: Sequence[Unmeasured], out: Path,
@@ -73,7 +81,7 @@ def as_html(
     parts = ["<!doctype html>", f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title>']
     parts.append(f"<style>{STYLE}</style></head><body><h1>{title}</h1>")
     for name, value in {"source": benchmark.source, **about}.items():
-        parts.append(f"<div><b>{escape(str(name))}</b>: {escape(str(value))}</div>")
+        parts.append(f"<div><b>{escape(str(name))}</b>: {escape(_in_words(name, value))}</div>")
     for one in unmeasured:
         parts.append(f"<div><b>{escape(one.name)}</b> is not measured: {escape(one.why)}</div>")
     for result in results:

@@ -121,7 +121,10 @@ class Cells(HTMLParser):
 def test_the_page_has_our_figures_beside_the_published_ones() -> None:
     found = result()
     found.method = METHODS[1]
-    text = page.as_html(BENCHMARK, rows(), [found], {"device": "<b>"}, BENCHMARK.unmeasured, OUT)
+    about = {"device": "<b>", "size": (1024, 768), "recognisers": ["antelopev2", "adaface"]}
+    text = page.as_html(BENCHMARK, rows(), [found], about, BENCHMARK.unmeasured, OUT)
+    assert "<b>size</b>: 1024x768<" in text
+    assert "<b>recognisers</b>: antelopev2, adaface<" in text
     cells = Cells(text)
     assert ["Ar2Can, which makes its places itself", "-", "90.2", "68.2", "-", "arXiv 2511.22690"] in cells.rows
     ours = [row[:6] for row in cells.rows if row[0] == "ID-Patch"]
