@@ -28,8 +28,11 @@ from .watching import Watcher
 
 BENCHMARKS = {one.key: one for one in (multi_id.BENCHMARK, multi_human.BENCHMARK, identities_collapse.BENCHMARK)}
 ALL = "all"
-_UNREAD = {"text alignment": "CLIP-T", "collapse": "SCR and DINOv2"}
-"""What a session cannot measure, as the benchmarks call it."""
+_WITHOUT_FILE = {
+    "text alignment": ("CLIP-T",),
+    "collapse": (*(f"SCR@{below}" for below in identities_collapse.THRESHOLDS), "DINOv2"),
+}
+"""What a session cannot measure where a file is missing -> the metrics of benchmarks that need this."""
 
 
 def methods_named(names: Sequence[str]) -> list[DrawnMethod]:
@@ -175,7 +178,9 @@ def _write(run: Run, results: Sequence[Result], is_rehearsal: bool) -> None:
     about = _about(run, is_rehearsal)
     unmeasured = [*benchmark.unmeasured]
     for unread in run.session.unread:
-        unmeasured.append(Unmeasured(_UNREAD[unread.column], unread.why))
+        for metric in benchmark.metrics:
+            if metric.name in _WITHOUT_FILE[unread.column]:
+                unmeasured.append(Unmeasured(metric.name, unread.why))
     out = run.settings.out
     whole.write(out / "report.json", page.report(benchmark, rows, results, about, unmeasured).encode())
     whole.write(out / "table.csv", page.as_csv(benchmark, rows))
@@ -187,6 +192,7 @@ def _about(run: Run, is_rehearsal: bool) -> dict[str, Any]:
     about = run.session.about()
     for name in ("prompt", "people", "photos of each"):
         del about[name]
+    about["recognisers"] = ", ".join(about["recognisers"])
     about |= {
         "size": run.settings.size,
         "steps": run.settings.steps,
@@ -196,6 +202,8 @@ def _about(run: Run, is_rehearsal: bool) -> dict[str, Any]:
         "places": run.settings.places,
         "pictures with made-up places": sum(case.places is None for case in run.cases),
     }
+    if len(run.cases) < len(run.all_cases):
+        about["part"] = "not all pictures of the benchmark: its published figures are of all"
     if is_rehearsal:
         about["rehearsal"] = "made-up pictures by the miniature: the figures say nothing"
     return about

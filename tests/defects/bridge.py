@@ -1060,6 +1060,14 @@ DEFECTS = [
         promise="LoRA per Person: compiled",
     ),
     Defect(
+        "bridge/transformers/layouts.py::StandIn.standing",
+        breaks="What stands in the refiners of Z-Image is compiled anew in each run.",
+        find="_CallInFront(self._function, $method).call",
+        put='__import__("functools").partial(self._function, $method)',
+        caught_by="tests/host/test_people_on_transformers.py::test_a_compiled_model_gives_the_same_picture[Z-Image-r]",
+        promise="LoRA per Person: compiled",
+    ),
+    Defect(
         "bridge/transformers/modulation.py::ModulatedLayer._new_neutral",
         breaks="What a block of Z-Image adds is gated twice.",
         find="$open if $tanh else 1.0",

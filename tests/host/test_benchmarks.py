@@ -114,7 +114,9 @@ def test_a_run_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, bench
     assert len(drawn) == PICTURES[benchmark]
     text = (out / "report.json").read_text()
     report = json.loads(text)
-    assert report["benchmark"] == record.title and "rehearsal" not in report
+    assert report["benchmark"] == record.title and "rehearsal" not in report and "part" not in report
+    without_files = {metric.name for metric in record.metrics} & {"CLIP-T", "DINOv2", "SCR@0.4", "SCR@0.5", "SCR@0.6"}
+    assert report["not measured"].keys() == without_files | {metric.name for metric in record.unmeasured}
     assert report["pictures"] == report["pictures of the benchmark"] == PICTURES[benchmark]
     assert report["pictures with made-up places"] == (3 if benchmark == "identities-collapse" else 0)
     (method,) = report["methods"]
@@ -202,7 +204,7 @@ def test_a_method_without_its_files_has_a_note_and_the_others_go_on(
     report = json.loads((tmp_path / "out/report.json").read_text())
     first, second = report["methods"]
     assert first["note"].startswith("Missing: flux1-dev-fp8.safetensors") and second["note"] == ""
-    assert report["pictures"] == 3 and report["pictures of the benchmark"] == 5
+    assert report["pictures"] == 3 and report["pictures of the benchmark"] == 5 and "part" in report
     assert command.run(asked("multi-id", tmp_path, methods=methods, check=True)) == 1
     said = capsys.readouterr().err
     assert "InstantID by region: all files are there." in said and "MultiID-Bench: 5 pictures in " in said
