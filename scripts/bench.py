@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,9 @@ def main() -> int:
         "--pack", action="append", default=[], choices=PACKS,
         help="count this pack's rows alone, on SDXL and SD1.5; may be said again",
     )  # fmt: skip
+    parser.add_argument(
+        "--people", type=int, nargs="+", default=[1, 2, 4, 8, 12], help="how many are counted (default: 1 2 4 8 12)"
+    )
     parser.add_argument("--seconds", action="store_true", help="time every method of Likeness on the graphics card")
     given = parser.parse_args()
     entered("bench.py", given.python, ("diffusers",))
@@ -69,7 +72,7 @@ def main() -> int:
     if given.gpu:
         text = measured(given)
     else:
-        text = counted(given.tiny, given.pack)
+        text = counted(given)
         if not (given.tiny or given.unets or given.pack):
             transformers.count()
     environment.say("Done: each figure is a line of JSON on the standard output.")
@@ -79,22 +82,19 @@ def main() -> int:
     return 0
 
 
-def counted(tiny: bool, packs: Sequence[str]) -> str:
-    """Print what is counted on UNets, and return the tables.
-
-    packs: whose rows are counted alone, where there are any. Raises SetupError where none of them is installed.
-    """
+def counted(given: argparse.Namespace) -> str:
+    """Print what is counted on UNets, and return the tables. Raises SetupError where there is nothing to count."""
     from bench import card, methods, others, tables
 
     families = (methods.SDXL, methods.SD15)
-    numbers = (1, 2, 4, 8, 12)
-    if tiny:
+    numbers: list[int] = given.people
+    if given.tiny:
         families = tuple(card.tiny(family) for family in families)
-        numbers = (1, 2)
+        numbers = [1, 2]
     lines: list[dict[str, Any]] = []
-    if not packs:
+    if not given.pack:
         lines += printed(methods.count(families, numbers))
-    lines += printed(others.count(families, numbers, packs))
+    lines += printed(others.count(families, numbers, given.pack))
     if not lines:
         raise environment.SetupError("None of these packs is in custom_nodes. There is nothing to count.")
     return tables.people_tables(lines, {name: method.title for name, method in others.OTHERS.items()})
