@@ -190,7 +190,7 @@ def scope_of_faces(
     """
     people = regions.present(regions.for_photos(cast)).people
     shape = RegionShape("face", region_margin, feather)
-    areas = regions.face_regions(cast, mask, shape, node_name)  # of all of weight above 0
+    areas = regions.face_regions(cast, mask, shape, node_name, acts_in)  # of all of weight above 0
     boxes: Tensor | None = None
     if acts_in == regions.FACE_BOXES:
         boxes = regions.regions_in_face_boxes(boxed or cast, areas, node_name)

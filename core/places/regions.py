@@ -137,16 +137,20 @@ def _small_face_boxes(cast: PlacedCast, least: int) -> list[str]:
 # Regions around faces
 
 
-def face_regions(cast: Cast, mask: Tensor | None, shape: RegionShape, node_name: str) -> Tensor | None:
+def face_regions(
+    cast: Cast, mask: Tensor | None, shape: RegionShape, node_name: str, acts_in: str = REGIONS
+) -> Tensor | None:
     """The regions in which the faces of the people present act, (people, H, W); None for the whole picture.
 
     With `mask`, the regions are its masks. Otherwise a region is the mask of the person's place, else the face box,
-    widened as `shape` says; where several of these reach, the nearest face decides. None is returned where only one
-    person is present and `mask` does not limit that person, and where everybody has a row of the batch.
+    widened as `shape` says. Where several of these reach, the nearest face decides, unless the method acts in face
+    boxes alone: pixels that two boxes share then belong to both, as in the authors' code.
+    None is returned where only one person is present and `mask` does not limit that person, and where everybody has a
+    row of the batch.
     The people whom `for_photos` leaves out have a row too, because their number among the people present must stay.
     That row is zeros where their place has neither mask nor box.
     mask: (people, h, w), one for everybody in the cast, those of weight 0 included. shape: of extent "face". node_name:
-    for messages.
+    for messages. acts_in: REGIONS or FACE_BOXES.
     Raises, about people whom `for_photos` keeps, NotPlaced, and BadRegion for a place without box and mask, for a
     region off the canvas and for two equal regions. Raises BadRegion for masks where everybody has a row.
     """
@@ -164,7 +168,9 @@ def face_regions(cast: Cast, mask: Tensor | None, shape: RegionShape, node_name:
         for index, person in enumerate(people):
             needs_box = index in with_photo
             region_of_each.append(_face_region(person, cast_with_photo, needs_box, shape))
-        regions = _divided(torch.stack(region_of_each), people, shape.feather)
+        regions = torch.stack(region_of_each)
+        if acts_in == REGIONS:
+            regions = _divided(regions, people, shape.feather)
     require_distinct(regions[with_photo], people_with_photo)
     if mask is not None and len(regions) == 1 and bool((regions == 1).all()):
         return None

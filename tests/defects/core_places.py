@@ -538,10 +538,18 @@ DEFECTS = [
     Defect(
         "core/places/regions.py::face_regions",
         breaks="In a group, the margin of one person reaches over the face of a neighbour, who is read there as well.",
-        find="_divided(torch.stack($regions), $people, $shape.feather)",
-        put="torch.stack($regions)",
+        find="_divided($regions, $people, $shape.feather)",
+        put="$regions",
         caught_by="tests/unit/test_regions.py::test_everything_around_a_group_is_read_of_the_nearest[8]",
         promise="places: regions",
+    ),
+    Defect(
+        "core/places/regions.py::face_regions",
+        breaks="Where face boxes overlap, WithAnyone reads one person alone, which its authors do not.",
+        find="$acts_in == REGIONS",
+        put="True",
+        caught_by="tests/unit/test_regions.py::test_a_method_that_acts_in_face_boxes_alone_divides_nothing",
+        promise="WithAnyone: parity",
     ),
     Defect(
         "core/places/regions.py::_divided",

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,28 @@ def model(of_parts2whole: bool = False) -> Any:
     return patcher
 
 
-def samplers_of(graph: dict[str, Any]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Sampler:
+    """A KSampler of a workflow. widgets_values: its own. kinds: types of the nodes that decide how it samples, those of
+    its box where a method is applied in it, else of the whole workflow."""
+
+    widgets_values: list[Any]
+    kinds: set[str]
+
+
+def samplers_of(graph: dict[str, Any]) -> list[Sampler]:
     """The KSamplers of a workflow, but for those in a box that loads a transformer to draw instead."""
-    samplers: list[dict[str, Any]] = []
+    kinds_of_workflow = {node["type"] for node in nodes_in(graph)}
+    samplers: list[Sampler] = []
     for level in (graph, *graph.get("definitions", {}).get("subgraphs", [])):
-        kinds = {node["type"] for node in level["nodes"]}
-        if "UNETLoader" not in kinds:
-            samplers += [node for node in level["nodes"] if node["type"] == "KSampler"]
+        kinds_of_level = {node["type"] for node in level["nodes"]}
+        if "UNETLoader" in kinds_of_level:
+            continue
+        applies_a_method = any(kind.startswith("LikenessApply") for kind in kinds_of_level)
+        kinds = kinds_of_level if applies_a_method else kinds_of_workflow
+        for node in level["nodes"]:
+            if node["type"] == "KSampler":
+                samplers.append(Sampler(node["widgets_values"], kinds))
     return samplers
 
 
@@ -72,14 +88,13 @@ def levels(scheduler: Any, timesteps: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("name", SAMPLING)
 def test_a_workflow_samples_as_the_authors_do(name):
     """With their sigmas; that the host's samplers compute what diffusers' do is the host's."""
-    nodes = {node["type"]: node for node in nodes_in(GRAPHS[name])}
-    known_kinds = [kind for kind in AUTHORS if kind in nodes]
-    sampler, authors = AUTHORS[known_kinds[0]] if known_kinds else OTHERS
-    patcher = model("LikenessLoadParts2Whole" in nodes)
     samplers = samplers_of(GRAPHS[name])
     assert samplers
-    for values in (node["widgets_values"] for node in samplers):
-        steps, _, used, scheduler, denoise = values[2:]
+    for node in samplers:
+        methods = [kind for kind in AUTHORS if kind in node.kinds]
+        sampler, authors = AUTHORS[methods[0]] if methods else OTHERS
+        patcher = model("LikenessLoadParts2Whole" in node.kinds)
+        steps, _, used, scheduler, denoise = node.widgets_values[2:]
         authors.set_timesteps(int(steps / denoise))
         timesteps = authors.timesteps[-steps:]
         sigmas = comfy.samplers.KSampler(patcher, steps, CPU, used, scheduler, denoise).sigmas

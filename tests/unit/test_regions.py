@@ -54,6 +54,18 @@ def test_what_two_regions_reach_belongs_to_the_nearer_face():
     assert alone[25, 54] == 1, "nobody else is near"
 
 
+def test_a_method_that_acts_in_face_boxes_alone_divides_nothing():
+    """Its authors say what it does where boxes overlap: WithAnyone reads both people there, up to the pixel that the
+    edge of a box only touches."""
+    placed_cast = cast(box(20, 10, 40.3, 30), box(36, 10, 56, 30))
+    shape = RegionShape("face", 0.75, 0)
+    left, right = regions.face_regions(placed_cast, None, shape, "node", regions.FACE_BOXES)
+    assert left[20, 40] == 1
+    assert right[20, 40] == 1
+    divided, _ = regions.face_regions(placed_cast, None, shape, "node", regions.REGIONS)
+    assert divided[20, 40] == 0
+
+
 def test_faces_that_overlap_share_what_they_have_in_common():
     left, right = of_faces(box(20, 10, 40, 30), box(36, 10, 56, 30))
     assert left[20, 38] == right[20, 38] == 1
