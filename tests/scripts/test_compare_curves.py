@@ -70,6 +70,9 @@ def test_the_drawing_shows_every_figure_in_its_place() -> None:
         assert values == pytest.approx(known, abs=2e-3)
     assert by_chance == pytest.approx({people: 1 / people for people in range(2, 13)}, abs=2e-3)
     assert len({line.attrib["stroke"] for line, _ in [*lines, (chance, by_chance)]}) == 4
+    (_, top), (left, bottom), (right, _) = points_of(elements(svg, "polyline")[0])
+    assert (text_at(svg, "1")[0], text_at(svg, "12")[0]) == (left, right), "as long as the axis"
+    assert (text_at(svg, "1.0")[1] - 4, text_at(svg, "0.0")[1] - 4) == (top, bottom)
 
 
 def test_baselines_are_dashed_and_every_line_has_its_name_in_its_colour() -> None:
@@ -87,9 +90,10 @@ def test_baselines_are_dashed_and_every_line_has_its_name_in_its_colour() -> Non
         assert 0 < float(texts[title].attrib["y"]) < 430
 
 
-def test_many_equal_ends_have_labels_that_can_be_read() -> None:
-    """Twelve methods, all right everywhere."""
-    values = {f"method {number}": {2: 1.0, 12: 1.0} for number in range(12)}
+@pytest.mark.parametrize("end", [1.0, 0.0])
+def test_many_equal_ends_have_labels_that_can_be_read(end: float) -> None:
+    """Twelve methods, all right or all wrong."""
+    values = {f"method {number}": {2: end, 12: end} for number in range(12)}
     svg = association_svg(rows_of(values))
     texts = {element.text: float(element.attrib["y"]) for element in elements(svg, "text")}
     heights = sorted(texts[title] for title in values)
