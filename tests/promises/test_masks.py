@@ -146,9 +146,14 @@ def beside_a_bare_place() -> PlacedCast:
 @applies_to(*BESIDE_A_LORA)
 @applies_to(lambda row: "acts_in" in row.inputs, "Its regions are bodies, which a bare place has none of.")
 def test_a_bare_place_of_one_by_lora_takes_nothing_away(row: Row) -> None:
-    beside = cast(identity("Anna"), by_lora())
+    """As beside somebody whose face is out of reach. The face of somebody near is not read as Anna's."""
+    far_box = (124.0, 92.0, 127.0, 95.0)
+    beside_somebody_far = cast(identity("Anna"), by_lora(), places=layout(slot(), Slot((125.5, 93.5), far_box)))
     beside_bare_place = shown(row, None, cast=beside_a_bare_place())
-    assert relative(beside_bare_place, shown(row, None, cast=beside)) <= 1e-6
+    assert relative(beside_bare_place, shown(row, None, cast=beside_somebody_far)) <= 1e-6
+    near_face_cut_out = shown(row, None, cast=cast(identity("Anna"), by_lora()))
+    if row.inputs["acts_in"] == "regions":
+        assert relative(beside_bare_place, near_face_cut_out) > 1e-4
 
 
 def test_of_nothing_it_is_refused(row: Row) -> None:
