@@ -74,6 +74,7 @@ def made_up(seed: int, people: int, faces: int, truth: int) -> Picture:
 PICTURES = [
     made_up(1, 1, 1, 1), made_up(2, 2, 2, 2), made_up(3, 3, 3, 3), made_up(4, 3, 2, 3), made_up(5, 3, 5, 3),
     made_up(6, 4, 0, 4), made_up(7, 4, 4, 4), made_up(8, 2, 2, 3), made_up(9, 5, 4, 5), made_up(10, 4, 4, 3),
+    made_up(11, 4, 3, 3),
 ]  # fmt: skip
 SEEN = [picture.seen() for picture in PICTURES]
 
@@ -172,7 +173,7 @@ EXPECTED: dict[tuple[str, str], float] = {
     ("multi-id", "copy-paste"): by_picture(copied),
     ("multi-id", "blending"): by_picture(not_assigned),
     ("multi-id", "CLIP-T"): without_outliers(TEXTS),
-    ("multi-human", "count"): 60.0,
+    ("multi-human", "count"): 100 * 6 / 11,
     ("multi-human", "identity"): float(np.mean([identity("first"), identity("second")])),
     ("multi-human", "CLIP-T"): float(np.mean(TEXTS)),
     ("identities-collapse", "SCR@0.4"): collapsed(0.4),
@@ -210,8 +211,9 @@ def test_outliers_of_texts_are_left_out() -> None:
 
 
 def test_a_picture_of_one_person_has_no_blending_and_no_copy_without_its_own_number_of_faces() -> None:
-    alone, missing = made_up(1, 1, 1, 1).seen(), made_up(4, 3, 2, 3).seen()
-    assert multi_id.blending([alone]) is None and multi_id.blending([missing]) is not None
+    alone, twice, missing = made_up(1, 1, 1, 1).seen(), made_up(1, 1, 2, 1).seen(), made_up(4, 3, 2, 3).seen()
+    assert multi_id.blending([alone]) is None and multi_id.blending([twice]) is None
+    assert multi_id.blending([missing]) is not None
     assert multi_id.copy_paste([alone]) is not None and multi_id.copy_paste([missing]) is None
 
 
