@@ -132,10 +132,10 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 def _forget_networks() -> None:
-    """Networks that the tables in tests/support keep from one test to the next are made anew for another file's tests.
-    Kept, those of all files are five gigabytes in the end, in each worker."""
+    """Networks that tests and what they share (tests/support) keep from one test to the next are made anew for another
+    file's tests. Kept, those of all files are five gigabytes in the end, in each worker."""
     for module in list(sys.modules.values()):
-        if not (getattr(module, "__file__", None) or "").startswith(str(SUPPORT)):
+        if not (getattr(module, "__file__", None) or "").startswith(str(ROOT / "tests")):
             continue
         for value in list(vars(module).values()):
             if isinstance(value, functools._lru_cache_wrapper):
