@@ -160,7 +160,10 @@ def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]
     for kind, inputs in TABLE["transformers"].items():
         if kind in file.stem:
             names |= {loader: models.of_transformer(published).name for loader, published in inputs.items()}
-    names |= {f"LikenessLoadAdapter.file={name}": models.ip_adapter(Path(name).stem).name for name in adapters}
+    for name in adapters:
+        # SDXL's file for faces has the keys and shapes of the one for pictures, of which there is a stand-in.
+        published = Path(name).stem.replace("plus-face_sdxl", "plus_sdxl")
+        names[f"LikenessLoadAdapter.file={name}"] = models.ip_adapter(published).name
     if workflow.nodes_of(prompt, "MediaPipeFaceLandmarker"):
         del names["LikenessLoadFaceEmbedder.pack"]  # it goes without one
     return names
