@@ -248,6 +248,13 @@ def test_the_page_for_users_has_the_sentence_of_every_column() -> None:
         assert row in text, row
 
 
+def test_the_page_about_likeness_names_every_column() -> None:
+    text = (ROOT / "docs" / "likeness.md").read_text("utf-8")
+    (sentence,) = re.findall(r"^- \*\*Columns:\*\* (.*?\.) \[", text, re.MULTILINE)
+    for column in COLUMNS:
+        assert column.name in sentence
+
+
 # --- What is written
 
 
