@@ -163,7 +163,8 @@ def test_links_agree_at_both_ends(file: File) -> Iterator[object]:
 
 @every_file
 def test_a_box_shows_the_values_that_are_inside_and_lets_no_skeleton_through(file: File) -> Iterator[object]:
-    """In the order of the inputs. Frontend 1.27.10 takes those of the nodes inside, newer ones those of the box. A seed
+    """In the order of the inputs, those that are linked among them: without their place, the editor shows every value in
+    the field of another. Frontend 1.27.10 takes those of the nodes inside, newer ones those of the box. A seed
     on it stays as it was typed, as its *control after generate* is not shown; and of a picture that comes in only for
     its size, a bypassed box would make the result."""
     for box, inside in file.boxed:
@@ -174,9 +175,14 @@ def test_a_box_shows_the_values_that_are_inside_and_lets_no_skeleton_through(fil
         slots = [slot["name"] for slot in inside["inputs"]]
         nodes = {node["id"]: node for node in inside["nodes"]}
         fed: list[list[Graph]] = [[] for _ in slots]
+        of_widgets: set[str] = set()  # inputs that lead to a widget: on the box they are widgets too, linked or not
         for link in inside["links"]:
             if link["origin_id"] == BEFORE:
-                fed[link["origin_slot"]].append(nodes[link["target_id"]])
+                target = nodes[link["target_id"]]
+                fed[link["origin_slot"]].append(target)
+                if "widget" in target["inputs"][link["target_slot"]]:
+                    of_widgets.add(slots[link["origin_slot"]])
+        yield from of_widgets ^ set(widgets)
         for name, value in zip(widgets, box["widgets_values"], strict=True):
             fed_nodes = fed[slots.index(name)]
             if not all(value in node["widgets_values"] for node in fed_nodes):
