@@ -165,8 +165,8 @@ def test_links_agree_at_both_ends(file: File) -> Iterator[object]:
 def test_a_box_shows_the_values_that_are_inside_and_lets_no_skeleton_through(file: File) -> Iterator[object]:
     """In the order of the inputs, linked ones among them: without their place, the editor shows every value in another
     field. Frontend 1.27.10 takes those of the nodes inside, newer ones those of the box. A seed on it stays as it was
-    typed, as its *control after generate* is not shown; and of a picture that comes in only for its size, a bypassed box
-    would make the result."""
+    typed, as its *control after generate* is not shown; and of a picture that comes in only for its size, a bypassed
+    box would make the result."""
     for box, inside in file.boxed:
         # Values that are named there are lost in frontend 1.49 and newer.
         previews = {name for _, name in box["properties"].get("proxyWidgets", [])}
