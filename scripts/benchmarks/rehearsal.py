@@ -10,40 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import folder_paths
-import torch
-from miniature_made import files_in
-from rig.standins import Files
-from safetensors.torch import save_file
+from miniature_made import as_published, files_in
 
 STEPS = 4
 """Of the miniature's pictures."""
 SIZES = {"multi-id": (512, 384), "multi-human": (512, 384), "identities-collapse": (768, 576)}
 """Of its pictures, by key of the benchmark: ten people have no room on a smaller canvas."""
-
-
-def as_published(files: Files, models: Path) -> None:
-    """Put the miniature's files below `models` under the names that the templates of ID-Patch and InstantID have."""
-    names = {
-        "checkpoints/sd_xl_base_1.0.safetensors": files.checkpoint,
-        "controlnet/ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors": files.control_net,
-        "controlnet/InstantID/ControlNetModel/diffusion_pytorch_model.safetensors": files.identity_net,
-    }
-    for name, file in names.items():
-        target = models / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        state = {key: tensor.contiguous().clone() for key, tensor in torch.load(file).items()}
-        save_file(state, target)
-    links = {
-        "id_patch/id-patch.bin": files.id_patch,
-        "instantid/ip-adapter.bin": files.instant_id,
-        "facexlib/recognition_arcface_ir_se50.pth": files.recogniser,
-    }
-    for file in files.antelope.parent.iterdir():
-        links[f"insightface/models/antelopev2/{file.name}"] = file
-    for name, file in links.items():
-        target = models / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(file)
 
 
 @contextmanager

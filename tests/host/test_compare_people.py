@@ -34,13 +34,13 @@ from comparison.records import METHODS, DrawnMethod
 from comparison.rows import Pictured
 from comparison.session import Asked, Refusal, Session
 from environment import ROOT
-from miniature_made import files_in
+from miniature_made import as_published, files_in
 from pack.core.faces.model import FaceModel
 from pack.core.people import Person, PlacedCast, Slot
 from PIL import Image
 from rig import adapters, shapes
 from rig.links import as_link
-from rig.standins import TEXT_15, Files
+from rig.standins import TEXT_15
 from rig.workflow import WorkflowError, specs
 from safetensors.torch import save_file
 from standins_made import NARROW, Weights, narrow
@@ -48,29 +48,7 @@ from torch import Tensor
 
 pytestmark = pytest.mark.both_hosts
 
-SDXL = "checkpoints/sd_xl_base_1.0.safetensors"
 ID_PATCH = "controlnet/ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors"
-IDENTITY_NET = "controlnet/InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"
-
-
-def as_published(files: Files, models: Path) -> None:
-    """Put the miniature's files below `models` under the names that the templates have."""
-    for file, name in ((files.checkpoint, SDXL), (files.control_net, ID_PATCH), (files.identity_net, IDENTITY_NET)):
-        target = models / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        state = {key: tensor.contiguous().clone() for key, tensor in torch.load(file).items()}
-        save_file(state, target)
-    links = {
-        "id_patch/id-patch.bin": files.id_patch,
-        "instantid/ip-adapter.bin": files.instant_id,
-        "facexlib/recognition_arcface_ir_se50.pth": files.recogniser,
-    }
-    for file in files.antelope.parent.iterdir():
-        links[f"insightface/models/antelopev2/{file.name}"] = file
-    for name, file in links.items():
-        target = models / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(file)
 
 
 def with_ip_adapter(models: Path) -> None:

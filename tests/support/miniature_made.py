@@ -30,6 +30,7 @@ from pack.nodes.places import LayoutForAGroup, PlaceCast
 from pack.nodes.share_parts.nodes import ONCE, SharePartsAttention
 from rig.shapes import Shapes
 from rig.standins import Files
+from safetensors.torch import save_file
 from standins_made import narrow
 from torch import Tensor
 
@@ -44,6 +45,31 @@ def files_in(folder: Path) -> Iterator[Files]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comfy.supported_models, "models", small_networks.families())
         yield files
+
+
+def as_published(files: Files, models: Path) -> None:
+    """Put the miniature's files below `models` under the names that the templates of ID-Patch and InstantID have."""
+    names = {
+        "checkpoints/sd_xl_base_1.0.safetensors": files.checkpoint,
+        "controlnet/ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors": files.control_net,
+        "controlnet/InstantID/ControlNetModel/diffusion_pytorch_model.safetensors": files.identity_net,
+    }
+    for name, file in names.items():
+        target = models / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        state = {key: tensor.contiguous().clone() for key, tensor in torch.load(file).items()}
+        save_file(state, target)
+    links = {
+        "id_patch/id-patch.bin": files.id_patch,
+        "instantid/ip-adapter.bin": files.instant_id,
+        "facexlib/recognition_arcface_ir_se50.pth": files.recogniser,
+    }
+    for file in files.antelope.parent.iterdir():
+        links[f"insightface/models/antelopev2/{file.name}"] = file
+    for name, file in links.items():
+        target = models / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(file)
 
 
 PLAIN = net.Settings(steps=4, cfg=1.0, strength=1.0, id_start=0.0)
