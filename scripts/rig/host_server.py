@@ -40,6 +40,7 @@ sys.argv[0], sys.path[0] = "main.py", os.getcwd()
 runpy.run_path("main.py", run_name="__main__")
 """
 """As `python main.py`, and it ends with whoever started it, however that one ends: then its input is closed."""
+_PROMPT_OF_NOTHING: Prompt = {"1": {"class_type": "PreviewAny", "inputs": {"source": "nothing"}}}
 _FOLDERS = ("input", "output", "temp", "user", "custom_nodes", "models")
 # Nothing between us and a server on this machine, whatever http_proxy says.
 _OPEN = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
@@ -186,8 +187,13 @@ class HostServer:
         return self.get("/object_info")
 
     def free(self) -> None:
-        """Nothing of earlier prompts is taken for the next ones; models stay."""
+        """Forget what earlier prompts made, so that every node of the next prompt runs again.
+
+        ComfyUI forgets between two prompts, when it looks at its flags, and a prompt that is queued at once may come
+        first. So a prompt that computes nothing is run here: ComfyUI has looked at its flags before the one after it.
+        """
         self.read("/free", b'{"free_memory": true}', **{"Content-Type": "application/json"})
+        self.run(_PROMPT_OF_NOTHING)
 
     def upload_image(self, path: Path, name: str | None = None) -> str:
         """Put a picture into the host's input folder through its own route; the name to use in LoadImage."""
