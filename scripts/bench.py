@@ -3,6 +3,7 @@
     python scripts/bench.py --table counted.md > counted.jsonl
     python scripts/bench.py --pack ComfyUI_InstantID --pack ComfyUI_IPAdapter_plus --table packs.md > packs.jsonl
     python scripts/bench.py --gpu --table gpu.md > gpu.jsonl
+    python scripts/bench.py --gpu --transformers --table transformers.md > transformers.jsonl
     python scripts/bench.py --seconds > timed.jsonl
 
 Needs a ComfyUI (see scripts/test.py for where it is looked for). Floating-point operations are counted
@@ -10,7 +11,9 @@ on tensors that are shapes alone, real ones, so the figures are exact on any mac
 Beside the methods of Likeness it counts ComfyUI's own masks on conditioning, and what is installed in custom_nodes of
 that ComfyUI: ComfyUI_InstantID, ComfyUI_IPAdapter_plus and ComfyUI-ppm. What is not there is said and left out.
 With --gpu the most used methods are measured on the graphics card for 1, 2, 4 and 8 people, beside the same packs:
-seconds per step, memory at the peak, and what a mask costs. It takes four minutes at most.
+seconds per step, memory at the peak, and what a mask costs. It takes four minutes at most. With --gpu --transformers
+the same is measured on the published transformers that fit into the card's memory (FLUX, Qwen-Image, Z-Image and
+others), for 1, 2 and 4 people, beside ComfyUI's masks.
 With --seconds every method of Likeness is timed there for 1, 4 and 12 people.
 """
 
@@ -45,6 +48,9 @@ def main() -> int:
         "--unets", action="store_true", help="count people on SDXL and SD1.5 alone, not on transformers"
     )
     parser.add_argument(
+        "--transformers", action="store_true", help="with --gpu: measure the published transformers instead of SDXL"
+    )
+    parser.add_argument(
         "--pack", action="append", default=[], choices=PACKS,
         help="count this pack's rows alone, on SDXL and SD1.5; may be said again",
     )  # fmt: skip
@@ -69,7 +75,13 @@ def main() -> int:
         seconds.measure((methods.SDXL, methods.SD15))
         environment.say("Done: each figure is a line of JSON on the standard output.")
         return 0
-    if given.gpu:
+    if given.transformers and not given.gpu:
+        raise environment.SetupError(
+            "--transformers belongs to --gpu. Without both, bench.py counts transformers after everything else."
+        )
+    if given.gpu and given.transformers:
+        text = measured_on_transformers(given)
+    elif given.gpu:
         text = measured(given)
     else:
         text = counted(given)
@@ -114,6 +126,25 @@ def measured(given: argparse.Namespace) -> str:
     settings = card.Settings(family, dtype, given.pictures, seconds=given.budget)
     lines = [*printed(card.measure(settings)), *printed(card.mask_costs(dtype, scale))]
     return card.table(lines)
+
+
+def measured_on_transformers(given: argparse.Namespace) -> str:
+    """Print what is measured on transformers on the card, and return the table. Raises SetupError where the ComfyUI
+    knows none of them."""
+    import tiny_dits
+    import torch
+    from bench import card, transformers_on_card
+
+    if not tiny_dits.KNOWN:
+        raise environment.SetupError("This ComfyUI is older than 0.33 and knows none of these transformers. Update it.")
+    settings = transformers_on_card.Settings(seconds=given.budget)
+    if given.tiny:
+        dtype = torch.float32 if card.device().type == "cpu" else torch.bfloat16
+        settings = transformers_on_card.Settings(
+            transformers_on_card.tiny(), dtype, side=64, numbers=(1, 2), seconds=given.budget
+        )
+    environment.say(f"Measuring on {card.device_name()}.")
+    return transformers_on_card.table(printed(transformers_on_card.measure(settings)))
 
 
 def printed(lines: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -19,7 +19,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from . import methods, others
-from .methods import Applied, Apply, Family, Line, Networks
+from .methods import Applied, Apply, Family, Line
 from .seconds import for_timing
 from .tables import TITLES
 
@@ -74,14 +74,19 @@ def _finish() -> None:
 @dataclass(frozen=True)
 class Figure:
     """step: seconds, the median. peak: bytes of the card beside what lay there before the nodes ran, or None where the
-    device does not count them."""
+    device does not count them. finite: whether the latent has only numbers."""
 
     step: float
     peak: int | None
+    finite: bool
 
 
-def measured(on: Networks, apply: Callable[[], Applied], pictures: int) -> Figure:
-    """How long a step takes with what `apply` gives, and how much of the card it needs, adapters included."""
+def measured(apply: Callable[[], Applied], sample: Callable[..., torch.Tensor]) -> Figure:
+    """How long a step takes with what `apply` gives, and how much of the card it needs, adapters included.
+
+    sample: takes what `apply` gives, the number of steps and a `callback` that is called after each, and returns the
+    latent.
+    """
     gc.collect()
     cuda = device().type == "cuda"
     before = torch.cuda.memory_allocated() if cuda else 0
@@ -95,10 +100,10 @@ def measured(on: Networks, apply: Callable[[], Applied], pictures: int) -> Figur
     _finish()
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    methods.sampled(on, applied._replace(rows=applied.rows * pictures), STEPS, callback=note)
+    latent = sample(applied, STEPS, callback=note)
     peak = torch.cuda.max_memory_allocated() - before if cuda else None
     later = [end - begin for begin, end in itertools.pairwise(moments)][WARM - 1 :]
-    return Figure(statistics.median(later), peak)
+    return Figure(statistics.median(later), peak, bool(latent.isfinite().all()))
 
 
 def measure(settings: Settings) -> Iterator[Line]:
@@ -115,7 +120,11 @@ def measure(settings: Settings) -> Iterator[Line]:
             ways[name] = other.apply
     on = for_timing(settings.family, settings.dtype)
     methods.sampled(on, methods.unpatched(on, 0), 1)  # it loads the weights, so that they lie there before
-    plain = measured(on, lambda: methods.unpatched(on, 0), settings.pictures)
+
+    def sample(applied: Applied, steps: int, **options: Any) -> torch.Tensor:
+        return methods.sampled(on, applied._replace(rows=applied.rows * settings.pictures), steps, **options)
+
+    plain = measured(lambda: methods.unpatched(on, 0), sample)
     yield _line(settings, "nobody", 0, plain)
     left_out: list[str] = []
     for people, name in itertools.product(settings.numbers, ways):
@@ -125,7 +134,7 @@ def measure(settings: Settings) -> Iterator[Line]:
         environment.say(f"Measuring {name} with {people} people.")
         way = ways[name]
         try:
-            figure = measured(on, lambda way=way, people=people: way(on, people), settings.pictures)
+            figure = measured(lambda way=way, people=people: way(on, people), sample)
         except Exception as failure:  # noqa: BLE001 - a figure less is better than none
             environment.say(f"{name} with {people} people failed: {failure!r}"[:400])
             continue

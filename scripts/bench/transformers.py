@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from .methods import Applied, Counted, counted_sampling, hollow, normal, prompts, run, shapes_alone, unet
 
 SIDE = 1024
-"""Width and height of the picture in pixels."""
+"""Width and height of the picture in pixels where nothing else is said."""
 RANK = 16
 DTYPE = torch.bfloat16
 LORA_LAYERS = (
@@ -51,6 +51,18 @@ class Transformer:
     network: Mapping[str, Any]
     text_width: int
     text_tokens: int
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The host's configuration of its network."""
+        _, tiny = tiny_dits.CONFIGS[self.family]
+        return {**tiny, **self.network}
+
+    @property
+    def model_class(self) -> Any:
+        """The host's class for its family."""
+        name, _ = tiny_dits.CONFIGS[self.family]
+        return getattr(comfy.supported_models, name)
 
 
 def _published() -> tuple[Transformer, ...]:
@@ -83,21 +95,17 @@ class TextEncoder:
 
 
 class Network:
-    """A transformer in the host, of shapes alone, and what our nodes are connected to."""
+    """A transformer in the host, and what our nodes are connected to.
 
-    def __init__(self, transformer: Transformer) -> None:
+    model: the host's MODEL of it. side: width and height of the picture in pixels.
+    """
+
+    def __init__(self, transformer: Transformer, model: comfy.model_patcher.ModelPatcher, side: int = SIDE) -> None:
         self.transformer = transformer
         self.clip = TextEncoder(transformer)
-        kind, tiny = tiny_dits.CONFIGS[transformer.family]
-        self.settings = {**tiny, **transformer.network}
-        model = unet(getattr(comfy.supported_models, kind), self.settings, DTYPE)
-        hollow(model)
-        # Both have numbers, which are needed.
-        model.latent_format = type(model.latent_format)()
-        model.model_sampling = comfy.model_base.model_sampling(model.model_config, model.model_type)
-        shapes_alone(model.diffusion_model)
-        cpu = torch.device("cpu")
-        self.model = comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
+        self.settings = transformer.settings
+        self.model = model
+        self.side = side
 
     def text(self, seed: int, **options: Any) -> list[list[Any]]:
         """A prompt as the text encoder gives it."""
@@ -112,37 +120,50 @@ class Network:
     @cached_property
     def lora(self) -> str:
         """The name of a file."""
-        return lora_made.file(self.model, words=LORA_LAYERS, rank=RANK, dtype=DTYPE)
+        dtype = self.model.model.get_dtype()
+        return lora_made.file(self.model, words=LORA_LAYERS, rank=RANK, dtype=dtype)
 
     def sampled(self, applied: Applied, steps: int = 2, **more: Any) -> Tensor:
         """The latent after so many of the host's Euler steps without CFG. more: of the host's sampler."""
-        start = tiny_dits.latent(self.transformer.family, SIDE, SIDE)
+        start = tiny_dits.latent(self.transformer.family, self.side, self.side)
         sides = applied.positive, applied.negative
         return tiny_dits.sample(applied.model, *sides, start, steps=steps, cfg=1.0, **more)
 
 
-def strips(people: int) -> Tensor:
-    """Masks (people, SIDE, SIDE) that cover the picture, one beside the other."""
-    masks = torch.zeros(people, SIDE, SIDE)
-    for mask, columns in zip(masks, torch.arange(SIDE).chunk(people), strict=True):
+def for_counting(transformer: Transformer) -> Network:
+    """It computes in shapes alone, and no weight takes memory."""
+    model = unet(transformer.model_class, transformer.settings, DTYPE)
+    hollow(model)
+    # Both have numbers, which are needed.
+    model.latent_format = type(model.latent_format)()
+    model.model_sampling = comfy.model_base.model_sampling(model.model_config, model.model_type)
+    shapes_alone(model.diffusion_model)
+    cpu = torch.device("cpu")
+    return Network(transformer, comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu))
+
+
+def strips(people: int, side: int) -> Tensor:
+    """Masks (people, side, side) that cover the picture, one beside the other."""
+    masks = torch.zeros(people, side, side)
+    for mask, columns in zip(masks, torch.arange(side).chunk(people), strict=True):
         mask[:, columns] = 1
     return masks
 
 
-def cast(people: int, loras: tuple[Lora, ...] = ()) -> PlacedCast:
-    """People beside each other, with these LoRAs each."""
-    width = SIDE / people
+def cast(people: int, side: int, loras: tuple[Lora, ...] = ()) -> PlacedCast:
+    """People beside each other in a picture of this side in pixels, with these LoRAs each."""
+    width = side / people
     there = []
     for number in range(people):
-        slot = people_made.standing(width * (number + 0.5), SIDE / 3, SIDE / 12)
+        slot = people_made.standing(width * (number + 0.5), side / 3, side / 12)
         person = people_made.person(number + 1, slot=slot)
         there.append(replace(person, identity=replace(person.identity, loras=loras)))
-    return PlacedCast(tuple(there), SIDE, SIDE)
+    return PlacedCast(tuple(there), side, side)
 
 
-def _applied(node: str, on: Network, who: PlacedCast, **given: Any) -> Applied:
-    places = {"mask": strips(len(who.people)), "feather": 0}
-    outputs = run(node, model=on.model, clip=on.clip, cast=who, **on.sides(), **places, **given)
+def _applied(node: str, on: Network, who: PlacedCast, **inputs: Any) -> Applied:
+    places = {"mask": strips(len(who.people), on.side), "feather": 0}
+    outputs = run(node, model=on.model, clip=on.clip, cast=who, **on.sides(), **places, **inputs)
     model, positive, negative = outputs
     return Applied(model, positive, negative)
 
@@ -153,13 +174,13 @@ def plain(on: Network, _people: int) -> Applied:
 
 
 def prompt_per_person(on: Network, people: int) -> Applied:
-    who = cast(people)
+    who = cast(people, on.side)
     return _applied("LikenessPromptPerPerson", on, who, **prompts(who))
 
 
 def lora_per_person(on: Network, people: int, words: str = "") -> Applied:
     """words: that belong to each person's LoRA."""
-    who = cast(people, (Lora(on.lora, 1.0, words),))
+    who = cast(people, on.side, (Lora(on.lora, 1.0, words),))
     return _applied("LikenessLoRAPerPerson", on, who)
 
 
@@ -167,7 +188,7 @@ def masked_prompts(on: Network, people: int) -> Applied:
     """The host's own way: a common prompt, and a prompt with a mask for each person. Its LoRA hooks need as many
     forwards."""
     positive = on.text(1)
-    for number, mask in enumerate(strips(people)):
+    for number, mask in enumerate(strips(people, on.side)):
         positive += on.text(3 + number, mask=mask[None], mask_strength=1.0, set_area_to_bounds=False)
     return Applied(on.model, positive, on.text(2))
 
@@ -193,7 +214,7 @@ def count(transformers: tuple[Transformer, ...] = PUBLISHED, numbers: tuple[int,
         )
         return
     for transformer in transformers:
-        on = Network(transformer)
+        on = for_counting(transformer)
         without = counted(on, plain(on, 0))
         for name, method in METHODS.items():
             for people in numbers:

@@ -100,7 +100,7 @@ PUBLISHED = [
 @pytest.mark.parametrize("published", PUBLISHED)
 def test_people_on_transformers_cost_what_the_page_says(published: transformers.Transformer) -> None:
     """Of four people at the published size of the network."""
-    network = transformers.Network(published)
+    network = transformers.for_counting(published)
     without = transformers.counted(network, transformers.plain(network, 0))
     steps = [transformers.counted(network, method(network, 4)) for method in transformers.METHODS.values()]
     ratios, memory = rows_of_page(published.name)

@@ -1,0 +1,152 @@
+"""People on transformers on the card that is there: seconds per step and memory at the peak, beside a plain step.
+
+In the host's networks at their published sizes, with random weights. A step is a forward of one picture without CFG.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_management
+import comfy.model_patcher
+import environment
+import tiny_dits
+import torch
+
+from . import transformers
+from .card import GIB, Figure, device, device_name, measured
+from .methods import Line
+from .seconds import filled
+from .transformers import METHODS, PUBLISHED, SIDE, Network, Transformer
+
+NUMBERS = 1, 2, 4
+"""Of people."""
+TITLES = {
+    "nobody": "nothing, the step that the others are compared with",
+    "prompt_per_person": "**Prompt per Person**",
+    "lora_per_person": "**LoRA per Person**, rank 16",
+    "lora_per_person_with_words": "**LoRA per Person**, rank 16, with words",
+    "masked_prompts": "masks on conditioning, a common prompt and one each",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of one run.
+
+    models: which are measured, in this order. dtype: of their weights. side: of the picture in pixels. numbers: of
+    people. seconds: after which no further figure is begun.
+    """
+
+    models: Sequence[Transformer] = PUBLISHED
+    dtype: torch.dtype = torch.bfloat16
+    side: int = SIDE
+    numbers: Sequence[int] = NUMBERS
+    seconds: float = 200.0
+
+
+def tiny() -> tuple[Transformer, ...]:
+    """A transformer of every family, as small as in the tests."""
+    return tuple(
+        Transformer(f"small {family}", family, {}, tiny_dits.TEXT, text_tokens=7) for family in tiny_dits.EVERY
+    )
+
+
+def for_timing(transformer: Transformer, settings: Settings) -> Network:
+    """With random weights on the device where the host computes. They stay there: nothing is moved to the CPU and back
+    between two figures."""
+    torch.manual_seed(0)
+    configuration = {**transformer.settings, "dtype": settings.dtype}
+    model = transformer.model_class(configuration).get_model({}, device=device())
+    filled(model.diffusion_model)
+    patcher = comfy.model_patcher.ModelPatcher(model, load_device=device(), offload_device=device())
+    return Network(transformer, patcher, settings.side)
+
+
+def measure(settings: Settings) -> Iterator[Line]:
+    """A figure for each model, way and number of people; for each model first the step without people.
+
+    A model that does not fit, or a way that fails, is said, and the next one is measured. What no longer fits into the
+    time is said too.
+    """
+    started = time.monotonic()
+    for transformer in settings.models:
+        if time.monotonic() - started > settings.seconds:
+            environment.say(f"No time was left ({settings.seconds:.0f} s) for {transformer.name}.")
+            continue
+        environment.say(f"Measuring {transformer.name}.")
+        try:
+            yield from _figures(transformer, settings, started)
+        except torch.OutOfMemoryError:
+            environment.say(f"{transformer.name} does not fit into the memory of this card.")
+        # The weights of one model leave the card before those of the next one come.
+        gc.collect()
+        comfy.model_management.cleanup_models()
+        comfy.model_management.soft_empty_cache()
+
+
+def _figures(transformer: Transformer, settings: Settings, started: float) -> Iterator[Line]:
+    on = for_timing(transformer, settings)
+    on.sampled(transformers.plain(on, 0), 1)
+    plain = measured(lambda: transformers.plain(on, 0), on.sampled)
+    yield _line(transformer, "nobody", 0, plain, plain)
+    for name, people in itertools.product(METHODS, settings.numbers):
+        if time.monotonic() - started > settings.seconds:
+            environment.say(f"No time was left ({settings.seconds:.0f} s) for {name} with {people} people.")
+            continue
+        way = METHODS[name]
+        try:
+            figure = measured(lambda way=way, people=people: way(on, people), on.sampled)
+        except Exception as failure:  # noqa: BLE001 - a figure less is better than none
+            environment.say(f"{name} with {people} people failed: {failure!r}"[:400])
+            continue
+        yield _line(transformer, name, people, figure, plain)
+
+
+def _line(transformer: Transformer, method: str, people: int, figure: Figure, plain: Figure) -> Line:
+    return {
+        "name": f"card_{transformer.name}_{method}_{people}",
+        "device": device_name(),
+        "model": transformer.name,
+        "method": method,
+        "people": people,
+        "seconds_per_step": round(figure.step, 5),
+        "ratio": round(figure.step / plain.step, 3),
+        "peak_gib": None if figure.peak is None else round(figure.peak / GIB, 3),
+        "finite": figure.finite,
+    }
+
+
+def table(lines: Iterable[Line]) -> str:
+    """Markdown of what was measured: a row for each model and way, seconds per step and memory at the peak."""
+    figures = list(lines)
+    numbers = sorted({figure["people"] for figure in figures} - {0})
+    heads = " | ".join(map(str, numbers))
+    rows = [
+        f"Device: {figures[0]['device']}. Torch {torch.__version__}.\n",
+        f"| seconds per step (ratio) / GiB at the peak beside the weights; people | {heads} |",
+        "|---" * (len(numbers) + 1) + "|",
+    ]
+    for model, method in dict.fromkeys((figure["model"], figure["method"]) for figure in figures):
+        known = {
+            figure["people"]: figure for figure in figures if (figure["model"], figure["method"]) == (model, method)
+        }
+        cells: list[str] = []
+        for number in numbers:
+            cells.append(_cell(known.get(0 if method == "nobody" else number)))
+        rows.append(f"| {model}: {TITLES[method]} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _cell(figure: Mapping[str, Any] | None) -> str:
+    if figure is None:
+        return ""
+    memory = "not counted" if figure["peak_gib"] is None else f"{figure['peak_gib']:.2f}"
+    ratio = "" if math.isclose(figure["ratio"], 1) and not figure["people"] else f" ({figure['ratio']:.2f})"
+    return f"{figure['seconds_per_step']:.3f}{ratio} / {memory}"
