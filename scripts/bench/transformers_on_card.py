@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import itertools
-import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,11 +27,10 @@ from .transformers import METHODS, PUBLISHED, SIDE, Network, Transformer
 NUMBERS = 1, 2, 4
 """Of people."""
 TITLES = {
-    "nobody": "nothing, the step that the others are compared with",
     "prompt_per_person": "**Prompt per Person**",
-    "lora_per_person": "**LoRA per Person**, rank 16",
-    "lora_per_person_with_words": "**LoRA per Person**, rank 16, with words",
-    "masked_prompts": "masks on conditioning, a common prompt and one each",
+    "lora_per_person": "**LoRA per Person**",
+    "lora_per_person_with_words": "**LoRA per Person** with words",
+    "masked_prompts": "ComfyUI's masks",
 }
 
 
@@ -124,29 +122,35 @@ def _line(transformer: Transformer, method: str, people: int, figure: Figure, pl
 
 
 def table(lines: Iterable[Line]) -> str:
-    """Markdown of what was measured: a row for each model and way, seconds per step and memory at the peak."""
+    """Markdown of what was measured: how long steps take, and how much memory they need, a row for each model."""
     figures = list(lines)
     numbers = sorted({figure["people"] for figure in figures} - {0})
-    heads = " | ".join(map(str, numbers))
-    rows = [
-        f"Device: {figures[0]['device']}. Torch {torch.__version__}.\n",
-        f"| seconds per step (ratio) / GiB at the peak beside the weights; people | {heads} |",
-        "|---" * (len(numbers) + 1) + "|",
-    ]
-    for model, method in dict.fromkeys((figure["model"], figure["method"]) for figure in figures):
-        known = {
-            figure["people"]: figure for figure in figures if (figure["model"], figure["method"]) == (model, method)
-        }
-        cells: list[str] = []
-        for number in numbers:
-            cells.append(_cell(known.get(0 if method == "nobody" else number)))
-        rows.append(f"| {model}: {TITLES[method]} | {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
+    people = " / ".join(map(str, numbers))
+    ways = [title for name, title in TITLES.items() if any(figure["method"] == name for figure in figures)]
+    head = f"| {' | '.join(ways)} |\n{'|---' * (2 + len(ways))}|"
+    seconds = [f"| {people} people | without people, seconds per step {head}"]
+    memory = [f"| GiB at the peak beside the weights, {people} people | without people {head}"]
+    for model in dict.fromkeys(figure["model"] for figure in figures):
+        of_the_model = [figure for figure in figures if figure["model"] == model]
+        (plain,) = (figure for figure in of_the_model if not figure["people"])
+        ratios: list[str] = []
+        peaks: list[str] = []
+        for method in TITLES:
+            known = {figure["people"]: figure for figure in of_the_model if figure["method"] == method}
+            if known:
+                ratios.append(" / ".join(_ratio(known.get(number)) for number in numbers))
+                peaks.append(" / ".join(_peak(known.get(number)) for number in numbers))
+        seconds.append(f"| {model} | {plain['seconds_per_step']:.3f} | {' | '.join(ratios)} |")
+        memory.append(f"| {model} | {_peak(plain)} | {' | '.join(peaks)} |")
+    device_line = f"Device: {figures[0]['device']}. Torch {torch.__version__}."
+    return "\n\n".join([device_line, "\n".join(seconds), "\n".join(memory)]) + "\n"
 
 
-def _cell(figure: Mapping[str, Any] | None) -> str:
-    if figure is None:
-        return ""
-    memory = "not counted" if figure["peak_gib"] is None else f"{figure['peak_gib']:.2f}"
-    ratio = "" if math.isclose(figure["ratio"], 1) and not figure["people"] else f" ({figure['ratio']:.2f})"
-    return f"{figure['seconds_per_step']:.3f}{ratio} / {memory}"
+def _ratio(figure: Mapping[str, Any] | None) -> str:
+    """Beside a step without people; a dash where there was no time or no memory for it."""
+    return "-" if figure is None else f"{figure['ratio']:.2f}"
+
+
+def _peak(figure: Mapping[str, Any] | None) -> str:
+    """A dash where there was no time or no memory for it, or where the device does not count."""
+    return "-" if figure is None or figure["peak_gib"] is None else f"{figure['peak_gib']:.2f}"

@@ -26,15 +26,24 @@ def test_every_way_is_measured_for_every_model_and_number_of_people() -> None:
         assert line["ratio"] == pytest.approx(line["seconds_per_step"] / plain["seconds_per_step"], rel=0.02, abs=0.01)
 
     rows = transformers_on_card.table(lines).splitlines()
-    row_of_prompts = next(row for row in rows if row.startswith("| small FLUX.1: **Prompt per Person**"))
-    for people in SMALL.numbers:
-        (line,) = (
-            line
-            for line in lines
-            if (line["model"], line["method"], line["people"]) == ("small FLUX.1", "prompt_per_person", people)
-        )
-        cell = row_of_prompts.split("|")[1 + people].strip()
-        assert cell.startswith(f"{line['seconds_per_step']:.3f} ({line['ratio']:.2f}) / ")
+    of_flux = {(line["method"], line["people"]): line for line in lines if line["model"] == "small FLUX.1"}
+    expected_cells = ["small FLUX.1", f"{of_flux['nobody', 0]['seconds_per_step']:.3f}"]
+    for method in transformers.METHODS:
+        expected_cells.append(" / ".join(f"{of_flux[method, people]['ratio']:.2f}" for people in SMALL.numbers))
+    assert f"| {' | '.join(expected_cells)} |" in rows
+
+
+def test_a_figure_that_is_missing_is_a_dash_in_its_own_place() -> None:
+    def line(method: str, people: int, ratio: float) -> dict[str, object]:
+        return {
+            "device": "a card", "model": "a model", "method": method, "people": people, "ratio": ratio,
+            "seconds_per_step": ratio / 10, "peak_gib": ratio,
+        }  # fmt: skip
+
+    lines = [line("nobody", 0, 1.0), line("prompt_per_person", 2, 1.5), line("lora_per_person", 1, 1.25)]
+    seconds, memory = (row for row in transformers_on_card.table(lines).splitlines() if row.startswith("| a model "))
+    assert seconds == "| a model | 0.100 | - / 1.50 | 1.25 / - |"
+    assert memory == "| a model | 1.00 | - / 1.50 | 1.25 / - |"
 
 
 def test_what_no_longer_fits_into_the_time_is_said(capsys: pytest.CaptureFixture[str]) -> None:
