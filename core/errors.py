@@ -116,8 +116,8 @@ class WrongBaseModel(LikenessError):
 
 _BOX_OF_PERSON = (
     "For a drawn character write a box around the face into Face boxes as text (face_boxes) of Person: x, y, width, "
-    "height. Or draw it there, under Show advanced inputs (in an app, Enter node graph first). Cast from Photos takes "
-    "no box."
+    "height in pixels of this size. Or draw it there, under Show advanced inputs (in an app, Enter node graph first). "
+    "Cast from Photos takes no box: put a Person for each photo and a Cast in its place."
 )
 
 

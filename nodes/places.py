@@ -276,10 +276,10 @@ class PlaceCast(io.ComfyNode):
             if identity is not None and len(identity.crops) > 0:
                 face = identity.crops[0]
             faces.append(face)
-        troubles = placing.troubles(cast, layout, people_of_places, order)
+        troubles = placing.troubles(cast, layout, people_of_places, order, custom_order)
         preview = drawing.numbered_layout(layout, names, troubles[:_LINES], faces)[None]
         placed_cast = placing.place(cast, layout, people_of_places)
-        report = placing.report(cast, layout, people_of_places, order)
+        report = placing.report(cast, layout, people_of_places, order, custom_order)
         notes.tell(notes.node_of(cls), "\n".join(troubles))
         return io.NodeOutput(placed_cast, preview, report, ui=ui.PreviewImage(preview, cls=cls))
 

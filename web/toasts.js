@@ -65,8 +65,9 @@ let listMissing = async () => false;
 /** What tells of all missing files at once, and whether there are any. */
 export const onMissing = (list) => (listMissing = list);
 
-// The template in which one draws a box around a face that no detector finds.
+// The templates in which one draws a box around a face that no detector finds: of one person, and of two.
 const TEMPLATE_WITH_BOX = "ip_adapter_sd15_portrait";
+const TEMPLATE_WITH_TWO_BOXES = "ip_adapter_without_insightface";
 /** Detect Faces reads the photo that people are put into, which takes no box. */
 const isWithoutFace = ([, type, , kind]) => kind === "likeness.FaceNotFound" && type !== "LikenessDetectFaces";
 
@@ -74,9 +75,11 @@ const isWithoutFace = ([, type, , kind]) => kind === "likeness.FaceNotFound" && 
 const isPersonInSight = ([id, type]) => type === "LikenessPerson" && !boxesAround(id, type).length;
 
 async function whatToDoForADrawnCharacter() {
-  const title = new Map(await templateTitles()).get(TEMPLATE_WITH_BOX) ?? TEMPLATE_WITH_BOX;
-  if (isChinese()) return `画出来的角色：打开模板“${title}”，在脸上画方框。`;
-  return `A drawn character: open the template “${title}”, in which you draw a box around the face.`;
+  const titles = new Map(await templateTitles());
+  const forOne = titles.get(TEMPLATE_WITH_BOX) ?? TEMPLATE_WITH_BOX;
+  const forTwo = titles.get(TEMPLATE_WITH_TWO_BOXES) ?? TEMPLATE_WITH_TWO_BOXES;
+  if (isChinese()) return `画出来的角色：打开模板“${forOne}”，两个人用“${forTwo}”，在脸上画方框。`;
+  return `A drawn character: open the template “${forOne}”, or for two people “${forTwo}”, and draw a box around the face.`;
 }
 
 const isMissing = ([, , , kind]) => kind === "likeness.ModelMissing";

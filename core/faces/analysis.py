@@ -79,7 +79,8 @@ def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
         raise BadPhoto(
             f"{where[0].upper()}{where[1:]} shows {len(faces)} faces where one person is meant.",
             f"Set Which face (which_face) to the number of the face that is meant, counted from left to right, 1 to "
-            f"{len(faces)}. For several photos write a number for each, in their order, such as 3,1.",
+            f"{len(faces)}. Of several photos each has a number, also one with a single face: 1,3 means face 3 of the "
+            "second photo.",
         )
     if which == LARGEST:
         return arrange(faces, "largest")[0]

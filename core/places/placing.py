@@ -25,15 +25,23 @@ class BadOrder(LikenessError):
     """A custom order that cannot be followed."""
 
     def __init__(self, text: str, why: str, people_count: int, place_count: int) -> None:
-        # Everybody from the last to the first, then empty places: 3,2,1,0.
-        numbers = [max(0, number) for number in range(people_count, people_count - place_count, -1)]
-        example = ",".join(map(str, numbers))
+        example = ",".join(map(str, _example_order(text, people_count, place_count)))
         valid = "1" if people_count == 1 else f"1 to {people_count}"
         super().__init__(
             f"Custom order (custom_order) is {plain(text, 100)!r}, which cannot be used: {why}.",
             f"Write one number per place ({place_count}), e.g. {example}: each person ({valid}) at most once, 0 for an "
             "empty place.",
         )
+
+
+def _example_order(text: str, people_count: int, place_count: int) -> list[int]:
+    """A number for each place: everybody from the last to the first, then empty places, such as 3,2,1,0.
+
+    Somebody who writes a single number for one person means the place of this number: 2 of three places is 0,1,0.
+    """
+    if people_count == 1 and text.strip().isdecimal() and 1 <= int(text) <= place_count:
+        return [int(place == int(text)) for place in range(1, place_count + 1)]
+    return [max(0, number) for number in range(people_count, people_count - place_count, -1)]
 
 
 class CannotMatch(LikenessError):
@@ -214,7 +222,7 @@ def _standing(cast: Cast, layout: Layout, places: Places) -> list[Standing]:
     return standing
 
 
-def report(cast: Cast, layout: Layout, places: Places, order: str) -> str:
+def report(cast: Cast, layout: Layout, places: Places, order: str, custom_order: str = "") -> str:
     """A line for each person, with the place, and then what may go wrong. The arguments are those of `troubles`."""
     lines: list[str] = []
     for standing in _standing(cast, layout, places):
@@ -223,13 +231,13 @@ def report(cast: Cast, layout: Layout, places: Places, order: str) -> str:
         if standing.face_size is not None:
             line += f", face {standing.face_size} px"
         lines.append(line)
-    lines += troubles(cast, layout, places, order) or ["No problems found."]
+    lines += troubles(cast, layout, places, order, custom_order) or ["No problems found."]
     return "\n".join(lines)
 
 
-def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str]:
-    """What may go wrong, a line for each kind: people without a face, faces off the canvas, overlapping ID patches,
-    faces under SMALL_FACE pixels, empty places, people left out or of weight 0.
+def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_order: str = "") -> list[str]:
+    """What may go wrong, a line for each kind: a custom order that is not read, people without a face, faces off the
+    canvas, overlapping ID patches, faces under SMALL_FACE pixels, empty places, people left out or of weight 0.
 
     places: for each place the index of its person in the cast, as `assign` gives it. order: the order by which `assign`
     gave them. With LAST_PLACES, people who stay in the picture have the places before those of the cast; with
@@ -263,6 +271,7 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str
         elif person.weight <= 0:
             weightless.append(person.identity.name)
     return [
+        *_note_on_unread_order(order, custom_order),
         *gathered("Left out, no face in the photos", without_face),
         *gathered("Off the canvas, so without an ID patch", off, f"; it has {layout.width}x{layout.height} px"),
         *overlaps(centers),
@@ -285,6 +294,13 @@ def overlaps(centers: Sequence[tuple[str, Point]]) -> list[str]:
         size = f"{overlap.width}x{overlap.height} px"
         pairs.append(f"{names[overlap.first]} and {names[overlap.second]} by {size}")
     return gathered("ID patches overlap, faces may mix", pairs, f"; move them {geometry.PATCH} px apart")
+
+
+def _note_on_unread_order(order: str, custom_order: str) -> list[str]:
+    """That somebody has written a custom order, and that another order is chosen, so that nothing reads it."""
+    if order == "custom" or not custom_order.strip():
+        return []
+    return [f"Custom order (custom_order) {plain(custom_order, 40)} is not read: set order (Who is where) to custom"]
 
 
 def _note_on_empty_places(numbers: Sequence[int], layout: Layout) -> list[str]:

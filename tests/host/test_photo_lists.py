@@ -250,7 +250,10 @@ def test_which_face_of_each_photo_of_one_person(face_model, family):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "Photo 2 of 2 of A shows 6 faces .* Set Which face .* 1 to 6\\. For several photos .* such as 3,1"),
+        (
+            "",
+            "Photo 2 of 2 of A shows 6 faces .* Set Which face .* 1 to 6\\. Of several .* 1,3 means face 3 of",
+        ),
         ("1,only", "Photo 2 of 2 of A shows 6 faces where one person is meant"),
         ("7", r"Face 7 was asked for, but photo 2 of 2 of A has 6 \(numbered 1 to 6\). Set Which face"),
         ("1,7", "Face 7 was asked for"),

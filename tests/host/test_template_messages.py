@@ -20,7 +20,7 @@ TITLES = translations.main_file("en")["templateWorkflows"]["template"]["likeness
 TITLES_IN_CHINESE = translations.main_file("zh")["templateWorkflows"]["template"]["likeness"]
 INSIDE = "\u203a"
 """Between the titles of a subgraph and of a node in it."""
-FOR_DRAWN_CHARACTERS = "ip_adapter_sd15_portrait"
+FOR_DRAWN_CHARACTERS = "ip_adapter_sd15_portrait", "ip_adapter_without_insightface"
 
 
 KEYPOINTS = ((40.0, 50.0), (60.0, 50.0), (50.0, 60.0), (42.0, 70.0), (58.0, 70.0))
@@ -65,7 +65,7 @@ def without_face(number: str, kind: str) -> Graph:
     ],
 )
 def test_an_error_inside_of_a_subgraph_names_it_and_what_to_do(visit: Visit, stem: str, kind: str) -> None:
-    """Of a drawn character the template that takes it is named too."""
+    """Of a drawn character the templates that take it are named too: of one person, and of two."""
     if visit.server.host.version < (0, 33):
         pytest.skip("this frontend shows errors in a dialog")
     graph = template(stem)
@@ -76,7 +76,8 @@ def test_an_error_inside_of_a_subgraph_names_it_and_what_to_do(visit: Visit, ste
     visit.toasts.await_count(f"{box} {INSIDE} {title}")
     toast = visit.toasts.with_words("No face found").text()
     assert f"This node is in the subgraph “{box}”: “Enter” or “Enter subgraph” at its bottom opens it" in toast
-    assert f"open the template “{TITLES[FOR_DRAWN_CHARACTERS]}”" in toast
+    portrait, two_people = (TITLES[stem] for stem in FOR_DRAWN_CHARACTERS)
+    assert f"open the template “{portrait}”, or for two people “{two_people}”" in toast
     visit.close_dialogs()
 
 
@@ -111,7 +112,7 @@ def test_an_error_names_the_field_of_the_subgraph_that_people_see(
         visit.open_file(graph)
         visit.send("execution_error", several_faces(number, kind))
         toast = visit.toasts.with_words(advice).text()
-        assert "such as 3,1" in toast
+        assert "1,3 means face 3 of the second photo" in toast
         assert "Enter subgraph" not in toast
         assert "打开" not in toast
     finally:

@@ -83,6 +83,17 @@ def test_the_largest_faces_are_taken_and_the_others_stay() -> None:
     assert "Place 2" not in "".join(placing.troubles(cast(2), places, (1, None, 0), "largest faces"))
 
 
+@pytest.mark.parametrize("order", [order for order in placing.ORDERS if order != "custom"])
+def test_a_custom_order_that_another_order_leaves_unread_is_named(order: str) -> None:
+    where = (1, 0)
+    not_read = "Custom order (custom_order) 2,1 is not read: set order (Who is where) to custom"
+    assert placing.troubles(cast(2), layout(*SPREAD[:2]), where, order, " 2,1 ")[0] == not_read
+    assert not_read in placing.report(cast(2), layout(*SPREAD[:2]), where, order, "2,1")
+    for nothing_unread in (("custom", "2,1"), (order, ""), (order, " ")):
+        lines = placing.troubles(cast(2), layout(*SPREAD[:2]), where, *nothing_unread)
+        assert "not read" not in "".join(lines)
+
+
 def test_a_place_without_a_person_says_what_stays_there() -> None:
     """A layout of faces in a photo has no skeletons: the faces without a person stay as they are."""
     slots = [replace(slot, pose=None) for slot in layout(*SPREAD).slots]
@@ -101,6 +112,12 @@ def test_a_place_without_a_person_says_what_stays_there() -> None:
 def test_bad_custom_orders_say_why(text: str, why: str, absent: int) -> None:
     with pytest.raises(BadOrder, match=rf"Custom order \(custom_order\) is '{text}', .*: .*{why}\. .*\(3\), .*3,2,1:"):
         placing.assign(cast(3, absent), layout(*SPREAD), "custom", text)
+
+
+@pytest.mark.parametrize(("text", "example"), [("2", "0,1,0"), (" 3 ", "0,0,1"), ("0", "1,0,0"), ("4", "1,0,0")])
+def test_a_single_number_for_one_person_means_the_place_of_this_number(text: str, example: str) -> None:
+    with pytest.raises(BadOrder, match=rf"Write one number per place \(3\), e\.g\. {example}:"):
+        placing.assign(cast(1), layout(*SPREAD), "custom", text)
 
 
 def unit_rows(*rows: Sequence[float]) -> torch.Tensor:
