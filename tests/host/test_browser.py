@@ -615,6 +615,25 @@ def see_in_lists_blueprints_and_apps(visit: Visit, table: dict[str, str], graph:
                 visit.await_text(table[entry["description"]])
 
 
+@pytest.mark.both_hosts
+def test_the_mouse_on_a_setting_shows_its_tooltip_in_the_language_of_the_page(visit: Visit, people: Graph) -> None:
+    """In English and in Chinese, of a menu and of a field of text."""
+    try:
+        for language in ("en", "zh"):
+            visit.open(language)
+            visit.load(people)
+            texts = translations.read(language)
+            place = visit.canvas.node_of("LikenessPlaceCast")
+            place.show_at(500, 150)
+            visit.canvas.settle()
+            for name in ("order", "custom_order"):
+                of_the_input = f"LikenessPlaceCast/inputs/{name}"
+                place.rest_mouse_on(name, texts[f"{of_the_input}/name"])
+                visit.await_tooltip(texts[f"{of_the_input}/tooltip"])
+    finally:
+        visit.open()
+
+
 # Boxes that are dragged
 
 PICTURE = (1216, 832)

@@ -9,6 +9,17 @@ import playwright.sync_api as playwright
 NOTE = "$$node-text-preview"
 """What the editor calls the text under a node that a run has sent."""
 
+_MIDDLE_OF_WIDGET = """
+(node, name) => {
+  const {y, computedHeight} = node.widgets.find(widget => widget.name === name);
+  const {scale, offset} = app.canvas.ds;
+  const {left, top} = app.canvas.canvas.getBoundingClientRect();
+  const middle = [node.size[0] / 2, y + (computedHeight ?? 20) / 2];
+  const [right, down] = middle.map((side, i) => (node.pos[i] + offset[i] + side) * scale);
+  return [left + right, top + down];
+}
+"""
+
 
 class NodeOnPage:
     """A node in the graph that is open, be it the whole or a subgraph."""
@@ -106,6 +117,18 @@ class NodeOnPage:
     def field_height(self, name: str) -> float:
         """How high a field of text is on a classic node, in px of the canvas."""
         return self.evaluate("(node, name) => node.widgets.find(widget => widget.name === name).computedHeight", name)
+
+    def rest_mouse_on(self, name: str, label: str) -> None:
+        """Rest the mouse on a widget, as people do who want to know what it does.
+
+        label: what the page calls it. A Vue node shows its tooltip over these words, a classic one over all of it.
+        """
+        words = self.page.locator(f'[data-node-id="{self.id}"]').get_by_text(label, exact=True)
+        if words.count():
+            words.first.hover()
+            return
+        x, y = self.evaluate(_MIDDLE_OF_WIDGET, name)
+        self.page.mouse.move(x, y)
 
     def press_button(self, name: str) -> None:
         """Press a widget that is a button."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import playwright.sync_api as playwright
 import pytest
 from rig.host_server import HostServer
 
@@ -113,6 +114,13 @@ class Visit:
     def text(self) -> str:
         """All words on the page."""
         return self.page.evaluate(_TEXT)
+
+    def await_tooltip(self, words: str) -> None:
+        """Wait until the tooltip over what the mouse rests on is these words and no others."""
+        # A Vue node says the words a second time for screen readers alone.
+        shown = '[role="tooltip"]:not([aria-hidden]), .node-tooltip'
+        tooltip = self.page.locator(shown).filter(visible=True)
+        playwright.expect(tooltip).to_have_text(words)
 
     def close_dialogs(self) -> None:
         """Close what lies over the editor: dialogs of the frontend, and toasts of the pack."""
