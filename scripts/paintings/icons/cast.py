@@ -16,17 +16,17 @@ SHARES = (0.86, 1.0, 0.70)
 
 def from_photos(pen: Pen) -> None:
     """A folder with photos of two people; the photos of each; one picture of both."""
-    inside = Box(40, 84, 300, 232)
+    inside = Box(40, 114, 300, 216)
     things.folder(pen, inside)
     looks = (MAN, BEARDED, BEARDED, MAN, BEARDED, MAN)
     kinds = (1, 2, 0, 2, 1, 0)
-    for box, look, kind in zip(things.grid(Box(62, 114, 256, 186), 3, 2, 14), looks, kinds, strict=True):
+    for box, look, kind in zip(things.grid(Box(62, 142, 256, 174), 3, 2, 14), looks, kinds, strict=True):
         things.photo(pen, box, look, 0, WALLS[kind], SHARES[kind])
-    things.down_arrow(pen, 190, 328, 40)
-    _angles(pen, things.grid(Box(40, 384, 300, 92), 3, 1, 12), MAN, 1)
-    _angles(pen, things.grid(Box(40, 488, 300, 92), 3, 1, 12), BEARDED, 2)
-    things.right_arrow(pen, 354, 430, 42)
-    result = Box(406, 240, 206, 340)
+    things.down_arrow(pen, 190, 338, 36)
+    _angles(pen, things.grid(Box(40, 394, 300, 90), 3, 1, 12), MAN, 1)
+    _angles(pen, things.grid(Box(40, 496, 300, 90), 3, 1, 12), BEARDED, 2)
+    things.right_arrow(pen, 354, 440, 42)
+    result = Box(406, 246, 206, 340)
     with scenes.picture(pen, result):
         scenes.pair(pen, result, (MAN, BEARDED), 50)
 

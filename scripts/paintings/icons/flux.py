@@ -42,30 +42,30 @@ def klein(pen: Pen) -> None:
     _references(pen, PAIR, ("image 1", "image 2"), things.grid(Box(44, 106, 94, 226), 1, 2, 38))
     first, second = PAIR
     drafts = ((second, first), (first, None), (first, second), (first, first))
-    scenes.choice(pen, things.grid(Box(34, 430, 572, 122), 4, 1, 14), drafts, best=2)
+    scenes.choice(pen, things.grid(Box(34, 440, 572, 122), 4, 1, 14), drafts, best=2)
 
 
 def qwen(pen: Pen) -> None:
     """Three references, each for its region; of four pictures, the best is kept."""
-    _references(pen, THREE, ("Picture 1", "Picture 2", "Picture 3"), things.grid(Box(44, 74, 80, 276), 1, 3, 18))
+    _references(pen, THREE, ("Picture 1", "Picture 2", "Picture 3"), things.grid(Box(44, 102, 80, 264), 1, 3, 18))
     first, second, third = THREE
     drafts = ((second, first, third), (first, None, third), (first, second, third), (first, first, third))
-    scenes.choice(pen, things.grid(Box(34, 446, 572, 112), 4, 1, 14), drafts, best=2)
+    scenes.choice(pen, things.grid(Box(34, 452, 572, 112), 4, 1, 14), drafts, best=2)
 
 
 def _references(pen: Pen, looks: Sequence[Look], names: Sequence[str], boxes: Sequence[Box]) -> None:
     """Photos with their names in the prompt, and everybody in a region of the picture."""
     for number, (look, box, name) in enumerate(zip(looks, boxes, names, strict=True), 1):
         things.labelled_photo(pen, box, look, number, name)
-    result = Box(354, 82, 252, 260)
+    result = Box(354, 92, 252, 260)
     middle = result.middle.y
     things.right_arrow(pen, 298, middle, 44)
     with scenes.picture(pen, result, scenes.LAWN):
         unit = 82 if len(looks) == 2 else 58
-        for number, region in enumerate(things.grid(Box(364, 118, 232, 220), len(looks), 1, 10), 1):
+        for number, region in enumerate(things.grid(Box(364, 128, 232, 220), len(looks), 1, 10), 1):
             things.person_box(pen, region, number)
-            things.badge(pen, Spot(region.middle.x, 101), number, 13)
+            things.badge(pen, Spot(region.middle.x, 111), number, 13)
             with pen.inside_box(region):
                 scenes.busts(pen, region, [looks[number - 1]], unit, 0.40)
             pen.box(region, None, Line(colours.of_number(number), 3.5), 3)
-    things.down_arrow(pen, result.middle.x, 356, 48)
+    things.down_arrow(pen, result.middle.x, 368, 46)

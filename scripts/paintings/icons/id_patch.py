@@ -16,15 +16,15 @@ def two_people(pen: Pen) -> None:
 
 def places_by_dragging(pen: Pen) -> None:
     """Two photos and two boxes under the mouse: people as tall as their boxes."""
-    things.photos(pen, things.grid(Box(34, 74, 122, 270), 1, 2, 20), PAIR)
-    things.tile(pen, Box(34, 366, 230, 214), "#555861")
-    small = Box(56, 440, 66, 118)
-    large = Box(150, 390, 84, 168)
+    things.photos(pen, things.grid(Box(34, 100, 122, 256), 1, 2, 20), PAIR)
+    things.tile(pen, Box(34, 372, 230, 214), "#555861")
+    small = Box(56, 446, 66, 118)
+    large = Box(150, 396, 84, 168)
     for number, box in ((1, small), (2, large)):
         things.person_box(pen, box, number)
         for corner in (box.at(0, 0), box.at(1, 0), box.at(0, 1), box.at(1, 1)):
             pen.box(Box(corner.x - 5, corner.y - 5, 10, 10), colours.WHITE)
-    things.pointer(pen, Spot(228, 500))
+    things.pointer(pen, Spot(228, 506))
     things.right_arrow(pen, 286, 320, 54)
     picture = Box(364, 84, 242, 472)
     with scenes.picture(pen, picture):
@@ -41,16 +41,16 @@ def prompt_per_person(pen: Pen) -> None:
         scenes.pair(pen, box, PAIR, 68)
     for number, across in ((1, 0.29), (2, 0.71)):
         middle = box.at(across, 0).x
-        bubble = Box(middle - 72 + (number - 1.5) * 28, 56, 144, 66)
+        bubble = Box(middle - 68 + (number - 1.5) * 24, 56, 136, 66)
         things.bubble(pen, bubble, Spot(middle, 190), colours.of_number(number))
 
 
 def several_scenes(pen: Pen) -> None:
     """Two photos and a list of scenes: the same two people in each."""
-    things.photos(pen, things.grid(Box(40, 64, 254, 124), 2, 1, 22), PAIR)
-    things.words(pen, Spot(344, 84), (196, 234, 170, 216))
-    things.down_arrow(pen, 320, 204)
-    boxes = things.grid(Box(40, 262, 560, 326), 2, 2, 16)
+    things.photos(pen, things.grid(Box(40, 100, 254, 116), 2, 1, 22), PAIR)
+    things.words(pen, Spot(344, 116), (196, 234, 170, 216))
+    things.down_arrow(pen, 320, 228, 34)
+    boxes = things.grid(Box(40, 278, 560, 318), 2, 2, 16)
     backdrops = (scenes.SUNSET, scenes.SNOW, scenes.PARLOUR, scenes.NIGHT)
     details = (_sun, _snow, _window, _lights)
     for box, backdrop, detail in zip(boxes, backdrops, details, strict=True):
@@ -85,12 +85,12 @@ def _lights(pen: Pen, box: Box) -> None:
 
 def absent_friend(pen: Pen) -> None:
     """A photo of a third person, and one of two with a free place: the photo with all three."""
-    things.photo(pen, Box(44, 76, 160, 170), BLOND, 3)
-    before = Box(240, 64, 356, 194)
+    things.photo(pen, Box(44, 104, 160, 164), BLOND, 3)
+    before = Box(240, 92, 356, 184)
     with scenes.picture(pen, before, scenes.LAWN):
         scenes.busts(pen, before, (MAN, None, BEARDED), 74, 0.42)
-    things.down_arrow(pen, before.middle.x, 274)
-    after = Box(120, 334, 476, 246)
+    things.down_arrow(pen, before.middle.x, 288)
+    after = Box(120, 342, 476, 246)
     with scenes.picture(pen, after, scenes.LAWN, Line(colours.GREEN, 4)):
         frames = scenes.busts(pen, after, (MAN, BLOND, BEARDED), 92, 0.42)
         place = Box(frames[1].origin.x - 80, after.top + 26, 160, 216)
@@ -101,22 +101,22 @@ def absent_friend(pen: Pen) -> None:
 
 def second_pass_eight_people(pen: Pen) -> None:
     """Eight people whose faces are small; the faces in one batch; the eight with them."""
-    before = Box(122, 46, 396, 176)
+    before = Box(132, 92, 376, 164)
     with scenes.picture(pen, before):
         for number, frame in enumerate(_row(pen, before, made=False), 1):
             corner = frame.spot(-0.75, -0.75)
             side = 1.5 * frame.unit
             square = Box(corner.x, corner.y, side, side)
             pen.box(square, None, Line(colours.of_number(number), 2.5))
-    things.down_arrow(pen, 320, 232, 36)
-    for number, (look, box) in enumerate(zip(EIGHT, things.grid(Box(24, 290, 592, 68), 8, 1, 6), strict=True), 1):
+    things.down_arrow(pen, 320, 262, 32)
+    for number, (look, box) in enumerate(zip(EIGHT, things.grid(Box(24, 310, 592, 68), 8, 1, 6), strict=True), 1):
         things.tile(pen, box)
         with pen.inside_box(box):
             people.bust(pen, look, Frame(box.at(0.5, 0.52), 40))
         pen.box(box, None, Line(colours.of_number(number), 3))
         things.badge(pen, Spot(box.left + 3, box.top + 1), number, 11)
-    things.down_arrow(pen, 320, 368, 36)
-    after = Box(92, 416, 456, 192)
+    things.down_arrow(pen, 320, 384, 32)
+    after = Box(92, 422, 456, 184)
     with scenes.picture(pen, after, rim=Line(colours.GREEN, 3)):
         _row(pen, after, made=True)
 
@@ -140,7 +140,7 @@ def with_pose_canny_depth(pen: Pen) -> None:
     """Two photos, and the joints, outlines and depth of a picture: both people as they are there."""
     things.photos(pen, things.grid(Box(34, 196, 106, 248), 1, 2, 24), PAIR)
     arms = (Arms(), Arms(right="up"))
-    boxes = things.grid(Box(158, 76, 144, 488), 1, 3, 16)
+    boxes = things.grid(Box(158, 92, 144, 464), 1, 3, 16)
     for place, box in enumerate(boxes):
         pen.box(box, "#08080a", None, things.RADIUS)
         with pen.inside_box(box, things.RADIUS):

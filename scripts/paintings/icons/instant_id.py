@@ -26,14 +26,14 @@ def portrait(pen: Pen) -> None:
 
 def interpolation(pen: Pen) -> None:
     """Two photos, and four pictures from the one person to the other."""
-    things.photo(pen, Box(42, 66, 162, 170), MAN)
-    things.photo(pen, Box(436, 66, 162, 170), BLOND)
-    line = [Spot(220 + 66.6 * step, 151) for step in range(4)]
+    things.photo(pen, Box(42, 96, 162, 160), MAN)
+    things.photo(pen, Box(436, 96, 162, 160), BLOND)
+    line = [Spot(220 + 66.6 * step, 176) for step in range(4)]
     pen.line(line, Line(colours.FRAME, 4))
     for spot in line:
         pen.oval(spot, 9, 9, colours.WHITE)
-    things.down_arrow(pen, 320, 256, 56)
-    boxes = things.grid(Box(42, 332, 556, 220), 4, 1, 14)
+    things.down_arrow(pen, 320, 270, 48)
+    boxes = things.grid(Box(42, 334, 556, 220), 4, 1, 14)
     for share, name, box in zip(SHARES, SHARE_NAMES, boxes, strict=True):
         with scenes.picture(pen, box, scenes.LAWN):
             people.bust(pen, between(MAN, BLOND, share), Frame(box.at(0.5, 0.40), 94))
@@ -60,12 +60,12 @@ def mixed(first: str, second: str, share: float) -> str:
 def two_stage_group(pen: Pen) -> None:
     """A picture of nobody in particular, and two photos: two people in the places of its faces."""
     looks = (BEARDED, BLOND)
-    things.photos(pen, things.grid(Box(40, 66, 236, 124), 2, 1, 20), looks)
-    before = Box(40, 218, 236, 356)
+    things.photos(pen, things.grid(Box(40, 100, 236, 116), 2, 1, 20), looks)
+    before = Box(40, 234, 236, 356)
     with scenes.picture(pen, before):
-        scenes.busts(pen, before, (NOBODY, NOBODY), 78, 0.36)
-    things.right_arrow(pen, 294, 396, 52)
-    after = Box(364, 218, 236, 356)
+        scenes.busts(pen, before, (NOBODY, NOBODY), 70, 0.36)
+    things.right_arrow(pen, 294, 412, 52)
+    after = Box(364, 234, 236, 356)
     with scenes.picture(pen, after):
-        frames = scenes.busts(pen, after, looks, 78, 0.36)
+        frames = scenes.busts(pen, after, looks, 70, 0.36)
         scenes.numbers_above(pen, frames)

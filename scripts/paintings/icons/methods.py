@@ -41,7 +41,7 @@ def _landmarks(pen: Pen, frame: Frame) -> None:
 
 def style_two_people(pen: Pen) -> None:
     """Two photos, and a drawing for the first person: that person drawn, the other not."""
-    boxes = things.grid(Box(40, 92, 140, 456), 1, 3, 18)
+    boxes = things.grid(Box(40, 102, 140, 456), 1, 3, 18)
     things.photos(pen, boxes[:2], PAIR)
     (file,) = photos.drawn("ink")
     with Image.open(file) as opened:

@@ -20,20 +20,20 @@ HAT = "#b48d47"
 
 def try_on(pen: Pen) -> None:
     """A photo with the clothes that shall change marked, and two garments: the photo with them."""
-    photo = Box(40, 84, 224, 300)
+    photo = Box(40, 92, 224, 300)
     there = Standing(
         people.dressed(MAN, top="#55896a", trousers="#55545f"), Spot(photo.middle.x, photo.bottom - 12), 54
     )
     with scenes.picture(pen, photo, scenes.ROOM):
         scenes.stand(pen, [there])
         _marked(pen, there.frame)
-    boxes = things.grid(Box(40, 404, 224, 152), 2, 1, 16)
+    boxes = things.grid(Box(40, 410, 224, 152), 2, 1, 16)
     for box in boxes:
         things.tile(pen, box, colours.PANEL)
     clothes.jacket_alone(pen, boxes[0], SWEATER, 40)
     clothes.trousers_alone(pen, boxes[1], SAND, 58)
     things.right_arrow(pen, 286, 320, 60)
-    result = Box(370, 84, 230, 472)
+    result = Box(370, 92, 230, 470)
     with scenes.picture(pen, result, scenes.ROOM):
         worn = Outfit(SHIRT, SAND, jacket=SWEATER)
         scenes.stand(pen, [Standing(replace(MAN, outfit=worn), Spot(result.middle.x, result.bottom - 30), 84)])
@@ -52,11 +52,11 @@ def _marked(pen: Pen, frame: Frame) -> None:
 
 def instant_id_and_outfit(pen: Pen) -> None:
     """A face, a jacket and a hat: this person in them."""
-    boxes = things.grid(Box(62, 66, 176, 508), 1, 3, 22)
+    boxes = things.grid(Box(62, 92, 176, 484), 1, 3, 22)
     things.photo(pen, boxes[0], MAN, color=colours.PANEL)
     for box in boxes[1:]:
         things.tile(pen, box, colours.PANEL)
-    clothes.jacket_alone(pen, boxes[1], JACKET, 62)
+    clothes.jacket_alone(pen, boxes[1], JACKET, 58)
     clothes.hat_alone(pen, boxes[2], HAT, 104)
     things.right_arrow(pen, 268, 320, 66)
     worn = Outfit(SHIRT, GREY, jacket=JACKET, hat=HAT)
@@ -74,16 +74,16 @@ def id_patch_two_outfits(pen: Pen) -> None:
     for number, look in enumerate(wearers, 1):
         left = 40 + (number - 1) * 290
         color = colours.of_number(number)
-        tiles = things.grid(Box(left, 70, 270, 128), 2, 1, 14)
+        tiles = things.grid(Box(left, 102, 270, 118), 2, 1, 14)
         things.photo(pen, tiles[0], look, number, colours.PANEL)
         things.tile(pen, tiles[1], colours.PANEL)
         if look.outfit.jacket:
-            clothes.jacket_alone(pen, tiles[1], look.outfit.jacket, 54)
+            clothes.jacket_alone(pen, tiles[1], look.outfit.jacket, 50)
         else:
-            clothes.sweater_alone(pen, tiles[1], look.outfit.top, 54)
-        place = Box(left, 216, 270, 364)
+            clothes.sweater_alone(pen, tiles[1], look.outfit.top, 50)
+        place = Box(left, 236, 270, 352)
         pen.box(place, None, Line(color, 4), 4)
-        scenes.stand(pen, [Standing(look, Spot(place.middle.x, place.bottom - 16), 66)])
+        scenes.stand(pen, [Standing(look, Spot(place.middle.x, place.bottom - 14), 64)])
 
 
 def parts2whole_with_pose(pen: Pen) -> None:

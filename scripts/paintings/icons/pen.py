@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ SIDE = 640
 """Pixels of an icon, across and down."""
 _FINE = 4
 """It is drawn so many times as large, so that edges are soft."""
-_BOLD = 0.018
+_BOLD = 0.025
 """Thickness that letters get around them, in parts of their size: Pillow's own font has no bold ones."""
 _STEPS = 40
 """Of an arc: so many lines stand for it."""
@@ -196,7 +197,7 @@ def _fine(spots: Sequence[Spot]) -> list[tuple[float, float]]:
 
 def _pieces(spots: Sequence[Spot], dash: float) -> Iterator[list[Spot]]:
     """The pieces of a dashed line, each corner beginning with one."""
-    for start, end in zip(spots, spots[1:], strict=False):
+    for start, end in itertools.pairwise(spots):
         length = math.hypot(end.x - start.x, end.y - start.y)
         across = (end.x - start.x) / length
         down = (end.y - start.y) / length

@@ -46,7 +46,7 @@ def portrait(pen: Pen) -> None:
 
 def outfit(pen: Pen) -> None:
     """A jacket and trousers, and somebody in them: no face goes in."""
-    boxes = things.grid(Box(52, 84, 190, 472), 1, 2, 28)
+    boxes = things.grid(Box(52, 92, 190, 460), 1, 2, 28)
     for box in boxes:
         things.tile(pen, box, colours.PANEL)
     clothes.jacket_alone(pen, boxes[0], JACKET, 76)
@@ -59,14 +59,14 @@ def outfit(pen: Pen) -> None:
 def person_in_photo(pen: Pen) -> None:
     """A face, and a photo of somebody else: the photo with that face."""
     sweater = "#3f5f55"
-    things.photo(pen, Box(40, 60, 176, 176), GINGER, 1)
-    before = Box(40, 274, 220, 306)
+    things.photo(pen, Box(40, 102, 164, 164), GINGER, 1)
+    before = Box(40, 288, 220, 300)
     with scenes.picture(pen, before, scenes.ROOM):
         frame = Frame(before.at(0.5, 0.40), 104)
         people.bust(pen, people.dressed(DARK_HAIRED, top=sweater), frame)
         pen.line(frame.oval(0, -0.02, 0.62, 0.72), Line(colours.WHITE, 4))
-    things.right_arrow(pen, 284, 427, 56)
-    after = Box(366, 274, 220, 306)
+    things.right_arrow(pen, 284, 438, 56)
+    after = Box(366, 288, 220, 300)
     with scenes.picture(pen, after, scenes.ROOM, Line(colours.GREEN, 4)):
         people.bust(pen, people.dressed(GINGER, top=sweater), Frame(after.at(0.5, 0.40), 104))
     things.badge(pen, Spot(after.left + 5, after.top + 5), 1)
@@ -74,7 +74,7 @@ def person_in_photo(pen: Pen) -> None:
 
 def check_files(pen: Pen) -> None:
     """A table of files: those that are there, and those that are missing."""
-    panel = Box(96, 86, 448, 468)
+    panel = Box(96, 92, 448, 456)
     things.tile(pen, panel, colours.PANEL)
     lengths = (266, 320, 266, 320, 266, 320, 266)
     details = (128, 180, 96, 160, 118, 148, 106)

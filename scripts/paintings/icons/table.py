@@ -1,4 +1,8 @@
-"""Which function draws the icon of which template."""
+"""Which function draws the icon of which template.
+
+The host's gallery covers the upper left corner with a badge: an icon leaves it plain, 300 pixels wide and 90 high
+(tests/contract/test_workflow_files.py).
+"""
 
 from __future__ import annotations
 
