@@ -63,4 +63,4 @@ def compare_methods(pen: Pen) -> None:
         for number, tag in enumerate(things.grid(Box(left + 12, 480, 170, 34), 2, 1, 10), 1):
             pen.box(tag, colours.of_number(number), None, 9)
             pen.text(tag.middle, "?", 24, colours.INK)
-    pen.line([Spot(185, 126), Spot(185, 514)], things.FRAME)
+    pen.line([Spot(185, 126), Spot(185, 514)], things.EDGE)

@@ -31,7 +31,7 @@ def infinite_you(pen: Pen) -> None:
     look = people.dressed(BLOND, top="#344779")
     boxes = things.grid(Box(40, 108, 178, 424), 1, 2, 28)
     things.photo(pen, boxes[0], look)
-    pen.box(boxes[1], "#000000", things.FRAME, things.RADIUS)
+    pen.box(boxes[1], "#000000", things.EDGE, things.RADIUS)
     skeletons.five_points(pen, boxes[1])
     things.right_arrow(pen, 240, 320, 60)
     scenes.portrait(pen, Box(326, 96, 278, 448), look)

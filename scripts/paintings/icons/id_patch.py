@@ -154,7 +154,7 @@ def with_pose_canny_depth(pen: Pen) -> None:
                     skeletons.edges(pen, frame, held, "#08080a")
                 else:
                     skeletons.silhouette(pen, frame, held, skeletons.NEAR)
-        pen.box(box, None, things.FRAME, things.RADIUS)
+        pen.box(box, None, things.EDGE, things.RADIUS)
     things.right_arrow(pen, 314, 320, 40)
     picture = Box(366, 106, 246, 428)
     with scenes.picture(pen, picture):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from PIL import ImageColor
 
-from . import colours, people, scenes, things
+from . import colours, people, scenes, start, things
 from .pen import Box, Frame, Line, Pen, Spot
 from .people import BEARDED, BLOND, MAN, NOBODY, Look
 
@@ -18,10 +18,7 @@ SWEATER = "#5c6797"
 
 def portrait(pen: Pen) -> None:
     """One photo, one portrait."""
-    look = people.dressed(BLOND, top="#344779")
-    things.photo(pen, Box(40, 222, 178, 196), look)
-    things.right_arrow(pen, 240, 320, 60)
-    scenes.portrait(pen, Box(326, 96, 278, 448), look)
+    start.portrait(pen)
 
 
 def interpolation(pen: Pen) -> None:
@@ -51,8 +48,8 @@ def between(first: Look, second: Look, share: float) -> Look:
 def mixed(first: str, second: str, share: float) -> str:
     """A colour between two."""
     values: list[int] = []
-    for start, end in zip(ImageColor.getrgb(first), ImageColor.getrgb(second), strict=True):
-        values.append(round(start + (end - start) * share))
+    for before, after in zip(ImageColor.getrgb(first), ImageColor.getrgb(second), strict=True):
+        values.append(round(before + (after - before) * share))
     red, green, blue = values
     return f"#{red:02x}{green:02x}{blue:02x}"
 

@@ -49,7 +49,7 @@ def style_two_people(pen: Pen) -> None:
         face = opened.convert("RGB").crop((0, 0, opened.width, opened.width))
     with pen.inside_box(boxes[2], things.RADIUS):
         pen.paste(face, boxes[2])
-    pen.box(boxes[2], None, things.FRAME, things.RADIUS)
+    pen.box(boxes[2], None, things.EDGE, things.RADIUS)
     things.badge(pen, Spot(boxes[2].left + 5, boxes[2].top + 5), 1)
     things.right_arrow(pen, 210, 320, 60)
     result = Box(298, 92, 306, 456)

@@ -32,7 +32,7 @@ NIGHT = Backdrop("#2c3055", "#474858", 0.62)
 
 
 @contextmanager
-def picture(pen: Pen, box: Box, backdrop: Backdrop = OUTDOORS, rim: Line = things.FRAME) -> Iterator[None]:
+def picture(pen: Pen, box: Box, backdrop: Backdrop = OUTDOORS, rim: Line = things.EDGE) -> Iterator[None]:
     """A framed picture; what is drawn in the meantime is inside of it."""
     with pen.inside_box(box, things.RADIUS):
         pen.box(box, backdrop.above)
@@ -103,7 +103,7 @@ def numbers_above(pen: Pen, frames: Sequence[Frame]) -> None:
 def choice(pen: Pen, boxes: Sequence[Box], looks: Sequence[Sequence[Look | None]], best: int) -> None:
     """Small pictures of which one is kept: a tick on it, a cross on the others. best: its place, from 0."""
     for place, (box, people_there) in enumerate(zip(boxes, looks, strict=True)):
-        rim = Line(colours.GREEN, 3.5) if place == best else things.FRAME
+        rim = Line(colours.GREEN, 3.5) if place == best else things.EDGE
         with picture(pen, box, LAWN, rim):
             busts(pen, box, people_there, box.height * 0.34, 0.40)
         corner = Spot(box.right - 6, box.bottom - 6)

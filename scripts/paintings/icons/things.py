@@ -10,7 +10,7 @@ from .people import Look
 
 RADIUS = 8
 """Of the corners of tiles and pictures, in pixels."""
-FRAME = Line(colours.FRAME, 1.8)
+EDGE = Line(colours.FRAME, 1.8)
 BADGE = 14.0
 """Radius of a number, in pixels."""
 _HEAD_OF_TILE = 0.62
@@ -31,14 +31,14 @@ def grid(area: Box, columns: int, rows: int, gap: float) -> list[Box]:
 # --- Tiles
 
 
-def tile(pen: Pen, box: Box, color: str = colours.TILE, rim: Line = FRAME) -> None:
+def tile(pen: Pen, box: Box, color: str = colours.TILE, rim: Line = EDGE) -> None:
     pen.box(box, color, rim, RADIUS)
 
 
 def badge(pen: Pen, middle: Spot, number: int, radius: float = BADGE) -> None:
     """A number in its colour."""
     pen.oval(middle, radius, radius, colours.of_number(number))
-    pen.text(middle, str(number), radius * 1.35, colours.INK)
+    pen.text(middle, str(number), radius * 1.3, colours.INK, bold=0.04)
 
 
 def photo(pen: Pen, box: Box, look: Look, number: int = 0, color: str = colours.TILE, share: float = 1.0) -> None:
@@ -48,7 +48,7 @@ def photo(pen: Pen, box: Box, look: Look, number: int = 0, color: str = colours.
     unit = min(box.height * _HEAD_OF_TILE, box.width * 0.78) * share
     with pen.inside_box(box, RADIUS):
         people.head(pen, look, Frame(box.at(0.5, down), unit))
-    pen.box(box, None, FRAME, RADIUS)
+    pen.box(box, None, EDGE, RADIUS)
     if number:
         badge(pen, Spot(box.left + 5, box.top + 5), number)
 
@@ -151,8 +151,8 @@ def people_file(pen: Pen, box: Box, look: Look) -> None:
     """A file with a person in it: a sheet of paper with a folded corner."""
     fold = 30
     corners = [Spot(box.left, box.top), Spot(box.right - fold, box.top), Spot(box.right, box.top + fold)]
-    pen.shape([*corners, Spot(box.right, box.bottom), Spot(box.left, box.bottom)], colours.PAPER, FRAME)
-    pen.shape([corners[1], Spot(box.right - fold, box.top + fold), corners[2]], "#b4b8c4", FRAME)
+    pen.shape([*corners, Spot(box.right, box.bottom), Spot(box.left, box.bottom)], colours.PAPER, EDGE)
+    pen.shape([corners[1], Spot(box.right - fold, box.top + fold), corners[2]], "#b4b8c4", EDGE)
     people.head(pen, look, Frame(box.at(0.47, 0.42), box.height * 0.5))
     words(pen, box.at(0.18, 0.80), [box.width * 0.64, box.width * 0.44], colours.GREY, 15)
 
@@ -176,7 +176,7 @@ def lora(pen: Pen, box: Box, number: int) -> None:
 
 def small_card(pen: Pen, box: Box, memory: str) -> None:
     """A graphics card with two fans, and how much memory it has."""
-    pen.box(box, "#2b4034", FRAME, 6)
+    pen.box(box, "#2b4034", EDGE, 6)
     for across in (0.32, 0.70):
         pen.oval(box.at(across, 0.5), box.height * 0.31, box.height * 0.31, "#46614f", Line("#7d9284", 2))
     pen.text(Spot(box.middle.x, box.bottom + 20), memory, 18, "#d0d3d8")
