@@ -22,7 +22,7 @@ HANDS = {
     "around": Oval(1.62, 0.86, 0.12, 0.12),
 }
 
-Hair = Literal["short", "fringe", "long", "round", "bun", "none"]
+Hair = Literal["short", "fringe", "long", "round", "none"]
 Arm = Literal["down", "up", "around"]
 
 
@@ -118,8 +118,6 @@ def hair_behind(pen: Pen, look: Look, frame: Frame) -> None:
         pen.shape([*top, *ends], look.hair, rim)
     if look.style == "round":
         pen.shape(frame.oval(0, -0.10, 0.58, 0.56), look.hair, rim)
-    if look.style == "bun":
-        pen.shape(frame.oval(0, -0.66, 0.22, 0.20), look.hair, rim)
 
 
 def hair_in_front(pen: Pen, look: Look, frame: Frame, rim: Line) -> None:

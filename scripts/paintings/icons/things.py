@@ -38,7 +38,7 @@ def tile(pen: Pen, box: Box, color: str = colours.TILE, rim: Line = EDGE) -> Non
 def badge(pen: Pen, middle: Spot, number: int, radius: float = BADGE) -> None:
     """A number in its colour."""
     pen.oval(middle, radius, radius, colours.of_number(number))
-    pen.text(middle, str(number), radius * 1.3, colours.INK, bold=0.04)
+    pen.text(middle, str(number), radius * 1.3, colours.INK, bold=0.03)
 
 
 def photo(pen: Pen, box: Box, look: Look, number: int = 0, color: str = colours.TILE, share: float = 1.0) -> None:
