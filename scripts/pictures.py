@@ -5,10 +5,11 @@
     python scripts/pictures.py people help --write
 
 What: people (the painted people and clothes in pictures/), sheets (24 pictures of the miniature each, docs/dev), help
-(previews of the help pages that need no ComfyUI), speed (the chart of docs/speed.md), gallery (docs/gallery: the
-workflow inside of each picture is run in a ComfyUI with the miniature). list: every picture of the repository and the
-command that makes it. The pictures come into output/pictures; with --write they take the place of those in the
-repository that look different. compare.py and novel_view.py make the others.
+(previews of the help pages that need no ComfyUI), icons (of the templates, in workflows/), speed (the chart of
+docs/speed.md), gallery (docs/gallery: the workflow inside of each picture is run in a ComfyUI with the miniature).
+list: every picture of the repository and the command that makes it. The pictures come into output/pictures; with
+--write they take the place of those in the repository that look different. compare.py and novel_view.py make the
+others.
 """
 
 from __future__ import annotations
@@ -176,6 +177,16 @@ def help_pages(only: str) -> Iterator[Picture]:
             yield Picture(path, png(drawn.quantize(pages.COLORS)))
 
 
+def icons(only: str) -> Iterator[Picture]:
+    """The drawings by which the host's gallery shows the templates."""
+    from paintings.icons import table
+
+    for name in table.ICONS:
+        path = f"workflows/{name}.jpg"
+        if only in path:
+            yield Picture(path, table.icon_file(name))
+
+
 def speed(only: str) -> Iterator[Picture]:
     """The chart of what people cost."""
     from paintings.speed_chart import chart
@@ -231,6 +242,7 @@ MAKERS: dict[str, Callable[[str], Iterator[Picture]]] = {
     "people": people,
     "sheets": sheets,
     "help": help_pages,
+    "icons": icons,
     "speed": speed,
     "gallery": gallery,
 }

@@ -70,6 +70,11 @@ SOURCES = (
         ),
         "python scripts/pictures.py help",
     ),
+    Source(
+        ("workflows/*.jpg",),
+        "python scripts/pictures.py icons",
+        "The icon of a template: a drawing of what it is for, not a result.",
+    ),
     Source(("docs/speed_people.png",), "python scripts/pictures.py speed", "It shows the table of docs/dev/bench.md."),
     Source(
         (
@@ -88,7 +93,6 @@ SOURCES = (
         "",
         "Painted once, over a picture of the painter's; what was painted over it was not kept.",
     ),
-    Source(("workflows/*.jpg",), "", "The icon of a template: a drawing of what it is for, not a result."),
     Source(
         (
             "web/docs/img/doctor.png",

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import importlib
+import io
 import subprocess
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from environment import ROOT
 from paintings import sources
+from paintings.icons import table
 from paintings.sources import SOURCES, Source
+from PIL import Image
 
 SCRIPT: Any = importlib.import_module("pictures")
 """By its name: for a type checker it is the folder pictures/."""
 HELPED = "python scripts/pictures.py help"
+TEMPLATES = sorted(file.stem for file in (ROOT / "workflows").glob("*.json"))
+ROUNDING = 0.1
+"""Mean difference of pixels, of 255, that two builds of a JPEG library may have."""
 EXCEPTED = [
     "The pack's logo.",
     "Painted once, over a picture of the painter's; what was painted over it was not kept.",
-    "The icon of a template: a drawing of what it is for, not a result.",
     "A window of ComfyUI's editor, photographed by hand.",
     "The preview of a node on the pack's drawn people, saved from its output folder by hand.",
     "What the authors' own pipeline gave: it never changes.",
@@ -67,6 +73,7 @@ def test_the_painter_makes_all_that_its_row_names() -> None:
     painted |= {f"pictures/people/{name}.jpg" for name in album.photos()}
     assert painted == of_command("python scripts/pictures.py people")
     assert {f"web/docs/img/{name}" for name in help_pages.PICTURES} == of_command(HELPED)
+    assert {f"workflows/{name}.jpg" for name in table.ICONS} == of_command("python scripts/pictures.py icons")
     assert {f"docs/dev/{name}.jpg" for name in SHEETS} == of_command("python scripts/pictures.py sheets")
 
 
@@ -103,3 +110,40 @@ def test_a_help_picture_is_what_its_command_draws(name: str) -> None:
     assert not SCRIPT.compared(picture).startswith("looks different")
     wrong_picture = picture._replace(path="web/docs/img/place_cast.png")
     assert SCRIPT.compared(wrong_picture).startswith("looks different"), "another picture is no longer told from it"
+
+
+def test_every_template_has_an_icon_and_every_icon_a_template() -> None:
+    assert len(TEMPLATES) > 30
+    assert sorted(table.ICONS) == TEMPLATES
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_an_icon_is_what_its_command_draws(name: str) -> None:
+    """Up to the rounding of JPEG: a badge with another number would differ by more."""
+    (picture,) = [picture for picture in SCRIPT.icons(name) if picture.path == f"workflows/{name}.jpg"]
+    assert picture.data == table.icon_file(name), "drawn again, it is another file"
+    assert difference(picture.data, (ROOT / picture.path).read_bytes()) < ROUNDING
+
+
+def test_another_number_on_an_icon_is_seen() -> None:
+    """The smallest change that would make an icon wrong is above what rounding may change."""
+    from paintings.icons import pen, things
+
+    numbered: list[bytes] = []
+    for number in (1, 2):
+        sheet = pen.Pen("#1d1e23")
+        things.badge(sheet, pen.Spot(100, 100), number)
+        file = io.BytesIO()
+        sheet.finished().save(file, "JPEG", quality=table.QUALITY)
+        numbered.append(file.getvalue())
+    first, second = numbered
+    assert difference(first, second) > ROUNDING
+
+
+def difference(first: bytes, second: bytes) -> float:
+    """The mean difference of the pixels of two pictures of a size, of 255."""
+    pixels: list[np.ndarray] = []
+    for data in (first, second):
+        with Image.open(io.BytesIO(data)) as opened:
+            pixels.append(np.asarray(opened.convert("RGB")).astype(int))
+    return float(np.abs(pixels[0] - pixels[1]).mean())
