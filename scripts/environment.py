@@ -91,15 +91,17 @@ def run(main: Callable[[], int]) -> NoReturn:
 
     Names of people and files may be in what it prints, also where the console has no letters for them.
     """
-    _pack_module("core.consoles").accept_any_text()
+    consoles = _pack_module("core.consoles")
+    consoles.accept_any_text()
     stopping.stop_on_signals()
-    try:
-        sys.exit(main())
-    except SetupError as problem:
-        say(str(problem))
-        sys.exit(1)
-    except KeyboardInterrupt as stop:
-        sys.exit(stopping.status_of(stop))
+    with consoles.written_out():
+        try:
+            sys.exit(main())
+        except SetupError as problem:
+            say(str(problem))
+            sys.exit(1)
+        except KeyboardInterrupt as stop:
+            sys.exit(stopping.status_of(stop))
 
 
 def _pack_module(name: str) -> Any:

@@ -40,7 +40,7 @@ except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
 
 from core import identities, measure
-from core.consoles import accept_any_text
+from core.consoles import accept_any_text, written_out
 from core.errors import BadPhoto, LikenessError, counted
 from core.faces import analysis, model
 from core.faces.model import FaceModel
@@ -567,10 +567,11 @@ def _row_of_person(line: Mapping[str, Any]) -> str:
 
 if __name__ == "__main__":
     accept_any_text()
-    try:
-        sys.exit(main())
-    except (Unusable, LikenessError, OSError, ValueError) as problem:
-        sys.exit(plain_lines(str(problem)))
-    except KeyboardInterrupt:
-        print("Stopped before the tables and the page were written: run the same again.", file=sys.stderr)
-        sys.exit(_STOPPED)
+    with written_out():
+        try:
+            sys.exit(main())
+        except (Unusable, LikenessError, OSError, ValueError) as problem:
+            sys.exit(plain_lines(str(problem)))
+        except KeyboardInterrupt:
+            print("Stopped before the tables and the page were written: run the same again.", file=sys.stderr)
+            sys.exit(_STOPPED)
