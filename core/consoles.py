@@ -11,7 +11,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -130,7 +130,7 @@ _CLOSED = (errno.EPIPE, errno.EINVAL)
 
 
 @contextmanager
-def written_out() -> Iterator[None]:
+def written_out() -> Generator[None]:
     """Around all that a script does: it ends without a traceback where what it prints cannot be written.
 
     Where the reader of a pipe has left, the script ends with READER_LEFT and says nothing. Where there is another
@@ -153,7 +153,7 @@ def _require_written(text: str) -> None:
         if problem is not None and problem.errno in _CLOSED:
             sys.exit(READER_LEFT)
         if problem is not None:
-            sys.exit(f"What this prints cannot be written: {problem.strerror}. Mend that and run the same again.")
+            sys.exit(f"What this prints cannot be written: {problem.strerror}. Free its disk and run the same again.")
 
 
 def _problem_of_writing(stream: Any, text: str) -> OSError | None:

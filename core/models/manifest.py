@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import BadSetup, ModelMissing, UnsupportedCheckpoint
 from ..families import family_of_text_width
-from ..names import among
+from ..names import among, folded, spelled
 from ..text import in_one_line
 from .files import listing
 
@@ -179,6 +179,25 @@ def model(identifier: str) -> Model:
     return by_id[identifier]
 
 
+def publication(name: str, keys: Sequence[str]) -> Model | None:
+    """The published model of one file that is meant by a name of a file in the folders of these keys; None for none.
+
+    People keep files in folders of their own, and workflows come from disks that do not tell capitals apart. So a file
+    is also known by the last part of its name, in any capitals, where that of one model alone is the same.
+    """
+    listed_there = [model for model in models() if model.key in keys and len(model.files) == 1 and not model.archive]
+    for known_as in (spelled, folded, _last_part):
+        alike = [model for model in listed_there if known_as(model.name) == known_as(name)]
+        if alike:
+            return alike[0] if len(alike) == 1 else None
+    return None
+
+
+def _last_part(name: str) -> str:
+    """The name of a file without its folders, in small letters."""
+    return folded(name).rpartition("/")[2]
+
+
 def parsed(text: str | bytes) -> tuple[Model, ...]:
     """The models in the text of a manifest.
 
@@ -203,10 +222,16 @@ def _model(entry: Mapping[str, Any]) -> Model:
     return Model(**values)
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a name is a relative path with slashes that stays below its folder, in letters that a shell leaves
+    alone."""
+    return _NAME.fullmatch(name) is not None
+
+
 def _file(entry: Mapping[str, Any]) -> File:
     """A file from its entry. Raises ValueError for names that are not below the model folder."""
     names: Any = tuple(entry["names"])
-    if not names or not all(_NAME.fullmatch(name) for name in names):
+    if not names or not all(is_plain_name(name) for name in names):
         raise ValueError(f"{entry['names']} are no names of files below a folder")
     values = dict(entry)
     values["names"] = names

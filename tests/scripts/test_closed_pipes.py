@@ -78,7 +78,7 @@ def test_a_full_disk_is_named_in_one_line(command: tuple[str, ...], unbuffered: 
             timeout=60,
             env=environment_of(unbuffered),
         )
-    expected = "What this prints cannot be written: No space left on device. Mend that and run the same again.\n"
+    expected = "What this prints cannot be written: No space left on device. Free its disk and run the same again.\n"
     assert run.stderr == expected
     assert run.returncode == 1
 
