@@ -203,6 +203,8 @@ MENUS = {
     ("chosen", "expected"),
     [
         ("people/anna.safetensors", FILES[0]), (FILES[0], FILES[0]), ("People/Anna.Safetensors", FILES[0]),
+        (".\\people\\anna.safetensors", FILES[0]), ("./people/./anna.safetensors", FILES[0]),
+        ("//people/anna.safetensors", None),
         ("people/anna", FILES[0]), ("ben.safetensors", FILES[1]), ("ben", FILES[1]), ("net.bin", FILES[3]),
         ("NET.bin", None), ("both", None), ("dpm", "DPM"), ("", None),
     ],
