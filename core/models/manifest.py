@@ -185,17 +185,36 @@ def publication(name: str, keys: Sequence[str]) -> Model | None:
     People keep files in folders of their own, and workflows come from disks that do not tell capitals apart. So a file
     is also known by the last part of its name, in any capitals, where that of one model alone is the same.
     """
-    listed_there = [model for model in models() if model.key in keys and len(model.files) == 1 and not model.archive]
-    for known_as in (spelled, folded, _last_part):
-        alike = [model for model in listed_there if known_as(model.name) == known_as(name)]
+    for known_as, published in zip(_WAYS, _models_by_name(tuple(keys)), strict=True):
+        alike = published.get(known_as(name))
         if alike:
             return alike[0] if len(alike) == 1 else None
     return None
 
 
+@cache
+def _models_by_name(keys: tuple[str, ...]) -> list[dict[str, list[Model]]]:
+    """The published models of one file in the folders of these keys, by their names: a dictionary for each of _WAYS.
+
+    It is kept, because a workflow may choose thousands of files.
+    """
+    published: list[dict[str, list[Model]]] = []
+    for known_as in _WAYS:
+        models_of_name: dict[str, list[Model]] = {}
+        for model in models():
+            if model.key in keys and len(model.files) == 1 and not model.archive:
+                models_of_name.setdefault(known_as(model.name), []).append(model)
+        published.append(models_of_name)
+    return published
+
+
 def _last_part(name: str) -> str:
     """The name of a file without its folders, in small letters."""
     return folded(name).rpartition("/")[2]
+
+
+_WAYS = (spelled, folded, _last_part)
+"""The ways in which a file is known by its name, the surest first."""
 
 
 def parsed(text: str | bytes) -> tuple[Model, ...]:

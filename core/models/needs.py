@@ -101,6 +101,7 @@ def wanted(graph: Graph) -> tuple[Model, ...]:
     needed = published(graph)
     chosen_files = loaded(graph)
     own_files = _own_files(chosen_files, needed)
+    chosen_names = _chosen_names(chosen_files)
     # Where a loader has chosen a file of the user's own, such as a checkpoint, it takes the place of the published one
     # of the same key, which is only recommended for our nodes and chosen in no loader.
     replaced_keys = {model.key for model in own_files}
@@ -111,7 +112,7 @@ def wanted(graph: Graph) -> tuple[Model, ...]:
         if is_named or model.key not in replaced_keys:
             is_chosen = is_named or model.name in workflow.packs
             model = _without_recogniser(model, recognisers)
-            model = _under_its_chosen_name(model, chosen_files)
+            model = _under_its_chosen_name(model, chosen_names.get(model.id, []))
             published_models.append(replace(model, chosen=is_chosen))
     own_packs = [_own_pack(pack) for pack in workflow.packs if pack not in published_names]
     return (*published_models, *own_packs, *own_files)
@@ -150,19 +151,29 @@ class Chosen:
 
 def _publication(file: Chosen) -> Model | None:
     """The published model that a chosen file is by its name; None where nobody publishes such a file."""
+    name = spelled(file.name)
     for model in models():
-        if model.name == spelled(file.name):
+        if model.name == name:
             return model
     return publication(file.name, (file.key, *file.further))
 
 
-def _under_its_chosen_name(model: Model, files: Sequence[Chosen]) -> Model:
+def _chosen_names(files: Iterable[Chosen]) -> dict[str, list[str]]:
+    """Id of a published model -> the names by which loaders have chosen it."""
+    names: dict[str, list[str]] = {}
+    for file in files:
+        model = _publication(file)
+        if model:
+            names.setdefault(model.id, []).append(spelled(file.name))
+    return names
+
+
+def _under_its_chosen_name(model: Model, names: Sequence[str]) -> Model:
     """A published model as a file of the name by which a loader has chosen it: there it is looked for and fetched to.
 
     Where no loader has chosen it by another name than its own, it is returned as it is. So is one whose chosen name has
     letters that do not belong into a command: workflows come from strangers.
     """
-    names = [spelled(file.name) for file in files if _publication(file) == model]
     if not names or model.name in names or not is_plain_name(names[0]):
         return model
     (file,) = model.files

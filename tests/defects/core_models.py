@@ -246,10 +246,10 @@ DEFECTS = [
         promise="a damaged manifest is named",
     ),
     Defect(
-        "core/models/manifest.py::publication",
+        "core/models/manifest.py::_last_part",
         breaks="A published file is not known in a folder of one's own.",
-        find="(spelled, folded, _last_part)",
-        put="(spelled, folded)",
+        find="folded($name).rpartition('/')[2]",
+        put="folded($name)",
         caught_by="tests/unit/test_doctor.py::test_what_is_said_of_a_workflow[a published checkpoint elsewhere]",
         promise="doctor: a published file in a folder of one's own",
     ),
