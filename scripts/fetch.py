@@ -8,6 +8,7 @@ comes than is published; files of a zip are taken out wherever they lie in it; G
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -61,9 +62,27 @@ def fetch_model(model: Model, root: Path) -> str:
             _fetch_file(model, file, root)
         if model.archive:
             _unpack(root / model.archive.names[0], model.files, root)
-    except (FetchError, OSError) as problem:
+    except FetchError as problem:
         return str(problem)
+    except OSError as problem:
+        return _of_the_disk(problem, root)
     return ""
+
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What only a disk says: it is full, one's share of it is, it takes no file that long (FAT32), or nothing at all."""
+
+
+def _is_of_the_disk(problem: OSError) -> bool:
+    """Whether an error comes from a disk. What comes from a connection has no file name."""
+    return problem.errno in _DISK_ERRORS or problem.filename is not None
+
+
+def _of_the_disk(problem: OSError, folder: Path) -> str:
+    """A sentence about an error of the disk. folder: into which something was to be written."""
+    place = problem.filename or folder
+    advice = "Make room there, or mend its permissions, and run it again."
+    return f"{place} cannot be written to ({problem.strerror or problem}). {advice}"
 
 
 def _unpacked(file: File, root: Path) -> bool:
@@ -109,6 +128,8 @@ def _fetch(url: str, file: File, target: Path) -> bool:
     except FetchError:
         raise
     except Exception as error:  # the library hands on whatever those below it raise
+        if isinstance(error, OSError) and _is_of_the_disk(error):
+            raise FetchError(_of_the_disk(error, target.parent)) from error
         raise FetchError(f"{url} does not come: {plain(error, 600)}") from error
     return True
 

@@ -431,10 +431,11 @@ def _own_pack(name: str) -> Model:
     )
 
 
-def workflow(text: str) -> dict[str, Any]:
+def workflow(text: str | bytes) -> dict[str, Any]:
     """The workflow in a text of JSON: as ComfyUI saves it, as its API takes it, or as it is posted.
 
-    Raises ValueError, saying why, for anything else.
+    text: or its bytes, in UTF-8 or UTF-16, with or without the mark in front that programs of Windows write. Raises
+    ValueError, saying why, for anything else.
     """
     try:
         content = json.loads(text)
