@@ -127,6 +127,8 @@ READER_LEFT = 141
 """What a script ends with whose reader has left, as in `models.py list | head`: as shells have it, 128 + SIGPIPE."""
 _CLOSED = (errno.EPIPE, errno.EINVAL)
 """What a system says of a pipe that its reader has closed; Windows says the second."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system says of a file that its disk has no room for."""
 
 
 @contextmanager
@@ -138,16 +140,17 @@ def written_out() -> Generator[None]:
     """
     try:
         yield
-    except OSError:
+    except OSError as problem:
         # It may have come from `print`, or from a file or a connection. Only in the first case a line fails as well.
-        _require_written("\n")
+        if problem.filename is None and problem.errno in (*_CLOSED, *_FULL):
+            _require_written("\n")
         raise
     finally:
         _require_written("")
 
 
 def _require_written(text: str) -> None:
-    """Write a text and what is kept for writing to stdout and stderr; where that fails, end the script."""
+    """Write a text, and what is kept for writing, to stdout and stderr; where that fails, end the script."""
     for stream in (sys.stdout, sys.stderr):
         problem = _problem_of_writing(stream, text)
         if problem is not None and problem.errno in _CLOSED:

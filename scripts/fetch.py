@@ -8,7 +8,6 @@ comes than is published; files of a zip are taken out wherever they lie in it; G
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -21,7 +20,7 @@ from io import BufferedWriter, FileIO
 from pathlib import Path, PurePath
 from typing import Any
 
-from environment import SetupError, say
+from environment import SetupError, disk_problem, say
 
 from core.models.files import no_model, sha256, unfinished_folder
 from core.models.manifest import File, Model
@@ -65,24 +64,8 @@ def fetch_model(model: Model, root: Path) -> str:
     except FetchError as problem:
         return str(problem)
     except OSError as problem:
-        return _of_the_disk(problem, root)
+        return disk_problem(problem, root) or str(problem)
     return ""
-
-
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-"""What only a disk says: it is full, one's share of it is, it takes no file that long (FAT32), or nothing at all."""
-
-
-def _is_of_the_disk(problem: OSError) -> bool:
-    """Whether an error comes from a disk. What comes from a connection has no file name."""
-    return problem.errno in _DISK_ERRORS or problem.filename is not None
-
-
-def _of_the_disk(problem: OSError, folder: Path) -> str:
-    """A sentence about an error of the disk. folder: into which something was to be written."""
-    place = problem.filename or folder
-    advice = "Make room there, or mend its permissions, and run it again."
-    return f"{place} cannot be written to ({problem.strerror or problem}). {advice}"
 
 
 def _unpacked(file: File, root: Path) -> bool:
@@ -128,8 +111,9 @@ def _fetch(url: str, file: File, target: Path) -> bool:
     except FetchError:
         raise
     except Exception as error:  # the library hands on whatever those below it raise
-        if isinstance(error, OSError) and _is_of_the_disk(error):
-            raise FetchError(_of_the_disk(error, target.parent)) from error
+        of_the_disk = disk_problem(error, target.parent) if isinstance(error, OSError) else None
+        if of_the_disk:
+            raise FetchError(of_the_disk) from error
         raise FetchError(f"{url} does not come: {plain(error, 600)}") from error
     return True
 

@@ -319,7 +319,7 @@ def test_what_is_not_the_published_file_leaves_nothing(server, models):
     status, stderr = download(server, models, "instantid", "arcface-ir-se50", longest=1 << 21)
     assert status == 1
     for folder in ("instantid", "facexlib"):
-        assert f"{models / folder} cannot be written to (File too large). Make room there" in stderr
+        assert f"{models / folder} cannot be written to (File too large): make room there" in stderr
     assert "does not come" not in stderr
     assert not files(models)
     publish(models, "ir_se50.pth", CONTENT)
@@ -336,7 +336,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(server, models):
     (models / "instantid").write_bytes(b"")
     status, stderr = download(server, models, "instantid", "arcface-ir-se50")
     assert status == 1
-    assert f"{models / 'instantid'} cannot be written to (File exists). Make room there, or mend its perm" in stderr
+    assert f"{models / 'instantid'} cannot be written to (File exists): mend that or name another place" in stderr
     assert files(models) == ["facexlib/recognition_arcface_ir_se50.pth", "instantid"]
 
 
