@@ -138,7 +138,7 @@ def write(results: Sequence[Result], output: Path, title: str) -> None:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    folders = sorted(path for path in folder.glob("*") if path.is_dir())
+    folders = sorted(path for path in folder.glob("*") if path.is_dir() and not is_hidden(path, folder))
     if not folders:
         raise Unusable(
             f"There is nobody in {folder}: put the photos of each person into a folder with their name there."
@@ -148,8 +148,16 @@ def folders_in(folder: Path) -> list[Path]:
 
 def pictures_below(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        if path.suffix.lower() in PICTURES and not path.is_dir():
+        if path.suffix.lower() in PICTURES and not path.is_dir() and not is_hidden(path, folder):
             yield path
+
+
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether a file below `folder`, or a folder around it there, is hidden.
+
+    Beside every anna.jpg that a Mac writes to a stick it puts ._anna.jpg, which is no picture.
+    """
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def load(models: Path) -> FaceModel:
