@@ -4,6 +4,14 @@ from anchors import Defect
 
 DEFECTS = [
     Defect(
+        "core/models/files.py::walk",
+        breaks="What a Mac writes beside the files of a face pack is taken for its files.",
+        find="not $name.startswith(BESIDE_FILES)",
+        put="$name",
+        caught_by="tests/host/test_pack_roots.py::test_what_a_mac_writes_beside_files_is_no_model",
+        promise="files of a Mac",
+    ),
+    Defect(
         "core/models/findings.py::Finding.section",
         breaks="What is missing is called something to fix.",
         find="'Missing' if $condition else 'To fix'",
