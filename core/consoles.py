@@ -132,7 +132,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def written_out() -> Generator[None]:
+def written_out() -> Generator[None, None, None]:
     """Around all that a script does: it ends without a traceback where what it prints cannot be written.
 
     Where the reader of a pipe has left, the script ends with READER_LEFT and says nothing. Where there is another
