@@ -14,7 +14,7 @@ from safetensors.torch import save
 from ..core import identities
 from ..core.errors import CannotSave, LikenessError, UnsupportedCheckpoint, listed
 from ..core.models.files import write_whole
-from ..core.names import spelled
+from ..core.names import ending, spelled
 from ..core.people import Identity
 from ..core.text import plain
 from . import folders
@@ -59,8 +59,13 @@ def files() -> list[str]:
 
 
 def path_of(file: str) -> str:
-    """Full path of a saved person. Raises CannotSave, UnsafePath, DeadLink."""
+    """Full path of a saved person, by the name of the file with or without its ending.
+
+    Raises CannotSave, UnsafePath, DeadLink.
+    """
     path = folders.find(file, KEY)
+    if path is None and file and ending(file) != _ENDING:
+        path = folders.find(f"{file}{_ENDING}", KEY)
     if path is None:
         folders.refuse_dead_link(file, KEY)
         raise CannotSave(

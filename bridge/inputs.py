@@ -158,9 +158,9 @@ def _checked_lists(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> dict
     other inputs.
 
     linked_by_id: by id of an input the list that the host makes of it, also of a widget; or, where a script calls the
-    node, the bare values. An input of a single value whose list is empty is left out, so that it is as if nothing were
-    linked to it, see _unlinked_values. Raises BadInput and BadChoice as `checked` says, and BadSetup for several values
-    where one is needed.
+    node, the bare values. An optional input of a single value whose list is empty is left out, so that it is as if
+    nothing were linked to it, see _unlinked_values. Raises BadInput and BadChoice as `checked` says, and BadSetup for
+    several values where one is needed.
     """
     # The host makes a list of every input; a script that calls the node may give bare values.
     from_host = all(isinstance(linked, (list, tuple)) for linked in linked_by_id.values())
@@ -175,6 +175,8 @@ def _checked_lists(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> dict
                 raise BadInput(f"The {input_id} input of {schema.title}", "an empty list", "at least one picture")
             continue
         if not checked_values:
+            if schema_input is not None and not _may_be_none(schema_input):
+                raise BadInput(f"The {input_id} input of {schema.title}", "an empty list", "one value")
             continue
         inputs_of_node[input_id] = _only_value(schema, input_id, checked_values)
     return inputs_of_node

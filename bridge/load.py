@@ -21,7 +21,7 @@ from ..core.models import elsewhere, manifest, tensors
 from ..core.models.files import SAFETENSORS
 from ..core.models.formats import require
 from ..core.models.manifest import Model
-from ..core.names import ending, same_name
+from ..core.names import ending
 from ..core.text import in_one_line
 from . import folders, notes
 from .transformers.networks import require_dits
@@ -144,21 +144,20 @@ class Published:
         return self.model.key
 
     def named(self, file: str) -> Model:
-        """The method's published file of this name; its first published file where none has the name."""
-        for model in manifest.models():
-            if model.key == self.key and same_name(model.name, file):
-                return model
-        return self.model
+        """The method's published file of this name, also in another folder or other capitals; its first published file
+        where none has the name."""
+        return manifest.publication(file, (self.key,)) or self.model
 
     def path(self, file: str) -> str:
         """Full path of the file that was chosen. Raises ModelMissing, UnsafePath, DeadLink.
 
-        Where no file has the chosen name, and it is the name of a published file, the same file is also found under
-        another name or in another model folder: it is recognised by its contents.
+        Where no file has the chosen name, and it is the name of a published file, also in another folder or other
+        capitals, the same file is found under another name or in another model folder: it is recognised by its
+        contents.
         """
         path = folders.find(file, self.key)
         model = self.named(file)
-        if path is None and same_name(file, model.name):
+        if path is None and manifest.publication(file, (self.key,)):
             path = elsewhere.elsewhere(model, folders.folders_by_key())
         if path is None:
             folders.refuse_dead_link(file, self.key)

@@ -49,7 +49,7 @@ async def _missing(request: Any) -> Any:
     try:
         body = await request.read()  # not text(), which fails with an encoding that a sender makes up
         # In a thread of its own, so that the server goes on meanwhile: a network drive may take its time.
-        findings_to_fix = await asyncio.to_thread(lambda: missing(needs.workflow(body.decode())))
+        findings_to_fix = await asyncio.to_thread(lambda: missing(needs.workflow(body)))
     except (ValueError, wrong_content_encoding) as error:
         return _json({"error": in_one_line(error)}, 400)
     names: list[str] = []

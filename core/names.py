@@ -1,17 +1,28 @@
 """Which names mean the same file or person, whoever wrote them. Standard library only.
 
 Windows writes folder\\file where other systems write folder/file, and a Mac writes a letter and its accent as two.
+Terminals and tables begin a name with ./ or .\\, which means the folder itself.
 
 web/names.js does the same in the page.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
+_FOLDER_ITSELF = re.compile(r"^(?:\./+)+")
+"""What a name may begin with that leads nowhere: a dot for the folder itself."""
+_STAYS_THERE = re.compile(r"(?<=[^/])/(?:\.?/)+")
+"""Several slashes, or slashes with a dot between them, inside of a name. Two slashes at its beginning are the name of
+a computer on Windows."""
+
 
 def spelled(name: str) -> str:
-    """A name as it would be written if all systems wrote alike: with slashes, and letters with their accents (NFC)."""
-    return unicodedata.normalize("NFC", name.replace("\\", "/"))
+    """A name as it would be written if all systems wrote alike: with slashes, without a dot for the folder itself, and
+    letters with their accents (NFC)."""
+    slashed = name.replace("\\", "/")
+    shortest = _STAYS_THERE.sub("/", _FOLDER_ITSELF.sub("", slashed))
+    return unicodedata.normalize("NFC", shortest)
 
 
 def same_name(name: str, other: str) -> bool:

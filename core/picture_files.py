@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from .errors import BadPhoto
 from .metadata import without_metadata
-from .picture_kinds import bits_of_jpeg_2000, kind_of
+from .picture_kinds import AVIF, bits_of_jpeg_2000, kind_of
 from .text import in_one_line
 
 LARGEST = 120_000_000
@@ -92,9 +92,20 @@ def _why(path: str, error: Exception) -> str:
         return in_one_line(error).rstrip(".")
     with suppress(OSError):
         kind = kind_of(path)
+        if kind == AVIF and _reads_avif():
+            return f"it is {kind} that is damaged"
         if kind:
             return f"it is {kind}, which Pillow does not read"
     return "it is no picture of a kind that Pillow knows"
+
+
+def _reads_avif() -> bool:
+    """Whether this Pillow reads AVIF: those before 11.3 do not, and some are made without its library."""
+    try:
+        from PIL.AvifImagePlugin import SUPPORTED
+    except ImportError:
+        return False
+    return SUPPORTED
 
 
 def _read(source: str | io.BytesIO, name: str, formats: tuple[str, ...] | None) -> Image.Image:

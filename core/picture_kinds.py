@@ -6,6 +6,7 @@ from pathlib import Path
 _HEAD = 4096
 """Bytes that are looked at: the first boxes of a JPEG 2000 file are shorter."""
 
+AVIF = "an AVIF picture"
 _BY_BEGINNING = (
     (b"\xff\x0a", "a JPEG XL picture"),
     (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
@@ -17,12 +18,12 @@ _BY_BEGINNING = (
     (b"%PDF", "a PDF"),
     (b"FUJIFILM", "a raw photo of a camera"),
     (b"\x1a\x45\xdf\xa3", "a video"),
-    (b"II*\0", "a TIFF of another kind"),
-    (b"MM\0*", "a TIFF of another kind"),
+    (b"II*\0", "a damaged TIFF, or a TIFF of another kind"),
+    (b"MM\0*", "a damaged TIFF, or a TIFF of another kind"),
 )
 _BY_BRAND = (
     (("heic", "heix", "hevc", "heim", "heis", "mif1", "msf1", "heif"), "a HEIC photo, as iPhones save them"),
-    (("avif", "avis"), "an AVIF picture"),
+    (("avif", "avis"), AVIF),
     (("crx ",), "a raw photo of a camera"),
 )
 """The brands of files that begin with the box `ftyp` of ISO 14496-12, and the kind of file that they stand for."""

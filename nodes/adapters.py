@@ -11,7 +11,7 @@ from ..bridge.load import FileLoader
 from ..core.errors import ModelMissing
 from ..core.methods import methods
 from ..core.models.formats import recognised
-from ..core.models.manifest import models
+from ..core.models.manifest import models, publication
 from ..core.names import among, same_name
 from .categories import IN_FILES
 from .sockets import AdapterSocket
@@ -75,6 +75,10 @@ def chosen_file(file: str) -> AdapterFile:
     entry = among(file, entries)
     if entry:
         return entries[entry]
+    # The name of a published file in a folder that is not here, or in other capitals.
+    published = publication(file, tuple(loaders))
+    if published:
+        return AdapterFile(loaders[published.key], file)
     folders.refuse_dead_link(file, *loaders)
     model_folders = folders.folders(*loaders)
     raise ModelMissing("The adapter", [file or "no file"], model_folders, MODELS_PAGE, "its size is there")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import hashlib
 import importlib
 import importlib.util
@@ -89,17 +90,47 @@ def say(text: str) -> None:
 def run(main: Callable[[], int]) -> NoReturn:
     """End the script with what `main` returns; with a message where the user has to fix something, 130 if stopped.
 
+    To fix are also a full disk and a folder that may not be written to.
     Names of people and files may be in what it prints, also where the console has no letters for them.
     """
-    _pack_module("core.consoles").accept_any_text()
+    consoles = _pack_module("core.consoles")
+    consoles.accept_any_text()
     stopping.stop_on_signals()
-    try:
-        sys.exit(main())
-    except SetupError as problem:
-        say(str(problem))
-        sys.exit(1)
-    except KeyboardInterrupt as stop:
-        sys.exit(stopping.status_of(stop))
+    with consoles.written_out():
+        try:
+            # Once more, so that an error of a file below is none of the console.
+            with consoles.written_out():
+                sys.exit(main())
+        except SetupError as problem:
+            say(str(problem))
+            sys.exit(1)
+        except OSError as problem:
+            sentence = disk_problem(problem)
+            if sentence is None:
+                raise
+            say(sentence)
+            sys.exit(1)
+        except KeyboardInterrupt as stop:
+            sys.exit(stopping.status_of(stop))
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a disk says that is full, of which one's share is used up, or that takes no file so long (FAT32)."""
+_LOCKED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+"""What a system says of a place that may not be written to, or where something else is in the way."""
+
+
+def disk_problem(problem: OSError, folder: Path | None = None) -> str | None:
+    """A sentence about an error of a disk, with what to do; None for any other error, such as that of a connection.
+
+    folder: into which was written, where the error does not say it.
+    """
+    place = problem.filename2 or problem.filename or folder
+    if problem.errno in _FULL:
+        return f"{place or 'A disk'} cannot be written to ({problem.strerror}): make room there, and run it again."
+    if problem.errno in _LOCKED and problem.filename:
+        return f"{place} cannot be written to ({problem.strerror}): mend that or name another place, and run it again."
+    return None
 
 
 def _pack_module(name: str) -> Any:

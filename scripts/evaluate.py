@@ -40,7 +40,7 @@ except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
 
 from core import identities, measure
-from core.consoles import accept_any_text
+from core.consoles import accept_any_text, written_out
 from core.errors import BadPhoto, LikenessError, counted
 from core.faces import analysis, model
 from core.faces.model import FaceModel
@@ -138,7 +138,7 @@ def write(results: Sequence[Result], output: Path, title: str) -> None:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    folders = sorted(path for path in folder.glob("*") if path.is_dir())
+    folders = sorted(path for path in folder.glob("*") if path.is_dir() and not is_hidden(path, folder))
     if not folders:
         raise Unusable(
             f"There is nobody in {folder}: put the photos of each person into a folder with their name there."
@@ -148,8 +148,16 @@ def folders_in(folder: Path) -> list[Path]:
 
 def pictures_below(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        if path.suffix.lower() in PICTURES and not path.is_dir():
+        if path.suffix.lower() in PICTURES and not path.is_dir() and not is_hidden(path, folder):
             yield path
+
+
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether a file below `folder`, or a folder around it there, is hidden.
+
+    Beside every anna.jpg that a Mac writes to a stick it puts ._anna.jpg, which is no picture.
+    """
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def load(models: Path) -> FaceModel:
@@ -567,10 +575,11 @@ def _row_of_person(line: Mapping[str, Any]) -> str:
 
 if __name__ == "__main__":
     accept_any_text()
-    try:
-        sys.exit(main())
-    except (Unusable, LikenessError, OSError, ValueError) as problem:
-        sys.exit(plain_lines(str(problem)))
-    except KeyboardInterrupt:
-        print("Stopped before the tables and the page were written: run the same again.", file=sys.stderr)
-        sys.exit(_STOPPED)
+    with written_out():
+        try:
+            sys.exit(main())
+        except (Unusable, LikenessError, OSError, ValueError) as problem:
+            sys.exit(plain_lines(str(problem)))
+        except KeyboardInterrupt:
+            print("Stopped before the tables and the page were written: run the same again.", file=sys.stderr)
+            sys.exit(_STOPPED)

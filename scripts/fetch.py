@@ -20,7 +20,7 @@ from io import BufferedWriter, FileIO
 from pathlib import Path, PurePath
 from typing import Any
 
-from environment import SetupError, say
+from environment import SetupError, disk_problem, say
 
 from core.models.files import no_model, sha256, unfinished_folder
 from core.models.manifest import File, Model
@@ -61,8 +61,10 @@ def fetch_model(model: Model, root: Path) -> str:
             _fetch_file(model, file, root)
         if model.archive:
             _unpack(root / model.archive.names[0], model.files, root)
-    except (FetchError, OSError) as problem:
+    except FetchError as problem:
         return str(problem)
+    except OSError as problem:
+        return disk_problem(problem, root) or str(problem)
     return ""
 
 
@@ -109,6 +111,9 @@ def _fetch(url: str, file: File, target: Path) -> bool:
     except FetchError:
         raise
     except Exception as error:  # the library hands on whatever those below it raise
+        of_the_disk = disk_problem(error, target.parent) if isinstance(error, OSError) else None
+        if of_the_disk:
+            raise FetchError(of_the_disk) from error
         raise FetchError(f"{url} does not come: {plain(error, 600)}") from error
     return True
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).absolute().parents[1]))
 
-from core.consoles import accept_any_text
+from core.consoles import accept_any_text, written_out
 from core.methods import PROMISES, Method, methods
 
 ROOT = Path(__file__).absolute().parents[1]
@@ -281,4 +281,5 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     accept_any_text()
-    sys.exit(main(sys.argv[1:]))
+    with written_out():
+        sys.exit(main(sys.argv[1:]))

@@ -6,8 +6,13 @@
 import { app } from "../../scripts/app.js";
 import { nodesOf } from "./ours.js";
 
-/** A name as it would be written here if all systems wrote alike. */
-const spelled = (name) => name.normalize("NFC").replaceAll("\\", "/");
+/** A name as it would be written here if all systems wrote alike, without ./ for the folder itself. */
+const spelled = (name) =>
+  name
+    .normalize("NFC")
+    .replaceAll("\\", "/")
+    .replace(/^(?:\.\/+)+/, "")
+    .replace(/([^/])\/(?:\.?\/)+/g, "$1/");
 
 /** The only word of a menu that this test fits; undefined where there is none, or more than one. */
 function only(menu, fits) {

@@ -21,6 +21,10 @@ SAFETENSORS = (".safetensors", ".sft")
 WEIGHTS = (*SAFETENSORS, ".bin", ".pth", ".pt")
 """Endings of files of tensors that our loaders read."""
 
+BESIDE_FILES = "._"
+"""How names begin of the files that a Mac writes onto a stick or a network drive, and into a zip: beside
+scrfd.onnx lies ._scrfd.onnx, which holds what the disk has no place for and is no model, whatever its ending."""
+
 Stamp = tuple[str, int, int]
 """Path, size in bytes and time of the last change of a file: what a loaded file is remembered by."""
 
@@ -67,7 +71,8 @@ def unfinished_folder(parent: Path, prefix: str) -> Generator[Path, None, None]:
 
 
 def walk(root: str, links: bool = True) -> Iterator[tuple[str, list[str]]]:
-    """Every folder below `root`, itself included, and the names of the files in it. Folders called .git are left out.
+    """Every folder below `root`, itself included, and the names of the files in it. Folders called .git are left out,
+    and so is what a Mac writes beside other files.
 
     links: whether links to folders are followed. Folders come level by level, and a folder that is reached in several
     ways comes once, under its shortest path: links may go in circles, which would never end.
@@ -84,7 +89,7 @@ def walk(root: str, links: bool = True) -> Iterator[tuple[str, list[str]]]:
         for _, subfolders, names in islice(os.walk(folder), 1):
             # Real folders first, so that a link beside one does not take its name.
             subfolders.sort(key=lambda name: (os.path.islink(os.path.join(folder, name)), name))
-            yield folder, names
+            yield folder, [name for name in names if not name.startswith(BESIDE_FILES)]
             for name in subfolders:
                 path = os.path.join(folder, name)
                 if name != ".git" and (links or not os.path.islink(path)):

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import BadSetup, ModelMissing, UnsupportedCheckpoint
 from ..families import family_of_text_width
-from ..names import among
+from ..names import among, folded, spelled
 from ..text import in_one_line
 from .files import listing
 
@@ -179,6 +179,44 @@ def model(identifier: str) -> Model:
     return by_id[identifier]
 
 
+def publication(name: str, keys: Sequence[str]) -> Model | None:
+    """The published model of one file that is meant by a name of a file in the folders of these keys; None for none.
+
+    People keep files in folders of their own, and workflows come from disks that do not tell capitals apart. So a file
+    is also known by the last part of its name, in any capitals, where that of one model alone is the same.
+    """
+    for known_as, published in zip(_WAYS, _models_by_name(tuple(keys)), strict=True):
+        alike = published.get(known_as(name))
+        if alike:
+            return alike[0] if len(alike) == 1 else None
+    return None
+
+
+@cache
+def _models_by_name(keys: tuple[str, ...]) -> list[dict[str, list[Model]]]:
+    """The published models of one file in the folders of these keys, by their names: a dictionary for each of _WAYS.
+
+    It is kept, because a workflow may choose thousands of files.
+    """
+    published: list[dict[str, list[Model]]] = []
+    for known_as in _WAYS:
+        models_of_name: dict[str, list[Model]] = {}
+        for model in models():
+            if model.key in keys and len(model.files) == 1 and not model.archive:
+                models_of_name.setdefault(known_as(model.name), []).append(model)
+        published.append(models_of_name)
+    return published
+
+
+def _last_part(name: str) -> str:
+    """The name of a file without its folders, in small letters."""
+    return folded(name).rpartition("/")[2]
+
+
+_WAYS = (spelled, folded, _last_part)
+"""The ways in which a file is known by its name, the surest first."""
+
+
 def parsed(text: str | bytes) -> tuple[Model, ...]:
     """The models in the text of a manifest.
 
@@ -203,10 +241,16 @@ def _model(entry: Mapping[str, Any]) -> Model:
     return Model(**values)
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a name is a relative path with slashes that stays below its folder, in letters that a shell leaves
+    alone."""
+    return _NAME.fullmatch(name) is not None
+
+
 def _file(entry: Mapping[str, Any]) -> File:
     """A file from its entry. Raises ValueError for names that are not below the model folder."""
     names: Any = tuple(entry["names"])
-    if not names or not all(_NAME.fullmatch(name) for name in names):
+    if not names or not all(is_plain_name(name) for name in names):
         raise ValueError(f"{entry['names']} are no names of files below a folder")
     values = dict(entry)
     values["names"] = names

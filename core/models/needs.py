@@ -17,7 +17,7 @@ from ..methods import methods
 from ..names import spelled
 from ..text import MOST_NAME_LETTERS, plain
 from . import packs
-from .manifest import STANDIN, File, Model, models
+from .manifest import STANDIN, File, Model, is_plain_name, models, publication
 from .workflow_forms import NoWorkflow, graph_of
 
 Graph = Mapping[str, Any]
@@ -99,7 +99,9 @@ def wanted(graph: Graph) -> tuple[Model, ...]:
     workflow = _Workflow(graph)
     published_names = {model.name for model in models()}
     needed = published(graph)
-    own_files = _own_files(loaded(graph), needed)
+    chosen_files = loaded(graph)
+    own_files = _own_files(chosen_files, needed)
+    chosen_names = _chosen_names(chosen_files)
     # Where a loader has chosen a file of the user's own, such as a checkpoint, it takes the place of the published one
     # of the same key, which is only recommended for our nodes and chosen in no loader.
     replaced_keys = {model.key for model in own_files}
@@ -110,6 +112,7 @@ def wanted(graph: Graph) -> tuple[Model, ...]:
         if is_named or model.key not in replaced_keys:
             is_chosen = is_named or model.name in workflow.packs
             model = _without_recogniser(model, recognisers)
+            model = _under_its_chosen_name(model, chosen_names.get(model.id, []))
             published_models.append(replace(model, chosen=is_chosen))
     own_packs = [_own_pack(pack) for pack in workflow.packs if pack not in published_names]
     return (*published_models, *own_packs, *own_files)
@@ -120,13 +123,12 @@ def _own_files(files: Sequence["Chosen"], needed: Sequence[Model]) -> list[Model
 
     files: all that the loaders have chosen. needed: the published models that the workflow needs.
     """
-    published_names = {model.name for model in models()}
     # The families for which the methods' own files are made.
     families = [model.family for model in needed if model.family and model.key not in HOST_KEYS]
     keys = [file.key for file in files]
     own_files: list[Model] = []
     for file in files:
-        if spelled(file.name) not in published_names:
+        if _publication(file) is None:
             # A workflow's only checkpoint is for our nodes, so it has to be of their family. Of two checkpoints one may
             # be for something else, and links, which would tell, are not followed.
             family = families[0] if families and keys.count(file.key) == 1 else ""
@@ -147,10 +149,46 @@ class Chosen:
     further: tuple[str, ...] = ()
 
 
+def _publication(file: Chosen) -> Model | None:
+    """The published model that a chosen file is by its name; None where nobody publishes such a file."""
+    name = spelled(file.name)
+    for model in models():
+        if model.name == name:
+            return model
+    return publication(file.name, (file.key, *file.further))
+
+
+def _chosen_names(files: Iterable[Chosen]) -> dict[str, list[str]]:
+    """Id of a published model -> the names by which loaders have chosen it."""
+    names: dict[str, list[str]] = {}
+    for file in files:
+        model = _publication(file)
+        if model:
+            names.setdefault(model.id, []).append(spelled(file.name))
+    return names
+
+
+def _under_its_chosen_name(model: Model, names: Sequence[str]) -> Model:
+    """A published model as a file of the name by which a loader has chosen it: there it is looked for and fetched to.
+
+    Where no loader has chosen it by another name than its own, it is returned as it is. So is one whose chosen name has
+    letters that do not belong into a command: workflows come from strangers.
+    """
+    if not names or model.name in names or not is_plain_name(names[0]):
+        return model
+    (file,) = model.files
+    renamed = replace(file, names=(names[0],), url=model.url_of(file, file.names[0]))
+    return replace(model, name=names[0], files=(renamed,))
+
+
 def loaded(graph: Graph) -> tuple[Chosen, ...]:
     """The files that are chosen in menus of the host's loaders, and of those of our loaders that list several published
     files; each file once."""
-    workflow = _Workflow(graph)
+    return _chosen_in(_Workflow(graph))
+
+
+def _chosen_in(workflow: "_Workflow") -> tuple[Chosen, ...]:
+    """The files of `loaded`."""
     menus: dict[str, Mapping[str, str]] = dict(LOADERS)
     for kind, key in _loaders_of_several().items():
         menus[kind] = {"file": key}
@@ -263,7 +301,8 @@ class _Workflow:
     """What the nodes of a workflow hold.
 
     nodes: those that are not switched off. kinds: their types.
-    texts: every text in an input of a node, such as the file of a loader, spelled as the manifest spells names.
+    texts: every text in an input of a node, such as the file of a loader, spelled as the manifest spells names. The
+    names of published models are among them that loaders have chosen in other folders or capitals.
     read_recognisers: ids of the recognisers whose embeddings the workflow's methods read; empty where no node makes
     people of photos.
     packs, chosen_recognisers: the choices in Load Face Embedder nodes. The menu's entry "none found" counts as
@@ -276,6 +315,10 @@ class _Workflow:
         self.texts: set[str] = set()
         for node in self.nodes:
             self.texts.update(spelled(text) for text in node.texts)
+        for file in _chosen_in(self):
+            model = _publication(file)
+            if model:
+                self.texts.add(model.name)
         self.read_recognisers = self._recognisers_of_methods()
         self.packs: list[str] = []
         self.chosen_recognisers: set[str] = set()
@@ -388,10 +431,11 @@ def _own_pack(name: str) -> Model:
     )
 
 
-def workflow(text: str) -> dict[str, Any]:
+def workflow(text: str | bytes) -> dict[str, Any]:
     """The workflow in a text of JSON: as ComfyUI saves it, as its API takes it, or as it is posted.
 
-    Raises ValueError, saying why, for anything else.
+    text: or its bytes, in UTF-8 or UTF-16, with or without the mark in front that programs of Windows write. Raises
+    ValueError, saying why, for anything else.
     """
     try:
         content = json.loads(text)

@@ -15,7 +15,7 @@ from evaluate import PICTURES
 from rig import workflow, workflow_files
 from rig.workflow import Place, Prompt, Spec, specs
 
-from core.models.files import files_below
+from core.models.files import dead_link, files_below
 from core.models.workflow_forms import is_prompt
 from core.names import among, folded
 from core.text import in_one_line
@@ -193,6 +193,9 @@ class Template:
         person = self._face_bank.path(cell)
         if person is not None:
             return person
+        in_the_way = _no_file(path)
+        if in_the_way:
+            raise BadRow(f"{column} is {cell}. {path} is {in_the_way}.")
         message = f"{column} is {cell}, which is not in {self._photos}."
         near = self._near_photos(name)
         if near:
@@ -222,6 +225,17 @@ class Template:
             if os.path.isfile(path):
                 names.append(name.replace(os.sep, "/"))
         return names
+
+
+def _no_file(path: Path) -> str:
+    """What lies at a path and is no file, in words; "" where nothing does."""
+    leads_to = dead_link(str(path))
+    if leads_to is not None:
+        return f"a link to {leads_to}, and there is no file: its disk may not be connected"
+    # os.path, because Path raises for a cell that cannot be a path.
+    if os.path.isdir(path):
+        return "a folder, not a file"
+    return "no file" if os.path.lexists(path) else ""
 
 
 @contextlib.contextmanager

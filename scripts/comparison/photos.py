@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from environment import SetupError
-from evaluate import PICTURES
+from evaluate import PICTURES, is_hidden
 
 LORA = ".safetensors"
 
@@ -32,6 +32,8 @@ def people_in(folder: Path) -> list[PersonFiles]:
     """
     people: list[PersonFiles] = []
     for path in sorted(folder.iterdir()):
+        if is_hidden(path, folder):
+            continue
         if path.is_dir():
             photos = _files(path, PICTURES)
             if photos:
@@ -50,4 +52,10 @@ def people_in(folder: Path) -> list[PersonFiles]:
 
 
 def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in endings]
+    """The files in a folder that have one of the endings, in the order of their names, without hidden ones."""
+    files: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        has_ending = path.suffix.lower() in endings
+        if has_ending and not path.is_dir() and not is_hidden(path, folder):
+            files.append(path)
+    return files

@@ -95,3 +95,12 @@ def test_scripts_and_pictures_exist(page: str, tracked: set[str]) -> None:
 def test_the_picture_of_the_editor_is_a_whole_screen() -> None:
     with Image.open(ROOT / "web" / "docs" / "img" / "editor.jpg") as picture:
         assert picture.size == (1920, 1080)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_it_says_which_packages_of_the_field_are_optional(page: str) -> None:
+    """In one paragraph: whoever knows other face packs looks for their installation."""
+    (paragraph,) = [part for part in text_of(page).split("\n\n") if "onnxruntime" in part]
+    assert "insightface" in paragraph
+    assert "OpenCV" in paragraph
+    assert "torch" in paragraph

@@ -4,6 +4,14 @@ from anchors import Defect
 
 DEFECTS = [
     Defect(
+        "core/models/files.py::walk",
+        breaks="What a Mac writes beside the files of a face pack is taken for its files.",
+        find="not $name.startswith(BESIDE_FILES)",
+        put="$name",
+        caught_by="tests/host/test_pack_roots.py::test_what_a_mac_writes_beside_files_is_no_model",
+        promise="files of a Mac",
+    ),
+    Defect(
         "core/models/findings.py::Finding.section",
         breaks="What is missing is called something to fix.",
         find="'Missing' if $condition else 'To fix'",
@@ -240,10 +248,26 @@ DEFECTS = [
     Defect(
         "core/models/manifest.py::_file",
         breaks="A manifest may name files outside of the model folders.",
-        find="(_NAME.fullmatch($name) for $name in $names)",
+        find="(is_plain_name($name) for $name in $names)",
         put="$names",
         caught_by="tests/contract/test_models_manifest.py::test_a_damaged_manifest_is_named",
         promise="a damaged manifest is named",
+    ),
+    Defect(
+        "core/models/manifest.py::_last_part",
+        breaks="A published file is not known in a folder of one's own.",
+        find="folded($name).rpartition('/')[2]",
+        put="folded($name)",
+        caught_by="tests/unit/test_doctor.py::test_what_is_said_of_a_workflow[a published checkpoint elsewhere]",
+        promise="doctor: a published file in a folder of one's own",
+    ),
+    Defect(
+        "core/models/needs.py::_under_its_chosen_name",
+        breaks="A name from a stranger's workflow stands in a command, whatever letters it has.",
+        find="not is_plain_name($name)",
+        put="False",
+        caught_by="tests/unit/test_doctor.py::test_what_is_said_of_a_workflow[a published checkpoint behind a command]",
+        promise="doctor: commands",
     ),
     Defect(
         "core/models/needs.py::_Workflow._recognisers_of_methods",

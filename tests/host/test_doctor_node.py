@@ -95,6 +95,8 @@ def test_the_editor_is_told_what_is_missing(host_server):
         with pytest.raises(OSError, match="400"):
             missing(body, **headers)
     assert missing(template("instant_id_portrait"), **{"Content-Type": "text/plain; charset=x"}) == lost
+    for encoding in ("utf-8-sig", "utf-16"):  # as programs of Windows write files
+        assert missing(template("instant_id_portrait").decode().encode(encoding)) == lost
     many = [{"type": "LoraLoader", "widgets_values": [f"../../{n}"]} for n in range(20_000)]
     began = time.monotonic()
     answer = missing(json.dumps({"nodes": many}).encode())

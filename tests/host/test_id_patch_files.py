@@ -259,6 +259,16 @@ def test_the_published_name_finds_the_file_elsewhere(tmp_path, monkeypatch, capl
     assert missing("id-patch 2.bin", message=r"The adapter was not found"), "any other name is meant"
 
 
+@pytest.mark.parametrize("name", ["ID-Patch.BIN", "sdxl/id-patch.bin", "D:\\ComfyUI\\models\\id_patch\\id-patch.bin"])
+def test_the_published_name_in_another_folder_finds_the_file(folder, caplog, name):
+    """A workflow of another computer, which keeps its files in other folders or does not tell capitals apart."""
+    assert missing(name, message=r"The ID-Patch file was not found")
+    write(folder / "mine.safetensors", flatten(id_patch_file("mlp")))
+    assert LoadAdapter.validate_inputs(name) is True
+    assert LoadAdapter.execute(file=name)[0].width == 2048
+    assert "is not in models/id_patch. Loaded instead" in caplog.text
+
+
 def test_the_adapter_is_told_by_its_folder_and_its_contents(folder, tmp_path, monkeypatch):
     """A file of one method in the folder of another is loaded for what it is; of two of one name both are listed."""
     other_folder = tmp_path / "instantid"

@@ -139,8 +139,12 @@ def loras_of(visit: Visit) -> list[str]:
 def test_an_api_export_and_nodes_that_are_pasted(visit: Visit) -> None:
     """Also accents of a Mac, and endings in capitals; never another file."""
     decomposed = unicodedata.normalize("NFD", FOLDED)
-    visit.load(loaders("people/anna.safetensors", FOLDED, "PLAIN.safetensors", "twice/NET.safetensors", "none.pt"))
+    dotted = (".\\people//anna.safetensors", "./people/./anna.safetensors")
+    others = (FOLDED, "PLAIN.safetensors", "twice/NET.safetensors", "none.pt")
+    visit.load(loaders("people/anna.safetensors", *dotted, *others))
     names_here = [
+        "people\\anna.safetensors",
+        "people\\anna.safetensors",
         "people\\anna.safetensors",
         windows(decomposed),
         "plain.SAFETENSORS",

@@ -80,6 +80,10 @@ NAMES = {
     "José.safetensors": "José",
     "ben.safetensors": "Ben",
     "Family/ANNA.safetensors": "Anna",
+    ".\\family\\anna.safetensors": "Anna",
+    "./family//anna.safetensors": "Anna",
+    "family/anna": "Anna",
+    "Family\\Anna": "Anna",
     "twice\\net.safetensors": "net",
     "twice/NET.safetensors": "No saved person is called 'twice/NET'",
     "family\\nobody.safetensors": "No saved person is called",
@@ -114,7 +118,7 @@ def test_a_face_pack(server: HostServer, pack: str) -> None:
     assert "FaceModel" in shown(server, {"load": node("LikenessLoadFaceEmbedder", **inputs)})
 
 
-@pytest.mark.parametrize("folder", ["holiday\\Málaga", "holiday/Málaga", "Holiday\\málaga"])
+@pytest.mark.parametrize("folder", ["holiday\\Málaga", "holiday/Málaga", "Holiday\\málaga", ".\\holiday\\Málaga"])
 def test_a_folder_of_photos(server: HostServer, folder: str) -> None:
     inputs = {"folder": folder, "people": "one per photo", "names": "", "which_face": "largest", "corrections": ""}
     inputs |= {"on_no_face": "skip", "same_person_from": 0.3, "face_model": ["model", 0]}

@@ -133,6 +133,27 @@ def test_a_pack_of_ones_own_in_the_layout_of_insightface(store: Path, monkeypatc
     assert LoadFaceEmbedder.validate_inputs(packs.LOOSE, "antelopev2") is True
 
 
+def test_what_a_mac_writes_beside_files_is_no_model(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On a stick or a network drive, and in a zip: of each file one with the same ending and no model in it."""
+    beside = b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(4000)
+    others = tmp_path / "facexlib"
+    others.mkdir()
+    for path in (*store.iterdir(), store, others / "recognition_arcface_ir_se50.pth"):
+        path.with_name(f"._{path.name}").write_bytes(beside)
+    search(monkeypatch, store.parents[1])
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "facexlib", ([str(others)], {".pth"}))
+    assert face_model.pack_names() == ["antelopev2", face_model.NO_DETECTOR]
+    assert not [name for name in face_model.recogniser_names() if name.startswith("._")]
+    assert face_model.load_face_model("antelopev2", "antelopev2").ids == ["antelopev2"]
+    assert caplog.text == ""
+    with pytest.raises(ModelMissing, match="was not found"):
+        face_model.load_face_model("antelopev2", "arcface-ir-se50")
+    finding = examine(ANTELOPE, Folders(folders.folders_by_key()))
+    assert (finding.state, finding.detail) == (FOUND, str(store))
+
+
 def test_one_folder_under_two_keys(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     search(monkeypatch, store, f"{store}/")
     folders_by_key = folder_paths.folder_names_and_paths

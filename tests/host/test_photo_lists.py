@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import real_faces
 import torch
-from pack.core.errors import BadPhoto, BadSetup, FaceNotFound
+from pack.core.errors import BadInput, BadPhoto, BadSetup, FaceNotFound
 from pack.nodes import people, photos
 from PIL import Image
 from rig import photos as samples
@@ -129,6 +129,7 @@ def photo_of(picture):
         ({"name": ["Anna", "Ben", "Cara"]}, BadSetup, "name input of Person is a list of 3 values .*Anna.*one per"),
         ({"which_face": ["only", "largest"]}, BadSetup, "which_face input of Person is a list of 2 values"),
         ({"image": []}, Exception, "image input of Person is an empty list; at least one picture is needed"),
+        ({"name": []}, BadInput, "The name input of Person is an empty list; one value is needed"),
         ({"image": [None]}, Exception, r"image input of Person is nothing \(None\)"),
     ],
 )

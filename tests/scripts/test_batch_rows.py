@@ -203,6 +203,8 @@ MENUS = {
     ("chosen", "expected"),
     [
         ("people/anna.safetensors", FILES[0]), (FILES[0], FILES[0]), ("People/Anna.Safetensors", FILES[0]),
+        (".\\people\\anna.safetensors", FILES[0]), ("./people/./anna.safetensors", FILES[0]),
+        ("//people/anna.safetensors", None),
         ("people/anna", FILES[0]), ("ben.safetensors", FILES[1]), ("ben", FILES[1]), ("net.bin", FILES[3]),
         ("NET.bin", None), ("both", None), ("dpm", "DPM"), ("", None),
     ],
@@ -294,6 +296,9 @@ def test_photos_travel_by_what_is_in_them(tmp_path: Path) -> None:
         ("../a.png", "is outside of"), ("b.png", "is not in"), ("torn.png", "cannot be read as a picture"),
         ("torn.jpg", "cannot be read as a picture"),  # ComfyUI reads it: the rest is grey
         ("text.png", "cannot be read as a picture: it is in no format of one."),
+        ("folder.png", "folder.png is a folder, not a file"), ("pipe.png", "pipe.png is no file"),
+        ("linked.png", "linked.png is a link to .*gone.png, and there is no file: its disk may"),
+        ("no\0name.png", "is not in"),
     ],
 )  # fmt: skip
 def test_photos_that_cannot_be_used(tmp_path: Path, cell: str, problem: str) -> None:
@@ -303,6 +308,9 @@ def test_photos_that_cannot_be_used(tmp_path: Path, cell: str, problem: str) -> 
     Image.effect_noise((64, 64), 50).save(tmp_path / "a.jpg")
     (tmp_path / "in" / "torn.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-900])
     (tmp_path / "in" / "text.png").write_text("no picture")
+    (tmp_path / "in" / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "in" / "pipe.png")
+    (tmp_path / "in" / "linked.png").symlink_to(tmp_path / "gone.png")
     with pytest.raises(rows.BadRow, match=problem):
         template(tmp_path / "in", "First person").job(Row(2, "a", {"First person": cell}))
 

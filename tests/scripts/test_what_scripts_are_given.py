@@ -247,3 +247,44 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
     )
     assert subprocess.run([sys.executable, "-c", ignoring], timeout=60).returncode == 5
     assert subprocess.run([sys.executable, str(script)], timeout=60).returncode == 128 + signal.SIGHUP
+
+
+def ended_by(tmp_path: Path, code: str) -> subprocess.CompletedProcess[str]:
+    """A script that ends with an error of the system. code: what its main does."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})\n"
+        "import environment\n"
+        "from pathlib import Path\n"
+        f"def main(): {code}\n"
+        "environment.run(main)\n"
+    )
+    return subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+
+
+IN_THE_WAY = {
+    "a file in the place of a folder": "Path({place!r}, 'out').mkdir(parents=True)",
+    "a folder in the place of a file": "Path({folder!r}).write_text('x')",
+    "a full disk": "raise OSError(28, 'No space left on device', {place!r})",
+}
+"""What a script does, with the paths of a file and of a folder."""
+
+
+@pytest.mark.parametrize("case", IN_THE_WAY)
+def test_a_place_that_cannot_be_written_to_is_named_in_one_line(tmp_path: Path, case: str) -> None:
+    place = tmp_path / "file"
+    place.touch()
+    run = ended_by(tmp_path, IN_THE_WAY[case].format(place=str(place), folder=str(tmp_path)))
+    assert run.returncode == 1
+    assert run.stderr.startswith(f"[likeness] {tmp_path}")
+    assert " cannot be written to (" in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error", ["ConnectionRefusedError(111, 'Connection refused')", "FileNotFoundError(2, 'No', 'x')"]
+)
+def test_any_other_error_of_the_system_keeps_its_traceback(tmp_path: Path, error: str) -> None:
+    run = ended_by(tmp_path, f"raise {error}")
+    assert run.returncode == 1
+    assert run.stderr.startswith("Traceback")

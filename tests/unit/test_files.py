@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from pack.core.models.files import unfinished_folder
+from pack.core.models.files import files_below, listing, unfinished_folder
 
 
 def test_a_stop_right_after_the_folder_is_made_leaves_nothing(tmp_path, monkeypatch):
@@ -26,3 +26,12 @@ def test_what_is_moved_away_stays_and_the_rest_goes(tmp_path):
         (folder / "whole").write_text("all of it")
         (folder / "whole").replace(tmp_path / "whole")
     assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
+def test_what_a_mac_writes_beside_files_is_left_out(tmp_path):
+    """In listings for menus and for the doctor; other hidden files stay, as ComfyUI lists them."""
+    (tmp_path / "__MACOSX").mkdir()
+    for name in ("._a.bin", "a.bin", ".hidden.bin", "__MACOSX/._a.bin"):
+        (tmp_path / name).touch()
+    assert [name for name, _ in files_below(str(tmp_path), 10)] == [".hidden.bin", "a.bin"]
+    assert [name for name, _ in listing(str(tmp_path)).files] == [".hidden.bin", "a.bin"]

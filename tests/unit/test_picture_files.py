@@ -10,7 +10,7 @@ import pytest
 from pack.core.errors import BadPhoto
 from pack.core.faces.pictures import from_file
 from pack.core.picture_files import read_picture
-from PIL import Image
+from PIL import Image, features
 
 PHOTO = Path(__file__).resolve().parents[2] / "pictures" / "likeness_anna.png"
 ORIENTED = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
@@ -438,6 +438,24 @@ def test_what_is_not_read_is_named_for_what_it_is(name: str, tmp_path: Path) -> 
     (tmp_path / name).write_bytes(data)
     with pytest.raises(BadPhoto, match=rf"^{name} cannot be read: .*{description}"):
         read_picture(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "description"),
+    [
+        ("cut.avif", "it is an AVIF picture that is damaged"),
+        ("cut.tif", "it is a damaged TIFF, or a TIFF of another kind"),
+    ],
+)
+def test_a_file_that_was_cut_off_is_not_taken_for_another_kind(name: str, description: str, tmp_path: Path) -> None:
+    """The header is there, and what tells Pillow the kind of the pixels is not."""
+    if not features.check(name.rpartition(".")[2].replace("tif", "libtiff")):
+        pytest.skip("this Pillow is made without the library of the format")
+    path = tmp_path / name
+    photo().save(path)
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(BadPhoto, match=rf"^{name} cannot be read: {description}"):
+        read_picture(str(path))
 
 
 def test_a_folder_is_no_picture(tmp_path: Path) -> None:

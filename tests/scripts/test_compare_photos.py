@@ -1,0 +1,50 @@
+"""The folder of people that compare.py is given, as other computers leave it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import evaluate
+import pytest
+from comparison import photos
+from environment import SetupError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two people, and what a Mac and a program for photos have put beside them."""
+    files = (
+        "anna/1.jpg", "anna/._1.jpg", "anna/anna.safetensors", "anna/._anna.safetensors", "ben.png", "._ben.png",
+        ".thumbnails/1.jpg", ".DS_Store", "notes.txt",
+    )  # fmt: skip
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "anna" / "originals.jpg").mkdir()
+    return tmp_path
+
+
+def test_hidden_files_and_folders_are_nobodys(folder: Path) -> None:
+    anna, ben = photos.people_in(folder)
+    assert (anna.name, ben.name) == ("anna", "ben")
+    assert anna.photos == (folder / "anna" / "1.jpg",)
+    assert anna.lora == folder / "anna" / "anna.safetensors"
+    assert ben.photos == (folder / "ben.png",)
+
+
+def test_they_are_no_pictures_to_measure_either(folder: Path) -> None:
+    assert [path.name for path in evaluate.folders_in(folder)] == ["anna"]
+    names = sorted(path.relative_to(folder).as_posix() for path in evaluate.pictures_below(folder))
+    assert names == ["anna/1.jpg", "ben.png"]
+
+
+def test_a_folder_below_a_hidden_one_is_read(folder: Path) -> None:
+    """What is given is meant, wherever it lies."""
+    inside = folder / ".thumbnails"
+    assert [path.name for path in evaluate.pictures_below(inside)] == ["1.jpg"]
+
+
+def test_one_person_is_too_few(folder: Path) -> None:
+    (folder / "ben.png").unlink()
+    with pytest.raises(SetupError, match="fewer than two people"):
+        photos.people_in(folder)
