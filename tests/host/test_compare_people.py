@@ -376,6 +376,14 @@ def test_chained_people_stand_one_by_one_in_their_own_places(session: Session) -
     assert graph.link(graph.only("KSampler"), "model") == (applied[2], 0)
 
 
+@pytest.mark.parametrize(("size", "side"), [((1152, 896), 768), ((512, 384), 512), ((300, 420), 384), ((64, 64), 256)])
+def test_faces_one_by_one_are_drawn_no_larger_than_the_picture(
+    session: Session, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], side: int
+) -> None:
+    monkeypatch.setattr(session, "settings", replace(session.settings, size=size))
+    assert pictured(session, "faces one by one").inputs("crops")["size"] == side
+
+
 def test_a_picture_of_an_ablation_is_drawn_and_is_another_one(session: Session, tmp_path: Path) -> None:
     whole_graph = pictured(session, "InstantID by region")
     whole = session.host.draw(whole_graph, tmp_path / "whole.png", "")
