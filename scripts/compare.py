@@ -189,7 +189,10 @@ def answer_people(questions: Sequence[str], session: Session, quick: bool) -> No
             answers[name] = PEOPLE[name](session, quick)
             write_people(answers, session)
     except KeyboardInterrupt:
-        environment.say(f"Stopped. {session.counts()} Run the same command again to go on.")
+        advice = "Run the same command again to go on."
+        if session.settings.remark:  # the miniature's files are made anew for each run
+            advice = "A rehearsal begins anew each time."
+        environment.say(f"Stopped. {session.counts()} {advice}")
         raise
 
 

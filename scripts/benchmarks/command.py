@@ -164,7 +164,8 @@ def _made(run: Run, methods: Sequence[DrawnMethod], is_rehearsal: bool, for_auth
         try:
             results.append(run.result(method))
         except KeyboardInterrupt:
-            say(f"Stopped. What is drawn stays in {run.settings.out}: run the same again to go on.")
+            advice = "A rehearsal begins anew each time." if is_rehearsal else "Run the same again to go on."
+            say(f"Stopped. What is drawn stays in {run.settings.out}. {advice}")
             raise
         _write(run, results, is_rehearsal)
         if for_authors:
