@@ -85,6 +85,20 @@ def files_stamp() -> tuple[Stamp, ...]:
     return tuple(stamp(path) for path in sorted({*files.recognisers("").values(), *files.onnx.values()}))
 
 
+def paths_of(pack: str, recogniser: str) -> list[str]:
+    """Full paths of the files of a face pack that may be its detector, and of one recogniser; those that are installed.
+
+    pack: an option of the menu, see pack_names. recogniser: an id, "" for none.
+    """
+    files = _files()
+    pack = _installed_pack(pack, files) or pack
+    paths = [files.onnx[name] for name in packs.packs(files.onnx).get(pack, [])]
+    path_of_recogniser = files.recognisers(pack).get(recogniser)
+    if path_of_recogniser is not None:
+        paths.append(path_of_recogniser)
+    return sorted(paths)
+
+
 def refusal(pack: str, recognisers: str) -> LikenessError | None:
     """The error about a choice that cannot be loaded, as far as names of files tell; None where it may be loaded.
 

@@ -1,5 +1,6 @@
 """Methods beside each other, drawn and measured: a sheet and a table for every question.
 
+    python scripts/compare.py --people my_people --quick seeds --rehearse
     python scripts/compare.py --people my_people --prompt "photo of people in a park"
     python scripts/compare.py --miniature --quick seeds
 
@@ -7,7 +8,8 @@
 is found; for any other the table says which file is missing. Questions: crowd (1 to 12 people), seeds (the same people
 by every method and seed), ablations (methods without one of their parts, and with several photos). OUT has index.html,
 a page to look at, report.json, and for each question a .md, a .csv, a sheet (.jpg) and a folder with the pictures. Each
-picture holds its workflow.
+picture holds its workflow. --rehearse needs no file of a method: a toy model, the miniature, draws the same by ID-Patch
+and InstantID. Its figures say nothing.
 
 --miniature draws cartoons of drawn people. Questions: crowd, halves (InstantID's, and several photos), parts
 (Parts2Whole and Share Parts Attention), seeds. index.html has the pictures of crowd, and the columns of --people read
@@ -17,11 +19,14 @@ from colours. --write puts the figures into docs/likeness.md and docs/dev/miniat
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import os
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import environment
@@ -30,7 +35,7 @@ from rig.pack import entered
 if TYPE_CHECKING:
     from comparison.methods import Method, Picture, World
     from comparison.rows import Pictured, Row, Shown
-    from comparison.session import Asked, Session
+    from comparison.session import ComparisonSettings, Session
     from torch import Tensor
 
 PAGE = environment.ROOT / "docs" / "likeness.md"
@@ -68,35 +73,44 @@ class Answer(NamedTuple):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    who = parser.add_mutually_exclusive_group(required=True)
-    who.add_argument("--people", type=Path, help="a folder of photos: one of each person, or a folder of each")
-    who.add_argument("--miniature", action="store_true", help="cartoons of drawn people, by the miniature")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--people", type=Path, metavar="FOLDER", help="a folder of photos: one of each person, or a folder of each"
+    )
+    source.add_argument("--miniature", action="store_true", help="cartoons of drawn people, by the miniature")
     parser.add_argument("--prompt", default=PROMPT, help="with --people")
     parser.add_argument(
-        "--size", type=int, nargs=2, help="with --people: width and height; without it those of each method's template"
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("WIDTH", "HEIGHT"),
+        help="with --people; without it those of each method's template",
     )
     parser.add_argument("--steps", type=int, help="with --people: without it those of the templates")
+    parser.add_argument("--rehearse", action="store_true", help="with --people: the miniature draws, no file is needed")
     parser.add_argument("--quick", action="store_true", help="few pictures: whether it runs")
     out = environment.ROOT / "output" / "compare"
     parser.add_argument("--out", type=Path, default=out, help="the folder of the results; default: output/compare")
     parser.add_argument("--write", action="store_true", help="with --miniature: put figures into docs/")
     parser.add_argument("--python", help="a Python that has everything already")
     parser.add_argument("question", nargs="*", help="one or more of the questions above; all where none is named")
-    given = parser.parse_args()
-    if given.write and not given.miniature:
+    options = parser.parse_args()
+    if options.write and not options.miniature:
         parser.error("--write needs --miniature: the pages have its figures alone.")
-    if given.people and not given.people.is_dir():
-        parser.error(f"{given.people} is no folder.")
-    known = MINIATURE if given.miniature else PEOPLE
-    unknown = {*given.question} - {*known}
+    if options.people and not options.people.is_dir():
+        parser.error(f"{options.people} is no folder.")
+    if options.rehearse and not options.people:
+        parser.error("--rehearse needs --people: with --miniature the miniature draws anyway.")
+    known_questions = MINIATURE if options.miniature else PEOPLE
+    unknown = {*options.question} - {*known_questions}
     if unknown:
-        parser.error(f"No such question: {', '.join(sorted(unknown))}. There are {', '.join(known)}.")
-    questions = given.question or list(known)
-    entered("compare.py", given.python)
-    if given.miniature:
-        by_miniature(questions, given.quick, given.out, given.write)
+        parser.error(f"No such question: {', '.join(sorted(unknown))}. There are {', '.join(known_questions)}.")
+    questions = options.question or list(known_questions)
+    entered("compare.py", options.python)
+    if options.miniature:
+        by_miniature(questions, options.quick, options.out, options.write)
     else:
-        by_people(given, questions)
+        by_people(options, questions)
     return 0
 
 
@@ -123,25 +137,44 @@ def by_miniature(questions: Sequence[str], quick: bool, out: Path, into: bool) -
         environment.say(f"The figures are in {PAGE} and {MINIATURE_PAGE}")
 
 
-def by_people(given: argparse.Namespace, questions: Sequence[str]) -> None:
-    """Answer questions with photos and the user's own files. given: the command line. Raises SetupError."""
-    from comparison import photos, worlds
-    from comparison.session import Asked, Session
+def by_people(options: argparse.Namespace, questions: Sequence[str]) -> None:
+    """Answer questions with photos and the user's own files. options: the command line. Raises SetupError."""
+    from comparison import photos, rehearsal, worlds
+    from comparison.session import ComparisonSettings, Session
 
-    asked = Asked(
-        folder=given.people.resolve(),
-        out=given.out.resolve(),
-        prompt=given.prompt,
-        size=tuple(given.size) if given.size else None,
-        steps=given.steps,
+    settings = ComparisonSettings(
+        folder=options.people.resolve(),
+        out=options.out.resolve(),
+        prompt=options.prompt,
+        size=tuple(options.size) if options.size else None,
+        steps=options.steps,
     )
-    asked.out.mkdir(parents=True, exist_ok=True)
+    settings.out.mkdir(parents=True, exist_ok=True)
     try:
-        session = Session(asked, photos.people_in(asked.folder))
-        answer_people(questions, session, given.quick)
+        people = photos.people_in(settings.folder)
+        with ExitStack() as stack:
+            if options.rehearse:
+                folder = stack.enter_context(TemporaryDirectory())
+                stack.enter_context(rehearsal.miniature_in(Path(folder)))
+                settings = rehearsed(settings)
+            session = Session(settings, people)
+            answer_people(questions, session, options.quick)
     except worlds.REFUSED as problem:
         raise environment.SetupError(str(problem)) from problem
-    environment.say(f"{session.counts()} Done: look at {asked.out / 'index.html'}")
+    environment.say(f"{session.counts()} Done: look at {settings.out / 'index.html'}")
+
+
+def rehearsed(settings: ComparisonSettings) -> ComparisonSettings:
+    """The same for the miniature: its own size and steps where none are asked for, and what its figures are worth."""
+    from comparison import rehearsal
+
+    environment.say(f"A rehearsal: {rehearsal.SAYS_NOTHING}.")
+    return dataclasses.replace(
+        settings,
+        size=settings.size or rehearsal.SIZE,
+        steps=settings.steps or rehearsal.STEPS,
+        remark=rehearsal.SAYS_NOTHING,
+    )
 
 
 def answer_people(questions: Sequence[str], session: Session, quick: bool) -> None:
@@ -154,9 +187,12 @@ def answer_people(questions: Sequence[str], session: Session, quick: bool) -> No
         for name in questions:
             environment.say(f"{name} ...")
             answers[name] = PEOPLE[name](session, quick)
-            write_people(answers, session, session.asked)
+            write_people(answers, session)
     except KeyboardInterrupt:
-        environment.say(f"Stopped. {session.counts()} Run the same command again to go on.")
+        advice = "Run the same command again to go on."
+        if session.settings.remark:  # the miniature's files are made anew for each run
+            advice = "A rehearsal begins anew each time."
+        environment.say(f"Stopped. {session.counts()} {advice}")
         raise
 
 
@@ -183,13 +219,13 @@ def groups(people: int, count: int) -> list[Group]:
     """Groups of `count` in which all of so many people stand equally often, so that figures of different counts are of
     the same people; FEWEST pictures or more. In each round everybody moves on by one, beside others."""
     rounds = math.lcm(people, count) // count  # pictures until everybody has been in equally many
-    found: list[Group] = []
-    while len(found) < FEWEST:
-        moved = len(found) // rounds
+    group_list: list[Group] = []
+    while len(group_list) < FEWEST:
+        moved = len(group_list) // rounds
         for number in range(rounds):
-            who = [(number * count + place + moved) % people for place in range(count)]
-            found.append(Group(who, 1, len(found) + 1))
-    return found
+            members = [(number * count + place + moved) % people for place in range(count)]
+            group_list.append(Group(members, 1, len(group_list) + 1))
+    return group_list
 
 
 def halves(world: World, quick: bool, out: Path) -> Answer:
@@ -197,92 +233,115 @@ def halves(world: World, quick: bool, out: Path) -> Answer:
     from comparison.methods import HALVES, METHODS
 
     people = range(min(len(world.people), 2 if quick else 12))
-    columns = {f"{who + 1}": [Group([who], 1, 1)] for who in people}
-    answer = drawn_in(world, HALVES, columns, False, whole=True)
-    told, shown = answer.lines, answer.pictures
+    columns = {f"{person + 1}": [Group([person], 1, 1)] for person in people}
+    answer = drawn_in(world, HALVES, columns, False, by_all_photos=True)
+    lines = answer.lines
+    pictures = answer.pictures
     for photos in (2, 4):
         method = {f"both, {photos} photos": METHODS["InstantID by region"]}
-        columns = {f"{who + 1}": [Group([who], photos, 1)] for who in people}
-        more = drawn_in(world, method, columns, False, whole=True)
-        told, shown = told + more.lines, shown | more.pictures
-    return Answer(told, shown)
+        columns = {f"{person + 1}": [Group([person], photos, 1)] for person in people}
+        answer = drawn_in(world, method, columns, False, by_all_photos=True)
+        lines = lines + answer.lines
+        pictures = pictures | answer.pictures
+    return Answer(lines, pictures)
 
 
 def parts(world: World, quick: bool, out: Path) -> Answer:
     from comparison import parts
 
-    told, shown = list[Line](), Pictures()
+    lines: list[Line] = []
+    pictures: Pictures = {}
     for name, dressed in parts.compared(2 if quick else 40):
-        told.append({"": name, "pictures": len(dressed.pixels), **dressed.figures})
-        shown |= {(name, f"{column + 1}"): one for column, one in enumerate(dressed.pixels)}
-    return Answer(told, shown)
+        lines.append({"": name, "pictures": len(dressed.pixels), **dressed.figures})
+        for number, pixels in enumerate(dressed.pixels, 1):
+            pictures[name, f"{number}"] = pixels
+    return Answer(lines, pictures)
 
 
 def seeds(world: World, quick: bool, out: Path) -> Answer:
     """The same people by every method, from several seeds."""
     from comparison.methods import METHODS
 
-    who = list(range(min(2 if quick else 3, len(world.people))))
-    columns = {f"seed {seed}": [Group(who, 1, seed)] for seed in range(1, 3 if quick else 5)}
+    members = list(range(min(2 if quick else 3, len(world.people))))
+    columns = {f"seed {seed}": [Group(members, 1, seed)] for seed in range(1, 3 if quick else 5)}
     return drawn_in(world, METHODS, columns, False)
 
 
 def drawn_in(
     world: World, methods: Mapping[str, Method], columns: Mapping[str, Sequence[Group]],
-    apart: bool, whole: bool = False, pages: Path | None = None,
+    apart: bool, by_all_photos: bool = False, pages: Path | None = None,
 ) -> Answer:  # fmt: skip
-    """apart: whether each column, of so many people, has a row of the table. whole: whether all photos judge. pages:
-    the folder of all pictures, for rows with the columns of --people; None for an answer without."""
+    """apart: whether each column, of so many people, has a row of the table. by_all_photos: whether all photos judge.
+    pages: the folder of all pictures, for rows with the columns of --people; None for an answer without."""
     from comparison.rows import Row
 
-    told, shown = list[Line](), Pictures()
+    lines: list[Line] = []
+    sheet_pictures: Pictures = {}
     rows: list[Row] = []
     for name, method in methods.items():
-        found = pictures_by(world, name, method, columns, whole)
-        for column, pictures in found.items():
-            shown[name, column] = pictures[0].pixels
-        together = found if apart else {"": [one for each in found.values() for one in each]}
-        for column, pictures in together.items():
-            line = {"": name, **({"people": int(column)} if apart else {}), "pictures": len(pictures)}
-            counted = {"cost": method.cost(int(column))} if apart else {}
-            told.append({**line, **world.judge(pictures), **counted})
+        by_column = pictures_by(world, name, method, columns, by_all_photos)
+        for column, pictures in by_column.items():
+            sheet_pictures[name, column] = pictures[0].pixels
+        by_line = by_column if apart else {"": together(by_column)}
+        for column, pictures in by_line.items():
+            line: Line = {"": name}
+            if apart:
+                line["people"] = int(column)
+            line["pictures"] = len(pictures)
+            line |= world.judge(pictures)
+            if apart:
+                line["cost"] = method.cost(int(column))
+            lines.append(line)
         if pages:
-            for column, pictures in found.items():
+            for column, pictures in by_column.items():
                 files = shown_in(pages, name, column, columns[column], pictures)
                 rows.append(Row(name, int(column), files, world.columns(pictures)))
-    return Answer(told, shown, rows)
+    return Answer(lines, sheet_pictures, rows)
+
+
+def together(by_column: Mapping[str, Sequence[Picture]]) -> list[Picture]:
+    """The pictures of all columns."""
+    pictures: list[Picture] = []
+    for column_pictures in by_column.values():
+        pictures += column_pictures
+    return pictures
 
 
 def pictures_by(
-    world: World, name: str, method: Method, columns: Mapping[str, Sequence[Group]], whole: bool
+    world: World, name: str, method: Method, columns: Mapping[str, Sequence[Group]], by_all_photos: bool
 ) -> dict[str, list[Picture]]:
-    """The pictures of each column by one method. whole: whether they are judged by all photos of everybody."""
+    """The pictures of each column by one method. by_all_photos: whether they are judged by all photos of everybody."""
     from comparison.methods import drawn, meaning, of_photos
 
-    found: dict[str, list[Picture]] = {}
-    for column, groups in columns.items():
-        for who, photos, seed in groups:
-            people = [world.people[one] for one in who]
-            picture = drawn(world, method, world.cast([of_photos(one, photos) for one in people]), seed)
-            found.setdefault(column, []).append(meaning(picture, people) if whole else picture)
+    by_column: dict[str, list[Picture]] = {}
+    for column, column_groups in columns.items():
+        for members, photos, seed in column_groups:
+            people = [world.people[member] for member in members]
+            cast = world.cast([of_photos(person, photos) for person in people])
+            picture = drawn(world, method, cast, seed)
+            if by_all_photos:
+                picture = meaning(picture, people)
+            by_column.setdefault(column, []).append(picture)
         environment.say(f"  {name}, {column}")
-    return found
+    return by_column
 
 
-def shown_in(folder: Path, name: str, column: str, groups: Sequence[Group], pictures: Sequence[Picture]) -> list[Shown]:
+def shown_in(
+    folder: Path, name: str, column: str, column_groups: Sequence[Group], pictures: Sequence[Picture]
+) -> list[Shown]:
     """Save all pictures of a column, and say for the page what each is of."""
     from comparison.rows import Shown
 
     from core import previews
 
     folder.mkdir(parents=True, exist_ok=True)
-    shown: list[Shown] = []
-    for number, (group, picture) in enumerate(zip(groups, pictures, strict=True), 1):
+    files: list[Shown] = []
+    for number, (group, picture) in enumerate(zip(column_groups, pictures, strict=True), 1):
         path = folder / f"{name}, {column}, {number}.png"
         previews.as_picture(picture.pixels).save(path)
         names = tuple(person.identity.name for person in picture.cast.people)
-        shown.append(Shown(column, path, group.seed, names))
-    return shown
+        files.append(Shown(column, path, group.seed, names))
+    return files
 
 
 # --- The questions, with photos
@@ -382,9 +441,9 @@ def write(name: str, answer: Answer, out: Path) -> None:
         for names, pixels in pictures.items():
             previews.as_picture(pixels).save(out / name / f"{', '.join(names)}.png")
     (out / f"{name}.md").write_text(table(lines), "utf-8")
-    columns = list(dict.fromkeys(column for line in lines for column in line))
-    told = [[line.get(column, "") for column in columns] for line in lines]
-    (out / f"{name}.csv").write_bytes(evaluate.as_csv([columns, *told]))
+    columns = columns_of(lines)
+    cells = [[line.get(column, "") for column in columns] for line in lines]
+    (out / f"{name}.csv").write_bytes(evaluate.as_csv([columns, *cells]))
     sheet(pictures).save(out / f"{name}.jpg", quality=80)
     environment.say(f"{out / name}.jpg\n{table(lines)}")
 
@@ -408,27 +467,40 @@ def write_columns(name: str, rows: Sequence[Row], out: Path) -> None:
     environment.say(f"{out / 'index.html'}")
 
 
-def write_people(answers: Mapping[str, Sequence[Row]], session: Session, asked: Asked) -> None:
+def write_people(answers: Mapping[str, Sequence[Row]], session: Session) -> None:
     """Write the tables of the questions that are answered, their sheets, and the page and the report of all."""
     from comparison import page
 
     about = session.about()
+    out = session.settings.out
     for name, rows in answers.items():
-        (asked.out / f"{name}.md").write_text(page.as_markdown(rows), "utf-8")
-        (asked.out / f"{name}.csv").write_bytes(page.as_csv(rows))
+        (out / f"{name}.md").write_text(page.as_markdown(rows), "utf-8")
+        (out / f"{name}.csv").write_bytes(page.as_csv(rows))
         pictures = page.first_pictures(rows)
         if pictures:
-            sheet(pictures).save(asked.out / f"{name}.jpg", quality=80)
-    (asked.out / "report.json").write_text(page.report(answers, about, session.unread), "utf-8")
-    (asked.out / "index.html").write_text(page.as_html(answers, about, session.unread, asked.out), "utf-8")
+            sheet(pictures).save(out / f"{name}.jpg", quality=80)
+    (out / "report.json").write_text(page.report(answers, about, session.unread), "utf-8")
+    (out / "index.html").write_text(page.as_html(answers, about, session.unread, out), "utf-8")
 
 
 def table(lines: Sequence[Line]) -> str:
     """Without columns of which nothing is known."""
-    every = dict.fromkeys(column for line in lines for column in line)
-    columns = [column for column in every if any(_cell(line.get(column)) != "-" for line in lines)]
-    rows = [columns, ["---"] * len(columns), *([_cell(line.get(name)) for name in columns] for line in lines)]
+    columns: list[str] = []
+    for column in columns_of(lines):
+        if any(_cell(line.get(column)) != "-" for line in lines):
+            columns.append(column)
+    rows = [columns, ["---"] * len(columns)]
+    for line in lines:
+        rows.append([_cell(line.get(column)) for column in columns])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def columns_of(lines: Sequence[Line]) -> list[str]:
+    """The columns of all lines of a table, in their order."""
+    columns: dict[str, None] = {}
+    for line in lines:
+        columns |= dict.fromkeys(line)
+    return list(columns)
 
 
 def _cell(value: Any) -> str:
@@ -443,13 +515,14 @@ def sheet(pictures: Pictures, side: int = 220) -> Any:
 
     from core import previews
 
-    rows, columns = (list(dict.fromkeys(names)) for names in zip(*pictures, strict=True))
-    columns = columns[:6]
-    side = min(side, *(one.shape[1] for one in pictures.values()))
-    high = max(math.ceil(side * len(one) / one.shape[1]) for one in pictures.values())
+    rows = list(dict.fromkeys(row for row, _ in pictures))
+    columns = list(dict.fromkeys(column for _, column in pictures))[:6]
+    side = min(side, *(pixels.shape[1] for pixels in pictures.values()))
+    high = max(math.ceil(side * len(pixels) / pixels.shape[1]) for pixels in pictures.values())
     letters = max(14, side // 9)
-    made = Image.new("RGB", (side * (len(columns) + 1), high * len(rows) + 2 * letters), "white")
-    draw = ImageDraw.Draw(made)
+    size = (side * (len(columns) + 1), high * len(rows) + 2 * letters)
+    canvas = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(canvas)
     for number, column in enumerate(columns, 1):
         draw.text((side * number + 6, letters // 2), column, "black", font_size=letters)
     for row, name in enumerate(rows):
@@ -459,17 +532,25 @@ def sheet(pictures: Pictures, side: int = 220) -> Any:
                 continue
             small = previews.as_picture(pictures[name, column])
             small.thumbnail((side - 4, high - 4))
-            made.paste(small, (side * number, high * row + 2 * letters))
-    return made
+            canvas.paste(small, (side * number, high * row + 2 * letters))
+    return canvas
 
 
-def into_page(name: str, text: str, shown: Any) -> None:
+def into_page(name: str, text: str, picture: Any) -> None:
     """Between the page's marks of this question, with its sheet."""
-    marks = f"<!-- {name}: written by scripts/compare.py -->\n", f"<!-- end of {name} -->"
-    shown.save(PAGE.with_name(f"likeness_{name}.jpg"), quality=70)
-    before, rest = PAGE.read_text("utf-8").split(marks[0])
-    picture = f"![{name.capitalize()}, drawn](likeness_{name}.jpg)"
-    PAGE.write_text(f"{before}{marks[0]}\n{text}\n{picture}\n\n{marks[1]}{rest.split(marks[1])[1]}", "utf-8")
+    file = PAGE.with_name(f"likeness_{name}.jpg")
+    picture.save(file, quality=70)
+    link = f"![{name.capitalize()}, drawn]({file.name})"
+    between_marks(PAGE, name, f"{text}\n{link}\n")
+
+
+def between_marks(page: Path, name: str, content: str) -> None:
+    """Put lines between the marks of this name in a page."""
+    begin = f"<!-- {name}: written by scripts/compare.py -->\n"
+    end = f"<!-- end of {name} -->"
+    before, marked = page.read_text("utf-8").split(begin)
+    _, behind = marked.split(end)
+    page.write_text(f"{before}{begin}\n{content}\n{end}{behind}", "utf-8")
 
 
 def columns_into_page(rows: Sequence[Row]) -> None:
@@ -483,10 +564,8 @@ def columns_into_page(rows: Sequence[Row]) -> None:
     timed = ("seconds", "per step")
     text = page.as_markdown(rows, [column for column in page.known_columns(rows) if column.name not in timed])
     CURVES.write_text(association_svg(rows), "utf-8")
-    marks = "<!-- columns: written by scripts/compare.py -->\n", "<!-- end of columns -->"
-    before, rest = MINIATURE_PAGE.read_text("utf-8").split(marks[0])
-    picture = f"![Association against the number of people, a curve for each method]({CURVES.name})"
-    MINIATURE_PAGE.write_text(f"{before}{marks[0]}\n{text}\n{picture}\n\n{marks[1]}{rest.split(marks[1])[1]}", "utf-8")
+    link = f"![Association against the number of people, a curve for each method]({CURVES.name})"
+    between_marks(MINIATURE_PAGE, "columns", f"{text}\n{link}\n")
 
 
 if __name__ == "__main__":

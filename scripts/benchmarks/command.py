@@ -12,15 +12,16 @@ from typing import Any
 
 import environment
 import folder_paths
+from comparison import rehearsal
 from comparison.records import METHODS, DrawnMethod
-from comparison.session import Asked, Session
+from comparison.session import ComparisonSettings, Session
 from comparison.worlds import REFUSED
 from environment import SetupError, say
 from rig import whole
 
-from . import authors, identities_collapse, made_up, multi_human, multi_id, page, rehearsal
+from . import authors, identities_collapse, made_up, multi_human, multi_id, page
 from .kept import Result
-from .pictures import CrewDrawer, Drawer, HostDrawer
+from .pictures import CrewDrawer, Drawer, HostDrawer, made_by_workers
 from .records import Benchmark, Unmeasured
 from .run import NOT_DRAWN, Run, Settings
 from .table import published_rows, rows_of
@@ -48,26 +49,35 @@ def methods_named(names: Sequence[str]) -> list[DrawnMethod]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the command line asks for; the exit status. Raises SetupError."""
-    benchmark = BENCHMARKS[arguments.benchmark]
     methods = methods_named(arguments.methods)
     try:
-        with ExitStack() as stack:
-            settings = _settings(arguments, benchmark, stack)
-            # What is wrong with the folder is said before anything is loaded.
-            cases = benchmark.cases(settings.folder, settings.places)
-            if arguments.models:
-                _add_models(arguments.models)
-            settings.out.mkdir(parents=True, exist_ok=True)
-            session = Session(Asked(settings.folder, settings.out, ""), [])
-            watcher = Watcher(session.face_model, session.judge.vision, session.judge.text)
-            drawer = stack.enter_context(_drawer(arguments, session, settings))
-            benchmark_run = Run(benchmark, settings, cases, session, watcher, drawer)
+        with opened(arguments) as benchmark_run:
             _say_what_was_read(benchmark_run)
             if arguments.check:
                 return _checked(benchmark_run, methods)
             return _made(benchmark_run, methods, arguments.rehearse, arguments.for_authors)
     except REFUSED as problem:
         raise SetupError(str(problem)) from problem
+
+
+@contextmanager
+def opened(arguments: argparse.Namespace) -> Iterator[Run]:
+    """The run that is asked for: the folder is read, the judges are loaded, and whoever draws has begun to start.
+
+    Raises SetupError, and one of REFUSED.
+    """
+    benchmark = BENCHMARKS[arguments.benchmark]
+    with ExitStack() as stack:
+        settings = _settings(arguments, benchmark, stack)
+        # What is wrong with the folder is said before anything is loaded.
+        cases = benchmark.cases(settings.folder, settings.places)
+        if arguments.models:
+            _add_models(arguments.models)
+        settings.out.mkdir(parents=True, exist_ok=True)
+        session = Session(ComparisonSettings(settings.folder, settings.out, ""), [])
+        watcher = Watcher(session.face_model, session.judge.vision, session.judge.text, session.judge_files())
+        drawer = stack.enter_context(_drawer(arguments, session, settings))
+        yield Run(benchmark, settings, cases, session, watcher, drawer)
 
 
 def _settings(arguments: argparse.Namespace, benchmark: Benchmark, stack: ExitStack) -> Settings:
@@ -83,7 +93,8 @@ def _settings(arguments: argparse.Namespace, benchmark: Benchmark, stack: ExitSt
     made_up.FOLDERS[benchmark.key](folder)
     say(f"A rehearsal: a made-up folder of {benchmark.title}, and the miniature. The figures say nothing.")
     steps = arguments.steps or rehearsal.STEPS
-    return Settings(folder, out, arguments.places, size or rehearsal.SIZES[benchmark.key], steps, arguments.limit)
+    largest = rehearsal.LARGE if benchmark.key == identities_collapse.BENCHMARK.key else rehearsal.SIZE
+    return Settings(folder, out, arguments.places, size or largest, steps, arguments.limit)
 
 
 def _add_models(folder: Path) -> None:
@@ -116,7 +127,7 @@ def _drawer(arguments: argparse.Namespace, session: Session, settings: Settings)
         gpus = visible_gpus(torch.cuda.device_count())
         source = LocalWorkers(host, Path(sys.executable), models, arguments.workers, gpus)
     with Crew(source, host) as crew:
-        yield CrewDrawer(crew, settings.folder)
+        yield CrewDrawer(crew, settings.folder, made_by_workers(session.host, arguments.address is not None))
 
 
 def _say_what_was_read(run: Run) -> None:
@@ -153,7 +164,8 @@ def _made(run: Run, methods: Sequence[DrawnMethod], is_rehearsal: bool, for_auth
         try:
             results.append(run.result(method))
         except KeyboardInterrupt:
-            say(f"Stopped. What is drawn stays in {run.settings.out}: run the same again to go on.")
+            advice = "A rehearsal begins anew each time." if is_rehearsal else "Run the same again to go on."
+            say(f"Stopped. What is drawn stays in {run.settings.out}. {advice}")
             raise
         _write(run, results, is_rehearsal)
         if for_authors:
@@ -192,7 +204,6 @@ def _about(run: Run, is_rehearsal: bool) -> dict[str, Any]:
     about = run.session.about()
     for name in ("prompt", "people", "photos of each"):
         del about[name]
-    about["recognisers"] = ", ".join(about["recognisers"])
     about |= {
         "size": run.settings.size,
         "steps": run.settings.steps,
@@ -205,5 +216,5 @@ def _about(run: Run, is_rehearsal: bool) -> dict[str, Any]:
     if len(run.cases) < len(run.all_cases):
         about["part"] = "not all pictures of the benchmark: its published figures are of all"
     if is_rehearsal:
-        about["rehearsal"] = "made-up pictures by the miniature: the figures say nothing"
+        about["rehearsal"] = rehearsal.SAYS_NOTHING
     return about

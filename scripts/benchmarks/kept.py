@@ -17,11 +17,11 @@ from .seen import Seen, as_json, from_json
 class Kept:
     """What is kept beside a picture.
 
-    key: what the picture is made of. seconds: that it took, None where they are not known. watchers: who has looked at
-    it. seen: what they saw, None before that.
+    fingerprint: what the picture is made of, see comparison/kept.py. seconds: that it took, None where they are not
+    known. watchers: who has looked at it, with which files. seen: what they saw, None before that.
     """
 
-    key: str
+    fingerprint: str
     seconds: float | None = None
     watchers: Sequence[str] = ()
     seen: Seen | None = None
@@ -65,6 +65,6 @@ def read_kept(path: Path) -> Kept | None:
     try:
         content = json.loads(path.read_bytes())
         seen = None if content["seen"] is None else from_json(content["seen"])
-        return Kept(content["key"], content["seconds"], content["watchers"], seen)
+        return Kept(content["fingerprint"], content["seconds"], content["watchers"], seen)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import evaluate
-from comparison.page import DASH, STYLE
+from comparison.page import DASH, beginning
 
 from .kept import Result
 from .records import Benchmark, Metric, Unmeasured
@@ -64,26 +64,13 @@ def report(
     return json.dumps(content, indent=1)
 
 
-def _in_words(name: str, value: Any) -> str:
-    """What is said of a run, as a reader writes it: 1024x768, and names with commas between them."""
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        return str(value)
-    separator = "x" if name == "size" else ", "
-    return separator.join(str(part) for part in value)
-
-
 def as_html(
     benchmark: Benchmark, rows: Sequence[TableRow], results: Sequence[Result], about: Mapping[str, Any],
     unmeasured: Sequence[Unmeasured], out: Path,
 ) -> str:  # fmt: skip
     """The page. out: the folder where it lies; pictures are named from there. It loads nothing from the network."""
-    title = escape(benchmark.title)
-    parts = ["<!doctype html>", f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title>']
-    parts.append(f"<style>{STYLE}</style></head><body><h1>{title}</h1>")
-    for name, value in {"source": benchmark.source, **about}.items():
-        parts.append(f"<div><b>{escape(str(name))}</b>: {escape(_in_words(name, value))}</div>")
-    for one in unmeasured:
-        parts.append(f"<div><b>{escape(one.name)}</b> is not measured: {escape(one.why)}</div>")
+    reasons = {metric.name: metric.why for metric in unmeasured}
+    parts = beginning(benchmark.title, {"source": benchmark.source, **about}, reasons)
     for result in results:
         if result.note:
             parts.append(f"<div><b>{escape(result.method.title)}</b> was not drawn: {escape(result.note)}</div>")

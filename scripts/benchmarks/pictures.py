@@ -1,4 +1,14 @@
-"""The pictures of a benchmark: by the host in this process, or by workers on this machine or on Ray."""
+"""The pictures of a benchmark: by the host in this process, or by workers on this machine or on Ray.
+
+What decides whether a picture is drawn again is known before any worker answers, so it is read on this machine: its
+photos, its model files, and the versions of its ComfyUI, its torch and its Likeness.
+
+- Workers of this machine have the same files and the same ComfyUI. Their pictures are taken for those of this process,
+  and the other way round.
+- Workers on Ray may be on other machines. Their files are not looked at: they have to be the same as here. A worker
+  with another version of ComfyUI is named when it starts. What computes there is not known, so the pictures count as
+  drawn on "Ray", and none is taken for one of this machine's own device.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +26,7 @@ from batch.rows import Row as BatchRow
 from batch.workers import Crew
 from comparison.drawing import DrawingError, Host
 from comparison.graphs import Graph
-from comparison.kept import save
+from comparison.kept import Note, save
 from PIL import Image
 
 from .records import Case
@@ -26,12 +36,12 @@ _HASH_LETTERS = 16
 
 @dataclass(frozen=True)
 class Task:
-    """A picture that is to be drawn. path: where it is put. key: what it is made of, a text that changes with it."""
+    """A picture that is to be drawn. path: where it is put. fingerprint: what it is made of, see comparison/kept.py."""
 
     case: Case
     graph: Graph
     path: Path
-    key: str
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,11 @@ class Finished:
 class Drawer(Protocol):
     """Whoever draws."""
 
+    @property
+    def made_with(self) -> Mapping[str, str]:
+        """What its pictures depend on beside their prompts and files."""
+        ...
+
     def results(self, tasks: Iterable[Task]) -> Iterator[Finished]:
         """What becomes of each task, in the order in which they end."""
         ...
@@ -62,12 +77,16 @@ class HostDrawer:
     def __init__(self, host: Host) -> None:
         self._host = host
 
+    @property
+    def made_with(self) -> Mapping[str, str]:
+        return self._host.made_with
+
     def results(self, tasks: Iterable[Task]) -> Iterator[Finished]:
         # A bar for the steps of each picture would break the bar of the pictures.
         comfy.utils.set_progress_bar_enabled(False)
         for task in tasks:
             try:
-                drawn = self._host.draw(task.graph, task.path)
+                drawn = self._host.draw(task.graph, task.path, task.fingerprint)
             except DrawingError as error:
                 yield Finished(task, error=str(error), public_error=f"{error.node} ended with an error.")
                 continue
@@ -75,11 +94,16 @@ class HostDrawer:
 
 
 class CrewDrawer:
-    """Workers, each with a ComfyUI. folder: where the photos are that prompts name."""
+    """Workers, each with a ComfyUI. folder: where the photos are that prompts name. made_with: see `Drawer`."""
 
-    def __init__(self, crew: Crew, folder: Path) -> None:
+    def __init__(self, crew: Crew, folder: Path, made_with: Mapping[str, str]) -> None:
         self._crew = crew
         self._folder = folder
+        self._made_with = made_with
+
+    @property
+    def made_with(self) -> Mapping[str, str]:
+        return self._made_with
 
     def results(self, tasks: Iterable[Task]) -> Iterator[Finished]:
         by_line: dict[int, Task] = {}
@@ -94,7 +118,7 @@ class CrewDrawer:
             with Image.open(io.BytesIO(outcome.files[0].data)) as opened:
                 picture = opened.convert("RGB")
             # With its own prompt: that of the worker names photos by what is in them.
-            save(picture, task.path, task.graph, None)
+            save(picture, task.path, task.graph, Note(task.fingerprint, outcome.seconds, None))
             yield Finished(task, outcome.seconds)
 
     def _jobs(self, tasks: Iterable[Task], by_line: dict[int, Task]) -> Iterator[Job]:
@@ -102,6 +126,16 @@ class CrewDrawer:
         for line, task in enumerate(tasks, 1):
             by_line[line] = task
             yield job_of(task, line, self._folder)
+
+
+def made_by_workers(host: Host, on_ray: bool) -> Mapping[str, str]:
+    """What pictures by workers depend on beside their prompts and files, as far as it is known here.
+
+    host: of this process. on_ray: whether Ray chooses their machines; see the head of this file.
+    """
+    if on_ray:
+        return {**host.made_with, "device": "Ray"}
+    return host.made_with
 
 
 def job_of(task: Task, line: int, folder: Path) -> Job:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import evaluate
@@ -65,7 +62,6 @@ class Run:
         self.drawer = drawer
         self.all_cases = cases
         self.cases = limited(cases, settings.limit)
-        self._digest = cache(digest)  # a person is in many pictures
 
     def result(self, method: DrawnMethod) -> Result:
         """Draw and see what is not there yet of a method's pictures."""
@@ -95,8 +91,8 @@ class Run:
         """For each case the task, None where its picture is there and made of the same."""
         for case in self.cases:
             task = self.task(result.method, case)
-            kept = read_kept(note_of(task.path))
-            if kept is not None and kept.key == task.key and task.path.is_file():
+            kept = kept_of(task)
+            if kept is not None:
                 result.kept[case.name] = kept
                 yield None
             else:
@@ -107,10 +103,8 @@ class Run:
     def task(self, method: DrawnMethod, case: Case) -> Task:
         """The picture of a case by a method."""
         graph = self.graph_of(method, case)
-        files = [*case.photos] if case.truth is None else [*case.photos, case.truth]
-        made_of = [json.dumps(graph.prompt, sort_keys=True), *(self._digest(path) for path in files)]
-        key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()
-        return Task(case, graph, self.path_of(method, case), key)
+        fingerprint = self.session.fingerprint(graph, method, self.drawer.made_with)
+        return Task(case, graph, self.path_of(method, case), fingerprint)
 
     def graph_of(self, method: DrawnMethod, case: Case) -> Graph:
         """The prompt of a case. Raises one of NOT_DRAWN where something is missing."""
@@ -134,15 +128,16 @@ class Run:
         if finished.error:
             result.failures.append(Failure(case.name, finished.error, finished.public_error))
             return
-        kept = Kept(finished.task.key, finished.seconds)
+        kept = Kept(finished.task.fingerprint, finished.seconds)
         write_kept(note_of(finished.task.path), kept)
         result.kept[case.name] = kept
         self._watch(result, case)
 
     def _watch(self, result: Result, case: Case) -> None:
-        """Look at a picture, unless the same watchers have done so."""
+        """Look at a picture, unless the same watchers have done so, beside the same photo."""
         kept = result.kept[case.name]
-        if kept.seen is not None and list(kept.watchers) == self.watcher.names:
+        watchers = self.watcher.named_for(case)
+        if kept.seen is not None and list(kept.watchers) == watchers:
             return
         path = self.path_of(result.method, case)
         try:
@@ -151,9 +146,17 @@ class Run:
             result.failures.append(Failure(case.name, str(error), "No face was found in a reference photo."))
             del result.kept[case.name]
             return
-        kept = Kept(kept.key, kept.seconds, self.watcher.names, seen)
+        kept = Kept(kept.fingerprint, kept.seconds, watchers, seen)
         write_kept(note_of(path), kept)
         result.kept[case.name] = kept
+
+
+def kept_of(task: Task) -> Kept | None:
+    """What is kept of the picture of a task; None where it is not there, or made of something else."""
+    kept = read_kept(note_of(task.path))
+    if kept is None or kept.fingerprint != task.fingerprint or not task.path.is_file():
+        return None
+    return kept
 
 
 def limited(cases: Sequence[Case], limit: int | None) -> list[Case]:
@@ -177,8 +180,3 @@ def canvas(size: Size, shape: Size | None) -> Size:
     pixels = size[0] * size[1]
     width = math.sqrt(pixels * shape[0] / shape[1])
     return max(1, round(width / STEP)) * STEP, max(1, round(pixels / width / STEP)) * STEP
-
-
-def digest(path: Path) -> str:
-    """What is in a file, as a short text."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

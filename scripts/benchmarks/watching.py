@@ -10,6 +10,7 @@ from typing import Any
 import evaluate
 import torch
 from comparison.judging import TextJudge, embedding_of
+from comparison.kept import content_of, state_of
 from pack.bridge import encode
 from pack.core.faces import model as faces
 from pack.core.faces.model import FaceModel
@@ -25,24 +26,43 @@ _REMEMBERED = 4096
 
 
 class Watcher:
-    """It looks at pictures. vision: a DINOv2 as the host loads it, or None. text: both sides of a CLIP, or None."""
+    """It looks at pictures.
 
-    def __init__(self, face_model: FaceModel, vision: Any = None, text: TextJudge | None = None) -> None:
+    vision: a DINOv2 as the host loads it, or None. text: both sides of a CLIP, or None. files: that all of them were
+    loaded from.
+    """
+
+    def __init__(
+        self, face_model: FaceModel, vision: Any = None, text: TextJudge | None = None, files: Sequence[Path] = ()
+    ) -> None:
         self.face_model = face_model
         self.vision = vision
         self.text = text
+        self.files = files
         self._reference = lru_cache(_REMEMBERED)(self._look_at_reference)
         self._photo = lru_cache(_REMEMBERED)(self._look_at_photo)
 
     @property
     def names(self) -> list[str]:
-        """What looks: a picture that others have looked at is looked at again."""
+        """What looks at pictures."""
         found = list(self.face_model.ids)
         if self.vision is not None:
             found.append("DINOv2")
         if self.text is not None:
             found.append("CLIP")
         return found
+
+    def named_for(self, case: Case) -> list[str]:
+        """What looks at the picture of a case, with which files, and beside which photo that it should be like.
+
+        A picture that others have looked at is looked at again.
+        """
+        names = self.names
+        for path in self.files:
+            names.append(f"{path.name} {state_of(path)}")
+        if case.truth is not None:
+            names.append(f"photo {content_of(case.truth)}")
+        return names
 
     def seen(self, case: Case, pixels: Tensor) -> Seen:
         """What is seen of the picture (H, W, 3) of a case. Raises evaluate.Unusable for a photo without a face."""

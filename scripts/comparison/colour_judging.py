@@ -42,8 +42,11 @@ class ColourJudge:
         self._photos = {person.name: self._looks(person) for person in people}
         """By name the colours of each photo, (photos, 9)."""
         first = torch.stack([looks[0] for looks in self._photos.values()])
-        apart = [distance(one, other) for number, one in enumerate(first) for other in first[:number]]
-        self.stranger_distance = sum(apart) / len(apart)
+        distances: list[float] = []
+        for number, look in enumerate(first):
+            for earlier_look in first[:number]:
+                distances.append(distance(look, earlier_look))
+        self.stranger_distance = sum(distances) / len(distances)
         """How far the colours of two people are from each other in the mean."""
 
     def _looks(self, person: Identity) -> Tensor:
@@ -54,24 +57,26 @@ class ColourJudge:
         """How alike two looks (9,) are: 1 for the same, 0 for as far apart as two people are in the mean."""
         return 1 - distance(first, second) / self.stranger_distance
 
-    def judged(self, picture: Picture, seen: colours.Seen) -> Judged:
-        """What is measured of a picture. seen: what is found in its places, and what is meant."""
+    def judged(self, picture: Picture, looks: colours.Seen) -> Judged:
+        """What is measured of a picture. looks: those in its places, and those that are meant."""
         sightings: list[Sighting] = []
         boxes: list[tuple[float, float, float, float]] = []
         copies: list[float] = []
-        for number, (person, found) in enumerate(zip(picture.cast.people, seen.found, strict=True)):
+        for number, (person, look) in enumerate(zip(picture.cast.people, looks.found, strict=True)):
             alike: list[float] = []
-            if not found.isnan().all():
-                alike = [self.similarity(found, meant) for meant in seen.meant]
+            if not look.isnan().all():
+                alike = [self.similarity(look, persons_look) for persons_look in looks.meant]
             if max(alike, default=0.0) < STRANGER_BELOW or person.slot is None or person.slot.box is None:
                 sightings.append(Sighting(number))
                 continue
             sightings.append(Sighting(number, len(boxes), tuple(alike)))
             boxes.append(person.slot.box)
-            copy = self._copied(found, person.identity)
+            copy = self._copied(look, person.identity)
             if copy is not None:
                 copies.append(copy)
-        alike_in_photos = [[self.similarity(first, second) for second in seen.meant] for first in seen.meant]
+        alike_in_photos: list[list[float]] = []
+        for first in looks.meant:
+            alike_in_photos.append([self.similarity(first, second) for second in looks.meant])
         return Judged(
             MeasuredPicture(tuple(boxes), tuple(sightings)),
             alike_in_photos,
@@ -80,17 +85,17 @@ class ColourJudge:
             step_seconds=picture.step_seconds,
         )
 
-    def _copied(self, found: Tensor, drawn_from: Identity) -> float | None:
-        """How much nearer what is found is to the photo that it was drawn from than to the person's other ones."""
+    def _copied(self, look: Tensor, drawn_from: Identity) -> float | None:
+        """How much nearer a look (9,) is to the photo that it was drawn from than to the person's other ones."""
         photos = self._photos[drawn_from.name]
-        known = ~found.isnan()
+        colours_in_sight = ~look.isnan()
         used = len(drawn_from.embeddings[IR_SE50])
-        others = [photo[known] for photo in photos[used:]]
-        return copied(found[known], photos[0][known], others)
+        other_photos = [photo[colours_in_sight] for photo in photos[used:]]
+        return copied(look[colours_in_sight], photos[0][colours_in_sight], other_photos)
 
-    def figures(self, pictures: Sequence[Picture], seen: Sequence[colours.Seen]) -> Mapping[str, float | None]:
+    def figures(self, pictures: Sequence[Picture], looks: Sequence[colours.Seen]) -> Mapping[str, float | None]:
         """The columns of all pictures of a row; None for those that are not read here."""
-        judged = [self.judged(picture, of_picture) for picture, of_picture in zip(pictures, seen, strict=True)]
+        judged = [self.judged(picture, of_picture) for picture, of_picture in zip(pictures, looks, strict=True)]
         return {**figures(judged), **dict.fromkeys([unread.column for unread in UNREAD])}
 
 

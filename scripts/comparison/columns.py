@@ -127,10 +127,10 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _median(values: Sequence[float | None]) -> float | None:
     """The middle one of the values that are known, the lower one of two; None where none is."""
-    known = sorted(value for value in values if value is not None)
-    if not known:
+    numbers = sorted(value for value in values if value is not None)
+    if not numbers:
         return None
-    return known[(len(known) - 1) // 2]
+    return numbers[(len(numbers) - 1) // 2]
 
 
 _COLLAPSE = "When Identities Collapse, arXiv 2603.26078"
@@ -138,7 +138,7 @@ _BINDING = "after MultiBind, arXiv 2603.21937"
 COLUMNS = (
     Column(
         "resemblance", "The mean similarity of people to their own photos, where a missing person counts as 0.",
-        "ours; Sim(Ref) of MultiID-Bench, arXiv 2510.14975, leaves such pictures out", "1", _resemblance,
+        "ours; Sim(Ref) of MultiID-Bench, arXiv 2510.14975, leaves missing people out", "1", _resemblance,
     ),
     Column(
         "weakest person",

@@ -55,12 +55,12 @@ def curves(rows: Sequence[Row], column: str) -> list[Curve]:
 
 def association_svg(rows: Sequence[Row]) -> str:
     """Association against people, beside chance; "" where no row has two numbers of people."""
-    shown = curves(rows, "association")
-    if not any(len(curve.values) > 1 for curve in shown):
+    method_curves = curves(rows, "association")
+    if not any(len(curve.values) > 1 for curve in method_curves):
         return ""
-    most = max(people for curve in shown for people in curve.values)
+    most = max(people for curve in method_curves for people in curve.values)
     lines: list[_Line] = []
-    for number, curve in enumerate(shown):
+    for number, curve in enumerate(method_curves):
         points = [_pixel(people, value, most) for people, value in curve.values.items()]
         dashed = curve.title.startswith(BASELINES)
         lines.append(_Line(curve.title, _COLOURS[number % len(_COLOURS)], points, dashed))

@@ -69,7 +69,7 @@ def people_into(graph: Graph, sitting: Sitting, by_lora: bool = False) -> None:
 
     by_lora: every person also has the LoRA beside their photos. Raises GraphError where the host lacks a node.
     """
-    theirs = set(graph.prompt)
+    template_nodes = set(graph.prompt)
     graph.add(FACE_MODEL, "LikenessLoadFaceEmbedder", pack=sitting.pack, recognisers="all found")
     persons: list[Output] = []
     for number, person in enumerate(sitting.people, 1):
@@ -88,7 +88,7 @@ def people_into(graph: Graph, sitting: Sitting, by_lora: bool = False) -> None:
             persons.append((person_id, 0))
     cast = _add_cast(graph, persons)
     _add_places(graph, sitting, cast)
-    for node_id in theirs:
+    for node_id in template_nodes:
         class_type = graph.prompt[node_id]["class_type"]
         if class_type in _CASTS:
             graph.relink((node_id, 0), (PLACED, 0))

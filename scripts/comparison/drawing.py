@@ -111,13 +111,12 @@ class Host:
             "Likeness": likeness[1] if likeness else "",
         }
 
-    def draw(self, graph: Graph, path: Path | None = None, fingerprint: str = "") -> Drawn:
+    def draw(self, graph: Graph, path: Path, fingerprint: str) -> Drawn:
         """Draw the picture of a prompt and save it. The file is there whole or not at all.
 
-        path: of the PNG, None for the one that the prompt names. fingerprint: for `kept.taken`. Raises DrawingError
-        with the message of the node that fails.
+        path: of the PNG. fingerprint: what the picture is made of, for `kept.taken`. Raises DrawingError with the
+        message of the node that fails.
         """
-        path = path or self.output / f"{graph.inputs(PICTURE)['filename_prefix']}.png"
         self._listener.begun = []
         self._count += 1
         # A copy, because the host notes in a prompt when its files were changed, with their paths. Each picture has a

@@ -81,11 +81,11 @@ class Judge:
         self, pixels: Tensor, sitting: Sitting, measured_as: str, seconds: float | None, step_seconds: float | None
     ) -> Judged:
         """What is measured of a picture (H, W, 3). measured_as: its method, one of measure.TRAINED_WITH, or "" ."""
-        known = [self.known[person.name] for person in sitting.people]
-        cast = placed(known, sitting.size)
+        people = [self.known[person.name] for person in sitting.people]
+        cast = placed(people, sitting.size)
         names = measure.judges(self.face_model.ids, cast.people, measured_as or "unknown")
-        found = faces.faces_in(self.face_model, pixels)
-        report = measure.measure([found], cast, names, measured_as or "unknown")
+        picture_faces = faces.faces_in(self.face_model, pixels)
+        report = measure.measure([picture_faces], cast, names, measured_as or "unknown")
         picture = report.judged_pictures[0]
         subjects: list[float | None] = []
         whole: list[float] = []
@@ -100,9 +100,9 @@ class Judge:
                 square = square_around(pixels, picture.boxes[sighting.face])
                 subjects.append(float(cosine_similarity(embedding_of(self.vision, square), photo.square)))
         copies: list[float] = []
-        for person, sighting in zip(known, picture.sightings, strict=True):
+        for person, sighting in zip(people, picture.sightings, strict=True):
             if sighting.face is not None:
-                embedding = found.faces[sighting.face].embeddings[names[0]]
+                embedding = picture_faces.faces[sighting.face].embeddings[names[0]]
                 photos = [face.embeddings[names[0]] for face in person.faces]
                 value = copied(embedding, photos[0], photos[sitting.photos :])
                 if value is not None:
@@ -110,7 +110,7 @@ class Judge:
         alignment = None
         if self.text is not None:
             alignment = encode.text_alignment(*self.text, sitting.prompt, pixels[None])[0]
-        alike = between_people([person.identity for person in known], names[0])
+        alike = between_people([person.identity for person in people], names[0])
         return Judged(picture, alike, subjects, whole, copies, alignment, seconds, step_seconds)
 
 
@@ -123,11 +123,11 @@ def known_by_photos(person: PersonFiles, face_model: Any) -> Known:
     return Known(identity, largest, evaluate.image(person.photos[0]))
 
 
-def placed(known: Sequence[Known], size: tuple[int, int]) -> PlacedCast:
+def placed(people: Sequence[Known], size: tuple[int, int]) -> PlacedCast:
     """The people in the places of a prompt of `drafts.people_into`. size: (width, height) of the canvas."""
-    cast = Cast(tuple(Person(person.identity) for person in known))
+    cast = Cast(tuple(Person(person.identity) for person in people))
     width, height = size
-    (layout, *_) = run("LikenessLayoutForAGroup", count=len(known), framing="half", width=width, height=height)
+    (layout, *_) = run("LikenessLayoutForAGroup", count=len(people), framing="half", width=width, height=height)
     return run("LikenessPlaceCast", cast=cast, layout=layout)[0]
 
 

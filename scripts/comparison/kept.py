@@ -1,4 +1,7 @@
-"""Pictures of an earlier run: one is taken instead of drawn again where nothing has changed that it is made of."""
+"""Pictures of an earlier run: one is taken instead of drawn again where nothing has changed that it is made of.
+
+compare.py --people and benchmarks.py both decide it by `fingerprint`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from typing import Any
 import folder_paths
 import numpy as np
 import torch
+from pack.bridge import face_model
 from pack.core.models import needs
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -52,48 +56,70 @@ class Drawn:
     step_seconds: float | None
 
 
-def fingerprint(graph: Graph, folder: Path, made_with: Mapping[str, str]) -> str:
+def fingerprint(graph: Graph, folder: Path, made_with: Mapping[str, str], recogniser: str) -> str:
     """A text that changes with anything that a picture is made of.
 
-    Photos and LoRAs of people count by what is in them. Files of models, which may be large, count by size and time.
-    folder: of the photos and LoRAs. made_with: whatever else the pictures or their seconds depend on.
+    The prompt counts, which has the text, the size, the steps and the seed. Photos and LoRAs of people count by what is
+    in them. Files of models, which may be large, count by size and time: those that the prompt names, the detectors of
+    its face pack, and the recogniser that its method reads. Another recogniser beside that one changes no picture.
+
+    folder: of the photos and LoRAs. made_with: whatever else the pictures or their seconds depend on. recogniser: the
+    id of the one whose embeddings the method reads, "" for none.
     """
-    of_people: dict[str, str] = {}
+    everything = [graph.prompt, _people_files(graph, folder), _model_files(graph, recogniser), dict(made_with)]
+    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _people_files(graph: Graph, folder: Path) -> dict[str, str]:
+    """By name what is in each photo and LoRA of people that a prompt reads."""
+    files: dict[str, str] = {}
     for node in graph.prompt.values():
         name = node["inputs"].get(_OF_PEOPLE.get(node["class_type"], ""))
         if isinstance(name, str) and (folder / name).is_file():
-            of_people[name] = _content(folder / name)
-    of_models: dict[str, str] = {}
+            files[name] = content_of(folder / name)
+    return files
+
+
+def _model_files(graph: Graph, recogniser: str) -> dict[str, str]:
+    """By name the state of each model file that a prompt reads. recogniser: as in `fingerprint`."""
+    files: dict[str, str] = {}
     for file in needs.loaded(graph.prompt):
         for key in (file.key, *file.further):
             path = folder_paths.get_full_path(key, file.name) if key in folder_paths.folder_names_and_paths else None
             if path:
-                state = Path(path).stat()
-                of_models[f"{key}/{file.name}"] = f"{state.st_size} {state.st_mtime_ns}"
-    everything = [graph.prompt, of_people, of_models, dict(made_with)]
-    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:32]
+                files[f"{key}/{file.name}"] = state_of(Path(path))
+    for node_id in graph.ids("LikenessLoadFaceEmbedder"):
+        for path in face_model.paths_of(graph.inputs(node_id)["pack"], recogniser):
+            files[f"faces/{Path(path).name}"] = state_of(Path(path))
+    return files
 
 
-def _content(path: Path) -> str:
+def state_of(path: Path) -> str:
+    """Size and time of a file, as a text that changes where another file takes its place."""
     state = path.stat()
-    return _content_of_state(path, state.st_size, state.st_mtime_ns)
+    return f"{state.st_size} {state.st_mtime_ns}"
+
+
+def content_of(path: Path) -> str:
+    """A text of what is in a file. It is read again only after a change."""
+    return _content_in_state(path, state_of(path))
 
 
 @cache
-def _content_of_state(path: Path, size: int, time: int) -> str:
-    """A text of what is in a file. size, time: of the file, so that it is read again after a change alone."""
+def _content_in_state(path: Path, state: str) -> str:
+    """A text of what is in a file while its state is this one."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def taken(path: Path, wanted: str) -> Drawn | None:
+def taken(path: Path, expected: str) -> Drawn | None:
     """The picture of an earlier run at a path; None where there is none, a damaged one, or one of other things.
 
-    wanted: the fingerprint that it must have.
+    expected: the fingerprint that it must have.
     """
     try:
         with Image.open(path) as opened:
             note = _note_of(opened.info)
-            if note is None or note.fingerprint != wanted:
+            if note is None or note.fingerprint != expected:
                 return None
             pixels = as_pixels(opened)
     except (OSError, SyntaxError, ValueError):  # what Pillow raises for a file that is missing, cut off or no PNG

@@ -48,12 +48,12 @@ class Models:
         denoise = DENOISE if latent else 1
         latent = latent or {"samples": torch.zeros(1, 4, size[1] // 8, size[0] // 8)}
         model, *sides = applied
-        given = seed, self.steps, self.cfg, "euler", "normal", *sides, latent
+        settings = (seed, self.steps, self.cfg, "euler", "normal")
         begin = time.perf_counter()
-        (made,) = host_nodes.common_ksampler(model, *given, denoise=denoise)
+        (sampled,) = host_nodes.common_ksampler(model, *settings, *sides, latent, denoise=denoise)
         self.stopwatch.seconds += time.perf_counter() - begin
         self.stopwatch.steps += self.steps
-        return self.vae.decode(made["samples"])
+        return self.vae.decode(sampled["samples"])
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ class Method(NamedTuple):
             if "" in cells:  # counted elsewhere, for fewer people
                 continue
             rows[name.split(",")[0].replace("*", "").split(" with ")[0]] = [float(cell) for cell in cells]
-        each = [np.interp(people, (1, 2, 4, 8, 12), rows[name]) for name in self.counted]
-        return float(sum(each)) - (len(each) - 1)
+        costs = [np.interp(people, (1, 2, 4, 8, 12), rows[name]) for name in self.counted]
+        return float(sum(costs)) - (len(costs) - 1)
 
 
 def drawn(world: World, method: Method, cast: PlacedCast, seed: int) -> Picture:
@@ -127,7 +127,7 @@ def drawn(world: World, method: Method, cast: PlacedCast, seed: int) -> Picture:
 def meaning(picture: Picture, people: Sequence[Identity]) -> Picture:
     """The same picture, judged as one of these people, in the order of the cast's places."""
     named = zip(picture.cast.people, people, strict=True)
-    cast = replace(picture.cast, people=tuple(replace(person, identity=who) for person, who in named))
+    cast = replace(picture.cast, people=tuple(replace(person, identity=identity) for person, identity in named))
     return picture._replace(cast=cast)
 
 
@@ -179,15 +179,15 @@ def chained(world: World, cast: PlacedCast, seed: int) -> Tensor:
 
 
 def _instant_id(
-    models: Models, applied: Applied, who: Any, where: PlacedCast, adapter: float = 1.0, control: float = 1.0
+    models: Models, applied: Applied, cast: Any, placed: PlacedCast, adapter: float = 1.0, control: float = 1.0
 ) -> Applied:
-    """where: whose keypoints are drawn."""
+    """cast: a cast, or the identity of one person. placed: whose keypoints are drawn."""
     model, positive, negative = applied
-    image = run("LikenessDrawSkeletons", cast=where, draw="face keypoints")[0]
+    image = run("LikenessDrawSkeletons", cast=placed, draw="face keypoints")[0]
     return run(
         "LikenessApplyInstantID", model=model, positive=positive, negative=negative, instant_id=models.adapter,
-        control_net=models.control_net, cast=who, image=image, adapter_weight=adapter * models.weight,
-        control_strength=control * models.weight, feather=round(32 / 1152 * where.width),  # as in the templates
+        control_net=models.control_net, cast=cast, image=image, adapter_weight=adapter * models.weight,
+        control_strength=control * models.weight, feather=round(32 / 1152 * placed.width),  # as in the templates
     )  # fmt: skip
 
 
@@ -198,11 +198,14 @@ def one_by_one(world: World, cast: PlacedCast, seed: int, by: str = "id_patch") 
     skeleton = run("LikenessDrawSkeletons", cast=cast, draw="skeletons")[0]
     posed = host_nodes.ControlNetApplyAdvanced().apply_controlnet(*sides, group.control_net, skeleton, 0.8, 0.0, 1.0)
     pixels = group.sampled((model, *posed), _size(cast), seed)
-    given = {"face_model": world.face_model, "images": pixels, "cast": cast, "vae": models.vae, "who": "everybody"}
-    _, _, rows, where, _, _, _, latents = run("LikenessCropFaces", **given, size=world.crop)
+    crops = run(
+        "LikenessCropFaces", face_model=world.face_model, images=pixels, cast=cast, vae=models.vae, who="everybody",
+        size=world.crop,
+    )  # fmt: skip
+    _, _, rows, crop_places, _, _, _, latents = crops
     applied = {"id_patch": with_id_patch, "instant_id": with_instant_id}[by](models, rows)
     faces = models.sampled(applied, (world.crop, world.crop), seed, latents)
-    return run("LikenessPasteFaces", images=pixels, where=where, sampled=faces)[0][0]
+    return run("LikenessPasteFaces", images=pixels, where=crop_places, sampled=faces)[0][0]
 
 
 _FACES = "second pass", "a ControlNet"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import evaluate
@@ -31,6 +31,35 @@ figcaption { font-size: .85em; color: #555; overflow-wrap: anywhere; }
 """
 
 
+def beginning(title: str, about: Mapping[str, Any], unmeasured: Mapping[str, str]) -> list[str]:
+    """The lines of a page down to its first table, also for benchmarks/page.py.
+
+    about: what is said of the whole run. unmeasured: by name of a column why it is not measured.
+    """
+    parts = ["<!doctype html>"]
+    parts.append(f'<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>')
+    parts.append(f"<style>{STYLE}</style></head><body><h1>{escape(title)}</h1>")
+    for name, value in about.items():
+        parts.append(f"<div><b>{escape(name)}</b>: {escape(in_words(name, value))}</div>")
+    for name, why in unmeasured.items():
+        parts.append(f"<div><b>{escape(name)}</b> is not measured: {escape(why)}</div>")
+    return parts
+
+
+def in_words(name: str, value: Any) -> str:
+    """What is said of a run, as a reader writes it: 1024x768, and names with commas between them.
+
+    value: None for a setting that nobody has asked for.
+    """
+    if value is None:
+        return "as in each template"
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return str(value)
+    separator = "x" if name == "size" else ", "
+    values = cast("Sequence[object]", value)
+    return separator.join(str(part) for part in values)
+
+
 def cells(row: Row, columns: Sequence[Column] = COLUMNS) -> list[str]:
     """The figures of a row as the table shows them: two digits, and a dash for what is not known."""
     texts: list[str] = []
@@ -44,9 +73,9 @@ def first_pictures(rows: Sequence[Row]) -> dict[tuple[str, str], Tensor]:
     """For a sheet: by row and column the first picture, (H, W, 3) float 0..1."""
     pictures: dict[tuple[str, str], Tensor] = {}
     for row in rows:
-        for shown in row.pictures:
-            if (row.title, shown.column) not in pictures:
-                pictures[row.title, shown.column] = evaluate.image(shown.path)
+        for picture in row.pictures:
+            if (row.title, picture.column) not in pictures:
+                pictures[row.title, picture.column] = evaluate.image(picture.path)
     return pictures
 
 
@@ -83,8 +112,11 @@ def report(questions: Mapping[str, Sequence[Row]], about: Mapping[str, Any], unr
             line = {"method": row.title, "people": row.people, "seeds": seeds, "note": row.public_note}
             lines.append({**line, "figures": dict(row.figures)})
         tables[question] = lines
-    columns = [{"name": one.name, "meaning": one.meaning, "source": one.source, "best": one.best} for one in COLUMNS]
-    missing = {one.column: one.why for one in unread}
+    columns: list[dict[str, str]] = []
+    for column in COLUMNS:
+        texts = {"name": column.name, "meaning": column.meaning, "source": column.source, "best": column.best}
+        columns.append(texts)
+    missing = {reason.column: reason.why for reason in unread}
     return json.dumps({**about, "columns": columns, "not measured": missing, "tables": tables}, indent=1)
 
 
@@ -92,12 +124,7 @@ def as_html(
     questions: Mapping[str, Sequence[Row]], about: Mapping[str, Any], unread: Sequence[Unread], out: Path
 ) -> str:
     """The page. out: the folder where it lies; pictures are named from there. It loads nothing from the network."""
-    parts = ["<!doctype html>", '<html lang="en"><head><meta charset="utf-8"><title>Methods beside each other</title>']
-    parts.append(f"<style>{STYLE}</style></head><body><h1>Methods beside each other</h1>")
-    for name, value in about.items():
-        parts.append(f"<div><b>{escape(str(name))}</b>: {escape(str(value))}</div>")
-    for one in unread:
-        parts.append(f"<div><b>{escape(one.column)}</b> is not measured: {escape(one.why)}</div>")
+    parts = beginning("Methods beside each other", about, {reason.column: reason.why for reason in unread})
     for question, rows in questions.items():
         parts.append(f"<h2>{escape(question.capitalize())}</h2>")
         parts.append(_table(rows))

@@ -19,7 +19,7 @@ from standins_made import narrow
 from torch import Tensor
 
 
-class Way(NamedTuple):
+class Setting(NamedTuple):
     """parts: how many a picture. masks: whether they say what counts. by: Parts2Whole, with the denoiser as its own
     reference, or Share Parts Attention with a UNet that has learned it."""
 
@@ -29,24 +29,25 @@ class Way(NamedTuple):
 
     def pixels(self, wardrobe: Wardrobe, pictures: Pictures, place: places.Place) -> Tensor:
         """(H, W, 3)."""
-        shown = pictures if self.masks else pictures._replace(masks=torch.ones_like(pictures.masks))
+        if not self.masks:
+            pictures = pictures._replace(masks=torch.ones_like(pictures.masks))
         if self.by == SHARED:
-            return shared(wardrobe, shown, net.Settings())
-        return worn(wardrobe, shown, place, net.Settings())
+            return shared(wardrobe, pictures, net.Settings())
+        return worn(wardrobe, pictures, place, net.Settings())
 
 
 ITSELF, SHARED = "the denoiser as its own reference", "Share Parts Attention"
-WAYS = {
-    "1 part": Way(1),
-    "2 parts": Way(2),
-    "3 parts": Way(3),
-    "4 parts": Way(4),
-    "1 part, without masks": Way(1, masks=False),
-    "3 parts, without masks": Way(3, masks=False),
-    f"3 parts, {ITSELF}": Way(3, by=ITSELF),
-    f"2 parts, {SHARED}": Way(2, by=SHARED),
+SETTINGS = {
+    "1 part": Setting(1),
+    "2 parts": Setting(2),
+    "3 parts": Setting(3),
+    "4 parts": Setting(4),
+    "1 part, without masks": Setting(1, masks=False),
+    "3 parts, without masks": Setting(3, masks=False),
+    f"3 parts, {ITSELF}": Setting(3, by=ITSELF),
+    f"2 parts, {SHARED}": Setting(2, by=SHARED),
 }
-LEARNED = [name for name, way in WAYS.items() if way.masks and way.by != ITSELF]
+LEARNED = [name for name, setting in SETTINGS.items() if setting.masks and setting.by != ITSELF]
 """Those by networks that were trained for it."""
 
 
@@ -57,10 +58,21 @@ class Dressed(NamedTuple):
     figures: dict[str, float]
 
 
+class Drawn(NamedTuple):
+    """Cartoons (H, W, 3), what is worn in each, and the pictures of the parts that they were drawn from."""
+
+    pixels: list[Tensor]
+    fitted: list[Fitted]
+    pictures: list[Pictures]
+
+
 def compared(people: int) -> Iterator[tuple[str, Dressed]]:
-    wardrobes = {by: wardrobe_of(by) for by in dict.fromkeys(way.by for way in WAYS.values())}
-    for name, way in WAYS.items():
-        yield name, dressed(wardrobes[way.by], way, people)
+    wardrobes: dict[str, Wardrobe] = {}
+    for setting in SETTINGS.values():
+        if setting.by not in wardrobes:
+            wardrobes[setting.by] = wardrobe_of(setting.by)
+    for name, setting in SETTINGS.items():
+        yield name, dressed(wardrobes[setting.by], setting, people)
 
 
 def wardrobe_of(by: str) -> Wardrobe:
@@ -71,23 +83,30 @@ def wardrobe_of(by: str) -> Wardrobe:
         return dressing(export.files(Path(folder)), partial(narrow, vae=64), by == ITSELF)
 
 
-def dressed(wardrobe: Wardrobe, way: Way, people: int) -> Dressed:
+def dressed(wardrobe: Wardrobe, setting: Setting, people: int) -> Dressed:
     """The same places twice, with other outfits; and of one part with other things beside every one and beside none."""
-    rng = random.Random(HELD_OUT + 10 * way.parts)
-    slots = [rng.sample(list(Slot), way.parts) for _ in range(people)]
-    standing = [garments.UPRIGHT if way.by == SHARED else garments.standing(rng) for _ in slots]
+    rng = random.Random(HELD_OUT + 10 * setting.parts)
+    slots = [rng.sample(list(Slot), setting.parts) for _ in range(people)]
+    standing = [garments.UPRIGHT if setting.by == SHARED else garments.standing(rng) for _ in slots]
 
-    def drawn(seed: int, things: float = 0.7) -> Iterator[tuple[Tensor, Fitted, Pictures]]:
-        again = random.Random(HELD_OUT + seed)
-        for each, place in zip(slots, standing, strict=True):
-            told, pictures = fitting(again, each, things)
-            pixels = way.pixels(wardrobe, pictures, place)
-            yield pixels, Fitted(measure.cells_of(pixels), place, told), pictures
+    def drawn(seed: int, things: float = 0.7) -> Drawn:
+        rng_of_outfits = random.Random(HELD_OUT + seed)
+        cartoons = Drawn([], [], [])
+        for persons_slots, place in zip(slots, standing, strict=True):
+            outfit, pictures = fitting(rng_of_outfits, persons_slots, things)
+            pixels = setting.pixels(wardrobe, pictures, place)
+            cartoons.pixels.append(pixels)
+            cartoons.fitted.append(Fitted(measure.cells_of(pixels), place, outfit))
+            cartoons.pictures.append(pictures)
+        return cartoons
 
-    (pixels, first, _), (_, second, _) = (zip(*drawn(seed), strict=True) for seed in (1, 2))
-    figures = wearing(first) | {"swapped": swapped(second, [one.told for one in first])}
-    if way.parts == 1:
-        (_, much, shown), (_, none, plain) = (zip(*drawn(3, things), strict=True) for things in (1.0, 0.0))
-        colours = torch.cat([beside(*each) for each in zip(shown, plain, strict=True)])
-        figures["beside"] = shows(much, none, colours)
-    return Dressed(list(pixels), figures)
+    first = drawn(1)
+    second = drawn(2)
+    figures = wearing(first.fitted) | {"swapped": swapped(second.fitted, [fitted.told for fitted in first.fitted])}
+    if setting.parts == 1:
+        much = drawn(3, 1.0)
+        none = drawn(3, 0.0)
+        pairs = zip(much.pictures, none.pictures, strict=True)
+        colours = torch.cat([beside(with_things, plain) for with_things, plain in pairs])
+        figures["beside"] = shows(much.fitted, none.fitted, colours)
+    return Dressed(first.pixels, figures)

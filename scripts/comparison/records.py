@@ -158,6 +158,16 @@ PASTED: Output = ("pasted faces", 0)
 """The picture of a second pass."""
 
 
+CROP_LEAST, CROP_MOST, CROP_STEP = 256, 768, 64
+"""Pixels: sides of the squares in which faces are drawn once more."""
+
+
+def crop_side(size: tuple[int, int]) -> int:
+    """The side of a face's square for a picture of this size. A side longer than the picture would only take time."""
+    longer = max(size) // CROP_STEP * CROP_STEP
+    return min(CROP_MOST, max(CROP_LEAST, longer))
+
+
 def one_by_one(graph: Graph, sitting: Sitting) -> None:
     """A group by its skeletons alone; then every face is cut out, drawn by ID-Patch and pasted back."""
     apply_id = graph.only("LikenessApplyIDPatch")
@@ -175,7 +185,8 @@ def one_by_one(graph: Graph, sitting: Sitting) -> None:
     graph.link_to(sampler, "negative", (posed, 1))
     crops = graph.add(
         "crops", "LikenessCropFaces",
-        face_model=(FACE_MODEL, 0), images=(decode, 0), cast=(PLACED, 0), who="everybody", vae=vae, size=768,
+        face_model=(FACE_MODEL, 0), images=(decode, 0), cast=(PLACED, 0), who="everybody", vae=vae,
+        size=crop_side(sitting.size),
     )  # fmt: skip
     faces = graph.add("ID-Patch on crops", "LikenessApplyIDPatch", **{**apply_inputs, "cast": (crops, 2)})
     settings = dict(graph.inputs(sampler))

@@ -35,23 +35,28 @@ ANTELOPE = packs.ANTELOPE
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the command line asks for. folder: of photos. out: of results. size, steps: None for those of templates."""
+class ComparisonSettings:
+    """What the command line asks for.
+
+    folder: of photos. out: of results. size, steps: None for those of templates. remark: what the page says first of
+    all, "" for nothing.
+    """
 
     folder: Path
     out: Path
     prompt: str
     size: tuple[int, int] | None = None
     steps: int | None = None
+    remark: str = ""
 
 
 class Session:
     """The people, the host and the judge of one run. Raises SetupError where there is no face pack."""
 
-    def __init__(self, asked: Asked, people: Sequence[PersonFiles]) -> None:
-        self.asked = asked
+    def __init__(self, settings: ComparisonSettings, people: Sequence[PersonFiles]) -> None:
+        self.settings = settings
         self.people = people
-        self.host = Host(asked.out, asked.folder)
+        self.host = Host(settings.out, settings.folder)
         self.pack = _face_pack()
         self.face_model = run("LikenessLoadFaceEmbedder", pack=self.pack, recognisers="all found")[0]
         self.unread: list[Unread] = []
@@ -87,7 +92,7 @@ class Session:
     ) -> Row:  # fmt: skip
         """One row: all pictures of so many people by one method."""
         judged: list[Judged] = []
-        shown: list[Shown] = []
+        pictures: list[Shown] = []
         count_of_column: Counter[str] = Counter()
         for column, pictured in asked_pictures:
             sitting = self.sitting(method, pictured)
@@ -95,7 +100,7 @@ class Session:
             name = f"{title}, {column}, {count_of_column[column]}.png"
             try:
                 graph = self.graph(question, method, sitting, title, column, ablation)
-                drawn = self.drawn(graph, self.asked.out / question / name)
+                drawn = self.drawn(graph, method, self.settings.out / question / name)
             except DrawingError as error:
                 environment.say(f"  {title}: {error}")
                 return Row(title, count, note=str(error), public_note=f"{error.node} ended with an error.")
@@ -104,16 +109,16 @@ class Session:
                 return Row(title, count, note=str(error), public_note=str(error))
             judged.append(self._judged(method, sitting, drawn))
             names = tuple(person.name for person in sitting.people)
-            shown.append(Shown(column, drawn.path, pictured.seed, names))
+            pictures.append(Shown(column, drawn.path, pictured.seed, names))
             environment.say(f"  {title}, {counted(count, 'person', 'people')}, seed {pictured.seed}")
-        return Row(title, count, shown, figures(judged))
+        return Row(title, count, pictures, figures(judged))
 
-    def drawn(self, graph: Graph, path: Path) -> Drawn:
+    def drawn(self, graph: Graph, method: DrawnMethod, path: Path) -> Drawn:
         """The picture of a prompt: that of an earlier run where nothing has changed that it is made of, else a new one.
 
         path: of its PNG. Raises DrawingError.
         """
-        fingerprint = kept.fingerprint(graph, self.asked.folder, self.host.made_with)
+        fingerprint = self.fingerprint(graph, method, self.host.made_with)
         drawn = kept.taken(path, fingerprint)
         if drawn is not None:
             self.taken_count += 1
@@ -121,6 +126,10 @@ class Session:
         drawn = self.host.draw(graph, path, fingerprint)
         self.drawn_count += 1
         return drawn
+
+    def fingerprint(self, graph: Graph, method: DrawnMethod, made_with: Mapping[str, str]) -> str:
+        """What the picture of a prompt is made of. made_with: see `kept.fingerprint`."""
+        return kept.fingerprint(graph, self.settings.folder, made_with, method.recogniser)
 
     def counts(self) -> str:
         """How many pictures there are so far, in a sentence."""
@@ -134,16 +143,18 @@ class Session:
         import comfyui_version
         import torch
 
+        remark = {"remark": self.settings.remark} if self.settings.remark else {}
         return {
-            "prompt": self.asked.prompt,
+            **remark,
+            "prompt": self.settings.prompt,
             "people": len(self.people),
             "photos of each": [len(person.photos) for person in self.people],
             "recognisers": list(self.face_model.ids),
             "device": self.host.device,
             "ComfyUI": comfyui_version.__version__,
             "torch": torch.__version__,
-            "size": self.asked.size,
-            "steps": self.asked.steps,
+            "size": self.settings.size,
+            "steps": self.settings.steps,
         }
 
     def sitting(self, method: DrawnMethod, pictured: Pictured) -> Sitting:
@@ -152,11 +163,11 @@ class Session:
             people=[self.people[number] for number in pictured.people],
             photos=pictured.photos,
             seed=pictured.seed,
-            prompt=self.asked.prompt,
-            size=self.asked.size or method.size,
-            steps=self.asked.steps,
+            prompt=self.settings.prompt,
+            size=self.settings.size or method.size,
+            steps=self.settings.steps,
             pack=self.pack,
-            folder=self.asked.folder,
+            folder=self.settings.folder,
         )
 
     def graph(
@@ -177,6 +188,19 @@ class Session:
         if missing:
             raise Refusal(f"Missing: {', '.join(map(str, missing))}.")
         return graph
+
+    def judge_files(self) -> list[Path]:
+        """The files of whatever judges: of its face pack and recognisers, DINOv2 and CLIP, as far as they are there."""
+        paths: set[str] = set()
+        for recogniser in self.face_model.ids:
+            paths.update(host_face_model.paths_of(self.pack, recogniser))
+        if self.judge.vision is not None:
+            paths.add(folder_paths.get_full_path("clip_vision", str(dino_in(folder_paths))))
+        if self.judge.text is not None:
+            for model_id in TEXT_FILES:
+                entry = manifest_model(model_id)
+                paths.add(folder_paths.get_full_path(entry.key, entry.name))
+        return [Path(path) for path in sorted(paths)]
 
     def _judged(self, method: DrawnMethod, sitting: Sitting, drawn: Drawn) -> Judged:
         return self.judge.judged(drawn.pixels, sitting, method.measured_as, drawn.seconds, drawn.step_seconds)

@@ -78,11 +78,11 @@ def drawn_people(count: int) -> Iterator[Identity]:
 @torch.inference_mode()
 def by_colour(small: net.Miniature, pictures: Sequence[Picture]) -> dict[str, float]:
     """Whose look is seen in which place. Of people who are alone association, leakage and own are NaN."""
-    seen = [_seen(small, picture) for picture in pictures]
-    mixture = measure.leakage(seen)
-    figures = {"association": measure.association(seen), "leakage": mixture.leakage, "own": mixture.own}
+    looks = [_seen(small, picture) for picture in pictures]
+    mixture = measure.leakage(looks)
+    figures = {"association": measure.association(looks), "leakage": mixture.leakage, "own": mixture.own}
     for part in ("hair", "shirt", "skin"):
-        figures[f"R2 {part}"] = measure.fit(seen, part)
+        figures[f"R2 {part}"] = measure.fit(looks, part)
     return figures
 
 
@@ -96,10 +96,12 @@ def columns_by_colour(
 
 def _seen(small: net.Miniature, picture: Picture) -> measure.Seen:
     rows = [person.identity.embeddings[IR_SE50].mean(0) for person in picture.cast.people]
-    meant = small.looks(functional.normalize(torch.stack(rows)))
-    size, slots = (picture.cast.width, picture.cast.height), [person.slot for person in picture.cast.people]
+    persons_looks = small.looks(functional.normalize(torch.stack(rows)))
+    size = (picture.cast.width, picture.cast.height)
+    slots = [person.slot for person in picture.cast.people]
     standing = places.of_slots([slot for slot in slots if slot])
-    where = crowds.by_face(standing, size) if picture.by_keypoints else standing
-    areas = avatars.draw(where, meant, size)
-    found = measure.found_in(measure.cells_of(picture.pixels), areas, len(meant))
-    return measure.Seen(found, measure.colours_of(meant))
+    if picture.by_keypoints:
+        standing = crowds.by_face(standing, size)
+    areas = avatars.draw(standing, persons_looks, size)
+    colours = measure.found_in(measure.cells_of(picture.pixels), areas, len(persons_looks))
+    return measure.Seen(colours, measure.colours_of(persons_looks))

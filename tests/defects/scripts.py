@@ -38,8 +38,8 @@ DEFECTS = [
         breaks=(
             "compare.py judges by the photo that was drawn from where all photos should judge, and by all elsewhere."
         ),
-        find="meaning($picture, $people) if $whole else $picture",
-        put="$picture if $whole else meaning($picture, $people)",
+        find="if $whole: $picture = meaning($picture, $people)",
+        put="if not $whole: $picture = meaning($picture, $people)",
         caught_by=(
             "tests/host/test_compare.py::test_every_picture_is_of_the_people_photos_and_seed_that_are_asked_for"
         ),

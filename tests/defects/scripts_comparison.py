@@ -50,8 +50,8 @@ DEFECTS = [
     Defect(
         "scripts/comparison/worlds.py::_seen",
         breaks="A method that knows faces alone is judged as one that knows bodies, and the other way round.",
-        find="$by_face if $by_keypoints else $standing",
-        put="$standing if $by_keypoints else $by_face",
+        find="if $by_keypoints: $standing = $by_face",
+        put="if not $by_keypoints: $standing = $by_face",
         caught_by=(
             "tests/host/test_compare.py::test_bodies_are_looked_for_where_the_method_was_told_of_them[by faces]"
         ),
@@ -260,23 +260,34 @@ DEFECTS = [
         breaks="A picture of other settings is taken for the one that is asked for.",
         find="$note is None or $note.fingerprint != $wanted",
         put="$note is None",
-        caught_by="tests/host/test_compare_people.py::test_what_a_picture_is_made_of_counts",
+        caught_by="tests/host/test_compare_people.py::test_only_what_is_missing_is_drawn",
         promise="compare.py --people: a run that goes on",
     ),
     Defect(
-        "scripts/comparison/kept.py::fingerprint",
+        "scripts/comparison/kept.py::_people_files",
         breaks="A photo that has changed under its old name is not drawn from.",
-        find="$of_people[$name] = _content($path)",
-        put="$of_people[$name] = ''",
+        find="$files[$name] = content_of($path)",
+        put="$files[$name] = ''",
         caught_by="tests/host/test_compare_people.py::test_what_a_picture_is_made_of_counts",
         promise="compare.py --people: a run that goes on",
     ),
     Defect(
-        "scripts/comparison/kept.py::fingerprint",
+        "scripts/comparison/kept.py::_model_files",
         breaks="The pictures of a model file that has changed are taken for those of the new one.",
-        find="f'{$state.st_size} {$state.st_mtime_ns}'",
-        put="''",
-        caught_by="tests/host/test_compare_people.py::test_what_a_picture_is_made_of_counts",
+        find="$files[f'{$key}/{$file.name}'] = state_of(Path($path))",
+        put="pass",
+        caught_by=(
+            "tests/host/test_benchmarks.py::test_pictures_of_a_model_file_that_was_exchanged_are_drawn_again"
+            "[id_patch-id-patch.bin-True]"
+        ),
+        promise="compare.py --people: a run that goes on",
+    ),
+    Defect(
+        "scripts/comparison/kept.py::_model_files",
+        breaks="The pictures of a recogniser that has changed are taken for those of the new one.",
+        find="face_model.paths_of($pack, $recogniser)",
+        put="face_model.paths_of($pack, '')",
+        caught_by="tests/host/test_compare_people.py::test_a_model_file_that_was_exchanged_counts_where_it_is_read",
         promise="compare.py --people: a run that goes on",
     ),
     Defect(

@@ -6,8 +6,10 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -24,22 +26,33 @@ import small_networks
 import torch
 from batch.local_workers import LocalWorkers
 from batch.workers import Crew
-from benchmarks import command, made_up, multi_human, rehearsal
-from benchmarks.kept import Kept, note_of, read_kept, write_kept
-from benchmarks.pictures import CrewDrawer, Task
+from benchmarks import command, identities_collapse, made_up, multi_human
+from benchmarks.kept import Kept, note_of, read_kept
+from benchmarks.pictures import CrewDrawer, Task, made_by_workers
 from benchmarks.records import Case
-from benchmarks.run import canvas, limited
+from benchmarks.run import Run, canvas, kept_of, limited
 from benchmarks.watching import Watcher
+from comparison import kept as pictures_kept
+from comparison import rehearsal
 from comparison.drawing import host_server
 from comparison.graphs import Graph
+from comparison.records import METHODS
 from environment import SetupError
+from exchanged_files import exchanged, model_file
 from pack.core.faces.model import FaceModel
 from PIL import Image
 
 KEYS = tuple(command.BENCHMARKS)
-SIZES = {"multi-id": [256, 192], "multi-human": [256, 192], "identities-collapse": [448, 448]}
-"""Ten people have no room in less."""
-PICTURES = {"multi-id": 5, "multi-human": 5, "identities-collapse": 3}
+SIZES = {"multi-id": [256, 192], "multi-human": [256, 192], "identities-collapse": [320, 256]}
+"""Four people in a group layout have no room in less."""
+LISTS = {
+    "multi-id": {"p1.json": 1, "p2.json": 1, "p3.json": 1},
+    "multi-human": {multi_human.PROMPTS: 2},
+    "identities-collapse": {identities_collapse.PROMPTS: 2},
+}
+"""By benchmark its lists, and of how many of their pictures a run here is. The last ones have the most people."""
+PICTURES = {"multi-id": 3, "multi-human": 2, "identities-collapse": 2}
+ID_PATCH = METHODS[0]
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +62,25 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(comfy.clip_model.CLIPTextModel, "__init__", comfy.clip_model.CLIPTextModel.__init__)
         small_networks._end_early(comfy.clip_model.CLIPTextModel)
         yield
+
+
+@pytest.fixture(scope="module")
+def finished(miniature: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], argparse.Namespace]:
+    """What gives a test a run of its own that has all its pictures, and the command line of it.
+
+    Each benchmark is drawn once for all tests of this file.
+    """
+    roots: dict[str, Path] = {}
+
+    def run_in(benchmark: str, root: Path) -> argparse.Namespace:
+        if benchmark not in roots:
+            drawn_in = tmp_path_factory.mktemp(benchmark)
+            assert command.run(asked(benchmark, drawn_in)) == 0
+            roots[benchmark] = drawn_in
+        shutil.copytree(roots[benchmark], root, dirs_exist_ok=True)
+        return asked(benchmark, root)
+
+    return run_in
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +108,9 @@ def asked(benchmark: str, root: Path, **options: Any) -> argparse.Namespace:
     folder = root / "published"
     if not folder.exists():
         made_up.FOLDERS[benchmark](folder)
+        for name, count in LISTS[benchmark].items():
+            content = json.loads((folder / name).read_text())
+            (folder / name).write_text(json.dumps(content[:count]))
     defaults: dict[str, Any] = {
         "benchmark": benchmark, "folder": folder, "methods": ["ID-Patch"], "models": None, "out": root / "out",
         "places": "given", "size": SIZES[benchmark], "steps": 1, "limit": None, "workers": None, "address": None,
@@ -102,23 +137,20 @@ class Texts(HTMLParser):
         self.texts.append(data)
 
 
-@pytest.mark.usefixtures("miniature")
 @pytest.mark.parametrize("benchmark", KEYS)
-def test_a_run_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, benchmark: str) -> None:
-    """And the same command again draws nothing; a picture that is gone is drawn again, alone and the same."""
+def test_a_run_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, finished: Any, benchmark: str) -> None:
     record = command.BENCHMARKS[benchmark]
     out = tmp_path / "out"
-    assert command.run(asked(benchmark, tmp_path)) == 0
+    finished(benchmark, tmp_path)
     assert sorted(path.name for path in out.iterdir()) == ["index.html", "pictures", "report.json", "table.csv"]
-    drawn = times(out)
-    assert len(drawn) == PICTURES[benchmark]
+    assert len(times(out)) == PICTURES[benchmark]
     text = (out / "report.json").read_text()
     report = json.loads(text)
     assert report["benchmark"] == record.title and "rehearsal" not in report and "part" not in report
     without_files = {metric.name for metric in record.metrics} & {"CLIP-T", "DINOv2", "SCR@0.4", "SCR@0.5", "SCR@0.6"}
     assert report["not measured"].keys() == without_files | {metric.name for metric in record.unmeasured}
     assert report["pictures"] == report["pictures of the benchmark"] == PICTURES[benchmark]
-    assert report["pictures with made-up places"] == (3 if benchmark == "identities-collapse" else 0)
+    assert report["pictures with made-up places"] == (2 if benchmark == "identities-collapse" else 0)
     (method,) = report["methods"]
     assert report["seed"] == record.seed and method["note"] == "" and method["failed"] == []
     assert "anna" not in text and str(tmp_path) not in text and "published/" not in text
@@ -135,106 +167,210 @@ def test_a_run_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, bench
         lines = list(csv.DictReader(file))
     assert [line["method"] for line in lines] == [row["method"] for row in report["rows"]]
 
-    gone, *others = sorted((out / "pictures/ID-Patch").glob("*.png"))
-    pixels = evaluate.image(gone)
-    gone.unlink()
-    assert command.run(asked(benchmark, tmp_path)) == 0
-    again = times(out)
-    assert again.keys() == drawn.keys() and again[gone.name] != drawn[gone.name]
-    assert all(again[path.name] == drawn[path.name] for path in others)
-    assert torch.equal(evaluate.image(gone), pixels)
-    assert json.loads((out / "report.json").read_text())["rows"] == report["rows"]
-
 
 @pytest.mark.usefixtures("miniature")
 def test_the_places_of_the_benchmark_are_those_of_the_prompt(tmp_path: Path) -> None:
     """The skeletons of a picture of three people, and a group layout where that is asked for."""
     arguments = asked("multi-human", tmp_path, size=[512, 256])
-    index = tmp_path / "published" / multi_human.PROMPTS
-    index.write_text(json.dumps(json.loads(index.read_text())[2:3]))
-    prompts: list[dict[str, Any]] = []
+    made_up.multi_human(tmp_path / "published")  # all of it
+    places: list[dict[str, Any]] = []
     for arguments.places in ("given", "group"):
-        assert command.run(arguments) == 0
-        with Image.open(tmp_path / "out/pictures/ID-Patch/0.png") as picture:
-            prompts.append(json.loads(picture.info["prompt"]))
-            assert picture.size == (384, 384), "the pixels of 512x256, in the square of the poses"
-    given, made = (prompt["places"] for prompt in prompts)
+        with command.opened(arguments) as run:
+            graph = run.graph_of(ID_PATCH, run.cases[2])
+        places.append(graph.prompt["places"])
+        size = graph.inputs("places")["width"], graph.inputs("places")["height"]
+        assert size == (384, 384), "the pixels of 512x256, in the square of the poses"
+    given, made = places
     assert given["class_type"] == "LikenessLayoutFromPicture"
     assert given["inputs"]["poses"] == multi_human.frame_of(made_up.pose_of(3))
     assert made["class_type"] == "LikenessLayoutForAGroup" and made["inputs"]["count"] == 3
 
 
-@pytest.mark.usefixtures("miniature")
-def test_what_a_picture_is_made_of_decides_whether_it_is_drawn_again(tmp_path: Path) -> None:
-    """Another photo of one person: the pictures that they are in. Other steps: all."""
-    assert command.run(asked("multi-human", tmp_path)) == 0
+# --- A run that goes on
+
+
+def to_draw(run: Run, **changes: Any) -> list[str]:
+    """The names of the pictures that a run would draw, which draws nothing here. changes: of every case."""
+    tasks = [run.task(ID_PATCH, replace(case, **changes)) for case in run.cases]
+    return [task.case.name for task in tasks if kept_of(task) is None]
+
+
+EVERY = ["0", "1"]
+"""The pictures of the short list of multi-human: of Anna, and of Anna and Ben."""
+
+
+def test_what_a_picture_is_made_of_decides_whether_it_is_drawn_again(tmp_path: Path, finished: Any) -> None:
+    """Photo, text, seed, size and steps. A photo of one person: the pictures that they are in."""
+    arguments = finished("multi-human", tmp_path)
+    with command.opened(arguments) as run:
+        assert to_draw(run) == []
+        assert to_draw(run, prompt="another text") == EVERY
+        settings = run.settings
+        for change in ({"size": (512, 256)}, {"steps": 2}):
+            run.settings = replace(settings, **change)
+            assert to_draw(run) == EVERY, change
+        run.settings = settings
+        benchmark = run.benchmark
+        run.benchmark = replace(benchmark, seed=benchmark.seed + 1)
+        assert to_draw(run) == EVERY
+        run.benchmark = benchmark
+        assert to_draw(run) == []
+        photo = tmp_path / "published/data/faces/ben.jpg"
+        os.utime(photo)
+        assert to_draw(run) == [], "the same photo at another time"
+        made_up.portrait(photo, "hugo")
+        assert to_draw(run) == ["1"], "Ben is in the last one alone"
     drawn = times(tmp_path / "out")
-    made_up.portrait(tmp_path / "published/data/faces/elif.jpg", "hugo")
-    assert command.run(asked("multi-human", tmp_path)) == 0
+    assert command.run(arguments) == 0
     again = times(tmp_path / "out")
-    assert [name for name in sorted(drawn) if again[name] != drawn[name]] == ["4.png"], "elif is in the last one alone"
-    assert command.run(asked("multi-human", tmp_path, steps=2)) == 0
-    assert all(time != again[name] for name, time in times(tmp_path / "out").items())
+    assert [name for name in sorted(drawn) if again[name] != drawn[name]] == ["1.png"]
 
 
-@pytest.mark.usefixtures("miniature")
-def test_a_picture_is_seen_again_by_others_and_drawn_again_without_its_note(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "name", "is_read"),
+    [
+        ("checkpoints", "sd_xl_base_1.0.safetensors", True),
+        ("controlnet", "ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors", True),
+        ("id_patch", "id-patch.bin", True),
+        ("facexlib", "recognition_arcface_ir_se50.pth", True),
+        ("insightface", "models/antelopev2/det_500m.onnx", True),
+        ("insightface", "models/antelopev2/glintr100.onnx", False),  # InstantID's recogniser
+        ("instantid", "ip-adapter.bin", False),
+    ],
+)
+def test_pictures_of_a_model_file_that_was_exchanged_are_drawn_again(
+    tmp_path: Path, finished: Any, key: str, name: str, is_read: bool
+) -> None:
+    """All that ID-Patch reads, and nothing else."""
+    with command.opened(finished("multi-human", tmp_path)) as run:
+        with exchanged(model_file(key, name)):
+            assert to_draw(run) == (EVERY if is_read else [])
+        assert to_draw(run) == []
+
+
+def test_workers_go_on_with_the_pictures_of_this_machine_and_ray_begins_anew(tmp_path: Path, finished: Any) -> None:
+    """Nobody knows which machines Ray chooses. No worker is started for it."""
+    host = environment.find_hosts()[0]
+    with (
+        command.opened(finished("multi-human", tmp_path)) as run,
+        Crew(LocalWorkers(host, Path(sys.executable), [], 0, []), host) as crew,
+    ):
+        for on_ray, expected in ((False, []), (True, EVERY)):
+            made_with = made_by_workers(run.session.host, on_ray)
+            run.drawer = CrewDrawer(crew, run.settings.folder, made_with)
+            assert to_draw(run) == expected
+        for name, value in run.session.host.made_with.items():
+            assert value, name
+            run.drawer = CrewDrawer(crew, run.settings.folder, {**run.session.host.made_with, name: "another"})
+            assert to_draw(run) == EVERY, name
+
+
+def test_a_picture_is_seen_again_by_others_and_drawn_again_without_its_note(tmp_path: Path, finished: Any) -> None:
+    """Alone and the same, and the figures are as before."""
     out = tmp_path / "out"
-    assert command.run(asked("identities-collapse", tmp_path)) == 0
+    arguments = finished("identities-collapse", tmp_path)
     notes = sorted((out / "pictures/ID-Patch").glob("*.json"))
     before = [read_kept(path) for path in notes]
     content = json.loads(notes[0].read_text())
-    notes[0].write_text(json.dumps({**content, "watchers": ["somebody"]}))
+    notes[0].write_text(json.dumps({**content, "watchers": ["somebody"], "seen": None}))
     notes[1].write_text("{")
     drawn = times(out)
-    assert command.run(asked("identities-collapse", tmp_path)) == 0
+    pixels = evaluate.image(out / "pictures/ID-Patch/002.png")
+    report = json.loads((out / "report.json").read_text())
+    assert command.run(arguments) == 0
     after = times(out)
     assert after["001.png"] == drawn["001.png"] and after["002.png"] != drawn["002.png"]
+    assert torch.equal(evaluate.image(out / "pictures/ID-Patch/002.png"), pixels)
+    assert json.loads((out / "report.json").read_text())["rows"] == report["rows"]
     found = [read_kept(path) for path in notes]
-    assert [one.seen for one in found if one] == [one.seen for one in before if one]
-    assert [one.watchers for one in found if one] == [["antelopev2", "arcface-ir-se50"]] * 3
+    assert [note.seen for note in found if note] == [note.seen for note in before if note]
+    assert [note.watchers for note in found if note] == [note.watchers for note in before if note]
+    for note in found:
+        assert note is not None and {"antelopev2", "arcface-ir-se50"} <= {*note.watchers}
 
 
-@pytest.mark.usefixtures("miniature")
+def test_a_picture_is_seen_again_beside_another_photo_and_by_another_recogniser(tmp_path: Path, finished: Any) -> None:
+    """And drawn no other time: neither the photo that it should be like nor InstantID's recogniser makes it."""
+    out = tmp_path / "out"
+    arguments = finished("multi-id", tmp_path)
+    drawn = times(out)
+    before = notes_in(out)
+    made_up.group_photo(tmp_path / "published/p2/untar/0001.jpg", ("hugo", "grace"))
+    assert command.run(arguments) == 0
+    beside_another = notes_in(out)
+    changed = [name for name, note in beside_another.items() if note.seen != before[name].seen]
+    assert changed == ["p2_0001"] and times(out) == drawn
+    recogniser = model_file("insightface", "models/antelopev2/glintr100.onnx")
+    state = recogniser.stat()
+    os.utime(recogniser)
+    try:
+        assert command.run(arguments) == 0
+    finally:
+        os.utime(recogniser, ns=(state.st_atime_ns, state.st_mtime_ns))
+    by_another = notes_in(out)
+    assert all(note.watchers != beside_another[name].watchers for name, note in by_another.items())
+    assert times(out) == drawn
+
+
+def notes_in(out: Path) -> Mapping[str, Kept]:
+    """By name of the picture what is kept beside it."""
+    notes: dict[str, Kept] = {}
+    for path in sorted((out / "pictures/ID-Patch").glob("*.json")):
+        note = read_kept(path)
+        assert note is not None
+        notes[path.stem] = note
+    return notes
+
+
 def test_a_method_without_its_files_has_a_note_and_the_others_go_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, finished: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    methods = ["WithAnyone", "InstantID by region"]
-    assert command.run(asked("multi-id", tmp_path, methods=methods, limit=1)) == 1
+    arguments = finished("multi-id", tmp_path)
+    # All pictures of the benchmark, of which the first of each kind are drawn already.
+    made_up.multi_id(tmp_path / "published")
+    arguments.methods, arguments.limit = ["WithAnyone", "ID-Patch"], 1
+    assert command.run(arguments) == 1
     report = json.loads((tmp_path / "out/report.json").read_text())
     first, second = report["methods"]
     assert first["note"].startswith("Missing: flux1-dev-fp8.safetensors") and second["note"] == ""
     assert report["pictures"] == 3 and report["pictures of the benchmark"] == 5 and "part" in report
-    assert command.run(asked("multi-id", tmp_path, methods=methods, check=True)) == 1
+    arguments.check = True
+    assert command.run(arguments) == 1
     said = capsys.readouterr().err
-    assert "InstantID by region: all files are there." in said and "MultiID-Bench: 5 pictures in " in said
+    assert "ID-Patch: all files are there." in said and "MultiID-Bench: 5 pictures in " in said
+    arguments.methods = ["DreamO"]
     with pytest.raises(SetupError, match=r"No such method: DreamO\. There are ID-Patch, "):
-        command.run(asked("multi-id", tmp_path, methods=["DreamO"]))
+        command.run(arguments)
 
 
-@pytest.mark.usefixtures("miniature")
-def test_a_photo_without_a_face_fails_its_own_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = asked("multi-human", tmp_path)
-    Image.new("RGB", (256, 256), "gray").save(tmp_path / "published/data/faces/elif.jpg")
-    earlier = tmp_path / "out/pictures/ID-Patch/4.png"
-    made_up.portrait(earlier.with_suffix(".jpg"), "anna")
-    earlier.with_suffix(".jpg").rename(earlier)
-    write_kept(note_of(earlier), Kept("of another photo"))
+def test_a_photo_without_a_face_fails_its_own_pictures(
+    tmp_path: Path, finished: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = finished("multi-human", tmp_path)
+    Image.new("RGB", (256, 256), "gray").save(tmp_path / "published/data/faces/ben.jpg")
+    earlier = tmp_path / "out/pictures/ID-Patch/1.png"
+    assert note_of(earlier).exists()
     assert command.run(arguments) == 1
     assert not note_of(earlier).exists(), "a picture of other settings would be taken for theirs"
     report = json.loads((tmp_path / "out/report.json").read_text())
     (method,) = report["methods"]
     assert method["failed"] == ["LikenessPerson ended with an error."]
     rows = {row["group"]: row for row in report["rows"] if "source" not in row}
-    assert rows["all"]["pictures"] == 4 and rows["all"]["asked"] == 5 and "5 people" not in rows
-    assert "ID-Patch, 4: LikenessPerson: " in capsys.readouterr().err
+    assert rows["all"]["pictures"] == 1 and rows["all"]["asked"] == 2 and "2 people" not in rows
+    assert "ID-Patch, 1: LikenessPerson: " in capsys.readouterr().err
 
 
+@pytest.mark.both_hosts
 def test_a_rehearsal_makes_up_its_folder_and_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = asked("identities-collapse", tmp_path, folder=None, rehearse=True, check=True)
+    """It draws and measures a picture of each kind, with the miniature's files whole, also in an older ComfyUI."""
+    arguments = asked("multi-id", tmp_path, folder=None, rehearse=True, limit=1)
     assert command.run(arguments) == 0
     said = capsys.readouterr().err
-    assert "The figures say nothing." in said and "ID-Patch: all files are there." in said
+    assert "The figures say nothing." in said and "ID-Patch: 3 of 3 pictures to draw." in said
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["rehearsal"] and report["methods"][0]["note"] == "" and report["methods"][0]["failed"] == []
+    ours = [row for row in report["rows"] if "source" not in row]
+    assert [(row["group"], row["pictures"]) for row in ours] == [("1", 1), ("2", 1), ("3-4", 1)]
 
 
 # --- What is seen
@@ -308,7 +444,7 @@ def test_workers_get_the_photos_and_give_pictures_with_the_prompt_of_this_machin
             "picture": {"class_type": "SaveImage", "inputs": {"images": ["photo", 0], "filename_prefix": "a"}},
         }
         target = tmp_path / "out" / f"{number}.png"
-        tasks.append(Task(Case(str(number), "", (), ("all",)), Graph(prompt, {}), target, ""))
+        tasks.append(Task(Case(str(number), "", (), ("all",)), Graph(prompt, {}), target, f"of {number}"))
     frame = multi_human.frame_of(made_up.pose_of(3))
     assert frame is not None
     places = multi_human.places_of(frame, (128, 64))
@@ -319,7 +455,7 @@ def test_workers_get_the_photos_and_give_pictures_with_the_prompt_of_this_machin
     tasks.append(Task(Case("pose", "", (), ("all",)), Graph(prompt, {}), tmp_path / "out" / "pose.png", ""))
     host = next(host for host in environment.find_hosts() if host.path.samefile(os.environ["COMFYUI_PATH"]))
     with Crew(LocalWorkers(host, Path(sys.executable), [], 1, []), host) as crew:
-        finished = {one.task.case.name: one for one in CrewDrawer(crew, folder).results(tasks)}
+        finished = {one.task.case.name: one for one in CrewDrawer(crew, folder, {}).results(tasks)}
     assert finished["0"].error == finished["1"].error == "" and finished["2"].error
     assert str(tmp_path) not in finished["2"].public_error and not tasks[2].path.exists()
     assert finished["pose"].error == "" and evaluate.size_of(tasks[3].path) == (128, 64)
@@ -327,3 +463,4 @@ def test_workers_get_the_photos_and_give_pictures_with_the_prompt_of_this_machin
         with Image.open(task.path) as picture:
             assert picture.getpixel((5, 5)) == colour
             assert json.loads(picture.info["prompt"]) == task.graph.prompt
+        assert pictures_kept.taken(task.path, task.fingerprint) is not None, "it says what it is made of"

@@ -264,7 +264,7 @@ def test_every_picture_is_of_the_people_photos_and_seed_that_are_asked_for(world
     )
 
     judged.clear()
-    compare.drawn_in(made_up, methods, columns, False, whole=True)
+    compare.drawn_in(made_up, methods, columns, False, by_all_photos=True)
     assert [len(strips) for strips, _, _ in judged] == [3, 3], "all columns together"
     every_photo = [[worlds.PHOTOS], [worlds.PHOTOS] * 2, [worlds.PHOTOS] * 2]
     assert [photos for _, _, photos in judged] == [every_photo, every_photo], "judged by all photos of everybody"
@@ -312,7 +312,7 @@ def test_cost_is_that_of_the_counted_rows(world: World) -> None:
 def test_what_lies_beside_a_part_shows_without_masks() -> None:
     """As many people as in the table of docs/likeness.md: a regression over a few of them is mostly chance."""
     wardrobe = parts.wardrobe_of("Parts2Whole")
-    ways = (parts.WAYS[name] for name in ("1 part", "1 part, without masks"))
+    ways = (parts.SETTINGS[name] for name in ("1 part", "1 part, without masks"))
     with_masks, without = (parts.dressed(wardrobe, way, 40).figures["beside"] for way in ways)
     assert abs(with_masks) < 0.02
     assert without > 0.1

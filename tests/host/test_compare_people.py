@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -23,7 +24,7 @@ import pytest
 import real_faces
 import small_networks
 import torch
-from comparison import photos, worlds
+from comparison import kept, photos, worlds
 from comparison.columns import figures
 from comparison.drafts import Sitting, steps_of
 from comparison.drawing import host_server
@@ -32,8 +33,9 @@ from comparison.judging import Judge, Known, dino_in
 from comparison.photos import PersonFiles
 from comparison.records import METHODS, DrawnMethod
 from comparison.rows import Pictured
-from comparison.session import Asked, Refusal, Session
+from comparison.session import ComparisonSettings, Refusal, Session
 from environment import ROOT
+from exchanged_files import exchanged, model_file
 from miniature_made import as_published, files_in
 from pack.core.faces.model import FaceModel
 from pack.core.people import Person, PlacedCast, Slot
@@ -48,7 +50,9 @@ from torch import Tensor
 
 pytestmark = pytest.mark.both_hosts
 
-ID_PATCH = "controlnet/ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors"
+SIZE = (256, 192)
+"""Of the pictures here."""
+ID_PATCH, INSTANT_ID = METHODS[:2]
 
 
 def with_ip_adapter(models: Path) -> None:
@@ -103,7 +107,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
         with_ip_adapter(models)
         for kind in models.iterdir():
             folder_paths.add_model_folder_path(kind.name, str(kind))
-        asked = Asked(people, root / "out", "two people", (512, 384), 1)
+        asked = ComparisonSettings(people, root / "out", "two people", SIZE, 1)
         asked.out.mkdir()
         yield Session(asked, photos.people_in(people))
     del host_server().PromptServer.instance  # no other test here has one
@@ -252,7 +256,7 @@ def pictured(session: Session, title: str, ablation: str = "", people: int = 2, 
 def test_the_prompt_of_every_method_is_whole(session: Session, method: DrawnMethod, people: int) -> None:
     """Without its files: every node is known and has what it needs, every link ends at a node, and whoever is asked for
     is there, in as many places. So is it with every ablation. A host that lacks a node says which."""
-    person = replace(session.people[0], lora=session.asked.folder / "a.safetensors")
+    person = replace(session.people[0], lora=session.settings.folder / "a.safetensors")
     sitting = replace(session.sitting(method, Pictured([0], 1, 7)), people=[person] * people)
     info = session.host.object_info
     for ablation in ("", *method.ablations):
@@ -281,7 +285,7 @@ def test_the_same_cast_seed_text_and_size_go_to_every_method(session: Session) -
     for title in ("ID-Patch", "InstantID by region", "InstantIDs chained", "faces one by one"):
         graph = pictured(session, title)
         layout = graph.inputs("places")
-        assert (layout["count"], layout["width"], layout["height"]) == (2, 512, 384)
+        assert (layout["count"], layout["width"], layout["height"]) == (2, *SIZE)
         names = [graph.inputs(node_id)["name"] for node_id in graph.ids("LikenessPerson")]
         assert names == ["<b>0", "<b>1"]
         texts = [graph.inputs(node_id)["text"] for node_id in graph.ids("CLIPTextEncode")]
@@ -372,17 +376,27 @@ def test_chained_people_stand_one_by_one_in_their_own_places(session: Session) -
     assert graph.link(graph.only("KSampler"), "model") == (applied[2], 0)
 
 
-def test_a_picture_of_an_ablation_is_drawn_and_is_another_one(session: Session) -> None:
-    whole = session.host.draw(pictured(session, "InstantID by region"))
-    changed = session.host.draw(pictured(session, "InstantID by region", "masks off"))
-    again = session.host.draw(pictured(session, "InstantID by region"))
+@pytest.mark.parametrize(("size", "side"), [((1152, 896), 768), ((512, 384), 512), ((300, 420), 384), ((64, 64), 256)])
+def test_faces_one_by_one_are_drawn_no_larger_than_the_picture(
+    session: Session, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], side: int
+) -> None:
+    monkeypatch.setattr(session, "settings", replace(session.settings, size=size))
+    assert pictured(session, "faces one by one").inputs("crops")["size"] == side
+
+
+def test_a_picture_of_an_ablation_is_drawn_and_is_another_one(session: Session, tmp_path: Path) -> None:
+    whole_graph = pictured(session, "InstantID by region")
+    whole = session.host.draw(whole_graph, tmp_path / "whole.png", "")
+    without_masks = pictured(session, "InstantID by region", "masks off")
+    changed = session.host.draw(without_masks, tmp_path / "masks off.png", "")
+    again = session.host.draw(whole_graph, tmp_path / "again.png", "")
     assert torch.equal(whole.pixels, again.pixels), "from A to B to A"
     assert (whole.pixels - changed.pixels).abs().max() > 1 / 255
     assert whole.seconds is not None and whole.step_seconds is not None
     assert 0 < whole.step_seconds <= whole.seconds
     with Image.open(whole.path) as saved:
         prompt = json.loads(saved.info["prompt"])
-    assert prompt == pictured(session, "InstantID by region").prompt, "a picture holds its workflow, without paths"
+    assert prompt == whole_graph.prompt, "a picture holds its workflow, without paths"
 
 
 def test_several_photos_need_as_many_of_each_person(session: Session) -> None:
@@ -406,7 +420,7 @@ def test_every_method_has_a_row_and_what_is_missing_is_named(session: Session) -
         assert row.note == "" and row.people == 2
         (picture,) = row.pictures
         with Image.open(picture.path) as opened:
-            assert opened.size == (512, 384)
+            assert opened.size == SIZE
         assert row.figures["resemblance"] is not None and row.figures["seconds"] is not None
         assert row.figures["collapse"] is None and row.figures["text alignment"] is None
     assert by_title["WithAnyone"].note == (
@@ -416,8 +430,8 @@ def test_every_method_has_a_row_and_what_is_missing_is_named(session: Session) -
         "Person 1 of the picture has no LoRA: put one beside the photos, as a .safetensors."
     )
     assert {unread.column for unread in session.unread} == {"collapse", "text alignment"}
-    compare.write_people({"seeds": rows}, session, session.asked)
-    out = session.asked.out
+    compare.write_people({"seeds": rows}, session)
+    out = session.settings.out
     html = (out / "index.html").read_text("utf-8")
     assert "&lt;b&gt;0" in html and "<b>0" not in html
     for row in rows:
@@ -434,9 +448,8 @@ def test_every_method_has_a_row_and_what_is_missing_is_named(session: Session) -
 
 def rows_of(session: Session, seeds: Sequence[int] = (1, 2)) -> list[tuple[Path, float | None]]:
     """The pictures of a row of ID-Patch, and the seconds of the row."""
-    method = next(method for method in METHODS if method.title == "ID-Patch")
     columns = {f"seed {seed}": [Pictured([0, 1], 1, seed)] for seed in seeds}
-    (row,) = session.rows("goes on", method, columns)
+    (row,) = session.rows("goes on", ID_PATCH, columns)
     assert row.note == ""
     return [(shown.path, row.figures["seconds"]) for shown in row.pictures]
 
@@ -450,7 +463,7 @@ def drawn_again(session: Session, seeds: Sequence[int] = (1, 2)) -> int:
     return drawn
 
 
-def test_only_what_is_missing_is_drawn(session: Session) -> None:
+def test_only_what_is_missing_is_drawn(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture is taken, with the seconds that it took, where nothing has changed that it is made of."""
     first = rows_of(session)
     states = [path.stat().st_mtime_ns for path, _ in first]
@@ -458,56 +471,98 @@ def test_only_what_is_missing_is_drawn(session: Session) -> None:
     assert drawn_again(session) == 0
     assert rows_of(session) == first and first[0][1] is not None
     assert [path.stat().st_mtime_ns for path, _ in first] == states
-    assert not list((session.asked.out / ".unfinished").glob("*")), "nothing unfinished stays"
-    assert drawn_again(session, (1, 2, 3)) == 1
+    assert not list((session.settings.out / ".unfinished").glob("*")), "nothing unfinished stays"
     first[0][0].unlink()
     assert drawn_again(session) == 1
     whole = first[1][0].read_bytes()
     first[1][0].write_bytes(whole[:-500])  # a picture that was cut off by another program
     assert drawn_again(session) == 1
     assert first[1][0].stat().st_size > len(whole) - 500
+    monkeypatch.setattr(session, "settings", replace(session.settings, steps=2))
+    assert drawn_again(session, [1]) == 1
+    assert drawn_again(session, [1]) == 0
+
+
+def made_of(
+    session: Session, method: DrawnMethod = ID_PATCH, seed: int = 1, made_with: Mapping[str, str] | None = None
+) -> str:
+    """The fingerprint of a picture of two people, which is not drawn. made_with: what is not as it is here."""
+    sitting = session.sitting(method, Pictured([0, 1], 1, seed))
+    graph = session.graph("goes on", method, sitting, method.title, "column", "")
+    return session.fingerprint(graph, method, {**session.host.made_with, **(made_with or {})})
 
 
 def test_what_a_picture_is_made_of_counts(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Text, steps, size, a photo under its old name, a file of the model, and the device."""
-    rows_of(session)
-    for change in ({"prompt": "three people"}, {"steps": 2}, {"size": (384, 512)}):
+    """Seed, text, steps, size, a photo under its old name, the device and the versions. None of them is another."""
+    first = made_of(session)
+    assert made_of(session) == first
+    fingerprints = [first, made_of(session, seed=2)]
+    for change in ({"prompt": "three people"}, {"steps": 2}, {"size": (192, 256)}):
         with monkeypatch.context() as patch:
-            patch.setattr(session, "asked", replace(session.asked, **change))
-            assert drawn_again(session) == 2, change
-            assert drawn_again(session) == 0, change
-    assert drawn_again(session) == 2, "those of the other settings lie there now"
+            patch.setattr(session, "settings", replace(session.settings, **change))
+            fingerprints.append(made_of(session))
     photo = session.people[0].photos[0]
-    kept = photo.read_bytes()
-    with Image.open(photo) as opened:
-        changed = opened.convert("RGB").point(lambda value: min(255, value + 9))
-    changed.save(photo)
-    try:
-        assert drawn_again(session) == 2
-    finally:
-        photo.write_bytes(kept)
-    assert drawn_again(session) == 2
-    file = Path(str(folder_paths.get_full_path("controlnet", ID_PATCH.removeprefix("controlnet/"))))
-    os.utime(file, (1, 1))
-    assert drawn_again(session) == 2
-    monkeypatch.setattr(type(session.host), "device", "another")
-    assert drawn_again(session) == 2
+    with exchanged(photo):
+        fingerprints.append(made_of(session))
+    os.utime(photo)
+    assert made_of(session) == first, "the same photo at another time"
+    assert session.host.made_with.keys() == {"device", "ComfyUI", "torch", "Likeness"}
+    assert all(session.host.made_with.values())
+    for name in session.host.made_with:
+        fingerprints.append(made_of(session, made_with={name: "another"}))
+    assert len({*fingerprints}) == len(fingerprints)
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "readers"),
+    [
+        ("checkpoints", "sd_xl_base_1.0.safetensors", (ID_PATCH, INSTANT_ID)),
+        ("controlnet", "ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors", (ID_PATCH,)),
+        ("id_patch", "id-patch.bin", (ID_PATCH,)),
+        ("instantid", "ip-adapter.bin", (INSTANT_ID,)),
+        ("facexlib", "recognition_arcface_ir_se50.pth", (ID_PATCH,)),
+        ("insightface", "models/antelopev2/glintr100.onnx", (INSTANT_ID,)),
+        ("insightface", "models/antelopev2/det_500m.onnx", (ID_PATCH, INSTANT_ID)),
+    ],
+)
+def test_a_model_file_that_was_exchanged_counts_where_it_is_read(
+    session: Session, key: str, name: str, readers: Sequence[DrawnMethod]
+) -> None:
+    """Also the recogniser that the method reads, and the detector."""
+    before = {method.title: made_of(session, method) for method in (ID_PATCH, INSTANT_ID)}
+    with exchanged(model_file(key, name)):
+        changed = [method for method in (ID_PATCH, INSTANT_ID) if made_of(session, method) != before[method.title]]
+    assert changed == [*readers]
+    assert before == {method.title: made_of(session, method) for method in (ID_PATCH, INSTANT_ID)}
+
+
+def test_a_lora_of_a_person_that_was_exchanged_counts(session: Session, tmp_path: Path) -> None:
+    method = next(method for method in METHODS if method.by_lora)
+    photo, lora = tmp_path / "a.png", tmp_path / "a.safetensors"
+    Image.new("RGB", (8, 8)).save(photo)
+    lora.write_bytes(b"weights")
+    person = PersonFiles("a", (photo,), lora)
+    sitting = replace(session.sitting(method, Pictured([0], 1, 7)), people=[person], folder=tmp_path)
+    graph = method.graph(sitting, session.host.object_info, "a")
+    before = kept.fingerprint(graph, tmp_path, {}, method.recogniser)
+    with exchanged(lora):
+        assert kept.fingerprint(graph, tmp_path, {}, method.recogniser) != before
 
 
 @pytest.fixture
 def few_models(session: Session, tmp_path: Path) -> Path:
-    """A folder of models with those of ID-Patch and InstantID alone, so that a process has less to load."""
+    """A folder of models with those of InstantID alone, so that a process has less to load and to draw."""
     models = tmp_path / "models"
-    models.mkdir()
-    for kind in (session.asked.folder.parent / "models").iterdir():
-        if kind.name not in ("ipadapter", "clip_vision"):
-            (models / kind.name).symlink_to(kind)
+    for name in ("checkpoints", "controlnet/InstantID", "instantid", "insightface"):
+        link = models / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(session.settings.folder.parent / "models" / name)
     return models
 
 
 def command(session: Session, models: Path, out: Path) -> subprocess.Popen[str]:
-    """compare.py as a process, which draws a picture by each of four methods."""
-    arguments = ["--people", str(session.asked.folder), "--out", str(out), "--size", "512", "384", "--steps", "1"]
+    """compare.py as a process, which draws a picture by each of two methods."""
+    arguments = ["--people", str(session.settings.folder), "--out", str(out), "--size", *map(str, SIZE), "--steps", "1"]
     return subprocess.Popen(
         [
             *(sys.executable, str(ROOT / "tests" / "support" / "compare_process.py"), str(models)),
@@ -528,7 +583,7 @@ def lines_of(process: subprocess.Popen[str]) -> Iterator[str]:
 
 
 def test_a_command_that_is_stopped_goes_on(session: Session, few_models: Path, tmp_path: Path) -> None:
-    """It is told to end when it has drawn two pictures. Called again, it takes these and draws the other two."""
+    """It is told to end when it has drawn a picture. Called again, it takes this one and draws the other."""
     out = tmp_path / "out"
     process = command(session, few_models, out)
     said: list[str] = []
@@ -537,21 +592,39 @@ def test_a_command_that_is_stopped_goes_on(session: Session, few_models: Path, t
         if line == "  InstantID by region, 2 people, seed 1":
             process.terminate()
     assert process.wait(60) == 128 + signal.SIGTERM, said
-    assert re.fullmatch(r"Stopped\. [23] pictures are drawn\. Run the same command again to go on\.", said[-1])
-    pictures = sorted((out / "seeds").iterdir())
-    assert 2 <= len(pictures) < 4 and not (out / "index.html").exists()
-    states = [path.stat().st_mtime_ns for path in pictures]
+    assert said[-1] == "Stopped. 1 picture is drawn. Run the same command again to go on."
+    (picture,) = (out / "seeds").iterdir()
+    assert not (out / "index.html").exists()
+    state = picture.stat().st_mtime_ns
 
     process = command(session, few_models, out)
     said = list(lines_of(process))
     assert process.wait(60) == 0, said
-    drawn = 4 - len(pictures)
     assert said[0] == "seeds ..."
-    assert said[-1].endswith(f" drawn, {len(pictures)} taken from an earlier run. Done: look at {out / 'index.html'}")
-    assert said[-1].startswith(f"{drawn} picture")
-    assert [path.stat().st_mtime_ns for path in pictures] == states
-    assert len(list((out / "seeds").iterdir())) == 4
+    page = out / "index.html"
+    assert said[-1] == f"1 picture is drawn, 1 taken from an earlier run. Done: look at {page}"
+    assert picture.stat().st_mtime_ns == state
+    assert len(list((out / "seeds").iterdir())) == 2
     report = json.loads((out / "report.json").read_text("utf-8"))
     rows = {row["method"]: row for row in report["tables"]["seeds"]}
-    for title in ("ID-Patch", "InstantID by region"):
+    for title in ("InstantID by region", "InstantIDs chained"):
         assert rows[title]["figures"]["seconds"] > 0, "the seconds of the run that drew it"
+
+
+@pytest.mark.thorough
+def test_a_rehearsal_draws_and_measures_without_a_file_of_a_method(tmp_path: Path) -> None:
+    """As a new user calls it, with two photos and nothing else."""
+    people = tmp_path / "people"
+    people.mkdir()
+    for photo in (real_faces.YAO, real_faces.ASTRONAUT):
+        shutil.copy(photo, people)
+    out = tmp_path / "out"
+    arguments = ["--people", str(people), "--quick", "--rehearse", "--out", str(out), "--python", sys.executable]
+    script = ROOT / "scripts" / "compare.py"
+    subprocess.run([sys.executable, str(script), *arguments, "seeds"], check=True, timeout=600)
+    report = json.loads((out / "report.json").read_text("utf-8"))
+    assert "the figures say nothing" in report["remark"]
+    drawn = {row["method"] for row in report["tables"]["seeds"] if row["figures"].get("resemblance") is not None}
+    assert drawn >= {"ID-Patch", "InstantID by region", "InstantIDs chained", "faces one by one"}
+    html = (out / "index.html").read_text("utf-8")
+    assert "<b>recognisers</b>: antelopev2, arcface-ir-se50<" in html and "<b>photos of each</b>: 1, 1<" in html

@@ -330,8 +330,8 @@ def test_parts_are_shared_as_without_a_host(sharing_wardrobe: Wardrobe, small: n
 )
 def test_every_part_is_worn_in_its_region(way: str, people: int, request: pytest.FixtureRequest) -> None:
     """Of parts that it has not seen; beside most of them lie things outside of the mask."""
-    fixture = "sharing_wardrobe" if parts.WAYS[way].by == parts.SHARED else "wardrobe"
-    figures = parts.dressed(request.getfixturevalue(fixture), parts.WAYS[way], people).figures
+    fixture = "sharing_wardrobe" if parts.SETTINGS[way].by == parts.SHARED else "wardrobe"
+    figures = parts.dressed(request.getfixturevalue(fixture), parts.SETTINGS[way], people).figures
     least = {"kind": 0.95, "colour": 0.9, "pattern": 0.85, "swapped": 0.95}
     assert all(figures[name] >= value for name, value in least.items()), figures
     assert abs(figures.get("beside", 0)) <= 0.03, figures

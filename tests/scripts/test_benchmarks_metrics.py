@@ -217,6 +217,32 @@ def test_a_picture_of_one_person_has_no_blending_and_no_copy_without_its_own_num
     assert multi_id.copy_paste([alone]) is not None and multi_id.copy_paste([missing]) is None
 
 
+@pytest.mark.parametrize(("faces", "truth"), [(1, 3), (2, 3), (4, 3), (3, 2), (3, 4)])
+def test_a_picture_with_another_number_of_faces_is_left_out_of_copy_paste_alone(faces: int, truth: int) -> None:
+    """Of three people. For the similarities and blending it counts with as many pairs as there are; one without any
+    face is left out of all four."""
+    picture = made_up(12, 3, faces, truth)
+    seen = picture.seen()
+    assert multi_id.copy_paste([seen]) is None
+    for metric, others in ((multi_id.similarity_to_truth, picture.truth), (multi_id.similarity_to_references, None)):
+        values: list[float] = []
+        for name in RECOGNISERS:
+            known = (others or picture.references)[name]
+            cosines = table(picture.faces[name], known)
+            pairs_of_picture = best(cosines)
+            assert len(pairs_of_picture) == min(faces, len(known))
+            values.append(float(np.mean([cosines[row][column] for row, column in pairs_of_picture])))
+        assert metric([seen]) == pytest.approx(np.mean(values), rel=1e-9)
+    blended = [not_assigned(picture, name) for name in RECOGNISERS]
+    assert None not in blended and multi_id.blending([seen]) == pytest.approx(np.mean(np.array(blended)), rel=1e-9)
+
+    nobody = made_up(12, 3, 0, truth).seen()
+    for metric in multi_id.METRICS[:4]:
+        assert metric.of([nobody]) is None, metric.name
+        if metric.name != "copy-paste":
+            assert metric.of([seen, nobody]) == metric.of([seen]), metric.name
+
+
 def test_a_reference_that_is_the_photo_itself_says_nothing_of_copying() -> None:
     compared = Compared(references=[[0.5]], truth=[[0.7]], between=[[1.0]])
     assert multi_id.copy_paste([Seen(1, 1, 1, {"first": compared})]) == 0.0

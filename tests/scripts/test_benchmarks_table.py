@@ -121,10 +121,12 @@ class Cells(HTMLParser):
 def test_the_page_has_our_figures_beside_the_published_ones() -> None:
     found = result()
     found.method = METHODS[1]
-    about = {"device": "<b>", "size": (1024, 768), "recognisers": ["antelopev2", "adaface"]}
+    about = {"device": "<b>", "size": (1024, 768), "recognisers": ["antelopev2", "adaface"], "steps": None}
     text = page.as_html(BENCHMARK, rows(), [found], about, BENCHMARK.unmeasured, OUT)
     assert "<b>size</b>: 1024x768<" in text
     assert "<b>recognisers</b>: antelopev2, adaface<" in text
+    assert "<b>steps</b>: as in each template<" in text
+    assert "<b>HPS</b> is not measured: " in text
     cells = Cells(text)
     assert ["Ar2Can, which makes its places itself", "-", "90.2", "68.2", "-", "arXiv 2511.22690"] in cells.rows
     ours = [row[:6] for row in cells.rows if row[0] == "ID-Patch"]

@@ -286,7 +286,8 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
         Row("WithAnyone", 2, note="Missing: a & b in models/c.", public_note="Missing: a & b."),
         Row("PhotoMaker", 2, note="Missing: <i>d</i>.", public_note=""),
     ]
-    about = {"prompt": "<b>two</b>", "device": "cpu"}
+    about = {"prompt": "<b>two</b>", "device": "cpu", "recognisers": ["first", "second"], "photos of each": [1, 4]}
+    about |= {"size": None, "steps": 4}
     unread = [Unread("collapse", "no <file>.")]
     html = page.as_html({"crowd": rows}, about, unread, tmp_path)
     parsed = _Page()
@@ -298,6 +299,11 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
         'A "B" & C',
         "seed 7",
         "<b>two</b>",
+        "recognisers: first, second",
+        "photos of each: 1, 4",
+        "size: as in each template",
+        "steps: 4",
+        "collapse is not measured: no <file>.",
         "Missing: a & b in models/c.",
         "Missing: <i>d</i>.",
     ):
@@ -309,6 +315,7 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
         "method": "ID-Patch", "people": 2, "seeds": [7], "note": "", "figures": figures(ROW),
     }  # fmt: skip
     assert said["tables"]["crowd"][1]["note"] == "Missing: a & b."
+    assert said["recognisers"] == ["first", "second"] and said["size"] is None, "programs read lists"
     assert said["not measured"] == {"collapse": "no <file>."}
     assert [column["name"] for column in said["columns"]] == [column.name for column in COLUMNS]
     assert "alert" not in json.dumps(said) and str(tmp_path) not in json.dumps(said), "no names, no paths"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -123,3 +125,21 @@ def test_a_question_is_written_between_its_own_marks(tmp_path: Path, monkeypatch
     assert page.read_text("utf-8") == "".join(marks).replace("old crowd\n", crowd)
     with Image.open(tmp_path / "likeness_crowd.jpg") as written:
         assert written.size == compare.sheet(PICTURES).size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--miniature --rehearse", "--rehearse needs --people"),
+        ("--people {folder} --write", "--write needs --miniature"),
+        ("--people {folder} halves", r"No such question: halves\. There are crowd, seeds, ablations\."),
+        ("--people {folder}/nowhere", "nowhere is no folder"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_anything_is_loaded(
+    arguments: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["compare.py", *arguments.format(folder=tmp_path).split()])
+    with pytest.raises(SystemExit, match="2"):
+        compare.main()
+    assert re.search(message, capsys.readouterr().err)

@@ -1,4 +1,4 @@
-"""A rehearsal: a made-up folder is drawn with the miniature's files.
+"""A rehearsal: people are drawn with the miniature's files, under the names that the templates have.
 
 The figures of such a run say nothing; it shows that the path is whole, from the folder to report.json.
 """
@@ -14,8 +14,11 @@ from miniature_made import as_published, files_in
 
 STEPS = 4
 """Of the miniature's pictures."""
-SIZES = {"multi-id": (512, 384), "multi-human": (512, 384), "identities-collapse": (768, 576)}
-"""Of its pictures, by key of the benchmark: ten people have no room on a smaller canvas."""
+SIZE = (512, 384)
+"""Of its pictures (width, height)."""
+LARGE = (768, 576)
+"""Of those of up to ten people, who have no room on a smaller canvas."""
+SAYS_NOTHING = "drawn by the miniature, a toy model: the figures say nothing"
 
 
 @contextmanager
