@@ -153,7 +153,7 @@ def results_of(pack: str, commit: str, order: str, alone: Mapping[str, str]) -> 
         results = [result(pack, commit, order, NOT_RUN, False, "the process ended without a result")]
     differing = sorted(name for name, value in digests(lines).items() if value != alone.get(name))
     figure = f"others with {', '.join(differing)}" if differing else "the same to the bit"
-    check = "pictures of the eight methods without its nodes, beside those without the pack"
+    check = "the eight methods without its nodes, compared with a ComfyUI without the pack"
     return [*results, result(pack, commit, order, check, not differing, figure)]
 
 

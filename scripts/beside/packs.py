@@ -28,11 +28,13 @@ from .graphs import (
     DIFFERENCE,
     OURS_ACT,
     STEPS,
+    THEIRS_ACT,
     Result,
     Theirs,
     either_order,
     family_of,
     networks,
+    ours_alone,
     picture,
     plain,
     relative,
@@ -159,15 +161,18 @@ def pulid(applied: Applied) -> Applied:
 # --- Attention with texts of its own
 
 
-def ppm_couple(applied: Applied) -> Applied:
+Couple = Callable[[Applied, Any], Applied]
+"""An attention couple behind other nodes, and what its second region reads: the right half of the picture."""
+
+
+def ppm_couple(applied: Applied, text: Any) -> Applied:
     left, right = others.masks(networks(), 2)
     return on_model(
-        "AttentionCouplePPM", base_cond=applied.positive, base_mask=left,
-        cond_1=others.text_of(networks(), 61), mask_1=right,
+        "AttentionCouplePPM", base_cond=applied.positive, base_mask=left, cond_1=text, mask_1=right
     )(applied)  # fmt: skip
 
 
-def couple_in_place(applied: Applied) -> Applied:
+def couple_in_place(applied: Applied, text: Any) -> Applied:
     """laksjdjf's first node, which takes a prompt with a mask for each region."""
     left, right = others.masks(networks(), 2)
 
@@ -176,18 +181,62 @@ def couple_in_place(applied: Applied) -> Applied:
             "ConditioningSetMask", conditioning=text, mask=mask, strength=1.0, set_cond_area="default"
         )[0]
 
-    positive = others.combined(masked(applied.positive, left), masked(others.text_of(networks(), 61), right))
+    positive = others.combined(masked(applied.positive, left), masked(text, right))
     outputs = installed.call(
         "Attention couple", model=applied.model, positive=positive, negative=applied.negative, mode="Attention"
     )
     return Applied(*outputs)
 
 
-def laksjdjf_couple(applied: Applied) -> Applied:
+def laksjdjf_couple(applied: Applied, text: Any) -> Applied:
     """His later node in cgem156-ComfyUI; its id ends with letters of the pack's own."""
     (node_id,) = (name for name in installed.node_ids() if name.startswith("AttentionCouple|"))
     left, right = others.masks(networks(), 2)
-    return on_model(node_id, base_mask=left, cond_1=others.text_of(networks(), 61), mask_1=right)(applied)
+    return on_model(node_id, base_mask=left, cond_1=text, mask_1=right)(applied)
+
+
+def couples(node: str, couple: Couple, before_alone: Sequence[str] = ()) -> dict[str, Check]:
+    """An attention couple beside each of our methods: both act, and each region reads our people.
+
+    before_alone: methods that it cannot follow.
+    """
+
+    def with_another_text(applied: Applied) -> Applied:
+        return couple(applied, others.text_of(networks(), 61))
+
+    checks = beside_all(node, with_another_text, [name for name in OURS if name not in before_alone])
+    for name in before_alone:
+        checks[f"*{node}* before {name} alone"] = partial(_before_alone, name, node, with_another_text)
+    for name in OURS:
+        checks[f"*{node}* with one text beside {name}"] = partial(_one_text, name, node, couple)
+    return checks
+
+
+def _before_alone(name: str, node: str, theirs: Theirs) -> Iterator[Result]:
+    """Before one of our methods both act. Behind it the pack ends with an error of its own, as the pages say."""
+    with family_of(name):
+        in_front = picture(with_ours(name, theirs(plain())))
+        ours_act = relative(in_front, picture(theirs(plain())))
+        theirs_act = relative(in_front, ours_alone(name))
+    held = min(ours_act, theirs_act) > graphs.VISIBLE
+    yield Result(f"*{node}*, in a graph before ours", held, name, {OURS_ACT: ours_act, THEIRS_ACT: theirs_act})
+    check = f"*{node}*, in a graph after ours"
+    try:
+        with family_of(name):
+            picture(theirs(with_ours(name, plain())))
+    except RuntimeError as failure:
+        yield Result(check, True, name, figure="an error of torch in its code", detail=shortened(failure))
+    else:
+        yield Result(check, False, name, figure="no error any more: the pages say that there is one")
+
+
+def _one_text(name: str, node: str, couple: Couple) -> Iterator[Result]:
+    """Where all regions read the same text, each reads what it reads without regions, ours included."""
+    with family_of(name):
+        before_ours = couple(plain(), plain().positive)
+        apart = relative(picture(with_ours(name, before_ours)), ours_alone(name))
+    check = f"*{node}* before ours with the common text in each region, compared with ours alone"
+    yield Result(check, apart <= graphs.ROUNDING, name, {DIFFERENCE: apart})
 
 
 def nag(applied: Applied) -> Applied:
@@ -306,10 +355,8 @@ def advanced_net_in_id_patch() -> Iterator[Result]:
     on = graphs.behind(plain())
     on.net = _advanced_net()
     apart = relative(picture(graphs.methods.id_patch(on, graphs.PEOPLE)), picture(with_ours("id_patch", plain())))
-    yield Result(
-        "a net of its loader in *Apply ID-Patch*, beside ComfyUI's own net", apart <= graphs.ROUNDING, "id_patch",
-        {DIFFERENCE: apart},
-    )  # fmt: skip
+    check = "a net of its loader in *Apply ID-Patch*, compared with ComfyUI's own net"
+    yield Result(check, apart <= graphs.ROUNDING, "id_patch", {DIFFERENCE: apart})
 
 
 def keyframes_in_instant_id() -> Iterator[Result]:
@@ -325,19 +372,20 @@ def keyframes_in_instant_id() -> Iterator[Result]:
 
 def _redrawn(node: Callable[[Applied], Tensor], title: str, name: str) -> Iterator[Result]:
     """With the prompts from before our nodes, our MODEL gives the picture of the plain one."""
-    check = f"*{title}*, prompts of ours"
+    check = f"*{title}* with the prompts of ours"
     with family_of(name):
         without = node(plain())
-        ours = with_ours(name, plain())
-        before = node(Applied(ours.model, plain().positive, plain().negative))
+        applied = with_ours(name, plain())
+        before = node(Applied(applied.model, plain().positive, plain().negative))
         try:
-            change = relative(node(ours), without)
+            change = relative(node(applied), without)
         except LikenessError as refusal:
             drawn = _refusal(check, name, refusal)
         else:
             drawn = Result(check, change > graphs.VISIBLE, name, {f"drawn into each piece: {OURS_ACT}": change})
     apart = relative(before, without)
-    yield Result(f"*{title}*, prompts from before ours, beside without ours", apart == 0, name, {DIFFERENCE: apart})
+    check = f"*{title}* with the prompts from before ours, compared with a picture without ours"
+    yield Result(check, apart == 0, name, {DIFFERENCE: apart})
     yield drawn
 
 
@@ -441,11 +489,11 @@ PACKS = (
     ),
     Pack(
         "ComfyUI-ppm",
-        beside_all("Attention Couple (PPM)", ppm_couple)
+        couples("Attention Couple (PPM)", ppm_couple)
         | {"CLIP NegPip beside ID-Patch": neg_pip_with_id_patch, "CLIP NegPip beside prompts": neg_pip_with_prompts},
     ),
-    Pack("attention-couple-ComfyUI", beside_all("Attention couple", couple_in_place)),
-    Pack("cgem156-ComfyUI", beside_all("Attention Couple", laksjdjf_couple)),
+    Pack("attention-couple-ComfyUI", couples("Attention couple", couple_in_place, ("id_patch", "id_tokens_by_region"))),
+    Pack("cgem156-ComfyUI", couples("Attention Couple", laksjdjf_couple)),
     Pack("sd-perturbed-attention", beside_all("Normalized Attention Guidance", nag)),
     Pack("comfyui-prompt-control", {name: partial(prompt_control, name) for name in OURS}),
     Pack("ComfyUI-AnimateDiff-Evolved", {name: partial(windows, name) for name in OURS}),
