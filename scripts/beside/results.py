@@ -85,19 +85,22 @@ def markdown(lines: Iterable[Line]) -> str:
 
 
 def _joined(rows: Sequence[Sequence[str]], packs: int) -> list[list[str]]:
-    """The rows, of which those that all packs share stand once, at the end."""
-    shared: dict[tuple[str, ...], int] = {}
-    for _pack, _commit, *rest in rows:
-        shared[tuple(rest)] = shared.get(tuple(rest), 0) + 1
-    alone: list[list[str]] = []
+    """The rows, of which those that came out alike for every pack stand once, at the end."""
+    loads_of: dict[tuple[str, ...], list[str]] = {}
+    packs_of: dict[tuple[str, ...], set[str]] = {}
+    for pack, _commit, loaded, *outcome in rows:
+        loads_of.setdefault(tuple(outcome), []).append(loaded)
+        packs_of.setdefault(tuple(outcome), set()).add(pack)
+    shared = {outcome for outcome, names_of_packs in packs_of.items() if packs > 1 and len(names_of_packs) == packs}
     joined: list[list[str]] = []
-    for rest, count in shared.items():
-        if packs > 1 and count == packs:
-            joined.append([f"each of the {packs}", "as above", *rest])
-    for pack, commit, *rest in rows:
-        if packs == 1 or shared[tuple(rest)] < packs:
-            alone.append([pack, commit, *rest])
-    return [*alone, *joined]
+    for pack, commit, loaded, *outcome in rows:
+        if tuple(outcome) not in shared:
+            joined.append([pack, commit, loaded, *outcome])
+    for outcome, loads in loads_of.items():
+        if outcome in shared:
+            loaded = loads[0] if len(set(loads)) == 1 else "as above"
+            joined.append([f"each of the {packs}", "as above", loaded, *outcome])
+    return joined
 
 
 def titles(methods: Iterable[str]) -> str:
