@@ -58,12 +58,12 @@ def main() -> int:
         "--people", type=int, nargs="+", default=[1, 2, 4, 8, 12], help="how many are counted (default: 1 2 4 8 12)"
     )
     parser.add_argument("--seconds", action="store_true", help="time every method of Likeness on the graphics card")
-    given = parser.parse_args()
-    entered("bench.py", given.python, ("diffusers",))
+    options = parser.parse_args()
+    entered("bench.py", options.python, ("diffusers",))
     import comfy.cli_args
 
     comfy.cli_args.args.use_pytorch_cross_attention = True  # the kernel the operation counter knows
-    if ((given.gpu and not given.tiny) or given.seconds) and comfy.cli_args.args.cpu:
+    if ((options.gpu and not options.tiny) or options.seconds) and comfy.cli_args.args.cpu:
         raise environment.SetupError(
             "--gpu and --seconds need a graphics card with CUDA. Without it bench.py counts, and --gpu --tiny shows "
             "whether everything runs."
@@ -71,64 +71,64 @@ def main() -> int:
     # Only here: it needs the host, the pack and torch.
     from bench import methods, seconds, transformers
 
-    if given.seconds:
+    if options.seconds:
         seconds.measure((methods.SDXL, methods.SD15))
         environment.say("Done: each figure is a line of JSON on the standard output.")
         return 0
-    if given.transformers and not given.gpu:
+    if options.transformers and not options.gpu:
         raise environment.SetupError(
             "--transformers belongs to --gpu. Without both, bench.py counts transformers after everything else."
         )
-    if given.gpu and given.transformers:
-        text = measured_on_transformers(given)
-    elif given.gpu:
-        text = measured(given)
+    if options.gpu and options.transformers:
+        text = measured_on_transformers(options)
+    elif options.gpu:
+        text = measured(options)
     else:
-        text = counted(given)
-        if not (given.tiny or given.unets or given.pack):
+        text = counted(options)
+        if not (options.tiny or options.unets or options.pack):
             transformers.count()
     environment.say("Done: each figure is a line of JSON on the standard output.")
-    if given.table:
-        given.table.write_text(text, "utf-8")
-        environment.say(f"The tables are in {given.table}.")
+    if options.table:
+        options.table.write_text(text, "utf-8")
+        environment.say(f"The tables are in {options.table}.")
     return 0
 
 
-def counted(given: argparse.Namespace) -> str:
+def counted(options: argparse.Namespace) -> str:
     """Print what is counted on UNets, and return the tables. Raises SetupError where there is nothing to count."""
     from bench import card, methods, others, tables
 
     families = (methods.SDXL, methods.SD15)
-    numbers: list[int] = given.people
-    if given.tiny:
+    numbers: list[int] = options.people
+    if options.tiny:
         families = tuple(card.tiny(family) for family in families)
         numbers = [1, 2]
     lines: list[dict[str, Any]] = []
-    if not given.pack:
+    if not options.pack:
         lines += printed(methods.count(families, numbers))
-    lines += printed(others.count(families, numbers, given.pack))
+    lines += printed(others.count(families, numbers, options.pack))
     if not lines:
         raise environment.SetupError("None of these packs is in custom_nodes. There is nothing to count.")
     return tables.people_tables(lines, {name: method.title for name, method in others.OTHERS.items()})
 
 
-def measured(given: argparse.Namespace) -> str:
+def measured(options: argparse.Namespace) -> str:
     """Print what is measured on the card, and return the tables."""
     import torch
     from bench import card, methods
 
     family, dtype, scale = methods.SDXL, torch.float16, 1
-    if given.tiny:
+    if options.tiny:
         family, scale = card.tiny(family), 16
         if card.device().type == "cpu":
             dtype = torch.float32
     environment.say(f"Measuring on {card.device_name()}.")
-    settings = card.Settings(family, dtype, given.pictures, seconds=given.budget)
+    settings = card.Settings(family, dtype, options.pictures, seconds=options.budget)
     lines = [*printed(card.measure(settings)), *printed(card.mask_costs(dtype, scale))]
     return card.table(lines)
 
 
-def measured_on_transformers(given: argparse.Namespace) -> str:
+def measured_on_transformers(options: argparse.Namespace) -> str:
     """Print what is measured on transformers on the card, and return the table. Raises SetupError where the ComfyUI
     knows none of them."""
     import tiny_dits
@@ -137,11 +137,11 @@ def measured_on_transformers(given: argparse.Namespace) -> str:
 
     if not tiny_dits.KNOWN:
         raise environment.SetupError("This ComfyUI is older than 0.33 and knows none of these transformers. Update it.")
-    settings = transformers_on_card.Settings(seconds=given.budget)
-    if given.tiny:
+    settings = transformers_on_card.Settings(seconds=options.budget)
+    if options.tiny:
         dtype = torch.float32 if card.device().type == "cpu" else torch.bfloat16
         settings = transformers_on_card.Settings(
-            transformers_on_card.tiny(), dtype, side=64, numbers=(1, 2), seconds=given.budget
+            transformers_on_card.tiny(), dtype, side=64, numbers=(1, 2), seconds=options.budget
         )
     environment.say(f"Measuring on {card.device_name()}.")
     return transformers_on_card.table(printed(transformers_on_card.measure(settings)))

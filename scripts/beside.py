@@ -1,11 +1,12 @@
 """Run the packs that our pages name beside ours: loaded before and after ours, and in both orders in a graph.
 
-    python scripts/beside.py --table beside.md
+    python scripts/beside.py --table beside.md --results beside.jsonl
     python scripts/beside.py --pack ComfyUI-ppm --order theirs-first
 
 Needs a ComfyUI with some of these packs in custom_nodes (see scripts/test.py for where it is looked for). Their own
-code runs with ours on a small SDXL with random weights. What is not installed is said and left out. Each pack is run in
-a process of its own, once loaded before ours and once after, and each takes half a minute or more.
+code runs with ours on a small SDXL and SD1.5 with random weights. What is not installed is said and left out. Each pack
+is run in a process of its own, once loaded before ours and once after, and each takes a minute or more. With --results
+a run that was stopped goes on where it was.
 
 It ends with 0 where everything held, with 2 where something did not, and with 1 where it could not run.
 """
@@ -17,19 +18,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import environment
-from beside.names import NAMES
+from beside.names import NAMES, ORDERS, OURS, OURS_FIRST, THEIRS_FIRST
+from beside.results import Line, kept_results, markdown
 from rig.pack import entered
 
 NOBODY = "none"
 """In the place of a pack: what ours give without any."""
-THEIRS_FIRST, OURS_FIRST = "theirs-first", "ours-first"
-ORDERS = (THEIRS_FIRST, OURS_FIRST)
-Line = dict[str, Any]
+NOT_RUN = "it runs"
 
 
 def main() -> int:
@@ -43,15 +42,18 @@ def main() -> int:
     parser.add_argument(
         "--order", choices=ORDERS, help="load one pack before or after ours, and print its results as JSON"
     )
-    parser.add_argument("--table", type=Path, help="a file for the results, in Markdown")
-    given = parser.parse_args()
-    packs = given.pack or list(NAMES)
-    entered("beside.py", given.python)
-    if given.order:
+    parser.add_argument("--table", type=Path, help="a file for the table of docs/dev/upstream.md, in Markdown")
+    parser.add_argument(
+        "--results", type=Path, help="a file that keeps the results; a pack is not run again at a commit that is in it"
+    )
+    options = parser.parse_args()
+    packs = options.pack or list(NAMES)
+    entered("beside.py", options.python)
+    if options.order:
         if len(packs) != 1:
             raise environment.SetupError("--order runs one pack: name it with --pack.")
-        return run_here(packs[0], given.order)
-    return run_all(packs, given.table)
+        return run_here(packs[0], options.order)
+    return run_all(packs, options.table, options.results)
 
 
 def run_here(pack: str, order: str) -> int:
@@ -72,7 +74,7 @@ def run_here(pack: str, order: str) -> int:
     results: list[graphs.Result] = []
     if folder:
         results.append(graphs.same_node_ids(installed.node_ids()))
-    for name in graphs.OURS:
+    for name in OURS:
         emit({"ours": name, "digest": graphs.digest(graphs.ours_alone(name))})
     if folder:
         from beside import packs
@@ -81,7 +83,7 @@ def run_here(pack: str, order: str) -> int:
         for title, check in chosen.checks.items():
             environment.say(f"{pack}, {order}: {title}")
             results += graphs.run(check, title)
-        results += graphs.run(graphs.as_before, "ours alone is as before")
+        results += graphs.run(graphs.as_before, graphs.ONCE_MORE)
     for result in results:
         emit({"pack": pack, "commit": commit, "order": order, **vars(result)})
     return 0 if all(result.held for result in results) else 2
@@ -91,48 +93,74 @@ def emit(line: Line) -> None:
     print(json.dumps(line), flush=True)
 
 
-def run_all(packs: Sequence[str], table: Path | None) -> int:
-    """Each pack in both orders, each in a process of its own."""
-    from bench import installed
-
-    there: list[str] = []
-    for pack in packs:
-        if pack == NOBODY:
-            continue
-        if installed.folder_of(pack) is None:
-            environment.say(f"{pack} is not in custom_nodes: left out.")
-        else:
-            there.append(pack)
-    if not there:
+def run_all(packs: Sequence[str], table: Path | None, kept: Path | None) -> int:
+    """Each pack in both orders, each in a process of its own. kept: the file of --results."""
+    commits = installed_commits(packs)
+    if not commits:
         raise environment.SetupError("None of these packs is in custom_nodes. There is nothing to run beside ours.")
-    environment.say("Drawing with ours alone.")
-    alone = digests(child(NOBODY, OURS_FIRST))
-    results: list[Line] = []
-    for number, pack in enumerate(there, 1):
+    results = kept_results(kept, commits)
+    finished = {(line["pack"], line["order"]) for line in results}
+    alone: dict[str, str] = {}
+    for number, (pack, commit) in enumerate(commits.items(), 1):
         for order in ORDERS:
-            environment.say(f"Pack {number} of {len(there)}: {pack}, {order}.")
-            lines = child(pack, order)
-            found = [line for line in lines if "check" in line]
-            if not found:
-                found = [result(pack, order, "it runs", False, "the process ended without a result")]
-            differing = sorted(name for name, value in digests(lines).items() if value != alone.get(name))
-            figure = f"not those of {', '.join(differing)}" if differing else "all, to the bit"
-            found.append(result(pack, order, "ours give the pictures that they give without it", not differing, figure))
-            for line in found:
+            if (pack, order) in finished:
+                environment.say(f"{pack}, {order}: its results at {commit} are in {kept}.")
+                continue
+            if not alone:
+                environment.say("Drawing with ours alone.")
+                alone = digests(child(NOBODY, OURS_FIRST))
+            environment.say(f"Pack {number} of {len(commits)}: {pack}, {order}.")
+            lines = results_of(pack, commit, order, alone)
+            for line in lines:
                 emit(line)
-            results += found
+            if kept and lines[0]["check"] != NOT_RUN:
+                with kept.open("a", encoding="utf-8") as file:
+                    file.writelines(json.dumps(line) + "\n" for line in lines)
+            results += lines
+    order_of_packs = list(commits)
+    results.sort(key=lambda line: order_of_packs.index(line["pack"]))
     failed = [line for line in results if not line["held"]]
     for line in failed:
-        environment.say(f"Did not hold: {line['pack']}, {line['order']}, {line['check']}: {line['figure']}")
-    environment.say(f"Done: {len(there)} packs, {len(results)} results, {len(failed)} did not hold.")
+        environment.say(f"Did not hold: {line['pack']}, {line['order']}, {line['method']}, {line['check']}")
+    environment.say(f"Done: {len(commits)} packs, {len(results)} results, {len(failed)} did not hold.")
     if table:
         table.write_text(markdown(results), "utf-8")
         environment.say(f"The table is in {table}.")
     return 2 if failed else 0
 
 
-def result(pack: str, order: str, check: str, held: bool, figure: str) -> Line:
-    return {"pack": pack, "commit": "", "order": order, "check": check, "held": held, "figure": figure}
+def installed_commits(packs: Sequence[str]) -> dict[str, str]:
+    """The commit of each of these packs that is in custom_nodes. What is not there is said."""
+    from bench import installed
+
+    commits: dict[str, str] = {}
+    for pack in packs:
+        if pack == NOBODY:
+            continue
+        folder = installed.folder_of(pack)
+        if folder is None:
+            environment.say(f"{pack} is not in custom_nodes: left out.")
+        else:
+            commits[pack] = installed.commit_of(folder)
+    return commits
+
+
+def results_of(pack: str, commit: str, order: str, alone: Mapping[str, str]) -> list[Line]:
+    """One pack in one order, in a process of its own. alone: the digests of what ours give without any pack."""
+    lines = child(pack, order)
+    results = [line for line in lines if "check" in line]
+    if not results:
+        results = [result(pack, commit, order, NOT_RUN, False, "the process ended without a result")]
+    differing = sorted(name for name, value in digests(lines).items() if value != alone.get(name))
+    figure = f"others with {', '.join(differing)}" if differing else "the same to the bit"
+    check = "the eight methods without its nodes, compared with a ComfyUI without the pack"
+    return [*results, result(pack, commit, order, check, not differing, figure)]
+
+
+def result(pack: str, commit: str, order: str, check: str, held: bool, figure: str) -> Line:
+    """A line as run_here prints it, of what is seen from outside of that process alone."""
+    line = {"pack": pack, "commit": commit, "order": order, "check": check, "held": held, "method": ""}
+    return {**line, "amounts": {}, "figure": figure, "detail": ""}
 
 
 def child(pack: str, order: str) -> list[Line]:
@@ -150,16 +178,6 @@ def child(pack: str, order: str) -> list[Line]:
 
 def digests(lines: Iterable[Line]) -> dict[str, str]:
     return {line["ours"]: line["digest"] for line in lines if "digest" in line}
-
-
-def markdown(results: Sequence[Line]) -> str:
-    rows = ["| pack | commit | loaded | what | held | measured |", "|---|---|---|---|---|---|"]
-    for line in results:
-        held = "yes" if line["held"] else "no"
-        rows.append(
-            f"| {line['pack']} | {line['commit']} | {line['order']} | {line['check']} | {held} | {line['figure']} |"
-        )
-    return "\n".join(rows) + "\n"
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ The steps of one run, as the host calls them:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Protocol
@@ -213,6 +213,18 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         """An attached copy with the same settings."""
         # The host's copy() calls the class by its name, as in `c = ControlNet(...)`: what it gives is not attached.
         return as_attached(super().copy(), self.settings)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _AttachedNet:
+        """An attached copy with the same network and settings, behind a deep copy of the chain before it.
+
+        attention-couple-ComfyUI makes deep copies of the prompts that it is given. What the prompts carry stays the
+        same object there (Carried), and a net finds its own people by the object `source`. A net that was copied field
+        by field would have another `source`: it would find nobody, and do nothing. It would also take as much memory
+        for its network again.
+        """
+        copied = self.copy()
+        copied.previous_controlnet = deepcopy(self.previous_controlnet, memo)
+        return copied
 
     def _method(self, name: str) -> Callable[..., Any]:
         """The net's own method of this name: another pack's, or that of its class."""

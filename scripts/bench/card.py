@@ -113,28 +113,28 @@ def measure(settings: Settings) -> Iterator[Line]:
     fits into the time is said too.
     """
     started = time.monotonic()
-    ways: dict[str, Apply] = {name: methods.METHODS[name].apply for name in OURS}
-    for name, other in others.there().items():
+    appliers: dict[str, Apply] = {name: methods.METHODS[name].apply for name in OURS}
+    for name, method in others.installed_methods().items():
         # A crop for each person is a plain picture; nothing is to be measured.
         if name != "crop_and_detail":
-            ways[name] = other.apply
-    on = for_timing(settings.family, settings.dtype)
-    methods.sampled(on, methods.unpatched(on, 0), 1)  # it loads the weights, so that they lie there before
+            appliers[name] = method.apply
+    networks = for_timing(settings.family, settings.dtype)
+    methods.sampled(networks, methods.unpatched(networks, 0), 1)  # it loads the weights, so that they lie there before
 
     def sample(applied: Applied, steps: int, **options: Any) -> torch.Tensor:
-        return methods.sampled(on, applied._replace(rows=applied.rows * settings.pictures), steps, **options)
+        return methods.sampled(networks, applied._replace(rows=applied.rows * settings.pictures), steps, **options)
 
-    plain = measured(lambda: methods.unpatched(on, 0), sample)
+    plain = measured(lambda: methods.unpatched(networks, 0), sample)
     yield _line(settings, "nobody", 0, plain)
     left_out: list[str] = []
-    for people, name in itertools.product(settings.numbers, ways):
+    for people, name in itertools.product(settings.numbers, appliers):
         if time.monotonic() - started > settings.seconds:
             left_out.append(f"{name} for {people}")
             continue
         environment.say(f"Measuring {name} with {people} people.")
-        way = ways[name]
+        apply = appliers[name]
         try:
-            figure = measured(lambda way=way, people=people: way(on, people), sample)
+            figure = measured(lambda apply=apply, people=people: apply(networks, people), sample)
         except Exception as failure:  # noqa: BLE001 - a figure less is better than none
             environment.say(f"{name} with {people} people failed: {failure!r}"[:400])
             continue
@@ -251,17 +251,17 @@ def table(lines: Iterable[Line]) -> str:
 
 
 def _steps_table(figures: Sequence[Line], pictures: int) -> str:
-    titles = {name: other.title for name, other in others.OTHERS.items()}
+    titles = {name: method.title for name, method in others.OTHERS.items()}
     titles |= TITLES | {"nobody": "nothing, the step that the others are compared with"}
     numbers = sorted({figure["people"] for figure in figures} - {0})
     at_once = "one picture" if pictures == 1 else f"{pictures} pictures at once"
     heads = " | ".join(map(str, numbers))
     rows = [f"| {at_once}: seconds per step / GiB at the peak; people | {heads} |", "|---" * (len(numbers) + 1) + "|"]
     for method in dict.fromkeys(figure["method"] for figure in figures):
-        known = {figure["people"]: figure for figure in figures if figure["method"] == method}
+        by_people = {figure["people"]: figure for figure in figures if figure["method"] == method}
         cells: list[str] = []
         for number in numbers:
-            cells.append(_cell(known.get(0 if method == "nobody" else number)))
+            cells.append(_cell(by_people.get(0 if method == "nobody" else number)))
         rows.append(f"| {titles[method]} | {' | '.join(cells)} |")
     return "\n".join(rows)
 

@@ -145,8 +145,8 @@ def expanded(node_id: str, **inputs: Any) -> Any:
             return inputs[name]
         if name not in results:
             node = graph[name]
-            given = {key: value(link) for key, link in node["inputs"].items()}
-            results[name] = call(node["class_type"], **given)
+            inputs_of_node = {key: value(link) for key, link in node["inputs"].items()}
+            results[name] = call(node["class_type"], **inputs_of_node)
         return results[name][number]
 
     return value(output.args[0])

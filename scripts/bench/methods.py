@@ -50,16 +50,22 @@ COUNTING = FakeTensorMode(allow_non_fake_inputs=True)
 """In which tensors have shapes and no numbers."""
 
 
-def run(node: str, **given: Any) -> tuple[Any, ...]:
-    """The outputs of one of our nodes; what is not given is what a new node has."""
+def run(node: str, **inputs: Any) -> tuple[Any, ...]:
+    """The outputs of one of our nodes. inputs: all others are as in a new node."""
     node_class = OURS[node]
-    inputs = [one for one in node_class.define_schema().inputs if not one.optional]
-    return node_class.execute(**{**{one.id: _value(one) for one in inputs if one.id not in given}, **given}).args
+    values: dict[str, Any] = {}
+    for slot in node_class.define_schema().inputs:
+        if not slot.optional:
+            values[slot.id] = _value(slot)
+    return node_class.execute(**{**values, **inputs}).args
 
 
-def _value(one: Any) -> Any:
-    default = getattr(one, "default", None)
-    return one.options[0] if default is None and getattr(one, "options", None) else default
+def _value(slot: Any) -> Any:
+    """What an input of a new node has."""
+    default = getattr(slot, "default", None)
+    if default is None and getattr(slot, "options", None):
+        return slot.options[0]
+    return default
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,10 +115,10 @@ def unet(family: Any, shape: Mapping[str, Any], dtype: Any) -> Any:
 def hollow(module: Any) -> Any:
     """A network made on no device, as one on the CPU whose weights are a single number each in memory."""
     for part in module.modules():
-        for held in (part._parameters, part._buffers):
-            for name, tensor in held.items():
+        for tensors in (part._parameters, part._buffers):
+            for name, tensor in tensors.items():
                 if tensor is not None:
-                    held[name] = torch.nn.Parameter(torch.zeros((), dtype=tensor.dtype).expand(tensor.shape), False)
+                    tensors[name] = torch.nn.Parameter(torch.zeros((), dtype=tensor.dtype).expand(tensor.shape), False)
     return module.eval()
 
 
@@ -120,9 +126,9 @@ def shapes_alone(module: Any) -> None:
     """Whatever a hollow network is given, it computes in shapes alone; what comes out of it is zeros."""
     forward = module.forward
 
-    def counted(*given: Any, **named: Any) -> Any:
+    def counted(*inputs: Any, **named: Any) -> Any:
         with COUNTING:
-            out = forward(*given, **named)
+            out = forward(*inputs, **named)
         return tree_map_only(torch.Tensor, lambda x: torch.zeros(x.shape, dtype=x.dtype), out)
 
     module.forward = counted
@@ -146,13 +152,13 @@ class Networks:
 
     def sides(self, tokens: int = 77) -> dict[str, Any]:
         """Positive and negative."""
-        more = ({"pooled_output": normal(51, 1, 1280)}, {"pooled_output": normal(52, 1, 1280)})
-        return {
-            name: [[normal(n, 1, tokens, self.text), pooled if self.family.name == SDXL.name else {}]]
-            for n, (name, pooled) in enumerate(zip(("positive", "negative"), more, strict=True), 1)
-        }
+        prompts: dict[str, Any] = {}
+        for seed, name in enumerate(("positive", "negative"), 1):
+            options = {"pooled_output": normal(50 + seed, 1, 1280)} if self.family.name == SDXL.name else {}
+            prompts[name] = [[normal(seed, 1, tokens, self.text), options]]
+        return prompts
 
-    def at(self, width: int, height: int) -> Networks:
+    def resized(self, width: int, height: int) -> Networks:
         return Networks(self.family, self.model, self.net, (width, height), self._loaded)
 
     def loaded(self, file: str) -> Any:
@@ -176,11 +182,11 @@ def for_counting(family: Family) -> Networks:
         **{key: n for key, n in family.shape.items() if key not in ("out_channels", "transformer_depth_output")},
         **family.heads, hint_channels=3, dtype=dtype, device="meta", operations=comfy.ops.disable_weight_init,
     )  # fmt: skip
-    for made in (model, net):
-        hollow(made)
+    for network in (model, net):
+        hollow(network)
     model.model_sampling = comfy.model_base.model_sampling(model.model_config, model.model_type)
-    for made in (model.diffusion_model, net):
-        shapes_alone(made)
+    for network in (model.diffusion_model, net):
+        shapes_alone(network)
     cpu = torch.device("cpu")
     patcher = comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
     return Networks(family, patcher, comfy.controlnet.ControlNet(net, load_device=cpu), family.size)
@@ -235,27 +241,41 @@ class Applied(NamedTuple):
 Apply = Callable[[Networks, int], Applied]
 
 
-def placed(on: Networks, people: int) -> PlacedCast:
+def placed(networks: Networks, people: int) -> PlacedCast:
     """A cast, half length beside each other, however small."""
-    width, height = on.size
+    width, height = networks.size
     head, y = min(width / people, height) / 3, height / 3
     slots = [people_made.standing(width / people * (number + 0.5), y, head) for number in range(people)]
     return PlacedCast(tuple(people_made.person(n, slot=slot) for n, slot in enumerate(slots, 1)), width, height)
 
 
-def connected(on: Networks, kind: str, file: str = "", **given: Any) -> Applied:
-    """What one of our nodes gives that is connected to all that its inputs are named after. file: of FILES, by which
-    a method is loaded."""
-    there = {
-        "model": on.model, **on.sides(), "control_net": on.net, "clip": encoder(on.text), "vae": Autoencoder(),
-        "clip_vision": parts_made.clip_vision(1024, 1280, 224), "lora_weight": 0.0, "start_percent": 0.0,
-    }  # fmt: skip
-    there |= {FILES[file][0]: on.loaded(file)} if file else {}
+def connected(networks: Networks, kind: str, file: str = "", **inputs: Any) -> Applied:
+    """What one of our nodes gives that is connected to all that its inputs are named after.
+
+    file: of FILES, by which a method is loaded. inputs: those that have other values.
+    """
+    sources = {
+        "model": networks.model,
+        **networks.sides(),
+        "control_net": networks.net,
+        "clip": encoder(networks.text),
+        "vae": Autoencoder(),
+        "clip_vision": parts_made.clip_vision(1024, 1280, 224),
+        "lora_weight": 0.0,
+        "start_percent": 0.0,
+    }
+    if file:
+        folder, _ = FILES[file]
+        sources[folder] = networks.loaded(file)
     schema = OURS[kind].define_schema()
-    own = {one.id: there[one.id] for one in schema.inputs if one.id in there}
-    outputs = zip((one.id.removesuffix("_out") for one in schema.outputs), run(kind, **{**own, **given}), strict=True)
-    model, positive, negative = map({"model": on.model, **dict(outputs)}.__getitem__, ("model", "positive", "negative"))
-    return Applied(model, positive, negative)
+    values: dict[str, Any] = {}
+    for slot in schema.inputs:
+        if slot.id in sources:
+            values[slot.id] = sources[slot.id]
+    outputs: dict[str, Any] = {"model": networks.model}
+    for slot, output in zip(schema.outputs, run(kind, **{**values, **inputs}), strict=True):
+        outputs[slot.id.removesuffix("_out")] = output
+    return Applied(outputs["model"], outputs["positive"], outputs["negative"])
 
 
 @cache
@@ -264,47 +284,50 @@ def encoder(width: int) -> Any:
     return tiny_encoders.sd1(width) if width == tiny_encoders.SD15 else tiny_encoders.sdxl()
 
 
-def with_cast(kind: str, file: str = "", more: Callable[[PlacedCast], dict[str, Any]] | None = None) -> Apply:
-    """By a node that takes a cast. more: what else is connected to it."""
+def with_cast(kind: str, file: str = "", extra: Callable[[PlacedCast], dict[str, Any]] | None = None) -> Apply:
+    """By a node that takes a cast. extra: what else is connected to it."""
 
-    def apply(on: Networks, people: int) -> Applied:
-        cast = placed(on, people)
-        return connected(on, kind, file, cast=cast, **(more(cast) if more else {}))
+    def apply(networks: Networks, people: int) -> Applied:
+        cast = placed(networks, people)
+        inputs = extra(cast) if extra else {}
+        return connected(networks, kind, file, cast=cast, **inputs)
 
     return apply
 
 
-def unpatched(on: Networks, _people: int) -> Applied:
-    return Applied(on.model, **on.sides())
+def unpatched(networks: Networks, _people: int) -> Applied:
+    return Applied(networks.model, **networks.sides())
 
 
-def control_net(on: Networks, _people: int) -> Applied:
+def control_net(networks: Networks, _people: int) -> Applied:
     """As the host's Apply ControlNet puts it in."""
-    hint = torch.rand(1, 3, *on.size[::-1], generator=torch.Generator().manual_seed(3))
-    said = {"control": on.net.copy().set_cond_hint(hint, 0.8, (0.0, 1.0)), "control_apply_to_uncond": False}
-    positive, negative = ([[text, {**options, **said}] for text, options in side] for side in on.sides().values())
-    return Applied(on.model, positive, negative)
+    hint = torch.rand(1, 3, *networks.size[::-1], generator=torch.Generator().manual_seed(3))
+    attached = {"control": networks.net.copy().set_cond_hint(hint, 0.8, (0.0, 1.0)), "control_apply_to_uncond": False}
+    prompts: dict[str, Any] = {}
+    for side, ((text, options),) in networks.sides().items():
+        prompts[side] = [[text, {**options, **attached}]]
+    return Applied(networks.model, **prompts)
 
 
-def id_patch(on: Networks, people: int, cast: Any = None) -> Applied:
-    given = {"cast": cast or placed(on, people), "id_start_percent": 0.0, "model": None}
-    applied = connected(on, "LikenessApplyIDPatch", "id-patch", **given)
+def id_patch(networks: Networks, people: int, cast: Any = None) -> Applied:
+    inputs = {"cast": cast or placed(networks, people), "id_start_percent": 0.0, "model": None}
+    applied = connected(networks, "LikenessApplyIDPatch", "id-patch", **inputs)
     # Without a MODEL the node gives none.
-    return Applied(on.model, applied.positive, applied.negative)
+    return Applied(networks.model, applied.positive, applied.negative)
 
 
-def id_tokens_by_region(on: Networks, people: int) -> Applied:
-    return connected(on, "LikenessApplyIDPatch", "id-patch", cast=placed(on, people), id_start_percent=0.0)
+def id_tokens_by_region(networks: Networks, people: int) -> Applied:
+    return connected(networks, "LikenessApplyIDPatch", "id-patch", cast=placed(networks, people), id_start_percent=0.0)
 
 
-def style(on: Networks, people: int) -> Applied:
+def style(networks: Networks, people: int) -> Applied:
     """A style of their own each: a node per person."""
-    cast, applied = placed(on, people), unpatched(on, people)
+    cast, applied = placed(networks, people), unpatched(networks, people)
     image = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
-    for who in range(1, people + 1):
+    for number in range(1, people + 1):
         before = {"model": applied.model, "positive": applied.positive, "negative": applied.negative}
-        given = {**before, "images": image, "cast": cast, "who": str(who), "end_percent": 1.0}
-        applied = connected(on, "LikenessStylePerPerson", "ip-adapter-plus_sdxl_vit-h", **given)
+        inputs = {**before, "images": image, "cast": cast, "who": str(number), "end_percent": 1.0}
+        applied = connected(networks, "LikenessStylePerPerson", "ip-adapter-plus_sdxl_vit-h", **inputs)
     return applied
 
 
@@ -325,16 +348,20 @@ def words(cast: PlacedCast) -> dict[str, Any]:
 
 def prompts(cast: PlacedCast) -> dict[str, Any]:
     """A text of the usual length for each."""
-    return {"prompts": "\n".join(f"{who}: {'very ' * who}happy" for who in range(1, len(cast.people) + 1))}
+    lines: list[str] = []
+    for number in range(1, len(cast.people) + 1):
+        repeated = "very " * number
+        lines.append(f"{number}: {repeated}happy")
+    return {"prompts": "\n".join(lines)}
 
 
 def lora_per_person(words: str = "", rank: int = 16) -> Apply:
     """A LoRA on attention and feed-forward layers for each, and words that belong to it."""
 
-    def apply(on: Networks, people: int) -> Applied:
-        cast, loras = placed(on, people), (Lora(_lora(on.model, rank), 1.0, words),)
-        each = (replace(one, identity=replace(one.identity, loras=loras)) for one in cast.people)
-        return connected(on, "LikenessLoRAPerPerson", cast=replace(cast, people=tuple(each)))
+    def apply(networks: Networks, people: int) -> Applied:
+        cast, loras = placed(networks, people), (Lora(_lora(networks.model, rank), 1.0, words),)
+        members = tuple(replace(person, identity=replace(person.identity, loras=loras)) for person in cast.people)
+        return connected(networks, "LikenessLoRAPerPerson", cast=replace(cast, people=members))
 
     return apply
 
@@ -344,9 +371,9 @@ def _lora(model: Any, rank: int) -> str:
     return lora_made.file(model, words=(".to_", ".ff."), rank=rank, dtype=torch.float16)
 
 
-def garment(on: Networks) -> Any:
+def garment(networks: Networks) -> Any:
     """(height, width): it covers a fifth of its picture, in a box around it that is a quarter."""
-    width, height = on.size
+    width, height = networks.size
     sides = [torch.linspace(-1, 1, side // 2) for side in (height, width)]
     y, x = torch.meshgrid(*sides, indexing="ij")
     mask = functional.pad((y**2 + x**2 < 1).float(), (0, width - width // 2, 0, height - height // 2))
@@ -354,62 +381,68 @@ def garment(on: Networks) -> Any:
 
 
 def share_parts(crop: bool = False, every: int = 1) -> Apply:
-    def apply(on: Networks, count: int) -> Applied:
-        (width, height), parts = on.size, None
+    def apply(networks: Networks, count: int) -> Applied:
+        (width, height), parts = networks.size, None
         for number in range(count):
             picture = torch.rand(1, height, width, 3, generator=torch.Generator().manual_seed(number))
-            more = {} if parts is None else {"parts": parts}
-            parts = run("LikenessPart", image=picture, mask=garment(on)[None], **more)[0]
-        given = {"parts": parts, "width": width, "height": height, "crop_to_mask": crop, "renew_every": every}
-        return connected(on, "LikenessSharePartsAttention", **given)
+            earlier = {} if parts is None else {"parts": parts}
+            parts = run("LikenessPart", image=picture, mask=garment(networks)[None], **earlier)[0]
+        inputs = {"parts": parts, "width": width, "height": height, "crop_to_mask": crop, "renew_every": every}
+        return connected(networks, "LikenessSharePartsAttention", **inputs)
 
     return apply
 
 
-def parts2whole(on: Networks, count: int) -> Applied:
+def parts2whole(networks: Networks, count: int) -> Applied:
     """As Apply Parts2Whole puts what its reference UNet has seen, random here, without their image tokens."""
-    unet, bank = on.model.model.diffusion_model, dict[Block, list[Any]]()
-    at, mask = grids(unet, on.size[1] // 8, on.size[0] // 8), garment(on)
+    unet, bank = networks.model.model.diffusion_model, dict[Block, list[Any]]()
+    sizes, mask = grids(unet, networks.size[1] // 8, networks.size[0] // 8), garment(networks)
     for name, number, index, layer in transformers(unet):
-        tokens, width = at[name, number][0] * at[name, number][1], layer.attn1.to_q.in_features
+        rows, columns = sizes[name, number]
+        tokens, width = rows * columns, layer.attn1.to_q.in_features
         states = normal(number, tokens, width)
         bank[name, number, index] = [tokens_inside(token_mask(mask, tokens), states).of(states)] * count
     weights, source = PartWeights([1.0] * count), object()
-    sides = (SharedParts(source, WHOLE_SCHEDULE, tokens, weights) for tokens in (bank, None))
-    pairs = zip(on.sides().values(), sides, strict=True)
-    return Applied(patched(on.model, SharingRun), *(share_with(text, one) for text, one in pairs))
+    sides = networks.sides()
+    positive = share_with(sides["positive"], SharedParts(source, WHOLE_SCHEDULE, bank, weights))
+    negative = share_with(sides["negative"], SharedParts(source, WHOLE_SCHEDULE, None, weights))
+    return Applied(patched(networks.model, SharingRun), positive, negative)
 
 
-def second_pass(on: Networks, people: int) -> Applied:
+def second_pass(networks: Networks, people: int) -> Applied:
     """A row per face of three quarters of the picture's side, with ID-Patch."""
-    on = on.at(*(round(0.75 * side / 8) * 8 for side in on.size))
-    one = placed(on, 1).people[0]
-    cast = RowCast(tuple(people_made.person(number, slot=one.slot) for number in range(people)), *on.size)
-    return id_patch(on, people, cast)._replace(rows=people, size=on.size)
+    width, height = (round(0.75 * side / 8) * 8 for side in networks.size)
+    networks = networks.resized(width, height)
+    slot = placed(networks, 1).people[0].slot
+    faces = tuple(people_made.person(number, slot=slot) for number in range(people))
+    return id_patch(networks, people, RowCast(faces, width, height))._replace(rows=people, size=networks.size)
 
 
-def sampled(on: Networks, applied: Applied, steps: int, **more: Any) -> Any:
-    """The latent after so many of the host's Euler steps with CFG. more: of the host's sampler."""
-    width, height = applied.size or on.size
+def sampled(networks: Networks, applied: Applied, steps: int, **options: Any) -> Any:
+    """The latent after so many of the host's Euler steps with CFG. options: of the host's sampler."""
+    width, height = applied.size or networks.size
     start = normal(7, applied.rows, 4, height // 8, width // 8) * 14
     sampling = applied.model.get_model_object("model_sampling")
     sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", steps)
-    return tiny_sdxl.host_sample(applied.model, start, sigmas, applied.positive, applied.negative, **more)
+    return tiny_sdxl.host_sample(applied.model, start, sigmas, applied.positive, applied.negative, **options)
 
 
 @dataclass(frozen=True)
 class Counted:
-    """Of one step after the first. tflop: operations, 1e12. peak, kept: MiB beside the weights, the most at any moment
-    and what stays from step to step."""
+    """Of one step after the first.
+
+    tflop: operations, 1e12. peak, resident: MiB beside the weights, the most at any moment and what stays from step to
+    step.
+    """
 
     tflop: float
     peak: float
-    kept: float
+    resident: float
 
 
-def counted(on: Networks, applied: Applied, steps: int = 2) -> Counted:
-    """Of the last of these steps. on: for_counting."""
-    return counted_sampling(partial(sampled, on, applied, steps))
+def counted(networks: Networks, applied: Applied, steps: int = 2) -> Counted:
+    """Of the last of these steps. networks: by for_counting."""
+    return counted_sampling(partial(sampled, networks, applied, steps))
 
 
 def counted_sampling(sample: Callable[..., Any]) -> Counted:
@@ -422,8 +455,8 @@ def counted_sampling(sample: Callable[..., Any]) -> Counted:
             memory.peak = memory.live
 
         sample(callback=note)
-    (before, _, kept), (after, peak, _) = moments[-2:]
-    return Counted((after - before) / 1e12, peak / 2**20, kept / 2**20)
+    (before, _, resident), (after, peak, _) = moments[-2:]
+    return Counted((after - before) / 1e12, peak / 2**20, resident / 2**20)
 
 
 class Method(NamedTuple):
@@ -447,7 +480,7 @@ METHODS: dict[str, Method] = {
     "story_maker": Method(with_cast("LikenessApplyStoryMaker", "mask", bodies)),
     "photo_maker": Method(with_cast("LikenessApplyPhotoMaker", "photomaker-v1", words)),
     "style_per_person": Method(style),
-    "prompt_per_person": Method(with_cast("LikenessPromptPerPerson", more=prompts), BOTH),
+    "prompt_per_person": Method(with_cast("LikenessPromptPerPerson", extra=prompts), BOTH),
     "lora_per_person": Method(lora_per_person()),
     "lora_per_person_rank_64": Method(lora_per_person(rank=64), most=4),
     "lora_per_person_with_words": Method(lora_per_person("a red coat"), most=4),
@@ -467,8 +500,8 @@ STEPS = 20 / 30
 def count(families: Sequence[Family] = (SDXL, SD15), numbers: Sequence[int] = (1, 2, 4, 8, 12)) -> Iterator[Line]:
     """What a step of the picture costs for so many people, passes over faces spread over its steps."""
     for family in families:
-        on = for_counting(family)
-        plain = counted(on, unpatched(on, 0))
+        networks = for_counting(family)
+        plain = counted(networks, unpatched(networks, 0))
         for name, method in METHODS.items():
             if family.name not in method.families:
                 continue
@@ -476,14 +509,16 @@ def count(families: Sequence[Family] = (SDXL, SD15), numbers: Sequence[int] = (1
             for people in numbers:
                 if people > method.most:
                     continue
-                found = counted(on, method.apply(on, people))
-                step = plain.tflop + STEPS * found.tflop if name == "second_pass" else found.tflop
-                yield line(family.name, name, people, step, found, plain)
+                call = counted(networks, method.apply(networks, people))
+                step = plain.tflop + STEPS * call.tflop if name == "second_pass" else call.tflop
+                yield line(family.name, name, people, step, call, plain)
 
 
-def line(family: str, method: str, people: int, step: float, found: Counted, plain: Counted) -> Line:
-    """One figure as it is printed. step: of the picture, in TFLOP. found: a call of the model in it. plain: without
-    people."""
+def line(family: str, method: str, people: int, step: float, call: Counted, plain: Counted) -> Line:
+    """One figure as it is printed.
+
+    step: of the picture, in TFLOP. call: of the model in it. plain: a call without people.
+    """
     return {
         "name": f"people_{family}_{method}_{people}",
         "family": family,
@@ -493,8 +528,8 @@ def line(family: str, method: str, people: int, step: float, found: Counted, pla
         "peer": plain.tflop,
         "unit": "TFLOP",
         "ratio": round(step / plain.tflop, 4),
-        "call_tflop": round(found.tflop, 6),
-        "peak_mib": round(found.peak),
-        "kept_mib": round(found.kept),
+        "call_tflop": round(call.tflop, 6),
+        "peak_mib": round(call.peak),
+        "kept_mib": round(call.resident),
         "plain_peak_mib": round(plain.peak),
     }

@@ -99,13 +99,13 @@ def two_rows_at_a_time() -> Iterator[None]:
         yield
 
 
-def dtype_of(on: Networks) -> torch.dtype:
-    return on.model.model.diffusion_model.dtype
+def dtype_of(networks: Networks) -> torch.dtype:
+    return networks.model.model.diffusion_model.dtype
 
 
-def masks(on: Networks, people: int) -> list[Tensor]:
+def masks(networks: Networks, people: int) -> list[Tensor]:
     """(1, height, width) each: strips beside each other that cover the picture."""
-    width, height = on.size
+    width, height = networks.size
     strips: list[Tensor] = []
     for columns in torch.arange(width).chunk(people):
         strip = torch.zeros(1, height, width)
@@ -114,10 +114,10 @@ def masks(on: Networks, people: int) -> list[Tensor]:
     return strips
 
 
-def text_of(on: Networks, seed: int) -> list[list[Any]]:
+def text_of(networks: Networks, seed: int) -> list[list[Any]]:
     """A prompt of one person, as long as usual."""
-    options = {"pooled_output": normal(seed, 1, 1280)} if on.family.name == "sdxl" else {}
-    return [[normal(seed, 1, 77, on.text), options]]
+    options = {"pooled_output": normal(seed, 1, 1280)} if networks.family.name == "sdxl" else {}
+    return [[normal(seed, 1, 77, networks.text), options]]
 
 
 def portrait(number: int) -> Tensor:
@@ -126,62 +126,62 @@ def portrait(number: int) -> Tensor:
 
 
 @contextlib.contextmanager
-def _file(on: Networks, folder: str, contents: shapes.Shapes) -> Iterator[str]:
+def _file(networks: Networks, folder: str, contents: shapes.Shapes) -> Iterator[str]:
     """The name of a file with these tensors in a model folder of ComfyUI, while it is read."""
     with TemporaryDirectory() as root:
         path = Path(root) / "bench.bin"
-        save(path, nested(Weights(dtype_of(on)).fill(contents)))
+        save(path, nested(Weights(dtype_of(networks)).fill(contents)))
         with patch.dict(folder_paths.folder_names_and_paths, {folder: ([root], {".bin"})}):
             yield path.name
 
 
-def unet_shape(on: Networks) -> adapters.UNet:
+def unet_shape(networks: Networks) -> adapters.UNet:
     """What adapters for this UNet are shaped by."""
-    return adapters.UNet(on.text, tuple(layer.width for layer in attention_layers(on.model)))
+    return adapters.UNet(networks.text, tuple(layer.width for layer in attention_layers(networks.model)))
 
 
 # --- ComfyUI_IPAdapter_plus
 
 
-def ip_adapter(on: Networks) -> Any:
+def ip_adapter(networks: Networks) -> Any:
     """What the pack's loader makes of a published file: 16 tokens per person on SDXL and on SD1.5."""
-    name = "ip-adapter-plus_sdxl_vit-h" if on.family.name == "sdxl" else "ip-adapter-plus-face_sd15"
-    with _file(on, "ipadapter", adapters.PUBLISHED[name][1](unet_shape(on))) as file:
+    name = "ip-adapter-plus_sdxl_vit-h" if networks.family.name == "sdxl" else "ip-adapter-plus-face_sd15"
+    with _file(networks, "ipadapter", adapters.PUBLISHED[name][1](unet_shape(networks))) as file:
         return installed.call("IPAdapterModelLoader", ipadapter_file=file)[0]
 
 
-def ip_adapters(on: Networks, people: int) -> Applied:
+def ip_adapters(networks: Networks, people: int) -> Applied:
     """A node for each person, with a mask, one behind the other; one prompt."""
-    adapter, clip_vision = ip_adapter(on), parts_made.clip_vision(1024, 1280, 224)
-    model = on.model
-    with as_on_a_card(dtype_of(on)):
-        for number, mask in enumerate(masks(on, people)):
+    adapter, clip_vision = ip_adapter(networks), parts_made.clip_vision(1024, 1280, 224)
+    model = networks.model
+    with as_on_a_card(dtype_of(networks)):
+        for number, mask in enumerate(masks(networks, people)):
             model = installed.call(
                 "IPAdapterAdvanced", model=model, ipadapter=adapter, image=portrait(number), weight=0.8,
                 weight_type="linear", combine_embeds="concat", start_at=0.0, end_at=1.0, embeds_scaling="V only",
                 attn_mask=mask, clip_vision=clip_vision,
             )[0]  # fmt: skip
-    return Applied(model, **on.sides())
+    return Applied(model, **networks.sides())
 
 
-def regional_ip_adapters(on: Networks, people: int) -> Applied:
+def regional_ip_adapters(networks: Networks, people: int) -> Applied:
     """As in that pack's example of regional conditioning: a prompt for each person on both sides, and common ones."""
-    adapter, clip_vision = ip_adapter(on), parts_made.clip_vision(1024, 1280, 224)
-    model, sides = on.model, on.sides()
+    adapter, clip_vision = ip_adapter(networks), parts_made.clip_vision(1024, 1280, 224)
+    model, sides = networks.model, networks.sides()
     positive, negative = sides["positive"], sides["negative"]
-    with as_on_a_card(dtype_of(on)):
-        for number, mask in enumerate(masks(on, people)):
-            settings, theirs, theirs_negative = installed.call(
+    with as_on_a_card(dtype_of(networks)):
+        for number, mask in enumerate(masks(networks, people)):
+            settings, prompt, negative_prompt = installed.call(
                 "IPAdapterRegionalConditioning", image=portrait(number), image_weight=0.8, prompt_weight=1.0,
                 weight_type="linear", start_at=0.0, end_at=1.0, mask=mask,
-                positive=text_of(on, 100 + number), negative=text_of(on, 200 + number),
+                positive=text_of(networks, 100 + number), negative=text_of(networks, 200 + number),
             )  # fmt: skip
             model = installed.call(
                 "IPAdapterFromParams", model=model, ipadapter=adapter, ipadapter_params=settings,
                 combine_embeds="concat", embeds_scaling="V only", clip_vision=clip_vision,
             )[0]  # fmt: skip
-            positive = combined(positive, theirs)
-            negative = combined(negative, theirs_negative)
+            positive = combined(positive, prompt)
+            negative = combined(negative, negative_prompt)
     return Applied(model, positive, negative)
 
 
@@ -193,49 +193,50 @@ def combined(first: Any, second: Any) -> Any:
 # --- ComfyUI_InstantID
 
 
-def instant_id(on: Networks) -> Any:
+def instant_id(networks: Networks) -> Any:
     """What the pack's loader makes of ip-adapter.bin as published, for a UNet of these widths."""
-    unet = unet_shape(on)
+    unet = unet_shape(networks)
 
     def contents() -> shapes.Shapes:
         yield from shapes.under("image_proj", shapes.of("queries", width=1280, inputs=512, text=unet.text))
         yield from adapters.layers(unet)
 
-    with _file(on, "instantid", contents()) as file, as_on_a_card(dtype_of(on)):
+    with _file(networks, "instantid", contents()) as file, as_on_a_card(dtype_of(networks)):
         return installed.call("InstantIDModelLoader", instantid_file=file)[0]
 
 
-def chained_instant_ids(on: Networks, people: int) -> Applied:
+def chained_instant_ids(networks: Networks, people: int) -> Applied:
     """Attention with a mask and a ControlNet for each person, one behind the other; one prompt."""
-    adapter = instant_id(on)
-    model, sides = on.model, on.sides()
+    adapter = instant_id(networks)
+    model, sides = networks.model, networks.sides()
     positive, negative = sides["positive"], sides["negative"]
-    keypoints = torch.zeros(1, on.size[1], on.size[0], 3)
-    with as_on_a_card(dtype_of(on)):
-        for number, mask in enumerate(masks(on, people)):
+    keypoints = torch.zeros(1, networks.size[1], networks.size[0], 3)
+    with as_on_a_card(dtype_of(networks)):
+        for number, mask in enumerate(masks(networks, people)):
             model, faces = installed.call(
                 "InstantIDAttentionPatch", instantid=adapter, insightface=OneFace(), image=portrait(number),
                 model=model, weight=0.8, start_at=0.0, end_at=1.0, noise=0.0, mask=mask,
             )  # fmt: skip
             positive, negative = installed.call(
-                "ApplyInstantIDControlNet", face_embeds=faces, control_net=on.net, image_kps=keypoints,
+                "ApplyInstantIDControlNet", face_embeds=faces, control_net=networks.net, image_kps=keypoints,
                 positive=positive, negative=negative, strength=0.8, start_at=0.0, end_at=1.0,
             )  # fmt: skip
     return Applied(model, positive, negative)
 
 
-def instant_ids_with_prompts(on: Networks, people: int) -> Applied:
+def instant_ids_with_prompts(networks: Networks, people: int) -> Applied:
     """As in that pack's example for two people: a prompt with a ControlNet and a mask for each, all combined."""
-    adapter, model = instant_id(on), on.model
+    adapter, model = instant_id(networks), networks.model
     positives: list[Any] = []
     negatives: list[Any] = []
-    with as_on_a_card(dtype_of(on)):
-        for number, mask in enumerate(masks(on, people)):
+    keypoints = torch.zeros(1, networks.size[1], networks.size[0], 3)
+    with as_on_a_card(dtype_of(networks)):
+        for number, mask in enumerate(masks(networks, people)):
             model, positive, negative = installed.call(
-                "ApplyInstantIDAdvanced", instantid=adapter, insightface=OneFace(), control_net=on.net,
-                image=portrait(number), model=model, positive=text_of(on, 100 + number),
-                negative=text_of(on, 200 + number), ip_weight=0.8, cn_strength=0.8, start_at=0.0, end_at=1.0,
-                noise=0.0, combine_embeds="average", image_kps=torch.zeros(1, on.size[1], on.size[0], 3), mask=mask,
+                "ApplyInstantIDAdvanced", instantid=adapter, insightface=OneFace(), control_net=networks.net,
+                image=portrait(number), model=model, positive=text_of(networks, 100 + number),
+                negative=text_of(networks, 200 + number), ip_weight=0.8, cn_strength=0.8, start_at=0.0, end_at=1.0,
+                noise=0.0, combine_embeds="average", image_kps=keypoints, mask=mask,
             )  # fmt: skip
             positives = combined(positives, positive)
             negatives = combined(negatives, negative)
@@ -248,18 +249,20 @@ def instant_ids_with_prompts(on: Networks, people: int) -> Applied:
 def attention_couple(common: bool) -> Apply:
     """Its attention couple. common: whether there is a prompt for the whole picture beside one for each person."""
 
-    def apply(on: Networks, people: int) -> Applied:
-        sides, strips = on.sides(), masks(on, people)
-        texts = [text_of(on, 100 + number) for number in range(people)]
+    def apply(networks: Networks, people: int) -> Applied:
+        sides, strips = networks.sides(), masks(networks, people)
+        texts = [text_of(networks, 100 + number) for number in range(people)]
         if common:
-            base, base_mask = sides["positive"], torch.ones(1, on.size[1], on.size[0])
+            base, base_mask = sides["positive"], torch.ones(1, networks.size[1], networks.size[0])
         else:
             base, base_mask = texts.pop(0), strips.pop(0)
         regions: dict[str, Any] = {}
         for number, (text, strip) in enumerate(zip(texts, strips, strict=True), 1):
             regions[f"cond_{number}"] = text
             regions[f"mask_{number}"] = strip
-        model = installed.call("AttentionCouplePPM", model=on.model, base_cond=base, base_mask=base_mask, **regions)[0]
+        model = installed.call(
+            "AttentionCouplePPM", model=networks.model, base_cond=base, base_mask=base_mask, **regions
+        )[0]
         return Applied(model, base, sides["negative"])
 
     return apply
@@ -268,17 +271,17 @@ def attention_couple(common: bool) -> Apply:
 # --- ComfyUI itself
 
 
-def masked_prompts(on: Networks, people: int) -> Applied:
+def masked_prompts(networks: Networks, people: int) -> Applied:
     """A common prompt, and one with a mask for each person."""
-    sides = on.sides()
+    sides = networks.sides()
     positive = sides["positive"]
-    for number, mask in enumerate(masks(on, people)):
-        theirs = installed.call(
-            "ConditioningSetMask", conditioning=text_of(on, 100 + number), mask=mask, strength=1.0,
+    for number, mask in enumerate(masks(networks, people)):
+        prompt = installed.call(
+            "ConditioningSetMask", conditioning=text_of(networks, 100 + number), mask=mask, strength=1.0,
             set_cond_area="default",
         )[0]  # fmt: skip
-        positive = combined(positive, theirs)
-    return Applied(on.model, positive, sides["negative"])
+        positive = combined(positive, prompt)
+    return Applied(networks.model, positive, sides["negative"])
 
 
 def same(call: float, _people: int) -> float:
@@ -324,13 +327,13 @@ OTHERS: dict[str, OtherMethod] = {
 """Every other way by its name."""
 
 
-def there(only: Collection[str] = ()) -> dict[str, OtherMethod]:
+def installed_methods(only: Collection[str] = ()) -> dict[str, OtherMethod]:
     """Those whose pack is installed. The others are said. only: of these packs alone, where there are any."""
-    wanted = {name: method for name, method in OTHERS.items() if not only or method.pack in only}
-    packs = {method.pack for method in wanted.values() if method.pack}
+    chosen = {name: method for name, method in OTHERS.items() if not only or method.pack in only}
+    packs = {method.pack for method in chosen.values() if method.pack}
     commits = installed.loaded(sorted(packs))
     methods: dict[str, OtherMethod] = {}
-    for name, method in wanted.items():
+    for name, method in chosen.items():
         if method.pack and method.pack not in commits:
             environment.say(f"No row of {method.title}: {method.pack} is not there.")
             continue
@@ -377,14 +380,14 @@ def no_tokens_computed() -> Iterator[None]:
         yield
 
 
-def know_sigmas(on: Networks) -> None:
+def know_sigmas(networks: Networks) -> None:
     """Give these networks, which compute in shapes alone, their sigmas as KnownSigmas."""
-    network = on.model.model.diffusion_model
+    network = networks.model.model.diffusion_model
     forward = network.forward
 
-    def with_numbers(*given: Any, transformer_options: dict[str, Any], **named: Any) -> Any:
+    def with_numbers(*inputs: Any, transformer_options: dict[str, Any], **named: Any) -> Any:
         options = {**transformer_options, "sigmas": KnownSigmas(transformer_options["sigmas"])}
-        return forward(*given, transformer_options=options, **named)
+        return forward(*inputs, transformer_options=options, **named)
 
     network.forward = with_numbers
 
@@ -406,21 +409,24 @@ def weights_beside(applied: Applied) -> int:
 def count(
     families: Sequence[Family] = (SDXL, SD15), numbers: Sequence[int] = (1, 2, 4, 8, 12), only: Collection[str] = ()
 ) -> Iterator[Line]:
-    """What a step of the picture costs for so many people by the ways that are installed. only: see there()."""
-    methods = there(only)
+    """What a step of the picture costs for so many people by the ways that are installed.
+
+    only: see installed_methods().
+    """
+    methods = installed_methods(only)
     for family in families:
-        on = for_counting(family)
-        know_sigmas(on)
-        plain = counted(on, unpatched(on, 0))
+        networks = for_counting(family)
+        know_sigmas(networks)
+        plain = counted(networks, unpatched(networks, 0))
         for name, method in methods.items():
             if family.name not in method.families:
                 continue
             environment.say(f"Counting {method.title} on {family.name}.")
             for people in numbers:
                 with no_tokens_computed():
-                    applied = method.apply(on, people)
+                    applied = method.apply(networks, people)
                 with two_rows_at_a_time():
-                    found = counted(on, applied)
-                step = method.step(found.tflop / plain.tflop, people) * plain.tflop
+                    call = counted(networks, applied)
+                step = method.step(call.tflop / plain.tflop, people) * plain.tflop
                 weights = round(weights_beside(applied) / 2**20)
-                yield line(family.name, name, people, step, found, plain) | {"weights_mib": weights}
+                yield line(family.name, name, people, step, call, plain) | {"weights_mib": weights}

@@ -80,7 +80,7 @@ def for_timing(family: Family, dtype: torch.dtype = torch.float16) -> Networks:
     return Networks(family, patcher, control_net, family.size)
 
 
-def timed(on: Networks, applied: Applied, steps: int = TIMED_STEPS) -> Timed:
+def timed(networks: Networks, applied: Applied, steps: int = TIMED_STEPS) -> Timed:
     """How long the host's sampler takes for a step of two rows (CFG) with what a node gives."""
     moments: list[float] = []
 
@@ -92,26 +92,26 @@ def timed(on: Networks, applied: Applied, steps: int = TIMED_STEPS) -> Timed:
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     start = time.perf_counter()
-    latent = methods.sampled(on, applied, steps, callback=note)
+    latent = methods.sampled(networks, applied, steps, callback=note)
     peak = torch.cuda.max_memory_allocated() - before
     later = [end - begin for begin, end in itertools.pairwise(moments)][WARM - 1 :]
     return Timed(moments[0] - start, statistics.median(later), peak / MIB, bool(latent.isfinite().all()))
 
 
-def line(on: Networks, name: str, people: int, pictures: int, found: Timed, plain: Timed) -> None:
-    """Print one figure as JSON."""
+def line(networks: Networks, name: str, people: int, pictures: int, sampling: Timed, plain: Timed) -> None:
+    """Print one figure as JSON. sampling: with a method. plain: the same networks without people."""
     figure = {
-        "name": f"seconds_{on.family.name}_{name}_{people}",
+        "name": f"seconds_{networks.family.name}_{name}_{people}",
         "pictures": pictures,
-        "ours": round(found.step, 5),
+        "ours": round(sampling.step, 5),
         "peer": round(plain.step, 5),
         "unit": "s",
-        "ratio": round(found.step / plain.step, 3),
-        "first_step": round(found.first, 3),
+        "ratio": round(sampling.step / plain.step, 3),
+        "first_step": round(sampling.first, 3),
         "plain_first_step": round(plain.first, 3),
-        "peak_mib": round(found.peak),
+        "peak_mib": round(sampling.peak),
         "plain_peak_mib": round(plain.peak),
-        "finite": found.finite,
+        "finite": sampling.finite,
     }
     print(json.dumps(figure), flush=True)
 
@@ -125,14 +125,14 @@ def measure(families: Sequence[Family], numbers: Sequence[int] = (1, 4, 12), bat
     """
     print(json.dumps({"name": "device", "value": torch.cuda.get_device_name(), "torch": torch.__version__}), flush=True)
     for family in families:
-        on = for_timing(family)
-        nobody = methods.unpatched(on, 0)
+        networks = for_timing(family)
+        nobody = methods.unpatched(networks, 0)
         for pictures in batches:
-            timed(on, _for_pictures(nobody, pictures))  # loads the weights, and finds the kernels
+            timed(networks, _for_pictures(nobody, pictures))  # loads the weights, and finds the kernels
         for people in numbers:
             for name, method in methods.METHODS.items():
                 if family.name in method.families and people <= method.most:
-                    _measure_one(on, name, people, batches)
+                    _measure_one(networks, name, people, batches)
         comfy.model_management.unload_all_models()
 
 
@@ -141,15 +141,17 @@ def _for_pictures(applied: Applied, pictures: int) -> Applied:
     return applied._replace(rows=applied.rows * pictures)
 
 
-def _measure_one(on: Networks, name: str, people: int, batches: Sequence[int]) -> None:
+def _measure_one(networks: Networks, name: str, people: int, batches: Sequence[int]) -> None:
     """A method that fails is named, and the next one is measured."""
-    nobody = methods.unpatched(on, 0)
+    nobody = methods.unpatched(networks, 0)
     try:
-        applied = methods.METHODS[name].apply(on, people)
+        applied = methods.METHODS[name].apply(networks, people)
         for pictures in batches:
             if name == "second_pass" and pictures > 1:
                 continue  # Crop Faces has a row for each person, not for each picture
-            plain = timed(on, _for_pictures(nobody, pictures))
-            line(on, name, people, pictures, timed(on, _for_pictures(applied, pictures)), plain)
+            plain = timed(networks, _for_pictures(nobody, pictures))
+            line(networks, name, people, pictures, timed(networks, _for_pictures(applied, pictures)), plain)
     except Exception as failure:  # noqa: BLE001 - a figure less is better than none
-        print(json.dumps({"name": f"{on.family.name}_{name}_{people}", "failed": repr(failure)[:400]}), flush=True)
+        print(
+            json.dumps({"name": f"{networks.family.name}_{name}_{people}", "failed": repr(failure)[:400]}), flush=True
+        )

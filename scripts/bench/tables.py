@@ -48,18 +48,18 @@ def people_tables(lines: Iterable[Line], titles: Mapping[str, str]) -> str:
         heads = [f"{FAMILIES.get(family, family)}, people", *map(str, numbers), f"memory at {numbers[-1]}"]
         rows = [heads, ["---"] * len(heads)]
         for method in dict.fromkeys(figure["method"] for figure in figures):
-            known = {figure["people"]: figure for figure in figures if figure["method"] == method}
-            rows.append([all_titles[method], *_cells(known, numbers)])
+            by_people = {figure["people"]: figure for figure in figures if figure["method"] == method}
+            rows.append([all_titles[method], *_cells(by_people, numbers)])
         tables.append(_markdown(rows))
     return "\n\n".join(tables) + "\n"
 
 
-def _cells(known: Mapping[int, Line], numbers: Sequence[int]) -> list[str]:
+def _cells(by_people: Mapping[int, Line], numbers: Sequence[int]) -> list[str]:
     """The ratios for these numbers of people, and the memory beside the UNet's weights at the largest."""
     cells: list[str] = []
     for number in numbers:
-        cells.append(_ratio(known[number]["ratio"]) if number in known else "")
-    last = known.get(numbers[-1])
+        cells.append(_ratio(by_people[number]["ratio"]) if number in by_people else "")
+    last = by_people.get(numbers[-1])
     if last is None:
         cells.append("")
     else:

@@ -21,7 +21,7 @@ import lora_made
 import people_made
 import tiny_dits
 import torch
-from pack.core.people import Lora, PlacedCast
+from pack.core.people import Lora, Person, PlacedCast
 from torch import Tensor, nn
 
 from .methods import Applied, Counted, counted_sampling, hollow, normal, prompts, run, shapes_alone, unet
@@ -66,8 +66,8 @@ class Transformer:
 
 
 def _published() -> tuple[Transformer, ...]:
-    known: dict[str, Any] = json.loads(Path(__file__).with_name("transformers.json").read_text("utf-8"))
-    return tuple(Transformer(name, **settings) for name, settings in known.items())
+    published: dict[str, Any] = json.loads(Path(__file__).with_name("transformers.json").read_text("utf-8"))
+    return tuple(Transformer(name, **settings) for name, settings in published.items())
 
 
 PUBLISHED = _published()
@@ -123,11 +123,11 @@ class Network:
         dtype = self.model.model.get_dtype()
         return lora_made.file(self.model, words=LORA_LAYERS, rank=RANK, dtype=dtype)
 
-    def sampled(self, applied: Applied, steps: int = 2, **more: Any) -> Tensor:
-        """The latent after so many of the host's Euler steps without CFG. more: of the host's sampler."""
+    def sampled(self, applied: Applied, steps: int = 2, **options: Any) -> Tensor:
+        """The latent after so many of the host's Euler steps without CFG. options: of the host's sampler."""
         start = tiny_dits.latent(self.transformer.family, self.side, self.side)
         sides = applied.positive, applied.negative
-        return tiny_dits.sample(applied.model, *sides, start, steps=steps, cfg=1.0, **more)
+        return tiny_dits.sample(applied.model, *sides, start, steps=steps, cfg=1.0, **options)
 
 
 def for_counting(transformer: Transformer) -> Network:
@@ -153,44 +153,44 @@ def strips(people: int, side: int) -> Tensor:
 def cast(people: int, side: int, loras: tuple[Lora, ...] = ()) -> PlacedCast:
     """People beside each other in a picture of this side in pixels, with these LoRAs each."""
     width = side / people
-    there = []
+    people_with_loras: list[Person] = []
     for number in range(people):
         slot = people_made.standing(width * (number + 0.5), side / 3, side / 12)
         person = people_made.person(number + 1, slot=slot)
-        there.append(replace(person, identity=replace(person.identity, loras=loras)))
-    return PlacedCast(tuple(there), side, side)
+        people_with_loras.append(replace(person, identity=replace(person.identity, loras=loras)))
+    return PlacedCast(tuple(people_with_loras), side, side)
 
 
-def _applied(node: str, on: Network, who: PlacedCast, **inputs: Any) -> Applied:
-    places = {"mask": strips(len(who.people), on.side), "feather": 0}
-    outputs = run(node, model=on.model, clip=on.clip, cast=who, **on.sides(), **places, **inputs)
+def _applied(node: str, network: Network, people: PlacedCast, **inputs: Any) -> Applied:
+    places = {"mask": strips(len(people.people), network.side), "feather": 0}
+    outputs = run(node, model=network.model, clip=network.clip, cast=people, **network.sides(), **places, **inputs)
     model, positive, negative = outputs
     return Applied(model, positive, negative)
 
 
-def plain(on: Network, _people: int) -> Applied:
-    sides = on.sides()
-    return Applied(on.model, sides["positive"], sides["negative"])
+def plain(network: Network, _people: int) -> Applied:
+    sides = network.sides()
+    return Applied(network.model, sides["positive"], sides["negative"])
 
 
-def prompt_per_person(on: Network, people: int) -> Applied:
-    who = cast(people, on.side)
-    return _applied("LikenessPromptPerPerson", on, who, **prompts(who))
+def prompt_per_person(network: Network, people: int) -> Applied:
+    placed = cast(people, network.side)
+    return _applied("LikenessPromptPerPerson", network, placed, **prompts(placed))
 
 
-def lora_per_person(on: Network, people: int, words: str = "") -> Applied:
+def lora_per_person(network: Network, people: int, words: str = "") -> Applied:
     """words: that belong to each person's LoRA."""
-    who = cast(people, on.side, (Lora(on.lora, 1.0, words),))
-    return _applied("LikenessLoRAPerPerson", on, who)
+    people_with_loras = cast(people, network.side, (Lora(network.lora, 1.0, words),))
+    return _applied("LikenessLoRAPerPerson", network, people_with_loras)
 
 
-def masked_prompts(on: Network, people: int) -> Applied:
+def masked_prompts(network: Network, people: int) -> Applied:
     """The host's own way: a common prompt, and a prompt with a mask for each person. Its LoRA hooks need as many
     forwards."""
-    positive = on.text(1)
-    for number, mask in enumerate(strips(people, on.side)):
-        positive += on.text(3 + number, mask=mask[None], mask_strength=1.0, set_area_to_bounds=False)
-    return Applied(on.model, positive, on.text(2))
+    positive = network.text(1)
+    for number, mask in enumerate(strips(people, network.side)):
+        positive += network.text(3 + number, mask=mask[None], mask_strength=1.0, set_area_to_bounds=False)
+    return Applied(network.model, positive, network.text(2))
 
 
 METHODS: dict[str, Callable[[Network, int], Applied]] = {
@@ -201,9 +201,9 @@ METHODS: dict[str, Callable[[Network, int], Applied]] = {
 }
 
 
-def counted(on: Network, applied: Applied) -> Counted:
+def counted(network: Network, applied: Applied) -> Counted:
     """Of a step of one picture without CFG."""
-    return counted_sampling(partial(on.sampled, applied))
+    return counted_sampling(partial(network.sampled, applied))
 
 
 def count(transformers: tuple[Transformer, ...] = PUBLISHED, numbers: tuple[int, ...] = (1, 2, 4)) -> None:
@@ -214,11 +214,11 @@ def count(transformers: tuple[Transformer, ...] = PUBLISHED, numbers: tuple[int,
         )
         return
     for transformer in transformers:
-        on = for_counting(transformer)
-        without = counted(on, plain(on, 0))
+        network = for_counting(transformer)
+        without = counted(network, plain(network, 0))
         for name, method in METHODS.items():
             for people in numbers:
-                step = counted(on, method(on, people))
+                step = counted(network, method(network, people))
                 line = {
                     "name": f"people_{transformer.name}_{name}_{people}",
                     "ours": step.tflop,
@@ -226,7 +226,7 @@ def count(transformers: tuple[Transformer, ...] = PUBLISHED, numbers: tuple[int,
                     "unit": "TFLOP",
                     "ratio": round(step.tflop / without.tflop, 4),
                     "peak_mib": round(step.peak),
-                    "kept_mib": round(step.kept),
+                    "kept_mib": round(step.resident),
                     "plain_peak_mib": round(without.peak),
                 }
                 print(json.dumps(line), flush=True)

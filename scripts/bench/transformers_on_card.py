@@ -90,17 +90,17 @@ def measure(settings: Settings) -> Iterator[Line]:
 
 
 def _figures(transformer: Transformer, settings: Settings, started: float) -> Iterator[Line]:
-    on = for_timing(transformer, settings)
-    on.sampled(transformers.plain(on, 0), 1)
-    plain = measured(lambda: transformers.plain(on, 0), on.sampled)
+    network = for_timing(transformer, settings)
+    network.sampled(transformers.plain(network, 0), 1)  # it loads the weights, so that they lie there before
+    plain = measured(lambda: transformers.plain(network, 0), network.sampled)
     yield _line(transformer, "nobody", 0, plain, plain)
     for name, people in itertools.product(METHODS, settings.numbers):
         if time.monotonic() - started > settings.seconds:
             environment.say(f"No time was left ({settings.seconds:.0f} s) for {name} with {people} people.")
             continue
-        way = METHODS[name]
+        apply = METHODS[name]
         try:
-            figure = measured(lambda way=way, people=people: way(on, people), on.sampled)
+            figure = measured(lambda apply=apply, people=people: apply(network, people), network.sampled)
         except Exception as failure:  # noqa: BLE001 - a figure less is better than none
             environment.say(f"{name} with {people} people failed: {failure!r}"[:400])
             continue

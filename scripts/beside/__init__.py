@@ -1,1 +1,1 @@
-"""What beside.py runs. It runs inside a host, so it imports it, torch and `pack` at the top."""
+"""What beside.py runs. graphs.py and packs.py run inside a host, so they import it, torch and `pack` at the top."""

@@ -15,6 +15,8 @@ from bench import card, methods, seconds
 from bench.methods import Applied, Family, Networks
 from torch import Tensor
 
+from .names import ON_SD15
+
 STEPS = 4
 PEOPLE = 2
 VISIBLE = 1e-4
@@ -22,23 +24,22 @@ VISIBLE = 1e-4
 ROUNDING = 2e-5
 """What the order of sums in float32 may change, relative to the picture."""
 
-ON_SDXL = (
-    "ip_adapter_plus", "instant_id", "id_patch", "id_tokens_by_region", "prompt_per_person", "share_parts",
-    "lora_per_person",
-)  # fmt: skip
-ON_SD15 = ("parts2whole",)
-OURS = (*ON_SDXL, *ON_SD15)
-"""Methods of bench.methods that every pack is run beside: each way in which Likeness reaches a UNet, and each method
-on whose help page another pack's node stands."""
-
 
 @dataclass(frozen=True)
 class Result:
-    """What was looked at, and whether it is as the pages say. figure: what was measured, or the error's message."""
+    """What was looked at, and whether it is as the pages say.
+
+    check: in the words of the table. method: which of ours was run, by its name in bench.methods; empty where it is
+    about none. amounts: what was measured, relative to the picture, each with the words in front of it. figure: what
+    else came out. detail: more than the table says, such as the text of an error.
+    """
 
     check: str
     held: bool
-    figure: str
+    method: str = ""
+    amounts: Mapping[str, float] = field(default_factory=dict[str, float])
+    figure: str = ""
+    detail: str = ""
 
 
 @dataclass
@@ -122,11 +123,16 @@ def _theirs_alone(theirs: Theirs, _family: Family) -> Tensor:
     return picture(theirs(plain()))
 
 
-def either_order(name: str, theirs: Theirs, rounding: float = ROUNDING) -> Iterator[Result]:
+OURS_ACT, THEIRS_ACT = "ours change the picture by", "theirs change it by"
+DIFFERENCE = "difference"
+
+
+def either_order(name: str, node: str, theirs: Theirs, rounding: float = ROUNDING) -> Iterator[Result]:
     """Whether one of our methods and another pack's node both act, whichever comes first in the graph.
 
-    rounding: how far the pictures of the two orders may be apart.
+    node: the title of theirs. rounding: how far the pictures of the two orders may be apart.
     """
+    check = f"*{node}*, in a graph before and after ours"
     with family_of(name):
         theirs_alone = _theirs_alone(theirs, networks().family)
         in_front = picture(with_ours(name, theirs(plain())))
@@ -135,10 +141,12 @@ def either_order(name: str, theirs: Theirs, rounding: float = ROUNDING) -> Itera
         ours_act = relative(latent, theirs_alone)
         theirs_act = relative(latent, ours_alone(name))
         held = min(ours_act, theirs_act) > VISIBLE
-        figure = f"ours change the picture by {ours_act:.2g}, theirs by {theirs_act:.2g}"
-        yield Result(f"{name}: {order}, both act", held, figure)
+        yield Result(check, held, name, {OURS_ACT: ours_act, THEIRS_ACT: theirs_act}, detail=order)
     apart = relative(in_front, behind_ours)
-    yield Result(f"{name}: both orders give one picture", apart <= rounding, f"they differ by {apart:.2g}")
+    yield Result(check, apart <= rounding, name, {"the two orders differ by": apart})
+
+
+ONCE_MORE = "ours alone, once more after theirs has run"
 
 
 def as_before(name: str = "id_tokens_by_region") -> Iterator[Result]:
@@ -150,13 +158,13 @@ def as_before(name: str = "id_tokens_by_region") -> Iterator[Result]:
         again = picture(with_ours(name, plain()))
     before = ours_alone(name)
     apart = relative(again, before)
-    yield Result(f"{name}: ours alone is as before", torch.equal(again, before), f"it differs by {apart:.2g}")
+    yield Result(ONCE_MORE, torch.equal(again, before), name, {DIFFERENCE: apart})
 
 
 def same_node_ids(theirs: Iterable[str]) -> Result:
     """Whether no node of theirs has the id of one of ours, whose place it would take. theirs: all ids of the host."""
     both = sorted(methods.OURS.keys() & set(theirs))
-    return Result("no node has the id of one of ours", not both, ", ".join(both) or "none")
+    return Result("ids of nodes that are also ours", not both, figure=", ".join(both) or "none")
 
 
 def run(check: Callable[[], Iterator[Result]], title: str) -> Iterator[Result]:
@@ -164,5 +172,9 @@ def run(check: Callable[[], Iterator[Result]], title: str) -> Iterator[Result]:
     try:
         yield from check()
     except Exception as failure:  # noqa: BLE001 - the others are to run
-        text = " ".join(str(failure).split())
-        yield Result(title, False, f"{type(failure).__name__}: {text}"[:300])
+        yield Result(title, False, figure=type(failure).__name__, detail=shortened(failure))
+
+
+def shortened(failure: Exception) -> str:
+    """The text of an error, as one line that is not long."""
+    return " ".join(str(failure).split())[:300]

@@ -25,19 +25,23 @@ from torch import Tensor
 
 from . import graphs
 from .graphs import (
-    ON_SDXL,
-    OURS,
+    DIFFERENCE,
+    OURS_ACT,
     STEPS,
+    THEIRS_ACT,
     Result,
     Theirs,
     either_order,
     family_of,
     networks,
+    ours_alone,
     picture,
     plain,
     relative,
+    shortened,
     with_ours,
 )
+from .names import ADAPTED, OURS
 
 Check = Callable[[], Iterator[Result]]
 
@@ -50,16 +54,12 @@ class Pack:
     checks: dict[str, Check]
 
 
-def beside_all(theirs: Theirs, ours: Sequence[str] = OURS) -> dict[str, Check]:
+def beside_all(node: str, theirs: Theirs, ours: Sequence[str] = OURS) -> dict[str, Check]:
     """A node that is connected to the MODEL or to the prompts, beside each of our methods.
 
-    ours: those that there are for its networks.
+    node: its title. ours: those that there are for its networks.
     """
-    return {name: partial(either_order, name, theirs) for name in ours}
-
-
-ADAPTED = (*ON_SDXL, "story_maker")
-"""What is run beside adapters of other packs, for SDXL alone. The page of Apply StoryMaker names them."""
+    return {f"*{node}* beside {name}": partial(either_order, name, node, theirs) for name in ours}
 
 
 def on_model(node_id: str, **inputs: Any) -> Theirs:
@@ -161,15 +161,18 @@ def pulid(applied: Applied) -> Applied:
 # --- Attention with texts of its own
 
 
-def ppm_couple(applied: Applied) -> Applied:
+Couple = Callable[[Applied, Any], Applied]
+"""An attention couple behind other nodes, and what its second region reads: the right half of the picture."""
+
+
+def ppm_couple(applied: Applied, text: Any) -> Applied:
     left, right = others.masks(networks(), 2)
     return on_model(
-        "AttentionCouplePPM", base_cond=applied.positive, base_mask=left,
-        cond_1=others.text_of(networks(), 61), mask_1=right,
+        "AttentionCouplePPM", base_cond=applied.positive, base_mask=left, cond_1=text, mask_1=right
     )(applied)  # fmt: skip
 
 
-def couple_in_place(applied: Applied) -> Applied:
+def couple_in_place(applied: Applied, text: Any) -> Applied:
     """laksjdjf's first node, which takes a prompt with a mask for each region."""
     left, right = others.masks(networks(), 2)
 
@@ -178,18 +181,62 @@ def couple_in_place(applied: Applied) -> Applied:
             "ConditioningSetMask", conditioning=text, mask=mask, strength=1.0, set_cond_area="default"
         )[0]
 
-    positive = others.combined(masked(applied.positive, left), masked(others.text_of(networks(), 61), right))
+    positive = others.combined(masked(applied.positive, left), masked(text, right))
     outputs = installed.call(
         "Attention couple", model=applied.model, positive=positive, negative=applied.negative, mode="Attention"
     )
     return Applied(*outputs)
 
 
-def laksjdjf_couple(applied: Applied) -> Applied:
+def laksjdjf_couple(applied: Applied, text: Any) -> Applied:
     """His later node in cgem156-ComfyUI; its id ends with letters of the pack's own."""
     (node_id,) = (name for name in installed.node_ids() if name.startswith("AttentionCouple|"))
     left, right = others.masks(networks(), 2)
-    return on_model(node_id, base_mask=left, cond_1=others.text_of(networks(), 61), mask_1=right)(applied)
+    return on_model(node_id, base_mask=left, cond_1=text, mask_1=right)(applied)
+
+
+def couples(node: str, couple: Couple, before_alone: Sequence[str] = ()) -> dict[str, Check]:
+    """An attention couple beside each of our methods: both act, and each region reads our people.
+
+    before_alone: methods that it cannot follow.
+    """
+
+    def with_another_text(applied: Applied) -> Applied:
+        return couple(applied, others.text_of(networks(), 61))
+
+    checks = beside_all(node, with_another_text, [name for name in OURS if name not in before_alone])
+    for name in before_alone:
+        checks[f"*{node}* before {name} alone"] = partial(_before_alone, name, node, with_another_text)
+    for name in OURS:
+        checks[f"*{node}* with one text beside {name}"] = partial(_one_text, name, node, couple)
+    return checks
+
+
+def _before_alone(name: str, node: str, theirs: Theirs) -> Iterator[Result]:
+    """Before one of our methods both act. Behind it the pack ends with an error of its own, as the pages say."""
+    with family_of(name):
+        in_front = picture(with_ours(name, theirs(plain())))
+        ours_act = relative(in_front, picture(theirs(plain())))
+        theirs_act = relative(in_front, ours_alone(name))
+    held = min(ours_act, theirs_act) > graphs.VISIBLE
+    yield Result(f"*{node}*, in a graph before ours", held, name, {OURS_ACT: ours_act, THEIRS_ACT: theirs_act})
+    check = f"*{node}*, in a graph after ours"
+    try:
+        with family_of(name):
+            picture(theirs(with_ours(name, plain())))
+    except RuntimeError as failure:
+        yield Result(check, True, name, figure="an error of torch in its code", detail=shortened(failure))
+    else:
+        yield Result(check, False, name, figure="no error any more: the pages say that there is one")
+
+
+def _one_text(name: str, node: str, couple: Couple) -> Iterator[Result]:
+    """Where all regions read the same text, each reads what it reads without regions, ours included."""
+    with family_of(name):
+        before_ours = couple(plain(), plain().positive)
+        apart = relative(picture(with_ours(name, before_ours)), ours_alone(name))
+    check = f"*{node}* before ours with the common text in each region, compared with ours alone"
+    yield Result(check, apart <= graphs.ROUNDING, name, {DIFFERENCE: apart})
 
 
 def nag(applied: Applied) -> Applied:
@@ -211,28 +258,33 @@ def _neg_pip() -> Applied:
     return Applied(model, *texts)
 
 
+NEG_PIP = "prompts of *CLIP NegPip* before ours"
+
+
 def neg_pip_with_id_patch() -> Iterator[Result]:
     theirs = _neg_pip()
     for name in ("id_patch", "id_tokens_by_region"):
         change = relative(picture(with_ours(name, theirs)), picture(theirs))
-        yield Result(
-            f"{name} behind CLIP NegPip acts", change > graphs.VISIBLE, f"it changes the picture by {change:.2g}"
-        )
+        yield Result(NEG_PIP, change > graphs.VISIBLE, name, {OURS_ACT: change})
 
 
 def neg_pip_with_prompts() -> Iterator[Result]:
-    yield _refused(
-        "prompt_per_person beside CLIP NegPip is refused", lambda: picture(with_ours("prompt_per_person", _neg_pip()))
-    )
+    name = "prompt_per_person"
+    yield _refused(NEG_PIP, name, lambda: picture(with_ours(name, _neg_pip())))
 
 
-def _refused(title: str, run: Callable[[], Any]) -> Result:
+def _refused(check: str, name: str, run: Callable[[], Any]) -> Result:
     """Whether it ends with an error of ours."""
     try:
         run()
     except LikenessError as refusal:
-        return Result(title, True, f"{type(refusal).__name__}: {refusal}"[:200])
-    return Result(title, False, "no error")
+        return _refusal(check, name, refusal)
+    return Result(check, False, name, figure="no error")
+
+
+def _refusal(check: str, name: str, refusal: LikenessError) -> Result:
+    """One of our methods has said what is wrong."""
+    return Result(check, True, name, figure=f"refused by name: {type(refusal).__name__}", detail=shortened(refusal))
 
 
 # --- prompt-control
@@ -255,13 +307,14 @@ def prompt_control(name: str) -> Iterator[Result]:
         theirs = _scheduled(SCHEDULED)
         whole = picture(with_ours(name, theirs))
         pictures = {
-            "ours act": picture(theirs),
-            "the schedule acts": picture(with_ours(name, _scheduled(UNSCHEDULED))),
-            "COUPLE acts": picture(with_ours(name, _scheduled(UNCOUPLED))),
+            OURS_ACT: picture(theirs),
+            "the schedule by": picture(with_ours(name, _scheduled(UNSCHEDULED))),
+            "`COUPLE` by": picture(with_ours(name, _scheduled(UNCOUPLED))),
         }
+    check = "a prompt with a schedule and `COUPLE` before ours"
     for title, other in pictures.items():
         change = relative(whole, other)
-        yield Result(f"{name} behind a scheduled prompt: {title}", change > graphs.VISIBLE, f"by {change:.2g}")
+        yield Result(check, change > graphs.VISIBLE, name, {title: change})
 
 
 # --- Advanced-ControlNet
@@ -302,16 +355,16 @@ def advanced_net_in_id_patch() -> Iterator[Result]:
     on = graphs.behind(plain())
     on.net = _advanced_net()
     apart = relative(picture(graphs.methods.id_patch(on, graphs.PEOPLE)), picture(with_ours("id_patch", plain())))
-    yield Result(
-        "Apply ID-Patch with a net of its loader", apart <= graphs.ROUNDING, f"{apart:.2g} from ComfyUI's own net"
-    )
+    check = "a net of its loader in *Apply ID-Patch*, compared with ComfyUI's own net"
+    yield Result(check, apart <= graphs.ROUNDING, "id_patch", {DIFFERENCE: apart})
 
 
 def keyframes_in_instant_id() -> Iterator[Result]:
     on = graphs.behind(plain())
     on.net = _advanced_net(_keyframes())
     apply = graphs.methods.METHODS["instant_id"].apply
-    yield _refused("Apply InstantID refuses a net with keyframes", lambda: picture(apply(on, graphs.PEOPLE)))
+    check = "a net of its loader with keyframes in *Apply InstantID*"
+    yield _refused(check, "instant_id", lambda: picture(apply(on, graphs.PEOPLE)))
 
 
 # --- Tiles and detailers: what the troubleshooting page says of them
@@ -319,23 +372,26 @@ def keyframes_in_instant_id() -> Iterator[Result]:
 
 def _redrawn(node: Callable[[Applied], Tensor], title: str, name: str) -> Iterator[Result]:
     """With the prompts from before our nodes, our MODEL gives the picture of the plain one."""
+    check = f"*{title}* with the prompts of ours"
     with family_of(name):
         without = node(plain())
-        ours = with_ours(name, plain())
-        before = node(Applied(ours.model, plain().positive, plain().negative))
+        applied = with_ours(name, plain())
+        before = node(Applied(applied.model, plain().positive, plain().negative))
         try:
-            change = relative(node(ours), without)
-            held, figure = change > graphs.VISIBLE, f"they change it by {change:.2g}"
+            change = relative(node(applied), without)
         except LikenessError as refusal:
-            held, figure = True, f"refused, {type(refusal).__name__}: {refusal}"[:200]
+            drawn = _refusal(check, name, refusal)
+        else:
+            drawn = Result(check, change > graphs.VISIBLE, name, {f"drawn into each piece: {OURS_ACT}": change})
     apart = relative(before, without)
-    yield Result(f"{title}, {name}: prompts from before ours, no effect of ours", apart == 0, f"it is {apart:.2g}")
-    yield Result(f"{title}, {name}: with our prompts, drawn in every piece or refused by name", held, figure)
+    check = f"*{title}* with the prompts from before ours, compared with a picture without ours"
+    yield Result(check, apart == 0, name, {DIFFERENCE: apart})
+    yield drawn
 
 
 def redrawn(node: Callable[[Applied], Tensor], title: str) -> dict[str, Check]:
     """A node that samples pieces of a picture, behind each of our methods."""
-    return {f"{title}, {name}": partial(_redrawn, node, title, name) for name in OURS}
+    return {f"*{title}* beside {name}": partial(_redrawn, node, title, name) for name in OURS}
 
 
 SAMPLING: dict[str, Any] = {"seed": 1, "steps": STEPS, "cfg": 5.0, "sampler_name": "euler", "scheduler": "normal"}
@@ -377,18 +433,19 @@ def tiled_diffusion(applied: Applied) -> Applied:
 
 def tiled_diffusion_named_or_drawn(name: str) -> Iterator[Result]:
     """Its pieces are smaller than the picture of our cast: the run ends with our error, or with a picture."""
+    check = "*Tiled Diffusion*, in a graph before and after ours"
     for order, applied in (
         ("theirs before ours", lambda: with_ours(name, tiled_diffusion(plain()))),
         ("ours before theirs", lambda: tiled_diffusion(with_ours(name, plain()))),
     ):
-        title = f"{name}, {order}: drawn, or refused by name"
         try:
             with family_of(name):
                 change = relative(picture(applied()), picture(tiled_diffusion(plain())))
         except LikenessError as refusal:
-            yield Result(title, True, f"refused, {type(refusal).__name__}: {refusal}"[:200])
+            yield _refusal(check, name, refusal)
         else:
-            yield Result(title, True, f"drawn, ours change the picture by {change:.2g}")
+            amounts = {f"drawn into each piece: {OURS_ACT}": change}
+            yield Result(check, change > graphs.VISIBLE, name, amounts, detail=order)
 
 
 # --- AnimateDiff-Evolved
@@ -414,17 +471,17 @@ def windows(name: str) -> Iterator[Result]:
             ("ours before theirs", _windows(with_ours(name, plain()))),
         ):
             apart = relative(picture(applied._replace(rows=FRAMES)), whole)
-            title = f"{name}, {order}: a batch in windows is the batch as a whole"
-            yield Result(title, apart <= graphs.ROUNDING, f"they differ by {apart:.2g}")
+            check = "*Use Evolved Sampling*, in a graph before and after ours: a batch in windows and as a whole"
+            yield Result(check, apart <= graphs.ROUNDING, name, {DIFFERENCE: apart}, detail=order)
 
 
 PACKS = (
-    Pack("ComfyUI_IPAdapter_plus", beside_all(ip_adapter, ADAPTED)),
-    Pack("ComfyUI_InstantID", beside_all(instant_id, ADAPTED)),
-    Pack("PuLID_ComfyUI", beside_all(pulid, ADAPTED)),
+    Pack("ComfyUI_IPAdapter_plus", beside_all("IPAdapter Advanced", ip_adapter, ADAPTED)),
+    Pack("ComfyUI_InstantID", beside_all("Apply InstantID Advanced", instant_id, ADAPTED)),
+    Pack("PuLID_ComfyUI", beside_all("Apply PuLID", pulid, ADAPTED)),
     Pack(
         "ComfyUI-Advanced-ControlNet",
-        beside_all(advanced_control)
+        beside_all("Apply Advanced ControlNet", advanced_control)
         | {
             "a net in Apply ID-Patch": advanced_net_in_id_patch,
             "keyframes in Apply InstantID": keyframes_in_instant_id,
@@ -432,11 +489,12 @@ PACKS = (
     ),
     Pack(
         "ComfyUI-ppm",
-        beside_all(ppm_couple) | {"CLIP NegPip": neg_pip_with_id_patch, "CLIP NegPip refused": neg_pip_with_prompts},
+        couples("Attention Couple (PPM)", ppm_couple)
+        | {"CLIP NegPip beside ID-Patch": neg_pip_with_id_patch, "CLIP NegPip beside prompts": neg_pip_with_prompts},
     ),
-    Pack("attention-couple-ComfyUI", beside_all(couple_in_place)),
-    Pack("cgem156-ComfyUI", beside_all(laksjdjf_couple)),
-    Pack("sd-perturbed-attention", beside_all(nag)),
+    Pack("attention-couple-ComfyUI", couples("Attention couple", couple_in_place, ("id_patch", "id_tokens_by_region"))),
+    Pack("cgem156-ComfyUI", couples("Attention Couple", laksjdjf_couple)),
+    Pack("sd-perturbed-attention", beside_all("Normalized Attention Guidance", nag)),
     Pack("comfyui-prompt-control", {name: partial(prompt_control, name) for name in OURS}),
     Pack("ComfyUI-AnimateDiff-Evolved", {name: partial(windows, name) for name in OURS}),
     Pack("ComfyUI-Impact-Pack", redrawn(detailer, "DetailerForEach")),

@@ -68,6 +68,27 @@ DEFECTS = [
         promise="the picture is right or the node says so",
     ),
     Defect(
+        "bridge/control_nets/attached_net.py::_AttachedNet.__deepcopy__",
+        breaks="InstantID's net does nothing behind a pack that makes deep copies of prompts.",
+        find="$copied = self.copy()",
+        put="$copied = self.copy()\n$copied.source = object()",
+        caught_by=(
+            "tests/promises/test_other_packs.py::"
+            "test_a_deep_copy_of_the_prompts_gives_the_same_picture[instant_id, ApplyInstantID]"
+        ),
+        promise="InstantID: other packs",
+    ),
+    Defect(
+        "bridge/control_nets/attached_net.py::_AttachedNet.__deepcopy__",
+        breaks="A deep copy of a net loses the ControlNets before it.",
+        find="$copied.previous_controlnet = $chain",
+        put="pass",
+        caught_by=(
+            "tests/host/test_id_patch_apply.py::test_a_deep_copy_has_the_network_of_the_net_and_a_chain_of_its_own"
+        ),
+        promise="ID-Patch: other packs",
+    ),
+    Defect(
         "bridge/control_nets/attached_net.py::_AttachedNet._check_text_width",
         breaks="ID-Patch before a transformer ends in an error of its layers.",
         find="raise $wrongbasemodel",

@@ -29,28 +29,30 @@ def test_every_pack_has_its_checks() -> None:
 
 
 def test_a_pack_that_acts_in_both_orders_holds() -> None:
-    results = list(graphs.either_order(OURS, adapter))
+    results = list(graphs.either_order(OURS, "Adapter", adapter))
     assert len(results) == 3
     assert [result for result in results if not result.held] == []
+    assert {result.method for result in results} == {OURS}
 
 
 def test_a_pack_without_an_effect_does_not_hold() -> None:
-    held_by_check = {result.check: result.held for result in graphs.either_order(OURS, nothing)}
-    assert held_by_check == {
-        f"{OURS}: theirs before ours, both act": False,
-        f"{OURS}: ours before theirs, both act": False,
-        f"{OURS}: both orders give one picture": True,
-    }
+    before, after, orders = graphs.either_order(OURS, "Nothing", nothing)
+    for acts in (before, after):
+        assert not acts.held
+        assert acts.amounts[graphs.THEIRS_ACT] == 0
+        assert acts.amounts[graphs.OURS_ACT] > graphs.VISIBLE
+    assert orders.held
+    assert orders.amounts == {"the two orders differ by": 0}
     assert [result.held for result in graphs.as_before(OURS)] == [True]
 
 
 def test_an_error_of_another_pack_does_not_hold() -> None:
     def check() -> Iterator[graphs.Result]:
-        yield graphs.Result("first", True, "")
+        yield graphs.Result("first", True)
         raise ValueError("no such\ntensor")
 
     last = list(graphs.run(check, "a node"))[-1]
-    assert last == graphs.Result("a node", False, "ValueError: no such tensor")
+    assert last == graphs.Result("a node", False, figure="ValueError", detail="no such tensor")
 
 
 def test_without_any_pack_there_is_nothing_to_run(host: object, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_step_costs_no_more_than_it_did(group: str) -> None:
     for name, step in steps.items():
         most_operations, most_kept = limits[name]
         operations = step.tflop / plain.tflop
-        kib = round(step.kept * 1024)
+        kib = round(step.resident * 1024)
         if operations > 1.0001 * most_operations or kib > most_kept:
             costlier[name] = operations, kib
     assert not costlier, "more than before"

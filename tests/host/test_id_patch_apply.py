@@ -4,6 +4,7 @@ What it refuses: tests/host/test_refused.py.
 """
 
 import itertools
+from copy import deepcopy
 from dataclasses import replace
 
 import comfy.samplers
@@ -203,6 +204,21 @@ def test_another_control_net_stays_in_the_chain(apply, control_net):
     nets = [options["control"] for _, options in out[0] + out[1]]
     assert len({id(net) for net in nets}) == 1
     assert nets[0].previous_controlnet is first
+
+
+def test_a_deep_copy_has_the_network_of_the_net_and_a_chain_of_its_own(apply, control_net):
+    """attention-couple-ComfyUI makes deep copies of prompts. A network would take its memory once more."""
+    first = depth(control_net)
+    positive, _ = apply(positive=[text(1, control=first)])
+    net = positive[0][1]["control"]
+    copied = deepcopy(net)
+    assert copied is not net
+    assert type(copied) is type(net)
+    assert copied.settings is net.settings
+    assert copied.control_model is net.control_model
+    assert torch.equal(copied.cond_hint_original, net.cond_hint_original)
+    assert copied.previous_controlnet is not first
+    assert torch.equal(copied.previous_controlnet.cond_hint_original, first.cond_hint_original)
 
 
 @pytest.mark.both_hosts

@@ -2,6 +2,7 @@
 carries moves with the rows that functions around the MODEL or its UNet move; those that lose it are named."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -99,6 +100,24 @@ def test_beside_the_hosts_own_nodes(kind: str, name: str) -> None:
     assert lose_nothing_beside(Row(None, kind), f"host_node:{name}") == (name in ACTING[kind])
 
 
+def carried(row: Row) -> bool:
+    """Whether its MODEL reads what conditioning carries; PhotoMaker's people are in the words themselves."""
+    return row.of_unets and {"model", "positive"} <= {*row.outputs} and row.kind != "LikenessApplyPhotoMaker"
+
+
+CARRIED = (carried, "Its conditioning carries nothing that its MODEL reads in a UNet.")
+
+
+@applies_to(*CARRIED)
+def test_a_deep_copy_of_the_prompts_gives_the_same_picture(row_or_variant: Row) -> None:
+    """As attention-couple-ComfyUI makes it, of each side by itself."""
+    graph = row_or_variant.sampled(row_or_variant.node(), steps=1)
+    expected = latents(graph)
+    for side in ("positive", "negative"):
+        graph.inputs[side] = value(deepcopy, graph.inputs[side])
+    assert relative(latents(graph), expected) <= 2e-5
+
+
 @pytest.mark.parametrize("function", [one_by_one, pytest.param(reversed_rows, marks=pytest.mark.thorough)])
 def test_a_function_around_the_model_that_moves_rows(row_or_variant: Row, function: Callable[..., Tensor]) -> None:
     graph = row_or_variant.sampled(row_or_variant.node(), steps=1)
@@ -113,14 +132,6 @@ LOSING = [
     (around, one_by_one_where_it_knows, r"\d rows with 1 "),
     (inside, only_what_it_knows, DROPPED), (inside, one_by_one_where_it_knows, r"\d rows with 1 "),
 ]  # fmt: skip
-
-
-def carried(row: Row) -> bool:
-    """Whether its MODEL reads what conditioning carries; PhotoMaker's people are in the words themselves."""
-    return row.of_unets and {"model", "positive"} <= {*row.outputs} and row.kind != "LikenessApplyPhotoMaker"
-
-
-CARRIED = (carried, "Its conditioning carries nothing that its MODEL reads in a UNet.")
 
 
 def drawn(row: Row, applied: Node, **changed: Any) -> Node:
