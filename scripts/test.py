@@ -170,9 +170,10 @@ def main(arguments: list[str]) -> int:
     every_session = sessions(tier, hosts, asked.host_less, asked.on_hosts)
     outcomes: list[Outcome] = []
     for group in turns(every_session) if asked.whole else [[session] for session in every_session]:
-        options = [*workers(len(group)), *asked.options] if asked.whole else asked.options
+        counts = shares(group, most_workers()) if asked.whole else [1]
+        options = [[*(workers(count) if asked.whole else ()), *asked.options] for count in counts]
         with ThreadPoolExecutor(len(group)) as threads:
-            outcomes += threads.map(partial(run, python=python, options=options, alone=len(group) == 1), group)
+            outcomes += threads.map(partial(run, python=python, alone=len(group) == 1), group, options)
         if asked.stops_early and any(outcome.failed for outcome in outcomes):
             break
     if keeps_results and not outcomes[0].status:
@@ -280,13 +281,27 @@ def turns(found: Sequence[Session]) -> list[list[Session]]:
     return [group for group in ([newest] if newest else [], others) if group]
 
 
-def workers(beside: int) -> list[str]:
-    """pytest-xdist's options; what shares a server or a file's networks stays in one worker, and the longest of these
-    groups come first (tests/conftest.py): xdist itself would begin with those of most tests. One more than there are
-    cores, for tests wait for servers and browsers; each with its networks, ComfyUI and browser takes some six GB.
-    beside: how many sessions share them."""
+def most_workers() -> int:
+    """How many processes test at once. One more than there are cores, for tests wait for servers and browsers; each
+    with its networks, ComfyUI and browser takes some six GB."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30 if hasattr(os, "sysconf") else 12
-    count = max(1, min((os.cpu_count() or 1) + 1, 5, memory // 6) // beside)
+    return max(1, min((os.cpu_count() or 1) + 1, 5, memory // 6))
+
+
+def shares(group: Sequence[Session], most: int) -> list[int]:
+    """How many workers each of the sessions has that run beside each other, together no more than `most` where that is
+    enough for one each. What is left over is for the ComfyUIs, whose tests take longest."""
+    counts = [1] * len(group)
+    hosts = [number for number, session in enumerate(group) if session.host]
+    receivers = hosts or [*range(len(group))]
+    for turn in range(most - len(group)):
+        counts[receivers[turn % len(receivers)]] += 1
+    return counts
+
+
+def workers(count: int) -> list[str]:
+    """pytest-xdist's options for so many; what shares a server or a file's networks stays in one worker, and the
+    longest of these groups come first (tests/conftest.py): xdist itself would begin with those of most tests."""
     several = ["-n", str(count), "--dist", "loadgroup", "--no-loadscope-reorder"] if count > 1 else []
     return ["--durations=30", *several]
 
@@ -301,7 +316,7 @@ def sessions(tier: Tier, hosts: Sequence[Host], host_less: list[str], on_hosts: 
     return found
 
 
-def run(session: Session, python: Path, options: list[str], alone: bool = True) -> Outcome:
+def run(session: Session, options: list[str], python: Path, alone: bool = True) -> Outcome:
     """alone: what it writes is shown as it comes, else when it has ended."""
     say(f"Tests: {session.title}")
     started = time.monotonic()

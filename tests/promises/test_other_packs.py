@@ -24,8 +24,22 @@ THEIR_LAYERS = "their_layers"
 
 
 @cache
+def ahead(row: Row) -> tuple[Node, dict[Node, Any]]:
+    """The node, and what it and those before it have made, once for all that is put around it."""
+    applied = row.node()
+    outputs = {}
+    run(applied, outputs)
+    return applied, outputs
+
+
+@cache
 def alone(row: Row) -> Tensor:
     return latents(row.sampled(row.node(), steps=1))
+
+
+@cache
+def plain(row: Row) -> Tensor:
+    return latents(row.plain(steps=1))
 
 
 ACTING = {
@@ -51,19 +65,18 @@ def lose_nothing_beside(row: Row, pack: str) -> bool:
     def theirs(model: Any) -> Node:
         return value(attack_values.theirs, model, pack)
 
-    outputs: dict[Node, Any] = {}
-    applied = row.node()
+    applied, outputs = ahead(row)
     behind = row.sampled(applied, steps=1)
     behind.inputs["model"] = theirs(model_behind(row, applied))
-    before = latents(behind, outputs)
+    before = latents(behind, dict(outputs))
     if "model" in row.inputs:
         assert torch.equal(latents(row.sampled(in_front(applied, theirs(row.model)), steps=1)), before)
     without = latents(row.plain(theirs(row.model), steps=1))
     assert relative(before, without) > 1e-4, "ours acts"
     without_them = alone(row)
-    acts = relative(without, latents(row.plain(steps=1))) > 1e-5
+    acts = relative(without, plain(row)) > 1e-5
     assert (relative(before, without_them) > 1e-5) == acts, "theirs acts beside ours as it does alone"
-    again = latents(row.sampled(applied, steps=1), outputs)
+    again = latents(row.sampled(applied, steps=1), dict(outputs))
     assert torch.equal(without_them, again), "what the node has made is as it was"
     return acts
 
@@ -120,10 +133,10 @@ def test_a_deep_copy_of_the_prompts_gives_the_same_picture(row_or_variant: Row) 
 
 @pytest.mark.parametrize("function", [one_by_one, pytest.param(reversed_rows, marks=pytest.mark.thorough)])
 def test_a_function_around_the_model_that_moves_rows(row_or_variant: Row, function: Callable[..., Tensor]) -> None:
-    graph = row_or_variant.sampled(row_or_variant.node(), steps=1)
-    expected = latents(graph)
+    applied, outputs = ahead(row_or_variant)
+    graph = row_or_variant.sampled(applied, steps=1)
     graph.inputs["model"] = around(graph.inputs["model"], function)
-    assert relative(latents(graph), expected) <= 2e-5
+    assert relative(latents(graph, dict(outputs)), alone(row_or_variant)) <= 2e-5
 
 
 DROPPED = "conditions .* or .*transformer_options"
@@ -141,21 +154,18 @@ def drawn(row: Row, applied: Node, **changed: Any) -> Node:
 
 
 @cache
-def ahead(row: Row) -> tuple[Node, dict[Node, Any]]:
-    """The node, and what it and those before it have made, once for all that is put around it."""
-    applied = row.node()
-    outputs = {}
-    run(applied, outputs)
-    return applied, outputs
+def two_drawn(row: Row) -> Tensor:
+    """With the node, and nothing around it."""
+    applied, outputs = ahead(row)
+    return latents(drawn(row, applied), dict(outputs))
 
 
 @pytest.mark.parametrize("put_function", [around, inside])
 @applies_to(*CARRIED)
 def test_rows_in_another_order_keep_what_they_carry(row: Row, put_function: Callable[..., Node]) -> None:
     applied, outputs = ahead(row)
-    expected = latents(drawn(row, applied), outputs)
     moved = drawn(row, applied, model=put_function(model_behind(row, applied), reversed_rows))
-    assert relative(latents(moved, outputs), expected) <= 2e-5
+    assert relative(latents(moved, dict(outputs)), two_drawn(row)) <= 2e-5
 
 
 @pytest.mark.parametrize(("put_function", "function", "says"), LOSING)
@@ -168,7 +178,7 @@ def test_a_function_that_loses_it_is_named_wherever_it_stands(
     behind = drawn(row, applied, model=put_function(model_behind(row, applied), function))
     for graph in (behind, drawn(row, in_front(applied, model_of_the_pack))):
         with pytest.raises(ConditioningLost, match=rf"other_packs.*{says}.* Bypass"):
-            latents(graph, outputs)
+            latents(graph, dict(outputs))
 
 
 ANOTHER = {

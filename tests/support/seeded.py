@@ -22,11 +22,13 @@ def seeded(shapes: Shapes, seed: int) -> dict[str, Tensor]:
 
 
 def _scaled(key: str, r: Tensor) -> Tensor:
+    """In the place of r: the words of a text encoder are a hundred million numbers."""
     if key == "latents":
         return r
     if r.dim() <= 1:
-        return 1 + 0.1 * r if "norm" in key and key.endswith("weight") else 0.1 * r
-    return r / math.sqrt(r[0].numel())
+        r.mul_(0.1)
+        return r.add_(1) if "norm" in key and key.endswith("weight") else r
+    return r.div_(math.sqrt(r[0].numel()))
 
 
 def normal(seed: int, *shape: int) -> Tensor:
