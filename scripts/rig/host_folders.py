@@ -64,6 +64,12 @@ def of_host(host: Host) -> Folders:
 
 def _add_extra(file: Path) -> None:
     """Make the folders of an extra_model_paths.yaml known to the ComfyUI in this process. Raises SetupError."""
+    lines = file.read_text("utf-8", errors="replace").splitlines()
+    if all(line.split("#")[0].strip() in ("", "---") for line in lines):
+        raise SetupError(
+            f"{file} names no folder, and ComfyUI does not start with such a file. Delete it, or name folders in it as "
+            "extra_model_paths.yaml.example does."
+        )
     try:
         importlib.import_module("utils.extra_config").load_extra_path_config(str(file))
     except ImportError as error:

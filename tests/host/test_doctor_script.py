@@ -69,3 +69,9 @@ def test_every_folder_of_a_comfyui_is_looked_into(comfyui: Path, tmp_path: Path)
     process = examined(comfyui, workflow)
     assert process.returncode == 2
     assert f"{extra} cannot be read: " in process.stderr
+
+    for nothing in ("", "# mine:\n#    loras: weights\n"):
+        extra.write_text(nothing)
+        process = examined(comfyui, workflow)
+        assert process.returncode == 2
+        assert f"{extra} names no folder, and ComfyUI does not start with such a file." in process.stderr
