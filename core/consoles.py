@@ -29,7 +29,7 @@ def accept_any_text() -> None:
     """Make the console and the streams of every log escape the letters that they cannot write.
 
     What a stream can write comes out as before. A stream that another pack puts into the place of sys.stdout later is
-    a new one, so this is called again before our text leaves: it costs some microseconds where nothing is to be done.
+    a new one, so this is called again before our text leaves: it costs a fraction of a millisecond where nothing is to be done.
     """
     handlers = list(_handlers())
     for stream in _streams(handlers):
@@ -43,11 +43,15 @@ def accept_any_text() -> None:
             handler.errors = ESCAPES
 
 
-def _streams(handlers: Iterable[logging.Handler]) -> Iterator[Any]:
-    """Streams that text may be written to. A program without a console (pythonw) has None in their places."""
+def _streams(handlers: Iterable[logging.Handler]) -> list[Any]:
+    """Streams that text may be written to, each once: hundreds of logs may write to one console.
+
+    A program without a console (pythonw) has None in their places.
+    """
     streams = [sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__]
     streams += [getattr(handler, "stream", None) for handler in handlers]
-    return (stream for stream in streams if stream is not None)
+    different_streams = {id(stream): stream for stream in streams if stream is not None}
+    return list(different_streams.values())
 
 
 def _handlers() -> Iterator[logging.Handler]:
