@@ -57,6 +57,8 @@ SOURCES = (
     Source(
         (
             "web/docs/img/blend_identities.jpg",
+            "web/docs/img/body_surface.png",
+            "web/docs/img/body_surface_mask.png",
             "web/docs/img/cast.jpg",
             "web/docs/img/detect_faces.jpg",
             "web/docs/img/draw_body_surface.png",
@@ -64,6 +66,7 @@ SOURCES = (
             "web/docs/img/group_layout.png",
             "web/docs/img/group_layout_actions.png",
             "web/docs/img/layout_from_masks.png",
+            "web/docs/img/layout_from_poses.png",
             "web/docs/img/person_region.png",
             "web/docs/img/place_cast.png",
             "web/docs/img/pose_image.png",
@@ -103,15 +106,12 @@ SOURCES = (
         (
             "web/docs/img/add_place.jpg",
             "web/docs/img/bind_id_tokens.png",
-            "web/docs/img/body_surface.png",
-            "web/docs/img/body_surface_mask.png",
             "web/docs/img/cast_from_photos.jpg",
             "web/docs/img/crop_faces.jpg",
             "web/docs/img/encode_parts.jpg",
             "web/docs/img/first_picture.jpg",
             "web/docs/img/id_patch_image.png",
             "web/docs/img/layout_from_faces.png",
-            "web/docs/img/layout_from_poses.png",
             "web/docs/img/load_face_model.jpg",
             "web/docs/img/load_id_patch.jpg",
             "web/docs/img/measure.jpg",
