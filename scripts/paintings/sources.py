@@ -124,8 +124,7 @@ SOURCES = (
             "web/docs/img/references_by_region.png",
             "web/docs/img/regions.png",
         ),
-        "",
-        "The preview of a node on the pack's drawn people, saved from its output folder by hand.",
+        "python scripts/pictures.py previews",
     ),
     Source(("tests/golden/skeletons.png",), "", "What the authors' own pipeline gave: it never changes."),
 )

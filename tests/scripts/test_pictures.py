@@ -21,7 +21,6 @@ EXCEPTED = [
     "Painted once, over a picture of the painter's; what was painted over it was not kept.",
     "The icon of a template: a drawing of what it is for, not a result.",
     "A window of ComfyUI's editor, photographed by hand.",
-    "The preview of a node on the pack's drawn people, saved from its output folder by hand.",
     "What the authors' own pipeline gave: it never changes.",
 ]
 """All reasons for a picture that no command makes."""
@@ -59,14 +58,15 @@ def test_each_command_is_a_script(source: Source) -> None:
 
 
 def test_the_painter_makes_all_that_its_row_names() -> None:
-    """And nothing else; the help pictures and sheets in the same way."""
+    """And nothing else; the help pictures, previews and sheets in the same way."""
     from miniature.training.sheets import SHEETS
-    from paintings import album, help_pages
+    from paintings import album, help_pages, previews
 
     painted = {f"pictures/likeness_{name}.png" for name in album.examples()}
     painted |= {f"pictures/people/{name}.jpg" for name in album.photos()}
     assert painted == of_command("python scripts/pictures.py people")
     assert {f"web/docs/img/{name}" for name in help_pages.PICTURES} == of_command(HELPED)
+    assert {f"web/docs/img/{name}" for name in previews.PREVIEWS} == of_command("python scripts/pictures.py previews")
     assert {f"docs/dev/{name}.jpg" for name in SHEETS} == of_command("python scripts/pictures.py sheets")
 
 
@@ -97,7 +97,18 @@ def test_the_chart_shows_the_table() -> None:
     assert costs["InstantIDs chained"][12] > 4 * costs["ID-Patch"][1]
 
 
-@pytest.mark.parametrize("name", ["group_layout.png", "layout_from_masks.png", "cast.jpg", "person_region.png"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "group_layout.png",
+        "layout_from_masks.png",
+        "layout_from_poses.png",
+        "cast.jpg",
+        "person_region.png",
+        "body_surface.png",
+        "body_surface_mask.png",
+    ],
+)
 def test_a_help_picture_is_what_its_command_draws(name: str) -> None:
     (picture,) = SCRIPT.help_pages(f"web/docs/img/{name}")
     assert not SCRIPT.compared(picture).startswith("looks different")
