@@ -66,6 +66,11 @@ class Draft(Graph):
         """A real detector and a real recogniser, and the recogniser that the miniature has learnt to read."""
         return self.once("face model", "LikenessLoadFaceEmbedder", pack=self.files.face_pack.name), 0
 
+    def real_face_model(self) -> Output:
+        """A real detector and a real recogniser alone: for figures of how alike people are."""
+        pack = self.files.face_pack.name
+        return self.once("real face model", "LikenessLoadFaceEmbedder", pack=pack, recognisers="w600k_mbf"), 0
+
     def faces(self, image: Output, order: str = "left to right") -> Output:
         """The faces of a picture."""
         return self.once("faces", "LikenessDetectFaces", face_model=self.face_model(), image=image, order=order), 0

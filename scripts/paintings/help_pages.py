@@ -19,11 +19,13 @@ from core.faces.model import FaceModel
 from core.faces.pictures import to_picture
 from core.lettering import font_for
 from core.people import Cast, Identity, Joint, Layout, Person, Pose
+from core.person_texts import on_tokens
 from core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from core.places import control_images, drawing, group, layouts, placing
 from core.places import person_region as regions
 from core.places.actions import ACTIONS, GROUP_PHOTO
 from core.places.person_region import RegionShape
+from core.places.regions import regions_of_people
 from core.previews import as_picture, as_tensor, color_of, contact_sheet
 
 NAMES = ("Anna", "Ben", "Carla", "David", "Elif")
@@ -40,7 +42,9 @@ PAIRS = ("hands up", "waving", "arms crossed")
 WHOLE = ("hands up", "walking", "sitting", "kneeling")
 """Actions that are seen from head to foot."""
 REGION_MARGIN = 0.25
-"""The default of Mask of a Person's Place, in widths of the face box."""
+"""The default of Mask of a Person's Place and of People as References, in widths of the face box."""
+TOKEN = 16
+"""Side of a token of a transformer, in pixels."""
 COCO_FROM_OPENPOSE = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
 """For each of the seventeen joints of COCO its number among the eighteen of OpenPose."""
 MASKED = 0.8
@@ -151,6 +155,19 @@ def person_region() -> Image.Image:
     return as_picture(drawing.numbered_layout(with_region, ["Anna", "Ben", "Carla"]))
 
 
+def references_by_region() -> Image.Image:
+    """The tokens of the picture that read the references of each of three people."""
+    width, height = 1216, 832
+    layout = group.layout(3, "half", 0, width, height)
+    people = Cast(tuple(Person(identity(name)) for name in ("Anna", "Ben", "Carla")))
+    placed = placing.place(people, layout, placing.assign(people, layout, "left to right", ""))
+    areas = regions_of_people(placed, placed.people, masks=None, shape=RegionShape("body", REGION_MARGIN))
+    tokens = on_tokens(areas, height, width, TOKEN) >= 0.5
+    rows = tokens.float().reshape(len(areas), height // TOKEN, width // TOKEN)
+    pixels = rows.repeat_interleave(TOKEN, dim=1).repeat_interleave(TOKEN, dim=2)
+    return as_picture(drawing.read_regions(pixels, placed.people)).resize((608, 416), Image.Resampling.LANCZOS)
+
+
 def layout_from_masks() -> Image.Image:
     """Three painted regions with the places in them."""
     masks = torch.stack([painted_region(170, 285), painted_region(375, 260), painted_region(580, 300)])
@@ -250,6 +267,7 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     "body_surface.png": body_surface,
     "body_surface_mask.png": body_surface_mask,
     "layout_from_poses.png": layout_from_poses,
+    "references_by_region.png": references_by_region,
     "cast.jpg": cast,
     "blend_identities.jpg": blend_identities,
     "detect_faces.jpg": detect_faces,

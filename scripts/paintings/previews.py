@@ -5,18 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from comparison.graphs import Output
 from miniature.net import Settings
 from miniature.places import LARGE
 from miniature.places import SMALL as SMALL_PICTURE
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
-from rig import photos, shapes
-from rig.standins import FILES, save
+from rig import photos
 
 from core.lettering import font_for
 from core.places import group
@@ -31,6 +28,8 @@ SHEET = (30, 30, 30)
 """The background of contact sheets."""
 WHITE = (255, 255, 255)
 LETTERS = (230, 230, 230)
+ABOVE_THE_NOTE = (0, 0, 512, 366)
+"""Of a picture of the miniature's size: below it Place Cast notes that such faces are small, for real networks."""
 
 
 # --- People
@@ -44,7 +43,7 @@ def person(draft: Draft) -> Picture:
 
 def cast_from_photos(draft: Draft) -> Picture:
     """Under Sort Photos into People: the drawn examples, two people in six photos."""
-    draft.add("sorted", "LikenessSortPhotosIntoPeople", face_model=draft.face_model(), folder="drawn examples")
+    draft.add("sorted", "LikenessSortPhotosIntoPeople", face_model=draft.real_face_model(), folder="drawn examples")
     return draft.preview("sorted")
 
 
@@ -96,56 +95,20 @@ def regions(draft: Draft) -> Picture:
         negative=draft.no_words(),
         instant_id=(draft.add("adapter", "LikenessLoadAdapter", file=files.instant_id.name), 0),
         control_net=(draft.add("net", "ControlNetLoader", control_net_name=files.identity_net.name), 0),
-        cast=draft.placed(cast, draft.group(4, size, "bust", rows=2)),
+        cast=draft.placed(cast, draft.group(4, size, "bust", rows=2), "1,2,3,4"), control_strength=0.0,
     )  # fmt: skip
     return draft.previews("instant id")[0]
 
 
 def person_prompts(draft: Draft) -> Picture:
     """Under Prompt per Person: where the words about Anna and Ben are read."""
-    placed = draft.placed(draft.cast("Anna", "Ben"), draft.group(2, (576, 448)))
+    placed = draft.placed(draft.cast("Anna", "Ben"), draft.group(2, (1152, 896)))
     draft.add(
         "prompts", "LikenessPromptPerPerson", model=(draft.checkpoint(), 0), clip=(draft.checkpoint(), 1),
         positive=draft.no_words(), negative=draft.no_words(), cast=placed,
         prompts="Anna: in a blue coat\nBen: in a red sweater",
     )  # fmt: skip
-    return draft.previews("prompts")[0]
-
-
-def references_by_region(draft: Draft) -> Picture:
-    """Under People as References: in which tokens of the picture the references of each person are read.
-
-    FLUX.2 is there with weights of zero, which the regions do not depend on.
-    """
-    put_zeros(draft.server.base / "models")
-    networks = draft.add("flux2", "UNETLoader", unet_name=zeros_of("flux2").name, weight_dtype="default")
-    clip = draft.add("text", "CLIPLoader", clip_name=zeros_of("qwen3-4b").name, type="flux2")
-    vae = draft.add("vae", "VAELoader", vae_name=zeros_of("flux2-vae").name)
-    placed = draft.placed(draft.cast("Anna", "Ben", "Carla"), draft.group(3, (608, 416)))
-    draft.add(
-        "references",
-        "LikenessPeopleAsReferences",
-        model=(networks, 0),
-        clip=(clip, 0),
-        vae=(vae, 0),
-        cast=placed,
-        size=128,
-    )
-    return draft.previews("references")[-1]
-
-
-def put_zeros(models: Path) -> None:
-    """Write the networks of FLUX.2 into a folder of models, all of their numbers zero."""
-    zero = torch.zeros((), dtype=torch.float16)
-    for name in ("flux2", "qwen3-4b", "flux2-vae"):
-        # One number expanded, which torch stores once.
-        state = {key: zero.expand(shape) for key, shape in shapes.of(FILES[name]["holds"])}
-        save(models / zeros_of(name), state)
-
-
-def zeros_of(name: str) -> Path:
-    """The file of a network of zeros in the folder of models. name: one of rig.standins.FILES."""
-    return Path(FILES[name]["file"].replace("standin", "zeros"))
+    return resized(draft.previews("prompts")[0], (576, 448))
 
 
 # --- Measuring, and the second pass
@@ -158,16 +121,20 @@ def measure(draft: Draft) -> Picture:
         three = opened.convert("RGB").crop((0, 0, 504, 544))
     picture = (draft.loaded("three", three), 0)
     layout = draft.add("places", "LikenessLayoutFromPicture", faces=draft.faces(picture), width=0, height=0)
-    placed = draft.placed(draft.cast("Ben", "Farid", "Carla"), (layout, 0), custom_order="2,1,3")
-    draft.add("measured", "LikenessMeasureLikeness", face_model=draft.face_model(), images=picture, cast=placed)
+    placed = draft.placed(
+        draft.cast("Ben", "Farid", "Carla", face_model=draft.real_face_model()), (layout, 0), custom_order="2,1,3"
+    )
+    draft.add("measured", "LikenessMeasureLikeness", face_model=draft.real_face_model(), images=picture, cast=placed)
     return draft.preview("measured")
 
 
 def pick_best(draft: Draft) -> Picture:
     """What Measure Likeness draws on four pictures, in the order of Pick Best Likeness."""
-    cast = draft.cast("Anna")
+    cast = draft.cast("Anna", face_model=draft.real_face_model())
     batch = draft.batch("anna as", made_worse())
-    measured = draft.add("measured", "LikenessMeasureLikeness", face_model=draft.face_model(), images=batch, cast=cast)
+    measured = draft.add(
+        "measured", "LikenessMeasureLikeness", face_model=draft.real_face_model(), images=batch, cast=cast
+    )
     best = draft.add("best", "LikenessPickBestLikeness", report=(measured, 0), images=(measured, 1), keep=4)
     pictures = draft.images((best, 0))
     captions: list[str] = []
@@ -179,8 +146,9 @@ def pick_best(draft: Draft) -> Picture:
     for number, (shown, caption) in enumerate(zip(pictures, captions, strict=True)):
         left = 6 + number % 2 * 308
         top = 44 + number // 2 * 310
-        picture.paste(shown, (left, top))
-        write_in_the_middle(picture, caption, (left + shown.width // 2, top + shown.height + 22), 25)
+        # What Measure Likeness writes below its pictures is left out.
+        picture.paste(shown.crop((0, 0, 304, 266)), (left, top))
+        write_in_the_middle(picture, caption, (left + 152, top + 288), 25)
     return picture
 
 
@@ -189,10 +157,10 @@ def made_worse() -> list[Picture]:
     (file,) = photos.drawn("anna")
     with Image.open(file) as opened:
         photo = opened.convert("RGB")
-    head = resized(photo.crop((28, 46, 388, 361)), (304, 266))
-    blurred = head.filter(ImageFilter.GaussianBlur(9))
+    head = resized(photo.crop((28, 46, 388, 430)), (304, 324))
+    blurred = head.filter(ImageFilter.GaussianBlur(12))
     shoulder = photo.crop((20, 400, 160, 520)).resize(head.size, Image.Resampling.LANCZOS)
-    few = head.resize((head.width // 16, head.height // 16), Image.Resampling.BOX)
+    few = head.resize((head.width // 13, head.height // 13), Image.Resampling.BOX)
     return [blurred, shoulder, ImageOps.mirror(head), few.resize(head.size, Image.Resampling.BICUBIC)]
 
 
@@ -200,10 +168,12 @@ def crop_faces(draft: Draft) -> Picture:
     """Under Crop Faces: the three smaller of five faces are cut out."""
     photo = draft.photo("five")
     layout = draft.add("places", "LikenessLayoutFromPicture", faces=draft.faces(photo), width=0, height=0)
-    placed = draft.placed(draft.cast("Ben", "Farid", "Carla", "Elif", "Anna"), (layout, 0))
+    placed = draft.placed(
+        draft.cast("Ben", "Farid", "Carla", "Elif", "Anna", face_model=draft.real_face_model()), (layout, 0)
+    )
     draft.add(
-        "crops", "LikenessCropFaces", face_model=draft.face_model(), images=photo, cast=placed, who=SMALL,
-        smaller_than=100,
+        "crops", "LikenessCropFaces", face_model=draft.real_face_model(), images=photo, cast=placed, who=SMALL,
+        smaller_than=151, margin=0.4,
     )  # fmt: skip
     return resized(draft.preview("crops"), (692, 461))
 
@@ -212,14 +182,14 @@ def paste_faces(draft: Draft) -> Picture:
     """A picture with a blank face, what Paste Faces pastes there, and the picture that it gives."""
     (file,) = photos.drawn("two")
     with Image.open(file) as opened:
-        good = opened.convert("RGB").crop((0, 0, 695, 512))
+        good = opened.convert("RGB").crop((0, 0, 696, 512))
     blank = good.copy()
     ImageDraw.Draw(blank).ellipse((112, 170, 248, 340), fill=(168, 168, 168))
     good_picture = (draft.loaded("good", good), 0)
     blank_picture = (draft.loaded("blank", blank), 0)
     layout = draft.add("places", "LikenessLayoutFromPicture", faces=draft.faces(good_picture), width=0, height=0)
-    placed = draft.placed(draft.cast("Carla"), (layout, 0))
-    settings = {"face_model": draft.face_model(), "cast": placed}
+    placed = draft.placed(draft.cast("Carla", face_model=draft.real_face_model()), (layout, 0), custom_order="1,0")
+    settings = {"face_model": draft.real_face_model(), "cast": placed}
     where = draft.add("where", "LikenessCropFaces", images=blank_picture, who=UNLIKE, **settings)
     sampled = draft.add("sampled", "LikenessCropFaces", images=good_picture, who=EVERYBODY, **settings)
     pasted = draft.add(
@@ -297,15 +267,14 @@ def id_patch_image(draft: Draft) -> Picture:
     size = (1216, 832)
     cast = draft.cast("Anna", "Ben", "Carla", "David", "Elif", "Farid")
     placed = draft.placed(cast, draft.group(6, size, rows=2))
-    condition_image(draft, placed)
+    skeletons = draft.add("skeletons", "LikenessDrawSkeletons", layout=("layout", 0))
+    add_condition(draft, placed, image=(skeletons, 0))
     return resized(draft.preview("condition"), (730, 500))
 
 
-def condition_image(draft: Draft, placed: Output) -> None:
-    """Add ID-Patch Condition Image on skeletons."""
-    skeletons = draft.add("skeletons", "LikenessDrawSkeletons", layout=("layout", 0))
-    inputs = {"id_patch": draft.id_patch(), "cast": placed, "image": (skeletons, 0)}
-    draft.add("condition", "LikenessIDPatchConditionImage", **inputs)
+def add_condition(draft: Draft, placed: Output, **below: Output) -> None:
+    """Add ID-Patch Condition Image. below: the image under the patches; without it they lie on black."""
+    draft.add("condition", "LikenessIDPatchConditionImage", id_patch=draft.id_patch(), cast=placed, **below)
 
 
 def load_id_patch(draft: Draft) -> Picture:
@@ -313,7 +282,7 @@ def load_id_patch(draft: Draft) -> Picture:
     names = ("Anna", "Ben", "Carla")
     cast = draft.cast(*names)
     placed = draft.placed(cast, draft.group(len(names), LARGE))
-    condition_image(draft, placed)
+    add_condition(draft, placed)
     drawn = draft.drawn_by_id_patch("drawn", placed, LARGE)
     (condition,) = draft.previews("condition")
     (result,) = draft.images(drawn)
@@ -340,7 +309,7 @@ def first_picture(draft: Draft) -> Picture:
     for face, top in ((anna, 0), (ben, 188)):
         picture.paste(face.resize((178, 178), Image.Resampling.LANCZOS), (0, top))
     for shown, left in ((places, 242), (result, 818)):
-        picture.paste(shown.crop((0, 9, 512, 375)), (left, 0))
+        picture.paste(shown.crop(ABOVE_THE_NOTE), (left, 0))
         arrow(picture, (left - 32, 183))
     return picture
 
@@ -359,9 +328,9 @@ def miniature(draft: Draft) -> Picture:
     for number, name in enumerate(names):
         (file,) = photos.drawn(name.lower())
         with Image.open(file) as opened:
-            photo = opened.convert("RGB").crop((0, 70, 416, 406))
-        picture.paste(photo.resize((196, 158), Image.Resampling.LANCZOS), (number * 202, 0))
-    picture.paste(resized(places, (600, 450)), (0, 164))
+            photo = opened.convert("RGB").crop((0, 44, 416, 420))
+        picture.paste(resized(photo, (196, 177)), (number * 202, 0))
+    picture.paste(resized(places.crop(ABOVE_THE_NOTE), (600, 429)), (0, 185))
     picture.paste(resized(above, (404, 303)), (612, 0))
     picture.paste(resized(below, (404, 303)), (612, 311))
     return picture
@@ -422,7 +391,6 @@ PREVIEWS: dict[str, Callable[[Draft], Picture]] = {
     "person.jpg": person,
     "person_prompts.png": person_prompts,
     "pick_best.jpg": pick_best,
-    "references_by_region.png": references_by_region,
     "regions.png": regions,
 }
 """By the names of their files in web/docs/img."""

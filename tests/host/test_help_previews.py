@@ -25,9 +25,9 @@ def server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hos
         yield running
 
 
-@pytest.mark.parametrize("name", ["part.png", "person.jpg", "references_by_region.png"])
+@pytest.mark.parametrize("name", ["part.png", "person.jpg", "layout_from_faces.png"])
 def test_a_preview_is_the_picture_of_its_help_page(server: HostServer, name: str) -> None:
-    """The preview of a node alone, with real faces, and with a network that the script writes."""
+    """The preview of a node alone, and of nodes that find faces in the pack's drawn people."""
     (picture,) = SCRIPT.previews_in(server, f"web/docs/img/{name}")
     assert not SCRIPT.compared(picture).startswith("looks different")
     wrong_picture = picture._replace(path="web/docs/img/regions.png")

@@ -107,6 +107,7 @@ def test_the_chart_shows_the_table() -> None:
         "person_region.png",
         "body_surface.png",
         "body_surface_mask.png",
+        "references_by_region.png",
     ],
 )
 def test_a_help_picture_is_what_its_command_draws(name: str) -> None:
