@@ -1,6 +1,6 @@
 """Every picture that the repository holds, and the command that makes it again.
 
-tests/contract/test_pictures.py holds the table to the files: each picture has one row, and each row a picture.
+tests/scripts/test_pictures.py holds the table to the files: each picture has one row, and each row a picture.
 """
 
 from __future__ import annotations
