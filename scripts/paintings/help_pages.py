@@ -13,18 +13,20 @@ from rig import photos
 from torch import Tensor
 
 from core import identities
-from core.body_surface import mannequin
+from core.body_surface import mannequin, part_masks
 from core.faces import analysis
 from core.faces.model import FaceModel
 from core.faces.pictures import to_picture
 from core.lettering import font_for
-from core.people import Cast, Identity, Layout, Person
+from core.people import Cast, Identity, Joint, Layout, Person, Pose
+from core.person_texts import on_tokens
 from core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from core.places import control_images, drawing, group, layouts, placing
 from core.places import person_region as regions
 from core.places.actions import ACTIONS, GROUP_PHOTO
 from core.places.person_region import RegionShape
-from core.previews import as_picture, as_tensor, contact_sheet
+from core.places.regions import regions_of_people
+from core.previews import as_picture, as_tensor, color_of, contact_sheet
 
 NAMES = ("Anna", "Ben", "Carla", "David", "Elif")
 GAP = 8
@@ -40,7 +42,20 @@ PAIRS = ("hands up", "waving", "arms crossed")
 WHOLE = ("hands up", "walking", "sitting", "kneeling")
 """Actions that are seen from head to foot."""
 REGION_MARGIN = 0.25
-"""The default of Mask of a Person's Place, in widths of the face box."""
+"""The default of Mask of a Person's Place and of People as References, in widths of the face box."""
+TOKEN = 16
+"""Side of a token of a transformer, in pixels."""
+COCO_FROM_OPENPOSE = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
+"""For each of the seventeen joints of COCO its number among the eighteen of OpenPose."""
+MASKED = 0.8
+"""How much of a mask's colour is seen on what it masks."""
+DIMMED = 0.6
+"""How bright the body is around a mask."""
+OUTER_PARTS = (17, 18, 21, 22)
+"""Halves of the arms whose numbers would lie on those of the inner halves beside them."""
+LOWER = 24
+"""How much lower their numbers stand, in pixels."""
+MASK_COLOR = torch.tensor((0.43, 0.76, 0.86))
 HEADING = 34
 """Height of a line above a picture, in pixels."""
 
@@ -140,6 +155,19 @@ def person_region() -> Image.Image:
     return as_picture(drawing.numbered_layout(with_region, ["Anna", "Ben", "Carla"]))
 
 
+def references_by_region() -> Image.Image:
+    """The tokens of the picture that read the references of each of three people."""
+    width, height = 1216, 832
+    layout = group.layout(3, "half", 0, width, height)
+    people = Cast(tuple(Person(identity(name)) for name in ("Anna", "Ben", "Carla")))
+    placed = placing.place(people, layout, placing.assign(people, layout, "left to right", ""))
+    areas = regions_of_people(placed, placed.people, masks=None, shape=RegionShape("body", REGION_MARGIN))
+    tokens = on_tokens(areas, height, width, TOKEN) >= 0.5
+    rows = tokens.float().reshape(len(areas), height // TOKEN, width // TOKEN)
+    pixels = rows.repeat_interleave(TOKEN, dim=1).repeat_interleave(TOKEN, dim=2)
+    return as_picture(drawing.read_regions(pixels, placed.people)).resize((608, 416), Image.Resampling.LANCZOS)
+
+
 def layout_from_masks() -> Image.Image:
     """Three painted regions with the places in them."""
     masks = torch.stack([painted_region(170, 285), painted_region(375, 260), painted_region(580, 300)])
@@ -163,6 +191,70 @@ def draw_body_surface() -> Image.Image:
     return sheet([[places, as_picture(surface.float() / 255)]], (320, 640), (43, 43, 43), gap=12)
 
 
+def body_surface() -> Image.Image:
+    """A mannequin as DensePose draws people, and the number of each part of the body on it."""
+    surface = mannequin.draw_layout(standing())
+    parts = surface.iuv[2]
+    colored = torch.zeros(*parts.shape, 3)
+    numbers = sorted(set(parts.flatten().tolist()) - {0})
+    for order, number in enumerate(numbers):
+        colored[parts == number] = torch.tensor(color_of(order)) / 255
+    numbered = as_picture(colored)
+    pen = ImageDraw.Draw(numbered)
+    for number in numbers:
+        y, x = (parts == number).nonzero().float().mean(0).tolist()
+        y += LOWER if number in OUTER_PARTS else 0
+        label = str(number)
+        font = font_for(label, 16)
+        pen.text((x, y), label, (0, 0, 0), font, anchor="mm", stroke_width=1, stroke_fill=(255, 255, 255))
+    return sheet([[as_picture(surface.image), numbered]], (320, 640), (43, 43, 43), gap=12)
+
+
+def body_surface_mask() -> Image.Image:
+    """Four masks of one body: torso and arms, head, legs and feet, the left arm."""
+    surface = mannequin.draw_layout(standing())
+    choices = (
+        (("torso", "upper_arms", "forearms"), "both"),
+        (("head",), "both"),
+        (("thighs", "lower_legs", "feet"), "both"),
+        (("upper_arms", "forearms", "hands"), "left"),
+    )
+    pictures: list[Image.Image] = []
+    for groups, side in choices:
+        (mask,) = part_masks.part_masks([surface], groups, side)
+        share = MASKED * mask[..., None]
+        pictures.append(as_picture(surface.image * DIMMED * (1 - share) + MASK_COLOR * share))
+    return sheet([pictures], (240, 480), (30, 30, 30), gap=12)
+
+
+def standing() -> Layout:
+    """One person from head to foot."""
+    return group.layout(1, "full", 1, 320, 640)
+
+
+def layout_from_poses() -> Image.Image:
+    """The places of three people whose skeletons a pose node has found."""
+    places = group.layout(3, "full", 1, 960, 688)
+    people: list[dict[str, list[float]]] = []
+    for slot in places.slots:
+        assert slot.pose
+        people.append({"pose_keypoints_2d": [number for joint in with_neck(slot.pose) for number in joint]})
+    poses = {"people": people, "canvas_width": places.width, "canvas_height": places.height}
+    found = layouts.from_poses([poses], 0, 0, "pad")
+    picture = as_picture(drawing.numbered_layout(found.layout, notes=found.notes))
+    return picture.resize((480, 343), Image.Resampling.LANCZOS)
+
+
+def with_neck(pose: Pose) -> list[Joint]:
+    """Eighteen joints as OpenPose and ComfyUI's pose nodes have them, from the seventeen of COCO."""
+    joints: list[Joint] = [(0.0, 0.0, 0.0)] * 18
+    for joint, number in zip(pose, COCO_FROM_OPENPOSE, strict=True):
+        joints[number] = joint
+    left, right = pose[5], pose[6]
+    joints[1] = ((left[0] + right[0]) / 2, (left[1] + right[1]) / 2, min(left[2], right[2]))
+    return joints
+
+
 PICTURES: dict[str, Callable[[], Image.Image]] = {
     "group_layout.png": group_layout,
     "group_layout_actions.png": group_layout_actions,
@@ -172,6 +264,10 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     "person_region.png": person_region,
     "layout_from_masks.png": layout_from_masks,
     "draw_body_surface.png": draw_body_surface,
+    "body_surface.png": body_surface,
+    "body_surface_mask.png": body_surface_mask,
+    "layout_from_poses.png": layout_from_poses,
+    "references_by_region.png": references_by_region,
     "cast.jpg": cast,
     "blend_identities.jpg": blend_identities,
     "detect_faces.jpg": detect_faces,

@@ -1,6 +1,6 @@
 """Every picture that the repository holds, and the command that makes it again.
 
-tests/contract/test_pictures.py holds the table to the files: each picture has one row, and each row a picture.
+tests/scripts/test_pictures.py holds the table to the files: each picture has one row, and each row a picture.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ SOURCES = (
     Source(
         (
             "web/docs/img/blend_identities.jpg",
+            "web/docs/img/body_surface.png",
+            "web/docs/img/body_surface_mask.png",
             "web/docs/img/cast.jpg",
             "web/docs/img/detect_faces.jpg",
             "web/docs/img/draw_body_surface.png",
@@ -64,9 +66,11 @@ SOURCES = (
             "web/docs/img/group_layout.png",
             "web/docs/img/group_layout_actions.png",
             "web/docs/img/layout_from_masks.png",
+            "web/docs/img/layout_from_poses.png",
             "web/docs/img/person_region.png",
             "web/docs/img/place_cast.png",
             "web/docs/img/pose_image.png",
+            "web/docs/img/references_by_region.png",
         ),
         "python scripts/pictures.py help",
     ),
@@ -107,15 +111,12 @@ SOURCES = (
         (
             "web/docs/img/add_place.jpg",
             "web/docs/img/bind_id_tokens.png",
-            "web/docs/img/body_surface.png",
-            "web/docs/img/body_surface_mask.png",
             "web/docs/img/cast_from_photos.jpg",
             "web/docs/img/crop_faces.jpg",
             "web/docs/img/encode_parts.jpg",
             "web/docs/img/first_picture.jpg",
             "web/docs/img/id_patch_image.png",
             "web/docs/img/layout_from_faces.png",
-            "web/docs/img/layout_from_poses.png",
             "web/docs/img/load_face_model.jpg",
             "web/docs/img/load_id_patch.jpg",
             "web/docs/img/measure.jpg",
@@ -125,11 +126,9 @@ SOURCES = (
             "web/docs/img/person.jpg",
             "web/docs/img/person_prompts.png",
             "web/docs/img/pick_best.jpg",
-            "web/docs/img/references_by_region.png",
             "web/docs/img/regions.png",
         ),
-        "",
-        "The preview of a node on the pack's drawn people, saved from its output folder by hand.",
+        "python scripts/pictures.py previews",
     ),
     Source(("tests/golden/skeletons.png",), "", "What the authors' own pipeline gave: it never changes."),
 )

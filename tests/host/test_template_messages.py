@@ -133,7 +133,8 @@ def test_an_error_inside_of_a_subgraph_is_explained_in_chinese(visit: Visit) -> 
         visit.send("execution_error", without_face(number, "LikenessCastFromPhotos"))
         visit.toasts.await_count(f"在子图“{box}”里")
         toast = visit.toasts.with_words("No face found").text()
-        assert TITLES_IN_CHINESE[FOR_DRAWN_CHARACTERS] in toast
+        for stem in FOR_DRAWN_CHARACTERS:
+            assert TITLES_IN_CHINESE[stem] in toast
     finally:
         visit.open()
 

@@ -27,7 +27,6 @@ EXCEPTED = [
     "The pack's logo.",
     "Painted once, over a picture of the painter's; what was painted over it was not kept.",
     "A window of ComfyUI's editor, photographed by hand.",
-    "The preview of a node on the pack's drawn people, saved from its output folder by hand.",
     "What the authors' own pipeline gave: it never changes.",
 ]
 """All reasons for a picture that no command makes."""
@@ -65,15 +64,16 @@ def test_each_command_is_a_script(source: Source) -> None:
 
 
 def test_the_painter_makes_all_that_its_row_names() -> None:
-    """And nothing else; the help pictures and sheets in the same way."""
+    """And nothing else; the help pictures, previews and sheets in the same way."""
     from miniature.training.sheets import SHEETS
-    from paintings import album, help_pages
+    from paintings import album, help_pages, previews
 
     painted = {f"pictures/likeness_{name}.png" for name in album.examples()}
     painted |= {f"pictures/people/{name}.jpg" for name in album.photos()}
     assert painted == of_command("python scripts/pictures.py people")
     assert {f"web/docs/img/{name}" for name in help_pages.PICTURES} == of_command(HELPED)
     assert {f"workflows/{name}.jpg" for name in table.ICONS} == of_command("python scripts/pictures.py icons")
+    assert {f"web/docs/img/{name}" for name in previews.PREVIEWS} == of_command("python scripts/pictures.py previews")
     assert {f"docs/dev/{name}.jpg" for name in SHEETS} == of_command("python scripts/pictures.py sheets")
 
 
@@ -104,7 +104,19 @@ def test_the_chart_shows_the_table() -> None:
     assert costs["InstantIDs chained"][12] > 4 * costs["ID-Patch"][1]
 
 
-@pytest.mark.parametrize("name", ["group_layout.png", "layout_from_masks.png", "cast.jpg", "person_region.png"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "group_layout.png",
+        "layout_from_masks.png",
+        "layout_from_poses.png",
+        "cast.jpg",
+        "person_region.png",
+        "body_surface.png",
+        "body_surface_mask.png",
+        "references_by_region.png",
+    ],
+)
 def test_a_help_picture_is_what_its_command_draws(name: str) -> None:
     (picture,) = SCRIPT.help_pages(f"web/docs/img/{name}")
     assert not SCRIPT.compared(picture).startswith("looks different")
@@ -147,3 +159,15 @@ def difference(first: bytes, second: bytes) -> float:
         with Image.open(io.BytesIO(data)) as opened:
             pixels.append(np.asarray(opened.convert("RGB")).astype(int))
     return float(np.abs(pixels[0] - pixels[1]).mean())
+
+
+def test_a_small_change_of_an_icon_is_seen_and_that_of_a_photo_is_not() -> None:
+    """One number of a badge changes fewer pixels than an encoder of photos does."""
+    path = "workflows/start_two_people.jpg"
+    with Image.open(ROOT / path) as opened:
+        pixels = np.asarray(opened.convert("RGB")).copy()
+    pixels[100:140, 100:140] = 255 - pixels[100:140, 100:140]
+    changed = SCRIPT.png(Image.fromarray(pixels))
+    assert 0.1 < difference(changed, (ROOT / path).read_bytes()) < SCRIPT.VISIBLE
+    assert SCRIPT.compared(SCRIPT.Picture(path, changed, SCRIPT.VISIBLE_IN_DRAWINGS)).startswith("looks different")
+    assert SCRIPT.compared(SCRIPT.Picture(path, changed)).startswith("looks the same")
