@@ -29,7 +29,8 @@ def accept_any_text() -> None:
     """Make the console and the streams of every log escape the letters that they cannot write.
 
     What a stream can write comes out as before. A stream that another pack puts into the place of sys.stdout later is
-    a new one, so this is called again before our text leaves: it costs a fraction of a millisecond where nothing is to be done.
+    a new one, so this is called again before our text leaves: it costs a fraction of a millisecond where nothing is to
+    be done.
     """
     handlers = list(_handlers())
     for stream in _streams(handlers):
