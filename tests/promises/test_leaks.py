@@ -15,9 +15,10 @@ def live() -> tuple[int, Counter[str]]:
     objects = Counter[str]()
     for thing in gc.get_objects():
         kind = type(thing)
+        # Classes written in C may have something else than a text as their module.
         if kind is torch.Tensor:
             size += thing.element_size() * thing.nelement()
-        elif kind.__module__.startswith(("pack.", "comfy.model_patcher", "comfy.controlnet")):
+        elif str(kind.__module__).startswith(("pack.", "comfy.model_patcher", "comfy.controlnet")):
             objects[f"{kind.__module__}.{kind.__qualname__}"] += 1
     return size, objects
 
