@@ -179,4 +179,5 @@ def test_the_note_of_a_start_template_says_what_the_manifest_says(stem: str) -> 
 def test_the_note_of_a_start_template_says_how_to_choose_a_face_and_what_a_drawing_needs(stem: str) -> None:
     note = note_of(stem)
     assert "**Which face** is the number of the face, counted from left to right" in note
-    assert f"*{TITLES[FOR_DRAWN_CHARACTERS]}*" in note
+    for template_of_drawings in FOR_DRAWN_CHARACTERS:
+        assert f"*{TITLES[template_of_drawings]}*" in note
