@@ -34,6 +34,7 @@ from rig.pack import entered
 
 if TYPE_CHECKING:
     from comparison.methods import Method, Picture, World
+    from comparison.records import DrawnMethod
     from comparison.rows import Pictured, Row, Shown
     from comparison.session import ComparisonSettings, Session
     from torch import Tensor
@@ -87,8 +88,14 @@ def main() -> int:
         help="with --people; without it those of each method's template",
     )
     parser.add_argument("--steps", type=int, help="with --people: without it those of the templates")
+    parser.add_argument(
+        "--methods", nargs="+", metavar="METHOD",
+        help='with --people: only these, by the names of docs/likeness.md, such as "ID-Patch" "InstantID by region"',
+    )  # fmt: skip
     parser.add_argument("--rehearse", action="store_true", help="with --people: the miniature draws, no file is needed")
-    parser.add_argument("--quick", action="store_true", help="few pictures: whether it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="few pictures, with two people at most in seeds: whether it runs"
+    )
     out = environment.ROOT / "output" / "compare"
     parser.add_argument("--out", type=Path, default=out, help="the folder of the results; default: output/compare")
     parser.add_argument("--write", action="store_true", help="with --miniature: put figures into docs/")
@@ -101,6 +108,8 @@ def main() -> int:
         parser.error(f"{options.people} is no folder.")
     if options.rehearse and not options.people:
         parser.error("--rehearse needs --people: with --miniature the miniature draws anyway.")
+    if options.methods and not options.people:
+        parser.error("--methods needs --people.")
     known_questions = MINIATURE if options.miniature else PEOPLE
     unknown = {*options.question} - {*known_questions}
     if unknown:
@@ -148,6 +157,7 @@ def by_people(options: argparse.Namespace, questions: Sequence[str]) -> None:
         prompt=options.prompt,
         size=tuple(options.size) if options.size else None,
         steps=options.steps,
+        methods=chosen_methods(options.methods),
     )
     settings.out.mkdir(parents=True, exist_ok=True)
     try:
@@ -162,6 +172,19 @@ def by_people(options: argparse.Namespace, questions: Sequence[str]) -> None:
     except worlds.REFUSED as problem:
         raise environment.SetupError(str(problem)) from problem
     environment.say(f"{session.counts()} Done: look at {settings.out / 'index.html'}")
+
+
+def chosen_methods(titles: Sequence[str] | None) -> tuple[DrawnMethod, ...]:
+    """The methods of these titles, in the order of the table; all where none is named. Raises SetupError."""
+    from comparison.records import METHODS
+
+    if titles is None:
+        return METHODS
+    known_titles = [method.title for method in METHODS]
+    unknown = [title for title in titles if title not in known_titles]
+    if unknown:
+        raise environment.SetupError(f"No such method: {', '.join(unknown)}. There are {', '.join(known_titles)}.")
+    return tuple(method for method in METHODS if method.title in titles)
 
 
 def rehearsed(settings: ComparisonSettings) -> ComparisonSettings:
@@ -349,7 +372,6 @@ def shown_in(
 
 def crowd_of_people(session: Session, quick: bool) -> list[Row]:
     """Every method, with 1 to 12 people; all of them stand equally often in pictures of each number."""
-    from comparison.records import METHODS
     from comparison.rows import Pictured
 
     everybody = min(len(session.people), MOST)
@@ -363,7 +385,7 @@ def crowd_of_people(session: Session, quick: bool) -> list[Row]:
             drawn = drawn[:1]
         columns[f"{count}"] = [Pictured(group.people, group.photos, group.seed) for group in drawn]
     rows: list[Row] = []
-    for method in METHODS:
+    for method in session.settings.methods:
         rows += session.rows("crowd", method, columns)
     return rows
 
@@ -377,20 +399,16 @@ def counts_up_to(everybody: int) -> list[int]:
 
 def seeds_of_people(session: Session, quick: bool) -> list[Row]:
     """The same people by every method, from several seeds."""
-    from comparison.records import METHODS
-
     rows: list[Row] = []
-    for method in METHODS:
+    for method in session.settings.methods:
         rows += session.rows("seeds", method, _by_seed(session, quick))
     return rows
 
 
 def ablations_of_people(session: Session, quick: bool) -> list[Row]:
     """Methods without one of their parts and with several photos, each behind the whole method."""
-    from comparison.records import METHODS
-
     rows: list[Row] = []
-    for method in METHODS:
+    for method in session.settings.methods:
         if not method.ablations:
             continue
         rows += session.rows("ablations", method, _by_seed(session, quick))
@@ -404,7 +422,7 @@ def _by_seed(session: Session, quick: bool, photos: int = 1) -> dict[str, list[P
     """The first people of the folder, three or fewer, from several seeds. photos: by how many each is known."""
     from comparison.rows import Pictured
 
-    people = list(range(min(2 if quick else 3, len(session.people))))
+    people = session.first_people(2 if quick else 3)
     last_seed = 1 if quick else 4
     return {f"seed {seed}": [Pictured(people, photos, seed)] for seed in range(1, last_seed + 1)}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, cast
@@ -128,6 +128,7 @@ def as_html(
     for question, rows in questions.items():
         parts.append(f"<h2>{escape(question.capitalize())}</h2>")
         parts.append(_table(rows))
+        parts += _without_figures(rows, {reason.column for reason in unread})
         parts.append(association_svg(rows))
         for row in rows:
             parts += _figures(row, out)
@@ -163,6 +164,23 @@ def _table(rows: Sequence[Row]) -> str:
         parts.append(f"<td>{len(row.pictures)}</td>{figures}</tr>")
     parts.append("</table></div>")
     return "".join(parts)
+
+
+def _without_figures(rows: Sequence[Row], explained: Collection[str]) -> list[str]:
+    """A line that names the columns which the table leaves out, and why.
+
+    explained: columns of which the page has said it already. A table without a picture has none to name.
+    """
+    if not any(row.pictures for row in rows):
+        return []
+    shown = {column.name for column in known_columns(rows)}
+    names = [column.name for column in COLUMNS if column.name not in shown and column.name not in explained]
+    if not names:
+        return []
+    return [
+        f"<p>Not in this table, because no picture gives a figure: {escape(', '.join(names))}. Most of them need faces "
+        "that are found in the picture, some need two people in it, and copy-paste needs a second photo.</p>"
+    ]
 
 
 def _figures(row: Row, out: Path) -> list[str]:

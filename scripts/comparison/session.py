@@ -13,7 +13,7 @@ import folder_paths
 from bench.methods import run
 from environment import SetupError
 from pack.bridge import face_model as host_face_model
-from pack.core.errors import counted
+from pack.core.errors import counted, listed
 from pack.core.models import packs
 from pack.core.models.manifest import model as manifest_model
 from rig.workflow import WorkflowError
@@ -26,7 +26,7 @@ from .graphs import Graph, GraphError
 from .judging import Judge, dino_in, text_judge
 from .kept import Drawn
 from .photos import PersonFiles
-from .records import DrawnMethod
+from .records import METHODS, DrawnMethod
 from .rows import Pictured, Row, Shown, Unread
 
 TEXT_FILES = ("sdxl-base", "clip-vit-bigg")
@@ -39,7 +39,7 @@ class ComparisonSettings:
     """What the command line asks for.
 
     folder: of photos. out: of results. size, steps: None for those of templates. remark: what the page says first of
-    all, "" for nothing.
+    all, "" for nothing. methods: those that draw.
     """
 
     folder: Path
@@ -48,6 +48,7 @@ class ComparisonSettings:
     size: tuple[int, int] | None = None
     steps: int | None = None
     remark: str = ""
+    methods: tuple[DrawnMethod, ...] = METHODS
 
 
 class Session:
@@ -65,6 +66,14 @@ class Session:
         """Pictures that this run has drawn."""
         self.taken_count = 0
         """Pictures of an earlier run that this one has taken."""
+
+    def first_people(self, most: int) -> list[int]:
+        """The indexes of the first people of the folder, at most so many; it is said where others are left out."""
+        people = list(range(min(most, len(self.people))))
+        if len(people) < len(self.people):
+            names = listed([self.people[index].name for index in people])
+            environment.say(f"  Of your {len(self.people)} people {names} are drawn.")
+        return people
 
     def rows(
         self, question: str, method: DrawnMethod, columns: Mapping[str, Sequence[Pictured]], ablation: str = ""
@@ -98,8 +107,10 @@ class Session:
             sitting = self.sitting(method, pictured)
             count_of_column[column] += 1
             name = f"{title}, {column}, {count_of_column[column]}.png"
+            people = f"{title}, {counted(count, 'person', 'people')}, seed {pictured.seed}"
             try:
                 graph = self.graph(question, method, sitting, title, column, ablation)
+                environment.say(f"  {people} ...")
                 drawn = self.drawn(graph, method, self.settings.out / question / name)
             except DrawingError as error:
                 environment.say(f"  {title}: {error}")
@@ -110,7 +121,7 @@ class Session:
             judged.append(self._judged(method, sitting, drawn))
             names = tuple(person.name for person in sitting.people)
             pictures.append(Shown(column, drawn.path, pictured.seed, names))
-            environment.say(f"  {title}, {counted(count, 'person', 'people')}, seed {pictured.seed}")
+            environment.say(f"  {people}: drawn and measured.")
         return Row(title, count, pictures, figures(judged))
 
     def drawn(self, graph: Graph, method: DrawnMethod, path: Path) -> Drawn:
@@ -210,7 +221,7 @@ class Session:
         name = dino_in(folder_paths)
         if name is None:
             why = "no DINOv2 (large or giant, .safetensors) is in models/clip_vision."
-            self.unread.append(Unread("collapse", why))
+            self.unread += [Unread("collapse", why), Unread("SCR@0.4", why)]
             return None
         return HOST_NODES.CLIPVisionLoader().load_clip(name)[0]
 

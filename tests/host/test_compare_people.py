@@ -24,7 +24,7 @@ import pytest
 import real_faces
 import small_networks
 import torch
-from comparison import kept, photos, worlds
+from comparison import kept, page, photos, worlds
 from comparison.columns import figures
 from comparison.drafts import Sitting, steps_of
 from comparison.drawing import host_server
@@ -32,9 +32,9 @@ from comparison.graphs import Graph, GraphError
 from comparison.judging import Judge, Known, dino_in
 from comparison.photos import PersonFiles
 from comparison.records import METHODS, DrawnMethod
-from comparison.rows import Pictured
+from comparison.rows import Pictured, Row, Shown, Unread
 from comparison.session import ComparisonSettings, Refusal, Session
-from environment import ROOT
+from environment import ROOT, SetupError
 from exchanged_files import exchanged, model_file
 from miniature_made import as_published, files_in
 from pack.core.faces.model import FaceModel
@@ -589,9 +589,10 @@ def test_a_command_that_is_stopped_goes_on(session: Session, few_models: Path, t
     said: list[str] = []
     for line in lines_of(process):
         said.append(line)
-        if line == "  InstantID by region, 2 people, seed 1":
+        if line == "  InstantID by region, 2 people, seed 1: drawn and measured.":
             process.terminate()
     assert process.wait(60) == 128 + signal.SIGTERM, said
+    assert said.index("  InstantID by region, 2 people, seed 1 ...") == len(said) - 3, "before it is drawn"
     assert said[-1] == "Stopped. 1 picture is drawn. Run the same command again to go on."
     (picture,) = (out / "seeds").iterdir()
     assert not (out / "index.html").exists()
@@ -601,14 +602,46 @@ def test_a_command_that_is_stopped_goes_on(session: Session, few_models: Path, t
     said = list(lines_of(process))
     assert process.wait(60) == 0, said
     assert said[0] == "seeds ..."
-    page = out / "index.html"
-    assert said[-1] == f"1 picture is drawn, 1 taken from an earlier run. Done: look at {page}"
+    index = out / "index.html"
+    assert said[-1] == f"1 picture is drawn, 1 taken from an earlier run. Done: look at {index}"
     assert picture.stat().st_mtime_ns == state
     assert len(list((out / "seeds").iterdir())) == 2
     report = json.loads((out / "report.json").read_text("utf-8"))
     rows = {row["method"]: row for row in report["tables"]["seeds"]}
     for title in ("InstantID by region", "InstantIDs chained"):
         assert rows[title]["figures"]["seconds"] > 0, "the seconds of the run that drew it"
+
+
+def test_the_methods_that_are_named_are_drawn_in_the_order_of_the_table() -> None:
+    assert compare.chosen_methods(None) == METHODS
+    chosen = compare.chosen_methods(["InstantID by region", "ID-Patch"])
+    assert [method.title for method in chosen] == ["ID-Patch", "InstantID by region"]
+    with pytest.raises(SetupError, match="No such method: ID patch\\. There are ID-Patch, InstantID by region, "):
+        compare.chosen_methods(["ID-Patch", "ID patch"])
+
+
+def test_it_is_said_who_of_a_folder_is_drawn(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    assert session.first_people(2) == [0, 1]
+    first, second = (person.name for person in session.people[:2])
+    assert f"Of your {len(session.people)} people {first} and {second} are drawn." in capsys.readouterr().err
+    everybody = len(session.people)
+    assert session.first_people(everybody + 1) == list(range(everybody))
+    assert capsys.readouterr().err == ""
+
+
+def test_the_page_says_which_columns_have_no_figure(tmp_path: Path) -> None:
+    """A column whose judge is missing has a line of its own at the top already."""
+    shown = Shown("seed 1", tmp_path / "1.png", 1, ("Ann", "Bob"))
+    unread = [Unread("collapse", "no DINOv2."), Unread("SCR@0.4", "no DINOv2.")]
+
+    def page_of(row: Row) -> str:
+        return page.as_html({"seeds": [row]}, {}, unread, tmp_path)
+
+    without_faces = page_of(Row("ID-Patch", 2, [shown], {"resemblance": 0.0, "missing": 1.0, "seconds": 2.0}))
+    (names,) = re.findall("Not in this table, because no picture gives a figure: (.*?)\\. Most", without_faces)
+    assert {"leakage", "dominance", "blending", "copy-paste"} <= {*names.split(", ")}
+    assert not {"collapse", "SCR@0.4", "resemblance", "missing"} & {*names.split(", ")}
+    assert "Not in this table" not in page_of(Row("ID-Patch", 2, note="no file"))
 
 
 @pytest.mark.thorough

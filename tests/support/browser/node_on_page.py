@@ -128,7 +128,9 @@ class NodeOnPage:
             words.first.hover()
             return
         x, y = self.evaluate(_MIDDLE_OF_WIDGET, name)
-        self.page.mouse.move(x, y)
+        # A hand moves in many small steps, of which a busy page may miss some.
+        self.page.mouse.move(x - 20, y)
+        self.page.mouse.move(x, y, steps=5)
 
     def press_button(self, name: str) -> None:
         """Press a widget that is a button."""
