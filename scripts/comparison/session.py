@@ -72,7 +72,7 @@ class Session:
         people = list(range(min(most, len(self.people))))
         if len(people) < len(self.people):
             names = listed([self.people[index].name for index in people])
-            environment.say(f"  Of your {len(self.people)} people {names} are drawn.")
+            environment.say(f"  Of your {len(self.people)} people these are drawn: {names}.")
         return people
 
     def rows(

@@ -429,7 +429,7 @@ def test_every_method_has_a_row_and_what_is_missing_is_named(session: Session) -
     assert by_title["LoRA per Person"].note == (
         "Person 1 of the picture has no LoRA: put one beside the photos, as a .safetensors."
     )
-    assert {unread.column for unread in session.unread} == {"collapse", "text alignment"}
+    assert {unread.column for unread in session.unread} == {"collapse", "SCR@0.4", "text alignment"}
     compare.write_people({"seeds": rows}, session)
     out = session.settings.out
     html = (out / "index.html").read_text("utf-8")
@@ -623,7 +623,8 @@ def test_the_methods_that_are_named_are_drawn_in_the_order_of_the_table() -> Non
 def test_it_is_said_who_of_a_folder_is_drawn(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     assert session.first_people(2) == [0, 1]
     first, second = (person.name for person in session.people[:2])
-    assert f"Of your {len(session.people)} people {first} and {second} are drawn." in capsys.readouterr().err
+    drawn = f"Of your {len(session.people)} people these are drawn: {first}, {second}."
+    assert drawn in capsys.readouterr().err
     everybody = len(session.people)
     assert session.first_people(everybody + 1) == list(range(everybody))
     assert capsys.readouterr().err == ""
