@@ -34,7 +34,6 @@ from rig.pack import entered
 
 if TYPE_CHECKING:
     from comparison.methods import Method, Picture, World
-    from comparison.records import DrawnMethod
     from comparison.rows import Pictured, Row, Shown
     from comparison.session import ComparisonSettings, Session
     from torch import Tensor
@@ -89,8 +88,8 @@ def main() -> int:
     )
     parser.add_argument("--steps", type=int, help="with --people: without it those of the templates")
     parser.add_argument(
-        "--methods", nargs="+", metavar="METHOD",
-        help='with --people: only these, by the names of docs/likeness.md, such as "ID-Patch" "InstantID by region"',
+        "--methods", nargs="+", metavar="METHOD", default=["all"],
+        help='with --people: only these, by the names of docs/likeness.md, such as "ID-Patch" "IP-Adapter"',
     )  # fmt: skip
     parser.add_argument("--rehearse", action="store_true", help="with --people: the miniature draws, no file is needed")
     parser.add_argument(
@@ -108,7 +107,7 @@ def main() -> int:
         parser.error(f"{options.people} is no folder.")
     if options.rehearse and not options.people:
         parser.error("--rehearse needs --people: with --miniature the miniature draws anyway.")
-    if options.methods and not options.people:
+    if options.methods != ["all"] and not options.people:
         parser.error("--methods needs --people.")
     known_questions = MINIATURE if options.miniature else PEOPLE
     unknown = {*options.question} - {*known_questions}
@@ -148,7 +147,7 @@ def by_miniature(questions: Sequence[str], quick: bool, out: Path, into: bool) -
 
 def by_people(options: argparse.Namespace, questions: Sequence[str]) -> None:
     """Answer questions with photos and the user's own files. options: the command line. Raises SetupError."""
-    from comparison import photos, rehearsal, worlds
+    from comparison import photos, records, rehearsal, worlds
     from comparison.session import ComparisonSettings, Session
 
     settings = ComparisonSettings(
@@ -157,7 +156,7 @@ def by_people(options: argparse.Namespace, questions: Sequence[str]) -> None:
         prompt=options.prompt,
         size=tuple(options.size) if options.size else None,
         steps=options.steps,
-        methods=chosen_methods(options.methods),
+        methods=tuple(records.methods_named(options.methods)),
     )
     settings.out.mkdir(parents=True, exist_ok=True)
     try:
@@ -172,19 +171,6 @@ def by_people(options: argparse.Namespace, questions: Sequence[str]) -> None:
     except worlds.REFUSED as problem:
         raise environment.SetupError(str(problem)) from problem
     environment.say(f"{session.counts()} Done: look at {settings.out / 'index.html'}")
-
-
-def chosen_methods(titles: Sequence[str] | None) -> tuple[DrawnMethod, ...]:
-    """The methods of these titles, in the order of the table; all where none is named. Raises SetupError."""
-    from comparison.records import METHODS
-
-    if titles is None:
-        return METHODS
-    known_titles = [method.title for method in METHODS]
-    unknown = [title for title in titles if title not in known_titles]
-    if unknown:
-        raise environment.SetupError(f"No such method: {', '.join(unknown)}. There are {', '.join(known_titles)}.")
-    return tuple(method for method in METHODS if method.title in titles)
 
 
 def rehearsed(settings: ComparisonSettings) -> ComparisonSettings:

@@ -13,7 +13,7 @@ from typing import Any
 import environment
 import folder_paths
 from comparison import rehearsal
-from comparison.records import METHODS, DrawnMethod
+from comparison.records import DrawnMethod, methods_named
 from comparison.session import ComparisonSettings, Session
 from comparison.worlds import REFUSED
 from environment import SetupError, say
@@ -28,23 +28,12 @@ from .table import published_rows, rows_of
 from .watching import Watcher
 
 BENCHMARKS = {one.key: one for one in (multi_id.BENCHMARK, multi_human.BENCHMARK, identities_collapse.BENCHMARK)}
-ALL = "all"
 _WITHOUT_FILE = {
     "text alignment": ("CLIP-T",),
     "collapse": (*(f"SCR@{below}" for below in identities_collapse.THRESHOLDS), "DINOv2"),
+    "SCR@0.4": (),  # compare.py's own column of this name needs the same file as "collapse", which has all of them here
 }
 """What a session cannot measure where a file is missing -> the metrics of benchmarks that need this."""
-
-
-def methods_named(names: Sequence[str]) -> list[DrawnMethod]:
-    """The methods of these names, all of them for ALL. Raises SetupError for an unknown one."""
-    if ALL in names:
-        return list(METHODS)
-    by_title = {method.title: method for method in METHODS}
-    unknown = [name for name in names if name not in by_title]
-    if unknown:
-        raise SetupError(f"No such method: {', '.join(unknown)}. There are {', '.join(by_title)}, and {ALL}.")
-    return [by_title[name] for name in names]
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -7,12 +7,12 @@ method.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from environment import ROOT
+from environment import ROOT, SetupError
 from pack.core.methods import method as method_of_pack
 from rig.workflow import Json, load, to_prompt
 
@@ -303,3 +303,16 @@ METHODS = (
     DrawnMethod("faces one by one", "start_group", folder="id_patch", change=one_by_one, output=PASTED),
 )  # fmt: skip
 """In the order of the rows; the last two are baselines."""
+ALL = "all"
+"""What stands for every method on a command line."""
+
+
+def methods_named(names: Sequence[str]) -> list[DrawnMethod]:
+    """The methods of these names, all of them for ALL. Raises SetupError for an unknown one."""
+    if ALL in names:
+        return list(METHODS)
+    by_title = {method.title: method for method in METHODS}
+    unknown = [name for name in names if name not in by_title]
+    if unknown:
+        raise SetupError(f"No such method: {', '.join(unknown)}. There are {', '.join(by_title)}, and {ALL}.")
+    return [by_title[name] for name in names]

@@ -31,7 +31,7 @@ from comparison.drawing import host_server
 from comparison.graphs import Graph, GraphError
 from comparison.judging import Judge, Known, dino_in
 from comparison.photos import PersonFiles
-from comparison.records import METHODS, DrawnMethod
+from comparison.records import ALL, METHODS, DrawnMethod, methods_named
 from comparison.rows import Pictured, Row, Shown, Unread
 from comparison.session import ComparisonSettings, Refusal, Session
 from environment import ROOT, SetupError
@@ -612,12 +612,13 @@ def test_a_command_that_is_stopped_goes_on(session: Session, few_models: Path, t
         assert rows[title]["figures"]["seconds"] > 0, "the seconds of the run that drew it"
 
 
-def test_the_methods_that_are_named_are_drawn_in_the_order_of_the_table() -> None:
-    assert compare.chosen_methods(None) == METHODS
-    chosen = compare.chosen_methods(["InstantID by region", "ID-Patch"])
-    assert [method.title for method in chosen] == ["ID-Patch", "InstantID by region"]
-    with pytest.raises(SetupError, match="No such method: ID patch\\. There are ID-Patch, InstantID by region, "):
-        compare.chosen_methods(["ID-Patch", "ID patch"])
+def test_the_methods_that_are_named_are_drawn_in_this_order() -> None:
+    assert methods_named([ALL]) == [*METHODS]
+    chosen = methods_named(["InstantID by region", "ID-Patch"])
+    assert [method.title for method in chosen] == ["InstantID by region", "ID-Patch"]
+    there = r"No such method: ID patch\. There are ID-Patch, InstantID by region, .* all\."
+    with pytest.raises(SetupError, match=there):
+        methods_named(["ID-Patch", "ID patch"])
 
 
 def test_it_is_said_who_of_a_folder_is_drawn(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
