@@ -385,30 +385,36 @@ def counts_up_to(everybody: int) -> list[int]:
 
 def seeds_of_people(session: Session, quick: bool) -> list[Row]:
     """The same people by every method, from several seeds."""
+    columns = _by_seed(_first_people(session, quick), quick)
     rows: list[Row] = []
     for method in session.settings.methods:
-        rows += session.rows("seeds", method, _by_seed(session, quick))
+        rows += session.rows("seeds", method, columns)
     return rows
 
 
 def ablations_of_people(session: Session, quick: bool) -> list[Row]:
     """Methods without one of their parts and with several photos, each behind the whole method."""
+    people = _first_people(session, quick)
     rows: list[Row] = []
     for method in session.settings.methods:
         if not method.ablations:
             continue
-        rows += session.rows("ablations", method, _by_seed(session, quick))
+        rows += session.rows("ablations", method, _by_seed(people, quick))
         for name, ablation in method.ablations.items():
-            columns = _by_seed(session, quick, ablation.photos)
+            columns = _by_seed(people, quick, ablation.photos)
             rows += session.rows("ablations", method, columns, name)
     return rows
 
 
-def _by_seed(session: Session, quick: bool, photos: int = 1) -> dict[str, list[Pictured]]:
-    """The first people of the folder, three or fewer, from several seeds. photos: by how many each is known."""
+def _first_people(session: Session, quick: bool) -> list[int]:
+    """The indexes of the first people of the folder: three or fewer, two where it is to be quick."""
+    return session.first_people(2 if quick else 3)
+
+
+def _by_seed(people: list[int], quick: bool, photos: int = 1) -> dict[str, list[Pictured]]:
+    """These people, from several seeds. photos: by how many each is known."""
     from comparison.rows import Pictured
 
-    people = session.first_people(2 if quick else 3)
     last_seed = 1 if quick else 4
     return {f"seed {seed}": [Pictured(people, photos, seed)] for seed in range(1, last_seed + 1)}
 
