@@ -156,12 +156,15 @@ class Published:
         contents.
         """
         path = folders.find(file, self.key)
-        model = self.named(file)
-        if path is None and manifest.publication(file, (self.key,)):
-            path = elsewhere.elsewhere(model, folders.folders_by_key())
+        if path is not None:
+            return str(path)
+        published = manifest.publication(file, (self.key,))
+        if published:
+            path = elsewhere.elsewhere(published, folders.folders_by_key())
         if path is None:
             folders.refuse_dead_link(file, self.key)
             searched = folders.folders(self.key)
+            model = published or self.model
             file_names = [file or model.name]
             raise ModelMissing(f"The {self.file_in_words}", file_names, searched, model.url, model.size_text)
         return str(path)

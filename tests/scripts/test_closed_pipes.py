@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,17 +24,17 @@ def environment_of(unbuffered: str) -> dict[str, str]:
     return {**os.environ, "PYTHONUNBUFFERED": unbuffered}
 
 
-@pytest.mark.parametrize("unbuffered", BUFFERING)
-@pytest.mark.parametrize("command", [LIST, SOURCES, ("-c", WHOLE_LINES)], ids=["models", "pictures", "long"])
-def test_a_reader_that_leaves_ends_a_script_quietly(command: tuple[str, ...], unbuffered: str) -> None:
-    """As `| head -1` does. The pipe is closed before the first line, so that no line is early enough."""
+def run_without_reader(
+    command: Sequence[str], unbuffered: str, stderr: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
+    """Run Python with this command line; its stdout is a pipe that nobody reads. stderr: as subprocess.run takes it."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        run = subprocess.run(
+        return subprocess.run(
             [sys.executable, *command],
             stdout=writer,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             timeout=60,
             cwd=ROOT / "scripts",
@@ -41,6 +42,13 @@ def test_a_reader_that_leaves_ends_a_script_quietly(command: tuple[str, ...], un
         )
     finally:
         os.close(writer)
+
+
+@pytest.mark.parametrize("unbuffered", BUFFERING)
+@pytest.mark.parametrize("command", [LIST, SOURCES, ("-c", WHOLE_LINES)], ids=["models", "pictures", "long"])
+def test_a_reader_that_leaves_ends_a_script_quietly(command: tuple[str, ...], unbuffered: str) -> None:
+    """As `| head -1` does. The pipe is closed before the first line, so that no line is early enough."""
+    run = run_without_reader(command, unbuffered)
     assert run.stderr == ""
     assert run.returncode == READER_LEFT
 
@@ -48,20 +56,8 @@ def test_a_reader_that_leaves_ends_a_script_quietly(command: tuple[str, ...], un
 @pytest.mark.parametrize("unbuffered", BUFFERING)
 def test_the_reader_of_both_streams_leaves(unbuffered: str) -> None:
     """As `2>&1 | head` does: the message has nowhere to go."""
-    reader, writer = os.pipe()
-    os.close(reader)
     script = "import environment\ndef main(): raise environment.SetupError('Mend this.')\nenvironment.run(main)"
-    try:
-        run = subprocess.run(
-            [sys.executable, "-c", script],
-            stdout=writer,
-            stderr=writer,
-            timeout=60,
-            cwd=ROOT / "scripts",
-            env=environment_of(unbuffered),
-        )
-    finally:
-        os.close(writer)
+    run = run_without_reader(("-c", script), unbuffered, stderr=subprocess.STDOUT)
     assert run.returncode == READER_LEFT
 
 
