@@ -28,12 +28,9 @@ _FORMATS = (
 """Pillow's names of what is opened, whatever a file is called: Pillow hands other formats to other programs. It reads
 HEIF where another pack has taught it to."""
 
-_MOST_BYTES = 2 * 10**9
-"""Of memory for one photo: cameras have 100 million pixels, and a picture of a few kilobytes may claim billions."""
-_BYTES_A_PIXEL = 16
-"""Of memory while a photo is read: as Pillow decodes it, on white, and turned upright."""
-_BYTES_A_PIXEL_OF_JPEG_2000 = 48
-"""Its decoder works in 32 bits a colour, twice."""
+_MOST_PIXELS = 120_000_000
+"""Of a photo: cameras have 100 million, and a picture of a few kilobytes may claim billions. However its pixels lie in
+the file, each takes at most 25 bytes of memory while it is read: 3 GB in all."""
 
 _WHITES = (255, 4095, 65_535)
 """White in 8, 12 and 16 bits: programs also write the first two into numbers of 16 bits."""
@@ -49,7 +46,7 @@ def read_picture(path: str, data: bytes | None = None) -> Image.Image:
     """The first picture of a file: mode RGB, upright as its EXIF says, on white, in sRGB where it has a profile.
 
     data: the bytes of the file where they have been read already. Raises BadPhoto, with the reason, for a file that is
-    no picture, is damaged or cut off, would take more than _MOST_BYTES, or has pixels whose white is not known.
+    no picture, is damaged or cut off, has more than _MOST_PIXELS, or has pixels whose white is not known.
     """
     name = os.path.basename(path)
     if data is None and not os.path.isfile(path):  # a pipe, on which reading would wait for ever, is no file either
@@ -96,13 +93,11 @@ def _read(file: io.BytesIO, head: bytes, name: str) -> Image.Image:
 
 
 def _check_memory(opened: Image.Image, name: str) -> None:
-    """Raise BadPhoto for a picture that would take more than _MOST_BYTES. opened: not loaded yet."""
+    """Raise BadPhoto for a picture of more than _MOST_PIXELS. opened: not loaded yet."""
     # A TIFF is read by pieces, each whole, and a small one may claim a huge piece.
     piece = (tag(opened, 322) or 0) * (tag(opened, 323) or 0)
-    a_pixel = _BYTES_A_PIXEL_OF_JPEG_2000 if opened.format == "JPEG2000" else _BYTES_A_PIXEL
-    most_pixels = _MOST_BYTES // a_pixel
-    if max(opened.width * opened.height, piece) > most_pixels:
-        why = f"{name} has {opened.width}x{opened.height} px; {most_pixels // 10**6} million are read at most"
+    if max(opened.width * opened.height, piece) > _MOST_PIXELS:
+        why = f"{name} has {opened.width}x{opened.height} px; {_MOST_PIXELS // 10**6} million are read at most"
         raise BadPhoto(f"{why}.", "Save it smaller.")
 
 
@@ -183,7 +178,7 @@ def _from_numbers(picture: Image.Image, name: str) -> Image.Image:
         white = _WHITES[0]  # a picture that is all black: any white does
     if white is None or lowest < 0:
         readable = " or ".join(f"0 to {white}" for white in _WHITES)
-        raise _unreadable(name, f"its pixels are numbers from {lowest} to {highest}; {readable} can be read")
+        raise _unreadable(name, f"its pixels are whole numbers from {lowest} to {highest}; {readable} can be read")
     grey: npt.NDArray[np.uint8] = (numbers * np.float32(255 / white) + np.float32(0.5)).astype(np.uint8)
     if tag(picture, 262) == 0:  # in some TIFFs of scanners 0 is white; Pillow inverts them in 8 bits only
         grey = 255 - grey

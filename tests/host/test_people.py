@@ -285,6 +285,46 @@ IN_BOX = "Ink: 144, 187, 122, 156"
 """1.5 times the height of detectors' boxes around the template, whose left upper corner is then at (121, 166)."""
 
 
+def cut(image, left):
+    return image[:, :, left : left + 450]
+
+
+ASTRONAUT, YAO = real_faces.image(real_faces.ASTRONAUT), real_faces.image(real_faces.YAO)
+DOUBTS = {
+    "somebody else": (
+        [cut(ASTRONAUT, 0), cut(ASTRONAUT, 60)[:, 8:], YAO],
+        r"Hardly like the others of their person: photo 3 \(Anna, -?0\.0\d\); one person from 0\.4: look at ",
+    ),
+    "two of an animation": (
+        [torch.cat([ASTRONAUT, resized_photo(YAO, 512, 512)])],
+        r"Hardly like the others of their person: photo 1 \(Anna, .*\), photo 2 \(Anna",
+    ),
+    "twice": ([ASTRONAUT, (ASTRONAUT * 255).round() / 255], "One photo twice: photo 1 and photo 2"),
+    "two photos of one": ([cut(ASTRONAUT, 0), cut(ASTRONAUT, 60)[:, 8:]], None),
+}
+
+
+@pytest.mark.parametrize("kind", DOUBTS)
+@pytest.mark.parametrize("node", [nodes.Person, nodes.CastFromPhotos])
+def test_photos_of_somebody_else_and_copies_are_said(face_model, caplog, node, kind):
+    photos, line = DOUBTS[kind]
+    if node is nodes.Person:
+        node.execute(face_model, photos, "Anna", "only", "error")
+    else:
+        node.execute(face_model, "Anna", "only", photo_1=photos)
+    doubts = [note for note in caplog.text.splitlines() if "Hardly like" in note or "One photo twice" in note]
+    assert len(doubts) == bool(line)
+    assert line is None or re.search(line, doubts[0])
+
+
+def test_a_photo_of_the_size_of_a_piece_may_be_a_telephone_s(face_model):
+    with pytest.raises(errors.FaceNotFound, match="a HEIC photo of a telephone, whatever its file is called"):
+        person_of(face_model, torch.full((1, 512, 512, 3), 0.5))
+    with pytest.raises(errors.FaceNotFound) as caught:
+        person_of(face_model, torch.full((1, 512, 513, 3), 0.5))
+    assert "HEIC" not in str(caught.value)
+
+
 def test_a_drawn_face_that_no_detector_finds_is_taken_from_its_box(face_model):
     """In a text, or linked as ComfyUI's own nodes give it: what recognisers see is that part of the picture."""
     drawing = real_faces.image(DRAWN)
