@@ -52,6 +52,7 @@ def read_picture(path: str, data: bytes | None = None) -> Image.Image:
     if data is None and not os.path.isfile(path):  # a pipe, on which reading would wait for ever, is no file either
         why = "it is a folder" if os.path.isdir(path) else "there is no such file"
         raise _unreadable(name, why, _CHOOSE_ANOTHER)
+    head = b""
     try:
         with open(path, "rb") if data is None else io.BytesIO(data) as file:
             head = file.read(HEAD)
@@ -190,9 +191,10 @@ def _from_numbers(picture: Image.Image, name: str) -> Image.Image:
 
 def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
     """A picture of mode RGB in the colours that its ICC profile means; a profile that cannot be used is none."""
+    cms: Any = ImageCms  # a part of it has no types
     if profile:
         with suppress(Exception):
-            own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if "sRGB" not in ImageCms.getProfileDescription(own):
-                ImageCms.profileToProfile(picture, own, ImageCms.createProfile("sRGB"), inPlace=True)
+            own = cms.ImageCmsProfile(io.BytesIO(profile))
+            if "sRGB" not in cms.getProfileDescription(own):
+                cms.profileToProfile(picture, own, cms.createProfile("sRGB"), inPlace=True)
     return picture

@@ -38,7 +38,8 @@ def put(path: Path, files: dict[str, bytes], is_picture: bool = True) -> str:
         try:
             read_picture(str(path), data)
         except BadPhoto as cause:
-            raise BadRow(f"{path} cannot be read as a picture: {cause}") from cause
+            why = str(cause).removeprefix(f"{path.name} cannot be read: ")
+            raise BadRow(f"{path} cannot be read as a picture: {why}") from cause
         _whole_photos.add(digest)
     name = f"{cut(path.stem, _MOST_STEM_BYTES)}-{digest[:_DIGITS]}{path.suffix.lower()}"
     files[name] = data

@@ -18,6 +18,7 @@ from pack.core.identities import RecogniserMissing, combine
 from pack.core.pictures import resized_photo
 from pack.nodes import people as nodes
 from safetensors.torch import load_file
+from torch.nn.functional import interpolate
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 NO_DETECTOR, NO_RECOGNISER = "none (faces from landmarks)", "none (pictures alone)"
@@ -296,7 +297,7 @@ DOUBTS = {
         r"Hardly like the others of their person: photo 3 \(Anna, -?0\.0\d\); one person from 0\.4: look at ",
     ),
     "two of an animation": (
-        [torch.cat([ASTRONAUT, resized_photo(YAO, 512, 512)])],
+        [torch.cat([ASTRONAUT, interpolate(YAO.movedim(-1, 1), (512, 512)).movedim(1, -1)])],
         r"Hardly like the others of their person: photo 1 \(Anna, .*\), photo 2 \(Anna",
     ),
     "twice": ([ASTRONAUT, (ASTRONAUT * 255).round() / 255], "One photo twice: photo 1 and photo 2"),
