@@ -65,7 +65,8 @@ def read_picture(path: str, data: bytes | None = None) -> Image.Image:
     except UnidentifiedImageError as error:
         raise _unreadable(name, f"it is {kind_of(head) or _NO_PICTURE}") from error
     except Exception as error:  # damaged files make Pillow raise nearly anything
-        raise _unreadable(name, in_one_line(error).rstrip(".")) from error
+        advice = f"Copy it again from where it came. {_SAVE_AGAIN}"
+        raise _unreadable(name, in_one_line(error).rstrip("."), advice) from error
 
 
 _NO_PICTURE = "no picture of a kind that Pillow knows"
