@@ -75,7 +75,6 @@ def title_of_field(node: Node, slot: Node) -> str:
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
 def test_an_app_asks_for_what_the_note_tells_people_to_set(path: Path) -> None:
-    """In a small window the template opens as an app, where nothing else can be set."""
     graph = workflow.load(path)
     bold = set(re.findall(r"\*\*([^*]+)\*\*", note_of(graph))) - HEADINGS - ONLY_IN_THE_GRAPH.get(path.stem, set())
     fields_of_the_app = {(number, name) for number, name, *_ in graph["extra"]["linearData"]["inputs"]}
