@@ -71,6 +71,7 @@ CLEAR = Counts(hidden=0, backward=0, boxes=MOST_BOXES, disorder=0)
 
 ALLOWED: dict[str, Counts] = {
     "lora_two_people": Counts(hidden=0, backward=1, boxes=11, disorder=0),
+    "parts_instant_id_and_outfit": Counts(hidden=0, backward=1, boxes=12, disorder=0),
     "references_klein_two_people": Counts(hidden=0, backward=5, boxes=10, disorder=0),
     "references_qwen_three_people": Counts(hidden=0, backward=8, boxes=11, disorder=0),
 }
