@@ -15,7 +15,8 @@ const FRAME_MILLISECONDS = 100; // at most for a frame: a page that nobody sees 
 
 /** The sides of a graph with all its nodes and groups, in pixels of the canvas. */
 function sidesOf({ nodes, groups = [] }) {
-  const boxes = nodes.map(({ pos: [x, y], size: [width, height] }) => [x, y - TITLE_BAR, x + width, y + height]);
+  const bottom = ({ pos, size, flags }) => pos[1] + (flags.collapsed ? 0 : size[1]);
+  const boxes = nodes.map((node) => [node.pos[0], node.pos[1] - TITLE_BAR, node.pos[0] + node.size[0], bottom(node)]);
   for (const { pos: [x, y], size: [width, height] } of groups) boxes.push([x, y, x + width, y + height]);
   const [lefts, tops, rights, bottoms] = [0, 1, 2, 3].map((side) => boxes.map((box) => box[side]));
   return { left: Math.min(...lefts), top: Math.min(...tops), right: Math.max(...rights), bottom: Math.max(...bottoms) };
