@@ -596,7 +596,7 @@ def test_nodes_and_templates_speak_chinese_where_the_frontend_does(visit: Visit)
 
 def see_on_vue_nodes(visit: Visit, table: dict[str, str]) -> None:
     """Titles and labels as the nodes show them."""
-    for text in ("Read me first", "Photo of Anna", "First person", "Who is where", "Width", "Strength"):
+    for text in ("Read me first", "Photo of person 1", "First person", "Who is where", "Width", "Strength"):
         node = visit.page.locator("[data-node-id]").filter(has_text=table[text]).first
         node.wait_for(state="attached")
 
