@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from batch.run import Run
     from batch.workers import Crew, WorkerSource
 
-MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "filelock", "tqdm")
+MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "tqdm")
 
 
 def main() -> int:
