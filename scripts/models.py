@@ -123,6 +123,8 @@ def read_workflow(name: str) -> dict[str, Any]:
         running = list(needs.nodes(graph))
     except ValueError as error:
         raise SetupError(f"{name} is no workflow: {error}. Save it again in ComfyUI.") from error
+    except LikenessError as error:
+        raise SetupError(str(error)) from error
     if not running:
         raise SetupError(f"{name} is no workflow: there is no node in it that would run. Save it again in ComfyUI.")
     return graph
@@ -138,7 +140,10 @@ def doctor(arguments: argparse.Namespace) -> int:
     """
     name: str = arguments.workflow
     graph = read_workflow(name)
-    wanted = needs.wanted(graph)
+    try:
+        wanted = needs.wanted(graph)
+    except LikenessError as error:
+        raise SetupError(str(error)) from error
     try:
         from core.models.doctor import report
     except ImportError as error:
