@@ -1,8 +1,7 @@
-"""The table of what works on which model: in three pages, as the descriptions of the families have it."""
+"""The table of what works on which model says what the descriptions of the families say."""
 
 from pathlib import Path
 
-import models
 import pytest
 from pack.bridge.transformers.families import TRANSFORMERS, TransformerFamily
 from pack.core import families
@@ -10,18 +9,14 @@ from pack.core.methods import methods
 from rig import families_table
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = {
-    "docs/which_method.md": "en",
-    "README.md": "en",
-    "README.zh.md": "zh",
-}
+PAGE = "docs/which_method.md"
 BEGIN = "<!-- models families: from the descriptions of the families -->\n"
 END = "<!-- models families end -->"
 
 
-def table(page: str) -> dict[str, list[str]]:
+def table() -> dict[str, list[str]]:
     """The cells behind the name of each family."""
-    text = (ROOT / page).read_text("utf-8")
+    text = (ROOT / PAGE).read_text("utf-8")
     lines = text.split(BEGIN)[1].split(END)[0].splitlines()[2:]
     rows: dict[str, list[str]] = {}
     for line in lines:
@@ -30,23 +25,15 @@ def table(page: str) -> dict[str, list[str]]:
     return rows
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_has_the_table_that_models_py_writes(page: str) -> None:
-    text = (ROOT / page).read_text("utf-8")
-    assert models.with_families(text, PAGES[page]) == text, "run python scripts/models.py write"
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_every_family_that_something_is_for_has_a_row(page: str) -> None:
+def test_every_family_that_something_is_for_has_a_row() -> None:
     of_methods = set().union(*(record.families for record in methods()))
     described = {transformer.name for transformer in TRANSFORMERS}
-    assert set(table(page)) == of_methods | described
+    assert set(table()) == of_methods | described
 
 
-@pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("transformer", TRANSFORMERS, ids=lambda transformer: transformer.name)
-def test_a_row_says_what_the_description_says(page: str, transformer: TransformerFamily) -> None:
-    photos, loras, words, second_pass, control_net, host = table(page)[transformer.name]
+def test_a_row_says_what_the_description_says(transformer: TransformerFamily) -> None:
+    photos, loras, words, second_pass, control_net, host = table()[transformer.name]
     readers = [record.title for record in methods() if transformer.name in record.families]
     assert photos == ", ".join(readers)
     assert loras == families_table.YES
@@ -58,15 +45,10 @@ def test_a_row_says_what_the_description_says(page: str, transformer: Transforme
 
 
 def test_on_unets_everything_works_and_parts_are_no_photos_of_a_person() -> None:
-    rows = table("docs/which_method.md")
+    rows = table()
     for family in (families.SD15.name, families.SDXL.name):
         photos, *other_cells = rows[family]
         assert "IP-Adapter" in photos
         assert "Parts" not in photos
         assert other_cells == ["●", "●", "●", "*Apply ControlNet*", families_table.OLDEST]
     assert "SD2" not in rows, "nothing is made for it"
-
-
-def test_that_it_is_experimental_is_said_once_on_a_page() -> None:
-    for page in ("docs/which_method.md", "README.md"):
-        assert (ROOT / page).read_text("utf-8").lower().count("experimental") == 1
