@@ -9,7 +9,6 @@ from environment import SetupError
 from evaluate import is_hidden
 
 from core.picture_files import ENDINGS
-
 from core.text import MOST_NAME_LETTERS, plain
 
 LORA = ".safetensors"
