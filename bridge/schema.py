@@ -43,6 +43,8 @@ def with_texts(schema: io.Schema) -> io.Schema:
     # `Schema(search_aliases=...)` is a TypeError in 0.3.64.
     aliases = getattr(schema, "search_aliases", None) or ()
     schema.search_aliases = [*aliases, *texts.get("search_aliases", ())]
+    # The host shows previews and notes again of a node that it does not run again.
+    schema.has_intermediate_output = True
     return schema
 
 

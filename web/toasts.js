@@ -13,8 +13,6 @@ const shown = new Map(); // by what each is about, an error or the id of a node:
 const COLOURS = { error: "#ff8278", warn: "#e69f00", info: "#56b4e9" };
 const CLOSE = "float: right; padding: 0 4px; border: none; background: none; font-size: 18px; line-height: 1";
 const MOUSE = "; pointer-events: auto";
-// Of the host's notes under classic nodes, which it breaks anywhere, within words too.
-const NOTES = ".overflow-y-auto.rounded-lg .break-all > span { word-break: normal; overflow-wrap: anywhere; }";
 const pane = made("div", "", "position: fixed; left: 76px; bottom: 20px; width: 380px; z-index: 1800");
 pane.style.cssText += "; max-height: 80vh; overflow: auto; font-size: 13px; user-select: text; pointer-events: none";
 
@@ -22,10 +20,6 @@ export function hide(about) {
   shown.get(about)?.remove();
   shown.delete(about);
 }
-
-/** A text whose addresses are links, up to the punctuation behind them. */
-const linked = (text) =>
-  text.split(/(https:\/\/[!-~]*[\w/])/).map((part, place) => (place % 2 ? clickable(link(part)) : part));
 
 function clickable(element) {
   element.style.cssText += MOUSE;
@@ -201,29 +195,11 @@ function watchAnswers() {
   };
 }
 
-/** A note stands under its node and under every box around it; in an app there are no nodes. */
-function isSeen(nodes) {
-  return !inApp() && nodes.some(({ graph, flags }) => graph === app.canvas.graph && !flags.collapsed);
-}
-
-function onNote({ detail: { nodeId, text } }) {
-  const nodes = find(nodeId);
-  const node = nodes.at(-1);
-  if (!isOurs(node?.type) || (inApp() && node.type === "LikenessCheckModelFiles")) return; // its report says the same
-  // Frontends read notes as HTML, so ours have word joiners where a tag would begin. What is parsed here is not in the
-  // page: nothing of it is loaded or run.
-  const read = new DOMParser().parseFromString(text, "text/html").documentElement.textContent;
-  const note = read.replaceAll("\u2060", "").trim();
-  if (note && !isSeen(nodes)) show(nodeId, "warn", node.title, note);
-  else hide(nodeId);
-}
-
 app.registerExtension({
   name: "likeness.toasts",
   setup() {
-    document.body.append(pane, made("style", NOTES));
+    document.body.append(pane);
     api.addEventListener("execution_error", onRunError);
-    api.addEventListener("progress_text", onNote);
     watchAnswers();
   },
   beforeConfigureGraph: () => [...shown.keys()].forEach(hide), // another graph is opened

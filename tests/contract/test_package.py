@@ -16,14 +16,13 @@ URLS = {"Homepage", "Documentation", "Repository", "Issues"}
 SCRIPTS: dict[str, set[str]] = {
     "box_links": set(),
     "doctor": {"fetchApi"},
-    "field_labels": {"dispatchCustomEvent =", "getCustomNodesI18n", "getNodeDefs =", "queuePrompt ="},
     "gallery": {"getWorkflowTemplates =", "getCoreWorkflowTemplates =", "apiURL =", "getCustomNodesI18n"},
     "labels": {"getCustomNodesI18n"},
     "likeness": set(),
     "names": set(),
     "ours": {"getCustomNodesI18n"},
     "sentences": {"getCustomNodesI18n"},
-    "reruns": {"addEventListener", "dispatchCustomEvent", "fetchApi"},
+    "notes": {"addEventListener", "queuePrompt ="},
     "toasts": {"addEventListener", "queuePrompt ="},
     "small_window": {"apiURL ="},
 }
