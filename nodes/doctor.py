@@ -146,7 +146,6 @@ class CheckModelFiles(io.ComfyNode):
             inputs=[io.Combo.Input("workflow", options=choices(), default=THIS, optional=True)],
             outputs=[io.Image.Output("table"), io.String.Output("report")],
             is_output_node=True,
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod

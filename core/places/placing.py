@@ -30,8 +30,8 @@ class BadOrder(LikenessError):
         valid = "1" if people_count == 1 else f"1 to {people_count}"
         super().__init__(
             f"Custom order (custom_order) is {plain(text, 100)!r}, which cannot be used: {why}.",
-            f"Write one number or name per place ({place_count}), e.g. {example}: each person ({valid}) at most once, 0 "
-            "for an empty place.",
+            f"Write one number per place ({place_count}), e.g. {example}: the number or name of each person ({valid}) "
+            "at most once, 0 for an empty place.",
         )
 
 
