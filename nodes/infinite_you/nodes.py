@@ -21,7 +21,7 @@ from torch import Tensor
 from ...bridge import notes, scopes
 from ...bridge.areas import Area, hint_of_area, latent_of_run, whole_latent
 from ...bridge.carried import cut_regions
-from ...bridge.conditioning import Conditioning, check_conditioning
+from ...bridge.conditioning import Conditioning, check_conditioning, other_net
 from ...bridge.control_nets.attachment import Attachment
 from ...bridge.control_nets.rows import ATTACHED, AttachedRows
 from ...bridge.control_nets.token_control_net import NotAControlNet

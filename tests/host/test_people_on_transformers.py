@@ -3,13 +3,13 @@
 from dataclasses import replace
 from itertools import permutations
 
-import attack_values
 import comfy.sample
 import comfy.samplers
 import compiled
 import lora_made
 import people_made
 import pytest
+import sample_values
 import tiny_dits
 import tiny_sdxl
 import tiny_vaes
@@ -287,8 +287,8 @@ def applied_in(order, setting, record, masks):
 
 
 def test_the_order_of_the_nodes_does_not_matter(setting):
-    without_words = replace_words(cast(setting))  # Prompt per Person has them
-    record = record_of(setting, without_words, (0, None, 1))
+    """Of people who have words of Prompt per Person and words of their LoRAs."""
+    record = record_of(setting, cast(setting), (0, None, 1))
     pictures = [setting.sample(applied_in(order, setting, record, OVERLAPPING), cfg=3.0) for order in ORDERS]
     for picture in pictures[1:]:
         assert relative(picture, pictures[0]) <= TOLERANCE
@@ -307,6 +307,30 @@ def replace_words(who):
         loras = tuple(replace(lora, words="") for lora in person.identity.loras)
         people.append(replace(person, identity=replace(person.identity, loras=loras)))
     return replace(who, people=tuple(people))
+
+
+def test_two_people_of_one_name_are_two(setting):
+    found = []
+    for names in (("Anna", "Ben"), ("person", "person")):
+        people = []
+        for person, name in zip(cast(setting).people, names, strict=True):
+            people.append(replace(person, identity=replace(person.identity, name=name)))
+        record = record_of(setting, replace(two_people(), people=tuple(people)), (0, None, 1))
+        found.append(setting.sample(applied_in("wlr", setting, record, OVERLAPPING), cfg=3.0))
+    assert relative(*found) <= TOLERANCE
+
+
+def test_two_people_without_a_name_are_two_with_a_node_each():
+    setting = of_family(FLUX)
+    found = []
+    for names in (("Anna", "Ben"), ("", "")):
+        made = setting.model, setting.text(COMMON), setting.text("blurred")
+        for number, name in enumerate(names):
+            given = {"person": None, "file": setting.files[number], "strength": 1.0, "words": WORDS[number]}
+            somebody = apply("LikenessAddLoRAToPerson", **given, name=name)[0]
+            made = by_lora(setting, *made, somebody, APART[number : number + 1])[:3]
+        found.append(setting.sample(made))
+    assert relative(*found) <= TOLERANCE
 
 
 def test_exchanged_people_are_the_same_picture(setting):
@@ -490,7 +514,7 @@ def test_without_a_limit_to_regions_the_picture_is_the_hosts_own_bit_for_bit(set
 @pytest.mark.parametrize("order", ["rlwai", "iawlr", "wairl"])
 def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order):
     """a: Apply WithAnyone. i: Apply InfiniteYou. w, l, r: words, LoRAs and references."""
-    setting = Setting(FLUX, attack_values.flux())
+    setting = Setting(FLUX, sample_values.flux())
     who = replace_words(cast(setting))
     record = record_of(setting, who, (0, None, 1))
     texts = [tiny_dits.conditioning(70 + n, tokens=count)[0][0] for n, count in enumerate((9, 5))]
