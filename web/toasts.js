@@ -1,8 +1,7 @@
-// What our nodes say, where it is looked for: their errors with cause and remedy, and what notes.js and doctor.js tell.
-// Errors are English, as the host shows them. Toasts lie in the lower left corner: the upper right one has ComfyUI's own message of what is missing, and
-// in an app the photos. A toast shows text as it stands, no HTML of it, and addresses as links. Only its buttons and
-// links take the mouse: a box below it can be dragged. What comes unasked, when a workflow is opened, is one line that
-// unfolds.
+// What our nodes say, where it is looked for: their errors with cause and remedy, in English as the host shows them, and
+// what notes.js and doctor.js tell. Toasts lie in the lower left corner: the upper right one has ComfyUI's own message of
+// what is missing, and in an app the photos. A toast shows text as it stands, no HTML of it, and addresses as links. Only
+// its buttons and links take the mouse: a box below it can be dragged. What comes unasked is one line that unfolds.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
@@ -31,7 +30,8 @@ function clickable(element) {
 export function show(about, severity, summary, detail, life, folded = false) {
   hide(about);
   const close = clickable(made("button", "×", CLOSE));
-  const text = made("div", linked(detail), "margin-top: 4px; white-space: pre-line; overflow-wrap: anywhere");
+  const parts = [detail].flat().flatMap((part) => (typeof part === "string" ? linked(part) : part));
+  const text = made("div", parts, "margin-top: 4px; white-space: pre-line; overflow-wrap: anywhere");
   const bold = `font-weight: bold; color: ${COLOURS[severity]}`;
   const body = folded ? foldedBody(summary, bold, text, close) : [close, made("div", summary, bold), text];
   const padding = folded ? "6px 12px" : "12px";
@@ -84,7 +84,7 @@ async function showErrors(nodes, noFile) {
   // Without a list of errors beside the graph, frontends open a dialog with the whole message.
   if (!failed.length || !settingOf("Comfy.RightSidePanel.ShowErrorsTab")) return;
   const titles = failed.map(([id, type]) => titleOf(id, type));
-  const lines = failed.map(([, , message]) => String(message).trim());
+  const lines = [...new Set(failed.map(([, , message]) => String(message).trim()))];
   const needsTemplate = failed.some((one) => isWithoutFace(one) && !isPersonInSight(one));
   if (needsTemplate) lines.push(await whereToDrawABox());
   const ways = failed.filter((one) => !isWithoutFace(one)).map(whereToSet).filter(Boolean);

@@ -15,7 +15,7 @@ SYSTEMS = ("Operating System :: OS Independent", "Operating System :: Microsoft"
 URLS = {"Homepage", "Documentation", "Repository", "Issues"}
 SCRIPTS: dict[str, set[str]] = {
     "box_links": set(),
-    "doctor": {"fetchApi"},
+    "doctor": {"addEventListener", "fetchApi"},
     "gallery": {"getWorkflowTemplates =", "getCoreWorkflowTemplates =", "apiURL =", "getCustomNodesI18n"},
     "labels": {"getCustomNodesI18n"},
     "likeness": set(),

@@ -271,7 +271,7 @@ def test_missing_files_are_named_once_at_opening_and_once_at_run(hurried_visit: 
     visit = hurried_visit
     heading = "2 files are missing"
     names = "antelopev2, InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"
-    sentence = f"{names}. To download: 2.9 GB. Links and folders: template Check files."
+    sentence = f"{names}. To download: 2.9 GB."
     sdxl = next(name for name in visit.server.get("/models/checkpoints") if "sdxl" in name)
     visit.close_dialogs()
     for name, count in (("start_outfit", 0), ("instant_id_portrait", 1), ("instant_id_interpolation", 1)):
