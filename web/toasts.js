@@ -102,14 +102,14 @@ function whereToSet([id, type, message]) {
 }
 
 /** What the outermost subgraph node calls the inputs that a message names, of a node or of those that it depends on.
- * None where the node has one that is set inside alone. */
+ * None where the node itself has one that is set inside alone. */
 function fieldsOutside(around, node, message) {
   const fields = new Set();
   for (const one of dependedOn(node)) {
-    for (const { name } of one.inputs.filter((input) => isNamed(input.name, message))) {
+    for (const { name, widget } of one.inputs.filter((input) => isNamed(input.name, message))) {
       const field = fieldOutside(around, one, name);
       if (field) fields.add(field);
-      else if (one === node) return [];
+      else if (one === node && widget) return [];
     }
   }
   if (!fields.size) for (const one of dependedOn(node)) onlyField(around, one, message).forEach((field) => fields.add(field));
