@@ -93,8 +93,8 @@ def _finding_about_files(model: Model, files: list[PackFile]) -> Finding:
 
 
 def _first_detector(files: Iterable[PackFile]) -> PackFile | None:
-    """The first of these files that is a detector with keypoints; None where none is. Damaged files are passed over, and
-    the demo's stand-in comes last."""
+    """The first of these files that is a detector with keypoints; None where none is. Damaged files are passed over.
+    The demo's stand-in comes last."""
     for file in sorted(files, key=lambda file: file.pack.startswith(STANDIN)):
         with contextlib.suppress(UnsupportedCheckpoint):
             if onnx_file.inspect(str(file.path)).kind is Kind.DETECTOR:

@@ -1,4 +1,4 @@
-"""A ControlNet's file whose name or folder is that of another method is named; nothing is said where it tells nothing."""
+"""A ControlNet's file whose name or folder is that of another method is named; one whose name tells nothing is not."""
 
 import pytest
 from pack.core.models import other_nets
