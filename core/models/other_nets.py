@@ -6,7 +6,7 @@ them apart, and another method's net draws smeared pictures.
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from ..text import plain
 from .manifest import Model, models
@@ -47,12 +47,13 @@ def _chosen(prompt: Prompt, link: Any) -> list[str]:
     names: list[str] = []
     waiting = [link]
     seen: set[str] = set()
-    for next_link in waiting:  # which grows
-        if not isinstance(next_link, list) or str(next_link[0]) in seen:
+    for value in waiting:  # which grows
+        source = str(cast("list[object]", value)[0]) if isinstance(value, list) and value else ""
+        if source not in prompt or source in seen:
             continue
-        seen.add(str(next_link[0]))
-        values = list(prompt.get(str(next_link[0]), {}).get("inputs", {}).values())
-        files = [value for value in values if isinstance(value, str) and _FILE.search(value)]
+        seen.add(source)
+        values = list(prompt[source]["inputs"].values())
+        files = [text for text in values if isinstance(text, str) and _FILE.search(text)]
         names += files
         if not files:
             waiting += values
