@@ -4,7 +4,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { activeWorkflow, find, inApp, isChinese, linked, made } from "./ours.js";
+import { activeWorkflow, find, inApp, linked, made } from "./ours.js";
 import { hide, show } from "./toasts.js";
 
 const NOTE = "likeness_note"; // of bridge/notes.py: in what a node has shown, and what comes while a sampler runs
@@ -17,7 +17,6 @@ const notesOf = new WeakMap(); // workflow -> Map: id of a node -> Map: topic ->
 let sent = Promise.resolve(); // a run may begin before the page has read its id in the host's answer
 let shown = new Map(); // node of the open graph -> its note
 let toasted = ""; // the text of the toast
-const rooms = new WeakMap(); // node -> how much higher it is for its note
 
 /** The id of each run with the workflow that it comes from. */
 function watchRuns() {
@@ -93,8 +92,7 @@ function toast(lines) {
   if (text === toasted) return;
   toasted = text;
   const count = lines.length;
-  const title = isChinese() ? `本次运行有 ${count} 条提示` : `${count} ${count === 1 ? "note" : "notes"} on this run`;
-  if (text) show(TOAST, "warn", title, text, 0, true);
+  if (text) show(TOAST, "warn", `${count} ${count === 1 ? "note" : "notes"} on this run`, text, 0, true);
   else hide(TOAST);
 }
 
@@ -102,41 +100,33 @@ function write(node, text) {
   const before = node.widgets?.find(({ name }) => name === NOTE);
   if (!text) {
     if (before) node.removeWidget(before);
-    return makeRoom(node, 0);
+    return node.setDirtyCanvas(true, true);
   }
   const { element } = before ?? add(node);
-  if (element.textContent === text) return;
-  element.firstChild.replaceChildren(...linked(text));
-  // Once it is laid out, its height is known.
-  requestAnimationFrame(() => makeRoom(node, heightOf(element)));
+  if (element.textContent !== text) element.firstChild.replaceChildren(...linked(text));
 }
-
-/** A classic node becomes as much higher as its note is, and lower again without it; a Vue node does so by itself. */
-function makeRoom(node, height) {
-  const more = height - (rooms.get(node) ?? 0);
-  rooms.set(node, height);
-  if (more && !LiteGraph.vueNodesMode) node.setSize([node.size[0], node.size[1] + more]);
-  node.setDirtyCanvas(true, true);
-}
-
-/** Classic nodes leave a margin around what a widget shows. */
-const heightOf = ({ firstChild: text }) => Math.min(MOST, text.offsetHeight || 30) + (LiteGraph.vueNodesMode ? 0 : 20);
 
 function add(node) {
-  const size = [...node.size];
   const text = made("div", "", "white-space: pre-line; overflow-wrap: anywhere; padding: 6px 10px");
   // The bar shows that there is more.
   const element = made("div", text, `max-height: ${MOST}px; overflow-y: auto; scrollbar-width: thin; user-select: text`);
   element.style.cssText += "; scrollbar-color: #888 transparent; border-radius: 8px; font-size: 12px; line-height: 1.4";
   element.style.cssText += "; color: var(--input-text, #ddd); background: var(--comfy-input-bg, #222)";
   element.dataset.captureWheel = "true";
-  const height = () => heightOf(element);
+  // Classic nodes leave a margin around what a widget shows.
+  const height = () => Math.min(MOST, text.offsetHeight || 30) + (LiteGraph.vueNodesMode ? 0 : 20);
   const widget = node.addDOMWidget(NOTE, NOTE, element, { serialize: false, getMinHeight: height, getMaxHeight: height });
   widget.serialize = false;
   // Classic nodes leave the room below their last widget to a picture, which has come before.
   const picture = node.widgets.findIndex(({ name }) => name === PICTURE);
   if (picture >= 0) node.widgets.push(...node.widgets.splice(picture, 1));
-  if (!LiteGraph.vueNodesMode) node.setSize(size);
+  // Once it is laid out, its height is known. A Vue node takes the room that it needs by itself.
+  const makeRoom = () => {
+    const needed = node.computeSize()[1];
+    if (text.offsetHeight && node.size[1] < needed) node.setSize([node.size[0], needed]);
+    node.setDirtyCanvas(true, true);
+  };
+  if (!LiteGraph.vueNodesMode) new ResizeObserver(makeRoom).observe(text);
   return widget;
 }
 
