@@ -16,6 +16,7 @@ URLS = {"Homepage", "Documentation", "Repository", "Issues"}
 SCRIPTS: dict[str, set[str]] = {
     "box_links": set(),
     "doctor": {"addEventListener", "fetchApi"},
+    "framing": set(),
     "gallery": {"getWorkflowTemplates =", "getCoreWorkflowTemplates =", "apiURL =", "getCustomNodesI18n"},
     "labels": {"getCustomNodesI18n"},
     "likeness": set(),
@@ -24,7 +25,6 @@ SCRIPTS: dict[str, set[str]] = {
     "sentences": {"getCustomNodesI18n"},
     "notes": {"addEventListener", "queuePrompt ="},
     "toasts": {"addEventListener", "queuePrompt ="},
-    "small_window": {"apiURL ="},
 }
 """Of the editor: what each script calls or wraps of the frontend's api."""
 
