@@ -75,7 +75,6 @@ TIERS = {
 
 BROWSER = (
     "tests/host/test_browser.py",
-    "tests/host/test_labels_in_messages.py",
     "tests/host/test_names_in_the_page.py",
     "tests/host/test_framing.py",
     "tests/host/test_template_messages.py",
