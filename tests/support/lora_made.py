@@ -21,6 +21,19 @@ from torch import Tensor
 KINDS = ("lora", "tucker", "loha", "loha tucker", "lokr", "lokr whole", "lokr tucker", "glora", "older glora")
 
 
+_WHY = "as Load LoRA does, because no layer of the MODEL or the CLIP takes it, first"
+LEFT_OUT = [
+    ({"bundle_emb.ema.clip_l": torch.ones(2, 8)}, f"left out, {_WHY} bundle_emb.ema.clip_l."),
+    ({"bundle_emb.ema.string_to_param.*": torch.ones(2, 8)}, f"left out, {_WHY} bundle_emb.ema.string_to_param.*."),
+    ({"step": torch.tensor(3)}, f"left out, {_WHY} step."),
+    (
+        {f"lora_te9_nobody_knows.lora_{side}.weight": torch.ones(2, 2) for side in ("down", "up")},
+        f"left out, {_WHY} lora_te9_nobody_knows.lora_down.weight.",
+    ),
+]
+"""Tensors of a file that Load LoRA leaves out, and what is said of them."""
+
+
 def _new_folder() -> Path:
     loras = Path(mkdtemp())
     atexit.register(shutil.rmtree, loras, ignore_errors=True)
