@@ -1,6 +1,6 @@
 """The host's UNets: their attention layers and grids, what stands in a layer, and which family of models they are."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import comfy.ldm.modules.attention
@@ -133,9 +133,10 @@ def as_patched(model: ModelPatcher, name: str, shape: tuple[int, ...]) -> tuple[
     A LoRA may widen a layer, as FLUX.1 Canny's and Depth's do with img_in: the host fills the weight up with zeros.
     """
     for _strength, patch, _of_model, part, _function in model.patches.get(name, ()):
-        if part is None and getattr(patch, "name", None) == "lora":
-            reshape = patch.weights[5:6]  # ComfyUI 0.33 has calculate_shape for it, 0.3.64 has not
-            shape = tuple(*reshape) if any(reshape) else shape
+        # As the host's calculate_shape, which ComfyUI 0.3.64 does not have.
+        weights = getattr(patch, "weights", ()) if part is None else ()
+        if getattr(patch, "name", None) == "lora" and len(weights) > 5 and isinstance(weights[5], Sequence):
+            shape = tuple(weights[5])
     return shape
 
 
