@@ -9,7 +9,7 @@ matrices of them. To add a kind:
    weight_adapter does not read needs a way of its own there. `_MAY_BE_INTEGERS` names tensors that may hold integers.
    The sentence of `_refuse_unfit_kinds` names the usable kinds. On transformers these have `up` and `down` alone.
 3. The tooltip of the file in both locales/*/nodeDefs.json, the help page web/docs/LikenessLoRAPerPerson.md and its
-   zh.md, and docs/dev/glossary.md list the kinds. tests/contract/test_lists.py names a page that lacks one.
+   zh.md, and docs/dev/glossary.md list the kinds.
 4. tests/unit/test_low_rank.py has its tensors and their order, tests/support/lora_dense.py its paper's formula: every
    kind is held to its dense difference. tests/support/lora_made.py makes a file of it.
 
