@@ -355,14 +355,10 @@ def _check_sizes(
 
 def _note(file: str, left_out: Sequence[str], second_names: Sequence[str]) -> str:
     """What of a file is left out, for the user. Arguments as in `_FileTensors`."""
-    sentences: list[str] = []
+    what: list[str] = []
     if second_names:
-        sentences.append(
-            f"{file} has {counted(len(second_names), 'layer')} under two names, and {second_names[0]} is left out."
-        )
+        what.append(f"{counted(len(second_names), 'layer')} that it has under two names, first {second_names[0]}")
     if left_out:
-        sentences.append(
-            f"{file}: {counted(len(left_out), 'tensor')} left out, as Load LoRA does, because no layer of the MODEL or "
-            f"the CLIP takes it, first {left_out[0][:100]}."
-        )
-    return " ".join(sentences)
+        tensors = counted(len(left_out), "tensor")
+        what.append(f"{tensors} that no layer of the MODEL or the CLIP takes, first {left_out[0][:100]}")
+    return f"Left out of {file}, as by Load LoRA: {'; '.join(what)}." if what else ""

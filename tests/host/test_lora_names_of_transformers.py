@@ -247,11 +247,11 @@ def test_of_a_layer_under_two_names_the_one_of_load_lora_is_read():
     down, up = matrices(Z_IMAGE, "layers.0.attention.out", None)
     names = "lora_transformer_layers_0_attention_out", "diffusion_model.layers.0.attention.out"
     state = {f"{name}.lora_up.weight": up * times for times, name in enumerate(names, 1)}
-    state |= {f"{name}.lora_down.weight": down for name in names}
+    state |= {f"{name}.lora_down.weight": down.clone() for name in names}
     file = read(Z_IMAGE, state)
     (part,) = file.parts
     assert torch.equal(part.lora.up, up * 2)
-    assert file.note.endswith(f"has 1 layer under two names, and {names[0]} is left out.")
+    assert file.note.endswith(f"as by Load LoRA: 1 layer that it has under two names, first {names[0]}.")
 
 
 def test_norms_are_refused_by_name():

@@ -21,15 +21,10 @@ from torch import Tensor
 KINDS = ("lora", "tucker", "loha", "loha tucker", "lokr", "lokr whole", "lokr tucker", "glora", "older glora")
 
 
-_WHY = "as Load LoRA does, because no layer of the MODEL or the CLIP takes it, first"
+_NO_LAYERS = ("bundle_emb.ema.clip_l", "bundle_emb.ema.string_to_param.*", "lora_te9_nobody.lora_up.weight", "step")
 LEFT_OUT = [
-    ({"bundle_emb.ema.clip_l": torch.ones(2, 8)}, f"left out, {_WHY} bundle_emb.ema.clip_l."),
-    ({"bundle_emb.ema.string_to_param.*": torch.ones(2, 8)}, f"left out, {_WHY} bundle_emb.ema.string_to_param.*."),
-    ({"step": torch.tensor(3)}, f"left out, {_WHY} step."),
-    (
-        {f"lora_te9_nobody_knows.lora_{side}.weight": torch.ones(2, 2) for side in ("down", "up")},
-        f"left out, {_WHY} lora_te9_nobody_knows.lora_down.weight.",
-    ),
+    ({key: torch.ones(2, 8)}, f"1 tensor that no layer of the MODEL or the CLIP takes, first {key}.")
+    for key in _NO_LAYERS
 ]
 """Tensors of a file that Load LoRA leaves out, and what is said of them."""
 
