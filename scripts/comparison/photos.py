@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from environment import SetupError
-from evaluate import is_hidden
-
-from core.picture_files import ENDINGS
+from evaluate import ENDINGS, is_hidden
 
 LORA = ".safetensors"
 
