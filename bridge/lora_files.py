@@ -24,6 +24,7 @@ from ..core.errors import (
     listed,
 )
 from ..core.low_rank import LoraKind
+from ..core.models.packs import NONE_FOUND
 from ..core.models.tensors import State, check_all_floats, least_and_largest
 from ..core.text import in_one_line
 from . import folders
@@ -54,9 +55,12 @@ class LoraMissing(ModelMissing):
     """A LoRA that is in none of the folders searched. The names in templates stand for files of the user's own."""
 
     def __init__(self, file: str, searched_folders: Sequence[str]) -> None:
+        problem = f"The LoRA was not found: {file} is not in models/loras (searched: {listed(searched_folders)})."
+        if file == NONE_FOUND:
+            problem = "No LoRA is chosen: models/loras has none."
         LikenessError.__init__(
             self,
-            f"The LoRA was not found: {file} is not in models/loras (searched: {listed(searched_folders)}).",
+            problem,
             "Put a LoRA of your own there, press R in ComfyUI and choose it in File (file) of Add LoRA to Person.",
         )
 
