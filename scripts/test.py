@@ -75,7 +75,6 @@ TIERS = {
 
 BROWSER = (
     "tests/host/test_browser.py",
-    "tests/host/test_labels_in_messages.py",
     "tests/host/test_names_in_the_page.py",
     "tests/host/test_framing.py",
     "tests/host/test_template_messages.py",
@@ -211,6 +210,8 @@ def prepared(asked: Asked, chosen: str | None) -> tuple[list[Host], Path, str]:
 
 def mutated(count: int, seed: str, chosen: str | None) -> int:
     """scripts/mutation/score.py in the newest ComfyUI. Raises SetupError."""
+    if sys.platform != "linux":
+        raise environment.SetupError("--mutants needs Linux: each mutant is a fork with limits of its own.")
     hosts = environment.find_hosts() or environment.fetched_host()
     python = environment.ready_python(hosts, chosen, MODULES) or environment.own_python(hosts)
     if not hosts:
