@@ -9,7 +9,6 @@ else may leave a node: an error of another kind is caught where it can be explai
 import os
 from collections.abc import Sequence
 
-from .consoles import accept_any_text
 from .text import plain
 
 _LONGEST = 4000
@@ -56,9 +55,6 @@ class LikenessError(Exception):
         cls.__module__ = LikenessError.__module__
 
     def __init__(self, problem: str, advice: str) -> None:
-        # Whatever a name or a file brings, the host can log it and show it. The host logs an error as soon as it has
-        # left a node, and another pack may have replaced the console since the last one.
-        accept_any_text()
         self.problem = plain(problem, _LONGEST)
         self.advice = plain(advice, _LONGEST)
 

@@ -133,12 +133,14 @@ class HostServer:
         options += ["--front-end-root", str(self._frontend)] if self._frontend else []
         return [str(self._python), "-c", _MAIN, *options]
 
-    def _model_paths(self) -> dict[str, dict[str, str]]:
+    def _model_paths(self) -> dict[str, dict[str, str | bool]]:
         """extra_model_paths.yaml: every sub-folder of each folder under the model key of the same name."""
         own = self.host.path / "models"
         return {
             f"models_{number}": {
                 "base_path": str(folder),
+                # What stands in for files of the host goes before those of its own extra_model_paths.yaml, too.
+                **({"is_default": True} if self._without and folder != own else {}),
                 **{
                     entry.name: entry.name
                     for entry in sorted(folder.iterdir())
