@@ -150,7 +150,7 @@ ADDED = Path("pictures/pair/2.png")
 Spoil = Callable[[Path], object]
 REFUSED: list[tuple[str, Spoil]] = [
     ("There is nobody in .*people", lambda folder: shutil.rmtree(folder / "people")),
-    ("No face detector below .*insightface", lambda folder: shutil.rmtree(folder / "models")),
+    ("No face detector below .*insightface", lambda folder: shutil.rmtree(folder / "models" / "insightface")),
     (r"yao\.jpg cannot be read as a picture", lambda folder: os.truncate(folder / PHOTO, 5000)),
     (r"1 % of #2\.jpg .*picture: .* Save it", lambda folder: os.truncate(folder / PICTURE, 5000)),
     (r"2\.png .*no such file", lambda folder: os.mkfifo(folder / ADDED)),
@@ -192,7 +192,7 @@ def test_of_several_faces_in_a_photo_the_largest_is_the_persons(folder: Path) ->
     photo.paste(Image.open(real_faces.YAO).convert("RGB").resize((580, 580)), (310, 10))
     path = folder / "people" / "Yao" / "both.png"
     photo.save(path)
-    face_model = evaluate.load(folder / "models")
+    face_model = evaluate.load(evaluate.face_folders(folder / "models"))
     face = evaluate.largest_face(path, evaluate.image(path), face_model)
     assert face.box[0] > 310
 
