@@ -212,7 +212,8 @@ def image(path: Path) -> torch.Tensor:
     try:
         picture = read_picture(str(path))
     except BadPhoto as error:
-        raise Unusable(f"{path} cannot be read as a picture: {error} Or take it out.") from error
+        advice = "Save it again as PNG or JPEG, or take it out."
+        raise Unusable(f"{path} cannot be read as a picture: {error.problem} {advice}") from error
     return torch.from_numpy(np.array(picture)).float() / 255
 
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from environment import SetupError
-from evaluate import is_hidden
+from evaluate import ENDINGS, is_hidden
 
-from core.picture_files import ENDINGS
 from core.text import MOST_NAME_LETTERS, plain
 
 LORA = ".safetensors"
