@@ -152,7 +152,7 @@ REFUSED: list[tuple[str, Spoil]] = [
     ("There is nobody in .*people", lambda folder: shutil.rmtree(folder / "people")),
     ("No face detector below .*insightface", lambda folder: shutil.rmtree(folder / "models" / "insightface")),
     (r"yao\.jpg cannot be read as a picture", lambda folder: os.truncate(folder / PHOTO, 5000)),
-    (r"1 % of #2\.jpg .*picture: .* Copy it again", lambda folder: os.truncate(folder / PICTURE, 5000)),
+    (r"1 % of #2\.jpg .*picture: .* Save it", lambda folder: os.truncate(folder / PICTURE, 5000)),
     (r"2\.png .*no such file", lambda folder: os.mkfifo(folder / ADDED)),
     ("cannot be read", lambda folder: (folder / PICTURE).with_suffix(".json").write_text("{")),
 ]
