@@ -210,6 +210,8 @@ def prepared(asked: Asked, chosen: str | None) -> tuple[list[Host], Path, str]:
 
 def mutated(count: int, seed: str, chosen: str | None) -> int:
     """scripts/mutation/score.py in the newest ComfyUI. Raises SetupError."""
+    if sys.platform != "linux":
+        raise environment.SetupError("--mutants needs Linux: each mutant is a fork with limits of its own.")
     hosts = environment.find_hosts() or environment.fetched_host()
     python = environment.ready_python(hosts, chosen, MODULES) or environment.own_python(hosts)
     if not hosts:

@@ -9,6 +9,7 @@ from pack.core import second_pass as crops
 from pack.core.people import NOSE, Cast, Face, Faces, Identity, Lora, NotPlaced, Person, PlacedCast, Slot
 from pack.core.previews import Sheet
 from pack.core.second_pass import Candidate, Choice
+from pack.core.second_pass.pasting import match_colors
 from PIL import Image
 
 NAMES = ("Ann", "Bob", "Cid")
@@ -200,6 +201,18 @@ def test_colours_follow_what_lies_around_the_face():
     assert flat.isfinite().all()
     assert flat.min() >= 0
     assert flat.max() <= 1
+
+
+@pytest.mark.parametrize("match", crops.MATCHES[:2])
+def test_colours_are_measured_there_alone(match: str):
+    """Elsewhere both pictures may show anything."""
+    original = picture(64, 64)[0] * 0.5 + 0.2
+    mask = torch.zeros(64, 64)
+    mask[16:48, 16:48] = 1
+    counts = mask > 0 if match == crops.MATCHES[1] else mask == 0
+    tinted = original * 0.7 + torch.tensor([0.2, 0.0, 0.1])
+    made = torch.where(counts[..., None], tinted, torch.tensor([1.0, 0.0, 0.0]))
+    torch.testing.assert_close(match_colors(made, original, mask, match)[counts], original[counts], atol=1e-4, rtol=0)
 
 
 def small_and_large() -> list[crops.Decision]:
