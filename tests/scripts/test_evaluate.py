@@ -147,11 +147,13 @@ def test_what_stands_beside_a_picture(text: str, words: str, tmp_path: Path) -> 
 PHOTO = Path("people/Yao/yao.jpg")
 PICTURE = Path("pictures/team/1 % of #2.jpg")
 ADDED = Path("pictures/pair/2.png")
+HEIC = b"\0\0\0\x18ftypheic" + bytes(99)
 Spoil = Callable[[Path], object]
 REFUSED: list[tuple[str, Spoil]] = [
     ("There is nobody in .*people", lambda folder: shutil.rmtree(folder / "people")),
     ("No face detector below .*insightface", lambda folder: shutil.rmtree(folder / "models" / "insightface")),
     (r"yao\.jpg cannot be read as a picture", lambda folder: os.truncate(folder / PHOTO, 5000)),
+    (r"yao\.heic .*it is a HEIC photo", lambda folder: (folder / PHOTO).with_suffix(".heic").write_bytes(HEIC)),
     (r"1 % of #2\.jpg .*picture: .* Save it", lambda folder: os.truncate(folder / PICTURE, 5000)),
     (r"2\.png .*no such file", lambda folder: os.mkfifo(folder / ADDED)),
     ("cannot be read", lambda folder: (folder / PICTURE).with_suffix(".json").write_text("{")),
