@@ -431,7 +431,8 @@ def test_notes_stand_where_their_run_is_from_for_as_long_as_they_are_true(visit:
     first, file = visit.tab(), visit.canvas.saved()
     visit.page.evaluate("file => app.loadGraphData(file, true, true, 'with the same ids').then(() => true)", file)
     visit.await_true(lambda: visit.tab() != first)
-    assert visit.server.run(visit.canvas.prompt()).status == "success"
+    visit.server.read("/prompt", json.dumps({"prompt": visit.canvas.prompt()}).encode())
+    visit.await_true(lambda: not any(visit.server.get("/queue").values()))
     visit.page.wait_for_timeout(1000)
     assert box().note() == ""
     visit.show_tab(first)

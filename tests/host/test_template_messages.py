@@ -43,7 +43,7 @@ def inside(graph: Graph, kind: str) -> tuple[str, str, str]:
     for box in graph["nodes"]:
         for node in subgraphs.get(box["type"], {"nodes": []})["nodes"]:
             if node["type"] == kind:
-                return f"{box['id']}:{node['id']}", box["title"], node["title"]
+                return f"{box['id']}:{node['id']}", box["title"], node.get("title", "")
     raise AssertionError(f"no {kind} in a subgraph")
 
 
