@@ -70,11 +70,7 @@ IMPORT = "import"
 """The test that stands for what runs while modules are imported and tests are collected."""
 SAME = 77
 """What a fork ends with where the change changes nothing."""
-EQUIVALENT: dict[str, str] = {
-    "core/faces/model.py::scales_pixels: {'Sub', 'Mul'} <= operators -> {'Sub', 'Mul'} < operators": (
-        "among the first eight nodes of a network is a layer, too"
-    ),
-}
+EQUIVALENT: dict[str, str] = {}
 """The name of a mutant that does the same as the code, and why."""
 
 Reached = dict[str, int]
