@@ -30,7 +30,11 @@ def test_a_batch_in_windows_is_the_batch_as_a_whole(row: Row, pictures: int) -> 
     assert torch.equal(sampled(ours.guider(), start, sigmas), whole)
 
 
-@pytest.mark.parametrize("row", [row for row in rows() if row.runs_here and has_rows(row)], ids=str)
+# References has no run that knows the window, and refuses it (BadCast).
+KEEP_ROWS = [row for row in rows() if row.runs_here and has_rows(row) and row.kind != "LikenessPeopleAsReferences"]
+
+
+@pytest.mark.parametrize("row", KEEP_ROWS, ids=str)
 def test_people_of_a_row_each_keep_it_in_windows_of_the_host(row: Row) -> None:
     """One row in each window; in the second one the host shows the row before it as well."""
     by_rows = replace(row, variant="a row each")
