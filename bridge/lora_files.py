@@ -28,6 +28,7 @@ from . import folders
 from .cross_attention.lora_layers import block_of, shape_of
 from .load import read_state_dict
 from .lora_patches import UNFIT_TENSORS, fits, kind_of, lora_of, sizes_in_words
+from .shared_network import model_of
 from .unet import advice_on
 
 _UNET = "diffusion_model."
@@ -131,7 +132,7 @@ def _host_patches(
     """The patches that the host makes of a file's tensors, by name of the weight. Raises UnsupportedCheckpoint where it
     cannot."""
     names = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
-    names = comfy.lora.model_lora_keys_unet(model.model, names)
+    names = comfy.lora.model_lora_keys_unet(model_of(model), names)
     names.update(more_names)
     try:
         return comfy.lora.load_lora(state, names, log_missing=False)

@@ -22,6 +22,7 @@ from ..bridge.lora_files import LoraFile, path_of, read_lora_file
 from ..bridge.presence import NamedRange, announced, presence_of_people
 from ..bridge.runs import patched
 from ..bridge.schedule import schedule_range
+from ..bridge.shared_network import model_of
 from ..bridge.transformers import lora_files, person_loras, person_texts
 from ..bridge.transformers.families import TransformerFamily
 from ..bridge.transformers.networks import network_of, transformer_of
@@ -127,7 +128,7 @@ class LoRAPerPerson(io.ComfyNode):
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, APPLY)  # None for a MODEL with a UNet
-        width = text_width(model) if transformer is None else transformer.text_width(network_of(model.model))
+        width = text_width(model) if transformer is None else transformer.text_width(network_of(model_of(model)))
         check_conditioning([*positive, *negative], width, APPLY)
         schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
         node_id = notes.node_of(cls)
@@ -319,7 +320,7 @@ def _on_transformer(
     negative = carried.carry(sides.negative, carried_loras)
     texts: list[Tensor] = []
     numbers_with_words: list[int] = []
-    width = transformer.text_width(network_of(model.model))
+    width = transformer.text_width(network_of(model_of(model)))
     for number, (person, person_clip) in enumerate(zip(scope.people, people_loras.clips, strict=True)):
         words = _words_of(person)
         if words:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ...core.attention import Block
 from ...core.geometry import Rect
 from ...core.parts.bank import Bank, PartTokens, TokensInside, token_mask, tokens_inside
+from ..shared_network import without_replaced_methods
 from ..unet import Grid, Options, dtype_of, grids, layers_of
 
 Recorded = dict[Block, Tensor]
@@ -41,7 +42,7 @@ def record(
 
     x: (B, 4, h, w) scaled as the UNet takes it; timesteps (B,); context (B, T, width); y: (B, adm) for SDXL; blocks:
     which layers, or None: all. The UNet stops at the last of them by an exception; a compiled UNet runs to its end,
-    because an exception would break its graph. Patches of other packs take no part.
+    because an exception would break its graph. What other packs have put over the UNet's own forward takes no part.
     """
     blocks_to_record = frozenset(layers_of(unet) if blocks is None else blocks)
     recorded: Recorded = {}
@@ -57,7 +58,8 @@ def record(
 
     options = {"patches": {"attn1_patch": [keep_hidden]}}
     with suppress(_AllRecorded):
-        unet(x, timesteps, context=context, y=y, control=None, transformer_options=options)
+        own_unet = without_replaced_methods(unet)
+        own_unet(x, timesteps, context=context, y=y, control=None, transformer_options=options)
     return recorded
 
 

@@ -14,6 +14,7 @@ import comfy.lora
 from comfy.model_patcher import ModelPatcher
 
 from ..cross_attention.lora_layers import shape_of
+from ..shared_network import model_of
 from .families import FLUX_2, TransformerFamily
 
 _NETWORK = "diffusion_model."
@@ -49,7 +50,7 @@ None, function) for one whose outputs stand in another order."""
 
 def more_names(model: ModelPatcher, family: TransformerFamily) -> dict[str, Target]:
     """The weight of a MODEL by its name in a file, for all names that the host's own map lacks or has wrong."""
-    targets: dict[str, Target] = comfy.lora.model_lora_keys_unet(model.model, {})
+    targets: dict[str, Target] = comfy.lora.model_lora_keys_unet(model_of(model), {})
     layers = _layers_of(targets)
     corrected: dict[str, Target] = {}
     if family is FLUX_2:
@@ -87,7 +88,7 @@ def _without_prefix(name: str) -> str:
 
 def _flux_2_layers(model: ModelPatcher) -> dict[str, Target]:
     """The weights of FLUX.2 by diffusers' names of layers, where the host has no name or that of FLUX.1's layer."""
-    network = model.model.diffusion_model
+    network = model_of(model).diffusion_model
     layers: dict[str, Target] = {}
     for name, own in _FLUX_2.items():
         layers[name] = f"{_NETWORK}{own}{_WEIGHT}"

@@ -28,6 +28,7 @@ from typing_extensions import Self
 from ...bridge.canvas import Canvas
 from ...bridge.carried import Carried, CarriedCond, ConditioningLost
 from ...bridge.runs import Batch, ForwardInput, Run, entries_with
+from ...bridge.shared_network import model_of
 from ...bridge.transformers.attention import BlockCalls, with_reading
 from ...bridge.transformers.current_texts import current_texts
 from ...bridge.transformers.layouts import (
@@ -155,7 +156,7 @@ class RegionalReferencesRun(Run):
             entry["model_conds"] = {**conds, self.key: CarriedCond(regional)}
         super().__init__(guider, latent)
         self._batches: dict[Hashable, RegionalReferencesBatch] = {}
-        pixels = pixels_of(guider.model_patcher.model)  # of a latent pixel's side
+        pixels = pixels_of(model_of(guider.model_patcher))  # of a latent pixel's side
         height, width = self.latent
         for carried in self.everything(guider):
             carried.check(pixels * height, pixels * width)

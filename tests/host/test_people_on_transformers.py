@@ -660,14 +660,25 @@ def copied_forward():
     """A pack's copy of a method of the host's, on the network of this MODEL."""
     model = tiny_dits.model(FLUX, **CLIPS[FLUX][1])
     network = model.model.diffusion_model
+    network.forward_orig = forward_of_a_pack(network)
+    return model
+
+
+def patched_forward():
+    """The same as an object patch of one clone, which the host has not put on the network yet."""
+    clone = tiny_dits.model(FLUX, **CLIPS[FLUX][1]).clone()
+    clone.add_object_patch("diffusion_model.forward_orig", forward_of_a_pack(clone.model.diffusion_model))
+    return clone
+
+
+def forward_of_a_pack(network):
     copied = network.forward_orig
 
     def forward_orig(*args, **kwargs):
         return copied(*args, **kwargs)
 
     forward_orig.__module__ = "pack_of_others.cache"
-    network.forward_orig = forward_orig
-    return model
+    return forward_orig
 
 
 @pytest.mark.parametrize(("make", "error", "words"), [
@@ -675,7 +686,8 @@ def copied_forward():
     (omnigen2, WrongBaseModel, "The MODEL is made for Omnigen2, but .*FLUX.1.* is needed"),
     (of_a_pack, BadSetup, r"network of another pack \(PackFlux in pack_of_others\.flux\)"),
     (copied_forward, BadSetup, r"pack_of_others\.cache\) has put its own forward_orig into the network of FLUX\.1"),
-], ids=["chroma", "omnigen2", "subclass", "copied_forward"])  # fmt: skip
+    (patched_forward, BadSetup, r"pack_of_others\.cache\) has put its own forward_orig into the network of FLUX\.1"),
+], ids=["chroma", "omnigen2", "subclass", "copied_forward", "patched_forward"])  # fmt: skip
 def test_networks_that_are_not_known_are_refused_by_every_node(make, error, words):
     setting = of_family(FLUX)
     model, who = make(), cast(setting)
@@ -687,6 +699,17 @@ def test_networks_that_are_not_known_are_refused_by_every_node(make, error, word
     given = {"clip": setting.clip, "vae": VAES[FLUX](), "pictures": None, "negative_prompt": "", "mask": APART}
     with pytest.raises(error, match=words):
         apply("LikenessPeopleAsReferences", model=model, cast=who, **given)
+
+
+def test_a_forward_that_another_clone_has_left_on_the_network_is_not_the_models():
+    setting = of_family(FLUX)
+    clone = patched_forward()
+    sides = setting.text(COMMON), setting.text("blurred")
+    plain = clone.clone()
+    plain.object_patches.clear()
+    clone.patch_model(load_weights=False)  # as the host does before it samples
+    by_words(setting, plain, *sides, cast(setting), APART)
+    by_lora(setting, plain, *sides, cast(setting), APART)
 
 
 @pytest.mark.parametrize("family", EVERY)
