@@ -92,7 +92,7 @@ class BlocksRun(Run):
         self._placed: dict[tuple[int, torch.device], tuple[Any, list[Read]]] = {}
         self._ready: dict[Any, BlocksBatch] = {}
         injections = self.everything(guider)
-        check_canvases(injections, latent)
+        check_canvases(injections, latent, self.cell)
         # Before the host looks how much of the MODEL there is room for.
         for injection in injections:
             for part in _rows_with_people(injection, range(len(latent))):

@@ -54,7 +54,7 @@ class PersonTextsRun(Run):
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
-        check_canvases(self.everything(guider), latent)
+        check_canvases(self.everything(guider), latent, self.cell)
         self._batches: dict[Any, PersonTextsBatch] = {}
         self._texts_of_entries: list[tuple[PersonTexts, ...]] = []
         for entry in entries_with(guider, self.key):

@@ -22,7 +22,7 @@ from pack.bridge.carried import ConditioningLost
 from pack.bridge.transformers import person_texts
 from pack.bridge.transformers.attention import OVERRIDE, with_reading
 from pack.bridge.transformers.person_texts_run import PersonTextsRun
-from pack.core.errors import BadSetup, WrongBaseModel
+from pack.core.errors import BadSetup, BadSize, WrongBaseModel
 from pack.core.people import Lora, PlacedCast, RowCast, Slot
 from pack.core.places import group
 from pack.core.token_groups import Group, Split
@@ -699,6 +699,19 @@ def test_networks_that_are_not_known_are_refused_by_every_node(make, error, word
     given = {"clip": setting.clip, "vae": VAES[FLUX](), "pictures": None, "negative_prompt": "", "mask": APART}
     with pytest.raises(error, match=words):
         apply("LikenessPeopleAsReferences", model=model, cast=who, **given)
+
+
+def test_the_canvas_is_held_against_the_latent_in_pixels(setting, caplog):
+    """A latent pixel is 8 or 16 px, as the family's latents have it."""
+    applied = by_words(setting, setting.model, setting.text(COMMON), setting.text("blurred"), cast(setting), APART)[:3]
+    model, positive, negative = applied
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", 4)[2:]
+    picture, noise = (tiny_dits.latent(setting.family, WIDTH, HEIGHT, seed=seed) for seed in (7, 5))
+    euler = comfy.samplers.sampler_object("euler")
+    comfy.sample.sample_custom(model, noise, 1.0, euler, sigmas, positive, negative, picture, seed=0, disable_pbar=True)
+    assert [record.getMessage() for record in caplog.records if record.name == "likeness"] == []
+    with pytest.raises(BadSize, match=f"is {WIDTH}x{WIDTH} px"):
+        tiny_dits.sample(*applied, tiny_dits.latent(setting.family, WIDTH, WIDTH))
 
 
 def test_a_forward_that_another_clone_has_left_on_the_network_is_not_the_models():
