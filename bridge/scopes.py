@@ -39,7 +39,8 @@ class Scope:
     people: those of weight above 0. schedule: the part of the schedule in which they act. regions, boxes: where they
     act in the picture, (people, H, W) each, or None, see Injection. by_row: whether each person has a row of the batch.
     canvas: the canvas that the regions are parts of. placed: whether the regions lie on the canvas of a placed cast, so
-    that a run compares their size with the latent; False for masks alone, which fit any picture.
+    that a run compares their size with the latent; False for masks alone, which fit any picture. names_apart: of the
+    people, see regions.names_apart; empty where nobody asks for them.
     """
 
     people: Sequence[Person]
@@ -49,6 +50,7 @@ class Scope:
     by_row: bool
     canvas: Canvas
     placed: bool
+    names_apart: Sequence[str] = ()
 
     @property
     def acting_regions(self) -> Tensor | None:
@@ -245,6 +247,7 @@ def scope_of_bodies(
         by_row=cast.by_row,
         canvas=_canvas(node_name, acting_people, cast.by_row, node_id),
         placed=False,
+        names_apart=regions.names_apart(acting_people, cast),
     )
     one_person = len(present) == 1
     row_for_everybody = rows and cast.by_row

@@ -11,7 +11,7 @@ matrices of them. To add a kind:
 3. bridge/transformers/lora_files.py reads the file for transformers. It takes every kind that has `up` and `down`
    alone, and refuses one that needs more of a `LowRank`.
 4. The tooltip of the file in both locales/*/nodeDefs.json, the help page web/docs/LikenessLoRAPerPerson.md and its
-   zh.md, and docs/dev/glossary.md list the kinds. tests/contract/test_lists.py names a page that lacks one.
+   zh.md, and docs/dev/glossary.md list the kinds.
 5. tests/unit/test_low_rank.py has its tensors and their order, tests/support/lora_dense.py its paper's formula: every
    kind is held to its dense difference. tests/support/lora_made.py makes a file of it.
 

@@ -20,14 +20,6 @@ ACTS = (
     "cross-attention", "text", "ControlNet", "transformer blocks", "joint attention", "self-attention", "LoRA",
 )  # fmt: skip
 """Where it may act."""
-PROMISES = (
-    "parity", "off", "a_b_a", "masks", "people", "rows", "odd_sizes", "half", "compiled", "cancel", "partial_loading",
-    "other_packs", "leaks", "wrong_values", "wrong_files", "template", "doctor", "help_page", "old_workflows",
-)  # fmt: skip
-"""What every method promises, unless its record says why not.
-
-The tests of parity are a file of tests/parity for each method. Those of every other promise are a file of
-tests/promises."""
 
 
 class BadRecord(LikenessError):
@@ -84,7 +76,6 @@ class Method:
     people: the most in one picture, None for any number.
     host: the oldest ComfyUI in which it runs.
     uses: the ways to use it, the first as its title says.
-    not_promised: the promises of PROMISES that the method does not keep -> the reason for each.
     """
 
     folder: str
@@ -107,7 +98,6 @@ class Method:
     host: str
     experimental: bool
     uses: tuple[Use, ...]
-    not_promised: Mapping[str, str]
 
     def used_by(self, kinds: Set[str]) -> bool:
         """Whether a workflow uses this method. kinds: the node ids of all nodes of the workflow."""
@@ -124,7 +114,6 @@ def read(path: Path) -> Method:
         raise BadRecord(path, f"missing {missing}, unknown {unknown}")
     _check_words(path, record, "reads", READS)
     _check_words(path, record, "acts", ACTS)
-    _check_words(path, record, "not_promised", PROMISES)
     record["formats"] = [Format(**entry) for entry in record["formats"]]
     record["uses"] = [Use(**entry) for entry in record["uses"]]
     values: dict[str, Any] = {"folder": path.parent.name}

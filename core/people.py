@@ -31,6 +31,8 @@ NOSE = 2
 """Index of the nose in Keypoints; in a Pose it is 0."""
 EMBEDDING, CROP = 512, 112
 """Numbers of a face embedding, and the side in pixels of the aligned picture that is kept with it."""
+UNNAMED = "person"
+"""The name of somebody who has none."""
 ALIGNED, LOOSE = 224, 512
 """Sides in pixels of the pictures in Portraits."""
 
@@ -109,7 +111,7 @@ class Identity:
 
     def __post_init__(self) -> None:
         # A name also comes out of files that others have made.
-        object.__setattr__(self, "name", plain(self.name, MOST_NAME_LETTERS) or "person")
+        object.__setattr__(self, "name", plain(self.name, MOST_NAME_LETTERS) or UNNAMED)
 
     @property
     def by_lora_alone(self) -> bool:

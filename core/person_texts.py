@@ -33,7 +33,8 @@ STEPS = 256
 class OwnedTokens:
     """Tokens that belong to a person and are not of the picture, such as those of a reference picture of the person.
 
-    person: the index of the person whose words they read, from 0.
+    person: the index of the person whose words they read, from 0. Tokens of somebody who has words in several places
+    are there once for each.
     """
 
     person: int
@@ -135,27 +136,23 @@ def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
         keys[words] = True
         groups.append(Group(torch.arange(words.start, words.stop), _numbers(keys)))
     # Other tokens that belong to a person read that person's words, and everything that is nobody's words.
-    for person, words in enumerate(words_of_people):
-        queries = _owned_by(layout, person)
-        if len(queries):
+    is_owned = torch.zeros(len(words_of_people), layout.queries, dtype=torch.bool)
+    for owned in layout.owned:
+        is_owned[owned.person, owned.tokens] = True
+    kinds = is_owned.unique(dim=1)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    for owners in cast("Tensor", kinds).T:  # of each kind of tokens: whose words they read, (people,)
+        if owners.any():
             keys = without_words.clone()
-            keys[words] = True
-            groups.append(Group(queries, _numbers(keys)))
+            for person in _numbers(owners):
+                keys[words_of_people[int(person)]] = True
+            queries = (is_owned == owners[:, None]).all(dim=0)
+            groups.append(Group(_numbers(queries), _numbers(keys)))
     # Tokens of the picture, which may be in several groups with a share in each.
     for readers in _readers_of(weights):
         keys = _keys_of(readers, words_of_people, without_words)
         shares = None if bool((readers.shares == 1).all()) else readers.shares
         groups.append(Group(readers.tokens + layout.picture_start, keys, shares))
     return Split(tuple(groups), layout.keys)
-
-
-def _owned_by(layout: TextLayout, person: int) -> Tensor:
-    """The indices of the queries that `layout.owned` gives to a person. person: index from 0."""
-    is_owned = torch.zeros(layout.queries, dtype=torch.bool)
-    for owned in layout.owned:
-        if owned.person == person:
-            is_owned[owned.tokens] = True
-    return _numbers(is_owned)
 
 
 def _numbers(mask: Tensor) -> Tensor:

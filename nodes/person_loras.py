@@ -28,7 +28,7 @@ from ..bridge.transformers.families import TransformerFamily
 from ..bridge.transformers.networks import network_of, transformer_of
 from ..bridge.transformers.person_texts_run import PersonTextsRun
 from ..bridge.unet import text_width
-from ..core.people import CROP, Cast, Identity, Lora, Person
+from ..core.people import CROP, UNNAMED, Cast, Identity, Lora, Person
 from ..core.places import regions
 from ..core.places.person_region import Extent
 from ..core.prompts import check_text
@@ -79,7 +79,7 @@ class AddLoRAToPerson(io.ComfyNode):
     ) -> io.NodeOutput:
         if person is None:
             # A person who is known to a LoRA alone has no photo: a grey square stands for the crop of the face.
-            person = Identity("person", embeddings={}, crops=torch.full((1, CROP, CROP, 3), 0.5))
+            person = Identity(UNNAMED, embeddings={}, crops=torch.full((1, CROP, CROP, 3), 0.5))
         words = check_text("The words of the LoRA", plain(words))
         loras = (*person.loras, Lora(file, strength, words))
         new_name = plain(name, MOST_NAME_LETTERS) or person.name
@@ -306,11 +306,10 @@ def _on_transformer(
     strength: of the node. Raises what bridge.transformers.lora_files.read_lora_file raises.
     """
     people_loras = _read_transformer_loras(scope, model, clip, transformer, strength)
-    names = regions.names(scope.people)
     carried_loras = person_loras.PersonLoras(
         source=object(),
         schedule=scope.schedule,
-        names=tuple(names),
+        names=tuple(scope.names_apart),
         layers=people_loras.layers,
         regions=scope.regions,
         by_row=scope.by_row,
@@ -343,7 +342,7 @@ def _people_texts(
     numbers_with_words: indices in scope.people of the people who have words. texts: the encoded words of these people;
     where people have a row of the batch each, one for every person, of no tokens for people without words.
     """
-    names = regions.names(scope.people)
+    names = scope.names_apart
     if scope.by_row:
         return person_texts.texts_by_row(texts, strength=1.0, canvas=scope.canvas, names=names)
     text_regions = _regions_or_everywhere(scope)[list(numbers_with_words)]

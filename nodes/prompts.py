@@ -190,7 +190,7 @@ def _on_transformer(
             texts.append(person_texts.words_of(clip, words, width, transformer))
         else:
             texts.append(torch.zeros(1, 0, width))
-    names = regions.names(scope.people)
+    names = scope.names_apart
     if scope.by_row:
         people_texts = person_texts.texts_by_row(texts, strength, scope.canvas, names)
     else:

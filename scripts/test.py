@@ -12,8 +12,7 @@
 Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/promises runs in a
 ComfyUI. Where there is no ComfyUI, one is fetched as scripts/demo.py does. What is asked for by path runs in one
 process, a whole tier in several: the newest ComfyUI's first, then all others beside each other, and pytest says which
-tests took longest. The last line says what was not tested. No tracked file changes: `python scripts/status.py` writes
-docs/status.md from the last whole run that passed.
+tests took longest. The last line says what was not tested. No tracked file changes.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +33,6 @@ from functools import partial
 from pathlib import Path
 
 import environment
-import status
 from environment import ROOT, Host, say
 
 HOST_LESS = ("tests/unit", "tests/faces", "tests/scripts", "tests/contract")
@@ -115,9 +114,10 @@ class Outcome:
     title: str
     status: int
     seconds: float
-    tests: Sequence[status.Case]
-    results: str
-    """pytest's JUnit file, "" where it did not get as far."""
+    counts: Counter[str]
+    """How many tests passed, failed, were skipped or ended in errors."""
+    without_browser: bool
+    """Whether tests were skipped because there is no browser."""
 
     @property
     def failed(self) -> bool:
@@ -163,10 +163,6 @@ def main(arguments: list[str]) -> int:
     tier = tier_of(given.tier, given.part)
     asked = asked_for(given.tier, given.part, arguments)
     hosts, python, no_host = prepared(asked, given.python)
-    results = status.LAST_RUN
-    keeps_results = asked.whole and tier is TIERS[""] and not asked.chosen_by and bool(hosts)
-    if keeps_results:
-        results.unlink(missing_ok=True)
     every_session = sessions(tier, hosts, asked.host_less, asked.on_hosts)
     outcomes: list[Outcome] = []
     for group in turns(every_session) if asked.whole else [[session] for session in every_session]:
@@ -176,9 +172,6 @@ def main(arguments: list[str]) -> int:
             outcomes += threads.map(partial(run, python=python, alone=len(group) == 1), group, options)
         if asked.stops_early and any(outcome.failed for outcome in outcomes):
             break
-    if keeps_results and not outcomes[0].status:
-        results.parent.mkdir(parents=True, exist_ok=True)
-        results.write_text(outcomes[0].results, "utf-8")
     gaps = not_tested(asked, no_host, outcomes, len(every_session) - len(outcomes))
     return report(outcomes, bool(no_host), gaps, time.monotonic() - started, cpu_seconds() - cpu)
 
@@ -219,10 +212,9 @@ def not_tested(asked: Asked, no_host: str, outcomes: Sequence[Outcome], left: in
         gaps.append(f"{', '.join(asked.on_hosts)}, which needs a ComfyUI: {no_host}")
     if left:
         gaps.append("what comes after the first failure (-x)")
-    cases = [case for outcome in outcomes for case in outcome.tests]
-    if any(case.reason.startswith(NO_BROWSER) for case in cases):
+    if any(outcome.without_browser for outcome in outcomes):
         gaps.append("the pages in a browser: no Chromium was found")
-    skipped = sum(case.result == "skipped" for case in cases)
+    skipped = sum(outcome.counts["skipped"] for outcome in outcomes)
     if skipped:
         gaps.append(f"{skipped} skipped tests (pytest gives the reasons above)")
     if asked.chosen_by:
@@ -338,7 +330,19 @@ def run(session: Session, options: list[str], python: Path, alone: bool = True) 
         print((done.stdout or b"").decode(errors="replace"), end="", flush=True)
         text = results.read_text("utf-8") if results.is_file() else ""
         seconds = time.monotonic() - started
-        return Outcome(session.title, done.returncode, seconds, status.cases_of(results), text)
+        return Outcome(session.title, done.returncode, seconds, counts_of(text), NO_BROWSER in text)
+
+
+def counts_of(results: str) -> Counter[str]:
+    """results: what pytest's JUnit file holds, "" where it did not get as far."""
+    counts = Counter[str]()
+    for suite in ElementTree.fromstring(results or "<testsuites/>").iter("testsuite"):
+        of_suite = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
+        counts["failed"] += of_suite["failures"]
+        counts["errors"] += of_suite["errors"]
+        counts["skipped"] += of_suite["skipped"]
+        counts["passed"] += of_suite["tests"] - of_suite["failures"] - of_suite["errors"] - of_suite["skipped"]
+    return counts
 
 
 def cpu_seconds() -> float:
@@ -351,13 +355,12 @@ def report(outcomes: list[Outcome], host_missing: bool, gaps: list[str], seconds
     """Say what happened, and in the last line what all of it was and what was not tested; return the exit status."""
     bad = [outcome for outcome in outcomes if outcome.failed]
     nothing = all(outcome.status == NOTHING_COLLECTED for outcome in outcomes)
-    counts = [Counter(case.result for case in outcome.tests) for outcome in outcomes]
-    for outcome, counted in zip(outcomes, counts, strict=True):
+    for outcome in outcomes:
         ending = f"  (pytest ended with {outcome.status})" if outcome.failed else ""
-        say(f"{outcome.title}: {line(counted)}, {outcome.seconds:.0f} s{ending}")
+        say(f"{outcome.title}: {line(outcome.counts)}, {outcome.seconds:.0f} s{ending}")
     if host_missing:
         say(("FAILED: " if os.environ.get("CI") == "true" else "SKIPPED: ") + NO_HOST)
-    total = sum(counts, Counter[str]())
+    total = sum((outcome.counts for outcome in outcomes), Counter[str]())
     last = f"{line(total)} in {seconds:.0f} s ({cpu:.0f} CPU s)."
     if gaps:
         last += f" NOT tested: {'; '.join(gaps)}."

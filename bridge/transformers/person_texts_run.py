@@ -540,13 +540,13 @@ class PersonTextsBatch(Batch):
         references = current_references()
         if references is None:
             return ()
-        names = [place.name for place in self._places]
         owned: list[OwnedTokens] = []
         for span in placed_spans(spans):
             if span.span.kind is Kind.REFERENCE:
                 name = references.names[span.span.number]
-                if name in names:
-                    owned.append(OwnedTokens(names.index(name), span.tokens))
+                for number, place in enumerate(self._places):  # of every node that has words of this person
+                    if place.name == name:
+                        owned.append(OwnedTokens(number, span.tokens))
         return tuple(owned)
 
     def _filler(self, place: TextPlace, row: int) -> Filler:

@@ -4,6 +4,7 @@ Regions are a tensor (people, H, W), float32, 0..1, a row for everybody of weigh
 person_region.py is of one person, shapes.py of boxes and limbs.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from ..attention import region_weights
 from ..errors import counted, gathered
 from ..geometry import bounds, longer_side
-from ..people import Cast, Identity, Person, PlacedCast, is_a, require_places
+from ..people import UNNAMED, Cast, Identity, Person, PlacedCast, is_a, require_places
 from ..pictures import as_masks
 from .person_region import BadRegion, RegionShape, region_of_person, region_of_slot, require_box
 from .shapes import box_distance, soft_edge
@@ -80,6 +81,28 @@ def by_lora(cast: Cast) -> list[str]:
 def names(people: Sequence[Person]) -> list[str]:
     """The names of people, in their order."""
     return [person.identity.name for person in people]
+
+
+def names_apart(people: Sequence[Person], cast: Cast) -> list[str]:
+    """For some people of a cast, in its order, names by which several nodes know that they have the same person.
+
+    No two people of a cast have the same one, whatever they are called. They are no numbers in the cast, because one
+    node may be given everybody and another one a single person.
+    """
+    people_before: Counter[str] = Counter()  # of each name
+    members: list[tuple[Person, str]] = []
+    for member in cast.people:
+        name = member.identity.name
+        if member.identity.by_lora_alone and name == UNNAMED:
+            # Several nodes may have one of these each. Their crops stay the same object, whatever is added to them.
+            name = f"{name} {id(member.identity.crops)}"
+        number = people_before[name]
+        people_before[name] += 1
+        # A name has no line break, so this is nobody else's.
+        members.append((member, f"{name}\n{number}" if number else name))
+    left = iter(members)
+    # By the object, as in rows_of.
+    return [next(name for member, name in left if member is person) for person in people]
 
 
 def rows_of(people: Sequence[Person], cast: Cast) -> list[bool]:

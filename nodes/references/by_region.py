@@ -43,6 +43,7 @@ from ...bridge.transformers.networks import TOKEN, network_of, tokens_of, transf
 from ...bridge.unet import Options, pixels_of, with_patch
 from ...core.errors import BadSetup, LikenessError, counted
 from ...core.places.person_region import BadRegion
+from ...core.places.regions import names_apart, present
 from ...core.token_groups import Split
 from ...core.token_layout import TokenLayout
 from .encoding import REFERENCES, PeopleReferences, latent_owners
@@ -224,7 +225,9 @@ class RegionalReferencesBatch(Batch):
         self._layout = layout
         self._device = forward_input.x.device
         self._plans: dict[tuple[str, int], Plan] = {}  # (place, tokens of the common text), see plan()
-        names = [None if owner is None else regional.names[owner] for owner in regional.owners]
+        everybody = regional.record.cast
+        apart = names_apart(present(everybody).people, everybody)
+        names = [None if owner is None else apart[owner] for owner in regional.owners]
         self._people = CurrentReferences(tuple(names))
         family = transformer_family(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken

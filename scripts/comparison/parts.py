@@ -11,9 +11,9 @@ import torch
 from clothes_measured import Fitted, beside, shows, swapped, wearing
 from miniature import export, garments, measure, net, places
 from miniature.garments import Slot
+from miniature.outfits import fitting
 from miniature.parts2whole import Pictures
-from miniature.training.lessons.outfits import fitting
-from miniature.training.pool import HELD_OUT
+from miniature.pool import HELD_OUT
 from miniature_made import Wardrobe, dressing, files_in, shared, sharing, worn
 from standins_made import narrow
 from torch import Tensor

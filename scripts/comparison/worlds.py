@@ -14,9 +14,8 @@ import evaluate
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from miniature import avatars, measure, net, places, recogniser, stored
-from miniature.training import crowds, portraits
-from miniature.training.pool import HELD_OUT
+from miniature import avatars, measure, net, places, portraits, recogniser, stored
+from miniature.pool import HELD_OUT
 from miniature_made import Host, files_in, opened
 from pack.core.errors import LikenessError
 from pack.core.faces import model as faces
@@ -101,7 +100,7 @@ def _seen(small: net.Miniature, picture: Picture) -> measure.Seen:
     slots = [person.slot for person in picture.cast.people]
     standing = places.of_slots([slot for slot in slots if slot])
     if picture.by_keypoints:
-        standing = crowds.by_face(standing, size)
+        standing = places.by_face(standing, size)
     areas = avatars.draw(standing, persons_looks, size)
     colours = measure.found_in(measure.cells_of(picture.pixels), areas, len(persons_looks))
     return measure.Seen(colours, measure.colours_of(persons_looks))

@@ -4,15 +4,12 @@ In the metadata stands where they come from. A tensor of two or more dimensions 
 rest, and what is small, is fp16. Of `sharing` what the UNet has too is left out.
 """
 
-from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import torch
 from environment import SetupError
-from rig.whole import written
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from core.models.tensors import below
@@ -26,37 +23,8 @@ FILES = {"networks": FILE, **_OF_PARTS}
 """By the lesson after which they are written: the last three hold the keys that begin with their names."""
 _SCALES = "scales"
 """Of all rows that are int8, in the order of the keys."""
-_LARGE = 2048
-"""Tensors with fewer numbers stay fp16."""
-_INT8_MOST = 127
-_LEAST_SCALE = 2**-24
-"""The smallest number of fp16 above zero."""
 # What no training changes: net.py writes it.
 _FIXED = ("patch_proj.proj_out.", "patch_proj.norm_out.")
-
-
-def save(net: Miniature, path: Path, metadata: Mapping[str, str]) -> None:
-    """The weights that belong into this file, whole or not at all. metadata: for people. Raises OSError."""
-    state = net.state_dict()
-    tensors: State = {}
-    scales: list[Tensor] = []
-    for key, weight in sorted(state.items()):
-        part = key.partition(".")[0]
-        if key.startswith(_FIXED) or FILES.get(part, FILE).name != path.name:
-            continue
-        if part == "sharing" and torch.equal(weight, state[key.replace(part, "unet", 1)]):
-            continue
-        if weight.ndim < 2 or weight.numel() < _LARGE:
-            tensors[key] = weight.half().contiguous()
-            continue
-        rows = weight.flatten(1)  # (rows, numbers of a row)
-        largest = rows.abs().amax(1).clamp(min=1e-8)
-        scale = (largest / _INT8_MOST).half().float().clamp(min=_LEAST_SCALE)  # (rows,)
-        whole_numbers = (rows / scale[:, None]).round().clamp(-_INT8_MOST, _INT8_MOST)
-        tensors[key] = whole_numbers.to(torch.int8).view(weight.shape)
-        scales.append(scale.half())
-    tensors[_SCALES] = torch.cat(scales)
-    written(path, partial(save_file, tensors, metadata=dict(metadata)))
 
 
 def load(path: Path = FILE) -> Miniature:

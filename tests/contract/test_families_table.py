@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import models
 import pytest
 from pack.bridge.transformers.families import TRANSFORMERS, TransformerFamily
 from pack.core import families
@@ -10,11 +9,7 @@ from pack.core.methods import methods
 from rig import families_table
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = {
-    "docs/which_method.md": "en",
-    "README.md": "en",
-    "README.zh.md": "zh",
-}
+PAGES = ("docs/which_method.md", "README.md", "README.zh.md")
 BEGIN = "<!-- models families: from the descriptions of the families -->\n"
 END = "<!-- models families end -->"
 
@@ -28,12 +23,6 @@ def table(page: str) -> dict[str, list[str]]:
         name, *cells = [cell.strip() for cell in line.strip("|").split("|")]
         rows[name] = cells
     return rows
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_has_the_table_that_models_py_writes(page: str) -> None:
-    text = (ROOT / page).read_text("utf-8")
-    assert models.with_families(text, PAGES[page]) == text, "run python scripts/models.py write"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -65,8 +54,3 @@ def test_on_unets_everything_works_and_parts_are_no_photos_of_a_person() -> None
         assert "Parts" not in photos
         assert other_cells == ["●", "●", "●", "*Apply ControlNet*", families_table.OLDEST]
     assert "SD2" not in rows, "nothing is made for it"
-
-
-def test_that_it_is_experimental_is_said_once_on_a_page() -> None:
-    for page in ("docs/which_method.md", "README.md"):
-        assert (ROOT / page).read_text("utf-8").lower().count("experimental") == 1

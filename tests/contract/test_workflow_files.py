@@ -108,6 +108,8 @@ def test_each_has_a_small_picture_with_room_for_the_gallerys_badge(file: File) -
     dark, light = corner.getextrema()
     if light - dark >= 25:
         yield "not plain"
+    if not (ROOT / "docs" / "dev" / "icons" / f"{file.path.stem}.svg").is_file():
+        yield "no SVG that it is made of"
 
 
 # Graphs

@@ -20,7 +20,6 @@ from comparison.columns import COLUMNS
 from comparison.methods import HALVES, METHODS, Method, Picture, World, drawn, meaning, of_photos
 from environment import ROOT
 from miniature import avatars, measure, places, stored
-from miniature.training import crowds
 from pack.core.models.packs import IR_SE50
 from pack.core.people import Identity, Person, PlacedCast
 from PIL import Image
@@ -64,7 +63,7 @@ def cartoon(cast: PlacedCast, shown: Tensor, by_face: bool = False) -> Picture:
     size = (cast.width, cast.height)
     standing = places.of_slots(slots)
     if by_face:
-        standing = crowds.by_face(standing, size)
+        standing = places.by_face(standing, size)
     pixels, _ = avatars.picture(standing, shown, size)  # (3, H, W)
     return Picture(pixels.permute(1, 2, 0), cast, by_face)
 
@@ -281,7 +280,7 @@ def test_the_halves_of_instant_id_are_those_that_they_are_called(world: World) -
         picture = drawn(world, method, cast, 1)
         right = cartoon(cast, looks_of([person]), by_face=True)
         size = (cast.width, cast.height)
-        standing = crowds.by_face(places.of_slots([cast.people[0].slot]), size)
+        standing = places.by_face(places.of_slots([cast.people[0].slot]), size)
         areas = avatars.draw(standing, looks_of([person]), size)
         found = measure.found_in(measure.cells_of(picture.pixels), areas, 1)
         far[name] = float((found - meant).square().nanmean().sqrt())

@@ -16,12 +16,23 @@ import torch
 from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 from comfy_extras.nodes_mask import composite
 from comparison import parts
-from miniature import avatars, built, export, garments, measure, net, parts2whole, places, recogniser, stored
+from miniature import (
+    avatars,
+    built,
+    export,
+    garments,
+    measure,
+    net,
+    parts2whole,
+    places,
+    portraits,
+    recogniser,
+    stored,
+)  # fmt: skip
 from miniature.garments import Slot
 from miniature.looks import PARTS
-from miniature.training import crowds, portraits
-from miniature.training.lessons.outfits import fitting
-from miniature.training.pool import HELD_OUT, pool
+from miniature.outfits import fitting
+from miniature.pool import HELD_OUT, pool
 from miniature.unet import WIDTH
 from miniature_made import PLAIN, Host, Wardrobe, check_alike, dressing, files_in, opened, sample, standing, worn
 from pack.core.models.packs import ANTELOPE, IR_SE50
@@ -96,7 +107,7 @@ def sides_of(host: Host, cast: Cast, skeleton: Tensor, settings: net.Settings) -
 def seen(pixels: Tensor, layout: Layout, meant: Tensor, by_face: bool = False) -> measure.Seen:
     """meant: (places, 11), the looks in every place of the layout. by_face: where people stand by it alone."""
     size, where = (layout.width, layout.height), places.of_slots(layout.slots)
-    areas = avatars.draw(crowds.by_face(where, size) if by_face else where, meant, size)
+    areas = avatars.draw(places.by_face(where, size) if by_face else where, meant, size)
     found = measure.found_in(measure.cells_of(pixels), areas, len(meant))
     return measure.Seen(found, measure.colours_of(meant))
 
@@ -246,7 +257,7 @@ def test_a_portrait_looks_like_its_photo_and_stands_at_its_keypoints(
     for embedding in unseen[:people].split(1):
         pixels, layout = drawn(with_instant_id, embedding, LARGE)
         found.append(seen(pixels, layout, small.looks(embedding), by_face=True))
-        standing = crowds.by_face(places.of_slots(layout.slots), LARGE)
+        standing = places.by_face(places.of_slots(layout.slots), LARGE)
         cartoon, _ = avatars.picture(standing, small.looks(embedding), LARGE)
         face = bodies.face_box(standing[0].nose, standing[0].head)
         away.append(measure.away(pixels.permute(2, 0, 1), cartoon, face))

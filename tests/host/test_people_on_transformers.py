@@ -287,8 +287,8 @@ def applied_in(order, setting, record, masks):
 
 
 def test_the_order_of_the_nodes_does_not_matter(setting):
-    without_words = replace_words(cast(setting))  # Prompt per Person has them
-    record = record_of(setting, without_words, (0, None, 1))
+    """Of people who have words of Prompt per Person and words of their LoRAs."""
+    record = record_of(setting, cast(setting), (0, None, 1))
     pictures = [setting.sample(applied_in(order, setting, record, OVERLAPPING), cfg=3.0) for order in ORDERS]
     for picture in pictures[1:]:
         assert relative(picture, pictures[0]) <= TOLERANCE
@@ -307,6 +307,30 @@ def replace_words(who):
         loras = tuple(replace(lora, words="") for lora in person.identity.loras)
         people.append(replace(person, identity=replace(person.identity, loras=loras)))
     return replace(who, people=tuple(people))
+
+
+def test_two_people_of_one_name_are_two(setting):
+    found = []
+    for names in (("Anna", "Ben"), ("person", "person")):
+        people = []
+        for person, name in zip(cast(setting).people, names, strict=True):
+            people.append(replace(person, identity=replace(person.identity, name=name)))
+        record = record_of(setting, replace(two_people(), people=tuple(people)), (0, None, 1))
+        found.append(setting.sample(applied_in("wlr", setting, record, OVERLAPPING), cfg=3.0))
+    assert relative(*found) <= TOLERANCE
+
+
+def test_two_people_without_a_name_are_two_with_a_node_each():
+    setting = of_family(FLUX)
+    found = []
+    for names in (("Anna", "Ben"), ("", "")):
+        made = setting.model, setting.text(COMMON), setting.text("blurred")
+        for number, name in enumerate(names):
+            given = {"person": None, "file": setting.files[number], "strength": 1.0, "words": WORDS[number]}
+            somebody = apply("LikenessAddLoRAToPerson", **given, name=name)[0]
+            made = by_lora(setting, *made, somebody, APART[number : number + 1])[:3]
+        found.append(setting.sample(made))
+    assert relative(*found) <= TOLERANCE
 
 
 def test_exchanged_people_are_the_same_picture(setting):

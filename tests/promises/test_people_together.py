@@ -20,6 +20,7 @@ MORE: dict[str, float] = {
 }
 """By how much more than one person four may cost in a step, where that is not next to nothing. Behind each: counted."""
 NEXT_TO_NOTHING = 1.05
+INFINITE_YOU = "LikenessApplyInfiniteYou"
 INFUSE_NET_EACH = 3.3
 """InfuseNet looks at one person at a time: 3.16 counted on networks of which it is a larger part than of the real."""
 FOUR: dict[str, dict[str, Any]] = {
@@ -32,7 +33,10 @@ ONE: dict[str, dict[str, Any]] = {
 }
 
 
-CONDITIONS = (Condition(lambda row: "cast" in row.inputs, "It takes no cast."),)
+CONDITIONS = (
+    Condition(lambda row: "cast" in row.inputs, "It takes no cast."),
+    Condition(lambda row: row.kind != INFINITE_YOU, "InfuseNet, its ControlNet, looks at one person at a time."),
+)
 
 
 def operations(row: Row, count: int) -> int:
@@ -63,6 +67,5 @@ def test_four_cost_little_more_than_one(row: Row) -> None:
 
 @pytest.mark.skipif(not tiny_dits.KNOWN, reason="InfiniteYou needs ComfyUI 0.33 or newer")
 def test_a_pass_of_infuse_net_for_each_is_all_that_more_people_cost() -> None:
-    """InfiniteYou does not promise that four cost little more."""
-    row = Row(None, "LikenessApplyInfiniteYou")
+    row = Row(None, INFINITE_YOU)
     assert operations(row, 4) <= INFUSE_NET_EACH * operations(row, 1)

@@ -54,7 +54,10 @@ def is_one_file(method: Method) -> bool:
     return method.folder in LOADERS
 
 
-CONDITIONS = (Condition(is_one_file, "Its loader reads a folder: tests/host/test_parts_files.py."),)
+CONDITIONS = (
+    Condition(lambda method: bool(method.files), "It has no file of its own."),
+    Condition(is_one_file, "Its loader reads a folder: tests/host/test_parts_files.py."),
+)
 
 
 LOAD_ADAPTER = OURS["LikenessLoadAdapter"]

@@ -4,12 +4,10 @@ import os
 import re
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import environment
 import pytest
-import status
 from pack.scripts import test as runner
 from rig import archive
 
@@ -201,18 +199,6 @@ def test_a_part_is_one_of_the_release_and_takes_no_paths(
     result = run(*arguments, home=tmp_path)
     assert result.returncode == 1
     assert words in result.stderr
-
-
-def test_results_are_read_and_counted(tmp_path: Path) -> None:
-    results = tmp_path / "results.xml"
-    test_id = "tests/scripts/test_scripts.py::test_hosts_of_the_home_folder"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={results}", test_id]
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    subprocess.run(command, cwd=ROOT, env=variables, check=True, capture_output=True)
-    (case,) = status.cases_of(results)
-    assert (case.folder, case.name) == ("tests/scripts", "test_scripts::test_hosts_of_the_home_folder")
-    assert case.result == "passed"
-    assert runner.line(Counter(passed=3, failed=1, skipped=0)) == "1 failed, 3 passed"
 
 
 def run(*arguments: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:

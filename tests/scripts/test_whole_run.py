@@ -1,5 +1,5 @@
 """scripts/test.py, run for real and whole in a small clone: it changes no tracked file, fetches ComfyUI where there is
-none, and says what was not tested. scripts/status.py writes the page from what the run leaves."""
+none, and says what was not tested."""
 
 from __future__ import annotations
 
@@ -44,16 +44,12 @@ def clone(tmp_path: Path) -> Path:
     ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
     for name in ("core", "nodes", "scripts"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for name in ("pyproject.toml", ".gitignore", "models_manifest.json", "docs/status.md"):
-        (folder / name).parent.mkdir(exist_ok=True)
+    for name in ("pyproject.toml", ".gitignore", "models_manifest.json"):
         shutil.copyfile(ROOT / name, folder / name)
     for path, text in (("unit/test_sums.py", UNIT), ("promises/test_off.py", PROMISE)):
         file = folder / "tests" / path
         file.parent.mkdir(parents=True)
         file.write_text(text)
-    # The page leads to a file for every promise.
-    for file in (ROOT / "tests" / "promises").glob("test_*.py"):
-        (folder / "tests" / "promises" / file.name).touch()
     committed(folder)
     return folder
 
@@ -95,23 +91,6 @@ def test_a_whole_run_changes_no_tracked_file(clone: Path, comfyui: Path) -> None
     text = r"3 passed in \d+ s \(\d+ CPU s\)\. NOT tested: the thorough tests \(--all runs them\)\."
     assert re.fullmatch(text, last_line(process)), process.stderr
     assert git("status", "--porcelain", folder=clone) == ""
-
-    written = run(clone, "status.py")
-    assert written.returncode == 0, written.stdout
-    assert git("status", "--porcelain", folder=clone).split() == ["M", "docs/status.md"]
-    page = (clone / "docs" / "status.md").read_text("utf-8")
-    assert page.count("[1](../tests/promises/test_off.py)") == 2
-
-
-@pytest.mark.parametrize("arguments", [("-k", "weight"), ("--fast",), ("tests/unit",)])
-def test_a_run_of_some_tests_leaves_nothing_for_the_page(
-    clone: Path, comfyui: Path, arguments: tuple[str, ...]
-) -> None:
-    last_line(run(clone, "test.py", "--python", sys.executable, *arguments, COMFYUI_PATH=str(comfyui)))
-    assert git("status", "--porcelain", folder=clone) == ""
-    written = run(clone, "status.py")
-    assert written.returncode == 1
-    assert "Run `python scripts/test.py` until it passes" in written.stdout
 
 
 def with_venv(clone: Path) -> None:

@@ -1,7 +1,6 @@
 """The matrix of tests/promises: every node that puts a method into conditioning or MODEL, with inputs and graphs.
 
-All of it comes from the records and the schemas; what these do not say stands in the tables. A row is such a node; its
-promises are its method's.
+All of it comes from the records and the schemas; what these do not say stands in the tables. A row is such a node.
 """
 
 from collections.abc import Callable, Iterable
@@ -109,6 +108,8 @@ BY_ROW: dict[str, Any] = {
 SCHEDULE = {"scheduler": "simple"}
 """Of two steps the second begins in the middle of the schedule, where it counts. With the scheduler "normal" it begins
 at the lowest sigma, and what acts in it alone changes the picture by no more than rounding."""
+ONE_TEXT_FOR_ALL_ROWS = "LikenessApplyPhotoMaker"
+"""The node whose words are one text for all rows of a batch: it refuses people with a row each."""
 DRAWN = ("LikenessApplyIDPatch",)
 """Whose picture of the places counts without anybody in them."""
 
@@ -231,8 +232,7 @@ class Row:
 class Condition:
     """What a row must be for a test to ask anything of it.
 
-    holds: whether the row is so, known before anything runs. reason: the sentence that docs/status.md shows for a row
-    that is not so; such a row has no case of the test.
+    holds: whether the row is so, known before anything runs. reason: why the test is skipped for a row that is not so.
     """
 
     holds: Callable[[Row], bool]
@@ -240,7 +240,7 @@ class Condition:
 
 
 def applies_to(holds: Callable[[Row], bool], reason: str) -> Callable[[Any], Any]:
-    """A decorator: the test has cases for the rows for which every one of its conditions holds.
+    """A decorator: the test runs for the rows for which every one of its conditions holds.
 
     tests/promises/conftest.py reads the conditions when it makes the cases.
     """
@@ -312,7 +312,7 @@ def has_rows(row: Row) -> bool:
     """Whether people may have a row of the batch each. Options of a node do not act on these."""
     if row.variant in OPTIONS.get(row.kind, {}):
         return False
-    return row.takes_a_cast and (row.method is None or "rows" not in row.method.not_promised)
+    return row.takes_a_cast and row.kind != ONE_TEXT_FOR_ALL_ROWS
 
 
 def takes_a_cast(row: Row) -> bool:
