@@ -734,8 +734,8 @@ def test_the_canvas_is_held_against_the_latent_in_pixels(setting, caplog):
     euler = comfy.samplers.sampler_object("euler")
     comfy.sample.sample_custom(model, noise, 1.0, euler, sigmas, positive, negative, picture, seed=0, disable_pbar=True)
     assert [record.getMessage() for record in caplog.records if record.name == "likeness"] == []
-    with pytest.raises(BadSize, match=f"is {WIDTH}x{WIDTH} px"):
-        tiny_dits.sample(*applied, tiny_dits.latent(setting.family, WIDTH, WIDTH))
+    with pytest.raises(BadSize, match=f"is {WIDTH}x{2 * HEIGHT} px"):
+        tiny_dits.sample(*applied, tiny_dits.latent(setting.family, WIDTH, 2 * HEIGHT))
 
 
 def test_a_forward_that_another_clone_has_left_on_the_network_is_not_the_models():

@@ -76,6 +76,14 @@ def test_who_is_who_and_figures_computed_by_hand(case: str) -> None:
     assert measure.score(judged, "copy-paste") is None
 
 
+@pytest.mark.parametrize(("away", "found"), [(70.0, 0), (90.0, None)])
+def test_the_reach_of_a_place_grows_with_the_picture(away: float, found: int | None) -> None:
+    """Places with a face box of 40 px, in a picture of twice the size of their canvas: 80 px of it."""
+    small = face([1.0], x=100.0 - away, y=100.0, size=20.0)
+    seen = measured(picture(small, width=400, height=200), cast(placed=True))
+    assert [sighting.face for sighting in seen.sightings] == [found, None]
+
+
 @pytest.mark.parametrize("figure", measure.FIGURES, ids=[figure.name for figure in measure.FIGURES])
 def test_a_figure_that_no_picture_has_says_why_and_what_to_do(figure: measure.Figure) -> None:
     """A figure that is None although people, parts and a prompt could be compared has a reason of its own."""

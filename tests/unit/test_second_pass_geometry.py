@@ -184,11 +184,12 @@ def test_the_larger_of_two_faces_lies_on_top(heights):
     assert pasted[0, 100, 160 if above == 0 else 70].max() < 1e-3
 
 
-def test_colours_follow_what_lies_around_the_face():
+@pytest.mark.parametrize("contrast", [0.7, 1.4])
+def test_colours_follow_what_lies_around_the_face(contrast):
     smooth = torch.nn.functional.interpolate(picture(20, 12).movedim(-1, 1), (200, 320), mode="bilinear")
     images = smooth.movedim(1, -1) * 0.5 + 0.2
     made_crops = of(cut(face(160, 100)))
-    tinted = (enlarged(images, made_crops) * 0.7 + torch.tensor([0.2, 0.0, 0.1])).clamp(0, 1)
+    tinted = (enlarged(images, made_crops) - 0.45) * contrast + torch.tensor([0.5, 0.35, 0.4])
 
     def difference(match: str) -> torch.Tensor:
         return (crops.paste(images, made_crops, tinted, match).images - images).abs().mean()
@@ -210,11 +211,12 @@ def small_and_large() -> list[crops.Decision]:
 
 def test_the_rows_of_the_batch_keep_the_numbers_of_the_places():
     decisions = small_and_large()
-    everybody = Cast(tuple(decision.candidate.person for decision in decisions))
+    in_no_place = Person(Identity("Zoe", {}, torch.zeros(1, 112, 112, 3)), weight=0.0)
+    everybody = Cast((in_no_place, *(decision.candidate.person for decision in decisions)))
     cast = crops.cast_by_row(decisions, everybody, 256)
     assert [(person.identity.name, person.place) for person in cast.people] == [("Ann", 1), ("Cid", 3)]
-    assert cast.listed == ("Ann", "Bob", "Cid")
-    assert cast.numbers_listed == (1, 3)
+    assert cast.listed == ("Zoe", "Ann", "Bob", "Cid")
+    assert cast.numbers_listed == (2, 4)
 
 
 def lora_people(*places: Face) -> PlacedCast:
