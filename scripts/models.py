@@ -18,11 +18,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 # ComfyUI portable's Python does not look beside the script.
@@ -44,8 +43,8 @@ BLUEPRINTS = ROOT / "subgraphs"
 _README: dict[str, Any] = json.loads((ROOT / "scripts" / "rig" / "readme.json").read_bytes())
 """What README's tables have beside the manifest and the records.
 
-start: template -> what it is for, and the system that it shows. first: folders of the methods of these systems. base
-models: folder of a method -> its models, where it takes only some of its families. zh: the words of the tables in
+start: template -> what it is for, and the system that it shows. systems: folders of the methods of these systems.
+base models: folder of a method -> its models, where it takes only some of its families. zh: the words of the tables in
 Chinese.
 """
 READMES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh.md"}
@@ -259,11 +258,9 @@ def made() -> dict[Path, str]:
     files = {manifest.PATH: as_json({"models": [entry(model) for model in manifest.models()]})}
     for language, path in READMES.items():
         text = filled(path.read_text("utf-8"), "start", start(language))
-        text = filled(text, "systems", methods(language, first=True), "the records")
-        text = filled(text, "others", methods(language, first=False), "the records")
-        text = with_families(text, language)
-        files[path] = filled(text, "files", starter_files(language))
-    files[WHICH_METHOD] = with_families(WHICH_METHOD.read_text("utf-8"), "en")
+        files[path] = filled(text, "others", other_methods(language), "the records")
+    families = filled(WHICH_METHOD.read_text("utf-8"), "families", abilities(), "the descriptions of the families")
+    files[WHICH_METHOD] = families
     files[PAGE] = filled(PAGE.read_text("utf-8"), "table", table())
     graphs = [*sorted(WORKFLOWS.glob("*.json")), *sorted(BLUEPRINTS.glob("*.json"))]
     return files | {path: workflow(path.read_text("utf-8")) for path in graphs}
@@ -311,58 +308,26 @@ def start(language: str) -> str:
     return rows(language, ("I want", "system", "template", "download"), body)
 
 
-def methods(language: str, first: bool) -> str:
-    """A row per method, from the records: of the systems that README begins with, or of all others."""
+def other_methods(language: str) -> str:
+    """A row per method beside the systems that README begins with, from the records."""
     commercial_use = {model.id: model.commercial for model in manifest.models()}
     body: list[Sequence[str]] = []
     for record in records():
-        if (record.folder in _README["first"]) != first:
+        if record.folder in _README["systems"]:
             continue
         commercial = sorted({commercial_use[name] for name in record.files}) or ["as the model"]
         use = commercial[0] if len(commercial) == 1 else "by the file"
         title = record.title
-        template = record.uses[0].template if record.uses else None
-        if first:
-            template = _README["first"][record.folder]
-            # "Parts (Parts2Whole)": the table of wishes says which system a method belongs to.
-            title = worded(_README["start"][template]["system"], language)
-        if template is not None:
-            title = f"[{title}](workflows/{template}.json)"
+        if record.uses:
+            title = f"[{title}](workflows/{record.uses[0].template}.json)"
         families = _README["base models"].get(record.folder, ", ".join(record.families))
         body.append((title, record.good_for[language], families, worded(use, language)))
-    head = ("system" if first else "method", "use", "base model", "commercial use")
-    return rows(language, head, body)
+    return rows(language, ("method", "use", "base model", "commercial use"), body)
 
 
-def with_families(text: str, language: str) -> str:
-    """A page with the table of what can be done on each family of models."""
-    body = [families_table.cells(row) for row in families_table.abilities()]
-    return filled(text, "families", rows(language, families_table.HEAD, body), "the descriptions of the families")
-
-
-def starter_files(language: str) -> str:
-    """A row per file, a column per template to start with; those that take the same files share one."""
-    workflows, shown = used(), titles(language)
-    columns: dict[tuple[Model, ...], list[str]] = {}
-    for name in _README["start"]:
-        columns.setdefault(workflows[name], []).append(re.split(r"[^\w -]", shown[name])[0].strip())
-    needed = [model for model in manifest.models() if any(model in models for models in columns)]
-    body = [
-        (
-            f"[`{_place(model)}`]({model.page})",
-            worded(model.size_text, language),
-            worded(model.commercial, language),
-            *("●" * (model in models) for models in columns),
-        )
-        for model in needed
-    ]
-    head = ("file or folder, in `ComfyUI/models`", "size", "commercial use", *(", ".join(n) for n in columns.values()))
-    return rows(language, head, body)
-
-
-def _place(model: Model) -> str:
-    path = PurePosixPath(model.key, model.files[0].names[0])
-    return str(path) if len(model.files) == 1 else f"{str(path).split(model.name)[0]}{model.name}/"
+def abilities() -> str:
+    """The table of what can be done on each family of models."""
+    return rows("en", families_table.HEAD, [families_table.cells(row) for row in families_table.abilities()])
 
 
 def table() -> str:

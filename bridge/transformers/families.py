@@ -1,6 +1,6 @@
 """Each family of diffusion transformers: what of its network in the host the rest of the pack needs to know.
 
-CONTRIBUTING.md says how to add one (One more family of transformers).
+docs/dev/add_a_family.md says how to add one.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The table of what works on which model: in three pages, as the descriptions of the families have it."""
+"""The table of what works on which model says what the descriptions of the families say."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from pack.core.methods import methods
 from rig import families_table
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("docs/which_method.md", "README.md", "README.zh.md")
+PAGE = "docs/which_method.md"
 BEGIN = "<!-- models families: from the descriptions of the families -->\n"
 END = "<!-- models families end -->"
 
 
-def table(page: str) -> dict[str, list[str]]:
+def table() -> dict[str, list[str]]:
     """The cells behind the name of each family."""
-    text = (ROOT / page).read_text("utf-8")
+    text = (ROOT / PAGE).read_text("utf-8")
     lines = text.split(BEGIN)[1].split(END)[0].splitlines()[2:]
     rows: dict[str, list[str]] = {}
     for line in lines:
@@ -25,17 +25,15 @@ def table(page: str) -> dict[str, list[str]]:
     return rows
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_family_that_something_is_for_has_a_row(page: str) -> None:
+def test_every_family_that_something_is_for_has_a_row() -> None:
     of_methods = set().union(*(record.families for record in methods()))
     described = {transformer.name for transformer in TRANSFORMERS}
-    assert set(table(page)) == of_methods | described
+    assert set(table()) == of_methods | described
 
 
-@pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("transformer", TRANSFORMERS, ids=lambda transformer: transformer.name)
-def test_a_row_says_what_the_description_says(page: str, transformer: TransformerFamily) -> None:
-    photos, loras, words, second_pass, control_net, host = table(page)[transformer.name]
+def test_a_row_says_what_the_description_says(transformer: TransformerFamily) -> None:
+    photos, loras, words, second_pass, control_net, host = table()[transformer.name]
     readers = [record.title for record in methods() if transformer.name in record.families]
     assert photos == ", ".join(readers)
     assert loras == families_table.YES
@@ -47,7 +45,7 @@ def test_a_row_says_what_the_description_says(page: str, transformer: Transforme
 
 
 def test_on_unets_everything_works_and_parts_are_no_photos_of_a_person() -> None:
-    rows = table("docs/which_method.md")
+    rows = table()
     for family in (families.SD15.name, families.SDXL.name):
         photos, *other_cells = rows[family]
         assert "IP-Adapter" in photos

@@ -46,9 +46,9 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 @pytest.fixture(scope="module")
 def id_patch() -> IDPatch:
     """Small projections of the published kind."""
-    import attack_values
+    import sample_values
 
-    return attack_values.loaded("id_patch")
+    return sample_values.loaded("id_patch")
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +68,9 @@ def model(sdxl: tuple[ModelPatcher, ControlNet]) -> ModelPatcher:
 @pytest.fixture(scope="module")
 def instant_id(sdxl: tuple[ModelPatcher, ControlNet]) -> InstantID:
     """Its file for them."""
-    import attack_values
+    import sample_values
 
-    return attack_values.loaded("instant_id", sdxl[0])
+    return sample_values.loaded("instant_id", sdxl[0])
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,14 @@ import real_faces
 import tiny_dits
 import tiny_vaes
 import torch
-from attack_graphs import DEFAULTS, ours
 from crops import WIDGETS, crop, friends_of
 from graph_run import run
+from graphs import DEFAULTS, ours
+from method_rows import rows
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.inputs import BadPicture
 from pack.core.people import Cast
 from pack.nodes import measure, second_pass
-from promised import rows
 
 import nodes
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from figures import relative
 from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
-from promised import Row, node, rows
+from method_rows import Row, node, rows
 from torch import Tensor
 
 import nodes

@@ -7,7 +7,7 @@ import pytest
 import torch
 from figures import relative
 from host_sampling import applied, latent_of, sampled, sigmas_of
-from promised import Row, rows
+from method_rows import Row, rows
 
 WITH_A_NET = [row for row in rows() if row.kind in ("LikenessApplyIDPatch", "LikenessApplyInstantID")]
 ROWS, WINDOW = 4, 2

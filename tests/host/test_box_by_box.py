@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import attack_values
 import comfy.sample
 import comfy.samplers
 import pytest
+import sample_values
 import torch
-from attack_graphs import UNCONNECTED, Node, ours, value
-from attack_values import cast, identity, layout, mask, sdxl, slot, text
 from graph_run import run
+from graphs import UNCONNECTED, Node, ours, value
 from pack.core.people import PlacedCast
+from sample_values import cast, identity, layout, mask, sdxl, slot, text
 from torch import Tensor
 
 from nodes import ConditioningCombine, ConditioningSetMask, ControlNetApplyAdvanced
@@ -110,7 +110,7 @@ def rows_of(network: Any) -> Iterator[list[tuple[int, int]]]:
 def test_what_a_step_costs(apply_people: Any, rows: int) -> None:
     """Box by box every person has a row of each side of CFG, in the UNet and in IdentityNet."""
     applied = apply_people("Anna", "Boris")
-    with rows_of(applied[0].model.diffusion_model) as unet, rows_of(attack_values.control_net().control_model) as net:
+    with rows_of(applied[0].model.diffusion_model) as unet, rows_of(sample_values.control_net().control_model) as net:
         drawn(applied)
     assert sum(number for number, _ in unet) == rows
     assert sum(number for number, _ in net) == rows
@@ -123,7 +123,7 @@ def test_identity_net_behind_the_node_by_the_hosts_own_apply_node_reads_the_text
     inside = run(ours(KIND, cast=identity("Anna"), image=picture), {})
     adapter = ours(KIND, cast=identity("Anna"), image=UNCONNECTED, control_net=UNCONNECTED, control_strength=0.0)
     alone = run(adapter, {})
-    net = attack_values.control_net()
+    net = sample_values.control_net()
     hint = run(picture, {})[0]
     behind = ControlNetApplyAdvanced().apply_controlnet(alone[1], alone[2], net, hint, 0.8, 0.0, 1.0)
     tokens = []

@@ -9,7 +9,6 @@ import tiny_dits
 import tiny_encoders
 import tiny_vaes
 import torch
-from attack_values import klein
 from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_extras.nodes_edit_model import ReferenceLatent
 from comfy_extras.nodes_qwen import TextEncodeQwenImageEditPlus
@@ -18,6 +17,7 @@ from pack.core.places import group
 from pack.nodes.references.by_region import RegionalReferences
 from pack.nodes.references.encoding import LATENTS, REFERENCES, latent_owners
 from peers import apply as node_applied
+from sample_values import klein
 
 from nodes import CLIPTextEncode, VAEEncode
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import attack_values
 import comfy_extras.nodes_hooks
 import host_sampling
 import pytest
+import sample_values
 import torch
 from figures import relative
 from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
+from method_rows import Row, rows
 from pack.bridge import notes
-from promised import Row, rows
 
 import nodes
 
@@ -54,16 +54,16 @@ def with_properties(row: Row, inputs: Applied) -> Applied:
 def with_an_old_net_behind(row: Row, inputs: Applied) -> Applied:
     if inputs.positive[0][0].shape[-1] != 2048:
         pytest.skip("the nets of these tests are SDXL's")
-    hint = attack_values.image(seed=9)
-    positive = nodes.ControlNetApply().apply_controlnet(inputs.positive, attack_values.control_net(), hint, 0.5)[0]
+    hint = sample_values.image(seed=9)
+    positive = nodes.ControlNetApply().apply_controlnet(inputs.positive, sample_values.control_net(), hint, 0.5)[0]
     return Applied(inputs.model, positive, inputs.negative)
 
 
 def with_a_net_behind(row: Row, inputs: Applied) -> Applied:
     if inputs.positive[0][0].shape[-1] != 2048:
         pytest.skip("the nets of these tests are SDXL's")
-    hint = attack_values.image(seed=9)
-    net = attack_values.control_net()
+    hint = sample_values.image(seed=9)
+    net = sample_values.control_net()
     apply = nodes.ControlNetApplyAdvanced().apply_controlnet
     return Applied(inputs.model, *apply(inputs.positive, inputs.negative, net, hint, 0.5, 0.0, 1.0))
 

@@ -1,6 +1,6 @@
 """Functions of other packs around the MODEL that cut the picture, and what no promise over all methods asks of others.
 
-What moves rows or loses what they carry: tests/promises/test_other_packs.py.
+What moves rows or loses what they carry: tests/every_method/test_other_packs.py.
 """
 
 import gc
@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from attack_graphs import DEFAULTS, UNCONNECTED, Node, ours, value
-from attack_values import identity, unplaced
 from figures import relative
 from graph_run import run
+from graphs import DEFAULTS, UNCONNECTED, Node, ours, value
+from method_rows import around, bypassed, latents, two
 from other_packs import in_tiles, only_what_it_knows, rows_of_tiles
 from pack.bridge import runs
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.self_attention.run import PartsCache
-from promised import around, bypassed, latents, two
+from sample_values import identity, unplaced
 
 EVERYWHERE: dict[str, dict[str, Any]] = {
     "LikenessApplyInstantID": {"control_strength": 0.0, "cast": value(unplaced, identity())},

@@ -16,11 +16,11 @@ import devices
 import pytest
 import row_pictures
 import torch
-from attack_graphs import Node, node, value
-from attack_values import in_half
 from figures import relative
-from promised import Row, in_front, latents, picture, rows, with_variants
+from graphs import Node, node, value
+from method_rows import Row, in_front, latents, picture, rows, with_variants
 from safetensors.torch import load_file
+from sample_values import in_half
 from torch import Tensor
 
 pytestmark = pytest.mark.skipif(devices.ON_CPU, reason="compares a graphics card with the CPU")

@@ -8,10 +8,10 @@ import folder_paths
 import pytest
 import tiny_dits
 import torch
-from attack_graphs import DEFAULTS, MODELS, SCHEMAS, Node, ours, sampled, value
-from attack_values import image, with_hidden
 from graph_run import run
+from graphs import DEFAULTS, MODELS, SCHEMAS, Node, ours, sampled, value
 from pack.core.pictures import as_rgb
+from sample_values import image, with_hidden
 from standins_made import Standins
 
 pytestmark = [pytest.mark.both_hosts, pytest.mark.skipif(not tiny_dits.KNOWN, reason="this ComfyUI has no such models")]

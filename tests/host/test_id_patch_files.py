@@ -1,6 +1,7 @@
 """Files as Load Adapter meets them: damaged ones, and where they lie.
 
-What every loader does is tried on this one; what each says of the files of others: tests/promises/test_wrong_files.py.
+What every loader does is tried on this one. What each says of the files of others:
+tests/every_method/test_wrong_files.py.
 """
 
 import io

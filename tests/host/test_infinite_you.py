@@ -1,6 +1,6 @@
 """Apply InfiniteYou in the host, beside other ControlNets. What it refuses: test_refused.py."""
 
-import attack_values
+import sample_values
 import tiny_dits
 import torch
 from figures import relative
@@ -19,14 +19,14 @@ def put(sides=SIDES):
 
 
 def sample(sides, cfg=1.0):
-    return tiny_dits.sample(attack_values.flux(), *sides, tiny_dits.latent(FLUX, WIDTH, HEIGHT), cfg=cfg)
+    return tiny_dits.sample(sample_values.flux(), *sides, tiny_dits.latent(FLUX, WIDTH, HEIGHT), cfg=cfg)
 
 
 def foreign(conditioning, old=False):
     """ComfyUI's own node with some ControlNet of FLUX.1 that reads the text, or the old one."""
     hint = torch.rand(1, HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(8))
-    net = attack_values.infuse_net()
-    vae = attack_values.flux_vae()
+    net = sample_values.infuse_net()
+    vae = sample_values.flux_vae()
     if old:  # which has no input for a VAE
         copy = net.copy().set_cond_hint(hint.movedim(-1, 1), 0.5, vae=vae)
         return [[text, {**o, "control": copy, "control_apply_to_uncond": True}] for text, o in conditioning]

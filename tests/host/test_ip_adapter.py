@@ -7,7 +7,6 @@ import instant_id_run
 import pytest
 import tiny_sd15
 import torch
-from attack_values import text
 from figures import relative
 from pack.bridge import lora
 from pack.bridge.unet import attention_layers
@@ -17,6 +16,7 @@ from pack.core.people import Cast
 from pack.nodes.ip_adapter import net
 from peers import adapter_for, apply, read
 from people_made import person
+from sample_values import text
 
 WIDTH, HEIGHT = 136, 104  # odd multiples of 8
 ALMOST = 1e-5  # of the largest value: what float32 makes of another order

@@ -10,15 +10,15 @@ import people_made
 import pytest
 import tiny_dits
 import torch
-from attack_graphs import SOCKETS, Value
-from attack_values import FILES, loaded
 from graph_run import call, run
+from graphs import SOCKETS, Value
 from pack.core.errors import BadChoice, BadInput, BadLayout, FileOfOtherMethod, LikenessError
 from pack.core.inputs import BadPicture
 from pack.core.methods import methods
 from pack.core.people import Layout, Slot
 from pack.nodes.extension import NODES
 from pack.nodes.sockets import ADAPTER
+from sample_values import FILES, loaded
 
 pytestmark = pytest.mark.both_hosts
 ANYTHING = "POSE_KEYPOINT"
@@ -153,7 +153,7 @@ UNUSABLE = (
     Unusable("LIKENESS_LAYOUT", BadLayout, Layout(64, 64, (NOWHERE,))),
     Unusable("LIKENESS_CAST", BadLayout, people_made.cast([NOWHERE.center], 64, 64)),
 )
-"""More of it, value by value, is in tests/support/attack."""
+"""More of it, value by value, is in tests/support/hostile."""
 
 
 def _judged() -> list[Any]:

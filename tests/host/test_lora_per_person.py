@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import attack_graphs
-import attack_values
 import compiled
+import graphs
 import host_nodes as host_nodes_of
 import lora_made
 import photo_maker_made
 import pytest
+import sample_values
 import tiny_dits
 import tiny_sdxl
 import torch
@@ -61,8 +61,8 @@ def test_one_person_everywhere_is_load_lora(model, kind):
     """Over a whole sampling, in every layer, convolutions too."""
     sides = [text(1)], [text(2)]
     if "SD1.5" in kind:
-        model = attack_values.sd15()
-        sides = [attack_values.text(seed, 48) for seed in (1, 2)]
+        model = sample_values.sd15()
+        sides = [sample_values.text(seed, 48) for seed in (1, 2)]
     file = lora_made.file(model, kind.removesuffix(" of SD1.5"))
     picture = sample(*put_on(model, person_with_lora(file, 0.7), *sides), **LATENT)
     plain = sample(model, *sides, **LATENT)
@@ -284,22 +284,22 @@ def test_where_regions_have_hard_edges_each_pixel_reads_the_text_once(model, wor
 
 
 BESIDE = {
-    "LikenessPromptPerPerson": {"clip": attack_graphs.value(attack_values.sdxl_clip), "prompts": "1: smiling"},
+    "LikenessPromptPerPerson": {"clip": graphs.value(sample_values.sdxl_clip), "prompts": "1: smiling"},
     "LikenessApplyIPAdapter": {}, "LikenessApplyIDPatch": {"image": None}, "LikenessApplyInstantID": {},
-    "LikenessSharePartsAttention": {"clip": attack_graphs.value(attack_values.sdxl_clip)},
+    "LikenessSharePartsAttention": {"clip": graphs.value(sample_values.sdxl_clip)},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("beside", BESIDE)
 def test_beside_other_nodes_both_are_there_in_any_order(model, beside):
     """Before and after it, the picture is the same, and neither of the two alone."""
-    people = [attack_values.identity(name) for name in ("Anna", "Boris")]
+    people = [sample_values.identity(name) for name in ("Anna", "Boris")]
     with_loras = [person_with_lora(lora_made.file(model, seed=n), before=person) for n, person in enumerate(people)]
     cast = cast_of(*with_loras)
 
     def other_node(given_model, positive, negative):
         links = {"model": given_model, "positive": positive, "negative": negative, "cast": cast}
-        linked = {name: link for name, link in links.items() if name in attack_graphs.DEFAULTS[beside]}
+        linked = {name: link for name, link in links.items() if name in graphs.DEFAULTS[beside]}
         applied = apply(beside, **BESIDE[beside], **linked)
         if "model" not in linked:
             positive, negative = applied[:2]
@@ -337,9 +337,9 @@ def test_what_is_no_addition_is_named(model):
         file = lora_made.file(model, words=("attn1.to_q",), **tensors)
         with pytest.raises(error, match=words):
             put_on(model, cast_of(person_with_lora(file), person_with_lora(file)))
-    other_models = [attack_values.sd15()]
+    other_models = [sample_values.sd15()]
     if tiny_dits.KNOWN:
-        other_models.append(attack_values.flux())
+        other_models.append(sample_values.flux())
     for other_model in other_models:
         with pytest.raises(WrongBaseModel):
             put_on(other_model, person_with_lora(lora_made.file(model)))
@@ -428,9 +428,9 @@ def test_a_bias_for_a_text_layer_without_one_is_named(model):
 
 @pytest.mark.parametrize("name", ["HyperTile", "ToMe"])
 def test_regions_of_moved_tokens_are_refused(name):
-    moved = host_nodes_of.patch(name, attack_values.sd15())
-    file = lora_made.file(attack_values.sd15())
-    sides = {side: attack_values.text(n, 48) for n, side in enumerate(("positive", "negative"))}
+    moved = host_nodes_of.patch(name, sample_values.sd15())
+    file = lora_made.file(sample_values.sd15())
+    sides = {side: sample_values.text(n, 48) for n, side in enumerate(("positive", "negative"))}
     inputs = put_on(moved, cast_of(person_with_lora(file), person_with_lora(file)), **sides)
     with pytest.raises(BadSetup, match=r"tokens of the \d+x\d+ of a layer.*whose LoRA"):
         sample(*inputs, steps=1, size=(2 * WIDTH, 2 * HEIGHT))
@@ -471,7 +471,7 @@ def test_a_saved_person_keeps_their_loras():
 def test_people_without_photos_come_by_cast_and_place_cast(model):
     people = [person_with_lora(lora_made.file(model, seed=n)) for n in (1, 2)]
     cast = apply("LikenessCast", person_1=people[0], person_2=people[1])[0]
-    layout = attack_values.layout()
+    layout = sample_values.layout()
     placed = apply("LikenessPlaceCast", cast=cast, layout=layout)[0]
     assert [person.identity.loras for person in placed.people] == [person.loras for person in people]
     of_both = sample(*put_on(model, placed), **LATENT)
@@ -482,9 +482,9 @@ def test_people_without_photos_come_by_cast_and_place_cast(model):
 
 def test_with_a_row_each_everybody_has_their_own_lora(model):
     people = [person_with_lora(lora_made.file(model, seed=n)) for n in (1, 2)]
-    rows = attack_values.by_row()
+    rows = sample_values.by_row()
     members = [replace(member, identity=person) for member, person in zip(rows.people, people, strict=True)]
-    cast = attack_values.RowCast(tuple(members), 128, 128)
+    cast = sample_values.RowCast(tuple(members), 128, 128)
     start = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(7)) * 14
     rows_together = sample(*put_on(model, cast), steps=1, start=start)
     alone = [sample(*put_on(model, person), steps=1, start=start[n : n + 1]) for n, person in enumerate(people)]

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import tiny_dits
 import torch
-from attack_graphs import DEFAULTS, ours, sampled, value
-from attack_values import cast, identity, image, latent, mask, normal, sdxl, with_loras
 from comfy_api.latest._io import WidgetInput
 from graph_run import OURS
+from graphs import DEFAULTS, ours, sampled, value
+from method_rows import latents, rows
 from pack.core.people import PlacedCast
-from promised import latents, rows
+from sample_values import cast, identity, image, latent, mask, normal, sdxl, with_loras
 from torch import Tensor
 
 

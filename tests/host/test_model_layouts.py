@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 import tiny_sdxl
-from attack_graphs import Node, node, ours, sampled, sampler, value
-from attack_values import net_for, read, sdxl_clip, text
 from figures import relative
 from graph_run import run
+from graphs import Node, node, ours, sampled, sampler, value
+from method_rows import latents
 from pack.bridge import unet
 from pack.bridge.scopes import AdapterMismatch
 from pack.core.errors import WrongBaseModel
 from pack.nodes.instant_id.nodes import InstantID
-from promised import latents
+from sample_values import net_for, read, sdxl_clip, text
 from seeded import instant_id_file
 
 # Depths of the released files, in ComfyUI's order: down, up (from the end of its list), middle (-1: without

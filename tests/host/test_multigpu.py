@@ -1,14 +1,14 @@
 """The host's MultiGPU CFG Split: two names of the CPU stand for two cards. Every node draws the picture of one."""
 
-import attack_values
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
 import pytest
+import sample_values
 import torch
 from figures import WHOLE_SAMPLING, relative
 from graph_run import run
-from promised import Row, rows
+from method_rows import Row, rows
 
 multigpu = pytest.importorskip("comfy.multigpu", reason="an older ComfyUI has no MultiGPU CFG Split")
 OF_UNETS = [row for row in rows() if row.of_unets and row.runs_here]
@@ -44,7 +44,7 @@ def test_split_over_two_cards_it_is_the_picture_of_one(row: Row, two_cards: None
     comfy.model_management.unload_all_models()
     state = dict(base.model.diffusion_model.state_dict())
     loaded_again = model.clone()
-    loaded_again.cached_patcher_init = (lambda: attack_values._again(base, state, torch.float32), ())
+    loaded_again.cached_patcher_init = (lambda: sample_values._again(base, state, torch.float32), ())
     split = multigpu.create_multigpu_deepclones(loaded_again, 2)
     assert len(split.get_additional_models_with_key("multigpu")) == 1
     for _ in range(2):

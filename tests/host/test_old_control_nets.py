@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import attack_values
 import host_sampling
 import pytest
+import sample_values
 from figures import relative
 from host_sampling import applied, latent_of, sampled, sigmas_of
-from promised import Row, node, rows
+from method_rows import Row, node, rows
 
 import nodes
 
@@ -16,14 +16,14 @@ OTHERS = [row for row in rows() if row.kind in ("LikenessApplyIPAdapter", "Liken
 
 
 def old(conditioning: Any, seed: int = 9, strength: float = 1.0) -> Any:
-    net = attack_values.control_net()
-    hint = attack_values.image(seed=seed)
+    net = sample_values.control_net()
+    hint = sample_values.image(seed=seed)
     return nodes.ControlNetApply().apply_controlnet(conditioning, net, hint, strength)[0]
 
 
 def advanced(positive: Any, negative: Any, seed: int = 9, strength: float = 1.0) -> tuple[Any, Any]:
-    net = attack_values.control_net()
-    hint = attack_values.image(seed=seed)
+    net = sample_values.control_net()
+    hint = sample_values.image(seed=seed)
     return nodes.ControlNetApplyAdvanced().apply_controlnet(positive, negative, net, hint, strength, 0.0, 1.0)
 
 

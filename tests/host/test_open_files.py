@@ -8,8 +8,8 @@ import comfy.supported_models
 import folder_paths
 import pytest
 import small_networks
-from attack_graphs import DEFAULTS, Node, node, ours
 from graph_run import run
+from graphs import DEFAULTS, Node, node, ours
 from rig import versions
 from standins_made import Standins
 

@@ -343,7 +343,7 @@ def test_saved_people_come_back_bit_equal_or_say_what_is_wrong(models, yao):
 
 
 def test_names_that_no_file_can_have(models, yao):
-    """More of them, and names of every script, are in tests/support/attack/texts.py."""
+    """More of them, and names of every script, are in tests/support/hostile/texts.py."""
     existing_file = models / "likeness_faces" / "taken"
     existing_file.parent.mkdir()
     existing_file.write_text("a file, not a folder")

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from itertools import permutations
 
-import attack_values
 import comfy.sample
 import comfy.samplers
 import compiled
 import lora_made
 import people_made
 import pytest
+import sample_values
 import tiny_dits
 import tiny_sdxl
 import tiny_vaes
@@ -514,7 +514,7 @@ def test_without_a_limit_to_regions_the_picture_is_the_hosts_own_bit_for_bit(set
 @pytest.mark.parametrize("order", ["rlwai", "iawlr", "wairl"])
 def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order):
     """a: Apply WithAnyone. i: Apply InfiniteYou. w, l, r: words, LoRAs and references."""
-    setting = Setting(FLUX, attack_values.flux())
+    setting = Setting(FLUX, sample_values.flux())
     who = replace_words(cast(setting))
     record = record_of(setting, who, (0, None, 1))
     texts = [tiny_dits.conditioning(70 + n, tokens=count)[0][0] for n, count in enumerate((9, 5))]

@@ -1,9 +1,9 @@
 """LoRAs and words of people on transformers whose weights are in half precision, in fp8, offloaded, or compiled."""
 
-import attack_values
 import compiled
 import people_made
 import pytest
+import sample_values
 import tiny_dits
 import torch
 from comfy_api.torch_helpers import set_torch_compile_wrapper
@@ -32,15 +32,15 @@ def plain(setting, model=None, **more):
 
 
 def test_weights_in_scaled_fp8_give_the_picture_of_what_they_stand_for(setting):
-    fp8 = attack_values.in_fp8(setting.model, True)
-    read = attack_values.in_fp8(setting.model, True, read=True)
+    fp8 = sample_values.in_fp8(setting.model, True)
+    read = sample_values.in_fp8(setting.model, True, read=True)
     found = drawn(setting, fp8, steps=1)
     assert relative(found, drawn(setting, read, steps=1)) <= TOLERANCE
     assert relative(found, plain(setting, fp8, steps=1)) > 100 * TOLERANCE
 
 
 def test_in_bfloat16_it_is_the_same_picture_but_for_the_precision(setting):
-    half = attack_values.in_half(setting.model)
+    half = sample_values.in_half(setting.model)
     precision = relative(plain(setting, half, steps=1), plain(setting, steps=1))
     found = drawn(setting, half, steps=1)
     assert found.isfinite().all()

@@ -12,8 +12,8 @@ import pytest
 import torch
 from figures import relative
 from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
+from method_rows import Row, node, rows
 from pack.bridge import notes, presence
-from promised import Row, node, rows
 
 import nodes
 

@@ -1,4 +1,4 @@
-"""What nodes of single methods refuse and what they remark, in their own words. What all refuse: tests/promises.
+"""What nodes of single methods refuse and what they remark, in their own words. What all refuse: tests/every_method.
 
 The cases are in tests/support/refusals.
 """
@@ -11,11 +11,11 @@ import refusals.by_the_node
 import refusals.by_the_sampler
 import refusals.remarks  # noqa: F401 - each of these three fills its table
 import tiny_dits
-from attack_graphs import Node, ours, sampled, value
-from attack_values import latent
 from graph_run import linked_inputs, run
+from graphs import Node, ours, sampled, value
 from pack.core.errors import LikenessError
 from refusals.cases import BY_THE_NODE, BY_THE_SAMPLER, REMARKS
+from sample_values import latent
 
 pytestmark = tiny_dits.needed
 

@@ -4,18 +4,18 @@ file was not made for. And that it stays quiet where all is well."""
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import attack_values
 import comfy.sample
 import comfy.samplers
 import pytest
+import sample_values
 import torch
-from attack_graphs import DEFAULTS, UNCONNECTED, Node, node, ours, value
-from attack_values import cast, identity, image, layout, playground, refiner, refiner_clip, slot, thin_refiner
 from figures import relative
 from graph_run import run, run_as
+from graphs import DEFAULTS, UNCONNECTED, Node, node, ours, value
+from method_rows import Row, rows
 from pack.bridge import notes
 from pack.core.errors import LikenessError
-from promised import Row, rows
+from sample_values import cast, identity, image, layout, playground, refiner, refiner_clip, slot, thin_refiner
 from torch import Tensor
 
 pytestmark = pytest.mark.both_hosts
@@ -233,7 +233,7 @@ def test_the_refiners_text_or_model_in_a_node_is_named(row: Row) -> None:
     if row.kind in OWN_FILES:  # without a file of SDXL the refiner alone would be right
         changed = {"model": refiner()} if "model" in row.inputs else {}
     else:
-        changed = {side: attack_values.text(seed, 1280) for seed, side in enumerate(("positive", "negative"))}
+        changed = {side: sample_values.text(seed, 1280) for seed, side in enumerate(("positive", "negative"))}
     with pytest.raises(LikenessError, match="refiner"):
         run(node(applied.kind, **{**applied.inputs, **changed}), {})
 

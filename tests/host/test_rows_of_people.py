@@ -3,12 +3,12 @@ references, and nobody else's."""
 
 from dataclasses import replace
 
-import attack_values
 import lora_made
 import other_packs
 import people_made
 import photo_maker_made
 import pytest
+import sample_values
 import tiny_dits
 import tiny_encoders
 import torch
@@ -62,13 +62,13 @@ class UnetSetting:
 
     def __init__(self, family):
         if family == "SDXL":
-            self.model = attack_values.sdxl()
+            self.model = sample_values.sdxl()
             self.clip = photo_maker_made.clip()
             self.sides = [text(1)], [text(2)]
         else:
-            self.model = attack_values.sd15()
+            self.model = sample_values.sd15()
             self.clip = tiny_encoders.sd1()
-            self.sides = attack_values.text(1, 48), attack_values.text(2, 48)
+            self.sides = sample_values.text(1, 48), sample_values.text(2, 48)
         self.files = [lora_made.file(self.model, seed=seed, clip=self.clip) for seed in (1, 2, 3)]
         self.start = torch.randn(ROWS, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(7)) * 14
 

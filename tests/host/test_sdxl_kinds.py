@@ -10,12 +10,12 @@ import node_helpers
 import pytest
 import tiny_sdxl
 import torch
-from attack_graphs import Node, node, value
-from attack_values import sdxl_clip, text
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM, ModelSamplingDiscrete
 from graph_run import run
-from promised import Row, rows
+from graphs import Node, node, value
+from method_rows import Row, rows
+from sample_values import sdxl_clip, text
 from torch import Tensor
 
 KINDS = ("ApplyIDPatch", "ApplyInstantID", "ApplyIPAdapter", "StylePerPerson", "ApplyStoryMaker", "ApplyPhotoMaker")

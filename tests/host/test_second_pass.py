@@ -1,14 +1,14 @@
 """The second pass in the real host: everybody in a row of their own, and the way back into the picture.
 
-That a row is the picture of its person by every method: tests/promises/test_rows.py.
+That a row is the picture of its person by every method: tests/every_method/test_rows.py.
 """
 
 from dataclasses import replace
 
-import attack_values
 import people_made
 import pytest
 import real_faces
+import sample_values
 import tiny_encoders
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
@@ -62,10 +62,10 @@ def test_everybody_is_drawn_with_their_own_words_and_pasted_back(face_model, pho
     """By the lines of the first pass, of which one is about somebody who is not cut out."""
     cast = replace(friends, people=(*friends.people, replace(friends.people[0], weight=0.0)))
     cropped = crop(face_model, photo, cast, size=256)
-    model = attack_values.sd15()
+    model = sample_values.sd15()
     clip = tiny_encoders.sd1()
-    vae = attack_values.vae()
-    sides = attack_values.text(1, 48), attack_values.text(2, 48)
+    vae = sample_values.vae()
+    sides = sample_values.text(1, 48), sample_values.text(2, 48)
     inputs = {"model": model, "clip": clip, "positive": sides[0], "negative": sides[1], "cast": cropped["cast_by_row"]}
     prompts = "2: smiling\nfriend 4: looking away, in the evening sun\n7: asleep"
     applied = apply("LikenessPromptPerPerson", **inputs, prompts=prompts)

@@ -11,7 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
 from figures import relative
 from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
-from promised import Row, rows
+from method_rows import Row, rows
 
 UNETS = [row for row in rows() if row.of_unets]
 

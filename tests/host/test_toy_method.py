@@ -36,7 +36,7 @@ def test_it_is_in_the_matrix_of_promises_by_its_record_alone(tmp_path: Path) -> 
     manifest = json.loads((tmp_path / "models_manifest.json").read_bytes())
     manifest["models"].append(json.loads((folder / "manifest_entry.json").read_bytes()))
     (tmp_path / "models_manifest.json").write_text(json.dumps(manifest), "utf-8")
-    files = [f"tests/promises/test_{name}.py" for name in PROMISES]
+    files = [f"tests/every_method/test_{name}.py" for name in PROMISES]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "toy_method", *files]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert process.returncode == 0, process.stdout

@@ -1,6 +1,6 @@
 """Weights of people in a cast: each reaches what the networks are given of that person, and of nobody else.
 
-Two people with different weights, compared with both at weight 1. Who has weight 0: tests/promises/test_off.py.
+Two people with different weights, compared with both at weight 1. Who has weight 0: tests/every_method/test_off.py.
 """
 
 from typing import Any
@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import tiny_dits
 import torch
-from attack_graphs import ours
-from attack_values import cast
 from figures import relative
 from graph_run import run
+from graphs import ours
 from pack.bridge.carried import CarriedCond
 from pack.bridge.cross_attention.injections import Injection
+from sample_values import cast
 from torch import Tensor
 
 LOUD, QUIET = 0.9, 0.3

@@ -4,8 +4,8 @@ import copy
 from functools import cache
 from pathlib import Path
 
-import attack_values
 import pytest
+import sample_values
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
@@ -31,8 +31,8 @@ class Pair:
         self.net = tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet(151), 172)
         self.model = tiny_sdxl.host_model(self.unet, shape)
         self.control_net = tiny_sdxl.host_control_net(self.net)
-        self.instant_id = attack_values.loaded("instant_id", self.model)
-        with_adapters(self.unet, attack_values.file_of("instant_id", self.model))
+        self.instant_id = sample_values.loaded("instant_id", self.model)
+        with_adapters(self.unet, sample_values.file_of("instant_id", self.model))
 
     def apply(self, cast, sides, hint, **changed):
         inputs = {"instant_id": self.instant_id, "control_net": self.control_net, "cast": cast, "image": hint}

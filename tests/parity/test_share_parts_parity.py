@@ -3,10 +3,10 @@
 import math
 from functools import partial
 
-import attack_values
 import comfy.patcher_extension
 import instant_id_run
 import pytest
+import sample_values
 import tiny_sd15
 import tiny_sdxl
 import torch
@@ -36,7 +36,7 @@ def width_of(model):
 
 
 def text(model, seed):
-    return attack_values.text(seed, width_of(model))
+    return sample_values.text(seed, width_of(model))
 
 
 def masks(cover, wide):

@@ -4,10 +4,10 @@ everybody's tokens in one attention under a boolean mask, in hooks behind every 
 import math
 from dataclasses import replace
 
-import attack_values
 import comfy.controlnet
 import comfy.patcher_extension
 import pytest
+import sample_values
 import tiny_dits
 import torch
 import torch.nn.functional as functional
@@ -26,7 +26,7 @@ STEPS, TEXT = 4, 7
 
 @pytest.fixture(scope="module")
 def pair():
-    return tiny_dits.model(FLUX), with_anyone_file(), attack_values.loaded("with_anyone")
+    return tiny_dits.model(FLUX), with_anyone_file(), sample_values.loaded("with_anyone")
 
 
 def tokens_in(box, rows, columns):

@@ -16,7 +16,7 @@ from environment import INSTALLED_HOST, RELEASE, ROOT, VENV, host_at
 NOWHERE = "http://127.0.0.1:9"
 """A proxy that nobody listens at: what needs a network fails at once."""
 UNIT = "def test_a():\n    assert 1 + 1 == 2\n"
-PROMISE = """
+OF_A_METHOD = """
 import os
 import pytest
 
@@ -46,7 +46,7 @@ def clone(tmp_path: Path) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in ("pyproject.toml", ".gitignore", "models_manifest.json"):
         shutil.copyfile(ROOT / name, folder / name)
-    for path, text in (("unit/test_sums.py", UNIT), ("promises/test_off.py", PROMISE)):
+    for path, text in (("unit/test_sums.py", UNIT), ("every_method/test_off.py", OF_A_METHOD)):
         file = folder / "tests" / path
         file.parent.mkdir(parents=True)
         file.write_text(text)
@@ -124,8 +124,8 @@ def test_a_comfyui_within_reach_is_fetched_and_tested(clone: Path, comfyui: Path
 @pytest.mark.parametrize(
     ("arguments", "gap"),
     [
-        ((), "everything that needs a ComfyUI (nodes, promises, parity)"),
-        (("tests/unit", "tests/promises/test_off.py"), "tests/promises/test_off.py, which needs a ComfyUI"),
+        ((), "everything that needs a ComfyUI (nodes, every method, parity)"),
+        (("tests/unit", "tests/every_method/test_off.py"), "tests/every_method/test_off.py, which needs a ComfyUI"),
     ],
 )
 def test_without_a_comfyui_the_last_line_says_what_was_not_tested(

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from attack_graphs import DEFAULTS
+from graphs import DEFAULTS
 from pack.bridge.face_model import FaceModel
 from pack.core import identities
 from pack.core.faces.model import faces_in

@@ -1,4 +1,4 @@
-"""Graphs of attack_graphs.py in this process: our own nodes behind their checks, and the host's."""
+"""Graphs of graphs.py in this process: our own nodes behind their checks, and the host's."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import folder_paths
 import numpy as np
 import torch
-from attack_graphs import Node, Output, Value
 from comfy_api.internal import make_locked_method_func
+from graphs import Node, Output, Value
 from pack.nodes.extension import NODES
 from PIL import Image
 from torch import Tensor

@@ -9,7 +9,7 @@ import comfy.sample
 import comfy.samplers
 from comfy.model_patcher import ModelPatcher
 from graph_run import run
-from promised import Node, Row
+from method_rows import Node, Row
 from torch import Tensor
 
 

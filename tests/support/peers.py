@@ -6,12 +6,12 @@ from typing import Any
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
-from attack_graphs import ours
-from attack_values import read as read
 from diffusers import EulerDiscreteScheduler
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
 from graph_run import run
+from graphs import ours
 from pack.bridge.unet import attention_layers, text_width
+from sample_values import read as read
 from seeded import ip_adapter_file
 from torch import Tensor, nn
 
@@ -19,7 +19,7 @@ BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.
 
 
 def apply(kind: str, **inputs: Any) -> Any:
-    """The outputs of one of our nodes; inputs that are not given are those of attack_graphs.DEFAULTS."""
+    """The outputs of one of our nodes; inputs that are not given are those of graphs.DEFAULTS."""
     return run(ours(kind, **inputs), {})
 
 

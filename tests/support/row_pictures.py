@@ -1,4 +1,4 @@
-"""Samples every row of tests/promises on the CPU, in a process of its own, for a test that samples it on a card.
+"""Samples every row of tests/every_method on the CPU, in a process of its own, for a test that samples it on a card.
 
     LIKENESS_TEST_DEVICE=cpu COMFYUI_PATH=... python tests/support/row_pictures.py FILE
 
@@ -25,14 +25,14 @@ def without_node(row: object) -> str:
 
 
 def write(file: Path) -> None:
-    import promised
+    import method_rows
     from safetensors.torch import save_file
 
     latents = {}
-    for row in promised.with_variants(promised.rows()):
+    for row in method_rows.with_variants(method_rows.rows()):
         if row.runs_here:
-            latents[with_node(row)] = promised.picture(row).contiguous().clone()
-            latents[without_node(row)] = promised.picture(row, "plain").contiguous().clone()
+            latents[with_node(row)] = method_rows.picture(row).contiguous().clone()
+            latents[without_node(row)] = method_rows.picture(row, "plain").contiguous().clone()
     save_file(latents, file)
 
 

@@ -186,6 +186,6 @@ def test_slerp_turns_at_an_even_pace_and_keeps_the_length():
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_named(change, why):
-    """Or one of a part of a person, or of something else. More of them are in tests/support/attack/bank.py."""
+    """Or one of a part of a person, or of something else. More of them are in tests/support/hostile/bank.py."""
     with pytest.raises(UnsupportedCheckpoint, match=rf"anna\.safetensors .*{why}"):
         saved(replace(person(), portraits=pictures()), **change)

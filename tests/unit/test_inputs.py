@@ -1,4 +1,4 @@
-"""Casts are known for what they are. What nodes take and refuse is in tests/support/attack."""
+"""Casts are known for what they are. What nodes take and refuse is in tests/support/hostile."""
 
 from pack.core.people import Cast, PlacedCast, RowCast, is_a
 

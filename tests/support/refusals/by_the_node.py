@@ -10,8 +10,21 @@ import tiny_dits
 import tiny_sdxl
 import tiny_vaes
 import torch
-from attack_graphs import UNCONNECTED, Node, ours, value
-from attack_values import (
+from graphs import UNCONNECTED, Node, ours, value
+from pack.bridge.control_nets.token_control_net import NotAControlNet
+from pack.bridge.encode import WrongEncoder
+from pack.bridge.scopes import AdapterMismatch
+from pack.core.errors import BadCast, BadLayout, BadParts, BadPatches, BadPhoto, BadSetup, BadSize, WrongBaseModel
+from pack.core.identities.combining import PortraitsMissing
+from pack.core.parts.parts import BadPart, Parts
+from pack.core.people import Identity, NotPlaced, PlacedCast, RowCast, Slot
+from pack.core.places.control_images import NoKeypoints
+from pack.core.places.from_boxes import BadBoxes
+from pack.core.places.person_region import BadRegion
+from pack.core.prompts import BadPrompts
+from pack.nodes.photo_maker.class_words import BadTrigger
+from pack.nodes.story_maker.bodies import BodiesMissing
+from sample_values import (
     by_lora,
     by_row,
     cast,
@@ -42,19 +55,6 @@ from attack_values import (
     unplaced,
     with_set,
 )
-from pack.bridge.control_nets.token_control_net import NotAControlNet
-from pack.bridge.encode import WrongEncoder
-from pack.bridge.scopes import AdapterMismatch
-from pack.core.errors import BadCast, BadLayout, BadParts, BadPatches, BadPhoto, BadSetup, BadSize, WrongBaseModel
-from pack.core.identities.combining import PortraitsMissing
-from pack.core.parts.parts import BadPart, Parts
-from pack.core.people import Identity, NotPlaced, PlacedCast, RowCast, Slot
-from pack.core.places.control_images import NoKeypoints
-from pack.core.places.from_boxes import BadBoxes
-from pack.core.places.person_region import BadRegion
-from pack.core.prompts import BadPrompts
-from pack.nodes.photo_maker.class_words import BadTrigger
-from pack.nodes.story_maker.bodies import BodiesMissing
 
 from refusals.cases import refused_by_the_node
 
@@ -599,6 +599,6 @@ def the_best_by_a_prompt_that_was_not_there() -> Node:
     return ours("LikenessPickBestLikeness", report=report, score="text alignment", latents=UNCONNECTED)
 
 
-@refused_by_the_node("a network of another pack", BadSetup, "TheirTransformer in attack_values.*as GGUF instead")
+@refused_by_the_node("a network of another pack", BadSetup, "TheirTransformer in sample_values.*as GGUF instead")
 def a_network_of_another_pack() -> Node:
     return ours("LikenessPeopleAsReferences", model=of_another_pack(tiny_dits.model("Qwen-Image")))

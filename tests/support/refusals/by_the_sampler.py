@@ -4,10 +4,10 @@ from typing import Any
 
 import other_packs
 import tiny_dits
-from attack_graphs import UNCONNECTED, Node, ours
-from attack_values import dit, identity, klein, latent, mask, of_another_pack, sd15, theirs, unplaced
+from graphs import UNCONNECTED, Node, ours
 from pack.bridge.carried import ConditioningLost
 from pack.core.errors import BadSetup, BadSize, TokensMoved, WrongBaseModel
+from sample_values import dit, identity, klein, latent, mask, of_another_pack, sd15, theirs, unplaced
 
 from refusals.cases import Sampled, refused_by_the_sampler
 

@@ -4,15 +4,15 @@
     def a_black_image() -> Node:
         return ours("LikenessApplyInstantID", image=0 * image())
 
-The graph is the node with the inputs that matter; all others are its defaults (attack_graphs.py). Values for inputs are
-in attack_values.py. Nothing is made before the case runs.
+The graph is the node with the inputs that matter; all others are its defaults (graphs.py). Values for inputs are
+in sample_values.py. Nothing is made before the case runs.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from attack_graphs import Node
+from graphs import Node
 from pack.core.errors import LikenessError
 
 Factory = TypeVar("Factory", bound=Callable[[], Any])

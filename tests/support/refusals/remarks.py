@@ -1,7 +1,7 @@
 """What works and could be better: every remark that a node writes into the log. What a case is: cases.py."""
 
-from attack_graphs import UNCONNECTED, Node, ours
-from attack_values import by_row, cast, identity, image, klein, layout, mask, sdxl, slot
+from graphs import UNCONNECTED, Node, ours
+from sample_values import by_row, cast, identity, image, klein, layout, mask, sdxl, slot
 
 from refusals.cases import remarks
 

@@ -1,0 +1,40 @@
+"""Each test is there for every method, and for every node that puts one into conditioning or MODEL.
+
+Where a condition of the test does not hold for one of them, pytest skips it with the condition's reason (`applies_to`
+of tests/support/method_rows.py, or `CONDITIONS` of its file).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pack.core.methods import methods
+
+if TYPE_CHECKING:
+    from method_rows import Condition
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`row`: a node of every method. `row_or_variant`: also the other ways through it. `method`: a record."""
+    from method_rows import conditions_of, rows, with_variants  # from here on a ComfyUI is there
+
+    conditions = (*getattr(metafunc.module, "CONDITIONS", ()), *conditions_of(metafunc.function))
+    rows_here = [row for row in rows() if row.runs_here]
+    if "method" in metafunc.fixturenames:
+        metafunc.parametrize("method", _cases(methods(), conditions), ids=lambda record: record.folder)
+    if "row" in metafunc.fixturenames:
+        metafunc.parametrize("row", _cases(rows_here, conditions), ids=str)
+    if "row_or_variant" in metafunc.fixturenames:
+        metafunc.parametrize("row_or_variant", _cases(with_variants(rows_here), conditions), ids=str)
+
+
+def _cases(candidates: Iterable[Any], conditions: Iterable[Condition]) -> list[Any]:
+    """The rows or records; those that do not meet every condition are skipped."""
+    cases = list[Any]()
+    for candidate in candidates:
+        unmet = next((condition for condition in conditions if not condition.holds(candidate)), None)
+        marks = [] if unmet is None else [pytest.mark.skip(reason=unmet.reason)]
+        cases.append(pytest.param(candidate, marks=marks))
+    return cases

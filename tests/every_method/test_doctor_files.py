@@ -1,0 +1,46 @@
+"""With empty model folders the doctor names all of its files."""
+
+from pathlib import Path
+
+from method_rows import applies_to
+from pack.core.methods import Method
+from pack.core.models import doctor, manifest, needs
+
+WORKFLOWS = Path(__file__).parents[2] / "workflows"
+
+
+def template(name: str) -> dict:
+    return needs.workflow((WORKFLOWS / f"{name}.json").read_text("utf-8"))
+
+
+def missing(graph: dict, folder: Path) -> set[str]:
+    """Ids of what the doctor does not find."""
+    folders = {model.key: [str(folder)] for model in manifest.models()}
+    return {model.id for model in doctor.models_to_fetch(needs.wanted(graph), folders)}
+
+
+@applies_to(lambda method: bool(method.files), "It has no file of its own.")
+def test_each_of_its_files_is_named(method: Method, tmp_path: Path) -> None:
+    loader = {"controlnet": ("ControlNetLoader", "control_net_name")}
+    assert method.files
+    for file in method.files:
+        model = manifest.model(file)
+        kind, name = loader.get(model.key, (method.node or "LikenessLoadAdapter", "file"))
+        kinds = {method.node, *method.applies} - {kind, ""}
+        graph = {"1": {"class_type": kind, "inputs": {name: model.name}}}
+        graph |= {str(n): {"class_type": other_kind, "inputs": {}} for n, other_kind in enumerate(sorted(kinds), 2)}
+        assert file in missing(graph, tmp_path), model.name
+
+
+def test_each_template_lacks_something(method: Method, tmp_path: Path) -> None:
+    """Also of a method without files of its own, whose models are the host's."""
+    assert method.uses
+    for use in method.uses:
+        assert missing(template(use.template), tmp_path), use.template
+
+
+@applies_to(lambda method: bool(method.files), "It has no file of its own.")
+def test_each_template_lacks_a_file_of_the_method(method: Method, tmp_path: Path) -> None:
+    assert method.uses
+    for use in method.uses:
+        assert missing(template(use.template), tmp_path) & {*method.files}, use.template

@@ -1,0 +1,161 @@
+"""Masks: of a half it is another picture than of the other half, of everything it is none, of nothing it is refused."""
+
+from typing import Any
+
+import pytest
+from figures import relative
+from graphs import UNCONNECTED, ours, value
+from method_rows import Condition, Row, applies_to, latents, picture
+from pack.core.errors import LikenessError
+from pack.core.people import PlacedCast, Slot
+from sample_values import by_lora, cast, identity, image, layout, mask, slot, unplaced
+from torch import Tensor
+
+PARTS = {
+    "LikenessApplyParts2Whole": lambda part: {"features": ours("LikenessEncodeParts", parts=part)},
+    "LikenessSharePartsAttention": lambda part: {"parts": part},
+}
+"""Whose masks stand at the parts."""
+ONE: dict[str, dict[str, Any]] = {
+    "LikenessApplyPhotoMaker": {"text": "a woman img"},
+    "LikenessApplyStoryMaker": {"bodies": value(image), "body_masks": value(mask)},
+}
+"""With one person where the defaults are for two."""
+
+
+CONDITIONS = (Condition(lambda row: "mask" in row.inputs or row.kind in PARTS, "The node has no mask."),)
+
+
+def takes_one_person(row: Row) -> bool:
+    """Whether somebody without a place may be in all of the picture, or the masks are those of parts."""
+    if row.kind in PARTS:
+        return True
+    people_input = row.inputs.get("cast", row.inputs["mask"])
+    return row.kind != REFERENCES and "LIKENESS_PERSON" in people_input.get_io_type()
+
+
+def is_kept_beside_a_lora(row: Row) -> bool:
+    return row.takes_a_cast and row.method is not None and row.kind not in ("LikenessApplyIDPatch", REFERENCES)
+
+
+BESIDE_A_LORA = (
+    is_kept_beside_a_lora,
+    "It puts in no person by photos, refuses a person without portraits, or its ControlNet draws the people by LoRA "
+    "too.",
+)
+
+
+def shown(row: Row, masks: Tensor | None, **changed: Any) -> Tensor:
+    """The latent with the node, whose people or parts have these masks. changed: of the node's other inputs."""
+    if row.kind in PARTS:
+        part = ours("LikenessPart", target_mask=masks)
+        applied = row.node(**PARTS[row.kind](part), **changed)
+    else:
+        if "acts_in" in row.inputs:
+            changed["acts_in"] = "regions"
+        if row.kind == "LikenessApplyIDPatch":
+            changed["image"] = UNCONNECTED  # it draws the people itself
+        if row.kind == REFERENCES:
+            changed["sentences"] = "none"  # the whole picture reads them: other people are other portraits alone
+        applied = row.node(mask=masks, **changed)
+    return latents(row.sampled(applied))
+
+
+def left_to_right(change: Tensor) -> float:
+    """How much stronger a change is in the left half of the latent than in the right half."""
+    middle = change.shape[-1] // 2
+    left, right = change[..., :middle], change[..., middle:]
+    return (left.square().mean().sqrt() / right.square().mean().sqrt()).item()
+
+
+REFERENCES = "LikenessPeopleAsReferences"
+"""Whose people need portraits, and by region places or masks."""
+ALONE = ("LikenessStylePerPerson", *PARTS)
+"""With a mask for one picture or part."""
+SPOKEN = "LikenessPromptPerPerson"
+"""Whose people are words."""
+
+
+def named(left: str, right: str) -> dict[str, Any]:
+    return {"cast": cast(identity(left), identity(right))}
+
+
+def changes_by_side(row: Row) -> tuple[Tensor, Tensor]:
+    """What changes where somebody on the left is another person, and the same on the right.
+
+    Of a node with one picture or part: what it changes with the mask of the left half, and of the right half.
+    """
+    if row.kind in ALONE:
+        plain = picture(row, "plain")
+        left, right = mask(2).split(1)
+        return shown(row, left) - plain, shown(row, right) - plain
+    if row.kind == SPOKEN:
+        people = [{"prompts": words} for words in ("1: up\n2: down", "1: asleep\n2: down", "1: up\n2: asleep")]
+    else:
+        people = [named(*names) for names in (("Anna", "Boris"), ("Christa", "Boris"), ("Anna", "Daniel"))]
+    of_both, another_left, another_right = (shown(row, mask(2), **changes) for changes in people)
+    return another_left - of_both, another_right - of_both
+
+
+def test_whoever_is_left_acts_left_and_whoever_is_right_acts_right(row: Row) -> None:
+    """The rest of the network carries some of it to the other half."""
+    left, right = changes_by_side(row)
+    assert left_to_right(left) >= 1.1 * left_to_right(right)
+
+
+def test_of_a_half_it_is_another_picture_than_of_the_other(row: Row) -> None:
+    if row.kind in ALONE:
+        first, second = mask(2).split(1)
+    else:
+        first = mask(2)
+        second = mask(2).flip(0)
+    picture_of_first, picture_of_second = shown(row, first), shown(row, second)
+    assert picture_of_first.isfinite().all()
+    assert relative(picture_of_first, picture_of_second) > 1e-4
+
+
+@applies_to(takes_one_person, "It takes people with places alone, who always have a region.")
+def test_of_everything_it_is_none(row: Row) -> None:
+    """Of one person, whom nobody else keeps to a region; others always have one."""
+    alone = {} if row.kind in PARTS else {"cast": unplaced(identity("Anna")), **ONE.get(row.kind, {})}
+    everywhere = shown(row, None, **alone)
+    assert relative(shown(row, mask(1), **alone), everywhere) <= 2e-5
+    assert relative(everywhere, picture(row, "plain")) > 1e-4, "it does nothing"
+
+
+@applies_to(*BESIDE_A_LORA)
+def test_people_from_photos_keep_to_their_places_beside_one_by_lora(row: Row) -> None:
+    """As if that one had weight 0, in the same masks, and by places they are kept to these."""
+    beside = cast(identity("Anna"), by_lora())
+    left_out = cast(identity("Anna"), by_lora(), weights=(1.0, 0.0))
+    alone = cast(identity("Anna"), identity("Boris"), weights=(1.0, 0.0))
+    in_masks = shown(row, mask(2), cast=alone)
+    assert relative(shown(row, mask(2), cast=beside), in_masks) <= 1e-6
+    assert relative(shown(row, mask(2), cast=left_out), in_masks) <= 1e-6
+    everywhere = shown(row, None, cast=alone)
+    assert relative(shown(row, None, cast=beside), everywhere) > 1e-4
+    beside_bare_place = shown(row, None, cast=beside_a_bare_place())
+    assert relative(beside_bare_place, everywhere) > 1e-4, "nobody is asked for that one's region"
+
+
+def beside_a_bare_place() -> PlacedCast:
+    """The place of the person by LoRA has neither a face box nor keypoints."""
+    return cast(identity("Anna"), by_lora(), places=layout(slot(), Slot((94.0, 40.0))))
+
+
+@applies_to(*BESIDE_A_LORA)
+@applies_to(lambda row: "acts_in" in row.inputs, "Its regions are bodies, which a bare place has none of.")
+def test_a_bare_place_of_one_by_lora_takes_nothing_away(row: Row) -> None:
+    """As beside somebody whose face is out of reach. The face of somebody near is not read as Anna's."""
+    far_box = (124.0, 92.0, 127.0, 95.0)
+    beside_somebody_far = cast(identity("Anna"), by_lora(), places=layout(slot(), Slot((125.5, 93.5), far_box)))
+    beside_bare_place = shown(row, None, cast=beside_a_bare_place())
+    assert relative(beside_bare_place, shown(row, None, cast=beside_somebody_far)) <= 1e-6
+    near_face_cut_out = shown(row, None, cast=cast(identity("Anna"), by_lora()))
+    if row.inputs["acts_in"] == "regions":
+        assert relative(beside_bare_place, near_face_cut_out) > 1e-4
+
+
+def test_of_nothing_it_is_refused(row: Row) -> None:
+    with pytest.raises(LikenessError):
+        shown(row, 0 * mask(1 if row.kind in PARTS else 2))

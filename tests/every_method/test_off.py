@@ -1,0 +1,74 @@
+"""Off is the picture without the node, bit for bit: weight 0, everybody's weight 0, or the MODEL alone."""
+
+from typing import Any
+
+import pytest
+import torch
+from comfy_api.latest import io
+from figures import relative
+from graph_run import linked_inputs, run
+from graphs import UNCONNECTED, Node, ours, sampler
+from method_rows import SCHEDULE, Row, applies_to, bypassed, latents, patches_the_model, picture
+from sample_values import cast, identity
+from torch import Tensor
+
+PASSES_ON = (lambda row: not {*row.inputs}.isdisjoint(row.outputs), "No output of it has the name of an input.")
+
+
+@pytest.mark.both_hosts
+def test_weight_zero_is_the_picture_without_the_node(row: Row) -> None:
+    ways = row.off()
+    assert ways
+    for off in ways:
+        assert torch.equal(latents(row.sampled(off)), picture(row, "plain"))
+
+
+@applies_to(lambda row: row.takes_a_cast, "It puts in no person of the cast by weight.")
+@applies_to(lambda row: row.kind != "LikenessApplyPhotoMaker", "Its words are written for the number of people.")
+def test_whoever_has_weight_zero_is_as_if_absent(row: Row) -> None:
+    def shown(people: Any) -> Tensor:
+        changed = {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
+        if row.kind == "LikenessApplyIDPatch":
+            changed["image"] = ours("LikenessIDPatchConditionImage", cast=people)
+        return latents(row.sampled(row.node(cast=people, **changed)))
+
+    alone = shown(cast(identity("Anna")))
+    assert torch.equal(shown(cast(weights=(1.0, 0.0))), alone)
+    assert relative(alone, picture(row, "plain")) > 1e-4, "it does nothing"
+
+
+@applies_to(*PASSES_ON)
+def test_off_it_hands_back_what_came_in(row: Row) -> None:
+    """So that nothing of it is run, and nodes behind it find nothing."""
+    ways = row.off()
+    assert ways
+    for off in ways:
+        outputs: dict[Node, Any] = {}
+        came_in = linked_inputs(off, outputs)
+        handed_back = dict(zip(row.outputs, run(off, outputs), strict=True))
+        shared = came_in.keys() & handed_back.keys()
+        assert shared, "no output has the name of an input"
+        for name in shared:
+            assert handed_back[name] is came_in[name], name
+
+
+@applies_to(patches_the_model, "It leaves the MODEL as it is.")
+def test_a_patched_model_alone_changes_nothing(row: Row) -> None:
+    """Its LoRA, which a weight of its own switches off, is all that the MODEL has by itself."""
+    without_lora = {"lora_weight": 0.0} if "lora_weight" in row.inputs else {}
+    applied = row.node(**without_lora)
+    sides = (bypassed(applied, name) for name in ("positive", "negative"))
+    model = applied[row.outputs.index("model")]
+    assert torch.equal(latents(sampler(model, *sides, row.latent, **SCHEDULE)), picture(row, "plain"))
+
+
+@applies_to(*PASSES_ON)
+def test_bypassed_every_output_is_the_input_of_its_name(row: Row) -> None:
+    """The editor takes the input in the output's slot where the types agree, else the first of that type."""
+    sockets = {name: entry.get_io_type() for name, entry in row.inputs.items() if not isinstance(entry, io.WidgetInput)}
+    names, types = list(sockets), list(sockets.values())
+    passed_on = [(slot, name) for slot, name in enumerate(row.outputs) if name in names]
+    assert passed_on, "no output has the name of an input"
+    for slot, name in passed_on:
+        fits = types[slot : slot + 1] == [sockets[name]]
+        assert names[slot if fits else types.index(sockets[name])] == name

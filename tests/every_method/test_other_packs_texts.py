@@ -1,0 +1,145 @@
+"""Packs that make rows or read texts of their own inside attention: our people are heard in these as well."""
+
+from typing import Any
+
+import other_packs
+import pytest
+import sample_values
+import torch
+from figures import relative
+from graphs import Node, value
+from method_rows import Condition, Row, bypassed, in_front, latents, model_behind, two
+from pack.bridge.carried import ConditioningLost
+from sample_values import control_net, normal, sdxl
+
+
+def a_row_per_region(model: Any, positive: Any, negative: Any) -> Any:
+    return other_packs.couple(model, other_packs.halves(128, 96), [tensor_of(positive)])
+
+
+def in_place_of_attention(model: Any, positive: Any, negative: Any) -> Any:
+    halves = other_packs.halves(128, 96)
+    return other_packs.couple_in_place(model, halves, [tensor_of(positive)] * 2, [tensor_of(negative)])
+
+
+def masks_of_the_text(model: Any, positive: Any, negative: Any) -> Any:
+    return other_packs.masked_in_place(model, tensor_of(positive).shape[1])
+
+
+def tensor_of(conditioning: Any) -> torch.Tensor:
+    """The text of the first entry, (1, tokens, width)."""
+    return conditioning[0][0]
+
+
+SAME = {
+    "a row per region": a_row_per_region,
+    "in place of attention": in_place_of_attention,
+    "masks of the text": masks_of_the_text,
+}
+"""Packs with two regions that read the same text, or that take a text of the prompt's length alone."""
+
+
+CONDITIONS = (
+    Condition(lambda row: row.of_unets, "Such packs are for the cross-attention of UNets."),
+    Condition(lambda row: row.kind != "LikenessApplyPhotoMaker", "Its people are in the words themselves."),
+)
+
+
+def drawn(applied: Node, **changed: Any) -> torch.Tensor:
+    return latents(two(applied, **changed))
+
+
+def beside(row: Row, put_pack: Any, applied: Node) -> tuple[torch.Tensor, torch.Tensor]:
+    """Theirs behind ours, and in front of it."""
+    behind = drawn(applied, model=put_pack(model_behind(row, applied)))
+    if "model" not in row.inputs:
+        return behind, behind
+    return behind, drawn(in_front(applied, put_pack(row.model)))
+
+
+@pytest.mark.parametrize("couple", SAME)
+def test_regions_that_read_the_same_text_change_nothing(row: Row, couple: str) -> None:
+    positive, negative = (bypassed(row.node(), side) for side in ("positive", "negative"))
+    applied = row.node(**({"id_start_percent": 0.0} if "id_start_percent" in row.inputs else {}))
+    behind, before = beside(row, lambda model: value(SAME[couple], model, positive, negative), applied)
+    assert torch.equal(behind, before)
+    assert relative(behind, drawn(applied)) <= 2e-5
+
+
+ID_PATCH = Row(None, "LikenessApplyIDPatch")
+WORDS = Row(None, "LikenessPromptPerPerson")
+OFF = {"start_percent": 1.0, "id_start_percent": 0.0}
+"""The ControlNet of ID-Patch reads the sampler's text."""
+
+
+def text(seed: int, tokens: int, width: int = 2048, turns: int = 1) -> Any:
+    """Conditioning of so many tokens, each of them so many times."""
+    words = normal(seed, 1, tokens, width).repeat_interleave(turns, dim=1)
+    return [[words, sample_values.text(1, width)[0][1]]]
+
+
+def a_region_of_everything(model: Any, conditioning: Any) -> Any:
+    """Beside a region of nothing, which comes first."""
+    regions = torch.stack([torch.zeros(96, 128), torch.ones(96, 128)])
+    return other_packs.couple(model, regions, [tensor_of(conditioning)])
+
+
+@pytest.mark.parametrize(
+    ("node_row", "tokens", "width", "off"), [(ID_PATCH, 77, 2048, OFF), (WORDS, 154, 48, {})], ids=str
+)
+def test_a_region_of_everything_is_a_prompt_of_its_text(
+    node_row: Row, tokens: int, width: int, off: dict[str, Any]
+) -> None:
+    """So its rows read our people beside their own text, as loud as beside any."""
+    text_of_the_region = text(9, tokens, width)
+    expected = drawn(node_row.node(positive=text_of_the_region, **off))
+    applied = node_row.node(positive=text(1, 77, width), **off)
+    behind, before = beside(node_row, lambda model: value(a_region_of_everything, model, text_of_the_region), applied)
+    assert relative(behind, expected) <= 2e-5
+    assert relative(before, expected) <= 2e-5
+
+
+def test_id_tokens_that_a_region_holds_already_count_once() -> None:
+    """As when the texts of the regions are connected behind Apply ID-Patch."""
+    # 96 and 128 tokens, because the pack joins texts at their least common multiple.
+    applied = ID_PATCH.node(positive=text(1, 96), negative=text(2, 96), id_start_percent=0.0)
+    coupled = value(a_row_per_region, value(sdxl), applied, applied[1])
+    assert relative(drawn(applied, model=coupled), drawn(applied)) <= 2e-5
+
+
+def test_id_tokens_beside_a_text_of_keys_and_values_in_turns() -> None:
+    """Are both, as everywhere; words that are taken apart with the text cannot be put behind it."""
+    once, twice = ({"positive": text(1, 77, turns=n), "negative": text(2, 77, turns=n), **OFF} for n in (1, 2))
+    model_of_the_pack = value(other_packs.halved, value(sdxl))
+    assert relative(drawn(ID_PATCH.node(**twice), model=model_of_the_pack), drawn(ID_PATCH.node(**once))) <= 2e-5
+    words = WORDS.node(**{side: text(n, 77, 48, 2) for n, side in enumerate(("positive", "negative"), 1)})
+    with pytest.raises(ConditioningLost, match=r"other_packs\) makes 77 tokens of the 154 of a text"):
+        drawn(words, model=value(other_packs.halved, words))
+
+
+def guided(model: Any, negative: Any) -> Any:
+    return other_packs.guided(model, tensor_of(negative))
+
+
+def test_guidance_in_place_of_attention_is_the_same_in_both_orders(row: Row) -> None:
+    negative = bypassed(row.node(), "negative")
+
+    def theirs(model: Any) -> Node:
+        return value(guided, model, negative)
+
+    applied = row.node(**({"id_start_percent": 0.0} if "id_start_percent" in row.inputs else {}))
+    behind, before = beside(row, theirs, applied)
+    # As a sum of the same numbers, whose order in memory may be another.
+    assert relative(behind, before) <= 1e-6
+    assert relative(behind, drawn(applied)) > 1e-5
+
+
+def test_a_net_with_keyframes_of_another_pack() -> None:
+    """Works with ID-Patch and reads its text, whatever others tell nets to read."""
+    words_of_the_net = tensor_of(sample_values.text(9))
+    positive = [
+        [words, {**options, "cross_attn_controlnet": words_of_the_net}] for words, options in sample_values.text(1)
+    ]
+    net = value(other_packs.Keyframed, value(control_net), [1.0, 0.5])
+    node_with_keyframes = ID_PATCH.node(control_net=net, positive=positive)
+    assert relative(drawn(node_with_keyframes), drawn(ID_PATCH.node(strength=0.4))) <= 1e-5

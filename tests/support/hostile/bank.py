@@ -1,0 +1,66 @@
+"""Names of saved people, and people that cannot be saved, put into a cast or loaded."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from graphs import value
+from pack.core.people import Identity
+from sample_values import RECOGNISERS, identity, in_the_bank, nan, normal, portraits
+from torch import Tensor
+
+from hostile.cases import Case, bad, good
+
+
+def saved_people() -> Iterator[Case]:
+    yield from names_of_saved_people()
+    yield from damaged_people()
+    embeddings = dict.fromkeys(RECOGNISERS, normal(1, 1, 512))
+    shared = Identity("Anna", embeddings, torch.zeros(1, 112, 112, 3))
+    yield good("LikenessSavePerson", person=shared, filename="shared")
+
+
+def names_of_saved_people() -> Iterator[Case]:
+    for name in ("../anna", "/tmp/anna", "..\\anna"):
+        yield bad("leads outside", "LikenessSavePerson", filename=name)
+    for name in ("  ", "family/"):
+        yield bad("empty", "LikenessSavePerson", filename=name)
+    yield bad("is empty", "LikenessSavePerson", filename="\ud800")
+    for name in ("a" * 300, "名" * 100):
+        yield bad("File name too long", "LikenessSavePerson", filename=name)
+    of_windows = (
+        "...", "a/...", "a./b", "con", "NUL", "aux.txt", "com1/a", "lpt9", "<a>", "a*b?", "a|b", 'a"b', "a:b",
+    )  # fmt: skip
+    for name in of_windows:
+        yield bad("no name of a file on Windows", "LikenessSavePerson", filename=name)
+    for name in ("nobody.safetensors", "../x.safetensors", ""):
+        yield bad("(?i)no saved|outside|not in list", "LikenessLoadPerson", file=name)
+
+
+def with_crops(crops: Tensor) -> Identity:
+    return replace(identity(), crops=crops)
+
+
+def damaged_people() -> Iterator[Case]:
+    """Each is refused when saved, when put into a cast and when loaded."""
+    without_photos = Identity("Anna", {}, torch.zeros(0, 112, 112, 3))
+    yield bad("no photo", "LikenessSavePerson", person=without_photos)
+    embedding = normal(1, 1, 512)
+    crops = torch.zeros(1, 112, 112, 3)
+    yield from refused_everywhere("it contains NaN", identity(rows=embedding * nan))
+    yield from refused_everywhere(r"its numbers reach \d\S*e\+25", identity(rows=embedding * 1e25))
+    yield from refused_everywhere("complex64", identity(rows=embedding.to(torch.complex64)))
+    yield from refused_everywhere("its pictures hold nan", with_crops(crops + nan))
+    yield from refused_everywhere(r"hold 1e\+09 .* 0 to 1", with_crops(crops + 1e9))
+    yield from refused_everywhere("complex64", with_crops(crops.to(torch.complex64)))
+    in_float = replace(identity(), portraits=portraits(1, torch.float32))
+    yield from refused_everywhere(r"are torch\.float32 of", in_float)
+    of_two_photos = replace(identity(), portraits=portraits(2))
+    yield from refused_everywhere(r"\(2, 224, 224, 3\)", of_two_photos)
+
+
+def refused_everywhere(says: str, person: Identity) -> Iterator[Case]:
+    yield bad(says, "LikenessSavePerson", person=person, filename="spoiled")
+    yield bad(says, "LikenessCast", person_1=person)
+    # The next person in the bank has the same file, so it is written when the graph runs.
+    yield bad(says, "LikenessLoadPerson", file=value(in_the_bank, person))

@@ -1,0 +1,74 @@
+"""People and casts that methods cannot use: embeddings without a length, nobody, too many."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from graphs import UNCONNECTED, Node, ours
+from pack.core.people import PlacedCast
+from sample_values import cast, identity, normal, unplaced
+
+from hostile.cases import Case, bad, good
+
+WAYS = ("mean", "normalised mean", "weighted mean", "sequence")
+"""Choices of `photos`: what is made of several photos of a person."""
+DIRECTIONS = ("mean", "normalised mean")
+"""Those of them that opposite photos leave nothing of."""
+
+
+def people() -> Iterator[Case]:
+    yield from photos_without_a_sum()
+    yield from casts_without_people()
+    yield from texts_and_others_as_names()
+
+
+def patches_of(people: PlacedCast, photos: str) -> Node:
+    return ours("LikenessIDPatchConditionImage", cast=people, photos=photos)
+
+
+def keypoints_of(people: PlacedCast) -> Node:
+    return ours("LikenessDrawSkeletons", draw="face keypoints", cast=people, layout=UNCONNECTED)
+
+
+def photos_without_a_sum() -> Iterator[Case]:
+    huge = cast(identity(rows=normal(1, 2, 512) * 1e25), identity("Boris"))
+    photo = normal(1, 1, 512)
+    opposite = cast(identity(rows=torch.cat([photo, -photo])), identity("Boris"))
+    for says, people, ways in (("large|1e|length", huge, WAYS), ("opposite|cancel|zero", opposite, DIRECTIONS)):
+        keypoints = keypoints_of(people)
+        for combining in ways:
+            yield bad(says, "LikenessApplyIDPatch", cast=people, image=patches_of(people, combining), photos=combining)
+            yield bad(says, "LikenessApplyInstantID", cast=people, image=keypoints, photos=combining)
+
+
+def casts_without_people() -> Iterator[Case]:
+    nobody = ours("LikenessPlaceCast", order="custom", custom_order="0,0")
+    yield bad("no person 0.*no people", "LikenessMaskOfAPersonsPlace", cast=nobody, person=0)
+    for drawing in ("skeletons", "face keypoints", "body surface"):
+        yield bad(
+            "No person of the cast .* custom_order",
+            "LikenessDrawSkeletons",
+            cast=nobody,
+            draw=drawing,
+            layout=UNCONNECTED,
+        )
+    of_two = ours("LikenessIDPatchConditionImage", cast=cast())
+    preview = ours("LikenessIDPatchConditionImage")[1]
+    yield bad("no place", "LikenessApplyIDPatch", cast=unplaced())
+    yield bad("no place", "LikenessApplyInstantID", cast=unplaced())
+    yield bad("was made from another cast", "LikenessApplyIDPatch", cast=cast(identity()), image=of_two)
+    yield bad("no ID patches", "LikenessApplyIDPatch", image=preview)
+    yield bad("person_9", "LikenessCast", **{f"person_{number}": identity() for number in range(1, 10)})
+    silent = cast(weights=[0.0, 0.0])
+    yield good("LikenessApplyIDPatch", cast=silent, image=patches_of(silent, "mean"), log="weights are 0")
+
+
+def texts_and_others_as_names() -> Iterator[Case]:
+    """Long ones, and what is no text: another pack may have made the person."""
+    yield good("LikenessCast", person_1=identity("x" * 2500))
+    yield good("LikenessSavePerson", person=identity("x" * 2_000_000))
+    names: tuple[Any, ...] = ("x" * 2500, None, 7)
+    for name in names:
+        person = identity(name, rows=normal(1, 1, 512))
+        yield good("LikenessPlaceCast", cast=unplaced(person, identity()))
+        yield good("LikenessSavePerson", person=person)
