@@ -183,7 +183,8 @@ class RegionalTextBatch(CrossAttentionBatch):
 
         Raises ConditioningLost where they take tokens of people away. Arguments as in the base class.
         """
-        if self._others_read_their_texts(patches, n, context, value, extra_options):
+        others_read_their_texts = self._others_read_their_texts(patches, n, context, value, extra_options)
+        if others_read_their_texts:
             # The patches join our text with texts of their own, which have no inline tokens of ours. So our text has to
             # be given to them without its inline tokens, too.
             context = self._without_inline_tokens(context)
@@ -191,6 +192,9 @@ class RegionalTextBatch(CrossAttentionBatch):
         output = super().call_patches(patches, n, context, value, extra_options)
         length = context.shape[1]
         length_left = output.for_keys.shape[1]
+        if others_read_their_texts and SOURCE_ROWS not in extra_options:
+            why = f"cannot be called with {_TOKENS_TO_ASK_WITH} tokens of a text, and makes no rows of its own"
+            raise ConditioningLost(modules_of(patches), why)
         if self.appended_count and length_left < length:
             why = f"makes {length_left} tokens of the {length} of a text, unlike any node for prompts of single people"
             raise ConditioningLost(modules_of(patches), why)
@@ -210,7 +214,10 @@ class RegionalTextBatch(CrossAttentionBatch):
         options_of_trial = dict(extra_options)
         few_keys = context[:, :_TOKENS_TO_ASK_WITH]
         few_values = value[:, :_TOKENS_TO_ASK_WITH]
-        super().call_patches(patches, n, few_keys, few_values, options_of_trial)
+        try:
+            super().call_patches(patches, n, few_keys, few_values, options_of_trial)
+        except RuntimeError:  # they put texts of their own beside ours, which have to be of their length
+            return True
         return SOURCE_ROWS in options_of_trial
 
     def append_tokens(self, n: Tensor, context: Tensor, value: Tensor, extra_options: Options) -> LayerInput:

@@ -17,6 +17,10 @@ def a_row_per_region(model: Any, positive: Any, negative: Any) -> Any:
     return other_packs.couple(model, other_packs.halves(128, 96), [tensor_of(positive)])
 
 
+def a_row_per_region_of_one_length(model: Any, positive: Any, negative: Any) -> Any:
+    return other_packs.couple(model, other_packs.halves(128, 96), [tensor_of(positive)], of_one_length=True)
+
+
 def in_place_of_attention(model: Any, positive: Any, negative: Any) -> Any:
     halves = other_packs.halves(128, 96)
     return other_packs.couple_in_place(model, halves, [tensor_of(positive)] * 2, [tensor_of(negative)])
@@ -33,6 +37,7 @@ def tensor_of(conditioning: Any) -> torch.Tensor:
 
 SAME = {
     "a row per region": a_row_per_region,
+    "a row per region of one length": a_row_per_region_of_one_length,
     "in place of attention": in_place_of_attention,
     "masks of the text": masks_of_the_text,
 }

@@ -112,7 +112,6 @@ def test_prompts_with_masks_areas_and_ranges(networks, model):
     assert parts_of_the_picture.cropped(area, (15, 11)) is cut, "found again at the next step"
 
 
-@pytest.mark.parametrize(("sampler", "times"), [("euler", 1), ("dpmpp_2s_ancestral", 2)])
 def test_heat_maps_are_the_mean_of_all_layers_on_the_finest_grid():
     shown = []
     coarse, fine = torch.tensor([[[0.2]]]), torch.tensor([[[0.0, 0.4], [0.6, 0.8]]])
@@ -127,6 +126,7 @@ def test_a_sigma_is_of_its_step_within_a_rounding_error(factor, step):
     assert step_of(torch.tensor([14.6, 5.0, 1.0, 0.0]), torch.tensor([5.0 * factor])) == step
 
 
+@pytest.mark.parametrize(("sampler", "times"), [("euler", 1), ("dpmpp_2s_ancestral", 2)])
 def test_heat_maps_of_one_step(networks, model, sampler, times):
     """As often as a sampler asks within the step that was chosen, also between two steps, and at no other."""
     maps_by_call = []

@@ -258,14 +258,15 @@ def _weights_of_pixels(regions: Tensor, extra_options: dict[str, Any]) -> Tensor
     return torch.nn.functional.interpolate(regions[None], size=size).flatten(2)[0, :, None, :, None]
 
 
-def couple(model: Any, regions: Tensor, texts: list[Tensor]) -> Any:
+def couple(model: Any, regions: Tensor, texts: list[Tensor], of_one_length: bool = False) -> Any:
     """As ppm's attention couple: an attn2 patch makes a row per region of each positive row, and an output patch makes
-    one of them again. The first region reads what the sampler's positive says, the others a text of `texts` each."""
+    one of them again. The first region reads what the sampler's positive says, the others a text of `texts` each.
+    of_one_length: whether all have to be of one length."""
     count = len(regions)
 
     def patch(n: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         sides = extra_options["cond_or_uncond"]
-        length = math.lcm(k.shape[1], *(text.shape[1] for text in texts))
+        length = k.shape[1] if of_one_length else math.lcm(k.shape[1], *(text.shape[1] for text in texts))
         rows = list[Tensor]()
         texts_of_rows = list[Tensor]()
         for side, x, own_text in zip(sides, n.chunk(len(sides)), k.chunk(len(sides)), strict=True):

@@ -211,6 +211,14 @@ def test_a_face_box_is_as_small_as_what_is_on_the_canvas():
     assert regions.remarks(cast(box(0, 10, 40, 50)), None, regions.FACE_BOXES, 16) == []
 
 
+def test_all_people_have_the_larger_of_their_regions():
+    neighbours = cast(standing(100), standing(280), width=512, height=384)
+    shape = RegionShape("body", 1.0, 24)
+    everybody, first, second = (person_region.region_of_person(neighbours, number, shape) for number in range(3))
+    assert torch.equal(everybody, torch.maximum(first, second))
+    assert ((torch.minimum(first, second) > 0) & (everybody < 1)).any(), "their soft edges cross"
+
+
 def test_no_region_covers_the_face_of_another():
     two = cast(standing(100), standing(150), width=512, height=384)
     region = person_region.region_of_person(two, 1, RegionShape("body", 1.0, 8))

@@ -9,6 +9,7 @@ from pack.core import second_pass as crops
 from pack.core.people import NOSE, Cast, Face, Faces, Identity, Lora, NotPlaced, Person, PlacedCast, Slot
 from pack.core.previews import Sheet
 from pack.core.second_pass import Candidate, Choice
+from pack.core.second_pass.pasting import match_colors
 from PIL import Image
 
 NAMES = ("Ann", "Bob", "Cid")
@@ -128,11 +129,11 @@ def test_a_mask_falls_to_nothing_within_its_square_but_not_where_the_picture_end
     assert canvas[100, 90] == 1
 
 
-@pytest.mark.parametrize(("feather", "has_note"), [(0.25, False), (1.0, False), (4.0, True)])
+@pytest.mark.parametrize(("feather", "has_note"), [(0.25, False), (1.5, False), (1.8, True), (4.0, True)])
 def test_a_feather_larger_than_its_square_is_told(feather, has_note):
     decisions = cut(face(160, 100), feather=feather)
     share = float(decisions[0].crop.mask.max())
-    assert (share < 0.5) is has_note
+    assert (share < 0.9) is has_note
     advice = f"Ann {share:.0%} pasted at most; lower feather or raise margin"
     troubles = [f"The soft edge leaves no room for the face: {advice}"] if has_note else []
     assert crops.troubles(decisions, 1) == troubles
@@ -201,6 +202,20 @@ def test_colours_follow_what_lies_around_the_face(contrast):
     assert flat.isfinite().all()
     assert flat.min() >= 0
     assert flat.max() <= 1
+
+
+@pytest.mark.parametrize(("contrast", "gain"), [(0.2, 2.0), (0.8, 1 / 0.8), (1.25, 0.8), (5.0, 0.5)])
+def test_contrast_is_at_most_doubled_or_halved(contrast, gain):
+    original = 0.5 + 0.1 * torch.randn(64, 64, 3, generator=torch.Generator().manual_seed(3)).clamp(-0.8, 0.8)
+    sampled = 0.5 + contrast * (original - original.mean((0, 1)))
+    nothing = torch.zeros(64, 64)
+    matched = match_colors(sampled, original, nothing, "around the face")
+    assert (matched.std((0, 1)) / sampled.std((0, 1))).tolist() == pytest.approx([gain] * 3, rel=1e-4)
+    few = torch.ones(64, 64)
+    few[0, :15] = 0
+    assert match_colors(sampled, original, few, "around the face") is sampled, "too few pixels"
+    few[0, :16] = 0
+    assert match_colors(sampled, original, few, "around the face") is not sampled
 
 
 def small_and_large() -> list[crops.Decision]:
