@@ -22,7 +22,6 @@ import io
 import json
 import os
 import sys
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,12 +50,9 @@ from core.models.onnx_file import Kind, inspect
 from core.models.tensors import read
 from core.names import among
 from core.people import Cast, Face, Identity, Person, PlacedCast, Slot
-from core.picture_files import read_picture
+from core.picture_files import ENDINGS, read_picture
 from core.text import plain_lines
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-"""Whatever a file is called, nothing else is opened: Pillow hands some formats to other programs."""
 WIDTH = 768
 """Pixels of the longer side of the pictures with names."""
 PART = "part"
@@ -84,8 +80,6 @@ class Result:
 
 def main() -> int:
     options = arguments()
-    # A picture of more pixels would take all memory.
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
     face_model = load(options.models or Path(os.environ.get("COMFYUI_PATH", "")) / "models")
     people: dict[str, Identity] = {}
     for folder in folders_in(options.folder / "people"):
@@ -148,7 +142,7 @@ def folders_in(folder: Path) -> list[Path]:
 
 def pictures_below(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        if path.suffix.lower() in PICTURES and not path.is_dir() and not is_hidden(path, folder):
+        if path.suffix.lower() in ENDINGS and not path.is_dir() and not is_hidden(path, folder):
             yield path
 
 
@@ -198,13 +192,10 @@ def recogniser(name: str, path: str) -> analysis.Recogniser | None:
 
 def image(path: Path) -> torch.Tensor:
     """(H, W, 3) float 0..1, turned as the camera says. Raises Unusable for what is no picture, or too large."""
-    if not path.is_file():
-        raise Unusable(f"{path} cannot be read as a picture: there is no such file.")
     try:
-        picture = read_picture(str(path), FORMATS)
+        picture = read_picture(str(path))
     except BadPhoto as error:
-        advice = "Save it again as PNG or JPEG, or take it out."
-        raise Unusable(f"{path} cannot be read as a picture: {error.problem} {advice}") from error
+        raise Unusable(f"{path} cannot be read as a picture: {error} Or take it out.") from error
     return torch.from_numpy(np.array(picture)).float() / 255
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from environment import SetupError
-from evaluate import PICTURES, is_hidden
+from evaluate import is_hidden
+
+from core.picture_files import ENDINGS
 
 LORA = ".safetensors"
 
@@ -35,11 +37,11 @@ def people_in(folder: Path) -> list[PersonFiles]:
         if is_hidden(path, folder):
             continue
         if path.is_dir():
-            photos = _files(path, PICTURES)
+            photos = _files(path, ENDINGS)
             if photos:
                 loras = _files(path, (LORA,))
                 people.append(PersonFiles(path.name, tuple(photos), loras[0] if loras else None))
-        elif path.suffix.lower() in PICTURES:
+        elif path.suffix.lower() in ENDINGS:
             lora = path.with_suffix(LORA)
             people.append(PersonFiles(path.stem, (path,), lora if lora.is_file() else None))
     if len(people) < 2:

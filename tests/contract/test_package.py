@@ -17,6 +17,7 @@ SCRIPTS: dict[str, set[str]] = {
     "box_links": set(),
     "doctor": {"fetchApi"},
     "field_labels": {"dispatchCustomEvent =", "getCustomNodesI18n", "getNodeDefs =", "queuePrompt ="},
+    "framing": set(),
     "gallery": {"getWorkflowTemplates =", "getCoreWorkflowTemplates =", "apiURL =", "getCustomNodesI18n"},
     "labels": {"getCustomNodesI18n"},
     "likeness": set(),
@@ -25,7 +26,6 @@ SCRIPTS: dict[str, set[str]] = {
     "sentences": {"getCustomNodesI18n"},
     "reruns": {"addEventListener", "dispatchCustomEvent", "fetchApi"},
     "toasts": {"addEventListener", "queuePrompt ="},
-    "small_window": {"apiURL ="},
 }
 """Of the editor: what each script calls or wraps of the frontend's api."""
 

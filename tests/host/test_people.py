@@ -18,6 +18,7 @@ from pack.core.identities import RecogniserMissing, combine
 from pack.core.pictures import resized_photo
 from pack.nodes import people as nodes
 from safetensors.torch import load_file
+from torch.nn.functional import interpolate
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 NO_DETECTOR, NO_RECOGNISER = "none (faces from landmarks)", "none (pictures alone)"
@@ -283,6 +284,45 @@ def test_photos_of_one_person_are_kept_named_or_dropped(face_model, caplog):
 DRAWN = Path(nodes.__file__).parents[1] / "pictures" / "likeness_ink.png"
 IN_BOX = "Ink: 144, 187, 122, 156"
 """1.5 times the height of detectors' boxes around the template, whose left upper corner is then at (121, 166)."""
+
+
+ASTRONAUT = real_faces.image(real_faces.ASTRONAUT)
+CLOSER = ASTRONAUT[:, :480, 20:500]
+YAO = real_faces.image(real_faces.YAO)
+DOUBTS = {
+    "somebody else": (
+        (ASTRONAUT, CLOSER, YAO),
+        r"Hardly like the others of their person: photo 3 \(Anna, -?0\.0\d\); one person from 0\.4: look at ",
+    ),
+    "two of an animation": (
+        (ASTRONAUT, YAO),
+        r"Hardly like the others of their person: photo 1 \(Anna, .*\), photo 2 \(Anna",
+    ),
+    "twice": ((ASTRONAUT, ASTRONAUT), "One photo twice: photo 1 and photo 2"),
+    "two photos of one": ((ASTRONAUT, CLOSER), None),
+}
+
+
+@pytest.mark.parametrize("kind", DOUBTS)
+@pytest.mark.parametrize("node", [nodes.Person, nodes.CastFromPhotos])
+def test_photos_of_somebody_else_and_copies_are_said(face_model, caplog, node, kind):
+    photos, line = DOUBTS[kind]
+    batch = torch.cat([interpolate(photo.movedim(-1, 1), (512, 512)).movedim(1, -1) for photo in photos])
+    if node is nodes.Person:
+        node.execute(face_model, batch, "Anna", "only", "error")
+    else:
+        node.execute(face_model, "Anna", "only", photo_1=batch)
+    doubts = [note for note in caplog.text.splitlines() if "Hardly like" in note or "One photo twice" in note]
+    assert len(doubts) == bool(line)
+    assert line is None or re.search(line, doubts[0])
+
+
+def test_a_photo_of_the_size_of_a_piece_may_be_a_telephone_s(face_model):
+    with pytest.raises(errors.FaceNotFound, match="a HEIC photo of a telephone, whatever its file is called"):
+        person_of(face_model, torch.full((1, 512, 512, 3), 0.5))
+    with pytest.raises(errors.FaceNotFound) as caught:
+        person_of(face_model, torch.full((1, 512, 513, 3), 0.5))
+    assert "HEIC" not in str(caught.value)
 
 
 def test_a_drawn_face_that_no_detector_finds_is_taken_from_its_box(face_model):

@@ -295,7 +295,7 @@ def test_photos_travel_by_what_is_in_them(tmp_path: Path) -> None:
     [
         ("../a.png", "is outside of"), ("b.png", "is not in"), ("torn.png", "cannot be read as a picture"),
         ("torn.jpg", "cannot be read as a picture"),  # ComfyUI reads it: the rest is grey
-        ("text.png", "cannot be read as a picture: it is in no format of one."),
+        ("text.png", "cannot be read as a picture: it is no picture of a kind that Pillow knows."),
         ("folder.png", "folder.png is a folder, not a file"), ("pipe.png", "pipe.png is no file"),
         ("linked.png", "linked.png is a link to .*gone.png, and there is no file: its disk may"),
         ("no\0name.png", "is not in"),

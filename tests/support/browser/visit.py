@@ -189,6 +189,11 @@ class Visit:
         )
         return Opened(self.canvas.saved(), self.canvas.prompt(), requests)
 
+    def is_app(self) -> bool:
+        """Whether the workflow that is shown is shown as an app."""
+        opened = "app.extensionManager.workflow.activeWorkflow"
+        return self.page.evaluate(f"({opened}.activeMode ?? {opened}.initialMode) === 'app'")
+
     @contextlib.contextmanager
     def as_app(self, graph: Graph) -> Iterator[AppView]:
         """Open a workflow as an app for the block. Skips where the frontend of this host has no apps."""
