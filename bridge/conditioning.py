@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from comfy.controlnet import ControlBase
 from comfy.utils import repeat_to_batch_size
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..core.errors import SAME_FAMILY, WrongBaseModel
+from ..core.models import other_nets
 from .unet import advice_between, family
 
 Entry = list[Any]
@@ -100,6 +102,13 @@ def check_conditioning(
             raise WrongBaseModel(
                 f"The conditioning given to {node_name}", family(text_width), needed or family(width), advice
             )
+
+
+def other_net(cls: type[io.ComfyNode]) -> str:
+    """A sentence for a node whose ControlNet is, by the file that the prompt names, another method's; else ""."""
+    if not cls.hidden:
+        return ""
+    return other_nets.remark(cls.hidden.prompt, cls.hidden.unique_id, "control_net")
 
 
 def check_control_net(control_net: ControlBase | None, width: int, node_name: str) -> None:

@@ -89,9 +89,11 @@ def _read(file: io.BytesIO, head: bytes, name: str) -> Image.Image:
         _refuse_what_is_misread(opened, head, name)
         _fit_transparent_color(opened)
         opened.load()
-        profile = opened.info.get("icc_profile")
-        _turn_upright(opened)
-        return _in_srgb(_on_white(opened, name), profile)
+        # A TIFF has been turned by load(), and in older versions of Pillow its EXIF does not say so.
+        picture = opened if opened.format == "TIFF" else _upright(opened)
+        # In some TIFFs of scanners 0 is white; Pillow inverts them in 8 bits only.
+        on_white = _on_white(picture, name, is_white_zero=tag(opened, 262) == 0)
+        return _in_srgb(on_white, picture.info.get("icc_profile"))
 
 
 def _check_memory(opened: Image.Image, name: str) -> None:
@@ -143,24 +145,26 @@ def _fit_transparent_color(opened: Image.Image) -> None:
         opened.info["transparency"] = int(transparent * factor)
 
 
-def _turn_upright(picture: Image.Image) -> None:
-    """Turn a loaded picture as its EXIF says, in place; as it lies where EXIF is damaged."""
+def _upright(picture: Image.Image) -> Image.Image:
+    """A loaded picture turned as its EXIF says; as it lies where EXIF is damaged."""
     info = picture.info
     with suppress(Exception):  # EXIF may be anything: text, a loop of offsets, a number of another kind
         picture.getexif()  # is kept
         # Pillow writes EXIF anew without the turn, which fails where another entry is damaged. There is none to write.
         picture.info = {}
-        ImageOps.exif_transpose(picture, in_place=True)
+        picture = ImageOps.exif_transpose(picture)
     picture.info = info
+    return picture
 
 
-def _on_white(picture: Image.Image, name: str) -> Image.Image:
-    """A loaded picture of any mode on white, as mode RGB. name: of the file, for messages.
+def _on_white(picture: Image.Image, name: str, is_white_zero: bool = False) -> Image.Image:
+    """A loaded picture of any mode on white, as mode RGB.
 
-    Raises BadPhoto for grey of more than 8 bits whose white is not known.
+    name: of the file, for messages. is_white_zero: whether 0 is white in grey of more than 8 bits. Raises BadPhoto for
+    such grey whose white is not known.
     """
     if picture.mode.startswith("I"):
-        return _from_numbers(picture, name)
+        return _from_numbers(picture, name, is_white_zero)
     if picture.mode == "La":  # multiplied by alpha; Pillow converts it to LA only
         picture = picture.convert("LA")
     if "A" not in picture.getbands() and "a" not in picture.mode and "transparency" not in picture.info:
@@ -171,7 +175,7 @@ def _on_white(picture: Image.Image, name: str) -> Image.Image:
     return white
 
 
-def _from_numbers(picture: Image.Image, name: str) -> Image.Image:
+def _from_numbers(picture: Image.Image, name: str, is_white_zero: bool) -> Image.Image:
     """Grey as numbers of more than 8 bits, which Pillow would cut off at 255, as mode RGB. Raises BadPhoto."""
     numbers: npt.NDArray[Any] = np.asarray(picture)  # (H, W)
     lowest, highest = int(numbers.min()), int(numbers.max())
@@ -182,7 +186,7 @@ def _from_numbers(picture: Image.Image, name: str) -> Image.Image:
         readable = " or ".join(f"0 to {white}" for white in _WHITES)
         raise _unreadable(name, f"its pixels are whole numbers from {lowest} to {highest}; {readable} can be read")
     grey: npt.NDArray[np.uint8] = (numbers * np.float32(255 / white) + np.float32(0.5)).astype(np.uint8)
-    if tag(picture, 262) == 0:  # in some TIFFs of scanners 0 is white; Pillow inverts them in 8 bits only
+    if is_white_zero:
         grey = 255 - grey
     transparent: Any = picture.info.get("transparency")
     if isinstance(transparent, int):  # of a PNG: the number of the pixels that are transparent

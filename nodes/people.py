@@ -360,7 +360,6 @@ class SavePerson(io.ComfyNode):
             inputs=[PersonSocket.Input("person"), io.String.Input("filename", default="person")],
             outputs=[PersonSocket.Output("saved_person"), io.String.Output("path")],
             is_output_node=True,
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod

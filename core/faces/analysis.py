@@ -42,12 +42,12 @@ def detect(detector: Detector, picture: Picture, where: str, expected: int = 1) 
     """Every face of a picture, the surest first.
 
     where: what a message calls the picture. expected: how many faces are known to be in it, see `find_faces`.
-    Raises FaceNotFound, saying what was tried, where no look at the picture finds a face.
+    Raises FaceNotFound where no look at the picture finds a face.
     """
     search = find_faces(detector, picture, expected)
     if not search.faces:
         height, width = picture.shape[:2]
-        raise FaceNotFound(where, width, height, search.tried, placeholder=is_placeholder(picture))
+        raise FaceNotFound(where, width, height, placeholder=is_placeholder(picture))
     return search.faces
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
 from ..text import in_one_line, plain
-from .files import is_zip, no_model
+from .files import is_zip, no_model, unfinished
 from .formats import recognised
 
 _LONGEST_INDEX = 1 << 22
@@ -417,7 +417,7 @@ def _result(function: Any, arguments: Any) -> Any:
 def _instead(path: Path) -> str:
     """The kind of a file that is no TorchScript archive, for the sentence "<file> is <text>"."""
     try:
-        problem = no_model(path)
+        problem = no_model(path) or unfinished(path)
     except OSError as error:
         return f"a file that cannot be read ({error.strerror})"
     if problem:

@@ -203,6 +203,7 @@ class ApplyIDPatch(io.ComfyNode):
             notes.tell(node_id, "\n".join(remarks))
             return io.NodeOutput(positive, negative, scopes.optional_model(model, APPLY))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
+        notes.tell(node_id, conditioning.other_net(cls))
         placed_cast = require_places(cast, APPLY)
         participants = participants_of(placed_cast)
         people = participants.people

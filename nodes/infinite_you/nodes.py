@@ -21,7 +21,7 @@ from torch import Tensor
 from ...bridge import notes, scopes
 from ...bridge.areas import Area, hint_of_area, latent_of_run, whole_latent
 from ...bridge.carried import cut_regions
-from ...bridge.conditioning import Conditioning, check_conditioning
+from ...bridge.conditioning import Conditioning, check_conditioning, other_net
 from ...bridge.control_nets.attachment import Attachment
 from ...bridge.control_nets.rows import ATTACHED, AttachedRows
 from ...bridge.control_nets.token_control_net import NotAControlNet
@@ -465,6 +465,7 @@ class ApplyInfiniteYou(io.ComfyNode):
         needed = f"{FLUX.name} (text width {infinite_you.width})"
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, FLUX_ADVICE)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
+        notes.tell(notes.node_of(cls), other_net(cls))
         scope = scopes.scope_of_faces(cast, APPLY, WHOLE_SCHEDULE, node_id=notes.node_of(cls), **scope_settings)
         hint = _hint(cast, scope.people, keypoints)
         size = None

@@ -334,6 +334,9 @@ class EncodeParts(io.ComfyNode):
 class ApplyParts2Whole(io.ComfyNode):
     """Puts the encoded parts and the pose into the conditioning, see put_in()."""
 
+    # Its heat maps come while a sampler runs. What the host has kept, shown again at the end, would take their place.
+    _HAS_INTERMEDIATE_OUTPUT = False
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -15,7 +15,6 @@ from rig import workflow, workflow_files
 from rig.workflow import Place, Prompt, Spec, specs
 
 from core.models.files import dead_link, files_below
-from core.models.workflow_forms import is_prompt
 from core.names import among, folded
 from core.picture_files import ENDINGS
 from core.text import in_one_line
@@ -92,7 +91,7 @@ class Template:
         self._object_info = object_info
         self._face_bank = face_bank or FaceBank([])
         with _damage_told(path):
-            if is_prompt(graph):
+            if workflow_files.is_prompt(graph):
                 entries = {number: node for number, node in graph.items() if isinstance(node, dict)}
                 self.prompt = workflow.as_offered(entries, object_info)
                 places = api_places(self.prompt)

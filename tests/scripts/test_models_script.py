@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from environment import SetupError
 from miniature import export
+from rig import host_folders
 
 with pytest.MonkeyPatch.context() as patch:
     patch.setattr(sys, "path", [*sys.path])  # it puts its folders in front, where a host's are in these tests
@@ -38,7 +39,7 @@ def run(host: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_what_is_missing_is_no_stand_in(host, tmp_path):
     """The demo draws with released weights where all of them are there, and its own cartoon is not taken for them."""
-    folders = models.model_folders(None)
+    folders = host_folders.below(host / "models", models.keys_of([]))
     cartoon = export.files(host / "models")
     for file in (cartoon.checkpoint, cartoon.control_net, cartoon.id_patch, cartoon.recogniser):
         file.parent.mkdir(parents=True, exist_ok=True)

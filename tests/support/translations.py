@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCALES = ROOT / "locales"
 TRANSLATED = ("zh",)
 LABELS, NOTES, OPTIONS = "likenessLabels", "likenessNotes", "likenessOptions"
-BUTTONS, SENTENCES = "likenessButtons", "likenessSentences"
+SENTENCES = "likenessSentences"
 """The keys of main.json, and in the host's answer to /i18n."""
 PROPER_NAMES = {
     "Canny", "CFG", "CLIP", "ControlNet", "DensePose", "Depth Anything", "FLUX.1", "FLUX.2 klein", "ID-Patch",

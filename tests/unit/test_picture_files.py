@@ -390,7 +390,7 @@ REFUSED = {
     "reflex.tif": (tiff(DEEP, _262=2, _254=1), "a raw photo of a camera"),
     "reflex.jpg": (tiff(OF_8_BITS[..., :3], _262=2, _50706=1), "a raw photo of a camera"),
     "reflex.png": (b"FUJIFILMCCD-RAW" + bytes(99), "a raw photo of a camera"),
-    "too long a text.png": (png(b"zTXt", b"a\0\0" + LONG_TEXT), "MAX_TEXT_CHUNK"),
+    "too long a text.png": (png(b"zTXt", b"a\0\0" + LONG_TEXT), "[dD]ata [tT]oo [lL]arge"),
     "damaged text.png": (png(b"tEXt", b"a\0b", checksum=1), "a damaged PNG"),
     "short Adobe.jpg": (jpeg(0xEE, b"Adobe"), "a damaged JPEG"),
     "anything.png": (b"anything at all", "no picture of a kind that Pillow knows"),

@@ -63,6 +63,8 @@ def without_a_face() -> list[tuple[str, str, int, int, int, dict[str, int]]]:
         *(("custom", text, 3, 0, 3, {"Ann": 3, "Bob": 1, "Cid": 2})
           for text in ("2,3,1", " 2, 3 ,1 ", "2 3 1", "2;3;1", "2\uff0c3\uff0c1")),
         *without_a_face(),
+        ("custom", "Cid, ann; Bob", 3, 0, 3, {"Cid": 1, "Ann": 2, "Bob": 3}),
+        ("custom", "Bob 0 1", 3, 0, 3, {"Bob": 1, "Ann": 3}),
         ("custom", "3,2,1", 3, 2, 3, {"Ann": 3, "Cid": 1}),
         ("custom", "3,0", 3, 2, 2, {"Cid": 1}),
         # In a layout for those who are there none is free.
@@ -106,7 +108,11 @@ def test_a_place_without_a_person_says_what_stays_there() -> None:
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("1,2,4", "no person 4"), ("1,2,2", "person 2 .*2 places"), ("1,2,99999", "'99999' is not a number")],
+    [
+        ("1,2,4", "no person 4"),
+        ("1,2,2", "person 2 .*2 places"),
+        ("1,2,99999", "'99999' is neither a number nor a name of the cast"),
+    ],
 )
 @pytest.mark.parametrize("absent", [0, 2])
 def test_bad_custom_orders_say_why(text: str, why: str, absent: int) -> None:

@@ -218,6 +218,18 @@ def test_contrast_is_at_most_doubled_or_halved(contrast, gain):
     assert match_colors(sampled, original, few, "around the face") is not sampled
 
 
+@pytest.mark.parametrize("match", crops.MATCHES[:2])
+def test_colours_are_measured_there_alone(match: str):
+    """Elsewhere both pictures may show anything."""
+    original = picture(64, 64)[0] * 0.5 + 0.2
+    mask = torch.zeros(64, 64)
+    mask[16:48, 16:48] = 1
+    counts = mask > 0 if match == crops.MATCHES[1] else mask == 0
+    tinted = original * 0.7 + torch.tensor([0.2, 0.0, 0.1])
+    made = torch.where(counts[..., None], tinted, torch.tensor([1.0, 0.0, 0.0]))
+    torch.testing.assert_close(match_colors(made, original, mask, match)[counts], original[counts], atol=1e-4, rtol=0)
+
+
 def small_and_large() -> list[crops.Decision]:
     """Of three people the second has a large face, which stays."""
     everybody, faces = people(face(60, 100, 40), face(160, 100, 110), face(260, 100, 40))
