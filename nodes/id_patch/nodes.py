@@ -480,7 +480,7 @@ class IDTokensReader:
             return
         context: Tensor = cond["c_crossattn"]
         # The host gives each conditioning entry a uuid, so a batch serves all steps with the same entries and sizes.
-        key = tuple(options["uuids"]), x.shape, context.shape
+        key = tuple(options["uuids"]), tuple(id_tokens), x.shape, context.shape
         if key not in self._batches:
             forward = ForwardInput(self._model, x, options["sigmas"], context, options)
             self._batches[key] = self._batch(id_tokens, forward)

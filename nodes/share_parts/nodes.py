@@ -68,11 +68,11 @@ def reference_of(
     adm_of_parts: list[Any] = []
     windows: list[Rect] = []
     for part, mask in zip(present, masks, strict=True):
-        context, pooled = text_of(clip, part.label, model, _SAME_CHECKPOINT)
+        text = text_of(clip, part.label, model, _SAME_CHECKPOINT)
         # In latent pixels. Without a crop it is the whole part.
         part_window = window(mask, cell) if crop else (0, 0, width // 8, height // 8)
-        contexts.append(comfy.conds.CONDCrossAttn(context))
-        adm_of_parts.append(_adm(model, pooled, size, part_window))
+        contexts.append(comfy.conds.CONDCrossAttn(text.tokens))
+        adm_of_parts.append(_adm(model, text.pooled, size, part_window))
         windows.append(part_window)
     # The parts are one batch, so their texts must have one length: the host's concat repeats shorter ones.
     first_context, *other_contexts = contexts
@@ -89,7 +89,7 @@ def reference_of(
     )
 
 
-def _adm(model: ModelPatcher, pooled: Tensor, size: tuple[int, int], part_window: Rect) -> Any:
+def _adm(model: ModelPatcher, pooled: Tensor | None, size: tuple[int, int], part_window: Rect) -> Any:
     """What the MODEL reads beside the text, (1, adm); None for models that read nothing else, such as SD1.5.
 
     SDXL reads the pooled text (1, width), the size of a picture, and which crop of it is shown, as it was told of its

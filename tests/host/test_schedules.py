@@ -1,11 +1,14 @@
 """Percentages are of the schedule of the MODEL that samples, wherever the node stands that changes it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import host_sampling
 import pytest
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_patcher import ModelPatcher
+from comfy_extras.nodes_easycache import EasyCacheNode
 from comfy_extras.nodes_model_advanced import (
     ModelSamplingContinuousEDM,
     ModelSamplingContinuousV,
@@ -117,3 +120,30 @@ def test_a_shift_of_flux_may_stand_before_or_behind(row: Row) -> None:
         for inputs in both_ways(row, with_flux_shift)
     ]
     assert relative(*pictures) <= 1e-6
+
+
+CHANGE_IN_THE_SCHEDULE = ("LikenessApplyIDPatch", "LikenessApplyPhotoMaker")
+
+
+@pytest.mark.parametrize("row", [row for row in rows() if row.kind in CHANGE_IN_THE_SCHEDULE], ids=str)
+@pytest.mark.parametrize("cfg", [1.0, 4.0])
+def test_easycache_saves_steps_of_a_prompt_that_changes_in_the_schedule(
+    row: Row, cfg: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a threshold at which EasyCache saves more than half of the steps of a plain picture."""
+    forwards: list[int] = []
+    plainly = UNetModel._forward  # pyright: ignore[reportPrivateUsage]
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        forwards.append(1)
+        return plainly(self, *args, **kwargs)
+
+    monkeypatch.setattr(UNetModel, "_forward", counted)
+    ours = host_sampling.applied(row, row.node())
+    saving = outputs(EasyCacheNode.execute(ours.model, 3.0, 0.15, 0.95, False))
+    counts: list[int] = []
+    for model in (ours.model, saving):
+        forwards.clear()
+        sampled(replace(ours, model=model).guider(cfg), latent_of(row), sigmas_of(model, 20))
+        counts.append(len(forwards))
+    assert counts[1] < 0.8 * counts[0]
