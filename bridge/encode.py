@@ -31,6 +31,7 @@ from ..core.prompts import check_text
 from ..core.text import plain
 from .notes import stepwise
 from .schedule import ScheduleRange
+from .shared_network import model_of
 from .unet import advice_between, text_width
 
 TEXT_WIDTH = "text width"
@@ -124,7 +125,7 @@ def latent_of(vae: VAE, part: Prepared, model: ModelPatcher, advice: str) -> Ten
     """
     comfy.model_management.throw_exception_if_processing_interrupted()
     latent = vae.encode(part.picture[None])
-    needed_channels = model.model.latent_format.latent_channels
+    needed_channels = model_of(model).latent_format.latent_channels
     check_family("The vae input", LATENT_CHANNELS, latent.shape[1], needed_channels, advice)
     return latent.float().cpu()
 

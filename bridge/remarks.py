@@ -18,6 +18,8 @@ from ..core import families, geometry, pictures
 from . import notes
 from .canvas import Canvas
 from .conditioning import factor_between
+from .shared_network import model_of
+from .unet import pixels_of
 
 PICTURES = "pictures"
 """The topic of notes about pose pictures: their number does not fit that of the rows."""
@@ -222,7 +224,8 @@ def _tell_of_pieces(
     model: Any = guider.model_patcher
     percent_to_sigma = model.get_model_object("model_sampling").percent_to_sigma
     height, width = start.latent_image.shape[-2:]
-    latent_size = (8 * width, 8 * height)  # in pixels
+    side = pixels_of(model_of(model))  # of a latent pixel
+    latent_size = (side * width, side * height)
     regions_on: dict[Canvas, Tensor | None] = {}
     for item in carried:
         if item.canvas is not None:

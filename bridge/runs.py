@@ -43,6 +43,7 @@ from .canvas import Canvas
 from .carried import Carried, CarriedCond, Chunk, ConditioningLost
 from .remarks import Start, notes_on_words, tell_of_start, tell_of_words
 from .schedule import ScheduleRange, SigmaRange
+from .shared_network import model_of
 from .unet import Options, dtype_of, pixels_of
 
 _WRAPPERS = comfy.patcher_extension.WrappersMP
@@ -205,6 +206,8 @@ class Run:
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         self.latent: tuple[int, ...] = tuple(latent.shape[-2:])
         """(height, width) of what is denoised, in latent pixels."""
+        self.cell = pixels_of(model_of(guider.model_patcher))
+        """The side of a latent pixel, in pixels."""
         self._device = guider.model_patcher.load_device
         self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
         self._sigma_ranges: dict[ScheduleRange, SigmaRange] = {}

@@ -20,6 +20,7 @@ from ..bridge.person_words import Sides, carry_words
 from ..bridge.presence import NamedRange, announced, presence_of_people
 from ..bridge.runs import patched
 from ..bridge.schedule import schedule_range
+from ..bridge.shared_network import model_of
 from ..bridge.transformers.families import TransformerFamily
 from ..bridge.transformers.lora_names import layers_of_transformer
 from ..bridge.transformers.networks import network_of, transformer_of
@@ -245,7 +246,7 @@ def _words_of(person: Person) -> str:
 
 def _text_width(model: ModelPatcher, transformer: TransformerFamily | None) -> int:
     """The width of the texts that a MODEL reads. transformer: its family; None for a UNet."""
-    return text_width(model) if transformer is None else transformer.text_width(network_of(model.model))
+    return text_width(model) if transformer is None else transformer.text_width(network_of(model_of(model)))
 
 
 NODES = [AddLoRAToPerson, LoRAPerPerson]

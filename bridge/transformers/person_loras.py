@@ -58,7 +58,7 @@ class PersonLorasRun(Run):
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
-        check_canvases(self.everything(guider), latent)
+        check_canvases(self.everything(guider), latent, self.cell)
         self._model = guider.model_patcher
         self._readers: dict[nn.Module, Readers] = {}
         self._layers: dict[Any, dict[str, PeopleLayer]] = {}

@@ -25,6 +25,7 @@ from ...core.token_layout import Kind, Span, TokenLayout, placed_spans
 from ..canvas import check_canvases
 from ..carried import ConditioningLost, for_rows_of_batch
 from ..runs import Batch, ForwardInput, Run, entries_with
+from ..shared_network import model_of
 from ..unet import Options, with_patch
 from .attention import BlockCalls, with_reading
 from .current_texts import CurrentTexts, begin_texts, called_alone, end_texts
@@ -53,7 +54,7 @@ class PersonTextsRun(Run):
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
-        check_canvases(self.everything(guider), latent)
+        check_canvases(self.everything(guider), latent, self.cell)
         self._batches: dict[Any, PersonTextsBatch] = {}
         self._texts_of_entries: list[tuple[PersonTexts, ...]] = []
         for entry in entries_with(guider, self.key):
@@ -64,7 +65,7 @@ class PersonTextsRun(Run):
 
         The host estimates by this shape how much memory a forward takes.
         """
-        base_model: Any = model.model
+        base_model: Any = model_of(model)
         family = transformer_family(base_model)
         if family is None or len(noise_shape) < 4:
             return noise_shape

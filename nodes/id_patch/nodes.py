@@ -26,7 +26,11 @@ from ...bridge.cross_attention.regional_text import (
     id_tokens_read_everywhere,
     times_repeated,
 )
-from ...bridge.cross_attention.regional_text_run import RegionalTextBatch, RegionalTextRun
+from ...bridge.cross_attention.regional_text_run import (
+    RegionalTextBatch,
+    RegionalTextRun,
+    length_without_inline_tokens,
+)
 from ...bridge.cross_attention.row_tracking import SOURCE_ROWS
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.presence import NamedRange, NetReport, announced, presence_of_people
@@ -420,7 +424,7 @@ class _EverywhereBatch(RegionalTextBatch):
 
     def needed(self, options: Options) -> bool:
         """Whether this batch has anything to do in a forward with these transformer_options."""
-        # self._ignoring: the cross-attention layers in which another pack's attention ignores the text.
+        # self._ignoring: the cross-attention layers in which another pack's attention ignores our tokens.
         return bool(self._ignoring or options.get("patches", {}).get("attn2_patch"))
 
     def attention_output(
@@ -497,7 +501,8 @@ class IDTokensReader:
         layers = layers_of(self._model.diffusion_model)
         place = query_place(layers, forward)
         text_length = forward.context.shape[1]
-        return _EverywhereBatch(layers, tuple(chunks), text_length, place, layers_ignoring_text(forward))
+        ignoring = layers_ignoring_text(forward, length_without_inline_tokens(tuple(chunks)))
+        return _EverywhereBatch(layers, tuple(chunks), text_length, place, ignoring)
 
 
 LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))

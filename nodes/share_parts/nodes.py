@@ -25,7 +25,8 @@ from ...bridge.schema import advanced, applied_inputs, applied_outputs, range_in
 from ...bridge.self_attention.recording import LAYERS, SelfReference
 from ...bridge.self_attention.run import SharingRun
 from ...bridge.self_attention.shared_parts import SharedParts, share_with
-from ...bridge.unet import coarsest_token_side, text_width
+from ...bridge.shared_network import model_of
+from ...bridge.unet import coarsest_token_side, text_width, unet_of
 from ...core import geometry
 from ...core.errors import WrongBaseModel
 from ...core.geometry import Rect
@@ -62,7 +63,7 @@ def reference_of(
     prepared_parts = [prepare(part, width, height) for part in present]
     latents = torch.cat([latent_of(vae, part, model, _SAME_CHECKPOINT) for part in prepared_parts])  # (parts, 4, h, w)
     masks = [part.mask for part in prepared_parts]  # (height, width) each
-    cell = coarsest_token_side(model.get_model_object("diffusion_model"))  # in latent pixels; windows are whole cells
+    cell = coarsest_token_side(unet_of(model))  # in latent pixels; windows are whole cells
     contexts: list[comfy.conds.CONDCrossAttn] = []
     adm_of_parts: list[Any] = []
     windows: list[Rect] = []
@@ -97,7 +98,7 @@ def _adm(model: ModelPatcher, pooled: Tensor | None, size: tuple[int, int], part
     """
     # From latent pixels to pixels.
     left, top, right, bottom = (8 * side for side in part_window)
-    return model.model.encode_adm(
+    return model_of(model).encode_adm(
         pooled_output=pooled,
         width=size[0],
         height=size[1],
@@ -113,7 +114,7 @@ def _is_inpainting(model: ModelPatcher, latent_channels: int) -> bool:
 
     latent_channels: how many channels the latent has. Raises WrongBaseModel for a MODEL that reads something else.
     """
-    unet = model.get_model_object("diffusion_model")
+    unet = unet_of(model)
     # All that the UNet reads beside text and time comes in by the channels of its first convolution.
     first_convolution = unet.input_blocks[0][0]
     other_channels = first_convolution.in_channels - latent_channels
