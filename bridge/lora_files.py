@@ -31,6 +31,7 @@ from . import folders
 from .load import read_state_dict
 from .lora_layers import LayerLora, Reorder
 from .lora_patches import UNFIT_TENSORS, fitting_shape, kind_of, lora_of, low_rank_shapes, sizes_in_words
+from .shared_network import model_of
 from .unet import NETWORK, WEIGHT, advice_on, block_of, layer_shape
 
 _LARGEST = 65504
@@ -191,7 +192,7 @@ def _names_of(model: ModelPatcher, clip: CLIP, layers: LoraLayers) -> dict[str, 
     """
     names = dict(layers.names)
     host_names = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
-    for name, weight in comfy.lora.model_lora_keys_unet(model.model, host_names).items():
+    for name, weight in comfy.lora.model_lora_keys_unet(model_of(model), host_names).items():
         names.setdefault(name, weight)
     return names
 

@@ -97,6 +97,10 @@ class PersonLoras(Carried):
         """Whether anybody has a LoRA in any layer."""
         return bool(self.layers)
 
+    def can_join_batch(self, other: Any) -> bool:
+        """Whether rows with these two can be computed in one batch: where the same people are in the same places."""
+        return self.source is other.source and self.regions is other.regions
+
     def for_picture(self, picture_number: int) -> Self:
         """The LoRAs for one picture of a batch: with by_row those of the person whose row it is, else all.
 

@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 
 import comfy.ldm.modules.attention
 import torch
-from comfy.ldm.modules.attention import SpatialTransformer
-from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample
 from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
@@ -15,6 +13,7 @@ from ..core import families
 from ..core.attention import Attend, Block
 from ..core.errors import TokensMoved, WrongBaseModel, listed
 from ..core.methods import methods
+from .shared_network import model_of, network_within
 
 Options = dict[str, Any]
 """The host's transformer_options."""
@@ -90,7 +89,7 @@ def family(width: int | None) -> str:
 
 def unet_of(model: ModelPatcher) -> Any:
     """The UNet of a MODEL. Raises WrongBaseModel for a MODEL without one, such as FLUX, Qwen-Image or Z-Image."""
-    network = model.get_model_object("diffusion_model")
+    network = network_within(model_of(model).diffusion_model)
     if not hasattr(network, "middle_block"):
         raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, _UNETS, advice_without_unet())
     return network
@@ -204,9 +203,9 @@ def transformers(unet: Any) -> list[Transformer]:
 def _transformers_of(name: str, number: int, block: Iterable[Any]) -> Iterator[Transformer]:
     """The transformers of one block. name, number: of the block, as in core.attention.Block."""
     for module in block:
-        if isinstance(module, SpatialTransformer):
-            for index, transformer in enumerate(module.transformer_blocks):
-                yield Transformer(name, number, index, transformer)
+        # By its parts, because another pack may have given it a class of its own.
+        for index, transformer in enumerate(getattr(module, "transformer_blocks", ())):
+            yield Transformer(name, number, index, transformer)
 
 
 def layers_of(unet: Any) -> list[Block]:
@@ -222,7 +221,7 @@ def grids(unet: Any, height: int, width: int) -> dict[tuple[str, int], Grid]:
     grids_of_inputs: list[Grid] = []
     grid = height, width
     for block in unet.input_blocks:
-        if any(isinstance(module, Downsample) for module in block):
+        if any(hasattr(module, "op") for module in block):
             # A convolution with a stride of 2 keeps the last row of an odd number: rounded up.
             grid = -(-grid[0] // 2), -(-grid[1] // 2)
         grids_of_inputs.append(grid)

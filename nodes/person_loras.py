@@ -1,6 +1,5 @@
 """Add LoRA to Person: a LoRA becomes part of a person. LoRA per Person: it acts where that person is."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,16 +12,15 @@ from torch import Tensor
 from ..bridge import carried, folders, notes, schema, scopes
 from ..bridge.conditioning import Conditioning, check_conditioning
 from ..bridge.cross_attention.regional_lora import RegionalLoraRun
-from ..bridge.cross_attention.regional_text import appended_text, text_by_row, without_people
 from ..bridge.cross_attention.regional_text_run import RegionalTextRun
-from ..bridge.encode import text_of
 from ..bridge.face_model import NONE_FOUND
 from ..bridge.lora_files import LoraFile, layers_of_unet, path_of, read_lora_file
 from ..bridge.lora_layers import LayerLora, PersonLoras
+from ..bridge.person_words import Sides, carry_words
 from ..bridge.presence import NamedRange, announced, presence_of_people
 from ..bridge.runs import patched
 from ..bridge.schedule import schedule_range
-from ..bridge.transformers import person_texts
+from ..bridge.shared_network import model_of
 from ..bridge.transformers.families import TransformerFamily
 from ..bridge.transformers.lora_names import layers_of_transformer
 from ..bridge.transformers.networks import network_of, transformer_of
@@ -147,7 +145,7 @@ class LoRAPerPerson(io.ComfyNode):
         # This stands after the scope is made, so that places and masks are checked also where nobody has a LoRA.
         if not any(_active_loras(person) for person in present.people):
             return io.NodeOutput(model, positive, negative)
-        sides = _with_loras(scope, model, clip, transformer, strength, _Sides(positive, negative))
+        sides = _with_loras(scope, model, clip, transformer, strength, Sides(positive, negative))
         # Texts of people stand inside of ours in every layer: their words are read with the LoRAs, too.
         runs = (RegionalTextRun, RegionalLoraRun) if transformer is None else (PersonTextsRun, PersonLorasRun)
         model_out = patched(model, *runs)
@@ -155,14 +153,6 @@ class LoRAPerPerson(io.ComfyNode):
         presence = presence_of_people(regions.names(scope.people), APPLY, node_id, [lora_range], in_negative=True)
         outputs = announced(presence, model_out, sides.positive, sides.negative)
         return io.NodeOutput(*outputs, ui=scope.preview(cls))
-
-
-@dataclass(frozen=True, eq=False)
-class _Sides:
-    """Both sides of the conditioning."""
-
-    positive: Conditioning
-    negative: Conditioning
 
 
 def _active_loras(person: Person) -> list[Lora]:
@@ -183,8 +173,8 @@ def _with_loras(
     clip: CLIP,
     transformer: TransformerFamily | None,
     strength: float,
-    sides: _Sides,
-) -> _Sides:
+    sides: Sides,
+) -> Sides:
     """Both sides of the conditioning: both with the LoRAs of all people, the positive also with their words.
 
     transformer: the family of the MODEL; None for a UNet. strength: of the node. Raises what
@@ -202,12 +192,8 @@ def _with_loras(
     )
     positive = carried.carry(sides.positive, carried_loras)
     negative = carried.carry(sides.negative, carried_loras)
-    words = _words(scope, people_loras.clips, model, transformer)
-    if words is not None:
-        positive = carried.carry(positive, words.positive)
-        # The negative says that it has no words, so that the host may compute both sides in one batch.
-        negative = carried.carry(negative, words.negative)
-    return _Sides(positive, negative)
+    words = [_words_of(person) for person in scope.people]
+    return carry_words(scope, model, transformer, people_loras.clips, words, 1.0, Sides(positive, negative))
 
 
 @dataclass(frozen=True)
@@ -253,56 +239,14 @@ def _read_loras(
     return _PeopleLoras(layers, clips)
 
 
-@dataclass(frozen=True)
-class _Words:
-    """What the two sides of the conditioning carry of the words of people's LoRAs."""
-
-    positive: carried.Carried
-    negative: carried.Carried
-
-
-def _words(
-    scope: scopes.Scope, clips: Sequence[CLIP], model: ModelPatcher, transformer: TransformerFamily | None
-) -> _Words | None:
-    """The words of each person's LoRAs, encoded with these LoRAs, and read where that person is.
-
-    It is None where no person has words. clips: of each person. transformer: as in `_with_loras`.
-    """
-    width = _text_width(model, transformer)
-    texts: list[Tensor] = []
-    numbers_with_words: list[int] = []
-    for number, (person, person_clip) in enumerate(zip(scope.people, clips, strict=True)):
-        words = ", ".join(lora.words for lora in _active_loras(person) if lora.words)
-        if words:
-            if transformer is None:
-                text, _ = text_of(person_clip, words, model, "Use the CLIP of the model's checkpoint.")
-            else:
-                text = person_texts.words_of(person_clip, words, width, transformer)
-            texts.append(text)  # (1, T, width)
-            numbers_with_words.append(number)
-        elif scope.by_row:
-            texts.append(torch.zeros(1, 0, width))  # where people have rows, every row has a text: this one has none
-    if not numbers_with_words:
-        return None
-    everywhere = torch.ones(len(scope.people), 1, 1)
-    people_regions = (everywhere if scope.regions is None else scope.regions)[numbers_with_words]
-    names = [scope.names_apart[number] for number in numbers_with_words]
-    if transformer is None:
-        if scope.by_row:
-            text_of_people = text_by_row(texts, strength=1.0, canvas=scope.canvas)
-        else:
-            text_of_people = appended_text(texts, people_regions, scope.carried_canvas)
-        return _Words(text_of_people, without_people(text_of_people))
-    if scope.by_row:
-        people_texts = person_texts.texts_by_row(texts, 1.0, scope.canvas, scope.names_apart)
-    else:
-        people_texts = person_texts.appended_texts(texts, people_regions, scope.carried_canvas, names)
-    return _Words(people_texts, person_texts.without_people(people_texts))
+def _words_of(person: Person) -> str:
+    """The words of a person's active LoRAs, with commas between them; "" where no LoRA has words."""
+    return ", ".join(lora.words for lora in _active_loras(person) if lora.words)
 
 
 def _text_width(model: ModelPatcher, transformer: TransformerFamily | None) -> int:
     """The width of the texts that a MODEL reads. transformer: its family; None for a UNet."""
-    return text_width(model) if transformer is None else transformer.text_width(network_of(model.model))
+    return text_width(model) if transformer is None else transformer.text_width(network_of(model_of(model)))
 
 
 NODES = [AddLoRAToPerson, LoRAPerPerson]

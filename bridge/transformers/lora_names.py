@@ -15,6 +15,7 @@ import comfy.lora
 from comfy.model_patcher import ModelPatcher
 
 from ..lora_files import LoraLayers
+from ..shared_network import model_of
 from ..unet import NETWORK, WEIGHT, layer_shape
 from .families import FLUX_2, TransformerFamily
 from .person_loras import has_place
@@ -56,7 +57,7 @@ def layers_of_transformer(model: ModelPatcher, family: TransformerFamily) -> Lor
 
 def more_names(model: ModelPatcher, family: TransformerFamily) -> dict[str, Target]:
     """The weight of a MODEL by its name in a file, for all names that the host's own map lacks or has wrong."""
-    targets: dict[str, Target] = comfy.lora.model_lora_keys_unet(model.model, {})
+    targets: dict[str, Target] = comfy.lora.model_lora_keys_unet(model_of(model), {})
     layers = _layers_of(targets)
     corrected: dict[str, Target] = {}
     if family is FLUX_2:
@@ -94,7 +95,7 @@ def _without_prefix(name: str) -> str:
 
 def _flux_2_layers(model: ModelPatcher) -> dict[str, Target]:
     """The weights of FLUX.2 by diffusers' names of layers, where the host has no name or that of FLUX.1's layer."""
-    network = model.model.diffusion_model
+    network = model_of(model).diffusion_model
     layers: dict[str, Target] = {}
     for name, own in _FLUX_2.items():
         layers[name] = f"{NETWORK}{own}{WEIGHT}"

@@ -58,7 +58,7 @@ class PersonLorasRun(Run):
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
-        check_canvases(self.everything(guider), latent)
+        check_canvases(self.everything(guider), latent, self.cell)
         self._model = guider.model_patcher
         self._readers: dict[nn.Module, Readers] = {}
         self._layers: dict[Any, dict[str, PeopleLayer]] = {}
@@ -350,9 +350,8 @@ class PersonLorasBatch(Batch):
         Raises ConditioningLost where another pack has made other rows.
         """
         texts = current_texts()
-        row = None if texts is None else texts.row
-        if row is not None:
-            person_of_row = person_of_row[row : row + 1]  # x is of this row alone
+        if texts is not None and texts.rows is not None:
+            person_of_row = tuple(person_of_row[row] for row in texts.rows)  # x is of these rows alone
         times, rest = divmod(len(x), len(person_of_row))
         if rest:
             raise ConditioningLost("unknown", f"makes {len(x)} rows of {len(person_of_row)} in a layer")

@@ -218,8 +218,7 @@ _CONTROL = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b")
 
 
 def no_model(path: Path) -> str | None:
-    """What a file is that is no model at all, by its first bytes or by what a download program keeps beside it, in
-    words; None where the file may be a model.
+    """What a file is that is no model at all, by its first bytes, in words; None where the file may be a model.
 
     Raises OSError where there is no file, and for pipes and devices: opening a pipe would wait for ever, and a device
     has no end.
@@ -238,6 +237,11 @@ def no_model(path: Path) -> str | None:
             return f"{description} ({size} bytes)"
     if ending(path.name) != ".json" and _is_text(head):
         return f"text, not a model ({size} bytes)"
+    return None
+
+
+def unfinished(path: Path) -> str | None:
+    """What a file is whose download has not ended, by what the program keeps beside it, in words; None for others."""
     for mark in UNFINISHED:
         if os.path.isfile(f"{path}{mark}"):
             return f"a download that has not ended, or {path.name}{mark} beside it was left over"

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
 from ..text import in_one_line, plain
-from .files import is_zip, no_model, sha256
+from .files import is_zip, no_model, sha256, unfinished
 from .holes import emptied
 
 State = Mapping[str, Tensor]
@@ -104,7 +104,7 @@ def read(
         return UnsupportedCheckpoint(str(path), problem, expected, advice)
 
     try:
-        problem = no_model(path)
+        problem = no_model(path) or unfinished(path)
     except OSError as error:
         raise refusal(f"a file that cannot be read ({error.strerror})", "Look at its permissions.") from error
     if problem:

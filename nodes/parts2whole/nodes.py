@@ -89,8 +89,7 @@ def encode(
     prepared_parts = [prepare(part, width, height) for part in present]
     texts: list[Tensor] = []  # (1, T, width) each
     for part in present:
-        context, _pooled = text_of(clip, part.label, reference, _CLIP_ADVICE)
-        texts.append(context)
+        texts.append(text_of(clip, part.label, reference, _CLIP_ADVICE).tokens)
     embeds = _image_embeds(clip_vision, present, networks.decoupled.model.width)
     latents: list[Tensor] = []
     for prepared_part in prepared_parts:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from environment import SetupError
 from evaluate import ENDINGS, is_hidden
-
-from core.text import MOST_NAME_LETTERS, plain
+from pack.core.text import MOST_NAME_LETTERS, plain
 
 LORA = ".safetensors"
 

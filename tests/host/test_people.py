@@ -450,12 +450,13 @@ def test_photos_straight_to_a_cast_are_identities_in_a_cast(face_model, caplog):
     assert any(message.startswith("Left out, no photo: Anna, Ben\n") for message in caplog.messages)
 
 
-def test_onnxruntime_runs_the_networks_where_it_is_chosen_and_there(pack, caplog):
+@pytest.mark.parametrize("recognisers", ["all found", MBF])
+def test_onnxruntime_runs_the_networks_where_it_is_chosen_and_there(pack, caplog, recognisers):
     """IR-SE50 is no ONNX file and stays in torch."""
-    in_torch, chosen = load(), load("antelopev2", "all found", "CPU", "onnxruntime")
+    in_torch, chosen = load(), load("antelopev2", recognisers, "CPU", "onnxruntime")
     assert len(in_torch.get_models()) == 2
     assert chosen.get_models() == []
-    assert load("antelopev2", "all found", "CPU", "onnxruntime") == chosen, "kept by file and backend"
+    assert load("antelopev2", recognisers, "CPU", "onnxruntime") == chosen, "kept by file and backend"
     assert not caplog.text
     yao = picture("YAO")
     by_torch, by_onnxruntime = (embedded(person_of(model, yao)[0]) for model in (in_torch, chosen))
