@@ -1,4 +1,4 @@
-"""Prompts with an area of their own: which part of the picture a forward shows, and the part of a hint that fits it.
+"""Which part of the pictures a forward shows: an area of a prompt, or the rows of a window; the hint that fits it.
 
 Set Area and a mask with `set_area_to_bounds` let the host compute a prompt in a part of the latent only.
 """
@@ -22,6 +22,33 @@ LatentSize = tuple[int, int]
 
 WHOLE_LATENT = "likeness_whole_latent"
 """The key, among transformer_options in a run of ours, of the LatentSize of what is denoised."""
+
+
+@dataclass(frozen=True)
+class RowWindow:
+    """The rows of a batch that a forward shows, where it is sampled in windows of some rows.
+
+    rows: their numbers, from 0. total: how many rows the batch has; None where that is unknown.
+    """
+
+    rows: tuple[int, ...]
+    total: int | None
+
+
+def row_window(options: Mapping[str, Any]) -> RowWindow | None:
+    """The window of the host (Context Windows, dim 0) or of AnimateDiff-Evolved; None for all rows of the batch.
+
+    options: the transformer_options of a forward.
+    """
+    window: Any = options.get("context_window")
+    if window is not None and window.dim == 0:
+        # The host may show a row before the window's first as well, and drop what comes of it.
+        anchor: int | None = getattr(window, "causal_anchor_index", None)
+        in_front = [] if anchor is None or anchor < 0 else [anchor]
+        return RowWindow((*in_front, *window.index_list), window.total_frames)
+    of_pack: Mapping[str, Any] = options.get("ad_params") or {}
+    rows: Sequence[int] | None = of_pack.get("sub_idxs")
+    return None if rows is None else RowWindow(tuple(rows), of_pack.get("full_length"))
 
 
 def area_of(area: Sequence[int]) -> Area:

@@ -25,12 +25,13 @@ class Canvas:
     row_count: int = 0
     node_id: str | None = None
 
-    def check(self, size: tuple[int, int], latent: tuple[int, int]) -> None:
+    def check(self, size: tuple[int, int], latent: tuple[int, int], cell: int = 8) -> None:
         """Raise BadSize for a latent of another shape (ratio of width to height) than the canvas.
 
-        size: of the canvas. latent: the size of what is denoised. Both are (width, height) in pixels.
+        size: of the canvas. latent: the size of what is denoised. Both are (width, height) in pixels. cell: the side of
+        a latent pixel, in pixels.
         """
-        geometry.check_shape(f"the canvas of {self.node_name}", size, latent)
+        geometry.check_shape(f"the canvas of {self.node_name}", size, latent, cell)
 
     def check_rows(self, row_count: int) -> None:
         """Raise BadCast where people have a row each, and the latent has another number of rows than people."""
@@ -38,10 +39,11 @@ class Canvas:
             raise rows_missing(self.node_name, self.row_count, "the latent", row_count)
 
 
-def check_canvases(carried: Sequence[Any], latent: Tensor) -> None:
+def check_canvases(carried: Sequence[Any], latent: Tensor, cell: int) -> None:
     """Raise BadCast and BadSize unless the rows and regions of each canvas fit the latent that a run denoises.
 
-    carried: all that the run's conditioning carries, see carried.Carried. latent: (B, C, h, w).
+    carried: all that the run's conditioning carries, see carried.Carried. latent: (B, C, h, w). cell: the side of
+    a latent pixel, in pixels.
     """
     regions_of: dict[Canvas, Tensor | None] = {}
     for item in carried:
@@ -52,4 +54,4 @@ def check_canvases(carried: Sequence[Any], latent: Tensor) -> None:
     height, width = latent.shape[-2:]
     for canvas, regions in regions_of.items():
         if regions is not None:  # (people, H, W)
-            canvas.check((regions.shape[2], regions.shape[1]), (8 * width, 8 * height))
+            canvas.check((regions.shape[2], regions.shape[1]), (cell * width, cell * height), cell)

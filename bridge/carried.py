@@ -16,7 +16,7 @@ from typing_extensions import Self
 from ..core.errors import LikenessError, ModelNotPatched
 from .areas import area_of
 from .canvas import Canvas
-from .conditioning import Conditioning
+from .conditioning import Conditioning, factor_between
 from .remarks import Pictures
 from .schedule import ScheduleRange
 
@@ -46,6 +46,7 @@ class Carried:
     to compare.
     latents_note_node: the Canvas that names the node for whose file SDXL's own latents are needed: under it a run notes
     that the MODEL has others. None for no such note.
+    words_note_node: the Canvas that names the node which has encoded `words`, for notes of a run; None for no note.
     poses: the pose pictures that it has from the user, or None; `pose_count` says how many.
     """
 
@@ -55,6 +56,7 @@ class Carried:
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False)  # see made_once
     canvas: Canvas | None = field(default=None, kw_only=True)
     latents_note_node: Canvas | None = field(default=None, kw_only=True)
+    words_note_node: Canvas | None = field(default=None, kw_only=True)
     poses: Pictures | None = field(default=None, kw_only=True)
 
     def __deepcopy__(self, memo: object) -> Self:
@@ -69,6 +71,15 @@ class Carried:
     def acting_regions(self) -> Tensor | None:
         """Where this acts in the picture, (people, H, W); None for everywhere. By default it is `regions`."""
         return getattr(self, "regions", None)
+
+    @property
+    def words(self) -> Sequence[Tensor]:
+        """What is read beside the prompt and encoded as the prompt is, (1, T, width) each."""
+        return ()
+
+    def multiplied(self, factor: float) -> Self:
+        """What is read where a node, such as Conditioning (Multiply), has multiplied the prompt: `words` are, too."""
+        return self
 
     @property
     def pose_count(self) -> int:
@@ -207,6 +218,7 @@ class CarriedCond(comfy.conds.CONDRegular):
     run: the sampling run that reads it, or None where the MODEL does not come from a node of ours.
     picture_count: pictures of the batch.
     area: (height, width) in latent pixels, of an entry with an area of its own; else None.
+    text: the text of the entry, (B, T, width), when the last Carried was put beside it; None in a run.
     """
 
     def __init__(
@@ -215,11 +227,20 @@ class CarriedCond(comfy.conds.CONDRegular):
         run: SamplingRun | None = None,
         picture_count: int = 1,
         area: tuple[int, int] | None = None,
+        text: Tensor | None = None,
     ) -> None:
         super().__init__(cond)
+        self.text = text
         self.run = run
         self.picture_count = picture_count
         self.area = area
+
+    def beside(self, text: Tensor) -> tuple[Any, ...]:
+        """What it carries where its entry has this text now: where a node has multiplied the text, multiplied too."""
+        factor = None if self.text is None else factor_between(self.text, text)
+        if factor is None or factor == 1:
+            return self.cond
+        return tuple(carried.multiplied(factor) for carried in self.cond)
 
     def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> "CarriedCond":
         """The COND for one forward, as the host asks for it.
@@ -265,8 +286,8 @@ def carry(conditioning: Conditioning, carried: Carried) -> Conditioning:
     entries: Conditioning = []
     for text, options in conditioning:
         conds = options.get("model_conds", {})
-        before = conds[carried.key].cond if carried.key in conds else ()
-        conds = {**conds, carried.key: CarriedCond((*before, carried))}
+        before = conds[carried.key].beside(text) if carried.key in conds else ()
+        conds = {**conds, carried.key: CarriedCond((*before, carried), text=text)}
         entries.append([text, {**options, "model_conds": conds}])
     return entries
 

@@ -5,14 +5,19 @@ What an apply node puts into the conditioning for a run is in carried.py, a Cont
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
 from comfy.controlnet import ControlBase
 from comfy.utils import repeat_to_batch_size
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..core.errors import SAME_FAMILY, WrongBaseModel
+from ..core.models import other_nets
+from .schedule import ScheduleRange
 from .unet import advice_between, family
 
 Entry = list[Any]
@@ -21,6 +26,11 @@ Conditioning = list[Entry]
 
 ID_TOKENS = "likeness_id_tokens"
 """The key of an IDTokens among the options of an entry."""
+
+
+CHANGES = "likeness_changes"
+"""The key of an object among the options of entries that follow each other in the schedule: the same one in all that
+were one entry."""
 
 
 class IDTokens(NamedTuple):
@@ -80,10 +90,59 @@ def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
         return [[text_before, options_before.copy()]]
     if boundary <= start:
         return [[text_after, options_after]]
+    changes = {CHANGES: options_before.get(CHANGES, object())}
     return [
-        [text_before, {**options_before, "clip_start_percent": start, "clip_end_percent": boundary}],
-        [text_after, {**options_after, "clip_start_percent": boundary, "clip_end_percent": end}],
+        [text_before, {**options_before, **changes, "clip_start_percent": start, "clip_end_percent": boundary}],
+        [text_after, {**options_after, **changes, "clip_start_percent": boundary, "clip_end_percent": end}],
     ]
+
+
+def named_as_one(entries: Iterable[dict[str, Any]]) -> None:
+    """Give entries of a run that follow each other in the schedule the host's name (uuid) of the first of them.
+
+    EasyCache keeps what it has of an entry under that name, and ends where the name is gone.
+    """
+    names: dict[tuple[object, int], Any] = {}
+    copies: Counter[tuple[object, float]] = Counter()  # where a node has used a prompt twice, with a mask each
+    for entry in entries:
+        if CHANGES in entry and "uuid" in entry:
+            part = entry[CHANGES], entry["clip_start_percent"]
+            entry["uuid"] = names.setdefault((entry[CHANGES], copies[part]), entry["uuid"])
+            copies[part] += 1
+
+
+def within(conditioning: Conditioning, schedule: ScheduleRange) -> Conditioning:
+    """The entries that are read in a part of the schedule, each limited to it; all as they are for the whole of it."""
+    if schedule.is_whole:
+        return conditioning
+    entries: Conditioning = []
+    for text, options in conditioning:
+        # The range of a CLIP schedule holds beside start_percent and end_percent, see changed_at.
+        start = max(options.get("clip_start_percent", 0.0), schedule.start)
+        end = min(options.get("clip_end_percent", 1.0), schedule.end)
+        if start < end:
+            entries.append([text, {**options, "clip_start_percent": start, "clip_end_percent": end}])
+    return entries
+
+
+def factor_between(before: Tensor, now: Tensor) -> float | None:
+    """By what a text has been multiplied, (B, T, width) before, and now perhaps with tokens behind it.
+
+    None for a text that has been changed in another way. 0 for one that was zeroed out.
+    """
+    if now is before:
+        return 1.0
+    if now.dim() != before.dim() or now.shape[-1] != before.shape[-1] or now.shape[1] < before.shape[1]:
+        return None
+    same_tokens = now[:1, : before.shape[1]]
+    before = before[:1].to(same_tokens)
+    largest = int(before.abs().argmax())
+    value = float(before.flatten()[largest])
+    if not value:
+        return 1.0 if torch.equal(same_tokens, before) else None
+    factor = float(same_tokens.flatten()[largest]) / value
+    close = torch.allclose(same_tokens, before * factor, rtol=1e-3, atol=1e-5 * abs(factor * value))
+    return factor if close else None
 
 
 def check_conditioning(
@@ -100,6 +159,13 @@ def check_conditioning(
             raise WrongBaseModel(
                 f"The conditioning given to {node_name}", family(text_width), needed or family(width), advice
             )
+
+
+def other_net(cls: type[io.ComfyNode]) -> str:
+    """A sentence for a node whose ControlNet is, by the file that the prompt names, another method's; else ""."""
+    if not cls.hidden:
+        return ""
+    return other_nets.remark(cls.hidden.prompt, cls.hidden.unique_id, "control_net")
 
 
 def check_control_net(control_net: ControlBase | None, width: int, node_name: str) -> None:

@@ -5,6 +5,7 @@ ip_adapter/ip_adapter.py (Apache-2.0).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import comfy.clip_model
@@ -29,6 +30,8 @@ from ..core.projections import HEAD_DIM
 from ..core.prompts import check_text
 from ..core.text import plain
 from .notes import stepwise
+from .schedule import ScheduleRange
+from .shared_network import model_of
 from .unet import advice_between, text_width
 
 TEXT_WIDTH = "text width"
@@ -37,20 +40,82 @@ _FAMILY_NAMES = {TEXT_WIDTH: text_name, LATENT_CHANNELS: latent_name}
 """The function that names the family of a number, by the kind of number that tells families apart."""
 
 
-def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> tuple[Tensor, Tensor]:
-    """The label encoded by `clip` for this MODEL: its tokens (1, T, width), and pooled (1, width); float32, CPU.
+@dataclass(frozen=True, eq=False)
+class EncodedText:
+    """A text as a CLIP encodes it for one part of the schedule.
 
-    Raises WrongBaseModel with `advice` for the CLIP of another family, BadPicture for weights that no text can have,
-    and BadText for what is too much for an encoder.
+    tokens: (1, T, width). pooled: (1, width), or None from a CLIP that gives none. Both are float32 on the CPU.
     """
-    check_text(f"The text {plain(label, 60)!r}", label)
-    context, pooled = clip.encode_from_tokens(clip.tokenize(label), return_pooled=True)
-    check_family("The clip input", TEXT_WIDTH, context.shape[-1], text_width(model), advice)
-    context = context.float().cpu()
-    pooled = pooled.float().cpu()
-    if not (context.isfinite().all() and pooled.isfinite().all()):
-        raise unusable_text(f"The text {plain(label, 60)!r}")
-    return context, pooled
+
+    schedule: ScheduleRange
+    tokens: Tensor
+    pooled: Tensor | None
+
+
+def encoded_by_schedule(clip: CLIP, text: str, width: int, advice: str) -> list[EncodedText]:
+    """The text, encoded once for each part of the schedule: for all of it unless the CLIP changes (Set CLIP Hooks).
+
+    width: of the texts that the MODEL reads. Raises WrongBaseModel with `advice` for the CLIP of another family,
+    BadPicture for weights that no text can have, and BadText for what is too much for an encoder.
+    """
+    label = f"The text {plain(text, 60)!r}"
+    check_text(label, text)
+    parts: list[EncodedText] = []
+    for tokens, options in clip.encode_from_tokens_scheduled(clip.tokenize(text), show_pbar=False):
+        check_family("The clip input", TEXT_WIDTH, tokens.shape[-1], width, advice)
+        tokens = tokens.float().cpu()
+        pooled: Tensor | None = options.get("pooled_output")
+        if pooled is not None:
+            pooled = pooled.float().cpu()
+        if not (tokens.isfinite().all() and (pooled is None or pooled.isfinite().all())):
+            raise unusable_text(label)
+        schedule = ScheduleRange(options.get("clip_start_percent", 0.0), options.get("clip_end_percent", 1.0))
+        parts.append(EncodedText(schedule, tokens, pooled))
+    return parts
+
+
+def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> EncodedText:
+    """The label encoded by `clip` for this MODEL and for all of the schedule.
+
+    Raises BadSetup for a CLIP that changes in the schedule, and what `encoded_by_schedule` raises.
+    """
+    parts = encoded_by_schedule(clip, label, text_width(model), advice)
+    if len(parts) > 1:
+        raise BadSetup(
+            f"The CLIP changes in the schedule (Set CLIP Hooks with keyframes), and the text {plain(label, 60)!r} is "
+            "read in all of it.",
+            "Set schedule_clip of Set CLIP Hooks to false, or connect a CLIP without hooks to this node.",
+        )
+    return parts[0]
+
+
+@dataclass(frozen=True, eq=False)
+class PeopleWords:
+    """The words about people as a CLIP encodes them for one part of the schedule.
+
+    tokens: (1, T, width) for each person, float32 on the CPU; T is 0 for a person without words.
+    """
+
+    schedule: ScheduleRange
+    tokens: list[Tensor]
+
+
+def words_by_schedule(clips: Sequence[CLIP], all_words: Sequence[str], width: int, advice: str) -> list[PeopleWords]:
+    """The words about people, each encoded by a CLIP of its own, for each part of the schedule.
+
+    clips: one for each person, which change alike in the schedule. all_words: "" for a person without words; one at
+    least has words. The other arguments and what is raised are as in `encoded_by_schedule`.
+    """
+    of_people: list[list[EncodedText] | None] = []
+    for clip, words in zip(clips, all_words, strict=True):
+        of_people.append(encoded_by_schedule(clip, words, width, advice) if words else None)
+    no_words = torch.zeros(1, 0, width)
+    first = next(parts for parts in of_people if parts is not None)
+    people_words: list[PeopleWords] = []
+    for number, part in enumerate(first):
+        tokens = [no_words if parts is None else parts[number].tokens for parts in of_people]
+        people_words.append(PeopleWords(part.schedule, tokens))
+    return people_words
 
 
 def latent_of(vae: VAE, part: Prepared, model: ModelPatcher, advice: str) -> Tensor:
@@ -60,7 +125,7 @@ def latent_of(vae: VAE, part: Prepared, model: ModelPatcher, advice: str) -> Ten
     """
     comfy.model_management.throw_exception_if_processing_interrupted()
     latent = vae.encode(part.picture[None])
-    needed_channels = model.model.latent_format.latent_channels
+    needed_channels = model_of(model).latent_format.latent_channels
     check_family("The vae input", LATENT_CHANNELS, latent.shape[1], needed_channels, advice)
     return latent.float().cpu()
 

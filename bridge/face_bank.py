@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import safetensors
@@ -14,6 +14,7 @@ from safetensors.torch import save
 from ..core import identities
 from ..core.errors import CannotSave, LikenessError, UnsupportedCheckpoint, listed
 from ..core.models.files import write_whole
+from ..core.models.tensors import opened
 from ..core.names import ending, spelled
 from ..core.people import Identity
 from ..core.text import plain
@@ -220,10 +221,11 @@ def load_identity(file: str) -> Identity:
     path = path_of(file)
     expected = "a person saved by Save Person"
     try:
-        with safetensors.safe_open(path, framework="pt") as opened:
+        with opened(Path(path)) as file_of_tensors:
+            keys: list[str] = file_of_tensors.keys()
             # Cloned, so that the file is not held open and can be replaced.
-            tensors = {key: opened.get_tensor(key).clone() for key in opened.keys()}  # noqa: SIM118 - not a mapping
-            metadata = opened.metadata() or {}
+            tensors = {key: file_of_tensors.get_tensor(key).clone() for key in keys}
+            metadata = file_of_tensors.metadata() or {}
     except safetensors.SafetensorError as error:
         advice = "Save the person again from the photos."
         raise UnsupportedCheckpoint(path, f"damaged ({error})", expected, advice) from error

@@ -126,11 +126,11 @@ def _no_pack_error(pack: str, files: Files) -> LikenessError:
             f"No .onnx file lies directly in {listed(_roots())}; in their folders lie the face packs "
             f"{listed(installed_packs)}."
         )
-        return BadSetup(why, "Choose one of these in Load Face Embedder.")
+        return BadSetup(why, "Choose one of these in Face pack (pack) of Load Face Embedder.")
     same_name_packs = packs.of_one_name(pack, installed_packs)
     if same_name_packs:
         why = f"There are {len(same_name_packs)} folders of the face pack {pack}: {listed(same_name_packs)}."
-        return BadSetup(why, "Choose one of these in Load Face Embedder, or delete all but one.")
+        return BadSetup(why, "Choose one of these in Face pack (pack) of Load Face Embedder, or delete all but one.")
     if pack == NONE_FOUND:
         return _missing_error("A face pack", pack)
     return _missing_error(f"The face pack {pack}", pack)
@@ -271,7 +271,8 @@ class FindsFaces(io.ComfyNode):
 def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
     """The detector of a face model that has none: it raises BadSetup."""
     raise BadSetup(
-        "The face model has no detector, so no face can be found in a picture: pack in Load Face Embedder is none.",
+        "The face model has no detector, so no face can be found in a picture: Face pack (pack) of Load Face Embedder "
+        "is none.",
         "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Person and "
         "Detect Faces take them.",
     )

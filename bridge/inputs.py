@@ -13,7 +13,6 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..core import inputs, socket_values
-from ..core.consoles import accept_any_text
 from ..core.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, first_few, listed
 from ..core.people import Cast, Faces, Identity, Layout, is_a
 from . import notes
@@ -107,8 +106,6 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         values = {**dict(zip(names, args, strict=False)), **kwargs}
         schema = _schema_of(node)
         unlinked_values = _unlinked_values(schema, required_names)
-        # For errors that are not ours, of the host or of torch: names of files are in them as well.
-        accept_any_text()
         notes.clear(notes.node_of(cls))
         if schema.takes_lists:
             linked_values = _checked_lists(schema, values)

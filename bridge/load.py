@@ -37,9 +37,11 @@ def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
 def _load_as_host(path: Path) -> Any:
     """The contents of a file by the host's loader, which maps files into memory or not, as its user chose.
 
-    The host goes by the ending of the file's name. A safetensors file under another ending is therefore read here.
+    The host goes by the ending of the file's name, and safetensors takes names in UTF-8 alone. A safetensors file of
+    another name is therefore read here.
     """
-    if ending(path.name) not in SAFETENSORS and tensors.is_safetensors(path):
+    is_read_by_host = ending(path.name) in SAFETENSORS and tensors.has_name_in_utf_8(path)
+    if not is_read_by_host and tensors.is_safetensors(path):
         return tensors.load(path)
     return comfy.utils.load_torch_file(str(path), safe_load=True)
 

@@ -12,7 +12,7 @@ from ..core.errors import WrongBaseModel
 from ..core.models.tensors import State, below
 from . import notes
 from .lora_patches import fits
-from .unet import advice_on, modules_of_unet, transformers
+from .unet import advice_on, modules_of_unet, transformers, unet_of
 
 _PROJECTIONS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_out.0"}
 """Layers of an attention: their names in such a file -> in the host."""
@@ -110,7 +110,7 @@ def _same_numbers(model_tensor: Any, tensor: Tensor) -> bool:
 
 def _host_names(model: ModelPatcher) -> dict[str, str]:
     """The name of a weight in the MODEL, by the name of its projection in an adapter's file, such as "0.to_q"."""
-    unet = model.get_model_object("diffusion_model")
+    unet = unet_of(model)
     module_names = {module: name for name, module in modules_of_unet(unet).items()}
     host_names: dict[str, str] = {}
     attention_number = 0

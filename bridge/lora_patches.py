@@ -10,8 +10,8 @@ from typing import Any
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..core.low_rank import LORA_KINDS, LoraKind
-from .cross_attention.lora_layers import shape_of
+from ..core.low_rank import LORA_KINDS, LoraKind, LowRank
+from .unet import own_shape, weight_shape
 
 TURNING_KINDS = ("oft", "boft")
 """The host's names of kinds that turn what a layer gives, block by block, instead of adding to it."""
@@ -39,23 +39,33 @@ def tensors_of(patch: Any) -> list[Tensor]:
     return [value for value in values if isinstance(value, Tensor)]
 
 
-def weight_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
-    """The shape of a weight or bias, whatever it is stored as; () where the model has none of this name."""
-    layer, _, kind = name.rpartition(".")
-    module = model.get_model_object(layer)
-    if kind == "weight":
-        shape = shape_of(module)
-        if shape is not None:
-            return shape
-    return tuple(getattr(getattr(module, kind, None), "shape", ()))
-
-
 def fits(model: ModelPatcher, name: str, patch: Any) -> bool:
     """Whether a patch fits the weight of this name, and the model has it.
 
     A patch of a kind that is not known here counts as fitting: the host finds out when it samples.
     """
-    shape = weight_shape(model, name)
+    return fitting_shape(model, name, patch) is not None
+
+
+def fitting_shape(model: ModelPatcher, name: str, patch: Any, rows: slice | None = None) -> tuple[int, ...] | None:
+    """The shape of the weight of this name, if a patch fits it; None where it does not, or there is no such weight.
+
+    A layer that a LoRA on the model has widened has two, with and without that LoRA. rows: the outputs that the patch
+    changes; the shape is of these alone.
+    """
+    for shape in dict.fromkeys((weight_shape(model, name), own_shape(model, name))):
+        own = shape
+        if rows is not None and shape:
+            if rows.stop > shape[0]:
+                continue
+            own = (rows.stop - rows.start, *shape[1:])
+        if _fits_shape(patch, own):
+            return own
+    return None
+
+
+def _fits_shape(patch: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a patch fits a weight of this shape; () for no weight."""
     kind = kind_of(patch)
     if not shape or kind is None:
         return tensors_of(patch)[0].shape == shape
@@ -64,14 +74,22 @@ def fits(model: ModelPatcher, name: str, patch: Any) -> bool:
         # together turn every output of the layer: blocks * size of them.
         blocks_and_size = patch.weights[0].shape[-3:-1]
         return blocks_and_size.numel() == shape[0]
-    if kind not in LORA_KINDS:
+    lora = lora_of(patch)
+    if lora is None:
         return True
+    low_rank = low_rank_shapes(lora, shape)
+    return low_rank is not None and low_rank.fits(shape)
+
+
+def low_rank_shapes(lora: LoraKind, shape: Sequence[int]) -> LowRank | None:
+    """The two matrices of a LoRA for a layer with weights of this shape, as shapes without numbers (on "meta").
+
+    None where the tensors of the file do not fit each other or the shape.
+    """
     try:
-        # On "meta" there are shapes and no numbers, so that nothing is computed.
-        on_meta = LORA_KINDS[kind].from_host(patch.weights).to("meta")
-        return on_meta.low_rank(shape).fits(shape)
+        return lora.to("meta").low_rank(shape)
     except UNFIT_TENSORS:
-        return False
+        return None
 
 
 def sizes_in_words(model: ModelPatcher, name: str, patch: Any) -> str:

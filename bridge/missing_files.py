@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import LikenessError
 from ..core.models import doctor, findings, manifest, needs
 from ..core.models.findings import Finding
 from ..core.text import in_one_line
@@ -50,7 +51,7 @@ async def _missing(request: Any) -> Any:
         body = await request.read()  # not text(), which fails with an encoding that a sender makes up
         # In a thread of its own, so that the server goes on meanwhile: a network drive may take its time.
         findings_to_fix = await asyncio.to_thread(lambda: missing(needs.workflow(body)))
-    except (ValueError, wrong_content_encoding) as error:
+    except (ValueError, LikenessError, wrong_content_encoding) as error:
         return _json({"error": in_one_line(error)}, 400)
     names: list[str] = []
     total_size = 0

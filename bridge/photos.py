@@ -22,6 +22,7 @@ from ..core.faces.pictures import Picture, from_file
 from ..core.models.files import Listing, Stamp, dead_link, listing, stamp, write_whole
 from ..core.names import among, ending
 from ..core.people import Face
+from ..core.picture_files import ENDINGS
 from ..core.text import logger
 from . import folders
 from .face_model import FaceModel
@@ -30,11 +31,6 @@ from .notes import running_server
 PICTURES = Path(__file__).resolve().parents[1] / "pictures"
 NO_FOLDER = "none"
 EXAMPLES = "drawn examples"
-_ENDINGS = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic",
-    ".heif", ".jp2", ".jxl",
-)  # fmt: skip
-"""Endings of photos. Not every Pillow reads all of them; a photo that it cannot read is named."""
 _MOST_PHOTOS = 500
 """A folder with more photos is refused: they take an hour on a slow machine, and more often the folder was a
 mistake."""
@@ -233,6 +229,14 @@ def _cut_advice(photo: Photo) -> str:
     )
 
 
+_TILE = (512, 512)
+"""The size of the pieces of which a telephone joins a HEIC photo, px."""
+_TILE_ADVICE = (
+    "Where the photo itself is larger than this, it is a HEIC photo of a telephone, whatever its file is called: Load "
+    "Image reads the first of its pieces alone. Save it as JPEG."
+)
+
+
 def detected(
     face_model: FaceModel, picture: Picture, picture_name: str, photo: Photo | None, expected: int = 1
 ) -> Sequence[Detection]:
@@ -248,6 +252,8 @@ def detected(
     except FaceNotFound as error:
         if photo is not None and photo.is_cut:
             error.advice = f"{_cut_advice(photo)} {error.advice}"
+        elif photo is not None and photo.size == _TILE:
+            error.advice = f"{_TILE_ADVICE} {error.advice}"
         raise
 
 
@@ -278,7 +284,7 @@ def faces_of(path: str, byte_count: int, changed: int, face_model: FaceModel, la
 
 def _is_photo(name: str) -> bool:
     """Whether a file is a photo, by its name. Hidden files are none."""
-    return not name.startswith(".") and ending(name) in _ENDINGS
+    return not name.startswith(".") and ending(name) in ENDINGS
 
 
 def _lies_in(path: str, root: str) -> bool:

@@ -20,7 +20,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from . import notes
-from .conditioning import Conditioning
+from .conditioning import Conditioning, named_as_one
 from .control_nets.rows import AttachedEntry, AttachedRows, Side, sample_of
 from .remarks import Start
 from .schedule import ScheduleRange, is_unfinished, percent_of, steps_of
@@ -144,6 +144,8 @@ class _Announcement:
 def _sample_with_remarks(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
     """The wrapper (OUTER_SAMPLE): say what is lost or does nothing in this run, then sample."""
     guider: CFGGuider = executor.class_obj
+    for prompt in guider.conds.values():
+        named_as_one(prompt)
     prompts_and_steps = _PromptsAndSteps(guider, Start.of_call(args, kwargs))
     for announcement in guider.model_patcher.get_attachment(_KEY) or ():
         sentences = prompts_and_steps.remarks(announcement)
@@ -174,8 +176,13 @@ class _PromptsAndSteps:
         # and the second begins without noise of its own.
         self._is_a_part = is_unfinished(start.sigmas) or not bool(start.noise.any())
         self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
-        # At a CFG of 1 the host does not compute the negative prompt.
-        self._reads_negative = bool(self._negative) and getattr(guider, "cfg", None) != 1
+        # At a CFG of 1 the host does not compute the negative prompt, unless a node such as NAGuidance asks for it.
+        computes_negative = getattr(guider, "cfg", None) != 1 or guider.model_options.get("disable_cfg1_optimization")
+        self._reads_negative = bool(self._negative) and bool(computes_negative)
+        # Whether a node may compare the rows of a batch in attention, as NAGuidance does, or keep something for each of
+        # them, as Flux KV Cache does.
+        patches = guider.model_options["transformer_options"].get("patches", {})
+        self._compares_rows = "attn1_output_patch" in patches or "post_input" in patches
 
     def remarks(self, announcement: _Announcement) -> list[str]:
         """The sentences to show under the node: that its people are lost; or else about each of its ranges in which no
@@ -192,7 +199,8 @@ class _PromptsAndSteps:
                 continue
             if not self._meets_a_step(named_range, carrying):
                 sentences.append(never_works(presence.node_name, named_range, self._sigmas, self._model_sampling))
-        negative_matters = presence.in_negative and self._reads_negative
+        # A prompt that does not come from the node is computed in a forward of its own.
+        negative_matters = self._reads_negative and (presence.in_negative or self._compares_rows)
         if negative_matters and not _entries_of_side(self._negative, presence, Side.NEGATIVE):
             sentences.append(_not_in_negative(presence))
         return sentences

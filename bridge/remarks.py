@@ -10,17 +10,23 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import comfy.latent_formats
+import torch
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..core import families, geometry, pictures
 from . import notes
 from .canvas import Canvas
+from .conditioning import factor_between
+from .shared_network import model_of
+from .unet import pixels_of
 
 PICTURES = "pictures"
 """The topic of notes about pose pictures: their number does not fit that of the rows."""
 PIECE = "piece"
 """The topic of notes about a latent that may be a piece of the picture, as a tile is."""
+WORDS = "words"
+"""The topic of notes about words of people that are not as strong as the prompt, or not changed with it."""
 CHECKPOINT = "checkpoint"
 """The topic of notes about a checkpoint for which the files of a method were not made."""
 _CHECKED = "likeness_checked"
@@ -119,6 +125,15 @@ class Carrying(Protocol):
         """The Canvas that names the node which gets the note about the checkpoint's latents; None for no such note."""
 
     @property
+    def words_note_node(self) -> Canvas | None:
+        """The Canvas that names the node which has encoded `words`; None for no such note."""
+
+    @property
+    def words(self) -> Sequence[Tensor]:
+        """What is read beside the prompt and encoded as the prompt is, (1, T, width) each."""
+        ...
+
+    @property
     def poses(self) -> Pictures | None:
         """The pose pictures of the user, or None."""
 
@@ -126,6 +141,49 @@ class Carrying(Protocol):
     def pose_count(self) -> int:
         """How many pose pictures there are."""
         ...
+
+
+_MUCH_STRONGER = 2.0
+"""Texts of one encoder differ by less: a prompt of so many times the strength has been multiplied."""
+
+
+def notes_on_words(carried: Sequence[Carrying], before: Tensor, now: Tensor) -> dict[Canvas, str]:
+    """Where words of people are not what another node has made of the prompt: the note for each node, "" for none.
+
+    before: the prompt beside which the words were put, (B, T, width). now: what it is in this run.
+    """
+    notes_of_nodes: dict[Canvas, str] = {}
+    for item in carried:
+        node = item.words_note_node
+        if node is None or not item.words:
+            continue
+        name = node.node_name
+        notes_of_nodes[node] = ""
+        times = _strength(before) / _strength(torch.cat(list(item.words), dim=1))
+        if factor_between(before, now) is None:
+            notes_of_nodes[node] = (
+                f"{name}: another node behind it, such as Conditioning (Average), has changed the prompt, and the "
+                f"words of people stay as they were. Put that node in front of {name}."
+            )
+        elif not 1 / _MUCH_STRONGER < times < _MUCH_STRONGER:
+            notes_of_nodes[node] = (
+                f"{name}: the prompt is about {times:.2g} times as strong as the words of people. If Conditioning "
+                f"(Multiply) in front of {name} has multiplied it, put that node behind {name}, where it multiplies "
+                "both."
+            )
+    return notes_of_nodes
+
+
+def tell_of_words(node: Canvas, note: str) -> None:
+    """Write a note of notes_on_words under its node, or take that of an earlier run away."""
+    notes.tell_of_run(node.node_id, WORDS, note)
+
+
+def _strength(text: Tensor) -> float:
+    """The median length of the tokens of a text, (B, T, width), that are not 0; 1 where all are."""
+    lengths = text.float().norm(dim=-1).flatten()
+    lengths = lengths[lengths > 0]
+    return float(lengths.median()) if len(lengths) else 1.0
 
 
 def tell_of_start(carried: Sequence[Carrying], guider: CFGGuider, start: Start) -> None:
@@ -166,7 +224,8 @@ def _tell_of_pieces(
     model: Any = guider.model_patcher
     percent_to_sigma = model.get_model_object("model_sampling").percent_to_sigma
     height, width = start.latent_image.shape[-2:]
-    latent_size = (8 * width, 8 * height)  # in pixels
+    side = pixels_of(model_of(model))  # of a latent pixel
+    latent_size = (side * width, side * height)
     regions_on: dict[Canvas, Tensor | None] = {}
     for item in carried:
         if item.canvas is not None:

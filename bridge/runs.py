@@ -38,10 +38,12 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..core.errors import counted
-from .areas import WHOLE_LATENT
+from .areas import WHOLE_LATENT, row_window
+from .canvas import Canvas
 from .carried import Carried, CarriedCond, Chunk, ConditioningLost
-from .remarks import Start, tell_of_start
+from .remarks import Start, notes_on_words, tell_of_start, tell_of_words
 from .schedule import ScheduleRange, SigmaRange
+from .shared_network import model_of
 from .unet import Options, dtype_of, pixels_of
 
 _WRAPPERS = comfy.patcher_extension.WrappersMP
@@ -69,6 +71,7 @@ def _sample(run_class: type[Run], executor: WrapperExecutor, *args: Any, **kwarg
     """
     guider: CFGGuider = executor.class_obj
     start = Start.of_call(args, kwargs)
+    _bring_up_to_date(entries_with(guider, run_class.key), run_class.key)
     run = run_class(guider, start.latent_image)
     tell_of_start(run.everything(guider), guider, start)
     for entry in entries_with(guider, run.key):
@@ -86,6 +89,21 @@ def _sample(run_class: type[Run], executor: WrapperExecutor, *args: Any, **kwarg
         return executor(*args, **kwargs)
     finally:
         run.after_run()
+
+
+def _bring_up_to_date(entries: Sequence[dict[str, Any]], key: str) -> None:
+    """Let what entries carry under `key` be what stands beside their texts now, which other nodes may have changed."""
+    notes_of_nodes: dict[Canvas, str] = {}
+    for entry in entries:
+        cond: CarriedCond = entry["model_conds"][key]
+        text: Tensor | None = entry.get("cross_attn")
+        if cond.text is None or text is None:
+            continue
+        for node, note in notes_on_words(cond.cond, cond.text, text).items():
+            notes_of_nodes[node] = notes_of_nodes.get(node) or note  # the first of several entries that has one
+        entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(cond.beside(text))}
+    for node, note in notes_of_nodes.items():
+        tell_of_words(node, note)
 
 
 def entries_with(guider: CFGGuider, key: str) -> list[dict[str, Any]]:
@@ -188,15 +206,17 @@ class Run:
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         self.latent: tuple[int, ...] = tuple(latent.shape[-2:])
         """(height, width) of what is denoised, in latent pixels."""
+        self.cell = pixels_of(model_of(guider.model_patcher))
+        """The side of a latent pixel, in pixels."""
         self._device = guider.model_patcher.load_device
         self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
         self._sigma_ranges: dict[ScheduleRange, SigmaRange] = {}
         self._number_by_chunk: dict[Chunk, int] = {}
         """The number of each chunk, as it stands in the lines of a row table."""
         self._chunk_by_number: dict[int, Chunk] = {}
-        self._row_tables: dict[tuple[tuple[Chunk, ...], int], Tensor] = {}
-        """The row table of each batch, by its chunks and by how many pictures each of them has. Tables stay here until
-        the run ends, so that no other tensor can get the id of one of them."""
+        self._row_tables: dict[tuple[tuple[Chunk, ...], tuple[int, ...]], Tensor] = {}
+        """The row table of each batch, by its chunks and by the numbers of the pictures that each of them has. Tables
+        stay here until the run ends, so that no other tensor can get the id of one of them."""
         self._chunks_by_table_id: dict[int, tuple[Chunk, ...]] = {}
         """The chunks of each table in `_row_tables`, by the id of the tensor: for a table that arrives unchanged."""
         self._chunks_by_lines: dict[tuple[tuple[int, ...], ...], tuple[Chunk, ...]] = {}
@@ -206,6 +226,8 @@ class Run:
         """Whether the host was given rows with people."""
         self._rows_arrived = False
         """Whether any rows have come to the MODEL."""
+        self._window: tuple[int, ...] = ()
+        """The rows of the batch that the forwards of this step show; () for all of them."""
         self._code_around_model: str = ""
         """The modules of the functions that other packs have put around the MODEL, for messages."""
         self.schedule: Tensor | None = None
@@ -241,21 +263,28 @@ class Run:
         """
         if _read_anything(chunks):
             self._rows_sent = True
-        key = chunks, picture_count
+        pictures = self._window if len(self._window) == picture_count else tuple(range(picture_count))
+        key = chunks, pictures
         # MultiGPU CFG Split asks from several threads at once: no two chunks may get one number.
         with self._numbering:
             if key not in self._row_tables:
-                self._row_tables[key] = self._make_row_table(chunks, picture_count)
+                self._row_tables[key] = self._make_row_table(chunks, pictures)
             return self._row_tables[key]
 
-    def _make_row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
-        """A new row table, (rows, 2), on the device. It gives numbers to chunks that have none."""
+    def _make_row_table(self, chunks: tuple[Chunk, ...], pictures: tuple[int, ...]) -> Tensor:
+        """A new row table, (rows, 2), on the device. It gives numbers to chunks that have none.
+
+        pictures: the numbers of the pictures that each chunk has.
+        """
         lines: list[tuple[int, int]] = []
         for chunk in chunks:
             chunk_number = self._number_by_chunk.setdefault(chunk, len(self._number_by_chunk))
             self._chunk_by_number[chunk_number] = chunk
-            lines.extend((chunk_number, picture_number) for picture_number in range(picture_count))
+            lines.extend((chunk_number, picture_number) for picture_number in pictures)
         row_table = torch.tensor(lines, device=self._device)
+        if self._window:
+            # What reads chunks takes them for all rows of the batch: in a window each row is a chunk of its own.
+            chunks = tuple(self._chunk_of_row(number, picture_number) for number, picture_number in lines)
         self._chunks_by_table_id[id(row_table)] = chunks
         self._chunks_by_lines[tuple(lines)] = chunks
         return row_table
@@ -304,6 +333,8 @@ class Run:
         self._code_around_model = _modules_around(model_options)
         options = model_options["transformer_options"]
         options[WHOLE_LATENT] = self.latent
+        window = row_window(options)
+        self._window = () if window is None else window.rows
         self.schedule = options.get("sample_sigmas")
         out = executor(model, conds, x_in, timestep, model_options)
         if self._rows_sent and not self._rows_arrived:

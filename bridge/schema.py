@@ -23,12 +23,12 @@ _TEXTS = Path(__file__).absolute().parents[1] / "locales" / "en" / "nodeDefs.jso
 def with_texts(schema: io.Schema) -> io.Schema:
     """The same schema, with its title, texts, labels and search words out of locales/en/nodeDefs.json.
 
-    It also gets the hidden input unique_id, by which a node knows where to show its notes.
+    It also gets the hidden inputs by which a node knows where to show its notes, and what else the prompt has.
     """
     texts = _texts().get(schema.node_id, {})
     schema.display_name = schema.display_name or texts["display_name"]
     schema.description = texts.get("description", "")
-    schema.hidden = schema.hidden or [io.Hidden.unique_id]
+    schema.hidden = [io.Hidden.unique_id, io.Hidden.prompt]
     for slot in schema.inputs:
         slot_texts = texts.get("inputs", {}).get(slot.id, {})
         slot.tooltip = slot_texts.get("tooltip")
@@ -43,6 +43,8 @@ def with_texts(schema: io.Schema) -> io.Schema:
     # `Schema(search_aliases=...)` is a TypeError in 0.3.64.
     aliases = getattr(schema, "search_aliases", None) or ()
     schema.search_aliases = [*aliases, *texts.get("search_aliases", ())]
+    # The host shows previews and notes again of a node that it does not run again.
+    schema.has_intermediate_output = True
     return schema
 
 

@@ -1,12 +1,10 @@
 """The host's UNets: their attention layers and grids, what stands in a layer, and which family of models they are."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import comfy.ldm.modules.attention
 import torch
-from comfy.ldm.modules.attention import SpatialTransformer
-from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample
 from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
@@ -15,6 +13,7 @@ from ..core import families
 from ..core.attention import Attend, Block
 from ..core.errors import TokensMoved, WrongBaseModel, listed
 from ..core.methods import methods
+from .shared_network import model_of, network_within
 
 Options = dict[str, Any]
 """The host's transformer_options."""
@@ -23,6 +22,8 @@ Replacement = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
 Grid = tuple[int, int]
 """(height, width) in tokens."""
 
+NETWORK, WEIGHT = "diffusion_model.", ".weight"
+"""What the names of weights of a MODEL's network begin with, and what those of layers that multiply end with."""
 _UNETS = "a UNet of the SD family"
 _USE = "Use an SD1.5 or SDXL model, as the method asks for."
 ONE_FAMILY = "Load the diffusion model, the text encoder and the VAE of one family."
@@ -88,7 +89,7 @@ def family(width: int | None) -> str:
 
 def unet_of(model: ModelPatcher) -> Any:
     """The UNet of a MODEL. Raises WrongBaseModel for a MODEL without one, such as FLUX, Qwen-Image or Z-Image."""
-    network = model.get_model_object("diffusion_model")
+    network = network_within(model_of(model).diffusion_model)
     if not hasattr(network, "middle_block"):
         raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, _UNETS, advice_without_unet())
     return network
@@ -105,6 +106,47 @@ def modules_of_unet(unet: torch.nn.Module) -> dict[str, torch.nn.Module]:
         parts = [part for part in name.split(".") if part != "_orig_mod"]
         modules[".".join(parts)] = module
     return modules
+
+
+def layer_shape(module: Any) -> tuple[int, ...] | None:
+    """The shape of the weights of a layer that multiplies, (out, in) or (out, in / groups, h, w); None for any other.
+
+    It is asked of the layer, because weights may be stored as something else (GGUF, fp8). Whoever adds to a layer asks
+    `as_patched` too, or `weight_shape` for both.
+    """
+    if hasattr(module, "in_features"):
+        return module.out_features, module.in_features
+    if isinstance(module, torch.nn.Conv2d):
+        return module.out_channels, module.in_channels // module.groups, *module.kernel_size
+    return None
+
+
+def weight_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
+    """The shape that a weight or bias has while this MODEL samples; () where there is none of this name."""
+    return as_patched(model, name, own_shape(model, name))
+
+
+def as_patched(model: ModelPatcher, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that the patches of a MODEL give to a weight of this name and shape.
+
+    A LoRA may widen a layer, as FLUX.1 Canny's and Depth's do with img_in: the host fills the weight up with zeros.
+    """
+    for _strength, patch, _of_model, part, _function in model.patches.get(name, ()):
+        # As the host's calculate_shape, which ComfyUI 0.3.64 does not have.
+        weights = getattr(patch, "weights", ()) if part is None else ()
+        if getattr(patch, "name", None) == "lora" and len(weights) > 5 and isinstance(weights[5], Sequence):
+            shape = tuple(weights[5])
+    return shape
+
+
+def own_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
+    """The shape of a weight or bias without the patches of a MODEL; () where there is none of this name."""
+    layer, _, kind = name.rpartition(".")
+    module = model.get_model_object(layer)
+    shape = layer_shape(module) if kind == "weight" else None
+    if shape is not None:
+        return shape
+    return tuple(getattr(getattr(module, kind, None), "shape", ()))
 
 
 def text_width(model: ModelPatcher) -> int:
@@ -161,9 +203,9 @@ def transformers(unet: Any) -> list[Transformer]:
 def _transformers_of(name: str, number: int, block: Iterable[Any]) -> Iterator[Transformer]:
     """The transformers of one block. name, number: of the block, as in core.attention.Block."""
     for module in block:
-        if isinstance(module, SpatialTransformer):
-            for index, transformer in enumerate(module.transformer_blocks):
-                yield Transformer(name, number, index, transformer)
+        # By its parts, because another pack may have given it a class of its own.
+        for index, transformer in enumerate(getattr(module, "transformer_blocks", ())):
+            yield Transformer(name, number, index, transformer)
 
 
 def layers_of(unet: Any) -> list[Block]:
@@ -179,7 +221,7 @@ def grids(unet: Any, height: int, width: int) -> dict[tuple[str, int], Grid]:
     grids_of_inputs: list[Grid] = []
     grid = height, width
     for block in unet.input_blocks:
-        if any(isinstance(module, Downsample) for module in block):
+        if any(hasattr(module, "op") for module in block):
             # A convolution with a stride of 2 keeps the last row of an odd number: rounded up.
             grid = -(-grid[0] // 2), -(-grid[1] // 2)
         grids_of_inputs.append(grid)
@@ -190,6 +232,33 @@ def grids(unet: Any, height: int, width: int) -> dict[tuple[str, int], Grid]:
     for number, grid_of_input in enumerate(reversed(grids_of_inputs)):
         grid_of_block["output", number] = grid_of_input
     return grid_of_block
+
+
+def block_of(name: str) -> tuple[str, int] | None:
+    """The block of the UNet that a module stands in, as ("input" | "middle" | "output", number).
+
+    None where the module has no place in the picture, as those of the time step. name: "input_blocks.4.1.proj_in",
+    "middle_block.1.proj_in" or "output_blocks.4.1.proj_in" for a module of a block, "time_embed.0" for another one.
+    """
+    first, number, *_ = name.split(".")
+    kind = first.removesuffix("_blocks").removesuffix("_block")
+    if kind == first:  # no name of a block
+        return None
+    if kind == "middle":
+        return kind, 0
+    return kind, int(number)
+
+
+def first_convolution_of(name: str) -> str:
+    """The name of the convolution that runs first in the block of a layer: what it gives has the block's pixels.
+
+    Where another node has made the picture smaller before this block (PatchModelAddDownscale), these are fewer pixels
+    than the UNet has there by itself. name: of a layer that stands in a block. In a block that does not begin with a
+    ResBlock there is no module of this name.
+    """
+    kind, number, *_ = name.split(".")
+    block = kind if kind == "middle_block" else f"{kind}.{number}"
+    return f"{block}.0.in_layers.2"  # a ResBlock, whose in_layers are a norm, an activation and a convolution
 
 
 def coarsest_token_side(unet: Any) -> int:

@@ -9,7 +9,6 @@ else may leave a node: an error of another kind is caught where it can be explai
 import os
 from collections.abc import Sequence
 
-from .consoles import accept_any_text
 from .text import plain
 
 _LONGEST = 4000
@@ -56,9 +55,6 @@ class LikenessError(Exception):
         cls.__module__ = LikenessError.__module__
 
     def __init__(self, problem: str, advice: str) -> None:
-        # Whatever a name or a file brings, the host can log it and show it. The host logs an error as soon as it has
-        # left a node, and another pack may have replaced the console since the last one.
-        accept_any_text()
         self.problem = plain(problem, _LONGEST)
         self.advice = plain(advice, _LONGEST)
 
@@ -114,26 +110,19 @@ class WrongBaseModel(LikenessError):
         super().__init__(f"{what} is made for {actual}, but {expected} is needed.", advice or SAME_FAMILY)
 
 
-_BOX_OF_PERSON = (
-    "For a drawn character write a box around the face into Face boxes as text (face_boxes) of Person: x, y, width, "
-    "height in pixels of this size. Or draw it there, under Show advanced inputs (in an app, Enter node graph first). "
-    "Cast from Photos takes no box: put a Person for each photo and a Cast in its place."
-)
+_BOX_OF_PERSON = "; for a drawn face write a box around it into Face boxes as text (face_boxes) of Person"
 
 
 class FaceNotFound(LikenessError):
     """The face detector has found no face in a picture.
 
-    where: how the message calls the picture. width, height: of the picture, px. tried: the ways in which the detector
-    has looked for a face, in words. placeholder: whether the picture is the example.png that comes with ComfyUI.
+    where: how the message calls the picture. width, height: of the picture, px. placeholder: whether the picture is the
+    example.png that comes with ComfyUI.
     """
 
-    def __init__(self, where: str, width: int, height: int, tried: Sequence[str], placeholder: bool = False) -> None:
-        problem = f"No face found in {where} ({width}x{height} px) after trying {listed(tried)}."
-        advice = (
-            "Use a photo in which the face is larger, sharper and not covered. Most drawn faces are not found. "
-            + _BOX_OF_PERSON
-        )
+    def __init__(self, where: str, width: int, height: int, placeholder: bool = False) -> None:
+        problem = f"No face found in {where} ({width}x{height} px)."
+        advice = f"Use a photo in which the face is larger, sharper and not covered{_BOX_OF_PERSON}."
         if placeholder:
             problem = f"No face found in {where}: it is example.png, the drawing that Load Image shows at first."
             advice = "Choose your own photo."
@@ -141,7 +130,7 @@ class FaceNotFound(LikenessError):
 
     def leave_out_box(self) -> None:
         """Take the advice about Face boxes of the Person node out, for a picture that is given to another node."""
-        self.advice = self.advice.replace(_BOX_OF_PERSON, "").rstrip()
+        self.advice = self.advice.replace(_BOX_OF_PERSON, "")
 
 
 class BadChoice(LikenessError):

@@ -49,17 +49,17 @@ def check_canvas(title: str, image: Tensor, cast: PlacedCast, advice: str) -> No
         raise BadSize(title, size, f"the cast's canvas is {cast.width}x{cast.height} px", advice)
 
 
-def check_shape(title: str, size: tuple[int, int], latent: tuple[int, int]) -> None:
+def check_shape(title: str, size: tuple[int, int], latent: tuple[int, int], cell: int = 8) -> None:
     """Raise BadSize where the ratio of width to height of a latent is not that of a canvas.
 
-    A difference that rounding one of the sides to the latent grid (8 px) can make is allowed.
-    title: how a message calls the canvas. size, latent: (width, height) in pixels.
+    A difference that rounding one of the sides to the latent grid can make is allowed.
+    title: how a message calls the canvas. size, latent: (width, height) in pixels. cell: side of a latent pixel, in px.
     """
     width, height = size
     latent_width, latent_height = latent
     # The ratios are equal where latent_width * height == latent_height * width. When both sides of one of the two sizes
-    # are 8 px off, the two products differ by at most 8 times the sum of the other size's sides.
-    step = 8 * max(width + height, latent_width + latent_height)
+    # are a cell off, the two products differ by at most so many times the sum of the other size's sides.
+    step = cell * max(width + height, latent_width + latent_height)
     if abs(latent_width * height - latent_height * width) > step:
         expected = f"{title} is {width}x{height} px, which has another shape, so people would be moved or cut off"
         advice = (

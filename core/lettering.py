@@ -5,8 +5,10 @@ from bisect import bisect_right
 from functools import cache
 from typing import Any
 
+import PIL
 from PIL import ImageFont
 
+from .errors import BadSetup
 from .text import plain
 
 # Pillow's own font has ASCII alone. Of these fonts most systems have one; it has the letters of the system's language.
@@ -24,14 +26,22 @@ def font_for(text: str, size: int) -> Any:
 
 @cache
 def _font(from_system: bool, size: int) -> Any:
-    """A Pillow font of this size in pixels: the first of the system's fonts that is there, or Pillow's own."""
+    """A Pillow font of this size in pixels: the first of the system's fonts that is there, or Pillow's own.
+
+    Raises BadSetup for a Pillow below 10.1, whose own font has one size.
+    """
     if from_system:
         for name in _SYSTEM_FONTS:
             try:
                 return ImageFont.truetype(name, size)
             except OSError:
                 continue
-    return ImageFont.load_default(size)
+    try:
+        return ImageFont.load_default(size)
+    except TypeError as error:
+        why = f"Pillow is {PIL.__version__}; previews are written with the font of Pillow 10.1 or newer."
+        advice = "With the Python that runs ComfyUI: python -m pip install -U pillow"
+        raise BadSetup(why, advice) from error
 
 
 def in_lines(text: str, font: Any, width: float, most_lines: float = math.inf) -> list[str]:

@@ -6,13 +6,11 @@ matrices of them. To add a kind:
 1. Write its class, with the field's name for it as `title`, and put it into `LORA_KINDS` under the name that the host's
    weight_adapter has for it.
 2. bridge/lora_files.py reads the file. `_host_patches` asks the host for its tensors, so a kind that the host's
-   weight_adapter does not read needs a way of its own there. `layers_not_read` needs the `loaded_keys` of the patch.
-   `_MAY_BE_INTEGERS` names tensors that may hold integers. The sentence of `refuse_misfits` names the usable kinds.
-3. bridge/transformers/lora_files.py reads the file for transformers. It takes every kind that has `up` and `down`
-   alone, and refuses one that needs more of a `LowRank`.
-4. The tooltip of the file in both locales/*/nodeDefs.json, the help page web/docs/LikenessLoRAPerPerson.md and its
+   weight_adapter does not read needs a way of its own there. `_MAY_BE_INTEGERS` names tensors that may hold integers.
+   The sentence of `_refuse_unfit_kinds` names the usable kinds. On transformers these have `up` and `down` alone.
+3. The tooltip of the file in both locales/*/nodeDefs.json, the help page web/docs/LikenessLoRAPerPerson.md and its
    zh.md, and docs/dev/glossary.md list the kinds.
-5. tests/unit/test_low_rank.py has its tensors and their order, tests/support/lora_dense.py its paper's formula: every
+4. tests/unit/test_low_rank.py has its tensors and their order, tests/support/lora_dense.py its paper's formula: every
    kind is held to its dense difference. tests/support/lora_made.py makes a file of it.
 
 Sources: LoRA (arXiv 2106.09685), LyCORIS (arXiv 2309.14859: LoHa, LoKr, Tucker forms), GLoRA (arXiv 2306.07967).
@@ -142,11 +140,11 @@ class Lora(LoraKind):
 
     def low_rank(self, shape: Sequence[int]) -> LowRank:
         """The file's own two matrices; of the Tucker form, the core times `down` is the second."""
-        rank = len(self.down)
+        up = self.up.flatten(1)
         down = self.down
         if self.mid is not None:
-            down = _tucker(self.mid, down.flatten(1))  # (rank, in, h, w)
-        return _for_layer(self.up, down, _scale(self.alpha, rank), shape)
+            up, down = _without_core(up, self.mid, down.flatten(1))
+        return _for_layer(up, down, _scale(self.alpha, len(self.down)), shape)
 
 
 @dataclass(frozen=True)
@@ -177,21 +175,22 @@ class Loha(LoraKind):
 
         (sum over r of up_1[o, r] down_1[r, i]) * (sum over s of up_2[o, s] down_2[s, i])
         = sum over r and s of (up_1[o, r] up_2[o, s]) * (down_1[r, i] down_2[s, i]).
+        Where r * s is larger than a side of the product, the product itself is smaller.
         As in the host, alpha is divided by r, the rank of the first pair.
         """
-        rank = len(self.down_1)
-        up_1 = self.up_1
-        up_2 = self.up_2
-        down_1 = self.down_1
-        down_2 = self.down_2
+        up_1, down_1 = self.up_1, self.down_1
+        up_2, down_2 = self.up_2, self.down_2
         if self.core_1 is not None:
-            up_1 = up_1.T
-            up_2 = up_2.T
-            down_1 = _tucker(self.core_1, down_1)  # (r, in, h, w)
-            down_2 = _tucker(_present(self.core_2), down_2)  # (s, in, h, w)
-        up = torch.einsum("or,os->ors", up_1, up_2)  # (out, r, s)
-        down = torch.einsum("ri,si->rsi", down_1.flatten(1), down_2.flatten(1))  # (r, s, in * h * w)
-        return _for_layer(up, down.flatten(0, 1), _scale(self.alpha, rank), shape)
+            up_1, down_1 = _without_core(up_1.T, self.core_1, down_1)
+            up_2, down_2 = _without_core(up_2.T, _present(self.core_2), down_2)
+        down_1 = down_1.flatten(1)  # (r, in * h * w)
+        down_2 = down_2.flatten(1)  # (s, in * h * w)
+        if len(down_1) * len(down_2) > min(len(up_1), down_1.shape[1]):
+            up, down = _two_matrices((up_1 @ down_1) * (up_2 @ down_2))
+        else:
+            up = torch.einsum("or,os->ors", up_1, up_2)  # (out, r, s)
+            down = torch.einsum("ri,si->rsi", down_1, down_2).flatten(0, 1)  # (r * s, in * h * w)
+        return _for_layer(up, down, _scale(self.alpha, len(self.down_1)), shape)
 
 
 @dataclass(frozen=True)
@@ -228,30 +227,27 @@ class Lokr(LoraKind):
         up_2, down_2 = self._second()
         # torch.kron fails for tensors that are not contiguous, as the transposed ones of the Tucker form are.
         up = torch.kron(up_1.contiguous(), up_2.contiguous())  # (out, rank)
-        down = torch.kron(down_1.contiguous(), down_2.flatten(1).contiguous())  # (rank, in * h * w)
+        down = torch.kron(down_1.contiguous(), down_2.contiguous())  # (rank, in * h * w)
         rank = self._rank()
         # As the host does it: alpha is not used where both matrices are whole, since there is no rank to divide it by.
         scale = 1.0 if rank is None else _scale(self.alpha, rank)
         return _for_layer(up, down, scale, shape)
 
     def _first(self) -> tuple[Tensor, Tensor]:
-        """up (out_1, rank) and down (rank, in_1) of the first matrix; of a whole one, the matrix and an identity."""
+        """up (out_1, rank) and down (rank, in_1) of the first matrix."""
         if self.whole_1 is not None:
-            return self.whole_1, torch.eye(self.whole_1.shape[1]).to(self.whole_1)
-        return _present(self.up_1), _present(self.down_1)
+            return _two_matrices(self.whole_1)
+        return _least_rank(_present(self.up_1), _present(self.down_1))
 
     def _second(self) -> tuple[Tensor, Tensor]:
-        """up (out_2, rank) and down (rank, in_2) or (rank, in_2, h, w) of the second matrix.
-
-        Of a whole matrix, up is an identity and down the matrix, because down alone may have a kernel's (h, w).
-        """
+        """up (out_2, rank) and down (rank, in_2 * h * w) of the second matrix."""
         if self.whole_2 is not None:
-            return torch.eye(len(self.whole_2)).to(self.whole_2), self.whole_2
+            return _two_matrices(self.whole_2.flatten(1))
         up_2 = _present(self.up_2)
         down_2 = _present(self.down_2)
         if self.core_2 is not None:
-            return up_2.T, _tucker(self.core_2, down_2)
-        return up_2, down_2
+            up_2, down_2 = _without_core(up_2.T, self.core_2, down_2)
+        return _least_rank(up_2, down_2.flatten(1))
 
     def _rank(self) -> int | None:
         """The rank by which alpha is divided: of the second matrix, else of the first; None where both are whole."""
@@ -313,12 +309,38 @@ def _scale(alpha: float | None, rank: int) -> float:
     return alpha / rank
 
 
-def _tucker(core: Tensor, down: Tensor) -> Tensor:
-    """The ordinary `down` matrix, (i, in, h, w), that the core and the smaller `down` of a Tucker form stand for.
+def _without_core(up: Tensor, core: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
+    """The two matrices (out, i) and (i, in, h, w) that the three of a Tucker form stand for; i is at most `out`.
 
-    core: (i, j, h, w). down: (j, in).
+    up: (out, i). core: (i, j, h, w). down: (j, in).
     """
-    return torch.einsum("ij...,jr->ir...", core, down)
+    if len(core) > len(up):
+        core = torch.einsum("oi,ij...->oj...", up, core)
+        up = _identity(len(up), up)
+    return up, torch.einsum("ij...,jr->ir...", core, down)
+
+
+def _two_matrices(whole: Tensor) -> tuple[Tensor, Tensor]:
+    """Two matrices (out, rank) and (rank, in) whose product is a whole one, (out, in): one of them is an identity.
+
+    The rank is the shorter side of the whole, so that both together have at most twice its numbers.
+    """
+    if len(whole) < whole.shape[1]:
+        return _identity(len(whole), whole), whole
+    return whole, _identity(whole.shape[1], whole)
+
+
+def _least_rank(up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
+    """Two matrices, (out, rank) and (rank, in), or where the rank is larger than a side of their product, two others
+    with the same product. Raises RuntimeError where there is no product."""
+    if len(down) > min(len(up), down.shape[1]):
+        return _two_matrices(up @ down)
+    return up, down
+
+
+def _identity(side: int, like: Tensor) -> Tensor:
+    """The identity of this side, in the dtype and on the device of another tensor."""
+    return torch.eye(side, dtype=like.dtype, device=like.device)
 
 
 def _present(tensor: Tensor | None) -> Tensor:
@@ -337,13 +359,8 @@ def _for_layer(
     dimensions after the rank. shape: of the layer's weights, (out, in) or (out, in, h, w). in_front: what a kind adds
     in front of the layer, its scale included.
     """
-    down = down.flatten(1)
-    up = up.flatten(1) * scale
-    if len(down) > len(up):
-        # The rank is larger than what the layer gives: one matrix (out, in * h * w) is smaller than two.
-        down = up @ down
-        up = torch.eye(len(up)).to(up)
-    return LowRank(down.reshape(-1, *shape[1:]), up, in_front)
+    up, down = _least_rank(up.flatten(1), down.flatten(1))
+    return LowRank(down.reshape(-1, *shape[1:]), up * scale, in_front)
 
 
 def in_groups(low_rank: LowRank, groups: int) -> LowRank:

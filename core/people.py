@@ -58,6 +58,7 @@ class Face:
     crop: (CROP, CROP, 3) float32 RGB 0..1, the aligned picture the recognisers saw.
     portrait: of one photo; None where only the embeddings were asked for.
     certain: False where the detector could not decide which way up the face is.
+    unseen_below: px; smaller faces of the same photo may not have been seen. 0 where that is no matter.
     one_person_from: recogniser id -> the least cosine at which it takes two photos for one person, where its file
     states one.
     """
@@ -70,6 +71,7 @@ class Face:
     portrait: Portraits | None = None
     certain: bool = True
     one_person_from: Mapping[str, float] = field(default_factory=dict[str, float])
+    unseen_below: float = 0.0
 
 
 @dataclass(frozen=True)

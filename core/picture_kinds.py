@@ -1,13 +1,18 @@
-"""The kind of a file that Pillow cannot read as a picture, or reads wrong, by its first bytes."""
+"""What a file is that Pillow cannot read as a picture, or reads wrong, by its first bytes and its tags."""
 
-import struct
-from pathlib import Path
+from typing import Any
 
-_HEAD = 4096
-"""Bytes that are looked at: the first boxes of a JPEG 2000 file are shorter."""
+from PIL import Image
 
-AVIF = "an AVIF picture"
+HEAD = 1 << 20
+"""First bytes of a file that are looked at: profiles and texts may stand before the header of a JPEG 2000."""
+
+_RAW = "a raw photo of a camera"
 _BY_BEGINNING = (
+    (b"\xff\xd8", "a damaged JPEG"),
+    (b"\x89PNG", "a damaged PNG"),
+    (b"GIF8", "a damaged GIF"),
+    (b"RIFF", "a damaged WebP"),
     (b"\xff\x0a", "a JPEG XL picture"),
     (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
     (b"v/1\x01", "an OpenEXR picture"),
@@ -16,59 +21,67 @@ _BY_BEGINNING = (
     (b"PF", "a PFM picture in colour"),
     (b"8BPS", "a Photoshop file"),
     (b"%PDF", "a PDF"),
-    (b"FUJIFILM", "a raw photo of a camera"),
+    (b"FUJIFILM", _RAW),
+    (b"IIU\0", _RAW),
+    (b"IIRO", _RAW),
+    (b"IIRS", _RAW),
+    (b"MMOR", _RAW),
+    (b"FOVb", _RAW),
     (b"\x1a\x45\xdf\xa3", "a video"),
     (b"II*\0", "a damaged TIFF, or a TIFF of another kind"),
     (b"MM\0*", "a damaged TIFF, or a TIFF of another kind"),
 )
 _BY_BRAND = (
     (("heic", "heix", "hevc", "heim", "heis", "mif1", "msf1", "heif"), "a HEIC photo, as iPhones save them"),
-    (("avif", "avis"), AVIF),
-    (("crx ",), "a raw photo of a camera"),
+    (("avif", "avis"), "a damaged AVIF picture, or this Pillow does not read AVIF"),
+    (("crx ",), _RAW),
 )
 """The brands of files that begin with the box `ftyp` of ISO 14496-12, and the kind of file that they stand for."""
 
 
-def kind_of(path: str) -> str:
-    """The kind of a file in words, such as "an AVIF picture"; "" where its first bytes do not tell. Raises OSError."""
-    with Path(path).open("rb") as file:
-        head = file.read(_HEAD)
+def kind_of(head: bytes) -> str:
+    """The kind of a file in words, such as "a JPEG XL picture"; "" where it is not known. head: its first bytes."""
+    kind = ""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if head[4:8] == b"ftyp":
         brand = head[8:12].decode("latin-1")
-        for brands, kind in _BY_BRAND:
-            if brand in brands:
-                return kind
-        return "a video"
-    for beginning, kind in _BY_BEGINNING:
-        if head.startswith(beginning):
-            return kind
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in start):
-        return "an SVG drawing"
-    if start.startswith((b"<!doctype html", b"<html")):
-        return "a web page"
-    return ""
+        kind = next((kind for brands, kind in _BY_BRAND if brand in brands), "a video")
+    elif start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in start):
+        kind = "an SVG drawing"
+    elif start.startswith((b"<!doctype html", b"<html")):
+        kind = "a web page"
+    else:
+        kind = next((kind for beginning, kind in _BY_BEGINNING if head.startswith(beginning)), "")
+    return f"{kind}, which Pillow does not read" if kind and "damaged" not in kind else kind
+
+
+def tag(picture: Image.Image, number: int) -> Any:
+    """The value of a tag of a TIFF; None where it has none, and for other files.
+
+    Of a tag with a value for each channel the first: all channels of a picture have as many bits.
+    """
+    value: Any = getattr(picture, "tag_v2", {}).get(number)
+    return value[0] if isinstance(value, tuple) and value else value  # pyright: ignore[reportUnknownVariableType]
+
+
+def is_raw_photo(picture: Image.Image, head: bytes) -> bool:
+    """Whether a TIFF is the raw photo of a camera: by Adobe's version of DNG, Canon's mark, or a first picture that is
+    a reduced one, as those of Nikon and Sony. head: the first bytes of the file."""
+    if picture.format != "TIFF":
+        return False
+    return tag(picture, 50706) is not None or head[8:10] == b"CR" or bool((tag(picture, 254) or 0) & 1)
 
 
 def bits_of_jpeg_2000(head: bytes) -> int:
-    """The bits of the deepest component of a JPEG 2000 file, 0 where it does not say. head: its first bytes.
+    """The bits of a colour in a JPEG 2000 file, 0 where it does not say. head: its first bytes.
 
-    They stand in the SIZ marker at the beginning of the codestream, ISO 15444-1, A.5.1.
+    They stand in the SIZ marker at the beginning of the codestream, ISO 15444-1, A.5.1: 40 bytes behind the markers the
+    number of components (2 bytes), then three bytes for each, of which the first says how many bits it has. Its upper
+    bit says whether the numbers are signed.
     """
     start = head.find(b"\xff\x4f\xff\x51")
     if start < 0:
         return 0
-    # After the two markers (SOC and SIZ, 4 bytes) come a length and a profile (2 bytes each) and eight sizes (4 each);
-    # then the number of components (2) and three bytes for each, of which the first says how many bits it has.
-    components_at = start + 40
-    try:
-        (count,) = struct.unpack_from(">H", head, components_at)
-    except struct.error:
-        return 0
-    deepest = 0
-    for number in range(count):
-        place = components_at + 2 + 3 * number
-        if place < len(head):
-            # The upper bit says whether the numbers are signed.
-            deepest = max(deepest, (head[place] & 0x7F) + 1)
-    return deepest
+    count = int.from_bytes(head[start + 40 : start + 42], "big")
+    components = head[start + 42 : start + 42 + 3 * count : 3]
+    return max(((component & 0x7F) + 1 for component in components), default=0)

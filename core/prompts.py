@@ -15,6 +15,8 @@ MOST_SCENES = 100
 MOST_LETTERS = 10_000
 """Letters of one text for a text encoder: some thirty prompts of CLIP's 77 tokens, which take seconds. 200,000 words
 take a minute, and then all memory."""
+MOST_LINES = 10_000
+"""Lines of a text about scenes or people: each is read by itself."""
 DEEPEST = 100
 """Round brackets within each other: the host reads them by calling itself, which Python ends at a thousand."""
 _BRACKET = re.compile(r"\\[()]|[()]")
@@ -50,6 +52,14 @@ def check_text(what: str, text: str) -> str:
     return text
 
 
+def _lines(text: str) -> list[str]:
+    """The lines of a text. Raises BadText for more than MOST_LINES."""
+    lines = text.splitlines()
+    if len(lines) > MOST_LINES:
+        raise BadText("The text", f"has {len(lines)} lines, and {MOST_LINES} is the most", "Say it in fewer lines.")
+    return lines
+
+
 class BadPrompts(LikenessError):
     """A line of Prompt per Person that is about nobody of the cast."""
 
@@ -68,7 +78,7 @@ def per_scene(text: str, always: str = "") -> list[str]:
     """
     shared_words = plain(always).strip(", ")
     scenes: list[str] = []
-    for line in text.splitlines():
+    for line in _lines(text):
         words = plain(line).rstrip(", ")
         if words and shared_words:
             scenes.append(f"{words}, {shared_words}")
@@ -89,7 +99,7 @@ def per_person(text: str, names: Sequence[str]) -> list[str]:
     Raises BadPrompts for a line about somebody else, or about one of two people of that name, and BadText.
     """
     lines_of_people: list[list[str]] = [[] for _ in names]
-    for number, written_line in enumerate(text.splitlines(), 1):
+    for number, written_line in enumerate(_lines(text), 1):
         line = plain(written_line)
         if line:
             person, words = _read(line, number, names)
@@ -139,7 +149,7 @@ def named(text: str, names: Sequence[str], node_name: str) -> list[int]:
     Raises BadCast for somebody else, and for one of two people of that name.
     """
     people: list[int] = []
-    for name in names_in(text):
+    for name in dict.fromkeys(names_in(text)):  # each once, however often it stands there
         if not name:
             continue
         indices = _people_called(name, names)

@@ -3,8 +3,6 @@
 import logging
 import re
 
-from .consoles import accept_any_text
-
 # Line breaks and what steers a terminal, the order of letters on the screen, and halves of letters (surrogates), which
 # no encoding has. What a console cannot write of the rest is escaped there: see consoles.py.
 _UNFIT = re.compile("[\\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
@@ -45,7 +43,6 @@ def in_one_line(error: Exception) -> str:
 
 def _in_plain_lines(record: logging.LogRecord) -> bool:
     """A filter of our log: the message of every record is made plain before it is written."""
-    accept_any_text()
     record.msg = plain_lines(record.getMessage())
     record.args = ()
     return True

@@ -11,7 +11,7 @@ import folder_paths
 import torch
 from comfy_api.latest import io, ui
 
-from ..bridge import copies, folders, notes
+from ..bridge import copies, folders
 from ..core.models import doctor, findings, manifest, needs
 from ..core.models.findings import MISPLACED, OK, Diagnosis, Finding
 from ..core.names import among
@@ -146,7 +146,6 @@ class CheckModelFiles(io.ComfyNode):
             inputs=[io.Combo.Input("workflow", options=choices(), default=THIS, optional=True)],
             outputs=[io.Image.Output("table"), io.String.Output("report")],
             is_output_node=True,
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
@@ -166,9 +165,6 @@ class CheckModelFiles(io.ComfyNode):
         if cls.hidden and cls.hidden.prompt:
             prompt = cls.hidden.prompt
         diagnosis = report(workflow or THIS, prompt)
-        if not diagnosis.good:
-            # A line each: web/field_labels.js shows them in the language of the editor.
-            notes.tell(notes.node_of(cls), "\n".join(diagnosis.sentences))
         rows: list[tuple[str, str, str]] = []
         good_rows: list[bool] = []
         for finding in diagnosis.findings:

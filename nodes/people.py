@@ -11,7 +11,7 @@ from ..bridge import face_bank, face_model, folders, notes, photos
 from ..bridge.face_model import BACKENDS, TORCH, FaceModel, FindsFaces, default_face_model
 from ..bridge.notes import stepwise
 from ..bridge.schema import advanced, face_box_editor, pixels_input
-from ..core import identities, people, pictures, previews
+from ..core import grouping, identities, people, pictures, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first_few, gathered, listed
 from ..core.faces import analysis, by_hand, landmarks, onnx_session, which
 from ..core.faces.finding import Detection
@@ -203,6 +203,7 @@ class Person(FindsFaces, io.ComfyNode):
         which_faces.check_photos(count)
         name = plain(name, MOST_NAME_LETTERS) or "person"
         named_faces: list[tuple[str, people.Face]] = []
+        numbered_faces: list[tuple[str, people.Face]] = []
         lines: list[str] = []
         dropped_photos: list[str] = []
         # Photos of a batch of several: the host cuts these to one shape, which may be why no face is found.
@@ -224,6 +225,7 @@ class Person(FindsFaces, io.ComfyNode):
                     dropped_cut_photos.append(photo)
                 continue
             named_faces.append((label.short, face))
+            numbered_faces.append((f"photo {number}", face))
             in_box = "" if boxed_face is None else "in its box, "
             lines.append(f"{label.sentence}: used, {in_box}{analysis.describe(face)}")
         identity = identities.from_faces(name, [face for _, face in named_faces], face_model.ids)
@@ -232,7 +234,8 @@ class Person(FindsFaces, io.ComfyNode):
         # A note, where the first photo is an example picture that the user has not replaced yet.
         examples = pictures.reminder([(name, linked_photos[0].pixels)])
         dropped = gathered("No face found, dropped", dropped_photos, photos.cut_note(dropped_cut_photos))
-        notes.tell(notes.node_of(cls), "\n".join([*examples, *dropped, *analysis.weak_faces(named_faces)]))
+        doubts = grouping.remarks({name: numbered_faces})
+        notes.tell(notes.node_of(cls), "\n".join([*examples, *dropped, *doubts, *analysis.weak_faces(named_faces)]))
         return io.NodeOutput(identity, identity.crops, report, ui=_crops_preview(cls, identity))
 
 
@@ -357,7 +360,6 @@ class SavePerson(io.ComfyNode):
             inputs=[PersonSocket.Input("person"), io.String.Input("filename", default="person")],
             outputs=[PersonSocket.Output("saved_person"), io.String.Output("path")],
             is_output_node=True,
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
@@ -522,6 +524,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         members: list[people.Person] = []
         named_faces: list[tuple[str, people.Face]] = []
         first_photos: list[tuple[str, Tensor]] = []
+        doubts: list[str] = []
         for number, batches in stepwise(list(batches_by_number.items())):
             # number: of the input, and of the name in `names`. Inputs without a link leave gaps, so a person without a
             # name is called by the number in the cast.
@@ -537,11 +540,14 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
                 faces.append(face)
                 named_faces.append((label.short, face))
             members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
+            doubts += grouping.remarks(
+                {name: [(f"photo {n}", face) for n, face in enumerate(faces, 1)]}, look_at="them"
+            )
         # A note, where first photos are example pictures that the user has not replaced yet.
         examples = pictures.reminder(first_photos)
         without_photo = [name for number, name in names_by_number.items() if number not in batches_by_number]
         left_out = gathered("Left out, no photo", first_few(without_photo))
-        remarks = [*examples, *left_out, *analysis.weak_faces(named_faces)]
+        remarks = [*examples, *left_out, *doubts, *analysis.weak_faces(named_faces)]
         return _cast_output(cls, people.Cast(tuple(members)), remarks)
 
 

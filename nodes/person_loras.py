@@ -1,6 +1,5 @@
 """Add LoRA to Person: a LoRA becomes part of a person. LoRA per Person: it acts where that person is."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,19 +11,20 @@ from torch import Tensor
 
 from ..bridge import carried, folders, notes, schema, scopes
 from ..bridge.conditioning import Conditioning, check_conditioning
-from ..bridge.cross_attention.lora_layers import LayerLora
-from ..bridge.cross_attention.regional_lora import RegionalLora, RegionalLoraRun
-from ..bridge.cross_attention.regional_text import RegionalText, appended_text, text_by_row, without_people
+from ..bridge.cross_attention.regional_lora import RegionalLoraRun
 from ..bridge.cross_attention.regional_text_run import RegionalTextRun
-from ..bridge.encode import text_of
 from ..bridge.face_model import NONE_FOUND
-from ..bridge.lora_files import LoraFile, path_of, read_lora_file
+from ..bridge.lora_files import LoraFile, layers_of_unet, path_of, read_lora_file
+from ..bridge.lora_layers import LayerLora, PersonLoras
+from ..bridge.person_words import Sides, carry_words
 from ..bridge.presence import NamedRange, announced, presence_of_people
 from ..bridge.runs import patched
 from ..bridge.schedule import schedule_range
-from ..bridge.transformers import lora_files, person_loras, person_texts
+from ..bridge.shared_network import model_of
 from ..bridge.transformers.families import TransformerFamily
+from ..bridge.transformers.lora_names import layers_of_transformer
 from ..bridge.transformers.networks import network_of, transformer_of
+from ..bridge.transformers.person_loras import PersonLorasRun
 from ..bridge.transformers.person_texts_run import PersonTextsRun
 from ..bridge.unet import text_width
 from ..core.people import CROP, UNNAMED, Cast, Identity, Lora, Person
@@ -127,8 +127,7 @@ class LoRAPerPerson(io.ComfyNode):
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, APPLY)  # None for a MODEL with a UNet
-        width = text_width(model) if transformer is None else transformer.text_width(network_of(model.model))
-        check_conditioning([*positive, *negative], width, APPLY)
+        check_conditioning([*positive, *negative], _text_width(model, transformer), APPLY)
         schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
         node_id = notes.node_of(cls)
         scope = scopes.scope_of_bodies(
@@ -146,26 +145,14 @@ class LoRAPerPerson(io.ComfyNode):
         # This stands after the scope is made, so that places and masks are checked also where nobody has a LoRA.
         if not any(_active_loras(person) for person in present.people):
             return io.NodeOutput(model, positive, negative)
-        sides = _Sides(positive, negative)
-        if transformer is None:
-            sides = _on_unet(scope, model, clip, strength, sides)
-            # Regional text stands inside of ours in every layer: its words are read with the LoRAs, too.
-            model_out = patched(model, RegionalTextRun, RegionalLoraRun)
-        else:
-            sides = _on_transformer(scope, model, clip, transformer, strength, sides)
-            model_out = patched(model, PersonTextsRun, person_loras.PersonLorasRun)
+        sides = _with_loras(scope, model, clip, transformer, strength, Sides(positive, negative))
+        # Texts of people stand inside of ours in every layer: their words are read with the LoRAs, too.
+        runs = (RegionalTextRun, RegionalLoraRun) if transformer is None else (PersonTextsRun, PersonLorasRun)
+        model_out = patched(model, *runs)
         lora_range = NamedRange("the LoRAs", schedule)
         presence = presence_of_people(regions.names(scope.people), APPLY, node_id, [lora_range], in_negative=True)
         outputs = announced(presence, model_out, sides.positive, sides.negative)
         return io.NodeOutput(*outputs, ui=scope.preview(cls))
-
-
-@dataclass(frozen=True, eq=False)
-class _Sides:
-    """Both sides of the conditioning."""
-
-    positive: Conditioning
-    negative: Conditioning
 
 
 def _active_loras(person: Person) -> list[Lora]:
@@ -180,34 +167,40 @@ def _notes_on_loras(cast: Cast) -> list[str]:
     return [NO_LORA]
 
 
-def _on_unet(
+def _with_loras(
     scope: scopes.Scope,
     model: ModelPatcher,
     clip: CLIP,
+    transformer: TransformerFamily | None,
     strength: float,
-    sides: _Sides,
-) -> _Sides:
-    """Both sides of the conditioning for a UNet: both with the LoRAs of all people, the positive also with their words.
+    sides: Sides,
+) -> Sides:
+    """Both sides of the conditioning: both with the LoRAs of all people, the positive also with their words.
 
-    strength: of the node. Raises what bridge.lora_files.read_lora_file raises.
+    transformer: the family of the MODEL; None for a UNet. strength: of the node. Raises what
+    bridge.lora_files.read_lora_file raises.
     """
-    people_loras = _read_loras(scope, model, clip, strength)
-    regional_lora = _regional_lora(scope, people_loras)
-    positive = carried.carry(sides.positive, regional_lora)
-    negative = carried.carry(sides.negative, regional_lora)
-    words = _regional_words(scope, people_loras, model)
-    if words is not None:
-        positive = carried.carry(positive, words)
-        # The negative says that it has no words, so that the host may compute both sides in one batch.
-        negative = carried.carry(negative, without_people(words))
-    return _Sides(positive, negative)
+    people_loras = _read_loras(scope, model, clip, transformer, strength)
+    carried_loras = PersonLoras(
+        source=object(),
+        schedule=scope.schedule,
+        names=tuple(scope.names_apart),
+        layers=people_loras.layers,
+        regions=scope.regions,
+        canvas=scope.carried_canvas,
+        by_row=scope.by_row,
+    )
+    positive = carried.carry(sides.positive, carried_loras)
+    negative = carried.carry(sides.negative, carried_loras)
+    words = [_words_of(person) for person in scope.people]
+    return carry_words(scope, model, transformer, people_loras.clips, words, 1.0, Sides(positive, negative))
 
 
 @dataclass(frozen=True)
 class _PeopleLoras:
-    """The LoRAs of everybody in a scope, as they change a UNet and its CLIP.
+    """The LoRAs of everybody in a scope, as they change a network and its CLIP.
 
-    layers: name of a layer of the UNet -> the LoRAs of all people for it. clips: for each person of the scope a CLIP
+    layers: name of a layer of the network -> the LoRAs of all people for it. clips: for each person of the scope a CLIP
     that this person's LoRAs have changed; each person's words are encoded with their own.
     """
 
@@ -215,74 +208,35 @@ class _PeopleLoras:
     clips: list[CLIP]
 
 
-def _read_loras(scope: scopes.Scope, model: ModelPatcher, clip: CLIP, strength: float) -> _PeopleLoras:
-    """Read the files of all people, each file once. strength: of the node.
+def _read_loras(
+    scope: scopes.Scope, model: ModelPatcher, clip: CLIP, transformer: TransformerFamily | None, strength: float
+) -> _PeopleLoras:
+    """Read the files of all people, each file once, and say what of them is left out. strength: of the node.
 
     Raises what bridge.lora_files.read_lora_file raises.
     """
-    by_region = scope.regions is not None or scope.by_row  # whether the LoRAs act in a part of the batch only
+    if transformer is None:
+        by_region = scope.regions is not None or scope.by_row  # whether the LoRAs act in a part of the batch only
+        can_change = layers_of_unet(model)
+    else:
+        by_region = scope.regions is not None
+        can_change = layers_of_transformer(model, transformer)
     files: dict[str, LoraFile] = {}  # name of a file -> its contents
     layers: dict[str, list[LayerLora]] = {}
     clips: list[CLIP] = []
-    for person in scope.people:
-        for lora in _active_loras(person):
-            if lora.file not in files:
-                files[lora.file] = read_lora_file(lora.file, model, clip, by_region)
     for number, person in enumerate(scope.people):
         person_clip = clip.clone()
         for lora in _active_loras(person):
+            if lora.file not in files:
+                files[lora.file] = read_lora_file(lora.file, model, clip, can_change, by_region)
             file = files[lora.file]
             total_strength = lora.strength * person.weight * strength
             person_clip.add_patches(file.clip_patches, total_strength)
-            for name, lora_of_layer in file.layers.items():
-                layers.setdefault(name, []).append(LayerLora(number, total_strength, lora_of_layer))
+            for part in file.parts:
+                layers.setdefault(part.layer, []).append(part.of_person(number, total_strength))
         clips.append(person_clip)
+    notes.tell(scope.canvas.node_id, "\n".join(file.note for file in files.values() if file.note))
     return _PeopleLoras(layers, clips)
-
-
-def _regional_lora(scope: scopes.Scope, people_loras: _PeopleLoras) -> RegionalLora:
-    """What both sides carry: the LoRAs of all people, and the region or row in which each person's LoRAs act."""
-    return RegionalLora(
-        source=object(),
-        schedule=scope.schedule,
-        people_count=len(scope.people),
-        layers=people_loras.layers,
-        regions=scope.regions,
-        canvas=scope.carried_canvas,
-        by_row=scope.by_row,
-    )
-
-
-def _regional_words(scope: scopes.Scope, people_loras: _PeopleLoras, model: ModelPatcher) -> RegionalText | None:
-    """The words of each person's LoRAs, encoded with these LoRAs, and read where that person is.
-
-    It is None where no person has words. model: tells the width of the texts that the UNet reads.
-    """
-    tokens: list[Tensor] = []
-    numbers_with_words: list[int] = []
-    for number, (person, person_clip) in enumerate(zip(scope.people, people_loras.clips, strict=True)):
-        words = _words_of(person)
-        if words:
-            advice = "Use the CLIP of the model's checkpoint."
-            context, _ = text_of(person_clip, words, model, advice)  # (1, T, width)
-            tokens.append(context)
-            numbers_with_words.append(number)
-        elif scope.by_row:
-            # text_by_row takes one text for each row: this row has none.
-            tokens.append(torch.zeros(1, 0, text_width(model)))
-    if not numbers_with_words:
-        return None
-    if scope.by_row:
-        return text_by_row(tokens, strength=1.0, canvas=scope.canvas)
-    people_regions = _regions_or_everywhere(scope)
-    return appended_text(tokens, people_regions[numbers_with_words], scope.carried_canvas)
-
-
-def _regions_or_everywhere(scope: scopes.Scope) -> Tensor:
-    """The regions of the people in a scope, (people, H, W); (people, 1, 1) of ones where they act everywhere."""
-    if scope.regions is None:
-        return torch.ones(len(scope.people), 1, 1)
-    return scope.regions
 
 
 def _words_of(person: Person) -> str:
@@ -290,102 +244,9 @@ def _words_of(person: Person) -> str:
     return ", ".join(lora.words for lora in _active_loras(person) if lora.words)
 
 
-def _on_transformer(
-    scope: scopes.Scope,
-    model: ModelPatcher,
-    clip: CLIP,
-    transformer: TransformerFamily,
-    strength: float,
-    sides: _Sides,
-) -> _Sides:
-    """Both sides of the conditioning for a transformer: both with the LoRAs of all people, the positive also with
-    words.
-
-    It is _on_unet for a transformer, whose layers and texts other functions change and read.
-    strength: of the node. Raises what bridge.transformers.lora_files.read_lora_file raises.
-    """
-    people_loras = _read_transformer_loras(scope, model, clip, transformer, strength)
-    carried_loras = person_loras.PersonLoras(
-        source=object(),
-        schedule=scope.schedule,
-        names=tuple(scope.names_apart),
-        layers=people_loras.layers,
-        regions=scope.regions,
-        by_row=scope.by_row,
-        canvas=scope.carried_canvas,
-    )
-    positive = carried.carry(sides.positive, carried_loras)
-    negative = carried.carry(sides.negative, carried_loras)
-    texts: list[Tensor] = []
-    numbers_with_words: list[int] = []
-    width = transformer.text_width(network_of(model.model))
-    for number, (person, person_clip) in enumerate(zip(scope.people, people_loras.clips, strict=True)):
-        words = _words_of(person)
-        if words:
-            texts.append(person_texts.words_of(person_clip, words, width, transformer))
-            numbers_with_words.append(number)
-        elif scope.by_row:
-            texts.append(torch.zeros(1, 0, width))  # texts_by_row takes one text for each row: this row has none
-    if numbers_with_words:
-        people_texts = _people_texts(scope, texts, numbers_with_words)
-        positive = carried.carry(positive, people_texts)
-        negative = carried.carry(negative, person_texts.without_people(people_texts))
-    return _Sides(positive, negative)
-
-
-def _people_texts(
-    scope: scopes.Scope, texts: Sequence[Tensor], numbers_with_words: Sequence[int]
-) -> person_texts.PersonTexts:
-    """The words of people's LoRAs, each person's read where that person is.
-
-    numbers_with_words: indices in scope.people of the people who have words. texts: the encoded words of these people;
-    where people have a row of the batch each, one for every person, of no tokens for people without words.
-    """
-    names = scope.names_apart
-    if scope.by_row:
-        return person_texts.texts_by_row(texts, strength=1.0, canvas=scope.canvas, names=names)
-    text_regions = _regions_or_everywhere(scope)[list(numbers_with_words)]
-    text_names = [names[number] for number in numbers_with_words]
-    return person_texts.appended_texts(texts, text_regions, scope.carried_canvas, text_names)
-
-
-@dataclass(frozen=True)
-class _TransformerLoras:
-    """The LoRAs of everybody in a scope, as they change a transformer and its CLIP; fields as in _PeopleLoras."""
-
-    layers: dict[str, list[person_loras.LayerPart]]
-    clips: list[CLIP]
-
-
-def _read_transformer_loras(
-    scope: scopes.Scope,
-    model: ModelPatcher,
-    clip: CLIP,
-    transformer: TransformerFamily,
-    strength: float,
-) -> _TransformerLoras:
-    """Read the files of all people, each file once. strength: of the node.
-
-    Raises what bridge.transformers.lora_files.read_lora_file raises.
-    """
-    by_region = scope.regions is not None
-    files: dict[str, lora_files.TransformerLoraFile] = {}
-    layers: dict[str, list[person_loras.LayerPart]] = {}
-    clips: list[CLIP] = []
-    for number, person in enumerate(scope.people):
-        person_clip = clip.clone()
-        for lora in _active_loras(person):
-            if lora.file not in files:
-                files[lora.file] = lora_files.read_lora_file(lora.file, model, clip, transformer, by_region)
-            file = files[lora.file]
-            total_strength = lora.strength * person.weight * strength
-            person_clip.add_patches(file.clip_patches, total_strength)
-            # A layer of a transformer may join layers of the file, such as to_q, to_k and to_v: each part has its rows.
-            for part in file.parts:
-                layer_part = person_loras.LayerPart(number, total_strength, part.lora, part.rows, part.reorder)
-                layers.setdefault(part.layer, []).append(layer_part)
-        clips.append(person_clip)
-    return _TransformerLoras(layers, clips)
+def _text_width(model: ModelPatcher, transformer: TransformerFamily | None) -> int:
+    """The width of the texts that a MODEL reads. transformer: its family; None for a UNet."""
+    return text_width(model) if transformer is None else transformer.text_width(network_of(model_of(model)))
 
 
 NODES = [AddLoRAToPerson, LoRAPerPerson]

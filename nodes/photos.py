@@ -209,9 +209,8 @@ def _output(
     _FoundFaces. remarks: lines on the folder.
     """
     members: list[people.Identity] = []
-    for name, indices in sorted_faces.people.items():  # indices of the person's faces in sorted_faces.faces
-        faces = [sorted_faces.faces[index].face for index in indices]
-        members.append(identities.from_faces(name, faces, recognisers))
+    for name, labelled_faces in sorted_faces.labelled.items():
+        members.append(identities.from_faces(name, [face for _, face in labelled_faces], recognisers))
     cast = people.Cast(tuple(people.Person(identity) for identity in members))
     reasons = [f"Left out, photo {photo}: {error.problem}" for photo, error in errors.items()]
     report = "\n".join([*grouping.report(sorted_faces), *reasons, *remarks])
@@ -221,7 +220,7 @@ def _output(
         *remarks,
         *gathered("Left out, no face or not readable", first_few(list(errors))),
         *gathered("Left out, no such person", first_few(sorted_faces.unused_names)),
-        *grouping.remarks(sorted_faces),
+        *grouping.remarks(sorted_faces.labelled, sorted_faces.same_from, "the preview, and at corrections"),
         *analysis.weak_faces(labelled_faces),
         *identities.look_alike(members),
     ]

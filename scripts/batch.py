@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from batch.run import Run
     from batch.workers import Crew, WorkerSource
 
-MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "filelock", "tqdm")
+MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "tqdm")
 
 
 def main() -> int:
@@ -83,12 +83,13 @@ def make_all(
     from batch.scores import Scores
     from batch.shared_people import SharedPeople
     from batch.worker import temporary_folder
+    from rig import host_folders
 
     object_info = workers.object_info()
-    model_folders = [host.path / "models"]
+    bank_folders = [Path(folder) for folder in host_folders.of_host(host)["likeness_faces"]]
     if options.models:
-        model_folders.append(options.models)
-    face_bank = FaceBank([folder / "likeness_faces" for folder in model_folders])
+        bank_folders.append(options.models / "likeness_faces")
+    face_bank = FaceBank(bank_folders)
     template = Template(workflow, object_info, table.columns, photos, host.path / "input", face_bank)
     scores = None
     if options.measure or options.keep or options.clip_vision:

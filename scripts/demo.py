@@ -76,8 +76,9 @@ def main() -> int:
         return without_host()
     if arguments.download:
         import models
+        from rig import host_folders
 
-        models.fetched(models.chosen([WORKFLOW.stem]), models.model_folders(host.path / "models"), arguments.yes)
+        models.fetched(models.chosen([WORKFLOW.stem]), host_folders.of_host(host), arguments.yes)
     return with_host(host, python, arguments.keep)
 
 
@@ -149,11 +150,12 @@ def with_host(host: Host, python: Path, keeps: bool) -> int:
     """keeps: whether that ComfyUI gets the miniature and its workflows."""
     import models
     from miniature import built, install
+    from rig import host_folders
     from rig.host_server import HostError, HostServer
     from rig.workflow import WorkflowError
 
     started = time.monotonic()
-    missing = models.missing(WORKFLOW.stem, models.model_folders(None))
+    missing = models.missing(WORKFLOW.stem, host_folders.of_host(host))
     if missing:
         say(f"This ComfyUI does not have these released weights: {', '.join(missing)}. {CARTOON}")
     else:

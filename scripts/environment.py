@@ -223,7 +223,7 @@ def host_at(folder: Path) -> Host | None:
 def python_for(
     hosts: Sequence[Host], chosen: str | None = None, modules: Iterable[str] = (), purposes: Sequence[str] = EVERYTHING
 ) -> Path:
-    """The Python to run in: the `chosen` one, else an active ComfyUI environment, else our own .venv, made if need be.
+    """The Python to run in: the `chosen` one, else one at hand that has everything, else our .venv, made if need be.
 
     modules: what must be importable. purposes: whose requirements .venv needs. A chosen Python is never installed into.
     """
@@ -231,7 +231,7 @@ def python_for(
 
 
 def ready_python(hosts: Sequence[Host], chosen: str | None, modules: Iterable[str]) -> Path | None:
-    """The `chosen` Python, else that of an active environment which has all modules, else None. Nothing is installed.
+    """The `chosen` Python, else the first one at hand that has all modules, else None. Nothing is installed.
 
     Raises SetupError where the chosen one lacks a module, or is none that runs.
     """
@@ -242,37 +242,46 @@ def ready_python(hosts: Sequence[Host], chosen: str | None, modules: Iterable[st
             names = ", ".join(lacking)
             raise SetupError(f"The Python {chosen} does not have these packages: {names}. {_advice(chosen)}")
         return python
-    active = _active_python()
-    if active is None:
-        return None
-    lacking = _lacking(active, [*needed, *(HOST_MODULES if hosts else ())])
-    if not lacking:
-        say(f"Using the active environment {active}.")
-        return active
-    if "torch" not in lacking:
-        names = ", ".join(lacking)
-        say(f"The active environment {active} does not have these packages: {names}. Using .venv instead.")
-        say(_advice(active))
+    for python in _pythons_at_hand():
+        lacking = _lacking(python, [*needed, *(HOST_MODULES if hosts else ())])
+        if not lacking:
+            say(f"Using the Python {python}.")
+            return python
+        if "torch" not in lacking:
+            names = ", ".join(lacking)
+            say(f"The Python {python} does not have these packages: {names}. Using .venv instead.")
+            say(_advice(python))
     return None
 
 
 def _advice(python: Path | str) -> str:
-    folder = REQUIREMENTS.relative_to(Path(__file__).absolute().parents[1])
-    files = " ".join(f"-r {folder}/{name}.txt" for name in EVERYTHING)
-    return f"To use it, run: {python} -m pip install {files}"
+    files = " ".join(f"-r {as_typed(REQUIREMENTS / f'{name}.txt')}" for name in EVERYTHING)
+    return f"To use it, run: {as_typed(python)} -m pip install {files}"
 
 
-def _active_python() -> Path | None:
-    """The interpreter of an activated virtual environment that is none of ours."""
-    if sys.prefix != sys.base_prefix:
-        active = Path(sys.prefix)
-    elif folder := os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX"):
-        active = Path(folder)
-    else:
-        return None
-    python = python_in(active)
-    ours = active.resolve() in (VENV.resolve(), SMALL_VENV.resolve())
-    return python if python.is_file() and not ours else None
+def as_typed(path: Path | str) -> str:
+    """A path as it is typed into a shell."""
+    return f'"{path}"' if " " in str(path) else str(path)
+
+
+def python_command() -> str:
+    """What a user types for the Python that runs: `python` where the shell has it under that name."""
+    in_shell = shutil.which("python")
+    if in_shell and os.path.realpath(in_shell) == os.path.realpath(sys.executable):
+        return "python"
+    return as_typed(sys.executable)
+
+
+def _pythons_at_hand() -> list[Path]:
+    """The Python of an activated environment and the one that runs, whatever its kind (an environment, ComfyUI
+    portable's, a system's), without those of ours."""
+    pythons = [Path(sys.executable)]
+    activated = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX")
+    # Who starts a script with the Python of an environment means that one.
+    if activated and sys.prefix == sys.base_prefix:
+        pythons.insert(0, python_in(Path(activated)))
+    ours = {VENV.resolve(), SMALL_VENV.resolve()}
+    return [python for python in pythons if python.is_file() and ours.isdisjoint(map(Path.resolve, python.parents))]
 
 
 def python_in(environment: Path) -> Path:
@@ -390,8 +399,17 @@ def _make(folder: Path) -> None:
     if python.is_file() and not called([str(python), "-m", "pip", "--version"], quiet=True):
         return
     say(f"Making a Python environment in {folder}")
-    if called([sys.executable, "-m", "venv", "--clear", str(folder)]):
-        raise SetupError("python -m venv failed. On Debian and Ubuntu install the package python3-venv first.")
+    has_venv = importlib.util.find_spec("venv") is not None  # ComfyUI portable's has none
+    if not has_venv or called([sys.executable, "-m", "venv", "--clear", str(folder)]):
+        raise SetupError(f"{sys.executable} cannot make an environment. {_venv_advice()}")
+
+
+def _venv_advice() -> str:
+    """What to do where the Python that runs cannot make an environment."""
+    is_of_debian = Path("/etc/debian_version").is_file() and sys.base_prefix == "/usr"
+    if is_of_debian and importlib.util.find_spec("ensurepip") is None:
+        return "Install the package python3-venv, and run this again."
+    return f"Run this with another Python, or install what is needed into this one. {_advice(sys.executable)}"
 
 
 @contextlib.contextmanager

@@ -22,7 +22,6 @@ import io
 import json
 import os
 import sys
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +40,7 @@ except ImportError as error:
 
 from core import identities, measure
 from core.consoles import accept_any_text, written_out
-from core.errors import BadPhoto, LikenessError, counted
+from core.errors import BadPhoto, LikenessError, counted, listed
 from core.faces import analysis, model
 from core.faces.model import FaceModel
 from core.geometry import FAR, area, longer_side
@@ -51,12 +50,9 @@ from core.models.onnx_file import Kind, inspect
 from core.models.tensors import read
 from core.names import among
 from core.people import Cast, Face, Identity, Person, PlacedCast, Slot
-from core.picture_files import read_picture
+from core.picture_files import ENDINGS, read_picture
 from core.text import plain_lines
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-"""Whatever a file is called, nothing else is opened: Pillow hands some formats to other programs."""
 WIDTH = 768
 """Pixels of the longer side of the pictures with names."""
 PART = "part"
@@ -65,6 +61,8 @@ COLUMNS = (
     "set", "picture", "person", "place", "state", "looks_like", "face_px", "recogniser", "similarity", "leakage",
     "margin", "copy_paste",
 )  # fmt: skip
+_KEYS = ("insightface", "facexlib")
+"""Model keys of face packs and of other recognisers."""
 _STOPPED = 130
 """The exit status after Ctrl-C, as shells have it."""
 
@@ -84,9 +82,7 @@ class Result:
 
 def main() -> int:
     options = arguments()
-    # A picture of more pixels would take all memory.
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
-    face_model = load(options.models or Path(os.environ.get("COMFYUI_PATH", "")) / "models")
+    face_model = load(face_folders(options.models))
     people: dict[str, Identity] = {}
     for folder in folders_in(options.folder / "people"):
         people[folder.name] = person(folder, face_model)
@@ -115,7 +111,7 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="holds people/ and pictures/")
-    parser.add_argument("--models", type=Path, help="ComfyUI's models folder; without it that of COMFYUI_PATH")
+    parser.add_argument("--models", type=Path, help="ComfyUI's models folder; else all of the ComfyUI that is found")
     parser.add_argument(
         "--made-with", choices=list(measure.TRAINED_WITH), default="unknown", help="the pictures' method"
     )
@@ -148,7 +144,7 @@ def folders_in(folder: Path) -> list[Path]:
 
 def pictures_below(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        if path.suffix.lower() in PICTURES and not path.is_dir() and not is_hidden(path, folder):
+        if path.suffix.lower() in ENDINGS and not path.is_dir() and not is_hidden(path, folder):
             yield path
 
 
@@ -160,14 +156,29 @@ def is_hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
-def load(models: Path) -> FaceModel:
-    """The largest detector and every recogniser of a models folder, opened as Load Face Embedder does.
+def face_folders(models: Path | None) -> Mapping[str, Sequence[str]]:
+    """Model key -> the folders in which face models are looked for: below `models`, else those of the ComfyUI that is
+    found. Raises Unusable."""
+    try:
+        from environment import SetupError
+        from rig import host_folders
+    except ImportError as error:  # what is published has this script alone
+        if models is None:
+            raise Unusable("Name ComfyUI's models folder: --models ComfyUI/models") from error
+        return {key: (str(models / key),) for key in _KEYS}
+    try:
+        return host_folders.searched(models, _KEYS)
+    except SetupError as error:
+        raise Unusable(str(error)) from error
+
+
+def load(folders: Mapping[str, Sequence[str]]) -> FaceModel:
+    """The largest detector and every recogniser of the folders of face models, opened as Load Face Embedder does.
 
     Raises Unusable where there is none.
     """
-    packs_folder = str(models / "insightface")
-    others_folder = str(models / "facexlib")
-    files = model.Files(by_name([packs_folder], (".onnx",)), by_name([others_folder, packs_folder], WEIGHTS))
+    packs_folders, others_folders = (folders[key] for key in _KEYS)
+    files = model.Files(by_name(packs_folders, (".onnx",)), by_name([*others_folders, *packs_folders], WEIGHTS))
     detectors: dict[str, str] = {}
     for name, path in files.onnx.items():
         if inspect(path).kind is Kind.DETECTOR:
@@ -175,7 +186,7 @@ def load(models: Path) -> FaceModel:
     url = packs.published(packs.ANTELOPE).url
     if not detectors:
         advice = f"unpack {packs.ANTELOPE} ({url}) there, or name ComfyUI's models folder with --models."
-        raise Unusable(f"No face detector below {packs_folder}: {advice}")
+        raise Unusable(f"No face detector below {listed(packs_folders)}: {advice}")
     largest = max(detectors, key=os.path.getsize)
     recognisers: list[analysis.Recogniser] = []
     for name, path in files.recognisers(packs.pack_of(detectors[largest])).items():
@@ -183,7 +194,7 @@ def load(models: Path) -> FaceModel:
         if opened is not None:
             recognisers.append(opened)
     if not recognisers:
-        raise Unusable(f"No face recogniser below {models}; {packs.ANTELOPE} is at {url}.")
+        raise Unusable(f"No face recogniser below {listed([*packs_folders, *others_folders])}; it is in {url}.")
     return FaceModel(model.open_detector(largest, model.on_cpu), tuple(recognisers))
 
 
@@ -198,10 +209,8 @@ def recogniser(name: str, path: str) -> analysis.Recogniser | None:
 
 def image(path: Path) -> torch.Tensor:
     """(H, W, 3) float 0..1, turned as the camera says. Raises Unusable for what is no picture, or too large."""
-    if not path.is_file():
-        raise Unusable(f"{path} cannot be read as a picture: there is no such file.")
     try:
-        picture = read_picture(str(path), FORMATS)
+        picture = read_picture(str(path))
     except BadPhoto as error:
         advice = "Save it again as PNG or JPEG, or take it out."
         raise Unusable(f"{path} cannot be read as a picture: {error.problem} {advice}") from error

@@ -22,7 +22,7 @@ from typing import Any
 
 from environment import SetupError, disk_problem, say
 
-from core.models.files import no_model, sha256, unfinished_folder
+from core.models.files import no_model, sha256, unfinished, unfinished_folder
 from core.models.manifest import File, Model
 from core.text import plain
 
@@ -173,7 +173,7 @@ def _is(target: Path, file: File) -> bool:
     if not target.is_file():
         raise FetchError(f"{target} is in the way: it is no file. Move it away.")
     length = target.stat().st_size
-    if not length or no_model(target):
+    if not length or no_model(target) or unfinished(target):
         return False
     if _wrong(target, file):
         raise FetchError(f"{target} is there and is another file ({length} bytes). Move it away to have it downloaded.")

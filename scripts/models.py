@@ -122,6 +122,8 @@ def read_workflow(name: str) -> dict[str, Any]:
         running = list(needs.nodes(graph))
     except ValueError as error:
         raise SetupError(f"{name} is no workflow: {error}. Save it again in ComfyUI.") from error
+    except LikenessError as error:
+        raise SetupError(str(error)) from error
     if not running:
         raise SetupError(f"{name} is no workflow: there is no node in it that would run. Save it again in ComfyUI.")
     return graph
@@ -137,60 +139,42 @@ def doctor(arguments: argparse.Namespace) -> int:
     """
     name: str = arguments.workflow
     graph = read_workflow(name)
-    wanted = needs.wanted(graph)
+    try:
+        wanted = needs.wanted(graph)
+    except LikenessError as error:
+        raise SetupError(str(error)) from error
     try:
         from core.models.doctor import report
     except ImportError as error:
         raise SetupError(f"This needs {error.name}: run it with the Python that runs ComfyUI.") from error
 
     users = needs.users({name: graph}, read_workflow)
-    diagnosis = report(name, wanted, searched_folders(arguments.models, wanted), users=users)
+    diagnosis = report(name, wanted, host_folders.searched(arguments.models, keys_of(wanted)), users=users)
     print(diagnosis.text())
     if diagnosis.good:
         return ALL_THERE
     if diagnosis.lacking:
-        command = f'python scripts/models.py download "{name}"'
+        command = f'{environment.python_command()} scripts/models.py download "{name}"'
         if arguments.models:
             command += f' --models "{arguments.models}"'
         print(f"\nOr download all of this with: {command}")
     return TO_DO
 
 
-def searched_folders(models: Path | None, wanted: Iterable[Model]) -> host_folders.Folders:
-    """The folders in which loaders look for models: those below `models`, else all of the ComfyUI that is found.
-
-    wanted: the models that are looked for. Raises SetupError.
-    """
-    hosts: list[environment.Host] = []
-    if models is None:
-        hosts = environment.find_hosts()
-    if hosts:
-        environment.say(f"Looking into the model folders of {hosts[0]} ({hosts[0].path}).")
-        return host_folders.of_host(hosts[0])
-    folders = model_folders(models)
-    keys = [key for key in folders if key]
-    for model in wanted:
+def keys_of(models: Iterable[Model]) -> list[str]:
+    """The keys of all folders in which these models are looked for, and of all that are published."""
+    keys: list[str] = []
+    for model in (*manifest.models(), *models):
         keys += [model.key, *model.further]
-    return host_folders.below(Path(folders[""][0]), dict.fromkeys(keys))
+    return list(dict.fromkeys(keys))
 
 
 # --- Download
 
 
-def model_folders(models: Path | None) -> dict[str, tuple[str, ...]]:
-    """Model key -> its folder: of `models`, else of the ComfyUI that is found."""
-    if models and not models.is_dir():
-        raise SetupError(f"There is no folder {models}. Name the models folder of your ComfyUI, or make this one.")
-    hosts = [] if models else environment.find_hosts()[:1]
-    if not models and not hosts:
-        raise SetupError("There is no ComfyUI here. Name its models folder: --models ComfyUI/models")
-    root = models or hosts[0].path / "models"
-    return {"": (str(root),)} | {model.key: (str(root / model.key),) for model in manifest.models()}
-
-
 def download(given: argparse.Namespace) -> int:
     """Exit status 1 where something did not come; what came stays."""
-    return fetched(chosen(given.names), model_folders(given.models), given.yes)
+    return fetched(chosen(given.names), host_folders.searched(given.models, keys_of([])), given.yes)
 
 
 def chosen(names: Iterable[str]) -> tuple[Model, ...]:
@@ -206,10 +190,32 @@ def missing(workflow: str, folders: Mapping[str, Sequence[str]]) -> list[str]:
     return [model.title for model in models_to_fetch(chosen([workflow]), folders)]
 
 
+def not_there(models: Iterable[Model], folders: Mapping[str, Sequence[str]]) -> list[Model]:
+    """The models of which no folder has a file; the others are said."""
+    try:
+        from core.models.doctor import examine
+    except ImportError:  # a Python without torch; what is in the first folder is not fetched anyway
+        return list(models)
+    from core.models.findings import FOUND, MISPLACED, RENAMED
+    from core.models.searched_folders import Folders
+
+    lacking: list[Model] = []
+    for model in models:
+        finding = examine(model, Folders(folders))
+        if finding.state in (FOUND, RENAMED, MISPLACED):
+            environment.say(f"{model.title} is there already: {finding.detail}")
+        else:
+            lacking.append(model)
+    return lacking
+
+
 def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: bool) -> int:
     """Show what would come, ask, and fetch it."""
     if not models:
         environment.say("Nothing of what is published is needed.")
+        return 0
+    models = not_there(models, folders)
+    if not models:
         return 0
     for model in models:
         print(f"{model.title}: {model.size_text}, into {folders[model.key][0]}. Commercial use: {model.commercial}.")
@@ -226,8 +232,7 @@ def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: 
     problems = [problem for model in models if (problem := fetch.fetch_model(model, Path(folders[model.key][0])))]
     for problem in problems:
         environment.say(problem)
-    folder = folders[""][0]
-    environment.say(f"Done: {len(models) - len(problems)} of {len(models)} models are in {folder}")
+    environment.say(f"Done: {len(models) - len(problems)} of {counted(len(models), 'model')} came.")
     return int(bool(problems))
 
 

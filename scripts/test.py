@@ -33,6 +33,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import environment
 from environment import ROOT, Host, say
@@ -75,9 +76,8 @@ TIERS = {
 
 BROWSER = (
     "tests/host/test_browser.py",
-    "tests/host/test_labels_in_messages.py",
     "tests/host/test_names_in_the_page.py",
-    "tests/host/test_small_window.py",
+    "tests/host/test_framing.py",
     "tests/host/test_template_messages.py",
     "tests/host/test_typed_values.py",
     "tests/host/test_workflow_pages.py",
@@ -163,7 +163,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--python", help="a Python that has everything already")
     given, arguments = parser.parse_known_args(arguments)
     if given.mutants:
-        return mutated(given.mutants, given.seed, given.python)
+        mutated(given.mutants, given.seed, given.python)
     started = time.monotonic()
     cpu = cpu_seconds()
     tier = tier_of(given.tier, given.part)
@@ -209,15 +209,18 @@ def prepared(asked: Asked, chosen: str | None) -> tuple[list[Host], Path, str]:
     return hosts, python or environment.own_python(hosts), no_host
 
 
-def mutated(count: int, seed: str, chosen: str | None) -> int:
+def mutated(count: int, seed: str, chosen: str | None) -> NoReturn:
     """scripts/mutation/score.py in the newest ComfyUI. Raises SetupError."""
+    if sys.platform != "linux":
+        raise environment.SetupError("--mutants needs Linux: each mutant is a fork with limits of its own.")
     hosts = environment.find_hosts() or environment.fetched_host()
     python = environment.ready_python(hosts, chosen, MODULES) or environment.own_python(hosts)
     if not hosts:
         raise environment.SetupError(NO_HOST)
     newest = max(hosts, key=lambda host: host.version)
     command = [str(python), str(ROOT / "scripts" / "mutation" / "score.py"), str(count), seed]
-    return subprocess.run(command, env=environment.host_environment(newest, python)).returncode
+    # In place of this process, so that what stops this one stops it.
+    os.execve(python, command, environment.host_environment(newest, python))
 
 
 def not_tested(asked: Asked, no_host: str, outcomes: Sequence[Outcome], left: int) -> list[str]:

@@ -4,9 +4,9 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { inApp, isChinese, link, made, nodesOf, settingOf, someAreOurs, templateTitles } from "./ours.js";
+import { inApp, isChinese, link, made, nodesOf, settingOf, someAreOurs, templateTitles, TEMPLATES_ROUTE } from "./ours.js";
 import { readSentences, translated } from "./sentences.js";
-import { onMissing, show } from "./toasts.js"; // which takes a toast away where another workflow is opened
+import { hide, onMissing, show } from "./toasts.js"; // which takes a toast away where another workflow is opened
 
 const DOCTOR = "LikenessCheckModelFiles";
 const REPORT = "likeness_doctor"; // beside the picture in what nodes/doctor.py sends
@@ -77,16 +77,18 @@ async function copy(text) {
   }
 }
 
-function copyButton(name, lines) {
+function button(text, onclick) {
   const frame = "background: var(--comfy-input-bg, #222); border: 1px solid var(--border-color, #4e4e4e)";
-  const button = made("button", worded(name), `margin-right: 8px; padding: 4px 12px; border-radius: 6px; ${frame}`);
-  button.onclick = async () => {
-    await copy(lines.join("\n"));
-    button.textContent = worded("Copied");
-    setTimeout(() => (button.textContent = worded(name)), 1500);
-  };
-  return button;
+  const element = made("button", text, `margin-right: 8px; padding: 4px 12px; border-radius: 6px; ${frame}`);
+  return Object.assign(element, { onclick });
 }
+
+const copyButton = (name, lines) =>
+  button(worded(name), async ({ currentTarget: pressed }) => {
+    await copy(lines.join("\n"));
+    pressed.textContent = worded("Copied");
+    setTimeout(() => (pressed.textContent = worded(name)), 1500);
+  });
 
 function table({ summary, sections, commands }) {
   const urls = sections.flatMap(({ findings }) => findings.map(({ url }) => url)).filter(isAddress);
@@ -168,7 +170,7 @@ const WORDS = {
     size: (size) => `To download: ${size}.`,
     atLeast: (size, number) => `To download: at least ${size}; the size of ${number} is not stated.`,
     unknown: () => "The sizes are not stated.",
-    links: "Links and folders: template Check files. ComfyUI's own number counts errors, not files.",
+    links: "Links and folders",
   },
   zh: {
     missing: (number) => `缺失 ${number} 个文件`,
@@ -177,7 +179,7 @@ const WORDS = {
     size: (size) => `需下载：${size}。`,
     atLeast: (size, number) => `需下载：至少 ${size}，其中 ${number} 个的大小未公布。`,
     unknown: () => "大小未公布。",
-    links: "链接和文件夹：模板“检查模型文件”。ComfyUI 自己的数字是错误数，不是文件数。",
+    links: "链接和文件夹",
   },
 };
 
@@ -192,7 +194,16 @@ function tell({ names, size, unsized, all_missing: allMissing }, unasked) {
   else if (size) download = words.size(size);
   else if (unsized) download = words.unknown();
   const summary = allMissing ? words.missing(number) : words.wrong(number);
-  show(MISSING, "warn", summary, [`${list}.`, download, words.links].filter(Boolean).join(" "), 30000, unasked);
+  const way = button(words.links, openDoctor);
+  way.style.cssText += "; display: block; margin: 8px 0 0; pointer-events: auto; cursor: pointer";
+  show(MISSING, "warn", summary, [`${list}. ${download}`, way], 30000, unasked);
+}
+
+/** The template that lists them. */
+async function openDoctor() {
+  const answer = await api.fetchApi(`${TEMPLATES_ROUTE}check_files.json`);
+  const title = titles.get("check_files") ?? "check_files";
+  if (answer.ok) await app.loadGraphData(await answer.json(), true, true, title, { openSource: "template" });
 }
 
 /** What a workflow lacks. */
@@ -256,6 +267,7 @@ app.registerExtension({
   name: "likeness.doctor",
   async setup() {
     onMissing(tellAll);
+    api.addEventListener("execution_success", () => hide(MISSING)); // other files have been chosen
     await readTitles();
     await readSentences();
   },

@@ -31,7 +31,8 @@ async function entries() {
     name: title, // a tab is called like this
     title,
     description: words(stem) || title,
-    tags: ["Likeness"],
+    // The search weighs tags more than descriptions: so a template to start with comes first.
+    tags: ["Likeness", ...(stem.startsWith("start_") ? words(stem).split(/, |、/).slice(0, 2) : [])],
     mediaType: "image",
     mediaSubtype: "jpg",
   }));

@@ -18,8 +18,14 @@ export const nodesOf = (saved) => graphsOf(saved).flatMap(({ nodes }) => nodes ?
 export const settingOf = (name) => app.extensionManager.setting.get(name);
 export const isChinese = () => settingOf("Comfy.Locale") === "zh";
 
+/** The workflow whose tab is open, by what lies behind it: Vue hands out different objects for one workflow. */
+export function activeWorkflow() {
+  const workflow = app.extensionManager.workflow?.activeWorkflow;
+  return workflow?.__v_raw ?? workflow;
+}
+
 const isApp = ({ activeMode, initialMode }) => (activeMode ?? initialMode) === "app";
-export const inApp = () => isApp(app.extensionManager.workflow?.activeWorkflow ?? {});
+export const inApp = () => isApp(activeWorkflow() ?? {});
 
 /** [file's name, title] of each of our templates, in the gallery's order. None where the tables cannot be had: then a
  * template is called by the name of its file. */
@@ -52,8 +58,12 @@ export function made(kind, content, style = "") {
   return element;
 }
 
+/** A text whose addresses are links, up to the punctuation behind them. */
+export const linked = (text) =>
+  text.split(/(https:\/\/[!-~]*[\w/])/).map((part, place) => (place % 2 ? link(part) : part));
+
 export function link(url) {
-  const anchor = made("a", url, "color: #56b4e9; text-decoration: underline; overflow-wrap: anywhere");
+  const anchor = made("a", url, "color: #56b4e9; text-decoration: underline; overflow-wrap: anywhere; pointer-events: auto");
   anchor.href = url;
   anchor.target = "_blank";
   anchor.rel = "noopener noreferrer";

@@ -1,20 +1,17 @@
-// What our nodes say, where it is looked for: their errors with cause and remedy, and their notes wherever no node
-// shows them. They lie in the lower left corner: the upper right one has ComfyUI's own message of what is missing, and
-// in an app the photos. A toast shows text as it stands, no HTML of it, and addresses as links. Only its buttons and
-// links take the mouse: a box below it can be dragged. What comes unasked, when a workflow is opened, is one line that
-// unfolds.
+// What our nodes say, where it is looked for: their errors with cause and remedy, in English as the host shows them, and
+// what notes.js and doctor.js tell. Toasts lie in the lower left corner: the upper right one has ComfyUI's own message of
+// what is missing, and in an app the photos. A toast shows text as it stands, no HTML of it, and addresses as links. Only
+// its buttons and links take the mouse: a box below it can be dragged. What comes unasked is one line that unfolds.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { find, inApp, isChinese, isOurs, link, made, settingOf, templateTitles } from "./ours.js";
+import { find, inApp, isChinese, linked, made, settingOf, templateTitles } from "./ours.js";
 
 const ERROR = "error";
 const shown = new Map(); // by what each is about, an error or the id of a node: its toast
 const COLOURS = { error: "#ff8278", warn: "#e69f00", info: "#56b4e9" };
 const CLOSE = "float: right; padding: 0 4px; border: none; background: none; font-size: 18px; line-height: 1";
 const MOUSE = "; pointer-events: auto";
-// Of the host's notes under classic nodes, which it breaks anywhere, within words too.
-const NOTES = ".overflow-y-auto.rounded-lg .break-all > span { word-break: normal; overflow-wrap: anywhere; }";
 const pane = made("div", "", "position: fixed; left: 76px; bottom: 20px; width: 380px; z-index: 1800");
 pane.style.cssText += "; max-height: 80vh; overflow: auto; font-size: 13px; user-select: text; pointer-events: none";
 
@@ -22,10 +19,6 @@ export function hide(about) {
   shown.get(about)?.remove();
   shown.delete(about);
 }
-
-/** A text whose addresses are links, up to the punctuation behind them. */
-const linked = (text) =>
-  text.split(/(https:\/\/[!-~]*[\w/])/).map((part, place) => (place % 2 ? clickable(link(part)) : part));
 
 function clickable(element) {
   element.style.cssText += MOUSE;
@@ -37,7 +30,8 @@ function clickable(element) {
 export function show(about, severity, summary, detail, life, folded = false) {
   hide(about);
   const close = clickable(made("button", "×", CLOSE));
-  const text = made("div", linked(detail), "margin-top: 4px; white-space: pre-line; overflow-wrap: anywhere");
+  const parts = [detail].flat().flatMap((part) => (typeof part === "string" ? linked(part) : part));
+  const text = made("div", parts, "margin-top: 4px; white-space: pre-line; overflow-wrap: anywhere");
   const bold = `font-weight: bold; color: ${COLOURS[severity]}`;
   const body = folded ? foldedBody(summary, bold, text, close) : [close, made("div", summary, bold), text];
   const padding = folded ? "6px 12px" : "12px";
@@ -74,49 +68,77 @@ const isWithoutFace = ([, type, , kind]) => kind === "likeness.FaceNotFound" && 
 /** Whether a box can be drawn where the error is seen: a Person that is in no subgraph takes it itself. */
 const isPersonInSight = ([id, type]) => type === "LikenessPerson" && !boxesAround(id, type).length;
 
-async function whatToDoForADrawnCharacter() {
+async function whereToDrawABox() {
   const titles = new Map(await templateTitles());
   const forOne = titles.get(TEMPLATE_WITH_BOX) ?? TEMPLATE_WITH_BOX;
   const forTwo = titles.get(TEMPLATE_WITH_TWO_BOXES) ?? TEMPLATE_WITH_TWO_BOXES;
-  if (isChinese()) return `画出来的角色：打开模板“${forOne}”，两个人用“${forTwo}”，在脸上画方框。`;
-  return `A drawn character: open the template “${forOne}”, or for two people “${forTwo}”, and draw a box around the face.`;
+  return `Boxes are drawn in the template “${forOne}”, for two people in “${forTwo}”.`;
 }
 
 const isMissing = ([, , , kind]) => kind === "likeness.ModelMissing";
 
-/** What failed, of a run or of a prompt that was refused: [id, type, message, kind of error, untranslated message] of
- * each node. */
+/** What failed, of a run or of a prompt that was refused: [id, type, message, kind of error] of each node. */
 async function showErrors(nodes, noFile) {
   const listed = (noFile || nodes.some(isMissing)) && (await listMissing());
   const failed = nodes.filter((one) => !listed || !isMissing(one));
   // Without a list of errors beside the graph, frontends open a dialog with the whole message.
   if (!failed.length || !settingOf("Comfy.RightSidePanel.ShowErrorsTab")) return;
   const titles = failed.map(([id, type]) => titleOf(id, type));
-  const lines = failed.map(([, , message]) => String(message).trim());
+  const lines = [...new Set(failed.map(([, , message]) => String(message).trim()))];
   const needsTemplate = failed.some((one) => isWithoutFace(one) && !isPersonInSight(one));
-  if (needsTemplate) lines.push(await whatToDoForADrawnCharacter());
-  const ways = failed.map(whereToSet).filter((way) => way);
+  if (needsTemplate) lines.push(await whereToDrawABox());
+  const ways = failed.filter((one) => !isWithoutFace(one)).map(whereToSet).filter(Boolean);
   show(ERROR, "error", titles.join(", "), [...lines, ...new Set(ways)].join("\n"));
 }
 
-/** Where one sets what the message of a node in subgraphs asks for: the field of the outermost one that stands for it,
+/** Where one sets what the message of a node in subgraphs asks for: the fields of the outermost one that stand for it,
  * else how the subgraph is opened. Nothing for a node in sight. */
-function whereToSet([id, type, , , untranslated]) {
+function whereToSet([id, type, message]) {
   const around = boxesAround(id, type);
   if (!around.length) return "";
-  const node = find(id).at(-1);
-  const named = node.inputs.filter(({ name }) => isNamed(name, untranslated));
-  const fields = named.map(({ name }) => fieldOutside(around, node, name));
-  if (fields.length && fields.every(Boolean)) return setOutside(around[0].title, fields);
+  const fields = fieldsOutside(around, find(id).at(-1), String(message));
+  if (fields.length) return `Set it on the subgraph “${around[0].title}”: ${fields.join(", ")}.`;
   return howToOpen(around.map(({ title }) => title).join(" › "));
+}
+
+/** What the outermost subgraph node calls the inputs that a message names, of a node or of those that it depends on.
+ * None where the node itself has one that is set inside alone. */
+function fieldsOutside(around, node, message) {
+  const fields = new Set();
+  for (const one of dependedOn(node)) {
+    for (const { name, widget } of one.inputs.filter((input) => isNamed(input.name, message))) {
+      const field = fieldOutside(around, one, name);
+      if (field) fields.add(field);
+      else if (one === node && widget) return [];
+    }
+  }
+  if (!fields.size) for (const one of dependedOn(node)) onlyField(around, one, message).forEach((field) => fields.add(field));
+  return [...fields];
+}
+
+/** Of a node that a message calls by its title the field outside, where it has one alone, such as that of a loader. */
+function onlyField(around, node, message) {
+  const title = LiteGraph.registered_node_types[node.type]?.title;
+  if (!title || !message.includes(title)) return [];
+  const fields = node.inputs.map(({ name }) => fieldOutside(around, node, name)).filter(Boolean);
+  return fields.length === 1 ? fields : [];
+}
+
+/** A node, and those inside of its subgraph whose results it reads. */
+function dependedOn(node, seen = new Set()) {
+  if (!node || seen.has(node)) return seen;
+  seen.add(node);
+  for (const { link } of node.inputs ?? []) {
+    dependedOn(node.graph.getNodeById(node.graph.getLink(link)?.origin_id), seen);
+  }
+  return seen;
 }
 
 /** Whether a message names an input of a node, as ours do beside its label: "Which face (which_face)". A name of several
  * words is in no sentence by chance. */
 function isNamed(input, message) {
-  const text = String(message);
-  if (text.includes(`(${input})`) || text.includes(`${input} (`)) return true;
-  return input.includes("_") && new RegExp(`\\b${input}\\b`).test(text);
+  if (message.includes(`(${input})`) || message.includes(`${input} (`)) return true;
+  return input.includes("_") && new RegExp(`\\b${input}\\b`).test(message);
 }
 
 const FROM_OUTSIDE = "-10"; // the origin of a link that begins at an input of its subgraph, a number in some frontends
@@ -132,11 +154,6 @@ function fieldOutside(around, node, name) {
   }
   const field = inside.inputs.find((slot) => slot.name === input);
   return field?.label ?? field?.name;
-}
-
-function setOutside(title, fields) {
-  if (isChinese()) return `请在子图“${title}”上设置：${fields.join("、")}。`;
-  return `Set it on the subgraph “${title}”: ${fields.join(", ")}.`;
 }
 
 /** The subgraph nodes around a node, the outermost first; none where the open workflow is not the one that has run. */
@@ -155,10 +172,6 @@ function titleOf(id, type) {
 
 /** path: the titles of the subgraph nodes around a node. */
 function howToOpen(path) {
-  if (isChinese()) {
-    const before = inApp() ? "在节点图里，" : "";
-    return `${before}这个节点在子图“${path}”里：点它底部的按钮就能打开；经典节点点右上角的图标。`;
-  }
   const before = inApp() ? "In the graph this" : "This";
   // With an error the button is called "Enter" in Nodes 2.0.
   const button = "“Enter” or “Enter subgraph” at its bottom opens it";
@@ -169,17 +182,14 @@ const isLikenessError = (type) => String(type).startsWith("likeness.");
 
 function onRunError({ detail }) {
   const { node_id, node_type, exception_type, exception_message: message } = detail;
-  // In another language than English field_labels.js has put labels in the place of the fields' own names.
-  const untranslated = detail.untranslated ?? message;
-  if (isLikenessError(exception_type)) showErrors([[node_id, node_type, message, exception_type, untranslated]]);
+  if (isLikenessError(exception_type)) showErrors([[node_id, node_type, message, exception_type]]);
 }
 
 function onRefusal(answer) {
   const failed = Object.entries(answer?.node_errors ?? {}).flatMap(([id, { class_type, errors = [] }]) => {
     const ours = errors.find(({ extra_info }) => isLikenessError(extra_info?.exception_type));
     if (!ours) return [];
-    const untranslated = ours.untranslated ?? ours.details;
-    return [[id, class_type, ours.details, ours.extra_info.exception_type, untranslated]];
+    return [[id, class_type, ours.details, ours.extra_info.exception_type]];
   });
   const errors = Object.values(answer?.node_errors ?? {}).flatMap((node) => node.errors ?? []);
   showErrors(failed, errors.some(({ type }) => type === "value_not_in_list"));
@@ -201,29 +211,11 @@ function watchAnswers() {
   };
 }
 
-/** A note stands under its node and under every box around it; in an app there are no nodes. */
-function isSeen(nodes) {
-  return !inApp() && nodes.some(({ graph, flags }) => graph === app.canvas.graph && !flags.collapsed);
-}
-
-function onNote({ detail: { nodeId, text } }) {
-  const nodes = find(nodeId);
-  const node = nodes.at(-1);
-  if (!isOurs(node?.type) || (inApp() && node.type === "LikenessCheckModelFiles")) return; // its report says the same
-  // Frontends read notes as HTML, so ours have word joiners where a tag would begin. What is parsed here is not in the
-  // page: nothing of it is loaded or run.
-  const read = new DOMParser().parseFromString(text, "text/html").documentElement.textContent;
-  const note = read.replaceAll("\u2060", "").trim();
-  if (note && !isSeen(nodes)) show(nodeId, "warn", node.title, note);
-  else hide(nodeId);
-}
-
 app.registerExtension({
   name: "likeness.toasts",
   setup() {
-    document.body.append(pane, made("style", NOTES));
+    document.body.append(pane);
     api.addEventListener("execution_error", onRunError);
-    api.addEventListener("progress_text", onNote);
     watchAnswers();
   },
   beforeConfigureGraph: () => [...shown.keys()].forEach(hide), // another graph is opened

@@ -43,7 +43,7 @@ from comfy.model_base import BaseModel
 from torch import Tensor
 
 from ...core.errors import BadSize, WrongBaseModel
-from ..areas import Area, AreaHint, LatentSize, hint_of_area, latent_of_run, whole_latent
+from ..areas import Area, AreaHint, LatentSize, hint_of_area, latent_of_run, row_window, whole_latent
 from ..canvas import Canvas
 from ..conditioning import IDTokens
 from ..remarks import Pictures, begins_late, tell_of_checkpoint, tell_of_piece
@@ -51,10 +51,8 @@ from ..unet import Options, advice_between, family
 from .per_thread import PerThread
 from .rows import ATTACHED, AttachedRows
 
-WINDOWS = ("context_window", "ad_params")
-"""Keys of transformer_options where the rows of a forward are a window of all: the host's, AnimateDiff-Evolved's."""
 Window = tuple[int, ...]
-"""The rows of a batch, from 0, that a window of AnimateDiff-Evolved shows."""
+"""The rows of a batch, from 0, that a window shows."""
 METHODS_ON_OBJECTS = ("get_control", "pre_run", "cleanup")
 """Methods that Advanced-ControlNet puts onto the object of a net, in front of those of its class."""
 
@@ -121,6 +119,18 @@ class _PendingNotes:
 
 
 @dataclass
+class _EntryName:
+    """The host's name (uuid) of the first of the entries that follow each other in the schedule.
+
+    sigmas: of the last step in which one of them was read. is_clear: False where two of them are read in one step.
+    """
+
+    uuid: Any
+    sigmas: Tensor
+    is_clear: bool = True
+
+
+@dataclass
 class NetInRun:
     """What one copy of a net knows of one run.
 
@@ -129,6 +139,7 @@ class NetInRun:
     assumed_latent: the size that was taken for it before it was known.
     hints: the part of the hint that a forward shows, by area, size of the whole latent and window.
     pending_notes: None once the notes of the run have been written.
+    names: of entries that follow each other, by AttachedEntry.changes, see _AttachedNet._name_as_one.
     """
 
     input_changer: UNetInputChanger | None = None
@@ -136,6 +147,7 @@ class NetInRun:
     assumed_latent: LatentSize | None = None
     hints: dict[tuple[Area | None, LatentSize, Window | None], AreaHint] = field(default_factory=dict)
     pending_notes: _PendingNotes | None = None
+    names: dict[object, _EntryName] = field(default_factory=lambda: {})
 
 
 class _ComputedNet:
@@ -306,10 +318,10 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         # them, and is therefore called first and by itself.
         own_cond = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
         if previous is None:
-            return self._own_control(rows.area, latent, x_noisy, t, own_cond, batched_number, *others)
+            return self._own_control(rows.area, latent, options, x_noisy, t, own_cond, batched_number, *others)
         computed = _ComputedNet(previous.get_control(x_noisy, t, cond, batched_number, *others))
         with _AttachedNet.previous_controlnet.replaced(self, computed):
-            return self._own_control(rows.area, latent, x_noisy, t, own_cond, batched_number, *others)
+            return self._own_control(rows.area, latent, options, x_noisy, t, own_cond, batched_number, *others)
 
     def _check_forward(
         self, rows: AttachedRows, x_noisy: Tensor, cond: dict[str, Any], batched_number: int, options: Options
@@ -322,25 +334,47 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         rows_per_entry = len(x_noisy) // batched_number
         if settings.report:
             settings.report.see_forward(rows, cond["c_crossattn"], options.get("sample_sigmas"))
+        self._name_as_one(rows, options)
         if self.in_run.input_changer:
             id_tokens = [entry.tokens for entry in rows.entries]
             self.in_run.input_changer.change_inputs(id_tokens, x_noisy, cond, options)
-        if settings.canvas:
-            settings.canvas.check_rows(rows_per_entry)
+        window = row_window(options)
+        total = rows_per_entry if window is None else window.total or self.full_latent_length
+        if settings.canvas and total:
+            settings.canvas.check_rows(total)
         if rows.area is None:
             self._write_notes(x_noisy, rows_per_entry, options)
         latent = self._latent_of_forward(rows.area, x_noisy, options)
         self._check_canvas(rows.area, latent)
         return latent
 
-    def _own_control(self, area: Area | None, latent: LatentSize, *args: Any) -> Any:
-        """The net's own residuals, for the whole picture or an area of it. args: the arguments of get_control.
+    def _name_as_one(self, rows: AttachedRows, options: Options) -> None:
+        """Give entries that follow each other one name, as conditioning.named_as_one does for a MODEL
+        that comes from a node of ours.
+
+        The host makes the list of names anew for each forward, in the order of the entries.
+        """
+        uuids: list[Any] = options.get("uuids", [])
+        for number, (entry, uuid) in enumerate(zip(rows.entries, uuids, strict=False)):
+            if entry.changes is None:
+                continue
+            name = self.in_run.names.setdefault(entry.changes, _EntryName(uuid, options["sigmas"]))
+            # A prompt that is used twice, with a mask each, is two entries in one step.
+            name.is_clear = name.is_clear and (uuid == name.uuid or name.sigmas is not options["sigmas"])
+            name.sigmas = options["sigmas"]
+            if name.is_clear:
+                uuids[number] = name.uuid
+
+    def _own_control(self, area: Area | None, latent: LatentSize, options: Options, *args: Any) -> Any:
+        """The net's own residuals, for the whole picture or an area of it.
+
+        options: the transformer_options of the forward. args: the arguments of get_control.
 
         The host would fit the whole hint to every area, and begin with its first picture in every window. So while the
         net's method runs, the part stands in the host's two fields for the hint: cond_hint_original (as the user gave
         it) and cond_hint (fitted, None until then).
         """
-        hint = self._part_of_hint(area, latent)
+        hint = self._part_of_hint(area, latent, options)
         if hint is None:
             return self._method("get_control")(*args)
         whole_hint = self.cond_hint_original
@@ -354,12 +388,12 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.cond_hint_original = whole_hint
             self.cond_hint = fitted_whole_hint
 
-    def _part_of_hint(self, area: Area | None, latent: LatentSize) -> AreaHint | None:
+    def _part_of_hint(self, area: Area | None, latent: LatentSize, options: Options) -> AreaHint | None:
         """What of the hint this forward shows; None for the whole hint.
 
-        area: the area that the forward shows, or None.
+        area: the area that the forward shows, or None. options: its transformer_options.
         """
-        window = self._window()
+        window = self._window(options)
         if area is None and window is None:
             return None
         hints = self.in_run.hints
@@ -375,13 +409,14 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             hints[key] = AreaHint(hint)
         return hints[key]
 
-    def _window(self) -> Window | None:
+    def _window(self, options: Options) -> Window | None:
         """The rows that this forward shows of a batch that has a picture in the hint for each; None for all of them."""
-        if self.knows_windows or self.sub_idxs is None:
+        window = row_window(options)
+        if self.knows_windows or window is None:
             return None
-        if len(self.cond_hint_original) != self.full_latent_length:
+        if len(self.cond_hint_original) != (window.total or self.full_latent_length):
             return None
-        return tuple(self.sub_idxs)
+        return window.rows
 
     def _latent_of_forward(self, area: Area | None, x_noisy: Tensor, options: Options) -> LatentSize:
         """The size of the whole latent in this forward.
@@ -436,8 +471,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         hint: Tensor = self.cond_hint_original  # (B, C, H, W)
         # With the cast of Crop Faces every row is the crop of one person: a piece of a picture on purpose.
         row_by_person = canvas is not None and canvas.row_count > 0
-        is_window = any(name in options for name in WINDOWS)
-        if settings.pictures and not is_window and not row_by_person:
+        if settings.pictures and row_window(options) is None and not row_by_person:
             settings.pictures.tell(len(hint), rows_per_entry)
         if canvas is not None and not row_by_person:
             percent_to_sigma = pending_notes.percent_to_sigma

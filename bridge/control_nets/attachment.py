@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..areas import will_have_area
 from ..canvas import Canvas
-from ..conditioning import ID_TOKENS, Conditioning
+from ..conditioning import Conditioning
 from ..remarks import Pictures
 from ..schedule import check_range
 from .attached_net import NetSettings, Report, UNetInputChanger, as_attached
@@ -43,7 +43,7 @@ class Attachment:
         """
         entries: Conditioning = []
         for text, options in conditioning:
-            entry = AttachedEntry.with_sample(side, options.get(ID_TOKENS), text)
+            entry = AttachedEntry.of_entry(side, text, options)
             conds = {**options.get("model_conds", {}), ATTACHED: AttachedCond(AttachedRows((entry,), None))}
             net = self._copy_after(options.get("control"))
             entries.append([text, {**options, "model_conds": conds, "control": net}])

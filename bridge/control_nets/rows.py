@@ -7,7 +7,7 @@ forward, in the order of the rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -16,7 +16,7 @@ import comfy.conds
 from torch import Tensor
 
 from ..areas import Area, area_of
-from ..conditioning import IDTokens
+from ..conditioning import CHANGES, ID_TOKENS, IDTokens
 
 
 class Side(Enum):
@@ -47,21 +47,20 @@ class AttachedEntry:
     tokens: where ID tokens stand in its text, or None.
     sample: the first channels of these tokens, (1, ID tokens, CHANNELS). By them a run sees whether the tokens are
     still the same. All channels would tell no more, and a run would hold a copy of them.
+    changes: the same object in all entries that follow each other in the schedule, or None, see conditioning.CHANGES.
     """
 
     side: Side
     tokens: IDTokens | None
     sample: Tensor | None
+    changes: object | None
 
     @classmethod
-    def with_sample(cls, side: Side, tokens: IDTokens | None, context: Tensor) -> AttachedEntry:
-        """The AttachedEntry of an entry whose text is `context`, (B, T, width).
-
-        tokens: where ID tokens stand in the text, or None.
-        """
-        if tokens is None:
-            return cls(side, tokens=None, sample=None)
-        return cls(side, tokens, sample_of(context, tokens).clone())
+    def of_entry(cls, side: Side, text: Tensor, options: Mapping[str, Any]) -> AttachedEntry:
+        """The AttachedEntry of an entry. text: (B, T, width)."""
+        tokens: IDTokens | None = options.get(ID_TOKENS)
+        sample = None if tokens is None else sample_of(text, tokens).clone()
+        return cls(side, tokens, sample, options.get(CHANGES))
 
 
 @dataclass(frozen=True, eq=False)

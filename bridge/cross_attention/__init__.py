@@ -7,7 +7,5 @@ injections.py             image tokens of people beside the text
 regional_text.py          tokens of a text that belong to people: what the conditioning carries
 regional_text_run.py      the same while the sampler runs: which pixel reads which token
 regional_lora.py          LoRAs of people, where each person stands
-lora_layers.py            the matrices by which these LoRAs add to one layer
 lora_shares.py            which pixels read the text with whose LoRAs
-lora_readers.py           the Readers, which stand in the layers while a forward runs and add to what these give
 """

@@ -147,7 +147,7 @@ class CrossAttentionRun(Run):
         super().__init__(guider, latent)
         self.layers = layers_of(unet_of(guider.model_patcher))
         self._batches: dict[Hashable, CrossAttentionBatch] = {}
-        check_canvases(self.everything(guider), latent)
+        check_canvases(self.everything(guider), latent, self.cell)
 
     def carried_by_acting_nodes(
         self, chunks: tuple[tuple[Any, ...], ...], forward_input: ForwardInput

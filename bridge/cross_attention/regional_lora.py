@@ -6,7 +6,7 @@ with each person's LoRAs, and read by that person's pixels alone.
 
 What lives how long, from the longest to the shortest:
 
-    RegionalLora        in the conditioning, from the node on    what one node adds; immutable, on the CPU
+    PersonLoras         in the conditioning, from the node on    what one node adds; immutable, on the CPU
     RegionalLoraRun     one sampling
     LoraNetwork         one sampling, for each UNet in it        PeopleLayer of every node; the Readers of this UNet
     RegionalLoraBatch   the forwards of one UNet that carry the same people in the same rows
@@ -40,30 +40,34 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as functional
+from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
-from ...core.attention import on_grid, region_weights
+from ...core.attention import on_grid
 from ...core.errors import TokensMoved
-from ..carried import Carried
+from ..lora_layers import PeopleLayer, PersonLoras, people_layers, with_product, with_product_of_pixels
+from ..lora_readers import Forward, Reader, Readers, begin_forward, current_forward, end_forward
 from ..runs import ForwardInput, made_rows_error
-from ..unet import Grid, Options, Replacement, attend_with, grid_of, grids, modules_of_unet, transformers, with_patch
-from .layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace, can_read_some_pixels
-from .lora_layers import (
-    LayerLora,
-    PeopleLayer,
+from ..unet import (
+    Grid,
+    Options,
+    Replacement,
+    attend_with,
     block_of,
     first_convolution_of,
-    with_product,
-    with_product_of_pixels,
+    grid_of,
+    grids,
+    modules_of_unet,
+    transformers,
+    with_patch,
 )
-from .lora_readers import Forward, Reader, Readers, begin_forward, current_forward, end_forward
+from .layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace, can_read_some_pixels
 from .lora_shares import PersonShare, TextReading, add_reading, make_readings, shares_of_node
 from .row_tracking import of_source_rows, repeat_rows
 
@@ -85,58 +89,6 @@ def _tokens_moved(token_count: int, grid: Grid) -> LoraTokensMoved:
     )
 
 
-# What the conditioning carries
-
-
-@dataclass(frozen=True, eq=False)
-class RegionalLora(Carried):
-    """What one node adds, alike on both sides of the conditioning.
-
-    people_count: how many people the node has. layers: by name of a module of the UNet. regions: (people, H, W), 0..1,
-    or None where one person is everywhere, or where each person has a row. by_row: whether each person has rows of the
-    batch instead of a region. person_index: the person whose row this is, from 0; None for all rows, see `for_picture`.
-    """
-
-    key = "likeness_loras"
-    people_count: int
-    layers: Mapping[str, Sequence[LayerLora]]
-    regions: Tensor | None
-    by_row: bool = False
-    person_index: int | None = None
-
-    @property
-    def active(self) -> bool:
-        """Whether anybody has a LoRA in any layer."""
-        return bool(self.layers)
-
-    def for_picture(self, picture_number: int) -> RegionalLora:
-        """The LoRAs for one picture of a batch: with by_row the LoRAs of the person whose row it is, else all LoRAs.
-
-        Picture n shows person n, and the people again from the first on where there are more pictures.
-        """
-        if not self.by_row:
-            return self
-        person_index = picture_number % self.people_count
-        return self.made_once(person_index, lambda: replace(self, person_index=person_index))
-
-    @property
-    def shares(self) -> list[Tensor]:
-        """How much of each person's LoRAs every pixel has, (people, H, W) each, at most 1 in all for each pixel.
-
-        There is one tensor for all rows of the batch; with by_row there is one for each row; and there is none where
-        one person is everywhere.
-        """
-        if self.by_row:
-            # (people, people, 1, 1): row n is person n's alone
-            share_of_rows = torch.eye(self.people_count)[:, :, None, None]
-            if self.person_index is None:
-                return list(share_of_rows)
-            return [share_of_rows[self.person_index]]
-        if self.regions is None:
-            return []
-        return [region_weights(self.regions)]
-
-
 # What a run has of each UNet
 
 
@@ -150,11 +102,12 @@ class TextLayers(NamedTuple):
 class LoraNetwork:
     """One UNet that a run samples with.
 
-    modules: by name. readers: which stand in its layers. text_layers: of every cross-attention layer, in the order of
-    unet.transformers.
+    model: with the patches of this run. modules: by name. readers: which stand in its layers. text_layers: of every
+    cross-attention layer, in the order of unet.transformers.
     """
 
-    def __init__(self, unet: nn.Module) -> None:
+    def __init__(self, unet: nn.Module, model: ModelPatcher) -> None:
+        self._model = model
         self.modules = modules_of_unet(unet)
         self.readers = Readers(self.modules)
         names = {module: name for name, module in self.modules.items()}
@@ -164,35 +117,34 @@ class LoraNetwork:
             self.text_layers.append(TextLayers(names[attention.to_k], names[attention.to_v]))
         self._layers: dict[object, dict[str, PeopleLayer]] = {}
 
-    def layers(self, lora: RegionalLora, place: QueryPlace) -> dict[str, PeopleLayer]:
+    def layers(self, lora: PersonLoras, place: QueryPlace) -> dict[str, PeopleLayer]:
         """What one node adds, by name of the layer: made once in a run, on the device.
 
-        It is kept by the source of the node. All RegionalLoras of a node have the same source, also those of single
-        rows and of areas, so they share one set of PeopleLayers.
+        It is kept by the source of the node. All PersonLoras of a node have the same source, also those of single rows
+        and of areas, so they share one set of PeopleLayers.
         """
         if lora.source not in self._layers:
-            layers: dict[str, PeopleLayer] = {}
-            for name, layer_loras in lora.layers.items():
-                layers[name] = PeopleLayer(layer_loras, self.modules[name], place)
-            self._layers[lora.source] = layers
+            like = place.like_queries(torch.empty(0))
+            self._layers[lora.source] = people_layers(lora, self._model, self.modules, like)
         return self._layers[lora.source]
 
 
 class RegionalLoraRun(CrossAttentionRun):
     """One sampling run. networks: what belongs to each UNet that it samples with."""
 
-    key = RegionalLora.key
+    key = PersonLoras.key
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
+        self._model = guider.model_patcher
         self.networks: dict[nn.Module, LoraNetwork] = {}
         self._making_network = threading.Lock()
 
     def batch_for_forward(
-        self, chunks: tuple[tuple[RegionalLora, ...], ...], forward_input: ForwardInput
+        self, chunks: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
     ) -> CrossAttentionBatch | None:
         """The batch of one forward; None where no node is on at this step."""
-        loras_of_nodes: tuple[tuple[RegionalLora, ...], ...] = self.carried_by_acting_nodes(chunks, forward_input)
+        loras_of_nodes: tuple[tuple[PersonLoras, ...], ...] = self.carried_by_acting_nodes(chunks, forward_input)
         if not loras_of_nodes:
             return None
         unet = forward_input.model.diffusion_model
@@ -216,7 +168,7 @@ class RegionalLoraRun(CrossAttentionRun):
         # MultiGPU CFG Split asks from several threads at once.
         with self._making_network:
             if module not in self.networks:
-                self.networks[module] = LoraNetwork(module)
+                self.networks[module] = LoraNetwork(module, self._model)
             return self.networks[module]
 
     def after_run(self) -> None:
@@ -236,7 +188,7 @@ class NodeLoras:
 
     def __init__(
         self,
-        loras: Sequence[RegionalLora],
+        loras: Sequence[PersonLoras],
         layers: Mapping[str, PeopleLayer],
         place: QueryPlace,
         block_grids: Mapping[tuple[str, int], Grid],
@@ -375,7 +327,7 @@ def _with_addition(out: Tensor, addition: Tensor, grid: Grid) -> Tensor:
     return pixels + addition.mT.unflatten(2, grid)  # (B, pixels, channels) -> (B, channels, h, w)
 
 
-def _shares_of(loras: Sequence[RegionalLora]) -> list[Tensor]:
+def _shares_of(loras: Sequence[PersonLoras]) -> list[Tensor]:
     """How much of each person's LoRAs every pixel has: tensors (people, H, W).
 
     There is one tensor for all rows; or one for each chunk, where prompts have areas of their own; or one for each row,

@@ -64,6 +64,18 @@ class RegionalText(Carried):
         return bool(self.counts)
 
     @property
+    def words(self) -> Sequence[Tensor]:
+        """The appended tokens of all people; none where they stand in the text."""
+        return () if self.tokens is None or not self.appended_count else (self.tokens,)
+
+    def multiplied(self, factor: float) -> Self:
+        """The same tokens, multiplied. Those in the text are multiplied with it."""
+        tokens = self.tokens
+        if tokens is None:
+            return self
+        return self.made_once(("multiplied", factor), lambda: replace(self, tokens=tokens * factor))
+
+    @property
     def appended_count(self) -> int:
         """How many tokens are read after the text."""
         return 0 if self.tokens is None else self.tokens.shape[1]

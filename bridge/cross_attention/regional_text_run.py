@@ -104,7 +104,7 @@ class RegionalTextRun(CrossAttentionRun):
             """A new batch for this place."""
             ignoring = frozenset[Block]()
             if has_inline_tokens(chunks):
-                ignoring = layers_ignoring_text(forward_input)
+                ignoring = layers_ignoring_text(forward_input, length_without_inline_tokens(chunks))
             return RegionalTextBatch(self.layers, chunks, text_length, place, ignoring)
 
         return self.kept_batch((chunks, text_length), forward_input, make)
@@ -159,18 +159,13 @@ class RegionalTextBatch(CrossAttentionBatch):
         if not has_inline_tokens(self._chunks):
             return None
         chunks: list[tuple[RegionalText, ...]] = []
-        lengths_without_inline: list[int] = []
         for regional_texts in self._chunks:
-            inline_count = sum(regional_text.inline_count for regional_text in regional_texts)
-            length_without_inline = regional_texts[0].text_length - inline_count
-            lengths_without_inline.append(length_without_inline)
+            length_without_inline = _length_without_inline(regional_texts)
             with_appended_tokens: list[RegionalText] = []
             for regional_text in regional_texts:
                 with_appended_tokens.append(regional_text.appended_instead(length_without_inline))
             chunks.append(tuple(with_appended_tokens))
-        # The host repeats texts of different lengths until all have the least common multiple.
-        text_length = math.lcm(*lengths_without_inline)
-        return RegionalTextBatch(self.layers, tuple(chunks), text_length, self._place)
+        return RegionalTextBatch(self.layers, tuple(chunks), length_without_inline_tokens(self._chunks), self._place)
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with our attention in the layers, and `append_tokens` as the last attn2 patch."""
@@ -188,14 +183,18 @@ class RegionalTextBatch(CrossAttentionBatch):
 
         Raises ConditioningLost where they take tokens of people away. Arguments as in the base class.
         """
-        if self._others_read_their_texts(patches, n, context, value, extra_options):
+        others_read_their_texts = self._others_read_their_texts(patches, n, context, value, extra_options)
+        if others_read_their_texts:
             # The patches join our text with texts of their own, which have no inline tokens of ours. So our text has to
             # be given to them without its inline tokens, too.
-            context = self._text_without_inline_tokens(context)
+            context = self._without_inline_tokens(context)
             value = context
         output = super().call_patches(patches, n, context, value, extra_options)
         length = context.shape[1]
         length_left = output.for_keys.shape[1]
+        if others_read_their_texts and SOURCE_ROWS not in extra_options:
+            why = f"cannot be called with {_TOKENS_TO_ASK_WITH} tokens of a text, and makes no rows of its own"
+            raise ConditioningLost(modules_of(patches), why)
         if self.appended_count and length_left < length:
             why = f"makes {length_left} tokens of the {length} of a text, unlike any node for prompts of single people"
             raise ConditioningLost(modules_of(patches), why)
@@ -215,7 +214,10 @@ class RegionalTextBatch(CrossAttentionBatch):
         options_of_trial = dict(extra_options)
         few_keys = context[:, :_TOKENS_TO_ASK_WITH]
         few_values = value[:, :_TOKENS_TO_ASK_WITH]
-        super().call_patches(patches, n, few_keys, few_values, options_of_trial)
+        try:
+            super().call_patches(patches, n, few_keys, few_values, options_of_trial)
+        except RuntimeError:  # they put texts of their own beside ours, which have to be of their length
+            return True
         return SOURCE_ROWS in options_of_trial
 
     def append_tokens(self, n: Tensor, context: Tensor, value: Tensor, extra_options: Options) -> LayerInput:
@@ -275,29 +277,17 @@ class RegionalTextBatch(CrossAttentionBatch):
         # function is called with the text alone: our appended tokens, which are the last keys, are not meant for it.
         text_keys = k[:, :text_length]
         text_values = v[:, :text_length]
-        mask = None
         if self.layers[layer_index] in self._ignoring:
-            # In this layer the other pack's function reads texts of its own without our inline tokens. Plain attention
-            # has to leave them out as well, or it would subtract tokens that the function has not read.
-            mask = self._mask_of_inline_tokens(text_length, q)
+            # In this layer the other pack's function does not read our inline tokens, or cannot be given them. Plain
+            # attention has to leave them out as well, or it would subtract tokens that the function has not read.
+            text_keys = self._without_inline_tokens(text_keys)
+            text_values = self._without_inline_tokens(text_values)
         out_of_other_pack = attention_of_other_pack(before, q, text_keys, text_values, extra_options)
-        plain_out = attend_with(extra_options, mask=mask)(q, text_keys, text_values)
+        plain_out = attend_with(extra_options)(q, text_keys, text_values)
         return out_of_other_pack + out - plain_out
 
-    def _mask_of_inline_tokens(self, text_length: int, q: Tensor) -> Tensor:
-        """A mask that is added to the logits of plain attention, so that no pixel reads the inline tokens.
-
-        It is (rows, 1, text_length), on the device and in the dtype of q.
-        """
-        mask = torch.zeros(len(self._chunks), 1, text_length)
-        for row, regional_texts in zip(mask, self._chunks, strict=True):  # row: (1, text_length), a part of mask
-            for regional_text in regional_texts:
-                if regional_text.inline_count:
-                    row[:, regional_text.inline_positions(self._text_length)] = EXCLUDED
-        return repeat_rows(mask.to(q), self.row_count, dim=0)
-
-    def _text_without_inline_tokens(self, context: Tensor) -> Tensor:
-        """The text of every row without repeats and without the inline tokens. context: (B, T, width).
+    def _without_inline_tokens(self, context: Tensor) -> Tensor:
+        """The text of every row without repeats and without the inline tokens. context: (B, T, width), or its keys.
 
         The texts of several chunks are brought to one length as the host does it.
         """
@@ -345,6 +335,19 @@ class RegionalTextBatch(CrossAttentionBatch):
             were_inline_in_texts.append(torch.full((regional_text.appended_count,), regional_text.was_inline))
         were_inline = torch.cat(were_inline_in_texts)
         return functional.pad(were_inline, (0, self.appended_count - len(were_inline)))
+
+
+def length_without_inline_tokens(chunks: Chunks) -> int:
+    """How many tokens the texts of a forward have without inline tokens.
+
+    The host repeats texts of different lengths until all have the least common multiple.
+    """
+    return math.lcm(*(_length_without_inline(regional_texts) for regional_texts in chunks))
+
+
+def _length_without_inline(regional_texts: Sequence[RegionalText]) -> int:
+    """How many tokens the text of one chunk has without inline tokens."""
+    return regional_texts[0].text_length - sum(regional_text.inline_count for regional_text in regional_texts)
 
 
 def _appended_count(regional_texts: Sequence[RegionalText]) -> int:

@@ -163,9 +163,11 @@ class RowTracker:
         hidden = before.hidden
         numbers = torch.arange(len(hidden), device=hidden.device, dtype=dtype)
         as_hidden = numbers[:, None, None].expand(hidden.shape)  # (rows, pixels, channels)
-        # One token is enough: what becomes of the text is not looked at.
-        numbered = LayerInput(as_hidden, before.for_keys[:, :1], before.for_values[:, :1])
-        answer = patch(*numbered, dict(extra_options))
+        try:
+            # One token is enough: what becomes of the text is not looked at.
+            answer = patch(as_hidden, before.for_keys[:, :1], before.for_values[:, :1], dict(extra_options))
+        except RuntimeError:  # it puts texts of its own beside ours, which have to be of their length
+            answer = patch(as_hidden, before.for_keys, before.for_values, dict(extra_options))
         return answer[0][:, 0, 0]
 
     def _verify(self, patch: TextPatch, before: Tensor, after: Tensor, source_rows: Tensor) -> None:

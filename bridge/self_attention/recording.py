@@ -1,7 +1,7 @@
 """Recordings of a UNet's self-attention: the tokens that each layer sees of a picture, or of parts while it samples."""
 
 import math
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -14,10 +14,16 @@ from torch import Tensor, nn
 from ...core.attention import Block
 from ...core.geometry import Rect
 from ...core.parts.bank import Bank, PartTokens, TokensInside, token_mask, tokens_inside
+from ..shared_network import without_replaced_methods
 from ..unet import Grid, Options, dtype_of, grids, layers_of
 
 Recorded = dict[Block, Tensor]
 """The tokens that the self-attention of each layer has seen, by layer: (B, tokens, C), or (tokens, C) of one part."""
+
+LAYER_CALLS = "forward_timestep_embed_patch"
+"""The host's patches that say how its UNet calls layers of other packs' classes."""
+LayerCall = tuple[type, Callable[..., Tensor]]
+"""A class of layers, and the function that calls a layer of it."""
 
 ALL_LAYERS = "all"
 UP_BLOCKS = "up blocks"
@@ -35,13 +41,20 @@ class _AllRecorded(Exception):
 
 
 def record(
-    unet: nn.Module, x: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None, blocks: Collection[Block] | None
+    unet: nn.Module,
+    x: Tensor,
+    timesteps: Tensor,
+    context: Tensor,
+    y: Tensor | None,
+    blocks: Collection[Block] | None,
+    layer_calls: Sequence[LayerCall] = (),
 ) -> Recorded:
     """Run a UNet and keep what its layers' self-attention sees after its norm: block -> (B, tokens, C).
 
     x: (B, 4, h, w) scaled as the UNet takes it; timesteps (B,); context (B, T, width); y: (B, adm) for SDXL; blocks:
     which layers, or None: all. The UNet stops at the last of them by an exception; a compiled UNet runs to its end,
-    because an exception would break its graph. Patches of other packs take no part.
+    because an exception would break its graph. What other packs have put over the UNet's own forward takes no part.
+    layer_calls: how layers are called that have a class of another pack.
     """
     blocks_to_record = frozenset(layers_of(unet) if blocks is None else blocks)
     recorded: Recorded = {}
@@ -55,9 +68,10 @@ def record(
             raise _AllRecorded
         return hidden, keys, values
 
-    options = {"patches": {"attn1_patch": [keep_hidden]}}
+    options = {"patches": {"attn1_patch": [keep_hidden], LAYER_CALLS: layer_calls}}
     with suppress(_AllRecorded):
-        unet(x, timesteps, context=context, y=y, control=None, transformer_options=options)
+        own_unet = without_replaced_methods(unet)
+        own_unet(x, timesteps, context=context, y=y, control=None, transformer_options=options)
     return recorded
 
 
@@ -72,10 +86,15 @@ def record_at_zero(model: ModelPatcher, latent: Tensor, context: Tensor) -> Reco
 
 
 def record_one(
-    unet: nn.Module, x: Tensor, context: Tensor, y: Tensor | None = None, blocks: Collection[Block] | None = None
+    unet: nn.Module,
+    x: Tensor,
+    context: Tensor,
+    y: Tensor | None = None,
+    blocks: Collection[Block] | None = None,
+    layer_calls: Sequence[LayerCall] = (),
 ) -> Recorded:
     """What the layers see of one part at t = 0: block -> (tokens, C), on the CPU. Arguments as in `record`, B = 1."""
-    recorded = record(unet, x, torch.zeros(1, device=x.device), context, y, blocks)
+    recorded = record(unet, x, torch.zeros(1, device=x.device), context, y, blocks, layer_calls)
     return {block: states[0].cpu() for block, states in recorded.items()}
 
 
@@ -121,9 +140,10 @@ class PartsRecorder:
     MODEL that samples says, because a node between ours and the sampler may have changed how.
     """
 
-    def __init__(self, reference: SelfReference, like: Tensor) -> None:
-        """like: a tensor on the device and in the dtype of the UNet."""
+    def __init__(self, reference: SelfReference, like: Tensor, options: Options) -> None:
+        """like: a tensor on the device and in the dtype of the UNet. options: transformer_options of the run."""
         self._reference = reference
+        self._layer_calls: Sequence[LayerCall] = options.get("patches", {}).get(LAYER_CALLS, ())
         self._latents = reference.latents.to(like.device)
         self._noise = reference.noise.to(like.device)
         self._contexts = reference.contexts.to(like)
@@ -177,7 +197,13 @@ class PartsRecorder:
             unet_input = self._unet_input(x, numbers)
             timesteps_of_rows = timesteps.expand(len(numbers))
             recorded = record(
-                model.diffusion_model, unet_input.x, timesteps_of_rows, unet_input.context, unet_input.adm, layers
+                model.diffusion_model,
+                unet_input.x,
+                timesteps_of_rows,
+                unet_input.context,
+                unet_input.adm,
+                layers,
+                self._layer_calls,
             )  # block -> (parts of this size, tokens, C)
             for row, number in enumerate(numbers):
                 parts[number] = {block: recorded[block][row] for block in layers}
@@ -191,7 +217,9 @@ class PartsRecorder:
         parts: dict[int, Recorded] = {}
         for number in range(len(x)):
             unet_input = self._unet_input(x, [number])
-            parts[number] = record_one(model.diffusion_model, unet_input.x, unet_input.context, unet_input.adm, layers)
+            parts[number] = record_one(
+                model.diffusion_model, unet_input.x, unet_input.context, unet_input.adm, layers, self._layer_calls
+            )
         return parts
 
     def _with_picture(self, latents: Tensor, clean: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class SharingRun(Run):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
         for parts in self.everything(guider):
-            parts.check_size((8 * latent.shape[-1], 8 * latent.shape[-2]))
+            parts.check_size((self.cell * latent.shape[-1], self.cell * latent.shape[-2]))
         # By network: MultiGPU CFG Split samples with several, and tokens are projected with each one's own modules.
         self._caches: dict[tuple[BaseModel, torch.device], PartsCache] = {}
         self._recordings: dict[tuple[SelfReference, BaseModel, torch.device], _Recording] = {}
@@ -309,7 +309,7 @@ class PartsCache:
         if parts.live is None:
             return parts
         if parts.live not in self._recorders:
-            self._recorders[parts.live] = PartsRecorder(parts.live, self._like)
+            self._recorders[parts.live] = PartsRecorder(parts.live, self._like, forward_input.options)
         if parts.live not in self._banks:
             self._banks[parts.live] = self._recorders[parts.live].record(forward_input.model, forward_input.sigmas[:1])
         if parts not in self._recorded:

@@ -24,6 +24,7 @@ from ..canvas import check_canvases
 from ..carried import ConditioningLost
 from ..cross_attention.injections import Injection
 from ..runs import Batch, ForwardInput, Run
+from ..shared_network import model_of
 from ..unet import Options, dtype_of, with_replacements
 from .networks import network_of, tokens_of
 
@@ -33,7 +34,7 @@ Block = tuple[str, int]
 
 def blocks_of(model: ModelPatcher) -> list[Block]:
     """Every block of a MODEL of FLUX.1, FLUX.2 or Qwen-Image, in the order in which they run."""
-    network = network_of(model.model)
+    network = network_of(model_of(model))
     if isinstance(network, Flux):
         lengths = {"double_block": len(network.double_blocks), "single_block": len(network.single_blocks)}
     else:
@@ -85,13 +86,13 @@ class BlocksRun(Run):
         super().__init__(guider, latent)
         model: Any = guider.model_patcher
         self.blocks = blocks_of(model)
-        self._dtype = dtype_of(model.model)
+        self._dtype = dtype_of(model_of(model))
         # By the id of an injection's layers and the device. The layers themselves are kept beside what was made of
         # them, so that no other object can get their id.
         self._placed: dict[tuple[int, torch.device], tuple[Any, list[Read]]] = {}
         self._ready: dict[Any, BlocksBatch] = {}
         injections = self.everything(guider)
-        check_canvases(injections, latent)
+        check_canvases(injections, latent, self.cell)
         # Before the host looks how much of the MODEL there is room for.
         for injection in injections:
             for part in _rows_with_people(injection, range(len(latent))):

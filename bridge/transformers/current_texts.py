@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -14,13 +14,13 @@ class CurrentTexts:
 
     names: of the people, in the order of their words; "" where each row has the words of another person. lengths:
     tokens of each. alone: where the network is called for one text alone, its number: 0 for the common one, n + 1 for
-    the words of person n. row: where it is called for one row of the batch alone, its number.
+    the words of person n. rows: where it is called for some rows of the batch alone, their numbers.
     """
 
     names: tuple[str, ...]
     lengths: tuple[int, ...]
     alone: int | None = None
-    row: int | None = None
+    rows: tuple[int, ...] | None = None
 
 
 class _Thread(threading.local):
@@ -39,14 +39,14 @@ def current_texts() -> CurrentTexts | None:
 
 
 @contextmanager
-def called_alone(text: int, row: int | None = None) -> Iterator[None]:
-    """While this context is open, the network is called for one text alone, in one row of the batch or in all.
+def called_alone(text: int, rows: Sequence[int] | None = None) -> Iterator[None]:
+    """While this context is open, the network is called for one text alone, in some rows of the batch or in all.
 
-    text: its number, as CurrentTexts counts. row: the number of the row; None for all rows.
+    text: its number, as CurrentTexts counts. rows: their numbers; None for all rows.
     """
     before = _thread.texts
     assert before is not None
-    _thread.texts = replace(before, alone=text, row=row)
+    _thread.texts = replace(before, alone=text, rows=None if rows is None else tuple(rows))
     try:
         yield
     finally:

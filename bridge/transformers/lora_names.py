@@ -1,4 +1,4 @@
-"""Names of layers in LoRA files that the host's loader does not know, though it knows the layer by another name.
+"""What LoRA files may change in a transformer for single people, and names of layers that the host's loader lacks.
 
 Trainers write one layer in many ways: as the network of ComfyUI or of diffusers calls it, with dots and a prefix
 (PEFT, ai-toolkit, DiffSynth, diffusers) or with underscores and a prefix (kohya, musubi, OneTrainer, LyCORIS). The host
@@ -8,16 +8,18 @@ knows most of them, each for some families.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import comfy.lora
 from comfy.model_patcher import ModelPatcher
 
-from ..cross_attention.lora_layers import shape_of
+from ..lora_files import LoraLayers
+from ..shared_network import model_of
+from ..unet import NETWORK, WEIGHT, layer_shape
 from .families import FLUX_2, TransformerFamily
+from .person_loras import has_place
 
-_NETWORK = "diffusion_model."
-_WEIGHT = ".weight"
 _DOTTED = (
     "",
     "diffusion_model.",
@@ -47,9 +49,15 @@ Target = Any
 None, function) for one whose outputs stand in another order."""
 
 
+def layers_of_transformer(model: ModelPatcher, family: TransformerFamily) -> LoraLayers:
+    """What of a MODEL's transformer can have a LoRA of a single person."""
+    advice = f"Use a LoRA made for {family.name}, with names of layers that ComfyUI's Load LoRA knows."
+    return LoraLayers(family.name, more_names(model, family), partial(has_place, family), True, advice)
+
+
 def more_names(model: ModelPatcher, family: TransformerFamily) -> dict[str, Target]:
     """The weight of a MODEL by its name in a file, for all names that the host's own map lacks or has wrong."""
-    targets: dict[str, Target] = comfy.lora.model_lora_keys_unet(model.model, {})
+    targets: dict[str, Target] = comfy.lora.model_lora_keys_unet(model_of(model), {})
     layers = _layers_of(targets)
     corrected: dict[str, Target] = {}
     if family is FLUX_2:
@@ -70,7 +78,7 @@ def _layers_of(known: Mapping[str, Target]) -> dict[str, Target]:
     layers: dict[str, Target] = {}
     for name, target in known.items():
         weight = target if isinstance(target, str) else target[0]
-        if "." not in name or not weight.endswith(_WEIGHT):
+        if "." not in name or not weight.endswith(WEIGHT):
             continue
         layers[_without_prefix(name)] = target
     return layers
@@ -87,14 +95,14 @@ def _without_prefix(name: str) -> str:
 
 def _flux_2_layers(model: ModelPatcher) -> dict[str, Target]:
     """The weights of FLUX.2 by diffusers' names of layers, where the host has no name or that of FLUX.1's layer."""
-    network = model.model.diffusion_model
+    network = model_of(model).diffusion_model
     layers: dict[str, Target] = {}
     for name, own in _FLUX_2.items():
-        layers[name] = f"{_NETWORK}{own}{_WEIGHT}"
+        layers[name] = f"{NETWORK}{own}{WEIGHT}"
     for number, block in enumerate(network.single_blocks):
-        out_width, in_width = shape_of(block.linear1) or (0, 0)
+        out_width, in_width = layer_shape(block.linear1) or (0, 0)
         # Behind q, k and v all is the MLP's, which in FLUX.2 is wider than in FLUX.1.
         rows = 0, 3 * in_width, out_width - 3 * in_width
-        weight = f"{_NETWORK}single_blocks.{number}.linear1{_WEIGHT}"
+        weight = f"{NETWORK}single_blocks.{number}.linear1{WEIGHT}"
         layers[f"single_transformer_blocks.{number}.proj_mlp"] = weight, rows
     return layers

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...core import families
 from ...core.errors import BadSetup, WrongBaseModel, listed
+from ..shared_network import model_of, network_within
 from .attention import COUNTS
 from .families import TRANSFORMERS, TransformerFamily
 
@@ -40,8 +41,7 @@ def require_dits(node: str) -> None:
 
 def network_of(model: BaseModel) -> Any:
     """The diffusion model itself, under what torch.compile may have put around it."""
-    network = model.diffusion_model
-    return getattr(network, "_orig_mod", network)
+    return network_within(model.diffusion_model)
 
 
 def transformer_family(model: BaseModel) -> TransformerFamily | None:
@@ -74,8 +74,9 @@ def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
 
     Raises WrongBaseModel for any other, BadSetup for another pack's network.
     """
-    _refuse_other_packs(network_of(model.model))
-    described = transformer_family(model.model)
+    given = model_of(model)
+    _refuse_other_packs(network_of(given))
+    described = transformer_family(given)
     if described is not None and described.name in wanted:
         return described.name
     *some, last = wanted
@@ -92,11 +93,12 @@ def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
     Raises WrongBaseModel for another transformer. Raises BadSetup for another pack's network, and where the host's code
     of the family is not as described.
     """
-    network = network_of(model.model)
+    given = model_of(model)
+    network = network_of(given)
     if hasattr(network, "middle_block"):
         return None
     _refuse_other_packs(network)
-    family = transformer_family(model.model)
+    family = transformer_family(given)
     if family is None:
         names = [transformer.name for transformer in TRANSFORMERS]
         needed_models = f"a UNet of the SD family, or {', '.join(names[:-1])} or {names[-1]}"

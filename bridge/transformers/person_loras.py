@@ -10,25 +10,22 @@ while a forward runs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as functional
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
-from typing_extensions import Self
 
-from ...core.attention import region_weights
 from ...core.errors import BadSetup
-from ...core.low_rank import LoraKind
 from ...core.person_texts import on_tokens
 from ..canvas import check_canvases
-from ..carried import Carried, ConditioningLost, for_rows_of_batch
-from ..cross_attention.lora_layers import shape_of, with_product
-from ..cross_attention.lora_readers import Forward, LayerAddition, Mark, Reader, Readers, begin_forward, end_forward
+from ..carried import ConditioningLost, for_rows_of_batch
+from ..lora_layers import PeopleLayer, PersonLoras, people_layers, with_product
+from ..lora_readers import Forward, LayerAddition, Mark, Reader, Readers, begin_forward, end_forward
 from ..runs import Batch, ForwardInput, Run
 from ..unet import Options, dtype_of, modules_of_unet, pixels_of, with_patch
 from .current_texts import current_texts
@@ -37,54 +34,6 @@ from .layouts import EmbeddedPieces, current_references, key_of_forward, referen
 from .modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
 from .networks import cells_per_token, network_of, tokens_of, transformer_family
 from .token_weights import PeopleOnPicture, TokenWeights
-
-
-@dataclass(frozen=True)
-class LayerPart:
-    """One LoRA of one person in one layer.
-
-    person: the number of the person among those of the node. strength: what the LoRA is multiplied by. rows: which of
-    the layer's outputs it changes, where a file has a LoRA for each of several layers that are one here; None for all.
-    reorder: puts the outputs (out, rank) of the file into the order of the layer; None where it is the same.
-    """
-
-    person: int
-    strength: float
-    lora: LoraKind
-    rows: slice | None
-    reorder: Callable[[Tensor], Tensor] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class PersonLoras(Carried):
-    """What one node adds, alike on both sides of the conditioning.
-
-    names: of the people. layers: by name of a module of the network. regions: (people, H, W), 0..1, or None: one person
-    everywhere, or everybody in their own row. by_row: whether each person has rows of the batch instead of a region.
-    row: the person of this row, where it is known.
-    """
-
-    key = "likeness_person_loras"
-    names: tuple[str, ...]
-    layers: Mapping[str, Sequence[LayerPart]]
-    regions: Tensor | None
-    by_row: bool = False
-    row: int | None = None
-
-    @property
-    def active(self) -> bool:
-        """Whether anybody has a LoRA in any layer."""
-        return bool(self.layers)
-
-    def for_picture(self, picture_number: int) -> Self:
-        """The LoRAs for one picture of a batch: with by_row those of the person whose row it is, else all.
-
-        Picture n shows person n, and the people again from the first on where there are more pictures.
-        """
-        if not self.by_row or self.row is not None:
-            return self
-        person = picture_number % len(self.names)
-        return self.made_once(person, lambda: replace(self, row=person))
 
 
 def stream_of(family: TransformerFamily, layer: str) -> LayerStream | None:
@@ -102,46 +51,6 @@ def has_place(family: TransformerFamily, layer: str) -> bool:
     return stream_of(family, layer) is not None or modulated_layer(family.modulations, layer) is not None
 
 
-class StackedLoras:
-    """All people's LoRAs of one node in one layer, ready on a device.
-
-    owners: (ranks,), per rank the number of the person, also as a tensor, owner_numbers. down: (ranks, in). up: (out,
-    ranks), with strength.
-    """
-
-    def __init__(self, parts: Sequence[LayerPart], module: nn.Module, like: Tensor) -> None:
-        downs = list[Tensor]()
-        ups = list[Tensor]()
-        owners = list[int]()
-        out_width, in_width = shape_of(module) or (0, 0)
-        for part in parts:
-            rows = part.rows or slice(0, out_width)
-            # In float32, whatever a file has: the host makes its differences so, too.
-            low_rank = part.lora.to(like.device, torch.float32).low_rank((rows.stop - rows.start, in_width))
-            up = low_rank.up * part.strength
-            if part.reorder is not None:
-                up = part.reorder(up)
-            above = rows.start
-            below = out_width - rows.stop
-            downs.append(low_rank.down)
-            ups.append(functional.pad(up, (0, 0, above, below)))  # (out, rank)
-            owners += [part.person] * len(low_rank.down)
-        self.owners = tuple(owners)
-        self.owner_numbers = torch.tensor(owners, device=like.device)
-        self.down = torch.cat(downs).to(like)
-        self.up = torch.cat(ups, dim=1).to(like)
-
-    def of_people(self, x: Tensor, people: int) -> Tensor:
-        """What each person's LoRAs add to what the layer gives of x: (rows, in) -> (rows, people, out).
-
-        people: how many people the node has.
-        """
-        hidden = functional.linear(x, self.down.to(x))  # (rows, ranks)
-        everybody = torch.arange(people, device=self.owner_numbers.device)
-        is_of = everybody[:, None] == self.owner_numbers  # (people, ranks)
-        return functional.linear(hidden[:, None] * is_of.to(hidden), self.up.to(x))
-
-
 class PersonLorasRun(Run):
     """One sampling run of a transformer with people's LoRAs."""
 
@@ -149,9 +58,10 @@ class PersonLorasRun(Run):
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
-        check_canvases(self.everything(guider), latent)
+        check_canvases(self.everything(guider), latent, self.cell)
+        self._model = guider.model_patcher
         self._readers: dict[nn.Module, Readers] = {}
-        self._layers: dict[Any, dict[str, StackedLoras]] = {}
+        self._layers: dict[Any, dict[str, PeopleLayer]] = {}
         self._batches: dict[Any, PersonLorasBatch] = {}
         self._making = threading.Lock()
 
@@ -186,19 +96,13 @@ class PersonLorasRun(Run):
                 self._batches[key] = PersonLorasBatch(self._readers[network], nodes, forward_input)
             return self._batches[key]
 
-    def _layers_of(
-        self, loras: PersonLoras, network: nn.Module, forward_input: ForwardInput
-    ) -> dict[str, StackedLoras]:
+    def _layers_of(self, loras: PersonLoras, network: nn.Module, forward_input: ForwardInput) -> dict[str, PeopleLayer]:
         """The layers of a node's LoRAs on the device. They are put there once in a run, whatever part of the picture
         the regions are cut to."""
         key = loras.source, network
         if key not in self._layers:
             modules = self._readers[network].modules
-            like = forward_input.like()
-            layers: dict[str, StackedLoras] = {}
-            for name, parts in loras.layers.items():
-                layers[name] = StackedLoras(parts, modules[name], like)
-            self._layers[key] = layers
+            self._layers[key] = people_layers(loras, self._model, modules, forward_input.like())
         return self._layers[key]
 
     def after_run(self) -> None:
@@ -219,7 +123,7 @@ class NodeLoras:
         self,
         number: int,
         of_node: Sequence[PersonLoras],
-        layers: dict[str, StackedLoras],
+        layers: dict[str, PeopleLayer],
         forward_input: ForwardInput,
     ) -> None:
         """of_node: the PersonLoras of all rows of the batch together, or one for each row.
@@ -233,11 +137,11 @@ class NodeLoras:
         self.person_of_row: tuple[int, ...] | None = None
         if loras.by_row:
             self.person_of_row = tuple(of_row.row for of_row in of_node if of_row.row is not None)
-        if loras.regions is not None:
+        if loras.regions is not None and not loras.by_row:
             cells = cells_per_token(forward_input.model)
             pixels = pixels_of(forward_input.model)
             height, width = forward_input.x.shape[-2:]
-            shares = region_weights(loras.regions.float())
+            (shares,) = loras.shares
             # How much of each person's LoRAs every token of a frame has: (people, tokens of a frame).
             weights_of_frame = on_tokens(shares, height * pixels, width * pixels, cells * pixels)
             frames = tokens_of(forward_input.model, forward_input.x) // weights_of_frame.shape[1]
@@ -250,7 +154,7 @@ class NodeInLayer:
     """What one node adds in one layer."""
 
     node: NodeLoras
-    loras: StackedLoras
+    loras: PeopleLayer
 
 
 class PersonLorasInLayer(LayerAddition):
@@ -446,9 +350,8 @@ class PersonLorasBatch(Batch):
         Raises ConditioningLost where another pack has made other rows.
         """
         texts = current_texts()
-        row = None if texts is None else texts.row
-        if row is not None:
-            person_of_row = person_of_row[row : row + 1]  # x is of this row alone
+        if texts is not None and texts.rows is not None:
+            person_of_row = tuple(person_of_row[row] for row in texts.rows)  # x is of these rows alone
         times, rest = divmod(len(x), len(person_of_row))
         if rest:
             raise ConditioningLost("unknown", f"makes {len(x)} rows of {len(person_of_row)} in a layer")
@@ -485,9 +388,11 @@ class PersonLorasBatch(Batch):
                 hidden = self._hidden(forward, node_in_layer, in_layer.stream, x)
                 common = common + functional.linear(hidden, node_in_layer.loras.up.to(x))
                 continue
-            people.append(node_in_layer.loras.of_people(x, len(node.people.names)))
-            weights.append(self._ready_weights(forward, node, node.people, None, stream, tokens))
-        of_people = torch.cat(people, dim=1)  # (rows, people, parts * C)
+            loras = node_in_layer.loras
+            people.append(loras.of_people(x))
+            of_owners = loras.people, loras.people_tensor
+            weights.append(self._ready_weights(forward, node, node.people, *of_owners, stream, tokens))
+        of_people = torch.cat(people).movedim(0, 1)  # (rows, people, parts * C)
         zero = None
         if len(common) > rows:
             if not layer.modulation.zero_time:
@@ -521,7 +426,8 @@ class PersonLorasBatch(Batch):
             if x.dim() != 3 or x.shape[1] != 1:
                 raise _zero_time_unknown()
             tokens = self._token_weights.tokens(stream.stream)
-        weights = self._ready_weights(forward, node_in_layer.node, people, node_in_layer.loras, stream.stream, tokens)
+        of_owners = node_in_layer.loras.owners, node_in_layer.loras.owners_tensor
+        weights = self._ready_weights(forward, node_in_layer.node, people, *of_owners, stream.stream, tokens)
         if stream.stream is not Stream.TEXT_AS_ROWS:
             return weights
         if x.dim() == 4:  # (B, T, C, layers of the text encoder)
@@ -533,25 +439,23 @@ class PersonLorasBatch(Batch):
         forward: Forward,
         node: NodeLoras,
         people: PeopleOnPicture,
-        loras: StackedLoras | None,
+        owners: tuple[int, ...],
+        owners_tensor: Tensor,
         stream: Stream,
         tokens: int,
     ) -> Tensor:
         """How much of each rank every token has: (1, tokens, ranks), made once for all layers and steps.
 
-        people: where the node's people are. loras: whose ranks they are; None to give the weights of the people
-        themselves, (1, tokens, people). stream: which tokens the layer is given. tokens: how many these are.
+        people: where the node's people are. owners: per rank the number of the person, also as a tensor. stream: which
+        tokens the layer is given. tokens: how many these are.
         """
         of_texts = self._token_weights.text_tokens(), current_texts()
         of_references = current_references(), reference_embedded()
-        owners = None if loras is None else loras.owners
         key = node.number, owners, stream, tokens, of_texts, of_references
         kept = self._kept_weights(forward)
         if key not in kept:
             weights = self._token_weights.of_people(people, stream, tokens)  # (people, tokens)
-            if loras is not None:
-                weights = weights[loras.owner_numbers]  # (ranks, tokens)
-            kept[key] = weights.T[None].to(self._like)
+            kept[key] = weights[owners_tensor].T[None].to(self._like)
         return kept[key]
 
 

@@ -3,29 +3,23 @@
 Everybody's words are a text of their own behind the common one, with the positions that they would have alone. One
 forward computes all of them; `core.person_texts` says who reads whom.
 
-Where people have a row of the batch each, as after Crop Faces, the rows share one place behind the common text. In
-every row the words of its person stand there, filled up to the longest with tokens that nobody reads.
+Rows of one batch may have words of different lengths, or none, as the negative prompt has: these are filled up with
+tokens that nobody reads. Where people have a row of the batch each, as after Crop Faces, the rows share one place
+behind the common text, and in every row the words of its person stand there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
-from comfy.sd import CLIP
 from torch import Tensor
 from typing_extensions import Self
 
-from ...core.inputs import unusable_text
-from ...core.prompts import check_text
-from ...core.text import plain
 from ..canvas import Canvas
 from ..carried import Carried
-from ..encode import TEXT_WIDTH, check_family
 from ..schedule import WHOLE_SCHEDULE
-from .families import TransformerFamily
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +45,20 @@ class PersonTexts(Carried):
         return bool(self.texts)
 
     @property
+    def words(self) -> Sequence[Tensor]:
+        """The words of all people who have any."""
+        return [text for text in self.texts if text.shape[1]]
+
+    def multiplied(self, factor: float) -> Self:
+        """The same words, multiplied."""
+        return self.made_once(
+            ("multiplied", factor), lambda: replace(self, texts=tuple(text * factor for text in self.texts))
+        )
+
+    @property
     def acting_regions(self) -> Tensor | None:
         """Where the words are read, (people, H, W), or None: each person's in all of their own row."""
         return None if self.by_row else self.regions
-
-    def can_join_batch(self, other: Any) -> bool:
-        """Whether rows with these two can be computed in one batch: only rows in which the same words are read."""
-        return self is other
 
     def for_picture(self, picture_number: int) -> Self:
         """The words for one picture of a batch: with by_row those of the person whose row it is, else all.
@@ -89,18 +90,3 @@ def without_people(texts: PersonTexts) -> PersonTexts:
     With it there, the host may compute both sides in one batch.
     """
     return PersonTexts(texts.source, WHOLE_SCHEDULE, texts.regions[:0], (), canvas=texts.canvas, by_row=texts.by_row)
-
-
-def words_of(clip: CLIP, words: str, width: int, family: TransformerFamily) -> Tensor:
-    """Words as a prompt of their own, in the template of the text encoder: (1, T, width), float32 on the CPU.
-
-    Raises WrongBaseModel for the text encoder of another family, and BadText for what is too much for it.
-    """
-    label = f"The text {plain(words, 60)!r}"
-    check_text(label, words)
-    text, _ = clip.encode_from_tokens(clip.tokenize(words), return_pooled=True)
-    check_family("The clip input", TEXT_WIDTH, text.shape[-1], width, f"Use the text encoder of {family.name}.")
-    text = text.float().cpu()
-    if not text.isfinite().all():
-        raise unusable_text(label)
-    return text

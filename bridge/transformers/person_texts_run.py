@@ -25,6 +25,7 @@ from ...core.token_layout import Kind, Span, TokenLayout, placed_spans
 from ..canvas import check_canvases
 from ..carried import ConditioningLost, for_rows_of_batch
 from ..runs import Batch, ForwardInput, Run, entries_with
+from ..shared_network import model_of
 from ..unet import Options, with_patch
 from .attention import BlockCalls, with_reading
 from .current_texts import CurrentTexts, begin_texts, called_alone, end_texts
@@ -53,7 +54,7 @@ class PersonTextsRun(Run):
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
-        check_canvases(self.everything(guider), latent)
+        check_canvases(self.everything(guider), latent, self.cell)
         self._batches: dict[Any, PersonTextsBatch] = {}
         self._texts_of_entries: list[tuple[PersonTexts, ...]] = []
         for entry in entries_with(guider, self.key):
@@ -64,7 +65,7 @@ class PersonTextsRun(Run):
 
         The host estimates by this shape how much memory a forward takes.
         """
-        base_model: Any = model.model
+        base_model: Any = model_of(model)
         family = transformer_family(base_model)
         if family is None or len(noise_shape) < 4:
             return noise_shape
@@ -85,9 +86,10 @@ class PersonTextsRun(Run):
         """The batch of one forward. chunks: what each carries, by node."""
         nodes: list[tuple[PersonTexts, ...]] = []
         for by_chunk in zip(*chunks, strict=True):
+            first = by_chunk[0]
             of_node = for_rows_of_batch(
                 by_chunk,
-                by_row=by_chunk[0].by_row,
+                by_row=first.by_row or any(texts is not first for texts in by_chunk),
                 row_count=len(forward_input.x),
                 code_around_model=self._code_around_model,
                 mixed="joins rows in which different words are read",
@@ -137,19 +139,19 @@ class _BlockCall:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
-    def of_text(self, number: int, tokens: slice, row: int | None = None) -> Tensor:
-        """What the block gives when it is called with the tokens of one text alone: (B or 1, tokens, C).
+    def of_text(self, number: int, tokens: slice, rows: list[int] | None = None) -> Tensor:
+        """What the block gives when it is called with the tokens of one text alone: (rows, tokens, C).
 
-        number: of the text, as CurrentTexts counts. tokens: which of the block's tokens are the text's. row: the row of
-        the batch that it is called for; None for all rows.
+        number: of the text, as CurrentTexts counts. tokens: which of the block's tokens are the text's. rows: of the
+        batch, for which it is called; None for all of them.
         """
-        own_args = [self._part(argument, tokens, row) for argument in self.args]
-        own_kwargs = {name: self._part(argument, tokens, row) for name, argument in self.kwargs.items()}
-        with called_alone(number, row):
-            return self.block(self._part(self.x, tokens, row), *own_args, **own_kwargs)
+        own_args = [self._part(argument, tokens, rows) for argument in self.args]
+        own_kwargs = {name: self._part(argument, tokens, rows) for name, argument in self.kwargs.items()}
+        with called_alone(number, rows):
+            return self.block(self._part(self.x, tokens, rows), *own_args, **own_kwargs)
 
-    def _part(self, argument: Any, tokens: slice, row: int | None) -> Any:
-        """The part of an argument for these tokens, and for one row if `row` is given.
+    def _part(self, argument: Any, tokens: slice, rows: list[int] | None) -> Any:
+        """The part of an argument for these tokens, and for some rows if `rows` are given.
 
         An argument without a token dimension, (B or 1, T, ...), is returned as it is.
         """
@@ -157,8 +159,8 @@ class _BlockCall:
         if not is_by_token:
             return argument
         part = argument[:, tokens]
-        if row is not None and len(part) > 1:
-            part = part[row : row + 1]
+        if rows is not None and len(part) > 1:
+            part = part[rows]
         return part
 
 
@@ -183,16 +185,16 @@ class _CaptionCall:
     end: int
     position_count: Callable[[int], int]
 
-    def of_text(self, number: int, text: Tensor, row: int | None = None) -> _Caption:
+    def of_text(self, number: int, text: Tensor, rows: list[int] | None = None) -> _Caption:
         """The caption that embed_cap makes of one text by itself.
 
-        number: of the text, as CurrentTexts counts. text: (B or 1, T, text width). row: the row of the batch that the
-        text is of; None for all rows. The tokens of the caption are filled up to the network's multiple, so that they
-        may be more than T.
+        number: of the text, as CurrentTexts counts. text: (rows, T, text width). rows: of the batch, which the text is
+        of; None for all of them. The tokens of the caption are filled up to the network's multiple, so that they may be
+        more than T.
         """
         # Positions are counted from the offset on, so a shorter text begins later, and all texts end at `end`.
         offset = self.end - self.position_count(text.shape[1])
-        with called_alone(number, row):
+        with called_alone(number, rows):
             # It gives a tuple with the tokens, one with their rotations, and the number of tokens before filling up.
             (tokens, *_), (rotations, *_), _ = self.embed(text, offset=offset)
         return _Caption(tokens, rotations)
@@ -232,7 +234,7 @@ class PersonTextsBatch(Batch):
     def _check_rows(self) -> None:
         """Raise BadSetup for rows whose words end at other positions: Z-Image Omni with reference pictures counts a
         text without the tokens that fill it up."""
-        if self._is_omni and not all(place.is_full for place in self._places):
+        if self._is_omni and any(len(place.rows_of_lengths) > 1 for place in self._places):
             raise BadSetup(
                 f"{self._family.name} Omni with reference pictures does not know rows with words of different lengths.",
                 "Give each person a prompt of the same length, or take the reference pictures out of the conditioning.",
@@ -361,21 +363,19 @@ class PersonTextsBatch(Batch):
             text = slice(start, start + length)
             place = self._places[number - 1] if number else None
             if place is not None and not place.is_full:
-                parts.append(self._row_by_row(call, place, number, text))
+                parts.append(self._by_length(call, place, number, text))
             elif length:
                 parts.append(call.of_text(number, text))
             start += length
         return torch.cat(parts, dim=1)
 
-    def _row_by_row(self, call: _BlockCall, place: TextPlace, number: int, text: slice) -> Tensor:
+    def _by_length(self, call: _BlockCall, place: TextPlace, number: int, text: slice) -> Tensor:
         """What a block gives of the words in a place, (B, tokens of the place, C), with zeros for what fills it up."""
         out = torch.zeros_like(call.x[:, text])
-        for row in range(self.row_count):
-            filler = self._filler(place, row)
+        for rows in place.rows_of_lengths.values():
+            filler = self._filler(place, rows[0])
             words = slice(text.start + filler.front, text.stop - filler.behind)
-            if words.start < words.stop:
-                end = out.shape[1] - filler.behind
-                out[row : row + 1, filler.front : end] = call.of_text(number, words, row)
+            out[rows, filler.front : out.shape[1] - filler.behind] = call.of_text(number, words, rows)
         return out
 
     def _embed_all(
@@ -416,19 +416,16 @@ class PersonTextsBatch(Batch):
     def _caption_of_rows(self, call: _CaptionCall, place: TextPlace, number: int, text: Tensor) -> _Caption:
         """The caption of a place in which each row has words of its own. text: (B, tokens of the place, width)."""
         size = self._padded(place.tokens)
-        rows: list[Tensor] = []
-        rotations: Tensor | None = None
-        for row, length in enumerate(place.lengths):
-            # For a row without words embed_cap is called with one token, because it takes no empty text. What it gives
-            # is cut off.
-            caption = call.of_text(number, text[row : row + 1, : max(1, length)], row)
-            tokens = caption.tokens if length else caption.tokens[:, :0]
+        captions: dict[int, _Caption] = {}  # by the number of tokens
+        for length, rows in place.rows_of_lengths.items():
+            captions[length] = call.of_text(number, text[rows, :length], rows)
+        longest = captions[place.tokens]  # its rotations are those of all others
+        out = longest.tokens.new_zeros(self.row_count, size, longest.tokens.shape[-1])
+        for length, rows in place.rows_of_lengths.items():
+            tokens = captions[length].tokens
             # Zeros in front of the words, because the positions of all texts end where the picture's begin.
-            rows.append(functional.pad(tokens, (0, 0, size - tokens.shape[1], 0)))
-            if length == place.tokens:
-                rotations = caption.rotations  # the longest words have those of all others
-        assert rotations is not None
-        return _Caption(torch.cat(rows), rotations)
+            out[rows, size - tokens.shape[1] :] = tokens
+        return _Caption(out, longest.rotations)
 
     def after_network_call(self) -> None:
         """The forward of this thread has no words of people any more, also where the network has raised."""
@@ -517,18 +514,18 @@ class PersonTextsBatch(Batch):
             owned=self._owned(tokens.spans() if place == LAYERS else tokens.text_spans()),
         )
         splits: list[Split] = []
-        split_of: dict[tuple[int, ...], Split] = {}
+        split_of: dict[tuple[tuple[int, ...], bytes], Split] = {}
         for row in range(self.row_count):
-            # Rows with words of the same lengths read the same tokens, with the same weights: by row, all words have
-            # the node's one strength, and a row without words has lengths of 0 (`texts_by_row` in person_texts.py).
             lengths = tuple(text_place.lengths[text_place.in_row(row)] for text_place in self._places)
-            if lengths not in split_of:
+            weights = torch.stack([text_place.weights[text_place.in_row(row)] for text_place in self._places])
+            if place != LAYERS:
+                weights = weights[:, :0]  # no picture there
+            # Rows with words of the same lengths read the same tokens where the weights are the same, too.
+            key = lengths, weights.numpy().tobytes()
+            if key not in split_of:
                 fillers = tuple(self._filler(text_place, row) for text_place in self._places)
-                weights = torch.stack([text_place.weights[text_place.in_row(row)] for text_place in self._places])
-                if place != LAYERS:
-                    weights = weights[:, :0]  # no picture there
-                split_of[lengths] = split_by_words(replace(layout, fillers=fillers), weights)
-            splits.append(split_of[lengths])
+                split_of[key] = split_by_words(replace(layout, fillers=fillers), weights)
+            splits.append(split_of[key])
         return splits[0] if len(split_of) == 1 else RowSplit(tuple(splits))
 
     def _owned(self, spans: Sequence[Span]) -> tuple[OwnedTokens, ...]:

@@ -23,8 +23,8 @@ from .person_texts import PersonTexts
 class TextPlace:
     """Tokens behind the common text that hold the words of one person, or in each row those of another person.
 
-    name: of the person; "" where rows differ. texts: (1, T, width) each, one for all rows or one for each. weights:
-    (1 or rows, picture tokens), how often the words are read there.
+    name: of the person; "" where rows have different people. texts: (1, T, width) each, one for all rows or one for
+    each; T is 0 in a row without words. weights: (1 or rows, picture tokens), how often the words are read there.
     """
 
     name: str
@@ -54,6 +54,15 @@ class TextPlace:
         """Whether the words of every row fill the place."""
         return len(set(self.lengths)) == 1
 
+    @property
+    def rows_of_lengths(self) -> dict[int, list[int]]:
+        """The rows of the batch that have words, by the number of tokens of these. It has one text for each row."""
+        rows: dict[int, list[int]] = {}
+        for row, length in enumerate(self.lengths):
+            if length:
+                rows.setdefault(length, []).append(row)
+        return rows
+
     def in_row(self, row: int) -> int:
         """The index into texts and weights of a row of the batch."""
         return row if len(self.texts) > 1 else 0
@@ -64,19 +73,34 @@ def places_of(node: Sequence[PersonTexts], forward_input: ForwardInput, family: 
 
     node: its PersonTexts, one for all rows of the batch, or one for each row where people have rows.
     """
-    first = node[0]
-    if first.by_row:
+    if node[0].by_row:
         return [_place_by_row(node, forward_input, family)]
+    weights_of: dict[PersonTexts, Tensor] = {of_row: _on_picture(of_row, forward_input) for of_row in node}
+    no_words = torch.zeros(1, 0, forward_input.context.shape[-1])
+    nowhere = torch.zeros(tokens_of(forward_input.model, forward_input.x))
+    longest = max(node, key=lambda of_row: len(of_row.texts))
+    places: list[TextPlace] = []
+    for person, name in enumerate(longest.names):
+        texts: list[Tensor] = []
+        weights: list[Tensor] = []
+        for of_row in node:
+            has_words = person < len(of_row.texts)
+            texts.append(left_padded(of_row.texts[person], family) if has_words else no_words)
+            weights.append(weights_of[of_row][person] if has_words else nowhere)
+        places.append(TextPlace(name, tuple(texts), torch.stack(weights)))
+    return places
+
+
+def _on_picture(texts: PersonTexts, forward_input: ForwardInput) -> Tensor:
+    """How often each person's words are read in every token of the picture: (people, picture tokens)."""
+    if not texts.active:
+        return texts.regions.new_zeros(0, tokens_of(forward_input.model, forward_input.x))
     pixels = pixels_of(forward_input.model)
     side = cells_per_token(forward_input.model) * pixels  # of a token, in pixels
     height, width = forward_input.x.shape[-2:]
-    weights_of_frame = on_tokens(first.regions, height * pixels, width * pixels, side)  # (people, tokens of a frame)
+    weights_of_frame = on_tokens(texts.regions, height * pixels, width * pixels, side)  # (people, tokens of a frame)
     frames = tokens_of(forward_input.model, forward_input.x) // weights_of_frame.shape[1]
-    weights_of_people = weights_of_frame.repeat(1, frames)  # (people, picture tokens)
-    places: list[TextPlace] = []
-    for name, text, weights in zip(first.names, first.texts, weights_of_people, strict=True):
-        places.append(TextPlace(name, (left_padded(text, family),), weights[None]))
-    return places
+    return weights_of_frame.repeat(1, frames)
 
 
 def _place_by_row(node: Sequence[PersonTexts], forward_input: ForwardInput, family: TransformerFamily) -> TextPlace:

@@ -42,12 +42,12 @@ def detect(detector: Detector, picture: Picture, where: str, expected: int = 1) 
     """Every face of a picture, the surest first.
 
     where: what a message calls the picture. expected: how many faces are known to be in it, see `find_faces`.
-    Raises FaceNotFound, saying what was tried, where no look at the picture finds a face.
+    Raises FaceNotFound where no look at the picture finds a face.
     """
     search = find_faces(detector, picture, expected)
     if not search.faces:
         height, width = picture.shape[:2]
-        raise FaceNotFound(where, width, height, search.tried, placeholder=is_placeholder(picture))
+        raise FaceNotFound(where, width, height, placeholder=is_placeholder(picture))
     return search.faces
 
 
@@ -86,11 +86,13 @@ def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
         return arrange(faces, "largest")[0]
     number = int(which)
     if number > len(faces):
+        unseen_below = max(face.unseen_below for face in faces)
+        unseen = f" {_unseen(unseen_below)}." if unseen_below else ""
         raise BadPhoto(
             f"Face {number} was asked for, but {where} has {len(faces)} (numbered 1 to {len(faces)}).",
             f"Set Which face (which_face) to a number from 1 to {len(faces)} for this photo: all faces, counted from "
             "left to right. A face that lies or stands on its head beside others may be missed: turn the photo until "
-            "it is upright.",
+            f"it is upright.{unseen}",
         )
     return arrange(faces, NUMBERED)[number - 1]
 
@@ -140,6 +142,7 @@ def recognise(
                 portraits_of_face,
                 certain=face.certain,
                 one_person_from=one_person_from,
+                unseen_below=face.unseen_below,
             )
         )
     return tuple(recognised)
@@ -174,14 +177,24 @@ def weak_faces(faces: Sequence[tuple[str, Face]]) -> list[str]:
 
 
 def unsure_faces(faces: Sequence[tuple[str, Face]]) -> list[str]:
-    """One line that names the faces with `certain` False, or no line where there are none.
+    """A line that names the faces with `certain` False, and a line where other faces may have been too small to be
+    seen; no line where there are none.
 
     faces: as in `weak_faces`.
     """
     names = [name for name, face in faces if not face.certain]
-    return gathered(
+    lines = gathered(
         "Not sure which way up these faces are", first_few(names), "; turn the photo until they are upright"
     )
+    unseen_below = max((face.unseen_below for _, face in faces), default=0)
+    if unseen_below:
+        lines.append(f"{_unseen(unseen_below)}: cut such a photo to the part with the people")
+    return lines
+
+
+def _unseen(below: float) -> str:
+    """That small faces may be missing. below: px."""
+    return f"In large photos faces below {below:.0f} px may not be seen"
 
 
 def numbered(faces: Sequence[Face], picture: str = "") -> list[tuple[str, Face]]:

@@ -78,8 +78,7 @@ def detect(faces: Mesh, picture: Picture, where: str) -> tuple[Detection, ...]:
     """
     if not faces:
         height, width = picture.shape[:2]
-        tried = ["Detect Face Landmarks (MediaPipe)"]
-        raise FaceNotFound(where, width, height, tried, placeholder=is_placeholder(picture))
+        raise FaceNotFound(where, width, height, placeholder=is_placeholder(picture))
     detections = [_detection(face) for face in faces]
     return tuple(sorted(detections, key=lambda detection: -detection.score))
 

@@ -125,7 +125,7 @@ class Files:
         if not paths:
             path, kind = next(iter(kinds.items()))
             url = packs.published(packs.ANTELOPE).url
-            advice = f"Choose another pack in Load Face Embedder; {packs.ANTELOPE} is at {url}."
+            advice = f"Choose another one in Face pack (pack) of Load Face Embedder; {packs.ANTELOPE} is at {url}."
             raise UnsupportedCheckpoint(path, kind.value, Kind.DETECTOR.value, advice)
         return Detectors(tuple(sorted(paths, key=os.path.getsize, reverse=True)), tuple(left_out))
 

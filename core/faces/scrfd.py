@@ -50,7 +50,7 @@ class Scrfd:
 
     def __call__(self, picture: Picture, side: int) -> list[Detection]:
         """Faces in pixels of the picture, the surest first. side: of the square that it is fitted into, px."""
-        width, height = self._fixed_size or (side, side)
+        width, height = self._fixed_size or _canvas(picture, side)
         pixels, scale = fitted(picture, width, height)
         # (height, width, 3) BGR -> (1, 3, height, width) RGB, -1..1 as insightface scales it
         network_input = (pixels.flip(-1).permute(2, 0, 1)[None].float() - 127.5) / 128
@@ -59,6 +59,17 @@ class Scrfd:
         candidates[:, 1:] /= scale  # pixels of the network's input -> of the picture
         best = candidates[_without_overlaps(candidates[:, 0], candidates[:, 1:5])]
         return [_detection(*map(float, row)) for row in best]
+
+
+def _canvas(picture: Picture, side: int) -> tuple[int, int]:
+    """Width and height of what the network reads: a square, as insightface has it, and above SIZE without the part of
+    it that stays black."""
+    if side <= SIZE[0]:
+        return side, side
+    height, width = picture.shape[:2]
+    step = max(_LEVELS[15].strides)
+    across, down = (-(-side * length // max(width, height) // step) * step for length in (width, height))
+    return across, down
 
 
 def output_sizes(outputs: int, width: int, height: int) -> list[int]:

@@ -41,6 +41,18 @@ def similarities(faces: Sequence[Face]) -> Tensor:
     return torch.stack(tables).mean(0)
 
 
+def means_to_others(similarity: Tensor) -> list[float | None]:
+    """The mean similarity of each face of a person to the person's other faces; None for the only face.
+
+    similarity: (faces, faces), of these faces.
+    """
+    others = len(similarity) - 1
+    if not others:
+        return [None]
+    sums = similarity.sum(1) - similarity.diagonal()  # without that of a face to itself
+    return [float(mean) for mean in sums / others]
+
+
 def allowed_pairs(faces: Sequence[PhotoFace], by_face: bool) -> Tensor:
     """Which pairs of faces may be one person: (faces, faces) bool.
 

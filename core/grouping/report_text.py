@@ -1,40 +1,47 @@
 """Who is on which photo, in lines of text, and what may be wrong with it."""
 
-from ..errors import counted, gathered
+from collections.abc import Mapping, Sequence
+
+from ..errors import counted, first_few, gathered
 from ..faces import analysis
+from ..people import Face
+from .clusters import SAME_PERSON, means_to_others, similarities
 from .sorting import SortedFaces
 
 _ONE_PHOTO = 0.995
 """Cosine of two faces that come from one photo; one half as large has 0.98."""
 
 
-def remarks(result: SortedFaces) -> list[str]:
-    """Lines of the note: faces that are unlike the other faces of their person, and photos that are there twice."""
-    unlike: list[str] = []
-    for name, members in result.people.items():
-        for face_index, mean in zip(members, result.similarity_to_others(members), strict=True):
-            if mean is not None and mean < result.same_from:
-                unlike.append(f"{result.faces[face_index].label} ({name}, {mean:.2f})")
-    after = f"; one person from {result.same_from:g}: look at the preview, and at corrections"
-    return [
-        *gathered("Hardly like the others of their person", unlike, after),
-        *gathered("One photo twice", _photos_twice(result)),
-    ]
+def remarks(
+    people: Mapping[str, Sequence[tuple[str, Face]]], same_from: float = SAME_PERSON, look_at: str = "the crops"
+) -> list[str]:
+    """Lines of a note: faces that are unlike the other faces of their person, and photos that are there twice, which
+    count twice where photos are combined.
 
-
-def _photos_twice(result: SortedFaces) -> list[str]:
-    """Each copy of a photo of the same person, with the first photo that it is a copy of.
-
-    The user is warned, because a photo that is there twice counts twice where photos are combined.
+    people: name -> pairs of what the note calls a photo and the person's face in it. same_from: the mean similarity
+    from which faces are of one person. look_at: where the user sees what is wrong. Faces without an embedding are not
+    compared.
     """
+    unlike: list[str] = []
     twice: list[str] = []
-    for members in result.people.values():
-        for index, copy_index in enumerate(members):
-            for first_index in members[:index]:
-                if result.similarity[copy_index, first_index] >= _ONE_PHOTO:
-                    twice.append(f"{result.faces[first_index].label} and {result.faces[copy_index].label}")
-                    break
-    return twice
+    for name, members in people.items():
+        labels = [label for label, _ in members]
+        faces = [face for _, face in members]
+        if len(faces) < 2 or not faces[0].embeddings:
+            continue
+        similarity = similarities(faces)
+        for label, mean in zip(labels, means_to_others(similarity), strict=True):
+            if mean is not None and mean < same_from:
+                unlike.append(f"{label} ({name}, {mean:.2f})")
+        for index, label in enumerate(labels):
+            first = next((first for first in range(index) if similarity[index, first] >= _ONE_PHOTO), None)
+            if first is not None:
+                twice.append(f"{labels[first]} and {label}")
+    after = f"; one person from {same_from:g}: look at {look_at}"
+    return [
+        *gathered("Hardly like the others of their person", first_few(unlike), after),
+        *gathered("One photo twice", first_few(twice)),
+    ]
 
 
 def report(result: SortedFaces) -> list[str]:

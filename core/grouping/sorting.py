@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .clusters import allowed_pairs, clusters, similarities
+from ..people import Face
+from .clusters import allowed_pairs, clusters, means_to_others, similarities
 from .corrections import apply_corrections
 from .naming import names_of_faces
 from .photo_faces import LEFT_OUT, PhotoFace
@@ -37,6 +38,15 @@ class SortedFaces:
         return members
 
     @property
+    def labelled(self) -> dict[str, list[tuple[str, Face]]]:
+        """Name -> what a note calls the photo, and the face, of each of that person's photos."""
+        labelled: dict[str, list[tuple[str, Face]]] = {}
+        for name, members in self.people.items():
+            faces = [self.faces[member] for member in members]
+            labelled[name] = [(face.label, face.face) for face in faces]
+        return labelled
+
+    @property
     def left_out(self) -> list[int]:
         """Indices of the faces that somebody left out by hand."""
         return [face for face, name in enumerate(self.names) if name == LEFT_OUT]
@@ -46,12 +56,7 @@ class SortedFaces:
 
         members: indices of the person's faces.
         """
-        others = len(members) - 1
-        if not others:
-            return [None]
-        table = self.similarity[members][:, members]  # (members, members)
-        sums = table.sum(1) - table.diagonal()  # without that of a face to itself
-        return [float(mean) for mean in sums / others]
+        return means_to_others(self.similarity[members][:, members])
 
 
 def sort_faces(

@@ -17,7 +17,7 @@ from . import formats
 from .elsewhere import move, moved, renamed, target
 from .face_pack_places import examine_pack
 from .fetch_commands import fetching
-from .files import no_model
+from .files import no_model, unfinished
 from .findings import DAMAGED, FOUND, MISPLACED, MISSING, NOTE, OK, RENAMED, WRONG, Diagnosis, Finding
 from .formats import CONTROLNET
 from .manifest import File, Model, human, models
@@ -79,6 +79,9 @@ def _elsewhere(model: Model, folders: Folders) -> Finding | None:
     """The finding about a published model that lies under another name or in the folder of something else; None where
     it lies nowhere. Of several files the first one counts."""
     for name, path in renamed(model, folders):
+        finding = _trouble_of(model, [path])
+        if finding:
+            return finding
         # Our own loaders take a file under any name in their folder.
         if formats.known(model.format).ours and len(model.files) == 1:
             return Finding(model.title, FOUND, (str(path),))
@@ -96,7 +99,7 @@ def _trouble(path: Path, model: Model | None) -> Trouble | None:
     model: what the file should be; without it only damage is looked for.
     """
     try:
-        problem = no_model(path)
+        problem = no_model(path) or unfinished(path)
     except OSError as error:
         return Trouble(DAMAGED, (f"{path} cannot be read ({error.strerror}): look at its permissions.",))
     if problem:

@@ -21,6 +21,9 @@ SAFETENSORS = (".safetensors", ".sft")
 WEIGHTS = (*SAFETENSORS, ".bin", ".pth", ".pt")
 """Endings of files of tensors that our loaders read."""
 
+UNFINISHED = (".aria2", ".part", ".crdownload", ".download", ".fdmdownload", ".opdownload", ".incomplete")
+"""Endings that download programs put behind the name of a file, for what they keep beside it until it is whole."""
+
 BESIDE_FILES = "._"
 """How names begin of the files that a Mac writes onto a stick or a network drive, and into a zip: beside
 scrfd.onnx lies ._scrfd.onnx, which holds what the disk has no place for and is no model, whatever its ending."""
@@ -234,6 +237,14 @@ def no_model(path: Path) -> str | None:
             return f"{description} ({size} bytes)"
     if ending(path.name) != ".json" and _is_text(head):
         return f"text, not a model ({size} bytes)"
+    return None
+
+
+def unfinished(path: Path) -> str | None:
+    """What a file is whose download has not ended, by what the program keeps beside it, in words; None for others."""
+    for mark in UNFINISHED:
+        if os.path.isfile(f"{path}{mark}"):
+            return f"a download that has not ended, or {path.name}{mark} beside it was left over"
     return None
 
 

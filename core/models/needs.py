@@ -12,66 +12,40 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, NamedTuple, cast
 
-from ..errors import listed
+from ..errors import BadSetup, listed
 from ..methods import methods
 from ..names import spelled
 from ..text import MOST_NAME_LETTERS, plain
 from . import packs
 from .manifest import STANDIN, File, Model, is_plain_name, models, publication
-from .workflow_forms import NoWorkflow, graph_of
 
 Graph = Mapping[str, Any]
 """A workflow as ComfyUI saves it, or as its API takes it."""
 LOADERS: Mapping[str, Mapping[str, str]] = {
-    "CheckpointLoader": {"config_name": "", "ckpt_name": "checkpoints"},
     "CheckpointLoaderSimple": {"ckpt_name": "checkpoints"},
-    "unCLIPCheckpointLoader": {"ckpt_name": "checkpoints"},
-    "ImageOnlyCheckpointLoader": {"ckpt_name": "checkpoints"},
-    "CreateHookModelAsLora": {"ckpt_name": "checkpoints"},
-    "CreateHookModelAsLoraModelOnly": {"ckpt_name": "checkpoints"},
     "ControlNetLoader": {"control_net_name": "controlnet"},
-    "DiffControlNetLoader": {"control_net_name": "controlnet"},
     "CLIPVisionLoader": {"clip_name": "clip_vision"},
-    "StyleModelLoader": {"style_model_name": "style_models"},
-    "GLIGENLoader": {"gligen_name": "gligen"},
     "VAELoader": {"vae_name": "vae"},
     "UNETLoader": {"unet_name": "diffusion_models"},
     "CLIPLoader": {"clip_name": "text_encoders"},
     "DualCLIPLoader": {"clip_name1": "text_encoders", "clip_name2": "text_encoders"},
-    "TripleCLIPLoader": {
-        "clip_name1": "text_encoders", "clip_name2": "text_encoders", "clip_name3": "text_encoders",
-    },
-    "QuadrupleCLIPLoader": {
-        "clip_name1": "text_encoders", "clip_name2": "text_encoders", "clip_name3": "text_encoders",
-        "clip_name4": "text_encoders",
-    },
     "LoraLoader": {"lora_name": "loras"},
     "LoraLoaderModelOnly": {"lora_name": "loras"},
-    "LoraLoaderBypass": {"lora_name": "loras"},
-    "LoraLoaderBypassModelOnly": {"lora_name": "loras"},
-    "CreateHookLora": {"lora_name": "loras"},
-    "CreateHookLoraModelOnly": {"lora_name": "loras"},
-    "HypernetworkLoader": {"hypernetwork_name": "hypernetworks"},
     "UpscaleModelLoader": {"model_name": "upscale_models"},
-    "ModelPatchLoader": {"name": "model_patches"},
-    "LatentUpscaleModelLoader": {"model_name": "latent_upscale_models"},
-    "AudioEncoderLoader": {"audio_encoder_name": "audio_encoders"},
-    "LTXVAudioVAELoader": {"ckpt_name": "checkpoints"},
-    "LTXAVTextEncoderLoader": {"text_encoder": "text_encoders", "ckpt_name": "checkpoints"},
-    "LoadBackgroundRemovalModel": {"bg_removal_name": "background_removal"},
-    "FrameInterpolationModelLoader": {"model_name": "frame_interpolation"},
-    "OpticalFlowLoader": {"model_name": "optical_flow"},
-    "LoadMoGeModel": {"model_name": "geometry_estimation"},
     "LoadMediaPipeFaceLandmarker": {"model_name": "detection"},
     "LoadDA3Model": {"model_name": "geometry_estimation"},
     "LikenessAddLoRAToPerson": {"file": "loras"},
     "LikenessDetectBodySurface": {"file": "densepose"},
-}  # fmt: skip
+}
 """Nodes whose menus list model files: type of the node -> {name of the input: model key of the folder that it lists}.
 
-An input with the key "" lists something else. It stands here because old workflows save values without names: there the
-first texts of a node are the values of these inputs, in this order. Loaders that are for one method alone are left out,
-those of the host, too: the code here names no method."""
+Those of the host that stand in our templates or commonly beside them; the editor itself tells of files of any other.
+Old workflows save values without names: there the first texts of a node are the values of these inputs, in this order.
+Loaders that are for one method alone are left out, those of the host, too: the code here names no method."""
+MOST_NODES = 10_000
+"""Nodes of a workflow that are gone through, those of each box counted for each time that it stands there."""
+MOST_FILES = 200
+"""Different files that the loaders of a workflow may choose. Workflows come from strangers, and each is looked for."""
 _OUR_PREFIX = "Likeness"
 """The first letters of the ids of our own nodes."""
 _FURTHER = {"vae": ("vae_approx",)}
@@ -95,11 +69,14 @@ _LOOKS_FOR_FACES = (
 
 def wanted(graph: Graph) -> tuple[Model, ...]:
     """The models that a workflow needs: published ones, then face packs and files of the user's own, which its loaders
-    have chosen and nobody publishes."""
+    have chosen and nobody publishes.
+
+    Raises BadSetup for a workflow that is too large, as all functions here, and ValueError for a damaged one.
+    """
     workflow = _Workflow(graph)
     published_names = {model.name for model in models()}
-    needed = published(graph)
-    chosen_files = loaded(graph)
+    needed = _published_of(workflow)
+    chosen_files = _chosen_in(workflow)
     own_files = _own_files(chosen_files, needed)
     chosen_names = _chosen_names(chosen_files)
     # Where a loader has chosen a file of the user's own, such as a checkpoint, it takes the place of the published one
@@ -199,7 +176,18 @@ def _chosen_in(workflow: "_Workflow") -> tuple[Chosen, ...]:
             (adapter,) = node.values_of(["file"])
             if adapter:
                 files.append(_adapter(adapter, workflow))
-    return tuple(dict.fromkeys(files))
+    unique_files = tuple(dict.fromkeys(files))
+    _require_few(len(unique_files))
+    return unique_files
+
+
+def _require_few(count: int) -> None:
+    """Raises BadSetup for more files than are looked for."""
+    if count > MOST_FILES:
+        raise BadSetup(
+            f"The loaders of the workflow choose {count} files, and {MOST_FILES} is the most that are looked for.",
+            "Take out loaders that nothing is linked to.",
+        )
 
 
 def chosen_in_host_menus(graph: Graph) -> tuple[Chosen, ...]:
@@ -219,7 +207,7 @@ def _chosen_by(node: "WorkflowNode", menu: Mapping[str, str]) -> list[Chosen]:
     """The files that one loader has chosen. menu: input -> model key, as in LOADERS; {} for any other node."""
     files: list[Chosen] = []
     for key, value in zip(menu.values(), node.values_of(menu), strict=True):
-        if key and value is not None and not _is_no_file(key, value):
+        if value is not None and not _is_no_file(key, value):
             files.append(Chosen(key, value, _FURTHER.get(key, ())))
     return files
 
@@ -258,7 +246,11 @@ def published(graph: Graph) -> tuple[Model, ...]:
     These are models that a loader has chosen, models that a node of the workflow needs, and models with the recognisers
     and the detector that its methods need.
     """
-    workflow = _Workflow(graph)
+    return _published_of(_Workflow(graph))
+
+
+def _published_of(workflow: "_Workflow") -> tuple[Model, ...]:
+    """The models of `published`."""
     # A loader of a method stands for the method's apply nodes, which the workflow may not have yet.
     kinds = set(workflow.kinds)
     for method in methods():
@@ -351,6 +343,7 @@ class _Workflow:
             name = packs.ANTELOPE if pack == packs.NONE_FOUND else _as_a_pack(pack)
             if name not in self.packs:
                 self.packs.append(name)
+                _require_few(len(self.packs))
         if recogniser:
             self.chosen_recognisers.add(recogniser)
 
@@ -432,20 +425,16 @@ def _own_pack(name: str) -> Model:
 
 
 def workflow(text: str | bytes) -> dict[str, Any]:
-    """The workflow in a text of JSON: as ComfyUI saves it, as its API takes it, or as it is posted.
+    """The workflow in a text of JSON, as ComfyUI saves it or as its API takes it.
 
     text: or its bytes, in UTF-8 or UTF-16, with or without the mark in front that programs of Windows write. Raises
     ValueError, saying why, for anything else.
     """
     try:
-        content = json.loads(text)
+        graph: Any = json.loads(text)
     except RecursionError:
         raise ValueError("its brackets go deeper than those of any workflow") from None
-    try:
-        graph: Any = graph_of(content)
-    except NoWorkflow:
-        graph = content  # the check below says what is wrong with it
-    if not isinstance(graph, dict) or not list(nodes(cast("dict[str, Any]", graph))):
+    if not isinstance(graph, dict) or not any(True for _ in nodes(cast("dict[str, Any]", graph))):
         raise ValueError("there is no node in it that would run")
     return cast("dict[str, Any]", graph)
 
@@ -478,12 +467,16 @@ class WorkflowNode(NamedTuple):
 
 
 def nodes(graph: Graph) -> Iterator[WorkflowNode]:
-    """Every node of a workflow that is not switched off, those inside of subgraphs too."""
+    """Every node of a workflow that is not switched off, those inside of subgraphs too.
+
+    Raises ValueError where its lists are damaged, and BadSetup for more than MOST_NODES.
+    """
     prompt: list[dict[str, Any]] = []  # the nodes of an API prompt; [] for a saved workflow
     # They are looked for first: the id of a node of an API prompt may be "nodes", the key of a saved workflow's list.
     for entry in graph.values():
         if isinstance(entry, dict) and "class_type" in entry:
             prompt.append(cast("dict[str, Any]", entry))
+    _require_nodes(len(prompt))
     for node in prompt:
         inputs = _dictionary(node.get("inputs"))
         linked = {name for name, value in inputs.items() if isinstance(value, list)}  # a link is [node id, output]
@@ -492,24 +485,32 @@ def nodes(graph: Graph) -> Iterator[WorkflowNode]:
         yield from _SavedNodes(subgraphs(graph)).running(_listed(graph, "nodes"), box_values={}, boxes=())
 
 
+def _require_nodes(count: int) -> None:
+    """Raises BadSetup for more nodes than are gone through."""
+    if count > MOST_NODES:
+        raise BadSetup(
+            f"The workflow has more than {MOST_NODES} nodes, and its files are not looked for.",
+            "Look for the files of a part of it.",
+        )
+
+
 class _SavedNodes:
     """Goes through the nodes of a saved workflow.
 
     A box is the node that stands for a subgraph. After a box come the nodes of its subgraph, with the values that the
     box gives them: newer frontends save a value that was changed on a box in the box alone, and the subgraph still has
     the value with which it was made.
-    opened: for each box whose subgraph has been gone through, its type and its texts.
+    opened: for each box whose subgraph has been gone through, its type and its texts. count: of the nodes so far.
     """
 
     _DEEPEST = 30
     """The most boxes within each other whose subgraphs are gone through."""
-    _MOST = 1000
-    """The most boxes whose subgraphs are gone through: a damaged or hostile file could ask for any number."""
 
     def __init__(self, inside: dict[str, dict[str, Any]]) -> None:
         """inside: the subgraphs by the types of their boxes."""
         self.inside = inside
         self.opened: set[str] = set()
+        self.count = 0
 
     def running(
         self, level: list[dict[str, Any]], box_values: Mapping[Any, Any], boxes: tuple[str, ...]
@@ -519,6 +520,8 @@ class _SavedNodes:
         level: the nodes of the workflow or of one subgraph, as they are saved. box_values: by the id of a link, the
         value that the box of this level gives over it. boxes: the types of the boxes around this level.
         """
+        self.count += len(level)
+        _require_nodes(self.count)
         over_links = {**box_values, **_of_primitives(level)}
         for node in level:
             if node.get("mode", 0) in _SWITCHED_OFF:
@@ -537,7 +540,7 @@ class _SavedNodes:
         inside of itself. kind, values: of the box. boxes: the types of the boxes around it."""
         key = f"{kind} {sorted(_texts_by_name(values).items())}"
         is_too_deep = kind in boxes or len(boxes) >= self._DEEPEST
-        if is_too_deep or key in self.opened or len(self.opened) >= self._MOST:
+        if is_too_deep or key in self.opened:
             return False
         self.opened.add(key)
         return True

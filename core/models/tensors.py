@@ -2,11 +2,12 @@
 
 import json
 import math
+import os
 import re
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,18 +18,20 @@ from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
 from ..text import in_one_line, plain
-from .files import is_zip, no_model, sha256
+from .files import is_zip, no_model, sha256, unfinished
+from .holes import emptied
 
 State = Mapping[str, Tensor]
 
 SOURCES = "source_sha256"
 """A key in the metadata of a safetensors file: names and hashes of the files it was made of, as JSON."""
 
-# safe_open with a type, which safetensors does not publish.
-_opened: Callable[..., AbstractContextManager[Any]] = safe_open
 # safetensors' name of a dtype -> torch's, for those by which a format may be recognised. All others are described as
 # float32.
 _KINDS = {"F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
+
+# With a type, which safetensors does not publish.
+_safe_open: Callable[..., AbstractContextManager[Any]] = safe_open
 
 _ENTRIES = 100_000
 """The most entries of a file that are read: in a pickle of a kilobyte a dictionary can hold another one many times,
@@ -54,8 +57,35 @@ def load(path: Path) -> Any:
     """The content of a safetensors file or a pickle of tensors, on the CPU; needs no host. The pickle is loaded safely:
     classes other than torch's own make torch.load raise."""
     if is_safetensors(path):
-        return load_file(path)
+        with _in_utf_8(path) as name:
+            return load_file(name)
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def has_name_in_utf_8(path: Path) -> bool:
+    """Whether safetensors takes a path: disks of Linux may have any bytes in names, and it takes letters alone."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@contextmanager
+def _in_utf_8(path: Path) -> Generator[str, None, None]:
+    """A path that safetensors takes, of the same file."""
+    if has_name_in_utf_8(path):
+        yield str(path)
+        return
+    with path.open("rb") as file:
+        yield f"/proc/self/fd/{file.fileno()}"
+
+
+@contextmanager
+def opened(path: Path) -> Generator[Any, None, None]:
+    """A safetensors file as safetensors.safe_open gives it. Raises SafetensorError and OSError."""
+    with _in_utf_8(path) as name, _safe_open(name, "pt") as tensors:
+        yield tensors
 
 
 def read(
@@ -74,7 +104,7 @@ def read(
         return UnsupportedCheckpoint(str(path), problem, expected, advice)
 
     try:
-        problem = no_model(path)
+        problem = no_model(path) or unfinished(path)
     except OSError as error:
         raise refusal(f"a file that cannot be read ({error.strerror})", "Look at its permissions.") from error
     if problem:
@@ -83,7 +113,11 @@ def read(
     if problem:
         raise refusal(problem, advice)
     try:
-        return _tensors_in(loaded(path), path)
+        state = _tensors_in(loaded(path), path)
+        key = emptied(path) if is_safetensors(path) else None
+        if key is not None:
+            raise NotTensors(f"a download that has stopped: numbers of {plain(key, 100)} are zeros")
+        return state
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise  # too little memory, which is no fault of the file
     except NotTensors as error:
@@ -119,7 +153,7 @@ def described_tensors(path: Path) -> dict[str, Tensor]:
 def _described(path: Path) -> dict[str, Tensor]:
     """The tensors that the header of a safetensors file describes, on the meta device."""
     tensors: dict[str, Tensor] = {}
-    with _opened(path, "pt") as file:
+    with opened(path) as file:
         for key in file.keys():  # noqa: SIM118 - no dictionary
             entry = file.get_slice(key)
             dtype = _KINDS.get(entry.get_dtype(), torch.float32)
@@ -157,7 +191,7 @@ def origin(path: str | Path) -> str:
     path = Path(path)
     if is_safetensors(path):
         # Whatever else stands in the metadata is passed over: anybody may write anything there.
-        with suppress(LookupError, ValueError, AttributeError, TypeError, SafetensorError), _opened(path, "pt") as file:
+        with suppress(LookupError, ValueError, AttributeError, TypeError, SafetensorError), opened(path) as file:
             hashes = json.loads(file.metadata()[SOURCES]).values()
             (source_hash,) = hashes  # a file made of several has no single source
             return str(source_hash)

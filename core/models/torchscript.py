@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
 from ..text import in_one_line, plain
-from .files import is_zip, no_model
+from .files import is_zip, no_model, unfinished
 from .formats import recognised
 
 _LONGEST_INDEX = 1 << 22
@@ -35,6 +35,8 @@ _MOST_ENTRIES = 100_000
 can describe any number of them."""
 _DEEPEST = 64
 """The most modules within each other."""
+_MOST_SIDES = 8
+"""The most dimensions of a tensor: weights have four. A list of sizes may be named again and again by a few bytes."""
 _LONGEST_NAME = 1000
 """The most letters of a tensor's name with those of all modules around it."""
 
@@ -398,6 +400,9 @@ def _result(function: Any, arguments: Any) -> Any:
     """
     if function == Name("torch._utils", "_rebuild_tensor_v2"):
         storage, offset, shape, stride = arguments[:4]
+        sides = max(len(shape), len(stride))
+        if sides > _MOST_SIDES:
+            raise Refused(f"a TorchScript archive with a tensor of {sides} dimensions")
         numbers = (offset, *shape, *stride)
         if not isinstance(storage, Storage) or not all(isinstance(number, int) for number in numbers):
             raise Refused("a TorchScript archive with a tensor of an unknown kind")
@@ -412,7 +417,7 @@ def _result(function: Any, arguments: Any) -> Any:
 def _instead(path: Path) -> str:
     """The kind of a file that is no TorchScript archive, for the sentence "<file> is <text>"."""
     try:
-        problem = no_model(path)
+        problem = no_model(path) or unfinished(path)
     except OSError as error:
         return f"a file that cannot be read ({error.strerror})"
     if problem:

@@ -1,7 +1,7 @@
 """Who stands where: people bound to places, and what may go wrong with it in plain words."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,6 +9,7 @@ import torch
 from .. import geometry
 from ..errors import BadCast, BadEmbedding, LikenessError, counted, gathered, listed
 from ..identities import assigned, in_common, known_by, similarities
+from ..names import folded
 from ..people import Cast, Identity, Layout, Person, PlacedCast, Point, Slot
 from ..text import plain
 
@@ -29,8 +30,8 @@ class BadOrder(LikenessError):
         valid = "1" if people_count == 1 else f"1 to {people_count}"
         super().__init__(
             f"Custom order (custom_order) is {plain(text, 100)!r}, which cannot be used: {why}.",
-            f"Write one number per place ({place_count}), e.g. {example}: each person ({valid}) at most once, 0 for an "
-            "empty place.",
+            f"Write one number per place ({place_count}), e.g. {example}: the number or name of each person ({valid}) "
+            "at most once, 0 for an empty place.",
         )
 
 
@@ -71,7 +72,8 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     # Number in the list, from 1 -> index in the cast. A person who is absent has a number and no index.
     index_of: dict[int, int] = {number: index for index, number in enumerate(cast.numbers)}
     if order == "custom":
-        numbers = _numbers_of_text(custom_order, len(listed_people), place_count)
+        people = zip(cast.numbers, (person.identity.name for person in cast.people), strict=True)
+        numbers = _numbers_of_text(custom_order, dict([*people, *cast.absent]), place_count)
         return tuple(index_of.get(number) for number in numbers)
     if order == LAST_PLACES and place_count > len(listed_people):
         free = [None] * (place_count - len(listed_people))
@@ -133,26 +135,39 @@ def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
     return PlacedCast(tuple(people_with_place), layout.width, layout.height)
 
 
-def _numbers_of_text(text: str, people_count: int, place_count: int) -> list[int]:
-    """The person of each place, by number from 1, or 0 for an empty place, of a text such as "2,1,0".
+def _numbers_of_text(text: str, names: Mapping[int, str], place_count: int) -> list[int]:
+    """The person of each place, by number from 1, or 0 for an empty place, of a text such as "2,1,0" or "Ben, Ann, 0".
 
-    Numbers are parted by commas, semicolons or spaces, Chinese commas too. Raises BadOrder.
+    names: of all people in the list, by their numbers. What stands between commas, semicolons or line ends, Chinese
+    ones too, is a name, or several numbers and names with spaces between. Raises BadOrder.
     """
-    words = [word for word in re.split("[,;\uff0c\\s]+", plain(text)) if word]
-    for word in words:
-        if not re.fullmatch("[0-9]{1,4}", word):
-            raise BadOrder(text, f"{plain(word, 40)!r} is not a number", people_count, place_count)
-    numbers = [int(word) for word in words]
+    numbers_by_name: dict[str, list[int]] = {}
+    for number, name in names.items():
+        numbers_by_name.setdefault(folded(name), []).append(number)
+    numbers: list[int] = []
+    for part in map(plain, re.split("[,;\uff0c\uff1b\u3001\n]+", text)):
+        words = [part] if folded(part) in numbers_by_name else part.split()
+        for word in words:
+            named = numbers_by_name.get(folded(word), [])
+            if re.fullmatch("[0-9]{1,4}", word):
+                named = [int(word)]
+            if len(named) != 1:
+                word = plain(word, 40)
+                why = f"{word!r} is neither a number nor a name of the cast"
+                if named:
+                    why = f"{counted(len(named), 'person', 'people')} are called {word}"
+                raise BadOrder(text, why, len(names), place_count)
+            numbers += named
     if not numbers:
-        raise BadOrder(text, "it is empty", people_count, place_count)
+        raise BadOrder(text, "it is empty", len(names), place_count)
     if len(numbers) != place_count:
         why = f"it has {counted(len(numbers), 'number')} for {counted(place_count, 'place')}"
-        raise BadOrder(text, why, people_count, place_count)
+        raise BadOrder(text, why, len(names), place_count)
     for number in numbers:
-        if number > people_count:
-            raise BadOrder(text, f"there is no person {number}", people_count, place_count)
+        if number > len(names):
+            raise BadOrder(text, f"there is no person {number}", len(names), place_count)
         if number and numbers.count(number) > 1:
-            raise BadOrder(text, f"person {number} stands in {numbers.count(number)} places", people_count, place_count)
+            raise BadOrder(text, f"person {number} stands in {numbers.count(number)} places", len(names), place_count)
     return numbers
 
 

@@ -16,6 +16,8 @@ _COCO_FROM_OPENPOSE = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10
 NECK = 1
 """Index of the neck in OpenPose's joints; a COCO pose has none."""
 _JOINTS = 18
+_MOST_PEOPLE = 500
+"""More than any pose node finds; each is compared with all others."""
 WIDEST = FAR / 10
 """Pixels. A joint beyond it is a mistake; what is built around the others, such as a face box, stays below FAR."""
 _LOST = (-1.0, -1.0)
@@ -105,6 +107,8 @@ def _people_of(frame: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     if "people" in frame and frame["people"] is None:
         return []  # some nodes write so that nobody is in the picture
     people = dictionaries(frame.get("people"))
+    if people is not None and len(people) > _MOST_PEOPLE:
+        raise BadPoses(f"it holds {len(people)} people, at most {_MOST_PEOPLE} are taken", "Use a picture of fewer.")
     if people is None:
         advice = "Connect POSE_KEYPOINT of a DWPose, OpenPose or SDPose node; animal poses have no places for faces."
         raise BadPoses("it is no list of OpenPose dictionaries with a list of people in it", advice)

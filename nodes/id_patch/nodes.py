@@ -26,7 +26,11 @@ from ...bridge.cross_attention.regional_text import (
     id_tokens_read_everywhere,
     times_repeated,
 )
-from ...bridge.cross_attention.regional_text_run import RegionalTextBatch, RegionalTextRun
+from ...bridge.cross_attention.regional_text_run import (
+    RegionalTextBatch,
+    RegionalTextRun,
+    length_without_inline_tokens,
+)
 from ...bridge.cross_attention.row_tracking import SOURCE_ROWS
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.presence import NamedRange, NetReport, announced, presence_of_people
@@ -199,6 +203,7 @@ class ApplyIDPatch(io.ComfyNode):
             notes.tell(node_id, "\n".join(remarks))
             return io.NodeOutput(positive, negative, scopes.optional_model(model, APPLY))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
+        notes.tell(node_id, conditioning.other_net(cls))
         placed_cast = require_places(cast, APPLY)
         participants = participants_of(placed_cast)
         people = participants.people
@@ -419,7 +424,7 @@ class _EverywhereBatch(RegionalTextBatch):
 
     def needed(self, options: Options) -> bool:
         """Whether this batch has anything to do in a forward with these transformer_options."""
-        # self._ignoring: the cross-attention layers in which another pack's attention ignores the text.
+        # self._ignoring: the cross-attention layers in which another pack's attention ignores our tokens.
         return bool(self._ignoring or options.get("patches", {}).get("attn2_patch"))
 
     def attention_output(
@@ -475,7 +480,7 @@ class IDTokensReader:
             return
         context: Tensor = cond["c_crossattn"]
         # The host gives each conditioning entry a uuid, so a batch serves all steps with the same entries and sizes.
-        key = tuple(options["uuids"]), x.shape, context.shape
+        key = tuple(options["uuids"]), tuple(id_tokens), x.shape, context.shape
         if key not in self._batches:
             forward = ForwardInput(self._model, x, options["sigmas"], context, options)
             self._batches[key] = self._batch(id_tokens, forward)
@@ -496,7 +501,8 @@ class IDTokensReader:
         layers = layers_of(self._model.diffusion_model)
         place = query_place(layers, forward)
         text_length = forward.context.shape[1]
-        return _EverywhereBatch(layers, tuple(chunks), text_length, place, layers_ignoring_text(forward))
+        ignoring = layers_ignoring_text(forward, length_without_inline_tokens(tuple(chunks)))
+        return _EverywhereBatch(layers, tuple(chunks), text_length, place, ignoring)
 
 
 LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))

@@ -1,7 +1,8 @@
 """InfiniteYou: load the projection; apply InfuseNet, a ControlNet of FLUX.1 that reads faces instead of the text.
 
 InfuseNet runs once per person. Outside of that person's region it sees no picture and adds nothing to the MODEL's
-blocks.
+blocks. It stands in the negative prompt too, where it adds nothing and does not run, because the host computes both
+prompts in one batch only where they have the same net.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,11 +20,11 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...bridge import notes, scopes
-from ...bridge.areas import Area, hint_of_area, latent_of_run, whole_latent
+from ...bridge.areas import Area, RowWindow, hint_of_area, latent_of_run, row_window, whole_latent
 from ...bridge.carried import cut_regions
-from ...bridge.conditioning import Conditioning, check_conditioning
+from ...bridge.conditioning import Conditioning, check_conditioning, other_net
 from ...bridge.control_nets.attachment import Attachment
-from ...bridge.control_nets.rows import ATTACHED, AttachedRows
+from ...bridge.control_nets.rows import ATTACHED, AttachedRows, Side
 from ...bridge.control_nets.token_control_net import NotAControlNet
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.presence import NamedRange, NetReport, presence_of_people
@@ -137,8 +138,10 @@ class InfuseNet(ControlNet):
         self.size = size
         self.report = report
         self._dtype = self.manual_cast_dtype or self.control_model.dtype
-        # Made once per run for: shape and device of the rows, their area, (height, width) of the whole latent.
-        self._passes: dict[tuple[torch.Size, torch.device, Area | None, tuple[int, int]], list[_Pass]] = {}
+        # Made once per run for: shape and device of the rows, their area, (height, width) of the whole latent, window.
+        self._passes: dict[
+            tuple[torch.Size, torch.device, Area | None, tuple[int, int], RowWindow | None], list[_Pass]
+        ] = {}
         self._latent: tuple[int, int] | None = None  # (height, width) of the run's latent, where the host tells it
         self._to_sigma: Callable[[float], float] | None = None  # from a part of the schedule, 0..1; known in a run
         # The host's own settings, such as strength, range and the ControlNets before this one in the chain.
@@ -187,26 +190,36 @@ class InfuseNet(ControlNet):
         if self.previous_controlnet is not None:
             control = self.previous_controlnet.get_control(x_noisy, t, cond, batched_number, transformer_options)
         rows: AttachedRows | None = cond.get(ATTACHED)
-        # Attachment marks the entries that this net acts in. Apply ControlNet (OLD) gives its chain to the negative,
-        # too, which has no mark and no faces.
+        # Attachment marks the entries of both prompts. Apply ControlNet (OLD) gives its chain to other prompts, too,
+        # which have no mark and no faces.
         if rows is None:
             return control
         self.report.see_forward(rows, cond["c_crossattn"], transformer_options.get("sample_sigmas"))
         first_sigma, last_sigma = self.timestep_range
         if not first_sigma >= t[0] >= last_sigma:
             return control
+        picture_count = len(x_noisy) // batched_number  # each entry has as many rows
+        rows_with_faces = _rows_of_positive(rows, picture_count)
+        if not rows_with_faces:
+            return control
         latent = whole_latent(x_noisy, rows.area, transformer_options, self._latent)
         if latent is None:
             why = "a prompt has an area of its own, and it is unknown which part of the picture that is"
             advice = "Use Conditioning (Set Mask) instead of Conditioning (Set Area)."
             raise BadRegion(", ".join(names(self.scope.people)), why, advice)
-        key = x_noisy.shape, x_noisy.device, rows.area, latent
+        x = x_noisy[rows_with_faces]
+        window = row_window(transformer_options)
+        key = x.shape, x.device, rows.area, latent, window
         if key not in self._passes:
-            picture_count = len(x_noisy) // batched_number  # each entry has as many rows
-            self._check_picture(picture_count, latent)
+            self._check_picture(picture_count if window is None else window.total or picture_count, latent)
             self._tell_of_piece(latent, transformer_options)
-            self._passes[key] = self._make_passes(x_noisy, latent, rows.area)
-        residuals = self._residuals_of_all(self._passes[key], x_noisy, t, cond.get("y"))
+            people_of_rows = range(len(self.scope.people)) if window is None else window.rows
+            self._passes[key] = self._make_passes(x, latent, rows.area, people_of_rows)
+        y = cond.get("y")
+        if y is not None:
+            y = y[rows_with_faces]
+        residuals = self._residuals_of_all(self._passes[key], x, t[rows_with_faces], y)
+        residuals = _in_all_rows(residuals, rows_with_faces, len(x_noisy))
         return self.control_merge(residuals, control, output_dtype=None)
 
     def _check_picture(self, picture_count: int, latent: tuple[int, int]) -> None:
@@ -236,11 +249,14 @@ class InfuseNet(ControlNet):
 
         tell_of_piece(self.scope.canvas, self.size, _in_pixels(latent), starts_from_a_picture)
 
-    def _make_passes(self, x: Tensor, latent: tuple[int, int], area: Area | None) -> list[_Pass]:
+    def _make_passes(
+        self, x: Tensor, latent: tuple[int, int], area: Area | None, people_of_rows: Sequence[int]
+    ) -> list[_Pass]:
         """The passes for rows x, (B, C, h, w), which show the whole picture or an area of it.
 
         There is one pass for each person, or a single one where each person has a row of the batch. latent: (height,
         width) of the whole picture in latent pixels. area: that of the rows, None for the whole picture.
+        people_of_rows: where each person has a row, the number of the person in each row of an entry.
         """
         scope = self.scope
         count = len(self.tokens)
@@ -275,9 +291,9 @@ class InfuseNet(ControlNet):
             rows = values.repeat(times, *other_dimensions)
             return rows.to(x.device, self._dtype)
 
-        people_of_passes = [slice(number, number + 1) for number in range(count)]  # one person in each pass
+        people_of_passes = [[number] for number in range(count)]  # one person in each pass
         if scope.by_row:
-            people_of_passes = [slice(count)]  # all people in one pass, each in their own rows
+            people_of_passes = [list(people_of_rows)]  # all people in one pass, each in their own rows
         passes: list[_Pass] = []
         for people in people_of_passes:
             hint = hints[people] if len(hints) > 1 else hints  # a single hint is the same for all people
@@ -372,6 +388,33 @@ def _visible_pixels(people_regions: Tensor, height: int, width: int) -> Tensor:
     return pixels[:, None, :height, :width]
 
 
+def _rows_of_positive(rows: AttachedRows, picture_count: int) -> list[int]:
+    """The numbers of the rows of a forward that belong to the positive prompt. picture_count: rows of an entry."""
+    numbers: list[int] = []
+    for entry_number, entry in enumerate(rows.entries):
+        if entry.side is Side.POSITIVE:
+            start = entry_number * picture_count
+            numbers.extend(range(start, start + picture_count))
+    return numbers
+
+
+def _in_all_rows(
+    residuals: dict[str, Sequence[Tensor]], rows: Sequence[int], row_count: int
+) -> dict[str, Sequence[Tensor]]:
+    """Residuals of some rows of a forward as those of all row_count rows, with zeros in the others.
+
+    rows: the numbers of the rows that residuals, (rows, N, width) each, are of. Blocks that share a tensor share it
+    still.
+    """
+    if len(rows) == row_count:
+        return residuals
+    in_all: dict[int, Tensor] = {}
+    for tensor in _distinct_tensors(residuals):
+        in_all[id(tensor)] = tensor.new_zeros(row_count, *tensor.shape[1:])
+        in_all[id(tensor)][list(rows)] = tensor
+    return {kind: [in_all[id(tensor)] for tensor in tensors] for kind, tensors in residuals.items()}
+
+
 def _distinct_tensors(residuals: dict[str, Sequence[Tensor]]) -> list[Tensor]:
     """The tensors of a network's residuals, each once, in the order in which they first occur.
 
@@ -416,7 +459,7 @@ def load_infinite_you(path: str) -> InfiniteYou:
 
 
 class ApplyInfiniteYou(io.ComfyNode):
-    """Attaches InfuseNet to the positive. It reads face tokens and a picture of face keypoints for each person."""
+    """Attaches InfuseNet, which reads face tokens and a picture of face keypoints for each person of the positive."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -465,6 +508,7 @@ class ApplyInfiniteYou(io.ComfyNode):
         needed = f"{FLUX.name} (text width {infinite_you.width})"
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, FLUX_ADVICE)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
+        notes.tell(notes.node_of(cls), other_net(cls))
         scope = scopes.scope_of_faces(cast, APPLY, WHOLE_SCHEDULE, node_id=notes.node_of(cls), **scope_settings)
         hint = _hint(cast, scope.people, keypoints)
         size = None
@@ -476,7 +520,8 @@ class ApplyInfiniteYou(io.ComfyNode):
         report = NetReport(presence, net_range, tokens=None)  # no tokens are appended to the texts
         net = InfuseNet(control_net, scope, infinite_you.tokens(scope.people, photos), size, report)
         attachment = Attachment(net, hint, strength, (start_percent, end_percent), vae)
-        return io.NodeOutput(attachment.attach_to(positive), negative, ui=_preview(cls, scope, hint))
+        positive_out, negative_out = attachment.attach_to_both(positive, negative)
+        return io.NodeOutput(positive_out, negative_out, ui=_preview(cls, scope, hint))
 
 
 def _missing_keypoints(cast: Cast) -> list[str]:

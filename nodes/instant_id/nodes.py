@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...bridge import notes, schema, scopes
-from ...bridge.conditioning import Conditioning, check_control_net
+from ...bridge.conditioning import Conditioning, check_control_net, other_net
 from ...bridge.control_nets.attachment import ControlAttachment
 from ...bridge.control_nets.token_control_net import TokenControlNet
 from ...bridge.cross_attention.injections import Injection
@@ -119,6 +119,7 @@ class ApplyInstantID(io.ComfyNode):
         net_percents = (start_percent, end_percent)
         if control_strength:
             hint = _hint(image, cast, control_net, control_strength)  # it also raises where control_net is None
+            notes.tell(notes.node_of(cls), other_net(cls))
             # IdentityNet reads the tokens of the Injections of this source. Positive and negative have the same one.
             positive_injection = carried[0]
             net = TokenControlNet(control_net, positive_injection.source, no_face_tokens, IDENTITY_NET, ITS_FILE)

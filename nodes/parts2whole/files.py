@@ -14,7 +14,6 @@ import comfy.utils
 import torch
 from comfy.model_detection import count_blocks
 from comfy.model_patcher import ModelPatcher
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from ...bridge import folders, load
@@ -22,7 +21,7 @@ from ...core.errors import ModelMissing, UnsupportedCheckpoint, counted
 from ...core.models import manifest
 from ...core.models.files import SAFETENSORS, dead_link, listing, stamp
 from ...core.models.formats import identify, require
-from ...core.models.tensors import below, check_all_floats, check_weights
+from ...core.models.tensors import below, check_all_floats, check_weights, opened
 from ...core.names import among, ending, same_name
 from ...core.text import in_one_line
 from .net import DecoupledAttn, PoseGuider
@@ -164,7 +163,7 @@ def _read_single_file(path: str) -> _Release:
     """
     state = load.read_state_dict(path, EXPECTED, ADVICE)
     require(state, MODEL.format, path, ADVICE)
-    with safe_open(path, "pt") as file:
+    with opened(Path(path)) as file:
         scheduler = (file.metadata() or {}).get(manifest.SCHEDULER)
     states = {name: below(f"{name}.", state) for name in NETWORKS}
     if scheduler is None or not all(states.values()):

@@ -89,8 +89,7 @@ def encode(
     prepared_parts = [prepare(part, width, height) for part in present]
     texts: list[Tensor] = []  # (1, T, width) each
     for part in present:
-        context, _pooled = text_of(clip, part.label, reference, _CLIP_ADVICE)
-        texts.append(context)
+        texts.append(text_of(clip, part.label, reference, _CLIP_ADVICE).tokens)
     embeds = _image_embeds(clip_vision, present, networks.decoupled.model.width)
     latents: list[Tensor] = []
     for prepared_part in prepared_parts:
@@ -333,6 +332,9 @@ class EncodeParts(io.ComfyNode):
 
 class ApplyParts2Whole(io.ComfyNode):
     """Puts the encoded parts and the pose into the conditioning, see put_in()."""
+
+    # Its heat maps come while a sampler runs. What the host has kept, shown again at the end, would take their place.
+    _HAS_INTERMEDIATE_OUTPUT = False
 
     @classmethod
     def define_schema(cls) -> io.Schema:

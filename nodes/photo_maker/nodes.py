@@ -26,6 +26,7 @@ from ...bridge.presence import NamedRange, marked, on_model, presence_of_people
 from ...bridge.remarks import tell_of_checkpoint
 from ...bridge.runs import patched
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange
+from ...bridge.shared_network import model_of
 from ...bridge.unet import text_width
 from ...core.errors import WrongBaseModel, listed
 from ...core.identities import embeddings, portraits
@@ -272,7 +273,9 @@ class ApplyPhotoMaker(io.ComfyNode):
         for entry_before, entry_after in zip(sides.before, after, strict=True):
             positive += changed_at(entry_before, entry_after, start_percent)
 
-        layer_names = comfy.lora.model_lora_keys_unet(model.model, {})  # name in a LoRA's file -> weight of the UNet
+        layer_names = comfy.lora.model_lora_keys_unet(
+            model_of(model), {}
+        )  # name in a LoRA's file -> weight of the UNet
         model_out = with_lora(model, photo_maker.lora, lora_weight, node_id, layer_names)
         if scope.regions is not None:
             model_out = patched(model_out, RegionalTextRun)

@@ -116,12 +116,12 @@ class RegionalReferences(Carried):
         """The regions on the tokens of a picture of this size in pixels: (people, rows, columns) bool."""
         return on_tokens(self.regions, height, width, TOKEN)
 
-    def check(self, height: int, width: int) -> None:
+    def check(self, height: int, width: int, cell: int) -> None:
         """Raise BadSize where a picture of this size in pixels has another shape than the canvas, and BadRegion where a
-        person has no token of it."""
+        person has no token of it. cell: the side of a latent pixel, in pixels."""
         canvas_height, canvas_width = self.regions.shape[1:]  # (people, H, W)
         canvas_size = (canvas_width, canvas_height)
-        self.canvas.check(canvas_size, (width, height))
+        self.canvas.check(canvas_size, (width, height), cell)
         tokens = self.on_tokens(height, width)
         check_tokens(tokens, self.names, height, width)
 
@@ -156,10 +156,9 @@ class RegionalReferencesRun(Run):
             entry["model_conds"] = {**conds, self.key: CarriedCond(regional)}
         super().__init__(guider, latent)
         self._batches: dict[Hashable, RegionalReferencesBatch] = {}
-        pixels = pixels_of(guider.model_patcher.model)  # of a latent pixel's side
         height, width = self.latent
         for carried in self.everything(guider):
-            carried.check(pixels * height, pixels * width)
+            carried.check(self.cell * height, self.cell * width, self.cell)
 
     def batch_for_forward(
         self, chunks: tuple[tuple[RegionalReferences, ...], ...], forward_input: ForwardInput

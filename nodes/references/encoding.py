@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...bridge.conditioning import Conditioning
 from ...bridge.notes import stepwise
+from ...bridge.shared_network import model_of
 from ...bridge.transformers import networks
 from ...bridge.transformers.families import KREA_2, MAGE_FLOW, TRANSFORMERS, Z_IMAGE
 from ...bridge.unet import ONE_FAMILY
@@ -206,9 +207,10 @@ def check_model(model: ModelPatcher, family: Family, node: str) -> None:
     network = networks.family(model)
     if network != family.network:
         raise WrongBaseModel("The model input", network, f"{family.network}, as the text encoder is,", ONE_FAMILY)
-    transformer = networks.transformer_family(model.model)
+    given = model_of(model)
+    transformer = networks.transformer_family(given)
     assert transformer is not None  # networks.family has raised for a network of no family
-    networks.require_known_code(networks.network_of(model.model), transformer, node)
+    networks.require_known_code(networks.network_of(given), transformer, node)
 
 
 def latents_of(vae: VAE, family: Family, sources: Sequence[Reference]) -> list[Tensor]:

@@ -25,7 +25,8 @@ from ...bridge.schema import advanced, applied_inputs, applied_outputs, range_in
 from ...bridge.self_attention.recording import LAYERS, SelfReference
 from ...bridge.self_attention.run import SharingRun
 from ...bridge.self_attention.shared_parts import SharedParts, share_with
-from ...bridge.unet import coarsest_token_side, text_width
+from ...bridge.shared_network import model_of
+from ...bridge.unet import coarsest_token_side, text_width, unet_of
 from ...core import geometry
 from ...core.errors import WrongBaseModel
 from ...core.geometry import Rect
@@ -62,16 +63,16 @@ def reference_of(
     prepared_parts = [prepare(part, width, height) for part in present]
     latents = torch.cat([latent_of(vae, part, model, _SAME_CHECKPOINT) for part in prepared_parts])  # (parts, 4, h, w)
     masks = [part.mask for part in prepared_parts]  # (height, width) each
-    cell = coarsest_token_side(model.get_model_object("diffusion_model"))  # in latent pixels; windows are whole cells
+    cell = coarsest_token_side(unet_of(model))  # in latent pixels; windows are whole cells
     contexts: list[comfy.conds.CONDCrossAttn] = []
     adm_of_parts: list[Any] = []
     windows: list[Rect] = []
     for part, mask in zip(present, masks, strict=True):
-        context, pooled = text_of(clip, part.label, model, _SAME_CHECKPOINT)
+        text = text_of(clip, part.label, model, _SAME_CHECKPOINT)
         # In latent pixels. Without a crop it is the whole part.
         part_window = window(mask, cell) if crop else (0, 0, width // 8, height // 8)
-        contexts.append(comfy.conds.CONDCrossAttn(context))
-        adm_of_parts.append(_adm(model, pooled, size, part_window))
+        contexts.append(comfy.conds.CONDCrossAttn(text.tokens))
+        adm_of_parts.append(_adm(model, text.pooled, size, part_window))
         windows.append(part_window)
     # The parts are one batch, so their texts must have one length: the host's concat repeats shorter ones.
     first_context, *other_contexts = contexts
@@ -88,7 +89,7 @@ def reference_of(
     )
 
 
-def _adm(model: ModelPatcher, pooled: Tensor, size: tuple[int, int], part_window: Rect) -> Any:
+def _adm(model: ModelPatcher, pooled: Tensor | None, size: tuple[int, int], part_window: Rect) -> Any:
     """What the MODEL reads beside the text, (1, adm); None for models that read nothing else, such as SD1.5.
 
     SDXL reads the pooled text (1, width), the size of a picture, and which crop of it is shown, as it was told of its
@@ -97,7 +98,7 @@ def _adm(model: ModelPatcher, pooled: Tensor, size: tuple[int, int], part_window
     """
     # From latent pixels to pixels.
     left, top, right, bottom = (8 * side for side in part_window)
-    return model.model.encode_adm(
+    return model_of(model).encode_adm(
         pooled_output=pooled,
         width=size[0],
         height=size[1],
@@ -113,7 +114,7 @@ def _is_inpainting(model: ModelPatcher, latent_channels: int) -> bool:
 
     latent_channels: how many channels the latent has. Raises WrongBaseModel for a MODEL that reads something else.
     """
-    unet = model.get_model_object("diffusion_model")
+    unet = unet_of(model)
     # All that the UNet reads beside text and time comes in by the channels of its first convolution.
     first_convolution = unet.input_blocks[0][0]
     other_channels = first_convolution.in_channels - latent_channels

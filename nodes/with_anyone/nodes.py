@@ -16,6 +16,7 @@ from ...bridge.cross_attention.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.schedule import schedule_range
 from ...bridge.scopes import Scope
+from ...bridge.shared_network import model_of
 from ...bridge.transformers import networks
 from ...bridge.transformers.blocks import BlockInjection, BlocksRun, Read, blocks_of
 from ...bridge.unet import dtype_of
@@ -96,12 +97,12 @@ class ApplyWithAnyone(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         _check_layout(with_anyone.net, model)
-        check_conditioning([*positive, *negative], networks.network_of(model.model).params.context_in_dim, APPLY)
+        check_conditioning([*positive, *negative], networks.network_of(model_of(model)).params.context_in_dim, APPLY)
         with_whole_boxes = _with_whole_far_edges(acting)  # for acts_in = face boxes
         scope = scopes.scope_of_faces(
             acting, APPLY, schedule, with_whole_boxes, node_id=notes.node_of(cls), **scope_settings
         )
-        faces = _injection(with_anyone, scope, photos, weight, dtype_of(model.model))
+        faces = _injection(with_anyone, scope, photos, weight, dtype_of(model_of(model)))
         without_faces = replace(faces, layers=())  # the negative reads no faces
         return scope.applied(cls, model, (positive, negative), (faces, without_faces), BlocksRun, what="the faces")
 
@@ -110,7 +111,7 @@ def _check_layout(net: WithAnyoneNet, model: ModelPatcher) -> None:
     """Raise WrongBaseModel unless the MODEL is a FLUX.1 of the file's width, with a block for each attention."""
     networks.family(model, (FLUX.name,))
     blocks = len(blocks_of(model))
-    width = networks.network_of(model.model).hidden_size
+    width = networks.network_of(model_of(model)).hidden_size
     attentions = len(net.ipa_arc)
     if (blocks, width) != (attentions, net.width):
         raise WrongBaseModel(

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from environment import SetupError
-from evaluate import PICTURES
 from rig import workflow, workflow_files
 from rig.workflow import Place, Prompt, Spec, specs
 
 from core.models.files import dead_link, files_below
-from core.models.workflow_forms import is_prompt
 from core.names import among, folded
+from core.picture_files import ENDINGS
 from core.text import in_one_line
 
 from . import photo_files, saved_people
@@ -46,6 +45,10 @@ class Input:
     @property
     def is_photo(self) -> bool:
         return any(spec.takes_files for spec in self.specs)
+
+    @property
+    def is_picture(self) -> bool:
+        return any(spec.takes_pictures for spec in self.specs)
 
     def value(self, cell: str) -> Any:
         """The value that a cell means, which must fit all targets. Raises BadRow."""
@@ -88,7 +91,7 @@ class Template:
         self._object_info = object_info
         self._face_bank = face_bank or FaceBank([])
         with _damage_told(path):
-            if is_prompt(graph):
+            if workflow_files.is_prompt(graph):
                 entries = {number: node for number, node in graph.items() if isinstance(node, dict)}
                 self.prompt = workflow.as_offered(entries, object_info)
                 places = api_places(self.prompt)
@@ -135,7 +138,8 @@ class Template:
                 value = column_input.value(cell)
             else:
                 path = self._path(column, cell)
-                value = photo_files.put(path, files)
+                is_person = path.suffix.lower() == PERSON_FILE
+                value = photo_files.put(path, files, column_input.is_picture and not is_person)
                 if value.endswith(PERSON_FILE):
                     people[column] = value
             for node, name in column_input.targets:
@@ -143,7 +147,8 @@ class Template:
         for photo in self._own_photos:
             inputs = prompt[photo.node]["inputs"]
             if inputs[photo.input_name] == self.prompt[photo.node]["inputs"][photo.input_name]:
-                inputs[photo.input_name] = photo_files.put(photo.path, files)
+                is_picture = self._spec(prompt[photo.node], photo.input_name).takes_pictures
+                inputs[photo.input_name] = photo_files.put(photo.path, files, is_picture)
         if not people:
             return Job(row, prompt, files)
         prompt = self._with_people(prompt, row, people)
@@ -200,7 +205,7 @@ class Template:
         near = self._near_photos(name)
         if near:
             message += f" Nearest: {', '.join(near)}."
-        if os.path.splitext(cell)[1].lower() not in PICTURES:
+        if os.path.splitext(cell)[1].lower() not in ENDINGS:
             message += self._face_bank.nobody_called(cell)
         raise BadRow(message)
 

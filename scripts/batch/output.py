@@ -19,8 +19,8 @@ from typing import IO, Any
 
 from environment import SetupError
 from evaluate import as_csv
-from filelock import FileLock, Timeout
 from rig import whole
+from rig.locks import lock_alone
 from rig.workflow import Prompt
 
 from .prompts import Job
@@ -80,12 +80,13 @@ class Output:
             if not entry.name.startswith("."):
                 raise SetupError(f"{self.folder} has no done.csv, but {entry.name}: take an empty folder for --output.")
 
-    def _locked(self) -> FileLock:
-        """The lock of the folder. Raises SetupError where another run has it."""
-        lock = FileLock(self.folder / ".lock", timeout=0)
+    def _locked(self) -> IO[bytes]:
+        """The file whose lock says that a run has the folder. Raises SetupError where another run has it."""
+        lock = (self.folder / ".lock").open("ab")
         try:
-            lock.acquire()
-        except Timeout as cause:
+            lock_alone(lock, self.folder)
+        except BlockingIOError as cause:
+            lock.close()
             raise SetupError(
                 f"Another run writes into {self.folder}: wait for it, or name another --output."
             ) from cause
@@ -148,7 +149,7 @@ class Output:
     def close(self) -> None:
         self._done_file.close()
         self._failed_file.close()
-        self._lock.release()
+        self._lock.close()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
-"""Rows of a CSV file as people and spreadsheets write it. What is wrong with a row is said of that row alone.
+"""Rows of a CSV file as people and programs write it. What is wrong with a row is said of that row alone.
 
-UTF-8, with or without the mark that Excel puts before it, or UTF-16 with it; commas, semicolons or tabs.
+UTF-8, with or without the mark that Excel puts before it, or UTF-16 with it; commas, semicolons or tabs, or what a
+first line such as sep=| says; lines that end as on any system; straight or typographic quotes, with spaces around.
 """
 
 import codecs
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from environment import SetupError
 from readable import Unreadable, bytes_of
@@ -25,7 +27,16 @@ _MOST_BYTES = 200
 """Of a name. A file system takes 255 with the number and the ending behind it."""
 _MOST_TABLE_BYTES = 10**9
 """Of a table. A million rows have a hundred times less."""
+_MOST_HEAD_LETTERS = 100_000
+"""Of a text in which the separator is looked for. Its first line has a hundred times less."""
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+"""Letters without a width: programs leave them before what is copied from them."""
+_BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + _UNSEEN
+"""What is no part of a cell, before it and behind it."""
+_SEPARATORS = ",;\t"
+_NAMED_SEPARATOR = re.compile(r'"?sep=([^\s\w"]|\t)"?[,;\t]*(\r\n?|\n)', re.IGNORECASE)
+"""Excel's way to say which separator a file has. A program that reads it as a line of cells writes it as one."""
 _NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029]|^[=+\-@. ]|[. ]$|_\d+of\d+$')
 """What Windows does not take, what a spreadsheet takes for a formula, and how a row's pictures are numbered."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)
@@ -47,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a table. number: in the file, from 1."""
+    """A line of a table. number: in the file, from 1. cells: without what is around them."""
 
     number: int
     cells: list[str]
@@ -75,7 +86,7 @@ def read(path: Path) -> Table:
     if not lines:
         raise SetupError(f"{path} is empty: the first line names inputs of the workflow, each further line is a row.")
     first = lines[0]
-    columns = [cell.strip() for cell in first.cells]
+    columns = list(first.cells)
     # Spreadsheets write empty columns beside a table.
     while columns and not columns[-1]:
         columns.pop()
@@ -124,11 +135,10 @@ def rows(table: Table, is_photo: Callable[[str], bool]) -> Iterator[Row]:
         cells: dict[str, str] = {}
         name = ""
         for column, cell in zip(table.columns, line.cells, strict=False):
-            text = cell.strip()
             if names.folded(column) == NAME:
-                name = text
-            elif text:
-                cells[column] = text
+                name = cell
+            elif cell:
+                cells[column] = cell
         problem = ""
         if name:
             problem = _problem_of_name(name)
@@ -137,7 +147,8 @@ def rows(table: Table, is_photo: Callable[[str], bool]) -> Iterator[Row]:
             name = _name_of_photos(line.number, photos)
         if any(line.cells[column_count:]) or len(line.cells) < column_count:
             problem = (
-                f"{len(line.cells)} cells for {column_count} columns: put text that holds the separator into quotes."
+                f"{len(line.cells)} cells for {column_count} columns: put text that holds the separator into straight "
+                'quotes, as "one, two".'
             )
         elif not problem:
             other_line = line_of_name.setdefault(_as_on_disk(name), line.number)
@@ -180,30 +191,61 @@ def _lines(path: Path) -> Iterator[Line]:
     """The lines of a table that are not empty. One in quotes may go over several of the file's."""
     text = _text(path)
     begin = 1
-    # Excel's way to say which separator a file has.
-    marked = re.match(r"sep=(.)\r?\n", text)
-    if marked:
-        text = text[marked.end() :]
+    named = _NAMED_SEPARATOR.match(text)
+    if named:
+        text = text[named.end() :]
         begin = 2
-        separator = marked[1]
+        separator = named[1]
     else:
         separator = _separator(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     before = 0
+    reader = _reader(_in_straight_quotes(text, separator), separator)
     try:
         for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield Line(begin + before, cells)
+            plain_cells = [cell.strip(_BLANKS) for cell in cells]
+            if any(plain_cells):
+                yield Line(begin + before, plain_cells)
             before = reader.line_num
     except csv.Error as cause:
-        raise SetupError(f"{path} cannot be read as CSV from line {begin + before} on: {cause}.") from cause
+        advice = 'let nothing stand between a quote and the separator, and write a quote inside of quotes twice, as ""'
+        raise SetupError(f"{path} cannot be read as CSV from line {begin + before} on ({cause}): {advice}.") from cause
+
+
+def _reader(text: str, separator: str) -> Any:
+    """The cells of a text, line by line. Text iterates by lines that end in any way where newline is ""."""
+    return csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
 
 
 def _separator(text: str) -> str:
-    """What stands between the cells: commas, or what Excel writes in countries where commas are in numbers."""
-    first_line = text.lstrip("\r\n").split("\n")[0]
-    outside_of_quotes = re.sub(r'"[^"]*"', "", first_line)
-    return max(",;\t", key=outside_of_quotes.count)
+    """What stands between the cells, commas where no other has more: the one by which the first line has most cells."""
+    first_line = text.lstrip("\r\n")[:_MOST_HEAD_LETTERS]
+
+    def count(separator: str) -> int:
+        """How many cells the first line has by a separator, or none where it is no line by it."""
+        try:
+            return len(next(_reader(_in_straight_quotes(first_line, separator), separator), ()))
+        except csv.Error:
+            return 0
+
+    return max(_SEPARATORS, key=count)
+
+
+def _in_straight_quotes(text: str, separator: str) -> str:
+    """The text with every cell that is in quotes in straight ones, with nothing around them."""
+    edge = f"[\r\n{re.escape(separator)}]"
+    gap = f"(?:(?!{edge})[{re.escape(_BLANKS)}])*"
+    straight = r'"[^"]*(?:""[^"]*)*"'
+    typographic = "[\u201c-\u201f\u00ab\u00bb]([^\u201c-\u201f\u00ab\u00bb\r\n]*)[\u201c-\u201f\u00ab\u00bb]"
+    # What is in straight quotes is stepped over, whatever stands in it.
+    cells = re.compile(f"(^|{edge}){gap}(?:({straight})|{typographic}){gap}(?={edge}|$)")
+
+    def in_straight_quotes(cell: re.Match[str]) -> str:
+        before, quoted, inside = cell.groups()
+        if quoted is None:
+            quoted = '"' + inside.replace('"', '""') + '"'
+        return before + quoted
+
+    return cells.sub(in_straight_quotes, text)
 
 
 def _text(path: Path) -> str:
@@ -220,7 +262,7 @@ def _text(path: Path) -> str:
         raise SetupError(f"{problem}: save it as CSV UTF-8, which Excel has in its list.") from cause
     if "\0" in text:
         raise SetupError(f"{path} is no CSV: it holds binary data. Save the table as CSV UTF-8.")
-    return text
+    return text.lstrip(_UNSEEN)
 
 
 def _encoding(data: bytes) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 from pack.core.measure.collapse import collapse_rate
+from pack.core.text import plain
 
-from .records import Benchmark, Case, FolderError, Metric, Published, Unmeasured, read_json
+from .records import Benchmark, Case, Entry, Metric, Published, Unmeasured, entries_of
 from .seen import Seen, mean
 
 TITLE = "When Identities Collapse"
@@ -38,32 +38,16 @@ GROUPS = (*(_group(people) for people in range(FEWEST, MOST + 1)), *SCENES)
 
 def read(folder: Path, where: str) -> list[Case]:
     """The pictures of a folder. where: says nothing here, as the paper gives no places. Raises FolderError."""
-    content = read_json(TITLE, folder, PROMPTS, _ADVICE)
-    if not isinstance(content, list):
-        raise FolderError(TITLE, folder, f"{PROMPTS} holds no list.", _ADVICE)
-    cases: list[Case] = []
-    for number, entry in enumerate(cast("list[Any]", content), 1):
-        cases.append(_case(folder, number, entry))
-    return cases
+    return [_case(entry) for entry in entries_of(TITLE, folder, PROMPTS, 1, _ADVICE)]
 
 
-def _case(folder: Path, number: int, entry: Any) -> Case:
-    """A picture. number: of its entry, from 1. Raises FolderError."""
-    try:
-        prompt, scene, names = entry["prompt"], entry["scene"], entry["subjects"]
-        photos = [folder / name for name in names]
-    except (KeyError, TypeError) as cause:
-        problem = f"entry {number} of {PROMPTS} lacks prompt, scene or subjects ({cause!r})."
-        raise FolderError(TITLE, folder, problem, _ADVICE) from cause
+def _case(entry: Entry) -> Case:
+    """A picture. Raises FolderError."""
+    photos = entry.photos("subjects", entry.folder, FEWEST, MOST)
+    scene = entry.text("scene")
     if scene not in SCENES:
-        raise FolderError(TITLE, folder, f"entry {number} of {PROMPTS} has the scene {scene!r}.", _ADVICE)
-    if not FEWEST <= len(photos) <= MOST:
-        raise FolderError(TITLE, folder, f"entry {number} of {PROMPTS} has {len(photos)} subjects.", _ADVICE)
-    for name, path in zip(names, photos, strict=True):
-        if not path.is_file():
-            problem = f"entry {number} of {PROMPTS} names {name}, which is not there."
-            raise FolderError(TITLE, folder, problem, _ADVICE)
-    return Case(f"{number:03}", prompt, photos, (_group(len(photos)), scene))
+        raise entry.refused(f"has the scene {plain(scene, 100)!r}.")
+    return Case(f"{entry.number:03}", entry.text("prompt"), photos, (_group(len(photos)), scene))
 
 
 # --- Metrics

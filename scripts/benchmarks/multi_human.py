@@ -16,7 +16,19 @@ from pack.core.errors import LikenessError
 from pack.core.models.packs import ANTELOPE
 from pack.core.places import layouts
 
-from .records import GIVEN, Benchmark, Case, FolderError, Metric, Published, Size, Unmeasured, read_json
+from .records import (
+    GIVEN,
+    Benchmark,
+    Case,
+    Entry,
+    FolderError,
+    Metric,
+    Published,
+    Size,
+    Unmeasured,
+    entries_of,
+    read_json,
+)
 from .seen import Seen, mean, pairs
 
 TITLE = "MultiHuman-Testbench"
@@ -37,9 +49,7 @@ GROUPS = ("all", "simple", "complex", *(f"{people} people" if people > 1 else "1
 
 def read(folder: Path, where: str) -> list[Case]:
     """The pictures of a folder. where: GIVEN for the poses of the folder. Raises FolderError."""
-    content = read_json(TITLE, folder, PROMPTS, _ADVICE)
-    if not isinstance(content, list):
-        raise FolderError(TITLE, folder, f"{PROMPTS} holds no list.", _ADVICE)
+    entries = entries_of(TITLE, folder, PROMPTS, 0, _ADVICE)
     poses: Mapping[str, Any] = {}
     if where == GIVEN:
         advice = f"Take it from the repository, or add --places group, which makes the places up. {_ADVICE}"
@@ -47,32 +57,17 @@ def read(folder: Path, where: str) -> list[Case]:
         if not isinstance(read_poses, dict):
             raise FolderError(TITLE, folder, f"{POSES} holds no poses by name.", advice)
         poses = cast("Mapping[str, Any]", read_poses)
-    cases: list[Case] = []
-    for number, entry in enumerate(cast("list[Any]", content)):
-        cases.append(_case(folder, number, entry, poses))
-    return cases
+    return [_case(entry, poses) for entry in entries]
 
 
-def _case(folder: Path, number: int, entry: Any, poses: Mapping[str, Any]) -> Case:
-    """A picture. number: of its entry, from 0, which is its name in the authors' code. Raises FolderError."""
-    try:
-        prompt, names, pose_name = entry["prompt"], entry["people"], Path(entry["pose_image"]).stem
-        photos = [folder / name for name in names]
-    except (KeyError, TypeError) as cause:
-        problem = f"entry {number} of {PROMPTS} lacks prompt, people or pose_image ({cause!r})."
-        raise FolderError(TITLE, folder, problem, _ADVICE) from cause
-    if not 1 <= len(photos) <= MOST:
-        problem = f"entry {number} of {PROMPTS} has {len(photos)} people, and there are 1 to {MOST}."
-        raise FolderError(TITLE, folder, problem, _ADVICE)
-    for name, path in zip(names, photos, strict=True):
-        if not path.is_file():
-            problem = f"entry {number} of {PROMPTS} names {name}, which is not there."
-            raise FolderError(TITLE, folder, problem, _ADVICE)
-    kind = "simple" if number < SIMPLE else "complex"
+def _case(entry: Entry, poses: Mapping[str, Any]) -> Case:
+    """A picture. The number of its entry is its name in the authors' code. Raises FolderError."""
+    photos = entry.photos("people", entry.folder, 1, MOST)
+    kind = "simple" if entry.number < SIMPLE else "complex"
     groups = ("all", kind, GROUPS[2 + len(photos)])
-    frame = frame_of(poses.get(pose_name))
+    frame = frame_of(poses.get(Path(entry.text("pose_image")).stem))
     places = partial(places_of, frame) if frame and _people_of(frame) == len(photos) else None
-    return Case(str(number), prompt, photos, groups, shape=(SIDE, SIDE), places=places)
+    return Case(str(entry.number), entry.text("prompt"), photos, groups, shape=(SIDE, SIDE), places=places)
 
 
 def frame_of(pose: Any) -> dict[str, Any] | None:
@@ -93,7 +88,7 @@ def frame_of(pose: Any) -> dict[str, Any] | None:
                 x, y = points[int(number)][:2] if seen else (0.0, 0.0)
                 joints += [float(x), float(y), float(seen)]
             people.append({"pose_keypoints_2d": joints})
-    except (KeyError, TypeError, IndexError, ValueError):
+    except (KeyError, TypeError, IndexError, ValueError, OverflowError):
         return None
     return {"people": people, "canvas_width": SIDE, "canvas_height": SIDE}
 

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 import evaluate
 import numpy as np
@@ -23,7 +22,19 @@ from comparison.drafts import Places
 from pack.core.people import Box
 from readable import Unreadable, bytes_of
 
-from .records import GIVEN, MOST_BYTES, Benchmark, Case, FolderError, Metric, Published, Size, Unmeasured, read_json
+from .records import (
+    GIVEN,
+    MOST_BYTES,
+    Benchmark,
+    Case,
+    Entry,
+    FolderError,
+    Metric,
+    Published,
+    Size,
+    Unmeasured,
+    entries_of,
+)
 from .seen import Compared, Seen, Table, mean, pairs
 
 TITLE = "MultiID-Bench"
@@ -57,37 +68,28 @@ def read(folder: Path, where: str) -> list[Case]:
         raise FolderError(TITLE, folder, f"there is none of {names} in it.", _ADVICE)
     cases: list[Case] = []
     for part in there:
-        content = read_json(TITLE, folder, part.index, _ADVICE)
-        if not isinstance(content, list):
-            raise FolderError(TITLE, folder, f"{part.index} holds no list.", _ADVICE)
-        for number, entry in enumerate(cast("list[Any]", content), 1):
-            cases.append(_case(folder, part, number, entry, where))
+        cases += [_case(part, entry, where) for entry in entries_of(TITLE, folder, part.index, 1, _ADVICE)]
     return cases
 
 
-def _case(folder: Path, part: _Part, number: int, entry: Any, where: str) -> Case:
-    """A picture of an index. number: of its entry, from 1. Raises FolderError."""
-    root = folder / part.root
-    try:
-        prompt, names, truth_name = entry["prompt"], entry["image_paths"], entry["ori_img_path"]
-        photos = [root / name for name in names]
-        truth = root / truth_name
-    except (KeyError, TypeError) as cause:
-        problem = f"entry {number} of {part.index} lacks prompt, image_paths or ori_img_path ({cause!r})."
-        raise FolderError(TITLE, folder, problem, _ADVICE) from cause
-    for path in (*photos, truth):
-        if not path.is_file():
-            problem = f"entry {number} of {part.index} names {path.relative_to(folder).as_posix()}, which is not there."
-            raise FolderError(TITLE, folder, problem, _ADVICE)
-    if not 1 <= len(photos) <= 4:
-        problem = f"entry {number} of {part.index} has {len(photos)} reference photos, and there are 1 to 4 people."
-        raise FolderError(TITLE, folder, problem, _ADVICE)
+def _case(part: _Part, entry: Entry, where: str) -> Case:
+    """A picture of an index. Raises FolderError."""
+    root = entry.folder / part.root
+    photos = entry.photos("image_paths", root, 1, 4)
+    truth = entry.file(entry.text("ori_img_path"), root)
+    if not truth.is_relative_to(root):
+        raise entry.refused(f"names a photo outside of {part.root}.")
     group = GROUPS[min(len(photos), 3) - 1]
-    shape = evaluate.size_of(truth)
+    try:
+        shape = evaluate.size_of(truth)
+    except evaluate.Unusable as cause:
+        raise entry.refused(f"names a photo that cannot be read: {cause}") from cause
     boxes = _boxes(truth, len(photos)) if where == GIVEN else None
     # Two parts have pictures of one name, so a picture is called by its part too.
     name = f"{part.root.partition('/')[0]}_{truth.relative_to(root).with_suffix('').as_posix().replace('/', '_')}"
-    return Case(name, prompt, photos, (group,), truth, shape, partial(places, boxes, shape) if boxes else None)
+    return Case(
+        name, entry.text("prompt"), photos, (group,), truth, shape, partial(places, boxes, shape) if boxes else None
+    )
 
 
 def _boxes(truth: Path, people: int) -> list[Box] | None:
@@ -102,9 +104,10 @@ def _boxes(truth: Path, people: int) -> list[Box] | None:
         boxes: list[Box] = []
         for x0, y0, x1, y1 in content["bboxes"]:
             boxes.append((float(x0) - left, float(y0) - top, float(x1) - left, float(y1) - top))
-    except (Unreadable, ValueError, KeyError, TypeError, AttributeError):
+    except (Unreadable, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
-    return boxes if len(boxes) == people else None
+    finite = all(math.isfinite(side) for box in boxes for side in box)
+    return boxes if finite and len(boxes) == people else None
 
 
 def places(boxes: Sequence[Box], shape: Size, canvas: Size) -> Places:

@@ -6,12 +6,15 @@ A benchmark is a file beside this one with one record: a reader of its folder, i
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from comparison.drafts import IN_A_ROW, Places
 from environment import SetupError
+from pack.core.text import in_one_line, plain
 from readable import Unreadable, bytes_of
 
 from .seen import Seen
@@ -116,7 +119,11 @@ class Benchmark:
 
     def cases(self, folder: Path, where: str) -> list[Case]:
         """The pictures of a folder, as `read` gives them. Raises FolderError, also where there are none."""
-        cases = self.read(folder, where)
+        try:
+            cases = self.read(folder, where)
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, OSError) as cause:
+            problem = f"its lists hold something unknown ({in_one_line(cause)})."
+            raise FolderError(self.title, folder, problem, f"Get it anew; its data: {self.data}.") from cause
         if not cases:
             raise FolderError(self.title, folder, "its lists are empty.", f"Get it anew; its data: {self.data}.")
         return cases
@@ -133,5 +140,68 @@ def read_json(benchmark: str, folder: Path, name: str, advice: str) -> object:
         raise FolderError(benchmark, folder, f"there is no {name} in it.", advice)
     try:
         return json.loads(bytes_of(path, MOST_BYTES))
+    except RecursionError as cause:
+        raise FolderError(benchmark, folder, f"{name} has too many lists within each other.", advice) from cause
     except (ValueError, Unreadable) as cause:
         raise FolderError(benchmark, folder, f"{name} cannot be read as JSON: {cause}.", advice) from cause
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of a list of pictures that a folder has.
+
+    index: the file of the list. number: of the entry, as its benchmark counts. content: what the entry holds.
+    """
+
+    benchmark: str
+    folder: Path
+    index: str
+    number: int
+    content: Mapping[str, Any]
+    advice: str
+
+    def refused(self, problem: str) -> FolderError:
+        """The error that something is wrong with this entry."""
+        return FolderError(self.benchmark, self.folder, f"entry {self.number} of {self.index} {problem}", self.advice)
+
+    def text(self, field: str) -> str:
+        """A text of the entry. Raises FolderError."""
+        value = self.content.get(field)
+        if not isinstance(value, str):
+            raise self.refused(f"lacks {field}, or it is no text.")
+        return value
+
+    def file(self, name: object, base: Path) -> Path:
+        """A file that the entry names. base: the folder that names are below. Raises FolderError where there is none in
+        the folder of the benchmark."""
+        if not isinstance(name, str):
+            raise self.refused("names a file by something else than a text.")
+        path = Path(os.path.normpath(base / name))
+        if not path.is_relative_to(self.folder):
+            raise self.refused(f"names {plain(name, 200)}, which lies outside of the folder.")
+        if not os.path.isfile(path):  # False for names that no file can have, too
+            below = plain(path.relative_to(self.folder).as_posix(), 200)
+            raise self.refused(f"names {below}, which is not there.")
+        return path
+
+    def photos(self, field: str, base: Path, fewest: int, most: int) -> list[Path]:
+        """The photos of the entry's people, one of each. Raises FolderError, also for too few or too many."""
+        names = self.content.get(field)
+        if not isinstance(names, list):
+            raise self.refused(f"lacks {field}, or it is no list.")
+        count = len(cast("list[object]", names))
+        if not fewest <= count <= most:
+            raise self.refused(f"has {count} people in {field}, and there are {fewest} to {most}.")
+        return [self.file(name, base) for name in cast("list[object]", names)]
+
+
+def entries_of(benchmark: str, folder: Path, index: str, first: int, advice: str) -> list[Entry]:
+    """The entries of a list of pictures. index: its file. first: the number of the first one. Raises FolderError."""
+    content = read_json(benchmark, folder, index, advice)
+    if not isinstance(content, list):
+        raise FolderError(benchmark, folder, f"{index} holds no list.", advice)
+    entries: list[Entry] = []
+    for number, entry in enumerate(cast("list[Any]", content), first):
+        fields = cast("Mapping[str, Any]", entry) if isinstance(entry, dict) else {}
+        entries.append(Entry(benchmark, folder, index, number, fields, advice))
+    return entries

@@ -130,8 +130,9 @@ def _is_for_people(node: ast.AST) -> bool:
         return False
     if isinstance(node.value, ast.Constant):
         return True
-    names = [inner.id for inner in ast.walk(node.value) if isinstance(inner, ast.Name)]
-    return isinstance(node.value, ast.Call) and bool(names) and names[0] in WRITES
+    if not isinstance(node.value, ast.Call):
+        return False
+    return any(isinstance(inner, ast.Name) and inner.id in WRITES for inner in ast.walk(node.value.func))
 
 
 def _changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:

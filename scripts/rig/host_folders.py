@@ -6,7 +6,8 @@ import importlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from environment import Host, SetupError
+import environment
+from environment import Host, SetupError, say
 
 from .pack import load_host, load_pack
 
@@ -23,9 +24,24 @@ _OF_OUTPUT = {
     "diffusion_models": "diffusion_models",
     "loras": "loras",
 }
-"""Model key -> the folder below output/ into which nodes of ComfyUI save such a file. ComfyUI's main.py, which cannot
-be imported, makes them known."""
+"""Model key -> the folder below output/ into which nodes of ComfyUI save such a file."""
 _WITH_ANY_PYTHON = "Name the models folder with --models, or run this with the Python that runs ComfyUI."
+
+
+def searched(models: Path | None, keys: Iterable[str]) -> Folders:
+    """The folders in which a script looks for models: those below `models`, else all of the ComfyUI that is found.
+
+    keys: of the models. Raises SetupError.
+    """
+    if models is not None:
+        if not models.is_dir():
+            raise SetupError(f"There is no folder {models}. Name the models folder of your ComfyUI, or make this one.")
+        return below(models, keys)
+    hosts = environment.find_hosts()
+    if not hosts:
+        raise SetupError("There is no ComfyUI here. Name its models folder: --models ComfyUI/models")
+    say(f"Looking into the model folders of {hosts[0]} ({hosts[0].path}).")
+    return of_host(hosts[0])
 
 
 def below(models: Path, keys: Iterable[str]) -> Folders:
@@ -50,16 +66,23 @@ def of_host(host: Host) -> Folders:
         load_host(str(host.path), on_cpu=True)
     except ImportError as error:
         raise SetupError(f"{host} needs {error.name}, which this Python does not have. {_WITH_ANY_PYTHON}") from error
-    import folder_paths
     from pack.bridge import folders
+
+    add_folders(host)
+    folders.register()
+    return folders.folders_by_key()
+
+
+def add_folders(host: Host) -> None:
+    """Make known what ComfyUI's main.py, which cannot be imported, makes known when it starts: the folders of
+    extra_model_paths.yaml and those that it saves models into. Its modules are in this process. Raises SetupError."""
+    import folder_paths
 
     extra = host.path / "extra_model_paths.yaml"
     if extra.is_file():
         _add_extra(extra)
     for key, name in _OF_OUTPUT.items():
         folder_paths.add_model_folder_path(key, str(Path(folder_paths.get_output_directory()) / name))
-    folders.register()
-    return folders.folders_by_key()
 
 
 def _add_extra(file: Path) -> None:

@@ -31,8 +31,8 @@ Prompt = dict[str, dict[str, Any]]
 
 START_SECONDS = 180
 _ENDED = {"execution_success": "success", "execution_interrupted": "interrupted", "execution_error": "error"}
-_TEXT = 3
-"""The host's number of a text for a node among its binary messages (protocol.py)."""
+_NOTE = "likeness_note"
+"""What notes of our nodes come under: beside what a node shows, and while a sampler runs."""
 _MAIN = """
 import os, runpy, sys, threading
 threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
@@ -61,7 +61,7 @@ class Run:
     executed: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[tuple[str, str]] = field(default_factory=list)
-    """What nodes showed while they ran: (node, text)."""
+    """What our nodes say: (node, text)."""
     error: str = ""
     error_node: str = ""
     """Empty for what the host refused, as is the following."""
@@ -133,12 +133,14 @@ class HostServer:
         options += ["--front-end-root", str(self._frontend)] if self._frontend else []
         return [str(self._python), "-c", _MAIN, *options]
 
-    def _model_paths(self) -> dict[str, dict[str, str]]:
+    def _model_paths(self) -> dict[str, dict[str, str | bool]]:
         """extra_model_paths.yaml: every sub-folder of each folder under the model key of the same name."""
         own = self.host.path / "models"
         return {
             f"models_{number}": {
                 "base_path": str(folder),
+                # What stands in for files of the host goes before those of its own extra_model_paths.yaml, too.
+                **({"is_default": True} if self._without and folder != own else {}),
                 **{
                     entry.name: entry.name
                     for entry in sorted(folder.iterdir())
@@ -241,9 +243,6 @@ class HostServer:
                 return run
             run.id, node, since = answer["prompt_id"], None, 0.0
             async for message in messages:
-                if message.type == aiohttp.WSMsgType.BINARY:
-                    run.notes += _notes(message.data)
-                    continue
                 event = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {}
                 if event.get("data", {}).get("prompt_id") != run.id:
                     continue
@@ -269,17 +268,13 @@ def _note(event: Event, run: Run) -> None:
         run.cached = list(data["nodes"])
     elif kind == "executing" and data["node"] is not None:
         run.executed.append(data["node"])
+    elif kind == "executed":
+        run.notes += [(data["node"], text) for text in (data["output"] or {}).get(_NOTE, ()) if text]
+    elif kind == _NOTE:
+        run.notes.append((data["node"], data["text"]))
     elif kind == "execution_error":
         run.error_node, run.error_text = data["node_id"], data["exception_message"].strip()
         run.error = f"{data['node_type']} (node {run.error_node}): {run.error_text}"
-
-
-def _notes(message: bytes) -> list[tuple[str, str]]:
-    """The text for a node in one of the host's binary messages: kind, length of the node's id, id, text."""
-    if int.from_bytes(message[:4], "big") != _TEXT:
-        return []
-    end = 8 + int.from_bytes(message[4:8], "big")
-    return [(message[8:end].decode(), message[end:].decode())]
 
 
 def refusal(answer: Mapping[str, Any]) -> str:

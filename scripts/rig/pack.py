@@ -21,8 +21,11 @@ def entered(script: str, python: str | None, modules: Sequence[str] = ()) -> Non
     if not hosts:
         raise SetupError(f"{script} needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
     environment.enter(environment.python_for(hosts, python, modules))
+    from . import host_folders  # which imports this module
+
     load_pack()
     load_host(str(hosts[0].path))
+    host_folders.add_folders(hosts[0])
     logging.getLogger("likeness").setLevel(logging.ERROR)  # such people are small
     sys.path.append(str(ROOT / "tests" / "support"))
 

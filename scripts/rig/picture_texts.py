@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from core.metadata import PNG, is_webp, png_chunks, webp_chunks
-
+_PNG = b"\x89PNG\r\n\x1a\n"
 _MOST = 64 * 10**6
 """Bytes of a text once it is unpacked."""
 _ASCII = 2
@@ -21,16 +22,16 @@ _ASCII = 2
 
 def texts_in(data: bytes) -> dict[str, str] | None:
     """The texts of a PNG or WebP, as far as it is whole; None for any other file."""
-    if data.startswith(PNG):
+    if data.startswith(_PNG):
         return _texts_of_png(data)
-    if is_webp(data):
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":  # between them the file's length
         return _texts_of_webp(data)
     return None
 
 
 def _texts_of_png(data: bytes) -> dict[str, str]:
     texts: dict[str, str] = {}
-    for chunk in png_chunks(data):
+    for chunk in _png_chunks(data):
         name, _, rest = chunk.content.partition(b"\0")
         text = _text_of_chunk(chunk.name, rest)
         if text is not None:
@@ -62,7 +63,7 @@ def _unpacked(data: bytes) -> bytes:
 
 
 def _texts_of_webp(data: bytes) -> dict[str, str]:
-    for chunk in webp_chunks(data):
+    for chunk in _webp_chunks(data):
         if chunk.name == b"EXIF":
             return _texts_of_exif(chunk.content.removeprefix(b"Exif\0\0"))
     return {}
@@ -85,3 +86,35 @@ def _texts_of_exif(block: bytes) -> dict[str, str]:
     except struct.error:  # cut off, or no EXIF at all
         return texts
     return texts
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """One piece of a PNG or WebP file. content: what it holds, without name, length and checksum."""
+
+    name: bytes
+    content: bytes
+
+
+def _png_chunks(data: bytes) -> Iterator[_Chunk]:
+    """The chunks of a PNG. Where the file is cut off, the last chunk holds the bytes that are there.
+
+    A chunk is the length of its content (4 bytes), its name (4 bytes), its content, and a checksum (4 bytes).
+    """
+    start = len(_PNG)
+    while start + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, start)
+        end = start + 12 + length
+        yield _Chunk(data[start + 4 : start + 8], data[start + 8 : end - 4])
+        start = end
+
+
+def _webp_chunks(data: bytes) -> Iterator[_Chunk]:
+    """The chunks of a WebP. A chunk is its name (4 bytes), the length of its content (4 bytes), and its content, filled
+    up to an even length."""
+    start = 12  # after RIFF, the length of the file and WEBP
+    while start + 8 <= len(data):
+        (length,) = struct.unpack_from("<I", data, start + 4)
+        end = start + 8 + length + length % 2
+        yield _Chunk(data[start : start + 4], data[start + 8 : start + 8 + length])
+        start = end

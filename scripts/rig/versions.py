@@ -5,24 +5,21 @@ its folder until the process ends. Whoever asks for a version removes the other 
 holds: one version of the miniature is 0.9 GB. A time of last use would not do in the place of the lock: it keeps old
 versions for as long as it lasts, and a run that takes longer loses the files that it reads.
 
-A `.cache` that is a link belongs to another clone. There nothing is removed.
+A `.cache` that is a link belongs to another clone, and a disk may have no locks. There nothing is removed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 from core.models.files import unfinished_folder
 
-try:
-    import fcntl
-except ImportError:
-    # Windows has no shared locks, and needs none: a folder cannot be renamed while a file in it is open.
-    fcntl = None
+from .locks import lock_alone, lock_shared
 
 LOCK = ".in_use"
 UNFINISHED = "unfinished-"
@@ -47,7 +44,7 @@ def _make(folder: Path, write: Callable[[Path], None]) -> None:
     with unfinished_folder(folder.parent, UNFINISHED) as unfinished:
         try:
             with _open(unfinished) as lock:
-                _lock(lock)
+                lock_shared(lock, folder.parent)
                 write(unfinished)
             os.replace(unfinished, folder)
         except OSError:
@@ -65,7 +62,7 @@ def _hold(folder: Path) -> bool:
         lock = _open(folder)
     except FileNotFoundError:
         return False
-    _lock(lock)
+    lock_shared(lock, folder.parent)
     # Whoever removes a version holds its lock alone, so the folder may be gone when this process gets the lock.
     if not _is_in_place(lock, folder):
         lock.close()
@@ -87,26 +84,18 @@ def _remove_unused(used: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Raises OSError where a process holds it."""
+    """Raises OSError where a process holds it. On a disk without locks, where nobody knows that, it stays."""
     with _open(folder) as lock:
-        _lock(lock, alone=True)
-        if fcntl is None:
+        if sys.platform == "win32":
             lock.close()
+        elif not lock_alone(lock, folder.parent):
+            return
         with unfinished_folder(folder.parent, UNFINISHED) as leaving:
             folder.rename(leaving / folder.name)
 
 
 def _open(folder: Path) -> IO[bytes]:
     return (folder / LOCK).open("ab")
-
-
-def _lock(lock: IO[bytes], alone: bool = False) -> None:
-    """Wait for a lock that several processes can have, or take one that only this process has.
-
-    Raises BlockingIOError where `alone` and another process has it. The lock ends when the file is closed.
-    """
-    if fcntl is not None:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
 
 
 def _is_in_place(lock: IO[bytes], folder: Path) -> bool:

@@ -50,6 +50,11 @@ class Spec:
         return any(self.options.get(upload) for upload in (*_UPLOADS, "file_upload"))
 
     @property
+    def takes_pictures(self) -> bool:
+        """Whether it is a menu of pictures that are uploaded."""
+        return bool(self.options.get("image_upload"))
+
+    @property
     def has_upload_button(self) -> bool:
         return any(self.options.get(upload) for upload in _UPLOADS)
 

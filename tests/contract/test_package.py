@@ -15,17 +15,16 @@ SYSTEMS = ("Operating System :: OS Independent", "Operating System :: Microsoft"
 URLS = {"Homepage", "Documentation", "Repository", "Issues"}
 SCRIPTS: dict[str, set[str]] = {
     "box_links": set(),
-    "doctor": {"fetchApi"},
-    "field_labels": {"dispatchCustomEvent =", "getCustomNodesI18n", "getNodeDefs =", "queuePrompt ="},
+    "doctor": {"addEventListener", "fetchApi"},
+    "framing": set(),
     "gallery": {"getWorkflowTemplates =", "getCoreWorkflowTemplates =", "apiURL =", "getCustomNodesI18n"},
     "labels": {"getCustomNodesI18n"},
     "likeness": set(),
     "names": set(),
     "ours": {"getCustomNodesI18n"},
     "sentences": {"getCustomNodesI18n"},
-    "reruns": {"addEventListener", "dispatchCustomEvent", "fetchApi"},
+    "notes": {"addEventListener", "queuePrompt ="},
     "toasts": {"addEventListener", "queuePrompt ="},
-    "small_window": {"apiURL ="},
 }
 """Of the editor: what each script calls or wraps of the frontend's api."""
 

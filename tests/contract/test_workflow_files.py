@@ -73,7 +73,8 @@ class File:
 
 
 TEMPLATES = [File(path) for path in sorted((ROOT / "workflows").glob("*.json"))]
-BLUEPRINTS = {path.stem: File(path) for path in sorted((ROOT / "subgraphs").glob("*.json"))}
+BLUEPRINTS = {file.nodes[0]["title"]: file for file in map(File, sorted((ROOT / "subgraphs").glob("*.json")))}
+"""By the title of their node. The search for nodes reads the first 30 letters of the file's name alone."""
 Check = Callable[[File], Iterable[object]]
 
 

@@ -1,6 +1,7 @@
 """Beside other packs, and another method: the same picture whoever stands first, and both act. What conditioning
 carries moves with the rows that functions around the MODEL or its UNet move; those that lose it are named."""
 
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
@@ -14,9 +15,17 @@ from graph_run import run
 from graphs import DEFAULTS, Node, node, sampler, value
 from host_nodes import NODES
 from method_rows import Row, applies_to, around, in_front, inside, latents, model_behind
-from other_packs import its_own_options, one_by_one, one_by_one_where_it_knows, only_what_it_knows, reversed_rows
+from other_packs import (
+    CacheBetweenSteps,
+    its_own_options,
+    one_by_one,
+    one_by_one_where_it_knows,
+    only_what_it_knows,
+    reversed_rows,
+    with_their_classes,
+)
 from pack.bridge.carried import ConditioningLost
-from pack.core.errors import TokensMoved
+from pack.core.errors import BadSetup, TokensMoved
 from torch import Tensor
 
 THEIR_LAYERS = "their_layers"
@@ -119,6 +128,37 @@ def carried(row: Row) -> bool:
 
 
 CARRIED = (carried, "Its conditioning carries nothing that its MODEL reads in a UNet.")
+
+
+def test_classes_that_a_pack_has_left_on_the_network_are_not_those_of_the_plain_model(row: Row) -> None:
+    """The host leaves object patches on the network, which all clones share, until it loads another clone."""
+    model = row.model.make.__wrapped__(*row.model.arguments)  # one that no other test has loaded
+    clone = with_their_classes(model)
+    over = {"model": value(lambda: model)} if "model" in row.inputs else {}
+    over_theirs = {"model": value(lambda: clone)} if "model" in row.inputs else {}
+    try:
+        beside = latents(row.sampled(row.node(**over_theirs), steps=1))
+    except BadSetup as refusal:
+        assert re.search(r"network of another pack \(TheirFlux in pack_of_others\.flux\)", str(refusal))
+    else:
+        assert relative(beside, alone(row)) <= 2e-5
+    assert relative(latents(row.plain(value(lambda: clone), steps=1)), plain(row)) <= 2e-5
+    again = row.sampled(row.node(**over), steps=1)
+    assert relative(latents(again), alone(row)) <= 2e-5
+
+
+@pytest.mark.parametrize("kind", ["LikenessSharePartsAttention", "LikenessPromptPerPerson"])
+def test_a_pack_that_compares_the_steps_meets_those_of_the_picture_alone(kind: str) -> None:
+    row = Row(None, kind)
+    steps = 6
+    of_plain, of_ours = CacheBetweenSteps(0.6), CacheBetweenSteps(0.6)
+    latents(row.plain(value(of_plain.on, row.model), steps=steps))
+    applied, outputs = ahead(row)
+    graph = row.sampled(applied, steps=steps)
+    graph.inputs["model"] = value(of_ours.on, model_behind(row, applied))
+    latents(graph, dict(outputs))
+    assert of_plain.hits > 0
+    assert (of_ours.calls, of_ours.hits) == (steps, of_plain.hits)
 
 
 @applies_to(*CARRIED)

@@ -17,9 +17,17 @@ def a_row_per_region(model: Any, positive: Any, negative: Any) -> Any:
     return other_packs.couple(model, other_packs.halves(128, 96), [tensor_of(positive)])
 
 
+def a_row_per_region_of_one_length(model: Any, positive: Any, negative: Any) -> Any:
+    return other_packs.couple(model, other_packs.halves(128, 96), [tensor_of(positive)], of_one_length=True)
+
+
 def in_place_of_attention(model: Any, positive: Any, negative: Any) -> Any:
     halves = other_packs.halves(128, 96)
     return other_packs.couple_in_place(model, halves, [tensor_of(positive)] * 2, [tensor_of(negative)])
+
+
+def masks_of_the_text(model: Any, positive: Any, negative: Any) -> Any:
+    return other_packs.masked_in_place(model, tensor_of(positive).shape[1])
 
 
 def tensor_of(conditioning: Any) -> torch.Tensor:
@@ -27,8 +35,13 @@ def tensor_of(conditioning: Any) -> torch.Tensor:
     return conditioning[0][0]
 
 
-SAME = {"a row per region": a_row_per_region, "in place of attention": in_place_of_attention}
-"""Packs with two regions that read the same text."""
+SAME = {
+    "a row per region": a_row_per_region,
+    "a row per region of one length": a_row_per_region_of_one_length,
+    "in place of attention": in_place_of_attention,
+    "masks of the text": masks_of_the_text,
+}
+"""Packs with two regions that read the same text, or that take a text of the prompt's length alone."""
 
 
 CONDITIONS = (

@@ -10,7 +10,7 @@ from pack.core.errors import BadEmbedding, BadPhoto, LikenessError
 from pack.core.faces import analysis
 from pack.core.faces.finding import find_faces
 from pack.core.faces.pictures import to_image, to_picture
-from pack.core.geometry import area
+from pack.core.geometry import area, longer_side
 from pack.core.people import NOSE
 from PIL import Image
 from real_faces import picture
@@ -228,6 +228,48 @@ def test_upright_faces_are_looked_at_once_and_stay_as_they_are(detector, path):
     bgr = picture(path)
     assert find_faces(counting, bgr).faces == tuple(detector(bgr, 640))
     assert counting.sizes == [640]
+
+
+def large_group(size, across):
+    """Six friends in a row of `across` px behind one large face, on a photo of a camera. size: (width, height)."""
+    width, height = size
+    photo = Image.new("RGB", size, (120, 130, 140))
+    with Image.open(real_faces.SIX_FRIENDS) as opened:
+        friends = opened.convert("RGB").resize(
+            (across, across * opened.height // opened.width), Image.Resampling.LANCZOS
+        )
+    photo.paste(friends, (width - across - 50, 50))
+    side = min(width, height) * 6 // 10
+    with Image.open(photos.pair()[0]) as front:
+        photo.paste(front.convert("RGB").resize((side, side)), (50, height - side))
+    return np.ascontiguousarray(np.asarray(photo)[..., ::-1])
+
+
+@pytest.mark.parametrize(
+    ("size", "across", "unseen_below"),
+    [((6000, 4000), 1280, 75), ((6000, 8000), 1280, 77), ((12000, 3000), 900, 75), ((4000, 3000), 1280, 71)],
+)
+def test_small_faces_of_large_photos_are_found_and_numbered(detector, embed, size, across, unseen_below):
+    """A face of a hundred pixels, which a recogniser reads, has eleven of them at the detector's own size."""
+    six = embed(picture(real_faces.SIX_FRIENDS))
+    bgr = large_group(size, across)
+    found = embed(bgr)
+    assert len(found) == 7
+    friends = [face for face in found if longer_side(face.box) < 250]
+    likenesses = [likeness(face, friend) for face, friend in zip(six, friends, strict=True)]
+    assert min(likenesses) > 0.4, "the same people in the same order"
+    (line,) = analysis.unsure_faces(analysis.numbered(found))
+    assert line.startswith(f"In large photos faces below {unseen_below} px may not be seen")
+    with pytest.raises(BadPhoto, match=rf"has 7 .*faces below {unseen_below} px may not be seen"):
+        analysis.choose(found, "8", "the photo")
+
+
+def test_a_large_photo_is_looked_at_twice_and_no_other(detector):
+    counting = Counting(detector)
+    for size in ((6000, 4000), (4480, 3000)):
+        (face,) = find_faces(counting, large_group(size, 8)).faces
+        assert bool(face.unseen_below) == (size == (6000, 4000))
+    assert counting.sizes == [640, 1280, 640]
 
 
 def test_small_upright_faces_stay_as_they_are(detector):

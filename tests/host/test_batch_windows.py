@@ -1,13 +1,14 @@
-"""A batch that AnimateDiff-Evolved samples in windows: nets of ours show each row its own picture of the hint."""
+"""A batch in windows of some rows: each row has its own person, and a net of ours shows it its own hint."""
 
 from dataclasses import replace
 
 import other_packs
 import pytest
 import torch
+from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 from figures import relative
 from host_sampling import applied, latent_of, sampled, sigmas_of
-from method_rows import Row, rows
+from method_rows import Row, has_rows, rows
 
 WITH_A_NET = [row for row in rows() if row.kind in ("LikenessApplyIDPatch", "LikenessApplyInstantID")]
 ROWS, WINDOW = 4, 2
@@ -27,3 +28,22 @@ def test_a_batch_in_windows_is_the_batch_as_a_whole(row: Row, pictures: int) -> 
     assert relative(sampled(windowed.guider(), start, sigmas), whole) <= 1e-5
     # A run without windows after one with them shows the net the whole hint again.
     assert torch.equal(sampled(ours.guider(), start, sigmas), whole)
+
+
+# References has no run that knows the window, and refuses it (BadCast).
+KEEP_ROWS = [row for row in rows() if row.runs_here and has_rows(row) and row.kind != "LikenessPeopleAsReferences"]
+
+
+@pytest.mark.parametrize("row", KEEP_ROWS, ids=str)
+def test_people_of_a_row_each_keep_it_in_windows_of_the_host(row: Row) -> None:
+    """One row in each window; in the second one the host shows the row before it as well."""
+    by_rows = replace(row, variant="a row each")
+    sentences = {"sentences": "none"} if "sentences" in row.inputs else {}
+    ours = applied(by_rows, by_rows.node(**sentences))
+    start, sigmas = latent_of(by_rows, 2), sigmas_of(ours.model, 1)
+    settings = {"context_schedule": "standard_static", "context_stride": 1, "closed_loop": False, "dim": 0}
+    model = ContextWindowsManualNode.execute(
+        ours.model, context_length=1, context_overlap=0, fuse_method="pyramid", freenoise=False, **settings
+    ).args[0]
+    windowed = sampled(replace(ours, model=model).guider(), start, sigmas)
+    assert relative(windowed, sampled(ours.guider(), start, sigmas)) <= 1e-5

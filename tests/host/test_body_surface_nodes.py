@@ -299,15 +299,22 @@ TWICE += b"".join(MODULE + b"}" + NAMES % (bytes([n]), bytes([n])) + b"q" + byte
 """Forty modules, each twice in the next: a million million in all."""
 
 
+def storage_of(length: bytes) -> bytes:
+    return b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x001X\x03\x00\x00\x00cpuJ" + length + b"tQ"
+
+
 def of_storage(length: bytes, size: bytes, stride: bytes) -> bytes:
     """A module with one tensor of this size, in a storage of this length."""
-    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x001X\x03\x00\x00\x00cpuJ" + length + b"tQ"
+    storage = storage_of(length)
     tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00(J" + size + b"t(" + stride + b"t\x89NtR"
     return b"\x80\x02" + MODULE + b"}X\x01\x00\x00\x00a" + tensor + b"sb."
 
 
 FEW = of_storage(b"\xff\xff\xff\x7f", b"\xff\xff\xff\x7f", b"K\x00")
 STRETCHED = of_storage(b"\x08\x00\x00\x00", b"\xff\xff\xff\x7f", b"K\x00")  # data/1 holds eight floats
+ARGUMENTS = b"(" + storage_of(b"\x08\x00\x00\x00") + b"K\x00](" + b"K\x01" * 150_000 + b"eq\x01h\x01\x89}tq\x02"
+SIDES = b"\x80\x02" + MODULE + b"ctorch._utils\n_rebuild_tensor_v2\nq\x00" + ARGUMENTS + b"h\x00h\x02R" * 80_000 + b"."
+"""A list of 150,000 sizes, in 80,000 tensors."""
 CONV = "backbone.bottom_up.stem.conv1.weight"
 LOGITS = "proposal_generator.rpn_head.objectness_logits.weight"
 WRONG = {
@@ -331,6 +338,7 @@ WRONG = {
     "too long": (with_index(b"\x80\x02" + b")" * 5_000_000 + b"."), "compressed or too long"),
     "itself": (with_index(b"\x80\x02" + MODULE + b"q\x00}X\x01\x00\x00\x00ah\x00sb."), "modules 65 deep"),
     "again and again": (with_index(TWICE), "more than 100000 modules"),
+    "one list of sizes for many": (with_index(SIDES), "with a tensor of 150000 dimensions"),
     "numbers that are not there": (with_index(FEW), "says it holds more numbers than it has bytes"),
     "one number for many": (with_index(STRETCHED), "with a tensor of shape"),
     "a pickle of torch": (lambda path: torch.save(Reduced(), path), "is no TorchScript archive"),

@@ -3,6 +3,9 @@
 The picture is the one without such a pack, or the error names the pack.
 """
 
+from dataclasses import replace
+
+import lora_made
 import photo_maker_made
 import pytest
 import torch
@@ -12,6 +15,7 @@ from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from instant_id_run import apply as apply_instant_id
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.unet import transformers
+from pack.core.people import Lora, RowCast
 from peers import apply
 
 WORDS = "left: smiling\nright: asleep"
@@ -138,6 +142,25 @@ def test_the_picture_is_the_one_without_the_other_pack(sdxl, instant_id, method,
     pack_in_front = sample(*method(other_pack(model), control_net, instant_id), **settings)
     assert relative(pack_behind, alone) <= ALMOST
     assert relative(pack_in_front, alone) <= ALMOST
+
+
+def lora_by_row(model):
+    """MODEL, positive and negative with a row for each of two people, whose LoRAs read the text in their own way."""
+    people = []
+    for number, person in enumerate(halves().people, 1):
+        file = lora_made.file(model, seed=number, words=("attn2.to_k", "attn2.to_v"))
+        people.append(replace(person, identity=replace(person.identity, loras=(Lora(file, 1.0, ""),))))
+    cast = RowCast(tuple(people), WIDTH, HEIGHT)
+    conditioning = {"positive": [text(1)], "negative": [text(2)], "clip": photo_maker_made.clip()}
+    return apply("LikenessLoRAPerPerson", model=model, **conditioning, cast=cast)
+
+
+@pytest.mark.parametrize("other_pack", RIGHT)
+def test_loras_stay_with_the_rows_of_their_people(sdxl, other_pack):
+    settings = {"steps": 1, "size": (WIDTH, HEIGHT), "batch": 2}
+    applied = lora_by_row(sdxl[0])
+    alone = sample(*applied, **settings)
+    assert relative(sample(other_pack(applied[0]), *applied[1:], **settings), alone) <= ALMOST
 
 
 @pytest.mark.both_hosts

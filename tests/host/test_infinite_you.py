@@ -42,6 +42,23 @@ def test_other_controlnets_before_and_after_add_up():
     assert relative(sample(put(with_faces)), sample(with_faces)) > 1e-3
 
 
+def test_both_sides_are_one_batch_in_which_the_negative_has_no_faces():
+    positive, negative = put()
+    model, batches = sample_values.flux().clone(), []
+
+    def forward(apply_model, given):
+        batches.append(given["cond_or_uncond"])
+        return apply_model(given["input"], given["timestep"], **given["c"])
+
+    model.set_model_unet_function_wrapper(forward)
+    start = tiny_dits.latent(FLUX, WIDTH, HEIGHT, rows=2)
+    together = tiny_dits.sample(model, positive, negative, start, steps=1, cfg=3.0)
+    assert [sorted(batch) for batch in batches] == [[0, 1]]
+    of_positive = tiny_dits.sample(model, positive, negative, start, steps=1, cfg=1.0)
+    of_negative = tiny_dits.sample(model, SIDES[1], negative, start, steps=1, cfg=1.0)
+    assert relative(together, of_negative + 3.0 * (of_positive - of_negative)) < 1e-5
+
+
 def test_a_net_that_the_host_gives_to_the_negative_too_is_there_without_faces():
     """As Apply ControlNet (OLD) asks for it."""
     with_old_net = put((foreign(SIDES[0], old=True), SIDES[1]))

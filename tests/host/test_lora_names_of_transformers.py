@@ -7,8 +7,8 @@ import torch
 import transformer_loras as on_transformers
 from figures import relative
 from hidden_text import without_common
-from pack.bridge.lora_files import NotForOnePerson
-from pack.bridge.transformers import lora_files
+from pack.bridge.lora_files import NotForOnePerson, read_lora_file
+from pack.bridge.transformers.lora_names import layers_of_transformer
 from pack.bridge.transformers.networks import transformer_of
 from safetensors.torch import save_file
 from tiny_dits import FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
@@ -139,7 +139,8 @@ def read(family, state):
     name = f"names {family}.safetensors".lower()
     save_file(state, lora_made.folder() / name)
     described = transformer_of(setting.model, "LoRA per Person")
-    return lora_files.read_lora_file(name, setting.model, setting.clip, described, by_region=True)
+    layers = layers_of_transformer(setting.model, described)
+    return read_lora_file(name, setting.model, setting.clip, layers, by_region=True)
 
 
 def matrices(family, layer, rows):
@@ -232,6 +233,25 @@ def test_loha_and_lokr_are_the_merged_network(family, kind):
     assert relative(picture, expected) <= on_transformers.TOLERANCE
     plain = on_transformers.sample(setting, (setting.model, side, blurred))
     assert relative(picture, plain) > 100 * on_transformers.TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["base_model.model.layers.0.attention.out", "lora_unet_layers_0_attention_out"])
+def test_dora_is_refused_by_name(name):
+    state = {f"{name}.lora_A.weight": torch.ones(3, 256), f"{name}.lora_B.weight": torch.ones(256, 3)}
+    state |= {f"{name}.lora_magnitude_vector.weight": torch.ones(256)}  # PEFT's name of it
+    with pytest.raises(NotForOnePerson, match=r"layers.0.attention.out.weight: lora with DoRA"):
+        read(Z_IMAGE, state)
+
+
+def test_of_a_layer_under_two_names_the_one_of_load_lora_is_read():
+    down, up = matrices(Z_IMAGE, "layers.0.attention.out", None)
+    names = "lora_transformer_layers_0_attention_out", "diffusion_model.layers.0.attention.out"
+    state = {f"{name}.lora_up.weight": up * times for times, name in enumerate(names, 1)}
+    state |= {f"{name}.lora_down.weight": down.clone() for name in names}
+    file = read(Z_IMAGE, state)
+    (part,) = file.parts
+    assert torch.equal(part.lora.up, up * 2)
+    assert file.note.endswith(f"as by Load LoRA: 1 layer that it has under two names, first {names[0]}.")
 
 
 def test_norms_are_refused_by_name():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import compiled
@@ -18,9 +19,8 @@ from comfy.ldm.modules.attention import attention_pytorch
 from comfy.patcher_extension import WrappersMP
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
-from pack.bridge.cross_attention import lora_readers
-from pack.bridge.cross_attention.layers import QueryPlace
-from pack.bridge.cross_attention.lora_layers import LayerLora, PeopleLayer
+from pack.bridge import lora_readers
+from pack.bridge.lora_layers import LayerLora, PeopleLayer
 from pack.core import identities, low_rank
 from pack.core.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.models.tensors import below
@@ -328,11 +328,12 @@ def test_what_is_no_addition_is_named(model):
     nowhere = {f"diffusion_model.time_embed.0.lora_{x}.weight": torch.ones(2, 2) for x in ("up", "down")}
     damaged = {f"diffusion_model.{name.replace('to_q', 'to_k')}.lora_up.weight": torch.ones(out, 2)}
     nan = {f"diffusion_model.{name}.lora_up.weight": torch.full((out, 3), torch.nan)}
-    strange = {f"lora_unet_nobody_knows.lora_{x}.weight": torch.ones(2, 2) for x in ("up", "down")}
+    up, down = f"diffusion_model.{name}.lora_up.weight", f"diffusion_model.{name}.lora_down.weight"
+    empty = {up: torch.ones(out, 0), down: torch.ones(0, out)}
     for tensors, error, words in (
         (dora, BadSetup, "lora with DoRA"), (norm, BadSetup, "whole difference .diff"),
         (damaged, UnsupportedCheckpoint, "damaged LoRA"), (nan, UnsupportedCheckpoint, "holds NaN"),
-        (nowhere, BadSetup, "time_embed.* without a place"), (strange, WrongBaseModel, "1 layer|fit"),
+        (nowhere, BadSetup, "time_embed.* without a place"), (empty, UnsupportedCheckpoint, "LoRA of rank 0"),
     ):  # fmt: skip
         file = lora_made.file(model, words=("attn1.to_q",), **tensors)
         with pytest.raises(error, match=words):
@@ -345,6 +346,14 @@ def test_what_is_no_addition_is_named(model):
             put_on(other_model, person_with_lora(lora_made.file(model)))
     with pytest.raises(ModelMissing, match=r"nowhere\.safetensors is not in models/loras.* Put a LoRA of your own"):
         put_on(model, cast_of(replace(person_with_lora(file), loras=(Lora("nowhere.safetensors", 1.0, ""),))))
+
+
+@pytest.mark.parametrize(("tensors", "said"), lora_made.LEFT_OUT)
+def test_what_load_lora_leaves_out_is_left_out_and_said(model, tensors, said, caplog):
+    files = [lora_made.file(model, words=("attn1.to_q",), **more) for more in ({}, tensors)]
+    pictures = [sample(*put_on(model, person_with_lora(file)), **LATENT) for file in files]
+    assert torch.equal(*pictures)
+    assert re.findall("as by Load LoRA: (.*)", caplog.text)[-1:] == [said]
 
 
 @pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.int64, torch.bool, torch.complex64], ids=str)
@@ -621,9 +630,8 @@ def test_in_groups_every_rank_is_still_its_persons(groups):
     loras = {}
     for person, rank in ((0, 2), (1, 3)):
         loras[person] = low_rank.Lora(random(6, rank), random(rank, 8 // groups, 3, 3), None, None)
-    place = QueryPlace(2, frozenset(), torch.device("cpu"), torch.float64)
     layer_loras = [LayerLora(person, 0.5, lora) for person, lora in loras.items()]
-    layer = PeopleLayer(layer_loras, convolution, place)
+    layer = PeopleLayer(layer_loras, convolution, like=x)
     hidden = layer.hidden(x)
     for person, lora in loras.items():
         ranks_of_the_person = torch.tensor([owner == person for owner in layer.owners])

@@ -1,7 +1,9 @@
 """LoRA per Person on transformers, in the real host: against networks in which a LoRA is merged by Load LoRA."""
 
+import re
 from dataclasses import replace
 
+import lora_made
 import people_made
 import pytest
 import tiny_dits
@@ -32,7 +34,10 @@ from transformer_loras import (
     tensors,
 )
 
+import nodes as host_nodes
+
 pytestmark = tiny_dits.needed
+APART = people_made.painted((0, 0, 64, 96), (64, 0, 128, 96), width=WIDTH, height=HEIGHT)
 
 
 @pytest.fixture(params=EVERY)
@@ -62,6 +67,43 @@ def test_one_person_without_a_region_is_load_lora(setting):
     assert relative(picture, sample(setting, (setting.model, *sides), cfg=3.0)) > 100 * TOLERANCE
 
 
+@pytest.mark.parametrize("when", ["before", "behind"])
+def test_a_layer_that_a_control_lora_has_widened_is_that_of_the_merged_network(when):
+    """FLUX.1 Canny and Depth as LoRAs: img_in reads a picture beside the noise, and the host fills it up with zeros."""
+    setting = setting_of(FLUX)
+    state = tensors({"img_in": (64, 128)}, 23, prefix="")
+    state |= {"img_in.lora_B.bias": torch.ones(64) * 0.1, "single_blocks.0.norm.key_norm.scale": torch.ones(32)}
+    control = saved("flux control.safetensors", state)
+    beside = tiny_dits.latent(FLUX, WIDTH, HEIGHT, seed=77)
+
+    def with_control(model):
+        return host_nodes.LoraLoader().load_lora(model, None, control, 1.0, 1.0)[0]
+
+    sides = [
+        [[text, {**more, "concat_latent_image": beside}] for text, more in setting.text(w)] for w in ("a park", "")
+    ]
+    given = {"positive": sides[0], "negative": sides[1]}
+    person = cast(setting.files[0], words=("",)).people[0].identity
+    if when == "before":
+        applied = put_on(setting, person, None, model=with_control(setting.model), **given)
+    else:
+        model, *carrying = put_on(setting, person, None, **given)
+        applied = with_control(model), *carrying
+    expected = sample(setting, (with_control(merged(setting, setting.files[0])), *sides))
+    assert relative(sample(setting, applied), expected) <= TOLERANCE
+    assert relative(sample(setting, (with_control(setting.model), *sides)), expected) > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize(("more", "said"), lora_made.LEFT_OUT)
+def test_what_load_lora_leaves_out_is_left_out_and_said(more, said, caplog):
+    setting = setting_of(FLUX)
+    state = tensors({"img_in": (64, 64)}, 24)
+    files = [saved(f"left out {len(kept)}.safetensors", kept) for kept in (state, {**state, **more})]
+    pictures = [sample(setting, put_on(setting, cast(file, setting.files[1]), APART)) for file in files]
+    assert torch.equal(*pictures)
+    assert re.findall("as by Load LoRA: (.*)", caplog.text)[-1:] == [said]
+
+
 def test_a_persons_weight_reaches_their_loras(setting):
     """Of one person without a region: half the weight is half the strength."""
     alone = cast(setting.files[0], words=("",))
@@ -69,9 +111,6 @@ def test_a_persons_weight_reaches_their_loras(setting):
     picture = sample(setting, put_on(setting, lighter, None, strength=0.7), cfg=3.0)
     sides = setting.text("two people in a park"), setting.text("blurred")
     assert relative(picture, sample(setting, (merged(setting, setting.files[0], 0.35), *sides), cfg=3.0)) <= TOLERANCE
-
-
-APART = people_made.painted((0, 0, 64, 96), (64, 0, 128, 96), width=WIDTH, height=HEIGHT)
 
 
 def test_exchanged_people_are_the_same_picture(setting):
@@ -245,6 +284,7 @@ def test_a_file_with_q_k_and_v_apart_is_the_merged_network(family):
      "without a place in the picture"),
     (KREA_2, {"transformer.time_embed.linear_2": (64, 64)}, NotForOnePerson, "without a place in the picture"),
     (FLUX, {"diffusion_model.img_in": (64, 32)}, WrongBaseModel, "one that fits the MODEL .FLUX.1."),
+    (FLUX, {"diffusion_model.img_in": (64, 128)}, WrongBaseModel, "img_in.weight is made of 64x3 and 3x128"),
     (Z_IMAGE, {"lora_unet_layers_9_attention_to_q": (256, 256)}, WrongBaseModel, "of which 0 fit; first lora_unet"),
 ])  # fmt: skip
 def test_a_file_that_cannot_be_one_persons_is_refused_by_name(family, layers, error, words):

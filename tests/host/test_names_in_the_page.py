@@ -121,7 +121,7 @@ def test_as_an_app(visit: Visit) -> None:
 def test_a_blueprint_that_is_put_down(visit: Visit) -> None:
     """As pasted nodes are: the whole graph is not opened anew."""
     visit.canvas.clear()
-    visit.canvas.put_down_blueprint(workflow.load(ROOT / "subgraphs" / "Group photo.json"))
+    visit.canvas.put_down_blueprint(workflow.load(next((ROOT / "subgraphs").glob("Group photo*.json"))))
     visit.canvas.settle()
     prompt = visit.canvas.prompt()
     assert chosen(prompt, "ControlNetLoader", "control_net_name") == [windows(ID_PATCH)]

@@ -11,6 +11,7 @@ from figures import relative
 from host_nodes import patch
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.schedule import WHOLE_SCHEDULE
+from pack.bridge.self_attention.run import SharingBatch, step_of
 from pack.bridge.self_attention.shared_parts import SharedParts, Watch
 from pack.core import errors
 from pack.nodes.parts2whole import nodes as parts2whole
@@ -109,6 +110,20 @@ def test_prompts_with_masks_areas_and_ranges(networks, model):
     cut = parts_of_the_picture.cropped(area, (15, 11))
     assert torch.equal(cut.pose, parts_of_the_picture.pose[..., 4:12, 2:8])
     assert parts_of_the_picture.cropped(area, (15, 11)) is cut, "found again at the next step"
+
+
+def test_heat_maps_are_the_mean_of_all_layers_on_the_finest_grid():
+    shown = []
+    coarse, fine = torch.tensor([[[0.2]]]), torch.tensor([[[0.0, 0.4], [0.6, 0.8]]])
+    for maps in ([coarse, fine], [fine, coarse]):
+        SharingBatch(1, {}, [], {}, Watch(1, shown.append), maps).after_forward()
+    expected = torch.tensor([[[0.1, 0.3], [0.4, 0.5]]])
+    torch.testing.assert_close(torch.stack(shown), torch.stack([expected] * 2))
+
+
+@pytest.mark.parametrize(("factor", "step"), [(1 + 3e-7, 1), (1.0, 1), (1 - 3e-7, 1), (1 + 1e-5, 0)])
+def test_a_sigma_is_of_its_step_within_a_rounding_error(factor, step):
+    assert step_of(torch.tensor([14.6, 5.0, 1.0, 0.0]), torch.tensor([5.0 * factor])) == step
 
 
 @pytest.mark.parametrize(("sampler", "times"), [("euler", 1), ("dpmpp_2s_ancestral", 2)])

@@ -18,6 +18,7 @@ from pack.core.identities import RecogniserMissing, combine
 from pack.core.pictures import resized_photo
 from pack.nodes import people as nodes
 from safetensors.torch import load_file
+from torch.nn.functional import interpolate
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 NO_DETECTOR, NO_RECOGNISER = "none (faces from landmarks)", "none (pictures alone)"
@@ -285,6 +286,45 @@ IN_BOX = "Ink: 144, 187, 122, 156"
 """1.5 times the height of detectors' boxes around the template, whose left upper corner is then at (121, 166)."""
 
 
+ASTRONAUT = real_faces.image(real_faces.ASTRONAUT)
+CLOSER = ASTRONAUT[:, :480, 20:500]
+YAO = real_faces.image(real_faces.YAO)
+DOUBTS = {
+    "somebody else": (
+        (ASTRONAUT, CLOSER, YAO),
+        r"Hardly like the others of their person: photo 3 \(Anna, -?0\.0\d\); one person from 0\.4: look at ",
+    ),
+    "two of an animation": (
+        (ASTRONAUT, YAO),
+        r"Hardly like the others of their person: photo 1 \(Anna, .*\), photo 2 \(Anna",
+    ),
+    "twice": ((ASTRONAUT, ASTRONAUT), "One photo twice: photo 1 and photo 2"),
+    "two photos of one": ((ASTRONAUT, CLOSER), None),
+}
+
+
+@pytest.mark.parametrize("kind", DOUBTS)
+@pytest.mark.parametrize("node", [nodes.Person, nodes.CastFromPhotos])
+def test_photos_of_somebody_else_and_copies_are_said(face_model, caplog, node, kind):
+    photos, line = DOUBTS[kind]
+    batch = torch.cat([interpolate(photo.movedim(-1, 1), (512, 512)).movedim(1, -1) for photo in photos])
+    if node is nodes.Person:
+        node.execute(face_model, batch, "Anna", "only", "error")
+    else:
+        node.execute(face_model, "Anna", "only", photo_1=batch)
+    doubts = [note for note in caplog.text.splitlines() if "Hardly like" in note or "One photo twice" in note]
+    assert len(doubts) == bool(line)
+    assert line is None or re.search(line, doubts[0])
+
+
+def test_a_photo_of_the_size_of_a_piece_may_be_a_telephone_s(face_model):
+    with pytest.raises(errors.FaceNotFound, match="a HEIC photo of a telephone, whatever its file is called"):
+        person_of(face_model, torch.full((1, 512, 512, 3), 0.5))
+    with pytest.raises(errors.FaceNotFound) as caught:
+        person_of(face_model, torch.full((1, 512, 513, 3), 0.5))
+    assert "HEIC" not in str(caught.value)
+
+
 def test_a_drawn_face_that_no_detector_finds_is_taken_from_its_box(face_model):
     """In a text, or linked as ComfyUI's own nodes give it: what recognisers see is that part of the picture."""
     drawing = real_faces.image(DRAWN)
@@ -410,12 +450,13 @@ def test_photos_straight_to_a_cast_are_identities_in_a_cast(face_model, caplog):
     assert any(message.startswith("Left out, no photo: Anna, Ben\n") for message in caplog.messages)
 
 
-def test_onnxruntime_runs_the_networks_where_it_is_chosen_and_there(pack, caplog):
+@pytest.mark.parametrize("recognisers", ["all found", MBF])
+def test_onnxruntime_runs_the_networks_where_it_is_chosen_and_there(pack, caplog, recognisers):
     """IR-SE50 is no ONNX file and stays in torch."""
-    in_torch, chosen = load(), load("antelopev2", "all found", "CPU", "onnxruntime")
+    in_torch, chosen = load(), load("antelopev2", recognisers, "CPU", "onnxruntime")
     assert len(in_torch.get_models()) == 2
     assert chosen.get_models() == []
-    assert load("antelopev2", "all found", "CPU", "onnxruntime") == chosen, "kept by file and backend"
+    assert load("antelopev2", recognisers, "CPU", "onnxruntime") == chosen, "kept by file and backend"
     assert not caplog.text
     yao = picture("YAO")
     by_torch, by_onnxruntime = (embedded(person_of(model, yao)[0]) for model in (in_torch, chosen))

@@ -22,7 +22,7 @@ from pack.bridge.carried import ConditioningLost
 from pack.bridge.transformers import person_texts
 from pack.bridge.transformers.attention import OVERRIDE, with_reading
 from pack.bridge.transformers.person_texts_run import PersonTextsRun
-from pack.core.errors import BadSetup, WrongBaseModel
+from pack.core.errors import BadSetup, BadSize, WrongBaseModel
 from pack.core.people import Lora, PlacedCast, RowCast, Slot
 from pack.core.places import group
 from pack.core.token_groups import Group, Split
@@ -684,14 +684,25 @@ def copied_forward():
     """A pack's copy of a method of the host's, on the network of this MODEL."""
     model = tiny_dits.model(FLUX, **CLIPS[FLUX][1])
     network = model.model.diffusion_model
+    network.forward_orig = forward_of_a_pack(network)
+    return model
+
+
+def patched_forward():
+    """The same as an object patch of one clone, which the host has not put on the network yet."""
+    clone = tiny_dits.model(FLUX, **CLIPS[FLUX][1]).clone()
+    clone.add_object_patch("diffusion_model.forward_orig", forward_of_a_pack(clone.model.diffusion_model))
+    return clone
+
+
+def forward_of_a_pack(network):
     copied = network.forward_orig
 
     def forward_orig(*args, **kwargs):
         return copied(*args, **kwargs)
 
     forward_orig.__module__ = "pack_of_others.cache"
-    network.forward_orig = forward_orig
-    return model
+    return forward_orig
 
 
 @pytest.mark.parametrize(("make", "error", "words"), [
@@ -699,7 +710,8 @@ def copied_forward():
     (omnigen2, WrongBaseModel, "The MODEL is made for Omnigen2, but .*FLUX.1.* is needed"),
     (of_a_pack, BadSetup, r"network of another pack \(PackFlux in pack_of_others\.flux\)"),
     (copied_forward, BadSetup, r"pack_of_others\.cache\) has put its own forward_orig into the network of FLUX\.1"),
-], ids=["chroma", "omnigen2", "subclass", "copied_forward"])  # fmt: skip
+    (patched_forward, BadSetup, r"pack_of_others\.cache\) has put its own forward_orig into the network of FLUX\.1"),
+], ids=["chroma", "omnigen2", "subclass", "copied_forward", "patched_forward"])  # fmt: skip
 def test_networks_that_are_not_known_are_refused_by_every_node(make, error, words):
     setting = of_family(FLUX)
     model, who = make(), cast(setting)
@@ -711,6 +723,30 @@ def test_networks_that_are_not_known_are_refused_by_every_node(make, error, word
     given = {"clip": setting.clip, "vae": VAES[FLUX](), "pictures": None, "negative_prompt": "", "mask": APART}
     with pytest.raises(error, match=words):
         apply("LikenessPeopleAsReferences", model=model, cast=who, **given)
+
+
+def test_the_canvas_is_held_against_the_latent_in_pixels(setting, caplog):
+    """A latent pixel is 8 or 16 px, as the family's latents have it."""
+    applied = by_words(setting, setting.model, setting.text(COMMON), setting.text("blurred"), cast(setting), APART)[:3]
+    model, positive, negative = applied
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", 4)[2:]
+    picture, noise = (tiny_dits.latent(setting.family, WIDTH, HEIGHT, seed=seed) for seed in (7, 5))
+    euler = comfy.samplers.sampler_object("euler")
+    comfy.sample.sample_custom(model, noise, 1.0, euler, sigmas, positive, negative, picture, seed=0, disable_pbar=True)
+    assert [record.getMessage() for record in caplog.records if record.name == "likeness"] == []
+    with pytest.raises(BadSize, match=f"is {WIDTH}x{2 * HEIGHT} px"):
+        tiny_dits.sample(*applied, tiny_dits.latent(setting.family, WIDTH, 2 * HEIGHT))
+
+
+def test_a_forward_that_another_clone_has_left_on_the_network_is_not_the_models():
+    setting = of_family(FLUX)
+    clone = patched_forward()
+    sides = setting.text(COMMON), setting.text("blurred")
+    plain = clone.clone()
+    plain.object_patches.clear()
+    clone.patch_model(load_weights=False)  # as the host does before it samples
+    by_words(setting, plain, *sides, cast(setting), APART)
+    by_lora(setting, plain, *sides, cast(setting), APART)
 
 
 @pytest.mark.parametrize("family", EVERY)

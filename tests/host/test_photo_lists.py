@@ -224,8 +224,9 @@ def test_a_box_of_the_editor_is_a_share_of_the_photo(face_model, family):
     _, alone = family
     height, width = alone.shape[1:3]
     inputs = {"face_model": face_model, "image": alone, "name": "A", "which_face": "only", "on_no_face": "error"}
-    boxes = [{"x": 256, "y": 256, "width": 512, "height": 512}]
-    text = f"{width / 4}, {height / 4}, {width / 2}, {height / 2}"
+    assert height != width
+    boxes = [{"x": 128, "y": 320, "width": 512, "height": 512}]
+    text = f"{width / 8}, {height * 5 / 16}, {width / 2}, {height / 2}"
     by_mouse = people.Person.execute(**inputs, boxes=boxes).args[0].embeddings["w600k_mbf"]
     by_text = people.Person.execute(**inputs, face_boxes=text).args[0].embeddings["w600k_mbf"]
     assert torch.equal(by_mouse, by_text)

@@ -62,7 +62,7 @@ def test_a_folder_becomes_people_with_several_photos_each(face_model, album):
     assert [len(person.identity.embeddings["w600k_mbf"]) for person in cast.people] == [2, 2]
     assert preview.shape[0] == 1
     assert preview.std() > 0.1
-    assert output.ui.as_dict()["images"]
+    assert output.ui["images"]
     lines = report.splitlines()
     # 9 comes before 10, and what is turned or has an alpha channel shows whom it shows.
     starts = ["1 Anna: 2", "  photo 1 anna 9.png: 0.9", "  photo 2 anna 10.jpg: 0.9"]

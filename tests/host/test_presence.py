@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import comfy.samplers
@@ -141,6 +142,25 @@ def test_a_negative_that_is_not_the_node_s_is_named_where_it_counts(row: Row, te
     assert texts_under[0].startswith("The negative prompt of this sampler is not the negative output of")
     texts_under.clear()
     run(Applied(with_people.model, with_people.positive, plain.negative), row, cfg=1.0)
+    assert texts_under == []
+    model = with_people.model.clone()
+    model.disable_model_cfg1_optimization()  # as NAGuidance does
+    run(Applied(model, with_people.positive, plain.negative), row, cfg=1.0)
+    assert len(texts_under) == 1
+
+
+@pytest.mark.parametrize("row", [row for row in WITH_MODEL if row not in NEGATIVE_COUNTS], ids=str)
+def test_a_negative_that_is_computed_by_itself_is_named_where_nodes_compare_both(
+    row: Row, texts_under: list[str]
+) -> None:
+    with_people = applied(row, row.node())
+    model = with_people.model.clone()
+    model.set_model_attn1_output_patch(lambda out, _: out)  # as NAGuidance does
+    run(Applied(model, with_people.positive, host_sampling.plain(row).negative), row)
+    assert len(texts_under) == 1
+    assert texts_under[0].startswith("The negative prompt of this sampler is not the negative output of")
+    texts_under.clear()
+    run(replace(with_people, model=model), row)
     assert texts_under == []
 
 

@@ -118,16 +118,47 @@ def test_a_batch_is_its_pictures(models, family):
         assert relative(batch[row : row + 1], alone) <= TOLERANCE
 
 
+def batches_of(family, applied):
+    """Which sides of the conditioning each forward of a step has: 0 for the positive, 1 for the negative."""
+    model, batches = applied[0].clone(), []
+
+    def forward(apply_model, given):
+        batches.append(sorted(given["cond_or_uncond"]))
+        return apply_model(given["input"], given["timestep"], **given["c"])
+
+    model.set_model_unet_function_wrapper(forward)
+    sample(family, (model, *applied[1:]), cfg=3.0, steps=1)
+    return batches
+
+
 @pytest.mark.parametrize("negative", ["common", "anna"], ids=["as long", "longer"])
 @pytest.mark.parametrize("family", EVERY)
 def test_the_negative_prompt_stays_what_it_is(models, family, negative):
-    """CFG of pictures of one step each: the negative's are those without any words."""
+    """CFG of pictures of one step each: the negative's are those without any words. Both sides are one batch where the
+    host computes them so without people: where their texts are equally long."""
     model = models(family)
     applied = with_texts_of(model, ["anna", "ben"], APART, negative=negative)
+    batches = batches_of(family, applied)
+    assert batches == batches_of(family, (model, text("common"), text(negative)))
+    assert negative != "common" or len(batches) == 1
     of_the_positive = sample(family, applied, steps=1)
     of_the_negative = sample(family, (model, text(negative), text("common")), steps=1)
     expected = of_the_negative + 3.0 * (of_the_positive - of_the_negative)
     assert relative(sample(family, applied, cfg=3.0, steps=1), expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("cfg", [1.0, 3.0])
+def test_a_person_everywhere_is_guided_by_nag_as_the_plain_forward_of_their_words(models, cfg):
+    """The host's NAGuidance compares both sides of one batch. Texts of FLUX.2 are all of one length there."""
+    from comfy_extras.nodes_nag import NAGuidance
+
+    model = models(FLUX_2)
+    guided = NAGuidance.execute(model, 5.0, 0.5, 1.5).args[0]
+    expected = plain(FLUX_2, guided, "anna", cfg=cfg)
+    assert relative(plain(FLUX_2, model, "anna", cfg=cfg), expected) > 100 * TOLERANCE
+    hidden = without_common(guided, FLUX_2, LENGTHS["common"], PICTURE)
+    applied = with_texts_of(hidden, ["anna", "ben"], torch.cat([EVERYWHERE, NOWHERE]))
+    assert relative(sample(FLUX_2, applied, cfg=cfg), expected) <= TOLERANCE
 
 
 @pytest.mark.parametrize("family", EVERY)

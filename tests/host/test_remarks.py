@@ -1,7 +1,7 @@
 """What a sampling run tells under a node: pictures that no row is drawn with, pieces of a picture, checkpoints that a
 file was not made for. And that it stays quiet where all is well."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import comfy.sample
@@ -9,6 +9,7 @@ import comfy.samplers
 import pytest
 import sample_values
 import torch
+from comfy_api.latest import io
 from figures import relative
 from graph_run import run, run_as
 from graphs import DEFAULTS, UNCONNECTED, Node, node, ours, value
@@ -272,50 +273,58 @@ def test_playground_is_told_of_once_where_a_file_was_not_made_for_it(
 
 
 class Recorder:
-    """A server as far as notes know it: what would be shown under each node."""
+    """A server as far as notes know it: what the browser that has started the run is told, by node and topic."""
+
+    client_id: str | None = "browser"
 
     def __init__(self) -> None:
-        self.shown: dict[str, str] = {}
-        self.sent = 0
+        self.told: dict[str, dict[str, str]] = {}
         self.last_prompt_id = "first"
 
-    def send_progress_text(self, text: str, node_id: str) -> None:
-        self.shown[node_id] = text
-        self.sent += 1
+    def send_sync(self, event: str, message: dict[str, str], sid: str) -> None:
+        assert (event, message["prompt_id"], sid) == (notes.NOTE, self.last_prompt_id, self.client_id)
+        self.told.setdefault(message["node"], {})[message["topic"]] = message["text"]
+
+    def text(self, node_id: str) -> str:
+        return "\n".join(self.told[node_id].values())
 
 
 @pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder_of_notes = Recorder()
     monkeypatch.setattr(notes, "running_server", lambda: recorder_of_notes)
-    yield recorder_of_notes
-    notes.clear("7")
-    notes.clear("8")
+    return recorder_of_notes
 
 
-def test_a_note_from_a_run_stands_once_and_goes_when_it_is_no_longer_true(recorder: Recorder) -> None:
-    # Two spaces end a line of Markdown, which notes are in Nodes 2.0.
-    notes.tell("7", "of the node")
+def test_a_note_from_a_run_is_logged_once_and_told_until_it_is_no_longer_true(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
     for _ in range(4):
         notes.tell_of_run("7", "pictures", "four for one")
-    assert recorder.shown["7"] == "of the node  \nfour for one"
-    assert recorder.sent == 2
-    notes.tell_of_run("7", "pictures", "four for three")
+    assert caplog.messages == ["four for one"]
     notes.tell_of_run("7", "piece", "a tile")
-    assert recorder.shown["7"] == "of the node  \nfour for three  \na tile"
-    # Another sampler of the same prompt, to which it does not apply.
-    notes.tell_of_run("7", "piece", "")
-    assert recorder.shown["7"] == "of the node  \nfour for three  \na tile"
-    # The node is not run again in the next prompt.
+    assert recorder.text("7") == "four for one\na tile"
     recorder.last_prompt_id = "second"
     notes.tell_of_run("7", "piece", "")
-    notes.tell_of_run("7", "pictures", "four for three")
-    assert recorder.shown["7"] == "of the node  \nfour for three"
-    # Here it is.
-    recorder.last_prompt_id = "third"
-    notes.clear("7")
-    notes.tell_of_run("7", "pictures", "four for three")
-    assert recorder.shown["7"] == "four for three"
+    notes.tell_of_run("7", "pictures", "four for one")
+    assert recorder.told["7"] == {"pictures": "four for one", "piece": ""}
+    assert caplog.messages == ["four for one", "a tile", "four for one"]
+
+
+def test_a_run_that_no_browser_has_started_is_told_to_none(recorder: Recorder) -> None:
+    """The host would send it to all of them."""
+    recorder.client_id = None
+    notes.tell_of_run("7", "piece", "a tile")
+    notes.show("7", torch.zeros(1, 8, 8, 3))
+    assert recorder.told == {}
+
+
+def test_of_a_list_every_item_has_the_keys_of_the_first() -> None:
+    """The host joins what they show, and fails where one lacks a key."""
+    notes.tell("7", "of the first")
+    first, second = (notes.with_note(io.NodeOutput(ui={"images": []}), "7") for _ in range(2))
+    assert first.ui == {"images": [], notes.NOTE: ["of the first"]}
+    assert second.ui == {"images": [], notes.NOTE: [""]}
 
 
 def outputs_as(row: Row, applied: Node, node_id: str) -> tuple[Any, Any, Any]:
@@ -332,7 +341,7 @@ def test_four_samplings_of_a_rebatched_latent_leave_one_note_under_the_node(kind
     applied = outputs_as(row, graph, "8")
     for _ in range(4):
         drawn(applied, empty(applied[0]))
-    assert recorder.shown["8"].count("pictures 2 to 4 are not used") == 1
+    assert recorder.text("8").count("pictures 2 to 4 are not used") == 1
 
 
 @pytest.mark.parametrize("row", PLACED, ids=str)
@@ -340,7 +349,7 @@ def test_a_piece_is_told_of_under_the_node_that_has_placed_people(row: Row, reco
     applied = outputs_as(row, row.node(), "8")
     for _ in range(2):
         drawn(applied, picture(applied[0], WIDTH // 2, HEIGHT // 2), 0.4)
-    assert recorder.shown["8"].count("The latent is 64x48 px and starts from a picture") == 1
+    assert recorder.text("8").count("The latent is 64x48 px and starts from a picture") == 1
 
 
 @pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", "LikenessApplyPhotoMaker", *ADAPTERS])
@@ -348,7 +357,7 @@ def test_playground_is_told_of_under_the_node(kind: str, recorder: Recorder) -> 
     row = BY_KIND[kind]
     applied = outputs_as(row, row.node(), "8")
     drawn((playground(applied[0]), *applied[1:]), empty(applied[0]))
-    assert recorder.shown["8"].count("this MODEL is Playground v2.5") == 1
+    assert recorder.text("8").count("this MODEL is Playground v2.5") == 1
 
 
 def test_playground_is_told_of_by_photo_maker_itself_where_nothing_of_it_is_sampled_by_region(

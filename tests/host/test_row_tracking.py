@@ -108,6 +108,21 @@ def test_rows_in_another_order_are_found_again():
     assert torch.equal(after.hidden, of_source_rows(before.hidden, extra_options[SOURCE_ROWS], dim=0))
 
 
+def test_the_order_of_rows_is_that_of_the_patch_and_of_the_number_of_rows():
+    """One tracker serves all layers and steps, and another sampler may give other rows."""
+    tracker = RowTracker()
+    for patch, rows, expected in (
+        (reversed_rows, 4, [3, 2, 1, 0]),
+        (larger_rows, 4, None),
+        (reversed_rows, 2, [1, 0]),
+        (reversed_rows, 4, [3, 2, 1, 0]),
+    ):
+        extra_options = {}
+        tracker.call([patch], layer_input(rows), extra_options)
+        found = extra_options.get(SOURCE_ROWS)
+        assert (None if found is None else found.tolist()) == expected
+
+
 def test_rows_that_one_patch_makes_and_another_moves_are_found_again():
     extra_options = {}
     RowTracker().call([regions_of_the_positive, reversed_rows], layer_input(), extra_options)

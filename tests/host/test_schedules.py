@@ -1,11 +1,14 @@
 """Percentages are of the schedule of the MODEL that samples, wherever the node stands that changes it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import host_sampling
 import pytest
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_patcher import ModelPatcher
+from comfy_extras.nodes_easycache import EasyCacheNode
 from comfy_extras.nodes_model_advanced import (
     ModelSamplingContinuousEDM,
     ModelSamplingContinuousV,
@@ -15,6 +18,7 @@ from comfy_extras.nodes_model_advanced import (
 from figures import relative
 from host_sampling import applied, latent_of, sampled, sigmas_of
 from method_rows import Row, node, rows
+from pack.bridge.schedule import percent_of
 
 STARTS = ("start_percent", "adapter_start_percent", "id_start_percent")
 ENDS = ("end_percent", "adapter_end_percent")
@@ -103,6 +107,12 @@ def test_a_node_that_changes_the_schedule_may_stand_before_or_behind(row: Row, s
     assert relative(*pictures) <= 1e-6
 
 
+def test_where_a_sigma_lies_is_known_to_a_thousandth() -> None:
+    model_sampling = with_lcm(Row(None, "LikenessLoRAPerPerson").model.make()).get_model_object("model_sampling")
+    for percent in (0.123, 0.5, 0.877):
+        assert percent_of(model_sampling.percent_to_sigma(percent), model_sampling) == pytest.approx(percent, abs=1e-3)
+
+
 @pytest.mark.parametrize("row", [row for row in rows() if not row.of_unets and with_a_range(row)], ids=str)
 def test_a_shift_of_flux_may_stand_before_or_behind(row: Row) -> None:
     pictures = [
@@ -110,3 +120,30 @@ def test_a_shift_of_flux_may_stand_before_or_behind(row: Row) -> None:
         for inputs in both_ways(row, with_flux_shift)
     ]
     assert relative(*pictures) <= 1e-6
+
+
+CHANGE_IN_THE_SCHEDULE = ("LikenessApplyIDPatch", "LikenessApplyPhotoMaker")
+
+
+@pytest.mark.parametrize("row", [row for row in rows() if row.kind in CHANGE_IN_THE_SCHEDULE], ids=str)
+@pytest.mark.parametrize("cfg", [1.0, 4.0])
+def test_easycache_saves_steps_of_a_prompt_that_changes_in_the_schedule(
+    row: Row, cfg: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a threshold at which EasyCache saves more than half of the steps of a plain picture."""
+    forwards: list[int] = []
+    plainly = UNetModel._forward  # pyright: ignore[reportPrivateUsage]
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        forwards.append(1)
+        return plainly(self, *args, **kwargs)
+
+    monkeypatch.setattr(UNetModel, "_forward", counted)
+    ours = host_sampling.applied(row, row.node())
+    saving = outputs(EasyCacheNode.execute(ours.model, 3.0, 0.15, 0.95, False))
+    counts: list[int] = []
+    for model in (ours.model, saving):
+        forwards.clear()
+        sampled(replace(ours, model=model).guider(cfg), latent_of(row), sigmas_of(model, 20))
+        counts.append(len(forwards))
+    assert counts[1] < 0.8 * counts[0]

@@ -1,15 +1,16 @@
-"""What a newcomer reads in a template: an error names the subgraph that hides its node, lines of a note are apart, and
-the menu of Check Model Files calls templates by their titles."""
+"""What a newcomer reads in a template: an error names the subgraph that hides its node and the field to set, and the
+menu of Check Model Files calls templates by their titles."""
 
-import re
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import templates
 import translations
 from browser.canvas import Graph
 from browser.visit import Visit
-from pack.bridge import notes
-from pack.core.errors import BadPhoto
+from pack.bridge import face_model, unet
+from pack.core.errors import BadPhoto, BadSetup, FileOfOtherMethod, LikenessError, WrongBaseModel
 from pack.core.faces import analysis, which
 from pack.core.faces.finding import Detection
 from pack.core.models import manifest, needs
@@ -17,7 +18,6 @@ from rig import workflow
 
 pytestmark = pytest.mark.xdist_group("browser")
 TITLES = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]
-TITLES_IN_CHINESE = translations.main_file("zh")["templateWorkflows"]["template"]["likeness"]
 INSIDE = "\u203a"
 """Between the titles of a subgraph and of a node in it."""
 FOR_DRAWN_CHARACTERS = "ip_adapter_sd15_portrait", "ip_adapter_without_insightface"
@@ -43,7 +43,7 @@ def inside(graph: Graph, kind: str) -> tuple[str, str, str]:
     for box in graph["nodes"]:
         for node in subgraphs.get(box["type"], {"nodes": []})["nodes"]:
             if node["type"] == kind:
-                return f"{box['id']}:{node['id']}", box["title"], node["title"]
+                return f"{box['id']}:{node['id']}", box["title"], node.get("title", "")
     raise AssertionError(f"no {kind} in a subgraph")
 
 
@@ -64,8 +64,10 @@ def without_face(number: str, kind: str) -> Graph:
         ("start_person_in_photo", "LikenessPerson"),
     ],
 )
-def test_an_error_inside_of_a_subgraph_names_it_and_what_to_do(visit: Visit, stem: str, kind: str) -> None:
-    """Of a drawn character the templates that take it are named too: of one person, and of two."""
+def test_a_photo_without_a_face_in_a_subgraph_names_it_and_where_boxes_are_drawn(
+    visit: Visit, stem: str, kind: str
+) -> None:
+    """In templates of one person, and of two; the subgraph has no box."""
     if visit.server.host.version < (0, 33):
         pytest.skip("this frontend shows errors in a dialog")
     graph = template(stem)
@@ -75,77 +77,68 @@ def test_an_error_inside_of_a_subgraph_names_it_and_what_to_do(visit: Visit, ste
     visit.send("execution_error", without_face(number, kind))
     visit.toasts.await_count(f"{box} {INSIDE} {title}")
     toast = visit.toasts.with_words("No face found").text()
-    assert f"This node is in the subgraph “{box}”: “Enter” or “Enter subgraph” at its bottom opens it" in toast
     portrait, two_people = (TITLES[stem] for stem in FOR_DRAWN_CHARACTERS)
-    assert f"open the template “{portrait}”, or for two people “{two_people}”" in toast
+    assert f"Boxes are drawn in the template “{portrait}”, for two people in “{two_people}”." in toast
+    assert "Enter subgraph" not in toast
     visit.close_dialogs()
 
 
-def several_faces(number: str, kind: str) -> Graph:
+def several_faces() -> BadPhoto:
     """The error of a photo of which nobody has said whose face is meant."""
     with pytest.raises(BadPhoto) as raised:
         analysis.choose([FACE, OTHER_FACE], which.ONLY, "the photo of person 1")
-    return {**without_face(number, kind), "exception_type": "likeness.BadPhoto", "exception_message": str(raised.value)}
+    return raised.value
+
+
+def of_another_method() -> FileOfOtherMethod:
+    return FileOfOtherMethod("The id_patch input of Apply ID-Patch", "InstantID", "ID-Patch")
+
+
+def without_detector() -> BadSetup:
+    with pytest.raises(BadSetup) as raised:
+        face_model._no_detector(np.zeros((8, 8, 3), np.uint8), 640)
+    return raised.value
+
+
+def of_sd15() -> WrongBaseModel:
+    return WrongBaseModel("The MODEL", "SD1.5", "SDXL", unet.advice_between(768, 2048))
 
 
 @pytest.mark.parametrize(
-    "stem, kind, language, advice",
+    "stem, kind, error, language, advice",
     [
-        ("start_two_people", "LikenessCastFromPhotos", "en", "Set it on the subgraph “Group photo”: Which face."),
-        ("start_group", "LikenessCastFromPhotos", "en", "Set it on the subgraph “Group photo”: Which face."),
-        ("start_portrait", "LikenessPerson", "en", "Set it on the subgraph “Portrait of one person”: Which face."),
-        ("start_two_people", "LikenessCastFromPhotos", "zh", "请在子图“合影”上设置\uff1a用哪张脸。"),
+        ("start_two_people", "LikenessCastFromPhotos", several_faces, "en", "“Group photo”: Which face."),
+        ("start_group", "LikenessCastFromPhotos", several_faces, "en", "“Group photo”: Which face."),
+        ("start_portrait", "LikenessPerson", several_faces, "en", "“Portrait of one person”: Which face."),
+        ("start_two_people", "LikenessCastFromPhotos", several_faces, "zh", "“合影”: 用哪张脸."),
+        ("start_two_people", "LikenessApplyIDPatch", of_another_method, "en", "“Group photo”: ID-Patch."),
+        ("start_two_people", "LikenessCastFromPhotos", without_detector, "en", "“Group photo”: Face pack."),
+        ("start_portrait", "LikenessApplyInstantID", of_sd15, "en", "“Portrait of one person”: Checkpoint."),
+        ("start_person_in_photo", "LikenessApplyInstantID", of_sd15, "en", "“Face swap in a photo”: Checkpoint."),
     ],
 )
 def test_an_error_names_the_field_of_the_subgraph_that_people_see(
-    visit: Visit, stem: str, kind: str, language: str, advice: str
+    visit: Visit, stem: str, kind: str, error: Callable[[], LikenessError], language: str, advice: str
 ) -> None:
-    """And not how the subgraph is opened, as nobody has to."""
+    """Of the node that has failed, or of one that it depends on, and not how the subgraph is opened."""
     if visit.server.host.version < (0, 33):
         pytest.skip("this frontend shows errors in a dialog")
     graph = template(stem)
     number, _, _ = inside(graph, kind)
+    failed = {**without_face(number, kind), "exception_type": "likeness.BadInput", "exception_message": str(error())}
     try:
         if language != "en":
             visit.open(language)
         visit.close_dialogs()
         visit.open_file(graph)
-        visit.send("execution_error", several_faces(number, kind))
-        toast = visit.toasts.with_words(advice).text()
-        assert "1,3 means face 3 of the second photo" in toast
+        visit.send("execution_error", failed)
+        toast = visit.toasts.with_words(f"Set it on the subgraph {advice}").text()
+        assert str(error()).splitlines()[0] in toast, "in English, as the host shows it"
         assert "Enter subgraph" not in toast
-        assert "打开" not in toast
     finally:
         visit.close_dialogs()
         if language != "en":
             visit.open()
-
-
-def test_an_error_inside_of_a_subgraph_is_explained_in_chinese(visit: Visit) -> None:
-    if visit.server.host.version < (0, 33):
-        pytest.skip("this frontend shows errors in a dialog")
-    graph = template("start_two_people")
-    number, box, _ = inside(graph, "LikenessCastFromPhotos")
-    box = translations.table("zh")[box]
-    try:
-        visit.open("zh")
-        visit.open_file(graph)
-        visit.send("execution_error", without_face(number, "LikenessCastFromPhotos"))
-        visit.toasts.await_count(f"在子图“{box}”里")
-        toast = visit.toasts.with_words("No face found").text()
-        for stem in FOR_DRAWN_CHARACTERS:
-            assert TITLES_IN_CHINESE[stem] in toast
-    finally:
-        visit.open()
-
-
-def test_lines_of_a_note_are_apart(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Vue nodes read a note as Markdown, in which a line break alone is a space."""
-    monkeypatch.setitem(notes._notes_under, "1", ["Ann is small.", "Ben is small."])
-    visit.load({"mask": {"class_type": "LikenessMaskOfAPersonsPlace", "inputs": {}}})
-    visit.send("progress_text", {"nodeId": "1", "text": notes._note_text("1")})
-    lines = re.compile(r"Ann is small\.[^\S\n]*\n\s*Ben is small\.")
-    visit.await_true(lambda: lines.search(visit.page.inner_text("body")))
 
 
 def test_a_menu_of_templates_shows_titles(visit: Visit) -> None:

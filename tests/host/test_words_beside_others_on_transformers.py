@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import comfy.controlnet
+import comfy.hooks
 import comfy.latent_formats
 import comfy.ldm.qwen_image.controlnet
 import comfy.model_management
@@ -16,13 +17,16 @@ import tiny_dits
 import tiny_vaes
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy_extras.nodes_hooks import SetClipHooks
 from dense_texts import Dense, joined, text
 from figures import relative
-from pack.bridge import carried, runs
+from hidden_text import without_common
+from pack.bridge import carried, notes, runs
 from pack.bridge.canvas import Canvas
 from pack.bridge.transformers import person_texts
 from pack.bridge.transformers.person_texts_run import PersonTextsRun
 from pack.core.people import Lora, PlacedCast
+from peers import apply
 from people_on_transformers import COMMON, setting_of
 from seeded import fill
 from tiny_dits import EVERY, FLUX, FLUX_2, QWEN, Z_IMAGE
@@ -255,3 +259,92 @@ def test_the_memory_of_the_words_is_asked_for(setting, by_row):
     plain = asked_for(setting, (setting.model, *sides), start)
     assert plain == setting.model.model.memory_required([2 * rows, *start.shape[1:]])
     assert memory > plain
+
+
+# What other nodes make of texts
+
+
+def everywhere(setting, positive, clip=None):
+    """A person everywhere, whose words alone reach the picture."""
+    model = without_common(setting.model, setting.family, positive[0][0].shape[1], PICTURE)
+    cast = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT)
+    mask = torch.cat([EVERYWHERE, NOWHERE])
+    sides = {"positive": positive, "negative": setting.text("blurred"), "clip": clip or setting.clip}
+    return apply(BOTH[0], model=model, cast=cast, feather=0, mask=mask, prompts=SAID, **sides)
+
+
+def multiplied(conditioning, factor=3.0):
+    return host_nodes.ConditioningMultiply().multiply(conditioning, factor)[0]
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """What runs say."""
+    texts = []
+    monkeypatch.setattr(notes, "tell_of_run", lambda node_id, topic, text: texts.append(text))
+    return texts
+
+
+@pytest.mark.parametrize("factor", [3.0, 0.0], ids=["multiplied", "zeroed out"])
+def test_a_node_behind_multiplies_the_words_too(setting, factor, said):
+    model, positive, negative = everywhere(setting, setting.text(COMMON))
+    start = start_of(setting)
+    image = setting.sample((model, multiplied(positive, factor), negative), start)
+    expected = setting.sample((setting.model, multiplied(setting.own_text(WORDS[0]), factor), negative), start)
+    assert relative(image, expected) <= TOLERANCE
+    assert not any(said)
+
+
+def test_a_node_that_changes_the_common_text_alone_is_named(setting, said):
+    start = start_of(setting)
+    setting.sample(everywhere(setting, multiplied(setting.text(COMMON))), start)
+    assert [text for text in said if "times as strong as the words of people" in text]
+    said.clear()
+    model, positive, negative = everywhere(setting, setting.text(COMMON))
+    averaged = host_nodes.ConditioningAverage().addWeighted(positive, setting.text("a house"), 0.5)[0]
+    setting.sample((model, averaged, negative), start)
+    assert [text for text in said if "has changed the prompt" in text]
+    said.clear()
+    setting.sample((model, positive, negative), start)
+    assert not any(said)
+
+
+@pytest.mark.parametrize("family", [FLUX_2, QWEN])
+def test_words_of_a_clip_that_changes_in_the_schedule_change_with_it(family):
+    """A person everywhere: as the words alone, encoded by CLIP Text Encode."""
+    setting = setting_of(family)
+    clip = changing(setting.clip)
+
+    def encoded(words):
+        return clip.encode_from_tokens_scheduled(clip.tokenize(words))
+
+    common = encoded(COMMON)
+    alone = []
+    for (words, options), (_, of_common) in zip(encoded(WORDS[0]), common, strict=True):
+        alone.append([words, {**options, "pooled_output": of_common["pooled_output"]}])
+    model, positive, negative = everywhere(setting, common, clip)
+    assert len(positive) == len(alone) == 2
+    start = start_of(setting)
+    image = tiny_dits.sample(model, positive, negative, start, steps=4, cfg=1.0)
+    expected = tiny_dits.sample(setting.model, alone, negative, start, steps=4, cfg=1.0)
+    assert relative(image, expected) <= TOLERANCE
+    # A common text of another CLIP, which does not change, is read in both parts.
+    model, positive, negative = everywhere(setting, setting.text(COMMON), clip)
+    assert relative(tiny_dits.sample(model, positive, negative, start, steps=4, cfg=1.0), expected) <= TOLERANCE
+
+
+def changing(clip):
+    """A CLIP with a LoRA from the middle of the schedule on, by Set CLIP Hooks."""
+    generator, state = torch.Generator().manual_seed(5), {}
+    for name, weight in clip.cond_stage_model.state_dict().items():
+        if name.endswith(".weight") and weight.dim() == 2 and "layers" in name:
+            key = f"text_encoders.{name.removesuffix('.weight')}"
+            out_width, in_width = weight.shape
+            state[f"{key}.lora_A.weight"] = torch.randn(2, in_width, generator=generator) / in_width**0.5
+            state[f"{key}.lora_B.weight"] = torch.randn(out_width, 2, generator=generator) * 0.3
+    hooks = comfy.hooks.create_hook_lora(lora=state, strength_model=0.0, strength_clip=1.0)
+    frames = comfy.hooks.HookKeyframeGroup()
+    for start, strength in ((0.0, 0.0), (0.5, 1.0)):
+        frames.add(comfy.hooks.HookKeyframe(strength=strength, start_percent=start))
+    hooks.set_keyframes_on_hooks(frames)
+    return SetClipHooks().apply_hooks(clip, True, False, hooks)[0]

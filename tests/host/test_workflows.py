@@ -267,10 +267,6 @@ def test_runs_shows_what_it_decides_and_samples_again(
     shows = {"LikenessPlaceCast", "LikenessIDPatchConditionImage", "LikenessDrawSkeletons"}
     assert shows & classes(prompt, [*read(prompt)]) <= classes(prompt, [*decided, *first.cached])
     assert [number for number in decided if not first.outputs[number].get("images")] == []
-    noted = {number for number, _ in first.notes}
-    # ComfyUI's own nodes, such as Get Image Size, tell nothing to the box around them.
-    ours = {number for number in noted & prompt.keys() if prompt[number]["class_type"].startswith("Likeness")}
-    assert {number.partition(":")[0] for number in ours} <= noted, "what is said inside of a box stands under the box"
     if file.stem not in WITHOUT_PICTURE:
         draws_and_samples_again(host_server, file, prompt, first)
 
@@ -459,7 +455,7 @@ def test_a_sheet_has_the_photos_and_every_method_that_is_on(
 
     for method, said in {"ID-Patch": text, "InstantID": text_of_instant_id}.items():
         assert f"\n\n{method}\nMeasured by w600k_r50, which {method} was not trained with." in said
-    assert "ID-Patch" not in text_of_instant_id and "Anna" in text_of_instant_id
+    assert "ID-Patch" not in text_of_instant_id and "person 1" in text_of_instant_id
     assert text_of_three.startswith(text) and "\n\nIP-Adapter\nMeasured by w600k_r50." in text_of_three
 
 
@@ -605,11 +601,11 @@ def test_what_a_node_said_goes_with_its_next_run(host_server: HostServer, small:
     prompt[cast]["inputs"]["weight_1"] = 0.0
 
     def said(graph: Prompt) -> str:
-        return [text for number, text in host_server.run(graph).notes if number == apply][-1]
+        return "\n".join(text for number, text in host_server.run(graph).notes if number == apply)
 
     assert "Weight 0, left out: " in said(prompt)
     prompt[apply]["inputs"]["strength"] = 0.0
-    assert said(prompt).strip() == ""
+    assert said(prompt) == ""
 
 
 @pytest.mark.thorough

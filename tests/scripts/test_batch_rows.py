@@ -35,14 +35,26 @@ TEXT = 'name,Prompt\nfirst,"a woman, a man"\n\nsecond,"two\nlines"\nthird,x\n'
 SEMICOLONS = TEXT.replace(",Prompt", ";Prompt").replace("t,", "t;").replace("d,", "d;").replace("\n", "\r\n")
 
 
+MARK = "\ufeff"
+
+
 @pytest.mark.parametrize(
     "data",
     [*(TEXT.encode(kind) for kind in ("utf-8", "utf-8-sig", "utf-16")), SEMICOLONS.encode("utf-8-sig"),
-     b"sep=,\r\n" + TEXT.encode(), TEXT.replace("Prompt", "Prompt,,", 1).encode()],
+     b"sep=,\r\n" + TEXT.encode(), TEXT.replace("Prompt", "Prompt,,", 1).encode(),
+     TEXT.replace("\n", "\r").encode(), SEMICOLONS.replace("\r\n", "\r").encode(),
+     f'"sep=;"\r{SEMICOLONS}'.encode("utf-8-sig"), f"SEP=;;;\n{SEMICOLONS}".encode(),
+     f"sep=|\n{TEXT}".replace("e,", "e|").replace("t,", "t|").replace("d,", "d|").encode(),
+     TEXT.replace(',"', ', "').replace('"\n', '" \n').replace("d,x", "d , x").encode(),
+     TEXT.replace(',"', ',\u00a0"').replace("first", "\t\u200bfirst").encode(),
+     TEXT.replace(",", "\t").replace('\t"', '\t "').replace("woman\t", "woman,").encode(),
+     TEXT.replace(',"', ',\u201c').replace('an"', "an\u201d").replace('two\nlines"', '"two\nlines"').replace(
+         "\u201c\"two", '"two').encode(),
+     f"{MARK}{MARK}\u200b{TEXT}".encode(), f"{MARK}\u200bname ,\u2060Prompt\u200e{TEXT[11:]}".encode()],
 )  # fmt: skip
 def test_a_table_as_spreadsheets_write_it(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "jobs.csv").write_bytes(data)
-    below = int(data.startswith(b"sep="))
+    below = int(b"sep=" in data.lower())
     rows_read = list(rows.rows(rows.read(tmp_path / "jobs.csv"), lambda _: False))
     assert [(row.line - below, row.name) for row in rows_read] == [(2, "first"), (4, "second"), (6, "third")]
     assert not any(row.problem for row in rows_read)
@@ -56,12 +68,30 @@ def test_a_table_as_spreadsheets_write_it(tmp_path: Path, data: bytes) -> None:
         (b"", "is empty"), (b"name,Prompt\n\n", "has no rows"), (b"Seed,seed\n1,2\n", "has the column Seed 2 times"),
         ("name,Prompt\n1,ok\n2,Jürgen\n".encode("cp1252"), r"is not UTF-8 \(line 3\): save it as CSV UTF-8"),
         (b'name,Prompt\n1,a\n2,"never closed\n3,b\n', "cannot be read as CSV from line 3 on"),
+        (b'name,Prompt\n1,"a "red" coat"\n', r"from line 2 on \(.*\): let nothing stand between a quote"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_table(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "jobs.csv").write_bytes(data)
     with pytest.raises(SetupError, match=message):
         rows.read(tmp_path / "jobs.csv")
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ('"a, \u201cred\u201d, coat"', "a, \u201cred\u201d, coat"),
+        ('"say ""hi"" , and ""ho"""', 'say "hi" , and "ho"'),
+        ("a \u201cred\u201d coat", "a \u201cred\u201d coat"), ("\u201ea \"red\", coat\u201c", 'a "red", coat'),
+        ("\u00ab\u00a0two, three\u00a0\u00bb", "two, three"), ('5" nails', '5" nails'), (' "" ', ""),
+    ],
+)  # fmt: skip
+def test_a_cell_in_quotes(tmp_path: Path, cell: str, value: str) -> None:
+    """What stands inside of straight quotes is as it was written."""
+    (tmp_path / "jobs.csv").write_text(f"name,Prompt,Seed\na,{cell},1\n", "utf-8")
+    (row,) = rows.rows(rows.read(tmp_path / "jobs.csv"), lambda _: False)
+    assert row.cells.get("Prompt", "") == value
+    assert not row.problem
 
 
 def test_lines_that_cannot_be_rows(tmp_path: Path) -> None:
@@ -295,7 +325,7 @@ def test_photos_travel_by_what_is_in_them(tmp_path: Path) -> None:
     [
         ("../a.png", "is outside of"), ("b.png", "is not in"), ("torn.png", "cannot be read as a picture"),
         ("torn.jpg", "cannot be read as a picture"),  # ComfyUI reads it: the rest is grey
-        ("text.png", "cannot be read as a picture: it is in no format of one."),
+        ("text.png", "cannot be read as a picture: it is no picture of a kind that Pillow knows."),
         ("folder.png", "folder.png is a folder, not a file"), ("pipe.png", "pipe.png is no file"),
         ("linked.png", "linked.png is a link to .*gone.png, and there is no file: its disk may"),
         ("no\0name.png", "is not in"),

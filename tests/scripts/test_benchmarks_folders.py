@@ -79,7 +79,17 @@ def test_boxes_of_multi_id_are_places_in_the_order_of_the_people(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "content", ['{"bboxes": null}', '{"bboxes": [[1, 2, 3, 4]]}', "{", "[]", '{"bboxes": [[1], [2]]}']
+    "content",
+    [
+        "[" * 200_000,
+        '{"bboxes": [[NaN, 2, 3, 4], [1, 2, 3, 4]]}',
+        '{"bboxes": null}',
+        '{"bboxes": [[1, 2, 3, 4]]}',
+        "{",
+        "[]",
+        '{"bboxes": [[1], [2]]}',
+    ],
+    ids=range(7),
 )
 def test_multi_id_without_its_boxes_gets_a_group_layout(tmp_path: Path, content: str) -> None:
     made_up.multi_id(tmp_path)
@@ -123,7 +133,7 @@ def test_a_pose_of_another_number_of_people_is_not_taken(tmp_path: Path) -> None
     def exchanged(poses: dict[str, Any]) -> None:
         poses["2"] = [poses["3"]]  # a list of it is a pose too
         del poses["4"]
-        poses["5"] = {"bodies": {"candidate": [], "subset": [[0] * 18] * 5}}
+        poses["5"] = {"bodies": {"candidate": [[0.5, 0.5]], "subset": [[float("inf")] * 18] * 5}}
 
     edited(tmp_path / multi_human.POSES, exchanged)
     places = [case.places is not None for case in multi_human.read(tmp_path, GIVEN)]
@@ -174,7 +184,7 @@ def test_an_empty_folder_says_what_was_looked_for_and_what_to_do(tmp_path: Path,
     assert advice[benchmark.key] in text
 
 
-@pytest.mark.parametrize("content", ["{", '"text"', "\x00"])
+@pytest.mark.parametrize("content", ["{", '"text"', "\x00", "[" * 200_000, "[1]", "[null]"])
 def test_an_index_that_is_none_is_refused(folder: Path, benchmark: Benchmark, content: str) -> None:
     (folder / INDEX[benchmark.key]).write_text(content)
     assert INDEX[benchmark.key] in refused(benchmark, folder)
@@ -188,12 +198,36 @@ def test_lists_without_an_entry_are_refused(folder: Path, benchmark: Benchmark) 
 
 def test_an_entry_without_its_people_is_named(folder: Path, benchmark: Benchmark) -> None:
     edited(folder / INDEX[benchmark.key], lambda entries: entries[-1].pop(PEOPLE[benchmark.key]))
-    assert "lacks prompt" in refused(benchmark, folder)
+    assert f"lacks {PEOPLE[benchmark.key]}" in refused(benchmark, folder)
 
 
-def test_an_entry_with_nobody_is_named(folder: Path, benchmark: Benchmark) -> None:
-    edited(folder / INDEX[benchmark.key], lambda entries: entries[-1].update({PEOPLE[benchmark.key]: []}))
-    assert "has 0 " in refused(benchmark, folder)
+OUTSIDE = "lies outside of the folder"
+HOSTILE: dict[str, tuple[Any, str]] = {
+    "nobody": ([], "has 0 people"),
+    "a text": ("a.jpg", "no list"),
+    "numbers": ([1, 2], "by something else than a text"),
+    "an absolute name": (["/etc/passwd"] * 2, OUTSIDE),
+    "a name above": (["../../../a.jpg"] * 2, OUTSIDE),
+    "a long name": (["x" * 5000] * 2, "which is not there"),
+    "letters of no name": (["a\0"] * 2, "which is not there"),
+    "a folder": (["."] * 2, "which is not there"),
+}
+"""People of an entry, and what is said of them."""
+
+
+@pytest.mark.parametrize("people", HOSTILE)
+def test_names_that_no_entry_may_have_are_refused(folder: Path, benchmark: Benchmark, people: str) -> None:
+    value, words = HOSTILE[people]
+    edited(folder / INDEX[benchmark.key], lambda entries: entries[-1].update({PEOPLE[benchmark.key]: value}))
+    assert words in refused(benchmark, folder)
+
+
+@pytest.mark.parametrize("name", ["../x.jpg", "../../p2/untar/0001.jpg", "0001.json"])
+def test_a_photo_to_be_like_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    made_up.multi_id(tmp_path)
+    (tmp_path / "p1/x.jpg").write_bytes(b"<html>")
+    edited(tmp_path / "p1.json", lambda entries: entries[0].update(ori_img_path=name))
+    assert "entry 1 of p1.json names" in refused(MULTI_ID, tmp_path)
 
 
 def test_a_photo_that_is_not_there_is_named(folder: Path, benchmark: Benchmark) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import evaluate
@@ -48,3 +49,9 @@ def test_one_person_is_too_few(folder: Path) -> None:
     (folder / "ben.png").unlink()
     with pytest.raises(SetupError, match="fewer than two people"):
         photos.people_in(folder)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="only Linux has such names")
+def test_a_name_that_is_no_utf_8_is_a_name_of_letters(folder: Path) -> None:
+    (folder / "ben.png").rename(folder / os.fsdecode(b"\xffben.png"))
+    assert [person.name for person in photos.people_in(folder)] == ["anna", "ben"]

@@ -147,11 +147,13 @@ def test_what_stands_beside_a_picture(text: str, words: str, tmp_path: Path) -> 
 PHOTO = Path("people/Yao/yao.jpg")
 PICTURE = Path("pictures/team/1 % of #2.jpg")
 ADDED = Path("pictures/pair/2.png")
+HEIC = b"\0\0\0\x18ftypheic" + bytes(99)
 Spoil = Callable[[Path], object]
 REFUSED: list[tuple[str, Spoil]] = [
     ("There is nobody in .*people", lambda folder: shutil.rmtree(folder / "people")),
-    ("No face detector below .*insightface", lambda folder: shutil.rmtree(folder / "models")),
+    ("No face detector below .*insightface", lambda folder: shutil.rmtree(folder / "models" / "insightface")),
     (r"yao\.jpg cannot be read as a picture", lambda folder: os.truncate(folder / PHOTO, 5000)),
+    (r"yao\.heic .*it is a HEIC photo", lambda folder: (folder / PHOTO).with_suffix(".heic").write_bytes(HEIC)),
     (r"1 % of #2\.jpg .*picture: .* Save it", lambda folder: os.truncate(folder / PICTURE, 5000)),
     (r"2\.png .*no such file", lambda folder: os.mkfifo(folder / ADDED)),
     ("cannot be read", lambda folder: (folder / PICTURE).with_suffix(".json").write_text("{")),
@@ -192,7 +194,7 @@ def test_of_several_faces_in_a_photo_the_largest_is_the_persons(folder: Path) ->
     photo.paste(Image.open(real_faces.YAO).convert("RGB").resize((580, 580)), (310, 10))
     path = folder / "people" / "Yao" / "both.png"
     photo.save(path)
-    face_model = evaluate.load(folder / "models")
+    face_model = evaluate.load(evaluate.face_folders(folder / "models"))
     face = evaluate.largest_face(path, evaluate.image(path), face_model)
     assert face.box[0] > 310
 

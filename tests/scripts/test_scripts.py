@@ -81,6 +81,51 @@ def test_given_python_by_a_relative_path(home: Path, monkeypatch: pytest.MonkeyP
             environment.python_for([], python_option, ["pytest", "no_such_module"])
 
 
+MODULES = ("aiohttp", "av", "einops", "safetensors", "torch", "transformers", "yaml")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links")
+@pytest.mark.parametrize("lacks", ["nothing", "av", "torch"])
+def test_a_python_that_is_no_environment(tmp_path: Path, lacks: str) -> None:
+    """As ComfyUI portable's or a system's: used where it has everything. It cannot make an environment, and what to do
+    then is said of this Python."""
+    folder = tmp_path / "python embeded" / "bin"
+    packages = tmp_path / "packages"
+    folder.mkdir(parents=True)
+    packages.mkdir()
+    for name in set(MODULES) - {lacks}:
+        (packages / f"{name}.py").touch()
+    python = folder / "python"
+    python.symlink_to(Path(sys.executable).resolve())
+    (tmp_path / "scripts").mkdir()
+    for name in ("environment.py", "stopping.py", "requirements"):
+        (tmp_path / "scripts" / name).symlink_to(ROOT / "scripts" / name)
+    code = (
+        f"import sys; sys.path[:0] = [{str(tmp_path / 'scripts')!r}]\n"
+        "import environment, importlib.util as util\n"
+        "find = util.find_spec\n"
+        "util.find_spec = lambda name: None if name == 'venv' else find(name)\n"
+        "host = environment.Host(environment.ROOT, (0, 33, 0))\n"
+        "(host.path / 'requirements.txt').touch()\n"
+        "try: print(environment.python_for([host], purposes=['demo']))\n"
+        "except environment.SetupError as problem: print(problem)\n"
+    )
+    hidden = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME")
+    variables = {name: value for name, value in os.environ.items() if name not in hidden}
+    command = [str(python), "-S", "-c", code]
+    process = subprocess.run(
+        command, env={**variables, "PYTHONPATH": str(packages)}, capture_output=True, text=True, check=True
+    )
+    answer = process.stdout.strip()
+    if lacks == "nothing":
+        assert answer == str(python)
+        return
+    install = f'"{python}" -m pip install -r "{tmp_path}' if " " in str(tmp_path) else f'"{python}" -m pip install -r '
+    assert answer.startswith(f"{python} cannot make an environment. Run this with another Python")
+    assert install in answer
+    assert ("does not have these packages: av. Using .venv instead" in process.stderr) == (lacks == "av")
+
+
 def test_pins_of_a_host_that_are_not_met(home: Path, tmp_path: Path) -> None:
     host = environment.host_at(make_host(tmp_path / "host", "0.3.64"))
     assert host

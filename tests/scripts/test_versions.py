@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from environment import ROOT
+from batch.output import Output
+from environment import ROOT, SetupError
+from rig import locks
 from rig.versions import version_folder
 
 CODE = """
@@ -127,6 +130,33 @@ def test_in_a_linked_cache_nothing_is_removed(kind: Path, tmp_path: Path) -> Non
     linked.symlink_to(kind.parent)
     version_folder(linked / kind.name / "new", write)
     assert names(kind) == ["new", "old"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has another lock")
+@pytest.mark.parametrize("code", ["ENOLCK", "ENOSYS", "ENOTSUP", "EIO"])
+def test_a_disk_without_locks(
+    code: str, kind: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network drive: one run goes on, is told so once, and takes away nothing that another may use."""
+
+    def flock(*_: object) -> None:
+        raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    (kind / "old").mkdir()
+    if code == "EIO":
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            version_folder(kind / "new", write)
+        with pytest.raises(SetupError, match=f"cannot be written to .{os.strerror(errno.EIO)}"):
+            Output(tmp_path / "out")
+        return
+    version_folder(kind / "new", write)
+    assert names(kind) == ["new", "old"]
+    Output(tmp_path / "out").close()
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert f"{kind} has no locks ({os.strerror(getattr(errno, code))}): let no second run use it" in said[0]
+    assert f"{tmp_path / 'out'} has no locks" in said[1]
 
 
 def test_processes_that_ask_at_the_same_time_each_have_theirs_whole(kind: Path) -> None:

@@ -3,12 +3,15 @@
 import torch
 from comfy.model_patcher import ModelPatcher
 from pack.bridge.transformers.attention import with_reading
-from pack.core.token_groups import Group, Split
+from pack.core.token_groups import Group, RowSplit, Split
 from tiny_dits import FLUX_2, Z_IMAGE
 
 
 class _Hidden:
-    """A reading in which nobody but itself reads the common text. common, picture: of how many tokens each is."""
+    """A reading in which nobody but itself reads the common text of the positive prompt.
+
+    common, picture: of how many tokens each is.
+    """
 
     def __init__(self, common: int, picture: int) -> None:
         self.common = common
@@ -19,7 +22,12 @@ class _Hidden:
             return None
         common_group = Group(torch.arange(self.common), None)
         others_group = Group(torch.arange(self.common, queries), torch.arange(self.common, keys))
-        return Split((common_group, others_group), keys)
+        hidden = Split((common_group, others_group), keys)
+        plain = Split((Group(torch.arange(queries), None),), keys)
+        of_rows = []
+        for side in options["cond_or_uncond"]:
+            of_rows += [plain if side else hidden] * len(options["sigmas"])
+        return RowSplit(tuple(of_rows))
 
 
 def without_common(model: ModelPatcher, family: str, length: int, picture: int) -> ModelPatcher:

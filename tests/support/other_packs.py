@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import comfy.controlnet
+import comfy.ldm.flux.model
+import comfy.ldm.modules.attention
 import comfy.model_management
 import comfy.patcher_extension
 import torch
@@ -154,6 +157,70 @@ def _rows(c: dict[str, Any], row: Any, count: int) -> dict[str, Any]:
     return conditions_of_the_row | {"transformer_options": dict(c["transformer_options"])}
 
 
+# Object patches
+
+
+_METHODS = {**vars(comfy.ldm.modules.attention.SpatialTransformer)}
+TheirTransformer = type(
+    "TheirTransformer",
+    (torch.nn.Module,),
+    {name: method for name, method in _METHODS.items() if not name.startswith("__")},
+)
+TheirFlux = type("TheirFlux", (comfy.ldm.flux.model.Flux,), {"__module__": "pack_of_others.flux"})
+
+
+def with_their_classes(model: Any) -> Any:
+    """As RES4LYF's patchers: a clone with the pack's own classes, which compute what the host's do."""
+    clone = model.clone()
+    network = model.get_model_object("diffusion_model")
+    if isinstance(network, comfy.ldm.flux.model.Flux):
+        clone.add_object_patch("diffusion_model.__class__", TheirFlux)
+    for name, module in network.named_modules():
+        if isinstance(module, comfy.ldm.modules.attention.SpatialTransformer):
+            clone.add_object_patch(f"diffusion_model.{name}.__class__", TheirTransformer)
+    clone.set_model_patch((TheirTransformer, _called), "forward_timestep_embed_patch")
+    return clone
+
+
+def _called(layer: Any, x: Tensor, emb: Any, context: Any, options: Any, *_: Any) -> Tensor:
+    """The host's UNet has a patch that calls classes that it does not know."""
+    return layer(x, context, options)
+
+
+class CacheBetweenSteps:
+    """As First Block Cache of Comfy-WaveSpeed: its own `_forward`, which gives the last answer where the input is much
+    as before. calls: how often it was called. hits: how often it computed nothing."""
+
+    def __init__(self, tolerance: float) -> None:
+        self._tolerance = tolerance
+        self.calls = 0
+        self.hits = 0
+        self._input: Tensor | None = None
+        self._answer: Tensor | None = None
+
+    def on(self, model: Any) -> Any:
+        network = model.get_model_object("diffusion_model")
+        own_forward = network._forward
+
+        def forward(x: Tensor, *arguments: Any, **named: Any) -> Any:
+            self.calls += 1
+            if self._input is not None and self._input.shape == x.shape and self._is_near(x, self._input):
+                self.hits += 1
+                return self._answer
+            self._input = x
+            self._answer = own_forward(x, *arguments, **named)
+            return self._answer
+
+        def wrapper(apply_model: Any, given: dict[str, Any]) -> Tensor:
+            with patch.object(network, "_forward", forward):
+                return apply_model(given["input"], given["timestep"], **given["c"])
+
+        return around(model, wrapper)
+
+    def _is_near(self, x: Tensor, before: Tensor) -> bool:
+        return float((x - before).abs().max() / before.abs().max()) < self._tolerance
+
+
 # Attention
 
 
@@ -191,14 +258,15 @@ def _weights_of_pixels(regions: Tensor, extra_options: dict[str, Any]) -> Tensor
     return torch.nn.functional.interpolate(regions[None], size=size).flatten(2)[0, :, None, :, None]
 
 
-def couple(model: Any, regions: Tensor, texts: list[Tensor]) -> Any:
+def couple(model: Any, regions: Tensor, texts: list[Tensor], of_one_length: bool = False) -> Any:
     """As ppm's attention couple: an attn2 patch makes a row per region of each positive row, and an output patch makes
-    one of them again. The first region reads what the sampler's positive says, the others a text of `texts` each."""
+    one of them again. The first region reads what the sampler's positive says, the others a text of `texts` each.
+    of_one_length: whether all have to be of one length."""
     count = len(regions)
 
     def patch(n: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         sides = extra_options["cond_or_uncond"]
-        length = math.lcm(k.shape[1], *(text.shape[1] for text in texts))
+        length = k.shape[1] if of_one_length else math.lcm(k.shape[1], *(text.shape[1] for text in texts))
         rows = list[Tensor]()
         texts_of_rows = list[Tensor]()
         for side, x, own_text in zip(sides, n.chunk(len(sides)), k.chunk(len(sides)), strict=True):
@@ -260,6 +328,19 @@ def couple_in_place(model: Any, regions: Tensor, positive: list[Tensor], negativ
 
     for name, number, index, block in layers:
         clone.set_model_attn2_replace(place(block.attn2), name, number, index)
+    return clone
+
+
+def masked_in_place(model: Any, tokens: int) -> Any:
+    """As Dense Diffusion: in place of attention, with a mask for texts of this length alone. Here it hides nothing."""
+    mask = torch.zeros(1, tokens)
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
+        return optimized_attention(q, k, v, extra_options["n_heads"], mask=mask.to(q).expand(q.shape[1], -1))
+
+    clone = model.clone()
+    for name, number, index, _ in transformers(model.get_model_object("diffusion_model")):
+        clone.set_model_attn2_replace(attention, name, number, index)
     return clone
 
 

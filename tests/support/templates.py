@@ -66,7 +66,8 @@ def _outside_of_templates() -> list[Any]:
         inside |= {subgraph["name"] for subgraph in workflow.subgraphs(workflow.load(file)).values()}
     parameters: list[Any] = []
     for path in BLUEPRINTS:
-        if path.stem not in inside:
+        (blueprint,) = workflow.load(path)["nodes"]
+        if blueprint["title"] not in inside:
             marks = [pytest.mark.thorough] if "SD1.5" in path.stem else []
             parameters.append(pytest.param(path, id=path.stem, marks=marks))
     return parameters

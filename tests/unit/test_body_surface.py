@@ -95,7 +95,7 @@ def outputs(people: int = 1, **changes: torch.Tensor) -> list[torch.Tensor]:
         (outputs(inside=torch.ones(2, 2, 28, 28)), "tensors of shapes"),
         (outputs(u=torch.ones(1, 25, 0, 0)), "tensors of shapes"),
         (outputs(v=torch.full((1, 25, 28, 28), torch.nan)), "NaN or infinity"),
-        (outputs(boxes=torch.tensor([[0.0, 0.0, 1e9, 10.0]])), "a body of 1000000000x10 px"),
+        (outputs(boxes=torch.tensor([[0.0, 0.0, 2667.0, 10.0]])), "a body of 2667x10 px in a picture of at most 1333"),
     ],
     ids=["one tensor", "four", "too many", "no size", "NaN", "beyond the photo"],
 )

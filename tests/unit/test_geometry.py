@@ -92,12 +92,20 @@ def test_a_canvas_without_a_pixel_is_refused_by_its_name(size: tuple[int, int]) 
 
 
 @pytest.mark.parametrize(
-    ("canvas", "latent"),
-    [((512, 512), (528, 512)), ((512, 512), (1024, 1048)), ((1024, 1048), (512, 512)), ((64, 64), (72, 56))],
-    ids=["one step wider", "a larger latent", "a smaller latent", "just a step"],
+    ("canvas", "latent", "cell"),
+    [
+        ((512, 512), (528, 512), 8),
+        ((512, 512), (1024, 1048), 8),
+        ((1024, 1048), (512, 512), 8),
+        ((64, 64), (72, 56), 8),
+        ((527, 1024), (512, 1024), 16),
+    ],
+    ids=["one step wider", "a larger latent", "a smaller latent", "just a step", "a step of 16 px"],
 )
-def test_a_latent_may_differ_by_a_step_of_either_grid(canvas: tuple[int, int], latent: tuple[int, int]) -> None:
-    assert check_shape("The canvas", canvas, latent) is None
+def test_a_latent_may_differ_by_a_step_of_either_grid(
+    canvas: tuple[int, int], latent: tuple[int, int], cell: int
+) -> None:
+    assert check_shape("The canvas", canvas, latent, cell) is None
 
 
 def test_a_latent_that_differs_by_more_is_refused_with_what_to_do() -> None:

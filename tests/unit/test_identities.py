@@ -1,5 +1,6 @@
 """Combining photos, blending people, and the file of one person."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -63,6 +64,13 @@ def test_normalised_mean_has_the_mean_direction_and_the_mean_length():
     assert combined.shape == (1, 512)
     assert combined.norm().item() == pytest.approx(5.0)
     assert combined[0, 0].item() == pytest.approx(combined[0, 1].item())
+
+
+@pytest.mark.parametrize("photos", ["mean", "normalised mean"])
+def test_photos_that_hardly_agree_have_a_mean(photos):
+    """A hundredth of their length is left of it."""
+    combined = identities.combine(of_rows((1.0, 0.01), (-1.0, 0.01)), ARC, photos, "ID-Patch")[0]
+    assert combined[0] == 0 and combined[1] > 0
 
 
 def test_weighted_mean_counts_photos_by_how_they_agree_with_the_others():
@@ -152,12 +160,13 @@ def test_blend_ends_are_the_people_themselves(method):
         assert torch.equal(blended.portraits.loose, end.portraits.loose[:1])
 
 
-def test_slerp_turns_at_an_even_pace_and_keeps_the_length():
+@pytest.mark.parametrize("angle", [torch.pi / 2, 0.05])
+def test_slerp_turns_at_an_even_pace_and_keeps_the_length(angle):
     a = of_rows((2.0,)).embeddings[ARC]
-    b = of_rows((0.0, 4.0)).embeddings[ARC]
+    b = of_rows((4 * math.cos(angle), 4 * math.sin(angle))).embeddings[ARC]
     third = identities.slerp(a, b, 1 / 3)
-    assert third.norm().item() == pytest.approx(2 + 2 / 3, rel=1e-6)
-    assert torch.atan2(third[0, 1], third[0, 0]).item() == pytest.approx(torch.pi / 6, rel=1e-5)
+    assert third.norm().item() == pytest.approx(2 + 2 / 3, rel=1e-5)
+    assert torch.atan2(third[0, 1], third[0, 0]).item() == pytest.approx(angle / 3, rel=1e-4)
     assert torch.lerp(a, b, 0.5).norm() < identities.slerp(a, b, 0.5).norm()
     assert torch.allclose(identities.slerp(a, 3 * a, 0.5), 2 * a), "one direction leaves no arc"
 

@@ -72,6 +72,15 @@ def standing(count: int = 2) -> list[Pose]:
     return [slot.pose or () for slot in group.layout(count, "half", 1, 1024, 768).slots]
 
 
+def test_people_far_away_are_in_pixels() -> None:
+    """Everybody is within twenty pixels of the corner."""
+    (pose,) = standing(1)
+    small = tuple((x / 60, y / 60, seen) for x, y, seen in pose)
+    (slot,) = layout_of_people(small)[0].slots
+    assert max(max(joint[:2]) for joint in slot.pose or ()) < 20
+    assert slot.center == pytest.approx(small[0][:2])
+
+
 @pytest.mark.parametrize("parts", [False, True])
 def test_pixels_and_parts_of_the_canvas_are_the_same(parts: bool) -> None:
     """And the face is estimated from the pose."""
@@ -145,12 +154,18 @@ def test_people_who_stand_close_keep_a_place_each() -> None:
 
 
 @pytest.mark.parametrize(
-    ("box", "body", "head"),
-    [((50, 100, 250, 500), "half", 400 / 4.1), ((200, 0, 270, 512), "bust", 50)],
-    ids=["wide", "narrow"],
+    ("box", "body", "head", "opacity"),
+    [
+        ((50, 100, 250, 500), "half", 400 / 4.1, 1.0),
+        ((200, 0, 270, 512), "bust", 50, 1.0),
+        ((200, 0, 270, 512), "bust", 50, 0.3),
+    ],
+    ids=["wide", "narrow", "faint"],
 )
-def test_face_sits_at_the_top_of_its_region(box: tuple[int, int, int, int], body: str, head: float) -> None:
-    (mask,) = painted(box, width=768, height=512)
+def test_face_sits_at_the_top_of_its_region(
+    box: tuple[int, int, int, int], body: str, head: float, opacity: float
+) -> None:
+    mask = opacity * painted(box, width=768, height=512)[0]
     (slot,) = layouts.from_masks(mask, 0, 0, body).slots
     assert slot.center == pytest.approx(((box[0] + box[2]) / 2, box[1] + 0.7 * head))
     assert slot.box

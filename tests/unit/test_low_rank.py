@@ -95,6 +95,31 @@ def test_every_kind_in_every_layer_is_its_dense_difference(kind: str, layer: str
     assert lora.to("meta").low_rank(shape).fits(shape)  # as a file's sizes are checked
 
 
+LARGE = {
+    "lora": {"lora_up.weight": (24, 90), "lora_down.weight": (90, 40)},
+    "lora tucker": {"lora_up.weight": (24, 90), "lora_down.weight": (2, 10, 1, 1), "lora_mid.weight": (90, 2, 2, 2)},
+    "loha": {"hada_w1_a": (24, 30), "hada_w1_b": (30, 40), "hada_w2_a": (24, 30), "hada_w2_b": (30, 40)},
+    "lokr row by column": {"lokr_w1": (1, 40), "lokr_w2": (24, 1)},
+    "lokr column by row": {"lokr_w1": (24, 1), "lokr_w2": (1, 40)},
+    "lokr of high rank": {"lokr_w1_a": (1, 50), "lokr_w1_b": (50, 1), "lokr_w2_a": (24, 50), "lokr_w2_b": (50, 40)},
+}
+"""Files whose own rank, or that of their factors, is larger than a side of the layer."""
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_two_matrices_have_at_most_twice_the_numbers_of_the_dense_difference(kind: str) -> None:
+    generator = torch.Generator().manual_seed(7)
+    tensors: dict[str, Tensor] = {}
+    for name, size in LARGE[kind].items():
+        tensors[name] = torch.randn(size, generator=generator, dtype=torch.float64)
+    shape = (24, 10, 2, 2) if "tucker" in kind else (24, 40)
+    low_rank = LORA_KINDS[kind.split()[0]].from_host(read(kind, tensors, None)).low_rank(shape)
+    assert low_rank.up.numel() + low_rank.down.numel() <= 2 * 24 * 40
+    expected = lora_dense.difference(tensors, torch.zeros(shape), None)
+    added = torch.einsum("or,ri...->oi...", low_rank.up, low_rank.down)
+    assert (added - expected).abs().max() <= 1e-12 * expected.abs().max()
+
+
 @pytest.mark.parametrize("kind", ["lora", "loha", "lokr", "glora"])
 def test_what_the_host_reads_besides_is_no_addition(kind: str) -> None:
     """The scale of DoRA, which stands behind all else."""

@@ -76,6 +76,26 @@ def test_who_is_who_and_figures_computed_by_hand(case: str) -> None:
     assert measure.score(judged, "copy-paste") is None
 
 
+@pytest.mark.parametrize(("away", "found"), [(70.0, 0), (90.0, None)])
+def test_the_reach_of_a_place_grows_with_the_picture(away: float, found: int | None) -> None:
+    """Places with a face box of 40 px, in a picture of twice the size of their canvas: 80 px of it."""
+    small = face([1.0], x=100.0 - away, y=100.0, size=20.0)
+    seen = measured(picture(small, width=400, height=200), cast(placed=True))
+    assert [sighting.face for sighting in seen.sightings] == [found, None]
+
+
+def test_nobody_loses_a_face_within_reach_for_one_that_is_nearer_to_another() -> None:
+    """The first face is near to Ben, but Anna reaches no other."""
+    seen = measured(picture(face([], x=86.0), face([], x=138.0)), cast(placed=True))
+    assert [sighting.face for sighting in seen.sightings] == [0, 1]
+
+
+@pytest.mark.parametrize(("similarities", "is_stranger"), [([0.3, 0.0], False), ([0.15, 0.15], True)])
+def test_a_stranger_is_like_nobody_at_all(similarities: list[float], is_stranger: bool) -> None:
+    seen = measured(picture(face(similarities)), cast(), stranger_below=0.2)
+    assert list(seen.stranger_faces) == ([0] if is_stranger else [])
+
+
 @pytest.mark.parametrize("figure", measure.FIGURES, ids=[figure.name for figure in measure.FIGURES])
 def test_a_figure_that_no_picture_has_says_why_and_what_to_do(figure: measure.Figure) -> None:
     """A figure that is None although people, parts and a prompt could be compared has a reason of its own."""
@@ -99,6 +119,8 @@ def test_several_photos_count_alike_and_show_copying() -> None:
     judged = measured(picture(face([0.9])), people)
     assert measure.score(judged, "resemblance") == pytest.approx((0.9 + 0.54) / 2, abs=1e-6)
     assert measure.score(judged, "copy-paste") == pytest.approx(0.9 - 0.6, abs=1e-6)
+    with_a_third = Cast((Person(identity(0, photos=[*photos, axis(2)])),))
+    assert measure.score(measured(picture(face([0.9])), with_a_third), "copy-paste") == pytest.approx(0.9 - 0.6 / 3)
 
 
 def test_who_judges_is_who_is_independent_of_the_method() -> None:
@@ -149,7 +171,7 @@ MIXED = [Person(identity(0)), Person(identity(1, by="arcface-ir-se50"))]
 NOBODY = Cast((Person(NO_PHOTO),))
 WEIGHTLESS = Cast((Person(identity(0), 0.0),))
 REFUSED = [
-    (BadSize, "200x150 px.* 200x100 px", lambda: measured(picture(face([0.7, 0.1]), height=150), cast(placed=True))),
+    (BadSize, "200x103 px.* 200x100 px", lambda: measured(picture(face([0.7, 0.1]), height=103), cast(placed=True))),
     (BadCast, "neither a cast nor a person", lambda: measure.people_to_find(None, None, measure.NODE)),
     (BadCast, "all in the cast have weight 0", lambda: measure.people_to_find(WEIGHTLESS, None, measure.NODE)),
     (NotPlaced, "Measure Likeness .* Cleo has no place",

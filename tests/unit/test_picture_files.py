@@ -1,7 +1,10 @@
 """Files of pictures: whatever kind of pixels, and whatever stands around them."""
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -10,9 +13,10 @@ import pytest
 from pack.core.errors import BadPhoto
 from pack.core.faces.pictures import from_file
 from pack.core.picture_files import read_picture
-from PIL import Image, features
+from PIL import Image, ImageCms, features
 
-PHOTO = Path(__file__).resolve().parents[2] / "pictures" / "likeness_anna.png"
+ROOT = Path(__file__).resolve().parents[2]
+PHOTO = ROOT / "pictures" / "likeness_anna.png"
 ORIENTED = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
 """EXIF that says: turn it clockwise by 90 degrees."""
 LONG_TEXT = zlib.compress(b"x" * 3_000_000)
@@ -66,23 +70,11 @@ AS_IT_LIES = {
     "orientation bytes.jpg": jpeg(0xE1, exif_with(b"\x12\x01\x07\0\x01\0\0\0\x06\0\0\0")),
     "orientation fraction.jpg": jpeg(0xE1, exif_with(b"\x12\x01\x05\0\x01\0\0\0\x1a\0\0\0")),
     "orientation of XMP.jpg": jpeg(0xE1, b'http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation="99999999999999999999"/>'),
-    "short JFIF.jpg": jpeg(0xE0, b"JFIF"),
-    "short Adobe.jpg": jpeg(0xEE, b"Adobe"),
-    "short profile.jpg": jpeg(0xE2, b"ICC_PROFILE\0"),
     "pictures of junk.jpg": jpeg(0xE2, b"MPF\0junkjunkjunk"),
     "telephone.jpg": telephone(0),
     "telephone cut.jpg": telephone(400),
-    "text damaged.png": png(b"tEXt", b"a\0b", checksum=1),
-    "text too long.png": png(b"zTXt", b"a\0\0" + LONG_TEXT),
-    "workflow too long.png": png(b"iTXt", b"workflow\0\x01\0\0\0" + LONG_TEXT, at_the_end=True),
-    "text packed otherwise.png": png(b"zTXt", b"a\0\x05abc"),
-    "profile packed otherwise.png": png(b"iCCP", b"a\0\x05abc"),
-    "profile too long.png": png(b"iCCP", b"a\0\0" + LONG_TEXT),
     "EXIF no TIFF.png": png(b"eXIf", b"http://ns"),
     "EXIF twice.png": png(b"eXIf", b"Exif\0\0Exif\0\0"),
-    "short density.png": png(b"pHYs", b"a"),
-    "short gamma.png": png(b"gAMA", b"a"),
-    "animation of nothing.png": png(b"acTL", b"abc"),
     "EXIF no TIFF.webp": saved(photo(), "WEBP", lossless=True, exif=b"http://ns.adobe.com"),
     "profile.webp": saved(photo(), "WEBP", lossless=True, icc_profile=b"abc"),
     "XMP.webp": saved(photo(), "WEBP", lossless=True, xmp=b"\xff\xfe\0"),
@@ -120,23 +112,6 @@ def test_a_photo_is_turned_as_the_camera_says(name: str, tmp_path: Path) -> None
     assert abs(pixels - upright).max() <= (24 if name.endswith(".jpg") else 0)
 
 
-def test_it_is_turned_although_something_else_in_the_file_is_damaged(tmp_path: Path) -> None:
-    for name, data in (
-        ("a.jpg", jpeg(0xE1, b"Exif\0\0" + ORIENTED)),
-        ("a.png", png(b"eXIf", ORIENTED)),
-        ("a.webp", saved(photo(), "WEBP", lossless=True, exif=ORIENTED)),
-    ):
-        (tmp_path / name).write_bytes(data)
-    short = struct.pack(">BBH", 0xFF, 0xE2, 14) + b"ICC_PROFILE\0"
-    undamaged = (tmp_path / "a.jpg").read_bytes()
-    (tmp_path / "a.jpg").write_bytes(undamaged[:2] + short + undamaged[2:])
-    undamaged = (tmp_path / "a.png").read_bytes()
-    bad_text = png(b"tEXt", b"a\0b", checksum=1)[33 : 33 + 15]
-    (tmp_path / "a.png").write_bytes(undamaged[:33] + bad_text + undamaged[33:])
-    for name in ("a.jpg", "a.png", "a.webp"):
-        assert read_picture(str(tmp_path / name)).size == (64, 96)
-
-
 @pytest.mark.parametrize("name", ["cut.jpg", "cut.png", "cut.webp"])
 def test_a_photo_whose_pixels_are_damaged_is_refused_for_that(name: str, tmp_path: Path) -> None:
     kinds = {"cut.jpg": jpeg(0xFE, b"a comment"), "cut.png": png(b"tEXt", b"a\0b")}
@@ -155,10 +130,6 @@ NUMBERS = {
     "12 in 16 bits.tif": OF_12_BITS,
     "8 in 32 bits.tif": GREY.astype(np.int32),
     "16 in 32 bits.tif": GREY.astype(np.int32) * 257,
-    "32 bits.tif": (GREY.astype(np.float64) / 255 * (2**31 - 1)).astype(np.int32),
-    "floats to 1.tif": GREY.astype(np.float32) / 255,
-    "floats to 255.tif": GREY.astype(np.float32),
-    "floats to 65535.tif": GREY.astype(np.float32) * 257,
 }
 
 
@@ -170,36 +141,9 @@ def test_grey_of_more_than_8_bits(name: str, tmp_path: Path) -> None:
     assert (pixels == GREY[..., None]).all()
 
 
-def test_unsigned_32_bits_of_a_tiff(tmp_path: Path) -> None:
-    """Pillow reads them as signed ones: half of the picture is negative."""
-    values = (GREY.astype(np.float64) / 255 * (2**32 - 1)).astype(np.uint32)
-    data = saved(Image.fromarray(values.view(np.int32)), "TIFF")
-    sample_format = b"\x53\x01\x03\0\x01\0\0\0"
-    assert data.count(sample_format + b"\x02\0") == 1
-    (tmp_path / "a.tif").write_bytes(data.replace(sample_format + b"\x02\0", sample_format + b"\x01\0"))
-    with Image.open(tmp_path / "a.tif") as opened:
-        assert opened.mode == "I"
-        assert opened.tag_v2[339] == (1,)
-    assert (from_file(str(tmp_path / "a.tif")) == GREY[..., None]).all()
-
-
-def test_lights_brighter_than_white_are_white(tmp_path: Path) -> None:
-    bright = GREY.astype(np.float32) / 255
-    bright[:2, :20] = 40  # less than a hundredth of the picture
-    Image.fromarray(bright).save(tmp_path / "hdr.tif")
-    expected = GREY.copy()
-    expected[:2, :20] = 255
-    assert (from_file(str(tmp_path / "hdr.tif")) == expected[..., None]).all()
-    Image.fromarray(GREY.astype(np.float32) / 64).save(tmp_path / "hdr.tif")
-    expected = (GREY.astype(np.float64) / 64 * 255).round().clip(0, 255)
-    assert (from_file(str(tmp_path / "hdr.tif")) == expected[..., None]).all()
-
-
 UNREADABLE = {
-    "NaN": (np.where(GREY > 128, np.nan, GREY / 255).astype(np.float32), "are NaN or infinite"),
-    "infinite": (np.full((8, 8), np.inf, np.float32), "64 of its 64 pixels are NaN or infinite"),
-    "around 0": ((GREY.astype(np.float32) / 127.5) - 1, "its pixels are floats from -1 to 1|floats from -0"),
-    "floats of 32 bits": (GREY.astype(np.float32) * 1e6, r"0 to 1 or 0 to 255 or 0 to 4095 or 0 to 65535 can be read"),
+    "floats": (GREY.astype(np.float32) / 255, "its pixels are floats"),
+    "32 bits": (GREY.astype(np.int32) * 2**23, "0 to 255 or 0 to 4095 or 0 to 65535 can be read"),
     "a mask": ((GREY > 128).astype(np.int32), "its pixels are whole numbers from 0 to 1; 0 to 255 or"),
     "labels": (GREY.astype(np.int32) * 1000, "its pixels are whole numbers from"),
     "signed": (GREY.astype(np.int32) - 128, "its pixels are whole numbers from -"),
@@ -216,7 +160,7 @@ def test_numbers_without_a_known_white_are_refused_with_the_reason(name: str, tm
 
 
 def test_black_is_black(tmp_path: Path) -> None:
-    for values in (np.zeros((8, 8), np.float32), np.zeros((8, 8), np.int32), np.zeros((8, 8), np.uint16)):
+    for values in (np.zeros((8, 8), np.int32), np.zeros((8, 8), np.uint16)):
         Image.fromarray(values).save(tmp_path / "black.tif")
         assert not from_file(str(tmp_path / "black.tif")).any()
 
@@ -319,15 +263,29 @@ def on_white(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return 255 * (colors / 65_535 * share + 1 - share)
 
 
+def png_header(width: int, height: int, bits: int, color_type: int, pixels: bytes = b"") -> bytes:
+    """A PNG. pixels: compressed."""
+    data = b"\x89PNG\r\n\x1a\n"
+    header = struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0)
+    for name, content in ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")):
+        data += struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    return data
+
+
+def exchanged(profile: bytes) -> bytes:
+    """An ICC profile of sRGB whose red and blue are exchanged, under another description."""
+    return (
+        profile.replace(b"rXYZ", b"?XYZ")
+        .replace(b"bXYZ", b"rXYZ")
+        .replace(b"?XYZ", b"bXYZ")
+        .replace("sRGB".encode("utf-16-be"), "wide".encode("utf-16-be"))
+    )
+
+
 def png_of_16_bits(pixels: np.ndarray, color_type: int) -> bytes:
     height, width = pixels.shape[:2]
-    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    chunks = b"\x89PNG\r\n\x1a\n"
-    for name, content in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
-        chunks += struct.pack(">I", len(content)) + name + content
-        chunks += struct.pack(">I", zlib.crc32(name + content))
-    return chunks
+    return png_header(width, height, 16, color_type, zlib.compress(rows))
 
 
 def tiff(pixels: np.ndarray, **tags: object) -> bytes:
@@ -378,7 +336,8 @@ def test_colours_of_16_bits_are_read_to_one_of_255(name: str, tmp_path: Path) ->
     (tmp_path / name).write_bytes(data)
     pixels = np.asarray(read_picture(str(tmp_path / name))).astype(int)
     assert pixels.shape == (64, 96, 3)
-    assert np.abs(pixels - np.round(expected)).max() <= 1
+    # Pillow divides colours by their alpha, of which little is left where they are nearly transparent.
+    assert np.abs(pixels - np.round(expected)).max() <= (3 if "multiplied" in name else 1)
 
 
 def test_colours_multiplied_by_alpha_in_8_bits(tmp_path: Path) -> None:
@@ -386,7 +345,7 @@ def test_colours_multiplied_by_alpha_in_8_bits(tmp_path: Path) -> None:
     colors = (np.asarray(photo()) * (alpha[..., None] / 255)).round().astype(np.uint8)
     (tmp_path / "a.tif").write_bytes(tiff(np.dstack([colors, alpha]), _262=2, _338=1))
     pixels = np.asarray(read_picture(str(tmp_path / "a.tif"))).astype(int)
-    assert (pixels == colors.astype(int) + 255 - alpha[..., None]).all()
+    assert np.abs(pixels - (colors.astype(int) + 255 - alpha[..., None])).max() <= 1
 
 
 def jpeg_2000_of(bits: int) -> bytes:
@@ -412,7 +371,7 @@ REFUSED = {
     "with a text.jp2": (behind_a_text(jpeg_2000_of(16)), "a JPEG 2000 picture of 16 bits a colour"),
     "multiplied.tif": (
         tiff(np.moveaxis(OF_8_BITS, 2, 0).copy(), _262=2, _284=2, _338=1),
-        "a TIFF of colours multiplied by alpha, in planes",
+        "a TIFF of 8 bits a colour in planes, or with colours multiplied by alpha",
     ),
     "planes.tif": (tiff(np.moveaxis(DEEP, 2, 0).copy(), _262=2, _284=2), "a TIFF of 16 bits a colour in planes"),
     "deep.jp2": (jpeg_2000_of(16), "a JPEG 2000 picture of 16 bits a colour"),
@@ -428,6 +387,12 @@ REFUSED = {
     "page.png": (b"<!DOCTYPE html><html/>", "a web page"),
     "paper.pdf": (b"%PDF-1.7" + bytes(999), "a PDF"),
     "nothing.png": (b"", "it is empty"),
+    "reflex.tif": (tiff(DEEP, _262=2, _254=1), "a raw photo of a camera"),
+    "reflex.jpg": (tiff(OF_8_BITS[..., :3], _262=2, _50706=1), "a raw photo of a camera"),
+    "reflex.png": (b"FUJIFILMCCD-RAW" + bytes(99), "a raw photo of a camera"),
+    "too long a text.png": (png(b"zTXt", b"a\0\0" + LONG_TEXT), "[dD]ata [tT]oo [lL]arge"),
+    "damaged text.png": (png(b"tEXt", b"a\0b", checksum=1), "a damaged PNG"),
+    "short Adobe.jpg": (jpeg(0xEE, b"Adobe"), "a damaged JPEG"),
     "anything.png": (b"anything at all", "no picture of a kind that Pillow knows"),
 }
 
@@ -443,7 +408,7 @@ def test_what_is_not_read_is_named_for_what_it_is(name: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "description"),
     [
-        ("cut.avif", "it is an AVIF picture that is damaged"),
+        ("cut.avif", "it is a damaged AVIF picture"),
         ("cut.tif", "it is a damaged TIFF, or a TIFF of another kind"),
     ],
 )
@@ -456,6 +421,59 @@ def test_a_file_that_was_cut_off_is_not_taken_for_another_kind(name: str, descri
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(BadPhoto, match=rf"^{name} cannot be read: {description}"):
         read_picture(str(path))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are of Unix")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(BadPhoto, match=r"^a\.png cannot be read: there is no such file\. Choose a picture\.$"):
+        read_picture(str(tmp_path / "a.png"))
+
+
+HUGE = {
+    "large.png": (png_header(15_000, 10_000, 16, 6), "15000x10000 px; 120 million are read at most"),
+    "long.png": (png_header(2_000_000_000, 1, 8, 2), "2000000000 pixels"),
+    "a piece.tif": (tiff(OF_8_BITS[..., :3], _262=2, _322=60_000, _323=60_000), "120 million are read at most"),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_what_would_take_all_memory_is_refused_before_it_is_decoded(name: str, tmp_path: Path) -> None:
+    data, why = HUGE[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(BadPhoto, match=why):
+        read_picture(str(tmp_path / name))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="memory is measured in a process of its own")
+@pytest.mark.parametrize(("bits", "color_type"), [(8, 2), (8, 6), (16, 2), (16, 4), (16, 6)])
+def test_no_kind_of_pixels_takes_more_than_its_share_of_memory(bits: int, color_type: int, tmp_path: Path) -> None:
+    """A small file of many pixels, which all colours and alphas of 16 bits once took 149 bytes each for."""
+    side = 2000
+    row = bytes(1 + side * bits // 8 * {2: 3, 4: 2, 6: 4}[color_type])
+    (tmp_path / "a.png").write_bytes(png_header(side, side, bits, color_type, zlib.compress(row * side, 1)))
+    script = (
+        "import resource, sys; sys.path.insert(0, sys.argv[1]); from core.picture_files import read_picture\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak(); read_picture(sys.argv[2]); print((peak() - before) * 1024)"
+    )
+    command = [sys.executable, "-c", script, str(ROOT), str(tmp_path / "a.png")]
+    taken = int(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert taken / side**2 < 25
+
+
+def test_a_wide_gamut_is_brought_to_srgb_and_a_broken_profile_is_none(tmp_path: Path) -> None:
+    colors = np.dstack([np.full((8, 8), level, np.uint8) for level in (200, 100, 50)])
+    wide = ImageCms.createProfile("sRGB")
+    data = bytearray(ImageCms.ImageCmsProfile(wide).tobytes())
+    for profile, expected in (
+        (exchanged(data), (50, 100, 200)),
+        (b"abc", (200, 100, 50)),
+        (bytes(data), (200, 100, 50)),
+    ):
+        Image.fromarray(colors).save(tmp_path / "a.png", icc_profile=profile)
+        pixels = np.asarray(read_picture(str(tmp_path / "a.png")))
+        assert np.abs(pixels[0, 0].astype(int) - expected).max() <= 1
 
 
 def test_a_folder_is_no_picture(tmp_path: Path) -> None:

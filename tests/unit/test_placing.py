@@ -63,6 +63,8 @@ def without_a_face() -> list[tuple[str, str, int, int, int, dict[str, int]]]:
         *(("custom", text, 3, 0, 3, {"Ann": 3, "Bob": 1, "Cid": 2})
           for text in ("2,3,1", " 2, 3 ,1 ", "2 3 1", "2;3;1", "2\uff0c3\uff0c1")),
         *without_a_face(),
+        ("custom", "Cid, ann; Bob", 3, 0, 3, {"Cid": 1, "Ann": 2, "Bob": 3}),
+        ("custom", "Bob 0 1", 3, 0, 3, {"Bob": 1, "Ann": 3}),
         ("custom", "3,2,1", 3, 2, 3, {"Ann": 3, "Cid": 1}),
         ("custom", "3,0", 3, 2, 2, {"Cid": 1}),
         # In a layout for those who are there none is free.
@@ -106,7 +108,11 @@ def test_a_place_without_a_person_says_what_stays_there() -> None:
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("1,2,4", "no person 4"), ("1,2,2", "person 2 .*2 places"), ("1,2,99999", "'99999' is not a number")],
+    [
+        ("1,2,4", "no person 4"),
+        ("1,2,2", "person 2 .*2 places"),
+        ("1,2,99999", "'99999' is neither a number nor a name of the cast"),
+    ],
 )
 @pytest.mark.parametrize("absent", [0, 2])
 def test_bad_custom_orders_say_why(text: str, why: str, absent: int) -> None:
@@ -138,6 +144,17 @@ THREE = torch.randn(3, 512, generator=torch.Generator().manual_seed(5))
 # Ann is a little closer to place 1 than Bob is, but Bob has nothing else: the best pairs in total win.
 CLOSE = unit_rows((0.8, 0.6, 0.0), (0.75, -0.3, 0.59))
 BOTH = {"w600k_mbf": TWO.flip(0), "antelopev2": TWO}
+AGAINST = unit_rows((0.5, -0.5, 0.707), (-0.5, 0.5, 0.0, 0.707))
+CROSSED = unit_rows((0.0, 0.6, 0.8), (0.6, 0.0, 0.0, 0.8))
+
+
+def seen_by_two(mbf: torch.Tensor, antelope: torch.Tensor) -> Layout:
+    """The faces of a photo by two recognisers."""
+    slots: list[Slot] = []
+    others = template(antelope, "antelopev2").slots
+    for slot, other in zip(template(mbf).slots, others, strict=True):
+        slots.append(replace(slot, embeddings={**slot.embeddings, **other.embeddings}))
+    return Layout(1024, 768, tuple(slots))
 
 
 @pytest.mark.parametrize(
@@ -147,8 +164,18 @@ BOTH = {"w600k_mbf": TWO.flip(0), "antelopev2": TWO}
         (cast(2, w600k_mbf=CLOSE), template(unit_rows((1.0, 0.0, 0.0), (0.5, 0.86, 0.0))), (1, 0)),
         (cast(2, **BOTH), template(TWO), (1, 0)),
         (cast(2, **BOTH), template(TWO, "antelopev2"), (0, 1)),
+        # One recogniser alone, and the surest of both, have them the other way round.
+        (cast(2, w600k_mbf=TWO, antelopev2=TWO), seen_by_two(AGAINST, CROSSED), (0, 1)),
+        (cast(2, w600k_mbf=TWO, antelopev2=TWO), seen_by_two(CROSSED, AGAINST), (0, 1)),
     ],
-    ids=["one like nobody stays free", "the largest sum", "what everybody has", "another recogniser"],
+    ids=[
+        "one like nobody stays free",
+        "the largest sum",
+        "what everybody has",
+        "another recogniser",
+        "the first of two against",
+        "the second of two against",
+    ],
 )
 def test_people_are_matched_with_the_faces_of_a_photo(people: Cast, places: Layout, expected) -> None:
     assert placing.assign(people, places, "match faces", "") == expected

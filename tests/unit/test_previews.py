@@ -1,8 +1,10 @@
 """Regions, numbered pictures, contact sheets and tables."""
 
 import people_made
+import pytest
 import torch
 from pack.core import lettering, previews
+from pack.core.errors import BadSetup
 from pack.core.people import Layout, Person, Slot
 from pack.core.places.drawing import numbered_layout, read_regions
 from pack.core.previews import GroupedPicture, PictureGroup
@@ -157,3 +159,10 @@ def test_the_last_group_that_is_shown_says_how_many_more_there_are() -> None:
     text = "person 100, and 3 more"
     ImageDraw.Draw(expected).text((6, 14), text, (0, 0, 0), ImageFont.load_default(20), "lm")
     assert Image.fromarray(sheet[top : top + 28].numpy()).tobytes() == expected.tobytes()
+
+
+def test_a_pillow_without_letters_of_every_size_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFont, "load_default", lambda: None)  # as below 10.1
+    lettering._font.cache_clear()
+    with pytest.raises(BadSetup, match=r"^Pillow is [\d.]+; .*Pillow 10\.1 or newer\. .*pip install -U pillow$"):
+        lettering.font_for("Anna", 16)

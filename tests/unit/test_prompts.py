@@ -75,6 +75,9 @@ def test_who_says_too_much_is_named() -> None:
         per_person(text, NAMES)
     with pytest.raises(BadText, match=r"^Scene 2 has 14999 letters"):
         per_scene("at the beach\n" + "word " * 3000)
+    for read in (per_scene, lambda lines: per_person(lines, NAMES)):
+        with pytest.raises(BadText, match="The text has 10001 lines, and 10000 is the most"):
+            read("Ben:\n" * 10_001)
 
 
 def test_scenes_are_plain_lines() -> None:

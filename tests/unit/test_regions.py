@@ -50,6 +50,12 @@ def test_what_two_regions_reach_belongs_to_the_nearer_face():
     assert left[25, 43:49].tolist() == pytest.approx([1, 1, 1, 0.75, 0.25, 0])
     assert right[25, 43:49].tolist() == pytest.approx([0, 0.25, 0.75, 1, 1, 1])
     assert left[15, 54] == 0 and right[15, 54] == 1, "right above the right face"
+    small, large = of_faces(box(20, 10, 40, 30), box(52, 2, 92, 42), margin=0.75, feather=4)
+    # 4 px from the small face and 8 from the large one: 0.2 faces from both. A pixel further is 1/20 + 1/40 faces of
+    # 30 px, half of it is beyond the border, and the edge is 2 px wide.
+    step = (1 / 20 + 1 / 40) * 30 / 2 / 2
+    assert small[20, 42:47].tolist() == pytest.approx([1, 1, 1 - step / 2, 1 - 1.5 * step, 0])
+    assert large[20, 41:45].tolist() == pytest.approx([0, 1 - 1.5 * step, 1 - step / 2, 1])
     alone, _ = of_faces(box(20, 10, 40, 30), box(80, 40, 90, 50), margin=0.75, feather=4)
     assert alone[25, 54] == 1, "nobody else is near"
 
@@ -203,6 +209,14 @@ def test_a_face_box_is_as_small_as_what_is_on_the_canvas():
     (remark,) = regions.remarks(cast(box(-30, 10, 10, 50)), None, regions.FACE_BOXES, 16)
     assert remark.startswith("Face boxes small: person 1 10x40 px")
     assert regions.remarks(cast(box(0, 10, 40, 50)), None, regions.FACE_BOXES, 16) == []
+
+
+def test_all_people_have_the_larger_of_their_regions():
+    neighbours = cast(standing(100), standing(280), width=512, height=384)
+    shape = RegionShape("body", 1.0, 24)
+    everybody, first, second = (person_region.region_of_person(neighbours, number, shape) for number in range(3))
+    assert torch.equal(everybody, torch.maximum(first, second))
+    assert ((torch.minimum(first, second) > 0) & (everybody < 1)).any(), "their soft edges cross"
 
 
 def test_no_region_covers_the_face_of_another():

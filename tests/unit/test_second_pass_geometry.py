@@ -9,6 +9,7 @@ from pack.core import second_pass as crops
 from pack.core.people import NOSE, Cast, Face, Faces, Identity, Lora, NotPlaced, Person, PlacedCast, Slot
 from pack.core.previews import Sheet
 from pack.core.second_pass import Candidate, Choice
+from pack.core.second_pass.pasting import match_colors
 from PIL import Image
 
 NAMES = ("Ann", "Bob", "Cid")
@@ -128,11 +129,11 @@ def test_a_mask_falls_to_nothing_within_its_square_but_not_where_the_picture_end
     assert canvas[100, 90] == 1
 
 
-@pytest.mark.parametrize(("feather", "has_note"), [(0.25, False), (1.0, False), (4.0, True)])
+@pytest.mark.parametrize(("feather", "has_note"), [(0.25, False), (1.5, False), (1.8, True), (4.0, True)])
 def test_a_feather_larger_than_its_square_is_told(feather, has_note):
     decisions = cut(face(160, 100), feather=feather)
     share = float(decisions[0].crop.mask.max())
-    assert (share < 0.5) is has_note
+    assert (share < 0.9) is has_note
     advice = f"Ann {share:.0%} pasted at most; lower feather or raise margin"
     troubles = [f"The soft edge leaves no room for the face: {advice}"] if has_note else []
     assert crops.troubles(decisions, 1) == troubles
@@ -184,11 +185,12 @@ def test_the_larger_of_two_faces_lies_on_top(heights):
     assert pasted[0, 100, 160 if above == 0 else 70].max() < 1e-3
 
 
-def test_colours_follow_what_lies_around_the_face():
+@pytest.mark.parametrize("contrast", [0.7, 1.4])
+def test_colours_follow_what_lies_around_the_face(contrast):
     smooth = torch.nn.functional.interpolate(picture(20, 12).movedim(-1, 1), (200, 320), mode="bilinear")
     images = smooth.movedim(1, -1) * 0.5 + 0.2
     made_crops = of(cut(face(160, 100)))
-    tinted = (enlarged(images, made_crops) * 0.7 + torch.tensor([0.2, 0.0, 0.1])).clamp(0, 1)
+    tinted = (enlarged(images, made_crops) - 0.45) * contrast + torch.tensor([0.5, 0.35, 0.4])
 
     def difference(match: str) -> torch.Tensor:
         return (crops.paste(images, made_crops, tinted, match).images - images).abs().mean()
@@ -202,6 +204,32 @@ def test_colours_follow_what_lies_around_the_face():
     assert flat.max() <= 1
 
 
+@pytest.mark.parametrize(("contrast", "gain"), [(0.2, 2.0), (0.8, 1 / 0.8), (1.25, 0.8), (5.0, 0.5)])
+def test_contrast_is_at_most_doubled_or_halved(contrast, gain):
+    original = 0.5 + 0.1 * torch.randn(64, 64, 3, generator=torch.Generator().manual_seed(3)).clamp(-0.8, 0.8)
+    sampled = 0.5 + contrast * (original - original.mean((0, 1)))
+    nothing = torch.zeros(64, 64)
+    matched = match_colors(sampled, original, nothing, "around the face")
+    assert (matched.std((0, 1)) / sampled.std((0, 1))).tolist() == pytest.approx([gain] * 3, rel=1e-4)
+    few = torch.ones(64, 64)
+    few[0, :15] = 0
+    assert match_colors(sampled, original, few, "around the face") is sampled, "too few pixels"
+    few[0, :16] = 0
+    assert match_colors(sampled, original, few, "around the face") is not sampled
+
+
+@pytest.mark.parametrize("match", crops.MATCHES[:2])
+def test_colours_are_measured_there_alone(match: str):
+    """Elsewhere both pictures may show anything."""
+    original = picture(64, 64)[0] * 0.5 + 0.2
+    mask = torch.zeros(64, 64)
+    mask[16:48, 16:48] = 1
+    counts = mask > 0 if match == crops.MATCHES[1] else mask == 0
+    tinted = original * 0.7 + torch.tensor([0.2, 0.0, 0.1])
+    made = torch.where(counts[..., None], tinted, torch.tensor([1.0, 0.0, 0.0]))
+    torch.testing.assert_close(match_colors(made, original, mask, match)[counts], original[counts], atol=1e-4, rtol=0)
+
+
 def small_and_large() -> list[crops.Decision]:
     """Of three people the second has a large face, which stays."""
     everybody, faces = people(face(60, 100, 40), face(160, 100, 110), face(260, 100, 40))
@@ -210,11 +238,12 @@ def small_and_large() -> list[crops.Decision]:
 
 def test_the_rows_of_the_batch_keep_the_numbers_of_the_places():
     decisions = small_and_large()
-    everybody = Cast(tuple(decision.candidate.person for decision in decisions))
+    in_no_place = Person(Identity("Zoe", {}, torch.zeros(1, 112, 112, 3)), weight=0.0)
+    everybody = Cast((in_no_place, *(decision.candidate.person for decision in decisions)))
     cast = crops.cast_by_row(decisions, everybody, 256)
     assert [(person.identity.name, person.place) for person in cast.people] == [("Ann", 1), ("Cid", 3)]
-    assert cast.listed == ("Ann", "Bob", "Cid")
-    assert cast.numbers_listed == (1, 3)
+    assert cast.listed == ("Zoe", "Ann", "Bob", "Cid")
+    assert cast.numbers_listed == (2, 4)
 
 
 def lora_people(*places: Face) -> PlacedCast:

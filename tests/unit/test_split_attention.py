@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pack.core.token_groups import split_attention
+from pack.core.token_groups import Group, Split, split_attention
 from pack.core.token_layout import TokenLayout
 from pack.nodes.references.net import Plan, groups, on_tokens
 from torch.nn.functional import scaled_dot_product_attention as attention
@@ -47,6 +47,13 @@ def test_split_is_masked_with_and_without_queries_of_references(everybody):
     assert not plan.of(TOKENS.total, WITHOUT_REFERENCES)
     assert not plan.of(5, TOKENS.total)
     assert len(plan.of(TOKENS.total, TOKENS.total).groups) == 4, "those that read the same ask together"
+
+
+def test_a_key_that_both_splits_read_several_times_is_read_as_often_as_both_together():
+    keys, other_keys = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 0, 0, 1, 1])
+    everybody = torch.arange(2)
+    joined = Split((Group(everybody, keys),), 4).joined(Split((Group(everybody, other_keys),), 4))
+    assert [group.keys.bincount(minlength=4).tolist() for group in joined.groups] == [[6, 2, 0, 0]]
 
 
 def test_where_everybody_is_barred_it_is_attention_without_references_to_the_bit():

@@ -6,8 +6,8 @@ from typing import Any
 
 import playwright.sync_api as playwright
 
-NOTE = "$$node-text-preview"
-"""What the editor calls the text under a node that a run has sent."""
+NOTE = "likeness_note"
+"""The widget with what a run says of the node."""
 
 _MIDDLE_OF_WIDGET = """
 (node, name) => {
@@ -140,7 +140,9 @@ class NodeOnPage:
 
     def note(self) -> str:
         """The text under the node; empty where there is none."""
-        return self.evaluate("(node, name) => node.widgets?.find(widget => widget.name === name)?.value ?? ''", NOTE)
+        return self.evaluate(
+            "(node, name) => node.widgets?.find(widget => widget.name === name)?.element.textContent ?? ''", NOTE
+        )
 
     def preview_file(self) -> str | None:
         """The name of the first picture on the node."""

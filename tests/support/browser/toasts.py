@@ -75,7 +75,7 @@ class Toasts:
 
     def __init__(self, page: playwright.Page) -> None:
         self._all = page.locator(".likeness-toast")
-        self._buttons = page.locator(".likeness-toast button")
+        self._buttons = page.locator(".likeness-toast button[aria-label]")
 
     def texts(self) -> list[str]:
         return self._all.all_text_contents()

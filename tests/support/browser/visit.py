@@ -189,6 +189,26 @@ class Visit:
         )
         return Opened(self.canvas.saved(), self.canvas.prompt(), requests)
 
+    def tab(self) -> str:
+        """The path of the workflow whose tab is open."""
+        return self.page.evaluate("app.extensionManager.workflow.activeWorkflow.path")
+
+    def show_tab(self, path: str) -> None:
+        """Open the tab of a workflow again, as a click on it does."""
+        self.page.evaluate(
+            """path => {
+                const workflow = app.extensionManager.workflow.openWorkflows.find(one => one.path === path);
+                return app.loadGraphData(workflow.activeState, true, true, workflow).then(() => true);
+            }""",
+            path,
+        )
+        self.await_true(lambda: self.tab() == path)
+
+    def is_app(self) -> bool:
+        """Whether the workflow that is shown is shown as an app."""
+        opened = "app.extensionManager.workflow.activeWorkflow"
+        return self.page.evaluate(f"({opened}.activeMode ?? {opened}.initialMode) === 'app'")
+
     @contextlib.contextmanager
     def as_app(self, graph: Graph) -> Iterator[AppView]:
         """Open a workflow as an app for the block. Skips where the frontend of this host has no apps."""

@@ -94,6 +94,7 @@ def poses() -> Iterator[Case]:
         ("people", [{"canvas_width": 128}]),
         ("people", [{"people": "abc", **canvas}]),
         ("2 pictures", pose() * 2),
+        ("20000 people, at most 500", [{"people": pose()[0]["people"] * 20_000, **canvas}]),
         ("canvas_width", pose(width=None)),
         ("canvas_width", pose(width=nan)),
         ("canvas_width", pose(width=0)),

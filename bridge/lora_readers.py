@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from ..unet import Grid
+from .unet import Grid
 
 
 class Additions(Protocol):

@@ -1,0 +1,74 @@
+"""The network that all clones of a MODEL share, as one of them gives it.
+
+A node may give a clone of a MODEL object patches: other objects, functions or classes in the place of parts of the
+network. The host puts them on the network when it loads that clone, and they stay there until it loads another one.
+Meanwhile whoever looks at the network sees what another MODEL gives. Here copies are made that have the right parts;
+what is shared is never changed.
+"""
+
+from collections.abc import Sequence
+from copy import copy
+from typing import Any
+
+import comfy.utils
+from comfy.model_base import BaseModel
+from comfy.model_patcher import ModelPatcher
+from torch import nn
+
+_COMPILED = "_orig_mod"
+"""Where torch.compile keeps the module that it has compiled."""
+
+
+def model_of(patcher: ModelPatcher) -> BaseModel:
+    """The model of a MODEL with this MODEL's object patches and without those of any other clone.
+
+    It is for looking only: where anything is patched, it is a copy that has its weights in common with the model.
+    """
+    model = patcher.model
+    for path, value in {**patcher.object_patches_backup, **patcher.object_patches}.items():
+        names = [name for name in path.split(".") if name != _COMPILED]
+        within = getattr(value, _COMPILED, None)
+        if within is None or within is not network_within(comfy.utils.get_attr(patcher.model, path)):
+            model = _with_attribute(model, names, value)
+    return model
+
+
+def network_within(module: Any) -> Any:
+    """A module itself, under what torch.compile may have put around it."""
+    return getattr(module, _COMPILED, module)
+
+
+def without_replaced_methods(network: nn.Module) -> nn.Module:
+    """A network that runs the code of its own class, whatever other packs have put over its `forward` or `_forward`.
+
+    The network itself where nothing has been put over its methods, otherwise a copy, which is not compiled.
+    """
+    own = network_within(network)
+    replaced = [name for name in vars(own) if callable(getattr(type(own), name, None))]
+    if not replaced:
+        return network
+    own = _copy_of(own)
+    for name in replaced:
+        delattr(own, name)
+    return own
+
+
+def _with_attribute(shared: Any, names: Sequence[str], value: Any) -> Any:
+    """A copy of an object in which the attribute at the end of a path has another value. names: the path."""
+    own = _copy_of(network_within(shared))
+    name, *deeper = names
+    if deeper:
+        value = _with_attribute(getattr(own, name), deeper, value)
+    comfy.utils.set_attr(own, name, value)
+    return own
+
+
+def _copy_of(shared: Any) -> Any:
+    """A copy of an object whose attributes, parts and weights can be replaced without changing the object."""
+    if not isinstance(shared, nn.Module):
+        return copy(shared)
+    own = object.__new__(type(shared))
+    vars(own).update(vars(shared))
+    for name in ("_modules", "_parameters", "_buffers"):
+        vars(own)[name] = dict(vars(shared)[name])
+    return own

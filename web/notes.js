@@ -1,0 +1,147 @@
+// What a run says of our nodes, under the node and under every box around it. A note belongs to one run of one workflow:
+// it stands there, in the tab that has started the run, for as long as the host keeps the node's result. What no node
+// in sight shows, such as in an app, is a toast.
+
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+import { activeWorkflow, find, inApp, linked, made } from "./ours.js";
+import { hide, show } from "./toasts.js";
+
+const NOTE = "likeness_note"; // of bridge/notes.py: in what a node has shown, and what comes while a sampler runs
+const MOST = 160; // pixels of a note that are seen at once; the rest is scrolled to
+const TOAST = "notes";
+const PICTURE = "$$canvas-image-preview"; // what the editor calls it
+
+const runs = new Map(); // id of a run -> the workflow that has started it
+const notesOf = new WeakMap(); // workflow -> Map: id of a node -> Map: topic -> {run, text}
+let sent = Promise.resolve(); // a run may begin before the page has read its id in the host's answer
+let shown = new Map(); // node of the open graph -> its note
+let toasted = ""; // the text of the toast
+
+/** The id of each run with the workflow that it comes from. */
+function watchRuns() {
+  const send = api.queuePrompt;
+  api.queuePrompt = function (...given) {
+    const workflow = activeWorkflow();
+    const answer = send.apply(this, given);
+    sent = answer.then(({ prompt_id: run }) => workflow && runs.set(run, workflow)).catch(() => {});
+    return answer;
+  };
+}
+
+/** The notes that belong to the workflow of a run; none where this page has not started it. */
+async function notesOfRun(run) {
+  await sent;
+  const workflow = runs.get(run);
+  if (!workflow) return new Map();
+  if (!notesOf.has(workflow)) notesOf.set(workflow, new Map());
+  return notesOf.get(workflow);
+}
+
+/** A node that is run again, or is not there any more, has lost its result, and its notes with it. */
+async function onStart({ detail: { nodes: kept, prompt_id: run } }) {
+  const notes = await notesOfRun(run);
+  for (const id of [...notes.keys()]) if (!kept.includes(id)) notes.delete(id);
+  draw();
+}
+
+/** A topic without a text: a later run has nothing to say of it. */
+async function put(run, id, topic, text) {
+  const notes = await notesOfRun(run);
+  const topics = notes.get(id) ?? new Map();
+  if (text) topics.set(topic, { run, text });
+  else if (topics.get(topic)?.run !== run) topics.delete(topic);
+  notes.set(id, topics);
+  draw();
+}
+
+/** Of a list there is a note for each of its items. */
+function onExecuted({ detail: { node, display_node: id = node, output, prompt_id: run } }) {
+  const texts = new Set(output?.[NOTE] ?? []);
+  put(run, String(id), "", [...texts].filter(Boolean).join("\n"));
+}
+
+const onSampling = ({ detail: { prompt_id: run, node, topic, text } }) => put(run, node, topic, text);
+
+const inOrder = ([a], [b]) => a.localeCompare(b, "en", { numeric: true });
+
+/** The notes of the open workflow, each under its node and the boxes around it. */
+function draw() {
+  const texts = new Map();
+  const unseen = [];
+  for (const [id, topics] of [...(notesOf.get(activeWorkflow()) ?? [])].sort(inOrder)) {
+    const lines = [...topics.values()].map(({ text }) => text);
+    const nodes = find(id);
+    if (!lines.length || !nodes.length) continue;
+    for (const node of nodes) texts.set(node, [...(texts.get(node) ?? []), ...lines]);
+    if (!isSeen(nodes)) unseen.push(inApp() ? lines.join("\n") : `${nodes[0].title}: ${lines.join("\n")}`);
+  }
+  for (const node of shown.keys()) if (!texts.has(node)) write(node, "");
+  for (const [node, lines] of texts) write(node, lines.join("\n"));
+  shown = texts;
+  toast(unseen);
+}
+
+function isSeen(nodes) {
+  return !inApp() && nodes.some(({ graph, flags }) => graph === app.canvas.graph && !flags.collapsed);
+}
+
+/** One line that unfolds: it may lie over a picture. One that was closed stays so until it says something else. */
+function toast(lines) {
+  const text = lines.join("\n");
+  if (text === toasted) return;
+  toasted = text;
+  const count = lines.length;
+  if (text) show(TOAST, "warn", `${count} ${count === 1 ? "note" : "notes"} on this run`, text, 0, true);
+  else hide(TOAST);
+}
+
+function write(node, text) {
+  const before = node.widgets?.find(({ name }) => name === NOTE);
+  if (!text) {
+    if (before) node.removeWidget(before);
+    return node.setDirtyCanvas(true, true);
+  }
+  const { element } = before ?? add(node);
+  if (element.textContent !== text) element.firstChild.replaceChildren(...linked(text));
+}
+
+function add(node) {
+  const text = made("div", "", "white-space: pre-line; overflow-wrap: anywhere; padding: 6px 10px");
+  // The bar shows that there is more.
+  const element = made("div", text, `max-height: ${MOST}px; overflow-y: auto; scrollbar-width: thin; user-select: text`);
+  element.style.cssText += "; scrollbar-color: #888 transparent; border-radius: 8px; font-size: 12px; line-height: 1.4";
+  element.style.cssText += "; color: var(--input-text, #ddd); background: var(--comfy-input-bg, #222)";
+  element.dataset.captureWheel = "true";
+  // Classic nodes leave a margin around what a widget shows.
+  const height = () => Math.min(MOST, text.offsetHeight || 30) + (LiteGraph.vueNodesMode ? 0 : 20);
+  const widget = node.addDOMWidget(NOTE, NOTE, element, { serialize: false, getMinHeight: height, getMaxHeight: height });
+  widget.serialize = false;
+  // Classic nodes leave the room below their last widget to a picture, which has come before.
+  const picture = node.widgets.findIndex(({ name }) => name === PICTURE);
+  if (picture >= 0) node.widgets.push(...node.widgets.splice(picture, 1));
+  // Once it is laid out, its height is known. A Vue node takes the room that it needs by itself.
+  const makeRoom = () => {
+    const needed = node.computeSize()[1];
+    if (text.offsetHeight && node.size[1] < needed) node.setSize([node.size[0], needed]);
+    node.setDirtyCanvas(true, true);
+  };
+  if (!LiteGraph.vueNodesMode) new ResizeObserver(makeRoom).observe(text);
+  return widget;
+}
+
+app.registerExtension({
+  name: "likeness.notes",
+  setup() {
+    watchRuns();
+    api.addEventListener("execution_cached", onStart);
+    api.addEventListener("executed", onExecuted);
+    api.addEventListener(NOTE, onSampling);
+  },
+  afterConfigureGraph() {
+    shown = new Map();
+    toasted = "";
+    // Its tab is known a while later.
+    for (const wait of [0, 100, 500, 2000]) setTimeout(draw, wait);
+  },
+});
