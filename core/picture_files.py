@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import BadPhoto
 from .picture_kinds import HEAD, bits_of_jpeg_2000, is_raw_photo, kind_of, tag
@@ -196,6 +196,8 @@ def _from_numbers(picture: Image.Image, name: str, is_white_zero: bool) -> Image
 
 def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
     """A picture of mode RGB in the colours that its ICC profile means; a profile that cannot be used is none."""
+    from PIL import ImageCms  # not at import: only photos with a profile need it
+
     cms: Any = ImageCms  # a part of it has no types
     if profile:
         with suppress(Exception):

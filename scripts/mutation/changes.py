@@ -48,7 +48,7 @@ class Mutant:
     before: str
     after: str
     which: int
-    """The how manyeth of its statement with this kind, before and after."""
+    """The number of its statement with this kind, before and after."""
     changed: Callable[[], ast.Module]
     """The module's code with the change; it is made in place."""
 

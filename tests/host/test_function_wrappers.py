@@ -1,4 +1,4 @@
-"""Functions of other packs around the MODEL that cut the picture, and what no promise over all methods asks of others.
+"""Functions of other packs around the MODEL that cut the picture, and what no test over all methods asks of others.
 
 What moves rows or loses what they carry: tests/every_method/test_other_packs.py.
 """

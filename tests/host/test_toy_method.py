@@ -1,4 +1,4 @@
-"""One more method is one more folder: with tests/support/toy_method below nodes/, the promises hold for it."""
+"""One more method is one more folder: with tests/support/toy_method below nodes/, it keeps what every method keeps."""
 
 import json
 import re
@@ -19,14 +19,14 @@ NEEDED = (
     "core", "bridge", "nodes", "scripts", "tests", "web", "locales", "workflows", "pictures", "models_manifest.json",
     "__init__.py", "pyproject.toml",
 )  # fmt: skip
-PROMISES = (
+KEPT = (
     "off", "a_b_a", "masks", "people_together", "rows", "odd_sizes", "half", "cancel", "wrong_values", "wrong_files",
     "doctor_files",
 )  # fmt: skip
 
 
 @tiny_dits.needed
-def test_it_is_in_the_matrix_of_promises_by_its_record_alone(tmp_path: Path) -> None:
+def test_it_is_among_all_methods_by_its_record_alone(tmp_path: Path) -> None:
     """In a copy of the pack with its folder, manifest entry and a workflow: nothing of it stands elsewhere."""
     for name in NEEDED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -36,7 +36,7 @@ def test_it_is_in_the_matrix_of_promises_by_its_record_alone(tmp_path: Path) -> 
     manifest = json.loads((tmp_path / "models_manifest.json").read_bytes())
     manifest["models"].append(json.loads((folder / "manifest_entry.json").read_bytes()))
     (tmp_path / "models_manifest.json").write_text(json.dumps(manifest), "utf-8")
-    files = [f"tests/every_method/test_{name}.py" for name in PROMISES]
+    files = [f"tests/every_method/test_{name}.py" for name in KEPT]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "toy_method", *files]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert process.returncode == 0, process.stdout

@@ -39,7 +39,7 @@ def committed(folder: Path) -> None:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A git clone of the pack whose tests are one without a ComfyUI and two of a promise."""
+    """A git clone of the pack whose tests are one without a ComfyUI and two of a method."""
     folder = tmp_path / "likeness"
     ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
     for name in ("core", "nodes", "scripts"):

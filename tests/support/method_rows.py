@@ -67,7 +67,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Option:
-    """What changes a node's promises, and has a row of its own. inputs: those that have an effect in it alone.
+    """What changes what a node keeps, and has a row of its own. inputs: those that have an effect in it alone.
 
     settings: what stands at some of them.
     """
@@ -292,10 +292,10 @@ def rows() -> tuple[Row, ...]:
     return (*of_methods, *of_no_method)
 
 
-def with_variants(promised: Iterable[Row]) -> list[Row]:
+def with_variants(of_rows: Iterable[Row]) -> list[Row]:
     """Each row, and the other ways through its node."""
     ways_through: list[Row] = []
-    for row in promised:
+    for row in of_rows:
         if row.variant:
             ways_through.append(row)
             continue

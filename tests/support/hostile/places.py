@@ -66,9 +66,9 @@ def orders() -> Iterator[Case]:
         "3,1": "no person 3",
         "1,x": "'x'",
         "1,-2": "'-2'",
-        "1," + "9" * 50: "not a number",
+        "1," + "9" * 50: "neither a number nor a name",
         "1\n2\n3": "3 numbers",
-        "\u0662,\u0661": "not a number",
+        "\u0662,\u0661": "neither a number nor a name",
     }
     for order, says in refused.items():
         yield bad(says, "LikenessPlaceCast", order="custom", custom_order=order)
