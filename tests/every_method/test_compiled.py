@@ -14,11 +14,8 @@ from torch import Tensor
 
 SMALL = value(small_model)
 WIDE = {"positive": value(text, 1, 2048), "negative": value(text, 2, 2048), "clip": value(sdxl_clip)}
-GRAPHS = {
-    "LikenessSharePartsAttention": 2, "LikenessApplyInfiniteYou": 2, "LikenessPromptPerPerson": 2,
-}  # fmt: skip
-"""A recording is one of its own, and so are rows without the ControlNet, which is the positive's alone, another number
-of people who are spoken of."""
+GRAPHS = {"LikenessSharePartsAttention": 2, "LikenessPromptPerPerson": 2}
+"""A recording is one of its own, and so is another number of people who are spoken of."""
 WHOLE = "LikenessApplyParts2Whole"
 """Whose reference UNet is made for the larger one."""
 

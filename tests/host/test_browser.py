@@ -765,12 +765,12 @@ def test_boxes_as_text_follow_the_boxes(visit: Visit) -> None:
     boxes = visit.canvas.node_of(BOXES)
     begun = boxes.value("text").split("\n")
     drag(visit, (0.3, 0.5), (0.35, 0.55))
-    anna, ben = boxes.value("text").split("\n")
+    first, second = boxes.value("text").split("\n")
     x, y, *_ = drawn(visit)[0]
-    assert anna.startswith(f"Anna: {x}, {y}, ")
-    assert anna != begun[0]
-    assert ben == begun[1]
-    assert anna in ",".join(visit.box_editor.texts_on_page())
+    assert first.startswith(f"person 1: {x}, {y}, ")
+    assert first != begun[0]
+    assert second == begun[1]
+    assert first in ",".join(visit.box_editor.texts_on_page())
     boxes.set_value("text", "60, 80, 300, 500")
     drag(visit, (0.35, 0.55), (0.3, 0.5))
     assert boxes.value("text") == "60, 80, 300, 500"
