@@ -79,6 +79,7 @@ class TextEncoder:
     def __init__(self, transformer: Transformer) -> None:
         self._transformer = transformer
         self.cond_stage_model = nn.Module()  # no LoRA changes it
+        self.patcher = None  # nor is it asked for the sizes of its layers
 
     def clone(self) -> TextEncoder:
         return self
@@ -89,9 +90,10 @@ class TextEncoder:
     def tokenize(self, words: str) -> str:
         return words
 
-    def encode_from_tokens(self, words: str, return_pooled: bool) -> tuple[Tensor, None]:
-        assert return_pooled
-        return normal(len(words), 1, self._transformer.text_tokens, self._transformer.text_width), None
+    def encode_from_tokens_scheduled(self, words: str, show_pbar: bool) -> list[list[Any]]:
+        """One entry, for all of the schedule."""
+        assert not show_pbar
+        return [[normal(len(words), 1, self._transformer.text_tokens, self._transformer.text_width), {}]]
 
 
 class Network:

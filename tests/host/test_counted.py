@@ -26,7 +26,7 @@ from pack.bridge.schedule import WHOLE_SCHEDULE
 from pack.bridge.transformers import networks
 from pack.bridge.transformers.attention import around_attention
 from pack.bridge.transformers.blocks import blocks_of
-from pack.core.people import Cast
+from pack.core.people import Cast, Identity, Person
 from pack.nodes.references.by_region import RegionalReferences, RegionalReferencesRun
 from pack.nodes.references.encoding import LATENTS, REFERENCES, PeopleReferences
 
@@ -186,7 +186,9 @@ class Forward:
         self._where = torch.zeros_like(self._x, device="cpu")
         self.runs: list[RegionalReferencesRun] = []
         if is_bound:
-            record = PeopleReferences(Cast(()), tuple(self._references), tuple(range(people)))
+            identities = [Identity(f"{number}", {}, torch.zeros(1, 8, 8, 3)) for number in range(people)]
+            cast = Cast(tuple(Person(identity, 1.0) for identity in identities))
+            record = PeopleReferences(cast, tuple(self._references), tuple(range(people)))
             entry_with_references = [self._text, {LATENTS: self._references, REFERENCES: record}]
             (entry,) = carry([entry_with_references], by_region(record))
             self._entry = entry[1]
