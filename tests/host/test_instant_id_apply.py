@@ -58,7 +58,7 @@ def test_everybody_of_a_cast_by_row_has_a_box_of_their_own(sdxl, instant_id):
     output = ApplyInstantID.execute(
         sdxl[0], [text(1)], [text(2)], instant_id, sdxl[1], rows, hints, **DEFAULTS, **BOXES
     )
-    assert len(output.ui.as_dict()["images"]) == 2, "a picture each is shown"
+    assert len(output.ui["images"]) == 2, "a picture each is shown"
     together = sample(*output.args, batch=2)
     start = torch.randn(2, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(7)) * 14
     for row in range(2):
