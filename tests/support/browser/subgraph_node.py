@@ -166,7 +166,8 @@ class SubgraphNode(NodeOnPage):
         line = self.evaluate(_LINE, name)
         assert line["middle"] < WINDOW[1], f"{name} lies below the window and cannot be clicked"
         before = self.value(name)
-        for x in (line["right"] - 25, line["left"] + 25):
+        # More than once: a page that computes for long takes a press for a drag, or loses it.
+        for x in 3 * (line["right"] - 25, line["left"] + 25):
             self.page.mouse.click(x, line["middle"])
             self._canvas.settle()
             dialog = self.page.locator(".graphdialog").locator("input, textarea")
