@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from environment import SetupError
-from evaluate import as_csv
 from rig import whole
 from rig.locks import lock_alone
+from rig.tables import as_csv
 from rig.workflow import Prompt
 
 from .prompts import Job

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import evaluate
-from rig import whole
+from rig import tables, whole
 
 from core.measure import Report
 
@@ -14,7 +13,7 @@ from .output import disk_errors_told, lines_of
 from .prompts import Job
 from .seeds import seeds_of
 
-COLUMNS = (*evaluate.COLUMNS, "seed", "kept")
+COLUMNS = (*tables.COLUMNS, "seed", "kept")
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class MeasuredTry:
 
 
 class Scores:
-    """The lines of evaluate.py, behind them the seed and whether that picture was kept.
+    """The lines of `tables.lines_of`, behind them the seed and whether that picture was kept.
 
     A row's are the last that were written under its name. vision: the file by which garments are compared, if they are.
     """
@@ -63,7 +62,7 @@ class Scores:
             self._write()
             return
         with disk_errors_told(self._path.parent), self._path.open("ab") as file:
-            file.write(evaluate.as_csv(_cells(lines)))
+            file.write(tables.as_csv(_cells(lines)))
 
     def _lines_of_try(
         self, name: str, files: Sequence[str], measured_try: MeasuredTry, kept_number: int
@@ -74,8 +73,8 @@ class Scores:
             "kept": "yes" if measured_try.job.try_number == kept_number else "no",
         }
         for file, report in zip(files, measured_try.reports, strict=True):
-            for line in evaluate.lines_of(evaluate.Result(name, file, report)):
-                if line["state"] == evaluate.PART:
+            for line in tables.lines_of(name, file, report):
+                if line["state"] == tables.PART:
                     line["recogniser"] = self.vision
                 yield {**line, **ending}
 
@@ -84,7 +83,7 @@ class Scores:
         for lines_of_row in self._lines.values():
             lines += lines_of_row
         with disk_errors_told(self._path.parent):
-            whole.write(self._path, evaluate.as_csv([COLUMNS, *_cells(lines)]))
+            whole.write(self._path, tables.as_csv([COLUMNS, *_cells(lines)]))
 
 
 def _cells(lines: Iterable[Mapping[str, Any]]) -> Iterator[list[Any]]:

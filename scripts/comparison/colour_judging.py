@@ -7,6 +7,7 @@ that its person has, and a similarity compares the colours there with those of a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from miniature import measure as colours
@@ -19,8 +20,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .columns import Judged, figures
-from .methods import Picture
 from .rows import Unread
+
+if TYPE_CHECKING:
+    from .methods import Picture
 
 UNREAD = (
     Unread("extra", "no detector finds most of the cartoons, so faces are looked for in their places alone."),

@@ -1,12 +1,17 @@
-"""The columns of compare.py --people: what each one says, where it is from, and how it is read of a row's pictures."""
+"""The columns of compare.py: what each one says, where it is from, and how it is read of a row's pictures.
+
+A benchmark has columns of its own by its own definitions, in the file of the benchmark.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pack.core import measure
+from pack.core.geometry import longer_side
 from pack.core.measure.collapse import COLLAPSED_BELOW, collapse_rate
 from pack.core.measure.confusion import CLEAR, blending, dominance
 from pack.core.measure.figures import mean, weakest_person
@@ -33,21 +38,27 @@ class Judged:
     step_seconds: float | None = None
 
 
+DINO, CLIP = "DINOv2", "CLIP"
+"""Judges that need files of their own."""
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of the table.
 
     name: in the table. meaning: one sentence. source: where the figure is from. best: the value of a perfect row, ""
     for none. of_row: the value of all pictures of a row, None where they have none. for_several: whether it says
-    something of two or more people alone.
+    something of two or more people alone. digits: behind the point. judge: what it needs beside faces, DINO or CLIP.
     """
 
     name: str
     meaning: str
     source: str
     best: str
-    of_row: Callable[[Sequence[Judged]], float | None]
+    of_row: Callable[[Sequence[Any]], float | None]
     for_several: bool = False
+    digits: int = 2
+    judge: str = ""
 
 
 def _measured(judged: Sequence[Judged]) -> list[measure.MeasuredPicture]:
@@ -74,6 +85,23 @@ def _leakage(judged: Sequence[Judged]) -> float | None:
 
 def _people(judged: Sequence[Judged]) -> int:
     return sum(len(picture.sightings) for picture in _measured(judged))
+
+
+def _margin(judged: Sequence[Judged]) -> float | None:
+    return measure.totals(_measured(judged)).margin
+
+
+def _above_photos(judged: Sequence[Judged]) -> float | None:
+    return _mean([measure.score(picture, "copy-paste") for picture in _measured(judged)])
+
+
+def _face_px(judged: Sequence[Judged]) -> float | None:
+    sides: list[float] = []
+    for picture in _measured(judged):
+        for sighting in picture.present:
+            if sighting.face is not None:
+                sides.append(longer_side(picture.boxes[sighting.face]))
+    return _mean(sides)
 
 
 def _missing(judged: Sequence[Judged]) -> float | None:
@@ -174,12 +202,12 @@ COLUMNS = (
         "collapse",
         f"The share of people who are missing, or whose face with its surroundings has a DINOv2 similarity below "
         f"{COLLAPSED_BELOW} to that of their first photo.",
-        f"Subject Collapse Rate of {_COLLAPSE}, of each person by themselves", "0", _collapse,
+        f"Subject Collapse Rate of {_COLLAPSE}, of each person by themselves", "0", _collapse, judge=DINO,
     ),
     Column(
         f"SCR@{COLLAPSED_BELOW}",
         f"The share of people whose first photo has a DINOv2 similarity below {COLLAPSED_BELOW} to the whole picture.",
-        f"Subject Collapse Rate of {_COLLAPSE}, as published", "0", _whole_collapse,
+        f"Subject Collapse Rate of {_COLLAPSE}, as published", "0", _whole_collapse, judge=DINO,
     ),
     Column(
         "copy-paste",
@@ -190,6 +218,7 @@ COLUMNS = (
     Column(
         "text alignment", "The cosine of CLIP's embeddings of the prompt and of the picture (CLIP-T).",
         "MultiID-Bench and When Identities Collapse, by SDXL's CLIP-G and ViT-bigG", "", _text_alignment,
+        judge=CLIP,
     ),
     Column(
         "seconds", "The seconds that a picture takes after its files are loaded, the median over the pictures.",
@@ -202,13 +231,31 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def figures(judged: Sequence[Judged]) -> dict[str, float | None]:
+def named(*names: str) -> tuple[Column, ...]:
+    """Some of COLUMNS."""
+    return tuple(column for column in COLUMNS if column.name in names)
+
+
+OF_A_SET = (
+    *named("resemblance", "weakest person", "association", "leakage"),
+    Column("margin", "The mean over people of the similarity less the leakage.", "ours", "", _margin, True),
+    *named("missing", "extra", "swapped", "dominance", "blending"),
+    Column(
+        "copy-paste",
+        "The highest similarity of a face to one photo of the person, less the mean similarity between the photos.",
+        "ours; a score of Pick Best Likeness", "", _above_photos,
+    ),
+    Column("face px", "The longer side of faces of people who are there, in pixels.", "ours", "", _face_px, digits=0),
+)  # fmt: skip
+"""Those of pictures that nothing else is known of: neither the text nor the photos that they were drawn from."""
+
+
+def figures(judged: Sequence[Any], columns: Sequence[Column] = COLUMNS) -> dict[str, float | None]:
     """The value of every column, of the pictures of one row; None where it says nothing of them."""
-    one_person_each = all(len(picture.measured.sightings) == 1 for picture in judged)
     values: dict[str, float | None] = {}
-    for column in COLUMNS:
+    for column in columns:
         value = None
-        if not (column.for_several and one_person_each):
+        if not column.for_several or any(len(picture.measured.sightings) > 1 for picture in judged):
             value = column.of_row(judged)
         if value is not None and not math.isfinite(value):
             value = None

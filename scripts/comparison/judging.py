@@ -1,4 +1,4 @@
-"""The judge of compare.py --people: what a face model, DINOv2 and CLIP see in a picture."""
+"""The judge of people's pictures: what a face model, DINOv2 and CLIP see in a picture."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import evaluate
 import torch
 from bench.methods import run
 from environment import SetupError
@@ -24,7 +23,7 @@ from torch.nn.functional import cosine_similarity
 from .columns import Judged
 from .drafts import Sitting
 from .drawing import HOST_NODES
-from .photos import PersonFiles
+from .photos import PersonFiles, image, largest_face
 
 SQUARE = 2.0
 """The side of the square that DINOv2 sees of a person, in longer sides of the face's box."""
@@ -115,12 +114,12 @@ class Judge:
 
 
 def known_by_photos(person: PersonFiles, face_model: Any) -> Known:
-    """A person by the largest face of each of their photos. Raises evaluate.Unusable for a photo without a face."""
+    """A person by the largest face of each of their photos. Raises SetupError for a photo without a face."""
     largest: list[Face] = []
     for photo in person.photos:
-        largest.append(evaluate.largest_face(photo, evaluate.image(photo), face_model))
+        largest.append(largest_face(photo, face_model))
     identity = identities.from_faces(person.name, largest, face_model.ids)
-    return Known(identity, largest, evaluate.image(person.photos[0]))
+    return Known(identity, largest, image(person.photos[0]))
 
 
 def placed(people: Sequence[Known], size: tuple[int, int]) -> PlacedCast:

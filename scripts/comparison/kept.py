@@ -1,7 +1,4 @@
-"""Pictures of an earlier run: one is taken instead of drawn again where nothing has changed that it is made of.
-
-compare.py --people and benchmarks.py both decide it by `fingerprint`.
-"""
+"""Pictures of an earlier run: one is taken instead of drawn again where nothing has changed that it is made of."""
 
 from __future__ import annotations
 
@@ -111,6 +108,10 @@ def _content_in_state(path: Path, state: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+_NO_PICTURE = (OSError, SyntaxError, ValueError)
+"""What Pillow raises for a file that is missing, cut off or no PNG."""
+
+
 def taken(path: Path, expected: str) -> Drawn | None:
     """The picture of an earlier run at a path; None where there is none, a damaged one, or one of other things.
 
@@ -122,9 +123,19 @@ def taken(path: Path, expected: str) -> Drawn | None:
             if note is None or note.fingerprint != expected:
                 return None
             pixels = as_pixels(opened)
-    except (OSError, SyntaxError, ValueError):  # what Pillow raises for a file that is missing, cut off or no PNG
+    except _NO_PICTURE:
         return None
     return Drawn(path, pixels, note.seconds, note.step_seconds)
+
+
+def is_drawn(path: Path, expected: str) -> bool:
+    """Whether the picture of an earlier run is at a path, by its note alone. expected: as in `taken`."""
+    try:
+        with Image.open(path) as opened:
+            note = _note_of(opened.info)
+    except _NO_PICTURE:
+        return False
+    return note is not None and note.fingerprint == expected
 
 
 def _note_of(texts: Mapping[Any, Any]) -> Note | None:

@@ -1,12 +1,20 @@
-"""People of a folder: their photos, and the LoRAs that lie beside them."""
+"""Photos: those of a folder's people with the LoRAs beside them, what is in the file of one, and the face on it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
 from environment import SetupError
-from evaluate import ENDINGS, is_hidden
+from pack.core.errors import BadPhoto
+from pack.core.faces import model as faces
+from pack.core.faces.model import FaceModel
+from pack.core.geometry import area
+from pack.core.people import Face
+from pack.core.picture_files import ENDINGS, read_picture
 from pack.core.text import MOST_NAME_LETTERS, plain
 
 LORA = ".safetensors"
@@ -68,3 +76,42 @@ def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
         if has_ending and not path.is_dir() and not is_hidden(path, folder):
             files.append(path)
     return files
+
+
+def pictures_below(folder: Path) -> Iterator[Path]:
+    """The pictures in a folder and in those below it, without hidden ones, in no order."""
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in ENDINGS and not path.is_dir() and not is_hidden(path, folder):
+            yield path
+
+
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether a file below `folder`, or a folder around it there, is hidden.
+
+    Beside every anna.jpg that a Mac writes to a stick it puts ._anna.jpg, which is no picture.
+    """
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def image(path: Path) -> torch.Tensor:
+    """(H, W, 3) float 0..1, turned as the camera says. Raises SetupError for what is no picture, or too large."""
+    try:
+        picture = read_picture(str(path))
+    except BadPhoto as error:
+        advice = "Save it again as PNG or JPEG, or take it out."
+        raise SetupError(f"{path} cannot be read as a picture: {error.problem} {advice}") from error
+    return torch.from_numpy(np.array(picture)).float() / 255
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """(width, height) of a picture. Raises SetupError."""
+    pixels = image(path)
+    return pixels.shape[1], pixels.shape[0]
+
+
+def largest_face(path: Path, face_model: FaceModel) -> Face:
+    """The face of the person on a photo. Raises SetupError where there is none."""
+    found = faces.faces_in(face_model, image(path)).faces
+    if not found:
+        raise SetupError(f"No face found in {path}: use a photo with a larger and sharper face, or take it out.")
+    return max(found, key=lambda face: area(face.box))

@@ -1,4 +1,4 @@
-"""What a table of compare.py --people is made of: pictures that are asked for, and rows that are answered."""
+"""What a table of compare.py is made of: pictures that are asked for, and rows that are answered."""
 
 from __future__ import annotations
 
@@ -8,43 +8,64 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Shown:
-    """One picture on the page. column: of the sheet. path: of the PNG. names: of the people, from left to right."""
-
-    column: str
-    path: Path
-    seed: int
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the table.
-
-    title: the method, and what is changed in it. people: in each picture. figures: by name of the column. note: why
-    nothing was drawn, "" where it was. public_note: the same without names of people and without paths, for the report.
-    """
-
-    title: str
-    people: int
-    pictures: Sequence[Shown] = ()
-    figures: Mapping[str, float | None] = field(default_factory=dict[str, "float | None"])
-    note: str = ""
-    public_note: str = ""
-
-
-@dataclass(frozen=True)
-class Pictured:
-    """Who stands in one picture: numbers of people from 0, by how many photos, and the seed."""
+class Pictured(NamedTuple):
+    """Who stands in one picture: numbers of people from 0 in the order of the places, by how many photos each is known,
+    and the seed."""
 
     people: Sequence[int]
     photos: int
     seed: int
 
 
+@dataclass(frozen=True)
+class Shown:
+    """One picture on the page.
+
+    path: of its file. caption: what stands below it. column: of the sheet. seed: None where it is not known. below:
+    HTML behind the caption.
+    """
+
+    path: Path
+    caption: str
+    column: str = ""
+    seed: int | None = None
+    below: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    title: the method and what is changed in it, or the set. people: in each picture; of a set in all of them; 0 where
+    it says nothing. shown: the pictures on the page. figures: by name of the column. note: why there are none, "" where
+    there are. public_note: the same without names of people and without paths, for the report. group: of a benchmark.
+    measured: how many pictures the figures are of, where the page does not show all. asked: how many there should be, 0
+    where that is no question. source: of published figures, "" for ours. recogniser: that alone measures, "" for those
+    that judge.
+    """
+
+    title: str
+    people: int = 0
+    shown: Sequence[Shown] = ()
+    figures: Mapping[str, float | None] = field(default_factory=dict[str, "float | None"])
+    note: str = ""
+    public_note: str = ""
+    group: str = ""
+    measured: int | None = None
+    asked: int = 0
+    source: str = ""
+    recogniser: str = ""
+
+    @property
+    def pictures(self) -> int | None:
+        """How many pictures its figures are of, None for published ones."""
+        if self.source:
+            return None
+        return len(self.shown) if self.measured is None else self.measured
+
+
 class Unread(NamedTuple):
-    """Why there is no judge for a column. column: its name. why: a sentence."""
+    """Why a column has no figure. column: its name. why: a sentence."""
 
     column: str
     why: str

@@ -1,4 +1,4 @@
-"""One run of compare.py --people: which methods can be drawn here, and the rows of a table."""
+"""One run of compare.py in a host: which methods can be drawn here, and the rows of a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pack.core.models.manifest import model as manifest_model
 from rig.workflow import WorkflowError
 
 from . import kept
-from .columns import Judged, figures
+from .columns import CLIP, DINO, Column, Judged, figures
 from .drafts import Sitting
 from .drawing import HOST_NODES, DrawingError, Host, MissingFile, missing_files
 from .graphs import Graph, GraphError
@@ -35,32 +35,38 @@ ANTELOPE = packs.ANTELOPE
 
 
 @dataclass(frozen=True)
-class ComparisonSettings:
+class Settings:
     """What the command line asks for.
 
-    folder: of photos. out: of results. size, steps: None for those of templates. remark: what the page says first of
-    all, "" for nothing. methods: those that draw.
+    folder: of photos, or of a benchmark. out: of results. prompt: "" for those of a benchmark. size: (width, height) of
+    a picture, or how many pixels that of a benchmark has. size, steps: None for those of templates. remark: what the
+    page says first of all, "" for nothing. methods: those that draw. quick: few pictures of a question. given_places:
+    whether people stand where a benchmark says. limit: so many pictures of each kind of a benchmark, None for all.
     """
 
     folder: Path
     out: Path
-    prompt: str
+    prompt: str = ""
     size: tuple[int, int] | None = None
     steps: int | None = None
     remark: str = ""
     methods: tuple[DrawnMethod, ...] = METHODS
+    quick: bool = False
+    given_places: bool = True
+    limit: int | None = None
 
 
 class Session:
     """The people, the host and the judge of one run. Raises SetupError where there is no face pack."""
 
-    def __init__(self, settings: ComparisonSettings, people: Sequence[PersonFiles]) -> None:
+    def __init__(self, settings: Settings, people: Sequence[PersonFiles] = ()) -> None:
         self.settings = settings
         self.people = people
         self.host = Host(settings.out, settings.folder)
-        self.pack = _face_pack()
-        self.face_model = run("LikenessLoadFaceEmbedder", pack=self.pack, recognisers="all found")[0]
-        self.unread: list[Unread] = []
+        self.pack = face_pack()
+        self.face_model = face_model_of(self.pack)
+        self.missing_judges: dict[str, str] = {}
+        """Why a judge of columns is not there, in a sentence."""
         self.judge = Judge(self.face_model, people, self._vision(), self._text())
         self.drawn_count = 0
         """Pictures that this run has drawn."""
@@ -119,8 +125,9 @@ class Session:
                 environment.say(f"  {title}: {error}")
                 return Row(title, count, note=str(error), public_note=str(error))
             judged.append(self._judged(method, sitting, drawn))
-            names = tuple(person.name for person in sitting.people)
-            pictures.append(Shown(column, drawn.path, pictured.seed, names))
+            names = ", ".join(person.name for person in sitting.people)
+            caption = f"{title}, seed {pictured.seed}: {names}"
+            pictures.append(Shown(drawn.path, caption, column, pictured.seed))
             environment.say(f"  {people}: drawn and measured.")
         return Row(title, count, pictures, figures(judged))
 
@@ -149,21 +156,18 @@ class Session:
             return f"{pictures} drawn."
         return f"{pictures} drawn, {self.taken_count} taken from an earlier run."
 
+    def unread(self, columns: Sequence[Column]) -> list[Unread]:
+        """The columns whose judge is not there."""
+        return [Unread(one.name, self.missing_judges[one.judge]) for one in columns if one.judge in self.missing_judges]
+
     def about(self) -> dict[str, Any]:
         """What is said of the whole run: without names of people, and without paths."""
-        import comfyui_version
-        import torch
-
         remark = {"remark": self.settings.remark} if self.settings.remark else {}
+        made_with = self.host.made_with
         return {
             **remark,
-            "prompt": self.settings.prompt,
-            "people": len(self.people),
-            "photos of each": [len(person.photos) for person in self.people],
             "recognisers": list(self.face_model.ids),
-            "device": self.host.device,
-            "ComfyUI": comfyui_version.__version__,
-            "torch": torch.__version__,
+            **{name: made_with[name] for name in ("device", "ComfyUI", "torch")},
             "size": self.settings.size,
             "steps": self.settings.steps,
         }
@@ -220,8 +224,7 @@ class Session:
         """DINOv2, None where no file of it is there."""
         name = dino_in(folder_paths)
         if name is None:
-            why = "no DINOv2 (large or giant, .safetensors) is in models/clip_vision."
-            self.unread += [Unread("collapse", why), Unread("SCR@0.4", why)]
+            self.missing_judges[DINO] = "no DINOv2 (large or giant, .safetensors) is in models/clip_vision."
             return None
         return HOST_NODES.CLIPVisionLoader().load_clip(name)[0]
 
@@ -232,13 +235,13 @@ class Session:
             entry = manifest_model(model_id)
             if not folder_paths.get_full_path(entry.key, entry.name):
                 missing = MissingFile(entry.key, entry.name)
-                self.unread.append(Unread("text alignment", f"{missing} is missing."))
+                self.missing_judges[CLIP] = f"{missing} is missing."
                 return None
             names.append(entry.name)
         try:
             return text_judge(*names)
         except SetupError as error:
-            self.unread.append(Unread("text alignment", str(error)))
+            self.missing_judges[CLIP] = str(error)
             return None
 
 
@@ -246,7 +249,12 @@ class Refusal(Exception):
     """Why a method is not drawn with these people; the text is a sentence."""
 
 
-def _face_pack() -> str:
+def face_model_of(pack: str) -> Any:
+    """The detector of a face pack, and every recogniser that is found."""
+    return run("LikenessLoadFaceEmbedder", pack=pack, recognisers="all found")[0]
+
+
+def face_pack() -> str:
     """The face pack that finds faces: antelopev2 where it is installed, else the first. Raises SetupError."""
     names = host_face_model.pack_names()
     installed = [name for name in names if name not in (host_face_model.NO_DETECTOR, host_face_model.NONE_FOUND)]

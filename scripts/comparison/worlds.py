@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import evaluate
 import numpy as np
 import torch
 import torch.nn.functional as functional
@@ -28,7 +27,7 @@ from pack.nodes.instant_id.nodes import LOADER as INSTANT_ID
 from .colour_judging import ColourJudge
 from .methods import Models, Picture, World
 
-REFUSED = LikenessError, evaluate.Unusable, OSError
+REFUSED = LikenessError, OSError
 """What a user has to mend."""
 PHOTOS = 8
 """Of every drawn person."""

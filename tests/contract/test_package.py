@@ -79,7 +79,7 @@ def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str
     folders = {name.split("/")[0] for name in shipped if "/" in name}
     assert folders - {"locales"} == {"bridge", "core", "nodes", "pictures", "scripts", "subgraphs", "web", "workflows"}
     scripts = {name for name in shipped if name.startswith("scripts/")}
-    assert scripts == {"scripts/evaluate.py", "scripts/to_safetensors.py"}
+    assert scripts == {"scripts/to_safetensors.py"}
     pages = {str(path.relative_to(root)) for path in (root / "web" / "docs").rglob("*") if path.is_file()}
     assert pages
     assert pages <= shipped

@@ -1,4 +1,4 @@
-"""benchmarks.py from a made-up folder in the published format to report.json, with the miniature."""
+"""compare.py --benchmark from a made-up folder in the published format to report.json, with the miniature."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from typing import Any
 import comfy.clip_model
 import comfy.utils
 import environment
-import evaluate
 import folder_paths
 import numpy as np
 import pytest
@@ -26,23 +25,21 @@ import small_networks
 import torch
 from batch.local_workers import LocalWorkers
 from batch.workers import Crew
-from benchmarks import command, identities_collapse, made_up, multi_human
-from benchmarks.kept import Kept, note_of, read_kept
-from benchmarks.pictures import CrewDrawer, Task, made_by_workers
-from benchmarks.records import Case
-from benchmarks.run import Run, canvas, kept_of, limited
-from benchmarks.watching import Watcher
-from comparison import kept as pictures_kept
-from comparison import rehearsal
+from comparison import command, identities_collapse, kept, made_up, multi_human, rehearsal
+from comparison.benchmark_run import BENCHMARKS, Run, canvas, limited
+from comparison.benchmarks import Case
+from comparison.drawers import CrewDrawer, Task, made_by_workers
 from comparison.drawing import host_server
 from comparison.graphs import Graph
+from comparison.photos import image, size_of
 from comparison.records import METHODS
+from comparison.watching import Watcher
 from environment import SetupError
 from exchanged_files import exchanged, model_file
 from pack.core.faces.model import FaceModel
 from PIL import Image
 
-KEYS = tuple(command.BENCHMARKS)
+KEYS = tuple(BENCHMARKS)
 SIZES = {"multi-id": [256, 192], "multi-human": [256, 192], "identities-collapse": [320, 256]}
 """Four people in a group layout have no room in less."""
 LISTS = {
@@ -112,10 +109,9 @@ def asked(benchmark: str, root: Path, **options: Any) -> argparse.Namespace:
             content = json.loads((folder / name).read_text())
             (folder / name).write_text(json.dumps(content[:count]))
     defaults: dict[str, Any] = {
-        "benchmark": benchmark, "folder": folder, "methods": ["ID-Patch"], "models": None, "out": root / "out",
-        "places": "given", "size": SIZES[benchmark], "steps": 1, "limit": None, "workers": None, "address": None,
-        "check": False, "rehearse": False,
-        "for_authors": False,
+        "source": "benchmark", "benchmark": [benchmark, str(folder)], "methods": None, "models": None,
+        "out": root / "out", "places": "given", "size": SIZES[benchmark], "steps": 1, "limit": None, "workers": None,
+        "address": None, "check": False, "rehearse": False, "for_authors": False, "prompt": "", "quick": False,
     }  # fmt: skip
     return argparse.Namespace(**{**defaults, **options})
 
@@ -139,33 +135,43 @@ class Texts(HTMLParser):
 
 @pytest.mark.parametrize("benchmark", KEYS)
 def test_a_run_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, finished: Any, benchmark: str) -> None:
-    record = command.BENCHMARKS[benchmark]
+    record = BENCHMARKS[benchmark]
     out = tmp_path / "out"
     finished(benchmark, tmp_path)
     assert sorted(path.name for path in out.iterdir()) == ["index.html", "pictures", "report.json", "table.csv"]
     assert len(times(out)) == PICTURES[benchmark]
     text = (out / "report.json").read_text()
     report = json.loads(text)
-    assert report["benchmark"] == record.title and "rehearsal" not in report and "part" not in report
-    without_files = {metric.name for metric in record.metrics} & {"CLIP-T", "DINOv2", "SCR@0.4", "SCR@0.5", "SCR@0.6"}
-    assert report["not measured"].keys() == without_files | {metric.name for metric in record.unmeasured}
+    assert report["benchmark"] == record.title and "remark" not in report and "part" not in report
+    without_files = {column.name for column in record.columns} & {"CLIP-T", "DINOv2", "SCR@0.4", "SCR@0.5", "SCR@0.6"}
+    assert report["not measured"].keys() == without_files | {unread.column for unread in record.unread}
     assert report["pictures"] == report["pictures of the benchmark"] == PICTURES[benchmark]
     assert report["pictures with made-up places"] == (2 if benchmark == "identities-collapse" else 0)
     (method,) = report["methods"]
     assert report["seed"] == record.seed and method["note"] == "" and method["failed"] == []
     assert "anna" not in text and str(tmp_path) not in text and "published/" not in text
-    ours = [row for row in report["rows"] if "source" not in row]
-    others = [row for row in report["rows"] if "source" in row]
+    ours, others = ours_of(report), [row for row in rows_of(report) if "source" in row]
     assert {row["method"] for row in others} == {published.method for published in record.published}
     for row in ours:
         assert row["pictures"] == row["asked"] > 0
-        assert row["by recogniser"].keys() == {"antelopev2", "arcface-ir-se50"}
+        of_group = [one for one in rows_of(report) if one["group"] == row["group"] and "source" not in one]
+        assert [one["recogniser"] for one in of_group] == ["", "antelopev2", "arcface-ir-se50"]
     page = Texts((out / "index.html").read_text()).texts
     for published in record.published:
         assert published.method in page and published.source in page
     with (out / "table.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
-    assert [line["method"] for line in lines] == [row["method"] for row in report["rows"]]
+    assert sorted(line["method"] for line in lines) == sorted(row["method"] for row in rows_of(report))
+
+
+def rows_of(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of all groups."""
+    return [row for of_group in report["tables"].values() for row in of_group]
+
+
+def ours_of(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Those of this run by all recognisers together."""
+    return [row for row in rows_of(report) if "source" not in row and not row["recogniser"]]
 
 
 @pytest.mark.usefixtures("miniature")
@@ -192,7 +198,7 @@ def test_the_places_of_the_benchmark_are_those_of_the_prompt(tmp_path: Path) -> 
 def to_draw(run: Run, **changes: Any) -> list[str]:
     """The names of the pictures that a run would draw, which draws nothing here. changes: of every case."""
     tasks = [run.task(ID_PATCH, replace(case, **changes)) for case in run.cases]
-    return [task.case.name for task in tasks if kept_of(task) is None]
+    return [task.case.name for task in tasks if not kept.is_drawn(task.path, task.fingerprint)]
 
 
 EVERY = ["0", "1"]
@@ -205,11 +211,11 @@ def test_what_a_picture_is_made_of_decides_whether_it_is_drawn_again(tmp_path: P
     with command.opened(arguments) as run:
         assert to_draw(run) == []
         assert to_draw(run, prompt="another text") == EVERY
-        settings = run.settings
+        settings = run.session.settings
         for change in ({"size": (512, 256)}, {"steps": 2}):
-            run.settings = replace(settings, **change)
+            run.session.settings = replace(settings, **change)
             assert to_draw(run) == EVERY, change
-        run.settings = settings
+        run.session.settings = settings
         benchmark = run.benchmark
         run.benchmark = replace(benchmark, seed=benchmark.seed + 1)
         assert to_draw(run) == EVERY
@@ -257,36 +263,35 @@ def test_workers_go_on_with_the_pictures_of_this_machine_and_ray_begins_anew(tmp
     ):
         for on_ray, expected in ((False, []), (True, EVERY)):
             made_with = made_by_workers(run.session.host, on_ray)
-            run.drawer = CrewDrawer(crew, run.settings.folder, made_with)
+            run.drawer = CrewDrawer(crew, run.session.settings.folder, made_with)
             assert to_draw(run) == expected
         for name, value in run.session.host.made_with.items():
             assert value, name
-            run.drawer = CrewDrawer(crew, run.settings.folder, {**run.session.host.made_with, name: "another"})
+            run.drawer = CrewDrawer(crew, run.session.settings.folder, {**run.session.host.made_with, name: "another"})
             assert to_draw(run) == EVERY, name
 
 
-def test_a_picture_is_seen_again_by_others_and_drawn_again_without_its_note(tmp_path: Path, finished: Any) -> None:
+def test_a_picture_is_seen_again_by_others_and_drawn_again_where_it_is_damaged(tmp_path: Path, finished: Any) -> None:
     """Alone and the same, and the figures are as before."""
     out = tmp_path / "out"
     arguments = finished("identities-collapse", tmp_path)
     notes = sorted((out / "pictures/ID-Patch").glob("*.json"))
-    before = [read_kept(path) for path in notes]
-    content = json.loads(notes[0].read_text())
-    notes[0].write_text(json.dumps({**content, "watchers": ["somebody"], "seen": None}))
+    before = [path.read_text() for path in notes]
+    notes[0].write_text(json.dumps({**json.loads(before[0]), "watchers": ["somebody"]}))
     notes[1].write_text("{")
+    pixels = image(out / "pictures/ID-Patch/002.png")
+    with Image.open(out / "pictures/ID-Patch/002.png") as opened:
+        opened.save(out / "pictures/ID-Patch/002.png")  # without what it says of itself
     drawn = times(out)
-    pixels = evaluate.image(out / "pictures/ID-Patch/002.png")
     report = json.loads((out / "report.json").read_text())
     assert command.run(arguments) == 0
     after = times(out)
     assert after["001.png"] == drawn["001.png"] and after["002.png"] != drawn["002.png"]
-    assert torch.equal(evaluate.image(out / "pictures/ID-Patch/002.png"), pixels)
-    assert json.loads((out / "report.json").read_text())["rows"] == report["rows"]
-    found = [read_kept(path) for path in notes]
-    assert [note.seen for note in found if note] == [note.seen for note in before if note]
-    assert [note.watchers for note in found if note] == [note.watchers for note in before if note]
-    for note in found:
-        assert note is not None and {"antelopev2", "arcface-ir-se50"} <= {*note.watchers}
+    assert torch.equal(image(out / "pictures/ID-Patch/002.png"), pixels)
+    assert json.loads((out / "report.json").read_text())["tables"] == report["tables"]
+    assert [path.read_text() for path in notes] == before
+    for note in before:
+        assert {"antelopev2", "arcface-ir-se50"} <= {*json.loads(note)["watchers"]}
 
 
 def test_a_picture_is_seen_again_beside_another_photo_and_by_another_recogniser(tmp_path: Path, finished: Any) -> None:
@@ -298,7 +303,7 @@ def test_a_picture_is_seen_again_beside_another_photo_and_by_another_recogniser(
     made_up.group_photo(tmp_path / "published/p2/untar/0001.jpg", ("hugo", "grace"))
     assert command.run(arguments) == 0
     beside_another = notes_in(out)
-    changed = [name for name, note in beside_another.items() if note.seen != before[name].seen]
+    changed = [name for name, note in beside_another.items() if note["seen"] != before[name]["seen"]]
     assert changed == ["p2_0001"] and times(out) == drawn
     recogniser = model_file("insightface", "models/antelopev2/glintr100.onnx")
     state = recogniser.stat()
@@ -308,18 +313,13 @@ def test_a_picture_is_seen_again_beside_another_photo_and_by_another_recogniser(
     finally:
         os.utime(recogniser, ns=(state.st_atime_ns, state.st_mtime_ns))
     by_another = notes_in(out)
-    assert all(note.watchers != beside_another[name].watchers for name, note in by_another.items())
+    assert all(note["watchers"] != beside_another[name]["watchers"] for name, note in by_another.items())
     assert times(out) == drawn
 
 
-def notes_in(out: Path) -> Mapping[str, Kept]:
+def notes_in(out: Path) -> Mapping[str, Any]:
     """By name of the picture what is kept beside it."""
-    notes: dict[str, Kept] = {}
-    for path in sorted((out / "pictures/ID-Patch").glob("*.json")):
-        note = read_kept(path)
-        assert note is not None
-        notes[path.stem] = note
-    return notes
+    return {path.stem: json.loads(path.read_text()) for path in (out / "pictures/ID-Patch").glob("*.json")}
 
 
 def test_a_method_without_its_files_has_a_note_and_the_others_go_on(
@@ -348,14 +348,12 @@ def test_a_photo_without_a_face_fails_its_own_pictures(
 ) -> None:
     arguments = finished("multi-human", tmp_path)
     Image.new("RGB", (256, 256), "gray").save(tmp_path / "published/data/faces/ben.jpg")
-    earlier = tmp_path / "out/pictures/ID-Patch/1.png"
-    assert note_of(earlier).exists()
+    assert (tmp_path / "out/pictures/ID-Patch/1.png").exists(), "a picture of other photos, which is not theirs"
     assert command.run(arguments) == 1
-    assert not note_of(earlier).exists(), "a picture of other settings would be taken for theirs"
     report = json.loads((tmp_path / "out/report.json").read_text())
     (method,) = report["methods"]
     assert method["failed"] == ["LikenessPerson ended with an error."]
-    rows = {row["group"]: row for row in report["rows"] if "source" not in row}
+    rows = {row["group"]: row for row in ours_of(report)}
     assert rows["all"]["pictures"] == 1 and rows["all"]["asked"] == 2 and "2 people" not in rows
     assert "ID-Patch, 1: LikenessPerson: " in capsys.readouterr().err
 
@@ -363,13 +361,13 @@ def test_a_photo_without_a_face_fails_its_own_pictures(
 @pytest.mark.both_hosts
 def test_a_rehearsal_makes_up_its_folder_and_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It draws and measures a picture of each kind, with the miniature's files whole, also in an older ComfyUI."""
-    arguments = asked("multi-id", tmp_path, folder=None, rehearse=True, limit=1)
+    arguments = asked("multi-id", tmp_path, benchmark=["multi-id"], rehearse=True, limit=1)
     assert command.run(arguments) == 0
     said = capsys.readouterr().err
-    assert "The figures say nothing." in said and "ID-Patch: 3 of 3 pictures to draw." in said
+    assert "the figures say nothing." in said and "ID-Patch: 3 of 3 pictures to draw." in said
     report = json.loads((tmp_path / "out/report.json").read_text())
-    assert report["rehearsal"] and report["methods"][0]["note"] == "" and report["methods"][0]["failed"] == []
-    ours = [row for row in report["rows"] if "source" not in row]
+    assert report["remark"] and report["methods"][0]["note"] == "" and report["methods"][0]["failed"] == []
+    ours = ours_of(report)
     assert [(row["group"], row["pictures"]) for row in ours] == [("1", 1), ("2", 1), ("3-4", 1)]
 
 
@@ -385,7 +383,7 @@ def test_real_faces_are_told_apart_and_a_face_has_its_own_reference(tmp_path: Pa
     picture = tmp_path / "both.png"
     both.save(picture)
     watcher = Watcher(FaceModel(real_faces.detector(), (real_faces.recogniser(),)))
-    seen = watcher.seen(Case("a", "two people", (eileen, yao), ("all",), truth=picture), evaluate.image(picture))
+    seen = watcher.seen(Case("a", "two people", (eileen, yao), ("all",), truth=picture), image(picture))
     assert (seen.people, seen.faces, seen.truth_faces, seen.text) == (2, 2, 2, None)
     compared = seen.compared["w600k_mbf"]
     assert compared.references[0][1] > 0.8 and compared.references[1][0] > 0.8
@@ -393,7 +391,7 @@ def test_real_faces_are_told_apart_and_a_face_has_its_own_reference(tmp_path: Pa
     assert compared.truth[0][0] == pytest.approx(1) and compared.truth[1][1] == pytest.approx(1)
     assert compared.between == pytest.approx(np.asarray(compared.references))
     assert watcher.names == ["w600k_mbf"]
-    nobody = watcher.seen(Case("b", "nobody", (yao,), ("all",)), evaluate.image(real_faces.COFFEE))
+    nobody = watcher.seen(Case("b", "nobody", (yao,), ("all",)), image(real_faces.COFFEE))
     assert (nobody.faces, nobody.truth_faces) == (0, 0) and nobody.compared["w600k_mbf"].references == ()
 
 
@@ -401,7 +399,7 @@ def test_a_photo_is_not_the_picture() -> None:
     """The photo shows the other person: its face is like the reference, and the picture's is not."""
     watcher = Watcher(FaceModel(real_faces.detector(), (real_faces.recogniser(),)))
     case = Case("a", "somebody", (real_faces.YAO,), ("all",), truth=real_faces.YAO)
-    compared = watcher.seen(case, evaluate.image(real_faces.ASTRONAUT)).compared["w600k_mbf"]
+    compared = watcher.seen(case, image(real_faces.ASTRONAUT)).compared["w600k_mbf"]
     assert compared.truth[0][0] < 0.2 and compared.references[0][0] < 0.2 and compared.between[0][0] > 0.99
 
 
@@ -458,9 +456,9 @@ def test_workers_get_the_photos_and_give_pictures_with_the_prompt_of_this_machin
         finished = {one.task.case.name: one for one in CrewDrawer(crew, folder, {}).results(tasks)}
     assert finished["0"].error == finished["1"].error == "" and finished["2"].error
     assert str(tmp_path) not in finished["2"].public_error and not tasks[2].path.exists()
-    assert finished["pose"].error == "" and evaluate.size_of(tasks[3].path) == (128, 64)
+    assert finished["pose"].error == "" and size_of(tasks[3].path) == (128, 64)
     for task, colour in zip(tasks, ((255, 0, 0), (0, 0, 255)), strict=False):
         with Image.open(task.path) as picture:
             assert picture.getpixel((5, 5)) == colour
             assert json.loads(picture.info["prompt"]) == task.graph.prompt
-        assert pictures_kept.taken(task.path, task.fingerprint) is not None, "it says what it is made of"
+        assert kept.taken(task.path, task.fingerprint) is not None, "it says what it is made of"

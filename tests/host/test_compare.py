@@ -1,8 +1,10 @@
-"""compare.py with the miniature: what it draws, and that its judge can fail."""
+"""compare.py --miniature and --pictures: what it draws, and that its judge can fail."""
 
 from __future__ import annotations
 
 import math
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,14 +12,15 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import compare
 import numpy as np
 import pytest
+import real_faces
 import torch
-from comparison import parts, worlds
+from comparison import cartoon_tables, cartoons, parts, worlds
 from comparison.colour_judging import UNREAD
 from comparison.columns import COLUMNS
 from comparison.methods import HALVES, METHODS, Method, Picture, World, drawn, meaning, of_photos
+from comparison.rows import Pictured
 from environment import ROOT
 from miniature import avatars, measure, places, stored
 from pack.core.models.packs import IR_SE50
@@ -45,11 +48,11 @@ def test_people_in_the_wrong_places_are_found_to_be_there(world: World, name: st
 def test_every_question_has_a_line_for_every_setting(world: World, tmp_path: Path) -> None:
     """Faces one by one are redrawn by each method, and nothing but these; a sheet and a table are written."""
     chosen = {name: METHODS[name] for name in ("ID-Patch", "faces one by one, InstantID")}
-    answer = compare.drawn_in(world, chosen, {"1": [([0], 1, 1)], "2": [([0, 1], 1, 1)]}, True)
+    answer = cartoons.drawn_in(world, chosen, {"1": [Pictured([0], 1, 1)], "2": [Pictured([0, 1], 1, 1)]}, True)
     lines, pictures, _ = answer
     assert [(line[""], line["people"]) for line in lines] == [(name, people) for name in chosen for people in (1, 2)]
     assert lines[0]["cost"] <= lines[1]["cost"] < lines[2]["cost"] < lines[3]["cost"]
-    compare.write("crowd", answer, tmp_path)
+    cartoon_tables.write("crowd", answer, tmp_path)
     assert (tmp_path / "crowd.md").read_text("utf-8").count("\n") == 6 and (tmp_path / "crowd.jpg").is_file()
     assert {path.name for path in (tmp_path / "crowd").iterdir()} == {f"{', '.join(names)}.png" for names in pictures}
 
@@ -202,16 +205,16 @@ def test_what_colours_do_not_say_has_a_reason_and_no_figure(world: World, tmp_pa
     untimed = {"seconds", "per step"}  # nobody has drawn a made-up picture
     assert {name for name, value in found.items() if value is None} == unread | untimed
     assert list(found) == [column.name for column in COLUMNS]
-    answer = compare.drawn_in(
-        world, {"ID-Patch": METHODS["ID-Patch"]}, {"2": [compare.Group([0, 1], 1, 1)]}, True, pages=tmp_path / "crowd"
+    answer = cartoons.drawn_in(
+        world, {"ID-Patch": METHODS["ID-Patch"]}, {"2": [Pictured([0, 1], 1, 1)]}, True, pages=tmp_path / "crowd"
     )
-    compare.write("crowd", answer, tmp_path)
+    cartoon_tables.write("crowd", answer, tmp_path)
     html = (tmp_path / "index.html").read_text("utf-8")
     for reason in UNREAD:
         assert f"<b>{reason.column}</b> is not measured: {reason.why}" in html
     (row,) = answer.rows
-    (shown,) = row.pictures
-    assert shown.names == ("person 1", "person 2") and shown.path.name == "ID-Patch, 2, 1.png"
+    (shown,) = row.shown
+    assert shown.caption == "ID-Patch, seed 1: person 1, person 2" and shown.path.name == "ID-Patch, 2, 1.png"
     with Image.open(shown.path) as opened:
         drawn_again = torch.from_numpy(np.array(opened)).float() / 255
     assert (drawn_again - answer.pictures["ID-Patch", "2"].clamp(0, 1)).abs().max() < 1.01 / 255
@@ -247,8 +250,8 @@ def test_every_picture_is_of_the_people_photos_and_seed_that_are_asked_for(world
 
     made_up = replace(world, judge=judge)
     methods = {"a": Method(painted, False, ["InstantID"]), "b": Method(partial(painted), False, ["ID-Patch"])}
-    columns = {"1": [compare.Group([2], 1, 5)], "2": [compare.Group([1, 0], 3, 6), compare.Group([0, 2], 2, 7)]}
-    lines, pictures, _ = compare.drawn_in(made_up, methods, columns, True)
+    columns = {"1": [Pictured([2], 1, 5)], "2": [Pictured([1, 0], 3, 6), Pictured([0, 2], 2, 7)]}
+    lines, pictures, _ = cartoons.drawn_in(made_up, methods, columns, True)
     heads = [(line[""], line["people"], line["pictures"], line["number"]) for line in lines]
     assert heads == [("a", 1, 1, 1.0), ("a", 2, 2, 2.0), ("b", 1, 1, 3.0), ("b", 2, 2, 4.0)]
     names = [person.name for person in world.people]
@@ -263,7 +266,7 @@ def test_every_picture_is_of_the_people_photos_and_seed_that_are_asked_for(world
     )
 
     judged.clear()
-    compare.drawn_in(made_up, methods, columns, False, by_all_photos=True)
+    cartoons.drawn_in(made_up, methods, columns, False, by_all_photos=True)
     assert [len(strips) for strips, _, _ in judged] == [3, 3], "all columns together"
     every_photo = [[worlds.PHOTOS], [worlds.PHOTOS] * 2, [worlds.PHOTOS] * 2]
     assert [photos for _, _, photos in judged] == [every_photo, every_photo], "judged by all photos of everybody"
@@ -323,3 +326,36 @@ def test_the_command_answers(tmp_path: Path) -> None:
     subprocess.run([*command, "--python", sys.executable, "seeds"], check=True, timeout=600)
     rows = (tmp_path / "seeds.csv").read_text("utf-8").splitlines()
     assert len(rows) == 1 + len(METHODS)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_a_folder_of_own_pictures_is_measured_and_can_be_stopped(tmp_path: Path) -> None:
+    """The command, ended by Ctrl-C and called again."""
+    files = {
+        "people/Yao/yao.jpg": real_faces.YAO,
+        "pictures/one/1.jpg": real_faces.YAO,
+        "models/insightface/models/small/detector.onnx": real_faces.DETECTOR,
+        "models/insightface/models/small/w600k_mbf.onnx": real_faces.RECOGNISER,
+    }
+    for name, source in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, tmp_path / name)
+    script = [sys.executable, str(ROOT / "scripts" / "compare.py"), "--pictures", str(tmp_path)]
+    command = [*script, "--models", str(tmp_path / "models"), "--python", sys.executable]
+    # A handler of ours is the default again in what is started, also where whoever started pytest has Ctrl-C ignored.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    with process:
+        assert process.stderr
+        for line in process.stderr:
+            if line == "[likeness] Yao: 1 photo\n":
+                process.send_signal(signal.SIGINT)
+                break
+        assert "Stopped before the tables and the page were written" in process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and not (tmp_path / "measured" / "index.html").exists()
+    subprocess.run(command, check=True, timeout=300)
+    assert "w600k_mbf" in (tmp_path / "measured" / "sets.csv").read_text("utf-8")
+    assert (tmp_path / "measured" / "index.html").is_file()

@@ -16,7 +16,6 @@ from urllib.parse import quote
 
 import comfy.clip_model
 import comfy.supported_models
-import compare
 import folder_paths
 import numpy as np
 import parts_made
@@ -24,8 +23,8 @@ import pytest
 import real_faces
 import small_networks
 import torch
-from comparison import kept, page, photos, worlds
-from comparison.columns import figures
+from comparison import kept, page, people, photos
+from comparison.columns import COLUMNS, figures
 from comparison.drafts import Sitting, steps_of
 from comparison.drawing import host_server
 from comparison.graphs import Graph, GraphError
@@ -33,7 +32,7 @@ from comparison.judging import Judge, Known, dino_in
 from comparison.photos import PersonFiles
 from comparison.records import ALL, METHODS, DrawnMethod, methods_named
 from comparison.rows import Pictured, Row, Shown, Unread
-from comparison.session import ComparisonSettings, Refusal, Session
+from comparison.session import Refusal, Session, Settings
 from environment import ROOT, SetupError
 from exchanged_files import exchanged, model_file
 from miniature_made import as_published, files_in
@@ -107,7 +106,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
         with_ip_adapter(models)
         for kind in models.iterdir():
             folder_paths.add_model_folder_path(kind.name, str(kind))
-        asked = ComparisonSettings(people, root / "out", "two people", SIZE, 1)
+        asked = Settings(people, root / "out", "two people", SIZE, 1, quick=True)
         asked.out.mkdir()
         yield Session(asked, photos.people_in(people))
     del host_server().PromptServer.instance  # no other test here has one
@@ -196,7 +195,7 @@ def test_dinov2_sees_each_person_and_the_whole_picture(judge: Judge, monkeypatch
         return picture[rows, columns]
 
     for number, person in enumerate((YAO, EILEEN)):
-        photo = worlds.evaluate.image(person.photos[0])
+        photo = photos.image(person.photos[0])
         face = judged.measured.sightings[number].face
         assert face is not None
         first, second = (
@@ -412,13 +411,13 @@ def test_a_missing_recogniser_is_named(session: Session, monkeypatch: pytest.Mon
 
 
 def test_every_method_has_a_row_and_what_is_missing_is_named(session: Session) -> None:
-    rows = compare.seeds_of_people(session, True)
+    rows = people.seeds(session)
     assert [row.title for row in rows] == [method.title for method in METHODS]
     by_title = {row.title: row for row in rows}
     for title in ("ID-Patch", "InstantID by region", "IP-Adapter", "InstantIDs chained", "faces one by one"):
         row = by_title[title]
         assert row.note == "" and row.people == 2
-        (picture,) = row.pictures
+        (picture,) = row.shown
         with Image.open(picture.path) as opened:
             assert opened.size == SIZE
         assert row.figures["resemblance"] is not None and row.figures["seconds"] is not None
@@ -429,13 +428,13 @@ def test_every_method_has_a_row_and_what_is_missing_is_named(session: Session) -
     assert by_title["LoRA per Person"].note == (
         "Person 1 of the picture has no LoRA: put one beside the photos, as a .safetensors."
     )
-    assert {unread.column for unread in session.unread} == {"collapse", "SCR@0.4", "text alignment"}
-    compare.write_people({"seeds": rows}, session)
+    assert {unread.column for unread in session.unread(COLUMNS)} == {"collapse", "SCR@0.4", "text alignment"}
+    people.write({"seeds": rows}, session)
     out = session.settings.out
     html = (out / "index.html").read_text("utf-8")
     assert "&lt;b&gt;0" in html and "<b>0" not in html
     for row in rows:
-        for shown in row.pictures:
+        for shown in row.shown:
             assert quote(shown.path.relative_to(out).as_posix()) in html
     said = json.loads((out / "report.json").read_text("utf-8"))
     assert len(said["tables"]["seeds"]) == len(METHODS) and said["device"] == "cpu"
@@ -451,7 +450,7 @@ def rows_of(session: Session, seeds: Sequence[int] = (1, 2)) -> list[tuple[Path,
     columns = {f"seed {seed}": [Pictured([0, 1], 1, seed)] for seed in seeds}
     (row,) = session.rows("goes on", ID_PATCH, columns)
     assert row.note == ""
-    return [(shown.path, row.figures["seconds"]) for shown in row.pictures]
+    return [(shown.path, row.figures["seconds"]) for shown in row.shown]
 
 
 def drawn_again(session: Session, seeds: Sequence[int] = (1, 2)) -> int:
@@ -603,7 +602,7 @@ def test_a_command_that_is_stopped_goes_on(session: Session, few_models: Path, t
     assert process.wait(60) == 0, said
     assert said[0] == "seeds ..."
     index = out / "index.html"
-    assert said[-1] == f"1 picture is drawn, 1 taken from an earlier run. Done: look at {index}"
+    assert said[-1].startswith(f"1 picture is drawn, 1 taken from an earlier run. Done: look at {index}")
     assert picture.stat().st_mtime_ns == state
     assert len(list((out / "seeds").iterdir())) == 2
     report = json.loads((out / "report.json").read_text("utf-8"))
@@ -633,11 +632,11 @@ def test_it_is_said_who_of_a_folder_is_drawn(session: Session, capsys: pytest.Ca
 
 def test_the_page_says_which_columns_have_no_figure(tmp_path: Path) -> None:
     """A column whose judge is missing has a line of its own at the top already."""
-    shown = Shown("seed 1", tmp_path / "1.png", 1, ("Ann", "Bob"))
+    shown = Shown(tmp_path / "1.png", "ID-Patch, seed 1: Ann, Bob", "seed 1", 1)
     unread = [Unread("collapse", "no DINOv2."), Unread("SCR@0.4", "no DINOv2.")]
 
     def page_of(row: Row) -> str:
-        return page.as_html({"seeds": [row]}, {}, unread, tmp_path)
+        return page.as_html("a", {"seeds": [row]}, COLUMNS, {}, unread, tmp_path)
 
     without_faces = page_of(Row("ID-Patch", 2, [shown], {"resemblance": 0.0, "missing": 1.0, "seconds": 2.0}))
     (names,) = re.findall("Not in this table, because no picture gives a figure: (.*?)\\. Most", without_faces)

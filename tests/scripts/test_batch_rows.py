@@ -26,8 +26,8 @@ from batch.sums import Sums
 from batch.worker import Outcome, SavedFile, WorkerDied, WorkerHost
 from batch.workers import DEATHS, Crew, FinishedJob
 from environment import Host, SetupError
-from evaluate import as_cell
 from PIL import Image
+from rig.tables import as_cell
 
 from core.names import ending
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import identities_collapse, made_up, multi_human, multi_id
-from benchmarks.records import GIVEN, IN_GROUP, Benchmark, FolderError
+from comparison import identities_collapse, made_up, multi_human, multi_id
+from comparison.benchmarks import Benchmark, FolderError
 from comparison.drafts import IN_A_ROW
 from pack.core.places import from_boxes, layouts
 
@@ -36,28 +36,28 @@ def edited(path: Path, change: Callable[[Any], None]) -> None:
 
 
 def test_every_picture_has_its_people_and_files(folder: Path, benchmark: Benchmark) -> None:
-    cases = benchmark.read(folder, GIVEN)
+    cases = benchmark.read(folder, True)
     assert len({case.name for case in cases}) == len(cases)
     for case in cases:
         assert case.prompt and all(photo.is_file() and folder in photo.parents for photo in case.photos)
         assert case.groups and set(case.groups) <= set(benchmark.groups)
         assert "/" not in case.name
-    for case in benchmark.read(folder, IN_GROUP):
+    for case in benchmark.read(folder, False):
         assert case.places_on((512, 512)) == IN_A_ROW
 
 
-def test_published_figures_stand_in_rows_and_metrics_of_the_benchmark(benchmark: Benchmark) -> None:
-    names = {metric.name for metric in benchmark.metrics}
+def test_published_figures_stand_in_groups_and_columns_of_the_benchmark(benchmark: Benchmark) -> None:
+    names = {column.name for column in benchmark.columns}
     assert benchmark.published
     for published in benchmark.published:
         assert published.source.startswith("arXiv ") and published.figures
-        for group, metric in published.figures:
-            assert group in benchmark.groups and metric in names
+        for group, column in published.figures:
+            assert group in benchmark.groups and column in names
 
 
 def test_multi_id_has_references_a_photo_and_boxes(tmp_path: Path) -> None:
     made_up.multi_id(tmp_path)
-    cases = multi_id.read(tmp_path, GIVEN)
+    cases = multi_id.read(tmp_path, True)
     assert [case.name for case in cases] == ["p1_0001", "p1_0002", "p2_0001", "p3_num_3_0001", "p3_num_4_0002"]
     assert [len(case.photos) for case in cases] == [1, 1, 2, 3, 4]
     assert [case.groups for case in cases] == [("1",), ("1",), ("2",), ("3-4",), ("3-4",)]
@@ -71,7 +71,7 @@ def test_boxes_of_multi_id_are_places_in_the_order_of_the_people(tmp_path: Path)
     made_up.multi_id(tmp_path)
     boxes = {"crop": [10, 20, 522, 276], "bboxes": [[310, 80, 470, 240], [50, 80, 210, 240]]}
     (tmp_path / "p2/untar/0001.json").write_text(json.dumps(boxes))
-    (case,) = (case for case in multi_id.read(tmp_path, GIVEN) if case.groups == ("2",))
+    (case,) = (case for case in multi_id.read(tmp_path, True) if case.groups == ("2",))
     places = case.places_on((256, 128))
     assert places.order == "as listed" and places.inputs["boxes_show"] == "face"
     marked = from_boxes.written(places.inputs["text"])
@@ -94,7 +94,7 @@ def test_boxes_of_multi_id_are_places_in_the_order_of_the_people(tmp_path: Path)
 def test_multi_id_without_its_boxes_gets_a_group_layout(tmp_path: Path, content: str) -> None:
     made_up.multi_id(tmp_path)
     (tmp_path / "p2/untar/0001.json").write_text(content)
-    (case,) = (case for case in multi_id.read(tmp_path, GIVEN) if case.groups == ("2",))
+    (case,) = (case for case in multi_id.read(tmp_path, True) if case.groups == ("2",))
     assert case.places is None
 
 
@@ -102,13 +102,13 @@ def test_a_part_of_multi_id_is_read_alone(tmp_path: Path) -> None:
     made_up.multi_id(tmp_path)
     (tmp_path / "p1.json").unlink()
     (tmp_path / "p3.json").unlink()
-    assert [case.groups for case in multi_id.read(tmp_path, GIVEN)] == [("2",)]
+    assert [case.groups for case in multi_id.read(tmp_path, True)] == [("2",)]
 
 
 def test_multi_human_has_a_skeleton_for_each_person(tmp_path: Path) -> None:
     """The noses of the layout stand where the published joints are, on any canvas."""
     made_up.multi_human(tmp_path)
-    cases = multi_human.read(tmp_path, GIVEN)
+    cases = multi_human.read(tmp_path, True)
     assert [case.name for case in cases] == ["0", "1", "2", "3", "4"]
     assert cases[2].groups == ("all", "simple", "3 people") and cases[0].groups == ("all", "simple", "1 person")
     places = cases[2].places_on((600, 304))
@@ -123,7 +123,7 @@ def test_complex_prompts_of_multi_human_are_those_after_the_simple_ones(
 ) -> None:
     made_up.multi_human(tmp_path)
     monkeypatch.setattr(multi_human, "SIMPLE", 3)
-    kinds = [case.groups[1] for case in multi_human.read(tmp_path, GIVEN)]
+    kinds = [case.groups[1] for case in multi_human.read(tmp_path, True)]
     assert kinds == ["simple", "simple", "simple", "complex", "complex"]
 
 
@@ -136,7 +136,7 @@ def test_a_pose_of_another_number_of_people_is_not_taken(tmp_path: Path) -> None
         poses["5"] = {"bodies": {"candidate": [[0.5, 0.5]], "subset": [[float("inf")] * 18] * 5}}
 
     edited(tmp_path / multi_human.POSES, exchanged)
-    places = [case.places is not None for case in multi_human.read(tmp_path, GIVEN)]
+    places = [case.places is not None for case in multi_human.read(tmp_path, True)]
     assert places == [True, False, True, False, False]
 
 
@@ -151,7 +151,7 @@ def test_joints_that_are_not_seen_stay_so() -> None:
 
 def test_collapse_counts_by_people_and_by_scene(tmp_path: Path) -> None:
     made_up.identities_collapse(tmp_path)
-    cases = identities_collapse.read(tmp_path, GIVEN)
+    cases = identities_collapse.read(tmp_path, True)
     assert [case.groups for case in cases] == [
         ("2 people", "neutral"), ("4 people", "occlusion"), ("10 people", "interaction"),
     ]  # fmt: skip
@@ -167,7 +167,7 @@ PEOPLE = {"multi-id": "image_paths", "multi-human": "people", "identities-collap
 
 def refused(benchmark: Benchmark, folder: Path) -> str:
     with pytest.raises(FolderError) as error:
-        benchmark.cases(folder, GIVEN)
+        benchmark.cases(folder, True)
     text = str(error.value)
     assert text.startswith(f"{folder} is not the folder of {benchmark.title}: ")
     return text
@@ -231,7 +231,7 @@ def test_a_photo_to_be_like_that_is_none_is_refused(tmp_path: Path, name: str) -
 
 
 def test_a_photo_that_is_not_there_is_named(folder: Path, benchmark: Benchmark) -> None:
-    photo = benchmark.read(folder, GIVEN)[0].photos[0]
+    photo = benchmark.read(folder, True)[0].photos[0]
     photo.unlink()
     text = refused(benchmark, folder)
     assert photo.relative_to(folder).as_posix() in text and "which is not there" in text
@@ -241,7 +241,7 @@ def test_multi_human_without_poses_says_how_to_go_on_without_them(tmp_path: Path
     made_up.multi_human(tmp_path)
     (tmp_path / multi_human.POSES).unlink()
     assert "--places group" in refused(MULTI_HUMAN, tmp_path)
-    assert all(case.places is None for case in multi_human.read(tmp_path, IN_GROUP))
+    assert all(case.places is None for case in multi_human.read(tmp_path, False))
 
 
 def test_an_unknown_scene_is_named(tmp_path: Path) -> None:

@@ -10,18 +10,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from benchmarks import authors, made_up, multi_human, multi_id, page
-from benchmarks.kept import Failure, Kept, Result, note_of, read_kept, write_kept
-from benchmarks.records import GIVEN, Benchmark, Case
-from benchmarks.seen import Compared, Seen
-from benchmarks.table import TableRow, published_rows, rows_of
+from comparison import authors, made_up, multi_human, multi_id, page
+from comparison.benchmark_results import Failure, Result, read_seen, rows_of, write, write_seen
+from comparison.benchmarks import Case
 from comparison.records import METHODS
+from comparison.rows import Row
+from comparison.seen import Compared, Seen
 from pack.core.models.packs import ANTELOPE
 from PIL import Image
 
 BENCHMARK = multi_human.BENCHMARK
 ID_PATCH = METHODS[0]
-OUT = Path("somewhere") / "out"
 
 
 def seen(cosine: float, other: float) -> Seen:
@@ -34,68 +33,77 @@ CASES = [Case(str(number), "", (), ("all", "simple", "1 person")) for number in 
 
 def result() -> Result:
     """Two pictures are measured, and one has failed."""
-    kept = {"0": Kept("a", 1.0, [], seen(0.5, 0.1)), "1": Kept("b", 1.0, [], seen(0.7, 0.3))}
-    return Result(ID_PATCH, "", kept, [Failure("2", "secret/path: no face", "A node ended.")])
+    return Result(
+        ID_PATCH,
+        "",
+        {"0": seen(0.5, 0.1), "1": seen(0.7, 0.3)},
+        [Failure("2", "secret/path: no face", "A node ended.")],
+    )
 
 
-def rows(benchmark: Benchmark = BENCHMARK) -> list[TableRow]:
-    return [*published_rows(benchmark), *rows_of(benchmark, CASES, result(), [ANTELOPE, "other"])]
+def rows(found: Result | None = None, out: Path = Path()) -> list[Row]:
+    return [
+        *BENCHMARK.published_rows(),
+        *rows_of(BENCHMARK, CASES, found or result(), [ANTELOPE, "other"], out),
+    ]
 
 
 def test_a_row_has_the_figures_of_the_benchmarks_own_recogniser_and_of_each() -> None:
     ours = [row for row in rows() if not row.source]
-    assert [row.group for row in ours] == ["all", "simple", "1 person"]
+    names = ["", ANTELOPE, "other"]
+    assert [(row.group, row.recogniser) for row in ours] == [
+        (group, name) for group in ("all", "simple", "1 person") for name in names
+    ]
     for row in ours:
         assert (row.pictures, row.asked) == (2, 3)
-        assert row.figures["identity"] == pytest.approx(60)
-        assert row.by_recogniser[ANTELOPE]["identity"] == pytest.approx(60)
-        assert row.by_recogniser["other"]["identity"] == pytest.approx(20)
+        assert row.figures["identity"] == pytest.approx(20 if row.recogniser == "other" else 60)
         assert row.figures["CLIP-T"] is None and row.figures["count"] == 100
 
 
 def test_without_the_benchmarks_own_recogniser_all_measure() -> None:
     found = result()
-    for name, kept in found.kept.items():
-        assert kept.seen is not None
-        compared = {"first": kept.seen.compared[ANTELOPE], "other": kept.seen.compared["other"]}
-        found.kept[name] = Kept("", None, [], Seen(1, 1, compared=compared))
-    row = rows_of(BENCHMARK, CASES, found, ["first", "other"])[0]
+    for name, picture in found.seen.items():
+        compared = {"first": picture.compared[ANTELOPE], "other": picture.compared["other"]}
+        found.seen[name] = Seen(1, 1, compared=compared)
+    row = rows_of(BENCHMARK, CASES, found, ["first", "other"], Path())[0]
     assert row.figures["identity"] == pytest.approx(40)
 
 
 def test_published_figures_are_those_of_the_papers() -> None:
     by_method: dict[str, list[float | None]] = {}
-    for row in published_rows(multi_id.BENCHMARK):
-        by_method.setdefault(row.method, []).append(row.figures["Sim(GT)"])
+    for row in multi_id.BENCHMARK.published_rows():
+        by_method.setdefault(row.title, []).append(row.figures["Sim(GT)"])
     assert by_method == {
         "WithAnyone": [0.460, 0.405, 0.414],
         "ID-Patch": [0.426, 0.350, 0.379],
         "AnyPhoto": [0.448, 0.401, 0.424],
     }
-    (ar2can,) = published_rows(BENCHMARK)
+    (ar2can,) = BENCHMARK.published_rows()
     assert ar2can.group == "all" and ar2can.figures == {"identity": 68.2, "count": 90.2}
     assert ar2can.source == "arXiv 2511.22690"
 
 
 def test_the_csv_has_every_row_with_its_source() -> None:
-    text = page.as_csv(BENCHMARK, rows()).decode()
+    text = page.as_csv(rows(), BENCHMARK.columns).decode()
     lines = list(csv.DictReader(io.StringIO(text)))
-    assert [line["source"] for line in lines] == ["arXiv 2511.22690", "", "", ""]
+    assert [line["source"] for line in lines] == ["arXiv 2511.22690", *[""] * 9]
     assert lines[0]["identity"] == "68.2000" and lines[0]["CLIP-T"] == ""
     assert lines[1]["identity"] == "60.0000" and lines[1]["pictures"] == "2" and lines[1]["asked"] == "3"
 
 
-def test_the_report_says_how_each_figure_is_meant_and_nothing_of_files() -> None:
-    text = page.report(BENCHMARK, rows(), [result()], {"device": "cpu"}, BENCHMARK.unmeasured)
+def test_the_report_says_how_each_figure_is_meant_and_nothing_of_files(tmp_path: Path) -> None:
+    write(BENCHMARK, rows(out=tmp_path), [result()], {"device": "cpu"}, BENCHMARK.unread, tmp_path)
+    text = (tmp_path / "report.json").read_text("utf-8")
     assert "secret" not in text
     report = json.loads(text)
     assert report["device"] == "cpu" and report["not measured"].keys() == {"HPS", "action"}
     assert report["methods"] == [
         {"method": "ID-Patch", "reads": ID_PATCH.recogniser, "note": "", "failed": ["A node ended."]}
     ]
-    assert {metric["name"] for metric in report["metrics"]} == {"count", "identity", "CLIP-T"}
-    assert all(metric["source"] and metric["meaning"].endswith(".") for metric in report["metrics"])
-    assert report["rows"][1]["by recogniser"]["other"]["identity"] == pytest.approx(20)
+    assert {column["name"] for column in report["columns"]} == {"count", "identity", "CLIP-T"}
+    assert all(column["source"] and column["meaning"].endswith(".") for column in report["columns"])
+    assert [row["recogniser"] for row in report["tables"]["all"]] == ["", "", ANTELOPE, "other"]
+    assert report["tables"]["all"][3]["figures"]["identity"] == pytest.approx(20)
 
 
 class Cells(HTMLParser):
@@ -118,47 +126,50 @@ class Cells(HTMLParser):
             self.rows[-1].append(data)
 
 
-def test_the_page_has_our_figures_beside_the_published_ones() -> None:
+def test_the_page_has_our_figures_beside_the_published_ones(tmp_path: Path) -> None:
     found = result()
     found.method = METHODS[1]
     about = {"device": "<b>", "size": (1024, 768), "recognisers": ["antelopev2", "adaface"], "steps": None}
-    text = page.as_html(BENCHMARK, rows(), [found], about, BENCHMARK.unmeasured, OUT)
+    write(BENCHMARK, rows(found, tmp_path), [found], about, BENCHMARK.unread, tmp_path)
+    text = (tmp_path / "index.html").read_text("utf-8")
     assert "<b>size</b>: 1024x768<" in text
     assert "<b>recognisers</b>: antelopev2, adaface<" in text
     assert "<b>steps</b>: as in each template<" in text
     assert "<b>HPS</b> is not measured: " in text
     cells = Cells(text)
-    assert ["Ar2Can, which makes its places itself", "-", "90.2", "68.2", "-", "arXiv 2511.22690"] in cells.rows
-    ours = [row[:6] for row in cells.rows if row[0] == "ID-Patch"]
-    assert ours == [["ID-Patch", "2 of 3", "100.0", "60.0", "-", "this run"]] * 3
+    assert ["Ar2Can, which makes its places itself", "-", "90.2", "68.2", "arXiv 2511.22690"] in cells.rows
+    title = METHODS[1].title
+    ours = [row[:5] for row in cells.rows if row[0] == title]
+    assert ours[0] == [title, "2 of 3", "100.0", "60.0", "this run"]
+    assert ours[1:] == [[title, "2 of 3", "100.0", "60.0"]] * 2, "beside nobody's"
+    assert f"<b>{title}</b>: 1 picture failed<" in text
     assert "&lt;b&gt;" in text and "secret" not in text
     assert cells.addresses == ["pictures/InstantID%20by%20region/0.png", "pictures/InstantID%20by%20region/1.png"]
 
 
-def test_what_is_kept_beside_a_picture_comes_back(tmp_path: Path) -> None:
-    path = note_of(tmp_path / "a.png")
-    assert path == tmp_path / "a.json" and read_kept(path) is None
-    for kept in (Kept("key", 1.5, ["first"], seen(0.25, 0.5)), Kept("key")):
-        write_kept(path, kept)
-        again = read_kept(path)
-        assert again is not None and json.dumps(asdict(again)) == json.dumps(asdict(kept))
-    for content in ("{", "[]", "{}", '{"key": "a", "seconds": 1, "watchers": [], "seen": {"people": 1}}'):
-        path.write_text(content)
-        assert read_kept(path) is None
+def test_what_was_seen_of_a_picture_comes_back_to_the_same_watchers(tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    assert read_seen(picture, ["first"]) is None
+    write_seen(picture, ["first"], seen(0.25, 0.5))
+    again = read_seen(picture, ["first"])
+    assert again is not None and json.dumps(asdict(again)) == json.dumps(asdict(seen(0.25, 0.5)))
+    assert read_seen(picture, ["second"]) is None
+    for content in ("{", "[]", "{}", '{"watchers": ["first"], "seen": {"people": 1}}'):
+        (tmp_path / "a.json").write_text(content)
+        assert read_seen(picture, ["first"]) is None
 
 
 def test_pictures_for_the_authors_lie_as_their_code_reads_them(tmp_path: Path) -> None:
     """A folder for each picture that there is, with the photos byte for byte."""
     made_up.multi_id(tmp_path / "published")
-    cases = multi_id.read(tmp_path / "published", GIVEN)
+    cases = multi_id.read(tmp_path / "published", True)
     drawn = [case for case in cases if case.groups != ("1",)]
     out = tmp_path / "out"
     for case in drawn:
         path = out / "pictures/ID-Patch" / f"{case.name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGBA", (64, 48), (200, 0, 0, 255)).save(path)
-    found = Result(ID_PATCH, "", {case.name: Kept("") for case in drawn})
-    assert authors.arranged(cases, found, out) == 3
+    assert authors.arranged(cases, {case.name for case in drawn}, "ID-Patch", out) == 3
     root = out / authors.FOLDER / "ID-Patch"
     assert sorted(path.name for path in root.iterdir()) == ["2", "3-4"]
     three = root / "3-4" / "p3_num_3_0001"

@@ -280,7 +280,7 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
     from comparison.rows import Row, Shown, Unread
 
     path = tmp_path / "crowd" / "ID-Patch & <i>, 2_00001_.png"
-    shown = Shown("2", path, 7, ("<script>alert(1)</script>", 'A "B" & C'))
+    shown = Shown(path, 'ID-Patch, seed 7: <script>alert(1)</script>, A "B" & C', "2", 7)
     rows = [
         Row("ID-Patch", 2, [shown], figures(ROW)),
         Row("WithAnyone", 2, note="Missing: a & b in models/c.", public_note="Missing: a & b."),
@@ -289,7 +289,7 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
     about = {"prompt": "<b>two</b>", "device": "cpu", "recognisers": ["first", "second"], "photos of each": [1, 4]}
     about |= {"size": None, "steps": 4}
     unread = [Unread("collapse", "no <file>.")]
-    html = page.as_html({"crowd": rows}, about, unread, tmp_path)
+    html = page.as_html("a", {"crowd": rows}, COLUMNS, about, unread, tmp_path)
     parsed = _Page()
     parsed.feed(html)
     assert "script" not in parsed.tags and "i" not in parsed.tags
@@ -310,9 +310,9 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
         assert text in parsed.text, text
     assert "http" not in "".join(parsed.addresses)
 
-    said = json.loads(page.report({"crowd": rows}, about, unread))
+    said = json.loads(page.report({"crowd": rows}, COLUMNS, about, unread))
     assert said["tables"]["crowd"][0] == {
-        "method": "ID-Patch", "people": 2, "seeds": [7], "note": "", "figures": figures(ROW),
+        "method": "ID-Patch", "people": 2, "pictures": 1, "seeds": [7], "note": "", "figures": figures(ROW),
     }  # fmt: skip
     assert said["tables"]["crowd"][1]["note"] == "Missing: a & b."
     assert said["recognisers"] == ["first", "second"] and said["size"] is None, "programs read lists"
@@ -326,14 +326,14 @@ def test_a_table_for_programs_has_every_figure_under_its_name(tmp_path: Path) ->
     from comparison.rows import Row
 
     rows = [Row("=first", 2, [], figures(ROW)), Row("second", 4, note="Missing.")]
-    (tmp_path / "crowd.csv").write_bytes(page.as_csv(rows))
+    (tmp_path / "crowd.csv").write_bytes(page.as_csv(rows, COLUMNS))
     with (tmp_path / "crowd.csv").open(encoding="utf-8") as file:
         first, second = csv.DictReader(file)
     assert first["method"] == "'=first" and second["note"] == "Missing."
     for column in COLUMNS:
         assert float(first[column.name]) == pytest.approx(EXPECTED[column.name](), abs=5e-5)
         assert second[column.name] == ""
-    header, _, *lines = page.as_markdown(rows).splitlines()
+    header, _, *lines = page.as_markdown(rows, COLUMNS).splitlines()
     assert header.count("|") == lines[0].count("|") == lines[1].count("|")
     assert f"| {EXPECTED['association']():.2f} |" in lines[0]
 

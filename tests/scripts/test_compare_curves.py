@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from comparison import page
+from comparison.columns import COLUMNS
 from comparison.curves import association_svg, curves
 from comparison.rows import Row
 
@@ -120,7 +121,7 @@ def test_the_page_has_the_curve_of_a_crowd(
     question: str, values: Mapping[str, Mapping[int, float | None]], count: int, tmp_path: Path
 ) -> None:
     """It stands in the page itself, which loads nothing."""
-    html = page.as_html({question: rows_of(values)}, {}, [], tmp_path)
+    html = page.as_html("a", {question: rows_of(values)}, COLUMNS, {}, [], tmp_path)
     assert html.count("<svg") == count
     if count:
         assert association_svg(rows_of(values)) in html and "ID-Patch &lt;&amp;&gt;" in html
@@ -132,13 +133,13 @@ def columns_of(table: str) -> Sequence[str]:
 
 def test_a_table_has_notes_only_where_there_are_any() -> None:
     rows = rows_of({"ID-Patch": {2: 1.0}})
-    assert columns_of(page.as_markdown(rows))[-1] != "note"
-    assert columns_of(page.as_markdown([*rows, Row("WithAnyone", 2, note="Missing.")]))[-1] == "note"
+    assert columns_of(page.as_markdown(rows, COLUMNS))[-1] != "note"
+    assert columns_of(page.as_markdown([*rows, Row("WithAnyone", 2, note="Missing.")], COLUMNS))[-1] == "note"
 
 
 def test_the_page_has_the_columns_of_which_anything_is_known(tmp_path: Path) -> None:
     """One that is known of one row alone has a dash in the other."""
     rows = [Row("ID-Patch", 2, figures={"association": 0.5, "missing": None}), Row("PhotoMaker", 2)]
-    table = page.as_html({"crowd": rows}, {}, [], tmp_path).partition("<h2>Columns</h2>")[0]
+    table = page.as_html("a", {"crowd": rows}, COLUMNS, {}, [], tmp_path).partition("<h2>Columns</h2>")[0]
     assert ">association</th>" in table and ">missing</th>" not in table and ">seconds</th>" not in table
     assert "<td>0.50</td>" in table and "<td>-</td>" in table

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import evaluate
 import pytest
-from comparison import photos
+from comparison import own_pictures, photos
 from environment import SetupError
 
 
@@ -34,15 +33,15 @@ def test_hidden_files_and_folders_are_nobodys(folder: Path) -> None:
 
 
 def test_they_are_no_pictures_to_measure_either(folder: Path) -> None:
-    assert [path.name for path in evaluate.folders_in(folder)] == ["anna"]
-    names = sorted(path.relative_to(folder).as_posix() for path in evaluate.pictures_below(folder))
+    assert [path.name for path in own_pictures.folders_in(folder)] == ["anna"]
+    names = sorted(path.relative_to(folder).as_posix() for path in photos.pictures_below(folder))
     assert names == ["anna/1.jpg", "ben.png"]
 
 
 def test_a_folder_below_a_hidden_one_is_read(folder: Path) -> None:
     """What is given is meant, wherever it lies."""
     inside = folder / ".thumbnails"
-    assert [path.name for path in evaluate.pictures_below(inside)] == ["1.jpg"]
+    assert [path.name for path in photos.pictures_below(inside)] == ["1.jpg"]
 
 
 def test_one_person_is_too_few(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""compare.py: who stands in which picture, and tables, sheets and pages of figures and pictures that are known."""
+"""compare.py: options that do not fit, who stands in which picture, and tables and sheets of known figures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import compare
 import numpy as np
 import pytest
 import torch
+from comparison import cartoon_tables, page, people
 from PIL import Image
 
 RED, GREEN, BLUE, WHITE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 1.0)
@@ -44,14 +45,14 @@ def nearest_colour(pixel: tuple[int, ...]) -> tuple[float, float, float]:
     return min(options, key=lambda colour: sum(abs(255 * a - b) for a, b in zip(colour, pixel, strict=True)))
 
 
-@pytest.mark.parametrize("people", [5, 7, 12])
+@pytest.mark.parametrize("everybody", [5, 7, 12])
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
-def test_everybody_stands_equally_often_in_pictures_of_any_number(people: int, count: int) -> None:
+def test_everybody_stands_equally_often_in_pictures_of_any_number(everybody: int, count: int) -> None:
     """So figures of two and of eight people are those of the same people. Nobody stands twice in one picture, and no
     two pictures have one seed."""
-    drawn = compare.groups(people, count)
+    drawn = people.groups(everybody, count)
     times = Counter(who for group in drawn for who in group.people)
-    assert len(times) == people and len(set(times.values())) == 1
+    assert len(times) == everybody and len(set(times.values())) == 1
     assert len(drawn) >= 3
     for group in drawn:
         assert len(set(group.people)) == count and group.photos == 1
@@ -59,19 +60,19 @@ def test_everybody_stands_equally_often_in_pictures_of_any_number(people: int, c
 
 
 @pytest.mark.parametrize(
-    ("people", "counts"), [(2, [1, 2]), (3, [1, 2, 3]), (6, [1, 2, 4, 6]), (12, [1, 2, 4, 6, 8, 12])]
+    ("everybody", "counts"), [(2, [1, 2]), (3, [1, 2, 3]), (6, [1, 2, 4, 6]), (12, [1, 2, 4, 6, 8, 12])]
 )
-def test_a_crowd_ends_with_everybody(people: int, counts: list[int]) -> None:
-    assert compare.counts_up_to(people) == counts
+def test_a_crowd_ends_with_everybody(everybody: int, counts: list[int]) -> None:
+    assert people.counts_up_to(everybody) == counts
 
 
 def test_the_first_picture_has_the_first_people_from_left_to_right() -> None:
-    assert compare.groups(12, 8)[0] == ([0, 1, 2, 3, 4, 5, 6, 7], 1, 1)
+    assert people.groups(12, 8)[0] == ([0, 1, 2, 3, 4, 5, 6, 7], 1, 1)
 
 
 def test_a_table_has_every_figure_under_its_name() -> None:
     """Two digits, and a column of which nothing is known is left out."""
-    header, rule, first, second = compare.table(LINES).splitlines()
+    header, rule, first, second = cartoon_tables.table(LINES).splitlines()
     assert header == "|  | people | pictures | association | leakage | cost |"
     assert rule == "| --- | --- | --- | --- | --- | --- |"
     assert first == "| first | 2 | 3 | 0.50 | -0.25 | 1.45 |"
@@ -79,8 +80,8 @@ def test_a_table_has_every_figure_under_its_name() -> None:
 
 
 def test_what_is_written_says_of_each_figure_and_picture_what_it_is(tmp_path: Path) -> None:
-    compare.write("question", compare.Answer(LINES, PICTURES), tmp_path)
-    assert (tmp_path / "question.md").read_text("utf-8") == compare.table(LINES)
+    cartoon_tables.write("question", cartoon_tables.Answer(LINES, PICTURES), tmp_path)
+    assert (tmp_path / "question.md").read_text("utf-8") == cartoon_tables.table(LINES)
     with (tmp_path / "question.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row[""] for row in rows] == ["first", "second"]
@@ -95,7 +96,7 @@ def test_what_is_written_says_of_each_figure_and_picture_what_it_is(tmp_path: Pa
 def test_a_sheet_has_rows_of_methods_columns_of_pictures_and_each_picture_as_it_is() -> None:
     """Read from the colours of both halves of every picture."""
     side = 2 * HALF
-    sheet = compare.sheet(PICTURES, side)
+    sheet = page.sheet(PICTURES, side)
     letters = max(14, side // 9)
     assert sheet.size == (3 * side, 2 * HALF + 2 * letters)
     for row, name in enumerate(("first", "second")):
@@ -112,26 +113,33 @@ def test_a_sheet_has_rows_of_methods_columns_of_pictures_and_each_picture_as_it_
 
 
 def test_a_question_is_written_between_its_own_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = tmp_path / "likeness.md"
+    file = tmp_path / "likeness.md"
     marks = [
         "before\n<!-- crowd: written by scripts/compare.py -->\nold crowd\n<!-- end of crowd -->\n",
         "between\n<!-- seeds: written by scripts/compare.py -->\nold seeds\n<!-- end of seeds -->\nafter\n",
     ]
-    page.write_text("".join(marks), "utf-8")
-    monkeypatch.setattr(compare, "PAGE", page)
-    compare.into_page("crowd", compare.table(LINES), compare.sheet(PICTURES))
-    table = compare.table(LINES)
+    file.write_text("".join(marks), "utf-8")
+    monkeypatch.setattr(cartoon_tables, "PAGE", file)
+    cartoon_tables.into_page("crowd", cartoon_tables.table(LINES), page.sheet(PICTURES))
+    table = cartoon_tables.table(LINES)
     crowd = f"\n{table}\n![Crowd, drawn](likeness_crowd.jpg)\n\n"
-    assert page.read_text("utf-8") == "".join(marks).replace("old crowd\n", crowd)
+    assert file.read_text("utf-8") == "".join(marks).replace("old crowd\n", crowd)
     with Image.open(tmp_path / "likeness_crowd.jpg") as written:
-        assert written.size == compare.sheet(PICTURES).size
+        assert written.size == page.sheet(PICTURES).size
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--miniature --rehearse", "--rehearse needs --people"),
-        ("--people {folder} --write", "--write needs --miniature"),
+        ("--miniature --rehearse", "--rehearse is for --people and --benchmark"),
+        ("--people {folder} --check", "--check is for --benchmark"),
+        ("--pictures {folder} crowd", "A question is for --people and --miniature"),
+        ("--benchmark multi-id", "Name the benchmark and its folder"),
+        ("--benchmark multi {folder}", "No such benchmark: multi"),
+        ("--benchmark multi-id {folder} --rehearse", "--rehearse makes up its folder"),
+        ("--benchmark multi-human {folder} --for-authors", "--for-authors is for multi-id"),
+        ("--people {folder} --steps 0", "0 is not a whole number"),
+        ("--people {folder} --write", "--write is for --miniature"),
         ("--people {folder} halves", r"No such question: halves\. There are crowd, seeds, ablations\."),
         ("--people {folder}/nowhere", "nowhere is no folder"),
     ],

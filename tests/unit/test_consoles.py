@@ -92,7 +92,7 @@ def test_what_is_no_stream_of_pythons_is_left_alone(monkeypatch: pytest.MonkeyPa
     assert vars(other) == {}
 
 
-SCRIPTS = ("demo", "test", "batch", "bench", "models", "compare", "environment", "evaluate", "to_safetensors")
+SCRIPTS = ("demo", "test", "batch", "bench", "models", "compare", "environment", "to_safetensors")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -1,4 +1,4 @@
-"""The metrics of the benchmarks, computed again from embeddings by trying every assignment."""
+"""The columns of the benchmarks, computed again from embeddings by trying every assignment."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from benchmarks import identities_collapse, multi_human, multi_id
-from benchmarks.records import Benchmark
-from benchmarks.seen import Compared, Seen, as_json, from_json, pairs
+from comparison import identities_collapse, multi_human, multi_id
+from comparison.benchmarks import Benchmark
+from comparison.columns import figures
+from comparison.seen import Compared, Seen, as_json, from_json, pairs
 
 RECOGNISERS = ("first", "second")
 Vectors = np.ndarray
@@ -183,18 +184,18 @@ EXPECTED: dict[tuple[str, str], float] = {
     ("identities-collapse", "CLIP-T"): float(np.mean(TEXTS)),
 }
 BENCHMARKS = (multi_id.BENCHMARK, multi_human.BENCHMARK, identities_collapse.BENCHMARK)
-CASES = [(benchmark, metric.name) for benchmark in BENCHMARKS for metric in benchmark.metrics]
+CASES = [(benchmark, column.name) for benchmark in BENCHMARKS for column in benchmark.columns]
 
 
 @pytest.mark.parametrize(("benchmark", "name"), CASES, ids=[f"{one.key} {name}" for one, name in CASES])
-def test_a_metric_is_what_its_sentence_says(benchmark: Benchmark, name: str) -> None:
-    value = benchmark.metric(name).of(SEEN)
+def test_a_column_is_what_its_sentence_says(benchmark: Benchmark, name: str) -> None:
+    value = figures(SEEN, benchmark.columns)[name]
     assert value == pytest.approx(EXPECTED[benchmark.key, name], rel=1e-9)
 
 
 @pytest.mark.parametrize(("benchmark", "name"), CASES, ids=[f"{one.key} {name}" for one, name in CASES])
-def test_a_metric_says_nothing_of_nothing(benchmark: Benchmark, name: str) -> None:
-    assert benchmark.metric(name).of([]) is None
+def test_a_column_says_nothing_of_nothing(benchmark: Benchmark, name: str) -> None:
+    assert figures([], benchmark.columns)[name] is None
 
 
 def test_outliers_are_left_out_on_both_sides() -> None:
@@ -237,10 +238,10 @@ def test_a_picture_with_another_number_of_faces_is_left_out_of_copy_paste_alone(
     assert None not in blended and multi_id.blending([seen]) == pytest.approx(np.mean(np.array(blended)), rel=1e-9)
 
     nobody = made_up(12, 3, 0, truth).seen()
-    for metric in multi_id.METRICS[:4]:
-        assert metric.of([nobody]) is None, metric.name
+    for metric in multi_id.COLUMNS[:4]:
+        assert metric.of_row([nobody]) is None, metric.name
         if metric.name != "copy-paste":
-            assert metric.of([seen, nobody]) == metric.of([seen]), metric.name
+            assert metric.of_row([seen, nobody]) == metric.of_row([seen]), metric.name
 
 
 def test_a_reference_that_is_the_photo_itself_says_nothing_of_copying() -> None:

@@ -1,6 +1,6 @@
-"""What a benchmark is: its pictures, its metrics by its own definitions, and the figures that others have published.
+"""What a benchmark is: its pictures, its columns by its own definitions, and the figures that others have published.
 
-A benchmark is a file beside this one with one record: a reader of its folder, its metrics, and published figures.
+A benchmark is a file beside this one with one record: a reader of its folder, its columns, and published figures.
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from comparison.drafts import IN_A_ROW, Places
 from environment import SetupError
 from pack.core.text import in_one_line, plain
 from readable import Unreadable, bytes_of
 
-from .seen import Seen
+from .columns import Column
+from .drafts import IN_A_ROW, Places
+from .rows import Row, Unread
 
 Size = tuple[int, int]
 """Width and height in pixels."""
 MOST_BYTES = 2 * 10**9
 """Of a JSON file."""
-GIVEN, IN_GROUP = "given", "group"
-"""Where people stand: as the benchmark gives it, or in a group layout of ours."""
 
 
 class FolderError(SetupError):
@@ -39,7 +38,7 @@ class Case:
     """One picture that a benchmark asks for.
 
     name: of its files, unique in the benchmark. prompt: the text. photos: the reference photo of each person. groups:
-    the rows of the table in which it counts. truth: the photo that the picture should be like, None where there is
+    the tables in which it counts. truth: the photo that the picture should be like, None where there is
     none. shape: (width, height) of the picture that the places are of, None where any will do. places: where the people
     stand on a canvas (width, height), as the benchmark says; None for a group layout of ours.
     """
@@ -58,27 +57,10 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A metric of a benchmark.
-
-    name: in the table. meaning: one sentence. source: where its definition is from, and what is different here. best:
-    the value of a perfect picture, "" for none. of: its value of the pictures of a row, None where it says nothing.
-    digits: behind the point, as the papers have them.
-    """
-
-    name: str
-    meaning: str
-    source: str
-    best: str
-    of: Callable[[Sequence[Seen]], float | None]
-    digits: int = 3
-
-
-@dataclass(frozen=True)
 class Published:
     """Figures that somebody else has published.
 
-    method: of the figures. figures: the value by row of the table and name of the metric. source: where they are from.
+    method: of the figures. figures: the value by group and name of the column. source: where they are from.
     """
 
     method: str
@@ -87,20 +69,13 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Unmeasured:
-    """A metric of a benchmark that is not measured here. name: of the metric. why: a sentence."""
-
-    name: str
-    why: str
-
-
-@dataclass(frozen=True)
 class Benchmark:
     """A published benchmark.
 
     key: on the command line. title: its name. source: of its paper. data: where its folder is from. licence: of its
-    data. read: the pictures of a folder; the second argument is GIVEN or IN_GROUP. Raises FolderError. groups: the rows
-    of its table, in their order. seed: of its pictures. judges: ids of the recognisers that measure, those that are
+    data. read: the pictures of a folder; the second argument is whether people stand where it says, or in a group
+    layout of ours. Raises FolderError. groups: its tables, in their order. columns: their values are of `Seen`. unread:
+    what it measures and we do not. seed: of its pictures. judges: ids of the recognisers that measure, those that are
     there; without one of them, and where it is empty, all that are found.
     """
 
@@ -109,18 +84,18 @@ class Benchmark:
     source: str
     data: str
     licence: str
-    read: Callable[[Path, str], list[Case]]
+    read: Callable[[Path, bool], list[Case]]
     groups: Sequence[str]
-    metrics: Sequence[Metric]
+    columns: Sequence[Column]
     published: Sequence[Published]
-    unmeasured: Sequence[Unmeasured]
+    unread: Sequence[Unread]
     seed: int
     judges: Sequence[str] = ()
 
-    def cases(self, folder: Path, where: str) -> list[Case]:
+    def cases(self, folder: Path, given_places: bool) -> list[Case]:
         """The pictures of a folder, as `read` gives them. Raises FolderError, also where there are none."""
         try:
-            cases = self.read(folder, where)
+            cases = self.read(folder, given_places)
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, OSError) as cause:
             problem = f"its lists hold something unknown ({in_one_line(cause)})."
             raise FolderError(self.title, folder, problem, f"Get it anew; its data: {self.data}.") from cause
@@ -128,9 +103,15 @@ class Benchmark:
             raise FolderError(self.title, folder, "its lists are empty.", f"Get it anew; its data: {self.data}.")
         return cases
 
-    def metric(self, name: str) -> Metric:
-        """The metric of this name."""
-        return next(metric for metric in self.metrics if metric.name == name)
+    def published_rows(self) -> list[Row]:
+        """The rows of others' figures."""
+        rows: list[Row] = []
+        for published in self.published:
+            for group in self.groups:
+                figures = {name: value for (of, name), value in published.figures.items() if of == group}
+                if figures:
+                    rows.append(Row(published.method, figures=figures, group=group, source=published.source))
+        return rows
 
 
 def read_json(benchmark: str, folder: Path, name: str, advice: str) -> object:

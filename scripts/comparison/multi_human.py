@@ -11,24 +11,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from comparison.drafts import Places
 from pack.core.errors import LikenessError
 from pack.core.models.packs import ANTELOPE
 from pack.core.places import layouts
 
-from .records import (
-    GIVEN,
+from .benchmarks import (
     Benchmark,
     Case,
     Entry,
     FolderError,
-    Metric,
     Published,
     Size,
-    Unmeasured,
     entries_of,
     read_json,
 )
+from .columns import CLIP, Column
+from .drafts import Places
+from .rows import Unread
 from .seen import Seen, mean, pairs
 
 TITLE = "MultiHuman-Testbench"
@@ -47,11 +46,11 @@ JOINTS = 18
 GROUPS = ("all", "simple", "complex", *(f"{people} people" if people > 1 else "1 person" for people in range(1, 6)))
 
 
-def read(folder: Path, where: str) -> list[Case]:
-    """The pictures of a folder. where: GIVEN for the poses of the folder. Raises FolderError."""
+def read(folder: Path, given_places: bool) -> list[Case]:
+    """The pictures of a folder. given_places: by the poses of the folder. Raises FolderError."""
     entries = entries_of(TITLE, folder, PROMPTS, 0, _ADVICE)
     poses: Mapping[str, Any] = {}
-    if where == GIVEN:
+    if given_places:
         advice = f"Take it from the repository, or add --places group, which makes the places up. {_ADVICE}"
         read_poses = read_json(TITLE, folder, POSES, advice)
         if not isinstance(read_poses, dict):
@@ -106,7 +105,7 @@ def places_of(frame: Mapping[str, Any], canvas: Size) -> Places:
     return Places("LikenessLayoutFromPicture", {"poses": dict(frame), "fit": "stretch", "body": "half"})
 
 
-# --- Metrics
+# --- Columns
 
 
 def count_accuracy(seen: Sequence[Seen]) -> float | None:
@@ -135,20 +134,20 @@ def _percent(values: Sequence[float]) -> float | None:
 
 
 _CODE = "MultiHuman-Testbench, arXiv 2506.20879, by its released code"
-METRICS = (
-    Metric(
+COLUMNS = (
+    Column(
         "count", "The share of pictures with as many faces as people, in percent.",
-        f"{_CODE}; RetinaFace counts there, the face pack's detector here", "100", count_accuracy, 1,
+        f"{_CODE}; RetinaFace counts there, the face pack's detector here", "100", count_accuracy, digits=1,
     ),
-    Metric(
+    Column(
         "identity",
         "The mean cosine of reference photos and the faces that they are assigned to (Hungarian method), 0 for a "
         "person without a face, in percent.",
-        f"{_CODE}; crops are aligned here and are not there, and the assignment is exact", "100", similarity, 1,
+        f"{_CODE}; crops are aligned here and are not there, and the assignment is exact", "100", similarity, digits=1,
     ),
-    Metric(
+    Column(
         "CLIP-T", "The cosine of CLIP's embeddings of the picture and the prompt, in the place of HPS.",
-        "ours, by SDXL's CLIP-G and ViT-bigG", "", text_alignment,
+        "ours, by SDXL's CLIP-G and ViT-bigG", "", text_alignment, digits=3, judge=CLIP,
     ),
 )  # fmt: skip
 BENCHMARK = Benchmark(
@@ -159,16 +158,16 @@ BENCHMARK = Benchmark(
     licence="MultiHuman-Testbench Dataset Research License; its code BSD-3-Clause-Clear",
     read=read,
     groups=GROUPS,
-    metrics=METRICS,
+    columns=COLUMNS,
     published=(
         Published(
             "Ar2Can, which makes its places itself", {("all", "identity"): 68.2, ("all", "count"): 90.2},
             "arXiv 2511.22690",
         ),
     ),
-    unmeasured=(
-        Unmeasured("HPS", "it needs the weights of HPS v2.1, which no template here has."),
-        Unmeasured("action", "Gemini 2.0 Flash answers questions there, and nothing here asks a server."),
+    unread=(
+        Unread("HPS", "it needs the weights of HPS v2.1, which no template here has."),
+        Unread("action", "Gemini 2.0 Flash answers questions there, and nothing here asks a server."),
     ),
     seed=878,
     judges=(ANTELOPE,),

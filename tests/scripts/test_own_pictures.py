@@ -1,29 +1,25 @@
-"""scripts/evaluate.py on a folder of real photos, as a user runs it."""
+"""compare.py --pictures on a folder of real photos; tests/host/test_compare.py runs the command."""
 
 import csv
 import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
-import evaluate
 import numpy as np
 import pytest
 import real_faces
 import torch
+from comparison import own_pictures, photos
+from environment import SetupError
+from pack.core.faces.model import FaceModel
+from pack.core.measure import MeasuredPicture, Report, Sighting
+from pack.core.people import Identity, Person
 from PIL import Image
-
-from core.measure import MeasuredPicture, Report, Sighting
-from core.people import Identity, Person
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -33,8 +29,6 @@ def folder(tmp_path: Path) -> Path:
         "people/Yao/yao.jpg": real_faces.YAO,
         "people/Eileen/eileen.png": real_faces.ASTRONAUT,
         "pictures/team/1 % of #2.jpg": real_faces.TEAM,
-        "models/insightface/small/detector.onnx": real_faces.DETECTOR,
-        "models/insightface/small/w600k_mbf.onnx": real_faces.RECOGNISER,
     }
     for name, source in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -84,10 +78,16 @@ class Page(HTMLParser):
             self._is_in_cell = False
 
 
-def test_a_folder_becomes_a_page_and_two_tables(folder: Path) -> None:
-    script = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), str(folder), "--models", str(folder / "models")]
-    process = subprocess.run([*script, "--made-with", "InstantID"], capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr
+@pytest.fixture(scope="module")
+def face_model() -> FaceModel:
+    return FaceModel(real_faces.detector(), (real_faces.recogniser(),))
+
+
+def test_a_folder_becomes_a_page_and_two_tables(
+    folder: Path, face_model: FaceModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own_pictures.measured(folder, folder / "measured", face_model, "InstantID")
+    said = capsys.readouterr().err
     with (folder / "measured" / "likeness.csv").open(encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     team = [line for line in lines if line["set"] == "team"]
@@ -99,23 +99,23 @@ def test_a_folder_becomes_a_page_and_two_tables(folder: Path) -> None:
     assert sum(line["state"] == "extra" for line in team) == 21
     pair = [(line["person"], line["state"], line["looks_like"]) for line in lines if line["set"] == "pair"]
     assert pair == [("Yao", "swapped", "Eileen"), ("Eileen", "swapped", "Yao")]
-    assert "Measured by w600k_mbf, which InstantID was not trained with." in process.stdout
+    assert "Measured by w600k_mbf, which InstantID was not trained with." in said
     with (folder / "measured" / "sets.csv").open(encoding="utf-8") as file:
         sets = {line["set"]: line for line in csv.DictReader(file)}
-    figures = [sets["pair"][name] for name in ("recogniser", "pictures", "missing", "swapped")]
-    assert figures == ["w600k_mbf", "1", "0", "2"]
-    assert [sets["team"][name] for name in ("missing", "extra", "association")] == ["1", "21", "0.5000"]
+    figures = [sets["pair"][name] for name in ("recogniser", "pictures", "people", "missing", "swapped")]
+    assert figures == ["w600k_mbf", "1", "2", "0.0000", "1.0000"]
+    assert [sets["team"][name] for name in ("missing", "extra", "association")] == ["0.5000", "21.0000", "0.5000"]
     page = Page()
     page.feed((folder / "measured" / "index.html").read_text("utf-8"))
     assert page.sources == ["pictures/pair/1.png.jpg", "pictures/team/1%20%25%20of%20%232.jpg.jpg"]
     for source in page.sources:
         assert (folder / "measured" / unquote(source)).is_file()
-    assert ["pair", "w600k_mbf", "1"] in [row[:3] for row in page.rows]
+    assert ["pair", "w600k_mbf", "2", "1"] in [row[:4] for row in page.rows]
     people = [row for row in page.rows if row[-1].startswith("looks like")]
     assert [(row[0], row[-1]) for row in people] == [("1 Yao", "looks like Eileen"), ("2 Eileen", "looks like Yao")]
     assert ["Eileen", "-", "-", "-", "missing"] in page.rows
-    assert f"2 pictures measured. To look at: {folder / 'measured' / 'index.html'}" in process.stdout
-    assert "1 of 2, pair/1.png: resemblance" in process.stderr
+    assert f"2 pictures measured. To look at: {folder / 'measured' / 'index.html'}" in said
+    assert "1 of 2, pair/1.png: resemblance" in said
     measured_pair = folder / "measured" / "pictures" / "pair" / "1.png.jpg"
     expected_colour = background_of(folder / "pictures" / "pair" / "1.png")
     assert background_of(measured_pair) == pytest.approx(expected_colour, abs=3)
@@ -140,8 +140,8 @@ def background_of(path: Path) -> np.ndarray:
 def test_what_stands_beside_a_picture(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "1.json").write_text(text)
     nobody = Identity("", {}, torch.zeros(0, 112, 112, 3))
-    with pytest.raises(evaluate.Unusable, match=rf"1\.json {words}"):
-        evaluate.cast_of(tmp_path / "1.png", {"Yao": nobody, "Eileen": nobody}, (1, 1))
+    with pytest.raises(SetupError, match=rf"1\.json {words}"):
+        own_pictures.cast_of(tmp_path / "1.png", {"Yao": nobody, "Eileen": nobody}, (1, 1))
 
 
 PHOTO = Path("people/Yao/yao.jpg")
@@ -151,7 +151,6 @@ HEIC = b"\0\0\0\x18ftypheic" + bytes(99)
 Spoil = Callable[[Path], object]
 REFUSED: list[tuple[str, Spoil]] = [
     ("There is nobody in .*people", lambda folder: shutil.rmtree(folder / "people")),
-    ("No face detector below .*insightface", lambda folder: shutil.rmtree(folder / "models" / "insightface")),
     (r"yao\.jpg cannot be read as a picture", lambda folder: os.truncate(folder / PHOTO, 5000)),
     (r"yao\.heic .*it is a HEIC photo", lambda folder: (folder / PHOTO).with_suffix(".heic").write_bytes(HEIC)),
     (r"1 % of #2\.jpg .*picture: .* Save it", lambda folder: os.truncate(folder / PICTURE, 5000)),
@@ -161,42 +160,39 @@ REFUSED: list[tuple[str, Spoil]] = [
 
 
 @pytest.mark.parametrize(("words", "spoil"), REFUSED, ids=[words for words, _ in REFUSED])
-def test_what_is_missing_is_said(words: str, spoil: Spoil, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_said(words: str, spoil: Spoil, folder: Path, face_model: FaceModel) -> None:
     """Before hours are spent on the others."""
     spoil(folder)
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", str(folder), "--models", str(folder / "models")])
-    with pytest.raises(evaluate.Unusable, match=words):
-        evaluate.main()
+    with pytest.raises(SetupError, match=words):
+        own_pictures.measured(folder, folder / "measured", face_model, "unknown")
     assert not (folder / "measured").exists()
 
 
 def test_sixteen_bits_of_grey_are_not_cut_off(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 32768, np.uint16)).save(tmp_path / "grey.png")
-    assert evaluate.image(tmp_path / "grey.png").unique().tolist() == [pytest.approx(128 / 255)]
+    assert photos.image(tmp_path / "grey.png").unique().tolist() == [pytest.approx(128 / 255)]
 
 
 def test_a_photo_is_turned_as_the_camera_says(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side
     Image.new("RGB", (8, 4)).save(tmp_path / "photo.jpg", exif=exif)
-    assert evaluate.image(tmp_path / "photo.jpg").shape == (8, 4, 3)
+    assert photos.image(tmp_path / "photo.jpg").shape == (8, 4, 3)
 
 
 def test_the_size_of_a_picture_is_width_by_height(tmp_path: Path) -> None:
     Image.new("RGB", (8, 4)).save(tmp_path / "wide.png")
-    assert evaluate.size_of(tmp_path / "wide.png") == (8, 4)
+    assert photos.size_of(tmp_path / "wide.png") == (8, 4)
 
 
-def test_of_several_faces_in_a_photo_the_largest_is_the_persons(folder: Path) -> None:
+def test_of_several_faces_in_a_photo_the_largest_is_the_persons(tmp_path: Path, face_model: FaceModel) -> None:
     """A large face at the right, a small one at the left."""
     photo = Image.new("RGB", (900, 600))
     photo.paste(Image.open(real_faces.ASTRONAUT).convert("RGB").resize((250, 250)), (20, 100))
     photo.paste(Image.open(real_faces.YAO).convert("RGB").resize((580, 580)), (310, 10))
-    path = folder / "people" / "Yao" / "both.png"
+    path = tmp_path / "both.png"
     photo.save(path)
-    face_model = evaluate.load(evaluate.face_folders(folder / "models"))
-    face = evaluate.largest_face(path, evaluate.image(path), face_model)
-    assert face.box[0] > 310
+    assert photos.largest_face(path, face_model).box[0] > 310
 
 
 def measured(similarities: tuple[float, ...], sides: tuple[float, ...], copied: float | None = None) -> MeasuredPicture:
@@ -210,13 +206,18 @@ def measured(similarities: tuple[float, ...], sides: tuple[float, ...], copied: 
     return MeasuredPicture(boxes, tuple(sightings))
 
 
-def test_a_set_has_means_of_its_own_pictures_by_each_recogniser() -> None:
-    """Two pictures of the set a, one of b; two recognisers who disagree."""
-    crops = torch.zeros(0, 112, 112, 3)
-    people = tuple(Person(Identity(name, {}, crops)) for name in ("Yao", "Eileen"))
+def person(name: str) -> Person:
+    """By one photo, which both recognisers know."""
+    embeddings = {recogniser: torch.ones(1, 512) for recogniser in ("judge", "other")}
+    return Person(Identity(name, embeddings, torch.zeros(1, 112, 112, 3)))
 
-    def result(group: str, by_judge: MeasuredPicture, by_other: MeasuredPicture) -> evaluate.Result:
-        return evaluate.Result(
+
+def test_a_set_has_means_of_its_own_pictures_by_each_recogniser(tmp_path: Path) -> None:
+    """Two pictures of the set a, one of b; two recognisers who disagree."""
+    people = (person("Yao"), person("Eileen"))
+
+    def result(group: str, by_judge: MeasuredPicture, by_other: MeasuredPicture) -> own_pictures.Result:
+        return own_pictures.Result(
             group, "1.png", Report(people, ("judge", "other"), {"judge": (by_judge,), "other": (by_other,)})
         )
 
@@ -226,15 +227,14 @@ def test_a_set_has_means_of_its_own_pictures_by_each_recogniser() -> None:
         result("a", measured((0.4, 0.6), (30.0, 60.0), 0.35), measured((0.3, 0.1), sizes)),
         result("b", measured((0.9, 0.9), sizes), measured((0.5, 0.7), sizes)),
     ]
-    head, *lines = evaluate.sets(results)
-    figures = {(line[0], line[1]): dict(zip(head, line, strict=True)) for line in lines}
-    resemblance = {key: line["resemblance"] for key, line in figures.items()}
+    rows = {(row.title, row.recogniser): row for row in own_pictures.rows_of(results, tmp_path)}
+    resemblance = {key: row.figures["resemblance"] for key, row in rows.items()}
     expected = {("a", "judge"): 0.6, ("a", "other"): 0.25, ("b", "judge"): 0.9, ("b", "other"): 0.6}
     assert resemblance == pytest.approx(expected)
-    assert figures["a", "judge"]["pictures"] == 2
-    assert figures["a", "judge"]["face_px"] == pytest.approx((60 + 90 + 30 + 60) / 4)
-    assert figures["a", "judge"]["copy_paste"] == pytest.approx(0.3)
-    assert figures["b", "judge"]["copy_paste"] is None
+    assert (rows["a", "judge"].pictures, rows["a", "judge"].people) == (2, 4)
+    assert rows["a", "judge"].figures["face px"] == pytest.approx((60 + 90 + 30 + 60) / 4)
+    assert rows["a", "judge"].figures["copy-paste"] == pytest.approx(0.3)
+    assert rows["b", "judge"].figures["copy-paste"] is None
 
 
 def test_people_of_a_mac_are_named_as_keyboards_write_them(tmp_path: Path) -> None:
@@ -243,11 +243,11 @@ def test_people_of_a_mac_are_named_as_keyboards_write_them(tmp_path: Path) -> No
     decomposed = "Jose\u0301"
     identity = Identity(decomposed, {}, torch.zeros(1, 112, 112, 3))
     (tmp_path / "1.json").write_text(json.dumps({"people": ["José"]}), "utf-8")
-    cast = evaluate.cast_of(tmp_path / "1.png", {decomposed: identity, "Ben": identity}, size)
+    cast = own_pictures.cast_of(tmp_path / "1.png", {decomposed: identity, "Ben": identity}, size)
     assert [person.identity.name for person in cast.people] == [decomposed]
     (tmp_path / "1.json").write_text(json.dumps({"people": ["Zoë"]}), "utf-8")
-    with pytest.raises(evaluate.Unusable, match="names Zoë"):
-        evaluate.cast_of(tmp_path / "1.png", {decomposed: identity}, size)
+    with pytest.raises(SetupError, match="names Zoë"):
+        own_pictures.cast_of(tmp_path / "1.png", {decomposed: identity}, size)
 
 
 NASTY = '<script src="https://example.com/a.js">&"\'</script>'
@@ -255,46 +255,28 @@ NASTY = '<script src="https://example.com/a.js">&"\'</script>'
 
 
 @pytest.mark.parametrize("group", [NASTY.replace("/", ""), ""])
-def test_the_page_shows_any_name_as_text_and_asks_no_network(group: str) -> None:
+def test_the_page_shows_any_name_as_text_and_asks_no_network(group: str, tmp_path: Path) -> None:
     """Names of the folder, the set, the picture and the people; also bytes that are no letters."""
-    crops = torch.zeros(0, 112, 112, 3)
-    people = (Person(Identity(NASTY, {}, crops)), Person(Identity("Eileen", {}, crops)))
+    people = (person(NASTY), person("Eileen"))
     box = (0.0, 0.0, 30.0, 40.0)
     swapped = MeasuredPicture((box, box), (Sighting(0, 0, (0.1, 0.5)), Sighting(1, 1, (0.6, 0.2))))
-    name = f"{group}/{NASTY.replace('/', '')} 100% #1?\udcff.png"
-    result = evaluate.Result(group, name, Report(people, ("judge",), {"judge": (swapped,)}))
+    name = f"{NASTY.replace('/', '')} 100% #1?\udcff.png"
+    if group:
+        name = f"{group}/{name}"
+    result = own_pictures.Result(group, name, Report(people, ("judge",), {"judge": (swapped,)}))
+    own_pictures.write([result], tmp_path, NASTY)
     page = Page()
-    page.feed(evaluate.page([result], NASTY).encode(errors="replace").decode())
+    page.feed((tmp_path / "index.html").read_text("utf-8"))
     assert "script" not in page.tags
     (source,) = page.sources
     assert unquote(source, errors="surrogateescape") == f"pictures/{name}.jpg"
-    assert page.links == ["sets.csv", "likeness.csv", source]
+    assert page.links == [source]
     for address in (source, *page.links):
         assert not re.match(r"[a-z]+:|//|/", address), "beside the page"
     text = "".join(page.texts)
     assert f"Likeness: {NASTY}" in text
-    assert (group or evaluate.NO_SET) in text
+    assert (group or own_pictures.NO_SET) in text
     assert [NASTY, "0.100", "0.500", "40", "looks like Eileen"] in page.rows
     assert ["Eileen", "0.200", "0.600", "40", f"looks like {NASTY}"] in page.rows
     assert "@import" not in "".join(page.texts)
     assert "url(" not in "".join(page.texts)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_ends_it_in_a_sentence(folder: Path) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), str(folder), "--models", str(folder / "models")]
-    # A handler of ours is the default again in what is started, also where whoever started pytest has Ctrl-C ignored.
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    with process:
-        assert process.stderr
-        assert process.stderr.readline() == "Eileen: 1 photo\n"
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert output == ""
-    assert errors.splitlines()[-1] == "Stopped before the tables and the page were written: run the same again."
-    assert not (folder / "measured" / "index.html").exists()

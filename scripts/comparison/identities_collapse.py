@@ -13,7 +13,9 @@ from pathlib import Path
 from pack.core.measure.collapse import collapse_rate
 from pack.core.text import plain
 
-from .records import Benchmark, Case, Entry, Metric, Published, Unmeasured, entries_of
+from .benchmarks import Benchmark, Case, Entry, Published, entries_of
+from .columns import CLIP, DINO, Column
+from .rows import Unread
 from .seen import Seen, mean
 
 TITLE = "When Identities Collapse"
@@ -36,8 +38,8 @@ def _group(people: int) -> str:
 GROUPS = (*(_group(people) for people in range(FEWEST, MOST + 1)), *SCENES)
 
 
-def read(folder: Path, where: str) -> list[Case]:
-    """The pictures of a folder. where: says nothing here, as the paper gives no places. Raises FolderError."""
+def read(folder: Path, given_places: bool) -> list[Case]:
+    """The pictures of a folder. given_places: says nothing here, as the paper gives none. Raises FolderError."""
     return [_case(entry) for entry in entries_of(TITLE, folder, PROMPTS, 1, _ADVICE)]
 
 
@@ -50,7 +52,7 @@ def _case(entry: Entry) -> Case:
     return Case(f"{entry.number:03}", entry.text("prompt"), photos, (_group(len(photos)), scene))
 
 
-# --- Metrics
+# --- Columns
 
 
 def collapse(below: float, seen: Sequence[Seen]) -> float | None:
@@ -79,24 +81,26 @@ def text_alignment(seen: Sequence[Seen]) -> float | None:
 _PAPER = "When Identities Collapse, arXiv 2603.26078"
 
 
-def _rate(below: float) -> Metric:
+def _rate(below: float) -> Column:
     of: Callable[[Sequence[Seen]], float | None] = partial(collapse, below)
-    return Metric(
+    return Column(
         f"SCR@{below}",
         f"The share of people whose photo has a DINOv2 cosine below {below} to the whole picture, in percent.",
-        f"{_PAPER}; it names no size of DINOv2, the large or giant one is taken here", "0", of, 1,
+        f"{_PAPER}; it names no size of DINOv2, the large or giant one is taken here", "0", of, digits=1,
+        judge=DINO,
     )  # fmt: skip
 
 
-METRICS = (
+COLUMNS = (
     *(_rate(below) for below in THRESHOLDS),
-    Metric(
+    Column(
         "DINOv2", "The mean cosine of DINOv2's embeddings of the whole picture and of each reference photo.", _PAPER,
-        "1", similarity,
+        "1", similarity, digits=3, judge=DINO,
     ),
-    Metric(
+    Column(
         "CLIP-T", "The cosine of CLIP's embeddings of the picture and the prompt.",
-        f"{_PAPER}; which CLIP it takes is not known, SDXL's CLIP-G with ViT-bigG here", "", text_alignment,
+        f"{_PAPER}; which CLIP it takes is not known, SDXL's CLIP-G with ViT-bigG here", "",
+        text_alignment, digits=3, judge=CLIP,
     ),
 )  # fmt: skip
 
@@ -114,8 +118,8 @@ BENCHMARK = Benchmark(
     licence="none published",
     read=read,
     groups=GROUPS,
-    metrics=METRICS,
+    columns=COLUMNS,
     published=tuple(_about(method) for method in ("MOSAIC", "XVerse", "PSR")),
-    unmeasured=(Unmeasured("CLIP-I", "the paper shows that it does not tell people apart."),),
+    unread=(Unread("CLIP-I", "the paper shows that it does not tell people apart."),),
     seed=1,
 )

@@ -1,4 +1,4 @@
-"""The pictures of a benchmark: by the host in this process, or by workers on this machine or on Ray.
+"""Who draws the pictures of a benchmark: the host in this process, or workers on this machine or on Ray.
 
 What decides whether a picture is drawn again is known before any worker answers, so it is read on this machine: its
 photos, its model files, and the versions of its ComfyUI, its torch and its Likeness.
@@ -24,12 +24,12 @@ import comfy.utils
 from batch.prompts import Job
 from batch.rows import Row as BatchRow
 from batch.workers import Crew
-from comparison.drawing import DrawingError, Host
-from comparison.graphs import Graph
-from comparison.kept import Note, save
 from PIL import Image
 
-from .records import Case
+from .benchmarks import Case
+from .drawing import DrawingError, Host
+from .graphs import Graph
+from .kept import Note, save
 
 _HASH_LETTERS = 16
 

@@ -16,25 +16,25 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import evaluate
 import numpy as np
-from comparison.drafts import Places
+from environment import SetupError
 from pack.core.people import Box
 from readable import Unreadable, bytes_of
 
-from .records import (
-    GIVEN,
+from .benchmarks import (
     MOST_BYTES,
     Benchmark,
     Case,
     Entry,
     FolderError,
-    Metric,
     Published,
     Size,
-    Unmeasured,
     entries_of,
 )
+from .columns import CLIP, Column
+from .drafts import Places
+from .photos import size_of
+from .rows import Unread
 from .seen import Compared, Seen, Table, mean, pairs
 
 TITLE = "MultiID-Bench"
@@ -60,19 +60,19 @@ _PARTS = (_Part("p1.json", "p1/untar"), _Part("p2.json", "p2/untar"), _Part("p3.
 GROUPS = ("1", "2", "3-4")
 
 
-def read(folder: Path, where: str) -> list[Case]:
-    """The pictures of a folder. where: GIVEN for the boxes of the folder. Raises FolderError."""
+def read(folder: Path, given_places: bool) -> list[Case]:
+    """The pictures of a folder. given_places: by the boxes of the folder. Raises FolderError."""
     there = [part for part in _PARTS if (folder / part.index).is_file()]
     if not there:
         names = ", ".join(part.index for part in _PARTS)
         raise FolderError(TITLE, folder, f"there is none of {names} in it.", _ADVICE)
     cases: list[Case] = []
     for part in there:
-        cases += [_case(part, entry, where) for entry in entries_of(TITLE, folder, part.index, 1, _ADVICE)]
+        cases += [_case(part, entry, given_places) for entry in entries_of(TITLE, folder, part.index, 1, _ADVICE)]
     return cases
 
 
-def _case(part: _Part, entry: Entry, where: str) -> Case:
+def _case(part: _Part, entry: Entry, given_places: bool) -> Case:
     """A picture of an index. Raises FolderError."""
     root = entry.folder / part.root
     photos = entry.photos("image_paths", root, 1, 4)
@@ -81,10 +81,10 @@ def _case(part: _Part, entry: Entry, where: str) -> Case:
         raise entry.refused(f"names a photo outside of {part.root}.")
     group = GROUPS[min(len(photos), 3) - 1]
     try:
-        shape = evaluate.size_of(truth)
-    except evaluate.Unusable as cause:
+        shape = size_of(truth)
+    except SetupError as cause:
         raise entry.refused(f"names a photo that cannot be read: {cause}") from cause
-    boxes = _boxes(truth, len(photos)) if where == GIVEN else None
+    boxes = _boxes(truth, len(photos)) if given_places else None
     # Two parts have pictures of one name, so a picture is called by its part too.
     name = f"{part.root.partition('/')[0]}_{truth.relative_to(root).with_suffix('').as_posix().replace('/', '_')}"
     return Case(
@@ -125,7 +125,7 @@ def places(boxes: Sequence[Box], shape: Size, canvas: Size) -> Places:
     return Places("LikenessLayoutFromBoxes", inputs, "as listed")
 
 
-# --- Metrics
+# --- Columns
 
 
 def _pictures(seen: Sequence[Seen], value: Callable[[Compared], float | None]) -> list[float]:
@@ -217,32 +217,33 @@ def text_alignment(seen: Sequence[Seen]) -> float | None:
 
 _CODE = "MultiID-Bench, arXiv 2510.14975, by its released code"
 _JUDGES = "of ArcFace, AdaFace and FaceNet there, of the recognisers that are found here"
-METRICS = (
-    Metric(
+COLUMNS = (
+    Column(
         "Sim(GT)",
         "The mean cosine of the faces of a picture and the faces of the photo that they are assigned to (Hungarian "
         "method).",
-        f"{_CODE}; {_JUDGES}", "1", similarity_to_truth,
+        f"{_CODE}; {_JUDGES}", "1", similarity_to_truth, digits=3,
     ),
-    Metric(
+    Column(
         "Sim(Ref)",
         "The mean cosine of the faces of a picture and the reference photos that they are assigned to.",
-        f"{_CODE}; {_JUDGES}", "", similarity_to_references,
+        f"{_CODE}; {_JUDGES}", "", similarity_to_references, digits=3,
     ),
-    Metric(
+    Column(
         "copy-paste",
         "The angle of a face to its face in the photo less that to its reference, in angles between these two: 1 is a "
         "copy of the reference, -1 of the photo.",
-        f"{_CODE}; pictures with another number of faces are left out", "0", copy_paste,
+        f"{_CODE}; pictures with another number of faces are left out", "0", copy_paste, digits=3,
     ),
-    Metric(
+    Column(
         "blending",
         "The mean cosine of the faces of a picture and all faces of the photo that they are not assigned to.",
-        f"{_CODE}; {_JUDGES}", "0", blending,
+        f"{_CODE}; {_JUDGES}", "0", blending, digits=3,
     ),
-    Metric(
+    Column(
         "CLIP-T", "The cosine of CLIP's embeddings of the picture and the prompt.",
-        f"{_CODE}; ViT-B/16 there, SDXL's CLIP-G with ViT-bigG here: the two do not compare", "", text_alignment,
+        f"{_CODE}; ViT-B/16 there, SDXL's CLIP-G with ViT-bigG here: the two do not compare", "",
+        text_alignment, digits=3, judge=CLIP,
     ),
 )  # fmt: skip
 
@@ -264,12 +265,12 @@ BENCHMARK = Benchmark(
     licence="MultiID-2M, for research",
     read=read,
     groups=GROUPS,
-    metrics=METRICS,
+    columns=COLUMNS,
     published=PUBLISHED,
-    unmeasured=(
-        Unmeasured("CLIP-I", "it needs CLIP ViT-B/16, which no template here has."),
-        Unmeasured("aesthetics", "it needs the aesthetic predictor v2.5."),
-        Unmeasured("FID", "it needs the Inception network, and says little of 400 pictures."),
+    unread=(
+        Unread("CLIP-I", "it needs CLIP ViT-B/16, which no template here has."),
+        Unread("aesthetics", "it needs the aesthetic predictor v2.5."),
+        Unread("FID", "it needs the Inception network, and says little of 400 pictures."),
     ),
     seed=1234,
 )

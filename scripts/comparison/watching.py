@@ -7,10 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import evaluate
 import torch
-from comparison.judging import TextJudge, embedding_of
-from comparison.kept import content_of, state_of
 from pack.bridge import encode
 from pack.core.faces import model as faces
 from pack.core.faces.model import FaceModel
@@ -18,7 +15,10 @@ from pack.core.people import Face
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-from .records import Case
+from .benchmarks import Case
+from .judging import TextJudge, embedding_of
+from .kept import content_of, state_of
+from .photos import image, largest_face
 from .seen import Compared, Seen, Table
 
 _REMEMBERED = 4096
@@ -65,12 +65,12 @@ class Watcher:
         return names
 
     def seen(self, case: Case, pixels: Tensor) -> Seen:
-        """What is seen of the picture (H, W, 3) of a case. Raises evaluate.Unusable for a photo without a face."""
+        """What is seen of the picture (H, W, 3) of a case. Raises SetupError for a photo without a face."""
         found = faces.faces_in(self.face_model, pixels).faces
         references = [self._reference(photo) for photo in case.photos]
         truth: Sequence[Face] = ()
         if case.truth is not None:
-            truth = faces.faces_in(self.face_model, evaluate.image(case.truth)).faces
+            truth = faces.faces_in(self.face_model, image(case.truth)).faces
         compared: dict[str, Compared] = {}
         for recogniser in self.face_model.ids:
             compared[recogniser] = Compared(
@@ -89,11 +89,11 @@ class Watcher:
 
     def _look_at_reference(self, photo: Path) -> Face:
         """The person of a reference photo: its largest face."""
-        return evaluate.largest_face(photo, evaluate.image(photo), self.face_model)
+        return largest_face(photo, self.face_model)
 
     def _look_at_photo(self, photo: Path) -> Tensor:
         """What DINOv2 makes of a whole reference photo, (1, width)."""
-        return embedding_of(self.vision, evaluate.image(photo))
+        return embedding_of(self.vision, image(photo))
 
 
 def cosines(rows: Sequence[Face], columns: Sequence[Face], recogniser: str) -> Table:

@@ -7,28 +7,30 @@ ref_4.jpg, the reference photos; and meta.json with the prompt.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from PIL import Image
 from rig import whole
 
-from .kept import Result
-from .records import Case
+from .benchmarks import Case
 
 FOLDER = "for_authors"
 """Of the results. It holds photos of the benchmark, which are not ours to pass on."""
 _QUALITY = 95
 
 
-def arranged(cases: Sequence[Case], result: Result, out: Path) -> int:
-    """Arrange the pictures of a method, a folder for each group of the benchmark; how many there are."""
+def arranged(cases: Sequence[Case], drawn: Collection[str], method: str, out: Path) -> int:
+    """Arrange the pictures of a method, a folder for each group of the benchmark; how many there are.
+
+    drawn: names of the cases that have a picture. method: its title.
+    """
     count = 0
     for case in cases:
-        if case.truth is None or case.name not in result.kept:
+        if case.truth is None or case.name not in drawn:
             continue
-        folder = out / FOLDER / result.method.title / case.groups[0] / case.name
-        _as_jpeg(out / "pictures" / result.method.title / f"{case.name}.png", folder / "out.jpg")
+        folder = out / FOLDER / method / case.groups[0] / case.name
+        _as_jpeg(out / "pictures" / method / f"{case.name}.png", folder / "out.jpg")
         _as_jpeg(case.truth, folder / "ori.jpg")
         for number, photo in enumerate(case.photos, 1):
             _as_jpeg(photo, folder / f"ref_{number}.jpg")

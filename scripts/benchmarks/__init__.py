@@ -1,1 +1,0 @@
-"""Published benchmarks of pictures of several people, drawn by our methods and measured by their own definitions."""

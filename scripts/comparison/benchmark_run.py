@@ -1,0 +1,193 @@
+"""The source --benchmark: a published benchmark is drawn by methods, seen, and measured by its own definitions.
+
+What is drawn and seen already stays; the rest is drawn, seen, and what is seen is kept beside the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from batch.run import bar
+from environment import SetupError, say
+from rig.workflow import WorkflowError
+
+from . import authors, identities_collapse, kept, multi_human, multi_id
+from .benchmark_results import Result, read_seen, rows_of, write, write_seen
+from .benchmarks import Benchmark, Case, Size
+from .drafts import Sitting
+from .drawers import Drawer, Task
+from .graphs import Graph, GraphError
+from .photos import PersonFiles, image
+from .records import DrawnMethod
+from .session import Refusal, Session
+from .watching import Watcher
+
+BENCHMARKS = {one.key: one for one in (multi_id.BENCHMARK, multi_human.BENCHMARK, identities_collapse.BENCHMARK)}
+STEP = 64
+"""Pixels. The sides of all pictures are multiples of it."""
+NOT_DRAWN = (Refusal, WorkflowError, GraphError)
+"""Why a method is not drawn: its text is a sentence."""
+MOST_FAILURES = 3
+"""So many pictures of a method may fail one after the other, before any is drawn."""
+
+
+class Run:
+    """The pictures of a benchmark by several methods. cases: all of the benchmark."""
+
+    def __init__(self, benchmark: Benchmark, cases: Sequence[Case], session: Session, drawer: Drawer) -> None:
+        self.benchmark = benchmark
+        self.session = session
+        judge = session.judge
+        self.watcher = Watcher(session.face_model, judge.vision, judge.text, session.judge_files())
+        self.drawer = drawer
+        self.all_cases = cases
+        self.cases = limited(cases, session.settings.limit)
+
+    def results(self, for_authors: bool) -> list[Result]:
+        """Draw and measure by each method, and write what comes of it after each.
+
+        for_authors: arrange the pictures for the authors' code too.
+        """
+        results: list[Result] = []
+        out = self.session.settings.out
+        for method in self.session.settings.methods:
+            results.append(self.result(method))
+            self._write(results)
+            if for_authors:
+                count = authors.arranged(self.cases, results[-1].seen, method.title, out)
+                say(f"{count} pictures are in {out / authors.FOLDER}, with photos of the benchmark: do not pass it on.")
+        for result in results:
+            for failure in result.failures:
+                say(f"{result.method.title}, {failure.case}: {failure.why}")
+        return results
+
+    def result(self, method: DrawnMethod) -> Result:
+        """Draw and see what is not there yet of a method's pictures."""
+        result = Result(method)
+        if refusal := self.refusal(method):
+            result.note = refusal
+            say(f"{method.title}: {refusal}")
+            return result
+        total = len(self.cases)
+        tasks = [self.task(method, case) for case in bar(self.cases, total, f"{method.title}: looking", "picture")]
+        missing = [task for task in tasks if not kept.is_drawn(task.path, task.fingerprint)]
+        self.session.taken_count += total - len(missing)
+        say(f"{method.title}: {len(missing)} of {total} pictures to draw.")
+        for finished in bar(self.drawer.results(missing), len(missing), method.title, "picture"):
+            if finished.error:
+                result.fail(finished.task.case, finished.error, finished.public_error)
+            else:
+                self.session.drawn_count += 1
+                self._watch(result, finished.task)
+            if len(result.failures) >= MOST_FAILURES and len(missing) == total and not result.seen:
+                result.note = f"The first {MOST_FAILURES} pictures failed. {result.failures[0].public_why}"
+                say(f"{method.title}: {result.note} {result.failures[0].why}")
+                return result
+        looked_at = {*result.seen, *[failure.case for failure in result.failures]}
+        for task in bar(tasks, total, f"{method.title}: measuring", "picture"):
+            if task.case.name not in looked_at:
+                self._watch(result, task)
+        return result
+
+    def refusal(self, method: DrawnMethod) -> str:
+        """Why a method cannot be drawn here, "" where it can."""
+        try:
+            self.graph_of(method, self.cases[0])
+        except NOT_DRAWN as refusal:
+            return str(refusal)
+        return ""
+
+    def task(self, method: DrawnMethod, case: Case) -> Task:
+        """The picture of a case by a method. `compute_scores.py` of MultiHuman-Testbench takes its folder as it is."""
+        graph = self.graph_of(method, case)
+        fingerprint = self.session.fingerprint(graph, method, self.drawer.made_with)
+        path = self.session.settings.out / "pictures" / method.title / f"{case.name}.png"
+        return Task(case, graph, path, fingerprint)
+
+    def graph_of(self, method: DrawnMethod, case: Case) -> Graph:
+        """The prompt of a case. Raises one of NOT_DRAWN where something is missing."""
+        settings = self.session.settings
+        size = canvas(settings.size or method.size, case.shape)
+        people: list[PersonFiles] = []
+        for number, photo in enumerate(case.photos, 1):
+            people.append(PersonFiles(f"person {number}", (photo,)))
+        sitting = Sitting(
+            people, 1, self.benchmark.seed, case.prompt, size, settings.steps, self.session.pack,
+            settings.folder, case.places_on(size),
+        )  # fmt: skip
+        return self.session.graph("benchmark", method, sitting, method.title, case.name, "")
+
+    def _watch(self, result: Result, task: Task) -> None:
+        """Look at a picture, unless the same watchers have done so, beside the same photo."""
+        # With the fingerprint: what was seen is that of this picture, whatever has been at its path.
+        watchers = [*self.watcher.named_for(task.case), task.fingerprint]
+        seen = read_seen(task.path, watchers)
+        if seen is None:
+            try:
+                seen = self.watcher.seen(task.case, image(task.path))
+            except SetupError as error:
+                result.fail(task.case, str(error), "No face was found in a reference photo.")
+                return
+            write_seen(task.path, watchers, seen)
+        result.seen[task.case.name] = seen
+
+    def _write(self, results: Sequence[Result]) -> None:
+        """The page, the table and the report of the methods so far."""
+        recognisers = self.session.face_model.ids
+        out = self.session.settings.out
+        rows = self.benchmark.published_rows()
+        for result in results:
+            rows += rows_of(self.benchmark, self.cases, result, recognisers, out)
+        unread = [*self.benchmark.unread, *self.session.unread(self.benchmark.columns)]
+        write(self.benchmark, rows, results, self.about(), unread, out)
+
+    def about(self) -> dict[str, Any]:
+        """What is said of the whole run, without names and paths."""
+        about: dict[str, Any] = {
+            "benchmark": self.benchmark.title,
+            "source": self.benchmark.source,
+            **self.session.about(),
+            "seed": self.benchmark.seed,
+            "pictures": len(self.cases),
+            "pictures of the benchmark": len(self.all_cases),
+            "places": "given" if self.session.settings.given_places else "group",
+            "pictures with made-up places": sum(case.places is None for case in self.cases),
+        }
+        if len(self.cases) < len(self.all_cases):
+            about["part"] = "not all pictures of the benchmark: its published figures are of all"
+        return about
+
+    def say_what_was_read(self) -> None:
+        made_up = sum(case.places is None for case in self.all_cases)
+        text = f"{self.benchmark.title}: {len(self.all_cases)} pictures in {self.session.settings.folder}"
+        if len(self.cases) < len(self.all_cases):
+            text += f", of which {len(self.cases)} are taken"
+        if made_up:
+            text += f"; {made_up} of all have no places there and get a group layout"
+        say(f"{text}.")
+
+
+def limited(cases: Sequence[Case], limit: int | None) -> list[Case]:
+    """The first cases of each kind, which are those of the same groups; all of them for None."""
+    if limit is None:
+        return list(cases)
+    counts: Counter[tuple[str, ...]] = Counter()
+    first: list[Case] = []
+    for case in cases:
+        kind = tuple(case.groups)
+        counts[kind] += 1
+        if counts[kind] <= limit:
+            first.append(case)
+    return first
+
+
+def canvas(size: Size, shape: Size | None) -> Size:
+    """A canvas with as many pixels as `size`, of the proportions of `shape`, in steps of STEP."""
+    if shape is None:
+        return size
+    pixels = size[0] * size[1]
+    width = math.sqrt(pixels * shape[0] / shape[1])
+    return max(1, round(width / STEP)) * STEP, max(1, round(pixels / width / STEP)) * STEP

@@ -1,0 +1,209 @@
+"""The command compare.py, in a host: what is asked for, the run of each source, and what is left of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import environment
+import folder_paths
+from environment import SetupError, say
+from pack.core.errors import LikenessError
+from pack.core.measure import TRAINED_WITH
+
+from . import cartoons, identities_collapse, made_up, own_pictures, people, rehearsal
+from .benchmark_run import BENCHMARKS, Run
+from .drawers import CrewDrawer, Drawer, HostDrawer, made_by_workers
+from .photos import people_in
+from .records import methods_named
+from .session import Session, Settings, face_model_of, face_pack
+
+_OUTPUT = environment.ROOT / "output"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the command line asks for; the exit status. Raises SetupError."""
+    try:
+        if options.models:
+            _add_models(options.models)
+        return SOURCES[options.source](options)
+    except (LikenessError, OSError) as problem:
+        raise SetupError(str(problem)) from problem
+
+
+def _add_models(folder: Path) -> None:
+    """A models folder besides ComfyUI's own: one sub-folder for each kind of file. Raises SetupError."""
+    if not folder.is_dir():
+        raise SetupError(f"--models {folder} is no folder.")
+    for kind in sorted(folder.iterdir()):
+        if kind.is_dir():
+            folder_paths.add_model_folder_path(kind.name, str(kind.resolve()))
+
+
+# --- The sources
+
+
+def of_people(options: argparse.Namespace) -> int:
+    """People of a folder, by the user's own files. Raises SetupError."""
+    with ExitStack() as stack:
+        everybody = people_in(options.people)
+        settings = _settings(options, options.people, _OUTPUT / "compare", ["all"])
+        settings = _rehearsed(options, settings, rehearsal.SIZE, stack)
+        session = Session(settings, everybody)
+        with _stops_in_words(session):
+            people.answer(options.question, session)
+    return _done(session)
+
+
+def of_benchmark(options: argparse.Namespace) -> int:
+    """A published benchmark; 1 where anything is missing. Raises SetupError."""
+    with opened(options) as benchmark_run:
+        benchmark_run.say_what_was_read()
+        if options.check:
+            return _checked(benchmark_run)
+        with _stops_in_words(benchmark_run.session):
+            results = benchmark_run.results(options.for_authors)
+    _done(benchmark_run.session)
+    return int(any(result.note or result.failures for result in results))
+
+
+def of_pictures(options: argparse.Namespace) -> int:
+    """A folder of one's own pictures. Raises SetupError."""
+    if options.made_with not in TRAINED_WITH:
+        raise SetupError(f"No such method: {options.made_with}. There are {', '.join(TRAINED_WITH)}.")
+    face_model = face_model_of(face_pack())
+    out = (options.out or options.pictures / "measured").resolve()
+    try:
+        own_pictures.measured(options.pictures, out, face_model, options.made_with)
+    except KeyboardInterrupt:
+        say("Stopped before the tables and the page were written: run the same again.")
+        raise
+    return 0
+
+
+def of_miniature(options: argparse.Namespace) -> int:
+    """Cartoons of drawn people. Raises SetupError."""
+    cartoons.answer(options.question, options.quick, options.out or _OUTPUT / "compare", options.write)
+    return 0
+
+
+SOURCES: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "people": of_people,
+    "benchmark": of_benchmark,
+    "pictures": of_pictures,
+    "miniature": of_miniature,
+}
+
+
+# --- What they share
+
+
+def _settings(options: argparse.Namespace, folder: Path, out: Path, methods: Sequence[str]) -> Settings:
+    """What is asked for. out, methods: where none is named. Raises SetupError for an unknown method."""
+    settings = Settings(
+        folder=folder.resolve(),
+        out=(options.out or out).resolve(),
+        prompt=options.prompt,
+        size=tuple(options.size) if options.size else None,
+        steps=options.steps,
+        methods=tuple(methods_named(options.methods or methods)),
+        quick=options.quick,
+        given_places=options.places == "given",
+        limit=options.limit,
+    )
+    settings.out.mkdir(parents=True, exist_ok=True)
+    return settings
+
+
+def _rehearsed(options: argparse.Namespace, settings: Settings, size: tuple[int, int], stack: ExitStack) -> Settings:
+    """The same; in a rehearsal with the miniature's files, which stay while the stack is open, its size and its steps
+    where none are asked for, and what its figures are worth."""
+    if not options.rehearse:
+        return settings
+    say(f"A rehearsal: {rehearsal.SAYS_NOTHING}.")
+    stack.enter_context(rehearsal.miniature_in(Path(stack.enter_context(TemporaryDirectory()))))
+    return replace(
+        settings,
+        size=settings.size or size,
+        steps=settings.steps or rehearsal.STEPS,
+        remark=rehearsal.SAYS_NOTHING,
+    )
+
+
+@contextmanager
+def opened(options: argparse.Namespace) -> Iterator[Run]:
+    """The run of a benchmark: the folder is read, the judges are loaded, and whoever draws has begun to start.
+
+    Raises SetupError.
+    """
+    name, *folders = options.benchmark
+    benchmark = BENCHMARKS[name]
+    with ExitStack() as stack:
+        if options.rehearse:
+            folders = [Path(stack.enter_context(TemporaryDirectory())) / name]
+            made_up.FOLDERS[name](folders[0])
+        settings = _settings(options, Path(folders[0]), _OUTPUT / "benchmarks" / name, ["ID-Patch"])
+        # What is wrong with the folder is said before anything is loaded.
+        cases = benchmark.cases(settings.folder, settings.given_places)
+        largest = rehearsal.LARGE if benchmark is identities_collapse.BENCHMARK else rehearsal.SIZE
+        session = Session(_rehearsed(options, settings, largest, stack))
+        yield Run(benchmark, cases, session, stack.enter_context(_drawer(options, session)))
+
+
+@contextmanager
+def _drawer(options: argparse.Namespace, session: Session) -> Iterator[Drawer]:
+    """Whoever draws: this process, or workers where their number or an address is given."""
+    if options.check or not (options.workers or options.address):
+        yield HostDrawer(session.host)
+        return
+    from batch.workers import Crew
+
+    host = environment.find_hosts()[0]
+    models = [options.models.resolve()] if options.models else []
+    if options.address:
+        from batch.ray_workers import RayWorkers
+
+        source: Any = RayWorkers(options.address, options.workers, [str(path) for path in models])
+    else:
+        import torch
+        from batch.local_workers import LocalWorkers, visible_gpus
+
+        gpus = visible_gpus(torch.cuda.device_count())
+        source = LocalWorkers(host, Path(sys.executable), models, options.workers, gpus)
+    with Crew(source, host) as crew:
+        yield CrewDrawer(crew, session.settings.folder, made_by_workers(session.host, options.address is not None))
+
+
+def _checked(benchmark_run: Run) -> int:
+    """Say for each method whether it can be drawn; 1 where one cannot."""
+    status = 0
+    for method in benchmark_run.session.settings.methods:
+        refusal = benchmark_run.refusal(method)
+        say(f"{method.title}: {refusal or 'all files are there.'}")
+        status = 1 if refusal else status
+    return status
+
+
+@contextmanager
+def _stops_in_words(session: Session) -> Iterator[None]:
+    """A run that is stopped says how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        advice = "Run the same command again to go on."
+        if session.settings.remark:  # the miniature's files are made anew for each run
+            advice = "A rehearsal begins anew each time."
+        say(f"Stopped. {session.counts()} {advice}")
+        raise
+
+
+def _done(session: Session) -> int:
+    out = session.settings.out
+    say(f"{session.counts()} Done: look at {out / 'index.html'}. {out / 'report.json'} is the one to send.")
+    return 0
