@@ -6,7 +6,7 @@
     python scripts/test.py --mutants 300 --seed 7
 
 --smoke    the three systems draw a picture each in the newest ComfyUI: in seconds
---fast     unit and contract tests, and every method once in the newest ComfyUI: while one works
+--fast     unit and contract tests, and every method drawn in the newest ComfyUI: a minute, while one works
 (neither)  all but the thorough ones in the newest ComfyUI, what is marked `both_hosts` in the others: for every change
 --all      everything in every ComfyUI: before a release
 --part     one part of it, each under an hour on two cores: host-less, every-method, browser or nodes
@@ -73,10 +73,9 @@ SMOKE = tuple(
     f"{_DRAWN_BY}[{row}]"
     for row in ("id_patch, ApplyIDPatch", "instant_id, ApplyInstantID", "parts2whole, ApplyParts2Whole")
 )
-FAST = tuple(f"tests/every_method/test_{name}.py" for name in ("a_b_a", "off", "wrong_values"))
 TIERS = {
     "--smoke": Tier((), SMOKE, "", None),
-    "--fast": Tier(("tests/unit", "tests/contract"), FAST, "not thorough", None),
+    "--fast": Tier(("tests/unit", "tests/contract"), ("tests/every_method/test_a_b_a.py",), "not thorough", None),
     "": Tier(marked="not thorough", on_older="both_hosts and not thorough"),
     "--all": Tier(),
 }
