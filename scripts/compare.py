@@ -17,7 +17,7 @@ that it shows, likeness.csv and sets.csv. Garments are measured by batch.py --cl
 
 --benchmark draws a published one and measures it as it measures: multi-id (MultiID-Bench, 1 to 4 people), multi-human
 (MultiHuman-Testbench, 1 to 5), identities-collapse (When Identities Collapse, 2 to 10). Their data are not with the
-pack: docs/dev/benchmarks.md says where each is from. --check says what was read and which files are missing. OUT has
+pack: docs/dev/measuring.md says where each is from. --check says what was read and which files are missing. OUT has
 index.html, with our figures beside the published ones, table.csv, report.json and the pictures.
 
 --miniature draws cartoons of drawn people. Questions: crowd, halves (InstantID's, and several photos), parts

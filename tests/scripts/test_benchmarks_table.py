@@ -141,7 +141,7 @@ def test_the_page_has_our_figures_beside_the_published_ones(tmp_path: Path) -> N
     title = METHODS[1].title
     ours = [row[:5] for row in cells.rows if row[0] == title]
     assert ours[0] == [title, "2 of 3", "100.0", "60.0", "this run"]
-    assert ours[1:] == [[title, "2 of 3", "100.0", "60.0"]] * 2, "beside nobody's"
+    assert [row[:4] for row in ours[1:]] == [[title, "2 of 3", "100.0", "60.0"]] * 2, "beside nobody's"
     assert f"<b>{title}</b>: 1 picture failed<" in text
     assert "&lt;b&gt;" in text and "secret" not in text
     assert cells.addresses == ["pictures/InstantID%20by%20region/0.png", "pictures/InstantID%20by%20region/1.png"]
