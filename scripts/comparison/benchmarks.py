@@ -72,18 +72,17 @@ class Published:
 class Benchmark:
     """A published benchmark.
 
-    key: on the command line. title: its name. source: of its paper. data: where its folder is from. licence: of its
-    data. read: the pictures of a folder; the second argument is whether people stand where it says, or in a group
-    layout of ours. Raises FolderError. groups: its tables, in their order. columns: their values are of `Seen`. unread:
-    what it measures and we do not. seed: of its pictures. judges: ids of the recognisers that measure, those that are
-    there; without one of them, and where it is empty, all that are found.
+    key: on the command line. title: its name. source: of its paper. data: where its folder is from. read: the pictures
+    of a folder; the second argument is whether people stand where it says, or in a group layout of ours. Raises
+    FolderError. groups: its tables, in their order. columns: their values are of `Seen`. unread: what it measures and
+    we do not. seed: of its pictures. judges: ids of the recognisers that measure, those that are there; without one of
+    them, and where it is empty, all that are found.
     """
 
     key: str
     title: str
     source: str
     data: str
-    licence: str
     read: Callable[[Path, bool], list[Case]]
     groups: Sequence[str]
     columns: Sequence[Column]

@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from pack.core.measure.collapse import collapse_rate
+from pack.core.measure.figures import mean
 from pack.core.text import plain
 
 from .benchmarks import Benchmark, Case, Entry, Published, entries_of
 from .columns import CLIP, DINO, Column
 from .rows import Unread
-from .seen import Seen, mean
+from .seen import Seen, text_alignment
 
 TITLE = "When Identities Collapse"
 PROMPTS = "prompts.json"
@@ -73,11 +74,6 @@ def similarity(seen: Sequence[Seen]) -> float | None:
     return mean(values)
 
 
-def text_alignment(seen: Sequence[Seen]) -> float | None:
-    """The mean cosine of CLIP's embeddings of the picture and the prompt."""
-    return mean([picture.text for picture in seen if picture.text is not None])
-
-
 _PAPER = "When Identities Collapse, arXiv 2603.26078"
 
 
@@ -115,7 +111,6 @@ BENCHMARK = Benchmark(
     title=TITLE,
     source=_PAPER,
     data="none published",
-    licence="none published",
     read=read,
     groups=GROUPS,
     columns=COLUMNS,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pack.core.errors import LikenessError
+from pack.core.measure.figures import mean
 from pack.core.models.packs import ANTELOPE
 from pack.core.places import layouts
 
@@ -28,7 +29,7 @@ from .benchmarks import (
 from .columns import CLIP, Column
 from .drafts import Places
 from .rows import Unread
-from .seen import Seen, mean, pairs
+from .seen import Seen, pairs, text_alignment
 
 TITLE = "MultiHuman-Testbench"
 PROMPTS, POSES = "data/multihuman_metadata.json", "data/poses_metadata_final.json"
@@ -123,11 +124,6 @@ def similarity(seen: Sequence[Seen]) -> float | None:
     return _percent(values)
 
 
-def text_alignment(seen: Sequence[Seen]) -> float | None:
-    """The mean cosine of CLIP's embeddings of the picture and the prompt."""
-    return mean([picture.text for picture in seen if picture.text is not None])
-
-
 def _percent(values: Sequence[float]) -> float | None:
     value = mean(values)
     return None if value is None else 100 * value
@@ -155,7 +151,6 @@ BENCHMARK = Benchmark(
     title=TITLE,
     source="MultiHuman-Testbench, arXiv 2506.20879",
     data="https://github.com/Qualcomm-AI-research/MultiHuman-Testbench",
-    licence="MultiHuman-Testbench Dataset Research License; its code BSD-3-Clause-Clear",
     read=read,
     groups=GROUPS,
     columns=COLUMNS,

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from environment import SetupError
+from pack.core.measure.figures import mean
 from pack.core.people import Box
 from readable import Unreadable, bytes_of
 
@@ -35,7 +36,7 @@ from .columns import CLIP, Column
 from .drafts import Places
 from .photos import size_of
 from .rows import Unread
-from .seen import Compared, Seen, Table, mean, pairs
+from .seen import Compared, Seen, Table, pairs
 
 TITLE = "MultiID-Bench"
 _ADVICE = (
@@ -262,7 +263,6 @@ BENCHMARK = Benchmark(
     title=TITLE,
     source="WithAnyone, arXiv 2510.14975",
     data="https://huggingface.co/datasets/WithAnyone/MultiID-Bench",
-    licence="MultiID-2M, for research",
     read=read,
     groups=GROUPS,
     columns=COLUMNS,

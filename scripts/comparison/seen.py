@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from pack.core.measure.figures import mean
 from scipy.optimize import linear_sum_assignment
 
 Table = Sequence[Sequence[float]]
@@ -85,8 +86,6 @@ def pairs(table: Table) -> list[Pair]:
     return found
 
 
-def mean(values: Sequence[float]) -> float | None:
-    """The mean, None of nothing."""
-    if not values:
-        return None
-    return float(np.mean(values))
+def text_alignment(seen: Sequence[Seen]) -> float | None:
+    """The mean cosine of CLIP's embeddings of the picture and the prompt."""
+    return mean([picture.text for picture in seen if picture.text is not None])

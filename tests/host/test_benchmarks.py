@@ -10,7 +10,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from comparison.records import METHODS
 from comparison.watching import Watcher
 from environment import SetupError
 from exchanged_files import exchanged, model_file
+from html_page import Page
 from pack.core.faces.model import FaceModel
 from PIL import Image
 
@@ -121,18 +121,6 @@ def times(out: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (out / "pictures/ID-Patch").glob("*.png")}
 
 
-class Texts(HTMLParser):
-    """The cells of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-        self.feed(page)
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-
 @pytest.mark.parametrize("benchmark", KEYS)
 def test_a_run_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, finished: Any, benchmark: str) -> None:
     record = BENCHMARKS[benchmark]
@@ -156,7 +144,7 @@ def test_a_run_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, finis
         assert row["pictures"] == row["asked"] > 0
         of_group = [one for one in rows_of(report) if one["group"] == row["group"] and "source" not in one]
         assert [one["recogniser"] for one in of_group] == ["", "antelopev2", "arcface-ir-se50"]
-    page = Texts((out / "index.html").read_text()).texts
+    page = Page((out / "index.html").read_text()).text
     for published in record.published:
         assert published.method in page and published.source in page
     with (out / "table.csv").open(newline="") as file:

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from dataclasses import asdict
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from comparison.benchmarks import Case
 from comparison.records import METHODS
 from comparison.rows import Row
 from comparison.seen import Compared, Seen
+from html_page import Page
 from pack.core.models.packs import ANTELOPE
 from PIL import Image
 
@@ -106,26 +106,6 @@ def test_the_report_says_how_each_figure_is_meant_and_nothing_of_files(tmp_path:
     assert report["tables"]["all"][3]["figures"]["identity"] == pytest.approx(20)
 
 
-class Cells(HTMLParser):
-    """The rows of all tables of a page, and the addresses of its pictures."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.rows: list[list[str]] = []
-        self.addresses: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "tr":
-            self.rows.append([])
-        if tag == "img":
-            self.addresses += [value or "" for name, value in attrs if name == "src"]
-
-    def handle_data(self, data: str) -> None:
-        if self.rows and data.strip():
-            self.rows[-1].append(data)
-
-
 def test_the_page_has_our_figures_beside_the_published_ones(tmp_path: Path) -> None:
     found = result()
     found.method = METHODS[1]
@@ -136,15 +116,15 @@ def test_the_page_has_our_figures_beside_the_published_ones(tmp_path: Path) -> N
     assert "<b>recognisers</b>: antelopev2, adaface<" in text
     assert "<b>steps</b>: as in each template<" in text
     assert "<b>HPS</b> is not measured: " in text
-    cells = Cells(text)
-    assert ["Ar2Can, which makes its places itself", "-", "90.2", "68.2", "arXiv 2511.22690"] in cells.rows
+    found_page = Page(text)
+    assert ["Ar2Can, which makes its places itself", "-", "90.2", "68.2", "arXiv 2511.22690"] in found_page.rows
     title = METHODS[1].title
-    ours = [row[:5] for row in cells.rows if row[0] == title]
+    ours = [row[:5] for row in found_page.rows if row[0] == title]
     assert ours[0] == [title, "2 of 3", "100.0", "60.0", "this run"]
     assert [row[:4] for row in ours[1:]] == [[title, "2 of 3", "100.0", "60.0"]] * 2, "beside nobody's"
     assert f"<b>{title}</b>: 1 picture failed<" in text
     assert "&lt;b&gt;" in text and "secret" not in text
-    assert cells.addresses == ["pictures/InstantID%20by%20region/0.png", "pictures/InstantID%20by%20region/1.png"]
+    assert found_page.sources == ["pictures/InstantID%20by%20region/0.png", "pictures/InstantID%20by%20region/1.png"]
 
 
 def test_what_was_seen_of_a_picture_comes_back_to_the_same_watchers(tmp_path: Path) -> None:

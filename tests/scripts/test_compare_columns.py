@@ -7,7 +7,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 from comparison import columns
 from comparison.columns import COLUMNS, Judged, figures
 from environment import ROOT
+from html_page import Page
 from pack.core.measure import MeasuredPicture, Sighting
 from pack.core.measure.collapse import collapse_rate
 from pack.core.measure.confusion import between_people, blending, dominance
@@ -258,23 +258,6 @@ def test_the_page_about_likeness_names_every_column() -> None:
 # --- What is written
 
 
-class _Page(HTMLParser):
-    """What a page refers to, and its text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.addresses: list[str] = []
-        self.tags: list[str] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
 def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
     from comparison import page
     from comparison.rows import Row, Shown, Unread
@@ -290,10 +273,9 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
     about |= {"size": None, "steps": 4}
     unread = [Unread("collapse", "no <file>.")]
     html = page.as_html("a", {"crowd": rows}, COLUMNS, about, unread, tmp_path)
-    parsed = _Page()
-    parsed.feed(html)
+    parsed = Page(html)
     assert "script" not in parsed.tags and "i" not in parsed.tags
-    assert set(parsed.addresses) == {"crowd/ID-Patch%20%26%20%3Ci%3E%2C%202_00001_.png"}
+    assert {*parsed.sources, *parsed.links} == {"crowd/ID-Patch%20%26%20%3Ci%3E%2C%202_00001_.png"}
     for text in (
         "<script>alert(1)</script>",
         'A "B" & C',
@@ -308,7 +290,7 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
         "Missing: <i>d</i>.",
     ):
         assert text in parsed.text, text
-    assert "http" not in "".join(parsed.addresses)
+    assert "http" not in "".join([*parsed.sources, *parsed.links])
 
     said = json.loads(page.report({"crowd": rows}, COLUMNS, about, unread))
     assert said["tables"]["crowd"][0] == {

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,6 +15,7 @@ import real_faces
 import torch
 from comparison import own_pictures, photos
 from environment import SetupError
+from html_page import Page
 from pack.core.faces.model import FaceModel
 from pack.core.measure import MeasuredPicture, Report, Sighting
 from pack.core.people import Identity, Person
@@ -41,41 +41,6 @@ def folder(tmp_path: Path) -> Path:
     placed = {"people": ["Yao", "Eileen"], "places": [[110, 65], [384, 65]], "size": [512, 256]}
     (tmp_path / "pictures" / "pair" / "1.json").write_text(json.dumps(placed), "utf-8")
     return tmp_path
-
-
-class Page(HTMLParser):
-    """A page: the addresses that it asks for, and the cells of its tables."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sources: list[str] = []
-        self.links: list[str] = []
-        self.tags: set[str] = set()
-        self.rows: list[list[str]] = []
-        self.texts: list[str] = []
-        self._is_in_cell = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        for name, value in attrs:
-            if name == "src":
-                self.sources.append(value or "")
-            elif name == "href":
-                self.links.append(value or "")
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-            self._is_in_cell = True
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-        if self._is_in_cell:
-            self.rows[-1][-1] += data
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th"):
-            self._is_in_cell = False
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +70,7 @@ def test_a_folder_becomes_a_page_and_two_tables(
     figures = [sets["pair"][name] for name in ("recogniser", "pictures", "people", "missing", "swapped")]
     assert figures == ["w600k_mbf", "1", "2", "0.0000", "1.0000"]
     assert [sets["team"][name] for name in ("missing", "extra", "association")] == ["0.5000", "21.0000", "0.5000"]
-    page = Page()
-    page.feed((folder / "measured" / "index.html").read_text("utf-8"))
+    page = Page((folder / "measured" / "index.html").read_text("utf-8"))
     assert page.sources == ["pictures/pair/1.png.jpg", "pictures/team/1%20%25%20of%20%232.jpg.jpg"]
     for source in page.sources:
         assert (folder / "measured" / unquote(source)).is_file()
@@ -265,18 +229,16 @@ def test_the_page_shows_any_name_as_text_and_asks_no_network(group: str, tmp_pat
         name = f"{group}/{name}"
     result = own_pictures.Result(group, name, Report(people, ("judge",), {"judge": (swapped,)}))
     own_pictures.write([result], tmp_path, NASTY)
-    page = Page()
-    page.feed((tmp_path / "index.html").read_text("utf-8"))
+    page = Page((tmp_path / "index.html").read_text("utf-8"))
     assert "script" not in page.tags
     (source,) = page.sources
     assert unquote(source, errors="surrogateescape") == f"pictures/{name}.jpg"
     assert page.links == [source]
     for address in (source, *page.links):
         assert not re.match(r"[a-z]+:|//|/", address), "beside the page"
-    text = "".join(page.texts)
-    assert f"Likeness: {NASTY}" in text
-    assert (group or own_pictures.NO_SET) in text
+    assert f"Likeness: {NASTY}" in page.text
+    assert (group or own_pictures.NO_SET) in page.text
     assert [NASTY, "0.100", "0.500", "40", "looks like Eileen"] in page.rows
     assert ["Eileen", "0.200", "0.600", "40", f"looks like {NASTY}"] in page.rows
-    assert "@import" not in "".join(page.texts)
-    assert "url(" not in "".join(page.texts)
+    assert "@import" not in page.text
+    assert "url(" not in page.text
