@@ -52,8 +52,8 @@ def _add_models(folder: Path) -> None:
 def of_people(options: argparse.Namespace) -> int:
     """People of a folder, by the user's own files. Raises SetupError."""
     with ExitStack() as stack:
-        everybody = people_in(options.people)
         settings = _settings(options, options.people, _OUTPUT / "compare", ["all"])
+        everybody = people_in(settings.folder)
         settings = _rehearsed(options, settings, rehearsal.SIZE, stack)
         session = Session(settings, everybody)
         with _stops_in_words(session):

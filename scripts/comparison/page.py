@@ -183,7 +183,8 @@ def _table(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     for row in rows:
         parts.append(f"<tr><td>{escape(row.title)}</td>")
         if row.note:
-            parts.append(f'<td class="note" colspan="{len(facts) + len(columns)}">{escape(row.note)}</td></tr>')
+            parts += [f"<td>{escape(_fact(row, name))}</td>" for name in facts if name != "pictures"]
+            parts.append(f'<td class="note" colspan="{len(columns) + 1}">{escape(row.note)}</td></tr>')
             continue
         texts = [_fact(row, name) for name in facts] + cells(row, columns)
         parts += [f"<td>{escape(text)}</td>" for text in texts]

@@ -16,7 +16,6 @@ import torch.nn.functional as functional
 from miniature import avatars, measure, net, places, portraits, recogniser, stored
 from miniature.pool import HELD_OUT
 from miniature_made import Host, files_in, opened
-from pack.core.errors import LikenessError
 from pack.core.faces import model as faces
 from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.models.tensors import read
@@ -27,8 +26,6 @@ from pack.nodes.instant_id.nodes import LOADER as INSTANT_ID
 from .colour_judging import ColourJudge
 from .methods import Models, Picture, World
 
-REFUSED = LikenessError, OSError
-"""What a user has to mend."""
 PHOTOS = 8
 """Of every drawn person."""
 
