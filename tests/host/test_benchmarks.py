@@ -34,7 +34,7 @@ from comparison.photos import image, size_of
 from comparison.records import METHODS
 from comparison.watching import Watcher
 from environment import SetupError
-from exchanged_files import exchanged, model_file
+from exchanged_files import model_file
 from html_page import Page
 from pack.core.faces.model import FaceModel
 from PIL import Image
@@ -218,28 +218,6 @@ def test_what_a_picture_is_made_of_decides_whether_it_is_drawn_again(tmp_path: P
     assert command.run(arguments) == 0
     again = times(tmp_path / "out")
     assert [name for name in sorted(drawn) if again[name] != drawn[name]] == ["1.png"]
-
-
-@pytest.mark.parametrize(
-    ("key", "name", "is_read"),
-    [
-        ("checkpoints", "sd_xl_base_1.0.safetensors", True),
-        ("controlnet", "ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors", True),
-        ("id_patch", "id-patch.bin", True),
-        ("facexlib", "recognition_arcface_ir_se50.pth", True),
-        ("insightface", "models/antelopev2/det_500m.onnx", True),
-        ("insightface", "models/antelopev2/glintr100.onnx", False),  # InstantID's recogniser
-        ("instantid", "ip-adapter.bin", False),
-    ],
-)
-def test_pictures_of_a_model_file_that_was_exchanged_are_drawn_again(
-    tmp_path: Path, finished: Any, key: str, name: str, is_read: bool
-) -> None:
-    """All that ID-Patch reads, and nothing else."""
-    with command.opened(finished("multi-human", tmp_path)) as run:
-        with exchanged(model_file(key, name)):
-            assert to_draw(run) == (EVERY if is_read else [])
-        assert to_draw(run) == []
 
 
 def test_workers_go_on_with_the_pictures_of_this_machine_and_ray_begins_anew(tmp_path: Path, finished: Any) -> None:
