@@ -46,14 +46,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Finished:
-    """What became of a task.
-
-    seconds: that the picture took, None where they are not known. error: why there is none, "" where there is one.
-    public_error: the same without paths and names.
-    """
+    """What became of a task. error: why there is no picture, "" where there is one. public_error: the same without
+    paths and names."""
 
     task: Task
-    seconds: float | None = None
     error: str = ""
     public_error: str = ""
 
@@ -86,11 +82,11 @@ class HostDrawer:
         comfy.utils.set_progress_bar_enabled(False)
         for task in tasks:
             try:
-                drawn = self._host.draw(task.graph, task.path, task.fingerprint)
+                self._host.draw(task.graph, task.path, task.fingerprint)
             except DrawingError as error:
                 yield Finished(task, error=str(error), public_error=f"{error.node} ended with an error.")
                 continue
-            yield Finished(task, drawn.seconds)
+            yield Finished(task)
 
 
 class CrewDrawer:
@@ -119,7 +115,7 @@ class CrewDrawer:
                 picture = opened.convert("RGB")
             # With its own prompt: that of the worker names photos by what is in them.
             save(picture, task.path, task.graph, Note(task.fingerprint, outcome.seconds, None))
-            yield Finished(task, outcome.seconds)
+            yield Finished(task)
 
     def _jobs(self, tasks: Iterable[Task], by_line: dict[int, Task]) -> Iterator[Job]:
         """The tasks as workers take them. by_line: where each is noted under the line of its job."""
