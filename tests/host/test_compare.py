@@ -12,11 +12,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import compare
 import numpy as np
 import pytest
 import real_faces
 import torch
-from comparison import cartoon_tables, cartoons, parts, worlds
+from comparison import cartoon_tables, cartoons, parts, people, worlds
+from comparison.benchmark_run import BENCHMARKS
 from comparison.colour_judging import UNREAD
 from comparison.columns import COLUMNS
 from comparison.methods import HALVES, METHODS, Method, Picture, World, drawn, meaning, of_photos
@@ -318,6 +320,12 @@ def test_what_lies_beside_a_part_shows_without_masks() -> None:
     with_masks, without = (parts.dressed(wardrobe, way, 40).figures["beside"] for way in ways)
     assert abs(with_masks) < 0.02
     assert without > 0.1
+
+
+def test_the_command_line_knows_all_questions_and_benchmarks() -> None:
+    """It names them before anything is loaded that has them."""
+    assert compare.QUESTIONS == {"people": tuple(people.QUESTIONS), "miniature": tuple(cartoons.QUESTIONS)}
+    assert compare.BENCHMARKS == tuple(BENCHMARKS)
 
 
 @pytest.mark.thorough
