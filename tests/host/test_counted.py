@@ -116,6 +116,7 @@ def test_people_on_transformers_cost_what_the_page_says(published: transformers.
         assert float(cell) == pytest.approx(peak, rel=0.02)
 
 
+@pytest.mark.thorough
 @tiny_dits.needed
 def test_every_transformer_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
     """As scripts/bench.py does it, on the networks of the tests."""
