@@ -34,7 +34,7 @@ from ...bridge.schema import photos_input, range_inputs, scope_inputs
 from ...bridge.scopes import Scope
 from ...bridge.transformers import networks
 from ...bridge.unet import Options
-from ...core.attention import region_weights
+from ...core.attention import on_tokens, region_weights
 from ...core.errors import WrongBaseModel, gathered
 from ...core.families import FLUX
 from ...core.identities import embeddings
@@ -46,12 +46,14 @@ from ...core.places.person_region import BadRegion
 from ...core.places.regions import names
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
-from .net import BLOCKS, GUIDANCE, InfiniteYouNet, shares_on_tokens
+from .net import BLOCKS, GUIDANCE, InfiniteYouNet
 
 FLUX_ADVICE = (
     "Use FLUX.1 dev (Load Diffusion Model), its text encoders (DualCLIPLoader, type flux), its VAE and InfuseNet."
 )
 NEEDED = f"InfuseNet is a ControlNet of FLUX.1 with {BLOCKS[0]} double and {BLOCKS[1]} single blocks"
+TOKEN_CELLS = 2
+"""How many latent pixels of FLUX.1 a token is wide and high."""
 ITS_FILES = "Load infusenet_aes_bf16.safetensors (or sim, or fp8e4m3fn) with Load ControlNet Model."
 
 
@@ -277,7 +279,7 @@ class InfuseNet(ControlNet):
             if acting is None:
                 acting = region_weights(people_regions)  # regions that overlap are scaled to a sum of at most 1
         if acting is not None:
-            acting_on_tokens = shares_on_tokens(acting, height, width).flatten(1)  # (people, N)
+            acting_on_tokens = on_tokens(acting, height, width, TOKEN_CELLS).flatten(1)  # (people, N)
             shares = shares * acting_on_tokens[..., None]  # (people, N, 1)
 
         def repeated(values: Tensor) -> Tensor:
@@ -381,10 +383,10 @@ def _visible_pixels(people_regions: Tensor, height: int, width: int) -> Tensor:
 
     people_regions: (people, H, W). height, width: of the latent, in latent pixels.
     """
-    touched = shares_on_tokens(people_regions, height, width) > 0  # (people, rows, columns of tokens)
-    # A token is 2x2 pixels of the latent, and at odd sides the last tokens reach beyond it.
-    rows = touched.float().repeat_interleave(2, dim=1)
-    pixels = rows.repeat_interleave(2, dim=2)
+    touched = on_tokens(people_regions, height, width, TOKEN_CELLS) > 0  # (people, rows, columns of tokens)
+    # At odd sides of the latent the last tokens reach beyond it.
+    rows = touched.float().repeat_interleave(TOKEN_CELLS, dim=1)
+    pixels = rows.repeat_interleave(TOKEN_CELLS, dim=2)
     return pixels[:, None, :height, :width]
 
 

@@ -39,15 +39,16 @@ from ...bridge.transformers.layouts import (
     layout_of,
     refiner_stand_ins,
 )
-from ...bridge.transformers.networks import TOKEN, network_of, tokens_of, transformer_family
-from ...bridge.unet import Options, pixels_of, with_patch
+from ...bridge.transformers.networks import TOKEN, network_of, regions_on_tokens, transformer_family
+from ...bridge.unet import Options, with_patch
+from ...core.attention import on_tokens
 from ...core.errors import BadSetup, LikenessError, counted
 from ...core.places.person_region import BadRegion
 from ...core.places.regions import names_apart, present
 from ...core.token_groups import Split
 from ...core.token_layout import TokenLayout
 from .encoding import REFERENCES, PeopleReferences, latent_owners
-from .net import Plan, groups, on_tokens
+from .net import Plan, belongs, groups
 
 _PLAN = "likeness_regional_references_plan"
 """Key of transformer_options inside of a forward: the Plan for its tokens."""
@@ -112,17 +113,13 @@ class RegionalReferences(Carried):
         # Runs recognise a carried object by its identity, so each copy is made once and used for all entries alike.
         return self.made_once(owners, lambda: replace(self, owners=owners))
 
-    def on_tokens(self, height: int, width: int) -> Tensor:
-        """The regions on the tokens of a picture of this size in pixels: (people, rows, columns) bool."""
-        return on_tokens(self.regions, height, width, TOKEN)
-
     def check(self, height: int, width: int, cell: int) -> None:
         """Raise BadSize where a picture of this size in pixels has another shape than the canvas, and BadRegion where a
         person has no token of it. cell: the side of a latent pixel, in pixels."""
         canvas_height, canvas_width = self.regions.shape[1:]  # (people, H, W)
         canvas_size = (canvas_width, canvas_height)
         self.canvas.check(canvas_size, (width, height), cell)
-        tokens = self.on_tokens(height, width)
+        tokens = belongs(on_tokens(self.regions, height, width, TOKEN))
         check_tokens(tokens, self.names, height, width)
 
 
@@ -188,12 +185,7 @@ class RegionalReferencesRun(Run):
         self, regional: RegionalReferences, layout: TokenLayout, forward: ForwardInput
     ) -> "RegionalReferencesBatch":
         """The batch for a forward. layout: of its tokens, without the words of Prompt per Person."""
-        pixels = pixels_of(forward.model)  # of a latent pixel's side
-        height, width = forward.x.shape[-2:]
-        regions = regional.on_tokens(pixels * height, pixels * width).flatten(1)  # (people, tokens of a frame)
-        # A latent of a video model has frames; a picture is one frame. Every frame has the same regions.
-        frames = tokens_of(forward.model, forward.x) // regions.shape[1]
-        regions = regions.repeat(1, frames)  # (people, tokens of all frames)
+        regions = belongs(regions_on_tokens(regional.regions, forward.model, forward.x))  # (people, tokens)
         # The network may add tokens to fill the picture up. They are outside of all regions.
         regions = functional.pad(regions, (0, layout.picture - regions.shape[1]))
         family = transformer_family(forward.model)

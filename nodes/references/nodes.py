@@ -22,6 +22,7 @@ from ...bridge.runs import patched
 from ...bridge.schedule import ScheduleRange, schedule_range
 from ...bridge.transformers.networks import TOKEN, require_dits
 from ...core import previews
+from ...core.attention import on_tokens
 from ...core.people import Cast, Person, require_places
 from ...core.places import drawing, regions
 from ...core.places.person_region import Extent, RegionShape
@@ -39,7 +40,7 @@ from .encoding import (
     with_references,
 )
 from .frame_texts import ready_for_rows
-from .net import on_tokens
+from .net import belongs
 from .pictures import SENTENCES, Reference, captioned, references, remarks, with_sentences
 
 NAME = "People as References"
@@ -223,7 +224,7 @@ def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
         shape = RegionShape(settings.extent, settings.margin)
         areas = regions.regions_of_people(placed_cast, people, masks=None, shape=shape)
     height, width = areas.shape[1:]
-    tokens = on_tokens(areas, height, width, TOKEN)
+    tokens = belongs(on_tokens(areas, height, width, TOKEN))
     check_tokens(tokens, regions.names(people), height, width)
     return Areas(people, areas, tokens, schedule, settings)
 
