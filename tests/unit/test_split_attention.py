@@ -3,9 +3,9 @@
 import pytest
 import torch
 from pack.core.attention import on_tokens
+from pack.core.reference_groups import Plan, belongs, groups
 from pack.core.token_groups import Group, Split, split_attention
 from pack.core.token_layout import TokenLayout
-from pack.nodes.references.net import Plan, belongs, groups
 from torch.nn.functional import scaled_dot_product_attention as attention
 
 TOKENS = TokenLayout(common=3, picture=6, references=(4, 2, 3))

@@ -11,12 +11,13 @@ region this joint attention is split:
 
 A reference of no person is a room, a pose, or what another node adds to the conditioning. In Z-Image each reference
 also has a text beside it, and tokens of what a vision encoder has seen of it. These are read by the same tokens as the
-reference itself. net.py holds the formulas.
+reference itself. core.reference_groups holds the formulas.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -25,30 +26,31 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 from typing_extensions import Self
 
-from ...bridge.canvas import Canvas
-from ...bridge.carried import Carried, CarriedCond, ConditioningLost
-from ...bridge.runs import Batch, ForwardInput, Run, entries_with
-from ...bridge.transformers.attention import BlockCalls, with_reading
-from ...bridge.transformers.current_texts import current_texts
-from ...bridge.transformers.layouts import (
+from ...core.attention import on_tokens
+from ...core.errors import BadSetup, LikenessError, counted
+from ...core.places.person_region import BadRegion
+from ...core.places.regions import names_apart, present
+from ...core.reference_groups import Plan, belongs, groups
+from ...core.token_groups import Split
+from ...core.token_layout import TokenLayout
+from ..canvas import Canvas
+from ..carried import Carried, CarriedCond, ConditioningLost
+from ..runs import Batch, ForwardInput, Run, entries_with
+from ..transformers.attention import BlockCalls, with_reading
+from ..transformers.current_texts import current_texts
+from ..transformers.layouts import (
     LAYERS,
     REFINER,
     CurrentReferences,
+    StandIn,
     begin_references,
     end_references,
     layout_of,
     refiner_stand_ins,
 )
-from ...bridge.transformers.networks import TOKEN, network_of, regions_on_tokens, transformer_family
-from ...bridge.unet import Options, with_patch
-from ...core.attention import on_tokens
-from ...core.errors import BadSetup, LikenessError, counted
-from ...core.places.person_region import BadRegion
-from ...core.places.regions import names_apart, present
-from ...core.token_groups import Split
-from ...core.token_layout import TokenLayout
-from .encoding import REFERENCES, PeopleReferences, latent_owners
-from .net import Plan, belongs, groups
+from ..transformers.networks import TOKEN, network_of, regions_on_tokens, transformer_family
+from ..unet import Options, with_patch
+from .record import LATENTS, PeopleReferences
 
 _PLAN = "likeness_regional_references_plan"
 """Key of transformer_options inside of a forward: the Plan for its tokens."""
@@ -99,8 +101,7 @@ class RegionalReferences(Carried):
         entry: of a guider's conditioning, the options of an entry as sampling has them. Raises BadSetup where the entry
         lacks some of the latents of this record, because another node has replaced them.
         """
-        # latent_owners looks for the record among the options of an entry: here it is the record of this object.
-        owners = latent_owners({**entry, REFERENCES: self.record})
+        owners = self.record.owners_of(entry.get(LATENTS) or ())
         expected = _count_of_people(self.record.people)
         missing = expected - _count_of_people(owners)
         if missing:
@@ -314,16 +315,10 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
     options in an attention do not say how many tokens there are, so the layout has counted them as the host does.
     """
 
-    def __init__(
-        self,
-        regional: RegionalReferences,
-        regions: Tensor,
-        layout: TokenLayout,
-        forward_input: ForwardInput,
-        is_first: bool,
-    ) -> None:
-        super().__init__(regional, regions, layout, forward_input, is_first)
-        self._refiner_names = refiner_stand_ins(self._network, self._family)
+    @cached_property
+    def _refiner_names(self) -> list[StandIn]:
+        """What puts the names of the refiners into the transformer_options of their attention."""
+        return refiner_stand_ins(self._network, self._family)
 
     @contextmanager
     def prepared(self) -> Iterator[None]:

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ...core.token_groups import Group, Split
-from ...core.token_layout import Kind, Span
+from .token_groups import Group, Split
+from .token_layout import Kind, Span
 
 
 def belongs(shares: Tensor) -> Tensor:
