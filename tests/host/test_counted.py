@@ -21,14 +21,14 @@ from bench import methods, transformers
 from counting import LiveBytes, teraflops
 from pack.bridge.canvas import Canvas
 from pack.bridge.carried import carry
+from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
+from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences
 from pack.bridge.runs import ForwardInput
 from pack.bridge.schedule import WHOLE_SCHEDULE
 from pack.bridge.transformers import networks
 from pack.bridge.transformers.attention import around_attention
 from pack.bridge.transformers.blocks import blocks_of
 from pack.core.people import Cast, Identity, Person
-from pack.nodes.references.by_region import RegionalReferences, RegionalReferencesRun
-from pack.nodes.references.encoding import LATENTS, REFERENCES, PeopleReferences
 
 COSTS = json.loads(Path(__file__).with_name("counted.json").read_text("utf-8"))
 """For two people, or parts: operations, in those of a step without anything, and KiB that stay from step to step. More
