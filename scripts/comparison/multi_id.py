@@ -20,7 +20,7 @@ import numpy as np
 from environment import SetupError
 from pack.core.measure.figures import mean
 from pack.core.people import Box
-from readable import Unreadable, bytes_of
+from rig.given_files import Unreadable, bytes_of
 
 from .benchmarks import (
     MOST_BYTES,
