@@ -327,7 +327,8 @@ def test_a_photo_without_a_face_fails_its_own_pictures(
 @pytest.mark.both_hosts
 def test_a_rehearsal_makes_up_its_folder_and_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It draws and measures a picture of each kind, with the miniature's files whole, also in an older ComfyUI."""
-    arguments = asked("multi-id", tmp_path, benchmark=["multi-id"], rehearse=True, limit=1)
+    arguments = asked("multi-id", tmp_path, rehearse=True, limit=1)
+    arguments.benchmark = ["multi-id"]
     assert command.run(arguments) == 0
     said = capsys.readouterr().err
     assert "the figures say nothing." in said and "ID-Patch: 3 of 3 pictures to draw." in said
