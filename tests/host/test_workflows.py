@@ -191,15 +191,23 @@ def without_networks(prompt: Prompt, width: int, group: str) -> Prompt:
             frame = {"people": people, "canvas_width": width, "canvas_height": 256}
             prompt[number]["inputs"]["poses"] = {"__value__": [frame]}
     for number, side in zip(workflow.nodes_of(prompt, "SAM3_Detect"), itertools.cycle(("left", "right")), strict=False):
-        instead(prompt, {number}, ["found", 0] if prompt[number]["inputs"]["individual_masks"] else [side, 1])
+        instead(prompt, {number}, ["found", 0] if prompt[number]["inputs"]["individual_masks"] else [side, 0])
     instead(prompt, {"VAEDecode"}, ["photo", 0], "LikenessDetectFaces")
     added = {
-        "found": node("BatchMasksNode", **{"masks.mask0": ["left", 1], "masks.mask1": ["right", 1]}),
+        "found": node("BatchMasksNode", **{"masks.mask0": ["left", 0], "masks.mask1": ["right", 0]}),
         "photo": node("LoadImage", image=group),
-        **{side: node("LoadImage", image=f"likeness_{side}.png") for side in ("left", "right")},
+        "nothing": node("SolidMask", value=0.0, width=width, height=256),
+        "half": node("SolidMask", value=1.0, width=width // 2, height=256),
+        **{side: _half_at(x) for side, x in (("left", 0), ("right", width // 2))},
     }
     found = {"left", "right"} if "found" in read(prompt) else set[str]()
-    return prompt | {name: one for name, one in added.items() if name in {"photo", *read(prompt), *found}}
+    halves = {"nothing", "half"} if {"left", "right"} & {*read(prompt), *found} else set[str]()
+    return prompt | {name: one for name, one in added.items() if name in {"photo", *read(prompt), *found, *halves}}
+
+
+def _half_at(x: int) -> dict[str, Any]:
+    """A mask of the half of the picture that begins at x."""
+    return node("MaskComposite", destination=["nothing", 0], source=["half", 0], x=x, y=0, operation="add")
 
 
 def read(prompt: Prompt) -> set[str]:
