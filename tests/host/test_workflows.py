@@ -193,8 +193,9 @@ def without_networks(prompt: Prompt, width: int, group: str) -> Prompt:
     for number, side in zip(workflow.nodes_of(prompt, "SAM3_Detect"), itertools.cycle(("left", "right")), strict=False):
         instead(prompt, {number}, ["found", 0] if prompt[number]["inputs"]["individual_masks"] else [side, 0])
     instead(prompt, {"VAEDecode"}, ["photo", 0], "LikenessDetectFaces")
+    masks: dict[str, Any] = {"masks.mask0": ["left", 0], "masks.mask1": ["right", 0]}
     added = {
-        "found": node("BatchMasksNode", **{"masks.mask0": ["left", 0], "masks.mask1": ["right", 0]}),
+        "found": node("BatchMasksNode", **masks),
         "photo": node("LoadImage", image=group),
         "nothing": node("SolidMask", value=0.0, width=width, height=256),
         "half": node("SolidMask", value=1.0, width=width // 2, height=256),
