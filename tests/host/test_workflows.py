@@ -21,7 +21,7 @@ from pack.core.faces import analysis
 from pack.core.faces.finding import find_faces
 from pack.core.faces.pictures import to_picture
 from pack.core.methods import methods
-from pack.core.models import needs
+from pack.core.models import workflow_nodes
 from pack.core.places import bodies
 from PIL import Image, ImageOps
 from rig import photos, workflow
@@ -103,7 +103,7 @@ def prepared(
     titles of what is on instead of off, or off instead of on."""
     graph = workflow.load(file)
     templates.skip_unless_known(file, known)
-    for one in needs.nodes_in(graph):
+    for one in workflow_nodes.nodes_in(graph):
         mode = 0 if all_on else one["mode"]
         one["mode"] = workflow.BYPASSED - mode if one.get("title") in switched else mode
     prompt = workflow.to_prompt(graph, known)
@@ -191,24 +191,15 @@ def without_networks(prompt: Prompt, width: int, group: str) -> Prompt:
             frame = {"people": people, "canvas_width": width, "canvas_height": 256}
             prompt[number]["inputs"]["poses"] = {"__value__": [frame]}
     for number, side in zip(workflow.nodes_of(prompt, "SAM3_Detect"), itertools.cycle(("left", "right")), strict=False):
-        instead(prompt, {number}, ["found", 0] if prompt[number]["inputs"]["individual_masks"] else [side, 0])
+        instead(prompt, {number}, ["found", 0] if prompt[number]["inputs"]["individual_masks"] else [side, 1])
     instead(prompt, {"VAEDecode"}, ["photo", 0], "LikenessDetectFaces")
-    masks: dict[str, Any] = {"masks.mask0": ["left", 0], "masks.mask1": ["right", 0]}
     added = {
-        "found": node("BatchMasksNode", **masks),
+        "found": node("BatchMasksNode", **{"masks.mask0": ["left", 1], "masks.mask1": ["right", 1]}),
         "photo": node("LoadImage", image=group),
-        "nothing": node("SolidMask", value=0.0, width=width, height=256),
-        "half": node("SolidMask", value=1.0, width=width // 2, height=256),
-        **{side: _half_at(x) for side, x in (("left", 0), ("right", width // 2))},
+        **{side: node("LoadImage", image=f"likeness_{side}.png") for side in ("left", "right")},
     }
     found = {"left", "right"} if "found" in read(prompt) else set[str]()
-    halves = {"nothing", "half"} if {"left", "right"} & {*read(prompt), *found} else set[str]()
-    return prompt | {name: one for name, one in added.items() if name in {"photo", *read(prompt), *found, *halves}}
-
-
-def _half_at(x: int) -> dict[str, Any]:
-    """A mask of the half of the picture that begins at x."""
-    return node("MaskComposite", destination=["nothing", 0], source=["half", 0], x=x, y=0, operation="add")
+    return prompt | {name: one for name, one in added.items() if name in {"photo", *read(prompt), *found}}
 
 
 def read(prompt: Prompt) -> set[str]:
