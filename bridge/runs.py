@@ -41,6 +41,7 @@ from ..core.errors import counted
 from .areas import WHOLE_LATENT, row_window
 from .canvas import Canvas
 from .carried import Carried, CarriedCond, Chunk, ConditioningLost
+from .conditioning import factor_between
 from .current_forward import current
 from .remarks import Start, notes_on_words, tell_of_start, tell_of_words
 from .schedule import ScheduleRange, SigmaRange
@@ -100,9 +101,10 @@ def _bring_up_to_date(entries: Sequence[dict[str, Any]], key: str) -> None:
         text: Tensor | None = entry.get("cross_attn")
         if cond.text is None or text is None:
             continue
-        for node, note in notes_on_words(cond.cond, cond.text, text).items():
+        factor = factor_between(cond.text, text)
+        for node, note in notes_on_words(cond.cond, cond.text, factor).items():
             notes_of_nodes[node] = notes_of_nodes.get(node) or note  # the first of several entries that has one
-        entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(cond.beside(text))}
+        entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(cond.multiplied(factor))}
     for node, note in notes_of_nodes.items():
         tell_of_words(node, note)
 

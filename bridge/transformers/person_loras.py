@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ...core.errors import BadSetup
 from ...core.person_texts import in_steps
 from ..canvas import check_canvases
-from ..carried import ConditioningLost, for_rows_of_batch
+from ..carried import ConditioningLost, rows_of_nodes
 from ..current_forward import current
 from ..lora_layers import PeopleLayer, PersonLoras, people_layers, with_product
 from ..lora_readers import Forward, LayerAddition, Mark, Reader, Readers, begin_additions
@@ -69,15 +69,9 @@ class PersonLorasRun(Run):
         self, chunks: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
     ) -> PersonLorasBatch | None:
         """The batch of one forward; None where no node is on at this step. chunks: what each carries, by node."""
+        mixed = "joins rows of people with different LoRAs"
         acting: list[tuple[PersonLoras, ...]] = []
-        for by_chunk in zip(*chunks, strict=True):
-            of_node = for_rows_of_batch(
-                by_chunk,
-                by_row=by_chunk[0].by_row,
-                row_count=len(forward_input.x),
-                code_around_model=self._code_around_model,
-                mixed="joins rows of people with different LoRAs",
-            )
+        for of_node in rows_of_nodes(chunks, len(forward_input.x), False, self._code_around_model, mixed):
             if of_node[0].active and self.is_on(of_node[0], forward_input.sigmas):
                 acting.append(of_node)
         if not acting:
@@ -249,7 +243,8 @@ class PersonLorasBatch(Batch):
         """
         method = kwargs.get("ref_latents_method", _default_method(self._network))
         # Krea 2 reads references only by a method that the conditioning names.
-        reads_references = method is not None or not self._family.reference_method
+        references = self._family.references
+        reads_references = method is not None or references is None or not references.method
         self._token_weights.begin(reads_references)
         if method == _ZERO_TIME and self._has_references:
             for node in self._nodes:

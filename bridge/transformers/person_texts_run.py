@@ -23,7 +23,7 @@ from ...core.person_texts import Filler, OwnedTokens, TextLayout, split_by_words
 from ...core.token_groups import AnySplit, RowSplit, Split
 from ...core.token_layout import Kind, Span, TokenLayout, placed_spans
 from ..canvas import check_canvases
-from ..carried import ConditioningLost, for_rows_of_batch
+from ..carried import ConditioningLost, rows_of_nodes
 from ..current_forward import CurrentTexts, called_alone, current
 from ..runs import Batch, ForwardInput, Run, entries_with
 from ..shared_network import model_of
@@ -82,18 +82,9 @@ class PersonTextsRun(Run):
         self, chunks: tuple[tuple[PersonTexts, ...], ...], forward_input: ForwardInput
     ) -> PersonTextsBatch:
         """The batch of one forward. chunks: what each carries, by node."""
-        nodes: list[tuple[PersonTexts, ...]] = []
-        for by_chunk in zip(*chunks, strict=True):
-            first = by_chunk[0]
-            of_node = for_rows_of_batch(
-                by_chunk,
-                by_row=first.by_row or any(texts is not first for texts in by_chunk),
-                row_count=len(forward_input.x),
-                code_around_model=self._code_around_model,
-                mixed="joins rows in which different words are read",
-            )
-            if any(texts.active for texts in of_node):
-                nodes.append(of_node)
+        mixed = "joins rows in which different words are read"
+        nodes = rows_of_nodes(chunks, len(forward_input.x), True, self._code_around_model, mixed)
+        nodes = [of_node for of_node in nodes if any(texts.active for texts in of_node)]
         key = tuple(nodes), key_of_forward(forward_input)
         if key not in self._batches:
             is_first = not self._batches
