@@ -150,21 +150,27 @@ def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[Carri
     return by_row
 
 
-def for_rows_of_batch(
-    by_chunk: Sequence[CarriedT], by_row: bool, row_count: int, code_around_model: str, mixed: str
-) -> tuple[CarriedT, ...]:
-    """What the rows of a batch read of one node: one object for all rows, or, where people have rows, one for each row.
+def rows_of_nodes(
+    chunks: Sequence[tuple[CarriedT, ...]], row_count: int, may_differ: bool, code_around_model: str, mixed: str
+) -> list[tuple[CarriedT, ...]]:
+    """What the rows of a batch read of each node: one object for all rows, or one for each row where people have rows.
 
-    by_chunk: what the node has put into each chunk. by_row: whether each person has a row of the batch. row_count: of
-    the batch. code_around_model, mixed: the two arguments of ConditioningLost, for the error.
+    chunks: what each carries, by node. row_count: of the batch. may_differ: whether rows may read different things of a
+    node whose people have no rows. code_around_model, mixed: the two arguments of ConditioningLost, for the error.
     Raises ConditioningLost where another pack joins rows of different nodes, or rows with and without people.
     """
-    first = by_chunk[0]
-    if by_row and all(carried.source is first.source for carried in by_chunk):
-        return tuple(one_for_each_row(by_chunk, row_count))
-    if any(carried is not first for carried in by_chunk):
-        raise ConditioningLost(code_around_model, mixed)
-    return (first,)
+    nodes: list[tuple[CarriedT, ...]] = []
+    for by_chunk in zip(*chunks, strict=True):
+        first: Any = by_chunk[0]
+        differ = any(carried is not first for carried in by_chunk)
+        one_node = all(carried.source is first.source for carried in by_chunk)
+        if one_node and (first.by_row or (may_differ and differ)):
+            nodes.append(tuple(one_for_each_row(by_chunk, row_count)))
+        elif differ:
+            raise ConditioningLost(code_around_model, mixed)
+        else:
+            nodes.append((first,))
+    return nodes
 
 
 def cut_regions(regions: Tensor, area: Sequence[int], latent: Sequence[int]) -> Tensor:
@@ -237,7 +243,11 @@ class CarriedCond(comfy.conds.CONDRegular):
 
     def beside(self, text: Tensor) -> tuple[Any, ...]:
         """What it carries where its entry has this text now: where a node has multiplied the text, multiplied too."""
-        factor = None if self.text is None else factor_between(self.text, text)
+        return self.cond if self.text is None else self.multiplied(factor_between(self.text, text))
+
+    def multiplied(self, factor: float | None) -> tuple[Any, ...]:
+        """What it carries where its text has been multiplied, too; unchanged where factor is None, which is the case
+        for a text that has been changed in another way."""
         if factor is None or factor == 1:
             return self.cond
         return tuple(carried.multiplied(factor) for carried in self.cond)

@@ -31,7 +31,7 @@ from . import folders
 from .load import read_state_dict
 from .lora_layers import LayerLora, Reorder
 from .lora_patches import UNFIT_TENSORS, fitting_shape, kind_of, lora_of, low_rank_shapes, sizes_in_words
-from .shared_network import model_of
+from .shared_network import model_of, object_of
 from .unet import NETWORK, WEIGHT, advice_on, block_of, layer_shape
 
 _LARGEST = 65504
@@ -306,7 +306,7 @@ def _why_not_for_one_person(model: ModelPatcher, layers: LoraLayers, patch: _Pat
         return f"a whole difference ({patch.patch[0]})"  # the patch is a tuple with its kind first, such as "diff"
     shape = None
     if patch.weight.endswith(WEIGHT):
-        shape = layer_shape(model.get_model_object(patch.weight.removesuffix(WEIGHT)))
+        shape = layer_shape(object_of(model, patch.weight.removesuffix(WEIGHT)))
     if shape is None or (layers.linear_alone and len(shape) != 2):
         return "no linear layer" if layers.linear_alone else "no linear layer and no convolution"
     if by_region and len(shape) == 2 and not layers.has_place(patch.layer):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from .current_forward import current
 from .unet import Grid
 
 
@@ -71,38 +72,15 @@ class Forward:
             self.text_owners = before
 
 
-class _Thread(threading.local):
-    """The forward that is on in this thread; None between forwards.
-
-    A layer is given x alone, so this is the only way by which a Reader can find the forward that it is part of. It
-    belongs to a thread, because the host's MultiGPU CFG Split calls the UNets of several cards at the same time, and a
-    MODEL may be sampled elsewhere meanwhile.
-    """
-
-    def __init__(self) -> None:
-        # In __init__, which runs once for each thread. A value of the class torch.compile would take for the value of
-        # every thread.
-        self.forward: Forward | None = None
+def begin_additions(additions: Additions) -> None:
+    """From now on the Readers of this thread add what `additions` says, until the network has been called."""
+    current.additions = Forward(additions)
 
 
-_thread = _Thread()
-
-
-def begin_forward(additions: Additions) -> None:
-    """From now on the Readers of this thread add what `additions` says."""
-    _thread.forward = Forward(additions)
-
-
-def end_forward() -> None:
-    """From now on the Readers of this thread add nothing. It may be called twice."""
-    _thread.forward = None
-
-
-def current_forward() -> Forward:
+def current_additions() -> Forward:
     """The forward that is on in this thread, for what is called by a layer."""
-    forward = _thread.forward
-    assert forward is not None, "a layer was called outside of a forward"
-    return forward
+    assert current.additions is not None, "a layer was called outside of a forward"
+    return current.additions
 
 
 class Reader:
@@ -138,7 +116,7 @@ class Reader:
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The output of the layer for x, with what the forward of this thread adds to it."""
         out = self.layer(x, *args, **kwargs)
-        forward = _thread.forward
+        forward: Forward | None = current.additions
         # No forward is on in this thread, or one of another run or another UNet, or this Reader has ended.
         if forward is None or forward.additions.readers is not self.readers:
             return out

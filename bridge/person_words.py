@@ -18,9 +18,8 @@ from .encode import words_by_schedule
 from .scopes import Scope
 from .transformers import person_texts
 from .transformers.families import TransformerFamily
-from .transformers.networks import network_of
+from .transformers.networks import width_of_text
 from .transformers.person_texts import PersonTexts
-from .unet import text_width
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +52,7 @@ def carry_words(
         return sides
     if scope.by_row:
         numbers = list(range(len(all_words)))  # every row has its person
-    width = text_width(model) if transformer is None else transformer.text_width(network_of(model.model))
+    width = width_of_text(model, transformer)
     advice = "Use the CLIP of the model's own checkpoint."
     if transformer is not None:
         advice = f"Use the text encoder of {transformer.name}."

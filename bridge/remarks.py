@@ -17,7 +17,6 @@ from torch import Tensor
 from ..core import families, geometry, pictures
 from . import notes
 from .canvas import Canvas
-from .conditioning import factor_between
 from .shared_network import model_of
 from .unet import pixels_of
 
@@ -147,10 +146,11 @@ _MUCH_STRONGER = 2.0
 """Texts of one encoder differ by less: a prompt of so many times the strength has been multiplied."""
 
 
-def notes_on_words(carried: Sequence[Carrying], before: Tensor, now: Tensor) -> dict[Canvas, str]:
+def notes_on_words(carried: Sequence[Carrying], before: Tensor, factor: float | None) -> dict[Canvas, str]:
     """Where words of people are not what another node has made of the prompt: the note for each node, "" for none.
 
-    before: the prompt beside which the words were put, (B, T, width). now: what it is in this run.
+    before: the prompt beside which the words were put, (B, T, width). factor: by what it has been multiplied since;
+    None where it has been changed in another way.
     """
     notes_of_nodes: dict[Canvas, str] = {}
     for item in carried:
@@ -160,7 +160,7 @@ def notes_on_words(carried: Sequence[Carrying], before: Tensor, now: Tensor) -> 
         name = node.node_name
         notes_of_nodes[node] = ""
         times = _strength(before) / _strength(torch.cat(list(item.words), dim=1))
-        if factor_between(before, now) is None:
+        if factor is None:
             notes_of_nodes[node] = (
                 f"{name}: another node behind it, such as Conditioning (Average), has changed the prompt, and the "
                 f"words of people stay as they were. Put that node in front of {name}."

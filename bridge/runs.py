@@ -41,6 +41,8 @@ from ..core.errors import counted
 from .areas import WHOLE_LATENT, row_window
 from .canvas import Canvas
 from .carried import Carried, CarriedCond, Chunk, ConditioningLost
+from .conditioning import factor_between
+from .current_forward import current
 from .remarks import Start, notes_on_words, tell_of_start, tell_of_words
 from .schedule import ScheduleRange, SigmaRange
 from .shared_network import model_of
@@ -99,9 +101,10 @@ def _bring_up_to_date(entries: Sequence[dict[str, Any]], key: str) -> None:
         text: Tensor | None = entry.get("cross_attn")
         if cond.text is None or text is None:
             continue
-        for node, note in notes_on_words(cond.cond, cond.text, text).items():
+        factor = factor_between(cond.text, text)
+        for node, note in notes_on_words(cond.cond, cond.text, factor).items():
             notes_of_nodes[node] = notes_of_nodes.get(node) or note  # the first of several entries that has one
-        entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(cond.beside(text))}
+        entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(cond.multiplied(factor))}
     for node, note in notes_of_nodes.items():
         tell_of_words(node, note)
 
@@ -160,7 +163,11 @@ class Batch:
     row_count: int
 
     def options_with_attention(self, options: Options) -> Options:
-        """transformer_options with this batch's attention around whatever stands in the layers."""
+        """transformer_options with this batch's attention around whatever stands in the layers.
+
+        The network is called next. What stands in it and is given x alone finds in `current` of current_forward.py what
+        is put there now.
+        """
         raise NotImplementedError
 
     def prepared(self) -> AbstractContextManager[None]:
@@ -181,7 +188,7 @@ class Batch:
         return args, kwargs
 
     def after_network_call(self) -> None:
-        """Called when the network has been called with `options_with_attention`, or has raised."""
+        """Called when the network has run with `options_with_attention`, or anything has raised."""
 
     def after_forward(self) -> None:
         """Called when the whole forward has run, the wrappers of other packs around the UNet included."""
@@ -470,15 +477,24 @@ def _context_of_diffusion_model(args_behind_latents: Sequence[Any], named: Mappi
 
 
 def call_network(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """Call the UNet with the batch in its transformer_options, which come last where they are not named."""
+    """Call the UNet with the batch in its transformer_options, which come last where they are not named.
+
+    What the batch lets this thread know of the forward is known until the UNet has run or anything has raised. Then the
+    thread knows what it knew before: a network may be called inside of another one's forward.
+    """
     args, kwargs = batch.network_arguments(args, kwargs)
-    if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
-        args = *args[:-1], batch.options_with_attention(args[-1])
-    else:
-        kwargs["transformer_options"] = batch.options_with_attention(kwargs.get("transformer_options", {}))
+    texts, references, embedded, additions = current.texts, current.references, current.embedded, current.additions
     try:
+        if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
+            args = *args[:-1], batch.options_with_attention(args[-1])
+        else:
+            kwargs["transformer_options"] = batch.options_with_attention(kwargs.get("transformer_options", {}))
         return executor(x, *args, **kwargs)
     finally:
+        current.texts = texts
+        current.references = references
+        current.embedded = embedded
+        current.additions = additions
         batch.after_network_call()
 
 

@@ -33,6 +33,22 @@ def model_of(patcher: ModelPatcher) -> BaseModel:
     return model
 
 
+def object_of(patcher: ModelPatcher, path: str) -> Any:
+    """What stands at a path of a MODEL, such as "diffusion_model.txt_in", with this MODEL's object patches.
+
+    It is what `model_of` has there, without a copy of the model. Raises AttributeError where nothing stands there.
+    """
+    patches = {**patcher.object_patches_backup, **patcher.object_patches}
+    names = path.split(".")
+    # A part around it may be patched, and not it itself.
+    for count in range(len(names), 0, -1):
+        patched = patches.get(".".join(names[:count]))
+        if patched is not None:
+            deeper = names[count:]
+            return comfy.utils.get_attr(patched, ".".join(deeper)) if deeper else patched
+    return comfy.utils.get_attr(patcher.model, path)
+
+
 def network_within(module: Any) -> Any:
     """A module itself, under what torch.compile may have put around it."""
     return getattr(module, _COMPILED, module)

@@ -13,7 +13,7 @@ from ..core import families
 from ..core.attention import Attend, Block
 from ..core.errors import TokensMoved, WrongBaseModel, listed
 from ..core.methods import methods
-from .shared_network import model_of, network_within
+from .shared_network import model_of, network_within, object_of
 
 Options = dict[str, Any]
 """The host's transformer_options."""
@@ -142,7 +142,7 @@ def as_patched(model: ModelPatcher, name: str, shape: tuple[int, ...]) -> tuple[
 def own_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
     """The shape of a weight or bias without the patches of a MODEL; () where there is none of this name."""
     layer, _, kind = name.rpartition(".")
-    module = model.get_model_object(layer)
+    module = object_of(model, layer)
     shape = layer_shape(module) if kind == "weight" else None
     if shape is not None:
         return shape
@@ -151,8 +151,10 @@ def own_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
 
 def text_width(model: ModelPatcher) -> int:
     """The width of the text that a MODEL's UNet reads. Raises WrongBaseModel for a MODEL without a UNet."""
-    first_transformer = transformers(unet_of(model))[0]
-    return first_transformer.module.attn2.to_k.in_features
+    unet = unet_of(model)
+    transformers(unet)  # raises for a UNet without cross-attention
+    layer = next(name for name in modules_of_unet(unet) if name.endswith("attn2.to_k"))
+    return weight_shape(model, f"{NETWORK}{layer}{WEIGHT}")[1]
 
 
 class AttentionLayer(NamedTuple):

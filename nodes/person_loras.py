@@ -20,13 +20,11 @@ from ..bridge.person_words import Sides, carry_words
 from ..bridge.presence import NamedRange, announced, presence_of_people
 from ..bridge.runs import patched
 from ..bridge.schedule import schedule_range
-from ..bridge.shared_network import model_of
 from ..bridge.transformers.families import TransformerFamily
 from ..bridge.transformers.lora_names import layers_of_transformer
-from ..bridge.transformers.networks import network_of, transformer_of
+from ..bridge.transformers.networks import transformer_of, width_of_text
 from ..bridge.transformers.person_loras import PersonLorasRun
 from ..bridge.transformers.person_texts_run import PersonTextsRun
-from ..bridge.unet import text_width
 from ..core.people import CROP, UNNAMED, Cast, Identity, Lora, Person
 from ..core.places import regions
 from ..core.places.person_region import Extent
@@ -127,7 +125,7 @@ class LoRAPerPerson(io.ComfyNode):
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, APPLY)  # None for a MODEL with a UNet
-        check_conditioning([*positive, *negative], _text_width(model, transformer), APPLY)
+        check_conditioning([*positive, *negative], width_of_text(model, transformer), APPLY)
         schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
         node_id = notes.node_of(cls)
         scope = scopes.scope_of_bodies(
@@ -242,11 +240,6 @@ def _read_loras(
 def _words_of(person: Person) -> str:
     """The words of a person's active LoRAs, with commas between them; "" where no LoRA has words."""
     return ", ".join(lora.words for lora in _active_loras(person) if lora.words)
-
-
-def _text_width(model: ModelPatcher, transformer: TransformerFamily | None) -> int:
-    """The width of the texts that a MODEL reads. transformer: its family; None for a UNet."""
-    return text_width(model) if transformer is None else transformer.text_width(network_of(model_of(model)))
 
 
 NODES = [AddLoRAToPerson, LoRAPerPerson]

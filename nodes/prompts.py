@@ -17,10 +17,8 @@ from ..bridge.person_words import Sides, carry_words
 from ..bridge.presence import announced, presence_of_people
 from ..bridge.schedule import WHOLE_SCHEDULE
 from ..bridge.schema import advanced, applied_outputs, region_inputs
-from ..bridge.shared_network import model_of
-from ..bridge.transformers.networks import network_of, transformer_of
+from ..bridge.transformers.networks import transformer_of, width_of_text
 from ..bridge.transformers.person_texts_run import PersonTextsRun
-from ..bridge.unet import text_width
 from ..core.people import Cast, Person, PlacedCast, RowCast, is_a, require_places
 from ..core.places import regions
 from ..core.prompts import per_person, per_row, per_scene
@@ -76,8 +74,7 @@ class PromptPerPerson(io.ComfyNode):
         if applies_nothing:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, NAME)  # None for a MODEL with a UNet
-        width = text_width(model) if transformer is None else transformer.text_width(network_of(model_of(model)))
-        check_conditioning([*positive, *negative], width, NAME)
+        check_conditioning([*positive, *negative], width_of_text(model, transformer), NAME)
         people = [entry.person for entry in people_words]
         scope = scopes.scope_of_bodies(
             placed_cast,

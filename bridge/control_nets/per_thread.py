@@ -6,10 +6,11 @@ see what stands there, and after an exception, or where another pack has put in 
 is put back.
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from ..current_forward import current
 
 
 class PerThread:
@@ -19,7 +20,6 @@ class PerThread:
     """
 
     def __init__(self) -> None:
-        self._of_thread = threading.local()
         self._name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -30,9 +30,9 @@ class PerThread:
         """The attribute of an object as this thread sees it; None where it was never set."""
         if instance is None:
             return self
-        replacements = self._replacements()
-        if id(instance) in replacements:
-            return replacements[id(instance)]
+        key = id(instance), self._name
+        if key in current.attributes:
+            return current.attributes[key]
         return vars(instance).get(self._name)
 
     def __set__(self, instance: Any, value: Any) -> None:
@@ -46,8 +46,8 @@ class PerThread:
     @contextmanager
     def replaced(self, instance: Any, value: Any) -> Iterator[None]:
         """While this context is open, this thread sees `value` as the attribute of this object."""
-        replacements = self._replacements()
-        key = id(instance)
+        replacements = current.attributes
+        key = id(instance), self._name  # the caller keeps the object alive
         nested = key in replacements  # whether a `replaced` of this object is open in this thread already
         before = replacements.get(key)
         replacements[key] = value
@@ -58,9 +58,3 @@ class PerThread:
                 replacements[key] = before
             else:
                 del replacements[key]
-
-    def _replacements(self) -> dict[int, Any]:
-        """The replacements of this thread, by id of the object. The caller of `replaced` keeps the object alive."""
-        if not hasattr(self._of_thread, "by_object"):
-            self._of_thread.by_object = {}
-        return self._of_thread.by_object

@@ -19,15 +19,16 @@ from torch import Tensor
 from ...core.attention import on_tokens, region_weights
 from ...core.errors import WrongBaseModel
 from ...core.families import FLUX
+from ...core.people import Person
 from ...core.places.person_region import BadRegion
 from ...core.places.regions import names
 from ..areas import Area, RowWindow, hint_of_area, latent_of_run, row_window, whole_latent
+from ..canvas import Canvas
 from ..carried import cut_regions
-from ..presence import NetReport
 from ..remarks import begins_late, tell_of_piece
-from ..scopes import Scope
 from ..transformers import networks
 from ..unet import Options
+from .attached_net import Report
 from .rows import ATTACHED, AttachedRows, Side
 
 TOKEN_CELLS = 2
@@ -55,17 +56,22 @@ class _Pass:
 class NetOfPeople:
     """Whom a ControlNet is for, and what it reads of them.
 
-    name: of the net, for messages. scope: the people, and where they are. tokens: (people, T, width) float32 on the
-    CPU. guidance: what the net is given, whatever guidance the MODEL has. size: (width, height) of the canvas in
-    pixels, or None where nothing depends on it. report: what the run says of the net. advice: what to load, for errors.
+    name: of the net, for messages. people, regions, boxes, by_row, canvas: as in scopes.Scope. tokens: (people, T,
+    width) float32 on the CPU. guidance: what the net is given, whatever guidance the MODEL has. size: (width, height)
+    of the canvas in pixels, or None where nothing depends on it. report: what the run says of the net. advice: what to
+    load, for errors.
     """
 
     name: str
-    scope: Scope
+    people: Sequence[Person]
+    regions: Tensor | None
+    boxes: Tensor | None
+    by_row: bool
+    canvas: Canvas
     tokens: Tensor
     guidance: float
     size: tuple[int, int] | None
-    report: NetReport
+    report: Report
     advice: str
 
 
@@ -73,11 +79,11 @@ class PersonControlNet(ControlNet):
     """The network of the user's ControlNet, which is run once per person. Its hint has a picture per person, or one for
     all of them."""
 
-    def __init__(self, control_net: ControlNet, people: NetOfPeople) -> None:
+    def __init__(self, control_net: ControlNet, given: NetOfPeople) -> None:
         super().__init__(None, load_device=control_net.load_device, manual_cast_dtype=control_net.manual_cast_dtype)
         self.control_model = control_net.control_model
         self.control_model_wrapped = control_net.control_model_wrapped
-        self.people = people
+        self.given = given
         self._dtype = self.manual_cast_dtype or self.control_model.dtype
         # Made once per run for: shape and device of the rows, their area, (height, width) of the whole latent, window.
         self._passes: dict[
@@ -90,7 +96,7 @@ class PersonControlNet(ControlNet):
 
     def copy(self) -> "PersonControlNet":
         """The host's method: a copy with the same network, for another chain of ControlNets."""
-        return PersonControlNet(self, self.people)
+        return PersonControlNet(self, self.given)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Any) -> None:
         """The host calls it before a run. Raises WrongBaseModel unless the MODEL is a FLUX.1 of the net's width."""
@@ -99,12 +105,12 @@ class PersonControlNet(ControlNet):
         model_width = networks.network_of(model).hidden_size
         if net_width != model_width:
             needed = f"one of width {model_width}"
-            name, advice = self.people.name, self.people.advice
+            name, advice = self.given.name, self.given.advice
             raise WrongBaseModel(f"The {name}", f"a FLUX.1 of width {net_width}", needed, advice)
         # A run that was cancelled has left its passes here.
         self._passes = {}
         self._latent = latent_of_run(model)
-        self.people.report.begin_run(model)
+        self.given.report.begin_run(model)
         super().pre_run(model, percent_to_sigma)
         self._to_sigma = percent_to_sigma
 
@@ -112,7 +118,7 @@ class PersonControlNet(ControlNet):
         """The host calls it at the end of a run: the passes are thrown away, and the notes of the run are shown."""
         super().cleanup()
         self._passes = {}
-        self.people.report.end_run()
+        self.given.report.end_run()
 
     def get_control(
         self,
@@ -136,7 +142,7 @@ class PersonControlNet(ControlNet):
         # which have no mark and no faces.
         if rows is None:
             return control
-        self.people.report.see_forward(rows, cond["c_crossattn"], transformer_options.get("sample_sigmas"))
+        self.given.report.see_forward(rows, cond["c_crossattn"], transformer_options.get("sample_sigmas"))
         first_sigma, last_sigma = self.timestep_range
         if not first_sigma >= t[0] >= last_sigma:
             return control
@@ -148,14 +154,14 @@ class PersonControlNet(ControlNet):
         if latent is None:
             why = "a prompt has an area of its own, and it is unknown which part of the picture that is"
             advice = "Use Conditioning (Set Mask) instead of Conditioning (Set Area)."
-            raise BadRegion(", ".join(names(self.people.scope.people)), why, advice)
+            raise BadRegion(", ".join(names(self.given.people)), why, advice)
         x = x_noisy[rows_with_faces]
         window = row_window(transformer_options)
         key = x.shape, x.device, rows.area, latent, window
         if key not in self._passes:
             self._check_picture(picture_count if window is None else window.total or picture_count, latent)
             self._tell_of_piece(latent, transformer_options)
-            people_of_rows = range(len(self.people.scope.people)) if window is None else window.rows
+            people_of_rows = range(len(self.given.people)) if window is None else window.rows
             self._passes[key] = self._make_passes(x, latent, rows.area, people_of_rows)
         y = cond.get("y")
         if y is not None:
@@ -170,10 +176,10 @@ class PersonControlNet(ControlNet):
 
         latent: (height, width) of the whole picture in latent pixels.
         """
-        canvas = self.people.scope.canvas
+        canvas = self.given.canvas
         canvas.check_rows(picture_count)
-        if self.people.size:
-            canvas.check(self.people.size, _in_pixels(latent))
+        if self.given.size:
+            canvas.check(self.given.size, _in_pixels(latent))
 
     def _tell_of_piece(self, latent: tuple[int, int], options: Options) -> None:
         """Write a note under the node where the run seems to sample a piece of the picture as if it were the whole.
@@ -182,14 +188,14 @@ class PersonControlNet(ControlNet):
         pixels. options: the transformer_options of the forward.
         """
         to_sigma = self._to_sigma
-        if not self.people.size or not to_sigma or self.people.scope.by_row:
+        if not self.given.size or not to_sigma or self.given.by_row:
             return
 
         def starts_from_a_picture() -> bool:
             """Whether the run denoises a picture only in part, which an upscaler does."""
             return begins_late(options, to_sigma)
 
-        tell_of_piece(self.people.scope.canvas, self.people.size, _in_pixels(latent), starts_from_a_picture)
+        tell_of_piece(self.given.canvas, self.given.size, _in_pixels(latent), starts_from_a_picture)
 
     def _make_passes(
         self, x: Tensor, latent: tuple[int, int], area: Area | None, people_of_rows: Sequence[int]
@@ -200,14 +206,14 @@ class PersonControlNet(ControlNet):
         width) of the whole picture in latent pixels. area: that of the rows, None for the whole picture.
         people_of_rows: where each person has a row, the number of the person in each row of an entry.
         """
-        scope = self.people.scope
-        count = len(self.people.tokens)
+        given = self.given
+        count = len(self.given.tokens)
         hints = self._encode_hints(latent, area)  # (people or 1, C, h, w)
-        shares = torch.tensor([person.weight for person in scope.people])[:, None, None]  # (people, 1, 1)
-        people_regions = scope.regions  # (people, H, W)
+        shares = torch.tensor([person.weight for person in given.people])[:, None, None]  # (people, 1, 1)
+        people_regions = given.regions  # (people, H, W)
         # `acting` is where the residuals act: in the boxes of the faces if the node limits them to these, else in the
         # regions. What the net sees of the picture is limited by the regions in both cases.
-        acting = scope.boxes  # (people, H, W)
+        acting = given.boxes  # (people, H, W)
         if area is not None and people_regions is not None:
             people_regions = cut_regions(people_regions, area, latent)
         if area is not None and acting is not None:
@@ -234,7 +240,7 @@ class PersonControlNet(ControlNet):
             return rows.to(x.device, self._dtype)
 
         people_of_passes = [[number] for number in range(count)]  # one person in each pass
-        if scope.by_row:
+        if given.by_row:
             people_of_passes = [list(people_of_rows)]  # all people in one pass, each in their own rows
         passes: list[_Pass] = []
         for people in people_of_passes:
@@ -242,7 +248,7 @@ class PersonControlNet(ControlNet):
             passes.append(
                 _Pass(
                     hint=repeated(hint),
-                    tokens=repeated(self.people.tokens[people]),
+                    tokens=repeated(self.given.tokens[people]),
                     visible=None if visible is None else repeated(visible[people]),
                     shares=repeated(shares[people]),
                 )
@@ -285,7 +291,7 @@ class PersonControlNet(ControlNet):
         sampling = self.model_sampling_current
         x = sampling.calculate_input(t, x_noisy).to(dtype)
         timesteps = sampling.timestep(t).to(dtype)
-        guidance = torch.full((len(x),), self.people.guidance, device=x.device, dtype=dtype)
+        guidance = torch.full((len(x),), self.given.guidance, device=x.device, dtype=dtype)
         if y is not None:
             y = y.to(x.device, dtype)
         summed: dict[str, Sequence[Tensor]] = {}

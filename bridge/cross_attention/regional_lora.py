@@ -29,7 +29,7 @@ The steps of one forward:
       each cross-attention:
         _remember_text              the text that keys and values are made of, once others have changed it
         attention_output            one attention per TextReading, each with the keys and values of its people
-    after_network_call              ends the Forward
+    call_network                    ends the Forward (runs.py)
     Batch.prepared closes           takes the Readers out
 
 Weights of pixels are shares of people (`shares_at`), one for each rank (`_make_weights`), kept by grid (`_weights_of`).
@@ -52,7 +52,7 @@ from torch import Tensor, nn
 from ...core.attention import on_grid
 from ...core.errors import TokensMoved
 from ..lora_layers import PeopleLayer, PersonLoras, people_layers, with_product, with_product_of_pixels
-from ..lora_readers import Forward, Reader, Readers, begin_forward, current_forward, end_forward
+from ..lora_readers import Forward, Reader, Readers, begin_additions, current_additions
 from ..runs import ForwardInput, made_rows_error
 from ..unet import (
     Grid,
@@ -411,13 +411,9 @@ class RegionalLoraBatch(CrossAttentionBatch):
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with our attention. The Forward of this thread begins here: the UNet is called next."""
-        begin_forward(self)
+        begin_additions(self)
         # As the last patch, after those of other packs and of a RegionalTextBatch: it sees the text as layers read it.
         return with_patch(super().options_with_attention(options), "attn2_patch", _remember_text)
-
-    def after_network_call(self) -> None:
-        """The Forward of this thread ends here, also where the UNet has raised."""
-        end_forward()
 
     def changes_layer(self, layer_index: int) -> bool:
         """Whether the LoRA of any person changes keys or values of the text in this layer."""
@@ -505,7 +501,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
             # `before` is then a batch of ours that reads PIXELS, see can_read_some_pixels.
             extra_options = {**extra_options, PIXELS: reading.pixels}
         attention_of_other_node = partial(before, q, keys, values, extra_options)
-        return current_forward().call_with_text_of(owners, attention_of_other_node)
+        return current_additions().call_with_text_of(owners, attention_of_other_node)
 
     @staticmethod
     def _check_tokens(q: Tensor, grid: Grid) -> None:

@@ -35,16 +35,13 @@ from ...core.token_groups import Split
 from ...core.token_layout import TokenLayout
 from ..canvas import Canvas
 from ..carried import Carried, CarriedCond, ConditioningLost
+from ..current_forward import CurrentReferences, current
 from ..runs import Batch, ForwardInput, Run, entries_with
 from ..transformers.attention import BlockCalls, with_reading
-from ..transformers.current_texts import current_texts
 from ..transformers.layouts import (
     LAYERS,
     REFINER,
-    CurrentReferences,
     StandIn,
-    begin_references,
-    end_references,
     layout_of,
     refiner_stand_ins,
 )
@@ -264,12 +261,8 @@ class RegionalReferencesBatch(Batch):
     def _begin(self) -> None:
         """Called before the network runs. From now on other code of this thread can ask whose the references are, and
         the blocks whose attention is split are counted."""
-        begin_references(self._people)
+        current.references = self._people
         self._calls.begin()
-
-    def after_network_call(self) -> None:
-        """Called after the network has run or has raised: this thread forgets whose the references are."""
-        end_references()
 
     def after_forward(self) -> None:
         """Called after a forward. Raises ConditioningLost where the attention of some blocks was not split."""
@@ -351,7 +344,7 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
         queries.
         """
         text = self._layout.common
-        words = current_texts()  # the words of Prompt per Person in this forward, which follow the common text
+        words = current.texts  # the words of Prompt per Person in this forward, which follow the common text
         if words is not None:
             text += sum(words.lengths)
         place = options.get(REFINER, LAYERS)

@@ -457,8 +457,8 @@ class PartsInLayer:
     def _bias_for(self, k: Tensor, extra_options: Options) -> Tensor | None:
         """The bias for as many tokens of the picture as k, (B, N, C), has.
 
-        Other nodes may have cut or merged the picture's tokens (HyperTile, TomePatchModel), and a sampler may have
-        enlarged the latent since this object was made.
+        Other nodes may have cut or merged the picture's tokens (HyperTile, TomePatchModel), or have made the picture
+        smaller in some blocks (PatchModelAddDownscale).
         """
         grid = unet.grid_of(extra_options)
         picture_token_count = k.shape[1]

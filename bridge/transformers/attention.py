@@ -6,6 +6,7 @@ of ours puts a `Reading` beside it; their splits are joined.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -112,9 +113,8 @@ def _attention_by_readings(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *
             split = split_of_reading if split is None else _joined(split, split_of_reading)
     if split is None:
         return attend(q, k, v, *args, **kwargs)
-    if isinstance(split, RowSplit):
-        return _attention_by_rows(split, attend, q, k, v, args, kwargs)
-    return _attention_by_groups(split, attend, q, k, v, args, kwargs)
+    call = _Call(attend, q, k, v, args, kwargs)
+    return call.by_rows(split) if isinstance(split, RowSplit) else call.by_groups(split)
 
 
 def _join(split: AnySplit, other: AnySplit) -> AnySplit:
@@ -126,97 +126,85 @@ def _join(split: AnySplit, other: AnySplit) -> AnySplit:
 _joined: Any = torch.compiler.disable(_join)
 
 
-def _attention_by_groups(
-    split: Split,
-    attend: Attention,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Tensor:
-    """What an attention gives in which all rows of the batch read the same: each group of queries its own keys.
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """A call of an attention that is split.
 
-    q, k, v: (B, heads, N, d) with skip_reshape, else (B, N, heads * d). args, kwargs: the other arguments of the host.
+    attend: the attention. q, k, v: (B, heads, N, d) with skip_reshape among the arguments, else (B, N, heads * d).
+    args, kwargs: the other arguments of the host: heads, mask and more, which follow q, k and v.
     """
-    token_dim = 2 if kwargs.get("skip_reshape") else 1
-    output_token_dim = 2 if kwargs.get("skip_output_reshape") else 1
-    token_counts = q.shape[token_dim], k.shape[token_dim]
 
-    def attend_group(group: Group, *group_qkv: Tensor) -> Tensor:
-        """The attention of one group of queries. group_qkv: their q, and k and v of the keys that they read."""
-        group_args, group_kwargs = _with_mask_of_group(group, token_counts, args, kwargs)
-        return attend(*group_qkv, *group_args, **group_kwargs)
+    attend: Attention
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
-    return split_attention(split.on(q.device), q, k, v, attend_group, token_dim, output_token_dim)
+    def by_groups(self, split: Split) -> Tensor:
+        """What the attention gives where all rows of the batch read the same: each group of queries its own keys."""
+        token_dim = 2 if self.kwargs.get("skip_reshape") else 1
+        output_token_dim = 2 if self.kwargs.get("skip_output_reshape") else 1
+        token_counts = self.q.shape[token_dim], self.k.shape[token_dim]
 
+        def attend_group(group: Group, *group_qkv: Tensor) -> Tensor:
+            """The attention of one group of queries. group_qkv: their q, and k and v of the keys that they read."""
+            args, kwargs = self._with_mask(self._mask_of_group(group, token_counts))
+            return self.attend(*group_qkv, *args, **kwargs)
 
-def _attention_by_rows(
-    split: RowSplit,
-    attend: Attention,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Tensor:
-    """What an attention gives in which rows of the batch read differently. Arguments as in `_attention_by_groups`.
+        groups = split.on(self.q.device)
+        return split_attention(groups, self.q, self.k, self.v, attend_group, token_dim, output_token_dim)
 
-    Rows that read the same are computed together. Raises ConditioningLost where another pack has made other rows.
-    """
-    if len(q) != len(split.splits):
-        why = f"makes {len(q)} rows of {len(split.splits)} inside attention, without a record of which belong to whom"
-        raise ConditioningLost("unknown", why)
-    out: Tensor | None = None
-    for part in split.on(q.device):
-        rows = part.rows  # (n,)
-        row_args, row_kwargs = _with_mask_of_rows(rows, len(q), args, kwargs)
-        row_out = _attention_by_groups(part.split, attend, q[rows], k[rows], v[rows], row_args, row_kwargs)  # (n, ...)
-        if out is None:
-            out = row_out.new_zeros(len(q), *row_out.shape[1:])
-        out.index_copy_(0, rows, row_out)
-    assert out is not None
-    return out
+    def by_rows(self, split: RowSplit) -> Tensor:
+        """What the attention gives where rows of the batch read differently. Rows that read the same are computed
+        together. Raises ConditioningLost where another pack has made other rows."""
+        row_count = len(self.q)
+        if row_count != len(split.splits):
+            made = f"makes {row_count} rows of {len(split.splits)} inside attention"
+            raise ConditioningLost("unknown", f"{made}, without a record of which belong to whom")
+        out: Tensor | None = None
+        for part in split.on(self.q.device):
+            rows = part.rows  # (n,)
+            args, kwargs = self._with_mask(self._mask_of_rows(rows))
+            call = _Call(self.attend, self.q[rows], self.k[rows], self.v[rows], args, kwargs)
+            row_out = call.by_groups(part.split)  # (n, ...)
+            if out is None:
+                out = row_out.new_zeros(row_count, *row_out.shape[1:])
+            out.index_copy_(0, rows, row_out)
+        assert out is not None
+        return out
 
+    @property
+    def _mask(self) -> Tensor | None:
+        """The mask among the arguments, or None."""
+        return self.args[1] if len(self.args) > 1 else self.kwargs.get("mask")
 
-def _with_mask_of_rows(
-    rows: Tensor, row_count: int, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of an attention with these rows of the mask alone, where the mask has a row for each of the batch.
+    def _mask_of_rows(self, rows: Tensor) -> Tensor | None:
+        """The mask with these rows alone, (n,), their numbers. A mask that all rows share stays as it is."""
+        mask = self._mask
+        if mask is None or mask.dim() < 3 or len(mask) != len(self.q):
+            return mask
+        return mask.index_select(0, rows.to(mask.device))
 
-    rows: (n,), their numbers. row_count: rows of the batch. A mask that all rows share stays as it is.
-    """
-    mask = _mask_of(args, kwargs)
-    if mask is None or mask.dim() < 3 or len(mask) != row_count:
-        return args, kwargs
-    return _with_mask(mask.index_select(0, rows.to(mask.device)), args, kwargs)
+    def _mask_of_group(self, group: Group, token_counts: tuple[int, int]) -> Tensor | None:
+        """The part of the mask that belongs to the queries and keys of a group.
 
+        token_counts: how many queries and keys the whole attention has. The last two dimensions of a mask are queries
+        and keys, or 1 where it is the same for all.
+        """
+        mask = self._mask
+        if mask is None:
+            return None
+        if mask.shape[-2] == token_counts[0]:
+            mask = mask.index_select(-2, group.queries)
+        if group.keys is not None and mask.shape[-1] == token_counts[1]:
+            mask = mask.index_select(-1, group.keys)
+        return mask
 
-def _mask_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
-    """The mask among the arguments of an attention, or None. args: heads, mask and more, which follow q, k and v."""
-    return args[1] if len(args) > 1 else kwargs.get("mask")
-
-
-def _with_mask(mask: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of an attention with another mask, which is given as the old one was: by position, or by name."""
-    if len(args) > 1:
-        return (args[0], mask, *args[2:]), kwargs
-    return args, {**kwargs, "mask": mask}
-
-
-def _with_mask_of_group(
-    group: Group, token_counts: tuple[int, int], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of an attention with the part of the mask that belongs to the queries and keys of a group.
-
-    token_counts: how many queries and keys the whole attention has. args: as in `_mask_of`. The last two dimensions of
-    a mask are queries and keys, or 1 where it is the same for all.
-    """
-    mask = _mask_of(args, kwargs)
-    if mask is None:
-        return args, kwargs
-    if mask.shape[-2] == token_counts[0]:
-        mask = mask.index_select(-2, group.queries)
-    if group.keys is not None and mask.shape[-1] == token_counts[1]:
-        mask = mask.index_select(-1, group.keys)
-    return _with_mask(mask, args, kwargs)
+    def _with_mask(self, mask: Tensor | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with another mask, which is given as the old one was: by position, or by name."""
+        if mask is None:
+            return self.args, self.kwargs
+        if len(self.args) > 1:
+            return (self.args[0], mask, *self.args[2:]), self.kwargs
+        return self.args, {**self.kwargs, "mask": mask}

@@ -4,7 +4,7 @@ docs/dev/add_a_family.md says how to add one.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -103,13 +103,54 @@ class Modulation:
 
 
 @dataclass(frozen=True)
+class ReferencePictures:
+    """How models of a family are given reference pictures, as the host's own nodes do it.
+
+    model: what such models are called in messages. text_encoder: its files and the type with which it is loaded, for
+    messages. tokenizers: the host's classes of their tokenizer, each with another name of the models, or "". Models of
+    other families that read the same text encoder, with another template, have another class.
+    vae: the name of the VAE's file, for messages.
+    latent: the shape of a picture's latent without batch, height and width: (channels,), or (channels, frames) of a VAE
+    for videos.
+    word: what prompts for the family call a picture.
+    sees: whether the text encoder is shown the pictures, too.
+    cell: the side of a latent pixel, in pixels.
+    step: sides of pictures are rounded to multiples of so many pixels.
+    has_frame_texts: whether its template puts texts before each picture and behind the prompt, see
+    bridge/references/frame_texts.py.
+    numbers_pictures: whether its tokenizer itself puts the pictures and their numbers before the text.
+    scaling: how its node in the host scales pictures, by the name that comfy.utils.common_upscale has for it.
+    longest_shown: the most pixels of the longer side of a picture that its text encoder is shown; 0 where each picture
+    is brought to the size that the host's nodes take.
+    empty_negative: what its node in the host encodes in the place of an empty negative prompt.
+    method: what the conditioning has to name, so that the network reads references at all; "" where nothing.
+    """
+
+    model: str
+    text_encoder: str
+    tokenizers: Mapping[str, str]
+    vae: str
+    latent: tuple[int, ...]
+    word: str = "image"
+    sees: bool = False
+    cell: int = 8
+    step: int = 8
+    has_frame_texts: bool = False
+    numbers_pictures: bool = False
+    scaling: str = "area"
+    longest_shown: int = 0
+    empty_negative: str = ""
+    method: str = ""
+
+
+@dataclass(frozen=True)
 class TransformerFamily:
     """What is known of a family.
 
     name: as in core.families. network: the class of the network in the host, "module.Class". is_of: whether such a
     network is of this family and not of another that shares the class. blocks: where the blocks stand whose attention
     is over text and picture together. patch: the attribute that says how many cells of a latent a token is wide.
-    text_width: of the text that a network reads, before anything is made of it.
+    text_layers: the layers that a text comes to first. Its width is the product of the widths of their inputs.
 
     In this attention the text stands in front, the picture behind it, references behind the picture, with
     picture_last the picture behind all others. core.token_layout has the whole order.
@@ -124,9 +165,8 @@ class TransformerFamily:
     text alone, (B, T); None where it has none. number_place: the same of the argument that says how many tokens the
     text has. joint_mask: whether it takes a mask of text and picture together.
 
-    looks_refiners: where the blocks stand in which everything that a vision encoder has seen of references and the
-    picture reads each other. reference_method: what the conditioning has to name, so that the network reads references
-    at all.
+    references: how its models are given reference pictures; None where they take none. looks_refiners: where the blocks
+    stand in which everything that a vision encoder has seen of references and the picture reads each other.
 
     streams: which layers have a place in text or picture, so that a LoRA in them can be one person's. modulations:
     which layers of the time are followed to the tokens that they change, for the same reason.
@@ -143,7 +183,7 @@ class TransformerFamily:
     network: str
     is_of: Callable[[Any], bool]
     blocks: tuple[str, ...]
-    text_width: Callable[[Any], int]
+    text_layers: tuple[str, ...]
     code: tuple[str, ...]
     patch: str = "patch_size"
     picture_last: bool = False
@@ -151,7 +191,7 @@ class TransformerFamily:
     left_padded_to: int = 0
     refiners: str = ""
     looks_refiners: str = ""
-    reference_method: str = ""
+    references: ReferencePictures | None = None
     own_captions: bool = False
     mask_place: int | None = None
     number_place: int | None = None
@@ -196,18 +236,25 @@ FLUX = TransformerFamily(
     network="comfy.ldm.flux.model.Flux",
     is_of=_is_flux_1,
     blocks=("double_blocks", "single_blocks"),
-    text_width=lambda network: network.params.context_in_dim,
+    text_layers=("txt_in",),
     code=("reference_image_num_tokens", _POST_INPUT),
     joint_mask=True,
     streams=_FLUX_STREAMS,
     control_net=_APPLY_CONTROL_NET,
+    references=ReferencePictures(
+        model="FLUX.1 Kontext",
+        text_encoder="clip_l and t5xxl with Load CLIP (Dual) and flux",
+        tokenizers={"FluxTokenizer": ""},
+        vae="ae",
+        latent=(16,),
+    ),
 )
 FLUX_2 = TransformerFamily(
     name=families.FLUX_2.name,
     network="comfy.ldm.flux.model.Flux",
     is_of=lambda network: bool(getattr(network.params, "global_modulation", False)),
     blocks=("double_blocks", "single_blocks"),
-    text_width=lambda network: network.params.context_in_dim,
+    text_layers=("txt_in",),
     code=("reference_image_num_tokens", _POST_INPUT, "txt_ids_dims"),
     counted_axes=(3,),
     left_padded_to=512,
@@ -223,6 +270,19 @@ FLUX_2 = TransformerFamily(
         LayerName("time_guidance_embed.guidance_embedder.linear_2", "guidance_in.out_layer"),
         # Behind q, k and v all is the MLP's, which is wider than in FLUX.1.
         LayerName("single_transformer_blocks.{}.proj_mlp", "single_blocks.{}.linear1", behind_qkv=True),
+    ),
+    references=ReferencePictures(
+        model="FLUX.2",
+        text_encoder="qwen_3_4b, qwen_3_8b or mistral_3_small with flux2",
+        tokenizers={
+            "KleinTokenizer": "FLUX.2 klein",
+            "KleinTokenizer8B": "FLUX.2 klein",
+            "Flux2Tokenizer": "FLUX.2 dev",
+        },
+        vae="flux2-vae",
+        latent=(128,),
+        cell=16,
+        step=16,
     ),
 )
 _QWEN_STREAMS = (
@@ -276,13 +336,22 @@ QWEN = TransformerFamily(
     network="comfy.ldm.qwen_image.model.QwenImageTransformer2DModel",
     is_of=lambda network: True,
     blocks=("transformer_blocks",),
-    text_width=lambda network: network.txt_in.in_features,
+    text_layers=("txt_in",),
     code=("reference_image_num_tokens", _POST_INPUT),
     counted_axes=(0, 1, 2),
     mask_place=2,
     streams=_QWEN_STREAMS,
     modulations=_qwen_modulations(zero_time=True),
     control_net=_APPLY_CONTROL_NET,
+    references=ReferencePictures(
+        model="Qwen-Image-Edit",
+        text_encoder="qwen_2.5_vl_7b with qwen_image",
+        tokenizers={"QwenImageTokenizer": ""},
+        vae="qwen_image_vae",
+        latent=(16, 1),
+        word="Picture",
+        sees=True,
+    ),
 )
 
 
@@ -309,7 +378,7 @@ Z_IMAGE = TransformerFamily(
     network="comfy.ldm.lumina.model.NextDiT",
     is_of=lambda network: getattr(network, "pad_tokens_multiple", None) is not None,
     blocks=("layers",),
-    text_width=lambda network: network.cap_embedder[1].in_features,
+    text_layers=("cap_embedder.1",),
     code=(
         "self.embed_cap(cap_feats, offset=offset",
         "out = self.embed_all(x, cap_feats, main_siglip, offset=start_t",
@@ -340,17 +409,25 @@ Z_IMAGE = TransformerFamily(
     mask_place=3,
     number_place=2,
     control_net="Apply Z-Image Fun ControlNet",
+    references=ReferencePictures(
+        model="Z-Image",
+        text_encoder="qwen_3_4b with lumina2",
+        tokenizers={"ZImageTokenizer": ""},
+        vae="ae",
+        latent=(16,),
+        step=16,  # the host's network cuts references into tokens of 16 px without filling them up
+        has_frame_texts=True,
+    ),
 )
 KREA_2 = TransformerFamily(
     name=families.KREA_2.name,
     network="comfy.ldm.krea2.model.SingleStreamDiT",
     is_of=lambda network: True,
     blocks=("blocks",),
-    text_width=lambda network: network.txtlayers * network.txtdim,
+    text_layers=("txtfusion.projector", "txtmlp.1"),  # a text holds what several layers of its encoder give
     code=("txtfusion", _POST_INPUT, "for block in self.refiner_blocks", "reference_image_num_tokens"),
     patch="patch",
     refiners="txtfusion.refiner_blocks",
-    reference_method="index",
     mask_place=2,
     streams=(
         LayerStream(r"first", Stream.PICTURE),
@@ -359,13 +436,21 @@ KREA_2 = TransformerFamily(
         LayerStream(r"blocks\.\d+\.(attn|mlp)\.\w+|last\.linear", Stream.BOTH),
         LayerStream(r"tproj\.1", Stream.BOTH, modulates=True),
     ),
+    references=ReferencePictures(
+        model="Krea 2",
+        text_encoder="qwen3vl_4b with krea2",
+        tokenizers={"Krea2Tokenizer": ""},
+        vae="qwen_image_vae",
+        latent=(16, 1),
+        method="index",
+    ),
 )
 MAGE_FLOW = TransformerFamily(
     name=families.MAGE_FLOW.name,
     network="comfy.ldm.mage_flow.model.MageFlowTransformer2DModel",
     is_of=lambda network: True,
     blocks=("transformer_blocks",),
-    text_width=lambda network: network.txt_in.in_features,
+    text_layers=("txt_in",),
     code=(
         "reference_image_num_tokens",
         _POST_INPUT,
@@ -376,5 +461,20 @@ MAGE_FLOW = TransformerFamily(
     mask_place=2,
     streams=_QWEN_STREAMS,
     modulations=_qwen_modulations(zero_time=False),
+    references=ReferencePictures(
+        model="Mage-Flow-Edit",
+        text_encoder="qwen3vl_4b with mage",
+        tokenizers={"MageFlowTokenizer": ""},
+        vae="mage_flow_vae_bf16",
+        latent=(128,),
+        word="Image",
+        sees=True,
+        cell=16,
+        step=16,
+        numbers_pictures=True,
+        scaling="bicubic",
+        longest_shown=384,
+        empty_negative=" ",
+    ),
 )
 TRANSFORMERS = FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, MAGE_FLOW

@@ -3,16 +3,15 @@
 Everything of ours in a forward asks here: who reads whom in attention, and whose LoRAs count for a token.
 """
 
-import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
 from torch import Tensor, nn
 
 from ...core.token_layout import TokenLayout
+from ..current_forward import current
 from ..runs import ForwardInput
 from .families import TransformerFamily
 from .networks import network_of, tokens_of, transformer_family
@@ -185,53 +184,9 @@ class _RefinerName:
         return block(*args, **{**kwargs, "transformer_options": options})
 
 
-# Whose references there are
-
-
-@dataclass(frozen=True)
-class CurrentReferences:
-    """The owners of the references of a forward. names: for each reference the name of its person, or None for one of
-    no person."""
-
-    names: tuple[str | None, ...]
-
-
-class _Thread(threading.local):
-    """One for each thread: the host's MultiGPU CFG Split calls several networks at a time."""
-
-    def __init__(self) -> None:
-        self.references: CurrentReferences | None = None
-        self.embedded: int | None = None
-
-
-_thread = _Thread()
-
-
-def current_references() -> CurrentReferences | None:
-    """The owners of the references of the forward in this thread; None where no reference is a person's alone."""
-    return _thread.references
-
-
-def begin_references(references: CurrentReferences) -> None:
-    """From now on, until `end_references`, these are the references of the forward in this thread."""
-    _thread.references = references
-
-
-def end_references() -> None:
-    """The forward of this thread has ended: from now on there are no references."""
-    _thread.references = None
-
-
-def reference_embedded() -> int | None:
-    """The number of the reference that a network with own_captions is embedding, with the text beside it.
-
-    None while it embeds the picture, and outside of `embed_all`.
-    """
-    return _thread.embedded
-
-
 class EmbeddedPieces:
-    """It counts the calls of a network's embed_all, so that `reference_embedded` can say which piece is embedded.
+    """It counts the calls of a network's embed_all, so that it is known which piece is embedded
+    (CurrentForward.embedded).
 
     A network with own_captions calls embed_all for each reference, and then for the picture and its text.
     count: how many references there are.
@@ -255,9 +210,9 @@ class EmbeddedPieces:
         is_reference = number < self._count
         # Whatever stands in the network begins and ends with the same number, so that torch.compile sees one graph.
         self._next = number + 1 if is_reference else 0
-        before = _thread.embedded
-        _thread.embedded = number if is_reference else None
+        before = current.embedded
+        current.embedded = number if is_reference else None
         try:
             return embed(*args, **kwargs)
         finally:
-            _thread.embedded = before
+            current.embedded = before

@@ -13,16 +13,14 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...core import families
 from ...core.attention import on_tokens
 from ...core.errors import BadSetup, WrongBaseModel, listed
 from ..shared_network import model_of, network_within
-from ..unet import pixels_of
+from ..unet import NETWORK, WEIGHT, pixels_of, text_width, weight_shape
 from .attention import COUNTS
 from .families import TRANSFORMERS, TransformerFamily
 
-FLUX, FLUX_2, QWEN = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
-FAMILIES = FLUX, FLUX_2, QWEN, families.Z_IMAGE.name, families.KREA_2.name, families.MAGE_FLOW.name
+FAMILIES = tuple(family.name for family in TRANSFORMERS if family.references)
 """Those that take reference pictures."""
 TOKEN = 16
 """Side of a picture's token in pixels, in every family."""
@@ -108,6 +106,13 @@ def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
         raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, needed_models, advice)
     require_known_code(network, family, node)
     return family
+
+
+def width_of_text(model: ModelPatcher, family: TransformerFamily | None) -> int:
+    """The width of the text that a MODEL reads, as its layers are while it samples. family: None for a UNet."""
+    if family is None:
+        return text_width(model)
+    return math.prod(weight_shape(model, f"{NETWORK}{layer}{WEIGHT}")[1] for layer in family.text_layers)
 
 
 _FORWARD = ("_forward", "forward_orig", "patchify_and_embed", "embed_all", "embed_cap")

@@ -23,14 +23,14 @@ from torch import Tensor, nn
 from ...core.errors import BadSetup
 from ...core.person_texts import in_steps
 from ..canvas import check_canvases
-from ..carried import ConditioningLost, for_rows_of_batch
+from ..carried import ConditioningLost, rows_of_nodes
+from ..current_forward import current
 from ..lora_layers import PeopleLayer, PersonLoras, people_layers, with_product
-from ..lora_readers import Forward, LayerAddition, Mark, Reader, Readers, begin_forward, end_forward
+from ..lora_readers import Forward, LayerAddition, Mark, Reader, Readers, begin_additions
 from ..runs import Batch, ForwardInput, Run
 from ..unet import Options, dtype_of, modules_of_unet, with_patch
-from .current_texts import current_texts
 from .families import LayerStream, Stream, TransformerFamily
-from .layouts import EmbeddedPieces, current_references, key_of_forward, reference_embedded
+from .layouts import EmbeddedPieces, key_of_forward
 from .modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
 from .networks import network_of, regions_on_tokens, transformer_family
 from .token_weights import PeopleOnPicture, TokenWeights
@@ -69,15 +69,9 @@ class PersonLorasRun(Run):
         self, chunks: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
     ) -> PersonLorasBatch | None:
         """The batch of one forward; None where no node is on at this step. chunks: what each carries, by node."""
+        mixed = "joins rows of people with different LoRAs"
         acting: list[tuple[PersonLoras, ...]] = []
-        for by_chunk in zip(*chunks, strict=True):
-            of_node = for_rows_of_batch(
-                by_chunk,
-                by_row=by_chunk[0].by_row,
-                row_count=len(forward_input.x),
-                code_around_model=self._code_around_model,
-                mixed="joins rows of people with different LoRAs",
-            )
+        for of_node in rows_of_nodes(chunks, len(forward_input.x), False, self._code_around_model, mixed):
             if of_node[0].active and self.is_on(of_node[0], forward_input.sigmas):
                 acting.append(of_node)
         if not acting:
@@ -249,7 +243,8 @@ class PersonLorasBatch(Batch):
         """
         method = kwargs.get("ref_latents_method", _default_method(self._network))
         # Krea 2 reads references only by a method that the conditioning names.
-        reads_references = method is not None or not self._family.reference_method
+        references = self._family.references
+        reads_references = method is not None or references is None or not references.method
         self._token_weights.begin(reads_references)
         if method == _ZERO_TIME and self._has_references:
             for node in self._nodes:
@@ -266,14 +261,13 @@ class PersonLorasBatch(Batch):
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with a patch that counts tokens. The Forward of this thread begins here."""
-        begin_forward(self)
+        begin_additions(self)
         if self._family.own_captions:
             return options
         return with_patch(options, "post_input", self.count_tokens)
 
     def after_network_call(self) -> None:
-        """The Forward of this thread ends here, also where the network has raised."""
-        end_forward()
+        """The layers that modulate forget what they have answered, also where the network has raised."""
         for layer in self._modulated.values():
             layer.answer.modulation = None
 
@@ -343,7 +337,7 @@ class PersonLorasBatch(Batch):
         stream: which tokens the layer is given. x: what it is given, (rows of x, ..., C).
         Raises ConditioningLost where another pack has made other rows.
         """
-        texts = current_texts()
+        texts = current.texts
         if texts is not None and texts.rows is not None:
             person_of_row = tuple(person_of_row[row] for row in texts.rows)  # x is of these rows alone
         times, rest = divmod(len(x), len(person_of_row))
@@ -443,8 +437,8 @@ class PersonLorasBatch(Batch):
         people: where the node's people are. owners: per rank the number of the person, also as a tensor. stream: which
         tokens the layer is given. tokens: how many these are.
         """
-        of_texts = self._token_weights.text_tokens(), current_texts()
-        of_references = current_references(), reference_embedded()
+        of_texts = self._token_weights.text_tokens(), current.texts
+        of_references = current.references, current.embedded
         key = node.number, owners, stream, tokens, of_texts, of_references
         kept = self._kept_weights(forward)
         if key not in kept:

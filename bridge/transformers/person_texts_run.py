@@ -23,23 +23,21 @@ from ...core.person_texts import Filler, OwnedTokens, TextLayout, split_by_words
 from ...core.token_groups import AnySplit, RowSplit, Split
 from ...core.token_layout import Kind, Span, TokenLayout, placed_spans
 from ..canvas import check_canvases
-from ..carried import ConditioningLost, for_rows_of_batch
+from ..carried import ConditioningLost, rows_of_nodes
+from ..current_forward import CurrentTexts, called_alone, current
 from ..runs import Batch, ForwardInput, Run, entries_with
 from ..shared_network import model_of
 from ..unet import Options, with_patch
 from .attention import BlockCalls, with_reading
-from .current_texts import CurrentTexts, begin_texts, called_alone, end_texts
 from .families import TransformerFamily
 from .layouts import (
     LAYERS,
     REFINER,
     EmbeddedPieces,
     StandIn,
-    current_references,
     key_of_forward,
     layout_of,
     reads_looks,
-    reference_embedded,
     refiner_stand_ins,
 )
 from .networks import cells_per_token, network_of, tokens_of, transformer_family
@@ -84,18 +82,9 @@ class PersonTextsRun(Run):
         self, chunks: tuple[tuple[PersonTexts, ...], ...], forward_input: ForwardInput
     ) -> PersonTextsBatch:
         """The batch of one forward. chunks: what each carries, by node."""
-        nodes: list[tuple[PersonTexts, ...]] = []
-        for by_chunk in zip(*chunks, strict=True):
-            first = by_chunk[0]
-            of_node = for_rows_of_batch(
-                by_chunk,
-                by_row=first.by_row or any(texts is not first for texts in by_chunk),
-                row_count=len(forward_input.x),
-                code_around_model=self._code_around_model,
-                mixed="joins rows in which different words are read",
-            )
-            if any(texts.active for texts in of_node):
-                nodes.append(of_node)
+        mixed = "joins rows in which different words are read"
+        nodes = rows_of_nodes(chunks, len(forward_input.x), True, self._code_around_model, mixed)
+        nodes = [of_node for of_node in nodes if any(texts.active for texts in of_node)]
         key = tuple(nodes), key_of_forward(forward_input)
         if key not in self._batches:
             is_first = not self._batches
@@ -395,7 +384,7 @@ class PersonTextsBatch(Batch):
         arguments of the host.
         """
         sizes = (self._common, *self._sizes)
-        if reference_embedded() is not None or cap_feats is None or cap_feats.shape[1] != sum(sizes):
+        if current.embedded is not None or cap_feats is None or cap_feats.shape[1] != sum(sizes):
             return embed(x, cap_feats, siglip_feats, offset=offset, **more)
         common, *texts = cap_feats.split(sizes, dim=1)
         with called_alone(0):
@@ -427,17 +416,13 @@ class PersonTextsBatch(Batch):
             out[rows, size - tokens.shape[1] :] = tokens
         return _Caption(out, longest.rotations)
 
-    def after_network_call(self) -> None:
-        """The forward of this thread has no words of people any more, also where the network has raised."""
-        end_texts()
-
     # Who reads whom
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options in which every attention is split by who reads whose words."""
         self._calls.begin()
         names = tuple(place.name for place in self._places)
-        begin_texts(CurrentTexts(names, tuple(self._text_lengths()[1:])))
+        current.texts = CurrentTexts(names, tuple(self._text_lengths()[1:]))
         if not self._family.own_captions:
             options = with_patch(options, "post_input", self.with_positions)
         return with_reading(options, self)
@@ -491,7 +476,7 @@ class PersonTextsBatch(Batch):
 
     def _split_for(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
         """The split of `make_split`, made once for all layers and steps. Arguments as there."""
-        key = place, text, queries, keys, current_references()
+        key = place, text, queries, keys, current.references
         if key not in self._splits:
             self._splits[key] = _make_split_untraced(self, place, text, queries, keys)
         return self._splits[key]
@@ -533,7 +518,7 @@ class PersonTextsBatch(Batch):
 
         spans: what stands in the attention, from its first token on.
         """
-        references = current_references()
+        references = current.references
         if references is None:
             return ()
         owned: list[OwnedTokens] = []

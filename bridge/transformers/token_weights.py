@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ...core.token_layout import Kind, PlacedSpan, Span, TokenLayout, placed_spans
 from ..carried import ConditioningLost
+from ..current_forward import current
 from ..runs import ForwardInput
-from .current_texts import current_texts
 from .families import Stream, TransformerFamily
-from .layouts import current_references, layout_of, reference_embedded
+from .layouts import layout_of
 from .networks import tokens_of
 
 
@@ -112,7 +112,7 @@ class TokenWeights:
         stream: which tokens the layer is given. tokens: how many. Raises ConditioningLost where text and picture
         together have another number.
         """
-        reference = reference_embedded()
+        reference = current.embedded
         if reference is not None:
             return [Span(Kind.REFERENCE, tokens, reference)]
         if stream is Stream.BOTH:
@@ -123,7 +123,7 @@ class TokenWeights:
             # Z-Image embeds the picture alone.
             is_alone = self._family.own_captions and tokens != self._layout.pictures
             return [Span(Kind.PICTURE, tokens)] if is_alone else self._layout.picture_spans()
-        texts = current_texts()
+        texts = current.texts
         if texts is not None and texts.alone is not None:
             return [_text_alone(texts.alone, tokens)]
         if self._family.own_captions and tokens != self.text_tokens():
@@ -132,7 +132,7 @@ class TokenWeights:
 
     def _with_words(self) -> TokenLayout:
         """Where all tokens stand with the words of this forward about single people."""
-        texts = current_texts()
+        texts = current.texts
         return replace(self._layout, words=() if texts is None else texts.lengths)
 
     def _with_text(self, text: int) -> TokenLayout:
@@ -158,10 +158,10 @@ def _text_alone(number: int, tokens: int) -> Span:
 def _owner_of(place: PlacedSpan) -> str | None:
     """The name of the person whose words or reference picture stand there, in this forward; None for anything else."""
     span = place.span
-    texts = current_texts()
+    texts = current.texts
     if span.kind is Kind.WORDS and texts is not None:
         return texts.names[span.number]
-    references = current_references()
+    references = current.references
     if span.kind is Kind.REFERENCE and references is not None:
         return references.names[span.number]
     return None

@@ -174,10 +174,20 @@ class ApplyInfiniteYou(io.ComfyNode):
             size = (cast.width, cast.height)
         net_range = NamedRange("InfuseNet", ScheduleRange(start_percent, end_percent))
         presence = presence_of_people(names(scope.people), APPLY, scope.canvas.node_id)
-        report = NetReport(presence, net_range, tokens=None)  # no tokens are appended to the texts
-        tokens = infinite_you.tokens(scope.people, photos)
-        people = NetOfPeople("InfuseNet", scope, tokens, GUIDANCE, size, report, FLUX_ADVICE)
-        net = PersonControlNet(control_net, people)
+        given = NetOfPeople(
+            name="InfuseNet",
+            people=scope.people,
+            regions=scope.regions,
+            boxes=scope.boxes,
+            by_row=scope.by_row,
+            canvas=scope.canvas,
+            tokens=infinite_you.tokens(scope.people, photos),
+            guidance=GUIDANCE,
+            size=size,
+            report=NetReport(presence, net_range, tokens=None),  # no tokens are appended to the texts
+            advice=FLUX_ADVICE,
+        )
+        net = PersonControlNet(control_net, given)
         attachment = Attachment(net, hint, strength, (start_percent, end_percent), vae)
         positive_out, negative_out = attachment.attach_to_both(positive, negative)
         return io.NodeOutput(positive_out, negative_out, ui=_preview(cls, scope, hint))

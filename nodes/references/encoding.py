@@ -1,7 +1,7 @@
 """People as reference pictures of a DiT: encoded as the host does, with a record of which latent shows which person."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.conds
@@ -17,7 +17,7 @@ from ...bridge.notes import stepwise
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences
 from ...bridge.shared_network import model_of
 from ...bridge.transformers import networks
-from ...bridge.transformers.families import KREA_2, MAGE_FLOW, TRANSFORMERS, Z_IMAGE
+from ...bridge.transformers.families import TRANSFORMERS, ReferencePictures, TransformerFamily
 from ...bridge.unet import ONE_FAMILY
 from ...core.errors import WrongBaseModel
 from ...core.inputs import conditioning, unusable_latent
@@ -29,117 +29,16 @@ from .pictures import ENCODER_PIXELS, Reference, resized
 
 @dataclass(frozen=True)
 class Family:
-    """A family of models that take reference pictures.
+    """The family of models that a text encoder is for, which take reference pictures.
 
-    model: the name of the family, for messages. network: its name in bridge.transformers.networks.FAMILIES.
-    vae: the name of the VAE's file, for messages.
-    word: what prompts for the family call a picture.
-    sees: whether the text encoder is shown the pictures, too.
-    latent: the shape of a picture's latent without batch, height and width: (channels,), or (channels, frames) of a VAE
-    for videos.
-    cell: the side of a latent pixel, in pixels.
-    step: sides of pictures are rounded to multiples of so many pixels.
-    has_frame_texts: whether its template puts texts before each picture and behind the prompt, see
-    bridge/references/frame_texts.py.
-    numbers_pictures: whether its tokenizer itself puts the pictures and their numbers before the text.
-    scaling: how its node in the host scales pictures, by the name that comfy.utils.common_upscale has for it.
-    longest_shown: the most pixels of the longer side of a picture that its text encoder is shown; 0 where each picture
-    is brought to ENCODER_PIXELS.
-    empty_negative: what its node in the host encodes in the place of an empty negative prompt.
+    model: what they are called in messages. transformer: their description. pictures: how they are given references.
     """
 
     model: str
-    network: str
-    vae: str
-    word: str
-    sees: bool
-    latent: tuple[int, ...]
-    cell: int
-    step: int
-    has_frame_texts: bool = False
-    numbers_pictures: bool = False
-    scaling: str = "area"
-    longest_shown: int = 0
-    empty_negative: str = ""
+    transformer: TransformerFamily
+    pictures: ReferencePictures
 
 
-_QWEN = Family(
-    model="Qwen-Image-Edit",
-    network=networks.QWEN,
-    vae="qwen_image_vae",
-    word="Picture",
-    sees=True,
-    latent=(16, 1),
-    cell=8,
-    step=8,
-)
-_KLEIN = Family(
-    model="FLUX.2 klein",
-    network=networks.FLUX_2,
-    vae="flux2-vae",
-    word="image",
-    sees=False,
-    latent=(128,),
-    cell=16,
-    step=16,
-)
-_KONTEXT = Family(
-    model="FLUX.1 Kontext",
-    network=networks.FLUX,
-    vae="ae",
-    word="image",
-    sees=False,
-    latent=(16,),
-    cell=8,
-    step=8,
-)
-_Z_IMAGE = Family(
-    model="Z-Image",
-    network=Z_IMAGE.name,
-    vae="ae",
-    word="image",
-    sees=False,
-    latent=(16,),
-    cell=8,
-    step=16,  # the host's network cuts references into tokens of 16 px without filling them up
-    has_frame_texts=True,
-)
-_KREA_2 = Family(
-    model="Krea 2",
-    network=KREA_2.name,
-    vae="qwen_image_vae",
-    word="image",
-    sees=False,
-    latent=(16, 1),
-    cell=8,
-    step=8,
-)
-_MAGE_FLOW = Family(
-    model="Mage-Flow-Edit",
-    network=MAGE_FLOW.name,
-    vae="mage_flow_vae_bf16",
-    word="Image",
-    sees=True,
-    latent=(128,),
-    cell=16,
-    step=16,
-    numbers_pictures=True,
-    scaling="bicubic",
-    longest_shown=384,
-    empty_negative=" ",
-)
-_BY_TOKENIZER = {
-    "QwenImageTokenizer": _QWEN,
-    "KleinTokenizer": _KLEIN,
-    "KleinTokenizer8B": _KLEIN,
-    "Flux2Tokenizer": replace(_KLEIN, model="FLUX.2 dev"),
-    "FluxTokenizer": _KONTEXT,
-    "ZImageTokenizer": _Z_IMAGE,
-    "Krea2Tokenizer": _KREA_2,
-    "MageFlowTokenizer": _MAGE_FLOW,
-}
-"""Name of the host's class of tokenizer -> family. Models of other families that read the same text encoder, with
-another template, have another class of tokenizer."""
 _VISION = "<|vision_start|><|image_pad|><|vision_end|>"
 """The mark in a text for Qwen's encoder where a picture stands."""
 # The templates by which the host's node for Z-Image writes a prompt with pictures. _FRAMED is that of the prompt
@@ -154,16 +53,22 @@ _FRAME_BEHIND = "<|vision_end|><|im_end|>"
 def family_of(clip: CLIP) -> Family:
     """The family of a text encoder. Raises WrongBaseModel for one of models that take no reference pictures."""
     name = type(getattr(clip, "tokenizer", clip)).__name__
-    if name not in _BY_TOKENIZER:
-        raise WrongBaseModel(
-            "The clip input",
-            name.removesuffix("Tokenizer"),
-            "the text encoder of Qwen-Image-Edit, FLUX.2, FLUX.1 Kontext, Z-Image, Krea 2 or Mage-Flow",
-            "Load it with Load CLIP and the right type: qwen_2.5_vl_7b with qwen_image, qwen_3_4b, qwen_3_8b or "
-            "mistral_3_small with flux2, qwen_3_4b with lumina2 for Z-Image, qwen3vl_4b with krea2 or mage, and for "
-            "Kontext clip_l and t5xxl with Load CLIP (Dual) and flux.",
-        )
-    return _BY_TOKENIZER[name]
+    models: list[str] = []
+    encoders: list[str] = []
+    for transformer in TRANSFORMERS:
+        pictures = transformer.references
+        if pictures is None:
+            continue
+        if name in pictures.tokenizers:
+            return Family(pictures.tokenizers[name] or pictures.model, transformer, pictures)
+        models.append(pictures.model)
+        encoders.append(f"for {pictures.model} {pictures.text_encoder}")
+    raise WrongBaseModel(
+        "The clip input",
+        name.removesuffix("Tokenizer"),
+        f"the text encoder of {', '.join(models[:-1])} or {models[-1]}",
+        f"Load it with Load CLIP and the right type: {', '.join(encoders)}.",
+    )
 
 
 def check_model(model: ModelPatcher, family: Family, node: str) -> None:
@@ -173,16 +78,15 @@ def check_model(model: ModelPatcher, family: Family, node: str) -> None:
     another pack, and where the host's code of the family is not the code that bridge.transformers.families describes.
     """
     network = networks.family(model)
-    if network != family.network:
-        raise WrongBaseModel("The model input", network, f"{family.network}, as the text encoder is,", ONE_FAMILY)
-    given = model_of(model)
-    transformer = networks.transformer_family(given)
-    assert transformer is not None  # networks.family has raised for a network of no family
-    networks.require_known_code(networks.network_of(given), transformer, node)
+    of_text_encoder = family.transformer
+    if network != of_text_encoder.name:
+        needed = f"{of_text_encoder.name}, as the text encoder is,"
+        raise WrongBaseModel("The model input", network, needed, ONE_FAMILY)
+    networks.require_known_code(networks.network_of(model_of(model)), of_text_encoder, node)
 
 
 def latents_of(vae: VAE, family: Family, sources: Sequence[Reference]) -> list[Tensor]:
-    """The latent of each picture of the references, (1 or rows, *family.latent, h, w).
+    """The latent of each picture of the references, (1 or rows, *family.pictures.latent, h, w).
 
     Pictures are scaled before they are encoded, as the host's nodes do. Raises WrongBaseModel for the VAE of another
     model, which is known when the first picture is encoded; BadPicture for a latent with NaN or infinity.
@@ -198,23 +102,23 @@ def latents_of(vae: VAE, family: Family, sources: Sequence[Reference]) -> list[T
 
 
 def _latent(vae: VAE, family: Family, picture: Tensor, area: int) -> Tensor:
-    """The latent of one picture: (1 or rows, H, W, 3) -> (1 or rows, *family.latent, h, w).
+    """The latent of one picture: (1 or rows, H, W, 3) -> (1 or rows, *family.pictures.latent, h, w).
 
     area: the number of pixels that the picture is brought to first.
     """
     picture_height, picture_width = picture.shape[1:3]
-    width, height = resized(picture_width, picture_height, area, family.step)
-    scaled = _scaled(picture, width, height, family.scaling)
+    width, height = resized(picture_width, picture_height, area, family.pictures.step)
+    scaled = _scaled(picture, width, height, family.pictures.scaling)
     # The rows are encoded one by one, because a VAE for videos would take them for the frames of one video.
     rows = [vae.encode(row) for row in scaled.split(1)]
-    expected = (*family.latent, height // family.cell, width // family.cell)
+    expected = (*family.pictures.latent, height // family.pictures.cell, width // family.pictures.cell)
     shape = rows[0].shape[1:]
     if shape != expected:
         raise WrongBaseModel(
             "The vae input",
             f"another model ({width}x{height} px become {_in_words(shape)})",
             f"one for {family.model}, whose text encoder is connected ({_in_words(expected)}),",
-            f"Load {family.vae} with Load VAE.",
+            f"Load {family.pictures.vae} with Load VAE.",
         )
     latent = torch.cat(rows)
     if not latent.isfinite().all():
@@ -230,7 +134,7 @@ def _in_words(shape: Sequence[int]) -> str:
 def _scaled(picture: Tensor, width: int, height: int, scaling: str) -> Tensor:
     """A picture scaled to a size in pixels: (1 or rows, H, W, 3) -> (1 or rows, height, width, 3).
 
-    scaling: as in Family.
+    scaling: as in ReferencePictures.
     """
     channels_in_front = picture.movedim(-1, 1)  # (1 or rows, 3, H, W), as common_upscale takes it
     scaled = common_upscale(channels_in_front, width, height, upscale_method=scaling, crop="disabled")
@@ -239,25 +143,25 @@ def _scaled(picture: Tensor, width: int, height: int, scaling: str) -> Tensor:
 
 def pictures_for_encoder(family: Family, sources: Sequence[Reference]) -> list[Tensor]:
     """The pictures that the text encoder is shown, (1 or rows, h, w, 3) each; [] for a family that shows it none."""
-    if not family.sees:
+    if not family.pictures.sees:
         return []
     scaled: list[Tensor] = []
     for reference in sources:
         for picture in reference.pictures:
             width, height = _shown_size(family, picture)
-            scaled.append(_scaled(picture, width, height, family.scaling))
+            scaled.append(_scaled(picture, width, height, family.pictures.scaling))
     return scaled
 
 
 def _shown_size(family: Family, picture: Tensor) -> tuple[int, int]:
     """Width and height to which a picture, (1 or rows, H, W, 3), is brought for the text encoder, in pixels."""
     height, width = picture.shape[1:3]
-    if not family.longest_shown:
+    if not family.pictures.longest_shown:
         return resized(width, height, ENCODER_PIXELS, step=1)
     longest = max(width, height)
-    if longest <= family.longest_shown:
+    if longest <= family.pictures.longest_shown:
         return width, height
-    scale = family.longest_shown / longest
+    scale = family.pictures.longest_shown / longest
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
@@ -291,19 +195,19 @@ def _encoded_row(clip: CLIP, family: Family, text: str, pictures: Sequence[Tenso
 
     references: how many reference pictures the prompt has.
     """
-    if family.has_frame_texts and references:
+    if family.pictures.has_frame_texts and references:
         prompt = clip.encode_from_tokens_scheduled(clip.tokenize(text, llama_template=_FRAMED))
         return conditioning_set_values(prompt, {_FRAME_TEXTS: _frame_texts(clip, references)})
-    if not family.sees:
+    if not family.pictures.sees:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
-    if family.numbers_pictures:
+    if family.pictures.numbers_pictures:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text, images=pictures))
     # The host's template has a mark for one picture, before the text. It is taken out. Instead, each picture has a mark
     # in the text, after its number: "Picture 1: <mark>Picture 2: <mark>...".
     template = clip.tokenizer.llama_template_images.replace(_VISION, "")
     numbered_pictures = ""
     for number in range(1, len(pictures) + 1):
-        numbered_pictures += f"{family.word} {number}: {_VISION}"
+        numbered_pictures += f"{family.pictures.word} {number}: {_VISION}"
     tokens = clip.tokenize(numbered_pictures + text, images=pictures, llama_template=template)
     return clip.encode_from_tokens_scheduled(tokens)
 
@@ -334,14 +238,6 @@ _METHOD = "reference_latents_method"
 """The host's own option of a CONDITIONING entry: by which method the network gives positions to references."""
 
 
-def _method_of(family: Family) -> str:
-    """The value of the option _METHOD that the family's network needs to read references; "" where it needs none."""
-    for transformer in TRANSFORMERS:
-        if transformer.name == family.network:
-            return transformer.reference_method
-    return ""
-
-
 def with_references(prompt: Conditioning, record: PeopleReferences, family: Family, node: str) -> Conditioning:
     """An encoded prompt with the latents of a record as its reference latents, put in as the host's nodes do.
 
@@ -351,9 +247,8 @@ def with_references(prompt: Conditioning, record: PeopleReferences, family: Fami
     options: dict[str, Any] = {REFERENCES: record}
     if record.latents:
         options[LATENTS] = list(record.latents)
-        method = _method_of(family)
-        if method:
-            options[_METHOD] = method
+        if family.pictures.method:
+            options[_METHOD] = family.pictures.method
         if record.cast.by_row and record.cast.people:
             options["model_conds"] = {_ROWS: _Rows((len(record.cast.people), node))}
     return conditioning_set_values(prompt, options)

@@ -118,10 +118,10 @@ class PeopleAsReferences(io.ComfyNode):
         # One latent for each picture of the references. The record says which person each of them shows.
         latents = latents_of(vae, family, sources)
         record = PeopleReferences(everybody, tuple(latents), _owners(sources))
-        text = with_sentences(prompt, sources, family.word, sentences)
+        text = with_sentences(prompt, sources, family.pictures.word, sentences)
         encoder_pictures = pictures_for_encoder(family, sources)
         encoded_prompt = encoded(clip, family, text, encoder_pictures, len(latents))
-        negative_text = negative_prompt or family.empty_negative
+        negative_text = negative_prompt or family.pictures.empty_negative
         encoded_negative = encoded(clip, family, negative_text, encoder_pictures, len(latents))
         positive = with_references(encoded_prompt, record, family, NAME)
         negative = with_references(encoded_negative, record, family, NAME)
@@ -134,7 +134,7 @@ class PeopleAsReferences(io.ComfyNode):
             negative = regional.negative
             previews_of_node.append(ui.PreviewImage(areas.preview()[None], cls=cls))
         # Z-Image puts texts around reference pictures, for which a batch of several rows needs the MODEL.
-        if family.has_frame_texts and latents:
+        if family.pictures.has_frame_texts and latents:
             ready = ready_for_rows(model, positive, negative, NAME)
             model = ready.model
             positive = ready.positive
@@ -289,7 +289,7 @@ def _contact_sheet(cls: type[io.ComfyNode], sources: Sequence[Reference], family
         return []
     pictures: list[Tensor] = []
     captions: list[str] = []
-    for captioned_picture in captioned(sources, family.word):
+    for captioned_picture in captioned(sources, family.pictures.word):
         pictures.append(captioned_picture.picture)
         captions.append(captioned_picture.caption)
     return [ui.PreviewImage(previews.contact_sheet(pictures, captions, lines=2), cls=cls)]

@@ -211,9 +211,8 @@ def counted(network: Network, applied: Applied) -> Counted:
 def count(transformers: tuple[Transformer, ...] = PUBLISHED, numbers: tuple[int, ...] = (1, 2, 4)) -> None:
     """What a step costs for so many people. Needs ComfyUI 0.33 or newer, as these families do."""
     if not tiny_dits.KNOWN:
-        environment.say(
-            "FLUX.1, FLUX.2, Qwen-Image, Z-Image, Krea 2 and Mage-Flow are not counted: ComfyUI is older than 0.33."
-        )
+        families = dict.fromkeys(transformer.family for transformer in transformers)
+        environment.say(f"Not counted, because ComfyUI is older than 0.33: {', '.join(families)}.")
         return
     for transformer in transformers:
         network = for_counting(transformer)

@@ -25,9 +25,9 @@ from pack.bridge.references.by_region import RegionalReferences, RegionalReferen
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences
 from pack.bridge.runs import ForwardInput
 from pack.bridge.schedule import WHOLE_SCHEDULE
-from pack.bridge.transformers import networks
 from pack.bridge.transformers.attention import around_attention
 from pack.bridge.transformers.blocks import blocks_of
+from pack.core import families
 from pack.core.people import Cast, Identity, Person
 
 COSTS = json.loads(Path(__file__).with_name("counted.json").read_text("utf-8"))
@@ -162,7 +162,7 @@ class Family:
 
 # The host fills the text of FLUX.2 up to 512 tokens. Qwen's encoder sees each picture at 384 x 384 px: 14 x 14 tokens,
 # and those that name and frame them.
-KLEIN, QWEN = Family(networks.FLUX_2, 512), Family(networks.QWEN, 100, 204)
+KLEIN, QWEN = Family(families.FLUX_2.name, 512), Family(families.QWEN.name, 100, 204)
 FORWARDS = [(KLEIN, 1, 512), (KLEIN, 2, 512), (QWEN, 3, 512), (KLEIN, 4, 1024)]
 SIDE = 1024
 """Pixels of the picture."""

@@ -4,7 +4,6 @@ import sample_values
 import tiny_dits
 import torch
 from figures import relative
-from pack.bridge.transformers.networks import FLUX
 from peers import apply
 
 import nodes
@@ -19,7 +18,7 @@ def put(sides=SIDES):
 
 
 def sample(sides, cfg=1.0):
-    return tiny_dits.sample(sample_values.flux(), *sides, tiny_dits.latent(FLUX, WIDTH, HEIGHT), cfg=cfg)
+    return tiny_dits.sample(sample_values.flux(), *sides, tiny_dits.latent(tiny_dits.FLUX, WIDTH, HEIGHT), cfg=cfg)
 
 
 def foreign(conditioning, old=False):
@@ -51,7 +50,7 @@ def test_both_sides_are_one_batch_in_which_the_negative_has_no_faces():
         return apply_model(given["input"], given["timestep"], **given["c"])
 
     model.set_model_unet_function_wrapper(forward)
-    start = tiny_dits.latent(FLUX, WIDTH, HEIGHT, rows=2)
+    start = tiny_dits.latent(tiny_dits.FLUX, WIDTH, HEIGHT, rows=2)
     together = tiny_dits.sample(model, positive, negative, start, steps=1, cfg=3.0)
     assert [sorted(batch) for batch in batches] == [[0, 1]]
     of_positive = tiny_dits.sample(model, positive, negative, start, steps=1, cfg=1.0)

@@ -12,7 +12,6 @@ import tiny_vaes
 import torch
 from diffusers import FluxTransformer2DModel
 from figures import WHOLE_SAMPLING, relative
-from pack.bridge.transformers.networks import FLUX
 from pack.core.people import Cast, PlacedCast, Slot
 from pack.core.places.control_images import face_keypoints
 from peers import apply, converted, read
@@ -50,7 +49,7 @@ class Pair:
         shape["num_single_layers"] = DEPTHS["depth_single_blocks"]
         self.flux = fill(FluxTransformer2DModel(**shape), 310)
         self.net = infuse_made.peer()
-        self.model = tiny_dits.model(FLUX, **infuse_made.MLP, **DEPTHS)
+        self.model = tiny_dits.model(tiny_dits.FLUX, **infuse_made.MLP, **DEPTHS)
         state = {key: value.clone() for key, value in self.flux.state_dict().items()}  # of which some is changed
         converted_state = comfy.model_detection.convert_diffusers_mmdit(state, "")
         self.model.model.diffusion_model.load_state_dict(converted_state)
@@ -164,7 +163,7 @@ def test_sampling_equals_diffusers(pair, case):
     number, (width, height), cfg, settings = CASES[case]
     cast = Cast((person(1),)) if number == 1 else two(width, height)
     sides = tiny_dits.conditioning(1), tiny_dits.conditioning(2)
-    start = tiny_dits.latent(FLUX, width, height, rows=2)
+    start = tiny_dits.latent(tiny_dits.FLUX, width, height, rows=2)
     inputs = {"infinite_you": pair.infinite_you, "control_net": pair.control_net, "vae": pair.vae, "cast": cast}
     applied = apply("LikenessApplyInfiniteYou", positive=sides[0], negative=sides[1], **inputs, **settings)
     latents = tiny_dits.sample(pair.model, *applied, start, steps=4, cfg=cfg)

@@ -10,6 +10,7 @@ from pack.bridge.references.frame_texts import ready_for_rows
 from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.transformers import networks
 from pack.bridge.transformers.attention import COUNTS, OVERRIDE
+from pack.core import families
 from pack.core.errors import BadSetup
 from pack.core.people import Cast
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
@@ -252,7 +253,7 @@ def test_odd_sides_are_padded_and_another_size_is_scaled(models, family):
 
 def replaced(model, positive, negative):
     ((text, options),) = positive
-    return model, [[text, {**options, "reference_latents": references(networks.FLUX)}]], negative
+    return model, [[text, {**options, "reference_latents": references(families.FLUX.name)}]], negative
 
 
 def longer(model, positive, negative):
@@ -270,4 +271,4 @@ def longer(model, positive, negative):
 ])  # fmt: skip
 def test_what_no_longer_fits_at_the_sampler_is_said(models, applied, error, words):
     with pytest.raises(error, match=words):
-        sample(networks.FLUX, applied(*bind(models(networks.FLUX), *sides(networks.FLUX))))
+        sample(families.FLUX.name, applied(*bind(models(families.FLUX.name), *sides(families.FLUX.name))))

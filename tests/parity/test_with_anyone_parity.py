@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as functional
 from figures import WHOLE_SAMPLING, relative
 from pack.bridge.transformers.blocks import tokens_in_regions
-from pack.bridge.transformers.networks import FLUX
 from pack.core.models.tensors import below
 from pack.core.people import PlacedCast, Slot
 from pack.core.places.regions import REGIONS
@@ -26,7 +25,7 @@ STEPS, TEXT = 4, 7
 
 @pytest.fixture(scope="module")
 def pair():
-    return tiny_dits.model(FLUX), with_anyone_file(), sample_values.loaded("with_anyone")
+    return tiny_dits.model(tiny_dits.FLUX), with_anyone_file(), sample_values.loaded("with_anyone")
 
 
 def tokens_in(box, rows, columns):
@@ -121,12 +120,12 @@ CASES = {
 def test_sampling_equals_the_formulas(pair, case):
     cast, boxes, changed = CASES[case]
     model, file, with_anyone = pair
-    reference = tiny_dits.latent(FLUX, 64, 48, 8)
+    reference = tiny_dits.latent(tiny_dits.FLUX, 64, 48, 8)
     net = Residuals()
     sides = {
         side: tiny_dits.conditioning(n, [reference], control=net) for n, side in enumerate(("positive", "negative"), 1)
     }
-    start = tiny_dits.latent(FLUX, WIDTH, HEIGHT)
+    start = tiny_dits.latent(tiny_dits.FLUX, WIDTH, HEIGHT)
     applied = apply("LikenessApplyWithAnyone", model=model, **sides, with_anyone=with_anyone, cast=cast, **changed)
     latents = tiny_dits.sample(*applied, start, STEPS)
 

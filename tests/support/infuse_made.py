@@ -11,7 +11,6 @@ import tiny_dits
 import torch
 from comfy.ldm.flux.controlnet import ControlNetFlux
 from diffusers import FluxControlNetModel
-from pack.bridge.transformers.networks import FLUX
 from pack.nodes.infinite_you.net import BLOCKS
 from seeded import fill, resampler_shapes, seeded
 from torch import Tensor
@@ -31,7 +30,7 @@ def peer(seed: int = 311) -> FluxControlNetModel:
 def infuse_net(net: FluxControlNetModel | None = None, **changes: Any) -> comfy.controlnet.ControlNet:
     """As the host loads it. changes: of its network's configuration, which then has other random weights."""
     net = net or peer()
-    shape = {**tiny_dits.CONFIGS[FLUX][1], **MLP, "depth": len(net.transformer_blocks)}
+    shape = {**tiny_dits.CONFIGS[tiny_dits.FLUX][1], **MLP, "depth": len(net.transformer_blocks)}
     shape |= {"depth_single_blocks": len(net.single_transformer_blocks), **changes}
     network = ControlNetFlux(
         **{"latent_input": True, "control_latent_channels": 16, **shape}, dtype=torch.float32,

@@ -10,7 +10,6 @@ import comfy.supported_models
 import pytest
 import tiny_sdxl
 import torch
-from pack.bridge.transformers.networks import FLUX, FLUX_2, QWEN
 from pack.core import families
 from seeded import normal
 from torch import Tensor
@@ -18,6 +17,7 @@ from torch import Tensor
 KNOWN = hasattr(comfy.supported_models, "Flux2")
 """Whether this ComfyUI has all of them: 0.33 and newer."""
 needed = pytest.mark.skipif(not KNOWN, reason="an older ComfyUI has no FLUX.2")
+FLUX, FLUX_2, QWEN = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
 Z_IMAGE, KREA_2, MAGE_FLOW = families.Z_IMAGE.name, families.KREA_2.name, families.MAGE_FLOW.name
 EVERY = FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, MAGE_FLOW
 """Every family."""

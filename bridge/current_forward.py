@@ -1,0 +1,76 @@
+"""What a thread knows of the forward that is on in it, for what stands in a network and is given nothing but x.
+
+A layer is given x alone, so this is the only way by which what stands in it can find the forward that it is part of.
+`runs.call_network` lets the batches of a forward say what is known here, and sees to its end.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class CurrentTexts:
+    """The words of people in a forward.
+
+    names: of the people, in the order of their words; "" where each row has the words of another person. lengths:
+    tokens of each. alone: where the network is called for one text alone, its number: 0 for the common one, n + 1 for
+    the words of person n. rows: where it is called for some rows of the batch alone, their numbers.
+    """
+
+    names: tuple[str, ...]
+    lengths: tuple[int, ...]
+    alone: int | None = None
+    rows: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class CurrentReferences:
+    """The owners of the references of a forward. names: for each reference the name of its person, or None for one of
+    no person."""
+
+    names: tuple[str | None, ...]
+
+
+class CurrentForward(threading.local):
+    """One for each thread: the host's MultiGPU CFG Split calls several networks at a time, and a MODEL may be sampled
+    elsewhere meanwhile.
+
+    texts: the words of people; None where nobody has words.
+    references: whose the references are; None where no reference is a person's alone.
+    embedded: the number of the reference that a network with own_captions is embedding, with the text beside it; None
+    while it embeds the picture, and outside of `embed_all`.
+    additions: a lora_readers.Forward, what is added to layers; None where nothing is.
+    attributes: what this thread sees instead of attributes of the host's objects, see control_nets/per_thread.py.
+    """
+
+    def __init__(self) -> None:
+        # In __init__, which runs once for each thread. A value of the class torch.compile would take for the value of
+        # every thread.
+        self.texts: CurrentTexts | None = None
+        self.references: CurrentReferences | None = None
+        self.embedded: int | None = None
+        self.additions: Any = None
+        self.attributes: dict[tuple[int, str], Any] = {}
+
+
+current = CurrentForward()
+
+
+@contextmanager
+def called_alone(text: int, rows: Sequence[int] | None = None) -> Iterator[None]:
+    """While this context is open, the network is called for one text alone, in some rows of the batch or in all.
+
+    text: its number, as CurrentTexts counts. rows: their numbers; None for all rows.
+    """
+    before = current.texts
+    assert before is not None
+    current.texts = replace(before, alone=text, rows=None if rows is None else tuple(rows))
+    try:
+        yield
+    finally:
+        current.texts = before
