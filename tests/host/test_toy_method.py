@@ -20,7 +20,7 @@ NEEDED = (
     "__init__.py", "pyproject.toml",
 )  # fmt: skip
 KEPT = (
-    "off", "a_b_a", "masks", "people_together", "rows", "odd_sizes", "half", "cancel", "wrong_values", "wrong_files",
+    "off", "a_b_a", "masks", "people_together", "rows", "half", "cancel", "wrong_values", "wrong_files",
     "doctor_files",
 )  # fmt: skip
 
