@@ -32,6 +32,38 @@ BY_ROW = "Nothing is limited to regions: with the cast of Crop Faces each person
 """The note of a node that limits people to regions only where a MODEL is connected, for a cast by row."""
 
 
+@dataclass(frozen=True, eq=False)
+class ScopeInputs:
+    """The values of schema.scope_inputs: where people act, of a method that reads faces.
+
+    region_margin, feather: as in RegionShape. mask: the regions instead of the places' own, (people, h, w), or None.
+    acts_in: regions.REGIONS or regions.FACE_BOXES.
+    """
+
+    region_margin: float
+    feather: float = 0
+    mask: Tensor | None = None
+    acts_in: str = regions.REGIONS
+
+
+@dataclass(frozen=True, eq=False)
+class RegionInputs:
+    """The values of schema.region_inputs, and a mask: the torso, limbs and face of each person, or the masks.
+
+    extent, margin, feather: as in RegionShape. mask: (people, h, w), or None.
+    """
+
+    extent: Extent
+    margin: float
+    feather: float
+    mask: Tensor | None = None
+
+    @property
+    def shape(self) -> RegionShape:
+        """How a person's region is made of their place."""
+        return RegionShape(self.extent, self.margin, self.feather)
+
+
 @dataclass(frozen=True)
 class Scope:
     """Which people act where and when. It is the same on both sides of the conditioning.
