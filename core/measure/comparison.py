@@ -8,7 +8,7 @@ from ..identities import RecogniserMissing, in_common, known_by
 from ..methods import methods
 from ..models.packs import ANTELOPE
 from ..people import Cast, Identity, NotPlaced, Person, require_together
-from ..places.regions import for_photos
+from ..taking_part import for_photos
 
 UNKNOWN = "unknown"
 """Stands for the method where it is not known how the pictures were made."""

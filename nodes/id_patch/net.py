@@ -19,8 +19,8 @@ from ...core.geometry import PATCH, off_canvas, on_canvas, patch_rect, with_patc
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING, Person, PlacedCast, Point, rows_missing
 from ...core.places import placing
-from ...core.places.regions import for_photos, left_out
 from ...core.projections import EmbeddingProjection, Resampler
+from ...core.taking_part import for_photos, left_out
 
 
 def _projection(state: State, ops: Any, **factory: Any) -> Resampler | EmbeddingProjection:
@@ -150,6 +150,7 @@ def participants_of(cast: PlacedCast) -> Participants:
     person of the cast must have a slot. A person who is left out has neither tokens nor a patch. The released code
     leaves the tokens of an off-canvas person in the prompt, where they leak into the others.
     """
+    without_part = left_out(cast)
     names_off_canvas: list[str] = []
     members: list[Participant] = []
     for person, slot in zip(for_photos(cast).people, cast.slots, strict=True):
@@ -160,13 +161,13 @@ def participants_of(cast: PlacedCast) -> Participants:
             patch = on_canvas(patch_rect(center), cast.height, cast.width)
             surroundings = on_canvas(patch_rect(center, 2 * PATCH), cast.height, cast.width)
             members.append(Participant(person, center, patch, surroundings))
-    without_a_part = [*gathered("Off the canvas, left out", names_off_canvas), *left_out(cast)]
-    warnings = list(without_a_part)
+    without_part = [*gathered("Off the canvas, left out", names_off_canvas), *without_part]
+    warnings = list(without_part)
     # People with a row of the batch each have a picture each, in which no patch meets another.
     if not cast.by_row:
         warnings += placing.overlaps([(member.name, member.center) for member in members])
     warnings += _cut_by_the_border(members)
-    return Participants(cast, tuple(members), tuple(without_a_part), tuple(warnings))
+    return Participants(cast, tuple(members), tuple(without_part), tuple(warnings))
 
 
 def _cut_by_the_border(members: Sequence[Participant]) -> list[str]:
@@ -276,10 +277,11 @@ def condition_image(control: Tensor, patches: Sequence[Tensor], participants: Pa
     all of them, or as many rows as people. Raises BadCast, naming the node, for another number of rows.
     """
     centers = [member.center for member in participants.members]
-    if not participants.cast.by_row:
-        return with_patches(control, patches, centers)
-    if len(control) not in (1, len(patches)):
+    by_row = participants.cast.by_row
+    if by_row and len(control) not in (1, len(patches)):
         raise rows_missing(node_name, len(patches), "the image", len(control))
+    if not by_row:
+        return with_patches(control, patches, centers)
     backgrounds = control.expand(len(patches), -1, -1, -1)  # (people, H, W, 3)
     rows: list[Tensor] = []
     for number, (patch, center) in enumerate(zip(patches, centers, strict=True)):

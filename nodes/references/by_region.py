@@ -42,8 +42,8 @@ from ...bridge.transformers.layouts import (
 from ...bridge.transformers.networks import TOKEN, network_of, tokens_of, transformer_family
 from ...bridge.unet import Options, pixels_of, with_patch
 from ...core.errors import BadSetup, LikenessError, counted
-from ...core.places.person_region import BadRegion
-from ...core.places.regions import names_apart, present
+from ...core.places.regions import BadRegion
+from ...core.taking_part import names_apart, present
 from ...core.token_groups import Split
 from ...core.token_layout import TokenLayout
 from .encoding import REFERENCES, PeopleReferences, latent_owners

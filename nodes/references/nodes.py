@@ -21,10 +21,10 @@ from ...bridge.presence import NamedRange, announced, presence_of_people
 from ...bridge.runs import patched
 from ...bridge.schedule import ScheduleRange, schedule_range
 from ...bridge.transformers.networks import TOKEN, require_dits
-from ...core import previews
+from ...core import previews, taking_part
 from ...core.people import Cast, Person, require_places
 from ...core.places import drawing, regions
-from ...core.places.person_region import Extent, RegionShape
+from ...core.places.regions import Extent, RegionShape
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket
 from .by_region import RegionalReferences, RegionalReferencesRun, check_tokens
@@ -99,8 +99,8 @@ class PeopleAsReferences(io.ComfyNode):
         require_dits(NAME)
         node_id = notes.node_of(cls)
         family = family_of(clip)
-        everybody = regions.as_cast(cast)  # with people of weight 0
-        present = regions.present(everybody)
+        everybody = taking_part.as_cast(cast)  # with people of weight 0
+        present = taking_part.present(everybody)
         sources = references(present, photos_per_person, size, pictures, pose_picture, NAME)
         lines = remarks(everybody)
         lines += scopes.without_model(model, _region_inputs(), region_settings, "references")
@@ -162,7 +162,7 @@ class RegionSettings:
 
     region_strength: 0..1, at 0 nothing is limited. start_percent, end_percent: 0..1, the part of the schedule in which
     the limit acts. outside: NOBODY or EVERYBODY, whose references are read outside of all regions. extent, margin: as
-    in core.places.person_region.RegionShape. mask: (people, H, W) 0..1, the regions instead of the places' own.
+    in core.places.regions.RegionShape. mask: (people, H, W) 0..1, the regions instead of the places' own.
     """
 
     region_strength: float
@@ -208,7 +208,7 @@ def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
     Raises NotPlaced for people without places and masks, and BadRegion for a region that covers no token, for two that
     are the same, and for masks of people who have a picture of their own.
     """
-    people = regions.present(everybody).people
+    people = taking_part.present(everybody).people
     if settings.region_strength == 0 or not people:
         return None
     schedule = schedule_range(NAME, settings.start_percent, settings.end_percent)
@@ -217,14 +217,14 @@ def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
     if everybody.by_row:
         return None
     if settings.mask is not None:
-        areas = regions.regions_from_masks(settings.mask, everybody)
+        areas = regions.regions_from_masks(settings.mask, everybody, people)
     else:
         placed_cast = require_places(everybody, NAME)
         shape = RegionShape(settings.extent, settings.margin)
         areas = regions.regions_of_people(placed_cast, people, masks=None, shape=shape)
     height, width = areas.shape[1:]
     tokens = on_tokens(areas, height, width, TOKEN)
-    check_tokens(tokens, regions.names(people), height, width)
+    check_tokens(tokens, taking_part.names(people), height, width)
     return Areas(people, areas, tokens, schedule, settings)
 
 
@@ -249,7 +249,7 @@ def read_by_region(
 
     record: the references of both conditionings.
     """
-    names = regions.names(areas.people)
+    names = taking_part.names(areas.people)
     regional = RegionalReferences(
         source=object(),
         schedule=areas.schedule,
