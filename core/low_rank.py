@@ -8,8 +8,8 @@ matrices of them. To add a kind:
 2. bridge/lora_files.py reads the file. `_host_patches` asks the host for its tensors, so a kind that the host's
    weight_adapter does not read needs a way of its own there. `_MAY_BE_INTEGERS` names tensors that may hold integers.
    The sentence of `_refuse_unfit_kinds` names the usable kinds. On transformers these have `up` and `down` alone.
-3. The tooltip of the file in both locales/*/nodeDefs.json, the help page web/docs/LikenessLoRAPerPerson.md and its
-   zh.md, and docs/dev/glossary.md list the kinds.
+3. The tooltip of the file in both locales/*/nodeDefs.json and the help page web/docs/LikenessLoRAPerPerson.md with its
+   zh.md list the kinds.
 4. tests/unit/test_low_rank.py has its tensors and their order, tests/support/lora_dense.py its paper's formula: every
    kind is held to its dense difference. tests/support/lora_made.py makes a file of it.
 

@@ -5,7 +5,7 @@
 
 The first command says what was read and which files are missing, the second draws and measures. Benchmarks: multi-id
 (MultiID-Bench, 1 to 4 people), multi-human (MultiHuman-Testbench, 1 to 5), identities-collapse (When Identities
-Collapse, 2 to 10). Their data are not with the pack: docs/dev/benchmarks.md says where each is from.
+Collapse, 2 to 10). Their data are not with the pack: docs/dev/measuring.md says where each is from.
 
 OUT has index.html, a page with our figures beside the published ones, table.csv, report.json, which is the one to send,
 and the pictures. The same command again draws only what is missing. --rehearse needs no folder and no files: it makes

@@ -1,7 +1,7 @@
 """Faces from the 478 landmarks of MediaPipe's face mesh, which newer hosts find by themselves, instead of a detector.
 
 Points are numbered as in MediaPipe's canonical face model. Which of them stand for SCRFD's five, and the crown, are
-measured beside SCRFD on photos (tests/faces/test_landmarks.py; docs/dev/faces.md has the figures).
+measured beside SCRFD on photos (tests/faces/test_landmarks.py).
 """
 
 from collections.abc import Mapping, Sequence
