@@ -90,22 +90,18 @@ class IDPatchNet(nn.Module):
         self.patch(zeros(1, 1, EMBEDDING))
 
 
-Window = tuple[slice, slice]
-"""Rows and columns of the canvas."""
-
-
 @dataclass(frozen=True)
 class Participant:
     """A person whom ID-Patch draws, and where on the canvas.
 
-    center: the middle of the face in pixels, where the patch is put. patch: what of the person's patch is on the
-    canvas. surroundings: what of a square of twice a patch's side around the centre is on the canvas.
+    center: the middle of the face in pixels, where the patch is put. patch: the rows and columns of the canvas that the
+    person's patch covers. surroundings: those of a square of twice a patch's side around the centre.
     """
 
     person: Person
     center: Point
-    patch: Window
-    surroundings: Window
+    patch: tuple[slice, slice]
+    surroundings: tuple[slice, slice]
 
     @property
     def name(self) -> str:
