@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument(
         "--order", choices=ORDERS, help="load one pack before or after ours, and print its results as JSON"
     )
-    parser.add_argument("--table", type=Path, help="a file for the table of docs/dev/upstream.md, in Markdown")
+    parser.add_argument("--table", type=Path, help="a file for the table, in Markdown")
     parser.add_argument(
         "--results", type=Path, help="a file that keeps the results; a pack is not run again at a commit that is in it"
     )

@@ -1,11 +1,12 @@
 """Sets up and runs the tests, those in a ComfyUI and those without one. Standard library only.
 
-    python scripts/test.py --fast
+    python scripts/test.py --smoke
     python scripts/test.py tests/host/test_batch.py -k stopped
     python scripts/test.py --all --part browser
     python scripts/test.py --mutants 300 --seed 7
 
---fast     unit and contract tests, and every method once in the newest ComfyUI: while one works
+--smoke    the three systems draw a picture each in the newest ComfyUI: in seconds
+--fast     unit and contract tests, and every method drawn in the newest ComfyUI: a minute, while one works
 (neither)  all but the thorough ones in the newest ComfyUI, what is marked `both_hosts` in the others: for every change
 --all      everything in every ComfyUI: before a release
 --part     one part of it, each under an hour on two cores: host-less, every-method, browser or nodes
@@ -67,9 +68,14 @@ class Tier:
     """In all hosts but the newest; None where these are left out."""
 
 
-FAST = tuple(f"tests/every_method/test_{name}.py" for name in ("a_b_a", "off", "wrong_values"))
+_DRAWN_BY = "tests/every_method/test_a_b_a.py::test_a_b_a"
+SMOKE = tuple(
+    f"{_DRAWN_BY}[{row}]"
+    for row in ("id_patch, ApplyIDPatch", "instant_id, ApplyInstantID", "parts2whole, ApplyParts2Whole")
+)
 TIERS = {
-    "--fast": Tier(("tests/unit", "tests/contract"), FAST, "not thorough", None),
+    "--smoke": Tier((), SMOKE, "", None),
+    "--fast": Tier(("tests/unit", "tests/contract"), ("tests/every_method/test_a_b_a.py",), "not thorough", None),
     "": Tier(marked="not thorough", on_older="both_hosts and not thorough"),
     "--all": Tier(),
 }
@@ -138,6 +144,11 @@ class Asked:
     options: list[str]
 
     @property
+    def in_one_process(self) -> bool:
+        """Where starting several takes longer than the tests do."""
+        return not self.whole or self.tier == "--smoke"
+
+    @property
     def stops_early(self) -> bool:
         return "-x" in self.options or "--exitfirst" in self.options
 
@@ -155,7 +166,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    for name in ("--fast", "--all"):
+    for name in ("--smoke", "--fast", "--all"):
         parser.add_argument(name, dest="tier", action="store_const", const=name, default="", help="see above")
     parser.add_argument("--part", choices=PARTS, help="of --all")
     parser.add_argument("--mutants", type=int, metavar="N", help="see above")
@@ -171,9 +182,9 @@ def main(arguments: list[str]) -> int:
     hosts, python, no_host = prepared(asked, given.python)
     every_session = sessions(tier, hosts, asked.host_less, asked.on_hosts)
     outcomes: list[Outcome] = []
-    for group in turns(every_session) if asked.whole else [[session] for session in every_session]:
-        counts = shares(group, most_workers()) if asked.whole else [1]
-        options = [[*(workers(count) if asked.whole else ()), *asked.options] for count in counts]
+    for group in [[session] for session in every_session] if asked.in_one_process else turns(every_session):
+        counts = [1] if asked.in_one_process else shares(group, most_workers())
+        options = [[*([] if asked.in_one_process else workers(count)), *asked.options] for count in counts]
         with ThreadPoolExecutor(len(group)) as threads:
             outcomes += threads.map(partial(run, python=python, alone=len(group) == 1), group, options)
         if asked.stops_early and any(outcome.failed for outcome in outcomes):
@@ -243,8 +254,8 @@ def not_tested(asked: Asked, no_host: str, outcomes: Sequence[Outcome], left: in
         gaps.append("anything outside of the paths that you named")
     elif asked.part:
         gaps.append("the other parts of --all")
-    elif asked.tier == "--fast":
-        gaps.append("what --fast leaves out")
+    elif asked.tier in ("--smoke", "--fast"):
+        gaps.append(f"what {asked.tier} leaves out")
     elif not asked.tier:
         gaps.append("the thorough tests (--all runs them)")
     return gaps
@@ -283,7 +294,7 @@ def split(arguments: list[str]) -> tuple[list[str], list[str], list[str]]:
 
 def _ours(paths: Sequence[str]) -> list[str]:
     """From wherever the script is called, as far as they are there."""
-    return [str(ROOT / path) for path in paths if (ROOT / path).exists()]
+    return [str(ROOT / path) for path in paths if (ROOT / path.split("::")[0]).exists()]
 
 
 def turns(found: Sequence[Session]) -> list[list[Session]]:

@@ -1,4 +1,4 @@
-"""The results that beside.py prints: kept from run to run, and as the table of docs/dev/upstream.md."""
+"""The results that beside.py prints: kept from run to run, and as a table."""
 
 from __future__ import annotations
 

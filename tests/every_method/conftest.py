@@ -6,7 +6,7 @@ of tests/support/method_rows.py, or `CONDITIONS` of its file).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +15,18 @@ from pack.core.methods import methods
 if TYPE_CHECKING:
     from method_rows import Condition
 
+CARRIED_ALIKE = (
+    "ip_adapter, ApplyIPAdapter", "ip_adapter, StylePerPerson", "story_maker, ApplyStoryMaker",
+    "references, PeopleAsReferences", "id_patch, ApplyIDPatch, by region",
+)  # fmt: skip
+"""What a run does with these people it does with those of another row too: image tokens as InstantID's, references as
+those by region, words of a region as those of Prompt per Person."""
+OF_A_RUN = (
+    "test_cancel", "test_compiled", "test_half", "test_leaks", "test_leaks_after_errors", "test_other_packs",
+    "test_partial_loading", "test_people_together", "test_rows",
+)  # fmt: skip
+"""Files that ask what a run does with people, whoever they are: with --all of those rows too."""
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """`row`: a node of every method. `row_or_variant`: also the other ways through it. `method`: a record."""
@@ -22,19 +34,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     conditions = (*getattr(metafunc.module, "CONDITIONS", ()), *conditions_of(metafunc.function))
     rows_here = [row for row in rows() if row.runs_here]
+    seldom = CARRIED_ALIKE if metafunc.definition.path.stem in OF_A_RUN else ()
     if "method" in metafunc.fixturenames:
         metafunc.parametrize("method", _cases(methods(), conditions), ids=lambda record: record.folder)
     if "row" in metafunc.fixturenames:
-        metafunc.parametrize("row", _cases(rows_here, conditions), ids=str)
+        metafunc.parametrize("row", _cases(rows_here, conditions, seldom), ids=str)
     if "row_or_variant" in metafunc.fixturenames:
-        metafunc.parametrize("row_or_variant", _cases(with_variants(rows_here), conditions), ids=str)
+        metafunc.parametrize("row_or_variant", _cases(with_variants(rows_here), conditions, seldom), ids=str)
 
 
-def _cases(candidates: Iterable[Any], conditions: Iterable[Condition]) -> list[Any]:
-    """The rows or records; those that do not meet every condition are skipped."""
+def _cases(candidates: Iterable[Any], conditions: Iterable[Condition], seldom: Container[str] = ()) -> list[Any]:
+    """The rows or records; those that do not meet every condition are skipped. seldom: names of thorough ones."""
     cases = list[Any]()
     for candidate in candidates:
         unmet = next((condition for condition in conditions if not condition.holds(candidate)), None)
         marks = [] if unmet is None else [pytest.mark.skip(reason=unmet.reason)]
+        if str(candidate) in seldom:
+            marks.append(pytest.mark.thorough)
         cases.append(pytest.param(candidate, marks=marks))
     return cases

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import compiled
+import pytest
 import tiny_dits
 from figures import relative
 from graphs import DEFAULTS, Node, Value, node, ours, value
@@ -79,6 +80,7 @@ def compiled_once(row: Row, **changed: Any) -> list[Tensor]:
     return pictures
 
 
+@pytest.mark.thorough_with("parts2whole")
 def test_it_is_one_graph_and_compiled_once(row: Row) -> None:
     picture, other = compiled_once(row)
     assert relative(picture, other) > 1e-4, "other people make another picture"

@@ -391,6 +391,7 @@ SMALL = "Faces small"
 """The first words of the note of a layout in which faces are small."""
 
 
+@pytest.mark.thorough_with("its own")
 def test_a_page_opened_anew_shows_previews_and_notes_of_nodes_that_are_not_run_again(
     visit: Visit, people: Graph
 ) -> None:
@@ -474,6 +475,7 @@ def test_an_error_is_a_toast(visit: Visit, people: Graph) -> None:
     visit.close_dialogs()
 
 
+@pytest.mark.thorough_with("its own")
 def test_in_an_app_toasts_cover_nothing_and_the_doctor_shows_links(visit: Visit) -> None:
     """Neither photos nor ComfyUI's message are covered; the doctor's links are in a window, and no toast repeats it."""
     graph = workflow.load(WORKFLOW.with_stem("start_two_people"))
@@ -541,6 +543,7 @@ FIRST = {"couple", "two people", "friends", "family", "group", "portrait", "jack
 """For these a template to start with is the first of ours."""
 
 
+@pytest.mark.thorough_with("newest")
 def test_the_gallery_finds_what_people_look_for(visit: Visit) -> None:
     """In an English gallery by Chinese words as well. None of our titles is cut off in a window of 1920x1080."""
     titles = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]
@@ -629,6 +632,7 @@ def see_in_lists_blueprints_and_apps(visit: Visit, table: dict[str, str], graph:
                 visit.await_text(table[entry["description"]])
 
 
+@pytest.mark.thorough_with("its own")
 def test_the_mouse_on_a_setting_shows_its_tooltip_in_the_language_of_the_page(visit: Visit, people: Graph) -> None:
     """In English and in Chinese, of a menu and of a field of text."""
     try:

@@ -38,7 +38,10 @@ sys.stdout, sys.stderr = Logger(sys.stdout), Logger(sys.stderr)
 """A pack that puts a logger of its own before both streams, as ComfyUI-Manager does, before ours is loaded."""
 
 
-@pytest.fixture(scope="module", params=["cp1252", "cp932", "ascii", "cp1252 behind a logger"])
+SELDOM = [pytest.param(encoding, marks=pytest.mark.thorough) for encoding in ("cp1252", "cp932", "ascii")]
+
+
+@pytest.fixture(scope="module", params=["cp1252 behind a logger", *SELDOM])
 def old_console(request, host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
     """As programs start it on Windows, where Python takes the code page of the system."""
     encoding, *other = request.param.split(" ", 1)

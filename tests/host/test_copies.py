@@ -49,6 +49,7 @@ def test_two_copies_in_a_running_host(host: Host, tmp_path: Path) -> None:
         assert "Likeness is installed 2 times: " in report
 
 
+@pytest.mark.thorough
 def test_files_in_custom_nodes_itself_in_a_running_host(host: Host, tmp_path: Path) -> None:
     archive.unpack(tmp_path / "pack")
     (tmp_path / "other").mkdir()

@@ -125,7 +125,7 @@ def far(a: Tensor, b: Tensor) -> float:
     ("width", "order", "size", "settings"),
     [
         ("loaded", "2,1", SMALL, AUTHORS),
-        ("wide", "2,1", SMALL, PLAIN),
+        pytest.param("wide", "2,1", SMALL, PLAIN, marks=pytest.mark.thorough),
         ("loaded", "1,2,3", SMALL, PLAIN._replace(id_start=1.0)),
         pytest.param("loaded", "1,2,3,4,5,6", LARGE, PLAIN._replace(steps=3), marks=pytest.mark.thorough),
     ],
@@ -249,7 +249,8 @@ def test_everybody_is_in_their_place_by_region(
     assert abs(figures["leakage"]) <= 0.1, figures
 
 
-@pytest.mark.parametrize("people", [6, pytest.param(40, marks=pytest.mark.thorough)], ids=["few", "many"])
+@pytest.mark.thorough
+@pytest.mark.parametrize("people", [6, 40], ids=["few", "many"])
 def test_a_portrait_looks_like_its_photo_and_stands_at_its_keypoints(
     people: int, with_instant_id: Host, small: net.Miniature, unseen: Tensor
 ) -> None:
@@ -331,13 +332,9 @@ def test_parts_are_shared_as_without_a_host(sharing_wardrobe: Wardrobe, small: n
     check_alike(miniature_made.shared(sharing_wardrobe, pictures), small.decoder(alone)[0])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
-    ("way", "people"),
-    [
-        ("3 parts", 2),
-        (f"2 parts, {parts.SHARED}", 1),
-        *(pytest.param(name, 20, marks=pytest.mark.thorough) for name in parts.LEARNED),
-    ],
+    ("way", "people"), [("3 parts", 2), (f"2 parts, {parts.SHARED}", 1), *((name, 20) for name in parts.LEARNED)]
 )
 def test_every_part_is_worn_in_its_region(way: str, people: int, request: pytest.FixtureRequest) -> None:
     """Of parts that it has not seen; beside most of them lie things outside of the mask."""

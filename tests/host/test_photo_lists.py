@@ -10,7 +10,7 @@ from PIL import Image
 from rig import photos as samples
 from safetensors.torch import load_file
 
-pytestmark = [pytest.mark.xdist_group("server"), pytest.mark.both_hosts]
+pytestmark = pytest.mark.xdist_group("server")
 
 
 def node(kind: str, **inputs):
@@ -50,6 +50,7 @@ def saved(server, name):
     return load_file(server.base / "models" / "likeness_faces" / f"{name}.safetensors")
 
 
+@pytest.mark.both_hosts
 def test_a_list_of_photos_is_one_person_with_the_embeddings_of_the_single_photos(host_server, listed):
     graph = {
         **listed,
@@ -98,6 +99,7 @@ def test_a_list_into_people_from_photos_and_sort_photos_is_one_cast(host_server,
     assert report.startswith("1 Eileen: 3 photos")
 
 
+@pytest.mark.both_hosts
 def test_lists_as_the_host_hands_them_over(face_model, three):
     """Every input of such a node is a list: a widget's has one value. Photos keep their sizes; a batch among them is
     several photos; landmarks and boxes go with their photos."""

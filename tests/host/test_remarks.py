@@ -19,7 +19,6 @@ from pack.core.errors import LikenessError
 from sample_values import cast, identity, image, layout, playground, refiner, refiner_clip, slot, thin_refiner
 from torch import Tensor
 
-pytestmark = pytest.mark.both_hosts
 ROWS = [row for row in rows() if row.runs_here and not row.variant]
 BY_KIND = {row.kind: row for row in ROWS}
 PLACED = [row for row in ROWS if row.kind not in ("LikenessPeopleAsReferences", "LikenessApplyParts2Whole")]
@@ -129,6 +128,7 @@ def test_pictures_that_fit_the_rows_are_not_told(
     assert messages_of_the_pack(caplog) == []
 
 
+@pytest.mark.both_hosts
 @pytest.mark.parametrize("kind", PICTURES)
 def test_pictures_that_are_used_unequally_often_are_told(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     row, node = with_pictures(kind, 2)
@@ -296,6 +296,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return recorder_of_notes
 
 
+@pytest.mark.both_hosts
 def test_a_note_from_a_run_is_logged_once_and_told_until_it_is_no_longer_true(
     recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -311,6 +312,7 @@ def test_a_note_from_a_run_is_logged_once_and_told_until_it_is_no_longer_true(
     assert caplog.messages == ["four for one", "a tile", "four for one"]
 
 
+@pytest.mark.both_hosts
 def test_a_run_that_no_browser_has_started_is_told_to_none(recorder: Recorder) -> None:
     """The host would send it to all of them."""
     recorder.client_id = None
@@ -319,6 +321,7 @@ def test_a_run_that_no_browser_has_started_is_told_to_none(recorder: Recorder) -
     assert recorder.told == {}
 
 
+@pytest.mark.both_hosts
 def test_of_a_list_every_item_has_the_keys_of_the_first() -> None:
     """The host joins what they show, and fails where one lacks a key."""
     notes.tell("7", "of the first")

@@ -55,6 +55,7 @@ def without_face(number: str, kind: str) -> Graph:
     }  # fmt: skip
 
 
+@pytest.mark.thorough_with("newest")
 @pytest.mark.parametrize(
     "stem, kind",
     [

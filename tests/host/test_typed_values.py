@@ -17,8 +17,8 @@ from browser.visit import Visit
 from rig import workflow
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
-# One with every kind of value; one with a preview on a box, and a blueprint.
-USUAL, CLASSIC = "start_portrait", ("id_patch_two_people", "Group photo, couple or family")
+# One with every kind of value, and a blueprint.
+USUAL, CLASSIC = "start_portrait", ("Group photo, couple or family",)
 
 Typed = list[dict[str, Any]]
 """Of every box, by the names of its values, what is sent."""

@@ -362,6 +362,10 @@ def test_instant_id_draws_four_people_in_one_pass_as_the_note_says(
     assert picture.std() > 5
 
 
+OFFERED_OFTEN = ("instant_id_two_stage_group", "lora_two_people", "parts_try_on")
+"""Which switch the most on."""
+
+
 def decides(node: dict[str, Any], known: dict[str, Any]) -> bool:
     """Apply ID-Patch does where it makes the condition image itself."""
     kind = node["class_type"]
@@ -371,8 +375,13 @@ def decides(node: dict[str, Any], known: dict[str, Any]) -> bool:
     return kind in SHOWN or (ours and "IMAGE" in known[kind]["output"])
 
 
-@pytest.mark.both_hosts
-@pytest.mark.parametrize("template", TABLE["offered"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        pytest.param(template, marks=() if template in OFFERED_OFTEN else pytest.mark.thorough)
+        for template in TABLE["offered"]
+    ],
+)
 def test_what_a_note_offers_runs_too(
     template: str, host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: list[str]
 ) -> None:

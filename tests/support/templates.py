@@ -36,6 +36,8 @@ def fewest(begun: Iterable[Path], *begins: str) -> set[Path]:
 METHODS = fewest((), "LikenessApply", "LikenessShare", "LikenessPeopleAsReferences")
 """Looked at on every host: one of every method."""
 STARTS = {path for path in FILES if path.stem.startswith("start_")}
+"""Opened with every kind of nodes with --all."""
+WITH_VUE = {path for path in STARTS if path.stem == "start_two_people"}
 """Opened with Vue nodes in every run."""
 KINDS = fewest({*METHODS, *STARTS}, "Likeness")
 """Looked at in every run."""
