@@ -24,7 +24,6 @@ from ..core.models.manifest import Model
 from ..core.names import ending
 from ..core.text import in_one_line
 from . import folders, notes
-from .transformers.networks import require_dits
 
 NetT = TypeVar("NetT", bound=Any)
 
@@ -229,22 +228,20 @@ class FileLoader:
 
     published: its published files. load_file: called as load_file(path, **inputs); it gives what travels on the
     method's socket. inputs: the method's own optional inputs of the loading node. licence: said under the node where
-    the weights may not be used freely. newer: whether ComfyUI 0.33 is needed.
+    the weights may not be used freely.
     """
 
     published: Published
     load_file: Callable[..., Any]
     inputs: tuple[io.WidgetInput, ...] = ()
     licence: str = ""
-    newer: bool = False
 
     def load(self, path: str, node_id: str | None, **values: Any) -> Any:
         """What travels on the method's socket, of the file at `path`.
 
-        values: of the loading node's inputs, those of other methods among them. Raises UnsupportedCheckpoint.
+        values: of the loading node's inputs, those of other methods among them. Raises what load_file raises, such as
+        UnsupportedCheckpoint.
         """
-        if self.newer:
-            require_dits(f"{self.published.method}'s file")
         own_values: dict[str, Any] = {}
         for own_input in self.inputs:
             own_values[own_input.id] = values.get(own_input.id, own_input.default)

@@ -55,6 +55,21 @@ def on_grid(weights: Tensor, height: int, width: int) -> Tensor:
     return grid.flatten(1)[..., None]  # (groups, height * width, 1)
 
 
+def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
+    """How much of each token of a picture lies in each region: (people, rows, columns of tokens).
+
+    It is the mean of the region in the token. Where a token reaches beyond the edge, the values at the edge go on.
+    regions: (people, H, W), from 0. height, width: of what is cut into tokens, in pixels or in latent pixels; regions
+    of another size are resized to it. side: of a token, in the same unit.
+    """
+    pictures = regions[:, None].float()  # (people, 1, H, W)
+    if regions.shape[1:] != (height, width):
+        pictures = functional.interpolate(pictures, size=(height, width), mode="area")
+    beyond = (0, -width % side, 0, -height % side)  # on the right and below, up to whole tokens
+    padded = functional.pad(pictures, beyond, mode="replicate")
+    return functional.avg_pool2d(padded, side)[:, 0]
+
+
 def region_bias(regions: Sequence[Tensor], owners: Tensor, grid: tuple[int, int]) -> Tensor:
     """A bias for the logits of cross-attention, (pixels, tokens): a token is read in the region of its owner alone.
 

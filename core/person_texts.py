@@ -20,7 +20,6 @@ from itertools import accumulate, pairwise
 from typing import cast
 
 import torch
-import torch.nn.functional as functional
 from torch import Tensor
 
 from .token_groups import Group, Split
@@ -92,24 +91,15 @@ class TextLayout:
         return words
 
 
-def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
-    """The weights that regions have on the tokens of a picture, multiples of 1 / STEPS: (people, rows * columns).
-
-    regions: (people, H, W), from 0. height, width: of the picture, px; regions of another size are resized to it.
-    side: of a token, px. In a token that reaches beyond the edge, the values at the edge are continued.
-    """
-    if regions.shape[1:] != (height, width):
-        regions = functional.interpolate(regions[:, None].float(), size=(height, width), mode="area")[:, 0]
-    beyond = (0, -width % side, 0, -height % side)  # on the right and below, up to whole tokens
-    padded = functional.pad(regions[:, None].float(), beyond, mode="replicate")  # (people, 1, H, W)
-    weights = functional.avg_pool2d(padded, side).flatten(1)
+def in_steps(weights: Tensor) -> Tensor:
+    """Weights as multiples of 1 / STEPS, as `split_by_words` takes them. weights: of any shape, from 0."""
     return (weights * STEPS).round() / STEPS
 
 
 def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
     """The groups of queries of an attention, with the keys that each reads, by the rules at the top of this file.
 
-    weights: of the people's regions at each token of the picture, as `on_tokens` gives them: (people, picture tokens).
+    weights: of the people's regions at each token of the picture, as `in_steps` gives them: (people, picture tokens).
     """
     picture = slice(layout.picture_start, layout.picture_start + weights.shape[1])
     without_words = torch.ones(layout.keys, dtype=torch.bool)  # the keys that are no person's words

@@ -6,6 +6,7 @@ other_attention.py        finds out whether another pack's function in place of 
 injections.py             image tokens of people beside the text
 regional_text.py          tokens of a text that belong to people: what the conditioning carries
 regional_text_run.py      the same while the sampler runs: which pixel reads which token
+id_tokens.py              ID tokens of a text, where another pack lets the UNet read other texts
 regional_lora.py          LoRAs of people, where each person stands
 lora_shares.py            which pixels read the text with whose LoRAs
 """

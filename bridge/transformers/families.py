@@ -39,6 +39,19 @@ class LayerStream:
 
 
 @dataclass(frozen=True)
+class LayerName:
+    """A name in LoRA files for a layer, where the host knows none or takes it for another layer.
+
+    in_files: the name, as diffusers has it. layer: the layer of the host's network. "{}" in both stands for the number
+    of a block. behind_qkv: whether it is only the part of the layer behind q, k and v, each as wide as its input.
+    """
+
+    in_files: str
+    layer: str
+    behind_qkv: bool = False
+
+
+@dataclass(frozen=True)
 class ScaledNorm:
     """A norm, after which the network calculates x * (1 + scale) + shift.
 
@@ -118,6 +131,8 @@ class TransformerFamily:
     streams: which layers have a place in text or picture, so that a LoRA in them can be one person's. modulations:
     which layers of the time are followed to the tokens that they change, for the same reason.
 
+    layer_names: what files call layers for which the host has no name or that of another layer.
+
     control_net: the host's node for a ControlNet that may act beside the words and LoRAs of people; "" where the host
     has none for this family.
 
@@ -142,6 +157,7 @@ class TransformerFamily:
     number_place: int | None = None
     streams: tuple[LayerStream, ...] = ()
     modulations: tuple[Modulation, ...] = ()
+    layer_names: tuple[LayerName, ...] = ()
     joint_mask: bool = False
     control_net: str = ""
     least_host: str = "0.33"
@@ -197,6 +213,17 @@ FLUX_2 = TransformerFamily(
     left_padded_to=512,
     joint_mask=True,
     streams=_FLUX_STREAMS,
+    layer_names=(
+        LayerName("double_stream_modulation_img.linear", "double_stream_modulation_img.lin"),
+        LayerName("double_stream_modulation_txt.linear", "double_stream_modulation_txt.lin"),
+        LayerName("single_stream_modulation.linear", "single_stream_modulation.lin"),
+        LayerName("time_guidance_embed.timestep_embedder.linear_1", "time_in.in_layer"),
+        LayerName("time_guidance_embed.timestep_embedder.linear_2", "time_in.out_layer"),
+        LayerName("time_guidance_embed.guidance_embedder.linear_1", "guidance_in.in_layer"),
+        LayerName("time_guidance_embed.guidance_embedder.linear_2", "guidance_in.out_layer"),
+        # Behind q, k and v all is the MLP's, which is wider than in FLUX.1.
+        LayerName("single_transformer_blocks.{}.proj_mlp", "single_blocks.{}.linear1", behind_qkv=True),
+    ),
 )
 _QWEN_STREAMS = (
     LayerStream(

@@ -15,9 +15,9 @@ import comfy.lora
 from comfy.model_patcher import ModelPatcher
 
 from ..lora_files import LoraLayers
-from ..shared_network import model_of
+from ..shared_network import model_of, network_within
 from ..unet import NETWORK, WEIGHT, layer_shape
-from .families import FLUX_2, TransformerFamily
+from .families import TransformerFamily
 from .person_loras import has_place
 
 _DOTTED = (
@@ -33,17 +33,6 @@ _DOTTED = (
 """What stands in front of a name with dots."""
 _UNDERSCORED = ("lora_unet_", "lora_transformer_", "lycoris_")
 """What stands in front of a name with underscores."""
-_FLUX_2 = {
-    "double_stream_modulation_img.linear": "double_stream_modulation_img.lin",
-    "double_stream_modulation_txt.linear": "double_stream_modulation_txt.lin",
-    "single_stream_modulation.linear": "single_stream_modulation.lin",
-    "time_guidance_embed.timestep_embedder.linear_1": "time_in.in_layer",
-    "time_guidance_embed.timestep_embedder.linear_2": "time_in.out_layer",
-    "time_guidance_embed.guidance_embedder.linear_1": "guidance_in.in_layer",
-    "time_guidance_embed.guidance_embedder.linear_2": "guidance_in.out_layer",
-}
-"""Names of diffusers for layers of FLUX.2, and those of the network here."""
-
 Target = Any
 """What the host makes of a name: the name of a weight, (name, (dimension, start, length)) for a part of it, or (name,
 None, function) for one whose outputs stand in another order."""
@@ -59,10 +48,8 @@ def more_names(model: ModelPatcher, family: TransformerFamily) -> dict[str, Targ
     """The weight of a MODEL by its name in a file, for all names that the host's own map lacks or has wrong."""
     targets: dict[str, Target] = comfy.lora.model_lora_keys_unet(model_of(model), {})
     layers = _layers_of(targets)
-    corrected: dict[str, Target] = {}
-    if family is FLUX_2:
-        corrected = _flux_2_layers(model)
-        layers.update(corrected)
+    corrected = _corrected_layers(model, family)
+    layers.update(corrected)
     names: dict[str, Target] = {}
     for layer, target in layers.items():
         names_in_files = [prefix + layer for prefix in _DOTTED]
@@ -93,16 +80,18 @@ def _without_prefix(name: str) -> str:
     return name
 
 
-def _flux_2_layers(model: ModelPatcher) -> dict[str, Target]:
-    """The weights of FLUX.2 by diffusers' names of layers, where the host has no name or that of FLUX.1's layer."""
-    network = model_of(model).diffusion_model
+def _corrected_layers(model: ModelPatcher, family: TransformerFamily) -> dict[str, Target]:
+    """The weights of the family's `layer_names` by their name in files, a name for each block."""
+    network = network_within(model_of(model).diffusion_model)
     layers: dict[str, Target] = {}
-    for name, own in _FLUX_2.items():
-        layers[name] = f"{NETWORK}{own}{WEIGHT}"
-    for number, block in enumerate(network.single_blocks):
-        out_width, in_width = layer_shape(block.linear1) or (0, 0)
-        # Behind q, k and v all is the MLP's, which in FLUX.2 is wider than in FLUX.1.
-        rows = 0, 3 * in_width, out_width - 3 * in_width
-        weight = f"{NETWORK}single_blocks.{number}.linear1{WEIGHT}"
-        layers[f"single_transformer_blocks.{number}.proj_mlp"] = weight, rows
+    for name in family.layer_names:
+        blocks, is_in_block, _ = name.layer.partition(".{}")
+        count = len(network.get_submodule(blocks)) if is_in_block else 1
+        for number in range(count):
+            layer = name.layer.format(number)
+            target: Target = f"{NETWORK}{layer}{WEIGHT}"
+            if name.behind_qkv:
+                out_width, in_width = layer_shape(network.get_submodule(layer)) or (0, 0)
+                target = target, (0, 3 * in_width, out_width - 3 * in_width)
+            layers[name.in_files.format(number)] = target
     return layers

@@ -14,8 +14,10 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...core import families
+from ...core.attention import on_tokens
 from ...core.errors import BadSetup, WrongBaseModel, listed
 from ..shared_network import model_of, network_within
+from ..unet import pixels_of
 from .attention import COUNTS
 from .families import TRANSFORMERS, TransformerFamily
 
@@ -134,6 +136,18 @@ def cells_per_token(model: BaseModel) -> int:
     network = network_of(model)
     family = transformer_family(model)
     return getattr(network, "patch_size" if family is None else family.patch)
+
+
+def regions_on_tokens(regions: Tensor, model: BaseModel, latent: Tensor) -> Tensor:
+    """How much of each token of a picture lies in each region: (people, tokens of all frames). Every frame has the same
+    regions.
+
+    regions: (people, H, W), from 0, of the whole picture. latent: (B, C, h, w) or (B, C, T, h, w).
+    """
+    pixels = pixels_of(model)  # of a latent pixel's side
+    height, width = latent.shape[-2:]
+    of_frame = on_tokens(regions, height * pixels, width * pixels, cells_per_token(model) * pixels).flatten(1)
+    return of_frame.repeat(1, tokens_of(model, latent) // of_frame.shape[1])
 
 
 def tokens_of(model: BaseModel, latent: Tensor) -> int:

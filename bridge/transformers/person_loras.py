@@ -21,18 +21,18 @@ from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ...core.errors import BadSetup
-from ...core.person_texts import on_tokens
+from ...core.person_texts import in_steps
 from ..canvas import check_canvases
 from ..carried import ConditioningLost, for_rows_of_batch
 from ..lora_layers import PeopleLayer, PersonLoras, people_layers, with_product
 from ..lora_readers import Forward, LayerAddition, Mark, Reader, Readers, begin_forward, end_forward
 from ..runs import Batch, ForwardInput, Run
-from ..unet import Options, dtype_of, modules_of_unet, pixels_of, with_patch
+from ..unet import Options, dtype_of, modules_of_unet, with_patch
 from .current_texts import current_texts
 from .families import LayerStream, Stream, TransformerFamily
 from .layouts import EmbeddedPieces, current_references, key_of_forward, reference_embedded
 from .modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
-from .networks import cells_per_token, network_of, tokens_of, transformer_family
+from .networks import network_of, regions_on_tokens, transformer_family
 from .token_weights import PeopleOnPicture, TokenWeights
 
 
@@ -138,14 +138,8 @@ class TransformerNodeLoras:
         if loras.by_row:
             self.person_of_row = tuple(of_row.row for of_row in of_node if of_row.row is not None)
         if loras.regions is not None and not loras.by_row:
-            cells = cells_per_token(forward_input.model)
-            pixels = pixels_of(forward_input.model)
-            height, width = forward_input.x.shape[-2:]
             (shares,) = loras.shares
-            # How much of each person's LoRAs every token of a frame has: (people, tokens of a frame).
-            weights_of_frame = on_tokens(shares, height * pixels, width * pixels, cells * pixels)
-            frames = tokens_of(forward_input.model, forward_input.x) // weights_of_frame.shape[1]
-            weights = weights_of_frame.repeat(1, frames)
+            weights = in_steps(regions_on_tokens(shares, forward_input.model, forward_input.x))
             self.people = PeopleOnPicture(loras.names, weights.to(forward_input.x.device))
 
 

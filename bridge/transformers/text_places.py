@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ...core.person_texts import on_tokens
+from ...core.attention import on_tokens
+from ...core.person_texts import in_steps
 from ..runs import ForwardInput
-from ..unet import pixels_of
 from .families import TransformerFamily
 from .layouts import Padding
-from .networks import cells_per_token, tokens_of
+from .networks import regions_on_tokens, tokens_of
 from .person_texts import PersonTexts
 
 
@@ -95,12 +95,7 @@ def _on_picture(texts: PersonTexts, forward_input: ForwardInput) -> Tensor:
     """How often each person's words are read in every token of the picture: (people, picture tokens)."""
     if not texts.active:
         return texts.regions.new_zeros(0, tokens_of(forward_input.model, forward_input.x))
-    pixels = pixels_of(forward_input.model)
-    side = cells_per_token(forward_input.model) * pixels  # of a token, in pixels
-    height, width = forward_input.x.shape[-2:]
-    weights_of_frame = on_tokens(texts.regions, height * pixels, width * pixels, side)  # (people, tokens of a frame)
-    frames = tokens_of(forward_input.model, forward_input.x) // weights_of_frame.shape[1]
-    return weights_of_frame.repeat(1, frames)
+    return in_steps(regions_on_tokens(texts.regions, forward_input.model, forward_input.x))
 
 
 def _place_by_row(node: Sequence[PersonTexts], forward_input: ForwardInput, family: TransformerFamily) -> TextPlace:
@@ -115,7 +110,7 @@ def _place_by_row(node: Sequence[PersonTexts], forward_input: ForwardInput, fami
         if of_row.row is not None and of_row.texts[of_row.row].shape[1]:
             person = of_row.row
             text = left_padded(of_row.texts[person], family)
-            weights[number] = on_tokens(of_row.regions[person : person + 1], 1, 1, 1)
+            weights[number] = in_steps(on_tokens(of_row.regions[person : person + 1], 1, 1, 1).flatten())
         texts.append(text)
     return TextPlace("", tuple(texts), weights)
 

@@ -1,14 +1,11 @@
 """ID-Patch: load the projections, draw the condition image, apply both to the conditioning."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import comfy.patcher_extension
 import torch
 from comfy.controlnet import ControlBase
-from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import io, ui
@@ -18,26 +15,15 @@ from ...bridge import conditioning, notes, schema, scopes
 from ...bridge.canvas import Canvas
 from ...bridge.conditioning import ID_TOKENS, Conditioning, IDTokens
 from ...bridge.control_nets.attachment import ControlAttachment
-from ...bridge.cross_attention.layers import query_place
-from ...bridge.cross_attention.other_attention import layers_ignoring_text
-from ...bridge.cross_attention.regional_text import (
-    RegionalText,
-    id_tokens_by_region,
-    id_tokens_read_everywhere,
-    times_repeated,
-)
-from ...bridge.cross_attention.regional_text_run import (
-    RegionalTextBatch,
-    RegionalTextRun,
-    length_without_inline_tokens,
-)
-from ...bridge.cross_attention.row_tracking import SOURCE_ROWS
+from ...bridge.cross_attention.id_tokens import IDTokensReader
+from ...bridge.cross_attention.regional_text import id_tokens_by_region
+from ...bridge.cross_attention.regional_text_run import RegionalTextRun
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.presence import NamedRange, NetReport, Presence, announced, presence_of_people
 from ...bridge.remarks import Pictures
-from ...bridge.runs import ForwardInput, call_network, patched
+from ...bridge.runs import patched
 from ...bridge.schedule import ScheduleRange
-from ...bridge.unet import Options, Replacement, attend_with, layers_of, text_width
+from ...bridge.unet import text_width
 from ...core import geometry
 from ...core.errors import BadCast, BadPatches, counted
 from ...core.identities import embeddings
@@ -387,100 +373,6 @@ def _report(
     if participants.members:
         token_range = NamedRange("the ID tokens", ScheduleRange(id_start_percent, 1.0), "id_start_percent")
     return NetReport(presence, net_range, token_range)
-
-
-_KEY = "likeness_id_tokens_read"
-"""The key of our wrapper among the host's wrappers around the UNet's forward."""
-
-
-class _EverywhereBatch(RegionalTextBatch):
-    """A batch of ID tokens that the whole picture reads.
-
-    The tokens stand in the text, so a layer that reads the text needs nothing more. The batch acts only where another
-    pack's attention ignores the text, or another pack's attn2 patch makes rows with texts of their own.
-    """
-
-    def needed(self, options: Options) -> bool:
-        """Whether this batch has anything to do in a forward with these transformer_options."""
-        # self._ignoring: the cross-attention layers in which another pack's attention ignores our tokens.
-        return bool(self._ignoring or options.get("patches", {}).get("attn2_patch"))
-
-    def attention_output(
-        self,
-        layer_index: int,
-        before: Replacement | None,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        extra_options: Options,
-    ) -> Tensor:
-        """The output of an attention, see RegionalTextBatch. A layer that reads the text keeps its own attention.
-
-        before: the attention of another pack in this layer, or None. q: (rows, N, C). k, v: (rows, T, C).
-        """
-        # SOURCE_ROWS is there where another pack's patch has made the rows of this layer.
-        if SOURCE_ROWS in extra_options or self.layers[layer_index] in self._ignoring:
-            return super().attention_output(layer_index, before, q, k, v, extra_options)
-        if before is not None:
-            return before(q, k, v, extra_options)
-        return attend_with(extra_options)(q, k, v)
-
-
-class IDTokensReader:
-    """It lets the UNet read ID tokens where another pack makes it read other texts than those of the conditioning.
-
-    Apply ID-Patch leaves the MODEL alone: its tokens stand in the text. Where another pack's attention reads a text of
-    its own instead, or its attn2 patch makes rows with such texts, the tokens would go unread. The ControlNet of Apply
-    ID-Patch is called before each forward and sees by then what other packs have put onto the MODEL. So it adds a
-    wrapper that reads the tokens in that forward. There is one such object per sampling run.
-    """
-
-    def __init__(self, model: BaseModel) -> None:
-        self._model = model
-        self._batches: dict[Hashable, _EverywhereBatch] = {}
-
-    def change_inputs(
-        self, id_tokens: Sequence[IDTokens | None], x: Tensor, cond: dict[str, Any], options: Options
-    ) -> None:
-        """Add the reading of the ID tokens to a forward where another pack is in the way of their text.
-
-        id_tokens: for each conditioning entry of the forward where ID tokens stand in its text, None for an entry
-        without. Each entry has as many rows of x, (B, C, h, w), in this order. cond: what the UNet is given by name,
-        among it the texts "c_crossattn" (B, T, width). options: the forward's transformer_options, to which a wrapper
-        is added.
-        """
-        patch = options.get("patches", {}).get("attn2_patch")
-        replacement = options.get("patches_replace", {}).get("attn2")
-        if not patch and not replacement:
-            return
-        # With regional text on the MODEL that text's own run reads the tokens.
-        if not any(id_tokens) or RegionalText.key in cond:
-            return
-        context: Tensor = cond["c_crossattn"]
-        # The host gives each conditioning entry a uuid, so a batch serves all steps with the same entries and sizes.
-        key = tuple(options["uuids"]), tuple(id_tokens), x.shape, context.shape
-        if key not in self._batches:
-            forward = ForwardInput(self._model, x, options["sigmas"], context, options)
-            self._batches[key] = self._batch(id_tokens, forward)
-        batch = self._batches[key]
-        if batch.needed(options):
-            kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
-            comfy.patcher_extension.add_wrapper_with_key(kind, _KEY, partial(call_network, batch), options)
-
-    def _batch(self, entry_tokens: Sequence[IDTokens | None], forward: ForwardInput) -> _EverywhereBatch:
-        """The batch for a forward. entry_tokens: as id_tokens of change_inputs."""
-        contexts = forward.context.chunk(len(entry_tokens))  # (rows, T, width) each
-        chunks: list[tuple[RegionalText, ...]] = []
-        for tokens, context in zip(entry_tokens, contexts, strict=True):
-            # The host repeats a text that is shorter than others of the forward. Only the first copy is handed on, so
-            # that its ID tokens are read once.
-            length = context.shape[1] // int(times_repeated(context[:1]))
-            chunks.append((id_tokens_read_everywhere(tokens, context[:, :length]),))
-        layers = layers_of(self._model.diffusion_model)
-        place = query_place(layers, forward)
-        text_length = forward.context.shape[1]
-        ignoring = layers_ignoring_text(forward, length_without_inline_tokens(tuple(chunks)))
-        return _EverywhereBatch(layers, tuple(chunks), text_length, place, ignoring)
 
 
 LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))

@@ -6,7 +6,6 @@ pipeline_infu_flux.py, and for several people infuse_net.py of the authors' Comf
 
 from collections.abc import Callable
 
-import torch.nn.functional as functional
 from torch import Tensor
 
 from ...core.people import EMBEDDING
@@ -31,15 +30,3 @@ class InfiniteYouNet(Resampler):
         zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network.
         """
         self(zeros(1, 1, EMBEDDING))
-
-
-def shares_on_tokens(shares: Tensor, height: int, width: int) -> Tensor:
-    """Shares of people, (people, H, W), brought to the tokens of a latent: (people, rows, columns of tokens).
-
-    height, width: of the latent, in latent pixels. A token is 2x2 of them and gets the mean of the shares in it. Where
-    a side of the latent is odd, its last row or column is repeated to fill the last tokens.
-    """
-    on_latent = functional.interpolate(shares[:, None], size=(height, width), mode="area")  # (people, 1, height, width)
-    odd_sides = (0, width % 2, 0, height % 2)  # how many to add: left, right, top, bottom
-    padded = functional.pad(on_latent, odd_sides, mode="replicate")
-    return functional.avg_pool2d(padded, kernel_size=2)[:, 0]

@@ -1,6 +1,6 @@
 """People as reference pictures of a DiT: encoded as the host does, with a record of which latent shows which person."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,50 +14,17 @@ from torch import Tensor
 
 from ...bridge.conditioning import Conditioning
 from ...bridge.notes import stepwise
+from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences
 from ...bridge.shared_network import model_of
 from ...bridge.transformers import networks
 from ...bridge.transformers.families import KREA_2, MAGE_FLOW, TRANSFORMERS, Z_IMAGE
 from ...bridge.unet import ONE_FAMILY
 from ...core.errors import WrongBaseModel
 from ...core.inputs import conditioning, unusable_latent
-from ...core.people import Cast, rows_missing
+from ...core.people import rows_missing
 from ...core.prompts import check_text
 from ...core.text import plain
 from .pictures import ENCODER_PIXELS, Reference, resized
-
-LATENTS = "reference_latents"
-"""The host's own option of a CONDITIONING entry: a list of latents, which other nodes append to."""
-REFERENCES = "likeness_references"
-"""Option of a CONDITIONING entry: its PeopleReferences."""
-
-
-@dataclass(frozen=True, eq=False)
-class PeopleReferences:
-    """The reference latents that one node has put into an entry, and the person whom each of them shows. Immutable.
-
-    cast: everybody, also people of weight 0. latents: the very tensors that stand in the option LATENTS. people: for
-    each of them the index of a person among `present(cast).people`, or None for one that shows no person.
-    """
-
-    cast: Cast
-    latents: tuple[Tensor, ...]
-    people: tuple[int | None, ...]
-
-
-def latent_owners(options: Mapping[str, Any]) -> tuple[int | None, ...]:
-    """For every latent in the option LATENTS of an entry, the index of its person; None for one that shows no person.
-
-    options: of the entry. A latent is recognised by the identity of its tensor. So other nodes may put latents of their
-    own before, between and after ours; these show no person.
-    """
-    record: PeopleReferences | None = options.get(REFERENCES)
-    latents: list[Tensor] = options.get(LATENTS) or []
-    if record is None:
-        return (None,) * len(latents)
-    person_of_tensor: dict[int, int | None] = {}
-    for latent, person in zip(record.latents, record.people, strict=True):
-        person_of_tensor[id(latent)] = person
-    return tuple(person_of_tensor.get(id(latent)) for latent in latents)
 
 
 @dataclass(frozen=True)
@@ -72,7 +39,8 @@ class Family:
     for videos.
     cell: the side of a latent pixel, in pixels.
     step: sides of pictures are rounded to multiples of so many pixels.
-    has_frame_texts: whether its template puts texts before each picture and behind the prompt, see frame_texts.py.
+    has_frame_texts: whether its template puts texts before each picture and behind the prompt, see
+    bridge/references/frame_texts.py.
     numbers_pictures: whether its tokenizer itself puts the pictures and their numbers before the text.
     scaling: how its node in the host scales pictures, by the name that comfy.utils.common_upscale has for it.
     longest_shown: the most pixels of the longer side of a picture that its text encoder is shown; 0 where each picture

@@ -1,7 +1,7 @@
 """People as References: the pictures of people as reference latents, for models that take several of them.
 
 A sentence for each person in the prompt tells the model who is who. With a MODEL connected each person's references are
-read in that person's region alone (by_region.py).
+read in that person's region alone (bridge/references/by_region.py).
 """
 
 from collections.abc import Sequence
@@ -18,19 +18,22 @@ from ...bridge.canvas import Canvas
 from ...bridge.carried import carry
 from ...bridge.conditioning import Conditioning
 from ...bridge.presence import NamedRange, announced, presence_of_people
+from ...bridge.references.by_region import RegionalReferences, RegionalReferencesRun, check_tokens
+from ...bridge.references.frame_texts import ready_for_rows
+from ...bridge.references.record import PeopleReferences
 from ...bridge.runs import patched
 from ...bridge.schedule import ScheduleRange, schedule_range
 from ...bridge.transformers.networks import TOKEN, require_dits
 from ...core import previews, taking_part
+from ...core.attention import on_tokens
 from ...core.people import Cast, Person, require_places
 from ...core.places import drawing, regions
 from ...core.places.regions import Extent, RegionShape
+from ...core.reference_groups import belongs
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket
-from .by_region import RegionalReferences, RegionalReferencesRun, check_tokens
 from .encoding import (
     Family,
-    PeopleReferences,
     check_model,
     encoded,
     family_of,
@@ -38,8 +41,6 @@ from .encoding import (
     pictures_for_encoder,
     with_references,
 )
-from .frame_texts import ready_for_rows
-from .net import on_tokens
 from .pictures import SENTENCES, Reference, captioned, references, remarks, with_sentences
 
 NAME = "People as References"
@@ -223,7 +224,7 @@ def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
         shape = RegionShape(settings.extent, settings.margin)
         areas = regions.regions_of_people(placed_cast, people, masks=None, shape=shape)
     height, width = areas.shape[1:]
-    tokens = on_tokens(areas, height, width, TOKEN)
+    tokens = belongs(on_tokens(areas, height, width, TOKEN))
     check_tokens(tokens, taking_part.names(people), height, width)
     return Areas(people, areas, tokens, schedule, settings)
 

@@ -173,12 +173,16 @@ def _injection(
     return scope.injection(object(), face_embeddings[:, None], tuple(layers), kind=FaceInjection)
 
 
+def load_with_anyone(path: str) -> WithAnyone:
+    """Read the branch of faces of a withanyone.safetensors. Raises UnsupportedCheckpoint, BadSetup."""
+    networks.require_dits(f"{METHOD.title}'s file")
+    return WithAnyone(FILE.build(path, WithAnyoneNet, face_branch(FILE.read(path))))
+
+
 LOADER = FileLoader(
     FILE,
-    # Of the file's two branches the one of faces is kept.
-    lambda path: WithAnyone(FILE.build(path, WithAnyoneNet, face_branch(FILE.read(path)))),
+    load_with_anyone,
     licence="Licence of the WithAnyone weights: non-commercial academic research alone, under the FLUX.1 [dev] "
     "Non-Commercial License; FLUX.1 dev and antelopev2 are non-commercial as well.",
-    newer=True,
 )
 NODES = [ApplyWithAnyone]

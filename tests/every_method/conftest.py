@@ -6,7 +6,8 @@ of tests/support/method_rows.py, or `CONDITIONS` of its file).
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,12 +16,11 @@ from pack.core.methods import methods
 if TYPE_CHECKING:
     from method_rows import Condition
 
-CARRIED_ALIKE = (
-    "ip_adapter, ApplyIPAdapter", "ip_adapter, StylePerPerson", "story_maker, ApplyStoryMaker",
-    "references, PeopleAsReferences", "id_patch, ApplyIDPatch, by region",
-)  # fmt: skip
-"""What a run does with these people it does with those of another row too: image tokens as InstantID's, references as
-those by region, words of a region as those of Prompt per Person."""
+CARRIED_ALIKE = re.compile(
+    r"ip_adapter, .*|story_maker, .*|references, PeopleAsReferences|id_patch, ApplyIDPatch, by region"
+)
+"""Rows with whose people a run does what it does with those of another row too: image tokens as InstantID's, references
+as those by region, words of a region as those of Prompt per Person."""
 OF_A_RUN = (
     "test_cancel", "test_compiled", "test_half", "test_leaks", "test_leaks_after_errors", "test_other_packs",
     "test_partial_loading", "test_people_together", "test_rows",
@@ -34,7 +34,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     conditions = (*getattr(metafunc.module, "CONDITIONS", ()), *conditions_of(metafunc.function))
     rows_here = [row for row in rows() if row.runs_here]
-    seldom = CARRIED_ALIKE if metafunc.definition.path.stem in OF_A_RUN else ()
+    seldom = CARRIED_ALIKE if metafunc.definition.path.stem in OF_A_RUN else None
     if "method" in metafunc.fixturenames:
         metafunc.parametrize("method", _cases(methods(), conditions), ids=lambda record: record.folder)
     if "row" in metafunc.fixturenames:
@@ -43,13 +43,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("row_or_variant", _cases(with_variants(rows_here), conditions, seldom), ids=str)
 
 
-def _cases(candidates: Iterable[Any], conditions: Iterable[Condition], seldom: Container[str] = ()) -> list[Any]:
+def _cases(
+    candidates: Iterable[Any], conditions: Iterable[Condition], seldom: re.Pattern[str] | None = None
+) -> list[Any]:
     """The rows or records; those that do not meet every condition are skipped. seldom: names of thorough ones."""
     cases = list[Any]()
     for candidate in candidates:
         unmet = next((condition for condition in conditions if not condition.holds(candidate)), None)
         marks = [] if unmet is None else [pytest.mark.skip(reason=unmet.reason)]
-        if str(candidate) in seldom:
+        if seldom and seldom.fullmatch(str(candidate)):
             marks.append(pytest.mark.thorough)
         cases.append(pytest.param(candidate, marks=marks))
     return cases

@@ -69,6 +69,7 @@ def counted(numbers: tuple[int, ...]) -> dict[str, Line]:
     return {line["name"]: line for line in others.count((SHALLOW,), numbers)}
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("custom_nodes")
 def test_masks_on_conditioning_cost_a_row_for_each_prompt() -> None:
     lines = counted((1, 4))
@@ -93,6 +94,7 @@ def settings(**changed: Any) -> card.Settings:
     return card.Settings(card.tiny(methods.SDXL), torch.float32, **{"numbers": (2,), **changed})
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("custom_nodes")
 def test_a_card_is_measured_with_every_method_of_the_table() -> None:
     lines = list(card.measure(settings()))

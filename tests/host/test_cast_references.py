@@ -12,10 +12,10 @@ import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_extras.nodes_edit_model import ReferenceLatent
 from comfy_extras.nodes_qwen import TextEncodeQwenImageEditPlus
+from pack.bridge.references.by_region import RegionalReferences
+from pack.bridge.references.record import LATENTS, REFERENCES
 from pack.core.people import PlacedCast, RowCast
 from pack.core.places import group
-from pack.nodes.references.by_region import RegionalReferences
-from pack.nodes.references.encoding import LATENTS, REFERENCES, latent_owners
 from peers import apply as node_applied
 from sample_values import klein
 
@@ -56,6 +56,10 @@ def apply(family="Qwen-Image-Edit", cast=None, pictures=None, **changed):
     clip, vae = loaded(family)
     inputs = {"clip": clip, "vae": vae, "cast": cast or pair(), "negative_prompt": "rain", "pictures": pictures}
     return node_applied("LikenessPeopleAsReferences", **{**inputs, **changed})
+
+
+def owners(options):
+    return options[REFERENCES].owners_of(options[LATENTS])
 
 
 def portrait(person):
@@ -106,7 +110,7 @@ def test_qwen_is_given_what_the_hosts_own_node_gives_it():
             conditioning,
             TextEncodeQwenImageEditPlus.execute(clip, words, vae, *map(portrait, cast.people), room).args[0],
         )
-    assert latent_owners(positive[0][1]) == latent_owners(negative[0][1]) == (0, 1, None)
+    assert owners(positive[0][1]) == owners(negative[0][1]) == (0, 1, None)
     assert positive[0][1][LATENTS][0] is negative[0][1][LATENTS][0], "each picture is encoded once"
     alone = apply(cast=replace(cast, people=()), negative_prompt="", vae=vae)[1]
     same(alone, TextEncodeQwenImageEditPlus.execute(clip, "", vae).args[0])
@@ -138,7 +142,7 @@ def test_z_image_is_given_what_the_hosts_own_node_gives_it():
     portraits = dict(zip(("image1", "image2"), map(portrait, cast.people), strict=True))
     for conditioning, words in ((positive, text), (negative, "rain")):
         same(conditioning, TextEncodeZImageOmni.execute(clip, words, vae=vae, **portraits).args[0])
-    assert latent_owners(positive[0][1]) == (0, 1)
+    assert owners(positive[0][1]) == (0, 1)
     alone = apply("Z-Image", replace(cast, people=()), negative_prompt="", vae=vae)[1]
     same(alone, TextEncodeZImageOmni.execute(clip, "", vae=vae).args[0])
 
@@ -169,7 +173,7 @@ def test_mage_flow_is_given_what_the_hosts_own_node_gives_it():
     expected = TextEncodeMageFlowEdit.execute(clip, text, "rain", vae, images, 256, 256).args
     same(positive, expected[0])
     same(negative, expected[1])
-    assert latent_owners(positive[0][1]) == (0, 1)
+    assert owners(positive[0][1]) == (0, 1)
     without_negative = apply("Mage-Flow", cast, size=256, negative_prompt="")[1]
     same(without_negative, TextEncodeMageFlowEdit.execute(clip, text, "", vae, images, 256, 256).args[1])
     alone = apply("Mage-Flow", replace(cast, people=()), negative_prompt="rain")[1]
@@ -224,7 +228,7 @@ def test_rows_of_crop_faces_have_their_own_picture_and_text():
             assert torch.equal(texts[min(n, len(texts) - 1)], alone[0][0][0])
         assert [len(latents_of_rows) for latents_of_rows in options[LATENTS]] == [2, 1, 2]
         assert len(texts) == (2 if word == "Picture" else 1), "FLUX.2's encoder sees no pictures"
-        assert latent_owners(options) == (None, None, None)
+        assert owners(options) == (None, None, None)
 
 
 KLEIN = "FLUX.2 klein"

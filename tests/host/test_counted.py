@@ -21,14 +21,14 @@ from bench import methods, transformers
 from counting import LiveBytes, teraflops
 from pack.bridge.canvas import Canvas
 from pack.bridge.carried import carry
+from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
+from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences
 from pack.bridge.runs import ForwardInput
 from pack.bridge.schedule import WHOLE_SCHEDULE
 from pack.bridge.transformers import networks
 from pack.bridge.transformers.attention import around_attention
 from pack.bridge.transformers.blocks import blocks_of
 from pack.core.people import Cast, Identity, Person
-from pack.nodes.references.by_region import RegionalReferences, RegionalReferencesRun
-from pack.nodes.references.encoding import LATENTS, REFERENCES, PeopleReferences
 
 COSTS = json.loads(Path(__file__).with_name("counted.json").read_text("utf-8"))
 """For two people, or parts: operations, in those of a step without anything, and KiB that stay from step to step. More
@@ -48,6 +48,7 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.thorough_with("others")
+@pytest.mark.thorough_with("sd15")
 @pytest.mark.parametrize("group", COSTS)
 def test_a_step_costs_no_more_than_it_did(group: str) -> None:
     """In the small shapes of the tests. The others are carried and read as those that every run looks at."""
@@ -90,14 +91,9 @@ def rows_of_page(name: str) -> list[list[str]]:
     return [[cell.strip(" |") for cell in cells[1:]] for cells in lines]
 
 
-PUBLISHED = [
-    pytest.param(published, id=published.name, marks=() if "4B" in published.name else pytest.mark.thorough)
-    for published in transformers.PUBLISHED
-]
-
-
+@pytest.mark.thorough
 @tiny_dits.needed
-@pytest.mark.parametrize("published", PUBLISHED)
+@pytest.mark.parametrize("published", transformers.PUBLISHED, ids=lambda published: published.name)
 def test_people_on_transformers_cost_what_the_page_says(published: transformers.Transformer) -> None:
     """Of four people at the published size of the network."""
     network = transformers.for_counting(published)
@@ -116,6 +112,7 @@ def test_people_on_transformers_cost_what_the_page_says(published: transformers.
         assert float(cell) == pytest.approx(peak, rel=0.02)
 
 
+@pytest.mark.thorough
 @tiny_dits.needed
 def test_every_transformer_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
     """As scripts/bench.py does it, on the networks of the tests."""

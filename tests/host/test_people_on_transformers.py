@@ -19,6 +19,7 @@ from figures import relative
 from joint_reads import Tokens, allowed
 from pack.bridge import carried, runs
 from pack.bridge.carried import ConditioningLost
+from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.transformers import person_texts
 from pack.bridge.transformers.attention import OVERRIDE, with_reading
 from pack.bridge.transformers.person_texts_run import PersonTextsRun
@@ -26,7 +27,6 @@ from pack.core.errors import BadSetup, BadSize, WrongBaseModel
 from pack.core.people import Lora, PlacedCast, RowCast, Slot
 from pack.core.places import group
 from pack.core.token_groups import Group, Split
-from pack.nodes.references.encoding import REFERENCES, PeopleReferences
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
 from peers import apply
 from safetensors.torch import save_file

@@ -13,12 +13,12 @@ from figures import relative
 from hidden_text import without_common
 from pack.bridge import carried, runs
 from pack.bridge.carried import ConditioningLost
+from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.transformers import families, networks, person_texts
 from pack.bridge.transformers.attention import OVERRIDE
 from pack.bridge.transformers.person_texts_run import PersonTextsRun
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.person_texts import TextLayout, split_by_words
-from pack.nodes.references.encoding import REFERENCES, PeopleReferences
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
 from peers import apply
 from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE

@@ -5,13 +5,13 @@ import pytest
 import tiny_dits
 import torch
 from figures import WHOLE_SAMPLING, relative
+from pack.bridge.references.by_region import TokensChanged
+from pack.bridge.references.frame_texts import ready_for_rows
+from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.transformers import networks
 from pack.bridge.transformers.attention import COUNTS, OVERRIDE
 from pack.core.errors import BadSetup
 from pack.core.people import Cast
-from pack.nodes.references.by_region import TokensChanged
-from pack.nodes.references.encoding import REFERENCES, PeopleReferences
-from pack.nodes.references.frame_texts import ready_for_rows
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
 from people_made import person
 from seeded import normal

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from pack.core.person_texts import OwnedTokens, TextLayout, on_tokens, split_by_words
+from pack.core.person_texts import OwnedTokens, TextLayout, split_by_words
 from pack.core.token_groups import Group, Split, split_attention
 from torch.nn.functional import scaled_dot_product_attention as attention
 
@@ -95,13 +95,6 @@ def test_two_splits_joined_are_both_masks():
             expected += (share * shared)[:, None] * attention(q, k, v, attn_mask=reads.expand(TOKENS, -1))
     assert (attention_by(words.joined(second_split), q, k, v) - expected).abs().max() <= 2e-6
     assert words.joined(second_split) is words.joined(second_split), "worked out once"
-
-
-def test_weights_of_tokens_are_means_of_their_pixels():
-    region = torch.zeros(1, 40, 24)
-    region[:, :8, :16] = 1  # half of the first
-    region[:, 32:, 16:] = 1  # all of what is in the picture of the last
-    assert on_tokens(region, 40, 24, 16).tolist() == [[0.5, 0, 0, 0, 0, 1]]
 
 
 def test_words_read_what_stands_in_front_and_a_persons_reference_reads_their_words():

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from pack.core.attention import on_tokens
+from pack.core.reference_groups import Plan, belongs, groups
 from pack.core.token_groups import Group, Split, split_attention
 from pack.core.token_layout import TokenLayout
-from pack.nodes.references.net import Plan, groups, on_tokens
 from torch.nn.functional import scaled_dot_product_attention as attention
 
 TOKENS = TokenLayout(common=3, picture=6, references=(4, 2, 3))
@@ -63,13 +64,20 @@ def test_where_everybody_is_barred_it_is_attention_without_references_to_the_bit
     assert torch.equal(split(plan, q, k, v)[:, :, :WITHOUT_REFERENCES], attention(*without_references))
 
 
+def test_shares_of_tokens_are_means_of_their_pixels():
+    region = torch.zeros(1, 40, 24)
+    region[:, :8, :16] = 1  # half of the first
+    region[:, 32:, 16:] = 1  # all of what is in the picture of the last
+    assert on_tokens(region, 40, 24, 16).tolist() == [[[0.5, 0], [0, 0], [0, 1]]]
+
+
 def test_a_token_belongs_to_whom_at_least_half_of_it_is():
     region = torch.zeros(1, 40, 24)
     region[:, :8, :16] = 1  # half of the first
     region[:, 32:, 20:] = 1  # half of what is in the picture of the last
     region[:, 16:18, :16] = 1  # an eighth of another
-    owned = on_tokens(region, 40, 24, 16)
+    owned = belongs(on_tokens(region, 40, 24, 16))
     assert owned.shape == (1, 3, 2)
     assert owned.nonzero().tolist() == [[0, 0, 0], [0, 2, 1]]
     larger = region.repeat_interleave(2, 1).repeat_interleave(2, 2)
-    assert torch.equal(on_tokens(larger, 40, 24, 16), owned)
+    assert torch.equal(belongs(on_tokens(larger, 40, 24, 16)), owned)

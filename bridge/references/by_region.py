@@ -11,12 +11,13 @@ region this joint attention is split:
 
 A reference of no person is a room, a pose, or what another node adds to the conditioning. In Z-Image each reference
 also has a text beside it, and tokens of what a vision encoder has seen of it. These are read by the same tokens as the
-reference itself. net.py holds the formulas.
+reference itself. core.reference_groups holds the formulas.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -25,29 +26,31 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 from typing_extensions import Self
 
-from ...bridge.canvas import Canvas
-from ...bridge.carried import Carried, CarriedCond, ConditioningLost
-from ...bridge.runs import Batch, ForwardInput, Run, entries_with
-from ...bridge.transformers.attention import BlockCalls, with_reading
-from ...bridge.transformers.current_texts import current_texts
-from ...bridge.transformers.layouts import (
+from ...core.attention import on_tokens
+from ...core.errors import BadSetup, LikenessError, counted
+from ...core.places.regions import BadRegion
+from ...core.reference_groups import Plan, belongs, groups
+from ...core.taking_part import names_apart, present
+from ...core.token_groups import Split
+from ...core.token_layout import TokenLayout
+from ..canvas import Canvas
+from ..carried import Carried, CarriedCond, ConditioningLost
+from ..runs import Batch, ForwardInput, Run, entries_with
+from ..transformers.attention import BlockCalls, with_reading
+from ..transformers.current_texts import current_texts
+from ..transformers.layouts import (
     LAYERS,
     REFINER,
     CurrentReferences,
+    StandIn,
     begin_references,
     end_references,
     layout_of,
     refiner_stand_ins,
 )
-from ...bridge.transformers.networks import TOKEN, network_of, tokens_of, transformer_family
-from ...bridge.unet import Options, pixels_of, with_patch
-from ...core.errors import BadSetup, LikenessError, counted
-from ...core.places.regions import BadRegion
-from ...core.taking_part import names_apart, present
-from ...core.token_groups import Split
-from ...core.token_layout import TokenLayout
-from .encoding import REFERENCES, PeopleReferences, latent_owners
-from .net import Plan, groups, on_tokens
+from ..transformers.networks import TOKEN, network_of, regions_on_tokens, transformer_family
+from ..unet import Options, with_patch
+from .record import LATENTS, PeopleReferences
 
 _PLAN = "likeness_regional_references_plan"
 """Key of transformer_options inside of a forward: the Plan for its tokens."""
@@ -98,8 +101,7 @@ class RegionalReferences(Carried):
         entry: of a guider's conditioning, the options of an entry as sampling has them. Raises BadSetup where the entry
         lacks some of the latents of this record, because another node has replaced them.
         """
-        # latent_owners looks for the record among the options of an entry: here it is the record of this object.
-        owners = latent_owners({**entry, REFERENCES: self.record})
+        owners = self.record.owners_of(entry.get(LATENTS) or ())
         expected = _count_of_people(self.record.people)
         missing = expected - _count_of_people(owners)
         if missing:
@@ -112,17 +114,13 @@ class RegionalReferences(Carried):
         # Runs recognise a carried object by its identity, so each copy is made once and used for all entries alike.
         return self.made_once(owners, lambda: replace(self, owners=owners))
 
-    def on_tokens(self, height: int, width: int) -> Tensor:
-        """The regions on the tokens of a picture of this size in pixels: (people, rows, columns) bool."""
-        return on_tokens(self.regions, height, width, TOKEN)
-
     def check(self, height: int, width: int, cell: int) -> None:
         """Raise BadSize where a picture of this size in pixels has another shape than the canvas, and BadRegion where a
         person has no token of it. cell: the side of a latent pixel, in pixels."""
         canvas_height, canvas_width = self.regions.shape[1:]  # (people, H, W)
         canvas_size = (canvas_width, canvas_height)
         self.canvas.check(canvas_size, (width, height), cell)
-        tokens = self.on_tokens(height, width)
+        tokens = belongs(on_tokens(self.regions, height, width, TOKEN))
         check_tokens(tokens, self.names, height, width)
 
 
@@ -188,12 +186,7 @@ class RegionalReferencesRun(Run):
         self, regional: RegionalReferences, layout: TokenLayout, forward: ForwardInput
     ) -> "RegionalReferencesBatch":
         """The batch for a forward. layout: of its tokens, without the words of Prompt per Person."""
-        pixels = pixels_of(forward.model)  # of a latent pixel's side
-        height, width = forward.x.shape[-2:]
-        regions = regional.on_tokens(pixels * height, pixels * width).flatten(1)  # (people, tokens of a frame)
-        # A latent of a video model has frames; a picture is one frame. Every frame has the same regions.
-        frames = tokens_of(forward.model, forward.x) // regions.shape[1]
-        regions = regions.repeat(1, frames)  # (people, tokens of all frames)
+        regions = belongs(regions_on_tokens(regional.regions, forward.model, forward.x))  # (people, tokens)
         # The network may add tokens to fill the picture up. They are outside of all regions.
         regions = functional.pad(regions, (0, layout.picture - regions.shape[1]))
         family = transformer_family(forward.model)
@@ -322,16 +315,10 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
     options in an attention do not say how many tokens there are, so the layout has counted them as the host does.
     """
 
-    def __init__(
-        self,
-        regional: RegionalReferences,
-        regions: Tensor,
-        layout: TokenLayout,
-        forward_input: ForwardInput,
-        is_first: bool,
-    ) -> None:
-        super().__init__(regional, regions, layout, forward_input, is_first)
-        self._refiner_names = refiner_stand_ins(self._network, self._family)
+    @cached_property
+    def _refiner_names(self) -> list[StandIn]:
+        """What puts the names of the refiners into the transformer_options of their attention."""
+        return refiner_stand_ins(self._network, self._family)
 
     @contextmanager
     def prepared(self) -> Iterator[None]:

@@ -17,14 +17,14 @@ from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
-from ...bridge.carried import Carried, carry
-from ...bridge.conditioning import Conditioning
-from ...bridge.runs import Batch, ForwardInput, Run, patched
-from ...bridge.schedule import WHOLE_SCHEDULE
-from ...bridge.transformers.layouts import StandIn
-from ...bridge.transformers.networks import network_of
-from ...bridge.unet import Options
 from ...core.errors import BadSetup
+from ..carried import Carried, carry
+from ..conditioning import Conditioning
+from ..runs import Batch, ForwardInput, Run, patched
+from ..schedule import WHOLE_SCHEDULE
+from ..transformers.layouts import StandIn
+from ..transformers.networks import network_of
+from ..unet import Options
 
 
 @dataclass(frozen=True, eq=False)

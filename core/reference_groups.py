@@ -10,25 +10,15 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ...core.token_groups import Group, Split
-from ...core.token_layout import Span, TokenKind
+from .token_groups import Group, Split
+from .token_layout import Span, TokenKind
 
 
-def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
-    """Which tokens of a picture belong to each person: (people, rows, columns of tokens) bool.
+def belongs(shares: Tensor) -> Tensor:
+    """Whether a token of a picture belongs to a person, in the shape of `shares`: where at least half of it is theirs.
 
-    regions: (people, H, W), 0..1, scaled to the picture's height and width, which are in pixels. side: of a token, in
-    pixels. A token belongs to each person whose region covers at least half of it. Where a token reaches beyond the
-    edge of the picture, the last row or column of pixels stands for what is missing.
+    shares: how much of each token lies in each person's region, as core.attention.on_tokens gives it.
     """
-    pictures = regions[:, None].float()  # (people, 1, H, W)
-    if regions.shape[1:] != (height, width):
-        pictures = functional.interpolate(pictures, size=(height, width), mode="area")
-    # How many pixels are missing to whole tokens.
-    right = -width % side
-    bottom = -height % side
-    padded = functional.pad(pictures, (0, right, 0, bottom), mode="replicate")
-    shares = functional.avg_pool2d(padded, side)[:, 0]  # (people, rows, columns)
     return shares >= 0.5
 
 

@@ -1,0 +1,6 @@
+"""Reference pictures of people in diffusion transformers, while the sampler runs.
+
+record.py        whose the reference latents of a prompt are
+by_region.py     each person's references are read in that person's region alone
+frame_texts.py   Z-Image's texts around reference pictures, in a batch of several rows
+"""
