@@ -282,11 +282,11 @@ def scope_of_bodies(
     if mask is not None and alone:
         regions.check_one_picture(cast)
     placed = mask is None or is_a(cast, PlacedCast)
-    if placed:
-        placed_cast = require_places(cast, node_name)
-        areas = regions.regions_of_people(placed_cast, acting_people, mask, inputs.shape)  # (people, H, W)
+    if mask is not None and not placed:
+        areas = regions.regions_from_masks(mask, cast, acting_people)  # (people, H, W)
     else:
-        areas = regions.regions_from_masks(mask, cast, acting_people)
+        placed_cast = require_places(cast, node_name)
+        areas = regions.regions_of_people(placed_cast, acting_people, mask, inputs.shape)
     if alone and len(areas) == 1 and bool((areas == 1).all()):
         # One person whose region is the whole picture acts as a person without a region does. The difference is in
         # layers that have no place in the picture, such as those of the time step: they can act only where there are
