@@ -11,11 +11,11 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge import encode, lora, notes, schema, scopes, unet
+from ...bridge import adapter_lora, encode, notes, schema, scopes, unet
+from ...bridge.adapter_lora import with_lora
 from ...bridge.conditioning import Conditioning
 from ...bridge.cross_attention.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
-from ...bridge.lora import with_lora
 from ...bridge.schedule import schedule_range
 from ...bridge.scopes import Scope, check_fits, injections
 from ...core import taking_part
@@ -89,7 +89,7 @@ def load_ip_adapter(path: str, plus_version: str) -> IPAdapter:
     variant = net.versioned(net.variant(state), state, path, plus_version)
     patcher = FILE.build(path, IPAdapterNet, state)
     # The LoRA that FaceID files bring, which Apply IP-Adapter puts onto the MODEL; empty for other files.
-    return IPAdapter(patcher, lora.lora_of_adapter(state), variant=variant)
+    return IPAdapter(patcher, adapter_lora.lora_of_adapter(state), variant=variant)
 
 
 APPLY = "Apply IP-Adapter"

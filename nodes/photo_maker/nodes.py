@@ -13,6 +13,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...bridge import notes, schema, scopes
+from ...bridge.adapter_lora import with_lora
 from ...bridge.canvas import Canvas
 from ...bridge.carried import carry
 from ...bridge.conditioning import Conditioning, changed_at, check_conditioning
@@ -21,7 +22,6 @@ from ...bridge.cross_attention.regional_text import inline_text, without_people
 from ...bridge.cross_attention.regional_text_run import RegionalTextRun
 from ...bridge.encode import TEXT_WIDTH, check_family, vision_of
 from ...bridge.load import FileLoader, Loaded, Published
-from ...bridge.lora import with_lora
 from ...bridge.presence import NamedRange, marked, on_model, presence_of_people
 from ...bridge.remarks import tell_of_checkpoint
 from ...bridge.runs import patched

@@ -11,7 +11,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge import encode, lora, notes, schema, scopes
+from ...bridge import adapter_lora, encode, notes, schema, scopes
 from ...bridge.conditioning import Conditioning
 from ...bridge.cross_attention.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
@@ -48,7 +48,7 @@ FILE = Published.of_method(METHOD, "StoryMaker adapter")
 def load_story_maker(path: str) -> StoryMaker:
     """Read mask.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint."""
     state = FILE.read(path)
-    return StoryMaker(FILE.build(path, StoryMakerNet, state), lora.lora_of_adapter(state))
+    return StoryMaker(FILE.build(path, StoryMakerNet, state), adapter_lora.lora_of_adapter(state))
 
 
 class ApplyStoryMaker(io.ComfyNode):
@@ -112,7 +112,7 @@ class ApplyStoryMaker(io.ComfyNode):
         cut_bodies = cut_out(with_photos.people, bodies, body_masks)  # one for each of `people`
         masks_unused = body_masks is not None and (bodies is None or is_a(bodies, Parts))
         notes.tell(node_id, "\n".join(_remarks(everybody, people, cut_bodies, masks_unused)))
-        model_with_lora = lora.with_lora(model, story_maker.lora, lora_weight, node_id)
+        model_with_lora = adapter_lora.with_lora(model, story_maker.lora, lora_weight, node_id)
         features = _features(story_maker, clip_vision, people, photos, cut_bodies)
         carried = _injections(story_maker, scope, features, weight)
         preview = _preview(cls, people, cut_bodies, scope.regions)
