@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import LikenessError
-from ..core.models import doctor, findings, manifest, needs
+from ..core.models import doctor, findings, manifest, needs, workflow_nodes
 from ..core.models.findings import Finding
 from ..core.text import in_one_line
 from . import folders, notes
@@ -50,7 +50,7 @@ async def _missing(request: Any) -> Any:
     try:
         body = await request.read()  # not text(), which fails with an encoding that a sender makes up
         # In a thread of its own, so that the server goes on meanwhile: a network drive may take its time.
-        findings_to_fix = await asyncio.to_thread(lambda: missing(needs.workflow(body)))
+        findings_to_fix = await asyncio.to_thread(lambda: missing(workflow_nodes.workflow(body)))
     except (ValueError, LikenessError, wrong_content_encoding) as error:
         return _json({"error": in_one_line(error)}, 400)
     names: list[str] = []

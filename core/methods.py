@@ -96,7 +96,6 @@ class Method:
     families: tuple[str, ...]
     people: int | None
     host: str
-    experimental: bool
     uses: tuple[Use, ...]
 
     def used_by(self, kinds: Set[str]) -> bool:

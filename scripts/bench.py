@@ -39,13 +39,7 @@ def main() -> int:
     parser.add_argument("--gpu", action="store_true", help="measure on the graphics card instead of counting")
     parser.add_argument("--pictures", type=int, default=1, help="with --gpu: how many are sampled at once (default: 1)")
     parser.add_argument(
-        "--budget", type=float, default=200.0, help="with --gpu: seconds after which no figure is begun (default: 200)"
-    )
-    parser.add_argument(
         "--tiny", action="store_true", help="small networks on any device, to see whether everything runs"
-    )
-    parser.add_argument(
-        "--unets", action="store_true", help="count people on SDXL and SD1.5 alone, not on transformers"
     )
     parser.add_argument(
         "--transformers", action="store_true", help="with --gpu: measure the published transformers instead of SDXL"
@@ -54,9 +48,6 @@ def main() -> int:
         "--pack", action="append", default=[], choices=PACKS,
         help="count this pack's rows alone, on SDXL and SD1.5; may be said again",
     )  # fmt: skip
-    parser.add_argument(
-        "--people", type=int, nargs="+", default=[1, 2, 4, 8, 12], help="how many are counted (default: 1 2 4 8 12)"
-    )
     parser.add_argument("--seconds", action="store_true", help="time every method of Likeness on the graphics card")
     options = parser.parse_args()
     entered("bench.py", options.python, ("diffusers",))
@@ -85,7 +76,7 @@ def main() -> int:
         text = measured(options)
     else:
         text = counted(options)
-        if not (options.tiny or options.unets or options.pack):
+        if not (options.tiny or options.pack):
             transformers.count()
     environment.say("Done: each figure is a line of JSON on the standard output.")
     if options.table:
@@ -99,7 +90,7 @@ def counted(options: argparse.Namespace) -> str:
     from bench import card, methods, others, tables
 
     families = (methods.SDXL, methods.SD15)
-    numbers: list[int] = options.people
+    numbers = [1, 2, 4, 8, 12]
     if options.tiny:
         families = tuple(card.tiny(family) for family in families)
         numbers = [1, 2]
@@ -123,7 +114,7 @@ def measured(options: argparse.Namespace) -> str:
         if card.device().type == "cpu":
             dtype = torch.float32
     environment.say(f"Measuring on {card.device_name()}.")
-    settings = card.Settings(family, dtype, options.pictures, seconds=options.budget)
+    settings = card.Settings(family, dtype, options.pictures)
     lines = [*printed(card.measure(settings)), *printed(card.mask_costs(dtype, scale))]
     return card.table(lines)
 
@@ -137,12 +128,10 @@ def measured_on_transformers(options: argparse.Namespace) -> str:
 
     if not tiny_dits.KNOWN:
         raise environment.SetupError("This ComfyUI is older than 0.33 and knows none of these transformers. Update it.")
-    settings = transformers_on_card.Settings(seconds=options.budget)
+    settings = transformers_on_card.Settings()
     if options.tiny:
         dtype = torch.float32 if card.device().type == "cpu" else torch.bfloat16
-        settings = transformers_on_card.Settings(
-            transformers_on_card.tiny(), dtype, side=64, numbers=(1, 2), seconds=options.budget
-        )
+        settings = transformers_on_card.Settings(transformers_on_card.tiny(), dtype, side=64, numbers=(1, 2))
     environment.say(f"Measuring on {card.device_name()}.")
     return transformers_on_card.table(printed(transformers_on_card.measure(settings)))
 

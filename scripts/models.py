@@ -35,7 +35,7 @@ from rig.workflow import nodes_in, offered
 
 from core.errors import LikenessError, counted
 from core.methods import methods as records
-from core.models import manifest, needs
+from core.models import manifest, needs, workflow_nodes
 from core.models.manifest import Model
 
 WORKFLOWS = ROOT / "workflows"
@@ -119,7 +119,7 @@ def read_workflow(name: str) -> dict[str, Any]:
     """A workflow of ours by name, or any by its path. Raises SetupError."""
     graph = workflow_files.read(workflow_files.named(name))
     try:
-        running = list(needs.nodes(graph))
+        running = list(workflow_nodes.nodes(graph))
     except ValueError as error:
         raise SetupError(f"{name} is no workflow: {error}. Save it again in ComfyUI.") from error
     except LikenessError as error:
@@ -222,7 +222,7 @@ def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: 
         print("".join(f"    {one.licence} ({one.source})\n" for one in model.licences), end="")
         print(f"    {model.page}")
     print(f"In all: {manifest.together(models)}.")
-    import fetch  # says which package it lacks, before anything is asked
+    from rig import fetch  # says which package it lacks, before anything is asked
 
     if not yes and not sys.stdin.isatty():
         environment.say("There is no terminal to ask in: add --yes if you accept these licences.")

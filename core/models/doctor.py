@@ -9,10 +9,10 @@ import os
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from ..methods import Format
-from ..names import among, ending, folded, spelled
+from ..names import among, ending, folded, same_name
 from . import formats
 from .elsewhere import move, moved, renamed, target
 from .face_pack_places import examine_pack
@@ -43,14 +43,19 @@ def examine(model: Model, folders: Folders) -> Finding:
     another folder."""
     if model.format == "face-pack":
         return examine_pack(model, folders) or nothing_there(model, folders)
-    paths = {file: _path_of_file(file, model, folders) for file in model.files}  # None: the file is not there
-    missing = [file for file, path in paths.items() if path is None]
-    finding = _trouble_of(model, [path for path in paths.values() if path])
+    paths: list[Path] = []
+    missing: list[File] = []
+    for file in model.files:
+        path = _path_of_file(file, model, folders)
+        if path:
+            paths.append(path)
+        else:
+            missing.append(file)
+    finding = _trouble_of(model, paths)
     if finding:
         return finding
     if not missing:
-        first_path = paths[model.files[0]]
-        return Finding(model.title, FOUND, (_where(model, first_path, folders),))
+        return Finding(model.title, FOUND, (_path_with_hint(paths[0], model, folders),))
     if len(missing) < len(model.files):
         names = ", ".join(file.names[0] for file in missing)
         details = (f"Not complete: {names}.", f"All of it is at {model.page}.")
@@ -194,25 +199,25 @@ def _paths(root: Path, name: str, model: Model) -> Iterator[Path]:
         yield root / name_in_folder
 
 
-def _where(model: Model, path: Path | None, folders: Folders) -> str:
-    """The path of a model that is there, as text, with a hint where the host's loader shows it under another name.
+def _path_with_hint(path: Path, model: Model, folders: Folders) -> str:
+    """The path of a model that is there, and where a menu of the host shows the file under another name than the
+    workflow has, what to choose.
 
-    The host's loaders show a file under its name on the disk. Our own loaders take a name in any spelling, so their
-    models need no hint.
+    Our own loaders take a name in any spelling, so their models need no hint.
     """
     is_ours = model.format and formats.known(model.format).ours
-    roots = [Path(root) for root in folders.get(model.key, ()) if path and path.is_relative_to(root)]
-    if is_ours or not roots or not path:
+    roots = [root for root in folders.get(model.key, ()) if path.is_relative_to(root)]
+    if is_ours or not roots:
         return str(path)
-    name = path.relative_to(roots[0]).as_posix()
-    expected_names: list[str] = []
+    in_menu = path.relative_to(roots[0]).as_posix()
+    expected: list[str] = []
     for file in model.files:
-        expected_names += [PurePath(expected).as_posix() for expected in file.names]
-    if spelled(name) in [spelled(expected) for expected in expected_names]:
+        expected += file.names
+    if any(same_name(in_menu, name) for name in expected):
         return str(path)
-    if folded(name) in [folded(expected) for expected in expected_names]:
-        return f"{path}: {name} is the same name in other capitals."
-    return f"{path}: choose {name} in its loader."
+    if any(folded(in_menu) == folded(name) for name in expected):
+        return f"{path}: {in_menu} is the same name in other capitals."
+    return f"{path}: choose {in_menu} in its loader."
 
 
 def report(

@@ -54,7 +54,7 @@ def examine_pack(model: Model, folders: Folders) -> Finding | None:
 
 def _needs_a_detector_alone(model: Model) -> bool:
     """Whether the workflow needs nothing of this pack but a detector, which any face pack has: `needs` has then left
-    the recogniser out of the model's files, see needs._without_recogniser."""
+    the recogniser out of the model's files, see needs._Workflow.as_chosen."""
     return len(model.files) == 1
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from readable import Unreadable, bytes_of
+from rig.given_files import Unreadable, bytes_of
 
 from core.errors import BadPhoto
 from core.picture_files import read_picture

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from environment import SetupError
-from readable import Unreadable, bytes_of
+from rig.given_files import Unreadable, bytes_of
 
 from core import names
 

@@ -20,7 +20,7 @@ import evaluate
 import numpy as np
 from comparison.drafts import Places
 from pack.core.people import Box
-from readable import Unreadable, bytes_of
+from rig.given_files import Unreadable, bytes_of
 
 from .records import (
     GIVEN,

@@ -15,7 +15,7 @@ from typing import Any, cast
 from comparison.drafts import IN_A_ROW, Places
 from environment import SetupError
 from pack.core.text import in_one_line, plain
-from readable import Unreadable, bytes_of
+from rig.given_files import Unreadable, bytes_of
 
 from .seen import Seen
 

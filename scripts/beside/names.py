@@ -1,4 +1,4 @@
-"""What is run beside what, by name. It needs no host: beside.py and its table read it before there is one."""
+"""What is run beside what, by name. It needs no host: run.py and its table read it before there is one."""
 
 NAMES = (
     "ComfyUI_IPAdapter_plus", "ComfyUI_InstantID", "PuLID_ComfyUI", "ComfyUI-Advanced-ControlNet", "ComfyUI-ppm",

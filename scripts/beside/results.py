@@ -1,4 +1,4 @@
-"""The results that beside.py prints: kept from run to run, and as a table."""
+"""The results that run.py prints: kept from run to run, and as a table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from . import names
 
 Line = dict[str, Any]
-"""A result as beside.py prints it: the fields of graphs.Result, with `pack`, `commit` and `order` of loading."""
+"""A result as run.py prints it: the fields of graphs.Result, with `pack`, `commit` and `order` of loading."""
 HEAD = ("pack", "commit", "loaded", "what", "beside", "result")
 LOADED = {names.THEIRS_FIRST: "before ours", names.OURS_FIRST: "after ours"}
 

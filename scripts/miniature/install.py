@@ -26,7 +26,7 @@ from rig.standins import Files
 from rig.whole import written
 from rig.workflow import BYPASSED, NOTES, fill, load
 
-from core.models.needs import nodes_in
+from core.models.workflow_nodes import nodes_in
 
 from . import built, export, garments, net, places
 

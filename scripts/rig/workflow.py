@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from core.errors import listed
-from core.models import needs
+from core.models import workflow_nodes
 from core.models.manifest import Model
-from core.models.needs import subgraphs
+from core.models.workflow_nodes import subgraphs
 from core.names import among
 
 from .widgets import Json, Spec, WorkflowError, sent, specs, values_of
@@ -57,7 +57,7 @@ def load(path: Path) -> dict[str, Any]:
 
 def nodes_in(workflow: Json) -> Iterator[dict[str, Any]]:
     """Every node, those inside of subgraphs in the place of the node that stands for them."""
-    return (node for node in needs.nodes_in(workflow) if node["type"] not in subgraphs(workflow))
+    return (node for node in workflow_nodes.nodes_in(workflow) if node["type"] not in subgraphs(workflow))
 
 
 def offered(entry: Model) -> dict[str, str] | None:
@@ -459,7 +459,7 @@ def fill(workflow: Json, values: Mapping[str, Any], images: Sequence[str]) -> No
     values: by the name of the input. images: those of its Load Image nodes, in the file's order.
     """
     waiting = iter(images)
-    for node in needs.nodes_in(workflow):
+    for node in workflow_nodes.nodes_in(workflow):
         for place, name in enumerate(_names(node)):
             if name == "image":
                 node["widgets_values"][place] = next(waiting)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from environment import ROOT, SetupError
-from readable import Unreadable, bytes_of
 
+from .given_files import Unreadable, bytes_of
 from .picture_texts import texts_in
 
 Graph = dict[str, Any]

@@ -229,7 +229,7 @@ CAUGHT = {
     "core/models/manifest.py",  # its parsed
     "core/models/onnx_file.py",  # its _walked
     "core/models/tensors.py",  # _trouble of core/models/doctor.py
-    "core/models/needs.py",  # read_workflow of scripts/models.py
+    "core/models/workflow_nodes.py",  # read_workflow of scripts/models.py
 }
 """Files that raise an error of Python, and who catches it."""
 

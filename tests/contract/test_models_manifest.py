@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from pack.core import errors
-from pack.core.models import manifest, needs
+from pack.core.models import manifest, needs, workflow_nodes
 from pack.core.models.formats import formats
 
 
@@ -88,7 +88,7 @@ def test_face_packs_of_methods_whether_linked_or_not(apply: str, file: str, peop
 
 @pytest.mark.parametrize("text", [text for text, why in CASES["damaged"] if why is None])
 def test_workflows_with_damage_that_nothing_is_read_from(text: str) -> None:
-    assert not any(node.texts for node in needs.nodes(needs.workflow(text)))
+    assert not any(node.texts for node in workflow_nodes.nodes(workflow_nodes.workflow(text)))
 
 
 REFUSED = [(text, why) for text, why in CASES["damaged"] if why is not None]
@@ -97,7 +97,7 @@ REFUSED = [(text, why) for text, why in CASES["damaged"] if why is not None]
 @pytest.mark.parametrize(("text", "why"), [*REFUSED, ("[" * 100_000, "its brackets go deeper")])
 def test_damaged_workflows(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        needs.workflow(text)
+        workflow_nodes.workflow(text)
 
 
 def test_readme_and_workflows_are_up_to_date(root: Path) -> None:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from method_rows import applies_to
 from pack.core.methods import Method
-from pack.core.models import doctor, manifest, needs
+from pack.core.models import doctor, manifest, needs, workflow_nodes
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
 
 
 def template(name: str) -> dict:
-    return needs.workflow((WORKFLOWS / f"{name}.json").read_text("utf-8"))
+    return workflow_nodes.workflow((WORKFLOWS / f"{name}.json").read_text("utf-8"))
 
 
 def missing(graph: dict, folder: Path) -> set[str]:

@@ -156,7 +156,7 @@ _NOT_SEEN_ON_ITS_HEAD = (3, 6)
 
 
 @pytest.mark.parametrize("turn", TURNS)
-@pytest.mark.parametrize("lying_first", [False, True])
+@pytest.mark.parametrize("lying_first", [pytest.param(False, marks=pytest.mark.thorough), True])
 def test_a_face_that_lies_beside_an_upright_one_is_the_same_person(embed, squares, turn, lying_first):
     """Of every two of eight people, one turned; the reported eyes are the eyes."""
     alone = [embed(side_by_side(cut))[0] for cut in squares]

@@ -1,4 +1,4 @@
-"""beside.py: what it looks at beside another pack, and that it finds what does not hold."""
+"""beside/run.py: what it looks at beside another pack, and that it finds what does not hold."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_error_of_another_pack_does_not_hold() -> None:
 
 
 def test_without_any_pack_there_is_nothing_to_run(host: object, tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "beside.py"), "--python", sys.executable]
+    command = [sys.executable, str(ROOT / "scripts" / "beside" / "run.py"), "--python", sys.executable]
     command += ["--pack", "PuLID_ComfyUI", "--table", str(tmp_path / "table.md")]
     answer = subprocess.run(command, capture_output=True, encoding="utf-8", env={**os.environ}, check=False)
     assert answer.returncode == 1

@@ -21,7 +21,7 @@ from pack.core.faces import analysis
 from pack.core.faces.finding import find_faces
 from pack.core.faces.pictures import to_picture
 from pack.core.methods import methods
-from pack.core.models import needs
+from pack.core.models import workflow_nodes
 from pack.core.places import bodies
 from PIL import Image, ImageOps
 from rig import photos, workflow
@@ -103,7 +103,7 @@ def prepared(
     titles of what is on instead of off, or off instead of on."""
     graph = workflow.load(file)
     templates.skip_unless_known(file, known)
-    for one in needs.nodes_in(graph):
+    for one in workflow_nodes.nodes_in(graph):
         mode = 0 if all_on else one["mode"]
         one["mode"] = workflow.BYPASSED - mode if one.get("title") in switched else mode
     prompt = workflow.to_prompt(graph, known)

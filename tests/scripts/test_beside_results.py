@@ -1,4 +1,4 @@
-"""The table that beside.py writes, and the results that it keeps."""
+"""The table that beside/run.py writes, and the results that it keeps."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python_in(folder)
 
 
-SMALL = "environment._install_cpu_build(python, ['-r', requirements])"
+SMALL = "environment._install_cpu_build(python, '-r', requirements)"
 """Of all that the demo without a host needs."""
 
 

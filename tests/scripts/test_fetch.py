@@ -16,8 +16,8 @@ from pathlib import Path
 from resource import RLIM_INFINITY, RLIMIT_FSIZE, setrlimit
 from typing import Any
 
-import fetch
 import pytest
+from rig import fetch
 
 from core.models.manifest import File
 

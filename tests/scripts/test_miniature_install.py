@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from miniature import built, export, install, net
-from pack.core.models.needs import nodes_in
+from pack.core.models.workflow_nodes import nodes_in
 from rig import workflow as workflows
 
 

@@ -98,7 +98,7 @@ def test_a_python_that_is_no_environment(tmp_path: Path, lacks: str) -> None:
     python = folder / "python"
     python.symlink_to(Path(sys.executable).resolve())
     (tmp_path / "scripts").mkdir()
-    for name in ("environment.py", "stopping.py", "requirements"):
+    for name in ("environment.py", "rig", "requirements"):
         (tmp_path / "scripts" / name).symlink_to(ROOT / "scripts" / name)
     code = (
         f"import sys; sys.path[:0] = [{str(tmp_path / 'scripts')!r}]\n"
@@ -107,7 +107,7 @@ def test_a_python_that_is_no_environment(tmp_path: Path, lacks: str) -> None:
         "util.find_spec = lambda name: None if name == 'venv' else find(name)\n"
         "host = environment.Host(environment.ROOT, (0, 33, 0))\n"
         "(host.path / 'requirements.txt').touch()\n"
-        "try: print(environment.python_for([host], purposes=['demo']))\n"
+        "try: print(environment.python_for([host]))\n"
         "except environment.SetupError as problem: print(problem)\n"
     )
     hidden = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME")

@@ -79,7 +79,10 @@ def test_what_cannot_be_converted_is_named_and_leaves_nothing(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"x.bin", "id-patch.bin"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(one, marks=pytest.mark.thorough) for one in (signal.SIGHUP, signal.SIGINT))],
+)
 def test_what_is_told_to_stop_leaves_nothing(number, tmp_path):
     """The large file is written for a while: it is ended as soon as there is something to be cleared up."""
     state = id_patch_file("mlp")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import translations
-from pack.core.models import doctor, findings, manifest, needs
+from pack.core.models import doctor, findings, manifest, needs, workflow_nodes
 from pack.core.models.fetch_commands import fetching
 from pack.core.models.findings import Diagnosis, Finding
 from pack.core.models.formats import IR_SE50_KEY
@@ -196,7 +196,7 @@ def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
         assert finding.detail.endswith("Or choose the face pack buffalo_sc, which is there.")
         assert finding.as_json()["details"] == ("Or choose the face pack buffalo_sc, which is there.",)
         assert names_to_fix(graph, folders(complete)) == ["antelopev2"]
-        for node in needs.nodes_in(graph):
+        for node in workflow_nodes.nodes_in(graph):
             values = node.get("widgets_values")
             # The values of the box are changed, as newer frontends save them, not those inside of it.
             is_loader = node["type"] == "LikenessLoadFaceEmbedder"
@@ -396,7 +396,7 @@ def test_a_slot_whose_name_is_no_text_is_of_no_input(name):
     for part in graph["definitions"]["subgraphs"]:
         for slot in part["inputs"]:
             slot["name"] = name
-    assert needs.wanted(needs.workflow(json.dumps(graph)))
+    assert needs.wanted(workflow_nodes.workflow(json.dumps(graph)))
 
 
 # --- In Chinese: everything that the doctor says has a sentence in locales

@@ -1,7 +1,7 @@
 """Run the packs that our pages name beside ours: loaded before and after ours, and in both orders in a graph.
 
-    python scripts/beside.py --table beside.md --results beside.jsonl
-    python scripts/beside.py --pack ComfyUI-ppm --order theirs-first
+    python scripts/beside/run.py --table beside.md --results beside.jsonl
+    python scripts/beside/run.py --pack ComfyUI-ppm --order theirs-first
 
 Needs a ComfyUI with some of these packs in custom_nodes (see scripts/test.py for where it is looked for). Their own
 code runs with ours on a small SDXL and SD1.5 with random weights. What is not installed is said and left out. Each pack
@@ -21,10 +21,15 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+# In the place of this folder, whose graphs.py would hide that of tests/support.
+sys.path.pop(0)
+sys.path.insert(0, str(Path(__file__).absolute().parents[1]))
+
 import environment
+from rig.pack import entered
+
 from beside.names import NAMES, ORDERS, OURS, OURS_FIRST, THEIRS_FIRST
 from beside.results import Line, kept_results, markdown
-from rig.pack import entered
 
 NOBODY = "none"
 """In the place of a pack: what ours give without any."""
@@ -48,7 +53,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     packs = options.pack or list(NAMES)
-    entered("beside.py", options.python)
+    entered("beside/run.py", options.python)
     if options.order:
         if len(packs) != 1:
             raise environment.SetupError("--order runs one pack: name it with --pack.")
