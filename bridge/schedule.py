@@ -109,5 +109,4 @@ def percent_of(sigma: float, model_sampling: Any) -> float:
             low = middle
         else:
             high = middle
-    # low is still 0 where no middle of the search had a higher sigma: this one is the schedule's highest, or above it.
-    return high if low > 0 else 0.0
+    return high

@@ -35,6 +35,8 @@ def with_texts(schema: io.Schema) -> io.Schema:
         name = slot_texts.get("name", slot.id)
         if name != slot.id:
             slot.display_name = name
+        if isinstance(slot, io.String.Input) and slot.multiline and not slot.placeholder:
+            slot.placeholder = name  # an empty text box of classic nodes shows its id otherwise
     for number, slot in enumerate(schema.outputs):
         slot_texts = texts.get("outputs", {}).get(str(number), {})
         slot.tooltip = slot_texts.get("tooltip")

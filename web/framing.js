@@ -6,7 +6,7 @@ import { app } from "../../scripts/app.js";
 import { nodesOf, someAreOurs } from "./ours.js";
 
 // Pixels of the window that tabs, menus and the side bar cover, and some beside them.
-const FRAME = { left: 72, top: 96, right: 24, bottom: 24 };
+const FRAME = { left: 72, top: 96, right: 12, bottom: 12 };
 const SMALLEST_READABLE = 0.6;
 const LARGEST = 1;
 const SCALE_OF_A_PART = 0.75; // where not all of it fits: a line of a note is 10 px high

@@ -55,6 +55,9 @@ _INSTANT_ID = {
     "ckpt_name": "checkpoint", "control_net_name": "identity_net", "file": "instant_id", "pack": "antelope.parent"
 }  # fmt: skip
 _PARTS = {"ckpt_name": "sd15", "folder": "parts2whole", "clip_name": "clip_vision", "vae_name": "vae"}
+_WITHOUT_TOKENS = {"id_start_percent": 1.0}
+"""ID tokens act from 20 % of the steps on, where the one step of the miniature does not lie: switched off, nobody is
+told of them."""
 _CLEAR_FACE = 384
 """Pixels of the longer side at which a face of two people is 66 px wide: of larger ones the miniature draws smears."""
 _LABELS = "what_1", "what_2", "other_label"
@@ -62,11 +65,12 @@ _NAMES = "Two people", "A group", "A portrait", "Face swap in a photo", "Parts2W
 GROUP, THREE, PORTRAIT, FACE, OUTFIT, CLOTHES = (f"{name} (miniature)" for name in _NAMES)
 KINDS = {
     GROUP: Kind(
-        "start_two_people", "note.md", net.Settings().steps, _ID_PATCH, lambda _: photos.drawn(), "choose two photos"
+        "start_two_people", "note.md", net.Settings().steps, _ID_PATCH, lambda _: photos.drawn(), "choose two photos",
+        more=_WITHOUT_TOKENS,
     ),
     THREE: Kind(
         "start_group", "note.md", net.Settings().steps, _ID_PATCH, lambda _: photos.drawn("anna", "ben", "carla"),
-        "choose three photos",
+        "choose three photos", more=_WITHOUT_TOKENS,
     ),
     PORTRAIT: Kind(
         "start_portrait", "note_portrait.md", 4, _INSTANT_ID, lambda _: photos.drawn("anna"), "choose a photo"

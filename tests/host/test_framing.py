@@ -10,8 +10,8 @@ from rig import workflow
 
 DESKTOP = (1920, 1080)
 LAPTOP = (1366, 768)
-SMALLEST = 0.71
-"""The scale at which the largest template opens on a desktop: a line of its note is 10 px high there."""
+SMALLEST = 0.85
+"""The scale at which the largest template opens on a desktop: a line of its note is 12 px high there."""
 READABLE = 0.6
 """The least on a laptop. Below 8/14 the frontend draws no text. A larger template shows its note and first steps."""
 

@@ -18,7 +18,7 @@ from rig import workflow
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
 # One with every kind of value, and a blueprint.
-USUAL, CLASSIC = "start_portrait", ("Group photo, couple or family",)
+USUAL, CLASSIC = "start_portrait", ("Group photo, couple, family, friends",)
 
 Typed = list[dict[str, Any]]
 """Of every box, by the names of its values, what is sent."""

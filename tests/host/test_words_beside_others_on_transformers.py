@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import comfy.controlnet
-import comfy.hooks
 import comfy.latent_formats
 import comfy.ldm.qwen_image.controlnet
 import comfy.model_management
@@ -14,10 +13,10 @@ import infuse_made
 import people_made
 import pytest
 import tiny_dits
+import tiny_encoders
 import tiny_vaes
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy_extras.nodes_hooks import SetClipHooks
 from dense_texts import Dense, joined, text
 from figures import relative
 from hidden_text import without_common
@@ -313,7 +312,7 @@ def test_a_node_that_changes_the_common_text_alone_is_named(setting, said):
 def test_words_of_a_clip_that_changes_in_the_schedule_change_with_it(family):
     """A person everywhere: as the words alone, encoded by CLIP Text Encode."""
     setting = setting_of(family)
-    clip = changing(setting.clip)
+    clip = tiny_encoders.changing(setting.clip)
 
     def encoded(words):
         return clip.encode_from_tokens_scheduled(clip.tokenize(words))
@@ -331,20 +330,3 @@ def test_words_of_a_clip_that_changes_in_the_schedule_change_with_it(family):
     # A common text of another CLIP, which does not change, is read in both parts.
     model, positive, negative = everywhere(setting, setting.text(COMMON), clip)
     assert relative(tiny_dits.sample(model, positive, negative, start, steps=4, cfg=1.0), expected) <= TOLERANCE
-
-
-def changing(clip):
-    """A CLIP with a LoRA from the middle of the schedule on, by Set CLIP Hooks."""
-    generator, state = torch.Generator().manual_seed(5), {}
-    for name, weight in clip.cond_stage_model.state_dict().items():
-        if name.endswith(".weight") and weight.dim() == 2 and "layers" in name:
-            key = f"text_encoders.{name.removesuffix('.weight')}"
-            out_width, in_width = weight.shape
-            state[f"{key}.lora_A.weight"] = torch.randn(2, in_width, generator=generator) / in_width**0.5
-            state[f"{key}.lora_B.weight"] = torch.randn(out_width, 2, generator=generator) * 0.3
-    hooks = comfy.hooks.create_hook_lora(lora=state, strength_model=0.0, strength_clip=1.0)
-    frames = comfy.hooks.HookKeyframeGroup()
-    for start, strength in ((0.0, 0.0), (0.5, 1.0)):
-        frames.add(comfy.hooks.HookKeyframe(strength=strength, start_percent=start))
-    hooks.set_keyframes_on_hooks(frames)
-    return SetClipHooks().apply_hooks(clip, True, False, hooks)[0]

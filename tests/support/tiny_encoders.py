@@ -4,11 +4,13 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import comfy.hooks
 import comfy.sd
 import comfy.sd1_clip
 import comfy.sdxl_clip
 import torch
 from comfy.text_encoders import flux, qwen_image, qwen_vl
+from comfy_extras.nodes_hooks import SetClipHooks
 from seeded import fill
 
 WIDTH, SD15 = 16, 768
@@ -91,3 +93,20 @@ def _made(network: Any, tokenizer: Any, **configs: dict[str, int]) -> comfy.sd.C
     clip = comfy.sd.CLIP(target, model_options={"dtype": torch.float32, **options})
     fill(clip.cond_stage_model, 401)
     return clip
+
+
+def changing(clip: Any) -> Any:
+    """A CLIP with a LoRA from the middle of the schedule on, by Set CLIP Hooks."""
+    generator, state = torch.Generator().manual_seed(5), {}
+    for name, weight in clip.cond_stage_model.state_dict().items():
+        if name.endswith(".weight") and weight.dim() == 2 and "layers" in name:
+            key = f"text_encoders.{name.removesuffix('.weight')}"
+            out_width, in_width = weight.shape
+            state[f"{key}.lora_A.weight"] = torch.randn(2, in_width, generator=generator) / in_width**0.5
+            state[f"{key}.lora_B.weight"] = torch.randn(out_width, 2, generator=generator) * 0.3
+    hooks = comfy.hooks.create_hook_lora(lora=state, strength_model=0.0, strength_clip=1.0)
+    frames = comfy.hooks.HookKeyframeGroup()
+    for start, strength in ((0.0, 0.0), (0.5, 1.0)):
+        frames.add(comfy.hooks.HookKeyframe(strength=strength, start_percent=start))
+    hooks.set_keyframes_on_hooks(frames)
+    return SetClipHooks().apply_hooks(clip, True, False, hooks)[0]

@@ -7,6 +7,7 @@ import infuse_made
 import other_packs
 import parts_made
 import tiny_dits
+import tiny_encoders
 import tiny_sdxl
 import tiny_vaes
 import torch
@@ -383,6 +384,18 @@ def no_part() -> Node:
 )
 def a_part_and_another_clip() -> Node:
     return ours("LikenessEncodeParts", clip=clip(64))
+
+
+@refused_by_the_node("a part and a CLIP that changes", BadSetup, "text 'face' is read in all of it.*schedule_clip")
+def a_part_and_a_clip_that_changes() -> Node:
+    return ours("LikenessEncodeParts", clip=tiny_encoders.changing(clip()))
+
+
+@refused_by_the_node(
+    "a part of SDXL and a CLIP that changes", BadSetup, "CLIP changes in the schedule .Set CLIP Hooks.*'face'"
+)
+def a_part_of_sdxl_and_a_clip_that_changes() -> Node:
+    return ours("LikenessSharePartsAttention", clip=tiny_encoders.changing(clip()))
 
 
 @refused_by_the_node(
