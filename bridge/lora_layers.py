@@ -79,7 +79,7 @@ class LayerLora:
 class PersonLoras(Carried):
     """What one node adds, alike on both sides of the conditioning.
 
-    names: of the people of the node, see regions.names_apart. layers: by name of a module of the network. regions:
+    names: of the people of the node, see taking_part.names_apart. layers: by name of a module of the network. regions:
     (people, H, W), 0..1, or None where one person is everywhere, or where each person has a row. by_row: whether each
     person has rows of the batch instead of a region. row: the number of the person whose row this is; None for all
     rows, see `for_picture`.

@@ -14,7 +14,7 @@ from .carried import carry
 from .conditioning import Conditioning, within
 from .cross_attention import regional_text
 from .cross_attention.regional_text import RegionalText
-from .encode import words_by_schedule
+from .encode import PeopleWords, words_by_schedule
 from .scopes import Scope
 from .transformers import person_texts
 from .transformers.families import TransformerFamily
@@ -52,23 +52,27 @@ def carry_words(
         return sides
     if scope.by_row:
         numbers = list(range(len(all_words)))  # every row has its person
-    width = width_of_text(model, transformer)
+    parts = _encoded(model, transformer, [clips[number] for number in numbers], [all_words[n] for n in numbers])
+    carried_of_parts = [_carried(scope, transformer, numbers, part.tokens, strength) for part in parts]
+    first = carried_of_parts[0]  # the host gives one part at least
+    positive: Conditioning = []
+    for part, carried in zip(parts, carried_of_parts, strict=True):
+        # Both sides and all parts are from one node, so they have one source.
+        carried = replace(carried, source=first.source, words_note_node=scope.canvas)
+        positive += carry(within(sides.positive, part.schedule), carried)
+    if isinstance(first, PersonTexts):
+        return Sides(positive, carry(sides.negative, person_texts.without_people(first)))
+    return Sides(positive, carry(sides.negative, regional_text.without_people(first)))
+
+
+def _encoded(
+    model: ModelPatcher, transformer: TransformerFamily | None, clips: Sequence[CLIP], words: Sequence[str]
+) -> list[PeopleWords]:
+    """The words of people for each part of the schedule. The arguments are those of carry_words, for these people."""
     advice = "Use the CLIP of the model's own checkpoint."
     if transformer is not None:
         advice = f"Use the text encoder of {transformer.name}."
-    words = [all_words[number] for number in numbers]
-    positive: Conditioning = []
-    first: RegionalText | PersonTexts | None = None
-    for part in words_by_schedule([clips[number] for number in numbers], words, width, advice):
-        carried = _carried(scope, transformer, numbers, part.tokens, strength)
-        first = first or carried
-        carried = replace(carried, source=first.source, words_note_node=scope.canvas)
-        positive += carry(within(sides.positive, part.schedule), carried)
-    assert first is not None  # the host gives one part at least
-    without = (
-        person_texts.without_people(first) if isinstance(first, PersonTexts) else regional_text.without_people(first)
-    )
-    return Sides(positive, carry(sides.negative, without))
+    return words_by_schedule(clips, words, width_of_text(model, transformer), advice)
 
 
 def _carried(

@@ -64,13 +64,13 @@ class Presence:
 
 
 @dataclass(frozen=True, eq=False)
-class Mark:
+class NodeMark:
     """The mark of an apply node in the options of a conditioning entry: the node, and the side that it gave this to."""
 
     presence: Presence
     side: Side
 
-    def __deepcopy__(self, memo: object) -> Mark:
+    def __deepcopy__(self, memo: object) -> NodeMark:
         return self
 
 
@@ -118,11 +118,11 @@ def on_model(presence: Presence, model: ModelPatcher, positive: Conditioning) ->
 
 
 def marked(conditioning: Conditioning, presence: Presence, side: Side) -> Conditioning:
-    """The conditioning with one more Mark in the options of every entry. The host's nodes hand the options on."""
+    """The conditioning with one more NodeMark in the options of every entry. The host's nodes hand the options on."""
     entries: Conditioning = []
     for text, options in conditioning:
-        marks: tuple[Mark, ...] = options.get(_KEY, ())
-        entries.append([text, {**options, _KEY: (*marks, Mark(presence, side))}])
+        marks: tuple[NodeMark, ...] = options.get(_KEY, ())
+        entries.append([text, {**options, _KEY: (*marks, NodeMark(presence, side))}])
     return entries
 
 
@@ -231,7 +231,7 @@ def _entries_of_side(entries: Sequence[Mapping[str, Any]], presence: Presence, s
     """The entries that come from one side of an apply node."""
     carrying: list[Mapping[str, Any]] = []
     for entry in entries:
-        marks: tuple[Mark, ...] = entry.get(_KEY, ())
+        marks: tuple[NodeMark, ...] = entry.get(_KEY, ())
         if any(mark.presence is presence and mark.side is side for mark in marks):
             carrying.append(entry)
     return carrying

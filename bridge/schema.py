@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from comfy_api.latest import io
 
 from ..core.identities import PHOTOS
-from ..core.places.person_region import EXTENTS
-from ..core.places.regions import FACE_BOXES, REGIONS
+from ..core.places.face_regions import FACE_BOXES, REGIONS
+from ..core.places.regions import EXTENTS
 
 InputT = TypeVar("InputT", bound=io.Input)
 WidgetT = TypeVar("WidgetT", bound=io.WidgetInput)

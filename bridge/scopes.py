@@ -13,11 +13,12 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
+from ..core import taking_part
 from ..core.errors import LikenessError, WrongBaseModel, listed
 from ..core.methods import Method
 from ..core.people import Cast, Identity, Person, PlacedCast, is_a, require_places
-from ..core.places import drawing, regions
-from ..core.places.person_region import Extent, RegionShape
+from ..core.places import drawing, face_regions, regions
+from ..core.places.regions import Extent, RegionShape
 from . import notes, unet
 from .canvas import Canvas
 from .carried import carry
@@ -32,6 +33,38 @@ BY_ROW = "Nothing is limited to regions: with the cast of Crop Faces each person
 """The note of a node that limits people to regions only where a MODEL is connected, for a cast by row."""
 
 
+@dataclass(frozen=True, eq=False)
+class ScopeInputs:
+    """The values of schema.scope_inputs: where people act, of a method that reads faces.
+
+    region_margin, feather: as in RegionShape. mask: the regions instead of the places' own, (people, h, w), or None.
+    acts_in: face_regions.REGIONS or face_regions.FACE_BOXES.
+    """
+
+    region_margin: float
+    feather: float = 0
+    mask: Tensor | None = None
+    acts_in: str = face_regions.REGIONS
+
+
+@dataclass(frozen=True, eq=False)
+class RegionInputs:
+    """The values of schema.region_inputs, and a mask: the torso, limbs and face of each person, or the masks.
+
+    extent, margin, feather: as in RegionShape. mask: (people, h, w), or None.
+    """
+
+    extent: Extent
+    margin: float
+    feather: float
+    mask: Tensor | None = None
+
+    @property
+    def shape(self) -> RegionShape:
+        """How a person's region is made of their place."""
+        return RegionShape(self.extent, self.margin, self.feather)
+
+
 @dataclass(frozen=True)
 class Scope:
     """Which people act where and when. It is the same on both sides of the conditioning.
@@ -40,7 +73,7 @@ class Scope:
     act in the picture, (people, H, W) each, or None, see Injection. by_row: whether each person has a row of the batch.
     canvas: the canvas that the regions are parts of. placed: whether the regions lie on the canvas of a placed cast, so
     that a run compares their size with the latent; False for masks alone, which fit any picture. names_apart: of the
-    people, see regions.names_apart; empty where nobody asks for them.
+    people, see taking_part.names_apart; empty where nobody asks for them.
     """
 
     people: Sequence[Person]
@@ -117,7 +150,7 @@ class Scope:
         """
         positive, negative = sides
         for_positive, for_negative = carried
-        names = [subject] if subject else regions.names(self.people)
+        names = [subject] if subject else taking_part.names(self.people)
         named_ranges = ranges or (NamedRange(what, self.schedule),)
         presence = presence_of_people(
             names,
@@ -136,7 +169,7 @@ def scope_everywhere(cast: Cast, node_name: str, schedule: ScheduleRange, node_i
 
     node_id: of the node in the graph, or None outside of one.
     """
-    people = regions.present(cast).people
+    people = taking_part.present(cast).people
     canvas = Canvas(node_name, node_id=node_id)
     return Scope(people, schedule, regions=None, boxes=None, by_row=False, canvas=canvas, placed=False)
 
@@ -148,10 +181,9 @@ def acting_cast(
     cell: int = 0,
     *,
     mask: Tensor | None = None,
-    acts_in: str = regions.REGIONS,
+    acts_in: str = face_regions.REGIONS,
     more: Sequence[str] = (),
     photos: bool = True,
-    **_: Any,
 ) -> Cast | None:
     """The cast of an apply node; None where the node is switched off, or everybody is at weight 0.
 
@@ -159,14 +191,15 @@ def acting_cast(
     region_inputs may have no effect.
     linked: what is linked to the node, a cast or a single person.
     strength: the weight or strength of the node, 0 where it is switched off.
-    cell: the side in pixels of the coarsest token, below which a face box is small, see core.places.regions.remarks.
+    cell: the side in pixels of the coarsest token, below which a face box is small, see face_regions.remarks.
+    mask, acts_in: of the node's ScopeInputs or RegionInputs.
     more: further notes.
     photos: whether the node reads photos of people.
     """
-    cast = regions.as_cast(linked)
-    remarks = [*regions.left_out(cast, photos), *more, *regions.remarks(cast, mask, acts_in, cell)]
+    cast = taking_part.as_cast(linked)
+    remarks = [*taking_part.left_out(cast, photos), *more, *face_regions.remarks(cast, mask, acts_in, cell)]
     notes.tell(notes.node_of(cls), "\n".join(remarks))
-    if not strength or not regions.present(cast).people:
+    if not strength or not taking_part.present(cast).people:
         return None
     return cast
 
@@ -175,30 +208,26 @@ def scope_of_faces(
     cast: Cast,
     node_name: str,
     schedule: ScheduleRange,
-    boxed: Cast | None = None,
-    *,
+    inputs: ScopeInputs,
     node_id: str | None = None,
-    region_margin: float,
-    feather: float = 0,
-    mask: Tensor | None = None,
-    acts_in: str = regions.REGIONS,
+    boxed: Cast | None = None,
 ) -> Scope:
-    """The scope of people from photos, by the inputs of schema.scope_inputs: around each face box, or in the masks.
+    """The scope of people from photos: around each face box, or in the masks.
 
-    boxed: the same cast with the face boxes to act in, where these are not its own.
     node_id: of the node in the graph, or None outside of one.
-    region_margin, feather, mask, acts_in: the inputs of that name.
-    Raises what core.places.regions raises.
+    boxed: the same cast with the face boxes to act in, where these are not its own.
+    Raises what core.places.face_regions raises.
     """
-    people = regions.present(regions.for_photos(cast)).people
-    shape = RegionShape("face", region_margin, feather)
-    areas = regions.face_regions(cast, mask, shape, node_name, acts_in)  # of all of weight above 0
+    people = taking_part.present(taking_part.for_photos(cast)).people
+    shape = RegionShape("face", inputs.region_margin, inputs.feather)
+    # Of all of weight above 0
+    areas = face_regions.regions_of_faces(cast, inputs.mask, shape, node_name, inputs.acts_in)
     boxes: Tensor | None = None
-    if acts_in == regions.FACE_BOXES:
-        boxes = regions.regions_in_face_boxes(boxed or cast, areas, node_name)
+    if inputs.acts_in == face_regions.FACE_BOXES:
+        boxes = face_regions.regions_in_face_boxes(boxed or cast, areas, node_name)
     # A person known to a LoRA alone has a region, which takes pixels from the regions of others, but no tokens here. So
     # only the rows of people with photos are kept.
-    rows = regions.rows_of(people, cast)
+    rows = taking_part.rows_of(people, cast)
     if areas is not None:
         areas = areas[rows]  # (people, H, W)
     if boxes is not None:
@@ -218,27 +247,23 @@ def scope_of_bodies(
     cast: Cast,
     node_name: str,
     schedule: ScheduleRange,
+    inputs: RegionInputs,
     people: Sequence[Person] | None = None,
     alone: bool = True,
     rows: bool = False,
-    *,
     node_id: str | None = None,
-    extent: Extent,
-    margin: float,
-    feather: float,
-    mask: Tensor | None = None,
 ) -> Scope:
-    """The scope by the inputs of schema.region_inputs: the torso, limbs and face of each person, or the masks.
+    """The scope by the torso, limbs and face of each person, or by the masks.
 
     people: those of the cast who act; None for all of weight above 0.
     alone: whether a person who is the only one in the cast, and has no mask, acts everywhere instead of in a region.
     rows: whether people of whom each has a row of the batch act everywhere in it; it has no effect without `alone`.
     node_id: of the node in the graph, or None outside of one.
-    extent, margin, feather, mask: the inputs of that name.
     Raises NotPlaced without places, and what core.places.regions raises.
     """
-    present = regions.present(cast).people
+    present = taking_part.present(cast).people
     acting_people = present if people is None else people
+    names_apart = taking_part.names_apart(acting_people, cast)
     everywhere_in_picture = Scope(
         acting_people,
         schedule,
@@ -247,20 +272,21 @@ def scope_of_bodies(
         by_row=cast.by_row,
         canvas=_canvas(node_name, acting_people, cast.by_row, node_id),
         placed=False,
-        names_apart=regions.names_apart(acting_people, cast),
+        names_apart=names_apart,
     )
     one_person = len(present) == 1
     row_for_everybody = rows and cast.by_row
+    mask = inputs.mask
     if mask is None and alone and (one_person or row_for_everybody):
         return everywhere_in_picture
     if mask is not None and alone:
         regions.check_one_picture(cast)
     placed = mask is None or is_a(cast, PlacedCast)
     if mask is not None and not placed:
-        areas = regions.regions_from_masks(mask, cast, acting_people)
+        areas = regions.regions_from_masks(mask, cast, acting_people)  # (people, H, W)
     else:
-        shape = RegionShape(extent, margin, feather)
-        areas = regions.regions_of_people(require_places(cast, node_name), acting_people, mask, shape)  # (people, H, W)
+        placed_cast = require_places(cast, node_name)
+        areas = regions.regions_of_people(placed_cast, acting_people, mask, inputs.shape)
     if alone and len(areas) == 1 and bool((areas == 1).all()):
         # One person whose region is the whole picture acts as a person without a region does. The difference is in
         # layers that have no place in the picture, such as those of the time step: they can act only where there are

@@ -119,7 +119,7 @@ class LoraKind(ABC):
 
 
 @dataclass(frozen=True)
-class Lora(LoraKind):
+class PlainLora(LoraKind):
     """The plain kind, also called LoCon for convolutions: W + alpha / rank * up down.
 
     up: (out, rank) or (out, rank, 1, 1). down: (rank, in) or (rank, in, h, w). mid: the core of the Tucker form, (rank,
@@ -298,7 +298,7 @@ class Glora(LoraKind):
         return _for_layer(b1, b2, scale, shape, InFront(down=a2, up=a1 * scale))
 
 
-LORA_KINDS: Mapping[str, type[LoraKind]] = {"lora": Lora, "loha": Loha, "lokr": Lokr, "glora": Glora}
+LORA_KINDS: Mapping[str, type[LoraKind]] = {"lora": PlainLora, "loha": Loha, "lokr": Lokr, "glora": Glora}
 """The kinds of LoRA that add to the output of a layer, by the name that the host's weight_adapter has for them."""
 
 

@@ -20,6 +20,8 @@ KindT = TypeVar("KindT")
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1."""
+CanvasSize = tuple[int, int]
+"""Width and height in pixels."""
 Keypoints = tuple[Point, ...]
 """Five points: left eye, right eye, nose, left mouth corner, right mouth corner."""
 Joint = tuple[float, float, float]

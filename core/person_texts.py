@@ -102,22 +102,37 @@ def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
     weights: of the people's regions at each token of the picture, as `in_steps` gives them: (people, picture tokens).
     """
     picture = slice(layout.picture_start, layout.picture_start + weights.shape[1])
-    words_of_people = layout.words
     without_words = torch.ones(layout.keys, dtype=torch.bool)  # the keys that are no person's words
     for place in layout.places:
         without_words[place] = False
-    # The fillers are among these queries, so that every query is in a group; their results are not used.
-    neither_words_nor_picture = torch.ones(layout.queries, dtype=torch.bool)
-    for words in words_of_people:
-        neither_words_nor_picture[words] = False
-    neither_words_nor_picture[picture] = False
-    for owned in layout.owned:
-        neither_words_nor_picture[owned.tokens] = False
+    groups = [
+        *_common_group(layout, picture, without_words),
+        *_groups_of_words(layout, picture, without_words, weights),
+        *_groups_of_owned_tokens(layout, without_words),
+        *_groups_of_picture(layout, without_words, weights),
+    ]
+    return Split(tuple(groups), layout.keys)
+
+
+def _common_group(layout: TextLayout, picture: slice, without_words: Tensor) -> list[Group]:
+    """The tokens that are neither words, nor of the picture, nor a person's: they read all that is nobody's words.
+
+    The fillers are among them, so that every query is in a group; their results are not used. without_words: (keys,)
+    bool, the keys that are nobody's words.
+    """
+    is_common = torch.ones(layout.queries, dtype=torch.bool)
+    for tokens in (picture, *layout.words, *(owned.tokens for owned in layout.owned)):
+        is_common[tokens] = False
+    return [Group(_numbers(is_common), _numbers(without_words))] if is_common.any() else []
+
+
+def _groups_of_words(layout: TextLayout, picture: slice, without_words: Tensor, weights: Tensor) -> list[Group]:
+    """Each person's words: they read themselves, the picture in the region, and all other keys but the common text.
+
+    without_words: (keys,) bool. weights: (people, picture tokens).
+    """
     groups: list[Group] = []
-    if neither_words_nor_picture.any():
-        groups.append(Group(_numbers(neither_words_nor_picture), _numbers(without_words)))
-    # Each person's words read themselves, the picture in the region, and all other keys but the common text.
-    for words, region in zip(words_of_people, weights, strict=True):
+    for words, region in zip(layout.words, weights, strict=True):
         if words.start == words.stop:
             continue
         keys = without_words.clone()
@@ -125,24 +140,40 @@ def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
         keys[picture] = region > 0
         keys[words] = True
         groups.append(Group(torch.arange(words.start, words.stop), _numbers(keys)))
-    # Other tokens that belong to a person read that person's words, and everything that is nobody's words.
-    is_owned = torch.zeros(len(words_of_people), layout.queries, dtype=torch.bool)
+    return groups
+
+
+def _groups_of_owned_tokens(layout: TextLayout, without_words: Tensor) -> list[Group]:
+    """Other tokens that belong to people: they read these people's words, and all that is nobody's words.
+
+    A group is the tokens that the same people own. without_words: (keys,) bool.
+    """
+    is_owned = torch.zeros(len(layout.counts), layout.queries, dtype=torch.bool)
     for owned in layout.owned:
         is_owned[owned.person, owned.tokens] = True
     kinds = is_owned.unique(dim=1)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    groups: list[Group] = []
     for owners in cast("Tensor", kinds).T:  # of each kind of tokens: whose words they read, (people,)
         if owners.any():
             keys = without_words.clone()
             for person in _numbers(owners):
-                keys[words_of_people[int(person)]] = True
+                keys[layout.words[int(person)]] = True
             queries = (is_owned == owners[:, None]).all(dim=0)
             groups.append(Group(_numbers(queries), _numbers(keys)))
-    # Tokens of the picture, which may be in several groups with a share in each.
+    return groups
+
+
+def _groups_of_picture(layout: TextLayout, without_words: Tensor, weights: Tensor) -> list[Group]:
+    """The tokens of the picture, which may be in several groups with a share in each.
+
+    without_words: (keys,) bool. weights: (people, picture tokens).
+    """
+    groups: list[Group] = []
     for readers in _readers_of(weights):
-        keys = _keys_of(readers, words_of_people, without_words)
+        keys = _keys_of(readers, layout.words, without_words)
         shares = None if bool((readers.shares == 1).all()) else readers.shares
         groups.append(Group(readers.tokens + layout.picture_start, keys, shares))
-    return Split(tuple(groups), layout.keys)
+    return groups
 
 
 def _numbers(mask: Tensor) -> Tensor:
@@ -151,7 +182,7 @@ def _numbers(mask: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Readers:
+class WordReaders:
     """Tokens of the picture that read the words of the same people, each equally often.
 
     times: for each person, how often their words are among the keys. tokens: (n,), the indices of the tokens within the
@@ -163,7 +194,7 @@ class Readers:
     shares: Tensor
 
 
-def _keys_of(readers: Readers, words_of_people: Sequence[slice], without_words: Tensor) -> Tensor:
+def _keys_of(readers: WordReaders, words_of_people: Sequence[slice], without_words: Tensor) -> Tensor:
     """The indices of the keys that readers read; a person's words that are read twice stand there twice.
 
     without_words: (keys,) bool, the keys that are nobody's words, which all readers read.
@@ -178,7 +209,7 @@ def _keys_of(readers: Readers, words_of_people: Sequence[slice], without_words: 
     return torch.cat([_numbers(keys), *repeated])
 
 
-def _readers_of(weights: Tensor) -> Sequence[Readers]:
+def _readers_of(weights: Tensor) -> Sequence[WordReaders]:
     """The tokens of the picture, by how often they read the words of each person. weights: (people, tokens).
 
     A person's weight of 1.25 at a token means: the words are read twice in a quarter of what the token gets, and once
@@ -211,10 +242,10 @@ def _readers_of(weights: Tensor) -> Sequence[Readers]:
     unique = times.unique(dim=0, return_inverse=True)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     # The different rows of `times`, (patterns, people), and for each row of `times` the number of its pattern.
     patterns, pattern_of = cast("tuple[Tensor, Tensor]", unique)
-    readers: list[Readers] = []
+    readers: list[WordReaders] = []
     for index, pattern in enumerate(patterns):
         of_pattern = pattern_of == index
         own_tokens, order_of_tokens = numbers[of_pattern].sort()
         own_times = cast("list[int]", pattern.int().tolist())  # pyright: ignore[reportUnknownMemberType]
-        readers.append(Readers(own_times, own_tokens, shares[of_pattern][order_of_tokens]))
+        readers.append(WordReaders(own_times, own_tokens, shares[of_pattern][order_of_tokens]))
     return readers

@@ -138,11 +138,14 @@ def _fit_transparent_color(opened: Image.Image) -> None:
     transparent: Any = opened.info.get("transparency")
     if opened.format != "PNG" or transparent is None or not tiles:
         return
-    factor = _TO_8_BITS.get(str(tiles[0][-1]))
-    if factor and isinstance(transparent, tuple):
-        opened.info["transparency"] = tuple(int(color * factor) for color in cast("tuple[int, ...]", transparent))
-    elif factor and isinstance(transparent, int):
+    layout_of_pixels = str(tiles[0][-1])
+    factor = _TO_8_BITS.get(layout_of_pixels)
+    if factor is None:
+        return
+    if isinstance(transparent, int):  # a grey
         opened.info["transparency"] = int(transparent * factor)
+    elif isinstance(transparent, tuple):  # red, green, blue
+        opened.info["transparency"] = tuple(int(color * factor) for color in cast("tuple[int, ...]", transparent))
 
 
 def _upright(picture: Image.Image) -> Image.Image:

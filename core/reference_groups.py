@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from .token_groups import Group, Split
-from .token_layout import Kind, Span
+from .token_layout import Span, TokenKind
 
 
 def belongs(shares: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def groups(
     # References of no person get an owner, too: `nobody`, the index after the last person.
     nobody = len(regions)
     # span.number is the number of a reference. One reference may have several spans: in Z-Image also its text.
-    references = [span for span in spans if span.kind is Kind.REFERENCE]
+    references = [span for span in spans if span.kind is TokenKind.REFERENCE]
     # (people + 1, picture tokens) bool: whether a picture token reads the references of an owner. The last row is that
     # of `nobody`, who has no region. (0, 0, 0, 1) adds nothing to the tokens, and one row after the last person.
     read_of_person = functional.pad(regions, (0, 0, 0, 1))
@@ -51,9 +51,9 @@ def groups(
     # Which references of people each token reads: (tokens of a span, references) bool for each span.
     by_owner: list[Tensor] = []
     for span in spans:
-        if span.kind is Kind.PICTURE:
+        if span.kind is TokenKind.PICTURE:
             by_owner.append(read_of_person[owner_numbers].T)
-        elif span.kind is Kind.REFERENCE:
+        elif span.kind is TokenKind.REFERENCE:
             same_owner = owner_numbers == _number(owners[span.number], nobody)
             by_owner.append(same_owner.expand(span.count, -1))
         else:
@@ -85,7 +85,7 @@ def _group(spans: Sequence[Span], reads: Tensor, pattern: Tensor) -> Group:
     reference_index = 0
     for span in spans:
         is_read = True
-        if span.kind is Kind.REFERENCE:
+        if span.kind is TokenKind.REFERENCE:
             is_read = bool(pattern[reference_index])
             reference_index += 1
         keys.append(torch.full((span.count,), is_read))
@@ -104,12 +104,12 @@ class Plan:
         self, spans: Sequence[Span], full_strength: Sequence[Group], device: torch.device, strength: float = 1
     ) -> None:
         self.total = sum(span.count for span in spans)
-        self.without_references = sum(span.count for span in spans if span.kind is not Kind.REFERENCE)
+        self.without_references = sum(span.count for span in spans if span.kind is not TokenKind.REFERENCE)
         self._splits: dict[int, Split] = {}
         # In most attentions all tokens are queries. FluxKVCache keeps the references' keys after the first step, so
         # that text and picture alone are queries, and the references behind them are only read.
         query_counts = [self.total]
-        if spans[-1].kind is Kind.REFERENCE:
+        if spans[-1].kind is TokenKind.REFERENCE:
             query_counts.append(self.without_references)
         for queries in query_counts:
             split = Split(_groups_of_queries(full_strength, queries, strength), self.total)

@@ -13,14 +13,11 @@ from .errors import BadInput, BadLayout, BadSize, counted
 from .geometry import FAR, check_size
 from .inputs import number
 from .models.tensors import least_and_largest
-from .people import Box, Cast, Faces, Identity, Layout, Person, PlacedCast, Point, RowCast, Slot, is_a
+from .people import Box, CanvasSize, Cast, Faces, Identity, Layout, Person, PlacedCast, Point, RowCast, Slot, is_a
 
 _ROUNDING = 1e-3
 """How far a mask may leave 0 to 1, as resizing does."""
 _JOINTS, _KEYPOINTS = 17, 5
-
-Canvas = tuple[int, int]
-"""Width and height in pixels."""
 
 
 def check_layout(title: str, value: Layout) -> None:
@@ -61,7 +58,7 @@ def _check_rows_listed(cast: RowCast) -> None:
         raise ValueError(f"numbers {numbers} of {len(cast.listed)} listed for {counted(len(cast.people), 'row')}")
 
 
-def _check_person(title: str, person: Person, canvas: Canvas) -> None:
+def _check_person(title: str, person: Person, canvas: CanvasSize) -> None:
     """Raise what `check_cast` does for one person. canvas: of the cast, (0, 0) without one."""
     name = person.identity.name
     check_identity(f"The identity of {name}", person.identity)
@@ -99,7 +96,7 @@ def check_faces(title: str, value: Faces) -> None:
         _check_points(f"{title} cannot be used: face {index}", face.keypoints, face.box)
 
 
-def _size(value: Layout | PlacedCast | Faces) -> Canvas:
+def _size(value: Layout | PlacedCast | Faces) -> CanvasSize:
     """Width and height. Raises TypeError unless both are whole numbers."""
     return operator.index(value.width), operator.index(value.height)
 
@@ -109,7 +106,7 @@ def _bad_place(subject: str, problem: str) -> BadLayout:
     return BadLayout(f"{subject} {problem}.", "Make layouts with the Layout nodes, and faces with Detect Faces.")
 
 
-def _check_slot(subject: str, slot: Slot, canvas: Canvas) -> None:
+def _check_slot(subject: str, slot: Slot, canvas: CanvasSize) -> None:
     """Raise BadLayout for a skeleton, a mask or a point that cannot be of a place of this canvas.
 
     subject: how a sentence calls the place.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Kind(Enum):
+class TokenKind(Enum):
     """What tokens are."""
 
     TEXT = "the common text, and whatever else is read as it is"
@@ -21,7 +21,7 @@ class Span:
     count: how many. number: of the words or of the reference, counted from 0.
     """
 
-    kind: Kind
+    kind: TokenKind
     count: int
     number: int = 0
 
@@ -93,21 +93,21 @@ class TokenLayout:
         """All texts in their order, which the refiners of texts are given."""
         return [
             *_of_references(self.reference_texts),
-            Span(Kind.TEXT, self.front),
-            Span(Kind.TEXT, self.common),
-            *[Span(Kind.WORDS, count, number) for number, count in enumerate(self.words)],
-            Span(Kind.TEXT, self.later),
+            Span(TokenKind.TEXT, self.front),
+            Span(TokenKind.TEXT, self.common),
+            *[Span(TokenKind.WORDS, count, number) for number, count in enumerate(self.words)],
+            Span(TokenKind.TEXT, self.later),
         ]
 
     def seen_spans(self) -> list[Span]:
         """The tokens of a vision encoder: of each reference, and last of the picture, which is read as text is."""
         if not self.seen:
             return []
-        return [*_of_references(self.seen[:-1]), Span(Kind.TEXT, self.seen[-1])]
+        return [*_of_references(self.seen[:-1]), Span(TokenKind.TEXT, self.seen[-1])]
 
     def picture_spans(self) -> list[Span]:
         """The picture and its references."""
-        picture = Span(Kind.PICTURE, self.picture)
+        picture = Span(TokenKind.PICTURE, self.picture)
         references = _of_references(self.references)
         return [*references, picture] if self.picture_last else [picture, *references]
 
@@ -118,7 +118,7 @@ class TokenLayout:
 
 def _of_references(counts: Sequence[int]) -> list[Span]:
     """A span for each reference picture, by how many tokens it has."""
-    return [Span(Kind.REFERENCE, count, number) for number, count in enumerate(counts)]
+    return [Span(TokenKind.REFERENCE, count, number) for number, count in enumerate(counts)]
 
 
 def placed_spans(spans: Sequence[Span]) -> Iterator[PlacedSpan]:

@@ -4,11 +4,11 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import notes
-from ..core import geometry
+from ..core import geometry, taking_part
 from ..core.body_surface import mannequin
 from ..core.people import Cast, Layout, places_of, require_together
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
-from ..core.places import control_images, layouts, regions
+from ..core.places import control_images, layouts
 from ..core.places.control_images import NoKeypoints
 from .categories import IN_INSTANT_ID, IN_PLACES
 from .sockets import CastSocket, LayoutSocket
@@ -98,7 +98,7 @@ def _layout_with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
     """
     # Where everybody has weight 0, Apply InstantID needs no picture, but the graph must still run: all are drawn.
     if cast and any(person.weight > 0 for person in cast.people):
-        cast = regions.present(cast)
+        cast = taking_part.present(cast)
     layout = places_of(cast, layout, DRAW)
     numbers_without: list[str] = []
     for number, slot in enumerate(layout.slots, 1):

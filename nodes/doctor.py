@@ -11,7 +11,7 @@ import folder_paths
 import torch
 from comfy_api.latest import io, ui
 
-from ..bridge import copies, folders
+from ..bridge import folders, pack_copies
 from ..core.models import doctor, findings, manifest, needs
 from ..core.models.findings import MISPLACED, OK, Diagnosis, Finding
 from ..core.names import among
@@ -126,7 +126,7 @@ def _findings_on_host() -> list[Finding]:
     host = doctor.host(f"ComfyUI {comfyui_version.__version__}")
     torch_line = Finding("torch", OK, (f"{torch.__version__} on {device_name}{memory}",))
     lines = [host, torch_line]
-    for fault in copies.faults():
+    for fault in pack_copies.faults():
         lines.append(Finding("Likeness", MISPLACED, (fault,)))
     return lines
 

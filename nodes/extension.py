@@ -6,7 +6,7 @@ from types import ModuleType
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..bridge import copies, folders, inputs
+from ..bridge import folders, inputs, pack_copies
 from ..bridge.missing_files import serve
 from ..bridge.photos import provide
 from ..core.methods import methods
@@ -57,5 +57,5 @@ class Likeness(ComfyExtension):
         """All nodes of the pack. What needs a running server is also done here, because the server runs by now."""
         serve()  # the routes by which the editor asks for missing model files
         provide()  # copies the example pictures into the input folder
-        copies.warn()  # writes faults of how this pack is installed into the log
+        pack_copies.warn()  # writes faults of how this pack is installed into the log
         return NODES

@@ -20,8 +20,8 @@ from ..core.errors import BadParts, BadPhoto, BadSetup, counted, listed
 from ..core.faces.model import faces_in, unsure_in
 from ..core.parts.parts import Parts
 from ..core.pictures import as_rgb, rows
-from ..core.places.regions import by_lora
 from ..core.prompts import check_text
+from ..core.taking_part import by_lora
 from .categories import IN_MEASURE
 from .sockets import CastSocket, FaceModelSocket, PartsSocket, PersonSocket, ReportSocket
 

@@ -7,7 +7,6 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
-from torch import Tensor
 
 from ..bridge import carried, folders, notes, schema, scopes
 from ..bridge.conditioning import Conditioning, check_conditioning
@@ -25,9 +24,8 @@ from ..bridge.transformers.lora_names import layers_of_transformer
 from ..bridge.transformers.networks import transformer_of, width_of_text
 from ..bridge.transformers.person_loras import PersonLorasRun
 from ..bridge.transformers.person_texts_run import PersonTextsRun
+from ..core import taking_part
 from ..core.people import CROP, UNNAMED, Cast, Identity, Lora, Person
-from ..core.places import regions
-from ..core.places.person_region import Extent
 from ..core.prompts import check_text
 from ..core.text import MOST_NAME_LETTERS, plain
 from .categories import IN_PROMPTS
@@ -114,14 +112,12 @@ class LoRAPerPerson(io.ComfyNode):
         strength: float,
         start_percent: float,
         end_percent: float,
-        extent: Extent,
-        margin: float,
-        feather: float,
-        mask: Tensor | None = None,
+        **region_settings: Any,
     ) -> io.NodeOutput:
-        present = regions.present(regions.as_cast(cast))  # everybody of weight above 0, with or without LoRAs
+        present = taking_part.present(taking_part.as_cast(cast))  # everybody of weight above 0, with or without LoRAs
         warnings = _notes_on_loras(present)
-        acting = scopes.acting_cast(cls, cast, strength, more=warnings, photos=False, mask=mask)
+        inputs = scopes.RegionInputs(**region_settings)
+        acting = scopes.acting_cast(cls, cast, strength, mask=inputs.mask, more=warnings, photos=False)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, APPLY)  # None for a MODEL with a UNet
@@ -132,13 +128,10 @@ class LoRAPerPerson(io.ComfyNode):
             acting,
             APPLY,
             schedule,
+            inputs,
             alone=present.by_row or len(present.people) == 1,
             rows=True,
             node_id=node_id,
-            extent=extent,
-            margin=margin,
-            feather=feather,
-            mask=mask,
         )
         # This stands after the scope is made, so that places and masks are checked also where nobody has a LoRA.
         if not any(_active_loras(person) for person in present.people):
@@ -148,7 +141,7 @@ class LoRAPerPerson(io.ComfyNode):
         runs = (RegionalTextRun, RegionalLoraRun) if transformer is None else (PersonTextsRun, PersonLorasRun)
         model_out = patched(model, *runs)
         lora_range = NamedRange("the LoRAs", schedule)
-        presence = presence_of_people(regions.names(scope.people), APPLY, node_id, [lora_range], in_negative=True)
+        presence = presence_of_people(taking_part.names(scope.people), APPLY, node_id, [lora_range], in_negative=True)
         outputs = announced(presence, model_out, sides.positive, sides.negative)
         return io.NodeOutput(*outputs, ui=scope.preview(cls))
 

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from ..bridge import notes
 from ..bridge.schema import advanced, boxes_editor, region_inputs
-from ..core import geometry
+from ..core import geometry, taking_part
 from ..core.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, Slot, require_places, require_together
-from ..core.places import drawing, extra_places, from_boxes, group, layouts, person_region, placing, regions
+from ..core.places import drawing, extra_places, from_boxes, group, layouts, placing, regions
 from ..core.places.actions import ACTIONS, GROUP_PHOTO
 from ..core.places.from_boxes import EXAMPLE, for_editor
-from ..core.places.person_region import ALL_PEOPLE, Extent, RegionShape
+from ..core.places.regions import ALL_PEOPLE, Extent, RegionShape
 from .categories import IN_PLACES
 from .sockets import BoxesOrLayoutSocket, CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
@@ -319,14 +319,14 @@ class MaskOfAPersonsPlace(io.ComfyNode):
         placed_cast = require_places(cast, "Mask of a Person's Place")
         # In the free places of the layout stand people of the picture who are not of the cast. The region leaves them
         # out, so that they stay as they are.
-        staying = () if layout is None else person_region.free_slots(placed_cast, layout)
+        staying = () if layout is None else regions.free_slots(placed_cast, layout)
         shape = RegionShape(extent, margin, feather)
         remarks: list[str] = []
         # `region` is (H, W) of the canvas, 0..1. `person` counts from 1; ALL_PEOPLE is 0.
         if masks is None:
-            region = person_region.region_of_person(placed_cast, person, shape, staying)
+            region = regions.region_of_person(placed_cast, person, shape, staying)
         else:
-            region_of_masks = person_region.from_masks(masks, placed_cast, person, shape, staying)
+            region_of_masks = regions.from_masks(masks, placed_cast, person, shape, staying)
             region = region_of_masks.region
             remarks = region_of_masks.notes
         notes.tell(notes.node_of(cls), "\n".join(remarks))
@@ -337,7 +337,7 @@ class MaskOfAPersonsPlace(io.ComfyNode):
             slots.append(replace(slot, mask=region if number == colour_of_place else None))
         layout_with_region = Layout(placed_cast.width, placed_cast.height, tuple(slots))
         photo = None if image is None else image[0]
-        preview = drawing.numbered_layout(layout_with_region, regions.names(cast.people), background=photo)[None]
+        preview = drawing.numbered_layout(layout_with_region, taking_part.names(cast.people), background=photo)[None]
         return io.NodeOutput(region[None], preview, ui=ui.PreviewImage(preview, cls=cls))
 
 

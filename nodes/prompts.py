@@ -19,8 +19,8 @@ from ..bridge.schedule import WHOLE_SCHEDULE
 from ..bridge.schema import advanced, applied_outputs, region_inputs
 from ..bridge.transformers.networks import transformer_of, width_of_text
 from ..bridge.transformers.person_texts_run import PersonTextsRun
+from ..core import taking_part
 from ..core.people import Cast, Person, PlacedCast, RowCast, is_a, require_places
-from ..core.places import regions
 from ..core.prompts import per_person, per_row, per_scene
 from .categories import IN_PROMPTS
 from .sockets import CastSocket
@@ -80,17 +80,17 @@ class PromptPerPerson(io.ComfyNode):
             placed_cast,
             NAME,
             WHOLE_SCHEDULE,
+            scopes.RegionInputs(**region_settings),
             people,
             alone=placed_cast.by_row,
             rows=True,
             node_id=node_id,
-            **region_settings,
         )
         words = [entry.words for entry in people_words]
         clips = [clip] * len(words)
         sides = carry_words(scope, model, transformer, clips, words, strength, Sides(positive, negative))
         people_with_words = [entry.person for entry in people_words if entry.words]
-        presence = presence_of_people(regions.names(people_with_words), NAME, node_id)
+        presence = presence_of_people(taking_part.names(people_with_words), NAME, node_id)
         outputs = announced(
             presence,
             runs.patched(model, RegionalTextRun if transformer is None else PersonTextsRun),
@@ -117,7 +117,7 @@ def _people_words(cast: PlacedCast, prompts: str) -> list[_PersonWords]:
     Where each person has a row of the batch, the people without words are among them with "", so that every row has its
     person. Where nobody has words, the list is empty. Raises BadPrompts and BadText.
     """
-    texts = per_row(prompts, cast) if is_a(cast, RowCast) else per_person(prompts, regions.names(cast.people))
+    texts = per_row(prompts, cast) if is_a(cast, RowCast) else per_person(prompts, taking_part.names(cast.people))
     entries: list[_PersonWords] = []
     for person, words in zip(cast.people, texts, strict=True):
         if person.weight > 0 and (words or cast.by_row):

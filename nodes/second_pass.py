@@ -26,8 +26,8 @@ from ..core.faces.model import faces_in, unsure_in
 from ..core.people import Cast, Faces, Identity, require_places
 from ..core.pictures import as_rgb
 from ..core.places.placing import SMALL_FACE
-from ..core.places.regions import as_cast, by_lora
 from ..core.second_pass import CHOICES, MATCHES, Choice, Crop, Crops, Decision
+from ..core.taking_part import as_cast, by_lora
 from .categories import IN_MEASURE
 from .sockets import CastOrPersonSocket, CastSocket, CropsSocket, FaceModelSocket
 

@@ -51,7 +51,7 @@ from ..unet import Options, advice_between, family
 from .per_thread import PerThread
 from .rows import ATTACHED, AttachedRows
 
-Window = tuple[int, ...]
+RowNumbers = tuple[int, ...]
 """The rows of a batch, from 0, that a window shows."""
 METHODS_ON_OBJECTS = ("get_control", "pre_run", "cleanup")
 """Methods that Advanced-ControlNet puts onto the object of a net, in front of those of its class."""
@@ -70,7 +70,7 @@ class UNetInputChanger(Protocol):
         """
 
 
-class Report(Protocol):
+class RunReport(Protocol):
     """An object that collects notes of a run in which no MODEL of ours takes part, and shows them at its end."""
 
     def begin_run(self, model: BaseModel) -> None:
@@ -102,7 +102,7 @@ class NetSettings:
     width: int
     canvas: Canvas | None
     input_changer: Callable[[BaseModel], UNetInputChanger] | None
-    report: Report | None
+    report: RunReport | None
     pictures: Pictures | None
     latents_note_node: Canvas | None
 
@@ -145,7 +145,7 @@ class NetInRun:
     input_changer: UNetInputChanger | None = None
     latent: LatentSize | None = None
     assumed_latent: LatentSize | None = None
-    hints: dict[tuple[Area | None, LatentSize, Window | None], AreaHint] = field(default_factory=dict)
+    hints: dict[tuple[Area | None, LatentSize, RowNumbers | None], AreaHint] = field(default_factory=dict)
     pending_notes: _PendingNotes | None = None
     names: dict[object, _EntryName] = field(default_factory=lambda: {})
 
@@ -409,7 +409,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             hints[key] = AreaHint(hint)
         return hints[key]
 
-    def _window(self, options: Options) -> Window | None:
+    def _window(self, options: Options) -> RowNumbers | None:
         """The rows that this forward shows of a batch that has a picture in the hint for each; None for all of them."""
         window = row_window(options)
         if self.knows_windows or window is None:

@@ -15,7 +15,7 @@ from ..canvas import Canvas
 from ..conditioning import Conditioning
 from ..remarks import Pictures
 from ..schedule import check_range
-from .attached_net import NetSettings, Report, UNetInputChanger, as_attached
+from .attached_net import NetSettings, RunReport, UNetInputChanger, as_attached
 from .rows import ATTACHED, AttachedCond, AttachedEntry, AttachedRows, Side
 
 
@@ -82,7 +82,7 @@ class ControlAttachment(Attachment):
     width: int = field(kw_only=True)
     canvas: Canvas | None = field(default=None, kw_only=True)
     input_changer: Callable[[BaseModel], UNetInputChanger] | None = field(default=None, kw_only=True)
-    report: Report | None = field(default=None, kw_only=True)
+    report: RunReport | None = field(default=None, kw_only=True)
     pictures: Pictures | None = field(default=None, kw_only=True)
     latents_note_node: Canvas | None = field(default=None, kw_only=True)
 

@@ -20,15 +20,15 @@ from ...core.attention import on_tokens, region_weights
 from ...core.errors import WrongBaseModel
 from ...core.families import FLUX
 from ...core.people import Person
-from ...core.places.person_region import BadRegion
-from ...core.places.regions import names
+from ...core.places.regions import BadRegion
+from ...core.taking_part import names
 from ..areas import Area, RowWindow, hint_of_area, latent_of_run, row_window, whole_latent
 from ..canvas import Canvas
 from ..carried import cut_regions
 from ..remarks import begins_late, tell_of_piece
 from ..transformers import networks
 from ..unet import Options
-from .attached_net import Report
+from .attached_net import RunReport
 from .rows import ATTACHED, AttachedRows, Side
 
 TOKEN_CELLS = 2
@@ -71,7 +71,7 @@ class NetOfPeople:
     tokens: Tensor
     guidance: float
     size: tuple[int, int] | None
-    report: Report
+    report: RunReport
     advice: str
 
 

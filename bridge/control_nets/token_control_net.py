@@ -152,7 +152,7 @@ def _other_object(net: Any) -> str:
     return "a union ControlNet" if net.control_model.control_add_embedding is not None else ""
 
 
-class KeysAndValues(NamedTuple):
+class GroupKeysAndValues(NamedTuple):
     """Keys and values of one layer, (groups, B, T, C) each.
 
     A group is the tokens of one person, or those that are read outside of all regions.
@@ -189,7 +189,7 @@ class TokenNetwork:
         """The hint of which `_keypoints` was made."""
         self._keypoints: Any = None
         """What the network's input_hint_block makes of the hint, (B, C, h, w)."""
-        self._layers: dict[Block, KeysAndValues] = {}
+        self._layers: dict[Block, GroupKeysAndValues] = {}
         """The keys and values of the context in every layer; empty before the first forward has run."""
 
     def __call__(
@@ -224,7 +224,7 @@ class TokenNetwork:
         return {"middle": [self._in_boxes(network.middle_block_out(x, emb, context))], "output": residuals}
 
     def _attend(
-        self, layers: dict[Block, KeysAndValues], q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+        self, layers: dict[Block, GroupKeysAndValues], q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
         """The cross-attention of one layer, the host's attn2 replacement: what its queries read, (B, N, C).
 
@@ -236,7 +236,7 @@ class TokenNetwork:
         grid = grid_of(extra_options)
         if layer not in layers:
             groups = 1 if self._weights is None else len(self._weights)
-            layers[layer] = KeysAndValues(_by_group(k, groups), _by_group(v, groups))
+            layers[layer] = GroupKeysAndValues(_by_group(k, groups), _by_group(v, groups))
         if self._weights is not None and grid not in self._weights_by_grid:
             self._weights_by_grid[grid] = on_grid(self._weights, *grid)[:, None].to(q)  # (groups, 1, N, 1)
         keys, values = layers[layer]

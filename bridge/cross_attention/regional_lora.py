@@ -10,7 +10,7 @@ What lives how long, from the longest to the shortest:
     RegionalLoraRun     one sampling
     LoraNetwork         one sampling, for each UNet in it        PeopleLayer of every node; the Readers of this UNet
     RegionalLoraBatch   the forwards of one UNet that carry the same people in the same rows
-    NodeLoras           as its batch                             what one node adds, with weights of every pixel
+    UNetNodeLoras           as its batch                             what one node adds, with weights of every pixel
     Forward             one forward in one thread                the grids of the blocks, as the forward shows them
     Reader              one forward, or several that overlap     stands in a layer's `forward`
     TextReading         as its batch                             pixels that read the text with the same LoRAs
@@ -153,10 +153,10 @@ class RegionalLoraRun(CrossAttentionRun):
         def make(place: QueryPlace) -> RegionalLoraBatch:
             """A new batch for this place."""
             block_grids = grids(unet, *forward_input.x.shape[-2:])
-            nodes: list[NodeLoras] = []
+            nodes: list[UNetNodeLoras] = []
             for loras_of_node in loras_of_nodes:
                 layers = network.layers(loras_of_node[0], place)
-                nodes.append(NodeLoras(loras_of_node, layers, place, block_grids))
+                nodes.append(UNetNodeLoras(loras_of_node, layers, place, block_grids))
             return RegionalLoraBatch(self, network, place, nodes)
 
         return self.kept_batch(loras_of_nodes, forward_input, make)
@@ -180,7 +180,7 @@ class RegionalLoraRun(CrossAttentionRun):
 # What the forwards read
 
 
-class NodeLoras:
+class UNetNodeLoras:
     """What one node's LoRAs add to the layers of one UNet in the forwards of a batch.
 
     layers: by name.
@@ -364,7 +364,7 @@ class LayerText(NamedTuple):
 class Owner(NamedTuple):
     """A person of one node. person_index: among the people of the node, from 0."""
 
-    node: NodeLoras
+    node: UNetNodeLoras
     person_index: int
 
 
@@ -376,7 +376,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
     """
 
     def __init__(
-        self, run: RegionalLoraRun, network: LoraNetwork, place: QueryPlace, nodes: Sequence[NodeLoras]
+        self, run: RegionalLoraRun, network: LoraNetwork, place: QueryPlace, nodes: Sequence[UNetNodeLoras]
     ) -> None:
         super().__init__(run.layers, place.row_count)
         self._place = place
@@ -535,7 +535,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
             by_node.append(shares_of_node(node.shares_at(grid), people))
         return make_readings(by_node, self._place)
 
-    def _added_to_text(self, node: NodeLoras, name: str, context: Tensor) -> dict[int, Tensor]:
+    def _added_to_text(self, node: UNetNodeLoras, name: str, context: Tensor) -> dict[int, Tensor]:
         """What a node adds to keys or values that the module of this name makes of a text, (B, T, C), by person.
 
         context: the text, (B, T, width).

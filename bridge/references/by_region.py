@@ -28,9 +28,9 @@ from typing_extensions import Self
 
 from ...core.attention import on_tokens
 from ...core.errors import BadSetup, LikenessError, counted
-from ...core.places.person_region import BadRegion
-from ...core.places.regions import names_apart, present
+from ...core.places.regions import BadRegion
 from ...core.reference_groups import Plan, belongs, groups
+from ...core.taking_part import names_apart, present
 from ...core.token_groups import Split
 from ...core.token_layout import TokenLayout
 from ..canvas import Canvas

@@ -22,7 +22,7 @@ Recorded = dict[Block, Tensor]
 
 LAYER_CALLS = "forward_timestep_embed_patch"
 """The host's patches that say how its UNet calls layers of other packs' classes."""
-LayerCall = tuple[type, Callable[..., Tensor]]
+ClassCall = tuple[type, Callable[..., Tensor]]
 """A class of layers, and the function that calls a layer of it."""
 
 ALL_LAYERS = "all"
@@ -47,7 +47,7 @@ def record(
     context: Tensor,
     y: Tensor | None,
     blocks: Collection[Block] | None,
-    layer_calls: Sequence[LayerCall] = (),
+    layer_calls: Sequence[ClassCall] = (),
 ) -> Recorded:
     """Run a UNet and keep what its layers' self-attention sees after its norm: block -> (B, tokens, C).
 
@@ -91,7 +91,7 @@ def record_one(
     context: Tensor,
     y: Tensor | None = None,
     blocks: Collection[Block] | None = None,
-    layer_calls: Sequence[LayerCall] = (),
+    layer_calls: Sequence[ClassCall] = (),
 ) -> Recorded:
     """What the layers see of one part at t = 0: block -> (tokens, C), on the CPU. Arguments as in `record`, B = 1."""
     recorded = record(unet, x, torch.zeros(1, device=x.device), context, y, blocks, layer_calls)
@@ -143,7 +143,7 @@ class PartsRecorder:
     def __init__(self, reference: SelfReference, like: Tensor, options: Options) -> None:
         """like: a tensor on the device and in the dtype of the UNet. options: transformer_options of the run."""
         self._reference = reference
-        self._layer_calls: Sequence[LayerCall] = options.get("patches", {}).get(LAYER_CALLS, ())
+        self._layer_calls: Sequence[ClassCall] = options.get("patches", {}).get(LAYER_CALLS, ())
         self._latents = reference.latents.to(like.device)
         self._noise = reference.noise.to(like.device)
         self._contexts = reference.contexts.to(like)

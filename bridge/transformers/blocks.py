@@ -28,18 +28,18 @@ from ..shared_network import model_of
 from ..unet import Options, dtype_of, with_replacements
 from .networks import network_of, tokens_of
 
-Block = tuple[str, int]
+TransformerBlock = tuple[str, int]
 """("double_block" | "single_block", number): the host's address of a block."""
 
 
-def blocks_of(model: ModelPatcher) -> list[Block]:
+def blocks_of(model: ModelPatcher) -> list[TransformerBlock]:
     """Every block of a MODEL of FLUX.1, FLUX.2 or Qwen-Image, in the order in which they run."""
     network = network_of(model_of(model))
     if isinstance(network, Flux):
         lengths = {"double_block": len(network.double_blocks), "single_block": len(network.single_blocks)}
     else:
         lengths = {"double_block": len(network.transformer_blocks)}
-    blocks: list[Block] = []
+    blocks: list[TransformerBlock] = []
     for kind, length in lengths.items():
         blocks.extend((kind, number) for number in range(length))
     return blocks
@@ -201,7 +201,7 @@ class BlocksBatch(Batch):
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with a function of ours around every block."""
         others = options.get("patches_replace", {}).get("dit", {})
-        ours: dict[Block, _Replacement] = {}
+        ours: dict[TransformerBlock, _Replacement] = {}
         for number, block in enumerate(self.blocks):
             ours[block] = partial(self._block_output, number, others.get(block))
         return with_replacements(options, "dit", ours)

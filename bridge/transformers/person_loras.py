@@ -83,10 +83,10 @@ class PersonLorasRun(Run):
             if network not in self._readers:
                 self._readers[network] = Readers(modules_of_unet(network))
             if key not in self._batches:
-                nodes: list[NodeLoras] = []
+                nodes: list[TransformerNodeLoras] = []
                 for of_node in acting:
                     layers = self._layers_of(of_node[0], network, forward_input)
-                    nodes.append(NodeLoras(len(nodes), of_node, layers, forward_input))
+                    nodes.append(TransformerNodeLoras(len(nodes), of_node, layers, forward_input))
                 self._batches[key] = PersonLorasBatch(self._readers[network], nodes, forward_input)
             return self._batches[key]
 
@@ -105,7 +105,7 @@ class PersonLorasRun(Run):
             readers.clear()
 
 
-class NodeLoras:
+class TransformerNodeLoras:
     """What one node adds in the forwards of a batch.
 
     number: of the node, among those of the batch. layers: by name. people: where in the picture they are; None for one
@@ -141,7 +141,7 @@ class NodeLoras:
 class NodeInLayer:
     """What one node adds in one layer."""
 
-    node: NodeLoras
+    node: TransformerNodeLoras
     loras: PeopleLayer
 
 
@@ -171,7 +171,7 @@ class PersonLorasInLayer(LayerAddition):
 class PersonLorasBatch(Batch):
     """What is added to the layers of one network in the forwards that carry the same."""
 
-    def __init__(self, readers: Readers, nodes: Sequence[NodeLoras], forward_input: ForwardInput) -> None:
+    def __init__(self, readers: Readers, nodes: Sequence[TransformerNodeLoras], forward_input: ForwardInput) -> None:
         family = transformer_family(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
         self.row_count = len(forward_input.x)
@@ -252,7 +252,7 @@ class PersonLorasBatch(Batch):
                     self._refuse_zero_time(node)
         return args, kwargs
 
-    def _refuse_zero_time(self, node: NodeLoras) -> None:
+    def _refuse_zero_time(self, node: TransformerNodeLoras) -> None:
         """Raise BadSetup where a node's LoRAs modulate, and the references are modulated by another time."""
         for name in node.layers:
             stream = self._in_layers[name].stream
@@ -425,7 +425,7 @@ class PersonLorasBatch(Batch):
     def _ready_weights(
         self,
         forward: Forward,
-        node: NodeLoras,
+        node: TransformerNodeLoras,
         people: PeopleOnPicture,
         owners: tuple[int, ...],
         owners_tensor: Tensor,

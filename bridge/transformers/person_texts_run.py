@@ -21,7 +21,7 @@ from torch import Tensor
 from ...core.errors import BadSetup
 from ...core.person_texts import Filler, OwnedTokens, TextLayout, split_by_words
 from ...core.token_groups import AnySplit, RowSplit, Split
-from ...core.token_layout import Kind, Span, TokenLayout, placed_spans
+from ...core.token_layout import Span, TokenKind, TokenLayout, placed_spans
 from ..canvas import check_canvases
 from ..carried import ConditioningLost, rows_of_nodes
 from ..current_forward import CurrentTexts, called_alone, current
@@ -523,7 +523,7 @@ class PersonTextsBatch(Batch):
             return ()
         owned: list[OwnedTokens] = []
         for span in placed_spans(spans):
-            if span.span.kind is Kind.REFERENCE:
+            if span.span.kind is TokenKind.REFERENCE:
                 name = references.names[span.span.number]
                 for number, place in enumerate(self._places):  # of every node that has words of this person
                     if place.name == name:

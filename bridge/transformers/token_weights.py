@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ...core.token_layout import Kind, PlacedSpan, Span, TokenLayout, placed_spans
+from ...core.token_layout import PlacedSpan, Span, TokenKind, TokenLayout, placed_spans
 from ..carried import ConditioningLost
 from ..current_forward import current
 from ..runs import ForwardInput
@@ -93,7 +93,7 @@ class TokenWeights:
         """
         weights = torch.zeros(len(people.names), tokens, device=people.weights.device)
         for place in placed_spans(self._spans(stream, tokens)):
-            if place.span.kind is Kind.PICTURE:
+            if place.span.kind is TokenKind.PICTURE:
                 # Behind it stand tokens that fill it up, as Z-Image has them.
                 start = place.tokens.start
                 end = start + people.weights.shape[1]
@@ -114,7 +114,7 @@ class TokenWeights:
         """
         reference = current.embedded
         if reference is not None:
-            return [Span(Kind.REFERENCE, tokens, reference)]
+            return [Span(TokenKind.REFERENCE, tokens, reference)]
         if stream is Stream.BOTH:
             if tokens != self.tokens(stream):
                 raise self._other_tokens(stream, tokens)
@@ -122,12 +122,12 @@ class TokenWeights:
         if stream is Stream.PICTURE:
             # Z-Image embeds the picture alone.
             is_alone = self._family.own_captions and tokens != self._layout.pictures
-            return [Span(Kind.PICTURE, tokens)] if is_alone else self._layout.picture_spans()
+            return [Span(TokenKind.PICTURE, tokens)] if is_alone else self._layout.picture_spans()
         texts = current.texts
         if texts is not None and texts.alone is not None:
             return [_text_alone(texts.alone, tokens)]
         if self._family.own_captions and tokens != self.text_tokens():
-            return [Span(Kind.TEXT, tokens)]  # a text behind the prompt, embedded alone
+            return [Span(TokenKind.TEXT, tokens)]  # a text behind the prompt, embedded alone
         return self._with_text(tokens).text_spans()
 
     def _with_words(self) -> TokenLayout:
@@ -151,17 +151,17 @@ class TokenWeights:
 def _text_alone(number: int, tokens: int) -> Span:
     """All tokens of a layer that is given one text. number: 0 for the common text, n + 1 for the words of person n."""
     if number == 0:
-        return Span(Kind.TEXT, tokens)
-    return Span(Kind.WORDS, tokens, number - 1)
+        return Span(TokenKind.TEXT, tokens)
+    return Span(TokenKind.WORDS, tokens, number - 1)
 
 
 def _owner_of(place: PlacedSpan) -> str | None:
     """The name of the person whose words or reference picture stand there, in this forward; None for anything else."""
     span = place.span
     texts = current.texts
-    if span.kind is Kind.WORDS and texts is not None:
+    if span.kind is TokenKind.WORDS and texts is not None:
         return texts.names[span.number]
     references = current.references
-    if span.kind is Kind.REFERENCE and references is not None:
+    if span.kind is TokenKind.REFERENCE and references is not None:
         return references.names[span.number]
     return None

@@ -1,6 +1,6 @@
 """An ONNX file as a network in torch, run node by node.
 
-    Program (onnx_file.read) --plan--> Plan --Network--> what the graph gives for a picture
+    Program (onnx_file.read) --plan--> NetworkPlan --Network--> what the graph gives for a picture
                                          +-- state: the weights, as the Network has them
 
 `plan` looks every operator up in onnx_operators.py, so a file that cannot be run is refused by name before anything is
@@ -51,7 +51,7 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class NetworkPlan:
     """A file as steps.
 
     input, outputs: names of values. weight_numbers: by the name of a value, which of the Network's weights it is; one
@@ -68,7 +68,7 @@ class Plan:
     constants: Mapping[str, Tensor]
 
 
-def plan(program: Program) -> Plan:
+def plan(program: Program) -> NetworkPlan:
     """The plan of a program: the operators of its nodes looked up, its weights numbered, its constants set apart.
 
     Raises UnsupportedCheckpoint naming an operator or attribute that is unknown here.
@@ -87,7 +87,9 @@ def plan(program: Program) -> Plan:
     weight_numbers = _numbered(values.weights)
     # The keys of a Network's state_dict. Names of one tensor give one key.
     state = {f"weights.{weight_numbers[name]}.weight": tensor for name, tensor in values.weights.items()}
-    return Plan(program.path, program.input, program.outputs, tuple(steps), weight_numbers, state, values.constants)
+    return NetworkPlan(
+        program.path, program.input, program.outputs, tuple(steps), weight_numbers, state, values.constants
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,9 +179,9 @@ class Weight(nn.Module):
 
 
 class Network(nn.Module):
-    """A planned graph. Its weights come from `Plan.state`; nothing in it is a layer, so `ops` is of no use."""
+    """A planned graph. Its weights come from `NetworkPlan.state`; nothing in it is a layer, so `ops` is of no use."""
 
-    def __init__(self, planned: Plan, ops: Any = None, device: Any = None, dtype: Any = None) -> None:
+    def __init__(self, planned: NetworkPlan, ops: Any = None, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
         empty = [torch.empty_like(tensor, device=device, dtype=dtype) for tensor in planned.state.values()]
         self.weights = nn.ModuleList(Weight(tensor) for tensor in empty)

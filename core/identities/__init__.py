@@ -12,7 +12,7 @@ One module answers one question:
 
 from .blending import BLENDS, blend, slerp
 from .checks import check, photos_of, why_bad, why_bad_crops, why_bad_portraits
-from .combining import PHOTOS, PortraitsMissing, RecogniserMissing, combine, embeddings, from_faces, portraits
+from .combining import PHOTOS, EmbeddingMissing, PortraitsMissing, combine, embeddings, from_faces, portraits
 from .lookalikes import ONE_PERSON, look_alike
 from .matching import assigned, in_common, known_by, similarities
 from .saving import from_tensors, to_tensors
@@ -21,8 +21,8 @@ __all__ = [
     "BLENDS",
     "ONE_PERSON",
     "PHOTOS",
+    "EmbeddingMissing",
     "PortraitsMissing",
-    "RecogniserMissing",
     "assigned",
     "blend",
     "check",

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..people import Identity, Lora, Portraits
 from ..text import plain
 from .checks import check, lengths
-from .combining import RecogniserMissing, combine
+from .combining import EmbeddingMissing, combine
 from .matching import known_by
 
 NODE = "Blend Two People"
@@ -26,13 +26,13 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
     name: of the new person, "" for "Anna + Ben".
     Of crops and portraits the first photo of each person is mixed; portraits only where both have them. The LoRAs of
     both are kept, with the strengths of a's multiplied by 1 - amount and those of b's by amount.
-    Raises BadEmbedding, and RecogniserMissing where the two have no recogniser in common, unless both have portraits
+    Raises BadEmbedding, and EmbeddingMissing where the two have no recogniser in common, unless both have portraits
     and no embeddings.
     """
     common = [recogniser for recogniser in a.embeddings if recogniser in b.embeddings]
     pictures_alone = not a.embeddings and not b.embeddings and a.portraits and b.portraits
     if not common and not pictures_alone:
-        raise RecogniserMissing(
+        raise EmbeddingMissing(
             f"No recogniser in common to blend: {' and '.join(known_by((a, b)))}.",
             "Make both people from photos with the same Load Face Embedder.",
         )

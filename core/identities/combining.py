@@ -21,7 +21,7 @@ _LEAST_AGREEMENT = 0.02
 counts a little, and never with a weight below 0."""
 
 
-class RecogniserMissing(BadCast):
+class EmbeddingMissing(BadCast):
     """An identity, or two sides that are compared, without the recogniser that is needed."""
 
 
@@ -90,7 +90,7 @@ def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Te
         "weighted mean" -> (1, 512), photos that agree with the others count more, see `_agreement`.
         "sequence" -> (photos, 512), the embeddings as they are.
     method: its title, for messages.
-    Raises RecogniserMissing, BadCast for a person without a photo, BadEmbedding when the embeddings cannot be used.
+    Raises EmbeddingMissing, BadCast for a person without a photo, BadEmbedding when the embeddings cannot be used.
     """
     rows = _usable_embeddings(identity, recogniser, method)  # (photos, 512)
     if photos == "sequence":
@@ -115,7 +115,7 @@ def _usable_embeddings(identity: Identity, recogniser: str, method: str) -> Tens
     rows = identity.embeddings.get(recogniser)
     if rows is None:
         known_recognisers = listed(sorted(identity.embeddings), "no embedding")
-        raise RecogniserMissing(
+        raise EmbeddingMissing(
             f"{method} needs {recogniser}, this person ({identity.name}) has {known_recognisers}.",
             f"Choose {recogniser} in Load Face Embedder and make the person again from the photos. "
             f"Its file: {where(recogniser)}.",

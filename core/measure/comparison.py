@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import BadCast, listed
-from ..identities import RecogniserMissing, in_common, known_by
+from ..identities import EmbeddingMissing, in_common, known_by
 from ..methods import methods
 from ..models.packs import ANTELOPE
 from ..people import Cast, Identity, NotPlaced, Person, require_together
-from ..places.regions import for_photos
+from ..taking_part import for_photos
 
 UNKNOWN = "unknown"
 """Stands for the method where it is not known how the pictures were made."""
@@ -75,13 +75,13 @@ def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tupl
 
     The first one decides who is who. loaded: the recognisers of the face model. method: one of TRAINED_WITH; for
     UNKNOWN the recogniser of any method comes last.
-    Raises RecogniserMissing, with the recognisers of both sides, where they have none in common.
+    Raises EmbeddingMissing, with the recognisers of both sides, where they have none in common.
     """
     common_recognisers = in_common(person.identity.embeddings for person in people)
     loaded_and_common = [recogniser for recogniser in loaded if recogniser in common_recognisers]
     if not loaded_and_common:
         recognisers_of_people = "; ".join(known_by(person.identity for person in people))
-        raise RecogniserMissing(
+        raise EmbeddingMissing(
             f"No recogniser in common, so nothing can be compared: the face model has {listed(loaded)}; "
             f"{recognisers_of_people}.",
             "Make every person with the Load Face Embedder that is connected here, or with recognisers = all found. "

@@ -43,7 +43,7 @@ class Holding(NamedTuple):
     other: Arm
 
 
-class Sides(NamedTuple):
+class BodySides(NamedTuple):
     """A person's left side and right side."""
 
     left: Posture
@@ -85,7 +85,11 @@ class Action:
     """
 
     framing: str = "full"
-    rows: tuple[Sides, ...] = (Sides(KNEELING, KNEELING), Sides(SEATED, SEATED), Sides(STANDING, STANDING))
+    rows: tuple[BodySides, ...] = (
+        BodySides(KNEELING, KNEELING),
+        BodySides(SEATED, SEATED),
+        BodySides(STANDING, STANDING),
+    )
     arms: Arms = _AS_POSTURE
     before: Arms | None = None
     holding: Holding | None = None
@@ -149,7 +153,7 @@ ACTIONS: Mapping[str, Action] = {
     "hands up": Action("bust", arms=Arms(_RAISED, _RAISED), before=Arms(_BENT, _BENT)),
     "waving": Action("bust", arms=Arms(_WAVING, None)),
     "arms crossed": Action("half", arms=Arms(_UPPER_CROSSED, _LOWER_CROSSED)),
-    "walking": Action(rows=(Sides(_STRIDE, _PUSH),)),
-    "sitting": Action("half", rows=(Sides(_FLOOR, _FLOOR), Sides(_CHAIR, _CHAIR))),
-    "kneeling": Action(rows=(Sides(KNEELING, KNEELING), Sides(_KNEE_UP, _KNEE_DOWN))),
+    "walking": Action(rows=(BodySides(_STRIDE, _PUSH),)),
+    "sitting": Action("half", rows=(BodySides(_FLOOR, _FLOOR), BodySides(_CHAIR, _CHAIR))),
+    "kneeling": Action(rows=(BodySides(KNEELING, KNEELING), BodySides(_KNEE_UP, _KNEE_DOWN))),
 }

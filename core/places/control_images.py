@@ -19,7 +19,7 @@ from ..people import NOSE, Keypoints, Layout, Pose
 from ..previews import Color
 from .bodies import openpose, seen_limbs
 
-Canvas = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.uint8]
 """(height, width, 3)."""
 Pixel = tuple[int, int]
 """x, y."""
@@ -89,7 +89,7 @@ def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
     return torch.as_tensor(below * 0.4 + above * 0.6).round().float() / 255
 
 
-def _draw_limb(canvas: Canvas, start: Sequence[float], end: Sequence[float], color: Color) -> None:
+def _draw_limb(canvas: Pixels, start: Sequence[float], end: Sequence[float], color: Color) -> None:
     """Draw a limb as a thin ellipse, its centre, length and angle cut down to whole numbers as the authors do."""
     across = start[0] - end[0]
     down = start[1] - end[1]
@@ -158,14 +158,14 @@ _COSINES = _wave_table(math.cos)
 _DISCS = {4: (4, 3, 3, 2, 0), 10: (10, 9, 9, 9, 9, 8, 8, 7, 6, 4, 0)}
 
 
-def disc(canvas: Canvas, x: int, y: int, radius: int, color: Color) -> None:
+def disc(canvas: Pixels, x: int, y: int, radius: int, color: Color) -> None:
     """Draw a filled circle around a pixel. radius: one of 4 and 10."""
     for away, half in enumerate(_DISCS[radius]):
         _draw_row(canvas, y - away, x - half, x + half, color)
         _draw_row(canvas, y + away, x - half, x + half, color)
 
 
-def ellipse(canvas: Canvas, x: int, y: int, axes: tuple[int, int], angle: int, color: Color) -> None:
+def ellipse(canvas: Pixels, x: int, y: int, axes: tuple[int, int], angle: int, color: Color) -> None:
     """Draw a filled ellipse around a pixel, as the polygon of its points at every degree.
 
     axes: half the length of each axis, in pixels. angle: of the first axis, in degrees.
@@ -183,14 +183,14 @@ def ellipse(canvas: Canvas, x: int, y: int, axes: tuple[int, int], angle: int, c
     _fill_polygon(canvas, corners, color)
 
 
-def _draw_row(canvas: Canvas, y: int, first: int, last: int, color: Color) -> None:
+def _draw_row(canvas: Pixels, y: int, first: int, last: int, color: Color) -> None:
     """Draw the pixels of row y from column `first` to column `last`, both included; pixels off the canvas are left
     out."""
     if 0 <= y < canvas.shape[0] and last >= 0:
         canvas[y, max(first, 0) : last + 1] = color
 
 
-def _draw_line(canvas: Canvas, start: Pixel, end: Pixel, color: Color) -> None:
+def _draw_line(canvas: Pixels, start: Pixel, end: Pixel, color: Color) -> None:
     """Draw a line one pixel wide (Bresenham, as OpenCV's LineIterator), from its left end."""
     clipped = _clipped_line(start, end, canvas.shape[1] - 1, canvas.shape[0] - 1)
     if clipped is None:
@@ -248,7 +248,7 @@ def _moved_inside(point: Pixel, other_end: Pixel, last: int) -> Pixel:
     return (edge, point[1] + moved)
 
 
-def _fill_polygon(canvas: Canvas, corners: list[Pixel], color: Color) -> None:
+def _fill_polygon(canvas: Pixels, corners: list[Pixel], color: Color) -> None:
     """Fill a convex polygon (OpenCV's FillConvexPoly): in each row the pixels between its two sides.
 
     The sides lead from the first of the highest corners down to the lowest row, one along the order of the corners and

@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import inputs
 from ..errors import LikenessError, counted, gathered, listed
 from ..geometry import Fit, bounds, check_size, patch_rect, shorter_side
-from ..people import Box, Layout, Point, Slot, is_a
+from ..people import Box, CanvasSize, Layout, Point, Slot, is_a
 from ..previews import color_of
 from ..text import COMMAS, MOST_NAME_LETTERS, plain
 from . import bodies, layouts, poses
@@ -25,9 +25,6 @@ MOST = 64
 """Places: as many people as Mask of a Person's Place knows."""
 LEAST = 16
 """Pixels. Nobody is seen in a smaller box, and one is drawn by a slip of the mouse."""
-
-Canvas = tuple[int, int]
-"""Width and height in pixels."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Marked:
 
 
 @dataclass(frozen=True)
-class Start:
+class LinkedBoxes:
     """What Layout from Boxes begins with: the boxes and places that are linked to it.
 
     boxes: in whole pixels of the canvas.
@@ -73,7 +70,7 @@ class BoxedLayout:
     notes: tuple[str, ...]
 
 
-def start(linked: object, picture: Canvas | None, canvas: Canvas, fit: str, shows: str) -> Start:
+def start(linked: object, picture: CanvasSize | None, canvas: CanvasSize, fit: str, shows: str) -> LinkedBoxes:
     """The boxes that are linked, moved onto the canvas.
 
     linked: a Layout, whose places give a box each; or boxes of a detector, as `read` takes them; None for no link.
@@ -84,7 +81,7 @@ def start(linked: object, picture: Canvas | None, canvas: Canvas, fit: str, show
     """
     check_size("The layout", *canvas)
     if linked is None:
-        return Start()
+        return LinkedBoxes()
     if is_a(linked, Layout):
         return _start_of_layout(linked, canvas, fit, shows)
     detected = read(linked)
@@ -96,25 +93,25 @@ def start(linked: object, picture: Canvas | None, canvas: Canvas, fit: str, show
             boxes.append(replace(detection, box=box))
     other_labels = sorted({detection.label for detection in detected} - {"", shows})
     if not other_labels:
-        return Start(tuple(boxes))
+        return LinkedBoxes(tuple(boxes))
     if not boxes:
         count = counted(len(detected), "box", "boxes")
         problem = f"boxes_show is {shows}, and {count} are labelled {listed(other_labels)}"
         raise BadBoxes(problem, f"Choose what they show in boxes_show, or set the detector to {shows}")
     left_out = f"{len(detected) - len(boxes)} labelled {listed(other_labels)}"
-    return Start(tuple(boxes), (), tuple(gathered("Boxes left out", [left_out])))
+    return LinkedBoxes(tuple(boxes), (), tuple(gathered("Boxes left out", [left_out])))
 
 
-def _start_of_layout(linked: Layout, canvas: Canvas, fit: str, shows: str) -> Start:
+def _start_of_layout(linked: Layout, canvas: CanvasSize, fit: str, shows: str) -> LinkedBoxes:
     """The places of a linked layout, moved onto the canvas, and a box around each."""
     onto_canvas = Fit.into((linked.width, linked.height), canvas, fit)
     slots = tuple(_moved(slot, onto_canvas, canvas) for slot in linked.slots)
     boxes = tuple(Marked(_box_around_place(slot, shows, canvas)) for slot in slots)
-    return Start(boxes, slots)
+    return LinkedBoxes(boxes, slots)
 
 
 def layout(
-    begin: Start, drawn: object, editor_began_with: object, text: str, canvas: Canvas, shows: str, body: str
+    begin: LinkedBoxes, drawn: object, editor_began_with: object, text: str, canvas: CanvasSize, shows: str, body: str
 ) -> BoxedLayout:
     """A layout with one place per box, in the order of the boxes.
 
@@ -156,7 +153,7 @@ def _rectangles(boxes: Sequence[Marked]) -> list[Box]:
     return [marked.box for marked in boxes]
 
 
-def _check(boxes: Sequence[Marked], canvas: Canvas, shows: str) -> None:
+def _check(boxes: Sequence[Marked], canvas: CanvasSize, shows: str) -> None:
     """Raise BadBoxes unless there are 1 to MOST boxes, each large enough and at least partly on the canvas."""
     if not boxes:
         raise BadBoxes("there is none", f"Draw one around each {shows}, connect bboxes, or use the text. {WRITE}")
@@ -173,7 +170,7 @@ def _check(boxes: Sequence[Marked], canvas: Canvas, shows: str) -> None:
             raise BadBoxes(problem, "Move it, or choose a larger canvas; boxes of a photo need the photo as background")
 
 
-def _place_of_box(box: Box, shows: str, body: str, canvas: Canvas) -> Slot:
+def _place_of_box(box: Box, shows: str, body: str, canvas: CanvasSize) -> Slot:
     """A new place of which only the box is known: a person who looks into the camera.
 
     shows: whether the box is the face or holds the whole person. body: one of bodies.BODIES.
@@ -188,7 +185,7 @@ def _place_of_box(box: Box, shows: str, body: str, canvas: Canvas) -> Slot:
     return layouts.facing(nose, head, body, canvas)
 
 
-def _box_around_place(slot: Slot, shows: str, canvas: Canvas) -> Box:
+def _box_around_place(slot: Slot, shows: str, canvas: CanvasSize) -> Box:
     """The box around a person's place, or around its face: whichever `shows` says, of what lies on the canvas."""
     face = slot.box or patch_rect(slot.center)
     points: list[Point] = [face[:2], face[2:]]
@@ -204,7 +201,7 @@ def _box_around_place(slot: Slot, shows: str, canvas: Canvas) -> Box:
     return _cut_to_canvas((min(xs), min(ys), max(xs), max(ys)), canvas)
 
 
-def _cut_to_canvas(box: Box, canvas: Canvas) -> Box:
+def _cut_to_canvas(box: Box, canvas: CanvasSize) -> Box:
     """The part of a box that lies on the canvas, in whole pixels. A box that is off the canvas is only rounded."""
     x0, y0, x1, y1 = (round(coordinate) for coordinate in box)
     if _beside((x0, y0, x1, y1), canvas):
@@ -213,12 +210,12 @@ def _cut_to_canvas(box: Box, canvas: Canvas) -> Box:
     return (max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
 
 
-def _beside(box: Box, canvas: Canvas) -> bool:
+def _beside(box: Box, canvas: CanvasSize) -> bool:
     """Whether no part of a box lies on the canvas."""
     return box[0] >= canvas[0] or box[1] >= canvas[1] or box[2] <= 0 or box[3] <= 0
 
 
-def _into_box(slot: Slot, old: Box, new: Box, canvas: Canvas) -> Slot:
+def _into_box(slot: Slot, old: Box, new: Box, canvas: CanvasSize) -> Slot:
     """A place whose box was moved from `old` to `new`.
 
     The place keeps its proportions. It becomes as large as the new box holds, and stands at the top of the box, in
@@ -234,7 +231,7 @@ def _into_box(slot: Slot, old: Box, new: Box, canvas: Canvas) -> Slot:
     return _moved(slot, Fit(scale, scale, shift_x, shift_y), canvas)
 
 
-def _moved(slot: Slot, fit: Fit, canvas: Canvas) -> Slot:
+def _moved(slot: Slot, fit: Fit, canvas: CanvasSize) -> Slot:
     """A place with everything in it moved by `fit`. Joints that are off the canvas afterwards are hidden."""
     if fit == Fit(1, 1, 0, 0):
         return slot
@@ -252,7 +249,7 @@ def _moved(slot: Slot, fit: Fit, canvas: Canvas) -> Slot:
     return replace(moved_slot, pose=bodies.on_canvas(moved_slot.pose, layouts.head_of(moved_slot), *canvas))
 
 
-def _moved_mask(mask: Tensor, fit: Fit, canvas: Canvas) -> Tensor:
+def _moved_mask(mask: Tensor, fit: Fit, canvas: CanvasSize) -> Tensor:
     """A mask (H, W) moved by `fit`, as a mask (height, width) of `canvas`; 0 where the old one did not reach."""
     width, height = canvas
     old_height, old_width = mask.shape

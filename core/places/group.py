@@ -11,7 +11,7 @@ from ..errors import BadLayout, counted
 from ..geometry import check_size
 from ..people import Joint, Layout, Point, Pose, Slot
 from . import bodies
-from .actions import ACTIONS, GROUP_PHOTO, Action, Arms, Sides
+from .actions import ACTIONS, GROUP_PHOTO, Action, Arms, BodySides
 
 FRAMINGS = ("bust", "half", "full")
 MOST_ROWS = 4
@@ -57,7 +57,7 @@ class Formation:
     """
 
     across: tuple[tuple[float, ...], ...]
-    postures: tuple[Sides, ...]
+    postures: tuple[BodySides, ...]
     framing: str
     action: Action
 
@@ -146,7 +146,7 @@ class Formation:
         return most * (2 * fraction - 1)
 
 
-def _lowest_joint(posture: Sides) -> float:
+def _lowest_joint(posture: BodySides) -> float:
     """The distance from the nose down to the lowest joint of a posture, in heads."""
     return max(joint[1] for side in posture for joint in side if joint is not None)
 
@@ -281,7 +281,7 @@ def _raised_place(nose: Point, pose: Pose, head: float, rise: float) -> Slot:
     return Slot(raised_nose, box, keypoints, tuple(raised_pose))
 
 
-def _postures_of_person(formation: Formation, row_index: int, place_index: int, beside: float) -> Sides:
+def _postures_of_person(formation: Formation, row_index: int, place_index: int, beside: float) -> BodySides:
     """The postures of both sides of one person.
 
     row_index: of the row, from the back. place_index: of the person in the row. beside: distance of neighbours, in
@@ -294,7 +294,7 @@ def _postures_of_person(formation: Formation, row_index: int, place_index: int, 
     # Row 0 is in the back: people of all other rows have faces behind them.
     arms = action.before if row_index > 0 and action.before is not None else action.arms
     if across[place_index] < 0:  # left of the middle: mirrored
-        postures = Sides(postures.right, postures.left)
+        postures = BodySides(postures.right, postures.left)
         arms = Arms(arms.right, arms.left)
     # A person's left is on the viewer's right.
     left = action.side(
@@ -309,7 +309,7 @@ def _postures_of_person(formation: Formation, row_index: int, place_index: int, 
         _way_to_neighbour(formation, row_index, place_index, place_index - 1, beside),
         nearer=place_index <= middle,
     )
-    return Sides(left, right)
+    return BodySides(left, right)
 
 
 def _way_to_neighbour(

@@ -11,13 +11,10 @@ from torch import Tensor
 
 from ..errors import BadLayout, counted
 from ..geometry import Fit, bounds, check_size
-from ..people import NOSE, Faces, Joint, Keypoints, Layout, Point, Pose, Slot
+from ..people import NOSE, CanvasSize, Faces, Joint, Keypoints, Layout, Point, Pose, Slot
 from ..pictures import as_masks
 from . import bodies, poses
 from .poses import BadPoses
-
-Canvas = tuple[int, int]
-"""Width and height in pixels."""
 
 # How many heads of a person a painted region shows, from the crown down.
 _REGION_HEADS = {"bust": 2.1, "half": 4.1, "full": 7.5, "none": 2.1}
@@ -138,7 +135,7 @@ def from_masks(masks: Tensor, width: int, height: int, body: str) -> Layout:
     return Layout(*canvas, tuple(slots))
 
 
-def _place_of_mask(number: int, mask: Tensor, canvas: Canvas, body: str) -> Slot:
+def _place_of_mask(number: int, mask: Tensor, canvas: CanvasSize, body: str) -> Slot:
     """The place in a mask (h, w). number: of the mask, from 1. Raises BadLayout for an empty one."""
     if mask.amax() <= 0:
         size = f"{mask.shape[-1]}x{mask.shape[-2]} px"
@@ -169,13 +166,13 @@ def head_held(width: float, height: float, body: str) -> float:
     return min(height / _REGION_HEADS[body], width / _REGION_WIDTH)
 
 
-def facing(nose: Point, head_height: float, body: str, canvas: Canvas) -> Slot:
+def facing(nose: Point, head_height: float, body: str, canvas: CanvasSize) -> Slot:
     """The place of a person who looks into the camera. head_height: crown to chin, px; body: one of bodies.BODIES."""
     keypoints = bodies.face_keypoints(nose, head_height)
     return Slot(nose, bodies.face_box(nose, head_height), keypoints, skeleton_around(keypoints, body, canvas))
 
 
-def skeleton_around(keypoints: Keypoints, body: str, canvas: Canvas) -> Pose | None:
+def skeleton_around(keypoints: Keypoints, body: str, canvas: CanvasSize) -> Pose | None:
     """The skeleton of a person with these face keypoints; None for body = none. body: one of bodies.BODIES."""
     if body == "none":
         return None

@@ -1,120 +1,156 @@
-"""Who of a cast takes part, and the region of everybody: from masks, face boxes or skeletons.
+"""The regions of people: from their places, from a mask of each, or from the masks of a detector.
 
-Regions are a tensor (people, H, W), float32, 0..1, a row for everybody of weight above 0, in the order of the cast.
-person_region.py is of one person, shapes.py of boxes and limbs.
+A region is a tensor (height, width) of the canvas, float32, 0..1: how much a pixel belongs to the person. shapes.py has
+the formulas of boxes and limbs, face_regions.py the regions of methods that read faces alone.
 """
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ..attention import region_weights
-from ..errors import counted, gathered
-from ..geometry import bounds, longer_side
-from ..people import UNNAMED, Cast, Identity, Person, PlacedCast, is_a, require_places
+from ..errors import BadCast, BadSize, LikenessError, counted, listed
+from ..inputs import OTHER_WORDS
+from ..people import Box, Cast, Layout, Person, PlacedCast, Slot, is_a
 from ..pictures import as_masks
-from .person_region import BadRegion, RegionShape, region_of_person, region_of_slot, require_box
-from .shapes import box_distance, soft_edge
+from .shapes import body_region, box_region, widened
 
-REGIONS, FACE_BOXES = "regions", "face boxes"
-"""Where a method that reads faces acts: in all of a person's region, or inside their face box alone."""
-
-
-# Who takes part
-
-
-def as_cast(cast_or_identity: Cast | Identity) -> Cast:
-    """What is linked to a node as a cast: a single person is a cast of one."""
-    if is_a(cast_or_identity, Cast):
-        return cast_or_identity
-    return Cast((Person(cast_or_identity),))
+Extent = Literal["body", "face"]
+EXTENTS: tuple[Extent, ...] = get_args(Extent)
+ALL_PEOPLE = 0
+"""Instead of the number of a person."""
+_HAIR = 0.3  # how far hair and ears reach beyond a face box, in face sizes
+_IN_PLACE = 0.3  # the least share of a mask, or of a place, that says the two belong together
 
 
-def present(cast: Cast) -> Cast:
-    """The cast without the people of weight 0."""
-    return replace(cast, people=tuple(person for person in cast.people if person.weight > 0))
+class BadRegion(LikenessError):
+    """A part of the picture that cannot belong to one person. names: their name or names. why: the reason."""
+
+    def __init__(self, names: str, why: str, advice: str = "") -> None:
+        super().__init__(
+            f"The region of {names} cannot be used: {why}.",
+            advice or "Give every person a place of their own in Place Cast, or connect one mask per person.",
+        )
 
 
-def for_photos(cast: Cast) -> Cast:
-    """The cast for a method that reads photos: people who have LoRAs and no photo get weight 0.
+@dataclass(frozen=True)
+class RegionShape:
+    """How a person's region is made of their place.
 
-    LoRA per Person draws these people. They are new objects in the cast; all others are the same objects as before. The
-    cast is returned unchanged where nobody else is present, and where everybody has a row of the batch.
+    extent: "body" is the place's own mask as it is, else skeleton, torso and face; "face" is the face box.
+    margin: how far the region reaches beyond that, from 0, in widths of the face box; a face box is widened in its own
+    width and height.
+    feather: width of the soft edge in px, from 0.
     """
-    people: list[Person] = []
-    for person in cast.people:
-        if person.identity.by_lora_alone:
-            person = replace(person, weight=0.0)
-        people.append(person)
-    with_photos = replace(cast, people=tuple(people))
-    if cast.by_row or not present(with_photos).people:
-        return cast
-    return with_photos
+
+    extent: Extent
+    margin: float
+    feather: float = 0
 
 
-def left_out(cast: Cast, photos: bool = True) -> list[str]:
-    """Lines that name the people of weight 0 and the people whom `for_photos` leaves out.
+def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
+    """The region of one person, or of all people together: (H, W) float32 0..1.
 
-    photos: whether the method reads photos; otherwise `for_photos` is not asked.
+    The face boxes of the other people in the cast are left out of the region.
+    number: of the person, from 1, or ALL_PEOPLE.
+    staying: places of people who are in the picture already and stay as they are. Their heads are left out of the
+    region, and so are their bodies, except where they cross the person's own face.
+    Raises BadCast for a number that no person has, and BadRegion for a place without what is needed, and for a region
+    that lies off the canvas or under other people's faces.
     """
-    weightless = [person for person in cast.people if person.weight <= 0]
-    lines = gathered("Weight 0, left out", names(weightless))
-    if photos:
-        lines += by_lora(cast)
-    return lines
+    people = _people_of_number(cast, number)  # indices; one of them unless all people are asked for
+    if number == ALL_PEOPLE:
+        regions = [region_of_person(cast, person + 1, shape, staying) for person in people]
+        return torch.stack(regions).amax(0)  # (people, H, W) -> (H, W)
+    person = cast.people[people[0]]
+    name = person.identity.name
+    slot = person.slot
+    if shape.extent == "body" and slot and slot.mask is not None:
+        if not slot.mask.any():
+            raise BadRegion(name, "the mask of its place is empty")
+        return slot.mask.float().clone()
+    slot = require_box(slot, name)
+    if shape.extent == "body" and slot.pose is None:
+        advice = "Set body to half in the node that made this place (a layout node), or extent to face."
+        raise BadRegion(name, "its place has neither a skeleton nor a mask", advice)
+    region = region_of_slot(slot, cast, shape, staying)
+    if not region.any():
+        raise BadRegion(name, "it lies off the canvas", "Use a larger canvas, or fit = pad in the layout node.")
+    others = [other.slot for other in cast.people if other is not person and other.weight > 0]
+    region = _without_faces(region, [slot for slot in others if slot], staying, shape.feather)
+    if not region.any():
+        raise BadRegion(name, "the faces of others cover it", "Move the two apart in the layout, or raise margin.")
+    return region
 
 
-def by_lora(cast: Cast) -> list[str]:
-    """A line that names whom for_photos leaves out; none where it leaves out nobody."""
-    people: list[Person] = []
-    # for_photos puts a new object of weight 0 in the place of a person whom it leaves out.
-    for before, after in zip(cast.people, for_photos(cast).people, strict=True):
-        if after is not before and before.weight > 0:
-            people.append(before)
-    return gathered("A LoRA and no photo, left to LoRA per Person", names(people))
+def _without_faces(region: Tensor, others: Sequence[Slot], staying: Sequence[Slot], feather: float) -> Tensor:
+    """The region without the face boxes of others, and without the heads of people who stay as they are."""
+    height, width = region.shape
+    for slot in others:
+        if slot.box:
+            region = torch.minimum(region, 1 - box_region(slot.box, width, height, 0.0))
+    for slot in staying:
+        if slot.box:
+            head = widened(slot.box, _HAIR)
+            region = torch.minimum(region, 1 - box_region(head, width, height, feather))
+    return region
 
 
-def names(people: Sequence[Person]) -> list[str]:
-    """The names of people, in their order."""
-    return [person.identity.name for person in people]
+def region_of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
+    """The region of a place, (H, W) 0..1: its own mask, else what lies around its face box and its skeleton.
 
-
-def names_apart(people: Sequence[Person], cast: Cast) -> list[str]:
-    """For some people of a cast, in its order, names by which several nodes know that they have the same person.
-
-    No two people of a cast have the same one, whatever they are called. They are no numbers in the cast, because one
-    node may be given everybody and another one a single person.
+    Zeros for a place without either. The bodies of `staying`, people who stay as they are, are left out of what lies
+    around the skeleton.
     """
-    people_before: Counter[str] = Counter()  # of each name
-    members: list[tuple[Person, str]] = []
-    for member in cast.people:
-        name = member.identity.name
-        if member.identity.by_lora_alone and name == UNNAMED:
-            # Several nodes may have one of these each. Their crops stay the same object, whatever is added to them.
-            name = f"{name} {id(member.identity.crops)}"
-        number = people_before[name]
-        people_before[name] += 1
-        # A name has no line break, so this is nobody else's.
-        members.append((member, f"{name}\n{number}" if number else name))
-    left = iter(members)
-    # By the object, as in rows_of.
-    return [next(name for member, name in left if member is person) for person in people]
+    if slot is not None and shape.extent == "body" and slot.mask is not None:
+        return slot.mask.float()
+    if slot is None or slot.box is None:
+        return torch.zeros(cast.height, cast.width)
+    face = box_region(widened(slot.box, shape.margin), cast.width, cast.height, shape.feather)
+    if shape.extent == "face" or slot.pose is None:
+        return face
+    reach = shape.margin * _width_of(slot.box)
+    body = body_region(slot.pose, reach, cast.width, cast.height, shape.feather)
+    for staying_slot in staying:
+        if staying_slot.pose is not None and staying_slot.box is not None:
+            reach = _HAIR * _width_of(staying_slot.box)
+            staying_body = body_region(staying_slot.pose, reach, cast.width, cast.height, shape.feather)
+            body = torch.minimum(body, 1 - staying_body)
+    return torch.maximum(face, body)
 
 
-def rows_of(people: Sequence[Person], cast: Cast) -> list[bool]:
-    """For each person present in a cast, whether they are one of `people`: a mask for the rows of regions.
+def require_box(slot: Slot | None, name: str) -> Slot:
+    """The place, if it has a face box; otherwise BadRegion is raised. name: of the person who stands there."""
+    if slot is None or slot.box is None:
+        advice = "Use a layout whose places have faces, or masks (Layout from Picture)."
+        raise BadRegion(name, "its place has neither a face box nor a mask", advice)
+    return slot
 
-    Regions (people, H, W) have a row for each person present. A person is one of `people` as the same object, because
-    two people may be equal and `for_photos` makes new objects.
+
+def _width_of(box: Box) -> float:
+    """The width of a box in pixels."""
+    return box[2] - box[0]
+
+
+def _people_of_number(cast: PlacedCast, number: int) -> list[int]:
+    """The indices, in the people of a cast, of the people whom a user has chosen by a number.
+
+    number: of one person, from 1; or ALL_PEOPLE, for all people of weight above 0, or for everybody where all weights
+    are 0.
+    Raises BadCast for a number that no person has.
     """
-    mask: list[bool] = []
-    for member in present(cast).people:
-        mask.append(any(person is member for person in people))
-    return mask
+    if number == ALL_PEOPLE and cast.people:
+        present = [index for index, person in enumerate(cast.people) if person.weight > 0]
+        return present or list(range(len(cast.people)))
+    if not 0 < number <= len(cast.people):
+        numbered = [f"{index} {person.identity.name}" for index, person in enumerate(cast.people, 1)]
+        people = listed(numbered, "no people")
+        advice = "Set person to one of these numbers. People whom Place Cast has left out are not counted."
+        raise BadCast(f"There is no person {number} in the cast; those with a place are {people}.", advice)
+    return [number - 1]
 
 
 def check_one_picture(cast: Cast | None, advice: str = "Disconnect the mask.") -> None:
@@ -122,216 +158,7 @@ def check_one_picture(cast: Cast | None, advice: str = "Disconnect the mask.") -
     picture."""
     if cast and cast.by_row:
         why = "each person has a picture of their own, from Crop Faces"
-        raise BadRegion(", ".join(names(cast.people)), why, advice)
-
-
-def remarks(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[str]:
-    """Lines about regions that work but may not be meant: stretched masks, and face boxes too small for coarse layers.
-
-    mask: (masks, h, w) or None. acts_in: REGIONS or FACE_BOXES. cell: the side in pixels of one token of the coarsest
-    layers.
-    """
-    if not is_a(cast, PlacedCast):
-        return []
-    lines: list[str] = []
-    if mask is not None and mask.shape[-2:] != (cast.height, cast.width):
-        size = f"{mask.shape[-1]}x{mask.shape[-2]}"
-        lines.append(f"Masks stretched: {size} px over the canvas, {cast.width}x{cast.height} px")
-    if acts_in == FACE_BOXES:
-        advice = f" px on the canvas; coarse layers need {cell}: larger faces, or acts_in = regions"
-        lines += gathered("Face boxes small", _small_face_boxes(cast, cell), advice)
-    return lines
-
-
-def _small_face_boxes(cast: PlacedCast, least: int) -> list[str]:
-    """Name and size of each person whose face box, cut to the canvas, has a side of less than `least` px."""
-    small: list[str] = []
-    for person in cast.people:
-        if person.slot is None or person.slot.box is None:
-            continue
-        x0, y0, x1, y1 = person.slot.box
-        width = min(cast.width, x1) - max(0, x0)
-        height = min(cast.height, y1) - max(0, y0)
-        if min(width, height) < least:
-            small.append(f"{person.identity.name} {width:.0f}x{height:.0f}")
-    return small
-
-
-# Regions around faces
-
-
-def face_regions(
-    cast: Cast, mask: Tensor | None, shape: RegionShape, node_name: str, acts_in: str = REGIONS
-) -> Tensor | None:
-    """The regions in which the faces of the people present act, (people, H, W); None for the whole picture.
-
-    With `mask`, the regions are its masks. Otherwise a region is the mask of the person's place, else the face box,
-    widened as `shape` says. Where several of these reach, the nearest face decides, unless the method acts in face
-    boxes alone: pixels that two boxes share then belong to both, as in the authors' code.
-    None is returned where only one person is present and `mask` does not limit that person, and where everybody has a
-    row of the batch.
-    The people whom `for_photos` leaves out have a row too, because their number among the people present must stay.
-    That row is zeros where their place has neither mask nor box.
-    mask: (people, h, w), one for everybody in the cast, those of weight 0 included. shape: of extent "face". node_name:
-    for messages. acts_in: REGIONS or FACE_BOXES.
-    Raises, about people whom `for_photos` keeps, NotPlaced, and BadRegion for a place without box and mask, for a
-    region off the canvas and for two equal regions. Raises BadRegion for masks where everybody has a row.
-    """
-    people = present(cast).people
-    with_photo = _with_photo(cast)  # indices into `people`, and into the rows of the regions
-    people_with_photo = tuple(people[index] for index in with_photo)
-    if mask is not None:
-        check_one_picture(cast)
-        regions = _masks_of_present(mask, cast)
-    elif len(people) == 1 or cast.by_row:
-        return None
-    else:
-        cast_with_photo = require_places(replace(cast, people=people_with_photo), node_name)
-        region_of_each: list[Tensor] = []
-        for index, person in enumerate(people):
-            needs_box = index in with_photo
-            region_of_each.append(_face_region(person, cast_with_photo, needs_box, shape))
-        regions = torch.stack(region_of_each)
-        if acts_in == REGIONS:
-            regions = _divided(regions, people, shape.feather)
-    require_distinct(regions[with_photo], people_with_photo)
-    if mask is not None and len(regions) == 1 and bool((regions == 1).all()):
-        return None
-    return regions
-
-
-def _with_photo(cast: Cast) -> list[int]:
-    """The indices, among the people present, of the people whom `for_photos` keeps: a method reads their photos."""
-    # Those whom for_photos leaves out are other objects there, and so none of the people present.
-    has_photo = rows_of(for_photos(cast).people, cast)
-    return [index for index, is_kept in enumerate(has_photo) if is_kept]
-
-
-def _divided(regions: Tensor, people: Sequence[Person], feather: float) -> Tensor:
-    """Regions around faces, of which several may reach a pixel: it then belongs to the person whose face is nearest.
-
-    All reach equally far, in sizes of their own faces, so what is cut from one region lies in another one.
-    In a group, widened boxes reach over the faces of neighbours. Were pixels shared in proportion alone, a fifth of
-    what is read at a face of eight people would be read of others. A region that is the mask of a place stays as it is,
-    and takes nothing of the others.
-    regions: (people, H, W), a row for each of the people. feather: the width in px of the soft border between two.
-    """
-    height, width = regions.shape[-2:]
-    from_face: dict[int, Tensor] = {}  # by the index of the person: how far each pixel is from the face, in face sizes
-    sizes: dict[int, float] = {}  # the longer side of the face box, px
-    for index, person in enumerate(people):
-        slot = person.slot
-        if slot is not None and slot.box is not None and slot.mask is None:
-            from_face[index] = box_distance(slot.box, width, height)
-            sizes[index] = longer_side(slot.box)
-    divided = regions.clone()
-    for index, distance in from_face.items():
-        if not regions[index].any():
-            continue
-        left, top, right, below = bounds(regions[index])
-        window = slice(top, below), slice(left, right)
-        kept = torch.ones_like(regions[index][window])
-        for other, other_distance in from_face.items():
-            # People who are far away, which most of a group are, are not compared.
-            if other == index or not regions[other][window].any():
-                continue
-            size = (sizes[index] + sizes[other]) / 2
-            share = _share_of_nearer(distance[window], other_distance[window], size, feather)
-            kept = torch.minimum(kept, share)
-        divided[index][window] *= kept
-    return divided
-
-
-def _share_of_nearer(distance: Tensor, other_distance: Tensor, size: float, feather: float) -> Tensor:
-    """How much of what two regions reach the first one keeps, (H, W).
-
-    It is 1 up to the border halfway between the two faces, and falls to 0 over the next half of `feather`. In the face
-    itself it is 1, and in the other face 0, however near they are.
-
-    distance, other_distance: how far each pixel is from the two faces, (H, W), in face sizes. size: of a face, px.
-    """
-    # With each pixel on the way from one face to the other, one distance grows and the other one shrinks.
-    beyond_border = (distance - other_distance) * size / 2  # px
-    share = soft_edge(beyond_border, feather / 2)
-    share = torch.where((distance == 0) & (other_distance > 0), 1.0, share)
-    return torch.where((other_distance == 0) & (distance > 0), 0.0, share)
-
-
-def _face_region(person: Person, cast: PlacedCast, needs_box: bool, shape: RegionShape) -> Tensor:
-    """The region in which a person's face acts, (H, W): the mask of their place, else what lies around the face box.
-
-    needs_box: whether a place without both is an error (BadRegion) instead of zeros.
-    """
-    slot = person.slot
-    if slot and slot.mask is not None:
-        return slot.mask.float()
-    if needs_box:
-        slot = require_box(slot, person.identity.name)
-    return region_of_slot(slot, cast, shape)
-
-
-def regions_in_face_boxes(cast: Cast, areas: Tensor | None, node_name: str) -> Tensor:
-    """The regions of the people present, each cut to the person's own face box: (people, H, W).
-
-    The corners of a box are cut towards 0 to whole pixels, as in InstantID's infer_full.py, and to the canvas. Where
-    the people share a picture, the regions add up to at most 1 at each pixel.
-    areas: the regions before they are cut, as `face_regions` gives them: (people, H, W), or None for the whole picture.
-    node_name: for messages.
-    Raises, about people whom `for_photos` keeps, NotPlaced, and BadRegion for a place without box, a box off the
-    canvas, a region that does not meet its box, and two equal regions.
-    """
-    people = present(cast).people
-    with_photo = _with_photo(cast)  # indices into `people`, and into the rows of the regions
-    people_with_photo = tuple(people[index] for index in with_photo)
-    cast_with_photo = require_places(
-        replace(cast, people=people_with_photo), f"{node_name} with acts_in at {FACE_BOXES}"
-    )
-    boxes = _box_masks(people, cast_with_photo.width, cast_with_photo.height)  # (people, H, W)
-    regions = boxes if areas is None else boxes * areas
-    for index, person in zip(with_photo, people_with_photo, strict=True):
-        _check_box(person, cast_with_photo, boxes[index], regions[index])
-    # Without areas there is one person, or a picture for each: nobody shares a region with somebody else.
-    if areas is not None:
-        require_distinct(regions[with_photo], people_with_photo)
-    if cast.by_row:
-        return regions
-    return region_weights(regions)
-
-
-def _box_masks(people: Sequence[Person], width: int, height: int) -> Tensor:
-    """A mask of each person on a canvas of this size, (people, height, width): 1 in their face box, else 0.
-
-    It is all 0 for a person without a box.
-    """
-    masks = torch.zeros(len(people), height, width)
-    for index, person in enumerate(people):
-        if person.slot and person.slot.box:
-            # int() cuts towards 0; the slices end at the canvas by themselves.
-            x0, y0, x1, y1 = (max(0, int(coordinate)) for coordinate in person.slot.box)
-            masks[index, y0:y1, x0:x1] = 1
-    return masks
-
-
-def _check_box(person: Person, cast: PlacedCast, box_mask: Tensor, region: Tensor) -> None:
-    """Raise BadRegion unless a person has a face box on the canvas, and a region that meets it.
-
-    box_mask: 1 in the person's face box, else 0. region: of the person, cut to the face box. (H, W) each.
-    """
-    name = person.identity.name
-    box = person.slot.box if person.slot else None
-    if box is None:
-        advice = "Use a layout whose places have faces, or set acts_in to regions."
-        raise BadRegion(name, "its place has no face box, in which alone the face would act", advice)
-    if not box_mask.any():
-        corners = ", ".join(f"{coordinate:g}" for coordinate in box)
-        why = f"its face box ({corners}) has no pixel on the canvas of {cast.width}x{cast.height} px"
-        raise BadRegion(name, why, "Move or enlarge the place in the layout, or set acts_in to regions.")
-    if not region.any():
-        advice = "Paint the mask over the face, or set acts_in to regions."
-        raise BadRegion(name, "it does not meet the face box of its place", advice)
-
-
-# Regions by masks, and around bodies
+        raise BadRegion(", ".join(person.identity.name for person in cast.people), why, advice)
 
 
 def regions_of_people(cast: PlacedCast, people: Sequence[Person], masks: Tensor | None, shape: RegionShape) -> Tensor:
@@ -353,43 +180,140 @@ def regions_of_people(cast: PlacedCast, people: Sequence[Person], masks: Tensor 
     return require_distinct(torch.stack(regions), people)
 
 
-def regions_from_masks(masks: Tensor, cast: Cast, people: Sequence[Person] | None = None) -> Tensor:
-    """The regions of people from a MASK batch, (people, H, W), of the size of the canvas if there is one.
+def regions_from_masks(masks: Tensor, cast: Cast, people: Sequence[Person]) -> Tensor:
+    """The regions of some people of a cast from a MASK batch, (people, H, W).
 
-    masks: (people of the cast, h, w), in the cast's order. people: the people present whose regions are returned; None
-    for all people present. Raises BadRegion where there are not as many masks as people in the cast, and where one of
-    the returned masks is empty or two of them are equal.
+    masks, cast, people: as in `masks_of`. Raises BadRegion where there are not as many masks as people in the cast, and
+    where one of the returned masks is empty or two of them are equal.
     """
-    if people is None:
-        people = present(cast).people
-    regions = _masks_of_present(masks, cast)
-    return require_distinct(regions[rows_of(people, cast)], people)
+    return require_distinct(masks_of(masks, cast, people), people)
 
 
-def _masks_of_present(masks: Tensor, cast: Cast) -> Tensor:
-    """The masks of the people of weight above 0, (people, H, W), stretched over the canvas if there is one.
+def masks_of(masks: Tensor, cast: Cast, people: Sequence[Person]) -> Tensor:
+    """The masks of some people of a cast, (people, H, W), stretched over the canvas if there is one.
 
-    masks: (people, h, w) of everybody in the cast. Raises BadRegion for another number of masks than people.
+    masks: (everybody of the cast, h, w), in the cast's order. people: whose masks are returned, the same objects as in
+    the cast and in its order. Raises BadRegion for another number of masks than people of the cast.
     """
     masks = as_masks(masks)
     if len(masks) != len(cast.people):
         verb = "is" if len(masks) == 1 else "are"
-        people = counted(len(cast.people), "person", "people")
-        why = f"there {verb} {counted(len(masks), 'mask')} for {people}"
-        raise BadRegion(", ".join(names(cast.people)), why)
+        everybody = counted(len(cast.people), "person", "people")
+        why = f"there {verb} {counted(len(masks), 'mask')} for {everybody}"
+        raise BadRegion(", ".join(person.identity.name for person in cast.people), why)
     size = (cast.height, cast.width) if is_a(cast, PlacedCast) else tuple(masks.shape[-2:])
-    of_those_present = masks[[person.weight > 0 for person in cast.people]]
-    return functional.interpolate(of_those_present[:, None], size=size, mode="nearest")[:, 0]
+    # By the object, because two people may be equal.
+    of_people = masks[[any(member is person for person in people) for member in cast.people]]
+    return functional.interpolate(of_people[:, None], size=size, mode="nearest")[:, 0]
 
 
 def require_distinct(regions: Tensor, people: Sequence[Person]) -> Tensor:
     """The regions (people, H, W) of these people. Raises BadRegion for an empty one or two alike."""
-    people_names = names(people)
+    names = [person.identity.name for person in people]
     for row, region in enumerate(regions):
         if not region.any():
-            raise BadRegion(people_names[row], "the region is empty or lies off the canvas")
+            raise BadRegion(names[row], "the region is empty or lies off the canvas")
         for other in range(row):
             if torch.equal(region, regions[other]):
-                pair = f"{people_names[other]} and {people_names[row]}"
+                pair = f"{names[other]} and {names[row]}"
                 raise BadRegion(pair, "both have the same region, so they would blend")
     return regions
+
+
+@dataclass(frozen=True)
+class PersonMask:
+    """Masks of a detector that belong to one person, together: (H, W) 0..1 of the size of the canvas.
+
+    notes: which masks were taken, counted from 1, and whether they had another size.
+    """
+
+    region: Tensor
+    notes: list[str]
+
+
+def from_masks(
+    masks: Tensor, cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot] = ()
+) -> PersonMask:
+    """The masks of a MASK batch that belong to one person of a placed cast, counted from 1, or to ALL_PEOPLE.
+
+    masks: (masks, h, w), one per thing or person, as a detector gives them. They are stretched over the canvas and not
+    changed otherwise: they get no soft edge, and no heads are cut out of them. A mask belongs to the place with which
+    it has the largest share in common, see `_shares_in_common`. That may be a place of `staying`: such a mask is left
+    out.
+    shape: of the regions of the places; its feather is not used.
+    Raises BadCast for a number that no person has, and BadRegion where no mask lies in the place.
+    """
+    people = _people_of_number(cast, number)
+    names = listed([cast.people[person].identity.name for person in people])
+    size = (cast.height, cast.width)
+    fitted = functional.interpolate(as_masks(masks)[:, None], size=size, mode="nearest")[:, 0]  # (masks, H, W)
+    if not fitted.any():
+        raise BadRegion(names, "the masks are all zero", OTHER_WORDS)
+    slots = [*(person.slot for person in cast.people), *staying]  # the index of a person is that of their slot
+    without_edge = RegionShape(shape.extent, shape.margin)
+    places = [region_of_slot(slot, cast, without_edge) for slot in slots]
+    shares = _shares_in_common(places, fitted)  # (places, masks)
+    best, owners = shares.max(0)  # (masks,) each: the largest share of a mask, and the index of the slot that has it
+    outside: list[int] = []
+    used: list[int] = []
+    for mask in range(len(fitted)):
+        if best[mask] < _IN_PLACE:
+            outside.append(mask)
+        if int(owners[mask]) in people and best[mask] >= _IN_PLACE:
+            used.append(mask)
+    if not used:
+        raise _no_mask_error(names, len(fitted), float(shares[people].max()))
+    note = f"Of {counted(len(fitted), 'mask')} taken: {_counted_from_1(used)}"
+    if outside:
+        note += f"; outside all places: {_counted_from_1(outside)}"
+    notes = [note]
+    if tuple(masks.shape[-2:]) != size:
+        mask_size = f"{masks.shape[-1]}x{masks.shape[-2]} px"
+        canvas = f"{cast.width}x{cast.height} px"
+        notes.append(f"The masks are {mask_size} and the layout {canvas}: they are stretched over it.")
+    return PersonMask(fitted[used].amax(0), notes)
+
+
+def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:
+    """What each place and each mask have in common, as a share of the smaller of the two: (places, masks), 0..1.
+
+    So it is 1 for a mask that lies in the place as a whole, and for a mask that covers all of the place.
+    places: (H, W) each. masks: (masks, H, W).
+    """
+    common = torch.stack([torch.minimum(masks, place).sum((1, 2)) for place in places])  # (places, masks)
+    place_sizes = torch.stack(list(places)).sum((1, 2))[:, None]  # (places, 1)
+    mask_sizes = masks.sum((1, 2))  # (masks,)
+    return common / torch.minimum(mask_sizes, place_sizes).clamp(min=1e-6)
+
+
+def _no_mask_error(names: str, mask_count: int, nearest: float) -> BadRegion:
+    """The error where none of the masks belongs to the people asked for.
+
+    names: of these people.
+    mask_count: how many masks there are.
+    nearest: the largest share, 0..1, that a mask and the place of one of these people have in common, see
+    `_shares_in_common`. Where it is at least `_IN_PLACE`, that mask was given to another place, because the share that
+    the mask has in common with the other place is as large or larger.
+    """
+    why = f"of {counted(mask_count, 'mask')} none lies in that place or covers it; the nearest by {nearest:.0%}"
+    if nearest >= _IN_PLACE:
+        why += ", and another place has as much of it or more"
+    return BadRegion(names, why, f"Detect them in a picture of the layout's shape. {OTHER_WORDS}")
+
+
+def _counted_from_1(indices: Sequence[int]) -> str:
+    """The numbers, counted from 1, of some indices, for a message."""
+    return listed([index + 1 for index in indices])
+
+
+def free_slots(cast: PlacedCast, layout: Layout) -> tuple[Slot, ...]:
+    """The places of a layout in which nobody of weight above 0 of a placed cast stands.
+
+    Raises BadSize for a layout of another canvas.
+    """
+    size = (layout.width, layout.height)
+    if size != (cast.width, cast.height):
+        expected = f"the cast's canvas is {cast.width}x{cast.height} px"
+        raise BadSize("The layout of those who stay", size, expected, "Connect the layout that Place Cast has.")
+    occupied = {person.place for person in cast.people if person.weight > 0}
+    return tuple(slot for number, slot in enumerate(layout.slots, 1) if number not in occupied)

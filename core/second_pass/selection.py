@@ -7,7 +7,7 @@ from ..geometry import Fit
 from ..measure import Report, people_to_find
 from ..measure.assignment import faces_in_places
 from ..people import NOSE, Box, Cast, Face, Faces, Keypoints, Person, PlacedCast, require_places, require_together
-from ..places.regions import present
+from ..taking_part import present
 
 SMALL = "small faces"
 UNLIKE = "unlike faces"

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from ...core.errors import BadPatches, gathered
 from ...core.geometry import PATCH, off_canvas, on_canvas, patch_rect, with_patches
 from ...core.models.tensors import State, below
-from ...core.people import EMBEDDING, NotPlaced, Person, PlacedCast, Point, rows_missing
+from ...core.people import EMBEDDING, Person, PlacedCast, Point, rows_missing
 from ...core.places import placing
-from ...core.places.regions import for_photos, left_out
 from ...core.projections import EmbeddingProjection, Resampler
+from ...core.taking_part import for_photos, left_out
 
 
 def _projection(state: State, ops: Any, **factory: Any) -> Resampler | EmbeddingProjection:
@@ -91,35 +91,52 @@ class IDPatchNet(nn.Module):
 
 
 @dataclass(frozen=True)
-class Participants:
-    """The people of a placed cast who take part, and the names of those whom the canvas leaves out.
+class Participant:
+    """A person whom ID-Patch draws, and where on the canvas.
 
-    cast: the whole cast. people: those of weight above 0 who have a photo and whose centre lies on the canvas.
-    off_canvas: the names of the people whose centre does not lie on the canvas.
+    center: the middle of the face in pixels, where the patch is put. patch: the rows and columns of the canvas that the
+    person's patch covers. surroundings: those of a square of twice a patch's side around the centre.
+    """
+
+    person: Person
+    center: Point
+    patch: tuple[slice, slice]
+    surroundings: tuple[slice, slice]
+
+    @property
+    def name(self) -> str:
+        """The name of the person."""
+        return self.person.identity.name
+
+
+@dataclass(frozen=True)
+class Participants:
+    """The people of a placed cast who take part: all that a node of ID-Patch asks of its cast, found out once.
+
+    cast: the whole cast. members: the people of weight above 0 who have a photo and whose centre lies on the canvas.
+    left_out: lines that name the people who do not take part, one for each reason. warnings: these, and lines that name
+    whose patches overlap and whose are cut by the border.
     """
 
     cast: PlacedCast
-    people: tuple[Person, ...]
-    off_canvas: tuple[str, ...]
+    members: tuple[Participant, ...]
+    left_out: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     @property
-    def centers(self) -> list[Point]:
-        """The centres of the participants' patches, in pixels of the canvas."""
-        return [center_of(person) for person in self.people]
+    def people(self) -> tuple[Person, ...]:
+        """The members as people of the cast."""
+        return tuple(member.person for member in self.members)
 
-    def left_out(self) -> list[str]:
-        """Lines that name the people who do not take part: a line for each reason."""
-        return [*gathered("Off the canvas, left out", self.off_canvas), *left_out(self.cast)]
+    @property
+    def names(self) -> list[str]:
+        """The names of the members."""
+        return [member.name for member in self.members]
 
-    def warnings(self) -> list[str]:
-        """The lines of left_out, and lines that name whose patches overlap and whose are cut by the border."""
-        named_centers = [(person.identity.name, center_of(person)) for person in self.people]
-        lines = self.left_out()
-        # People with a row of the batch each have a picture each, in which no patch meets another.
-        if not self.cast.by_row:
-            lines += placing.overlaps(named_centers)
-        lines += _over_the_border(named_centers, self.cast.width, self.cast.height)
-        return lines
+    @property
+    def row_count(self) -> int:
+        """How many members have a row of the batch each; 0 where all are in one picture."""
+        return len(self.members) if self.cast.by_row else 0
 
 
 def participants_of(cast: PlacedCast) -> Participants:
@@ -129,33 +146,38 @@ def participants_of(cast: PlacedCast) -> Participants:
     person of the cast must have a slot. A person who is left out has neither tokens nor a patch. The released code
     leaves the tokens of an off-canvas person in the prompt, where they leak into the others.
     """
+    without_part = left_out(cast)
+    names_off_canvas: list[str] = []
+    members: list[Participant] = []
+    for person, slot in zip(for_photos(cast).people, cast.slots, strict=True):
+        center = slot.center
+        if off_canvas(center, cast.width, cast.height):
+            names_off_canvas.append(person.identity.name)
+        elif person.weight > 0:
+            patch = on_canvas(patch_rect(center), cast.height, cast.width)
+            surroundings = on_canvas(patch_rect(center, 2 * PATCH), cast.height, cast.width)
+            members.append(Participant(person, center, patch, surroundings))
+    without_part = [*gathered("Off the canvas, left out", names_off_canvas), *without_part]
+    warnings = list(without_part)
+    # People with a row of the batch each have a picture each, in which no patch meets another.
+    if not cast.by_row:
+        warnings += placing.overlaps([(member.name, member.center) for member in members])
+    warnings += _cut_by_the_border(members)
+    return Participants(cast, tuple(members), tuple(without_part), tuple(warnings))
 
-    def is_off_canvas(person: Person) -> bool:
-        """Whether ID-Patch drops this person's face, see geometry.off_canvas."""
-        return off_canvas(center_of(person), cast.width, cast.height)
 
-    with_photos = for_photos(cast).people
-    return Participants(
-        cast,
-        people=tuple(person for person in with_photos if person.weight > 0 and not is_off_canvas(person)),
-        off_canvas=tuple(person.identity.name for person in cast.people if is_off_canvas(person)),
-    )
+def _cut_by_the_border(members: Sequence[Participant]) -> list[str]:
+    """A line that names the patches which the border of the canvas cuts, and how large the visible part of each is.
 
-
-def _over_the_border(named_centers: Sequence[tuple[str, Point]], width: int, height: int) -> list[str]:
-    """A line that names the patches which the border of a canvas of this size cuts; [] where it cuts none.
-
-    The line says how large the visible part of each is. named_centers: the name of each person, and the centre of the
-    person's patch in pixels.
+    It is [] where the border cuts none.
     """
     cut_patches: list[str] = []
-    for name, center in named_centers:
-        left, top, right, bottom = patch_rect(center)
-        visible_width = min(right, width) - max(left, 0)
-        visible_height = min(bottom, height) - max(top, 0)
-        is_cut = visible_width < PATCH or visible_height < PATCH
-        if is_cut:
-            cut_patches.append(f"{name} to {visible_width}x{visible_height}")
+    for member in members:
+        rows, columns = member.patch
+        height = rows.stop - rows.start
+        width = columns.stop - columns.start
+        if width < PATCH or height < PATCH:
+            cut_patches.append(f"{member.name} to {width}x{height}")
     whole_size = f" px of {PATCH}x{PATCH}; less likeness"
     return gathered("ID patches cut by the border", cut_patches, whole_size)
 
@@ -175,29 +197,30 @@ of one column. Of fewer pixels it may happen that none leaves 0..1, although the
 def check_patches(image: Tensor, participants: Participants, node_name: str) -> None:
     """Raise BadPatches for a condition image that was not made from these people.
 
-    image: (B, H, W, 3). Where people have a row of the batch each, the image must have as many rows as there are
-    people, else BadCast is raised. node_name: the name of the node that was given the image, for messages.
+    image: (B, H, W, 3), of the size of the canvas. Where people have a row of the batch each, the image must have as
+    many rows as there are people, else BadCast is raised. node_name: the name of the node that was given the image, for
+    messages.
     """
-    people = participants.people
+    members = participants.members
     if not participants.cast.by_row:
-        _check_picture(image, people, node_name)
+        _check_picture(image, members, node_name)
         return
-    if len(image) != len(people):
-        raise rows_missing(node_name, len(people), "the image", len(image))
-    for row, person in zip(image, people, strict=True):
-        _check_picture(row[None], [person], node_name)
+    if len(image) != len(members):
+        raise rows_missing(node_name, len(members), "the image", len(image))
+    for row, member in zip(image, members, strict=True):
+        _check_picture(row[None], [member], node_name)
 
 
-def _check_picture(image: Tensor, people: Sequence[Person], node_name: str) -> None:
+def _check_picture(image: Tensor, members: Sequence[Participant], node_name: str) -> None:
     """Raise BadPatches for a picture whose values all lie within 0..1, as a preview's do, and for a picture in which a
     patch of these people is missing or a patch of nobody stands.
 
-    image: condition image (B, H, W, 3). people: the participants whose patches must be in it.
+    image: condition image (B, H, W, 3). members: the participants whose patches must be in it.
     """
     # Values in 0..1 are at most 0.5 away from 0.5. Where a pixel is further away, it leaves 0..1 by the rest.
     distance_from_grey = (image - 0.5).abs().amax(dim=(0, 3))  # (H, W), the largest of all channels and rows
     excess = distance_from_grey - 0.5  # (H, W), above 0 where a pixel leaves 0..1
-    if not (excess > 0).any() and any(person.weight >= _FAINT for person in people):
+    if not (excess > 0).any() and any(member.person.weight >= _FAINT for member in members):
         raise BadPatches(
             f"The image given to {node_name} holds no ID patches: all its values lie between 0 and 1, those of the "
             "patches do not.",
@@ -206,50 +229,40 @@ def _check_picture(image: Tensor, people: Sequence[Person], node_name: str) -> N
     # Below that it is unknown whether patches are faint or an ordinary picture overshoots, so nothing is said.
     if (excess > _OVERSHOOT).any():
         # The first sentence of either kind becomes the error.
-        for why in (*_missing_patches(excess, people), *_foreign_patches(excess, people)):
+        for why in (*_missing_patches(excess, members), *_foreign_patches(excess, members)):
             advice = "Give ID-Patch Condition Image and this node the same cast, and put no other node between them."
             raise BadPatches(f"The image given to {node_name} was made from another cast: {why}.", advice)
 
 
-def _missing_patches(excess: Tensor, people: Sequence[Person]) -> Iterator[str]:
+def _missing_patches(excess: Tensor, members: Sequence[Participant]) -> Iterator[str]:
     """A sentence for each person whose patch is not in the picture.
 
     excess: (H, W), how far the pixels of the picture leave 0..1. A patch is there where one of its pixels leaves 0..1.
     Only pixels that this patch alone covers count, because patches that overlap add up and may cancel each other.
     """
-    # A window is the rows and columns of a patch that lie on the canvas, as two slices.
-    windows = [on_canvas(patch_rect(center_of(person)), *excess.shape) for person in people]
     patches_at_pixel = torch.zeros_like(excess)
-    for window in windows:
-        patches_at_pixel[window] += 1
-    for person, window in zip(people, windows, strict=True):
-        only_this_patch = patches_at_pixel[window] == 1
-        uncovered = excess[window][only_this_patch]
-        looked_for = person.weight >= _FAINT and len(uncovered) > _LEAST_UNCOVERED
+    for member in members:
+        patches_at_pixel[member.patch] += 1
+    for member in members:
+        only_this_patch = patches_at_pixel[member.patch] == 1
+        uncovered = excess[member.patch][only_this_patch]
+        looked_for = member.person.weight >= _FAINT and len(uncovered) > _LEAST_UNCOVERED
         if looked_for and not (uncovered > 0).any():
-            x, y = center_of(person)
-            yield f"there is no ID patch of {person.identity.name} at ({x:.0f}, {y:.0f})"
+            x, y = member.center
+            yield f"there is no ID patch of {member.name} at ({x:.0f}, {y:.0f})"
 
 
-def _foreign_patches(excess: Tensor, people: Sequence[Person]) -> Iterator[str]:
+def _foreign_patches(excess: Tensor, members: Sequence[Participant]) -> Iterator[str]:
     """A sentence where the picture has a patch that belongs to none of the people.
 
     excess: (H, W), how far the pixels of the picture leave 0..1. In a square of twice a patch's side around each person
     nothing counts as foreign, because picture and layout may have been resized.
     """
     foreign = excess > _OVERSHOOT
-    for person in people:
-        room = on_canvas(patch_rect(center_of(person), 2 * PATCH), *excess.shape)
-        foreign[room] = False
+    for member in members:
+        foreign[member.surroundings] = False
     for y, x in foreign.nonzero()[:1]:  # one sentence, on the first such pixel
         yield f"there is an ID patch around ({x}, {y}), where no person of this cast stands"
-
-
-def center_of(person: Person) -> Point:
-    """The centre of a placed person's face in pixels of the canvas, where the patch is put. Raises NotPlaced."""
-    if person.slot is None:
-        raise NotPlaced("ID-Patch", [person.identity.name])
-    return person.slot.center
 
 
 def condition_image(control: Tensor, patches: Sequence[Tensor], participants: Participants, node_name: str) -> Tensor:
@@ -259,12 +272,14 @@ def condition_image(control: Tensor, patches: Sequence[Tensor], participants: Pa
     the batch each, the result has a row for each person, with the patch of that person alone; `control` has one row for
     all of them, or as many rows as people. Raises BadCast, naming the node, for another number of rows.
     """
-    if not participants.cast.by_row:
-        return with_patches(control, patches, participants.centers)
-    if len(control) not in (1, len(patches)):
+    centers = [member.center for member in participants.members]
+    by_row = participants.cast.by_row
+    if by_row and len(control) not in (1, len(patches)):
         raise rows_missing(node_name, len(patches), "the image", len(control))
+    if not by_row:
+        return with_patches(control, patches, centers)
     backgrounds = control.expand(len(patches), -1, -1, -1)  # (people, H, W, 3)
     rows: list[Tensor] = []
-    for number, (patch, center) in enumerate(zip(patches, participants.centers, strict=True)):
+    for number, (patch, center) in enumerate(zip(patches, centers, strict=True)):
         rows.append(with_patches(backgrounds[[number]], [patch], [center]))
     return torch.cat(rows)

@@ -1,6 +1,6 @@
 """ID-Patch: load the projections, draw the condition image, apply both to the conditioning."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,18 +19,18 @@ from ...bridge.cross_attention.id_tokens import IDTokensReader
 from ...bridge.cross_attention.regional_text import id_tokens_by_region
 from ...bridge.cross_attention.regional_text_run import RegionalTextRun
 from ...bridge.load import FileLoader, Loaded, Published
-from ...bridge.presence import NamedRange, NetReport, announced, presence_of_people
+from ...bridge.presence import NamedRange, NetReport, Presence, announced, presence_of_people
 from ...bridge.remarks import Pictures
 from ...bridge.runs import patched
-from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange
+from ...bridge.schedule import ScheduleRange
 from ...bridge.unet import text_width
 from ...core import geometry
 from ...core.errors import BadCast, BadPatches, counted
 from ...core.identities import embeddings
 from ...core.methods import method
-from ...core.people import Cast, Person, PlacedCast, places_of, require_places
+from ...core.people import Cast, Person, places_of, require_places
 from ...core.pictures import as_drawing, as_rgb
-from ...core.places import control_images, regions
+from ...core.places import control_images, drawing, regions
 from ..categories import IN_ID_PATCH
 from ..sockets import CastSocket, adapter_socket
 from .net import IDPatchNet, Participants, check_patches, condition_image, participants_of
@@ -128,9 +128,9 @@ class IDPatchConditionImage(io.ComfyNode):
         patches = id_patch.patches(participants.people, photos)
         picture = condition_image(control, patches, participants, IMAGE)  # (B, H, W, 3), signed and unbounded
         preview = picture.clamp(0, 1)
-        warnings = "\n".join(participants.warnings())
+        warnings = "\n".join(participants.warnings)
         notes.tell(notes.node_of(cls), warnings)
-        count = counted(len(participants.people), "person", "people")
+        count = counted(len(participants.members), "person", "people")
         report = warnings or f"{count}, every patch whole and on its own place."
         return io.NodeOutput(picture, preview, report, ui=ui.PreviewImage(preview, cls=cls))
 
@@ -192,35 +192,34 @@ class ApplyIDPatch(io.ComfyNode):
         notes.tell(node_id, conditioning.other_net(cls))
         placed_cast = require_places(cast, APPLY)
         participants = participants_of(placed_cast)
-        people = participants.people
+        # Without people the ControlNet still acts, by the skeletons in the places.
+        presence = presence_of_people(participants.names or ["The places"], APPLY, node_id)
         previews: list[ui.PreviewImage] = []
         if image is None:
-            hint = _own_hint(id_patch, placed_cast, participants, photos)
+            hint = _own_hint(id_patch, participants, photos)
+            remarks += participants.warnings
+            previews.append(ui.PreviewImage(hint.clamp(0, 1), cls=cls))
         else:
-            hint = _checked_hint(image, placed_cast, participants)
-        remarks += hint.remarks
-        if hint.preview is not None:
-            previews.append(ui.PreviewImage(hint.preview, cls=cls))
+            hint = _checked_hint(image, participants)
+            remarks += participants.left_out
         sides = [positive, negative]
-        if people:
-            sides = _with_tokens(sides, id_patch, placed_cast, people, photos, id_start_percent)
+        if participants.members:
+            sides = _with_tokens(sides, id_patch, participants, photos, id_start_percent)
             # Tokens are read by region only where a MODEL is connected and the people share a picture.
             if model is not None and placed_cast.by_row:
                 remarks.append(scopes.BY_ROW)
             elif model is not None:
-                regional = _by_region(sides, model, placed_cast, people, node_id, region_settings)
+                region_inputs = scopes.RegionInputs(**region_settings)
+                regional = _by_region(sides, model, participants, presence, region_inputs)
                 model = regional.model
                 sides = regional.sides
-                preview = regional.scope.preview(cls)
-                if preview is not None:
-                    previews.append(preview)
+                previews.append(ui.PreviewImage(regional.picture, cls=cls))
         else:
             remarks.append(NO_IDENTITIES)
-        row_count = len(people) if placed_cast.by_row else 0
-        canvas = Canvas(APPLY, row_count, node_id)
+        canvas = Canvas(APPLY, participants.row_count, node_id)
         net_percents = (start_percent, end_percent)
-        report = _report(people, node_id, net_percents, id_start_percent)
-        attachment = _attachment(control_net, hint.picture, strength, net_percents, vae, id_patch.width, canvas, report)
+        report = _report(presence, participants, net_percents, id_start_percent)
+        attachment = _attachment(control_net, hint, strength, net_percents, vae, id_patch.width, canvas, report)
         notes.tell(node_id, "\n".join(remarks))
         positive_out, negative_out = attachment.attach_to_both(*sides)
         model_out = scopes.optional_model(model, APPLY)
@@ -236,39 +235,29 @@ def _region_inputs() -> list[io.Input]:
     return inputs
 
 
-@dataclass(frozen=True, eq=False)
-class _Hint:
-    """The picture that the ControlNet reads, and what the node says about it.
+def _own_hint(id_patch: IDPatch, participants: Participants, photos: str) -> Tensor:
+    """The picture for the ControlNet where no image is connected: skeletons, with the ID patches drawn on top of them.
 
-    picture: (B, H, W, 3), signed and unbounded. remarks: lines for the note under the node. preview: the picture cut to
-    0..1, for the editor; None where the picture was connected and not drawn by this node.
+    Returns (B, H, W, 3), signed and unbounded.
     """
-
-    picture: Tensor
-    remarks: list[str]
-    preview: Tensor | None = None
-
-
-def _own_hint(id_patch: IDPatch, placed_cast: PlacedCast, participants: Participants, photos: str) -> _Hint:
-    """The hint where no image is connected: skeletons of the people, with the ID patches drawn on top of them."""
-    layout = places_of(placed_cast, None, APPLY)
-    skeletons = control_images.skeletons(layout, placed_cast.by_row)  # (1 or people, H, W, 3)
+    cast = participants.cast
     patches = id_patch.patches(participants.people, photos)
-    picture = condition_image(skeletons, patches, participants, APPLY)
-    return _Hint(picture, participants.warnings(), preview=picture.clamp(0, 1))
+    layout = places_of(cast, None, APPLY)
+    skeletons = control_images.skeletons(layout, cast.by_row)  # (1 or people, H, W, 3)
+    return condition_image(skeletons, patches, participants, APPLY)
 
 
-def _checked_hint(image: Tensor, placed_cast: PlacedCast, participants: Participants) -> _Hint:
-    """The hint where an image (B, H, W, C) is connected: that image, checked.
+def _checked_hint(image: Tensor, participants: Participants) -> Tensor:
+    """The picture for the ControlNet where an image (B, H, W, C) is connected: that image, checked, (B, H, W, 3).
 
     Raises BadSize where it has another size than the canvas, and BadPatches where it was made from another cast.
     """
     advice = "Make the image with ID-Patch Condition Image from the same cast, or connect none."
-    geometry.check_canvas(f"The image given to {APPLY}", image, placed_cast, advice)
+    geometry.check_canvas(f"The image given to {APPLY}", image, participants.cast, advice)
     # A fourth channel is left out: as alpha it would lay the picture on white, and change the values of the patches.
     picture = as_rgb(image[..., :3])
     check_patches(picture, participants, APPLY)
-    return _Hint(picture, participants.left_out())
+    return picture
 
 
 def _attachment(
@@ -305,8 +294,7 @@ def _attachment(
 def _with_tokens(
     sides: Sequence[Conditioning],
     id_patch: IDPatch,
-    cast: Cast,
-    people: tuple[Person, ...],
+    participants: Participants,
     photos: str,
     id_start_percent: float,
 ) -> list[Conditioning]:
@@ -314,11 +302,11 @@ def _with_tokens(
 
     id_start_percent: from which part of the schedule on the tokens are there, 0..1.
     """
-    count = len(people)
-    tokens = id_patch.tokens(people, photos)  # (1, people * 16, width)
+    count = len(participants.members)
+    tokens = id_patch.tokens(participants.people, photos)  # (1, people * 16, width)
     no_face_tokens = id_patch.unconditional_tokens(count)
     people_in_row = count
-    if cast.by_row:
+    if participants.cast.by_row:
         # Each person has a row of the batch: (1, people * 16, width) -> (people, 16, width)
         tokens = tokens[0].unflatten(0, (count, -1))
         no_face_tokens = no_face_tokens[0].unflatten(0, (count, -1))
@@ -330,70 +318,60 @@ def _with_tokens(
     ]
 
 
-@dataclass(frozen=True)
-class _RegionalSides:
-    """A MODEL that reads ID tokens by region, positive and negative for it, and the scope with the regions."""
+@dataclass(frozen=True, eq=False)
+class _Regional:
+    """What reads ID tokens by region: a MODEL, positive and negative for it, and a picture of the regions.
+
+    picture: (1, H, W, 3), 0..1.
+    """
 
     model: ModelPatcher
     sides: list[Conditioning]
-    scope: scopes.Scope
+    picture: Tensor
 
 
 def _by_region(
     sides: Sequence[Conditioning],
     model: ModelPatcher,
-    cast: Cast,
-    people: tuple[Person, ...],
-    node_id: str | None,
-    region_settings: Mapping[str, Any],
-) -> _RegionalSides:
+    participants: Participants,
+    presence: Presence,
+    region_inputs: scopes.RegionInputs,
+) -> _Regional:
     """A MODEL and conditioning with which each person's ID tokens are read in that person's region alone.
 
-    sides: positive and negative, from _with_tokens. region_settings: the values of _region_inputs().
+    sides: positive and negative, from _with_tokens. presence: of the participants.
     Raises BadPatches where texts hold the tokens of another Apply ID-Patch with another number of people,
-    WrongBaseModel, and what scopes.scope_of_bodies raises.
+    WrongBaseModel, and what regions.regions_of_people raises.
     """
     entries = [*sides[0], *sides[1]]
+    count = len(participants.members)
     for _, options in entries:
         tokens: IDTokens | None = options.get(ID_TOKENS)
-        if tokens is not None and tokens.people_count != len(people):
+        if tokens is not None and tokens.people_count != count:
             text_people = counted(tokens.people_count, "person", "people")
-            cast_people = counted(len(people), "person", "people")
+            cast_people = counted(count, "person", "people")
             why = f"The conditioning already holds the ID tokens of {text_people}, and this cast has {cast_people}."
             raise BadPatches(why, "Put all people into one Apply ID-Patch, or disconnect its model.")
     conditioning.check_conditioning(entries, text_width(model), APPLY)
-    scope = scopes.scope_of_bodies(
-        cast,
-        APPLY,
-        WHOLE_SCHEDULE,
-        people,
-        alone=False,
-        node_id=node_id,
-        **region_settings,
-    )
-    assert scope.regions is not None  # with alone=False a person who is the only one has a region, too
-    regional_positive, regional_negative = id_tokens_by_region(sides, scope.regions, scope.canvas)
-    announcement = presence_of_people(regions.names(people), APPLY, node_id)
-    regional_model = patched(model, RegionalTextRun)
-    patched_model, positive, negative = announced(announcement, regional_model, regional_positive, regional_negative)
-    return _RegionalSides(patched_model, [positive, negative], scope)
+    people = participants.people
+    areas = regions.regions_of_people(participants.cast, people, region_inputs.mask, region_inputs.shape)
+    by_region = id_tokens_by_region(sides, areas, Canvas(APPLY, node_id=presence.node_id))  # areas: (people, H, W)
+    patched_model, positive, negative = announced(presence, patched(model, RegionalTextRun), *by_region)
+    return _Regional(patched_model, [positive, negative], drawing.read_regions(areas, people)[None])
 
 
 def _report(
-    people: Sequence[Person], node_id: str | None, percents: tuple[float, float], id_start_percent: float
+    presence: Presence, participants: Participants, percents: tuple[float, float], id_start_percent: float
 ) -> NetReport:
     """The notes of the ControlNet at the end of a run: who is in it, and which of its two ranges had no step.
 
     percents: start and end of the part of the schedule in which the ControlNet acts, 0..1. id_start_percent: where the
     part with the ID tokens begins, 0..1; it lasts to the end.
     """
-    names = regions.names(people)
     net_range = NamedRange("the ControlNet", ScheduleRange(*percents))
     token_range = None
-    if people:
+    if participants.members:
         token_range = NamedRange("the ID tokens", ScheduleRange(id_start_percent, 1.0), "id_start_percent")
-    # Without people the ControlNet still acts, by the skeletons in the places.
-    presence = presence_of_people(names or ["The places"], APPLY, node_id)
     return NetReport(presence, net_range, token_range)
 
 

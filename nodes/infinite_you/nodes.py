@@ -21,14 +21,15 @@ from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange, check_range
 from ...bridge.schema import photos_input, range_inputs, scope_inputs
 from ...bridge.scopes import Scope
 from ...bridge.transformers import networks
+from ...core import taking_part
 from ...core.errors import WrongBaseModel, gathered
 from ...core.families import FLUX
 from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.models.tensors import below
 from ...core.people import Cast, Keypoints, Person, PlacedCast, is_a
-from ...core.places import control_images, drawing, regions
-from ...core.places.regions import names
+from ...core.places import control_images, drawing
+from ...core.taking_part import names
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import BLOCKS, GUIDANCE, InfiniteYouNet
@@ -157,8 +158,11 @@ class ApplyInfiniteYou(io.ComfyNode):
         **scope_settings: Any,
     ) -> io.NodeOutput:
         networks.require_dits(APPLY)
-        warnings = _missing_keypoints(regions.as_cast(cast)) if keypoints else []
-        cast = scopes.acting_cast(cls, cast, strength, FLUX.token, more=warnings, **scope_settings)
+        warnings = _missing_keypoints(taking_part.as_cast(cast)) if keypoints else []
+        inputs = scopes.ScopeInputs(**scope_settings)
+        cast = scopes.acting_cast(
+            cls, cast, strength, FLUX.token, mask=inputs.mask, acts_in=inputs.acts_in, more=warnings
+        )
         if cast is None:  # the node is switched off, or everybody has weight 0
             return io.NodeOutput(positive, negative)
         check_range(METHOD.title, start_percent, end_percent)
@@ -166,7 +170,7 @@ class ApplyInfiniteYou(io.ComfyNode):
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, FLUX_ADVICE)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
         notes.tell(notes.node_of(cls), other_net(cls))
-        scope = scopes.scope_of_faces(cast, APPLY, WHOLE_SCHEDULE, node_id=notes.node_of(cls), **scope_settings)
+        scope = scopes.scope_of_faces(cast, APPLY, WHOLE_SCHEDULE, inputs, notes.node_of(cls))
         hint = _hint(cast, scope.people, keypoints)
         size = None
         # The canvas matters only where regions or keypoints belong to it. Otherwise pictures may have any shape.
@@ -197,7 +201,7 @@ def _missing_keypoints(cast: Cast) -> list[str]:
     """A line for the note under the node that names the people whose places have no face keypoints; [] for nobody."""
     names_without: list[str] = []
     # for_photos gives people with LoRAs alone weight 0, and `present` leaves out everybody of weight 0.
-    acting_people = regions.present(regions.for_photos(cast)).people
+    acting_people = taking_part.present(taking_part.for_photos(cast)).people
     for person in acting_people:
         if person.slot is not None and person.slot.keypoints is None:
             names_without.append(person.identity.name)

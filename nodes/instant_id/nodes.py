@@ -104,14 +104,16 @@ class ApplyInstantID(io.ComfyNode):
         photos: str,
         **scope_settings: Any,
     ) -> io.NodeOutput:
+        inputs = scopes.ScopeInputs(**scope_settings)
         # The node is switched off only where both the adapter and IdentityNet are.
-        cast = scopes.acting_cast(cls, cast, adapter_weight or control_strength, SDXL.token, **scope_settings)
+        strength = adapter_weight or control_strength
+        cast = scopes.acting_cast(cls, cast, strength, SDXL.token, mask=inputs.mask, acts_in=inputs.acts_in)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         adapter_schedule = schedule_range("The adapter", adapter_start_percent, adapter_end_percent)
         check_control_net(control_net, instant_id.width, APPLY)
         check_fits(instant_id, METHOD, model, (positive, negative), APPLY)
-        scope = scopes.scope_of_faces(cast, APPLY, adapter_schedule, node_id=notes.node_of(cls), **scope_settings)
+        scope = scopes.scope_of_faces(cast, APPLY, adapter_schedule, inputs, notes.node_of(cls))
         no_face = unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)  # (1, 1, 512)
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
         carried = _injections(instant_id, scope, photos, adapter_weight, no_face_tokens)

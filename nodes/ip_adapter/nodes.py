@@ -11,13 +11,14 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge import encode, lora, notes, schema, scopes, unet
+from ...bridge import adapter_lora, encode, notes, schema, scopes, unet
+from ...bridge.adapter_lora import with_lora
 from ...bridge.conditioning import Conditioning
 from ...bridge.cross_attention.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
-from ...bridge.lora import with_lora
 from ...bridge.schedule import schedule_range
 from ...bridge.scopes import Scope, check_fits, injections
+from ...core import taking_part
 from ...core.errors import BadCast, BadSetup
 from ...core.families import SDXL, family_of_text_width
 from ...core.identities import PHOTOS, combine, portraits
@@ -25,7 +26,7 @@ from ...core.methods import method
 from ...core.people import Cast, Identity, PlacedCast, require_places
 from ...core.pictures import as_masks
 from ...core.places import regions
-from ...core.places.person_region import BadRegion
+from ...core.places.regions import BadRegion
 from ...core.prompts import named
 from ...core.text import plain
 from ..categories import IN_OTHER_METHODS
@@ -88,7 +89,7 @@ def load_ip_adapter(path: str, plus_version: str) -> IPAdapter:
     variant = net.versioned(net.variant(state), state, path, plus_version)
     patcher = FILE.build(path, IPAdapterNet, state)
     # The LoRA that FaceID files bring, which Apply IP-Adapter puts onto the MODEL; empty for other files.
-    return IPAdapter(patcher, lora.lora_of_adapter(state), variant=variant)
+    return IPAdapter(patcher, adapter_lora.lora_of_adapter(state), variant=variant)
 
 
 APPLY = "Apply IP-Adapter"
@@ -139,12 +140,13 @@ class ApplyIPAdapter(io.ComfyNode):
         **scope_settings: Any,
     ) -> io.NodeOutput:
         family = family_of_text_width(ip_adapter.width) or SDXL
-        cast = scopes.acting_cast(cls, cast, weight, family.token, **scope_settings)
+        inputs = scopes.ScopeInputs(**scope_settings)
+        cast = scopes.acting_cast(cls, cast, weight, family.token, mask=inputs.mask, acts_in=inputs.acts_in)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range("The adapter", start_percent, end_percent)
         check_fits(ip_adapter, METHOD, model, (positive, negative), APPLY)
-        scope = scopes.scope_of_faces(cast, APPLY, schedule, node_id=notes.node_of(cls), **scope_settings)
+        scope = scopes.scope_of_faces(cast, APPLY, schedule, inputs, notes.node_of(cls))
         # How the authors used the file, except for what the user has set.
         variant = ip_adapter.variant
         if photos != AS_MADE:
@@ -304,18 +306,17 @@ class StylePerPerson(io.ComfyNode):
         check_fits(ip_adapter, METHOD, model, (positive, negative), STYLES)
         addresses = [(layer.block, layer.number, layer.position) for layer in unet.attention_layers(model)]
         acts_in_layers = net.chosen_layers(addresses, layers)
+        inputs = scopes.RegionInputs(**region_settings)
         if placed is None:
             scope = scopes.scope_everywhere(Cast(()), STYLES, schedule, node_id)
             if mask is not None:
                 scope = replace(scope, regions=_painted(cast, mask))
         elif placed.by_row:
             # All people have their row in the scope; those who are not in the style get a scale of 0 below.
-            scope = scopes.scope_of_bodies(placed, STYLES, schedule, rows=True, node_id=node_id, **region_settings)
+            scope = scopes.scope_of_bodies(placed, STYLES, schedule, inputs, rows=True, node_id=node_id)
         else:
             people = [person for person, is_drawn in zip(placed.people, in_style, strict=True) if is_drawn]
-            scope = scopes.scope_of_bodies(
-                placed, STYLES, schedule, people, alone=False, node_id=node_id, **region_settings
-            )
+            scope = scopes.scope_of_bodies(placed, STYLES, schedule, inputs, people, alone=False, node_id=node_id)
         scales = weight * torch.tensor(in_style if scope.by_row else [True])  # (people,) by row, else (1,)
         pictures = net.fitted(images, fit)
         carried = _injections_of_pictures(ip_adapter, scope, clip_vision, pictures, acts_in_layers, scales)
@@ -328,7 +329,7 @@ def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:
     who: names or numbers of people; an empty text names everybody. Raises BadCast for a name that nobody or that
     several people have.
     """
-    named_numbers = named(who, regions.names(placed.people), STYLES)
+    named_numbers = named(who, taking_part.names(placed.people), STYLES)
     in_style: list[bool] = []
     for number, person in enumerate(placed.people):
         in_style.append(number in named_numbers and person.weight > 0)

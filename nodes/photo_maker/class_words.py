@@ -21,7 +21,7 @@ from ...core.errors import BadCast, LikenessError, counted, listed
 Token = tuple[Any, ...]
 """A token as the host's tokenizer gives it: a number or an embedding, its weight, and the number of its word in the
 prompt, or 0 for a token of no word."""
-Prompt = Mapping[str, Sequence[Sequence[Token]]]
+TokenizedPrompt = Mapping[str, Sequence[Sequence[Token]]]
 """Name of a text encoder, "g" or "l" -> the chunks of tokens that it reads, as the host's tokenize gives them with
 return_word_ids."""
 TRIGGER = "img"
@@ -49,14 +49,14 @@ class PromptLayout:
     counts the tokens of all chunks one after the other, with the tokens that the host puts around and behind the words.
     """
 
-    prompt: Prompt
+    prompt: TokenizedPrompt
     positions: list[int]
 
 
 def lay_out_class_words(
-    prompt: Prompt,
-    trigger: Prompt,
-    empty: Prompt,
+    prompt: TokenizedPrompt,
+    trigger: TokenizedPrompt,
+    empty: TokenizedPrompt,
     word: str,
     names: Sequence[str],
     copy_counts: Sequence[int],

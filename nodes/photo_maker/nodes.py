@@ -13,6 +13,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...bridge import notes, schema, scopes
+from ...bridge.adapter_lora import with_lora
 from ...bridge.canvas import Canvas
 from ...bridge.carried import carry
 from ...bridge.conditioning import Conditioning, changed_at, check_conditioning
@@ -21,20 +22,19 @@ from ...bridge.cross_attention.regional_text import inline_text, without_people
 from ...bridge.cross_attention.regional_text_run import RegionalTextRun
 from ...bridge.encode import TEXT_WIDTH, check_family, vision_of
 from ...bridge.load import FileLoader, Loaded, Published
-from ...bridge.lora import with_lora
 from ...bridge.presence import NamedRange, marked, on_model, presence_of_people
 from ...bridge.remarks import tell_of_checkpoint
 from ...bridge.runs import patched
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ...bridge.shared_network import model_of
 from ...bridge.unet import text_width
+from ...core import taking_part
 from ...core.errors import WrongBaseModel, listed
 from ...core.identities import embeddings, portraits
 from ...core.inputs import unusable_text
 from ...core.methods import method
 from ...core.models.tensors import below
 from ...core.people import Cast, Person
-from ...core.places import regions
 from ...core.prompts import check_text
 from ...core.text import plain
 from ..categories import IN_OTHER_METHODS
@@ -240,19 +240,20 @@ class ApplyPhotoMaker(io.ComfyNode):
         start_percent: float,
         **region_settings: Any,
     ) -> io.NodeOutput:
-        cast = _with_weight(regions.as_cast(cast), weight)
+        cast = _with_weight(taking_part.as_cast(cast), weight)
         # Unlike other nodes, this one encodes the prompt also where it is switched off: it has no positive input.
-        warnings = [] if regions.present(cast).people else [WITHOUT_PEOPLE]
-        with_photos = regions.for_photos(cast)
-        acting = scopes.acting_cast(cls, cast, weight, more=warnings, **region_settings)
+        warnings = [] if taking_part.present(cast).people else [WITHOUT_PEOPLE]
+        with_photos = taking_part.for_photos(cast)
+        inputs = scopes.RegionInputs(**region_settings)
+        acting = scopes.acting_cast(cls, cast, weight, mask=inputs.mask, more=warnings)
         check_family("The model input", TEXT_WIDTH, text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
         encoded = encode_prompt(photo_maker, clip, text, trigger, with_photos.people)
         if acting is None:
             return io.NodeOutput(model, encoded.plain, negative)
         node_id = notes.node_of(cls)
-        people = regions.present(with_photos).people
-        scope = scopes.scope_of_bodies(cast, APPLY, WHOLE_SCHEDULE, people, node_id=node_id, **region_settings)
+        people = taking_part.present(with_photos).people
+        scope = scopes.scope_of_bodies(cast, APPLY, WHOLE_SCHEDULE, inputs, people, node_id=node_id)
         # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
         sides = _Sides(
             before=_read_by_control_nets(encoded.plain, encoded.plain),
@@ -266,7 +267,7 @@ class ApplyPhotoMaker(io.ComfyNode):
             sides = _limited_to_regions(sides, encoded.class_words, scope.regions, scope.canvas)
 
         photo_range = NamedRange("the photos", ScheduleRange(start_percent, 1.0), "start_percent")
-        presence = presence_of_people(regions.names(people), APPLY, node_id, [photo_range])
+        presence = presence_of_people(taking_part.names(people), APPLY, node_id, [photo_range])
         after = marked(sides.after, presence, Side.POSITIVE)
         negative = marked(sides.negative, presence, Side.NEGATIVE)
         positive: Conditioning = []

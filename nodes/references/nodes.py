@@ -24,11 +24,11 @@ from ...bridge.references.record import PeopleReferences
 from ...bridge.runs import patched
 from ...bridge.schedule import ScheduleRange, schedule_range
 from ...bridge.transformers.networks import TOKEN, require_dits
-from ...core import previews
+from ...core import previews, taking_part
 from ...core.attention import on_tokens
 from ...core.people import Cast, Person, require_places
 from ...core.places import drawing, regions
-from ...core.places.person_region import Extent, RegionShape
+from ...core.places.regions import Extent, RegionShape
 from ...core.reference_groups import belongs
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket
@@ -100,8 +100,8 @@ class PeopleAsReferences(io.ComfyNode):
         require_dits(NAME)
         node_id = notes.node_of(cls)
         family = family_of(clip)
-        everybody = regions.as_cast(cast)  # with people of weight 0
-        present = regions.present(everybody)
+        everybody = taking_part.as_cast(cast)  # with people of weight 0
+        present = taking_part.present(everybody)
         sources = references(present, photos_per_person, size, pictures, pose_picture, NAME)
         lines = remarks(everybody)
         lines += scopes.without_model(model, _region_inputs(), region_settings, "references")
@@ -163,7 +163,7 @@ class RegionSettings:
 
     region_strength: 0..1, at 0 nothing is limited. start_percent, end_percent: 0..1, the part of the schedule in which
     the limit acts. outside: NOBODY or EVERYBODY, whose references are read outside of all regions. extent, margin: as
-    in core.places.person_region.RegionShape. mask: (people, H, W) 0..1, the regions instead of the places' own.
+    in core.places.regions.RegionShape. mask: (people, H, W) 0..1, the regions instead of the places' own.
     """
 
     region_strength: float
@@ -209,7 +209,7 @@ def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
     Raises NotPlaced for people without places and masks, and BadRegion for a region that covers no token, for two that
     are the same, and for masks of people who have a picture of their own.
     """
-    people = regions.present(everybody).people
+    people = taking_part.present(everybody).people
     if settings.region_strength == 0 or not people:
         return None
     schedule = schedule_range(NAME, settings.start_percent, settings.end_percent)
@@ -218,14 +218,14 @@ def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
     if everybody.by_row:
         return None
     if settings.mask is not None:
-        areas = regions.regions_from_masks(settings.mask, everybody)
+        areas = regions.regions_from_masks(settings.mask, everybody, people)
     else:
         placed_cast = require_places(everybody, NAME)
         shape = RegionShape(settings.extent, settings.margin)
         areas = regions.regions_of_people(placed_cast, people, masks=None, shape=shape)
     height, width = areas.shape[1:]
     tokens = belongs(on_tokens(areas, height, width, TOKEN))
-    check_tokens(tokens, regions.names(people), height, width)
+    check_tokens(tokens, taking_part.names(people), height, width)
     return Areas(people, areas, tokens, schedule, settings)
 
 
@@ -250,7 +250,7 @@ def read_by_region(
 
     record: the references of both conditionings.
     """
-    names = regions.names(areas.people)
+    names = taking_part.names(areas.people)
     regional = RegionalReferences(
         source=object(),
         schedule=areas.schedule,

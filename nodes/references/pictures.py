@@ -17,7 +17,7 @@ from ...core.people import Cast, Person, Slot, places_of
 from ...core.pictures import as_rgb
 from ...core.places import control_images, layouts
 from ...core.places.layouts import head_of
-from ...core.places.regions import left_out
+from ...core.taking_part import left_out
 
 BEFORE = "before the prompt"
 AFTER = "after the prompt"

@@ -11,20 +11,20 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge import encode, lora, notes, schema, scopes
+from ...bridge import adapter_lora, encode, notes, schema, scopes
 from ...bridge.conditioning import Conditioning
 from ...bridge.cross_attention.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.schedule import schedule_range
 from ...bridge.scopes import Scope, check_fits, injections
-from ...core import previews
+from ...core import previews, taking_part
 from ...core.errors import BadCast, gathered, listed
 from ...core.identities import PHOTOS, embeddings, portraits
 from ...core.methods import method
 from ...core.parts.parts import Parts
 from ...core.people import Cast, Person, PlacedCast, is_a
-from ...core.places import drawing, regions
-from ...core.places.regions import as_cast, left_out
+from ...core.places import drawing
+from ...core.taking_part import as_cast, left_out
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, ImageOrPartsSocket, adapter_socket
 from .bodies import Body, cut_out
@@ -48,7 +48,7 @@ FILE = Published.of_method(METHOD, "StoryMaker adapter")
 def load_story_maker(path: str) -> StoryMaker:
     """Read mask.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint."""
     state = FILE.read(path)
-    return StoryMaker(FILE.build(path, StoryMakerNet, state), lora.lora_of_adapter(state))
+    return StoryMaker(FILE.build(path, StoryMakerNet, state), adapter_lora.lora_of_adapter(state))
 
 
 class ApplyStoryMaker(io.ComfyNode):
@@ -97,29 +97,22 @@ class ApplyStoryMaker(io.ComfyNode):
     ) -> io.NodeOutput:
         node_id = notes.node_of(cls)
         everybody = as_cast(cast)
-        with_photos = regions.for_photos(everybody)  # everybody, but people with LoRAs alone have weight 0
-        people = regions.present(with_photos).people
+        with_photos = taking_part.for_photos(everybody)  # everybody, but people with LoRAs alone have weight 0
+        people = taking_part.present(with_photos).people
         if not people or weight == 0:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         check_fits(story_maker, METHOD, model, (positive, negative), APPLY)
-        if region_settings.get("mask") is None and not is_a(everybody, PlacedCast):
+        inputs = scopes.RegionInputs(**region_settings)
+        if inputs.mask is None and not is_a(everybody, PlacedCast):
             # Without places and masks all people are in the whole picture, as published.
             scope = scopes.scope_everywhere(with_photos, APPLY, schedule, node_id)
         else:
-            scope = scopes.scope_of_bodies(
-                everybody,
-                APPLY,
-                schedule,
-                people,
-                rows=True,
-                node_id=node_id,
-                **region_settings,
-            )
+            scope = scopes.scope_of_bodies(everybody, APPLY, schedule, inputs, people, rows=True, node_id=node_id)
         cut_bodies = cut_out(with_photos.people, bodies, body_masks)  # one for each of `people`
         masks_unused = body_masks is not None and (bodies is None or is_a(bodies, Parts))
         notes.tell(node_id, "\n".join(_remarks(everybody, people, cut_bodies, masks_unused)))
-        model_with_lora = lora.with_lora(model, story_maker.lora, lora_weight, node_id)
+        model_with_lora = adapter_lora.with_lora(model, story_maker.lora, lora_weight, node_id)
         features = _features(story_maker, clip_vision, people, photos, cut_bodies)
         carried = _injections(story_maker, scope, features, weight)
         preview = _preview(cls, people, cut_bodies, scope.regions)
@@ -219,7 +212,7 @@ def _remarks(cast: Cast, people: Sequence[Person], bodies: Sequence[Body], masks
     connected, but no pictures that they could belong to.
     """
     names_without_mask: list[str] = []
-    for name, body in zip(regions.names(people), bodies, strict=True):
+    for name, body in zip(taking_part.names(people), bodies, strict=True):
         if body.uncut:
             names_without_mask.append(name)
     lines = left_out(cast)

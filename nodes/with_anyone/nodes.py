@@ -92,16 +92,15 @@ class ApplyWithAnyone(io.ComfyNode):
         **scope_settings: Any,
     ) -> io.NodeOutput:
         networks.require_dits(APPLY)
-        acting = scopes.acting_cast(cls, cast, weight, FLUX.token, **scope_settings)
+        inputs = scopes.ScopeInputs(**scope_settings)
+        acting = scopes.acting_cast(cls, cast, weight, FLUX.token, mask=inputs.mask, acts_in=inputs.acts_in)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         _check_layout(with_anyone.net, model)
         check_conditioning([*positive, *negative], networks.network_of(model_of(model)).params.context_in_dim, APPLY)
         with_whole_boxes = _with_whole_far_edges(acting)  # for acts_in = face boxes
-        scope = scopes.scope_of_faces(
-            acting, APPLY, schedule, with_whole_boxes, node_id=notes.node_of(cls), **scope_settings
-        )
+        scope = scopes.scope_of_faces(acting, APPLY, schedule, inputs, notes.node_of(cls), boxed=with_whole_boxes)
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model_of(model)))
         without_faces = replace(faces, layers=())  # the negative reads no faces
         return scope.applied(cls, model, (positive, negative), (faces, without_faces), BlocksRun, what="the faces")

@@ -629,7 +629,7 @@ def test_in_groups_every_rank_is_still_its_persons(groups):
     x = random(2, 8, 5, 4)
     loras = {}
     for person, rank in ((0, 2), (1, 3)):
-        loras[person] = low_rank.Lora(random(6, rank), random(rank, 8 // groups, 3, 3), None, None)
+        loras[person] = low_rank.PlainLora(random(6, rank), random(rank, 8 // groups, 3, 3), None, None)
     layer_loras = [LayerLora(person, 0.5, lora) for person, lora in loras.items()]
     layer = PeopleLayer(layer_loras, convolution, like=x)
     hidden = layer.hidden(x)

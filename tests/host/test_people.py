@@ -14,7 +14,7 @@ from pack.bridge.folders import UnsafePath
 from pack.core import errors
 from pack.core.faces.ir_se50 import published_shapes
 from pack.core.faces.pictures import to_picture
-from pack.core.identities import RecogniserMissing, combine
+from pack.core.identities import EmbeddingMissing, combine
 from pack.core.pictures import resized_photo
 from pack.nodes import people as nodes
 from safetensors.torch import load_file
@@ -260,7 +260,7 @@ def test_people_of_pictures_alone(models):
     loaded = nodes.LoadPerson.execute("yao.safetensors").args[0]
     assert not loaded.embeddings
     assert torch.equal(loaded.portraits.aligned, yao.portraits.aligned)
-    with pytest.raises(RecogniserMissing, match=r"InstantID needs antelopev2, .*\(Yao\) has no embedding"):
+    with pytest.raises(EmbeddingMissing, match=r"InstantID needs antelopev2, .*\(Yao\) has no embedding"):
         combine(yao, "antelopev2", "mean", "InstantID")
 
 

@@ -16,7 +16,7 @@ from figures import relative
 from instant_id_run import sample as sample_unet
 from instant_id_run import text
 from pack.core.people import Lora, PlacedCast, RowCast
-from pack.core.places.person_region import BadRegion
+from pack.core.places.regions import BadRegion
 from peers import apply
 from people_on_transformers import COMMON, setting_of
 from tiny_dits import EVERY, FLUX, FLUX_2, QWEN

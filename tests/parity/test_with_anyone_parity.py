@@ -15,7 +15,7 @@ from figures import WHOLE_SAMPLING, relative
 from pack.bridge.transformers.blocks import tokens_in_regions
 from pack.core.models.tensors import below
 from pack.core.people import PlacedCast, Slot
-from pack.core.places.regions import REGIONS
+from pack.core.places.face_regions import REGIONS
 from peers import apply, linear, norm
 from with_anyone_made import BOXES, HEAD, HEIGHT, TOKENS, WIDTH, placed, with_anyone_file
 

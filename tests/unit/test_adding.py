@@ -8,8 +8,8 @@ import pytest
 from pack.core.errors import BadLayout
 from pack.core.geometry import off_canvas, overlaps, patch_rect
 from pack.core.people import Cast, Layout, Person, Slot
-from pack.core.places import bodies, extra_places, group, person_region, placing
-from pack.core.places.person_region import RegionShape
+from pack.core.places import bodies, extra_places, group, placing, regions
+from pack.core.places.regions import RegionShape
 
 CANVAS = (1216, 832)
 layout_of = partial(people_made.layout, width=CANVAS[0], height=CANVAS[1])
@@ -128,10 +128,8 @@ def test_a_region_leaves_those_who_stay_as_they_are() -> None:
     """Heads with their hair, and bodies behind which the new one stands; the new face is whole."""
     added = add(THREE, "at x, y", (690.0, 120.0), 120)
     cast, _ = joined(added, 1.0)
-    region = person_region.region_of_person(
-        cast, 1, RegionShape("body", 0.3, 16), person_region.free_slots(cast, added)
-    )
-    alone = person_region.region_of_person(cast, 1, RegionShape("body", 0.3, 16))
+    region = regions.region_of_person(cast, 1, RegionShape("body", 0.3, 16), regions.free_slots(cast, added))
+    alone = regions.region_of_person(cast, 1, RegionShape("body", 0.3, 16))
     assert (region <= alone).all()
     assert region.sum() < alone.sum()
     for slot in THREE.slots:

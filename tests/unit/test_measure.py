@@ -10,7 +10,7 @@ import pytest
 import torch
 from pack.core import measure
 from pack.core.errors import BadCast, BadEmbedding, BadSize
-from pack.core.identities import RecogniserMissing
+from pack.core.identities import EmbeddingMissing
 from pack.core.measure import annotate
 from pack.core.people import Cast, Face, Faces, Identity, NotPlaced, Person, PlacedCast, Slot
 from pack.core.previews import Sheet
@@ -176,7 +176,7 @@ REFUSED = [
     (BadCast, "all in the cast have weight 0", lambda: measure.people_to_find(WEIGHTLESS, None, measure.NODE)),
     (NotPlaced, "Measure Likeness .* Cleo has no place",
      lambda: measure.people_to_find(cast(placed=True), identity(2), measure.NODE)),
-    (RecogniserMissing, "in common.* antelopev2; Anna .*w600k_r50; Ben .*ir-se50",
+    (EmbeddingMissing, "in common.* antelopev2; Anna .*w600k_r50; Ben .*ir-se50",
      lambda: measure.judges(["antelopev2"], MIXED, "unknown")),
     (BadEmbedding, "of Eve .*no photo", lambda: measured(picture(face([0.5])), NOBODY)),
 ]  # fmt: skip

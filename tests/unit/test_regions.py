@@ -7,8 +7,9 @@ import pytest
 import torch
 from pack.core.errors import BadCast
 from pack.core.people import Layout, Lora, Person, PlacedCast, Slot
-from pack.core.places import bodies, group, person_region, regions, shapes
-from pack.core.places.person_region import BadRegion, RegionShape
+from pack.core.places import bodies, face_regions, group, regions, shapes
+from pack.core.places.regions import BadRegion, RegionShape
+from pack.core.taking_part import present
 from people_made import painted
 
 
@@ -22,7 +23,11 @@ def box(x0, y0, x1, y1):
 
 
 def of_faces(*slots, margin=0.5, feather=8.0):
-    return regions.face_regions(cast(*slots), None, RegionShape("face", margin, feather), "node")
+    return face_regions.regions_of_faces(cast(*slots), None, RegionShape("face", margin, feather), "node")
+
+
+def from_masks(masks, placed_cast):
+    return regions.regions_from_masks(masks, placed_cast, present(placed_cast).people)
 
 
 def test_a_box_is_widened_by_its_own_width_and_height():
@@ -65,10 +70,10 @@ def test_a_method_that_acts_in_face_boxes_alone_divides_nothing():
     edge of a box only touches."""
     placed_cast = cast(box(20, 10, 40.3, 30), box(36, 10, 56, 30))
     shape = RegionShape("face", 0.75, 0)
-    left, right = regions.face_regions(placed_cast, None, shape, "node", regions.FACE_BOXES)
+    left, right = face_regions.regions_of_faces(placed_cast, None, shape, "node", face_regions.FACE_BOXES)
     assert left[20, 40] == 1
     assert right[20, 40] == 1
-    divided, _ = regions.face_regions(placed_cast, None, shape, "node", regions.REGIONS)
+    divided, _ = face_regions.regions_of_faces(placed_cast, None, shape, "node", face_regions.REGIONS)
     assert divided[20, 40] == 0
 
 
@@ -90,7 +95,7 @@ def test_everything_around_a_group_is_read_of_the_nearest(count):
     """Computed in plain loops from the layout, for a group in the size of the templates and the nodes' own margin."""
     layout = group.layout(count, "half", 0, 1152, 896)
     made = cast(*layout.slots, width=1152, height=896)
-    found = regions.face_regions(made, None, RegionShape("face", 0.75, 32.0), "node")
+    found = face_regions.regions_of_faces(made, None, RegionShape("face", 0.75, 32.0), "node")
 
     def distance(slot, x, y):
         """From the face, in face sizes."""
@@ -120,11 +125,11 @@ def test_face_boxes_are_cut_to_whole_pixels_and_to_the_canvas_and_share_what_the
     off = box(-3.9, 10.9, 20.9, 70.0)
     first = box(10, 10, 40, 40)
     second = box(30, 10, 60, 40)
-    assert torch.equal(regions.regions_in_face_boxes(cast(off), None, "node"), painted((0, 10, 20, 64)))
+    assert torch.equal(face_regions.regions_in_face_boxes(cast(off), None, "node"), painted((0, 10, 20, 64)))
     areas = torch.rand(2, 64, 96, generator=torch.Generator().manual_seed(1)) / 2
     expected = painted((10, 10, 40, 40), (30, 10, 60, 40)) * areas
-    assert torch.equal(regions.regions_in_face_boxes(cast(first, second), areas, "node"), expected)
-    assert regions.regions_in_face_boxes(cast(first, second), None, "node")[:, 20, 35].tolist() == [0.5, 0.5]
+    assert torch.equal(face_regions.regions_in_face_boxes(cast(first, second), areas, "node"), expected)
+    assert face_regions.regions_in_face_boxes(cast(first, second), None, "node")[:, 20, 35].tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("place", ["a box", "a point", "off the canvas", "the same", "none"])
@@ -134,30 +139,30 @@ def test_who_has_a_lora_alone_is_asked_for_no_region(place):
     alone = cast(ONE)
     lora = replace(people_made.identity(2), embeddings={}, loras=(Lora("a file", 1.0, ""),))
     with_lora = replace(alone, people=(*alone.people, Person(lora, 1.0, slots.get(place))))
-    first, second = regions.face_regions(with_lora, None, RegionShape("face", 0.5, 8.0), "node")
+    first, second = face_regions.regions_of_faces(with_lora, None, RegionShape("face", 0.5, 8.0), "node")
     assert torch.equal(first, of_faces(ONE, box(60, 10, 70, 20))[0])
     assert second.any() == (place in ("a box", "the same"))
-    boxed = regions.regions_in_face_boxes(with_lora, None, "node")[0]
+    boxed = face_regions.regions_in_face_boxes(with_lora, None, "node")[0]
     sharers = 2 if place == "the same" else 1
     assert torch.equal(boxed * sharers, painted((10, 10, 20, 20))[0])
     masks = torch.cat([1 - RIGHT, 0 * RIGHT])
-    assert torch.equal(regions.face_regions(with_lora, masks, RegionShape("face", 0.5, 8.0), "node"), masks)
+    assert torch.equal(face_regions.regions_of_faces(with_lora, masks, RegionShape("face", 0.5, 8.0), "node"), masks)
     assert torch.equal(regions.regions_from_masks(masks, with_lora, alone.people), masks[:1])
     with pytest.raises(BadRegion, match=r"person 2 .*empty"):
-        regions.regions_from_masks(masks, with_lora)
+        from_masks(masks, with_lora)
 
 
 def test_masks_are_fitted_and_stay_with_their_people():
     """Also those of older nodes, and where somebody has weight zero."""
     two = cast(box(1, 1, 9, 9), box(40, 1, 50, 9))
     masks = painted((0, 0, 24, 32), (24, 0, 48, 32), width=48, height=32)
-    assert torch.equal(regions.regions_from_masks(masks, two), torch.cat([1 - RIGHT, RIGHT]))
+    assert torch.equal(from_masks(masks, two), torch.cat([1 - RIGHT, RIGHT]))
     without = replace(two, people=(replace(two.people[0], weight=0.0), two.people[1]))
-    assert torch.equal(regions.regions_from_masks(torch.cat([1 - RIGHT, RIGHT]), without), RIGHT)
+    assert torch.equal(from_masks(torch.cat([1 - RIGHT, RIGHT]), without), RIGHT)
     odd = (1 - RIGHT[0]) * 255
     odd[0, 90] = float("nan")
     odd[1, 90] = -1
-    assert torch.equal(regions.regions_from_masks(odd, cast(box(1, 1, 9, 9))), 1 - RIGHT)
+    assert torch.equal(from_masks(odd, cast(box(1, 1, 9, 9))), 1 - RIGHT)
 
 
 def standing(x: float, head: float = 60.0):
@@ -174,7 +179,7 @@ def test_the_torso_has_no_hole(hidden):
     """From the collar to the belly, also where the hips are not seen."""
     slot = standing(256)
     hidden = replace(slot, pose=hide(slot.pose, *hidden))
-    region = person_region.region_of_person(cast(hidden, width=512, height=384), 1, RegionShape("body", 0.0, 0))
+    region = regions.region_of_person(cast(hidden, width=512, height=384), 1, RegionShape("body", 0.0, 0))
     shoulder = slot.pose[6]
     hip = slot.pose[12]
     rows = slice(int(shoulder[1]) + 2, int(hip[1]) - 2)
@@ -191,7 +196,7 @@ def test_the_region_of_a_body_has_its_face_and_reaches_by_the_width_of_it():
     joints[9] = (200.0, 250.0, 1.0)
     joints[0] = (40.0, 50.0, 1.0)
     slot = Slot((40.0, 50.0), (25.0, 20.0, 55.0, 80.0), pose=tuple(joints))
-    region = person_region.region_of_person(cast(slot, width=320, height=320), 1, RegionShape("body", 0.5, 0))
+    region = regions.region_of_person(cast(slot, width=320, height=320), 1, RegionShape("body", 0.5, 0))
     assert region[50, 40] == region[21, 54] == 1, "the face"
     assert region[200, 200 - 14] == region[200, 200 + 13] == 1
     assert region[200, 200 - 17] == region[200, 200 + 16] == 0
@@ -201,32 +206,32 @@ def test_a_place_is_free_where_whoever_stands_in_it_has_weight_0():
     slots = (box(0, 0, 20, 20), box(30, 0, 50, 20), box(60, 0, 80, 20))
     layout = Layout(96, 64, slots)
     people = (Person(people_made.identity(1), 1.0, slots[0], 1), Person(people_made.identity(2), 0.0, slots[2], 3))
-    assert person_region.free_slots(PlacedCast(people, 96, 64), layout) == slots[1:]
+    assert regions.free_slots(PlacedCast(people, 96, 64), layout) == slots[1:]
 
 
 def test_a_face_box_is_as_small_as_what_is_on_the_canvas():
     """Of 40x40 px only 10x40 are on it; coarse layers take 16 px for a token."""
-    (remark,) = regions.remarks(cast(box(-30, 10, 10, 50)), None, regions.FACE_BOXES, 16)
+    (remark,) = face_regions.remarks(cast(box(-30, 10, 10, 50)), None, face_regions.FACE_BOXES, 16)
     assert remark.startswith("Face boxes small: person 1 10x40 px")
-    assert regions.remarks(cast(box(0, 10, 40, 50)), None, regions.FACE_BOXES, 16) == []
+    assert face_regions.remarks(cast(box(0, 10, 40, 50)), None, face_regions.FACE_BOXES, 16) == []
 
 
 def test_all_people_have_the_larger_of_their_regions():
     neighbours = cast(standing(100), standing(280), width=512, height=384)
     shape = RegionShape("body", 1.0, 24)
-    everybody, first, second = (person_region.region_of_person(neighbours, number, shape) for number in range(3))
+    everybody, first, second = (regions.region_of_person(neighbours, number, shape) for number in range(3))
     assert torch.equal(everybody, torch.maximum(first, second))
     assert ((torch.minimum(first, second) > 0) & (everybody < 1)).any(), "their soft edges cross"
 
 
 def test_no_region_covers_the_face_of_another():
     two = cast(standing(100), standing(150), width=512, height=384)
-    region = person_region.region_of_person(two, 1, RegionShape("body", 1.0, 8))
+    region = regions.region_of_person(two, 1, RegionShape("body", 1.0, 8))
     x0, y0, x1, y1 = (round(side) for side in two.people[1].slot.box)
     assert not region[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any()
     assert region[y1 + 4, x0 + 4] == 1
     absent = replace(two, people=(two.people[0], replace(two.people[1], weight=0.0)))
-    region = person_region.region_of_person(absent, 1, RegionShape("body", 1.0, 8))
+    region = regions.region_of_person(absent, 1, RegionShape("body", 1.0, 8))
     assert region[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any(), "is not there"
 
 
@@ -248,11 +253,11 @@ WHOLE = painted((56, 8, 80, 64), (40, 0, 46, 8), (4, 8, 28, 64))
 
 @pytest.mark.parametrize(
     ("number", "mask_numbers"),
-    [(1, (3,)), (2, (1,)), (person_region.ALL_PEOPLE, (1, 3))],
+    [(1, (3,)), (2, (1,)), (regions.ALL_PEOPLE, (1, 3))],
     ids=["first", "second", "all"],
 )
 def test_masks_of_a_detector_belong_to_those_whose_place_they_lie_in(number, mask_numbers):
-    mask = person_region.from_masks(WHOLE, PEOPLE, number, RegionShape("face", 0.25))
+    mask = regions.from_masks(WHOLE, PEOPLE, number, RegionShape("face", 0.25))
     assert torch.equal(mask.region, sum(WHOLE[n - 1] for n in mask_numbers))
     assert mask.notes == [f"Of 3 masks taken: {', '.join(map(str, mask_numbers))}; outside all places: 2"]
 
@@ -261,7 +266,7 @@ def test_masks_of_those_who_stay_are_theirs():
     """The stranger stands so near that without a place of their own the mask would be the person's."""
     masks = painted((8, 10, 22, 22), (20, 8, 30, 24))
     for staying, numbers in (((), "1, 2"), ((box(20, 8, 30, 24),), "1")):
-        notes = person_region.from_masks(masks, PEOPLE, 1, RegionShape("face", 0.5), staying).notes
+        notes = regions.from_masks(masks, PEOPLE, 1, RegionShape("face", 0.5), staying).notes
         assert notes == [f"Of 2 masks taken: {numbers}"]
 
 
@@ -272,19 +277,19 @@ NO_PIXEL = "has no pixel on the canvas of 96x64 px"
 
 
 def of_person(slot, number=1, extent="face", *neighbours):
-    return lambda: person_region.region_of_person(cast(slot, *neighbours), number, RegionShape(extent, 0.0, 0))
+    return lambda: regions.region_of_person(cast(slot, *neighbours), number, RegionShape(extent, 0.0, 0))
 
 
 def of_masks(masks):
-    return lambda: regions.regions_from_masks(masks, PEOPLE)
+    return lambda: from_masks(masks, PEOPLE)
 
 
 def in_box(slot, areas=None):
-    return lambda: regions.regions_in_face_boxes(cast(slot), areas, "node")
+    return lambda: face_regions.regions_in_face_boxes(cast(slot), areas, "node")
 
 
 def of_detector(masks, number):
-    return lambda: person_region.from_masks(masks, PEOPLE, number, RegionShape("face", 0.25))
+    return lambda: regions.from_masks(masks, PEOPLE, number, RegionShape("face", 0.25))
 
 
 REFUSED = {

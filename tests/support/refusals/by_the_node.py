@@ -21,7 +21,7 @@ from pack.core.parts.parts import BadPart, Parts
 from pack.core.people import Identity, NotPlaced, PlacedCast, RowCast, Slot
 from pack.core.places.control_images import NoKeypoints
 from pack.core.places.from_boxes import BadBoxes
-from pack.core.places.person_region import BadRegion
+from pack.core.places.regions import BadRegion
 from pack.core.prompts import BadPrompts
 from pack.nodes.photo_maker.class_words import BadTrigger
 from pack.nodes.story_maker.bodies import BodiesMissing

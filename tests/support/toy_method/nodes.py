@@ -70,12 +70,13 @@ class ApplyToy(io.ComfyNode):
         photos: str,
         **scope_settings: Any,
     ) -> io.NodeOutput:
-        cast = scopes.acting_cast(cls, cast, weight, **scope_settings)
+        inputs = scopes.ScopeInputs(**scope_settings)
+        cast = scopes.acting_cast(cls, cast, weight, mask=inputs.mask, acts_in=inputs.acts_in)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         check_fits(toy, METHOD, model, (positive, negative), "Apply Toy")
-        scope = scopes.scope_of_faces(cast, "Apply Toy", schedule, node_id=notes.node_of(cls), **scope_settings)
+        scope = scopes.scope_of_faces(cast, "Apply Toy", schedule, inputs, notes.node_of(cls))
         means: list[Tensor] = []
         for person in scope.people:
             face_embeddings = embeddings(person, METHOD, photos)  # (photos, 512)

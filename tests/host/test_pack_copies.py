@@ -8,7 +8,7 @@ import comfy.cli_args
 import folder_paths
 import pytest
 from environment import Host
-from pack.bridge import copies
+from pack.bridge import pack_copies
 from pack.core.text import logger
 from pack.nodes import doctor
 from rig import archive
@@ -94,11 +94,11 @@ def copy_of(folder: Path, name: str) -> Path:
 
 
 def test_one_copy_is_no_fault(nodes_folder: Path) -> None:
-    assert [copy.folder for copy in copies.copies()] == [nodes_folder / "likeness"]
-    assert copies.faults() == []
+    assert [copy.folder for copy in pack_copies.copies()] == [nodes_folder / "likeness"]
+    assert pack_copies.faults() == []
     assert not [finding for finding in doctor._findings_on_host() if finding.what == "Likeness"]
     copy_of(nodes_folder, "likeness-main.disabled")
-    assert copies.faults() == [], "not loaded"
+    assert pack_copies.faults() == [], "not loaded"
 
 
 def test_copies_by_a_link_and_in_another_folder(nodes_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_copies_by_a_link_and_in_another_folder(nodes_folder: Path, monkeypatch:
     shutil.copytree(nodes_folder / "likeness", second / "Likeness-main")
     folders = ([str(nodes_folder), str(second)], set())
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "custom_nodes", folders)
-    (fault,) = copies.faults()
+    (fault,) = pack_copies.faults()
     places = [nodes_folder / "b link", nodes_folder / "likeness", second / "Likeness-main"]
     named = " and ".join(f"{place} (version 0.9.0)" for place in places)
     assert fault.startswith(f"Likeness is installed 3 times: {named}. ")
@@ -118,7 +118,7 @@ def test_packs_that_are_switched_off_are_none(nodes_folder: Path, monkeypatch: p
     copy_of(nodes_folder, "likeness-main")
     monkeypatch.setattr(comfy.cli_args.args, "disable_all_custom_nodes", True)
     monkeypatch.setattr(comfy.cli_args.args, "whitelist_custom_nodes", ["likeness"])
-    assert copies.faults() == []
+    assert pack_copies.faults() == []
 
 
 def test_it_is_logged_once_for_all_copies(
@@ -127,6 +127,6 @@ def test_it_is_logged_once_for_all_copies(
     copy_of(nodes_folder, "likeness-main")
     monkeypatch.setattr(logger, "likeness_told_of_copies", True, raising=False)
     monkeypatch.delattr(logger, "likeness_told_of_copies")
-    copies.warn()
-    copies.warn()
+    pack_copies.warn()
+    pack_copies.warn()
     assert caplog.text.count("Likeness is installed 2 times: ") == 1

@@ -1,0 +1,233 @@
+"""The regions of people around their faces, or in their face boxes, for methods that read faces.
+
+Regions are a tensor (people, H, W), float32, 0..1, a row for everybody of weight above 0, in the order of the cast.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..attention import region_weights
+from ..errors import gathered
+from ..geometry import bounds, longer_side
+from ..people import Cast, Person, PlacedCast, is_a, require_places
+from ..taking_part import for_photos, present, rows_of
+from .regions import (
+    BadRegion,
+    RegionShape,
+    check_one_picture,
+    masks_of,
+    region_of_slot,
+    require_box,
+    require_distinct,
+)
+from .shapes import box_distance, soft_edge
+
+REGIONS, FACE_BOXES = "regions", "face boxes"
+"""Where a method that reads faces acts: in all of a person's region, or inside their face box alone."""
+
+
+def remarks(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[str]:
+    """Lines about regions that work but may not be meant: stretched masks, and face boxes too small for coarse layers.
+
+    mask: (masks, h, w) or None. acts_in: REGIONS or FACE_BOXES. cell: the side in pixels of one token of the coarsest
+    layers.
+    """
+    if not is_a(cast, PlacedCast):
+        return []
+    lines: list[str] = []
+    if mask is not None and mask.shape[-2:] != (cast.height, cast.width):
+        size = f"{mask.shape[-1]}x{mask.shape[-2]}"
+        lines.append(f"Masks stretched: {size} px over the canvas, {cast.width}x{cast.height} px")
+    if acts_in == FACE_BOXES:
+        advice = f" px on the canvas; coarse layers need {cell}: larger faces, or acts_in = regions"
+        lines += gathered("Face boxes small", _small_face_boxes(cast, cell), advice)
+    return lines
+
+
+def _small_face_boxes(cast: PlacedCast, least: int) -> list[str]:
+    """Name and size of each person whose face box, cut to the canvas, has a side of less than `least` px."""
+    small: list[str] = []
+    for person in cast.people:
+        if person.slot is None or person.slot.box is None:
+            continue
+        x0, y0, x1, y1 = person.slot.box
+        width = min(cast.width, x1) - max(0, x0)
+        height = min(cast.height, y1) - max(0, y0)
+        if min(width, height) < least:
+            small.append(f"{person.identity.name} {width:.0f}x{height:.0f}")
+    return small
+
+
+def regions_of_faces(
+    cast: Cast, mask: Tensor | None, shape: RegionShape, node_name: str, acts_in: str = REGIONS
+) -> Tensor | None:
+    """The regions in which the faces of the people present act, (people, H, W); None for the whole picture.
+
+    With `mask`, the regions are its masks. Otherwise a region is the mask of the person's place, else the face box,
+    widened as `shape` says. Where several of these reach, the nearest face decides, unless the method acts in face
+    boxes alone: pixels that two boxes share then belong to both, as in the authors' code.
+    None is returned where only one person is present and `mask` does not limit that person, and where everybody has a
+    row of the batch.
+    The people whom `for_photos` leaves out have a row too, because their number among the people present must stay.
+    That row is zeros where their place has neither mask nor box.
+    mask: (people, h, w), one for everybody in the cast, those of weight 0 included. shape: of extent "face". node_name:
+    for messages. acts_in: REGIONS or FACE_BOXES.
+    Raises, about people whom `for_photos` keeps, NotPlaced, and BadRegion for a place without box and mask, for a
+    region off the canvas and for two equal regions. Raises BadRegion for masks where everybody has a row.
+    """
+    people = present(cast).people
+    with_photo = _with_photo(cast)  # indices into `people`, and into the rows of the regions
+    people_with_photo = tuple(people[index] for index in with_photo)
+    if mask is not None:
+        check_one_picture(cast)
+        regions = masks_of(mask, cast, people)
+    elif len(people) == 1 or cast.by_row:
+        return None
+    else:
+        cast_with_photo = require_places(replace(cast, people=people_with_photo), node_name)
+        region_of_each: list[Tensor] = []
+        for index, person in enumerate(people):
+            needs_box = index in with_photo
+            region_of_each.append(_face_region(person, cast_with_photo, needs_box, shape))
+        regions = torch.stack(region_of_each)
+        if acts_in == REGIONS:
+            regions = _divided(regions, people, shape.feather)
+    require_distinct(regions[with_photo], people_with_photo)
+    if mask is not None and len(regions) == 1 and bool((regions == 1).all()):
+        return None
+    return regions
+
+
+def _with_photo(cast: Cast) -> list[int]:
+    """The indices, among the people present, of the people whom `for_photos` keeps: a method reads their photos."""
+    # Those whom for_photos leaves out are other objects there, and so none of the people present.
+    has_photo = rows_of(for_photos(cast).people, cast)
+    return [index for index, is_kept in enumerate(has_photo) if is_kept]
+
+
+def _divided(regions: Tensor, people: Sequence[Person], feather: float) -> Tensor:
+    """Regions around faces, of which several may reach a pixel: it then belongs to the person whose face is nearest.
+
+    All reach equally far, in sizes of their own faces, so what is cut from one region lies in another one.
+    In a group, widened boxes reach over the faces of neighbours. Were pixels shared in proportion alone, a fifth of
+    what is read at a face of eight people would be read of others. A region that is the mask of a place stays as it is,
+    and takes nothing of the others.
+    regions: (people, H, W), a row for each of the people. feather: the width in px of the soft border between two.
+    """
+    height, width = regions.shape[-2:]
+    from_face: dict[int, Tensor] = {}  # by the index of the person: how far each pixel is from the face, in face sizes
+    sizes: dict[int, float] = {}  # the longer side of the face box, px
+    for index, person in enumerate(people):
+        slot = person.slot
+        if slot is not None and slot.box is not None and slot.mask is None:
+            from_face[index] = box_distance(slot.box, width, height)
+            sizes[index] = longer_side(slot.box)
+    divided = regions.clone()
+    for index, distance in from_face.items():
+        if not regions[index].any():
+            continue
+        left, top, right, below = bounds(regions[index])
+        window = slice(top, below), slice(left, right)
+        kept = torch.ones_like(regions[index][window])
+        for other, other_distance in from_face.items():
+            # People who are far away, which most of a group are, are not compared.
+            if other == index or not regions[other][window].any():
+                continue
+            size = (sizes[index] + sizes[other]) / 2
+            share = _share_of_nearer(distance[window], other_distance[window], size, feather)
+            kept = torch.minimum(kept, share)
+        divided[index][window] *= kept
+    return divided
+
+
+def _share_of_nearer(distance: Tensor, other_distance: Tensor, size: float, feather: float) -> Tensor:
+    """How much of what two regions reach the first one keeps, (H, W).
+
+    It is 1 up to the border halfway between the two faces, and falls to 0 over the next half of `feather`. In the face
+    itself it is 1, and in the other face 0, however near they are.
+
+    distance, other_distance: how far each pixel is from the two faces, (H, W), in face sizes. size: of a face, px.
+    """
+    # With each pixel on the way from one face to the other, one distance grows and the other one shrinks.
+    beyond_border = (distance - other_distance) * size / 2  # px
+    share = soft_edge(beyond_border, feather / 2)
+    share = torch.where((distance == 0) & (other_distance > 0), 1.0, share)
+    return torch.where((other_distance == 0) & (distance > 0), 0.0, share)
+
+
+def _face_region(person: Person, cast: PlacedCast, needs_box: bool, shape: RegionShape) -> Tensor:
+    """The region in which a person's face acts, (H, W): the mask of their place, else what lies around the face box.
+
+    needs_box: whether a place without both is an error (BadRegion) instead of zeros.
+    """
+    slot = person.slot
+    if slot and slot.mask is not None:
+        return slot.mask.float()
+    if needs_box:
+        slot = require_box(slot, person.identity.name)
+    return region_of_slot(slot, cast, shape)
+
+
+def regions_in_face_boxes(cast: Cast, areas: Tensor | None, node_name: str) -> Tensor:
+    """The regions of the people present, each cut to the person's own face box: (people, H, W).
+
+    The corners of a box are cut towards 0 to whole pixels, as in InstantID's infer_full.py, and to the canvas. Where
+    the people share a picture, the regions add up to at most 1 at each pixel.
+    areas: the regions before they are cut, (people, H, W), as `regions_of_faces` gives them, or None for the whole
+    picture.
+    node_name: for messages.
+    Raises, about people whom `for_photos` keeps, NotPlaced, and BadRegion for a place without box, a box off the
+    canvas, a region that does not meet its box, and two equal regions.
+    """
+    people = present(cast).people
+    with_photo = _with_photo(cast)  # indices into `people`, and into the rows of the regions
+    people_with_photo = tuple(people[index] for index in with_photo)
+    cast_with_photo = require_places(
+        replace(cast, people=people_with_photo), f"{node_name} with acts_in at {FACE_BOXES}"
+    )
+    boxes = _box_masks(people, cast_with_photo.width, cast_with_photo.height)  # (people, H, W)
+    regions = boxes if areas is None else boxes * areas
+    for index, person in zip(with_photo, people_with_photo, strict=True):
+        _check_box(person, cast_with_photo, boxes[index], regions[index])
+    # Without areas there is one person, or a picture for each: nobody shares a region with somebody else.
+    if areas is not None:
+        require_distinct(regions[with_photo], people_with_photo)
+    if cast.by_row:
+        return regions
+    return region_weights(regions)
+
+
+def _box_masks(people: Sequence[Person], width: int, height: int) -> Tensor:
+    """A mask of each person on a canvas of this size, (people, height, width): 1 in their face box, else 0.
+
+    It is all 0 for a person without a box.
+    """
+    masks = torch.zeros(len(people), height, width)
+    for index, person in enumerate(people):
+        if person.slot and person.slot.box:
+            # int() cuts towards 0; the slices end at the canvas by themselves.
+            x0, y0, x1, y1 = (max(0, int(coordinate)) for coordinate in person.slot.box)
+            masks[index, y0:y1, x0:x1] = 1
+    return masks
+
+
+def _check_box(person: Person, cast: PlacedCast, box_mask: Tensor, region: Tensor) -> None:
+    """Raise BadRegion unless a person has a face box on the canvas, and a region that meets it.
+
+    box_mask: 1 in the person's face box, else 0. region: of the person, cut to the face box. (H, W) each.
+    """
+    name = person.identity.name
+    box = person.slot.box if person.slot else None
+    if box is None:
+        advice = "Use a layout whose places have faces, or set acts_in to regions."
+        raise BadRegion(name, "its place has no face box, in which alone the face would act", advice)
+    if not box_mask.any():
+        corners = ", ".join(f"{coordinate:g}" for coordinate in box)
+        why = f"its face box ({corners}) has no pixel on the canvas of {cast.width}x{cast.height} px"
+        raise BadRegion(name, why, "Move or enlarge the place in the layout, or set acts_in to regions.")
+    if not region.any():
+        advice = "Paint the mask over the face, or set acts_in to regions."
+        raise BadRegion(name, "it does not meet the face box of its place", advice)
