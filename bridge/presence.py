@@ -19,11 +19,11 @@ from comfy.patcher_extension import WrapperExecutor
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
-from . import notes
-from .conditioning import Conditioning, named_as_one
-from .control_nets.rows import AttachedEntry, AttachedRows, Side, sample_of
-from .remarks import Start
-from .schedule import ScheduleRange, is_unfinished, percent_of, steps_of
+from .host import notes
+from .host.schedule import ScheduleRange, is_unfinished, percent_of, steps_of
+from .sampling.conditioning import Conditioning, named_as_one
+from .sampling.remarks import Start
+from .sampling.rows import AttachedEntry, AttachedRows, Side, sample_of
 
 TOPIC = "presence"
 """The topic of the notes about a run, see notes.tell_of_run."""

@@ -19,15 +19,15 @@ from ..core.methods import Method
 from ..core.people import Cast, Identity, Person, PlacedCast, is_a, require_places
 from ..core.places import drawing, face_regions, regions
 from ..core.places.regions import Extent, RegionShape
-from . import notes, unet
-from .canvas import Canvas
-from .carried import carry
-from .conditioning import Conditioning, check_conditioning
-from .cross_attention.injections import Injection, InjectionsRun
-from .load import Loaded
+from .host import notes, unet
+from .host.load import Loaded
+from .host.schedule import ScheduleRange
+from .image_tokens.injections import Injection, InjectionsRun
 from .presence import NamedRange, announced, presence_of_people
-from .runs import Run, patched
-from .schedule import ScheduleRange
+from .sampling.canvas import Canvas
+from .sampling.carried import carry
+from .sampling.conditioning import Conditioning, check_conditioning
+from .sampling.runs import Run, patched
 
 BY_ROW = "Nothing is limited to regions: with the cast of Crop Faces each person has a row of the batch."
 """The note of a node that limits people to regions only where a MODEL is connected, for a cast by row."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..bridge import folders, notes
-from ..bridge.load import FileLoader
+from ..bridge.host import folders, notes
+from ..bridge.host.load import FileLoader
 from ..core.errors import ModelMissing
 from ..core.methods import methods
 from ..core.models.formats import recognised

@@ -7,9 +7,9 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
-from ..bridge import folders, notes
-from ..bridge.body_surface import FILE, detect
-from ..bridge.schema import advanced
+from ..bridge.host import folders, notes
+from ..bridge.host.schema import advanced
+from ..bridge.people.body_surface import FILE, detect
 from ..core import geometry, pictures
 from ..core.body_surface import iuv, part_masks
 from ..core.errors import BadParts

@@ -3,7 +3,7 @@
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import notes
+from ..bridge.host import notes
 from ..core import geometry, taking_part
 from ..core.body_surface import mannequin
 from ..core.people import Cast, Layout, places_of, require_together

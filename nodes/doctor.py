@@ -11,7 +11,7 @@ import folder_paths
 import torch
 from comfy_api.latest import io, ui
 
-from ..bridge import folders, pack_copies
+from ..bridge.host import folders, pack_copies
 from ..core.models import doctor, findings, manifest, needs
 from ..core.models.findings import MISPLACED, OK, Diagnosis, Finding
 from ..core.names import among

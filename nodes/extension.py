@@ -6,9 +6,9 @@ from types import ModuleType
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..bridge import folders, inputs, pack_copies
-from ..bridge.missing_files import serve
-from ..bridge.photos import provide
+from ..bridge.host import folders, inputs, pack_copies
+from ..bridge.host.missing_files import serve
+from ..bridge.people.photos import provide
 from ..core.methods import methods
 from . import adapters
 

@@ -10,11 +10,11 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
-from ..bridge import notes
-from ..bridge.encode import similarities, text_alignment
-from ..bridge.face_model import FaceModel, FindsFaces, default_face_model
-from ..bridge.notes import stepwise
-from ..bridge.schema import advanced, pixels_input, similarity_input
+from ..bridge.host import notes
+from ..bridge.host.encode import similarities, text_alignment
+from ..bridge.host.notes import stepwise
+from ..bridge.host.schema import advanced, pixels_input, similarity_input
+from ..bridge.people.face_model import FaceModel, FindsFaces, default_face_model
 from ..core import measure, people
 from ..core.errors import BadParts, BadPhoto, BadSetup, counted, listed
 from ..core.faces.model import faces_in, unsure_in

@@ -3,7 +3,7 @@
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import notes
+from ..bridge.host import notes
 from ..core import errors
 from ..core.parts import remarks
 from ..core.parts.drawing import sheet

@@ -7,10 +7,11 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import face_bank, face_model, folders, notes, photos
-from ..bridge.face_model import BACKENDS, TORCH, FaceModel, FindsFaces, default_face_model
-from ..bridge.notes import stepwise
-from ..bridge.schema import advanced, face_box_editor, pixels_input
+from ..bridge.host import folders, notes
+from ..bridge.host.notes import stepwise
+from ..bridge.host.schema import advanced, face_box_editor, pixels_input
+from ..bridge.people import face_bank, face_model, photos
+from ..bridge.people.face_model import BACKENDS, TORCH, FaceModel, FindsFaces, default_face_model
 from ..core import grouping, identities, people, pictures, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first_few, gathered, listed
 from ..core.faces import analysis, by_hand, landmarks, onnx_session, which

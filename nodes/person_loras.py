@@ -8,22 +8,24 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
 
-from ..bridge import carried, folders, notes, schema, scopes
-from ..bridge.conditioning import Conditioning, check_conditioning
-from ..bridge.cross_attention.regional_lora import RegionalLoraRun
-from ..bridge.cross_attention.regional_text_run import RegionalTextRun
-from ..bridge.face_model import NONE_FOUND
-from ..bridge.lora_files import LoraFile, layers_of_unet, path_of, read_lora_file
-from ..bridge.lora_layers import LayerLora, PersonLoras
-from ..bridge.person_words import Sides, carry_words
+from ..bridge import scopes
+from ..bridge.host import folders, notes, schema
+from ..bridge.host.schedule import schedule_range
+from ..bridge.loras.lora_files import LoraFile, layers_of_unet, path_of, read_lora_file
+from ..bridge.loras.lora_layers import LayerLora, PersonLoras
+from ..bridge.loras.lora_names import layers_of_transformer
+from ..bridge.loras.person_loras import PersonLorasRun
+from ..bridge.loras.regional_lora import RegionalLoraRun
+from ..bridge.networks.families import TransformerFamily
+from ..bridge.networks.networks import transformer_of, width_of_text
+from ..bridge.people.face_model import NONE_FOUND
 from ..bridge.presence import NamedRange, announced, presence_of_people
-from ..bridge.runs import patched
-from ..bridge.schedule import schedule_range
-from ..bridge.transformers.families import TransformerFamily
-from ..bridge.transformers.lora_names import layers_of_transformer
-from ..bridge.transformers.networks import transformer_of, width_of_text
-from ..bridge.transformers.person_loras import PersonLorasRun
-from ..bridge.transformers.person_texts_run import PersonTextsRun
+from ..bridge.sampling import carried
+from ..bridge.sampling.conditioning import Conditioning, check_conditioning
+from ..bridge.sampling.runs import patched
+from ..bridge.words.person_texts_run import PersonTextsRun
+from ..bridge.words.person_words import Sides, carry_words
+from ..bridge.words.regional_text_run import RegionalTextRun
 from ..core import taking_part
 from ..core.people import CROP, UNNAMED, Cast, Identity, Lora, Person
 from ..core.prompts import check_text

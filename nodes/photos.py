@@ -9,11 +9,12 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import folders, notes, photos
-from ..bridge.face_model import FaceModel, FindsFaces, default_face_model
-from ..bridge.inputs import single
-from ..bridge.notes import stepwise
-from ..bridge.schema import advanced
+from ..bridge.host import folders, notes
+from ..bridge.host.inputs import single
+from ..bridge.host.notes import stepwise
+from ..bridge.host.schema import advanced
+from ..bridge.people import photos
+from ..bridge.people.face_model import FaceModel, FindsFaces, default_face_model
 from ..core import grouping, identities, people, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first_few, gathered
 from ..core.faces import analysis

@@ -6,8 +6,8 @@ from dataclasses import replace
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import notes
-from ..bridge.schema import advanced, boxes_editor, region_inputs
+from ..bridge.host import notes
+from ..bridge.host.schema import advanced, boxes_editor, region_inputs
 from ..core import geometry, taking_part
 from ..core.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, Slot, require_places, require_together

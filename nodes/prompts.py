@@ -10,15 +10,17 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
 
-from ..bridge import notes, runs, scopes
-from ..bridge.conditioning import Conditioning, check_conditioning
-from ..bridge.cross_attention.regional_text_run import RegionalTextRun
-from ..bridge.person_words import Sides, carry_words
+from ..bridge import scopes
+from ..bridge.host import notes
+from ..bridge.host.schedule import WHOLE_SCHEDULE
+from ..bridge.host.schema import advanced, applied_outputs, region_inputs
+from ..bridge.networks.networks import transformer_of, width_of_text
 from ..bridge.presence import announced, presence_of_people
-from ..bridge.schedule import WHOLE_SCHEDULE
-from ..bridge.schema import advanced, applied_outputs, region_inputs
-from ..bridge.transformers.networks import transformer_of, width_of_text
-from ..bridge.transformers.person_texts_run import PersonTextsRun
+from ..bridge.sampling import runs
+from ..bridge.sampling.conditioning import Conditioning, check_conditioning
+from ..bridge.words.person_texts_run import PersonTextsRun
+from ..bridge.words.person_words import Sides, carry_words
+from ..bridge.words.regional_text_run import RegionalTextRun
 from ..core import taking_part
 from ..core.people import Cast, Person, PlacedCast, RowCast, is_a, require_places
 from ..core.prompts import per_person, per_row, per_scene

@@ -14,12 +14,12 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
-from ..bridge import notes
-from ..bridge.encode import latents_by_row
-from ..bridge.face_model import FaceModel, FindsFaces, default_face_model
-from ..bridge.notes import stepwise
-from ..bridge.schema import advanced, face_sizes_input, pixels_input, similarity_input
-from ..bridge.transformers import networks
+from ..bridge.host import notes
+from ..bridge.host.encode import latents_by_row
+from ..bridge.host.notes import stepwise
+from ..bridge.host.schema import advanced, face_sizes_input, pixels_input, similarity_input
+from ..bridge.networks import networks
+from ..bridge.people.face_model import FaceModel, FindsFaces, default_face_model
 from ..core import measure, second_pass
 from ..core.errors import BadPhoto, counted
 from ..core.faces.model import faces_in, unsure_in

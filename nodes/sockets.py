@@ -5,8 +5,8 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..bridge.face_model import FaceModel
-from ..bridge.load import Loaded
+from ..bridge.host.load import Loaded
+from ..bridge.people.face_model import FaceModel
 from ..core.measure import Report
 from ..core.parts.parts import Parts
 from ..core.people import Cast, Faces, Identity, Layout

@@ -10,7 +10,7 @@ import { hide, onMissing, show } from "./toasts.js"; // which takes a toast away
 
 const DOCTOR = "LikenessCheckModelFiles";
 const REPORT = "likeness_doctor"; // beside the picture in what nodes/doctor.py sends
-const MISSING = "/likeness/missing"; // the route of bridge/missing_files.py
+const MISSING = "/likeness/missing"; // the route of bridge/host/missing_files.py
 const SIZE = [720, 640]; // of a node that shows a table, at least
 const ABOVE = 240; // pixels for its sockets, its menu and the note
 

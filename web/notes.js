@@ -7,7 +7,7 @@ import { app } from "../../scripts/app.js";
 import { activeWorkflow, find, inApp, linked, made } from "./ours.js";
 import { hide, show } from "./toasts.js";
 
-const NOTE = "likeness_note"; // of bridge/notes.py: in what a node has shown, and what comes while a sampler runs
+const NOTE = "likeness_note"; // of bridge/host/notes.py: in what a node has shown, and what comes while a sampler runs
 const MOST = 160; // pixels of a note that are seen at once; the rest is scrolled to
 const TOAST = "notes";
 const PICTURE = "$$canvas-image-preview"; // what the editor calls it

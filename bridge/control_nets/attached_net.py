@@ -43,13 +43,13 @@ from comfy.model_base import BaseModel
 from torch import Tensor
 
 from ...core.errors import BadSize, WrongBaseModel
-from ..areas import Area, AreaHint, LatentSize, hint_of_area, latent_of_run, row_window, whole_latent
-from ..canvas import Canvas
-from ..conditioning import IDTokens
-from ..remarks import Pictures, begins_late, tell_of_checkpoint, tell_of_piece
-from ..unet import Options, advice_between, family
+from ..host.unet import Options, advice_between, family
+from ..sampling.areas import Area, AreaHint, LatentSize, hint_of_area, latent_of_run, row_window, whole_latent
+from ..sampling.canvas import Canvas
+from ..sampling.conditioning import IDTokens
+from ..sampling.remarks import Pictures, begins_late, tell_of_checkpoint, tell_of_piece
+from ..sampling.rows import ATTACHED, AttachedRows
 from .per_thread import PerThread
-from .rows import ATTACHED, AttachedRows
 
 RowNumbers = tuple[int, ...]
 """The rows of a batch, from 0, that a window shows."""

@@ -10,13 +10,13 @@ from comfy.model_base import BaseModel
 from comfy.sd import VAE
 from torch import Tensor
 
-from ..areas import will_have_area
-from ..canvas import Canvas
-from ..conditioning import Conditioning
-from ..remarks import Pictures
-from ..schedule import check_range
+from ..host.schedule import check_range
+from ..sampling.areas import will_have_area
+from ..sampling.canvas import Canvas
+from ..sampling.conditioning import Conditioning
+from ..sampling.remarks import Pictures
+from ..sampling.rows import ATTACHED, AttachedCond, AttachedEntry, AttachedRows, Side
 from .attached_net import NetSettings, RunReport, UNetInputChanger, as_attached
-from .rows import ATTACHED, AttachedCond, AttachedEntry, AttachedRows, Side
 
 
 @dataclass

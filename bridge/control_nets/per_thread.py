@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..current_forward import current
+from ..sampling.current_forward import current
 
 
 class PerThread:

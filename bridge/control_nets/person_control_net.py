@@ -22,14 +22,14 @@ from ...core.families import FLUX
 from ...core.people import Person
 from ...core.places.regions import BadRegion
 from ...core.taking_part import names
-from ..areas import Area, RowWindow, hint_of_area, latent_of_run, row_window, whole_latent
-from ..canvas import Canvas
-from ..carried import cut_regions
-from ..remarks import begins_late, tell_of_piece
-from ..transformers import networks
-from ..unet import Options
+from ..host.unet import Options
+from ..networks import networks
+from ..sampling.areas import Area, RowWindow, hint_of_area, latent_of_run, row_window, whole_latent
+from ..sampling.canvas import Canvas
+from ..sampling.carried import cut_regions
+from ..sampling.remarks import begins_late, tell_of_piece
+from ..sampling.rows import ATTACHED, AttachedRows, Side
 from .attached_net import RunReport
-from .rows import ATTACHED, AttachedRows, Side
 
 TOKEN_CELLS = 2
 """How many latent pixels of FLUX.1 a token is wide and high."""

@@ -12,10 +12,10 @@ from torch.nn.functional import interpolate
 
 from ...core.attention import Block, decoupled, on_grid, region_weights
 from ...core.errors import LikenessError
-from ..carried import chunks_of
-from ..cross_attention.injections import Injection
-from ..cross_attention.row_tracking import repeat_rows
-from ..unet import Grid, Options, Replacement, attend_with, grid_of
+from ..host.unet import Grid, Options, Replacement, attend_with, grid_of
+from ..image_tokens.injections import Injection
+from ..networks.row_tracking import repeat_rows
+from ..sampling.carried import chunks_of
 from .per_thread import PerThread
 
 

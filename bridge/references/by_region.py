@@ -33,20 +33,20 @@ from ...core.reference_groups import Plan, belongs, groups
 from ...core.taking_part import names_apart, present
 from ...core.token_groups import Split
 from ...core.token_layout import TokenLayout
-from ..canvas import Canvas
-from ..carried import Carried, CarriedCond, ConditioningLost
-from ..current_forward import CurrentReferences, current
-from ..runs import Batch, ForwardInput, Run, entries_with
-from ..transformers.attention import BlockCalls, with_reading
-from ..transformers.layouts import (
+from ..host.unet import Options, with_patch
+from ..networks.attention import BlockCalls, with_reading
+from ..networks.layouts import (
     LAYERS,
     REFINER,
     StandIn,
     layout_of,
     refiner_stand_ins,
 )
-from ..transformers.networks import TOKEN, network_of, regions_on_tokens, transformer_family
-from ..unet import Options, with_patch
+from ..networks.networks import TOKEN, network_of, regions_on_tokens, transformer_family
+from ..sampling.canvas import Canvas
+from ..sampling.carried import Carried, CarriedCond, ConditioningLost
+from ..sampling.current_forward import CurrentReferences, current
+from ..sampling.runs import Batch, ForwardInput, Run, entries_with
 from .record import LATENTS, PeopleReferences
 
 _PLAN = "likeness_regional_references_plan"

@@ -18,13 +18,13 @@ from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ...core.errors import BadSetup
-from ..carried import Carried, carry
-from ..conditioning import Conditioning
-from ..runs import Batch, ForwardInput, Run, patched
-from ..schedule import WHOLE_SCHEDULE
-from ..transformers.layouts import StandIn
-from ..transformers.networks import network_of
-from ..unet import Options
+from ..host.schedule import WHOLE_SCHEDULE
+from ..host.unet import Options
+from ..networks.layouts import StandIn
+from ..networks.networks import network_of
+from ..sampling.carried import Carried, carry
+from ..sampling.conditioning import Conditioning
+from ..sampling.runs import Batch, ForwardInput, Run, patched
 
 
 @dataclass(frozen=True, eq=False)

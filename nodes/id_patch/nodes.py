@@ -11,19 +11,21 @@ from comfy.sd import VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import conditioning, notes, schema, scopes
-from ...bridge.canvas import Canvas
-from ...bridge.conditioning import ID_TOKENS, Conditioning, IDTokens
+from ...bridge import scopes
 from ...bridge.control_nets.attachment import ControlAttachment
-from ...bridge.cross_attention.id_tokens import IDTokensReader
-from ...bridge.cross_attention.regional_text import id_tokens_by_region
-from ...bridge.cross_attention.regional_text_run import RegionalTextRun
-from ...bridge.load import FileLoader, Loaded, Published
+from ...bridge.host import notes, schema
+from ...bridge.host.load import FileLoader, Loaded, Published
+from ...bridge.host.schedule import ScheduleRange
+from ...bridge.host.unet import text_width
 from ...bridge.presence import NamedRange, NetReport, Presence, announced, presence_of_people
-from ...bridge.remarks import Pictures
-from ...bridge.runs import patched
-from ...bridge.schedule import ScheduleRange
-from ...bridge.unet import text_width
+from ...bridge.sampling import conditioning
+from ...bridge.sampling.canvas import Canvas
+from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens
+from ...bridge.sampling.remarks import Pictures
+from ...bridge.sampling.runs import patched
+from ...bridge.words.id_tokens import IDTokensReader
+from ...bridge.words.regional_text import id_tokens_by_region
+from ...bridge.words.regional_text_run import RegionalTextRun
 from ...core import geometry
 from ...core.errors import BadCast, BadPatches, counted
 from ...core.identities import embeddings

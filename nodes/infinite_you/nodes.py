@@ -10,17 +10,18 @@ from comfy.sd import VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import notes, scopes
-from ...bridge.conditioning import Conditioning, check_conditioning, other_net
+from ...bridge import scopes
 from ...bridge.control_nets.attachment import Attachment
 from ...bridge.control_nets.person_control_net import NetOfPeople, PersonControlNet
 from ...bridge.control_nets.token_control_net import NotAControlNet
-from ...bridge.load import FileLoader, Loaded, Published
+from ...bridge.host import notes
+from ...bridge.host.load import FileLoader, Loaded, Published
+from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange, check_range
+from ...bridge.host.schema import photos_input, range_inputs, scope_inputs
+from ...bridge.networks import networks
 from ...bridge.presence import NamedRange, NetReport, presence_of_people
-from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange, check_range
-from ...bridge.schema import photos_input, range_inputs, scope_inputs
+from ...bridge.sampling.conditioning import Conditioning, check_conditioning, other_net
 from ...bridge.scopes import Scope
-from ...bridge.transformers import networks
 from ...core import taking_part
 from ...core.errors import WrongBaseModel, gathered
 from ...core.families import FLUX

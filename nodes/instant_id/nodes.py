@@ -9,15 +9,16 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import notes, schema, scopes
-from ...bridge.conditioning import Conditioning, check_control_net, other_net
+from ...bridge import scopes
 from ...bridge.control_nets.attachment import ControlAttachment
 from ...bridge.control_nets.token_control_net import TokenControlNet
-from ...bridge.cross_attention.injections import Injection
-from ...bridge.load import FileLoader, Loaded, Published
+from ...bridge.host import notes, schema
+from ...bridge.host.load import FileLoader, Loaded, Published
+from ...bridge.host.schedule import ScheduleRange, schedule_range
+from ...bridge.image_tokens.injections import Injection
 from ...bridge.presence import NamedRange
-from ...bridge.remarks import Pictures
-from ...bridge.schedule import ScheduleRange, schedule_range
+from ...bridge.sampling.conditioning import Conditioning, check_control_net, other_net
+from ...bridge.sampling.remarks import Pictures
 from ...bridge.scopes import Scope, check_fits, injections
 from ...core import geometry
 from ...core.errors import BadSetup

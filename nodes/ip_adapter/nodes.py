@@ -11,12 +11,14 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge import adapter_lora, encode, notes, schema, scopes, unet
-from ...bridge.adapter_lora import with_lora
-from ...bridge.conditioning import Conditioning
-from ...bridge.cross_attention.injections import Injection
-from ...bridge.load import FileLoader, Loaded, Published
-from ...bridge.schedule import schedule_range
+from ...bridge import scopes
+from ...bridge.host import encode, notes, schema, unet
+from ...bridge.host.load import FileLoader, Loaded, Published
+from ...bridge.host.schedule import schedule_range
+from ...bridge.image_tokens.injections import Injection
+from ...bridge.loras import adapter_lora
+from ...bridge.loras.adapter_lora import with_lora
+from ...bridge.sampling.conditioning import Conditioning
 from ...bridge.scopes import Scope, check_fits, injections
 from ...core import taking_part
 from ...core.errors import BadCast, BadSetup

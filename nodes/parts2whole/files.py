@@ -16,7 +16,7 @@ from comfy.model_detection import count_blocks
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
-from ...bridge import folders, load
+from ...bridge.host import folders, load
 from ...core.errors import ModelMissing, UnsupportedCheckpoint, counted
 from ...core.models import manifest
 from ...core.models.files import SAFETENSORS, dead_link, listing, stamp

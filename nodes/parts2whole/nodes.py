@@ -11,21 +11,21 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import folders, load, notes, unet
-from ...bridge.canvas import Canvas
-from ...bridge.carried import carry
-from ...bridge.conditioning import Conditioning, check_conditioning
-from ...bridge.cross_attention.injections import Injection, InjectionsRun
-from ...bridge.encode import check_family, latent_of, text_of
-from ...bridge.notes import stepwise
+from ...bridge.host import folders, load, notes, unet
+from ...bridge.host.encode import check_family, latent_of, text_of
+from ...bridge.host.notes import stepwise
+from ...bridge.host.schedule import ScheduleRange, schedule_range
+from ...bridge.host.schema import advanced, applied_inputs, applied_outputs, range_inputs
+from ...bridge.image_tokens.injections import Injection, InjectionsRun
+from ...bridge.parts.recording import record_at_zero
+from ...bridge.parts.run import SharingRun
+from ...bridge.parts.shared_parts import SharedParts, Watch, share_with
 from ...bridge.presence import NamedRange, Presence, announced
-from ...bridge.remarks import Pictures
-from ...bridge.runs import patched
-from ...bridge.schedule import ScheduleRange, schedule_range
-from ...bridge.schema import advanced, applied_inputs, applied_outputs, range_inputs
-from ...bridge.self_attention.recording import record_at_zero
-from ...bridge.self_attention.run import SharingRun
-from ...bridge.self_attention.shared_parts import SharedParts, Watch, share_with
+from ...bridge.sampling.canvas import Canvas
+from ...bridge.sampling.carried import carry
+from ...bridge.sampling.conditioning import Conditioning, check_conditioning
+from ...bridge.sampling.remarks import Pictures
+from ...bridge.sampling.runs import patched
 from ...core import previews
 from ...core.attention import Block
 from ...core.errors import BadParts, BadSize, WrongBaseModel, counted

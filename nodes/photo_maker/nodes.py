@@ -12,22 +12,23 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import notes, schema, scopes
-from ...bridge.adapter_lora import with_lora
-from ...bridge.canvas import Canvas
-from ...bridge.carried import carry
-from ...bridge.conditioning import Conditioning, changed_at, check_conditioning
-from ...bridge.control_nets.rows import Side
-from ...bridge.cross_attention.regional_text import inline_text, without_people
-from ...bridge.cross_attention.regional_text_run import RegionalTextRun
-from ...bridge.encode import TEXT_WIDTH, check_family, vision_of
-from ...bridge.load import FileLoader, Loaded, Published
+from ...bridge import scopes
+from ...bridge.host import notes, schema
+from ...bridge.host.encode import TEXT_WIDTH, check_family, vision_of
+from ...bridge.host.load import FileLoader, Loaded, Published
+from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange
+from ...bridge.host.shared_network import model_of
+from ...bridge.host.unet import text_width
+from ...bridge.loras.adapter_lora import with_lora
 from ...bridge.presence import NamedRange, marked, on_model, presence_of_people
-from ...bridge.remarks import tell_of_checkpoint
-from ...bridge.runs import patched
-from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange
-from ...bridge.shared_network import model_of
-from ...bridge.unet import text_width
+from ...bridge.sampling.canvas import Canvas
+from ...bridge.sampling.carried import carry
+from ...bridge.sampling.conditioning import Conditioning, changed_at, check_conditioning
+from ...bridge.sampling.remarks import tell_of_checkpoint
+from ...bridge.sampling.rows import Side
+from ...bridge.sampling.runs import patched
+from ...bridge.words.regional_text import inline_text, without_people
+from ...bridge.words.regional_text_run import RegionalTextRun
 from ...core import taking_part
 from ...core.errors import WrongBaseModel, listed
 from ...core.identities import embeddings, portraits

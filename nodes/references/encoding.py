@@ -12,13 +12,13 @@ from comfy.utils import common_upscale
 from node_helpers import conditioning_set_values
 from torch import Tensor
 
-from ...bridge.conditioning import Conditioning
-from ...bridge.notes import stepwise
+from ...bridge.host.notes import stepwise
+from ...bridge.host.shared_network import model_of
+from ...bridge.host.unet import ONE_FAMILY
+from ...bridge.networks import networks
+from ...bridge.networks.families import TRANSFORMERS, ReferencePictures, TransformerFamily
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences
-from ...bridge.shared_network import model_of
-from ...bridge.transformers import networks
-from ...bridge.transformers.families import TRANSFORMERS, ReferencePictures, TransformerFamily
-from ...bridge.unet import ONE_FAMILY
+from ...bridge.sampling.conditioning import Conditioning
 from ...core.errors import WrongBaseModel
 from ...core.inputs import conditioning, unusable_latent
 from ...core.people import rows_missing

@@ -13,17 +13,18 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import notes, schema, scopes
-from ...bridge.canvas import Canvas
-from ...bridge.carried import carry
-from ...bridge.conditioning import Conditioning
+from ...bridge import scopes
+from ...bridge.host import notes, schema
+from ...bridge.host.schedule import ScheduleRange, schedule_range
+from ...bridge.networks.networks import TOKEN, require_dits
 from ...bridge.presence import NamedRange, announced, presence_of_people
 from ...bridge.references.by_region import RegionalReferences, RegionalReferencesRun, check_tokens
 from ...bridge.references.frame_texts import ready_for_rows
 from ...bridge.references.record import PeopleReferences
-from ...bridge.runs import patched
-from ...bridge.schedule import ScheduleRange, schedule_range
-from ...bridge.transformers.networks import TOKEN, require_dits
+from ...bridge.sampling.canvas import Canvas
+from ...bridge.sampling.carried import carry
+from ...bridge.sampling.conditioning import Conditioning
+from ...bridge.sampling.runs import patched
 from ...core import previews, taking_part
 from ...core.attention import on_tokens
 from ...core.people import Cast, Person, require_places

@@ -15,18 +15,18 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import notes
-from ...bridge.conditioning import Conditioning, check_conditioning
-from ...bridge.encode import latent_of, text_of
+from ...bridge.host import notes
+from ...bridge.host.encode import latent_of, text_of
+from ...bridge.host.schedule import schedule_range
+from ...bridge.host.schema import advanced, applied_inputs, applied_outputs, range_inputs, seed_input
+from ...bridge.host.shared_network import model_of
+from ...bridge.host.unet import coarsest_token_side, text_width, unet_of
+from ...bridge.parts.recording import LAYERS, SelfReference
+from ...bridge.parts.run import SharingRun
+from ...bridge.parts.shared_parts import SharedParts, share_with
 from ...bridge.presence import NamedRange, Presence, announced
-from ...bridge.runs import patched
-from ...bridge.schedule import schedule_range
-from ...bridge.schema import advanced, applied_inputs, applied_outputs, range_inputs, seed_input
-from ...bridge.self_attention.recording import LAYERS, SelfReference
-from ...bridge.self_attention.run import SharingRun
-from ...bridge.self_attention.shared_parts import SharedParts, share_with
-from ...bridge.shared_network import model_of
-from ...bridge.unet import coarsest_token_side, text_width, unet_of
+from ...bridge.sampling.conditioning import Conditioning, check_conditioning
+from ...bridge.sampling.runs import patched
 from ...core import geometry
 from ...core.errors import WrongBaseModel
 from ...core.geometry import Rect

@@ -10,16 +10,17 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import notes, schema, scopes
-from ...bridge.conditioning import Conditioning, check_conditioning
-from ...bridge.cross_attention.injections import Injection
-from ...bridge.load import FileLoader, Loaded, Published
-from ...bridge.schedule import schedule_range
+from ...bridge import scopes
+from ...bridge.host import notes, schema
+from ...bridge.host.load import FileLoader, Loaded, Published
+from ...bridge.host.schedule import schedule_range
+from ...bridge.host.shared_network import model_of
+from ...bridge.host.unet import dtype_of
+from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read, blocks_of
+from ...bridge.image_tokens.injections import Injection
+from ...bridge.networks import networks
+from ...bridge.sampling.conditioning import Conditioning, check_conditioning
 from ...bridge.scopes import Scope
-from ...bridge.shared_network import model_of
-from ...bridge.transformers import networks
-from ...bridge.transformers.blocks import BlockInjection, BlocksRun, Read, blocks_of
-from ...bridge.unet import dtype_of
 from ...core.errors import WrongBaseModel
 from ...core.families import FLUX
 from ...core.identities import PHOTOS, embeddings

@@ -29,11 +29,11 @@ import tiny_sdxl
 import torch
 import torch.nn.functional as functional
 from counting import LiveBytes, counting
-from pack.bridge.runs import patched
-from pack.bridge.schedule import WHOLE_SCHEDULE
-from pack.bridge.self_attention.run import SharingRun
-from pack.bridge.self_attention.shared_parts import SharedParts, share_with
-from pack.bridge.unet import attention_layers, grids, transformers
+from pack.bridge.host.schedule import WHOLE_SCHEDULE
+from pack.bridge.host.unet import attention_layers, grids, transformers
+from pack.bridge.parts.run import SharingRun
+from pack.bridge.parts.shared_parts import SharedParts, share_with
+from pack.bridge.sampling.runs import patched
 from pack.core.attention import Block
 from pack.core.parts.bank import PartWeights, token_mask, tokens_inside
 from pack.core.people import Lora, PlacedCast, RowCast

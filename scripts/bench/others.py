@@ -22,7 +22,7 @@ import folder_paths
 import numpy as np
 import parts_made
 import torch
-from pack.bridge.unet import attention_layers
+from pack.bridge.host.unet import attention_layers
 from rig import adapters, shapes
 from rig.standins import nested, save
 from standins_made import Weights

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from bench.methods import run
 from environment import SetupError
-from pack.bridge import encode
+from pack.bridge.host import encode
 from pack.core import identities, measure
 from pack.core.errors import LikenessError
 from pack.core.faces import model as faces

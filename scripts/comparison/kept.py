@@ -13,7 +13,7 @@ from typing import Any
 import folder_paths
 import numpy as np
 import torch
-from pack.bridge import face_model
+from pack.bridge.people import face_model
 from pack.core.models import needs
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo

@@ -12,7 +12,7 @@ import environment
 import folder_paths
 from bench.methods import run
 from environment import SetupError
-from pack.bridge import face_model as host_face_model
+from pack.bridge.people import face_model as host_face_model
 from pack.core.errors import counted, listed
 from pack.core.models import packs
 from pack.core.models.manifest import model as manifest_model

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pack.bridge import encode
+from pack.bridge.host import encode
 from pack.core.faces import model as faces
 from pack.core.faces.model import FaceModel
 from pack.core.people import Face

@@ -47,7 +47,7 @@ def abilities() -> list[Abilities]:
     if "pack" not in sys.modules:
         load_pack()
     # Needs the pack as a package, but no host.
-    from pack.bridge.transformers.families import TRANSFORMERS
+    from pack.bridge.networks.families import TRANSFORMERS
 
     described = {transformer.name: transformer for transformer in TRANSFORMERS}
     known: list[Abilities] = []

@@ -66,7 +66,7 @@ def of_host(host: Host) -> Folders:
         load_host(str(host.path), on_cpu=True)
     except ImportError as error:
         raise SetupError(f"{host} needs {error.name}, which this Python does not have. {_WITH_ANY_PYTHON}") from error
-    from pack.bridge import folders
+    from pack.bridge.host import folders
 
     add_folders(host)
     folders.register()

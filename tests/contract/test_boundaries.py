@@ -73,9 +73,9 @@ def reaches(trees: Trees, folder: str, *allowed: str) -> list[tuple[str, str]]:
     ]
 
 
-DESCRIPTIONS = ("scripts/rig/families_table.py", "pack.bridge.transformers.families.TRANSFORMERS")
+DESCRIPTIONS = ("scripts/rig/families_table.py", "pack.bridge.networks.families.TRANSFORMERS")
 """A script's import from bridge: descriptions of model families, a module that needs no host either."""
-SEARCHED = ("scripts/rig/host_folders.py", "pack.bridge.folders")
+SEARCHED = ("scripts/rig/host_folders.py", "pack.bridge.host.folders")
 """A script's import from bridge: the folders that a host searches, in a script that has imported one."""
 
 
@@ -92,7 +92,7 @@ def test_layers_know_those_below_alone(trees: Trees) -> None:
     for exception in (DESCRIPTIONS, SEARCHED):
         assert exception in reached
         reached.remove(exception)
-    of_descriptions = {name for file, name, _ in imported(trees, "bridge") if file == "bridge/transformers/families.py"}
+    of_descriptions = {name for file, name, _ in imported(trees, "bridge") if file == "bridge/networks/families.py"}
     assert [name for name in of_descriptions if name.split(".")[0] in HOST | {"bridge", "nodes", "torch"}] == []
     assert {name.split(".")[0] for _, name in reached} == {"core", "pack"}
     in_a_host = ("scripts/bench/", "scripts/beside/", "scripts/comparison/")
@@ -159,15 +159,23 @@ def methods(root: Path) -> list[Path]:
     return sorted(path.parent for path in (root / "nodes").glob("*/method.json"))
 
 
-def test_the_two_attentions_share_only_the_way_to_them(trees: Trees) -> None:
-    """Cross-attention and self-attention both rest on runs.py and unet.py, and never on each other."""
-    reached = {(file, target.split(".")[1]) for file, target in reaches(trees, "bridge", "core")}
-    for file in ("bridge/cross_attention/layers.py", "bridge/self_attention/run.py"):
-        assert {(file, "runs"), (file, "unet")} <= reached
-    across = {("bridge/cross_attention/", "self_attention"), ("bridge/self_attention/", "cross_attention")}
-    for file, module in reached:
-        folder = file[: file.rindex("/") + 1]
-        assert (folder, module) not in across, file
+FLOORS = (
+    "host", "sampling", "networks", "presence", "image_tokens", "scopes", "people", "parts", "words", "loras",
+    "references", "control_nets",
+)  # fmt: skip
+"""The folders of bridge, and its two modules beside them: each rests on those in front of it alone."""
+
+
+def test_folders_of_the_bridge_rest_on_those_below_alone(trees: Trees) -> None:
+    upwards: list[tuple[str, str]] = []
+    used: set[str] = set()
+    for file, target in reaches(trees, "bridge", "core"):
+        above, below_it = (Path(file).with_suffix("").parts[1], target.split(".")[1])
+        used |= {above, below_it}
+        if above != below_it and FLOORS.index(below_it) > FLOORS.index(above):
+            upwards.append((file, target))
+    assert upwards == []
+    assert used == {*FLOORS}
 
 
 def test_no_module_goes_by_the_name_of_another(trees: Trees) -> None:
@@ -218,12 +226,12 @@ def test_what_is_kept_of_files_and_pictures_has_an_end(root: Path) -> None:
 
 
 CAUGHT = {
-    "core/body_surface/iuv.py",  # bodies of bridge/body_surface.py
-    "core/body_surface/network.py",  # network_of of bridge/body_surface.py
+    "core/body_surface/iuv.py",  # bodies of bridge/people/body_surface.py
+    "core/body_surface/network.py",  # network_of of bridge/people/body_surface.py
     "core/models/torchscript.py",  # its weights
-    "nodes/id_patch/net.py",  # build of bridge/load.py
+    "nodes/id_patch/net.py",  # build of bridge/host/load.py
     "core/socket_values.py",  # check_foreign of core/inputs.py
-    "core/low_rank.py",  # fits of bridge/lora_patches.py
+    "core/low_rank.py",  # fits of bridge/loras/lora_patches.py
     "core/models/files.py",  # _trouble of core/models/doctor.py
     "core/models/holes.py",  # read of core/models/tensors.py
     "core/models/manifest.py",  # its parsed

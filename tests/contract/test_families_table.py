@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from pack.bridge.transformers.families import TRANSFORMERS, TransformerFamily
+from pack.bridge.networks.families import TRANSFORMERS, TransformerFamily
 from pack.core import families
 from pack.core.methods import methods
 from rig import families_table

@@ -12,7 +12,7 @@ from browser.fixtures import browser, newest, visit, watched  # noqa: F401
 if TYPE_CHECKING:
     from comfy.controlnet import ControlNet
     from comfy.model_patcher import ModelPatcher
-    from pack.bridge.face_model import FaceModel
+    from pack.bridge.people.face_model import FaceModel
     from pack.nodes.id_patch.nodes import IDPatch
     from pack.nodes.instant_id.nodes import InstantID
 
@@ -77,7 +77,7 @@ def instant_id(sdxl: tuple[ModelPatcher, ControlNet]) -> InstantID:
 def face_model() -> FaceModel:
     """A real detector and a real recogniser, in the host's hands."""
     import real_faces
-    from pack.bridge import face_model
+    from pack.bridge.people import face_model
 
     recogniser = real_faces.recogniser(face_model.Hosted)
     return face_model.FaceModel(real_faces.detector(face_model.Hosted), (recogniser,))

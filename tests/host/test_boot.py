@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import folder_paths
 import pytest
 from environment import Host
-from pack.bridge import photos as provided
+from pack.bridge.people import photos as provided
 from rig.host_server import HostServer, link_pack
 
 pytestmark = [pytest.mark.xdist_group("server"), pytest.mark.both_hosts]

@@ -2,7 +2,7 @@
 
 import parts_made
 import pytest
-from pack.bridge import encode
+from pack.bridge.host import encode
 
 WIDTH = 32
 

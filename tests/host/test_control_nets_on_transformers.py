@@ -13,8 +13,9 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from figures import relative
 from hidden_text import without_common
-from pack.bridge import carried, runs
-from pack.bridge.transformers import families, person_texts, person_texts_run
+from pack.bridge.networks import families
+from pack.bridge.sampling import carried, runs
+from pack.bridge.words import person_texts, person_texts_run
 from seeded import fill, normal
 from tiny_dits import FLUX, QWEN, Z_IMAGE
 from torch import Tensor

@@ -13,7 +13,7 @@ import torch
 from figures import relative
 from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
 from method_rows import Row, rows
-from pack.bridge import notes
+from pack.bridge.host import notes
 
 import nodes
 

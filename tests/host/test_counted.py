@@ -19,14 +19,14 @@ import tiny_dits
 import torch
 from bench import methods, transformers
 from counting import LiveBytes, teraflops
-from pack.bridge.canvas import Canvas
-from pack.bridge.carried import carry
+from pack.bridge.host.schedule import WHOLE_SCHEDULE
+from pack.bridge.image_tokens.blocks import blocks_of
+from pack.bridge.networks.attention import around_attention
 from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences
-from pack.bridge.runs import ForwardInput
-from pack.bridge.schedule import WHOLE_SCHEDULE
-from pack.bridge.transformers.attention import around_attention
-from pack.bridge.transformers.blocks import blocks_of
+from pack.bridge.sampling.canvas import Canvas
+from pack.bridge.sampling.carried import carry
+from pack.bridge.sampling.runs import ForwardInput
 from pack.core import families
 from pack.core.people import Cast, Identity, Person
 

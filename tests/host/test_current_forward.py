@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from pack.bridge.current_forward import CurrentTexts, called_alone, current
-from pack.bridge.runs import Batch, call_network
+from pack.bridge.sampling.current_forward import CurrentTexts, called_alone, current
+from pack.bridge.sampling.runs import Batch, call_network
 
 X = torch.zeros(1, 4, 2, 2)
 

@@ -9,7 +9,7 @@ import onnx
 import pytest
 import real_faces
 from onnx import TensorProto, helper, numpy_helper
-from pack.bridge import face_model
+from pack.bridge.people import face_model
 from pack.core.errors import UnsupportedCheckpoint
 from pack.core.models import packs
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import folder_paths
 import pytest
-from pack.bridge import face_model, folders
+from pack.bridge.host import folders
+from pack.bridge.people import face_model
 from pack.core.models import manifest
 from pack.core.models.doctor import MISSING, Folders, examine
 from pack.nodes.adapters import LoadAdapter

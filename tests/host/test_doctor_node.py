@@ -8,7 +8,7 @@ import comfy.model_management
 import folder_paths
 import numpy as np
 import pytest
-from pack.bridge import folders
+from pack.bridge.host import folders
 from pack.core.models import needs
 from pack.nodes import doctor as bridge
 from PIL import Image

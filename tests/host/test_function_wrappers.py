@@ -13,9 +13,9 @@ from graph_run import run
 from graphs import DEFAULTS, UNCONNECTED, Node, ours, value
 from method_rows import around, bypassed, latents, two
 from other_packs import in_tiles, only_what_it_knows, rows_of_tiles
-from pack.bridge import runs
-from pack.bridge.carried import ConditioningLost
-from pack.bridge.self_attention.run import PartsCache
+from pack.bridge.parts.run import PartsCache
+from pack.bridge.sampling import runs
+from pack.bridge.sampling.carried import ConditioningLost
 from sample_values import identity, unplaced
 
 EVERYWHERE: dict[str, dict[str, Any]] = {

@@ -15,7 +15,7 @@ import tiny_sdxl
 import torch
 from graph_run import shown
 from instant_id_run import HEIGHT, WIDTH, sample, text
-from pack.bridge.conditioning import append_tokens
+from pack.bridge.sampling.conditioning import append_tokens
 from pack.core.errors import BadPatches
 from pack.core.people import Lora, PlacedCast, RowCast
 from pack.core.places import bodies

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import folder_paths
 import pytest
 import torch
-from pack.bridge.folders import UnsafePath
+from pack.bridge.host.folders import UnsafePath
 from pack.core.errors import ModelMissing, UnsupportedCheckpoint
 from pack.core.models.tensors import flatten
 from pack.nodes.adapters import LoadAdapter

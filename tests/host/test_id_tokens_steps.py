@@ -5,7 +5,7 @@ import comfy.samplers
 import pytest
 import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscreteDistilled
-from pack.bridge.conditioning import changed_at
+from pack.bridge.sampling.conditioning import changed_at
 
 START = 0.2
 

@@ -12,8 +12,8 @@ import tiny_sdxl
 import torch
 from figures import relative
 from instant_id_run import DEFAULTS, HEIGHT, HINT, WIDTH, apply, face, halves, one, person, sample, slot, text
-from pack.bridge.cross_attention.injections import Injection
-from pack.bridge.schedule import SigmaRange
+from pack.bridge.host.schedule import SigmaRange
+from pack.bridge.image_tokens.injections import Injection
 from pack.core.people import PlacedCast, RowCast
 from pack.nodes.instant_id.nodes import ApplyInstantID
 

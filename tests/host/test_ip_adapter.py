@@ -8,8 +8,8 @@ import pytest
 import tiny_sd15
 import torch
 from figures import relative
-from pack.bridge import adapter_lora
-from pack.bridge.unet import attention_layers
+from pack.bridge.host.unet import attention_layers
+from pack.bridge.loras import adapter_lora
 from pack.core.errors import BadCast, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.models.tensors import flatten
 from pack.core.people import Cast

@@ -19,8 +19,8 @@ from comfy.ldm.modules.attention import attention_pytorch
 from comfy.patcher_extension import WrappersMP
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
-from pack.bridge import lora_readers
-from pack.bridge.lora_layers import LayerLora, PeopleLayer
+from pack.bridge.loras import lora_readers
+from pack.bridge.loras.lora_layers import LayerLora, PeopleLayer
 from pack.core import identities, low_rank
 from pack.core.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.models.tensors import below

@@ -10,8 +10,8 @@ import tiny_dits
 import torch
 from figures import relative
 from hidden_text import without_common
-from pack.bridge.lora_files import NotForOnePerson
-from pack.bridge.transformers.attention import OVERRIDE
+from pack.bridge.loras.lora_files import NotForOnePerson
+from pack.bridge.networks.attention import OVERRIDE
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.people import Lora, PlacedCast
 from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE

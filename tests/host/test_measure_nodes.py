@@ -8,7 +8,7 @@ import pytest
 import real_faces
 import tiny_encoders
 import torch
-from pack.bridge.face_model import FaceModel
+from pack.bridge.people.face_model import FaceModel
 from pack.core import identities
 from pack.core.errors import BadParts, BadPhoto
 from pack.core.faces import analysis

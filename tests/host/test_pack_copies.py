@@ -8,7 +8,7 @@ import comfy.cli_args
 import folder_paths
 import pytest
 from environment import Host
-from pack.bridge import pack_copies
+from pack.bridge.host import pack_copies
 from pack.core.text import logger
 from pack.nodes import doctor
 from rig import archive

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import folder_paths
 import pytest
-from pack.bridge import face_model, folders
+from pack.bridge.host import folders
+from pack.bridge.people import face_model
 from pack.core.errors import BadSetup, ModelMissing
 from pack.core.models import manifest, packs
 from pack.core.models.doctor import examine

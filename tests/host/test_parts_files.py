@@ -14,7 +14,7 @@ import pytest
 import torch
 from comfy.model_sampling import ModelSamplingDiscrete
 from diffusers import DDIMScheduler
-from pack.bridge.self_attention.recording import record_at_zero
+from pack.bridge.parts.recording import record_at_zero
 from pack.core import errors
 from pack.core.models import manifest
 from pack.core.models.tensors import load

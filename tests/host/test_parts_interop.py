@@ -9,10 +9,10 @@ import torch
 from comfy.ldm.modules.attention import optimized_attention
 from figures import relative
 from host_nodes import patch
-from pack.bridge.carried import ConditioningLost
-from pack.bridge.schedule import WHOLE_SCHEDULE
-from pack.bridge.self_attention.run import SharingBatch, step_of
-from pack.bridge.self_attention.shared_parts import SharedParts, Watch
+from pack.bridge.host.schedule import WHOLE_SCHEDULE
+from pack.bridge.parts.run import SharingBatch, step_of
+from pack.bridge.parts.shared_parts import SharedParts, Watch
+from pack.bridge.sampling.carried import ConditioningLost
 from pack.core import errors
 from pack.nodes.parts2whole import nodes as parts2whole
 from pack.nodes.share_parts.nodes import EVERY_STEP, ONCE

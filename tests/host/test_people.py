@@ -10,7 +10,7 @@ import pytest
 import real_faces
 import torch
 from arcface_seeded import published_state
-from pack.bridge.folders import UnsafePath
+from pack.bridge.host.folders import UnsafePath
 from pack.core import errors
 from pack.core.faces.ir_se50 import published_shapes
 from pack.core.faces.pictures import to_picture

@@ -17,12 +17,12 @@ import torch
 import torch.nn.functional as functional
 from figures import relative
 from joint_reads import Tokens, allowed
-from pack.bridge import carried, runs
-from pack.bridge.carried import ConditioningLost
+from pack.bridge.networks.attention import OVERRIDE, with_reading
 from pack.bridge.references.record import REFERENCES, PeopleReferences
-from pack.bridge.transformers import person_texts
-from pack.bridge.transformers.attention import OVERRIDE, with_reading
-from pack.bridge.transformers.person_texts_run import PersonTextsRun
+from pack.bridge.sampling import carried, runs
+from pack.bridge.sampling.carried import ConditioningLost
+from pack.bridge.words import person_texts
+from pack.bridge.words.person_texts_run import PersonTextsRun
 from pack.core.errors import BadSetup, BadSize, WrongBaseModel
 from pack.core.people import Lora, PlacedCast, RowCast, Slot
 from pack.core.places import group

@@ -7,9 +7,9 @@ import folder_paths
 import pytest
 import real_faces
 import torch
-from pack.bridge import notes
-from pack.bridge import photos as bridge
-from pack.bridge.folders import UnsafePath
+from pack.bridge.host import notes
+from pack.bridge.host.folders import UnsafePath
+from pack.bridge.people import photos as bridge
 from pack.core.errors import BadCast, BadPhoto, FaceNotFound
 from pack.nodes import people, photos
 from PIL import Image, ImageOps

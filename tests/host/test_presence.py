@@ -14,7 +14,8 @@ import torch
 from figures import relative
 from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
 from method_rows import Row, node, rows
-from pack.bridge import notes, presence
+from pack.bridge import presence
+from pack.bridge.host import notes
 
 import nodes
 

@@ -11,12 +11,13 @@ import torch
 from dense_texts import LENGTHS, Dense, joined, text
 from figures import relative
 from hidden_text import without_common
-from pack.bridge import carried, runs
-from pack.bridge.carried import ConditioningLost
+from pack.bridge.networks import families, networks
+from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.references.record import REFERENCES, PeopleReferences
-from pack.bridge.transformers import families, networks, person_texts
-from pack.bridge.transformers.attention import OVERRIDE
-from pack.bridge.transformers.person_texts_run import PersonTextsRun
+from pack.bridge.sampling import carried, runs
+from pack.bridge.sampling.carried import ConditioningLost
+from pack.bridge.words import person_texts
+from pack.bridge.words.person_texts_run import PersonTextsRun
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.person_texts import TextLayout, split_by_words
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region

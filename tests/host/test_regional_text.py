@@ -10,11 +10,11 @@ import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
-from pack.bridge.cross_attention import regional_text_run
-from pack.bridge.cross_attention.layers import QueryPlace
-from pack.bridge.cross_attention.regional_text import RegionalText, without_people
-from pack.bridge.schedule import WHOLE_SCHEDULE
-from pack.bridge.unet import attend_with, attention_layers
+from pack.bridge.host.schedule import WHOLE_SCHEDULE
+from pack.bridge.host.unet import attend_with, attention_layers
+from pack.bridge.networks.layers import QueryPlace
+from pack.bridge.words import regional_text_run
+from pack.bridge.words.regional_text import RegionalText, without_people
 from pack.core.people import PlacedCast
 from peers import apply
 

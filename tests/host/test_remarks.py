@@ -14,7 +14,7 @@ from figures import relative
 from graph_run import run, run_as
 from graphs import DEFAULTS, UNCONNECTED, Node, node, ours, value
 from method_rows import Row, rows
-from pack.bridge import notes
+from pack.bridge.host import notes
 from pack.core.errors import LikenessError
 from sample_values import cast, identity, image, layout, playground, refiner, refiner_clip, slot, thin_refiner
 from torch import Tensor

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from pack.bridge.carried import ConditioningLost
-from pack.bridge.cross_attention.row_tracking import (
+from pack.bridge.networks.row_tracking import (
     SOURCE_ROWS,
     LayerInput,
     RowTracker,
     of_source_rows,
     repeat_rows,
 )
+from pack.bridge.sampling.carried import ConditioningLost
 
 pytestmark = pytest.mark.both_hosts
 

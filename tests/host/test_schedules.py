@@ -18,7 +18,7 @@ from comfy_extras.nodes_model_advanced import (
 from figures import relative
 from host_sampling import applied, latent_of, sampled, sigmas_of
 from method_rows import Row, node, rows
-from pack.bridge.schedule import percent_of
+from pack.bridge.host.schedule import percent_of
 
 STARTS = ("start_percent", "adapter_start_percent", "id_start_percent")
 ENDS = ("end_percent", "adapter_end_percent")

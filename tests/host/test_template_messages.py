@@ -9,7 +9,8 @@ import templates
 import translations
 from browser.canvas import Graph
 from browser.visit import Visit
-from pack.bridge import face_model, unet
+from pack.bridge.host import unet
+from pack.bridge.people import face_model
 from pack.core.errors import BadPhoto, BadSetup, FileOfOtherMethod, LikenessError, WrongBaseModel
 from pack.core.faces import analysis, which
 from pack.core.faces.finding import Detection

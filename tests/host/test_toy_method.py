@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import tiny_dits
-from pack.bridge.load import Published
+from pack.bridge.host.load import Published
 from pack.core.methods import BadRecord, method, read
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,8 +11,8 @@ import torch
 from figures import relative
 from graph_run import run
 from graphs import ours
-from pack.bridge.carried import CarriedCond
-from pack.bridge.cross_attention.injections import Injection
+from pack.bridge.image_tokens.injections import Injection
+from pack.bridge.sampling.carried import CarriedCond
 from sample_values import cast
 from torch import Tensor
 

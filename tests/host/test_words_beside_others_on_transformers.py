@@ -20,10 +20,11 @@ from comfy.model_patcher import ModelPatcher
 from dense_texts import Dense, joined, text
 from figures import relative
 from hidden_text import without_common
-from pack.bridge import carried, notes, runs
-from pack.bridge.canvas import Canvas
-from pack.bridge.transformers import person_texts
-from pack.bridge.transformers.person_texts_run import PersonTextsRun
+from pack.bridge.host import notes
+from pack.bridge.sampling import carried, runs
+from pack.bridge.sampling.canvas import Canvas
+from pack.bridge.words import person_texts
+from pack.bridge.words.person_texts_run import PersonTextsRun
 from pack.core.people import Lora, PlacedCast
 from peers import apply
 from people_on_transformers import COMMON, setting_of

@@ -13,8 +13,8 @@ import torch
 from diffusers.loaders import unet as loaders
 from diffusers.models.embeddings import IPAdapterFaceIDPlusImageProjection
 from figures import relative
-from pack.bridge import encode
-from pack.bridge.unet import text_width
+from pack.bridge.host import encode
+from pack.bridge.host.unet import text_width
 from pack.core.people import Cast
 from pack.core.projections import FacePlusProjection
 from peers import Sampling, adapter_for, apply, converted, read, with_adapters

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as functional
 from diffusers.models.attention_processor import AttnProcessor
 from figures import relative
-from pack.bridge.schedule import WHOLE_SCHEDULE
-from pack.bridge.self_attention.recording import record_at_zero
+from pack.bridge.host.schedule import WHOLE_SCHEDULE
+from pack.bridge.parts.recording import record_at_zero
 from pack.core.parts.bank import token_mask, tokens_inside
 from pack.core.parts.parts import Parts, make_part
 from pack.core.parts.resizing import prepare

@@ -5,11 +5,11 @@ import pytest
 import tiny_dits
 import torch
 from figures import WHOLE_SAMPLING, relative
+from pack.bridge.networks import networks
+from pack.bridge.networks.attention import COUNTS, OVERRIDE
 from pack.bridge.references.by_region import TokensChanged
 from pack.bridge.references.frame_texts import ready_for_rows
 from pack.bridge.references.record import REFERENCES, PeopleReferences
-from pack.bridge.transformers import networks
-from pack.bridge.transformers.attention import COUNTS, OVERRIDE
 from pack.core import families
 from pack.core.errors import BadSetup
 from pack.core.people import Cast

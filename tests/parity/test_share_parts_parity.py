@@ -11,12 +11,12 @@ import tiny_sd15
 import tiny_sdxl
 import torch
 from figures import relative
-from pack.bridge.runs import patched
-from pack.bridge.schedule import WHOLE_SCHEDULE
-from pack.bridge.self_attention.recording import PartsRecorder, SelfReference
-from pack.bridge.self_attention.run import SharingRun
-from pack.bridge.self_attention.shared_parts import SharedParts, share_with
-from pack.bridge.unet import coarsest_token_side, transformers
+from pack.bridge.host.schedule import WHOLE_SCHEDULE
+from pack.bridge.host.unet import coarsest_token_side, transformers
+from pack.bridge.parts.recording import PartsRecorder, SelfReference
+from pack.bridge.parts.run import SharingRun
+from pack.bridge.parts.shared_parts import SharedParts, share_with
+from pack.bridge.sampling.runs import patched
 from pack.core.parts.bank import PartWeights, token_mask, window
 from peers import attend
 from seeded import normal

@@ -10,7 +10,7 @@ import tiny_sdxl
 import torch
 import torch.nn.functional as functional
 from figures import relative
-from pack.bridge import encode, unet
+from pack.bridge.host import encode, unet
 from pack.core.models.tensors import below
 from pack.core.people import Cast, PlacedCast, Slot
 from pack.nodes.story_maker.bodies import cut_out

@@ -6,7 +6,7 @@ import tiny_sdxl
 import torch
 from diffusers.loaders import IPAdapterMixin
 from figures import WHOLE_SAMPLING, relative
-from pack.bridge import encode
+from pack.bridge.host import encode
 from peers import Sampling, adapter_for, apply, read, with_adapters
 from seeded import EMBEDS, STATES
 

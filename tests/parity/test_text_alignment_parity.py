@@ -5,7 +5,7 @@ import tiny_encoders
 import torch
 import transformers
 from figures import relative
-from pack.bridge import encode
+from pack.bridge.host import encode
 
 SIDE = 28
 LONG = "Anna and Ben, (smiling:1.3), in a street of an old town at night " * 8

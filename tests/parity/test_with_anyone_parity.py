@@ -12,7 +12,7 @@ import tiny_dits
 import torch
 import torch.nn.functional as functional
 from figures import WHOLE_SAMPLING, relative
-from pack.bridge.transformers.blocks import tokens_in_regions
+from pack.bridge.image_tokens.blocks import tokens_in_regions
 from pack.core.models.tensors import below
 from pack.core.people import PlacedCast, Slot
 from pack.core.places.face_regions import REGIONS

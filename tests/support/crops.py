@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from graphs import DEFAULTS
-from pack.bridge.face_model import FaceModel
+from pack.bridge.people.face_model import FaceModel
 from pack.core import identities
 from pack.core.faces.model import faces_in
 from pack.core.people import Cast, Person

@@ -11,7 +11,7 @@ import tiny_dits
 import torch
 import torch.nn.functional as functional
 from comfy.model_patcher import ModelPatcher
-from pack.bridge.transformers.attention import OVERRIDE
+from pack.bridge.networks.attention import OVERRIDE
 from tiny_dits import FLUX_2, QWEN, Z_IMAGE
 from torch import Tensor
 

@@ -2,7 +2,7 @@
 
 import torch
 from comfy.model_patcher import ModelPatcher
-from pack.bridge.transformers.attention import with_reading
+from pack.bridge.networks.attention import with_reading
 from pack.core.token_groups import Group, RowSplit, Split
 from tiny_dits import FLUX_2, Z_IMAGE
 

@@ -14,7 +14,7 @@ import comfy.model_management
 import comfy.patcher_extension
 import torch
 from comfy.ldm.modules.attention import optimized_attention
-from pack.bridge.unet import transformers
+from pack.bridge.host.unet import transformers
 from torch import Tensor
 
 # A function around the MODEL: (apply_model, {"input", "timestep", "c", "cond_or_uncond"}) -> what apply_model returns

@@ -14,7 +14,7 @@ import tiny_encoders
 import tiny_sd15
 import torch
 from diffusers import UNet2DConditionModel
-from pack.bridge import load
+from pack.bridge.host import load
 from pack.core.parts.parts import LABELS, Parts, make_part
 from pack.nodes.parts2whole.net import DecoupledAttn, PoseGuider
 from pack.nodes.parts2whole.nodes import Parts2Whole

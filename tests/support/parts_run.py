@@ -4,9 +4,9 @@ import parts_made
 import tiny_sdxl
 import torch
 from diffusers import DDIMScheduler
-from pack.bridge.cross_attention.injections import InjectionsRun
-from pack.bridge.runs import patched
-from pack.bridge.self_attention.run import SharingRun
+from pack.bridge.image_tokens.injections import InjectionsRun
+from pack.bridge.parts.run import SharingRun
+from pack.bridge.sampling.runs import patched
 from pack.nodes.parts2whole import files as parts2whole_files
 from pack.nodes.parts2whole.nodes import ApplyParts2Whole, EncodeParts
 from parts_made import HEIGHT, WIDTH, picture

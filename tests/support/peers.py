@@ -10,7 +10,7 @@ from diffusers import EulerDiscreteScheduler
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
 from graph_run import run
 from graphs import ours
-from pack.bridge.unet import attention_layers, text_width
+from pack.bridge.host.unet import attention_layers, text_width
 from sample_values import read as read
 from seeded import ip_adapter_file
 from torch import Tensor, nn

@@ -35,7 +35,8 @@ import tiny_vaes
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM
-from pack.bridge import face_bank, unet
+from pack.bridge.host import unet
+from pack.bridge.people import face_bank
 from pack.core.methods import method
 from pack.core.people import (
     ALIGNED,

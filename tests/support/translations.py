@@ -1,7 +1,7 @@
 """What people read of nodes, workflows and blueprints, and what locales/ has of it in each language.
 
-The texts of nodes are written in locales/en/nodeDefs.json; bridge/schema.py puts them into the schemas. Of workflows
-and blueprints web/labels.js makes Chinese.
+The texts of nodes are written in locales/en/nodeDefs.json; bridge/host/schema.py puts them into the schemas. Of
+workflows and blueprints web/labels.js makes Chinese.
 """
 
 import json

@@ -13,7 +13,7 @@ import tiny_vaes
 import torch
 from graphs import UNCONNECTED, Node, ours, value
 from pack.bridge.control_nets.token_control_net import NotAControlNet
-from pack.bridge.encode import WrongEncoder
+from pack.bridge.host.encode import WrongEncoder
 from pack.bridge.scopes import AdapterMismatch
 from pack.core.errors import BadCast, BadLayout, BadParts, BadPatches, BadPhoto, BadSetup, BadSize, WrongBaseModel
 from pack.core.identities.combining import PortraitsMissing

@@ -1,0 +1,394 @@
+"""Pictures and texts encoded by the host's CLIP, CLIP vision and VAE, and checks that the encoder is the right one.
+
+Of CLIP vision a method reads the embeddings or the hidden states before the last layer. Source: IP-Adapter,
+ip_adapter/ip_adapter.py (Apache-2.0).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import comfy.clip_model
+import comfy.model_management
+import torch
+from comfy.clip_vision import ClipVisionModel
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP, VAE
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from ...core.errors import BadSetup, LikenessError, WrongBaseModel
+from ...core.families import latent_name, text_name
+from ...core.inputs import BadPicture, unusable_latent, unusable_text
+from ...core.models import manifest
+from ...core.models.manifest import Model
+from ...core.models.tensors import State
+from ...core.parts import cut_outs
+from ...core.parts.parts import Part
+from ...core.parts.resizing import Prepared
+from ...core.projections import HEAD_DIM
+from ...core.prompts import check_text
+from ...core.text import plain
+from .notes import stepwise
+from .schedule import ScheduleRange
+from .shared_network import model_of
+from .unet import advice_between, text_width
+
+TEXT_WIDTH = "text width"
+LATENT_CHANNELS = "latent channels"
+_FAMILY_NAMES = {TEXT_WIDTH: text_name, LATENT_CHANNELS: latent_name}
+"""The function that names the family of a number, by the kind of number that tells families apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedText:
+    """A text as a CLIP encodes it for one part of the schedule.
+
+    tokens: (1, T, width). pooled: (1, width), or None from a CLIP that gives none. Both are float32 on the CPU.
+    """
+
+    schedule: ScheduleRange
+    tokens: Tensor
+    pooled: Tensor | None
+
+
+def encoded_by_schedule(clip: CLIP, text: str, width: int, advice: str) -> list[EncodedText]:
+    """The text, encoded once for each part of the schedule: for all of it unless the CLIP changes (Set CLIP Hooks).
+
+    width: of the texts that the MODEL reads. Raises WrongBaseModel with `advice` for the CLIP of another family,
+    BadPicture for weights that no text can have, and BadText for what is too much for an encoder.
+    """
+    label = f"The text {plain(text, 60)!r}"
+    check_text(label, text)
+    parts: list[EncodedText] = []
+    for tokens, options in clip.encode_from_tokens_scheduled(clip.tokenize(text), show_pbar=False):
+        check_family("The clip input", TEXT_WIDTH, tokens.shape[-1], width, advice)
+        tokens = tokens.float().cpu()
+        pooled: Tensor | None = options.get("pooled_output")
+        if pooled is not None:
+            pooled = pooled.float().cpu()
+        if not (tokens.isfinite().all() and (pooled is None or pooled.isfinite().all())):
+            raise unusable_text(label)
+        schedule = ScheduleRange(options.get("clip_start_percent", 0.0), options.get("clip_end_percent", 1.0))
+        parts.append(EncodedText(schedule, tokens, pooled))
+    return parts
+
+
+def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> EncodedText:
+    """The label encoded by `clip` for this MODEL and for all of the schedule.
+
+    Raises BadSetup for a CLIP that changes in the schedule, and what `encoded_by_schedule` raises.
+    """
+    parts = encoded_by_schedule(clip, label, text_width(model), advice)
+    if len(parts) > 1:
+        raise BadSetup(
+            f"The CLIP changes in the schedule (Set CLIP Hooks with keyframes), and the text {plain(label, 60)!r} is "
+            "read in all of it.",
+            "Set schedule_clip of Set CLIP Hooks to false, or connect a CLIP without hooks to this node.",
+        )
+    return parts[0]
+
+
+@dataclass(frozen=True, eq=False)
+class PeopleWords:
+    """The words about people as a CLIP encodes them for one part of the schedule.
+
+    tokens: (1, T, width) for each person, float32 on the CPU; T is 0 for a person without words.
+    """
+
+    schedule: ScheduleRange
+    tokens: list[Tensor]
+
+
+def words_by_schedule(clips: Sequence[CLIP], all_words: Sequence[str], width: int, advice: str) -> list[PeopleWords]:
+    """The words about people, each encoded by a CLIP of its own, for each part of the schedule.
+
+    clips: one for each person, which change alike in the schedule. all_words: "" for a person without words; one at
+    least has words. The other arguments and what is raised are as in `encoded_by_schedule`.
+    """
+    of_people: list[list[EncodedText] | None] = []
+    for clip, words in zip(clips, all_words, strict=True):
+        of_people.append(encoded_by_schedule(clip, words, width, advice) if words else None)
+    no_words = torch.zeros(1, 0, width)
+    first = next(parts for parts in of_people if parts is not None)
+    people_words: list[PeopleWords] = []
+    for number, part in enumerate(first):
+        tokens = [no_words if parts is None else parts[number].tokens for parts in of_people]
+        people_words.append(PeopleWords(part.schedule, tokens))
+    return people_words
+
+
+def latent_of(vae: VAE, part: Prepared, model: ModelPatcher, advice: str) -> Tensor:
+    """The latent of a part as the VAE gives it, (1, channels, h, w) float32 on the CPU, unscaled.
+
+    Raises WrongBaseModel with `advice` for the VAE of another family.
+    """
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    latent = vae.encode(part.picture[None])
+    needed_channels = model_of(model).latent_format.latent_channels
+    check_family("The vae input", LATENT_CHANNELS, latent.shape[1], needed_channels, advice)
+    return latent.float().cpu()
+
+
+def latents_by_row(vae: VAE, pictures: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    """A LATENT with one row for each picture (B, H, W, 3), which is denoised where its mask (B, H, W) is 1.
+
+    The pictures are encoded one by one, because the VAE of a video model takes a batch for the frames of one video.
+    Raises BadPicture for NaN.
+    """
+    latents: list[Tensor] = []
+    for picture in stepwise(pictures.unbind()):
+        latents.append(vae.encode(picture[None]))  # (1, C, h, w), or (1, C, T, h, w) of a video model
+    samples = torch.cat(latents)
+    if not samples.isfinite().all():
+        raise unusable_latent("A crop")
+    # As many dimensions as the latents have: (B, 1, H, W), or (B, 1, 1, H, W). The host would take (B, H, W) of a
+    # video model for one mask per frame.
+    single_dimensions = [1] * (samples.ndim - 3)
+    height, width = masks.shape[1:]
+    noise_mask = masks.reshape(len(masks), *single_dimensions, height, width)
+    return {"samples": samples, "noise_mask": noise_mask}
+
+
+def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Tensor) -> list[list[float]]:
+    """How much each part resembles its region of each picture: for each picture a list with a cosine for each part.
+
+    images: (B, H, W, 3). The cosines compare CLIP's projected embeddings, or DINOv2's class tokens. Raises BadPicture
+    for NaN.
+    """
+    embeddings_of_parts: list[Tensor] = []
+    for part in parts:
+        embeddings_of_parts.append(_embedding_of_picture(clip_vision, cut_outs.cut_out_of_part(part)))
+    by_picture: list[list[float]] = []
+    for image in images:
+        cosines: list[float] = []
+        for part, embedding in zip(parts, embeddings_of_parts, strict=True):
+            of_region = _embedding_of_picture(clip_vision, cut_outs.cut_out_of_target(part, image))
+            cosines.append(float(cosine_similarity(embedding, of_region)))
+        by_picture.append(cosines)
+    return by_picture
+
+
+def _embedding_of_picture(clip_vision: ClipVisionModel, picture: Tensor) -> Tensor:
+    """The embedding of one picture (H, W, 3): (1, width) float32 on the CPU.
+
+    Raises BadPicture for NaN, and the host's error where the user cancels.
+    """
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    output = clip_vision.encode_image(picture[None], crop=True)
+    return _require_finite(output["image_embeds"].float().cpu())
+
+
+@torch.no_grad()
+def text_alignment(clip: CLIP, clip_vision: ClipVisionModel, prompt: str, images: Tensor) -> list[float]:
+    """CLIP-T of each picture (B, H, W, 3): the cosine of its projected embedding and that of the prompt.
+
+    CLIP reads the first 75 tokens of the prompt. Raises BadText for what is too much for the encoder, and BadSetup
+    unless both encoders project, and to one width.
+    """
+    check_text(f"The text {plain(prompt, 60)!r}", prompt)
+    tokens = clip.tokenize(prompt)
+    text = _pooled_text(clip, tokens, return_pooled=True)  # (1, width), projected
+    unprojected_text = _pooled_text(clip, tokens, return_pooled="unprojected")
+    # For SD1.5 and FLUX.1 the host gives CLIP-L's text unprojected in either case.
+    if text is None or unprojected_text is None or torch.equal(text, unprojected_text) or not text.any():
+        raise _no_pair_error("the CLIP gives texts without their projection, or none")
+    text_width = text.shape[-1]
+    picture_width = _projected_width(clip_vision)
+    if text_width != picture_width:
+        widths = f"texts are projected to a width of {text_width}, pictures to {picture_width or 'none (no CLIP)'}"
+        raise _no_pair_error(widths)
+    if not torch.isfinite(text).all():
+        raise unusable_text(f"The text {plain(prompt, 60)!r}")
+    embeddings = encode_pictures(clip_vision, images, EMBEDS, text_width)  # (B, width)
+    return cosine_similarity(text, embeddings).tolist()
+
+
+def _pooled_text(clip: CLIP, tokens: Any, return_pooled: bool | str) -> Tensor | None:
+    """The pooled text, (1, width) float32 on the CPU; None for a CLIP that has none.
+
+    return_pooled: the host's argument: True for the text after CLIP's projection, "unprojected" for that before it.
+    """
+    pooled = clip.encode_from_tokens(tokens, return_pooled=return_pooled)[1]
+    return None if pooled is None else pooled.float().cpu()
+
+
+def _projected_width(clip_vision: ClipVisionModel) -> int | None:
+    """The width of the embeddings that CLIP projects of a picture; None for a model without a projection."""
+    network = getattr(clip_vision, "model", None)
+    projection = getattr(network, "visual_projection", None)
+    return getattr(projection, "out_features", None)
+
+
+def _no_pair_error(why: str) -> BadSetup:
+    """The error about encoders that are not two sides of one CLIP. why: in words that follow a colon."""
+    return BadSetup(
+        f"Pictures cannot be compared with the prompt: {why}.",
+        "Connect both sides of one CLIP: that of an SDXL checkpoint and CLIP ViT-bigG/14, or that of SD2.1 and CLIP "
+        "ViT-H/14. ViT-L/14 has no such text encoder in ComfyUI.",
+    )
+
+
+def check_family(input_in_words: str, measure: str, value: int, needed_value: int, advice: str) -> None:
+    """Raise WrongBaseModel unless an input has the value that the family of the MODEL has.
+
+    input_in_words: such as "The vae input". measure: by what families are told apart, such as TEXT_WIDTH.
+    """
+    if value == needed_value:
+        return
+    family_name = "another family"
+    if measure in _FAMILY_NAMES:
+        family_name = _FAMILY_NAMES[measure](value)
+    if measure == TEXT_WIDTH:
+        advice = advice_between(value, needed_value, advice)
+    raise WrongBaseModel(
+        input_in_words, f"{family_name} ({measure} {value})", f"one with {measure} {needed_value}", advice
+    )
+
+
+PICTURES_AT_ONCE = 8
+"""How many pictures CLIP vision encodes at once. Between two batches the user can cancel."""
+STATES = "penultimate_hidden_states"
+EMBEDS = "image_embeds"
+_OUTPUT_IN_WORDS = {STATES: "hidden states", EMBEDS: "embeddings"}
+"""The outputs of CLIP vision that files read, by the host's names of them."""
+
+
+class Encoder(NamedTuple):
+    """A CLIP vision model that files are made for. widths: of STATES and EMBEDS. model: its published file."""
+
+    name: str
+    widths: dict[str, int]
+    model: Model
+
+
+ENCODERS = (
+    Encoder("CLIP ViT-H/14 (laion2B)", {STATES: 1280, EMBEDS: 1024}, manifest.model("clip-vit-h")),
+    Encoder("CLIP ViT-bigG/14 (laion2B)", {STATES: 1664, EMBEDS: 1280}, manifest.model("clip-vit-bigg")),
+    Encoder("CLIP ViT-L/14 (OpenAI)", {STATES: 1024, EMBEDS: 768}, manifest.model("clip-vit-large-patch14")),
+)
+
+
+class WrongEncoder(LikenessError):
+    """The CLIP vision model is not the one whose hidden states or embeddings the adapter's file was trained on.
+
+    connected: in words, what the user has connected. kind, width: of the output that the file reads, STATES or EMBEDS.
+    """
+
+    def __init__(self, connected: str, kind: str, width: int) -> None:
+        encoder = _encoder_of(kind, width)
+        name = "the encoder that the file's page names"
+        if encoder:
+            name = f"{encoder.name}, {encoder.model.name} ({encoder.model.url}, {encoder.model.size_text})"
+        super().__init__(
+            f"The clip_vision input is {connected}, but this file reads {_OUTPUT_IN_WORDS[kind]} of width {width}.",
+            f"Connect {name}, with Load CLIP Vision: it belongs in models/clip_vision.",
+        )
+
+
+@torch.no_grad()
+def encode_pictures(clip_vision: ClipVisionModel, pictures: Tensor, kind: str, width: int) -> Tensor:
+    """An output of CLIP vision for pictures (B, H, W, 3) 0..1, float32 on the CPU.
+
+    kind: STATES, the hidden states before the last layer, (B, tokens, width), or EMBEDS, the projected embeddings,
+    (B, width). The host takes the square in the middle and brings it to the encoder's size. Raises WrongEncoder for an
+    encoder whose output has another width, and BadPicture for NaN.
+    """
+    _clip_network(clip_vision, kind, width)
+    outputs: list[Tensor] = []
+    for batch in stepwise(pictures.split(PICTURES_AT_ONCE)):
+        outputs.append(_checked_output(clip_vision.encode_image(batch), kind, width))
+    return torch.cat(outputs)
+
+
+@torch.no_grad()
+def encode_grey(clip_vision: ClipVisionModel, width: int) -> Tensor:
+    """The hidden states (1, tokens, width) of a mean grey, which is zero after normalisation.
+
+    Raises as encode_pictures does.
+    """
+    # Not by way of encode_image, which normalises, and rounds to steps of 1/255 before.
+    network = _clip_network(clip_vision, STATES, width)
+    size = clip_vision.image_size
+    comfy.model_management.load_model_gpu(clip_vision.patcher)
+    zeros = torch.zeros(1, 3, size, size, device=clip_vision.patcher.load_device)
+    # The host's network gives the last hidden states, those of the layer asked for (-2), embeddings, and a fourth
+    # value.
+    _, before_last, embeddings, _ = network(pixel_values=zeros, intermediate_output=-2)
+    return _checked_output({STATES: before_last, EMBEDS: embeddings}, STATES, width)
+
+
+def _clip_network(clip_vision: ClipVisionModel, kind: str, width: int) -> Any:
+    """The network of a CLIP vision model.
+
+    Raises WrongEncoder for a model that is no CLIP: DINOv2 and DINOv3 have layers as wide as some CLIPs.
+    kind, width: of the output that is needed.
+    """
+    network = getattr(clip_vision, "model", None)
+    if not hasattr(network, "vision_model"):
+        raise WrongEncoder(f"no CLIP ({type(network or clip_vision).__name__})", kind, width)
+    return network
+
+
+def _checked_output(outputs: Any, kind: str, width: int) -> Tensor:
+    """One output of CLIP vision, float32 on the CPU. outputs: all that the encoder gives, by the host's names.
+
+    Raises WrongEncoder unless the output `kind` has this width, BadPicture for NaN.
+    """
+    widths = {name: outputs[name].shape[-1] for name in _OUTPUT_IN_WORDS}
+    needed_encoder = _encoder_of(kind, width)
+    # The width of embeddings alone does not tell encoders apart: those of a ViT-H without its projection are as wide as
+    # bigG's. The width of the hidden states does, so for embeddings both are compared.
+    is_wrong_encoder = needed_encoder is not None and widths != needed_encoder.widths
+    if widths[kind] != width or (kind == EMBEDS and is_wrong_encoder):
+        raise WrongEncoder(_encoder_in_words(widths), kind, width)
+    return _require_finite(outputs[kind].float().cpu())
+
+
+def _encoder_in_words(widths: dict[str, int]) -> str:
+    """An encoder by the widths of its outputs: its name, if it is one of ENCODERS, and the widths."""
+    name = "an unknown encoder"
+    for encoder in ENCODERS:
+        if encoder.widths == widths:
+            name = encoder.name
+    outputs = [f"{_OUTPUT_IN_WORDS[kind]} of width {width}" for kind, width in widths.items()]
+    return f"{name} ({', '.join(outputs)})"
+
+
+def _encoder_of(kind: str, width: int) -> Encoder | None:
+    """The encoder whose output `kind`, STATES or EMBEDS, has this width; None for a width that none has."""
+    for encoder in ENCODERS:
+        if encoder.widths[kind] == width:
+            return encoder
+    return None
+
+
+def _require_finite(output: Tensor) -> Tensor:
+    """The output of a vision model. Raises BadPicture where it holds NaN or infinity."""
+    if not output.isfinite().all():
+        why = "CLIP vision makes NaN or infinity of it"
+        raise BadPicture("The picture", why, "Load another copy of the file, or start ComfyUI with --fp32-text-enc.")
+    return output
+
+
+def vision_of(state: State, *, ops: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """The host's CLIP vision transformer, in the sizes of a file's tensors; its weights are not loaded.
+
+    state: the tensors by their names, as transformers' CLIPVisionModel has them.
+    """
+    # (width, channels, patch, patch)
+    width, _, patch, _ = state["embeddings.patch_embedding.weight"].shape
+    cells = len(state["embeddings.position_embedding.weight"]) - 1  # patches of a picture: one token is the class token
+    layers = sum(key.endswith("mlp.fc1.bias") for key in state)
+    config = {
+        "model_type": "clip_vision_model",
+        "hidden_act": "quick_gelu",
+        "num_channels": 3,
+        "hidden_size": width,
+        "num_attention_heads": width // HEAD_DIM,
+        "patch_size": patch,
+        "image_size": patch * round(cells**0.5),
+        "intermediate_size": len(state["encoder.layers.0.mlp.fc1.bias"]),
+        "num_hidden_layers": layers,
+    }
+    return comfy.clip_model.CLIPVision(config, dtype, device, ops)

@@ -1,0 +1,205 @@
+"""Model folders: registered once, without taking anything from whoever registered the same key before us."""
+
+import os
+from collections.abc import Callable
+from functools import lru_cache
+
+import folder_paths
+
+from ...core import names
+from ...core.errors import BadInput, LikenessError
+from ...core.inputs import named
+from ...core.methods import methods
+from ...core.models.files import WEIGHTS, Listing, dead_link, listing, stamp
+from ...core.names import ending
+
+_KEYS: dict[str, tuple[str, ...]] = {
+    "insightface": (".onnx", *WEIGHTS),
+    "facexlib": WEIGHTS,
+    **{method.key: WEIGHTS for method in methods() if method.key},
+    "densepose": (".torchscript",),
+    "likeness_faces": (".safetensors",),
+}
+"""Model key, also the folder's name below models/ -> endings of the files that are listed."""
+
+_CONTROLNET_AUX = os.path.join("comfyui_controlnet_aux", "ckpts")
+_DENSEPOSE = "DensePose-TorchScript-with-hint-image"
+_FOLDERS_OF_PACKS = {
+    "densepose": (
+        os.path.join(_CONTROLNET_AUX, "hr16", _DENSEPOSE),
+        os.path.join(_CONTROLNET_AUX, "LayerNorm", _DENSEPOSE),
+    )
+}
+"""The folders, by model key, below those of packs in which comfyui_controlnet_aux keeps files of the same name."""
+
+_NO_MODELS = ("custom_nodes", "configs")
+"""Keys of the host's folders that hold no models, and many files."""
+
+
+class UnsafePath(LikenessError):
+    """A file name that points outside its folder."""
+
+    def __init__(self, name: str, folder: str) -> None:
+        super().__init__(
+            f"The name {name!r} leads outside of {folder}.",
+            "Use a plain name; sub-folders of that folder are fine, '..' and absolute paths are not.",
+        )
+
+
+class DeadLink(LikenessError):
+    """A file in a model folder that is a link to where nothing is: its disk may not be there now."""
+
+    def __init__(self, path: str, leads_to: str) -> None:
+        super().__init__(
+            f"{path} is a link to {leads_to}, and there is no file.",
+            "Connect that disk, put the file there, or replace the link by the file itself.",
+        )
+
+
+def register() -> None:
+    """Make our model keys known to the host.
+
+    A key that exists already (another pack, extra_model_paths.yaml) keeps its folders and endings of files; ours are
+    added. A key that only extra_model_paths.yaml names has no endings, and the host would list every file there.
+    """
+    for key, endings in _KEYS.items():
+        default = os.path.join(folder_paths.models_dir, key)
+        paths, registered_endings = folder_paths.folder_names_and_paths.get(key, ([], set()))
+        merged = _without_repeats([*paths, default, *filter(os.path.isdir, _paths_in_packs(key))])
+        folder_paths.folder_names_and_paths[key] = (merged, {*registered_endings, *endings})
+
+
+def _paths_in_packs(key: str) -> list[str]:
+    """Where other packs would keep files of this key, whether there is such a folder or not."""
+    paths: list[str] = []
+    for packs_folder in folders("custom_nodes"):
+        for path in _FOLDERS_OF_PACKS.get(key, ()):
+            paths.append(os.path.join(packs_folder, path))
+    return paths
+
+
+def _without_repeats(paths: list[str]) -> list[str]:
+    """The paths in their order, each of them once."""
+    return list(dict.fromkeys(paths))
+
+
+def folders(*keys: str) -> list[str]:
+    """Every folder searched for these keys, in the host's order, without repeats."""
+    paths: list[str] = []
+    for key in keys:
+        for path in folder_paths.get_folder_paths(key):
+            # extra_model_paths.yaml may name one with a separator at its end.
+            paths.append(path.rstrip(f"/{os.sep}") or path)
+    return _without_repeats(paths)
+
+
+def folders_by_key() -> dict[str, tuple[str, ...]]:
+    """Every model key of the host -> its folders; "" -> the folder that holds them all."""
+    # The host names its old models/unet before models/diffusion_models, where downloads go nowadays.
+    old_folder = os.path.join(folder_paths.models_dir, "unet")
+    folders_of_keys: dict[str, tuple[str, ...]] = {}
+    for key, (paths, _) in folder_paths.folder_names_and_paths.items():
+        if key not in _NO_MODELS:
+            old_folder_last = sorted(paths, key=lambda path: path == old_folder)
+            folders_of_keys[key] = tuple(old_folder_last)
+    folders_of_keys[""] = (folder_paths.models_dir,)
+    return folders_of_keys
+
+
+def file_names(key: str) -> list[str]:
+    """Relative names of the files under this key, sorted, without repeats and without links to nowhere."""
+    endings = folder_paths.folder_names_and_paths[key][1]
+    listings = tuple(listing(folder) for folder in folders(key))
+    return list(_sorted_file_names(listings, frozenset(endings)))
+
+
+@lru_cache(maxsize=64)
+def _sorted_file_names(listings: tuple[Listing, ...], endings: frozenset[str]) -> tuple[str, ...]:
+    """The names of the files of these folders that have one of the endings, as `file_names` gives them.
+
+    They are kept, because sorting thousands of names takes long. As long as nothing has changed in the folders, the
+    listings are the same, and so is the answer.
+    """
+    names_with_ending: set[str] = set()
+    for folder in listings:
+        for name, path in folder.files:
+            if ending(name) in endings and dead_link(path) is None:
+                names_with_ending.add(name)
+    return tuple(sorted(names_with_ending))
+
+
+def find(name: str, key: str) -> str | None:
+    """Full path of the first file called `name` (relative, sub-folders allowed) under this key, or None.
+
+    Where there is none, a file is taken whose name is the same in another spelling: see core.names. None for an empty
+    name, which an empty menu sends. Raises UnsafePath when the name leads out of the folder.
+    """
+    return find_exactly(name, key) or _spelled_otherwise(name, key)
+
+
+def find_exactly(name: str, key: str) -> str | None:
+    """`find` for the name exactly as it is written, without other spellings."""
+    if not name:
+        return None
+    for folder in folders(key):
+        path = path_within(folder, name)
+        if os.path.isfile(path):
+            return path
+    return None
+
+
+def refuse_dead_link(name: str, *keys: str) -> None:
+    """Raises DeadLink where a file of this name, which is not found under these keys, is a link to nowhere."""
+    if not name:  # an empty menu sends an empty name
+        return
+    for folder in folders(*keys):
+        path = path_within(folder, name)
+        leads_to = dead_link(path)
+        if leads_to is not None:
+            raise DeadLink(path, leads_to)
+
+
+def _spelled_otherwise(name: str, key: str) -> str | None:
+    """Full path of the first file under this key whose name is the same in another spelling; None for no such file."""
+    if not name:
+        return None
+    path_of_name: dict[str, str] = {}
+    for folder in folders(key):
+        for file_name, path in listing(folder).files:
+            path_of_name.setdefault(file_name, path)
+    same_name = names.among(name, path_of_name)
+    if not same_name or not os.path.isfile(path_of_name[same_name]):
+        return None
+    return path_of_name[same_name]
+
+
+def path_within(folder: str, name: str) -> str:
+    """`folder`/`name`, refusing names that lead outside of `folder`. Links inside the folder may point anywhere."""
+    root = os.path.abspath(folder)
+    path = os.path.abspath(os.path.join(root, name))
+    if not path.startswith(root + os.sep):
+        raise UnsafePath(name, folder)
+    return path
+
+
+def chosen_file_exists(path_of: Callable[[str], str], file: object) -> bool:
+    """The answer of a loader's validate_inputs: True, if the chosen file is there.
+
+    file: None where it is linked, and so not known before the run. Raises what path_of raises. It returns no text,
+    because the host repeats a text for each input, and newer frontends show "rejected the value" instead.
+    """
+    if file is not None:
+        path_of(a_name(file))
+    return True
+
+
+def a_name(chosen: object) -> str:
+    """The name that a user has chosen from a menu. Raises BadInput for anything else, which HTTP clients may send."""
+    if not isinstance(chosen, str):
+        raise BadInput("The file", named(chosen), "the name of one")
+    return chosen
+
+
+def fingerprint(path_of: Callable[[str], str], file: str | None) -> str:
+    """The answer of a loader's fingerprint_inputs: a text that changes when the chosen file is replaced."""
+    return "" if file is None else str(stamp(path_of(file)))

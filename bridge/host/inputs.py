@@ -1,0 +1,268 @@
+"""The values of a node's inputs are checked by the node's own schema before it runs.
+
+The host checks what a user types into a widget, and not what is linked to a socket.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, wraps
+from typing import Any, NamedTuple, cast
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ...core import inputs, socket_values
+from ...core.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, first_few, listed
+from ...core.people import Cast, Faces, Identity, Layout, is_a
+from . import notes
+from .schema import with_texts
+
+_METHODS = {
+    io.Model.io_type: "get_model_object",
+    io.Clip.io_type: "tokenize",
+    io.Vae.io_type: "encode",
+    io.ClipVision.io_type: "encode_image",
+    io.ControlNet.io_type: "set_cond_hint",
+}
+"""The method that an object of the host must have on a socket, by the type of the socket. Its class does not count,
+because other packs give such objects classes of their own."""
+
+
+class _ValueCheck(NamedTuple):
+    """How values at sockets of one type are looked at.
+
+    value_class: the class of values that are looked at. check: it is called with the name of the input in words and the
+    value, and raises a LikenessError where a node cannot use the value.
+    """
+
+    value_class: type
+    check: Callable[[str, Any], None]
+
+
+_VALUE_CHECKS: dict[str, _ValueCheck] = {
+    io.Image.io_type: _ValueCheck(Tensor, inputs.picture),
+    io.Mask.io_type: _ValueCheck(Tensor, inputs.masks),
+    "LIKENESS_FACES": _ValueCheck(Faces, socket_values.check_faces),
+    "FACE_LANDMARKS": _ValueCheck(dict, inputs.face_landmarks),
+    "LIKENESS_LAYOUT": _ValueCheck(Layout, socket_values.check_layout),
+    "LIKENESS_CAST": _ValueCheck(Cast, socket_values.check_cast),
+    "LIKENESS_PERSON": _ValueCheck(Identity, socket_values.check_identity),
+    io.Latent.io_type: _ValueCheck(dict, inputs.latent),
+    io.Conditioning.io_type: _ValueCheck(list, inputs.conditioning),
+}
+"""The check of a value, by the type of its socket. An input that takes several types is looked at by the class of its
+value."""
+
+_LIST_TYPES = (io.Image.io_type, "FACE_LANDMARKS", "BOUNDING_BOX")
+"""Types of inputs that a node whose schema says `is_input_list` reads as lists: photos, and what is found in each."""
+
+
+@dataclass(frozen=True)
+class _NodeSchema:
+    """What the checks read of a node's schema.
+
+    title: the node's name in the menu. inputs: by their ids. judged_by_node: ids of the menus whose choice the node's
+    own validate_inputs checks, because there may be files that are newer than the schema. takes_lists: whether the host
+    gives it a list for every input.
+    """
+
+    title: str
+    inputs: Mapping[str, io.Input]
+    judged_by_node: Sequence[str]
+    takes_lists: bool
+
+
+@cache
+def _schema_of(node: type[io.ComfyNode]) -> _NodeSchema:
+    """A node's schema as the checks read it, made once for each node."""
+    schema = node.define_schema()
+    inputs_by_id = {schema_input.id: schema_input for schema_input in schema.inputs}
+    # The host checks no menu whose id is a parameter of validate_inputs; nor does this module.
+    judged_by_node = inspect.getfullargspec(node.validate_inputs).args
+    return _NodeSchema(str(schema.display_name), inputs_by_id, judged_by_node, bool(schema.is_input_list))
+
+
+def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
+    """The same node class, which from now on looks at the values of its inputs before it runs.
+
+    Its schema gets its texts, see schema.with_texts. Before `execute`, BadInput is raised for a number out of its
+    limits and for an object of another kind, BadChoice for a word that the menu does not offer, and what core.inputs
+    says of pictures, masks, layouts and casts. A float that is a whole number passes as an int. An input to which
+    nothing is linked is None, or the default of an optional widget. None at an optional or lazy socket passes as None.
+    """
+    run: Callable[..., io.NodeOutput] = node.execute.__func__
+    parameters = list(inspect.signature(run).parameters.values())[1:]  # without cls
+    names = [parameter.name for parameter in parameters]
+    required_names: list[str] = []
+    for parameter in parameters:
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty:
+            required_names.append(parameter.name)
+
+    @wraps(run)
+    def execute(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
+        """The node's own execute, called with checked values of its inputs."""
+        # The host gives every value by name; a script may give some by position.
+        values = {**dict(zip(names, args, strict=False)), **kwargs}
+        schema = _schema_of(node)
+        unlinked_values = _unlinked_values(schema, required_names)
+        notes.clear(notes.node_of(cls))
+        if schema.takes_lists:
+            linked_values = _checked_lists(schema, values)
+        else:
+            linked_values = {name: _checked_value(schema, name, value) for name, value in values.items()}
+        return notes.with_note(run(cls, **unlinked_values | linked_values), notes.node_of(cls))
+
+    define_schema: Callable[..., io.Schema] = node.define_schema.__func__
+
+    @wraps(define_schema)
+    def define_schema_with_texts(cls: type[io.ComfyNode]) -> io.Schema:
+        """The node's own schema with its texts."""
+        return with_texts(define_schema(cls))
+
+    node.define_schema = classmethod(define_schema_with_texts)
+    node.execute = classmethod(execute)
+    return node
+
+
+def _unlinked_values(schema: _NodeSchema, required_names: Sequence[str]) -> dict[str, Any]:
+    """The values, by id, of inputs that the host does not hand over because nothing is linked to them.
+
+    For an optional widget the value is its default, for an optional or lazy socket None, and an empty list where the
+    node reads a list. required_names: parameters of `execute` without a default.
+    """
+    values: dict[str, Any] = {}
+    for name in required_names:
+        if name in schema.inputs and _may_be_none(schema.inputs[name]):
+            values[name] = None
+    for name, schema_input in schema.inputs.items():
+        if isinstance(schema_input, io.WidgetInput) and schema_input.optional:
+            values[name] = schema_input.default
+    if schema.takes_lists:
+        for name in values:
+            if _is_list(schema.inputs[name]):
+                values[name] = []
+    return values
+
+
+def _is_list(schema_input: io.Input) -> bool:
+    """Whether a node with `is_input_list` reads this input as a list."""
+    return schema_input.io_type in _LIST_TYPES
+
+
+def _checked_lists(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs, by id, with which a node with `is_input_list` runs: lists of its photos, and a single value of all
+    other inputs.
+
+    linked_by_id: by id of an input the list that the host makes of it, also of a widget; or, where a script calls the
+    node, the bare values. An optional input of a single value whose list is empty is left out, so that it is as if
+    nothing were linked to it, see _unlinked_values. Raises BadInput and BadChoice as `checked` says, and BadSetup for
+    several values where one is needed.
+    """
+    # The host makes a list of every input; a script that calls the node may give bare values.
+    from_host = all(isinstance(linked, (list, tuple)) for linked in linked_by_id.values())
+    inputs_of_node: dict[str, Any] = {}
+    for input_id, linked in linked_by_id.items():
+        values = list(linked) if from_host else [linked]
+        checked_values = [_checked_value(schema, input_id, value) for value in values]
+        schema_input = schema.inputs.get(input_id)
+        if schema_input is not None and _is_list(schema_input):
+            inputs_of_node[input_id] = [value for value in checked_values if value is not None]
+            if not values and not schema_input.optional:
+                raise BadInput(f"The {input_id} input of {schema.title}", "an empty list", "at least one picture")
+            continue
+        if not checked_values:
+            if schema_input is not None and not _may_be_none(schema_input):
+                raise BadInput(f"The {input_id} input of {schema.title}", "an empty list", "one value")
+            continue
+        inputs_of_node[input_id] = _only_value(schema, input_id, checked_values)
+    return inputs_of_node
+
+
+def _only_value(schema: _NodeSchema, name: str, values: Sequence[Any]) -> Any:
+    """The value of an input that the host gives as a list, all values of which are the same.
+
+    name: of the input. Raises BadSetup where the values differ.
+    """
+    first_value = values[0]
+    if all(value is first_value or bool(value == first_value) for value in values):
+        return first_value
+    value_names = [inputs.named(value) for value in values]
+    examples = listed(first_few(value_names, 4))
+    raise BadSetup(
+        f"The {name} input of {schema.title} is a list of {len(values)} values ({examples}), and "
+        "one is needed: a list of photos is read as one.",
+        "Link one value. To make a person of each photo use Sort Photos into People, with people set to "
+        "'one per photo'.",
+    )
+
+
+def single(value: Any) -> Any:
+    """The value of a widget, for validate_inputs and fingerprint_inputs of a node with `is_input_list`.
+
+    To these the host gives a list of one value. None for an empty list.
+    """
+    if isinstance(value, (list, tuple)):
+        values = cast("Sequence[Any]", value)
+        return values[0] if values else None
+    return value
+
+
+def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
+    """The value of one input as the node runs with it. Raises as `checked` says.
+
+    What is not in the schema (hidden inputs of the host) goes through as it is.
+    """
+    if input_id not in schema.inputs:
+        return value
+    schema_input = schema.inputs[input_id]
+    input_in_words = f"The {input_id} input of {schema.title}"
+    if schema_input.io_type in (io.Int.io_type, io.Float.io_type):
+        is_int = schema_input.io_type == io.Int.io_type
+        return inputs.number(input_in_words, value, schema_input.min, schema_input.max, integer=is_int)
+    if value is None and _may_be_none(schema_input):
+        return getattr(schema_input, "default", None)
+    if not _fits(schema_input, value):
+        actual_method = getattr(value, "method_title", "")
+        expected_method = getattr(schema_input.Parent, "method_title", "")
+        if actual_method and expected_method:
+            raise FileOfOtherMethod(input_in_words, actual_method, expected_method)
+        raise BadInput(input_in_words, inputs.named(value), _needed_in_words(schema_input))
+    is_menu = schema_input.io_type == io.Combo.io_type
+    if is_menu and input_id not in schema.judged_by_node and value not in schema_input.options:
+        raise BadChoice(input_in_words, str(value), schema_input.options)
+    for io_type in str(schema_input.io_type).split(","):  # an input may take several types
+        value_check = _VALUE_CHECKS.get(io_type)
+        if value_check is not None and is_a(value, value_check.value_class):
+            inputs.check_foreign(value_check.check, input_in_words, value)
+    return value
+
+
+def _needed_in_words(schema_input: io.Input) -> str:
+    """What an input takes, for messages: the name of its type, such as IMAGE.
+
+    The sockets of methods' own files are all of one type. Their class, which nodes.sockets.adapter_socket makes, has
+    words of its own in `needed`, which say which method is meant. The host keeps the class of an input's type as
+    `Parent`.
+    """
+    return getattr(schema_input.Parent, "needed", schema_input.io_type)
+
+
+def _may_be_none(schema_input: io.Input) -> bool:
+    """Whether an input may stay unlinked, or the host may leave it out until the node asks for it (lazy)."""
+    return bool(schema_input.optional or getattr(schema_input, "lazy", None))
+
+
+def _fits(schema_input: io.Input, value: Any) -> bool:
+    """Whether a value is of the kind that the socket of an input takes."""
+    io_type = schema_input.io_type
+    if io_type == io.Vae.io_type and hasattr(value, _METHODS[io.Clip.io_type]):
+        return False  # a CLIP, which has an encode as well
+    if io_type in _METHODS:
+        return hasattr(value, _METHODS[io_type])
+    if io_type == io.Latent.io_type:
+        return isinstance(value, dict)  # the host's type of a LATENT is for type checkers only
+    if value is None:
+        return False
+    value_classes = schema_input.Type if isinstance(schema_input.Type, tuple) else (schema_input.Type,)
+    return any(value_class is Any or is_a(value, value_class) for value_class in value_classes)

@@ -1,0 +1,250 @@
+"""Model files are read into tensors, and networks are put into the ModelPatchers of the host's memory management."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import comfy.utils
+import torch
+from comfy_api.latest import io
+from torch import Tensor, nn
+
+from ...core.errors import ModelMissing, UnsupportedCheckpoint
+from ...core.methods import FOLDERS, BadRecord, Method
+from ...core.models import elsewhere, manifest, tensors
+from ...core.models.files import SAFETENSORS
+from ...core.models.formats import require
+from ...core.models.manifest import Model
+from ...core.names import ending
+from ...core.text import in_one_line
+from . import folders, notes
+
+NetT = TypeVar("NetT", bound=Any)
+
+
+def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
+    """The tensors of a file, nested dictionaries flattened. Raises as core.models.tensors.read."""
+    return tensors.read(Path(path), expected, advice, _load_as_host)
+
+
+def _load_as_host(path: Path) -> Any:
+    """The contents of a file by the host's loader, which maps files into memory or not, as its user chose.
+
+    The host goes by the ending of the file's name, and safetensors takes names in UTF-8 alone. A safetensors file of
+    another name is therefore read here.
+    """
+    is_read_by_host = ending(path.name) in SAFETENSORS and tensors.has_name_in_utf_8(path)
+    if not is_read_by_host and tensors.is_safetensors(path):
+        return tensors.load(path)
+    return comfy.utils.load_torch_file(str(path), safe_load=True)
+
+
+def in_patcher(build: Callable[..., nn.Module], state: Mapping[str, Tensor]) -> comfy.model_patcher.ModelPatcher:
+    """A new network with these weights, in a ModelPatcher of the host's memory management.
+
+    build: called as build(ops=..., device=..., dtype=...), it gives the network without weights. state: the weights, by
+    the names of the network's parameters. Raises what torch raises unless they fit exactly.
+    """
+    # Looked up at call time: with DynamicVRAM the host rebinds the class at start-up, 0.3.64 has only the plain one.
+    patcher_class = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+    offload = comfy.model_management.unet_offload_device()
+    module = build(ops=comfy.ops.manual_cast, device=offload, dtype=comfy.utils.weight_dtype(dict(state)))
+    patcher = patcher_class(module, load_device=comfy.model_management.get_torch_device(), offload_device=offload)
+    # A dynamic patcher wants the tensors of the file themselves as parameters (assign), which may be mapped from the
+    # disk. 0.3.64 has no is_dynamic: then `bool` is called instead, which gives False.
+    assign = getattr(patcher, "is_dynamic", bool)()
+    module.load_state_dict(dict(state), strict=True, assign=assign)
+    module.eval().requires_grad_(False)
+    return patcher
+
+
+def _try_out(network: Callable[..., Any], state: Mapping[str, Tensor]) -> None:
+    """Run a network once on the device "meta", which has shapes and computes nothing.
+
+    It raises what torch raises where the tensors of a file do not fit each other: each may fit its own layer, and the
+    output of one layer may still have another width than the next one takes.
+    network, state: as in Published.build.
+    """
+    zeros = partial(torch.zeros, device="meta")
+    trial = network(state, ops=comfy.ops.manual_cast, device="meta", dtype=torch.float32)
+    trial_state = {key: zeros(tensor.shape) for key, tensor in state.items()}
+    trial.load_state_dict(trial_state, strict=True, assign=True)
+    trial.try_out(zeros)
+
+
+def on_device(patcher: comfy.model_patcher.ModelPatcher, inputs: Tensor) -> Tensor:
+    """The inputs as float32 on the device of a network, which is loaded there. Such networks are small and run once."""
+    comfy.model_management.load_model_gpu(patcher)
+    return inputs.to(patcher.load_device, torch.float32)
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[NetT]):
+    """A method's file that has been loaded.
+
+    patcher: its network. The host finds it by the name of this field, to count its memory. lora: the tensors of the
+    LoRA that is part of the file, as bridge.adapter_lora reads them; empty for a file without one. method_title: of the
+    method whose file it is, which nodes.sockets.adapter_socket puts onto the class.
+    """
+
+    method_title: ClassVar[str] = ""
+    patcher: comfy.model_patcher.ModelPatcher
+    lora: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def net(self) -> NetT:
+        """The network itself."""
+        return self.patcher.model
+
+    @property
+    def width(self) -> int:
+        """The width of one token: the text width of the models this file is made for."""
+        return self.net.width
+
+    def on_device(self, inputs: Tensor) -> Tensor:
+        """The inputs as float32 on the device of the network, which is loaded there."""
+        return on_device(self.patcher, inputs)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A method's own weights: one file, one network.
+
+    method: its title. file_in_words: what the file is, such as "InstantID adapter". model: the published file, or
+    the first of several. formats: ids of the formats that the file may have, where it is read here.
+    """
+
+    method: str
+    file_in_words: str
+    model: Model
+    formats: tuple[str, ...] = ()
+
+    @classmethod
+    def of_method(cls, method: Method, file_in_words: str) -> "Published":
+        """The weights of a method, by its record.
+
+        Raises BadRecord unless its first file is in the manifest, under the method's key.
+        """
+        first_file = method.files[0]
+        formats = tuple(file_format.id for file_format in method.formats)
+        for model in manifest.models():
+            if model.id == first_file and model.key == method.key:
+                return cls(method.title, file_in_words, model, formats)
+        why = f"models_manifest.json has no {first_file} with the key {method.key}"
+        raise BadRecord(FOLDERS / method.folder / "method.json", why)
+
+    @property
+    def key(self) -> str:
+        """The model key, also the folder's name."""
+        return self.model.key
+
+    def named(self, file: str) -> Model:
+        """The method's published file of this name, also in another folder or other capitals; its first published file
+        where none has the name."""
+        return manifest.publication(file, (self.key,)) or self.model
+
+    def path(self, file: str) -> str:
+        """Full path of the file that was chosen. Raises ModelMissing, UnsafePath, DeadLink.
+
+        Where no file has the chosen name, and it is the name of a published file, also in another folder or other
+        capitals, the same file is found under another name or in another model folder: it is recognised by its
+        contents.
+        """
+        path = folders.find(file, self.key)
+        if path is not None:
+            return str(path)
+        published = manifest.publication(file, (self.key,))
+        if published:
+            path = elsewhere.elsewhere(published, folders.folders_by_key())
+        if path is None:
+            folders.refuse_dead_link(file, self.key)
+            searched = folders.folders(self.key)
+            model = published or self.model
+            file_names = [file or model.name]
+            raise ModelMissing(f"The {self.file_in_words}", file_names, searched, model.url, model.size_text)
+        return str(path)
+
+    def chosen(self, file: str, node_id: str | None) -> str:
+        """Full path of the file that was chosen, as `path` gives it.
+
+        A note under the node says so where the file lies elsewhere or under another name.
+        """
+        path = self.path(file)
+        if folders.find(file, self.key) is None:
+            note = f"{file} is not in models/{self.key}. Loaded instead, as its contents are the same: {path}"
+            notes.tell(node_id, note)
+        return path
+
+    def read(self, path: str) -> dict[str, Tensor]:
+        """The tensors of a file. Raises UnsupportedCheckpoint."""
+        advice = self._advice_on(path)
+        state = read_state_dict(path, self._expected_at(path), advice)
+        title = None  # a single format has a title of its own
+        if len(self.formats) > 1:
+            article = "an" if self.file_in_words[0] in "AEIOU" else "a"
+            title = f"{article} {self.file_in_words}"
+        require(state, self.formats, path, advice, title)
+        return state
+
+    def build(
+        self, path: str, network: Callable[..., nn.Module], state: dict[str, Tensor]
+    ) -> comfy.model_patcher.ModelPatcher:
+        """The method's network with the weights of a file, in a ModelPatcher.
+
+        network: called as network(state, ops=..., device=..., dtype=...). What it gives has a method try_out(zeros),
+        which lets zeros(shape...) through every layer once. state: the tensors of the file; those of its LoRA are no
+        part of the network. Raises UnsupportedCheckpoint for tensors that are missing, damaged or of other sizes.
+        """
+        network_state = {key: tensor for key, tensor in state.items() if "_lora." not in key}
+        try:
+            tensors.check_weights(state)
+            tensors.check_pairs(state)
+            _try_out(network, network_state)
+            return in_patcher(partial(network, network_state), network_state)
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            damage = f"an incomplete or damaged {self.method} file ({in_one_line(error)})"
+            raise UnsupportedCheckpoint(path, damage, self._expected_at(path), self._advice_on(path)) from error
+
+    def _expected_at(self, path: str) -> str:
+        """What a file should be, in words: the published file that has its name."""
+        model = self.named(os.path.basename(path))
+        return f"the {self.file_in_words} ({model.name})"
+
+    def _advice_on(self, path: str) -> str:
+        """Where to get the right file instead of the one at `path`."""
+        model = self.named(os.path.basename(path))
+        return f"{self.method}'s own file is {model.name} from {model.page}; it belongs in models/{self.key}."
+
+
+@dataclass(frozen=True)
+class FileLoader:
+    """How a method's own file is loaded, whatever node asks for it.
+
+    published: its published files. load_file: called as load_file(path, **inputs); it gives what travels on the
+    method's socket. inputs: the method's own optional inputs of the loading node. licence: said under the node where
+    the weights may not be used freely.
+    """
+
+    published: Published
+    load_file: Callable[..., Any]
+    inputs: tuple[io.WidgetInput, ...] = ()
+    licence: str = ""
+
+    def load(self, path: str, node_id: str | None, **values: Any) -> Any:
+        """What travels on the method's socket, of the file at `path`.
+
+        values: of the loading node's inputs, those of other methods among them. Raises what load_file raises, such as
+        UnsupportedCheckpoint.
+        """
+        own_values: dict[str, Any] = {}
+        for own_input in self.inputs:
+            own_values[own_input.id] = values.get(own_input.id, own_input.default)
+        loaded = self.load_file(path, **own_values)
+        notes.tell(node_id, self.licence)
+        return loaded

@@ -1,0 +1,81 @@
+"""The server's routes: which files a workflow lacks, as web/doctor.js asks, and pictures of translated help pages."""
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import LikenessError
+from ...core.models import doctor, findings, manifest, needs, workflow_nodes
+from ...core.models.findings import Finding
+from ...core.text import in_one_line
+from . import folders, notes
+
+ROUTE = "/likeness/missing"
+_PACK = Path(__file__).absolute().parents[1]
+
+
+def missing(graph: Mapping[str, Any]) -> list[Finding]:
+    """The files that a workflow needs and that are missing or not in order.
+
+    An empty list where the workflow chooses the demo's stand-ins.
+    """
+    if needs.chooses_standins(graph):
+        return []
+    return doctor.findings_to_fix(needs.wanted(graph), folders.folders_by_key())
+
+
+def serve() -> None:
+    """Add the routes to the running server, if any.
+
+    Pictures of translated help pages: these lie one folder deeper than the English ones and link to ../img, as GitHub
+    reads them. The host's help panel reads all links from web/docs, so there they lead to web/img.
+    """
+    server = notes.running_server()
+    # Where the pack is installed twice, the first copy adds the routes: the server does not start with a route twice.
+    if server is None or any(route.path == ROUTE for route in server.routes):
+        return
+    server.routes.post(ROUTE)(_missing)
+    server.routes.static(f"/extensions/{_PACK.name}/img", _PACK / "web" / "docs" / "img")
+
+
+async def _missing(request: Any) -> Any:
+    """What is missing for a workflow, which is posted as it is saved.
+
+    The answer names the files that are missing or not in order. It says how large the downloads are together, for how
+    many of them the size is unknown, and whether all are simply missing.
+    """
+    wrong_content_encoding = sys.modules["server"].web.RequestPayloadError
+    try:
+        body = await request.read()  # not text(), which fails with an encoding that a sender makes up
+        # In a thread of its own, so that the server goes on meanwhile: a network drive may take its time.
+        findings_to_fix = await asyncio.to_thread(lambda: missing(workflow_nodes.workflow(body)))
+    except (ValueError, LikenessError, wrong_content_encoding) as error:
+        return _json({"error": in_one_line(error)}, 400)
+    names: list[str] = []
+    total_size = 0
+    unsized_count = 0  # of downloads whose size is unknown
+    all_missing = True
+    for finding in findings_to_fix:
+        names.append(finding.name)
+        if finding.state != findings.MISSING:
+            all_missing = False
+        if finding.fetch:
+            if finding.fetch.size is None:
+                unsized_count += 1
+            else:
+                total_size += finding.fetch.size
+    size_in_words = manifest.human(total_size) if total_size else ""
+    answer = {
+        "names": names,
+        "size": size_in_words,
+        "unsized": unsized_count,
+        "all_missing": all_missing,
+    }
+    return _json(answer)
+
+
+def _json(answer: Any, status: int = 200) -> Any:
+    """The server's response with an answer as JSON. status: of HTTP."""
+    return sys.modules["server"].web.json_response(answer, status=status)

@@ -1,0 +1,106 @@
+"""Notes for the user on the node itself and in the log, where the result could be better; progress bar and cancel."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import comfy.model_management
+import comfy.utils
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ...core.text import logger, plain_lines
+
+
+def node_of(cls: type[io.ComfyNode]) -> str | None:
+    """The id of the running node (a class with Hidden.unique_id), or None outside of a graph."""
+    return cls.hidden.unique_id if cls.hidden else None
+
+
+NOTE = "likeness_note"
+"""Under this name web/notes.js finds notes: in what a node shows, and as an event while a sampler runs."""
+
+
+def show(node_id: str | None, image: Tensor) -> None:
+    """Put a picture, IMAGE (B, H, W, 3), into a node that has run already, in the browser that has started the run."""
+    if node_id is not None:
+        output = ui.PreviewImage(image).as_dict()
+        _send("executed", {"node": node_id, "display_node": node_id, "output": output})
+
+
+def _send(event: str, message: dict[str, Any]) -> None:
+    """Send an event of the prompt that runs to the browser that has started it. Without that browser, as in a run by
+    the API, nobody gets it: the host would send it to all."""
+    server = running_server()
+    if server is not None and server.client_id is not None:
+        message["prompt_id"] = getattr(server, "last_prompt_id", None)
+        server.send_sync(event, message, server.client_id)
+
+
+_notes_of: dict[str, list[str]] = {}
+"""The notes of a node since it has begun to run, by its id."""
+
+
+def clear(node_id: str | None) -> None:
+    """Forget the notes of the run before of this node."""
+    if node_id is not None:
+        _notes_of.pop(node_id, None)
+
+
+def tell(node_id: str | None, text: str) -> None:
+    """Log `text`, and show it under the node (None: nowhere) once it has run; "" is no note."""
+    if not text:
+        return
+    logger.warning(text)
+    if node_id is not None:
+        _notes_of.setdefault(node_id, []).append(text)
+
+
+def with_note(output: io.NodeOutput, node_id: str | None) -> io.NodeOutput:
+    """The output of a node that has run, with its notes beside its previews.
+
+    The host keeps both for as long as it keeps the result of the node.
+    """
+    note = plain_lines("\n".join(_notes_of.pop(node_id or "", ())))
+    # Of the items of a list the host joins what is shown, and fails where one of them lacks a key that another has.
+    if note or output.ui is not None:
+        previews = output.ui.as_dict() if hasattr(output.ui, "as_dict") else output.ui
+        output.ui = {**(previews or {}), NOTE: [note]}
+    return output
+
+
+_logged: dict[tuple[str, str], tuple[Any, str]] = {}
+"""By id of a node and topic: the prompt and the text of the last note of a sampling run."""
+
+
+def tell_of_run(node_id: str | None, topic: str, text: str) -> None:
+    """Show under a node (None: nowhere) the note of a sampling run about `topic`, and log it; "" is no note.
+
+    A sampler runs several times for one run of the node: again for each new seed, and for each latent of a list. The
+    browser shows the last text of a topic. It takes it away for "" of a later prompt, and not for "" of another sampler
+    of the same prompt. So "" is told as well.
+    """
+    about = (node_id or "", topic)
+    told = (getattr(running_server(), "last_prompt_id", None), text)
+    if text and (told[0] is None or _logged.get(about) != told):
+        logger.warning(text)
+        _logged[about] = told
+    if node_id is not None:
+        _send(NOTE, {"node": node_id, "topic": topic, "text": plain_lines(text)})
+
+
+def running_server() -> Any:
+    """The running server, or None. It is looked up and not imported, because scripts use the nodes without it."""
+    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+
+
+T = TypeVar("T")
+
+
+def stepwise(items: Sequence[T]) -> Iterator[T]:
+    """Yield the items, moving the node's progress bar after each one and stopping where the user cancels."""
+    bar = comfy.utils.ProgressBar(len(items))
+    for item in items:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        yield item
+        bar.update(1)

@@ -1,0 +1,112 @@
+"""Ranges of a sampling run's schedule: in percent, as nodes set them, and in sigmas, as a run reads them.
+
+A node knows percentages alone. Which sigmas these are is known by the run: a node after ours (ModelSamplingDiscrete,
+ModelSamplingFlux, RescaleCFG's relatives) may give the MODEL another schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ...core.errors import BadRange
+
+BEFORE_THE_FIRST = 999999999.9
+"""The sigma that the host gives for 0 % of every schedule: above that of any step."""
+
+
+@dataclass(frozen=True)
+class SigmaRange:
+    """A range of sigmas, from `first` down to `last`, both included."""
+
+    first: float
+    last: float
+
+    def contains(self, sigma: float) -> bool:
+        """Whether a sigma lies in the range."""
+        return self.first >= sigma >= self.last
+
+    def overlap(self, other: SigmaRange) -> SigmaRange:
+        """The sigmas that lie in both ranges; a range that contains none where they do not meet."""
+        return SigmaRange(min(self.first, other.first), max(self.last, other.last))
+
+
+@dataclass(frozen=True)
+class ScheduleRange:
+    """A part of the schedule. start, end: 0..1, as in the host's start_percent and end_percent.
+
+    What a user sets has start <= end (check_range). What several nodes set together may start after its end: such a
+    range is empty, and its sigmas contain none.
+    """
+
+    start: float = 0.0
+    end: float = 1.0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of the schedule."""
+        return self.start <= 0 and self.end >= 1
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is of no length, as a user sets it to switch something off."""
+        return self.start >= self.end
+
+    def in_sigmas(self, model_sampling: Any) -> SigmaRange:
+        """The sigmas of this part. model_sampling: the host's, of the MODEL that samples.
+
+        A range from 0 % on begins above every sigma: some schedulers' first sigma is higher than the schedule's.
+        """
+        first = BEFORE_THE_FIRST if self.start <= 0 else float(model_sampling.percent_to_sigma(self.start))
+        return SigmaRange(first, float(model_sampling.percent_to_sigma(self.end)))
+
+    def __str__(self) -> str:
+        return f"from {self.start:.0%} to {self.end:.0%} of the schedule"
+
+
+WHOLE_SCHEDULE = ScheduleRange()
+
+
+def schedule_range(what: str, start: float, end: float) -> ScheduleRange:
+    """The range that a user has set. what: what works in it, for the message, such as "The ControlNet".
+
+    Raises BadRange for a range that ends before it starts; an empty one (start = end) switches off on purpose.
+    """
+    check_range(what, start, end)
+    return ScheduleRange(start, end)
+
+
+def check_range(what: str, start: float, end: float) -> None:
+    """Raise BadRange for a range that ends before it starts. what: what works in it, such as "The ControlNet"."""
+    if start > end:
+        why = f"{what} starts at {start:g} and ends at {end:g} of the schedule, so it would never work."
+        raise BadRange(why, "Set the start below the end.")
+
+
+def steps_of(sigmas: Tensor) -> Sequence[float]:
+    """The sigma at which each step of a run begins. sigmas: (steps + 1,), the last of which is where the run ends."""
+    return sigmas[:-1].tolist()  # one question to a GPU and not one for each step
+
+
+def is_unfinished(sigmas: Tensor) -> bool:
+    """Whether a run with this schedule, (steps + 1,), ends with noise left, so that another one goes on from there."""
+    return float(sigmas[-1]) > 0
+
+
+def percent_of(sigma: float, model_sampling: Any) -> float:
+    """Where in the schedule a sigma lies, 0..1, to a thousandth: what the host's percent_to_sigma does, reversed.
+
+    0 for a sigma at or above the schedule's highest, 1 for one below its lowest.
+    """
+    low = 0.0
+    high = 1.0
+    for _ in range(12):  # halves: 1/4096 in the end
+        middle = (low + high) / 2
+        if float(model_sampling.percent_to_sigma(middle)) > sigma:
+            low = middle
+        else:
+            high = middle
+    return high

@@ -1,0 +1,184 @@
+"""Pieces of node schemas: inputs that several methods have, and features that ComfyUI 0.3.64 lacks.
+
+Such a feature is set in a way that newer hosts use and 0.3.64 ignores.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from comfy_api.latest import io
+
+from ...core.identities import PHOTOS
+from ...core.places.face_regions import FACE_BOXES, REGIONS
+from ...core.places.regions import EXTENTS
+
+InputT = TypeVar("InputT", bound=io.Input)
+WidgetT = TypeVar("WidgetT", bound=io.WidgetInput)
+_TEXTS = Path(__file__).absolute().parents[1] / "locales" / "en" / "nodeDefs.json"
+
+
+def with_texts(schema: io.Schema) -> io.Schema:
+    """The same schema, with its title, texts, labels and search words out of locales/en/nodeDefs.json.
+
+    It also gets the hidden inputs by which a node knows where to show its notes, and what else the prompt has.
+    """
+    texts = _texts().get(schema.node_id, {})
+    schema.display_name = schema.display_name or texts["display_name"]
+    schema.description = texts.get("description", "")
+    schema.hidden = [io.Hidden.unique_id, io.Hidden.prompt]
+    for slot in schema.inputs:
+        slot_texts = texts.get("inputs", {}).get(slot.id, {})
+        slot.tooltip = slot_texts.get("tooltip")
+        name = slot_texts.get("name", slot.id)
+        if name != slot.id:
+            slot.display_name = name
+        if isinstance(slot, io.String.Input) and slot.multiline and not slot.placeholder:
+            slot.placeholder = name  # an empty text box of classic nodes shows its id otherwise
+    for number, slot in enumerate(schema.outputs):
+        slot_texts = texts.get("outputs", {}).get(str(number), {})
+        slot.tooltip = slot_texts.get("tooltip")
+        # ComfyUI 0.3.64 shows an output's kind where it has no name of its own.
+        slot.display_name = slot_texts.get("name", slot.id)
+    # `Schema(search_aliases=...)` is a TypeError in 0.3.64.
+    aliases = getattr(schema, "search_aliases", None) or ()
+    schema.search_aliases = [*aliases, *texts.get("search_aliases", ())]
+    # The host shows previews and notes again of a node that it does not run again.
+    schema.has_intermediate_output = True
+    return schema
+
+
+@cache
+def _texts() -> dict[str, Any]:
+    """The texts of each node as locales/en/nodeDefs.json has them, by the node's id."""
+    return json.loads(_TEXTS.read_bytes())
+
+
+def advanced(widget: InputT) -> InputT:
+    """The same widget, folded away under "advanced".
+
+    The host's keyword for it is a TypeError in ComfyUI 0.3.64; the extra dictionary works in all versions.
+    """
+    widget.extra_dict = {**(widget.extra_dict or {}), "advanced": True}
+    return widget
+
+
+def optional(widget: WidgetT) -> WidgetT:
+    """The same widget as an optional one: where a prompt lacks it, the node runs with its default.
+
+    A menu without a default has its first option as its default.
+    """
+    widget.optional = True
+    if isinstance(widget, io.Combo.Input) and widget.default is None:
+        widget.default = widget.options[0]
+    return widget
+
+
+def pixels_input(name: str, default: int = 0, least: int = 0, most: int = 16384) -> io.Int.Input:
+    """An input for a length or a place in pixels. No picture has more than 16384."""
+    return io.Int.Input(name, default=default, min=least, max=most)
+
+
+def face_sizes_input(name: str, default: float, least: float = 0.0) -> io.Float.Input:
+    """An input for a length, in sizes of the face that the length belongs to."""
+    return io.Float.Input(name, default=default, min=least, max=4.0, step=0.05)
+
+
+def similarity_input(name: str, default: float) -> io.Float.Input:
+    """An input for a threshold, the cosine of two faces."""
+    return io.Float.Input(name, default=default, min=-1.0, max=1.0, step=0.01)
+
+
+def percent_input(name: str, default: float) -> io.Float.Input:
+    """An input for a point of the sampling schedule, 0..1."""
+    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.001)
+
+
+def range_inputs(prefix: str = "") -> list[io.WidgetInput]:
+    """The two inputs for a range of the schedule, which is all of it by default. prefix: how their names begin."""
+    return [percent_input(f"{prefix}start_percent", 0.0), percent_input(f"{prefix}end_percent", 1.0)]
+
+
+def seed_input(name: str) -> io.Int.Input:
+    """An input for a seed that keeps its value: a seed that changed by itself would run the node for every picture.
+
+    It is as large as the samplers' own, so that one seed can be linked to all.
+    """
+    return io.Int.Input(name, default=0, min=0, max=2**64 - 1, control_after_generate=False)
+
+
+def photos_input(options: Sequence[str] = PHOTOS) -> io.Combo.Input:
+    """The menu of ways to join several photos of one person. The first option is the default."""
+    return advanced(io.Combo.Input("photos", options=list(options), default=options[0]))
+
+
+def region_inputs() -> list[io.WidgetInput]:
+    """The inputs for how large the region of a person of a placed cast is: extent, margin and feather."""
+    return [
+        io.Combo.Input("extent", options=list(EXTENTS)),
+        face_sizes_input("margin", 0.25),
+        io.Int.Input("feather", default=32, min=0, max=512),
+    ]
+
+
+def scope_inputs(hard: bool = False) -> list[io.Input]:
+    """The inputs for where people of a placed cast act, of a method that reads faces.
+
+    hard: for a method whose regions have no soft edges. It has no feather, and acts in face boxes by default.
+    """
+    inputs: list[io.Input] = [advanced(face_sizes_input("region_margin", 0.75))]
+    if not hard:
+        inputs.append(advanced(io.Int.Input("feather", default=32, min=0, max=512)))
+    inputs.append(io.Mask.Input("mask", optional=True))
+    acts_in = FACE_BOXES if hard else REGIONS
+    inputs.append(io.Combo.Input("acts_in", options=[REGIONS, FACE_BOXES], default=acts_in, optional=True))
+    return inputs
+
+
+def applied_inputs() -> list[io.Input]:
+    """The inputs that an apply node changes: the MODEL and both sides of the conditioning."""
+    return [io.Model.Input("model"), io.Conditioning.Input("positive"), io.Conditioning.Input("negative")]
+
+
+def applied_outputs() -> list[io.Output]:
+    """The outputs of an apply node: the MODEL and both sides of the conditioning.
+
+    The host wants ids that no input has.
+    """
+    return [
+        io.Model.Output("model_out"),
+        io.Conditioning.Output("positive_out"),
+        io.Conditioning.Output("negative_out"),
+    ]
+
+
+def boxes_editor() -> list[io.Input]:
+    """ComfyUI's own editor of boxes, on hosts that have it; a node that carries it takes `boxes` and `last_incoming`.
+
+    The frontend (useBoundingBoxes) finds the rest by name: the canvas in `width` and `height`, its picture at
+    `background`, and where `bboxes` is linked, what to begin with under "input_bboxes" of what the node has shown.
+    The editor needs `last_incoming` as a widget of the node: it notes there with which boxes it has begun
+    (setLastIncoming), and begins anew when others come (applyIncomingBoxes). Without that widget it would begin anew
+    after every run, and dragged boxes would be lost. The node reads it to know whether dragged boxes still count
+    (core/places/from_boxes.py). Both stand last: other hosts do not know them, and saved values are read by their
+    order.
+    """
+    if not hasattr(io, "BoundingBoxes"):
+        return []
+    boxes = io.BoundingBoxes.Input("boxes", optional=True)
+    last_incoming = io.BoundingBoxes.Input("last_incoming", optional=True)
+    last_incoming.extra_dict = {"hidden": True}
+    return [boxes, last_incoming]
+
+
+def face_box_editor() -> list[io.Input]:
+    """The same editor for a box around a face in the photo at `image`, on hosts that have it.
+
+    A node that carries it takes `boxes`, in pixels of by_hand.CANVAS: without `width` and `height` the frontend takes a
+    canvas of that size, over which web/likeness.js lays the photo. Folded away, as a face box is seldom needed.
+    """
+    if not hasattr(io, "BoundingBoxes"):
+        return []
+    return [advanced(io.BoundingBoxes.Input("boxes", optional=True))]

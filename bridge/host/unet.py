@@ -1,0 +1,351 @@
+"""The host's UNets: their attention layers and grids, what stands in a layer, and which family of models they are."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import comfy.ldm.modules.attention
+import torch
+from comfy.model_base import BaseModel
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ...core import families
+from ...core.attention import Attend, Block
+from ...core.errors import TokensMoved, WrongBaseModel, listed
+from ...core.methods import methods
+from .shared_network import model_of, network_within, object_of
+
+Options = dict[str, Any]
+"""The host's transformer_options."""
+Replacement = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
+"""What stands in place of an attention: (q, k, v, extra_options) -> what comes out, before its projection."""
+Grid = tuple[int, int]
+"""(height, width) in tokens."""
+
+NETWORK, WEIGHT = "diffusion_model.", ".weight"
+"""What the names of weights of a MODEL's network begin with, and what those of layers that multiply end with."""
+_UNETS = "a UNet of the SD family"
+_USE = "Use an SD1.5 or SDXL model, as the method asks for."
+ONE_FAMILY = "Load the diffusion model, the text encoder and the VAE of one family."
+
+
+def advice_without_unet() -> str:
+    """What to do with a MODEL that has no UNet: use one that has, or a method for the MODEL's own family."""
+    return f"{_USE} {_methods_without_unet()}"
+
+
+def _choose_checkpoint(family_name: str) -> str:
+    """What to do where a checkpoint of one family is needed.
+
+    family_name: SD1.5, SD2 or SDXL. The article is "an" for all of them, because one reads their S as "ess".
+    """
+    return f"Choose an {family_name} checkpoint in Checkpoint (ckpt_name)."
+
+
+def _methods_without_unet() -> str:
+    """The methods for each family whose models have no UNet, one sentence for each family."""
+    sentences: list[str] = []
+    for family_without_unet in families.FAMILIES:
+        if family_without_unet.unet:
+            continue
+        titles = [method.title for method in methods() if family_without_unet.name in method.families]
+        if titles:
+            sentences.append(f"For {family_without_unet.name} there is {listed(titles)}.")
+    return " ".join(sentences)
+
+
+def advice_between(width: int | None, wanted_width: int, advice: str = "") -> str:
+    """The advice in an error about a text or a MODEL of one text width where another width is wanted.
+
+    Where either width is that of the SDXL refiner, the advice is that for the refiner; but not where a family without a
+    UNet is wanted, because Stable Cascade, which has no UNet, reads texts of the refiner's width too.
+
+    width: of what the user has connected, None where it is unknown. wanted_width: of what is needed. advice: the node's
+    own, for any other width, or "" for what is usual.
+    """
+    wanted_family = families.family_of_text_width(wanted_width)
+    with_unet = wanted_family is not None and wanted_family.unet
+    if families.SDXL_REFINER in (width, wanted_width) and (wanted_family is None or with_unet):
+        return families.REFINER
+    if advice:
+        return advice
+    actual_family = families.family_of_text_width(width)
+    if wanted_family is None or not with_unet:
+        return ONE_FAMILY
+    if actual_family is None or not actual_family.unet:
+        return f"{_choose_checkpoint(wanted_family.name)} {_methods_without_unet()}"
+    return _choose_checkpoint(wanted_family.name)
+
+
+def advice_on(model: ModelPatcher, advice: str) -> str:
+    """What to do about a MODEL with a UNet that does not fit: `advice`, or what is to be done with the SDXL refiner."""
+    return families.REFINER if text_width(model) == families.SDXL_REFINER else advice
+
+
+def family(width: int | None) -> str:
+    """Name of the models that read text of this width."""
+    return f"{families.text_name(width)} (text width {width or 'unknown'})"
+
+
+def unet_of(model: ModelPatcher) -> Any:
+    """The UNet of a MODEL. Raises WrongBaseModel for a MODEL without one, such as FLUX, Qwen-Image or Z-Image."""
+    network = network_within(model_of(model).diffusion_model)
+    if not hasattr(network, "middle_block"):
+        raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, _UNETS, advice_without_unet())
+    return network
+
+
+def modules_of_unet(unet: torch.nn.Module) -> dict[str, torch.nn.Module]:
+    """All modules of a UNet or transformer by the MODEL's names.
+
+    torch.compile puts a module around the network, or around single blocks, which then stand in it as `_orig_mod`. The
+    MODEL's names lack this part. Where a module itself is compiled, the name is that of the module within.
+    """
+    modules: dict[str, torch.nn.Module] = {}
+    for name, module in unet.named_modules():
+        parts = [part for part in name.split(".") if part != "_orig_mod"]
+        modules[".".join(parts)] = module
+    return modules
+
+
+def layer_shape(module: Any) -> tuple[int, ...] | None:
+    """The shape of the weights of a layer that multiplies, (out, in) or (out, in / groups, h, w); None for any other.
+
+    It is asked of the layer, because weights may be stored as something else (GGUF, fp8). Whoever adds to a layer asks
+    `as_patched` too, or `weight_shape` for both.
+    """
+    if hasattr(module, "in_features"):
+        return module.out_features, module.in_features
+    if isinstance(module, torch.nn.Conv2d):
+        return module.out_channels, module.in_channels // module.groups, *module.kernel_size
+    return None
+
+
+def weight_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
+    """The shape that a weight or bias has while this MODEL samples; () where there is none of this name."""
+    return as_patched(model, name, own_shape(model, name))
+
+
+def as_patched(model: ModelPatcher, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that the patches of a MODEL give to a weight of this name and shape.
+
+    A LoRA may widen a layer, as FLUX.1 Canny's and Depth's do with img_in: the host fills the weight up with zeros.
+    """
+    for _strength, patch, _of_model, part, _function in model.patches.get(name, ()):
+        # As the host's calculate_shape, which ComfyUI 0.3.64 does not have.
+        weights = getattr(patch, "weights", ()) if part is None else ()
+        if getattr(patch, "name", None) == "lora" and len(weights) > 5 and isinstance(weights[5], Sequence):
+            shape = tuple(weights[5])
+    return shape
+
+
+def own_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
+    """The shape of a weight or bias without the patches of a MODEL; () where there is none of this name."""
+    layer, _, kind = name.rpartition(".")
+    module = object_of(model, layer)
+    shape = layer_shape(module) if kind == "weight" else None
+    if shape is not None:
+        return shape
+    return tuple(getattr(getattr(module, kind, None), "shape", ()))
+
+
+def text_width(model: ModelPatcher) -> int:
+    """The width of the text that a MODEL's UNet reads. Raises WrongBaseModel for a MODEL without a UNet."""
+    unet = unet_of(model)
+    transformers(unet)  # raises for a UNet without cross-attention
+    layer = next(name for name in modules_of_unet(unet) if name.endswith("attn2.to_k"))
+    return weight_shape(model, f"{NETWORK}{layer}{WEIGHT}")[1]
+
+
+class AttentionLayer(NamedTuple):
+    """A cross-attention layer: its Block in the first three fields. width: of its queries."""
+
+    block: str
+    number: int
+    position: int
+    width: int
+
+
+class Transformer(NamedTuple):
+    """A transformer of a UNet: its Block in the first three fields, and the host's BasicTransformerBlock."""
+
+    block: str
+    number: int
+    position: int
+    module: Any
+
+
+def attention_layers(model: ModelPatcher) -> list[AttentionLayer]:
+    """Every cross-attention layer, in diffusers' order: down, up, mid.
+
+    Raises WrongBaseModel for a MODEL that is not a UNet with cross-attention.
+    """
+    layers: list[AttentionLayer] = []
+    for block, number, index, module in transformers(unet_of(model)):
+        layers.append(AttentionLayer(block, number, index, module.attn2.to_q.out_features))
+    return layers
+
+
+def transformers(unet: Any) -> list[Transformer]:
+    """The transformers of a UNet, in diffusers' order: down, up, mid.
+
+    Raises WrongBaseModel for a UNet without cross-attention.
+    """
+    all_transformers: list[Transformer] = []
+    for number, block in enumerate(unet.input_blocks):
+        all_transformers.extend(_transformers_of("input", number, block))
+    for number, block in enumerate(unet.output_blocks):
+        all_transformers.extend(_transformers_of("output", number, block))
+    all_transformers.extend(_transformers_of("middle", 0, unet.middle_block or ()))  # some distilled models have none
+    if not all_transformers:
+        raise WrongBaseModel("The MODEL", "a UNet without cross-attention", _UNETS, _USE)
+    return all_transformers
+
+
+def _transformers_of(name: str, number: int, block: Iterable[Any]) -> Iterator[Transformer]:
+    """The transformers of one block. name, number: of the block, as in core.attention.Block."""
+    for module in block:
+        # By its parts, because another pack may have given it a class of its own.
+        for index, transformer in enumerate(getattr(module, "transformer_blocks", ())):
+            yield Transformer(name, number, index, transformer)
+
+
+def layers_of(unet: Any) -> list[Block]:
+    """The Block of every layer, in the order of `transformers`."""
+    return [(name, number, index) for name, number, index, _ in transformers(unet)]
+
+
+def grids(unet: Any, height: int, width: int) -> dict[tuple[str, int], Grid]:
+    """The grid of tokens of every block, (height, width) by (block, number), for a latent of this size.
+
+    Output blocks have the grids of the input blocks, in reverse: each reads what the input block has handed to it.
+    """
+    grids_of_inputs: list[Grid] = []
+    grid = height, width
+    for block in unet.input_blocks:
+        if any(hasattr(module, "op") for module in block):
+            # A convolution with a stride of 2 keeps the last row of an odd number: rounded up.
+            grid = -(-grid[0] // 2), -(-grid[1] // 2)
+        grids_of_inputs.append(grid)
+    grid_of_block: dict[tuple[str, int], Grid] = {}
+    for number, grid_of_input in enumerate(grids_of_inputs):
+        grid_of_block["input", number] = grid_of_input
+    grid_of_block["middle", 0] = grid
+    for number, grid_of_input in enumerate(reversed(grids_of_inputs)):
+        grid_of_block["output", number] = grid_of_input
+    return grid_of_block
+
+
+def block_of(name: str) -> tuple[str, int] | None:
+    """The block of the UNet that a module stands in, as ("input" | "middle" | "output", number).
+
+    None where the module has no place in the picture, as those of the time step. name: "input_blocks.4.1.proj_in",
+    "middle_block.1.proj_in" or "output_blocks.4.1.proj_in" for a module of a block, "time_embed.0" for another one.
+    """
+    first, number, *_ = name.split(".")
+    kind = first.removesuffix("_blocks").removesuffix("_block")
+    if kind == first:  # no name of a block
+        return None
+    if kind == "middle":
+        return kind, 0
+    return kind, int(number)
+
+
+def first_convolution_of(name: str) -> str:
+    """The name of the convolution that runs first in the block of a layer: what it gives has the block's pixels.
+
+    Where another node has made the picture smaller before this block (PatchModelAddDownscale), these are fewer pixels
+    than the UNet has there by itself. name: of a layer that stands in a block. In a block that does not begin with a
+    ResBlock there is no module of this name.
+    """
+    kind, number, *_ = name.split(".")
+    block = kind if kind == "middle_block" else f"{kind}.{number}"
+    return f"{block}.0.in_layers.2"  # a ResBlock, whose in_layers are a norm, an activation and a convolution
+
+
+def coarsest_token_side(unet: Any) -> int:
+    """The side of the square that one token of the coarsest layers covers, in latent pixels."""
+    side = 64  # any size that every UNet halves without a remainder
+    heights = [height for height, _ in grids(unet, side, side).values()]
+    return side // min(heights)
+
+
+def grid_of(extra_options: Options) -> Grid:
+    """The grid of a layer, out of the extra_options that the host calls its attention with."""
+    height, width = extra_options["activations_shape"][-2:]
+    return int(height), int(width)
+
+
+def check_tokens(q: Tensor, grid: Grid) -> None:
+    """Raise TokensMoved unless the queries of a layer, (B, N, C), are those of its grid."""
+    height, width = grid
+    if q.shape[1] != height * width:
+        raise TokensMoved(
+            f"Another MODEL node (HyperTile and TomePatchModel do so) has made {q.shape[1]} tokens of the "
+            f"{width}x{height} of a layer, so it is unknown which of them lie in the target_mask of a part.",
+            "Take that node out, or the target_mask of every part.",
+        )
+
+
+def dtype_of(model: BaseModel) -> torch.dtype:
+    """The dtype of a model's UNet: its inputs have it, and it computes in it."""
+    return model.manual_cast_dtype or model.get_dtype()
+
+
+def pixels_of(model: BaseModel) -> int:
+    """The side of a latent pixel in pixels. Hosts whose latent formats do not say it have models with 8 alone."""
+    return getattr(model.latent_format, "spacial_downscale_ratio", 8)
+
+
+def attend_with(options: Options, kernel: Callable[..., Tensor] | None = None, mask: Tensor | None = None) -> Attend:
+    """A function (q, k, v) -> attention, as the host calls it in the layer with these extra_options.
+
+    kernel: one of the host's attention functions; None for the one that the host has chosen. mask: added to the logits.
+    """
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """The layer's attention: q (B, N, C), k and v (B, T, C) -> (B, N, C)."""
+        # Looked up when called: the host's choice is a name of its module.
+        attention = kernel or comfy.ldm.modules.attention.optimized_attention
+        return attention(
+            q,
+            k,
+            v,
+            options["n_heads"],
+            mask=mask,
+            attn_precision=options["attn_precision"],
+            transformer_options=options,
+        )
+
+    return attend
+
+
+def replacement_in(options: Mapping[str, Any], attention: str, block: Block) -> Replacement | None:
+    """What other packs have put in place of an attention of this layer; None for nothing. attention: attn1 or attn2.
+
+    As the host does, it looks for the layer first and then for its whole block, which has one key for all its layers:
+    (block, number) without the index.
+    """
+    patches = options.get("patches_replace", {}).get(attention, {})
+    return patches.get(block, patches.get(block[:2]))
+
+
+def with_replacements(options: Options, kind: str, replacements: Mapping[Any, Callable[..., Any]]) -> Options:
+    """A copy of transformer_options with more replacements of one kind.
+
+    kind: attn1 or attn2 for attentions of layers, dit for blocks of transformers. replacements: by layer or block.
+    """
+    replacements_by_kind = options.get("patches_replace", {})
+    of_this_kind = {**replacements_by_kind.get(kind, {}), **replacements}
+    return {**options, "patches_replace": {**replacements_by_kind, kind: of_this_kind}}
+
+
+def with_patch(options: Options, kind: str, patch: Callable[..., Any]) -> Options:
+    """A copy of transformer_options with one more patch of this kind, which is called after those of others."""
+    patches_before = options.get("patches", {}).get(kind, ())
+    return with_patches(options, kind, [*patches_before, patch])
+
+
+def with_patches(options: Options, kind: str, patches: list[Callable[..., Any]]) -> Options:
+    """A copy of transformer_options with these as all patches of this kind."""
+    return {**options, "patches": {**options.get("patches", {}), kind: patches}}

@@ -1,0 +1,252 @@
+"""What the picture reads of people behind the blocks of a transformer.
+
+Blocks have one slot each for a function of others: ours goes around whoever stands there. Behind the blocks rows of the
+picture read image tokens of people: all that is read of a person is made when the node runs, so no weights of an
+adapter are in memory while sampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import comfy.model_management
+import torch
+import torch.nn.functional as functional
+from comfy.ldm.flux.model import Flux
+from comfy.model_patcher import ModelPatcher
+from comfy.samplers import CFGGuider
+from torch import Tensor
+
+from ..host.shared_network import model_of
+from ..host.unet import Options, dtype_of, with_replacements
+from ..networks.networks import network_of, tokens_of
+from ..sampling.canvas import check_canvases
+from ..sampling.carried import ConditioningLost
+from ..sampling.runs import Batch, ForwardInput, Run
+from .injections import Injection
+
+TransformerBlock = tuple[str, int]
+"""("double_block" | "single_block", number): the host's address of a block."""
+
+
+def blocks_of(model: ModelPatcher) -> list[TransformerBlock]:
+    """Every block of a MODEL of FLUX.1, FLUX.2 or Qwen-Image, in the order in which they run."""
+    network = network_of(model_of(model))
+    if isinstance(network, Flux):
+        lengths = {"double_block": len(network.double_blocks), "single_block": len(network.single_blocks)}
+    else:
+        lengths = {"double_block": len(network.transformer_blocks)}
+    blocks: list[TransformerBlock] = []
+    for kind, length in lengths.items():
+        blocks.extend((kind, number) for number in range(length))
+    return blocks
+
+
+Read = tuple[Tensor, ...]
+"""What is read of people behind one block: each (people, ...)."""
+
+
+class BlockInjection(Injection):
+    """What one apply node adds to one side of the conditioning. layers: a Read per block, weights in it.
+
+    A side without people has none: its rows are computed beside those with people, as the host does without both.
+    """
+
+    key = "likeness_block_injections"
+
+    def can_join_batch(self, other: Any) -> bool:
+        """Whether rows with these two can be computed in one batch: where both work at the same steps."""
+        return self.schedule == other.schedule
+
+    def read(self, rows: Tensor, people: Read, who: Sequence[int]) -> Tensor:
+        """What tokens of the picture, (..., width), read of some people behind one block: (..., width).
+
+        rows: these tokens. people: what is read of all people of the node. who: the numbers of those who are read.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class _RowsOfInjection:
+    """Rows of a batch, and the injection whose people all of them read."""
+
+    rows: slice
+    injection: BlockInjection
+
+
+class BlocksRun(Run):
+    """One sampling run of a MODEL whose picture reads people behind its blocks."""
+
+    key = BlockInjection.key
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        super().__init__(guider, latent)
+        model: Any = guider.model_patcher
+        self.blocks = blocks_of(model)
+        self._dtype = dtype_of(model_of(model))
+        # By the id of an injection's layers and the device. The layers themselves are kept beside what was made of
+        # them, so that no other object can get their id.
+        self._placed: dict[tuple[int, torch.device], tuple[Any, list[Read]]] = {}
+        self._ready: dict[Any, BlocksBatch] = {}
+        injections = self.everything(guider)
+        check_canvases(injections, latent, self.cell)
+        # Before the host looks how much of the MODEL there is room for.
+        for injection in injections:
+            for part in _rows_with_people(injection, range(len(latent))):
+                self.layers_on_device(part.injection)
+
+    def layers_on_device(self, injection: BlockInjection, device: torch.device | None = None) -> list[Read]:
+        """The layers of an injection on a device and in the dtype of the MODEL, put there once in a run.
+
+        device: None for that of the MODEL; another one where the host's MultiGPU CFG Split samples on several cards.
+        """
+        model_device: torch.device = self._device
+        target = model_device if device is None else device
+        if target.type == model_device.type and model_device.index in (None, target.index):
+            target = model_device  # "cuda" and "cuda:0" are one device, so that nothing is copied twice
+        layers: Any = injection.layers
+        key = id(layers), target
+        if key not in self._placed:
+            number_count = 0
+            for layer in layers:
+                number_count += sum(tensor.numel() for tensor in layer)
+            comfy.model_management.free_memory(number_count * self._dtype.itemsize, target)
+            on_device: list[Read] = []
+            for layer in layers:
+                on_device.append(tuple(tensor.to(target, self._dtype) for tensor in layer))
+            self._placed[key] = layers, on_device
+        return self._placed[key][1]
+
+    def batch_for_forward(
+        self, chunks: tuple[tuple[BlockInjection, ...], ...], forward_input: ForwardInput
+    ) -> BlocksBatch | None:
+        """The batch of one forward; None where nobody is on at this step. chunks: what each carries, by node."""
+        acting: list[tuple[BlockInjection, ...]] = []
+        for by_chunk in zip(*chunks, strict=True):
+            anybody = any(injection.active for injection in by_chunk)
+            if anybody and self.is_on(by_chunk[0], forward_input.sigmas):
+                acting.append(by_chunk)
+        if not acting:
+            return None
+        key = tuple(acting), tuple(forward_input.x.shape[-2:]), len(forward_input.x), forward_input.model
+        if key not in self._ready:
+            self._ready[key] = BlocksBatch(self, acting, forward_input)
+        return self._ready[key]
+
+
+def _rows_with_people(injection: BlockInjection, rows: range) -> list[_RowsOfInjection]:
+    """The rows of a batch that read people of an injection, together where they read the same; [] where none does.
+
+    rows: those of the chunk that carries the injection. With by_row each of them reads one person alone.
+    """
+    if not injection.active:
+        return []
+    if not injection.by_row:
+        return [_RowsOfInjection(slice(rows.start, rows.stop), injection)]
+    parts: list[_RowsOfInjection] = []
+    for picture, row in enumerate(rows):
+        parts.append(_RowsOfInjection(slice(row, row + 1), injection.for_picture(picture)))
+    return parts
+
+
+@dataclass(frozen=True, eq=False)
+class _Readers:
+    """Tokens of the picture that read the same people behind the blocks.
+
+    rows: of the batch. tokens: (n,), their numbers in the picture. people: the numbers of whom they read. layers: what
+    is read of the people, per block. read: how, as BlockInjection.read.
+    """
+
+    rows: slice
+    tokens: Tensor
+    people: tuple[int, ...]
+    layers: list[Read]
+    read: Callable[[Tensor, Read, Sequence[int]], Tensor]
+
+
+_Replacement = Callable[[Options, Options], Options]
+"""What another node has put in the place of a block."""
+
+
+class BlocksBatch(Batch):
+    """What comes out of each block, plus what the picture's tokens in somebody's region read of them."""
+
+    def __init__(
+        self, run: BlocksRun, acting: Sequence[tuple[BlockInjection, ...]], forward_input: ForwardInput
+    ) -> None:
+        """acting: for each node that is on at this step, its injection in each chunk of the batch."""
+        self.blocks = run.blocks
+        self.row_count = len(forward_input.x)
+        self._length = tokens_of(forward_input.model, forward_input.x)
+        self._readers: list[_Readers] = []
+        for by_chunk in acting:
+            rows_of_chunk = self.row_count // len(by_chunk)
+            for number, injection in enumerate(by_chunk):
+                first = number * rows_of_chunk
+                for part in _rows_with_people(injection, range(first, first + rows_of_chunk)):
+                    self._add_readers(
+                        part, run.layers_on_device(part.injection, forward_input.x.device), forward_input.x
+                    )
+
+    def _add_readers(self, part: _RowsOfInjection, layers: list[Read], x: Tensor) -> None:
+        """Add the tokens of the picture that read people in these rows. layers: of the injection. x: (B, C, h, w)."""
+        injection = part.injection
+        regions = torch.ones(1, 1, 1) if injection.acting_regions is None else injection.acting_regions
+        for people, tokens in tokens_by_people(tokens_in_regions(regions, (x.shape[-2], x.shape[-1]))):
+            self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, injection.read))
+
+    def options_with_attention(self, options: Options) -> Options:
+        """transformer_options with a function of ours around every block."""
+        others = options.get("patches_replace", {}).get("dit", {})
+        ours: dict[TransformerBlock, _Replacement] = {}
+        for number, block in enumerate(self.blocks):
+            ours[block] = partial(self._block_output, number, others.get(block))
+        return with_replacements(options, "dit", ours)
+
+    def _block_output(self, number: int, replacement: _Replacement | None, args: Options, extra: Options) -> Options:
+        """What the host calls instead of a block: what the block gives, with what the picture reads of people added.
+
+        number: of the block, among all blocks. replacement: what another node has put in its place, or None.
+        args: img, (B, tokens, width), which in a single block of Flux begins with the text; txt, vec, pe and
+        transformer_options. extra: the block itself, as original_block. Raises ConditioningLost where another node has
+        taken tokens of the picture away.
+        """
+        out = replacement(args, extra) if replacement else extra["original_block"](args)
+        before: Tensor = out["img"]
+        # In a single block the text stands in front; references are behind the picture in all.
+        text = args["transformer_options"]["img_slice"][0] if self.blocks[number][0] == "single_block" else 0
+        if before.shape[1] < text + self._length:
+            left = before.shape[1] - text
+            raise ConditioningLost("unknown", f"leaves {left} of the picture's {self._length} tokens")
+        img = before.clone()
+        for readers in self._readers:
+            own = readers.tokens + text
+            img[readers.rows, own] += readers.read(before[readers.rows, own], readers.layers[number], readers.people)
+        return {**out, "img": img}
+
+
+def tokens_in_regions(regions: Tensor, latent: tuple[int, int]) -> Tensor:
+    """Which tokens of the picture lie in whose region: (people, tokens) bool.
+
+    regions: (people, H, W), 0..1, of the picture. latent: its size, (height, width). A token, which is 2x2 latent
+    pixels, lies in a region if any of its pixels does: a box reaches outwards to whole tokens.
+    """
+    in_latent = functional.adaptive_max_pool2d(regions.float(), latent)  # (people, height, width)
+    return functional.max_pool2d(in_latent, 2, ceil_mode=True).flatten(1) > 0
+
+
+def tokens_by_people(in_region: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:
+    """The tokens that lie in the regions of the same people: the numbers of these people, and of the tokens, (n,).
+
+    in_region: (people, tokens) bool, of `tokens_in_regions`. Tokens in nobody's region are left out.
+    """
+    by_token: list[list[bool]] = in_region.T.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    tokens_of: dict[tuple[int, ...], list[int]] = {}
+    for token, is_in_region in enumerate(by_token):
+        people = tuple(person for person, is_inside in enumerate(is_in_region) if is_inside)
+        if people:
+            tokens_of.setdefault(people, []).append(token)
+    return [(people, torch.tensor(tokens)) for people, tokens in tokens_of.items()]

@@ -1,0 +1,280 @@
+"""Image tokens in cross-attention: in each layer, every person's tokens add to what the text gives.
+
+An `Injection` holds the keys and values of every layer, projected once when the node runs, so that the MODEL needs
+no adapter weights, nothing is projected per step, and another seed or prompt finds them in the host's cache.
+
+From the node to a layer:
+
+    Injection                       of one node on one side of the conditioning
+    InjectionsRun.batch_for_forward the Injections of all nodes that are on at this step
+        InjectionsBatch                 made once for all forwards that carry the same
+            NodeInjections                  of each node: keys, values and weights of all rows of the batch
+    InjectionsBatch.attention_output    of a layer: what the text gives
+        NodeInjections.people_attention     and what each node's people add to it
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from ...core.attention import Attend, Block, decoupled, on_grid, region_weights
+from ..host.unet import Grid, Options, Replacement, attend_with, grid_of
+from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace
+from ..networks.row_tracking import of_source_rows, repeat_rows
+from ..sampling.carried import Carried, cut_regions
+from ..sampling.runs import ForwardInput, attention_of_other_pack
+
+
+@dataclass(frozen=True, eq=False)
+class Injection(Carried):
+    """What one apply node puts on one side of the conditioning. IdentityNet finds its tokens here, by the source.
+
+    tokens: (people, T, width) float32 CPU, unscaled, for IdentityNet.
+    layers: per cross-attention layer ((people, T, C), (people, T, C)), keys and values; adapter scale and weight are in
+    the values. None for a layer in which no token is read. Empty where the adapter is switched off: then no layer reads
+    any. A subclass may hold other tensors for a layer, each with the people in its first dimension.
+    regions: (people, H, W) weights of the whole picture, or None: one person everywhere.
+    boxes: (people, H, W), at most 1 in all for each pixel, or None. With boxes (acts_in = face boxes) the UNet reads
+    people in these and not in their regions, and IdentityNet's residuals are added in these alone. IdentityNet itself
+    still reads its tokens by `regions`.
+    by_row: person n acts in row n of the batch alone. There are no regions, and the box of a person is a box in that
+    person's row.
+    """
+
+    key = "likeness_injections"
+    tokens: Tensor
+    layers: tuple[tuple[Tensor, ...] | None, ...]
+    regions: Tensor | None
+    by_row: bool = False
+    boxes: Tensor | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether the UNet reads tokens in any layer."""
+        return bool(self.layers)
+
+    @property
+    def acting_regions(self) -> Tensor | None:
+        """Where people act in the picture, (people, H, W), or None: everywhere."""
+        return self.regions if self.boxes is None else self.boxes
+
+    @property
+    def shares(self) -> Tensor | None:
+        """How much each pixel of the UNet reads of each person: (people, H, W), at most 1 in all for each pixel.
+
+        None: one person, whom every pixel reads.
+        """
+        if self.boxes is not None:
+            return self.boxes
+        if self.regions is None:
+            return None
+        return region_weights(self.regions)
+
+    def for_picture(self, picture_number: int) -> Self:
+        """What one picture of a batch reads: with by_row the tokens of the person whose row it is, else all tokens.
+
+        Picture n shows person n, and the people again from the first on where there are more pictures.
+        """
+        if not self.by_row:
+            return self
+        person_index = picture_number % len(self.tokens)
+        return self.made_once(person_index, lambda: self._for_person(person_index))
+
+    def _for_person(self, person_index: int) -> Self:
+        """The injection of one person of a cast by row, for a whole picture: everywhere, or in the person's own box.
+
+        person_index: among the people, from 0. There are no regions to cut, because by_row has none.
+        """
+        rows = slice(person_index, person_index + 1)  # a slice keeps the dimension of the people
+        layers: list[tuple[Tensor, ...] | None] = []
+        for layer in self.layers:
+            if layer is None:
+                layers.append(None)
+            else:
+                layers.append(tuple(tensor[rows] for tensor in layer))
+        boxes = None if self.boxes is None else self.boxes[rows]
+        return replace(self, tokens=self.tokens[rows], layers=tuple(layers), by_row=False, boxes=boxes)
+
+    def by_person(self, x: Tensor) -> Tensor:
+        """x, which has something of each person, (people, ...), with a dimension for the rows of the chunk added:
+        (people, rows, ...).
+
+        Usually there is one row, which serves all rows of the chunk. With by_row there are as many rows as people, and
+        the dimension of people has length 1, because each row has one person.
+        """
+        if self.by_row:
+            return x[None]  # (1, rows, ...), where person n is row n
+        return x[:, None]  # (people, 1, ...)
+
+    def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
+        """The injection with the part of its regions and boxes that lies in an area, see Carried.cut."""
+        regions = self.regions
+        if regions is not None:
+            regions = cut_regions(regions, area, latent)
+        boxes = self.boxes
+        if boxes is not None:
+            boxes = cut_regions(boxes, area, latent)
+        return replace(self, regions=regions, boxes=boxes)
+
+    def can_join_batch(self, other: Any) -> bool:
+        """Whether two injections can be read in one batch: of one node, in the same regions and layers."""
+        return (
+            self.regions is other.regions
+            and self.boxes is other.boxes
+            and self.source is other.source
+            and self.tokens.shape == other.tokens.shape
+            and self._layers_read() == other._layers_read()
+        )
+
+    def _layers_read(self) -> list[bool]:
+        """For every layer, whether the injection is read in it."""
+        return [layer is not None for layer in self.layers]
+
+
+class InjectionsRun(CrossAttentionRun):
+    """One sampling run of a MODEL that reads injections."""
+
+    key = Injection.key
+
+    def batch_for_forward(
+        self, chunks: tuple[tuple[Injection, ...], ...], forward_input: ForwardInput
+    ) -> CrossAttentionBatch | None:
+        """The batch of one forward; None where no injection is on at this step."""
+        injections_of_nodes = self.carried_by_acting_nodes(chunks, forward_input)
+        if not injections_of_nodes:
+            return None
+
+        def make(place: QueryPlace) -> InjectionsBatch:
+            """A new batch for this place."""
+            return InjectionsBatch(self.layers, injections_of_nodes, place)
+
+        return self.kept_batch(injections_of_nodes, forward_input, make)
+
+
+class InjectionsBatch(CrossAttentionBatch):
+    """The attention of each layer, or what another pack has put in its place, plus what the rows' injections add."""
+
+    def __init__(self, layers: Sequence[Block], injections: Sequence[tuple[Injection, ...]], place: QueryPlace) -> None:
+        """injections: for each node, what it has put into each chunk of the batch."""
+        super().__init__(layers, place.row_count)
+        self._nodes = [NodeInjections(by_chunk, place) for by_chunk in injections]
+
+    def changes_layer(self, layer_index: int) -> bool:
+        """Whether any node adds something to this layer."""
+        return any(layer_index in node.layers for node in self._nodes)
+
+    def attention_output(
+        self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        """The attention of a layer, (B, N, C), with what all nodes' injections add. Arguments as in the base class."""
+        attend = attend_with(extra_options)
+        grid = grid_of(extra_options)
+        source_rows = self.source_rows(before, q, extra_options)
+        out = attend(q, k, v) if before is None else attention_of_other_pack(before, q, k, v, extra_options)
+        for node in self._nodes:
+            if layer_index in node.layers:
+                out = out + node.people_attention(q, layer_index, grid, attend, source_rows)
+        return out
+
+
+class KeysAndValues(NamedTuple):
+    """What people's tokens are in one layer: (people, rows, T, C) each."""
+
+    keys: Tensor
+    values: Tensor
+
+
+class NodeInjections:
+    """What the people of one apply node add to the layers, in the forwards of a batch.
+
+    layers: by the number of the layer, the keys and values of all rows, (people, rows, T, C) each. A layer in which
+    they are not read is missing.
+    """
+
+    def __init__(self, injections: Sequence[Injection], place: QueryPlace) -> None:
+        """injections: what the node has put into each chunk of the batch, in the same regions and layers."""
+        self._injections = injections
+        self._place = place
+        self.layers: dict[int, KeysAndValues] = {}
+        for number in range(len(injections[0].layers)):
+            of_chunks = [injection.layers[number] for injection in injections]
+            keys_and_values = self._rows_of_layer(of_chunks)
+            if keys_and_values is not None:
+                self.layers[number] = keys_and_values
+        # All chunks have the same regions, so the regions of the first chunk serve all rows. Boxes may differ by row.
+        by_chunk = injections if injections[0].boxes is not None else injections[:1]
+        self._pixel_shares: list[_PixelShares] = []
+        """The pixel shares of each of these chunks; empty where every pixel reads one person."""
+        for injection in by_chunk:
+            shares = injection.shares
+            if shares is not None:
+                self._pixel_shares.append(_PixelShares(injection, shares))
+        self._weights: dict[Grid, Tensor] = {}
+        """How much each pixel reads of each person, (people, rows, N, 1), by grid of the layer."""
+        if self._pixel_shares:
+            for grid in place.grids:
+                self._weights[grid] = self._make_weights(grid)
+
+    def people_attention(
+        self, q: Tensor, layer_index: int, grid: Grid, attend: Attend, source_rows: Tensor | None
+    ) -> Tensor:
+        """What the people of this node add to a layer, (B, N, C).
+
+        q: the queries of the layer, (B, N, C). layer_index: its number. grid: its grid. source_rows: (B,), of which row
+        of the batch each row of the layer was made; None where they are the same.
+        """
+        of_batch = self.layers[layer_index]  # (people, rows of the batch, T, C) each
+        keys = of_source_rows(of_batch.keys.to(q), source_rows, dim=1)  # (people, B, T, C)
+        values = of_source_rows(of_batch.values.to(q), source_rows, dim=1)
+        weights = None
+        if self._pixel_shares:
+            # A grid that is not among the layers' own comes from a node that changes the latent between two steps.
+            weights_of_batch = self._weights[grid] if grid in self._weights else self._make_weights(grid)
+            weights = of_source_rows(weights_of_batch.to(q), source_rows, dim=1)  # (people, B, N, 1)
+        return decoupled(q, keys, values, weights, attend)
+
+    def _make_weights(self, grid: Grid) -> Tensor:
+        """How much each pixel of a grid reads of each person: (people, rows, N, 1)."""
+        by_chunk: list[Tensor] = []
+        for injection, by_pixel in self._pixel_shares:
+            on_layer = on_grid(by_pixel, *grid)  # (people, N, 1)
+            by_chunk.append(injection.by_person(on_layer))  # (people, rows of the chunk, N, 1)
+        return self._rows_of_batch(by_chunk)
+
+    def _rows_of_layer(self, of_chunks: Sequence[tuple[Tensor, ...] | None]) -> KeysAndValues | None:
+        """Keys and values of all rows in one layer; None for a layer in which a chunk has none.
+
+        of_chunks: keys and values of the layer in each chunk, (people, T, C) each, or None.
+        """
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+        for injection, of_layer in zip(self._injections, of_chunks, strict=True):
+            if of_layer is None:
+                return None
+            keys_of_people, values_of_people = of_layer  # (people, T, C) each
+            keys.append(injection.by_person(keys_of_people))
+            values.append(injection.by_person(values_of_people))
+        return KeysAndValues(self._rows_of_batch(keys), self._rows_of_batch(values))
+
+    def _rows_of_batch(self, by_chunk: Sequence[Tensor]) -> Tensor:
+        """The tensors of all chunks as one tensor for all rows of the batch, on the device.
+
+        by_chunk: (people, rows of the chunk, ...) each, which gives (people, rows of the batch, ...). A chunk has one
+        row where all its pictures read the same: such rows are repeated until the batch is full.
+        """
+        rows_of_chunks = torch.cat(list(by_chunk), dim=1)
+        return repeat_rows(self._place.like_queries(rows_of_chunks), self._place.row_count, dim=1)
+
+
+class _PixelShares(NamedTuple):
+    """How much each pixel reads of each person of an injection.
+
+    by_pixel: (people, H, W), see Injection.shares.
+    """
+
+    injection: Injection
+    by_pixel: Tensor

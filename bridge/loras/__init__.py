@@ -1,0 +1,1 @@
+"""LoRAs of people, from the file to a layer: on UNets and on transformers."""

@@ -1,0 +1,369 @@
+"""Files of LoRAs that draw single people: where they are, what they add to a MODEL and a CLIP, and what they must be.
+
+The host's own loader reads them, so whatever names of layers it knows are known here.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.lora
+import comfy.lora_convert
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
+from torch import Tensor
+
+from ...core.errors import (
+    BadSetup,
+    LikenessError,
+    ModelMissing,
+    UnsupportedCheckpoint,
+    WrongBaseModel,
+    counted,
+    listed,
+)
+from ...core.low_rank import LoraKind
+from ...core.models.packs import NONE_FOUND
+from ...core.models.tensors import State, check_all_floats, least_and_largest
+from ...core.text import in_one_line
+from ..host import folders
+from ..host.load import read_state_dict
+from ..host.shared_network import model_of, object_of
+from ..host.unet import NETWORK, WEIGHT, advice_on, block_of, layer_shape
+from .lora_layers import LayerLora, Reorder
+from .lora_patches import UNFIT_TENSORS, fitting_shape, kind_of, lora_of, low_rank_shapes, sizes_in_words
+
+_LARGEST = 65504
+"""The largest number in 16 bits (float16), in which models are published."""
+_MAY_BE_INTEGERS = (".alpha", ".reshape_weight")
+"""Endings of keys whose tensors may hold integers: a scale, which some trainers save as the user has typed it, and a
+shape."""
+_PEFT_DORA = re.compile(r"\.lora_magnitude_vector(\.default)?(\.weight)?$")
+"""The end of PEFT's keys for the scale of DoRA, which the host knows by another name."""
+_LAYER_KEY = re.compile(r"(.+?)[._](lora|hada|lokr)[._]")
+"""The name of a layer at the beginning of a key that names a LoRA."""
+
+
+class NotForOnePerson(BadSetup):
+    """A LoRA that cannot act on one person alone.
+
+    It changes a layer in another way than by an addition to its output, or a layer that has no place in the picture.
+    """
+
+
+class LoraMissing(ModelMissing):
+    """A LoRA that is in none of the folders searched. The names in templates stand for files of the user's own."""
+
+    def __init__(self, file: str, searched_folders: Sequence[str]) -> None:
+        problem = f"The LoRA was not found: {file} is not in models/loras (searched: {listed(searched_folders)})."
+        if file == NONE_FOUND:
+            problem = "No LoRA is chosen: models/loras has none."
+        LikenessError.__init__(
+            self,
+            problem,
+            "Put a LoRA of your own there, press R in ComfyUI and choose it in File (file) of Add LoRA to Person.",
+        )
+
+
+@dataclass(frozen=True)
+class LoraLayers:
+    """What of a MODEL's network can have a LoRA of a single person.
+
+    family: the name of its family. names: by name in a file, the weight that is meant, as the host's maps have it,
+    where the host has no name for it or another meaning. has_place: whether it is known where in the picture or in
+    which words a linear layer of this name acts. linear_alone: whether no convolution can have one, and no kind that
+    needs more than two matrices. advice: what to do about a file that is made for another network.
+    """
+
+    family: str
+    names: Mapping[str, Any]
+    has_place: Callable[[str], bool]
+    linear_alone: bool
+    advice: str
+
+
+def layers_of_unet(model: ModelPatcher) -> LoraLayers:
+    """What of a MODEL's UNet can have a LoRA of a single person."""
+    advice = "Use a LoRA made for the MODEL's family, and the CLIP of the MODEL's checkpoint."
+    family = type(model.model.model_config).__name__
+    # A linear layer's place is that of its block. The output of a convolution has pixels, wherever it stands.
+    return LoraLayers(family, {}, lambda layer: block_of(layer) is not None, False, advice_on(model, advice))
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """What a file adds to one layer, or to some of its outputs; fields as in LayerLora. layer: name of the module."""
+
+    layer: str
+    lora: LoraKind
+    shape: tuple[int, ...]
+    rows: slice | None
+    reorder: Reorder | None
+
+    def of_person(self, person: int, strength: float) -> LayerLora:
+        """This part as one person's. person, strength: as in LayerLora."""
+        return LayerLora(person, strength, self.lora, self.shape, self.rows, self.reorder)
+
+
+@dataclass(frozen=True)
+class LoraFile:
+    """What the LoRA of a file adds to a MODEL and a CLIP.
+
+    parts: to the network. clip_patches: to the CLIP, by the names of its weights, as the host's add_patches takes them.
+    note: what of the file is left out, for the user; "" where nothing is.
+    """
+
+    parts: tuple[FilePart, ...]
+    clip_patches: Mapping[Any, Any]
+    note: str
+
+
+def path_of(file: str) -> str:
+    """Full path of a LoRA's file. Raises ModelMissing, UnsafePath, DeadLink."""
+    path = folders.find(file, "loras")
+    if path:
+        return path
+    folders.refuse_dead_link(file, "loras")
+    raise LoraMissing(file, folders.folders("loras"))
+
+
+@dataclass(frozen=True)
+class _Patch:
+    """What the host's loader has made of a file for one weight.
+
+    key: the host's, the name of the weight, (name, (dimension, start, length)) for a part of it, or (name, part,
+    function) where the file has the outputs in another order than the weight, as diffusers has scale and shift of
+    FLUX's last layer. patch: the host's own object.
+    """
+
+    key: Any
+    patch: Any
+
+    @property
+    def weight(self) -> str:
+        """The name of the weight."""
+        return self.key if isinstance(self.key, str) else self.key[0]
+
+    @property
+    def layer(self) -> str:
+        """The name of the network's module whose weight it is."""
+        return self.weight.removeprefix(NETWORK).removesuffix(WEIGHT)
+
+    @property
+    def rows(self) -> slice | None:
+        """The outputs of the weight that it changes; None for all."""
+        if isinstance(self.key, str) or self.key[1] is None:
+            return None
+        _, start, length = self.key[1]
+        return slice(start, start + length)
+
+    @property
+    def reorder(self) -> Reorder | None:
+        """The function that puts the outputs of the file into the order of the weight; None where they have it."""
+        return self.key[2] if isinstance(self.key, tuple) and len(self.key) > 2 else None
+
+
+def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, layers: LoraLayers, by_region: bool) -> LoraFile:
+    """The LoRA of a file, as far as it adds to the MODEL's network and to the CLIP.
+
+    What Load LoRA leaves out is left out, and said in the note. by_region: whether it acts in a part of the picture.
+    Raises what path_of and reading a file raise, UnsupportedCheckpoint for damaged tensors, NotForOnePerson, and
+    WrongBaseModel where nothing of the file is for the network, or a layer has another size.
+    """
+    path = path_of(file)
+    state = comfy.lora_convert.convert_lora(read_state_dict(path, "a LoRA", "Put it into models/loras."))
+    tensors = _FileTensors(state, _names_of(model, clip, layers))
+    _check_numbers(tensors.known, path)
+    patches = _host_patches(tensors, path)
+    of_network = [patch for patch in patches if patch.weight.startswith(NETWORK)]
+    of_clip = [patch for patch in patches if not patch.weight.startswith(NETWORK)]
+    # Before the sizes: of a kind that cannot be used the sizes say nothing.
+    _refuse_unfit_kinds(file, model, layers, of_network, by_region)
+    left_out = tensors.left_out(patches)
+    parts = _check_sizes(file, model, clip, layers, of_network, of_clip, left_out)
+    return LoraFile(parts, {patch.key: patch.patch for patch in of_clip}, _note(file, left_out, tensors.second_names))
+
+
+def _names_of(model: ModelPatcher, clip: CLIP, layers: LoraLayers) -> dict[str, Any]:
+    """The weight of the MODEL or the CLIP that is meant, by its name in a file.
+
+    Of several names of one weight in a file the host reads the last of these: one of its own.
+    """
+    names = dict(layers.names)
+    host_names = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
+    for name, weight in comfy.lora.model_lora_keys_unet(model_of(model), host_names).items():
+        names.setdefault(name, weight)
+    return names
+
+
+class _FileTensors:
+    """The tensors of a file, by whether they belong to a layer of the MODEL or the CLIP.
+
+    known: those that do. names: of layers in files, see _names_of. second_names: names of layers that the file has
+    under a later name too, from which the host reads it.
+    """
+
+    def __init__(self, state: State, names: Mapping[str, Any]) -> None:
+        self.names = names
+        self.known: dict[str, Tensor] = {}
+        self._unknown: list[str] = []
+        names_in_file: set[str] = set()
+        for key, tensor in state.items():
+            name = _layer_name(key, names)
+            if name is None:
+                self._unknown.append(key)
+                continue
+            names_in_file.add(name)
+            self.known[_PEFT_DORA.sub(".dora_scale", key)] = tensor
+        name_by_weight: dict[Any, str] = {}
+        self.second_names: list[str] = []
+        for name, weight in names.items():
+            if name in names_in_file:
+                if weight in name_by_weight:
+                    self.second_names.append(name_by_weight[weight])
+                name_by_weight[weight] = name
+
+    def left_out(self, patches: Sequence[_Patch]) -> list[str]:
+        """The keys of tensors that the host reads nothing of."""
+        read: set[str] = set()
+        for patch in patches:
+            read.update(getattr(patch.patch, "loaded_keys", ()))
+        if not read:  # whole differences say nothing of their keys
+            return self._unknown
+        return [*self._unknown, *(key for key in self.known if key not in read)]
+
+
+def _layer_name(key: str, names: Mapping[str, Any]) -> str | None:
+    """The name of the layer that a tensor of a file belongs to, which is one of `names`; None for a tensor of no layer.
+
+    key: such as "block.0.lora_up.weight", "block.0_lora.up.weight" or "block.0.alpha" of the layer "block.0".
+    """
+    name = key
+    while "." in name:
+        name = name.rpartition(".")[0]
+        for layer in (name, name.removesuffix("_lora")):
+            if layer in names:
+                return layer
+    return None
+
+
+def _host_patches(tensors: _FileTensors, path: str) -> list[_Patch]:
+    """The patches that the host makes of a file's tensors. Raises UnsupportedCheckpoint where it cannot."""
+    try:
+        patches = comfy.lora.load_lora(tensors.known, tensors.names, log_missing=False)
+    except UNFIT_TENSORS as error:
+        damage = f"an incomplete or damaged LoRA ({in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, damage, "a LoRA", "Download it again.") from error
+    return [_Patch(key, patch) for key, patch in patches.items()]
+
+
+def _check_numbers(state: State, path: str) -> None:
+    """Raise UnsupportedCheckpoint where a tensor holds what no layer can use: the host makes NaN of it, or nothing."""
+    weights: dict[str, Any] = {}
+    for key, tensor in state.items():
+        if not key.endswith(_MAY_BE_INTEGERS):
+            weights[key] = tensor
+    try:
+        check_all_floats(weights)
+    except ValueError as error:
+        raise UnsupportedCheckpoint(path, f"a LoRA whose {error}", "a LoRA", "Download it again.") from error
+    for key, tensor in state.items():
+        # Written as "not all below" and not as "any above": a comparison with NaN is False.
+        if not all(abs(extreme) <= _LARGEST for extreme in least_and_largest(tensor)):
+            damage = f"a LoRA whose {key[:100]} holds NaN, infinity or numbers too large"
+            raise UnsupportedCheckpoint(path, damage, "a LoRA", "Download it again.")
+        if not tensor.numel():
+            damage = f"a LoRA of rank 0, whose {key[:100]} is empty"
+            raise UnsupportedCheckpoint(path, damage, "a LoRA", "Use another file, or take the LoRA out.")
+
+
+def _refuse_unfit_kinds(
+    file: str, model: ModelPatcher, layers: LoraLayers, patches: Sequence[_Patch], by_region: bool
+) -> None:
+    """Raise NotForOnePerson where patches cannot be added for one person. It names every reason with its layers."""
+    misfits: dict[str, list[str]] = {}
+    for patch in patches:
+        reason = _why_not_for_one_person(model, layers, patch, by_region)
+        if reason is not None:
+            misfits.setdefault(reason, []).append(patch.weight)
+    if not misfits:
+        return
+    reasons: list[str] = []
+    for reason, names in misfits.items():
+        reasons.append(f"{counted(len(names), 'layer')} of it, first {names[0]}: {reason}")
+    usable_kinds = "LoRA, LoHa or LoKr" if layers.linear_alone else "LoRA, LoHa, LoKr or GLoRA"
+    raise NotForOnePerson(
+        f"{file} cannot be used for one person, because of {'; '.join(reasons)}.",
+        f"Use Load LoRA, which acts in all of the picture, or another {usable_kinds}.",
+    )
+
+
+def _why_not_for_one_person(model: ModelPatcher, layers: LoraLayers, patch: _Patch, by_region: bool) -> str | None:
+    """Why a patch cannot be added where one person is; None where it can."""
+    kind = kind_of(patch.patch)
+    if kind is None:
+        return f"a whole difference ({patch.patch[0]})"  # the patch is a tuple with its kind first, such as "diff"
+    shape = None
+    if patch.weight.endswith(WEIGHT):
+        shape = layer_shape(object_of(model, patch.weight.removesuffix(WEIGHT)))
+    if shape is None or (layers.linear_alone and len(shape) != 2):
+        return "no linear layer" if layers.linear_alone else "no linear layer and no convolution"
+    if by_region and len(shape) == 2 and not layers.has_place(patch.layer):
+        return f"without a place in the picture that is known for {layers.family}"
+    lora = lora_of(patch.patch)
+    if lora is None:
+        return kind
+    if not lora.is_addition:
+        return f"{kind} with DoRA or another shape"
+    changed = fitting_shape(model, patch.weight, patch.patch, patch.rows)
+    low_rank = None if changed is None else low_rank_shapes(lora, changed)
+    if layers.linear_alone and low_rank is not None and not low_rank.is_two_matrices_alone:
+        return f"{kind} on {layers.family}"
+    return None
+
+
+def _check_sizes(
+    file: str,
+    model: ModelPatcher,
+    clip: CLIP,
+    layers: LoraLayers,
+    of_network: Sequence[_Patch],
+    of_clip: Sequence[_Patch],
+    left_out: Sequence[str],
+) -> tuple[FilePart, ...]:
+    """What a file adds to the network, whose patches all have the kind of a LoRA for one person.
+
+    Raises WrongBaseModel where a patch does not fit its weight, or none is for the network although the file has layers
+    that are left out.
+    """
+    misfits: list[str] = []  # the sizes of each patch that does not fit, in words
+    parts: list[FilePart] = []
+    for patcher, patches in ((model, of_network), (clip.patcher, of_clip)):
+        for patch in patches:
+            shape = fitting_shape(patcher, patch.weight, patch.patch, patch.rows)
+            lora = lora_of(patch.patch)
+            if shape is None:
+                misfits.append(sizes_in_words(patcher, patch.weight, patch.patch))
+            elif patcher is model and lora is not None:
+                parts.append(FilePart(patch.layer, lora, shape, patch.rows, patch.reorder))
+    unread_layers = sorted({match[1] for match in map(_LAYER_KEY.match, left_out) if match})
+    found = len(of_network) + len(of_clip)
+    if not misfits and (of_network or (of_clip and not unread_layers)):
+        return tuple(parts)
+    base = f"another model ({counted(found + len(unread_layers), 'layer')}, of which {found - len(misfits)} fit"
+    for first in [*misfits, *unread_layers][:1]:
+        base += f"; first {first}"
+    needed = f"one that fits the MODEL ({layers.family}) and the CLIP"
+    raise WrongBaseModel(f"The LoRA {file}", f"{base})", needed, layers.advice)
+
+
+def _note(file: str, left_out: Sequence[str], second_names: Sequence[str]) -> str:
+    """What of a file is left out, for the user. Arguments as in `_FileTensors`."""
+    what: list[str] = []
+    if second_names:
+        what.append(f"{counted(len(second_names), 'layer')} that it has under two names, first {second_names[0]}")
+    if left_out:
+        tensors = counted(len(left_out), "tensor")
+        what.append(f"{tensors} that no layer of the MODEL or the CLIP takes, first {left_out[0][:100]}")
+    return f"Left out of {file}, as by Load LoRA: {'; '.join(what)}." if what else ""

@@ -1,0 +1,309 @@
+"""LoRAs of people: what conditioning carries of them, and what those of all people add to one layer of a network.
+
+A LoRA adds up (down x) to what a layer gives of x. For several people that is one product: the `down` matrices of all
+people side by side times x, times the weight that each pixel or token has of each rank, and then the `up` matrices of
+all people times that. loras/regional_lora.py and loras/person_loras.py make the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as functional
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from ...core.attention import region_weights
+from ...core.errors import BadSetup
+from ...core.low_rank import InFront, LoraKind, LowRank, in_groups
+from ..host.unet import NETWORK, WEIGHT, as_patched, layer_shape
+from ..sampling.carried import Carried
+
+LayerCall = Callable[[Tensor], Tensor]
+"""A layer, as it is without us: what it is given -> what it gives."""
+Reorder = Callable[[Tensor], Tensor]
+"""(out, ...) -> (out, ...), in another order."""
+
+
+@dataclass(frozen=True)
+class LayerLora:
+    """One LoRA of one person in one layer.
+
+    person: the number of the person among those of the node. strength: what the LoRA is multiplied by. lora: its
+    tensors for this layer. shape: of the weights that it changes; () for those of the layer. rows: which of the layer's
+    outputs it changes, where a file has a LoRA for each of several layers that are one here; None for all. reorder:
+    puts the outputs (out, rank) of the file into the order of the layer; None where it is the same.
+    """
+
+    person: int
+    strength: float
+    lora: LoraKind
+    shape: tuple[int, ...] = ()
+    rows: slice | None = None
+    reorder: Reorder | None = None
+
+    def fits_in(self, shape: Sequence[int]) -> bool:
+        """Whether a layer with weights of this shape has all outputs and inputs that the LoRA changes."""
+        if not self.shape:
+            return True
+        above = self.rows.start if self.rows is not None else 0
+        return above + self.shape[0] <= shape[0] and self.shape[1] <= shape[1]
+
+    def low_rank(self, shape: tuple[int, ...], device: torch.device) -> LowRank:
+        """The two matrices with the strength, as float32, for all of a layer with weights of this shape.
+
+        What the layer has more than the weights that the LoRA changes, it leaves alone: other outputs, and inputs by
+        which another LoRA on the MODEL has widened the layer.
+        """
+        # In float32, whatever a file has: the host makes its differences so, too.
+        low_rank = self.lora.to(device, torch.float32).low_rank(self.shape or shape)
+        up = low_rank.up * self.strength
+        if self.reorder is not None:
+            up = self.reorder(up)
+        above = self.rows.start if self.rows is not None else 0
+        up = functional.pad(up, (0, 0, above, shape[0] - above - len(up)))  # (out, rank)
+        more_inputs = shape[1] - low_rank.down.shape[1]
+        in_front = low_rank.in_front
+        if in_front is not None:
+            down = functional.pad(in_front.down, (0, more_inputs))
+            in_front = InFront(down, functional.pad(in_front.up * self.strength, (0, 0, 0, more_inputs)))
+        kernel = [0] * 2 * (len(shape) - 2)
+        return LowRank(functional.pad(low_rank.down, (*kernel, 0, more_inputs)), up, in_front)
+
+
+@dataclass(frozen=True, eq=False)
+class PersonLoras(Carried):
+    """What one node adds, alike on both sides of the conditioning.
+
+    names: of the people of the node, see taking_part.names_apart. layers: by name of a module of the network. regions:
+    (people, H, W), 0..1, or None where one person is everywhere, or where each person has a row. by_row: whether each
+    person has rows of the batch instead of a region. row: the number of the person whose row this is; None for all
+    rows, see `for_picture`.
+    """
+
+    key = "likeness_loras"
+    names: tuple[str, ...]
+    layers: Mapping[str, Sequence[LayerLora]]
+    regions: Tensor | None
+    by_row: bool = False
+    row: int | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether anybody has a LoRA in any layer."""
+        return bool(self.layers)
+
+    def can_join_batch(self, other: Any) -> bool:
+        """Whether rows with these two can be computed in one batch: where the same people are in the same places."""
+        return self.source is other.source and self.regions is other.regions
+
+    def for_picture(self, picture_number: int) -> Self:
+        """The LoRAs for one picture of a batch: with by_row those of the person whose row it is, else all.
+
+        Picture n shows person n, and the people again from the first on where there are more pictures.
+        """
+        if not self.by_row or self.row is not None:
+            return self
+        person = picture_number % len(self.names)
+        return self.made_once(person, lambda: replace(self, row=person))
+
+    @property
+    def shares(self) -> list[Tensor]:
+        """How much of each person's LoRAs every pixel has, (people, H, W) each, at most 1 in all for each pixel.
+
+        There is one tensor for all rows of the batch; with by_row there is one for each row; and there is none where
+        one person is everywhere.
+        """
+        if self.by_row:
+            # (people, people, 1, 1): row n is person n's alone
+            share_of_rows = torch.eye(len(self.names))[:, :, None, None]
+            return list(share_of_rows) if self.row is None else [share_of_rows[self.row]]
+        if self.regions is None:
+            return []
+        return [region_weights(self.regions.float())]
+
+
+class InputLora(NamedTuple):
+    """What one person's LoRA adds in front of a layer: W (x + up down x). GLoRA does so, see InFront.
+
+    person: the number of the person among those of the node. down: (ranks, in / groups). up: (in, ranks / groups).
+    groups: in how many groups the layer reads its channels; 1 but for a convolution in groups. All groups have the same
+    matrices, which are repeated here for each group, as torch's conv2d takes them.
+    """
+
+    person: int
+    down: Tensor
+    up: Tensor
+    groups: int
+
+    def change(self, layer: LayerCall, x: Tensor) -> Tensor:
+        """What the change of the layer's input adds to its output: W (x + up down x) - W x, in the shape of the output.
+
+        layer: W, without us. x: what the layer is given.
+        """
+        return layer(x + self._multiplied(self._multiplied(x, self.down), self.up)) - layer(x)
+
+    def _multiplied(self, x: Tensor, matrix: Tensor) -> Tensor:
+        """A matrix times the channels of every token or pixel of x, (B, N, in) or (B, in, h, w)."""
+        matrix = matrix.to(x)
+        if x.dim() == 4:  # (B, C, h, w): a convolution of one pixel multiplies the channels, group by group
+            return functional.conv2d(x, matrix[..., None, None], groups=self.groups)
+        return functional.linear(x, matrix)
+
+
+class PeopleLayer:
+    """What the LoRAs of all people of one node add to one layer. It lives as long as the run.
+
+    people: the numbers of those who have LoRAs here. owners: (ranks,), per rank the number of the person. Both are
+    there as tensors, too. down: (ranks, in), or (ranks, in, h, w) for a convolution. up: (out, ranks), strength
+    included. in_front: what stands in front of the layer, of kinds that add to the layer's input (GLoRA).
+    """
+
+    def __init__(self, loras: Sequence[LayerLora], module: Any, like: Tensor, shape: tuple[int, ...] = ()) -> None:
+        """loras: all LoRAs of the node's people in this layer. module: the layer. like: on the device and in the dtype
+        of what the layer is given. shape: of the layer's weights in this MODEL; () for those of the module."""
+        shape = shape or layer_shape(module) or ()
+        groups = groups_of(module)
+        downs: list[Tensor] = []
+        ups: list[Tensor] = []
+        owners: list[int] = []
+        self.in_front: list[InputLora] = []
+        for layer_lora in sorted(loras, key=_person_of):
+            person = layer_lora.person
+            low_rank = in_groups(layer_lora.low_rank(shape, like.device), groups)
+            downs.append(low_rank.down.to(like))
+            ups.append(low_rank.up.to(like))
+            owners.extend([person] * len(low_rank.down))
+            if low_rank.in_front is not None:
+                front_down = low_rank.in_front.down.repeat(groups, 1).to(like)
+                front_up = low_rank.in_front.up.repeat(groups, 1).to(like)
+                self.in_front.append(InputLora(person, front_down, front_up, groups))
+        self.module = module
+        self.owners, self.down, self.up = _group_by_group(owners, downs, ups, groups)
+        self.people = tuple(dict.fromkeys(owners))
+        self.owners_tensor = torch.tensor(self.owners, device=like.device)
+        self.people_tensor = torch.tensor(self.people, device=like.device)
+        self._is_of = (self.people_tensor[:, None] == self.owners_tensor).to(like)
+        """(people, ranks): 1 where a rank is the person's, else 0."""
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """The product down x: the `down` matrices of all people times the layer's input.
+
+        x: (..., in), which gives (..., ranks); for a convolution (B, in, h, w), which gives (B, ranks, h', w').
+        """
+        down = self.down.to(x)
+        if self.down.dim() == 2:
+            return functional.linear(x, down)
+        # As the layer itself runs at this moment, whatever another pack has set: its stride, padding, dilation and
+        # groups, and a padding that goes around the picture, as packs for seamless tiles set it. torch's Conv2d puts
+        # them all into this method, which the host's Conv2d calls as well.
+        return self.module._conv_forward(x, down, None)
+
+    def of_people(self, x: Tensor) -> Tensor:
+        """What the LoRAs of each of `people` add to what a linear layer gives of x, (..., in): (people, ..., out)."""
+        hidden = self.hidden(x)  # (..., ranks)
+        is_of = self._is_of.to(x).view(len(self.people), *[1] * (x.dim() - 1), -1)
+        # Once for each person, with 0 in the ranks of all others: (people, ..., ranks).
+        return functional.linear(hidden * is_of, self.up.to(x))
+
+    def additions_to_text(self, context: Tensor, layer: LayerCall) -> dict[int, Tensor]:
+        """What the LoRAs of people add to keys or values of a text, (B, T, C), by person.
+
+        context: the text, (B, T, width). layer: what makes keys or values without us.
+        """
+        by_person = dict(zip(self.people, self.of_people(context), strict=True))
+        for front in self.in_front:
+            by_person[front.person] = by_person[front.person] + front.change(layer, context)
+        return by_person
+
+
+def people_layers(
+    loras: PersonLoras, model: ModelPatcher, modules: Mapping[str, nn.Module], like: Tensor
+) -> dict[str, PeopleLayer]:
+    """What one node adds to the layers of a MODEL, by name of the layer.
+
+    modules: of the network, by name. like: on the device and in the dtype of what layers are given.
+    Raises BadSetup where a layer has fewer inputs or outputs than in the MODEL that the node was given.
+    """
+    layers: dict[str, PeopleLayer] = {}
+    for name, layer_loras in loras.layers.items():
+        shape = layer_shape(modules[name]) or ()
+        shape = as_patched(model, f"{NETWORK}{name}{WEIGHT}", shape)
+        if any(not layer_lora.fits_in(shape) for layer_lora in layer_loras):
+            raise BadSetup(
+                f"The MODEL that is sampled has a smaller layer {name} than the MODEL of LoRA per Person.",
+                "Connect model_out of LoRA per Person to the sampler.",
+            )
+        layers[name] = PeopleLayer(layer_loras, modules[name], like, shape)
+    return layers
+
+
+def with_product(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Tensor:
+    """The sum out + up hidden, (B, N, channels), where possible in one kernel that writes it into `out`.
+
+    The speed of a layer is limited by memory: a product and a sum in two kernels would read and write `out` twice more.
+
+    out: (B, N, channels). hidden: (B, N, ranks). up: (channels, ranks). in_place: whether nobody else holds `out`, so
+    that it may be written into. `out` may also be (B, 1, channels), a layer's output for all tokens alike: the result
+    is then a new tensor with all N tokens.
+    """
+    is_writable = in_place and out.dtype == hidden.dtype and not out.requires_grad
+    if not is_writable or not out.is_contiguous() or out.shape[:-1] != hidden.shape[:-1]:
+        return out + functional.linear(hidden, up)
+    rows = out.view(-1, out.shape[-1])
+    # rows + hidden up^T, written into rows, and so into out
+    rows.addmm_(hidden.reshape(-1, hidden.shape[-1]), up.T)
+    return out
+
+
+def with_product_of_pixels(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Tensor:
+    """The sum of `with_product` for a convolution: out (B, channels, h, w), hidden (B, h * w, ranks).
+
+    The result has the shape of `out`.
+    """
+    is_writable = in_place and out.dtype == hidden.dtype and not out.requires_grad
+    if not is_writable or not out.is_contiguous():
+        return out + functional.linear(hidden, up).mT.unflatten(2, out.shape[2:])
+    pixels = out.view(len(out), out.shape[1], -1)  # (B, channels, h * w)
+    # pixels + up hidden^T, written into pixels, and so into out
+    pixels.baddbmm_(up.expand(len(out), -1, -1), hidden.mT)
+    return out
+
+
+def _person_of(layer_lora: LayerLora) -> int:
+    """The number of a LoRA's person, to sort by."""
+    return layer_lora.person
+
+
+def _group_by_group(
+    owners: Sequence[int], downs: Sequence[Tensor], ups: Sequence[Tensor], groups: int
+) -> tuple[tuple[int, ...], Tensor, Tensor]:
+    """Owners (ranks,), down (ranks, in / groups, ...) and up (out, ranks) of all LoRAs together.
+
+    owners, downs, ups: of each LoRA in turn. Within one LoRA the ranks of the first group come first, see in_groups. A
+    convolution in groups computes the first part of its outputs from the first group of its inputs, the second part
+    from the second, and so on. So the ranks are sorted: those of all LoRAs for the first group, then for the second.
+    """
+    down = torch.cat(tuple(downs))
+    up = torch.cat(tuple(ups), dim=1)
+    if groups == 1:
+        return tuple(owners), down, up
+    group_of_rank: list[int] = []
+    for lora_down in downs:
+        rank = len(lora_down) // groups
+        for group in range(groups):
+            group_of_rank.extend([group] * rank)
+    # The numbers of all ranks, sorted by their groups. Within a group the LoRAs stay in their order.
+    order = sorted(range(len(owners)), key=group_of_rank.__getitem__)
+    return tuple(owners[rank] for rank in order), down[order], up[:, order]
+
+
+def groups_of(module: Any) -> int:
+    """The number of groups in which a convolution reads its channels; 1 for a linear layer."""
+    if isinstance(module, nn.Conv2d):
+        return module.groups
+    return 1

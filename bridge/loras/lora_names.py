@@ -1,0 +1,97 @@
+"""What LoRA files may change in a transformer for single people, and names of layers that the host's loader lacks.
+
+Trainers write one layer in many ways: as the network of ComfyUI or of diffusers calls it, with dots and a prefix
+(PEFT, ai-toolkit, DiffSynth, diffusers) or with underscores and a prefix (kohya, musubi, OneTrainer, LyCORIS). The host
+knows most of them, each for some families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import comfy.lora
+from comfy.model_patcher import ModelPatcher
+
+from ..host.shared_network import model_of, network_within
+from ..host.unet import NETWORK, WEIGHT, layer_shape
+from ..networks.families import TransformerFamily
+from .lora_files import LoraLayers
+from .person_loras import has_place
+
+_DOTTED = (
+    "",
+    "diffusion_model.",
+    "model.diffusion_model.",
+    "transformer.",
+    "unet.",
+    "base_model.model.",
+    "base_model.model.diffusion_model.",
+    "base_model.model.transformer.",
+)
+"""What stands in front of a name with dots."""
+_UNDERSCORED = ("lora_unet_", "lora_transformer_", "lycoris_")
+"""What stands in front of a name with underscores."""
+Target = Any
+"""What the host makes of a name: the name of a weight, (name, (dimension, start, length)) for a part of it, or (name,
+None, function) for one whose outputs stand in another order."""
+
+
+def layers_of_transformer(model: ModelPatcher, family: TransformerFamily) -> LoraLayers:
+    """What of a MODEL's transformer can have a LoRA of a single person."""
+    advice = f"Use a LoRA made for {family.name}, with names of layers that ComfyUI's Load LoRA knows."
+    return LoraLayers(family.name, more_names(model, family), partial(has_place, family), True, advice)
+
+
+def more_names(model: ModelPatcher, family: TransformerFamily) -> dict[str, Target]:
+    """The weight of a MODEL by its name in a file, for all names that the host's own map lacks or has wrong."""
+    targets: dict[str, Target] = comfy.lora.model_lora_keys_unet(model_of(model), {})
+    layers = _layers_of(targets)
+    corrected = _corrected_layers(model, family)
+    layers.update(corrected)
+    names: dict[str, Target] = {}
+    for layer, target in layers.items():
+        names_in_files = [prefix + layer for prefix in _DOTTED]
+        names_in_files += [prefix + layer.replace(".", "_") for prefix in _UNDERSCORED]
+        for name in names_in_files:
+            if name not in targets or layer in corrected:
+                names[name] = target
+    return names
+
+
+def _layers_of(known: Mapping[str, Target]) -> dict[str, Target]:
+    """The weights, by name without a prefix, that the host knows by a name with dots."""
+    layers: dict[str, Target] = {}
+    for name, target in known.items():
+        weight = target if isinstance(target, str) else target[0]
+        if "." not in name or not weight.endswith(WEIGHT):
+            continue
+        layers[_without_prefix(name)] = target
+    return layers
+
+
+def _without_prefix(name: str) -> str:
+    """The name of a layer without the prefix of _DOTTED that a trainer has put in front."""
+    # From the longest on: one prefix may begin with another.
+    for prefix in sorted(_DOTTED, key=len, reverse=True):
+        if prefix and name.startswith(prefix):
+            return name.removeprefix(prefix)
+    return name
+
+
+def _corrected_layers(model: ModelPatcher, family: TransformerFamily) -> dict[str, Target]:
+    """The weights of the family's `layer_names` by their name in files, a name for each block."""
+    network = network_within(model_of(model).diffusion_model)
+    layers: dict[str, Target] = {}
+    for name in family.layer_names:
+        blocks, is_in_block, _ = name.layer.partition(".{}")
+        count = len(network.get_submodule(blocks)) if is_in_block else 1
+        for number in range(count):
+            layer = name.layer.format(number)
+            target: Target = f"{NETWORK}{layer}{WEIGHT}"
+            if name.behind_qkv:
+                out_width, in_width = layer_shape(network.get_submodule(layer)) or (0, 0)
+                target = target, (0, 3 * in_width, out_width - 3 * in_width)
+            layers[name.in_files.format(number)] = target
+    return layers

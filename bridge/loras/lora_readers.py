@@ -1,0 +1,242 @@
+"""How something is added to what a layer gives, without a change to its weights: a `Reader` in the layer's `forward`.
+
+Readers stand in the layers while a forward of the UNet runs, and are taken out when it has run or has raised. What
+other packs put into a layer, before or in the middle of a forward, stays what they have put there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from ..host.unet import Grid
+from ..sampling.current_forward import current
+
+
+class Additions(Protocol):
+    """What is added to the layers of one UNet: regional_lora.RegionalLoraBatch."""
+
+    readers: Readers
+
+    def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
+        """The sum of `out`, which a layer gives for the input x, and of what is added to it, in the shape of `out`."""
+        ...
+
+
+class Mark:
+    """What an `Additions` shares with its `LayerAddition`s. By it they know each other, and do not hold each other."""
+
+
+class LayerAddition:
+    """What one `Additions` adds in one layer, for a subclass to say. It stands in the layer's Reader.
+
+    Nothing has to be looked up by the layer's name then, so that what torch.compile makes of one block serves them all.
+    """
+
+    def __init__(self, mark: Mark) -> None:
+        self.mark = mark
+
+
+class Forward:
+    """What one forward of a UNet or transformer knows, in one thread, while its network is called.
+
+    additions: what is added to the layers.
+    grids: by name of a layer, (height, width) of the pixels that its block has in this forward, where a convolution
+    before it has shown them.
+    text_owners: the people with whose LoRAs keys and values of the text are made while `call_with_text_of` runs; empty
+    at any other time.
+    weights: of a transformer, weights of its tokens that torch.compile has worked out in this forward, by their key.
+    """
+
+    def __init__(self, additions: Additions) -> None:
+        self.additions = additions
+        self.grids: dict[str, Grid] = {}
+        self.text_owners: tuple[Any, ...] = ()
+        self.weights: dict[Any, Tensor] = {}
+
+    def call_with_text_of(self, owners: tuple[Any, ...], attention: Callable[[], Tensor]) -> Tensor:
+        """What another pack's attention gives while keys and values of the text are made with these people's LoRAs.
+
+        owners: regional_lora.Owner of each. Only for a function of another pack: it may call to_k and to_v of
+        the layer itself, and these are given x and nothing else.
+        """
+        before = self.text_owners
+        self.text_owners = owners
+        try:
+            return attention()
+        finally:
+            self.text_owners = before
+
+
+def begin_additions(additions: Additions) -> None:
+    """From now on the Readers of this thread add what `additions` says, until the network has been called."""
+    current.additions = Forward(additions)
+
+
+def current_additions() -> Forward:
+    """The forward that is on in this thread, for what is called by a layer."""
+    assert current.additions is not None, "a layer was called outside of a forward"
+    return current.additions
+
+
+class Reader:
+    """It stands in a layer's `forward` while forwards of one run go through the layer, and adds to what it gives.
+
+    torch calls a module by the `forward` of its class, or by a function in the module's own `__dict__` where somebody
+    has put one. A Reader puts itself there.
+
+    standing: what was there before, without Readers of ours that have ended; None where nothing was. layer: what the
+    layer does without us, which is `standing` or else the method of the class. makes_new: whether nobody else holds the
+    tensor that the layer gives, so that it may be written into. torch's and the host's layers give a new tensor; what a
+    function of another pack gives may be held by that pack, so it counts as held. layer_additions: what is added
+    here by each of those that said so to `Readers.standing_in`.
+
+    A pack that puts a function around this one in the middle of a forward keeps it, and the Reader stays in between:
+    once `ended`, it hands on what comes and holds nothing of the run.
+    """
+
+    def __init__(self, readers: Readers, name: str, module: nn.Module) -> None:
+        self.readers: Readers | None = readers
+        self.name = name
+        # First the layer is made what it is without us: ended Readers of ours go, a function of another pack stays.
+        self.standing: Any = _without_ended(vars(module).get("forward"))
+        if self.standing is None:
+            vars(module).pop("forward", None)
+        else:
+            module.forward = self.standing
+        self.makes_new = self.standing is None
+        self.layer_additions: tuple[LayerAddition, ...] = ()
+        self.layer = module.forward
+        module.forward = self.forward
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """The output of the layer for x, with what the forward of this thread adds to it."""
+        out = self.layer(x, *args, **kwargs)
+        forward: Forward | None = current.additions
+        # No forward is on in this thread, or one of another run or another UNet, or this Reader has ended.
+        if forward is None or forward.additions.readers is not self.readers:
+            return out
+        return forward.additions.output_with_additions(forward, self, x, out)
+
+    def addition_of(self, mark: Mark) -> LayerAddition | None:
+        """What the `Additions` with this mark adds here; None where it adds nothing."""
+        for addition in self.layer_additions:
+            if addition.mark is mark:
+                return addition
+        return None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run of this Reader has ended."""
+        return self.readers is None
+
+    def end(self) -> None:
+        """From now on it hands on what comes, whoever still calls it."""
+        self.readers = None
+        self.layer_additions = ()
+
+    def take_out(self, module: nn.Module) -> None:
+        """Make the layer what it was before us.
+
+        Where another pack's function stands there now, it stays: it may call this Reader.
+        """
+        if not _is_forward_of(vars(module).get("forward"), self):
+            return
+        _put_back(module, _without_ended(self.standing))
+
+
+def _is_forward_of(function: Any, reader: Reader) -> bool:
+    """Whether a function is the `forward` of this Reader."""
+    # A bound method is a new object whenever it is read, so the Reader behind it is compared.
+    return isinstance(function, type(reader.forward)) and function.__self__ is reader
+
+
+def _put_back(module: nn.Module, function: Any) -> None:
+    """Let a function stand in a layer, or nothing where it is None."""
+    if function is None:
+        vars(module).pop("forward", None)
+    else:
+        vars(module)["forward"] = function
+
+
+def _without_ended(function: Any) -> Any:
+    """What stands in a layer, without Readers of ours that have ended.
+
+    Another pack may have put back one that it had met in the middle of a forward.
+    """
+    while True:
+        reader = getattr(function, "__self__", None)
+        if not (isinstance(reader, Reader) and reader.ended):
+            return function
+        function = reader.standing
+
+
+class Readers:
+    """The Readers in the layers of one UNet. It lives as long as the run.
+
+    modules: of the UNet, by name. by_name: the Readers that stand in a layer now, by the name of the layer.
+    """
+
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+        self.modules = modules
+        self.by_name: dict[str, Reader] = {}
+        self._forwards = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def standing_in(self, names: Sequence[str], additions: Mapping[str, LayerAddition] | None = None) -> Iterator[None]:
+        """Put Readers into the layers of these names, for as long as any forward needs them.
+
+        They stand there for a forward and not for the run: what another pack puts into a layer between two forwards, or
+        takes away, meets nothing of ours. Several forwards of one UNet may overlap, so the last one takes them out.
+        additions: by name, what this forward finds in the Reader.
+        """
+        own_additions = additions or {}
+        with self._lock:
+            self._forwards += 1
+        try:
+            with self._lock:
+                for name in names:
+                    if name not in self.by_name:
+                        self.by_name[name] = Reader(self, name, self.modules[name])
+                    if name in own_additions:
+                        reader = self.by_name[name]
+                        reader.layer_additions = (*reader.layer_additions, own_additions[name])
+            yield
+        finally:
+            with self._lock:
+                self._forwards -= 1
+                if not self._forwards:
+                    self._take_out()
+                else:
+                    self._take_additions_out(own_additions)
+
+    def _take_additions_out(self, additions: Mapping[str, LayerAddition]) -> None:
+        """Take additions out of Readers that other forwards still need. additions: by name of the layer."""
+        for name, addition in additions.items():
+            reader = self.by_name.get(name)
+            if reader is None or addition not in reader.layer_additions:
+                continue
+            # A new tuple: another thread may be looking through the old one.
+            left = list(reader.layer_additions)
+            left.remove(addition)  # once: an overlapping forward may have put the same one there
+            reader.layer_additions = tuple(left)
+
+    def _take_out(self) -> None:
+        """Take every Reader out of its layer, and end it."""
+        for name, reader in self.by_name.items():
+            reader.take_out(self.modules[name])
+            reader.end()
+        self.by_name = {}
+
+    def clear(self) -> None:
+        """Take out every Reader that has ended and that another pack has put back since. For the end of a run."""
+        for module in self.modules.values():
+            standing = vars(module).get("forward")
+            without_ended = _without_ended(standing)
+            if without_ended is not standing:
+                _put_back(module, without_ended)

@@ -1,0 +1,123 @@
+"""Which pixels read the text with whose LoRAs, and how much of what a pixel reads comes from each such reading.
+
+Keys and values of a text are made once with each person's LoRAs, and once without any. A pixel reads those of the
+person in whose region it lies, or those without any. At soft edges it reads several, each with its share, and the
+shares of a pixel are 1 in all.
+
+Where several nodes have a person in one pixel, the pixel reads with the LoRAs of all these people. There is a reading
+for every choice of one person, or nobody, of each node. The share of a reading in a pixel is the product of the shares
+of the people chosen. Most choices have a share of 0 in every pixel, and the others have only a few pixels. So attention
+is computed for each reading in its own pixels alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from torch import Tensor
+
+from ..networks.layers import QueryPlace
+
+_ROUNDING_ERROR = 1e-6
+"""A smaller share of a pixel is a rounding error: the shares of a pixel are 1 in all, to float32 precision."""
+
+
+@dataclass(frozen=True, eq=False)
+class PersonShare:
+    """How much of what the pixels read comes from one person of a node.
+
+    person_index: among the people of the node, from 0; None for nobody. share: (rows or 1, pixels), 0..1; None for 1
+    everywhere.
+    """
+
+    person_index: int | None
+    share: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class TextReading:
+    """Pixels that read the text with the same LoRAs.
+
+    people: for each node the index of the person, None for nobody. pixels: (n,), their numbers; None for all. share:
+    (rows or 1, n, 1), how much of what these pixels read comes from this reading; None for all of it. share_of_all: the
+    same for all pixels, (rows or 1, pixels, 1), for an attention that cannot be asked for some of them.
+    """
+
+    people: tuple[int | None, ...]
+    pixels: Tensor | None
+    share: Tensor | None
+    share_of_all: Tensor | None
+
+
+def shares_of_node(shares: Tensor | None, people: Sequence[int]) -> list[PersonShare]:
+    """How much of the text the pixels of a layer read with each person's LoRAs, and last with the LoRAs of nobody.
+
+    shares: of all people of one node, (rows or 1, pixels, people), at most 1 in all for each pixel. None where the node
+    has one person, who is everywhere: then all is read with that person's LoRAs.
+    people: the indices of those who have LoRAs in this layer; empty where nobody has, so that all is read without any.
+    """
+    if shares is None:
+        if not people:
+            return [PersonShare(person_index=None, share=None)]
+        return [PersonShare(person, share=None) for person in people]
+    of_people = [PersonShare(person, shares[..., person]) for person in people]
+    of_nobody = 1 - shares[..., list(people)].sum(dim=-1)
+    return [*of_people, PersonShare(None, of_nobody)]
+
+
+def make_readings(by_node: Sequence[Sequence[PersonShare]], place: QueryPlace) -> list[TextReading]:
+    """The TextReadings of a layer, on the device of its queries: one for every choice of people that has a pixel.
+
+    by_node: for each node, the shares of its people, as `shares_of_node` gives them.
+    """
+    readings_with_pixels: list[TextReading] = []
+    for choice in product(*by_node):  # one person, or nobody, of each node
+        reading = _reading_of_choice(choice, place)
+        if reading is not None:
+            readings_with_pixels.append(reading)
+    return readings_with_pixels
+
+
+def _reading_of_choice(choice: Sequence[PersonShare], place: QueryPlace) -> TextReading | None:
+    """The reading with the LoRAs of these people, one of each node; None where no pixel has a share of it."""
+    people = tuple(person_share.person_index for person_share in choice)
+    share: Tensor | None = None  # (rows or 1, pixels)
+    for person_share in choice:
+        if person_share.share is not None:
+            share = person_share.share if share is None else share * person_share.share
+    if share is None:
+        return TextReading(people, pixels=None, share=None, share_of_all=None)
+    has_share = (share > _ROUNDING_ERROR).any(dim=0)  # (pixels,)
+    if not has_share.any():
+        return None
+    # The reading takes the pixels that have a share of it. `pixels` stays None where all pixels have a share, and
+    # `ready_share` (on the device) stays None where every share is 1: then nothing has to be picked out or multiplied.
+    pixels = None
+    own_share = share
+    if not has_share.all():
+        pixels = has_share.nonzero()[:, 0]
+        own_share = share[:, pixels]
+    ready_share = None
+    if not bool((own_share == 1).all()):
+        ready_share = place.like_queries(own_share[..., None])
+    ready_pixels = None
+    if pixels is not None:
+        ready_pixels = pixels.to(place.device)
+    return TextReading(people, ready_pixels, ready_share, place.like_queries(share[..., None]))
+
+
+def add_reading(out: Tensor | None, of_reading: Tensor, reading: TextReading, pixel_count: int) -> Tensor:
+    """The sum of all readings so far, (B, pixels, C), with one more reading added.
+
+    out: the sum before it, or None for the first reading; it may be written into. of_reading: what the pixels of this
+    reading have read, (B, n, C). pixel_count: how many pixels the layer has.
+    """
+    if reading.share is not None:
+        of_reading = of_reading * reading.share
+    if reading.pixels is None:
+        return of_reading if out is None else out + of_reading
+    if out is None:
+        out = of_reading.new_zeros(len(of_reading), pixel_count, of_reading.shape[-1])
+    return out.index_add_(1, reading.pixels, of_reading)

@@ -1,0 +1,466 @@
+"""LoRAs of single people in a transformer, each added to what the layers give where that person is.
+
+y = W x + U (w * (D x)): D and U hold the ranks of all people, and w says for every token whose ranks count. A token of
+the picture belongs to people by their regions; a token of somebody's own words, or of a reference picture that is read
+in their region alone, is wholly theirs; the common text and all other reference pictures are nobody's. Where people
+have a row of the batch each, everything in a row is its person's. No weight is changed: a `Reader` stands in each layer
+while a forward runs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from comfy.samplers import CFGGuider
+from torch import Tensor, nn
+
+from ...core.errors import BadSetup
+from ...core.person_texts import in_steps
+from ..host.unet import Options, dtype_of, modules_of_unet, with_patch
+from ..networks.families import LayerStream, Stream, TransformerFamily
+from ..networks.layouts import EmbeddedPieces, key_of_forward
+from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
+from ..networks.networks import network_of, regions_on_tokens, transformer_family
+from ..sampling.canvas import check_canvases
+from ..sampling.carried import ConditioningLost, rows_of_nodes
+from ..sampling.current_forward import current
+from ..sampling.runs import Batch, ForwardInput, Run
+from .lora_layers import PeopleLayer, PersonLoras, people_layers, with_product
+from .lora_readers import Forward, LayerAddition, Mark, Reader, Readers, begin_additions
+from .token_weights import PeopleOnPicture, TokenWeights
+
+
+def stream_of(family: TransformerFamily, layer: str) -> LayerStream | None:
+    """Which tokens a layer is given; None for a layer that is given neither text nor picture, such as those of the
+    time.
+    """
+    for stream in family.streams:
+        if stream.has(layer):
+            return stream
+    return None
+
+
+def has_place(family: TransformerFamily, layer: str) -> bool:
+    """Whether it is known which tokens a layer changes, so that a LoRA in it can be one person's."""
+    return stream_of(family, layer) is not None or modulated_layer(family.modulations, layer) is not None
+
+
+class PersonLorasRun(Run):
+    """One sampling run of a transformer with people's LoRAs."""
+
+    key = PersonLoras.key
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        super().__init__(guider, latent)
+        check_canvases(self.everything(guider), latent, self.cell)
+        self._model = guider.model_patcher
+        self._readers: dict[nn.Module, Readers] = {}
+        self._layers: dict[Any, dict[str, PeopleLayer]] = {}
+        self._batches: dict[Any, PersonLorasBatch] = {}
+        self._making = threading.Lock()
+
+    def batch_for_forward(
+        self, chunks: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
+    ) -> PersonLorasBatch | None:
+        """The batch of one forward; None where no node is on at this step. chunks: what each carries, by node."""
+        mixed = "joins rows of people with different LoRAs"
+        acting: list[tuple[PersonLoras, ...]] = []
+        for of_node in rows_of_nodes(chunks, len(forward_input.x), False, self._code_around_model, mixed):
+            if of_node[0].active and self.is_on(of_node[0], forward_input.sigmas):
+                acting.append(of_node)
+        if not acting:
+            return None
+        network = network_of(forward_input.model)
+        key = tuple(acting), key_of_forward(forward_input)
+        # MultiGPU CFG Split asks from several threads at once.
+        with self._making:
+            if network not in self._readers:
+                self._readers[network] = Readers(modules_of_unet(network))
+            if key not in self._batches:
+                nodes: list[TransformerNodeLoras] = []
+                for of_node in acting:
+                    layers = self._layers_of(of_node[0], network, forward_input)
+                    nodes.append(TransformerNodeLoras(len(nodes), of_node, layers, forward_input))
+                self._batches[key] = PersonLorasBatch(self._readers[network], nodes, forward_input)
+            return self._batches[key]
+
+    def _layers_of(self, loras: PersonLoras, network: nn.Module, forward_input: ForwardInput) -> dict[str, PeopleLayer]:
+        """The layers of a node's LoRAs on the device. They are put there once in a run, whatever part of the picture
+        the regions are cut to."""
+        key = loras.source, network
+        if key not in self._layers:
+            modules = self._readers[network].modules
+            self._layers[key] = people_layers(loras, self._model, modules, forward_input.like())
+        return self._layers[key]
+
+    def after_run(self) -> None:
+        """Take out the Readers that other packs have put back since."""
+        for readers in self._readers.values():
+            readers.clear()
+
+
+class TransformerNodeLoras:
+    """What one node adds in the forwards of a batch.
+
+    number: of the node, among those of the batch. layers: by name. people: where in the picture they are; None for one
+    person everywhere, and where people have rows. person_of_row: the number of the person whose row each row of the
+    batch is; None where people have no rows.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        of_node: Sequence[PersonLoras],
+        layers: dict[str, PeopleLayer],
+        forward_input: ForwardInput,
+    ) -> None:
+        """of_node: the PersonLoras of all rows of the batch together, or one for each row.
+
+        layers: of the node, by name.
+        """
+        loras = of_node[0]
+        self.number = number
+        self.layers = layers
+        self.people: PeopleOnPicture | None = None
+        self.person_of_row: tuple[int, ...] | None = None
+        if loras.by_row:
+            self.person_of_row = tuple(of_row.row for of_row in of_node if of_row.row is not None)
+        if loras.regions is not None and not loras.by_row:
+            (shares,) = loras.shares
+            weights = in_steps(regions_on_tokens(shares, forward_input.model, forward_input.x))
+            self.people = PeopleOnPicture(loras.names, weights.to(forward_input.x.device))
+
+
+@dataclass(frozen=True, eq=False)
+class NodeInLayer:
+    """What one node adds in one layer."""
+
+    node: TransformerNodeLoras
+    loras: PeopleLayer
+
+
+class PersonLorasInLayer(LayerAddition):
+    """What a batch does in one layer.
+
+    stream: which tokens the layer is given; None for a layer that is given neither text nor picture. nodes: what they
+    add. modulated: the layer, where it modulates in a network that takes one answer for all tokens. use: what a
+    modulating layer's answer does behind this one.
+    """
+
+    def __init__(
+        self,
+        mark: Mark,
+        stream: LayerStream | None,
+        nodes: tuple[NodeInLayer, ...],
+        modulated: ModulatedLayer | None,
+        use: ModulationUse | None,
+    ) -> None:
+        super().__init__(mark)
+        self.stream = stream
+        self.nodes = nodes
+        self.modulated = modulated
+        self.use = use
+
+
+class PersonLorasBatch(Batch):
+    """What is added to the layers of one network in the forwards that carry the same."""
+
+    def __init__(self, readers: Readers, nodes: Sequence[TransformerNodeLoras], forward_input: ForwardInput) -> None:
+        family = transformer_family(forward_input.model)
+        assert family is not None  # of a MODEL that the node has taken
+        self.row_count = len(forward_input.x)
+        self.readers = readers
+        self._family = family
+        self._network = network_of(forward_input.model)
+        self._nodes = nodes
+        self._has_references = len(forward_input.references) > 0
+        self._like = torch.empty(0, device=forward_input.x.device, dtype=dtype_of(forward_input.model))
+        self._token_weights = TokenWeights(family, forward_input)
+        self._pieces = EmbeddedPieces(self._network, len(forward_input.references))
+        self._weights: dict[Any, Tensor] = {}
+        # By name, the layers that modulate in a network that takes one answer for all tokens.
+        self._modulated: dict[str, ModulatedLayer] = {}
+        self._mark = Mark()
+        self._in_layers = self._new_in_layers()
+        self._check_references()
+
+    def _new_in_layers(self) -> dict[str, PersonLorasInLayer]:
+        """What is done in each layer, by its name."""
+        nodes: dict[str, list[NodeInLayer]] = {}
+        uses: dict[str, ModulationUse] = {}
+        for node in self._nodes:
+            for name, loras in node.layers.items():
+                nodes.setdefault(name, []).append(NodeInLayer(node, loras))
+                layer = modulated_layer(self._family.modulations, name)
+                if layer is not None and node.people is not None and name not in self._modulated:
+                    self._modulated[name] = layer
+                    uses.update(layer.uses)
+        in_layers: dict[str, PersonLorasInLayer] = {}
+        for name in dict.fromkeys([*nodes, *uses]):
+            in_layers[name] = PersonLorasInLayer(
+                self._mark,
+                stream_of(self._family, name),
+                tuple(nodes.get(name, ())),
+                self._modulated.get(name),
+                uses.get(name),
+            )
+        return in_layers
+
+    def _check_references(self) -> None:
+        """Raise BadSetup for a layer that modulates beside references of Z-Image, which have the time 0 there.
+
+        It gives the rows of the time 0 first, and tokens of references stand in front of text and of the picture.
+        """
+        if not (self._family.picture_last and self._has_references):
+            return
+        for name in self._modulated:
+            raise BadSetup(
+                f"{self._family.name} with reference pictures does not know LoRAs of single people in {name}.",
+                "Take the reference pictures out of the conditioning, or use LoRAs without such layers.",
+            )
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """While this context is open, Readers stand in the layers that somebody's LoRA changes."""
+        with ExitStack() as stack:
+            stack.enter_context(self.readers.standing_in(list(self._in_layers), self._in_layers))
+            if self._family.own_captions:
+                stack.enter_context(self._pieces.counting())
+            yield
+
+    def network_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments as they are. They say how the network reads reference pictures, which is kept for this forward.
+
+        Raises BadSetup where LoRAs of people are not known beside such references.
+        """
+        method = kwargs.get("ref_latents_method", _default_method(self._network))
+        # Krea 2 reads references only by a method that the conditioning names.
+        references = self._family.references
+        reads_references = method is not None or references is None or not references.method
+        self._token_weights.begin(reads_references)
+        if method == _ZERO_TIME and self._has_references:
+            for node in self._nodes:
+                if node.people is not None:
+                    self._refuse_zero_time(node)
+        return args, kwargs
+
+    def _refuse_zero_time(self, node: TransformerNodeLoras) -> None:
+        """Raise BadSetup where a node's LoRAs modulate, and the references are modulated by another time."""
+        for name in node.layers:
+            stream = self._in_layers[name].stream
+            if stream is not None and stream.modulates:
+                raise _zero_time_unknown()
+
+    def options_with_attention(self, options: Options) -> Options:
+        """transformer_options with a patch that counts tokens. The Forward of this thread begins here."""
+        begin_additions(self)
+        if self._family.own_captions:
+            return options
+        return with_patch(options, "post_input", self.count_tokens)
+
+    def after_network_call(self) -> None:
+        """The layers that modulate forget what they have answered, also where the network has raised."""
+        for layer in self._modulated.values():
+            layer.answer.modulation = None
+
+    def count_tokens(self, block_inputs: Options) -> Options:
+        """The host's post_input patch: it changes nothing, and counts the tokens that the blocks are given."""
+        self._token_weights.set_counts(block_inputs["txt"].shape[1], block_inputs["img"].shape[1])
+        return block_inputs
+
+    def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
+        """What a layer gives of x, `out`, with what everybody's LoRAs add to it. The Readers call this.
+
+        x: (B, tokens, C), or (B, 1, C) for a layer that modulates, which then gives something for every token.
+        For a ModulatedLayer x is (B, C): what it answers is kept, and applied where the network uses it.
+        """
+        in_layer = reader.addition_of(self._mark)
+        if not isinstance(in_layer, PersonLorasInLayer):
+            return out
+        if in_layer.modulated is not None:
+            in_layer.modulated.answer.modulation = self._modulation(forward, in_layer, in_layer.modulated, x, out)
+            return in_layer.modulated.neutral(out)
+        for node_in_layer in in_layer.nodes:
+            hidden = self._hidden(forward, node_in_layer, in_layer.stream, x)
+            people = node_in_layer.node.people
+            if people is not None:
+                weights = self._weights_of(forward, node_in_layer, people, in_layer.stream, x).to(hidden)
+                if weights.shape[-2] == hidden.shape[-2]:
+                    hidden.mul_(weights)
+                else:  # of a layer that modulates: from one row to one for every token
+                    hidden = hidden * weights
+            out = with_product(out, hidden, node_in_layer.loras.up.to(x), reader.makes_new)
+        if in_layer.use is None:
+            return out
+        return in_layer.use.applied(out)
+
+    def _kept_weights(self, forward: Forward) -> dict[Any, Tensor]:
+        """Where weights are kept, by their key: for all forwards of the batch.
+
+        What torch.compile compiles keeps them for this forward alone: the graph then works them out of where people
+        are. Else it would see other weights ready at each step and in each run, and compile it anew.
+        """
+        return forward.weights if torch.compiler.is_compiling() else self._weights
+
+    def _hidden(self, forward: Forward, node_in_layer: NodeInLayer, stream: LayerStream | None, x: Tensor) -> Tensor:
+        """What the `down` matrices of all people make of x: (..., in) -> (..., ranks).
+
+        Where people have rows, the ranks of all others are 0 in each row. stream: which tokens the layer is given.
+        """
+        hidden = functional.linear(x, node_in_layer.loras.down.to(x))
+        person_of_row = node_in_layer.node.person_of_row
+        if person_of_row is None:
+            return hidden
+        weights = self._weights_of_rows(forward, person_of_row, node_in_layer.loras.owners, stream, x)
+        return hidden * weights.to(hidden)
+
+    def _weights_of_rows(
+        self,
+        forward: Forward,
+        person_of_row: tuple[int, ...],
+        owners: tuple[int, ...],
+        stream: LayerStream | None,
+        x: Tensor,
+    ) -> Tensor:
+        """Which ranks count in each row of x, 1 for those of the row's person and else 0: (rows of x, 1, ..., ranks).
+
+        The result has as many dimensions as x.
+        person_of_row: the number of the person of each row of the batch. owners: the number of the person of each rank.
+        stream: which tokens the layer is given. x: what it is given, (rows of x, ..., C).
+        Raises ConditioningLost where another pack has made other rows.
+        """
+        texts = current.texts
+        if texts is not None and texts.rows is not None:
+            person_of_row = tuple(person_of_row[row] for row in texts.rows)  # x is of these rows alone
+        times, rest = divmod(len(x), len(person_of_row))
+        if rest:
+            raise ConditioningLost("unknown", f"makes {len(x)} rows of {len(person_of_row)} in a layer")
+        is_by_token = stream is not None and stream.stream is Stream.TEXT_AS_ROWS
+        key = person_of_row, owners, times, is_by_token, x.dim()
+        kept = self._kept_weights(forward)
+        if key not in kept:
+            is_own = torch.tensor(person_of_row)[:, None] == torch.tensor(owners)  # (rows, ranks)
+            # Of a text each token may be a row: all of one row of the batch, then all of the next. Of the time there
+            # may be rows at 0 for reference pictures: a whole batch of them, in front or behind.
+            is_own = is_own.repeat_interleave(times, dim=0) if is_by_token else is_own.repeat(times, 1)
+            for _ in range(x.dim() - 2):
+                is_own = is_own[:, None]  # (rows of x, 1, ..., ranks)
+            kept[key] = is_own.to(self._like)
+        return kept[key]
+
+    def _modulation(
+        self, forward: Forward, in_layer: PersonLorasInLayer, layer: ModulatedLayer, x: Tensor, out: Tensor
+    ) -> TokenModulation:
+        """What a ModulatedLayer answers for every token with everybody's LoRAs.
+
+        x: what it is given, (rows, in). out: what it answers without LoRAs, (rows, parts * C). There are twice as many
+        rows as pictures where references are modulated by the time 0.
+        """
+        common = out
+        people: list[Tensor] = []
+        weights: list[Tensor] = []
+        stream = layer.modulation.stream
+        tokens = self._token_weights.tokens(stream)
+        rows = self.row_count
+        for node_in_layer in in_layer.nodes:
+            node = node_in_layer.node
+            if node.people is None:
+                hidden = self._hidden(forward, node_in_layer, in_layer.stream, x)
+                common = common + functional.linear(hidden, node_in_layer.loras.up.to(x))
+                continue
+            loras = node_in_layer.loras
+            people.append(loras.of_people(x))
+            of_owners = loras.people, loras.people_tensor
+            weights.append(self._ready_weights(forward, node, node.people, *of_owners, stream, tokens))
+        of_people = torch.cat(people).movedim(0, 1)  # (rows, people, parts * C)
+        zero = None
+        if len(common) > rows:
+            if not layer.modulation.zero_time:
+                raise _zero_time_unknown()
+            zero = TimeModulation(common[rows:], of_people[rows:])
+        return TokenModulation(
+            now=TimeModulation(common[:rows], of_people[:rows]),
+            weights=torch.cat(weights, dim=2).to(out),
+            width=out.shape[-1] // layer.modulation.parts,
+            zero=zero,
+            picture=self._token_weights.picture,
+        )
+
+    def _weights_of(
+        self,
+        forward: Forward,
+        node_in_layer: NodeInLayer,
+        people: PeopleOnPicture,
+        stream: LayerStream | None,
+        x: Tensor,
+    ) -> Tensor:
+        """How much of each rank every token of x has, in a shape that multiplies x: (1, tokens, ranks) for most layers.
+
+        people: where the node's people are. stream: which tokens the layer is given. x: what it is given.
+        """
+        assert stream is not None  # such a layer is refused by the node
+        tokens = x.shape[1]
+        if stream.stream is Stream.TEXT_AS_ROWS:
+            tokens = x.shape[1] if x.dim() == 4 else len(x) // self.row_count
+        elif stream.modulates:
+            if x.dim() != 3 or x.shape[1] != 1:
+                raise _zero_time_unknown()
+            tokens = self._token_weights.tokens(stream.stream)
+        of_owners = node_in_layer.loras.owners, node_in_layer.loras.owners_tensor
+        weights = self._ready_weights(forward, node_in_layer.node, people, *of_owners, stream.stream, tokens)
+        if stream.stream is not Stream.TEXT_AS_ROWS:
+            return weights
+        if x.dim() == 4:  # (B, T, C, layers of the text encoder)
+            return weights[:, :, None]
+        return weights[0][:, None].repeat(self.row_count, 1, 1)  # (B * T, 1, ranks)
+
+    def _ready_weights(
+        self,
+        forward: Forward,
+        node: TransformerNodeLoras,
+        people: PeopleOnPicture,
+        owners: tuple[int, ...],
+        owners_tensor: Tensor,
+        stream: Stream,
+        tokens: int,
+    ) -> Tensor:
+        """How much of each rank every token has: (1, tokens, ranks), made once for all layers and steps.
+
+        people: where the node's people are. owners: per rank the number of the person, also as a tensor. stream: which
+        tokens the layer is given. tokens: how many these are.
+        """
+        of_texts = self._token_weights.text_tokens(), current.texts
+        of_references = current.references, current.embedded
+        key = node.number, owners, stream, tokens, of_texts, of_references
+        kept = self._kept_weights(forward)
+        if key not in kept:
+            weights = self._token_weights.of_people(people, stream, tokens)  # (people, tokens)
+            kept[key] = weights[owners_tensor].T[None].to(self._like)
+        return kept[key]
+
+
+_ZERO_TIME = "index_timestep_zero"
+"""The host's name of a method by which reference pictures are modulated by the time 0, and not by that of the step."""
+
+
+def _default_method(network: Any) -> str | None:
+    """How a network reads reference pictures where the conditioning does not say it."""
+    settings = getattr(network, "params", network)
+    return getattr(settings, "default_ref_method", None)
+
+
+def _zero_time_unknown() -> BadSetup:
+    """The error for LoRAs of people that modulate, where references are modulated by the time 0."""
+    return BadSetup(
+        f"Reference pictures with the method {_ZERO_TIME} are modulated in another way than the picture, and LoRAs of "
+        "single people that change this are not known there.",
+        "Set FluxKontextMultiReferenceLatentMethod to another method, or use LoRAs without modulation layers.",
+    )

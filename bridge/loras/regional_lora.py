@@ -1,0 +1,566 @@
+"""LoRAs of single people, each added to what the layers give where that person is: y = W x + sum of m_i up_i down_i x.
+
+No weight is changed. While a forward runs, a `Reader` stands in the layers concerned and adds to what they give. m_i is
+the weight of person i in a pixel; `lora_layers` makes one product of all people. Keys and values of the text are made
+with each person's LoRAs, and read by that person's pixels alone.
+
+What lives how long, from the longest to the shortest:
+
+    PersonLoras         in the conditioning, from the node on    what one node adds; immutable, on the CPU
+    RegionalLoraRun     one sampling
+    LoraNetwork         one sampling, for each UNet in it        PeopleLayer of every node; the Readers of this UNet
+    RegionalLoraBatch   the forwards of one UNet that carry the same people in the same rows
+    UNetNodeLoras           as its batch                             what one node adds, with weights of every pixel
+    Forward             one forward in one thread                the grids of the blocks, as the forward shows them
+    Reader              one forward, or several that overlap     stands in a layer's `forward`
+    TextReading         as its batch                             pixels that read the text with the same LoRAs
+
+There are several UNets where ComfyUI's MultiGPU CFG Split samples with a copy on each card, each in its own thread.
+
+The steps of one forward:
+
+    Batch.prepared                  puts Readers into the layers' `forward` (lora_readers.py)
+    options_with_attention          begins the Forward of this thread, by which Readers find their batch
+      each linear layer, each convolution:
+        Reader.forward              -> output_with_additions of the batch -> of each node:
+          PeopleLayer.hidden        down x                              (B, pixels, ranks)
+          _times_pixel_weights      times the weight of each rank's owner in each pixel
+          with_product              up of that, added to what the layer gives
+      each cross-attention:
+        _remember_text              the text that keys and values are made of, once others have changed it
+        attention_output            one attention per TextReading, each with the keys and values of its people
+    call_network                    ends the Forward (runs.py)
+    Batch.prepared closes           takes the Readers out
+
+Weights of pixels are shares of people (`shares_at`), one for each rank (`_make_weights`), kept by grid (`_weights_of`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as functional
+from comfy.model_patcher import ModelPatcher
+from comfy.samplers import CFGGuider
+from torch import Tensor, nn
+
+from ...core.attention import on_grid
+from ...core.errors import TokensMoved
+from ..host.unet import (
+    Grid,
+    Options,
+    Replacement,
+    attend_with,
+    block_of,
+    first_convolution_of,
+    grid_of,
+    grids,
+    modules_of_unet,
+    transformers,
+    with_patch,
+)
+from ..networks.layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace, can_read_some_pixels
+from ..networks.row_tracking import of_source_rows, repeat_rows
+from ..sampling.runs import ForwardInput, made_rows_error
+from .lora_layers import PeopleLayer, PersonLoras, people_layers, with_product, with_product_of_pixels
+from .lora_readers import Forward, Reader, Readers, begin_additions, current_additions
+from .lora_shares import PersonShare, TextReading, add_reading, make_readings, shares_of_node
+
+_TEXT = "likeness_text"
+"""The key of a `LayerText` in the extra_options of a layer, which the host gives to attn2 patches and to attention."""
+
+
+class LoraTokensMoved(TokensMoved):
+    """Another node has split or merged the tokens of the picture, where LoRAs are meant for regions of it."""
+
+
+def _tokens_moved(token_count: int, grid: Grid) -> LoraTokensMoved:
+    """The error for a layer with this many tokens, whose block has this grid."""
+    height, width = grid
+    return LoraTokensMoved(
+        f"Another MODEL node (HyperTile and TomePatchModel do so) has made {token_count} tokens of the "
+        f"{width}x{height} of a layer. Which of them belong to whose LoRA is unknown.",
+        "Take that node out, or use one person without regions.",
+    )
+
+
+# What a run has of each UNet
+
+
+class TextLayers(NamedTuple):
+    """Names of the modules that make keys and values of the text for one cross-attention layer."""
+
+    keys: str
+    values: str
+
+
+class LoraNetwork:
+    """One UNet that a run samples with.
+
+    model: with the patches of this run. modules: by name. readers: which stand in its layers. text_layers: of every
+    cross-attention layer, in the order of unet.transformers.
+    """
+
+    def __init__(self, unet: nn.Module, model: ModelPatcher) -> None:
+        self._model = model
+        self.modules = modules_of_unet(unet)
+        self.readers = Readers(self.modules)
+        names = {module: name for name, module in self.modules.items()}
+        self.text_layers: list[TextLayers] = []
+        for *_, block in transformers(unet):
+            attention = block.attn2
+            self.text_layers.append(TextLayers(names[attention.to_k], names[attention.to_v]))
+        self._layers: dict[object, dict[str, PeopleLayer]] = {}
+
+    def layers(self, lora: PersonLoras, place: QueryPlace) -> dict[str, PeopleLayer]:
+        """What one node adds, by name of the layer: made once in a run, on the device.
+
+        It is kept by the source of the node. All PersonLoras of a node have the same source, also those of single rows
+        and of areas, so they share one set of PeopleLayers.
+        """
+        if lora.source not in self._layers:
+            like = place.like_queries(torch.empty(0))
+            self._layers[lora.source] = people_layers(lora, self._model, self.modules, like)
+        return self._layers[lora.source]
+
+
+class RegionalLoraRun(CrossAttentionRun):
+    """One sampling run. networks: what belongs to each UNet that it samples with."""
+
+    key = PersonLoras.key
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        super().__init__(guider, latent)
+        self._model = guider.model_patcher
+        self.networks: dict[nn.Module, LoraNetwork] = {}
+        self._making_network = threading.Lock()
+
+    def batch_for_forward(
+        self, chunks: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
+    ) -> CrossAttentionBatch | None:
+        """The batch of one forward; None where no node is on at this step."""
+        loras_of_nodes: tuple[tuple[PersonLoras, ...], ...] = self.carried_by_acting_nodes(chunks, forward_input)
+        if not loras_of_nodes:
+            return None
+        unet = forward_input.model.diffusion_model
+        network = self._network(unet)
+
+        def make(place: QueryPlace) -> RegionalLoraBatch:
+            """A new batch for this place."""
+            block_grids = grids(unet, *forward_input.x.shape[-2:])
+            nodes: list[UNetNodeLoras] = []
+            for loras_of_node in loras_of_nodes:
+                layers = network.layers(loras_of_node[0], place)
+                nodes.append(UNetNodeLoras(loras_of_node, layers, place, block_grids))
+            return RegionalLoraBatch(self, network, place, nodes)
+
+        return self.kept_batch(loras_of_nodes, forward_input, make)
+
+    def _network(self, unet: Any) -> LoraNetwork:
+        """The LoraNetwork of this UNet, made once."""
+        # torch.compile puts a module around the UNet, whose layers are the same.
+        module = getattr(unet, "_orig_mod", unet)
+        # MultiGPU CFG Split asks from several threads at once.
+        with self._making_network:
+            if module not in self.networks:
+                self.networks[module] = LoraNetwork(module, self._model)
+            return self.networks[module]
+
+    def after_run(self) -> None:
+        """Take out the Readers that other packs have put back since."""
+        for network in self.networks.values():
+            network.readers.clear()
+
+
+# What the forwards read
+
+
+class UNetNodeLoras:
+    """What one node's LoRAs add to the layers of one UNet in the forwards of a batch.
+
+    layers: by name.
+    """
+
+    def __init__(
+        self,
+        loras: Sequence[PersonLoras],
+        layers: Mapping[str, PeopleLayer],
+        place: QueryPlace,
+        block_grids: Mapping[tuple[str, int], Grid],
+    ) -> None:
+        """loras: one per chunk of the batch, all of the same node. block_grids: (height, width) by block."""
+        self.layers = layers
+        self._place = place
+        self._shares = _shares_of(loras)
+        """See _shares_of; empty where one person is everywhere."""
+        self._grids = _grids_of_layers(layers, block_grids)
+        self._weights: dict[tuple[Grid, tuple[int, ...]], Tensor | None] = {}
+        self._make_all_weights(set(block_grids.values()))
+
+    def _make_all_weights(self, every_grid: set[Grid]) -> None:
+        """Make the weights for every grid of the UNet and all owners of ranks, before the first forward.
+
+        They are not made when a layer first asks for them, because torch.compile compiles the forward, which should
+        only read what lies ready.
+        """
+        every_owners = {layer.owners for layer in self.layers.values()}
+        for layer in self.layers.values():
+            # What stands in front of a layer (GLoRA) belongs to one person as a whole. Its weights are those of a
+            # single rank, so that they multiply all channels.
+            every_owners.update((front.person,) for front in layer.in_front)
+        for grid in every_grid:
+            for owners in every_owners:
+                self._weights[grid, owners] = self._make_weights(grid, owners)
+
+    def shares_at(self, grid: Grid) -> Tensor | None:
+        """How much of each person's LoRAs every pixel of a grid has, on the CPU: (rows or 1, pixels, people).
+
+        None for one person everywhere.
+        """
+        if not self._shares:
+            return None
+        rows: list[Tensor] = []
+        for shares in self._shares:
+            of_people = on_grid(shares, *grid)  # (people, pixels, 1)
+            rows.append(of_people[..., 0].T)  # (pixels, people)
+        by_row = torch.stack(rows)  # (chunks or 1, pixels, people)
+        if len(by_row) > 1:
+            by_row = repeat_rows(by_row, self._place.row_count, dim=0)  # (rows, pixels, people)
+        return by_row
+
+    def _make_weights(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
+        """How much of each rank every pixel of a grid has: (rows or 1, pixels, ranks); None for 1 everywhere.
+
+        A pixel has of a rank as much as it has of the person whose LoRA the rank belongs to. owners: per rank, the
+        number of that person.
+        """
+        shares = self.shares_at(grid)
+        if shares is None:
+            return None
+        return self._place.like_queries(shares[..., list(owners)])
+
+    def _weights_of(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
+        """The weights that `_make_weights` gives. They are ready for the grids that the UNet has by itself.
+
+        They are made anew in each layer for a grid that another node has changed.
+        """
+        if (grid, owners) in self._weights:
+            return self._weights[grid, owners]
+        return self._make_weights(grid, owners)
+
+    def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
+        """The sum of `out`, which a layer gives for x, and of what all people add to it, in the shape of `out`.
+
+        x, out: (B, tokens, channels), (B, channels, h, w), or (B, channels) of a layer of the time step. A layer of the
+        time step has no pixels: its block adds what it gives to all pixels alike. Where the people have different
+        regions, pixels need different sums, so the result is then (B, channels, h, w), which the block adds as well.
+        """
+        layer = self.layers[reader.name]
+        # The grid that this forward has shown (_layers_of_convolution), or else the grid that the UNet has there by
+        # itself; (1, 1) for a layer that stands in no block.
+        grid = forward.grids.get(reader.name) or self._grids.get(reader.name, (1, 1))
+        if out.dim() == 4:
+            grid = int(out.shape[2]), int(out.shape[3])
+        hidden = self._times_pixel_weights(layer.hidden(x), grid, layer.owners)  # (B, pixels or 1, ranks)
+        up = layer.up.to(x)
+        if layer.in_front:
+            addition = functional.linear(hidden, up)  # (B, pixels or 1, channels)
+            for front in layer.in_front:
+                change = front.change(reader.layer, x)
+                addition = addition + self._times_pixel_weights(change, grid, (front.person,))
+            return _with_addition(out, addition, grid)
+        if out.dim() == 3:
+            return with_product(out, hidden, up, reader.makes_new)
+        if out.dim() == 4:
+            return with_product_of_pixels(out, hidden, up, reader.makes_new)
+        return _with_addition(out, functional.linear(hidden, up), grid)
+
+    def _times_pixel_weights(self, x: Tensor, grid: Grid, owners: tuple[int, ...]) -> Tensor:
+        """Tokens times the weights of their pixels: (B, pixels or 1, channels). It may write into x.
+
+        x: of all channels of a layer or of its ranks, in the shapes of `output_with_additions`. Raises LoraTokensMoved,
+        and ConditioningLost where another pack has made rows.
+        """
+        tokens = _as_tokens(x)
+        weights = self._weights_of(grid, owners)
+        if weights is None:
+            return tokens
+        if tokens.shape[1] not in (1, weights.shape[1]):
+            raise _tokens_moved(tokens.shape[1], grid)
+        if len(weights) not in (1, len(tokens)):
+            raise made_rows_error(len(tokens), len(weights), None)
+        weights = weights.to(tokens)
+        # Written into x where the product has the shape of x: x was made just before, by `down` or by a GLoRA, and
+        # nobody else holds it. Otherwise one token becomes one for each pixel, which needs a new tensor.
+        if tokens.shape[1] == weights.shape[1] and not tokens.requires_grad:
+            return tokens.mul_(weights)
+        return tokens * weights
+
+
+def _grids_of_layers(layers: Iterable[str], block_grids: Mapping[tuple[str, int], Grid]) -> dict[str, Grid]:
+    """The grid of the block of each layer, by the layer's name; none for layers that stand in no block."""
+    by_layer: dict[str, Grid] = {}
+    for name in layers:
+        block = block_of(name)
+        if block is not None:
+            by_layer[name] = block_grids[block]
+    return by_layer
+
+
+def _with_addition(out: Tensor, addition: Tensor, grid: Grid) -> Tensor:
+    """The sum of what a layer gives, `out`, and an addition to it, (B, pixels or 1, channels).
+
+    It has the shape of `out`; or, where `out` is (B, channels) and the addition differs by pixel, (B, channels, h, w).
+    grid: of the pixels.
+    """
+    if out.dim() == 3:
+        return out + addition
+    if out.dim() == 2 and addition.shape[1] == 1:
+        return out + addition[:, 0]
+    # For a layer of the time step, whose output has no pixels, the addition gives it some.
+    pixels = out if out.dim() == 4 else out[..., None, None]  # (B, channels, h or 1, w or 1)
+    return pixels + addition.mT.unflatten(2, grid)  # (B, pixels, channels) -> (B, channels, h, w)
+
+
+def _shares_of(loras: Sequence[PersonLoras]) -> list[Tensor]:
+    """How much of each person's LoRAs every pixel has: tensors (people, H, W).
+
+    There is one tensor for all rows; or one for each chunk, where prompts have areas of their own; or one for each row,
+    where people have rows. loras: what one node has put into each chunk of the batch.
+    """
+    first = loras[0]
+    # Chunks with the same regions have the same shares. A prompt with an area of its own has its own part of the
+    # regions.
+    same_regions = all(lora.regions is first.regions for lora in loras)
+    if same_regions and not first.by_row:
+        return first.shares
+    shares: list[Tensor] = []
+    for lora in loras:
+        shares.extend(lora.shares)
+    return shares
+
+
+def _as_tokens(x: Tensor) -> Tensor:
+    """What a layer gives, whatever its shape, as (B, tokens, channels)."""
+    if x.dim() == 4:  # a convolution: (B, channels, h, w)
+        return x.flatten(2).mT  # (B, h * w, channels)
+    if x.dim() == 2:  # of the time step: (B, channels)
+        return x[:, None]  # (B, 1, channels)
+    return x  # (B, tokens, channels)
+
+
+class LayerText(NamedTuple):
+    """The text, (B, T, width) each, of which a layer makes keys and values. Patches may give it two different ones."""
+
+    for_keys: Tensor
+    for_values: Tensor
+
+
+class Owner(NamedTuple):
+    """A person of one node. person_index: among the people of the node, from 0."""
+
+    node: UNetNodeLoras
+    person_index: int
+
+
+class RegionalLoraBatch(CrossAttentionBatch):
+    """What is added to the layers of one UNet in the forwards that carry the same. nodes: what each node adds.
+
+    Readers stand in the layers to which something is added, and in the first convolution of each of their blocks, which
+    shows how many pixels the block has.
+    """
+
+    def __init__(
+        self, run: RegionalLoraRun, network: LoraNetwork, place: QueryPlace, nodes: Sequence[UNetNodeLoras]
+    ) -> None:
+        super().__init__(run.layers, place.row_count)
+        self._place = place
+        self.readers = network.readers
+        self._text_layers = network.text_layers
+        self._nodes = nodes
+        names: dict[str, None] = {}  # of the layers to which any node adds something, each once and in order
+        for node in nodes:
+            names.update(dict.fromkeys(node.layers))
+        # By name of the first convolution of a block, the layers of the block: they have as many pixels as it gives.
+        self._layers_of_convolution: dict[str, list[str]] = {}
+        for name in names:
+            if block_of(name) is None:
+                continue
+            convolution = first_convolution_of(name)
+            if convolution in network.modules:
+                self._layers_of_convolution.setdefault(convolution, []).append(name)
+        self._read_layers = list(dict.fromkeys([*names, *self._layers_of_convolution]))
+        # By the people with LoRAs on the text, see _find_people_with_text, and by grid. They are made here and not in
+        # the forward: torch.compile compiles the forward, which should only read what lies ready.
+        self._readings: dict[tuple[tuple[tuple[int, ...], ...], Grid], list[TextReading]] = {}
+        self._people_with_text = [self._find_people_with_text(index) for index in range(len(self.layers))]
+        for people_by_node in set(self._people_with_text):
+            for grid in place.grids:
+                self._readings[people_by_node, grid] = self._make_readings_at(people_by_node, grid)
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """While this context is open, Readers stand in all layers that the LoRA of any person changes."""
+        with self.readers.standing_in(self._read_layers):
+            yield
+
+    def options_with_attention(self, options: Options) -> Options:
+        """transformer_options with our attention. The Forward of this thread begins here: the UNet is called next."""
+        begin_additions(self)
+        # As the last patch, after those of other packs and of a RegionalTextBatch: it sees the text as layers read it.
+        return with_patch(super().options_with_attention(options), "attn2_patch", _remember_text)
+
+    def changes_layer(self, layer_index: int) -> bool:
+        """Whether the LoRA of any person changes keys or values of the text in this layer."""
+        return any(name in node.layers for name in self._text_layers[layer_index] for node in self._nodes)
+
+    def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
+        """The sum of `out`, which a layer gives for x, and of what all nodes add to it, in the shape of `out`.
+
+        Called by the Readers, see lora_readers.Additions.
+
+        The layers that make keys and values of the text are a case of their own. When the host calls them, nothing is
+        added here: `attention_output` adds later what belongs to each reading. When the function of another pack calls
+        them by itself, the LoRAs of the people are added for whom `call_with_text_of` has called that function.
+        """
+        if reader.name.endswith(("attn2.to_k", "attn2.to_v")):
+            # Empty when the host calls the layer. `get` gives 0 for a person without a LoRA in this layer.
+            owners: tuple[Owner, ...] = forward.text_owners
+            for owner in owners:
+                layer = owner.node.layers.get(reader.name)
+                if layer is not None:
+                    out = out + layer.additions_to_text(x, reader.layer).get(owner.person_index, 0)
+            return out
+        for node in self._nodes:
+            if reader.name in node.layers:
+                out = node.output_with_additions(forward, reader, x, out)
+        for name in self._layers_of_convolution.get(reader.name, ()):
+            forward.grids[name] = int(out.shape[2]), int(out.shape[3])
+        return out
+
+    def attention_output(
+        self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        """Each pixel reads the text with the LoRAs of the people it belongs to, by their weights there: (B, N, C).
+
+        lora_shares.py says which pixels read with whose LoRAs. Arguments as in the base class.
+        """
+        source_rows = self.source_rows(before, q, extra_options)
+        layer_text: LayerText = extra_options[_TEXT]
+        text_layers = self._text_layers[layer_index]
+        # For each node, by person: what is added to keys and to values, (B, T, C) each.
+        key_additions: list[dict[int, Tensor]] = []
+        value_additions: list[dict[int, Tensor]] = []
+        for node in self._nodes:
+            key_additions.append(self._added_to_text(node, text_layers.keys, layer_text.for_keys))
+            value_additions.append(self._added_to_text(node, text_layers.values, layer_text.for_values))
+        by_pixels = can_read_some_pixels(before)
+        out: Tensor | None = None
+        for reading_of_batch in self._readings_of(layer_index, grid_of(extra_options)):
+            reading = _reading_for_rows(reading_of_batch, source_rows, by_pixels)
+            if reading.share is not None or reading.pixels is not None:
+                self._check_tokens(q, grid_of(extra_options))
+            keys = k
+            values = v
+            owners: list[Owner] = []
+            for node_index, person_index in enumerate(reading.people):
+                if person_index is not None:
+                    owners.append(Owner(self._nodes[node_index], person_index))
+                    keys = keys + key_additions[node_index].get(person_index, 0)
+                    values = values + value_additions[node_index].get(person_index, 0)
+            out_of_reading = self._read_text(before, q, keys, values, extra_options, reading, tuple(owners))
+            out = add_reading(out, out_of_reading, reading, q.shape[1])
+        assert out is not None  # the shares of a pixel are 1 in all, so there is a reading for every pixel
+        return out
+
+    @staticmethod
+    def _read_text(
+        before: Replacement | None,
+        q: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        extra_options: Options,
+        reading: TextReading,
+        owners: tuple[Owner, ...],
+    ) -> Tensor:
+        """The attention of the pixels of one reading, (B, n, C), by the host's function or by what stands in its place.
+
+        before: what stands there, or None. q: of all pixels, (B, N, C). keys, values: made with the LoRAs of the
+        owners, (B, T, C) each.
+        """
+        if reading.pixels is not None:
+            q = q.index_select(1, reading.pixels)
+        if before is None:
+            return attend_with(extra_options)(q, keys, values)
+        if reading.pixels is not None:
+            # `before` is then a batch of ours that reads PIXELS, see can_read_some_pixels.
+            extra_options = {**extra_options, PIXELS: reading.pixels}
+        attention_of_other_node = partial(before, q, keys, values, extra_options)
+        return current_additions().call_with_text_of(owners, attention_of_other_node)
+
+    @staticmethod
+    def _check_tokens(q: Tensor, grid: Grid) -> None:
+        """Raise LoraTokensMoved unless there is a query, (B, N, C), for each pixel of the grid."""
+        height, width = grid
+        if q.shape[1] != height * width:
+            raise _tokens_moved(q.shape[1], grid)
+
+    def _find_people_with_text(self, layer_index: int) -> tuple[tuple[int, ...], ...]:
+        """For each node, the people with LoRAs in the modules that make keys or values of the text in this layer."""
+        by_node: list[tuple[int, ...]] = []
+        for node in self._nodes:
+            people: set[int] = set()
+            for name in self._text_layers[layer_index]:
+                if name in node.layers:
+                    people.update(node.layers[name].people)
+            by_node.append(tuple(sorted(people)))
+        return tuple(by_node)
+
+    def _readings_of(self, layer_index: int, grid: Grid) -> list[TextReading]:
+        """Which pixels of a layer read the text with whose LoRAs. They are ready for the grids of the UNet itself."""
+        key = self._people_with_text[layer_index], grid
+        if key not in self._readings:
+            return self._make_readings_at(*key)
+        return self._readings[key]
+
+    def _make_readings_at(self, people_by_node: tuple[tuple[int, ...], ...], grid: Grid) -> list[TextReading]:
+        """New readings for a layer of this grid. people_by_node: see _find_people_with_text."""
+        by_node: list[list[PersonShare]] = []
+        for node, people in zip(self._nodes, people_by_node, strict=True):
+            by_node.append(shares_of_node(node.shares_at(grid), people))
+        return make_readings(by_node, self._place)
+
+    def _added_to_text(self, node: UNetNodeLoras, name: str, context: Tensor) -> dict[int, Tensor]:
+        """What a node adds to keys or values that the module of this name makes of a text, (B, T, C), by person.
+
+        context: the text, (B, T, width).
+        """
+        if name not in node.layers:
+            return {}
+        return node.layers[name].additions_to_text(context, self.readers.by_name[name].layer)
+
+
+def _reading_for_rows(reading: TextReading, source_rows: Tensor | None, by_pixels: bool) -> TextReading:
+    """A reading of the batch, fitted to what one layer is called with.
+
+    source_rows: (B,), of which row of the batch each row of the layer was made; None where they are the same.
+    by_pixels: whether the attention of the layer can be called for some pixels alone. Where it cannot, the reading has
+    all pixels, with shares of 0 for those that are not its own.
+    """
+    pixels = reading.pixels if by_pixels else None
+    share = reading.share if by_pixels or reading.pixels is None else reading.share_of_all
+    # A share of a single row holds for all rows. Otherwise a row of the layer has the share of the row it was made of.
+    if share is not None and len(share) > 1:
+        share = of_source_rows(share, source_rows, dim=0)
+    return TextReading(reading.people, pixels, share, share_of_all=None)
+
+
+def _remember_text(n: Tensor, context: Tensor, value: Tensor, extra_options: Options) -> tuple[Tensor, Tensor, Tensor]:
+    """The host's attn2 patch: it changes nothing, and leaves for `attention_output` the text of keys and values."""
+    extra_options[_TEXT] = LayerText(context, value)
+    return n, context, value

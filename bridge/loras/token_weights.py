@@ -1,0 +1,167 @@
+"""How much of each person's LoRAs every token of a transformer has.
+
+A token of the picture belongs to people by their regions; a token of somebody's own words, or of a reference picture
+that is read in their region alone, is wholly theirs; the common text and all other reference pictures are nobody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ...core.token_layout import PlacedSpan, Span, TokenKind, TokenLayout, placed_spans
+from ..networks.families import Stream, TransformerFamily
+from ..networks.layouts import layout_of
+from ..networks.networks import tokens_of
+from ..sampling.carried import ConditioningLost
+from ..sampling.current_forward import current
+from ..sampling.runs import ForwardInput
+
+
+@dataclass(frozen=True, eq=False)
+class PeopleOnPicture:
+    """Where in the picture the people of one node are.
+
+    names: of the people. weights: (people, tokens of the picture), 0..1, at most 1 in all for each token.
+    """
+
+    names: tuple[str, ...]
+    weights: Tensor
+
+
+class TokenWeights:
+    """The weights of all tokens in the forwards of one batch.
+
+    How many tokens the blocks are given is known in the middle of a forward, see `set_counts`. For layers that run
+    before, and for Z-Image, which has no patch to count them, the tokens are those of the layout.
+    """
+
+    def __init__(self, family: TransformerFamily, forward_input: ForwardInput) -> None:
+        self._family = family
+        self._layout_with_references = layout_of(forward_input)
+        self._layout = self._layout_with_references
+        self._picture = tokens_of(forward_input.model, forward_input.x)
+        self._counted_text: int | None = None
+        self._counted_picture: int | None = None
+
+    @property
+    def picture(self) -> int:
+        """The number of tokens of the picture, without references."""
+        return self._picture
+
+    def begin(self, references_read: bool) -> None:
+        """Called when a forward begins: the counts of the last one are forgotten.
+
+        references_read: whether the network reads the references at all.
+        """
+        self._counted_text = None
+        self._counted_picture = None
+        self._layout = self._layout_with_references
+        if not references_read:
+            self._layout = replace(self._layout, references=())
+
+    def set_counts(self, text: int, picture: int) -> None:
+        """Keep how many tokens the blocks of this forward are given: of all texts, and of the picture with its
+        references."""
+        self._counted_text = text
+        self._counted_picture = picture
+
+    def text_tokens(self) -> int:
+        """The number of tokens of all texts in the blocks."""
+        if self._counted_text is not None:
+            return self._counted_text
+        return self._with_words().text
+
+    def tokens(self, stream: Stream) -> int:
+        """How many tokens the layers of a stream are given in the blocks."""
+        text = self.text_tokens()
+        if stream is Stream.TEXT:
+            return text
+        picture = self._layout.pictures if self._counted_picture is None else self._counted_picture
+        if stream is Stream.PICTURE:
+            return picture
+        return text + sum(self._layout.seen) + picture
+
+    def of_people(self, people: PeopleOnPicture, stream: Stream, tokens: int) -> Tensor:
+        """How much of each person's LoRAs every token has, in a layer of this stream: (people, tokens), 0..1.
+
+        people: whose LoRAs they are. tokens: how many the layer is given. Raises ConditioningLost where these are other
+        tokens than expected.
+        """
+        weights = torch.zeros(len(people.names), tokens, device=people.weights.device)
+        for place in placed_spans(self._spans(stream, tokens)):
+            if place.span.kind is TokenKind.PICTURE:
+                # Behind it stand tokens that fill it up, as Z-Image has them.
+                start = place.tokens.start
+                end = start + people.weights.shape[1]
+                if end > tokens:
+                    raise self._other_tokens(stream, tokens)
+                weights[:, start:end] = people.weights
+                continue
+            name = _owner_of(place)
+            if name in people.names:
+                weights[people.names.index(name), place.tokens] = 1
+        return weights
+
+    def _spans(self, stream: Stream, tokens: int) -> Sequence[Span]:
+        """What the tokens of a layer are, one span after the other.
+
+        stream: which tokens the layer is given. tokens: how many. Raises ConditioningLost where text and picture
+        together have another number.
+        """
+        reference = current.embedded
+        if reference is not None:
+            return [Span(TokenKind.REFERENCE, tokens, reference)]
+        if stream is Stream.BOTH:
+            if tokens != self.tokens(stream):
+                raise self._other_tokens(stream, tokens)
+            return self._with_text(self.text_tokens()).spans()
+        if stream is Stream.PICTURE:
+            # Z-Image embeds the picture alone.
+            is_alone = self._family.own_captions and tokens != self._layout.pictures
+            return [Span(TokenKind.PICTURE, tokens)] if is_alone else self._layout.picture_spans()
+        texts = current.texts
+        if texts is not None and texts.alone is not None:
+            return [_text_alone(texts.alone, tokens)]
+        if self._family.own_captions and tokens != self.text_tokens():
+            return [Span(TokenKind.TEXT, tokens)]  # a text behind the prompt, embedded alone
+        return self._with_text(tokens).text_spans()
+
+    def _with_words(self) -> TokenLayout:
+        """Where all tokens stand with the words of this forward about single people."""
+        texts = current.texts
+        return replace(self._layout, words=() if texts is None else texts.lengths)
+
+    def _with_text(self, text: int) -> TokenLayout:
+        """Where all tokens stand in a forward that has this many tokens of text.
+
+        text: tokens of all texts. Those that we know nothing of stand in front: other packs have put them there.
+        """
+        layout = self._with_words()
+        return replace(layout, front=text - layout.text)
+
+    def _other_tokens(self, stream: Stream, tokens: int) -> ConditioningLost:
+        """The error for a layer of this stream that is given another number of tokens than expected."""
+        return ConditioningLost("unknown", f"makes {tokens} tokens of the {self.tokens(stream)} of a layer")
+
+
+def _text_alone(number: int, tokens: int) -> Span:
+    """All tokens of a layer that is given one text. number: 0 for the common text, n + 1 for the words of person n."""
+    if number == 0:
+        return Span(TokenKind.TEXT, tokens)
+    return Span(TokenKind.WORDS, tokens, number - 1)
+
+
+def _owner_of(place: PlacedSpan) -> str | None:
+    """The name of the person whose words or reference picture stand there, in this forward; None for anything else."""
+    span = place.span
+    texts = current.texts
+    if span.kind is TokenKind.WORDS and texts is not None:
+        return texts.names[span.number]
+    references = current.references
+    if span.kind is TokenKind.REFERENCE and references is not None:
+        return references.names[span.number]
+    return None

@@ -1,0 +1,210 @@
+"""A way around every attention of a transformer, and one split of it for all of ours that say who reads whom.
+
+The host has one slot for a function around attention. Two functions that split one inside the other do not compose: the
+inner one is asked with a part of the tokens, knows none of them, and does nothing. So there is one function, and each
+of ours puts a `Reading` beside it; their splits are joined.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ...core.token_groups import AnySplit, Group, RowSplit, Split, joined, split_attention
+from ..host.unet import Options
+from ..sampling.carried import ConditioningLost
+
+OVERRIDE = "optimized_attention_override"
+COUNTS = "reference_image_num_tokens"
+"""The key, among transformer_options inside of a forward, of the number of tokens of each reference latent. They are
+the last of the picture's."""
+_READINGS = "likeness_readings"
+"""The key of the Readings among the transformer_options inside of a forward."""
+Attention = Callable[..., Tensor]
+"""(q, k, v, heads, mask=None, ...) -> what comes out, as the host's optimized_attention."""
+
+
+class Reading(Protocol):
+    """Who reads whom in the attentions of a forward, as one of ours sees it."""
+
+    def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
+        """The split of an attention of so many queries and keys; None where every query reads every key.
+
+        options: the transformer_options of the attention.
+        """
+        ...
+
+
+def around_attention(options: Options, function: Callable[..., Tensor]) -> Options:
+    """A copy of transformer_options in which a function is called instead of every attention.
+
+    function: called as function(attend, q, k, v, heads, mask=None, ...). It gives what the attention gives. attend: the
+    attention that it stands around, of the host or of another pack, called as attend(q, k, v, heads, mask=None, ...).
+    q, k, v: as the host gives them, after RoPE (B, heads, N, d).
+    """
+    before = options.get(OVERRIDE)  # the function that another pack has put there
+
+    def override(kernel: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """What the host calls instead of an attention. kernel: the attention that the host would call."""
+        return function(partial(before, kernel) if before else kernel, q, k, v, *args, **kwargs)
+
+    return {**options, OVERRIDE: override}
+
+
+def with_reading(options: Options, reading: Reading) -> Options:
+    """A copy of transformer_options with one more Reading. Every attention is split as all its Readings say."""
+    readings: tuple[Reading, ...] = options.get(_READINGS, ())
+    with_all_readings = {**options, _READINGS: (*readings, reading)}
+    if readings:
+        return with_all_readings  # the first of them has put the function around attention
+    return around_attention(with_all_readings, _attention_by_readings)
+
+
+class BlockCalls:
+    """It counts the blocks of a network whose attention is split in one forward, to see whether none is missing.
+
+    blocks: how many blocks the network has. is_checked: whether the next forward is checked. Only the first one of a
+    run is, because in later steps a node that saves time may leave blocks out.
+    """
+
+    def __init__(self, blocks: int, is_checked: bool) -> None:
+        self._blocks = blocks
+        self._is_checked = is_checked
+        self._is_traced = False
+        self._is_called = False
+        self._calls = 0
+
+    def begin(self) -> None:
+        """Called when a forward of the network begins."""
+        self._is_called = True
+
+    def count(self) -> None:
+        """Called for each attention of a block that is split."""
+        if torch.compiler.is_compiling():
+            self._is_traced = True
+        else:
+            self._calls += 1
+
+    def check(self) -> None:
+        """Called when a forward has ended. Raises ConditioningLost where the attention of some blocks was not split.
+
+        Then another pack's copy of the host's forward does not hand on transformer_options to them.
+        """
+        if self._is_checked and self._is_called and not self._is_traced and self._calls < self._blocks:
+            why = f"hands on transformer_options to {self._calls} of the {self._blocks} blocks"
+            raise ConditioningLost("unknown", why)
+        self._is_checked = self._is_checked and not self._is_called
+
+
+def _attention_by_readings(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """What an attention of the host's gives when it is split as all Readings of the forward say.
+
+    Where no Reading splits this attention, it is called as it is. Arguments as in `around_attention`.
+    """
+    options: Options = kwargs.get("transformer_options", {})
+    token_dim = 2 if kwargs.get("skip_reshape") else 1
+    split: AnySplit | None = None
+    for reading in options.get(_READINGS, ()):
+        split_of_reading: AnySplit | None = reading.split(q.shape[token_dim], k.shape[token_dim], options)
+        if split_of_reading is not None:
+            split = split_of_reading if split is None else _joined(split, split_of_reading)
+    if split is None:
+        return attend(q, k, v, *args, **kwargs)
+    call = _Call(attend, q, k, v, args, kwargs)
+    return call.by_rows(split) if isinstance(split, RowSplit) else call.by_groups(split)
+
+
+def _join(split: AnySplit, other: AnySplit) -> AnySplit:
+    """The split in which every query reads only what it reads in both."""
+    return joined(split, other)
+
+
+# Which readings meet is known in a forward only, and torch.compile cannot trace what is then worked out once.
+_joined: Any = torch.compiler.disable(_join)
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """A call of an attention that is split.
+
+    attend: the attention. q, k, v: (B, heads, N, d) with skip_reshape among the arguments, else (B, N, heads * d).
+    args, kwargs: the other arguments of the host: heads, mask and more, which follow q, k and v.
+    """
+
+    attend: Attention
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def by_groups(self, split: Split) -> Tensor:
+        """What the attention gives where all rows of the batch read the same: each group of queries its own keys."""
+        token_dim = 2 if self.kwargs.get("skip_reshape") else 1
+        output_token_dim = 2 if self.kwargs.get("skip_output_reshape") else 1
+        token_counts = self.q.shape[token_dim], self.k.shape[token_dim]
+
+        def attend_group(group: Group, *group_qkv: Tensor) -> Tensor:
+            """The attention of one group of queries. group_qkv: their q, and k and v of the keys that they read."""
+            args, kwargs = self._with_mask(self._mask_of_group(group, token_counts))
+            return self.attend(*group_qkv, *args, **kwargs)
+
+        groups = split.on(self.q.device)
+        return split_attention(groups, self.q, self.k, self.v, attend_group, token_dim, output_token_dim)
+
+    def by_rows(self, split: RowSplit) -> Tensor:
+        """What the attention gives where rows of the batch read differently. Rows that read the same are computed
+        together. Raises ConditioningLost where another pack has made other rows."""
+        row_count = len(self.q)
+        if row_count != len(split.splits):
+            made = f"makes {row_count} rows of {len(split.splits)} inside attention"
+            raise ConditioningLost("unknown", f"{made}, without a record of which belong to whom")
+        out: Tensor | None = None
+        for part in split.on(self.q.device):
+            rows = part.rows  # (n,)
+            args, kwargs = self._with_mask(self._mask_of_rows(rows))
+            call = _Call(self.attend, self.q[rows], self.k[rows], self.v[rows], args, kwargs)
+            row_out = call.by_groups(part.split)  # (n, ...)
+            if out is None:
+                out = row_out.new_zeros(row_count, *row_out.shape[1:])
+            out.index_copy_(0, rows, row_out)
+        assert out is not None
+        return out
+
+    @property
+    def _mask(self) -> Tensor | None:
+        """The mask among the arguments, or None."""
+        return self.args[1] if len(self.args) > 1 else self.kwargs.get("mask")
+
+    def _mask_of_rows(self, rows: Tensor) -> Tensor | None:
+        """The mask with these rows alone, (n,), their numbers. A mask that all rows share stays as it is."""
+        mask = self._mask
+        if mask is None or mask.dim() < 3 or len(mask) != len(self.q):
+            return mask
+        return mask.index_select(0, rows.to(mask.device))
+
+    def _mask_of_group(self, group: Group, token_counts: tuple[int, int]) -> Tensor | None:
+        """The part of the mask that belongs to the queries and keys of a group.
+
+        token_counts: how many queries and keys the whole attention has. The last two dimensions of a mask are queries
+        and keys, or 1 where it is the same for all.
+        """
+        mask = self._mask
+        if mask is None:
+            return None
+        if mask.shape[-2] == token_counts[0]:
+            mask = mask.index_select(-2, group.queries)
+        if group.keys is not None and mask.shape[-1] == token_counts[1]:
+            mask = mask.index_select(-1, group.keys)
+        return mask
+
+    def _with_mask(self, mask: Tensor | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with another mask, which is given as the old one was: by position, or by name."""
+        if mask is None:
+            return self.args, self.kwargs
+        if len(self.args) > 1:
+            return (self.args[0], mask, *self.args[2:]), self.kwargs
+        return self.args, {**self.kwargs, "mask": mask}

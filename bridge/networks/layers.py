@@ -1,0 +1,178 @@
+"""The base classes of all runs and batches that change cross-attention.
+
+When a forward starts, a batch puts its own attention around whatever stands in each layer. So other packs never meet
+ours, and the order of the nodes does not matter. `before`, everywhere in this folder, is the function that stands there
+already: of another pack, of another batch of ours, or None where the host's own attention is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from comfy.samplers import CFGGuider
+from torch import Tensor
+
+from ...core.attention import Block
+from ..host.unet import (
+    Grid,
+    Options,
+    Replacement,
+    grids,
+    layers_of,
+    replacement_in,
+    unet_of,
+    with_patches,
+    with_replacements,
+)
+from ..sampling.canvas import check_canvases
+from ..sampling.runs import Batch, ForwardInput, Run, made_rows_error
+from .row_tracking import SOURCE_ROWS, LayerInput, RowTracker, TextPatch
+
+PIXELS = "likeness_pixels"
+"""A key in the extra_options of a layer that is called for some of its pixels alone: their numbers in the grid, (n,).
+The queries are then (B, n, C), those of these pixels. Only a batch with `reads_some_pixels` is called so."""
+
+
+class QueryPlace(NamedTuple):
+    """The forward in which a batch is read, as far as the batch depends on it.
+
+    row_count: of the forward's batch. grids: those of the layers. device, dtype: of the layers' queries.
+    """
+
+    row_count: int
+    grids: frozenset[Grid]
+    device: torch.device
+    dtype: torch.dtype
+
+    def like_queries(self, x: Tensor) -> Tensor:
+        """A tensor on the device and in the dtype of the queries."""
+        return x.to(self.device, self.dtype)
+
+
+def query_place(layers: Sequence[Block], forward_input: ForwardInput) -> QueryPlace:
+    """Where one forward reads a batch, in these layers of its UNet."""
+    block_grids = grids(forward_input.model.diffusion_model, *forward_input.x.shape[-2:])
+    like = forward_input.like()
+    grids_of_layers = frozenset(block_grids[name, number] for name, number, _ in layers)
+    return QueryPlace(len(forward_input.x), grids_of_layers, like.device, like.dtype)
+
+
+class CrossAttentionBatch(Batch):
+    """What the layers read in one forward. layers: all cross-attention layers of the UNet, see unet.layers_of."""
+
+    reads_some_pixels = False
+    """Whether `attention_output` of this class reads PIXELS, and so can be called for some pixels."""
+
+    def __init__(self, layers: Sequence[Block], row_count: int) -> None:
+        self.layers = layers
+        self.row_count = row_count
+        self._row_tracker = RowTracker()
+
+    def options_with_attention(self, options: Options) -> Options:
+        """transformer_options with this batch's attention in the layers that it changes.
+
+        Where other packs have attn2 patches, `call_patches` takes their place: it calls them and tracks their rows.
+        """
+        attentions: dict[Block, Replacement] = {}
+        for layer_index, block in enumerate(self.layers):
+            if self.changes_layer(layer_index):
+                replacement = replacement_in(options, "attn2", block)  # of another pack, or None
+                attentions[block] = partial(self.attention_output, layer_index, replacement)
+        patches = tuple(options.get("patches", {}).get("attn2_patch", ()))
+        options = with_replacements(options, "attn2", attentions)
+        if not patches:
+            return options
+        return with_patches(options, "attn2_patch", [partial(self.call_patches, patches)])
+
+    def changes_layer(self, layer_index: int) -> bool:
+        """Whether the batch changes this layer, by its index in `layers`; else whatever stands there is left alone."""
+        return True
+
+    def call_patches(
+        self, patches: Sequence[TextPatch], n: Tensor, context: Tensor, value: Tensor, extra_options: Options
+    ) -> LayerInput:
+        """The attn2 patches of others, one after the other, as one attn2 patch that keeps track of their rows.
+
+        n, context, value: the host's names of what LayerInput holds.
+        """
+        return self._row_tracker.call(patches, LayerInput(n, context, value), extra_options)
+
+    def source_rows(self, before: Replacement | None, q: Tensor, extra_options: Options) -> Tensor | None:
+        """The row of the batch from which each row of a layer was made, see SOURCE_ROWS; None where they are the same.
+
+        Raises ConditioningLost where a layer has another number of rows and no record says of which they were made.
+        """
+        source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
+        row_count = self.row_count if source_rows is None else len(source_rows)
+        if len(q) != row_count:
+            raise made_rows_error(len(q), self.row_count, before)
+        return source_rows
+
+    def attention_output(
+        self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        """What the cross-attention of one layer gives, (B, N, C), before its output projection.
+
+        layer_index: an index into `layers`. before: what another node has put in place of this attention, or None.
+        q: (B, N, C). k, v: (B, T, C).
+        """
+        raise NotImplementedError
+
+
+def can_read_some_pixels(before: Replacement | None) -> bool:
+    """Whether an attention can be asked for some pixels alone, see PIXELS.
+
+    The host's own attention can. A batch of ours with `reads_some_pixels` can, unless it has found another function
+    than the host's own in the layer. A function of another pack cannot: it may count the queries, or look where in the
+    picture they lie.
+    """
+    if before is None:
+        return True
+    # A batch of ours stands in the layer as a partial of its method, see `options_with_attention`.
+    batch = getattr(getattr(before, "func", None), "__self__", None)
+    if not isinstance(batch, CrossAttentionBatch) or not isinstance(before, partial):
+        return False
+    # The bound arguments: the index of the layer, and what stood there before that batch.
+    _, before_that_batch = before.args
+    return batch.reads_some_pixels and before_that_batch is None
+
+
+class CrossAttentionRun(Run):
+    """A run that changes cross-attention. Its batches are kept for all steps, and go with the run."""
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        super().__init__(guider, latent)
+        self.layers = layers_of(unet_of(guider.model_patcher))
+        self._batches: dict[Hashable, CrossAttentionBatch] = {}
+        check_canvases(self.everything(guider), latent, self.cell)
+
+    def carried_by_acting_nodes(
+        self, chunks: tuple[tuple[Any, ...], ...], forward_input: ForwardInput
+    ) -> tuple[tuple[Any, ...], ...]:
+        """What each node has put into the chunks, one Carried per chunk, of the nodes that are on at this step.
+
+        chunks: what each chunk carries, one Carried per node, in the same order in every chunk.
+        """
+        acting_nodes: list[tuple[Any, ...]] = []
+        for carried_by_node in zip(*chunks, strict=True):  # from a tuple per chunk to a tuple per node
+            first = carried_by_node[0]
+            if first.active and self.is_on(first, forward_input.sigmas):
+                acting_nodes.append(carried_by_node)
+        return tuple(acting_nodes)
+
+    def kept_batch(
+        self, carried: Hashable, forward_input: ForwardInput, make: Callable[[QueryPlace], CrossAttentionBatch]
+    ) -> CrossAttentionBatch:
+        """The batch for these Carried, made by `make` once and kept for all steps of the run.
+
+        There is one for each QueryPlace and each network. Networks are kept apart, because the host's MultiGPU CFG
+        Split samples with several, each in a thread of its own, and what a batch remembers belongs to one of them.
+        """
+        place = query_place(self.layers, forward_input)
+        key = carried, place, forward_input.model
+        if key not in self._batches:
+            self._batches[key] = make(place)
+        return self._batches[key]

@@ -1,0 +1,218 @@
+"""Where the tokens of a forward stand, and whose they are.
+
+Everything of ours in a forward asks here: who reads whom in attention, and whose LoRAs count for a token.
+"""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from operator import attrgetter
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...core.token_layout import TokenLayout
+from ..sampling.current_forward import current
+from ..sampling.runs import ForwardInput
+from .families import TransformerFamily
+from .networks import network_of, tokens_of, transformer_family
+
+LAYERS = "layers"
+"""The place of an attention over all tokens, in the blocks."""
+REFINER = "likeness_refiner"
+"""The key, among transformer_options inside of a block that is a refiner, of the place where it stands, as the family's
+description says."""
+
+
+def key_of_forward(forward_input: ForwardInput) -> Hashable:
+    """A key of all that a Batch depends on in a forward, beside what nodes have put into the conditioning.
+
+    Two forwards with the same key, which carry the same, are served by one Batch.
+    """
+    return (
+        forward_input.x.shape,
+        layout_of(forward_input),
+        forward_input.x.device,
+        forward_input.context.shape[1],
+        forward_input.model,
+    )
+
+
+def layout_of(forward_input: ForwardInput) -> TokenLayout:
+    """Where the tokens of a forward stand, as if nobody had words of their own.
+
+    The number of tokens of the text is that of the conditioning. Outside of Z-Image the blocks may be given more, which
+    other packs have put in front; how many these are is known when the host calls post_input patches. In Z-Image all
+    pieces are filled up to the network's multiple.
+    """
+    family = transformer_family(forward_input.model)
+    picture = tokens_of(forward_input.model, forward_input.x)
+    references = [tokens_of(forward_input.model, reference) for reference in forward_input.references]
+    common = forward_input.context.shape[1]
+    if family is None or not family.own_captions:
+        return TokenLayout(common, picture, tuple(references))
+    padding = Padding(network_of(forward_input.model))
+    # The first of these texts stand beside a reference each, the others behind the prompt.
+    texts_of_references = forward_input.reference_texts[: len(references)]
+    later_texts = forward_input.reference_texts[len(references) :] if references else ()
+    return TokenLayout(
+        common=padding.padded(common),
+        picture=padding.padded(picture),
+        references=tuple(padding.padded(count) for count in references),
+        reference_texts=padding.padded_counts([text.shape[1] for text in texts_of_references], len(references)),
+        later=sum(padding.padded(text.shape[1]) for text in later_texts),
+        seen=_seen_token_counts(forward_input, padding),
+        picture_last=family.picture_last,
+    )
+
+
+class Padding:
+    """How a network with own_captions fills up texts and pictures with tokens of its own."""
+
+    def __init__(self, network: Any) -> None:
+        self._multiple: int = network.pad_tokens_multiple
+
+    def padded(self, tokens: int) -> int:
+        """The number of tokens of a piece, with those that fill it up."""
+        return -(-tokens // self._multiple) * self._multiple
+
+    def padded_counts(self, counts: Sequence[int], length: int) -> tuple[int, ...]:
+        """The number of tokens of each of `length` pieces, filled up.
+
+        counts: of the first of them. The pieces behind these have no tokens of their own, and are filling tokens alone.
+        """
+        missing = [self._multiple] * (length - len(counts))
+        return *[self.padded(count) for count in counts], *missing
+
+
+def reads_looks(forward_input: ForwardInput) -> bool:
+    """Whether the network reads what a vision encoder has seen, as Z-Image Omni does with references."""
+    return (
+        bool(forward_input.references) and getattr(network_of(forward_input.model), "siglip_embedder", None) is not None
+    )
+
+
+def _seen_token_counts(forward_input: ForwardInput, padding: Padding) -> tuple[int, ...]:
+    """How many tokens stand for what a vision encoder has seen of each reference and, last, of the picture.
+
+    The host gives nothing that is seen of the picture, so these are filling tokens alone. Empty where the network reads
+    nothing of the kind.
+    """
+    if not reads_looks(forward_input):
+        return ()
+    count = len(forward_input.references)
+    looks = [look.shape[1] * look.shape[2] for look in forward_input.reference_looks[:count]]
+    return padding.padded_counts(looks, count + 1)
+
+
+# What stands in a network while a forward runs
+
+
+class StandIn:
+    """A function in the place of a method of one module, while a forward runs.
+
+    function: called as function(method, *args, **kwargs), with the method that it replaces in front of its arguments.
+    """
+
+    def __init__(self, module: nn.Module, method: str, function: Callable[..., Any]) -> None:
+        self._module = module
+        self._method = method
+        self._function = function
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """While this context is open, the function stands in the module. Then the module is as it was."""
+        attributes = vars(self._module)
+        before = attributes.get(self._method)
+        method: Callable[..., Any] = getattr(self._module, self._method)
+        attributes[self._method] = _CallInFront(self._function, method).call
+        try:
+            yield
+        finally:
+            if before is None:
+                attributes.pop(self._method, None)
+            else:
+                attributes[self._method] = before
+
+
+class _CallInFront:
+    """A function that is called with the method that it stands for.
+
+    Its `call` is a method and no functools.partial: torch.compile takes the method of another object for the same, and
+    a partial for another, so that it would compile every run anew.
+    """
+
+    def __init__(self, function: Callable[..., Any], method: Callable[..., Any]) -> None:
+        self._function = function
+        self._replaced = method
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """What the function gives. The arguments are those of the method."""
+        return self._function(self._replaced, *args, **kwargs)
+
+
+def refiner_stand_ins(network: nn.Module, family: TransformerFamily) -> list[StandIn]:
+    """StandIns that put the name of every refiner into the transformer_options of its attention.
+
+    By that name an attention is known: its number of tokens alone could be that of another attention.
+    """
+    stand_ins: list[StandIn] = []
+    for name in (family.refiners, family.looks_refiners):
+        for block in _blocks(network, name):
+            stand_ins.append(StandIn(block, "forward", _RefinerName(name).call_block))
+    return stand_ins
+
+
+def _blocks(network: nn.Module, path: str) -> Sequence[nn.Module]:
+    """The blocks at a path of a network, such as "context_refiner"; () where the network has none there.
+
+    path: "" where the family has no such blocks.
+    """
+    if not path:
+        return ()
+    return attrgetter(path)(network) or ()
+
+
+class _RefinerName:
+    """The name of a refiner, which its blocks put into their transformer_options."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def call_block(self, block: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """What a block gives with the name in its transformer_options, a keyword argument of the host."""
+        options = {**kwargs.get("transformer_options", {}), REFINER: self._name}
+        return block(*args, **{**kwargs, "transformer_options": options})
+
+
+class EmbeddedPieces:
+    """It counts the calls of a network's embed_all, so that it is known which piece is embedded
+    (CurrentForward.embedded).
+
+    A network with own_captions calls embed_all for each reference, and then for the picture and its text.
+    count: how many references there are.
+    """
+
+    def __init__(self, network: nn.Module, count: int) -> None:
+        self._stand_in = StandIn(network, "embed_all", self._embed_piece)
+        self._count = count
+        self._next = 0
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """While this context is open, calls of embed_all are counted. It is open while the network is called."""
+        self._next = 0
+        with self._stand_in.standing():
+            yield
+
+    def _embed_piece(self, embed: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What embed_all gives of the next piece. embed: the network's own embed_all."""
+        number = self._next
+        is_reference = number < self._count
+        # Whatever stands in the network begins and ends with the same number, so that torch.compile sees one graph.
+        self._next = number + 1 if is_reference else 0
+        before = current.embedded
+        current.embedded = number if is_reference else None
+        try:
+            return embed(*args, **kwargs)
+        finally:
+            current.embedded = before

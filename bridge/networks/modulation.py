@@ -1,0 +1,184 @@
+"""Scales, shifts and gates of every token's own, in networks whose blocks take one of each for all tokens.
+
+A layer that is given the time answers with a scale, a shift and a gate. LoRAs of several people change them differently
+for each person's tokens, but the blocks of Qwen-Image and Z-Image take no others than one of each. So the layer answers
+what changes nothing, and the norms and layers whose results would have been scaled, shifted and gated are followed by
+the same calculation for every token.
+
+x: (B, tokens, C), of a layer that modulates (B, C).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..sampling.carried import ConditioningLost
+from .families import GatedLayer, Modulation, ScaledNorm
+
+_OPEN_BEFORE_TANH = 20.0
+"""Its tanh is 1 in every dtype."""
+
+
+@dataclass(frozen=True, eq=False)
+class TimeModulation:
+    """What one layer answers at one time.
+
+    common: (B, parts * C), what tokens that are nobody's get. of_people: (B, people, parts * C), what is added to it
+    with each person's LoRAs.
+    """
+
+    common: Tensor
+    of_people: Tensor
+
+    def of_tokens(self, part: slice, weights: Tensor) -> Tensor:
+        """A scale, a shift or a gate for every token, (B, tokens, C): the common one, and of each person the weighted
+        change.
+
+        part: which of the parts * C numbers these are. weights: (B, tokens, people), 0..1, how much of each person's
+        LoRAs a token has.
+        """
+        return torch.baddbmm(self.common[:, None, part], weights, self.of_people[..., part])
+
+
+@dataclass(frozen=True, eq=False)
+class TokenModulation:
+    """What one layer answers for every token, in one forward.
+
+    now: at the time of the step. weights: (1, tokens, people), 0..1. width: C. zero: at the time 0, for tokens from
+    number `picture` on, as reference pictures have it; None where all tokens have the time of the step.
+    """
+
+    now: TimeModulation
+    weights: Tensor
+    width: int
+    zero: TimeModulation | None = None
+    picture: int = 0
+
+    def part(self, number: int) -> Tensor:
+        """A scale, a shift or a gate of every token, (B, tokens, C). number: which of the parts of a Modulation."""
+        own = slice(number * self.width, (number + 1) * self.width)
+        weights = self.weights.expand(len(self.now.common), -1, -1)  # (B, tokens, people)
+        if self.zero is None:
+            return self.now.of_tokens(own, weights)
+        of_picture = self.now.of_tokens(own, weights[:, : self.picture])
+        of_references = self.zero.of_tokens(own, weights[:, self.picture :])
+        return torch.cat([of_picture, of_references], dim=1)
+
+
+class LayerAnswer:
+    """What a layer that modulates has answered in the forward that is on; None before it was asked."""
+
+    def __init__(self) -> None:
+        self.modulation: TokenModulation | None = None
+
+
+class ModulatedLayer:
+    """One layer that modulates, by its name, and where its answers are used.
+
+    block: the number of its block, or "" where it stands in none, as Modulation.block_of says it. uses: by name of a
+    norm or layer, how an answer is used behind it. answer: where what it answers waits for them.
+    """
+
+    def __init__(self, modulation: Modulation, block: str) -> None:
+        self.modulation = modulation
+        self.name = modulation.layer.replace("{}", block)
+        self.answer = LayerAnswer()
+        self.uses = _uses_of(modulation, block, self.answer)
+        self._neutral: Tensor | None = None
+
+    def neutral(self, out: Tensor) -> Tensor:
+        """An answer in the place of `out`, (rows, parts * C), that changes nothing. Made once, for all steps."""
+        if torch.compiler.is_compiling():
+            return self._new_neutral(out)  # what is kept would be another graph at the next step
+        if self._neutral is None or self._neutral.shape != out.shape:
+            self._neutral = self._new_neutral(out)
+        return self._neutral
+
+    def _new_neutral(self, out: Tensor) -> Tensor:
+        """A new answer of `neutral`."""
+        answer = torch.zeros_like(out)
+        width = out.shape[-1] // self.modulation.parts
+        for gated in self.modulation.gated:
+            own = slice(gated.gate * width, (gated.gate + 1) * width)
+            answer[:, own] = _OPEN_BEFORE_TANH if self.modulation.tanh else 1.0
+        return answer
+
+
+class ModulationUse:
+    """Where a part of a layer's answer is used."""
+
+    def __init__(self, answer: LayerAnswer) -> None:
+        self._answer = answer
+
+    def applied(self, out: Tensor) -> Tensor:
+        """What a norm or a layer gives, `out`, scaled and shifted or gated, token by token: (B, tokens, C).
+
+        Raises ConditioningLost where another pack has changed the number of tokens.
+        """
+        modulation = self._answer.modulation
+        assert modulation is not None, "a block has not asked for its modulation"
+        tokens = modulation.weights.shape[1]
+        if out.shape[1] != tokens:
+            raise ConditioningLost("unknown", f"makes {out.shape[1]} tokens of the {tokens} of a layer")
+        return self._of_tokens(out, modulation)
+
+    def _of_tokens(self, out: Tensor, modulation: TokenModulation) -> Tensor:
+        """The calculation of `applied`, for a subclass to make, once the number of tokens is known to fit."""
+        raise NotImplementedError
+
+
+class _AfterNorm(ModulationUse):
+    """Scale and shift behind a norm."""
+
+    def __init__(self, answer: LayerAnswer, norm: ScaledNorm) -> None:
+        super().__init__(answer)
+        self._norm = norm
+
+    def _of_tokens(self, out: Tensor, modulation: TokenModulation) -> Tensor:
+        """out * (1 + scale) + shift."""
+        scale = modulation.part(self._norm.scale) + 1
+        if self._norm.shift is None:
+            return out * scale
+        return torch.addcmul(modulation.part(self._norm.shift), out, scale)
+
+
+class _AfterLayer(ModulationUse):
+    """A gate behind a layer."""
+
+    def __init__(self, answer: LayerAnswer, gated: GatedLayer, tanh: bool) -> None:
+        super().__init__(answer)
+        self._gated = gated
+        self._tanh = tanh
+
+    def _of_tokens(self, out: Tensor, modulation: TokenModulation) -> Tensor:
+        """out * gate."""
+        gate = modulation.part(self._gated.gate)
+        if self._tanh:
+            gate = gate.tanh()
+        return out * gate
+
+
+def _uses_of(modulation: Modulation, block: str, answer: LayerAnswer) -> Mapping[str, ModulationUse]:
+    """The use of a layer's answer behind each norm or layer, by the name of that norm or layer.
+
+    block: the number of its block, as in ModulatedLayer.
+    """
+    uses: dict[str, ModulationUse] = {}
+    for norm in modulation.norms:
+        uses[norm.name.replace("{}", block)] = _AfterNorm(answer, norm)
+    for gated in modulation.gated:
+        uses[gated.name.replace("{}", block)] = _AfterLayer(answer, gated, modulation.tanh)
+    return uses
+
+
+def modulated_layer(modulations: Sequence[Modulation], layer: str) -> ModulatedLayer | None:
+    """The layer of this name, where it modulates so; None for any other."""
+    for modulation in modulations:
+        block = modulation.block_of(layer)
+        if block is not None:
+            return ModulatedLayer(modulation, block)
+    return None

@@ -1,0 +1,162 @@
+"""Which family of diffusion transformers a MODEL's network is of, and how many tokens its pictures are."""
+
+import math
+import sys
+from collections.abc import Sequence
+from inspect import getsource
+from typing import Any
+
+import comfy.ldm.flux.model
+import comfy.ldm.qwen_image.model
+import torch
+from comfy.model_base import BaseModel
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ...core.attention import on_tokens
+from ...core.errors import BadSetup, WrongBaseModel, listed
+from ..host.shared_network import model_of, network_within
+from ..host.unet import NETWORK, WEIGHT, pixels_of, text_width, weight_shape
+from .attention import COUNTS
+from .families import TRANSFORMERS, TransformerFamily
+
+FAMILIES = tuple(family.name for family in TRANSFORMERS if family.references)
+"""Those that take reference pictures."""
+TOKEN = 16
+"""Side of a picture's token in pixels, in every family."""
+UPDATE = "Update ComfyUI."
+
+
+def known_here() -> bool:
+    """Whether the host tells which tokens of a picture are references."""
+    # In the files: other packs may have put functions of their own in the place of the host's.
+    return all(COUNTS in getsource(module) for module in (comfy.ldm.flux.model, comfy.ldm.qwen_image.model))
+
+
+def require_dits(node: str) -> None:
+    """Raise BadSetup unless the host tells which tokens of a picture are references. node: its name."""
+    if not known_here():
+        raise BadSetup(f"{node} needs ComfyUI 0.33 or newer, and this one is older.", UPDATE)
+
+
+def network_of(model: BaseModel) -> Any:
+    """The diffusion model itself, under what torch.compile may have put around it."""
+    return network_within(model.diffusion_model)
+
+
+def transformer_family(model: BaseModel) -> TransformerFamily | None:
+    """The description of a model's network; None for a network of no family that is described.
+
+    Raises BadSetup for a transformer of another pack.
+    """
+    network = network_of(model)
+    kinds = type(network).__mro__
+    for family in TRANSFORMERS:
+        if any(f"{kind.__module__}.{kind.__qualname__}" == family.network for kind in kinds):
+            _refuse_other_packs(network)
+            if family.is_of(network):
+                return family
+    return None
+
+
+def _refuse_other_packs(network: torch.nn.Module) -> None:
+    """Raise BadSetup for a network of another pack."""
+    if type(network).__module__.startswith("comfy."):
+        return
+    # Nunchaku's FLUX.1 is no Flux; its Qwen-Image ignores transformer_options in attention, so nothing would act.
+    kind = f"{type(network).__name__} in {type(network).__module__}"
+    why = f"The MODEL has a network of another pack ({kind}). Nothing can be added to its layers."
+    raise BadSetup(why, "Load the model with Load Diffusion Model (it reads fp8 too) or as GGUF instead.")
+
+
+def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
+    """The name of the family that a MODEL is of, which must be one of `wanted`.
+
+    Raises WrongBaseModel for any other, BadSetup for another pack's network.
+    """
+    given = model_of(model)
+    _refuse_other_packs(network_of(given))
+    described = transformer_family(given)
+    if described is not None and described.name in wanted:
+        return described.name
+    *some, last = wanted
+    needed_models = f"{', '.join(some)} or {last}" if some else last
+    name = type(model.model.model_config).__name__ if described is None else described.name
+    raise WrongBaseModel(
+        "The MODEL", name, needed_models, f"Load a diffusion model of {needed_models} (Load Diffusion Model)."
+    )
+
+
+def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
+    """The family of a MODEL with a transformer; None for a UNet. node: the name of the node that asks.
+
+    Raises WrongBaseModel for another transformer. Raises BadSetup for another pack's network, and where the host's code
+    of the family is not as described.
+    """
+    given = model_of(model)
+    network = network_of(given)
+    if hasattr(network, "middle_block"):
+        return None
+    _refuse_other_packs(network)
+    family = transformer_family(given)
+    if family is None:
+        names = [transformer.name for transformer in TRANSFORMERS]
+        needed_models = f"a UNet of the SD family, or {', '.join(names[:-1])} or {names[-1]}"
+        advice = f"Use an SD1.5 or SDXL model, or {listed(names)}."
+        raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, needed_models, advice)
+    require_known_code(network, family, node)
+    return family
+
+
+def width_of_text(model: ModelPatcher, family: TransformerFamily | None) -> int:
+    """The width of the text that a MODEL reads, as its layers are while it samples. family: None for a UNet."""
+    if family is None:
+        return text_width(model)
+    return math.prod(weight_shape(model, f"{NETWORK}{layer}{WEIGHT}")[1] for layer in family.text_layers)
+
+
+_FORWARD = ("_forward", "forward_orig", "patchify_and_embed", "embed_all", "embed_cap")
+"""Methods of the host's networks of which a forward is made."""
+
+
+def require_known_code(network: Any, family: TransformerFamily, node: str) -> None:
+    """Raise BadSetup where the code of a network is not as described: in another version of the host, or because a pack
+    has put its own forward in the place of the host's. node: the name of the node that asks."""
+    for name in _FORWARD:
+        module = getattr(getattr(network, name, None), "__module__", None) or "comfy."
+        if not module.startswith("comfy."):
+            raise BadSetup(
+                f"A node of another pack (its code: {module}) has put its own {name} into the network of "
+                f"{family.name}, so {node} does not know how it reads texts and pictures.",
+                "Bypass that node and load the model again.",
+            )
+    source = getsource(sys.modules[family.module])
+    if not all(piece in source for piece in family.code):
+        why = f"{node} knows {family.name} as ComfyUI {family.least_host} has it. In this one its code is different."
+        raise BadSetup(why, "Update ComfyUI and Likeness.")
+
+
+def cells_per_token(model: BaseModel) -> int:
+    """How many cells of a latent a token of the picture is wide and high."""
+    network = network_of(model)
+    family = transformer_family(model)
+    return getattr(network, "patch_size" if family is None else family.patch)
+
+
+def regions_on_tokens(regions: Tensor, model: BaseModel, latent: Tensor) -> Tensor:
+    """How much of each token of a picture lies in each region: (people, tokens of all frames). Every frame has the same
+    regions.
+
+    regions: (people, H, W), from 0, of the whole picture. latent: (B, C, h, w) or (B, C, T, h, w).
+    """
+    pixels = pixels_of(model)  # of a latent pixel's side
+    height, width = latent.shape[-2:]
+    of_frame = on_tokens(regions, height * pixels, width * pixels, cells_per_token(model) * pixels).flatten(1)
+    return of_frame.repeat(1, tokens_of(model, latent) // of_frame.shape[1])
+
+
+def tokens_of(model: BaseModel, latent: Tensor) -> int:
+    """How many tokens latents (B, C, h, w) or (B, C, T, h, w) are, in all frames: odd sides are padded."""
+    patch = cells_per_token(model)
+    frames = latent.shape[2] if latent.dim() == 5 else 1
+    return frames * math.prod(-(-side // patch) for side in latent.shape[-2:])

@@ -1,0 +1,96 @@
+"""Whether what another pack has put in place of cross-attention reads what we have put into the text.
+
+Packs may put a function in the place of a layer's attention (attn2_replace). Most of them read the text that comes.
+Some, made for prompts by region, hold texts of their own and read these instead, or put them or masks of them beside
+the text that comes, which has to be of their length. What we have put into the text (the ID tokens of people) would
+then be read by no pixel, or fail. So attention of ours reads it, and is added to what such a function gives without it,
+see RegionalTextBatch.attention_output.
+"""
+
+from functools import partial
+from typing import Any
+
+import torch
+
+from ...core.attention import Block
+from ..host.unet import Grid, Options, Replacement, grids, replacement_in, transformers
+from ..sampling.runs import ForwardInput, modules_of
+
+NEEDS_MORE = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
+"""Errors of a function that is called on trial and needs more than a layer gives it, such as the memory of another
+layer, or another text. Whether it reads the text is then unknown."""
+
+
+def layers_ignoring_text(forward_input: ForwardInput, length_without_ours: int) -> frozenset[Block]:
+    """The layers in which another pack's attention does not read what we have put into the text.
+
+    It does not read the text that it is called with, or it can be called with the text alone, without ours.
+    A pack puts functions of one kind into all layers. So each kind is called on trial in one layer, with two texts, and
+    the answer counts for all layers with that kind. length_without_ours: tokens of the text without ours.
+    """
+    unet = forward_input.model.diffusion_model
+    block_grids = grids(unet, *forward_input.x.shape[-2:])
+    ignores_text: dict[str, bool] = {}  # by kind of function
+    ignoring: list[Block] = []
+    for name, number, index, transformer in transformers(unet):
+        block = name, number, index
+        replacement = replacement_in(forward_input.options, "attn2", block)
+        if replacement is None:
+            continue
+        kind = _kind_of(replacement)
+        if kind not in ignores_text:
+            grid = block_grids[name, number]
+            reads_text_of = partial(_reads_text, replacement, transformer, block, grid, forward_input)
+            reads = reads_text_of(forward_input.context.shape[1])
+            # Where it takes no text at all on trial, it is unknown what it does.
+            ignores_text[kind] = reads is False or (reads is None and reads_text_of(length_without_ours) is not None)
+        if ignores_text[kind]:
+            ignoring.append(block)
+    return frozenset(ignoring)
+
+
+def _kind_of(replacement: Replacement) -> str:
+    """The kind of a function: its module and name, which the functions of one pack for all layers have in common."""
+    name = getattr(replacement, "__qualname__", type(replacement).__qualname__)
+    return f"{modules_of([replacement])} {name}"
+
+
+def _reads_text(
+    replacement: Replacement, transformer: Any, block: Block, grid: Grid, forward_input: ForwardInput, tokens: int
+) -> bool | None:
+    """Whether a replacement reads a text of so many tokens: whether another text gives another result. None where it
+    cannot be called with such a text.
+
+    It is called on trial, with two texts of made-up numbers, the second of which is the first with its sign changed.
+    transformer: the host's BasicTransformerBlock of the layer. grid: of the layer.
+    """
+    rows = len(forward_input.x)
+    width = transformer.attn2.to_q.out_features
+    pixels = grid[0] * grid[1]
+    extra_options = _extra_options(transformer, block, grid, forward_input)
+    numbers = torch.linspace(-1, 1, tokens * width).to(forward_input.like()).view(1, tokens, width)
+    text = numbers.expand(rows, -1, -1)  # (rows, tokens, width), as keys and values
+    query = text[:, :1].expand(-1, pixels, -1)  # (rows, pixels, width)
+    try:
+        out = replacement(query, text, text, extra_options)
+        out_of_other_text = replacement(query, -text, -text, extra_options)
+        return not torch.equal(out, out_of_other_text)
+    except NEEDS_MORE:
+        return None
+
+
+def _extra_options(transformer: Any, block: Block, grid: Grid, forward_input: ForwardInput) -> Options:
+    """The extra_options with which the host calls the attention of a layer.
+
+    As in comfy/ldm/modules/attention.py, BasicTransformerBlock.
+    """
+    extra_options = {key: value for key, value in forward_input.options.items() if not key.startswith("patches")}
+    extra_options["n_heads"] = transformer.n_heads
+    extra_options["dim_head"] = transformer.d_head
+    extra_options["attn_precision"] = transformer.attn_precision
+    extra_options["block"] = block[:2]
+    extra_options["block_index"] = block[2]
+    extra_options["transformer_index"] = 0
+    extra_options["original_shape"] = list(forward_input.x.shape)
+    extra_options["activations_shape"] = [len(forward_input.x), transformer.attn2.to_q.out_features, *grid]
+    return extra_options

@@ -1,0 +1,1 @@
+"""Self-attention shared with parts: recorded by one UNet, read by another."""

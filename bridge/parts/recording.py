@@ -1,0 +1,296 @@
+"""Recordings of a UNet's self-attention: the tokens that each layer sees of a picture, or of parts while it samples."""
+
+import math
+from collections.abc import Callable, Collection, Hashable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from comfy.model_base import BaseModel
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor, nn
+
+from ...core.attention import Block
+from ...core.geometry import Rect
+from ...core.parts.bank import Bank, PartTokens, TokensInside, token_mask, tokens_inside
+from ..host.shared_network import without_replaced_methods
+from ..host.unet import Grid, Options, dtype_of, grids, layers_of
+
+Recorded = dict[Block, Tensor]
+"""The tokens that the self-attention of each layer has seen, by layer: (B, tokens, C), or (tokens, C) of one part."""
+
+LAYER_CALLS = "forward_timestep_embed_patch"
+"""The host's patches that say how its UNet calls layers of other packs' classes."""
+ClassCall = tuple[type, Callable[..., Tensor]]
+"""A class of layers, and the function that calls a layer of it."""
+
+ALL_LAYERS = "all"
+UP_BLOCKS = "up blocks"
+FINE_LAYERS = "fine"
+COARSE_LAYERS = "coarse"
+LAYERS = (ALL_LAYERS, UP_BLOCKS, FINE_LAYERS, COARSE_LAYERS)
+"""Which layers share: all; those on the way up; those whose tokens are at most two latent pixels wide; the others."""
+_COARSE_FROM = 3
+"""A layer is coarse whose sides are at least so many times smaller than the latent's. Those of fine layers are 1 or 2
+times smaller, at odd sizes a little less; those of the next layers are 4 times smaller, so 3 is between both."""
+
+
+class _AllRecorded(Exception):
+    """The last layer to record has been recorded. Nothing but an exception stops the host's UNet in the middle."""
+
+
+def record(
+    unet: nn.Module,
+    x: Tensor,
+    timesteps: Tensor,
+    context: Tensor,
+    y: Tensor | None,
+    blocks: Collection[Block] | None,
+    layer_calls: Sequence[ClassCall] = (),
+) -> Recorded:
+    """Run a UNet and keep what its layers' self-attention sees after its norm: block -> (B, tokens, C).
+
+    x: (B, 4, h, w) scaled as the UNet takes it; timesteps (B,); context (B, T, width); y: (B, adm) for SDXL; blocks:
+    which layers, or None: all. The UNet stops at the last of them by an exception; a compiled UNet runs to its end,
+    because an exception would break its graph. What other packs have put over the UNet's own forward takes no part.
+    layer_calls: how layers are called that have a class of another pack.
+    """
+    blocks_to_record = frozenset(layers_of(unet) if blocks is None else blocks)
+    recorded: Recorded = {}
+
+    def keep_hidden(hidden: Tensor, keys: Tensor, values: Tensor, extra: Options) -> tuple[Tensor, Tensor, Tensor]:
+        """The host's attn1 patch, which every layer calls with its hidden states (B, tokens, C): it changes nothing."""
+        block = (*extra["block"], extra["block_index"])
+        if block in blocks_to_record:
+            recorded[block] = hidden
+        if not torch.compiler.is_compiling() and len(recorded) == len(blocks_to_record):
+            raise _AllRecorded
+        return hidden, keys, values
+
+    options = {"patches": {"attn1_patch": [keep_hidden], LAYER_CALLS: layer_calls}}
+    with suppress(_AllRecorded):
+        own_unet = without_replaced_methods(unet)
+        own_unet(x, timesteps, context=context, y=y, control=None, transformer_options=options)
+    return recorded
+
+
+def record_at_zero(model: ModelPatcher, latent: Tensor, context: Tensor) -> Recorded:
+    """What the layers of a loaded MODEL see of one part without noise (t = 0): block -> (tokens, C), on the CPU.
+
+    latent: (1, 4, h, w). context: (1, T, width).
+    """
+    device = model.load_device
+    dtype = dtype_of(model.model)
+    return record_one(model.model.diffusion_model, latent.to(device, dtype), context.to(device, dtype))
+
+
+def record_one(
+    unet: nn.Module,
+    x: Tensor,
+    context: Tensor,
+    y: Tensor | None = None,
+    blocks: Collection[Block] | None = None,
+    layer_calls: Sequence[ClassCall] = (),
+) -> Recorded:
+    """What the layers see of one part at t = 0: block -> (tokens, C), on the CPU. Arguments as in `record`, B = 1."""
+    recorded = record(unet, x, torch.zeros(1, device=x.device), context, y, blocks, layer_calls)
+    return {block: states[0].cpu() for block, states in recorded.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class SelfReference:
+    """Parts that are recorded during a run, with the MODEL that samples. A PartsRecorder records them.
+
+    latents: (parts, 4, h, w), as the VAE gives them; contexts: (parts, T, width);
+    inpainting: whether the model is given a mask and a picture beside the noisy latent;
+    adm: (parts, adm) or None; masks: (H, W) per part; noise: like latents, the same at every step.
+    layers: which layers share, one of LAYERS.
+    windows: the piece of its latent that each part is recorded from, (left, top, right, below) in latent pixels.
+    steps: for how many steps of the run one recording is used. None: the parts are recorded once per run, without
+    noise, at t = 0.
+    """
+
+    latents: Tensor
+    contexts: Tensor
+    adm: Tensor | None
+    masks: Sequence[Tensor]
+    noise: Tensor
+    layers: str
+    windows: Sequence[Rect]
+    steps: int | None = 1
+    inpainting: bool = False
+
+
+class UNetInput(NamedTuple):
+    """The input of a UNet that shows it some parts.
+
+    x: (parts, 4 or 9, h, w) in their windows. context: (parts, T, width). adm: (parts, adm), or None.
+    """
+
+    x: Tensor
+    context: Tensor
+    adm: Tensor | None
+
+
+class PartsRecorder:
+    """It shows the parts of a SelfReference to the MODEL that samples, on one device, and keeps what its layers see.
+
+    So LoRAs, casts and offloading of the MODEL apply to parts as well. Noise, sigmas and latents are scaled as the
+    MODEL that samples says, because a node between ours and the sampler may have changed how.
+    """
+
+    def __init__(self, reference: SelfReference, like: Tensor, options: Options) -> None:
+        """like: a tensor on the device and in the dtype of the UNet. options: transformer_options of the run."""
+        self._reference = reference
+        self._layer_calls: Sequence[ClassCall] = options.get("patches", {}).get(LAYER_CALLS, ())
+        self._latents = reference.latents.to(like.device)
+        self._noise = reference.noise.to(like.device)
+        self._contexts = reference.contexts.to(like)
+        self._adm: Tensor | None = None
+        if reference.adm is not None:
+            self._adm = reference.adm.to(like)
+        self._kept_tokens: dict[Hashable, TokensInside] = {}
+        """What `_tokens_in_mask` has given, which is the same at every step, by part, block and device."""
+
+    def record(self, model: BaseModel, sigmas: Tensor) -> Bank:
+        """What the layers of the model's UNet see of the parts. sigmas: (1,), the level of noise of this step."""
+        unet = model.diffusion_model
+        layers = self._shared_layers(unet)
+        once_per_run = self._reference.steps is None
+        parts = self._at_zero(model, layers) if once_per_run else self._at_noise(model, sigmas, layers)
+        bank: dict[Block, list[PartTokens]] = {}
+        for block in layers:
+            bank[block] = []
+            for number in range(len(parts)):
+                states = parts[number][block]  # (tokens, C)
+                in_mask = self._tokens_in_mask(unet, number, block, states)
+                bank[block].append(in_mask.of(states))
+        return bank
+
+    def _shared_layers(self, unet: nn.Module) -> list[Block]:
+        """The layers that share, as the user has chosen them, see LAYERS."""
+        height, width = self._latents.shape[-2:]
+        grid_of_block = grids(unet, height, width)
+        layers: list[Block] = []
+        for block in layers_of(unet):
+            tokens = math.prod(grid_of_block[block[:2]])
+            # How many latent pixels a token covers, and of that the square root: the side of a token in latent pixels.
+            times_smaller = math.sqrt(height * width / tokens)
+            if _is_shared(self._reference.layers, block, times_smaller):
+                layers.append(block)
+        return layers
+
+    def _at_noise(self, model: BaseModel, sigmas: Tensor, layers: list[Block]) -> dict[int, Recorded]:
+        """What the layers see of each part, by its number, at the noise level of this step.
+
+        Parts of one size are one batch.
+        """
+        model_sampling = model.model_sampling
+        timesteps = model_sampling.timestep(sigmas).float()
+        clean = model.process_latent_in(self._latents)
+        # The host's noise_scaling changes the noise that it is given.
+        noisy = model_sampling.noise_scaling(sigmas, self._noise.clone(), clean)
+        x = self._with_picture(model_sampling.calculate_input(sigmas, noisy), clean)
+        parts: dict[int, Recorded] = {}
+        for numbers in self._numbers_by_size():
+            unet_input = self._unet_input(x, numbers)
+            timesteps_of_rows = timesteps.expand(len(numbers))
+            recorded = record(
+                model.diffusion_model,
+                unet_input.x,
+                timesteps_of_rows,
+                unet_input.context,
+                unet_input.adm,
+                layers,
+                self._layer_calls,
+            )  # block -> (parts of this size, tokens, C)
+            for row, number in enumerate(numbers):
+                parts[number] = {block: recorded[block][row] for block in layers}
+        return parts
+
+    def _at_zero(self, model: BaseModel, layers: list[Block]) -> dict[int, Recorded]:
+        """What the layers see of each part without noise, by its number, on the CPU. They see one part after the
+        other."""
+        clean = model.process_latent_in(self._latents)
+        x = self._with_picture(clean, clean)
+        parts: dict[int, Recorded] = {}
+        for number in range(len(x)):
+            unet_input = self._unet_input(x, [number])
+            parts[number] = record_one(
+                model.diffusion_model, unet_input.x, unet_input.context, unet_input.adm, layers, self._layer_calls
+            )
+        return parts
+
+    def _with_picture(self, latents: Tensor, clean: Tensor) -> Tensor:
+        """The UNet's input of latents (parts, 4, h, w), in its dtype: (parts, 4 or 9, h, w).
+
+        clean: the latents without noise. An inpainting model also gets a mask of zeros, which says that nothing is
+        to be painted, and the part itself, in this order, as in the host.
+        """
+        if not self._reference.inpainting:
+            return latents.to(self._contexts)
+        paint_nothing = torch.zeros_like(clean[:, :1])
+        return torch.cat([latents, paint_nothing, clean], dim=1).to(self._contexts)
+
+    def _numbers_by_size(self) -> list[list[int]]:
+        """The numbers of all parts, from 0, in a list for each size of window: parts of one list fit into one batch."""
+        numbers: dict[tuple[int, int], list[int]] = {}
+        for number in range(len(self._latents)):
+            left, top, right, below = self._reference.windows[number]
+            numbers.setdefault((right - left, below - top), []).append(number)
+        return list(numbers.values())
+
+    def _unet_input(self, x: Tensor, numbers: list[int]) -> UNetInput:
+        """The UNet's input of the parts with these numbers, whose windows have one size. x: (parts, 4 or 9, h, w)."""
+        windows: list[Tensor] = []
+        for number in numbers:
+            left, top, right, below = self._reference.windows[number]
+            windows.append(x[number, :, top:below, left:right])
+        context = torch.stack([self._contexts[number] for number in numbers])
+        adm = None
+        if self._adm is not None:
+            adm = torch.stack([self._adm[number] for number in numbers])
+        return UNetInput(torch.stack(windows), context, adm)
+
+    def _tokens_in_mask(self, unet: nn.Module, number: int, block: Block, states: Tensor) -> TokensInside:
+        """Which of the tokens that a layer has seen of a part lie in the part's mask, and how much they count.
+
+        states: (tokens, C), of the part's window alone. `numbers` of the result are indices into them. `dropped` counts
+        all tokens of the part's whole picture that are not kept, those outside of the window too. Each dropped token
+        takes its share of the softmax, so a part weighs the same with a window as without one.
+        """
+        key = number, block[:2], states.device  # all layers of a block have one grid
+        if key not in self._kept_tokens:
+            left, top, right, below = self._reference.windows[number]
+            grid = _tokens_of(unet, block, *self._latents.shape[-2:])
+            # The sides of a window are borders between tokens of every layer, or the edges of the latent. So `top`
+            # latent pixels are a whole number of tokens in this layer, which is the row of the window's first token.
+            # The same holds for the other three sides.
+            first_row, first_column = _tokens_of(unet, block, top, left)
+            end_row, end_column = _tokens_of(unet, block, below, right)
+            mask = token_mask(self._reference.masks[number], math.prod(grid)).unflatten(0, grid)  # (rows, columns)
+            mask_in_window = mask[first_row:end_row, first_column:end_column].flatten()  # (tokens,)
+            in_window = tokens_inside(mask_in_window, states)
+            outside_of_window = mask.numel() - len(states)
+            self._kept_tokens[key] = replace(in_window, dropped=in_window.dropped + outside_of_window)
+        return self._kept_tokens[key]
+
+
+def _tokens_of(unet: nn.Module, block: Block, height: int, width: int) -> Grid:
+    """The grid of tokens that a block makes of this many latent pixels."""
+    return grids(unet, height, width)[block[:2]]
+
+
+def _is_shared(layers: str, block: Block, times_smaller: float) -> bool:
+    """Whether a layer shares.
+
+    layers: the user's choice, one of LAYERS. times_smaller: how much smaller the layer's side is than the latent's.
+    """
+    if layers == UP_BLOCKS:
+        return block[0] == "output"
+    if layers == FINE_LAYERS:
+        return times_smaller < _COARSE_FROM
+    if layers == COARSE_LAYERS:
+        return times_smaller >= _COARSE_FROM
+    return True

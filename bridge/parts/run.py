@@ -1,0 +1,467 @@
+"""One sampling run that shares self-attention with parts.
+
+The parts' tokens are projected with each layer's own modules, once, so that LoRAs, casts and offloading of the
+denoiser apply to them as to everything else.
+
+The steps of one forward:
+
+    SharingRun.batch_for_forward    looks which parts are on at this step
+        PartsCache.recorded             records the parts anew, where they are recorded while sampling (recording.py)
+        PartsCache.batch_of_parts       a SharingBatch, kept for all forwards that carry the same
+            _parts_by_layer, _parts_in_layer     what each chunk reads beside its own tokens in each layer
+                _make_parts_in_layer           keys, values and bias of that: a PartsInLayer
+    SharingBatch.options_with_attention     puts the attention into the layers, and poses after the first convolution
+        attention_output                    of a layer: rows with parts by their PartsInLayer, all others as before
+    SharingBatch.after_forward      shows the heat maps, where there is a Watch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import comfy.utils
+import torch
+import torch.nn.functional as functional
+from comfy.ldm.modules.attention import attention_pytorch
+from comfy.model_base import BaseModel
+from comfy.samplers import CFGGuider
+from torch import Tensor
+
+from ...core.attention import Block
+from ...core.parts.bank import Bank, PartWeights, key_bias, part_shares, shared_attention
+from ..host import unet
+from ..host.unet import Grid, Options, Replacement
+from ..sampling.runs import Batch, ForwardInput, Run, attention_of_other_pack, made_rows_error
+from .recording import PartsRecorder, SelfReference
+from .shared_parts import SharedParts, Watch
+
+
+class SharingRun(Run):
+    """One sampling run of a MODEL whose self-attention reads parts."""
+
+    key = SharedParts.key
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        super().__init__(guider, latent)
+        for parts in self.everything(guider):
+            parts.check_size((self.cell * latent.shape[-1], self.cell * latent.shape[-2]))
+        # By network: MultiGPU CFG Split samples with several, and tokens are projected with each one's own modules.
+        self._caches: dict[tuple[BaseModel, torch.device], PartsCache] = {}
+        self._recordings: dict[tuple[SelfReference, BaseModel, torch.device], _Recording] = {}
+        # What other nodes have put in place of attention for the whole run.
+        self._options_of_run = {
+            "patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})
+        }
+
+    def batch_for_forward(
+        self, chunks: tuple[tuple[SharedParts, ...], ...], forward_input: ForwardInput
+    ) -> Batch | None:
+        """The batch of one forward. chunks: each carries one SharedParts, as share_with allows no second one."""
+        parts_of_chunks = [parts for (parts,) in chunks]
+        place = forward_input.model, forward_input.x.device
+        if place not in self._caches:
+            self._caches[place] = PartsCache(forward_input, self._options_of_run)
+        cache = self._caches[place]
+        if not any(self.is_on(parts, forward_input.sigmas) for parts in parts_of_chunks):
+            if all(parts.pose is None for parts in parts_of_chunks):
+                return None
+            # A pose acts at every step, also where nothing is shared.
+            return cache.batch_of_parts(tuple(parts_of_chunks), sharing=False, x=forward_input.x, watch=None)
+        # All chunks of a forward are of one node (Carried.can_join_batch), which has one SelfReference, or a bank.
+        self_reference = next((parts.live for parts in parts_of_chunks if parts.live), None)
+        if self_reference is not None:
+            cache = self._cache_of_recording(cache, self_reference, forward_input)
+            parts_of_chunks = [cache.recorded(parts, forward_input) for parts in parts_of_chunks]
+        watch = self._watch_of_step(parts_of_chunks, forward_input.sigmas)
+        return cache.batch_of_parts(tuple(parts_of_chunks), sharing=True, x=forward_input.x, watch=watch)
+
+    def _cache_of_recording(
+        self, cache: PartsCache, reference: SelfReference, forward_input: ForwardInput
+    ) -> PartsCache:
+        """The PartsCache to use at this step: with the last recording of these parts, or with nothing recorded.
+
+        The second is for a step at which the parts are to be recorded anew.
+        cache: of the network, which holds what no recording changes. reference: the parts, and how long one recording
+        of them serves.
+        """
+        if reference.steps is None:
+            return cache  # one recording serves the whole run
+        if reference.steps == 1 or self.schedule is None:
+            return cache.with_nothing_recorded()  # at every step anew, also where the steps cannot be counted
+        key = reference, forward_input.model, forward_input.x.device
+        # The number of the recording in the run: it stays the same for as many steps as one recording is used for.
+        number = step_of(self.schedule, forward_input.sigmas) // reference.steps
+        recording = self._recordings.get(key)
+        if recording is None or recording.number != number:
+            # The old one goes before the new one is made: both at once would be large.
+            recording = None
+            self._recordings.pop(key, None)
+            recording = _Recording(number, cache.with_nothing_recorded())
+            self._recordings[key] = recording
+        return recording.cache
+
+    def _watch_of_step(self, parts_of_chunks: Sequence[SharedParts], sigmas: Tensor) -> Watch | None:
+        """The Watch that is shown the step at these sigmas, if there is one."""
+        watches = [parts.watch for parts in parts_of_chunks if parts.bank and parts.watch]
+        if self.schedule is None or not watches:
+            return None
+        step = step_of(self.schedule, sigmas) + 1
+        return next((watch for watch in watches if watch.step == step), None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Recording:
+    """The last recording of some parts. number: of the step at which it was made, divided by SelfReference.steps."""
+
+    number: int
+    cache: PartsCache
+
+
+_ROUNDED_DOWN = 0.999999
+"""A factor for a sigma that is compared with others: it makes up for the rounding of a few operations in float32."""
+
+
+def step_of(schedule: Tensor, sigmas: Tensor) -> int:
+    """The number of the step that sigmas (B,) belong to, from 0. Sigmas between two steps belong to the first of them.
+
+    schedule: (steps + 1,), every sigma of the run.
+    """
+    # Sigmas fall from step to step. So the sigmas of the schedule that are not below this one are those of this step
+    # and of the steps before it. A sampler may compute the sigma of a step anew, a rounding error above the one in the
+    # schedule, which then counts nevertheless.
+    return int((schedule >= float(sigmas[0]) * _ROUNDED_DOWN).sum()) - 1
+
+
+@dataclass(eq=False)
+class SharingBatch(Batch):
+    """The self-attention of all layers in one forward, with the parts that each chunk reads.
+
+    row_count: of the forward's batch. layers: by layer in which parts are read, what each chunk reads beside its own
+    tokens, or None. poses: of each chunk, (B, C, h, w), or None. options_of_run: what other nodes have put into
+    attentions for the whole run, as transformer_options.
+    watch: it is shown the maps when the forward has run. maps: the parts' shares of the attention in the layers,
+    (parts, h, w) each, which the layers add while the forward runs, where there is a watch. A batch with a watch serves
+    one forward.
+    """
+
+    row_count: int
+    layers: Mapping[Block, Sequence[PartsInLayer | None]]
+    poses: Sequence[Tensor | None]
+    options_of_run: Options
+    watch: Watch | None
+    maps: list[Tensor] = field(default_factory=list[Tensor])
+
+    def options_with_attention(self, options: Options) -> Options:
+        """transformer_options with our attention in the layers, and poses after the first convolution.
+
+        Where another node has replaced the self-attention of a layer for this forward alone, as the host's guidance
+        nodes do, its function stays there and ours takes no part. Where it has replaced it for the whole run, ours
+        takes the place and calls that function for the rows without parts.
+        """
+        replacements: dict[Block, Replacement] = {}
+        for block in self.layers:
+            before = unet.replacement_in(options, "attn1", block)
+            if before is None or before is unet.replacement_in(self.options_of_run, "attn1", block):
+                replacements[block] = partial(self.attention_output, block, before)
+        options = unet.with_replacements(options, "attn1", replacements)
+        if any(pose is not None for pose in self.poses):
+            options = unet.with_patch(options, "input_block_patch", self.with_pose)
+        return options
+
+    def with_pose(self, h: Tensor, options: Options) -> Tensor:
+        """The host's input block patch: the output h of an input block, (B, C, h, w), with each chunk's pose added.
+
+        A pose is added after the first convolution, which is input block 0; other blocks stay as they are.
+        A sampler may enlarge the latent between two steps (SamplerLCMUpscale): the pose is then enlarged with it.
+        """
+        if options["block"] != ("input", 0):
+            return h
+        chunks: list[Tensor] = []
+        for rows, pose in zip(h.chunk(len(self.poses)), self.poses, strict=True):
+            if pose is None:
+                chunks.append(rows)
+                continue
+            if pose.shape[-2:] != rows.shape[-2:]:
+                pose = functional.interpolate(pose, size=rows.shape[-2:], mode="bilinear")
+            chunks.append(rows + comfy.utils.repeat_to_batch_size(pose, len(rows)))
+        return torch.cat(chunks)
+
+    def attention_output(
+        self, block: Block, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        """The self-attention of one layer, (B, N, C), in which rows of a chunk with parts read the parts too.
+
+        before: another node's replacement, which goes on serving the rows without parts. q, k, v: (B, N, C) each.
+        Raises ConditioningLost where the rows cannot be divided among the chunks, and where the replacement makes rows.
+        """
+        chunks = self.layers[block]
+        if len(q) % len(chunks):
+            raise made_rows_error(len(q), len(chunks), before)
+        rows_per_chunk = len(q) // len(chunks)
+        # Another node's function counts on all rows of the batch, so it is called with all of them.
+        out_of_other_node: Sequence[Tensor] | None = None
+        if before is not None:
+            out_of_other_node = attention_of_other_pack(before, q, k, v, extra_options).split(rows_per_chunk)
+        attend_alone = unet.attend_with(extra_options)
+        # HyperTile cuts the picture of each row into tiles and makes a row of q for each of them, (B * tiles, N /
+        # tiles, C). It leaves k and v as they were, (B, N, C): the attention kernel gives them as many rows as q has,
+        # by a reshape. As rows are taken apart here before the kernel is called, it is done here.
+        k = k.reshape(len(q), -1, k.shape[-1])
+        v = v.reshape(len(q), -1, v.shape[-1])
+        q_of_chunks = q.split(rows_per_chunk)
+        k_of_chunks = k.split(rows_per_chunk)
+        v_of_chunks = v.split(rows_per_chunk)
+        out: list[Tensor] = []
+        for number, parts_in_layer in enumerate(chunks):
+            chunk_q = q_of_chunks[number]
+            chunk_k = k_of_chunks[number]
+            chunk_v = v_of_chunks[number]
+            if parts_in_layer is not None:
+                if self.watch is not None:
+                    self._watch_layer(parts_in_layer, chunk_q, chunk_k, extra_options)
+                out.append(parts_in_layer.attention_output(chunk_q, chunk_k, chunk_v, extra_options))
+            elif out_of_other_node is not None:
+                out.append(out_of_other_node[number])
+            else:
+                out.append(attend_alone(chunk_q, chunk_k, chunk_v))
+        return torch.cat(out)
+
+    def _watch_layer(self, parts_in_layer: PartsInLayer, q: Tensor, k: Tensor, extra_options: Options) -> None:
+        """Add the parts' shares of the attention in one layer to the maps. q, k: of a chunk, (B, N, C) each."""
+        shares = parts_in_layer.shares(q, k, extra_options)
+        if shares is not None:
+            self.maps.append(shares)
+
+    def after_forward(self) -> None:
+        """Show the watch the mean of the layers' maps, on the finest grid among them."""
+        if self.watch and self.maps:
+            finest = max(tuple(shares.shape[1:]) for shares in self.maps)
+            maps = [functional.interpolate(shares[None], size=finest)[0] for shares in self.maps]
+            self.watch.show(torch.stack(maps).mean(dim=0).cpu())
+
+
+class KeyBiases:
+    """The biases of core.parts.bank.key_bias on a device. They are large, so layers and steps share them.
+
+    This is an object of its own so that a PartsInLayer can hold it without holding the PartsCache. Otherwise the two
+    would hold each other, and would be freed only by Python's garbage collector and not at the end of the run.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        """like: a tensor on the device and in the dtype of the UNet."""
+        self._like = like
+        self._biases: dict[Hashable, Tensor | None] = {}
+
+    def for_grid(
+        self, token_counts: tuple[tuple[int, int], ...], weights: PartWeights, picture_token_count: int, grid: Grid
+    ) -> Tensor | None:
+        """The bias of a layer with this grid, or None where nothing has to be added.
+
+        token_counts: (kept tokens, dropped tokens) of each part. picture_token_count: how many tokens the picture
+        itself has.
+        """
+        key = token_counts, weights, picture_token_count, grid
+        if key not in self._biases:
+            bias = key_bias(token_counts, picture_token_count, weights, grid, self._like.dtype)
+            self._biases[key] = None if bias is None else bias.to(self._like)
+        return self._biases[key]
+
+
+class PartsCache:
+    """What one sampling run makes of parts once only, for one network on one device."""
+
+    def __init__(self, forward_input: ForwardInput, options_of_run: Options) -> None:
+        """options_of_run: what other nodes have put into attentions for the whole run, as transformer_options."""
+        self._like = forward_input.like()
+        self._unet = forward_input.model.diffusion_model
+        self._options_of_run = options_of_run
+        self._attentions: dict[Block, Any] = {}
+        """The host's self-attention of every layer."""
+        for name, number, index, transformer in unet.transformers(self._unet):
+            self._attentions[name, number, index] = transformer.attn1
+        self._biases = KeyBiases(self._like)
+        self._poses: dict[SharedParts, Tensor] = {}
+        self._recorders: dict[SelfReference, PartsRecorder] = {}
+        self._forget_recording()
+
+    def _forget_recording(self) -> None:
+        """Begin with nothing that depends on a recording."""
+        self._banks: dict[SelfReference, Bank] = {}
+        self._recorded: dict[SharedParts, SharedParts] = {}
+        self._parts_in_layers: dict[tuple[SharedParts, Block, Grid], PartsInLayer] = {}
+        self._batches: dict[Hashable, SharingBatch] = {}
+
+    def with_nothing_recorded(self) -> PartsCache:
+        """A cache for a new recording. It has the same biases, poses and recorders, which no recording changes."""
+        cache = copy(self)
+        cache._forget_recording()
+        return cache
+
+    def recorded(self, parts: SharedParts, forward_input: ForwardInput) -> SharedParts:
+        """The parts with a recorded bank in place of `live`; parts without `live` stay as they are.
+
+        SharedParts with the same SelfReference, those of one node, share one recording.
+        """
+        if parts.live is None:
+            return parts
+        if parts.live not in self._recorders:
+            self._recorders[parts.live] = PartsRecorder(parts.live, self._like, forward_input.options)
+        if parts.live not in self._banks:
+            self._banks[parts.live] = self._recorders[parts.live].record(forward_input.model, forward_input.sigmas[:1])
+        if parts not in self._recorded:
+            self._recorded[parts] = replace(parts, bank=self._banks[parts.live], live=None)
+        return self._recorded[parts]
+
+    def batch_of_parts(
+        self, parts_of_chunks: tuple[SharedParts, ...], sharing: bool, x: Tensor, watch: Watch | None
+    ) -> SharingBatch:
+        """The batch of one forward, which is kept and serves other forwards of the same parts and size.
+
+        sharing: whether any parts are read at this step. x: (B, C, h, w), the UNet's input.
+        """
+        if watch is not None:
+            # Such a batch collects the maps of one forward, so it must not serve another one. It is not kept.
+            return self._make_batch(parts_of_chunks, sharing, x, watch)
+        key = parts_of_chunks, sharing, x.shape
+        if key not in self._batches:
+            self._batches[key] = self._make_batch(parts_of_chunks, sharing, x, watch=None)
+        return self._batches[key]
+
+    def _make_batch(
+        self, parts_of_chunks: Sequence[SharedParts], sharing: bool, x: Tensor, watch: Watch | None
+    ) -> SharingBatch:
+        """A new batch. Arguments as in `batch_of_parts`."""
+        layers: dict[Block, list[PartsInLayer | None]] = {}
+        if sharing:
+            height, width = x.shape[-2:]
+            layers = self._parts_by_layer(parts_of_chunks, height, width)
+        poses = [self._pose_of(parts) for parts in parts_of_chunks]
+        return SharingBatch(len(x), layers, poses, self._options_of_run, watch)
+
+    def _pose_of(self, parts: SharedParts) -> Tensor | None:
+        """The pose of one chunk, (B, C, h, w), on the device."""
+        if parts.pose is None:
+            return None
+        if parts not in self._poses:
+            self._poses[parts] = parts.pose.to(self._like)
+        return self._poses[parts]
+
+    def _parts_by_layer(
+        self, parts_of_chunks: Sequence[SharedParts], height: int, width: int
+    ) -> dict[Block, list[PartsInLayer | None]]:
+        """What each chunk reads in every layer in which any chunk reads parts; None for a chunk that reads none there.
+
+        height, width: of the latent.
+        """
+        grid_of_block = unet.grids(self._unet, height, width)
+        layers: dict[Block, list[PartsInLayer | None]] = {}
+        for parts_of_chunk in parts_of_chunks:
+            for block, tokens in (parts_of_chunk.bank or {}).items():
+                if tokens and block not in layers:
+                    grid = grid_of_block[block[:2]]
+                    layers[block] = [self._parts_in_layer(parts, block, grid) for parts in parts_of_chunks]
+        return layers
+
+    def _parts_in_layer(self, parts: SharedParts, block: Block, grid: Grid) -> PartsInLayer | None:
+        """The parts that a chunk reads in a layer of this grid; None where it reads no part."""
+        if not parts.bank_of(block):
+            return None
+        key = parts, block, grid
+        if key not in self._parts_in_layers:
+            self._parts_in_layers[key] = self._make_parts_in_layer(parts, block, grid)
+        return self._parts_in_layers[key]
+
+    def _make_parts_in_layer(self, parts: SharedParts, block: Block, grid: Grid) -> PartsInLayer:
+        """The tokens of parts as keys and values, made with the layer's own modules.
+
+        The bias has a column for every key: of the picture's own tokens, of the parts' kept tokens, and of sinks, which
+        stand for the dropped ones. A sink is a key of zeros and a value of zeros.
+        """
+        tokens_of_parts = parts.bank_of(block)
+        kept_tokens = torch.cat([part.kept for part in tokens_of_parts])[None].to(self._like)  # (1, kept, C)
+        kept_and_dropped = tuple((len(part.kept), part.dropped) for part in tokens_of_parts)
+        bias_at = partial(self._biases.for_grid, kept_and_dropped, parts.weights)
+        picture_token_count = grid[0] * grid[1]
+        bias = bias_at(picture_token_count, grid)
+        # Without a bias no token was dropped, so there are no sinks. With one, `key_bias` decides how many there are:
+        # they are the columns after those of the picture's tokens and of the kept tokens.
+        sink_count = 0
+        if bias is not None:
+            sink_count = bias.shape[-1] - picture_token_count - kept_tokens.shape[1]
+        attention = self._attentions[block]
+        # The padding is sink_count tokens of zeros after the kept ones: (1, kept + sinks, C).
+        return PartsInLayer(
+            keys=functional.pad(attention.to_k(kept_tokens), (0, 0, 0, sink_count)),
+            values=functional.pad(attention.to_v(kept_tokens), (0, 0, 0, sink_count)),
+            counts=[len(part.kept) for part in tokens_of_parts],
+            regional=parts.weights.targets is not None,
+            grid=grid,
+            bias=bias,
+            bias_at=bias_at,
+        )
+
+
+_WATCHED_TOKENS = 2048
+"""Finer layers are left out of the heat maps: every logit of a layer is held at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class PartsInLayer:
+    """The parts as one layer reads them beside the picture's own tokens.
+
+    keys, values: (1, kept + sinks, C).
+    counts: kept tokens per part.
+    regional: whether parts are read in regions, their targets, so that it matters where in the picture a query lies.
+    grid: of the layer, as it is without nodes that cut its tokens.
+    bias: what is added to the logits of the picture's own tokens, of kept tokens and of sinks, or None. It is for a
+    layer whose picture has a token for each cell of this grid.
+    bias_at: gives the bias for another number of the picture's tokens and another grid.
+    """
+
+    keys: Tensor
+    values: Tensor
+    counts: Sequence[int]
+    regional: bool
+    grid: Grid
+    bias: Tensor | None
+    bias_at: Callable[[int, Grid], Tensor | None]
+
+    def attention_output(self, q: Tensor, k: Tensor, v: Tensor, extra_options: Options) -> Tensor:
+        """Attention to the picture's own tokens and to the parts, (B, N, C). q, k, v: of the picture, (B, N, C) each.
+
+        Raises TokensMoved where another node moves tokens and parts are meant for regions.
+        """
+        if self.regional:
+            unet.check_tokens(q, unet.grid_of(extra_options))
+        bias = self._bias_for(k, extra_options)
+        # On a CPU the host's choices write out all logits, which takes three times as long.
+        kernel = attention_pytorch if q.device.type == "cpu" else None
+        return shared_attention(q, (k, v), (self.keys, self.values), unet.attend_with(extra_options, kernel, bias))
+
+    def shares(self, q: Tensor, k: Tensor, extra_options: Options) -> Tensor | None:
+        """The parts' shares of each pixel's attention, (parts, h, w), 0..1, in the first row of q and k (B, N, C).
+
+        None in layers that are too fine to be watched, and where another node has cut the picture's tokens.
+        """
+        height, width = unet.grid_of(extra_options)
+        if q.shape[1] != height * width or q.shape[1] > _WATCHED_TOKENS:
+            return None
+        bias = self._bias_for(k, extra_options)
+        shares = part_shares(q[:1], k[:1], self.keys, self.counts, bias, extra_options["n_heads"])  # (parts, N)
+        return shares.unflatten(1, (height, width))
+
+    def _bias_for(self, k: Tensor, extra_options: Options) -> Tensor | None:
+        """The bias for as many tokens of the picture as k, (B, N, C), has.
+
+        Other nodes may have cut or merged the picture's tokens (HyperTile, TomePatchModel), or have made the picture
+        smaller in some blocks (PatchModelAddDownscale).
+        """
+        grid = unet.grid_of(extra_options)
+        picture_token_count = k.shape[1]
+        if grid == self.grid and picture_token_count == grid[0] * grid[1]:
+            return self.bias
+        return self.bias_at(picture_token_count, grid)

@@ -1,0 +1,118 @@
+"""Parts in the conditioning. A row whose conditioning carries none attends to itself alone."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from ...core.attention import Block
+from ...core.errors import BadParts, BadSize
+from ...core.geometry import OF_A_PIECE
+from ...core.parts.bank import Bank, PartTokens, PartWeights
+from ..sampling.carried import Carried, carry
+from ..sampling.conditioning import Conditioning
+from .recording import SelfReference
+
+
+@dataclass(frozen=True, eq=False)
+class Watch:
+    """A request to see how much of the attention goes to each part, at one step of a run.
+
+    step: counted from 1. show: called with the parts' shares of the attention at that step, (parts, h, w), 0..1.
+    """
+
+    step: int
+    show: Callable[[Tensor], None]
+
+
+@dataclass(frozen=True, eq=False)
+class SharedParts(Carried):
+    """What a node that applies parts adds to one side of the conditioning.
+
+    bank: what the reference UNet saw, or None for a side that attends to itself alone (the negative). A layer that is
+    not in the bank attends to itself alone, too.
+    weights: how much the pixels read of each part, and in which region (target).
+    pose: (B, C, h, w) added after the first convolution, or None; one for all pictures, or one for each.
+    live: the parts that are recorded while sampling, instead of a bank.
+    size: (width, height) in pixels of the picture that the parts were encoded for, or None for any size.
+    watch: it is shown where the attention of one step goes.
+    """
+
+    key = "likeness_sharing"
+    bank: Bank | None
+    weights: PartWeights
+    pose: Tensor | None = None
+    live: SelfReference | None = None
+    size: tuple[int, int] | None = None
+    watch: Watch | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether the UNet reads parts or a pose."""
+        return bool(self.bank) or self.live is not None or self.pose is not None
+
+    @property
+    def pose_count(self) -> int:
+        """How many pictures the pose has."""
+        if self.pose is None:
+            return 0
+        return len(self.pose)
+
+    @property
+    def placed(self) -> bool:
+        """Whether it matters which part of the picture the UNet is given."""
+        return self.pose is not None or self.weights.targets is not None
+
+    def for_picture(self, picture_number: int) -> "SharedParts":
+        """What one picture of a batch reads: where there are several poses, it reads its own alone.
+
+        Picture n has pose n, and the poses again from the first on where there are more pictures.
+        """
+        if self.pose is None or len(self.pose) == 1:
+            return self
+        pose_index = picture_number % len(self.pose)
+        pose = self.pose[[pose_index]]  # (1, C, h, w)
+        return self.made_once(pose_index, lambda: replace(self, pose=pose))
+
+    def cut(self, area: Sequence[int], latent: Sequence[int]) -> "SharedParts":
+        """The parts with the part of the pose and of the targets that lies in an area, see Carried.cut."""
+        area_in_pixels = [8 * side for side in area]  # targets have the size of the picture, poses that of the latent
+        weights = replace(self.weights, targets=_cut(self.weights.targets, area_in_pixels))
+        return replace(self, pose=_cut(self.pose, area), weights=weights)
+
+    def bank_of(self, block: Block) -> Sequence[PartTokens]:
+        """The tokens of parts that a layer reads; none where it attends to itself alone."""
+        if not self.bank:
+            return ()
+        return self.bank.get(block, ())
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Raise BadSize where the parts were encoded for a picture of another size, (width, height) in pixels."""
+        if self.size is None or self.size == size:
+            return
+        width, height = self.size
+        raise BadSize(
+            "The latent",
+            size,
+            f"the parts were encoded for {width}x{height} px",
+            "Give the latent and the node that the parts go through the same width and height; a second pass at "
+            f"another size needs that node once more, at that size. {OF_A_PIECE}",
+        )
+
+
+def _cut(picture: Tensor | None, area: Sequence[int]) -> Tensor | None:
+    """The part of a picture, (..., H, W), that lies in an area, (height, width, y, x); None for no picture."""
+    if picture is None:
+        return None
+    height, width, y, x = area
+    return picture[..., y : y + height, x : x + width]
+
+
+def share_with(conditioning: Conditioning, parts: SharedParts) -> Conditioning:
+    """Every entry with the parts in it. Raises BadParts where there are parts already."""
+    if any(SharedParts.key in options.get("model_conds", {}) for _, options in conditioning):
+        raise BadParts(
+            "The conditioning carries parts already, from another node.",
+            "Chain all Part nodes into one list and apply that once; target_mask says which region each part is for.",
+        )
+    return carry(conditioning, parts)

@@ -1,0 +1,1 @@
+"""Faces, bodies and saved people, found by networks that the host holds."""

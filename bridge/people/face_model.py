@@ -1,0 +1,378 @@
+"""Face packs and recognisers from the model folders, loaded once."""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Any
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io
+from torch import Tensor, nn
+
+from ...core.errors import (
+    BadChoice,
+    BadSetup,
+    LikenessError,
+    ModelMissing,
+    RecogniserMissing,
+    UnsupportedCheckpoint,
+    listed,
+)
+from ...core.faces import model, onnx_session
+from ...core.faces.analysis import Recogniser
+from ...core.faces.finding import Detection, Detector
+from ...core.faces.model import Files
+from ...core.faces.pictures import Picture
+from ...core.models import formats, packs
+from ...core.models.files import WEIGHTS, Stamp, by_name, dead_link, listing, stamp
+from ...core.models.manifest import Model
+from ...core.models.onnx_file import Kind, inspect
+from ...core.models.tensors import State
+from ...core.names import among
+from ..host import folders, load, notes
+
+ALL = "all found"
+"""The option of a menu that loads every recogniser."""
+NONE_FOUND = packs.NONE_FOUND
+NO_DETECTOR = packs.NO_DETECTOR
+NO_RECOGNISER = "none (pictures alone)"
+
+
+class Hosted:
+    """A network in the host's hands, called like a function."""
+
+    def __init__(self, build: Callable[..., nn.Module], state: State) -> None:
+        self.patcher = load.in_patcher(build, state)
+
+    def __call__(self, pixels: Tensor) -> Any:
+        with torch.inference_mode():
+            return self.patcher.model(load.on_device(self.patcher, pixels))
+
+
+class FaceModel(model.FaceModel):
+    """A face model as it travels on the socket LIKENESS_FACE_MODEL."""
+
+    def get_models(self) -> list[ModelPatcher]:
+        """The patchers of its networks, which the host asks for to count their memory."""
+        patchers: list[ModelPatcher] = []
+        for detector_or_recogniser in (self.detector, *self.recognisers):
+            network = getattr(detector_or_recogniser, "network", None)
+            if isinstance(network, Hosted):
+                patchers.append(network.patcher)
+        return patchers
+
+
+def pack_names() -> list[str]:
+    """Face packs for a menu. The last option is for users who find faces with the host's own landmarks."""
+    names = list(packs.packs(_files().onnx)) or [NONE_FOUND]
+    return [*names, NO_DETECTOR]
+
+
+def recogniser_names() -> list[str]:
+    """Recogniser ids for a menu.
+
+    Those that a method asks for are always among them: a user who chooses one that is not installed learns where it
+    comes from before anything runs. The last option is for methods that look at pictures and need no recogniser.
+    """
+    return [ALL, *sorted({*_files().recognisers(""), *packs.ASKED_FOR}), NO_RECOGNISER]
+
+
+def files_stamp() -> tuple[Stamp, ...]:
+    """The stamps of all files that "all found" loads. They change where a file is added, replaced or removed."""
+    files = _files()
+    return tuple(stamp(path) for path in sorted({*files.recognisers("").values(), *files.onnx.values()}))
+
+
+def paths_of(pack: str, recogniser: str) -> list[str]:
+    """Full paths of the files of a face pack that may be its detector, and of one recogniser; those that are installed.
+
+    pack: an option of the menu, see pack_names. recogniser: an id, "" for none.
+    """
+    files = _files()
+    pack = _installed_pack(pack, files) or pack
+    paths = [files.onnx[name] for name in packs.packs(files.onnx).get(pack, [])]
+    path_of_recogniser = files.recognisers(pack).get(recogniser)
+    if path_of_recogniser is not None:
+        paths.append(path_of_recogniser)
+    return sorted(paths)
+
+
+def refusal(pack: str, recognisers: str) -> LikenessError | None:
+    """The error about a choice that cannot be loaded, as far as names of files tell; None where it may be loaded.
+
+    pack, recognisers: options of the menus, see pack_names and recogniser_names.
+    """
+    files = _files()
+    installed_pack = _installed_pack(pack, files)
+    if installed_pack is None:
+        return _no_pack_error(pack, files)
+    if recognisers == NO_RECOGNISER:
+        return None
+    recogniser_paths = files.recognisers(installed_pack)
+    if recognisers != ALL and among(recognisers, recogniser_paths) is None:
+        return _missing_error(f"The face recogniser {recognisers}", recognisers, RecogniserMissing)
+    if not recogniser_paths:
+        return _no_recogniser_error(pack)
+    return None
+
+
+def _no_pack_error(pack: str, files: Files) -> LikenessError:
+    """The error about a face pack that is not installed, or of which several folders have the name."""
+    installed_packs = list(packs.packs(files.onnx))
+    if pack == packs.LOOSE and installed_packs:
+        why = (
+            f"No .onnx file lies directly in {listed(_roots())}; in their folders lie the face packs "
+            f"{listed(installed_packs)}."
+        )
+        return BadSetup(why, "Choose one of these in Face pack (pack) of Load Face Embedder.")
+    same_name_packs = packs.of_one_name(pack, installed_packs)
+    if same_name_packs:
+        why = f"There are {len(same_name_packs)} folders of the face pack {pack}: {listed(same_name_packs)}."
+        return BadSetup(why, "Choose one of these in Face pack (pack) of Load Face Embedder, or delete all but one.")
+    if pack == NONE_FOUND:
+        return _missing_error("A face pack", pack)
+    return _missing_error(f"The face pack {pack}", pack)
+
+
+def _no_recogniser_error(pack: str) -> LikenessError:
+    """The error where no recogniser is installed. It names one that comes with a detector, unless none is wanted."""
+    published_key = packs.IR_SE50 if pack == NO_DETECTOR else packs.ANTELOPE
+    return _missing_error("A face recogniser", published_key, RecogniserMissing)
+
+
+TORCH = "torch"
+ONNXRUNTIME = "onnxruntime"
+BACKENDS = (TORCH, ONNXRUNTIME)
+"""What runs the networks."""
+
+
+def backend_refusal(backend: str, provider: str) -> LikenessError | None:
+    """The error about a backend or provider that this Python does not have; None where the networks can be run.
+
+    backend: one of BACKENDS. provider: one of onnx_session.PROVIDERS, which counts for onnxruntime alone.
+    """
+    if backend not in BACKENDS:
+        return BadChoice("backend", backend, BACKENDS)
+    if provider not in onnx_session.PROVIDERS:
+        return BadChoice("provider", provider, onnx_session.PROVIDERS)
+    if backend != ONNXRUNTIME:
+        return None
+    try:
+        onnx_session.resolved(provider)
+    except onnx_session.NoOnnxRuntime as error:
+        return error
+    return None
+
+
+def _onnx_provider(backend: str, provider: str) -> str | None:
+    """The name of onnxruntime's provider that runs the networks, None for torch. Raises what backend_refusal says."""
+    error = backend_refusal(backend, provider)
+    if error is not None:
+        raise error
+    if backend != ONNXRUNTIME:
+        return None
+    return onnx_session.resolved(provider)
+
+
+def load_face_model(
+    pack: str, recognisers: str, node_id: str | None = None, backend: str = TORCH, provider: str = onnx_session.AUTO
+) -> FaceModel:
+    """Load the detector of `pack`, if it is one, and one recogniser, all of them or none.
+
+    A damaged file that the user has not chosen by its name is left out, and a note under the node says so, as long as
+    another file can be used. node_id: of the node. backend: one of BACKENDS. provider: one of onnx_session.PROVIDERS,
+    for onnxruntime alone.
+    IR-SE50 is no ONNX file, and torch runs it in any case.
+    Raises ModelMissing, UnsupportedCheckpoint for damaged or unfit files, and NoOnnxRuntime.
+    """
+    error = refusal(pack, recognisers)
+    if error is not None:
+        raise error
+    runs_on = _onnx_provider(backend, provider)
+    files = _files()
+    pack = _installed_pack(pack, files) or pack
+    recognisers = among(recognisers, files.recognisers(pack)) or recognisers
+    left_out: list[UnsupportedCheckpoint] = []
+    detector = _no_detector if pack == NO_DETECTOR else _first_detector(files, pack, runs_on, left_out)
+    usable = _usable_recognisers(files, pack, recognisers, runs_on, left_out)
+    # A damaged file may be here twice, because it was opened as a detector and as a recogniser.
+    for text in dict.fromkeys(map(str, left_out)):
+        notes.tell(node_id, f"Left out, as others can be used: {text}")
+    return FaceModel(detector, usable)
+
+
+def _first_detector(files: Files, pack: str, runs_on: str | None, left_out: list[UnsupportedCheckpoint]) -> Detector:
+    """The largest detector of a pack that can be used. Errors of others are added to left_out, or raised if all fail.
+
+    left_out: the errors about files that are left out because others can be used; this function adds to the list.
+    runs_on: onnxruntime's provider, None for torch.
+    """
+    chosen = files.detectors(pack)
+    left_out += chosen.left_out
+    failed: list[UnsupportedCheckpoint] = []
+    for path in chosen.paths:
+        try:
+            detector = _opened_detector(*stamp(path), runs_on)
+        except UnsupportedCheckpoint as error:
+            failed.append(error)
+        else:
+            left_out += failed
+            return detector
+    raise failed[0]  # files.detectors gives at least one path, or raises
+
+
+def _usable_recognisers(
+    files: Files, pack: str, recognisers: str, runs_on: str | None, left_out: list[UnsupportedCheckpoint]
+) -> tuple[Recogniser, ...]:
+    """The recogniser that was chosen, or all that can be used. Errors are added to left_out, or raised if all fail.
+
+    recognisers: the id of a recogniser, ALL or NO_RECOGNISER. pack: of several files with one id, the file in this pack
+    is taken. runs_on: onnxruntime's provider, None for torch.
+    """
+    if recognisers == NO_RECOGNISER:
+        return ()
+    paths = files.recognisers(pack)
+    if recognisers != ALL:
+        return (_open_chosen(recognisers, paths[recognisers], runs_on),)
+    usable: list[Recogniser] = []
+    damaged: list[UnsupportedCheckpoint] = []
+    for identifier, path in paths.items():
+        try:
+            if _network_kind(identifier, path) is Kind.RECOGNISER:
+                usable.append(_opened_recogniser(identifier, *stamp(path), runs_on))
+        except UnsupportedCheckpoint as error:
+            damaged.append(error)
+    if not usable:
+        raise damaged[0] if damaged else _no_recogniser_error(pack)
+    left_out += damaged
+    return tuple(usable)
+
+
+def default_face_model(detects: bool = True, node_id: str | None = None) -> FaceModel:
+    """The face model for nodes without one: what a new Load Face Embedder loads.
+
+    detects: whether it needs a detector. node_id: of the node. Raises as load_face_model.
+    """
+    pack = pack_names()[0] if detects else NO_DETECTOR
+    return load_face_model(pack, ALL, node_id)
+
+
+class FindsFaces(io.ComfyNode):
+    """A node that takes the default where no face_model is connected, and runs again when that changes."""
+
+    @classmethod
+    def fingerprint_inputs(cls, **inputs: object) -> str:
+        """A text that changes where the default face model may have changed; "" where one is connected."""
+        return "" if "face_model" in inputs else str(files_stamp())
+
+
+def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
+    """The detector of a face model that has none: it raises BadSetup."""
+    raise BadSetup(
+        "The face model has no detector, so no face can be found in a picture: Face pack (pack) of Load Face Embedder "
+        "is none.",
+        "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Person and "
+        "Detect Faces take them.",
+    )
+
+
+def _files() -> Files:
+    """All files of face packs and recognisers in the model folders."""
+    onnx: dict[str, str] = {}
+    # Where two folders have a file of one name, the first folder's is used: its entry is written last.
+    for root in reversed(_roots()):
+        for name, path in by_name([root], (".onnx",)).items():
+            onnx[packs.name_in(root, name)] = path
+    return Files(dict(sorted(onnx.items())), by_name(folders.folders("facexlib", "insightface"), WEIGHTS))
+
+
+def _roots() -> list[str]:
+    """The folders searched for face packs."""
+    return folders.folders("insightface")
+
+
+def _installed_pack(pack: str, files: Files) -> str | None:
+    """The name of the installed pack that a menu's option stands for; None where no such pack is installed.
+
+    pack: the option, which a saved workflow may have in another spelling, or with the folder in which the pack lay when
+    the workflow was saved, see packs.chosen.
+    """
+    if pack == NO_DETECTOR:
+        return pack
+    installed_packs = list(packs.packs(files.onnx))
+    name = among(pack, installed_packs) or pack
+    return packs.chosen(name, installed_packs, _roots())
+
+
+def _missing_error(file_in_words: str, key: str, error: type[ModelMissing] = ModelMissing) -> LikenessError:
+    """The error about a missing pack or recogniser, or about a dead link in its place.
+
+    Of all folders that are searched it names only the one that the README names, so that a new user need not choose.
+    key: the id of the pack or recogniser. error: the class of the error.
+    """
+    published = packs.published(key)
+    dead_link = _dead_link(key, published)
+    if dead_link is not None:
+        return dead_link
+    below, files = packs.folder_and_names(published)
+    roots = folders.folders(published.key)
+    if published.format == "face-pack":
+        # The message names a folder and, below it, the files. A pack has a folder of its own, which is named with the
+        # files, as in antelopev2/glintr100.onnx; unless that folder is one that is searched itself.
+        place = packs.folder_for(published.name, roots)
+        names = [PurePath(name).name for name in files]
+        is_root = str(place) in roots
+        folder = str(place if is_root else place.parent)
+        files = names if is_root else [f"{published.name}/{name}" for name in names]
+    else:
+        folder = os.path.join(roots[0], *below)
+    return error(file_in_words, files, [folder], published.url, published.size_text)
+
+
+def _dead_link(key: str, published: Model) -> folders.DeadLink | None:
+    """The error about a file of a pack or recogniser that is a link to nowhere; None where there is no such link.
+
+    Its files have the names of the published ones, or lie in the folder of the pack's name.
+    """
+    published_names: set[str] = set()
+    for file in published.files:
+        published_names.update(PurePath(name).name for name in file.names)
+    for root in folders.folders("insightface", "facexlib"):
+        for name, path in listing(root).files:
+            leads_to = dead_link(path)
+            belongs_to_key = PurePath(name).name in published_names or packs.pack_of(name) == key
+            if leads_to is not None and belongs_to_key:
+                return folders.DeadLink(path, leads_to)
+    return None
+
+
+def _network_kind(identifier: str, path: str) -> Kind:
+    """The kind of network in a file, by its contents. Raises UnsupportedCheckpoint."""
+    return Kind.RECOGNISER if identifier == packs.IR_SE50 else inspect(path).kind
+
+
+def _open_chosen(identifier: str, path: str, runs_on: str | None) -> Recogniser:
+    """The recogniser in a file that the user has chosen. Raises UnsupportedCheckpoint for a file that is none."""
+    kind = _network_kind(identifier, path)
+    if kind is not Kind.RECOGNISER:
+        raise UnsupportedCheckpoint(path, kind.value, Kind.RECOGNISER.value, "Choose another recogniser.")
+    return _opened_recogniser(identifier, *stamp(path), runs_on)
+
+
+@lru_cache(maxsize=4)
+def _opened_detector(path: str, byte_count: int, changed: int, runs_on: str | None) -> Detector:
+    """The detector in a file, kept while the file stays as it is. path, byte_count, changed: the file's stamp."""
+    return model.open_detector(path, Hosted, runs_on)
+
+
+@lru_cache(maxsize=8)
+def _opened_recogniser(identifier: str, path: str, byte_count: int, changed: int, runs_on: str | None) -> Recogniser:
+    """The recogniser in a file, kept while the file stays as it is. path, byte_count, changed: the file's stamp."""
+    if identifier != packs.IR_SE50:
+        return model.open_recogniser(identifier, path, Hosted, runs_on)
+    advice = f"The right file is at {packs.published(packs.IR_SE50).url}."
+    state = load.read_state_dict(path, formats.known(packs.IR_SE50).title, advice)
+    formats.require(state, packs.IR_SE50, path, advice)
+    return model.IRSE50Recogniser(state, path, Hosted)

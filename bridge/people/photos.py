@@ -1,0 +1,317 @@
+"""Photos: those in a folder of the host's input directory, the drawn examples, those that came by a link; their faces.
+
+The examples are copied to where Load Image looks for pictures: the workflows open on them.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+from torch import Tensor
+
+from ...core.errors import BadPhoto, FaceNotFound, counted, first_few, gathered
+from ...core.faces import analysis, landmarks
+from ...core.faces.finding import Detection
+from ...core.faces.landmarks import Mesh
+from ...core.faces.pictures import Picture, from_file
+from ...core.models.files import Listing, Stamp, dead_link, listing, stamp, write_whole
+from ...core.names import among, ending
+from ...core.people import Face
+from ...core.picture_files import ENDINGS
+from ...core.text import logger
+from ..host import folders
+from ..host.notes import running_server
+from .face_model import FaceModel
+
+PICTURES = Path(__file__).resolve().parents[1] / "pictures"
+NO_FOLDER = "none"
+EXAMPLES = "drawn examples"
+_MOST_PHOTOS = 500
+"""A folder with more photos is refused: they take an hour on a slow machine, and more often the folder was a
+mistake."""
+
+
+def names() -> list[str]:
+    """Folders with photos below the input directory, for a menu, and last the examples."""
+    root = folder_paths.get_input_directory()
+    # Not along links: what they lead to is refused, or is there under its own name, and may be a whole disk.
+    return [*_with_photos(listing(root, links=False)), EXAMPLES]
+
+
+@lru_cache(maxsize=2)
+def _with_photos(files: Listing) -> tuple[str, ...]:
+    """The folders with photos below the folder that `files` lists, as paths from there, with "/" on every system.
+
+    A photo that lies in that folder itself adds none.
+    """
+    folders_with_photos: set[str] = set()
+    for name, _ in files.files:
+        folder, file = os.path.split(name)
+        if folder and _is_photo(file):
+            folders_with_photos.add(folder.replace(os.sep, "/"))
+    return tuple(sorted(folders_with_photos, key=_by_number))
+
+
+def is_chosen(folder: object) -> bool:
+    """Whether a folder is chosen in the menu. A linked input is None until the node runs."""
+    return folder not in (None, "", NO_FOLDER)
+
+
+class LinkedAway(BadPhoto):
+    """A folder of photos is a link, or lies behind one. ComfyUI reads pictures from its own folders alone."""
+
+    def __init__(self, folder: str, path: str, root: str) -> None:
+        leads_to = os.path.realpath(path)
+        advice = f"Copy its photos into a folder of {root}, or start ComfyUI with --input-directory and that folder."
+        if os.path.isdir(leads_to):
+            relation = "is a link to" if os.path.islink(path) else "lies behind a link, in"
+            problem = f"The folder {folder!r} {relation} {leads_to}, outside of ComfyUI's input folder."
+        else:
+            problem = f"The folder {folder!r} is a link to {leads_to}, and there is no folder."
+            advice = "Connect the disk that it leads to, and copy its photos into a folder of the input folder."
+        super().__init__(problem, advice)
+
+
+def path_of(folder: str) -> str:
+    """Full path of a folder of the input directory, also of one whose name is the same in another spelling.
+
+    Raises UnsafePath, LinkedAway for a link that leads out of the directory or nowhere, and BadPhoto where no
+    folder has the name.
+    """
+    if folder == EXAMPLES:
+        return str(PICTURES / "people")
+    root = folder_paths.get_input_directory()
+    path = folders.path_within(root, folder)
+    if not os.path.isdir(path):
+        photo_folders = names()[:-1]  # without the examples
+        path = folders.path_within(root, among(folder, photo_folders) or folder)
+    if dead_link(path) is not None:
+        raise LinkedAway(folder, path, root)
+    # Before _lies_in: isdir answers for characters that no file system has, such as NUL, and realpath raises.
+    if not os.path.isdir(path):
+        advice = "Choose one from the list; press R in ComfyUI after folders were added or renamed."
+        raise BadPhoto(f"The folder {folder!r} is not in {root}.", advice)
+    if not _lies_in(path, root):
+        raise LinkedAway(folder, path, root)
+    return path
+
+
+@dataclass(frozen=True)
+class Album:
+    """The contents of a folder, sorted into photos and what is left out.
+
+    photos: their stamps, in the order of their names and numbers. linked: names of photos that are links out of the
+    input directory. dead: names of links to nowhere. not_photos: names of other files.
+    """
+
+    photos: tuple[Stamp, ...] = ()
+    linked: tuple[str, ...] = ()
+    dead: tuple[str, ...] = ()
+    not_photos: tuple[str, ...] = ()
+
+    def left_out(self) -> list[str]:
+        """A line for each reason why something in the folder is no photo that is read."""
+        return [
+            *gathered("Left out, links out of ComfyUI's input folder", first_few(self.linked)),
+            *gathered("Left out, links to no file", first_few(self.dead)),
+            *gathered("Left out, no photos", first_few(self.not_photos)),
+        ]
+
+
+def album(folder: str) -> Album:
+    """The contents of a folder, without hidden files.
+
+    Raises as `path_of`, and BadPhoto for none or too many photos.
+    """
+    path = path_of(folder)
+    root = path if folder == EXAMPLES else folder_paths.get_input_directory()
+    contents = _contents_of(path, root)
+    if not contents.photos:
+        raise _no_photo(folder, path, contents)
+    if len(contents.photos) > _MOST_PHOTOS:
+        why = f"The folder {folder!r} has {len(contents.photos)} photos, and at most {_MOST_PHOTOS} are sorted at once."
+        raise BadPhoto(why, "Move the photos of the people you want into a folder of their own.")
+    return contents
+
+
+def _contents_of(path: str, root: str) -> Album:
+    """The contents of the folder at `path`. root: the folder in which photos must lie, once links are followed."""
+    photos: list[Stamp] = []
+    linked: list[str] = []
+    dead: list[str] = []
+    not_photos: list[str] = []
+    for name in sorted(os.listdir(path), key=_by_number):
+        file = os.path.join(path, name)
+        if name.startswith("."):
+            continue
+        if dead_link(file) is not None:
+            dead.append(name)
+        elif not os.path.isfile(file):
+            continue
+        elif not _is_photo(name):
+            not_photos.append(name)
+        elif not _lies_in(file, root):
+            linked.append(name)
+        else:
+            photos.append(stamp(file))
+    return Album(tuple(photos), tuple(linked), tuple(dead), tuple(not_photos))
+
+
+def _no_photo(folder: str, path: str, contents: Album) -> BadPhoto:
+    """The error about a folder without a photo that can be read. path: of the folder."""
+    count = len(contents.linked) + len(contents.dead) + len(contents.not_photos)
+    why = f"No photo lies in the folder {folder!r} ({path}), which has {counted(count, 'file')}."
+    if not contents.linked and not contents.dead:
+        return BadPhoto(why, "Put photos (.jpg, .png, .webp) into it, or choose another folder.")
+    if contents.linked:
+        file = os.path.join(path, contents.linked[0])
+        why += f" {file} is a link to {os.path.realpath(file)}, outside of ComfyUI's input folder."
+    else:
+        file = os.path.join(path, contents.dead[0])
+        why += f" {file} is a link to {dead_link(file)}, and there is no file."
+    return BadPhoto(why, "Put the photos themselves into it, or choose another folder.")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo that came by a link.
+
+    pixels: (H, W, C) float 0..1. mesh: the faces that the host's own landmarks have found in it; None without them.
+    is_cut: whether it came in a batch of several, which all have the shape of the first.
+    """
+
+    pixels: Tensor
+    mesh: Mesh | None = None
+    is_cut: bool = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+
+def photos_of_batches(batches: Sequence[Tensor], face_landmarks: Sequence[Mapping[str, Any]] = ()) -> list[Photo]:
+    """The photos of a list of IMAGEs, (B, H, W, C) each, of any size.
+
+    face_landmarks: a FACE_LANDMARKS for each, or none at all. Raises BadPhoto for landmarks of other pictures.
+    """
+    meshes = iter(landmarks.meshes_of_batches(face_landmarks, batches))  # one for each picture, in their order
+    photos: list[Photo] = []
+    for batch in batches:
+        for pixels in batch.unbind():
+            photos.append(Photo(pixels, next(meshes), is_cut=len(batch) > 1))
+    return photos
+
+
+def cut_note(cut: Sequence[Photo]) -> str:
+    """What a message adds after the names of photos in which no face was found and that came in a batch.
+
+    It says that the batch may have cut the faces off. "" where there are no such photos. cut: these photos.
+    """
+    if not cut:
+        return ""
+    width, height = cut[0].size
+    return f"; Batch Images has cut them to the first one's shape, {width}x{height} px: give them as a list"
+
+
+def _cut_advice(photo: Photo) -> str:
+    """What to do about a photo without a face that came in a batch of several."""
+    width, height = photo.size
+    return (
+        f"The photos came as a batch: Batch Images cuts all to the shape of the first, here {width}x{height} px, "
+        "around their middle, and a face may be lost so. Give them as a list instead, which keeps their shapes: from "
+        "Load Image (from Folder), or in Sort Photos into People from a folder."
+    )
+
+
+_TILE = (512, 512)
+"""The size of the pieces of which a telephone joins a HEIC photo, px."""
+_TILE_ADVICE = (
+    "Where the photo itself is larger than this, it is a HEIC photo of a telephone, whatever its file is called: Load "
+    "Image reads the first of its pieces alone. Save it as JPEG."
+)
+
+
+def detected(
+    face_model: FaceModel, picture: Picture, picture_name: str, photo: Photo | None, expected: int = 1
+) -> Sequence[Detection]:
+    """Every face of a picture, the surest first: those of the photo's mesh, or else of the face model's detector.
+
+    picture_name: what messages call the picture. photo: the picture as it came by a link; None for one of a file.
+    expected: how many faces the user says are in it. Raises FaceNotFound.
+    """
+    try:
+        if photo is None or photo.mesh is None:
+            return analysis.detect(face_model.detector, picture, picture_name, expected)
+        return landmarks.detect(photo.mesh, picture, picture_name)
+    except FaceNotFound as error:
+        if photo is not None and photo.is_cut:
+            error.advice = f"{_cut_advice(photo)} {error.advice}"
+        elif photo is not None and photo.size == _TILE:
+            error.advice = f"{_TILE_ADVICE} {error.advice}"
+        raise
+
+
+def faces_in(
+    face_model: FaceModel, picture: Picture, picture_name: str, largest: bool, photo: Photo | None = None
+) -> tuple[Face, ...]:
+    """The faces of a picture from left to right, with what every recogniser says of them.
+
+    largest: whether only the largest face is wanted. picture_name: what messages call the picture. photo: the
+    picture as it came by a link; None for one of a file.
+
+    Raises FaceNotFound, BadEmbedding.
+    """
+    detections = detected(face_model, picture, picture_name, photo)
+    if largest:
+        detections = analysis.arrange(detections, "largest")[:1]
+    else:
+        detections = analysis.arrange(detections, analysis.NUMBERED)
+    return analysis.recognise(face_model.recognisers, picture, detections, picture_name, portraits=True)
+
+
+@lru_cache(maxsize=2 * _MOST_PHOTOS)
+def faces_of(path: str, byte_count: int, changed: int, face_model: FaceModel, largest: bool) -> tuple[Face, ...]:
+    """The faces of a photo in a file, see `faces_in`. path, byte_count, changed: the file's stamp. Raises BadPhoto for
+    a file that is no picture."""
+    return faces_in(face_model, from_file(path), os.path.basename(path), largest)
+
+
+def _is_photo(name: str) -> bool:
+    """Whether a file is a photo, by its name. Hidden files are none."""
+    return not name.startswith(".") and ending(name) in ENDINGS
+
+
+def _lies_in(path: str, root: str) -> bool:
+    """Whether a file or folder lies in the folder `root`, once links are followed."""
+    return os.path.realpath(path).startswith(os.path.realpath(root) + os.sep)
+
+
+def _by_number(name: str) -> tuple[list[str | int], str]:
+    """A key for sorting by which "anna 2" stands before "anna 10"."""
+    parts: list[str | int] = []
+    for part in re.split(r"(\d+)", name.casefold()):  # words and numbers in turn
+        parts.append(int(part) if part.isdecimal() else part)
+    return parts, name
+
+
+def provide() -> None:
+    """Copy the example pictures that are missing into the input folder of the running server, if any.
+
+    No file there is written over.
+    """
+    if running_server() is None:
+        return
+    folder = Path(folder_paths.get_input_directory())
+    try:
+        for picture in sorted(PICTURES.glob("*.png")):
+            if not os.path.lexists(folder / picture.name):
+                write_whole(str(folder / picture.name), picture.read_bytes())
+    except OSError as error:
+        logger.warning("The example pictures of the workflows are in %s and not in the input folder: %s",
+                       PICTURES, error)  # fmt: skip

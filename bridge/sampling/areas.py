@@ -1,0 +1,112 @@
+"""Which part of the pictures a forward shows: an area of a prompt, or the rows of a window; the hint that fits it.
+
+Set Area and a mask with `set_area_to_bounds` let the host compute a prompt in a part of the latent only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from comfy.model_base import BaseModel
+from comfy.utils import common_upscale
+from torch import Tensor
+
+from ..host.unet import Options
+
+Area = tuple[int, int, int, int]
+"""(height, width, y, x) in latent pixels."""
+LatentSize = tuple[int, int]
+"""(height, width) in latent pixels."""
+
+WHOLE_LATENT = "likeness_whole_latent"
+"""The key, among transformer_options in a run of ours, of the LatentSize of what is denoised."""
+
+
+@dataclass(frozen=True)
+class RowWindow:
+    """The rows of a batch that a forward shows, where it is sampled in windows of some rows.
+
+    rows: their numbers, from 0. total: how many rows the batch has; None where that is unknown.
+    """
+
+    rows: tuple[int, ...]
+    total: int | None
+
+
+def row_window(options: Mapping[str, Any]) -> RowWindow | None:
+    """The window of the host (Context Windows, dim 0) or of AnimateDiff-Evolved; None for all rows of the batch.
+
+    options: the transformer_options of a forward.
+    """
+    window: Any = options.get("context_window")
+    if window is not None and window.dim == 0:
+        # The host may show a row before the window's first as well, and drop what comes of it.
+        anchor: int | None = getattr(window, "causal_anchor_index", None)
+        in_front = [] if anchor is None or anchor < 0 else [anchor]
+        return RowWindow((*in_front, *window.index_list), window.total_frames)
+    of_pack: Mapping[str, Any] = options.get("ad_params") or {}
+    rows: Sequence[int] | None = of_pack.get("sub_idxs")
+    return None if rows is None else RowWindow(tuple(rows), of_pack.get("full_length"))
+
+
+def area_of(area: Sequence[int]) -> Area:
+    """The area of a prompt as an Area.
+
+    area: as the host has it, first the lengths of all dimensions and then where the area begins in each of them:
+    (height, width, y, x), and for a video model (frames, height, width, frame, y, x), of which frames are left out.
+    """
+    sides = len(area) // 2
+    height, width = area[sides - 2 : sides]
+    y, x = area[-2:]
+    return height, width, y, x
+
+
+def will_have_area(options: Mapping[str, Any]) -> bool:
+    """Whether the host will give an entry with these options an area: that of Set Area, or the bounds of its mask."""
+    return "area" in options or ("mask" in options and options.get("set_area_to_bounds", False))
+
+
+def latent_of_run(model: BaseModel) -> LatentSize | None:
+    """The size of the latent that a run denoises; None in ComfyUI 0.3.64, where a model does not have it."""
+    shapes = getattr(model, "latent_shapes", None)
+    if not shapes:
+        return None
+    height, width = shapes[0][-2:]
+    return int(height), int(width)
+
+
+def whole_latent(x: Tensor, area: Area | None, options: Options, size_of_run: LatentSize | None) -> LatentSize | None:
+    """The size of the whole latent in one forward of a run; None where that is unknown.
+
+    x: (B, C, h, w), of the whole picture where area is None, else of this area of it. options: the transformer_options
+    of the forward. size_of_run: what latent_of_run has said when the run began.
+    """
+    if area is None:
+        return int(x.shape[-2]), int(x.shape[-1])
+    return options.get(WHOLE_LATENT, size_of_run)
+
+
+def hint_of_area(hint: Tensor, latent: LatentSize, area: Area, upscale_algorithm: str, cell: int = 8) -> Tensor:
+    """The part of a ControlNet's picture that an area shows: (B, C, cell * height, cell * width) in pixels.
+
+    hint: (B, C, H, W), of the whole picture, fitted to it as the host does. latent: the size of the whole picture, in
+    latent pixels of `cell` pixels each.
+    """
+    latent_height, latent_width = latent
+    # "center", as in the host's ControlNet.get_control: of a hint of another shape the middle is taken.
+    fitted_hint = common_upscale(hint, cell * latent_width, cell * latent_height, upscale_algorithm, "center")
+    height, width, y, x = (cell * side for side in area)  # in pixels
+    return fitted_hint[..., y : y + height, x : x + width]
+
+
+@dataclass
+class AreaHint:
+    """The part of a ControlNet's picture that an area shows.
+
+    picture: (B, C, H, W) in pixels. fitted: what the host has made of it for the net; None before the first forward.
+    """
+
+    picture: Tensor
+    fitted: Tensor | None = None

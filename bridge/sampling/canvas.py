@@ -1,0 +1,57 @@
+"""The canvas on which an apply node has placed people, held against the latent that a run denoises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ...core import geometry
+from ...core.people import rows_missing
+
+
+@dataclass(frozen=True, eq=False)
+class Canvas:
+    """The canvas of an apply node's people. A run may have another size: people are scaled with the picture.
+
+    node_name: the name of the node, for messages.
+    row_count: how many people have a row of the batch each, or 0 where all people are in every row.
+    node_id: of the node in the graph, under which a run shows its notes; None outside of a graph.
+    """
+
+    node_name: str
+    row_count: int = 0
+    node_id: str | None = None
+
+    def check(self, size: tuple[int, int], latent: tuple[int, int], cell: int = 8) -> None:
+        """Raise BadSize for a latent of another shape (ratio of width to height) than the canvas.
+
+        size: of the canvas. latent: the size of what is denoised. Both are (width, height) in pixels. cell: the side of
+        a latent pixel, in pixels.
+        """
+        geometry.check_shape(f"the canvas of {self.node_name}", size, latent, cell)
+
+    def check_rows(self, row_count: int) -> None:
+        """Raise BadCast where people have a row each, and the latent has another number of rows than people."""
+        if self.row_count and row_count != self.row_count:
+            raise rows_missing(self.node_name, self.row_count, "the latent", row_count)
+
+
+def check_canvases(carried: Sequence[Any], latent: Tensor, cell: int) -> None:
+    """Raise BadCast and BadSize unless the rows and regions of each canvas fit the latent that a run denoises.
+
+    carried: all that the run's conditioning carries, see carried.Carried. latent: (B, C, h, w). cell: the side of
+    a latent pixel, in pixels.
+    """
+    regions_of: dict[Canvas, Tensor | None] = {}
+    for item in carried:
+        if item.canvas:
+            regions_of[item.canvas] = item.acting_regions
+    for canvas in regions_of:
+        canvas.check_rows(len(latent))
+    height, width = latent.shape[-2:]
+    for canvas, regions in regions_of.items():
+        if regions is not None:  # (people, H, W)
+            canvas.check((regions.shape[2], regions.shape[1]), (cell * width, cell * height), cell)

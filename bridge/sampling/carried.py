@@ -1,0 +1,315 @@
+"""The conditioning carries who, the model carries how: the way from an apply node to the rows of a UNet's batch.
+
+An apply node puts something `Carried` into CONDITIONING, as a COND of its own. The host batches, masks and schedules
+it like any other condition, so every row brings its own people or parts. On the MODEL stands one wrapper, which begins
+a `Run`: it learns who is in which row of each forward. What is then done with them is the business of its subclasses.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+
+import comfy.conds
+from torch import Tensor
+from typing_extensions import Self
+
+from ...core.errors import LikenessError, ModelNotPatched
+from ..host.schedule import ScheduleRange
+from .areas import area_of
+from .canvas import Canvas
+from .conditioning import Conditioning, factor_between
+from .remarks import Pictures
+
+
+class ConditioningLost(LikenessError):
+    """Another pack's function around the MODEL does not hand on what the conditioning carries of ours.
+
+    module: where that function lives. why: what it does, in words that follow its name.
+    """
+
+    def __init__(self, module: str, why: str) -> None:
+        super().__init__(
+            f"A node of another pack on this MODEL (its code: {module}) {why}. So the people, styles or parts that "
+            "Likeness has put into the conditioning would be lost.",
+            "Bypass that node, or give it a sampler of its own, without the Likeness node.",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """What one apply node puts on one side (positive or negative) of the conditioning. Immutable.
+
+    key: under which the conditioning holds it.
+    source: the same object on both sides of one node.
+    schedule: the part of the schedule in which it works; the run makes sigmas of it.
+    canvas: the canvas that its regions are parts of, which a run compares with the latent; None where there is nothing
+    to compare.
+    latents_note_node: the Canvas that names the node for whose file SDXL's own latents are needed: under it a run notes
+    that the MODEL has others. None for no such note.
+    words_note_node: the Canvas that names the node which has encoded `words`, for notes of a run; None for no note.
+    poses: the pose pictures that it has from the user, or None; `pose_count` says how many.
+    """
+
+    key: ClassVar[str]
+    source: object
+    schedule: ScheduleRange
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False)  # see made_once
+    canvas: Canvas | None = field(default=None, kw_only=True)
+    latents_note_node: Canvas | None = field(default=None, kw_only=True)
+    words_note_node: Canvas | None = field(default=None, kw_only=True)
+    poses: Pictures | None = field(default=None, kw_only=True)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # shared by every clone on purpose
+
+    @property
+    def active(self) -> bool:
+        """Whether the UNet reads anything of it."""
+        return True
+
+    @property
+    def acting_regions(self) -> Tensor | None:
+        """Where this acts in the picture, (people, H, W); None for everywhere. By default it is `regions`."""
+        return getattr(self, "regions", None)
+
+    @property
+    def words(self) -> Sequence[Tensor]:
+        """What is read beside the prompt and encoded as the prompt is, (1, T, width) each."""
+        return ()
+
+    def multiplied(self, factor: float) -> Self:
+        """What is read where a node, such as Conditioning (Multiply), has multiplied the prompt: `words` are, too."""
+        return self
+
+    @property
+    def pose_count(self) -> int:
+        """How many pose pictures it has: one for all rows of the batch, or one for each."""
+        return 0
+
+    @property
+    def placed(self) -> bool:
+        """Whether it matters which part of the picture the UNet is given."""
+        return self.acting_regions is not None
+
+    def can_join_batch(self, other: Any) -> bool:
+        """Whether rows that carry this and rows that carry `other` can be computed in one batch.
+
+        By default they can where both come from one node, as its positive and its negative side do.
+        """
+        return self.source is other.source
+
+    def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
+        """A copy whose regions are the part of these that lies in an area (height, width, y, x) of a latent (height,
+        width), all in latent pixels; this object itself where it has no regions."""
+        if self.acting_regions is None:
+            return self
+        return replace(self, regions=cut_regions(self.acting_regions, area, latent))
+
+    def cropped(self, area: Sequence[int], latent: Sequence[int]) -> Self:
+        """What a conditioning entry with this area reads: what `cut` gives, as one object for each area and latent.
+
+        area, latent: as in `cut`.
+        """
+        if not self.placed:
+            return self
+        return self.made_once((*area, *latent), lambda: self.cut(area, latent))
+
+    def for_picture(self, picture_number: int) -> Self:
+        """What one picture of a batch reads of this object; here all of it. picture_number: in the chunk, from 0.
+
+        A subclass whose pictures read different things gives one object for all pictures that read the same, see
+        `made_once`.
+        """
+        return self
+
+    def made_once(self, key: Hashable, make: Callable[[], Self]) -> Self:
+        """What `make` gives, a changed copy of this object: made the first time, and the same object from then on.
+
+        Runs keep what they have worked out for something carried under that very object (`eq=False`: it is compared by
+        its identity). A new equal object at every step would be worked out anew at every step. key: what tells the
+        changed copies of this object apart.
+        """
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+
+CarriedT = TypeVar("CarriedT", bound=Carried)
+
+
+def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[CarriedT]:
+    """What each row of a batch reads of one node.
+
+    by_chunk: what the node has put into each chunk of the batch. row_count: rows of the batch; every chunk has equally
+    many.
+    """
+    pictures_per_chunk = row_count // len(by_chunk)
+    by_row: list[CarriedT] = []
+    for carried in by_chunk:
+        by_row.extend(carried.for_picture(number) for number in range(pictures_per_chunk))
+    return by_row
+
+
+def rows_of_nodes(
+    chunks: Sequence[tuple[CarriedT, ...]], row_count: int, may_differ: bool, code_around_model: str, mixed: str
+) -> list[tuple[CarriedT, ...]]:
+    """What the rows of a batch read of each node: one object for all rows, or one for each row where people have rows.
+
+    chunks: what each carries, by node. row_count: of the batch. may_differ: whether rows may read different things of a
+    node whose people have no rows. code_around_model, mixed: the two arguments of ConditioningLost, for the error.
+    Raises ConditioningLost where another pack joins rows of different nodes, or rows with and without people.
+    """
+    nodes: list[tuple[CarriedT, ...]] = []
+    for by_chunk in zip(*chunks, strict=True):
+        first: Any = by_chunk[0]
+        differ = any(carried is not first for carried in by_chunk)
+        one_node = all(carried.source is first.source for carried in by_chunk)
+        if one_node and (first.by_row or (may_differ and differ)):
+            nodes.append(tuple(one_for_each_row(by_chunk, row_count)))
+        elif differ:
+            raise ConditioningLost(code_around_model, mixed)
+        else:
+            nodes.append((first,))
+    return nodes
+
+
+def cut_regions(regions: Tensor, area: Sequence[int], latent: Sequence[int]) -> Tensor:
+    """The part of regions that lies in an area of the latent: (people, height of the part, width of the part).
+
+    regions: (people, H, W), of the whole picture, at whatever size. area: (height, width, y, x), and latent: (height,
+    width), both in latent pixels.
+    """
+    height, width, y, x = area
+    latent_height, latent_width = latent
+    rows = _pixels_of_cells(y, height, regions.shape[1], latent_height)
+    columns = _pixels_of_cells(x, width, regions.shape[2], latent_width)
+    return regions[:, rows, columns]
+
+
+def _pixels_of_cells(start: int, length: int, pixel_count: int, cell_count: int) -> slice:
+    """The pixels of one side of a region that `length` cells (latent pixels) touch, from the cell `start` on.
+
+    pixel_count, cell_count: of the whole side. One cell is pixel_count / cell_count pixels long.
+    """
+    first = start * pixel_count // cell_count
+    end = -(-(start + length) * pixel_count // cell_count)  # rounded up: // rounds down, here a negative number
+    return slice(first, end)
+
+
+class Chunk(NamedTuple):
+    """The rows of one conditioning entry in a forward.
+
+    carried: what the entry carries, a Carried for each node. size: (height, width) in latent pixels of an entry with an
+    area of its own, else None.
+    """
+
+    carried: tuple[Any, ...]
+    size: tuple[int, int] | None = None
+
+
+class SamplingRun(Protocol):
+    """A sampling run, see runs.Run, as far as conditioning knows it."""
+
+    latent: tuple[int, ...]
+
+    def row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
+        """The table that says which row of a batch carries what, as runs.Run.row_table makes it."""
+        ...
+
+
+class CarriedCond(comfy.conds.CONDRegular):
+    """A COND whose value is a tuple of Carried; joined, it becomes the row table of a run.
+
+    cond: one Carried for each node.
+    run: the sampling run that reads it, or None where the MODEL does not come from a node of ours.
+    picture_count: pictures of the batch.
+    area: (height, width) in latent pixels, of an entry with an area of its own; else None.
+    text: the text of the entry, (B, T, width), when the last Carried was put beside it; None in a run.
+    """
+
+    def __init__(
+        self,
+        cond: tuple[Any, ...],
+        run: SamplingRun | None = None,
+        picture_count: int = 1,
+        area: tuple[int, int] | None = None,
+        text: Tensor | None = None,
+    ) -> None:
+        super().__init__(cond)
+        self.text = text
+        self.run = run
+        self.picture_count = picture_count
+        self.area = area
+
+    def beside(self, text: Tensor) -> tuple[Any, ...]:
+        """What it carries where its entry has this text now: where a node has multiplied the text, multiplied too."""
+        return self.cond if self.text is None else self.multiplied(factor_between(self.text, text))
+
+    def multiplied(self, factor: float | None) -> tuple[Any, ...]:
+        """What it carries where its text has been multiplied, too; unchanged where factor is None, which is the case
+        for a text that has been changed in another way."""
+        if factor is None or factor == 1:
+            return self.cond
+        return tuple(carried.multiplied(factor) for carried in self.cond)
+
+    def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> "CarriedCond":
+        """The COND for one forward, as the host asks for it.
+
+        batch_size: pictures of the batch. area: of the entry as the host has it, or None.
+        """
+        if area is None or self.run is None:
+            return CarriedCond(self.cond, self.run, batch_size)
+        area_of_entry = area_of(area)
+        height, width = area_of_entry[:2]
+        cropped = tuple(carried.cropped(area_of_entry, self.run.latent) for carried in self.cond)
+        return CarriedCond(cropped, self.run, batch_size, (height, width))
+
+    def can_concat(self, other: "CarriedCond") -> bool:
+        """Whether the host may compute the rows of two entries in one batch."""
+        if len(self.cond) != len(other.cond):
+            return False
+        pairs = zip(self.cond, other.cond, strict=True)
+        return all(carried.can_join_batch(carried_by_other) for carried, carried_by_other in pairs)
+
+    def concat(self, others: "Sequence[CarriedCond]") -> Tensor:
+        """The row table of several entries, (rows, 2), see runs.Run.row_table. Raises ModelNotPatched."""
+        # The host calls `concat` right before each forward. Without a run of ours it would hand what it gets to a UNet
+        # that ignores it, and nobody would learn that the people are lost.
+        if self.run is None:
+            raise ModelNotPatched(
+                "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would "
+                "be lost.",
+                "Connect the model output of the last node of Likeness before the sampler that has one; other model "
+                "nodes may stand between. A sampler of another MODEL, such as the SDXL refiner, needs prompts that its "
+                "own CLIP has encoded and that go through no node of Likeness.",
+            )
+        chunks = tuple(Chunk(cond.cond, cond.area) for cond in (self, *others))
+        return self.run.row_table(chunks, self.picture_count)
+
+    def size(self) -> list[int]:
+        """The shape by which the host estimates the memory of this value, which takes next to none."""
+        return [1]
+
+
+def carry(conditioning: Conditioning, carried: Carried) -> Conditioning:
+    """The conditioning with one more Carried in every entry, after those that the entry has under the same key."""
+    entries: Conditioning = []
+    for text, options in conditioning:
+        conds = options.get("model_conds", {})
+        before = conds[carried.key].beside(text) if carried.key in conds else ()
+        conds = {**conds, carried.key: CarriedCond((*before, carried), text=text)}
+        entries.append([text, {**options, "model_conds": conds}])
+    return entries
+
+
+def chunks_of(cond: Mapping[str, Any], options: Mapping[str, Any], key: str) -> list[tuple[Any, ...]]:
+    """What each chunk of a batch carries under `key`, for a ControlNet, which the host calls before the UNet.
+
+    cond: the conditions that the host gives to the ControlNet, with the row table among them. options: the
+    transformer_options, with the run among them. Empty where nothing of ours is in the batch. Raises ConditioningLost.
+    """
+    if key not in cond:
+        return []
+    if key not in options:
+        raise ConditioningLost("unknown", "asks the ControlNet with transformer_options of its own")
+    return [chunk.carried for chunk in options[key].chunks_of_table(cond[key])]

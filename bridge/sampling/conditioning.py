@@ -1,0 +1,194 @@
+"""Changes to CONDITIONING, always on copies, and checks that the texts in it fit a model.
+
+What an apply node puts into the conditioning for a run is in carried.py, a ControlNet in control_nets/.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import torch
+from comfy.controlnet import ControlBase
+from comfy.utils import repeat_to_batch_size
+from comfy_api.latest import io
+from torch import Tensor
+
+from ...core.errors import SAME_FAMILY, WrongBaseModel
+from ...core.models import other_nets
+from ..host.schedule import ScheduleRange
+from ..host.unet import advice_between, family
+
+Entry = list[Any]
+"""[text (B, tokens, width), options]."""
+Conditioning = list[Entry]
+
+ID_TOKENS = "likeness_id_tokens"
+"""The key of an IDTokens among the options of an entry."""
+
+
+CHANGES = "likeness_changes"
+"""The key of an object among the options of entries that follow each other in the schedule: the same one in all that
+were one entry."""
+
+
+class IDTokens(NamedTuple):
+    """Where the ID tokens of people stand in the text of an entry.
+
+    start: the index of the first of them. people_count: how many people have tokens, one after the other.
+    """
+
+    start: int
+    people_count: int
+    tokens_per_person: int
+
+
+_BEFORE_THE_PERCENTAGE = 2.5e-7
+"""How far before a percentage of the schedule the boundary between two ranges lies.
+
+The host's ranges are closed at both ends. If two ranges share a boundary, a step exactly on it reads both entries. If
+there is a gap between them, a step in the gap reads neither. So both ranges share one boundary, on which no step lies:
+it is a few float32 steps of 999 * (1 - percent) before the percentage. A step exactly at the percentage reads the
+second entry, with the ID tokens, as in the released code (`i < T * (1 - ratio)` is text only)."""
+
+
+def append_tokens(
+    conditioning: Conditioning, tokens: Tensor, people_count: int, start: float, node_name: str
+) -> Conditioning:
+    """Each entry split in two: as it is before the percentage `start`, with tokens appended to its text from there on.
+
+    tokens: (1, n, width), or (rows, n, width) where every row of the batch has its own. The text and the tokens are
+    repeated to the same number of rows, as the host repeats the texts of a batch.
+    people_count: how many people have tokens, n / people_count each.
+    Where another node limits an entry to a range of the schedule, that range holds too. Raises WrongBaseModel when the
+    widths differ.
+    """
+    check_conditioning(conditioning, tokens.shape[-1], node_name)
+    entries: Conditioning = []
+    for text, options in conditioning:
+        rows = max(len(text), len(tokens))
+        text_of_rows = repeat_to_batch_size(text, rows)
+        tokens_of_rows = repeat_to_batch_size(tokens.to(text), rows)
+        joined_text = torch.cat([text_of_rows, tokens_of_rows], dim=1)  # (rows, T + n, width)
+        id_tokens = IDTokens(text.shape[1], people_count, tokens.shape[1] // people_count)
+        entries += changed_at([text, options], [joined_text, {**options, ID_TOKENS: id_tokens}], start)
+    return entries
+
+
+def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
+    """Two entries in the range of the first: `before` up to this percentage of the schedule, `after` from there on."""
+    text_before, options_before = before
+    text_after, options_after = after
+    # An entry has two ranges, and the host reads it where both hold: start_percent to end_percent, which every node
+    # that sets a range overwrites, and that of a CLIP schedule, which these nodes leave alone. So the second is set
+    # here.
+    start = options_before.get("clip_start_percent", 0.0)
+    end = options_before.get("clip_end_percent", 1.0)
+    boundary = percent - _BEFORE_THE_PERCENTAGE
+    if percent >= end:
+        return [[text_before, options_before.copy()]]
+    if boundary <= start:
+        return [[text_after, options_after]]
+    changes = {CHANGES: options_before.get(CHANGES, object())}
+    return [
+        [text_before, {**options_before, **changes, "clip_start_percent": start, "clip_end_percent": boundary}],
+        [text_after, {**options_after, **changes, "clip_start_percent": boundary, "clip_end_percent": end}],
+    ]
+
+
+def named_as_one(entries: Iterable[dict[str, Any]]) -> None:
+    """Give entries of a run that follow each other in the schedule the host's name (uuid) of the first of them.
+
+    EasyCache keeps what it has of an entry under that name, and ends where the name is gone.
+    """
+    names: dict[tuple[object, int], Any] = {}
+    copies: Counter[tuple[object, float]] = Counter()  # where a node has used a prompt twice, with a mask each
+    for entry in entries:
+        if CHANGES in entry and "uuid" in entry:
+            part = entry[CHANGES], entry["clip_start_percent"]
+            entry["uuid"] = names.setdefault((entry[CHANGES], copies[part]), entry["uuid"])
+            copies[part] += 1
+
+
+def within(conditioning: Conditioning, schedule: ScheduleRange) -> Conditioning:
+    """The entries that are read in a part of the schedule, each limited to it; all as they are for the whole of it."""
+    if schedule.is_whole:
+        return conditioning
+    entries: Conditioning = []
+    for text, options in conditioning:
+        # The range of a CLIP schedule holds beside start_percent and end_percent, see changed_at.
+        start = max(options.get("clip_start_percent", 0.0), schedule.start)
+        end = min(options.get("clip_end_percent", 1.0), schedule.end)
+        if start < end:
+            entries.append([text, {**options, "clip_start_percent": start, "clip_end_percent": end}])
+    return entries
+
+
+def factor_between(before: Tensor, now: Tensor) -> float | None:
+    """By what a text has been multiplied, (B, T, width) before, and now perhaps with tokens behind it.
+
+    None for a text that has been changed in another way. 0 for one that was zeroed out.
+    """
+    if now is before:
+        return 1.0
+    if now.dim() != before.dim() or now.shape[-1] != before.shape[-1] or now.shape[1] < before.shape[1]:
+        return None
+    same_tokens = now[:1, : before.shape[1]]
+    before = before[:1].to(same_tokens)
+    largest = int(before.abs().argmax())
+    value = float(before.flatten()[largest])
+    if not value:
+        return 1.0 if torch.equal(same_tokens, before) else None
+    factor = float(same_tokens.flatten()[largest]) / value
+    close = torch.allclose(same_tokens, before * factor, rtol=1e-3, atol=1e-5 * abs(factor * value))
+    return factor if close else None
+
+
+def check_conditioning(
+    conditioning: Conditioning, width: int, node_name: str, needed: str = "", advice: str = ""
+) -> None:
+    """Raise WrongBaseModel where a text has another width than the models that a node is made for.
+
+    needed, advice: in words, where the width alone does not say which models are meant.
+    """
+    for text, _ in conditioning:
+        text_width = text.shape[-1]
+        if text_width != width:
+            advice = advice_between(text_width, width, advice)
+            raise WrongBaseModel(
+                f"The conditioning given to {node_name}", family(text_width), needed or family(width), advice
+            )
+
+
+def other_net(cls: type[io.ComfyNode]) -> str:
+    """A sentence for a node whose ControlNet is, by the file that the prompt names, another method's; else ""."""
+    if not cls.hidden:
+        return ""
+    return other_nets.remark(cls.hidden.prompt, cls.hidden.unique_id, "control_net")
+
+
+def check_control_net(control_net: ControlBase | None, width: int, node_name: str) -> None:
+    """Raise WrongBaseModel where a net's cross-attention reads texts of another width. Nets without it pass.
+
+    node_name: of the node that the net is given to.
+    """
+    network = getattr(control_net, "control_model", None)
+    net_width = _text_width_of(network)
+    if net_width is not None:
+        if net_width != width:
+            advice = advice_between(net_width, width, SAME_FAMILY)
+            raise WrongBaseModel(f"The ControlNet given to {node_name}", family(net_width), family(width), advice)
+        return
+    if hasattr(network, "controlnet_blocks"):  # of a transformer: FLUX.1's, Qwen-Image's
+        raise WrongBaseModel(f"The ControlNet given to {node_name}", type(network).__name__, family(width))
+
+
+def _text_width_of(network: Any) -> int | None:
+    """The width of the text that a ControlNet's network reads; None for one without cross-attention."""
+    if network is None:
+        return None
+    for name, module in network.named_modules():
+        if name.endswith("attn2.to_k"):
+            return module.in_features
+    return None

@@ -1,0 +1,273 @@
+"""Notes that a sampling run writes under an apply node, about what may be wrong and is no reason to stop.
+
+Each note has a topic. A run replaces the note of an earlier run about the same topic, see notes.tell_of_run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import comfy.latent_formats
+import torch
+from comfy.samplers import CFGGuider
+from torch import Tensor
+
+from ...core import families, geometry, pictures
+from ..host import notes
+from ..host.shared_network import model_of
+from ..host.unet import pixels_of
+from .canvas import Canvas
+
+PICTURES = "pictures"
+"""The topic of notes about pose pictures: their number does not fit that of the rows."""
+PIECE = "piece"
+"""The topic of notes about a latent that may be a piece of the picture, as a tile is."""
+WORDS = "words"
+"""The topic of notes about words of people that are not as strong as the prompt, or not changed with it."""
+CHECKPOINT = "checkpoint"
+"""The topic of notes about a checkpoint for which the files of a method were not made."""
+_CHECKED = "likeness_checked"
+"""In a guider's model_options, which the host copies for each sampling: a set of (PIECE or CHECKPOINT, canvas of the
+node), for which this sampling has been checked already.
+
+Some nodes have two Runs in one sampling, such as LoRA per Person with its words, and each calls `tell_of_start`. The
+second would look at every pixel of the latent again."""
+
+_LEFT_OUT_OVER_A_PICTURE = 0.1
+"""A run that leaves out more than this share of the schedule starts from a picture (denoise 0.9), if its latent is not
+empty. ddim_uniform at denoise 1 leaves out something as well, because its first sigma is lower than the schedule's
+highest, but not so much."""
+_LEFT_OUT_OVER_AN_UNSEEN_PICTURE = 0.35
+"""The same for a latent that is empty, and for a ControlNet, which does not see the latent that a run starts from.
+ddim_uniform with four steps leaves out a quarter, and a detailer's usual denoise of 0.5 leaves out half."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pose pictures of a node: one for all rows of the batch, or several that follow each other over the rows.
+
+    name: what one of them is, such as "keypoint picture". owner: the canvas of the node, which names the node.
+    """
+
+    name: str
+    owner: Canvas
+
+    def tell(self, picture_count: int, row_count: int) -> None:
+        """Write a note unless every picture serves as many rows, see `without_row` in core/pictures.py.
+
+        Where there is nothing to say, the note of an earlier run is taken away. row_count: of the latent.
+        """
+        remark = pictures.without_row(self.name, picture_count, row_count)
+        text = ""
+        if remark:
+            text = f"{self.owner.node_name}: {remark}"
+        notes.tell_of_run(self.owner.node_id, PICTURES, text)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a sampler begins with, under the host's names.
+
+    noise, latent_image: (B, C, h, w) or (B, C, T, h, w).
+    sigmas: (steps + 1,).
+    denoise_mask: where the picture may change, or None: everywhere.
+    """
+
+    noise: Tensor
+    latent_image: Tensor
+    sigmas: Tensor
+    denoise_mask: Tensor | None
+
+    @classmethod
+    def of_call(cls, args: Sequence[Any], options: Mapping[str, Any]) -> Start:
+        """The start of a sampling, from the arguments of comfy.samplers.CFGGuider.outer_sample.
+
+        args: the arguments by position. options: the arguments by name; some packs give all of them so.
+        """
+        names = ("noise", "latent_image", "sampler", "sigmas", "denoise_mask")
+        arguments = {**dict(zip(names, args, strict=False)), **options}
+        return cls(arguments["noise"], arguments["latent_image"], arguments["sigmas"], arguments.get("denoise_mask"))
+
+    def over_a_picture(self, percent_to_sigma: Callable[[float], float]) -> bool:
+        """Whether the run changes a picture that is there already, as samplers of tiles and of detailers do.
+
+        A first pass does not: it starts from an empty latent and has all of the schedule. Nor does a sampler that goes
+        on where another one has stopped, since it is given no noise.
+        percent_to_sigma: the sigma at a part of the MODEL's schedule, 0..1. A run that leaves out this part of the
+        schedule begins below that sigma.
+        """
+        if not self.noise.any():
+            return False
+        if self.denoise_mask is not None:
+            return True
+        first_sigma = float(self.sigmas[0])
+        if self.latent_image.any():
+            return first_sigma < percent_to_sigma(_LEFT_OUT_OVER_A_PICTURE)
+        return first_sigma < percent_to_sigma(_LEFT_OUT_OVER_AN_UNSEEN_PICTURE)
+
+
+class Carrying(Protocol):
+    """The properties of bridge.carried.Carried that remarks read."""
+
+    @property
+    def acting_regions(self) -> Tensor | None:
+        """Where it acts in the picture, (people, H, W), or None: everywhere."""
+
+    @property
+    def canvas(self) -> Canvas | None:
+        """The canvas of its regions, or None."""
+
+    @property
+    def latents_note_node(self) -> Canvas | None:
+        """The Canvas that names the node which gets the note about the checkpoint's latents; None for no such note."""
+
+    @property
+    def words_note_node(self) -> Canvas | None:
+        """The Canvas that names the node which has encoded `words`; None for no such note."""
+
+    @property
+    def words(self) -> Sequence[Tensor]:
+        """What is read beside the prompt and encoded as the prompt is, (1, T, width) each."""
+        ...
+
+    @property
+    def poses(self) -> Pictures | None:
+        """The pose pictures of the user, or None."""
+
+    @property
+    def pose_count(self) -> int:
+        """How many pose pictures there are."""
+        ...
+
+
+_MUCH_STRONGER = 2.0
+"""Texts of one encoder differ by less: a prompt of so many times the strength has been multiplied."""
+
+
+def notes_on_words(carried: Sequence[Carrying], before: Tensor, factor: float | None) -> dict[Canvas, str]:
+    """Where words of people are not what another node has made of the prompt: the note for each node, "" for none.
+
+    before: the prompt beside which the words were put, (B, T, width). factor: by what it has been multiplied since;
+    None where it has been changed in another way.
+    """
+    notes_of_nodes: dict[Canvas, str] = {}
+    for item in carried:
+        node = item.words_note_node
+        if node is None or not item.words:
+            continue
+        name = node.node_name
+        notes_of_nodes[node] = ""
+        times = _strength(before) / _strength(torch.cat(list(item.words), dim=1))
+        if factor is None:
+            notes_of_nodes[node] = (
+                f"{name}: another node behind it, such as Conditioning (Average), has changed the prompt, and the "
+                f"words of people stay as they were. Put that node in front of {name}."
+            )
+        elif not 1 / _MUCH_STRONGER < times < _MUCH_STRONGER:
+            notes_of_nodes[node] = (
+                f"{name}: the prompt is about {times:.2g} times as strong as the words of people. If Conditioning "
+                f"(Multiply) in front of {name} has multiplied it, put that node behind {name}, where it multiplies "
+                "both."
+            )
+    return notes_of_nodes
+
+
+def tell_of_words(node: Canvas, note: str) -> None:
+    """Write a note of notes_on_words under its node, or take that of an earlier run away."""
+    notes.tell_of_run(node.node_id, WORDS, note)
+
+
+def _strength(text: Tensor) -> float:
+    """The median length of the tokens of a text, (B, T, width), that are not 0; 1 where all are."""
+    lengths = text.float().norm(dim=-1).flatten()
+    lengths = lengths[lengths > 0]
+    return float(lengths.median()) if len(lengths) else 1.0
+
+
+def tell_of_start(carried: Sequence[Carrying], guider: CFGGuider, start: Start) -> None:
+    """Write the notes of a run that are known before its first step. carried: all that its conditioning carries."""
+    checked: set[tuple[str, Canvas]] = guider.model_options.setdefault(_CHECKED, set())
+    _tell_of_poses(carried, row_count=len(start.latent_image))
+    _tell_of_checkpoints(carried, guider, checked)
+    _tell_of_pieces(carried, guider, start, checked)
+
+
+def _tell_of_poses(carried: Sequence[Carrying], row_count: int) -> None:
+    """Write the notes about pose pictures, of which there should be one, or one for each row of the latent."""
+    pose_counts: dict[Pictures, int] = {}
+    for item in carried:
+        if item.poses is not None:
+            pose_counts[item.poses] = item.pose_count
+    for poses, pose_count in pose_counts.items():
+        poses.tell(pose_count, row_count)
+
+
+def _tell_of_checkpoints(carried: Sequence[Carrying], guider: CFGGuider, checked: set[tuple[str, Canvas]]) -> None:
+    """Write the notes about the checkpoint, under nodes whose files were made for SDXL's own latents."""
+    model: Any = guider.model_patcher
+    nodes = {item.latents_note_node for item in carried if item.latents_note_node is not None}
+    for node in nodes:
+        if (CHECKPOINT, node) not in checked:
+            checked.add((CHECKPOINT, node))
+            tell_of_checkpoint(node, model.get_model_object("latent_format"))
+
+
+def _tell_of_pieces(
+    carried: Sequence[Carrying], guider: CFGGuider, start: Start, checked: set[tuple[str, Canvas]]
+) -> None:
+    """Write the notes about a latent that may be a piece of the canvas, under nodes that have placed people.
+
+    With the cast of Crop Faces (`row_count` of the canvas) it is a piece on purpose.
+    """
+    model: Any = guider.model_patcher
+    percent_to_sigma = model.get_model_object("model_sampling").percent_to_sigma
+    height, width = start.latent_image.shape[-2:]
+    side = pixels_of(model_of(model))  # of a latent pixel
+    latent_size = (side * width, side * height)
+    regions_on: dict[Canvas, Tensor | None] = {}
+    for item in carried:
+        if item.canvas is not None:
+            regions_on[item.canvas] = item.acting_regions
+    for canvas, regions in regions_on.items():
+        if regions is not None and not canvas.row_count and (PIECE, canvas) not in checked:
+            checked.add((PIECE, canvas))
+            canvas_size = (regions.shape[2], regions.shape[1])  # regions: (people, H, W)
+            tell_of_piece(canvas, canvas_size, latent_size, lambda: start.over_a_picture(percent_to_sigma))
+
+
+def tell_of_piece(
+    canvas: Canvas, canvas_size: tuple[int, int], latent_size: tuple[int, int], over_a_picture: Callable[[], bool]
+) -> None:
+    """Write a note where a latent may be a piece of the picture: it is smaller than the canvas and holds a picture.
+
+    canvas_size, latent_size: (width, height) in pixels. over_a_picture: whether the run starts from a picture. It is
+    called only where the latent is clearly smaller, because it looks at every pixel of the latent.
+    """
+    text = ""
+    if geometry.clearly_smaller(latent_size, canvas_size) and over_a_picture():
+        text = geometry.perhaps_a_piece(canvas.node_name, latent_size, canvas_size)
+    notes.tell_of_run(canvas.node_id, PIECE, text)
+
+
+def begins_late(options: Mapping[str, Any], percent_to_sigma: Callable[[float], float]) -> bool:
+    """Whether a run leaves out so much of the start of its schedule that it must start from a picture.
+
+    It is for a ControlNet, which is not shown the latent that a run starts from. options: the host's
+    transformer_options of any forward. False where another pack has made options without the schedule.
+    """
+    sigmas = options.get("sample_sigmas")
+    return sigmas is not None and float(sigmas[0]) < percent_to_sigma(_LEFT_OUT_OVER_AN_UNSEEN_PICTURE)
+
+
+def tell_of_checkpoint(owner: Canvas, latent_format: object) -> None:
+    """Write a note where a MODEL has SDXL's layers and the latents of Playground v2.5.
+
+    The files of SDXL's methods were not made for these. The host gives a MODEL this latent format by numbers in its
+    file, and where ModelSamplingContinuousEDM asks for it. owner: names the node.
+    """
+    text = ""
+    if isinstance(latent_format, comfy.latent_formats.SDXL_Playground_2_5):
+        text = f"{owner.node_name}: {families.PLAYGROUND}"
+    notes.tell_of_run(owner.node_id, CHECKPOINT, text)

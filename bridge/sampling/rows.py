@@ -1,0 +1,101 @@
+"""It finds the conditioning entries from which the rows of a forward come, where a ControlNet of ours acts.
+
+The host asks a ControlNet for the rows of several entries at once, and tells it nothing of them. So each entry has a
+COND of ours, and the host joins the CONDs of a forward as it joins texts. The joined value has all entries of the
+forward, in the order of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import comfy.conds
+from torch import Tensor
+
+from .areas import Area, area_of
+from .conditioning import CHANGES, ID_TOKENS, IDTokens
+
+
+class Side(Enum):
+    """Which of a sampler's prompts an apply node has given an entry to."""
+
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+
+
+ATTACHED = "likeness_attached"
+"""The key of an AttachedCond in the model_conds of entries that have a net of ours."""
+CHANNELS = 8
+"""How many channels of a token are compared to see whether ID tokens have changed."""
+
+
+def sample_of(context: Tensor, tokens: IDTokens) -> Tensor:
+    """The first channels of the ID tokens in a text: (1, ID tokens, CHANNELS). context: the text, (B, T, width)."""
+    end = tokens.start + tokens.people_count * tokens.tokens_per_person
+    # Of the first row alone, which is enough to see that another node has changed the tokens.
+    return context[:1, tokens.start : end, :CHANNELS]
+
+
+@dataclass(frozen=True, eq=False)
+class AttachedEntry:
+    """A conditioning entry as it was when a net of ours was attached.
+
+    side: which prompt it belongs to.
+    tokens: where ID tokens stand in its text, or None.
+    sample: the first channels of these tokens, (1, ID tokens, CHANNELS). By them a run sees whether the tokens are
+    still the same. All channels would tell no more, and a run would hold a copy of them.
+    changes: the same object in all entries that follow each other in the schedule, or None, see conditioning.CHANGES.
+    """
+
+    side: Side
+    tokens: IDTokens | None
+    sample: Tensor | None
+    changes: object | None
+
+    @classmethod
+    def of_entry(cls, side: Side, text: Tensor, options: Mapping[str, Any]) -> AttachedEntry:
+        """The AttachedEntry of an entry. text: (B, T, width)."""
+        tokens: IDTokens | None = options.get(ID_TOKENS)
+        sample = None if tokens is None else sample_of(text, tokens).clone()
+        return cls(side, tokens, sample, options.get(CHANGES))
+
+
+@dataclass(frozen=True, eq=False)
+class AttachedRows:
+    """The rows of one forward that a net of ours acts in.
+
+    entries: one for each chunk of the batch, in the order of the rows. area: the area of the picture that all of them
+    show, or None for the whole picture.
+    """
+
+    entries: tuple[AttachedEntry, ...]
+    area: Area | None
+
+
+class AttachedCond(comfy.conds.CONDRegular):
+    """A COND whose value is AttachedRows. Rows of one area are computed together, those of several are not."""
+
+    cond: AttachedRows
+
+    def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> AttachedCond:
+        """The COND of one forward, as the host asks for it. area: of the entry, or None."""
+        area_of_rows = None if area is None else area_of(area)
+        return AttachedCond(AttachedRows(self.cond.entries, area_of_rows))
+
+    def can_concat(self, other: AttachedCond) -> bool:
+        """Whether two entries show the same area of the picture."""
+        return self.cond.area == other.cond.area
+
+    def concat(self, others: Sequence[AttachedCond]) -> AttachedRows:
+        """The AttachedRows of several entries together, which the net finds under ATTACHED in get_control."""
+        entries = list(self.cond.entries)
+        for other in others:
+            entries.extend(other.cond.entries)
+        return AttachedRows(tuple(entries), self.cond.area)
+
+    def size(self) -> list[int]:
+        """The shape by which the host estimates the memory of this value, which takes next to none."""
+        return [1]

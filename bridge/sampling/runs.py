@@ -1,0 +1,565 @@
+"""One sampling run of a MODEL: it knows what each row of a forward carries, and makes a `Batch` of it for the forward.
+
+All of that happens before the UNet is called. torch.compile, which compiles the UNet and what stands in its layers,
+sees the Batch alone: tensors that lie ready, and what is done with them.
+
+The steps of one forward, in the order in which the host calls them:
+
+    PREPARE_SAMPLING    Run.wrap_prepare_sampling tells the host of the memory that the run adds, once for all forwards
+    conditioning        CarriedCond.concat asks Run.row_table for the table of the forward's rows: (rows, 2)
+    CALC_COND_BATCH     Run.wrap_calc_cond_batch notes the size of the latent; the host batches the entries
+    APPLY_MODEL         Run.wrap_apply_model reads the table and makes the Batch, outside of torch.compile:
+                            chunks_of_table     the table -> what each chunk carries
+                            _checked_batch      checks rows and sizes of the chunks, and calls
+                            batch_for_forward   of the subclass -> the Batch
+                        and sends both on, the table and `Sent`
+    DIFFUSION_MODEL     Run.wrap_diffusion_model calls the UNet with Batch.options_with_attention. It makes the Batch
+                        anew only where the table that arrives is not the one that was sent: another pack has moved rows
+
+Each kind of thing that is carried has a run and a table of its own, though a forward may have several. Nodes patch the
+MODEL one after the other and know nothing of each other, so a common run would have to be found and joined in a clone
+that others hold too. Whether two entries may be one batch is answered for each kind by itself. And what the kinds share
+is here already: a subclass has little more than batch_for_forward.
+
+Which entries a table belongs to is decided by the identity of the table first (`id`), and by its numbers only where
+another pack has made a new tensor: to read numbers from a GPU makes the CPU wait for it, at every step.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
+
+import comfy.patcher_extension
+import torch
+from comfy.model_base import BaseModel
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrapperExecutor
+from comfy.samplers import CFGGuider
+from torch import Tensor
+
+from ...core.errors import counted
+from ..host.schedule import ScheduleRange, SigmaRange
+from ..host.shared_network import model_of
+from ..host.unet import Options, dtype_of, pixels_of
+from .areas import WHOLE_LATENT, row_window
+from .canvas import Canvas
+from .carried import Carried, CarriedCond, Chunk, ConditioningLost
+from .conditioning import factor_between
+from .current_forward import current
+from .remarks import Start, notes_on_words, tell_of_start, tell_of_words
+
+_WRAPPERS = comfy.patcher_extension.WrappersMP
+
+
+def patched(model: ModelPatcher, *run_classes: type[Run]) -> ModelPatcher:
+    """A clone of the MODEL that begins a run of each of these classes whenever it samples.
+
+    A MODEL that begins all of them already, because another node of Likeness has made it so, is returned as it is.
+    """
+    wrappers_by_key = model.wrappers.get(_WRAPPERS.OUTER_SAMPLE, {})
+    missing = [run_class for run_class in run_classes if run_class.key not in wrappers_by_key]
+    if not missing:
+        return model
+    clone = model.clone()
+    for run_class in missing:
+        clone.add_wrapper_with_key(_WRAPPERS.OUTER_SAMPLE, run_class.key, partial(_sample, run_class))
+    return clone
+
+
+def _sample(run_class: type[Run], executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
+    """The wrapper at OUTER_SAMPLE: a run of this class begins, the MODEL samples, and the run ends.
+
+    The guider's options and conditioning are copies that belong to this run.
+    """
+    guider: CFGGuider = executor.class_obj
+    start = Start.of_call(args, kwargs)
+    _bring_up_to_date(entries_with(guider, run_class.key), run_class.key)
+    run = run_class(guider, start.latent_image)
+    tell_of_start(run.everything(guider), guider, start)
+    for entry in entries_with(guider, run.key):
+        conds = entry["model_conds"]
+        entry["model_conds"] = {**conds, run.key: CarriedCond(conds[run.key].cond, run)}
+    options = guider.model_options["transformer_options"]
+    options[run.key] = run
+    # The host calls these after the wrappers of other packs, so they see what the UNet is given in the end.
+    add_wrapper = comfy.patcher_extension.add_wrapper_with_key
+    add_wrapper(_WRAPPERS.PREPARE_SAMPLING, run.key, run.wrap_prepare_sampling, options)
+    add_wrapper(_WRAPPERS.CALC_COND_BATCH, run.key, run.wrap_calc_cond_batch, options)
+    add_wrapper(_WRAPPERS.APPLY_MODEL, run.key, run.wrap_apply_model, options)
+    add_wrapper(_WRAPPERS.DIFFUSION_MODEL, run.key, run.wrap_diffusion_model, options)
+    try:
+        return executor(*args, **kwargs)
+    finally:
+        run.after_run()
+
+
+def _bring_up_to_date(entries: Sequence[dict[str, Any]], key: str) -> None:
+    """Let what entries carry under `key` be what stands beside their texts now, which other nodes may have changed."""
+    notes_of_nodes: dict[Canvas, str] = {}
+    for entry in entries:
+        cond: CarriedCond = entry["model_conds"][key]
+        text: Tensor | None = entry.get("cross_attn")
+        if cond.text is None or text is None:
+            continue
+        factor = factor_between(cond.text, text)
+        for node, note in notes_on_words(cond.cond, cond.text, factor).items():
+            notes_of_nodes[node] = notes_of_nodes.get(node) or note  # the first of several entries that has one
+        entry["model_conds"] = {**entry["model_conds"], key: CarriedCond(cond.multiplied(factor))}
+    for node, note in notes_of_nodes.items():
+        tell_of_words(node, note)
+
+
+def entries_with(guider: CFGGuider, key: str) -> list[dict[str, Any]]:
+    """The entries of a guider's conditioning that carry something under `key`."""
+    carrying: list[dict[str, Any]] = []
+    for side in guider.conds.values():
+        carrying.extend(entry for entry in side if key in entry["model_conds"])
+    return carrying
+
+
+class ForwardInput(NamedTuple):
+    """What one forward is given.
+
+    model: the host's.
+    x: (B, C, h, w), or (B, C, T, h, w) of a video model.
+    sigmas: (B,).
+    context: the text, (B, T, width).
+    options: the host's transformer_options.
+    references: latents of reference pictures, in the shape of x each.
+    reference_texts: of Z-Image, the texts beside the references, (B, T, width) each, and those after the prompt.
+    reference_looks: of Z-Image, what a vision encoder has seen of the references, (B, h, w, C) each.
+    """
+
+    model: BaseModel
+    x: Tensor
+    sigmas: Tensor
+    context: Tensor
+    options: Options
+    references: Sequence[Tensor] = ()
+    reference_texts: Sequence[Tensor] = ()
+    reference_looks: Sequence[Tensor] = ()
+
+    def like(self) -> Tensor:
+        """An empty tensor on the device and in the dtype of the UNet, to give to Tensor.to."""
+        return torch.empty(0, device=self.x.device, dtype=dtype_of(self.model))
+
+
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """A batch on its way from `Run.wrap_apply_model` to `Run.wrap_diffusion_model`, through wrappers of other packs.
+
+    row_table: the tensor that the batch was made of, which travels beside it. Where that very tensor arrives, no pack
+    has changed the rows. forward_input: that the batch was made for.
+    """
+
+    batch: Batch
+    row_table: Tensor
+    forward_input: ForwardInput
+
+
+class Batch:
+    """What the rows of one forward read, ready on the device. row_count: the number of rows."""
+
+    row_count: int
+
+    def options_with_attention(self, options: Options) -> Options:
+        """transformer_options with this batch's attention around whatever stands in the layers.
+
+        The network is called next. What stands in it and is given x alone finds in `current` of current_forward.py what
+        is put there now.
+        """
+        raise NotImplementedError
+
+    def prepared(self) -> AbstractContextManager[None]:
+        """A context that is open during a whole forward, outside of what torch.compile sees.
+
+        A batch that needs something to stand in the network puts it there when the context opens, and takes it out when
+        it closes, whatever is raised.
+        """
+        return nullcontext()
+
+    def network_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with which the network is called after the latents. A batch may change them; here they stay.
+
+        args: by position, (timestep, text, ...). kwargs: by name; the text may be here too, as `context`.
+        """
+        return args, kwargs
+
+    def after_network_call(self) -> None:
+        """Called when the network has run with `options_with_attention`, or anything has raised."""
+
+    def after_forward(self) -> None:
+        """Called when the whole forward has run, the wrappers of other packs around the UNet included."""
+
+
+class Run:
+    """One sampling run of a MODEL that reads what conditioning carries under `key`.
+
+    Which row carries what stands in the row table, a tensor with one line per row. The host and other packs treat it
+    like every other condition: where a pack takes rows apart, repeats or reorders them, it does the same to these
+    lines. An example, of a positive prompt with people and a negative one, with two pictures:
+
+        row of the batch     0          1          2          3
+        entry                positive   positive   negative   negative
+        line: chunk, picture 0, 0       0, 1       1, 0       1, 1
+
+    Only this tensor travels, because the host would copy a dictionary at every step.
+    """
+
+    key: ClassVar[str]
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        self.latent: tuple[int, ...] = tuple(latent.shape[-2:])
+        """(height, width) of what is denoised, in latent pixels."""
+        self.cell = pixels_of(model_of(guider.model_patcher))
+        """The side of a latent pixel, in pixels."""
+        self._device = guider.model_patcher.load_device
+        self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
+        self._sigma_ranges: dict[ScheduleRange, SigmaRange] = {}
+        self._number_by_chunk: dict[Chunk, int] = {}
+        """The number of each chunk, as it stands in the lines of a row table."""
+        self._chunk_by_number: dict[int, Chunk] = {}
+        self._row_tables: dict[tuple[tuple[Chunk, ...], tuple[int, ...]], Tensor] = {}
+        """The row table of each batch, by its chunks and by the numbers of the pictures that each of them has. Tables
+        stay here until the run ends, so that no other tensor can get the id of one of them."""
+        self._chunks_by_table_id: dict[int, tuple[Chunk, ...]] = {}
+        """The chunks of each table in `_row_tables`, by the id of the tensor: for a table that arrives unchanged."""
+        self._chunks_by_lines: dict[tuple[tuple[int, ...], ...], tuple[Chunk, ...]] = {}
+        """The chunks of each table by the numbers in it: for a copy of the table, such as on another card."""
+        self._numbering = threading.Lock()
+        self._rows_sent = False
+        """Whether the host was given rows with people."""
+        self._rows_arrived = False
+        """Whether any rows have come to the MODEL."""
+        self._window: tuple[int, ...] = ()
+        """The rows of the batch that the forwards of this step show; () for all of them."""
+        self._code_around_model: str = ""
+        """The modules of the functions that other packs have put around the MODEL, for messages."""
+        self.schedule: Tensor | None = None
+        """(steps + 1,): every sigma of the run, once it has begun."""
+
+    def __deepcopy__(self, memo: object) -> Run:
+        return self
+
+    def everything(self, guider: CFGGuider) -> list[Any]:
+        """All that the conditioning of this run carries under `key`, of all entries."""
+        carried: list[Any] = []
+        for entry in entries_with(guider, self.key):
+            carried.extend(entry["model_conds"][self.key].cond)
+        return carried
+
+    def is_on(self, carried: Carried, sigmas: Tensor) -> bool:
+        """Whether `carried` works at these sigmas, (B,), by the schedule of the MODEL that samples.
+
+        What works in the whole schedule is on without a look at the sigmas: to read a number from a GPU makes the CPU
+        wait for it.
+        """
+        if carried.schedule.is_whole:
+            return True
+        if carried.schedule not in self._sigma_ranges:
+            self._sigma_ranges[carried.schedule] = carried.schedule.in_sigmas(self._model_sampling)
+        return self._sigma_ranges[carried.schedule].contains(float(sigmas[0]))
+
+    def row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
+        """The row table of a batch, (rows, 2): per row the number of its chunk, and the number of the picture in it.
+
+        It is the same tensor for the same batch, on the device already. By that `chunks_of_table` knows it, without
+        reading numbers from a GPU. picture_count: how many pictures, and so rows, each chunk has.
+        """
+        if _read_anything(chunks):
+            self._rows_sent = True
+        pictures = self._window if len(self._window) == picture_count else tuple(range(picture_count))
+        key = chunks, pictures
+        # MultiGPU CFG Split asks from several threads at once: no two chunks may get one number.
+        with self._numbering:
+            if key not in self._row_tables:
+                self._row_tables[key] = self._make_row_table(chunks, pictures)
+            return self._row_tables[key]
+
+    def _make_row_table(self, chunks: tuple[Chunk, ...], pictures: tuple[int, ...]) -> Tensor:
+        """A new row table, (rows, 2), on the device. It gives numbers to chunks that have none.
+
+        pictures: the numbers of the pictures that each chunk has.
+        """
+        lines: list[tuple[int, int]] = []
+        for chunk in chunks:
+            chunk_number = self._number_by_chunk.setdefault(chunk, len(self._number_by_chunk))
+            self._chunk_by_number[chunk_number] = chunk
+            lines.extend((chunk_number, picture_number) for picture_number in pictures)
+        row_table = torch.tensor(lines, device=self._device)
+        if self._window:
+            # What reads chunks takes them for all rows of the batch: in a window each row is a chunk of its own.
+            chunks = tuple(self._chunk_of_row(number, picture_number) for number, picture_number in lines)
+        self._chunks_by_table_id[id(row_table)] = chunks
+        self._chunks_by_lines[tuple(lines)] = chunks
+        return row_table
+
+    def chunks_of_table(self, row_table: Tensor) -> tuple[Chunk, ...]:
+        """The chunks of a batch by its row table, (rows, 2); all have equally many rows.
+
+        They are the host's chunks, or one chunk per row where another pack has cut the batch.
+        """
+        chunks = self._chunks_by_table_id.get(id(row_table))
+        if chunks is not None:
+            return chunks
+        lines = tuple(map(tuple, row_table.tolist()))
+        chunks = self._chunks_by_lines.get(lines)
+        if chunks:
+            return chunks
+        return tuple(self._chunk_of_row(number, int(picture_number)) for number, picture_number in lines)
+
+    def _chunk_of_row(self, chunk_number: int, picture_number: int) -> Chunk:
+        """What a single row carries. picture_number: of its picture in the chunk."""
+        chunk = self._chunk_by_number[chunk_number]
+        return Chunk(tuple(item.for_picture(picture_number) for item in chunk.carried), chunk.size)
+
+    def wrap_prepare_sampling(
+        self, executor: WrapperExecutor, model: ModelPatcher, noise_shape: Sequence[int], *args: Any, **kwargs: Any
+    ) -> Any:
+        """The wrapper at PREPARE_SAMPLING, where the host estimates the memory of a forward by a shape, and loads the
+        MODEL."""
+        return executor(model, self.shape_for_memory(model, noise_shape), *args, **kwargs)
+
+    def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:
+        """The shape of a latent that takes as much memory as this one, (B, C, ..., h, w), with what the run adds."""
+        return noise_shape
+
+    def wrap_calc_cond_batch(
+        self,
+        executor: WrapperExecutor,
+        model: BaseModel,
+        conds: Any,
+        x_in: Tensor,
+        timestep: Tensor,
+        model_options: dict[str, Any],
+    ) -> list[Tensor]:
+        """The wrapper at CALC_COND_BATCH, around all forwards of one step. The arguments are the host's."""
+        self.latent = tuple(x_in.shape[-2:])
+        self._code_around_model = _modules_around(model_options)
+        options = model_options["transformer_options"]
+        options[WHOLE_LATENT] = self.latent
+        window = row_window(options)
+        self._window = () if window is None else window.rows
+        self.schedule = options.get("sample_sigmas")
+        out = executor(model, conds, x_in, timestep, model_options)
+        if self._rows_sent and not self._rows_arrived:
+            why = "drops conditions that it does not know, or makes transformer_options of its own"
+            raise ConditioningLost(self._code_around_model, why)
+        return out
+
+    def wrap_apply_model(
+        self,
+        executor: WrapperExecutor,
+        x: Tensor,
+        t: Tensor,
+        c_concat: Tensor | None = None,
+        c_crossattn: Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        """The wrapper at APPLY_MODEL: it makes the Batch of a forward, outside of what torch.compile sees.
+
+        The arguments are the host's; the row table is among kwargs, where the host has put it under `key`.
+        """
+        positional = x, t, c_concat, c_crossattn, *args
+        row_table: Tensor | None = kwargs.pop(self.key, None)
+        if row_table is None:
+            return executor(*positional, **kwargs)
+        assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
+        options = _options_of_apply_model(args, kwargs)
+        # The host's names of ForwardInput's references, reference_texts and reference_looks; () where it gives none.
+        references = [kwargs.get(name, ()) for name in ("ref_latents", "ref_contexts", "siglip_feats")]
+        forward_input = ForwardInput(executor.class_obj, x, t, c_crossattn, options, *references)
+        batch = self._checked_batch(row_table, forward_input)
+        if batch is None:
+            self._rows_arrived = True
+            return executor(*positional, **kwargs)
+        # The host gives what it does not know to the UNet, and so to wrap_diffusion_model.
+        for_unet = {self.key: row_table, f"{self.key}_batch": Sent(batch, row_table, forward_input)}
+        with batch.prepared():
+            out = executor(*positional, **kwargs, **for_unet)
+        batch.after_forward()
+        return out
+
+    def _checked_batch(self, row_table: Tensor, forward_input: ForwardInput) -> Batch | None:
+        """The batch for the rows of a forward, by their row table (rows, 2); None where they carry nothing to read.
+
+        Raises ConditioningLost where rows or sizes do not fit.
+        """
+        chunks = self.chunks_of_table(row_table)
+        if not _read_anything(chunks):
+            return None
+        self._check_row_count(forward_input.x, len(row_table))
+        self._check_sizes(forward_input, chunks)
+        return self.batch_for_forward(tuple(chunk.carried for chunk in chunks), forward_input)
+
+    def wrap_diffusion_model(self, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """The wrapper at DIFFUSION_MODEL: the UNet is called with the batch in its transformer_options.
+
+        The batch is made anew where another pack has moved rows or cut tiles after it was made. The arguments between
+        the text and transformer_options differ between UNets and transformers.
+        """
+        sent: Sent | None = kwargs.pop(f"{self.key}_batch", None)
+        row_table: Tensor | None = kwargs.pop(self.key, None)
+        if sent is None or row_table is None:
+            return executor(x, *args, **kwargs)
+        self._rows_arrived = True
+        if row_table is sent.row_table and x.shape[-2:] == sent.forward_input.x.shape[-2:]:
+            # Nothing has been changed on the way. wrap_apply_model holds `prepared` of this batch open.
+            self._check_row_count(x, sent.batch.row_count)
+            return call_network(sent.batch, executor, x, *args, **kwargs)
+        context = _context_of_diffusion_model(args, kwargs)
+        if context is None:
+            context = sent.forward_input.context
+        batch = self._checked_batch(row_table, sent.forward_input._replace(x=x, context=context))
+        if batch is None:
+            return executor(x, *args, **kwargs)
+        with batch.prepared():
+            out = call_network(batch, executor, x, *args, **kwargs)
+        batch.after_forward()
+        return out
+
+    def batch_for_forward(self, chunks: tuple[tuple[Any, ...], ...], forward_input: ForwardInput) -> Batch | None:
+        """The batch of one forward; None where nothing of what its chunks carry is on at this step.
+
+        chunks: what each chunk carries, one Carried for each node.
+        """
+        raise NotImplementedError
+
+    def after_run(self) -> None:
+        """Called when the run has ended, in whatever way: nothing of it is left on the MODEL."""
+
+    def _check_row_count(self, x: Tensor, row_count: int) -> None:
+        """Raise ConditioningLost unless the latents x have as many rows as the conditioning, row_count."""
+        if len(x) != row_count:
+            rows_in_words = counted(row_count, "row")
+            why = f"hands over conditions of {rows_in_words} with {len(x)} of the pictures"
+            raise ConditioningLost(self._code_around_model, why)
+
+    def _check_sizes(self, forward_input: ForwardInput, chunks: Sequence[Chunk]) -> None:
+        """Raise ConditioningLost where another pack shows the MODEL a part of the picture.
+
+        Then it is unknown which part of a region is meant.
+        """
+        latent_of_forward = tuple(forward_input.x.shape[-2:])
+        side = pixels_of(forward_input.model)  # of a latent pixel
+        for chunk in chunks:
+            whole_latent = chunk.size or self.latent
+            has_places = any(item.placed for item in chunk.carried)
+            if whole_latent != latent_of_forward and has_places:
+                height, width = (side * cells for cells in latent_of_forward)
+                whole_height, whole_width = (side * cells for cells in whole_latent)
+                pixels = f"{width}x{height} of {whole_width}x{whole_height} px"
+                why = f"shows it {pixels}, but regions or a pose belong to the whole"
+                raise ConditioningLost(self._code_around_model, why)
+
+
+def _options_of_apply_model(args_behind_text: Sequence[Any], named: Mapping[str, Any]) -> Options:
+    """The transformer_options in a call of the host's BaseModel.apply_model.
+
+    args_behind_text: the arguments after the text, by position: control, transformer_options. named: those by name.
+    """
+    if len(args_behind_text) > 1:
+        return args_behind_text[1]
+    return named.get("transformer_options", {})
+
+
+def _context_of_diffusion_model(args_behind_latents: Sequence[Any], named: Mapping[str, Any]) -> Tensor | None:
+    """The text, (B, T, width), in a call of a UNet or a transformer; None where the call has none.
+
+    args_behind_latents: the arguments after the latents, by position: timestep, text. named: those by name.
+    """
+    if len(args_behind_latents) > 1:
+        return args_behind_latents[1]
+    return named.get("context")
+
+
+def call_network(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Call the UNet with the batch in its transformer_options, which come last where they are not named.
+
+    What the batch lets this thread know of the forward is known until the UNet has run or anything has raised. Then the
+    thread knows what it knew before: a network may be called inside of another one's forward.
+    """
+    args, kwargs = batch.network_arguments(args, kwargs)
+    texts, references, embedded, additions = current.texts, current.references, current.embedded, current.additions
+    try:
+        if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
+            args = *args[:-1], batch.options_with_attention(args[-1])
+        else:
+            kwargs["transformer_options"] = batch.options_with_attention(kwargs.get("transformer_options", {}))
+        return executor(x, *args, **kwargs)
+    finally:
+        current.texts = texts
+        current.references = references
+        current.embedded = embedded
+        current.additions = additions
+        batch.after_network_call()
+
+
+def _read_anything(chunks: Sequence[Chunk]) -> bool:
+    """Whether the UNet reads anything of what these chunks carry."""
+    for chunk in chunks:
+        for item in chunk.carried:
+            if item.active:
+                return True
+    return False
+
+
+def _modules_around(model_options: Mapping[str, Any]) -> str:
+    """The modules of the functions that other packs have put around the MODEL, in words."""
+    if "model_function_wrapper" in model_options:  # one function around the whole call of the MODEL
+        return modules_of([model_options["model_function_wrapper"]])
+    wrappers = model_options["transformer_options"]["wrappers"]
+    functions_of_others: list[Any] = []
+    for kind in (_WRAPPERS.CALC_COND_BATCH, _WRAPPERS.APPLY_MODEL, _WRAPPERS.DIFFUSION_MODEL):
+        for functions in wrappers.get(kind, {}).values():
+            for function in functions:
+                is_ours = isinstance(getattr(function, "__self__", None), Run)
+                if not is_ours:
+                    functions_of_others.append(function)
+    return modules_of(functions_of_others)
+
+
+def modules_of(functions: Sequence[Any]) -> str:
+    """The names of the modules that functions live in, to tell the user."""
+    names: dict[str, None] = {}
+    for function in functions:
+        if isinstance(function, partial):
+            function = function.func
+        module = getattr(function, "__module__", None) or type(function).__module__
+        names[module] = None
+    return ", ".join(names) or "unknown"
+
+
+def made_rows_error(
+    layer_row_count: int, batch_row_count: int, function: Callable[..., object] | None
+) -> ConditioningLost:
+    """The error where another pack makes rows inside a layer. function: of that pack, None where it is unknown."""
+    why = (
+        f"makes {layer_row_count} rows of {batch_row_count} inside attention, without a record of which belong to whom"
+    )
+    functions = [] if function is None else [function]
+    return ConditioningLost(modules_of(functions), why)
+
+
+def attention_of_other_pack(
+    replacement: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, extra_options: Mapping[str, Any]
+) -> Tensor:
+    """What another pack's function in place of attention gives: (B, N, C), a row for each row of the queries.
+
+    q: (B, N, C). k, v: (B, T, C) each. The result is added to or put beside attention of ours, row by row, so row n of
+    both must be one picture. Raises ConditioningLost, which names the pack, where the result has another number of
+    rows. Two kinds of packs make other rows: one gives two results for each row and takes their mean in a patch after
+    the layer, the other doubles the rows in a patch before attention and takes the mean in this function.
+    """
+    out = replacement(q, k, v, extra_options)
+    if len(out) != len(q):
+        raise made_rows_error(len(out), len(q), replacement)
+    return out

@@ -1,1 +1,0 @@
-"""Masked self-attention shared with parts: recorded by one UNet, read by another."""

@@ -1,0 +1,92 @@
+"""Words about single people in a transformer, each read in that person's part of the picture only.
+
+Everybody's words are a text of their own behind the common one, with the positions that they would have alone. One
+forward computes all of them; `core.person_texts` says who reads whom.
+
+Rows of one batch may have words of different lengths, or none, as the negative prompt has: these are filled up with
+tokens that nobody reads. Where people have a row of the batch each, as after Crop Faces, the rows share one place
+behind the common text, and in every row the words of its person stand there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from ..host.schedule import WHOLE_SCHEDULE
+from ..sampling.canvas import Canvas
+from ..sampling.carried import Carried
+
+
+@dataclass(frozen=True, eq=False)
+class PersonTexts(Carried):
+    """What one node adds to one side of the conditioning.
+
+    regions: (people, H, W), from 0, of the whole picture: where each person's words are read, and how often. With
+    by_row (people, 1, 1). texts: (1, T, width) each, float32 on the CPU; T is 0 for a row without words. canvas: what
+    the regions are parts of, or None for the whole picture. names: of the people. by_row: whether each person has a row
+    of the batch instead of a region. row: the person of this row, where it is known.
+    """
+
+    key = "likeness_person_texts"
+    regions: Tensor
+    texts: tuple[Tensor, ...]
+    names: tuple[str, ...] = ()
+    by_row: bool = False
+    row: int | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether anybody has words."""
+        return bool(self.texts)
+
+    @property
+    def words(self) -> Sequence[Tensor]:
+        """The words of all people who have any."""
+        return [text for text in self.texts if text.shape[1]]
+
+    def multiplied(self, factor: float) -> Self:
+        """The same words, multiplied."""
+        return self.made_once(
+            ("multiplied", factor), lambda: replace(self, texts=tuple(text * factor for text in self.texts))
+        )
+
+    @property
+    def acting_regions(self) -> Tensor | None:
+        """Where the words are read, (people, H, W), or None: each person's in all of their own row."""
+        return None if self.by_row else self.regions
+
+    def for_picture(self, picture_number: int) -> Self:
+        """The words for one picture of a batch: with by_row those of the person whose row it is, else all.
+
+        Picture n shows person n, and the people again from the first on where there are more pictures.
+        """
+        if not self.by_row or self.row is not None or not self.texts:
+            return self
+        person = picture_number % len(self.texts)
+        return self.made_once(person, lambda: replace(self, row=person))
+
+
+def appended_texts(
+    texts: Sequence[Tensor], regions: Tensor, canvas: Canvas | None, names: Sequence[str]
+) -> PersonTexts:
+    """Words about each person, (1, T, width) per person, read in the person's region (people, H, W)."""
+    return PersonTexts(object(), WHOLE_SCHEDULE, regions, tuple(texts), tuple(names), canvas=canvas)
+
+
+def texts_by_row(texts: Sequence[Tensor], strength: float, canvas: Canvas, names: Sequence[str]) -> PersonTexts:
+    """Words of the person of every row of the batch, (1, T, width) per row, read in all of the row's picture."""
+    everywhere = torch.full((len(texts), 1, 1), strength)
+    return PersonTexts(object(), WHOLE_SCHEDULE, everywhere, tuple(texts), tuple(names), canvas=canvas, by_row=True)
+
+
+def without_people(texts: PersonTexts) -> PersonTexts:
+    """The PersonTexts for the other side of the conditioning, which has no words of people.
+
+    With it there, the host may compute both sides in one batch.
+    """
+    return PersonTexts(texts.source, WHOLE_SCHEDULE, texts.regions[:0], (), canvas=texts.canvas, by_row=texts.by_row)

@@ -1,0 +1,98 @@
+"""Words about single people, encoded and put into the conditioning of a UNet or of a transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
+from torch import Tensor
+
+from ..host.encode import PeopleWords, words_by_schedule
+from ..networks.families import TransformerFamily
+from ..networks.networks import width_of_text
+from ..sampling.carried import carry
+from ..sampling.conditioning import Conditioning, within
+from ..scopes import Scope
+from . import person_texts, regional_text
+from .person_texts import PersonTexts
+from .regional_text import RegionalText
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """Both sides of the conditioning."""
+
+    positive: Conditioning
+    negative: Conditioning
+
+
+def carry_words(
+    scope: Scope,
+    model: ModelPatcher,
+    transformer: TransformerFamily | None,
+    clips: Sequence[CLIP],
+    all_words: Sequence[str],
+    strength: float,
+    sides: Sides,
+) -> Sides:
+    """The positive with the words of each person, read in their region or, by row, in their row of the batch.
+
+    The negative says that it has none, so that the host may compute both in one batch. A CLIP that changes in the
+    schedule gives an entry for each part of it, as it does of the prompt. Where nobody has words, both stay as they
+    are. transformer: the family of the MODEL, None for a UNet. clips: that each person's words are encoded with, all of
+    which change alike in the schedule. all_words: of each person of the scope, "" for none. strength: how strongly they
+    are read. Raises WrongBaseModel for the CLIP of another family, and BadText.
+    """
+    numbers = [number for number, words in enumerate(all_words) if words]
+    if not numbers:
+        return sides
+    if scope.by_row:
+        numbers = list(range(len(all_words)))  # every row has its person
+    parts = _encoded(model, transformer, [clips[number] for number in numbers], [all_words[n] for n in numbers])
+    carried_of_parts = [_carried(scope, transformer, numbers, part.tokens, strength) for part in parts]
+    first = carried_of_parts[0]  # the host gives one part at least
+    positive: Conditioning = []
+    for part, carried in zip(parts, carried_of_parts, strict=True):
+        # Both sides and all parts are from one node, so they have one source.
+        carried = replace(carried, source=first.source, words_note_node=scope.canvas)
+        positive += carry(within(sides.positive, part.schedule), carried)
+    if isinstance(first, PersonTexts):
+        return Sides(positive, carry(sides.negative, person_texts.without_people(first)))
+    return Sides(positive, carry(sides.negative, regional_text.without_people(first)))
+
+
+def _encoded(
+    model: ModelPatcher, transformer: TransformerFamily | None, clips: Sequence[CLIP], words: Sequence[str]
+) -> list[PeopleWords]:
+    """The words of people for each part of the schedule. The arguments are those of carry_words, for these people."""
+    advice = "Use the CLIP of the model's own checkpoint."
+    if transformer is not None:
+        advice = f"Use the text encoder of {transformer.name}."
+    return words_by_schedule(clips, words, width_of_text(model, transformer), advice)
+
+
+def _carried(
+    scope: Scope,
+    transformer: TransformerFamily | None,
+    numbers: Sequence[int],
+    tokens: Sequence[Tensor],
+    strength: float,
+) -> RegionalText | PersonTexts:
+    """What the positive carries of people.
+
+    numbers: of the people in the scope. tokens: their words, (1, T, width) each. The other arguments are those of
+    carry_words.
+    """
+    names = [scope.names_apart[number] for number in numbers]
+    if scope.by_row and transformer is None:
+        return regional_text.text_by_row(tokens, strength, scope.canvas)
+    if scope.by_row:
+        return person_texts.texts_by_row(tokens, strength, scope.canvas, names)
+    people_regions = torch.ones(len(scope.people), 1, 1) if scope.regions is None else scope.regions
+    strengths = people_regions[list(numbers)] * strength  # how strongly each pixel reads the words
+    if transformer is None:
+        return regional_text.appended_text(tokens, strengths, scope.carried_canvas)
+    return person_texts.appended_texts(tokens, strengths, scope.carried_canvas, names)

@@ -1,0 +1,294 @@
+"""Tokens of a text that belong to people: words about one person, ID tokens of ID-Patch. What the conditioning carries.
+
+Each person's tokens are read in that person's region only; the rest of the text is read everywhere. The tokens are in
+one of two places:
+
+    appended   the node has them, and the UNet reads them after the text            Prompt per Person, PhotoMaker
+    inline     another node has put them into the text itself, where they stay      ID tokens, PhotoMaker
+
+regional_text_run.py says how they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from ..host.schedule import WHOLE_SCHEDULE
+from ..sampling.canvas import Canvas
+from ..sampling.carried import Carried, carry, one_for_each_row
+from ..sampling.conditioning import ID_TOKENS, Conditioning, Entry, IDTokens
+
+
+@dataclass(frozen=True, eq=False)
+class RegionalText(Carried):
+    """The tokens of people in one side of the conditioning, from one node, and in which regions they are read.
+
+    regions: (people, H, W) of the whole picture; how strongly each person's tokens are read there: 0 not at all, 1 as
+    the text that everybody reads, 2 as if they were there twice.
+    counts: tokens per person.
+    tokens: (B, sum of counts, width) float32 CPU, appended to the text; None for inline tokens.
+    start: where inline tokens begin in the text.
+    by_row: whether each person has a row of the batch instead of a region. The person's appended tokens are then read
+    in all of that row, and regions, (people, 1, 1), say how strongly. row: the index of the person whose row this is,
+    in the RegionalText of one row, which has counts, tokens and regions of that person alone; None in that of all
+    people.
+
+    Known once a run has begun, see `in_entry`: text_length, the tokens of the entry's text; and inline_tokens, those of
+    them that belong to people, (B, sum of counts, width).
+    """
+
+    key = "likeness_regional_text"
+    regions: Tensor
+    counts: tuple[int, ...]
+    tokens: Tensor | None = None
+    start: int = 0
+    by_row: bool = False
+    row: int | None = None
+    text_length: int = 0
+    inline_tokens: Tensor | None = None
+
+    @property
+    def acting_regions(self) -> Tensor | None:
+        """Where the tokens are read, (people, H, W), or None: each person's in all of their own row."""
+        return None if self.by_row else self.regions
+
+    @property
+    def active(self) -> bool:
+        """Whether there are tokens of people."""
+        return bool(self.counts)
+
+    @property
+    def words(self) -> Sequence[Tensor]:
+        """The appended tokens of all people; none where they stand in the text."""
+        return () if self.tokens is None or not self.appended_count else (self.tokens,)
+
+    def multiplied(self, factor: float) -> Self:
+        """The same tokens, multiplied. Those in the text are multiplied with it."""
+        tokens = self.tokens
+        if tokens is None:
+            return self
+        return self.made_once(("multiplied", factor), lambda: replace(self, tokens=tokens * factor))
+
+    @property
+    def appended_count(self) -> int:
+        """How many tokens are read after the text."""
+        return 0 if self.tokens is None else self.tokens.shape[1]
+
+    @property
+    def inline_count(self) -> int:
+        """How many tokens of people stand in the text."""
+        return sum(self.counts) if self.tokens is None else 0
+
+    @property
+    def was_inline(self) -> bool:
+        """Whether the appended tokens were taken out of the text.
+
+        `appended_instead` gives such a text one tensor as tokens and as inline_tokens.
+        """
+        return self.tokens is self.inline_tokens
+
+    def can_join_batch(self, other: Any) -> bool:
+        """Whether rows with these two can be computed in one batch: always."""
+        return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
+
+    def for_picture(self, picture_number: int) -> Self:
+        """The RegionalText of one picture of a batch: with by_row it has the tokens of one person, whose row it is.
+
+        Of inline tokens, which may differ by row, it has the tokens of that row. Picture n shows person n, and the
+        people again from the first on where there are more pictures.
+        """
+        if self.by_row and self.row is None and self.counts:
+            person_index = picture_number % len(self.counts)
+            return self.made_once(person_index, lambda: self._for_person(person_index))
+        inline_tokens = self.inline_tokens
+        if inline_tokens is not None and len(inline_tokens) > 1:
+            row = picture_number % len(inline_tokens)
+            return self.made_once(row, lambda: replace(self, inline_tokens=inline_tokens[row : row + 1]))
+        return self
+
+    def _for_person(self, person_index: int) -> Self:
+        """The appended tokens of one person alone. person_index: among the people, from 0."""
+        assert self.tokens is not None  # inline tokens have regions
+        start = sum(self.counts[:person_index])
+        count = self.counts[person_index]
+        inline_tokens = self.inline_tokens
+        if inline_tokens is not None and len(inline_tokens) > 1:
+            inline_tokens = inline_tokens[:1]  # there are none beside appended tokens: (B, 0, width)
+        return replace(
+            self,
+            regions=self.regions[person_index : person_index + 1],
+            counts=(count,),
+            tokens=self.tokens[:, start : start + count],
+            row=person_index,
+            inline_tokens=inline_tokens,
+        )
+
+    def in_entry(self, context: Tensor) -> RegionalText:
+        """This text with what is known once a run has begun: the length of its entry's text, and the inline tokens in
+        it.
+
+        context: the text of its entry, (B, T, width).
+        """
+        inline_tokens = context[:, self.start : self.start + self.inline_count]
+        return replace(self, text_length=context.shape[1], inline_tokens=inline_tokens)
+
+    def repeats_in(self, token_count: int) -> int:
+        """How often the entry's text stands in a text of this many tokens.
+
+        The host repeats the texts of a batch until all are equally long.
+        """
+        return token_count // self.text_length
+
+    def inline_positions(self, token_count: int) -> Tensor:
+        """Where the inline tokens stand in a text of this many tokens: (inline_count * repeats,), in order."""
+        first_positions = torch.arange(self.start, self.start + self.inline_count)
+        repeats = range(self.repeats_in(token_count))
+        return torch.cat([first_positions + repeat * self.text_length for repeat in repeats])
+
+    def appended_instead(self, text_length: int) -> RegionalText:
+        """This text with its inline tokens appended, for a text out of which they have been taken.
+
+        text_length: how many tokens are left of the entry's text.
+        """
+        tokens = self.inline_tokens if self.tokens is None else self.tokens
+        key = "appended instead", text_length
+        return self.made_once(key, lambda: replace(self, tokens=tokens, text_length=text_length))
+
+    def owners(self, first_number: int) -> Tensor:
+        """The number of the person of each token, (sum of counts,). first_number: of the first person."""
+        counts = torch.tensor(self.counts, dtype=torch.long)
+        numbers = torch.arange(first_number, first_number + len(counts))  # of the people
+        return numbers.repeat_interleave(counts)
+
+
+def appended_text(tokens: Sequence[Tensor], regions: Tensor, canvas: Canvas | None) -> RegionalText:
+    """A RegionalText of words about people, which are read after the text, in each person's region.
+
+    tokens: the words about each person, encoded, (1, T, width) each. regions: (people, H, W).
+    """
+    counts = tuple(words.shape[1] for words in tokens)
+    all_tokens = torch.cat(tuple(tokens), dim=1)  # (1, sum of counts, width)
+    source = object()
+    return RegionalText(source, WHOLE_SCHEDULE, regions, counts, all_tokens, canvas=canvas)
+
+
+def text_by_row(tokens: Sequence[Tensor], strength: float, canvas: Canvas) -> RegionalText:
+    """A RegionalText of words about people by row: the words about a person are read in all of that person's row.
+
+    tokens: the words about the person of every row, encoded, (1, T, width) each; T is 0 for a person without words.
+    strength: how strongly they are read, as in regions of RegionalText.
+    """
+    counts = tuple(words.shape[1] for words in tokens)
+    everywhere = torch.full((len(counts), 1, 1), strength)
+    all_tokens = torch.cat(tuple(tokens), dim=1)  # (1, sum of counts, width)
+    source = object()
+    return RegionalText(source, WHOLE_SCHEDULE, everywhere, counts, all_tokens, by_row=True, canvas=canvas)
+
+
+def inline_text(start: int, count: int, region: Tensor, canvas: Canvas) -> RegionalText:
+    """A RegionalText of tokens that stand inside a text and are read in one region (H, W) only.
+
+    start, count: where in the text they begin, and how many they are.
+    """
+    source = object()
+    return RegionalText(source, WHOLE_SCHEDULE, region[None], (count,), start=start, canvas=canvas)
+
+
+def without_people(text: RegionalText) -> RegionalText:
+    """The RegionalText for the other side of the conditioning, which has no tokens of people.
+
+    It has the source of `text`. The host computes both sides in one batch only where both carry a RegionalText.
+    """
+    tokens = None if text.tokens is None else text.tokens[:, :0]
+    return replace(text, regions=text.regions[:0], counts=(), tokens=tokens)
+
+
+def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas: Canvas) -> list[Conditioning]:
+    """Both sides of the conditioning, in whose entries ID tokens are read in regions (people, H, W) only.
+
+    sides: as Apply ID-Patch has made them. An entry without ID tokens stays as it is.
+    """
+    # Both sides share it: whatever an apply node puts on both sides has one source, see Carried. By it nodes and runs
+    # know what belongs together.
+    source = object()
+
+    def with_regional_text(entry: Entry) -> Entry:
+        """The entry with a RegionalText that says in which region each of its ID tokens is read."""
+        id_tokens: IDTokens | None = entry[1].get(ID_TOKENS)
+        if id_tokens is None:
+            return entry
+        counts = (id_tokens.tokens_per_person,) * id_tokens.people_count
+        regional_text = RegionalText(source, WHOLE_SCHEDULE, regions, counts, start=id_tokens.start, canvas=canvas)
+        return carry([entry], regional_text)[0]
+
+    sides_by_region: list[Conditioning] = []
+    for side in sides:
+        sides_by_region.append([with_regional_text(entry) for entry in side])
+    return sides_by_region
+
+
+def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> RegionalText:
+    """A RegionalText for ID tokens that the whole picture reads.
+
+    All of them count as tokens of one person, whose region is the whole picture. context: the text of the entry,
+    (B, T, width). Without ID tokens, or where the text is too short to hold them, the RegionalText has no people.
+    """
+    counts: tuple[int, ...] = ()
+    start = 0
+    if id_tokens is not None:
+        token_count = id_tokens.people_count * id_tokens.tokens_per_person
+        if id_tokens.start + token_count <= context.shape[1]:
+            counts = (token_count,)
+            start = id_tokens.start
+    everywhere = torch.ones(len(counts), 1, 1)
+    source = object()
+    return RegionalText(source, WHOLE_SCHEDULE, everywhere, counts, start=start).in_entry(context)
+
+
+Chunks = tuple[tuple[RegionalText, ...], ...]
+"""What the chunks of a batch carry: for each chunk, a RegionalText per node."""
+
+
+def chunks_by_row(chunks: Chunks, row_count: int) -> Chunks:
+    """A chunk for each row of a batch where any RegionalText is by_row; otherwise the chunks themselves."""
+    if not any(text.by_row for texts in chunks for text in texts):
+        return chunks
+    by_node: list[list[RegionalText]] = []
+    for by_chunk in zip(*chunks, strict=True):
+        by_node.append(one_for_each_row(by_chunk, row_count))
+    return tuple(zip(*by_node, strict=True))
+
+
+def has_inline_tokens(chunks: Iterable[tuple[RegionalText, ...]]) -> bool:
+    """Whether tokens of people stand inside a text of these chunks."""
+    inline_count = 0
+    for regional_texts in chunks:
+        inline_count += sum(regional_text.inline_count for regional_text in regional_texts)
+    return inline_count > 0
+
+
+def times_repeated(context: Tensor) -> Tensor:
+    """How often the host or another pack has repeated the text of each row: (B,). context: the text, (B, T, width).
+
+    A text in which no part is repeated over its whole length counts 1, and so does one in which all tokens are the
+    same.
+    """
+    # One channel of every token is enough to tell whether two tokens are the same.
+    channel = context[..., 0]  # (B, T)
+    times = torch.ones(len(context), device=context.device)
+    differs = (channel != channel[:, :1]).any(dim=1)  # (B,), whether not all tokens of a text are the same
+    token_count = context.shape[1]
+    # From the longest part to the shortest, so that the shortest that fits is what remains.
+    for length in range(token_count // 2, 1, -1):
+        if token_count % length == 0:
+            # A text repeats its first `length` tokens where every later token is the one that stands `length` before
+            # it.
+            repeated = (channel[:, length:] == channel[:, :-length]).all(dim=1) & differs
+            times = torch.where(repeated, token_count // length, times)
+    return times
