@@ -13,7 +13,7 @@ from ...core.text import in_one_line
 from . import folders, notes
 
 ROUTE = "/likeness/missing"
-_PACK = Path(__file__).absolute().parents[1]
+_PACK = Path(__file__).absolute().parents[2]
 
 
 def missing(graph: Mapping[str, Any]) -> list[Finding]:

@@ -17,7 +17,7 @@ from ...core.places.regions import EXTENTS
 
 InputT = TypeVar("InputT", bound=io.Input)
 WidgetT = TypeVar("WidgetT", bound=io.WidgetInput)
-_TEXTS = Path(__file__).absolute().parents[1] / "locales" / "en" / "nodeDefs.json"
+_TEXTS = Path(__file__).absolute().parents[2] / "locales" / "en" / "nodeDefs.json"
 
 
 def with_texts(schema: io.Schema) -> io.Schema:

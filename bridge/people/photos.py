@@ -28,7 +28,7 @@ from ..host import folders
 from ..host.notes import running_server
 from .face_model import FaceModel
 
-PICTURES = Path(__file__).resolve().parents[1] / "pictures"
+PICTURES = Path(__file__).resolve().parents[2] / "pictures"
 NO_FOLDER = "none"
 EXAMPLES = "drawn examples"
 _MOST_PHOTOS = 500
