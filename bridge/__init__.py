@@ -1,1 +1,1 @@
-"""The only code besides the nodes that imports the host: folders, loading, conditioning."""
+"""The only code besides the nodes that imports the host. Each folder says what it holds."""

@@ -1,1 +1,1 @@
-"""Formulas, file formats, geometry and drawing: torch and numpy, no host."""
+"""Formulas, file formats, geometry and drawing, with what every host brings (torch, numpy, Pillow), and no host."""

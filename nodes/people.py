@@ -191,7 +191,8 @@ class Person(FindsFaces, io.ComfyNode):
         face_boxes: str = "",
         boxes: Sequence[object] | None = None,
     ) -> io.NodeOutput:
-        # With is_input_list the host gives the linked inputs as lists; bridge.inputs makes single values of the others.
+        # With is_input_list the host gives the linked inputs as lists; of the others bridge.host.inputs makes single
+        # values.
         linked_photos = photos.photos_of_batches(image, face_landmarks)
         count = len(linked_photos)
         sizes = [photo.size for photo in linked_photos]

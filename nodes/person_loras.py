@@ -171,7 +171,7 @@ def _with_loras(
     """Both sides of the conditioning: both with the LoRAs of all people, the positive also with their words.
 
     transformer: the family of the MODEL; None for a UNet. strength: of the node. Raises what
-    bridge.lora_files.read_lora_file raises.
+    bridge.loras.lora_files.read_lora_file raises.
     """
     people_loras = _read_loras(scope, model, clip, transformer, strength)
     carried_loras = PersonLoras(
@@ -206,7 +206,7 @@ def _read_loras(
 ) -> _PeopleLoras:
     """Read the files of all people, each file once, and say what of them is left out. strength: of the node.
 
-    Raises what bridge.lora_files.read_lora_file raises.
+    Raises what bridge.loras.lora_files.read_lora_file raises.
     """
     if transformer is None:
         by_region = scope.regions is not None or scope.by_row  # whether the LoRAs act in a part of the batch only

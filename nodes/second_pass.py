@@ -233,8 +233,8 @@ class PasteFaces(io.ComfyNode):
 
     @classmethod
     def check_lazy_status(cls, where: object = None, sampled: object = None, **_: object) -> list[str]:
-        # The host asks which lazy inputs it has to compute. It asks before bridge.inputs has checked `where`, which may
-        # be something else than Crops: None, or a blocker where an earlier node has blocked it.
+        # The host asks which lazy inputs it has to compute. It asks before bridge.host.inputs has checked `where`,
+        # which may be something else than Crops: None, or a blocker where an earlier node has blocked it.
         return ["sampled"] if sampled is None and getattr(where, "crops", None) else []
 
     @classmethod

@@ -19,7 +19,7 @@ def socket(name: str, payload: type | tuple[type, ...]) -> type[io.ComfyTypeIO]:
     payload: the class, or the classes, of what may travel on it.
     """
     custom = io.Custom(name)
-    # bridge.inputs refuses a linked value of any other class, before the node runs.
+    # bridge.host.inputs refuses a linked value of any other class, before the node runs.
     custom.Type = payload
     return custom
 
@@ -28,8 +28,8 @@ def adapter_socket(method: str, payload: type[Loaded[Any]]) -> type[io.ComfyType
     """The socket for a method's own file, which Load Adapter loads.
 
     method: the title of the method. payload: the class of its loaded file. All methods share one name of a socket, so
-    the editor links the file of any method. Where the file of another method is linked, bridge.inputs refuses it, and
-    its message has the words of `needed` and both titles.
+    the editor links the file of any method. Where the file of another method is linked, bridge.host.inputs refuses it,
+    and its message has the words of `needed` and both titles.
     """
     adapter = socket(ADAPTER, payload)
     adapter.needed = f"a file of {method} from Load Adapter"

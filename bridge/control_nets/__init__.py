@@ -1,7 +1,6 @@
 """ControlNets that apply nodes attach: how they get into the conditioning, and what they look at while a run computes.
 
 attachment.py          one ControlNet at the end of the chains of both prompts
-rows.py                from which entries the rows of a forward come that have a net of ours
 attached_net.py        our own copy of the user's ControlNet: it checks a run, and sees to it that it fits
 person_control_net.py  a ControlNet of FLUX.1 that is run once per person
 token_control_net.py   a ControlNet that reads image tokens of people instead of the text

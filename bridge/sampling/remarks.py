@@ -109,7 +109,7 @@ class Start:
 
 
 class Carrying(Protocol):
-    """The properties of bridge.carried.Carried that remarks read."""
+    """The properties of carried.Carried that remarks read."""
 
     @property
     def acting_regions(self) -> Tensor | None:

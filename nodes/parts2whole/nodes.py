@@ -215,7 +215,7 @@ def put_in(
     pose: (B, channels, h, w) from pose_features, added on both sides, or None. watch: is shown where the attention of
     one step goes; None for no heat maps. node_id: in the graph, or None outside of one. Raises BadParts.
     """
-    source = object()  # the same for all that one node puts into the conditioning, see bridge.carried
+    source = object()  # the same for all that one node puts into the conditioning, see bridge.sampling.carried
     poses = None
     if pose is not None:
         poses = Pictures("pose picture", Canvas(APPLY, node_id=node_id))

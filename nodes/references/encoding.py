@@ -75,7 +75,7 @@ def check_model(model: ModelPatcher, family: Family, node: str) -> None:
     """Raise WrongBaseModel unless a MODEL is of the same family as the text encoder.
 
     family: of the text encoder. node: the name of the node that asks, for messages. Raises BadSetup for a network of
-    another pack, and where the host's code of the family is not the code that bridge.transformers.families describes.
+    another pack, and where the host's code of the family is not the code that bridge.networks.families describes.
     """
     network = networks.family(model)
     of_text_encoder = family.transformer

@@ -54,7 +54,7 @@ def below(trees: Trees, *folders: str) -> list[tuple[str, ast.Module]]:
 
 def imported(trees: Trees, *folders: str) -> list[tuple[str, str, bool]]:
     """(file, name, relative?) of every import below these. A relative one is named as it stands below the pack, such as
-    `bridge.folders`, '^' where it leaves the pack."""
+    `bridge.host.folders`, '^' where it leaves the pack."""
     rows: list[tuple[str, str, bool]] = []
     for file, tree in below(trees, *folders):
         parts = file.split("/")

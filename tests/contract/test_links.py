@@ -117,3 +117,23 @@ def test_pictures_named_in_pages_exist(root: Path) -> None:
     of_readme = {picture.removeprefix("web/docs/") for picture in pictures((root / "README.md").read_text("utf-8"))}
     images = {f"img/{path.name}" for path in (docs / "img").glob("*")}
     assert of_readme <= images <= named | of_readme
+
+
+def test_modules_that_are_named_are_there(tracked: set[str]) -> None:
+    """By path (core/text.py) or by name (core.text) in code and pages, and by file in the docstring of their folder."""
+    missing: list[tuple[str, str]] = []
+    for name in sorted(tracked):
+        if not name.endswith((".py", ".md")) or name.startswith("docs/dev/verification"):
+            continue
+        text = (ROOT / name).read_text("utf-8")
+        named = re.findall(r"(?<![\w./-])((?:core|bridge|nodes)/[\w/]+\.py)\b", text)
+        shipped = name.startswith(("core/", "bridge/", "nodes/"))
+        dotted = re.findall(r"(?<![\w./])((?:core|bridge)(?:\.\w+)+)", text) if shipped else []
+        if name.endswith("__init__.py"):
+            named += [f"{PurePosixPath(name).parent}/{file}" for file in re.findall(r"^(\w+\.py) ", text, re.MULTILINE)]
+        for path in (*named, *(one.replace(".", "/") for one in dotted)):
+            folder = PurePosixPath(path).parent
+            exports = f"{folder}/__init__.py" if len(folder.parts) > 1 else ""
+            if not {path, f"{path}.py", f"{path}/__init__.py", f"{folder}.py", exports} & tracked:
+                missing.append((name, path))
+    assert not missing, "\n".join(map(str, missing))

@@ -138,7 +138,7 @@ DTYPE = torch.bfloat16
 
 @dataclass(frozen=True)
 class Family:
-    """A DiT in small and what it is given. of: as bridge.transformers.networks names it. words: how many a text has,
+    """A DiT in small and what it is given. of: as bridge.networks.networks names it. words: how many a text has,
     and how many each picture adds to them."""
 
     of: str

@@ -1,4 +1,4 @@
-"""Of which row of the batch another pack has made each row of a layer: the drawn example of bridge/cross_attention."""
+"""Of which row of the batch another pack has made each row of a layer: the example of bridge/networks/row_tracking.py."""
 
 import pytest
 import torch
