@@ -1,4 +1,4 @@
-"""Of which row of the batch another pack has made each row of a layer: the example of bridge/networks/row_tracking.py."""
+"""Of which row of the batch another pack has made each row of a layer: bridge/networks/row_tracking.py's example."""
 
 import pytest
 import torch
