@@ -9,11 +9,12 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import notes, scopes
-from ...bridge.conditioning import Conditioning
-from ...bridge.load import FileLoader, Loaded, Published
-from ...bridge.schedule import schedule_range
-from ...bridge.schema import applied_inputs, applied_outputs, photos_input, range_inputs, scope_inputs
+from ...bridge import scopes
+from ...bridge.host import notes
+from ...bridge.host.load import FileLoader, Loaded, Published
+from ...bridge.host.schedule import schedule_range
+from ...bridge.host.schema import applied_inputs, applied_outputs, photos_input, range_inputs, scope_inputs
+from ...bridge.sampling.conditioning import Conditioning
 from ...bridge.scopes import check_fits, injections
 from ...core.identities import embeddings
 from ...core.methods import method
