@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import other_packs
+import pytest
 from bench.methods import Applied
 from beside import graphs, names, packs
 
@@ -28,6 +29,7 @@ def test_every_pack_has_its_checks() -> None:
     assert tuple(pack.name for pack in packs.PACKS) == names.NAMES
 
 
+@pytest.mark.thorough
 def test_a_pack_that_acts_in_both_orders_holds() -> None:
     results = list(graphs.either_order(OURS, "Adapter", adapter))
     assert len(results) == 3

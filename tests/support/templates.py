@@ -41,21 +41,26 @@ WITH_VUE = {path for path in STARTS if path.stem == "start_two_people"}
 """Opened with Vue nodes in every run."""
 KINDS = fewest({*METHODS, *STARTS}, "Likeness")
 """Looked at in every run."""
+DRAWN = {path for path in KINDS if path in STARTS or path.stem.startswith(("id_patch", "parts2whole", "with_anyone"))}
+"""Drawn in every run."""
 
 
-def each(with_vue: Container[Path] = FILES) -> list[Any]:
-    """Parameters: each file, with --all those too that hold nothing new. with_vue: those seen with Vue nodes too."""
+def each(
+    often: Container[Path] = KINDS, with_vue: Container[Path] = FILES, on_older: Container[Path] = METHODS
+) -> list[Any]:
+    """Parameters: each file. often: those of every run. with_vue: those seen with Vue nodes too. on_older: those tried
+    in older ComfyUIs too."""
     of_vue = pytest.mark.thorough_with("with Vue nodes")
 
     def marks(path: Path) -> list[Any]:
         marks_of_file: list[Any] = []
-        if path not in KINDS:
+        if path not in often:
             marks_of_file.append(pytest.mark.thorough)
         if path not in with_vue:
             marks_of_file.append(of_vue)
         if path not in STARTS:
             marks_of_file.append(once_of_each)
-        if path in METHODS:
+        if path in on_older:
             marks_of_file.append(pytest.mark.both_hosts)
         return marks_of_file
 
