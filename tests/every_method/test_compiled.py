@@ -82,6 +82,8 @@ def compiled_once(row: Row, **changed: Any) -> list[Tensor]:
 
 @pytest.mark.thorough_with("parts2whole")
 @pytest.mark.thorough_with("id_patch")
+@pytest.mark.thorough_with("instant_id")
+@pytest.mark.thorough_with("LoRAPerPerson")
 def test_it_is_one_graph_and_compiled_once(row: Row) -> None:
     picture, other = compiled_once(row)
     assert relative(picture, other) > 1e-4, "other people make another picture"

@@ -239,6 +239,7 @@ def test_workers_go_on_with_the_pictures_of_this_machine_and_ray_begins_anew(tmp
             assert to_draw(run) == EVERY, name
 
 
+@pytest.mark.thorough
 def test_a_picture_is_seen_again_by_others_and_drawn_again_where_it_is_damaged(tmp_path: Path, finished: Any) -> None:
     """Alone and the same, and the figures are as before."""
     out = tmp_path / "out"

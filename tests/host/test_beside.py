@@ -37,6 +37,7 @@ def test_a_pack_that_acts_in_both_orders_holds() -> None:
     assert {result.method for result in results} == {OURS}
 
 
+@pytest.mark.thorough
 def test_a_pack_without_an_effect_does_not_hold() -> None:
     before, after, orders = graphs.either_order(OURS, "Nothing", nothing)
     for acts in (before, after):

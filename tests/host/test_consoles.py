@@ -69,6 +69,7 @@ def identity(picture: str, which_face: str) -> Prompt:
     }
 
 
+@pytest.mark.thorough
 def test_an_error_with_a_name_is_an_answer_and_the_next_prompt_runs(old_console: HostServer, tmp_path: Path) -> None:
     picture = old_console.upload_image(photos.pair()[0], "eileen.png")
     wall = tmp_path / "wall.png"

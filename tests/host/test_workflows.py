@@ -252,7 +252,7 @@ def too_old(host: Host, prompt: Prompt) -> bool:
     return any(host.version < tuple(map(int, needed.split("."))) for needed in used)
 
 
-@pytest.mark.parametrize("file", templates.each(templates.DRAWN))
+@pytest.mark.parametrize("file", templates.each())
 def test_runs_shows_what_it_decides_and_samples_again(
     host_server: HostServer, file: Path, known: dict[str, Any], small: Callable[..., Prompt]
 ) -> None:
@@ -578,6 +578,7 @@ def changed(one: dict[str, Any], **inputs: Any) -> dict[str, Any]:
     return {**one, "inputs": {**one["inputs"], **inputs}}
 
 
+@pytest.mark.thorough
 def test_one_patched_model_serves_two_nodes_of_parts_and_heat_maps_arrive_while_it_samples(
     host_server: HostServer, small: Callable[..., Prompt]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Which templates every run looks at: those to start with, and the fewest that hold every node of ours."""
+"""Which templates every run looks at: those to start with, and of a method by images, by parts, on a transformer."""
 
 import copy
 from collections.abc import Container, Iterable, Mapping
@@ -39,22 +39,17 @@ STARTS = {path for path in FILES if path.stem.startswith("start_")}
 """Opened with every kind of nodes with --all."""
 WITH_VUE = {path for path in STARTS if path.stem == "start_two_people"}
 """Opened with Vue nodes in every run."""
-KINDS = fewest({*METHODS, *STARTS}, "Likeness")
-"""Looked at in every run."""
-DRAWN = {path for path in KINDS if path in STARTS or path.stem.startswith(("id_patch", "parts2whole", "with_anyone"))}
-"""Drawn in every run."""
+OFTEN = {*STARTS, *fewest(STARTS, "LikenessApplyIDPatch", "LikenessApplyParts2Whole", "LikenessApplyWithAnyone")}
+"""Opened and drawn in every run."""
 
 
-def each(
-    often: Container[Path] = KINDS, with_vue: Container[Path] = FILES, on_older: Container[Path] = METHODS
-) -> list[Any]:
-    """Parameters: each file. often: those of every run. with_vue: those seen with Vue nodes too. on_older: those tried
-    in older ComfyUIs too."""
+def each(with_vue: Container[Path] = FILES, on_older: Container[Path] = METHODS) -> list[Any]:
+    """Parameters: each file. with_vue: those seen with Vue nodes too. on_older: those tried in older ComfyUIs too."""
     of_vue = pytest.mark.thorough_with("with Vue nodes")
 
     def marks(path: Path) -> list[Any]:
         marks_of_file: list[Any] = []
-        if path not in often:
+        if path not in OFTEN:
             marks_of_file.append(pytest.mark.thorough)
         if path not in with_vue:
             marks_of_file.append(of_vue)
