@@ -56,10 +56,7 @@ def put_on(model, cast, positive=None, negative=None, **changed):
     return apply("LikenessLoRAPerPerson", model=model, **texts, cast=cast, **{"feather": 0, **changed})
 
 
-@pytest.mark.thorough_with("tucker")
-@pytest.mark.thorough_with("whole")
-@pytest.mark.thorough_with("loha")
-@pytest.mark.thorough_with("glora")
+@pytest.mark.thorough_with("tucker", "whole", "loha", "glora")
 @pytest.mark.parametrize("kind", [*lora_made.KINDS, "lora of SD1.5"])
 def test_one_person_everywhere_is_load_lora(model, kind):
     """Over a whole sampling, in every layer, convolutions too."""

@@ -53,10 +53,7 @@ def test_offloaded_it_is_the_same_picture(setting):
         assert torch.equal(drawn(setting), whole)
 
 
-@pytest.mark.thorough_with("FLUX.1")
-@pytest.mark.thorough_with("FLUX.2")
-@pytest.mark.thorough_with("Z-Image")
-@pytest.mark.thorough_with("Krea 2")
+@pytest.mark.thorough_with("FLUX.1", "FLUX.2", "Z-Image", "Krea 2")
 def test_compiled_it_is_the_same_picture_and_is_compiled_once(setting):
     """By the host's own node."""
     expected = drawn(setting)
