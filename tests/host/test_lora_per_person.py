@@ -291,6 +291,7 @@ BESIDE = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough_with("IPAdapter", "IDPatch", "PromptPerPerson")
 @pytest.mark.parametrize("beside", BESIDE)
 def test_beside_other_nodes_both_are_there_in_any_order(model, beside):
     """Before and after it, the picture is the same, and neither of the two alone."""
