@@ -313,13 +313,19 @@ def reaching(mutant: Mutant, tests: Sequence[Test]) -> list[list[Test]]:
 
 
 def within(files: Sequence[Sequence[Test]], seconds: float) -> list[Test]:
-    """From each file in turn its next test, until they take so long; at least one."""
+    """From each file in turn its next test, where it fits into what is left of so many seconds; then, if any are left,
+    the first that did not fit."""
+    turns = range(max(map(len, files), default=0))
     chosen: list[Test] = []
-    for turn in range(max(map(len, files), default=0)):
-        for file in files:
-            if turn < len(file) and (not chosen or seconds > 0):
-                chosen.append(file[turn])
-                seconds -= file[turn].seconds
+    longer: list[Test] = []
+    for test in (file[turn] for turn in turns for file in files if turn < len(file)):
+        if test.seconds <= seconds:
+            chosen.append(test)
+            seconds -= test.seconds
+        else:
+            longer.append(test)
+    if seconds > 0:
+        chosen += longer[:1]
     return sorted(chosen, key=lambda test: [file[0].file for file in files].index(test.file))
 
 
