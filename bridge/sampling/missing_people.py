@@ -232,7 +232,7 @@ def _entries_of_side(entries: Sequence[Mapping[str, Any]], added: Contribution, 
     carrying: list[Mapping[str, Any]] = []
     for entry in entries:
         marks: tuple[NodeMark, ...] = entry.get(_KEY, ())
-        if any(mark.added is added and mark.side is side for mark in marks):
+        if any(mark.contribution is added and mark.side is side for mark in marks):
             carrying.append(entry)
     return carrying
 
