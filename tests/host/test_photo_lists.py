@@ -148,6 +148,7 @@ def test_a_list_of_one_name_again_and_again_is_that_name(face_model, three):
     assert len(output.args[0].crops) == 2
 
 
+@pytest.mark.thorough
 def test_a_batch_that_was_cut_is_named_with_what_to_do(face_model, three, caplog):
     """As Batch Images does it: the second photo is cut to the shape of the first, and its face is lost."""
     first = photo_of(three[0].crop((0, 0, 512, 400)))
