@@ -9,7 +9,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import scopes
+from ...bridge import apply_nodes
+from ...bridge.apply_nodes import check_fits, injections
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import schedule_range
@@ -17,9 +18,8 @@ from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import dtype_of
 from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read, blocks_of
 from ...bridge.image_tokens.injections import Injection
-from ...bridge.networks import networks
+from ...bridge.networks import model_family
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
-from ...bridge.scopes import check_fits, injections
 from ...core.block_tokens import read_tokens
 from ...core.errors import BadPhoto, WrongBaseModel
 from ...core.families import FLUX, SDXL
@@ -70,7 +70,7 @@ def load_pulid(path: str) -> Loaded[Any]:
     if kind == "face-parser":
         return FaceParser(FILE.build(path, FaceParserNet, folded_state(state)))
     if kind == "pulid-flux":
-        networks.require_dits(f"{METHOD.title}'s file for {FLUX.name}")
+        model_family.require_dits(f"{METHOD.title}'s file for {FLUX.name}")
         return PuLIDFlux(FILE.build(path, PuLIDFluxNet, own_names(state)))
     return PuLID(FILE.build(path, PuLIDNet, own_names(state)))
 
@@ -226,13 +226,13 @@ class ApplyPuLID(io.ComfyNode):
         photos: str,
         **scope_settings: Any,
     ) -> io.NodeOutput:
-        inputs = scopes.ScopeInputs(**scope_settings)
-        cast = scopes.acting_cast(cls, cast, weight, SDXL.token, mask=inputs.mask, acts_in=inputs.acts_in)
+        inputs = apply_nodes.ScopeInputs(**scope_settings)
+        cast = apply_nodes.acting_cast(cls, cast, weight, SDXL.token, mask=inputs.mask, acts_in=inputs.acts_in)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         check_fits(pulid, METHOD, model, (positive, negative), APPLY)
-        scope = scopes.scope_of_faces(cast, APPLY, schedule, inputs, notes.node_of(cls))
+        scope = apply_nodes.scope_of_faces(cast, APPLY, schedule, inputs, notes.node_of(cls))
         photos = _photos_joined(cls, pulid.net, scope.people, photos)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
         if zero_tokens == _BY_THE_FILE:
@@ -311,17 +311,17 @@ class ApplyPuLIDFlux(io.ComfyNode):
         photos: str,
         **scope_settings: Any,
     ) -> io.NodeOutput:
-        networks.require_dits(APPLY_FLUX)
-        inputs = scopes.ScopeInputs(**scope_settings)
-        cast = scopes.acting_cast(cls, cast, weight, FLUX.token, mask=inputs.mask, acts_in=inputs.acts_in)
+        model_family.require_dits(APPLY_FLUX)
+        inputs = apply_nodes.ScopeInputs(**scope_settings)
+        cast = apply_nodes.acting_cast(cls, cast, weight, FLUX.token, mask=inputs.mask, acts_in=inputs.acts_in)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         acts_behind = _acts_behind(pulid.net, model)
         check_conditioning(
-            [*positive, *negative], networks.network_of(model_of(model)).params.context_in_dim, APPLY_FLUX
+            [*positive, *negative], model_family.network_of(model_of(model)).params.context_in_dim, APPLY_FLUX
         )
-        scope = scopes.scope_of_faces(cast, APPLY_FLUX, schedule, inputs, notes.node_of(cls))
+        scope = apply_nodes.scope_of_faces(cast, APPLY_FLUX, schedule, inputs, notes.node_of(cls))
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
         weights = torch.tensor([weight * person.weight for person in scope.people])
         source = object()
@@ -338,12 +338,12 @@ def _acts_behind(net: PuLIDFluxNet, model: ModelPatcher) -> list[bool]:
     Raises WrongBaseModel unless it is a FLUX.1 of the file's width with as many such blocks as the file has attentions,
     BadSetup where another pack has put its own code into it.
     """
-    networks.family(model, (FLUX.name,))
-    networks.transformer_of(model, APPLY_FLUX)
+    model_family.family(model, (FLUX.name,))
+    model_family.transformer_of(model, APPLY_FLUX)
     kinds = [kind for kind, _ in blocks_of(model)]
     double, single = kinds.count("double_block"), kinds.count("single_block")
     acts_behind = reads_behind(double, single)
-    width = networks.network_of(model_of(model)).hidden_size
+    width = model_family.network_of(model_of(model)).hidden_size
     attentions = len(net.pulid_ca)
     if (sum(acts_behind), width) != (attentions, net.block_width):
         raise WrongBaseModel(
