@@ -28,7 +28,7 @@ def split(plan, q, k, v):
 
 @pytest.mark.parametrize("everybody", [False, True])
 def test_split_is_masked_with_and_without_queries_of_references(everybody):
-    plan = Plan(SPANS, groups(SPANS, REGIONS, WHOSE, everybody), CPU)
+    plan = Plan(SPANS, (groups(SPANS, REGIONS, WHOSE, everybody),), CPU)
     reads = torch.zeros(TOKENS.total, TOKENS.total, dtype=torch.bool)
     reads[:, [*range(9), 13, 14]] = True  # text, picture and what belongs to nobody
     anna = range(9, 13)
@@ -58,7 +58,7 @@ def test_a_key_that_both_splits_read_several_times_is_read_as_often_as_both_toge
 
 
 def test_where_everybody_is_barred_it_is_attention_without_references_to_the_bit():
-    plan = Plan(SPANS, groups(SPANS, REGIONS & False, (0, 1, 0), False), CPU)
+    plan = Plan(SPANS, (groups(SPANS, REGIONS & False, (0, 1, 0)),), CPU)
     q, k, v = qkv()
     without_references = [x[:, :, :WITHOUT_REFERENCES] for x in (q, k, v)]
     assert torch.equal(split(plan, q, k, v)[:, :, :WITHOUT_REFERENCES], attention(*without_references))
