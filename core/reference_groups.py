@@ -1,5 +1,4 @@
-"""One attention over text, picture and reference pictures, in which each token reads only some of the references, and
-each of these as strongly as it weighs.
+"""One attention over text, picture and reference pictures, in which each token reads some references, by their weight.
 
 The attention is not masked. Its queries are divided into groups that read the same keys, and each group is an attention
 of its own, see core.token_groups. Of a reference of the weight w, between 0 and 1, a token gets w of an attention that

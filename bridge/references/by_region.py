@@ -1,5 +1,4 @@
-"""References of people that are read by region and by weight: what conditioning carries of them, and a sampling run
-that reads it.
+"""References of people that are read by region and by weight: what conditioning carries, and a run that reads it.
 
 In models that take references, text, picture and references are one sequence, and every token attends to all of it. By
 region this joint attention is split:
@@ -106,6 +105,12 @@ class RegionalReferences(Carried):
             0 if number is not None and of_rows and of_rows[number] else owner
             for number, owner in zip(self.numbers, self.owners, strict=True)
         )
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """For every reference latent of the entry the number of tokens by which the text shows it."""
+        shown = self.record.shown
+        return tuple(shown[number] if number is not None and shown else 0 for number in self.numbers)
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -287,14 +292,19 @@ class RegionalReferencesBatch(Batch):
 
     def made_plan(self, place: str, text: int) -> Plan:
         """A new plan for an attention, which `plan` keeps. place, text: as in `plan`."""
+        regional = self._rows[0]
         layout = replace(self._layout, common=text)
+        if any(regional.shown):
+            # The common text begins behind what other packs have put in front of it, with what it shows.
+            words = 0 if current.texts is None else sum(current.texts.lengths)
+            front = max(0, text - self._layout.common - words)
+            layout = replace(layout, front=front, common=text - front, shown=regional.shown)
         spans = {
             LAYERS: layout.spans,
             _PICTURES: layout.picture_spans,
             self._family.refiners: layout.text_spans,
             self._family.looks_refiners: layout.seen_spans,
         }[place]()
-        regional = self._rows[0]
         owners = regional.owners_in_row
         groups_of_weights: dict[tuple[float, ...], tuple[Group, ...]] = {}
         for of_row in self._rows:

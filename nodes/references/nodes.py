@@ -5,7 +5,7 @@ read in that person's region alone (bridge/references/by_region.py).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from comfy.model_patcher import ModelPatcher
@@ -40,6 +40,7 @@ from .encoding import (
     family_of,
     latents_of,
     pictures_for_encoder,
+    shown_tokens,
     with_references,
 )
 from .pictures import SENTENCES, Reference, captioned, references, remarks, with_sentences
@@ -122,7 +123,7 @@ class PeopleAsReferences(io.ComfyNode):
                 check_model(model, family, NAME)
         notes.tell(node_id, "\n".join(lines))
 
-        encoding = Encoding(clip, family, everybody, prompt, negative_prompt, sentences)
+        encoding = Encoding(clip, family, everybody, prompt, negative_prompt, sentences, by_model)
         latents = latents_of(vae, family, sources)
         prompts = encoding.prompts(sources, latents)
         previews_of_node = _contact_sheet(cls, sources, family)
@@ -175,7 +176,7 @@ class Encoding:
     """How the node's prompts are encoded.
 
     family: of the text encoder. everybody: the node's cast. sentences: where they stand in the prompt, one of
-    SENTENCES.
+    SENTENCES. by_weight: whether a MODEL is there that reads people by their weight.
     """
 
     clip: CLIP
@@ -184,6 +185,7 @@ class Encoding:
     prompt: str
     negative_prompt: str
     sentences: str
+    by_weight: bool
 
     def prompts(self, sources: Sequence[Reference], latents: Sequence[Tensor]) -> Prompts:
         """The prompts with these references. latents: one for each picture of them."""
@@ -191,9 +193,12 @@ class Encoding:
         record = _record(self.everybody, sources, latents)
         text = with_sentences(self.prompt, sources, family.pictures.word, self.sentences)
         encoder_pictures = pictures_for_encoder(family, sources)
+        of_people = sum(len(source.pictures) for source in sources if source.of_people)
+        if self.by_weight and encoder_pictures and of_people and record.is_weighted:
+            record = replace(record, shown=shown_tokens(self.clip, family, encoder_pictures, of_people))
         sides: list[Conditioning] = []
         for text_of_side in (text, self.negative_prompt or family.pictures.empty_negative):
-            entries = encoded(self.clip, family, text_of_side, encoder_pictures, len(latents))
+            entries = encoded(self.clip, family, text_of_side, encoder_pictures, record)
             sides.append(with_references(entries, record, family, NAME))
         return Prompts(sides[0], sides[1], text, record)
 

@@ -16,6 +16,8 @@ from pack.bridge.references.by_region import RegionalReferences
 from pack.bridge.references.record import LATENTS, REFERENCES
 from pack.core.people import PlacedCast, RowCast
 from pack.core.places import group
+from pack.nodes.references.encoding import family_of, pictures_for_encoder
+from pack.nodes.references.pictures import references
 from peers import apply as node_applied
 from sample_values import klein
 
@@ -203,6 +205,31 @@ def test_the_encoder_of_mage_flow_is_shown_pictures_as_large_as_by_the_hosts_own
     for our_pictures, host_pictures in zip(pictures_by_our_node, pictures, strict=True):
         assert len(our_pictures) == len(host_pictures) == 1
         assert torch.equal(our_pictures[0], host_pictures[0])
+
+
+VISION = "<|vision_start|><|image_pad|><|vision_end|>"
+
+
+@pytest.mark.parametrize("family", ["Qwen-Image-Edit", "Mage-Flow"])
+def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family):
+    cast = pair()
+    given = {"sentences": "none", "size": 128}
+    ((with_both, _),) = apply(family, cast, **given)[0]
+    cast = replace(cast, people=(replace(cast.people[0], weight=0.25), cast.people[1]))
+    model = tiny_dits.model(tiny_dits.QWEN if family == "Qwen-Image-Edit" else tiny_dits.MAGE_FLOW)
+    ((text, options),) = apply(family, cast, **given, model=model, region_strength=0.0)[0]
+    clip, _ = loaded(family)
+    word = "Picture" if family == "Qwen-Image-Edit" else "Image"
+    template = clip.tokenizer.llama_template_images.replace(VISION, "")
+    _, ben = pictures_for_encoder(family_of(clip), references(cast, 1, 128, None, False, "node"))
+    tokens = clip.tokenize(f"{word} 2: {VISION}in a park", images=[ben], llama_template=template)
+    ((with_ben, _),) = clip.encode_from_tokens_scheduled(tokens)
+    of_anna, of_ben = options[REFERENCES].shown
+    assert of_anna == of_ben == with_both.shape[1] - with_ben.shape[1]
+    assert torch.equal(text[:, :of_anna], with_both[:, :of_anna])
+    expected = 0.25 * with_both[:, of_anna:] + 0.75 * with_ben
+    torch.testing.assert_close(text[:, of_anna:], expected, atol=1e-5, rtol=0)
+    assert (with_both[:, of_anna:] - expected).abs().max() > 1e-3
 
 
 def test_pictures_of_z_image_are_of_whole_tokens():

@@ -82,10 +82,19 @@ def look(rows, columns, seed):
     return vision_output
 
 
-def sides(kind, cast=CAST, whose=WHOSE):
+SHOWN = (2, 0, 1, 0)
+"""Tokens of each reference in the texts of families whose encoder is shown the pictures."""
+
+
+def shown(kind):
+    return SHOWN if kind in (tiny_dits.QWEN, tiny_dits.MAGE_FLOW) else (0, 0, 0, 0)
+
+
+def sides(kind, cast=CAST):
     """Both sides with these references, of one record."""
     latents = references(family_of(kind))
-    options = {REFERENCES: PeopleReferences(cast, tuple(latents), whose), **more_of(kind)}
+    record = PeopleReferences(cast, tuple(latents), WHOSE, shown=shown(kind))
+    options = {REFERENCES: record, **more_of(kind)}
     # Of another length: the host cannot compute two rows at a time where texts stand behind the prompt of Z-Image.
     return tiny_dits.conditioning(1, latents, **options), tiny_dits.conditioning(2, latents, tokens=5, **options)
 
@@ -129,13 +138,17 @@ def padded(count):
 
 
 def pieces(kind, counts, picture, keys):
-    """What stands in an attention, in its order: "text", "picture", or the number of a reference, and tokens of each.
+    """What stands in an attention, in its order: "text", "picture", the number of a reference, or its number in words,
+    where the text shows it; and tokens of each.
 
     None for an attention in which no reference is. counts: tokens of each reference."""
     references = list(enumerate(counts))
     if family_of(kind) != tiny_dits.Z_IMAGE:
         text = keys - picture - sum(counts)
-        return [("text", text), ("picture", picture), *references] if text > 0 else None
+        if text <= 0:
+            return None
+        texts = [*zip("0123", shown(kind), strict=True), ("text", text - sum(shown(kind)))]
+        return [*texts, ("picture", picture), *references]
     texts = [*enumerate(map(padded, FRAMES[:4])), ("text", 8), ("text", padded(FRAMES[4]))]
     looks = [*enumerate([padded(rows * columns) for rows, columns in LOOKS] + [8, 8]), ("text", 8)]
     pictures = [*[(n, padded(count)) for n, count in references], ("picture", padded(picture))]
@@ -145,6 +158,10 @@ def pieces(kind, counts, picture, keys):
     by_keys = {sum(count for _, count in attention): attention for attention in attentions}
     assert len(by_keys) == len(attentions), "each is known by its tokens"
     return by_keys.get(keys)
+
+
+def owner_of(piece):
+    return None if piece in ("text", "picture") else WHOSE[int(piece)]
 
 
 def read(attention, by_region, weights, everybody):
@@ -157,14 +174,15 @@ def read(attention, by_region, weights, everybody):
         row = []
         for key_piece, key_count in attention:
             block = torch.ones(query_count, key_count)
-            owner = WHOSE[key_piece] if isinstance(key_piece, int) else None
-            is_own = isinstance(query_piece, int) and WHOSE[query_piece] == owner
+            owner = owner_of(key_piece)
+            is_own = owner is not None and owner_of(query_piece) == owner
             if owner is not None and not is_own:
                 block *= weights[owner]
-                if by_region is not None and query_piece == "picture":
+            if owner is not None and by_region is not None and isinstance(key_piece, int):
+                if query_piece == "picture":
                     filled = torch.full((query_count - len(by_region),), everybody)  # what fills the picture up
                     block *= torch.cat([by_region[:, owner], filled])[:, None]
-                elif by_region is not None:
+                elif not (is_own and isinstance(query_piece, int)):
                     block *= 0
             row.append(block)
         blocks.append(torch.cat(row, dim=1))
