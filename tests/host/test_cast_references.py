@@ -73,7 +73,7 @@ def same(conditioning, of_the_host):
     ((tensor, options),) = conditioning
     ((expected_tensor, expected),) = of_the_host
     assert torch.equal(tensor, expected_tensor)
-    assert options.keys() - {REFERENCES, "model_conds"} == expected.keys()
+    assert options.keys() - {REFERENCES, "model_conds"} == expected.keys() - {REFERENCES, "model_conds"}
     assert options.get("reference_latents_method") == expected.get("reference_latents_method")
     texts = options.get("reference_latents_text_embeds", [])
     expected_texts = expected.get("reference_latents_text_embeds", [])
@@ -259,6 +259,28 @@ def test_rows_of_crop_faces_have_their_own_picture_and_text():
 
 
 KLEIN = "FLUX.2 klein"
+
+
+@pytest.mark.parametrize("family", ["Qwen-Image-Edit", KLEIN, "Z-Image"])
+def test_outside_of_their_range_references_are_as_of_people_of_weight_0(family):
+    room = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
+    given = {"pictures": room, "size": 128}
+    of_range = apply(family, **given, references_start_percent=0.25, references_end_percent=0.5)
+    within = apply(family, **given)
+    without = apply(family, weights_zero(), **given)
+    assert of_range[2] == within[2]
+    for side in range(2):
+        for entry, expected in zip(of_range[side], (without, within, without), strict=True):
+            text, options = entry
+            ours = ("clip_start_percent", "clip_end_percent", "likeness_changes")
+            same([[text, {name: value for name, value in options.items() if name not in ours}]], expected[side])
+        ends = [entry[1]["clip_end_percent"] for entry in of_range[side]]
+        assert ends == pytest.approx([0.25, 0.5, 1.0], abs=1e-6)
+        assert ends[0] < 0.25
+        assert ends[1] > 0.5, "a step at either end is within"
+    assert len(apply(family, **given, references_start_percent=0.25)[0]) == 2
+    (nothing,) = apply(family, **given, references_start_percent=0.5, references_end_percent=0.5)[0]
+    assert owners(nothing[1]) == (None,)
 
 
 def regional(conditioning):

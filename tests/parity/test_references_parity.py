@@ -283,6 +283,23 @@ def test_split_is_masked(models, family, case):
     assert relative(plain, expected) > 1e-3
 
 
+ROUNDING = 0.03
+"""Of the largest latent value: what a sampling in bfloat16 may differ by from the same written otherwise. The networks
+themselves are some 0.01 away from their float32."""
+
+
+@pytest.mark.parametrize("family", networks.FAMILIES)
+def test_in_bfloat16_a_weight_is_a_bias_too(family):
+    model = tiny_dits.model(family)
+    model.model.diffusion_model.to(torch.bfloat16)
+    model.model.diffusion_model.dtype = torch.bfloat16
+    weights = (0.625, 1.375)
+    texts = sides(family, weighted(*weights))
+    expected = sample(family, (masked(family, model, people_at(MASKS), weights=weights), *texts))
+    assert relative(sample(family, bind(model, *texts)), expected) <= ROUNDING
+
+
+@pytest.mark.parametrize("family", KINDS)
 def test_an_area_has_its_part_of_the_regions(models, family):
     model = models(family)
     (positive, _) = sides(family)
