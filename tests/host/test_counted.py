@@ -47,11 +47,10 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "optimized_attention_masked", host.attention_pytorch)
 
 
-@pytest.mark.thorough_with("others")
-@pytest.mark.thorough_with("sd15")
+@pytest.mark.thorough
 @pytest.mark.parametrize("group", COSTS)
 def test_a_step_costs_no_more_than_it_did(group: str) -> None:
-    """In the small shapes of the tests. The others are carried and read as those that every run looks at."""
+    """In the small shapes of the tests."""
     full_size = methods.SDXL if "sdxl" in group else methods.SD15
     family = methods.for_counting(replace(full_size, shape=full_size.tiny, size=(256, 256)))
     plain = methods.counted(family, methods.unpatched(family, 0))

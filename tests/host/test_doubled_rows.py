@@ -129,6 +129,7 @@ CASES = [(1, 1.0), (1, 4.0), (2, 4.0)]
 
 
 @pytest.mark.both_hosts
+@pytest.mark.thorough_with("instant_id_of_two")
 @pytest.mark.parametrize(("batch", "cfg"), CASES)
 @pytest.mark.parametrize("other_pack", RIGHT)
 @pytest.mark.parametrize("method", METHODS)

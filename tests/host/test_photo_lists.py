@@ -148,6 +148,7 @@ def test_a_list_of_one_name_again_and_again_is_that_name(face_model, three):
     assert len(output.args[0].crops) == 2
 
 
+@pytest.mark.thorough
 def test_a_batch_that_was_cut_is_named_with_what_to_do(face_model, three, caplog):
     """As Batch Images does it: the second photo is cut to the shape of the first, and its face is lost."""
     first = photo_of(three[0].crop((0, 0, 512, 400)))
@@ -209,7 +210,7 @@ def test_a_number_beyond_the_upright_faces_finds_one_that_lies(face_model, famil
         people.Person.execute(face_model, lying, "A", "7", "error")
 
 
-@pytest.mark.parametrize("number", range(1, 7))
+@pytest.mark.parametrize("number", [1, *(pytest.param(n, marks=pytest.mark.thorough) for n in range(2, 6)), 6])
 def test_words_of_the_old_menu_mean_what_they_meant(face_model, family, number):
     """Saved workflows have "only", "largest" or a number from left to right."""
     group, alone = family
