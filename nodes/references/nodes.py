@@ -13,28 +13,28 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import scopes
+from ...bridge import apply_nodes
 from ...bridge.host import notes, schema
 from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange, schedule_range
-from ...bridge.networks.networks import TOKEN, require_dits
-from ...bridge.presence import NamedRange, announced, presence_of_people
+from ...bridge.networks.model_family import TOKEN, require_dits
 from ...bridge.references.by_region import RegionalReferences, RegionalReferencesRun, check_tokens
 from ...bridge.references.frame_texts import ready_for_rows
 from ...bridge.references.record import LATENTS, PeopleReferences
-from ...bridge.sampling.canvas import Canvas
-from ...bridge.sampling.carried import carry
+from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, changed_within
+from ...bridge.sampling.missing_people import NamedRange, announced, contribution_of_people
+from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.runs import patched
 from ...core import previews, taking_part
 from ...core.attention import on_tokens
 from ...core.people import Cast, Person, require_places
-from ...core.places import drawing, regions
+from ...core.places import place_previews, regions
 from ...core.places.regions import Extent, RegionShape
 from ...core.reference_groups import belongs
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket
 from .encoding import (
-    Family,
+    EncoderFamily,
     check_model,
     encoded,
     family_of,
@@ -43,7 +43,7 @@ from .encoding import (
     shown_tokens,
     with_references,
 )
-from .pictures import SENTENCES, Reference, captioned, references, remarks, with_sentences
+from .pictures import SENTENCES, Reference, captioned, references, unused_weights, with_sentences
 
 NAME = "People as References"
 NOBODY = "nobody"
@@ -109,15 +109,15 @@ class PeopleAsReferences(io.ComfyNode):
         present = taking_part.present(everybody)
         sources = references(present, photos_per_person, size, pictures, pose_picture, NAME)
         read_range = schedule_range("The references of people", references_start_percent, references_end_percent)
-        lines = remarks(everybody, model is not None)
-        lines += scopes.without_model(model, _region_inputs(), region_settings, "references")
+        lines = unused_weights(everybody, model is not None)
+        lines += apply_nodes.without_model(model, _region_inputs(), region_settings, "references")
         areas = None  # None: all people's references are read in the whole picture
         by_model = False  # whether a MODEL says how references are read
         if model is not None:
             settings = RegionSettings(**region_settings)
             areas = areas_of(everybody, settings)
             if everybody.by_row and settings.region_strength > 0:
-                lines.append(scopes.BY_ROW)
+                lines.append(apply_nodes.BY_ROW)
             by_model = areas is not None or any(person.weight != 1 for person in present.people)
             if by_model:
                 check_model(model, family, NAME)
@@ -142,8 +142,8 @@ class PeopleAsReferences(io.ComfyNode):
             model, *sides = _ready_for_rows(family, model, outside.positive, outside.negative)
             positive = changed_within(sides[0], positive, read_range)
             negative = changed_within(sides[1], negative, read_range)
-        model_out = scopes.optional_model(model, NAME)
-        shown = scopes.joined_previews(previews_of_node)
+        model_out = apply_nodes.optional_model(model, NAME)
+        shown = apply_nodes.joined_previews(previews_of_node)
         return io.NodeOutput(positive, negative, prompts.text, model_out, ui=shown)
 
 
@@ -180,7 +180,7 @@ class Encoding:
     """
 
     clip: CLIP
-    family: Family
+    family: EncoderFamily
     everybody: Cast
     prompt: str
     negative_prompt: str
@@ -214,7 +214,7 @@ def _record(everybody: Cast, sources: Sequence[Reference], latents: Sequence[Ten
 
 
 def _ready_for_rows(
-    family: Family, model: ModelPatcher | None, positive: Conditioning, negative: Conditioning
+    family: EncoderFamily, model: ModelPatcher | None, positive: Conditioning, negative: Conditioning
 ) -> tuple[ModelPatcher | None, Conditioning, Conditioning]:
     """MODEL and prompts, fit for batches of several rows.
 
@@ -267,7 +267,7 @@ class Areas:
         pixels = rows.repeat_interleave(TOKEN, dim=2)
         # At odd sides the last tokens reach beyond the picture.
         token_regions = pixels[:, :height, :width]  # (people, H, W)
-        return drawing.read_regions(token_regions, self.people)
+        return place_previews.read_regions(token_regions, self.people)
 
 
 def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
@@ -337,9 +337,9 @@ def read_by_region(
         everybody_outside=areas is not None and areas.settings.outside == EVERYBODY,
         canvas=Canvas(NAME, node_id=node_id),
     )
-    presence = presence_of_people(names, NAME, node_id, ranges)
+    contribution = contribution_of_people(names, NAME, node_id, ranges)
     outputs = announced(
-        presence,
+        contribution,
         patched(model, RegionalReferencesRun),
         carry(positive, regional),
         carry(negative, regional),
@@ -347,7 +347,9 @@ def read_by_region(
     return RegionalOutputs(*outputs)
 
 
-def _contact_sheet(cls: type[io.ComfyNode], sources: Sequence[Reference], family: Family) -> list[ui.PreviewImage]:
+def _contact_sheet(
+    cls: type[io.ComfyNode], sources: Sequence[Reference], family: EncoderFamily
+) -> list[ui.PreviewImage]:
     """A preview of all reference pictures, with number, person and place under each; [] without pictures."""
     if not sources:
         return []

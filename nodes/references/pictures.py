@@ -343,7 +343,7 @@ def _name_from_end(distance: int, end: str, noun: str) -> str:
     return f"{nth}{noun} from the {end}"
 
 
-def remarks(cast: Cast, has_model: bool) -> list[str]:
+def unused_weights(cast: Cast, has_model: bool) -> list[str]:
     """The lines of the note under the node about a cast: who is left out, and whose weight has no effect.
 
     cast: with people of weight 0. has_model: whether a MODEL is connected, without which weights between have none.

@@ -24,8 +24,8 @@ from pack.bridge.image_tokens.blocks import blocks_of
 from pack.bridge.networks.attention import around_attention
 from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences
-from pack.bridge.sampling.canvas import Canvas
-from pack.bridge.sampling.carried import carry
+from pack.bridge.sampling.canvas_check import Canvas
+from pack.bridge.sampling.model_conds import carry
 from pack.bridge.sampling.runs import ForwardInput
 from pack.core import families
 from pack.core.people import Cast, Identity, Person
@@ -137,7 +137,7 @@ DTYPE = torch.bfloat16
 
 @dataclass(frozen=True)
 class Family:
-    """A DiT in small and what it is given. of: as bridge.networks.networks names it. words: how many a text has,
+    """A DiT in small and what it is given. of: as bridge.networks.model_family names it. words: how many a text has,
     and how many each picture adds to them."""
 
     of: str

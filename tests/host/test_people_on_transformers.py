@@ -19,8 +19,8 @@ from figures import relative
 from joint_reads import Tokens, allowed
 from pack.bridge.networks.attention import OVERRIDE, with_reading
 from pack.bridge.references.record import REFERENCES, PeopleReferences
-from pack.bridge.sampling import carried, runs
-from pack.bridge.sampling.carried import ConditioningLost
+from pack.bridge.sampling import model_conds, runs
+from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.words import person_texts
 from pack.bridge.words.person_texts_run import PersonTextsRun
 from pack.core.errors import BadSetup, BadSize, WrongBaseModel
@@ -466,7 +466,7 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeyp
     negative = tiny_dits.conditioning(60)
     of_people = person_texts.appended_texts(texts, masks, None, ["Anna", "Ben"])
     made = by_region(runs.patched(model, PersonTextsRun), positive, negative, record, masks)
-    applied = made[0], carried.carry(made[1], of_people), negative
+    applied = made[0], model_conds.carry(made[1], of_people), negative
     start = tiny_dits.latent(family, WIDTH, HEIGHT)
     found = tiny_dits.sample(*applied, start, cfg=1.0)
     ((common, options),) = positive
@@ -527,8 +527,8 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
         for letter in letters:
             model, positive, negative = made[:3]
             if letter == "w":
-                other_side = carried.carry(negative, person_texts.without_people(of_people))
-                made = runs.patched(model, PersonTextsRun), carried.carry(positive, of_people), other_side
+                other_side = model_conds.carry(negative, person_texts.without_people(of_people))
+                made = runs.patched(model, PersonTextsRun), model_conds.carry(positive, of_people), other_side
             elif letter == "l":
                 made = by_lora(setting, model, positive, negative, who, APART)
             elif letter == "r":
