@@ -513,6 +513,7 @@ def test_without_a_limit_to_regions_the_picture_is_the_hosts_own_bit_for_bit(set
 # With WithAnyone and InfiniteYou on FLUX.1
 
 
+@pytest.mark.thorough_with("iawlr", "wairl")
 @pytest.mark.parametrize("order", ["rlwai", "iawlr", "wairl"])
 def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order):
     """a: Apply WithAnyone. i: Apply InfiniteYou. w, l, r: words, LoRAs and references."""
@@ -607,6 +608,7 @@ def second_pass(made, small):
     return sampled[0]["samples"]
 
 
+@pytest.mark.thorough_with("Qwen")
 @pytest.mark.parametrize("family", [FLUX_2, QWEN, pytest.param(Z_IMAGE, marks=pytest.mark.thorough)])
 def test_in_a_second_pass_on_a_larger_latent_everybody_keeps_their_own(family):
     """Words, LoRAs and references of two people: the graph of the first pass gives there what a graph of that size

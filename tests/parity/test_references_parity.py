@@ -263,6 +263,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough_with("for a while")
 @pytest.mark.parametrize("family", KINDS)
 @pytest.mark.parametrize("case", CASES)
 def test_split_is_masked(models, family, case):
