@@ -650,6 +650,21 @@ def test_faces_are_changed_each_by_its_own_reference_and_nothing_outside_the_mas
     assert relative(exchanged, found) > 100 * TOLERANCE
 
 
+@pytest.mark.parametrize("family", [FLUX_2, QWEN, Z_IMAGE])
+def test_each_row_reads_its_reference_by_the_weight_of_its_person(family):
+    setting = of_family(family)
+    slots = group.layout(1, "bust", 1, CROP, CROP).slots * 2
+    people = tuple(replace(people_made.person(n, slot=slot), weight=n / 2.5) for n, slot in enumerate(slots, 1))
+    noise = tiny_dits.latent(family, CROP, CROP, seed=21, rows=2)
+    found = tiny_dits.sample(*referring(setting, people), noise)
+    for row, person in enumerate(people):
+        own = noise[row : row + 1]
+        alone = tiny_dits.sample(*referring(setting, (person,)), own)
+        assert relative(found[row : row + 1], alone) <= TOLERANCE
+        as_ever = tiny_dits.sample(*referring(setting, (replace(person, weight=1.0),)), own)
+        assert relative(found[row : row + 1], as_ever) > 100 * TOLERANCE
+
+
 def test_rows_of_z_image_without_a_model_are_refused_by_name():
     setting = of_family(Z_IMAGE)
     given = {"clip": setting.clip, "vae": VAES[Z_IMAGE](), "negative_prompt": "rain", "pictures": None}

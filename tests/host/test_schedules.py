@@ -20,8 +20,8 @@ from host_sampling import applied, latent_of, sampled, sigmas_of
 from method_rows import Row, node, rows
 from pack.bridge.host.schedule import percent_of
 
-STARTS = ("start_percent", "adapter_start_percent", "id_start_percent")
-ENDS = ("end_percent", "adapter_end_percent")
+STARTS = ("start_percent", "adapter_start_percent", "id_start_percent", "references_start_percent")
+ENDS = ("end_percent", "adapter_end_percent", "references_end_percent")
 
 
 def outputs(result: Any) -> Any:
