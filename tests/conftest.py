@@ -75,7 +75,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if not HOST and {ROOT / "tests" / name for name in ("host", "parity", "every_method")} & set(item.path.parents):
             item.add_marker(skip)
-        if any(mark.args[0] in item.name for mark in item.iter_markers("thorough_with")):
+        if any(word in item.name for mark in item.iter_markers("thorough_with") for word in mark.args):
             item.add_marker(pytest.mark.thorough)
         if not item.get_closest_marker("xdist_group"):
             shared = "server" if "host_server" in getattr(item, "fixturenames", ()) else item.path.stem

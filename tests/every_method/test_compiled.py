@@ -80,10 +80,7 @@ def compiled_once(row: Row, **changed: Any) -> list[Tensor]:
     return pictures
 
 
-@pytest.mark.thorough_with("parts2whole")
-@pytest.mark.thorough_with("id_patch")
-@pytest.mark.thorough_with("instant_id")
-@pytest.mark.thorough_with("LoRAPerPerson")
+@pytest.mark.thorough_with("parts2whole", "id_patch", "instant_id", "LoRAPerPerson")
 def test_it_is_one_graph_and_compiled_once(row: Row) -> None:
     picture, other = compiled_once(row)
     assert relative(picture, other) > 1e-4, "other people make another picture"

@@ -121,8 +121,7 @@ def times(out: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (out / "pictures/ID-Patch").glob("*.png")}
 
 
-@pytest.mark.thorough_with("multi-human")
-@pytest.mark.thorough_with("identities-collapse")
+@pytest.mark.thorough_with("multi-human", "identities-collapse")
 @pytest.mark.parametrize("benchmark", KEYS)
 def test_a_run_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, finished: Any, benchmark: str) -> None:
     record = BENCHMARKS[benchmark]

@@ -56,6 +56,7 @@ def put_on(model, cast, positive=None, negative=None, **changed):
     return apply("LikenessLoRAPerPerson", model=model, **texts, cast=cast, **{"feather": 0, **changed})
 
 
+@pytest.mark.thorough_with("tucker", "whole", "loha", "glora")
 @pytest.mark.parametrize("kind", [*lora_made.KINDS, "lora of SD1.5"])
 def test_one_person_everywhere_is_load_lora(model, kind):
     """Over a whole sampling, in every layer, convolutions too."""
@@ -290,6 +291,7 @@ BESIDE = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough_with("IPAdapter", "IDPatch", "PromptPerPerson")
 @pytest.mark.parametrize("beside", BESIDE)
 def test_beside_other_nodes_both_are_there_in_any_order(model, beside):
     """Before and after it, the picture is the same, and neither of the two alone."""
@@ -445,25 +447,26 @@ def test_regions_of_moved_tokens_are_refused(name):
         sample(*inputs, steps=1, size=(2 * WIDTH, 2 * HEIGHT))
 
 
-def test_nothing_is_left_after_an_exception_and_for_a_compiled_model():
+@pytest.mark.thorough
+def test_for_a_compiled_model_nothing_is_left():
     small = compiled.model()
-    file = lora_made.file(small)
     with compiled.counting():
         compiled_model = compiled.whole(small)
-        inputs = put_on(compiled_model, person_with_lora(file))
         before = sample(compiled_model, [text(1)], [text(2)], steps=1)
-        with_lora = sample(*inputs, steps=1)
+        with_lora = sample(*put_on(compiled_model, person_with_lora(lora_made.file(small))), steps=1)
         assert torch.equal(sample(compiled_model, [text(1)], [text(2)], steps=1), before)
         assert not torch.equal(with_lora, before)
 
+
+def test_nothing_is_left_after_an_exception(model):
     def fails(*_):
         raise RuntimeError("stop")
 
-    failing = inputs[0].clone()
+    failing, *sides = put_on(model, person_with_lora(lora_made.file(model)))
     failing.set_model_sampler_post_cfg_function(fails)
     with pytest.raises(RuntimeError, match="stop"):
-        sample(failing, *inputs[1:], steps=1)
-    assert not any("forward" in vars(module) for module in small.model.diffusion_model.modules())
+        sample(failing, *sides, steps=1)
+    assert not any("forward" in vars(module) for module in model.model.diffusion_model.modules())
 
 
 def test_a_saved_person_keeps_their_loras():

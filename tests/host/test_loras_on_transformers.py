@@ -14,7 +14,7 @@ from pack.bridge.loras.files import NotForOnePerson
 from pack.bridge.networks.attention import OVERRIDE
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.people import Lora, PlacedCast
-from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
+from tiny_dits import EACH, FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 from transformer_loras import (
     EVERYWHERE,
     HEIGHT,
@@ -40,7 +40,7 @@ pytestmark = tiny_dits.needed
 APART = people_made.painted((0, 0, 64, 96), (64, 0, 128, 96), width=WIDTH, height=HEIGHT)
 
 
-@pytest.fixture(params=EVERY)
+@pytest.fixture(params=EACH)
 def setting(request):
     return setting_of(request.param)
 

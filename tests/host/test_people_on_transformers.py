@@ -30,7 +30,7 @@ from pack.core.token_groups import Group, Split
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
 from peers import apply
 from safetensors.torch import save_file
-from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
+from tiny_dits import EACH, EVERY, FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 from transformer_loras import CLIPS, HEIGHT, PICTURE, TOLERANCE, WIDTH
 
 import nodes as host_nodes
@@ -93,7 +93,7 @@ class Setting:
 SETTINGS = {}
 
 
-@pytest.fixture(params=EVERY)
+@pytest.fixture(params=EACH)
 def setting(request):
     return of_family(request.param)
 
@@ -286,6 +286,7 @@ def applied_in(order, setting, record, masks):
     return made
 
 
+@pytest.mark.thorough_with("Z-Image")
 def test_the_order_of_the_nodes_does_not_matter(setting):
     """Of people who have words of Prompt per Person and words of their LoRAs."""
     record = record_of(setting, cast(setting), (0, None, 1))
@@ -480,6 +481,7 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeyp
     assert relative(tiny_dits.sample(model, positive, negative, start, cfg=1.0), expected) > 100 * TOLERANCE
 
 
+@pytest.mark.thorough_with("Z-Image")
 @pytest.mark.parametrize("letters", ["r", pytest.param("wlr", marks=pytest.mark.thorough)])
 def test_a_compiled_model_gives_the_same_picture(setting, letters):
     """And another run compiles nothing. References alone are compiled once for all steps, too."""
@@ -622,6 +624,7 @@ def test_in_a_second_pass_on_a_larger_latent_everybody_keeps_their_own(family):
         assert relative(other, found) > 100 * TOLERANCE, f"it is as without {letter}"
 
 
+@pytest.mark.thorough_with("Z-Image")
 def test_faces_are_changed_each_by_its_own_reference_and_nothing_outside_the_mask(setting):
     people = tuple(people_made.person(n, slot=slot) for n, slot in enumerate(group.layout(1, "bust", 1, CROP, CROP)
                    .slots * 2, 1))  # fmt: skip

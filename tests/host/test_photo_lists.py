@@ -210,7 +210,7 @@ def test_a_number_beyond_the_upright_faces_finds_one_that_lies(face_model, famil
         people.PersonNode.execute(face_model, lying, "A", "7", "error")
 
 
-@pytest.mark.parametrize("number", range(1, 7))
+@pytest.mark.parametrize("number", [1, *(pytest.param(n, marks=pytest.mark.thorough) for n in range(2, 6)), 6])
 def test_words_of_the_old_menu_mean_what_they_meant(face_model, family, number):
     """Saved workflows have "only", "largest" or a number from left to right."""
     group, alone = family

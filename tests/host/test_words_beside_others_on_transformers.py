@@ -29,7 +29,7 @@ from pack.core.people import Lora, PlacedCast
 from peers import apply
 from people_on_transformers import COMMON, setting_of
 from seeded import fill
-from tiny_dits import EVERY, FLUX, FLUX_2, QWEN, Z_IMAGE
+from tiny_dits import EACH, FLUX, FLUX_2, QWEN, Z_IMAGE
 
 import nodes as host_nodes
 
@@ -48,7 +48,7 @@ NOWHERE = torch.zeros(1, HEIGHT, WIDTH)
 NOWHERE[:, :1, :1] = 1e-4  # a mask of nobody is refused; less than the least weight of a token
 
 
-@pytest.fixture(params=EVERY)
+@pytest.fixture(params=EACH)
 def setting(request):
     return setting_of(request.param)
 

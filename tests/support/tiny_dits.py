@@ -21,6 +21,9 @@ FLUX, FLUX_2, QWEN = families.FLUX.name, families.FLUX_2.name, families.QWEN.nam
 Z_IMAGE, KREA_2, MAGE_FLOW = families.Z_IMAGE.name, families.KREA_2.name, families.MAGE_FLOW.name
 EVERY = FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, MAGE_FLOW
 """Every family."""
+OFTEN = FLUX_2, QWEN, Z_IMAGE
+"""Tried in every run: their blocks are those of the others, or less usual."""
+EACH = [pytest.param(family, marks=() if family in OFTEN else pytest.mark.thorough) for family in EVERY]
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {family: tiny_sdxl.NETWORKS[family] for family in EVERY}
 """By family: the host's configuration class, and what it is given."""
 TEXT, POOLED = CONFIGS[FLUX][1]["context_in_dim"], CONFIGS[FLUX][1]["vec_in_dim"]

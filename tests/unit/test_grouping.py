@@ -103,7 +103,7 @@ def test_corrections(photo_faces: list[PhotoFace], text: str, expected: str) -> 
     [
         ("7: Ben", "'7: Ben' speaks of 7, but of 6 photos none has that number or name, and no person"),
         ("5: Ben", "photo 5 with 2 faces. Write 5.1, 5.2."), ("6: Ben", "photo 6, in which no face was found"),
-        ("2", "'2' does not say who that is"), ("2: 1", "gives no name"),
+        ("2", "'2' does not say who that is"), ("2: 1", "gives no name"), (": Ben", "does not say which photo that is"),
     ],
 )  # fmt: skip
 def test_corrections_that_say_nothing_are_refused(photo_faces: list[PhotoFace], text: str, message: str) -> None:

@@ -157,6 +157,12 @@ def test_several_masks_are_one_part_in_pieces():
         part(mask=masks * 0)
 
 
+def test_a_label_has_a_thousand_letters_at_most():
+    assert part(label="x" * 1000).label == "x" * 1000
+    with pytest.raises(BadPart, match="its label has 1001 letters"):
+        part(label="x" * 1001)
+
+
 def test_labels_that_the_weights_have_not_seen_are_named_in_one_line():
     assert notes.strange_labels([part(label=label) for label in LABELS]) == []
     (line,) = notes.strange_labels([part(label="a red scarf")])

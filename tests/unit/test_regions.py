@@ -152,6 +152,13 @@ def test_who_has_a_lora_alone_is_asked_for_no_region(place):
         from_masks(masks, with_lora)
 
 
+def test_a_mask_of_the_whole_picture_limits_nobody_who_is_alone():
+    alone = cast(ONE)
+    for mask, expected in ((None, None), (torch.ones(1, 64, 96), None), (1 - RIGHT, 1 - RIGHT)):
+        found = face_regions.regions_of_faces(alone, mask, RegionShape("face", 0.5, 8.0), "node")
+        assert found is expected or torch.equal(found, expected)
+
+
 def test_masks_are_fitted_and_stay_with_their_people():
     """Also those of older nodes, and where somebody has weight zero."""
     two = cast(box(1, 1, 9, 9), box(40, 1, 50, 9))
