@@ -103,12 +103,13 @@ class PersonTextsBatch(Batch):
     def __init__(self, nodes: Sequence[Sequence[PersonTexts]], forward_input: ForwardInput, check_calls: bool) -> None:
         family = transformer_family(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
+        self.row_count = len(forward_input.x)
         self._family = family
         places: list[TextPlace] = []
         for node in nodes:
             places += places_of(node, forward_input, family)
         self._texts = ForwardTexts(places, forward_input, family)
-        words = [place.words.expand(self._texts.row_count, -1, -1) for place in places]
+        words = [place.words.expand(self.row_count, -1, -1) for place in places]
         self._words = torch.cat(words, dim=1).to(forward_input.x.device)  # (rows, tokens of all places, width)
         self._pieces = EmbeddedPieces(self._texts.network, len(forward_input.references))
         self._stand_ins = TextsAlone(self._texts).stand_ins()

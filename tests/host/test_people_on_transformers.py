@@ -549,8 +549,7 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
 # The second pass, and another face in a photo
 
 
-VAES = {FLUX: tiny_vaes.flux1, FLUX_2: tiny_vaes.flux2, QWEN: tiny_vaes.qwen, Z_IMAGE: tiny_vaes.flux1,
-        KREA_2: tiny_vaes.qwen, MAGE_FLOW: tiny_vaes.flux2}  # fmt: skip
+VAES = {family: tiny_vaes.OF_LATENT[references.latent] for family, references in tiny_dits.REFERENCES.items()}
 CROP = 128
 
 
