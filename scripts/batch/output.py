@@ -7,7 +7,6 @@ again under the same name, or not there.
 
 import codecs
 import contextlib
-import csv
 import errno
 import json
 import struct
@@ -24,7 +23,7 @@ from rig.tables import as_csv
 from rig.workflow import Prompt
 
 from .prompts import Job
-from .rows import Row
+from .rows import Row, each_line_alone
 from .worker import SavedFile
 
 DONE = ("line", "name", "fingerprint", "files", "seconds")
@@ -174,20 +173,18 @@ def lines_of(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
     """
     if not path.is_file():
         return
-    # A row may have the names of thousands of pictures.
-    csv.field_size_limit(2**31 - 1)
-    first, *lines = path.read_text("utf-8-sig", "replace").split("\n")
-    separator = max(",;\t", key=first.count)
-    if first and first.strip().split(separator) != list(columns):
+    lines = each_line_alone(path)
+    count = len(columns)
+    first = next(lines, [*columns])
+    # Spreadsheets write empty cells behind a table.
+    if first[:count] != [*columns] or any(first[count:]):
         raise SetupError(
-            f"{path} begins with {first[:80]!r}, not with {','.join(columns)}: put back the one of the last run, or "
-            "take an empty folder for --output."
+            f"{path} begins with {','.join(first)[:80]!r}, not with {','.join(columns)}: put back the one of the last "
+            "run, or take an empty folder for --output."
         )
-    # Each line for itself, so that one with a lost quote takes no other along.
-    for line in lines:
-        for cells in csv.reader([line], delimiter=separator):
-            if len(cells) == len(columns):
-                yield dict(zip(columns, cells, strict=True))
+    for cells in lines:
+        if len(cells) >= count and not any(cells[count:]):
+            yield dict(zip(columns, cells, strict=False))
 
 
 def _files(entry: Mapping[str, str]) -> list[str]:

@@ -1,7 +1,8 @@
 """Rows of a CSV file as people and programs write it. What is wrong with a row is said of that row alone.
 
 UTF-8, with or without the mark that Excel puts before it, or UTF-16 with it; commas, semicolons or tabs, or what a
-first line such as sep=| says; lines that end as on any system; straight or typographic quotes, with spaces around.
+first line such as sep=| says; lines that end as on any system; straight or typographic quotes, with spaces
+around or Excel's = before them.
 """
 
 import codecs
@@ -35,8 +36,21 @@ _UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2
 _BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + _UNSEEN
 """What is no part of a cell, before it and behind it."""
 _SEPARATORS = ",;\t"
-_NAMED_SEPARATOR = re.compile(r'"?sep=([^\s\w"]|\t)"?[,;\t]*(\r\n?|\n)', re.IGNORECASE)
+_NAMED_SEPARATOR = re.compile(
+    r'(?:[,;\s]*[\r\n])?[ \t]*"?sep *= *(\\t|[^\s\w"]|\t) *"?[ ,;\t]*(?:\r\n?|\n)', re.IGNORECASE
+)
 """Excel's way to say which separator a file has. A program that reads it as a line of cells writes it as one."""
+_QUOTED = (
+    r"[\u201c-\u201f\u00ab\u00bb\uff02]([^\u201c-\u201f\u00ab\u00bb\uff02]*)[\u201c-\u201f\u00ab\u00bb\uff02]",
+    # One of two, where only one was made typographic.
+    r'[\u201c-\u201f\u00ab\u00bb\uff02]([^\u201c-\u201f\u00ab\u00bb\uff02"]*)"',
+    r"[\u2039\u203a]([^\u2039\u203a]*)[\u2039\u203a]",
+    r"[\u300c\u300e]([^\u300c-\u300f]*)[\u300d\u300f]",
+    # They end where a cell does, as the last of them is an apostrophe too. For that reason none begins with it, and
+    # none goes over several lines.
+    r"[\u2018\u201a\u201b]([^\u2018\u201a\u201b\r\n]*?)[\u2018\u2019]",
+)
+"""A cell in other quotes than straight ones: in double, single and Asian ones."""
 _NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029]|^[=+\-@. ]|[. ]$|_\d+of\d+$')
 """What Windows does not take, what a spreadsheet takes for a formula, and how a row's pictures are numbered."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)
@@ -189,31 +203,61 @@ def cut(text: str, size: int) -> str:
 
 def _lines(path: Path) -> Iterator[Line]:
     """The lines of a table that are not empty. One in quotes may go over several of the file's."""
-    text = _text(path)
-    begin = 1
-    named = _NAMED_SEPARATOR.match(text)
-    if named:
-        text = text[named.end() :]
-        begin = 2
-        separator = named[1]
-    else:
-        separator = _separator(text)
+    content = _content(_text(path))
     before = 0
-    reader = _reader(_in_straight_quotes(text, separator), separator)
+    reader = _reader(_in_straight_quotes(content.text, content.separator), content.separator)
     try:
         for cells in reader:
-            plain_cells = [cell.strip(_BLANKS) for cell in cells]
+            plain_cells = _plain(cells)
             if any(plain_cells):
-                yield Line(begin + before, plain_cells)
+                yield Line(content.begin + before, plain_cells)
             before = reader.line_num
     except csv.Error as cause:
+        problem = f"{path} cannot be read as CSV from line {content.begin + before} on ({cause})"
         advice = 'let nothing stand between a quote and the separator, and write a quote inside of quotes twice, as ""'
-        raise SetupError(f"{path} cannot be read as CSV from line {begin + before} on ({cause}): {advice}.") from cause
+        raise SetupError(f"{problem}: {advice}.") from cause
 
 
-def _reader(text: str, separator: str) -> Any:
+def each_line_alone(path: Path) -> Iterator[list[str]]:
+    """The cells of every line of a table of ours, as we or a spreadsheet saved it; it may end anywhere.
+
+    Each is read for itself, so that one with a lost quote takes no other along. Bytes that are no letters are replaced,
+    and typographic quotes are part of a cell. Raises SetupError for a file that cannot be read.
+    """
+    content = _content(_text(path, is_damaged=True))
+    for line in io.StringIO(content.text, newline=""):
+        for cells in _reader(line, content.separator, strict=False):
+            plain_cells = _plain(cells)
+            if any(plain_cells):
+                yield plain_cells
+
+
+def _plain(cells: Sequence[str]) -> list[str]:
+    return [cell.strip(_BLANKS) for cell in cells]
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What a file says below the line that names its separator. begin: the number of its first line in the file."""
+
+    text: str
+    separator: str
+    begin: int
+
+
+def _content(text: str) -> _Content:
+    named = _NAMED_SEPARATOR.match(text)
+    if not named:
+        return _Content(text, _separator(text), 1)
+    above = len(re.findall(r"\r\n?|\n", named[0]))
+    return _Content(text[named.end() :], named[1].replace("\\t", "\t"), 1 + above)
+
+
+def _reader(text: str, separator: str, strict: bool = True) -> Any:
     """The cells of a text, line by line. Text iterates by lines that end in any way where newline is ""."""
-    return csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+    # A prompt, or the names of thousands of pictures, may be longer than csv's limit of 131072 letters.
+    csv.field_size_limit(2**31 - 1)
+    return csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=strict)
 
 
 def _separator(text: str) -> str:
@@ -235,25 +279,28 @@ def _in_straight_quotes(text: str, separator: str) -> str:
     edge = f"[\r\n{re.escape(separator)}]"
     gap = f"(?:(?!{edge})[{re.escape(_BLANKS)}])*"
     straight = r'"[^"]*(?:""[^"]*)*"'
-    typographic = "[\u201c-\u201f\u00ab\u00bb]([^\u201c-\u201f\u00ab\u00bb\r\n]*)[\u201c-\u201f\u00ab\u00bb]"
     # What is in straight quotes is stepped over, whatever stands in it.
-    cells = re.compile(f"(^|{edge}){gap}(?:({straight})|{typographic}){gap}(?={edge}|$)")
+    others = "|".join(f"{quoted}{gap}(?={edge}|$)" for quoted in _QUOTED)
+    cells = re.compile(f"(^|{edge}){gap}(?:=?({straight}){gap}(?={edge}|$)|{others})")
 
     def in_straight_quotes(cell: re.Match[str]) -> str:
-        before, quoted, inside = cell.groups()
+        before, quoted, *others_inside = cell.groups()
         if quoted is None:
+            inside = next(inside for inside in others_inside if inside is not None)
             quoted = '"' + inside.replace('"', '""') + '"'
         return before + quoted
 
     return cells.sub(in_straight_quotes, text)
 
 
-def _text(path: Path) -> str:
-    """The text of a table. Raises SetupError."""
+def _text(path: Path, is_damaged: bool = False) -> str:
+    """The text of a table. is_damaged: what is no letter is replaced or left out. Raises SetupError."""
     try:
         data = bytes_of(path, _MOST_TABLE_BYTES)
     except Unreadable as cause:
         raise SetupError(f"{path} {cause}.") from cause
+    if is_damaged:
+        return data.decode(_encoding(data), "replace").replace("\0", "").lstrip(_UNSEEN)
     try:
         text = data.decode(_encoding(data))
     except UnicodeDecodeError as cause:

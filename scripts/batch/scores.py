@@ -37,7 +37,8 @@ class Scores:
         """By the names of rows."""
         for line in lines_of(self._path, COLUMNS):
             self._lines.setdefault(line["set"], []).append(line)
-        if self._lines and not self._path.read_bytes().endswith(b"\n"):
+        # A line of UTF-16 ends with a zero too.
+        if self._lines and not self._path.read_bytes().rstrip(b"\0").endswith((b"\n", b"\r")):
             # The last row was cut off.
             self._lines.popitem()
         self._write()

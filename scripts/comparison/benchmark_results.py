@@ -101,7 +101,8 @@ def write(
     whole.write(out / "report.json", report.encode())
     whole.write(out / "table.csv", page.as_csv(rows, columns))
     html = page.as_html(benchmark.title, on_page, columns, {**about, **failed}, unread, out)
-    whole.write(out / "index.html", html.encode())
+    # A text of the folder may hold bytes that are no letters.
+    whole.write(out / "index.html", html.encode(errors="replace"))
 
 
 def of_method(result: Result) -> dict[str, Any]:

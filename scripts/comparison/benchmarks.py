@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from environment import SetupError
+from pack.core import names
 from pack.core.text import in_one_line, plain
 from rig.given_files import Unreadable, bytes_of
 
@@ -55,6 +56,10 @@ class Case:
         """Where the people stand on a canvas."""
         return IN_A_ROW if self.places is None else self.places(canvas)
 
+    def called_in(self, folder: Path) -> str:
+        """What a message calls this picture: its photo in the benchmark's folder, its name where it has none."""
+        return self.name if self.truth is None else plain(self.truth.relative_to(folder).as_posix(), 200)
+
 
 @dataclass(frozen=True)
 class Published:
@@ -93,6 +98,7 @@ class Benchmark:
 
     def cases(self, folder: Path, given_places: bool) -> list[Case]:
         """The pictures of a folder, as `read` gives them. Raises FolderError, also where there are none."""
+        folder = folder.resolve()
         try:
             cases = self.read(folder, given_places)
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, OSError) as cause:
@@ -100,6 +106,12 @@ class Benchmark:
             raise FolderError(self.title, folder, problem, f"Get it anew; its data: {self.data}.") from cause
         if not cases:
             raise FolderError(self.title, folder, "its lists are empty.", f"Get it anew; its data: {self.data}.")
+        by_name: dict[str, Case] = {}
+        for case in cases:
+            other = by_name.setdefault(names.folded(case.name), case)
+            if other is not case:
+                problem = f"{other.called_in(folder)} and {case.called_in(folder)} would be one picture, {case.name}."
+                raise FolderError(self.title, folder, problem, "Take one of them out of its list, or rename it.")
         return cases
 
     def published_rows(self) -> list[Row]:
@@ -166,13 +178,13 @@ class Entry:
 
     def photos(self, field: str, base: Path, fewest: int, most: int) -> list[Path]:
         """The photos of the entry's people, one of each. Raises FolderError, also for too few or too many."""
-        names = self.content.get(field)
-        if not isinstance(names, list):
+        files = self.content.get(field)
+        if not isinstance(files, list):
             raise self.refused(f"lacks {field}, or it is no list.")
-        count = len(cast("list[object]", names))
+        count = len(cast("list[object]", files))
         if not fewest <= count <= most:
             raise self.refused(f"has {count} people in {field}, and there are {fewest} to {most}.")
-        return [self.file(name, base) for name in cast("list[object]", names)]
+        return [self.file(name, base) for name in cast("list[object]", files)]
 
 
 def entries_of(benchmark: str, folder: Path, index: str, first: int, advice: str) -> list[Entry]:

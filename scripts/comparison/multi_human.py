@@ -71,7 +71,7 @@ def _case(entry: Entry, poses: Mapping[str, Any]) -> Case:
 
 
 def frame_of(pose: Any) -> dict[str, Any] | None:
-    """A pose of the folder as a POSE_KEYPOINT; None for what is none.
+    """A pose of the folder as a POSE_KEYPOINT; None for what is none, and for more people than a picture has.
 
     pose: what DWPose gives for a picture, or a list of it: "candidate" has points in parts of the picture, and "subset"
     for each person the number of each joint's point, -1 for a joint that is not seen.
@@ -80,6 +80,8 @@ def frame_of(pose: Any) -> dict[str, Any] | None:
         pose = next(iter(cast("list[Any]", pose)), None)
     try:
         points, subset = pose["bodies"]["candidate"], pose["bodies"]["subset"]
+        if len(subset) > MOST:
+            return None
         people: list[dict[str, Any]] = []
         for numbers in subset:
             joints: list[float] = []

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -45,6 +46,8 @@ _ADVICE = (
 )
 _OUTSIDE = 1.5
 """In interquartile ranges: how far beyond the quartiles an outlier begins."""
+_NO_FILE_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
+"""Letters that Windows takes in no file's name, and bytes that are no letters."""
 SMALLEST_ANGLE = 1e-6
 """Radians. Two photos that are nearer to each other count as one photo, which says nothing of copying."""
 
@@ -85,16 +88,23 @@ def _case(part: _Part, entry: Entry, given_places: bool) -> Case:
         shape = size_of(truth)
     except SetupError as cause:
         raise entry.refused(f"names a photo that cannot be read: {cause}") from cause
-    boxes = _boxes(truth, len(photos)) if given_places else None
+    boxes = _boxes(truth, len(photos), shape) if given_places else None
     # Two parts have pictures of one name, so a picture is called by its part too.
-    name = f"{part.root.partition('/')[0]}_{truth.relative_to(root).with_suffix('').as_posix().replace('/', '_')}"
+    name = f"{part.root.partition('/')[0]}_{truth.relative_to(root).with_suffix('').as_posix()}"
     return Case(
-        name, entry.text("prompt"), photos, (group,), truth, shape, partial(places, boxes, shape) if boxes else None
+        _NO_FILE_NAME.sub("_", name),
+        entry.text("prompt"),
+        photos,
+        (group,),
+        truth,
+        shape,
+        partial(places, boxes, shape) if boxes else None,
     )
 
 
-def _boxes(truth: Path, people: int) -> list[Box] | None:
-    """The boxes of the faces of a photo, in its pixels; None where there are not as many as people.
+def _boxes(truth: Path, people: int, shape: Size) -> list[Box] | None:
+    """The boxes of the faces of a photo, in its pixels; None where there are not as many as people, each with an area
+    in the photo. shape: (width, height) of the photo.
 
     They are in the file beside it. Where the photo is a part of another one, "crop" says which, and the boxes are those
     of the whole.
@@ -108,7 +118,13 @@ def _boxes(truth: Path, people: int) -> list[Box] | None:
     except (Unreadable, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
     finite = all(math.isfinite(side) for box in boxes for side in box)
-    return boxes if finite and len(boxes) == people else None
+    return boxes if finite and len(boxes) == people and all(_is_in(shape, box) for box in boxes) else None
+
+
+def _is_in(shape: Size, box: Box) -> bool:
+    """Whether a box has an area in a photo of (width, height)."""
+    x0, y0, x1, y1 = box
+    return max(0.0, x0) < min(float(shape[0]), x1) and max(0.0, y0) < min(float(shape[1]), y1)
 
 
 def places(boxes: Sequence[Box], shape: Size, canvas: Size) -> Places:

@@ -1,5 +1,6 @@
 """People of many pictures without a host: measured, kept; what is missing."""
 
+import codecs
 import io
 import json
 from pathlib import Path
@@ -189,6 +190,9 @@ def test_measurements_are_kept_through_stops(tmp_path: Path) -> None:
     with (tmp_path / "likeness.csv").open("a", encoding="utf-8") as file:
         file.write("row3,row3.png,Anna,,right,Anna,40,judge,0.75,0.1,0.65,,3,yes\nrow3,row3.png,Be")
     assert not Scores(tmp_path).has(job(3, cast=node("LikenessCast")), 1), "cut off"
+    text = (tmp_path / "likeness.csv").read_text("utf-8").replace(",", "\t")
+    (tmp_path / "likeness.csv").write_bytes(codecs.BOM_UTF16_LE + text.encode("utf-16-le"))
+    assert Scores(tmp_path).has(tries[0].row_job, 1), "saved again by a spreadsheet"
 
 
 def test_all_that_is_missing_is_said_at_once() -> None:

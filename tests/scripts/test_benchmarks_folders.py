@@ -88,8 +88,12 @@ def test_boxes_of_multi_id_are_places_in_the_order_of_the_people(tmp_path: Path)
         "{",
         "[]",
         '{"bboxes": [[1], [2]]}',
+        '{"bboxes": [[200, 220, 40, 60], [1, 2, 3, 4]]}',
+        '{"bboxes": [[9000, 60, 9200, 220], [1, 2, 3, 4]]}',
+        '{"bboxes": [[-500, -500, -400, -400], [1, 2, 3, 4]]}',
+        '{"bboxes": [[40, 60, 40, 60], [1, 2, 3, 4]]}',
     ],
-    ids=range(7),
+    ids=range(11),
 )
 def test_multi_id_without_its_boxes_gets_a_group_layout(tmp_path: Path, content: str) -> None:
     made_up.multi_id(tmp_path)
@@ -134,6 +138,7 @@ def test_a_pose_of_another_number_of_people_is_not_taken(tmp_path: Path) -> None
         poses["2"] = [poses["3"]]  # a list of it is a pose too
         del poses["4"]
         poses["5"] = {"bodies": {"candidate": [[0.5, 0.5]], "subset": [[float("inf")] * 18] * 5}}
+        assert multi_human.frame_of({"bodies": {"candidate": [[0.5, 0.5]], "subset": [[0] * 18] * 6}}) is None
 
     edited(tmp_path / multi_human.POSES, exchanged)
     places = [case.places is not None for case in multi_human.read(tmp_path, True)]
@@ -228,6 +233,35 @@ def test_a_photo_to_be_like_that_is_none_is_refused(tmp_path: Path, name: str) -
     (tmp_path / "p1/x.jpg").write_bytes(b"<html>")
     edited(tmp_path / "p1.json", lambda entries: entries[0].update(ori_img_path=name))
     assert "entry 1 of p1.json names" in refused(MULTI_ID, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["0001.jpg", "0001.png", "a/b.jpg", "A_B.jpg"])
+def test_two_pictures_of_one_name_are_refused(tmp_path: Path, name: str) -> None:
+    made_up.multi_id(tmp_path)
+    root = tmp_path / "p1/untar"
+    other = "a_b.jpg" if "b" in name.lower() else "0001.jpg"
+    for file in (name, other):
+        made_up.portrait(root / file, "anna")
+
+    def named(entries: list[dict[str, Any]]) -> None:
+        entries[0]["ori_img_path"] = name
+        entries[1]["ori_img_path"] = other
+
+    edited(tmp_path / "p1.json", named)
+    assert f"p1/untar/{name} and p1/untar/{other} would be one picture" in refused(MULTI_ID, tmp_path)
+
+
+def test_a_picture_is_called_as_every_disk_takes_it(tmp_path: Path) -> None:
+    made_up.multi_id(tmp_path)
+    name = 'a\n\t:*?"<>|\udcff b.jpg'
+    made_up.portrait(tmp_path / "p1/untar" / name, "anna")
+    edited(tmp_path / "p1.json", lambda entries: entries[0].update(ori_img_path=name))
+    assert MULTI_ID.cases(tmp_path, True)[0].name == f"p1_a{'_' * 10} b"
+
+
+def test_a_folder_may_be_named_by_a_way_round(folder: Path, benchmark: Benchmark) -> None:
+    cases = benchmark.cases(folder / ".." / folder.name, True)
+    assert [case.photos for case in cases] == [case.photos for case in benchmark.cases(folder, True)]
 
 
 def test_a_photo_that_is_not_there_is_named(folder: Path, benchmark: Benchmark) -> None:

@@ -109,7 +109,7 @@ def test_the_report_says_how_each_figure_is_meant_and_nothing_of_files(tmp_path:
 def test_the_page_has_our_figures_beside_the_published_ones(tmp_path: Path) -> None:
     found = result()
     found.method = METHODS[1]
-    about = {"device": "<b>", "size": (1024, 768), "recognisers": ["antelopev2", "adaface"], "steps": None}
+    about = {"device": "<b>\udcff", "size": (1024, 768), "recognisers": ["antelopev2", "adaface"], "steps": None}
     write(BENCHMARK, rows(found, tmp_path), [found], about, BENCHMARK.unread, tmp_path)
     text = (tmp_path / "index.html").read_text("utf-8")
     assert "<b>size</b>: 1024x768<" in text
