@@ -97,7 +97,8 @@ class Benchmark:
     judges: Sequence[str] = ()
 
     def cases(self, folder: Path, given_places: bool) -> list[Case]:
-        """The pictures of a folder, as `read` gives them. Raises FolderError, also where there are none."""
+        """The pictures of a folder, as `read` gives them. Raises FolderError, also where there are none, and
+        where two have one name."""
         folder = folder.resolve()
         try:
             cases = self.read(folder, given_places)

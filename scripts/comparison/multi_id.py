@@ -91,14 +91,9 @@ def _case(part: _Part, entry: Entry, given_places: bool) -> Case:
     boxes = _boxes(truth, len(photos), shape) if given_places else None
     # Two parts have pictures of one name, so a picture is called by its part too.
     name = f"{part.root.partition('/')[0]}_{truth.relative_to(root).with_suffix('').as_posix()}"
+    name = _NO_FILE_NAME.sub("_", name)
     return Case(
-        _NO_FILE_NAME.sub("_", name),
-        entry.text("prompt"),
-        photos,
-        (group,),
-        truth,
-        shape,
-        partial(places, boxes, shape) if boxes else None,
+        name, entry.text("prompt"), photos, (group,), truth, shape, partial(places, boxes, shape) if boxes else None
     )
 
 

@@ -139,7 +139,7 @@ def write(
 ) -> None:
     """Write the page and the report into a folder. The words are those of `as_html` and `report`."""
     whole.write(out / "report.json", report(tables, columns, about, unread).encode())
-    whole.write(out / "index.html", as_html(title, tables, columns, about, unread, out).encode())
+    whole.write(out / "index.html", as_html(title, tables, columns, about, unread, out).encode(errors="replace"))
 
 
 def as_html(
