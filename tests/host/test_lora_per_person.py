@@ -373,12 +373,14 @@ def test_whole_and_complex_numbers_are_no_weights(model, kind, side):
 
 
 def test_a_scale_may_be_a_whole_number(model):
-    """Trainers that save in the kinds they have keep the alpha that they were given."""
+    """Trainers that save in the kinds they have keep the alpha that they were given, and some the rank, which nobody
+    reads."""
     files = [lora_made.file(model, words=("attn1.to_q",)), lora_made.file(model, words=("attn1.to_q",))]
     path = lora_made.folder() / files[1]
     state = load_file(path)
     with_whole_alpha = {key: tensor.long() if key.endswith("alpha") else tensor for key, tensor in state.items()}
-    save_file(with_whole_alpha, path)
+    unread = {key.replace("alpha", "rank"): torch.tensor(3) for key in state if key.endswith("alpha")}
+    save_file(with_whole_alpha | unread, path)
     pictures = [sample(*put_on(model, person_with_lora(file)), **LATENT) for file in files]
     assert torch.equal(*pictures)
 
