@@ -36,7 +36,7 @@ from pack.bridge.parts.shared_parts import SharedParts, share_with
 from pack.bridge.sampling.runs import patched
 from pack.core.attention import Block
 from pack.core.parts.bank import PartWeights, token_mask, tokens_inside
-from pack.core.people import Lora, PlacedCast, RowCast
+from pack.core.people import Lora, Person, PlacedCast, RowCast
 from pack.nodes.adapters import LOADERS
 from pack.nodes.extension import NODES
 from rig import adapters, shapes
@@ -322,7 +322,8 @@ def id_tokens_by_region(networks: Networks, people: int) -> Applied:
 
 def style(networks: Networks, people: int) -> Applied:
     """A style of their own each: a node per person."""
-    cast, applied = placed(networks, people), unpatched(networks, people)
+    cast = placed(networks, people)
+    applied = unpatched(networks, people)
     image = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
     for number in range(1, people + 1):
         before = {"model": applied.model, "positive": applied.positive, "negative": applied.negative}
@@ -359,9 +360,13 @@ def lora_per_person(words: str = "", rank: int = 16) -> Apply:
     """A LoRA on attention and feed-forward layers for each, and words that belong to it."""
 
     def apply(networks: Networks, people: int) -> Applied:
-        cast, loras = placed(networks, people), (Lora(_lora(networks.model, rank), 1.0, words),)
-        members = tuple(replace(person, identity=replace(person.identity, loras=loras)) for person in cast.people)
-        return connected(networks, "LikenessLoRAPerPerson", cast=replace(cast, people=members))
+        cast = placed(networks, people)
+        loras = (Lora(_lora(networks.model, rank), 1.0, words),)
+        members: list[Person] = []
+        for person in cast.people:
+            identity = replace(person.identity, loras=loras)
+            members.append(replace(person, identity=identity))
+        return connected(networks, "LikenessLoRAPerPerson", cast=replace(cast, people=tuple(members)))
 
     return apply
 
@@ -381,8 +386,11 @@ def garment(networks: Networks) -> Any:
 
 
 def share_parts(crop: bool = False, every: int = 1) -> Apply:
+    """Garments, a picture each."""
+
     def apply(networks: Networks, count: int) -> Applied:
-        (width, height), parts = networks.size, None
+        width, height = networks.size
+        parts = None
         for number in range(count):
             picture = torch.rand(1, height, width, 3, generator=torch.Generator().manual_seed(number))
             earlier = {} if parts is None else {"parts": parts}
@@ -394,15 +402,23 @@ def share_parts(crop: bool = False, every: int = 1) -> Apply:
 
 
 def parts2whole(networks: Networks, count: int) -> Applied:
-    """As Apply Parts2Whole puts what its reference UNet has seen, random here, without their image tokens."""
-    unet, bank = networks.model.model.diffusion_model, dict[Block, list[Any]]()
-    sizes, mask = grids(unet, networks.size[1] // 8, networks.size[0] // 8), garment(networks)
+    """What Apply Parts2Whole hands over for so many parts: random numbers in the place of what a reference UNet saw.
+
+    Without image tokens, which cost next to nothing.
+    """
+    unet = networks.model.model.diffusion_model
+    width, height = networks.size
+    sizes = grids(unet, height // 8, width // 8)
+    mask = garment(networks)
+    bank: dict[Block, list[Any]] = {}
     for name, number, index, layer in transformers(unet):
         rows, columns = sizes[name, number]
-        tokens, width = rows * columns, layer.attn1.to_q.in_features
-        states = normal(number, tokens, width)
-        bank[name, number, index] = [tokens_inside(token_mask(mask, tokens), states).of(states)] * count
-    weights, source = PartWeights([1.0] * count), object()
+        tokens = rows * columns
+        seen = normal(number, tokens, layer.attn1.to_q.in_features)
+        # Every part is the same one, as it costs the same.
+        bank[name, number, index] = [tokens_inside(token_mask(mask, tokens), seen).of(seen)] * count
+    weights = PartWeights([1.0] * count)
+    source = object()
     sides = networks.sides()
     positive = share_with(sides["positive"], SharedParts(source, WHOLE_SCHEDULE, bank, weights))
     negative = share_with(sides["negative"], SharedParts(source, WHOLE_SCHEDULE, None, weights))
