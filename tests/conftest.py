@@ -23,8 +23,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A ComfyUI that is started from here computes on the same device as the tests.
 os.environ.setdefault("LIKENESS_TEST_DEVICE", "cpu")
 # Behind everything else, so that no module of the host or the standard library (`test`) is hidden.
-SUPPORT = ROOT / "tests" / "support"
-sys.path += [str(ROOT / "scripts"), str(SUPPORT)]
+SCRIPTS = ROOT / "scripts"
+TINY = SCRIPTS / "tiny"
+sys.path += [str(SCRIPTS), str(TINY), str(ROOT / "tests" / "support")]
 
 import devices  # noqa: E402
 from rig.pack import load_host, load_pack  # noqa: E402
@@ -136,10 +137,10 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 def _forget_networks() -> None:
-    """Networks that tests and what they share (tests/support) keep from one test to the next are made anew for another
-    file's tests. Kept, those of all files are five gigabytes in the end, in each worker."""
+    """Networks that tests and what they share (tests/support, scripts/tiny) keep from one test to the next are made
+    anew for another file's tests. Kept, those of all files are five gigabytes in the end, in each worker."""
     for module in list(sys.modules.values()):
-        if not (getattr(module, "__file__", None) or "").startswith(str(ROOT / "tests")):
+        if not (getattr(module, "__file__", None) or "").startswith((str(ROOT / "tests"), str(TINY))):
             continue
         for value in list(vars(module).values()):
             if isinstance(value, functools._lru_cache_wrapper):

@@ -21,14 +21,10 @@ import comfy.samplers
 import comfy.supported_models
 import environment
 import lora_made
-import parts_made
 import people_made
 import tiny_encoders
-import tiny_sd15
-import tiny_sdxl
 import torch
 import torch.nn.functional as functional
-from counting import LiveBytes, counting
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.host.unet import attention_layers, grids, transformers
 from pack.bridge.parts.run import SharingRun
@@ -40,10 +36,12 @@ from pack.core.people import Lora, Person, PlacedCast, RowCast
 from pack.nodes.adapters import LOADERS
 from pack.nodes.extension import NODES
 from rig import adapters, shapes
-from rig.standins import nested, save
-from standins_made import Weights
+from rig.standins import Weights, nested, save
+from tiny_networks import NETWORKS, host_sample
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_map_only
+
+from bench.counting import LiveBytes, counting
 
 OURS = {node.define_schema().node_id: node for node in NODES}
 COUNTING = FakeTensorMode(allow_non_fake_inputs=True)
@@ -84,7 +82,7 @@ class Family:
 SDXL = Family(
     "sdxl",
     comfy.supported_models.SDXL,
-    tiny_sdxl.HOST_CONFIG
+    NETWORKS["SDXL"]
     | {
         "model_channels": 320,
         "channel_mult": [1, 2, 4],
@@ -92,15 +90,15 @@ SDXL = Family(
         "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
         "transformer_depth_middle": 10,
     },
-    tiny_sdxl.HOST_CONFIG,
+    NETWORKS["SDXL"],
     {"num_heads": -1, "num_head_channels": 64},
     (1024, 1024),
 )
 SD15 = Family(
     "sd15",
     comfy.supported_models.SD15,
-    tiny_sd15.HOST_CONFIG | {"model_channels": 320, "channel_mult": [1, 2, 4, 4], "context_dim": 768},
-    tiny_sd15.HOST_CONFIG | {"context_dim": 768},
+    NETWORKS["SD1.5"] | {"model_channels": 320, "channel_mult": [1, 2, 4, 4], "context_dim": 768},
+    NETWORKS["SD1.5"] | {"context_dim": 768},
     {"num_heads": 8},
     (512, 768),
 )
@@ -260,7 +258,7 @@ def connected(networks: Networks, kind: str, file: str = "", **inputs: Any) -> A
         "control_net": networks.net,
         "clip": encoder(networks.text),
         "vae": Autoencoder(),
-        "clip_vision": parts_made.clip_vision(1024, 1280, 224),
+        "clip_vision": tiny_encoders.clip_vision(1024, 1280, 224),
         "lora_weight": 0.0,
         "start_percent": 0.0,
     }
@@ -440,7 +438,7 @@ def sampled(networks: Networks, applied: Applied, steps: int, **options: Any) ->
     start = normal(7, applied.rows, 4, height // 8, width // 8) * 14
     sampling = applied.model.get_model_object("model_sampling")
     sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", steps)
-    return tiny_sdxl.host_sample(applied.model, start, sigmas, applied.positive, applied.negative, **options)
+    return host_sample(applied.model, start, sigmas, applied.positive, applied.negative, **options)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 from miniature import avatars, measure, net, places, portraits, recogniser, stored
+from miniature.in_host import Host, files_in, opened
 from miniature.pool import HELD_OUT
-from miniature_made import Host, files_in, opened
 from pack.core.faces import model as faces
 from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.models.tensors import read

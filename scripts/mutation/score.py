@@ -48,7 +48,7 @@ ROOT = environment.ROOT
 MUTATED = ("core", "bridge")
 TESTS = ("unit", "faces", "parity", "every_method", "host", "contract")
 KEPT = environment.CACHE / "mutants"
-SHARED = ("core", "bridge", "nodes", "tests/support", "tests/conftest.py")
+SHARED = ("core", "bridge", "nodes", "scripts/tiny", "tests/support", "tests/conftest.py")
 """What any test may run: lines of all tests are found out again after a change."""
 IMPORTED = (
     "torch", "pytest", "xdist.plugin", "comfy.sd", "comfy.samplers", "comfy.controlnet", "comfy_api.latest", "nodes",

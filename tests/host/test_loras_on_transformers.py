@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import lora_made
+import marks
 import people_made
 import pytest
 import tiny_dits
@@ -36,7 +37,7 @@ from transformer_loras import (
 
 import nodes as host_nodes
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 APART = people_made.painted((0, 0, 64, 96), (64, 0, 128, 96), width=WIDTH, height=HEIGHT)
 
 

@@ -3,8 +3,8 @@
 from functools import cache
 from typing import Any
 
+import marks
 import pytest
-import tiny_dits
 import torch
 from comfy_api.latest._io import WidgetInput
 from graph_run import OURS
@@ -109,8 +109,8 @@ def _cases() -> list[Any]:
     of_unets = {row.kind for row in rows() if row.of_unets}
     cases: list[Any] = []
     for kind in KINDS:
-        marks = [] if kind in of_unets else [tiny_dits.needed]
-        cases += [pytest.param(kind, setting, marks=marks) for setting in _settings(kind)]
+        of_kind = [] if kind in of_unets else [marks.transformers]
+        cases += [pytest.param(kind, setting, marks=of_kind) for setting in _settings(kind)]
     return cases
 
 

@@ -4,6 +4,7 @@ references, and nobody else's."""
 from dataclasses import replace
 
 import lora_made
+import marks
 import other_packs
 import people_made
 import photo_maker_made
@@ -242,7 +243,7 @@ def test_a_row_without_words_is_the_hosts_own_drawing(transformer):
 
 
 @pytest.mark.parametrize("family", [FLUX, FLUX_2, QWEN])
-@tiny_dits.needed
+@marks.transformers
 def test_every_row_has_its_own_reference_beside_its_words_and_lora(family):
     """As of each crop alone, with its person's reference, words and a LoRA that the host's loader has merged."""
     setting = setting_of(family)

@@ -10,6 +10,7 @@ import comfy.ops
 import comfy.sampler_helpers
 import devices
 import infuse_made
+import marks
 import people_made
 import pytest
 import tiny_dits
@@ -37,7 +38,7 @@ if tiny_dits.KNOWN:
     from comfy_extras.nodes_flux import FluxKVCache
     from comfy_extras.nodes_model_patch import UsoStyleProjectorPatch
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
 PICTURE = 48
 TOLERANCE = 1e-5

@@ -1,6 +1,7 @@
 """People as References by region, on a tiny network of each family of the host: exactly what a mask would do."""
 
 import comfy.clip_vision
+import marks
 import pytest
 import tiny_dits
 import torch
@@ -17,7 +18,7 @@ from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
 from people_made import person
 from seeded import normal
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 WIDTH, HEIGHT = 176, 112  # 11 x 7 tokens
 LEFT, RIGHT = (0, 5), (6, 11)  # columns of tokens; column 5 is nobody's
 
