@@ -74,7 +74,7 @@ def named(value: Any) -> str:
     if value is None:
         return "nothing (None)"
     if isinstance(value, str):
-        text = value if len(value) < _MOST_LETTERS else value[:_MOST_LETTERS] + "..."
+        text = value if len(value) <= _MOST_LETTERS else value[:_MOST_LETTERS] + "..."
         return f"the text {text!r}"
     if isinstance(value, Real):
         if isinstance(value, int) and value.bit_length() > _MOST_BITS:

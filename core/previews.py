@@ -23,7 +23,7 @@ _COLORS: tuple[Color, ...] = (
 )  # fmt: skip
 BACKGROUND: Color = (20, 22, 26)
 _GREEN, _RED = _COLORS[2], _COLORS[9]  # of the states in a `table`
-_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+_BLACK, _WHITE = "black", "white"
 _CAPTION, _DETAIL = (235, 235, 235), (190, 195, 205)
 _SHEET = (28, 28, 28)  # the background of sheets of pictures
 _RULE = (52, 56, 64)  # the lines between the rows of a `table`

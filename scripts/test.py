@@ -184,7 +184,7 @@ def main(arguments: list[str]) -> int:
     hosts, python, no_host = prepared(asked, given.python)
     every_session = sessions(tier, hosts, asked.host_less, asked.on_hosts)
     outcomes: list[Outcome] = []
-    for group in [[session] for session in every_session] if asked.in_one_process else turns(every_session):
+    for group in turns(every_session, asked):
         counts = [1] if asked.in_one_process else shares(group, most_workers())
         options = [[*([] if asked.in_one_process else workers(count)), *asked.options] for count in counts]
         with ThreadPoolExecutor(len(group)) as threads:
@@ -299,8 +299,13 @@ def _ours(paths: Sequence[str]) -> list[str]:
     return [str(ROOT / path) for path in paths if (ROOT / path.split("::")[0]).exists()]
 
 
-def turns(found: Sequence[Session]) -> list[list[Session]]:
-    """The newest ComfyUI alone, and then the others beside each other: in an older one tests mostly wait."""
+def turns(found: Sequence[Session], asked: Asked) -> list[list[Session]]:
+    """Which run beside each other: of a whole tier the newest ComfyUI alone, and then the others, for in an older one
+    tests mostly wait; where none takes long, all."""
+    if asked.in_one_process:
+        return [[session] for session in found]
+    if asked.tier == "--fast":
+        return [[*found]]
     newest = max((one for one in found if one.host), key=lambda one: one.host.version if one.host else (), default=None)
     others = [one for one in found if one is not newest]
     return [group for group in ([newest] if newest else [], others) if group]

@@ -70,16 +70,33 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if repeats:
         items[:] = [item for item in items if item not in repeats]
         config.hook.pytest_deselected(items=repeats)
+    for item in _of_seldom_rows(items):
+        item.add_marker(pytest.mark.thorough)
     skip = pytest.mark.skip(reason="needs COMFYUI_PATH")
     for item in items:
         if not HOST and {ROOT / "tests" / name for name in ("host", "parity", "every_method")} & set(item.path.parents):
             item.add_marker(skip)
-        if any(mark.args[0] in item.name for mark in item.iter_markers("thorough_with")):
+        if any(word in item.name for mark in item.iter_markers("thorough_with") for word in mark.args):
             item.add_marker(pytest.mark.thorough)
         if not item.get_closest_marker("xdist_group"):
             shared = "server" if "host_server" in getattr(item, "fixturenames", ()) else item.path.stem
             item.add_marker(pytest.mark.xdist_group(shared))
     items.sort(key=_turn)
+
+
+def _of_seldom_rows(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Those of a Row (tests/support/method_rows.py) that gets people into a run as another one does, where the test has
+    others too."""
+    seldom: list[pytest.Item] = []
+    functions_of_others = set[Any]()
+    for item in items:
+        parameters = getattr(item, "callspec", None)
+        if parameters and any(getattr(one, "is_seldom", False) for one in parameters.params.values()):
+            seldom.append(item)
+        else:
+            functions_of_others.add(getattr(item, "function", None))
+    seldom = [item for item in seldom if not item.get_closest_marker("every_row")]
+    return [item for item in seldom if getattr(item, "function", None) in functions_of_others]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -23,12 +23,12 @@ from ...core.people import Person
 from ...core.places.regions import BadRegion
 from ...core.taking_part import names
 from ..host.unet import Options
-from ..networks import networks
+from ..networks import model_family
 from ..sampling.areas import Area, RowWindow, hint_of_area, latent_of_run, row_window, whole_latent
-from ..sampling.canvas import Canvas
-from ..sampling.carried import cut_regions
-from ..sampling.remarks import begins_late, tell_of_piece
+from ..sampling.canvas_check import Canvas
+from ..sampling.model_conds import cut_regions
 from ..sampling.rows import ATTACHED, AttachedRows, Side
+from ..sampling.run_notes import begins_late, tell_of_piece
 from .attached_net import RunReport
 
 TOKEN_CELLS = 2
@@ -56,7 +56,7 @@ class _Pass:
 class NetOfPeople:
     """Whom a ControlNet is for, and what it reads of them.
 
-    name: of the net, for messages. people, regions, boxes, by_row, canvas: as in scopes.Scope. tokens: (people, T,
+    name: of the net, for messages. people, regions, boxes, by_row, canvas: as in apply_nodes.Scope. tokens: (people, T,
     width) float32 on the CPU. guidance: what the net is given, whatever guidance the MODEL has. size: (width, height)
     of the canvas in pixels, or None where nothing depends on it. report: what the run says of the net. advice: what to
     load, for errors.
@@ -100,9 +100,9 @@ class PersonControlNet(ControlNet):
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Any) -> None:
         """The host calls it before a run. Raises WrongBaseModel unless the MODEL is a FLUX.1 of the net's width."""
-        networks.family(model.current_patcher, (FLUX.name,))
+        model_family.family(model.current_patcher, (FLUX.name,))
         net_width = self.control_model.hidden_size
-        model_width = networks.network_of(model).hidden_size
+        model_width = model_family.network_of(model).hidden_size
         if net_width != model_width:
             needed = f"one of width {model_width}"
             name, advice = self.given.name, self.given.advice

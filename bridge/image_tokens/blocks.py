@@ -22,9 +22,9 @@ from torch import Tensor
 
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements
-from ..networks.networks import network_of, tokens_of
-from ..sampling.canvas import check_canvases
-from ..sampling.carried import ConditioningLost
+from ..networks.model_family import network_of, tokens_of
+from ..sampling.canvas_check import check_canvases
+from ..sampling.model_conds import ConditioningLost
 from ..sampling.runs import Batch, ForwardInput, Run
 from .injections import Injection
 

@@ -25,7 +25,7 @@ from ...core.attention import Attend, Block, decoupled, on_grid, region_weights
 from ..host.unet import Grid, Options, Replacement, attend_with, grid_of
 from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from ..networks.row_tracking import of_source_rows, repeat_rows
-from ..sampling.carried import Carried, cut_regions
+from ..sampling.model_conds import Carried, cut_regions
 from ..sampling.runs import ForwardInput, attention_of_other_pack
 
 

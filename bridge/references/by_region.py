@@ -35,17 +35,17 @@ from ...core.token_groups import Split
 from ...core.token_layout import TokenLayout
 from ..host.unet import Options, with_patch
 from ..networks.attention import BlockCalls, with_reading
-from ..networks.layouts import (
+from ..networks.model_family import TOKEN, network_of, regions_on_tokens, transformer_family
+from ..networks.token_layouts import (
     LAYERS,
     REFINER,
     StandIn,
     layout_of,
     refiner_stand_ins,
 )
-from ..networks.networks import TOKEN, network_of, regions_on_tokens, transformer_family
-from ..sampling.canvas import Canvas
-from ..sampling.carried import Carried, CarriedCond, ConditioningLost
+from ..sampling.canvas_check import Canvas
 from ..sampling.current_forward import CurrentReferences, current
+from ..sampling.model_conds import Carried, CarriedCond, ConditioningLost
 from ..sampling.runs import Batch, ForwardInput, Run, entries_with
 from .record import LATENTS, PeopleReferences
 

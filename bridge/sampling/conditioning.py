@@ -165,7 +165,7 @@ def other_net(cls: type[io.ComfyNode]) -> str:
     """A sentence for a node whose ControlNet is, by the file that the prompt names, another method's; else ""."""
     if not cls.hidden:
         return ""
-    return other_nets.remark(cls.hidden.prompt, cls.hidden.unique_id, "control_net")
+    return other_nets.note(cls.hidden.prompt, cls.hidden.unique_id, "control_net")
 
 
 def check_control_net(control_net: ControlBase | None, width: int, node_name: str) -> None:

@@ -26,7 +26,8 @@ from ..host.shared_network import model_of
 from ..host.unet import Options, with_patch
 from ..networks.attention import BlockCalls, with_reading
 from ..networks.families import TransformerFamily
-from ..networks.layouts import (
+from ..networks.model_family import cells_per_token, network_of, tokens_of, transformer_family
+from ..networks.token_layouts import (
     LAYERS,
     REFINER,
     EmbeddedPieces,
@@ -36,10 +37,9 @@ from ..networks.layouts import (
     reads_looks,
     refiner_stand_ins,
 )
-from ..networks.networks import cells_per_token, network_of, tokens_of, transformer_family
-from ..sampling.canvas import check_canvases
-from ..sampling.carried import ConditioningLost, rows_of_nodes
+from ..sampling.canvas_check import check_canvases
 from ..sampling.current_forward import CurrentTexts, called_alone, current
+from ..sampling.model_conds import ConditioningLost, rows_of_nodes
 from ..sampling.runs import Batch, ForwardInput, Run, entries_with
 from .person_texts import PersonTexts
 from .text_places import TextPlace, filled_up, left_padded, places_of

@@ -20,9 +20,9 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ..host.schedule import WHOLE_SCHEDULE
-from ..sampling.canvas import Canvas
-from ..sampling.carried import Carried, carry, one_for_each_row
+from ..sampling.canvas_check import Canvas
 from ..sampling.conditioning import ID_TOKENS, Conditioning, Entry, IDTokens
+from ..sampling.model_conds import Carried, carry, one_for_each_row
 
 
 @dataclass(frozen=True, eq=False)

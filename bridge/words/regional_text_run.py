@@ -45,8 +45,8 @@ from ..host.unet import Grid, Options, Replacement, attend_with, check_tokens, g
 from ..networks.layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from ..networks.other_attention import layers_ignoring_text
 from ..networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
-from ..sampling.carried import CarriedCond, ConditioningLost
 from ..sampling.conditioning import ID_TOKENS
+from ..sampling.model_conds import CarriedCond, ConditioningLost
 from ..sampling.runs import ForwardInput, attention_of_other_pack, entries_with, modules_of
 from .regional_text import (
     Chunks,

@@ -284,15 +284,14 @@ def _upright_face(detector: Detector, picture: Picture, face: Detection, turns: 
       in `turns`, else None.
     """
     upright: dict[int, Detection] = {}  # turns -> the face, where it is upright after them
-    for further_turns in range(4):
-        turned = (turns + further_turns) % 4
+    for turned in range(4):
         detection = _seen_again(detector, picture, face, turned, _WHICH_TURN)
         if detection:
             upright[turned] = detection
     if not upright:
         return face if _is_upright(face, turns) else None
-    # `upright` begins with `turns`, and max takes the first of equals: the turn in which the face was found.
-    best = max(upright, key=lambda turned: upright[turned].score)
+    # Of equals the turn in which the face was found.
+    best = max(upright, key=lambda turned: (upright[turned].score, turned == turns))
     if best == turns:
         return face
     located = _seen_again(detector, picture, face, best, _WHERE) or upright[best]

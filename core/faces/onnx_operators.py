@@ -81,7 +81,7 @@ def identity(x: Tensor) -> Tensor:
 
 
 @operator("Dropout")
-def dropout(x: Tensor, *later_inputs: Tensor, ratio: float = 0.5, seed: int = 0) -> Tensor:
+def dropout(x: Tensor, *later_inputs: Tensor, ratio: object = None, seed: object = None) -> Tensor:
     """The input as it is: values are dropped in training alone. Since opset 12 the ratio is an input."""
     return x
 
@@ -300,7 +300,7 @@ def max_pool(
     x: Tensor,
     *,
     ceil_mode: int = 0,
-    storage_order: int = 0,
+    storage_order: object = None,
     kernel_shape: Ints = (),
     strides: Ints = (1, 1),
     pads: Ints = (0, 0, 0, 0),
@@ -344,16 +344,16 @@ def resize(
     scales: Sequence[float] = (),
     coordinate_transformation_mode: str = "",
     nearest_mode: str = "",
-    cubic_coeff_a: float = 0.0,
-    exclude_outside: int = 0,
-    extrapolation_value: float = 0.0,
+    cubic_coeff_a: object = None,
+    exclude_outside: object = None,
+    extrapolation_value: object = None,
 ) -> Tensor:
     """x (B, C, H, W) with H and W enlarged to whole multiples, each pixel repeated ("nearest").
 
     For whole multiples all of ONNX's rules for rounding coordinates give the same picture, so they are not told apart.
     This is Resize and the older Upsample, whose scales were an attribute at first. sizes: the inputs after x, which
-    are (scales,), (region, scales) or (region, scales, sizes), one number per dimension each. Raises UnknownValue for
-    other multiples and modes.
+    are (scales,), (region, scales) or (region, scales, sizes), one number per dimension each. The last three attributes
+    concern other modes. Raises UnknownValue for other multiples and modes.
     """
     factors = _factors(x, sizes, scales)
     _require(mode == "nearest", "mode")

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...bridge.host.notes import stepwise
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import ONE_FAMILY
-from ...bridge.networks import networks
+from ...bridge.networks import model_family
 from ...bridge.networks.families import TRANSFORMERS, ReferencePictures, TransformerFamily
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences
 from ...bridge.sampling.conditioning import Conditioning
@@ -28,7 +28,7 @@ from .pictures import ENCODER_PIXELS, Reference, resized
 
 
 @dataclass(frozen=True)
-class Family:
+class EncoderFamily:
     """The family of models that a text encoder is for, which take reference pictures.
 
     model: what they are called in messages. transformer: their description. pictures: how they are given references.
@@ -50,7 +50,7 @@ _FRAME_BETWEEN = "<|vision_end|><|vision_start|>"
 _FRAME_BEHIND = "<|vision_end|><|im_end|>"
 
 
-def family_of(clip: CLIP) -> Family:
+def family_of(clip: CLIP) -> EncoderFamily:
     """The family of a text encoder. Raises WrongBaseModel for one of models that take no reference pictures."""
     name = type(getattr(clip, "tokenizer", clip)).__name__
     models: list[str] = []
@@ -60,7 +60,7 @@ def family_of(clip: CLIP) -> Family:
         if pictures is None:
             continue
         if name in pictures.tokenizers:
-            return Family(pictures.tokenizers[name] or pictures.model, transformer, pictures)
+            return EncoderFamily(pictures.tokenizers[name] or pictures.model, transformer, pictures)
         models.append(pictures.model)
         encoders.append(f"for {pictures.model} {pictures.text_encoder}")
     raise WrongBaseModel(
@@ -71,21 +71,21 @@ def family_of(clip: CLIP) -> Family:
     )
 
 
-def check_model(model: ModelPatcher, family: Family, node: str) -> None:
+def check_model(model: ModelPatcher, family: EncoderFamily, node: str) -> None:
     """Raise WrongBaseModel unless a MODEL is of the same family as the text encoder.
 
     family: of the text encoder. node: the name of the node that asks, for messages. Raises BadSetup for a network of
     another pack, and where the host's code of the family is not the code that bridge.networks.families describes.
     """
-    network = networks.family(model)
+    network = model_family.family(model)
     of_text_encoder = family.transformer
     if network != of_text_encoder.name:
         needed = f"{of_text_encoder.name}, as the text encoder is,"
         raise WrongBaseModel("The model input", network, needed, ONE_FAMILY)
-    networks.require_known_code(networks.network_of(model_of(model)), of_text_encoder, node)
+    model_family.require_known_code(model_family.network_of(model_of(model)), of_text_encoder, node)
 
 
-def latents_of(vae: VAE, family: Family, sources: Sequence[Reference]) -> list[Tensor]:
+def latents_of(vae: VAE, family: EncoderFamily, sources: Sequence[Reference]) -> list[Tensor]:
     """The latent of each picture of the references, (1 or rows, *family.pictures.latent, h, w).
 
     Pictures are scaled before they are encoded, as the host's nodes do. Raises WrongBaseModel for the VAE of another
@@ -101,7 +101,7 @@ def latents_of(vae: VAE, family: Family, sources: Sequence[Reference]) -> list[T
     return latents
 
 
-def _latent(vae: VAE, family: Family, picture: Tensor, area: int) -> Tensor:
+def _latent(vae: VAE, family: EncoderFamily, picture: Tensor, area: int) -> Tensor:
     """The latent of one picture: (1 or rows, H, W, 3) -> (1 or rows, *family.pictures.latent, h, w).
 
     area: the number of pixels that the picture is brought to first.
@@ -141,7 +141,7 @@ def _scaled(picture: Tensor, width: int, height: int, scaling: str) -> Tensor:
     return scaled.movedim(1, -1)
 
 
-def pictures_for_encoder(family: Family, sources: Sequence[Reference]) -> list[Tensor]:
+def pictures_for_encoder(family: EncoderFamily, sources: Sequence[Reference]) -> list[Tensor]:
     """The pictures that the text encoder is shown, (1 or rows, h, w, 3) each; [] for a family that shows it none."""
     if not family.pictures.sees:
         return []
@@ -153,7 +153,7 @@ def pictures_for_encoder(family: Family, sources: Sequence[Reference]) -> list[T
     return scaled
 
 
-def _shown_size(family: Family, picture: Tensor) -> tuple[int, int]:
+def _shown_size(family: EncoderFamily, picture: Tensor) -> tuple[int, int]:
     """Width and height to which a picture, (1 or rows, H, W, 3), is brought for the text encoder, in pixels."""
     height, width = picture.shape[1:3]
     if not family.pictures.longest_shown:
@@ -165,7 +165,9 @@ def _shown_size(family: Family, picture: Tensor) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def encoded(clip: CLIP, family: Family, text: str, encoder_pictures: Sequence[Tensor], references: int) -> Conditioning:
+def encoded(
+    clip: CLIP, family: EncoderFamily, text: str, encoder_pictures: Sequence[Tensor], references: int
+) -> Conditioning:
     """A prompt encoded as the host's nodes encode it: entries of texts (1 or rows, T, width).
 
     encoder_pictures: from pictures_for_encoder(). references: how many reference pictures there are. Where pictures
@@ -190,7 +192,9 @@ def encoded(clip: CLIP, family: Family, text: str, encoder_pictures: Sequence[Te
     return joined
 
 
-def _encoded_row(clip: CLIP, family: Family, text: str, pictures: Sequence[Tensor], references: int) -> Conditioning:
+def _encoded_row(
+    clip: CLIP, family: EncoderFamily, text: str, pictures: Sequence[Tensor], references: int
+) -> Conditioning:
     """The text of one row, encoded with the pictures of this row, (1, h, w, 3) each.
 
     references: how many reference pictures the prompt has.
@@ -238,7 +242,7 @@ _METHOD = "reference_latents_method"
 """The host's own option of a CONDITIONING entry: by which method the network gives positions to references."""
 
 
-def with_references(prompt: Conditioning, record: PeopleReferences, family: Family, node: str) -> Conditioning:
+def with_references(prompt: Conditioning, record: PeopleReferences, family: EncoderFamily, node: str) -> Conditioning:
     """An encoded prompt with the latents of a record as its reference latents, put in as the host's nodes do.
 
     node: the name of the node, for messages. Where each person has a row of the batch (a RowCast), sampling raises

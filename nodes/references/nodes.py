@@ -13,28 +13,28 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import scopes
+from ...bridge import apply_nodes
 from ...bridge.host import notes, schema
 from ...bridge.host.schedule import ScheduleRange, schedule_range
-from ...bridge.networks.networks import TOKEN, require_dits
-from ...bridge.presence import NamedRange, announced, presence_of_people
+from ...bridge.networks.model_family import TOKEN, require_dits
 from ...bridge.references.by_region import RegionalReferences, RegionalReferencesRun, check_tokens
 from ...bridge.references.frame_texts import ready_for_rows
 from ...bridge.references.record import PeopleReferences
-from ...bridge.sampling.canvas import Canvas
-from ...bridge.sampling.carried import carry
+from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning
+from ...bridge.sampling.missing_people import NamedRange, announced, contribution_of_people
+from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.runs import patched
 from ...core import previews, taking_part
 from ...core.attention import on_tokens
 from ...core.people import Cast, Person, require_places
-from ...core.places import drawing, regions
+from ...core.places import place_previews, regions
 from ...core.places.regions import Extent, RegionShape
 from ...core.reference_groups import belongs
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket
 from .encoding import (
-    Family,
+    EncoderFamily,
     check_model,
     encoded,
     family_of,
@@ -42,7 +42,7 @@ from .encoding import (
     pictures_for_encoder,
     with_references,
 )
-from .pictures import SENTENCES, Reference, captioned, references, remarks, with_sentences
+from .pictures import SENTENCES, Reference, captioned, references, unused_weights, with_sentences
 
 NAME = "People as References"
 NOBODY = "nobody"
@@ -104,14 +104,14 @@ class PeopleAsReferences(io.ComfyNode):
         everybody = taking_part.as_cast(cast)  # with people of weight 0
         present = taking_part.present(everybody)
         sources = references(present, photos_per_person, size, pictures, pose_picture, NAME)
-        lines = remarks(everybody)
-        lines += scopes.without_model(model, _region_inputs(), region_settings, "references")
+        lines = unused_weights(everybody)
+        lines += apply_nodes.without_model(model, _region_inputs(), region_settings, "references")
         areas = None  # None: all people's references are read in the whole picture
         if model is not None:
             settings = RegionSettings(**region_settings)
             areas = areas_of(everybody, settings)
             if everybody.by_row and settings.region_strength > 0:
-                lines.append(scopes.BY_ROW)
+                lines.append(apply_nodes.BY_ROW)
             if areas is not None:
                 check_model(model, family, NAME)
         notes.tell(node_id, "\n".join(lines))
@@ -140,8 +140,8 @@ class PeopleAsReferences(io.ComfyNode):
             model = ready.model
             positive = ready.positive
             negative = ready.negative
-        model_out = scopes.optional_model(model, NAME)
-        return io.NodeOutput(positive, negative, text, model_out, ui=scopes.joined_previews(previews_of_node))
+        model_out = apply_nodes.optional_model(model, NAME)
+        return io.NodeOutput(positive, negative, text, model_out, ui=apply_nodes.joined_previews(previews_of_node))
 
 
 def _region_inputs() -> list[io.Input]:
@@ -198,7 +198,7 @@ class Areas:
         pixels = rows.repeat_interleave(TOKEN, dim=2)
         # At odd sides the last tokens reach beyond the picture.
         token_regions = pixels[:, :height, :width]  # (people, H, W)
-        return drawing.read_regions(token_regions, self.people)
+        return place_previews.read_regions(token_regions, self.people)
 
 
 def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
@@ -262,9 +262,9 @@ def read_by_region(
         everybody_outside=areas.settings.outside == EVERYBODY,
         canvas=Canvas(NAME, node_id=node_id),
     )
-    presence = presence_of_people(names, NAME, node_id, [NamedRange("the references", areas.schedule)])
+    contribution = contribution_of_people(names, NAME, node_id, [NamedRange("the references", areas.schedule)])
     outputs = announced(
-        presence,
+        contribution,
         patched(model, RegionalReferencesRun),
         carry(positive, regional),
         carry(negative, regional),
@@ -284,7 +284,9 @@ def _owners(sources: Sequence[Reference]) -> tuple[int | None, ...]:
     return tuple(owners)
 
 
-def _contact_sheet(cls: type[io.ComfyNode], sources: Sequence[Reference], family: Family) -> list[ui.PreviewImage]:
+def _contact_sheet(
+    cls: type[io.ComfyNode], sources: Sequence[Reference], family: EncoderFamily
+) -> list[ui.PreviewImage]:
     """A preview of all reference pictures, with number, person and place under each; [] without pictures."""
     if not sources:
         return []

@@ -335,7 +335,7 @@ def _name_from_end(distance: int, end: str, noun: str) -> str:
     return f"{nth}{noun} from the {end}"
 
 
-def remarks(cast: Cast) -> list[str]:
+def unused_weights(cast: Cast) -> list[str]:
     """The lines of the note under the node about a cast: who is left out, and whose weight changes nothing.
 
     cast: with people of weight 0. A person is a reference or is none, so only the weight 0 has an effect.

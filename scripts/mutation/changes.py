@@ -26,6 +26,8 @@ NAMES = {
 }  # fmt: skip
 """Functions and methods that are taken for each other."""
 BUILTINS = ("min", "max", "any", "all")
+SYMMETRIC = ("min", "max", "minimum", "maximum", "hypot", "dist", "equal")
+"""Functions whose first two arguments may be exchanged."""
 _COMPUTED = (ast.Name, ast.Attribute, ast.Call)
 """What one of a tuple's elements is, such as a cache's key; a colour, a size or an index has other changes."""
 READ_BY_PEOPLE = ("annotation", "returns", "decorator_list", "exc", "msg")
@@ -168,7 +170,7 @@ def _calls(node: ast.Call) -> Iterator[tuple[str, ast.AST]]:
             yield "function", _with(node, func=ast.Name(NAMES[name], ast.Load()))
         case ast.Attribute(attr=name) if name in NAMES:
             yield "function", _with(node, func=_with(node.func, attr=NAMES[name]))
-    symmetric = isinstance(node.func, ast.Name) and node.func.id in BUILTINS
+    symmetric = ast.unparse(node.func).rpartition(".")[2] in SYMMETRIC
     if len(node.args) > 1 and not symmetric and not any(isinstance(one, ast.Starred) for one in node.args[:2]):
         yield "order", _with(node, args=[node.args[1], node.args[0], *node.args[2:]])
     for number in range(len(node.keywords)):

@@ -20,6 +20,7 @@ import gc
 import hashlib
 import importlib
 import importlib.machinery
+import inspect
 import json
 import os
 import re
@@ -46,16 +47,16 @@ from mutation.changes import Mutant, mutants_of
 
 ROOT = environment.ROOT
 MUTATED = ("core", "bridge")
-TESTS = ("unit", "faces", "parity", "every_method", "host", "contract")
+TESTS = ("unit", "faces", "scripts", "parity", "every_method", "host", "contract")
 KEPT = environment.CACHE / "mutants"
-SHARED = ("core", "bridge", "nodes", "scripts/tiny", "tests/support", "tests/conftest.py")
+SHARED = ("core", "bridge", "nodes", "scripts", "tests/support", "tests/conftest.py")
 """What any test may run: lines of all tests are found out again after a change."""
 IMPORTED = (
     "torch", "pytest", "xdist.plugin", "comfy.sd", "comfy.samplers", "comfy.controlnet", "comfy_api.latest", "nodes",
     "diffusers.models.controlnets",
 )  # fmt: skip
-ELSEWHERE = re.compile(r"\b(host_server|standin_server|compare_process|subprocess|Visit)\b")
-"""In a file of tests: they run the pack in another process, which has no mutant."""
+ELSEWHERE = re.compile(r"\b(HostServer|host_server|server|setup|clone|compare_process|subprocess|[vV]isit)\b")
+"""In a test's code or fixtures: it runs the pack in another process, which has no mutant."""
 MOST_OF_A_FUNCTION = 2.0
 """Seconds of a test function's cases whose lines are found out; its other cases may reach any line of the modules."""
 ANY_LINE, MANY_LINES = -1, 1000
@@ -143,9 +144,8 @@ def report(results: Sequence[tuple[Mutant, str]], seed: str) -> None:
             print(f"\n{kind.capitalize()}:")
         for mutant, how in results:
             if how.startswith(kind):
-                print(
-                    f"  {mutant.path}:{mutant.line} [{mutant.kind}] {mutant.name.partition('::')[2]}{how[len(kind) :]}"
-                )
+                change = mutant.name.removeprefix(mutant.path).lstrip(":")
+                print(f"  {mutant.path}:{mutant.line} [{mutant.kind}] {change}{how[len(kind) :]}")
 
 
 # Which lines a test reaches
@@ -159,11 +159,9 @@ def tests_with_lines() -> list[Test]:
             shared.update(path.read_bytes())
     kept: dict[Path, Path] = {}
     for file in (path for folder in TESTS for path in sorted((ROOT / "tests" / folder).rglob("test_*.py"))):
-        text = file.read_bytes()
-        if not ELSEWHERE.search(text.decode()):
-            digest = shared.copy()
-            digest.update(text)
-            kept[file] = KEPT / f"{file.stem}-{digest.hexdigest()[:16]}.json"
+        digest = shared.copy()
+        digest.update(file.read_bytes())
+        kept[file] = KEPT / f"{file.stem}-{digest.hexdigest()[:16]}.json"
     missing = {file: lines for file, lines in kept.items() if not lines.exists()}
     if missing:
         environment.say(f"Finding out what the tests of {len(missing)} files reach")
@@ -232,6 +230,7 @@ class Tracer:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         files = list(self.kept)
+        items[:] = [item for item in items if not _is_elsewhere(item)]
         items.sort(key=lambda item: files.index(item.path))
         for file in self.kept.keys() - {item.path for item in items}:
             self.kept[file].write_text("{}", "utf-8")
@@ -271,6 +270,10 @@ class Tracer:
         file.write_text(json.dumps(entries), "utf-8")
         self.reached = {IMPORT: self.reached[IMPORT]}
         self.other_cases, self.failed = [], set()
+
+
+def _is_elsewhere(item: Any) -> bool:
+    return bool(ELSEWHERE.search(" ".join([*item.fixturenames, inspect.getsource(item.function)])))
 
 
 def _function(test: str) -> str:
@@ -313,13 +316,19 @@ def reaching(mutant: Mutant, tests: Sequence[Test]) -> list[list[Test]]:
 
 
 def within(files: Sequence[Sequence[Test]], seconds: float) -> list[Test]:
-    """From each file in turn its next test, until they take so long; at least one."""
+    """From each file in turn its next test, where it fits into what is left of so many seconds; then, if any are left,
+    the first that did not fit."""
+    turns = range(max(map(len, files), default=0))
     chosen: list[Test] = []
-    for turn in range(max(map(len, files), default=0)):
-        for file in files:
-            if turn < len(file) and (not chosen or seconds > 0):
-                chosen.append(file[turn])
-                seconds -= file[turn].seconds
+    longer: list[Test] = []
+    for test in (file[turn] for turn in turns for file in files if turn < len(file)):
+        if test.seconds <= seconds:
+            chosen.append(test)
+            seconds -= test.seconds
+        else:
+            longer.append(test)
+    if seconds > 0:
+        chosen += longer[:1]
     return sorted(chosen, key=lambda test: [file[0].file for file in files].index(test.file))
 
 

@@ -16,16 +16,13 @@ from pack.core.methods import methods
 if TYPE_CHECKING:
     from method_rows import Condition
 
-CARRIED_ALIKE = re.compile(
-    r"ip_adapter, .*|story_maker, .*|references, PeopleAsReferences|id_patch, ApplyIDPatch, by region"
-)
-"""Rows with whose people a run does what it does with those of another row too: image tokens as InstantID's, references
-as those by region, words of a region as those of Prompt per Person."""
 OF_A_RUN = (
     "test_cancel", "test_compiled", "test_half", "test_leaks", "test_leaks_after_errors", "test_other_packs",
-    "test_partial_loading", "test_people_together", "test_rows",
+    "test_other_packs_texts", "test_partial_loading", "test_people_together", "test_rows",
 )  # fmt: skip
-"""Files that ask what a run does with people, whoever they are: with --all of those rows too."""
+"""Files that ask what a run does with people, whoever they are."""
+SELDOM_IN_A_RUN = re.compile(r"references, .*|PromptPerPerson.*|.*, (a row each|the other way to act)")
+"""Rows that such a file tries with --all: words and references come as other tokens do."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -34,24 +31,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     conditions = (*getattr(metafunc.module, "CONDITIONS", ()), *conditions_of(metafunc.function))
     rows_here = [row for row in rows() if row.runs_here]
-    seldom = CARRIED_ALIKE if metafunc.definition.path.stem in OF_A_RUN else None
+    file = metafunc.definition.path.stem
     if "method" in metafunc.fixturenames:
-        metafunc.parametrize("method", _cases(methods(), conditions), ids=lambda record: record.folder)
+        metafunc.parametrize("method", _cases(methods(), conditions, file), ids=lambda record: record.folder)
     if "row" in metafunc.fixturenames:
-        metafunc.parametrize("row", _cases(rows_here, conditions, seldom), ids=str)
+        metafunc.parametrize("row", _cases(rows_here, conditions, file), ids=str)
     if "row_or_variant" in metafunc.fixturenames:
-        metafunc.parametrize("row_or_variant", _cases(with_variants(rows_here), conditions, seldom), ids=str)
+        metafunc.parametrize("row_or_variant", _cases(with_variants(rows_here), conditions, file), ids=str)
 
 
-def _cases(
-    candidates: Iterable[Any], conditions: Iterable[Condition], seldom: re.Pattern[str] | None = None
-) -> list[Any]:
-    """The rows or records; those that do not meet every condition are skipped. seldom: names of thorough ones."""
+def _cases(candidates: Iterable[Any], conditions: Iterable[Condition], file: str) -> list[Any]:
+    """The rows or records; those that do not meet every condition are skipped."""
     cases = list[Any]()
     for candidate in candidates:
         unmet = next((condition for condition in conditions if not condition.holds(candidate)), None)
         marks = [] if unmet is None else [pytest.mark.skip(reason=unmet.reason)]
-        if seldom and seldom.fullmatch(str(candidate)):
+        if file in OF_A_RUN and SELDOM_IN_A_RUN.fullmatch(str(candidate)):
             marks.append(pytest.mark.thorough)
         cases.append(pytest.param(candidate, marks=marks))
     return cases

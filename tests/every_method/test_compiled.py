@@ -80,7 +80,7 @@ def compiled_once(row: Row, **changed: Any) -> list[Tensor]:
     return pictures
 
 
-@pytest.mark.thorough_with("parts2whole")
+@pytest.mark.thorough_with("parts2whole", "id_patch", "instant_id", "LoRAPerPerson")
 def test_it_is_one_graph_and_compiled_once(row: Row) -> None:
     picture, other = compiled_once(row)
     assert relative(picture, other) > 1e-4, "other people make another picture"
@@ -90,12 +90,14 @@ def known(kind: str) -> Row:
     return next(row for row in rows() if row.kind == kind)
 
 
+@pytest.mark.thorough
 def test_parts_with_dropped_tokens_are_one_graph() -> None:
     masked = ours("LikenessPart", mask=mask(2)[:1])
     picture, _ = compiled_once(known("LikenessSharePartsAttention"), parts=masked)
     assert picture.isfinite().all()
 
 
+@pytest.mark.thorough
 @marks.transformers
 def test_references_that_everybody_reads_outside_are_one_graph() -> None:
     (by_region,) = (row for row in rows() if row.kind == "LikenessPeopleAsReferences" and row.variant == "by region")

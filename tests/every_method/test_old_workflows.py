@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from comfy_api.latest._io import WidgetInput
 from graphs import node
 from method_rows import Row, applies_to, latents, picture
+
+pytestmark = pytest.mark.every_row
 
 KNOWN = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text("utf-8"))
 

@@ -9,7 +9,7 @@ import torch
 from figures import relative
 from graphs import Node, value
 from method_rows import Condition, Row, bypassed, in_front, latents, model_behind, two
-from pack.bridge.sampling.carried import ConditioningLost
+from pack.bridge.sampling.model_conds import ConditioningLost
 from sample_values import control_net, normal, sdxl
 
 

@@ -11,6 +11,8 @@ from pack.core.errors import BadRange, LikenessError, ModelNotPatched
 from pack.core.people import NotPlaced
 from sample_values import cast, flux, identity, loaded, nan, normal, sdxl, sdxl_clip, small, text, unplaced
 
+pytestmark = pytest.mark.every_row
+
 
 def another(row: Row) -> Iterator[dict[str, Any]]:
     """Inputs of a family that the method is not for: MODEL, one that its file does not fit, conditioning, encoder."""

@@ -12,7 +12,7 @@ from browser.fixtures import browser, newest, visit, watched  # noqa: F401
 if TYPE_CHECKING:
     from comfy.controlnet import ControlNet
     from comfy.model_patcher import ModelPatcher
-    from pack.bridge.people.face_model import FaceModel
+    from pack.bridge.people.face_model import HostedFaceModel
     from pack.nodes.id_patch.nodes import IDPatch
     from pack.nodes.instant_id.nodes import InstantID
 
@@ -74,10 +74,10 @@ def instant_id(sdxl: tuple[ModelPatcher, ControlNet]) -> InstantID:
 
 
 @pytest.fixture(scope="module")
-def face_model() -> FaceModel:
+def face_model() -> HostedFaceModel:
     """A real detector and a real recogniser, in the host's hands."""
     import real_faces
     from pack.bridge.people import face_model
 
     recogniser = real_faces.recogniser(face_model.Hosted)
-    return face_model.FaceModel(real_faces.detector(face_model.Hosted), (recogniser,))
+    return face_model.HostedFaceModel(real_faces.detector(face_model.Hosted), (recogniser,))

@@ -220,6 +220,7 @@ def check(setup: Setup, output: Path, rows: list[dict[str, str]], again: Sequenc
         assert np.array_equal(made_of_it, pixels(setup.plainly(cells))), cells
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", WORKERS)
 def test_nothing_is_lost_made_twice_or_open_to_the_network(
     workers: tuple[str, ...], setup: Setup, tmp_path: Path, temporary: Path

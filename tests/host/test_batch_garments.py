@@ -54,6 +54,7 @@ def part(name: str, place: str, **more: Any) -> dict[str, Any]:
     return node("LikenessPart", **inputs, **more)
 
 
+@pytest.mark.thorough
 def test_each_garment_is_measured_in_its_region(worker: Worker, tmp_path: Path) -> None:
     """The picture shows the jacket in its place, and grey in that of the hat. How alike those two are the vision model
     itself says, so two scores or regions that are swapped are seen."""

@@ -15,7 +15,8 @@ ROWS, WINDOW = 4, 2
 
 
 @pytest.mark.both_hosts
-@pytest.mark.parametrize("pictures", (1, ROWS))
+@pytest.mark.thorough_with("by region")
+@pytest.mark.parametrize("pictures", (pytest.param(1, marks=pytest.mark.thorough), ROWS))
 @pytest.mark.parametrize("row", WITH_A_NET, ids=str)
 def test_a_batch_in_windows_is_the_batch_as_a_whole(row: Row, pictures: int) -> None:
     """pictures: of the hint: one for all rows, or one for each."""

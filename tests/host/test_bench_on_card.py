@@ -11,6 +11,7 @@ pytestmark = marks.transformers
 SMALL = transformers_on_card.Settings(transformers_on_card.tiny()[:2], torch.float32, side=64, numbers=(1, 2))
 
 
+@pytest.mark.thorough
 def test_every_way_is_measured_for_every_model_and_number_of_people() -> None:
     lines = list(transformers_on_card.measure(SMALL))
     expected: list[tuple[str, str, int]] = []

@@ -81,6 +81,7 @@ def test_masks_on_conditioning_cost_a_row_for_each_prompt() -> None:
     assert len(lines) == 4
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("custom_nodes")
 def test_the_rows_of_one_pack_alone_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     """Without the pack there are none: neither those of ComfyUI itself nor those of another pack."""
@@ -109,6 +110,7 @@ def test_a_card_is_measured_with_every_method_of_the_table() -> None:
         assert f"\n| {attention.title} | " in text
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("custom_nodes")
 def test_what_no_longer_fits_the_time_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     lines = list(card.measure(settings(seconds=0.0)))

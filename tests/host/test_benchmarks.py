@@ -121,6 +121,7 @@ def times(out: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (out / "pictures/ID-Patch").glob("*.png")}
 
 
+@pytest.mark.thorough_with("multi-human", "identities-collapse")
 @pytest.mark.parametrize("benchmark", KEYS)
 def test_a_run_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, finished: Any, benchmark: str) -> None:
     record = BENCHMARKS[benchmark]
@@ -237,6 +238,7 @@ def test_workers_go_on_with_the_pictures_of_this_machine_and_ray_begins_anew(tmp
             assert to_draw(run) == EVERY, name
 
 
+@pytest.mark.thorough
 def test_a_picture_is_seen_again_by_others_and_drawn_again_where_it_is_damaged(tmp_path: Path, finished: Any) -> None:
     """Alone and the same, and the figures are as before."""
     out = tmp_path / "out"
@@ -260,6 +262,7 @@ def test_a_picture_is_seen_again_by_others_and_drawn_again_where_it_is_damaged(t
         assert {"antelopev2", "arcface-ir-se50"} <= {*json.loads(note)["watchers"]}
 
 
+@pytest.mark.thorough
 def test_a_picture_is_seen_again_beside_another_photo_and_by_another_recogniser(tmp_path: Path, finished: Any) -> None:
     """And drawn no other time: neither the photo that it should be like nor InstantID's recogniser makes it."""
     out = tmp_path / "out"
@@ -324,7 +327,7 @@ def test_a_photo_without_a_face_fails_its_own_pictures(
     assert "ID-Patch, 1: LikenessPerson: " in capsys.readouterr().err
 
 
-@pytest.mark.both_hosts
+@pytest.mark.thorough
 def test_a_rehearsal_makes_up_its_folder_and_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It draws and measures a picture of each kind, with the miniature's files whole, also in an older ComfyUI."""
     arguments = asked("multi-id", tmp_path, rehearse=True, limit=1)
@@ -393,6 +396,7 @@ def test_a_limit_takes_the_first_of_each_kind() -> None:
 # --- By workers
 
 
+@pytest.mark.thorough
 def test_workers_get_the_photos_and_give_pictures_with_the_prompt_of_this_machine(tmp_path: Path) -> None:
     """A real ComfyUI of its own; two photos of one name, one that is none, and a pose, which stands in the prompt."""
     folder = tmp_path / "folder"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import other_packs
+import pytest
 from bench.methods import Applied
 from beside import graphs, names, packs
 
@@ -28,6 +29,7 @@ def test_every_pack_has_its_checks() -> None:
     assert tuple(pack.name for pack in packs.PACKS) == names.NAMES
 
 
+@pytest.mark.thorough
 def test_a_pack_that_acts_in_both_orders_holds() -> None:
     results = list(graphs.either_order(OURS, "Adapter", adapter))
     assert len(results) == 3
@@ -35,6 +37,7 @@ def test_a_pack_that_acts_in_both_orders_holds() -> None:
     assert {result.method for result in results} == {OURS}
 
 
+@pytest.mark.thorough
 def test_a_pack_without_an_effect_does_not_hold() -> None:
     before, after, orders = graphs.either_order(OURS, "Nothing", nothing)
     for acts in (before, after):

@@ -71,6 +71,7 @@ def test_a_photo_becomes_the_picture_of_its_bodies_at_the_size_of_the_canvas(mod
     assert not Path(densepose_made.CODE_RAN).exists()
 
 
+@pytest.mark.thorough
 def test_at_most_so_many_bodies_are_drawn(models: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = str(densepose_made.save(models / PUBLISHED, 2))
     assert len(found(photos(), people=1)[1]) == 1

@@ -543,7 +543,7 @@ FIRST = {"couple", "two people", "friends", "family", "group", "portrait", "jack
 """For these a template to start with is the first of ours."""
 
 
-@pytest.mark.thorough_with("newest")
+@pytest.mark.thorough
 def test_the_gallery_finds_what_people_look_for(visit: Visit) -> None:
     """In an English gallery by Chinese words as well. None of our titles is cut off in a window of 1920x1080."""
     titles = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]

@@ -81,7 +81,7 @@ def looks_of(people: Sequence[Identity]) -> Tensor:
 
 
 @pytest.mark.parametrize("by_face", [False, True], ids=["by skeletons", "by faces"])
-@pytest.mark.parametrize("people", [2, 3, 4, 8])
+@pytest.mark.parametrize("people", [2, *(pytest.param(count, marks=pytest.mark.thorough) for count in (3, 4, 8))])
 def test_the_judge_says_how_much_of_the_others_was_mixed_in(world: World, people: int, by_face: bool) -> None:
     """A fifth of all others in every place, in cartoons that the avatar's own code draws."""
     everybody = list(worlds.drawn_people(8))
@@ -275,6 +275,7 @@ def test_every_picture_is_of_the_people_photos_and_seed_that_are_asked_for(world
     assert [photos for _, _, photos in judged] == [every_photo, every_photo], "judged by all photos of everybody"
 
 
+@pytest.mark.thorough
 def test_the_halves_of_instant_id_are_those_that_they_are_called(world: World) -> None:
     """IdentityNet alone draws a figure with the person's look. The adapter alone has no keypoints, so nobody stands
     where they are."""
@@ -338,6 +339,7 @@ def test_the_command_answers(tmp_path: Path) -> None:
     assert len(rows) == 1 + len(METHODS)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_a_folder_of_own_pictures_is_measured_and_can_be_stopped(tmp_path: Path) -> None:
     """The command, ended by Ctrl-C and called again."""

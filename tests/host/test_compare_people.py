@@ -46,8 +46,6 @@ from rig.workflow import WorkflowError, specs
 from safetensors.torch import save_file
 from torch import Tensor
 
-pytestmark = pytest.mark.both_hosts
-
 SIZE = (256, 192)
 """Of the pictures here."""
 ID_PATCH, INSTANT_ID = METHODS[:2]
@@ -279,6 +277,7 @@ def test_the_prompt_of_every_method_is_whole(session: Session, method: DrawnMeth
         assert "two people" in texts and "terrace" not in texts, "the text of the template is gone"
 
 
+@pytest.mark.both_hosts
 def test_the_same_cast_seed_text_and_size_go_to_every_method(session: Session) -> None:
     for title in ("ID-Patch", "InstantID by region", "InstantIDs chained", "faces one by one"):
         graph = pictured(session, title)
@@ -317,6 +316,7 @@ def test_ablations_leave_out_what_they_are_called(session: Session) -> None:
         assert len(two_photos.ids("LoadImage")) == 4
 
 
+@pytest.mark.both_hosts
 def test_a_host_without_newer_nodes_draws_what_it_can_and_says_what_it_lacks(session: Session) -> None:
     """As ComfyUI 0.3.64 is: IP-Adapter's template finds faces by a node that is not needed here, several photos need
     one that is."""
@@ -409,6 +409,7 @@ def test_a_missing_recogniser_is_named(session: Session, monkeypatch: pytest.Mon
         pictured(session, "InstantID by region")
 
 
+@pytest.mark.thorough
 def test_every_method_has_a_row_and_what_is_missing_is_named(session: Session) -> None:
     rows = people.seeds(session)
     assert [row.title for row in rows] == [method.title for method in METHODS]
@@ -580,6 +581,7 @@ def lines_of(process: subprocess.Popen[str]) -> Iterator[str]:
             yield line.removeprefix("[likeness] ").rstrip()
 
 
+@pytest.mark.thorough
 def test_a_command_that_is_stopped_goes_on(session: Session, few_models: Path, tmp_path: Path) -> None:
     """It is told to end when it has drawn a picture. Called again, it takes this one and draws the other."""
     out = tmp_path / "out"

@@ -10,7 +10,7 @@ from PIL import Image
 from rig import photos, standins
 from rig.host_server import HostServer, Prompt
 
-pytestmark = [pytest.mark.xdist_group("server"), pytest.mark.both_hosts]
+pytestmark = pytest.mark.xdist_group("server")
 PEOPLE = "小明 \N{GRINNING FACE} Полина"
 """cp932 has no such face, cp1252 none of the letters."""
 
@@ -69,6 +69,7 @@ def identity(picture: str, which_face: str) -> Prompt:
     }
 
 
+@pytest.mark.thorough
 def test_an_error_with_a_name_is_an_answer_and_the_next_prompt_runs(old_console: HostServer, tmp_path: Path) -> None:
     picture = old_console.upload_image(photos.pair()[0], "eileen.png")
     wall = tmp_path / "wall.png"

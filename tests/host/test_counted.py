@@ -25,8 +25,8 @@ from pack.bridge.image_tokens.blocks import blocks_of
 from pack.bridge.networks.attention import around_attention
 from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences
-from pack.bridge.sampling.canvas import Canvas
-from pack.bridge.sampling.carried import carry
+from pack.bridge.sampling.canvas_check import Canvas
+from pack.bridge.sampling.model_conds import carry
 from pack.bridge.sampling.runs import ForwardInput
 from pack.core import families
 from pack.core.people import Cast, Identity, Person
@@ -48,11 +48,10 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "optimized_attention_masked", host.attention_pytorch)
 
 
-@pytest.mark.thorough_with("others")
-@pytest.mark.thorough_with("sd15")
+@pytest.mark.thorough
 @pytest.mark.parametrize("group", COSTS)
 def test_a_step_costs_no_more_than_it_did(group: str) -> None:
-    """In the small shapes of the tests. The others are carried and read as those that every run looks at."""
+    """In the small shapes of the tests."""
     full_size = methods.SDXL if "sdxl" in group else methods.SD15
     family = methods.for_counting(replace(full_size, shape=full_size.tiny, size=(256, 256)))
     plain = methods.counted(family, methods.unpatched(family, 0))
@@ -139,7 +138,7 @@ DTYPE = torch.bfloat16
 
 @dataclass(frozen=True)
 class Family:
-    """A DiT in small and what it is given. of: as bridge.networks.networks names it. words: how many a text has,
+    """A DiT in small and what it is given. of: as bridge.networks.model_family names it. words: how many a text has,
     and how many each picture adds to them."""
 
     of: str

@@ -129,6 +129,7 @@ def workflow_before(prompt: workflow.Prompt, node: str) -> list[str]:
     return before
 
 
+@pytest.mark.thorough
 def test_the_miniature_says_nothing_of_strangers_who_look_alike(server: HostServer) -> None:
     """Anna and Carla have a cosine of 0.90; a photo that is there twice is told all the same."""
     assert not any(LIKE_ONE_PERSON in text for text in notes_of_two(server, "anna", "carla"))

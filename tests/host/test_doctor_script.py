@@ -13,8 +13,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-pytestmark = pytest.mark.both_hosts
-
 ROOT = Path(__file__).resolve().parents[2]
 
 

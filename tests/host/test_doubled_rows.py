@@ -14,7 +14,7 @@ from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from instant_id_run import apply as apply_instant_id
 from pack.bridge.host.unet import transformers
-from pack.bridge.sampling.carried import ConditioningLost
+from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.people import Lora, RowCast
 from peers import apply
 
@@ -129,6 +129,7 @@ CASES = [(1, 1.0), (1, 4.0), (2, 4.0)]
 
 
 @pytest.mark.both_hosts
+@pytest.mark.thorough_with("instant_id_of_two")
 @pytest.mark.parametrize(("batch", "cfg"), CASES)
 @pytest.mark.parametrize("other_pack", RIGHT)
 @pytest.mark.parametrize("method", METHODS)

@@ -18,8 +18,9 @@ READABLE = 0.6
 pytestmark = pytest.mark.xdist_group("browser")
 
 
+@pytest.mark.thorough_with("laptop")
 @pytest.mark.parametrize("window", [DESKTOP, LAPTOP], ids=["desktop", "laptop"])
-@pytest.mark.parametrize("path", templates.each(templates.WITH_VUE))
+@pytest.mark.parametrize("path", templates.each(templates.WITH_VUE, ()))
 def test_a_template_opens_as_a_graph_that_can_be_read(visit: Visit, path: Path, window: tuple[int, int]) -> None:
     """With its note, beside the bars of the frontend; whole on a desktop, and where it is one to start with."""
     if visit.server.host.version < (0, 33):

@@ -14,7 +14,7 @@ from pack.core.pictures import as_rgb
 from sample_values import image, with_hidden
 from standins_made import Standins
 
-pytestmark = [pytest.mark.both_hosts, pytest.mark.skipif(not tiny_dits.KNOWN, reason="this ComfyUI has no such models")]
+pytestmark = pytest.mark.skipif(not tiny_dits.KNOWN, reason="this ComfyUI has no such models")
 
 
 def picture_inputs() -> Iterator[tuple[str, str]]:

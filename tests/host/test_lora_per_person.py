@@ -19,8 +19,8 @@ from comfy.ldm.modules.attention import attention_pytorch
 from comfy.patcher_extension import WrappersMP
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
-from pack.bridge.loras import lora_readers
-from pack.bridge.loras.lora_layers import LayerLora, PeopleLayer
+from pack.bridge.loras import layer_hooks
+from pack.bridge.loras.people_layers import LayerLora, PeopleLayer
 from pack.core import identities, low_rank
 from pack.core.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.models.tensors import below
@@ -56,6 +56,7 @@ def put_on(model, cast, positive=None, negative=None, **changed):
     return apply("LikenessLoRAPerPerson", model=model, **texts, cast=cast, **{"feather": 0, **changed})
 
 
+@pytest.mark.thorough_with("tucker", "whole", "loha", "glora")
 @pytest.mark.parametrize("kind", [*lora_made.KINDS, "lora of SD1.5"])
 def test_one_person_everywhere_is_load_lora(model, kind):
     """Over a whole sampling, in every layer, convolutions too."""
@@ -290,6 +291,7 @@ BESIDE = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough_with("IPAdapter", "IDPatch", "PromptPerPerson")
 @pytest.mark.parametrize("beside", BESIDE)
 def test_beside_other_nodes_both_are_there_in_any_order(model, beside):
     """Before and after it, the picture is the same, and neither of the two alone."""
@@ -445,25 +447,26 @@ def test_regions_of_moved_tokens_are_refused(name):
         sample(*inputs, steps=1, size=(2 * WIDTH, 2 * HEIGHT))
 
 
-def test_nothing_is_left_after_an_exception_and_for_a_compiled_model():
+@pytest.mark.thorough
+def test_for_a_compiled_model_nothing_is_left():
     small = compiled.model()
-    file = lora_made.file(small)
     with compiled.counting():
         compiled_model = compiled.whole(small)
-        inputs = put_on(compiled_model, person_with_lora(file))
         before = sample(compiled_model, [text(1)], [text(2)], steps=1)
-        with_lora = sample(*inputs, steps=1)
+        with_lora = sample(*put_on(compiled_model, person_with_lora(lora_made.file(small))), steps=1)
         assert torch.equal(sample(compiled_model, [text(1)], [text(2)], steps=1), before)
         assert not torch.equal(with_lora, before)
 
+
+def test_nothing_is_left_after_an_exception(model):
     def fails(*_):
         raise RuntimeError("stop")
 
-    failing = inputs[0].clone()
+    failing, *sides = put_on(model, person_with_lora(lora_made.file(model)))
     failing.set_model_sampler_post_cfg_function(fails)
     with pytest.raises(RuntimeError, match="stop"):
-        sample(failing, *inputs[1:], steps=1)
-    assert not any("forward" in vars(module) for module in small.model.diffusion_model.modules())
+        sample(failing, *sides, steps=1)
+    assert not any("forward" in vars(module) for module in model.model.diffusion_model.modules())
 
 
 def test_a_saved_person_keeps_their_loras():
@@ -557,9 +560,9 @@ def test_a_pack_that_goes_around_ours_in_a_forward_and_stays_keeps_its_function(
     changed = inputs[0].clone()
     changed.set_model_input_block_patch(patch)
     sample(changed, *inputs[1:], **LATENT)
-    reader = forwards_before[0].__self__
-    assert isinstance(reader, lora_readers.Reader)
-    assert reader.ended
+    hook = forwards_before[0].__self__
+    assert isinstance(hook, layer_hooks.LayerHook)
+    assert hook.ended
     assert forwards(model) == [layer]
     assert torch.equal(sample(model, [text(1)], [text(2)], **LATENT), plain)
     assert torch.equal(sample(*inputs, **LATENT), alone)
@@ -643,41 +646,41 @@ def test_in_groups_every_rank_is_still_its_persons(groups):
 
 def test_forwards_that_overlap_add_their_own_each():
     """And a forward that ends first leaves what the others add."""
-    readers = lora_readers.Readers({"known": torch.nn.Linear(2, 2), "other": torch.nn.Linear(2, 2)})
-    first, second = [lora_readers.LayerAddition(lora_readers.Mark()) for _ in range(2)]
-    with readers.standing_in(["known"], {"known": first}):
-        reader = readers.by_name["known"]
-        with readers.standing_in(["known", "other"], {"known": second}):
-            assert reader.addition_of(first.mark) is first
-            assert reader.addition_of(second.mark) is second
-            assert readers.by_name["other"].addition_of(second.mark) is None
-            with readers.standing_in(["known"], {"known": second}):
+    hooks = layer_hooks.LayerHooks({"known": torch.nn.Linear(2, 2), "other": torch.nn.Linear(2, 2)})
+    first, second = [layer_hooks.LayerAddition(layer_hooks.Mark()) for _ in range(2)]
+    with hooks.standing_in(["known"], {"known": first}):
+        hook = hooks.by_name["known"]
+        with hooks.standing_in(["known", "other"], {"known": second}):
+            assert hook.addition_of(first.mark) is first
+            assert hook.addition_of(second.mark) is second
+            assert hooks.by_name["other"].addition_of(second.mark) is None
+            with hooks.standing_in(["known"], {"known": second}):
                 pass
-            assert reader.addition_of(second.mark) is second, "the same forward, put there twice"
-        assert reader.addition_of(first.mark) is first
-        assert reader.addition_of(second.mark) is None
-    assert reader.addition_of(first.mark) is None, "it has ended"
+            assert hook.addition_of(second.mark) is second, "the same forward, put there twice"
+        assert hook.addition_of(first.mark) is first
+        assert hook.addition_of(second.mark) is None
+    assert hook.addition_of(first.mark) is None, "it has ended"
 
 
 def test_readers_are_taken_out_where_a_forward_or_a_reader_fails():
     """And owners of the text that another pack's attention was called with are gone, whatever it raises."""
     modules = {"known": torch.nn.Linear(2, 2)}
-    readers = lora_readers.Readers(modules)
-    with pytest.raises(RuntimeError, match="stop"), readers.standing_in(["known"]):
+    hooks = layer_hooks.LayerHooks(modules)
+    with pytest.raises(RuntimeError, match="stop"), hooks.standing_in(["known"]):
         assert "forward" in vars(modules["known"])
         raise RuntimeError("stop")
     assert "forward" not in vars(modules["known"])
-    assert not readers.by_name
-    with pytest.raises(KeyError), readers.standing_in(["known", "unknown"]):
+    assert not hooks.by_name
+    with pytest.raises(KeyError), hooks.standing_in(["known", "unknown"]):
         raise AssertionError("never reached")
     assert "forward" not in vars(modules["known"])
-    assert not readers.by_name
+    assert not hooks.by_name
 
     def fails():
         assert forward.text_owners == ("Anna",)
         raise RuntimeError("stop")
 
-    forward = lora_readers.Forward(None)
+    forward = layer_hooks.Forward(None)
     with pytest.raises(RuntimeError, match="stop"):
         forward.call_with_text_of(("Anna",), fails)
     assert forward.text_owners == ()

@@ -11,11 +11,12 @@ import tiny_dits
 import torch
 from figures import relative
 from hidden_text import without_common
-from pack.bridge.loras.lora_files import NotForOnePerson
+from marks import EACH
+from pack.bridge.loras.files import NotForOnePerson
 from pack.bridge.networks.attention import OVERRIDE
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.people import Lora, PlacedCast
-from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
+from tiny_dits import FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 from transformer_loras import (
     EVERYWHERE,
     HEIGHT,
@@ -41,7 +42,7 @@ pytestmark = marks.transformers
 APART = people_made.painted((0, 0, 64, 96), (64, 0, 128, 96), width=WIDTH, height=HEIGHT)
 
 
-@pytest.fixture(params=EVERY)
+@pytest.fixture(params=EACH)
 def setting(request):
     return setting_of(request.param)
 

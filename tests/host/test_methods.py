@@ -107,9 +107,12 @@ KINDS = sorted(row.kind for row in rows() if not row.variant and {"positive", "n
 def _cases() -> list[Any]:
     """Node and setting; those of DiTs only where this ComfyUI has all of them."""
     of_unets = {row.kind for row in rows() if row.of_unets}
+    often = {row.kind for row in rows() if not row.is_seldom}
     cases: list[Any] = []
     for kind in KINDS:
         of_kind = [] if kind in of_unets else [marks.transformers]
+        if kind not in often:
+            of_kind.append(pytest.mark.thorough)
         cases += [pytest.param(kind, setting, marks=of_kind) for setting in _settings(kind)]
     return cases
 

@@ -232,12 +232,10 @@ def by_region(host: Host, cast: Cast, layout: Layout) -> Tensor:
     return sample(host._replace(model=model), sides, layout)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("orders", "pictures"),
-    [
-        (("1,2", "2,3,1"), 2),
-        pytest.param(("1,2", "2,1", "2,3,1", "3,1,4,2", "6,4,2,1,3,5"), 6, marks=pytest.mark.thorough),
-    ],
+    [(("1,2", "2,3,1"), 2), (("1,2", "2,1", "2,3,1", "3,1,4,2", "6,4,2,1,3,5"), 6)],
     ids=["few", "many"],
 )
 def test_everybody_is_in_their_place_by_region(
@@ -322,6 +320,7 @@ def sharing_wardrobe() -> Wardrobe:
     return in_host.sharing(built.build().sharing)
 
 
+@pytest.mark.thorough
 @torch.inference_mode()
 def test_parts_are_shared_as_without_a_host(sharing_wardrobe: Wardrobe, small: net.Miniature) -> None:
     """Share Parts Attention, once, with masks: the small net draws the same."""

@@ -22,7 +22,7 @@ from rig import workflow
 from rig.host_server import HostServer
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
+pytestmark = pytest.mark.xdist_group("browser")
 
 ID_PATCH = "ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors"
 INSTANT_ID = "InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"
@@ -45,7 +45,7 @@ def windows(name: str) -> str:
     return name.replace("/", "\\")
 
 
-@pytest.fixture(scope="module", params=["its own", "the newest"])
+@pytest.fixture(scope="module", params=[pytest.param("its own", marks=pytest.mark.thorough), "the newest"])
 def visit(
     request: pytest.FixtureRequest, browser: launch.Browser, host: Host, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Visit]:

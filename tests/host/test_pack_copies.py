@@ -32,6 +32,7 @@ def told(server: HostServer, words: str) -> list[str]:
     return [line for line in server.log.splitlines() if words in line]
 
 
+@pytest.mark.thorough
 def test_two_copies_in_a_running_host(host: Host, tmp_path: Path) -> None:
     archive.unpack(tmp_path / "copy" / "likeness-main")
     archive.unpack(tmp_path / "pack")

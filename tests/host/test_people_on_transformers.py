@@ -18,10 +18,11 @@ import torch
 import torch.nn.functional as functional
 from figures import relative
 from joint_reads import Tokens, allowed
+from marks import EACH
 from pack.bridge.networks.attention import OVERRIDE, with_reading
 from pack.bridge.references.record import REFERENCES, PeopleReferences
-from pack.bridge.sampling import carried, runs
-from pack.bridge.sampling.carried import ConditioningLost
+from pack.bridge.sampling import model_conds, runs
+from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.words import person_texts
 from pack.bridge.words.person_texts_run import PersonTextsRun
 from pack.core.errors import BadSetup, BadSize, WrongBaseModel
@@ -94,7 +95,7 @@ class Setting:
 SETTINGS = {}
 
 
-@pytest.fixture(params=EVERY)
+@pytest.fixture(params=EACH)
 def setting(request):
     return of_family(request.param)
 
@@ -287,6 +288,7 @@ def applied_in(order, setting, record, masks):
     return made
 
 
+@pytest.mark.thorough_with("Z-Image")
 def test_the_order_of_the_nodes_does_not_matter(setting):
     """Of people who have words of Prompt per Person and words of their LoRAs."""
     record = record_of(setting, cast(setting), (0, None, 1))
@@ -466,7 +468,7 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeyp
     negative = tiny_dits.conditioning(60)
     of_people = person_texts.appended_texts(texts, masks, None, ["Anna", "Ben"])
     made = by_region(runs.patched(model, PersonTextsRun), positive, negative, record, masks)
-    applied = made[0], carried.carry(made[1], of_people), negative
+    applied = made[0], model_conds.carry(made[1], of_people), negative
     start = tiny_dits.latent(family, WIDTH, HEIGHT)
     found = tiny_dits.sample(*applied, start, cfg=1.0)
     ((common, options),) = positive
@@ -481,6 +483,7 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeyp
     assert relative(tiny_dits.sample(model, positive, negative, start, cfg=1.0), expected) > 100 * TOLERANCE
 
 
+@pytest.mark.thorough_with("Z-Image")
 @pytest.mark.parametrize("letters", ["r", pytest.param("wlr", marks=pytest.mark.thorough)])
 def test_a_compiled_model_gives_the_same_picture(setting, letters):
     """And another run compiles nothing. References alone are compiled once for all steps, too."""
@@ -526,8 +529,8 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
         for letter in letters:
             model, positive, negative = made[:3]
             if letter == "w":
-                other_side = carried.carry(negative, person_texts.without_people(of_people))
-                made = runs.patched(model, PersonTextsRun), carried.carry(positive, of_people), other_side
+                other_side = model_conds.carry(negative, person_texts.without_people(of_people))
+                made = runs.patched(model, PersonTextsRun), model_conds.carry(positive, of_people), other_side
             elif letter == "l":
                 made = by_lora(setting, model, positive, negative, who, APART)
             elif letter == "r":
@@ -623,6 +626,7 @@ def test_in_a_second_pass_on_a_larger_latent_everybody_keeps_their_own(family):
         assert relative(other, found) > 100 * TOLERANCE, f"it is as without {letter}"
 
 
+@pytest.mark.thorough_with("Z-Image")
 def test_faces_are_changed_each_by_its_own_reference_and_nothing_outside_the_mask(setting):
     people = tuple(people_made.person(n, slot=slot) for n, slot in enumerate(group.layout(1, "bust", 1, CROP, CROP)
                    .slots * 2, 1))  # fmt: skip

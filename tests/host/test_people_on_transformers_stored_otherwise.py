@@ -9,14 +9,15 @@ import torch
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from figures import relative
 from host_nodes import novram
-from tiny_dits import EVERY, FLUX_2, QWEN, Z_IMAGE
+from marks import EACH
+from tiny_dits import FLUX_2, QWEN, Z_IMAGE
 from transformer_loras import HEIGHT, TOLERANCE, WIDTH, Setting, cast, put_on, sample, setting_of
 
 pytestmark = marks.transformers
 APART = people_made.painted((0, 0, 64, 96), (64, 0, 128, 96), width=WIDTH, height=HEIGHT)
 
 
-@pytest.fixture(params=EVERY)
+@pytest.fixture(params=EACH)
 def setting(request):
     return setting_of(request.param)
 
@@ -53,10 +54,7 @@ def test_offloaded_it_is_the_same_picture(setting):
         assert torch.equal(drawn(setting), whole)
 
 
-@pytest.mark.thorough_with("FLUX.1")
-@pytest.mark.thorough_with("FLUX.2")
-@pytest.mark.thorough_with("Z-Image")
-@pytest.mark.thorough_with("Krea 2")
+@pytest.mark.thorough
 def test_compiled_it_is_the_same_picture_and_is_compiled_once(setting):
     """By the host's own node."""
     expected = drawn(setting)

@@ -25,6 +25,7 @@ KEPT = (
 )  # fmt: skip
 
 
+@pytest.mark.thorough
 @marks.transformers
 def test_it_is_among_all_methods_by_its_record_alone(tmp_path: Path) -> None:
     """In a copy of the pack with its folder, manifest entry and a workflow: nothing of it stands elsewhere."""

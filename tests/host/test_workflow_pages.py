@@ -60,7 +60,7 @@ def links(graph: Graph) -> list[list[str]]:
     return sorted([*map(str, link[:4]), names[link[0]], str(link[5])] for link in graph["links"])
 
 
-@pytest.mark.parametrize("path", templates.each(templates.WITH_VUE))
+@pytest.mark.parametrize("path", templates.each(templates.WITH_VUE, templates.WITH_VUE))
 def test_opens_whole_readable_and_in_view(gallery: Visit, path: Path) -> None:
     """And what the editor sends is what the scripts send."""
     templates.skip_unless_known(path, gallery.server.object_info())

@@ -362,8 +362,8 @@ def test_instant_id_draws_four_people_in_one_pass_as_the_note_says(
     assert picture.std() > 5
 
 
-OFFERED_OFTEN = ("instant_id_two_stage_group", "lora_two_people", "parts_try_on")
-"""Which switch the most on."""
+OFFERED_OFTEN = ("instant_id_two_stage_group", "lora_two_people")
+"""Which switch the most on, and are quick."""
 
 
 def decides(node: dict[str, Any], known: dict[str, Any]) -> bool:
@@ -403,6 +403,7 @@ def test_what_a_note_offers_runs_too(
     assert made.std() > 5 and same == (bool(said) and not given)
 
 
+@pytest.mark.thorough_with("Z-Image")
 @pytest.mark.parametrize("option", TABLE["instead"])
 def test_a_box_with_a_model_of_its_own_draws_instead(
     option: str, host_server: HostServer, small: Callable[..., Prompt]
@@ -430,6 +431,7 @@ def test_a_box_with_a_model_of_its_own_draws_instead(
     assert changed_by.mean() > 1
 
 
+@pytest.mark.thorough
 def test_a_sheet_has_the_photos_and_every_method_that_is_on(
     host_server: HostServer, small: Callable[..., Prompt]
 ) -> None:
@@ -473,6 +475,7 @@ PAINTED, ALSO = (180, 150, 280, 300), (60, 200, 150, 280)
 second garment is found."""
 
 
+@pytest.mark.thorough_with("references")
 @pytest.mark.parametrize("template", TABLE["repainted"])
 def test_all_but_what_is_meant_stays_bit_for_bit(
     template: str, host_server: HostServer, small: Callable[..., Prompt], tmp_path: Path
@@ -521,6 +524,7 @@ def test_all_but_what_is_meant_stays_bit_for_bit(
         assert all(painted[y0:y1, x0:x1].mean() > 0.9 for x0, y0, x1, y1 in places)
 
 
+@pytest.mark.thorough_with("parts_try_on")
 @pytest.mark.parametrize(
     ("template", "masking"), [("start_person_in_photo", "LikenessMaskOfAPersonsPlace"), ("parts_try_on", "Both places")]
 )
@@ -574,6 +578,7 @@ def changed(one: dict[str, Any], **inputs: Any) -> dict[str, Any]:
     return {**one, "inputs": {**one["inputs"], **inputs}}
 
 
+@pytest.mark.thorough
 def test_one_patched_model_serves_two_nodes_of_parts_and_heat_maps_arrive_while_it_samples(
     host_server: HostServer, small: Callable[..., Prompt]
 ) -> None:

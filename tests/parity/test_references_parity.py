@@ -6,7 +6,7 @@ import pytest
 import tiny_dits
 import torch
 from figures import WHOLE_SAMPLING, relative
-from pack.bridge.networks import networks
+from pack.bridge.networks import model_family
 from pack.bridge.networks.attention import COUNTS, OVERRIDE
 from pack.bridge.references.by_region import TokensChanged
 from pack.bridge.references.frame_texts import ready_for_rows
@@ -41,7 +41,7 @@ def references(family):
 
 OMNI = "Z-Image Omni"
 """Z-Image that also reads what a vision encoder has seen of references."""
-KINDS = *networks.FAMILIES, OMNI
+KINDS = *model_family.FAMILIES, OMNI
 FRAMES = (3, 9, 5, 12, 4)
 """Tokens of the texts before each reference of Z-Image, and behind the prompt."""
 LOOKS = ((2, 3), (5, 8))

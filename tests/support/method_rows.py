@@ -3,6 +3,7 @@
 All of it comes from the records and the schemas; what these do not say stands in the tables. A row is such a node.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -114,6 +115,14 @@ DRAWN = ("LikenessApplyIDPatch",)
 """Whose picture of the places counts without anybody in them."""
 
 
+OFTEN = re.compile(
+    r"id_patch, ApplyIDPatch(, (?!by region).*)?|instant_id, .*|parts2whole, .*|with_anyone, .*|"
+    r"references, PeopleAsReferences, by region|(PromptPerPerson|LoRAPerPerson)(, .*)?"
+)
+"""One row of each way in which people get into a run: ID tokens and a ControlNet, image tokens beside the text on a
+UNet and on a transformer, keys and values of another run, tokens of pictures, words and weights of a region."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A node. method: None for one that belongs to none. variant: of the ways through it, the defaults without."""
@@ -159,6 +168,11 @@ class Row:
     def runs_here(self) -> bool:
         """Whether this ComfyUI has models for it."""
         return tiny_dits.KNOWN or self.method is None or self.method.host == "0.3.64"
+
+    @property
+    def is_seldom(self) -> bool:
+        """Whether its tests are thorough: it gets people into a run as another row does."""
+        return not OFTEN.fullmatch(str(self))
 
     def node(self, **changed: Any) -> Node:
         applied = ours(self.kind, **{**INSTEAD.get(self.kind, {}), **self._of_variant(), **changed})

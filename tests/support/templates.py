@@ -1,4 +1,4 @@
-"""Which templates every run looks at: those to start with, and the fewest that hold every node of ours."""
+"""Which templates every run looks at: those to start with, and of a method by images, by parts, on a transformer."""
 
 import copy
 from collections.abc import Container, Iterable, Mapping
@@ -39,23 +39,23 @@ STARTS = {path for path in FILES if path.stem.startswith("start_")}
 """Opened with every kind of nodes with --all."""
 WITH_VUE = {path for path in STARTS if path.stem == "start_two_people"}
 """Opened with Vue nodes in every run."""
-KINDS = fewest({*METHODS, *STARTS}, "Likeness")
-"""Looked at in every run."""
+OFTEN = {*STARTS, *fewest(STARTS, "LikenessApplyIDPatch", "LikenessApplyParts2Whole", "LikenessApplyWithAnyone")}
+"""Opened and drawn in every run."""
 
 
-def each(with_vue: Container[Path] = FILES) -> list[Any]:
-    """Parameters: each file, with --all those too that hold nothing new. with_vue: those seen with Vue nodes too."""
+def each(with_vue: Container[Path] = FILES, on_older: Container[Path] = METHODS) -> list[Any]:
+    """Parameters: each file. with_vue: those seen with Vue nodes too. on_older: those tried in older ComfyUIs too."""
     of_vue = pytest.mark.thorough_with("with Vue nodes")
 
     def marks(path: Path) -> list[Any]:
         marks_of_file: list[Any] = []
-        if path not in KINDS:
+        if path not in OFTEN:
             marks_of_file.append(pytest.mark.thorough)
         if path not in with_vue:
             marks_of_file.append(of_vue)
         if path not in STARTS:
             marks_of_file.append(once_of_each)
-        if path in METHODS:
+        if path in on_older:
             marks_of_file.append(pytest.mark.both_hosts)
         return marks_of_file
 

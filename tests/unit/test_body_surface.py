@@ -9,7 +9,7 @@ import torch
 from pack.core.body_surface import iuv, mannequin, part_masks
 from pack.core.errors import BadParts
 from pack.core.geometry import Fit
-from pack.core.parts.remarks import pose_hint
+from pack.core.parts.notes import pose_hint
 from pack.core.people import Layout, Pose, Slot
 from pack.core.places import bodies, group
 
@@ -303,6 +303,24 @@ def test_the_toes_of_a_mannequin_point_outwards() -> None:
         rows, columns = (surface.iuv[2] == part).nonzero().T
         lowest = columns[rows >= rows.max() - 2].float().mean()
         assert outwards * (float(lowest) - ankles[part]) > 2
+
+
+def test_thighs_whose_knees_are_below_the_picture_hang_straight_down() -> None:
+    (slot,) = group.layout(1, "half", 0, 256, 384).slots
+    assert slot.pose
+    pose = tuple((0.0, 0.0, 0.0) if n in (9, 10) else joint for n, joint in enumerate(slot.pose))  # without hands
+    parts = mannequin.draw_layout(Layout(256, 384, (Slot(slot.center, pose=pose),))).iuv[2]
+    assert set(parts[-1].tolist()) == {0, 9, 10}
+    columns = parts[-1].nonzero().float()
+    assert float(columns.mean()) == pytest.approx((pose[11][0] + pose[12][0]) / 2, abs=1)
+
+
+def test_the_head_of_a_mannequin_is_wide_at_the_nose() -> None:
+    """It is widest half way from crown to chin, a little above the nose."""
+    pose = bodies.body((128.0, 60.0), 46.0)
+    parts = mannequin.draw_layout(Layout(256, 384, (Slot(pose[0][:2], pose=pose),))).iuv[2]
+    widths = (parts >= 23).sum(1)
+    assert widths[60] > 0.9 * widths.max() > 0.9 * 0.7 * 46
 
 
 def test_masks_are_the_parts_that_were_chosen_of_each_person() -> None:

@@ -200,6 +200,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a box that ends where the canvas begins": ({"link": box(-50, 0, 50, 60)}, "box 1 is 50x60 px at x -50, y 0"),
     "a box that begins where the canvas ends": ({"link": box(0, 768, 50, 60)}, "box 1 is 50x60 px at x 0, y 768"),
     "a small box": ({"by_mouse": [box_of_the_editor(0, 0, 15, 200)]}, "box 1 is 15x200 px, each side needs 16 px"),
+    "no box at all": ({"link": box(0, 0, 0, 0)}, "box 1 is 0x0 px, each side needs 16 px"),
     "too many": ({"link": [box(0, 0, 99, 99)] * 65}, "there are 65, at most 64"),
     "a width below nothing": ({"link": [box(0, 0, -9, 9)]}, "The width of box 1 is -9"),
     "a line of five numbers": ({"text": "1,2,3,4,5"}, "line 1 of the text is '1,2,3,4,5'"),

@@ -101,6 +101,16 @@ def test_what_a_program_keeps_beside_a_download(tmp_path, mark):
         tensors.read(path)
 
 
+def test_a_header_tells_shapes_and_kinds_of_numbers(tmp_path):
+    kinds = (torch.half, torch.bfloat16, torch.float, torch.double)
+    state = {f"{kind}": torch.zeros(2, 3, dtype=kind) for kind in kinds}
+    save_file(state, tmp_path / "a.safetensors")
+    described = tensors.described_tensors(tmp_path / "a.safetensors")
+    assert described.keys() == state.keys()
+    for name, tensor in described.items():
+        assert (tensor.shape, f"{tensor.dtype}", tensor.is_meta) == ((2, 3), name, True)
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="only Linux has such names")
 def test_a_path_that_is_no_utf_8(tmp_path):
     folder = tmp_path / os.fsdecode(b"caf\xe9")

@@ -103,7 +103,7 @@ def test_corrections(photo_faces: list[PhotoFace], text: str, expected: str) -> 
     [
         ("7: Ben", "'7: Ben' speaks of 7, but of 6 photos none has that number or name, and no person"),
         ("5: Ben", "photo 5 with 2 faces. Write 5.1, 5.2."), ("6: Ben", "photo 6, in which no face was found"),
-        ("2", "'2' does not say who that is"), ("2: 1", "gives no name"),
+        ("2", "'2' does not say who that is"), ("2: 1", "gives no name"), (": Ben", "does not say which photo that is"),
     ],
 )  # fmt: skip
 def test_corrections_that_say_nothing_are_refused(photo_faces: list[PhotoFace], text: str, message: str) -> None:
@@ -119,7 +119,7 @@ def test_what_may_be_wrong_is_said_and_everything_reported(photo_faces: list[Pho
     )
     assert sorted_faces.unused_names == ["Eve"]
     assert list(sorted_faces.people) == ["Anna", "Ben"], "whoever is left out is nobody"
-    unlike, copies = grouping.remarks(sorted_faces.labelled)
+    unlike, copies = grouping.notes(sorted_faces.labelled)
     assert copies == "One photo twice: 1 anna_1.jpg and 7 again.jpg"
     assert unlike.startswith("Hardly like the others of their person: 3 IMG_2031.jpg (Anna, 0.0")
     lines = grouping.report(sorted_faces)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from pack.core import identities
-from pack.core.errors import UnsupportedCheckpoint
+from pack.core.errors import BadEmbedding, UnsupportedCheckpoint
 from pack.core.people import Face, Identity, Portraits
 
 ARC = "arcface-ir-se50"
@@ -71,6 +71,13 @@ def test_photos_that_hardly_agree_have_a_mean(photos):
     """A hundredth of their length is left of it."""
     combined = identities.combine(of_rows((1.0, 0.01), (-1.0, 0.01)), ARC, photos, "ID-Patch")[0]
     assert combined[0] == 0 and combined[1] > 0
+
+
+@pytest.mark.parametrize("photos", ["mean", "weighted mean", "normalised mean"])
+def test_of_photos_that_are_opposites_nothing_is_left(photos):
+    opposite = -9.0 if photos == "normalised mean" else -1.0  # of whatever length
+    with pytest.raises(BadEmbedding, match="its photos are opposites"):
+        identities.combine(of_rows((1.0,), (opposite,)), ARC, photos, "ID-Patch")
 
 
 def test_weighted_mean_counts_photos_by_how_they_agree_with_the_others():

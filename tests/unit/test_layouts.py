@@ -8,6 +8,7 @@ import torch
 from pack.core.people import Layout, Pose
 from pack.core.places import bodies, group, layouts
 from pack.core.places.bodies import openpose
+from pack.core.places.poses import BadPoses
 from people_made import painted
 
 
@@ -25,6 +26,20 @@ def test_turned_head_keeps_the_face_hides_the_far_ear_and_moves_the_neck_behind(
     assert min(pose[5][1], pose[6][1]) > mouth[0][1]
     assert (pose[3][2], pose[4][2]) == ears
     assert (openpose(pose)[1][0] - 500) * side < 0
+
+
+def test_a_head_turned_further_than_a_profile_is_one() -> None:
+    left, right, _, *mouth = bodies.face_keypoints((500, 500), 200)
+    profile = bodies.body_around((left, right, (600, 500), *mouth), "half")
+    assert profile[3][:2] == profile[4][:2], "one ear is behind the other"
+    assert profile[3][0] == pytest.approx(500 - 0.42 * 200)
+
+
+@pytest.mark.parametrize("hidden", [(5,), (6,), (5, 6)])
+def test_shoulders_that_are_not_seen_are_where_a_standing_person_has_them(hidden: tuple[int, ...]) -> None:
+    pose = bodies.body((400.0, 200.0), 120.0)
+    for corner, expected in zip(bodies.torso(without(pose, *hidden)), bodies.torso(pose), strict=True):
+        assert corner == pytest.approx(expected, abs=1)
 
 
 def test_tilted_head_keeps_the_body_upright_and_a_lying_one_lays_it_down() -> None:
@@ -79,6 +94,9 @@ def test_people_far_away_are_in_pixels() -> None:
     (slot,) = layout_of_people(small)[0].slots
     assert max(max(joint[:2]) for joint in slot.pose or ()) < 20
     assert slot.center == pytest.approx(small[0][:2])
+    at_the_corner = tuple((1.0, 1.0, seen) if n == 9 else (x, y, seen) for n, (x, y, seen) in enumerate(pose))
+    (slot,) = layout_of_people(at_the_corner)[0].slots
+    assert slot.center == pytest.approx(pose[0][:2]), "one hand alone is as near to it as parts of a canvas are"
 
 
 @pytest.mark.parametrize("parts", [False, True])
@@ -130,6 +148,8 @@ def test_legs_alone_are_left_out_and_a_nose_alone_makes_a_place_without_a_size()
     assert slot.center == pytest.approx(nose[0][:2])
     assert slot.box is slot.keypoints is None
     assert notes == ["1 of 2 people left out: neither head nor neck is seen"]
+    with pytest.raises(BadPoses, match="no person in it shows a head or a neck"):
+        layout_of_people(without(legs, *range(11)))
 
 
 @pytest.mark.parametrize("first", [False, True], ids=["last", "first"])

@@ -13,6 +13,7 @@ from pack.core.errors import BadCast, BadEmbedding, BadSize
 from pack.core.identities import EmbeddingMissing
 from pack.core.measure import annotate
 from pack.core.people import Cast, Face, Faces, Identity, NotPlaced, Person, PlacedCast, Slot
+from pack.core.pictures import rows
 from pack.core.previews import Sheet
 from PIL import Image
 
@@ -188,6 +189,15 @@ def test_what_cannot_be_measured_is_explained() -> None:
             act()
 
 
+def test_people_are_those_of_a_cast_who_count_and_one_more() -> None:
+    alone = Person(identity(2))
+    placed = cast(placed=True)
+    two = replace(cast(), people=(*cast().people, Person(identity(3), 0.0)))
+    assert measure.people_to_find(None, alone.identity, "") == Cast((alone,))
+    assert measure.people_to_find(placed, None, "") == placed
+    assert measure.people_to_find(two, alone.identity, "").people == (*two.people[:2], alone)
+
+
 def batch() -> measure.Report:
     """Swapped, right, right but less alike, Ben missing."""
     pictures = [
@@ -215,6 +225,18 @@ def test_pictures_without_the_score_come_last() -> None:
     assert measure.ranking(report, "parts") == [2, 3, 0, 1]
 
 
+def test_the_latents_of_pictures_keep_their_masks_and_noise() -> None:
+    """Two masks are of four rows in turn, one is of all."""
+    latent = {"samples": torch.arange(4.0).reshape(4, 1, 1, 1), "noise_mask": torch.rand(2, 1, 8, 8)}
+    for noise, kept in ((None, [3, 0]), ([5, 6, 7, 8], [8, 5]), (torch.tensor([5, 6, 7, 8]), [8, 5])):
+        chosen = rows({**latent, "batch_index": noise}, [3, 0])
+        assert chosen["samples"].flatten().tolist() == [3, 0]
+        assert torch.equal(chosen["noise_mask"], latent["noise_mask"][[1, 0]])
+        assert chosen["batch_index"] == kept
+    one = latent["noise_mask"][:1]
+    assert rows({**latent, "noise_mask": one}, [3, 0])["noise_mask"] is one
+
+
 def test_of_equal_pictures_the_one_with_fewer_strangers_is_better() -> None:
     anna = face([0.7, 0.1])
     stranger = face([0.0, 0.0], 150)
@@ -227,7 +249,7 @@ def test_of_equal_pictures_the_one_with_fewer_strangers_is_better() -> None:
 def test_what_the_numbers_do_not_say_is_said() -> None:
     with_anna = picture(face([0.7, 0.1]))
     report = measure.measure([with_anna, picture(), with_anna, picture()], Cast((Person(identity(0)),)), [JUDGE])
-    assert measure.troubles(report) == ["No face found in picture 2, 4."]
+    assert measure.notes(report) == ["No face found in picture 2, 4."]
 
 
 def test_the_text_alignment_of_all_pictures_is_their_mean() -> None:

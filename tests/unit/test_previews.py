@@ -6,7 +6,7 @@ import torch
 from pack.core import lettering, previews
 from pack.core.errors import BadSetup
 from pack.core.people import Layout, Person, Slot
-from pack.core.places.drawing import numbered_layout, read_regions
+from pack.core.places.place_previews import numbered_layout, read_regions
 from pack.core.previews import GroupedPicture, PictureGroup
 from PIL import Image, ImageDraw, ImageFont
 
@@ -94,6 +94,7 @@ def test_a_table_holds_every_letter_of_a_long_path() -> None:
     name = ("models--" + "x" * 300, "in the wrong place", "move it")
     assert previews.table("Models", [name], [False]).shape[1] < 200, "no name takes the room of the last column"
     assert lettering.in_lines("two", font, 1) == ["t", "w", "o"]
+    assert lettering.cut_to("i" * 2000, font, 1e6) == "i" * 1000 == lettering.in_lines("i" * 2000, font, 1e6, 1)[0]
 
 
 def has(picture: torch.Tensor, colour: tuple[int, int, int]) -> torch.Tensor:
@@ -106,6 +107,8 @@ def test_good_states_of_a_table_are_green_and_bad_ones_red() -> None:
     rows = [("a model", "found", "here"), ("a model", "missing", "nowhere")]
     for good, upper, lower in (([True, False], green, red), ([False, True], red, green)):
         table = previews.table("Models", rows, good)[0]
+        rules = has(table, (52, 56, 64))
+        assert rules.all(1).sum() == 2 and rules.sum() == 2 * table.shape[1], "a level line over each row"
         first = has(table, upper).nonzero()[:, 0].float().mean()
         second = has(table, lower).nonzero()[:, 0].float().mean()
         assert first < second
@@ -116,11 +119,11 @@ def test_heat_maps_are_white_at_their_own_highest_share() -> None:
     steps = torch.tensor([0.0, 1 / 3, 2 / 3, 1.0]).expand(4, 4)  # columns from left to right
     sheet = previews.heat_maps(torch.stack([0.9 * steps, 0.03 * steps.flip(1)]), ["coat", "hat"])[0]
     expected = [(0, 0, 0), (255, 0, 0), (255, 255, 0), (255, 255, 255)]
-    # Cells are 160 px wide, 6 px apart; a column of a map takes 40 px of its cell.
+    # Cells are 160 px wide and high, 6 px apart; a column of a map takes 40 px of its cell.
     for cell_left, colours in ((6, expected), (172, expected[::-1])):
         for number, colour in enumerate(colours):
-            pixel = (sheet[6 + 80, cell_left + 20 + 40 * number] * 255).round()
-            assert tuple(pixel.tolist()) == colour
+            column = (sheet[6:166, cell_left + 20 + 40 * number] * 255).round()
+            assert (column == torch.tensor(colour)).all()
 
 
 def plain_picture(colour: tuple[int, int, int]) -> torch.Tensor:

@@ -152,6 +152,13 @@ def test_who_has_a_lora_alone_is_asked_for_no_region(place):
         from_masks(masks, with_lora)
 
 
+def test_a_mask_of_the_whole_picture_limits_nobody_who_is_alone():
+    alone = cast(ONE)
+    for mask, expected in ((None, None), (torch.ones(1, 64, 96), None), (1 - RIGHT, 1 - RIGHT)):
+        found = face_regions.regions_of_faces(alone, mask, RegionShape("face", 0.5, 8.0), "node")
+        assert found is expected or torch.equal(found, expected)
+
+
 def test_masks_are_fitted_and_stay_with_their_people():
     """Also those of older nodes, and where somebody has weight zero."""
     two = cast(box(1, 1, 9, 9), box(40, 1, 50, 9))
@@ -211,9 +218,9 @@ def test_a_place_is_free_where_whoever_stands_in_it_has_weight_0():
 
 def test_a_face_box_is_as_small_as_what_is_on_the_canvas():
     """Of 40x40 px only 10x40 are on it; coarse layers take 16 px for a token."""
-    (remark,) = face_regions.remarks(cast(box(-30, 10, 10, 50)), None, face_regions.FACE_BOXES, 16)
+    (remark,) = face_regions.notes(cast(box(-30, 10, 10, 50)), None, face_regions.FACE_BOXES, 16)
     assert remark.startswith("Face boxes small: person 1 10x40 px")
-    assert face_regions.remarks(cast(box(0, 10, 40, 50)), None, face_regions.FACE_BOXES, 16) == []
+    assert face_regions.notes(cast(box(0, 10, 40, 50)), None, face_regions.FACE_BOXES, 16) == []
 
 
 def test_all_people_have_the_larger_of_their_regions():

@@ -1,7 +1,8 @@
 """Whatever people type or files bring becomes one line that every console, log and picture can take."""
 
 import pytest
-from pack.core.errors import LikenessError, counted, first_few, listed
+from pack.core.errors import BadChoice, BadPhoto, LikenessError, counted, first_few, listed
+from pack.core.faces.which import which_face
 from pack.core.text import plain
 
 
@@ -29,6 +30,27 @@ def test_a_message_is_headed_by_the_pack_and_not_by_the_path_of_a_file() -> None
 def test_a_long_name_ends_in_dots_and_is_as_long_as_asked_for() -> None:
     assert plain("Maximiliane", 11) == "Maximiliane"
     assert plain("Maximiliane", 10) == "Maximil..."
+
+
+@pytest.mark.parametrize(
+    ("typed", "photos", "words"),
+    [
+        ("largest", 3, ["largest"] * 3), ("3,1", 2, ["3", "1"]), ("3,1", 3, ["3", "1", "only"]),
+        (" 2\uff0c Largest,, 0", 4, ["2", "largest", "only", "only"]),
+    ],
+)  # fmt: skip
+def test_which_face_of_each_photo(typed: str, photos: int, words: list[str]) -> None:
+    which = which_face(typed)
+    which.check_photos(photos)
+    assert [which.word_for_photo(number) for number in range(1, photos + 1)] == words
+
+
+def test_which_face_speaks_of_no_more_photos_than_there_are() -> None:
+    which_face("2").check_photos(0)
+    with pytest.raises(BadPhoto, match="'2,1,3', which speaks of 3 photos, and there are 2 photos"):
+        which_face("2,1,3").check_photos(2)
+    with pytest.raises(BadChoice, match="first"):
+        which_face("first")
 
 
 def test_a_note_has_eight_names_and_says_how_many_more_there_are() -> None:

@@ -12,9 +12,9 @@ import tiny_sdxl
 import tiny_vaes
 import torch
 from graphs import UNCONNECTED, Node, ours, value
+from pack.bridge.apply_nodes import AdapterMismatch
 from pack.bridge.control_nets.token_control_net import NotAControlNet
 from pack.bridge.host.encode import WrongEncoder
-from pack.bridge.scopes import AdapterMismatch
 from pack.core.errors import BadCast, BadLayout, BadParts, BadPatches, BadPhoto, BadSetup, BadSize, WrongBaseModel
 from pack.core.identities.combining import PortraitsMissing
 from pack.core.parts.parts import BadPart, Parts

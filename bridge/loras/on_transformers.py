@@ -3,8 +3,8 @@
 y = W x + U (w * (D x)): D and U hold the ranks of all people, and w says for every token whose ranks count. A token of
 the picture belongs to people by their regions; a token of somebody's own words, or of a reference picture that is read
 in their region alone, is wholly theirs; the common text and all other reference pictures are nobody's. Where people
-have a row of the batch each, everything in a row is its person's. No weight is changed: a `Reader` stands in each layer
-while a forward runs.
+have a row of the batch each, everything in a row is its person's. No weight is changed: a `LayerHook` stands in each
+layer while a forward runs.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from ...core.errors import BadSetup
 from ...core.person_texts import in_steps
 from ..host.unet import Options, dtype_of, modules_of_unet, with_patch
 from ..networks.families import LayerStream, Stream, TransformerFamily
-from ..networks.layouts import EmbeddedPieces, key_of_forward
+from ..networks.model_family import network_of, regions_on_tokens, transformer_family
 from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
-from ..networks.networks import network_of, regions_on_tokens, transformer_family
-from ..sampling.canvas import check_canvases
-from ..sampling.carried import ConditioningLost, rows_of_nodes
+from ..networks.token_layouts import EmbeddedPieces, key_of_forward
+from ..sampling.canvas_check import check_canvases
 from ..sampling.current_forward import current
+from ..sampling.model_conds import ConditioningLost, rows_of_nodes
 from ..sampling.runs import Batch, ForwardInput, Run
-from .lora_layers import PeopleLayer, PersonLoras, people_layers, with_product
-from .lora_readers import Forward, LayerAddition, Mark, Reader, Readers, begin_additions
+from .layer_hooks import Forward, LayerAddition, LayerHook, LayerHooks, Mark, begin_additions
+from .people_layers import PeopleLayer, PersonLoras, people_layers, with_product
 from .token_weights import PeopleOnPicture, TokenWeights
 
 
@@ -51,7 +51,7 @@ def has_place(family: TransformerFamily, layer: str) -> bool:
     return stream_of(family, layer) is not None or modulated_layer(family.modulations, layer) is not None
 
 
-class PersonLorasRun(Run):
+class TransformerLorasRun(Run):
     """One sampling run of a transformer with people's LoRAs."""
 
     key = PersonLoras.key
@@ -60,14 +60,14 @@ class PersonLorasRun(Run):
         super().__init__(guider, latent)
         check_canvases(self.everything(guider), latent, self.cell)
         self._model = guider.model_patcher
-        self._readers: dict[nn.Module, Readers] = {}
+        self._hooks: dict[nn.Module, LayerHooks] = {}
         self._layers: dict[Any, dict[str, PeopleLayer]] = {}
-        self._batches: dict[Any, PersonLorasBatch] = {}
+        self._batches: dict[Any, TransformerLorasBatch] = {}
         self._making = threading.Lock()
 
     def batch_for_forward(
         self, chunks: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
-    ) -> PersonLorasBatch | None:
+    ) -> TransformerLorasBatch | None:
         """The batch of one forward; None where no node is on at this step. chunks: what each carries, by node."""
         mixed = "joins rows of people with different LoRAs"
         acting: list[tuple[PersonLoras, ...]] = []
@@ -80,14 +80,14 @@ class PersonLorasRun(Run):
         key = tuple(acting), key_of_forward(forward_input)
         # MultiGPU CFG Split asks from several threads at once.
         with self._making:
-            if network not in self._readers:
-                self._readers[network] = Readers(modules_of_unet(network))
+            if network not in self._hooks:
+                self._hooks[network] = LayerHooks(modules_of_unet(network))
             if key not in self._batches:
                 nodes: list[TransformerNodeLoras] = []
                 for of_node in acting:
                     layers = self._layers_of(of_node[0], network, forward_input)
                     nodes.append(TransformerNodeLoras(len(nodes), of_node, layers, forward_input))
-                self._batches[key] = PersonLorasBatch(self._readers[network], nodes, forward_input)
+                self._batches[key] = TransformerLorasBatch(self._hooks[network], nodes, forward_input)
             return self._batches[key]
 
     def _layers_of(self, loras: PersonLoras, network: nn.Module, forward_input: ForwardInput) -> dict[str, PeopleLayer]:
@@ -95,14 +95,14 @@ class PersonLorasRun(Run):
         the regions are cut to."""
         key = loras.source, network
         if key not in self._layers:
-            modules = self._readers[network].modules
+            modules = self._hooks[network].modules
             self._layers[key] = people_layers(loras, self._model, modules, forward_input.like())
         return self._layers[key]
 
     def after_run(self) -> None:
-        """Take out the Readers that other packs have put back since."""
-        for readers in self._readers.values():
-            readers.clear()
+        """Take out the hooks that other packs have put back since."""
+        for hooks in self._hooks.values():
+            hooks.clear()
 
 
 class TransformerNodeLoras:
@@ -168,14 +168,14 @@ class PersonLorasInLayer(LayerAddition):
         self.use = use
 
 
-class PersonLorasBatch(Batch):
+class TransformerLorasBatch(Batch):
     """What is added to the layers of one network in the forwards that carry the same."""
 
-    def __init__(self, readers: Readers, nodes: Sequence[TransformerNodeLoras], forward_input: ForwardInput) -> None:
+    def __init__(self, hooks: LayerHooks, nodes: Sequence[TransformerNodeLoras], forward_input: ForwardInput) -> None:
         family = transformer_family(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
         self.row_count = len(forward_input.x)
-        self.readers = readers
+        self.hooks = hooks
         self._family = family
         self._network = network_of(forward_input.model)
         self._nodes = nodes
@@ -227,9 +227,9 @@ class PersonLorasBatch(Batch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """While this context is open, Readers stand in the layers that somebody's LoRA changes."""
+        """While this context is open, hooks stand in the layers that somebody's LoRA changes."""
         with ExitStack() as stack:
-            stack.enter_context(self.readers.standing_in(list(self._in_layers), self._in_layers))
+            stack.enter_context(self.hooks.standing_in(list(self._in_layers), self._in_layers))
             if self._family.own_captions:
                 stack.enter_context(self._pieces.counting())
             yield
@@ -276,13 +276,13 @@ class PersonLorasBatch(Batch):
         self._token_weights.set_counts(block_inputs["txt"].shape[1], block_inputs["img"].shape[1])
         return block_inputs
 
-    def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
-        """What a layer gives of x, `out`, with what everybody's LoRAs add to it. The Readers call this.
+    def output_with_additions(self, forward: Forward, hook: LayerHook, x: Tensor, out: Tensor) -> Tensor:
+        """What a layer gives of x, `out`, with what everybody's LoRAs add to it. The hooks call this.
 
         x: (B, tokens, C), or (B, 1, C) for a layer that modulates, which then gives something for every token.
         For a ModulatedLayer x is (B, C): what it answers is kept, and applied where the network uses it.
         """
-        in_layer = reader.addition_of(self._mark)
+        in_layer = hook.addition_of(self._mark)
         if not isinstance(in_layer, PersonLorasInLayer):
             return out
         if in_layer.modulated is not None:
@@ -297,7 +297,7 @@ class PersonLorasBatch(Batch):
                     hidden.mul_(weights)
                 else:  # of a layer that modulates: from one row to one for every token
                     hidden = hidden * weights
-            out = with_product(out, hidden, node_in_layer.loras.up.to(x), reader.makes_new)
+            out = with_product(out, hidden, node_in_layer.loras.up.to(x), hook.makes_new)
         if in_layer.use is None:
             return out
         return in_layer.use.applied(out)
