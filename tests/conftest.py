@@ -24,8 +24,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("LIKENESS_TEST_DEVICE", "cpu")
 # Behind everything else, so that no module of the host or the standard library (`test`) is hidden.
 SCRIPTS = ROOT / "scripts"
-TINY = SCRIPTS / "tiny"
-sys.path += [str(SCRIPTS), str(TINY), str(ROOT / "tests" / "support")]
+SUPPORT = ROOT / "tests" / "support"
+sys.path += [str(SCRIPTS), str(SCRIPTS / "tiny"), str(SUPPORT)]
 
 import devices  # noqa: E402
 from rig.pack import load_host, load_pack  # noqa: E402
@@ -154,10 +154,14 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 def _forget_networks() -> None:
-    """Networks that tests and what they share (tests/support, scripts/tiny) keep from one test to the next are made
-    anew for another file's tests. Kept, those of all files are five gigabytes in the end, in each worker."""
+    """What a file of tests keeps from one test to the next, networks mostly, is not kept for another file.
+
+    What all of them share (tests/support, scripts/tiny) is: to make it anew takes a third of their time, and it has two
+    gigabytes.
+    """
     for module in list(sys.modules.values()):
-        if not (getattr(module, "__file__", None) or "").startswith((str(ROOT / "tests"), str(TINY))):
+        file = getattr(module, "__file__", None) or ""
+        if not file.startswith(str(ROOT / "tests")) or file.startswith(str(SUPPORT)):
             continue
         for value in list(vars(module).values()):
             if isinstance(value, functools._lru_cache_wrapper):

@@ -21,7 +21,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ...core.errors import BadSetup
-from ...core.person_texts import in_steps
+from ...core.token_groups import in_steps
 from ..host.unet import Options, dtype_of, modules_of_unet, with_patch
 from ..networks.families import LayerStream, Stream, TransformerFamily
 from ..networks.model_family import network_of, regions_on_tokens, transformer_family

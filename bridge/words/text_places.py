@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ...core.attention import on_tokens
-from ...core.person_texts import in_steps
+from ...core.token_groups import in_steps
 from ..networks.families import TransformerFamily
 from ..networks.model_family import regions_on_tokens, tokens_of
 from ..networks.token_layouts import Padding

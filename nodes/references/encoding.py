@@ -1,6 +1,6 @@
 """People as reference pictures of a DiT: encoded as the host does, with a record of which latent shows which person."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,13 +166,14 @@ def _shown_size(family: EncoderFamily, picture: Tensor) -> tuple[int, int]:
 
 
 def encoded(
-    clip: CLIP, family: EncoderFamily, text: str, encoder_pictures: Sequence[Tensor], references: int
+    clip: CLIP, family: EncoderFamily, text: str, encoder_pictures: Sequence[Tensor], record: PeopleReferences
 ) -> Conditioning:
     """A prompt encoded as the host's nodes encode it: entries of texts (1 or rows, T, width).
 
-    encoder_pictures: from pictures_for_encoder(). references: how many reference pictures there are. Where pictures
-    have a row for each row of the batch, the text has as many rows. Raises BadPicture for a text with NaN or infinity,
-    and BadText for a text that is too much for the encoder.
+    encoder_pictures: from pictures_for_encoder(). record: of the reference pictures. Where it says how many tokens show
+    each of them, the text says as much about a person's pictures as the person weighs. Where pictures have a row for
+    each row of the batch, the text has as many rows. Raises BadPicture for a text with NaN or infinity, and BadText for
+    a text that is too much for the encoder.
     """
     label = f"The text {plain(text, 60)!r}"
     check_text(label, text)
@@ -181,7 +182,11 @@ def encoded(
     for row in range(row_count):
         # A picture with one row is the same in all of them.
         pictures_of_row = [picture[row % len(picture)][None] for picture in encoder_pictures]
-        rows.append(_encoded_row(clip, family, text, pictures_of_row, references))
+        weights = record.weights_of(range(len(pictures_of_row)), row)
+        if record.shown and min(weights) < 1:
+            rows.append(_encoded_by_weight(clip, family, text, pictures_of_row, weights, record.shown))
+        else:
+            rows.append(_encoded_row(clip, family, text, pictures_of_row, len(record.latents)))
     joined: Conditioning = []
     # Every row has as many entries: one, or several where the CLIP changes with the schedule.
     for entry_of_rows in zip(*rows, strict=True):
@@ -206,14 +211,80 @@ def _encoded_row(
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
     if family.pictures.numbers_pictures:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text, images=pictures))
+    return _encoded_with(clip, family, text, dict(enumerate(pictures, 1)))
+
+
+def _encoded_with(clip: CLIP, family: EncoderFamily, text: str, pictures: Mapping[int, Tensor]) -> Conditioning:
+    """The text of one row, encoded with pictures, (1, h, w, 3) each, by their numbers."""
+    if not pictures and family.pictures.numbers_pictures:
+        return clip.encode_from_tokens_scheduled(clip.tokenize(text))
     # The host's template has a mark for one picture, before the text. It is taken out. Instead, each picture has a mark
     # in the text, after its number: "Picture 1: <mark>Picture 2: <mark>...".
     template = clip.tokenizer.llama_template_images.replace(_VISION, "")
-    numbered_pictures = ""
-    for number in range(1, len(pictures) + 1):
-        numbered_pictures += f"{family.pictures.word} {number}: {_VISION}"
-    tokens = clip.tokenize(numbered_pictures + text, images=pictures, llama_template=template)
+    numbered_pictures = "".join(_numbered(family, number) for number in pictures)
+    tokens = clip.tokenize(numbered_pictures + text, images=list(pictures.values()), llama_template=template)
     return clip.encode_from_tokens_scheduled(tokens)
+
+
+def _numbered(family: EncoderFamily, number: int) -> str:
+    """The mark of a picture in a text, after its number: "Picture 1: <mark>"."""
+    return f"{family.pictures.word} {number}: {_VISION}"
+
+
+def shown_tokens(
+    clip: CLIP, family: EncoderFamily, encoder_pictures: Sequence[Tensor], of_people: int
+) -> tuple[int, ...]:
+    """How many tokens of a text show each picture; 0 for pictures of no person. They are the first of the text.
+
+    encoder_pictures: from pictures_for_encoder(). of_people: how many of them are portraits, all of one size. They are
+    in front of all others.
+    """
+    text = "a"  # any will do
+    ((with_one, _), *_) = _encoded_with(clip, family, text, {1: encoder_pictures[0][:1]})
+    ((without, _), *_) = _encoded_with(clip, family, text, {})
+    of_first = with_one.shape[1] - without.shape[1]
+    of_marks: list[int] = []  # where the picture itself counts as one token
+    for number in range(1, of_people + 1):
+        (tokens,) = clip.tokenize(_numbered(family, number), llama_template="{}").values()
+        of_marks.append(len(tokens[0]))
+    shown = [of_first - of_marks[0] + of_mark for of_mark in of_marks]
+    return (*shown, *[0] * (len(encoder_pictures) - of_people))
+
+
+def _encoded_by_weight(
+    clip: CLIP,
+    family: EncoderFamily,
+    text: str,
+    pictures: Sequence[Tensor],
+    weights: Sequence[float],
+    shown: Sequence[int],
+) -> Conditioning:
+    """The text of one row as a mix of texts that were encoded with fewer and fewer of its pictures.
+
+    A token has w of texts with a picture of the weight w, and 1 - w of texts without. The tokens that show the picture
+    stay, and the network reads them by w (core/reference_groups.py). weights: of the pictures; those above 1 count as
+    1. shown: from shown_tokens().
+    """
+    # Texts begin with the same token behind pictures and without them.
+    text = text.lstrip("\r\n")
+    levels = sorted({1.0, *(weight for weight in weights if weight < 1)})
+    mixed: Conditioning = []
+    shares = torch.zeros(0)
+    before = 0.0
+    for level in levels:
+        seen = {number: pictures[number - 1] for number, weight in enumerate(weights, 1) if weight >= level}
+        entries = _encoded_with(clip, family, text, seen)
+        if not mixed:  # with all pictures
+            mixed = [[torch.zeros_like(of_entry), options] for of_entry, options in entries]
+            shares = torch.zeros(mixed[0][0].shape[1], 1)
+        are_there = torch.ones(len(shares), dtype=torch.bool)
+        for tokens, weight in zip(torch.arange(sum(shown)).split(list(shown)), weights, strict=True):
+            are_there[tokens] = weight >= level
+        shares[are_there] += level - before
+        for (out, _), (of_entry, _) in zip(mixed, entries, strict=True):
+            out[:, are_there] += (level - before) * of_entry
+        before = level
+    return [[out / shares.to(out), options] for out, options in mixed]
 
 
 _FRAME_TEXTS = "reference_latents_text_embeds"

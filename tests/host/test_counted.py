@@ -170,9 +170,12 @@ CANVAS = Canvas("counted")
 
 
 class Forward:
-    """One of a DiT with so many people, each with a reference of `size` px; `runs`: what reads them."""
+    """One of a DiT with so many people, each with a reference of `size` px; `runs`: what reads them. weight: the first
+    person's."""
 
-    def __init__(self, family: Family, model: Any, people: int, size: int, is_bound: bool = False) -> None:
+    def __init__(
+        self, family: Family, model: Any, people: int, size: int, is_bound: bool = False, weight: float = 1.0
+    ) -> None:
         meta = torch.device("meta")
         self._model = model
         self._patcher = comfy.model_patcher.ModelPatcher(model, meta, meta)
@@ -184,7 +187,8 @@ class Forward:
         self.runs: list[RegionalReferencesRun] = []
         if is_bound:
             identities = [Identity(f"{number}", {}, torch.zeros(1, 8, 8, 3)) for number in range(people)]
-            cast = Cast(tuple(Person(identity, 1.0) for identity in identities))
+            weights = [weight] + [1.0] * (people - 1)
+            cast = Cast(tuple(Person(*person) for person in zip(identities, weights, strict=True)))
             record = PeopleReferences(cast, tuple(self._references), tuple(range(people)))
             entry_with_references = [self._text, {LATENTS: self._references, REFERENCES: record}]
             (entry,) = carry([entry_with_references], by_region(record))
@@ -257,6 +261,18 @@ def test_a_reference_is_heard_where_its_person_is_and_nowhere_else(family: Famil
     saved = 4 * width * layers * (all_tokens**2 - pairs_read) / 1e12
     assert teraflops(free) - teraflops(bound) == pytest.approx(saved, rel=1e-9)
     assert saved > 0
+
+
+@marks.transformers
+@pytest.mark.parametrize("weight", [0.5, 1.5])
+def test_a_weight_between_whole_numbers_is_one_more_attention_of_the_persons_region(weight: float) -> None:
+    model = KLEIN.network()
+    once = Forward(KLEIN, model, 2, 512, is_bound=True).asked()
+    twice = Forward(KLEIN, model, 2, 512, is_bound=True, weight=weight).asked()
+    strip = 64 * 32  # tokens of the region
+    keys = KLEIN.words + 64 * 64 + (2 * 32**2 if weight > 1 else 0)
+    more = sum(queries * keys for queries, keys in twice) - sum(queries * keys for queries, keys in once)
+    assert more == strip * keys
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])

@@ -178,6 +178,7 @@ def weighted_sum(additions, weights):
     return sum(addition * weight for addition, weight in zip(additions, weights, strict=True))
 
 
+@pytest.mark.thorough_with("24-")
 @pytest.mark.parametrize("feather, dtype, tolerance", [(0, torch.float32, ALMOST), (24, torch.float64, 2e-6)])
 def test_a_whole_sampling_is_plain_torch_with_hooks(feather, dtype, tolerance):
     """Two people, hard and soft regions, part of the picture nobody's; dtype: of the network, and what it computes."""

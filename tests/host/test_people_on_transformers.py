@@ -515,6 +515,7 @@ def test_without_a_limit_to_regions_the_picture_is_the_hosts_own_bit_for_bit(set
 # With WithAnyone and InfiniteYou on FLUX.1
 
 
+@pytest.mark.thorough_with("iawlr", "wairl")
 @pytest.mark.parametrize("order", ["rlwai", "iawlr", "wairl"])
 def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order):
     """a: Apply WithAnyone. i: Apply InfiniteYou. w, l, r: words, LoRAs and references."""
@@ -609,6 +610,7 @@ def second_pass(made, small):
     return sampled[0]["samples"]
 
 
+@pytest.mark.thorough_with("Qwen")
 @pytest.mark.parametrize("family", [FLUX_2, QWEN, pytest.param(Z_IMAGE, marks=pytest.mark.thorough)])
 def test_in_a_second_pass_on_a_larger_latent_everybody_keeps_their_own(family):
     """Words, LoRAs and references of two people: the graph of the first pass gives there what a graph of that size
@@ -648,6 +650,21 @@ def test_faces_are_changed_each_by_its_own_reference_and_nothing_outside_the_mas
         assert relative(found[own], alone) <= TOLERANCE
     exchanged = denoised(setting, referring(setting, people[::-1]), photo, mask, noise)
     assert relative(exchanged, found) > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("family", [FLUX_2, QWEN, Z_IMAGE])
+def test_each_row_reads_its_reference_by_the_weight_of_its_person(family):
+    setting = of_family(family)
+    slots = group.layout(1, "bust", 1, CROP, CROP).slots * 2
+    people = tuple(replace(people_made.person(n, slot=slot), weight=n / 2.5) for n, slot in enumerate(slots, 1))
+    noise = tiny_dits.latent(family, CROP, CROP, seed=21, rows=2)
+    found = tiny_dits.sample(*referring(setting, people), noise)
+    for row, person in enumerate(people):
+        own = noise[row : row + 1]
+        alone = tiny_dits.sample(*referring(setting, (person,)), own)
+        assert relative(found[row : row + 1], alone) <= TOLERANCE
+        as_ever = tiny_dits.sample(*referring(setting, (replace(person, weight=1.0),)), own)
+        assert relative(found[row : row + 1], as_ever) > 100 * TOLERANCE
 
 
 def test_rows_of_z_image_without_a_model_are_refused_by_name():
