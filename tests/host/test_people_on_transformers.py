@@ -24,7 +24,7 @@ from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.words import person_texts
-from pack.bridge.words.person_texts_run import PersonTextsRun
+from pack.bridge.words.on_transformers import PersonTextsRun
 from pack.core.errors import BadSetup, BadSize, WrongBaseModel
 from pack.core.people import Lora, PlacedCast, RowCast, Slot
 from pack.core.places import group
@@ -552,8 +552,7 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
 # The second pass, and another face in a photo
 
 
-VAES = {FLUX: tiny_vaes.flux1, FLUX_2: tiny_vaes.flux2, QWEN: tiny_vaes.qwen, Z_IMAGE: tiny_vaes.flux1,
-        KREA_2: tiny_vaes.qwen, MAGE_FLOW: tiny_vaes.flux2}  # fmt: skip
+VAES = {family: tiny_vaes.OF_LATENT[references.latent] for family, references in tiny_dits.REFERENCES.items()}
 CROP = 128
 
 
