@@ -512,6 +512,27 @@ def test_without_a_limit_to_regions_the_picture_is_the_hosts_own_bit_for_bit(set
     assert relative(setting.sample((on[3], on[0], on[1])), plain) > 100 * TOLERANCE
 
 
+def test_a_person_comes_in_by_weight_without_a_jump(setting):
+    """The last of the people, and no sentences, so that nothing else changes at 0. In Z-Image and Qwen-Image the place
+    of the person's tokens stays free until then."""
+    vae = VAES[setting.family]()
+    given = {"clip": setting.clip, "vae": vae, "negative_prompt": "rain", "pictures": None, "sentences": "none"}
+
+    def picture(weight):
+        cast_of_two = two_people()
+        anna, ben = cast_of_two.people
+        who = replace(cast_of_two, people=(anna, replace(ben, weight=weight)))
+        made = apply("LikenessPeopleAsReferences", **given, cast=who, model=setting.model, region_strength=0.0)
+        return setting.sample((made[3], made[0], made[1]))
+
+    everything, nothing = picture(1.0), picture(0.0)
+    whole = relative(everything, nothing)
+    assert whole > 100 * TOLERANCE
+    assert relative(picture(255 / 256), everything) < whole / 50
+    if setting.family not in (Z_IMAGE, QWEN):
+        assert relative(picture(1 / 256), nothing) < whole / 50
+
+
 # With WithAnyone and InfiniteYou on FLUX.1
 
 
