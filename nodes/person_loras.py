@@ -23,9 +23,9 @@ from ..bridge.sampling import model_conds
 from ..bridge.sampling.conditioning import Conditioning, check_conditioning
 from ..bridge.sampling.missing_people import NamedRange, announced, contribution_of_people
 from ..bridge.sampling.runs import patched
-from ..bridge.words.person_texts_run import PersonTextsRun
+from ..bridge.words.on_transformers import PersonTextsRun
+from ..bridge.words.on_unets import RegionalTextRun
 from ..bridge.words.person_words import Sides, carry_words
-from ..bridge.words.regional_text_run import RegionalTextRun
 from ..core import taking_part
 from ..core.people import CROP, UNNAMED, Cast, Identity, Lora, Person
 from ..core.prompts import check_text

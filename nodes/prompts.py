@@ -18,9 +18,9 @@ from ..bridge.networks.model_family import transformer_of, width_of_text
 from ..bridge.sampling import runs
 from ..bridge.sampling.conditioning import Conditioning, check_conditioning
 from ..bridge.sampling.missing_people import announced, contribution_of_people
-from ..bridge.words.person_texts_run import PersonTextsRun
+from ..bridge.words.on_transformers import PersonTextsRun
+from ..bridge.words.on_unets import RegionalTextRun
 from ..bridge.words.person_words import Sides, carry_words
-from ..bridge.words.regional_text_run import RegionalTextRun
 from ..core import taking_part
 from ..core.people import Cast, Person, PlacedCast, RowCast, is_a, require_places
 from ..core.prompts import per_person, per_row, per_scene

@@ -22,17 +22,17 @@ from torch import Tensor, nn
 
 from ...core.errors import BadSetup
 from ...core.token_groups import in_steps
-from ..host.unet import Options, dtype_of, modules_of_unet, with_patch
-from ..networks.families import LayerStream, Stream, TransformerFamily
+from ..host.unet import Options, modules_of_unet, with_patch
+from ..networks.families import LayerStream, TransformerFamily
 from ..networks.model_family import network_of, regions_on_tokens, transformer_family
 from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
 from ..networks.token_layouts import EmbeddedPieces, key_of_forward
 from ..sampling.canvas_check import check_canvases
-from ..sampling.current_forward import current
-from ..sampling.model_conds import ConditioningLost, rows_of_nodes
+from ..sampling.model_conds import rows_of_nodes
 from ..sampling.runs import Batch, ForwardInput, Run
 from .layer_hooks import Forward, LayerAddition, LayerHook, LayerHooks, Mark, begin_additions
 from .people_layers import PeopleLayer, PersonLoras, people_layers, with_product
+from .rank_weights import ZERO_TIME, RankWeights, zero_time_unknown
 from .token_weights import PeopleOnPicture, TokenWeights
 
 
@@ -180,10 +180,9 @@ class TransformerLorasBatch(Batch):
         self._network = network_of(forward_input.model)
         self._nodes = nodes
         self._has_references = len(forward_input.references) > 0
-        self._like = torch.empty(0, device=forward_input.x.device, dtype=dtype_of(forward_input.model))
         self._token_weights = TokenWeights(family, forward_input)
+        self._rank_weights = RankWeights(self._token_weights, forward_input)
         self._pieces = EmbeddedPieces(self._network, len(forward_input.references))
-        self._weights: dict[Any, Tensor] = {}
         # By name, the layers that modulate in a network that takes one answer for all tokens.
         self._modulated: dict[str, ModulatedLayer] = {}
         self._mark = Mark()
@@ -246,7 +245,7 @@ class TransformerLorasBatch(Batch):
         references = self._family.references
         reads_references = method is not None or references is None or not references.method
         self._token_weights.begin(reads_references)
-        if method == _ZERO_TIME and self._has_references:
+        if method == ZERO_TIME and self._has_references:
             for node in self._nodes:
                 if node.people is not None:
                     self._refuse_zero_time(node)
@@ -257,7 +256,7 @@ class TransformerLorasBatch(Batch):
         for name in node.layers:
             stream = self._in_layers[name].stream
             if stream is not None and stream.modulates:
-                raise _zero_time_unknown()
+                raise zero_time_unknown()
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with a patch that counts tokens. The Forward of this thread begins here."""
@@ -292,7 +291,9 @@ class TransformerLorasBatch(Batch):
             hidden = self._hidden(forward, node_in_layer, in_layer.stream, x)
             people = node_in_layer.node.people
             if people is not None:
-                weights = self._weights_of(forward, node_in_layer, people, in_layer.stream, x).to(hidden)
+                weights = self._rank_weights.of_layer(
+                    forward, node_in_layer.node.number, people, node_in_layer.loras, in_layer.stream, x
+                ).to(hidden)
                 if weights.shape[-2] == hidden.shape[-2]:
                     hidden.mul_(weights)
                 else:  # of a layer that modulates: from one row to one for every token
@@ -301,14 +302,6 @@ class TransformerLorasBatch(Batch):
         if in_layer.use is None:
             return out
         return in_layer.use.applied(out)
-
-    def _kept_weights(self, forward: Forward) -> dict[Any, Tensor]:
-        """Where weights are kept, by their key: for all forwards of the batch.
-
-        What torch.compile compiles keeps them for this forward alone: the graph then works them out of where people
-        are. Else it would see other weights ready at each step and in each run, and compile it anew.
-        """
-        return forward.weights if torch.compiler.is_compiling() else self._weights
 
     def _hidden(self, forward: Forward, node_in_layer: NodeInLayer, stream: LayerStream | None, x: Tensor) -> Tensor:
         """What the `down` matrices of all people make of x: (..., in) -> (..., ranks).
@@ -319,42 +312,8 @@ class TransformerLorasBatch(Batch):
         person_of_row = node_in_layer.node.person_of_row
         if person_of_row is None:
             return hidden
-        weights = self._weights_of_rows(forward, person_of_row, node_in_layer.loras.owners, stream, x)
+        weights = self._rank_weights.of_rows(forward, person_of_row, node_in_layer.loras.owners, stream, x)
         return hidden * weights.to(hidden)
-
-    def _weights_of_rows(
-        self,
-        forward: Forward,
-        person_of_row: tuple[int, ...],
-        owners: tuple[int, ...],
-        stream: LayerStream | None,
-        x: Tensor,
-    ) -> Tensor:
-        """Which ranks count in each row of x, 1 for those of the row's person and else 0: (rows of x, 1, ..., ranks).
-
-        The result has as many dimensions as x.
-        person_of_row: the number of the person of each row of the batch. owners: the number of the person of each rank.
-        stream: which tokens the layer is given. x: what it is given, (rows of x, ..., C).
-        Raises ConditioningLost where another pack has made other rows.
-        """
-        texts = current.texts
-        if texts is not None and texts.rows is not None:
-            person_of_row = tuple(person_of_row[row] for row in texts.rows)  # x is of these rows alone
-        times, rest = divmod(len(x), len(person_of_row))
-        if rest:
-            raise ConditioningLost("unknown", f"makes {len(x)} rows of {len(person_of_row)} in a layer")
-        is_by_token = stream is not None and stream.stream is Stream.TEXT_AS_ROWS
-        key = person_of_row, owners, times, is_by_token, x.dim()
-        kept = self._kept_weights(forward)
-        if key not in kept:
-            is_own = torch.tensor(person_of_row)[:, None] == torch.tensor(owners)  # (rows, ranks)
-            # Of a text each token may be a row: all of one row of the batch, then all of the next. Of the time there
-            # may be rows at 0 for reference pictures: a whole batch of them, in front or behind.
-            is_own = is_own.repeat_interleave(times, dim=0) if is_by_token else is_own.repeat(times, 1)
-            for _ in range(x.dim() - 2):
-                is_own = is_own[:, None]  # (rows of x, 1, ..., ranks)
-            kept[key] = is_own.to(self._like)
-        return kept[key]
 
     def _modulation(
         self, forward: Forward, in_layer: PersonLorasInLayer, layer: ModulatedLayer, x: Tensor, out: Tensor
@@ -379,12 +338,12 @@ class TransformerLorasBatch(Batch):
             loras = node_in_layer.loras
             people.append(loras.of_people(x))
             of_owners = loras.people, loras.people_tensor
-            weights.append(self._ready_weights(forward, node, node.people, *of_owners, stream, tokens))
+            weights.append(self._rank_weights.of_owners(forward, node.number, node.people, *of_owners, stream, tokens))
         of_people = torch.cat(people).movedim(0, 1)  # (rows, people, parts * C)
         zero = None
         if len(common) > rows:
             if not layer.modulation.zero_time:
-                raise _zero_time_unknown()
+                raise zero_time_unknown()
             zero = TimeModulation(common[rows:], of_people[rows:])
         return TokenModulation(
             now=TimeModulation(common[:rows], of_people[:rows]),
@@ -394,73 +353,8 @@ class TransformerLorasBatch(Batch):
             picture=self._token_weights.picture,
         )
 
-    def _weights_of(
-        self,
-        forward: Forward,
-        node_in_layer: NodeInLayer,
-        people: PeopleOnPicture,
-        stream: LayerStream | None,
-        x: Tensor,
-    ) -> Tensor:
-        """How much of each rank every token of x has, in a shape that multiplies x: (1, tokens, ranks) for most layers.
-
-        people: where the node's people are. stream: which tokens the layer is given. x: what it is given.
-        """
-        assert stream is not None  # such a layer is refused by the node
-        tokens = x.shape[1]
-        if stream.stream is Stream.TEXT_AS_ROWS:
-            tokens = x.shape[1] if x.dim() == 4 else len(x) // self.row_count
-        elif stream.modulates:
-            if x.dim() != 3 or x.shape[1] != 1:
-                raise _zero_time_unknown()
-            tokens = self._token_weights.tokens(stream.stream)
-        of_owners = node_in_layer.loras.owners, node_in_layer.loras.owners_tensor
-        weights = self._ready_weights(forward, node_in_layer.node, people, *of_owners, stream.stream, tokens)
-        if stream.stream is not Stream.TEXT_AS_ROWS:
-            return weights
-        if x.dim() == 4:  # (B, T, C, layers of the text encoder)
-            return weights[:, :, None]
-        return weights[0][:, None].repeat(self.row_count, 1, 1)  # (B * T, 1, ranks)
-
-    def _ready_weights(
-        self,
-        forward: Forward,
-        node: TransformerNodeLoras,
-        people: PeopleOnPicture,
-        owners: tuple[int, ...],
-        owners_tensor: Tensor,
-        stream: Stream,
-        tokens: int,
-    ) -> Tensor:
-        """How much of each rank every token has: (1, tokens, ranks), made once for all layers and steps.
-
-        people: where the node's people are. owners: per rank the number of the person, also as a tensor. stream: which
-        tokens the layer is given. tokens: how many these are.
-        """
-        of_texts = self._token_weights.text_tokens(), current.texts
-        of_references = current.references, current.embedded
-        key = node.number, owners, stream, tokens, of_texts, of_references
-        kept = self._kept_weights(forward)
-        if key not in kept:
-            weights = self._token_weights.of_people(people, stream, tokens)  # (people, tokens)
-            kept[key] = weights[owners_tensor].T[None].to(self._like)
-        return kept[key]
-
-
-_ZERO_TIME = "index_timestep_zero"
-"""The host's name of a method by which reference pictures are modulated by the time 0, and not by that of the step."""
-
 
 def _default_method(network: Any) -> str | None:
     """How a network reads reference pictures where the conditioning does not say it."""
     settings = getattr(network, "params", network)
     return getattr(settings, "default_ref_method", None)
-
-
-def _zero_time_unknown() -> BadSetup:
-    """The error for LoRAs of people that modulate, where references are modulated by the time 0."""
-    return BadSetup(
-        f"Reference pictures with the method {_ZERO_TIME} are modulated in another way than the picture, and LoRAs of "
-        "single people that change this are not known there.",
-        "Set FluxKontextMultiReferenceLatentMethod to another method, or use LoRAs without modulation layers.",
-    )

@@ -24,8 +24,8 @@ from ...bridge.sampling.missing_people import Contribution, NamedRange, NetRepor
 from ...bridge.sampling.run_notes import Pictures
 from ...bridge.sampling.runs import patched
 from ...bridge.words.id_tokens import IDTokensReader
+from ...bridge.words.on_unets import RegionalTextRun
 from ...bridge.words.regional_text import id_tokens_by_region
-from ...bridge.words.regional_text_run import RegionalTextRun
 from ...core import geometry
 from ...core.errors import BadCast, BadPatches, counted
 from ...core.identities import embeddings

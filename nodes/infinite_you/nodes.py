@@ -13,7 +13,8 @@ from torch import Tensor
 from ...bridge import apply_nodes
 from ...bridge.apply_nodes import Scope
 from ...bridge.control_nets.attachment import Attachment
-from ...bridge.control_nets.person_control_net import NetOfPeople, PersonControlNet
+from ...bridge.control_nets.person_control_net import PersonControlNet
+from ...bridge.control_nets.person_passes import NetOfPeople
 from ...bridge.control_nets.token_control_net import NotAControlNet
 from ...bridge.host import notes
 from ...bridge.host.load import FileLoader, Loaded, Published

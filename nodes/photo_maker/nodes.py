@@ -27,8 +27,8 @@ from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.rows import Side
 from ...bridge.sampling.run_notes import tell_of_checkpoint
 from ...bridge.sampling.runs import patched
+from ...bridge.words.on_unets import RegionalTextRun
 from ...bridge.words.regional_text import inline_text, without_people
-from ...bridge.words.regional_text_run import RegionalTextRun
 from ...core import taking_part
 from ...core.errors import WrongBaseModel, listed
 from ...core.identities import embeddings, portraits

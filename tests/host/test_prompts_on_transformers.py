@@ -17,7 +17,7 @@ from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.words import person_texts
-from pack.bridge.words.person_texts_run import PersonTextsRun
+from pack.bridge.words.on_transformers import PersonTextsRun
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.person_texts import TextLayout, split_by_words
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
@@ -309,7 +309,7 @@ def longcat_image():
     (QWEN, {"clip": tiny_encoders.klein}, WrongBaseModel, "The clip input|given to Prompt per Person"),
     (FLUX, {"model": other_pack}, BadSetup, r"network of another pack \(SVDQFlux in nunchaku\.models\)"),
     (FLUX, {"model": chroma}, WrongBaseModel,
-     "The MODEL is made for Chroma.* FLUX.2, Qwen-Image, Z-Image, Krea 2 or Mage-Flow"),
+     f"The MODEL is made for Chroma.* {EVERY[-2]} or {EVERY[-1]}"),
     (FLUX, {"model": longcat_image}, WrongBaseModel, "The MODEL is made for LongCatImage.* FLUX.2, Qwen"),
 ], ids=["another text encoder", "another pack", "another family", "another family of the same class"])  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(family, changed, error, words):

@@ -24,7 +24,7 @@ from pack.bridge.host import notes
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.canvas_check import Canvas
 from pack.bridge.words import person_texts
-from pack.bridge.words.person_texts_run import PersonTextsRun
+from pack.bridge.words.on_transformers import PersonTextsRun
 from pack.core.people import Lora, PlacedCast
 from peers import apply
 from people_on_transformers import COMMON, setting_of

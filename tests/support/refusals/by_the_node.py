@@ -513,7 +513,7 @@ def a_mask_between_tokens() -> Node:
 @refused_by_the_node(
     "references for SD1.5",
     WrongBaseModel,
-    "made for SD15, but FLUX.1, FLUX.2, Qwen-Image, Z-Image, Krea 2 or Mage-Flow",
+    f"made for SD15, but {', '.join(tiny_dits.EVERY[:-1])} or {tiny_dits.EVERY[-1]}",
 )
 def references_for_sd15() -> Node:
     return ours("LikenessPeopleAsReferences", model=sd15())
