@@ -75,6 +75,9 @@ CHANGED: dict[str, Any] = {
     "renew_every": 1,
     "crop_to_mask": True,
     "cast": value(of_three_photos, (1.0, 0.4)),
+    "projection": "style",
+    "zero_tokens": 3,
+    **{f"{kind}.photos": "mean" for kind in ("LikenessApplyPuLID", "LikenessApplyPuLIDFlux")},
 }
 """Every setting as it is neither by default nor beside these; the cast's is how strong one person is."""
 SILENT = {
@@ -98,7 +101,7 @@ def _picture(kind: str, setting: str = "") -> Tensor:
         inputs["cast"] = value(of_three_photos)
     inputs |= BESIDE.get(kind, {})
     if setting:
-        inputs[setting] = CHANGED[setting]
+        inputs[setting] = CHANGED.get(f"{kind}.{setting}", CHANGED.get(setting))
     applied = ours(kind, **inputs)
     return latents(sampled(applied, latent(applied.inputs.get("width", 128))))
 
