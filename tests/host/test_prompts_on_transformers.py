@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import devices
 import people_made
 import pytest
 import tiny_dits
@@ -13,9 +14,11 @@ from figures import relative
 from hidden_text import without_common
 from pack.bridge.networks import families, networks
 from pack.bridge.networks.attention import OVERRIDE
+from pack.bridge.networks.layouts import key_of_forward
 from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.sampling import carried, runs
 from pack.bridge.sampling.carried import ConditioningLost
+from pack.bridge.sampling.runs import ForwardInput
 from pack.bridge.words import person_texts
 from pack.bridge.words.person_texts_run import PersonTextsRun
 from pack.core.errors import BadSetup, WrongBaseModel
@@ -68,6 +71,25 @@ def with_texts_of(model, people, areas, common="common", negative="common"):
 
 def sample(family, applied, rows=1, cfg=1.0, **more):
     return tiny_dits.sample(*applied, tiny_dits.latent(family, WIDTH, HEIGHT, rows=rows), cfg=cfg, **more)
+
+
+def test_forwards_of_one_batch_have_one_shape_text_model_and_device(models):
+    """A batch has counted the tokens, and its tensors lie on the device."""
+
+    first_model = models(Z_IMAGE)
+
+    def key(model=first_model, rows=1, width=WIDTH, tokens=5, references=(), device=devices.DEVICE):
+        x = tiny_dits.latent(Z_IMAGE, width, HEIGHT, rows=rows).to(device)
+        context = torch.zeros(rows, tokens, 8)
+        return key_of_forward(ForwardInput(model.model, x, torch.ones(rows), context, {}, references))
+
+    reference = tiny_dits.latent(Z_IMAGE, WIDTH, HEIGHT)
+    others = [
+        key(rows=2), key(width=64), key(tokens=6), key(references=[reference]), key(device="meta"),
+        key(model=tiny_dits.model(Z_IMAGE)),
+    ]  # fmt: skip
+    assert key() == key()
+    assert len({key(), *others}) == 7
 
 
 def plain(family, model, name, **more):
