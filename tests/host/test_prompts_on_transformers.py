@@ -28,6 +28,9 @@ from peers import apply
 from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import CLIPS
 
+if tiny_dits.KNOWN:
+    from comfy_extras.nodes_flux import FluxKVCache
+
 pytestmark = tiny_dits.needed
 WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
 PICTURE = 48
@@ -229,13 +232,13 @@ def applied_by_node(family, model=None, clip=None, **changed):
 
 @pytest.mark.parametrize("family", EVERY)
 def test_the_node_gives_everybody_the_words_of_their_line(family):
-    """In the family's own template, each in their own mask; and nothing to the negative."""
+    """In the family's own template, each in their own mask, at the strength; and nothing to the negative."""
     make, changes = CLIPS[family]
     clip = make()
     model = tiny_dits.model(family, **changes)
-    model_out, positive, negative = applied_by_node(family, model, clip)
+    model_out, positive, negative = applied_by_node(family, model, clip, strength=0.5)
     texts = [encoded(clip, words)[0][0] for words in ("a red coat", "looking away")]
-    texts_of_people = person_texts.appended_texts(texts, APART, None, ["Anna", "Ben"])
+    texts_of_people = person_texts.appended_texts(texts, 0.5 * APART, None, ["Anna", "Ben"])
     common = encoded(clip, "two people in a park")
     blurred = encoded(clip, "blurred")
     expected_positive = carried.carry(common, texts_of_people)
@@ -405,3 +408,6 @@ def test_words_and_references_read_by_region_act_together_in_either_order(models
     assert relative(sample(family, with_words(*with_references(model, *sides))), words_first) <= TOLERANCE
     for alone in (with_words, with_references):
         assert relative(sample(family, alone(model, *sides)), words_first) > 100 * TOLERANCE
+    if family == FLUX_2:  # which takes the references out after the first step
+        cached = FluxKVCache.execute(model).args[0]
+        assert relative(sample(family, (cached, *sides)), sample(family, with_references(cached, *sides))) > 1e-3
