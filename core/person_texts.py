@@ -22,10 +22,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from .token_groups import Group, Split
-
-STEPS = 256
-"""Weights are multiples of 1 / STEPS: exact in every dtype, and no group for rounding errors of masks."""
+from .token_groups import Group, Readers, Split, readers_of
 
 
 @dataclass(frozen=True)
@@ -91,15 +88,11 @@ class TextLayout:
         return words
 
 
-def in_steps(weights: Tensor) -> Tensor:
-    """Weights as multiples of 1 / STEPS, as `split_by_words` takes them. weights: of any shape, from 0."""
-    return (weights * STEPS).round() / STEPS
-
-
 def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
     """The groups of queries of an attention, with the keys that each reads, by the rules at the top of this file.
 
-    weights: of the people's regions at each token of the picture, as `in_steps` gives them: (people, picture tokens).
+    weights: of the people's regions at each token of the picture, as token_groups.in_steps gives them: (people, picture
+    tokens).
     """
     picture = slice(layout.picture_start, layout.picture_start + weights.shape[1])
     without_words = torch.ones(layout.keys, dtype=torch.bool)  # the keys that are no person's words
@@ -169,7 +162,7 @@ def _groups_of_picture(layout: TextLayout, without_words: Tensor, weights: Tenso
     without_words: (keys,) bool. weights: (people, picture tokens).
     """
     groups: list[Group] = []
-    for readers in _readers_of(weights):
+    for readers in readers_of(weights):
         keys = _keys_of(readers, layout.words, without_words)
         shares = None if bool((readers.shares == 1).all()) else readers.shares
         groups.append(Group(readers.tokens + layout.picture_start, keys, shares))
@@ -181,20 +174,7 @@ def _numbers(mask: Tensor) -> Tensor:
     return mask.nonzero()[:, 0]
 
 
-@dataclass(frozen=True, eq=False)
-class WordReaders:
-    """Tokens of the picture that read the words of the same people, each equally often.
-
-    times: for each person, how often their words are among the keys. tokens: (n,), the indices of the tokens within the
-    picture, ascending. shares: (n,), how much of what a token gets comes from an attention with these keys.
-    """
-
-    times: Sequence[int]
-    tokens: Tensor
-    shares: Tensor
-
-
-def _keys_of(readers: WordReaders, words_of_people: Sequence[slice], without_words: Tensor) -> Tensor:
+def _keys_of(readers: Readers, words_of_people: Sequence[slice], without_words: Tensor) -> Tensor:
     """The indices of the keys that readers read; a person's words that are read twice stand there twice.
 
     without_words: (keys,) bool, the keys that are nobody's words, which all readers read.
@@ -207,45 +187,3 @@ def _keys_of(readers: WordReaders, words_of_people: Sequence[slice], without_wor
         for _ in range(times - 1):
             repeated.append(torch.arange(words.start, words.stop))
     return torch.cat([_numbers(keys), *repeated])
-
-
-def _readers_of(weights: Tensor) -> Sequence[WordReaders]:
-    """The tokens of the picture, by how often they read the words of each person. weights: (people, tokens).
-
-    A person's weight of 1.25 at a token means: the words are read twice in a quarter of what the token gets, and once
-    in the other three quarters. Draw what the token gets as a line from 0 to 1. Each person divides this line at one
-    point, here 0.25: before it their words are read once more than after it. The points of all people divide the line
-    into people + 1 parts; within a part it is the same everywhere how often each person's words are read.
-    """
-    people, tokens = weights.shape
-    more_often = weights.ceil()  # (people, tokens): how often the words are read before the person's point
-    extent = weights - more_often + 1  # (people, tokens): the person's point, above 0, at most 1
-    # The points of each token from the last to the first, and whose they are: (tokens, people) each.
-    points, order = extent.T.sort(dim=1, descending=True, stable=True)
-    # Part `count` lies before the points of the first `count` people of this order, and after those of all others.
-    times_of_parts: list[Tensor] = []
-    shares_of_parts: list[Tensor] = []
-    for count in range(people + 1):
-        is_within = torch.zeros(tokens, people)
-        is_within.scatter_(1, order[:, :count], 1.0)  # 1 for the people before whose points the part lies
-        upper = torch.ones(tokens) if count == 0 else points[:, count - 1]
-        lower = torch.zeros(tokens) if count == people else points[:, count]
-        times_of_parts.append(more_often.T - 1 + is_within)  # (tokens, people)
-        shares_of_parts.append(upper - lower)  # (tokens,), the length of the part
-    times = torch.cat(times_of_parts)  # ((people + 1) * tokens, people)
-    shares = torch.cat(shares_of_parts)  # ((people + 1) * tokens,)
-    numbers = torch.arange(tokens).repeat(people + 1)  # of the token, for each row of `times`
-    has_share = shares > 0
-    times = times[has_share]
-    shares = shares[has_share]
-    numbers = numbers[has_share]
-    unique = times.unique(dim=0, return_inverse=True)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    # The different rows of `times`, (patterns, people), and for each row of `times` the number of its pattern.
-    patterns, pattern_of = cast("tuple[Tensor, Tensor]", unique)
-    readers: list[WordReaders] = []
-    for index, pattern in enumerate(patterns):
-        of_pattern = pattern_of == index
-        own_tokens, order_of_tokens = numbers[of_pattern].sort()
-        own_times = cast("list[int]", pattern.int().tolist())  # pyright: ignore[reportUnknownMemberType]
-        readers.append(WordReaders(own_times, own_tokens, shares[of_pattern][order_of_tokens]))
-    return readers

@@ -1,7 +1,10 @@
-"""One attention over text, picture and reference pictures, in which each token reads only some of the references.
+"""One attention over text, picture and reference pictures, in which each token reads some references, by their weight.
 
 The attention is not masked. Its queries are divided into groups that read the same keys, and each group is an attention
-of its own, see core.token_groups.
+of its own, see core.token_groups. Of a reference of the weight w, between 0 and 1, a token gets w of an attention that
+reads it and 1 - w of one that does not. That is what a bias of log(w') on the reference's keys gives, with
+w' = w (1 - p) / (1 - w p), where p is the part of the token's attention that falls on the reference at a weight of 1.
+No token but those of the person's own references reads what weighs 0, so the picture is the one without it.
 """
 
 from collections.abc import Sequence
@@ -10,8 +13,11 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from .token_groups import Group, Split
+from .token_groups import AnySplit, Group, Readers, RowSplit, Split, in_steps, readers_of
 from .token_layout import Span, TokenKind
+
+_OF_REFERENCES = TokenKind.REFERENCE, TokenKind.SHOWN
+"""The kinds of tokens that belong to a reference. A reference may have several such pieces: in Z-Image also a text."""
 
 
 def belongs(shares: Tensor) -> Tensor:
@@ -23,7 +29,12 @@ def belongs(shares: Tensor) -> Tensor:
 
 
 def groups(
-    spans: Sequence[Span], regions: Tensor, owners: Sequence[int | None], everybody_outside: bool
+    spans: Sequence[Span],
+    regions: Tensor | None,
+    owners: Sequence[int | None],
+    everybody_outside: bool = False,
+    weights: Sequence[float] = (),
+    strength: float = 1,
 ) -> tuple[Group, ...]:
     """The tokens divided into groups of queries that read the same keys.
 
@@ -32,23 +43,53 @@ def groups(
     - a picture token reads those of no person, and those of every person in whose region it lies,
     - a token of a person's reference reads those of no person, and the same person's,
     - a token of a reference of no person reads those of no person.
+    What the common text shows of a reference is read by all tokens.
 
-    spans: all tokens in their order. regions: (people, picture tokens) bool, whether a token lies in a person's region.
-    owners: for every reference the index of its person, or None for a reference of no person. everybody_outside:
-    whether a picture token outside of all regions reads all people's references, or none.
+    spans: all tokens in their order. regions: (people, picture tokens) bool, whether a token lies in a person's region;
+    None at a strength of 0. owners: for every reference the index of its person, or None for a reference of no person.
+    everybody_outside: whether a picture token outside of all regions reads all people's references, or none.
+    weights: of every reference, from 0; () where all are 1. References of one person read each other at 1.
+    strength: 0..1, how far references are limited to regions. Below 1 the output is a mix: `strength` of what is said
+    above, and the rest of an attention in which all tokens read all references.
+    """
+    pieces = [span for span in spans if span.kind in _OF_REFERENCES]
+    # How much of the output comes from an attention, and which token reads which piece in it.
+    attentions: list[tuple[float, Tensor]] = []
+    if strength > 0:
+        assert regions is not None
+        attentions.append((strength, _reads_by_region(spans, pieces, regions, owners, everybody_outside)))
+    if strength < 1:
+        tokens = sum(span.count for span in spans)
+        attentions.append((1 - strength, torch.ones(tokens, len(pieces), dtype=torch.bool)))
+    factors = _factors(spans, pieces, owners, weights)  # (all tokens, pieces)
+    token_groups: list[Group] = []
+    for share, reads in attentions:
+        for readers in readers_of(in_steps(reads * factors).T):
+            token_groups.append(_group(spans, readers, share))
+    return tuple(token_groups)
+
+
+def _reads_by_region(
+    spans: Sequence[Span],
+    pieces: Sequence[Span],
+    regions: Tensor,
+    owners: Sequence[int | None],
+    everybody_outside: bool,
+) -> Tensor:
+    """Which token reads which piece of a reference at a strength of 1, (all tokens, pieces) bool.
+
+    pieces: the spans that belong to references. The other arguments are those of `groups`.
     """
     # References of no person get an owner, too: `nobody`, the index after the last person.
     nobody = len(regions)
-    # span.number is the number of a reference. One reference may have several spans: in Z-Image also its text.
-    references = [span for span in spans if span.kind is TokenKind.REFERENCE]
     # (people + 1, picture tokens) bool: whether a picture token reads the references of an owner. The last row is that
     # of `nobody`, who has no region. (0, 0, 0, 1) adds nothing to the tokens, and one row after the last person.
     read_of_person = functional.pad(regions, (0, 0, 0, 1))
     if everybody_outside:
         read_of_person = read_of_person | ~regions.any(dim=0)
-    numbers = [_number(owners[span.number], nobody) for span in references]
-    owner_numbers = torch.tensor(numbers, dtype=torch.long)  # (references,)
-    # Which references of people each token reads: (tokens of a span, references) bool for each span.
+    numbers = [_number(owners[piece.number], nobody) for piece in pieces]
+    owner_numbers = torch.tensor(numbers, dtype=torch.long)  # (pieces,)
+    # Which references of people each token reads: (tokens of a span, pieces) bool for each span.
     by_owner: list[Tensor] = []
     for span in spans:
         if span.kind is TokenKind.PICTURE:
@@ -57,14 +98,9 @@ def groups(
             same_owner = owner_numbers == _number(owners[span.number], nobody)
             by_owner.append(same_owner.expand(span.count, -1))
         else:
-            by_owner.append(torch.zeros(span.count, len(references), dtype=torch.bool))
-    reads = torch.cat(by_owner) | (owner_numbers == nobody)  # (all tokens, references): all read those of no person
-    rows: list[list[bool]] = reads.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    patterns = {tuple(row) for row in rows}  # every combination of references that some token reads
-    token_groups: list[Group] = []
-    for pattern in sorted(patterns):
-        token_groups.append(_group(spans, reads, torch.tensor(pattern, dtype=torch.bool)))
-    return tuple(token_groups)
+            by_owner.append(torch.zeros(span.count, len(pieces), dtype=torch.bool))
+    are_shown = torch.tensor([piece.kind is TokenKind.SHOWN for piece in pieces], dtype=torch.bool)
+    return torch.cat(by_owner) | (owner_numbers == nobody) | are_shown
 
 
 def _number(owner: int | None, nobody: int) -> int:
@@ -72,75 +108,91 @@ def _number(owner: int | None, nobody: int) -> int:
     return nobody if owner is None else owner
 
 
-def _group(spans: Sequence[Span], reads: Tensor, pattern: Tensor) -> Group:
-    """The group of the queries that read exactly the references of one pattern.
+def _factors(
+    spans: Sequence[Span], pieces: Sequence[Span], owners: Sequence[int | None], weights: Sequence[float]
+) -> Tensor:
+    """How strongly each token reads each piece of a reference that it reads, (all tokens, pieces).
 
-    reads: (queries, references) bool, which query reads which reference. pattern: (references,) bool, those that the
-    queries of this group read.
+    It is the weight of the reference, and 1 for tokens of the same person's references. Arguments as in `groups`.
     """
-    queries = (reads == pattern).all(dim=1).nonzero()[:, 0]  # (queries of the group,), their indices
-    if pattern.all():
-        return Group(queries, None)  # keys None: all keys are read
-    keys: list[Tensor] = []  # (tokens of a span,) bool each, whether they are read
-    reference_index = 0
+    factors: list[Tensor] = []  # (tokens of a span, pieces) each
     for span in spans:
-        is_read = True
-        if span.kind is TokenKind.REFERENCE:
-            is_read = bool(pattern[reference_index])
-            reference_index += 1
-        keys.append(torch.full((span.count,), is_read))
-    return Group(queries, torch.cat(keys).nonzero()[:, 0])
+        of_span: list[float] = []
+        for piece in pieces:
+            is_own = span.kind in _OF_REFERENCES and owners[span.number] == owners[piece.number]
+            of_span.append(1.0 if is_own or not weights else weights[piece.number])
+        factors.append(torch.tensor(of_span).expand(span.count, -1))
+    return torch.cat(factors)
+
+
+def _group(spans: Sequence[Span], readers: Readers, share: float) -> Group:
+    """The group of queries that read each piece of a reference equally often.
+
+    readers: these queries, and how often they read each piece. share: how much of their output comes from the attention
+    that these readers are part of.
+    """
+    shares: Tensor | None = readers.shares * share
+    if bool((shares == 1).all()):
+        shares = None
+    if all(times == 1 for times in readers.times):
+        return Group(readers.tokens, None, shares)  # keys None: all keys are read
+    keys: list[Tensor] = []  # the indices of the tokens of a span, as often as they are read
+    piece_index = 0
+    start = 0
+    for span in spans:
+        times = 1
+        if span.kind in _OF_REFERENCES:
+            times = readers.times[piece_index]
+            piece_index += 1
+        keys.extend([torch.arange(start, start + span.count)] * times)
+        start += span.count
+    return Group(readers.tokens, torch.cat(keys), shares)
 
 
 class Plan:
     """How the attention over these tokens is split, ready on a device.
 
-    spans: all tokens in their order. full_strength: from `groups`, on the CPU: who reads what at a strength of 1.
-    strength: 0..1. Below 1 the output is a mix: `strength` of the split attention, and the rest of an attention in
-    which all tokens read all references.
+    spans: all tokens in their order. groups_of_rows: what `groups` gives, on the CPU, for each row of the batch, or
+    once for all rows. Rows that read the same have the same object.
     """
 
-    def __init__(
-        self, spans: Sequence[Span], full_strength: Sequence[Group], device: torch.device, strength: float = 1
-    ) -> None:
+    def __init__(self, spans: Sequence[Span], groups_of_rows: Sequence[Sequence[Group]], device: torch.device) -> None:
         self.total = sum(span.count for span in spans)
         self.without_references = sum(span.count for span in spans if span.kind is not TokenKind.REFERENCE)
-        self._splits: dict[int, Split] = {}
+        self._splits: dict[int, AnySplit] = {}
         # In most attentions all tokens are queries. FluxKVCache keeps the references' keys after the first step, so
         # that text and picture alone are queries, and the references behind them are only read.
         query_counts = [self.total]
         if spans[-1].kind is TokenKind.REFERENCE:
             query_counts.append(self.without_references)
         for queries in query_counts:
-            split = Split(_groups_of_queries(full_strength, queries, strength), self.total)
+            split = self._split(groups_of_rows, queries)
             # Indices are copied to the device here, because torch.compile must not see the copy in a forward.
             split.on(device)
             self._splits[queries] = split
 
-    def of(self, queries: int, keys: int) -> Split | None:
+    def _split(self, groups_of_rows: Sequence[Sequence[Group]], queries: int) -> AnySplit:
+        """The split of an attention whose queries are the first `queries` tokens."""
+        splits: dict[int, Split] = {}  # by the id of a row's groups
+        for groups_of_row in groups_of_rows:
+            if id(groups_of_row) not in splits:
+                splits[id(groups_of_row)] = Split(_groups_of_queries(groups_of_row, queries), self.total)
+        rows = tuple(splits[id(groups_of_row)] for groups_of_row in groups_of_rows)
+        return rows[0] if len(splits) == 1 else RowSplit(rows)
+
+    def of(self, queries: int, keys: int) -> AnySplit | None:
         """The split of an attention with these numbers of queries and keys; None for an attention over other tokens."""
         if keys != self.total:
             return None
         return self._splits.get(queries)
 
 
-def _groups_of_queries(full_strength: Sequence[Group], queries: int, strength: float) -> tuple[Group, ...]:
-    """The groups of an attention whose queries are the first `queries` tokens.
-
-    At a strength below 1 the output of each group counts by this share. One more group, of all these queries, reads
-    everything and counts by the rest.
-    """
+def _groups_of_queries(groups_of_row: Sequence[Group], queries: int) -> tuple[Group, ...]:
+    """The groups of an attention whose queries are the first `queries` tokens."""
     split: list[Group] = []
-    for group in full_strength:
-        group_queries = group.queries[group.queries < queries]
-        if not len(group_queries):
-            continue
-        shares: Tensor | None = None
-        if strength != 1:
-            shares = torch.full((len(group_queries),), strength)
-        split.append(Group(group_queries, group.keys, shares))
-    if strength != 1:
-        all_queries = torch.arange(queries)
-        rest = torch.full((queries,), 1 - strength)
-        split.append(Group(all_queries, None, rest))
+    for group in groups_of_row:
+        are_asked = group.queries < queries
+        if are_asked.any():
+            shares = None if group.shares is None else group.shares[are_asked]
+            split.append(Group(group.queries[are_asked], group.keys, shares))
     return tuple(split)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -198,3 +199,67 @@ def split_attention(
             out.index_add_(output_token_dim, group.queries, group_out * group.shares.to(group_out).view(shape))
     assert out is not None
     return out
+
+
+STEPS = 256
+"""Weights are multiples of 1 / STEPS: exact in every dtype, and no group for rounding errors of masks."""
+
+
+def in_steps(weights: Tensor) -> Tensor:
+    """Weights as multiples of 1 / STEPS. weights: of any shape, from 0."""
+    return (weights * STEPS).round() / STEPS
+
+
+@dataclass(frozen=True, eq=False)
+class Readers:
+    """Tokens that read the same things, each of them equally often. A thing is the words of a person, or a reference.
+
+    times: for each thing, how often its tokens are among the keys. tokens: (n,), the indices of the tokens that read,
+    ascending. shares: (n,), how much of what a token gets comes from an attention with these keys.
+    """
+
+    times: Sequence[int]
+    tokens: Tensor
+    shares: Tensor
+
+
+def readers_of(weights: Tensor) -> Sequence[Readers]:
+    """Tokens by how often they read each thing. weights: (things, tokens), as `in_steps` gives them.
+
+    A weight of 1.25 at a token means: the thing is read twice in a quarter of what the token gets, and once in the
+    other three quarters. Draw what the token gets as a line from 0 to 1. Each thing divides this line at one point,
+    here 0.25: before it the thing is read once more than after it. The points of all things divide the line into
+    things + 1 parts; within a part it is the same everywhere how often each thing is read.
+    """
+    things, tokens = weights.shape
+    more_often = weights.ceil()  # (things, tokens): how often it is read before its point
+    extent = weights - more_often + 1  # (things, tokens): its point, above 0, at most 1
+    # The points of each token from the last to the first, and whose they are: (tokens, things) each.
+    points, order = extent.T.sort(dim=1, descending=True, stable=True)
+    # Part `count` lies before the points of the first `count` things of this order, and after those of all others.
+    times_of_parts: list[Tensor] = []
+    shares_of_parts: list[Tensor] = []
+    for count in range(things + 1):
+        is_within = torch.zeros(tokens, things)
+        is_within.scatter_(1, order[:, :count], 1.0)  # 1 for the things before whose points the part lies
+        upper = torch.ones(tokens) if count == 0 else points[:, count - 1]
+        lower = torch.zeros(tokens) if count == things else points[:, count]
+        times_of_parts.append(more_often.T - 1 + is_within)  # (tokens, things)
+        shares_of_parts.append(upper - lower)  # (tokens,), the length of the part
+    times = torch.cat(times_of_parts)  # ((things + 1) * tokens, things)
+    shares = torch.cat(shares_of_parts)  # ((things + 1) * tokens,)
+    numbers = torch.arange(tokens).repeat(things + 1)  # of the token, for each row of `times`
+    has_share = shares > 0
+    times = times[has_share]
+    shares = shares[has_share]
+    numbers = numbers[has_share]
+    unique = times.unique(dim=0, return_inverse=True)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    # The different rows of `times`, (patterns, things), and for each row of `times` the number of its pattern.
+    patterns, pattern_of = cast("tuple[Tensor, Tensor]", unique)
+    readers: list[Readers] = []
+    for index, pattern in enumerate(patterns):
+        of_pattern = pattern_of == index
+        own_tokens, order_of_tokens = numbers[of_pattern].sort()
+        own_times = cast("list[int]", pattern.int().tolist())  # pyright: ignore[reportUnknownMemberType]
+        readers.append(Readers(own_times, own_tokens, shares[of_pattern][order_of_tokens]))
+    return readers

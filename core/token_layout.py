@@ -12,13 +12,14 @@ class TokenKind(Enum):
     WORDS = "words about one person"
     PICTURE = "the picture"
     REFERENCE = "a reference picture, the text beside it, or what a vision encoder has seen of it"
+    SHOWN = "a reference picture in the common text, whose encoder was shown it: read as text is, by its weight"
 
 
 @dataclass(frozen=True)
 class Span:
     """Tokens of one kind that stand one after the other.
 
-    count: how many. number: of the words or of the reference, counted from 0.
+    count: how many. number: of the words or of the reference that they are or show, counted from 0.
     """
 
     kind: TokenKind
@@ -51,6 +52,7 @@ class TokenLayout:
     such output.
     picture: of the picture, with the tokens that fill it up to a size that the network needs.
     references: of each reference picture, filled up in the same way.
+    shown: of each reference picture in the common text, with which that text begins; empty where the text shows none.
     """
 
     common: int
@@ -62,6 +64,7 @@ class TokenLayout:
     later: int = 0
     seen: tuple[int, ...] = ()
     picture_last: bool = False
+    shown: tuple[int, ...] = ()
 
     @property
     def text(self) -> int:
@@ -94,7 +97,8 @@ class TokenLayout:
         return [
             *_of_references(self.reference_texts),
             Span(TokenKind.TEXT, self.front),
-            Span(TokenKind.TEXT, self.common),
+            *[Span(TokenKind.SHOWN, count, number) for number, count in enumerate(self.shown)],
+            Span(TokenKind.TEXT, self.common - sum(self.shown)),
             *[Span(TokenKind.WORDS, count, number) for number, count in enumerate(self.words)],
             Span(TokenKind.TEXT, self.later),
         ]

@@ -14,7 +14,7 @@ from ..bridge.host import notes
 from ..bridge.host.encode import similarities, text_alignment
 from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced, pixels_input, similarity_input
-from ..bridge.people.face_model import FaceModel, FindsFaces, default_face_model
+from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
 from ..core import measure, people
 from ..core.errors import BadParts, BadPhoto, BadSetup, counted, listed
 from ..core.faces.model import faces_in, unsure_in
@@ -65,7 +65,7 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        face_model: FaceModel | None,
+        face_model: HostedFaceModel | None,
         images: Tensor,
         made_with: str,
         stranger_below: float,
@@ -104,7 +104,7 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         annotated_pictures = [measure.annotate(image, report, number) for number, image in enumerate(images)]
         annotated = torch.stack(annotated_pictures)  # (B, H, W, 3)
         people_without_photos = by_lora(cast) if cast else []
-        notes.tell(notes.node_of(cls), "\n".join([*people_without_photos, *measure.troubles(report)]))
+        notes.tell(notes.node_of(cls), "\n".join([*people_without_photos, *measure.notes(report)]))
         # The seven outputs from resemblance to swapped, which are the fields of Totals in their order.
         totals: Iterable[Any] = [ExecutionBlocker(NO_PEOPLE)] * 7
         if report.people:

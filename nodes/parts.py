@@ -5,9 +5,9 @@ from torch import Tensor
 
 from ..bridge.host import notes
 from ..core import errors
-from ..core.parts import remarks
-from ..core.parts.drawing import sheet
+from ..core.parts.notes import notes_on_part
 from ..core.parts.parts import LABELS, Parts, make_part
+from ..core.parts.preview import sheet
 from ..core.text import plain
 from .categories import IN_PARTS
 from .sockets import PartsSocket
@@ -15,7 +15,7 @@ from .sockets import PartsSocket
 OTHER = "other"
 
 
-class Part(io.ComfyNode):
+class PartNode(io.ComfyNode):
     """One more part of a person, appended to the parts that are linked."""
 
     @classmethod
@@ -52,11 +52,11 @@ class Part(io.ComfyNode):
             name = "other_label" if label == OTHER else "label"
             raise errors.BadChoice(name, words, [*LABELS, "or your own words, such as 'glasses'"])
         part = make_part(words, image, mask, weight, target=target_mask)
-        notes.tell(notes.node_of(cls), "\n".join(remarks.remarks_on_part(part, mask, target_mask)))
+        notes.tell(notes.node_of(cls), "\n".join(notes_on_part(part, mask, target_mask)))
         parts_before = () if parts is None else parts.parts
         parts_out = Parts((*parts_before, part))
         preview = sheet(parts_out)
         return io.NodeOutput(parts_out, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
-NODES = [Part]
+NODES = [PartNode]

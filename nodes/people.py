@@ -11,7 +11,7 @@ from ..bridge.host import folders, notes
 from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced, face_box_editor, pixels_input
 from ..bridge.people import face_bank, face_model, photos
-from ..bridge.people.face_model import BACKENDS, TORCH, FaceModel, FindsFaces, default_face_model
+from ..bridge.people.face_model import BACKENDS, TORCH, FindsFaces, HostedFaceModel, default_face_model
 from ..core import grouping, identities, people, pictures, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first_few, gathered, listed
 from ..core.faces import analysis, by_hand, landmarks, onnx_session, which
@@ -119,7 +119,7 @@ class DetectFaces(FindsFaces, io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        face_model: FaceModel | None,
+        face_model: HostedFaceModel | None,
         image: Tensor,
         order: str,
         min_size: int,
@@ -151,7 +151,7 @@ class DetectFaces(FindsFaces, io.ComfyNode):
         return io.NodeOutput(faces, preview, len(recognised), ui=ui.PreviewImage(preview, cls=cls))
 
 
-class Person(FindsFaces, io.ComfyNode):
+class PersonNode(FindsFaces, io.ComfyNode):
     """A person from one or more photos, with an embedding of each photo that shows the face."""
 
     @classmethod
@@ -180,7 +180,7 @@ class Person(FindsFaces, io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        face_model: FaceModel | None,
+        face_model: HostedFaceModel | None,
         image: Sequence[Tensor],
         name: str,
         which_face: str,
@@ -236,7 +236,7 @@ class Person(FindsFaces, io.ComfyNode):
         # A note, where the first photo is an example picture that the user has not replaced yet.
         examples = pictures.reminder([(name, linked_photos[0].pixels)])
         dropped = gathered("No face found, dropped", dropped_photos, photos.cut_note(dropped_cut_photos))
-        doubts = grouping.remarks({name: numbered_faces})
+        doubts = grouping.notes({name: numbered_faces})
         notes.tell(notes.node_of(cls), "\n".join([*examples, *dropped, *doubts, *analysis.weak_faces(named_faces)]))
         return io.NodeOutput(identity, identity.crops, report, ui=_crops_preview(cls, identity))
 
@@ -274,7 +274,7 @@ def _photo_label(name: str, number: int, count: int) -> _PhotoLabel:
 
 def _chosen_face(
     cls: type[io.ComfyNode],
-    face_model: FaceModel,
+    face_model: HostedFaceModel,
     photo: photos.Photo,
     word: str,
     label: str,
@@ -403,7 +403,7 @@ class LoadPerson(io.ComfyNode):
         return io.NodeOutput(identity, identity.crops, ui=_crops_preview(cls, identity))
 
 
-class Cast(io.ComfyNode):
+class CastNode(io.ComfyNode):
     """A list of people with weights, appended to another cast where one is linked."""
 
     @classmethod
@@ -469,10 +469,10 @@ def _by_number(node_name: str, kind: str, inputs: Mapping[str, Any]) -> dict[int
     return linked
 
 
-def _cast_output(cls: type[io.ComfyNode], cast: people.Cast, remarks: Sequence[str]) -> io.NodeOutput:
+def _cast_output(cls: type[io.ComfyNode], cast: people.Cast, lines: Sequence[str]) -> io.NodeOutput:
     """The outputs of a node that makes a cast: the cast, and a preview with number, name and face of each person.
 
-    It also writes the note under the node: `remarks`, then lines on people of the cast who look alike.
+    It also writes the note under the node: `lines`, then lines on people of the cast who look alike.
     """
     captions: list[str] = []
     for number, person in zip(cast.numbers, cast.people, strict=True):
@@ -482,7 +482,7 @@ def _cast_output(cls: type[io.ComfyNode], cast: people.Cast, remarks: Sequence[s
     preview = previews.contact_sheet(first_crops, captions)
     present = [person.identity for person in cast.people if person.weight > 0]
     alike = identities.look_alike(present)
-    notes.tell(notes.node_of(cls), "\n".join([*remarks, *alike]))
+    notes.tell(notes.node_of(cls), "\n".join([*lines, *alike]))
     return io.NodeOutput(cast, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -509,7 +509,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        face_model: FaceModel | None,
+        face_model: HostedFaceModel | None,
         names: str,
         which_face: str,
         photo_size: str = AS_IT_IS,
@@ -542,15 +542,13 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
                 faces.append(face)
                 named_faces.append((label.short, face))
             members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
-            doubts += grouping.remarks(
-                {name: [(f"photo {n}", face) for n, face in enumerate(faces, 1)]}, look_at="them"
-            )
+            doubts += grouping.notes({name: [(f"photo {n}", face) for n, face in enumerate(faces, 1)]}, look_at="them")
         # A note, where first photos are example pictures that the user has not replaced yet.
         examples = pictures.reminder(first_photos)
         without_photo = [name for number, name in names_by_number.items() if number not in batches_by_number]
         left_out = gathered("Left out, no photo", first_few(without_photo))
-        remarks = [*examples, *left_out, *doubts, *analysis.weak_faces(named_faces)]
-        return _cast_output(cls, people.Cast(tuple(members)), remarks)
+        lines = [*examples, *left_out, *doubts, *analysis.weak_faces(named_faces)]
+        return _cast_output(cls, people.Cast(tuple(members)), lines)
 
 
-NODES = [LoadFaceEmbedder, DetectFaces, Person, BlendTwoPeople, SavePerson, LoadPerson, Cast, CastFromPhotos]
+NODES = [LoadFaceEmbedder, DetectFaces, PersonNode, BlendTwoPeople, SavePerson, LoadPerson, CastNode, CastFromPhotos]

@@ -8,24 +8,24 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
 
-from ..bridge import scopes
+from ..bridge import apply_nodes
 from ..bridge.host import folders, notes, schema
 from ..bridge.host.schedule import schedule_range
-from ..bridge.loras.lora_files import LoraFile, layers_of_unet, path_of, read_lora_file
-from ..bridge.loras.lora_layers import LayerLora, PersonLoras
-from ..bridge.loras.lora_names import layers_of_transformer
-from ..bridge.loras.person_loras import PersonLorasRun
-from ..bridge.loras.regional_lora import RegionalLoraRun
+from ..bridge.loras.files import LoraFile, layers_of_unet, path_of, read_lora_file
+from ..bridge.loras.layer_names import layers_of_transformer
+from ..bridge.loras.on_transformers import TransformerLorasRun
+from ..bridge.loras.on_unets import UNetLorasRun
+from ..bridge.loras.people_layers import LayerLora, PersonLoras
 from ..bridge.networks.families import TransformerFamily
-from ..bridge.networks.networks import transformer_of, width_of_text
+from ..bridge.networks.model_family import transformer_of, width_of_text
 from ..bridge.people.face_model import NONE_FOUND
-from ..bridge.presence import NamedRange, announced, presence_of_people
-from ..bridge.sampling import carried
+from ..bridge.sampling import model_conds
 from ..bridge.sampling.conditioning import Conditioning, check_conditioning
+from ..bridge.sampling.missing_people import NamedRange, announced, contribution_of_people
 from ..bridge.sampling.runs import patched
-from ..bridge.words.person_texts_run import PersonTextsRun
+from ..bridge.words.on_transformers import PersonTextsRun
+from ..bridge.words.on_unets import RegionalTextRun
 from ..bridge.words.person_words import Sides, carry_words
-from ..bridge.words.regional_text_run import RegionalTextRun
 from ..core import taking_part
 from ..core.people import CROP, UNNAMED, Cast, Identity, Lora, Person
 from ..core.prompts import check_text
@@ -118,15 +118,15 @@ class LoRAPerPerson(io.ComfyNode):
     ) -> io.NodeOutput:
         present = taking_part.present(taking_part.as_cast(cast))  # everybody of weight above 0, with or without LoRAs
         warnings = _notes_on_loras(present)
-        inputs = scopes.RegionInputs(**region_settings)
-        acting = scopes.acting_cast(cls, cast, strength, mask=inputs.mask, more=warnings, photos=False)
+        inputs = apply_nodes.RegionInputs(**region_settings)
+        acting = apply_nodes.acting_cast(cls, cast, strength, mask=inputs.mask, more=warnings, photos=False)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, APPLY)  # None for a MODEL with a UNet
         check_conditioning([*positive, *negative], width_of_text(model, transformer), APPLY)
         schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
         node_id = notes.node_of(cls)
-        scope = scopes.scope_of_bodies(
+        scope = apply_nodes.scope_of_bodies(
             acting,
             APPLY,
             schedule,
@@ -140,11 +140,13 @@ class LoRAPerPerson(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         sides = _with_loras(scope, model, clip, transformer, strength, Sides(positive, negative))
         # Texts of people stand inside of ours in every layer: their words are read with the LoRAs, too.
-        runs = (RegionalTextRun, RegionalLoraRun) if transformer is None else (PersonTextsRun, PersonLorasRun)
+        runs = (RegionalTextRun, UNetLorasRun) if transformer is None else (PersonTextsRun, TransformerLorasRun)
         model_out = patched(model, *runs)
         lora_range = NamedRange("the LoRAs", schedule)
-        presence = presence_of_people(taking_part.names(scope.people), APPLY, node_id, [lora_range], in_negative=True)
-        outputs = announced(presence, model_out, sides.positive, sides.negative)
+        contribution = contribution_of_people(
+            taking_part.names(scope.people), APPLY, node_id, [lora_range], in_negative=True
+        )
+        outputs = announced(contribution, model_out, sides.positive, sides.negative)
         return io.NodeOutput(*outputs, ui=scope.preview(cls))
 
 
@@ -161,7 +163,7 @@ def _notes_on_loras(cast: Cast) -> list[str]:
 
 
 def _with_loras(
-    scope: scopes.Scope,
+    scope: apply_nodes.Scope,
     model: ModelPatcher,
     clip: CLIP,
     transformer: TransformerFamily | None,
@@ -171,7 +173,7 @@ def _with_loras(
     """Both sides of the conditioning: both with the LoRAs of all people, the positive also with their words.
 
     transformer: the family of the MODEL; None for a UNet. strength: of the node. Raises what
-    bridge.loras.lora_files.read_lora_file raises.
+    bridge.loras.files.read_lora_file raises.
     """
     people_loras = _read_loras(scope, model, clip, transformer, strength)
     carried_loras = PersonLoras(
@@ -183,8 +185,8 @@ def _with_loras(
         canvas=scope.carried_canvas,
         by_row=scope.by_row,
     )
-    positive = carried.carry(sides.positive, carried_loras)
-    negative = carried.carry(sides.negative, carried_loras)
+    positive = model_conds.carry(sides.positive, carried_loras)
+    negative = model_conds.carry(sides.negative, carried_loras)
     words = [_words_of(person) for person in scope.people]
     return carry_words(scope, model, transformer, people_loras.clips, words, 1.0, Sides(positive, negative))
 
@@ -202,11 +204,11 @@ class _PeopleLoras:
 
 
 def _read_loras(
-    scope: scopes.Scope, model: ModelPatcher, clip: CLIP, transformer: TransformerFamily | None, strength: float
+    scope: apply_nodes.Scope, model: ModelPatcher, clip: CLIP, transformer: TransformerFamily | None, strength: float
 ) -> _PeopleLoras:
     """Read the files of all people, each file once, and say what of them is left out. strength: of the node.
 
-    Raises what bridge.loras.lora_files.read_lora_file raises.
+    Raises what bridge.loras.files.read_lora_file raises.
     """
     if transformer is None:
         by_region = scope.regions is not None or scope.by_row  # whether the LoRAs act in a part of the batch only

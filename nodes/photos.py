@@ -14,7 +14,7 @@ from ..bridge.host.inputs import single
 from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced
 from ..bridge.people import photos
-from ..bridge.people.face_model import FaceModel, FindsFaces, default_face_model
+from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
 from ..core import grouping, identities, people, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first_few, gathered
 from ..core.faces import analysis
@@ -93,7 +93,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        face_model: FaceModel | None,
+        face_model: HostedFaceModel | None,
         image: Sequence[Tensor],
         folder: str,
         people: str,
@@ -123,14 +123,14 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
         )
         if not sorted_faces.people:
             raise BadCast("The cast is empty: corrections leave all faces out.", "Take a line out of corrections.")
-        remarks = album.left_out()
+        lines = album.left_out()
         if folder == photos.EXAMPLES:
-            remarks = ["These people are drawn examples: choose a folder of your own.", *remarks]
-        return _output(cls, sorted_faces, face_model.ids, found_faces.errors, remarks)
+            lines = ["These people are drawn examples: choose a folder of your own.", *lines]
+        return _output(cls, sorted_faces, face_model.ids, found_faces.errors, lines)
 
 
 def _photos_of_image(
-    linked_photos: Sequence[photos.Photo], face_model: FaceModel, largest_only: bool
+    linked_photos: Sequence[photos.Photo], face_model: HostedFaceModel, largest_only: bool
 ) -> list[_PhotoToSort]:
     """The photos that came to the input image."""
     photos_to_sort: list[_PhotoToSort] = []
@@ -142,13 +142,13 @@ def _photos_of_image(
 
 
 def _faces_of_linked_photo(
-    photo: photos.Photo, label: str, face_model: FaceModel, largest_only: bool
+    photo: photos.Photo, label: str, face_model: HostedFaceModel, largest_only: bool
 ) -> Sequence[people.Face]:
     """The faces of a photo that came by a link. label: of the photo, for messages."""
     return photos.faces_in(face_model, to_picture(photo.pixels), label, largest_only, photo)
 
 
-def _photos_of_album(album: photos.Album, face_model: FaceModel, largest_only: bool) -> list[_PhotoToSort]:
+def _photos_of_album(album: photos.Album, face_model: HostedFaceModel, largest_only: bool) -> list[_PhotoToSort]:
     """The photos of a folder."""
     photos_to_sort: list[_PhotoToSort] = []
     for path, size, changed in album.photos:
@@ -202,26 +202,26 @@ def _output(
     sorted_faces: SortedFaces,
     recognisers: Sequence[str],
     errors: Mapping[str, LikenessError],
-    remarks: Sequence[str],
+    lines: Sequence[str],
 ) -> io.NodeOutput:
     """The outputs of the node: the cast of the sorted faces, its preview, the report and the number of people.
 
     It also writes the note under the node. recognisers: ids of the recognisers that have read the faces. errors: as in
-    _FoundFaces. remarks: lines on the folder.
+    _FoundFaces. lines: lines on the folder.
     """
     members: list[people.Identity] = []
     for name, labelled_faces in sorted_faces.labelled.items():
         members.append(identities.from_faces(name, [face for _, face in labelled_faces], recognisers))
     cast = people.Cast(tuple(people.Person(identity) for identity in members))
     reasons = [f"Left out, photo {photo}: {error.problem}" for photo, error in errors.items()]
-    report = "\n".join([*grouping.report(sorted_faces), *reasons, *remarks])
+    report = "\n".join([*grouping.report(sorted_faces), *reasons, *lines])
     logger.info("Sort Photos into People\n%s", report)
     labelled_faces = [(photo_face.label, photo_face.face) for photo_face in sorted_faces.faces]
     note = [
-        *remarks,
+        *lines,
         *gathered("Left out, no face or not readable", first_few(list(errors))),
         *gathered("Left out, no such person", first_few(sorted_faces.unused_names)),
-        *grouping.remarks(sorted_faces.labelled, sorted_faces.same_from, "the preview, and at corrections"),
+        *grouping.notes(sorted_faces.labelled, sorted_faces.same_from, "the preview, and at corrections"),
         *analysis.weak_faces(labelled_faces),
         *identities.look_alike(members),
     ]

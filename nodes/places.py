@@ -11,7 +11,7 @@ from ..bridge.host.schema import advanced, boxes_editor, region_inputs
 from ..core import geometry, taking_part
 from ..core.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, Slot, require_places, require_together
-from ..core.places import drawing, extra_places, from_boxes, group, layouts, placing, regions
+from ..core.places import extra_places, from_boxes, group, layouts, place_previews, placing, regions
 from ..core.places.actions import ACTIONS, GROUP_PHOTO
 from ..core.places.from_boxes import EXAMPLE, for_editor
 from ..core.places.regions import ALL_PEOPLE, Extent, RegionShape
@@ -127,7 +127,7 @@ class LayoutFromPicture(io.ComfyNode):
             nose = (float(more_x), float(more_y))
             layout = extra_places.add(layout, more_where, nose, more_face_size, more_body, more_places)
         photo = None if image is None else image[0]  # (H, W, C): the first picture of the batch
-        preview = drawing.numbered_layout(layout, notes=layout_notes, background=photo, fit=fit)[None]
+        preview = place_previews.numbered_layout(layout, notes=layout_notes, background=photo, fit=fit)[None]
         return _layout_output(cls, layout, preview)
 
 
@@ -194,7 +194,7 @@ class LayoutFromBoxes(io.ComfyNode):
             names.append(named_box.name)
             rectangles.append(named_box.box)
         lines = [*boxed_layout.decided, *boxed_layout.notes][:_LINES]
-        preview = drawing.numbered_layout(
+        preview = place_previews.numbered_layout(
             boxed_layout.layout, names, lines, background=photo, fit=fit, boxes=rectangles
         )[None]
         notes.tell(notes.node_of(cls), "\n".join(boxed_layout.notes))
@@ -241,7 +241,7 @@ class LayoutForAGroup(io.ComfyNode):
         places = len(cast.people) if cast else count
         layout = group.layout(places, framing, rows, width, height, action)
         layout_notes = group.notes(places, framing, rows, width, height, action)
-        return _layout_output(cls, layout, drawing.numbered_layout(layout, notes=layout_notes)[None])
+        return _layout_output(cls, layout, place_previews.numbered_layout(layout, notes=layout_notes)[None])
 
 
 class PlaceCast(io.ComfyNode):
@@ -277,7 +277,7 @@ class PlaceCast(io.ComfyNode):
                 face = identity.crops[0]
             faces.append(face)
         troubles = placing.troubles(cast, layout, people_of_places, order, custom_order)
-        preview = drawing.numbered_layout(layout, names, troubles[:_LINES], faces)[None]
+        preview = place_previews.numbered_layout(layout, names, troubles[:_LINES], faces)[None]
         placed_cast = placing.place(cast, layout, people_of_places)
         report = placing.report(cast, layout, people_of_places, order, custom_order)
         notes.tell(notes.node_of(cls), "\n".join(troubles))
@@ -321,15 +321,15 @@ class MaskOfAPersonsPlace(io.ComfyNode):
         # out, so that they stay as they are.
         staying = () if layout is None else regions.free_slots(placed_cast, layout)
         shape = RegionShape(extent, margin, feather)
-        remarks: list[str] = []
+        lines: list[str] = []
         # `region` is (H, W) of the canvas, 0..1. `person` counts from 1; ALL_PEOPLE is 0.
         if masks is None:
             region = regions.region_of_person(placed_cast, person, shape, staying)
         else:
             region_of_masks = regions.from_masks(masks, placed_cast, person, shape, staying)
             region = region_of_masks.region
-            remarks = region_of_masks.notes
-        notes.tell(notes.node_of(cls), "\n".join(remarks))
+            lines = region_of_masks.notes
+        notes.tell(notes.node_of(cls), "\n".join(lines))
         # The region of all people is drawn in the colour of the first place, as if it were that place's mask.
         colour_of_place = max(person, 1)
         slots: list[Slot] = []
@@ -337,7 +337,9 @@ class MaskOfAPersonsPlace(io.ComfyNode):
             slots.append(replace(slot, mask=region if number == colour_of_place else None))
         layout_with_region = Layout(placed_cast.width, placed_cast.height, tuple(slots))
         photo = None if image is None else image[0]
-        preview = drawing.numbered_layout(layout_with_region, taking_part.names(cast.people), background=photo)[None]
+        preview = place_previews.numbered_layout(layout_with_region, taking_part.names(cast.people), background=photo)[
+            None
+        ]
         return io.NodeOutput(region[None], preview, ui=ui.PreviewImage(preview, cls=cls))
 
 

@@ -10,17 +10,17 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
 
-from ..bridge import scopes
+from ..bridge import apply_nodes
 from ..bridge.host import notes
 from ..bridge.host.schedule import WHOLE_SCHEDULE
 from ..bridge.host.schema import advanced, applied_outputs, region_inputs
-from ..bridge.networks.networks import transformer_of, width_of_text
-from ..bridge.presence import announced, presence_of_people
+from ..bridge.networks.model_family import transformer_of, width_of_text
 from ..bridge.sampling import runs
 from ..bridge.sampling.conditioning import Conditioning, check_conditioning
-from ..bridge.words.person_texts_run import PersonTextsRun
+from ..bridge.sampling.missing_people import announced, contribution_of_people
+from ..bridge.words.on_transformers import PersonTextsRun
+from ..bridge.words.on_unets import RegionalTextRun
 from ..bridge.words.person_words import Sides, carry_words
-from ..bridge.words.regional_text_run import RegionalTextRun
 from ..core import taking_part
 from ..core.people import Cast, Person, PlacedCast, RowCast, is_a, require_places
 from ..core.prompts import per_person, per_row, per_scene
@@ -78,11 +78,11 @@ class PromptPerPerson(io.ComfyNode):
         transformer = transformer_of(model, NAME)  # None for a MODEL with a UNet
         check_conditioning([*positive, *negative], width_of_text(model, transformer), NAME)
         people = [entry.person for entry in people_words]
-        scope = scopes.scope_of_bodies(
+        scope = apply_nodes.scope_of_bodies(
             placed_cast,
             NAME,
             WHOLE_SCHEDULE,
-            scopes.RegionInputs(**region_settings),
+            apply_nodes.RegionInputs(**region_settings),
             people,
             alone=placed_cast.by_row,
             rows=True,
@@ -92,9 +92,9 @@ class PromptPerPerson(io.ComfyNode):
         clips = [clip] * len(words)
         sides = carry_words(scope, model, transformer, clips, words, strength, Sides(positive, negative))
         people_with_words = [entry.person for entry in people_words if entry.words]
-        presence = presence_of_people(taking_part.names(people_with_words), NAME, node_id)
+        contribution = contribution_of_people(taking_part.names(people_with_words), NAME, node_id)
         outputs = announced(
-            presence,
+            contribution,
             runs.patched(model, RegionalTextRun if transformer is None else PersonTextsRun),
             sides.positive,
             sides.negative,

@@ -18,8 +18,8 @@ from ..bridge.host import notes
 from ..bridge.host.encode import latents_by_row
 from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced, face_sizes_input, pixels_input, similarity_input
-from ..bridge.networks import networks
-from ..bridge.people.face_model import FaceModel, FindsFaces, default_face_model
+from ..bridge.networks import model_family
+from ..bridge.people.face_model import FindsFaces, HostedFaceModel, default_face_model
 from ..core import measure, second_pass
 from ..core.errors import BadPhoto, counted
 from ..core.faces.model import faces_in, unsure_in
@@ -44,7 +44,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
         inputs: list[io.Input] = [
             # Optional only on hosts that know the newest networks: editors of older hosts move an input that has become
             # optional to another position, and links inside of saved subgraphs then lead to a wrong input.
-            FaceModelSocket.Input("face_model", optional=networks.known_here()),
+            FaceModelSocket.Input("face_model", optional=model_family.known_here()),
             io.Image.Input("images"),
             CastOrPersonSocket.Input("cast"),
             io.Combo.Input("who", options=list(CHOICES)),
@@ -56,7 +56,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
             advanced(face_sizes_input("feather", 0.25)),
             advanced(io.Combo.Input("not_found", options=list(NOT_FOUND))),
         ]
-        if networks.known_here():
+        if model_family.known_here():
             # Editors of older hosts put a new socket in front of the widgets, and links inside of saved subgraphs then
             # lead to a wrong widget.
             inputs.append(io.Vae.Input("vae", optional=True))
@@ -79,7 +79,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        face_model: FaceModel | None,
+        face_model: HostedFaceModel | None,
         images: Tensor,
         cast: Cast | Identity,
         size: int,
@@ -103,7 +103,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
         notes.tell(node_id, unsure_in(faces_of_pictures))
         decisions_of_pictures = _decisions(judge.ids, faces_of_pictures, people, choice)
         decisions = list(chain.from_iterable(decisions_of_pictures))  # those of all pictures, one after the other
-        notes.tell(node_id, "\n".join(_remarks(size, choice, cast, decisions, len(images))))
+        notes.tell(node_id, "\n".join(_note_lines(size, choice, cast, decisions, len(images))))
         rows = _cropped_rows(images, decisions, choice.size)
         drawn: list[Tensor] = []  # (H, W, 3) each
         for image, decisions_of_picture in zip(images, decisions_of_pictures, strict=True):
@@ -178,7 +178,7 @@ def _latents(rows: _CroppedRows, vae: VAE | None) -> dict[str, Tensor] | Executi
     return latents_by_row(vae, rows.pictures, rows.masks)
 
 
-def _remarks(size: int, choice: Choice, cast: Cast, decisions: Sequence[Decision], picture_count: int) -> list[str]:
+def _note_lines(size: int, choice: Choice, cast: Cast, decisions: Sequence[Decision], picture_count: int) -> list[str]:
     """The lines of the note under the node.
 
     size: as the user has set it; choice.size is rounded. cast: the node's own. decisions: those of all pictures.
@@ -186,7 +186,7 @@ def _remarks(size: int, choice: Choice, cast: Cast, decisions: Sequence[Decision
     lines: list[str] = []
     if choice.size != size:
         lines.append(f"Crops of {choice.size} px, not {size}: sizes are multiples of 64")
-    return [*lines, *by_lora(cast), *second_pass.troubles(decisions, picture_count)]
+    return [*lines, *by_lora(cast), *second_pass.notes(decisions, picture_count)]
 
 
 NO_VAE = "Crop Faces has no VAE to make latents with. Connect the checkpoint's VAE to its vae input."

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..bridge.host.load import Loaded
-from ..bridge.people.face_model import FaceModel
+from ..bridge.people.face_model import HostedFaceModel
 from ..core.measure import Report
 from ..core.parts.parts import Parts
 from ..core.people import Cast, Faces, Identity, Layout
@@ -41,7 +41,7 @@ def adapter_socket(method: str, payload: type[Loaded[Any]]) -> type[io.ComfyType
 ADAPTER = "LIKENESS_ADAPTER"
 # The output of Load Adapter: it may be the file of any method
 AdapterSocket = socket(ADAPTER, Loaded)
-FaceModelSocket = socket("LIKENESS_FACE_MODEL", FaceModel)
+FaceModelSocket = socket("LIKENESS_FACE_MODEL", HostedFaceModel)
 FacesSocket = socket("LIKENESS_FACES", Faces)
 PersonSocket = socket("LIKENESS_PERSON", Identity)
 CastSocket = socket("LIKENESS_CAST", Cast)

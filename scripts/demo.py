@@ -207,8 +207,8 @@ def put_into(host: Host, report: Report) -> str:
         say(f"The miniature could not be put into {host.path}: {cause}")
         return ""
     report["kept"] = left.lines()
-    for remark in left.remarks:
-        say(remark)
+    for note in left.notes:
+        say(note)
     return f"; in {left.summary()}"
 
 

@@ -11,7 +11,7 @@ or in the wrong place. It changes nothing. Its exit code is 0 where all are ther
 where it could not look: there is no such workflow, or no ComfyUI. Run it with the Python that runs ComfyUI. `download`
 needs huggingface_hub; tokens are huggingface_hub's (HF_TOKEN, or `hf auth login`), mirrors named by HF_ENDPOINT and
 GITHUB_ENDPOINT. `write` renews what is made from models_manifest.json, the records and the descriptions of model
-families in README, docs/, the workflows and the blueprints.
+families in README, docs/, node texts and help pages, the workflows and the blueprints.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ from core.models.manifest import Model
 
 WORKFLOWS = ROOT / "workflows"
 BLUEPRINTS = ROOT / "subgraphs"
-_README: dict[str, Any] = json.loads((ROOT / "scripts" / "rig" / "readme.json").read_bytes())
+README_WORDS = ROOT / "scripts" / "rig" / "readme.json"
+_README: dict[str, Any] = json.loads(README_WORDS.read_bytes())
 """What README's tables have beside the manifest and the records.
 
 start: template -> what it is for, and the system that it shows. systems: folders of the methods of these systems.
@@ -267,6 +268,9 @@ def made() -> dict[Path, str]:
     families = filled(WHICH_METHOD.read_text("utf-8"), "families", abilities(), "the descriptions of the families")
     files[WHICH_METHOD] = families
     files[PAGE] = filled(PAGE.read_text("utf-8"), "table", table())
+    pages = *READMES.values(), *ROOT.glob("docs/*.md"), *ROOT.glob("web/docs/**/*.md")
+    for path in [*pages, *ROOT.glob("locales/*/nodeDefs.json"), README_WORDS]:
+        files[path] = families_table.with_all_families(files.get(path) or path.read_text("utf-8"))
     graphs = [*sorted(WORKFLOWS.glob("*.json")), *sorted(BLUEPRINTS.glob("*.json"))]
     return files | {path: workflow(path.read_text("utf-8")) for path in graphs}
 

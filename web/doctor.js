@@ -257,7 +257,7 @@ async function readTitles() {
 
 /** Templates by their titles; what is saved and sent is the file's name. At once: Vue nodes ask for no other names later. */
 function nameTemplates({ widgets }) {
-  for (const { options } of widgets.filter(({ type }) => type === "combo")) {
+  for (const { options } of widgets?.filter(({ type }) => type === "combo") ?? []) {
     const before = options.getOptionLabel;
     options.getOptionLabel = (word) => titles.get(word) ?? before?.(word) ?? word ?? "";
   }

@@ -69,7 +69,7 @@ function arrangePeople(cast) {
   people.forEach(show);
   const hidden = people.filter((person) => !linked(person.name) && !linked(weightOf(person))).slice(1);
   hidden.forEach(hide);
-  for (const widget of cast.widgets) widget.hidden = hidden.some((person) => weightOf(person) === widget.name);
+  for (const widget of cast.widgets ?? []) widget.hidden = hidden.some((person) => weightOf(person) === widget.name);
   cast.inputs.push(cast.inputs.pop()); // Vue nodes are drawn anew for a change of the list only
   const needed = cast.computeSize();
   if (cast.size[1] < needed[1]) cast.setSize([cast.size[0], needed[1]]);
@@ -136,7 +136,8 @@ function drawOnThePhoto(node) {
 
 /** A text that says the same as the boxes follows them when they are dragged. Of twelve people eight are seen. */
 function followBoxes(node) {
-  const [boxes, text] = ["boxes", "text"].map((name) => node.widgets.find((widget) => widget.name === name));
+  const [boxes, text] = ["boxes", "text"].map((name) => node.widgets?.find((widget) => widget.name === name));
+  if (!text) return;
   text.options.getMaxHeight = () => 120; // classic nodes give it all of the room that is left
   if (!boxes) return; // a ComfyUI without an editor of boxes
   let said = "";

@@ -118,7 +118,7 @@ function add(node) {
   const widget = node.addDOMWidget(NOTE, NOTE, element, { serialize: false, getMinHeight: height, getMaxHeight: height });
   widget.serialize = false;
   // Classic nodes leave the room below their last widget to a picture, which has come before.
-  const picture = node.widgets.findIndex(({ name }) => name === PICTURE);
+  const picture = node.widgets?.findIndex(({ name }) => name === PICTURE) ?? -1;
   if (picture >= 0) node.widgets.push(...node.widgets.splice(picture, 1));
   // Once it is laid out, its height is known. A Vue node takes the room that it needs by itself.
   const makeRoom = () => {

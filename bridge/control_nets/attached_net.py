@@ -45,10 +45,10 @@ from torch import Tensor
 from ...core.errors import BadSize, WrongBaseModel
 from ..host.unet import Options, advice_between, family
 from ..sampling.areas import Area, AreaHint, LatentSize, hint_of_area, latent_of_run, row_window, whole_latent
-from ..sampling.canvas import Canvas
+from ..sampling.canvas_check import Canvas
 from ..sampling.conditioning import IDTokens
-from ..sampling.remarks import Pictures, begins_late, tell_of_checkpoint, tell_of_piece
 from ..sampling.rows import ATTACHED, AttachedRows
+from ..sampling.run_notes import Pictures, begins_late, tell_of_checkpoint, tell_of_piece
 from .per_thread import PerThread
 
 RowNumbers = tuple[int, ...]

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..host.schedule import check_range
 from ..sampling.areas import will_have_area
-from ..sampling.canvas import Canvas
+from ..sampling.canvas_check import Canvas
 from ..sampling.conditioning import Conditioning
-from ..sampling.remarks import Pictures
 from ..sampling.rows import ATTACHED, AttachedCond, AttachedEntry, AttachedRows, Side
+from ..sampling.run_notes import Pictures
 from .attached_net import NetSettings, RunReport, UNetInputChanger, as_attached
 
 

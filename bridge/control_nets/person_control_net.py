@@ -6,7 +6,6 @@ prompts in one batch only where they have the same net.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_management
@@ -16,63 +15,16 @@ from comfy.model_base import BaseModel
 from comfy.utils import common_upscale
 from torch import Tensor
 
-from ...core.attention import on_tokens, region_weights
 from ...core.errors import WrongBaseModel
 from ...core.families import FLUX
-from ...core.people import Person
 from ...core.places.regions import BadRegion
 from ...core.taking_part import names
 from ..host.unet import Options
-from ..networks import networks
+from ..networks import model_family
 from ..sampling.areas import Area, RowWindow, hint_of_area, latent_of_run, row_window, whole_latent
-from ..sampling.canvas import Canvas
-from ..sampling.carried import cut_regions
-from ..sampling.remarks import begins_late, tell_of_piece
 from ..sampling.rows import ATTACHED, AttachedRows, Side
-from .attached_net import RunReport
-
-TOKEN_CELLS = 2
-"""How many latent pixels of FLUX.1 a token is wide and high."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Pass:
-    """What the net is given in one of its passes, for all B rows of a forward, on their device.
-
-    hint: (B, C, h, w), the latent of the keypoint picture.
-    tokens: (B, T, width), the face tokens that are read in place of a text.
-    visible: (B, 1, h, w), 1 where the net sees the sampled latent and 0 elsewhere; None where it sees all of it.
-    shares: (B, N, 1), what the residuals of each of the N picture tokens are multiplied with; (B, 1, 1) where one
-    number holds for all tokens.
-    """
-
-    hint: Tensor
-    tokens: Tensor
-    visible: Tensor | None
-    shares: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class NetOfPeople:
-    """Whom a ControlNet is for, and what it reads of them.
-
-    name: of the net, for messages. people, regions, boxes, by_row, canvas: as in scopes.Scope. tokens: (people, T,
-    width) float32 on the CPU. guidance: what the net is given, whatever guidance the MODEL has. size: (width, height)
-    of the canvas in pixels, or None where nothing depends on it. report: what the run says of the net. advice: what to
-    load, for errors.
-    """
-
-    name: str
-    people: Sequence[Person]
-    regions: Tensor | None
-    boxes: Tensor | None
-    by_row: bool
-    canvas: Canvas
-    tokens: Tensor
-    guidance: float
-    size: tuple[int, int] | None
-    report: RunReport
-    advice: str
+from ..sampling.run_notes import begins_late, tell_of_piece
+from .person_passes import NetOfPeople, PersonPass, Residuals, in_all_rows, passes_of, summed
 
 
 class PersonControlNet(ControlNet):
@@ -87,7 +39,7 @@ class PersonControlNet(ControlNet):
         self._dtype = self.manual_cast_dtype or self.control_model.dtype
         # Made once per run for: shape and device of the rows, their area, (height, width) of the whole latent, window.
         self._passes: dict[
-            tuple[torch.Size, torch.device, Area | None, tuple[int, int], RowWindow | None], list[_Pass]
+            tuple[torch.Size, torch.device, Area | None, tuple[int, int], RowWindow | None], list[PersonPass]
         ] = {}
         self._latent: tuple[int, int] | None = None  # (height, width) of the run's latent, where the host tells it
         self._to_sigma: Callable[[float], float] | None = None  # from a part of the schedule, 0..1; known in a run
@@ -100,9 +52,9 @@ class PersonControlNet(ControlNet):
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Any) -> None:
         """The host calls it before a run. Raises WrongBaseModel unless the MODEL is a FLUX.1 of the net's width."""
-        networks.family(model.current_patcher, (FLUX.name,))
+        model_family.family(model.current_patcher, (FLUX.name,))
         net_width = self.control_model.hidden_size
-        model_width = networks.network_of(model).hidden_size
+        model_width = model_family.network_of(model).hidden_size
         if net_width != model_width:
             needed = f"one of width {model_width}"
             name, advice = self.given.name, self.given.advice
@@ -162,12 +114,14 @@ class PersonControlNet(ControlNet):
             self._check_picture(picture_count if window is None else window.total or picture_count, latent)
             self._tell_of_piece(latent, transformer_options)
             people_of_rows = range(len(self.given.people)) if window is None else window.rows
-            self._passes[key] = self._make_passes(x, latent, rows.area, people_of_rows)
+            self._passes[key] = passes_of(
+                self.given, self._encode_hints(latent, rows.area), x, latent, rows.area, people_of_rows, self._dtype
+            )
         y = cond.get("y")
         if y is not None:
             y = y[rows_with_faces]
         residuals = self._residuals_of_all(self._passes[key], x, t[rows_with_faces], y)
-        residuals = _in_all_rows(residuals, rows_with_faces, len(x_noisy))
+        residuals = in_all_rows(residuals, rows_with_faces, len(x_noisy))
         return self.control_merge(residuals, control, output_dtype=None)
 
     def _check_picture(self, picture_count: int, latent: tuple[int, int]) -> None:
@@ -197,64 +151,6 @@ class PersonControlNet(ControlNet):
 
         tell_of_piece(self.given.canvas, self.given.size, _in_pixels(latent), starts_from_a_picture)
 
-    def _make_passes(
-        self, x: Tensor, latent: tuple[int, int], area: Area | None, people_of_rows: Sequence[int]
-    ) -> list[_Pass]:
-        """The passes for rows x, (B, C, h, w), which show the whole picture or an area of it.
-
-        There is one pass for each person, or a single one where each person has a row of the batch. latent: (height,
-        width) of the whole picture in latent pixels. area: that of the rows, None for the whole picture.
-        people_of_rows: where each person has a row, the number of the person in each row of an entry.
-        """
-        given = self.given
-        count = len(self.given.tokens)
-        hints = self._encode_hints(latent, area)  # (people or 1, C, h, w)
-        shares = torch.tensor([person.weight for person in given.people])[:, None, None]  # (people, 1, 1)
-        people_regions = given.regions  # (people, H, W)
-        # `acting` is where the residuals act: in the boxes of the faces if the node limits them to these, else in the
-        # regions. What the net sees of the picture is limited by the regions in both cases.
-        acting = given.boxes  # (people, H, W)
-        if area is not None and people_regions is not None:
-            people_regions = cut_regions(people_regions, area, latent)
-        if area is not None and acting is not None:
-            acting = cut_regions(acting, area, latent)
-        height, width = x.shape[-2:]
-        visible: Tensor | None = None
-        if people_regions is not None:
-            visible = _visible_pixels(people_regions, height, width)
-            if acting is None:
-                acting = region_weights(people_regions)  # regions that overlap are scaled to a sum of at most 1
-        if acting is not None:
-            acting_on_tokens = on_tokens(acting, height, width, TOKEN_CELLS).flatten(1)  # (people, N)
-            shares = shares * acting_on_tokens[..., None]  # (people, N, 1)
-
-        def repeated(values: Tensor) -> Tensor:
-            """Values of the people of a pass, (people, ...), repeated for all rows: (B, ...), on the net's device.
-
-            The rows of an entry are its pictures, and the rows of the next entry come after them. A pass of one person
-            has the same values in every row. With a row for each person, the people are repeated once for each entry.
-            """
-            times = len(x) // len(values)
-            other_dimensions = [1] * (values.ndim - 1)
-            rows = values.repeat(times, *other_dimensions)
-            return rows.to(x.device, self._dtype)
-
-        people_of_passes = [[number] for number in range(count)]  # one person in each pass
-        if given.by_row:
-            people_of_passes = [list(people_of_rows)]  # all people in one pass, each in their own rows
-        passes: list[_Pass] = []
-        for people in people_of_passes:
-            hint = hints[people] if len(hints) > 1 else hints  # a single hint is the same for all people
-            passes.append(
-                _Pass(
-                    hint=repeated(hint),
-                    tokens=repeated(self.given.tokens[people]),
-                    visible=None if visible is None else repeated(visible[people]),
-                    shares=repeated(shares[people]),
-                )
-            )
-        return passes
-
     def _encode_hints(self, latent: tuple[int, int], area: Area | None) -> Tensor:
         """The keypoint pictures as latents: (people, C, h, w), or (1, C, h, w) where one picture serves all people.
 
@@ -279,13 +175,11 @@ class PersonControlNet(ControlNet):
         return self.latent_format.process_in(latents)
 
     def _residuals_of_all(
-        self, passes: Sequence[_Pass], x_noisy: Tensor, t: Tensor, y: Tensor | None
-    ) -> dict[str, Sequence[Tensor]]:
+        self, passes: Sequence[PersonPass], x_noisy: Tensor, t: Tensor, y: Tensor | None
+    ) -> Residuals:
         """What the net adds to the blocks of FLUX.1: the sum of the residuals of all passes, each times its shares.
 
-        x_noisy: (B, C, h, w). t: (B,), the sigma of each row. y: (B, width), the pooled text, or None. The result has
-        the form of what the host's network returns: for "input" (double blocks) and "output" (single blocks) a tensor
-        (B, N, width) per block.
+        x_noisy: (B, C, h, w). t: (B,), the sigma of each row. y: (B, width), the pooled text, or None.
         """
         dtype = self._dtype
         sampling = self.model_sampling_current
@@ -294,9 +188,10 @@ class PersonControlNet(ControlNet):
         guidance = torch.full((len(x),), self.given.guidance, device=x.device, dtype=dtype)
         if y is not None:
             y = y.to(x.device, dtype)
-        summed: dict[str, Sequence[Tensor]] = {}
-        for net_pass in passes:
-            residuals: dict[str, Sequence[Tensor]] = self.control_model(
+
+        def run(net_pass: PersonPass) -> Residuals:
+            """What the network gives in one pass."""
+            return self.control_model(
                 x=x if net_pass.visible is None else x * net_pass.visible,
                 hint=net_pass.hint,
                 context=net_pass.tokens,
@@ -304,36 +199,14 @@ class PersonControlNet(ControlNet):
                 guidance=guidance,
                 y=y,
             )
-            # The tensors are changed in place: blocks that share one tensor go on sharing it, and no copy is made. Each
-            # tensor is multiplied once, however many blocks share it.
-            tensors = _distinct_tensors(residuals)
-            for tensor in tensors:
-                tensor *= net_pass.shares
-            if not summed:  # the first pass
-                summed = residuals
-                continue
-            # Every pass shares its tensors among blocks in the same way, so the lists have the same order.
-            for total, tensor in zip(_distinct_tensors(summed), tensors, strict=True):
-                total += tensor
-        return summed
+
+        return summed(passes, run)
 
 
 def _in_pixels(latent: tuple[int, int]) -> tuple[int, int]:
     """The size in pixels, (width, height), of a latent of FLUX.1, given as (height, width) in latent pixels."""
     height, width = latent
     return 8 * width, 8 * height  # a latent pixel of FLUX.1's VAE is 8x8 pixels
-
-
-def _visible_pixels(people_regions: Tensor, height: int, width: int) -> Tensor:
-    """Where the net sees the latent for each person: (people, 1, height, width), 1 in tokens that the region touches.
-
-    people_regions: (people, H, W). height, width: of the latent, in latent pixels.
-    """
-    touched = on_tokens(people_regions, height, width, TOKEN_CELLS) > 0  # (people, rows, columns of tokens)
-    # At odd sides of the latent the last tokens reach beyond it.
-    rows = touched.float().repeat_interleave(TOKEN_CELLS, dim=1)
-    pixels = rows.repeat_interleave(TOKEN_CELLS, dim=2)
-    return pixels[:, None, :height, :width]
 
 
 def _rows_of_positive(rows: AttachedRows, picture_count: int) -> list[int]:
@@ -344,32 +217,3 @@ def _rows_of_positive(rows: AttachedRows, picture_count: int) -> list[int]:
             start = entry_number * picture_count
             numbers.extend(range(start, start + picture_count))
     return numbers
-
-
-def _in_all_rows(
-    residuals: dict[str, Sequence[Tensor]], rows: Sequence[int], row_count: int
-) -> dict[str, Sequence[Tensor]]:
-    """Residuals of some rows of a forward as those of all row_count rows, with zeros in the others.
-
-    rows: the numbers of the rows that residuals, (rows, N, width) each, are of. Blocks that share a tensor share it
-    still.
-    """
-    if len(rows) == row_count:
-        return residuals
-    in_all: dict[int, Tensor] = {}
-    for tensor in _distinct_tensors(residuals):
-        in_all[id(tensor)] = tensor.new_zeros(row_count, *tensor.shape[1:])
-        in_all[id(tensor)][list(rows)] = tensor
-    return {kind: [in_all[id(tensor)] for tensor in tensors] for kind, tensors in residuals.items()}
-
-
-def _distinct_tensors(residuals: dict[str, Sequence[Tensor]]) -> list[Tensor]:
-    """The tensors of a network's residuals, each once, in the order in which they first occur.
-
-    The host's network puts the same tensor into the lists of several blocks.
-    """
-    tensors: dict[int, Tensor] = {}
-    for residuals_of_blocks in residuals.values():
-        for tensor in residuals_of_blocks:
-            tensors[id(tensor)] = tensor
-    return list(tensors.values())

@@ -15,7 +15,7 @@ from ...core.errors import LikenessError
 from ..host.unet import Grid, Options, Replacement, attend_with, grid_of
 from ..image_tokens.injections import Injection
 from ..networks.row_tracking import repeat_rows
-from ..sampling.carried import chunks_of
+from ..sampling.model_conds import chunks_of
 from .per_thread import PerThread
 
 

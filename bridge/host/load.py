@@ -89,7 +89,7 @@ class Loaded(Generic[NetT]):
     """A method's file that has been loaded.
 
     patcher: its network. The host finds it by the name of this field, to count its memory. lora: the tensors of the
-    LoRA that is part of the file, as bridge.loras.adapter_lora reads them; empty for a file without one. method_title:
+    LoRA that is part of the file, as bridge.loras.adapter_files reads them; empty for a file without one. method_title:
     of the method whose file it is, which nodes.sockets.adapter_socket puts onto the class.
     """
 

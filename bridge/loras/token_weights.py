@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ...core.token_layout import PlacedSpan, Span, TokenKind, TokenLayout, placed_spans
 from ..networks.families import Stream, TransformerFamily
-from ..networks.layouts import layout_of
-from ..networks.networks import tokens_of
-from ..sampling.carried import ConditioningLost
+from ..networks.model_family import tokens_of
+from ..networks.token_layouts import layout_of
 from ..sampling.current_forward import current
+from ..sampling.model_conds import ConditioningLost
 from ..sampling.runs import ForwardInput
 
 

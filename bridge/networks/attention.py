@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...core.token_groups import AnySplit, Group, RowSplit, Split, joined, split_attention
 from ..host.unet import Options
-from ..sampling.carried import ConditioningLost
+from ..sampling.model_conds import ConditioningLost
 
 OVERRIDE = "optimized_attention_override"
 COUNTS = "reference_image_num_tokens"

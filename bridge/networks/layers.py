@@ -27,7 +27,7 @@ from ..host.unet import (
     with_patches,
     with_replacements,
 )
-from ..sampling.canvas import check_canvases
+from ..sampling.canvas_check import check_canvases
 from ..sampling.runs import Batch, ForwardInput, Run, made_rows_error
 from .row_tracking import SOURCE_ROWS, LayerInput, RowTracker, TextPatch
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..sampling.carried import ConditioningLost
+from ..sampling.model_conds import ConditioningLost
 from .families import GatedLayer, Modulation, ScaledNorm
 
 _OPEN_BEFORE_TANH = 20.0

@@ -9,8 +9,8 @@ from ...core.attention import Block
 from ...core.errors import BadParts, BadSize
 from ...core.geometry import OF_A_PIECE
 from ...core.parts.bank import Bank, PartTokens, PartWeights
-from ..sampling.carried import Carried, carry
 from ..sampling.conditioning import Conditioning
+from ..sampling.model_conds import Carried, carry
 from .recording import SelfReference
 
 

@@ -51,7 +51,7 @@ class Hosted:
             return self.patcher.model(load.on_device(self.patcher, pixels))
 
 
-class FaceModel(model.FaceModel):
+class HostedFaceModel(model.FaceModel):
     """A face model as it travels on the socket LIKENESS_FACE_MODEL."""
 
     def get_models(self) -> list[ModelPatcher]:
@@ -178,7 +178,7 @@ def _onnx_provider(backend: str, provider: str) -> str | None:
 
 def load_face_model(
     pack: str, recognisers: str, node_id: str | None = None, backend: str = TORCH, provider: str = onnx_session.AUTO
-) -> FaceModel:
+) -> HostedFaceModel:
     """Load the detector of `pack`, if it is one, and one recogniser, all of them or none.
 
     A damaged file that the user has not chosen by its name is left out, and a note under the node says so, as long as
@@ -200,7 +200,7 @@ def load_face_model(
     # A damaged file may be here twice, because it was opened as a detector and as a recogniser.
     for text in dict.fromkeys(map(str, left_out)):
         notes.tell(node_id, f"Left out, as others can be used: {text}")
-    return FaceModel(detector, usable)
+    return HostedFaceModel(detector, usable)
 
 
 def _first_detector(files: Files, pack: str, runs_on: str | None, left_out: list[UnsupportedCheckpoint]) -> Detector:
@@ -250,7 +250,7 @@ def _usable_recognisers(
     return tuple(usable)
 
 
-def default_face_model(detects: bool = True, node_id: str | None = None) -> FaceModel:
+def default_face_model(detects: bool = True, node_id: str | None = None) -> HostedFaceModel:
     """The face model for nodes without one: what a new Load Face Embedder loads.
 
     detects: whether it needs a detector. node_id: of the node. Raises as load_face_model.

@@ -26,7 +26,7 @@ from ...core.picture_files import ENDINGS
 from ...core.text import logger
 from ..host import folders
 from ..host.notes import running_server
-from .face_model import FaceModel
+from .face_model import HostedFaceModel
 
 PICTURES = Path(__file__).resolve().parents[2] / "pictures"
 NO_FOLDER = "none"
@@ -238,7 +238,7 @@ _TILE_ADVICE = (
 
 
 def detected(
-    face_model: FaceModel, picture: Picture, picture_name: str, photo: Photo | None, expected: int = 1
+    face_model: HostedFaceModel, picture: Picture, picture_name: str, photo: Photo | None, expected: int = 1
 ) -> Sequence[Detection]:
     """Every face of a picture, the surest first: those of the photo's mesh, or else of the face model's detector.
 
@@ -258,7 +258,7 @@ def detected(
 
 
 def faces_in(
-    face_model: FaceModel, picture: Picture, picture_name: str, largest: bool, photo: Photo | None = None
+    face_model: HostedFaceModel, picture: Picture, picture_name: str, largest: bool, photo: Photo | None = None
 ) -> tuple[Face, ...]:
     """The faces of a picture from left to right, with what every recogniser says of them.
 
@@ -276,7 +276,7 @@ def faces_in(
 
 
 @lru_cache(maxsize=2 * _MOST_PHOTOS)
-def faces_of(path: str, byte_count: int, changed: int, face_model: FaceModel, largest: bool) -> tuple[Face, ...]:
+def faces_of(path: str, byte_count: int, changed: int, face_model: HostedFaceModel, largest: bool) -> tuple[Face, ...]:
     """The faces of a photo in a file, see `faces_in`. path, byte_count, changed: the file's stamp. Raises BadPhoto for
     a file that is no picture."""
     return faces_in(face_model, from_file(path), os.path.basename(path), largest)

@@ -1,4 +1,4 @@
-"""References of people that are read by region: what conditioning carries of them, and a sampling run that reads it.
+"""References of people that are read by region and by weight: what conditioning carries, and a run that reads it.
 
 In models that take references, text, picture and references are one sequence, and every token attends to all of it. By
 region this joint attention is split:
@@ -12,6 +12,9 @@ region this joint attention is split:
 A reference of no person is a room, a pose, or what another node adds to the conditioning. In Z-Image each reference
 also has a text beside it, and tokens of what a vision encoder has seen of it. These are read by the same tokens as the
 reference itself. core.reference_groups holds the formulas.
+
+A person's weight says how strongly all these tokens read the person's references. Outside of the range in which regions
+hold, and where there are none, all tokens read all references, each by the weight of its person.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -31,21 +34,21 @@ from ...core.errors import BadSetup, LikenessError, counted
 from ...core.places.regions import BadRegion
 from ...core.reference_groups import Plan, belongs, groups
 from ...core.taking_part import names_apart, present
-from ...core.token_groups import Split
+from ...core.token_groups import AnySplit, Group
 from ...core.token_layout import TokenLayout
 from ..host.unet import Options, with_patch
 from ..networks.attention import BlockCalls, with_reading
-from ..networks.layouts import (
+from ..networks.model_family import TOKEN, network_of, regions_on_tokens, transformer_family
+from ..networks.token_layouts import (
     LAYERS,
     REFINER,
     StandIn,
     layout_of,
     refiner_stand_ins,
 )
-from ..networks.networks import TOKEN, network_of, regions_on_tokens, transformer_family
-from ..sampling.canvas import Canvas
-from ..sampling.carried import Carried, CarriedCond, ConditioningLost
+from ..sampling.canvas_check import Canvas
 from ..sampling.current_forward import CurrentReferences, current
+from ..sampling.model_conds import Carried, CarriedCond, ConditioningLost, one_for_each_row
 from ..sampling.runs import Batch, ForwardInput, Run, entries_with
 from .record import LATENTS, PeopleReferences
 
@@ -72,35 +75,68 @@ class RegionalReferences(Carried):
     """The references of one node, and where each person's are read. Both sides of the conditioning carry this object.
 
     record: the latents and their people. regions: (people, H, W), 0..1, of the whole picture, in the order of
-    present(cast).people. names: of these people. strength: how far references are limited to regions, 0..1.
-    everybody_outside: whether picture tokens outside of all regions read the references of all people, or of none.
-    canvas: the canvas of the cast, which the regions are parts of. owners: for every reference latent of the entry the
-    index of its person, or None for a latent that everybody reads; empty until a run has begun, because other nodes may
-    still add latents to the entry.
+    present(cast).people; None at a strength of 0. names: of these people. strength: how far references are limited to
+    regions, 0..1. everybody_outside: whether picture tokens outside of all regions read the references of all people,
+    or of none. canvas: the canvas of the cast, which the regions are parts of. numbers: for every reference latent of
+    the entry its number in the record, or None for a latent of another node; empty until a run has begun, because other
+    nodes may still add latents to the entry. row: the row of the batch that reads, where people have rows.
     """
 
     key = "likeness_regional_references"
     record: PeopleReferences
-    regions: Tensor
+    regions: Tensor | None
     names: tuple[str, ...]
     strength: float
     everybody_outside: bool
     canvas: Canvas = field(kw_only=True)
-    owners: tuple[int | None, ...] = ()
+    numbers: tuple[int | None, ...] = ()
+    row: int = 0
+
+    @property
+    def owners(self) -> tuple[int | None, ...]:
+        """For every reference latent of the entry the index of its person; None for a latent that everybody reads."""
+        return tuple(None if number is None else self.record.people[number] for number in self.numbers)
+
+    @property
+    def owners_in_row(self) -> tuple[int | None, ...]:
+        """The same within one row of the batch: the latents that show the person of the row are all of one person."""
+        of_rows = self.record.of_rows
+        return tuple(
+            0 if number is not None and of_rows and of_rows[number] else owner
+            for number, owner in zip(self.numbers, self.owners, strict=True)
+        )
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """For every reference latent of the entry the number of tokens by which the text shows it."""
+        shown = self.record.shown
+        return tuple(shown[number] if number is not None and shown else 0 for number in self.numbers)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """For every reference latent of the entry the weight of its person."""
+        return self.record.weights_of(self.numbers, self.row)
 
     def can_join_batch(self, other: Any) -> bool:
         """Whether rows that carry these two objects can be computed in one batch: only where they are one object."""
         return self is other
 
-    def with_owners(self, entry: Mapping[str, Any]) -> Self:
-        """A copy of this object with the owners of the reference latents of an entry.
+    def for_picture(self, picture_number: int) -> Self:
+        """What a row of the batch reads. picture_number: the row, from 0."""
+        if not self.record.cast.by_row:
+            return self
+        return self.made_once(("row", picture_number), lambda: replace(self, row=picture_number))
+
+    def with_numbers(self, entry: Mapping[str, Any]) -> Self:
+        """A copy of this object that knows the reference latents of an entry.
 
         entry: of a guider's conditioning, the options of an entry as sampling has them. Raises BadSetup where the entry
         lacks some of the latents of this record, because another node has replaced them.
         """
-        owners = self.record.owners_of(entry.get(LATENTS) or ())
+        numbers = self.record.numbers_of(entry.get(LATENTS) or ())
+        of_entry = self.made_once(("latents", *numbers), lambda: replace(self, numbers=numbers))
         expected = _count_of_people(self.record.people)
-        missing = expected - _count_of_people(owners)
+        missing = expected - _count_of_people(of_entry.owners)
         if missing:
             are = "is" if missing == 1 else "are"
             raise BadSetup(
@@ -109,11 +145,13 @@ class RegionalReferences(Carried):
                 "Take that node out, or disconnect model of People as References.",
             )
         # Runs recognise a carried object by its identity, so each copy is made once and used for all entries alike.
-        return self.made_once(owners, lambda: replace(self, owners=owners))
+        return of_entry
 
     def check(self, height: int, width: int, cell: int) -> None:
         """Raise BadSize where a picture of this size in pixels has another shape than the canvas, and BadRegion where a
         person has no token of it. cell: the side of a latent pixel, in pixels."""
+        if self.regions is None:
+            return
         canvas_height, canvas_width = self.regions.shape[1:]  # (people, H, W)
         canvas_size = (canvas_width, canvas_height)
         self.canvas.check(canvas_size, (width, height), cell)
@@ -144,10 +182,10 @@ class RegionalReferencesRun(Run):
     key = RegionalReferences.key
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
-        # Before the run reads the conditioning, what it carries learns whose the reference latents are.
+        # Before the run reads the conditioning, what it carries learns which the reference latents are.
         for entry in entries_with(guider, self.key):
             conds = entry["model_conds"]
-            regional = tuple(carried.with_owners(entry) for carried in conds[self.key].cond)
+            regional = tuple(carried.with_numbers(entry) for carried in conds[self.key].cond)
             entry["model_conds"] = {**conds, self.key: CarriedCond(regional)}
         super().__init__(guider, latent)
         self._batches: dict[Hashable, RegionalReferencesBatch] = {}
@@ -158,67 +196,79 @@ class RegionalReferencesRun(Run):
     def batch_for_forward(
         self, chunks: tuple[tuple[RegionalReferences, ...], ...], forward_input: ForwardInput
     ) -> "RegionalReferencesBatch | None":
-        """The attention of a forward; None where no reference is limited to a region at this step.
+        """The attention of a forward; None where all tokens read all references, as in the host.
 
         chunks: what each conditioning entry carries. It is a single object, because People as References encodes its
-        own prompts, so no second node can add one. Raises ConditioningLost where other packs have joined rows that do
-        not belong together.
+        own prompts, so no second node can add one; where people have rows, it has a copy for each row. Raises
+        ConditioningLost where other packs have joined rows that do not belong together.
         """
-        regional, *regional_of_others = [carried for (carried,) in chunks]
-        if not forward_input.references or not self.is_on(regional, forward_input.sigmas):
+        rows = one_for_each_row([carried for (carried,) in chunks], len(forward_input.x))
+        regional = rows[0]
+        strength = regional.strength if self.is_on(regional, forward_input.sigmas) else 0.0
+        if not forward_input.references or (strength == 0 and not regional.record.is_weighted):
             return None
-        differ = any(carried is not regional for carried in regional_of_others)
-        if differ or len(regional.owners) != len(forward_input.references):
+        if regional.record.cast.by_row:
+            differ = any((of_row.source, of_row.numbers) != (regional.source, regional.numbers) for of_row in rows)
+        else:
+            differ = any(of_row is not regional for of_row in rows)
+        if differ or len(regional.numbers) != len(forward_input.references):
             raise ConditioningLost(self._code_around_model, "joins rows whose references belong to different people")
         layout = layout_of(forward_input)
-        key = regional, forward_input.x.shape, layout, forward_input.x.device, forward_input.model
+        key = tuple(rows), strength, forward_input.x.shape, layout, forward_input.x.device, forward_input.model
         if key not in self._batches:
-            self._batches[key] = self._make_batch(regional, layout, forward_input)
+            self._batches[key] = self._make_batch(rows, strength, layout, forward_input)
         batch = self._batches[key]
         # Plans are made here, because torch.compile must not see how they are made in a forward.
         batch.get_ready(forward_input.context.shape[1])
         return batch
 
     def _make_batch(
-        self, regional: RegionalReferences, layout: TokenLayout, forward: ForwardInput
+        self, rows: Sequence[RegionalReferences], strength: float, layout: TokenLayout, forward: ForwardInput
     ) -> "RegionalReferencesBatch":
-        """The batch for a forward. layout: of its tokens, without the words of Prompt per Person."""
-        regions = belongs(regions_on_tokens(regional.regions, forward.model, forward.x))  # (people, tokens)
-        # The network may add tokens to fill the picture up. They are outside of all regions.
-        regions = functional.pad(regions, (0, layout.picture - regions.shape[1]))
+        """The batch for a forward. layout: of its tokens, without the words of Prompt per Person. The other arguments
+        are those of RegionalReferencesBatch."""
+        regions = None
+        if strength > 0:
+            of_pixels = rows[0].regions
+            assert of_pixels is not None
+            regions = belongs(regions_on_tokens(of_pixels, forward.model, forward.x))  # (people, tokens)
+            # The network may add tokens to fill the picture up. They are outside of all regions.
+            regions = functional.pad(regions, (0, layout.picture - regions.shape[1]))
         family = transformer_family(forward.model)
         is_first = not self._batches  # the first forward of the run
         if family is not None and family.own_captions:
-            return PaddedReferencesBatch(regional, regions, layout, forward, is_first)
-        return RegionalReferencesBatch(regional, regions, layout, forward, is_first)
+            return PaddedReferencesBatch(rows, strength, regions, layout, forward, is_first)
+        return RegionalReferencesBatch(rows, strength, regions, layout, forward, is_first)
 
 
 class RegionalReferencesBatch(Batch):
-    """The attention of one forward, in which tokens read references by region.
+    """The attention of one forward, in which tokens read references by region and by weight.
 
-    regions: (people, picture tokens) bool. layout: of the tokens, without the words of Prompt per Person. is_first:
-    whether it is checked that the attention of every block was split. Only in the first forward of a run all blocks
-    are sure to run, see BlockCalls.
+    rows: what each row of the batch carries. strength: how far references are limited to regions at this step, 0..1.
+    regions: (people, picture tokens) bool; None at a strength of 0. layout: of the tokens, without the words of Prompt
+    per Person. is_first: whether it is checked that the attention of every block was split. Only in the first forward
+    of a run all blocks are sure to run, see BlockCalls.
     """
 
     def __init__(
         self,
-        regional: RegionalReferences,
-        regions: Tensor,
+        rows: Sequence[RegionalReferences],
+        strength: float,
+        regions: Tensor | None,
         layout: TokenLayout,
         forward_input: ForwardInput,
         is_first: bool,
     ) -> None:
         self.row_count = len(forward_input.x)
-        self._regional = regional
+        regional = rows[0]
+        self._rows = rows
+        self._strength = strength
         self._regions = regions
         self._layout = layout
         self._device = forward_input.x.device
         self._plans: dict[tuple[str, int], Plan] = {}  # (place, tokens of the common text), see plan()
-        everybody = regional.record.cast
-        apart = names_apart(present(everybody).people, everybody)
-        names = [None if owner is None else apart[owner] for owner in regional.owners]
-        self._people = CurrentReferences(tuple(names))
+        # Words and LoRAs of people act on their references where these are limited to regions.
+        self._people = _people_of(regional) if strength > 0 else None
         family = transformer_family(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
         self._family = family
@@ -242,16 +292,28 @@ class RegionalReferencesBatch(Batch):
 
     def made_plan(self, place: str, text: int) -> Plan:
         """A new plan for an attention, which `plan` keeps. place, text: as in `plan`."""
+        regional = self._rows[0]
         layout = replace(self._layout, common=text)
-        regional = self._regional
+        if any(regional.shown):
+            # The common text begins behind what other packs have put in front of it, with what it shows.
+            words = 0 if current.texts is None else sum(current.texts.lengths)
+            front = max(0, text - self._layout.common - words)
+            layout = replace(layout, front=front, common=text - front, shown=regional.shown)
         spans = {
             LAYERS: layout.spans,
             _PICTURES: layout.picture_spans,
             self._family.refiners: layout.text_spans,
             self._family.looks_refiners: layout.seen_spans,
         }[place]()
-        full_strength = groups(spans, self._regions, regional.owners, regional.everybody_outside)
-        return Plan(spans, full_strength, self._device, regional.strength)
+        owners = regional.owners_in_row
+        groups_of_weights: dict[tuple[float, ...], tuple[Group, ...]] = {}
+        for of_row in self._rows:
+            if of_row.weights not in groups_of_weights:
+                groups_of_weights[of_row.weights] = groups(
+                    spans, self._regions, owners, regional.everybody_outside, of_row.weights, self._strength
+                )
+        groups_of_rows = [groups_of_weights[of_row.weights] for of_row in self._rows]
+        return Plan(spans, groups_of_rows, self._device)
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options in which every attention is split by who reads which reference."""
@@ -282,7 +344,7 @@ class RegionalReferencesBatch(Batch):
         inputs["transformer_options"][_PLAN] = self.plan(LAYERS, inputs["txt"].shape[1])
         return inputs
 
-    def split(self, queries: int, keys: int, options: Options) -> Split | None:
+    def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
         """How an attention of the host is split; None for an attention over other tokens than text, picture and
         references.
 
@@ -336,7 +398,7 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
         self._begin()
         return with_reading(options, self)
 
-    def split(self, queries: int, keys: int, options: Options) -> Split | None:
+    def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
         """How an attention of the host is split; None for an attention over other tokens.
 
         queries, keys: how many the attention has. options: its transformer_options. In the refiners of texts and of
@@ -354,6 +416,13 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
         if split is not None and place == LAYERS:
             self._calls.count()
         return split
+
+
+def _people_of(regional: RegionalReferences) -> CurrentReferences:
+    """Whose the reference latents of a forward are, by names that other nodes know."""
+    everybody = regional.record.cast
+    apart = names_apart(present(everybody).people, everybody)
+    return CurrentReferences(tuple(None if owner is None else apart[owner] for owner in regional.owners))
 
 
 def _new_plan(batch: RegionalReferencesBatch, place: str, text: int) -> Plan:

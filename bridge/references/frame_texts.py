@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from ...core.errors import BadSetup
 from ..host.schedule import WHOLE_SCHEDULE
 from ..host.unet import Options
-from ..networks.layouts import StandIn
-from ..networks.networks import network_of
-from ..sampling.carried import Carried, carry
+from ..networks.model_family import network_of
+from ..networks.token_layouts import StandIn
 from ..sampling.conditioning import Conditioning
+from ..sampling.model_conds import Carried, carry
 from ..sampling.runs import Batch, ForwardInput, Run, patched
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ...core.people import Cast
+from ...core.taking_part import present
 
 LATENTS = "reference_latents"
 """The host's own option of a CONDITIONING entry: a list of latents, which other nodes append to."""
@@ -18,20 +19,46 @@ class PeopleReferences:
     """The reference latents that one node has put into an entry, and the person whom each of them shows. Immutable.
 
     cast: everybody, also people of weight 0. latents: the very tensors that stand in the option LATENTS. people: for
-    each of them the index of a person among `present(cast).people`, or None for one that shows no person.
+    each of them the index of a person among `present(cast).people`, or None for one that shows no person. of_rows: for
+    each of them whether every row of it shows the person of that row of the batch; () where none does. shown: for each
+    of them the number of tokens by which the text shows it, which are the first of the text; () where the text does not
+    matter.
     """
 
     cast: Cast
     latents: tuple[Tensor, ...]
     people: tuple[int | None, ...]
+    of_rows: tuple[bool, ...] = ()
+    shown: tuple[int, ...] = ()
 
-    def owners_of(self, latents: Sequence[Tensor]) -> tuple[int | None, ...]:
-        """For each of these latents the index of its person; None for one that shows no person.
+    def numbers_of(self, latents: Sequence[Tensor]) -> tuple[int | None, ...]:
+        """For each of these latents its number among `latents` of this record; None for one of another node.
 
         A latent is recognised by the identity of its tensor. So other nodes may put latents of their own before,
         between and after ours; these show no person.
         """
-        person_of_tensor: dict[int, int | None] = {}
-        for latent, person in zip(self.latents, self.people, strict=True):
-            person_of_tensor[id(latent)] = person
-        return tuple(person_of_tensor.get(id(latent)) for latent in latents)
+        numbers = {id(latent): number for number, latent in enumerate(self.latents)}
+        return tuple(numbers.get(id(latent)) for latent in latents)
+
+    def owners_of(self, latents: Sequence[Tensor]) -> tuple[int | None, ...]:
+        """For each of these latents the index of its person; None for one that shows no person."""
+        return tuple(None if number is None else self.people[number] for number in self.numbers_of(latents))
+
+    def weights_of(self, numbers: Sequence[int | None], row: int) -> tuple[float, ...]:
+        """How strongly a row of the batch reads latents: the weight of the person of each, and 1 for no person's.
+
+        numbers: of the latents, as `numbers_of` gives them. row: counts where people have rows.
+        """
+        people = present(self.cast).people
+        weights: list[float] = []
+        for number in numbers:
+            owner = None if number is None else self.people[number]
+            if number is not None and self.of_rows and self.of_rows[number]:
+                owner = row
+            weights.append(1.0 if owner is None else people[owner].weight)
+        return tuple(weights)
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether a person has another weight than 1."""
+        return any(person.weight != 1 for person in present(self.cast).people)

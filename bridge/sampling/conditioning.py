@@ -97,6 +97,24 @@ def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
     ]
 
 
+def changed_within(outside: Conditioning, inside: Conditioning, schedule: ScheduleRange) -> Conditioning:
+    """Entries of which those of `inside` are read in a part of the schedule, both ends included, and those of `outside`
+    in the rest. Both hold the same prompts in the same order, with the same ranges of a CLIP schedule."""
+    if schedule.is_whole:
+        return inside
+    if schedule.is_empty:
+        return outside
+    entries: Conditioning = []
+    for entry_outside, entry_inside in zip(outside, inside, strict=True):
+        *before, rest = changed_at(entry_outside, entry_inside, schedule.start)
+        if rest[0] is entry_inside[0]:
+            # The boundary lies as far behind the end as that of `changed_at` lies before a start.
+            entries += [*before, *changed_at(rest, entry_outside, schedule.end + 2 * _BEFORE_THE_PERCENTAGE)]
+        else:  # a CLIP schedule ends this entry before the range begins
+            entries += [*before, rest]
+    return entries
+
+
 def named_as_one(entries: Iterable[dict[str, Any]]) -> None:
     """Give entries of a run that follow each other in the schedule the host's name (uuid) of the first of them.
 
@@ -165,7 +183,7 @@ def other_net(cls: type[io.ComfyNode]) -> str:
     """A sentence for a node whose ControlNet is, by the file that the prompt names, another method's; else ""."""
     if not cls.hidden:
         return ""
-    return other_nets.remark(cls.hidden.prompt, cls.hidden.unique_id, "control_net")
+    return other_nets.note(cls.hidden.prompt, cls.hidden.unique_id, "control_net")
 
 
 def check_control_net(control_net: ControlBase | None, width: int, node_name: str) -> None:

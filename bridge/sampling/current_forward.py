@@ -44,7 +44,7 @@ class CurrentForward(threading.local):
     references: whose the references are; None where no reference is a person's alone.
     embedded: the number of the reference that a network with own_captions is embedding, with the text beside it; None
     while it embeds the picture, and outside of `embed_all`.
-    additions: a lora_readers.Forward, what is added to layers; None where nothing is.
+    additions: a layer_hooks.Forward, what is added to layers; None where nothing is.
     attributes: what this thread sees instead of attributes of the host's objects, see control_nets/per_thread.py.
     """
 

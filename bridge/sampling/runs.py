@@ -47,11 +47,11 @@ from ..host.schedule import ScheduleRange, SigmaRange
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, pixels_of
 from .areas import WHOLE_LATENT, row_window
-from .canvas import Canvas
-from .carried import Carried, CarriedCond, Chunk, ConditioningLost
+from .canvas_check import Canvas
 from .conditioning import factor_between
 from .current_forward import current
-from .remarks import Start, notes_on_words, tell_of_start, tell_of_words
+from .model_conds import Carried, CarriedCond, Chunk, ConditioningLost
+from .run_notes import Start, notes_on_words, tell_of_start, tell_of_words
 
 _WRAPPERS = comfy.patcher_extension.WrappersMP
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ..host.schedule import WHOLE_SCHEDULE
-from ..sampling.canvas import Canvas
-from ..sampling.carried import Carried
+from ..sampling.canvas_check import Canvas
+from ..sampling.model_conds import Carried
 
 
 @dataclass(frozen=True, eq=False)

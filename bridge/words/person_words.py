@@ -10,12 +10,12 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from torch import Tensor
 
+from ..apply_nodes import Scope
 from ..host.encode import PeopleWords, words_by_schedule
 from ..networks.families import TransformerFamily
-from ..networks.networks import width_of_text
-from ..sampling.carried import carry
+from ..networks.model_family import width_of_text
 from ..sampling.conditioning import Conditioning, within
-from ..scopes import Scope
+from ..sampling.model_conds import carry
 from . import person_texts, regional_text
 from .person_texts import PersonTexts
 from .regional_text import RegionalText

@@ -6,7 +6,7 @@ one of two places:
     appended   the node has them, and the UNet reads them after the text            Prompt per Person, PhotoMaker
     inline     another node has put them into the text itself, where they stay      ID tokens, PhotoMaker
 
-regional_text_run.py says how they are read.
+on_unets.py says how they are read.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ..host.schedule import WHOLE_SCHEDULE
-from ..sampling.canvas import Canvas
-from ..sampling.carried import Carried, carry, one_for_each_row
+from ..sampling.canvas_check import Canvas
 from ..sampling.conditioning import ID_TOKENS, Conditioning, Entry, IDTokens
+from ..sampling.model_conds import Carried, carry, one_for_each_row
 
 
 @dataclass(frozen=True, eq=False)

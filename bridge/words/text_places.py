@@ -11,10 +11,10 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ...core.attention import on_tokens
-from ...core.person_texts import in_steps
+from ...core.token_groups import in_steps
 from ..networks.families import TransformerFamily
-from ..networks.layouts import Padding
-from ..networks.networks import regions_on_tokens, tokens_of
+from ..networks.model_family import regions_on_tokens, tokens_of
+from ..networks.token_layouts import Padding
 from ..sampling.runs import ForwardInput
 from .person_texts import PersonTexts
 

@@ -15,7 +15,7 @@ from .clusters import SAME_PERSON, allowed_pairs, clusters, similarities
 from .file_names import name_of
 from .naming import names_of_faces
 from .photo_faces import LEFT_OUT, PhotoFace
-from .report_text import remarks, report
+from .report_text import notes, report
 from .sorting import SortedFaces, sort_faces
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
     "clusters",
     "name_of",
     "names_of_faces",
-    "remarks",
+    "notes",
     "report",
     "similarities",
     "sort_faces",

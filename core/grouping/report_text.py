@@ -12,7 +12,7 @@ _ONE_PHOTO = 0.995
 """Cosine of two faces that come from one photo; one half as large has 0.98."""
 
 
-def remarks(
+def notes(
     people: Mapping[str, Sequence[tuple[str, Face]]], same_from: float = SAME_PERSON, look_at: str = "the crops"
 ) -> list[str]:
     """Lines of a note: faces that are unlike the other faces of their person, and photos that are there twice, which

@@ -9,8 +9,8 @@ One module answers one question:
     figures.py       the figures of a picture (resemblance, leakage ...), and those of a batch
     ranking.py       pictures from best to worst by a figure
     report_text.py   a report in lines of text
-    troubles.py      what the numbers alone do not say, as notes to the user
-    drawing.py       a picture with the name of a person at each face
+    report_notes.py  what the numbers alone do not say, as notes to the user
+    annotated_picture.py   a picture with the name of a person at each face
 
 A new figure is a function in figures.py and a row in its table FIGURES: the menu of Pick Best Likeness, the ranking and
 the line of a picture follow that table.
@@ -18,14 +18,14 @@ the line of a picture follow that table.
 Similarities are cosines of embeddings, as the recognisers give them: 1 is the same photo, strangers lie around 0.
 """
 
+from .annotated_picture import annotate
 from .comparison import TRAINED_WITH, judges, people_to_find
-from .drawing import annotate
 from .figures import FIGURES, MEANS, PARTS, SCORES, TEXT_ALIGNMENT, Figure, NoValue, Totals, figure_named, score, totals
 from .measuring import NODE, STRANGER_BELOW, measure, report_without_people, with_parts, with_text_alignment
 from .ranking import ranking, ranking_lines, scores
 from .report import MeasuredPicture, Report, Sighting
+from .report_notes import no_person_found, notes
 from .report_text import describe, judge_sentence, summary
-from .troubles import no_person_found, troubles
 
 __all__ = [
     "FIGURES",
@@ -49,6 +49,7 @@ __all__ = [
     "judges",
     "measure",
     "no_person_found",
+    "notes",
     "people_to_find",
     "ranking",
     "ranking_lines",
@@ -57,7 +58,6 @@ __all__ = [
     "scores",
     "summary",
     "totals",
-    "troubles",
     "with_parts",
     "with_text_alignment",
 ]

@@ -18,7 +18,7 @@ Prompt = Mapping[str, Mapping[str, Any]]
 """A workflow as the host runs it: id of each node -> its class_type and inputs."""
 
 
-def remark(prompt: Prompt | None, node_id: str | None, input_id: str) -> str:
+def note(prompt: Prompt | None, node_id: str | None, input_id: str) -> str:
     """A sentence where the file that a run has chosen for the ControlNet of a node is another method's; else "".
 
     prompt: of the run, None where a script runs the node. input_id: where the ControlNet is linked. A name that tells

@@ -29,7 +29,7 @@ REGIONS, FACE_BOXES = "regions", "face boxes"
 """Where a method that reads faces acts: in all of a person's region, or inside their face box alone."""
 
 
-def remarks(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[str]:
+def notes(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[str]:
     """Lines about regions that work but may not be meant: stretched masks, and face boxes too small for coarse layers.
 
     mask: (masks, h, w) or None. acts_in: REGIONS or FACE_BOXES. cell: the side in pixels of one token of the coarsest

@@ -6,16 +6,16 @@ One module answers one question:
     cutting.py       the square and the mask around each of these faces, and their cast, a row of the batch each
     pasting.py       sampled crops back into their pictures, in the colours of what lies around them
     report_text.py   what becomes of each person, in lines of text
-    troubles.py      what the user should know of it, as notes
-    drawing.py       a picture with the squares and masks of its crops
+    crop_notes.py    what the user should know of it, as notes
+    crops_preview.py  a picture with the squares and masks of its crops
 """
 
+from .crop_notes import NO_FACE_CHOSEN, notes
+from .crops_preview import draw_crops
 from .cutting import Crop, Crops, Decision, cast_by_row, cut, decide, into_crop, turned_upright
-from .drawing import draw_crops
 from .pasting import MATCHES, paste
 from .report_text import describe
 from .selection import CHOICES, Candidate, Choice, candidates, candidates_by_place, has_photos, people_to_cut
-from .troubles import NO_FACE_CHOSEN, troubles
 
 __all__ = [
     "CHOICES",
@@ -35,8 +35,8 @@ __all__ = [
     "draw_crops",
     "has_photos",
     "into_crop",
+    "notes",
     "paste",
     "people_to_cut",
-    "troubles",
     "turned_upright",
 ]

@@ -11,28 +11,28 @@ from comfy.sd import VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import scopes
+from ...bridge import apply_nodes
 from ...bridge.control_nets.attachment import ControlAttachment
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange
 from ...bridge.host.unet import text_width
-from ...bridge.presence import NamedRange, NetReport, Presence, announced, presence_of_people
 from ...bridge.sampling import conditioning
-from ...bridge.sampling.canvas import Canvas
+from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import ID_TOKENS, Conditioning, IDTokens
-from ...bridge.sampling.remarks import Pictures
+from ...bridge.sampling.missing_people import Contribution, NamedRange, NetReport, announced, contribution_of_people
+from ...bridge.sampling.run_notes import Pictures
 from ...bridge.sampling.runs import patched
 from ...bridge.words.id_tokens import IDTokensReader
+from ...bridge.words.on_unets import RegionalTextRun
 from ...bridge.words.regional_text import id_tokens_by_region
-from ...bridge.words.regional_text_run import RegionalTextRun
 from ...core import geometry
 from ...core.errors import BadCast, BadPatches, counted
 from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.people import Cast, Person, places_of, require_places
 from ...core.pictures import as_drawing, as_rgb
-from ...core.places import control_images, drawing, regions
+from ...core.places import control_images, place_previews, regions
 from ..categories import IN_ID_PATCH
 from ..sockets import CastSocket, adapter_socket
 from .net import IDPatchNet, Participants, check_patches, condition_image, participants_of
@@ -186,46 +186,46 @@ class ApplyIDPatch(io.ComfyNode):
         **region_settings: Any,
     ) -> io.NodeOutput:
         node_id = notes.node_of(cls)
-        remarks = scopes.without_model(model, _region_inputs(), region_settings, "ID tokens")
+        lines = apply_nodes.without_model(model, _region_inputs(), region_settings, "ID tokens")
         if strength == 0:  # the node is switched off
-            notes.tell(node_id, "\n".join(remarks))
-            return io.NodeOutput(positive, negative, scopes.optional_model(model, APPLY))
+            notes.tell(node_id, "\n".join(lines))
+            return io.NodeOutput(positive, negative, apply_nodes.optional_model(model, APPLY))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
         notes.tell(node_id, conditioning.other_net(cls))
         placed_cast = require_places(cast, APPLY)
         participants = participants_of(placed_cast)
         # Without people the ControlNet still acts, by the skeletons in the places.
-        presence = presence_of_people(participants.names or ["The places"], APPLY, node_id)
+        contribution = contribution_of_people(participants.names or ["The places"], APPLY, node_id)
         previews: list[ui.PreviewImage] = []
         if image is None:
             hint = _own_hint(id_patch, participants, photos)
-            remarks += participants.warnings
+            lines += participants.warnings
             previews.append(ui.PreviewImage(hint.clamp(0, 1), cls=cls))
         else:
             hint = _checked_hint(image, participants)
-            remarks += participants.left_out
+            lines += participants.left_out
         sides = [positive, negative]
         if participants.members:
             sides = _with_tokens(sides, id_patch, participants, photos, id_start_percent)
             # Tokens are read by region only where a MODEL is connected and the people share a picture.
             if model is not None and placed_cast.by_row:
-                remarks.append(scopes.BY_ROW)
+                lines.append(apply_nodes.BY_ROW)
             elif model is not None:
-                region_inputs = scopes.RegionInputs(**region_settings)
-                regional = _by_region(sides, model, participants, presence, region_inputs)
+                region_inputs = apply_nodes.RegionInputs(**region_settings)
+                regional = _by_region(sides, model, participants, contribution, region_inputs)
                 model = regional.model
                 sides = regional.sides
                 previews.append(ui.PreviewImage(regional.picture, cls=cls))
         else:
-            remarks.append(NO_IDENTITIES)
+            lines.append(NO_IDENTITIES)
         canvas = Canvas(APPLY, participants.row_count, node_id)
         net_percents = (start_percent, end_percent)
-        report = _report(presence, participants, net_percents, id_start_percent)
+        report = _report(contribution, participants, net_percents, id_start_percent)
         attachment = _attachment(control_net, hint, strength, net_percents, vae, id_patch.width, canvas, report)
-        notes.tell(node_id, "\n".join(remarks))
+        notes.tell(node_id, "\n".join(lines))
         positive_out, negative_out = attachment.attach_to_both(*sides)
-        model_out = scopes.optional_model(model, APPLY)
-        return io.NodeOutput(positive_out, negative_out, model_out, ui=scopes.joined_previews(previews))
+        model_out = apply_nodes.optional_model(model, APPLY)
+        return io.NodeOutput(positive_out, negative_out, model_out, ui=apply_nodes.joined_previews(previews))
 
 
 def _region_inputs() -> list[io.Input]:
@@ -336,12 +336,12 @@ def _by_region(
     sides: Sequence[Conditioning],
     model: ModelPatcher,
     participants: Participants,
-    presence: Presence,
-    region_inputs: scopes.RegionInputs,
+    contribution: Contribution,
+    region_inputs: apply_nodes.RegionInputs,
 ) -> _Regional:
     """A MODEL and conditioning with which each person's ID tokens are read in that person's region alone.
 
-    sides: positive and negative, from _with_tokens. presence: of the participants.
+    sides: positive and negative, from _with_tokens. contribution: of the participants.
     Raises BadPatches where texts hold the tokens of another Apply ID-Patch with another number of people,
     WrongBaseModel, and what regions.regions_of_people raises.
     """
@@ -357,13 +357,13 @@ def _by_region(
     conditioning.check_conditioning(entries, text_width(model), APPLY)
     people = participants.people
     areas = regions.regions_of_people(participants.cast, people, region_inputs.mask, region_inputs.shape)
-    by_region = id_tokens_by_region(sides, areas, Canvas(APPLY, node_id=presence.node_id))  # areas: (people, H, W)
-    patched_model, positive, negative = announced(presence, patched(model, RegionalTextRun), *by_region)
-    return _Regional(patched_model, [positive, negative], drawing.read_regions(areas, people)[None])
+    by_region = id_tokens_by_region(sides, areas, Canvas(APPLY, node_id=contribution.node_id))  # areas: (people, H, W)
+    patched_model, positive, negative = announced(contribution, patched(model, RegionalTextRun), *by_region)
+    return _Regional(patched_model, [positive, negative], place_previews.read_regions(areas, people)[None])
 
 
 def _report(
-    presence: Presence, participants: Participants, percents: tuple[float, float], id_start_percent: float
+    contribution: Contribution, participants: Participants, percents: tuple[float, float], id_start_percent: float
 ) -> NetReport:
     """The notes of the ControlNet at the end of a run: who is in it, and which of its two ranges had no step.
 
@@ -374,7 +374,7 @@ def _report(
     token_range = None
     if participants.members:
         token_range = NamedRange("the ID tokens", ScheduleRange(id_start_percent, 1.0), "id_start_percent")
-    return NetReport(presence, net_range, token_range)
+    return NetReport(contribution, net_range, token_range)
 
 
 LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))

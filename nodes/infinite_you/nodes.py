@@ -10,18 +10,19 @@ from comfy.sd import VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import scopes
+from ...bridge import apply_nodes
+from ...bridge.apply_nodes import Scope
 from ...bridge.control_nets.attachment import Attachment
-from ...bridge.control_nets.person_control_net import NetOfPeople, PersonControlNet
+from ...bridge.control_nets.person_control_net import PersonControlNet
+from ...bridge.control_nets.person_passes import NetOfPeople
 from ...bridge.control_nets.token_control_net import NotAControlNet
 from ...bridge.host import notes
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange, check_range
 from ...bridge.host.schema import photos_input, range_inputs, scope_inputs
-from ...bridge.networks import networks
-from ...bridge.presence import NamedRange, NetReport, presence_of_people
+from ...bridge.networks import model_family
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning, other_net
-from ...bridge.scopes import Scope
+from ...bridge.sampling.missing_people import NamedRange, NetReport, contribution_of_people
 from ...core import taking_part
 from ...core.errors import WrongBaseModel, gathered
 from ...core.families import FLUX
@@ -29,7 +30,7 @@ from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.models.tensors import below
 from ...core.people import Cast, Keypoints, Person, PlacedCast, is_a
-from ...core.places import control_images, drawing
+from ...core.places import control_images, place_previews
 from ...core.taking_part import names
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
@@ -110,7 +111,7 @@ FILE = Published.of_method(METHOD, "InfiniteYou projection")
 
 def load_infinite_you(path: str) -> InfiniteYou:
     """Read image_proj_model.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint, BadSetup."""
-    networks.require_dits(f"{METHOD.title}'s file")
+    model_family.require_dits(f"{METHOD.title}'s file")
     state = FILE.read(path)
     # The keys of conversions lack the prefix. `below` then finds nothing, and the state is that of the projection.
     projection = below("image_proj.", state) or state
@@ -158,10 +159,10 @@ class ApplyInfiniteYou(io.ComfyNode):
         photos: str,
         **scope_settings: Any,
     ) -> io.NodeOutput:
-        networks.require_dits(APPLY)
+        model_family.require_dits(APPLY)
         warnings = _missing_keypoints(taking_part.as_cast(cast)) if keypoints else []
-        inputs = scopes.ScopeInputs(**scope_settings)
-        cast = scopes.acting_cast(
+        inputs = apply_nodes.ScopeInputs(**scope_settings)
+        cast = apply_nodes.acting_cast(
             cls, cast, strength, FLUX.token, mask=inputs.mask, acts_in=inputs.acts_in, more=warnings
         )
         if cast is None:  # the node is switched off, or everybody has weight 0
@@ -171,14 +172,14 @@ class ApplyInfiniteYou(io.ComfyNode):
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, FLUX_ADVICE)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
         notes.tell(notes.node_of(cls), other_net(cls))
-        scope = scopes.scope_of_faces(cast, APPLY, WHOLE_SCHEDULE, inputs, notes.node_of(cls))
+        scope = apply_nodes.scope_of_faces(cast, APPLY, WHOLE_SCHEDULE, inputs, notes.node_of(cls))
         hint = _hint(cast, scope.people, keypoints)
         size = None
         # The canvas matters only where regions or keypoints belong to it. Otherwise pictures may have any shape.
         if is_a(cast, PlacedCast) and (scope.placed or hint.any()):
             size = (cast.width, cast.height)
         net_range = NamedRange("InfuseNet", ScheduleRange(start_percent, end_percent))
-        presence = presence_of_people(names(scope.people), APPLY, scope.canvas.node_id)
+        contribution = contribution_of_people(names(scope.people), APPLY, scope.canvas.node_id)
         given = NetOfPeople(
             name="InfuseNet",
             people=scope.people,
@@ -189,7 +190,7 @@ class ApplyInfiniteYou(io.ComfyNode):
             tokens=infinite_you.tokens(scope.people, photos),
             guidance=GUIDANCE,
             size=size,
-            report=NetReport(presence, net_range, tokens=None),  # no tokens are appended to the texts
+            report=NetReport(contribution, net_range, tokens=None),  # no tokens are appended to the texts
             advice=FLUX_ADVICE,
         )
         net = PersonControlNet(control_net, given)
@@ -233,7 +234,7 @@ def _preview(cls: type[io.ComfyNode], scope: Scope, hint: Tensor) -> ui.PreviewI
     hint: (people or 1, H, W, 3). Where people share a picture, their keypoints are shown in one picture, too.
     """
     pictures: list[Tensor] = []
-    region_picture = drawing.acting(scope.acting_regions, scope.people, scope.by_row)
+    region_picture = place_previews.acting(scope.acting_regions, scope.people, scope.by_row)
     if region_picture is not None:
         pictures.append(region_picture)
     if hint.any():

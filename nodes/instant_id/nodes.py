@@ -9,17 +9,17 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import scopes
+from ...bridge import apply_nodes
+from ...bridge.apply_nodes import Scope, check_fits, injections
 from ...bridge.control_nets.attachment import ControlAttachment
 from ...bridge.control_nets.token_control_net import TokenControlNet
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange, schedule_range
 from ...bridge.image_tokens.injections import Injection
-from ...bridge.presence import NamedRange
 from ...bridge.sampling.conditioning import Conditioning, check_control_net, other_net
-from ...bridge.sampling.remarks import Pictures
-from ...bridge.scopes import Scope, check_fits, injections
+from ...bridge.sampling.missing_people import NamedRange
+from ...bridge.sampling.run_notes import Pictures
 from ...core import geometry
 from ...core.errors import BadSetup
 from ...core.families import SDXL
@@ -105,16 +105,16 @@ class ApplyInstantID(io.ComfyNode):
         photos: str,
         **scope_settings: Any,
     ) -> io.NodeOutput:
-        inputs = scopes.ScopeInputs(**scope_settings)
+        inputs = apply_nodes.ScopeInputs(**scope_settings)
         # The node is switched off only where both the adapter and IdentityNet are.
         strength = adapter_weight or control_strength
-        cast = scopes.acting_cast(cls, cast, strength, SDXL.token, mask=inputs.mask, acts_in=inputs.acts_in)
+        cast = apply_nodes.acting_cast(cls, cast, strength, SDXL.token, mask=inputs.mask, acts_in=inputs.acts_in)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         adapter_schedule = schedule_range("The adapter", adapter_start_percent, adapter_end_percent)
         check_control_net(control_net, instant_id.width, APPLY)
         check_fits(instant_id, METHOD, model, (positive, negative), APPLY)
-        scope = scopes.scope_of_faces(cast, APPLY, adapter_schedule, inputs, notes.node_of(cls))
+        scope = apply_nodes.scope_of_faces(cast, APPLY, adapter_schedule, inputs, notes.node_of(cls))
         no_face = unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)  # (1, 1, 512)
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
         carried = _injections(instant_id, scope, photos, adapter_weight, no_face_tokens)

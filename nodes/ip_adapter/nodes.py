@@ -11,15 +11,15 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge import scopes
+from ...bridge import apply_nodes
+from ...bridge.apply_nodes import Scope, check_fits, injections
 from ...bridge.host import encode, notes, schema, unet
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import schedule_range
 from ...bridge.image_tokens.injections import Injection
-from ...bridge.loras import adapter_lora
-from ...bridge.loras.adapter_lora import with_lora
+from ...bridge.loras import adapter_files
+from ...bridge.loras.adapter_files import with_lora
 from ...bridge.sampling.conditioning import Conditioning
-from ...bridge.scopes import Scope, check_fits, injections
 from ...core import taking_part
 from ...core.errors import BadCast, BadSetup
 from ...core.families import SDXL, family_of_text_width
@@ -91,7 +91,7 @@ def load_ip_adapter(path: str, plus_version: str) -> IPAdapter:
     variant = net.versioned(net.variant(state), state, path, plus_version)
     patcher = FILE.build(path, IPAdapterNet, state)
     # The LoRA that FaceID files bring, which Apply IP-Adapter puts onto the MODEL; empty for other files.
-    return IPAdapter(patcher, adapter_lora.lora_of_adapter(state), variant=variant)
+    return IPAdapter(patcher, adapter_files.lora_of_adapter(state), variant=variant)
 
 
 APPLY = "Apply IP-Adapter"
@@ -142,13 +142,13 @@ class ApplyIPAdapter(io.ComfyNode):
         **scope_settings: Any,
     ) -> io.NodeOutput:
         family = family_of_text_width(ip_adapter.width) or SDXL
-        inputs = scopes.ScopeInputs(**scope_settings)
-        cast = scopes.acting_cast(cls, cast, weight, family.token, mask=inputs.mask, acts_in=inputs.acts_in)
+        inputs = apply_nodes.ScopeInputs(**scope_settings)
+        cast = apply_nodes.acting_cast(cls, cast, weight, family.token, mask=inputs.mask, acts_in=inputs.acts_in)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range("The adapter", start_percent, end_percent)
         check_fits(ip_adapter, METHOD, model, (positive, negative), APPLY)
-        scope = scopes.scope_of_faces(cast, APPLY, schedule, inputs, notes.node_of(cls))
+        scope = apply_nodes.scope_of_faces(cast, APPLY, schedule, inputs, notes.node_of(cls))
         # How the authors used the file, except for what the user has set.
         variant = ip_adapter.variant
         if photos != AS_MADE:
@@ -308,17 +308,17 @@ class StylePerPerson(io.ComfyNode):
         check_fits(ip_adapter, METHOD, model, (positive, negative), STYLES)
         addresses = [(layer.block, layer.number, layer.position) for layer in unet.attention_layers(model)]
         acts_in_layers = net.chosen_layers(addresses, layers)
-        inputs = scopes.RegionInputs(**region_settings)
+        inputs = apply_nodes.RegionInputs(**region_settings)
         if placed is None:
-            scope = scopes.scope_everywhere(Cast(()), STYLES, schedule, node_id)
+            scope = apply_nodes.scope_everywhere(Cast(()), STYLES, schedule, node_id)
             if mask is not None:
                 scope = replace(scope, regions=_painted(cast, mask))
         elif placed.by_row:
             # All people have their row in the scope; those who are not in the style get a scale of 0 below.
-            scope = scopes.scope_of_bodies(placed, STYLES, schedule, inputs, rows=True, node_id=node_id)
+            scope = apply_nodes.scope_of_bodies(placed, STYLES, schedule, inputs, rows=True, node_id=node_id)
         else:
             people = [person for person, is_drawn in zip(placed.people, in_style, strict=True) if is_drawn]
-            scope = scopes.scope_of_bodies(placed, STYLES, schedule, inputs, people, alone=False, node_id=node_id)
+            scope = apply_nodes.scope_of_bodies(placed, STYLES, schedule, inputs, people, alone=False, node_id=node_id)
         scales = weight * torch.tensor(in_style if scope.by_row else [True])  # (people,) by row, else (1,)
         pictures = net.fitted(images, fit)
         carried = _injections_of_pictures(ip_adapter, scope, clip_vision, pictures, acts_in_layers, scales)

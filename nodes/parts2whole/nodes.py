@@ -20,19 +20,19 @@ from ...bridge.image_tokens.injections import Injection, InjectionsRun
 from ...bridge.parts.recording import record_at_zero
 from ...bridge.parts.run import SharingRun
 from ...bridge.parts.shared_parts import SharedParts, Watch, share_with
-from ...bridge.presence import NamedRange, Presence, announced
-from ...bridge.sampling.canvas import Canvas
-from ...bridge.sampling.carried import carry
+from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
-from ...bridge.sampling.remarks import Pictures
+from ...bridge.sampling.missing_people import Contribution, NamedRange, announced
+from ...bridge.sampling.model_conds import carry
+from ...bridge.sampling.run_notes import Pictures
 from ...bridge.sampling.runs import patched
 from ...core import previews
 from ...core.attention import Block
 from ...core.errors import BadParts, BadSize, WrongBaseModel, counted
 from ...core.parts.bank import Bank, PartTokens, PartWeights, token_mask, tokens_inside
-from ...core.parts.drawing import sheet
+from ...core.parts.notes import pose_hint, strange_labels, stretched
 from ...core.parts.parts import Part, Parts
-from ...core.parts.remarks import pose_hint, strange_labels, stretched
+from ...core.parts.preview import sheet
 from ...core.parts.resizing import Prepared, pose_picture, prepare, targets
 from ..categories import IN_PARTS
 from ..sockets import PartsSocket, socket
@@ -215,7 +215,7 @@ def put_in(
     pose: (B, channels, h, w) from pose_features, added on both sides, or None. watch: is shown where the attention of
     one step goes; None for no heat maps. node_id: in the graph, or None outside of one. Raises BadParts.
     """
-    source = object()  # the same for all that one node puts into the conditioning, see bridge.sampling.carried
+    source = object()  # the same for all that one node puts into the conditioning, see bridge.sampling.model_conds
     poses = None
     if pose is not None:
         poses = Pictures("pose picture", Canvas(APPLY, node_id=node_id))
@@ -325,8 +325,8 @@ class EncodeParts(io.ComfyNode):
         features = encode(parts2whole, parts, clip, clip_vision, vae, (width, height))
         preview = sheet(Parts(parts.present))
         # Notes on labels that the network was not trained with, and on pictures whose shape is changed.
-        remarks = [*strange_labels(parts.present), *stretched(parts, width, height)]
-        notes.tell(notes.node_of(cls), "\n".join(remarks))
+        lines = [*strange_labels(parts.present), *stretched(parts, width, height)]
+        notes.tell(notes.node_of(cls), "\n".join(lines))
         return io.NodeOutput(features, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -389,8 +389,10 @@ class ApplyParts2Whole(io.ComfyNode):
         )
         # At strength 0 only the pose acts, and a run says nothing of parts.
         ranges = (NamedRange("the parts", schedule),) if strength else ()
-        presence = Presence(APPLY, node_id, "The parts", several=True, ranges=ranges, in_negative=bool(strength))
-        return io.NodeOutput(*announced(presence, patched(model, InjectionsRun, SharingRun), *sides))
+        contribution = Contribution(
+            APPLY, node_id, "The parts", several=True, ranges=ranges, in_negative=bool(strength)
+        )
+        return io.NodeOutput(*announced(contribution, patched(model, InjectionsRun, SharingRun), *sides))
 
 
 NODES = [LoadParts2Whole, EncodeParts, ApplyParts2Whole]

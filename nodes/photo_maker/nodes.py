@@ -12,23 +12,23 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import scopes
+from ...bridge import apply_nodes
 from ...bridge.host import notes, schema
 from ...bridge.host.encode import TEXT_WIDTH, check_family, vision_of
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import text_width
-from ...bridge.loras.adapter_lora import with_lora
-from ...bridge.presence import NamedRange, marked, on_model, presence_of_people
-from ...bridge.sampling.canvas import Canvas
-from ...bridge.sampling.carried import carry
+from ...bridge.loras.adapter_files import with_lora
+from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, changed_at, check_conditioning
-from ...bridge.sampling.remarks import tell_of_checkpoint
+from ...bridge.sampling.missing_people import NamedRange, contribution_of_people, marked, on_model
+from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.rows import Side
+from ...bridge.sampling.run_notes import tell_of_checkpoint
 from ...bridge.sampling.runs import patched
+from ...bridge.words.on_unets import RegionalTextRun
 from ...bridge.words.regional_text import inline_text, without_people
-from ...bridge.words.regional_text_run import RegionalTextRun
 from ...core import taking_part
 from ...core.errors import WrongBaseModel, listed
 from ...core.identities import embeddings, portraits
@@ -245,8 +245,8 @@ class ApplyPhotoMaker(io.ComfyNode):
         # Unlike other nodes, this one encodes the prompt also where it is switched off: it has no positive input.
         warnings = [] if taking_part.present(cast).people else [WITHOUT_PEOPLE]
         with_photos = taking_part.for_photos(cast)
-        inputs = scopes.RegionInputs(**region_settings)
-        acting = scopes.acting_cast(cls, cast, weight, mask=inputs.mask, more=warnings)
+        inputs = apply_nodes.RegionInputs(**region_settings)
+        acting = apply_nodes.acting_cast(cls, cast, weight, mask=inputs.mask, more=warnings)
         check_family("The model input", TEXT_WIDTH, text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
         encoded = encode_prompt(photo_maker, clip, text, trigger, with_photos.people)
@@ -254,7 +254,7 @@ class ApplyPhotoMaker(io.ComfyNode):
             return io.NodeOutput(model, encoded.plain, negative)
         node_id = notes.node_of(cls)
         people = taking_part.present(with_photos).people
-        scope = scopes.scope_of_bodies(cast, APPLY, WHOLE_SCHEDULE, inputs, people, node_id=node_id)
+        scope = apply_nodes.scope_of_bodies(cast, APPLY, WHOLE_SCHEDULE, inputs, people, node_id=node_id)
         # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
         sides = _Sides(
             before=_read_by_control_nets(encoded.plain, encoded.plain),
@@ -268,9 +268,9 @@ class ApplyPhotoMaker(io.ComfyNode):
             sides = _limited_to_regions(sides, encoded.class_words, scope.regions, scope.canvas)
 
         photo_range = NamedRange("the photos", ScheduleRange(start_percent, 1.0), "start_percent")
-        presence = presence_of_people(taking_part.names(people), APPLY, node_id, [photo_range])
-        after = marked(sides.after, presence, Side.POSITIVE)
-        negative = marked(sides.negative, presence, Side.NEGATIVE)
+        contribution = contribution_of_people(taking_part.names(people), APPLY, node_id, [photo_range])
+        after = marked(sides.after, contribution, Side.POSITIVE)
+        negative = marked(sides.negative, contribution, Side.NEGATIVE)
         positive: Conditioning = []
         for entry_before, entry_after in zip(sides.before, after, strict=True):
             positive += changed_at(entry_before, entry_after, start_percent)
@@ -281,7 +281,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         model_out = with_lora(model, photo_maker.lora, lora_weight, node_id, layer_names)
         if scope.regions is not None:
             model_out = patched(model_out, RegionalTextRun)
-        model_out = on_model(presence, model_out, positive)
+        model_out = on_model(contribution, model_out, positive)
         return io.NodeOutput(model_out, positive, negative, ui=scope.preview(cls))
 
 

@@ -1,6 +1,6 @@
 """People as reference pictures of a DiT: encoded as the host does, with a record of which latent shows which person."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from ...bridge.host.notes import stepwise
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import ONE_FAMILY
-from ...bridge.networks import networks
+from ...bridge.networks import model_family
 from ...bridge.networks.families import TRANSFORMERS, ReferencePictures, TransformerFamily
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences
 from ...bridge.sampling.conditioning import Conditioning
@@ -28,7 +28,7 @@ from .pictures import ENCODER_PIXELS, Reference, resized
 
 
 @dataclass(frozen=True)
-class Family:
+class EncoderFamily:
     """The family of models that a text encoder is for, which take reference pictures.
 
     model: what they are called in messages. transformer: their description. pictures: how they are given references.
@@ -50,7 +50,7 @@ _FRAME_BETWEEN = "<|vision_end|><|vision_start|>"
 _FRAME_BEHIND = "<|vision_end|><|im_end|>"
 
 
-def family_of(clip: CLIP) -> Family:
+def family_of(clip: CLIP) -> EncoderFamily:
     """The family of a text encoder. Raises WrongBaseModel for one of models that take no reference pictures."""
     name = type(getattr(clip, "tokenizer", clip)).__name__
     models: list[str] = []
@@ -60,7 +60,7 @@ def family_of(clip: CLIP) -> Family:
         if pictures is None:
             continue
         if name in pictures.tokenizers:
-            return Family(pictures.tokenizers[name] or pictures.model, transformer, pictures)
+            return EncoderFamily(pictures.tokenizers[name] or pictures.model, transformer, pictures)
         models.append(pictures.model)
         encoders.append(f"for {pictures.model} {pictures.text_encoder}")
     raise WrongBaseModel(
@@ -71,21 +71,21 @@ def family_of(clip: CLIP) -> Family:
     )
 
 
-def check_model(model: ModelPatcher, family: Family, node: str) -> None:
+def check_model(model: ModelPatcher, family: EncoderFamily, node: str) -> None:
     """Raise WrongBaseModel unless a MODEL is of the same family as the text encoder.
 
     family: of the text encoder. node: the name of the node that asks, for messages. Raises BadSetup for a network of
     another pack, and where the host's code of the family is not the code that bridge.networks.families describes.
     """
-    network = networks.family(model)
+    network = model_family.family(model)
     of_text_encoder = family.transformer
     if network != of_text_encoder.name:
         needed = f"{of_text_encoder.name}, as the text encoder is,"
         raise WrongBaseModel("The model input", network, needed, ONE_FAMILY)
-    networks.require_known_code(networks.network_of(model_of(model)), of_text_encoder, node)
+    model_family.require_known_code(model_family.network_of(model_of(model)), of_text_encoder, node)
 
 
-def latents_of(vae: VAE, family: Family, sources: Sequence[Reference]) -> list[Tensor]:
+def latents_of(vae: VAE, family: EncoderFamily, sources: Sequence[Reference]) -> list[Tensor]:
     """The latent of each picture of the references, (1 or rows, *family.pictures.latent, h, w).
 
     Pictures are scaled before they are encoded, as the host's nodes do. Raises WrongBaseModel for the VAE of another
@@ -101,7 +101,7 @@ def latents_of(vae: VAE, family: Family, sources: Sequence[Reference]) -> list[T
     return latents
 
 
-def _latent(vae: VAE, family: Family, picture: Tensor, area: int) -> Tensor:
+def _latent(vae: VAE, family: EncoderFamily, picture: Tensor, area: int) -> Tensor:
     """The latent of one picture: (1 or rows, H, W, 3) -> (1 or rows, *family.pictures.latent, h, w).
 
     area: the number of pixels that the picture is brought to first.
@@ -141,7 +141,7 @@ def _scaled(picture: Tensor, width: int, height: int, scaling: str) -> Tensor:
     return scaled.movedim(1, -1)
 
 
-def pictures_for_encoder(family: Family, sources: Sequence[Reference]) -> list[Tensor]:
+def pictures_for_encoder(family: EncoderFamily, sources: Sequence[Reference]) -> list[Tensor]:
     """The pictures that the text encoder is shown, (1 or rows, h, w, 3) each; [] for a family that shows it none."""
     if not family.pictures.sees:
         return []
@@ -153,7 +153,7 @@ def pictures_for_encoder(family: Family, sources: Sequence[Reference]) -> list[T
     return scaled
 
 
-def _shown_size(family: Family, picture: Tensor) -> tuple[int, int]:
+def _shown_size(family: EncoderFamily, picture: Tensor) -> tuple[int, int]:
     """Width and height to which a picture, (1 or rows, H, W, 3), is brought for the text encoder, in pixels."""
     height, width = picture.shape[1:3]
     if not family.pictures.longest_shown:
@@ -165,12 +165,15 @@ def _shown_size(family: Family, picture: Tensor) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def encoded(clip: CLIP, family: Family, text: str, encoder_pictures: Sequence[Tensor], references: int) -> Conditioning:
+def encoded(
+    clip: CLIP, family: EncoderFamily, text: str, encoder_pictures: Sequence[Tensor], record: PeopleReferences
+) -> Conditioning:
     """A prompt encoded as the host's nodes encode it: entries of texts (1 or rows, T, width).
 
-    encoder_pictures: from pictures_for_encoder(). references: how many reference pictures there are. Where pictures
-    have a row for each row of the batch, the text has as many rows. Raises BadPicture for a text with NaN or infinity,
-    and BadText for a text that is too much for the encoder.
+    encoder_pictures: from pictures_for_encoder(). record: of the reference pictures. Where it says how many tokens show
+    each of them, the text says as much about a person's pictures as the person weighs. Where pictures have a row for
+    each row of the batch, the text has as many rows. Raises BadPicture for a text with NaN or infinity, and BadText for
+    a text that is too much for the encoder.
     """
     label = f"The text {plain(text, 60)!r}"
     check_text(label, text)
@@ -179,7 +182,11 @@ def encoded(clip: CLIP, family: Family, text: str, encoder_pictures: Sequence[Te
     for row in range(row_count):
         # A picture with one row is the same in all of them.
         pictures_of_row = [picture[row % len(picture)][None] for picture in encoder_pictures]
-        rows.append(_encoded_row(clip, family, text, pictures_of_row, references))
+        weights = record.weights_of(range(len(pictures_of_row)), row)
+        if record.shown and min(weights) < 1:
+            rows.append(_encoded_by_weight(clip, family, text, pictures_of_row, weights, record.shown))
+        else:
+            rows.append(_encoded_row(clip, family, text, pictures_of_row, len(record.latents)))
     joined: Conditioning = []
     # Every row has as many entries: one, or several where the CLIP changes with the schedule.
     for entry_of_rows in zip(*rows, strict=True):
@@ -190,7 +197,9 @@ def encoded(clip: CLIP, family: Family, text: str, encoder_pictures: Sequence[Te
     return joined
 
 
-def _encoded_row(clip: CLIP, family: Family, text: str, pictures: Sequence[Tensor], references: int) -> Conditioning:
+def _encoded_row(
+    clip: CLIP, family: EncoderFamily, text: str, pictures: Sequence[Tensor], references: int
+) -> Conditioning:
     """The text of one row, encoded with the pictures of this row, (1, h, w, 3) each.
 
     references: how many reference pictures the prompt has.
@@ -202,14 +211,80 @@ def _encoded_row(clip: CLIP, family: Family, text: str, pictures: Sequence[Tenso
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
     if family.pictures.numbers_pictures:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text, images=pictures))
+    return _encoded_with(clip, family, text, dict(enumerate(pictures, 1)))
+
+
+def _encoded_with(clip: CLIP, family: EncoderFamily, text: str, pictures: Mapping[int, Tensor]) -> Conditioning:
+    """The text of one row, encoded with pictures, (1, h, w, 3) each, by their numbers."""
+    if not pictures and family.pictures.numbers_pictures:
+        return clip.encode_from_tokens_scheduled(clip.tokenize(text))
     # The host's template has a mark for one picture, before the text. It is taken out. Instead, each picture has a mark
     # in the text, after its number: "Picture 1: <mark>Picture 2: <mark>...".
     template = clip.tokenizer.llama_template_images.replace(_VISION, "")
-    numbered_pictures = ""
-    for number in range(1, len(pictures) + 1):
-        numbered_pictures += f"{family.pictures.word} {number}: {_VISION}"
-    tokens = clip.tokenize(numbered_pictures + text, images=pictures, llama_template=template)
+    numbered_pictures = "".join(_numbered(family, number) for number in pictures)
+    tokens = clip.tokenize(numbered_pictures + text, images=list(pictures.values()), llama_template=template)
     return clip.encode_from_tokens_scheduled(tokens)
+
+
+def _numbered(family: EncoderFamily, number: int) -> str:
+    """The mark of a picture in a text, after its number: "Picture 1: <mark>"."""
+    return f"{family.pictures.word} {number}: {_VISION}"
+
+
+def shown_tokens(
+    clip: CLIP, family: EncoderFamily, encoder_pictures: Sequence[Tensor], of_people: int
+) -> tuple[int, ...]:
+    """How many tokens of a text show each picture; 0 for pictures of no person. They are the first of the text.
+
+    encoder_pictures: from pictures_for_encoder(). of_people: how many of them are portraits, all of one size. They are
+    in front of all others.
+    """
+    text = "a"  # any will do
+    ((with_one, _), *_) = _encoded_with(clip, family, text, {1: encoder_pictures[0][:1]})
+    ((without, _), *_) = _encoded_with(clip, family, text, {})
+    of_first = with_one.shape[1] - without.shape[1]
+    of_marks: list[int] = []  # where the picture itself counts as one token
+    for number in range(1, of_people + 1):
+        (tokens,) = clip.tokenize(_numbered(family, number), llama_template="{}").values()
+        of_marks.append(len(tokens[0]))
+    shown = [of_first - of_marks[0] + of_mark for of_mark in of_marks]
+    return (*shown, *[0] * (len(encoder_pictures) - of_people))
+
+
+def _encoded_by_weight(
+    clip: CLIP,
+    family: EncoderFamily,
+    text: str,
+    pictures: Sequence[Tensor],
+    weights: Sequence[float],
+    shown: Sequence[int],
+) -> Conditioning:
+    """The text of one row as a mix of texts that were encoded with fewer and fewer of its pictures.
+
+    A token has w of texts with a picture of the weight w, and 1 - w of texts without. The tokens that show the picture
+    stay, and the network reads them by w (core/reference_groups.py). weights: of the pictures; those above 1 count as
+    1. shown: from shown_tokens().
+    """
+    # Texts begin with the same token behind pictures and without them.
+    text = text.lstrip("\r\n")
+    levels = sorted({1.0, *(weight for weight in weights if weight < 1)})
+    mixed: Conditioning = []
+    shares = torch.zeros(0)
+    before = 0.0
+    for level in levels:
+        seen = {number: pictures[number - 1] for number, weight in enumerate(weights, 1) if weight >= level}
+        entries = _encoded_with(clip, family, text, seen)
+        if not mixed:  # with all pictures
+            mixed = [[torch.zeros_like(of_entry), options] for of_entry, options in entries]
+            shares = torch.zeros(mixed[0][0].shape[1], 1)
+        are_there = torch.ones(len(shares), dtype=torch.bool)
+        for tokens, weight in zip(torch.arange(sum(shown)).split(list(shown)), weights, strict=True):
+            are_there[tokens] = weight >= level
+        shares[are_there] += level - before
+        for (out, _), (of_entry, _) in zip(mixed, entries, strict=True):
+            out[:, are_there] += (level - before) * of_entry
+        before = level
+    return [[out / shares.to(out), options] for out, options in mixed]
 
 
 _FRAME_TEXTS = "reference_latents_text_embeds"
@@ -238,7 +313,7 @@ _METHOD = "reference_latents_method"
 """The host's own option of a CONDITIONING entry: by which method the network gives positions to references."""
 
 
-def with_references(prompt: Conditioning, record: PeopleReferences, family: Family, node: str) -> Conditioning:
+def with_references(prompt: Conditioning, record: PeopleReferences, family: EncoderFamily, node: str) -> Conditioning:
     """An encoded prompt with the latents of a record as its reference latents, put in as the host's nodes do.
 
     node: the name of the node, for messages. Where each person has a row of the batch (a RowCast), sampling raises

@@ -5,7 +5,7 @@ read in that person's region alone (bridge/references/by_region.py).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from comfy.model_patcher import ModelPatcher
@@ -13,36 +13,37 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import scopes
+from ...bridge import apply_nodes
 from ...bridge.host import notes, schema
-from ...bridge.host.schedule import ScheduleRange, schedule_range
-from ...bridge.networks.networks import TOKEN, require_dits
-from ...bridge.presence import NamedRange, announced, presence_of_people
+from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange, schedule_range
+from ...bridge.networks.model_family import TOKEN, require_dits
 from ...bridge.references.by_region import RegionalReferences, RegionalReferencesRun, check_tokens
 from ...bridge.references.frame_texts import ready_for_rows
-from ...bridge.references.record import PeopleReferences
-from ...bridge.sampling.canvas import Canvas
-from ...bridge.sampling.carried import carry
-from ...bridge.sampling.conditioning import Conditioning
+from ...bridge.references.record import LATENTS, PeopleReferences
+from ...bridge.sampling.canvas_check import Canvas
+from ...bridge.sampling.conditioning import Conditioning, changed_within
+from ...bridge.sampling.missing_people import NamedRange, announced, contribution_of_people
+from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.runs import patched
 from ...core import previews, taking_part
 from ...core.attention import on_tokens
 from ...core.people import Cast, Person, require_places
-from ...core.places import drawing, regions
+from ...core.places import place_previews, regions
 from ...core.places.regions import Extent, RegionShape
 from ...core.reference_groups import belongs
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket
 from .encoding import (
-    Family,
+    EncoderFamily,
     check_model,
     encoded,
     family_of,
     latents_of,
     pictures_for_encoder,
+    shown_tokens,
     with_references,
 )
-from .pictures import SENTENCES, Reference, captioned, references, remarks, with_sentences
+from .pictures import SENTENCES, Reference, captioned, references, unused_weights, with_sentences
 
 NAME = "People as References"
 NOBODY = "nobody"
@@ -71,6 +72,7 @@ class PeopleAsReferences(io.ComfyNode):
                 schema.advanced(io.Boolean.Input("pose_picture", default=False)),
                 io.Model.Input("model", optional=True),
                 *_region_inputs(),
+                *[schema.advanced(schema.optional(widget)) for widget in schema.range_inputs("references_")],
             ],
             outputs=[
                 io.Conditioning.Output("positive"),
@@ -96,6 +98,8 @@ class PeopleAsReferences(io.ComfyNode):
         photos_per_person: int,
         pose_picture: bool,
         model: ModelPatcher | None = None,
+        references_start_percent: float,
+        references_end_percent: float,
         **region_settings: Any,
     ) -> io.NodeOutput:
         require_dits(NAME)
@@ -104,44 +108,43 @@ class PeopleAsReferences(io.ComfyNode):
         everybody = taking_part.as_cast(cast)  # with people of weight 0
         present = taking_part.present(everybody)
         sources = references(present, photos_per_person, size, pictures, pose_picture, NAME)
-        lines = remarks(everybody)
-        lines += scopes.without_model(model, _region_inputs(), region_settings, "references")
+        read_range = schedule_range("The references of people", references_start_percent, references_end_percent)
+        lines = unused_weights(everybody, model is not None)
+        lines += apply_nodes.without_model(model, _region_inputs(), region_settings, "references")
         areas = None  # None: all people's references are read in the whole picture
+        by_model = False  # whether a MODEL says how references are read
         if model is not None:
             settings = RegionSettings(**region_settings)
             areas = areas_of(everybody, settings)
             if everybody.by_row and settings.region_strength > 0:
-                lines.append(scopes.BY_ROW)
-            if areas is not None:
+                lines.append(apply_nodes.BY_ROW)
+            by_model = areas is not None or any(person.weight != 1 for person in present.people)
+            if by_model:
                 check_model(model, family, NAME)
         notes.tell(node_id, "\n".join(lines))
 
-        # One latent for each picture of the references. The record says which person each of them shows.
+        encoding = Encoding(clip, family, everybody, prompt, negative_prompt, sentences, by_model)
         latents = latents_of(vae, family, sources)
-        record = PeopleReferences(everybody, tuple(latents), _owners(sources))
-        text = with_sentences(prompt, sources, family.pictures.word, sentences)
-        encoder_pictures = pictures_for_encoder(family, sources)
-        encoded_prompt = encoded(clip, family, text, encoder_pictures, len(latents))
-        negative_text = negative_prompt or family.pictures.empty_negative
-        encoded_negative = encoded(clip, family, negative_text, encoder_pictures, len(latents))
-        positive = with_references(encoded_prompt, record, family, NAME)
-        negative = with_references(encoded_negative, record, family, NAME)
-
+        prompts = encoding.prompts(sources, latents)
         previews_of_node = _contact_sheet(cls, sources, family)
-        if model is not None and areas is not None:
-            regional = read_by_region(model, positive, negative, record, areas, node_id)
-            model = regional.model
-            positive = regional.positive
-            negative = regional.negative
+        if areas is not None:
             previews_of_node.append(ui.PreviewImage(areas.preview()[None], cls=cls))
-        # Z-Image puts texts around reference pictures, for which a batch of several rows needs the MODEL.
-        if family.pictures.has_frame_texts and latents:
-            ready = ready_for_rows(model, positive, negative, NAME)
-            model = ready.model
-            positive = ready.positive
-            negative = ready.negative
-        model_out = scopes.optional_model(model, NAME)
-        return io.NodeOutput(positive, negative, text, model_out, ui=scopes.joined_previews(previews_of_node))
+        positive, negative = prompts.positive, prompts.negative
+        if model is not None and by_model:
+            outputs = read_by_region(model, positive, negative, prompts.record, areas, node_id, read_range)
+            model, positive, negative = outputs.model, outputs.positive, outputs.negative
+        model, positive, negative = _ready_for_rows(family, model, positive, negative)
+        if not read_range.is_whole:
+            # Outside of the range the prompts are those of a cast in which everybody has weight 0.
+            others = [source for source in sources if not source.of_people]
+            first = len(latents) - sum(len(source.pictures) for source in others)  # people are in front of all others
+            outside = encoding.prompts(others, latents[first:])
+            model, *sides = _ready_for_rows(family, model, outside.positive, outside.negative)
+            positive = changed_within(sides[0], positive, read_range)
+            negative = changed_within(sides[1], negative, read_range)
+        model_out = apply_nodes.optional_model(model, NAME)
+        shown = apply_nodes.joined_previews(previews_of_node)
+        return io.NodeOutput(positive, negative, prompts.text, model_out, ui=shown)
 
 
 def _region_inputs() -> list[io.Input]:
@@ -156,6 +159,72 @@ def _region_inputs() -> list[io.Input]:
         schema.advanced(schema.optional(margin)),
         io.Mask.Input("mask", optional=True),
     ]
+
+
+@dataclass(frozen=True, eq=False)
+class Prompts:
+    """The prompts of the node with some references. text: the prompt with its sentences. record: of the references."""
+
+    positive: Conditioning
+    negative: Conditioning
+    text: str
+    record: PeopleReferences
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """How the node's prompts are encoded.
+
+    family: of the text encoder. everybody: the node's cast. sentences: where they stand in the prompt, one of
+    SENTENCES. by_weight: whether a MODEL is there that reads people by their weight.
+    """
+
+    clip: CLIP
+    family: EncoderFamily
+    everybody: Cast
+    prompt: str
+    negative_prompt: str
+    sentences: str
+    by_weight: bool
+
+    def prompts(self, sources: Sequence[Reference], latents: Sequence[Tensor]) -> Prompts:
+        """The prompts with these references. latents: one for each picture of them."""
+        family = self.family
+        record = _record(self.everybody, sources, latents)
+        text = with_sentences(self.prompt, sources, family.pictures.word, self.sentences)
+        encoder_pictures = pictures_for_encoder(family, sources)
+        of_people = sum(len(source.pictures) for source in sources if source.of_people)
+        if self.by_weight and encoder_pictures and of_people and record.is_weighted:
+            record = replace(record, shown=shown_tokens(self.clip, family, encoder_pictures, of_people))
+        sides: list[Conditioning] = []
+        for text_of_side in (text, self.negative_prompt or family.pictures.empty_negative):
+            entries = encoded(self.clip, family, text_of_side, encoder_pictures, record)
+            sides.append(with_references(entries, record, family, NAME))
+        return Prompts(sides[0], sides[1], text, record)
+
+
+def _record(everybody: Cast, sources: Sequence[Reference], latents: Sequence[Tensor]) -> PeopleReferences:
+    """Which latent shows which person. A reference may have several pictures, and so several latents."""
+    owners: list[int | None] = []
+    of_rows: list[bool] = []
+    for source in sources:
+        owners += [source.person] * len(source.pictures)
+        of_rows += [source.of_rows] * len(source.pictures)
+    return PeopleReferences(everybody, tuple(latents), tuple(owners), tuple(of_rows))
+
+
+def _ready_for_rows(
+    family: EncoderFamily, model: ModelPatcher | None, positive: Conditioning, negative: Conditioning
+) -> tuple[ModelPatcher | None, Conditioning, Conditioning]:
+    """MODEL and prompts, fit for batches of several rows.
+
+    Z-Image puts texts around reference pictures, for which a batch of several rows needs the MODEL.
+    """
+    has_references = any(options.get(LATENTS) for _, options in positive)
+    if not family.pictures.has_frame_texts or not has_references:
+        return model, positive, negative
+    ready = ready_for_rows(model, positive, negative, NAME)
+    return ready.model, ready.positive, ready.negative
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +267,7 @@ class Areas:
         pixels = rows.repeat_interleave(TOKEN, dim=2)
         # At odd sides the last tokens reach beyond the picture.
         token_regions = pixels[:, :height, :width]  # (people, H, W)
-        return drawing.read_regions(token_regions, self.people)
+        return place_previews.read_regions(token_regions, self.people)
 
 
 def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
@@ -244,27 +313,33 @@ def read_by_region(
     positive: Conditioning,
     negative: Conditioning,
     record: PeopleReferences,
-    areas: Areas,
+    areas: Areas | None,
     node_id: str | None,
+    read_range: ScheduleRange = WHOLE_SCHEDULE,
 ) -> RegionalOutputs:
-    """A MODEL and conditioning with which each person's references are read in that person's region alone.
+    """A MODEL and conditioning with which each person's references are read in that person's region, by their weight.
 
-    record: the references of both conditionings.
+    record: the references of both conditionings. areas: None where nothing is limited to regions. read_range: the part
+    of the schedule in which these conditionings are read.
     """
-    names = taking_part.names(areas.people)
+    names = taking_part.names(taking_part.present(record.cast).people)
+    inputs = "references_start_percent and references_end_percent"
+    ranges = [NamedRange("the references", read_range, inputs)]
+    if areas is not None:
+        ranges.append(NamedRange("the limit to regions", areas.schedule))
     regional = RegionalReferences(
         source=object(),
-        schedule=areas.schedule,
+        schedule=WHOLE_SCHEDULE if areas is None else areas.schedule,
         record=record,
-        regions=areas.areas,
+        regions=None if areas is None else areas.areas,
         names=tuple(names),
-        strength=areas.settings.region_strength,
-        everybody_outside=areas.settings.outside == EVERYBODY,
+        strength=0.0 if areas is None else areas.settings.region_strength,
+        everybody_outside=areas is not None and areas.settings.outside == EVERYBODY,
         canvas=Canvas(NAME, node_id=node_id),
     )
-    presence = presence_of_people(names, NAME, node_id, [NamedRange("the references", areas.schedule)])
+    contribution = contribution_of_people(names, NAME, node_id, ranges)
     outputs = announced(
-        presence,
+        contribution,
         patched(model, RegionalReferencesRun),
         carry(positive, regional),
         carry(negative, regional),
@@ -272,19 +347,9 @@ def read_by_region(
     return RegionalOutputs(*outputs)
 
 
-def _owners(sources: Sequence[Reference]) -> tuple[int | None, ...]:
-    """For every picture of the references the index of the person it shows; None for a picture that shows no person.
-
-    A reference may have several pictures, so the result is as long as the list of latents.
-    """
-    owners: list[int | None] = []
-    for reference in sources:
-        for _picture in reference.pictures:
-            owners.append(reference.person)
-    return tuple(owners)
-
-
-def _contact_sheet(cls: type[io.ComfyNode], sources: Sequence[Reference], family: Family) -> list[ui.PreviewImage]:
+def _contact_sheet(
+    cls: type[io.ComfyNode], sources: Sequence[Reference], family: EncoderFamily
+) -> list[ui.PreviewImage]:
     """A preview of all reference pictures, with number, person and place under each; [] without pictures."""
     if not sources:
         return []

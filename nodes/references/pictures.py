@@ -17,7 +17,7 @@ from ...core.people import Cast, Person, Slot, places_of
 from ...core.pictures import as_rgb
 from ...core.places import control_images, layouts
 from ...core.places.layouts import head_of
-from ...core.taking_part import left_out
+from ...core.taking_part import left_out, names
 
 BEFORE = "before the prompt"
 AFTER = "after the prompt"
@@ -43,7 +43,8 @@ class Reference:
     of pixels that each picture is brought to. person: the index of the person whom they show, or None where they belong
     to no person. captions: for each row who is in it, and where. before_numbers, after_numbers: the two ends of the
     sentence in the prompt, between which the numbers of the pictures stand: "left: Anna, from " Picture 1 ".". Both are
-    empty where there is no sentence.
+    empty where there is no sentence. of_rows: whether each row of the pictures shows the person of that row of the
+    batch.
     """
 
     pictures: Sequence[Tensor]
@@ -52,6 +53,12 @@ class Reference:
     captions: tuple[str, ...] = ("",)
     before_numbers: str = ""
     after_numbers: str = ""
+    of_rows: bool = False
+
+    @property
+    def of_people(self) -> bool:
+        """Whether the pictures show people of the cast."""
+        return self.of_rows or self.person is not None
 
 
 def references(
@@ -124,6 +131,7 @@ def _references_by_row(cast: Cast, photos: int, size: int, node: str) -> list[Re
             captions=tuple(person.identity.name for person in cast.people),
             before_numbers="the person from ",
             after_numbers=".",
+            of_rows=True,
         )
     ]
 
@@ -335,13 +343,13 @@ def _name_from_end(distance: int, end: str, noun: str) -> str:
     return f"{nth}{noun} from the {end}"
 
 
-def remarks(cast: Cast) -> list[str]:
-    """The lines of the note under the node about a cast: who is left out, and whose weight changes nothing.
+def unused_weights(cast: Cast, has_model: bool) -> list[str]:
+    """The lines of the note under the node about a cast: who is left out, and whose weight has no effect.
 
-    cast: with people of weight 0. A person is a reference or is none, so only the weight 0 has an effect.
+    cast: with people of weight 0. has_model: whether a MODEL is connected, without which weights between have none.
     """
-    without_effect: list[str] = []
-    for person in cast.people:
-        if person.weight not in (0, 1):
-            without_effect.append(person.identity.name)
-    return [*left_out(cast), *gathered("Weights other than 0 change nothing here", without_effect)]
+    lines = left_out(cast)
+    if not has_model:
+        weighted = [person for person in cast.people if person.weight not in (0, 1)]
+        lines += gathered("Weights other than 0 and 1 need model, so they change nothing", names(weighted))
+    return lines

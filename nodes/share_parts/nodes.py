@@ -24,8 +24,8 @@ from ...bridge.host.unet import coarsest_token_side, text_width, unet_of
 from ...bridge.parts.recording import LAYERS, SelfReference
 from ...bridge.parts.run import SharingRun
 from ...bridge.parts.shared_parts import SharedParts, share_with
-from ...bridge.presence import NamedRange, Presence, announced
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
+from ...bridge.sampling.missing_people import Contribution, NamedRange, announced
 from ...bridge.sampling.runs import patched
 from ...core import geometry
 from ...core.errors import WrongBaseModel
@@ -210,9 +210,9 @@ class SharePartsAttention(io.ComfyNode):
         # The negative attends to itself alone.
         without_parts = SharedParts(source, schedule, bank=None, weights=weights, live=None, size=size)
         ranges = (NamedRange("the parts", schedule),)
-        presence = Presence(APPLY, notes.node_of(cls), "The parts", several=True, ranges=ranges)
+        contribution = Contribution(APPLY, notes.node_of(cls), "The parts", several=True, ranges=ranges)
         outputs = announced(
-            presence,
+            contribution,
             patched(model, SharingRun),
             share_with(positive, with_parts),
             share_with(negative, without_parts),

@@ -11,21 +11,21 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge import scopes
+from ...bridge import apply_nodes
+from ...bridge.apply_nodes import Scope, check_fits, injections
 from ...bridge.host import encode, notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import schedule_range
 from ...bridge.image_tokens.injections import Injection
-from ...bridge.loras import adapter_lora
+from ...bridge.loras import adapter_files
 from ...bridge.sampling.conditioning import Conditioning
-from ...bridge.scopes import Scope, check_fits, injections
 from ...core import previews, taking_part
 from ...core.errors import BadCast, gathered, listed
 from ...core.identities import PHOTOS, embeddings, portraits
 from ...core.methods import method
 from ...core.parts.parts import Parts
 from ...core.people import Cast, Person, PlacedCast, is_a
-from ...core.places import drawing
+from ...core.places import place_previews
 from ...core.taking_part import as_cast, left_out
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, ImageOrPartsSocket, adapter_socket
@@ -50,7 +50,7 @@ FILE = Published.of_method(METHOD, "StoryMaker adapter")
 def load_story_maker(path: str) -> StoryMaker:
     """Read mask.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint."""
     state = FILE.read(path)
-    return StoryMaker(FILE.build(path, StoryMakerNet, state), adapter_lora.lora_of_adapter(state))
+    return StoryMaker(FILE.build(path, StoryMakerNet, state), adapter_files.lora_of_adapter(state))
 
 
 class ApplyStoryMaker(io.ComfyNode):
@@ -105,16 +105,16 @@ class ApplyStoryMaker(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         check_fits(story_maker, METHOD, model, (positive, negative), APPLY)
-        inputs = scopes.RegionInputs(**region_settings)
+        inputs = apply_nodes.RegionInputs(**region_settings)
         if inputs.mask is None and not is_a(everybody, PlacedCast):
             # Without places and masks all people are in the whole picture, as published.
-            scope = scopes.scope_everywhere(with_photos, APPLY, schedule, node_id)
+            scope = apply_nodes.scope_everywhere(with_photos, APPLY, schedule, node_id)
         else:
-            scope = scopes.scope_of_bodies(everybody, APPLY, schedule, inputs, people, rows=True, node_id=node_id)
+            scope = apply_nodes.scope_of_bodies(everybody, APPLY, schedule, inputs, people, rows=True, node_id=node_id)
         cut_bodies = cut_out(with_photos.people, bodies, body_masks)  # one for each of `people`
         masks_unused = body_masks is not None and (bodies is None or is_a(bodies, Parts))
-        notes.tell(node_id, "\n".join(_remarks(everybody, people, cut_bodies, masks_unused)))
-        model_with_lora = adapter_lora.with_lora(model, story_maker.lora, lora_weight, node_id)
+        notes.tell(node_id, "\n".join(_note_lines(everybody, people, cut_bodies, masks_unused)))
+        model_with_lora = adapter_files.with_lora(model, story_maker.lora, lora_weight, node_id)
         features = _features(story_maker, clip_vision, people, photos, cut_bodies)
         carried = _injections(story_maker, scope, features, weight)
         preview = _preview(cls, people, cut_bodies, scope.regions)
@@ -207,7 +207,7 @@ def _on_network_device(loaded: StoryMaker, features: PersonFeatures) -> PersonFe
     )
 
 
-def _remarks(cast: Cast, people: Sequence[Person], bodies: Sequence[Body], masks_unused: bool) -> list[str]:
+def _note_lines(cast: Cast, people: Sequence[Person], bodies: Sequence[Body], masks_unused: bool) -> list[str]:
     """The lines of the note under the node: what works, but may not be what the user wants.
 
     cast: everybody. people: those who act. bodies: one of each of these people. masks_unused: whether body_masks are
@@ -238,7 +238,7 @@ def _preview(
             pictures.append(body.picture)
             captions.append(f"{person.place or number} {person.identity.name}")
     if people_regions is not None:
-        pictures.append(drawing.read_regions(people_regions, people))
+        pictures.append(place_previews.read_regions(people_regions, people))
         captions.append("regions")
     if not pictures:
         return None

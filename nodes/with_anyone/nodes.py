@@ -10,7 +10,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import scopes
+from ...bridge import apply_nodes
+from ...bridge.apply_nodes import Scope
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import schedule_range
@@ -18,9 +19,9 @@ from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import dtype_of
 from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read, blocks_of
 from ...bridge.image_tokens.injections import Injection
-from ...bridge.networks import networks
+from ...bridge.networks import model_family
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
-from ...bridge.scopes import Scope
+from ...core.block_tokens import BlockTokens, read_tokens
 from ...core.errors import WrongBaseModel
 from ...core.families import FLUX
 from ...core.identities import PHOTOS, embeddings
@@ -28,7 +29,7 @@ from ...core.methods import method
 from ...core.people import Cast, Person
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
-from .net import BlockTokens, WithAnyoneNet, face_branch, read_tokens
+from .net import WithAnyoneNet, face_branch
 
 METHOD = method("with_anyone")
 APPLY = "Apply WithAnyone"
@@ -92,16 +93,18 @@ class ApplyWithAnyone(io.ComfyNode):
         photos: str,
         **scope_settings: Any,
     ) -> io.NodeOutput:
-        networks.require_dits(APPLY)
-        inputs = scopes.ScopeInputs(**scope_settings)
-        acting = scopes.acting_cast(cls, cast, weight, FLUX.token, mask=inputs.mask, acts_in=inputs.acts_in)
+        model_family.require_dits(APPLY)
+        inputs = apply_nodes.ScopeInputs(**scope_settings)
+        acting = apply_nodes.acting_cast(cls, cast, weight, FLUX.token, mask=inputs.mask, acts_in=inputs.acts_in)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         _check_layout(with_anyone.net, model)
-        check_conditioning([*positive, *negative], networks.network_of(model_of(model)).params.context_in_dim, APPLY)
+        check_conditioning(
+            [*positive, *negative], model_family.network_of(model_of(model)).params.context_in_dim, APPLY
+        )
         with_whole_boxes = _with_whole_far_edges(acting)  # for acts_in = face boxes
-        scope = scopes.scope_of_faces(acting, APPLY, schedule, inputs, notes.node_of(cls), boxed=with_whole_boxes)
+        scope = apply_nodes.scope_of_faces(acting, APPLY, schedule, inputs, notes.node_of(cls), boxed=with_whole_boxes)
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model_of(model)))
         without_faces = replace(faces, layers=())  # the negative reads no faces
         return scope.applied(cls, model, (positive, negative), (faces, without_faces), BlocksRun, what="the faces")
@@ -109,9 +112,9 @@ class ApplyWithAnyone(io.ComfyNode):
 
 def _check_layout(net: WithAnyoneNet, model: ModelPatcher) -> None:
     """Raise WrongBaseModel unless the MODEL is a FLUX.1 of the file's width, with a block for each attention."""
-    networks.family(model, (FLUX.name,))
+    model_family.family(model, (FLUX.name,))
     blocks = len(blocks_of(model))
-    width = networks.network_of(model_of(model)).hidden_size
+    width = model_family.network_of(model_of(model)).hidden_size
     attentions = len(net.ipa_arc)
     if (blocks, width) != (attentions, net.width):
         raise WrongBaseModel(
@@ -176,7 +179,7 @@ def _injection(
 
 def load_with_anyone(path: str) -> WithAnyone:
     """Read the branch of faces of a withanyone.safetensors. Raises UnsupportedCheckpoint, BadSetup."""
-    networks.require_dits(f"{METHOD.title}'s file")
+    model_family.require_dits(f"{METHOD.title}'s file")
     return WithAnyone(FILE.build(path, WithAnyoneNet, face_branch(FILE.read(path))))
 
 

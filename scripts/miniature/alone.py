@@ -27,7 +27,7 @@ from core.faces.pictures import to_picture
 from core.models.packs import IR_SE50
 from core.people import Cast, Faces, Identity, Layout, Person
 from core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
-from core.places import control_images, drawing, group, layouts, placing
+from core.places import control_images, group, layouts, place_previews, placing
 from core.previews import as_picture, contact_sheet
 
 from . import avatars, garments, measure, net, parts2whole, places, recogniser, stored
@@ -113,7 +113,7 @@ def _draw_group(folder: Path, report: Report, model: Miniature, faces: FaceModel
     report("Layout for a Group")
     width, height = places.LARGE
     layout = group.layout(len(NAMES), "half", 0, width, height)
-    _save(folder, "1_layout_for_a_group", drawing.numbered_layout(layout), drawn)
+    _save(folder, "1_layout_for_a_group", place_previews.numbered_layout(layout), drawn)
     (skeleton,) = control_images.skeletons(layout, by_row=False)
     _save(folder, "2_draw_skeletons", skeleton, drawn)
 
@@ -130,7 +130,7 @@ def _draw_group(folder: Path, report: Report, model: Miniature, faces: FaceModel
     report("Place Cast")
     standing = placing.assign(cast, layout, "left to right", "")
     troubles = placing.troubles(cast, layout, standing, "left to right")
-    _save(folder, "4_place_cast", drawing.numbered_layout(layout, NAMES, troubles, crops), drawn)
+    _save(folder, "4_place_cast", place_previews.numbered_layout(layout, NAMES, troubles, crops), drawn)
 
     report("ID-Patch condition picture, and sampling")
     made = group_picture(model, cast, layout)

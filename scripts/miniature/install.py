@@ -92,17 +92,17 @@ KINDS = {
 """The start templates, and Parts2Whole's."""
 
 
-class Left(NamedTuple):
+class Installed(NamedTuple):
     """What is in a ComfyUI afterwards.
 
-    files: the miniature's own. face_pack: the folder of a real one, None where it was there. remarks: what
+    files: the miniature's own. face_pack: the folder of a real one, None where it was there. notes: what
     the user should know before a workflow runs. workflows: a line for each. around: the ComfyUI, None where there is
     none.
     """
 
     files: list[Path]
     face_pack: Path | None
-    remarks: list[str]
+    notes: list[str]
     workflows: list[str]
     around: Path | None
 
@@ -111,7 +111,7 @@ class Left(NamedTuple):
         sizes = [f"{file} ({_mebibytes([file])} MiB)" for file in self.files]
         if self.face_pack:
             sizes.append(f"{self.face_pack}: the face pack {_FACE_PACK}")
-        return [*sizes, *self.remarks, *self.workflows]
+        return [*sizes, *self.notes, *self.workflows]
 
     def summary(self) -> str:
         """The same in few words."""
@@ -161,7 +161,7 @@ class Created:
                     path.unlink()
 
 
-def put(models: Path) -> Left:
+def put(models: Path) -> Installed:
     """Put the miniature into the model folder of a ComfyUI, and workflows beside it where a ComfyUI is around it.
 
     Files that are there under the names of the user's own (photos, the workflow, the face pack) stay. Where it raises
@@ -175,7 +175,7 @@ def put(models: Path) -> Left:
         raise
 
 
-def _put_all(models: Path, created: Created) -> Left:
+def _put_all(models: Path, created: Created) -> Installed:
     """As `put`. What is added is noted in `created`."""
     source = built.build()
     to = export.files(models)
@@ -190,20 +190,20 @@ def _put_all(models: Path, created: Created) -> Left:
     for file in pack:
         _put(file, to.face_pack / file.name, created)
     face_pack = to.face_pack if pack else None
-    remarks: list[str] = []
+    notes: list[str] = []
     real = to.recogniser.parents[1] / to.recogniser.name
     if real.is_file():
-        remarks.append(f"{real} is the real recogniser, which ComfyUI finds first. Move it away meanwhile.")
+        notes.append(f"{real} is the real recogniser, which ComfyUI finds first. Move it away meanwhile.")
     around = models.absolute().parent
     if not ((around / "main.py").is_file() or (around / "user").is_dir()):
-        remarks.append(f"{around} is not a ComfyUI folder, so no workflows were put there.")
-        return Left(files, face_pack, remarks, [], None)
+        notes.append(f"{around} is not a ComfyUI folder, so no workflows were put there.")
+        return Installed(files, face_pack, notes, [], None)
     if not _has_pack(around / "custom_nodes"):
-        remarks.append(f"This pack is not in {around / 'custom_nodes'} yet: without it the workflows cannot run.")
+        notes.append(f"This pack is not in {around / 'custom_nodes'} yet: without it the workflows cannot run.")
     workflows: list[str] = []
     for name in KINDS:
         workflows.append(_workflow_left(around, source, name, created))
-    return Left(files, face_pack, remarks, workflows, around)
+    return Installed(files, face_pack, notes, workflows, around)
 
 
 def _has_pack(custom_nodes: Path) -> bool:

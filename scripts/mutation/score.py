@@ -73,7 +73,7 @@ IMPORT = "import"
 SAME = 77
 """What a fork ends with where the change changes nothing."""
 EQUIVALENT = {
-    "core/grouping/report_text.py::remarks: similarity[index, first] >= _ONE_PHOTO -> similarity[index, first] > "
+    "core/grouping/report_text.py::notes: similarity[index, first] >= _ONE_PHOTO -> similarity[index, first] > "
     "_ONE_PHOTO": "no two photos are that alike to the last bit",
     "bridge/host/inputs.py::_checked_value: return value -> return None (2)": "nodes refuse such an input by its name",
 }

@@ -1,13 +1,15 @@
-"""What people can be put into a picture by, on each family of models: the rows of a table.
+"""What people can be put into a picture by, on each family of models: rows of a table, and sentences with families.
 
 From the descriptions of the families and the records of the methods.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from core.families import FAMILIES
 from core.methods import methods
@@ -44,12 +46,7 @@ class Abilities:
 
 def abilities() -> list[Abilities]:
     """Of every family that a method or a node is for, in the order of core.families."""
-    if "pack" not in sys.modules:
-        load_pack()
-    # Needs the pack as a package, but no host.
-    from pack.bridge.networks.families import TRANSFORMERS
-
-    described = {transformer.name: transformer for transformer in TRANSFORMERS}
+    described = {transformer.name: transformer for transformer in _transformers()}
     known: list[Abilities] = []
     for family in FAMILIES:
         photos = tuple(
@@ -81,6 +78,42 @@ def abilities() -> list[Abilities]:
                 )
             )
     return known
+
+
+def _transformers() -> tuple[Any, ...]:
+    """The descriptions of all families of transformers. Needs the pack as a package, but no host."""
+    if "pack" not in sys.modules:
+        load_pack()
+    from pack.bridge.networks.families import TRANSFORMERS
+
+    return TRANSFORMERS
+
+
+_JOINT = ", |、| and | or | 和 | 或 "
+_FIRST = {("FLUX.1", "FLUX.2"), ("Qwen-Image-Edit", "FLUX.2")}
+"""How a list of all families begins, for words and LoRAs of people, and for reference pictures."""
+
+
+def with_all_families(text: str) -> str:
+    """A text in which each sentence that lists the families of transformers lists every one.
+
+    Such a list has three names or more, the first two as in _FIRST. They stay in their order, and what is missing
+    follows.
+    """
+    names = [transformer.name for transformer in _transformers()]
+    by_length = sorted(map(re.escape, names), key=len, reverse=True)
+    item = rf"(?:{'|'.join(by_length)})(?:-Edit| Kontext| \(Kontext\)|（Kontext）)?"
+
+    def completed(match: re.Match[str]) -> str:
+        items = list(dict.fromkeys(re.split(_JOINT, match[0])))
+        comma, *others = re.findall(_JOINT, match[0])
+        if len(items) < 3 or tuple(items[:2]) not in _FIRST:
+            return match[0]
+        items += [name for name in names if not any(item.startswith(name) for item in items)]
+        last = others[-1] if others else comma
+        return f"{comma.join(items[:-1])}{last}{items[-1]}"
+
+    return re.sub(rf"{item}(?:(?:{_JOINT}){item})+", completed, text)
 
 
 def _reads_people_of(reads: Iterable[str], families: Iterable[str], family: str) -> bool:

@@ -160,10 +160,10 @@ def methods(root: Path) -> list[Path]:
 
 
 FLOORS = (
-    "host", "sampling", "networks", "presence", "image_tokens", "scopes", "people", "parts", "words", "loras",
+    "host", "sampling", "networks", "image_tokens", "apply_nodes", "people", "parts", "words", "loras",
     "references", "control_nets",
 )  # fmt: skip
-"""The folders of bridge, and its two modules beside them: each rests on those in front of it alone."""
+"""The folders of bridge, and its one module beside them: each rests on those in front of it alone."""
 
 
 def test_folders_of_the_bridge_rest_on_those_below_alone(trees: Trees) -> None:
@@ -231,7 +231,7 @@ CAUGHT = {
     "core/models/torchscript.py",  # its weights
     "nodes/id_patch/net.py",  # build of bridge/host/load.py
     "core/socket_values.py",  # check_foreign of core/inputs.py
-    "core/low_rank.py",  # fits of bridge/loras/lora_patches.py
+    "core/low_rank.py",  # fits of bridge/loras/host_patches.py
     "core/models/files.py",  # _trouble of core/models/doctor.py
     "core/models/holes.py",  # read of core/models/tensors.py
     "core/models/manifest.py",  # its parsed
@@ -262,8 +262,11 @@ def test_first_line_of_every_module_says_what_it_holds(trees: Trees) -> None:
 
 
 def test_class_is_named_like_its_id(scanned_nodes: list[tuple[str, str, str | None]]) -> None:
-    """ComfyUI-Manager finds a pack for a missing node only by reading the ids from the source: literal ones."""
+    """ComfyUI-Manager finds a pack for a missing node only by reading the ids from the source: literal ones. A node
+    that is called as what it makes (Person, Cast, Part) has Node behind that name."""
     ids = [node_id for *_, node_id in scanned_nodes]
     assert len(ids) == len(set(ids)) > 0
     assert [node_id for node_id in ids if not re.fullmatch(r"Likeness[A-Z][A-Za-z0-9]+", node_id or "")] == []
-    assert [(name, node_id) for _, name, node_id in scanned_nodes if node_id != f"Likeness{name}"] == []
+    assert [
+        (name, node_id) for _, name, node_id in scanned_nodes if node_id != f"Likeness{name.removesuffix('Node')}"
+    ] == []

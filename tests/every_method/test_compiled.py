@@ -105,6 +105,7 @@ def test_references_that_everybody_reads_outside_are_one_graph() -> None:
     assert relative(picture, latents(by_region.sampled(by_region.node(), steps=1))) > 1e-4, "it is as with nobody"
 
 
+@pytest.mark.thorough
 def test_what_is_compiled_for_one_graph_is_not_taken_for_another() -> None:
     """The newer host's node does not look at transformer_options: with, without and for a while must still differ."""
     faces, words = map(known, ("LikenessApplyInstantID", "LikenessPromptPerPerson"))

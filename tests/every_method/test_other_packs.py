@@ -24,7 +24,7 @@ from other_packs import (
     reversed_rows,
     with_their_classes,
 )
-from pack.bridge.sampling.carried import ConditioningLost
+from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.errors import BadSetup, TokensMoved
 from torch import Tensor
 

@@ -9,7 +9,7 @@ import torch
 from figures import relative
 from graphs import Node, value
 from method_rows import Condition, Row, bypassed, in_front, latents, model_behind, two
-from pack.bridge.sampling.carried import ConditioningLost
+from pack.bridge.sampling.model_conds import ConditioningLost
 from sample_values import control_net, normal, sdxl
 
 
@@ -62,6 +62,7 @@ def beside(row: Row, put_pack: Any, applied: Node) -> tuple[torch.Tensor, torch.
     return behind, drawn(in_front(applied, put_pack(row.model)))
 
 
+@pytest.mark.thorough_with("of one length", "masks of the text")
 @pytest.mark.parametrize("couple", SAME)
 def test_regions_that_read_the_same_text_change_nothing(row: Row, couple: str) -> None:
     positive, negative = (bypassed(row.node(), side) for side in ("positive", "negative"))

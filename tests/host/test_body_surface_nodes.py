@@ -141,6 +141,7 @@ def test_parts_that_are_not_seen_stop_what_the_mask_is_connected_to_alone(models
         found(photos(), people=1, **only())
 
 
+@pytest.mark.thorough
 def test_two_nodes_look_at_one_photo_once(models: Path) -> None:
     path = str(densepose_made.save(models / PUBLISHED, 2))
     network = network_of(*folders.stamp(path))

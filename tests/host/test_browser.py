@@ -570,6 +570,7 @@ class Sent:
     translation_requests: int
 
 
+@pytest.mark.thorough
 @pytest.mark.both_hosts
 @pytest.mark.thorough_with("newest")
 def test_nodes_and_templates_speak_chinese_where_the_frontend_does(visit: Visit) -> None:

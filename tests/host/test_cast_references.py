@@ -16,6 +16,8 @@ from pack.bridge.references.by_region import RegionalReferences
 from pack.bridge.references.record import LATENTS, REFERENCES
 from pack.core.people import PlacedCast, RowCast
 from pack.core.places import group
+from pack.nodes.references.encoding import family_of, pictures_for_encoder
+from pack.nodes.references.pictures import references
 from peers import apply as node_applied
 from sample_values import klein
 
@@ -71,7 +73,7 @@ def same(conditioning, of_the_host):
     ((tensor, options),) = conditioning
     ((expected_tensor, expected),) = of_the_host
     assert torch.equal(tensor, expected_tensor)
-    assert options.keys() - {REFERENCES, "model_conds"} == expected.keys()
+    assert options.keys() - {REFERENCES, "model_conds"} == expected.keys() - {REFERENCES, "model_conds"}
     assert options.get("reference_latents_method") == expected.get("reference_latents_method")
     texts = options.get("reference_latents_text_embeds", [])
     expected_texts = expected.get("reference_latents_text_embeds", [])
@@ -205,6 +207,31 @@ def test_the_encoder_of_mage_flow_is_shown_pictures_as_large_as_by_the_hosts_own
         assert torch.equal(our_pictures[0], host_pictures[0])
 
 
+VISION = "<|vision_start|><|image_pad|><|vision_end|>"
+
+
+@pytest.mark.parametrize("family", ["Qwen-Image-Edit", "Mage-Flow"])
+def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family):
+    cast = pair()
+    given = {"sentences": "none", "size": 128}
+    ((with_both, _),) = apply(family, cast, **given)[0]
+    cast = replace(cast, people=(replace(cast.people[0], weight=0.25), cast.people[1]))
+    model = tiny_dits.model(tiny_dits.QWEN if family == "Qwen-Image-Edit" else tiny_dits.MAGE_FLOW)
+    ((text, options),) = apply(family, cast, **given, model=model, region_strength=0.0)[0]
+    clip, _ = loaded(family)
+    word = "Picture" if family == "Qwen-Image-Edit" else "Image"
+    template = clip.tokenizer.llama_template_images.replace(VISION, "")
+    _, ben = pictures_for_encoder(family_of(clip), references(cast, 1, 128, None, False, "node"))
+    tokens = clip.tokenize(f"{word} 2: {VISION}in a park", images=[ben], llama_template=template)
+    ((with_ben, _),) = clip.encode_from_tokens_scheduled(tokens)
+    of_anna, of_ben = options[REFERENCES].shown
+    assert of_anna == of_ben == with_both.shape[1] - with_ben.shape[1]
+    assert torch.equal(text[:, :of_anna], with_both[:, :of_anna])
+    expected = 0.25 * with_both[:, of_anna:] + 0.75 * with_ben
+    torch.testing.assert_close(text[:, of_anna:], expected, atol=1e-5, rtol=0)
+    assert (with_both[:, of_anna:] - expected).abs().max() > 1e-3
+
+
 def test_pictures_of_z_image_are_of_whole_tokens():
     """Its network cuts a reference into tokens of 16 px, and stops at half of one."""
     room = torch.rand(1, 88, 136, 3, generator=torch.Generator().manual_seed(5))
@@ -232,6 +259,28 @@ def test_rows_of_crop_faces_have_their_own_picture_and_text():
 
 
 KLEIN = "FLUX.2 klein"
+
+
+@pytest.mark.parametrize("family", ["Qwen-Image-Edit", KLEIN, "Z-Image"])
+def test_outside_of_their_range_references_are_as_of_people_of_weight_0(family):
+    room = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
+    given = {"pictures": room, "size": 128}
+    of_range = apply(family, **given, references_start_percent=0.25, references_end_percent=0.5)
+    within = apply(family, **given)
+    without = apply(family, weights_zero(), **given)
+    assert of_range[2] == within[2]
+    for side in range(2):
+        for entry, expected in zip(of_range[side], (without, within, without), strict=True):
+            text, options = entry
+            ours = ("clip_start_percent", "clip_end_percent", "likeness_changes")
+            same([[text, {name: value for name, value in options.items() if name not in ours}]], expected[side])
+        ends = [entry[1]["clip_end_percent"] for entry in of_range[side]]
+        assert ends == pytest.approx([0.25, 0.5, 1.0], abs=1e-6)
+        assert ends[0] < 0.25
+        assert ends[1] > 0.5, "a step at either end is within"
+    assert len(apply(family, **given, references_start_percent=0.25)[0]) == 2
+    (nothing,) = apply(family, **given, references_start_percent=0.5, references_end_percent=0.5)[0]
+    assert owners(nothing[1]) == (None,)
 
 
 def regional(conditioning):

@@ -48,6 +48,7 @@ def test_people_in_the_wrong_places_are_found_to_be_there(world: World, name: st
     assert swapped["association"] == 0 and swapped["leakage"] > 0.5 > swapped["own"], swapped
 
 
+@pytest.mark.thorough
 def test_every_question_has_a_line_for_every_setting(world: World, tmp_path: Path) -> None:
     """Faces one by one are redrawn by each method, and nothing but these; a sheet and a table are written."""
     chosen = {name: METHODS[name] for name in ("ID-Patch", "faces one by one, InstantID")}

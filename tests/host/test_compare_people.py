@@ -463,6 +463,7 @@ def drawn_again(session: Session, seeds: Sequence[int] = (1, 2)) -> int:
     return drawn
 
 
+@pytest.mark.thorough
 def test_only_what_is_missing_is_drawn(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture is taken, with the seconds that it took, where nothing has changed that it is made of."""
     first = rows_of(session)

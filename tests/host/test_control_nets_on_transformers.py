@@ -14,8 +14,8 @@ from comfy.model_patcher import ModelPatcher
 from figures import relative
 from hidden_text import without_common
 from pack.bridge.networks import families
-from pack.bridge.sampling import carried, runs
-from pack.bridge.words import person_texts, person_texts_run
+from pack.bridge.sampling import model_conds, runs
+from pack.bridge.words import on_transformers, person_texts
 from seeded import fill, normal
 from tiny_dits import FLUX, QWEN, Z_IMAGE
 from torch import Tensor
@@ -60,9 +60,9 @@ def everywhere(model: ModelPatcher, common: Side) -> tuple[ModelPatcher, Side, S
     """MODEL, positive and negative with the words of a person in the whole picture."""
     ((words, _),) = text(5, OWN)
     texts = person_texts.appended_texts([words], torch.ones(1, HEIGHT, WIDTH), None, ["Anna"])
-    positive = carried.carry(common, texts)
-    negative = carried.carry(text(2, COMMON), person_texts.without_people(texts))
-    return runs.patched(model, person_texts_run.PersonTextsRun), positive, negative
+    positive = model_conds.carry(common, texts)
+    negative = model_conds.carry(text(2, COMMON), person_texts.without_people(texts))
+    return runs.patched(model, on_transformers.PersonTextsRun), positive, negative
 
 
 def sample(family: str, model: ModelPatcher, positive: Side, negative: Side) -> Tensor:

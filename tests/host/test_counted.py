@@ -24,8 +24,8 @@ from pack.bridge.image_tokens.blocks import blocks_of
 from pack.bridge.networks.attention import around_attention
 from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences
-from pack.bridge.sampling.canvas import Canvas
-from pack.bridge.sampling.carried import carry
+from pack.bridge.sampling.canvas_check import Canvas
+from pack.bridge.sampling.model_conds import carry
 from pack.bridge.sampling.runs import ForwardInput
 from pack.core import families
 from pack.core.people import Cast, Identity, Person
@@ -137,7 +137,7 @@ DTYPE = torch.bfloat16
 
 @dataclass(frozen=True)
 class Family:
-    """A DiT in small and what it is given. of: as bridge.networks.networks names it. words: how many a text has,
+    """A DiT in small and what it is given. of: as bridge.networks.model_family names it. words: how many a text has,
     and how many each picture adds to them."""
 
     of: str
@@ -169,9 +169,12 @@ CANVAS = Canvas("counted")
 
 
 class Forward:
-    """One of a DiT with so many people, each with a reference of `size` px; `runs`: what reads them."""
+    """One of a DiT with so many people, each with a reference of `size` px; `runs`: what reads them. weight: the first
+    person's."""
 
-    def __init__(self, family: Family, model: Any, people: int, size: int, is_bound: bool = False) -> None:
+    def __init__(
+        self, family: Family, model: Any, people: int, size: int, is_bound: bool = False, weight: float = 1.0
+    ) -> None:
         meta = torch.device("meta")
         self._model = model
         self._patcher = comfy.model_patcher.ModelPatcher(model, meta, meta)
@@ -183,7 +186,8 @@ class Forward:
         self.runs: list[RegionalReferencesRun] = []
         if is_bound:
             identities = [Identity(f"{number}", {}, torch.zeros(1, 8, 8, 3)) for number in range(people)]
-            cast = Cast(tuple(Person(identity, 1.0) for identity in identities))
+            weights = [weight] + [1.0] * (people - 1)
+            cast = Cast(tuple(Person(*person) for person in zip(identities, weights, strict=True)))
             record = PeopleReferences(cast, tuple(self._references), tuple(range(people)))
             entry_with_references = [self._text, {LATENTS: self._references, REFERENCES: record}]
             (entry,) = carry([entry_with_references], by_region(record))
@@ -256,6 +260,18 @@ def test_a_reference_is_heard_where_its_person_is_and_nowhere_else(family: Famil
     saved = 4 * width * layers * (all_tokens**2 - pairs_read) / 1e12
     assert teraflops(free) - teraflops(bound) == pytest.approx(saved, rel=1e-9)
     assert saved > 0
+
+
+@tiny_dits.needed
+@pytest.mark.parametrize("weight", [0.5, 1.5])
+def test_a_weight_between_whole_numbers_is_one_more_attention_of_the_persons_region(weight: float) -> None:
+    model = KLEIN.network()
+    once = Forward(KLEIN, model, 2, 512, is_bound=True).asked()
+    twice = Forward(KLEIN, model, 2, 512, is_bound=True, weight=weight).asked()
+    strip = 64 * 32  # tokens of the region
+    keys = KLEIN.words + 64 * 64 + (2 * 32**2 if weight > 1 else 0)
+    more = sum(queries * keys for queries, keys in twice) - sum(queries * keys for queries, keys in once)
+    assert more == strip * keys
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])

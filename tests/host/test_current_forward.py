@@ -85,4 +85,4 @@ def test_what_another_pack_put_into_a_layer_reads_no_pixels_alone():
     assert can_read_some_pixels(None)
     assert not can_read_some_pixels(print)
     assert not can_read_some_pixels(partial(print, 0, None))
-    assert not can_read_some_pixels(partial(Words("Anna").options_with_attention, 0, None))
+    assert not can_read_some_pixels(partial(Words("Anna").options_with_attention, {}))

@@ -37,6 +37,7 @@ def examined(comfyui: Path, workflow: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=variables, timeout=300)
 
 
+@pytest.mark.thorough
 def test_every_folder_of_a_comfyui_is_looked_into(comfyui: Path, tmp_path: Path) -> None:
     workflow = tmp_path / "own.json"
     prompt = {

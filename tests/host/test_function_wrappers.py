@@ -15,7 +15,7 @@ from method_rows import around, bypassed, latents, two
 from other_packs import in_tiles, only_what_it_knows, rows_of_tiles
 from pack.bridge.parts.run import PartsCache
 from pack.bridge.sampling import runs
-from pack.bridge.sampling.carried import ConditioningLost
+from pack.bridge.sampling.model_conds import ConditioningLost
 from sample_values import identity, unplaced
 
 EVERYWHERE: dict[str, dict[str, Any]] = {

@@ -4,6 +4,7 @@ import pytest
 from rig.host_server import HostServer, Prompt
 
 
+@pytest.mark.thorough
 @pytest.mark.both_hosts
 def test_nothing_made_before_is_taken_after_free(host_server: HostServer) -> None:
     """Also when a prompt follows at once, before ComfyUI has looked at its flags by itself: many times, because it is a

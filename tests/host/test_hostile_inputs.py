@@ -35,6 +35,7 @@ def outputs_by_node(standin_models: Standins, tmp_path_factory: pytest.TempPathF
         yield {}
 
 
+@pytest.mark.thorough_with("unlinked", "schedules", "rows")
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_case_ends_right_or_is_explained(
     section: str, outputs_by_node: dict[Any, Any], caplog: pytest.LogCaptureFixture

@@ -9,7 +9,7 @@ import tiny_sd15
 import torch
 from figures import relative
 from pack.bridge.host.unet import attention_layers
-from pack.bridge.loras import adapter_lora
+from pack.bridge.loras import adapter_files
 from pack.core.errors import BadCast, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.models.tensors import flatten
 from pack.core.people import Cast
@@ -109,12 +109,12 @@ def test_the_same_lora_is_used_once(applied, model, kinds, caplog):
      (torch.tensor([1.0, 2e-5]), False)],
 )  # fmt: skip
 def test_a_lora_in_other_bits_is_the_same_and_no_other(there, same):
-    assert adapter_lora._same_numbers(there, torch.tensor([1.0, 0.0])) == same
+    assert adapter_files._same_numbers(there, torch.tensor([1.0, 0.0])) == same
 
 
 def test_the_whole_lora_is_where_it_belongs(model, kinds):
     """Added, then taken away again, nothing is left: one weight for each pair of matrices, of its own shape."""
-    with_lora = adapter_lora.with_lora(model, kinds["face-id"].lora, 0.7)
+    with_lora = adapter_files.with_lora(model, kinds["face-id"].lora, 0.7)
     layers = attention_layers(model)
     assert len(with_lora.patches) == 8 * len(layers)
     assert len(kinds["face-id"].lora) == 2 * len(with_lora.patches)
@@ -131,10 +131,10 @@ def test_a_lora_that_fits_nowhere_and_a_compiled_model(model, kinds):
     elsewhere = {f"900.to_q_lora.{side}.weight": torch.ones(4, 4) for side in ("up", "down")}
     for file, fit in (wide, 127), (elsewhere, 0):
         with pytest.raises(WrongBaseModel, match=f"layers, of which {fit} fit"):
-            adapter_lora.with_lora(model, file, 1.0)
+            adapter_files.with_lora(model, file, 1.0)
     compiled = model.clone()
     compiled.add_object_patch("diffusion_model", torch.compile(model.get_model_object("diffusion_model")))
-    patches = [adapter_lora.with_lora(network, kinds["face-id"].lora, 1.0).patches for network in (model, compiled)]
+    patches = [adapter_files.with_lora(network, kinds["face-id"].lora, 1.0).patches for network in (model, compiled)]
     assert patches[0].keys() == patches[1].keys()
 
 

@@ -7,9 +7,9 @@ import torch
 import transformer_loras as on_transformers
 from figures import relative
 from hidden_text import without_common
-from pack.bridge.loras.lora_files import NotForOnePerson, read_lora_file
-from pack.bridge.loras.lora_names import layers_of_transformer, more_names
-from pack.bridge.networks.networks import transformer_of
+from pack.bridge.loras.files import NotForOnePerson, read_lora_file
+from pack.bridge.loras.layer_names import layers_of_transformer, more_names
+from pack.bridge.networks.model_family import transformer_of
 from safetensors.torch import save_file
 from tiny_dits import FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 
@@ -215,6 +215,7 @@ SIZES = {
 }
 
 
+@pytest.mark.thorough_with("loha", "whole")
 @pytest.mark.parametrize("kind", ["loha", "lokr", "lokr whole"])
 @pytest.mark.parametrize("family", KIND_LAYERS)
 def test_loha_and_lokr_are_the_merged_network(family, kind):

@@ -19,8 +19,8 @@ from comfy.ldm.modules.attention import attention_pytorch
 from comfy.patcher_extension import WrappersMP
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
-from pack.bridge.loras import lora_readers
-from pack.bridge.loras.lora_layers import LayerLora, PeopleLayer
+from pack.bridge.loras import layer_hooks
+from pack.bridge.loras.people_layers import LayerLora, PeopleLayer
 from pack.core import identities, low_rank
 from pack.core.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.models.tensors import below
@@ -189,6 +189,7 @@ def weighted_sum(additions, weights):
     return sum(addition * weight for addition, weight in zip(additions, weights, strict=True))
 
 
+@pytest.mark.thorough_with("24-")
 @pytest.mark.parametrize("feather, dtype, tolerance", [(0, torch.float32, ALMOST), (24, torch.float64, 2e-6)])
 def test_a_whole_sampling_is_plain_torch_with_hooks(feather, dtype, tolerance):
     """Two people, hard and soft regions, part of the picture nobody's; dtype: of the network, and what it computes."""
@@ -580,9 +581,9 @@ def test_a_pack_that_goes_around_ours_in_a_forward_and_stays_keeps_its_function(
     changed = inputs[0].clone()
     changed.set_model_input_block_patch(patch)
     sample(changed, *inputs[1:], **LATENT)
-    reader = forwards_before[0].__self__
-    assert isinstance(reader, lora_readers.Reader)
-    assert reader.ended
+    hook = forwards_before[0].__self__
+    assert isinstance(hook, layer_hooks.LayerHook)
+    assert hook.ended
     assert forwards(model) == [layer]
     assert torch.equal(sample(model, [text(1)], [text(2)], **LATENT), plain)
     assert torch.equal(sample(*inputs, **LATENT), alone)
@@ -668,41 +669,41 @@ def test_in_groups_every_rank_is_still_its_persons(groups):
 
 def test_forwards_that_overlap_add_their_own_each():
     """And a forward that ends first leaves what the others add."""
-    readers = lora_readers.Readers({"known": torch.nn.Linear(2, 2), "other": torch.nn.Linear(2, 2)})
-    first, second = [lora_readers.LayerAddition(lora_readers.Mark()) for _ in range(2)]
-    with readers.standing_in(["known"], {"known": first}):
-        reader = readers.by_name["known"]
-        with readers.standing_in(["known", "other"], {"known": second}):
-            assert reader.addition_of(first.mark) is first
-            assert reader.addition_of(second.mark) is second
-            assert readers.by_name["other"].addition_of(second.mark) is None
-            with readers.standing_in(["known"], {"known": second}):
+    hooks = layer_hooks.LayerHooks({"known": torch.nn.Linear(2, 2), "other": torch.nn.Linear(2, 2)})
+    first, second = [layer_hooks.LayerAddition(layer_hooks.Mark()) for _ in range(2)]
+    with hooks.standing_in(["known"], {"known": first}):
+        hook = hooks.by_name["known"]
+        with hooks.standing_in(["known", "other"], {"known": second}):
+            assert hook.addition_of(first.mark) is first
+            assert hook.addition_of(second.mark) is second
+            assert hooks.by_name["other"].addition_of(second.mark) is None
+            with hooks.standing_in(["known"], {"known": second}):
                 pass
-            assert reader.addition_of(second.mark) is second, "the same forward, put there twice"
-        assert reader.addition_of(first.mark) is first
-        assert reader.addition_of(second.mark) is None
-    assert reader.addition_of(first.mark) is None, "it has ended"
+            assert hook.addition_of(second.mark) is second, "the same forward, put there twice"
+        assert hook.addition_of(first.mark) is first
+        assert hook.addition_of(second.mark) is None
+    assert hook.addition_of(first.mark) is None, "it has ended"
 
 
 def test_readers_are_taken_out_where_a_forward_or_a_reader_fails():
     """And owners of the text that another pack's attention was called with are gone, whatever it raises."""
     modules = {"known": torch.nn.Linear(2, 2)}
-    readers = lora_readers.Readers(modules)
-    with pytest.raises(RuntimeError, match="stop"), readers.standing_in(["known"]):
+    hooks = layer_hooks.LayerHooks(modules)
+    with pytest.raises(RuntimeError, match="stop"), hooks.standing_in(["known"]):
         assert "forward" in vars(modules["known"])
         raise RuntimeError("stop")
     assert "forward" not in vars(modules["known"])
-    assert not readers.by_name
-    with pytest.raises(KeyError), readers.standing_in(["known", "unknown"]):
+    assert not hooks.by_name
+    with pytest.raises(KeyError), hooks.standing_in(["known", "unknown"]):
         raise AssertionError("never reached")
     assert "forward" not in vars(modules["known"])
-    assert not readers.by_name
+    assert not hooks.by_name
 
     def fails():
         assert forward.text_owners == ("Anna",)
         raise RuntimeError("stop")
 
-    forward = lora_readers.Forward(None)
+    forward = layer_hooks.Forward(None)
     with pytest.raises(RuntimeError, match="stop"):
         forward.call_with_text_of(("Anna",), fails)
     assert forward.text_owners == ()

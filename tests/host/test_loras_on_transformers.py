@@ -10,7 +10,7 @@ import tiny_dits
 import torch
 from figures import relative
 from hidden_text import without_common
-from pack.bridge.loras.lora_files import NotForOnePerson
+from pack.bridge.loras.files import NotForOnePerson
 from pack.bridge.networks.attention import OVERRIDE
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.people import Lora, PlacedCast

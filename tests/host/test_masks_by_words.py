@@ -64,8 +64,8 @@ def test_what_words_find_becomes_parts_places_and_regions(caplog: pytest.LogCapt
     masks, joined_mask = detected(), detected(individual=False)
     assert masks.shape == (3, SIDE, SIDE)
     assert joined_mask.shape == (1, SIDE, SIDE)
-    part_list, sheet = parts.Part.execute(**SHOES, mask=masks).args
-    joined_part_list, joined_sheet = parts.Part.execute(**SHOES, mask=joined_mask).args
+    part_list, sheet = parts.PartNode.execute(**SHOES, mask=masks).args
+    joined_part_list, joined_sheet = parts.PartNode.execute(**SHOES, mask=joined_mask).args
     (part,) = part_list.parts
     (joined_part,) = joined_part_list.parts
     assert torch.equal(part.mask, joined_part.mask)

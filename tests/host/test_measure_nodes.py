@@ -8,7 +8,7 @@ import pytest
 import real_faces
 import tiny_encoders
 import torch
-from pack.bridge.people.face_model import FaceModel
+from pack.bridge.people.face_model import HostedFaceModel
 from pack.core import identities
 from pack.core.errors import BadParts, BadPhoto
 from pack.core.faces import analysis
@@ -33,7 +33,7 @@ def photos() -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def cast(face_model: FaceModel) -> Cast:
+def cast(face_model: HostedFaceModel) -> Cast:
     people = []
     for name, path, x in (("Eileen", real_faces.ASTRONAUT, 220.0), ("Yao", real_faces.YAO, 768.0)):
         picture = to_picture(real_faces.image(path)[0])
@@ -51,7 +51,7 @@ def compared(face_model: Any, photos: torch.Tensor, cast: Cast | None, **inputs:
 
 
 @pytest.fixture(scope="module")
-def result(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> dict[str, Any]:
+def result(face_model: HostedFaceModel, photos: torch.Tensor, cast: Cast) -> dict[str, Any]:
     return compared(face_model, photos, cast)
 
 
@@ -91,7 +91,7 @@ def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: to
 
 @pytest.mark.parametrize(("tower", "people"), [(parts_made.clip_vision, True), (parts_made.dinov2, False)])
 def test_garments_are_compared_with_their_regions(
-    tower: Any, people: bool, face_model: FaceModel, photos: torch.Tensor, cast: Cast
+    tower: Any, people: bool, face_model: HostedFaceModel, photos: torch.Tensor, cast: Cast
 ) -> None:
     """The first picture wears the garment, pixel by pixel, in the region of its target; the second another one. Without
     people no face is looked for, and there is nothing to choose by faces."""
@@ -132,7 +132,7 @@ def test_garments_are_compared_with_their_regions(
             compared(None, images, None, parts=Parts((replace(part, weight=0.0),)), clip_vision=vision)
 
 
-def test_pictures_are_compared_with_the_prompt(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> None:
+def test_pictures_are_compared_with_the_prompt(face_model: HostedFaceModel, photos: torch.Tensor, cast: Cast) -> None:
     """What SDXL's CLIP-G and bigG project; the best by that is picked."""
     sdxl = tiny_encoders.sdxl()
     vision = parts_made.clip_vision(1280, 1664)

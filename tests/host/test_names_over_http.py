@@ -179,6 +179,7 @@ def test_the_doctor_takes_a_lora_of_ours_in_every_spelling(server: HostServer, f
     assert "another name" not in report
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("file", SPELLINGS[1:])
 def test_the_doctor_names_the_spelling_that_comfyui_refuses(server: HostServer, file: str) -> None:
     prompt = {

@@ -46,6 +46,7 @@ def test_an_old_net_on_the_positive_is_on_the_negative_too(row: Row) -> None:
     assert relative(by_advanced, without) > 1e-3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("row", WITH_A_NET, ids=str)
 def test_two_old_nets_and_several_entries(row: Row) -> None:
     """The host hands out chains in turns: of two positive entries and one negative the last chain counts."""

@@ -12,7 +12,7 @@ from host_nodes import patch
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.parts.run import SharingBatch, step_of
 from pack.bridge.parts.shared_parts import SharedParts, Watch
-from pack.bridge.sampling.carried import ConditioningLost
+from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core import errors
 from pack.core.parts.bank import PartWeights
 from pack.nodes.parts2whole import nodes as parts2whole

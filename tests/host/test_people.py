@@ -87,7 +87,7 @@ def detect(model, image, order="left to right", min_size=0, max_faces=0, *landma
 
 def person_of(model, image, name="Yao", which_face="only", missing="error", *landmarks, **size):
     """(identity, crops, report)."""
-    return nodes.Person.execute(model, image, name, which_face, missing, *landmarks, **size).args
+    return nodes.PersonNode.execute(model, image, name, which_face, missing, *landmarks, **size).args
 
 
 def embedded(identity, recogniser=MBF):
@@ -304,11 +304,11 @@ DOUBTS = {
 
 
 @pytest.mark.parametrize("kind", DOUBTS)
-@pytest.mark.parametrize("node", [nodes.Person, nodes.CastFromPhotos])
+@pytest.mark.parametrize("node", [nodes.PersonNode, nodes.CastFromPhotos])
 def test_photos_of_somebody_else_and_copies_are_said(face_model, caplog, node, kind):
     photos, line = DOUBTS[kind]
     batch = torch.cat([interpolate(photo.movedim(-1, 1), (512, 512)).movedim(1, -1) for photo in photos])
-    if node is nodes.Person:
+    if node is nodes.PersonNode:
         node.execute(face_model, batch, "Anna", "only", "error")
     else:
         node.execute(face_model, "Anna", "only", photo_1=batch)
@@ -419,17 +419,17 @@ def test_cast_leaves_out_people_without_photos_and_says_so(face_model, yao, capl
     with pytest.raises(errors.CannotSave, match=r"Nobody .*no photo"):
         nodes.SavePerson.execute(nobody, "no people")
     with pytest.raises(errors.BadCast, match="no photo of Nobody"):
-        nodes.Cast.execute(person_3=nobody)
-    cast = nodes.Cast.execute(person_1=nobody, person_2=yao).args[0]
+        nodes.CastNode.execute(person_3=nobody)
+    cast = nodes.CastNode.execute(person_1=nobody, person_2=yao).args[0]
     assert [person.identity.name for person in cast.people] == ["Yao"]
     assert caplog.messages[-1] == "Left out, no photo with a face: Nobody"
     assert (cast.numbers, cast.absent) == ((2,), ((1, "Nobody"),))
     caplog.clear()
-    longer = nodes.Cast.execute(cast=cast, person_1=yao, person_4=nobody, person_7=yao).args[0]
+    longer = nodes.CastNode.execute(cast=cast, person_1=yao, person_4=nobody, person_7=yao).args[0]
     assert (longer.numbers, longer.absent) == ((2, 3, 5), ((1, "Nobody"), (4, "Nobody")))
     assert caplog.messages[0].splitlines()[0] == "Left out, no photo with a face: Nobody", "named by the Cast before"
     caplog.clear()
-    nodes.Cast.execute(person_1=yao, person_2=yao, weight_2=0.0)
+    nodes.CastNode.execute(person_1=yao, person_2=yao, weight_2=0.0)
     assert not caplog.messages, "of weight 0: not in the picture, so like nobody"
 
 
@@ -440,7 +440,7 @@ def test_photos_straight_to_a_cast_are_identities_in_a_cast(face_model, caplog):
     people = nodes.CastFromPhotos.execute
     cast, preview = people(face_model, "Yao\uff0c, Anna,Ben", "only", photo_2=astronaut, photo_1=two).args
     one_by_one = [person_of(face_model, photo, name)[0] for photo, name in ((two, "Yao"), (astronaut, "person 2"))]
-    by_hand = nodes.Cast.execute(person_1=one_by_one[0], person_2=one_by_one[1]).args
+    by_hand = nodes.CastNode.execute(person_1=one_by_one[0], person_2=one_by_one[1]).args
     for person, identity in zip(cast.people, one_by_one, strict=True):
         assert (person.weight, person.identity.name) == (1.0, identity.name)
         assert torch.equal(person.identity.crops, identity.crops)

@@ -19,10 +19,10 @@ from figures import relative
 from joint_reads import Tokens, allowed
 from pack.bridge.networks.attention import OVERRIDE, with_reading
 from pack.bridge.references.record import REFERENCES, PeopleReferences
-from pack.bridge.sampling import carried, runs
-from pack.bridge.sampling.carried import ConditioningLost
+from pack.bridge.sampling import model_conds, runs
+from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.words import person_texts
-from pack.bridge.words.person_texts_run import PersonTextsRun
+from pack.bridge.words.on_transformers import PersonTextsRun
 from pack.core.errors import BadSetup, BadSize, WrongBaseModel
 from pack.core.people import Lora, PlacedCast, RowCast, Slot
 from pack.core.places import group
@@ -466,7 +466,7 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeyp
     negative = tiny_dits.conditioning(60)
     of_people = person_texts.appended_texts(texts, masks, None, ["Anna", "Ben"])
     made = by_region(runs.patched(model, PersonTextsRun), positive, negative, record, masks)
-    applied = made[0], carried.carry(made[1], of_people), negative
+    applied = made[0], model_conds.carry(made[1], of_people), negative
     start = tiny_dits.latent(family, WIDTH, HEIGHT)
     found = tiny_dits.sample(*applied, start, cfg=1.0)
     ((common, options),) = positive
@@ -513,6 +513,7 @@ def test_without_a_limit_to_regions_the_picture_is_the_hosts_own_bit_for_bit(set
 # With WithAnyone and InfiniteYou on FLUX.1
 
 
+@pytest.mark.thorough_with("iawlr", "wairl")
 @pytest.mark.parametrize("order", ["rlwai", "iawlr", "wairl"])
 def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order):
     """a: Apply WithAnyone. i: Apply InfiniteYou. w, l, r: words, LoRAs and references."""
@@ -527,8 +528,8 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
         for letter in letters:
             model, positive, negative = made[:3]
             if letter == "w":
-                other_side = carried.carry(negative, person_texts.without_people(of_people))
-                made = runs.patched(model, PersonTextsRun), carried.carry(positive, of_people), other_side
+                other_side = model_conds.carry(negative, person_texts.without_people(of_people))
+                made = runs.patched(model, PersonTextsRun), model_conds.carry(positive, of_people), other_side
             elif letter == "l":
                 made = by_lora(setting, model, positive, negative, who, APART)
             elif letter == "r":
@@ -549,8 +550,7 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
 # The second pass, and another face in a photo
 
 
-VAES = {FLUX: tiny_vaes.flux1, FLUX_2: tiny_vaes.flux2, QWEN: tiny_vaes.qwen, Z_IMAGE: tiny_vaes.flux1,
-        KREA_2: tiny_vaes.qwen, MAGE_FLOW: tiny_vaes.flux2}  # fmt: skip
+VAES = {family: tiny_vaes.OF_LATENT[references.latent] for family, references in tiny_dits.REFERENCES.items()}
 CROP = 128
 
 
@@ -607,6 +607,7 @@ def second_pass(made, small):
     return sampled[0]["samples"]
 
 
+@pytest.mark.thorough_with("Qwen")
 @pytest.mark.parametrize("family", [FLUX_2, QWEN, pytest.param(Z_IMAGE, marks=pytest.mark.thorough)])
 def test_in_a_second_pass_on_a_larger_latent_everybody_keeps_their_own(family):
     """Words, LoRAs and references of two people: the graph of the first pass gives there what a graph of that size
@@ -646,6 +647,21 @@ def test_faces_are_changed_each_by_its_own_reference_and_nothing_outside_the_mas
         assert relative(found[own], alone) <= TOLERANCE
     exchanged = denoised(setting, referring(setting, people[::-1]), photo, mask, noise)
     assert relative(exchanged, found) > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("family", [FLUX_2, QWEN, Z_IMAGE])
+def test_each_row_reads_its_reference_by_the_weight_of_its_person(family):
+    setting = of_family(family)
+    slots = group.layout(1, "bust", 1, CROP, CROP).slots * 2
+    people = tuple(replace(people_made.person(n, slot=slot), weight=n / 2.5) for n, slot in enumerate(slots, 1))
+    noise = tiny_dits.latent(family, CROP, CROP, seed=21, rows=2)
+    found = tiny_dits.sample(*referring(setting, people), noise)
+    for row, person in enumerate(people):
+        own = noise[row : row + 1]
+        alone = tiny_dits.sample(*referring(setting, (person,)), own)
+        assert relative(found[row : row + 1], alone) <= TOLERANCE
+        as_ever = tiny_dits.sample(*referring(setting, (replace(person, weight=1.0),)), own)
+        assert relative(found[row : row + 1], as_ever) > 100 * TOLERANCE
 
 
 def test_rows_of_z_image_without_a_model_are_refused_by_name():

@@ -83,6 +83,7 @@ def compiled_by_block(model):
     return clone
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("family", [FLUX_2, QWEN, pytest.param(Z_IMAGE, marks=pytest.mark.thorough)])
 def test_compiled_block_by_block_one_graph_serves_all_blocks(family):
     """In other runs, too, and for other people."""

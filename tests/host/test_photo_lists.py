@@ -106,12 +106,12 @@ def test_lists_as_the_host_hands_them_over(face_model, three):
     tensors = [photo_of(photo) for photo in three]
     batch = torch.cat([tensors[0], tensors[0].flip(2)])
     host = {"name": ["Eileen"], "which_face": ["only"], "on_no_face": ["error"]}
-    output = people.Person.execute(face_model=[face_model], image=[*tensors, batch], **host)
+    output = people.PersonNode.execute(face_model=[face_model], image=[*tensors, batch], **host)
     assert len(output.args[0].crops) == 5
-    same = people.Person.execute(face_model, tensors[1], "Eileen", "only", "error").args[0]
+    same = people.PersonNode.execute(face_model, tensors[1], "Eileen", "only", "error").args[0]
     assert torch.equal(output.args[0].embeddings["w600k_mbf"][1:2], same.embeddings["w600k_mbf"])
     boxes = [{"x": 180, "y": 60, "width": 90, "height": 120}, {"x": 80, "y": 60, "width": 90, "height": 120}]
-    boxed = people.Person.execute(face_model=[face_model], image=tensors[:2], bboxes=[boxes[:1], boxes[1]], **host)
+    boxed = people.PersonNode.execute(face_model=[face_model], image=tensors[:2], bboxes=[boxes[:1], boxes[1]], **host)
     assert "photo 2 of 2 of Eileen: used, in its box" in boxed.args[2]
     cast = photos.SortPhotosIntoPeople.execute(
         face_model=[face_model], image=tensors, folder=["none"], people=["grouped by face"], names=["Eileen"],
@@ -138,12 +138,12 @@ def photo_of(picture):
 def test_what_is_no_list_of_photos_is_named(face_model, three, change, error, words):
     inputs = {"face_model": [face_model], "image": [photo_of(three[0])], "name": ["A"], "which_face": ["only"]}
     with pytest.raises(error, match=words):
-        people.Person.execute(**{**inputs, "on_no_face": ["error"], **change})
+        people.PersonNode.execute(**{**inputs, "on_no_face": ["error"], **change})
 
 
 def test_a_list_of_one_name_again_and_again_is_that_name(face_model, three):
     inputs = {"face_model": [face_model], "which_face": ["only"], "on_no_face": ["error"]}
-    output = people.Person.execute(image=[photo_of(three[0])] * 2, name=["Eileen"] * 2, **inputs)
+    output = people.PersonNode.execute(image=[photo_of(three[0])] * 2, name=["Eileen"] * 2, **inputs)
     assert output.args[0].name == "Eileen"
     assert len(output.args[0].crops) == 2
 
@@ -155,17 +155,17 @@ def test_a_batch_that_was_cut_is_named_with_what_to_do(face_model, three, caplog
     batch = torch.cat([first, torch.full_like(first, 0.5)])
     cut = r"Batch Images cuts all to the shape of the first, here 512x400 px.* as a list .*Load Image \(from Folder\)"
     with pytest.raises(FaceNotFound, match=f"photo 2 of 2 of Eileen .*{cut}"):
-        people.Person.execute(face_model, batch, "Eileen", "only", "error")
+        people.PersonNode.execute(face_model, batch, "Eileen", "only", "error")
     with pytest.raises(FaceNotFound, match=cut):
         people.CastFromPhotos.execute(face_model, "Eileen", "only", photo_1=batch)
     sort = {"people": "grouped by face", "names": "", "which_face": "largest", "corrections": ""}
     with pytest.raises(FaceNotFound, match=f"picture 2 of image .*{cut}"):
         photos.SortPhotosIntoPeople.execute(face_model, batch, "none", **sort, on_no_face="error", same_person_from=0.4)
     with pytest.raises(FaceNotFound) as alone:
-        people.Person.execute(face_model, batch[1:], "Eileen", "only", "error")
+        people.PersonNode.execute(face_model, batch[1:], "Eileen", "only", "error")
     assert "Batch" not in str(alone.value)
     caplog.clear()
-    people.Person.execute(face_model, batch, "Eileen", "only", "skip")
+    people.PersonNode.execute(face_model, batch, "Eileen", "only", "skip")
     note = "No face found, dropped: photo 2 of 2 of Eileen; Batch Images has cut them to the first one's shape, 512x400"
     assert note in caplog.text
 
@@ -180,11 +180,12 @@ def embeddings(cast):
     return [person.identity.embeddings["w600k_mbf"] for person in cast.people]
 
 
+@pytest.mark.thorough_with("only", "3,0", "\uff13")
 @pytest.mark.parametrize("text", ["3,1", "3", "3, only", "3\uff0c1", "\uff13\u30011", "3,", "3,0"])
 def test_which_face_is_a_number_for_each_photo_or_one_that_a_photo_of_one_face_ignores(face_model, family, text):
     group, alone = family
-    third = people.Person.execute(face_model, group, "A", "3", "error").args[0]
-    only = people.Person.execute(face_model, alone, "B", "only", "error").args[0]
+    third = people.PersonNode.execute(face_model, group, "A", "3", "error").args[0]
+    only = people.PersonNode.execute(face_model, alone, "B", "only", "error").args[0]
     expected_embeddings = [identity.embeddings["w600k_mbf"] for identity in (third, only)]
     cast = people.CastFromPhotos.execute(face_model, "A, B", text, photo_1=group, photo_2=alone).args[0]
     for embedding, expected in zip(embeddings(cast), expected_embeddings, strict=True):
@@ -203,21 +204,23 @@ def test_a_number_beyond_the_upright_faces_finds_one_that_lies(face_model, famil
     square = lying[:, y - half : y + half, x - half : x + half]
     square[:] = square.flip(2).transpose(1, 2).clone()
     assert people.DetectFaces.execute(face_model, lying, "left to right", 0, 0).args[2] == 5
-    last = people.Person.execute(face_model, lying, "A", "6", "error").args[0]
+    last = people.PersonNode.execute(face_model, lying, "A", "6", "error").args[0]
     alike = torch.cosine_similarity(last.embeddings["w600k_mbf"][0], faces[5].embeddings["w600k_mbf"], 0)
     assert alike > 0.95
     with pytest.raises(BadPhoto, match="Face 7 was asked for, but the photo of A has 6"):
-        people.Person.execute(face_model, lying, "A", "7", "error")
+        people.PersonNode.execute(face_model, lying, "A", "7", "error")
 
 
 @pytest.mark.parametrize("number", [1, *(pytest.param(n, marks=pytest.mark.thorough) for n in range(2, 6)), 6])
 def test_words_of_the_old_menu_mean_what_they_meant(face_model, family, number):
     """Saved workflows have "only", "largest" or a number from left to right."""
     group, alone = family
-    person = people.Person.execute(face_model, group, "A", str(number), "error").args[0]
+    person = people.PersonNode.execute(face_model, group, "A", str(number), "error").args[0]
     faces = people.DetectFaces.execute(face_model, group, "left to right", 0, 0).args[0].faces
     assert torch.equal(person.embeddings["w600k_mbf"][0], faces[number - 1].embeddings["w600k_mbf"])
-    texts = [people.Person.execute(face_model, alone, "A", word, "error").args[0] for word in ("only", "largest", "")]
+    texts = [
+        people.PersonNode.execute(face_model, alone, "A", word, "error").args[0] for word in ("only", "largest", "")
+    ]
     for identity in texts[1:]:
         assert torch.equal(identity.embeddings["w600k_mbf"], texts[0].embeddings["w600k_mbf"])
 
@@ -230,25 +233,25 @@ def test_a_box_of_the_editor_is_a_share_of_the_photo(face_model, family):
     assert height != width
     boxes = [{"x": 128, "y": 320, "width": 512, "height": 512}]
     text = f"{width / 8}, {height * 5 / 16}, {width / 2}, {height / 2}"
-    by_mouse = people.Person.execute(**inputs, boxes=boxes).args[0].embeddings["w600k_mbf"]
-    by_text = people.Person.execute(**inputs, face_boxes=text).args[0].embeddings["w600k_mbf"]
+    by_mouse = people.PersonNode.execute(**inputs, boxes=boxes).args[0].embeddings["w600k_mbf"]
+    by_text = people.PersonNode.execute(**inputs, face_boxes=text).args[0].embeddings["w600k_mbf"]
     assert torch.equal(by_mouse, by_text)
     boxes_elsewhere = [{"x": 0, "y": 0, "width": 400, "height": 400}]
-    assert torch.equal(people.Person.execute(**inputs, boxes=boxes_elsewhere, face_boxes=text).args[0]
+    assert torch.equal(people.PersonNode.execute(**inputs, boxes=boxes_elsewhere, face_boxes=text).args[0]
                        .embeddings["w600k_mbf"], by_text)  # fmt: skip
     linked = {"x": 1, "y": 1, "width": 60, "height": 60}
-    assert torch.equal(people.Person.execute(**inputs, boxes=boxes, bboxes=linked).args[0]
+    assert torch.equal(people.PersonNode.execute(**inputs, boxes=boxes, bboxes=linked).args[0]
                        .embeddings["w600k_mbf"], by_text)  # fmt: skip
 
 
 def test_which_face_of_each_photo_of_one_person(face_model, family):
     group, alone = family
     inputs = {"face_model": [face_model], "image": [alone, group], "name": ["A"], "on_no_face": ["error"]}
-    first_and_third = people.Person.execute(**inputs, which_face=["1,3"]).args[0].embeddings["w600k_mbf"]
-    third = people.Person.execute(face_model, group, "A", "3", "error").args[0].embeddings["w600k_mbf"]
+    first_and_third = people.PersonNode.execute(**inputs, which_face=["1,3"]).args[0].embeddings["w600k_mbf"]
+    third = people.PersonNode.execute(face_model, group, "A", "3", "error").args[0].embeddings["w600k_mbf"]
     assert torch.equal(first_and_third[1:], third)
-    largest = people.Person.execute(**inputs, which_face=["only, largest"]).args[0].embeddings["w600k_mbf"]
-    assert torch.equal(largest[1:], people.Person.execute(face_model, group, "A", "largest", "error").args[0]
+    largest = people.PersonNode.execute(**inputs, which_face=["only, largest"]).args[0].embeddings["w600k_mbf"]
+    assert torch.equal(largest[1:], people.PersonNode.execute(face_model, group, "A", "largest", "error").args[0]
                        .embeddings["w600k_mbf"])  # fmt: skip
 
 
@@ -271,7 +274,7 @@ def test_which_face_that_is_none_is_named(face_model, family, text, words):
     group, alone = family
     inputs = {"face_model": [face_model], "image": [alone, group], "name": ["A"], "on_no_face": ["error"]}
     with pytest.raises(Exception, match=words) as raised:
-        people.Person.execute(**inputs, which_face=[text])
+        people.PersonNode.execute(**inputs, which_face=[text])
     assert type(raised.value).__module__ == "likeness"
     if text == "7":
         assert isinstance(raised.value, BadPhoto)

@@ -74,7 +74,7 @@ def test_a_folder_becomes_people_with_several_photos_each(face_model, album):
 
 def test_a_photo_of_a_folder_is_what_load_image_and_identity_make_of_it(face_model, album):
     image = LoadImage().load_image("family/album/anna 9.png")[0]
-    expected = people.Person.execute(face_model, image, "Anna", "only", "error").args[0]
+    expected = people.PersonNode.execute(face_model, image, "Anna", "only", "error").args[0]
     cast = run(face_model, corrections="2: -").args[0]
     assert torch.equal(cast.people[0].identity.embeddings["w600k_mbf"], expected.embeddings["w600k_mbf"])
     assert torch.equal(cast.people[0].identity.crops, expected.crops)

@@ -12,15 +12,15 @@ import torch
 from dense_texts import LENGTHS, Dense, joined, text
 from figures import relative
 from hidden_text import without_common
-from pack.bridge.networks import families, networks
+from pack.bridge.networks import families, model_family
 from pack.bridge.networks.attention import OVERRIDE
-from pack.bridge.networks.layouts import key_of_forward
+from pack.bridge.networks.token_layouts import key_of_forward
 from pack.bridge.references.record import REFERENCES, PeopleReferences
-from pack.bridge.sampling import carried, runs
-from pack.bridge.sampling.carried import ConditioningLost
+from pack.bridge.sampling import model_conds, runs
+from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.sampling.runs import ForwardInput
 from pack.bridge.words import person_texts
-from pack.bridge.words.person_texts_run import PersonTextsRun
+from pack.bridge.words.on_transformers import PersonTextsRun
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.person_texts import TextLayout, split_by_words
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
@@ -67,8 +67,8 @@ def with_texts_of(model, people, areas, common="common", negative="common"):
     """MODEL, positive and negative as Prompt per Person gives them."""
     texts_of_people = person_texts.appended_texts([text(name)[0][0] for name in people], areas, None, people)
     patched = runs.patched(model, PersonTextsRun)
-    positive_side = carried.carry(text(common), texts_of_people)
-    negative_side = carried.carry(text(negative), person_texts.without_people(texts_of_people))
+    positive_side = model_conds.carry(text(common), texts_of_people)
+    negative_side = model_conds.carry(text(negative), person_texts.without_people(texts_of_people))
     return patched, positive_side, negative_side
 
 
@@ -241,8 +241,8 @@ def test_the_node_gives_everybody_the_words_of_their_line(family):
     texts_of_people = person_texts.appended_texts(texts, 0.5 * APART, None, ["Anna", "Ben"])
     common = encoded(clip, "two people in a park")
     blurred = encoded(clip, "blurred")
-    expected_positive = carried.carry(common, texts_of_people)
-    expected_negative = carried.carry(blurred, person_texts.without_people(texts_of_people))
+    expected_positive = model_conds.carry(common, texts_of_people)
+    expected_negative = model_conds.carry(blurred, person_texts.without_people(texts_of_people))
     patched = runs.patched(model, PersonTextsRun)
     picture = sample(family, (model_out, positive, negative), cfg=3.0)
     assert torch.equal(picture, sample(family, (patched, expected_positive, expected_negative), cfg=3.0))
@@ -334,7 +334,7 @@ def longcat_image():
     (QWEN, {"clip": tiny_encoders.klein}, WrongBaseModel, "The clip input|given to Prompt per Person"),
     (FLUX, {"model": other_pack}, BadSetup, r"network of another pack \(SVDQFlux in nunchaku\.models\)"),
     (FLUX, {"model": chroma}, WrongBaseModel,
-     "The MODEL is made for Chroma.* FLUX.2, Qwen-Image, Z-Image, Krea 2 or Mage-Flow"),
+     f"The MODEL is made for Chroma.* {EVERY[-2]} or {EVERY[-1]}"),
     (FLUX, {"model": longcat_image}, WrongBaseModel, "The MODEL is made for LongCatImage.* FLUX.2, Qwen"),
 ], ids=["another text encoder", "another pack", "another family", "another family of the same class"])  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(family, changed, error, words):
@@ -346,7 +346,7 @@ def test_what_does_not_fit_is_refused_by_name(family, changed, error, words):
 def test_a_family_whose_code_has_changed_is_refused_by_name(monkeypatch):
     changed = replace(families.KREA_2, code=("not in this ComfyUI",))
     other_families = [family for family in families.TRANSFORMERS if family is not families.KREA_2]
-    monkeypatch.setattr(networks, "TRANSFORMERS", (*other_families, changed))
+    monkeypatch.setattr(model_family, "TRANSFORMERS", (*other_families, changed))
     with pytest.raises(BadSetup, match=r"Prompt per Person knows Krea 2 as ComfyUI 0\.33 has it"):
         applied_by_node(KREA_2)
 
@@ -369,10 +369,10 @@ def test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens(models):
     masked = [[words, {**options, "attention_mask": mask}]]
     shortened = [[words[:, :5], options]]
     texts_of_people = person_texts.appended_texts([text("anna")[0][0]], APART[:1], None, ["anna"])
-    other_side = carried.carry(text("common"), person_texts.without_people(texts_of_people))
+    other_side = model_conds.carry(text("common"), person_texts.without_people(texts_of_people))
     patched = runs.patched(model, PersonTextsRun)
-    picture = sample(QWEN, (patched, carried.carry(masked, texts_of_people), other_side))
-    expected = sample(QWEN, (patched, carried.carry(shortened, texts_of_people), other_side))
+    picture = sample(QWEN, (patched, model_conds.carry(masked, texts_of_people), other_side))
+    expected = sample(QWEN, (patched, model_conds.carry(shortened, texts_of_people), other_side))
     assert relative(picture, expected) <= TOLERANCE
 
 
@@ -397,8 +397,8 @@ def test_words_and_references_read_by_region_act_together_in_either_order(models
     texts_of_people = person_texts.appended_texts(texts, APART, None, ["anna", "ben"])
 
     def with_words(model, positive, negative):
-        other_side = carried.carry(negative, person_texts.without_people(texts_of_people))
-        return runs.patched(model, PersonTextsRun), carried.carry(positive, texts_of_people), other_side
+        other_side = model_conds.carry(negative, person_texts.without_people(texts_of_people))
+        return runs.patched(model, PersonTextsRun), model_conds.carry(positive, texts_of_people), other_side
 
     def with_references(model, positive, negative):
         limited = read_by_region(model, positive, negative, record, areas_of(CAST, settings), None)

@@ -19,7 +19,7 @@ from pack.core.people import Lora, PlacedCast, RowCast
 from pack.core.places.regions import BadRegion
 from peers import apply
 from people_on_transformers import COMMON, setting_of
-from tiny_dits import EVERY, FLUX, FLUX_2, QWEN
+from tiny_dits import EACH, FLUX, FLUX_2, QWEN
 
 import nodes as host_nodes
 
@@ -95,7 +95,7 @@ class UnetSetting:
 UNETS = {}
 
 
-@pytest.fixture(params=["SDXL", "SD1.5"])
+@pytest.fixture(params=["SDXL", pytest.param("SD1.5", marks=pytest.mark.thorough)])
 def unet(request):
     if request.param not in UNETS:
         UNETS[request.param] = UnetSetting(request.param)
@@ -174,7 +174,7 @@ def test_on_a_unet_rows_that_another_pack_moves_keep_their_person(unet, around):
 # On transformers
 
 
-@pytest.fixture(params=EVERY)
+@pytest.fixture(params=EACH)
 def transformer(request):
     if not tiny_dits.KNOWN:
         pytest.skip("an older ComfyUI has no FLUX.2")

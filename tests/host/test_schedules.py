@@ -20,8 +20,8 @@ from host_sampling import applied, latent_of, sampled, sigmas_of
 from method_rows import Row, node, rows
 from pack.bridge.host.schedule import percent_of
 
-STARTS = ("start_percent", "adapter_start_percent", "id_start_percent")
-ENDS = ("end_percent", "adapter_end_percent")
+STARTS = ("start_percent", "adapter_start_percent", "id_start_percent", "references_start_percent")
+ENDS = ("end_percent", "adapter_end_percent", "references_end_percent")
 
 
 def outputs(result: Any) -> Any:
@@ -100,7 +100,7 @@ def with_a_range(row: Row) -> bool:
 def test_a_node_that_changes_the_schedule_may_stand_before_or_behind(row: Row, schedule: str) -> None:
     change, sampler, scheduler = SCHEDULES[schedule]
     pictures = [
-        sampled(inputs.guider(2.0), latent_of(row), sigmas_of(inputs.model, 10, scheduler), sampler)
+        sampled(inputs.guider(2.0), latent_of(row), sigmas_of(inputs.model, 5, scheduler), sampler)
         for inputs in both_ways(row, change)
     ]
     assert pictures[0].isfinite().all()
@@ -125,6 +125,7 @@ def test_a_shift_of_flux_may_stand_before_or_behind(row: Row) -> None:
 CHANGE_IN_THE_SCHEDULE = ("LikenessApplyIDPatch", "LikenessApplyPhotoMaker")
 
 
+@pytest.mark.thorough_with("1.0")
 @pytest.mark.parametrize("row", [row for row in rows() if row.kind in CHANGE_IN_THE_SCHEDULE], ids=str)
 @pytest.mark.parametrize("cfg", [1.0, 4.0])
 def test_easycache_saves_steps_of_a_prompt_that_changes_in_the_schedule(

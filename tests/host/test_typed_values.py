@@ -123,6 +123,7 @@ def put(request: pytest.FixtureRequest, visit: Visit) -> Path:
     return path
 
 
+@pytest.mark.thorough_with("its own")
 def test_what_is_typed_is_shown_and_sent_whatever_is_done_in_between(put: Path, visit: Visit) -> None:
     typed = type_all(visit)
     kinds_before = kinds(visit)

@@ -12,7 +12,7 @@ from figures import relative
 from graph_run import run
 from graphs import ours
 from pack.bridge.image_tokens.injections import Injection
-from pack.bridge.sampling.carried import CarriedCond
+from pack.bridge.sampling.model_conds import CarriedCond
 from sample_values import cast
 from torch import Tensor
 

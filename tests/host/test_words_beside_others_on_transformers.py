@@ -21,10 +21,10 @@ from dense_texts import Dense, joined, text
 from figures import relative
 from hidden_text import without_common
 from pack.bridge.host import notes
-from pack.bridge.sampling import carried, runs
-from pack.bridge.sampling.canvas import Canvas
+from pack.bridge.sampling import model_conds, runs
+from pack.bridge.sampling.canvas_check import Canvas
 from pack.bridge.words import person_texts
-from pack.bridge.words.person_texts_run import PersonTextsRun
+from pack.bridge.words.on_transformers import PersonTextsRun
 from pack.core.people import Lora, PlacedCast
 from peers import apply
 from people_on_transformers import COMMON, setting_of
@@ -160,7 +160,7 @@ def with_texts(model, **more):
     """MODEL, positive and negative as Prompt per Person gives them. more: options of the conditioning."""
     people = person_texts.appended_texts([text(name)[0][0] for name in ("anna", "ben")], APART, None, ["anna", "ben"])
     positive = [[words, {**options, **more}] for words, options in text("common")]
-    sides = carried.carry(positive, people), carried.carry(text("common"), person_texts.without_people(people))
+    sides = model_conds.carry(positive, people), model_conds.carry(text("common"), person_texts.without_people(people))
     return runs.patched(model, PersonTextsRun), *sides
 
 
@@ -246,8 +246,8 @@ def test_the_memory_of_the_words_is_asked_for(setting, by_row):
     sides = setting.text(COMMON), setting.text("blurred")
     applied = (
         runs.patched(setting.model, PersonTextsRun),
-        carried.carry(sides[0], people),
-        carried.carry(sides[1], person_texts.without_people(people)),
+        model_conds.carry(sides[0], people),
+        model_conds.carry(sides[1], person_texts.without_people(people)),
     )
     rows = 2
     start = start_of(setting, rows)

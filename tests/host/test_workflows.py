@@ -475,7 +475,7 @@ PAINTED, ALSO = (180, 150, 280, 300), (60, 200, 150, 280)
 second garment is found."""
 
 
-@pytest.mark.thorough_with("references")
+@pytest.mark.thorough_with("references", "absent")
 @pytest.mark.parametrize("template", TABLE["repainted"])
 def test_all_but_what_is_meant_stays_bit_for_bit(
     template: str, host_server: HostServer, small: Callable[..., Prompt], tmp_path: Path

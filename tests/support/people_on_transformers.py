@@ -10,9 +10,9 @@ import tiny_dits
 import torch
 from comfy.model_patcher import ModelPatcher
 from hidden_text import without_common
-from pack.bridge.loras.person_loras import has_place
+from pack.bridge.loras.on_transformers import has_place
 from pack.bridge.networks.families import TransformerFamily
-from pack.bridge.networks.networks import transformer_family
+from pack.bridge.networks.model_family import transformer_family
 from peers import apply
 from safetensors.torch import save_file
 from torch import Tensor

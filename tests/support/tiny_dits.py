@@ -1,7 +1,6 @@
 """Tiny random MODELs of every family of transformers, what they are given, and a sampling of theirs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_patcher
@@ -10,6 +9,7 @@ import comfy.supported_models
 import pytest
 import tiny_sdxl
 import torch
+from pack.bridge.networks.families import TRANSFORMERS
 from pack.core import families
 from seeded import normal
 from torch import Tensor
@@ -19,8 +19,9 @@ KNOWN = hasattr(comfy.supported_models, "Flux2")
 needed = pytest.mark.skipif(not KNOWN, reason="an older ComfyUI has no FLUX.2")
 FLUX, FLUX_2, QWEN = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
 Z_IMAGE, KREA_2, MAGE_FLOW = families.Z_IMAGE.name, families.KREA_2.name, families.MAGE_FLOW.name
-EVERY = FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, MAGE_FLOW
-"""Every family."""
+EVERY = tuple(family.name for family in TRANSFORMERS)
+REFERENCES = {family.name: family.references for family in TRANSFORMERS if family.references is not None}
+"""How the families that take reference pictures are given them."""
 OFTEN = FLUX_2, QWEN, Z_IMAGE
 """Tried in every run: their blocks are those of the others, or less usual."""
 EACH = [pytest.param(family, marks=() if family in OFTEN else pytest.mark.thorough) for family in EVERY]
@@ -39,33 +40,15 @@ def model(family: str, seed: int = 301, **changes: Any) -> comfy.model_patcher.M
     return tiny_sdxl.seeded_model(name, settings, seed)
 
 
-@dataclass(frozen=True)
-class _Latent:
-    """The shape of a latent. channels: with the frames where there are any. cell: side of a latent pixel in pixels."""
-
-    channels: tuple[int, ...]
-    cell: int
-
-
-_LIKE_FLUX_1 = _Latent((16,), 8)
-_LATENTS = {
-    FLUX_2: _Latent((128,), 16),
-    QWEN: _Latent((16, 1), 8),
-    KREA_2: _Latent((16, 1), 8),
-    MAGE_FLOW: _Latent((128,), 16),
-}
-"""Of the families whose latents are not like FLUX.1's."""
-
-
 def cells_per_token(family: str) -> int:
     """How many cells of a latent a token of 16 pixels is wide and high."""
-    return 16 // _LATENTS.get(family, _LIKE_FLUX_1).cell
+    return 16 // REFERENCES.get(family, REFERENCES[FLUX]).cell
 
 
 def latent(family: str, width: int, height: int, seed: int = 7, rows: int = 1) -> Tensor:
     """Noise of a picture, or a reference, of this size in pixels."""
-    shape = _LATENTS.get(family, _LIKE_FLUX_1)
-    return normal(seed, rows, *shape.channels, height // shape.cell, width // shape.cell)
+    shape = REFERENCES.get(family, REFERENCES[FLUX])
+    return normal(seed, rows, *shape.latent, height // shape.cell, width // shape.cell)
 
 
 def conditioning(seed: int, references: Sequence[Tensor] = (), tokens: int = 7, **options: Any) -> list[list[Any]]:

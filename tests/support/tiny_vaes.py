@@ -52,3 +52,5 @@ def _read(module: Any, kind: str, network: nn.Module) -> comfy.sd.VAE:
 
 
 ALL = {"FLUX.2": flux2, "Qwen-Image": qwen, "Z-Image": flux1}
+OF_LATENT = {(16,): flux1, (128,): flux2, (16, 1): qwen}
+"""By the shape of a latent without batch, height and width."""

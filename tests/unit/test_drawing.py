@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from pack.core.people import Joint, Layout, Slot
-from pack.core.places.drawing import numbered_layout
+from pack.core.places.place_previews import numbered_layout
 from PIL import Image, ImageDraw, ImageFont
 
 OKABE_ITO = ((86, 180, 233), (230, 159, 0), (0, 190, 130))

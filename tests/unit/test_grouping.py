@@ -119,7 +119,7 @@ def test_what_may_be_wrong_is_said_and_everything_reported(photo_faces: list[Pho
     )
     assert sorted_faces.unused_names == ["Eve"]
     assert list(sorted_faces.people) == ["Anna", "Ben"], "whoever is left out is nobody"
-    unlike, copies = grouping.remarks(sorted_faces.labelled)
+    unlike, copies = grouping.notes(sorted_faces.labelled)
     assert copies == "One photo twice: 1 anna_1.jpg and 7 again.jpg"
     assert unlike.startswith("Hardly like the others of their person: 3 IMG_2031.jpg (Anna, 0.0")
     lines = grouping.report(sorted_faces)

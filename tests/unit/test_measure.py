@@ -249,7 +249,7 @@ def test_of_equal_pictures_the_one_with_fewer_strangers_is_better() -> None:
 def test_what_the_numbers_do_not_say_is_said() -> None:
     with_anna = picture(face([0.7, 0.1]))
     report = measure.measure([with_anna, picture(), with_anna, picture()], Cast((Person(identity(0)),)), [JUDGE])
-    assert measure.troubles(report) == ["No face found in picture 2, 4."]
+    assert measure.notes(report) == ["No face found in picture 2, 4."]
 
 
 def test_the_text_alignment_of_all_pictures_is_their_mean() -> None:

@@ -6,7 +6,7 @@ import torch
 from pack.core import lettering, previews
 from pack.core.errors import BadSetup
 from pack.core.people import Layout, Person, Slot
-from pack.core.places.drawing import numbered_layout, read_regions
+from pack.core.places.place_previews import numbered_layout, read_regions
 from pack.core.previews import GroupedPicture, PictureGroup
 from PIL import Image, ImageDraw, ImageFont
 

@@ -218,9 +218,9 @@ def test_a_place_is_free_where_whoever_stands_in_it_has_weight_0():
 
 def test_a_face_box_is_as_small_as_what_is_on_the_canvas():
     """Of 40x40 px only 10x40 are on it; coarse layers take 16 px for a token."""
-    (remark,) = face_regions.remarks(cast(box(-30, 10, 10, 50)), None, face_regions.FACE_BOXES, 16)
+    (remark,) = face_regions.notes(cast(box(-30, 10, 10, 50)), None, face_regions.FACE_BOXES, 16)
     assert remark.startswith("Face boxes small: person 1 10x40 px")
-    assert face_regions.remarks(cast(box(0, 10, 40, 50)), None, face_regions.FACE_BOXES, 16) == []
+    assert face_regions.notes(cast(box(0, 10, 40, 50)), None, face_regions.FACE_BOXES, 16) == []
 
 
 def test_all_people_have_the_larger_of_their_regions():

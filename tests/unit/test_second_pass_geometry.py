@@ -89,10 +89,10 @@ def test_people_without_a_face_are_cut_out_in_their_place_or_left():
     assert "cut out in their place" in placed.reason
     assert bare.crop is None
     assert "no place with a face" in bare.reason
-    assert len(crops.troubles(decisions, 1)) == 2
+    assert len(crops.notes(decisions, 1)) == 2
     without_places = crops.decide(everybody, Faces((), 320, 200), replace(EVERYBODY, use_places=False))
     assert not any(decision.crop for decision in without_places)
-    assert crops.NO_FACE_CHOSEN in crops.troubles(without_places, 1)
+    assert crops.NO_FACE_CHOSEN in crops.notes(without_places, 1)
     (outside,) = cut(face(-3, 100))
     assert outside.crop is None
     assert "outside of the picture" in outside.reason
@@ -100,7 +100,7 @@ def test_people_without_a_face_are_cut_out_in_their_place_or_left():
     behind = crops.decide(everybody_covered[:1], faces, EVERYBODY)
     assert behind[0].crop is None
     assert "covered" in behind[0].reason
-    assert crops.troubles(behind, 1)
+    assert crops.notes(behind, 1)
 
 
 def test_a_mask_falls_to_nothing_within_its_square_but_not_where_the_picture_ends():
@@ -136,7 +136,7 @@ def test_a_feather_larger_than_its_square_is_told(feather, has_note):
     assert (share < 0.9) is has_note
     advice = f"Ann {share:.0%} pasted at most; lower feather or raise margin"
     troubles = [f"The soft edge leaves no room for the face: {advice}"] if has_note else []
-    assert crops.troubles(decisions, 1) == troubles
+    assert crops.notes(decisions, 1) == troubles
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.float64])
@@ -177,7 +177,7 @@ def test_the_larger_of_two_faces_lies_on_top(heights):
     decisions = cut(face(100, 100, heights[0]), face(130, 100, heights[1]))
     above = heights.index(70)
     line = f"Faces overlap, the larger on top: {NAMES[above]} over {NAMES[1 - above]}"
-    assert crops.troubles(decisions, 1) == [line]
+    assert crops.notes(decisions, 1) == [line]
     colors = torch.stack([torch.full((256, 256, 3), float(n == above)) for n in (0, 1)])
     pasted = crops.paste(torch.full((1, 200, 320, 3), 0.5), of(decisions), colors, "none").images
     x0, y0, x1, y1 = (round(side) for side in decisions[above].candidate.box)

@@ -28,7 +28,7 @@ def split(plan, q, k, v):
 
 @pytest.mark.parametrize("everybody", [False, True])
 def test_split_is_masked_with_and_without_queries_of_references(everybody):
-    plan = Plan(SPANS, groups(SPANS, REGIONS, WHOSE, everybody), CPU)
+    plan = Plan(SPANS, (groups(SPANS, REGIONS, WHOSE, everybody),), CPU)
     reads = torch.zeros(TOKENS.total, TOKENS.total, dtype=torch.bool)
     reads[:, [*range(9), 13, 14]] = True  # text, picture and what belongs to nobody
     anna = range(9, 13)
@@ -58,10 +58,32 @@ def test_a_key_that_both_splits_read_several_times_is_read_as_often_as_both_toge
 
 
 def test_where_everybody_is_barred_it_is_attention_without_references_to_the_bit():
-    plan = Plan(SPANS, groups(SPANS, REGIONS & False, (0, 1, 0), False), CPU)
+    plan = Plan(SPANS, (groups(SPANS, REGIONS & False, (0, 1, 0)),), CPU)
     q, k, v = qkv()
     without_references = [x[:, :, :WITHOUT_REFERENCES] for x in (q, k, v)]
     assert torch.equal(split(plan, q, k, v)[:, :, :WITHOUT_REFERENCES], attention(*without_references))
+
+
+def weighed(*weights):
+    """The output without regions, by the weights of the three references."""
+    plan = Plan(SPANS, (groups(SPANS, None, WHOSE, weights=weights, strength=0),), CPU)
+    return plan, split(plan, *qkv())
+
+
+def test_a_weight_goes_from_the_attention_without_a_reference_to_the_hosts_without_a_jump():
+    q, k, v = qkv()
+    plan, everything = weighed(1, 1, 1)
+    (group,) = plan.of(TOKENS.total, TOKENS.total).groups
+    assert group.keys is None
+    assert torch.equal(everything, attention(q, k, v))
+    anna = slice(9, 13)
+    others = [*range(9), *range(13, TOKENS.total)]
+    _, nothing = weighed(0, 1, 1)
+    assert torch.equal(nothing[:, :, others], attention(*[x[:, :, others] for x in (q, k, v)])), "all rows, to the bit"
+    for weight in (1 / 256, 0.25, 0.5, 255 / 256):
+        _, between = weighed(weight, 1, 1)
+        torch.testing.assert_close(between, torch.lerp(nothing, everything, weight), atol=1e-6, rtol=0)
+        assert torch.equal(between[:, :, anna], everything[:, :, anna]), "her reference reads itself"
 
 
 def test_shares_of_tokens_are_means_of_their_pixels():

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import tiny_dits
 from graphs import UNCONNECTED
 from sample_values import faces, pose, sdxl, sdxl_clip, vae
 
@@ -49,7 +50,7 @@ def of_another_kind() -> Iterator[Case]:
     yield bad("vae input", "LikenessPeopleAsReferences", vae=vae())
     yield bad("sampled input", "LikenessPasteFaces", sampled={"samples": 1})
     yield bad(
-        "made for SDXL, but FLUX.1, FLUX.2, Qwen-Image, Z-Image, Krea 2 or Mage-Flow",
+        f"made for SDXL, but {', '.join(tiny_dits.EVERY[:-1])} or {tiny_dits.EVERY[-1]}",
         "LikenessPeopleAsReferences",
         model=sdxl(),
     )

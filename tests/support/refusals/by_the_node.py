@@ -12,9 +12,9 @@ import tiny_sdxl
 import tiny_vaes
 import torch
 from graphs import UNCONNECTED, Node, ours, value
+from pack.bridge.apply_nodes import AdapterMismatch
 from pack.bridge.control_nets.token_control_net import NotAControlNet
 from pack.bridge.host.encode import WrongEncoder
-from pack.bridge.scopes import AdapterMismatch
 from pack.core.errors import BadCast, BadLayout, BadParts, BadPatches, BadPhoto, BadSetup, BadSize, WrongBaseModel
 from pack.core.identities.combining import PortraitsMissing
 from pack.core.parts.parts import BadPart, Parts
@@ -472,7 +472,7 @@ def a_mask_between_tokens() -> Node:
 @refused_by_the_node(
     "references for SD1.5",
     WrongBaseModel,
-    "made for SD15, but FLUX.1, FLUX.2, Qwen-Image, Z-Image, Krea 2 or Mage-Flow",
+    f"made for SD15, but {', '.join(tiny_dits.EVERY[:-1])} or {tiny_dits.EVERY[-1]}",
 )
 def references_for_sd15() -> Node:
     return ours("LikenessPeopleAsReferences", model=sd15())

@@ -5,7 +5,7 @@ from typing import Any
 import other_packs
 import tiny_dits
 from graphs import UNCONNECTED, Node, ours
-from pack.bridge.sampling.carried import ConditioningLost
+from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.errors import BadSetup, BadSize, TokensMoved, WrongBaseModel
 from sample_values import dit, identity, klein, latent, mask, of_another_pack, sd15, theirs, unplaced
 

@@ -64,6 +64,11 @@ def regions_of_references_without_a_model() -> Node:
     return ours("LikenessPeopleAsReferences", mask=mask(2), region_strength=0.5, outside="everybody")
 
 
+@remarks("weights of references without a MODEL", "Weights other than 0 and 1 need model, so they change nothing: ")
+def weights_of_references_without_a_model() -> Node:
+    return ours("LikenessPeopleAsReferences", cast=cast(weights=(1.0, 0.5)))
+
+
 @remarks("stretched", "Pictures stretched to 128x96 px: 'face' from 64x64 px")
 def stretched() -> Node:
     return ours("LikenessEncodeParts", parts=ours("LikenessPart", image=image(64, 64)))

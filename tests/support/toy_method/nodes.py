@@ -9,13 +9,13 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import scopes
+from ...bridge import apply_nodes
+from ...bridge.apply_nodes import check_fits, injections
 from ...bridge.host import notes
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import schedule_range
 from ...bridge.host.schema import applied_inputs, applied_outputs, photos_input, range_inputs, scope_inputs
 from ...bridge.sampling.conditioning import Conditioning
-from ...bridge.scopes import check_fits, injections
 from ...core.identities import embeddings
 from ...core.methods import method
 from ..categories import IN_OTHER_METHODS
@@ -71,13 +71,13 @@ class ApplyToy(io.ComfyNode):
         photos: str,
         **scope_settings: Any,
     ) -> io.NodeOutput:
-        inputs = scopes.ScopeInputs(**scope_settings)
-        cast = scopes.acting_cast(cls, cast, weight, mask=inputs.mask, acts_in=inputs.acts_in)
+        inputs = apply_nodes.ScopeInputs(**scope_settings)
+        cast = apply_nodes.acting_cast(cls, cast, weight, mask=inputs.mask, acts_in=inputs.acts_in)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         check_fits(toy, METHOD, model, (positive, negative), "Apply Toy")
-        scope = scopes.scope_of_faces(cast, "Apply Toy", schedule, inputs, notes.node_of(cls))
+        scope = apply_nodes.scope_of_faces(cast, "Apply Toy", schedule, inputs, notes.node_of(cls))
         means: list[Tensor] = []
         for person in scope.people:
             face_embeddings = embeddings(person, METHOD, photos)  # (photos, 512)

@@ -42,7 +42,7 @@ class Canvas:
 def check_canvases(carried: Sequence[Any], latent: Tensor, cell: int) -> None:
     """Raise BadCast and BadSize unless the rows and regions of each canvas fit the latent that a run denoises.
 
-    carried: all that the run's conditioning carries, see carried.Carried. latent: (B, C, h, w). cell: the side of
+    carried: all that the run's conditioning carries, see model_conds.Carried. latent: (B, C, h, w). cell: the side of
     a latent pixel, in pixels.
     """
     regions_of: dict[Canvas, Tensor | None] = {}

@@ -12,7 +12,7 @@ from ...core.errors import WrongBaseModel
 from ...core.models.tensors import State, below
 from ..host import notes
 from ..host.unet import advice_on, modules_of_unet, transformers, unet_of
-from .lora_patches import fits
+from .host_patches import fits
 
 _PROJECTIONS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_out.0"}
 """Layers of an attention: their names in such a file -> in the host."""

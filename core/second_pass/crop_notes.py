@@ -14,7 +14,7 @@ _LEAST_OPACITY = 0.9
 sampled crop and the first picture, so the user does not see the face that was sampled."""
 
 
-def troubles(decisions: Sequence[Decision], picture_count: int) -> list[str]:
+def notes(decisions: Sequence[Decision], picture_count: int) -> list[str]:
     """A line for each kind of trouble: people who could not be found, faces that are pasted weakly, faces that are
     pasted over each other, and no chosen face at all.
 

@@ -17,8 +17,8 @@ from comfy.model_patcher import ModelPatcher
 from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, layer_shape
 from ..networks.families import TransformerFamily
-from .lora_files import LoraLayers
-from .person_loras import has_place
+from .files import LoraLayers
+from .on_transformers import has_place
 
 _DOTTED = (
     "",

@@ -19,11 +19,11 @@ from comfy.patcher_extension import WrapperExecutor
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
-from .host import notes
-from .host.schedule import ScheduleRange, is_unfinished, percent_of, steps_of
-from .sampling.conditioning import Conditioning, named_as_one
-from .sampling.remarks import Start
-from .sampling.rows import AttachedEntry, AttachedRows, Side, sample_of
+from ..host import notes
+from ..host.schedule import ScheduleRange, is_unfinished, percent_of, steps_of
+from .conditioning import Conditioning, named_as_one
+from .rows import AttachedEntry, AttachedRows, Side, sample_of
+from .run_notes import Start
 
 TOPIC = "presence"
 """The topic of the notes about a run, see notes.tell_of_run."""
@@ -44,7 +44,7 @@ class NamedRange:
 
 
 @dataclass(frozen=True, eq=False)
-class Presence:
+class Contribution:
     """What one apply node has put into the conditioning, in the words of notes.
 
     node_id: in the graph, or None. subject: the names of people, or what it puts in, such as
@@ -59,7 +59,7 @@ class Presence:
     ranges: tuple[NamedRange, ...] = ()
     in_negative: bool = False
 
-    def __deepcopy__(self, memo: object) -> Presence:
+    def __deepcopy__(self, memo: object) -> Contribution:
         return self  # ComfyUI 0.3.64 copies what stands on a MODEL with every clone
 
 
@@ -67,7 +67,7 @@ class Presence:
 class NodeMark:
     """The mark of an apply node in the options of a conditioning entry: the node, and the side that it gave this to."""
 
-    presence: Presence
+    contribution: Contribution
     side: Side
 
     def __deepcopy__(self, memo: object) -> NodeMark:
@@ -81,28 +81,28 @@ def subject_of(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def presence_of_people(
+def contribution_of_people(
     names: Sequence[str],
     node_name: str,
     node_id: str | None,
     ranges: Sequence[NamedRange] = (),
     in_negative: bool = False,
-) -> Presence:
-    """The Presence of people with these names. The other arguments are as in Presence."""
+) -> Contribution:
+    """The Contribution of people with these names. The other arguments are as in Contribution."""
     several = len(names) != 1
-    return Presence(node_name, node_id, subject_of(names), several, tuple(ranges), in_negative)
+    return Contribution(node_name, node_id, subject_of(names), several, tuple(ranges), in_negative)
 
 
 def announced(
-    presence: Presence, model: ModelPatcher, positive: Conditioning, negative: Conditioning
+    contribution: Contribution, model: ModelPatcher, positive: Conditioning, negative: Conditioning
 ) -> tuple[ModelPatcher, Conditioning, Conditioning]:
     """A clone of the MODEL as `on_model` gives it, and the positive and the negative prompt, both `marked`."""
-    marked_positive = marked(positive, presence, Side.POSITIVE)
-    marked_negative = marked(negative, presence, Side.NEGATIVE)
-    return on_model(presence, model, positive), marked_positive, marked_negative
+    marked_positive = marked(positive, contribution, Side.POSITIVE)
+    marked_negative = marked(negative, contribution, Side.NEGATIVE)
+    return on_model(contribution, model, positive), marked_positive, marked_negative
 
 
-def on_model(presence: Presence, model: ModelPatcher, positive: Conditioning) -> ModelPatcher:
+def on_model(contribution: Contribution, model: ModelPatcher, positive: Conditioning) -> ModelPatcher:
     """A clone of the MODEL that writes the notes of this module under the node whenever it samples.
 
     positive: the positive prompt as the node gives it out; its entries with people are `marked`.
@@ -110,19 +110,19 @@ def on_model(presence: Presence, model: ModelPatcher, positive: Conditioning) ->
     context = positive[0][0] if positive else None  # (B, T, width)
     clone = model.clone()
     before: tuple[_Announcement, ...] = clone.get_attachment(_KEY) or ()
-    clone.set_attachments(_KEY, (*before, _Announcement(presence, context)))
+    clone.set_attachments(_KEY, (*before, _Announcement(contribution, context)))
     if not before:  # one wrapper for all announcements of a MODEL
         kind = comfy.patcher_extension.WrappersMP.OUTER_SAMPLE
-        clone.add_wrapper_with_key(kind, _KEY, _sample_with_remarks)
+        clone.add_wrapper_with_key(kind, _KEY, _sample_with_notes)
     return clone
 
 
-def marked(conditioning: Conditioning, presence: Presence, side: Side) -> Conditioning:
+def marked(conditioning: Conditioning, contribution: Contribution, side: Side) -> Conditioning:
     """The conditioning with one more NodeMark in the options of every entry. The host's nodes hand the options on."""
     entries: Conditioning = []
     for text, options in conditioning:
         marks: tuple[NodeMark, ...] = options.get(_KEY, ())
-        entries.append([text, {**options, _KEY: (*marks, NodeMark(presence, side))}])
+        entries.append([text, {**options, _KEY: (*marks, NodeMark(contribution, side))}])
     return entries
 
 
@@ -134,23 +134,23 @@ class _Announcement:
     an entry. By it a run recognises a prompt that holds this text but has lost the mark.
     """
 
-    presence: Presence
+    contribution: Contribution
     context: Tensor | None
 
     def __deepcopy__(self, memo: object) -> _Announcement:
         return self
 
 
-def _sample_with_remarks(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
+def _sample_with_notes(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
     """The wrapper (OUTER_SAMPLE): say what is lost or does nothing in this run, then sample."""
     guider: CFGGuider = executor.class_obj
     for prompt in guider.conds.values():
         named_as_one(prompt)
     prompts_and_steps = _PromptsAndSteps(guider, Start.of_call(args, kwargs))
     for announcement in guider.model_patcher.get_attachment(_KEY) or ():
-        sentences = prompts_and_steps.remarks(announcement)
+        sentences = prompts_and_steps.sentences(announcement)
         # Also where there are no sentences: an empty text takes away what an earlier sampling has left under the node.
-        notes.tell_of_run(announcement.presence.node_id, TOPIC, "\n".join(sentences))
+        notes.tell_of_run(announcement.contribution.node_id, TOPIC, "\n".join(sentences))
     return executor(*args, **kwargs)
 
 
@@ -184,25 +184,25 @@ class _PromptsAndSteps:
         patches = guider.model_options["transformer_options"].get("patches", {})
         self._compares_rows = "attn1_output_patch" in patches or "post_input" in patches
 
-    def remarks(self, announcement: _Announcement) -> list[str]:
+    def sentences(self, announcement: _Announcement) -> list[str]:
         """The sentences to show under the node: that its people are lost; or else about each of its ranges in which no
         step lies, and about a negative prompt that does not come from it."""
-        presence = announcement.presence
-        carrying = _entries_of_side(self._drawn, presence, Side.POSITIVE)
+        contribution = announcement.contribution
+        carrying = _entries_of_side(self._drawn, contribution, Side.POSITIVE)
         if not carrying:
             if self._is_lost(announcement):
-                return [_lost_from_all_prompts(presence)]
+                return [_lost_from_all_prompts(contribution)]
             return []
         sentences: list[str] = []
-        for named_range in presence.ranges:
+        for named_range in contribution.ranges:
             if named_range.schedule.is_empty or self._is_a_part:
                 continue
             if not self._meets_a_step(named_range, carrying):
-                sentences.append(never_works(presence.node_name, named_range, self._sigmas, self._model_sampling))
+                sentences.append(never_works(contribution.node_name, named_range, self._sigmas, self._model_sampling))
         # A prompt that does not come from the node is computed in a forward of its own.
-        negative_matters = self._reads_negative and (presence.in_negative or self._compares_rows)
-        if negative_matters and not _entries_of_side(self._negative, presence, Side.NEGATIVE):
-            sentences.append(_not_in_negative(presence))
+        negative_matters = self._reads_negative and (contribution.in_negative or self._compares_rows)
+        if negative_matters and not _entries_of_side(self._negative, contribution, Side.NEGATIVE):
+            sentences.append(_not_in_negative(contribution))
         return sentences
 
     def _is_lost(self, announcement: _Announcement) -> bool:
@@ -227,12 +227,12 @@ class _PromptsAndSteps:
         return False
 
 
-def _entries_of_side(entries: Sequence[Mapping[str, Any]], presence: Presence, side: Side) -> list[Mapping[str, Any]]:
+def _entries_of_side(entries: Sequence[Mapping[str, Any]], added: Contribution, side: Side) -> list[Mapping[str, Any]]:
     """The entries that come from one side of an apply node."""
     carrying: list[Mapping[str, Any]] = []
     for entry in entries:
         marks: tuple[NodeMark, ...] = entry.get(_KEY, ())
-        if any(mark.presence is presence and mark.side is side for mark in marks):
+        if any(mark.contribution is added and mark.side is side for mark in marks):
             carrying.append(entry)
     return carrying
 
@@ -259,34 +259,34 @@ def _ends_with(entry: Mapping[str, Any], context: Tensor) -> bool:
     return end.shape == context.shape and torch.equal(end, context.to(end))
 
 
-def _lost_from_all_prompts(presence: Presence) -> str:
+def _lost_from_all_prompts(added: Contribution) -> str:
     """The sentence for a sampler whose MODEL comes from the node, while no prompt does."""
-    return _lost_sentence(presence, "in no prompt of this sampler", "its MODEL")
+    return _lost_sentence(added, "in no prompt of this sampler", "its MODEL")
 
 
-def _lost_from_the_positive(presence: Presence) -> str:
+def _lost_from_the_positive(added: Contribution) -> str:
     """The sentence for a sampler whose negative prompt comes from the node, while its positive prompt does not."""
-    return _lost_sentence(presence, "not in the positive prompt of this sampler", "its negative prompt")
+    return _lost_sentence(added, "not in the positive prompt of this sampler", "its negative prompt")
 
 
-def _lost_sentence(presence: Presence, missing_from: str, connected: str) -> str:
+def _lost_sentence(added: Contribution, missing_from: str, connected: str) -> str:
     """The sentence about people that an apply node has put in and that are lost.
 
     missing_from: in words that follow "is" or "are". connected: which input of the sampler comes from the node.
     """
-    verb = "are" if presence.several else "is"
+    verb = "are" if added.several else "is"
     return (
-        f"{presence.subject} {verb} {missing_from}, though {connected} comes from {presence.node_name}. Connect the "
-        f"positive output of {presence.node_name}, or what comes of it. Conditioning (Average) and (Concat) keep only "
+        f"{added.subject} {verb} {missing_from}, though {connected} comes from {added.node_name}. Connect the "
+        f"positive output of {added.node_name}, or what comes of it. Conditioning (Average) and (Concat) keep only "
         "what conditioning_to carries: use Conditioning (Combine), or mix people with Blend Two People or their "
         "weights."
     )
 
 
-def _not_in_negative(presence: Presence) -> str:
+def _not_in_negative(added: Contribution) -> str:
     """The sentence about a negative prompt that does not come from the node."""
     return (
-        f"The negative prompt of this sampler is not the negative output of {presence.node_name}, so the picture is "
+        f"The negative prompt of this sampler is not the negative output of {added.node_name}, so the picture is "
         "another one. Connect that output, or what comes of it. Conditioning (Average) and (Concat) keep only what "
         "conditioning_to carries."
     )
@@ -311,12 +311,12 @@ def never_works(node_name: str, named_range: NamedRange, steps: Sequence[float],
 class NetReport:
     """The notes that a ControlNet collects in a run and shows under its node at the end, for a node without a MODEL.
 
-    presence: of the node. control, tokens: when the net and the ID tokens work; None for what there is none of.
+    contribution: of the node. control, tokens: when the net and the ID tokens work; None for what there is none of.
     One object is shared by all copies of a net. `end_run` is not called for a cancelled run: the next one begins anew.
     """
 
-    def __init__(self, presence: Presence, control: NamedRange | None, tokens: NamedRange | None) -> None:
-        self._presence = presence
+    def __init__(self, contribution: Contribution, control: NamedRange | None, tokens: NamedRange | None) -> None:
+        self._contribution = contribution
         self._ranges = [named_range for named_range in (control, tokens) if named_range is not None]
         self._model_sampling: Any = None
         self._schedule: Tensor | None = None
@@ -347,7 +347,7 @@ class NetReport:
             if id(entry) not in self._checked_entries:
                 self._checked_entries.add(id(entry))
                 if not _holds_tokens(entry, entry_context):
-                    self._sentences.append(_tokens_changed(self._presence))
+                    self._sentences.append(_tokens_changed(self._contribution))
 
     def end_run(self) -> None:
         """Called at the end of a run, by every copy of the net. The first copy writes the notes and leaves none for the
@@ -355,9 +355,9 @@ class NetReport:
         if not self._sides:
             return
         if Side.POSITIVE not in self._sides:
-            self._sentences.append(_lost_from_the_positive(self._presence))
+            self._sentences.append(_lost_from_the_positive(self._contribution))
         sentences = dict.fromkeys(self._sentences)
-        notes.tell_of_run(self._presence.node_id, TOPIC, "\n".join(sentences))
+        notes.tell_of_run(self._contribution.node_id, TOPIC, "\n".join(sentences))
         self._forget()
 
     def _forget(self) -> None:
@@ -375,7 +375,7 @@ class NetReport:
             meets_a_step = any(sigmas.contains(sigma) for sigma in sigmas_of_steps)
             if not named_range.schedule.is_empty and not meets_a_step:
                 sentences.append(
-                    never_works(self._presence.node_name, named_range, sigmas_of_steps, self._model_sampling)
+                    never_works(self._contribution.node_name, named_range, sigmas_of_steps, self._model_sampling)
                 )
         return sentences
 
@@ -390,10 +390,10 @@ def _holds_tokens(entry: AttachedEntry, context: Tensor) -> bool:
     return torch.allclose(sample, entry.sample.to(sample), rtol=1e-3, atol=1e-5)
 
 
-def _tokens_changed(presence: Presence) -> str:
+def _tokens_changed(added: Contribution) -> str:
     """The sentence about ID tokens that another node has changed."""
     return (
-        f"The ID tokens of {presence.subject} are no longer in the prompt as {presence.node_name} has given them, so "
+        f"The ID tokens of {added.subject} are no longer in the prompt as {added.node_name} has given them, so "
         "the likeness is weaker or that of another person. Conditioning (Average), Zero Out and Multiply change them: "
-        f"put that node in front of {presence.node_name}."
+        f"put that node in front of {added.node_name}."
     )

@@ -13,7 +13,7 @@ _INVERTED = 0.9  # a mask that keeps more of a picture than this is more likely 
 _BLUE = 0.25  # an IUV picture has 24 of 255 in blue at most; another picture has more than this somewhere
 
 
-def remarks_on_part(part: Part, mask: Tensor | None = None, target_mask: Tensor | None = None) -> list[str]:
+def notes_on_part(part: Part, mask: Tensor | None = None, target_mask: Tensor | None = None) -> list[str]:
     """Lines about a part. mask, target_mask: (h, w) or (masks, h, w) as the inputs of these names had them."""
     lines: list[str] = []
     for name, masks in (("mask", mask), ("target_mask", target_mask)):

@@ -1,28 +1,28 @@
 """LoRAs of single people, each added to what the layers give where that person is: y = W x + sum of m_i up_i down_i x.
 
-No weight is changed. While a forward runs, a `Reader` stands in the layers concerned and adds to what they give. m_i is
-the weight of person i in a pixel; `lora_layers` makes one product of all people. Keys and values of the text are made
-with each person's LoRAs, and read by that person's pixels alone.
+No weight is changed. While a forward runs, a `LayerHook` stands in the layers concerned and adds to what they give. m_i
+is the weight of person i in a pixel; `people_layers` makes one product of all people. Keys and values of the text are
+made with each person's LoRAs, and read by that person's pixels alone.
 
 What lives how long, from the longest to the shortest:
 
     PersonLoras         in the conditioning, from the node on    what one node adds; immutable, on the CPU
-    RegionalLoraRun     one sampling
-    LoraNetwork         one sampling, for each UNet in it        PeopleLayer of every node; the Readers of this UNet
-    RegionalLoraBatch   the forwards of one UNet that carry the same people in the same rows
-    UNetNodeLoras           as its batch                             what one node adds, with weights of every pixel
+    UNetLorasRun        one sampling
+    LoraNetwork         one sampling, for each UNet in it        PeopleLayer of every node; the hooks of this UNet
+    UNetLorasBatch      the forwards of one UNet that carry the same people in the same rows
+    UNetNodeLoras       as its batch                             what one node adds, with weights of every pixel
     Forward             one forward in one thread                the grids of the blocks, as the forward shows them
-    Reader              one forward, or several that overlap     stands in a layer's `forward`
+    LayerHook           one forward, or several that overlap     stands in a layer's `forward`
     TextReading         as its batch                             pixels that read the text with the same LoRAs
 
 There are several UNets where ComfyUI's MultiGPU CFG Split samples with a copy on each card, each in its own thread.
 
 The steps of one forward:
 
-    Batch.prepared                  puts Readers into the layers' `forward` (lora_readers.py)
-    options_with_attention          begins the Forward of this thread, by which Readers find their batch
+    Batch.prepared                  puts hooks into the layers' `forward` (layer_hooks.py)
+    options_with_attention          begins the Forward of this thread, by which hooks find their batch
       each linear layer, each convolution:
-        Reader.forward              -> output_with_additions of the batch -> of each node:
+        LayerHook.forward           -> output_with_additions of the batch -> of each node:
           PeopleLayer.hidden        down x                              (B, pixels, ranks)
           _times_pixel_weights      times the weight of each rank's owner in each pixel
           with_product              up of that, added to what the layer gives
@@ -30,7 +30,7 @@ The steps of one forward:
         _remember_text              the text that keys and values are made of, once others have changed it
         attention_output            one attention per TextReading, each with the keys and values of its people
     call_network                    ends the Forward (runs.py)
-    Batch.prepared closes           takes the Readers out
+    Batch.prepared closes           takes the hooks out
 
 Weights of pixels are shares of people (`shares_at`), one for each rank (`_make_weights`), kept by grid (`_weights_of`).
 """
@@ -67,9 +67,9 @@ from ..host.unet import (
 from ..networks.layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace, can_read_some_pixels
 from ..networks.row_tracking import of_source_rows, repeat_rows
 from ..sampling.runs import ForwardInput, made_rows_error
-from .lora_layers import PeopleLayer, PersonLoras, people_layers, with_product, with_product_of_pixels
-from .lora_readers import Forward, Reader, Readers, begin_additions, current_additions
-from .lora_shares import PersonShare, TextReading, add_reading, make_readings, shares_of_node
+from .layer_hooks import Forward, LayerHook, LayerHooks, begin_additions, current_additions
+from .people_layers import PeopleLayer, PersonLoras, people_layers, with_product, with_product_of_pixels
+from .text_readings import PersonShare, TextReading, add_reading, make_readings, shares_of_node
 
 _TEXT = "likeness_text"
 """The key of a `LayerText` in the extra_options of a layer, which the host gives to attn2 patches and to attention."""
@@ -102,14 +102,14 @@ class TextLayers(NamedTuple):
 class LoraNetwork:
     """One UNet that a run samples with.
 
-    model: with the patches of this run. modules: by name. readers: which stand in its layers. text_layers: of every
+    model: with the patches of this run. modules: by name. hooks: which stand in its layers. text_layers: of every
     cross-attention layer, in the order of unet.transformers.
     """
 
     def __init__(self, unet: nn.Module, model: ModelPatcher) -> None:
         self._model = model
         self.modules = modules_of_unet(unet)
-        self.readers = Readers(self.modules)
+        self.hooks = LayerHooks(self.modules)
         names = {module: name for name, module in self.modules.items()}
         self.text_layers: list[TextLayers] = []
         for *_, block in transformers(unet):
@@ -129,7 +129,7 @@ class LoraNetwork:
         return self._layers[lora.source]
 
 
-class RegionalLoraRun(CrossAttentionRun):
+class UNetLorasRun(CrossAttentionRun):
     """One sampling run. networks: what belongs to each UNet that it samples with."""
 
     key = PersonLoras.key
@@ -150,14 +150,14 @@ class RegionalLoraRun(CrossAttentionRun):
         unet = forward_input.model.diffusion_model
         network = self._network(unet)
 
-        def make(place: QueryPlace) -> RegionalLoraBatch:
+        def make(place: QueryPlace) -> UNetLorasBatch:
             """A new batch for this place."""
             block_grids = grids(unet, *forward_input.x.shape[-2:])
             nodes: list[UNetNodeLoras] = []
             for loras_of_node in loras_of_nodes:
                 layers = network.layers(loras_of_node[0], place)
                 nodes.append(UNetNodeLoras(loras_of_node, layers, place, block_grids))
-            return RegionalLoraBatch(self, network, place, nodes)
+            return UNetLorasBatch(self, network, place, nodes)
 
         return self.kept_batch(loras_of_nodes, forward_input, make)
 
@@ -172,9 +172,9 @@ class RegionalLoraRun(CrossAttentionRun):
             return self.networks[module]
 
     def after_run(self) -> None:
-        """Take out the Readers that other packs have put back since."""
+        """Take out the hooks that other packs have put back since."""
         for network in self.networks.values():
-            network.readers.clear()
+            network.hooks.clear()
 
 
 # What the forwards read
@@ -253,17 +253,17 @@ class UNetNodeLoras:
             return self._weights[grid, owners]
         return self._make_weights(grid, owners)
 
-    def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
+    def output_with_additions(self, forward: Forward, hook: LayerHook, x: Tensor, out: Tensor) -> Tensor:
         """The sum of `out`, which a layer gives for x, and of what all people add to it, in the shape of `out`.
 
         x, out: (B, tokens, channels), (B, channels, h, w), or (B, channels) of a layer of the time step. A layer of the
         time step has no pixels: its block adds what it gives to all pixels alike. Where the people have different
         regions, pixels need different sums, so the result is then (B, channels, h, w), which the block adds as well.
         """
-        layer = self.layers[reader.name]
+        layer = self.layers[hook.name]
         # The grid that this forward has shown (_layers_of_convolution), or else the grid that the UNet has there by
         # itself; (1, 1) for a layer that stands in no block.
-        grid = forward.grids.get(reader.name) or self._grids.get(reader.name, (1, 1))
+        grid = forward.grids.get(hook.name) or self._grids.get(hook.name, (1, 1))
         if out.dim() == 4:
             grid = int(out.shape[2]), int(out.shape[3])
         hidden = self._times_pixel_weights(layer.hidden(x), grid, layer.owners)  # (B, pixels or 1, ranks)
@@ -271,13 +271,13 @@ class UNetNodeLoras:
         if layer.in_front:
             addition = functional.linear(hidden, up)  # (B, pixels or 1, channels)
             for front in layer.in_front:
-                change = front.change(reader.layer, x)
+                change = front.change(hook.layer, x)
                 addition = addition + self._times_pixel_weights(change, grid, (front.person,))
             return _with_addition(out, addition, grid)
         if out.dim() == 3:
-            return with_product(out, hidden, up, reader.makes_new)
+            return with_product(out, hidden, up, hook.makes_new)
         if out.dim() == 4:
-            return with_product_of_pixels(out, hidden, up, reader.makes_new)
+            return with_product_of_pixels(out, hidden, up, hook.makes_new)
         return _with_addition(out, functional.linear(hidden, up), grid)
 
     def _times_pixel_weights(self, x: Tensor, grid: Grid, owners: tuple[int, ...]) -> Tensor:
@@ -368,19 +368,19 @@ class Owner(NamedTuple):
     person_index: int
 
 
-class RegionalLoraBatch(CrossAttentionBatch):
+class UNetLorasBatch(CrossAttentionBatch):
     """What is added to the layers of one UNet in the forwards that carry the same. nodes: what each node adds.
 
-    Readers stand in the layers to which something is added, and in the first convolution of each of their blocks, which
+    Hooks stand in the layers to which something is added, and in the first convolution of each of their blocks, which
     shows how many pixels the block has.
     """
 
     def __init__(
-        self, run: RegionalLoraRun, network: LoraNetwork, place: QueryPlace, nodes: Sequence[UNetNodeLoras]
+        self, run: UNetLorasRun, network: LoraNetwork, place: QueryPlace, nodes: Sequence[UNetNodeLoras]
     ) -> None:
         super().__init__(run.layers, place.row_count)
         self._place = place
-        self.readers = network.readers
+        self.hooks = network.hooks
         self._text_layers = network.text_layers
         self._nodes = nodes
         names: dict[str, None] = {}  # of the layers to which any node adds something, each once and in order
@@ -405,8 +405,8 @@ class RegionalLoraBatch(CrossAttentionBatch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """While this context is open, Readers stand in all layers that the LoRA of any person changes."""
-        with self.readers.standing_in(self._read_layers):
+        """While this context is open, hooks stand in all layers that the LoRA of any person changes."""
+        with self.hooks.standing_in(self._read_layers):
             yield
 
     def options_with_attention(self, options: Options) -> Options:
@@ -419,27 +419,27 @@ class RegionalLoraBatch(CrossAttentionBatch):
         """Whether the LoRA of any person changes keys or values of the text in this layer."""
         return any(name in node.layers for name in self._text_layers[layer_index] for node in self._nodes)
 
-    def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
+    def output_with_additions(self, forward: Forward, hook: LayerHook, x: Tensor, out: Tensor) -> Tensor:
         """The sum of `out`, which a layer gives for x, and of what all nodes add to it, in the shape of `out`.
 
-        Called by the Readers, see lora_readers.Additions.
+        Called by the hooks, see layer_hooks.Additions.
 
         The layers that make keys and values of the text are a case of their own. When the host calls them, nothing is
         added here: `attention_output` adds later what belongs to each reading. When the function of another pack calls
         them by itself, the LoRAs of the people are added for whom `call_with_text_of` has called that function.
         """
-        if reader.name.endswith(("attn2.to_k", "attn2.to_v")):
+        if hook.name.endswith(("attn2.to_k", "attn2.to_v")):
             # Empty when the host calls the layer. `get` gives 0 for a person without a LoRA in this layer.
             owners: tuple[Owner, ...] = forward.text_owners
             for owner in owners:
-                layer = owner.node.layers.get(reader.name)
+                layer = owner.node.layers.get(hook.name)
                 if layer is not None:
-                    out = out + layer.additions_to_text(x, reader.layer).get(owner.person_index, 0)
+                    out = out + layer.additions_to_text(x, hook.layer).get(owner.person_index, 0)
             return out
         for node in self._nodes:
-            if reader.name in node.layers:
-                out = node.output_with_additions(forward, reader, x, out)
-        for name in self._layers_of_convolution.get(reader.name, ()):
+            if hook.name in node.layers:
+                out = node.output_with_additions(forward, hook, x, out)
+        for name in self._layers_of_convolution.get(hook.name, ()):
             forward.grids[name] = int(out.shape[2]), int(out.shape[3])
         return out
 
@@ -448,7 +448,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
     ) -> Tensor:
         """Each pixel reads the text with the LoRAs of the people it belongs to, by their weights there: (B, N, C).
 
-        lora_shares.py says which pixels read with whose LoRAs. Arguments as in the base class.
+        text_readings.py says which pixels read with whose LoRAs. Arguments as in the base class.
         """
         source_rows = self.source_rows(before, q, extra_options)
         layer_text: LayerText = extra_options[_TEXT]
@@ -542,7 +542,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
         """
         if name not in node.layers:
             return {}
-        return node.layers[name].additions_to_text(context, self.readers.by_name[name].layer)
+        return node.layers[name].additions_to_text(context, self.hooks.by_name[name].layer)
 
 
 def _reading_for_rows(reading: TextReading, source_rows: Tensor | None, by_pixels: bool) -> TextReading:

@@ -31,8 +31,8 @@ from ..host import folders
 from ..host.load import read_state_dict
 from ..host.shared_network import model_of, object_of
 from ..host.unet import NETWORK, WEIGHT, advice_on, block_of, layer_shape
-from .lora_layers import LayerLora, Reorder
-from .lora_patches import UNFIT_TENSORS, fitting_shape, kind_of, lora_of, low_rank_shapes, sizes_in_words
+from .host_patches import UNFIT_TENSORS, fitting_shape, kind_of, lora_of, low_rank_shapes, sizes_in_words
+from .people_layers import LayerLora, Reorder
 
 _LARGEST = 65504
 """The largest number in 16 bits (float16), in which models are published."""

@@ -6,7 +6,7 @@ from .report import Report
 from .report_text import judge_sentence
 
 
-def troubles(report: Report) -> list[str]:
+def notes(report: Report) -> list[str]:
     """Lines of the note under Measure Likeness: a biased recogniser, and pictures without a face."""
     if not report.people:
         return []

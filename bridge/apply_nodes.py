@@ -17,16 +17,16 @@ from ..core import taking_part
 from ..core.errors import LikenessError, WrongBaseModel, listed
 from ..core.methods import Method
 from ..core.people import Cast, Identity, Person, PlacedCast, is_a, require_places
-from ..core.places import drawing, face_regions, regions
+from ..core.places import face_regions, place_previews, regions
 from ..core.places.regions import Extent, RegionShape
 from .host import notes, unet
 from .host.load import Loaded
 from .host.schedule import ScheduleRange
 from .image_tokens.injections import Injection, InjectionsRun
-from .presence import NamedRange, announced, presence_of_people
-from .sampling.canvas import Canvas
-from .sampling.carried import carry
+from .sampling.canvas_check import Canvas
 from .sampling.conditioning import Conditioning, check_conditioning
+from .sampling.missing_people import NamedRange, announced, contribution_of_people
+from .sampling.model_conds import carry
 from .sampling.runs import Run, patched
 
 BY_ROW = "Nothing is limited to regions: with the cast of Crop Faces each person has a row of the batch."
@@ -126,7 +126,7 @@ class Scope:
         """The preview under the node: where each person acts. None where they act everywhere, or nobody acts."""
         if not self.people:
             return None
-        picture = drawing.acting(self.acting_regions, self.people, self.by_row)
+        picture = place_previews.acting(self.acting_regions, self.people, self.by_row)
         return None if picture is None else ui.PreviewImage(picture, cls=cls)
 
     def applied(
@@ -152,7 +152,7 @@ class Scope:
         for_positive, for_negative = carried
         names = [subject] if subject else taking_part.names(self.people)
         named_ranges = ranges or (NamedRange(what, self.schedule),)
-        presence = presence_of_people(
+        contribution = contribution_of_people(
             names,
             self.canvas.node_name,
             self.canvas.node_id,
@@ -160,7 +160,7 @@ class Scope:
             in_negative=for_negative.active,
         )
         reading_model = patched(model, run)
-        outputs = announced(presence, reading_model, carry(positive, for_positive), carry(negative, for_negative))
+        outputs = announced(contribution, reading_model, carry(positive, for_positive), carry(negative, for_negative))
         return io.NodeOutput(*outputs, ui=own_preview or self.preview(cls))
 
 
@@ -191,14 +191,14 @@ def acting_cast(
     region_inputs may have no effect.
     linked: what is linked to the node, a cast or a single person.
     strength: the weight or strength of the node, 0 where it is switched off.
-    cell: the side in pixels of the coarsest token, below which a face box is small, see face_regions.remarks.
+    cell: the side in pixels of the coarsest token, below which a face box is small, see face_regions.notes.
     mask, acts_in: of the node's ScopeInputs or RegionInputs.
     more: further notes.
     photos: whether the node reads photos of people.
     """
     cast = taking_part.as_cast(linked)
-    remarks = [*taking_part.left_out(cast, photos), *more, *face_regions.remarks(cast, mask, acts_in, cell)]
-    notes.tell(notes.node_of(cls), "\n".join(remarks))
+    lines = [*taking_part.left_out(cast, photos), *more, *face_regions.notes(cast, mask, acts_in, cell)]
+    notes.tell(notes.node_of(cls), "\n".join(lines))
     if not strength or not taking_part.present(cast).people:
         return None
     return cast

@@ -1,6 +1,6 @@
-"""How something is added to what a layer gives, without a change to its weights: a `Reader` in the layer's `forward`.
+"""How something is added to what a layer gives, without a change to its weights: a hook in the layer's `forward`.
 
-Readers stand in the layers while a forward of the UNet runs, and are taken out when it has run or has raised. What
+Hooks stand in the layers while a forward of the UNet runs, and are taken out when it has run or has raised. What
 other packs put into a layer, before or in the middle of a forward, stays what they have put there.
 """
 
@@ -18,11 +18,11 @@ from ..sampling.current_forward import current
 
 
 class Additions(Protocol):
-    """What is added to the layers of one UNet: regional_lora.RegionalLoraBatch."""
+    """What is added to the layers of one UNet: on_unets.UNetLorasBatch."""
 
-    readers: Readers
+    hooks: LayerHooks
 
-    def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
+    def output_with_additions(self, forward: Forward, hook: LayerHook, x: Tensor, out: Tensor) -> Tensor:
         """The sum of `out`, which a layer gives for the input x, and of what is added to it, in the shape of `out`."""
         ...
 
@@ -32,7 +32,7 @@ class Mark:
 
 
 class LayerAddition:
-    """What one `Additions` adds in one layer, for a subclass to say. It stands in the layer's Reader.
+    """What one `Additions` adds in one layer, for a subclass to say. It stands in the layer's LayerHook.
 
     Nothing has to be looked up by the layer's name then, so that what torch.compile makes of one block serves them all.
     """
@@ -61,7 +61,7 @@ class Forward:
     def call_with_text_of(self, owners: tuple[Any, ...], attention: Callable[[], Tensor]) -> Tensor:
         """What another pack's attention gives while keys and values of the text are made with these people's LoRAs.
 
-        owners: regional_lora.Owner of each. Only for a function of another pack: it may call to_k and to_v of
+        owners: on_unets.Owner of each. Only for a function of another pack: it may call to_k and to_v of
         the layer itself, and these are given x and nothing else.
         """
         before = self.text_owners
@@ -73,7 +73,7 @@ class Forward:
 
 
 def begin_additions(additions: Additions) -> None:
-    """From now on the Readers of this thread add what `additions` says, until the network has been called."""
+    """From now on the hooks of this thread add what `additions` says, until the network has been called."""
     current.additions = Forward(additions)
 
 
@@ -83,26 +83,26 @@ def current_additions() -> Forward:
     return current.additions
 
 
-class Reader:
+class LayerHook:
     """It stands in a layer's `forward` while forwards of one run go through the layer, and adds to what it gives.
 
     torch calls a module by the `forward` of its class, or by a function in the module's own `__dict__` where somebody
-    has put one. A Reader puts itself there.
+    has put one. A LayerHook puts itself there.
 
-    standing: what was there before, without Readers of ours that have ended; None where nothing was. layer: what the
+    standing: what was there before, without hooks of ours that have ended; None where nothing was. layer: what the
     layer does without us, which is `standing` or else the method of the class. makes_new: whether nobody else holds the
     tensor that the layer gives, so that it may be written into. torch's and the host's layers give a new tensor; what a
     function of another pack gives may be held by that pack, so it counts as held. layer_additions: what is added
-    here by each of those that said so to `Readers.standing_in`.
+    here by each of those that said so to `LayerHooks.standing_in`.
 
-    A pack that puts a function around this one in the middle of a forward keeps it, and the Reader stays in between:
+    A pack that puts a function around this one in the middle of a forward keeps it, and the hook stays in between:
     once `ended`, it hands on what comes and holds nothing of the run.
     """
 
-    def __init__(self, readers: Readers, name: str, module: nn.Module) -> None:
-        self.readers: Readers | None = readers
+    def __init__(self, hooks: LayerHooks, name: str, module: nn.Module) -> None:
+        self.hooks: LayerHooks | None = hooks
         self.name = name
-        # First the layer is made what it is without us: ended Readers of ours go, a function of another pack stays.
+        # First the layer is made what it is without us: ended hooks of ours go, a function of another pack stays.
         self.standing: Any = _without_ended(vars(module).get("forward"))
         if self.standing is None:
             vars(module).pop("forward", None)
@@ -117,8 +117,8 @@ class Reader:
         """The output of the layer for x, with what the forward of this thread adds to it."""
         out = self.layer(x, *args, **kwargs)
         forward: Forward | None = current.additions
-        # No forward is on in this thread, or one of another run or another UNet, or this Reader has ended.
-        if forward is None or forward.additions.readers is not self.readers:
+        # No forward is on in this thread, or one of another run or another UNet, or this hook has ended.
+        if forward is None or forward.additions.hooks is not self.hooks:
             return out
         return forward.additions.output_with_additions(forward, self, x, out)
 
@@ -131,28 +131,28 @@ class Reader:
 
     @property
     def ended(self) -> bool:
-        """Whether the run of this Reader has ended."""
-        return self.readers is None
+        """Whether the run of this hook has ended."""
+        return self.hooks is None
 
     def end(self) -> None:
         """From now on it hands on what comes, whoever still calls it."""
-        self.readers = None
+        self.hooks = None
         self.layer_additions = ()
 
     def take_out(self, module: nn.Module) -> None:
         """Make the layer what it was before us.
 
-        Where another pack's function stands there now, it stays: it may call this Reader.
+        Where another pack's function stands there now, it stays: it may call this LayerHook.
         """
         if not _is_forward_of(vars(module).get("forward"), self):
             return
         _put_back(module, _without_ended(self.standing))
 
 
-def _is_forward_of(function: Any, reader: Reader) -> bool:
-    """Whether a function is the `forward` of this Reader."""
-    # A bound method is a new object whenever it is read, so the Reader behind it is compared.
-    return isinstance(function, type(reader.forward)) and function.__self__ is reader
+def _is_forward_of(function: Any, hook: LayerHook) -> bool:
+    """Whether a function is the `forward` of this LayerHook."""
+    # A bound method is a new object whenever it is read, so the hook behind it is compared.
+    return isinstance(function, type(hook.forward)) and function.__self__ is hook
 
 
 def _put_back(module: nn.Module, function: Any) -> None:
@@ -164,36 +164,36 @@ def _put_back(module: nn.Module, function: Any) -> None:
 
 
 def _without_ended(function: Any) -> Any:
-    """What stands in a layer, without Readers of ours that have ended.
+    """What stands in a layer, without hooks of ours that have ended.
 
     Another pack may have put back one that it had met in the middle of a forward.
     """
     while True:
-        reader = getattr(function, "__self__", None)
-        if not (isinstance(reader, Reader) and reader.ended):
+        hook = getattr(function, "__self__", None)
+        if not (isinstance(hook, LayerHook) and hook.ended):
             return function
-        function = reader.standing
+        function = hook.standing
 
 
-class Readers:
-    """The Readers in the layers of one UNet. It lives as long as the run.
+class LayerHooks:
+    """The hooks in the layers of one UNet. It lives as long as the run.
 
-    modules: of the UNet, by name. by_name: the Readers that stand in a layer now, by the name of the layer.
+    modules: of the UNet, by name. by_name: the hooks that stand in a layer now, by the name of the layer.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module]) -> None:
         self.modules = modules
-        self.by_name: dict[str, Reader] = {}
+        self.by_name: dict[str, LayerHook] = {}
         self._forwards = 0
         self._lock = threading.Lock()
 
     @contextmanager
     def standing_in(self, names: Sequence[str], additions: Mapping[str, LayerAddition] | None = None) -> Iterator[None]:
-        """Put Readers into the layers of these names, for as long as any forward needs them.
+        """Put hooks into the layers of these names, for as long as any forward needs them.
 
         They stand there for a forward and not for the run: what another pack puts into a layer between two forwards, or
         takes away, meets nothing of ours. Several forwards of one UNet may overlap, so the last one takes them out.
-        additions: by name, what this forward finds in the Reader.
+        additions: by name, what this forward finds in the LayerHook.
         """
         own_additions = additions or {}
         with self._lock:
@@ -202,10 +202,10 @@ class Readers:
             with self._lock:
                 for name in names:
                     if name not in self.by_name:
-                        self.by_name[name] = Reader(self, name, self.modules[name])
+                        self.by_name[name] = LayerHook(self, name, self.modules[name])
                     if name in own_additions:
-                        reader = self.by_name[name]
-                        reader.layer_additions = (*reader.layer_additions, own_additions[name])
+                        hook = self.by_name[name]
+                        hook.layer_additions = (*hook.layer_additions, own_additions[name])
             yield
         finally:
             with self._lock:
@@ -216,25 +216,25 @@ class Readers:
                     self._take_additions_out(own_additions)
 
     def _take_additions_out(self, additions: Mapping[str, LayerAddition]) -> None:
-        """Take additions out of Readers that other forwards still need. additions: by name of the layer."""
+        """Take additions out of hooks that other forwards still need. additions: by name of the layer."""
         for name, addition in additions.items():
-            reader = self.by_name.get(name)
-            if reader is None or addition not in reader.layer_additions:
+            hook = self.by_name.get(name)
+            if hook is None or addition not in hook.layer_additions:
                 continue
             # A new tuple: another thread may be looking through the old one.
-            left = list(reader.layer_additions)
+            left = list(hook.layer_additions)
             left.remove(addition)  # once: an overlapping forward may have put the same one there
-            reader.layer_additions = tuple(left)
+            hook.layer_additions = tuple(left)
 
     def _take_out(self) -> None:
-        """Take every Reader out of its layer, and end it."""
-        for name, reader in self.by_name.items():
-            reader.take_out(self.modules[name])
-            reader.end()
+        """Take every hook out of its layer, and end it."""
+        for name, hook in self.by_name.items():
+            hook.take_out(self.modules[name])
+            hook.end()
         self.by_name = {}
 
     def clear(self) -> None:
-        """Take out every Reader that has ended and that another pack has put back since. For the end of a run."""
+        """Take out every hook that has ended and that another pack has put back since. For the end of a run."""
         for module in self.modules.values():
             standing = vars(module).get("forward")
             without_ended = _without_ended(standing)

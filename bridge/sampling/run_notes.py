@@ -18,7 +18,7 @@ from ...core import families, geometry, pictures
 from ..host import notes
 from ..host.shared_network import model_of
 from ..host.unet import pixels_of
-from .canvas import Canvas
+from .canvas_check import Canvas
 
 PICTURES = "pictures"
 """The topic of notes about pose pictures: their number does not fit that of the rows."""
@@ -59,10 +59,10 @@ class Pictures:
 
         Where there is nothing to say, the note of an earlier run is taken away. row_count: of the latent.
         """
-        remark = pictures.without_row(self.name, picture_count, row_count)
+        sentence = pictures.without_row(self.name, picture_count, row_count)
         text = ""
-        if remark:
-            text = f"{self.owner.node_name}: {remark}"
+        if sentence:
+            text = f"{self.owner.node_name}: {sentence}"
         notes.tell_of_run(self.owner.node_id, PICTURES, text)
 
 
@@ -109,7 +109,7 @@ class Start:
 
 
 class Carrying(Protocol):
-    """The properties of carried.Carried that remarks read."""
+    """The properties of model_conds.Carried that notes of a run read."""
 
     @property
     def acting_regions(self) -> Tensor | None:

@@ -3,8 +3,8 @@
 y = W x + U (w * (D x)): D and U hold the ranks of all people, and w says for every token whose ranks count. A token of
 the picture belongs to people by their regions; a token of somebody's own words, or of a reference picture that is read
 in their region alone, is wholly theirs; the common text and all other reference pictures are nobody's. Where people
-have a row of the batch each, everything in a row is its person's. No weight is changed: a `Reader` stands in each layer
-while a forward runs.
+have a row of the batch each, everything in a row is its person's. No weight is changed: a `LayerHook` stands in each
+layer while a forward runs.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ...core.errors import BadSetup
-from ...core.person_texts import in_steps
-from ..host.unet import Options, dtype_of, modules_of_unet, with_patch
-from ..networks.families import LayerStream, Stream, TransformerFamily
-from ..networks.layouts import EmbeddedPieces, key_of_forward
+from ...core.token_groups import in_steps
+from ..host.unet import Options, modules_of_unet, with_patch
+from ..networks.families import LayerStream, TransformerFamily
+from ..networks.model_family import network_of, regions_on_tokens, transformer_family
 from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
-from ..networks.networks import network_of, regions_on_tokens, transformer_family
-from ..sampling.canvas import check_canvases
-from ..sampling.carried import ConditioningLost, rows_of_nodes
-from ..sampling.current_forward import current
+from ..networks.token_layouts import EmbeddedPieces, key_of_forward
+from ..sampling.canvas_check import check_canvases
+from ..sampling.model_conds import rows_of_nodes
 from ..sampling.runs import Batch, ForwardInput, Run
-from .lora_layers import PeopleLayer, PersonLoras, people_layers, with_product
-from .lora_readers import Forward, LayerAddition, Mark, Reader, Readers, begin_additions
+from .layer_hooks import Forward, LayerAddition, LayerHook, LayerHooks, Mark, begin_additions
+from .people_layers import PeopleLayer, PersonLoras, people_layers, with_product
+from .rank_weights import ZERO_TIME, RankWeights, zero_time_unknown
 from .token_weights import PeopleOnPicture, TokenWeights
 
 
@@ -51,7 +51,7 @@ def has_place(family: TransformerFamily, layer: str) -> bool:
     return stream_of(family, layer) is not None or modulated_layer(family.modulations, layer) is not None
 
 
-class PersonLorasRun(Run):
+class TransformerLorasRun(Run):
     """One sampling run of a transformer with people's LoRAs."""
 
     key = PersonLoras.key
@@ -60,14 +60,14 @@ class PersonLorasRun(Run):
         super().__init__(guider, latent)
         check_canvases(self.everything(guider), latent, self.cell)
         self._model = guider.model_patcher
-        self._readers: dict[nn.Module, Readers] = {}
+        self._hooks: dict[nn.Module, LayerHooks] = {}
         self._layers: dict[Any, dict[str, PeopleLayer]] = {}
-        self._batches: dict[Any, PersonLorasBatch] = {}
+        self._batches: dict[Any, TransformerLorasBatch] = {}
         self._making = threading.Lock()
 
     def batch_for_forward(
         self, chunks: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
-    ) -> PersonLorasBatch | None:
+    ) -> TransformerLorasBatch | None:
         """The batch of one forward; None where no node is on at this step. chunks: what each carries, by node."""
         mixed = "joins rows of people with different LoRAs"
         acting: list[tuple[PersonLoras, ...]] = []
@@ -80,14 +80,14 @@ class PersonLorasRun(Run):
         key = tuple(acting), key_of_forward(forward_input)
         # MultiGPU CFG Split asks from several threads at once.
         with self._making:
-            if network not in self._readers:
-                self._readers[network] = Readers(modules_of_unet(network))
+            if network not in self._hooks:
+                self._hooks[network] = LayerHooks(modules_of_unet(network))
             if key not in self._batches:
                 nodes: list[TransformerNodeLoras] = []
                 for of_node in acting:
                     layers = self._layers_of(of_node[0], network, forward_input)
                     nodes.append(TransformerNodeLoras(len(nodes), of_node, layers, forward_input))
-                self._batches[key] = PersonLorasBatch(self._readers[network], nodes, forward_input)
+                self._batches[key] = TransformerLorasBatch(self._hooks[network], nodes, forward_input)
             return self._batches[key]
 
     def _layers_of(self, loras: PersonLoras, network: nn.Module, forward_input: ForwardInput) -> dict[str, PeopleLayer]:
@@ -95,14 +95,14 @@ class PersonLorasRun(Run):
         the regions are cut to."""
         key = loras.source, network
         if key not in self._layers:
-            modules = self._readers[network].modules
+            modules = self._hooks[network].modules
             self._layers[key] = people_layers(loras, self._model, modules, forward_input.like())
         return self._layers[key]
 
     def after_run(self) -> None:
-        """Take out the Readers that other packs have put back since."""
-        for readers in self._readers.values():
-            readers.clear()
+        """Take out the hooks that other packs have put back since."""
+        for hooks in self._hooks.values():
+            hooks.clear()
 
 
 class TransformerNodeLoras:
@@ -168,22 +168,21 @@ class PersonLorasInLayer(LayerAddition):
         self.use = use
 
 
-class PersonLorasBatch(Batch):
+class TransformerLorasBatch(Batch):
     """What is added to the layers of one network in the forwards that carry the same."""
 
-    def __init__(self, readers: Readers, nodes: Sequence[TransformerNodeLoras], forward_input: ForwardInput) -> None:
+    def __init__(self, hooks: LayerHooks, nodes: Sequence[TransformerNodeLoras], forward_input: ForwardInput) -> None:
         family = transformer_family(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
         self.row_count = len(forward_input.x)
-        self.readers = readers
+        self.hooks = hooks
         self._family = family
         self._network = network_of(forward_input.model)
         self._nodes = nodes
         self._has_references = len(forward_input.references) > 0
-        self._like = torch.empty(0, device=forward_input.x.device, dtype=dtype_of(forward_input.model))
         self._token_weights = TokenWeights(family, forward_input)
+        self._rank_weights = RankWeights(self._token_weights, forward_input)
         self._pieces = EmbeddedPieces(self._network, len(forward_input.references))
-        self._weights: dict[Any, Tensor] = {}
         # By name, the layers that modulate in a network that takes one answer for all tokens.
         self._modulated: dict[str, ModulatedLayer] = {}
         self._mark = Mark()
@@ -227,9 +226,9 @@ class PersonLorasBatch(Batch):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """While this context is open, Readers stand in the layers that somebody's LoRA changes."""
+        """While this context is open, hooks stand in the layers that somebody's LoRA changes."""
         with ExitStack() as stack:
-            stack.enter_context(self.readers.standing_in(list(self._in_layers), self._in_layers))
+            stack.enter_context(self.hooks.standing_in(list(self._in_layers), self._in_layers))
             if self._family.own_captions:
                 stack.enter_context(self._pieces.counting())
             yield
@@ -246,7 +245,7 @@ class PersonLorasBatch(Batch):
         references = self._family.references
         reads_references = method is not None or references is None or not references.method
         self._token_weights.begin(reads_references)
-        if method == _ZERO_TIME and self._has_references:
+        if method == ZERO_TIME and self._has_references:
             for node in self._nodes:
                 if node.people is not None:
                     self._refuse_zero_time(node)
@@ -257,7 +256,7 @@ class PersonLorasBatch(Batch):
         for name in node.layers:
             stream = self._in_layers[name].stream
             if stream is not None and stream.modulates:
-                raise _zero_time_unknown()
+                raise zero_time_unknown()
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with a patch that counts tokens. The Forward of this thread begins here."""
@@ -276,13 +275,13 @@ class PersonLorasBatch(Batch):
         self._token_weights.set_counts(block_inputs["txt"].shape[1], block_inputs["img"].shape[1])
         return block_inputs
 
-    def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
-        """What a layer gives of x, `out`, with what everybody's LoRAs add to it. The Readers call this.
+    def output_with_additions(self, forward: Forward, hook: LayerHook, x: Tensor, out: Tensor) -> Tensor:
+        """What a layer gives of x, `out`, with what everybody's LoRAs add to it. The hooks call this.
 
         x: (B, tokens, C), or (B, 1, C) for a layer that modulates, which then gives something for every token.
         For a ModulatedLayer x is (B, C): what it answers is kept, and applied where the network uses it.
         """
-        in_layer = reader.addition_of(self._mark)
+        in_layer = hook.addition_of(self._mark)
         if not isinstance(in_layer, PersonLorasInLayer):
             return out
         if in_layer.modulated is not None:
@@ -292,23 +291,17 @@ class PersonLorasBatch(Batch):
             hidden = self._hidden(forward, node_in_layer, in_layer.stream, x)
             people = node_in_layer.node.people
             if people is not None:
-                weights = self._weights_of(forward, node_in_layer, people, in_layer.stream, x).to(hidden)
+                weights = self._rank_weights.of_layer(
+                    forward, node_in_layer.node.number, people, node_in_layer.loras, in_layer.stream, x
+                ).to(hidden)
                 if weights.shape[-2] == hidden.shape[-2]:
                     hidden.mul_(weights)
                 else:  # of a layer that modulates: from one row to one for every token
                     hidden = hidden * weights
-            out = with_product(out, hidden, node_in_layer.loras.up.to(x), reader.makes_new)
+            out = with_product(out, hidden, node_in_layer.loras.up.to(x), hook.makes_new)
         if in_layer.use is None:
             return out
         return in_layer.use.applied(out)
-
-    def _kept_weights(self, forward: Forward) -> dict[Any, Tensor]:
-        """Where weights are kept, by their key: for all forwards of the batch.
-
-        What torch.compile compiles keeps them for this forward alone: the graph then works them out of where people
-        are. Else it would see other weights ready at each step and in each run, and compile it anew.
-        """
-        return forward.weights if torch.compiler.is_compiling() else self._weights
 
     def _hidden(self, forward: Forward, node_in_layer: NodeInLayer, stream: LayerStream | None, x: Tensor) -> Tensor:
         """What the `down` matrices of all people make of x: (..., in) -> (..., ranks).
@@ -319,42 +312,8 @@ class PersonLorasBatch(Batch):
         person_of_row = node_in_layer.node.person_of_row
         if person_of_row is None:
             return hidden
-        weights = self._weights_of_rows(forward, person_of_row, node_in_layer.loras.owners, stream, x)
+        weights = self._rank_weights.of_rows(forward, person_of_row, node_in_layer.loras.owners, stream, x)
         return hidden * weights.to(hidden)
-
-    def _weights_of_rows(
-        self,
-        forward: Forward,
-        person_of_row: tuple[int, ...],
-        owners: tuple[int, ...],
-        stream: LayerStream | None,
-        x: Tensor,
-    ) -> Tensor:
-        """Which ranks count in each row of x, 1 for those of the row's person and else 0: (rows of x, 1, ..., ranks).
-
-        The result has as many dimensions as x.
-        person_of_row: the number of the person of each row of the batch. owners: the number of the person of each rank.
-        stream: which tokens the layer is given. x: what it is given, (rows of x, ..., C).
-        Raises ConditioningLost where another pack has made other rows.
-        """
-        texts = current.texts
-        if texts is not None and texts.rows is not None:
-            person_of_row = tuple(person_of_row[row] for row in texts.rows)  # x is of these rows alone
-        times, rest = divmod(len(x), len(person_of_row))
-        if rest:
-            raise ConditioningLost("unknown", f"makes {len(x)} rows of {len(person_of_row)} in a layer")
-        is_by_token = stream is not None and stream.stream is Stream.TEXT_AS_ROWS
-        key = person_of_row, owners, times, is_by_token, x.dim()
-        kept = self._kept_weights(forward)
-        if key not in kept:
-            is_own = torch.tensor(person_of_row)[:, None] == torch.tensor(owners)  # (rows, ranks)
-            # Of a text each token may be a row: all of one row of the batch, then all of the next. Of the time there
-            # may be rows at 0 for reference pictures: a whole batch of them, in front or behind.
-            is_own = is_own.repeat_interleave(times, dim=0) if is_by_token else is_own.repeat(times, 1)
-            for _ in range(x.dim() - 2):
-                is_own = is_own[:, None]  # (rows of x, 1, ..., ranks)
-            kept[key] = is_own.to(self._like)
-        return kept[key]
 
     def _modulation(
         self, forward: Forward, in_layer: PersonLorasInLayer, layer: ModulatedLayer, x: Tensor, out: Tensor
@@ -379,12 +338,12 @@ class PersonLorasBatch(Batch):
             loras = node_in_layer.loras
             people.append(loras.of_people(x))
             of_owners = loras.people, loras.people_tensor
-            weights.append(self._ready_weights(forward, node, node.people, *of_owners, stream, tokens))
+            weights.append(self._rank_weights.of_owners(forward, node.number, node.people, *of_owners, stream, tokens))
         of_people = torch.cat(people).movedim(0, 1)  # (rows, people, parts * C)
         zero = None
         if len(common) > rows:
             if not layer.modulation.zero_time:
-                raise _zero_time_unknown()
+                raise zero_time_unknown()
             zero = TimeModulation(common[rows:], of_people[rows:])
         return TokenModulation(
             now=TimeModulation(common[:rows], of_people[:rows]),
@@ -394,73 +353,8 @@ class PersonLorasBatch(Batch):
             picture=self._token_weights.picture,
         )
 
-    def _weights_of(
-        self,
-        forward: Forward,
-        node_in_layer: NodeInLayer,
-        people: PeopleOnPicture,
-        stream: LayerStream | None,
-        x: Tensor,
-    ) -> Tensor:
-        """How much of each rank every token of x has, in a shape that multiplies x: (1, tokens, ranks) for most layers.
-
-        people: where the node's people are. stream: which tokens the layer is given. x: what it is given.
-        """
-        assert stream is not None  # such a layer is refused by the node
-        tokens = x.shape[1]
-        if stream.stream is Stream.TEXT_AS_ROWS:
-            tokens = x.shape[1] if x.dim() == 4 else len(x) // self.row_count
-        elif stream.modulates:
-            if x.dim() != 3 or x.shape[1] != 1:
-                raise _zero_time_unknown()
-            tokens = self._token_weights.tokens(stream.stream)
-        of_owners = node_in_layer.loras.owners, node_in_layer.loras.owners_tensor
-        weights = self._ready_weights(forward, node_in_layer.node, people, *of_owners, stream.stream, tokens)
-        if stream.stream is not Stream.TEXT_AS_ROWS:
-            return weights
-        if x.dim() == 4:  # (B, T, C, layers of the text encoder)
-            return weights[:, :, None]
-        return weights[0][:, None].repeat(self.row_count, 1, 1)  # (B * T, 1, ranks)
-
-    def _ready_weights(
-        self,
-        forward: Forward,
-        node: TransformerNodeLoras,
-        people: PeopleOnPicture,
-        owners: tuple[int, ...],
-        owners_tensor: Tensor,
-        stream: Stream,
-        tokens: int,
-    ) -> Tensor:
-        """How much of each rank every token has: (1, tokens, ranks), made once for all layers and steps.
-
-        people: where the node's people are. owners: per rank the number of the person, also as a tensor. stream: which
-        tokens the layer is given. tokens: how many these are.
-        """
-        of_texts = self._token_weights.text_tokens(), current.texts
-        of_references = current.references, current.embedded
-        key = node.number, owners, stream, tokens, of_texts, of_references
-        kept = self._kept_weights(forward)
-        if key not in kept:
-            weights = self._token_weights.of_people(people, stream, tokens)  # (people, tokens)
-            kept[key] = weights[owners_tensor].T[None].to(self._like)
-        return kept[key]
-
-
-_ZERO_TIME = "index_timestep_zero"
-"""The host's name of a method by which reference pictures are modulated by the time 0, and not by that of the step."""
-
 
 def _default_method(network: Any) -> str | None:
     """How a network reads reference pictures where the conditioning does not say it."""
     settings = getattr(network, "params", network)
     return getattr(settings, "default_ref_method", None)
-
-
-def _zero_time_unknown() -> BadSetup:
-    """The error for LoRAs of people that modulate, where references are modulated by the time 0."""
-    return BadSetup(
-        f"Reference pictures with the method {_ZERO_TIME} are modulated in another way than the picture, and LoRAs of "
-        "single people that change this are not known there.",
-        "Set FluxKontextMultiReferenceLatentMethod to another method, or use LoRAs without modulation layers.",
-    )

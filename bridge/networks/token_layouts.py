@@ -14,7 +14,7 @@ from ...core.token_layout import TokenLayout
 from ..sampling.current_forward import current
 from ..sampling.runs import ForwardInput
 from .families import TransformerFamily
-from .networks import network_of, tokens_of, transformer_family
+from .model_family import network_of, tokens_of, transformer_family
 
 LAYERS = "layers"
 """The place of an attention over all tokens, in the blocks."""

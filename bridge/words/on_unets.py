@@ -40,13 +40,13 @@ from comfy.ldm.modules.attention import attention_pytorch
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
-from ...core.attention import EVERYBODY, EXCLUDED, NOBODY, Block, region_bias
+from ...core.attention import EVERYBODY, NOBODY, Block, region_bias
 from ..host.unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of, with_patch
 from ..networks.layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from ..networks.other_attention import layers_ignoring_text
 from ..networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
-from ..sampling.carried import CarriedCond, ConditioningLost
 from ..sampling.conditioning import ID_TOKENS
+from ..sampling.model_conds import CarriedCond, ConditioningLost
 from ..sampling.runs import ForwardInput, attention_of_other_pack, entries_with, modules_of
 from .regional_text import (
     Chunks,
@@ -54,7 +54,12 @@ from .regional_text import (
     chunks_by_row,
     has_inline_tokens,
     id_tokens_read_everywhere,
-    times_repeated,
+)
+from .texts_of_others import (
+    bias_of_other_rows,
+    length_without_inline_tokens,
+    with_appended_tokens,
+    without_inline_tokens,
 )
 
 KEYS_AT_ONCE = 16
@@ -158,14 +163,8 @@ class RegionalTextBatch(CrossAttentionBatch):
         """
         if not has_inline_tokens(self._chunks):
             return None
-        chunks: list[tuple[RegionalText, ...]] = []
-        for regional_texts in self._chunks:
-            length_without_inline = _length_without_inline(regional_texts)
-            with_appended_tokens: list[RegionalText] = []
-            for regional_text in regional_texts:
-                with_appended_tokens.append(regional_text.appended_instead(length_without_inline))
-            chunks.append(tuple(with_appended_tokens))
-        return RegionalTextBatch(self.layers, tuple(chunks), length_without_inline_tokens(self._chunks), self._place)
+        chunks = with_appended_tokens(self._chunks)
+        return RegionalTextBatch(self.layers, chunks, length_without_inline_tokens(self._chunks), self._place)
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with our attention in the layers, and `append_tokens` as the last attn2 patch."""
@@ -187,7 +186,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         if others_read_their_texts:
             # The patches join our text with texts of their own, which have no inline tokens of ours. So our text has to
             # be given to them without its inline tokens, too.
-            context = self._without_inline_tokens(context)
+            context = without_inline_tokens(context, self._chunks)
             value = context
         output = super().call_patches(patches, n, context, value, extra_options)
         length = context.shape[1]
@@ -233,7 +232,9 @@ class RegionalTextBatch(CrossAttentionBatch):
             return LayerInput(n, context, value)
         appended = of_source_rows(self._appended.to(context), source_rows, dim=0)  # (B, appended_count, width)
         if source_rows is not None:
-            extra_options[self._other_rows_key] = self._bias_of_other_rows(context, appended, source_rows)
+            extra_options[self._other_rows_key] = bias_of_other_rows(
+                context, appended, source_rows, self._chunks, self._text_length, self.row_count
+            )
         for_keys = torch.cat([context, appended], dim=1)
         # Most often the host gives one tensor for both, and one is enough.
         for_values = for_keys if value is context else torch.cat([value, appended], dim=1)
@@ -260,8 +261,8 @@ class RegionalTextBatch(CrossAttentionBatch):
             bias = bias.index_select(1, pixels)  # (B, n, keys and padding)
         padding = bias.shape[-1] - k.shape[1]
         if source_rows is not None:
-            bias_of_other_rows: Tensor = extra_options[self._other_rows_key]  # (B, 1, keys), see append_tokens
-            bias = bias + functional.pad(bias_of_other_rows.to(q), (0, padding))
+            bias_of_rows: Tensor = extra_options[self._other_rows_key]  # (B, 1, keys), see append_tokens
+            bias = bias + functional.pad(bias_of_rows.to(q), (0, padding))
         # On a CPU the host's choices write out all logits.
         kernel = attention_pytorch if q.device.type == "cpu" else None
         padded_keys = functional.pad(k, (0, 0, 0, padding))
@@ -280,74 +281,11 @@ class RegionalTextBatch(CrossAttentionBatch):
         if self.layers[layer_index] in self._ignoring:
             # In this layer the other pack's function does not read our inline tokens, or cannot be given them. Plain
             # attention has to leave them out as well, or it would subtract tokens that the function has not read.
-            text_keys = self._without_inline_tokens(text_keys)
-            text_values = self._without_inline_tokens(text_values)
+            text_keys = without_inline_tokens(text_keys, self._chunks)
+            text_values = without_inline_tokens(text_values, self._chunks)
         out_of_other_pack = attention_of_other_pack(before, q, text_keys, text_values, extra_options)
         plain_out = attend_with(extra_options)(q, text_keys, text_values)
         return out_of_other_pack + out - plain_out
-
-    def _without_inline_tokens(self, context: Tensor) -> Tensor:
-        """The text of every row without repeats and without the inline tokens. context: (B, T, width), or its keys.
-
-        The texts of several chunks are brought to one length as the host does it.
-        """
-        texts: list[comfy.conds.CONDCrossAttn] = []  # of the chunks, (rows of the chunk, tokens, width) each
-        for regional_texts, rows in zip(self._chunks, context.chunk(len(self._chunks)), strict=True):
-            length = regional_texts[0].text_length
-            is_common = torch.ones(length, dtype=torch.bool)  # whether a token belongs to no person
-            for regional_text in regional_texts:
-                end = regional_text.start + regional_text.inline_count
-                is_common[regional_text.start : end] = False
-            text_once = rows[:, :length]  # the host may have repeated it
-            texts.append(comfy.conds.CONDCrossAttn(text_once[:, is_common]))
-        return texts[0].concat(texts[1:])
-
-    def _bias_of_other_rows(self, context: Tensor, appended: Tensor, source_rows: Tensor) -> Tensor:
-        """What is added to the bias in rows that another pack has made: (B, 1, T + appended_count).
-
-        context: the texts of these rows, (B, T, width). appended: our tokens, (B, appended_count, width). The texts
-        differ from ours in two ways:
-        - They may be repeated more often than ours, so that appended tokens have to count as often as they do. A token
-          that stands n times in a softmax counts as much as one whose logit is log n higher.
-        - They may hold inline tokens of ours, which we have appended as well (batch_of_other_texts). Such a token is
-          excluded where it stands in the text, and read among the appended tokens alone.
-        """
-        our_repeats: list[int] = []
-        were_inline_in_chunks: list[Tensor] = []
-        for regional_texts in self._chunks:
-            our_repeats.append(regional_texts[0].repeats_in(self._text_length))
-            were_inline_in_chunks.append(self._were_inline(regional_texts))
-        our_repeats_of_chunks = torch.tensor(our_repeats, device=context.device)
-        our_repeats_of_rows = repeat_rows(our_repeats_of_chunks, self.row_count, dim=0)[source_rows]  # (B,)
-        more_often = (times_repeated(context) / our_repeats_of_rows).log()  # (B,)
-        bias_of_appended = more_often[:, None].expand(-1, self.appended_count)
-        were_inline = torch.stack(were_inline_in_chunks)  # (chunks, appended_count)
-        were_inline = repeat_rows(were_inline, self.row_count, dim=0).to(context.device)[source_rows]
-        # One channel is enough to tell whether two tokens are the same: (B, T, appended_count).
-        same = context[:, :, None, 0] == appended[:, None, :, 0]
-        read_twice = (same & were_inline[:, None]).any(dim=2)  # (B, T)
-        return torch.cat([read_twice * EXCLUDED, bias_of_appended], dim=1)[:, None]
-
-    def _were_inline(self, regional_texts: Sequence[RegionalText]) -> Tensor:
-        """Which appended tokens of a chunk have been taken out of its text: (appended_count,) bool."""
-        were_inline_in_texts: list[Tensor] = []
-        for regional_text in regional_texts:
-            were_inline_in_texts.append(torch.full((regional_text.appended_count,), regional_text.was_inline))
-        were_inline = torch.cat(were_inline_in_texts)
-        return functional.pad(were_inline, (0, self.appended_count - len(were_inline)))
-
-
-def length_without_inline_tokens(chunks: Chunks) -> int:
-    """How many tokens the texts of a forward have without inline tokens.
-
-    The host repeats texts of different lengths until all have the least common multiple.
-    """
-    return math.lcm(*(_length_without_inline(regional_texts) for regional_texts in chunks))
-
-
-def _length_without_inline(regional_texts: Sequence[RegionalText]) -> int:
-    """How many tokens the text of one chunk has without inline tokens."""
-    return regional_texts[0].text_length - sum(regional_text.inline_count for regional_text in regional_texts)
 
 
 def _appended_count(regional_texts: Sequence[RegionalText]) -> int:

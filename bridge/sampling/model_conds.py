@@ -16,9 +16,9 @@ from typing_extensions import Self
 from ...core.errors import LikenessError, ModelNotPatched
 from ..host.schedule import ScheduleRange
 from .areas import area_of
-from .canvas import Canvas
+from .canvas_check import Canvas
 from .conditioning import Conditioning, factor_between
-from .remarks import Pictures
+from .run_notes import Pictures
 
 
 class ConditioningLost(LikenessError):

@@ -14,8 +14,8 @@ import torch
 from figures import relative
 from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
 from method_rows import Row, node, rows
-from pack.bridge import presence
 from pack.bridge.host import notes
+from pack.bridge.sampling import missing_people
 
 import nodes
 
@@ -45,7 +45,7 @@ def texts_under(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     plainly = notes.tell_of_run
 
     def tell(node_id: str | None, topic: str, text: str) -> None:
-        if topic == presence.TOPIC:
+        if topic == missing_people.TOPIC:
             texts.extend(text.splitlines())
         plainly(node_id, topic, text)
 

@@ -1,0 +1,139 @@
+"""How much of every rank of people's LoRAs counts in each token of a transformer, or in each row of its batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...core.errors import BadSetup
+from ..host.unet import dtype_of
+from ..networks.families import LayerStream, Stream
+from ..sampling.current_forward import current
+from ..sampling.model_conds import ConditioningLost
+from ..sampling.runs import ForwardInput
+from .layer_hooks import Forward
+from .people_layers import PeopleLayer
+from .token_weights import PeopleOnPicture, TokenWeights
+
+ZERO_TIME = "index_timestep_zero"
+"""The host's name of a method by which reference pictures are modulated by the time 0, and not by that of the step."""
+
+
+def zero_time_unknown() -> BadSetup:
+    """The error for LoRAs of people that modulate, where references are modulated by the time 0."""
+    return BadSetup(
+        f"Reference pictures with the method {ZERO_TIME} are modulated in another way than the picture, and LoRAs of "
+        "single people that change this are not known there.",
+        "Set FluxKontextMultiReferenceLatentMethod to another method, or use LoRAs without modulation layers.",
+    )
+
+
+class RankWeights:
+    """The weights of ranks in the forwards of one batch, made once for all layers and steps.
+
+    tokens: how much of each person's LoRAs the tokens of these forwards have.
+    """
+
+    def __init__(self, tokens: TokenWeights, forward_input: ForwardInput) -> None:
+        self._tokens = tokens
+        self._row_count = len(forward_input.x)
+        self._like = torch.empty(0, device=forward_input.x.device, dtype=dtype_of(forward_input.model))
+        self._weights: dict[Any, Tensor] = {}
+
+    def _kept(self, forward: Forward) -> dict[Any, Tensor]:
+        """Where weights are kept, by their key: for all forwards of the batch.
+
+        What torch.compile compiles keeps them for this forward alone: the graph then works them out of where people
+        are. Else it would see other weights ready at each step and in each run, and compile it anew.
+        """
+        return forward.weights if torch.compiler.is_compiling() else self._weights
+
+    def of_rows(
+        self,
+        forward: Forward,
+        person_of_row: tuple[int, ...],
+        owners: tuple[int, ...],
+        stream: LayerStream | None,
+        x: Tensor,
+    ) -> Tensor:
+        """Which ranks count in each row of x, 1 for those of the row's person and else 0: (rows of x, 1, ..., ranks).
+
+        The result has as many dimensions as x.
+        person_of_row: the number of the person of each row of the batch. owners: the number of the person of each rank.
+        stream: which tokens the layer is given. x: what it is given, (rows of x, ..., C).
+        Raises ConditioningLost where another pack has made other rows.
+        """
+        texts = current.texts
+        if texts is not None and texts.rows is not None:
+            person_of_row = tuple(person_of_row[row] for row in texts.rows)  # x is of these rows alone
+        times, rest = divmod(len(x), len(person_of_row))
+        if rest:
+            raise ConditioningLost("unknown", f"makes {len(x)} rows of {len(person_of_row)} in a layer")
+        is_by_token = stream is not None and stream.stream is Stream.TEXT_AS_ROWS
+        key = person_of_row, owners, times, is_by_token, x.dim()
+        kept = self._kept(forward)
+        if key not in kept:
+            is_own = torch.tensor(person_of_row)[:, None] == torch.tensor(owners)  # (rows, ranks)
+            # Of a text each token may be a row: all of one row of the batch, then all of the next. Of the time there
+            # may be rows at 0 for reference pictures: a whole batch of them, in front or behind.
+            is_own = is_own.repeat_interleave(times, dim=0) if is_by_token else is_own.repeat(times, 1)
+            for _ in range(x.dim() - 2):
+                is_own = is_own[:, None]  # (rows of x, 1, ..., ranks)
+            kept[key] = is_own.to(self._like)
+        return kept[key]
+
+    def of_layer(
+        self,
+        forward: Forward,
+        node_number: int,
+        people: PeopleOnPicture,
+        loras: PeopleLayer,
+        stream: LayerStream | None,
+        x: Tensor,
+    ) -> Tensor:
+        """How much of each rank every token of x has, in a shape that multiplies x: (1, tokens, ranks) for most layers.
+
+        node_number: of the node in its batch. people: where its people are. loras: of the node in this layer. stream:
+        which tokens the layer is given. x: what it is given.
+        """
+        assert stream is not None  # such a layer is refused by the node
+        tokens = x.shape[1]
+        if stream.stream is Stream.TEXT_AS_ROWS:
+            tokens = x.shape[1] if x.dim() == 4 else len(x) // self._row_count
+        elif stream.modulates:
+            if x.dim() != 3 or x.shape[1] != 1:
+                raise zero_time_unknown()
+            tokens = self._tokens.tokens(stream.stream)
+        owners = loras.owners, loras.owners_tensor
+        weights = self.of_owners(forward, node_number, people, *owners, stream.stream, tokens)
+        if stream.stream is not Stream.TEXT_AS_ROWS:
+            return weights
+        if x.dim() == 4:  # (B, T, C, layers of the text encoder)
+            return weights[:, :, None]
+        return weights[0][:, None].repeat(self._row_count, 1, 1)  # (B * T, 1, ranks)
+
+    def of_owners(
+        self,
+        forward: Forward,
+        node_number: int,
+        people: PeopleOnPicture,
+        owners: tuple[int, ...],
+        owners_tensor: Tensor,
+        stream: Stream,
+        tokens: int,
+    ) -> Tensor:
+        """How much of each rank every token has: (1, tokens, ranks), made once for all layers and steps.
+
+        node_number: of the node in its batch. people: where its people are. owners: per rank the number of the person,
+        also as a tensor. stream: which tokens the layer is given. tokens: how many these are.
+        """
+        of_texts = self._tokens.text_tokens(), current.texts
+        of_references = current.references, current.embedded
+        key = node_number, owners, stream, tokens, of_texts, of_references
+        kept = self._kept(forward)
+        if key not in kept:
+            weights = self._tokens.of_people(people, stream, tokens)  # (people, tokens)
+            kept[key] = weights[owners_tensor].T[None].to(self._like)
+        return kept[key]

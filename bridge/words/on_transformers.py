@@ -1,0 +1,191 @@
+"""Words of single people in a transformer, while the sampler runs: the run, and what it does in each forward.
+
+person_texts.py    what conditioning carries
+text_places.py     where words stand behind the common text, and where in the picture they are read
+forward_texts.py   how many tokens all texts of a forward are
+texts_alone.py     each text computed as if it were alone
+words_reading.py   who reads whose words in attention
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from comfy.model_patcher import ModelPatcher
+from comfy.samplers import CFGGuider
+from torch import Tensor
+
+from ...core.errors import BadSetup
+from ..host.shared_network import model_of
+from ..host.unet import Options, with_patch
+from ..networks.attention import BlockCalls, with_reading
+from ..networks.families import TransformerFamily
+from ..networks.model_family import cells_per_token, network_of, tokens_of, transformer_family
+from ..networks.token_layouts import EmbeddedPieces, key_of_forward
+from ..sampling.canvas_check import check_canvases
+from ..sampling.current_forward import CurrentTexts, current
+from ..sampling.model_conds import rows_of_nodes
+from ..sampling.runs import Batch, ForwardInput, Run, entries_with
+from .forward_texts import ForwardTexts
+from .person_texts import PersonTexts
+from .text_places import TextPlace, filled_up, left_padded, places_of
+from .texts_alone import TextsAlone
+from .words_reading import WordsReading
+
+
+class PersonTextsRun(Run):
+    """One sampling run of a transformer that reads words by region."""
+
+    key = PersonTexts.key
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        super().__init__(guider, latent)
+        check_canvases(self.everything(guider), latent, self.cell)
+        self._batches: dict[Any, PersonTextsBatch] = {}
+        self._texts_of_entries: list[tuple[PersonTexts, ...]] = []
+        for entry in entries_with(guider, self.key):
+            self._texts_of_entries.append(entry["model_conds"][self.key].cond)
+
+    def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:
+        """The shape of a higher latent, which has as many more tokens as there are tokens of words.
+
+        The host estimates by this shape how much memory a forward takes.
+        """
+        base_model: Any = model_of(model)
+        family = transformer_family(base_model)
+        if family is None or len(noise_shape) < 4:
+            return noise_shape
+        network = network_of(base_model)
+        most_tokens = 0  # that any entry adds to a row
+        for texts_of_entry in self._texts_of_entries:
+            tokens = sum(_tokens_added(texts, family, network) for texts in texts_of_entry)
+            most_tokens = max(most_tokens, tokens)
+        *others, height, width = noise_shape  # (B, C, h, w) or (B, C, frames, h, w)
+        frames = others[2] if len(others) > 2 else 1
+        cells = most_tokens * cells_per_token(base_model) ** 2
+        more_rows_of_cells = -(-cells // (width * frames))  # rounded up
+        return [*others, height + more_rows_of_cells, width]
+
+    def batch_for_forward(
+        self, chunks: tuple[tuple[PersonTexts, ...], ...], forward_input: ForwardInput
+    ) -> PersonTextsBatch:
+        """The batch of one forward. chunks: what each carries, by node."""
+        mixed = "joins rows in which different words are read"
+        nodes = rows_of_nodes(chunks, len(forward_input.x), True, self._code_around_model, mixed)
+        nodes = [of_node for of_node in nodes if any(texts.active for texts in of_node)]
+        key = tuple(nodes), key_of_forward(forward_input)
+        if key not in self._batches:
+            is_first = not self._batches
+            self._batches[key] = PersonTextsBatch(nodes, forward_input, is_first)
+        return self._batches[key]
+
+
+def _tokens_added(texts: PersonTexts, family: TransformerFamily, network: Any) -> int:
+    """How many tokens of words one node adds to every row of the batch."""
+    lengths: list[int] = [0]
+    for text in texts.texts:
+        length = left_padded(text, family).shape[1] if text.shape[1] else 0
+        lengths.append(filled_up(length, family, network))
+    return max(lengths) if texts.by_row else sum(lengths)
+
+
+class PersonTextsBatch(Batch):
+    """Attention in which words are read by region, and what has to stand in the network for it.
+
+    nodes: of each node what all rows have, or what each row has. check_calls: whether every block has to ask for its
+    attention. In later steps a node that saves time may leave blocks out.
+    """
+
+    def __init__(self, nodes: Sequence[Sequence[PersonTexts]], forward_input: ForwardInput, check_calls: bool) -> None:
+        family = transformer_family(forward_input.model)
+        assert family is not None  # of a MODEL that the node has taken
+        self.row_count = len(forward_input.x)
+        self._family = family
+        places: list[TextPlace] = []
+        for node in nodes:
+            places += places_of(node, forward_input, family)
+        self._texts = ForwardTexts(places, forward_input, family)
+        words = [place.words.expand(self.row_count, -1, -1) for place in places]
+        self._words = torch.cat(words, dim=1).to(forward_input.x.device)  # (rows, tokens of all places, width)
+        self._pieces = EmbeddedPieces(self._texts.network, len(forward_input.references))
+        self._stand_ins = TextsAlone(self._texts).stand_ins()
+        blocks = sum(len(self._texts.network.get_submodule(path)) for path in family.blocks)
+        self._calls = BlockCalls(blocks, check_calls)
+        self._reading = WordsReading(self._texts, tokens_of(forward_input.model, forward_input.x), self._calls)
+        self._reading.get_ready(forward_input.x.device)
+
+    def network_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The network's arguments with everybody's words behind the common text."""
+        named = dict(kwargs)
+        places = list(args)  # the arguments by position: the timestep, the text and so on
+        if self._family.joint_mask and named.get("attention_mask") is not None:
+            why = "A node in front (Apply Style Model at another strength than 1) has put an attention mask into the"
+            raise BadSetup(
+                f"{why} conditioning, which knows nothing of the words of single people.",
+                "Set strength_type of that node to multiply and strength to 1, or take it out.",
+            )
+        text: Tensor = places[1] if len(places) > 1 else named["context"]
+        self._texts.common = text.shape[1]
+        longer = torch.cat([text, self._words.to(text)], dim=1)
+        if len(places) > 1:
+            places[1] = longer
+        else:
+            named["context"] = longer
+        self._count_tokens(places, named)
+        mask_place = self._family.mask_place
+        if mask_place is not None:
+            if len(places) > mask_place:
+                places[mask_place] = self._lengthened(places[mask_place])
+            elif "attention_mask" in named:
+                named["attention_mask"] = self._lengthened(named["attention_mask"])
+        return tuple(places), named
+
+    def _count_tokens(self, places: list[Any], named: dict[str, Any]) -> None:
+        """Add the tokens of everybody's words to the text's number of tokens, where the network takes that number."""
+        number_place = self._family.number_place
+        if number_place is None:
+            return
+        if "num_tokens" in named:
+            named["num_tokens"] = named["num_tokens"] + sum(self._texts.sizes)
+        elif len(places) > number_place:
+            places[number_place] = places[number_place] + sum(self._texts.sizes)
+
+    def _lengthened(self, mask: Tensor | None) -> Tensor | None:
+        """The network's mask of the text, (B, T), with everybody's words behind it, which are read: (B, T + words).
+
+        A mask of whole numbers has 1 where the text is read. One of floats is added to the logits, so it has 0 there.
+        """
+        if mask is None:
+            return None
+        value = 0.0 if mask.is_floating_point() else 1
+        return functional.pad(mask, (0, sum(self._texts.sizes)), value=value)
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """While this context is open, our functions stand in the network, see texts_alone.py."""
+        with ExitStack() as stack:
+            for stand_in in self._stand_ins:
+                stack.enter_context(stand_in.standing())
+            if self._family.own_captions:
+                stack.enter_context(self._pieces.counting())
+            yield
+
+    def options_with_attention(self, options: Options) -> Options:
+        """transformer_options in which every attention is split by who reads whose words."""
+        self._calls.begin()
+        names = tuple(place.name for place in self._texts.places)
+        current.texts = CurrentTexts(names, tuple(self._texts.lengths()[1:]))
+        if not self._family.own_captions:
+            options = with_patch(options, "post_input", self._reading.with_positions)
+        return with_reading(options, self._reading)
+
+    def after_forward(self) -> None:
+        """Raises ConditioningLost where a copy of the host's forward does not hand on what attention needs to know:
+        then everybody would read all words."""
+        self._calls.check()

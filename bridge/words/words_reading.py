@@ -1,0 +1,168 @@
+"""Who reads the words of single people in the attentions of a forward; core.person_texts says it for one attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...core.person_texts import OwnedTokens, TextLayout, split_by_words
+from ...core.token_groups import AnySplit, RowSplit, Split
+from ...core.token_layout import Span, TokenKind, placed_spans
+from ..host.unet import Options
+from ..networks.attention import BlockCalls
+from ..networks.token_layouts import LAYERS, REFINER
+from ..sampling.current_forward import current
+from ..sampling.model_conds import ConditioningLost
+from .forward_texts import ForwardTexts
+
+_TOKENS = "likeness_tokens"
+"""The key of a `_BlockTokens` among the transformer_options inside of a forward."""
+
+
+@dataclass(frozen=True)
+class _BlockTokens:
+    """How many tokens the blocks of a forward are given.
+
+    text: of all texts, with whatever stands in front of them. picture: of the picture and its references.
+    """
+
+    text: int
+    picture: int
+
+
+class WordsReading:
+    """The Reading of people's words, see attention.Reading: who reads whose words in each attention of a forward.
+
+    picture: tokens of the picture, without references. calls: which count the attentions of blocks that are split.
+    """
+
+    def __init__(self, texts: ForwardTexts, picture: int, calls: BlockCalls) -> None:
+        self._texts = texts
+        self._picture = picture
+        self._calls = calls
+        self._splits: dict[Any, AnySplit] = {}
+
+    def get_ready(self, device: torch.device) -> None:
+        """Make the splits of this forward's attentions now, before anything that torch.compile sees."""
+        text = self._texts.tokens()
+        total = self._texts.layout_with(text).total
+        self._split_for(LAYERS, text, total, total).on(device)
+        if self._texts.references_have_texts:
+            self._split_for(self._texts.family.refiners, text, text, text).on(device)
+
+    def with_positions(self, block_inputs: Options) -> Options:
+        """The host's post_input patch: what the blocks are given, with new positions for everybody's words.
+
+        They get the positions that they would have as the common text, so that each text counts from its own beginning.
+        Raises ConditioningLost where tokens of the picture are missing.
+        """
+        picture = block_inputs["img"].shape[1]
+        if picture < self._picture:
+            raise ConditioningLost("unknown", f"leaves {picture} of the picture's {self._picture} tokens")
+        text = block_inputs["txt"].shape[1]
+        block_inputs["transformer_options"][_TOKENS] = _BlockTokens(text, picture)
+        axes = self._texts.family.counted_axes
+        if not axes:
+            return block_inputs
+        positions: Tensor = block_inputs["txt_ids"].clone()  # (B, T, axes)
+        # Of the first words. Other packs may have put tokens in front of all texts.
+        start = text - sum(self._texts.sizes)
+        start_of_common = start - self._texts.common
+        for size in self._texts.sizes:
+            count = torch.arange(size, device=positions.device, dtype=positions.dtype)
+            for axis in axes:
+                first_position = positions[:, start_of_common : start_of_common + 1, axis]
+                positions[:, start : start + size, axis] = first_position + count
+            start += size
+        return {**block_inputs, "txt_ids": positions}
+
+    def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
+        """The split of one attention by who reads whose words, see attention.Reading; None for an attention of others.
+
+        An attention is known by the name of its refiner, or by its number of tokens.
+        """
+        place = LAYERS
+        if self._texts.family.own_captions:
+            place = options.get(REFINER, LAYERS)
+            text = self._texts.tokens()
+            total = {LAYERS: self._texts.layout_with(text).total, self._texts.family.refiners: text}.get(place)
+            if queries != total or keys != queries:
+                return None
+        else:
+            tokens: _BlockTokens | None = options.get(_TOKENS)
+            # A node that keeps the references' keys of an earlier step asks without the references.
+            if tokens is None or queries < tokens.text + self._picture or keys < queries:
+                return None
+            text = tokens.text
+        if place == LAYERS:
+            self._calls.count()
+        return self._split_for(place, text, queries, keys)
+
+    def _split_for(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
+        """The split of `make_split`, made once for all layers and steps. Arguments as there."""
+        key = place, text, queries, keys, current.references
+        if key not in self._splits:
+            self._splits[key] = _make_split_untraced(self, place, text, queries, keys)
+        return self._splits[key]
+
+    def make_split(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
+        """A new split of an attention by who reads whose words, for every row of the batch.
+
+        place: LAYERS for an attention in the blocks, or the path of the refiners of texts. text: tokens of all texts,
+        with whatever stands in front of them. queries, keys: how many tokens the attention has.
+        """
+        tokens = self._texts.layout_with(text)
+        layout = TextLayout(
+            common_end=tokens.before_common + tokens.common,
+            counts=tokens.words,
+            picture_start=tokens.picture_start if place == LAYERS else text,
+            queries=queries,
+            keys=keys,
+            # Tokens of other packs, such as USO's, belong to the common text.
+            readable_front=sum(tokens.reference_texts),
+            owned=self._owned(tokens.spans() if place == LAYERS else tokens.text_spans()),
+        )
+        splits: list[Split] = []
+        split_of: dict[tuple[tuple[int, ...], bytes], Split] = {}
+        for row in range(self._texts.row_count):
+            lengths = tuple(text_place.lengths[text_place.in_row(row)] for text_place in self._texts.places)
+            weights = torch.stack([text_place.weights[text_place.in_row(row)] for text_place in self._texts.places])
+            if place != LAYERS:
+                weights = weights[:, :0]  # no picture there
+            # Rows with words of the same lengths read the same tokens where the weights are the same, too.
+            key = lengths, weights.numpy().tobytes()
+            if key not in split_of:
+                fillers = tuple(self._texts.filler(text_place, row) for text_place in self._texts.places)
+                split_of[key] = split_by_words(replace(layout, fillers=fillers), weights)
+            splits.append(split_of[key])
+        return splits[0] if len(split_of) == 1 else RowSplit(tuple(splits))
+
+    def _owned(self, spans: Sequence[Span]) -> tuple[OwnedTokens, ...]:
+        """The tokens of references that are one person's alone, for people who have words. They read these words too.
+
+        spans: what stands in the attention, from its first token on.
+        """
+        references = current.references
+        if references is None:
+            return ()
+        owned: list[OwnedTokens] = []
+        for span in placed_spans(spans):
+            if span.span.kind is TokenKind.REFERENCE:
+                name = references.names[span.span.number]
+                for number, place in enumerate(self._texts.places):  # of every node that has words of this person
+                    if place.name == name:
+                        owned.append(OwnedTokens(number, span.tokens))
+        return tuple(owned)
+
+
+def _new_split(reading: WordsReading, place: str, text: int, queries: int, keys: int) -> AnySplit:
+    """WordsReading.make_split as a function, which torch.compiler.disable takes."""
+    return reading.make_split(place, text, queries, keys)
+
+
+# Whose references there are is known in a forward only, and torch.compile cannot trace what is then worked out once.
+_make_split_untraced: Any = torch.compiler.disable(_new_split)
