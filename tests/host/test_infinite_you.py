@@ -1,15 +1,16 @@
 """Apply InfiniteYou in the host, beside other ControlNets. What it refuses: test_refused.py."""
 
+import marks
 import sample_values
 import tiny_dits
-import tiny_sdxl
+import tiny_networks
 import torch
 from figures import relative
 from peers import apply
 
 import nodes
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 WIDTH, HEIGHT = 128, 96
 SIDES = tiny_dits.conditioning(1), tiny_dits.conditioning(2)
 
@@ -74,6 +75,6 @@ def test_a_smaller_latent_is_a_piece_of_the_canvas_where_the_schedule_begins_lat
         caplog.clear()
         sigmas = torch.tensor([schedule.percent_to_sigma(start_percent), 0.0])
         start = tiny_dits.latent(tiny_dits.FLUX, WIDTH // 2, HEIGHT // 2)
-        tiny_sdxl.host_sample(sample_values.flux(), start, sigmas, *sides, 1.0)
+        tiny_networks.host_sample(sample_values.flux(), start, sigmas, *sides, 1.0)
         said = [record.getMessage() for record in caplog.records]
         assert sum("The latent is 64x48 px and starts from a picture" in text for text in said) == told

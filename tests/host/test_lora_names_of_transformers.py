@@ -1,6 +1,7 @@
 """Names of layers in LoRA files of every trainer, by family of transformers: each finds the layer that is meant."""
 
 import lora_made
+import marks
 import pytest
 import tiny_dits
 import torch
@@ -13,7 +14,7 @@ from pack.bridge.networks.model_family import transformer_of
 from safetensors.torch import save_file
 from tiny_dits import FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 
 NAMES = {
     FLUX: [
