@@ -150,7 +150,9 @@ def a_controlnet_with_keyframes() -> Node:
     return ours("LikenessApplyInstantID", control_net=other_packs.Keyframed(control_net(), [1.0, 0.5]))
 
 
-@refused_by_the_node("a file for another UNet", AdapterMismatch, "17 .*layers .*MODEL .*SDXL, 2 layers")
+@refused_by_the_node(
+    "a file for another UNet", AdapterMismatch, "17 .*layers .*SDXL, 2 layers.*: layer 0 has another width"
+)
 def a_file_for_another_unet() -> Node:
     return ours("LikenessApplyInstantID", model=small())
 
