@@ -5,12 +5,30 @@ Source: IP-Adapter (arXiv 2308.06721), section 3.2.2; the regions are ours.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class TextRead(NamedTuple):
+    """What a cross-attention layer has read of the text when people are added to it.
+
+    text: what it has read, (B, N, C). query: the layer's queries, (B, N, C). heads: their number. attend: the layer's
+    attention.
+    """
+
+    text: Tensor
+    query: Tensor
+    heads: int
+    attend: Attend
+
+
+PeopleRead = Callable[[TextRead, Tensor, Tensor, Tensor | None], Tensor]
+"""What people add to a layer, (B, N, C): of keys, values and weights as in `decoupled`."""
 Block = tuple[str, int, int]
 """("input" | "middle" | "output", number, index of the transformer): the host's address of an attention layer."""
 
@@ -36,6 +54,11 @@ def decoupled(query: Tensor, keys: Tensor, values: Tensor, weights: Tensor | Non
     for key, value, weight in zip(keys[1:], values[1:], weights[1:], strict=True):
         out.addcmul_(weight, attend(query, key, value))
     return out
+
+
+def beside_text(layer: TextRead, keys: Tensor, values: Tensor, weights: Tensor | None) -> Tensor:
+    """What people add to a layer where that does not depend on what the text gives: `decoupled`."""
+    return decoupled(layer.query, keys, values, weights, layer.attend)
 
 
 def region_weights(regions: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ EMBEDDING, CROP = 512, 112
 """Numbers of a face embedding, and the side in pixels of the aligned picture that is kept with it."""
 UNNAMED = "person"
 """The name of somebody who has none."""
-ALIGNED, LOOSE = 224, 512
+ALIGNED, LOOSE, FFHQ = 224, 512, 512
 """Sides in pixels of the pictures in Portraits."""
 
 
@@ -46,10 +46,13 @@ class Portraits:
     aligned: (photos, ALIGNED, ALIGNED, 3) uint8 RGB, the face on ArcFace's template doubled, black outside of the
     photo.
     loose: (photos, LOOSE, LOOSE, 3) uint8 RGB, head and shoulders, upright, never outside of the photo.
+    ffhq: (photos, FFHQ, FFHQ, 3) uint8 RGB, the head on FFHQ's template, grey outside of the photo. None for people
+    saved by versions that kept none.
     """
 
     aligned: Tensor
     loose: Tensor
+    ffhq: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import comfy.model_management
 import torch
@@ -20,6 +20,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
+from ...core.attention import on_tokens
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements
 from ..networks.model_family import network_of, tokens_of
@@ -50,12 +51,16 @@ Read = tuple[Tensor, ...]
 
 
 class BlockInjection(Injection):
-    """What one apply node adds to one side of the conditioning. layers: a Read per block, weights in it.
+    """What one apply node adds to one side of the conditioning. layers: a Read per block, weights in it; () for a block
+    behind which nobody is read.
 
     A side without people has none: its rows are computed beside those with people, as the host does without both.
+    apart: each person is read by themselves, times the part of a token that lies in their region. Else tokens are in a
+    region or not, and those of several people's regions read these people together.
     """
 
     key = "likeness_block_injections"
+    apart: ClassVar[bool] = False
 
     def can_join_batch(self, other: Any) -> bool:
         """Whether rows with these two can be computed in one batch: where both work at the same steps."""
@@ -157,7 +162,8 @@ class _Readers:
     """Tokens of the picture that read the same people behind the blocks.
 
     rows: of the batch. tokens: (n,), their numbers in the picture. people: the numbers of whom they read. layers: what
-    is read of the people, per block. read: how, as BlockInjection.read.
+    is read of the people, per block. read: how, as BlockInjection.read. shares: (n, 1), what is read is multiplied by;
+    None for 1.
     """
 
     rows: slice
@@ -165,6 +171,15 @@ class _Readers:
     people: tuple[int, ...]
     layers: list[Read]
     read: Callable[[Tensor, Read, Sequence[int]], Tensor]
+    shares: Tensor | None
+
+    def added(self, picture: Tensor, tokens: Tensor, number: int) -> Tensor:
+        """What their tokens read of the people behind a block, by its number: (rows, n, width).
+
+        picture: the rows of a whole batch, (B, tokens, width). tokens: the numbers of their tokens in it.
+        """
+        read = self.read(picture[self.rows, tokens], self.layers[number], self.people)
+        return read if self.shares is None else read * self.shares.to(read)
 
 
 _Replacement = Callable[[Options, Options], Options]
@@ -194,15 +209,27 @@ class BlocksBatch(Batch):
     def _add_readers(self, part: _RowsOfInjection, layers: list[Read], x: Tensor) -> None:
         """Add the tokens of the picture that read people in these rows. layers: of the injection. x: (B, C, h, w)."""
         injection = part.injection
+        latent = x.shape[-2], x.shape[-1]
+        if injection.apart:
+            shares = torch.ones(1, 1, 1) if injection.shares is None else injection.shares
+            for person, by_token in enumerate(on_tokens(shares, *latent, 2).flatten(1)):
+                tokens = by_token.nonzero()[:, 0]
+                shares_of_tokens = by_token[tokens, None].to(x.device)  # (n, 1)
+                self._readers.append(
+                    _Readers(part.rows, tokens.to(x.device), (person,), layers, injection.read, shares_of_tokens)
+                )
+            return
         regions = torch.ones(1, 1, 1) if injection.acting_regions is None else injection.acting_regions
-        for people, tokens in tokens_by_people(tokens_in_regions(regions, (x.shape[-2], x.shape[-1]))):
-            self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, injection.read))
+        for people, tokens in tokens_by_people(tokens_in_regions(regions, latent)):
+            self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, injection.read, None))
 
     def options_with_attention(self, options: Options) -> Options:
-        """transformer_options with a function of ours around every block."""
+        """transformer_options with a function of ours around every block behind which somebody is read."""
         others = options.get("patches_replace", {}).get("dit", {})
         ours: dict[TransformerBlock, _Replacement] = {}
         for number, block in enumerate(self.blocks):
+            if not any(readers.layers[number] for readers in self._readers):
+                continue
             ours[block] = partial(self._block_output, number, others.get(block))
         return with_replacements(options, "dit", ours)
 
@@ -223,8 +250,9 @@ class BlocksBatch(Batch):
             raise ConditioningLost("unknown", f"leaves {left} of the picture's {self._length} tokens")
         img = before.clone()
         for readers in self._readers:
-            own = readers.tokens + text
-            img[readers.rows, own] += readers.read(before[readers.rows, own], readers.layers[number], readers.people)
+            if readers.layers[number]:
+                own = readers.tokens + text
+                img[readers.rows, own] += readers.added(before, own, number)
         return {**out, "img": img}
 
 

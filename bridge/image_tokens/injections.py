@@ -10,7 +10,7 @@ From the node to a layer:
         InjectionsBatch                 made once for all forwards that carry the same
             NodeInjections                  of each node: keys, values and weights of all rows of the batch
     InjectionsBatch.attention_output    of a layer: what the text gives
-        NodeInjections.people_attention     and what each node's people add to it
+        NodeInjections.people_attention     and what each node's people add to it, by its `reads`
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from ...core.attention import Attend, Block, decoupled, on_grid, region_weights
+from ...core.attention import Block, PeopleRead, TextRead, beside_text, on_grid, region_weights
 from ..host.unet import Grid, Options, Replacement, attend_with, grid_of
 from ..networks.layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from ..networks.row_tracking import of_source_rows, repeat_rows
@@ -43,6 +43,8 @@ class Injection(Carried):
     still reads its tokens by `regions`.
     by_row: person n acts in row n of the batch alone. There are no regions, and the box of a person is a box in that
     person's row.
+    reads: what people add to a layer. Each node is given what the text alone has given there, so the order of nodes
+    does not matter.
     """
 
     key = "likeness_injections"
@@ -51,6 +53,7 @@ class Injection(Carried):
     regions: Tensor | None
     by_row: bool = False
     boxes: Tensor | None = None
+    reads: PeopleRead = beside_text
 
     @property
     def active(self) -> bool:
@@ -126,6 +129,7 @@ class Injection(Carried):
             self.regions is other.regions
             and self.boxes is other.boxes
             and self.source is other.source
+            and self.reads is other.reads
             and self.tokens.shape == other.tokens.shape
             and self._layers_read() == other._layers_read()
         )
@@ -174,10 +178,12 @@ class InjectionsBatch(CrossAttentionBatch):
         attend = attend_with(extra_options)
         grid = grid_of(extra_options)
         source_rows = self.source_rows(before, q, extra_options)
-        out = attend(q, k, v) if before is None else attention_of_other_pack(before, q, k, v, extra_options)
+        text = attend(q, k, v) if before is None else attention_of_other_pack(before, q, k, v, extra_options)
+        layer = TextRead(text, q, extra_options["n_heads"], attend)
+        out = text
         for node in self._nodes:
             if layer_index in node.layers:
-                out = out + node.people_attention(q, layer_index, grid, attend, source_rows)
+                out = out + node.people_attention(layer, layer_index, grid, source_rows)
         return out
 
 
@@ -198,6 +204,7 @@ class NodeInjections:
     def __init__(self, injections: Sequence[Injection], place: QueryPlace) -> None:
         """injections: what the node has put into each chunk of the batch, in the same regions and layers."""
         self._injections = injections
+        self._reads = injections[0].reads  # a function, the same in every run: torch.compile compiles it once
         self._place = place
         self.layers: dict[int, KeysAndValues] = {}
         for number in range(len(injections[0].layers)):
@@ -219,14 +226,13 @@ class NodeInjections:
             for grid in place.grids:
                 self._weights[grid] = self._make_weights(grid)
 
-    def people_attention(
-        self, q: Tensor, layer_index: int, grid: Grid, attend: Attend, source_rows: Tensor | None
-    ) -> Tensor:
+    def people_attention(self, layer: TextRead, layer_index: int, grid: Grid, source_rows: Tensor | None) -> Tensor:
         """What the people of this node add to a layer, (B, N, C).
 
-        q: the queries of the layer, (B, N, C). layer_index: its number. grid: its grid. source_rows: (B,), of which row
-        of the batch each row of the layer was made; None where they are the same.
+        layer: what it has read of the text. layer_index: its number. grid: its grid. source_rows: (B,), of which row of
+        the batch each row of the layer was made; None where they are the same.
         """
+        q = layer.query
         of_batch = self.layers[layer_index]  # (people, rows of the batch, T, C) each
         keys = of_source_rows(of_batch.keys.to(q), source_rows, dim=1)  # (people, B, T, C)
         values = of_source_rows(of_batch.values.to(q), source_rows, dim=1)
@@ -235,7 +241,7 @@ class NodeInjections:
             # A grid that is not among the layers' own comes from a node that changes the latent between two steps.
             weights_of_batch = self._weights[grid] if grid in self._weights else self._make_weights(grid)
             weights = of_source_rows(weights_of_batch.to(q), source_rows, dim=1)  # (people, B, N, 1)
-        return decoupled(q, keys, values, weights, attend)
+        return self._reads(layer, keys, values, weights)
 
     def _make_weights(self, grid: Grid) -> Tensor:
         """How much each pixel of a grid reads of each person: (people, rows, N, 1)."""

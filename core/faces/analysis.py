@@ -14,7 +14,7 @@ from ..identities import why_bad
 from ..people import ALIGNED, CROP, LOOSE, NOSE, Face, Portraits
 from ..previews import Sheet, as_picture, color_of
 from .finding import Detection, Detector, find_faces
-from .pictures import Picture, align, is_placeholder, to_image
+from .pictures import Picture, align, align_ffhq, is_placeholder, to_image
 from .which import LARGEST, ONLY
 
 ORDERS = ("left to right", "top to bottom", "largest", "score")
@@ -131,7 +131,8 @@ def recognise(
         if portraits:
             aligned = _as_rgb_batch(crops[ALIGNED][n])
             loose = _as_rgb_batch(_loose_picture(picture, face))
-            portraits_of_face = Portraits(aligned, loose)
+            ffhq = _as_rgb_batch(align_ffhq(picture, face.keypoints))
+            portraits_of_face = Portraits(aligned, loose, ffhq)
         recognised.append(
             Face(
                 face.box,

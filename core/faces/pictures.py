@@ -1,13 +1,16 @@
 """IMAGE tensors to what face networks read: fitted into a square for detectors, cut out for recognisers; and back."""
 
+import math
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as functional
 from torch import Tensor
 
-from ..people import Keypoints
+from ..people import FFHQ, Keypoints
 from ..picture_files import read_picture
 from ..pictures import as_rgb
 
@@ -45,18 +48,76 @@ def to_image(picture: Picture) -> Tensor:
 
 # Where ArcFace wants the eyes, the nose and the corners of the mouth, in pixels of 112x112 (insightface).
 TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
+# The same where FFHQ has them, in pixels of FFHQ (facexlib).
+_FFHQ_TEMPLATE = (
+    (192.98138, 239.94708), (318.90277, 240.1936), (256.63416, 314.01935), (201.26117, 371.41043),
+    (313.08905, 371.15118),
+)  # fmt: skip
+_FFHQ_OUTSIDE = (135, 133, 132)
+"""The grey that facexlib puts outside of a photo, BGR."""
+_DRAWN_PAIRS = (
+    (0, 4), (0, 3), (1, 2), (1, 0), (3, 0), (0, 4), (1, 4), (3, 1), (0, 3), (0, 1), (0, 4), (4, 1), (0, 3),
+)  # fmt: skip
+"""The pairs of five points that OpenCV tries: it draws them at random from a fixed seed, so they are always these."""
 
 
 def align(picture: Picture, keypoints: Keypoints, size: int) -> Picture:
     """The face turned and scaled to ArcFace's template, (size, size, 3) BGR, black outside of the picture.
 
-    size: px, a multiple of 112. The turn, scale and shift are those that bring the keypoints nearest to the template in
-    the least-squares sense (Umeyama 1991). With points of the plane as complex numbers x + iy, turning and scaling are
-    a multiplication with one complex factor: target = factor * point + shift. As in every linear regression, the best
-    factor is the covariance of points and targets over the variance of the points.
+    size: px, a multiple of 112.
     """
     points = [complex(*point) for point in keypoints]
     targets = [complex(*point) * size / 112 for point in TEMPLATE]
+    source = _source(_least_squares(points, targets), size)
+    return _sampled(torch.as_tensor(picture), source.real, source.imag)
+
+
+def align_ffhq(picture: Picture, keypoints: Keypoints) -> Picture:
+    """The head turned and scaled to FFHQ's template, (FFHQ, FFHQ, 3) BGR, grey outside of the picture.
+
+    As facexlib's FaceRestoreHelper cuts it out with OpenCV's estimateAffinePartial2D by the least median of squares:
+    of the turns, scales and shifts through two of the points the one with the least median error, then the best in the
+    least-squares sense for the points that lie within 2.5 robust deviations of it (Rousseeuw and Leroy 1987).
+    """
+    points = [complex(*point) for point in keypoints]
+    targets = [complex(*point) for point in _FFHQ_TEMPLATE]
+    least_median = math.inf
+    errors_of_best: list[float] = []
+    for first, second in _DRAWN_PAIRS:
+        between = points[second] - points[first]
+        if not between:
+            continue  # through two points in one place there is no turn
+        factor = (targets[second] - targets[first]) / between
+        shift = targets[first] - factor * points[first]
+        errors = [abs(factor * point + shift - target) ** 2 for point, target in zip(points, targets, strict=True)]
+        median = sorted(errors)[len(errors) // 2]
+        if median < least_median:
+            least_median = median
+            errors_of_best = errors
+    count = len(points)
+    limit = max(2.5 * 1.4826 * (1 + 5 / (count - 2)) * math.sqrt(least_median), 0.001) ** 2
+    inside = [number for number, error in enumerate(errors_of_best) if error <= limit]
+    fit = _least_squares([points[number] for number in inside], [targets[number] for number in inside])
+    source = _source(fit, FFHQ)
+    # grid_sample has -1 and 1 at the edges of a picture, and 0 for colours outside of it.
+    height, width = picture.shape[:2]
+    grid = torch.stack([(source.real * 2 + 1) / width - 1, (source.imag * 2 + 1) / height - 1], dim=-1).float()
+    outside = torch.tensor(_FFHQ_OUTSIDE)
+    colors = torch.as_tensor(picture) - outside.to(torch.int16)  # (height, width, 3)
+    sampled = functional.grid_sample(colors.movedim(-1, 0)[None].float(), grid[None], align_corners=False)
+    return (sampled[0].movedim(0, -1) + outside).round().to(torch.uint8).numpy()
+
+
+Fit = tuple[complex, complex]
+"""A turn and scale, and a shift: target = factor * point + shift, with points of the plane as numbers x + iy."""
+
+
+def _least_squares(points: Sequence[complex], targets: Sequence[complex]) -> Fit:
+    """The turn, scale and shift that bring points nearest to targets in the least-squares sense (Umeyama 1991).
+
+    With points of the plane as complex numbers, turning and scaling are a multiplication with one complex factor. As in
+    every linear regression, the best factor is the covariance of points and targets over the variance of the points.
+    """
     points_mean = sum(points) / len(points)
     targets_mean = sum(targets) / len(targets)
     covariance = 0
@@ -66,11 +127,15 @@ def align(picture: Picture, keypoints: Keypoints, size: int) -> Picture:
         covariance += (point - points_mean).conjugate() * (target - targets_mean)
         variance += abs(point - points_mean) ** 2
     factor = covariance / variance
-    # Where in the picture each pixel of the crop comes from: crop = factor * picture + shift, solved for picture.
-    shift = targets_mean - factor * points_mean
+    return factor, targets_mean - factor * points_mean
+
+
+def _source(fit: Fit, size: int) -> Tensor:
+    """Where in a picture each pixel of a square comes from that a turn, scale and shift cut out: (size, size) complex
+    points."""
+    factor, shift = fit
     x, y = torch.meshgrid(torch.arange(size).double(), torch.arange(size).double(), indexing="xy")
-    source = (torch.complex(x, y) - shift) / factor  # (size, size)
-    return _sampled(torch.as_tensor(picture), source.real, source.imag)
+    return (torch.complex(x, y) - shift) / factor  # crop = factor * picture + shift, solved for picture
 
 
 def _sampled(pixels: Tensor, x: Tensor, y: Tensor) -> Picture:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ..errors import BadEmbedding
 from ..models.tensors import least_and_largest
-from ..people import ALIGNED, EMBEDDING, LOOSE, Identity, Portraits
+from ..people import ALIGNED, EMBEDDING, FFHQ, LOOSE, Identity, Portraits
 
 _SMALLEST = 1e-6
 _LARGEST = 1e4
@@ -61,7 +61,9 @@ def why_bad_portraits(portraits: Portraits, photo_count: int) -> str | None:
 
     photo_count: the number of photos that the identity has; each must have a portrait of either kind.
     """
-    kinds = (("aligned", portraits.aligned, ALIGNED), ("loose", portraits.loose, LOOSE))
+    kinds = [("aligned", portraits.aligned, ALIGNED), ("loose", portraits.loose, LOOSE)]
+    if portraits.ffhq is not None:
+        kinds.append(("ffhq", portraits.ffhq, FFHQ))
     for kind, pictures, side in kinds:
         shape = tuple(pictures.shape)
         expected = (photo_count, side, side, 3)

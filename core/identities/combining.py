@@ -53,7 +53,8 @@ def _portraits_of_all(faces: Sequence[Face]) -> Portraits | None:
         return None
     aligned = torch.cat([portrait.aligned for portrait in portraits])
     loose = torch.cat([portrait.loose for portrait in portraits])
-    return Portraits(aligned, loose)
+    ffhq = [portrait.ffhq for portrait in portraits if portrait.ffhq is not None]
+    return Portraits(aligned, loose, torch.cat(ffhq) if len(ffhq) == len(faces) else None)
 
 
 def portraits(identity: Identity, method: str) -> Portraits:

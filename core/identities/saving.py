@@ -27,6 +27,8 @@ CROPS_KEY = "crops"
 ALIGNED_KEY = "portraits.aligned"
 LOOSE_KEY = "portraits.loose"
 """The two kinds of portraits. Files of people without portraits have neither."""
+FFHQ_KEY = "portraits.ffhq"
+"""The third kind, which files of earlier versions lack."""
 
 _MOST_LORAS = 1000
 """LoRAs that a saved person may have."""
@@ -53,6 +55,8 @@ def to_tensors(identity: Identity) -> PersonFile:
     if identity.portraits:
         tensors[ALIGNED_KEY] = identity.portraits.aligned
         tensors[LOOSE_KEY] = identity.portraits.loose
+        if identity.portraits.ffhq is not None:
+            tensors[FFHQ_KEY] = identity.portraits.ffhq
     metadata = {"format": FORMAT, "version": VERSION, "name": identity.name}
     if identity.loras:
         metadata["loras"] = json.dumps([(lora.file, lora.strength, lora.words) for lora in identity.loras])
@@ -81,7 +85,7 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
         raise _damaged(path, why)
     portraits: Portraits | None = None
     if ALIGNED_KEY in tensors and LOOSE_KEY in tensors:
-        portraits = Portraits(tensors[ALIGNED_KEY], tensors[LOOSE_KEY])
+        portraits = Portraits(tensors[ALIGNED_KEY], tensors[LOOSE_KEY], tensors.get(FFHQ_KEY))
     identity = Identity(
         name=metadata.get("name", "person"),
         embeddings={recogniser: rows.float() for recogniser, rows in stored_embeddings.items()},

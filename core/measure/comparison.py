@@ -6,7 +6,6 @@ from dataclasses import replace
 from ..errors import BadCast, listed
 from ..identities import EmbeddingMissing, in_common, known_by
 from ..methods import methods
-from ..models.packs import ANTELOPE
 from ..people import Cast, Identity, NotPlaced, Person, require_together
 from ..taking_part import for_photos
 
@@ -19,9 +18,8 @@ def _recognisers_of_methods() -> dict[str, str]:
 
     An entry is the name of a method; UNKNOWN comes first and has "".
     """
-    # (rank, name in the menu, recogniser): the rank is the place in the menu. PuLID is a method of other packs, which
-    # core.methods does not list.
-    ranked = [(25, "PuLID", ANTELOPE)]
+    # (rank, name in the menu, recogniser): the rank is the place in the menu
+    ranked: list[tuple[int, str, str]] = []
     for method in methods():
         if method.measured_as:  # "" for a method that is not in the menu
             ranked.append((method.rank, method.measured_as, method.recogniser))

@@ -6,79 +6,20 @@ Source: "WithAnyone: Towards Controllable and ID-Consistent Image Generation" (a
 withanyone/flux/model.py and modules/layers.py (Apache-2.0).
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
-import torch
-import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from ...core.block_tokens import BlockAttention, BlockTokens, read_tokens
 from ...core.models.tensors import State
 from ...core.people import EMBEDDING
-from ...core.projections import HEAD_DIM, PerceiverAttention
+from ...core.projections import HEAD_DIM
 
 _TOKENS = "arcface_in_arc."
 """The prefix of the keys of the layers that make tokens of an embedding."""
 _BLOCKS = "ipa_arc."
 """The prefix of the keys of the attentions that stand after the blocks of FLUX.1."""
-
-
-class BlockTokens(NamedTuple):
-    """The tokens of people as the picture reads them after one block. The first dimension of each field is the people.
-
-    With the layers of the file, a row of the picture (one of its tokens) is normed (norm2) and projected to a query
-    (to_q). The query is multiplied with the keys of the people's tokens (to_kv), and what it reads of their values is
-    projected back (to_out). 8 is the square root of HEAD_DIM, 64. In each head:
-
-        logits = to_q(gain * normed + bias) . key / 8
-               = normed . (gain * to_q^T key / 8)  +  bias . (to_q^T key / 8)
-               = normed . keys                     +  offset
-        added  = to_out(softmax(logits) value)  =  softmax(logits) to_out(value)  =  softmax(logits) values
-
-    So both projections, which are linear, can be made part of the tokens. A person has 8 tokens in each of 24 heads, so
-    `keys` has 192 rows, an eighth of the 1536 rows of to_q; likewise values and to_out. No weight of the file is needed
-    per step.
-
-    keys: (people, heads, T, width), with gain, to_q and 1/8 in them. offset: (people, heads, T), what the bias of norm2
-    adds to the logits. values: (people, heads, T, width), with to_out in them.
-    """
-
-    keys: Tensor
-    offset: Tensor
-    values: Tensor
-
-
-class BlockAttention(PerceiverAttention):
-    """The attention after one block of FLUX.1, in which rows of the picture read the tokens of people.
-
-    It has the layers of a PerceiverAttention: the rows of the picture take the part of the Perceiver's latents. Unlike
-    there, they read the tokens alone and not each other.
-    """
-
-    def read_by_picture(self, tokens: Tensor) -> BlockTokens:
-        """The keys and values of people's tokens for one block, with both projections in them, see BlockTokens.
-
-        tokens: (people, T, width).
-        """
-        keys_and_values = self.to_kv(self.norm1(tokens))  # (people, T, 2 * heads * HEAD_DIM)
-        keys, values = keys_and_values.chunk(2, dim=-1)
-        keys = keys.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2)  # (people, heads, T, HEAD_DIM)
-        values = values.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2)  # (people, heads, T, HEAD_DIM)
-        # The host casts weights where it calls their layer. These are used without a call, hence the explicit casts.
-        # A linear layer is x weight^T: to_q has a row of its weight for each query value, to_out a column for each
-        # value.
-        query_weight = self.to_q.weight.to(tokens)  # (heads * HEAD_DIM, width)
-        output_weight = self.to_out.weight.T.to(tokens)  # (heads * HEAD_DIM, width)
-        to_query = query_weight.unflatten(0, (-1, HEAD_DIM))  # (heads, HEAD_DIM, width)
-        to_picture = output_weight.unflatten(0, (-1, HEAD_DIM))  # (heads, HEAD_DIM, width)
-        gain = self.norm2.weight.to(tokens)  # (width,)
-        bias = self.norm2.bias.to(tokens)  # (width,)
-        projected = keys @ to_query / HEAD_DIM**0.5  # (people, heads, T, width): to_q^T key / 8
-        return BlockTokens(
-            keys=projected * gain,
-            offset=projected @ bias,
-            values=values @ to_picture,
-        )
 
 
 class WithAnyoneNet(nn.Module):
@@ -105,7 +46,7 @@ class WithAnyoneNet(nn.Module):
         inner, self.width = state[f"{_BLOCKS}0.to_q.weight"].shape  # inner: heads * HEAD_DIM
         self.ipa_arc = nn.ModuleList()
         for _ in numbers:
-            self.ipa_arc.append(BlockAttention(self.width, inner, HEAD_DIM, ops=ops, **factory))
+            self.ipa_arc.append(BlockAttention(self.width, self.width, inner, HEAD_DIM, ops=ops, **factory))
 
     def block_tokens(self, embeddings: Tensor) -> list[BlockTokens]:
         """The tokens of people as the picture reads them, for each block: the double blocks, then the single ones.
@@ -132,31 +73,3 @@ class WithAnyoneNet(nn.Module):
 def face_branch(state: State) -> dict[str, Tensor]:
     """The tensors of a file that WithAnyoneNet reads: those of the branch of faces."""
     return {key: tensor for key, tensor in state.items() if key.startswith((_TOKENS, _BLOCKS))}
-
-
-def read_tokens(rows: Tensor, block_tokens: Sequence[Tensor], person_indices: Sequence[int]) -> Tensor:
-    """What rows of the picture read of people after one block, which is added to the rows: (..., width).
-
-    rows: (..., width). block_tokens: the fields of a BlockTokens, in their order. person_indices: which people are
-    read. All tokens of these people are in one softmax.
-    """
-    keys_by_person, offset_by_person, values_by_person = block_tokens
-    keys = _side_by_side(keys_by_person, person_indices)  # (heads, T, width), T of all these people
-    offset = _side_by_side(offset_by_person, person_indices)  # (heads, T)
-    values = _side_by_side(values_by_person, person_indices)  # (heads, T, width)
-    normed = functional.layer_norm(rows, rows.shape[-1:])  # norm2 without its gain and bias, which the tokens have
-    logits = normed @ keys.flatten(0, 1).T  # (..., heads * T)
-    logits = logits.reshape(*rows.shape[:-1], *offset.shape)  # (..., heads, T)
-    logits = logits + offset
-    weights = logits.softmax(dim=-1).flatten(-2)  # (..., heads * T)
-    return weights @ values.flatten(0, 1)
-
-
-def _side_by_side(by_person: Tensor, person_indices: Sequence[int]) -> Tensor:
-    """The tokens of some people, one person after the other, in each head: (heads, T of all these people, ...).
-
-    by_person: (people, heads, T, ...), a field of a BlockTokens. person_indices: of these people, from 0.
-    """
-    if len(person_indices) == 1:
-        return by_person[person_indices[0]]  # nearly all rows read one person: a view, no copy
-    return torch.cat([by_person[person] for person in person_indices], dim=1)

@@ -21,6 +21,7 @@ from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read, block
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.networks import model_family
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
+from ...core.block_tokens import BlockTokens, read_tokens
 from ...core.errors import WrongBaseModel
 from ...core.families import FLUX
 from ...core.identities import PHOTOS, embeddings
@@ -28,7 +29,7 @@ from ...core.methods import method
 from ...core.people import Cast, Person
 from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
-from .net import BlockTokens, WithAnyoneNet, face_branch, read_tokens
+from .net import WithAnyoneNet, face_branch
 
 METHOD = method("with_anyone")
 APPLY = "Apply WithAnyone"

@@ -43,7 +43,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         opened.rest()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def id_patch() -> IDPatch:
     """Small projections of the published kind."""
     import sample_values
@@ -51,7 +51,7 @@ def id_patch() -> IDPatch:
     return sample_values.loaded("id_patch")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def sdxl() -> tuple[ModelPatcher, ControlNet]:
     """A tiny MODEL and ControlNet of SDXL's kind."""
     import tiny_sdxl
@@ -60,12 +60,12 @@ def sdxl() -> tuple[ModelPatcher, ControlNet]:
     return tiny_sdxl.host_model(unet), tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(unet, 172))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def model(sdxl: tuple[ModelPatcher, ControlNet]) -> ModelPatcher:
     return sdxl[0]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def instant_id(sdxl: tuple[ModelPatcher, ControlNet]) -> InstantID:
     """Its file for them."""
     import sample_values
@@ -73,7 +73,7 @@ def instant_id(sdxl: tuple[ModelPatcher, ControlNet]) -> InstantID:
     return sample_values.loaded("instant_id", sdxl[0])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def face_model() -> HostedFaceModel:
     """A real detector and a real recogniser, in the host's hands."""
     import real_faces

@@ -278,6 +278,10 @@ def _defaults_of_methods() -> None:
         size=128,
     )
     _by_default("LikenessApplyInfiniteYou", control_net=value(infuse_net), vae=value(flux_vae))
+    seeing = {"eva_clip": value(loaded, "pulid_eva"), "face_parser": value(loaded, "pulid_parser")}
+    _by_default("LikenessApplyPuLID", **seeing)
+    of_flux = {"model": value(flux), "positive": value(flux_text, 1), "negative": value(flux_text, 2)}
+    _by_default("LikenessApplyPuLIDFlux", **of_flux, **seeing, pulid=value(loaded, "pulid_flux"))
 
 
 def _defaults_of_parts() -> None:

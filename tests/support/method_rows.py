@@ -17,6 +17,7 @@ from pack.core.methods import Method, methods
 from sample_values import (
     by_row,
     cast,
+    flux,
     identity,
     image,
     klein,
@@ -158,7 +159,7 @@ class Row:
 
     @property
     def of_unets(self) -> bool:
-        return self.method is None or bool({"SDXL", "SD1.5"} & {*self.method.families})
+        return self.method is None or self.model.make not in (flux, klein)
 
     @property
     def takes_a_cast(self) -> bool:
@@ -167,7 +168,7 @@ class Row:
     @property
     def runs_here(self) -> bool:
         """Whether this ComfyUI has models for it."""
-        return tiny_dits.KNOWN or self.method is None or self.method.host == "0.3.64"
+        return tiny_dits.KNOWN or self.method is None or (self.method.host == "0.3.64" and self.model.make is not flux)
 
     @property
     def is_seldom(self) -> bool:

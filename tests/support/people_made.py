@@ -26,7 +26,7 @@ def person(seed: int, photos: int = 1, slot: Slot | None = None, weight: float =
     loose[:, :: seed + 2] = 0  # not noise alone, of which CLIP sees the same everywhere
     embeddings_by_recogniser = {"w600k_r50": embeddings, "antelopev2": embeddings, "arcface-ir-se50": embeddings}
     crops = torch.zeros(photos, 112, 112, 3)
-    somebody = Identity(f"person {seed}", embeddings_by_recogniser, crops, Portraits(aligned, loose))
+    somebody = Identity(f"person {seed}", embeddings_by_recogniser, crops, Portraits(aligned, loose, loose))
     return Person(somebody, weight, slot)
 
 

@@ -26,6 +26,7 @@ import other_packs
 import parts_made
 import parts_run
 import photo_maker_made
+import pulid_made
 import real_faces
 import tiny_dits
 import tiny_encoders
@@ -40,6 +41,7 @@ from pack.bridge.people import face_bank
 from pack.core.methods import method
 from pack.core.people import (
     ALIGNED,
+    FFHQ,
     LOOSE,
     Cast,
     Face,
@@ -133,8 +135,14 @@ FILES = {
     "photo_maker": lambda widths: photo_maker_made.file(1),
     "infinite_you": lambda widths: infuse_made.projection_file(),
     "with_anyone": lambda widths: with_anyone_file(),
+    "pulid": pulid_made.sdxl_file,
+    "pulid_v1": lambda widths: pulid_made.sdxl_file(widths, "encoder"),
+    "pulid_flux": lambda widths: pulid_made.flux_file(),
+    "pulid_eva": lambda widths: pulid_made.eva_file(),
+    "pulid_parser": lambda widths: pulid_made.parser_file(),
 }
-"""By the folder of a method: a file as a user has it, for a UNet of these widths. Of others see `by_record`."""
+"""By the folder of a method: a file as a user has it, for a UNet of these widths. Of others see `by_record`. Further
+files of a method have another name, which begins with that of the folder."""
 
 
 def by_record(folder: str, widths: list[int]) -> dict[str, torch.Tensor]:
@@ -155,7 +163,7 @@ def file_of(kind: str, model: Any = None) -> Any:
 
 def load(kind: str, path: str, **changed: Any) -> Any:
     """What its loader gives. changed: of its further inputs."""
-    folder = kind.removesuffix("_plus").removesuffix("_mlp")
+    folder = next(folder for folder in LOADERS if kind.startswith(folder))
     return LOADERS[folder].load(path, None, **changed)
 
 
@@ -334,7 +342,9 @@ def identity(
 
 
 def portraits(photos: int = 1, kind: torch.dtype = torch.uint8, seed: int = 0) -> Portraits:
-    pictures_by_size = (normal(side + seed, 1, side, side, 3).abs().clamp(0, 1) * 255 for side in (ALIGNED, LOOSE))
+    pictures_by_size = (
+        normal(side + seed, 1, side, side, 3).abs().clamp(0, 1) * 255 for side in (ALIGNED, LOOSE, FFHQ)
+    )
     return Portraits(*(pictures.to(kind).repeat(photos, 1, 1, 1) for pictures in pictures_by_size))
 
 

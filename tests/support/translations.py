@@ -16,10 +16,11 @@ LABELS, NOTES, OPTIONS = "likenessLabels", "likenessNotes", "likenessOptions"
 SENTENCES = "likenessSentences"
 """The keys of main.json, and in the host's answer to /i18n."""
 PROPER_NAMES = {
-    "Canny", "CFG", "CLIP", "ControlNet", "DensePose", "Depth Anything", "FLUX.1", "FLUX.2 klein", "ID-Patch",
-    "ID-Patch ControlNet", "IdentityNet", "InfiniteYou", "InfuseNet", "InstantID", "IP-Adapter", "OpenPose",
-    "Parts2Whole", "PhotoMaker", "Qwen-Image-Edit", "RT-DETR", "SAM3", "SDPose", "SDXL", "StoryMaker", "VAE",
-    "WithAnyone", "Z-Image", "id-patch.bin", "image_proj_model.bin", "ip-adapter.bin", "withanyone.safetensors",
+    "Canny", "CFG", "CLIP", "ControlNet", "DensePose", "Depth Anything", "EVA-CLIP", "FLUX.1", "FLUX.2 klein",
+    "ID-Patch", "ID-Patch ControlNet", "IdentityNet", "InfiniteYou", "InfuseNet", "InstantID", "IP-Adapter",
+    "OpenPose", "Parts2Whole", "PhotoMaker", "PuLID", "Qwen-Image-Edit", "RT-DETR", "SAM3", "SDPose", "SDXL",
+    "StoryMaker", "VAE", "WithAnyone", "Z-Image", "id-patch.bin", "image_proj_model.bin", "ip-adapter.bin",
+    "pulid_flux_v0.9.1.safetensors", "pulid_v1.1.safetensors", "withanyone.safetensors",
 }  # fmt: skip
 
 Texts = dict[str, str]

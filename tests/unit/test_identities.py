@@ -12,7 +12,7 @@ from pack.core.people import Face, Identity, Portraits
 ARC = "arcface-ir-se50"
 BOTH = (ARC, "antelopev2")
 EMBEDDED = {f"embedding.{key}" for key in BOTH}
-PORTRAITS = {"portraits.aligned", "portraits.loose"}
+PORTRAITS = {"portraits.aligned", "portraits.loose", "portraits.ffhq"}
 
 
 def person(name="Anna", photos=3, seed=0, recognisers=BOTH):
@@ -29,7 +29,7 @@ def of_rows(*rows):
 
 def pictures(photos=3, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return Portraits(*(torch.randint(256, (photos, n, n, 3), generator=generator).byte() for n in (224, 512)))
+    return Portraits(*(torch.randint(256, (photos, n, n, 3), generator=generator).byte() for n in (224, 512, 512)))
 
 
 def saved(identity, **changes):
@@ -47,7 +47,8 @@ def test_embeddings_crops_and_portraits_are_in_the_order_of_the_photos():
     faces = []
     for number in range(3):
         row = {key: rows[number] for key, rows in embeddings.items()}
-        portraits = Portraits(all_portraits.aligned[number : number + 1], all_portraits.loose[number : number + 1])
+        photo = slice(number, number + 1)
+        portraits = Portraits(*(all_kinds[photo] for all_kinds in vars(all_portraits).values()))
         faces.append(Face((0, 0, 9, 9), ((0.0, 0.0),) * 5, 0.9, crops[number], row, portraits))
     anna = identities.from_faces("Anna", faces, BOTH)
     for key in BOTH:
@@ -56,6 +57,7 @@ def test_embeddings_crops_and_portraits_are_in_the_order_of_the_photos():
     assert anna.portraits is not None
     assert torch.equal(anna.portraits.aligned, all_portraits.aligned)
     assert torch.equal(anna.portraits.loose, all_portraits.loose)
+    assert torch.equal(anna.portraits.ffhq, all_portraits.ffhq)
 
 
 def test_normalised_mean_has_the_mean_direction_and_the_mean_length():
@@ -165,6 +167,7 @@ def test_blend_ends_are_the_people_themselves(method):
         assert torch.allclose(blended.embeddings["antelopev2"], rows, atol=1e-5)
         assert torch.equal(blended.portraits.aligned, end.portraits.aligned[:1])
         assert torch.equal(blended.portraits.loose, end.portraits.loose[:1])
+        assert torch.equal(blended.portraits.ffhq, end.portraits.ffhq[:1])
 
 
 @pytest.mark.parametrize("angle", [torch.pi / 2, 0.05])
@@ -188,6 +191,7 @@ def test_slerp_turns_at_an_even_pace_and_keeps_the_length(angle):
         )),
         ({"crops": torch.full((3, 112, 112, 3), torch.nan).to(torch.float8_e4m3fn)}, "its pictures hold nan"),
         ({"portraits.loose": torch.zeros(3, 512, 500, 3).byte()}, r"loose .*uint8 of shape \(3, 512, 500, 3\), not"),
+        ({"portraits.ffhq": torch.zeros(2, 512, 512, 3).byte()}, r"ffhq .*uint8 of shape \(2, 512, 512, 3\), not"),
         ({"version": "2"}, r"version 2 .*Update"),
         ({"version": None}, "version None"),
         (dict.fromkeys(EMBEDDED | PORTRAITS), "damaged: .*do not belong to the same photos"),

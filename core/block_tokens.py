@@ -1,0 +1,104 @@
+"""People behind the blocks of a transformer: what all rows of the picture read of them, made once per person."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+
+class BlockTokens(NamedTuple):
+    """The tokens of people as the picture reads them after one block. The first dimension of each field is the people.
+
+    With the layers of a file, a row of the picture (one of its tokens) is normed (norm2) and projected to a query
+    (to_q). The query is multiplied with the keys of the people's tokens (to_kv), and what it reads of their values is
+    projected back (to_out). r is the square root of a head's width. In each head:
+
+        logits = to_q(gain * normed + bias) . key / r
+               = normed . (gain * to_q^T key / r)  +  bias . (to_q^T key / r)
+               = normed . keys                     +  offset
+        added  = to_out(softmax(logits) value)  =  softmax(logits) to_out(value)  =  softmax(logits) values
+
+    So both projections, which are linear, can be made part of the tokens, and no weight of the file is needed per step.
+    With 8 tokens in each of 24 heads `keys` has 192 rows for a person, an eighth of the 1536 rows of to_q; likewise
+    values and to_out.
+
+    keys: (people, heads, T, width), with gain, to_q and 1/r in them. offset: (people, heads, T), what the bias of norm2
+    adds to the logits. values: (people, heads, T, width), with to_out in them.
+    """
+
+    keys: Tensor
+    offset: Tensor
+    values: Tensor
+
+
+class BlockAttention(nn.Module):
+    """The attention after one block of a transformer, in which rows of the picture read the tokens of people.
+
+    It has the layers of a PerceiverAttention (core.projections): the rows of the picture take the part of the
+    Perceiver's latents. Unlike there, they read the tokens alone and not each other.
+    width: of a row of the picture. token_width: of a token. inner: the width of all heads together. head_dim: of one.
+    """
+
+    def __init__(self, width: int, token_width: int, inner: int, head_dim: int, *, ops: Any, **factory: Any) -> None:
+        super().__init__()
+        self.head_dim = head_dim
+        self.norm1 = ops.LayerNorm(token_width, **factory)
+        self.norm2 = ops.LayerNorm(width, **factory)
+        self.to_q = ops.Linear(width, inner, bias=False, **factory)
+        self.to_kv = ops.Linear(token_width, inner * 2, bias=False, **factory)
+        self.to_out = ops.Linear(inner, width, bias=False, **factory)
+
+    def read_by_picture(self, tokens: Tensor) -> BlockTokens:
+        """The keys and values of people's tokens for one block, with both projections in them, see BlockTokens.
+
+        tokens: (people, T, token_width).
+        """
+        keys_and_values = self.to_kv(self.norm1(tokens))  # (people, T, 2 * inner)
+        keys, values = keys_and_values.chunk(2, dim=-1)
+        keys = keys.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (people, heads, T, head_dim)
+        values = values.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (people, heads, T, head_dim)
+        # The host casts weights where it calls their layer. These are used without a call, hence the explicit casts.
+        # A linear layer is x weight^T: to_q has a row of its weight for each query value, to_out a column for each
+        # value.
+        query_weight = self.to_q.weight.to(tokens)  # (inner, width)
+        output_weight = self.to_out.weight.T.to(tokens)  # (inner, width)
+        to_query = query_weight.unflatten(0, (-1, self.head_dim))  # (heads, head_dim, width)
+        to_picture = output_weight.unflatten(0, (-1, self.head_dim))  # (heads, head_dim, width)
+        gain = self.norm2.weight.to(tokens)  # (width,)
+        bias = self.norm2.bias.to(tokens)  # (width,)
+        projected = keys @ to_query / self.head_dim**0.5  # (people, heads, T, width): to_q^T key / r
+        return BlockTokens(
+            keys=projected * gain,
+            offset=projected @ bias,
+            values=values @ to_picture,
+        )
+
+
+def read_tokens(rows: Tensor, block_tokens: Sequence[Tensor], person_indices: Sequence[int]) -> Tensor:
+    """What rows of the picture read of people after one block, which is added to the rows: (..., width).
+
+    rows: (..., width). block_tokens: the fields of a BlockTokens, in their order. person_indices: which people are
+    read. All tokens of these people are in one softmax.
+    """
+    keys_by_person, offset_by_person, values_by_person = block_tokens
+    keys = _side_by_side(keys_by_person, person_indices)  # (heads, T, width), T of all these people
+    offset = _side_by_side(offset_by_person, person_indices)  # (heads, T)
+    values = _side_by_side(values_by_person, person_indices)  # (heads, T, width)
+    normed = functional.layer_norm(rows, rows.shape[-1:])  # norm2 without its gain and bias, which the tokens have
+    logits = normed @ keys.flatten(0, 1).T  # (..., heads * T)
+    logits = logits.reshape(*rows.shape[:-1], *offset.shape)  # (..., heads, T)
+    logits = logits + offset
+    weights = logits.softmax(dim=-1).flatten(-2)  # (..., heads * T)
+    return weights @ values.flatten(0, 1)
+
+
+def _side_by_side(by_person: Tensor, person_indices: Sequence[int]) -> Tensor:
+    """The tokens of some people, one person after the other, in each head: (heads, T of all these people, ...).
+
+    by_person: (people, heads, T, ...), a field of a BlockTokens. person_indices: of these people, from 0.
+    """
+    if len(person_indices) == 1:
+        return by_person[person_indices[0]]  # nearly all rows read one person: a view, no copy
+    return torch.cat([by_person[person] for person in person_indices], dim=1)

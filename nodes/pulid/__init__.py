@@ -1,0 +1,1 @@
+"""PuLID: one face or several by region, for SDXL and FLUX.1."""

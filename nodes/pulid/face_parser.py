@@ -1,0 +1,154 @@
+"""The face parser of facexlib, BiSeNet: which pixels of a face are skin, hair, ears, clothes and so on.
+
+Source: "BiSeNet: Bilateral Segmentation Network for Real-time Semantic Segmentation" (arXiv 1808.00897) and
+facexlib/parsing/bisenet.py and resnet.py (MIT), for the keys of parsing_bisenet.pth.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from ...core.models.tensors import State
+
+_MEAN = (0.485, 0.456, 0.406)
+_DEVIATION = (0.229, 0.224, 0.225)
+"""By which pictures are normalised, RGB."""
+_GREY = (0.299, 0.587, 0.114)
+_BESIDE_THE_FACE = (0, 7, 8, 9, 14, 15, 16, 18)
+"""Classes that become white: background, both ears, earring, neck, necklace, clothes, hat. Hair (17) stays."""
+_NORMS = {
+    "conv1": "bn1", "conv2": "bn2", "conv": "bn", "conv_atten": "bn_atten", "downsample.0": "downsample.1",
+}  # fmt: skip
+"""By the end of a convolution's name that of the norm behind it, where the file has one."""
+_NORM_EPSILON = 1e-5
+_UNREAD = ("conv_out16.", "conv_out32.")
+"""Beginnings of keys of layers that are for training alone."""
+_DEPTH = 2
+"""Blocks of each of the four levels."""
+
+
+def folded_state(state: State) -> dict[str, Tensor]:
+    """The tensors of FaceParserNet: the file's convolutions, each with the norm behind it made part of it.
+
+    A norm subtracts a mean, divides by a deviation, and multiplies and adds; all of that is linear. Raises KeyError for
+    a norm of which a tensor is missing.
+    """
+    folded: dict[str, Tensor] = {}
+    for key, weight in state.items():
+        name = key.removesuffix(".weight")
+        if name == key or weight.ndim != 4 or key.startswith(_UNREAD):
+            continue
+        norm = _norm_behind(name, state)
+        weight = weight.float()
+        bias = torch.zeros(len(weight))
+        if norm:
+            mean, variance, gain, offset = (
+                state[f"{norm}.{part}"].float() for part in ("running_mean", "running_var", "weight", "bias")
+            )
+            factor = gain / (variance + _NORM_EPSILON).sqrt()
+            weight = weight * factor[:, None, None, None]
+            bias = offset - mean * factor
+        folded[f"layers.{_as_module(name)}.weight"] = weight
+        folded[f"layers.{_as_module(name)}.bias"] = bias
+    return folded
+
+
+def _norm_behind(name: str, state: State) -> str:
+    """The name of the norm behind a convolution, "" for none."""
+    for convolution, norm in _NORMS.items():
+        if name.endswith(f".{convolution}"):
+            norm_name = name.removesuffix(convolution) + norm
+            if f"{norm_name}.running_mean" in state:
+                return norm_name
+    return ""
+
+
+def _as_module(name: str) -> str:
+    """A name of the file as the name of a module, which has no dots."""
+    return name.replace(".", "_")
+
+
+class FaceParserNet(nn.Module):
+    """The network, in the sizes of a file's tensors."""
+
+    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
+        """state: of `folded_state`; gives the sizes."""
+        super().__init__()
+        self.layers = nn.ModuleDict()
+        for key, tensor in state.items():
+            _, name, kind = key.split(".")
+            if kind == "weight":
+                out, inside, side, _ = tensor.shape
+                self.layers[name] = ops.Conv2d(inside, out, side, stride=_stride_of(name), padding=side // 2, **factory)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """How likely each class is at each pixel, (n, 19, H, W), by logits. pictures: (n, 3, H, W), RGB 0..1."""
+        mean, deviation = (torch.tensor(color).to(pictures)[:, None, None] for color in (_MEAN, _DEVIATION))
+        x = self._conv((pictures - mean) / deviation, "cp.resnet.conv1").relu()
+        x = functional.max_pool2d(x, 3, stride=2, padding=1)
+        levels: list[Tensor] = []
+        for level in (1, 2, 3, 4):
+            for number in range(_DEPTH):
+                x = self._residual(x, f"cp.resnet.layer{level}.{number}")
+            levels.append(x)
+        _, eighth, sixteenth, last = levels  # 1/8, 1/16 and 1/32 of the picture's side
+        whole = self._conv(last.mean(dim=(2, 3), keepdim=True), "cp.conv_avg.conv").relu()
+        context = self._refined(last, "cp.arm32") + whole
+        context = self._conv(_enlarged(context, sixteenth), "cp.conv_head32.conv").relu()
+        context = self._refined(sixteenth, "cp.arm16") + context
+        context = self._conv(_enlarged(context, eighth), "cp.conv_head16.conv").relu()
+        x = self._conv(torch.cat([eighth, context], dim=1), "ffm.convblk.conv").relu()
+        gate = self._conv(x.mean(dim=(2, 3), keepdim=True), "ffm.conv1").relu()
+        gate = self._conv(gate, "ffm.conv2").sigmoid()
+        x = self._conv(x * gate + x, "conv_out.conv.conv").relu()
+        x = self._conv(x, "conv_out.conv_out")
+        return functional.interpolate(x, pictures.shape[-2:], mode="bilinear", align_corners=True)
+
+    def _conv(self, x: Tensor, name: str) -> Tensor:
+        """What a convolution of the file gives, with its norm."""
+        return self.layers[_as_module(name)](x)
+
+    def _residual(self, x: Tensor, name: str) -> Tensor:
+        """What a block of ResNet gives."""
+        out = self._conv(self._conv(x, f"{name}.conv1").relu(), f"{name}.conv2")
+        if _as_module(f"{name}.downsample.0") in self.layers:
+            x = self._conv(x, f"{name}.downsample.0")
+        return (out + x).relu()
+
+    def _refined(self, x: Tensor, name: str) -> Tensor:
+        """What an attention refinement gives: each channel times a number from 0 to 1."""
+        x = self._conv(x, f"{name}.conv.conv").relu()
+        gate = self._conv(x.mean(dim=(2, 3), keepdim=True), f"{name}.conv_atten")
+        return x * gate.sigmoid()
+
+    def try_out(self, zeros: Callable[..., Tensor]) -> None:
+        """Run every layer once, to see whether the sizes of the file's tensors fit each other. Raises RuntimeError.
+
+        zeros: makes a tensor of zeros of a shape, as torch.zeros does, on the device of the network.
+        """
+        self(zeros(1, 3, 64, 64))
+
+
+def _stride_of(name: str) -> int:
+    """The stride of a convolution by the name of its module: 2 where a level begins, but for the first level."""
+    begins_a_level = name.endswith(("_0_conv1", "_0_downsample_0")) and "_layer1_" not in name
+    return 2 if begins_a_level or name == "cp_resnet_conv1" else 1
+
+
+def _enlarged(x: Tensor, like: Tensor) -> Tensor:
+    """x in the size of another tensor, by the nearest pixel."""
+    return functional.interpolate(x, like.shape[-2:], mode="nearest")
+
+
+def face_alone(pictures: Tensor, logits: Tensor) -> Tensor:
+    """Pictures of faces as EVA-CLIP is shown them: face and hair in grey, all else white. (n, 3, H, W).
+
+    pictures: (n, 3, H, W), RGB 0..1. logits: of FaceParserNet.
+    """
+    classes = logits.argmax(dim=1, keepdim=True)  # (n, 1, H, W)
+    beside = torch.isin(classes, torch.tensor(_BESIDE_THE_FACE, device=classes.device))
+    grey = (pictures * torch.tensor(_GREY).to(pictures)[:, None, None]).sum(dim=1, keepdim=True)
+    return torch.where(beside, torch.ones_like(grey), grey).expand_as(pictures)

@@ -1,0 +1,378 @@
+"""PuLID: load its files, apply faces to SDXL or FLUX.1 for one person or many."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io
+from torch import Tensor
+
+from ...bridge import apply_nodes
+from ...bridge.apply_nodes import check_fits, injections
+from ...bridge.host import notes, schema
+from ...bridge.host.load import FileLoader, Loaded, Published
+from ...bridge.host.schedule import schedule_range
+from ...bridge.host.shared_network import model_of
+from ...bridge.host.unet import dtype_of
+from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read, blocks_of
+from ...bridge.image_tokens.injections import Injection
+from ...bridge.networks import model_family
+from ...bridge.sampling.conditioning import Conditioning, check_conditioning
+from ...core.block_tokens import read_tokens
+from ...core.errors import BadPhoto, WrongBaseModel
+from ...core.families import FLUX, SDXL
+from ...core.identities import PortraitsMissing, combine, photos_of, portraits
+from ...core.methods import method
+from ...core.models.formats import identify
+from ...core.people import Identity, Person
+from ..categories import IN_OTHER_METHODS
+from ..sockets import CastOrPersonSocket, adapter_socket
+from .eva import EvaNet, vision_state
+from .face_parser import FaceParserNet, face_alone, folded_state
+from .net import PROJECTIONS, EncoderNet, PuLIDFluxNet, PuLIDNet, id_vectors, own_names, reads_behind
+
+METHOD = method("pulid")
+APPLY, APPLY_FLUX = "Apply PuLID (SDXL)", "Apply PuLID (FLUX.1)"
+FILE = Published.of_method(METHOD, "PuLID file")
+
+
+class PuLID(Loaded[PuLIDNet]):
+    """A loaded file for SDXL, of version 1 or 1.1."""
+
+
+class PuLIDFlux(Loaded[PuLIDFluxNet]):
+    """A loaded file for FLUX.1."""
+
+
+class EvaClip(Loaded[EvaNet]):
+    """A loaded EVA02_CLIP_L_336_psz14_s6B.pt."""
+
+
+class FaceParser(Loaded[FaceParserNet]):
+    """A loaded parsing_bisenet.pth."""
+
+
+PuLIDSocket = adapter_socket(f"{METHOD.title} for {SDXL.name}", PuLID)
+PuLIDFluxSocket = adapter_socket(f"{METHOD.title} for {FLUX.name}", PuLIDFlux)
+EvaClipSocket = adapter_socket("EVA-CLIP", EvaClip)
+FaceParserSocket = adapter_socket("the face parser (BiSeNet)", FaceParser)
+
+
+def load_pulid(path: str) -> Loaded[Any]:
+    """Read one of the method's files: of PuLID, EVA-CLIP or the face parser. Raises UnsupportedCheckpoint, BadSetup."""
+    state = FILE.read(path)
+    file_format = identify(state)
+    kind = file_format.id if file_format else ""
+    if kind == "eva-clip":
+        return EvaClip(FILE.build(path, EvaNet, vision_state(state)))
+    if kind == "face-parser":
+        return FaceParser(FILE.build(path, FaceParserNet, folded_state(state)))
+    if kind == "pulid-flux":
+        model_family.require_dits(f"{METHOD.title}'s file for {FLUX.name}")
+        return PuLIDFlux(FILE.build(path, PuLIDFluxNet, own_names(state)))
+    return PuLID(FILE.build(path, PuLIDNet, own_names(state)))
+
+
+# From photos to tokens
+
+AS_PUBLISHED, MEAN = "as published", "mean"
+MEAN_INSTEAD = "This file reads as many photos of everybody: the mean of each person's photos instead"
+
+
+@dataclass(frozen=True, eq=False)
+class _Photos:
+    """What an encoder reads of the photos of a person, on the device of its network.
+
+    ids: (photos, 1280). states: five times (photos, 1 + patches, width).
+    """
+
+    ids: Tensor
+    states: list[Tensor]
+
+    def each(self) -> "list[_Photos]":
+        """Each photo by itself."""
+        alone: list[_Photos] = []
+        for number in range(len(self.ids)):
+            photo = slice(number, number + 1)
+            alone.append(_Photos(self.ids[photo], [state[photo] for state in self.states]))
+        return alone
+
+
+@dataclass(frozen=True, eq=False)
+class _Tokens:
+    """Tokens of people, (people, T, width) float32 on the CPU, and those of no face, which the negative reads."""
+
+    faces: Tensor
+    no_faces: Tensor
+
+
+@torch.no_grad()
+def _tokens(
+    loaded: Loaded[Any], eva_clip: EvaClip, face_parser: FaceParser, people: Sequence[Person], photos: str
+) -> _Tokens:
+    """The tokens of people. photos: AS_PUBLISHED or MEAN, how several photos of a person are joined.
+
+    Raises BadCast for people without photos, without the embedding or without the portrait, and BadPhoto.
+    """
+    faces: list[Tensor] = []
+    no_faces: list[Tensor] = []
+    for person in notes.stepwise(people):
+        read = _read_photos(loaded, eva_clip, face_parser, person.identity)
+        # Photos that are not read together: their tokens are averaged.
+        groups = read.each() if photos == MEAN else [read]
+        faces.append(torch.stack([loaded.net.tokens(group.ids, group.states) for group in groups]).mean(dim=0))
+        no_faces.append(loaded.net.no_face_tokens(groups[0].ids, groups[0].states))
+    return _Tokens(torch.cat(faces).cpu(), torch.cat(no_faces).cpu())
+
+
+def _read_photos(loaded: Loaded[Any], eva_clip: EvaClip, face_parser: FaceParser, identity: Identity) -> _Photos:
+    """What the encoder reads of a person. Raises what `_tokens` raises."""
+    rows = combine(identity, METHOD.recogniser, "sequence", METHOD.title)  # (photos, 512)
+    shown = _shown_to_eva(face_parser, identity)  # (photos, 3, side, side)
+    seen = eva_clip.net(eva_clip.on_device(shown))
+    ids = id_vectors(rows, seen.embeddings.cpu())
+    return _Photos(loaded.on_device(ids), [loaded.on_device(state) for state in seen.states])
+
+
+def _shown_to_eva(face_parser: FaceParser, identity: Identity) -> Tensor:
+    """Faces and hair of a person's photos in grey on white, (photos, 3, FFHQ, FFHQ).
+
+    Raises PortraitsMissing, BadCast, BadPhoto where nothing of a face is left.
+    """
+    heads = portraits(identity, METHOD.title).ffhq  # (photos, FFHQ, FFHQ, 3), 0..255
+    if heads is None:
+        raise PortraitsMissing(
+            f"{METHOD.title} looks at a picture of the head that older versions did not keep, and this person "
+            f"({identity.name}) was saved by one.",
+            "Make the person again from the photos, and save it again.",
+        )
+    alone: list[Tensor] = []
+    for number, head in enumerate(heads, 1):
+        picture = face_parser.on_device(head.movedim(-1, 0)[None]) / 255  # (1, 3, FFHQ, FFHQ)
+        shown = face_alone(picture, face_parser.net(picture))
+        if bool((shown == 1).all()):
+            raise BadPhoto(
+                f"{METHOD.title} finds neither face nor hair in photo {number} of {identity.name}.",
+                "Make the person again from a photo in which the face is larger and not covered.",
+            )
+        alone.append(shown.cpu())
+    return torch.cat(alone)
+
+
+def _photos_joined(cls: type[io.ComfyNode], net: EncoderNet, people: Sequence[Person], photos: str) -> str:
+    """How the photos are joined: as is chosen, or by their mean where these people's tokens would differ in number.
+
+    A note under the node says so.
+    """
+    counts = {photos_of(person.identity) for person in people}
+    if photos == MEAN or net.reads_photos_together or len(counts) == 1:
+        return photos
+    notes.tell(notes.node_of(cls), MEAN_INSTEAD)
+    return MEAN
+
+
+# SDXL
+
+_V1_ZERO_TOKENS = {"fidelity": 8, "style": 16, "off": 0}
+_V1_1_ZERO_TOKENS = 20
+_BY_THE_FILE = -1
+"""The choice of zero_tokens that stands for these, which the authors' demos have."""
+
+
+class ApplyPuLID(io.ComfyNode):
+    """Lets the UNet read tokens of people's faces beside the text, kept apart from it."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        zero_tokens = io.Int.Input("zero_tokens", default=_BY_THE_FILE, min=_BY_THE_FILE, max=80)
+        return io.Schema(
+            node_id="LikenessApplyPuLID",
+            category=IN_OTHER_METHODS,
+            inputs=[
+                *schema.applied_inputs(),
+                PuLIDSocket.Input("pulid"),
+                EvaClipSocket.Input("eva_clip"),
+                FaceParserSocket.Input("face_parser"),
+                CastOrPersonSocket.Input("cast"),
+                io.Float.Input("weight", default=0.8, min=-1.0, max=3.0, step=0.01),
+                io.Combo.Input("projection", options=list(PROJECTIONS), default="fidelity"),
+                schema.advanced(zero_tokens),
+                *schema.range_inputs(),
+                schema.photos_input([AS_PUBLISHED, MEAN]),
+                *schema.scope_inputs(),
+            ],
+            outputs=schema.applied_outputs(),
+            is_experimental=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        positive: Conditioning,
+        negative: Conditioning,
+        pulid: PuLID,
+        eva_clip: EvaClip,
+        face_parser: FaceParser,
+        cast: Any,  # a Cast or an Identity
+        *,
+        weight: float,
+        projection: str,
+        zero_tokens: int,
+        start_percent: float,
+        end_percent: float,
+        photos: str,
+        **scope_settings: Any,
+    ) -> io.NodeOutput:
+        inputs = apply_nodes.ScopeInputs(**scope_settings)
+        cast = apply_nodes.acting_cast(cls, cast, weight, SDXL.token, mask=inputs.mask, acts_in=inputs.acts_in)
+        if cast is None:
+            return io.NodeOutput(model, positive, negative)
+        schedule = schedule_range(METHOD.title, start_percent, end_percent)
+        check_fits(pulid, METHOD, model, (positive, negative), APPLY)
+        scope = apply_nodes.scope_of_faces(cast, APPLY, schedule, inputs, notes.node_of(cls))
+        photos = _photos_joined(cls, pulid.net, scope.people, photos)
+        tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
+        if zero_tokens == _BY_THE_FILE:
+            zero_tokens = _V1_1_ZERO_TOKENS if pulid.net.reads_photos_together else _V1_ZERO_TOKENS[projection]
+        sides = [_with_zeros(tokens.faces, zero_tokens), _with_zeros(tokens.no_faces, zero_tokens)]
+        scales = torch.tensor([weight * person.weight for person in scope.people])  # (people,), of the values
+        carried: list[Injection] = []
+        for injection in injections(pulid, scope, sides, scales):
+            carried.append(replace(injection, reads=PROJECTIONS[projection]))
+        return scope.applied(cls, model, (positive, negative), carried, what="the faces")
+
+
+def _with_zeros(tokens: Tensor, count: int) -> Tensor:
+    """Tokens (people, T, width) with as many zeros behind them: (people, T + count, width).
+
+    Layers without biases make keys and values of 0 of them. So each adds 1 to the sum of a softmax, and people are read
+    less where they are looked for little.
+    """
+    return torch.nn.functional.pad(tokens, (0, 0, 0, count))
+
+
+# FLUX.1
+
+
+class BlockFaces(BlockInjection):
+    """The faces of one node. Its `layers` have a BlockTokens for each block behind which they are read; the values are
+    times the people's weights."""
+
+    apart = True
+
+    def read(self, rows: Tensor, people: Read, who: Sequence[int]) -> Tensor:
+        """What rows (..., width) of the picture read of a person: (..., width).
+
+        people: the fields of the block's BlockTokens, of all people. who: the index of the person.
+        """
+        return read_tokens(rows, people, who)
+
+
+class ApplyPuLIDFlux(io.ComfyNode):
+    """Lets the picture read face tokens behind some blocks of FLUX.1."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LikenessApplyPuLIDFlux",
+            category=IN_OTHER_METHODS,
+            inputs=[
+                *schema.applied_inputs(),
+                PuLIDFluxSocket.Input("pulid"),
+                EvaClipSocket.Input("eva_clip"),
+                FaceParserSocket.Input("face_parser"),
+                CastOrPersonSocket.Input("cast"),
+                io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
+                *schema.range_inputs(),
+                schema.photos_input([AS_PUBLISHED, MEAN]),
+                *schema.scope_inputs(),
+            ],
+            outputs=schema.applied_outputs(),
+            is_experimental=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        positive: Conditioning,
+        negative: Conditioning,
+        pulid: PuLIDFlux,
+        eva_clip: EvaClip,
+        face_parser: FaceParser,
+        cast: Any,  # a Cast or an Identity
+        *,
+        weight: float,
+        start_percent: float,
+        end_percent: float,
+        photos: str,
+        **scope_settings: Any,
+    ) -> io.NodeOutput:
+        model_family.require_dits(APPLY_FLUX)
+        inputs = apply_nodes.ScopeInputs(**scope_settings)
+        cast = apply_nodes.acting_cast(cls, cast, weight, FLUX.token, mask=inputs.mask, acts_in=inputs.acts_in)
+        if cast is None:
+            return io.NodeOutput(model, positive, negative)
+        schedule = schedule_range(METHOD.title, start_percent, end_percent)
+        acts_behind = _acts_behind(pulid.net, model)
+        check_conditioning(
+            [*positive, *negative], model_family.network_of(model_of(model)).params.context_in_dim, APPLY_FLUX
+        )
+        scope = apply_nodes.scope_of_faces(cast, APPLY_FLUX, schedule, inputs, notes.node_of(cls))
+        tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
+        weights = torch.tensor([weight * person.weight for person in scope.people])
+        source = object()
+        carried: list[Injection] = []
+        for side in (tokens.faces, tokens.no_faces):
+            layers = _layers(pulid, side, weights, acts_behind, dtype_of(model_of(model)))
+            carried.append(scope.injection(source, side, layers, kind=BlockFaces))
+        return scope.applied(cls, model, (positive, negative), carried, BlocksRun, what="the faces")
+
+
+def _acts_behind(net: PuLIDFluxNet, model: ModelPatcher) -> list[bool]:
+    """For each block of a MODEL whether people are read behind it.
+
+    Raises WrongBaseModel unless it is a FLUX.1 of the file's width with as many such blocks as the file has attentions,
+    BadSetup where another pack has put its own code into it.
+    """
+    model_family.family(model, (FLUX.name,))
+    model_family.transformer_of(model, APPLY_FLUX)
+    kinds = [kind for kind, _ in blocks_of(model)]
+    double, single = kinds.count("double_block"), kinds.count("single_block")
+    acts_behind = reads_behind(double, single)
+    width = model_family.network_of(model_of(model)).hidden_size
+    attentions = len(net.pulid_ca)
+    if (sum(acts_behind), width) != (attentions, net.block_width):
+        raise WrongBaseModel(
+            "The MODEL",
+            f"a Flux of {double} + {single} blocks of width {width}, with {sum(acts_behind)} places for faces",
+            f"one of width {net.block_width} with {attentions} (FLUX.1 dev has 19 + 38 blocks)",
+            "Use FLUX.1 dev, or a fine-tune that has kept its blocks.",
+        )
+    return acts_behind
+
+
+def _layers(
+    loaded: PuLIDFlux, tokens: Tensor, weights: Tensor, acts_behind: Sequence[bool], dtype: torch.dtype
+) -> tuple[tuple[Tensor, ...], ...]:
+    """What is read of people behind each block: the fields of a BlockTokens, or () where nothing is.
+
+    tokens: (people, T, width). weights: (people,), of the values. dtype: in which the MODEL computes.
+    """
+    by_attention = iter(loaded.net.block_tokens(loaded.on_device(tokens)))
+    layers: list[tuple[Tensor, ...]] = []
+    for acts in acts_behind:
+        if not acts:
+            layers.append(())
+            continue
+        keys, offset, values = next(by_attention)
+        values = values * weights.to(values)[:, None, None, None]  # (people, heads, T, width)
+        layers.append((keys.to("cpu", dtype), offset.to("cpu", dtype), values.to("cpu", dtype)))
+    return tuple(layers)
+
+
+LOADER = FileLoader(FILE, load_pulid)
+NODES = [ApplyPuLID, ApplyPuLIDFlux]
