@@ -8,6 +8,7 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.supported_models
 import comfy.utils
+import marks
 import pytest
 import real_faces
 import tiny_dits
@@ -24,7 +25,7 @@ from pack.nodes import measure, second_pass
 
 import nodes
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 SIZE = WIDGETS["size"]
 MEASURE = {"made_with": "unknown", "stranger_below": 0.2, "min_size": 0}
 

@@ -1,5 +1,6 @@
 """Apply InfiniteYou in the host, beside other ControlNets. What it refuses: test_refused.py."""
 
+import marks
 import sample_values
 import tiny_dits
 import torch
@@ -8,7 +9,7 @@ from peers import apply
 
 import nodes
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 WIDTH, HEIGHT = 128, 96
 SIDES = tiny_dits.conditioning(1), tiny_dits.conditioning(2)
 

@@ -1,8 +1,8 @@
 """Names of layers in LoRA files of every trainer, by family of transformers: each finds the layer that is meant."""
 
 import lora_made
+import marks
 import pytest
-import tiny_dits
 import torch
 import transformer_loras as on_transformers
 from figures import relative
@@ -13,7 +13,7 @@ from pack.bridge.networks.model_family import transformer_of
 from safetensors.torch import save_file
 from tiny_dits import FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 
 NAMES = {
     FLUX: [

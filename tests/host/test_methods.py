@@ -3,8 +3,8 @@
 from functools import cache
 from typing import Any
 
+import marks
 import pytest
-import tiny_dits
 import torch
 from comfy_api.latest._io import WidgetInput
 from graph_run import OURS
@@ -112,10 +112,10 @@ def _cases() -> list[Any]:
     often = {row.kind for row in rows() if not row.is_seldom}
     cases: list[Any] = []
     for kind in KINDS:
-        marks = [] if kind in of_unets else [tiny_dits.needed]
+        of_kind = [] if kind in of_unets else [marks.transformers]
         if kind not in often:
-            marks.append(pytest.mark.thorough)
-        cases += [pytest.param(kind, setting, marks=marks) for setting in _settings(kind)]
+            of_kind.append(pytest.mark.thorough)
+        cases += [pytest.param(kind, setting, marks=of_kind) for setting in _settings(kind)]
     return cases
 
 

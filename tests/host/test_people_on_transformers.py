@@ -8,16 +8,18 @@ import comfy.sample
 import comfy.samplers
 import compiled
 import lora_made
+import marks
 import people_made
 import pytest
 import sample_values
 import tiny_dits
-import tiny_sdxl
+import tiny_networks
 import tiny_vaes
 import torch
 import torch.nn.functional as functional
 from figures import relative
 from joint_reads import Tokens, allowed
+from marks import EACH
 from pack.bridge.networks.attention import OVERRIDE, with_reading
 from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.sampling import model_conds, runs
@@ -31,12 +33,12 @@ from pack.core.token_groups import Group, Split
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
 from peers import apply
 from safetensors.torch import save_file
-from tiny_dits import EACH, EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import CLIPS, HEIGHT, LAYERS, PICTURE, TOLERANCE, WIDTH
 
 import nodes as host_nodes
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 WORDS = "a woman with red hair", "a man with a grey beard"
 COMMON = "two people in a park"
 EVERYWHERE, NOWHERE, ONE_TOKEN = torch.ones(1, HEIGHT, WIDTH), *torch.zeros(2, 1, HEIGHT, WIDTH)
@@ -502,6 +504,27 @@ def test_without_a_limit_to_regions_the_picture_is_the_hosts_own_bit_for_bit(set
     assert relative(setting.sample((on[3], on[0], on[1])), plain) > 100 * TOLERANCE
 
 
+def test_a_person_comes_in_by_weight_without_a_jump(setting):
+    """The last of the people, and no sentences, so that nothing else changes at 0. In Z-Image and Qwen-Image the place
+    of the person's tokens stays free until then."""
+    vae = VAES[setting.family]()
+    given = {"clip": setting.clip, "vae": vae, "negative_prompt": "rain", "pictures": None, "sentences": "none"}
+
+    def picture(weight):
+        cast_of_two = two_people()
+        anna, ben = cast_of_two.people
+        who = replace(cast_of_two, people=(anna, replace(ben, weight=weight)))
+        made = apply("LikenessPeopleAsReferences", **given, cast=who, model=setting.model, region_strength=0.0)
+        return setting.sample((made[3], made[0], made[1]))
+
+    everything, nothing = picture(1.0), picture(0.0)
+    whole = relative(everything, nothing)
+    assert whole > 100 * TOLERANCE
+    assert relative(picture(255 / 256), everything) < whole / 50
+    if setting.family not in (Z_IMAGE, QWEN):
+        assert relative(picture(1 / 256), nothing) < whole / 50
+
+
 # With WithAnyone and InfiniteYou on FLUX.1
 
 
@@ -674,13 +697,13 @@ def chroma():
     settings = {name: value for name, value in flux.items() if name != "guidance_embed"}
     own = {"image_model": "chroma", "vec_in_dim": None, "in_channels": 64, "out_channels": 64}
     guidance = {"in_dim": 64, "out_dim": 64, "hidden_dim": 64, "n_layers": 2}
-    return tiny_sdxl.seeded_model("Chroma", {**settings, **own, **guidance}, 301)
+    return tiny_networks.seeded_model("Chroma", {**settings, **own, **guidance}, 301)
 
 
 def omnigen2():
     shape = {"hidden_size": 96, "num_layers": 3, "num_refiner_layers": 2, "num_attention_heads": 3, "num_kv_heads": 1}
     more = {"multiple_of": 32, "axes_dim_rope": (8, 12, 12), "text_feat_dim": 24}
-    return tiny_sdxl.seeded_model("Omnigen2", {"image_model": "omnigen2", **shape, **more}, 301)
+    return tiny_networks.seeded_model("Omnigen2", {"image_model": "omnigen2", **shape, **more}, 301)
 
 
 def of_a_pack():

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import marks
 import people_made
 import pytest
 import tiny_dits
 import tiny_encoders
-import tiny_sdxl
+import tiny_networks
 import torch
 from dense_texts import LENGTHS, Dense, joined, text
 from figures import relative
@@ -25,7 +26,7 @@ from peers import apply
 from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import CLIPS
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
 PICTURE = 48
 TOLERANCE = 1e-5
@@ -296,13 +297,13 @@ def chroma():
     settings = {name: value for name, value in flux.items() if name != "guidance_embed"}
     of_chroma = {"image_model": "chroma", "vec_in_dim": None, "in_channels": 64, "out_channels": 64}
     guidance = {"in_dim": 64, "out_dim": 64, "hidden_dim": 64, "n_layers": 2}
-    return tiny_sdxl.seeded_model("Chroma", {**settings, **of_chroma, **guidance}, 301)
+    return tiny_networks.seeded_model("Chroma", {**settings, **of_chroma, **guidance}, 301)
 
 
 def longcat_image():
     """A network of FLUX's class that counts the tokens of a text on two axes of its positions."""
     settings = {**tiny_dits.CONFIGS[FLUX][1], "vec_in_dim": None, "guidance_embed": False, "txt_ids_dims": [1, 2]}
-    return tiny_sdxl.seeded_model("LongCatImage", settings, 301)
+    return tiny_networks.seeded_model("LongCatImage", settings, 301)
 
 
 @pytest.mark.parametrize(("family", "changed", "error", "words"), [

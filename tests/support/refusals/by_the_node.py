@@ -308,7 +308,7 @@ def story_maker_without_portraits() -> Node:
 
 @refused_by_the_node("StoryMaker with DINOv2", WrongEncoder, "width 32")
 def story_maker_with_dinov2() -> Node:
-    return ours("LikenessApplyStoryMaker", clip_vision=parts_made.dinov2())
+    return ours("LikenessApplyStoryMaker", clip_vision=tiny_encoders.dinov2())
 
 
 @refused_by_the_node("four in the whole picture", BadCast, "at most 3 people.*not 4: Anna, .*Place Cast")
@@ -514,7 +514,7 @@ def both_face_boxes_on_one_of_two_photos() -> Node:
 
 @refused_by_the_node("a prompt and pictures of other widths", BadSetup, "texts .* a width of 1280, pictures to 768")
 def a_prompt_and_pictures_of_other_widths() -> Node:
-    vision = parts_made.clip_vision(768, 1024)
+    vision = tiny_encoders.clip_vision(768, 1024)
     return ours("LikenessMeasureLikeness", **WITHOUT_FACES, clip=sdxl_clip(), clip_vision=vision, prompt="two people")
 
 
@@ -529,7 +529,7 @@ def a_prompt_and_dinov2() -> Node:
         "LikenessMeasureLikeness",
         **WITHOUT_FACES,
         clip=sdxl_clip(),
-        clip_vision=parts_made.dinov2(),
+        clip_vision=tiny_encoders.dinov2(),
         prompt="two people",
     )
 
