@@ -10,8 +10,8 @@ matrices of them. To add a kind:
    The sentence of `_refuse_unfit_kinds` names the usable kinds. On transformers these have `up` and `down` alone.
 3. The tooltip of the file in both locales/*/nodeDefs.json and the help page web/docs/LikenessLoRAPerPerson.md with its
    zh.md list the kinds.
-4. tests/unit/test_low_rank.py has its tensors and their order, tests/support/lora_dense.py its paper's formula: every
-   kind is held to its dense difference. tests/support/lora_made.py makes a file of it.
+4. tests/unit/test_low_rank.py has its tensors and their order, scripts/tiny/lora_dense.py its paper's formula: every
+   kind is held to its dense difference. scripts/tiny/lora_made.py makes a file of it.
 
 Sources: LoRA (arXiv 2106.09685), LyCORIS (arXiv 2309.14859: LoHa, LoKr, Tucker forms), GLoRA (arXiv 2306.07967).
 """

@@ -7,11 +7,12 @@ refused and named for what it is.
 import io
 import os
 from contextlib import suppress
+from itertools import product
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from .errors import BadPhoto
 from .picture_kinds import HEAD, bits_of_jpeg_2000, is_raw_photo, kind_of, tag
@@ -93,7 +94,7 @@ def _read(file: io.BytesIO, head: bytes, name: str) -> Image.Image:
         picture = opened if opened.format == "TIFF" else _upright(opened)
         # In some TIFFs of scanners 0 is white; Pillow inverts them in 8 bits only.
         on_white = _on_white(picture, name, is_white_zero=tag(opened, 262) == 0)
-        return _in_srgb(on_white, picture.info.get("icc_profile"))
+        return _in_srgb(on_white, picture)
 
 
 def _check_memory(opened: Image.Image, name: str) -> None:
@@ -148,6 +149,11 @@ def _fit_transparent_color(opened: Image.Image) -> None:
         opened.info["transparency"] = tuple(int(color * factor) for color in cast("tuple[int, ...]", transparent))
 
 
+_PROBE = Image.frombytes("RGB", (6, 36), bytes(sum(product(range(0, 256, 51), repeat=3), ())))
+"""Colours by which a profile is told from sRGB's."""
+_ROUNDED = 2
+
+
 def _upright(picture: Image.Image) -> Image.Image:
     """A loaded picture turned as its EXIF says; as it lies where EXIF is damaged."""
     info = picture.info
@@ -197,14 +203,26 @@ def _from_numbers(picture: Image.Image, name: str, is_white_zero: bool) -> Image
     return Image.fromarray(grey).convert("RGB")
 
 
-def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """A picture of mode RGB in the colours that its ICC profile means; a profile that cannot be used is none."""
+def _in_srgb(picture: Image.Image, opened: Image.Image) -> Image.Image:
+    """A picture of mode RGB in the colours that an ICC profile means; one that cannot be used is none.
+
+    opened: the same, loaded, as the file has it, with the profile: inks of a CMYK picture are mixed by it.
+    """
+    profile = opened.info.get("icc_profile")
+    if not profile:
+        return picture
     from PIL import ImageCms  # not at import: only photos with a profile need it
 
     cms: Any = ImageCms  # a part of it has no types
-    if profile:
-        with suppress(Exception):
-            own = cms.ImageCmsProfile(io.BytesIO(profile))
-            if "sRGB" not in cms.getProfileDescription(own):
-                cms.profileToProfile(picture, own, cms.createProfile("sRGB"), inPlace=True)
+    with suppress(Exception):
+        own, srgb = cms.ImageCmsProfile(io.BytesIO(profile)), cms.createProfile("sRGB")
+        kind = own.profile.xcolor_space.strip()
+        if kind == "GRAY":
+            return cms.profileToProfile(picture.getchannel("R"), own, srgb, outputMode="RGB")
+        if kind == "CMYK" and opened.mode == "CMYK":
+            return cms.profileToProfile(opened, own, srgb, outputMode="RGB")
+        # What a profile is called says nothing. By one of sRGB no pixel is to change, nor by its rounding.
+        difference = ImageChops.difference(_PROBE, cms.profileToProfile(_PROBE, own, srgb))
+        if max(most for _, most in cast("list[tuple[int, int]]", difference.getextrema())) > _ROUNDED:
+            cms.profileToProfile(picture, own, srgb, inPlace=True)
     return picture

@@ -22,7 +22,7 @@ index.html, with our figures beside the published ones, table.csv, report.json a
 
 --miniature draws cartoons of drawn people. Questions: crowd, halves (InstantID's, and several photos), parts
 (Parts2Whole and Share Parts Attention), seeds. index.html has the pictures of crowd, and the columns of --people read
-from colours. --write puts the figures into docs/likeness.md and docs/dev/miniature.md.
+from colours. --write puts the figures into docs/likeness.md.
 
 --rehearse needs no file of a method: a toy model, the miniature, draws the same. Its figures say nothing. The same
 command again draws only what is missing. Exit status: 1 where something has to be mended first or a picture of a

@@ -23,8 +23,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A ComfyUI that is started from here computes on the same device as the tests.
 os.environ.setdefault("LIKENESS_TEST_DEVICE", "cpu")
 # Behind everything else, so that no module of the host or the standard library (`test`) is hidden.
+SCRIPTS = ROOT / "scripts"
 SUPPORT = ROOT / "tests" / "support"
-sys.path += [str(ROOT / "scripts"), str(SUPPORT)]
+sys.path += [str(SCRIPTS), str(SCRIPTS / "tiny"), str(SUPPORT)]
 
 import devices  # noqa: E402
 from rig.pack import load_host, load_pack  # noqa: E402
@@ -153,8 +154,11 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 def _forget_networks() -> None:
-    """What a file of tests keeps from one test to the next, networks mostly, is not kept for another file. What all of
-    them share (tests/support) is: to make it anew takes a third of their time, and it has two gigabytes."""
+    """What a file of tests keeps from one test to the next, networks mostly, is not kept for another file.
+
+    What all of them share (tests/support, scripts/tiny) is: to make it anew takes a third of their time, and it has two
+    gigabytes.
+    """
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None) or ""
         if not file.startswith(str(ROOT / "tests")) or file.startswith(str(SUPPORT)):

@@ -174,8 +174,8 @@ def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, layers: LoraLayer
     path = path_of(file)
     state = comfy.lora_convert.convert_lora(read_state_dict(path, "a LoRA", "Put it into models/loras."))
     tensors = _FileTensors(state, _names_of(model, clip, layers))
-    _check_numbers(tensors.known, path)
     patches = _host_patches(tensors, path)
+    _check_numbers(tensors.read_by(patches), path)
     of_network = [patch for patch in patches if patch.weight.startswith(NETWORK)]
     of_clip = [patch for patch in patches if not patch.weight.startswith(NETWORK)]
     # Before the sizes: of a kind that cannot be used the sizes say nothing.
@@ -224,13 +224,17 @@ class _FileTensors:
                     self.second_names.append(name_by_weight[weight])
                 name_by_weight[weight] = name
 
-    def left_out(self, patches: Sequence[_Patch]) -> list[str]:
-        """The keys of tensors that the host reads nothing of."""
+    def read_by(self, patches: Sequence[_Patch]) -> State:
+        """The tensors that the host reads; all that are known where patches do not say: of whole differences."""
         read: set[str] = set()
         for patch in patches:
             read.update(getattr(patch.patch, "loaded_keys", ()))
-        if not read:  # whole differences say nothing of their keys
-            return self._unknown
+        is_said = read or not patches
+        return {key: tensor for key, tensor in self.known.items() if key in read or not is_said}
+
+    def left_out(self, patches: Sequence[_Patch]) -> list[str]:
+        """The keys of tensors that the host reads nothing of."""
+        read = self.read_by(patches)
         return [*self._unknown, *(key for key in self.known if key not in read)]
 
 

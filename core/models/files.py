@@ -21,7 +21,7 @@ SAFETENSORS = (".safetensors", ".sft")
 WEIGHTS = (*SAFETENSORS, ".bin", ".pth", ".pt")
 """Endings of files of tensors that our loaders read."""
 
-UNFINISHED = (".aria2", ".part", ".crdownload", ".download", ".fdmdownload", ".opdownload", ".incomplete")
+UNFINISHED = (".aria2", ".part", ".crdownload", ".download", ".fdmdownload", ".opdownload", ".incomplete", ".st")
 """Endings that download programs put behind the name of a file, for what they keep beside it until it is whole."""
 
 BESIDE_FILES = "._"

@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...bridge import apply_nodes
-from ...bridge.apply_nodes import check_fits, injections
+from ...bridge.apply_nodes import AdapterMismatch, check_fits, injections
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import schedule_range
@@ -133,7 +133,16 @@ def _read_photos(loaded: Loaded[Any], eva_clip: EvaClip, face_parser: FaceParser
     shown = _shown_to_eva(face_parser, identity)  # (photos, 3, side, side)
     seen = eva_clip.net(eva_clip.on_device(shown))
     ids = id_vectors(rows, seen.embeddings.cpu())
+    _check_width(loaded, ids.shape[1])
     return _Photos(loaded.on_device(ids), [loaded.on_device(state) for state in seen.states])
+
+
+def _check_width(loaded: Loaded[Any], width: int) -> None:
+    """Raise AdapterMismatch where the file reads id vectors of another width."""
+    read = loaded.net.image_proj.id_width
+    if read != width:
+        problem = f"{METHOD.title}'s file reads {read} numbers of a face, and the recogniser and EVA-CLIP give {width}"
+        raise AdapterMismatch(f"{problem}.", f"Use {METHOD.title}'s own files, and {METHOD.recogniser}.")
 
 
 def _shown_to_eva(face_parser: FaceParser, identity: Identity) -> Tensor:

@@ -113,9 +113,11 @@ class Crew:
         self._host = str(host)
         self._limit = limit
         self._places = [_Place(number, source.start(number)) for number in range(source.count)]
-        self._ends: Counter[tuple[int, int]] = Counter()
-        """How often a worker ended during a row, by its line and the number of ends after which it is given up."""
-        self._rows_given_up = 0
+        self._deaths: Counter[int] = Counter()
+        """How many workers ended during a row, by its line: in all pictures of the row together."""
+        self._late: Counter[int] = Counter()
+        """How often a row took too long, by its line."""
+        self._lines_given_up: set[int] = set()
         """One after the other, without a row between them that came to its end."""
         self._again: deque[Job] = deque()
         """Jobs whose worker has ended."""
@@ -179,24 +181,30 @@ class Crew:
             outcome = future.result()
             _require_room(outcome.error)
             place.clear()
-            self._rows_given_up = 0
+            self._lines_given_up.clear()
             yield FinishedJob(job, outcome)
             return
         reason = _reason(cause)
         _require_room(reason)
+        line = job.row.line
+        self._deaths[line] += 1
         at_last = f"{DEATHS} workers ended during this row. The last: {reason}"
-        yield from self._replace(place, job, DEATHS, f"A worker ended during line {job.row.line}", at_last)
+        yield from self._replace(
+            place, job, self._deaths[line] >= DEATHS, f"A worker ended during line {line}", at_last
+        )
 
     def _check_time(self, place: _Place) -> Iterator[FinishedJob]:
         """Replace a worker whose row takes too long."""
         if place.job is None or time.monotonic() - place.since <= self._limit:
             return
-        why = f"Line {place.job.row.line} was not done after {self._limit:g} s"
+        line = place.job.row.line
+        self._late[line] += 1
+        why = f"Line {line} was not done after {self._limit:g} s"
         at_last = (
             f"{why}. It was tried {LATE} times, and each time its ComfyUI was ended. If it needs longer, say how "
             "many seconds: --row-limit."
         )
-        yield from self._replace(place, place.job, LATE, f"{why}: its ComfyUI is ended", at_last)
+        yield from self._replace(place, place.job, self._late[line] >= LATE, f"{why}: its ComfyUI is ended", at_last)
 
     def _welcome(self, place: _Place) -> None:
         """A worker that has started gets rows; one that could not start is left out.
@@ -216,21 +224,20 @@ class Crew:
         if host.version != self._host:
             say(f"A worker has {host.version} ({host.place}), not {self._host}: its pictures may differ a little.")
 
-    def _replace(self, place: _Place, job: Job, times: int, message: str, at_last: str) -> Iterator[FinishedJob]:
-        """Start another worker in the place of one, and count its end against the row.
+    def _replace(self, place: _Place, job: Job, is_given_up: bool, message: str, at_last: str) -> Iterator[FinishedJob]:
+        """Start another worker in the place of one, and hand its row out again.
 
-        times: after so many ends of this kind the row is given up. message: for the user, before that. at_last: why the
-        row is given up. Raises SetupError when one row after the other is given up.
+        is_given_up: the row is not handed out again. message: for the user, where it is. at_last: why it is given up.
+        Raises SetupError when one row after the other is given up.
         """
         place.worker.end()
         self._places[self._places.index(place)] = _Place(place.number, self._source.start(place.number))
-        self._ends[job.row.line, times] += 1
-        if self._ends[job.row.line, times] < times:
+        if not is_given_up:
             say(f"{message}; the row goes to another one, which is started.")
             self._again.append(job)
             return
-        self._rows_given_up += 1
-        if self._rows_given_up == DEATHS:
+        self._lines_given_up.add(job.row.line)
+        if len(self._lines_given_up) == DEATHS:
             raise SetupError(f"{DEATHS} rows one after the other were given up. {at_last}")
         yield FinishedJob(job, Outcome(error=at_last))
 

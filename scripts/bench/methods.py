@@ -21,14 +21,10 @@ import comfy.samplers
 import comfy.supported_models
 import environment
 import lora_made
-import parts_made
 import people_made
 import tiny_encoders
-import tiny_sd15
-import tiny_sdxl
 import torch
 import torch.nn.functional as functional
-from counting import LiveBytes, counting
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.host.unet import attention_layers, grids, transformers
 from pack.bridge.parts.run import SharingRun
@@ -36,14 +32,16 @@ from pack.bridge.parts.shared_parts import SharedParts, share_with
 from pack.bridge.sampling.runs import patched
 from pack.core.attention import Block
 from pack.core.parts.bank import PartWeights, token_mask, tokens_inside
-from pack.core.people import Lora, PlacedCast, RowCast
+from pack.core.people import Lora, Person, PlacedCast, RowCast
 from pack.nodes.adapters import LOADERS
 from pack.nodes.extension import NODES
 from rig import adapters, shapes
-from rig.standins import nested, save
-from standins_made import Weights
+from rig.standins import Weights, nested, save
+from tiny_networks import NETWORKS, host_sample
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_map_only
+
+from bench.counting import LiveBytes, counting
 
 OURS = {node.define_schema().node_id: node for node in NODES}
 COUNTING = FakeTensorMode(allow_non_fake_inputs=True)
@@ -84,7 +82,7 @@ class Family:
 SDXL = Family(
     "sdxl",
     comfy.supported_models.SDXL,
-    tiny_sdxl.HOST_CONFIG
+    NETWORKS["SDXL"]
     | {
         "model_channels": 320,
         "channel_mult": [1, 2, 4],
@@ -92,15 +90,15 @@ SDXL = Family(
         "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
         "transformer_depth_middle": 10,
     },
-    tiny_sdxl.HOST_CONFIG,
+    NETWORKS["SDXL"],
     {"num_heads": -1, "num_head_channels": 64},
     (1024, 1024),
 )
 SD15 = Family(
     "sd15",
     comfy.supported_models.SD15,
-    tiny_sd15.HOST_CONFIG | {"model_channels": 320, "channel_mult": [1, 2, 4, 4], "context_dim": 768},
-    tiny_sd15.HOST_CONFIG | {"context_dim": 768},
+    NETWORKS["SD1.5"] | {"model_channels": 320, "channel_mult": [1, 2, 4, 4], "context_dim": 768},
+    NETWORKS["SD1.5"] | {"context_dim": 768},
     {"num_heads": 8},
     (512, 768),
 )
@@ -260,7 +258,7 @@ def connected(networks: Networks, kind: str, file: str = "", **inputs: Any) -> A
         "control_net": networks.net,
         "clip": encoder(networks.text),
         "vae": Autoencoder(),
-        "clip_vision": parts_made.clip_vision(1024, 1280, 224),
+        "clip_vision": tiny_encoders.clip_vision(1024, 1280, 224),
         "lora_weight": 0.0,
         "start_percent": 0.0,
     }
@@ -322,7 +320,8 @@ def id_tokens_by_region(networks: Networks, people: int) -> Applied:
 
 def style(networks: Networks, people: int) -> Applied:
     """A style of their own each: a node per person."""
-    cast, applied = placed(networks, people), unpatched(networks, people)
+    cast = placed(networks, people)
+    applied = unpatched(networks, people)
     image = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
     for number in range(1, people + 1):
         before = {"model": applied.model, "positive": applied.positive, "negative": applied.negative}
@@ -359,9 +358,13 @@ def lora_per_person(words: str = "", rank: int = 16) -> Apply:
     """A LoRA on attention and feed-forward layers for each, and words that belong to it."""
 
     def apply(networks: Networks, people: int) -> Applied:
-        cast, loras = placed(networks, people), (Lora(_lora(networks.model, rank), 1.0, words),)
-        members = tuple(replace(person, identity=replace(person.identity, loras=loras)) for person in cast.people)
-        return connected(networks, "LikenessLoRAPerPerson", cast=replace(cast, people=members))
+        cast = placed(networks, people)
+        loras = (Lora(_lora(networks.model, rank), 1.0, words),)
+        members: list[Person] = []
+        for person in cast.people:
+            identity = replace(person.identity, loras=loras)
+            members.append(replace(person, identity=identity))
+        return connected(networks, "LikenessLoRAPerPerson", cast=replace(cast, people=tuple(members)))
 
     return apply
 
@@ -381,8 +384,11 @@ def garment(networks: Networks) -> Any:
 
 
 def share_parts(crop: bool = False, every: int = 1) -> Apply:
+    """Garments, a picture each."""
+
     def apply(networks: Networks, count: int) -> Applied:
-        (width, height), parts = networks.size, None
+        width, height = networks.size
+        parts = None
         for number in range(count):
             picture = torch.rand(1, height, width, 3, generator=torch.Generator().manual_seed(number))
             earlier = {} if parts is None else {"parts": parts}
@@ -394,15 +400,23 @@ def share_parts(crop: bool = False, every: int = 1) -> Apply:
 
 
 def parts2whole(networks: Networks, count: int) -> Applied:
-    """As Apply Parts2Whole puts what its reference UNet has seen, random here, without their image tokens."""
-    unet, bank = networks.model.model.diffusion_model, dict[Block, list[Any]]()
-    sizes, mask = grids(unet, networks.size[1] // 8, networks.size[0] // 8), garment(networks)
+    """What Apply Parts2Whole hands over for so many parts: random numbers in the place of what a reference UNet saw.
+
+    Without image tokens, which cost next to nothing.
+    """
+    unet = networks.model.model.diffusion_model
+    width, height = networks.size
+    sizes = grids(unet, height // 8, width // 8)
+    mask = garment(networks)
+    bank: dict[Block, list[Any]] = {}
     for name, number, index, layer in transformers(unet):
         rows, columns = sizes[name, number]
-        tokens, width = rows * columns, layer.attn1.to_q.in_features
-        states = normal(number, tokens, width)
-        bank[name, number, index] = [tokens_inside(token_mask(mask, tokens), states).of(states)] * count
-    weights, source = PartWeights([1.0] * count), object()
+        tokens = rows * columns
+        seen = normal(number, tokens, layer.attn1.to_q.in_features)
+        # Every part is the same one, as it costs the same.
+        bank[name, number, index] = [tokens_inside(token_mask(mask, tokens), seen).of(seen)] * count
+    weights = PartWeights([1.0] * count)
+    source = object()
     sides = networks.sides()
     positive = share_with(sides["positive"], SharedParts(source, WHOLE_SCHEDULE, bank, weights))
     negative = share_with(sides["negative"], SharedParts(source, WHOLE_SCHEDULE, None, weights))
@@ -424,7 +438,7 @@ def sampled(networks: Networks, applied: Applied, steps: int, **options: Any) ->
     start = normal(7, applied.rows, 4, height // 8, width // 8) * 14
     sampling = applied.model.get_model_object("model_sampling")
     sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", steps)
-    return tiny_sdxl.host_sample(applied.model, start, sigmas, applied.positive, applied.negative, **options)
+    return host_sample(applied.model, start, sigmas, applied.positive, applied.negative, **options)
 
 
 @dataclass(frozen=True)

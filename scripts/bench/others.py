@@ -20,12 +20,11 @@ import comfy.model_management
 import environment
 import folder_paths
 import numpy as np
-import parts_made
+import tiny_encoders
 import torch
 from pack.bridge.host.unet import attention_layers
 from rig import adapters, shapes
-from rig.standins import nested, save
-from standins_made import Weights
+from rig.standins import Weights, nested, save
 from torch import Tensor
 
 from . import installed
@@ -152,7 +151,7 @@ def ip_adapter(networks: Networks) -> Any:
 
 def ip_adapters(networks: Networks, people: int) -> Applied:
     """A node for each person, with a mask, one behind the other; one prompt."""
-    adapter, clip_vision = ip_adapter(networks), parts_made.clip_vision(1024, 1280, 224)
+    adapter, clip_vision = ip_adapter(networks), tiny_encoders.clip_vision(1024, 1280, 224)
     model = networks.model
     with as_on_a_card(dtype_of(networks)):
         for number, mask in enumerate(masks(networks, people)):
@@ -166,7 +165,7 @@ def ip_adapters(networks: Networks, people: int) -> Applied:
 
 def regional_ip_adapters(networks: Networks, people: int) -> Applied:
     """As in that pack's example of regional conditioning: a prompt for each person on both sides, and common ones."""
-    adapter, clip_vision = ip_adapter(networks), parts_made.clip_vision(1024, 1280, 224)
+    adapter, clip_vision = ip_adapter(networks), tiny_encoders.clip_vision(1024, 1280, 224)
     model, sides = networks.model, networks.sides()
     positive, negative = sides["positive"], sides["negative"]
     with as_on_a_card(dtype_of(networks)):

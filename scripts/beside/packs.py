@@ -12,15 +12,14 @@ from typing import Any
 from unittest.mock import patch
 
 import folder_paths
-import parts_made
+import tiny_encoders
 import torch
 from bench import installed, others
 from bench.methods import Applied, normal
 from pack.core.errors import LikenessError
 from rig import adapters
-from rig.standins import nested
+from rig.standins import Weights, nested
 from safetensors.torch import save_file
-from standins_made import Weights
 from torch import Tensor
 
 from . import graphs
@@ -80,7 +79,7 @@ def _ip_adapter() -> Any:
 
 
 def ip_adapter(applied: Applied) -> Applied:
-    clip_vision = parts_made.clip_vision(1024, 1280, 224)
+    clip_vision = tiny_encoders.clip_vision(1024, 1280, 224)
     model = installed.call(
         "IPAdapterAdvanced", model=applied.model, ipadapter=_ip_adapter(), image=others.portrait(9), weight=0.8,
         weight_type="linear", combine_embeds="concat", start_at=0.0, end_at=1.0, embeds_scaling="V only",
@@ -409,7 +408,7 @@ def detailer(applied: Applied) -> Tensor:
         "MaskToSEGS", mask=mask, combined=False, crop_factor=1.5, bbox_fill=False, drop_size=1, contour_fill=False
     )[0]
     return installed.call(
-        "DetailerForEach", image=_sheet(), segs=segments, model=applied.model, clip=_clip(), vae=parts_made.vae(),
+        "DetailerForEach", image=_sheet(), segs=segments, model=applied.model, clip=_clip(), vae=tiny_encoders.vae(),
         guide_size=64.0, guide_size_for=True, max_size=64.0, positive=applied.positive, negative=applied.negative,
         denoise=0.5, feather=5, noise_mask=True, force_inpaint=True, wildcard="", cycle=1, **SAMPLING,
     )[0]  # fmt: skip
@@ -418,7 +417,7 @@ def detailer(applied: Applied) -> Tensor:
 def tiles(applied: Applied) -> Tensor:
     return installed.call(
         "UltimateSDUpscaleNoUpscale", upscaled_image=_sheet(), model=applied.model, positive=applied.positive,
-        negative=applied.negative, vae=parts_made.vae(), denoise=0.5, mode_type="Linear", tile_width=64,
+        negative=applied.negative, vae=tiny_encoders.vae(), denoise=0.5, mode_type="Linear", tile_width=64,
         tile_height=64, mask_blur=8, tile_padding=0, seam_fix_mode="None", seam_fix_denoise=1.0,
         seam_fix_mask_blur=8, seam_fix_width=64, seam_fix_padding=16, force_uniform_tiles=True, tiled_decode=False,
         batch_size=1, **SAMPLING,

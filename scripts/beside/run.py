@@ -21,7 +21,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-# In the place of this folder, whose graphs.py would hide that of tests/support.
+# In the place of this folder.
 sys.path.pop(0)
 sys.path.insert(0, str(Path(__file__).absolute().parents[1]))
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from PIL import Image
 from rig import whole
 
+from core.picture_files import read_picture
+
 from .benchmarks import Case
 
 FOLDER = "for_authors"
@@ -45,5 +47,5 @@ def _as_jpeg(source: Path, target: Path) -> None:
         if opened.format == "JPEG":
             whole.write(target, source.read_bytes())
             return
-        picture = opened.convert("RGB")
+    picture = read_picture(str(source))
     whole.written(target, lambda unfinished: picture.save(unfinished, "JPEG", quality=_QUALITY))

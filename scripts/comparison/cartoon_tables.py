@@ -1,4 +1,4 @@
-"""What --miniature leaves: tables of its own figures, sheets, pictures, and what stands in the pages of docs/."""
+"""What --miniature leaves: tables of its own figures, sheets, pictures, and what stands in docs/likeness.md."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from .curves import association_svg
 from .rows import Row
 
 PAGE = environment.ROOT / "docs" / "likeness.md"
-MINIATURE_PAGE = environment.ROOT / "docs" / "dev" / "miniature.md"
-CURVES = environment.ROOT / "docs" / "dev" / "miniature_association.svg"
+CURVES = PAGE.with_name("likeness_association.svg")
 Line = dict[str, Any]
 """A row of a table: setting, column, and figures."""
 Pictures = dict[tuple[str, str], Tensor]
@@ -97,37 +96,20 @@ def _cell(value: Any) -> str:
     return f"{value + 0.0:.2f}" if isinstance(value, float) else str(value)
 
 
-def into_pages(name: str, answer: Answer) -> None:
-    """Put the figures of a question into the pages of docs/."""
+def into_docs(name: str, answer: Answer) -> None:
+    """Put the figures of a question into the page, and with rows the curves of association beside it."""
     into_page(name, table(answer.lines), page.sheet(answer.pictures))
     if answer.rows:
-        columns_into_page(answer.rows)
+        CURVES.write_text(association_svg(answer.rows), "utf-8")
 
 
 def into_page(name: str, text: str, picture: Image.Image) -> None:
     """Between the page's marks of this question, with its sheet."""
     file = PAGE.with_name(f"likeness_{name}.jpg")
     picture.save(file, quality=70)
-    link = f"![{name.capitalize()}, drawn]({file.name})"
-    between_marks(PAGE, name, f"{text}\n{link}\n")
-
-
-def between_marks(file: Path, name: str, content: str) -> None:
-    """Put lines between the marks of this name in a page."""
     begin = f"<!-- {name}: written by scripts/compare.py -->\n"
     end = f"<!-- end of {name} -->"
-    before, marked = file.read_text("utf-8").split(begin)
+    before, marked = PAGE.read_text("utf-8").split(begin)
     _, behind = marked.split(end)
-    file.write_text(f"{before}{begin}\n{content}\n{end}{behind}", "utf-8")
-
-
-def columns_into_page(rows: Sequence[Row]) -> None:
-    """The columns of --people and the curve of association, between their marks in the page of the miniature.
-
-    Seconds are left out: those of a network this small say nothing of the method.
-    """
-    timed = ("seconds", "per step")
-    text = page.as_markdown(rows, [column for column in page.known_columns(rows, COLUMNS) if column.name not in timed])
-    CURVES.write_text(association_svg(rows), "utf-8")
-    link = f"![Association against the number of people, a curve for each method]({CURVES.name})"
-    between_marks(MINIATURE_PAGE, "columns", f"{text}\n{link}\n")
+    link = f"![{name.capitalize()}, drawn]({file.name})"
+    PAGE.write_text(f"{before}{begin}\n{text}\n{link}\n\n{end}{behind}", "utf-8")

@@ -25,10 +25,10 @@ def answer(questions: Sequence[str], quick: bool, out: Path, into_pages: bool) -
             answered = QUESTIONS[name](world, quick, out)
             cartoon_tables.write(name, answered, out)
             if into_pages:
-                cartoon_tables.into_pages(name, answered)
+                cartoon_tables.into_docs(name, answered)
     environment.say(f"Done: the sheets, tables and pictures are in {out}")
     if into_pages:
-        environment.say(f"The figures are in {cartoon_tables.PAGE} and {cartoon_tables.MINIATURE_PAGE}")
+        environment.say(f"The figures are in {cartoon_tables.PAGE}")
 
 
 # --- The questions

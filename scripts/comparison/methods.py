@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from bench.methods import run
 from environment import ROOT
-from miniature_made import host_nodes
+from miniature.in_host import host_nodes
 from pack.core.people import Cast, Identity, Person, PlacedCast
 from torch import Tensor
 

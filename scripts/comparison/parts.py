@@ -8,14 +8,14 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
-from clothes_measured import Fitted, beside, shows, swapped, wearing
 from miniature import export, garments, measure, net, places
+from miniature.clothes_measured import Fitted, beside, shows, swapped, wearing
 from miniature.garments import Slot
+from miniature.in_host import Wardrobe, dressing, files_in, shared, sharing, worn
 from miniature.outfits import fitting
 from miniature.parts2whole import Pictures
 from miniature.pool import HELD_OUT
-from miniature_made import Wardrobe, dressing, files_in, shared, sharing, worn
-from standins_made import narrow
+from rig.standins import narrow
 from torch import Tensor
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import folder_paths
-from miniature_made import as_published, files_in
+from miniature.in_host import as_published, files_in
 
 STEPS = 4
 """Of the miniature's pictures."""

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 from miniature import avatars, measure, net, places, portraits, recogniser, stored
+from miniature.in_host import Host, files_in, opened
 from miniature.pool import HELD_OUT
-from miniature_made import Host, files_in, opened
+from pack.bridge.people.face_model import HostedFaceModel
 from pack.core.faces import model as faces
 from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.models.tensors import read
@@ -41,7 +42,7 @@ def miniature(people: int) -> Iterator[World]:
         instant_id = _models(opened(files, "identity_net", INSTANT_ID.load_file, "instant_id"))
         detector = faces.open_detector(str(files.antelope.with_name("det_500m.onnx")), faces.on_cpu)
         reads = faces.IRSE50Recogniser(read(files.recogniser), str(files.recogniser), faces.on_cpu)
-        model = faces.FaceModel(detector, (reads,))
+        model = HostedFaceModel(detector, (reads,))
         small = stored.load()
         everybody = list(drawn_people(people))
         judge = partial(by_colour, small)

@@ -110,7 +110,7 @@ def _places(node: ast.AST, function: str, scope: str, statement: ast.stmt | None
             continue
         children = cast(list[Any], value) if isinstance(value, list) else [value]
         for number, child in enumerate(children):
-            if not isinstance(child, ast.AST) or _is_for_people(child):
+            if not isinstance(child, ast.AST) or _is_for_people(child) or _is_strict(child):
                 continue
             put = partial(value.__setitem__, number) if isinstance(value, list) else partial(setattr, node, field)
             inner, around = function, scope
@@ -135,6 +135,11 @@ def _is_for_people(node: ast.AST) -> bool:
     if not isinstance(node.value, ast.Call):
         return False
     return any(isinstance(inner, ast.Name) and inner.id in WRITES for inner in ast.walk(node.value.func))
+
+
+def _is_strict(node: ast.AST) -> bool:
+    """Whether this is `strict` of zip: it makes a slip raise, and changes nothing where there is none."""
+    return isinstance(node, ast.keyword) and node.arg == "strict"
 
 
 def _changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
@@ -173,7 +178,7 @@ def _calls(node: ast.Call) -> Iterator[tuple[str, ast.AST]]:
     symmetric = ast.unparse(node.func).rpartition(".")[2] in SYMMETRIC
     if len(node.args) > 1 and not symmetric and not any(isinstance(one, ast.Starred) for one in node.args[:2]):
         yield "order", _with(node, args=[node.args[1], node.args[0], *node.args[2:]])
-    for number in range(len(node.keywords)):
+    for number in (number for number, keyword in enumerate(node.keywords) if not _is_strict(keyword)):
         yield "argument", _with(node, keywords=_other(node.keywords, number, []))
 
 

@@ -1,14 +1,14 @@
 """How many small changes of core/ and bridge/ the tests notice: `scripts/test.py --mutants N --seed S`.
 
 N changes (changes.py) are drawn by the seed. For each of these mutants tests that reach the changed line run until one
-fails: first of a few files that are quick and reach little else (FIRST), then of others (THEN), as many as take so many
-seconds of CPU time by themselves. A mutant is caught if a test fails, hangs, or cannot be imported. It has survived if
-those tests pass, though one of the others might have failed. No test reaches it: thorough tests, and those that run the
-pack in another process (a server, a script, a page), count as not there. It is equivalent if its bytecode is the same,
-or if EQUIVALENT gives the reason.
+fails: first of a few files that are quick and reach little else (FIRST), then of others (THEN), as many as fit into so
+many seconds of CPU time by themselves. A mutant is caught if a test fails, hangs, or cannot be imported. It has
+survived if those tests pass, though one of the others might have failed. No test reaches it: thorough tests, and those
+that run the pack in another process (a server, a script, a page), count as not there. It is equivalent if its bytecode
+is the same, or if EQUIVALENT gives the reason.
 
 The sample is drawn by the text of the changed statement, so that other code may come and go. Which lines a test reaches
-is found out once (.cache/mutants, some twenty minutes), and again for a file of tests that has changed, for all of them
+is found out once (.cache/mutants, half an hour), and again for a file of tests that has changed, for all of them
 where code that they share has. Each mutant is a fork of one process that has imported torch and the newest ComfyUI but
 nothing of the pack; the change is made in memory, so no file changes.
 """
@@ -72,7 +72,11 @@ IMPORT = "import"
 """The test that stands for what runs while modules are imported and tests are collected."""
 SAME = 77
 """What a fork ends with where the change changes nothing."""
-EQUIVALENT: dict[str, str] = {}
+EQUIVALENT = {
+    "core/grouping/report_text.py::notes: similarity[index, first] >= _ONE_PHOTO -> similarity[index, first] > "
+    "_ONE_PHOTO": "no two photos are that alike to the last bit",
+    "bridge/host/inputs.py::_checked_value: return value -> return None (2)": "nodes refuse such an input by its name",
+}
 """The name of a mutant that does the same as the code, and why."""
 
 Reached = dict[str, int]

@@ -90,26 +90,27 @@ def _transformers() -> tuple[Any, ...]:
 
 
 _JOINT = ", |、| and | or | 和 | 或 "
-_FIRST = {("FLUX.1", "FLUX.2"), ("Qwen-Image-Edit", "FLUX.2")}
-"""How a list of all families begins, for words and LoRAs of people, and for reference pictures."""
+_ALL, _WITH_REFERENCES = ("FLUX.1", "FLUX.2"), ("Qwen-Image-Edit", "FLUX.2")
+"""How a list of all families begins, and one of those that take reference pictures."""
 
 
 def with_all_families(text: str) -> str:
     """A text in which each sentence that lists the families of transformers lists every one.
 
-    Such a list has three names or more, the first two as in _FIRST. They stay in their order, and what is missing
-    follows.
+    Such a list has three names or more, the first two as above. They stay in their order, and what is missing follows.
     """
     names = [transformer.name for transformer in _transformers()]
+    with_references = [transformer.name for transformer in _transformers() if transformer.references is not None]
+    listed = {_ALL: names, _WITH_REFERENCES: with_references}
     by_length = sorted(map(re.escape, names), key=len, reverse=True)
     item = rf"(?:{'|'.join(by_length)})(?:-Edit| Kontext| \(Kontext\)|（Kontext）)?"
 
     def completed(match: re.Match[str]) -> str:
         items = list(dict.fromkeys(re.split(_JOINT, match[0])))
         comma, *others = re.findall(_JOINT, match[0])
-        if len(items) < 3 or tuple(items[:2]) not in _FIRST:
+        if len(items) < 3 or tuple(items[:2]) not in listed:
             return match[0]
-        items += [name for name in names if not any(item.startswith(name) for item in items)]
+        items += [name for name in listed[items[0], items[1]] if not any(item.startswith(name) for item in items)]
         last = others[-1] if others else comma
         return f"{comma.join(items[:-1])}{last}{items[-1]}"
 

@@ -1,10 +1,10 @@
 """Model files of the real formats, keys and shapes that stand in for released ones: where they are, and how written.
 
-Of random weights those of the tests are (tests/support/standins_made.py) and what bench.py times, of trained ones the
-miniature's.
+Of random weights are those of the tests (tests/support/standins_made.py), of trained ones the miniature's.
 """
 
 import json
+import math
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -73,3 +73,48 @@ def ir_se50_shapes() -> Shapes:
         yield key, shape
         if key.endswith("running_var"):
             yield key.replace("running_var", "num_batches_tracked"), ()
+
+
+NARROW, NARROW_VAE = 64, 32
+"""In the place of WIDTH and of 64 where the host has tiny/small_networks.py, and the numbers there."""
+
+
+def narrow(contents: Shapes, vae: int = NARROW_VAE) -> Shapes:
+    """A UNet's and what belongs to it, or an autoencoder's: all widths of its own are multiples of these, and no other
+    number is. Text encoders stay."""
+    for key, shape in contents:
+        wide, small = (64, vae) if "taesd_" in key else (WIDTH, NARROW)
+        if key.startswith(("conditioner.", "cond_stage_model.")):
+            small = wide
+        yield key, tuple(n // wide * small if n % wide == 0 else n for n in shape)
+
+
+class Weights:
+    """Hands out windows into random buffers, one buffer per scale, so that a file stays small."""
+
+    def __init__(self, dtype: torch.dtype, size: int = 1 << 20) -> None:
+        self.dtype = dtype
+        self.size = size
+        self.random = torch.Generator().manual_seed(20)
+        self.constants = {value: torch.tensor(value, dtype=dtype) for value in (0.0, 1.0)}
+        self.buffers: dict[float, Tensor] = {}
+
+    def fill(self, contents: Shapes) -> dict[str, Tensor]:
+        return {key: self._tensor(key, shape) for key, shape in contents}
+
+    def _tensor(self, key: str, shape: tuple[int, ...]) -> Tensor:
+        if key.endswith("num_batches_tracked"):
+            return torch.tensor(1)
+        if len(shape) < 2:
+            value = 1.0 if key.endswith(("weight", "running_var", "scale")) else 0.0
+            return self.constants[value].expand(shape)
+        # Variance is kept from layer to layer; rounding the scale to a power of two keeps the buffers few.
+        return self._window(shape, 2.0 ** round(math.log2(math.prod(shape[1:]) ** -0.5)))
+
+    def _window(self, shape: tuple[int, ...], scale: float) -> Tensor:
+        if scale not in self.buffers:
+            self.buffers[scale] = (torch.randn(self.size, generator=self.random) * scale).to(self.dtype)
+        row = torch.empty(shape[1:], device="meta")
+        offset = int(torch.randint(self.size // 8, (), generator=self.random))
+        step = (self.size - offset - row.numel()) // shape[0]
+        return self.buffers[scale].as_strided(shape, (step, *row.stride()), offset)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ("core", "bridge", "nodes")
 HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths", "nodes", "server", "execution"}
 OPTIONAL = {"cv2", "insightface", "onnx", "onnxruntime", "skimage"}
@@ -95,8 +96,16 @@ def test_layers_know_those_below_alone(trees: Trees) -> None:
     of_descriptions = {name for file, name, _ in imported(trees, "bridge") if file == "bridge/networks/families.py"}
     assert [name for name in of_descriptions if name.split(".")[0] in HOST | {"bridge", "nodes", "torch"}] == []
     assert {name.split(".")[0] for _, name in reached} == {"core", "pack"}
-    in_a_host = ("scripts/bench/", "scripts/beside/", "scripts/comparison/")
+    in_a_host = (
+        "scripts/bench/", "scripts/beside/", "scripts/comparison/", "scripts/tiny/", "scripts/miniature/in_host.py",
+    )  # fmt: skip
     assert [(file, name) for file, name in reached if file.startswith(in_a_host) != name.startswith("pack.")] == []
+
+
+def test_no_script_imports_what_is_for_tests(trees: Trees) -> None:
+    of_tests = {path.stem for path in (ROOT / "tests" / "support").iterdir()} | {"tests"}
+    reached = [(file, name) for file, name, is_relative in imported(trees, "scripts") if not is_relative]
+    assert [(file, name) for file, name in reached if name.split(".")[0] in of_tests] == []
 
 
 SHARED = ("nodes.sockets", "nodes.categories")

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import compiled
+import marks
 import pytest
-import tiny_dits
 from figures import relative
 from graphs import DEFAULTS, Node, Value, node, ours, value
 from method_rows import Row, in_front, latents, rows
@@ -98,7 +98,7 @@ def test_parts_with_dropped_tokens_are_one_graph() -> None:
 
 
 @pytest.mark.thorough
-@tiny_dits.needed
+@marks.transformers
 def test_references_that_everybody_reads_outside_are_one_graph() -> None:
     (by_region,) = (row for row in rows() if row.kind == "LikenessPeopleAsReferences" and row.variant == "by region")
     picture, _ = compiled_once(by_region, outside="everybody")

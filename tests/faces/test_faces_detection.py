@@ -1,5 +1,6 @@
 """Real faces through the real detector and recogniser."""
 
+import cv2
 import numpy as np
 import pytest
 import real_faces
@@ -15,6 +16,17 @@ from pack.core.people import NOSE
 from PIL import Image
 from real_faces import picture
 from rig import photos
+
+FFHQ_POINTS = np.array(
+    [
+        [192.98138, 239.94708],
+        [318.90277, 240.1936],
+        [256.63416, 314.01935],
+        [201.26117, 371.41043],
+        [313.08905, 371.15118],
+    ]
+)
+"""Of facexlib's template of 512 px."""
 
 
 def turned(bgr, turns):
@@ -40,7 +52,8 @@ def likeness(a, b):
 
 
 def test_portraits_are_the_face_doubled_and_head_and_shoulders_upright(embed):
-    """The aligned one is insightface's at 224 px, the loose one 2.2 faces wide around the face, as the photo stands."""
+    """The aligned one is insightface's at 224 px, the loose one 2.2 faces wide around the face, as the photo stands.
+    The third is facexlib's."""
     photo = picture(real_faces.ASTRONAUT)
     (upright,) = embed(photo)
     x0, y0, x1, y1 = upright.box
@@ -59,6 +72,11 @@ def test_portraits_are_the_face_doubled_and_head_and_shoulders_upright(embed):
         expected_crop = norm_crop(lying, np.asarray(face.keypoints), 112)[..., ::-1] / 255  # what previews show, in RGB
         assert face.crop.shape == (112, 112, 3)
         assert np.abs(face.crop.numpy() - expected_crop).max() <= 1.01 / 255
+        head = face.portrait.ffhq[0].numpy()
+        assert head.shape == (512, 512, 3)
+        transform, _ = cv2.estimateAffinePartial2D(np.asarray(face.keypoints), FFHQ_POINTS, method=cv2.LMEDS)
+        grey = cv2.warpAffine(lying, transform, (512, 512), borderValue=(135, 133, 132))  # as facexlib fills the border
+        assert np.abs(head - grey[..., ::-1].astype(int)).max() <= 1
         difference = np.abs(face.portrait.loose[0].numpy() - np.asarray(expected).astype(int)).mean()
         assert difference < 6, "grey levels; a wrong turn: 70"
 

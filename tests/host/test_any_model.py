@@ -8,6 +8,7 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.supported_models
 import comfy.utils
+import marks
 import pytest
 import real_faces
 import tiny_dits
@@ -24,7 +25,7 @@ from pack.nodes import measure, second_pass
 
 import nodes
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 SIZE = WIDGETS["size"]
 MEASURE = {"made_with": "unknown", "stranger_below": 0.2, "min_size": 0}
 
@@ -107,10 +108,8 @@ def test_the_best_of_a_batch_keep_their_latents(report, photo, vae):
 
 
 WIDTHS = {"FLUX.2": 7680, "Qwen-Image": 3584, "FLUX.1": 4096}
-OF_A_UNET = [
-    row.kind for row in rows() if not row.variant and (not row.method or {"SDXL", "SD1.5"} & {*row.method.families})
-]
-ELSE = "FLUX.1 there is WithAnyone, InfiniteYou, References"
+OF_A_UNET = [row.kind for row in rows() if not row.variant and row.of_unets]
+ELSE = "FLUX.1 there is PuLID, WithAnyone, InfiniteYou, References"
 ON_TRANSFORMERS = ("LikenessLoRAPerPerson", "LikenessPromptPerPerson")
 """Nodes that take transformers too, where the texts are of the same family."""
 model_of = cache(tiny_dits.model)

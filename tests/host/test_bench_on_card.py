@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import marks
 import pytest
-import tiny_dits
 import torch
 from bench import transformers, transformers_on_card
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 SMALL = transformers_on_card.Settings(transformers_on_card.tiny()[:2], torch.float32, side=64, numbers=(1, 2))
 
 

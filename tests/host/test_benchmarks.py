@@ -57,7 +57,7 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Its files are the host's, and its texts, which say nothing, end after the first layers."""
     with pytest.MonkeyPatch.context() as patch, rehearsal.miniature_in(tmp_path_factory.mktemp("miniature")):
         patch.setattr(comfy.clip_model.CLIPTextModel, "__init__", comfy.clip_model.CLIPTextModel.__init__)
-        small_networks._end_early(comfy.clip_model.CLIPTextModel)
+        small_networks.end_early(comfy.clip_model.CLIPTextModel)
         yield
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import cache
 
+import marks
 import people_made
 import pytest
 import tiny_dits
@@ -23,7 +24,7 @@ from sample_values import klein
 
 from nodes import CLIPTextEncode, VAEEncode
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 FAMILIES = {
     "Qwen-Image-Edit": (tiny_encoders.qwen, tiny_vaes.qwen),
     "FLUX.2 klein": (tiny_encoders.klein, tiny_vaes.flux2),

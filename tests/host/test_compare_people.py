@@ -18,10 +18,10 @@ import comfy.clip_model
 import comfy.supported_models
 import folder_paths
 import numpy as np
-import parts_made
 import pytest
 import real_faces
 import small_networks
+import tiny_encoders
 import torch
 from comparison import kept, page, people, photos
 from comparison.columns import COLUMNS, figures
@@ -35,16 +35,15 @@ from comparison.rows import Pictured, Row, Shown, Unread
 from comparison.session import Refusal, Session, Settings
 from environment import ROOT, SetupError
 from exchanged_files import exchanged, model_file
-from miniature_made import as_published, files_in
+from miniature.in_host import as_published, files_in
 from pack.core.faces.model import FaceModel
 from pack.core.people import Person, PlacedCast, Slot
 from PIL import Image
 from rig import adapters, shapes
 from rig.links import as_link
-from rig.standins import TEXT_15
+from rig.standins import NARROW, TEXT_15, Weights, narrow
 from rig.workflow import WorkflowError, specs
 from safetensors.torch import save_file
-from standins_made import NARROW, Weights, narrow
 from torch import Tensor
 
 SIZE = (256, 192)
@@ -99,7 +98,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
         patch.setattr(comfy.supported_models, "models", small_networks.families())
         for network in (comfy.clip_model.CLIPTextModel, comfy.clip_model.CLIPVisionModelProjection):
             patch.setattr(network, "__init__", network.__init__)
-            small_networks._end_early(network)
+            small_networks.end_early(network)
         as_published(files, models)
         with_ip_adapter(models)
         for kind in models.iterdir():
@@ -125,7 +124,7 @@ SIDE = 512
 def judge() -> Judge:
     """It knows two people by a photo each, and has a small DINOv2."""
     model = FaceModel(real_faces.detector(), (real_faces.recogniser(),))
-    return Judge(model, [YAO, EILEEN], parts_made.dinov2())
+    return Judge(model, [YAO, EILEEN], tiny_encoders.dinov2())
 
 
 def beside(*paths: Path) -> Tensor:
@@ -183,7 +182,7 @@ def test_dinov2_sees_each_person_and_the_whole_picture(judge: Judge, monkeypatch
     judged = judge.judged(pixels, sitting_of(YAO, EILEEN), "", None, None)
 
     def seen(picture: Tensor) -> Tensor:
-        return parts_made.dinov2().encode_image(picture[None], crop=False)["image_embeds"][0].double()
+        return tiny_encoders.dinov2().encode_image(picture[None], crop=False)["image_embeds"][0].double()
 
     def cut(picture: Tensor, box: Sequence[float]) -> Tensor:
         left, top, right, bottom = box

@@ -7,6 +7,7 @@ import comfy.ldm.qwen_image.controlnet
 import comfy.ops
 import devices
 import infuse_made
+import marks
 import pytest
 import tiny_dits
 import torch
@@ -20,7 +21,7 @@ from seeded import fill, normal
 from tiny_dits import FLUX, QWEN, Z_IMAGE
 from torch import Tensor
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 WIDTH, HEIGHT = 128, 96
 PICTURE = 48
 """Tokens of the picture: 8 x 6."""

@@ -14,11 +14,12 @@ import comfy.ldm.modules.attention
 import comfy.ldm.qwen_image.model as qwen
 import comfy.model_patcher
 import comfy.supported_models
+import marks
 import pytest
 import tiny_dits
 import torch
 from bench import methods, transformers
-from counting import LiveBytes, teraflops
+from bench.counting import LiveBytes, teraflops
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.image_tokens.blocks import blocks_of
 from pack.bridge.networks.attention import around_attention
@@ -91,7 +92,7 @@ def rows_of_page(name: str) -> list[list[str]]:
 
 
 @pytest.mark.thorough
-@tiny_dits.needed
+@marks.transformers
 @pytest.mark.parametrize("published", transformers.PUBLISHED, ids=lambda published: published.name)
 def test_people_on_transformers_cost_what_the_page_says(published: transformers.Transformer) -> None:
     """Of four people at the published size of the network."""
@@ -112,7 +113,7 @@ def test_people_on_transformers_cost_what_the_page_says(published: transformers.
 
 
 @pytest.mark.thorough
-@tiny_dits.needed
+@marks.transformers
 def test_every_transformer_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
     """As scripts/bench.py does it, on the networks of the tests."""
     small = [
@@ -235,7 +236,7 @@ def by_region(record: PeopleReferences) -> RegionalReferences:
     return RegionalReferences(object(), WHOLE_SCHEDULE, record, regions, names, 1.0, False, canvas=CANVAS)
 
 
-@tiny_dits.needed
+@marks.transformers
 @pytest.mark.parametrize(("family", "count", "size"), FORWARDS, ids=lambda value: getattr(value, "of", value))
 def test_a_reference_is_heard_where_its_person_is_and_nowhere_else(family: Family, count: int, size: int) -> None:
     """Of a picture of 1024 px: keys exactly, and what is saved of the operations, in networks as narrow as in tests."""
@@ -262,7 +263,7 @@ def test_a_reference_is_heard_where_its_person_is_and_nowhere_else(family: Famil
     assert saved > 0
 
 
-@tiny_dits.needed
+@marks.transformers
 @pytest.mark.parametrize("weight", [0.5, 1.5])
 def test_a_weight_between_whole_numbers_is_one_more_attention_of_the_persons_region(weight: float) -> None:
     model = KLEIN.network()

@@ -1,11 +1,16 @@
-"""What a thread knows of the forward that is on in it: it ends with the call of the network, whatever happens."""
+"""What a thread knows of the forward that is on in it: it ends with the call of the network, whatever happens.
+
+And what is read of a call, and of what stands in a layer."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import torch
+from pack.bridge.control_nets.per_thread import PerThread
+from pack.bridge.networks.layers import can_read_some_pixels
 from pack.bridge.sampling.current_forward import CurrentTexts, called_alone, current
-from pack.bridge.sampling.runs import Batch, call_network
+from pack.bridge.sampling.runs import Batch, _context_of_diffusion_model, call_network
 
 X = torch.zeros(1, 4, 2, 2)
 
@@ -53,3 +58,31 @@ def test_a_batch_that_raises_before_the_network_is_called_leaves_nothing_behind(
     with pytest.raises(KeyError):
         call_network(Words("Anna", KeyError()), lambda x, **options: x, X)
     assert names() is None
+
+
+class Net:
+    before = PerThread()
+
+
+def test_an_attribute_that_is_replaced_twice_comes_back_step_by_step():
+    net, other = Net(), Net()
+    net.before = other.before = "its own"
+    with Net.__dict__["before"].replaced(net, "first"):
+        with Net.__dict__["before"].replaced(net, "second"):
+            assert (net.before, other.before) == ("second", "its own")
+        assert net.before == "first"
+    assert net.before == "its own"
+    assert not current.attributes
+
+
+def test_the_text_of_a_call_is_its_third_argument_or_has_its_name():
+    assert _context_of_diffusion_model((X,), {"context": "a text"}) == "a text"
+    assert _context_of_diffusion_model((X, "a text", None), {}) == "a text"
+    assert _context_of_diffusion_model((X,), {}) is None
+
+
+def test_what_another_pack_put_into_a_layer_reads_no_pixels_alone():
+    assert can_read_some_pixels(None)
+    assert not can_read_some_pixels(print)
+    assert not can_read_some_pixels(partial(print, 0, None))
+    assert not can_read_some_pixels(partial(Words("Anna").options_with_attention, {}))

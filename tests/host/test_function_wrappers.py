@@ -40,6 +40,25 @@ def test_tiles_keep_what_they_carry(kind: str) -> None:
     assert relative(tiled, plain) > 1e-3
 
 
+def test_a_wrapper_behind_ours_is_called_as_the_host_calls_it() -> None:
+    """With the same arguments by position and by name."""
+    applied = ours("LikenessApplyParts2Whole")
+    outputs_by_node: dict[Node, Any] = {}
+    calls: list[tuple[int, list[str]]] = []
+
+    def wrapper(executor: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append((len(args), sorted(kwargs)))
+        return executor(*args, **kwargs)
+
+    for sides in ({}, {side: bypassed(applied, side) for side in ("model", "positive", "negative")}):
+        made = run(sides.get("model", applied), outputs_by_node)
+        wrapped = (made[0] if isinstance(made, tuple) else made).clone()
+        wrapped.add_wrapper_with_key("outer_sample", "theirs", wrapper)
+        latents(two(applied, **{**sides, "model": wrapped}), outputs_by_node)
+    with_ours, without = calls
+    assert with_ours == without
+
+
 def test_what_the_unet_does_not_read_cannot_be_lost() -> None:
     """IdentityNet alone."""
     applied = ours("LikenessApplyInstantID", adapter_weight=0.0)

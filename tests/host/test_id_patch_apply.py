@@ -11,6 +11,7 @@ import comfy.samplers
 import comfy.utils
 import people_made
 import pytest
+import tiny_networks
 import tiny_sdxl
 import torch
 from graph_run import shown
@@ -237,7 +238,7 @@ def test_ours_alone_of_a_chain_is_told_what_the_unet_is_told(apply, model):
     plain_net = net.copy().set_cond_hint(torch.zeros(1, 3, HEIGHT, WIDTH))
     for net_at_the_end in (depth(net, id_patch_net), id_patch_net.copy(), plain_net, id_patch_net):
         positive, negative = (with_net(side, net_at_the_end) for side in sides)
-        tiny_sdxl.host_sample(model, torch.ones(1, 4, HEIGHT // 8, WIDTH // 8), sigmas, positive, negative)
+        tiny_networks.host_sample(model, torch.ones(1, 4, HEIGHT // 8, WIDTH // 8), sigmas, positive, negative)
     hook.remove()
     assert timesteps == [[980.0], [981.0], [980.0], [981.0], [980.0], [980.0], [981.0]]
 

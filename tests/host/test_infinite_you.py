@@ -1,14 +1,16 @@
 """Apply InfiniteYou in the host, beside other ControlNets. What it refuses: test_refused.py."""
 
+import marks
 import sample_values
 import tiny_dits
+import tiny_networks
 import torch
 from figures import relative
 from peers import apply
 
 import nodes
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 WIDTH, HEIGHT = 128, 96
 SIDES = tiny_dits.conditioning(1), tiny_dits.conditioning(2)
 
@@ -63,3 +65,16 @@ def test_a_net_that_the_host_gives_to_the_negative_too_is_there_without_faces():
     with_old_net = put((foreign(SIDES[0], old=True), SIDES[1]))
     with_net_on_both = put([foreign(side) for side in SIDES])
     assert relative(sample(with_old_net, cfg=3.0), sample(with_net_on_both, cfg=3.0)) < 1e-5
+
+
+def test_a_smaller_latent_is_a_piece_of_the_canvas_where_the_schedule_begins_late(caplog):
+    """The net is not shown the latent that a run starts from."""
+    sides = put()
+    schedule = sample_values.flux().get_model_object("model_sampling")
+    for start_percent, told in ((0.0, 0), (0.6, 1)):
+        caplog.clear()
+        sigmas = torch.tensor([schedule.percent_to_sigma(start_percent), 0.0])
+        start = tiny_dits.latent(tiny_dits.FLUX, WIDTH // 2, HEIGHT // 2)
+        tiny_networks.host_sample(sample_values.flux(), start, sigmas, *sides, 1.0)
+        said = [record.getMessage() for record in caplog.records]
+        assert sum("The latent is 64x48 px and starts from a picture" in text for text in said) == told

@@ -103,6 +103,15 @@ def test_the_same_lora_is_used_once(applied, model, kinds, caplog):
     assert "already, at 0.6" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("there", "same"),
+    [(None, False), (torch.tensor([1.0]), False), (torch.tensor([1.008, 8e-7]), True), (torch.tensor([1.02, 0]), False),
+     (torch.tensor([1.0, 2e-5]), False)],
+)  # fmt: skip
+def test_a_lora_in_other_bits_is_the_same_and_no_other(there, same):
+    assert adapter_files._same_numbers(there, torch.tensor([1.0, 0.0])) == same
+
+
 def test_the_whole_lora_is_where_it_belongs(model, kinds):
     """Added, then taken away again, nothing is left: one weight for each pair of matrices, of its own shape."""
     with_lora = adapter_files.with_lora(model, kinds["face-id"].lora, 0.7)

@@ -1,6 +1,7 @@
 """Names of layers in LoRA files of every trainer, by family of transformers: each finds the layer that is meant."""
 
 import lora_made
+import marks
 import pytest
 import tiny_dits
 import torch
@@ -8,12 +9,12 @@ import transformer_loras as on_transformers
 from figures import relative
 from hidden_text import without_common
 from pack.bridge.loras.files import NotForOnePerson, read_lora_file
-from pack.bridge.loras.layer_names import layers_of_transformer
+from pack.bridge.loras.layer_names import layers_of_transformer, more_names
 from pack.bridge.networks.model_family import transformer_of
 from safetensors.torch import save_file
 from tiny_dits import FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 
 NAMES = {
     FLUX: [
@@ -165,6 +166,14 @@ def test_a_name_of_a_trainer_finds_its_layer(family, name, layer, rows):
         assert part.reorder is None
         pair_of_matrices = part.lora.low_rank((len(up), down.shape[1]))
         assert relative(pair_of_matrices.up @ pair_of_matrices.down, up @ down) <= 1e-6
+
+
+def test_the_mlp_of_flux_2_is_as_wide_as_the_network_has_it():
+    """Three times two, where it is four times in FLUX.1."""
+    model = tiny_dits.model(FLUX_2, mlp_ratio=3.0)
+    names = more_names(model, transformer_of(model, "LoRA per Person"))
+    layer = "diffusion_model.single_blocks.1.linear1.weight"
+    assert names["transformer.single_transformer_blocks.1.proj_mlp"] == (layer, (0, 3 * 64, 6 * 64))
 
 
 @pytest.mark.parametrize("family", [FLUX, FLUX_2])

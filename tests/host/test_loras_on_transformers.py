@@ -4,17 +4,19 @@ import re
 from dataclasses import replace
 
 import lora_made
+import marks
 import people_made
 import pytest
 import tiny_dits
 import torch
 from figures import relative
 from hidden_text import without_common
+from marks import EACH
 from pack.bridge.loras.files import NotForOnePerson
 from pack.bridge.networks.attention import OVERRIDE
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.people import Lora, PlacedCast
-from tiny_dits import EACH, FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
+from tiny_dits import FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 from transformer_loras import (
     EVERYWHERE,
     HEIGHT,
@@ -36,7 +38,7 @@ from transformer_loras import (
 
 import nodes as host_nodes
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 APART = people_made.painted((0, 0, 64, 96), (64, 0, 128, 96), width=WIDTH, height=HEIGHT)
 
 

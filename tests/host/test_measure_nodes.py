@@ -89,7 +89,7 @@ def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: to
     assert len(best(report, photos, "weakest person", 99).args[0]) == 3
 
 
-@pytest.mark.parametrize(("tower", "people"), [(parts_made.clip_vision, True), (parts_made.dinov2, False)])
+@pytest.mark.parametrize(("tower", "people"), [(tiny_encoders.clip_vision, True), (tiny_encoders.dinov2, False)])
 def test_garments_are_compared_with_their_regions(
     tower: Any, people: bool, face_model: HostedFaceModel, photos: torch.Tensor, cast: Cast
 ) -> None:
@@ -135,7 +135,7 @@ def test_garments_are_compared_with_their_regions(
 def test_pictures_are_compared_with_the_prompt(face_model: HostedFaceModel, photos: torch.Tensor, cast: Cast) -> None:
     """What SDXL's CLIP-G and bigG project; the best by that is picked."""
     sdxl = tiny_encoders.sdxl()
-    vision = parts_made.clip_vision(1280, 1664)
+    vision = tiny_encoders.clip_vision(1280, 1664)
     inputs = {"cast": cast, "clip": sdxl, "clip_vision": vision, "prompt": "two people"}
     results = measure.MeasureLikeness.execute(face_model, photos, **DEFAULTS, **inputs).args
     text = sdxl.encode_from_tokens(sdxl.tokenize("two people"), return_pooled=True)[1].float()

@@ -3,8 +3,8 @@
 from functools import cache
 from typing import Any
 
+import marks
 import pytest
-import tiny_dits
 import torch
 from comfy_api.latest._io import WidgetInput
 from graph_run import OURS
@@ -75,6 +75,9 @@ CHANGED: dict[str, Any] = {
     "renew_every": 1,
     "crop_to_mask": True,
     "cast": value(of_three_photos, (1.0, 0.4)),
+    "projection": "style",
+    "zero_tokens": 3,
+    **{f"{kind}.photos": "mean" for kind in ("LikenessApplyPuLID", "LikenessApplyPuLIDFlux")},
 }
 """Every setting as it is neither by default nor beside these; the cast's is how strong one person is."""
 SILENT = {
@@ -98,7 +101,7 @@ def _picture(kind: str, setting: str = "") -> Tensor:
         inputs["cast"] = value(of_three_photos)
     inputs |= BESIDE.get(kind, {})
     if setting:
-        inputs[setting] = CHANGED[setting]
+        inputs[setting] = CHANGED.get(f"{kind}.{setting}", CHANGED.get(setting))
     applied = ours(kind, **inputs)
     return latents(sampled(applied, latent(applied.inputs.get("width", 128))))
 
@@ -112,10 +115,10 @@ def _cases() -> list[Any]:
     often = {row.kind for row in rows() if not row.is_seldom}
     cases: list[Any] = []
     for kind in KINDS:
-        marks = [] if kind in of_unets else [tiny_dits.needed]
+        of_kind = [] if kind in of_unets else [marks.transformers]
         if kind not in often:
-            marks.append(pytest.mark.thorough)
-        cases += [pytest.param(kind, setting, marks=marks) for setting in _settings(kind)]
+            of_kind.append(pytest.mark.thorough)
+        cases += [pytest.param(kind, setting, marks=of_kind) for setting in _settings(kind)]
     return cases
 
 

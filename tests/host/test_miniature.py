@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import cv2
-import miniature_made
 import numpy as np
 import pytest
 import torch
@@ -21,6 +20,7 @@ from miniature import (
     built,
     export,
     garments,
+    in_host,
     measure,
     net,
     parts2whole,
@@ -30,11 +30,11 @@ from miniature import (
     stored,
 )  # fmt: skip
 from miniature.garments import Slot
+from miniature.in_host import PLAIN, Host, Wardrobe, dressing, files_in, opened, sample, standing, worn
 from miniature.looks import PARTS
 from miniature.outfits import fitting
 from miniature.pool import HELD_OUT, pool
 from miniature.unet import WIDTH
-from miniature_made import PLAIN, Host, Wardrobe, check_alike, dressing, files_in, opened, sample, standing, worn
 from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.people import Cast, Identity, Layout, Person
 from pack.core.places import bodies, extra_places
@@ -52,6 +52,12 @@ SMALL, LARGE = places.SMALL, places.LARGE
 WITH_ID_PATCH = ("control_net", ID_PATCH.load_file, "id_patch")
 AUTHORS = net.Settings(steps=4, cfg=5.0)
 """CFG 5, strength 0.8 and ID tokens from a fifth of the schedule on."""
+
+
+def check_alike(pixels: Tensor, alone: Tensor) -> None:
+    """alone: the same picture by the small net, (3, H, W)."""
+    difference = (alone.permute(1, 2, 0).clamp(0, 1) - pixels).abs()
+    assert difference.mean() < 1 / 255 and difference.quantile(0.99) < 2 / 255
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +317,7 @@ def test_parts_are_worn_as_without_a_host(wardrobe: Wardrobe, small: net.Miniatu
 @pytest.fixture(scope="module")
 def sharing_wardrobe() -> Wardrobe:
     """As wide as SDXL."""
-    return miniature_made.sharing(built.build().sharing)
+    return in_host.sharing(built.build().sharing)
 
 
 @pytest.mark.thorough
@@ -328,7 +334,7 @@ def test_parts_are_shared_as_without_a_host(sharing_wardrobe: Wardrobe, small: n
         return x * scale**2 - unet(x * scale, time[None], nothing) * sigma * scale
 
     alone = net.sampled(clean, torch.zeros(1, 3, *garments.SIZE[::-1]), PLAIN, net.noise_levels())
-    check_alike(miniature_made.shared(sharing_wardrobe, pictures), small.decoder(alone)[0])
+    check_alike(in_host.shared(sharing_wardrobe, pictures), small.decoder(alone)[0])
 
 
 @pytest.mark.thorough

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_networks
 import tiny_sdxl
 from figures import relative
 from graph_run import run
@@ -30,7 +31,7 @@ def shape(name, channels):
 
 def made(name):
     """A tenth as wide as the released one, with all of its layers."""
-    return tiny_sdxl.seeded_model(name, shape(name, 32), 191)
+    return tiny_networks.seeded_model(name, shape(name, 32), 191)
 
 
 @pytest.fixture(scope="module")

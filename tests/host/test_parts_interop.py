@@ -14,6 +14,7 @@ from pack.bridge.parts.run import SharingBatch, step_of
 from pack.bridge.parts.shared_parts import SharedParts, Watch
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core import errors
+from pack.core.parts.bank import PartWeights
 from pack.nodes.parts2whole import nodes as parts2whole
 from pack.nodes.share_parts.nodes import EVERY_STEP, ONCE
 from parts_run import apply, denoiser, encode, reading, sample, text
@@ -110,6 +111,24 @@ def test_prompts_with_masks_areas_and_ranges(networks, model):
     cut = parts_of_the_picture.cropped(area, (15, 11))
     assert torch.equal(cut.pose, parts_of_the_picture.pose[..., 4:12, 2:8])
     assert parts_of_the_picture.cropped(area, (15, 11)) is cut, "found again at the next step"
+
+
+def parts_alone(**fields):
+    return SharedParts(**{"source": object(), "schedule": WHOLE_SCHEDULE, "bank": None, "weights": None, **fields})
+
+
+def test_pictures_of_a_batch_have_the_poses_in_turn_and_one_pose_is_of_all():
+    poses = torch.arange(3.0).reshape(3, 1, 1, 1)
+    several, one = parts_alone(pose=poses), parts_alone(pose=poses[:1])
+    assert [float(several.for_picture(number).pose) for number in range(4)] == [0, 1, 2, 0]
+    assert one.for_picture(3) is one
+
+
+def test_parts_are_of_places_where_they_have_a_pose_or_targets():
+    pose, target = torch.ones(1, 1, 1, 1), torch.ones(1, 8, 8)
+    both = ((None, None), (None, target), (pose, None), (pose, target))
+    kinds = [parts_alone(pose=pose, weights=PartWeights((1.0,), targets)) for pose, targets in both]
+    assert [parts.placed for parts in kinds] == [False, True, True, True]
 
 
 def test_heat_maps_are_the_mean_of_all_layers_on_the_finest_grid():

@@ -51,20 +51,27 @@ def test_a_person_is_saved_again_only_when_the_file_was_deleted(host_server, peo
     assert host_server.run(people).executed == []
 
 
-@pytest.mark.parametrize("again", [" twins.safetensors ", ["name", 0], ["text", 0]])
-def test_two_people_are_never_saved_to_one_file(host_server, people, again):
-    """The name is typed twice, linked twice, or made twice while the graph runs."""
-    linked = isinstance(again, list)
-    people |= {name: node("PrimitiveString", value="twins") for name in ("name", "text") if linked}
-    people |= {"5": save("anna", ["name", 0] if linked else "twins"), "7": save("ben", again)}
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("twins", " twins.safetensors "), (["one", 0], ["one", 0]), (["one", 0], ["another", 0])],
+    ids=["typed twice", "linked twice", "from two nodes"],
+)
+def test_two_people_are_never_saved_to_one_file(host_server, people, first, second):
+    """first, second: what gives the name "twins" to Anna's node 5 and to Ben's node 7."""
+    for name in ("one", "another"):
+        if [name, 0] in (first, second):
+            people[name] = node("PrimitiveString", value="twins")
+    people["5"] = save("anna", first)
+    people["7"] = save("ben", second)
     bank(host_server, "twins").unlink(missing_ok=True)
     with pytest.raises(HostError, match=r"(Anna|Ben) \(node [57]\) .*node [57].*twins"):
         host_server.run(people)
-    people["7"]["inputs"]["filename"] = "ben"
+
+    people["7"] = save("ben", "ben")
     host_server.run(people)
-    # Anna's node does not run again, and her file is not lost either.
     file_of_anna = bank(host_server, "twins").read_bytes()
-    people["7"]["inputs"]["filename"] = again
+    # Anna's node does not run again, and her file is not lost either.
+    people["7"] = save("ben", second)
     with pytest.raises(HostError, match=r"Ben \(node 7\) and .*node 5\b"):
         host_server.run(people)
     assert bank(host_server, "twins").read_bytes() == file_of_anna

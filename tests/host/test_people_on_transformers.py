@@ -1,5 +1,6 @@
 """Words, LoRAs and references of people on one MODEL, in the real host: one plan of who reads whom, in any order."""
 
+import re
 from dataclasses import replace
 from itertools import permutations
 
@@ -7,16 +8,18 @@ import comfy.sample
 import comfy.samplers
 import compiled
 import lora_made
+import marks
 import people_made
 import pytest
 import sample_values
 import tiny_dits
-import tiny_sdxl
+import tiny_networks
 import tiny_vaes
 import torch
 import torch.nn.functional as functional
 from figures import relative
 from joint_reads import Tokens, allowed
+from marks import EACH
 from pack.bridge.networks.attention import OVERRIDE, with_reading
 from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.sampling import model_conds, runs
@@ -30,21 +33,12 @@ from pack.core.token_groups import Group, Split
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
 from peers import apply
 from safetensors.torch import save_file
-from tiny_dits import EACH, EVERY, FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
-from transformer_loras import CLIPS, HEIGHT, PICTURE, TOLERANCE, WIDTH
+from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+from transformer_loras import CLIPS, HEIGHT, LAYERS, PICTURE, TOLERANCE, WIDTH
 
 import nodes as host_nodes
 
-pytestmark = tiny_dits.needed
-LAYERS = {
-    FLUX: ("_attn.", "_mlp.", "linear", "img_in", "txt_in", "_mod.lin", "modulation.lin"),
-    FLUX_2: ("_attn.", "_mlp.", "linear", "img_in", "txt_in", "modulation"),
-    QWEN: ("attn.to_", "attn.add_", "_mlp.net", "img_in", "txt_in", "proj_out", "_mod.1", "norm_out.linear"),
-    Z_IMAGE: ("attention.qkv", "attention.out", "feed_forward", "cap_embedder.1", "x_embedder", "final_layer.linear"),
-    KREA_2: (".attn.w", ".attn.gate", ".mlp.", "first", "last.linear", "txtmlp", "projector"),
-    MAGE_FLOW: ("attn.to_", "attn.add_", "_mlp.net", "img_in", "txt_in", "proj_out", "_mod.1", "norm_out.linear"),
-}
-"""By family, words in the names of layers that a LoRA may be in."""
+pytestmark = marks.transformers
 WORDS = "a woman with red hair", "a man with a grey beard"
 COMMON = "two people in a park"
 EVERYWHERE, NOWHERE, ONE_TOKEN = torch.ones(1, HEIGHT, WIDTH), *torch.zeros(2, 1, HEIGHT, WIDTH)
@@ -70,7 +64,7 @@ class Setting:
         generator = torch.Generator().manual_seed(seed)
         state = {}
         for name, module in self.model.model.diffusion_model.named_modules():
-            is_meant = any(word in name for word in LAYERS[self.family]) and "adaLN" not in name
+            is_meant = any(word in name for word in LAYERS[self.family]) and not re.search("adaLN|tproj", name)
             if is_meant and hasattr(module, "in_features"):
                 down = torch.randn(3, module.in_features, generator=generator) / module.in_features**0.5
                 up = torch.randn(module.out_features, 3, generator=generator) * 0.15
@@ -703,13 +697,13 @@ def chroma():
     settings = {name: value for name, value in flux.items() if name != "guidance_embed"}
     own = {"image_model": "chroma", "vec_in_dim": None, "in_channels": 64, "out_channels": 64}
     guidance = {"in_dim": 64, "out_dim": 64, "hidden_dim": 64, "n_layers": 2}
-    return tiny_sdxl.seeded_model("Chroma", {**settings, **own, **guidance}, 301)
+    return tiny_networks.seeded_model("Chroma", {**settings, **own, **guidance}, 301)
 
 
 def omnigen2():
     shape = {"hidden_size": 96, "num_layers": 3, "num_refiner_layers": 2, "num_attention_heads": 3, "num_kv_heads": 1}
     more = {"multiple_of": 32, "axes_dim_rope": (8, 12, 12), "text_feat_dim": 24}
-    return tiny_sdxl.seeded_model("Omnigen2", {"image_model": "omnigen2", **shape, **more}, 301)
+    return tiny_networks.seeded_model("Omnigen2", {"image_model": "omnigen2", **shape, **more}, 301)
 
 
 def of_a_pack():

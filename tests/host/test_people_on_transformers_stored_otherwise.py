@@ -1,18 +1,19 @@
 """LoRAs and words of people on transformers whose weights are in half precision, in fp8, offloaded, or compiled."""
 
 import compiled
+import marks
 import people_made
 import pytest
 import sample_values
-import tiny_dits
 import torch
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from figures import relative
 from host_nodes import novram
-from tiny_dits import EACH, FLUX_2, QWEN, Z_IMAGE
+from marks import EACH
+from tiny_dits import FLUX_2, QWEN, Z_IMAGE
 from transformer_loras import HEIGHT, TOLERANCE, WIDTH, Setting, cast, put_on, sample, setting_of
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 APART = people_made.painted((0, 0, 64, 96), (64, 0, 128, 96), width=WIDTH, height=HEIGHT)
 
 

@@ -11,6 +11,7 @@ from pack.bridge.host import notes
 from pack.bridge.host.folders import UnsafePath
 from pack.bridge.people import photos as bridge
 from pack.core.errors import BadCast, BadPhoto, FaceNotFound
+from pack.core.geometry import area
 from pack.nodes import people, photos
 from PIL import Image, ImageOps
 
@@ -88,6 +89,14 @@ def test_pictures_come_before_the_folder_and_every_face_may_count(face_model, al
     assert who(run(face_model, group, folder="none", which_face="every", corrections="1.2: -")) == {
         f"person {n}": 1 for n in (1, 3, 4, 5, 6)
     }
+
+
+def test_the_largest_face_is_one_of_all(face_model):
+    group = real_faces.picture(real_faces.SIX_FRIENDS)
+    (largest,) = bridge.faces_in(face_model, group, "the photo", largest=True)
+    everybody = bridge.faces_in(face_model, group, "the photo", largest=False)
+    assert len(everybody) == 6
+    assert largest.box == max((face.box for face in everybody), key=area)
 
 
 def test_what_cannot_be_used_is_left_out_and_named(face_model, album):

@@ -2,20 +2,24 @@
 
 from dataclasses import replace
 
+import devices
+import marks
 import people_made
 import pytest
 import tiny_dits
 import tiny_encoders
-import tiny_sdxl
+import tiny_networks
 import torch
 from dense_texts import LENGTHS, Dense, joined, text
 from figures import relative
 from hidden_text import without_common
 from pack.bridge.networks import families, model_family
 from pack.bridge.networks.attention import OVERRIDE
+from pack.bridge.networks.token_layouts import key_of_forward
 from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.model_conds import ConditioningLost
+from pack.bridge.sampling.runs import ForwardInput
 from pack.bridge.words import person_texts
 from pack.bridge.words.on_transformers import PersonTextsRun
 from pack.core.errors import BadSetup, WrongBaseModel
@@ -25,7 +29,10 @@ from peers import apply
 from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import CLIPS
 
-pytestmark = tiny_dits.needed
+if tiny_dits.KNOWN:
+    from comfy_extras.nodes_flux import FluxKVCache
+
+pytestmark = marks.transformers
 WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
 PICTURE = 48
 TOLERANCE = 1e-5
@@ -68,6 +75,25 @@ def with_texts_of(model, people, areas, common="common", negative="common"):
 
 def sample(family, applied, rows=1, cfg=1.0, **more):
     return tiny_dits.sample(*applied, tiny_dits.latent(family, WIDTH, HEIGHT, rows=rows), cfg=cfg, **more)
+
+
+def test_forwards_of_one_batch_have_one_shape_text_model_and_device(models):
+    """A batch has counted the tokens, and its tensors lie on the device."""
+
+    first_model = models(Z_IMAGE)
+
+    def key(model=first_model, rows=1, width=WIDTH, tokens=5, references=(), device=devices.DEVICE):
+        x = tiny_dits.latent(Z_IMAGE, width, HEIGHT, rows=rows).to(device)
+        context = torch.zeros(rows, tokens, 8)
+        return key_of_forward(ForwardInput(model.model, x, torch.ones(rows), context, {}, references))
+
+    reference = tiny_dits.latent(Z_IMAGE, WIDTH, HEIGHT)
+    others = [
+        key(rows=2), key(width=64), key(tokens=6), key(references=[reference]), key(device="meta"),
+        key(model=tiny_dits.model(Z_IMAGE)),
+    ]  # fmt: skip
+    assert key() == key()
+    assert len({key(), *others}) == 7
 
 
 def plain(family, model, name, **more):
@@ -207,13 +233,13 @@ def applied_by_node(family, model=None, clip=None, **changed):
 
 @pytest.mark.parametrize("family", EVERY)
 def test_the_node_gives_everybody_the_words_of_their_line(family):
-    """In the family's own template, each in their own mask; and nothing to the negative."""
+    """In the family's own template, each in their own mask, at the strength; and nothing to the negative."""
     make, changes = CLIPS[family]
     clip = make()
     model = tiny_dits.model(family, **changes)
-    model_out, positive, negative = applied_by_node(family, model, clip)
+    model_out, positive, negative = applied_by_node(family, model, clip, strength=0.5)
     texts = [encoded(clip, words)[0][0] for words in ("a red coat", "looking away")]
-    texts_of_people = person_texts.appended_texts(texts, APART, None, ["Anna", "Ben"])
+    texts_of_people = person_texts.appended_texts(texts, 0.5 * APART, None, ["Anna", "Ben"])
     common = encoded(clip, "two people in a park")
     blurred = encoded(clip, "blurred")
     expected_positive = model_conds.carry(common, texts_of_people)
@@ -296,13 +322,13 @@ def chroma():
     settings = {name: value for name, value in flux.items() if name != "guidance_embed"}
     of_chroma = {"image_model": "chroma", "vec_in_dim": None, "in_channels": 64, "out_channels": 64}
     guidance = {"in_dim": 64, "out_dim": 64, "hidden_dim": 64, "n_layers": 2}
-    return tiny_sdxl.seeded_model("Chroma", {**settings, **of_chroma, **guidance}, 301)
+    return tiny_networks.seeded_model("Chroma", {**settings, **of_chroma, **guidance}, 301)
 
 
 def longcat_image():
     """A network of FLUX's class that counts the tokens of a text on two axes of its positions."""
     settings = {**tiny_dits.CONFIGS[FLUX][1], "vec_in_dim": None, "guidance_embed": False, "txt_ids_dims": [1, 2]}
-    return tiny_sdxl.seeded_model("LongCatImage", settings, 301)
+    return tiny_networks.seeded_model("LongCatImage", settings, 301)
 
 
 @pytest.mark.parametrize(("family", "changed", "error", "words"), [
@@ -383,3 +409,6 @@ def test_words_and_references_read_by_region_act_together_in_either_order(models
     assert relative(sample(family, with_words(*with_references(model, *sides))), words_first) <= TOLERANCE
     for alone in (with_words, with_references):
         assert relative(sample(family, alone(model, *sides)), words_first) > 100 * TOLERANCE
+    if family == FLUX_2:  # which takes the references out after the first step
+        cached = FluxKVCache.execute(model).args[0]
+        assert relative(sample(family, (cached, *sides)), sample(family, with_references(cached, *sides))) > 1e-3

@@ -6,18 +6,18 @@ The cases are in tests/support/refusals.
 import re
 from typing import Any
 
+import marks
 import pytest
 import refusals.by_the_node
 import refusals.by_the_sampler
 import refusals.remarks  # noqa: F401 - each of these three fills its table
-import tiny_dits
 from graph_run import linked_inputs, run
 from graphs import Node, ours, sampled, value
 from pack.core.errors import LikenessError
 from refusals.cases import BY_THE_NODE, BY_THE_SAMPLER, REMARKS
 from sample_values import latent
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 
 
 def is_refused(graph: Node, outputs_by_node: dict[Node, Any], error: type[LikenessError], says: str) -> None:

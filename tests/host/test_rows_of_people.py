@@ -4,6 +4,7 @@ references, and nobody else's."""
 from dataclasses import replace
 
 import lora_made
+import marks
 import other_packs
 import people_made
 import photo_maker_made
@@ -15,11 +16,12 @@ import torch
 from figures import relative
 from instant_id_run import sample as sample_unet
 from instant_id_run import text
+from marks import EACH
 from pack.core.people import Lora, PlacedCast, RowCast
 from pack.core.places.regions import BadRegion
 from peers import apply
 from people_on_transformers import COMMON, setting_of
-from tiny_dits import EACH, FLUX, FLUX_2, QWEN
+from tiny_dits import FLUX, FLUX_2, QWEN
 
 import nodes as host_nodes
 
@@ -242,7 +244,7 @@ def test_a_row_without_words_is_the_hosts_own_drawing(transformer):
 
 
 @pytest.mark.parametrize("family", [FLUX, FLUX_2, QWEN])
-@tiny_dits.needed
+@marks.transformers
 def test_every_row_has_its_own_reference_beside_its_words_and_lora(family):
     """As of each crop alone, with its person's reference, words and a LoRA that the host's loader has merged."""
     setting = setting_of(family)

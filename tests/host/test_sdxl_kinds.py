@@ -8,6 +8,7 @@ import comfy.sample
 import comfy.samplers
 import node_helpers
 import pytest
+import tiny_networks
 import tiny_sdxl
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -25,7 +26,7 @@ ROWS = {row.kind.removeprefix("Likeness"): row for row in rows() if not row.vari
 @cache
 def wide(kind: str, channels: int) -> ModelPatcher:
     """SDXL whose first convolution is given more than a latent: a picture and a mask, or a picture."""
-    return tiny_sdxl.seeded_model(kind, {**tiny_sdxl.HOST_CONFIG, "in_channels": channels}, 431)
+    return tiny_networks.seeded_model(kind, {**tiny_sdxl.HOST_CONFIG, "in_channels": channels}, 431)
 
 
 def v_prediction(model: ModelPatcher) -> ModelPatcher:

@@ -22,7 +22,7 @@ from pack.core.second_pass import MATCHES, turned_upright
 from pack.nodes import second_pass
 from pack.nodes.control_images import DrawSkeletons
 from peers import apply
-from tiny_sdxl import LATENT_SCALE
+from tiny_networks import LATENT_SCALE
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import marks
 import pytest
-import tiny_dits
 from pack.bridge.host.load import Published
 from pack.core.methods import BadRecord, method, read
 
@@ -26,7 +26,7 @@ KEPT = (
 
 
 @pytest.mark.thorough
-@tiny_dits.needed
+@marks.transformers
 def test_it_is_among_all_methods_by_its_record_alone(tmp_path: Path) -> None:
     """In a copy of the pack with its folder, manifest entry and a workflow: nothing of it stands elsewhere."""
     for name in NEEDED:

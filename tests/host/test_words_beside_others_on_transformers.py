@@ -10,6 +10,7 @@ import comfy.ops
 import comfy.sampler_helpers
 import devices
 import infuse_made
+import marks
 import people_made
 import pytest
 import tiny_dits
@@ -20,6 +21,7 @@ from comfy.model_patcher import ModelPatcher
 from dense_texts import Dense, joined, text
 from figures import relative
 from hidden_text import without_common
+from marks import EACH
 from pack.bridge.host import notes
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.canvas_check import Canvas
@@ -29,7 +31,7 @@ from pack.core.people import Lora, PlacedCast
 from peers import apply
 from people_on_transformers import COMMON, setting_of
 from seeded import fill
-from tiny_dits import EACH, FLUX, FLUX_2, QWEN, Z_IMAGE
+from tiny_dits import FLUX, FLUX_2, QWEN, Z_IMAGE
 
 import nodes as host_nodes
 
@@ -37,7 +39,7 @@ if tiny_dits.KNOWN:
     from comfy_extras.nodes_flux import FluxKVCache
     from comfy_extras.nodes_model_patch import UsoStyleProjectorPatch
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
 PICTURE = 48
 TOLERANCE = 1e-5

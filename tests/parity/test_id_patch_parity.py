@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import tiny_networks
 import tiny_sdxl
 import torch
 from figures import relative
@@ -109,7 +110,7 @@ def test_golden_sampling_of_the_authors(networks):
     assert (image.permute(0, 3, 1, 2) - golden["sample.condition"]).abs().max() <= 1e-5
     start = golden["sample.noise"] * init
     sigmas = golden["sample.sigmas"]
-    latents = tiny_sdxl.host_sample(networks[2], start, sigmas, *sides_with_tokens, 5.0)
+    latents = tiny_networks.host_sample(networks[2], start, sigmas, *sides_with_tokens, 5.0)
     assert relative(latents, golden["sample.latents"]) <= TOLERANCE
 
 

@@ -5,9 +5,10 @@ from itertools import pairwise
 import comfy.model_detection
 import comfy.samplers
 import infuse_made
+import marks
 import pytest
 import tiny_dits
-import tiny_sdxl
+import tiny_networks
 import tiny_vaes
 import torch
 from diffusers import FluxTransformer2DModel
@@ -18,7 +19,7 @@ from peers import apply, converted, read
 from people_made import person
 from seeded import fill
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 DEPTHS = {"depth": 19, "depth_single_blocks": 38}
 """Of FLUX.1 dev, by which it is settled which block gets which residual."""
 SHIFT, SCALE = 0.1159, 0.3611
@@ -174,4 +175,4 @@ def test_sampling_equals_diffusers(pair, case):
     first, last = map(schedule.percent_to_sigma, ends)
     passes_of_people = passes(pair, cast, start, settings.get("strength", 1.0))
     reference = plain_sampling(pair, start, sigmas, sides, cfg, passes_of_people, lambda sigma: first >= sigma >= last)
-    assert relative((latents / tiny_sdxl.LATENT_SCALE - SHIFT) * SCALE, reference) <= WHOLE_SAMPLING
+    assert relative((latents / tiny_networks.LATENT_SCALE - SHIFT) * SCALE, reference) <= WHOLE_SAMPLING

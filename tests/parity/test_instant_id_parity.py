@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import sample_values
+import tiny_networks
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
@@ -56,7 +57,7 @@ def test_golden_sampling_of_the_authors():
 
     hint = golden["in.hint"][None] / 255.0
     model, *sides = pair.apply(Cast((person("her", face[0]),)), sampling.sides, hint)
-    latents = tiny_sdxl.host_sample(model, golden["in.noise"] * init, golden["sdxl.sigmas"], *sides, 5.0)
+    latents = tiny_networks.host_sample(model, golden["in.noise"] * init, golden["sdxl.sigmas"], *sides, 5.0)
     assert relative(latents, golden["sdxl.latents"]) <= TOLERANCE
 
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import parts_made
 import pytest
+import tiny_encoders
+import tiny_networks
 import tiny_sd15
 import tiny_sdxl
 import torch
@@ -120,14 +121,14 @@ def test_sampling_equals_diffusers(case, monkeypatch):
     if case.family == "sd15":
         unet = tiny_sd15.diffusers_unet(151, cross_attention_dim=768).double()
         model = tiny_sd15.host_model(unet)
-        scale = 0.18215 / tiny_sdxl.LATENT_SCALE
+        scale = 0.18215 / tiny_networks.LATENT_SCALE
     else:
         unet = tiny_sdxl.diffusers_unet().double()
         model = tiny_sdxl.host_model(unet)
         scale = 1.0
     file = adapter_for(model, case.kind)
     width = text_width(model)
-    clip = parts_made.vit_h()
+    clip = tiny_encoders.vit_h()
     masks = None if len(people) == 1 else torch.zeros(2, HEIGHT, WIDTH)
     for number in range(len(people) if masks is not None else 0):  # a third of the picture each, nobody in the last
         masks[number, :, 64 * number : 64 * number + 64] = 1

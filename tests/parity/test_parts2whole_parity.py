@@ -6,8 +6,9 @@ import math
 import parts_made
 import parts_run
 import pytest
+import tiny_encoders
+import tiny_networks
 import tiny_sd15
-import tiny_sdxl
 import torch
 import torch.nn.functional as functional
 from diffusers.models.attention_processor import AttnProcessor
@@ -89,7 +90,7 @@ def test_predictions_equal_the_authors(parts_networks, bank, timestep):
     model.set_model_sampler_post_cfg_function(lambda args: predictions.update(args) or args["denoised"], True)
     sigma = model.get_model_object("model_sampling").sigma(torch.tensor([float(timestep)]))
     noisy = x * (sigma**2 + 1).sqrt()
-    tiny_sdxl.host_sample(model, noisy, torch.cat([sigma, torch.zeros(1)]), *sides, 3.5)
+    tiny_networks.host_sample(model, noisy, torch.cat([sigma, torch.zeros(1)]), *sides, 3.5)
     for side in ("cond", "uncond"):
         predicted_noise = (noisy - predictions[f"{side}_denoised"]) / sigma
         assert relative(predicted_noise, GOLDEN[f"eps.{side}.{timestep}"]) <= TOLERANCE
@@ -154,7 +155,7 @@ def dense_bank(parts_networks, parts):
     for part in parts.parts:
         ready = prepare(part, WIDTH, HEIGHT)
         masks.append(ready.mask)
-        latent = parts_made.vae().encode(ready.picture[None]) * parts_run.LATENT_SCALE
+        latent = tiny_encoders.vae().encode(ready.picture[None]) * parts_run.LATENT_SCALE
         words = clip.encode_from_tokens(clip.tokenize(part.label))
         reference(latent, torch.zeros(()), encoder_hidden_states=words)
     return {name: writer.bank for name, writer in writers.items()}
@@ -175,7 +176,7 @@ def expected(parts_networks, parts, cfg=3.5, batch=1, pose=POSE):
         for name in unet.attn_processors.keys() - bank.keys():
             readers[name] = Decoupled(*(parts_networks.decoupled[f"{name}.to_{side}_dc.weight"] for side in "kv"))
         unet.set_attn_processor(readers)
-        embeds = [parts_made.clip_vision().encode_image(part.picture[None])["image_embeds"] for part in parts.parts]
+        embeds = [tiny_encoders.clip_vision().encode_image(part.picture[None])["image_embeds"] for part in parts.parts]
         images = functional.pad(torch.cat(embeds), (0, 0, 0, 6 - len(embeds)))
         context = torch.cat([context, torch.stack([torch.zeros_like(images), images])], dim=1)
     posed = 0 if pose is None else parts_networks.networks.pose_guider.model(pose.movedim(-1, 1))

@@ -2,6 +2,7 @@
 formula in its processors, on FLUX.1 against the formula in hooks behind the blocks of the host's network."""
 
 import comfy.patcher_extension
+import marks
 import pulid_made
 import pytest
 import tiny_dits
@@ -334,7 +335,7 @@ def hooked(model, file, tokens, shares, weights):
 FLUX_CASES = {"one everywhere": alone(), "one of two photos": alone(2), "two by region, soft edges": placed()}
 
 
-@tiny_dits.needed
+@marks.transformers
 @pytest.mark.parametrize("case", FLUX_CASES)
 @torch.no_grad()
 def test_sampling_of_flux_equals_the_formulas(case):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import comfy.clip_vision
+import marks
 import pytest
 import tiny_dits
 import torch
@@ -21,7 +22,7 @@ from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
 from people_made import person
 from seeded import normal
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 WIDTH, HEIGHT = 176, 112  # 11 x 7 tokens
 LEFT, RIGHT = (0, 5), (6, 11)  # columns of tokens; column 5 is nobody's
 

@@ -7,6 +7,7 @@ import comfy.patcher_extension
 import instant_id_run
 import pytest
 import sample_values
+import tiny_networks
 import tiny_sd15
 import tiny_sdxl
 import torch
@@ -157,5 +158,5 @@ def test_renewed_every_third_step(model, monkeypatch, name, sigmas, recorded):
     monkeypatch.setattr(PartsRecorder, "record", counted)
     zeros = torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)
     live = sides(model, reference(model, steps=3))
-    tiny_sdxl.host_sample(patched(model, SharingRun), zeros, torch.tensor(sigmas).float(), *live, sampler=name)
+    tiny_networks.host_sample(patched(model, SharingRun), zeros, torch.tensor(sigmas).float(), *live, sampler=name)
     assert recorded_sigmas == recorded

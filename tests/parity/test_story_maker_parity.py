@@ -3,9 +3,9 @@ here from the formula: its LoRA beside every projection, and one softmax over th
 
 from functools import cache
 
-import parts_made
 import pytest
 import story_maker_made
+import tiny_encoders
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
@@ -124,7 +124,7 @@ def test_sampling_equals_diffusers(case):
     (first_picture, first_mask), (second_picture, second_mask) = body(0), body(1)
     pictures = torch.cat([first_picture, second_picture])
     masks = torch.cat([first_mask, second_mask])
-    vision = parts_made.clip_vision()
+    vision = tiny_encoders.clip_vision()
     story_maker = read("story_maker", file)
     inputs = {"story_maker": story_maker, "cast": cast, "clip_vision": vision, "bodies": pictures, "body_masks": masks}
     latents = sampling.ours(*apply("LikenessApplyStoryMaker", model=model, **sampling.sides, **inputs, **SETTINGS))

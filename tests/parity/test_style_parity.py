@@ -2,6 +2,7 @@
 
 import parts_made
 import pytest
+import tiny_encoders
 import tiny_sdxl
 import torch
 from diffusers.loaders import IPAdapterMixin
@@ -44,7 +45,7 @@ def test_sampling_equals_diffusers(kind, choices, configs, regional, count):
         pictures_by_style.append(torch.cat(pictures))
 
     sampling = Sampling(WIDTH, HEIGHT, spacing="trailing")
-    vision = parts_made.vit_h()
+    vision = tiny_encoders.vit_h()
     loaded = read("ip_adapter", file)
     applied = model, *sampling.sides.values()
     for picture, mask, choice, weight in zip(pictures_by_style, masks, choices, weights, strict=True):

@@ -41,6 +41,7 @@ AUTHORS = {
     # The demos of IP-Adapter leave the noise of timestep 0 in the latent (set_alpha_to_one=False), no host does.
     "LikenessApplyIPAdapter": ("ddim", diffusers.DDIMScheduler(**BETAS, steps_offset=1)),
     "LikenessApplyStoryMaker": ("uni_pc", diffusers.UniPCMultistepScheduler(**BETAS, **LEADING)),
+    "LikenessApplyPuLID": ("dpmpp_2m", diffusers.EulerDiscreteScheduler(**BETAS, use_karras_sigmas=True)),
 }
 """By a node of a workflow: the host's sampler and the authors' scheduler."""
 OTHERS = ("euler", diffusers.EulerDiscreteScheduler(**BETAS, **LEADING))
@@ -81,8 +82,12 @@ def samplers_of(graph: dict[str, Any]) -> list[Sampler]:
 
 def levels(scheduler: Any, timesteps: torch.Tensor) -> torch.Tensor:
     """Of the published betas, without the rounding of diffusers' products."""
-    alphas = (1 - scheduler.betas.double()).cumprod(0)[timesteps.long()]
-    return ((1 - alphas) / alphas).sqrt().float()
+    alphas = (1 - scheduler.betas.double()).cumprod(0)
+    of_all = ((1 - alphas) / alphas).sqrt()
+    if scheduler.config.get("use_karras_sigmas"):
+        # Equation 5 of Karras et al. 2022, from the largest to the least.
+        return torch.linspace(of_all[-1] ** (1 / 7), of_all[0] ** (1 / 7), len(timesteps)).pow(7)
+    return of_all[timesteps.long()].float()
 
 
 @pytest.mark.parametrize("name", SAMPLING)

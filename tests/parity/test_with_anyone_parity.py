@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import comfy.controlnet
 import comfy.patcher_extension
+import marks
 import pytest
 import sample_values
 import tiny_dits
@@ -19,7 +20,7 @@ from pack.core.places.face_regions import REGIONS
 from peers import apply, linear, norm
 from with_anyone_made import BOXES, HEAD, HEIGHT, TOKENS, WIDTH, placed, with_anyone_file
 
-pytestmark = tiny_dits.needed
+pytestmark = marks.transformers
 STEPS, TEXT = 4, 7
 
 

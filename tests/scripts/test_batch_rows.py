@@ -608,6 +608,17 @@ def test_rows_that_all_end_their_workers_end_the_run() -> None:
         list(Crew(ShortWorkers(1, failing=1), HOST).results(named("a")))
 
 
+def test_one_row_of_several_pictures_ends_no_run() -> None:
+    """Every picture of a row ends its workers: it is one row, however many pictures are asked of it."""
+    row = Row(1, "deadly", {})
+    tries = [Job(row, {}, {}, try_number=number) for number in range(DEATHS + 1)]
+    source = ShortWorkers(1)
+    with Crew(source, HOST) as crew:
+        results = errors(crew.results(iter([*tries, *named("a")])))
+    assert results == {"deadly": f"{DEATHS} workers ended during this row. The last: killed", "a": ""}
+    assert source.rows.count("deadly") == 2 * DEATHS, "after as many ends each further picture is tried once"
+
+
 @pytest.mark.parametrize(
     ("chosen", "count", "gpus"),
     [("", 2, ["0", "1"]), ("3,5", 2, ["3", "5"]), ("GPU-a, GPU-b,-1", 2, ["GPU-a", "GPU-b"]), ("", 0, [])],

@@ -148,7 +148,7 @@ def test_pictures_for_the_authors_lie_as_their_code_reads_them(tmp_path: Path) -
     for case in drawn:
         path = out / "pictures/ID-Patch" / f"{case.name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGBA", (64, 48), (200, 0, 0, 255)).save(path)
+        Image.new("RGBA", (64, 48), (200, 0, 0, 0)).save(path)
     assert authors.arranged(cases, {case.name for case in drawn}, "ID-Patch", out) == 3
     root = out / authors.FOLDER / "ID-Patch"
     assert sorted(path.name for path in root.iterdir()) == ["2", "3-4"]
@@ -161,3 +161,4 @@ def test_pictures_for_the_authors_lie_as_their_code_reads_them(tmp_path: Path) -
     assert json.loads((three / "meta.json").read_text()) == {"prompt": case.prompt}
     with Image.open(three / "out.jpg") as picture:
         assert picture.format == "JPEG" and picture.size == (64, 48)
+        assert picture.getpixel((0, 0)) == (255, 255, 255), "hidden colours stay hidden"

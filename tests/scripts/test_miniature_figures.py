@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from clothes_measured import Fitted, shows, swapped, wearing
 from environment import SetupError
 from miniature import export, garments, measure, stored
+from miniature.clothes_measured import Fitted, shows, swapped, wearing
 from pack.core.models.tensors import below
 from rig.shapes import of
 

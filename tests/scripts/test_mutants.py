@@ -19,6 +19,7 @@ CHANGES = {
     "x = min(a, b)": ["min(a, b) -> max(a, b)"],
     "x = a.mean()": ["a.mean() -> a.sum()"],
     "x = math.hypot(a, b)": [],
+    "x = zip(*a, strict=True)": [],
     "x = pad(a, b, mode=c)": ["pad(a, b, mode=c) -> pad(b, a, mode=c)", "pad(a, b, mode=c) -> pad(a, b)"],
     "def f(a: int | None) -> tuple[int, str]:\n    '''1 + 1'''\n    return a": ["return a -> return None"],
     "log.info('%s of %s', 1 + 1, a)": [],

@@ -14,7 +14,7 @@ from pathlib import Path
 SUPPORT = Path(__file__).resolve().parent
 SCRIPTS = SUPPORT.parents[1] / "scripts"
 sys.path[0] = str(SCRIPTS)  # as if compare.py itself had been called
-sys.path.append(str(SUPPORT))
+sys.path.append(str(SCRIPTS / "tiny"))
 
 from rig import pack  # noqa: E402
 
@@ -34,7 +34,7 @@ def main() -> None:
 
         comfy.supported_models.models = small_networks.families()
         for network in (comfy.clip_model.CLIPTextModel, comfy.clip_model.CLIPVisionModelProjection):
-            small_networks._end_early(network)
+            small_networks.end_early(network)
         for kind in models.iterdir():
             folder_paths.add_model_folder_path(kind.name, str(kind))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import comfy.ldm.modules.attention as attention
 import pytest
+import tiny_networks
 import tiny_sdxl
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -21,7 +22,7 @@ SHAPE = {
 
 
 def model(dtype: torch.dtype = torch.float32) -> ModelPatcher:
-    return tiny_sdxl.seeded_model("SDXL", SHAPE, 181, dtype)
+    return tiny_networks.seeded_model("SDXL", SHAPE, 181, dtype)
 
 
 def whole(model: Any) -> Any:

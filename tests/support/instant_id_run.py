@@ -1,7 +1,7 @@
 """Apply InstantID and the host's sampler on one tiny picture, 128x96 px: what host tests of InstantID share."""
 
 import comfy.samplers
-import tiny_sdxl
+import tiny_networks
 import torch
 from pack.core.people import Cast, Identity, Layout, Person, PlacedCast, Slot
 from pack.nodes.control_images import DrawSkeletons
@@ -65,4 +65,4 @@ def sample(model, positive, negative, steps=3, batch=1, cfg=5.0, size=(WIDTH, HE
     if start is None:
         start = torch.randn(batch, 4, size[1] // 8, size[0] // 8, generator=torch.Generator().manual_seed(7)) * 14
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", steps)
-    return tiny_sdxl.host_sample(model, start, sigmas, positive, negative, cfg, **kwargs)
+    return tiny_networks.host_sample(model, start, sigmas, positive, negative, cfg, **kwargs)

@@ -1,7 +1,8 @@
 """Parts through the pack's own nodes and the host's sampler, on the tiny networks."""
 
 import parts_made
-import tiny_sdxl
+import tiny_encoders
+import tiny_networks
 import torch
 from diffusers import DDIMScheduler
 from pack.bridge.image_tokens.injections import InjectionsRun
@@ -29,7 +30,12 @@ def reading(model):
 
 
 def encode(parts_networks, parts, width=WIDTH, height=HEIGHT, **changed):
-    inputs = {"clip": parts_made.clip(), "clip_vision": parts_made.clip_vision(), "vae": parts_made.vae(), **changed}
+    inputs = {
+        "clip": parts_made.clip(),
+        "clip_vision": tiny_encoders.clip_vision(),
+        "vae": tiny_encoders.vae(),
+        **changed,
+    }
     return EncodeParts.execute(parts_networks.networks, parts, width=width, height=height, **inputs).args[0]
 
 
@@ -59,5 +65,5 @@ def noise(batch=1, width=WIDTH, height=HEIGHT):
 
 def sample(model, positive, negative, cfg=3.5, batch=1, steps=STEPS, start=None, **more):
     start = noise(batch) if start is None else start
-    latents = tiny_sdxl.host_sample(model, start, schedule(steps)[0], positive, negative, cfg, **more)
-    return latents * (LATENT_SCALE / tiny_sdxl.LATENT_SCALE)
+    latents = tiny_networks.host_sample(model, start, schedule(steps)[0], positive, negative, cfg, **more)
+    return latents * (LATENT_SCALE / tiny_networks.LATENT_SCALE)

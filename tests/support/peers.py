@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import tiny_networks
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
@@ -88,7 +89,7 @@ class Sampling:
         return dict(zip(("positive", "negative"), tiny_sdxl.conditioning(self.text, self.pooled), strict=True))
 
     def ours(self, model: Any, positive: Any, negative: Any) -> Tensor:
-        return tiny_sdxl.host_sample(model, self.start, self.sigmas, positive, negative, self.cfg)
+        return tiny_networks.host_sample(model, self.start, self.sigmas, positive, negative, self.cfg)
 
     def theirs(self, unet: Any, contexts: Any = None, pooled: Any = None, control: Any = None, **more: Any) -> Tensor:
         """See tiny_sdxl.diffusers_sample."""

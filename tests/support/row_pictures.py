@@ -37,7 +37,7 @@ def write(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.path += [str(ROOT / "scripts"), str(ROOT / "tests" / "support")]
+    sys.path += [str(ROOT / "scripts"), str(ROOT / "scripts" / "tiny"), str(ROOT / "tests" / "support")]
     import devices
     from rig.pack import load_host, load_pack
 

@@ -30,6 +30,7 @@ import pulid_made
 import real_faces
 import tiny_dits
 import tiny_encoders
+import tiny_networks
 import tiny_sd15
 import tiny_sdxl
 import tiny_vaes
@@ -206,7 +207,7 @@ def networks() -> Any:
     return parts_made.made().networks
 
 
-clip, clip_vision, vit_h, vae = parts_made.clip, parts_made.clip_vision, parts_made.vit_h, parts_made.vae
+clip, clip_vision, vit_h, vae = parts_made.clip, tiny_encoders.clip_vision, tiny_encoders.vit_h, tiny_encoders.vae
 sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
 
 
@@ -514,14 +515,14 @@ def refiner() -> ModelPatcher:
         "transformer_depth_output": [0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0],
         "transformer_depth_middle": 1,
     }
-    return tiny_sdxl.seeded_model("SDXLRefiner", config, 412)
+    return tiny_networks.seeded_model("SDXLRefiner", config, 412)
 
 
 @cache
 def thin_refiner() -> ModelPatcher:
     """A MODEL with SDXL's layers that reads the refiner's text: the width alone tells it."""
     config = {**tiny_sdxl.HOST_CONFIG, "context_dim": 1280, "adm_in_channels": 2560}
-    return tiny_sdxl.seeded_model("SDXLRefiner", config, 412)
+    return tiny_networks.seeded_model("SDXLRefiner", config, 412)
 
 
 @cache

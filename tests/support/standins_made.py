@@ -7,7 +7,6 @@ noise; everything before it (faces, places, condition image) is real.
 
 import hashlib
 import json
-import math
 import shutil
 from functools import cache
 from pathlib import Path
@@ -18,8 +17,19 @@ import torch
 from environment import package_file
 from pack.core.faces import landmarks
 from rig import adapters, shapes
-from rig.shapes import Shapes
-from rig.standins import FILES, TEXT, TEXT_15, WIDTH, Files, copy_face_pack, ir_se50_shapes, nested, save
+from rig.standins import (
+    FILES,
+    NARROW,
+    TEXT,
+    TEXT_15,
+    Files,
+    Weights,
+    copy_face_pack,
+    ir_se50_shapes,
+    narrow,
+    nested,
+    save,
+)
 from rig.versions import version_folder
 from safetensors.torch import save_file
 from torch import Tensor
@@ -28,39 +38,8 @@ CACHE = environment.CACHE / "standins"
 PREFIX = "standin"
 """What the name of a stand-in starts with, relative to its model folder."""
 
-SMALL_NETWORKS = Path(__file__).with_name("small_networks.py")
+SMALL_NETWORKS = environment.ROOT / "scripts" / "tiny" / "small_networks.py"
 """A host loads it from among the stand-ins, and then takes networks as small as theirs."""
-
-
-class Weights:
-    """Hands out windows into random buffers, one buffer per scale, so that a file stays small."""
-
-    def __init__(self, dtype: torch.dtype, size: int = 1 << 20) -> None:
-        self.dtype = dtype
-        self.size = size
-        self.random = torch.Generator().manual_seed(20)
-        self.constants = {value: torch.tensor(value, dtype=dtype) for value in (0.0, 1.0)}
-        self.buffers: dict[float, Tensor] = {}
-
-    def fill(self, contents: Shapes) -> dict[str, Tensor]:
-        return {key: self._tensor(key, shape) for key, shape in contents}
-
-    def _tensor(self, key: str, shape: tuple[int, ...]) -> Tensor:
-        if key.endswith("num_batches_tracked"):
-            return torch.tensor(1)
-        if len(shape) < 2:
-            value = 1.0 if key.endswith(("weight", "running_var", "scale")) else 0.0
-            return self.constants[value].expand(shape)
-        # Variance is kept from layer to layer; rounding the scale to a power of two keeps the buffers few.
-        return self._window(shape, 2.0 ** round(math.log2(math.prod(shape[1:]) ** -0.5)))
-
-    def _window(self, shape: tuple[int, ...], scale: float) -> Tensor:
-        if scale not in self.buffers:
-            self.buffers[scale] = (torch.randn(self.size, generator=self.random) * scale).to(self.dtype)
-        row = torch.empty(shape[1:], device="meta")
-        offset = int(torch.randint(self.size // 8, (), generator=self.random))
-        step = (self.size - offset - row.numel()) // shape[0]
-        return self.buffers[scale].as_strided(shape, (step, *row.stride()), offset)
 
 
 class Standins(Files):
@@ -87,18 +66,6 @@ def _files(root: Path) -> Standins:
 
 IN_FULL_PRECISION = "ip-adapter-faceid-portrait_sdxl_unnorm"
 """Whose projection is published in it, by which alone it is told from InstantID's."""
-NARROW, NARROW_VAE = 64, 32
-"""In the place of WIDTH and of 64 where SMALL_NETWORKS is at hand, and the numbers there."""
-
-
-def narrow(contents: Shapes, vae: int = NARROW_VAE) -> Shapes:
-    """A UNet's and what belongs to it, or an autoencoder's: all widths of its own are multiples of these, and no other
-    number is. Text encoders stay."""
-    for key, shape in contents:
-        wide, small = (64, vae) if "taesd_" in key else (WIDTH, NARROW)
-        if key.startswith(("conditioner.", "cond_stage_model.")):
-            small = wide
-        yield key, tuple(n // wide * small if n % wide == 0 else n for n in shape)
 
 
 def _write(to: Standins) -> None:

@@ -12,7 +12,7 @@ import comfy.utils
 import devices
 from safetensors import safe_open
 from seeded import fill
-from tiny_sdxl import NETWORKS
+from tiny_networks import NETWORKS
 
 if TYPE_CHECKING:  # imported where it is used: it takes long, and many tests do without
     from diffusers import UNet2DConditionModel

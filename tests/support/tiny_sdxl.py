@@ -16,33 +16,20 @@ import comfy.samplers
 import comfy.supported_models
 import comfy.utils
 import devices
-import torch
 from safetensors import safe_open
 from seeded import fill
+from tiny_networks import NETWORKS
 from torch import Tensor
 
 if TYPE_CHECKING:  # imported where it is used: it takes long, and many tests do without
     from diffusers import ControlNetModel, UNet2DConditionModel
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "id_patch_sampling.safetensors"
-LATENT_SCALE = 0.13025  # of the host's SDXL latent format; diffusers' loop below stays unscaled
 
-NETWORKS: dict[str, Any] = json.loads(Path(__file__).with_name("tiny_networks.json").read_text("utf-8"))
-"""By family, the configurations of the tiny networks in the host's names: the real shapes but for widths and depths. Of
-SDXL and SD1.5 those of the diffusers configurations in the golden files' metadata; of others with the host's class."""
 HOST_CONFIG = NETWORKS["SDXL"]
 # As SSD-1B differs from SDXL: other depths in every up block, no attention in the middle.
 SSD_CONFIG = {**HOST_CONFIG, "transformer_depth_output": [0, 0, 0, 1, 1, 2, 3, 2, 2], "transformer_depth_middle": -1}
 SSD_CHANGES = {"reverse_transformer_layers_per_block": [[2, 2, 3], [2, 1, 1], 1], "mid_block_type": "UNetMidBlock2D"}
-
-
-def seeded_model(
-    kind: str, shape: dict[str, Any], seed: int, dtype: torch.dtype = torch.float32
-) -> comfy.model_patcher.ModelPatcher:
-    """Of one of the host's families by its class and a configuration of the network."""
-    network = getattr(comfy.supported_models, kind)({**shape, "dtype": dtype}).get_model({})
-    fill(network.diffusion_model, seed).to(dtype)
-    return comfy.model_patcher.ModelPatcher(network, load_device=devices.DEVICE, offload_device=devices.CPU)
 
 
 def diffusers_unet(seed: int = 151, **changes: Any) -> UNet2DConditionModel:
@@ -98,23 +85,6 @@ def _control_name(key: str, names: dict[str, str]) -> str:
 def conditioning(text: Tensor, pooled: Tensor):
     """Row 0 is the negative."""
     return [[text[1:2], {"pooled_output": pooled[1:2]}]], [[text[:1], {"pooled_output": pooled[:1]}]]
-
-
-def host_sample(
-    model, start: Tensor, sigmas: Tensor, positive, negative, cfg: float = 5.0, sampler: str = "euler", **kwargs
-) -> Tensor:
-    """One of the host's own samplers over `sigmas` from the latent `start`; returns unscaled latents."""
-    function_of_the_host = comfy.samplers.sampler_object(sampler).sampler_function
-
-    def from_start(wrapped, noisy, *arguments, **options):
-        return function_of_the_host(wrapped, start.to(noisy.device), *arguments, **options)
-
-    sampler_from_start = comfy.samplers.KSAMPLER(from_start)
-    zeros = torch.zeros_like(start)
-    out = comfy.sample.sample_custom(
-        model, zeros, cfg, sampler_from_start, sigmas, positive, negative, zeros, seed=0, disable_pbar=True, **kwargs
-    )
-    return out * LATENT_SCALE
 
 
 def diffusers_sample(unet, x, sigmas, timesteps, contexts, pooled, time_ids, cfg, control=None, masks=None, **more):

@@ -273,13 +273,18 @@ def png_header(width: int, height: int, bits: int, color_type: int, pixels: byte
 
 
 def exchanged(profile: bytes) -> bytes:
-    """An ICC profile of sRGB whose red and blue are exchanged, under another description."""
-    return (
-        profile.replace(b"rXYZ", b"?XYZ")
-        .replace(b"bXYZ", b"rXYZ")
-        .replace(b"?XYZ", b"bXYZ")
-        .replace("sRGB".encode("utf-16-be"), "wide".encode("utf-16-be"))
-    )
+    """An ICC profile of sRGB whose red and blue are exchanged."""
+    return profile.replace(b"rXYZ", b"?XYZ").replace(b"bXYZ", b"rXYZ").replace(b"?XYZ", b"bXYZ")
+
+
+def linear_grey() -> bytes:
+    """An ICC profile of grey whose numbers are amounts of light."""
+    d50 = struct.pack(">3i", 63190, 65536, 54061)
+    curve, white = b"curv" + bytes(8), b"XYZ " + bytes(4) + d50
+    tags = struct.pack(">I4s2I4s2I", 2, b"kTRC", 156, len(curve), b"wtpt", 168, len(white))
+    head = b"lcms" + struct.pack(">I", 0x02100000) + b"mntrGRAYXYZ " + bytes(12) + b"acsp" + bytes(28) + d50
+    body = head.ljust(124, b"\0") + tags + curve + white
+    return struct.pack(">I", 4 + len(body)) + body
 
 
 def png_of_16_bits(pixels: np.ndarray, color_type: int) -> bytes:
@@ -466,14 +471,24 @@ def test_a_wide_gamut_is_brought_to_srgb_and_a_broken_profile_is_none(tmp_path: 
     colors = np.dstack([np.full((8, 8), level, np.uint8) for level in (200, 100, 50)])
     wide = ImageCms.createProfile("sRGB")
     data = bytearray(ImageCms.ImageCmsProfile(wide).tobytes())
+    named = "sRGB".encode("utf-16-be"), "wide".encode("utf-16-be")
     for profile, expected in (
         (exchanged(data), (50, 100, 200)),
+        (exchanged(data).replace(*named), (50, 100, 200)),
         (b"abc", (200, 100, 50)),
         (bytes(data), (200, 100, 50)),
     ):
         Image.fromarray(colors).save(tmp_path / "a.png", icc_profile=profile)
         pixels = np.asarray(read_picture(str(tmp_path / "a.png")))
         assert np.abs(pixels[0, 0].astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "I;16"])
+def test_grey_is_brought_to_srgb_too(mode: str, tmp_path: Path) -> None:
+    grey = Image.new("L", (8, 8), 55)
+    picture = Image.fromarray(np.full((8, 8), 55 * 257, np.uint16)) if mode == "I;16" else grey.convert(mode)
+    picture.save(tmp_path / "a.png", icc_profile=linear_grey())
+    assert abs(int(np.asarray(read_picture(str(tmp_path / "a.png"))).mean()) - 128) <= 1  # 55 / 255 of white's light
 
 
 def test_a_folder_is_no_picture(tmp_path: Path) -> None:

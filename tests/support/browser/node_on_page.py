@@ -34,6 +34,15 @@ class NodeOnPage:
             f"([id, argument]) => ({function})(app.canvas.graph.getNodeById(id), argument)", [self.id, argument]
         )
 
+    def await_true(self, function: str, argument: Any = None) -> None:
+        """Wait until a JavaScript function of the editor's node and of an argument returns something true."""
+        # By the clock, as a page that nobody looks at may draw no frames.
+        self.page.wait_for_function(
+            f"([id, argument]) => ({function})(app.canvas.graph.getNodeById(id), argument)",
+            arg=[self.id, argument],
+            polling=20,
+        )
+
     def select(self) -> None:
         """Select it alone, and bring it into view where the editor can."""
         self.evaluate("""node => {

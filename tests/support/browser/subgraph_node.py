@@ -66,15 +66,24 @@ _FOCUS_FIELD = """
 }
 """
 
-# Left, right and middle of the line of a value on a classic node, in px of the page.
-_LINE = """
+# Where to press the line of a value on a classic node, in px of the page: the arrow at its right end, the left one
+# where there is no next value. A press counts for what was drawn last, and where nobody looks no frame may come that
+# draws a line made anew: so it is drawn here.
+_ARROW = """
 (box, name) => {
+  app.canvas.draw(true, true);
   const {left, top} = app.canvas.canvas.getBoundingClientRect();
   const [x, y] = [0, 1].map(i => (box.pos[i] + app.canvas.ds.offset[i]) * app.canvas.ds.scale);
-  const widget = box.widgets.find(widget => widget.name === name);
-  return {left: left + x, right: left + x + box.size[0], middle: top + y + widget.y + 10};
+  const {value, options, y: line} = box.widgets.find(widget => widget.name === name);
+  const choices = options.values?.call?.() ?? options.values;
+  const isLast = choices ? choices.at(-1) === value : value >= options.max;
+  return [left + x + (isLast ? 25 : box.size[0] - 25), top + y + line + 10];
 }
 """
+
+_IS_TEXT = "(box, name) => box.widgets.find(widget => widget.name === name).type === 'text'"
+_HAS_DIALOG = "() => !!document.querySelector('.graphdialog')"
+_IS_CHANGED = "(box, [name, before]) => box.widgets.find(widget => widget.name === name).value !== before"
 
 
 @dataclass(frozen=True)
@@ -161,20 +170,14 @@ class SubgraphNode(NodeOnPage):
         return node.get_by_test_id("node-widget").filter(has=dot)
 
     def _change_on_canvas(self, name: str) -> None:
-        """By the arrow at the right end of the line, by the one at the left where the value is the largest, or in the
-        dialog that a click on the line opens."""
-        line = self.evaluate(_LINE, name)
-        assert line["middle"] < WINDOW[1], f"{name} lies below the window and cannot be clicked"
+        """By the arrow at an end of the line; a text in the dialog that a press on the line opens."""
+        x, y = self.evaluate(_ARROW, name)
+        assert y < WINDOW[1], f"{name} lies below the window and cannot be clicked"
         before = self.value(name)
-        # More than once: a page that computes for long takes a press for a drag, or loses it.
-        for x in 3 * (line["right"] - 25, line["left"] + 25):
-            self.page.mouse.click(x, line["middle"])
-            self._canvas.settle()
-            dialog = self.page.locator(".graphdialog").locator("input, textarea")
-            if dialog.count():
-                dialog.first.evaluate("field => field.select()")
-                self.page.keyboard.insert_text("typed in a dialog")
-                self.page.keyboard.press("Enter")
-                self._canvas.settle()
-            if self.value(name) != before:
-                return
+        self.page.mouse.click(x, y)
+        if self.evaluate(_IS_TEXT, name):
+            self.await_true(_HAS_DIALOG)
+            field = self.page.locator(".graphdialog").locator("input, textarea")
+            field.fill("typed in a dialog")
+            field.press("Enter")
+        self.await_true(_IS_CHANGED, [name, before])

@@ -6,6 +6,7 @@ import comfy.controlnet
 import infuse_made
 import other_packs
 import parts_made
+import pulid_made
 import tiny_dits
 import tiny_encoders
 import tiny_sdxl
@@ -15,7 +16,17 @@ from graphs import UNCONNECTED, Node, ours, value
 from pack.bridge.apply_nodes import AdapterMismatch
 from pack.bridge.control_nets.token_control_net import NotAControlNet
 from pack.bridge.host.encode import WrongEncoder
-from pack.core.errors import BadCast, BadLayout, BadParts, BadPatches, BadPhoto, BadSetup, BadSize, WrongBaseModel
+from pack.core.errors import (
+    BadCast,
+    BadLayout,
+    BadParts,
+    BadPatches,
+    BadPhoto,
+    BadSetup,
+    BadSize,
+    FileOfOtherMethod,
+    WrongBaseModel,
+)
 from pack.core.identities.combining import PortraitsMissing
 from pack.core.parts.parts import BadPart, Parts
 from pack.core.people import Identity, NotPlaced, PlacedCast, RowCast, Slot
@@ -32,6 +43,7 @@ from sample_values import (
     clip,
     clip_vision,
     control_net,
+    file_of,
     first_two_rows,
     flux,
     flux2_vae,
@@ -47,6 +59,7 @@ from sample_values import (
     normal,
     of_another_pack,
     photo,
+    read,
     sd15,
     sd15_net,
     sdxl,
@@ -150,7 +163,9 @@ def a_controlnet_with_keyframes() -> Node:
     return ours("LikenessApplyInstantID", control_net=other_packs.Keyframed(control_net(), [1.0, 0.5]))
 
 
-@refused_by_the_node("a file for another UNet", AdapterMismatch, "17 .*layers .*MODEL .*SDXL, 2 layers")
+@refused_by_the_node(
+    "a file for another UNet", AdapterMismatch, "17 .*layers .*SDXL, 2 layers.*: layer 0 has another width"
+)
 def a_file_for_another_unet() -> Node:
     return ours("LikenessApplyInstantID", model=small())
 
@@ -308,13 +323,52 @@ def story_maker_without_portraits() -> Node:
 
 @refused_by_the_node("StoryMaker with DINOv2", WrongEncoder, "width 32")
 def story_maker_with_dinov2() -> Node:
-    return ours("LikenessApplyStoryMaker", clip_vision=parts_made.dinov2())
+    return ours("LikenessApplyStoryMaker", clip_vision=tiny_encoders.dinov2())
 
 
 @refused_by_the_node("four in the whole picture", BadCast, "at most 3 people.*not 4: Anna, .*Place Cast")
 def four_in_the_whole_picture() -> Node:
     people = unplaced(*map(identity, ("Anna", "Boris", "Carla", "Dora")))
     return ours("LikenessApplyStoryMaker", cast=people, bodies=UNCONNECTED, body_masks=UNCONNECTED)
+
+
+@refused_by_the_node("PuLID without portraits", PortraitsMissing, "PuLID looks at pictures")
+def pulid_without_portraits() -> Node:
+    return ours("LikenessApplyPuLID", cast=unplaced(without_portraits()))
+
+
+@refused_by_the_node(
+    "PuLID of an older file", PortraitsMissing, r"older versions did not keep.*\(Anna\).*from the photos"
+)
+def pulid_of_an_older_file() -> Node:
+    anna = identity()
+    assert anna.portraits
+    return ours("LikenessApplyPuLID", cast=unplaced(replace(anna, portraits=replace(anna.portraits, ffhq=None))))
+
+
+@refused_by_the_node("a photo in which nothing is a face", BadPhoto, "neither face nor hair in photo 1 of Anna")
+def a_photo_in_which_nothing_is_a_face() -> Node:
+    file = pulid_made.parser_file()
+    file["conv_out.conv_out.weight"] *= 0  # the first class, background, everywhere
+    return ours("LikenessApplyPuLID", face_parser=value(read, "pulid_parser", file))
+
+
+@refused_by_the_node("PuLID's file for FLUX.1", FileOfOtherMethod, r"PuLID for FLUX\.1; a file of PuLID for SDXL is")
+def pulid_for_flux_on_sdxl() -> Node:
+    return ours("LikenessApplyPuLID", pulid=value(loaded, "pulid_flux"))
+
+
+@refused_by_the_node("a file that reads more of a face", AdapterMismatch, "reads 545 numbers .* give 544")
+def pulid_of_another_width() -> Node:
+    file = file_of("pulid")
+    name = "id_adapter.id_embedding_mapping.0.weight"
+    file[name] = torch.cat([file[name], file[name][:, :1]], dim=1)
+    return ours("LikenessApplyPuLID", pulid=value(read, "pulid", file))
+
+
+@refused_by_the_node("more blocks", WrongBaseModel, r"a Flux of 3 \+ 2 blocks of width 64, with 3 places.* 19 \+ 38")
+def more_blocks() -> Node:
+    return ours("LikenessApplyPuLIDFlux", model=tiny_dits.model("FLUX.1", depth=3))
 
 
 @refused_by_the_node("FLUX.2", WrongBaseModel, r"FLUX\.2, but FLUX.1 is needed")
@@ -514,7 +568,7 @@ def both_face_boxes_on_one_of_two_photos() -> Node:
 
 @refused_by_the_node("a prompt and pictures of other widths", BadSetup, "texts .* a width of 1280, pictures to 768")
 def a_prompt_and_pictures_of_other_widths() -> Node:
-    vision = parts_made.clip_vision(768, 1024)
+    vision = tiny_encoders.clip_vision(768, 1024)
     return ours("LikenessMeasureLikeness", **WITHOUT_FACES, clip=sdxl_clip(), clip_vision=vision, prompt="two people")
 
 
@@ -529,7 +583,7 @@ def a_prompt_and_dinov2() -> Node:
         "LikenessMeasureLikeness",
         **WITHOUT_FACES,
         clip=sdxl_clip(),
-        clip_vision=parts_made.dinov2(),
+        clip_vision=tiny_encoders.dinov2(),
         prompt="two people",
     )
 

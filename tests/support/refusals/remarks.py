@@ -1,7 +1,7 @@
 """What works and could be better: every remark that a node writes into the log. What a case is: cases.py."""
 
-from graphs import UNCONNECTED, Node, ours
-from sample_values import by_row, cast, identity, image, klein, layout, mask, sdxl, slot
+from graphs import UNCONNECTED, Node, ours, value
+from sample_values import by_row, cast, identity, image, klein, layout, loaded, mask, normal, sdxl, slot
 
 from refusals.cases import remarks
 
@@ -34,6 +34,12 @@ def boxes_that_are_cut() -> Node:
 @remarks("no words", "The text is read without its trigger words")
 def no_words() -> Node:
     return ours("LikenessApplyPhotoMaker", weight=0.0)
+
+
+@remarks("unlike numbers of photos", "as many photos of everybody: the mean of each person's photos")
+def unlike_numbers_of_photos() -> Node:
+    people = cast(identity("Anna", normal(1, 2, 512)), identity("Boris"))
+    return ours("LikenessApplyPuLID", pulid=value(loaded, "pulid_v1"), cast=people)
 
 
 @remarks("regions without a MODEL", "No effect without model: margin, feather, mask")

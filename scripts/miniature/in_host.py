@@ -1,14 +1,15 @@
-"""The miniature as files as wide as the small net, which computes the same, in a host that takes such a UNet; and
-people who stand in its pictures."""
+"""The miniature in a host that takes so small a UNet, and people who stand in its pictures."""
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import comfy.clip_model
 import comfy.clip_vision
@@ -16,11 +17,8 @@ import comfy.controlnet
 import comfy.sd
 import comfy.supported_models
 import comfy.utils
-import pytest
 import small_networks
 import torch
-from miniature import export, export_parts2whole, garments, net, places
-from miniature.parts2whole import Pictures
 from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Cast, Identity, Layout, Person, PlacedCast
 from pack.nodes.control_images import DrawSkeletons
@@ -29,12 +27,15 @@ from pack.nodes.parts2whole.nodes import ApplyParts2Whole, EncodeParts
 from pack.nodes.places import LayoutForAGroup, PlaceCast
 from pack.nodes.share_parts.nodes import ONCE, SharePartsAttention
 from rig.shapes import Shapes
-from rig.standins import Files
+from rig.standins import Files, narrow
 from safetensors.torch import save_file
-from standins_made import narrow
 from torch import Tensor
 
-import nodes as host_nodes
+from . import export, export_parts2whole, garments, net, places
+from .parts2whole import Pictures
+
+host_nodes: Any = importlib.import_module("nodes")
+"""ComfyUI's own nodes. Our folder of this name is `pack.nodes` here."""
 
 
 @contextmanager
@@ -42,8 +43,7 @@ def files_in(folder: Path) -> Iterator[Files]:
     """While the host loads them."""
     files = export.files(folder)
     export.write(files, partial(narrow, vae=64))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comfy.supported_models, "models", small_networks.families())
+    with patch.object(comfy.supported_models, "models", small_networks.families()):
         yield files
 
 
@@ -117,12 +117,6 @@ def sample(host: Host, sides: Any, layout: Layout, settings: net.Settings = PLAI
     return host.vae.decode(made["samples"])[0]
 
 
-def check_alike(pixels: Tensor, alone: Tensor) -> None:
-    """alone: the same picture by the small net, (3, H, W)."""
-    difference = (alone.permute(1, 2, 0).clamp(0, 1) - pixels).abs()
-    assert difference.mean() < 1 / 255 and difference.quantile(0.99) < 2 / 255
-
-
 # --- Parts2Whole
 
 
@@ -139,11 +133,11 @@ def dressing(files: Files, sized: Callable[[Shapes], Shapes] = iter, itself: boo
     export_parts2whole.write(files, sized)
     if itself:
         shutil.copyfile(files.parts2whole_unet, files.parts2whole_reference)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comfy.supported_models, "models", small_networks.families())
+    with ExitStack() as patches:
+        patches.enter_context(patch.object(comfy.supported_models, "models", small_networks.families()))
         for network in (comfy.clip_model.CLIPTextModel, comfy.clip_model.CLIPVisionModelProjection):
-            patch.setattr(network, "__init__", network.__init__)
-            small_networks._end_early(network)
+            patches.enter_context(patch.object(network, "__init__", network.__init__))
+            small_networks.end_early(network)
         _, clip, *_ = comfy.sd.load_checkpoint_guess_config(str(files.sd15))
         (empty,) = host_nodes.CLIPTextEncode().encode(clip, "")
         vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(files.vae)))

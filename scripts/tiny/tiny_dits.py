@@ -6,8 +6,7 @@ from typing import Any
 import comfy.model_patcher
 import comfy.samplers
 import comfy.supported_models
-import pytest
-import tiny_sdxl
+import tiny_networks
 import torch
 from pack.bridge.networks.families import TRANSFORMERS
 from pack.core import families
@@ -16,16 +15,12 @@ from torch import Tensor
 
 KNOWN = hasattr(comfy.supported_models, "Flux2")
 """Whether this ComfyUI has all of them: 0.33 and newer."""
-needed = pytest.mark.skipif(not KNOWN, reason="an older ComfyUI has no FLUX.2")
 FLUX, FLUX_2, QWEN = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
 Z_IMAGE, KREA_2, MAGE_FLOW = families.Z_IMAGE.name, families.KREA_2.name, families.MAGE_FLOW.name
 EVERY = tuple(family.name for family in TRANSFORMERS)
 REFERENCES = {family.name: family.references for family in TRANSFORMERS if family.references is not None}
 """How the families that take reference pictures are given them."""
-OFTEN = FLUX_2, QWEN, Z_IMAGE
-"""Tried in every run: their blocks are those of the others, or less usual."""
-EACH = [pytest.param(family, marks=() if family in OFTEN else pytest.mark.thorough) for family in EVERY]
-CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {family: tiny_sdxl.NETWORKS[family] for family in EVERY}
+CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {family: tiny_networks.NETWORKS[family] for family in EVERY}
 """By family: the host's configuration class, and what it is given."""
 TEXT, POOLED = CONFIGS[FLUX][1]["context_in_dim"], CONFIGS[FLUX][1]["vec_in_dim"]
 
@@ -37,7 +32,7 @@ def model(family: str, seed: int = 301, **changes: Any) -> comfy.model_patcher.M
     if family == FLUX and not KNOWN:
         # FLUX.1 in ComfyUI 0.3.64 does not know this setting, which is empty in FLUX.1.
         del settings["txt_ids_dims"]
-    return tiny_sdxl.seeded_model(name, settings, seed)
+    return tiny_networks.seeded_model(name, settings, seed)
 
 
 def cells_per_token(family: str) -> int:
@@ -64,7 +59,7 @@ def sample(
 ) -> Tensor:
     """The host's own Euler from `start`."""
     sigmas = comfy.samplers.calculate_sigmas(patcher.get_model_object("model_sampling"), "simple", steps)
-    return tiny_sdxl.host_sample(patcher, start, sigmas, positive, negative, cfg, **more)
+    return tiny_networks.host_sample(patcher, start, sigmas, positive, negative, cfg, **more)
 
 
 def without_options(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -64,7 +64,7 @@ def _knows_z_image(usual: Any) -> Any:
     return known
 
 
-def _end_early(network: Any) -> None:
+def end_early(network: Any) -> None:
     """network: made of a configuration with transformers' names; what a file has of further layers is left over."""
     made = network.__init__
 
@@ -133,7 +133,7 @@ async def comfy_entrypoint() -> SmallNetworks:
     comfy.supported_models.models = families()
     comfy.model_detection.detect_unet_config = _knows_z_image(comfy.model_detection.detect_unet_config)
     comfy.taesd.taesd.conv = _convolution(comfy.taesd.taesd.conv)
-    _end_early(comfy.clip_model.CLIPTextModel)
-    _end_early(comfy.clip_model.CLIPVisionModelProjection)
+    end_early(comfy.clip_model.CLIPTextModel)
+    end_early(comfy.clip_model.CLIPVisionModelProjection)
     _narrow_transformers()
     return SmallNetworks()

@@ -65,7 +65,7 @@ def instant_id_file(layer_widths: list[int], resampler_seed: int = 173, adapter_
     return {"image_proj": seeded(resampler, resampler_seed), "ip_adapter": seeded(adapter, adapter_seed)}
 
 
-def parts(shapes: Iterable[tuple[str, tuple[int, ...]]]) -> dict[str, Shapes]:
+def parts(shapes: Iterable[tuple[str, tuple[int, ...]]]) -> Mapping[str, Shapes]:
     """By the first word of the keys, as such a file is nested."""
     shapes_by_part: dict[str, dict[str, tuple[int, ...]]] = {}
     for key, shape in shapes:
@@ -79,7 +79,7 @@ def adapter_shapes(widths: list[int], text: int, rank: int = 0) -> Shapes:
     return parts(adapters.layers(adapters.UNet(text, tuple(widths)), rank > 0, rank))["ip_adapter"]
 
 
-def ip_adapter_shapes(kind: str, widths: list[int], text: int) -> dict[str, Shapes]:
+def ip_adapter_shapes(kind: str, widths: list[int], text: int) -> Mapping[str, Shapes]:
     """kind: a table of SIZES."""
     sizes = dict(SIZES[kind])
     if kind == "face-id-plus":

@@ -1,13 +1,18 @@
-"""The host's text encoders with tiny random networks: of every family of transformers, SDXL and SD1.5."""
+"""Text encoders of every family, CLIP vision, DINOv2 and a VAE of the host, with tiny random networks."""
 
+import json
+from functools import cache
+from tempfile import NamedTemporaryFile
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import comfy.clip_vision
 import comfy.hooks
 import comfy.sd
 import comfy.sd1_clip
 import comfy.sdxl_clip
+import comfy.taesd.taesd
 import torch
 from comfy.text_encoders import flux, qwen_image, qwen_vl
 from comfy_extras.nodes_hooks import SetClipHooks
@@ -93,6 +98,40 @@ def _made(network: Any, tokenizer: Any, **configs: dict[str, int]) -> comfy.sd.C
     clip = comfy.sd.CLIP(target, model_options={"dtype": torch.float32, **options})
     fill(clip.cond_stage_model, 401)
     return clip
+
+
+def _looking(seed: int, **config: Any) -> comfy.clip_vision.ClipVisionModel:
+    with NamedTemporaryFile("w", suffix=".json") as file:  # 0.3.64 reads the configuration from a file only
+        sizes = {"num_attention_heads": 2, "num_hidden_layers": 2, "patch_size": 14, "num_channels": 3}
+        json.dump({**sizes, **config}, file)
+        file.flush()
+        vision_model = comfy.clip_vision.ClipVisionModel(file.name)
+    fill(vision_model.model, seed)
+    return vision_model
+
+
+@cache
+def clip_vision(width: int = 48, hidden: int = 32, side: int = 28) -> comfy.clip_vision.ClipVisionModel:
+    return _looking(
+        117, hidden_act="quick_gelu", hidden_size=hidden, intermediate_size=64, image_size=side, projection_dim=width,
+        layer_norm_eps=1e-5, model_type="clip_vision_model",
+    )  # fmt: skip
+
+
+def vit_h() -> comfy.clip_vision.ClipVisionModel:
+    """As wide as CLIP ViT-H/14."""
+    return clip_vision(1024, 1280)
+
+
+@cache
+def dinov2() -> comfy.clip_vision.ClipVisionModel:
+    sizes = {"hidden_size": 32, "mlp_ratio": 4, "image_size": 518}
+    return _looking(119, **sizes, layer_norm_eps=1e-6, use_swiglu_ffn=False, model_type="dinov2")
+
+
+@cache
+def vae() -> comfy.sd.VAE:
+    return comfy.sd.VAE(sd=fill(comfy.taesd.taesd.TAESD(), 118).state_dict())
 
 
 def changing(clip: Any) -> Any:

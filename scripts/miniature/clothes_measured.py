@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from miniature import garments, measure
-from miniature.autoencoder import CELL
-from miniature.avatars import Areas
-from miniature.garments import Part, Slot
-from miniature.parts2whole import Pictures
-from miniature.places import Place
 from torch import Tensor
+
+from . import garments, measure
+from .autoencoder import CELL
+from .avatars import Areas
+from .garments import Part, Slot
+from .parts2whole import Pictures
+from .places import Place
 
 
 class Fitted(NamedTuple):

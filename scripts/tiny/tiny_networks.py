@@ -1,0 +1,53 @@
+"""Tiny networks of the host: the real shapes but for widths and depths, with weights from a seed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import comfy.sample
+import comfy.samplers
+import comfy.supported_models
+import devices
+import torch
+from comfy.model_patcher import ModelPatcher
+from seeded import fill
+from torch import Tensor
+
+LATENT_SCALE = 0.13025
+"""Of the host's SDXL latent format."""
+NETWORKS: dict[str, Any] = json.loads(Path(__file__).with_name("tiny_networks.json").read_text("utf-8"))
+"""By family, the configurations of the tiny networks in the host's names: the real shapes but for widths and depths. Of
+SDXL and SD1.5 those of the diffusers configurations in the golden files' metadata; of others with the host's class."""
+
+
+def seeded_model(kind: str, shape: dict[str, Any], seed: int, dtype: torch.dtype = torch.float32) -> ModelPatcher:
+    """Of one of the host's families by its class and a configuration of the network."""
+    network = getattr(comfy.supported_models, kind)({**shape, "dtype": dtype}).get_model({})
+    fill(network.diffusion_model, seed).to(dtype)
+    return ModelPatcher(network, load_device=devices.DEVICE, offload_device=devices.CPU)
+
+
+def host_sample(
+    model: ModelPatcher,
+    start: Tensor,
+    sigmas: Tensor,
+    positive: Any,
+    negative: Any,
+    cfg: float = 5.0,
+    sampler: str = "euler",
+    **options: Any,
+) -> Tensor:
+    """One of the host's own samplers over `sigmas` from the latent `start`; returns unscaled latents."""
+    function_of_the_host = comfy.samplers.sampler_object(sampler).sampler_function
+
+    def from_start(wrapped: Any, noisy: Tensor, *given: Any, **named: Any) -> Tensor:
+        return function_of_the_host(wrapped, start.to(noisy.device), *given, **named)
+
+    sampler_from_start = comfy.samplers.KSAMPLER(from_start)
+    zeros = torch.zeros_like(start)
+    out = comfy.sample.sample_custom(
+        model, zeros, cfg, sampler_from_start, sigmas, positive, negative, zeros, seed=0, disable_pbar=True, **options
+    )
+    return out * LATENT_SCALE
