@@ -10,10 +10,9 @@ import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from pack.core.picture_files import read_picture
 from PIL import Image
 from rig import whole
-
-from core.picture_files import read_picture
 
 from .benchmarks import Case
 

@@ -4,6 +4,7 @@ import importlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +28,7 @@ from pack.bridge.references.by_region import RegionalReferences, RegionalReferen
 from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences
 from pack.bridge.sampling.canvas_check import Canvas
 from pack.bridge.sampling.model_conds import carry
-from pack.bridge.sampling.runs import ForwardInput
+from pack.bridge.sampling.runs import ForwardInput, call_network
 from pack.core import families
 from pack.core.people import Cast, Identity, Person
 
@@ -198,15 +199,18 @@ class Forward:
 
     def __call__(self, options: dict[str, Any] | None = None) -> Any:
         """options: transformer_options of others."""
-        options = options or {}
+        network = self._model.diffusion_model
         time = torch.full((1,), 0.5, dtype=DTYPE, device=self._x.device)
+        given = {"ref_latents": self._references or None, "transformer_options": options or {}}
         with torch.inference_mode():
             for run in self.runs:
-                forward_input = ForwardInput(self._model, self._where, time, self._text, options, self._references)
+                forward_input = ForwardInput(
+                    self._model, self._where, time, self._text, given["transformer_options"], self._references
+                )
                 batch = run.batch_for_forward((self._entry["model_conds"][run.key].cond,), forward_input)
-                options = batch.options_with_attention(options) if batch else options
-            references_and_options = {"ref_latents": self._references or None, "transformer_options": options}
-            return self._model.diffusion_model(self._x, time, self._text, **references_and_options)
+                if batch:
+                    network = partial(call_network, batch, network)
+            return network(self._x, time, self._text, **given)
 
     def asked(self) -> list[tuple[int, int]]:
         """(queries, keys) of every call of the attention kernel in one layer."""

@@ -11,7 +11,9 @@ from sample_values import dit, identity, klein, latent, mask, of_another_pack, s
 
 from refusals.cases import Sampled, refused_by_the_sampler
 
-OF_SDXL = r"MODEL given to the sampler is made for {}, but SDXL .*FLUX\.1 there is WithAnyone, InfiniteYou, References"
+OF_SDXL = (
+    r"MODEL given to the sampler is made for {}, but SDXL .*FLUX\.1 there is PuLID, WithAnyone, InfiniteYou, References"
+)
 
 
 def tiles_around(model: Any) -> Any:
