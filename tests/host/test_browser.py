@@ -264,8 +264,7 @@ def hurried_visit(visit: Visit) -> Iterator[Visit]:
     visit.page.evaluate("window.unhurried?.()")
 
 
-@pytest.mark.both_hosts
-@pytest.mark.thorough_with("with Vue nodes")
+@pytest.mark.thorough
 def test_missing_files_are_named_once_at_opening_and_once_at_run(hurried_visit: Visit) -> None:
     """All in one toast, with their size, for 30 s. Of a workflow whose files are there nothing is said."""
     visit = hurried_visit
