@@ -106,8 +106,6 @@ def usual(path: Path) -> Any:
         marks.append(pytest.mark.thorough_with("with Vue nodes"))
     elif path.stem != USUAL:
         marks += [pytest.mark.thorough, once_of_each]
-    else:
-        marks.append(pytest.mark.thorough_with("its own"))
     return pytest.param(path, id=path.stem, marks=marks)
 
 

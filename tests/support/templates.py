@@ -34,7 +34,7 @@ def fewest(begun: Iterable[Path], *begins: str) -> set[Path]:
 
 
 METHODS = fewest((), "LikenessApply", "LikenessShare", "LikenessPeopleAsReferences")
-"""Looked at on every host: one of every method."""
+"""One of every method: of those that a run tries, these in older ComfyUIs too."""
 STARTS = {path for path in FILES if path.stem.startswith("start_")}
 """Opened with every kind of nodes with --all."""
 WITH_VUE = {path for path in STARTS if path.stem == "start_two_people"}
