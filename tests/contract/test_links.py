@@ -1,5 +1,4 @@
-"""Links between the documents lead somewhere, also for people who have the archive only; templates have titles,
-and nodes help pages, also in Chinese."""
+"""Links between the documents lead somewhere; templates have titles, and nodes help pages, also in Chinese."""
 
 import json
 import re
@@ -12,8 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
-def targets(document: Path) -> list[tuple[bool, str, str]]:
-    """(absolute?, path in the repository, anchor) of every link to a file of ours."""
+def targets(document: Path) -> list[tuple[str, str]]:
+    """(path in the repository, anchor) of every link to a file of ours."""
     links = []
     for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text("utf-8")):
         absolute = link.startswith(REPOSITORY)
@@ -21,7 +20,7 @@ def targets(document: Path) -> list[tuple[bool, str, str]]:
             path, _, anchor = link.removeprefix(REPOSITORY).partition("#")
             base = ROOT if absolute else document.parent
             file = (base / path).resolve() if path else document
-            links.append((absolute, PurePosixPath(file.relative_to(ROOT)).as_posix(), anchor))
+            links.append((PurePosixPath(file.relative_to(ROOT)).as_posix(), anchor))
     return links
 
 
@@ -32,11 +31,10 @@ def anchors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links_to_our_own_files(document: Path, tracked: set[str], shipped: set[str]) -> None:
-    """Relative ones in what is published lead to what is published: docs/ is not."""
+def test_links_to_our_own_files(document: Path, tracked: set[str]) -> None:
     name = document.relative_to(ROOT).as_posix()
-    for absolute, path, anchor in targets(document):
-        assert path in (shipped if name in shipped and not absolute else tracked), (name, path)
+    for path, anchor in targets(document):
+        assert path in tracked, (name, path)
         assert not anchor or anchor in anchors((ROOT / path).read_text("utf-8")), (name, path, anchor)
 
 
