@@ -78,6 +78,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(skip)
         if any(word in item.name for mark in item.iter_markers("thorough_with") for word in mark.args):
             item.add_marker(pytest.mark.thorough)
+        if any(all(word not in item.name for word in mark.args) for mark in item.iter_markers("every_run")):
+            item.add_marker(pytest.mark.thorough)
         if not item.get_closest_marker("xdist_group"):
             shared = "server" if "host_server" in getattr(item, "fixturenames", ()) else item.path.stem
             item.add_marker(pytest.mark.xdist_group(shared))

@@ -21,8 +21,9 @@ OF_A_RUN = (
     "test_other_packs_texts", "test_partial_loading", "test_people_together", "test_rows",
 )  # fmt: skip
 """Files that ask what a run does with people, whoever they are."""
-SELDOM_IN_A_RUN = re.compile(r"references, .*|PromptPerPerson.*|.*, (a row each|the other way to act)")
-"""Rows that such a file tries with --all: words and references come as other tokens do."""
+SELDOM_IN_A_RUN = re.compile(r"(references|id_patch), .*|PromptPerPerson.*|.*, (a row each|the other way to act)")
+"""Rows that such a file tries with --all: words, references and ID tokens come as other tokens do, ID-Patch's net as
+IdentityNet."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

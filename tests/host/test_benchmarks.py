@@ -194,6 +194,7 @@ EVERY = ["0", "1"]
 """The pictures of the short list of multi-human: of Anna, and of Anna and Ben."""
 
 
+@pytest.mark.thorough
 def test_what_a_picture_is_made_of_decides_whether_it_is_drawn_again(tmp_path: Path, finished: Any) -> None:
     """Photo, text, seed, size and steps. A photo of one person: the pictures that they are in."""
     arguments = finished("multi-human", tmp_path)

@@ -80,7 +80,9 @@ CHANGES: dict[str, Callable[[Row, Applied], Applied]] = {
 }
 
 
-@pytest.mark.thorough_with("Set Area Strength", "Set Timestep Range", "Pair Set Props", "Set Default", "(OLD)")
+@pytest.mark.every_run(
+    "instant_id, ApplyInstantID-Set Mask", "parts2whole, ApplyParts2Whole-Set Mask", "LoRAPerPerson-Apply ControlNet]"
+)
 @pytest.mark.parametrize("name", CHANGES)
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_people_act_and_nothing_is_told(row: Row, name: str, monkeypatch: pytest.MonkeyPatch) -> None:

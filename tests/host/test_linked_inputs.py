@@ -20,7 +20,6 @@ from pack.nodes.extension import NODES
 from pack.nodes.sockets import ADAPTER
 from sample_values import FILES, loaded
 
-pytestmark = pytest.mark.both_hosts
 ANYTHING = "POSE_KEYPOINT"
 """Judged by poses.read, which knows every form of it."""
 

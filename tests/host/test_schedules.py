@@ -58,8 +58,8 @@ def with_flux_shift(model: ModelPatcher) -> ModelPatcher:
 SCHEDULES: dict[str, tuple[Callable[[ModelPatcher], ModelPatcher], str, str]] = {
     "zero SNR": (with_zero_snr, "euler", "sgm_uniform"),
     "Playground": (as_playground, "euler", "karras"),
-    "lcm, thorough": (with_lcm, "lcm", "sgm_uniform"),
-    "continuous V, thorough": (with_continuous_v, "euler", "karras"),
+    "lcm": (with_lcm, "lcm", "sgm_uniform"),
+    "continuous V": (with_continuous_v, "euler", "karras"),
 }
 """By name: what changes the MODEL, and with which sampler and scheduler it is drawn."""
 
@@ -94,7 +94,9 @@ def with_a_range(row: Row) -> bool:
 
 
 @pytest.mark.both_hosts
-@pytest.mark.thorough_with("thorough")
+@pytest.mark.every_run(
+    "id_patch, ApplyIDPatch-zero SNR", "instant_id, ApplyInstantID-Playground", "LoRAPerPerson-zero SNR"
+)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("row", [row for row in rows() if row.of_unets and with_a_range(row)], ids=str)
 def test_a_node_that_changes_the_schedule_may_stand_before_or_behind(row: Row, schedule: str) -> None:

@@ -264,7 +264,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.thorough_with("for a while")
+@pytest.mark.every_run("overlapping, outside everybody", "by weight and region")
 @pytest.mark.parametrize("family", KINDS)
 @pytest.mark.parametrize("case", CASES)
 def test_split_is_masked(models, family, case):
@@ -291,6 +291,7 @@ themselves are some 0.01 away from their float32."""
 
 
 @pytest.mark.parametrize("family", model_family.FAMILIES)
+@pytest.mark.every_run("FLUX.2", "Qwen-Image")
 def test_in_bfloat16_a_weight_is_a_bias_too(family):
     model = tiny_dits.model(family)
     model.model.diffusion_model.to(torch.bfloat16)
