@@ -16,14 +16,20 @@ from pack.core.methods import methods
 if TYPE_CHECKING:
     from method_rows import Condition
 
-OF_A_RUN = (
-    "test_cancel", "test_compiled", "test_half", "test_leaks", "test_leaks_after_errors", "test_other_packs",
-    "test_other_packs_texts", "test_partial_loading", "test_people_together", "test_rows",
+ALONE = (
+    "test_cancel", "test_compiled", "test_half", "test_leaks", "test_leaks_after_errors", "test_partial_loading",
+    "test_people_together", "test_rows",
 )  # fmt: skip
 """Files that ask what a run does with people, whoever they are."""
-SELDOM_IN_A_RUN = re.compile(r"(references|id_patch), .*|PromptPerPerson.*|.*, (a row each|the other way to act)")
-"""Rows that such a file tries with --all: words, references and ID tokens come as other tokens do, ID-Patch's net as
-IdentityNet."""
+BESIDE_OTHERS = ("test_other_packs", "test_other_packs_texts")
+"""Files that ask it beside nodes of others."""
+AS_OTHER_TOKENS = r"references, .*|PromptPerPerson.*|.*, (a row each|the other way to act)"
+AS_INSTANT_ID = r"id_patch, .*"
+SELDOM = {
+    **dict.fromkeys(ALONE, re.compile(f"{AS_OTHER_TOKENS}|{AS_INSTANT_ID}")),
+    **dict.fromkeys(BESIDE_OTHERS, re.compile(AS_OTHER_TOKENS)),
+}
+"""By such a file, the rows that it tries with --all: what they put in comes as that of another row does."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -47,7 +53,7 @@ def _cases(candidates: Iterable[Any], conditions: Iterable[Condition], file: str
     for candidate in candidates:
         unmet = next((condition for condition in conditions if not condition.holds(candidate)), None)
         marks = [] if unmet is None else [pytest.mark.skip(reason=unmet.reason)]
-        if file in OF_A_RUN and SELDOM_IN_A_RUN.fullmatch(str(candidate)):
+        if file in SELDOM and SELDOM[file].fullmatch(str(candidate)):
             marks.append(pytest.mark.thorough)
         cases.append(pytest.param(candidate, marks=marks))
     return cases
