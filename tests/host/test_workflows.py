@@ -403,7 +403,7 @@ def test_what_a_note_offers_runs_too(
     assert made.std() > 5 and same == (bool(said) and not given)
 
 
-@pytest.mark.thorough_with("Z-Image")
+@pytest.mark.every_run("FLUX.2 klein")
 @pytest.mark.parametrize("option", TABLE["instead"])
 def test_a_box_with_a_model_of_its_own_draws_instead(
     option: str, host_server: HostServer, small: Callable[..., Prompt]
@@ -475,7 +475,7 @@ PAINTED, ALSO = (180, 150, 280, 300), (60, 200, 150, 280)
 second garment is found."""
 
 
-@pytest.mark.thorough_with("references", "absent")
+@pytest.mark.every_run("[start_person_in_photo]", "[parts_try_on]")
 @pytest.mark.parametrize("template", TABLE["repainted"])
 def test_all_but_what_is_meant_stays_bit_for_bit(
     template: str, host_server: HostServer, small: Callable[..., Prompt], tmp_path: Path
@@ -524,7 +524,7 @@ def test_all_but_what_is_meant_stays_bit_for_bit(
         assert all(painted[y0:y1, x0:x1].mean() > 0.9 for x0, y0, x1, y1 in places)
 
 
-@pytest.mark.thorough_with("parts_try_on")
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("template", "masking"), [("start_person_in_photo", "LikenessMaskOfAPersonsPlace"), ("parts_try_on", "Both places")]
 )
