@@ -32,7 +32,10 @@ QWEN = Family("Qwen-Image", (3584,), 16, dimensions=5)
 Z_IMAGE = Family("Z-Image", (2560,), 16)
 KREA_2 = Family("Krea 2", (30720,), 16)
 MAGE_FLOW = Family("Mage-Flow", (2560,), 128)
-FAMILIES = SD15, SD2, SDXL, FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, MAGE_FLOW
+CHROMA = Family("Chroma", (4096,), 16)
+IDEOGRAM_4 = Family("Ideogram 4", (53248,), 128)
+ANIMA = Family("Anima", (1024,), 16, dimensions=5)
+FAMILIES = SD15, SD2, SDXL, FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, MAGE_FLOW, CHROMA, IDEOGRAM_4, ANIMA
 
 
 SDXL_REFINER = 1280
@@ -61,7 +64,7 @@ def family_of_text_width(width: int | None) -> Family | None:
 def text_name(width: int | None) -> str:
     """The name of the models that read texts of this width, for a message."""
     if width in FLUX.text:
-        return "Kolors, Flux or SD3"  # their texts have one width
+        return "Kolors, Flux, Chroma or SD3"  # their texts have one width
     if width == SDXL_REFINER:
         return "the SDXL refiner or Stable Cascade"
     return _alternatives([family.name for family in FAMILIES if width in family.text])

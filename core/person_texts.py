@@ -107,6 +107,17 @@ def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
     return Split(tuple(groups), layout.keys)
 
 
+def split_by_readers(layout: TextLayout, weights: Tensor) -> Split:
+    """The groups of an attention in which the picture alone reads, and texts alone are read: by the same rules.
+
+    layout: its queries are the tokens of the picture, and its keys those of all texts. weights: as in split_by_words.
+    """
+    without_words = torch.ones(layout.keys, dtype=torch.bool)
+    for place in layout.places:
+        without_words[place] = False
+    return Split(tuple(_groups_of_picture(layout, without_words, weights)), layout.keys)
+
+
 def _common_group(layout: TextLayout, picture: slice, without_words: Tensor) -> list[Group]:
     """The tokens that are neither words, nor of the picture, nor a person's: they read all that is nobody's words.
 

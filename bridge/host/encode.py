@@ -4,7 +4,7 @@ Of CLIP vision a method reads the embeddings or the hidden states before the las
 ip_adapter/ip_adapter.py (Apache-2.0).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -41,15 +41,28 @@ _FAMILY_NAMES = {TEXT_WIDTH: text_name, LATENT_CHANNELS: latent_name}
 
 
 @dataclass(frozen=True, eq=False)
+class T5Tokens:
+    """The same text as the numbers of T5's tokens, where a network reads both as one text (Anima).
+
+    numbers: (1, n) ints. weights: (1, n, 1), of the prompt.
+    """
+
+    numbers: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class EncodedText:
     """A text as a CLIP encodes it for one part of the schedule.
 
-    tokens: (1, T, width). pooled: (1, width), or None from a CLIP that gives none. Both are float32 on the CPU.
+    tokens: (1, T, width). pooled: (1, width), or None from a CLIP that gives none. Both are float32 on the CPU. t5:
+    None from most CLIPs.
     """
 
     schedule: ScheduleRange
     tokens: Tensor
     pooled: Tensor | None
+    t5: T5Tokens | None = None
 
 
 def encoded_by_schedule(clip: CLIP, text: str, width: int, advice: str) -> list[EncodedText]:
@@ -70,8 +83,17 @@ def encoded_by_schedule(clip: CLIP, text: str, width: int, advice: str) -> list[
         if not (tokens.isfinite().all() and (pooled is None or pooled.isfinite().all())):
             raise unusable_text(label)
         schedule = ScheduleRange(options.get("clip_start_percent", 0.0), options.get("clip_end_percent", 1.0))
-        parts.append(EncodedText(schedule, tokens, pooled))
+        parts.append(EncodedText(schedule, tokens, pooled, _t5_tokens(options)))
     return parts
+
+
+def _t5_tokens(options: Mapping[str, Any]) -> T5Tokens | None:
+    """What a CLIP gives beside a text, as the host's models are given it. options: of an entry of CONDITIONING."""
+    numbers: Tensor | None = options.get("t5xxl_ids")
+    if numbers is None:
+        return None
+    weights: Tensor = options["t5xxl_weights"]
+    return T5Tokens(numbers[None], weights[None, :, None])
 
 
 def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> EncodedText:
@@ -93,11 +115,13 @@ def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> Encoded
 class PeopleWords:
     """The words about people as a CLIP encodes them for one part of the schedule.
 
-    tokens: (1, T, width) for each person, float32 on the CPU; T is 0 for a person without words.
+    tokens: (1, T, width) for each person, float32 on the CPU; T is 0 for a person without words. t5: for each person,
+    see EncodedText.
     """
 
     schedule: ScheduleRange
     tokens: list[Tensor]
+    t5: list[T5Tokens | None]
 
 
 def words_by_schedule(clips: Sequence[CLIP], all_words: Sequence[str], width: int, advice: str) -> list[PeopleWords]:
@@ -114,7 +138,8 @@ def words_by_schedule(clips: Sequence[CLIP], all_words: Sequence[str], width: in
     people_words: list[PeopleWords] = []
     for number, part in enumerate(first):
         tokens = [no_words if parts is None else parts[number].tokens for parts in of_people]
-        people_words.append(PeopleWords(part.schedule, tokens))
+        t5 = [None if parts is None else parts[number].t5 for parts in of_people]
+        people_words.append(PeopleWords(part.schedule, tokens, t5))
     return people_words
 
 

@@ -72,13 +72,15 @@ class LoraLayers:
 
     family: the name of its family. names: by name in a file, the weight that is meant, as the host's maps have it,
     where the host has no name for it or another meaning. has_place: whether it is known where in the picture or in
-    which words a linear layer of this name acts. linear_alone: whether no convolution can have one, and no kind that
+    which words a linear layer of this name acts. is_in_forward: whether it acts while the sampler runs, and not before,
+    when the host makes what the network reads of a prompt. linear_alone: whether no convolution can have one, and no kind that
     needs more than two matrices. advice: what to do about a file that is made for another network.
     """
 
     family: str
     names: Mapping[str, Any]
     has_place: Callable[[str], bool]
+    is_in_forward: Callable[[str], bool]
     linear_alone: bool
     advice: str
 
@@ -88,7 +90,14 @@ def layers_of_unet(model: ModelPatcher) -> LoraLayers:
     advice = "Use a LoRA made for the MODEL's family, and the CLIP of the MODEL's checkpoint."
     family = type(model.model.model_config).__name__
     # A linear layer's place is that of its block. The output of a convolution has pixels, wherever it stands.
-    return LoraLayers(family, {}, lambda layer: block_of(layer) is not None, False, advice_on(model, advice))
+    return LoraLayers(
+        family,
+        {},
+        has_place=lambda layer: block_of(layer) is not None,
+        is_in_forward=lambda layer: True,
+        linear_alone=False,
+        advice=advice_on(model, advice),
+    )
 
 
 @dataclass(frozen=True)
@@ -313,6 +322,8 @@ def _why_not_for_one_person(model: ModelPatcher, layers: LoraLayers, patch: _Pat
         shape = layer_shape(object_of(model, patch.weight.removesuffix(WEIGHT)))
     if shape is None or (layers.linear_alone and len(shape) != 2):
         return "no linear layer" if layers.linear_alone else "no linear layer and no convolution"
+    if not layers.is_in_forward(patch.layer):
+        return f"read with the whole prompt, before {layers.family} draws"
     if by_region and len(shape) == 2 and not layers.has_place(patch.layer):
         return f"without a place in the picture that is known for {layers.family}"
     lora = lora_of(patch.patch)

@@ -18,7 +18,7 @@ from ..host.shared_network import model_of, network_within
 from ..host.unet import NETWORK, WEIGHT, layer_shape
 from ..networks.families import TransformerFamily
 from .files import LoraLayers
-from .on_transformers import has_place
+from .on_transformers import has_place, is_in_forward
 
 _DOTTED = (
     "",
@@ -41,7 +41,8 @@ None, function) for one whose outputs stand in another order."""
 def layers_of_transformer(model: ModelPatcher, family: TransformerFamily) -> LoraLayers:
     """What of a MODEL's transformer can have a LoRA of a single person."""
     advice = f"Use a LoRA made for {family.name}, with names of layers that ComfyUI's Load LoRA knows."
-    return LoraLayers(family.name, more_names(model, family), partial(has_place, family), True, advice)
+    of_family = partial(has_place, family), partial(is_in_forward, family)
+    return LoraLayers(family.name, more_names(model, family), *of_family, True, advice)
 
 
 def more_names(model: ModelPatcher, family: TransformerFamily) -> dict[str, Target]:

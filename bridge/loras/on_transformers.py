@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from ...core.errors import BadSetup
 from ...core.token_groups import in_steps
-from ..host.unet import Options, modules_of_unet, with_patch
-from ..networks.families import LayerStream, TransformerFamily
+from ..host.unet import Options, modules_of_unet
+from ..networks.families import LayerStream, Stream, TransformerFamily
 from ..networks.model_family import network_of, regions_on_tokens, transformer_family
 from ..networks.modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
-from ..networks.token_layouts import EmbeddedPieces, key_of_forward
+from ..networks.token_layouts import EmbeddedPieces, input_stand_ins, key_of_forward, with_input_patch
 from ..sampling.canvas_check import check_canvases
 from ..sampling.model_conds import rows_of_nodes
 from ..sampling.runs import Batch, ForwardInput, Run
@@ -48,7 +48,15 @@ def stream_of(family: TransformerFamily, layer: str) -> LayerStream | None:
 
 def has_place(family: TransformerFamily, layer: str) -> bool:
     """Whether it is known which tokens a layer changes, so that a LoRA in it can be one person's."""
-    return stream_of(family, layer) is not None or modulated_layer(family.modulations, layer) is not None
+    if modulated_layer(family.modulations, layer) is not None:
+        return True
+    return stream_of(family, layer) is not None and is_in_forward(family, layer)
+
+
+def is_in_forward(family: TransformerFamily, layer: str) -> bool:
+    """Whether a layer is called in forwards, and not with the prompt before."""
+    stream = stream_of(family, layer)
+    return stream is None or stream.stream is not Stream.PROMPT
 
 
 class TransformerLorasRun(Run):
@@ -229,6 +237,8 @@ class TransformerLorasBatch(Batch):
         """While this context is open, hooks stand in the layers that somebody's LoRA changes."""
         with ExitStack() as stack:
             stack.enter_context(self.hooks.standing_in(list(self._in_layers), self._in_layers))
+            for stand_in in input_stand_ins(self._network, self._family, self.count_tokens):
+                stack.enter_context(stand_in.standing())
             if self._family.own_captions:
                 stack.enter_context(self._pieces.counting())
             yield
@@ -261,9 +271,7 @@ class TransformerLorasBatch(Batch):
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with a patch that counts tokens. The Forward of this thread begins here."""
         begin_additions(self)
-        if self._family.own_captions:
-            return options
-        return with_patch(options, "post_input", self.count_tokens)
+        return with_input_patch(options, self._family, self.count_tokens)
 
     def after_network_call(self) -> None:
         """The layers that modulate forget what they have answered, also where the network has raised."""
@@ -271,7 +279,7 @@ class TransformerLorasBatch(Batch):
             layer.answer.modulation = None
 
     def count_tokens(self, block_inputs: Options) -> Options:
-        """The host's post_input patch: it changes nothing, and counts the tokens that the blocks are given."""
+        """An InputPatch: it changes nothing, and counts the tokens that the blocks are given."""
         self._token_weights.set_counts(block_inputs["txt"].shape[1], block_inputs["img"].shape[1])
         return block_inputs
 

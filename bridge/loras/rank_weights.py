@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -99,7 +100,7 @@ class RankWeights:
         which tokens the layer is given. x: what it is given.
         """
         assert stream is not None  # such a layer is refused by the node
-        tokens = x.shape[1]
+        tokens = math.prod(x.shape[1:-1])  # they may stand in a grid, (rows of x, frames, h, w, C)
         if stream.stream is Stream.TEXT_AS_ROWS:
             tokens = x.shape[1] if x.dim() == 4 else len(x) // self._row_count
         elif stream.modulates:
@@ -109,7 +110,7 @@ class RankWeights:
         owners = loras.owners, loras.owners_tensor
         weights = self.of_owners(forward, node_number, people, *owners, stream.stream, tokens)
         if stream.stream is not Stream.TEXT_AS_ROWS:
-            return weights
+            return weights if x.dim() == 3 else weights.view(1, *x.shape[1:-1], -1)
         if x.dim() == 4:  # (B, T, C, layers of the text encoder)
             return weights[:, :, None]
         return weights[0][:, None].repeat(self._row_count, 1, 1)  # (B * T, 1, ranks)

@@ -19,6 +19,7 @@ class Stream(Enum):
     PICTURE = "the picture and its references"
     BOTH = "text, and the picture behind it"
     TEXT_AS_ROWS = "each token of the text as a row of the batch, or of a fourth dimension"
+    PROMPT = "a prompt of the conditioning, before any forward"
 
 
 @dataclass(frozen=True)
@@ -144,16 +145,36 @@ class ReferencePictures:
 
 
 @dataclass(frozen=True)
+class BlockInputs:
+    """The method of a network that is given all that its blocks read, where the network calls no post_input patches.
+
+    method: its name. text, picture, positions: the names of its arguments that are the tokens of the text, (B, T, ...),
+    those of the picture, (B, N, ...), and their positions, (B, T or T + N, axes). It is a text of None that the network
+    reads none. picture_behind_text: whether the picture stands behind T tokens that are nothing, (B, T + N, ...).
+    """
+
+    method: str
+    text: str
+    picture: str
+    positions: str
+    picture_behind_text: bool = False
+
+
+@dataclass(frozen=True)
 class TransformerFamily:
     """What is known of a family.
 
     name: as in core.families. network: the class of the network in the host, "module.Class". is_of: whether such a
     network is of this family and not of another that shares the class. blocks: where the blocks stand whose attention
-    is over text and picture together. patch: the attribute that says how many cells of a latent a token is wide.
+    is over text and picture together, or which have a text_reader. patch: how many cells of a latent a token is wide,
+    or the attribute that says so.
     text_layers: the layers that a text comes to first. Its width is the product of the widths of their inputs.
 
     In this attention the text stands in front, the picture behind it, references behind the picture, with
-    picture_last the picture behind all others. core.token_layout has the whole order.
+    picture_last the picture behind all others. core.token_layout has the whole order. text_reader: the module of each
+    block in whose attention the picture reads the text, where both are no one sequence; "" where they are.
+    block_inputs: where all tokens are seen before the blocks; None where the network calls post_input patches with
+    text and picture.
 
     What a second text needs, to be read as if it were the only one:
     counted_axes: the axes of a text's positions that count its tokens; each text starts where the first one starts.
@@ -185,8 +206,10 @@ class TransformerFamily:
     blocks: tuple[str, ...]
     text_layers: tuple[str, ...]
     code: tuple[str, ...]
-    patch: str = "patch_size"
+    patch: str | int = "patch_size"
     picture_last: bool = False
+    text_reader: str = ""
+    block_inputs: BlockInputs | None = None
     counted_axes: tuple[int, ...] = ()
     left_padded_to: int = 0
     refiners: str = ""
@@ -206,6 +229,11 @@ class TransformerFamily:
     def module(self) -> str:
         """The host's module of the network."""
         return self.network.rpartition(".")[0]
+
+    @property
+    def calls_post_input(self) -> bool:
+        """Whether the network calls post_input patches with its text and its picture."""
+        return not self.own_captions and not self.text_reader and self.block_inputs is None
 
 
 _POST_INPUT = '"post_input"'
@@ -477,4 +505,64 @@ MAGE_FLOW = TransformerFamily(
         empty_negative=" ",
     ),
 )
-TRANSFORMERS = FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, MAGE_FLOW
+CHROMA = TransformerFamily(
+    name=families.CHROMA.name,
+    network="comfy.ldm.chroma.model.Chroma",
+    is_of=lambda network: type(network).__name__ == "Chroma",  # Chroma Radiance is a subclass, and is not described
+    blocks=("double_blocks", "single_blocks"),
+    text_layers=("txt_in",),
+    code=(
+        # Every token of a text has the position 0, so counted_axes is empty.
+        "txt_ids = torch.zeros((bs, context.shape[1], 3), device=x.device, dtype=x.dtype)",
+        "self.forward_orig(img, img_ids, context, txt_ids, timestep, guidance, control, transformer_options",
+    ),
+    block_inputs=BlockInputs("forward_orig", text="txt", picture="img", positions="txt_ids"),
+    joint_mask=True,
+    streams=_FLUX_STREAMS,  # without modulation: one layer of the time makes that of all blocks
+)
+IDEOGRAM_4 = TransformerFamily(
+    name=families.IDEOGRAM_4.name,
+    network="comfy.ldm.ideogram4.model.Ideogram4Transformer2DModel",
+    is_of=lambda network: True,
+    blocks=("layers",),
+    text_layers=("llm_cond_proj",),
+    code=(
+        "self._backbone(context_chunk, x_full, t_chunk, position_ids, attn_mask, indicator",
+        "text_pos = torch.arange(L_text, device=device)",
+        # The picture's positions begin here, however long the text is.
+        "torch.stack([t_idx, h_idx, w_idx], dim=1) + IMAGE_POSITION_OFFSET",
+    ),
+    patch=1,  # patch_size says how many pixels of the VAE are one cell
+    block_inputs=BlockInputs(
+        "_backbone", text="llm_features", picture="x", positions="position_ids", picture_behind_text=True
+    ),
+    counted_axes=(0, 1, 2),
+    mask_place=2,
+    streams=(
+        LayerStream(
+            r"input_proj|layers\.\d+\.(attention\.(qkv|o)|feed_forward\.w[123])|final_layer\.linear", Stream.BOTH
+        ),
+        LayerStream(r"llm_cond_proj", Stream.TEXT),
+        LayerStream(r"(layers\.\d+|final_layer)\.adaln_modulation", Stream.BOTH, modulates=True),
+    ),
+)
+ANIMA = TransformerFamily(
+    name=families.ANIMA.name,
+    network="comfy.ldm.anima.model.Anima",
+    is_of=lambda network: True,
+    blocks=("blocks",),
+    text_layers=("blocks.0.cross_attn.k_proj",),
+    code=("class Anima(MiniTrainDIT)", "def preprocess_text_embeds(self, text_embeds, text_ids, t5xxl_weights=None)"),
+    patch="patch_spatial",
+    text_reader="cross_attn",
+    streams=(
+        LayerStream(
+            r"x_embedder\.proj\.1|blocks\.\d+\.(self_attn\.(q|k|v|output)_proj|cross_attn\.(q|output)_proj|mlp\.layer[12])"
+            r"|final_layer\.linear",
+            Stream.PICTURE,
+        ),
+        LayerStream(r"blocks\.\d+\.cross_attn\.[kv]_proj", Stream.TEXT),
+        LayerStream(r"llm_adapter\..+", Stream.PROMPT),
+    ),
+)
+TRANSFORMERS = FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, MAGE_FLOW, CHROMA, IDEOGRAM_4, ANIMA

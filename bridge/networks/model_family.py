@@ -122,7 +122,8 @@ _FORWARD = ("_forward", "forward_orig", "patchify_and_embed", "embed_all", "embe
 def require_known_code(network: Any, family: TransformerFamily, node: str) -> None:
     """Raise BadSetup where the code of a network is not as described: in another version of the host, or because a pack
     has put its own forward in the place of the host's. node: the name of the node that asks."""
-    for name in _FORWARD:
+    of_family = () if family.block_inputs is None else (family.block_inputs.method,)
+    for name in (*_FORWARD, *of_family):
         module = getattr(getattr(network, name, None), "__module__", None) or "comfy."
         if not module.startswith("comfy."):
             raise BadSetup(
@@ -138,9 +139,9 @@ def require_known_code(network: Any, family: TransformerFamily, node: str) -> No
 
 def cells_per_token(model: BaseModel) -> int:
     """How many cells of a latent a token of the picture is wide and high."""
-    network = network_of(model)
     family = transformer_family(model)
-    return getattr(network, "patch_size" if family is None else family.patch)
+    patch = "patch_size" if family is None else family.patch
+    return patch if isinstance(patch, int) else getattr(network_of(model), patch)
 
 
 def regions_on_tokens(regions: Tensor, model: BaseModel, latent: Tensor) -> Tensor:

@@ -5,22 +5,24 @@ Everything of ours in a forward asks here: who reads whom in attention, and whos
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from operator import attrgetter
 from typing import Any
 
 from torch import Tensor, nn
 
 from ...core.token_layout import TokenLayout
+from ..host.unet import Options, with_patch
 from ..sampling.current_forward import current
 from ..sampling.runs import ForwardInput
-from .families import TransformerFamily
+from .families import BlockInputs, TransformerFamily
 from .model_family import network_of, tokens_of, transformer_family
 
 LAYERS = "layers"
 """The place of an attention over all tokens, in the blocks."""
 REFINER = "likeness_refiner"
-"""The key, among transformer_options inside of a block that is a refiner, of the place where it stands, as the family's
-description says."""
+"""The key, among transformer_options inside of a block that is a refiner, of the place where it stands, and inside of a
+text_reader of its name, as the family's description says."""
 
 
 def key_of_forward(forward_input: ForwardInput) -> Hashable:
@@ -41,8 +43,8 @@ def layout_of(forward_input: ForwardInput) -> TokenLayout:
     """Where the tokens of a forward stand, as if nobody had words of their own.
 
     The number of tokens of the text is that of the conditioning. Outside of Z-Image the blocks may be given more, which
-    other packs have put in front; how many these are is known when the host calls post_input patches. In Z-Image all
-    pieces are filled up to the network's multiple.
+    other packs have put in front; how many these are is known when `InputPatch` is called. In Z-Image all pieces are
+    filled up to the network's multiple.
     """
     family = transformer_family(forward_input.model)
     picture = tokens_of(forward_input.model, forward_input.x)
@@ -150,6 +152,61 @@ class _CallInFront:
         return self._function(self._replaced, *args, **kwargs)
 
 
+InputPatch = Callable[[Options], Options]
+"""What is called with all that the blocks are given, before them, and gives it back, changed or not: the host's names
+are `img`, the picture with its references, `txt`, all texts, (B, tokens, ...), and `txt_ids`, the positions of the
+texts, (B, tokens, axes). Also there: `transformer_options` of the forward."""
+
+
+def with_input_patch(options: Options, family: TransformerFamily, patch: InputPatch) -> Options:
+    """A copy of transformer_options with an InputPatch, where the network itself calls such patches (post_input)."""
+    return with_patch(options, "post_input", patch) if family.calls_post_input else options
+
+
+def input_stand_ins(network: nn.Module, family: TransformerFamily, patch: InputPatch) -> list[StandIn]:
+    """StandIns that call an InputPatch where the network calls none, see BlockInputs. Of what the patch gives, the
+    positions are taken."""
+    inputs = family.block_inputs
+    if inputs is None:
+        return []
+    return [StandIn(network, inputs.method, _InputsInFront(network, inputs, patch).call_blocks)]
+
+
+class _InputsInFront:
+    """An InputPatch in front of a network's method that is given all that its blocks read."""
+
+    def __init__(self, network: nn.Module, inputs: BlockInputs, patch: InputPatch) -> None:
+        self._inputs = inputs
+        self._patch = patch
+        # Of the class: on the network itself another function may stand for the method.
+        _self, *self._names = signature(getattr(type(network), inputs.method)).parameters
+
+    def call_blocks(self, method: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """What the method gives with the positions of the patch. args, kwargs: its own."""
+        given = {**dict(zip(self._names, args, strict=False)), **kwargs}
+        text: Tensor | None = given[self._inputs.text]
+        if text is None:
+            return method(*args, **kwargs)
+        picture: Tensor = given[self._inputs.picture]
+        if self._inputs.picture_behind_text:
+            picture = picture[:, text.shape[1] :]
+        options: Options = given["transformer_options"]
+        positions: Tensor = given[self._inputs.positions]
+        inputs = self._patch({"img": picture, "txt": text, "txt_ids": positions, "transformer_options": options})
+        return method(**{**given, self._inputs.positions: inputs["txt_ids"]})
+
+
+def text_reader_stand_ins(network: nn.Module, family: TransformerFamily) -> list[StandIn]:
+    """StandIns that put the name of every text_reader into the transformer_options of its attention."""
+    stand_ins: list[StandIn] = []
+    if family.text_reader:
+        for path in family.blocks:
+            for block in _blocks(network, path):
+                reader = block.get_submodule(family.text_reader)
+                stand_ins.append(StandIn(reader, "forward", _RefinerName(family.text_reader).call_block))
+    return stand_ins
+
+
 def refiner_stand_ins(network: nn.Module, family: TransformerFamily) -> list[StandIn]:
     """StandIns that put the name of every refiner into the transformer_options of its attention.
 
@@ -173,7 +230,7 @@ def _blocks(network: nn.Module, path: str) -> Sequence[nn.Module]:
 
 
 class _RefinerName:
-    """The name of a refiner, which its blocks put into their transformer_options."""
+    """The name of a refiner or a text_reader, which its modules put into their transformer_options."""
 
     def __init__(self, name: str) -> None:
         self._name = name

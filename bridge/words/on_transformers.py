@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,11 +22,17 @@ from torch import Tensor
 
 from ...core.errors import BadSetup
 from ..host.shared_network import model_of
-from ..host.unet import Options, with_patch
+from ..host.unet import Options
 from ..networks.attention import BlockCalls, with_reading
 from ..networks.families import TransformerFamily
 from ..networks.model_family import cells_per_token, network_of, tokens_of, transformer_family
-from ..networks.token_layouts import EmbeddedPieces, key_of_forward
+from ..networks.token_layouts import (
+    EmbeddedPieces,
+    input_stand_ins,
+    key_of_forward,
+    text_reader_stand_ins,
+    with_input_patch,
+)
 from ..sampling.canvas_check import check_canvases
 from ..sampling.current_forward import CurrentTexts, current
 from ..sampling.model_conds import rows_of_nodes
@@ -46,6 +53,7 @@ class PersonTextsRun(Run):
         super().__init__(guider, latent)
         check_canvases(self.everything(guider), latent, self.cell)
         self._batches: dict[Any, PersonTextsBatch] = {}
+        self._read: dict[Any, PersonTexts] = {}
         self._texts_of_entries: list[tuple[PersonTexts, ...]] = []
         for entry in entries_with(guider, self.key):
             self._texts_of_entries.append(entry["model_conds"][self.key].cond)
@@ -77,11 +85,30 @@ class PersonTextsRun(Run):
         mixed = "joins rows in which different words are read"
         nodes = rows_of_nodes(chunks, len(forward_input.x), True, self._code_around_model, mixed)
         nodes = [of_node for of_node in nodes if any(texts.active for texts in of_node)]
+        nodes = [tuple(self._as_read(texts, forward_input) for texts in of_node) for of_node in nodes]
         key = tuple(nodes), key_of_forward(forward_input)
         if key not in self._batches:
             is_first = not self._batches
             self._batches[key] = PersonTextsBatch(nodes, forward_input, is_first)
         return self._batches[key]
+
+
+    def _as_read(self, texts: PersonTexts, forward_input: ForwardInput) -> PersonTexts:
+        """The words as the blocks read them: where a text has T5Tokens, the network makes one text of both, as the host
+        lets it do with a prompt."""
+        if not texts.t5:
+            return texts
+        key = texts, forward_input.model
+        if key not in self._read:
+            network = network_of(forward_input.model)
+            like = forward_input.like()
+            read = list(texts.texts)
+            for number, t5 in enumerate(texts.t5):
+                if t5 is not None and texts.row in (None, number):
+                    numbers, weights = t5.numbers.to(like.device), t5.weights.to(like)
+                    read[number] = network.preprocess_text_embeds(read[number].to(like), numbers, weights)
+            self._read[key] = replace(texts, texts=tuple(read), t5=())
+        return self._read[key]
 
 
 def _tokens_added(texts: PersonTexts, family: TransformerFamily, network: Any) -> int:
@@ -112,11 +139,15 @@ class PersonTextsBatch(Batch):
         words = [place.words.expand(self.row_count, -1, -1) for place in places]
         self._words = torch.cat(words, dim=1).to(forward_input.x.device)  # (rows, tokens of all places, width)
         self._pieces = EmbeddedPieces(self._texts.network, len(forward_input.references))
-        self._stand_ins = TextsAlone(self._texts).stand_ins()
         blocks = sum(len(self._texts.network.get_submodule(path)) for path in family.blocks)
         self._calls = BlockCalls(blocks, check_calls)
         self._reading = WordsReading(self._texts, tokens_of(forward_input.model, forward_input.x), self._calls)
         self._reading.get_ready(forward_input.x.device)
+        self._stand_ins = [
+            *TextsAlone(self._texts).stand_ins(),
+            *input_stand_ins(self._texts.network, family, self._reading.with_positions),
+            *text_reader_stand_ins(self._texts.network, family),
+        ]
 
     def network_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -181,8 +212,7 @@ class PersonTextsBatch(Batch):
         self._calls.begin()
         names = tuple(place.name for place in self._texts.places)
         current.texts = CurrentTexts(names, tuple(self._texts.lengths()[1:]))
-        if not self._family.own_captions:
-            options = with_patch(options, "post_input", self._reading.with_positions)
+        options = with_input_patch(options, self._family, self._reading.with_positions)
         return with_reading(options, self._reading)
 
     def after_forward(self) -> None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from ..host.encode import T5Tokens
 from ..host.schedule import WHOLE_SCHEDULE
 from ..sampling.canvas_check import Canvas
 from ..sampling.model_conds import Carried
@@ -29,7 +30,8 @@ class PersonTexts(Carried):
     regions: (people, H, W), from 0, of the whole picture: where each person's words are read, and how often. With
     by_row (people, 1, 1). texts: (1, T, width) each, float32 on the CPU; T is 0 for a row without words. canvas: what
     the regions are parts of, or None for the whole picture. names: of the people. by_row: whether each person has a row
-    of the batch instead of a region. row: the person of this row, where it is known.
+    of the batch instead of a region. row: the person of this row, where it is known. t5: for each text, or empty where
+    no text has any.
     """
 
     key = "likeness_person_texts"
@@ -38,6 +40,7 @@ class PersonTexts(Carried):
     names: tuple[str, ...] = ()
     by_row: bool = False
     row: int | None = None
+    t5: tuple[T5Tokens | None, ...] = ()
 
     @property
     def active(self) -> bool:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
-from torch import Tensor
-
 from ..apply_nodes import Scope
 from ..host.encode import PeopleWords, words_by_schedule
 from ..networks.families import TransformerFamily
@@ -52,7 +50,7 @@ def carry_words(
     if scope.by_row:
         numbers = list(range(len(all_words)))  # every row has its person
     parts = _encoded(model, transformer, [clips[number] for number in numbers], [all_words[n] for n in numbers])
-    carried_of_parts = [_carried(scope, transformer, numbers, part.tokens, strength) for part in parts]
+    carried_of_parts = [_carried(scope, transformer, numbers, part, strength) for part in parts]
     first = carried_of_parts[0]  # the host gives one part at least
     positive: Conditioning = []
     for part, carried in zip(parts, carried_of_parts, strict=True):
@@ -78,21 +76,22 @@ def _carried(
     scope: Scope,
     transformer: TransformerFamily | None,
     numbers: Sequence[int],
-    tokens: Sequence[Tensor],
+    words: PeopleWords,
     strength: float,
 ) -> RegionalText | PersonTexts:
     """What the positive carries of people.
 
-    numbers: of the people in the scope. tokens: their words, (1, T, width) each. The other arguments are those of
-    carry_words.
+    numbers: of the people in the scope. words: theirs. The other arguments are those of carry_words.
     """
+    tokens = words.tokens
+    t5 = tuple(words.t5) if any(words.t5) else ()
     names = [scope.names_apart[number] for number in numbers]
     if scope.by_row and transformer is None:
         return regional_text.text_by_row(tokens, strength, scope.canvas)
     if scope.by_row:
-        return person_texts.texts_by_row(tokens, strength, scope.canvas, names)
+        return replace(person_texts.texts_by_row(tokens, strength, scope.canvas, names), t5=t5)
     people_regions = torch.ones(len(scope.people), 1, 1) if scope.regions is None else scope.regions
     strengths = people_regions[list(numbers)] * strength  # how strongly each pixel reads the words
     if transformer is None:
         return regional_text.appended_text(tokens, strengths, scope.carried_canvas)
-    return person_texts.appended_texts(tokens, strengths, scope.carried_canvas, names)
+    return replace(person_texts.appended_texts(tokens, strengths, scope.carried_canvas, names), t5=t5)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...core.person_texts import OwnedTokens, TextLayout, split_by_words
+from ...core.person_texts import OwnedTokens, TextLayout, split_by_readers, split_by_words
 from ...core.token_groups import AnySplit, RowSplit, Split
 from ...core.token_layout import Span, TokenKind, placed_spans
 from ..host.unet import Options
@@ -49,13 +49,17 @@ class WordsReading:
     def get_ready(self, device: torch.device) -> None:
         """Make the splits of this forward's attentions now, before anything that torch.compile sees."""
         text = self._texts.tokens()
+        reader = self._texts.family.text_reader
+        if reader:
+            self._split_for(reader, text, self._picture, text).on(device)
+            return
         total = self._texts.layout_with(text).total
         self._split_for(LAYERS, text, total, total).on(device)
         if self._texts.references_have_texts:
             self._split_for(self._texts.family.refiners, text, text, text).on(device)
 
     def with_positions(self, block_inputs: Options) -> Options:
-        """The host's post_input patch: what the blocks are given, with new positions for everybody's words.
+        """An InputPatch: what the blocks are given, with new positions for everybody's words.
 
         They get the positions that they would have as the common text, so that each text counts from its own beginning.
         Raises ConditioningLost where tokens of the picture are missing.
@@ -83,10 +87,15 @@ class WordsReading:
     def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
         """The split of one attention by who reads whose words, see attention.Reading; None for an attention of others.
 
-        An attention is known by the name of its refiner, or by its number of tokens.
+        An attention is known by the name of its refiner or text_reader, or by its number of tokens.
         """
         place = LAYERS
-        if self._texts.family.own_captions:
+        if self._texts.family.text_reader:
+            place = options.get(REFINER)
+            if place is None:
+                return None
+            text = keys
+        elif self._texts.family.own_captions:
             place = options.get(REFINER, LAYERS)
             text = self._texts.tokens()
             total = {LAYERS: self._texts.layout_with(text).total, self._texts.family.refiners: text}.get(place)
@@ -98,7 +107,7 @@ class WordsReading:
             if tokens is None or queries < tokens.text + self._picture or keys < queries:
                 return None
             text = tokens.text
-        if place == LAYERS:
+        if place in (LAYERS, self._texts.family.text_reader):
             self._calls.count()
         return self._split_for(place, text, queries, keys)
 
@@ -112,32 +121,36 @@ class WordsReading:
     def make_split(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
         """A new split of an attention by who reads whose words, for every row of the batch.
 
-        place: LAYERS for an attention in the blocks, or the path of the refiners of texts. text: tokens of all texts,
-        with whatever stands in front of them. queries, keys: how many tokens the attention has.
+        place: LAYERS for an attention in the blocks, the path of the refiners of texts, or the text_reader. text: tokens
+        of all texts, with whatever stands in front of them. queries, keys: how many tokens the attention has.
         """
         tokens = self._texts.layout_with(text)
+        is_reader = place == self._texts.family.text_reader
+        if is_reader and queries != self._picture:
+            raise ConditioningLost("unknown", f"asks with {queries} of the picture's {self._picture} tokens")
         layout = TextLayout(
             common_end=tokens.before_common + tokens.common,
             counts=tokens.words,
-            picture_start=tokens.picture_start if place == LAYERS else text,
+            picture_start=0 if is_reader else tokens.picture_start if place == LAYERS else text,
             queries=queries,
             keys=keys,
             # Tokens of other packs, such as USO's, belong to the common text.
             readable_front=sum(tokens.reference_texts),
-            owned=self._owned(tokens.spans() if place == LAYERS else tokens.text_spans()),
+            owned=() if is_reader else self._owned(tokens.spans() if place == LAYERS else tokens.text_spans()),
         )
+        split_texts = split_by_readers if is_reader else split_by_words
         splits: list[Split] = []
         split_of: dict[tuple[tuple[int, ...], bytes], Split] = {}
         for row in range(self._texts.row_count):
             lengths = tuple(text_place.lengths[text_place.in_row(row)] for text_place in self._texts.places)
             weights = torch.stack([text_place.weights[text_place.in_row(row)] for text_place in self._texts.places])
-            if place != LAYERS:
+            if place != LAYERS and not is_reader:
                 weights = weights[:, :0]  # no picture there
             # Rows with words of the same lengths read the same tokens where the weights are the same, too.
             key = lengths, weights.numpy().tobytes()
             if key not in split_of:
                 fillers = tuple(self._texts.filler(text_place, row) for text_place in self._texts.places)
-                split_of[key] = split_by_words(replace(layout, fillers=fillers), weights)
+                split_of[key] = split_texts(replace(layout, fillers=fillers), weights)
             splits.append(split_of[key])
         return splits[0] if len(split_of) == 1 else RowSplit(tuple(splits))
 

@@ -17,6 +17,7 @@ KNOWN = hasattr(comfy.supported_models, "Flux2")
 """Whether this ComfyUI has all of them: 0.33 and newer."""
 FLUX, FLUX_2, QWEN = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
 Z_IMAGE, KREA_2, MAGE_FLOW = families.Z_IMAGE.name, families.KREA_2.name, families.MAGE_FLOW.name
+CHROMA, IDEOGRAM_4, ANIMA = families.CHROMA.name, families.IDEOGRAM_4.name, families.ANIMA.name
 EVERY = tuple(family.name for family in TRANSFORMERS)
 REFERENCES = {family.name: family.references for family in TRANSFORMERS if family.references is not None}
 """How the families that take reference pictures are given them."""
@@ -35,14 +36,18 @@ def model(family: str, seed: int = 301, **changes: Any) -> comfy.model_patcher.M
     return tiny_networks.seeded_model(name, settings, seed)
 
 
+LIKE = {CHROMA: FLUX, IDEOGRAM_4: FLUX_2, ANIMA: QWEN}
+"""Of families that take no references, one that does and has the same latents."""
+
+
 def cells_per_token(family: str) -> int:
     """How many cells of a latent a token of 16 pixels is wide and high."""
-    return 16 // REFERENCES.get(family, REFERENCES[FLUX]).cell
+    return 16 // REFERENCES[LIKE.get(family, family)].cell
 
 
 def latent(family: str, width: int, height: int, seed: int = 7, rows: int = 1) -> Tensor:
     """Noise of a picture, or a reference, of this size in pixels."""
-    shape = REFERENCES.get(family, REFERENCES[FLUX])
+    shape = REFERENCES[LIKE.get(family, family)]
     return normal(seed, rows, *shape.latent, height // shape.cell, width // shape.cell)
 
 
@@ -59,7 +64,9 @@ def sample(
 ) -> Tensor:
     """The host's own Euler from `start`."""
     sigmas = comfy.samplers.calculate_sigmas(patcher.get_model_object("model_sampling"), "simple", steps)
-    return tiny_networks.host_sample(patcher, start, sigmas, positive, negative, cfg, **more)
+    # The host samples in inference mode. In another it does not make one text of the two of Anima beforehand.
+    with torch.inference_mode(hasattr(patcher.model.diffusion_model, "llm_adapter")):
+        return tiny_networks.host_sample(patcher, start, sigmas, positive, negative, cfg, **more)
 
 
 def without_options(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -65,6 +65,27 @@ def mage_flow() -> comfy.sd.CLIP:
         return _made(mage_flow.te(), mage_flow.MageFlowTokenizer, qwen3vl_4b={**_LLAMA, "num_hidden_layers": 3})
 
 
+def chroma() -> comfy.sd.CLIP:
+    """T5 alone."""
+    from comfy.text_encoders import pixart_t5
+
+    return _made(pixart_t5.pixart_te(), pixart_t5.PixArtTokenizer, t5xxl=_T5)
+
+
+def ideogram_4() -> comfy.sd.CLIP:
+    """Qwen3, of which Ideogram 4 reads thirteen layers."""
+    from comfy.text_encoders import ideogram4
+
+    return _made(ideogram4.te(), ideogram4.Ideogram4Tokenizer, qwen3vl_8b={**_LLAMA, "num_hidden_layers": 36})
+
+
+def anima() -> comfy.sd.CLIP:
+    """Qwen3, and the numbers of T5's tokens, which the network reads as one text."""
+    from comfy.text_encoders import anima
+
+    return _made(anima.te(), anima.AnimaTokenizer, qwen3_06b={**_LLAMA, "num_hidden_layers": 3})
+
+
 def flux1() -> comfy.sd.CLIP:
     """T5 and CLIP-L."""
     return _made(flux.flux_clip(), flux.FluxTokenizer, t5xxl=_T5, clip_l=_clip(64, 64, 1, 3))

@@ -78,7 +78,7 @@ def test_words_beside_a_control_net_are_the_plain_forward_with_it(family: str) -
     hint = tiny_dits.latent(family, WIDTH, HEIGHT, seed=8)
     control = {"control": net.copy().set_cond_hint(hint, 0.8), "control_apply_to_uncond": False}
     ((common, _),) = text(1, COMMON)
-    hidden = without_common(model, family, COMMON, PICTURE)
+    hidden = without_common(model, family, text(1, COMMON), PICTURE)
     picture = sample(family, *everywhere(hidden, text(1, COMMON, **control)))
     words_of_the_person = text(5, OWN, cross_attn_controlnet=common, **control)
     expected = sample(family, model, words_of_the_person, text(2, COMMON))
@@ -98,7 +98,7 @@ def test_words_beside_a_patch_of_z_images_blocks_are_the_plain_forward_with_it()
 
     patched = model.clone()
     patched.set_model_double_block_patch(patch)
-    hidden = without_common(patched, Z_IMAGE, COMMON, PICTURE)
+    hidden = without_common(patched, Z_IMAGE, text(1, COMMON), PICTURE)
     picture = sample(Z_IMAGE, *everywhere(hidden, text(1, COMMON)))
     expected = sample(Z_IMAGE, patched, text(5, OWN), text(2, COMMON))
     assert relative(picture, expected) <= TOLERANCE

@@ -12,7 +12,7 @@ from pack.bridge.loras.files import NotForOnePerson, read_lora_file
 from pack.bridge.loras.layer_names import layers_of_transformer, more_names
 from pack.bridge.networks.model_family import transformer_of
 from safetensors.torch import save_file
-from tiny_dits import FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
+from tiny_dits import ANIMA, CHROMA, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 
 pytestmark = marks.transformers
 
@@ -122,6 +122,34 @@ NAMES = {
         ("base_model.model.transformer_blocks.0.attn.add_k_proj", "transformer_blocks.0.attn.add_k_proj", None),
         ("lycoris_transformer_blocks_0_attn_to_q", "transformer_blocks.0.attn.to_q", None),
     ],
+    CHROMA: [
+        # musubi and kohya
+        ("lora_unet_double_blocks_0_img_attn_qkv", "double_blocks.0.img_attn.qkv", None),
+        ("lora_unet_single_blocks_1_linear2", "single_blocks.1.linear2", None),
+        # ai-toolkit, diffusers, OneTrainer and others
+        ("diffusion_model.double_blocks.1.txt_mlp.2", "double_blocks.1.txt_mlp.2", None),
+        ("transformer.transformer_blocks.0.attn.to_q", "double_blocks.0.img_attn.qkv", (0, 64)),
+        ("transformer.single_transformer_blocks.0.attn.to_k", "single_blocks.0.linear1", (64, 128)),
+        ("lora_transformer_single_transformer_blocks_1_proj_out", "single_blocks.1.linear2", None),
+        ("lycoris_transformer_blocks_0_ff_net_0_proj", "double_blocks.0.img_mlp.0", None),
+    ],
+    IDEOGRAM_4: [
+        ("diffusion_model.layers.0.attention.qkv", "layers.0.attention.qkv", None),
+        ("lora_unet_layers_1_feed_forward_w2", "layers.1.feed_forward.w2", None),
+        ("transformer.layers.1.adaln_modulation", "layers.1.adaln_modulation", None),
+        ("base_model.model.llm_cond_proj", "llm_cond_proj", None),
+        # OneTrainer
+        ("lora_transformer_layers_0_attention_o", "layers.0.attention.o", None),
+    ],
+    ANIMA: [
+        # kohya
+        ("lora_unet_blocks_0_self_attn_q_proj", "blocks.0.self_attn.q_proj", None),
+        ("lora_unet_blocks_1_cross_attn_output_proj", "blocks.1.cross_attn.output_proj", None),
+        ("lora_unet_blocks_0_mlp_layer1", "blocks.0.mlp.layer1", None),
+        # diffusion-pipe and others
+        ("diffusion_model.blocks.1.cross_attn.k_proj", "blocks.1.cross_attn.k_proj", None),
+        ("transformer.blocks.0.self_attn.v_proj", "blocks.0.self_attn.v_proj", None),
+    ],
 }
 """By family: a name in a file, the layer here, and which of its outputs it is, where it is not all of them."""
 ROWS = [(family, *row) for family, rows in NAMES.items() for row in rows]
@@ -183,9 +211,9 @@ def test_scale_and_shift_of_the_last_layer_are_put_into_the_order_of_the_network
     layer = setting.model.model.diffusion_model.final_layer.adaLN_modulation[1]
     shapes = {"transformer.norm_out.linear": (layer.out_features, layer.in_features)}
     file = on_transformers.saved(f"{family} last.safetensors".lower(), on_transformers.tensors(shapes, 41, prefix=""))
-    common = setting.text("two people in a park")[0][0]
+    common = setting.text("two people in a park")
     everywhere, nowhere = on_transformers.EVERYWHERE, on_transformers.NOWHERE
-    hidden = without_common(setting.model, family, common.shape[1], on_transformers.PICTURE)
+    hidden = without_common(setting.model, family, common, on_transformers.PICTURE)
     people = on_transformers.cast(file, setting.files[1])
     applied = on_transformers.put_on(setting, people, torch.cat([everywhere, nowhere]), model=hidden)
     side = on_transformers.own_text(setting, on_transformers.WORDS[0])
@@ -204,6 +232,9 @@ KIND_LAYERS = {
     Z_IMAGE: ("diffusion_model.layers.0.attention.to_k", "diffusion_model.layers.1.adaLN_modulation.0"),
     KREA_2: ("diffusion_model.blocks.0.attn.wk", "diffusion_model.tproj.1"),
     MAGE_FLOW: ("transformer.transformer_blocks.0.attn.to_k", "diffusion_model.transformer_blocks.1.img_mod.1"),
+    CHROMA: ("transformer.transformer_blocks.0.attn.to_k", "diffusion_model.single_blocks.0.linear1"),
+    IDEOGRAM_4: ("diffusion_model.layers.0.attention.qkv", "diffusion_model.layers.1.adaln_modulation"),
+    ANIMA: ("diffusion_model.blocks.0.self_attn.q_proj", "diffusion_model.blocks.1.cross_attn.k_proj"),
 }
 """A split or whole layer, and one that modulates or is fused."""
 SIZES = {
@@ -213,6 +244,9 @@ SIZES = {
     Z_IMAGE: ((256, 256), (1024, 256)),
     KREA_2: ((32, 64), (384, 64)),
     MAGE_FLOW: ((64, 64), (384, 64)),
+    CHROMA: ((64, 64), (320, 64)),
+    IDEOGRAM_4: ((192, 64), (256, 16)),
+    ANIMA: ((64, 64), (64, 16)),
 }
 
 
@@ -232,8 +266,8 @@ def test_loha_and_lokr_are_the_merged_network(family, kind):
         for ending, tensor in lora_made.of_kind(kind, shape, small).items():
             state[f"{name}.{ending}"] = tensor
     file = on_transformers.saved(f"{family} {kind}.safetensors".lower(), state)
-    common = setting.text("two people in a park")[0][0]
-    hidden = without_common(setting.model, family, common.shape[1], on_transformers.PICTURE)
+    common = setting.text("two people in a park")
+    hidden = without_common(setting.model, family, common, on_transformers.PICTURE)
     mask = torch.cat([on_transformers.EVERYWHERE, on_transformers.NOWHERE])
     people = on_transformers.cast(file, setting.files[1])
     picture = on_transformers.sample(setting, on_transformers.put_on(setting, people, mask, model=hidden))

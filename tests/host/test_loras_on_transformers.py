@@ -16,7 +16,7 @@ from pack.bridge.loras.files import NotForOnePerson
 from pack.bridge.networks.attention import OVERRIDE
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.people import Lora, PlacedCast
-from tiny_dits import FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
+from tiny_dits import ANIMA, CHROMA, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 from transformer_loras import (
     EVERYWHERE,
     HEIGHT,
@@ -49,8 +49,8 @@ def setting(request):
 
 def test_a_person_everywhere_is_the_merged_network_on_their_words(setting):
     """With another person and their LoRA present, of whom nothing is seen."""
-    common = setting.text("two people in a park")[0][0]
-    hidden = without_common(setting.model, setting.family, common.shape[1], PICTURE)
+    common = setting.text("two people in a park")
+    hidden = without_common(setting.model, setting.family, common, PICTURE)
     people = cast(*setting.files)
     plain = sample(setting, (setting.model, own_text(setting, WORDS[0]), setting.text("blurred")))
     for number, mask in enumerate(([EVERYWHERE, NOWHERE], [NOWHERE, EVERYWHERE])):
@@ -187,8 +187,8 @@ def test_each_token_is_that_of_the_network_merged_with_its_persons_lora(setting)
 @pytest.mark.parametrize("strength", [-0.8, 2.5])
 @pytest.mark.every_run("FLUX.2")
 def test_any_strength_is_that_of_load_lora(setting, strength):
-    common = setting.text("two people in a park")[0][0]
-    hidden = without_common(setting.model, setting.family, common.shape[1], PICTURE)
+    common = setting.text("two people in a park")
+    hidden = without_common(setting.model, setting.family, common, PICTURE)
     first, second = cast(*setting.files).people
     loras = (Lora(setting.files[0], strength, WORDS[0]),)
     people = PlacedCast((replace(first, identity=replace(first.identity, loras=loras)), second), WIDTH, HEIGHT)
@@ -238,7 +238,7 @@ def test_z_image_with_references_knows_the_picture_behind_them():
     positive = with_reference(setting)
     with pytest.raises(BadSetup, match="with reference pictures does not know LoRAs of single people in"):
         sample(setting, put_on(setting, cast(*setting.files, words=("", "")), BETWEEN, positive=positive))
-    shapes = linear_layers(Z_IMAGE, setting.model)
+    shapes = linear_layers(setting.model)
     blocks = {name: size for name, size in shapes.items() if "attention" in name or "feed_forward" in name}
     file = saved("z-image blocks.safetensors", tensors(blocks, 31))
     tokens = first_tokens(setting, put_on(setting, cast(file, file, words=("", "")), BETWEEN, positive=positive))
@@ -271,8 +271,8 @@ SPLIT = {
 def test_a_file_with_q_k_and_v_apart_is_the_merged_network(family):
     setting = setting_of(family)
     file = saved(f"{family} split.safetensors".lower(), tensors(SPLIT[family], 21, prefix=""))
-    common = setting.text("two people in a park")[0][0]
-    hidden = without_common(setting.model, setting.family, common.shape[1], PICTURE)
+    common = setting.text("two people in a park")
+    hidden = without_common(setting.model, setting.family, common, PICTURE)
     applied = put_on(setting, cast(file, setting.files[1]), torch.cat([EVERYWHERE, NOWHERE]), model=hidden)
     expected = sample(setting, (merged(setting, file), own_text(setting, WORDS[0]), setting.text("blurred")))
     assert relative(sample(setting, applied), expected) <= TOLERANCE
@@ -290,6 +290,13 @@ def test_a_file_with_q_k_and_v_apart_is_the_merged_network(family):
     (MAGE_FLOW, {"transformer.time_text_embed.timestep_embedder.linear_2": (64, 64)}, NotForOnePerson,
      "without a place in the picture"),
     (KREA_2, {"transformer.time_embed.linear_2": (64, 64)}, NotForOnePerson, "without a place in the picture"),
+    (CHROMA, {"diffusion_model.distilled_guidance_layer.in_proj": (64, 64)}, NotForOnePerson,
+     "without a place in the picture"),
+    (IDEOGRAM_4, {"diffusion_model.adaln_proj": (16, 64)}, NotForOnePerson, "without a place in the picture"),
+    (ANIMA, {"lora_unet_llm_adapter_blocks_0_self_attn_q_proj": (16, 16)}, NotForOnePerson,
+     "read with the whole prompt, before Anima draws"),
+    (ANIMA, {"diffusion_model.blocks.0.adaln_modulation_mlp.2": (192, 16)}, NotForOnePerson,
+     "without a place in the picture"),
     (FLUX, {"diffusion_model.img_in": (64, 32)}, WrongBaseModel, "one that fits the MODEL .FLUX.1."),
     (FLUX, {"diffusion_model.img_in": (64, 128)}, WrongBaseModel, "img_in.weight is made of 64x3 and 3x128"),
     (Z_IMAGE, {"lora_unet_layers_9_attention_to_q": (256, 256)}, WrongBaseModel, "of which 0 fit; first lora_unet"),

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as functional
 from figures import relative
 from joint_reads import Tokens, allowed
-from marks import EACH
+from marks import WITH_REFERENCES
 from pack.bridge.networks.attention import OVERRIDE, with_reading
 from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.sampling import model_conds, runs
@@ -33,8 +33,8 @@ from pack.core.token_groups import Group, Split
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
 from peers import apply
 from safetensors.torch import save_file
-from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
-from transformer_loras import CLIPS, HEIGHT, LAYERS, PICTURE, TOLERANCE, WIDTH
+from tiny_dits import CHROMA, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+from transformer_loras import CLIPS, HEIGHT, PICTURE, TOLERANCE, WIDTH, WITHOUT_PLACE
 
 import nodes as host_nodes
 
@@ -64,7 +64,7 @@ class Setting:
         generator = torch.Generator().manual_seed(seed)
         state = {}
         for name, module in self.model.model.diffusion_model.named_modules():
-            is_meant = any(word in name for word in LAYERS[self.family]) and not re.search("adaLN|tproj", name)
+            is_meant = not WITHOUT_PLACE.search(name) and not re.search("adaLN|tproj", name)
             if is_meant and hasattr(module, "in_features"):
                 down = torch.randn(3, module.in_features, generator=generator) / module.in_features**0.5
                 up = torch.randn(module.out_features, 3, generator=generator) * 0.15
@@ -87,7 +87,7 @@ class Setting:
 SETTINGS = {}
 
 
-@pytest.fixture(params=EACH)
+@pytest.fixture(params=WITH_REFERENCES)
 def setting(request):
     return of_family(request.param)
 
@@ -457,7 +457,7 @@ def joined_captions(network, embed):
 
 
 @pytest.mark.parametrize("masks", [APART, OVERLAPPING], ids=["apart", "overlapping"])
-@pytest.mark.parametrize("family", EVERY)
+@pytest.mark.parametrize("family", tiny_dits.REFERENCES)
 def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeypatch):
     model = tiny_dits.model(family)
     positive, texts, record = dense_sides(family)
@@ -699,14 +699,6 @@ def test_rows_of_z_image_without_a_model_are_refused_by_name():
 # What is refused
 
 
-def chroma():
-    flux = tiny_dits.CONFIGS[FLUX][1]
-    settings = {name: value for name, value in flux.items() if name != "guidance_embed"}
-    own = {"image_model": "chroma", "vec_in_dim": None, "in_channels": 64, "out_channels": 64}
-    guidance = {"in_dim": 64, "out_dim": 64, "hidden_dim": 64, "n_layers": 2}
-    return tiny_networks.seeded_model("Chroma", {**settings, **own, **guidance}, 301)
-
-
 def omnigen2():
     shape = {"hidden_size": 96, "num_layers": 3, "num_refiner_layers": 2, "num_attention_heads": 3, "num_kv_heads": 1}
     more = {"multiple_of": 32, "axes_dim_rope": (8, 12, 12), "text_feat_dim": 24}
@@ -747,12 +739,11 @@ def forward_of_a_pack(network):
 
 
 @pytest.mark.parametrize(("make", "error", "words"), [
-    (chroma, WrongBaseModel, "The MODEL is made for Chroma, but .*FLUX.1.* is needed"),
     (omnigen2, WrongBaseModel, "The MODEL is made for Omnigen2, but .*FLUX.1.* is needed"),
     (of_a_pack, BadSetup, r"network of another pack \(PackFlux in pack_of_others\.flux\)"),
     (copied_forward, BadSetup, r"pack_of_others\.cache\) has put its own forward_orig into the network of FLUX\.1"),
     (patched_forward, BadSetup, r"pack_of_others\.cache\) has put its own forward_orig into the network of FLUX\.1"),
-], ids=["chroma", "omnigen2", "subclass", "copied_forward", "patched_forward"])  # fmt: skip
+], ids=["omnigen2", "subclass", "copied_forward", "patched_forward"])  # fmt: skip
 def test_networks_that_are_not_known_are_refused_by_every_node(make, error, words):
     setting = of_family(FLUX)
     model, who = make(), cast(setting)
@@ -764,6 +755,13 @@ def test_networks_that_are_not_known_are_refused_by_every_node(make, error, word
     given = {"clip": setting.clip, "vae": VAES[FLUX](), "pictures": None, "negative_prompt": "", "mask": APART}
     with pytest.raises(error, match=words):
         apply("LikenessPeopleAsReferences", model=model, cast=who, **given)
+
+
+def test_a_family_that_takes_no_references_is_refused_by_name():
+    setting = of_family(FLUX)
+    given = {"clip": setting.clip, "vae": VAES[FLUX](), "pictures": None, "negative_prompt": "", "mask": APART}
+    with pytest.raises(WrongBaseModel, match=r"The MODEL is made for Chroma, but .*FLUX.1.* is needed"):
+        apply("LikenessPeopleAsReferences", model=tiny_dits.model(CHROMA), cast=cast(setting), **given)
 
 
 @pytest.mark.every_run("FLUX.2")
@@ -791,7 +789,7 @@ def test_a_forward_that_another_clone_has_left_on_the_network_is_not_the_models(
     by_lora(setting, plain, *sides, cast(setting), APART)
 
 
-@pytest.mark.parametrize("family", EVERY)
+@pytest.mark.parametrize("family", tiny_dits.REFERENCES)
 def test_a_copied_forward_that_loses_the_references_is_named(family, monkeypatch):
     """At sampling: without transformer_options everybody would read all references."""
     setting = of_family(family)

@@ -33,6 +33,7 @@ def plain(setting, model=None, **more):
 
 
 @pytest.mark.every_run("FLUX.2")
+@torch.inference_mode()
 def test_weights_in_scaled_fp8_give_the_picture_of_what_they_stand_for(setting):
     fp8 = sample_values.in_fp8(setting.model, True)
     read = sample_values.in_fp8(setting.model, True, read=True)

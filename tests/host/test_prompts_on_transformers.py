@@ -10,7 +10,7 @@ import tiny_dits
 import tiny_encoders
 import tiny_networks
 import torch
-from dense_texts import LENGTHS, Dense, joined, text
+from dense_texts import Dense, joined, text
 from figures import relative
 from hidden_text import without_common
 from pack.bridge.networks import families, model_family
@@ -26,7 +26,7 @@ from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.person_texts import TextLayout, split_by_words
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
 from peers import apply
-from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+from tiny_dits import CHROMA, EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import CLIPS
 
 if tiny_dits.KNOWN:
@@ -103,7 +103,7 @@ def plain(family, model, name, **more):
 @pytest.mark.parametrize("family", EVERY)
 def test_a_person_everywhere_is_the_plain_forward_of_their_words(models, family):
     model = models(family)
-    hidden = without_common(model, family, LENGTHS["common"], PICTURE)
+    hidden = without_common(model, family, text("common"), PICTURE)
     of_anna = sample(family, with_texts_of(hidden, ["anna", "ben"], torch.cat([EVERYWHERE, NOWHERE])))
     assert relative(of_anna, plain(family, model, "anna")) <= TOLERANCE
     of_ben = sample(family, with_texts_of(hidden, ["anna", "ben"], torch.cat([NOWHERE, EVERYWHERE])))
@@ -119,9 +119,7 @@ def test_two_people_are_what_a_dense_mask_gives(models, family, areas):
     dense = Dense(family, model, areas)
     ((_, options),) = text("common")
     with pytest.MonkeyPatch.context() as patch:
-        if family == Z_IMAGE:
-            network = dense.network
-            patch.setattr(network, "embed_cap", dense.captions(network.embed_cap))
+        dense.stand_in(patch)
         expected = sample(family, (dense.patched(model), [[joined(family), options]], text("common")))
     assert relative(picture, expected) <= TOLERANCE
     assert relative(plain(family, model, "common"), expected) > 100 * TOLERANCE
@@ -183,7 +181,7 @@ def test_a_person_everywhere_is_guided_by_nag_as_the_plain_forward_of_their_word
     guided = NAGuidance.execute(model, 5.0, 0.5, 1.5).args[0]
     expected = plain(FLUX_2, guided, "anna", cfg=cfg)
     assert relative(plain(FLUX_2, model, "anna", cfg=cfg), expected) > 100 * TOLERANCE
-    hidden = without_common(guided, FLUX_2, LENGTHS["common"], PICTURE)
+    hidden = without_common(guided, FLUX_2, text("common"), PICTURE)
     applied = with_texts_of(hidden, ["anna", "ben"], torch.cat([EVERYWHERE, NOWHERE]))
     assert relative(sample(FLUX_2, applied, cfg=cfg), expected) <= TOLERANCE
 
@@ -223,6 +221,15 @@ def encoded(clip, words):
     return clip.encode_from_tokens_scheduled(clip.tokenize(words))
 
 
+def as_read(model, conditioning):
+    """A text as the blocks read it: Anima makes one text of that of Qwen3 and of T5's tokens."""
+    ((words, options),) = conditioning
+    if "t5xxl_ids" not in options:
+        return words
+    t5 = options["t5xxl_ids"][None], options["t5xxl_weights"][None, :, None]
+    return model.model.diffusion_model.preprocess_text_embeds(words, *t5)
+
+
 def applied_by_node(family, model=None, clip=None, **changed):
     make, changes = CLIPS[family]
     clip = clip or make()
@@ -238,7 +245,7 @@ def test_the_node_gives_everybody_the_words_of_their_line(family):
     clip = make()
     model = tiny_dits.model(family, **changes)
     model_out, positive, negative = applied_by_node(family, model, clip, strength=0.5)
-    texts = [encoded(clip, words)[0][0] for words in ("a red coat", "looking away")]
+    texts = [as_read(model, encoded(clip, words)) for words in ("a red coat", "looking away")]
     texts_of_people = person_texts.appended_texts(texts, 0.5 * APART, None, ["Anna", "Ben"])
     common = encoded(clip, "two people in a park")
     blurred = encoded(clip, "blurred")
@@ -282,10 +289,11 @@ class Twice:
 
     def override(self, kernel, q, k, v, heads, mask=None, **more):
         def doubled(q, k, v, heads, mask=None, **rest):
-            if mask is not None and mask.shape[-1] > self.dense.total:
+            if mask is not None and mask.shape[-1] >= self.dense.total:
                 mask = mask.clone()
                 words_of_the_person = slice(self.dense.lengths[0], self.dense.total)
-                mask[..., self.dense.total :, words_of_the_person] += torch.log(torch.tensor(2.0))
+                readers = slice(-PICTURE, None)
+                mask[..., readers, words_of_the_person] += torch.log(torch.tensor(2.0))
             return kernel(q, k, v, heads, mask=mask, **rest)
 
         return Dense.override(self.dense, doubled, q, k, v, heads, mask=mask, **more)
@@ -301,8 +309,7 @@ def test_a_strength_of_2_is_the_words_twice(models, family):
     by_mask.model_options["transformer_options"] = {**options, OVERRIDE: Twice(dense).override}
     ((_, options),) = text("common")
     with pytest.MonkeyPatch.context() as patch:
-        if family == Z_IMAGE:
-            patch.setattr(dense.network, "embed_cap", dense.captions(dense.network.embed_cap))
+        dense.stand_in(patch)
         expected = sample(family, (by_mask, [[joined(family), options]], text("common")))
     picture = sample(family, with_texts_of(model, ["anna", "ben"], 2 * APART))
     assert relative(picture, expected) <= TOLERANCE
@@ -317,12 +324,13 @@ def other_pack():
     return model
 
 
-def chroma():
-    flux = tiny_dits.CONFIGS[FLUX][1]
-    settings = {name: value for name, value in flux.items() if name != "guidance_embed"}
-    of_chroma = {"image_model": "chroma", "vec_in_dim": None, "in_channels": 64, "out_channels": 64}
-    guidance = {"in_dim": 64, "out_dim": 64, "hidden_dim": 64, "n_layers": 2}
-    return tiny_networks.seeded_model("Chroma", {**settings, **of_chroma, **guidance}, 301)
+def chroma_radiance():
+    """A network whose class is a subclass of Chroma's."""
+    settings = {**tiny_dits.CONFIGS[CHROMA][1], "image_model": "chroma_radiance", "in_channels": 3, "out_channels": 3}
+    nerf = {"nerf_hidden_size": 64, "nerf_mlp_ratio": 2, "nerf_depth": 1, "nerf_max_freqs": 8, "nerf_tile_size": 512,
+            "nerf_final_head_type": "conv", "nerf_embedder_dtype": torch.float32, "use_x0": False,
+            "use_sequential_txt_ids": True}  # fmt: skip
+    return tiny_networks.seeded_model("ChromaRadiance", {**settings, **nerf, "patch_size": 16}, 301)
 
 
 def longcat_image():
@@ -334,8 +342,8 @@ def longcat_image():
 @pytest.mark.parametrize(("family", "changed", "error", "words"), [
     (QWEN, {"clip": tiny_encoders.klein}, WrongBaseModel, "The clip input|given to Prompt per Person"),
     (FLUX, {"model": other_pack}, BadSetup, r"network of another pack \(SVDQFlux in nunchaku\.models\)"),
-    (FLUX, {"model": chroma}, WrongBaseModel,
-     f"The MODEL is made for Chroma.* {EVERY[-2]} or {EVERY[-1]}"),
+    (FLUX, {"model": chroma_radiance}, WrongBaseModel,
+     f"The MODEL is made for ChromaRadiance.* {EVERY[-2]} or {EVERY[-1]}"),
     (FLUX, {"model": longcat_image}, WrongBaseModel, "The MODEL is made for LongCatImage.* FLUX.2, Qwen"),
 ], ids=["another text encoder", "another pack", "another family", "another family of the same class"])  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(family, changed, error, words):

@@ -270,7 +270,7 @@ def test_the_memory_of_the_words_is_asked_for(setting, by_row):
 
 def everywhere(setting, positive, clip=None):
     """A person everywhere, whose words alone reach the picture."""
-    model = without_common(setting.model, setting.family, positive[0][0].shape[1], PICTURE)
+    model = without_common(setting.model, setting.family, positive, PICTURE)
     cast = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT)
     mask = torch.cat([EVERYWHERE, NOWHERE])
     sides = {"positive": positive, "negative": setting.text("blurred"), "clip": clip or setting.clip}

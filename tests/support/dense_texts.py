@@ -7,12 +7,13 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import pytest
 import tiny_dits
 import torch
 import torch.nn.functional as functional
 from comfy.model_patcher import ModelPatcher
 from pack.bridge.networks.attention import OVERRIDE
-from tiny_dits import FLUX_2, QWEN, Z_IMAGE
+from tiny_dits import ANIMA, FLUX_2, IDEOGRAM_4, QWEN, Z_IMAGE
 from torch import Tensor
 
 LENGTHS = {"common": 7, "anna": 11, "ben": 5}
@@ -38,6 +39,8 @@ def joined(family: str) -> Tensor:
 
 class Dense:
     """The rule, to put on a MODEL that is given `joined`.
+
+    Of Anima the picture alone reads, and texts alone are read, in one attention of two.
 
     areas: (2, H, W), hard masks of whole tokens. front: tokens that another pack puts in front of the text. references:
     tokens of reference pictures behind the picture.
@@ -74,7 +77,11 @@ class Dense:
     ) -> Tensor:
         token_dim = 2 if more.get("skip_reshape") else 1
         queries, keys = q.shape[token_dim], k.shape[token_dim]
-        if queries == keys == self.total:
+        if self.family == ANIMA:
+            if keys != self.total:
+                return kernel(q, k, v, heads, mask=mask, **more)
+            reads = self.reads[self.total :, :keys]
+        elif queries == keys == self.total:
             reads = self.texts
         elif queries >= self.without_references:
             reads = self.reads[:queries, :keys]
@@ -92,6 +99,15 @@ class Dense:
             ids[:, :, :] = (ids[0, 0, 0] + count)[None, :, None].to(ids)
         return {**arguments, "txt_ids": ids}
 
+    def backbone(self, backbone: Callable[..., Any]) -> Callable[..., Any]:
+        """_backbone of Ideogram 4 with every text counted from its own beginning."""
+
+        def of_texts(text: Any, x: Any, t: Any, ids: Any, *masks: Any, **options: Any) -> Any:
+            count = torch.cat([torch.arange(length) for length in self.raw])
+            return backbone(text, x, t, torch.cat([count[None, :, None].expand(1, -1, 3), ids[:1, len(count) :]], 1), *masks, **options)
+
+        return of_texts
+
     def captions(self, embed: Callable[..., Any]) -> Callable[..., Any]:
         """embed_cap of Z-Image for each text alone."""
 
@@ -104,6 +120,13 @@ class Dense:
             return (tokens,), (rotations,), self.total
 
         return embed_cap
+
+    def stand_in(self, patch: pytest.MonkeyPatch) -> None:
+        """What is changed in the network itself, for as long as the patch."""
+        if self.family == Z_IMAGE:
+            patch.setattr(self.network, "embed_cap", self.captions(self.network.embed_cap))
+        elif self.family == IDEOGRAM_4:
+            patch.setattr(self.network, "_backbone", self.backbone(self.network._backbone))
 
     def patched(self, model: ModelPatcher) -> ModelPatcher:
         clone = model.clone()

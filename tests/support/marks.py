@@ -7,3 +7,4 @@ transformers = pytest.mark.skipif(not tiny_dits.KNOWN, reason="an older ComfyUI 
 OFTEN = tiny_dits.FLUX_2, tiny_dits.QWEN, tiny_dits.Z_IMAGE
 """Tried in every run: their blocks are those of the others, or less usual."""
 EACH = [pytest.param(family, marks=() if family in OFTEN else pytest.mark.thorough) for family in tiny_dits.EVERY]
+WITH_REFERENCES = [of_family for of_family in EACH if of_family.values[0] in tiny_dits.REFERENCES]

@@ -10,13 +10,13 @@ import tiny_dits
 import torch
 from comfy.model_patcher import ModelPatcher
 from hidden_text import without_common
-from pack.bridge.loras.on_transformers import has_place
+from pack.bridge.loras.on_transformers import has_place, is_in_forward
 from pack.bridge.networks.families import TransformerFamily
 from pack.bridge.networks.model_family import transformer_family
 from peers import apply
 from safetensors.torch import save_file
 from torch import Tensor
-from transformer_loras import CLIPS
+from transformer_loras import CLIPS, with_pooled_of
 
 import nodes as host_nodes
 
@@ -27,7 +27,7 @@ COMMON = "close portrait of a person"
 class TransformerSetting:
     """A family's MODEL, its text encoder, and LoRAs in all of its layers.
 
-    files: names of LoRAs in every layer, those of the time step too. files_with_places: of LoRAs in the layers that are
+    files: names of LoRAs in every layer of a forward, those of the time step too. files_with_places: of LoRAs in the layers that are
     given tokens of text or picture.
     """
 
@@ -48,7 +48,7 @@ class TransformerSetting:
         for name, module in self.model.model.diffusion_model.named_modules():
             if not hasattr(module, "in_features"):
                 continue
-            if not everywhere and not has_place(known, name):
+            if not (is_in_forward if everywhere else has_place)(known, name):
                 continue
             down = torch.randn(3, module.in_features, generator=generator) / module.in_features**0.5
             up = torch.randn(module.out_features, 3, generator=generator) * 0.1
@@ -64,13 +64,11 @@ class TransformerSetting:
 
     def own_text(self, words: str) -> list[Any]:
         """A text with the pooled vector of the common one, which FLUX.1 reads for a whole forward."""
-        ((context, _),) = self.text(words)
-        ((_, options),) = self.text(COMMON)
-        return [[context, options]]
+        return with_pooled_of(self.text(COMMON), self.text(words))
 
     def hidden(self, picture: int) -> ModelPatcher:
         """The MODEL, on which nobody reads the common text. picture: its tokens."""
-        return without_common(self.model, self.family, self.text(COMMON)[0][0].shape[1], picture)
+        return without_common(self.model, self.family, self.text(COMMON), picture)
 
     def applied(self, kind: str, cast: Any, model: Any = None, sides: Any = None, **changed: Any) -> Any:
         """What one of our nodes gives. sides: positive and negative, instead of the common text and another."""

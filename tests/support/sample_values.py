@@ -299,7 +299,8 @@ def _again(model: Any, state: dict[str, Any], stored: torch.dtype, cast: Any = N
     config.unet_config = dict(model.model.model_config.unet_config)  # a family puts its own heads in
     config.set_inference_dtype(stored, cast)
     vars(config).update(of_config)
-    loaded_model = config.get_model({})
+    with tiny_networks.small_adapter(config.unet_config):
+        loaded_model = config.get_model({})
     assert loaded_model.diffusion_model.load_state_dict(state, strict=False).missing_keys == []
     patcher = ModelPatcher(loaded_model, load_device=model.load_device, offload_device=model.offload_device)
     patcher.object_patches = dict(model.object_patches)

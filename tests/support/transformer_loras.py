@@ -1,5 +1,6 @@
 """LoRA per Person on tiny transformers of every family: MODELs, text encoders, files and casts."""
 
+import re
 from dataclasses import replace
 
 import lora_made
@@ -10,7 +11,7 @@ import torch
 from pack.core.people import Lora, PlacedCast
 from peers import apply
 from safetensors.torch import save_file
-from tiny_dits import FLUX, FLUX_2, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
+from tiny_dits import ANIMA, CHROMA, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, MAGE_FLOW, QWEN, Z_IMAGE
 
 import nodes as host_nodes
 
@@ -24,25 +25,15 @@ CLIPS = {
     Z_IMAGE: (tiny_encoders.z_image, {"cap_feat_dim": tiny_encoders.WIDTH}),
     KREA_2: (tiny_encoders.krea2, {"txtdim": tiny_encoders.WIDTH, "txtlayers": 12}),
     MAGE_FLOW: (tiny_encoders.mage_flow, {"joint_attention_dim": tiny_encoders.WIDTH}),
+    CHROMA: (tiny_encoders.chroma, {"context_in_dim": tiny_encoders.WIDTH}),
+    IDEOGRAM_4: (tiny_encoders.ideogram_4, {"llm_features_dim": 13 * tiny_encoders.WIDTH}),
+    ANIMA: (tiny_encoders.anima, {"crossattn_emb_channels": tiny_encoders.WIDTH}),
 }
 """By family: its text encoder, and what a network has to be to read it."""
-LAYERS = {
-    FLUX: ("_attn.", "_mlp.", "linear", "img_in", "txt_in", "_mod.lin", "modulation.lin", "final_layer"),
-    FLUX_2: ("_attn.", "_mlp.", "linear", "img_in", "txt_in", "modulation", "final_layer"),
-    QWEN: ("attn.to_", "attn.add_", "_mlp.net", "img_in", "txt_in", "proj_out", "_mod.1", "norm_out"),
-    Z_IMAGE: (
-        "attention.qkv",
-        "attention.out",
-        "feed_forward",
-        "cap_embedder.1",
-        "x_embedder",
-        "final_layer",
-        "adaLN_modulation",
-    ),
-    KREA_2: (".attn.w", ".attn.gate", ".mlp.", "first", "last.linear", "txtmlp", "projector", "tproj"),
-    MAGE_FLOW: ("attn.to_", "attn.add_", "_mlp.net", "img_in", "txt_in", "proj_out", "_mod.1", "norm_out"),
-}
-"""By family, words in the names of layers that a LoRA may be in."""
+WITHOUT_PLACE = re.compile(
+    r"(t_embed|time_|tmlp|vector_in|guidance|adaln_proj|llm_adapter)|\.adaln_modulation\w*\.\d"
+)
+"""In the names of layers that are given neither text nor picture, of all families: a LoRA there is not one person's."""
 EVERYWHERE, NOWHERE = torch.ones(1, HEIGHT, WIDTH), torch.zeros(1, HEIGHT, WIDTH)
 NOWHERE[:, :1, :1] = 1e-4  # a mask of nobody is refused; less than the least weight of a token
 
@@ -70,11 +61,10 @@ def setting_of(family):
     return SETTINGS[family]
 
 
-def linear_layers(family, model):
+def linear_layers(model):
     found = {}
     for name, module in model.model.diffusion_model.named_modules():
-        is_meant = any(word in name for word in LAYERS[family])
-        if is_meant and hasattr(module, "in_features"):
+        if hasattr(module, "in_features") and not WITHOUT_PLACE.search(name):
             found[name] = module.out_features, module.in_features
     return found
 
@@ -96,7 +86,7 @@ def saved(name, state):
 
 
 def lora(family, model, seed):
-    shapes = linear_layers(family, model)
+    shapes = linear_layers(model)
     return saved(f"{family} {len(shapes)} {seed}.safetensors".lower(), tensors(shapes, seed))
 
 
@@ -128,6 +118,10 @@ def sample(setting, applied, cfg=1.0, **more):
 
 def own_text(setting, words):
     """A person's words, with the pooled vector of the common text where a family has one."""
-    ((text, _),) = setting.text(words)
-    ((_, options),) = setting.text("two people in a park")
-    return [[text, options]]
+    return with_pooled_of(setting.text("two people in a park"), setting.text(words))
+
+
+def with_pooled_of(common, own):
+    """A text with the pooled vector of another, where there is one: FLUX.1 reads one for a whole forward."""
+    ((_, of_common),), ((text, options),) = common, own
+    return [[text, {**options, "pooled_output": of_common["pooled_output"]}]]
