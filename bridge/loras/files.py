@@ -73,8 +73,8 @@ class LoraLayers:
     family: the name of its family. names: by name in a file, the weight that is meant, as the host's maps have it,
     where the host has no name for it or another meaning. has_place: whether it is known where in the picture or in
     which words a linear layer of this name acts. is_in_forward: whether it acts while the sampler runs, and not before,
-    when the host makes what the network reads of a prompt. linear_alone: whether no convolution can have one, and no kind that
-    needs more than two matrices. advice: what to do about a file that is made for another network.
+    when the host makes what the network reads of a prompt. linear_alone: whether no convolution can have one, and no
+    kind that needs more than two matrices. advice: what to do about a file that is made for another network.
     """
 
     family: str

@@ -92,7 +92,6 @@ class PersonTextsRun(Run):
             self._batches[key] = PersonTextsBatch(nodes, forward_input, is_first)
         return self._batches[key]
 
-
     def _as_read(self, texts: PersonTexts, forward_input: ForwardInput) -> PersonTexts:
         """The words as the blocks read them: where a text has T5Tokens, the network makes one text of both, as the host
         lets it do with a prompt."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
+
 from ..apply_nodes import Scope
 from ..host.encode import PeopleWords, words_by_schedule
 from ..networks.families import TransformerFamily

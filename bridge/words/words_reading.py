@@ -121,8 +121,8 @@ class WordsReading:
     def make_split(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
         """A new split of an attention by who reads whose words, for every row of the batch.
 
-        place: LAYERS for an attention in the blocks, the path of the refiners of texts, or the text_reader. text: tokens
-        of all texts, with whatever stands in front of them. queries, keys: how many tokens the attention has.
+        place: LAYERS for an attention in the blocks, the path of the refiners of texts, or the text_reader. text:
+        tokens of all texts, with whatever stands in front of them. queries, keys: how many tokens the attention has.
         """
         tokens = self._texts.layout_with(text)
         is_reader = place == self._texts.family.text_reader

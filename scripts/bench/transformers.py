@@ -15,11 +15,11 @@ from typing import Any
 
 import comfy.model_base
 import comfy.model_patcher
-import comfy.supported_models
 import environment
 import lora_made
 import people_made
 import tiny_dits
+import tiny_networks
 import torch
 from pack.core.people import Lora, Person, PlacedCast
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ RANK = 16
 DTYPE = torch.bfloat16
 LORA_LAYERS = (
     ".attn.", "_attn.", ".attention.", "_mlp.", ".mlp.gate", ".mlp.up", ".mlp.down", ".feed_forward.", ".linear1",
-    ".linear2",
+    ".linear2", ".mlp.layer",
 )  # fmt: skip
 """Words in the names of attention and feed-forward layers of every family."""
 
@@ -62,7 +62,7 @@ class Transformer:
     def model_class(self) -> Any:
         """The host's class for its family."""
         name, _ = tiny_dits.CONFIGS[self.family]
-        return getattr(comfy.supported_models, name)
+        return tiny_networks.host_class(name, self.settings)
 
 
 def _published() -> tuple[Transformer, ...]:

@@ -1,7 +1,7 @@
 """What `scripts/bench.py` counts, and what references cost: it is right, and no step costs more than it did."""
 
-import importlib
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,10 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import comfy.ldm.flux.math
-import comfy.ldm.lumina.model
 import comfy.ldm.modules.attention
-import comfy.ldm.qwen_image.model as qwen
 import comfy.model_patcher
 import comfy.supported_models
 import marks
@@ -39,14 +36,12 @@ than that is something worked out again at every step, or kept twice."""
 
 @pytest.fixture(autouse=True)
 def fused(monkeypatch: pytest.MonkeyPatch) -> None:
-    host = comfy.ldm.modules.attention
-    masked = [qwen, comfy.ldm.lumina.model]
-    if tiny_dits.KNOWN:
-        masked.append(importlib.import_module("comfy.ldm.krea2.model"))
-    for module in (host, comfy.ldm.flux.math):
-        monkeypatch.setattr(module, "optimized_attention", host.attention_pytorch)
-    for module in masked:
-        monkeypatch.setattr(module, "optimized_attention_masked", host.attention_pytorch)
+    """In every network of the host."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("comfy.ldm."):
+            for attention in ("optimized_attention", "optimized_attention_masked"):
+                if hasattr(module, attention):
+                    monkeypatch.setattr(module, attention, comfy.ldm.modules.attention.attention_pytorch)
 
 
 @pytest.mark.thorough

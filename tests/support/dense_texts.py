@@ -104,7 +104,9 @@ class Dense:
 
         def of_texts(text: Any, x: Any, t: Any, ids: Any, *masks: Any, **options: Any) -> Any:
             count = torch.cat([torch.arange(length) for length in self.raw])
-            return backbone(text, x, t, torch.cat([count[None, :, None].expand(1, -1, 3), ids[:1, len(count) :]], 1), *masks, **options)
+            of_picture = ids[:1, len(count) :]
+            new_ids = torch.cat([count[None, :, None].expand(1, -1, 3), of_picture], 1)
+            return backbone(text, x, t, new_ids, *masks, **options)
 
         return of_texts
 

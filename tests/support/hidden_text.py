@@ -12,7 +12,7 @@ from tiny_dits import ANIMA, FLUX_2, Z_IMAGE
 class _Hidden:
     """A reading in which nobody but itself reads the common text of the positive prompt.
 
-    common, picture: of how many tokens each is. is_reader: whether the picture reads texts in an attention of their own.
+    common, picture: of how many tokens each is. is_reader: whether the picture reads texts in an attention of its own.
     """
 
     def __init__(self, common: int, picture: int, is_reader: bool) -> None:

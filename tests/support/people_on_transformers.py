@@ -27,8 +27,8 @@ COMMON = "close portrait of a person"
 class TransformerSetting:
     """A family's MODEL, its text encoder, and LoRAs in all of its layers.
 
-    files: names of LoRAs in every layer of a forward, those of the time step too. files_with_places: of LoRAs in the layers that are
-    given tokens of text or picture.
+    files: names of LoRAs in every layer of a forward, those of the time step too. files_with_places: of LoRAs in the
+    layers that are given tokens of text or picture.
     """
 
     def __init__(self, family: str) -> None:

@@ -30,9 +30,7 @@ CLIPS = {
     ANIMA: (tiny_encoders.anima, {"crossattn_emb_channels": tiny_encoders.WIDTH}),
 }
 """By family: its text encoder, and what a network has to be to read it."""
-WITHOUT_PLACE = re.compile(
-    r"(t_embed|time_|tmlp|vector_in|guidance|adaln_proj|llm_adapter)|\.adaln_modulation\w*\.\d"
-)
+WITHOUT_PLACE = re.compile(r"(t_embed|time_|tmlp|vector_in|guidance|adaln_proj|llm_adapter)|\.adaln_modulation\w*\.\d")
 """In the names of layers that are given neither text nor picture, of all families: a LoRA there is not one person's."""
 EVERYWHERE, NOWHERE = torch.ones(1, HEIGHT, WIDTH), torch.zeros(1, HEIGHT, WIDTH)
 NOWHERE[:, :1, :1] = 1e-4  # a mask of nobody is refused; less than the least weight of a token

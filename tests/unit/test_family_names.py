@@ -6,9 +6,10 @@ from pack.core.families import latent_name, text_name
 TEXTS = {
     768: "SD1.5",
     1280: "the SDXL refiner or Stable Cascade",
+    1024: "SD2 or Anima",
     2560: "Z-Image or Mage-Flow",
     3584: "Qwen-Image",
-    4096: "Kolors, Flux or SD3",
+    4096: "Kolors, Flux, Chroma or SD3",
     5: "another family",
     None: "another family",
 }
@@ -19,7 +20,7 @@ def test_all_models_that_read_texts_of_a_width_are_named(width: int | None) -> N
     assert text_name(width) == TEXTS[width]
 
 
-LATENTS = {4: "SD1.5, SD2 or SDXL", 128: "FLUX.2 or Mage-Flow", 5: "another family"}
+LATENTS = {4: "SD1.5, SD2 or SDXL", 128: "FLUX.2, Mage-Flow or Ideogram 4", 5: "another family"}
 
 
 @pytest.mark.parametrize("channels", LATENTS)

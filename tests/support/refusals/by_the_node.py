@@ -460,7 +460,9 @@ def a_part_and_another_clip_vision() -> Node:
 
 
 @refused_by_the_node(
-    "a part and FLUX.2's VAE", WrongBaseModel, r"vae input is made for FLUX\.2 or Mage-Flow \(latent channels 128\)"
+    "a part and FLUX.2's VAE",
+    WrongBaseModel,
+    r"vae input is made for FLUX\.2, Mage-Flow or Ideogram 4 \(latent channels 128\)",
 )
 def a_part_and_flux2_vae() -> Node:
     return ours("LikenessEncodeParts", vae=flux2_vae())
