@@ -14,6 +14,7 @@ import torch
 from dense_texts import Dense, joined, text
 from figures import relative
 from hidden_text import without_common
+from marks import EACH
 from pack.bridge.networks import families, model_family
 from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.networks.token_layouts import key_of_forward
@@ -126,14 +127,14 @@ def test_two_people_are_what_a_dense_mask_gives(models, family, areas):
     assert relative(plain(family, model, "common"), expected) > 100 * TOLERANCE
 
 
-@pytest.mark.parametrize("family", EVERY)
+@pytest.mark.parametrize("family", EACH)
 def test_exchanged_people_are_the_same_picture(models, family):
     picture = sample(family, with_texts_of(models(family), ["anna", "ben"], OVERLAPPING))
     exchanged = sample(family, with_texts_of(models(family), ["ben", "anna"], OVERLAPPING.flip(0)))
     assert relative(picture, exchanged) <= TOLERANCE
 
 
-@pytest.mark.parametrize("family", EVERY)
+@pytest.mark.parametrize("family", EACH)
 def test_a_batch_is_its_pictures(models, family):
     model = models(family)
     applied = with_texts_of(model, ["anna", "ben"], OVERLAPPING)
@@ -158,7 +159,7 @@ def batches_of(family, applied):
 
 
 @pytest.mark.parametrize("negative", ["common", "anna"], ids=["as long", "longer"])
-@pytest.mark.parametrize("family", EVERY)
+@pytest.mark.parametrize("family", EACH)
 def test_the_negative_prompt_stays_what_it_is(models, family, negative):
     """CFG of pictures of one step each: the negative's are those without any words. Both sides are one batch where the
     host computes them so without people: where their texts are equally long."""
@@ -187,7 +188,7 @@ def test_a_person_everywhere_is_guided_by_nag_as_the_plain_forward_of_their_word
     assert relative(sample(FLUX_2, applied, cfg=cfg), expected) <= TOLERANCE
 
 
-@pytest.mark.parametrize("family", EVERY)
+@pytest.mark.parametrize("family", EACH)
 def test_a_picture_comes_again_and_the_model_is_as_before(models, family):
     model = models(family)
     before = plain(family, model, "common", cfg=3.0)
@@ -199,7 +200,7 @@ def test_a_picture_comes_again_and_the_model_is_as_before(models, family):
     assert torch.equal(plain(family, model, "common", cfg=3.0), before)
 
 
-@pytest.mark.parametrize("family", EVERY)
+@pytest.mark.parametrize("family", EACH)
 def test_a_copied_forward_without_options_is_named(models, family):
     """A pack whose copy of the forward does not hand on transformer_options: everybody would read all words."""
     applied = with_texts_of(models(family), ["anna"], APART[:1])
@@ -258,7 +259,7 @@ def test_the_node_gives_everybody_the_words_of_their_line(family):
     assert relative(picture, sample(family, (model, common, blurred), cfg=3.0)) > 100 * TOLERANCE
 
 
-@pytest.mark.parametrize("family", EVERY)
+@pytest.mark.parametrize("family", EACH)
 def test_at_strength_0_all_is_handed_on(family):
     make, changes = CLIPS[family]
     clip = make()
@@ -300,7 +301,7 @@ class Twice:
         return Dense.override(self.dense, doubled, q, k, v, heads, mask=mask, **more)
 
 
-@pytest.mark.parametrize("family", EVERY)
+@pytest.mark.parametrize("family", EACH)
 def test_a_strength_of_2_is_the_words_twice(models, family):
     """As on SDXL: each token of theirs has twice its part."""
     model = models(family)
