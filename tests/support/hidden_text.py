@@ -40,7 +40,7 @@ class _Hidden:
 
 def without_common(model: ModelPatcher, family: str, text: list[Any], picture: int) -> ModelPatcher:
     """text: the common one as it is encoded, before the family fills it up. picture: of its tokens."""
-    ((tokens, options),) = text
+    tokens, options = text[0]  # all parts of a schedule are equally long
     common = length = tokens.shape[1]
     if "t5xxl_ids" in options:
         common = max(len(options["t5xxl_ids"]), 512)
