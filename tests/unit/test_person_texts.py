@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from pack.core.person_texts import OwnedTokens, TextLayout, split_by_words
+from pack.core.person_texts import OwnedTokens, TextLayout, split_by_readers, split_by_words
 from pack.core.token_groups import Group, Split, split_attention
 from torch.nn.functional import scaled_dot_product_attention as attention
 
@@ -60,6 +60,19 @@ def test_split_is_masked(dtype, tolerance, weights, start):
     split = split_by_words(TextLayout(COMMON, COUNTS, start, TOKENS, TOKENS), weights)
     expected = dense(weights, slice(start, start + PICTURE), dtype)
     assert (attention_by(split, *qkv(dtype)) - expected).abs().max() <= tolerance
+
+
+@pytest.mark.parametrize("weights", [HARD, SOFT, NOBODY], ids=["hard", "soft", "nobody"])
+def test_a_picture_that_alone_reads_reads_the_texts_by_the_same_rule(weights):
+    """Its tokens ask, and the texts answer: as where both are one sequence and the picture hides itself."""
+    q, k, v = qkv(torch.float64)
+    picture, texts = slice(9, 9 + PICTURE), slice(0, 9)
+    split = split_by_readers(TextLayout(COMMON, COUNTS, 0, PICTURE, 9), weights)
+    found = attention_by(split, q[:, :, picture], k[:, :, texts], v[:, :, texts])
+    reads_texts_alone = Split((Group(torch.arange(TOKENS), torch.arange(9)),), TOKENS)
+    joined = split_by_words(TextLayout(COMMON, COUNTS, 9, TOKENS, TOKENS), weights).joined(reads_texts_alone)
+    expected = attention_by(joined, q, k, v)[:, :, picture]
+    assert (found - expected).abs().max() <= 1e-9
 
 
 def test_every_query_is_answered_once_in_all():
