@@ -50,7 +50,7 @@ def of_another_kind() -> Iterator[Case]:
     yield bad("vae input", "LikenessPeopleAsReferences", vae=vae())
     yield bad("sampled input", "LikenessPasteFaces", sampled={"samples": 1})
     yield bad(
-        f"made for SDXL, but {', '.join(tiny_dits.EVERY[:-1])} or {tiny_dits.EVERY[-1]}",
+        f"made for SDXL, but {', '.join([*tiny_dits.REFERENCES][:-1])} or {[*tiny_dits.REFERENCES][-1]}",
         "LikenessPeopleAsReferences",
         model=sdxl(),
     )

@@ -526,7 +526,7 @@ def a_mask_between_tokens() -> Node:
 @refused_by_the_node(
     "references for SD1.5",
     WrongBaseModel,
-    f"made for SD15, but {', '.join(tiny_dits.EVERY[:-1])} or {tiny_dits.EVERY[-1]}",
+    f"made for SD15, but {', '.join([*tiny_dits.REFERENCES][:-1])} or {[*tiny_dits.REFERENCES][-1]}",
 )
 def references_for_sd15() -> Node:
     return ours("LikenessPeopleAsReferences", model=sd15())
