@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -99,20 +100,19 @@ class RankWeights:
         which tokens the layer is given. x: what it is given.
         """
         assert stream is not None  # such a layer is refused by the node
-        tokens = x.shape[1]
+        weights_of = partial(  # how many tokens -> (1, tokens, ranks)
+            self.of_owners, forward, node_number, people, loras.owners, loras.owners_tensor, stream.stream
+        )
         if stream.stream is Stream.TEXT_AS_ROWS:
-            tokens = x.shape[1] if x.dim() == 4 else len(x) // self._row_count
-        elif stream.modulates:
+            if x.dim() == 4:  # (B, T, C, layers of the text encoder)
+                return weights_of(x.shape[1])[:, :, None]  # (1, T, 1, ranks)
+            weights = weights_of(len(x) // self._row_count)  # of x: (B * T, layers of the text encoder, C)
+            return weights[0][:, None].repeat(self._row_count, 1, 1)  # (B * T, 1, ranks)
+        if stream.modulates:  # (B, 1, C): one row for all tokens
             if x.dim() != 3 or x.shape[1] != 1:
                 raise zero_time_unknown()
-            tokens = self._tokens.tokens(stream.stream)
-        owners = loras.owners, loras.owners_tensor
-        weights = self.of_owners(forward, node_number, people, *owners, stream.stream, tokens)
-        if stream.stream is not Stream.TEXT_AS_ROWS:
-            return weights
-        if x.dim() == 4:  # (B, T, C, layers of the text encoder)
-            return weights[:, :, None]
-        return weights[0][:, None].repeat(self._row_count, 1, 1)  # (B * T, 1, ranks)
+            return weights_of(self._tokens.tokens(stream.stream))
+        return weights_of(x.shape[1])  # (B, tokens, C)
 
     def of_owners(
         self,
