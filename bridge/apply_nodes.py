@@ -6,7 +6,7 @@ values.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
@@ -54,6 +54,7 @@ class RegionInputs:
     extent, margin, feather: as in RegionShape. mask: (people, h, w), or None.
     """
 
+    acts_in: ClassVar[str] = face_regions.REGIONS
     extent: Extent
     margin: float
     feather: float
@@ -175,30 +176,26 @@ def scope_everywhere(cast: Cast, node_name: str, schedule: ScheduleRange, node_i
 
 
 def acting_cast(
-    cls: type[io.ComfyNode],
     linked: Cast | Identity,
     strength: float,
+    inputs: ScopeInputs | RegionInputs,
     cell: int = 0,
     *,
-    mask: Tensor | None = None,
-    acts_in: str = face_regions.REGIONS,
     more: Sequence[str] = (),
     photos: bool = True,
 ) -> Cast | None:
     """The cast of an apply node; None where the node is switched off, or everybody is at weight 0.
 
-    It also writes the notes under the node: who is left out, `more`, and which of the inputs of schema.scope_inputs or
-    region_inputs may have no effect.
+    It also writes the notes under the node: who is left out, `more`, and which of `inputs` may have no effect.
     linked: what is linked to the node, a cast or a single person.
     strength: the weight or strength of the node, 0 where it is switched off.
     cell: the side in pixels of the coarsest token, below which a face box is small, see face_regions.notes.
-    mask, acts_in: of the node's ScopeInputs or RegionInputs.
     more: further notes.
     photos: whether the node reads photos of people.
     """
     cast = taking_part.as_cast(linked)
-    lines = [*taking_part.left_out(cast, photos), *more, *face_regions.notes(cast, mask, acts_in, cell)]
-    notes.tell(notes.node_of(cls), "\n".join(lines))
+    lines = [*taking_part.left_out(cast, photos), *more, *face_regions.notes(cast, inputs.mask, inputs.acts_in, cell)]
+    notes.tell("\n".join(lines))
     if not strength or not taking_part.present(cast).people:
         return None
     return cast

@@ -92,8 +92,7 @@ class LoadFaceEmbedder(io.ComfyNode):
 
     @classmethod
     def execute(cls, pack: str, recognisers: str, provider: str, backend: str = TORCH) -> io.NodeOutput:
-        node_id = notes.node_of(cls)
-        loaded_model = face_model.load_face_model(pack, recognisers, node_id, backend, provider)
+        loaded_model = face_model.load_face_model(pack, recognisers, backend, provider)
         return io.NodeOutput(loaded_model)
 
 
@@ -130,7 +129,7 @@ class DetectFaces(FindsFaces, io.ComfyNode):
             why = f"Detect Faces got a batch of {len(image)} pictures; it reads one."
             raise BadPhoto(why, "Pick one with Get Image from Batch, or use one Detect Faces per picture.")
         # With face_landmarks the faces are already found, and the default face model needs no detector.
-        face_model = face_model or default_face_model(detects=face_landmarks is None, node_id=notes.node_of(cls))
+        face_model = face_model or default_face_model(detects=face_landmarks is None)
         (mesh,) = landmarks.meshes_of_pictures(face_landmarks, image)  # of the one picture; None without landmarks
         picture = to_picture(image[0])
         photo = photos.Photo(image[0], mesh)
@@ -147,7 +146,7 @@ class DetectFaces(FindsFaces, io.ComfyNode):
         faces = people.Faces(recognised, width=picture.shape[1], height=picture.shape[0])
         preview = analysis.numbered_faces(image[0], recognised)[None]
         unsure = analysis.unsure_faces(analysis.numbered(recognised))  # faces of which it is unsure which way is up
-        notes.tell(notes.node_of(cls), "\n".join(unsure))
+        notes.tell("\n".join(unsure))
         return io.NodeOutput(faces, preview, len(recognised), ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -200,7 +199,7 @@ class PersonNode(FindsFaces, io.ComfyNode):
         boxed_faces = by_hand.faces_in_boxes(face_boxes, boxes, bboxes, sizes)  # one of each photo, None without a box
         # The default face model needs no detector where every face is known from landmarks or boxes.
         detects = not face_landmarks and None in boxed_faces
-        face_model = face_model or default_face_model(detects=detects, node_id=notes.node_of(cls))
+        face_model = face_model or default_face_model(detects)
         which_faces = which.which_face(which_face)
         which_faces.check_photos(count)
         name = plain(name, MOST_NAME_LETTERS) or "person"
@@ -237,7 +236,7 @@ class PersonNode(FindsFaces, io.ComfyNode):
         examples = pictures.reminder([(name, linked_photos[0].pixels)])
         dropped = gathered("No face found, dropped", dropped_photos, photos.cut_note(dropped_cut_photos))
         doubts = grouping.notes({name: numbered_faces})
-        notes.tell(notes.node_of(cls), "\n".join([*examples, *dropped, *doubts, *analysis.weak_faces(named_faces)]))
+        notes.tell("\n".join([*examples, *dropped, *doubts, *analysis.weak_faces(named_faces)]))
         return io.NodeOutput(identity, identity.crops, report, ui=_crops_preview(cls, identity))
 
 
@@ -482,7 +481,7 @@ def _cast_output(cls: type[io.ComfyNode], cast: people.Cast, lines: Sequence[str
     preview = previews.contact_sheet(first_crops, captions)
     present = [person.identity for person in cast.people if person.weight > 0]
     alike = identities.look_alike(present)
-    notes.tell(notes.node_of(cls), "\n".join([*lines, *alike]))
+    notes.tell("\n".join([*lines, *alike]))
     return io.NodeOutput(cast, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -522,7 +521,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
             raise BadCast("The cast is empty: no photo is connected.", "Connect a Load Image to photo_1.")
         which_faces = which.which_face(which_face)
         names_by_number = {number: name for number, name in enumerate(names_in(names), 1) if name}
-        face_model = face_model or default_face_model(node_id=notes.node_of(cls))
+        face_model = face_model or default_face_model()
         members: list[people.Person] = []
         named_faces: list[tuple[str, people.Face]] = []
         first_photos: list[tuple[str, Tensor]] = []

@@ -119,7 +119,7 @@ class LoRAPerPerson(io.ComfyNode):
         present = taking_part.present(taking_part.as_cast(cast))  # everybody of weight above 0, with or without LoRAs
         warnings = _notes_on_loras(present)
         inputs = apply_nodes.RegionInputs(**region_settings)
-        acting = apply_nodes.acting_cast(cls, cast, strength, mask=inputs.mask, more=warnings, photos=False)
+        acting = apply_nodes.acting_cast(cast, strength, inputs, more=warnings, photos=False)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, APPLY)  # None for a MODEL with a UNet
@@ -230,7 +230,7 @@ def _read_loras(
             for part in file.parts:
                 layers.setdefault(part.layer, []).append(part.of_person(number, total_strength))
         clips.append(person_clip)
-    notes.tell(scope.canvas.node_id, "\n".join(file.note for file in files.values() if file.note))
+    notes.tell("\n".join(file.note for file in files.values() if file.note))
     return _PeopleLoras(layers, clips)
 
 

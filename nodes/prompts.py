@@ -72,7 +72,7 @@ class PromptPerPerson(io.ComfyNode):
         people_words = _people_words(placed_cast, prompts)
         applies_nothing = not strength or not people_words
         nothing = NOTHING_IN_ROWS if placed_cast.by_row else NOTHING
-        notes.tell(node_id, nothing if applies_nothing else "")
+        notes.tell(nothing if applies_nothing else "")
         if applies_nothing:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, NAME)  # None for a MODEL with a UNet

@@ -36,6 +36,10 @@ class CurrentReferences:
     names: tuple[str | None, ...]
 
 
+Known = tuple[CurrentTexts | None, CurrentReferences | None, int | None, Any]
+"""The texts, references, embedded and additions of a CurrentForward."""
+
+
 class CurrentForward(threading.local):
     """One for each thread: the host's MultiGPU CFG Split calls several networks at a time, and a MODEL may be sampled
     elsewhere meanwhile.
@@ -56,6 +60,15 @@ class CurrentForward(threading.local):
         self.embedded: int | None = None
         self.additions: Any = None
         self.attributes: dict[tuple[int, str], Any] = {}
+
+    def known(self) -> Known:
+        """What is known now of the forward, to be given to `know_again`."""
+        # Attribute by attribute: torch.compile traces this, and does not follow the dictionary of a threading.local.
+        return self.texts, self.references, self.embedded, self.additions
+
+    def know_again(self, known: Known) -> None:
+        """Know what `known` has given, and no more."""
+        self.texts, self.references, self.embedded, self.additions = known
 
 
 current = CurrentForward()

@@ -488,7 +488,7 @@ def call_network(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any,
     thread knows what it knew before: a network may be called inside of another one's forward.
     """
     args, kwargs = batch.network_arguments(args, kwargs)
-    texts, references, embedded, additions = current.texts, current.references, current.embedded, current.additions
+    before = current.known()
     try:
         if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
             args = *args[:-1], batch.options_with_attention(args[-1])
@@ -496,10 +496,7 @@ def call_network(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any,
             kwargs["transformer_options"] = batch.options_with_attention(kwargs.get("transformer_options", {}))
         return executor(x, *args, **kwargs)
     finally:
-        current.texts = texts
-        current.references = references
-        current.embedded = embedded
-        current.additions = additions
+        current.know_again(before)
         batch.after_network_call()
 
 

@@ -50,6 +50,8 @@ NO_IDENTITIES = (
 class IDPatch(Loaded[IDPatchNet]):
     """A loaded id-patch file."""
 
+    method_title = METHOD.title
+
     def tokens(self, people: tuple[Person, ...], photos: str) -> Tensor:
         """The ID tokens of people, one person after the other: (1, people * 16, width) float32 on the CPU.
 
@@ -95,7 +97,7 @@ class IDPatch(Loaded[IDPatchNet]):
         return projection(self.on_device(person_embeddings[None])).cpu()
 
 
-IDPatchSocket = adapter_socket(METHOD.title, IDPatch)
+IDPatchSocket = adapter_socket(IDPatch)
 FILE = Published.of_method(METHOD, "ID-Patch file")
 
 
@@ -131,7 +133,7 @@ class IDPatchConditionImage(io.ComfyNode):
         picture = condition_image(control, patches, participants, IMAGE)  # (B, H, W, 3), signed and unbounded
         preview = picture.clamp(0, 1)
         warnings = "\n".join(participants.warnings)
-        notes.tell(notes.node_of(cls), warnings)
+        notes.tell(warnings)
         count = counted(len(participants.members), "person", "people")
         report = warnings or f"{count}, every patch whole and on its own place."
         return io.NodeOutput(picture, preview, report, ui=ui.PreviewImage(preview, cls=cls))
@@ -188,10 +190,10 @@ class ApplyIDPatch(io.ComfyNode):
         node_id = notes.node_of(cls)
         lines = apply_nodes.without_model(model, _region_inputs(), region_settings, "ID tokens")
         if strength == 0:  # the node is switched off
-            notes.tell(node_id, "\n".join(lines))
+            notes.tell("\n".join(lines))
             return io.NodeOutput(positive, negative, apply_nodes.optional_model(model, APPLY))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
-        notes.tell(node_id, conditioning.other_net(cls))
+        notes.tell(conditioning.other_net(cls))
         placed_cast = require_places(cast, APPLY)
         participants = participants_of(placed_cast)
         # Without people the ControlNet still acts, by the skeletons in the places.
@@ -222,7 +224,7 @@ class ApplyIDPatch(io.ComfyNode):
         net_percents = (start_percent, end_percent)
         report = _report(contribution, participants, net_percents, id_start_percent)
         attachment = _attachment(control_net, hint, strength, net_percents, vae, id_patch.width, canvas, report)
-        notes.tell(node_id, "\n".join(lines))
+        notes.tell("\n".join(lines))
         positive_out, negative_out = attachment.attach_to_both(*sides)
         model_out = apply_nodes.optional_model(model, APPLY)
         return io.NodeOutput(positive_out, negative_out, model_out, ui=apply_nodes.joined_previews(previews))

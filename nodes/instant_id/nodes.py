@@ -41,6 +41,8 @@ ITS_FILE = "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors
 class InstantID(Loaded[InstantIDNet]):
     """A loaded ip-adapter file."""
 
+    method_title = METHOD.title
+
     def tokens(self, embeddings_of_people: Sequence[Tensor]) -> Tensor:
         """The tokens of people, (people, 16, width) float32 on the CPU.
 
@@ -52,7 +54,7 @@ class InstantID(Loaded[InstantIDNet]):
         return torch.cat(tokens)
 
 
-InstantIDSocket = adapter_socket(METHOD.title, InstantID)
+InstantIDSocket = adapter_socket(InstantID)
 FILE = Published.of_method(METHOD, "InstantID adapter")
 
 
@@ -108,7 +110,7 @@ class ApplyInstantID(io.ComfyNode):
         inputs = apply_nodes.ScopeInputs(**scope_settings)
         # The node is switched off only where both the adapter and IdentityNet are.
         strength = adapter_weight or control_strength
-        cast = apply_nodes.acting_cast(cls, cast, strength, SDXL.token, mask=inputs.mask, acts_in=inputs.acts_in)
+        cast = apply_nodes.acting_cast(cast, strength, inputs, SDXL.token)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         adapter_schedule = schedule_range("The adapter", adapter_start_percent, adapter_end_percent)
@@ -122,7 +124,7 @@ class ApplyInstantID(io.ComfyNode):
         net_percents = (start_percent, end_percent)
         if control_strength:
             hint = _hint(image, cast, control_net, control_strength)  # it also raises where control_net is None
-            notes.tell(notes.node_of(cls), other_net(cls))
+            notes.tell(other_net(cls))
             # IdentityNet reads the tokens of the Injections of this source. Positive and negative have the same one.
             positive_injection = carried[0]
             net = TokenControlNet(control_net, positive_injection.source, no_face_tokens, IDENTITY_NET, ITS_FILE)

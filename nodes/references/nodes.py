@@ -121,7 +121,7 @@ class PeopleAsReferences(io.ComfyNode):
             by_model = areas is not None or any(person.weight != 1 for person in present.people)
             if by_model:
                 check_model(model, family, NAME)
-        notes.tell(node_id, "\n".join(lines))
+        notes.tell("\n".join(lines))
 
         encoding = Encoding(clip, family, everybody, prompt, negative_prompt, sentences, by_model)
         latents = latents_of(vae, family, sources)
