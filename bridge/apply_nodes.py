@@ -149,20 +149,34 @@ class Scope:
         a run in which no step lies in that schedule. ranges: all ranges of the node, where it has more than that one.
         subject: what the node puts in, in words, such as "The style"; "" for a node that puts in people.
         """
-        positive, negative = sides
-        for_positive, for_negative = carried
-        names = [subject] if subject else taking_part.names(self.people)
-        named_ranges = ranges or (NamedRange(what, self.schedule),)
-        contribution = contribution_of_people(
-            names,
-            self.canvas.node_name,
-            self.canvas.node_id,
-            named_ranges,
-            in_negative=for_negative.active,
+        return self.outputs(
+            cls,
+            patched(model, run),
+            [carry(side, for_side) for side, for_side in zip(sides, carried, strict=True)],
+            [subject] if subject else taking_part.names(self.people),
+            ranges or (NamedRange(what, self.schedule),),
+            in_negative=carried[1].active,
+            own_preview=own_preview,
         )
-        reading_model = patched(model, run)
-        outputs = announced(contribution, reading_model, carry(positive, for_positive), carry(negative, for_negative))
-        return io.NodeOutput(*outputs, ui=own_preview or self.preview(cls))
+
+    def outputs(
+        self,
+        cls: type[io.ComfyNode],
+        model: ModelPatcher,
+        sides: Sequence[Conditioning],
+        names: Sequence[str],
+        ranges: Sequence[NamedRange] = (),
+        in_negative: bool = False,
+        own_preview: ui.PreviewImage | None = None,
+    ) -> io.NodeOutput:
+        """The outputs of an apply node: a MODEL whose run says under the node who is missing from its prompts, and both
+        sides of the conditioning.
+
+        sides: positive and negative, with what they carry. names: of the people on them. ranges, in_negative: as in
+        Contribution. own_preview: a preview instead of that of the regions.
+        """
+        contribution = contribution_of_people(names, self.canvas.node_name, self.canvas.node_id, ranges, in_negative)
+        return io.NodeOutput(*announced(contribution, model, *sides), ui=own_preview or self.preview(cls))
 
 
 def scope_everywhere(cast: Cast, node_name: str, schedule: ScheduleRange, node_id: str | None = None) -> Scope:

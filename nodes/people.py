@@ -1,7 +1,7 @@
 """People: face models, faces of a picture, identities from photos, the face bank, the cast."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from comfy_api.latest import io, ui
@@ -203,12 +203,7 @@ class PersonNode(FindsFaces, io.ComfyNode):
         which_faces = which.which_face(which_face)
         which_faces.check_photos(count)
         name = plain(name, MOST_NAME_LETTERS) or "person"
-        named_faces: list[tuple[str, people.Face]] = []
-        numbered_faces: list[tuple[str, people.Face]] = []
-        lines: list[str] = []
-        dropped_photos: list[str] = []
-        # Photos of a batch of several: the host cuts these to one shape, which may be why no face is found.
-        dropped_cut_photos: list[photos.Photo] = []
+        read = _PhotosRead(name)
         pairs = list(zip(linked_photos, boxed_faces, strict=True))
         for number, (photo, boxed_face) in enumerate(stepwise(pairs), 1):
             label = _photo_label(name, number, count)
@@ -220,23 +215,15 @@ class PersonNode(FindsFaces, io.ComfyNode):
                     if count > 1:
                         error.advice += " Or leave such photos out: on_no_face = skip in Person."
                     raise
-                lines.append(f"{label.sentence}: dropped. {error.problem}")
-                dropped_photos.append(label.sentence)
-                if photo.is_cut:
-                    dropped_cut_photos.append(photo)
-                continue
-            named_faces.append((label.short, face))
-            numbered_faces.append((f"photo {number}", face))
-            in_box = "" if boxed_face is None else "in its box, "
-            lines.append(f"{label.sentence}: used, {in_box}{analysis.describe(face)}")
-        identity = identities.from_faces(name, [face for _, face in named_faces], face_model.ids)
-        report = "\n".join([f"{name}: {len(named_faces)} of {counted(count, 'photo')} used", *lines])
+                read.drop(photo, label, error)
+            else:
+                read.use(number, label, face, boxed_face is not None)
+        identity = identities.from_faces(name, [face for _, face in read.named_faces], face_model.ids)
+        report = "\n".join([f"{name}: {len(read.named_faces)} of {counted(count, 'photo')} used", *read.lines])
         logger.info("Person %s", report)
         # A note, where the first photo is an example picture that the user has not replaced yet.
         examples = pictures.reminder([(name, linked_photos[0].pixels)])
-        dropped = gathered("No face found, dropped", dropped_photos, photos.cut_note(dropped_cut_photos))
-        doubts = grouping.notes({name: numbered_faces})
-        notes.tell("\n".join([*examples, *dropped, *doubts, *analysis.weak_faces(named_faces)]))
+        notes.tell("\n".join([*examples, *read.notes()]))
         return io.NodeOutput(identity, identity.crops, report, ui=_crops_preview(cls, identity))
 
 
@@ -269,6 +256,44 @@ def _photo_label(name: str, number: int, count: int) -> _PhotoLabel:
     if count == 1:
         return _PhotoLabel(f"the photo of {name}", name)
     return _PhotoLabel(f"photo {number} of {count} of {name}", f"{name} (photo {number})")
+
+
+@dataclass
+class _PhotosRead:
+    """What has become of the photos of one person, one after the other.
+
+    name: of the person. named_faces, numbered_faces: the faces that are used, with what lists call their photos: "Anna
+    (photo 2)" and "photo 2". lines: of the report, one for each photo. dropped: what sentences call the photos without
+    a face. dropped_cut: those of them that are of a batch of several. The host cuts these to one shape, which may be
+    why no face is found.
+    """
+
+    name: str
+    named_faces: list[tuple[str, people.Face]] = field(default_factory=lambda: [])
+    numbered_faces: list[tuple[str, people.Face]] = field(default_factory=lambda: [])
+    lines: list[str] = field(default_factory=lambda: [])
+    dropped: list[str] = field(default_factory=lambda: [])
+    dropped_cut: list[photos.Photo] = field(default_factory=lambda: [])
+
+    def use(self, number: int, label: _PhotoLabel, face: people.Face, is_boxed: bool) -> None:
+        """The photo of this number, from 1, is used. is_boxed: whether the user has drawn a box around the face."""
+        self.named_faces.append((label.short, face))
+        self.numbered_faces.append((f"photo {number}", face))
+        in_box = "in its box, " if is_boxed else ""
+        self.lines.append(f"{label.sentence}: used, {in_box}{analysis.describe(face)}")
+
+    def drop(self, photo: photos.Photo, label: _PhotoLabel, error: FaceNotFound) -> None:
+        """A photo is left out, because there is no face in it."""
+        self.lines.append(f"{label.sentence}: dropped. {error.problem}")
+        self.dropped.append(label.sentence)
+        if photo.is_cut:
+            self.dropped_cut.append(photo)
+
+    def notes(self) -> list[str]:
+        """The lines of the note under the node."""
+        dropped = gathered("No face found, dropped", self.dropped, photos.cut_note(self.dropped_cut))
+        doubts = grouping.notes({self.name: self.numbered_faces})
+        return [*dropped, *doubts, *analysis.weak_faces(self.named_faces)]
 
 
 def _chosen_face(

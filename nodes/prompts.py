@@ -17,7 +17,6 @@ from ..bridge.host.schema import advanced, applied_outputs, region_inputs
 from ..bridge.networks.model_family import transformer_of, width_of_text
 from ..bridge.sampling import runs
 from ..bridge.sampling.conditioning import Conditioning, check_conditioning
-from ..bridge.sampling.missing_people import announced, contribution_of_people
 from ..bridge.words.on_transformers import PersonTextsRun
 from ..bridge.words.on_unets import RegionalTextRun
 from ..bridge.words.person_words import Sides, carry_words
@@ -76,7 +75,8 @@ class PromptPerPerson(io.ComfyNode):
         if applies_nothing:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, NAME)  # None for a MODEL with a UNet
-        check_conditioning([*positive, *negative], width_of_text(model, transformer), NAME)
+        text_width = width_of_text(model, transformer)
+        check_conditioning([*positive, *negative], text_width, NAME)
         people = [entry.person for entry in people_words]
         scope = apply_nodes.scope_of_bodies(
             placed_cast,
@@ -90,16 +90,10 @@ class PromptPerPerson(io.ComfyNode):
         )
         words = [entry.words for entry in people_words]
         clips = [clip] * len(words)
-        sides = carry_words(scope, model, transformer, clips, words, strength, Sides(positive, negative))
-        people_with_words = [entry.person for entry in people_words if entry.words]
-        contribution = contribution_of_people(taking_part.names(people_with_words), NAME, node_id)
-        outputs = announced(
-            contribution,
-            runs.patched(model, RegionalTextRun if transformer is None else PersonTextsRun),
-            sides.positive,
-            sides.negative,
-        )
-        return io.NodeOutput(*outputs, ui=scope.preview(cls))
+        sides = carry_words(scope, text_width, transformer, clips, words, strength, Sides(positive, negative))
+        model_out = runs.patched(model, RegionalTextRun if transformer is None else PersonTextsRun)
+        names = taking_part.names([entry.person for entry in people_words if entry.words])
+        return scope.outputs(cls, model_out, (sides.positive, sides.negative), names)
 
 
 @dataclass(frozen=True)
