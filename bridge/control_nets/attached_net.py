@@ -90,21 +90,21 @@ class NetSettings:
 
     width: of the texts that the net reads, and that the MODEL must read.
     canvas: the canvas that the hint shows, or None where the caller checks the size of the hint.
+    pictures: the hint in the user's words, for notes of a run.
     input_changer: called with the MODEL at the start of a run, it makes the UNetInputChanger of that run; None for a
     net that leaves the UNet's inputs alone. The UNetInputChanger lets the UNet read ID tokens where packs that change
     attention would make it read other texts.
     report: it writes the notes of a run at its end, where no MODEL comes from the node.
-    pictures: the hint in the user's words, for notes of a run.
     latents_note_node: the Canvas that names the node under which the net writes the note about a MODEL with other
     latents than SDXL's; None where a Run of the node writes it, or where there is no such note.
     """
 
     width: int
     canvas: Canvas | None
-    input_changer: Callable[[BaseModel], UNetInputChanger] | None
-    report: RunReport | None
-    pictures: Pictures | None
-    latents_note_node: Canvas | None
+    pictures: Pictures
+    input_changer: Callable[[BaseModel], UNetInputChanger] | None = None
+    report: RunReport | None = None
+    latents_note_node: Canvas | None = None
 
 
 @dataclass
@@ -131,7 +131,7 @@ class _PendingNotes:
             tell_of_checkpoint(settings.latents_note_node, self.latent_format)
         # With the cast of Crop Faces every row is the crop of one person: a piece of a picture on purpose.
         row_by_person = canvas is not None and canvas.row_count > 0
-        if settings.pictures and row_window(options) is None and not row_by_person:
+        if row_window(options) is None and not row_by_person:
             settings.pictures.tell(len(hint), rows_per_entry)
         if canvas is not None and not row_by_person:
             hint_size = hint.shape[-1], hint.shape[-2]

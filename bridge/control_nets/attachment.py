@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from comfy.controlnet import ControlBase
-from comfy.model_base import BaseModel
 from comfy.sd import VAE
 from torch import Tensor
 
 from ..host.schedule import check_range
 from ..sampling.areas import will_have_area
-from ..sampling.canvas_check import Canvas
 from ..sampling.conditioning import Conditioning
 from ..sampling.rows import ATTACHED, AttachedCond, AttachedEntry, AttachedRows, Side
-from ..sampling.run_notes import Pictures
-from .attached_net import NetSettings, RunReport, UNetInputChanger, as_attached
+from .attached_net import NetSettings, as_attached
 
 
 @dataclass
@@ -76,30 +72,17 @@ class Attachment:
 class ControlAttachment(Attachment):
     """An Attachment of a UNet's ControlNet, whose copies check each run themselves, see attached_net.py.
 
-    width, canvas, input_changer, report, pictures, latents_note_node: the settings of every copy, see NetSettings.
+    settings: of every copy.
     """
 
-    width: int = field(kw_only=True)
-    canvas: Canvas | None = field(default=None, kw_only=True)
-    input_changer: Callable[[BaseModel], UNetInputChanger] | None = field(default=None, kw_only=True)
-    report: RunReport | None = field(default=None, kw_only=True)
-    pictures: Pictures | None = field(default=None, kw_only=True)
-    latents_note_node: Canvas | None = field(default=None, kw_only=True)
+    settings: NetSettings = field(kw_only=True)
 
     def __post_init__(self) -> None:
         check_range("The ControlNet", *self.timestep_percent_range)
 
     def _copy(self) -> ControlBase:
         """A new copy of the net, attached, see attached_net.py."""
-        settings = NetSettings(
-            width=self.width,
-            canvas=self.canvas,
-            input_changer=self.input_changer,
-            report=self.report,
-            pictures=self.pictures,
-            latents_note_node=self.latents_note_node,
-        )
-        return as_attached(super()._copy(), settings)
+        return as_attached(super()._copy(), self.settings)
 
 
 def with_nets_of_positive(positive: Conditioning, negative: Conditioning) -> Conditioning:

@@ -12,6 +12,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...bridge import apply_nodes
+from ...bridge.control_nets.attached_net import NetSettings
 from ...bridge.control_nets.attachment import ControlAttachment
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
@@ -226,12 +227,9 @@ class ApplyIDPatch(io.ComfyNode):
         else:
             lines.append(NO_IDENTITIES)
         notes.tell("\n".join(lines))
-        canvas = Canvas(APPLY, participants.row_count, node_id)
         net_percents = (start_percent, end_percent)
-        token_range = NamedRange("the ID tokens", ScheduleRange(id_start_percent, 1.0), "id_start_percent")
-        net_range = NamedRange("the ControlNet", ScheduleRange(*net_percents))
-        report = NetReport(contribution, net_range, token_range if faces else None)
-        attachment = _attachment(control_net, hint, strength, net_percents, vae, id_patch.width, canvas, report)
+        settings = _net_settings(id_patch.width, contribution, participants, net_percents, id_start_percent)
+        attachment = ControlAttachment(control_net, hint, strength, net_percents, vae, settings=settings)
         positive_out, negative_out = attachment.attach_to_both(*sides)
         shown = apply_nodes.joined_previews(previews)
         return io.NodeOutput(positive_out, negative_out, apply_nodes.optional_model(model, APPLY), ui=shown)
@@ -268,37 +266,6 @@ def _checked_hint(image: Tensor, participants: Participants) -> Tensor:
     picture = as_rgb(image[..., :3])
     check_patches(picture, participants, APPLY)
     return picture
-
-
-def _attachment(
-    control_net: ControlBase,
-    hint: Tensor,
-    strength: float,
-    percents: tuple[float, float],
-    vae: VAE | None,
-    width: int,
-    canvas: Canvas,
-    report: NetReport,
-) -> ControlAttachment:
-    """The user's ControlNet with this node's hint, as it is put into the conditioning.
-
-    hint: (B, H, W, 3). percents: start and end of the part of the schedule in which the net acts, 0..1. vae: encodes
-    the hint for nets that read latents; None for others. width: of one token that the net reads. canvas: of the hint.
-    report: the notes that the net collects in a run.
-    """
-    return ControlAttachment(
-        control_net,
-        hint,
-        strength,
-        percents,
-        vae,
-        width=width,
-        canvas=canvas,
-        input_changer=IDTokensReader,
-        report=report,
-        pictures=Pictures("condition picture", canvas),
-        latents_note_node=canvas,
-    )
 
 
 def _with_tokens(
@@ -369,6 +336,33 @@ def _by_region(
     by_region = id_tokens_by_region(sides, areas, Canvas(APPLY, node_id=contribution.node_id))  # areas: (people, H, W)
     patched_model, positive, negative = announced(contribution, patched(model, RegionalTextRun), *by_region)
     return _Regional(patched_model, [positive, negative], place_previews.read_regions(areas, people)[None])
+
+
+def _net_settings(
+    width: int,
+    contribution: Contribution,
+    participants: Participants,
+    percents: tuple[float, float],
+    id_start_percent: float,
+) -> NetSettings:
+    """The settings of the ControlNet, which says at the end of a run which of its two ranges had no step.
+
+    width: of one token that the net reads. percents: start and end of the part of the schedule in which the net acts,
+    0..1. id_start_percent: where the part with the ID tokens begins, 0..1; it lasts to the end.
+    """
+    canvas = Canvas(APPLY, participants.row_count, contribution.node_id)
+    net_range = NamedRange("the ControlNet", ScheduleRange(*percents))
+    token_range = None
+    if participants.members:
+        token_range = NamedRange("the ID tokens", ScheduleRange(id_start_percent, 1.0), "id_start_percent")
+    return NetSettings(
+        width,
+        canvas,
+        Pictures("condition picture", canvas),
+        IDTokensReader,
+        NetReport(contribution, net_range, token_range),
+        latents_note_node=canvas,
+    )
 
 
 LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...bridge import apply_nodes
 from ...bridge.apply_nodes import Scope, check_fits, injections
+from ...bridge.control_nets.attached_net import NetSettings
 from ...bridge.control_nets.attachment import ControlAttachment
 from ...bridge.control_nets.token_control_net import TokenControlNet
 from ...bridge.host import notes, schema
@@ -128,17 +129,11 @@ class ApplyInstantID(io.ComfyNode):
             # IdentityNet reads the tokens of the Injections of this source. Positive and negative have the same one.
             positive_injection = carried[0]
             net = TokenControlNet(control_net, positive_injection.source, no_face_tokens, IDENTITY_NET, ITS_FILE)
-            attachment = ControlAttachment(
-                net,
-                hint,
-                control_strength,
-                net_percents,
-                width=instant_id.width,
-                # Where the scope is placed, the run compares the canvas of the Injections with the latent, so the net
-                # need not check it again when it reads the hint.
-                canvas=None if scope.placed else scope.canvas,
-                pictures=Pictures("keypoint picture", scope.canvas),
-            )
+            # Where the scope is placed, the run compares the canvas of the Injections with the latent, so the net need
+            # not check it again when it reads the hint.
+            canvas = None if scope.placed else scope.canvas
+            settings = NetSettings(instant_id.width, canvas, Pictures("keypoint picture", scope.canvas))
+            attachment = ControlAttachment(net, hint, control_strength, net_percents, settings=settings)
             sides = attachment.attach_to_both(positive, negative)
         ranges = _ranges(adapter_schedule, net_percents, adapter_weight, control_strength)
         return scope.applied(cls, model, sides, carried, ranges=ranges)
