@@ -70,20 +70,20 @@ class RegionInputs:
 class Scope:
     """Which people act where and when. It is the same on both sides of the conditioning.
 
-    people: those of weight above 0. schedule: the part of the schedule in which they act. regions, boxes: where they
-    act in the picture, (people, H, W) each, or None, see Injection. by_row: whether each person has a row of the batch.
-    canvas: the canvas that the regions are parts of. placed: whether the regions lie on the canvas of a placed cast, so
-    that a run compares their size with the latent; False for masks alone, which fit any picture. names_apart: of the
+    people: those of weight above 0. schedule: the part of the schedule in which they act. canvas: the canvas that the
+    regions are parts of. regions, boxes: where they act in the picture, (people, H, W) each, or None, see Injection.
+    by_row: whether each person has a row of the batch. placed: whether the regions lie on the canvas of a placed cast,
+    so that a run compares their size with the latent; False for masks alone, which fit any picture. names_apart: of the
     people, see taking_part.names_apart; empty where nobody asks for them.
     """
 
     people: Sequence[Person]
     schedule: ScheduleRange
-    regions: Tensor | None
-    boxes: Tensor | None
-    by_row: bool
     canvas: Canvas
-    placed: bool
+    regions: Tensor | None = None
+    boxes: Tensor | None = None
+    by_row: bool = False
+    placed: bool = False
     names_apart: Sequence[str] = ()
 
     @property
@@ -184,9 +184,7 @@ def scope_everywhere(cast: Cast, node_name: str, schedule: ScheduleRange, node_i
 
     node_id: of the node in the graph, or None outside of one.
     """
-    people = taking_part.present(cast).people
-    canvas = Canvas(node_name, node_id=node_id)
-    return Scope(people, schedule, regions=None, boxes=None, by_row=False, canvas=canvas, placed=False)
+    return Scope(taking_part.present(cast).people, schedule, Canvas(node_name, node_id=node_id))
 
 
 def acting_cast(
@@ -246,10 +244,10 @@ def scope_of_faces(
     return Scope(
         people,
         schedule,
-        regions=areas,
-        boxes=boxes,
+        _canvas(node_name, people, cast.by_row, node_id),
+        areas,
+        boxes,
         by_row=cast.by_row,
-        canvas=_canvas(node_name, people, cast.by_row, node_id),
         placed=is_a(cast, PlacedCast) and (areas is not None or boxes is not None),
     )
 
@@ -275,16 +273,8 @@ def scope_of_bodies(
     present = taking_part.present(cast).people
     acting_people = present if people is None else people
     names_apart = taking_part.names_apart(acting_people, cast)
-    everywhere_in_picture = Scope(
-        acting_people,
-        schedule,
-        regions=None,
-        boxes=None,
-        by_row=cast.by_row,
-        canvas=_canvas(node_name, acting_people, cast.by_row, node_id),
-        placed=False,
-        names_apart=names_apart,
-    )
+    canvas = _canvas(node_name, acting_people, cast.by_row, node_id)
+    everywhere_in_picture = Scope(acting_people, schedule, canvas, by_row=cast.by_row, names_apart=names_apart)
     one_person = len(present) == 1
     row_for_everybody = rows and cast.by_row
     mask = inputs.mask

@@ -218,8 +218,8 @@ class PersonNode(FindsFaces, io.ComfyNode):
                 read.drop(photo, label, error)
             else:
                 read.use(number, label, face, boxed_face is not None)
-        identity = identities.from_faces(name, [face for _, face in read.named_faces], face_model.ids)
-        report = "\n".join([f"{name}: {len(read.named_faces)} of {counted(count, 'photo')} used", *read.lines])
+        identity = identities.from_faces(name, read.faces, face_model.ids)
+        report = "\n".join([f"{name}: {len(read.faces)} of {counted(count, 'photo')} used", *read.lines])
         logger.info("Person %s", report)
         # A note, where the first photo is an example picture that the user has not replaced yet.
         examples = pictures.reminder([(name, linked_photos[0].pixels)])
@@ -275,7 +275,12 @@ class _PhotosRead:
     dropped: list[str] = field(default_factory=lambda: [])
     dropped_cut: list[photos.Photo] = field(default_factory=lambda: [])
 
-    def use(self, number: int, label: _PhotoLabel, face: people.Face, is_boxed: bool) -> None:
+    @property
+    def faces(self) -> list[people.Face]:
+        """The faces that are used."""
+        return [face for _, face in self.named_faces]
+
+    def use(self, number: int, label: _PhotoLabel, face: people.Face, is_boxed: bool = False) -> None:
         """The photo of this number, from 1, is used. is_boxed: whether the user has drawn a box around the face."""
         self.named_faces.append((label.short, face))
         self.numbered_faces.append((f"photo {number}", face))
@@ -557,16 +562,16 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
             name = names_by_number.get(number, f"person {len(members) + 1}")
             photos_of_person = photos.photos_of_batches(batches)
             first_photos.append((name, photos_of_person[0].pixels))
-            faces: list[people.Face] = []
+            read = _PhotosRead(name)
             for photo_number, photo in enumerate(photos_of_person, 1):
                 label = _photo_label(name, photo_number, len(photos_of_person))
                 # In this node which_face has a word for each input, which holds for all photos of the input.
                 word = which_faces.word_for_photo(number)
                 face = _chosen_face(cls, face_model, photo, word, label.sentence, photo_size)
-                faces.append(face)
-                named_faces.append((label.short, face))
-            members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
-            doubts += grouping.notes({name: [(f"photo {n}", face) for n, face in enumerate(faces, 1)]}, look_at="them")
+                read.use(photo_number, label, face)
+            named_faces += read.named_faces
+            members.append(people.Person(identities.from_faces(name, read.faces, face_model.ids)))
+            doubts += grouping.notes({name: read.numbered_faces}, look_at="them")
         # A note, where first photos are example pictures that the user has not replaced yet.
         examples = pictures.reminder(first_photos)
         without_photo = [name for number, name in names_by_number.items() if number not in batches_by_number]

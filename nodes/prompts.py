@@ -67,7 +67,6 @@ class PromptPerPerson(io.ComfyNode):
         **region_settings: Any,
     ) -> io.NodeOutput:
         placed_cast = require_places(cast, NAME)
-        node_id = notes.node_of(cls)
         people_words = _people_words(placed_cast, prompts)
         applies_nothing = not strength or not people_words
         nothing = NOTHING_IN_ROWS if placed_cast.by_row else NOTHING
@@ -86,11 +85,11 @@ class PromptPerPerson(io.ComfyNode):
             people,
             alone=placed_cast.by_row,
             rows=True,
-            node_id=node_id,
+            node_id=notes.node_of(cls),
         )
         words = [entry.words for entry in people_words]
-        clips = [clip] * len(words)
-        sides = carry_words(scope, text_width, transformer, clips, words, strength, Sides(positive, negative))
+        given = Sides(positive, negative)
+        sides = carry_words(scope, text_width, transformer, [clip] * len(words), words, strength, given)
         model_out = runs.patched(model, RegionalTextRun if transformer is None else PersonTextsRun)
         names = taking_part.names([entry.person for entry in people_words if entry.words])
         return scope.outputs(cls, model_out, (sides.positive, sides.negative), names)

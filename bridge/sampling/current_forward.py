@@ -36,10 +36,6 @@ class CurrentReferences:
     names: tuple[str | None, ...]
 
 
-Known = tuple[CurrentTexts | None, CurrentReferences | None, int | None, Any]
-"""The texts, references, embedded and additions of a CurrentForward."""
-
-
 class CurrentForward(threading.local):
     """One for each thread: the host's MultiGPU CFG Split calls several networks at a time, and a MODEL may be sampled
     elsewhere meanwhile.
@@ -61,12 +57,12 @@ class CurrentForward(threading.local):
         self.additions: Any = None
         self.attributes: dict[tuple[int, str], Any] = {}
 
-    def known(self) -> Known:
+    def known(self) -> tuple[Any, ...]:
         """What is known now of the forward, to be given to `know_again`."""
         # Attribute by attribute: torch.compile traces this, and does not follow the dictionary of a threading.local.
         return self.texts, self.references, self.embedded, self.additions
 
-    def know_again(self, known: Known) -> None:
+    def know_again(self, known: tuple[Any, ...]) -> None:
         """Know what `known` has given, and no more."""
         self.texts, self.references, self.embedded, self.additions = known
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...bridge import apply_nodes
 from ...bridge.control_nets.attached_net import NetSettings
-from ...bridge.control_nets.attachment import ControlAttachment
+from ...bridge.control_nets.attachment import Attachment
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange
@@ -229,7 +229,7 @@ class ApplyIDPatch(io.ComfyNode):
         notes.tell("\n".join(lines))
         net_percents = (start_percent, end_percent)
         settings = _net_settings(id_patch.width, contribution, participants, net_percents, id_start_percent)
-        attachment = ControlAttachment(control_net, hint, strength, net_percents, vae, settings=settings)
+        attachment = Attachment(control_net, hint, strength, net_percents, vae, settings)
         positive_out, negative_out = attachment.attach_to_both(*sides)
         shown = apply_nodes.joined_previews(previews)
         return io.NodeOutput(positive_out, negative_out, apply_nodes.optional_model(model, APPLY), ui=shown)

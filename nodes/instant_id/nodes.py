@@ -12,7 +12,7 @@ from torch import Tensor
 from ...bridge import apply_nodes
 from ...bridge.apply_nodes import Scope, check_fits, injections
 from ...bridge.control_nets.attached_net import NetSettings
-from ...bridge.control_nets.attachment import ControlAttachment
+from ...bridge.control_nets.attachment import Attachment
 from ...bridge.control_nets.token_control_net import TokenControlNet
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
@@ -122,8 +122,13 @@ class ApplyInstantID(io.ComfyNode):
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
         carried = _injections(instant_id, scope, photos, adapter_weight, no_face_tokens)
         sides: Sequence[Conditioning] = (positive, negative)
-        net_percents = (start_percent, end_percent)
+        # What has strength 0 has no range.
+        ranges: list[NamedRange] = []
+        if adapter_weight:
+            ranges.append(NamedRange("the adapter", adapter_schedule, "adapter_start_percent and adapter_end_percent"))
         if control_strength:
+            net_percents = (start_percent, end_percent)
+            ranges.append(NamedRange("IdentityNet", ScheduleRange(*net_percents)))
             hint = _hint(image, cast, control_net, control_strength)  # it also raises where control_net is None
             notes.tell(other_net(cls))
             # IdentityNet reads the tokens of the Injections of this source. Positive and negative have the same one.
@@ -133,25 +138,9 @@ class ApplyInstantID(io.ComfyNode):
             # not check it again when it reads the hint.
             canvas = None if scope.placed else scope.canvas
             settings = NetSettings(instant_id.width, canvas, Pictures("keypoint picture", scope.canvas))
-            attachment = ControlAttachment(net, hint, control_strength, net_percents, settings=settings)
+            attachment = Attachment(net, hint, control_strength, net_percents, settings=settings)
             sides = attachment.attach_to_both(positive, negative)
-        ranges = _ranges(adapter_schedule, net_percents, adapter_weight, control_strength)
         return scope.applied(cls, model, sides, carried, ranges=ranges)
-
-
-def _ranges(
-    adapter: ScheduleRange, control_percents: tuple[float, float], adapter_weight: float, control_strength: float
-) -> list[NamedRange]:
-    """The ranges of the schedule in which the adapter and IdentityNet act. What has strength 0 has no range here.
-
-    control_percents: start and end of the range of IdentityNet, 0..1.
-    """
-    ranges: list[NamedRange] = []
-    if adapter_weight:
-        ranges.append(NamedRange("the adapter", adapter, "adapter_start_percent and adapter_end_percent"))
-    if control_strength:
-        ranges.append(NamedRange("IdentityNet", ScheduleRange(*control_percents)))
-    return ranges
 
 
 def _injections(
