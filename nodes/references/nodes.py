@@ -322,7 +322,7 @@ def read_by_region(
     record: the references of both conditionings. areas: None where nothing is limited to regions. read_range: the part
     of the schedule in which these conditionings are read.
     """
-    names = taking_part.names(taking_part.present(record.cast).people)
+    names = taking_part.names(record.present)
     inputs = "references_start_percent and references_end_percent"
     ranges = [NamedRange("the references", read_range, inputs)]
     if areas is not None:
