@@ -6,7 +6,7 @@ values.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
@@ -54,6 +54,7 @@ class RegionInputs:
     extent, margin, feather: as in RegionShape. mask: (people, h, w), or None.
     """
 
+    acts_in: ClassVar[str] = face_regions.REGIONS
     extent: Extent
     margin: float
     feather: float
@@ -69,20 +70,20 @@ class RegionInputs:
 class Scope:
     """Which people act where and when. It is the same on both sides of the conditioning.
 
-    people: those of weight above 0. schedule: the part of the schedule in which they act. regions, boxes: where they
-    act in the picture, (people, H, W) each, or None, see Injection. by_row: whether each person has a row of the batch.
-    canvas: the canvas that the regions are parts of. placed: whether the regions lie on the canvas of a placed cast, so
-    that a run compares their size with the latent; False for masks alone, which fit any picture. names_apart: of the
+    people: those of weight above 0. schedule: the part of the schedule in which they act. canvas: the canvas that the
+    regions are parts of. regions, boxes: where they act in the picture, (people, H, W) each, or None, see Injection.
+    by_row: whether each person has a row of the batch. placed: whether the regions lie on the canvas of a placed cast,
+    so that a run compares their size with the latent; False for masks alone, which fit any picture. names_apart: of the
     people, see taking_part.names_apart; empty where nobody asks for them.
     """
 
     people: Sequence[Person]
     schedule: ScheduleRange
-    regions: Tensor | None
-    boxes: Tensor | None
-    by_row: bool
     canvas: Canvas
-    placed: bool
+    regions: Tensor | None = None
+    boxes: Tensor | None = None
+    by_row: bool = False
+    placed: bool = False
     names_apart: Sequence[str] = ()
 
     @property
@@ -148,20 +149,34 @@ class Scope:
         a run in which no step lies in that schedule. ranges: all ranges of the node, where it has more than that one.
         subject: what the node puts in, in words, such as "The style"; "" for a node that puts in people.
         """
-        positive, negative = sides
-        for_positive, for_negative = carried
-        names = [subject] if subject else taking_part.names(self.people)
-        named_ranges = ranges or (NamedRange(what, self.schedule),)
-        contribution = contribution_of_people(
-            names,
-            self.canvas.node_name,
-            self.canvas.node_id,
-            named_ranges,
-            in_negative=for_negative.active,
+        return self.outputs(
+            cls,
+            patched(model, run),
+            [carry(side, for_side) for side, for_side in zip(sides, carried, strict=True)],
+            [subject] if subject else taking_part.names(self.people),
+            ranges or (NamedRange(what, self.schedule),),
+            in_negative=carried[1].active,
+            own_preview=own_preview,
         )
-        reading_model = patched(model, run)
-        outputs = announced(contribution, reading_model, carry(positive, for_positive), carry(negative, for_negative))
-        return io.NodeOutput(*outputs, ui=own_preview or self.preview(cls))
+
+    def outputs(
+        self,
+        cls: type[io.ComfyNode],
+        model: ModelPatcher,
+        sides: Sequence[Conditioning],
+        names: Sequence[str],
+        ranges: Sequence[NamedRange] = (),
+        in_negative: bool = False,
+        own_preview: ui.PreviewImage | None = None,
+    ) -> io.NodeOutput:
+        """The outputs of an apply node: a MODEL whose run says under the node who is missing from its prompts, and both
+        sides of the conditioning.
+
+        sides: positive and negative, with what they carry. names: of the people on them. ranges, in_negative: as in
+        Contribution. own_preview: a preview instead of that of the regions.
+        """
+        contribution = contribution_of_people(names, self.canvas.node_name, self.canvas.node_id, ranges, in_negative)
+        return io.NodeOutput(*announced(contribution, model, *sides), ui=own_preview or self.preview(cls))
 
 
 def scope_everywhere(cast: Cast, node_name: str, schedule: ScheduleRange, node_id: str | None = None) -> Scope:
@@ -169,36 +184,30 @@ def scope_everywhere(cast: Cast, node_name: str, schedule: ScheduleRange, node_i
 
     node_id: of the node in the graph, or None outside of one.
     """
-    people = taking_part.present(cast).people
-    canvas = Canvas(node_name, node_id=node_id)
-    return Scope(people, schedule, regions=None, boxes=None, by_row=False, canvas=canvas, placed=False)
+    return Scope(taking_part.present(cast).people, schedule, Canvas(node_name, node_id=node_id))
 
 
 def acting_cast(
-    cls: type[io.ComfyNode],
     linked: Cast | Identity,
     strength: float,
+    inputs: ScopeInputs | RegionInputs,
     cell: int = 0,
     *,
-    mask: Tensor | None = None,
-    acts_in: str = face_regions.REGIONS,
     more: Sequence[str] = (),
     photos: bool = True,
 ) -> Cast | None:
     """The cast of an apply node; None where the node is switched off, or everybody is at weight 0.
 
-    It also writes the notes under the node: who is left out, `more`, and which of the inputs of schema.scope_inputs or
-    region_inputs may have no effect.
+    It also writes the notes under the node: who is left out, `more`, and which of `inputs` may have no effect.
     linked: what is linked to the node, a cast or a single person.
     strength: the weight or strength of the node, 0 where it is switched off.
     cell: the side in pixels of the coarsest token, below which a face box is small, see face_regions.notes.
-    mask, acts_in: of the node's ScopeInputs or RegionInputs.
     more: further notes.
     photos: whether the node reads photos of people.
     """
     cast = taking_part.as_cast(linked)
-    lines = [*taking_part.left_out(cast, photos), *more, *face_regions.notes(cast, mask, acts_in, cell)]
-    notes.tell(notes.node_of(cls), "\n".join(lines))
+    lines = [*taking_part.left_out(cast, photos), *more, *face_regions.notes(cast, inputs.mask, inputs.acts_in, cell)]
+    notes.tell("\n".join(lines))
     if not strength or not taking_part.present(cast).people:
         return None
     return cast
@@ -235,10 +244,10 @@ def scope_of_faces(
     return Scope(
         people,
         schedule,
-        regions=areas,
-        boxes=boxes,
+        _canvas(node_name, people, cast.by_row, node_id),
+        areas,
+        boxes,
         by_row=cast.by_row,
-        canvas=_canvas(node_name, people, cast.by_row, node_id),
         placed=is_a(cast, PlacedCast) and (areas is not None or boxes is not None),
     )
 
@@ -264,16 +273,8 @@ def scope_of_bodies(
     present = taking_part.present(cast).people
     acting_people = present if people is None else people
     names_apart = taking_part.names_apart(acting_people, cast)
-    everywhere_in_picture = Scope(
-        acting_people,
-        schedule,
-        regions=None,
-        boxes=None,
-        by_row=cast.by_row,
-        canvas=_canvas(node_name, acting_people, cast.by_row, node_id),
-        placed=False,
-        names_apart=names_apart,
-    )
+    canvas = _canvas(node_name, acting_people, cast.by_row, node_id)
+    everywhere_in_picture = Scope(acting_people, schedule, canvas, by_row=cast.by_row, names_apart=names_apart)
     one_person = len(present) == 1
     row_for_everybody = rows and cast.by_row
     mask = inputs.mask

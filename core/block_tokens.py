@@ -1,5 +1,7 @@
 """People behind the blocks of a transformer: what all rows of the picture read of them, made once per person."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -31,6 +33,11 @@ class BlockTokens(NamedTuple):
     keys: Tensor
     offset: Tensor
     values: Tensor
+
+    def weighted(self, weights: Tensor, dtype: torch.dtype) -> BlockTokens:
+        """The same tokens on the CPU and in this dtype, with the values times the weights of the people, (people,)."""
+        values = self.values * weights.to(self.values)[:, None, None, None]  # (people, heads, T, width)
+        return BlockTokens(self.keys.to("cpu", dtype), self.offset.to("cpu", dtype), values.to("cpu", dtype))
 
 
 class BlockAttention(nn.Module):

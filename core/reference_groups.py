@@ -153,10 +153,12 @@ class Plan:
     """How the attention over these tokens is split, ready on a device.
 
     spans: all tokens in their order. groups_of_rows: what `groups` gives, on the CPU, for each row of the batch, or
-    once for all rows. Rows that read the same have the same object.
+    once for all rows. Rows that read the same have the same Groups.
     """
 
-    def __init__(self, spans: Sequence[Span], groups_of_rows: Sequence[Sequence[Group]], device: torch.device) -> None:
+    def __init__(
+        self, spans: Sequence[Span], groups_of_rows: Sequence[tuple[Group, ...]], device: torch.device
+    ) -> None:
         self.total = sum(span.count for span in spans)
         self.without_references = sum(span.count for span in spans if span.kind is not TokenKind.REFERENCE)
         self._splits: dict[int, AnySplit] = {}
@@ -171,14 +173,14 @@ class Plan:
             split.on(device)
             self._splits[queries] = split
 
-    def _split(self, groups_of_rows: Sequence[Sequence[Group]], queries: int) -> AnySplit:
-        """The split of an attention whose queries are the first `queries` tokens."""
-        splits: dict[int, Split] = {}  # by the id of a row's groups
-        for groups_of_row in groups_of_rows:
-            if id(groups_of_row) not in splits:
-                splits[id(groups_of_row)] = Split(_groups_of_queries(groups_of_row, queries), self.total)
-        rows = tuple(splits[id(groups_of_row)] for groups_of_row in groups_of_rows)
-        return rows[0] if len(splits) == 1 else RowSplit(rows)
+    def _split(self, groups_of_rows: Sequence[tuple[Group, ...]], queries: int) -> AnySplit:
+        """The split of an attention whose queries are the first `queries` tokens: one for all rows where all read the
+        same, else one for each row."""
+        split_of_groups: dict[tuple[Group, ...], Split] = {}
+        for groups_of_row in dict.fromkeys(groups_of_rows):  # rows that read the same share one Split
+            split_of_groups[groups_of_row] = Split(_groups_of_queries(groups_of_row, queries), self.total)
+        splits = [split_of_groups[groups_of_row] for groups_of_row in groups_of_rows]
+        return splits[0] if len(split_of_groups) == 1 else RowSplit(tuple(splits))
 
     def of(self, queries: int, keys: int) -> AnySplit | None:
         """The split of an attention with these numbers of queries and keys; None for an attention over other tokens."""

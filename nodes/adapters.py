@@ -6,7 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..bridge.host import folders, notes
+from ..bridge.host import folders
 from ..bridge.host.load import FileLoader
 from ..core.errors import ModelMissing
 from ..core.methods import methods
@@ -136,11 +136,10 @@ class LoadAdapter(io.ComfyNode):
     @classmethod
     def execute(cls, file: str, **loader_inputs: Any) -> io.NodeOutput:
         # loader_inputs: the inputs of all loaders. FileLoader.load takes its own and ignores the others.
-        node_id = notes.node_of(cls)
         adapter_file = chosen_file(file)
-        path = adapter_file.loader.published.chosen(adapter_file.name, node_id)
+        path = adapter_file.loader.published.chosen(adapter_file.name)
         loader = _loader_of(path, adapter_file.loader)
-        return io.NodeOutput(loader.load(path, node_id, **loader_inputs))
+        return io.NodeOutput(loader.load(path, **loader_inputs))
 
 
 NODES = [LoadAdapter]

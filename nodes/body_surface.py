@@ -90,7 +90,7 @@ class DetectBodySurface(io.ComfyNode):
         surfaces = detect(FILE.path(file), image, (width, height), fit, people)
         # A note, where the photo is an example picture that the user has not replaced yet.
         examples = pictures.reminder([("the pose", image[0])])
-        notes.tell(notes.node_of(cls), "\n".join(examples))
+        notes.tell("\n".join(examples))
         surface_pictures = torch.stack([surface.image for surface in surfaces])  # (B, H, W, 3)
         preview = iuv.over_photos(surface_pictures, image, fit)
         people_masks = torch.cat([surface.person_masks for surface in surfaces])  # (people of all pictures, H, W)

@@ -47,7 +47,7 @@ class ResizePhoto(io.ComfyNode):
         note = ""
         if longer != longer_side:
             note = f"Longer side {longer} px, not {longer_side}: both are rounded down to multiples of {multiple_of}"
-        notes.tell(notes.node_of(cls), note)
+        notes.tell(note)
         return io.NodeOutput(photo, photo.shape[2], photo.shape[1])
 
 
@@ -72,7 +72,7 @@ class DrawSkeletons(io.ComfyNode):
         if draw == SURFACE:
             require_together(cast, DRAW)
             surface = mannequin.draw_layout(places_of(cast, layout, DRAW))  # one picture with all people
-            notes.tell(notes.node_of(cls), MANNEQUIN)
+            notes.tell(MANNEQUIN)
             image = surface.image[None]
             people_masks = surface.person_masks
         else:

@@ -85,12 +85,12 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
             report = measure.report_without_people(len(images), made_with)
         else:
             searched_cast = measure.people_to_find(cast, person, measure.NODE)
-            face_model = face_model or default_face_model(node_id=notes.node_of(cls))
+            face_model = face_model or default_face_model()
             judges = measure.judges(face_model.ids, searched_cast.people, made_with)
             judging_model = face_model.only(judges)  # recognisers that cannot judge are not run
             faces_of_pictures = [faces_in(judging_model, image, min_size) for image in stepwise(images.unbind())]
             report = measure.measure(faces_of_pictures, searched_cast, judges, made_with, stranger_below)
-            notes.tell(notes.node_of(cls), unsure_in(faces_of_pictures))
+            notes.tell(unsure_in(faces_of_pictures))
         if parts is not None and parts.present:
             # For each picture a cosine per part.
             part_similarities = similarities(clip_vision, parts.present, as_rgb(images))
@@ -104,7 +104,7 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         annotated_pictures = [measure.annotate(image, report, number) for number, image in enumerate(images)]
         annotated = torch.stack(annotated_pictures)  # (B, H, W, 3)
         people_without_photos = by_lora(cast) if cast else []
-        notes.tell(notes.node_of(cls), "\n".join([*people_without_photos, *measure.notes(report)]))
+        notes.tell("\n".join([*people_without_photos, *measure.notes(report)]))
         # The seven outputs from resemblance to swapped, which are the fields of Totals in their order.
         totals: Iterable[Any] = [ExecutionBlocker(NO_PEOPLE)] * 7
         if report.people:
@@ -191,7 +191,7 @@ class PickBestLikeness(io.ComfyNode):
             raise BadPhoto(
                 f"No picture has the score {score}: {missing.reason}.", f"{missing.advice}, or choose another score."
             )
-        notes.tell(notes.node_of(cls), measure.no_person_found(report, score))
+        notes.tell(measure.no_person_found(report, score))
         best = order[:keep]
         best_images = images[best]  # (keep or all, H, W, C), the best first
         best_latents = rows(latents, best) if latents else ExecutionBlocker(NO_LATENTS)

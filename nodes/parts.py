@@ -52,7 +52,7 @@ class PartNode(io.ComfyNode):
             name = "other_label" if label == OTHER else "label"
             raise errors.BadChoice(name, words, [*LABELS, "or your own words, such as 'glasses'"])
         part = make_part(words, image, mask, weight, target=target_mask)
-        notes.tell(notes.node_of(cls), "\n".join(notes_on_part(part, mask, target_mask)))
+        notes.tell("\n".join(notes_on_part(part, mask, target_mask)))
         parts_before = () if parts is None else parts.parts
         parts_out = Parts((*parts_before, part))
         preview = sheet(parts_out)

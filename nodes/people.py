@@ -1,7 +1,7 @@
 """People: face models, faces of a picture, identities from photos, the face bank, the cast."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from comfy_api.latest import io, ui
@@ -92,8 +92,7 @@ class LoadFaceEmbedder(io.ComfyNode):
 
     @classmethod
     def execute(cls, pack: str, recognisers: str, provider: str, backend: str = TORCH) -> io.NodeOutput:
-        node_id = notes.node_of(cls)
-        loaded_model = face_model.load_face_model(pack, recognisers, node_id, backend, provider)
+        loaded_model = face_model.load_face_model(pack, recognisers, backend, provider)
         return io.NodeOutput(loaded_model)
 
 
@@ -130,7 +129,7 @@ class DetectFaces(FindsFaces, io.ComfyNode):
             why = f"Detect Faces got a batch of {len(image)} pictures; it reads one."
             raise BadPhoto(why, "Pick one with Get Image from Batch, or use one Detect Faces per picture.")
         # With face_landmarks the faces are already found, and the default face model needs no detector.
-        face_model = face_model or default_face_model(detects=face_landmarks is None, node_id=notes.node_of(cls))
+        face_model = face_model or default_face_model(detects=face_landmarks is None)
         (mesh,) = landmarks.meshes_of_pictures(face_landmarks, image)  # of the one picture; None without landmarks
         picture = to_picture(image[0])
         photo = photos.Photo(image[0], mesh)
@@ -147,7 +146,7 @@ class DetectFaces(FindsFaces, io.ComfyNode):
         faces = people.Faces(recognised, width=picture.shape[1], height=picture.shape[0])
         preview = analysis.numbered_faces(image[0], recognised)[None]
         unsure = analysis.unsure_faces(analysis.numbered(recognised))  # faces of which it is unsure which way is up
-        notes.tell(notes.node_of(cls), "\n".join(unsure))
+        notes.tell("\n".join(unsure))
         return io.NodeOutput(faces, preview, len(recognised), ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -200,16 +199,11 @@ class PersonNode(FindsFaces, io.ComfyNode):
         boxed_faces = by_hand.faces_in_boxes(face_boxes, boxes, bboxes, sizes)  # one of each photo, None without a box
         # The default face model needs no detector where every face is known from landmarks or boxes.
         detects = not face_landmarks and None in boxed_faces
-        face_model = face_model or default_face_model(detects=detects, node_id=notes.node_of(cls))
+        face_model = face_model or default_face_model(detects)
         which_faces = which.which_face(which_face)
         which_faces.check_photos(count)
         name = plain(name, MOST_NAME_LETTERS) or "person"
-        named_faces: list[tuple[str, people.Face]] = []
-        numbered_faces: list[tuple[str, people.Face]] = []
-        lines: list[str] = []
-        dropped_photos: list[str] = []
-        # Photos of a batch of several: the host cuts these to one shape, which may be why no face is found.
-        dropped_cut_photos: list[photos.Photo] = []
+        read = _PhotosRead(name)
         pairs = list(zip(linked_photos, boxed_faces, strict=True))
         for number, (photo, boxed_face) in enumerate(stepwise(pairs), 1):
             label = _photo_label(name, number, count)
@@ -221,23 +215,15 @@ class PersonNode(FindsFaces, io.ComfyNode):
                     if count > 1:
                         error.advice += " Or leave such photos out: on_no_face = skip in Person."
                     raise
-                lines.append(f"{label.sentence}: dropped. {error.problem}")
-                dropped_photos.append(label.sentence)
-                if photo.is_cut:
-                    dropped_cut_photos.append(photo)
-                continue
-            named_faces.append((label.short, face))
-            numbered_faces.append((f"photo {number}", face))
-            in_box = "" if boxed_face is None else "in its box, "
-            lines.append(f"{label.sentence}: used, {in_box}{analysis.describe(face)}")
-        identity = identities.from_faces(name, [face for _, face in named_faces], face_model.ids)
-        report = "\n".join([f"{name}: {len(named_faces)} of {counted(count, 'photo')} used", *lines])
+                read.drop(photo, label, error)
+            else:
+                read.use(number, label, face, boxed_face is not None)
+        identity = identities.from_faces(name, read.faces, face_model.ids)
+        report = "\n".join([f"{name}: {len(read.faces)} of {counted(count, 'photo')} used", *read.lines])
         logger.info("Person %s", report)
         # A note, where the first photo is an example picture that the user has not replaced yet.
         examples = pictures.reminder([(name, linked_photos[0].pixels)])
-        dropped = gathered("No face found, dropped", dropped_photos, photos.cut_note(dropped_cut_photos))
-        doubts = grouping.notes({name: numbered_faces})
-        notes.tell(notes.node_of(cls), "\n".join([*examples, *dropped, *doubts, *analysis.weak_faces(named_faces)]))
+        notes.tell("\n".join([*examples, *read.notes()]))
         return io.NodeOutput(identity, identity.crops, report, ui=_crops_preview(cls, identity))
 
 
@@ -270,6 +256,49 @@ def _photo_label(name: str, number: int, count: int) -> _PhotoLabel:
     if count == 1:
         return _PhotoLabel(f"the photo of {name}", name)
     return _PhotoLabel(f"photo {number} of {count} of {name}", f"{name} (photo {number})")
+
+
+@dataclass
+class _PhotosRead:
+    """What has become of the photos of one person, one after the other.
+
+    name: of the person. named_faces, numbered_faces: the faces that are used, with what lists call their photos: "Anna
+    (photo 2)" and "photo 2". lines: of the report, one for each photo. dropped: what sentences call the photos without
+    a face. dropped_cut: those of them that are of a batch of several. The host cuts these to one shape, which may be
+    why no face is found.
+    """
+
+    name: str
+    named_faces: list[tuple[str, people.Face]] = field(default_factory=lambda: [])
+    numbered_faces: list[tuple[str, people.Face]] = field(default_factory=lambda: [])
+    lines: list[str] = field(default_factory=lambda: [])
+    dropped: list[str] = field(default_factory=lambda: [])
+    dropped_cut: list[photos.Photo] = field(default_factory=lambda: [])
+
+    @property
+    def faces(self) -> list[people.Face]:
+        """The faces that are used."""
+        return [face for _, face in self.named_faces]
+
+    def use(self, number: int, label: _PhotoLabel, face: people.Face, is_boxed: bool = False) -> None:
+        """The photo of this number, from 1, is used. is_boxed: whether the user has drawn a box around the face."""
+        self.named_faces.append((label.short, face))
+        self.numbered_faces.append((f"photo {number}", face))
+        in_box = "in its box, " if is_boxed else ""
+        self.lines.append(f"{label.sentence}: used, {in_box}{analysis.describe(face)}")
+
+    def drop(self, photo: photos.Photo, label: _PhotoLabel, error: FaceNotFound) -> None:
+        """A photo is left out, because there is no face in it."""
+        self.lines.append(f"{label.sentence}: dropped. {error.problem}")
+        self.dropped.append(label.sentence)
+        if photo.is_cut:
+            self.dropped_cut.append(photo)
+
+    def notes(self) -> list[str]:
+        """The lines of the note under the node."""
+        dropped = gathered("No face found, dropped", self.dropped, photos.cut_note(self.dropped_cut))
+        doubts = grouping.notes({self.name: self.numbered_faces})
+        return [*dropped, *doubts, *analysis.weak_faces(self.named_faces)]
 
 
 def _chosen_face(
@@ -482,7 +511,7 @@ def _cast_output(cls: type[io.ComfyNode], cast: people.Cast, lines: Sequence[str
     preview = previews.contact_sheet(first_crops, captions)
     present = [person.identity for person in cast.people if person.weight > 0]
     alike = identities.look_alike(present)
-    notes.tell(notes.node_of(cls), "\n".join([*lines, *alike]))
+    notes.tell("\n".join([*lines, *alike]))
     return io.NodeOutput(cast, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -522,7 +551,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
             raise BadCast("The cast is empty: no photo is connected.", "Connect a Load Image to photo_1.")
         which_faces = which.which_face(which_face)
         names_by_number = {number: name for number, name in enumerate(names_in(names), 1) if name}
-        face_model = face_model or default_face_model(node_id=notes.node_of(cls))
+        face_model = face_model or default_face_model()
         members: list[people.Person] = []
         named_faces: list[tuple[str, people.Face]] = []
         first_photos: list[tuple[str, Tensor]] = []
@@ -533,16 +562,16 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
             name = names_by_number.get(number, f"person {len(members) + 1}")
             photos_of_person = photos.photos_of_batches(batches)
             first_photos.append((name, photos_of_person[0].pixels))
-            faces: list[people.Face] = []
+            read = _PhotosRead(name)
             for photo_number, photo in enumerate(photos_of_person, 1):
                 label = _photo_label(name, photo_number, len(photos_of_person))
                 # In this node which_face has a word for each input, which holds for all photos of the input.
                 word = which_faces.word_for_photo(number)
                 face = _chosen_face(cls, face_model, photo, word, label.sentence, photo_size)
-                faces.append(face)
-                named_faces.append((label.short, face))
-            members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
-            doubts += grouping.notes({name: [(f"photo {n}", face) for n, face in enumerate(faces, 1)]}, look_at="them")
+                read.use(photo_number, label, face)
+            named_faces += read.named_faces
+            members.append(people.Person(identities.from_faces(name, read.faces, face_model.ids)))
+            doubts += grouping.notes({name: read.numbered_faces}, look_at="them")
         # A note, where first photos are example pictures that the user has not replaced yet.
         examples = pictures.reminder(first_photos)
         without_photo = [name for number, name in names_by_number.items() if number not in batches_by_number]

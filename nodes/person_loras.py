@@ -21,7 +21,7 @@ from ..bridge.networks.model_family import transformer_of, width_of_text
 from ..bridge.people.face_model import NONE_FOUND
 from ..bridge.sampling import model_conds
 from ..bridge.sampling.conditioning import Conditioning, check_conditioning
-from ..bridge.sampling.missing_people import NamedRange, announced, contribution_of_people
+from ..bridge.sampling.missing_people import NamedRange
 from ..bridge.sampling.runs import patched
 from ..bridge.words.on_transformers import PersonTextsRun
 from ..bridge.words.on_unets import RegionalTextRun
@@ -119,13 +119,13 @@ class LoRAPerPerson(io.ComfyNode):
         present = taking_part.present(taking_part.as_cast(cast))  # everybody of weight above 0, with or without LoRAs
         warnings = _notes_on_loras(present)
         inputs = apply_nodes.RegionInputs(**region_settings)
-        acting = apply_nodes.acting_cast(cls, cast, strength, mask=inputs.mask, more=warnings, photos=False)
+        acting = apply_nodes.acting_cast(cast, strength, inputs, more=warnings, photos=False)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, APPLY)  # None for a MODEL with a UNet
-        check_conditioning([*positive, *negative], width_of_text(model, transformer), APPLY)
+        text_width = width_of_text(model, transformer)
+        check_conditioning([*positive, *negative], text_width, APPLY)
         schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
-        node_id = notes.node_of(cls)
         scope = apply_nodes.scope_of_bodies(
             acting,
             APPLY,
@@ -133,21 +133,19 @@ class LoRAPerPerson(io.ComfyNode):
             inputs,
             alone=present.by_row or len(present.people) == 1,
             rows=True,
-            node_id=node_id,
+            node_id=notes.node_of(cls),
         )
         # This stands after the scope is made, so that places and masks are checked also where nobody has a LoRA.
         if not any(_active_loras(person) for person in present.people):
             return io.NodeOutput(model, positive, negative)
-        sides = _with_loras(scope, model, clip, transformer, strength, Sides(positive, negative))
+        people_loras = _read_loras(scope, model, clip, transformer, strength)
+        sides = _with_loras(scope, text_width, transformer, people_loras, Sides(positive, negative))
         # Texts of people stand inside of ours in every layer: their words are read with the LoRAs, too.
         runs = (RegionalTextRun, UNetLorasRun) if transformer is None else (PersonTextsRun, TransformerLorasRun)
         model_out = patched(model, *runs)
+        names = taking_part.names(scope.people)
         lora_range = NamedRange("the LoRAs", schedule)
-        contribution = contribution_of_people(
-            taking_part.names(scope.people), APPLY, node_id, [lora_range], in_negative=True
-        )
-        outputs = announced(contribution, model_out, sides.positive, sides.negative)
-        return io.NodeOutput(*outputs, ui=scope.preview(cls))
+        return scope.outputs(cls, model_out, (sides.positive, sides.negative), names, [lora_range], in_negative=True)
 
 
 def _active_loras(person: Person) -> list[Lora]:
@@ -162,20 +160,29 @@ def _notes_on_loras(cast: Cast) -> list[str]:
     return [NO_LORA]
 
 
+@dataclass(frozen=True)
+class _PeopleLoras:
+    """The LoRAs of everybody in a scope, as they change a network and its CLIP.
+
+    layers: name of a layer of the network -> the LoRAs of all people for it. clips: for each person of the scope a CLIP
+    that this person's LoRAs have changed; each person's words are encoded with their own.
+    """
+
+    layers: dict[str, list[LayerLora]]
+    clips: list[CLIP]
+
+
 def _with_loras(
     scope: apply_nodes.Scope,
-    model: ModelPatcher,
-    clip: CLIP,
+    text_width: int,
     transformer: TransformerFamily | None,
-    strength: float,
+    people_loras: _PeopleLoras,
     sides: Sides,
 ) -> Sides:
     """Both sides of the conditioning: both with the LoRAs of all people, the positive also with their words.
 
-    transformer: the family of the MODEL; None for a UNet. strength: of the node. Raises what
-    bridge.loras.files.read_lora_file raises.
+    text_width: of the text that the MODEL reads. transformer: its family; None for a UNet.
     """
-    people_loras = _read_loras(scope, model, clip, transformer, strength)
     carried_loras = PersonLoras(
         source=object(),
         schedule=scope.schedule,
@@ -188,19 +195,7 @@ def _with_loras(
     positive = model_conds.carry(sides.positive, carried_loras)
     negative = model_conds.carry(sides.negative, carried_loras)
     words = [_words_of(person) for person in scope.people]
-    return carry_words(scope, model, transformer, people_loras.clips, words, 1.0, Sides(positive, negative))
-
-
-@dataclass(frozen=True)
-class _PeopleLoras:
-    """The LoRAs of everybody in a scope, as they change a network and its CLIP.
-
-    layers: name of a layer of the network -> the LoRAs of all people for it. clips: for each person of the scope a CLIP
-    that this person's LoRAs have changed; each person's words are encoded with their own.
-    """
-
-    layers: dict[str, list[LayerLora]]
-    clips: list[CLIP]
+    return carry_words(scope, text_width, transformer, people_loras.clips, words, 1.0, Sides(positive, negative))
 
 
 def _read_loras(
@@ -230,7 +225,7 @@ def _read_loras(
             for part in file.parts:
                 layers.setdefault(part.layer, []).append(part.of_person(number, total_strength))
         clips.append(person_clip)
-    notes.tell(scope.canvas.node_id, "\n".join(file.note for file in files.values() if file.note))
+    notes.tell("\n".join(file.note for file in files.values() if file.note))
     return _PeopleLoras(layers, clips)
 
 

@@ -105,7 +105,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
         face_landmarks: Sequence[Mapping[str, Any]] = (),
     ) -> io.NodeOutput:
         # With face_landmarks the faces are already found, and the default face model needs no detector.
-        face_model = face_model or default_face_model(detects=not face_landmarks, node_id=notes.node_of(cls))
+        face_model = face_model or default_face_model(detects=not face_landmarks)
         largest_only = which_face == _LARGEST
         linked_photos = photos.photos_of_batches(image, face_landmarks)
         album = photos.album(folder) if photos.is_chosen(folder) else photos.Album()
@@ -225,7 +225,7 @@ def _output(
         *analysis.weak_faces(labelled_faces),
         *identities.look_alike(members),
     ]
-    notes.tell(notes.node_of(cls), "\n".join(note))
+    notes.tell("\n".join(note))
     preview = _sheet(sorted_faces)
     return io.NodeOutput(cast, preview, report, len(cast.people), ui=ui.PreviewImage(preview, cls=cls))
 

@@ -197,7 +197,7 @@ class LayoutFromBoxes(io.ComfyNode):
         preview = place_previews.numbered_layout(
             boxed_layout.layout, names, lines, background=photo, fit=fit, boxes=rectangles
         )[None]
-        notes.tell(notes.node_of(cls), "\n".join(boxed_layout.notes))
+        notes.tell("\n".join(boxed_layout.notes))
         ui_output = ui.PreviewImage(preview, cls=cls).as_dict()
         # The editor begins with the linked boxes. Boxes written in `text` win over it, so it is left as it is then.
         if start.boxes and not text.strip():
@@ -280,7 +280,7 @@ class PlaceCast(io.ComfyNode):
         preview = place_previews.numbered_layout(layout, names, troubles[:_LINES], faces)[None]
         placed_cast = placing.place(cast, layout, people_of_places)
         report = placing.report(cast, layout, people_of_places, order, custom_order)
-        notes.tell(notes.node_of(cls), "\n".join(troubles))
+        notes.tell("\n".join(troubles))
         return io.NodeOutput(placed_cast, preview, report, ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -329,7 +329,7 @@ class MaskOfAPersonsPlace(io.ComfyNode):
             region_of_masks = regions.from_masks(masks, placed_cast, person, shape, staying)
             region = region_of_masks.region
             lines = region_of_masks.notes
-        notes.tell(notes.node_of(cls), "\n".join(lines))
+        notes.tell("\n".join(lines))
         # The region of all people is drawn in the colour of the first place, as if it were that place's mask.
         colour_of_place = max(person, 1)
         slots: list[Slot] = []

@@ -17,7 +17,6 @@ from ..bridge.host.schema import advanced, applied_outputs, region_inputs
 from ..bridge.networks.model_family import transformer_of, width_of_text
 from ..bridge.sampling import runs
 from ..bridge.sampling.conditioning import Conditioning, check_conditioning
-from ..bridge.sampling.missing_people import announced, contribution_of_people
 from ..bridge.words.on_transformers import PersonTextsRun
 from ..bridge.words.on_unets import RegionalTextRun
 from ..bridge.words.person_words import Sides, carry_words
@@ -68,15 +67,15 @@ class PromptPerPerson(io.ComfyNode):
         **region_settings: Any,
     ) -> io.NodeOutput:
         placed_cast = require_places(cast, NAME)
-        node_id = notes.node_of(cls)
         people_words = _people_words(placed_cast, prompts)
         applies_nothing = not strength or not people_words
         nothing = NOTHING_IN_ROWS if placed_cast.by_row else NOTHING
-        notes.tell(node_id, nothing if applies_nothing else "")
+        notes.tell(nothing if applies_nothing else "")
         if applies_nothing:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, NAME)  # None for a MODEL with a UNet
-        check_conditioning([*positive, *negative], width_of_text(model, transformer), NAME)
+        text_width = width_of_text(model, transformer)
+        check_conditioning([*positive, *negative], text_width, NAME)
         people = [entry.person for entry in people_words]
         scope = apply_nodes.scope_of_bodies(
             placed_cast,
@@ -86,20 +85,14 @@ class PromptPerPerson(io.ComfyNode):
             people,
             alone=placed_cast.by_row,
             rows=True,
-            node_id=node_id,
+            node_id=notes.node_of(cls),
         )
         words = [entry.words for entry in people_words]
-        clips = [clip] * len(words)
-        sides = carry_words(scope, model, transformer, clips, words, strength, Sides(positive, negative))
-        people_with_words = [entry.person for entry in people_words if entry.words]
-        contribution = contribution_of_people(taking_part.names(people_with_words), NAME, node_id)
-        outputs = announced(
-            contribution,
-            runs.patched(model, RegionalTextRun if transformer is None else PersonTextsRun),
-            sides.positive,
-            sides.negative,
-        )
-        return io.NodeOutput(*outputs, ui=scope.preview(cls))
+        given = Sides(positive, negative)
+        sides = carry_words(scope, text_width, transformer, [clip] * len(words), words, strength, given)
+        model_out = runs.patched(model, RegionalTextRun if transformer is None else PersonTextsRun)
+        names = taking_part.names([entry.person for entry in people_words if entry.words])
+        return scope.outputs(cls, model_out, (sides.positive, sides.negative), names)
 
 
 @dataclass(frozen=True)

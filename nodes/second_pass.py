@@ -91,19 +91,18 @@ class CropFaces(FindsFaces, io.ComfyNode):
         cut_in_places = not_found == NOT_FOUND[0]
         choice = Choice(use_places=cut_in_places, size=size // 64 * 64, **settings)
         cast = as_cast(cast)
-        node_id = notes.node_of(cls)
         people = second_pass.people_to_cut(cast, CROP)
-        face_model = face_model or default_face_model(node_id=node_id)
+        face_model = face_model or default_face_model()
         # One recogniser is enough to tell who is who. Without photos nobody is recognised, and any will do.
         recognisers = face_model.ids
         if second_pass.has_photos(people):
             recognisers = measure.judges(face_model.ids, people.people, method="unknown")
         judge = face_model.only(recognisers[:1])
         faces_of_pictures = [faces_in(judge, image) for image in stepwise(images.unbind())]
-        notes.tell(node_id, unsure_in(faces_of_pictures))
+        notes.tell(unsure_in(faces_of_pictures))
         decisions_of_pictures = _decisions(judge.ids, faces_of_pictures, people, choice)
         decisions = list(chain.from_iterable(decisions_of_pictures))  # those of all pictures, one after the other
-        notes.tell(node_id, "\n".join(_note_lines(size, choice, cast, decisions, len(images))))
+        notes.tell("\n".join(_note_lines(size, choice, cast, decisions, len(images))))
         rows = _cropped_rows(images, decisions, choice.size)
         drawn: list[Tensor] = []  # (H, W, 3) each
         for image, decisions_of_picture in zip(images, decisions_of_pictures, strict=True):

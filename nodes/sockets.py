@@ -24,18 +24,13 @@ def socket(name: str, payload: type | tuple[type, ...]) -> type[io.ComfyTypeIO]:
     return custom
 
 
-def adapter_socket(method: str, payload: type[Loaded[Any]]) -> type[io.ComfyTypeIO]:
-    """The socket for a method's own file, which Load Adapter loads.
+def adapter_socket(payload: type[Loaded[Any]]) -> type[io.ComfyTypeIO]:
+    """The socket for a method's own file, which Load Adapter loads. payload: the class of the loaded file.
 
-    method: the title of the method. payload: the class of its loaded file. All methods share one name of a socket, so
-    the editor links the file of any method. Where the file of another method is linked, bridge.host.inputs refuses it,
-    and its message has the words of `needed` and both titles.
+    All methods share one name of a socket, so the editor links the file of any method. Where the file of another method
+    is linked, bridge.host.inputs refuses it, and its message has the `method_title` of both classes.
     """
-    adapter = socket(ADAPTER, payload)
-    adapter.needed = f"a file of {method} from Load Adapter"
-    adapter.method_title = method
-    payload.method_title = method
-    return adapter
+    return socket(ADAPTER, payload)
 
 
 ADAPTER = "LIKENESS_ADAPTER"

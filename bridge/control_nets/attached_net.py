@@ -19,11 +19,11 @@ The steps of one run, as the host calls them:
 
     pre_run                 checks the MODEL; begins a new `in_run`
     get_control             of each forward:
-        _check_forward          checks rows and sizes, and writes the notes at the first forward (_write_notes)
-            _latent_of_forward      the size of the whole latent, also where the forward shows an area of it
+        _check_forward          checks rows and sizes, and writes the notes at the first forward (_PendingNotes)
+            NetInRun.latent_of_forward  the size of the whole latent, also where the forward shows an area of it
         get_control             of the chain before our net
         _own_control            the net's own residuals, to which it adds those of the chain
-            _part_of_hint           what of the hint a prompt's own area or a window of the batch shows
+            NetInRun.part_of_hint       what of the hint a prompt's own area or a window of the batch shows
     cleanup                 forgets the run
 
 `_method` finds the net's own method for each of them, which another pack may have put onto the object.
@@ -90,32 +90,53 @@ class NetSettings:
 
     width: of the texts that the net reads, and that the MODEL must read.
     canvas: the canvas that the hint shows, or None where the caller checks the size of the hint.
+    pictures: the hint in the user's words, for notes of a run.
     input_changer: called with the MODEL at the start of a run, it makes the UNetInputChanger of that run; None for a
     net that leaves the UNet's inputs alone. The UNetInputChanger lets the UNet read ID tokens where packs that change
     attention would make it read other texts.
     report: it writes the notes of a run at its end, where no MODEL comes from the node.
-    pictures: the hint in the user's words, for notes of a run.
     latents_note_node: the Canvas that names the node under which the net writes the note about a MODEL with other
     latents than SDXL's; None where a Run of the node writes it, or where there is no such note.
     """
 
     width: int
     canvas: Canvas | None
-    input_changer: Callable[[BaseModel], UNetInputChanger] | None
-    report: RunReport | None
-    pictures: Pictures | None
-    latents_note_node: Canvas | None
+    pictures: Pictures
+    input_changer: Callable[[BaseModel], UNetInputChanger] | None = None
+    report: RunReport | None = None
+    latents_note_node: Canvas | None = None
 
 
 @dataclass
 class _PendingNotes:
-    """What the notes at the first forward of a run need. They are pending until then.
+    """The notes at the first forward of a run that shows the net the whole latent. They are pending until then.
 
     percent_to_sigma: of the run's schedule. latent_format: of the MODEL.
     """
 
     percent_to_sigma: Callable[[float], float]
     latent_format: Any
+
+    def write(
+        self, settings: NetSettings, hint: Tensor, x_noisy: Tensor, rows_per_entry: int, options: Options
+    ) -> None:
+        """Write the notes.
+
+        Where another pack shows the net a few rows of many at a time (context windows), the number of rows is not
+        known, so there is no note about it.
+        hint: (B, C, H, W). x_noisy: (B, C, h, w). rows_per_entry: how many rows each entry has in it.
+        """
+        canvas = settings.canvas
+        if settings.latents_note_node:
+            tell_of_checkpoint(settings.latents_note_node, self.latent_format)
+        # With the cast of Crop Faces every row is the crop of one person: a piece of a picture on purpose.
+        row_by_person = canvas is not None and canvas.row_count > 0
+        if row_window(options) is None and not row_by_person:
+            settings.pictures.tell(len(hint), rows_per_entry)
+        if canvas is not None and not row_by_person:
+            hint_size = hint.shape[-1], hint.shape[-2]
+            latent_size = 8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2]
+            tell_of_piece(canvas, hint_size, latent_size, lambda: begins_late(options, self.percent_to_sigma))
 
 
 @dataclass
@@ -132,14 +153,14 @@ class _EntryName:
 
 @dataclass
 class NetInRun:
-    """What one copy of a net knows of one run.
+    """What one copy of a net knows of one run, and works out in it.
 
     input_changer: of this run, see NetSettings.
     latent: the size of the whole latent, once it is known.
     assumed_latent: the size that was taken for it before it was known.
     hints: the part of the hint that a forward shows, by area, size of the whole latent and window.
     pending_notes: None once the notes of the run have been written.
-    names: of entries that follow each other, by AttachedEntry.changes, see _AttachedNet._name_as_one.
+    names: of entries that follow each other, by AttachedEntry.changes, see name_as_one.
     """
 
     input_changer: UNetInputChanger | None = None
@@ -148,6 +169,63 @@ class NetInRun:
     hints: dict[tuple[Area | None, LatentSize, RowNumbers | None], AreaHint] = field(default_factory=dict)
     pending_notes: _PendingNotes | None = None
     names: dict[object, _EntryName] = field(default_factory=lambda: {})
+
+    def name_as_one(self, rows: AttachedRows, options: Options) -> None:
+        """Give entries that follow each other one name, as conditioning.named_as_one does for a MODEL
+        that comes from a node of ours.
+
+        The host makes the list of names anew for each forward, in the order of the entries.
+        """
+        uuids: list[Any] = options.get("uuids", [])
+        for number, (entry, uuid) in enumerate(zip(rows.entries, uuids, strict=False)):
+            if entry.changes is None:
+                continue
+            name = self.names.setdefault(entry.changes, _EntryName(uuid, options["sigmas"]))
+            # A prompt that is used twice, with a mask each, is two entries in one step.
+            name.is_clear = name.is_clear and (uuid == name.uuid or name.sigmas is not options["sigmas"])
+            name.sigmas = options["sigmas"]
+            if name.is_clear:
+                uuids[number] = name.uuid
+
+    def latent_of_forward(self, area: Area | None, x_noisy: Tensor, options: Options, hint: Tensor) -> LatentSize:
+        """The size of the whole latent in a forward.
+
+        area: the area that the forward shows, or None. hint: the whole one. Raises BadSize where an earlier forward had
+        to assume a size, and the latent has another one.
+        """
+        latent = whole_latent(x_noisy, area, options, self.latent)
+        if latent is None:
+            # ComfyUI 0.3.64 tells a net nothing of the whole picture: it is taken to be as large as the hint.
+            height, width = hint.shape[-2:]  # in pixels, 8 to a latent pixel
+            self.assumed_latent = height // 8, width // 8
+            return self.assumed_latent
+        self.latent = latent
+        if self.assumed_latent not in (None, latent):
+            raise BadSize(
+                "The latent",
+                (8 * latent[1], 8 * latent[0]),
+                "a prompt has an area of its own, and the picture for the ControlNet has another size",
+                "Give both the same width and height, or use Conditioning (Set Mask) instead of Conditioning (Set "
+                "Area).",
+            )
+        return latent
+
+    def part_of_hint(
+        self, hint: Tensor, area: Area | None, latent: LatentSize, window: RowNumbers | None, scaling: str
+    ) -> AreaHint:
+        """What of the whole hint, (B, C, H, W), a forward shows: an area of a latent of this size, or some rows.
+
+        scaling: how the host fits a hint, its upscale_algorithm.
+        """
+        # The key has the size of the latent too: a sampler may enlarge the latent between two steps, and the area then
+        # shows another part.
+        key = area, latent, window
+        if key not in self.hints:
+            part = hint if window is None else hint[list(window)]
+            if area is not None:
+                part = hint_of_area(part, latent, area, scaling)
+            self.hints[key] = AreaHint(part)
+        return self.hints[key]
 
 
 class _ComputedNet:
@@ -244,8 +322,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
         """Called by the host before a run: it checks the MODEL. Raises WrongBaseModel."""
-        self._check_text_width(model)
-        self._check_blocks(model)
+        _check_text_width(self.settings.width, model)
+        _check_blocks(self, model)
         # A cancelled run has not been cleaned up, so a fitted hint of that run may still be here.
         self.cond_hint = None
         if not self.knows_windows:
@@ -270,32 +348,6 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         if self.settings.report:
             self.settings.report.end_run()
         self._method("cleanup")()
-
-    def _check_text_width(self, model: BaseModel) -> None:
-        """Raise WrongBaseModel where the MODEL reads texts of another width, or none at all."""
-        width = model.model_config.unet_config.get("context_dim")
-        if width == self.settings.width:
-            return
-        name = family(width) if width else type(model.model_config).__name__
-        advice = advice_between(width, self.settings.width)
-        raise WrongBaseModel("The MODEL given to the sampler", name, family(self.settings.width), advice)
-
-    def _check_blocks(self, model: BaseModel) -> None:
-        """Raise WrongBaseModel unless there is one residual for each input block of the UNet.
-
-        The host itself raises nothing: it leaves out the residuals for which there is no block. A net without
-        zero_convs, such as a T2IAdapter, has another way of giving residuals and passes.
-        """
-        residuals = len(getattr(getattr(self, "control_model", None), "zero_convs", ()))
-        blocks = len(getattr(model.diffusion_model, "input_blocks", ()))
-        if residuals and residuals != blocks:
-            name = type(model.model_config).__name__
-            raise WrongBaseModel(
-                "The ControlNet",
-                f"a UNet of {residuals} input blocks",
-                f"one of {blocks} ({name})",
-                "Use a MODEL with SDXL's blocks: SDXL, Turbo, Lightning, LCM, SSD-1B, Vega and their fine-tunes.",
-            )
 
     def get_control(self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, *others: Any) -> Any:
         """The residuals of the chain up to this net for one forward, by the host's names of them.
@@ -334,7 +386,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         rows_per_entry = len(x_noisy) // batched_number
         if settings.report:
             settings.report.see_forward(rows, cond["c_crossattn"], options.get("sample_sigmas"))
-        self._name_as_one(rows, options)
+        self.in_run.name_as_one(rows, options)
         if self.in_run.input_changer:
             id_tokens = [entry.tokens for entry in rows.entries]
             self.in_run.input_changer.change_inputs(id_tokens, x_noisy, cond, options)
@@ -342,28 +394,14 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         total = rows_per_entry if window is None else window.total or self.full_latent_length
         if settings.canvas and total:
             settings.canvas.check_rows(total)
-        if rows.area is None:
-            self._write_notes(x_noisy, rows_per_entry, options)
-        latent = self._latent_of_forward(rows.area, x_noisy, options)
+        hint: Tensor = self.cond_hint_original  # (B, C, H, W)
+        pending_notes = self.in_run.pending_notes
+        if rows.area is None and pending_notes is not None:
+            self.in_run.pending_notes = None
+            pending_notes.write(settings, hint, x_noisy, rows_per_entry, options)
+        latent = self.in_run.latent_of_forward(rows.area, x_noisy, options, hint)
         self._check_canvas(rows.area, latent)
         return latent
-
-    def _name_as_one(self, rows: AttachedRows, options: Options) -> None:
-        """Give entries that follow each other one name, as conditioning.named_as_one does for a MODEL
-        that comes from a node of ours.
-
-        The host makes the list of names anew for each forward, in the order of the entries.
-        """
-        uuids: list[Any] = options.get("uuids", [])
-        for number, (entry, uuid) in enumerate(zip(rows.entries, uuids, strict=False)):
-            if entry.changes is None:
-                continue
-            name = self.in_run.names.setdefault(entry.changes, _EntryName(uuid, options["sigmas"]))
-            # A prompt that is used twice, with a mask each, is two entries in one step.
-            name.is_clear = name.is_clear and (uuid == name.uuid or name.sigmas is not options["sigmas"])
-            name.sigmas = options["sigmas"]
-            if name.is_clear:
-                uuids[number] = name.uuid
 
     def _own_control(self, area: Area | None, latent: LatentSize, options: Options, *args: Any) -> Any:
         """The net's own residuals, for the whole picture or an area of it.
@@ -374,10 +412,11 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         net's method runs, the part stands in the host's two fields for the hint: cond_hint_original (as the user gave
         it) and cond_hint (fitted, None until then).
         """
-        hint = self._part_of_hint(area, latent, options)
-        if hint is None:
+        window = self._window(options)
+        if area is None and window is None:
             return self._method("get_control")(*args)
-        whole_hint = self.cond_hint_original
+        whole_hint: Tensor = self.cond_hint_original  # (B, C, H, W)
+        hint = self.in_run.part_of_hint(whole_hint, area, latent, window, self.upscale_algorithm)
         fitted_whole_hint = self.cond_hint
         self.cond_hint_original = hint.picture
         self.cond_hint = hint.fitted
@@ -388,27 +427,6 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.cond_hint_original = whole_hint
             self.cond_hint = fitted_whole_hint
 
-    def _part_of_hint(self, area: Area | None, latent: LatentSize, options: Options) -> AreaHint | None:
-        """What of the hint this forward shows; None for the whole hint.
-
-        area: the area that the forward shows, or None. options: its transformer_options.
-        """
-        window = self._window(options)
-        if area is None and window is None:
-            return None
-        hints = self.in_run.hints
-        # The key has the size of the latent too: a sampler may enlarge the latent between two steps, and the area then
-        # shows another part.
-        key = area, latent, window
-        if key not in hints:
-            hint: Tensor = self.cond_hint_original  # (B, C, H, W)
-            if window is not None:
-                hint = hint[list(window)]
-            if area is not None:
-                hint = hint_of_area(hint, latent, area, self.upscale_algorithm)
-            hints[key] = AreaHint(hint)
-        return hints[key]
-
     def _window(self, options: Options) -> RowNumbers | None:
         """The rows that this forward shows of a batch that has a picture in the hint for each; None for all of them."""
         window = row_window(options)
@@ -417,30 +435,6 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         if len(self.cond_hint_original) != (window.total or self.full_latent_length):
             return None
         return window.rows
-
-    def _latent_of_forward(self, area: Area | None, x_noisy: Tensor, options: Options) -> LatentSize:
-        """The size of the whole latent in this forward.
-
-        area: the area that the forward shows, or None. Raises BadSize where an earlier forward had to assume a size,
-        and the latent has another one.
-        """
-        in_run = self.in_run
-        latent = whole_latent(x_noisy, area, options, in_run.latent)
-        if latent is None:
-            # ComfyUI 0.3.64 tells a net nothing of the whole picture: it is taken to be as large as the hint.
-            height, width = self.cond_hint_original.shape[-2:]  # in pixels, 8 to a latent pixel
-            in_run.assumed_latent = height // 8, width // 8
-            return in_run.assumed_latent
-        in_run.latent = latent
-        if in_run.assumed_latent not in (None, latent):
-            raise BadSize(
-                "The latent",
-                (8 * latent[1], 8 * latent[0]),
-                "a prompt has an area of its own, and the picture for the ControlNet has another size",
-                "Give both the same width and height, or use Conditioning (Set Mask) instead of Conditioning (Set "
-                "Area).",
-            )
-        return latent
 
     def _check_canvas(self, area: Area | None, latent: LatentSize) -> None:
         """Raise BadSize where the hint shows a picture of another shape, before the host cuts it to fit."""
@@ -453,31 +447,33 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         hint: Tensor = self.cond_hint_original  # (B, C, H, W)
         self.settings.canvas.check((hint.shape[-1], hint.shape[-2]), (width, height))
 
-    def _write_notes(self, x_noisy: Tensor, rows_per_entry: int, options: Options) -> None:
-        """Write the notes of a run, once, at its first forward that shows the net the whole latent.
 
-        A forward that shows the area of a prompt does not call this. Where another pack shows the net a few rows of
-        many at a time (context windows), the number of rows is not known, so there is no note about it.
-        x_noisy: (B, C, h, w). rows_per_entry: how many rows each entry has in it.
-        """
-        pending_notes = self.in_run.pending_notes
-        if pending_notes is None:
-            return
-        self.in_run.pending_notes = None
-        settings = self.settings
-        canvas = settings.canvas
-        if settings.latents_note_node:
-            tell_of_checkpoint(settings.latents_note_node, pending_notes.latent_format)
-        hint: Tensor = self.cond_hint_original  # (B, C, H, W)
-        # With the cast of Crop Faces every row is the crop of one person: a piece of a picture on purpose.
-        row_by_person = canvas is not None and canvas.row_count > 0
-        if settings.pictures and row_window(options) is None and not row_by_person:
-            settings.pictures.tell(len(hint), rows_per_entry)
-        if canvas is not None and not row_by_person:
-            percent_to_sigma = pending_notes.percent_to_sigma
-            hint_size = hint.shape[-1], hint.shape[-2]
-            latent_size = 8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2]
-            tell_of_piece(canvas, hint_size, latent_size, lambda: begins_late(options, percent_to_sigma))
+def _check_text_width(width: int, model: BaseModel) -> None:
+    """Raise WrongBaseModel where the MODEL reads texts of another width than a net, or none at all."""
+    width_of_model = model.model_config.unet_config.get("context_dim")
+    if width_of_model == width:
+        return
+    name = family(width_of_model) if width_of_model else type(model.model_config).__name__
+    advice = advice_between(width_of_model, width)
+    raise WrongBaseModel("The MODEL given to the sampler", name, family(width), advice)
+
+
+def _check_blocks(net: ControlBase, model: BaseModel) -> None:
+    """Raise WrongBaseModel unless there is one residual for each input block of the UNet.
+
+    The host itself raises nothing: it leaves out the residuals for which there is no block. A net without zero_convs,
+    such as a T2IAdapter, has another way of giving residuals and passes.
+    """
+    residuals = len(getattr(getattr(net, "control_model", None), "zero_convs", ()))
+    blocks = len(getattr(model.diffusion_model, "input_blocks", ()))
+    if residuals and residuals != blocks:
+        name = type(model.model_config).__name__
+        raise WrongBaseModel(
+            "The ControlNet",
+            f"a UNet of {residuals} input blocks",
+            f"one of {blocks} ({name})",
+            "Use a MODEL with SDXL's blocks: SDXL, Turbo, Lightning, LCM, SSD-1B, Vega and their fine-tunes.",
+        )
 
 
 class _Timesteps(Tensor):

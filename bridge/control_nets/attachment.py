@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from comfy.controlnet import ControlBase
-from comfy.model_base import BaseModel
 from comfy.sd import VAE
 from torch import Tensor
 
 from ..host.schedule import check_range
 from ..sampling.areas import will_have_area
-from ..sampling.canvas_check import Canvas
 from ..sampling.conditioning import Conditioning
 from ..sampling.rows import ATTACHED, AttachedCond, AttachedEntry, AttachedRows, Side
-from ..sampling.run_notes import Pictures
-from .attached_net import NetSettings, RunReport, UNetInputChanger, as_attached
+from .attached_net import NetSettings, as_attached
 
 
 @dataclass
@@ -25,7 +21,8 @@ class Attachment:
 
     Entries that had the same net before share one copy: the host evaluates positive and negative in one batch only
     when they hold the same object. hint: (B, H, W, 3), values may lie outside 0..1. vae: for nets that read the hint as
-    a latent; None for others. _copies: the copy for each chain, by the last net of the chain.
+    a latent; None for others. settings: of a UNet's net, whose copies check each run themselves, see attached_net.py;
+    None for others. _copies: the copy for each chain, by the last net of the chain.
     """
 
     control_net: ControlBase
@@ -33,7 +30,11 @@ class Attachment:
     strength: float
     timestep_percent_range: tuple[float, float]
     vae: VAE | None = None
+    settings: NetSettings | None = None
     _copies: dict[ControlBase | None, ControlBase] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        check_range("The ControlNet", *self.timestep_percent_range)
 
     def attach_to(self, conditioning: Conditioning, side: Side = Side.POSITIVE) -> Conditioning:
         """The conditioning with the net at the end of each entry's chain.
@@ -60,46 +61,14 @@ class Attachment:
         previous: the last net of that chain, or None for an entry without a chain.
         """
         if previous not in self._copies:
-            copy = self._copy()
+            copy = self.control_net.copy()
+            if self.settings is not None:
+                copy = as_attached(copy, self.settings)
             hint = self.hint.movedim(-1, 1)  # (B, 3, H, W)
             copy.set_cond_hint(hint, self.strength, self.timestep_percent_range, vae=self.vae)
             copy.set_previous_controlnet(previous)
             self._copies[previous] = copy
         return self._copies[previous]
-
-    def _copy(self) -> ControlBase:
-        """A new copy of the net."""
-        return self.control_net.copy()
-
-
-@dataclass
-class ControlAttachment(Attachment):
-    """An Attachment of a UNet's ControlNet, whose copies check each run themselves, see attached_net.py.
-
-    width, canvas, input_changer, report, pictures, latents_note_node: the settings of every copy, see NetSettings.
-    """
-
-    width: int = field(kw_only=True)
-    canvas: Canvas | None = field(default=None, kw_only=True)
-    input_changer: Callable[[BaseModel], UNetInputChanger] | None = field(default=None, kw_only=True)
-    report: RunReport | None = field(default=None, kw_only=True)
-    pictures: Pictures | None = field(default=None, kw_only=True)
-    latents_note_node: Canvas | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        check_range("The ControlNet", *self.timestep_percent_range)
-
-    def _copy(self) -> ControlBase:
-        """A new copy of the net, attached, see attached_net.py."""
-        settings = NetSettings(
-            width=self.width,
-            canvas=self.canvas,
-            input_changer=self.input_changer,
-            report=self.report,
-            pictures=self.pictures,
-            latents_note_node=self.latents_note_node,
-        )
-        return as_attached(super()._copy(), settings)
 
 
 def with_nets_of_positive(positive: Conditioning, negative: Conditioning) -> Conditioning:

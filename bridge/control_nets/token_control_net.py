@@ -188,7 +188,6 @@ class TokenNetwork:
         self._hint: Tensor | None = None
         """The hint of which `_keypoints` was made."""
         self._keypoints: Any = None
-        """What the network's input_hint_block makes of the hint, (B, C, h, w)."""
         self._layers: dict[Block, GroupKeysAndValues] = {}
         """The keys and values of the context in every layer; empty before the first forward has run."""
 
@@ -201,27 +200,40 @@ class TokenNetwork:
         timesteps: (B,). context: of ReadByNet, (B, tokens, width). y: (B, adm), for SDXL.
         """
         network = self._network
-        emb = network.time_embed(timestep_embedding(timesteps, network.model_channels, repeat_only=False).to(x.dtype))
-        # input_hint_block and the zero convolutions are called like every block; they read their first argument alone.
-        if self._hint is not hint:
-            self._hint = hint
-            self._keypoints = network.input_hint_block(hint, emb, context)
+        emb = self._embedding(timesteps, y, x.dtype)
         layers = dict(self._layers)
         attend = partial(self._attend, layers)
         # A block makes keys and values of the context that it is given. Once those of the first forward are kept, its
         # own are not read, so it is given one token, the least that it can be given.
         block_context = context[:, :1] if layers else context
-        if network.num_classes is not None:
-            emb = emb + network.label_emb(y)
         residuals: list[Tensor] = []
         for number, (block, zero_conv) in enumerate(zip(network.input_blocks, network.zero_convs, strict=True)):
-            x = block(x, emb, block_context, _options_of_block("input", number, attend))
+            x = block(x, emb, block_context, _options_of_block("input", number, attend))  # (B, C, h, w) of this block
             if number == 0:
-                x = x + self._keypoints
+                x = x + self._keypoints_of(hint, emb, context)
             residuals.append(self._in_boxes(zero_conv(x, emb, context)))
         x = network.middle_block(x, emb, block_context, _options_of_block("middle", 0, attend))
+        middle = self._in_boxes(network.middle_block_out(x, emb, context))
         self._layers = layers  # complete by now: of a cancelled step nothing is kept
-        return {"middle": [self._in_boxes(network.middle_block_out(x, emb, context))], "output": residuals}
+        return {"middle": [middle], "output": residuals}
+
+    def _embedding(self, timesteps: Tensor, y: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """What every block reads beside x: (B, width), of the timesteps (B,) and, for SDXL, of y (B, adm)."""
+        network = self._network
+        waves = timestep_embedding(timesteps, network.model_channels, repeat_only=False)  # (B, model_channels)
+        embedding = network.time_embed(waves.to(dtype))
+        return embedding if network.num_classes is None else embedding + network.label_emb(y)
+
+    def _keypoints_of(self, hint: Tensor, emb: Tensor, context: Tensor) -> Tensor:
+        """What the network's input_hint_block makes of the keypoint picture, (B, C, h, w): once for a hint.
+
+        emb, context: of a block. This one, like the zero convolutions, is called like every block, and reads its first
+        argument alone.
+        """
+        if self._hint is not hint:
+            self._hint = hint
+            self._keypoints = self._network.input_hint_block(hint, emb, context)
+        return self._keypoints
 
     def _attend(
         self, layers: dict[Block, GroupKeysAndValues], q: Tensor, k: Tensor, v: Tensor, extra_options: Options

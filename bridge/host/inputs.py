@@ -106,12 +106,11 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         values = {**dict(zip(names, args, strict=False)), **kwargs}
         schema = _schema_of(node)
         unlinked_values = _unlinked_values(schema, required_names)
-        notes.clear(notes.node_of(cls))
         if schema.takes_lists:
             linked_values = _checked_lists(schema, values)
         else:
             linked_values = {name: _checked_value(schema, name, value) for name, value in values.items()}
-        return notes.with_note(run(cls, **unlinked_values | linked_values), notes.node_of(cls))
+        return notes.with_notes(lambda: run(cls, **unlinked_values | linked_values))
 
     define_schema: Callable[..., io.Schema] = node.define_schema.__func__
 
@@ -224,7 +223,7 @@ def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
         return getattr(schema_input, "default", None)
     if not _fits(schema_input, value):
         actual_method = getattr(value, "method_title", "")
-        expected_method = getattr(schema_input.Parent, "method_title", "")
+        expected_method = _method_of(schema_input)
         if actual_method and expected_method:
             raise FileOfOtherMethod(input_in_words, actual_method, expected_method)
         raise BadInput(input_in_words, inputs.named(value), _needed_in_words(schema_input))
@@ -238,14 +237,18 @@ def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
     return value
 
 
+def _method_of(schema_input: io.Input) -> str:
+    """The title of the method whose own file an input takes; "" for any other input."""
+    return getattr(schema_input.Type, "method_title", "")
+
+
 def _needed_in_words(schema_input: io.Input) -> str:
     """What an input takes, for messages: the name of its type, such as IMAGE.
 
-    The sockets of methods' own files are all of one type. Their class, which nodes.sockets.adapter_socket makes, has
-    words of its own in `needed`, which say which method is meant. The host keeps the class of an input's type as
-    `Parent`.
+    The sockets of methods' own files are all of one type, so the words say which method is meant.
     """
-    return getattr(schema_input.Parent, "needed", schema_input.io_type)
+    method = _method_of(schema_input)
+    return f"a file of {method} from Load Adapter" if method else schema_input.io_type
 
 
 def _may_be_none(schema_input: io.Input) -> bool:

@@ -90,7 +90,7 @@ class Loaded(Generic[NetT]):
 
     patcher: its network. The host finds it by the name of this field, to count its memory. lora: the tensors of the
     LoRA that is part of the file, as bridge.loras.adapter_files reads them; empty for a file without one. method_title:
-    of the method whose file it is, which nodes.sockets.adapter_socket puts onto the class.
+    of the method whose file it is, for messages.
     """
 
     method_title: ClassVar[str] = ""
@@ -170,7 +170,7 @@ class Published:
             raise ModelMissing(f"The {self.file_in_words}", file_names, searched, model.url, model.size_text)
         return str(path)
 
-    def chosen(self, file: str, node_id: str | None) -> str:
+    def chosen(self, file: str) -> str:
         """Full path of the file that was chosen, as `path` gives it.
 
         A note under the node says so where the file lies elsewhere or under another name.
@@ -178,7 +178,7 @@ class Published:
         path = self.path(file)
         if folders.find(file, self.key) is None:
             note = f"{file} is not in models/{self.key}. Loaded instead, as its contents are the same: {path}"
-            notes.tell(node_id, note)
+            notes.tell(note)
         return path
 
     def read(self, path: str) -> dict[str, Tensor]:
@@ -236,7 +236,7 @@ class FileLoader:
     inputs: tuple[io.WidgetInput, ...] = ()
     licence: str = ""
 
-    def load(self, path: str, node_id: str | None, **values: Any) -> Any:
+    def load(self, path: str, **values: Any) -> Any:
         """What travels on the method's socket, of the file at `path`.
 
         values: of the loading node's inputs, those of other methods among them. Raises what load_file raises, such as
@@ -246,5 +246,5 @@ class FileLoader:
         for own_input in self.inputs:
             own_values[own_input.id] = values.get(own_input.id, own_input.default)
         loaded = self.load_file(path, **own_values)
-        notes.tell(node_id, self.licence)
+        notes.tell(self.licence)
         return loaded

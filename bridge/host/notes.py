@@ -1,7 +1,8 @@
 """Notes for the user on the node itself and in the log, where the result could be better; progress bar and cancel."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import comfy.model_management
@@ -37,31 +38,32 @@ def _send(event: str, message: dict[str, Any]) -> None:
         server.send_sync(event, message, server.client_id)
 
 
-_notes_of: dict[str, list[str]] = {}
-"""The notes of a node since it has begun to run, by its id."""
+_of_running_node: ContextVar[list[str] | None] = ContextVar("likeness_notes_of_running_node", default=None)
+"""The notes that the node that runs here has told; None where no node runs."""
 
 
-def clear(node_id: str | None) -> None:
-    """Forget the notes of the run before of this node."""
-    if node_id is not None:
-        _notes_of.pop(node_id, None)
-
-
-def tell(node_id: str | None, text: str) -> None:
-    """Log `text`, and show it under the node (None: nowhere) once it has run; "" is no note."""
+def tell(text: str) -> None:
+    """Log `text`, and show it under the node that runs, once it has run; "" is no note."""
     if not text:
         return
     logger.warning(text)
-    if node_id is not None:
-        _notes_of.setdefault(node_id, []).append(text)
+    told = _of_running_node.get()
+    if told is not None:
+        told.append(text)
 
 
-def with_note(output: io.NodeOutput, node_id: str | None) -> io.NodeOutput:
-    """The output of a node that has run, with its notes beside its previews.
+def with_notes(execute: Callable[[], io.NodeOutput]) -> io.NodeOutput:
+    """Run a node, and give its output with the notes that are told meanwhile beside its previews.
 
     The host keeps both for as long as it keeps the result of the node.
     """
-    note = plain_lines("\n".join(_notes_of.pop(node_id or "", ())))
+    told: list[str] = []
+    token = _of_running_node.set(told)
+    try:
+        output = execute()
+    finally:
+        _of_running_node.reset(token)
+    note = plain_lines("\n".join(told))
     # Of the items of a list the host joins what is shown, and fails where one of them lacks a key that another has.
     if note or output.ui is not None:
         previews = output.ui.as_dict() if hasattr(output.ui, "as_dict") else output.ui
@@ -70,7 +72,11 @@ def with_note(output: io.NodeOutput, node_id: str | None) -> io.NodeOutput:
 
 
 _logged: dict[tuple[str, str], tuple[Any, str]] = {}
-"""By id of a node and topic: the prompt and the text of the last note of a sampling run."""
+"""By id of a node and topic: the prompt and the text of the last note of a sampling run.
+
+It stands here because the samplers of a node's MODEL share nothing else that may change: each run of one has objects of
+its own, and what a node has put on a socket stays as it is.
+"""
 
 
 def tell_of_run(node_id: str | None, topic: str, text: str) -> None:

@@ -1,6 +1,14 @@
 """Pieces of node schemas: inputs that several methods have, and features that ComfyUI 0.3.64 lacks.
 
 Such a feature is set in a way that newer hosts use and 0.3.64 ignores.
+
+Why the inputs of a node stand twice, declared in define_schema and as parameters of `execute`: ComfyUI's own nodes have
+it so, and one list of which both are made would be worse to read. A signature with the limits in its annotations cannot
+hold a group: `*scope_inputs()` would be four lines everywhere. Of a class with a field for each input, inherited fields
+come first, while saved workflows read values by their order. Menus of files, and inputs that only some hosts have, are
+made when the host asks, not when a module is imported. And with `execute(cls, **values)` no type checker and no reader
+sees what a node is called with. Where the two lists do not agree, the first call of the node is a TypeError. A group
+that comes as `**settings` has a class with its values: ScopeInputs, RegionInputs.
 """
 
 import json

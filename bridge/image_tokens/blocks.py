@@ -21,6 +21,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ...core.attention import on_tokens
+from ...core.block_tokens import read_tokens
 from ..host.shared_network import model_of
 from ..host.unet import Options, dtype_of, with_replacements
 from ..networks.model_family import network_of, tokens_of
@@ -47,12 +48,12 @@ def blocks_of(model: ModelPatcher) -> list[TransformerBlock]:
 
 
 Read = tuple[Tensor, ...]
-"""What is read of people behind one block: each (people, ...)."""
+"""What is read of people behind one block: the fields of a BlockTokens, or () where nobody is read."""
 
 
 class BlockInjection(Injection):
-    """What one apply node adds to one side of the conditioning. layers: a Read per block, weights in it; () for a block
-    behind which nobody is read.
+    """What one apply node adds to one side of the conditioning. layers: a Read per block; the values are times the
+    people's weights.
 
     A side without people has none: its rows are computed beside those with people, as the host does without both.
     apart: each person is read by themselves, times the part of a token that lies in their region. Else tokens are in a
@@ -65,13 +66,6 @@ class BlockInjection(Injection):
     def can_join_batch(self, other: Any) -> bool:
         """Whether rows with these two can be computed in one batch: where both work at the same steps."""
         return self.schedule == other.schedule
-
-    def read(self, rows: Tensor, people: Read, who: Sequence[int]) -> Tensor:
-        """What tokens of the picture, (..., width), read of some people behind one block: (..., width).
-
-        rows: these tokens. people: what is read of all people of the node. who: the numbers of those who are read.
-        """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -162,15 +156,13 @@ class _Readers:
     """Tokens of the picture that read the same people behind the blocks.
 
     rows: of the batch. tokens: (n,), their numbers in the picture. people: the numbers of whom they read. layers: what
-    is read of the people, per block. read: how, as BlockInjection.read. shares: (n, 1), what is read is multiplied by;
-    None for 1.
+    is read of the people, per block. shares: (n, 1), what is read is multiplied by; None for 1.
     """
 
     rows: slice
     tokens: Tensor
     people: tuple[int, ...]
     layers: list[Read]
-    read: Callable[[Tensor, Read, Sequence[int]], Tensor]
     shares: Tensor | None
 
     def added(self, picture: Tensor, tokens: Tensor, number: int) -> Tensor:
@@ -178,7 +170,7 @@ class _Readers:
 
         picture: the rows of a whole batch, (B, tokens, width). tokens: the numbers of their tokens in it.
         """
-        read = self.read(picture[self.rows, tokens], self.layers[number], self.people)
+        read = read_tokens(picture[self.rows, tokens], self.layers[number], self.people)
         return read if self.shares is None else read * self.shares.to(read)
 
 
@@ -215,13 +207,11 @@ class BlocksBatch(Batch):
             for person, by_token in enumerate(on_tokens(shares, *latent, 2).flatten(1)):
                 tokens = by_token.nonzero()[:, 0]
                 shares_of_tokens = by_token[tokens, None].to(x.device)  # (n, 1)
-                self._readers.append(
-                    _Readers(part.rows, tokens.to(x.device), (person,), layers, injection.read, shares_of_tokens)
-                )
+                self._readers.append(_Readers(part.rows, tokens.to(x.device), (person,), layers, shares_of_tokens))
             return
         regions = torch.ones(1, 1, 1) if injection.acting_regions is None else injection.acting_regions
         for people, tokens in tokens_by_people(tokens_in_regions(regions, latent)):
-            self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, injection.read, None))
+            self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, None))
 
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with a function of ours around every block behind which somebody is read."""

@@ -28,14 +28,13 @@ def with_lora(
     model: ModelPatcher,
     state: State,
     strength: float,
-    node_id: str | None = None,
     host_names: Mapping[str, str] | None = None,
 ) -> ModelPatcher:
     """A clone of the MODEL with a LoRA. Unlike everything else of ours it acts in all of the picture and on both sides
     of CFG, as it was trained.
 
     A MODEL that has this LoRA already, from a file of its own or from another node, is returned as it is, and a note
-    under the node `node_id` says so.
+    under the node says so.
     state: "<n>.to_q_lora.{down,up}.weight" and so on for to_k, to_v and to_out. <n> is the number of the attention:
     self-attention 0 and cross-attention 1 of the first transformer block, and so on in diffusers' order.
     host_names: name of a layer in the file -> name of its weight in the MODEL, for a file that names its layers in
@@ -47,10 +46,7 @@ def with_lora(
     patches = _patches(model, state, host_names)
     applied_strength = _strength_on(model, patches)
     if applied_strength:
-        notes.tell(
-            node_id,
-            f"The MODEL has the LoRA of this file already, at {applied_strength:g}: not added a second time",
-        )
+        notes.tell(f"The MODEL has the LoRA of this file already, at {applied_strength:g}: not added a second time")
         return model
     clone = model.clone()
     clone.add_patches(patches, strength)

@@ -13,7 +13,7 @@ What lives how long, from the longest to the shortest:
     UNetNodeLoras       as its batch                             what one node adds, with weights of every pixel
     Forward             one forward in one thread                the grids of the blocks, as the forward shows them
     LayerHook           one forward, or several that overlap     stands in a layer's `forward`
-    TextReading         as its batch                             pixels that read the text with the same LoRAs
+    TextReadings        as its batch                             which pixels read the text with whose LoRAs
 
 There are several UNets where ComfyUI's MultiGPU CFG Split samples with a copy on each card, each in its own thread.
 
@@ -368,6 +368,47 @@ class Owner(NamedTuple):
     person_index: int
 
 
+PeopleByNode = tuple[tuple[int, ...], ...]
+"""For each node, the numbers of some of its people."""
+
+
+class TextReadings:
+    """Which pixels of each cross-attention layer read the text with whose LoRAs, in the forwards of a batch."""
+
+    def __init__(self, nodes: Sequence[UNetNodeLoras], text_layers: Sequence[TextLayers], place: QueryPlace) -> None:
+        self._nodes = nodes
+        self._place = place
+        self._people_of_layers = [self._people_with_text(text_layer) for text_layer in text_layers]
+        # Made here and not in the forward: torch.compile compiles the forward, which should only read what lies ready.
+        self._ready: dict[tuple[PeopleByNode, Grid], list[TextReading]] = {}
+        for people_by_node in set(self._people_of_layers):
+            for grid in place.grids:
+                self._ready[people_by_node, grid] = self._make(people_by_node, grid)
+
+    def of_layer(self, layer_index: int, grid: Grid) -> list[TextReading]:
+        """The readings of a layer. They are ready for the grids of the UNet itself."""
+        key = self._people_of_layers[layer_index], grid
+        return self._ready[key] if key in self._ready else self._make(*key)
+
+    def _people_with_text(self, text_layer: TextLayers) -> PeopleByNode:
+        """The people with LoRAs in the modules that make keys or values of the text in this layer."""
+        by_node: list[tuple[int, ...]] = []
+        for node in self._nodes:
+            people: set[int] = set()
+            for name in text_layer:
+                if name in node.layers:
+                    people.update(node.layers[name].people)
+            by_node.append(tuple(sorted(people)))
+        return tuple(by_node)
+
+    def _make(self, people_by_node: PeopleByNode, grid: Grid) -> list[TextReading]:
+        """New readings for a layer of this grid. people_by_node: those with LoRAs on the text in the layer."""
+        by_node: list[list[PersonShare]] = []
+        for node, people in zip(self._nodes, people_by_node, strict=True):
+            by_node.append(shares_of_node(node.shares_at(grid), people))
+        return make_readings(by_node, self._place)
+
+
 class UNetLorasBatch(CrossAttentionBatch):
     """What is added to the layers of one UNet in the forwards that carry the same. nodes: what each node adds.
 
@@ -379,7 +420,6 @@ class UNetLorasBatch(CrossAttentionBatch):
         self, run: UNetLorasRun, network: LoraNetwork, place: QueryPlace, nodes: Sequence[UNetNodeLoras]
     ) -> None:
         super().__init__(run.layers, place.row_count)
-        self._place = place
         self.hooks = network.hooks
         self._text_layers = network.text_layers
         self._nodes = nodes
@@ -395,13 +435,7 @@ class UNetLorasBatch(CrossAttentionBatch):
             if convolution in network.modules:
                 self._layers_of_convolution.setdefault(convolution, []).append(name)
         self._read_layers = list(dict.fromkeys([*names, *self._layers_of_convolution]))
-        # By the people with LoRAs on the text, see _find_people_with_text, and by grid. They are made here and not in
-        # the forward: torch.compile compiles the forward, which should only read what lies ready.
-        self._readings: dict[tuple[tuple[tuple[int, ...], ...], Grid], list[TextReading]] = {}
-        self._people_with_text = [self._find_people_with_text(index) for index in range(len(self.layers))]
-        for people_by_node in set(self._people_with_text):
-            for grid in place.grids:
-                self._readings[people_by_node, grid] = self._make_readings_at(people_by_node, grid)
+        self._readings = TextReadings(nodes, network.text_layers, place)
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -461,7 +495,7 @@ class UNetLorasBatch(CrossAttentionBatch):
             value_additions.append(self._added_to_text(node, text_layers.values, layer_text.for_values))
         by_pixels = can_read_some_pixels(before)
         out: Tensor | None = None
-        for reading_of_batch in self._readings_of(layer_index, grid_of(extra_options)):
+        for reading_of_batch in self._readings.of_layer(layer_index, grid_of(extra_options)):
             reading = _reading_for_rows(reading_of_batch, source_rows, by_pixels)
             if reading.share is not None or reading.pixels is not None:
                 self._check_tokens(q, grid_of(extra_options))
@@ -509,31 +543,6 @@ class UNetLorasBatch(CrossAttentionBatch):
         height, width = grid
         if q.shape[1] != height * width:
             raise _tokens_moved(q.shape[1], grid)
-
-    def _find_people_with_text(self, layer_index: int) -> tuple[tuple[int, ...], ...]:
-        """For each node, the people with LoRAs in the modules that make keys or values of the text in this layer."""
-        by_node: list[tuple[int, ...]] = []
-        for node in self._nodes:
-            people: set[int] = set()
-            for name in self._text_layers[layer_index]:
-                if name in node.layers:
-                    people.update(node.layers[name].people)
-            by_node.append(tuple(sorted(people)))
-        return tuple(by_node)
-
-    def _readings_of(self, layer_index: int, grid: Grid) -> list[TextReading]:
-        """Which pixels of a layer read the text with whose LoRAs. They are ready for the grids of the UNet itself."""
-        key = self._people_with_text[layer_index], grid
-        if key not in self._readings:
-            return self._make_readings_at(*key)
-        return self._readings[key]
-
-    def _make_readings_at(self, people_by_node: tuple[tuple[int, ...], ...], grid: Grid) -> list[TextReading]:
-        """New readings for a layer of this grid. people_by_node: see _find_people_with_text."""
-        by_node: list[list[PersonShare]] = []
-        for node, people in zip(self._nodes, people_by_node, strict=True):
-            by_node.append(shares_of_node(node.shares_at(grid), people))
-        return make_readings(by_node, self._place)
 
     def _added_to_text(self, node: UNetNodeLoras, name: str, context: Tensor) -> dict[int, Tensor]:
         """What a node adds to keys or values that the module of this name makes of a text, (B, T, C), by person.

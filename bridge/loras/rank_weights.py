@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -100,20 +101,22 @@ class RankWeights:
         which tokens the layer is given. x: what it is given.
         """
         assert stream is not None  # such a layer is refused by the node
-        tokens = math.prod(x.shape[1:-1])  # they may stand in a grid, (rows of x, frames, h, w, C)
+        weights_of = partial(  # how many tokens -> (1, tokens, ranks)
+            self.of_owners, forward, node_number, people, loras.owners, loras.owners_tensor, stream.stream
+        )
         if stream.stream is Stream.TEXT_AS_ROWS:
-            tokens = x.shape[1] if x.dim() == 4 else len(x) // self._row_count
-        elif stream.modulates:
+            if x.dim() == 4:  # (B, T, C, layers of the text encoder)
+                return weights_of(x.shape[1])[:, :, None]  # (1, T, 1, ranks)
+            weights = weights_of(len(x) // self._row_count)  # of x: (B * T, layers of the text encoder, C)
+            return weights[0][:, None].repeat(self._row_count, 1, 1)  # (B * T, 1, ranks)
+        if stream.modulates:  # (B, 1, C): one row for all tokens
             if x.dim() != 3 or x.shape[1] != 1:
                 raise zero_time_unknown()
-            tokens = self._tokens.tokens(stream.stream)
-        owners = loras.owners, loras.owners_tensor
-        weights = self.of_owners(forward, node_number, people, *owners, stream.stream, tokens)
-        if stream.stream is not Stream.TEXT_AS_ROWS:
-            return weights if x.dim() == 3 else weights.view(1, *x.shape[1:-1], -1)
-        if x.dim() == 4:  # (B, T, C, layers of the text encoder)
-            return weights[:, :, None]
-        return weights[0][:, None].repeat(self._row_count, 1, 1)  # (B * T, 1, ranks)
+            return weights_of(self._tokens.tokens(stream.stream))
+        weights = weights_of(math.prod(x.shape[1:-1]))
+        if x.dim() == 3:  # (B, tokens, C)
+            return weights
+        return weights.view(1, *x.shape[1:-1], -1)  # tokens in a grid, (B, frames, h, w, C)
 
     def of_owners(
         self,

@@ -121,7 +121,12 @@ _FORWARD = ("_forward", "forward_orig", "patchify_and_embed", "embed_all", "embe
 
 def require_known_code(network: Any, family: TransformerFamily, node: str) -> None:
     """Raise BadSetup where the code of a network is not as described: in another version of the host, or because a pack
-    has put its own forward in the place of the host's. node: the name of the node that asks."""
+    has put its own forward in the place of the host's. node: the name of the node that asks.
+
+    The host's source is searched for `family.code`. How a forward joins its tokens shows in no signature and in no
+    attribute of a network, and an error of it in no exception: people would only be read in the wrong places. A number
+    of the host's version would tell of an older host, and nothing of a newer one that has changed the code.
+    """
     of_family = () if family.block_inputs is None else (family.block_inputs.method,)
     for name in (*_FORWARD, *of_family):
         module = getattr(getattr(network, name, None), "__module__", None) or "comfy."

@@ -177,12 +177,12 @@ def _onnx_provider(backend: str, provider: str) -> str | None:
 
 
 def load_face_model(
-    pack: str, recognisers: str, node_id: str | None = None, backend: str = TORCH, provider: str = onnx_session.AUTO
+    pack: str, recognisers: str, backend: str = TORCH, provider: str = onnx_session.AUTO
 ) -> HostedFaceModel:
     """Load the detector of `pack`, if it is one, and one recogniser, all of them or none.
 
     A damaged file that the user has not chosen by its name is left out, and a note under the node says so, as long as
-    another file can be used. node_id: of the node. backend: one of BACKENDS. provider: one of onnx_session.PROVIDERS,
+    another file can be used. backend: one of BACKENDS. provider: one of onnx_session.PROVIDERS,
     for onnxruntime alone.
     IR-SE50 is no ONNX file, and torch runs it in any case.
     Raises ModelMissing, UnsupportedCheckpoint for damaged or unfit files, and NoOnnxRuntime.
@@ -199,7 +199,7 @@ def load_face_model(
     usable = _usable_recognisers(files, pack, recognisers, runs_on, left_out)
     # A damaged file may be here twice, because it was opened as a detector and as a recogniser.
     for text in dict.fromkeys(map(str, left_out)):
-        notes.tell(node_id, f"Left out, as others can be used: {text}")
+        notes.tell(f"Left out, as others can be used: {text}")
     return HostedFaceModel(detector, usable)
 
 
@@ -250,13 +250,13 @@ def _usable_recognisers(
     return tuple(usable)
 
 
-def default_face_model(detects: bool = True, node_id: str | None = None) -> HostedFaceModel:
+def default_face_model(detects: bool = True) -> HostedFaceModel:
     """The face model for nodes without one: what a new Load Face Embedder loads.
 
-    detects: whether it needs a detector. node_id: of the node. Raises as load_face_model.
+    detects: whether it needs a detector. Raises as load_face_model.
     """
     pack = pack_names()[0] if detects else NO_DETECTOR
-    return load_face_model(pack, ALL, node_id)
+    return load_face_model(pack, ALL)
 
 
 class FindsFaces(io.ComfyNode):

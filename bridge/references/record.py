@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
-from ...core.people import Cast
+from ...core.people import Cast, Person
 from ...core.taking_part import present
 
 LATENTS = "reference_latents"
@@ -19,7 +20,7 @@ class PeopleReferences:
     """The reference latents that one node has put into an entry, and the person whom each of them shows. Immutable.
 
     cast: everybody, also people of weight 0. latents: the very tensors that stand in the option LATENTS. people: for
-    each of them the index of a person among `present(cast).people`, or None for one that shows no person. of_rows: for
+    each of them the index of a person among `present`, or None for one that shows no person. of_rows: for
     each of them whether every row of it shows the person of that row of the batch; () where none does. shown: for each
     of them the number of tokens by which the text shows it, which are the first of the text; () where the text does not
     matter.
@@ -30,6 +31,11 @@ class PeopleReferences:
     people: tuple[int | None, ...]
     of_rows: tuple[bool, ...] = ()
     shown: tuple[int, ...] = ()
+
+    @cached_property
+    def present(self) -> tuple[Person, ...]:
+        """The people of weight above 0."""
+        return present(self.cast).people
 
     def numbers_of(self, latents: Sequence[Tensor]) -> tuple[int | None, ...]:
         """For each of these latents its number among `latents` of this record; None for one of another node.
@@ -49,16 +55,15 @@ class PeopleReferences:
 
         numbers: of the latents, as `numbers_of` gives them. row: counts where people have rows.
         """
-        people = present(self.cast).people
         weights: list[float] = []
         for number in numbers:
             owner = None if number is None else self.people[number]
             if number is not None and self.of_rows and self.of_rows[number]:
                 owner = row
-            weights.append(1.0 if owner is None else people[owner].weight)
+            weights.append(1.0 if owner is None else self.present[owner].weight)
         return tuple(weights)
 
     @property
     def is_weighted(self) -> bool:
         """Whether a person has another weight than 1."""
-        return any(person.weight != 1 for person in present(self.cast).people)
+        return any(person.weight != 1 for person in self.present)

@@ -57,6 +57,15 @@ class CurrentForward(threading.local):
         self.additions: Any = None
         self.attributes: dict[tuple[int, str], Any] = {}
 
+    def known(self) -> tuple[Any, ...]:
+        """What is known now of the forward, to be given to `know_again`."""
+        # Attribute by attribute: torch.compile traces this, and does not follow the dictionary of a threading.local.
+        return self.texts, self.references, self.embedded, self.additions
+
+    def know_again(self, known: tuple[Any, ...]) -> None:
+        """Know what `known` has given, and no more."""
+        self.texts, self.references, self.embedded, self.additions = known
+
 
 current = CurrentForward()
 

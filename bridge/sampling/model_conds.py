@@ -312,4 +312,4 @@ def chunks_of(cond: Mapping[str, Any], options: Mapping[str, Any], key: str) -> 
         return []
     if key not in options:
         raise ConditioningLost("unknown", "asks the ControlNet with transformer_options of its own")
-    return [chunk.carried for chunk in options[key].chunks_of_table(cond[key])]
+    return [chunk.carried for chunk in options[key].row_tables.chunks_of(cond[key])]

@@ -6,12 +6,12 @@ sees the Batch alone: tensors that lie ready, and what is done with them.
 The steps of one forward, in the order in which the host calls them:
 
     PREPARE_SAMPLING    Run.wrap_prepare_sampling tells the host of the memory that the run adds, once for all forwards
-    conditioning        CarriedCond.concat asks Run.row_table for the table of the forward's rows: (rows, 2)
+    conditioning        CarriedCond.concat asks Run.row_table for the table of the forward's rows, see row_tables.py
     CALC_COND_BATCH     Run.wrap_calc_cond_batch notes the size of the latent; the host batches the entries
     APPLY_MODEL         Run.wrap_apply_model reads the table and makes the Batch, outside of torch.compile:
-                            chunks_of_table     the table -> what each chunk carries
-                            _checked_batch      checks rows and sizes of the chunks, and calls
-                            batch_for_forward   of the subclass -> the Batch
+                            row_tables.chunks_of    the table -> what each chunk carries
+                            _checked_batch          checks rows and sizes of the chunks, and calls
+                            batch_for_forward       of the subclass -> the Batch
                         and sends both on, the table and `Sent`
     DIFFUSION_MODEL     Run.wrap_diffusion_model calls the UNet with Batch.options_with_attention. It makes the Batch
                         anew only where the table that arrives is not the one that was sent: another pack has moved rows
@@ -20,14 +20,10 @@ Each kind of thing that is carried has a run and a table of its own, though a fo
 MODEL one after the other and know nothing of each other, so a common run would have to be found and joined in a clone
 that others hold too. Whether two entries may be one batch is answered for each kind by itself. And what the kinds share
 is here already: a subclass has little more than batch_for_forward.
-
-Which entries a table belongs to is decided by the identity of the table first (`id`), and by its numbers only where
-another pack has made a new tensor: to read numbers from a GPU makes the CPU wait for it, at every step.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -51,6 +47,7 @@ from .canvas_check import Canvas
 from .conditioning import factor_between
 from .current_forward import current
 from .model_conds import Carried, CarriedCond, Chunk, ConditioningLost
+from .row_tables import RowTables
 from .run_notes import Start, notes_on_words, tell_of_start, tell_of_words
 
 _WRAPPERS = comfy.patcher_extension.WrappersMP
@@ -202,15 +199,7 @@ class Batch:
 class Run:
     """One sampling run of a MODEL that reads what conditioning carries under `key`.
 
-    Which row carries what stands in the row table, a tensor with one line per row. The host and other packs treat it
-    like every other condition: where a pack takes rows apart, repeats or reorders them, it does the same to these
-    lines. An example, of a positive prompt with people and a negative one, with two pictures:
-
-        row of the batch     0          1          2          3
-        entry                positive   positive   negative   negative
-        line: chunk, picture 0, 0       0, 1       1, 0       1, 1
-
-    Only this tensor travels, because the host would copy a dictionary at every step.
+    Which row carries what stands in a row table, see row_tables.py.
     """
 
     key: ClassVar[str]
@@ -223,23 +212,11 @@ class Run:
         self._device = guider.model_patcher.load_device
         self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
         self._sigma_ranges: dict[ScheduleRange, SigmaRange] = {}
-        self._number_by_chunk: dict[Chunk, int] = {}
-        """The number of each chunk, as it stands in the lines of a row table."""
-        self._chunk_by_number: dict[int, Chunk] = {}
-        self._row_tables: dict[tuple[tuple[Chunk, ...], tuple[int, ...]], Tensor] = {}
-        """The row table of each batch, by its chunks and by the numbers of the pictures that each of them has. Tables
-        stay here until the run ends, so that no other tensor can get the id of one of them."""
-        self._chunks_by_table_id: dict[int, tuple[Chunk, ...]] = {}
-        """The chunks of each table in `_row_tables`, by the id of the tensor: for a table that arrives unchanged."""
-        self._chunks_by_lines: dict[tuple[tuple[int, ...], ...], tuple[Chunk, ...]] = {}
-        """The chunks of each table by the numbers in it: for a copy of the table, such as on another card."""
-        self._numbering = threading.Lock()
+        self.row_tables = RowTables(self._device)
         self._rows_sent = False
         """Whether the host was given rows with people."""
         self._rows_arrived = False
         """Whether any rows have come to the MODEL."""
-        self._window: tuple[int, ...] = ()
-        """The rows of the batch that the forwards of this step show; () for all of them."""
         self._code_around_model: str = ""
         """The modules of the functions that other packs have put around the MODEL, for messages."""
         self.schedule: Tensor | None = None
@@ -268,57 +245,10 @@ class Run:
         return self._sigma_ranges[carried.schedule].contains(float(sigmas[0]))
 
     def row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
-        """The row table of a batch, (rows, 2): per row the number of its chunk, and the number of the picture in it.
-
-        It is the same tensor for the same batch, on the device already. By that `chunks_of_table` knows it, without
-        reading numbers from a GPU. picture_count: how many pictures, and so rows, each chunk has.
-        """
+        """The row table of a batch, (rows, 2), which the host gets. picture_count: how many pictures each chunk has."""
         if _read_anything(chunks):
             self._rows_sent = True
-        pictures = self._window if len(self._window) == picture_count else tuple(range(picture_count))
-        key = chunks, pictures
-        # MultiGPU CFG Split asks from several threads at once: no two chunks may get one number.
-        with self._numbering:
-            if key not in self._row_tables:
-                self._row_tables[key] = self._make_row_table(chunks, pictures)
-            return self._row_tables[key]
-
-    def _make_row_table(self, chunks: tuple[Chunk, ...], pictures: tuple[int, ...]) -> Tensor:
-        """A new row table, (rows, 2), on the device. It gives numbers to chunks that have none.
-
-        pictures: the numbers of the pictures that each chunk has.
-        """
-        lines: list[tuple[int, int]] = []
-        for chunk in chunks:
-            chunk_number = self._number_by_chunk.setdefault(chunk, len(self._number_by_chunk))
-            self._chunk_by_number[chunk_number] = chunk
-            lines.extend((chunk_number, picture_number) for picture_number in pictures)
-        row_table = torch.tensor(lines, device=self._device)
-        if self._window:
-            # What reads chunks takes them for all rows of the batch: in a window each row is a chunk of its own.
-            chunks = tuple(self._chunk_of_row(number, picture_number) for number, picture_number in lines)
-        self._chunks_by_table_id[id(row_table)] = chunks
-        self._chunks_by_lines[tuple(lines)] = chunks
-        return row_table
-
-    def chunks_of_table(self, row_table: Tensor) -> tuple[Chunk, ...]:
-        """The chunks of a batch by its row table, (rows, 2); all have equally many rows.
-
-        They are the host's chunks, or one chunk per row where another pack has cut the batch.
-        """
-        chunks = self._chunks_by_table_id.get(id(row_table))
-        if chunks is not None:
-            return chunks
-        lines = tuple(map(tuple, row_table.tolist()))
-        chunks = self._chunks_by_lines.get(lines)
-        if chunks:
-            return chunks
-        return tuple(self._chunk_of_row(number, int(picture_number)) for number, picture_number in lines)
-
-    def _chunk_of_row(self, chunk_number: int, picture_number: int) -> Chunk:
-        """What a single row carries. picture_number: of its picture in the chunk."""
-        chunk = self._chunk_by_number[chunk_number]
-        return Chunk(tuple(item.for_picture(picture_number) for item in chunk.carried), chunk.size)
+        return self.row_tables.of_batch(chunks, picture_count)
 
     def wrap_prepare_sampling(
         self, executor: WrapperExecutor, model: ModelPatcher, noise_shape: Sequence[int], *args: Any, **kwargs: Any
@@ -346,7 +276,7 @@ class Run:
         options = model_options["transformer_options"]
         options[WHOLE_LATENT] = self.latent
         window = row_window(options)
-        self._window = () if window is None else window.rows
+        self.row_tables.window = () if window is None else window.rows
         self.schedule = options.get("sample_sigmas")
         out = executor(model, conds, x_in, timestep, model_options)
         if self._rows_sent and not self._rows_arrived:
@@ -393,7 +323,7 @@ class Run:
 
         Raises ConditioningLost where rows or sizes do not fit.
         """
-        chunks = self.chunks_of_table(row_table)
+        chunks = self.row_tables.chunks_of(row_table)
         if not _read_anything(chunks):
             return None
         self._check_row_count(forward_input.x, len(row_table))
@@ -488,7 +418,7 @@ def call_network(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any,
     thread knows what it knew before: a network may be called inside of another one's forward.
     """
     args, kwargs = batch.network_arguments(args, kwargs)
-    texts, references, embedded, additions = current.texts, current.references, current.embedded, current.additions
+    before = current.known()
     try:
         if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
             args = *args[:-1], batch.options_with_attention(args[-1])
@@ -496,10 +426,7 @@ def call_network(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any,
             kwargs["transformer_options"] = batch.options_with_attention(kwargs.get("transformer_options", {}))
         return executor(x, *args, **kwargs)
     finally:
-        current.texts = texts
-        current.references = references
-        current.embedded = embedded
-        current.additions = additions
+        current.know_again(before)
         batch.after_network_call()
 
 

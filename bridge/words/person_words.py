@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 
 from ..apply_nodes import Scope
 from ..host.encode import PeopleWords, words_by_schedule
 from ..networks.families import TransformerFamily
-from ..networks.model_family import width_of_text
 from ..sampling.conditioning import Conditioning, within
 from ..sampling.model_conds import carry
 from . import person_texts, regional_text
@@ -30,7 +28,7 @@ class Sides:
 
 def carry_words(
     scope: Scope,
-    model: ModelPatcher,
+    text_width: int,
     transformer: TransformerFamily | None,
     clips: Sequence[CLIP],
     all_words: Sequence[str],
@@ -41,16 +39,17 @@ def carry_words(
 
     The negative says that it has none, so that the host may compute both in one batch. A CLIP that changes in the
     schedule gives an entry for each part of it, as it does of the prompt. Where nobody has words, both stay as they
-    are. transformer: the family of the MODEL, None for a UNet. clips: that each person's words are encoded with, all of
-    which change alike in the schedule. all_words: of each person of the scope, "" for none. strength: how strongly they
-    are read. Raises WrongBaseModel for the CLIP of another family, and BadText.
+    are. text_width: of the text that the MODEL reads. transformer: its family, None for a UNet. clips: that each
+    person's words are encoded with, all of which change alike in the schedule. all_words: of each person of the scope,
+    "" for none. strength: how strongly they are read.
+    Raises WrongBaseModel for the CLIP of another family, and BadText.
     """
     numbers = [number for number, words in enumerate(all_words) if words]
     if not numbers:
         return sides
     if scope.by_row:
         numbers = list(range(len(all_words)))  # every row has its person
-    parts = _encoded(model, transformer, [clips[number] for number in numbers], [all_words[n] for n in numbers])
+    parts = _encoded(text_width, transformer, [clips[number] for number in numbers], [all_words[n] for n in numbers])
     carried_of_parts = [_carried(scope, transformer, numbers, part, strength) for part in parts]
     first = carried_of_parts[0]  # the host gives one part at least
     positive: Conditioning = []
@@ -64,13 +63,13 @@ def carry_words(
 
 
 def _encoded(
-    model: ModelPatcher, transformer: TransformerFamily | None, clips: Sequence[CLIP], words: Sequence[str]
+    text_width: int, transformer: TransformerFamily | None, clips: Sequence[CLIP], words: Sequence[str]
 ) -> list[PeopleWords]:
     """The words of people for each part of the schedule. The arguments are those of carry_words, for these people."""
     advice = "Use the CLIP of the model's own checkpoint."
     if transformer is not None:
         advice = f"Use the text encoder of {transformer.name}."
-    return words_by_schedule(clips, words, width_of_text(model, transformer), advice)
+    return words_by_schedule(clips, words, text_width, advice)
 
 
 def _carried(

@@ -195,7 +195,8 @@ def draw_layout(layout: Layout) -> Surface:
         if slot.pose is None or head_height is None:
             advice = "Make the layout with body = full or half, with Layout for a Group or with Layout from Picture."
             raise BadLayout(f"Place {number} has no skeleton to draw a body around.", advice)
-        _Figure(surface, number, slot.pose, head_height).draw()
+        for shape in _Figure(slot.pose, head_height).shapes():
+            shape.draw(surface, number)
     if not surface.person.any():
         raise BadLayout("No place of the layout is on its canvas.", "Move the places onto it.")
     return surface
@@ -219,16 +220,62 @@ class _Axis:
         return (self.origin[0] + self.down[0] * distance, self.origin[1] + self.down[1] * distance)
 
 
-class _Figure:
-    """One person on a surface.
+@dataclass(frozen=True)
+class _Shape:
+    """A limb, a torso or a head around an axis, with the charts that are drawn on it.
 
-    place_number: of the person's place in the layout. head_height: of their head, px. front: whether they look at the
-    viewer. facing_sign: 1 where they do, else -1. corners: of the torso, as bodies.torso gives them.
+    half_width: of the shape, by the distance along the axis from its origin, both px. widest: the largest half width,
+    px. across_sign: see the top of the module. middle_across: the distance, in the direction of `across`, from the axis
+    to the middle of the shape, px.
     """
 
-    def __init__(self, surface: Surface, place_number: int, pose: Pose, head_height: float) -> None:
-        self.surface = surface
-        self.place_number = place_number
+    axis: _Axis
+    half_width: _HalfWidth
+    widest: float
+    across_sign: int
+    charts: Sequence[_Chart]
+    middle_across: float = 0.0
+
+    def draw(self, surface: Surface, place_number: int) -> None:
+        """Draw the charts as far as they are on the canvas. place_number: of the person's place in the layout."""
+        height, width = surface.person.shape
+        axis = self.axis
+        start = axis.point_at(axis.start)
+        end = axis.point_at(axis.start + axis.length)
+        reach = self.widest + abs(self.middle_across)
+        x0, x1 = _pixel_range(start[0], end[0], reach, width)
+        y0, y1 = _pixel_range(start[1], end[1], reach, height)
+        if x0 >= x1 or y0 >= y1:
+            return
+        y, x = np.mgrid[y0:y1, x0:x1].astype(np.float64) + 0.5  # the centres of pixels, (rows, columns) each
+        x = x - axis.origin[0]
+        y = y - axis.origin[1]
+        pixels_along = x * axis.down[0] + y * axis.down[1]
+        pixels_across = (x * axis.down[1] - y * axis.down[0]) * self.across_sign - self.middle_across
+        # -1 to 1 from one side of the shape to the other, and from its start to its end.
+        across = pixels_across / self.half_width(pixels_along)
+        along = 2 * (pixels_along - axis.start) / axis.length - 1
+        iuv = np.zeros((3, *along.shape), np.uint8)
+        for chart in self.charts:
+            # Both ends of a band belong to it: a pixel on the rim itself lies in one of the bands.
+            visible = (abs(along) <= 1) & (across >= chart.start) & (across <= chart.end)
+            # The surface keeps V, U, part.
+            for channel, plane in enumerate((chart.v, chart.u)):
+                in_middle, to_end, to_rim = plane  # see _Plane
+                value = (in_middle + to_end * along + to_rim * across).clip(0, 255)
+                iuv[channel][visible] = value.astype(np.uint8)[visible]
+            iuv[2][visible] = chart.part
+        surface.draw_body(place_number, x0, y0, torch.as_tensor(iuv))
+
+
+class _Figure:
+    """One person, made of shapes; a method gives None for a shape whose joints are not seen.
+
+    head_height: of their head, px. front: whether they look at the viewer. facing_sign: 1 where they do, else -1.
+    corners: of the torso, as bodies.torso gives them.
+    """
+
+    def __init__(self, pose: Pose, head_height: float) -> None:
         self.pose = pose
         self.head_height = head_height
         left_shoulder = pose[_SHOULDER]
@@ -239,18 +286,17 @@ class _Figure:
         self.facing_sign = 1 if self.front else -1
         self.corners = torso(pose)
 
-    def draw(self) -> None:
-        """Draw the person: legs, then torso and head, then arms and hands, which lie over the torso."""
+    def shapes(self) -> list[_Shape]:
+        """All that is seen of the person: legs, then torso and head, then arms and hands, which lie over the torso."""
+        shapes: list[_Shape | None] = []
         for side in (-1, 1):
-            self._foot(side)
-            for limb in _LEGS:
-                self._limb(side, limb)
-        self._torso()
-        self._head()
+            shapes.append(self._foot(side))
+            shapes.extend(self._limb(side, limb) for limb in _LEGS)
+        shapes += [self._torso(), self._head()]
         for side in (-1, 1):
-            for limb in _ARMS:
-                self._limb(side, limb)
-            self._hand(side)
+            shapes.extend(self._limb(side, limb) for limb in _ARMS)
+            shapes.append(self._hand(side))
+        return [shape for shape in shapes if shape is not None]
 
     def _joint(self, left_joint: int, side: int) -> Point | None:
         """A joint of a side, by its number on the left side; None where it is not seen."""
@@ -258,45 +304,47 @@ class _Figure:
         joint = self.pose[left_joint + 1 if is_right else left_joint]
         return joint[:2] if joint[2] > SEEN else None
 
-    def _limb(self, side: int, limb: _Limb) -> None:
-        """Draw a limb of one side (-1 right, 1 left), as far as its joints are seen."""
+    def _limb(self, side: int, limb: _Limb) -> _Shape | None:
+        """A limb of one side (-1 right, 1 left)."""
         start = self._joint(limb.start, side)
         end = self._joint(limb.end, side)
         if start is None:
-            return
+            return None
         if end is None and limb.start == _HIP:
             # A hip without a knee: the knee is taken to be below the edge of the picture, straight down.
             end = (start[0], start[1] + _THIGH_LENGTH * self.head_height)
         if end is None:
-            return
+            return None
         charts = limb.front if self.front else limb.behind
-        self._capsule(start, end, limb.radii, side, charts[side])
+        return self._capsule(start, end, limb.radii, side, charts[side])
 
-    def _hand(self, side: int) -> None:
-        """Draw the hand of one side, which points where the forearm does; nothing where elbow or wrist is not seen."""
+    def _hand(self, side: int) -> _Shape | None:
+        """The hand of one side, which points where the forearm does."""
         elbow = self._joint(_ELBOW, side)
         wrist = self._joint(_WRIST, side)
-        if elbow and wrist:
-            x, y = unit(elbow, wrist)
-            start, end = [
-                (wrist[0] + x * distance * self.head_height, wrist[1] + y * distance * self.head_height)
-                for distance in _HAND_FROM_WRIST
-            ]
-            self._capsule(start, end, _HAND_RADII, side, _HAND[side])
+        if not elbow or not wrist:
+            return None
+        x, y = unit(elbow, wrist)
+        start, end = [
+            (wrist[0] + x * distance * self.head_height, wrist[1] + y * distance * self.head_height)
+            for distance in _HAND_FROM_WRIST
+        ]
+        return self._capsule(start, end, _HAND_RADII, side, _HAND[side])
 
-    def _foot(self, side: int) -> None:
-        """Draw the foot of one side below its ankle, the toes outwards; nothing where the ankle is not seen."""
+    def _foot(self, side: int) -> _Shape | None:
+        """The foot of one side below its ankle, the toes outwards."""
         ankle = self._joint(_ANKLE, side)
-        if ankle:
-            across_sign = side * self.facing_sign  # outwards on the picture
-            toes = (
-                ankle[0] + across_sign * _TOES_OUTWARDS * self.head_height,
-                ankle[1] + _TOES_BELOW_ANKLE * self.head_height,
-            )
-            self._capsule(ankle, toes, _FOOT_RADII, side, _FOOT[side])
+        if not ankle:
+            return None
+        across_sign = side * self.facing_sign  # outwards on the picture
+        toes = (
+            ankle[0] + across_sign * _TOES_OUTWARDS * self.head_height,
+            ankle[1] + _TOES_BELOW_ANKLE * self.head_height,
+        )
+        return self._capsule(ankle, toes, _FOOT_RADII, side, _FOOT[side])
 
-    def _capsule(self, start: Point, end: Point, radii: _Radii, side: int, charts: Sequence[_Chart]) -> None:
-        """Draw a shape from one point to another with round ends; `across` goes outwards.
+    def _capsule(self, start: Point, end: Point, radii: _Radii, side: int, charts: Sequence[_Chart]) -> _Shape:
+        """A shape from one point to another with round ends; `across` goes outwards.
 
         side: of the person, -1 right, 1 left.
         """
@@ -314,12 +362,12 @@ class _Figure:
 
         axis = _Axis(start, unit(start, end), -start_radius, length + start_radius + end_radius)
         across_sign = side * self.facing_sign
-        self._paint(axis, half_width, max(start_radius, end_radius), across_sign, charts)
+        return _Shape(axis, half_width, max(start_radius, end_radius), across_sign, charts)
 
-    def _torso(self) -> None:
-        """Draw the torso from the neck to the crotch, with straight outlines between shoulders, waist and hips."""
+    def _torso(self) -> _Shape | None:
+        """The torso from the neck to the crotch, with straight outlines between shoulders, waist and hips."""
         if not self.corners:
-            return
+            return None
         left_shoulder, right_shoulder, right_hip, left_hip = self.corners
         head_height = self.head_height
         between_shoulders = middle(left_shoulder, right_shoulder)
@@ -342,14 +390,14 @@ class _Figure:
         axis_length = length + _NECK_ABOVE_SHOULDERS * head_height + _CROTCH_BELOW_HIPS * head_height
         axis = _Axis(between_shoulders, down, neck, axis_length)
         charts = _TORSO if self.front else _TORSO_BEHIND
-        self._paint(axis, half_width, max(half_widths), self.facing_sign, charts)
+        return _Shape(axis, half_width, max(half_widths), self.facing_sign, charts)
 
-    def _head(self) -> None:
-        """Draw an ellipse from the crown to the chin, and the neck below the nose; nothing where no nose is seen."""
+    def _head(self) -> _Shape | None:
+        """An ellipse from the crown to the chin, and the neck below the nose; None where no nose is seen."""
         head_height = self.head_height
         nose = self.pose[_NOSE]
         if nose[2] <= SEEN:
-            return
+            return None
         neck = (nose[0], nose[1] + _NECK_BELOW_NOSE * head_height)
         if self.corners:
             left_shoulder, right_shoulder, _, _ = self.corners
@@ -374,7 +422,7 @@ class _Figure:
         seam = max(-_MOST_SEAM, min(_MOST_SEAM, -skull_middle / widest))
         charts = _head_charts(seam, self.front)
         axis = _Axis(nose[:2], down, crown, neck_end - crown)
-        self._paint(axis, half_width, widest, self.facing_sign, charts, skull_middle)
+        return _Shape(axis, half_width, widest, self.facing_sign, charts, skull_middle)
 
     def _skull_middle(self, down: Point) -> float:
         """The distance across from the nose to the middle of the skull, px; 0 where no ear is seen.
@@ -389,49 +437,6 @@ class _Figure:
                 across += (ear[0] - nose[0]) * down[1] - (ear[1] - nose[1]) * down[0]
         # Of two ears this is the mean of their distances, of one ear half of its distance.
         return self.facing_sign * across / 2
-
-    def _paint(
-        self,
-        axis: _Axis,
-        half_width: _HalfWidth,
-        widest: float,
-        across_sign: int,
-        charts: Sequence[_Chart],
-        middle_across: float = 0.0,
-    ) -> None:
-        """Draw the charts of a shape around an axis, as far as it is on the canvas.
-
-        half_width: of the shape, by the distance along the axis from its origin, both px. widest: the largest half
-        width, px. across_sign: see the top of the module. middle_across: the distance, in the direction of `across`,
-        from the axis to the middle of the shape, px.
-        """
-        height, width = self.surface.person.shape
-        start = axis.point_at(axis.start)
-        end = axis.point_at(axis.start + axis.length)
-        reach = widest + abs(middle_across)
-        x0, x1 = _pixel_range(start[0], end[0], reach, width)
-        y0, y1 = _pixel_range(start[1], end[1], reach, height)
-        if x0 >= x1 or y0 >= y1:
-            return
-        y, x = np.mgrid[y0:y1, x0:x1].astype(np.float64) + 0.5  # the centres of pixels, (rows, columns) each
-        x = x - axis.origin[0]
-        y = y - axis.origin[1]
-        pixels_along = x * axis.down[0] + y * axis.down[1]
-        pixels_across = (x * axis.down[1] - y * axis.down[0]) * across_sign - middle_across
-        # -1 to 1 from one side of the shape to the other, and from its start to its end.
-        across = pixels_across / half_width(pixels_along)
-        along = 2 * (pixels_along - axis.start) / axis.length - 1
-        iuv = np.zeros((3, *along.shape), np.uint8)
-        for chart in charts:
-            # Both ends of a band belong to it: a pixel on the rim itself lies in one of the bands.
-            visible = (abs(along) <= 1) & (across >= chart.start) & (across <= chart.end)
-            # The surface keeps V, U, part.
-            for channel, plane in enumerate((chart.v, chart.u)):
-                in_middle, to_end, to_rim = plane  # see _Plane
-                value = (in_middle + to_end * along + to_rim * across).clip(0, 255)
-                iuv[channel][visible] = value.astype(np.uint8)[visible]
-            iuv[2][visible] = chart.part
-        self.surface.draw_body(self.place_number, x0, y0, torch.as_tensor(iuv))
 
 
 def _pixel_range(start: float, end: float, reach: float, side: int) -> tuple[int, int]:

@@ -144,22 +144,25 @@ def find_faces(detector: Detector, picture: Picture, expected: int = 1) -> Searc
     other turns as well: detectors may miss a face that stands on its head beside upright ones.
     """
     look = cache(partial(_look, detector, picture))  # rung -> its faces; no rung is looked at twice
-    tried: list[str] = []
-    for rung in LADDER:
-        if rung.what not in tried:
-            tried.append(rung.what)
+    rung = next((rung for rung in LADDER if look(rung)), None)
+    if rung is None:
+        return Search((), _in_words(LADDER))
+    tried = _in_words(LADDER[: LADDER.index(rung) + 1])
+    surest_face = look(rung)[0]
+    may_lie = rung.turns > 0 or _is_doubtful(surest_face, turns=0)
+    if may_lie:
+        rung = _upright_rung(look, rung)
         faces = look(rung)
-        if not faces:
-            continue
-        if rung.turns or _is_doubtful(faces[0], turns=0):
-            rung = _upright_rung(look, rung)
-            faces = look(rung)
-            if len(faces) == 1 and expected <= 1 and _is_upright(faces[0], rung.turns):
-                # The comparison of the whole picture in all turns was about this face alone.
-                return Search(faces, tuple(tried))
-        faces = _each_in_its_turn(detector, picture, look, rung, faces, expected)
-        return Search(faces, tuple(tried))
-    return Search((), tuple(tried))
+        is_alone = len(faces) == 1 and expected <= 1
+        if is_alone and _is_upright(faces[0], rung.turns):
+            # All four turns of the whole picture have been compared, and that was about this face alone.
+            return Search(faces, tried)
+    return Search(_each_in_its_turn(detector, picture, look, rung, expected), tried)
+
+
+def _in_words(rungs: Sequence[Rung]) -> tuple[str, ...]:
+    """What these rungs are, in words. Rungs of one kind have the same words, which stand there once."""
+    return tuple(dict.fromkeys(rung.what for rung in rungs))
 
 
 def _upright_rung(look: Callable[[Rung], tuple[Detection, ...]], rung: Rung) -> Rung:
@@ -221,19 +224,18 @@ def _each_in_its_turn(
     picture: Picture,
     look: Callable[[Rung], tuple[Detection, ...]],
     rung: Rung,
-    faces: tuple[Detection, ...],
     expected: int,
 ) -> tuple[Detection, ...]:
     """The faces of a picture, each as it is seen in the turn in which it is upright; the surest first.
 
-    faces: what `rung` shows. Doubtful ones are looked at alone, in all turns. Where one of them is upright in another
+    Doubtful ones of those that `rung` shows are looked at alone, in all turns. Where one of them is upright in another
     turn, or fewer than `expected` faces are seen, the whole picture is looked at in the other turns as well: a face may
     be seen in one turn only, as of a family that lies on a bed in several directions.
     look: a rung -> the faces that it shows.
     """
     result: list[Detection] = []
     turned_faces: list[Detection] = []
-    for face in faces:
+    for face in look(rung):
         if not _is_doubtful(face, rung.turns):
             result.append(face)
             continue

@@ -1,6 +1,6 @@
 """ID-Patch: load the projections, draw the condition image, apply both to the conditioning."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...bridge import apply_nodes
-from ...bridge.control_nets.attachment import ControlAttachment
+from ...bridge.control_nets.attached_net import NetSettings
+from ...bridge.control_nets.attachment import Attachment
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange
@@ -47,20 +48,46 @@ NO_IDENTITIES = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class Face:
+    """What ID-Patch reads of a person. embeddings: (1, n, 512) on the device of the network; n is 1 where the photos
+    are joined. weight: of the person."""
+
+    embeddings: Tensor
+    weight: float
+
+
 class IDPatch(Loaded[IDPatchNet]):
     """A loaded id-patch file."""
 
-    def tokens(self, people: tuple[Person, ...], photos: str) -> Tensor:
+    method_title = METHOD.title
+
+    def faces(self, people: Sequence[Person], photos: str) -> list[Face]:
+        """What both projections read of people.
+
+        photos: how several photos of a person are joined, as in core.identities.embeddings. Raises BadCast, also where
+        a person has several embeddings and the file reads one.
+        """
+        faces: list[Face] = []
+        for person in people:
+            person_embeddings = embeddings(person, METHOD, photos)  # (n, 512)
+            count = len(person_embeddings)
+            if count > 1 and not self.net.takes_sequences:
+                raise BadCast(
+                    f"{person.identity.name} has {count} photos to be used as a sequence, but this file's projection "
+                    "reads one embedding.",
+                    "Set photos to mean or normalised mean on both ID-Patch nodes.",
+                )
+            faces.append(Face(self.on_device(person_embeddings[None]), person.weight))
+        return faces
+
+    def tokens(self, faces: Sequence[Face]) -> Tensor:
         """The ID tokens of people, one person after the other: (1, people * 16, width) float32 on the CPU.
 
         Each person's tokens are multiplied with the person's weight.
-        photos: how several photos of a person are joined, as in core.identities.embeddings. Raises BadCast.
         """
-        tokens: list[Tensor] = []
-        for person in people:
-            tokens_of_person = self._projected(self.net.tokens, person, photos)  # (1, 16, width)
-            tokens.append(tokens_of_person * person.weight)
-        return torch.cat(tokens, dim=1)
+        # (1, 16, width) of each person
+        return torch.cat([self.net.tokens(face.embeddings).cpu() * face.weight for face in faces], dim=1)
 
     def unconditional_tokens(self, count: int) -> Tensor:
         """The ID tokens of an all-zero embedding, repeated for `count` people: (1, count * 16, width).
@@ -71,31 +98,12 @@ class IDPatch(Loaded[IDPatchNet]):
         tokens = self.net.tokens(self.on_device(no_face)).cpu()  # (1, 16, width)
         return tokens.repeat(1, count, 1)
 
-    def patches(self, people: tuple[Person, ...], photos: str) -> list[Tensor]:
-        """The ID patch of each person, (3, PATCH, PATCH) float32 on the CPU, times the person's weight.
-
-        photos: how several photos of a person are joined. Raises BadCast.
-        """
-        return [self._projected(self.net.patch, person, photos) * person.weight for person in people]
-
-    def _projected(self, projection: Callable[[Tensor], Tensor], person: Person, photos: str) -> Tensor:
-        """What one of the network's projections makes of a person's embeddings, on the CPU.
-
-        projection: the network's `tokens` or `patch`, which takes (1, n, 512). n is 1 where the photos are joined into
-        one embedding. Raises BadCast where n is more than 1 and the file reads one embedding.
-        """
-        person_embeddings = embeddings(person, METHOD, photos)  # (n, 512)
-        count = len(person_embeddings)
-        if count > 1 and not self.net.takes_sequences:
-            raise BadCast(
-                f"{person.identity.name} has {count} photos to be used as a sequence, but this file's projection reads "
-                "one embedding.",
-                "Set photos to mean or normalised mean on both ID-Patch nodes.",
-            )
-        return projection(self.on_device(person_embeddings[None])).cpu()
+    def patches(self, faces: Sequence[Face]) -> list[Tensor]:
+        """The ID patch of each person, (3, PATCH, PATCH) float32 on the CPU, times the person's weight."""
+        return [self.net.patch(face.embeddings).cpu() * face.weight for face in faces]
 
 
-IDPatchSocket = adapter_socket(METHOD.title, IDPatch)
+IDPatchSocket = adapter_socket(IDPatch)
 FILE = Published.of_method(METHOD, "ID-Patch file")
 
 
@@ -127,11 +135,11 @@ class IDPatchConditionImage(io.ComfyNode):
             advice = "Resize the image to the canvas, or give the layout node the size of the image."
             geometry.check_canvas("The image under the ID patches", image, placed_cast, advice)
             control = as_drawing(image)
-        patches = id_patch.patches(participants.people, photos)
+        patches = id_patch.patches(id_patch.faces(participants.people, photos))
         picture = condition_image(control, patches, participants, IMAGE)  # (B, H, W, 3), signed and unbounded
         preview = picture.clamp(0, 1)
         warnings = "\n".join(participants.warnings)
-        notes.tell(notes.node_of(cls), warnings)
+        notes.tell(warnings)
         count = counted(len(participants.members), "person", "people")
         report = warnings or f"{count}, every patch whole and on its own place."
         return io.NodeOutput(picture, preview, report, ui=ui.PreviewImage(preview, cls=cls))
@@ -188,27 +196,27 @@ class ApplyIDPatch(io.ComfyNode):
         node_id = notes.node_of(cls)
         lines = apply_nodes.without_model(model, _region_inputs(), region_settings, "ID tokens")
         if strength == 0:  # the node is switched off
-            notes.tell(node_id, "\n".join(lines))
+            notes.tell("\n".join(lines))
             return io.NodeOutput(positive, negative, apply_nodes.optional_model(model, APPLY))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
-        notes.tell(node_id, conditioning.other_net(cls))
-        placed_cast = require_places(cast, APPLY)
-        participants = participants_of(placed_cast)
+        notes.tell(conditioning.other_net(cls))
+        participants = participants_of(require_places(cast, APPLY))
+        faces = id_patch.faces(participants.people, photos)
         # Without people the ControlNet still acts, by the skeletons in the places.
         contribution = contribution_of_people(participants.names or ["The places"], APPLY, node_id)
         previews: list[ui.PreviewImage] = []
         if image is None:
-            hint = _own_hint(id_patch, participants, photos)
+            hint = _own_hint(id_patch.patches(faces), participants)
             lines += participants.warnings
             previews.append(ui.PreviewImage(hint.clamp(0, 1), cls=cls))
         else:
             hint = _checked_hint(image, participants)
             lines += participants.left_out
         sides = [positive, negative]
-        if participants.members:
-            sides = _with_tokens(sides, id_patch, participants, photos, id_start_percent)
+        if faces:
+            sides = _with_tokens(sides, id_patch, faces, participants.row_count, id_start_percent)
             # Tokens are read by region only where a MODEL is connected and the people share a picture.
-            if model is not None and placed_cast.by_row:
+            if model is not None and participants.row_count:
                 lines.append(apply_nodes.BY_ROW)
             elif model is not None:
                 region_inputs = apply_nodes.RegionInputs(**region_settings)
@@ -218,14 +226,13 @@ class ApplyIDPatch(io.ComfyNode):
                 previews.append(ui.PreviewImage(regional.picture, cls=cls))
         else:
             lines.append(NO_IDENTITIES)
-        canvas = Canvas(APPLY, participants.row_count, node_id)
+        notes.tell("\n".join(lines))
         net_percents = (start_percent, end_percent)
-        report = _report(contribution, participants, net_percents, id_start_percent)
-        attachment = _attachment(control_net, hint, strength, net_percents, vae, id_patch.width, canvas, report)
-        notes.tell(node_id, "\n".join(lines))
+        settings = _net_settings(id_patch.width, contribution, participants, net_percents, id_start_percent)
+        attachment = Attachment(control_net, hint, strength, net_percents, vae, settings)
         positive_out, negative_out = attachment.attach_to_both(*sides)
-        model_out = apply_nodes.optional_model(model, APPLY)
-        return io.NodeOutput(positive_out, negative_out, model_out, ui=apply_nodes.joined_previews(previews))
+        shown = apply_nodes.joined_previews(previews)
+        return io.NodeOutput(positive_out, negative_out, apply_nodes.optional_model(model, APPLY), ui=shown)
 
 
 def _region_inputs() -> list[io.Input]:
@@ -237,13 +244,12 @@ def _region_inputs() -> list[io.Input]:
     return inputs
 
 
-def _own_hint(id_patch: IDPatch, participants: Participants, photos: str) -> Tensor:
+def _own_hint(patches: Sequence[Tensor], participants: Participants) -> Tensor:
     """The picture for the ControlNet where no image is connected: skeletons, with the ID patches drawn on top of them.
 
-    Returns (B, H, W, 3), signed and unbounded.
+    patches: of each participant. Returns (B, H, W, 3), signed and unbounded.
     """
     cast = participants.cast
-    patches = id_patch.patches(participants.people, photos)
     layout = places_of(cast, None, APPLY)
     skeletons = control_images.skeletons(layout, cast.by_row)  # (1 or people, H, W, 3)
     return condition_image(skeletons, patches, participants, APPLY)
@@ -262,53 +268,23 @@ def _checked_hint(image: Tensor, participants: Participants) -> Tensor:
     return picture
 
 
-def _attachment(
-    control_net: ControlBase,
-    hint: Tensor,
-    strength: float,
-    percents: tuple[float, float],
-    vae: VAE | None,
-    width: int,
-    canvas: Canvas,
-    report: NetReport,
-) -> ControlAttachment:
-    """The user's ControlNet with this node's hint, as it is put into the conditioning.
-
-    hint: (B, H, W, 3). percents: start and end of the part of the schedule in which the net acts, 0..1. vae: encodes
-    the hint for nets that read latents; None for others. width: of one token that the net reads. canvas: of the hint.
-    report: the notes that the net collects in a run.
-    """
-    return ControlAttachment(
-        control_net,
-        hint,
-        strength,
-        percents,
-        vae,
-        width=width,
-        canvas=canvas,
-        input_changer=IDTokensReader,
-        report=report,
-        pictures=Pictures("condition picture", canvas),
-        latents_note_node=canvas,
-    )
-
-
 def _with_tokens(
     sides: Sequence[Conditioning],
     id_patch: IDPatch,
-    participants: Participants,
-    photos: str,
+    faces: Sequence[Face],
+    row_count: int,
     id_start_percent: float,
 ) -> list[Conditioning]:
     """Positive and negative with ID tokens appended to their texts: those of the people, and those of no face.
 
-    id_start_percent: from which part of the schedule on the tokens are there, 0..1.
+    row_count: how many people have a row of the batch each, 0 where all are in one picture. id_start_percent: from
+    which part of the schedule on the tokens are there, 0..1.
     """
-    count = len(participants.members)
-    tokens = id_patch.tokens(participants.people, photos)  # (1, people * 16, width)
+    count = len(faces)
+    tokens = id_patch.tokens(faces)  # (1, people * 16, width)
     no_face_tokens = id_patch.unconditional_tokens(count)
     people_in_row = count
-    if participants.cast.by_row:
+    if row_count:
         # Each person has a row of the batch: (1, people * 16, width) -> (people, 16, width)
         tokens = tokens[0].unflatten(0, (count, -1))
         no_face_tokens = no_face_tokens[0].unflatten(0, (count, -1))
@@ -362,19 +338,31 @@ def _by_region(
     return _Regional(patched_model, [positive, negative], place_previews.read_regions(areas, people)[None])
 
 
-def _report(
-    contribution: Contribution, participants: Participants, percents: tuple[float, float], id_start_percent: float
-) -> NetReport:
-    """The notes of the ControlNet at the end of a run: who is in it, and which of its two ranges had no step.
+def _net_settings(
+    width: int,
+    contribution: Contribution,
+    participants: Participants,
+    percents: tuple[float, float],
+    id_start_percent: float,
+) -> NetSettings:
+    """The settings of the ControlNet, which says at the end of a run which of its two ranges had no step.
 
-    percents: start and end of the part of the schedule in which the ControlNet acts, 0..1. id_start_percent: where the
-    part with the ID tokens begins, 0..1; it lasts to the end.
+    width: of one token that the net reads. percents: start and end of the part of the schedule in which the net acts,
+    0..1. id_start_percent: where the part with the ID tokens begins, 0..1; it lasts to the end.
     """
+    canvas = Canvas(APPLY, participants.row_count, contribution.node_id)
     net_range = NamedRange("the ControlNet", ScheduleRange(*percents))
     token_range = None
     if participants.members:
         token_range = NamedRange("the ID tokens", ScheduleRange(id_start_percent, 1.0), "id_start_percent")
-    return NetReport(contribution, net_range, token_range)
+    return NetSettings(
+        width,
+        canvas,
+        Pictures("condition picture", canvas),
+        IDTokensReader,
+        NetReport(contribution, net_range, token_range),
+        latents_note_node=canvas,
+    )
 
 
 LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))

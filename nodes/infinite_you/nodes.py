@@ -93,6 +93,8 @@ APPLY = "Apply InfiniteYou"
 class InfiniteYou(Loaded[InfiniteYouNet]):
     """A loaded image_proj_model."""
 
+    method_title = METHOD.title
+
     def tokens(self, people: Sequence[Person], photos: str) -> Tensor:
         """The tokens of people, (people, 8, width) float32 on the CPU. Raises BadCast.
 
@@ -105,7 +107,7 @@ class InfiniteYou(Loaded[InfiniteYouNet]):
         return torch.cat(tokens)
 
 
-InfiniteYouSocket = adapter_socket(METHOD.title, InfiniteYou)
+InfiniteYouSocket = adapter_socket(InfiniteYou)
 FILE = Published.of_method(METHOD, "InfiniteYou projection")
 
 
@@ -162,16 +164,14 @@ class ApplyInfiniteYou(io.ComfyNode):
         model_family.require_dits(APPLY)
         warnings = _missing_keypoints(taking_part.as_cast(cast)) if keypoints else []
         inputs = apply_nodes.ScopeInputs(**scope_settings)
-        cast = apply_nodes.acting_cast(
-            cls, cast, strength, FLUX.token, mask=inputs.mask, acts_in=inputs.acts_in, more=warnings
-        )
+        cast = apply_nodes.acting_cast(cast, strength, inputs, FLUX.token, more=warnings)
         if cast is None:  # the node is switched off, or everybody has weight 0
             return io.NodeOutput(positive, negative)
         check_range(METHOD.title, start_percent, end_percent)
         needed = f"{FLUX.name} (text width {infinite_you.width})"
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, FLUX_ADVICE)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
-        notes.tell(notes.node_of(cls), other_net(cls))
+        notes.tell(other_net(cls))
         scope = apply_nodes.scope_of_faces(cast, APPLY, WHOLE_SCHEDULE, inputs, notes.node_of(cls))
         hint = _hint(cast, scope.people, keypoints)
         size = None

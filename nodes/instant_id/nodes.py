@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ...bridge import apply_nodes
 from ...bridge.apply_nodes import Scope, check_fits, injections
-from ...bridge.control_nets.attachment import ControlAttachment
+from ...bridge.control_nets.attached_net import NetSettings
+from ...bridge.control_nets.attachment import Attachment
 from ...bridge.control_nets.token_control_net import TokenControlNet
 from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
@@ -41,6 +42,8 @@ ITS_FILE = "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors
 class InstantID(Loaded[InstantIDNet]):
     """A loaded ip-adapter file."""
 
+    method_title = METHOD.title
+
     def tokens(self, embeddings_of_people: Sequence[Tensor]) -> Tensor:
         """The tokens of people, (people, 16, width) float32 on the CPU.
 
@@ -52,7 +55,7 @@ class InstantID(Loaded[InstantIDNet]):
         return torch.cat(tokens)
 
 
-InstantIDSocket = adapter_socket(METHOD.title, InstantID)
+InstantIDSocket = adapter_socket(InstantID)
 FILE = Published.of_method(METHOD, "InstantID adapter")
 
 
@@ -108,7 +111,7 @@ class ApplyInstantID(io.ComfyNode):
         inputs = apply_nodes.ScopeInputs(**scope_settings)
         # The node is switched off only where both the adapter and IdentityNet are.
         strength = adapter_weight or control_strength
-        cast = apply_nodes.acting_cast(cls, cast, strength, SDXL.token, mask=inputs.mask, acts_in=inputs.acts_in)
+        cast = apply_nodes.acting_cast(cast, strength, inputs, SDXL.token)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         adapter_schedule = schedule_range("The adapter", adapter_start_percent, adapter_end_percent)
@@ -119,42 +122,25 @@ class ApplyInstantID(io.ComfyNode):
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
         carried = _injections(instant_id, scope, photos, adapter_weight, no_face_tokens)
         sides: Sequence[Conditioning] = (positive, negative)
-        net_percents = (start_percent, end_percent)
+        # What has strength 0 has no range.
+        ranges: list[NamedRange] = []
+        if adapter_weight:
+            ranges.append(NamedRange("the adapter", adapter_schedule, "adapter_start_percent and adapter_end_percent"))
         if control_strength:
+            net_percents = (start_percent, end_percent)
+            ranges.append(NamedRange("IdentityNet", ScheduleRange(*net_percents)))
             hint = _hint(image, cast, control_net, control_strength)  # it also raises where control_net is None
-            notes.tell(notes.node_of(cls), other_net(cls))
+            notes.tell(other_net(cls))
             # IdentityNet reads the tokens of the Injections of this source. Positive and negative have the same one.
             positive_injection = carried[0]
             net = TokenControlNet(control_net, positive_injection.source, no_face_tokens, IDENTITY_NET, ITS_FILE)
-            attachment = ControlAttachment(
-                net,
-                hint,
-                control_strength,
-                net_percents,
-                width=instant_id.width,
-                # Where the scope is placed, the run compares the canvas of the Injections with the latent, so the net
-                # need not check it again when it reads the hint.
-                canvas=None if scope.placed else scope.canvas,
-                pictures=Pictures("keypoint picture", scope.canvas),
-            )
+            # Where the scope is placed, the run compares the canvas of the Injections with the latent, so the net need
+            # not check it again when it reads the hint.
+            canvas = None if scope.placed else scope.canvas
+            settings = NetSettings(instant_id.width, canvas, Pictures("keypoint picture", scope.canvas))
+            attachment = Attachment(net, hint, control_strength, net_percents, settings=settings)
             sides = attachment.attach_to_both(positive, negative)
-        ranges = _ranges(adapter_schedule, net_percents, adapter_weight, control_strength)
         return scope.applied(cls, model, sides, carried, ranges=ranges)
-
-
-def _ranges(
-    adapter: ScheduleRange, control_percents: tuple[float, float], adapter_weight: float, control_strength: float
-) -> list[NamedRange]:
-    """The ranges of the schedule in which the adapter and IdentityNet act. What has strength 0 has no range here.
-
-    control_percents: start and end of the range of IdentityNet, 0..1.
-    """
-    ranges: list[NamedRange] = []
-    if adapter_weight:
-        ranges.append(NamedRange("the adapter", adapter, "adapter_start_percent and adapter_end_percent"))
-    if control_strength:
-        ranges.append(NamedRange("IdentityNet", ScheduleRange(*control_percents)))
-    return ranges
 
 
 def _injections(

@@ -44,6 +44,8 @@ FILE = Published.of_method(METHOD, "IP-Adapter")
 class IPAdapter(Loaded[IPAdapterNet]):
     """A loaded file. variant: what it reads, and how its authors used it."""
 
+    method_title = METHOD.title
+
     variant: Variant = field(kw_only=True)
 
     def tokens(self, embeddings: Tensor | None, clip_features: Tensor | None, shortcut: float = 1.0) -> Tensor:
@@ -82,7 +84,7 @@ class IPAdapter(Loaded[IPAdapterNet]):
         return encode.STATES if self.variant.clip == "states" else encode.EMBEDS
 
 
-IPAdapterSocket = adapter_socket(METHOD.title, IPAdapter)
+IPAdapterSocket = adapter_socket(IPAdapter)
 
 
 def load_ip_adapter(path: str, plus_version: str) -> IPAdapter:
@@ -143,7 +145,7 @@ class ApplyIPAdapter(io.ComfyNode):
     ) -> io.NodeOutput:
         family = family_of_text_width(ip_adapter.width) or SDXL
         inputs = apply_nodes.ScopeInputs(**scope_settings)
-        cast = apply_nodes.acting_cast(cls, cast, weight, family.token, mask=inputs.mask, acts_in=inputs.acts_in)
+        cast = apply_nodes.acting_cast(cast, weight, inputs, family.token)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range("The adapter", start_percent, end_percent)
@@ -156,7 +158,7 @@ class ApplyIPAdapter(io.ComfyNode):
         if portrait != AS_MADE:
             variant = replace(variant, cut=portrait)
         carried = _injections(ip_adapter, scope, clip_vision, variant, shortcut, weight)
-        model_with_lora = with_lora(model, ip_adapter.lora, lora_weight, notes.node_of(cls))
+        model_with_lora = with_lora(model, ip_adapter.lora, lora_weight)
         return scope.applied(cls, model_with_lora, (positive, negative), carried)
 
 
@@ -300,7 +302,7 @@ class StylePerPerson(io.ComfyNode):
         if cast is not None and mask is None:
             placed = require_places(cast, STYLES)
             in_style = _people_in_style(placed, who)
-        notes.tell(node_id, "" if any(in_style) else NOBODY)
+        notes.tell("" if any(in_style) else NOBODY)
         if weight == 0 or not any(in_style):
             return io.NodeOutput(model, positive, negative)
         _check_reads_pictures(ip_adapter)

@@ -326,7 +326,7 @@ class EncodeParts(io.ComfyNode):
         preview = sheet(Parts(parts.present))
         # Notes on labels that the network was not trained with, and on pictures whose shape is changed.
         lines = [*strange_labels(parts.present), *stretched(parts, width, height)]
-        notes.tell(notes.node_of(cls), "\n".join(lines))
+        notes.tell("\n".join(lines))
         return io.NodeOutput(features, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -366,7 +366,7 @@ class ApplyParts2Whole(io.ComfyNode):
         pose: Tensor | None = None,
     ) -> io.NodeOutput:
         node_id = notes.node_of(cls)
-        notes.tell(node_id, "" if pose is None else pose_hint(pose))
+        notes.tell("" if pose is None else pose_hint(pose))
         if strength == 0 and pose is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range("The range of the parts", start_percent, end_percent)

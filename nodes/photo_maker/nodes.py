@@ -55,6 +55,8 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
     lora: the tensors of the LoRA that the file brings for an SDXL UNet, under names that the host's loader knows.
     """
 
+    method_title = METHOD.title
+
     def tokens(self, person: Person) -> Tensor:
         """The tokens of a person's photos, one photo after the other: (n, width) float32 on the CPU.
 
@@ -81,7 +83,7 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
         return fused
 
 
-PhotoMakerSocket = adapter_socket(METHOD.title, PhotoMaker)
+PhotoMakerSocket = adapter_socket(PhotoMaker)
 
 
 def load_photo_maker(path: str) -> PhotoMaker:
@@ -246,7 +248,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         warnings = [] if taking_part.present(cast).people else [WITHOUT_PEOPLE]
         with_photos = taking_part.for_photos(cast)
         inputs = apply_nodes.RegionInputs(**region_settings)
-        acting = apply_nodes.acting_cast(cls, cast, weight, mask=inputs.mask, more=warnings)
+        acting = apply_nodes.acting_cast(cast, weight, inputs, more=warnings)
         check_family("The model input", TEXT_WIDTH, text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
         encoded = encode_prompt(photo_maker, clip, text, trigger, with_photos.people)
@@ -278,7 +280,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         layer_names = comfy.lora.model_lora_keys_unet(
             model_of(model), {}
         )  # name in a LoRA's file -> weight of the UNet
-        model_out = with_lora(model, photo_maker.lora, lora_weight, node_id, layer_names)
+        model_out = with_lora(model, photo_maker.lora, lora_weight, layer_names)
         if scope.regions is not None:
             model_out = patched(model_out, RegionalTextRun)
         model_out = on_model(contribution, model_out, positive)

@@ -20,7 +20,6 @@ from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read, block
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.networks import model_family
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
-from ...core.block_tokens import read_tokens
 from ...core.errors import BadPhoto, WrongBaseModel
 from ...core.families import FLUX, SDXL
 from ...core.identities import PortraitsMissing, combine, photos_of, portraits
@@ -41,23 +40,31 @@ FILE = Published.of_method(METHOD, "PuLID file")
 class PuLID(Loaded[PuLIDNet]):
     """A loaded file for SDXL, of version 1 or 1.1."""
 
+    method_title = f"{METHOD.title} for {SDXL.name}"
+
 
 class PuLIDFlux(Loaded[PuLIDFluxNet]):
     """A loaded file for FLUX.1."""
+
+    method_title = f"{METHOD.title} for {FLUX.name}"
 
 
 class EvaClip(Loaded[EvaNet]):
     """A loaded EVA02_CLIP_L_336_psz14_s6B.pt."""
 
+    method_title = "EVA-CLIP"
+
 
 class FaceParser(Loaded[FaceParserNet]):
     """A loaded parsing_bisenet.pth."""
 
+    method_title = "the face parser (BiSeNet)"
 
-PuLIDSocket = adapter_socket(f"{METHOD.title} for {SDXL.name}", PuLID)
-PuLIDFluxSocket = adapter_socket(f"{METHOD.title} for {FLUX.name}", PuLIDFlux)
-EvaClipSocket = adapter_socket("EVA-CLIP", EvaClip)
-FaceParserSocket = adapter_socket("the face parser (BiSeNet)", FaceParser)
+
+PuLIDSocket = adapter_socket(PuLID)
+PuLIDFluxSocket = adapter_socket(PuLIDFlux)
+EvaClipSocket = adapter_socket(EvaClip)
+FaceParserSocket = adapter_socket(FaceParser)
 
 
 def load_pulid(path: str) -> Loaded[Any]:
@@ -170,7 +177,7 @@ def _shown_to_eva(face_parser: FaceParser, identity: Identity) -> Tensor:
     return torch.cat(alone)
 
 
-def _photos_joined(cls: type[io.ComfyNode], net: EncoderNet, people: Sequence[Person], photos: str) -> str:
+def _photos_joined(net: EncoderNet, people: Sequence[Person], photos: str) -> str:
     """How the photos are joined: as is chosen, or by their mean where these people's tokens would differ in number.
 
     A note under the node says so.
@@ -178,8 +185,24 @@ def _photos_joined(cls: type[io.ComfyNode], net: EncoderNet, people: Sequence[Pe
     counts = {photos_of(person.identity) for person in people}
     if photos == MEAN or net.reads_photos_together or len(counts) == 1:
         return photos
-    notes.tell(notes.node_of(cls), MEAN_INSTEAD)
+    notes.tell(MEAN_INSTEAD)
     return MEAN
+
+
+def _inputs(pulid: io.Input, weight: float, *own: io.Input) -> list[io.Input]:
+    """The inputs of both apply nodes. pulid: for the file. weight: its default. own: what only one of the nodes has."""
+    return [
+        *schema.applied_inputs(),
+        pulid,
+        EvaClipSocket.Input("eva_clip"),
+        FaceParserSocket.Input("face_parser"),
+        CastOrPersonSocket.Input("cast"),
+        io.Float.Input("weight", default=weight, min=-1.0, max=3.0, step=0.01),
+        *own,
+        *schema.range_inputs(),
+        schema.photos_input([AS_PUBLISHED, MEAN]),
+        *schema.scope_inputs(),
+    ]
 
 
 # SDXL
@@ -199,19 +222,12 @@ class ApplyPuLID(io.ComfyNode):
         return io.Schema(
             node_id="LikenessApplyPuLID",
             category=IN_OTHER_METHODS,
-            inputs=[
-                *schema.applied_inputs(),
+            inputs=_inputs(
                 PuLIDSocket.Input("pulid"),
-                EvaClipSocket.Input("eva_clip"),
-                FaceParserSocket.Input("face_parser"),
-                CastOrPersonSocket.Input("cast"),
-                io.Float.Input("weight", default=0.8, min=-1.0, max=3.0, step=0.01),
+                0.8,
                 io.Combo.Input("projection", options=list(PROJECTIONS), default="fidelity"),
                 schema.advanced(zero_tokens),
-                *schema.range_inputs(),
-                schema.photos_input([AS_PUBLISHED, MEAN]),
-                *schema.scope_inputs(),
-            ],
+            ),
             outputs=schema.applied_outputs(),
             is_experimental=True,
         )
@@ -236,13 +252,13 @@ class ApplyPuLID(io.ComfyNode):
         **scope_settings: Any,
     ) -> io.NodeOutput:
         inputs = apply_nodes.ScopeInputs(**scope_settings)
-        cast = apply_nodes.acting_cast(cls, cast, weight, SDXL.token, mask=inputs.mask, acts_in=inputs.acts_in)
+        cast = apply_nodes.acting_cast(cast, weight, inputs, SDXL.token)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         check_fits(pulid, METHOD, model, (positive, negative), APPLY)
         scope = apply_nodes.scope_of_faces(cast, APPLY, schedule, inputs, notes.node_of(cls))
-        photos = _photos_joined(cls, pulid.net, scope.people, photos)
+        photos = _photos_joined(pulid.net, scope.people, photos)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
         if zero_tokens == _BY_THE_FILE:
             zero_tokens = _V1_1_ZERO_TOKENS if pulid.net.reads_photos_together else _V1_ZERO_TOKENS[projection]
@@ -267,17 +283,9 @@ def _with_zeros(tokens: Tensor, count: int) -> Tensor:
 
 
 class BlockFaces(BlockInjection):
-    """The faces of one node. Its `layers` have a BlockTokens for each block behind which they are read; the values are
-    times the people's weights."""
+    """The faces of one node, of whom each is read by themselves."""
 
     apart = True
-
-    def read(self, rows: Tensor, people: Read, who: Sequence[int]) -> Tensor:
-        """What rows (..., width) of the picture read of a person: (..., width).
-
-        people: the fields of the block's BlockTokens, of all people. who: the index of the person.
-        """
-        return read_tokens(rows, people, who)
 
 
 class ApplyPuLIDFlux(io.ComfyNode):
@@ -288,17 +296,7 @@ class ApplyPuLIDFlux(io.ComfyNode):
         return io.Schema(
             node_id="LikenessApplyPuLIDFlux",
             category=IN_OTHER_METHODS,
-            inputs=[
-                *schema.applied_inputs(),
-                PuLIDFluxSocket.Input("pulid"),
-                EvaClipSocket.Input("eva_clip"),
-                FaceParserSocket.Input("face_parser"),
-                CastOrPersonSocket.Input("cast"),
-                io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
-                *schema.range_inputs(),
-                schema.photos_input([AS_PUBLISHED, MEAN]),
-                *schema.scope_inputs(),
-            ],
+            inputs=_inputs(PuLIDFluxSocket.Input("pulid"), 1.0),
             outputs=schema.applied_outputs(),
             is_experimental=True,
         )
@@ -322,7 +320,7 @@ class ApplyPuLIDFlux(io.ComfyNode):
     ) -> io.NodeOutput:
         model_family.require_dits(APPLY_FLUX)
         inputs = apply_nodes.ScopeInputs(**scope_settings)
-        cast = apply_nodes.acting_cast(cls, cast, weight, FLUX.token, mask=inputs.mask, acts_in=inputs.acts_in)
+        cast = apply_nodes.acting_cast(cast, weight, inputs, FLUX.token)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
@@ -366,21 +364,13 @@ def _acts_behind(net: PuLIDFluxNet, model: ModelPatcher) -> list[bool]:
 
 def _layers(
     loaded: PuLIDFlux, tokens: Tensor, weights: Tensor, acts_behind: Sequence[bool], dtype: torch.dtype
-) -> tuple[tuple[Tensor, ...], ...]:
-    """What is read of people behind each block: the fields of a BlockTokens, or () where nothing is.
+) -> tuple[Read, ...]:
+    """What is read of people behind each block.
 
     tokens: (people, T, width). weights: (people,), of the values. dtype: in which the MODEL computes.
     """
     by_attention = iter(loaded.net.block_tokens(loaded.on_device(tokens)))
-    layers: list[tuple[Tensor, ...]] = []
-    for acts in acts_behind:
-        if not acts:
-            layers.append(())
-            continue
-        keys, offset, values = next(by_attention)
-        values = values * weights.to(values)[:, None, None, None]  # (people, heads, T, width)
-        layers.append((keys.to("cpu", dtype), offset.to("cpu", dtype), values.to("cpu", dtype)))
-    return tuple(layers)
+    return tuple(next(by_attention).weighted(weights, dtype) if acts else () for acts in acts_behind)
 
 
 LOADER = FileLoader(FILE, load_pulid)

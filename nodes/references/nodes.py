@@ -121,7 +121,7 @@ class PeopleAsReferences(io.ComfyNode):
             by_model = areas is not None or any(person.weight != 1 for person in present.people)
             if by_model:
                 check_model(model, family, NAME)
-        notes.tell(node_id, "\n".join(lines))
+        notes.tell("\n".join(lines))
 
         encoding = Encoding(clip, family, everybody, prompt, negative_prompt, sentences, by_model)
         latents = latents_of(vae, family, sources)
@@ -322,7 +322,7 @@ def read_by_region(
     record: the references of both conditionings. areas: None where nothing is limited to regions. read_range: the part
     of the schedule in which these conditionings are read.
     """
-    names = taking_part.names(taking_part.present(record.cast).people)
+    names = taking_part.names(record.present)
     inputs = "references_start_percent and references_end_percent"
     ranges = [NamedRange("the references", read_range, inputs)]
     if areas is not None:

@@ -42,8 +42,10 @@ class StoryMaker(Loaded[StoryMakerNet]):
     lora: the tensors of its LoRA under the file's own keys, which have the number of the attention layer in them.
     """
 
+    method_title = METHOD.title
 
-StoryMakerSocket = adapter_socket(METHOD.title, StoryMaker)
+
+StoryMakerSocket = adapter_socket(StoryMaker)
 FILE = Published.of_method(METHOD, "StoryMaker adapter")
 
 
@@ -113,8 +115,8 @@ class ApplyStoryMaker(io.ComfyNode):
             scope = apply_nodes.scope_of_bodies(everybody, APPLY, schedule, inputs, people, rows=True, node_id=node_id)
         cut_bodies = cut_out(with_photos.people, bodies, body_masks)  # one for each of `people`
         masks_unused = body_masks is not None and (bodies is None or is_a(bodies, Parts))
-        notes.tell(node_id, "\n".join(_note_lines(everybody, people, cut_bodies, masks_unused)))
-        model_with_lora = adapter_files.with_lora(model, story_maker.lora, lora_weight, node_id)
+        notes.tell("\n".join(_note_lines(everybody, people, cut_bodies, masks_unused)))
+        model_with_lora = adapter_files.with_lora(model, story_maker.lora, lora_weight)
         features = _features(story_maker, clip_vision, people, photos, cut_bodies)
         carried = _injections(story_maker, scope, features, weight)
         preview = _preview(cls, people, cut_bodies, scope.regions)

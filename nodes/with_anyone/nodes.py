@@ -1,14 +1,12 @@
 """WithAnyone: load the adapter, apply faces to FLUX.1 for one person or many."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
-from torch import Tensor
 
 from ...bridge import apply_nodes
 from ...bridge.apply_nodes import Scope
@@ -17,11 +15,10 @@ from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import schedule_range
 from ...bridge.host.shared_network import model_of
 from ...bridge.host.unet import dtype_of
-from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read, blocks_of
+from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, blocks_of
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.networks import model_family
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
-from ...core.block_tokens import BlockTokens, read_tokens
 from ...core.errors import WrongBaseModel
 from ...core.families import FLUX
 from ...core.identities import PHOTOS, embeddings
@@ -38,23 +35,11 @@ APPLY = "Apply WithAnyone"
 class WithAnyone(Loaded[WithAnyoneNet]):
     """A loaded withanyone.safetensors."""
 
+    method_title = METHOD.title
 
-WithAnyoneSocket = adapter_socket(METHOD.title, WithAnyone)
+
+WithAnyoneSocket = adapter_socket(WithAnyone)
 FILE = Published.of_method(METHOD, "WithAnyone adapter")
-
-
-class FaceInjection(BlockInjection):
-    """The faces of one node. Its `layers` have a BlockTokens for each block; the values are times the people's weights.
-
-    The bridge hands the tensors of one block to `read`, which knows what they are.
-    """
-
-    def read(self, rows: Tensor, people: Read, who: Sequence[int]) -> Tensor:
-        """What rows (..., width) of the picture read of some people: (..., width).
-
-        people: the fields of the block's BlockTokens, of all people. who: the indices of the people who are read.
-        """
-        return read_tokens(rows, people, who)
 
 
 class ApplyWithAnyone(io.ComfyNode):
@@ -95,7 +80,7 @@ class ApplyWithAnyone(io.ComfyNode):
     ) -> io.NodeOutput:
         model_family.require_dits(APPLY)
         inputs = apply_nodes.ScopeInputs(**scope_settings)
-        acting = apply_nodes.acting_cast(cls, cast, weight, FLUX.token, mask=inputs.mask, acts_in=inputs.acts_in)
+        acting = apply_nodes.acting_cast(cast, weight, inputs, FLUX.token)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
@@ -162,19 +147,10 @@ def _injection(
     Raises BadCast.
     """
     face_embeddings = torch.cat([embeddings(person, METHOD, photos) for person in scope.people])  # (people, 512)
-    weights = torch.tensor([weight * person.weight for person in scope.people])
-    weights = weights.reshape(-1, 1, 1, 1)  # (people, 1, 1, 1)
-    layers: list[BlockTokens] = []
-    for tokens in loaded.net.block_tokens(loaded.on_device(face_embeddings)):
-        values = tokens.values * weights.to(tokens.values)  # (people, heads, T, width)
-        layers.append(
-            BlockTokens(
-                tokens.keys.to("cpu", dtype),
-                tokens.offset.to("cpu", dtype),
-                values.to("cpu", dtype),
-            )
-        )
-    return scope.injection(object(), face_embeddings[:, None], tuple(layers), kind=FaceInjection)
+    weights = torch.tensor([weight * person.weight for person in scope.people])  # (people,)
+    tokens_by_block = loaded.net.block_tokens(loaded.on_device(face_embeddings))
+    layers = tuple(tokens.weighted(weights, dtype) for tokens in tokens_by_block)
+    return scope.injection(object(), face_embeddings[:, None], layers, kind=BlockInjection)
 
 
 def load_with_anyone(path: str) -> WithAnyone:

@@ -168,7 +168,7 @@ class Networks:
             unet = adapters.UNet(self.text, tuple(width for *_, width in attention_layers(self.model)))
             with TemporaryDirectory() as root:
                 save(path := Path(root) / "bench.bin", nested(Weights(torch.float16).fill(contents(unet))))
-                self._loaded[file] = LOADERS[folder].load(str(path), None)
+                self._loaded[file] = LOADERS[folder].load(str(path))
         return self._loaded[file]
 
 

@@ -84,7 +84,8 @@ def test_nothing_where_an_object_is_needed(place: NodeInput) -> None:
 
 @pytest.mark.parametrize("place", [place for place in OBJECTS if place.socket != ANYTHING], ids=str)
 def test_something_else_where_an_object_is_needed(place: NodeInput) -> None:
-    needed = getattr(place.entry.Parent, "needed", place.socket)
+    method = getattr(place.entry.Type, "method_title", "")
+    needed = f"a file of {method} from Load Adapter" if method else place.socket
     for link in (object(), 5, b"text", *of_other_kinds(place)):
         assert f"; {needed} is needed. Look at the node" in refused(BadInput, place, link)
 

@@ -327,8 +327,15 @@ def test_a_run_that_no_browser_has_started_is_told_to_none(recorder: Recorder) -
 @pytest.mark.both_hosts
 def test_of_a_list_every_item_has_the_keys_of_the_first() -> None:
     """The host joins what they show, and fails where one lacks a key."""
-    notes.tell("7", "of the first")
-    first, second = (notes.with_note(io.NodeOutput(ui={"images": []}), "7") for _ in range(2))
+
+    def with_a_note() -> io.NodeOutput:
+        notes.tell("of the first")
+        return without_a_note()
+
+    def without_a_note() -> io.NodeOutput:
+        return io.NodeOutput(ui={"images": []})
+
+    first, second = notes.with_notes(with_a_note), notes.with_notes(without_a_note)
     assert first.ui == {"images": [], notes.NOTE: ["of the first"]}
     assert second.ui == {"images": [], notes.NOTE: [""]}
 

@@ -125,7 +125,8 @@ def test_sampling_equals_diffusers(networks, people, kind):
     cast, image, sides_with_tokens = applied(
         networks, kind, enumerate(embeddings), centers, control, sampling.sides, 0.2
     )
-    rows = loaded(kind).unconditional_tokens(people), loaded(kind).tokens(cast.people, "mean")
+    id_patch = loaded(kind)
+    rows = id_patch.unconditional_tokens(people), id_patch.tokens(id_patch.faces(cast.people, "mean"))
     with_ids = torch.cat([sampling.text, torch.cat(rows)], dim=1)
     unet, net, model, _ = networks
     reference = sampling.theirs(

@@ -165,7 +165,7 @@ def file_of(kind: str, model: Any = None) -> Any:
 def load(kind: str, path: str, **changed: Any) -> Any:
     """What its loader gives. changed: of its further inputs."""
     folder = next(folder for folder in LOADERS if kind.startswith(folder))
-    return LOADERS[folder].load(path, None, **changed)
+    return LOADERS[folder].load(path, **changed)
 
 
 def read(kind: str, file: Any, **changed: Any) -> Any:

@@ -28,8 +28,10 @@ METHOD = method("toy_method")
 class Toy(Loaded[ToyNet]):
     """A loaded file."""
 
+    method_title = METHOD.title
 
-ToySocket = adapter_socket(METHOD.title, Toy)
+
+ToySocket = adapter_socket(Toy)
 FILE = Published.of_method(METHOD, "toy adapter")
 
 
@@ -72,7 +74,7 @@ class ApplyToy(io.ComfyNode):
         **scope_settings: Any,
     ) -> io.NodeOutput:
         inputs = apply_nodes.ScopeInputs(**scope_settings)
-        cast = apply_nodes.acting_cast(cls, cast, weight, mask=inputs.mask, acts_in=inputs.acts_in)
+        cast = apply_nodes.acting_cast(cast, weight, inputs)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)

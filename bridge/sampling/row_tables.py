@@ -1,0 +1,97 @@
+"""Row tables: which row of a forward carries what.
+
+A row table is a tensor with one line per row. The host and other packs treat it like every other condition: where a
+pack takes rows apart, repeats or reorders them, it does the same to these lines. An example, of a positive prompt with
+people and a negative one, with two pictures:
+
+    row of the batch     0          1          2          3
+    entry                positive   positive   negative   negative
+    line: chunk, picture 0, 0       0, 1       1, 0       1, 1
+
+Only this tensor travels, because the host would copy a dictionary at every step.
+
+Which entries a table belongs to is decided by the identity of the table first (`id`), and by its numbers only where
+another pack has made a new tensor: to read numbers from a GPU makes the CPU wait for it, at every step.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+from torch import Tensor
+
+from .model_conds import Chunk
+
+
+class RowTables:
+    """The row tables of one run.
+
+    device: where they are made. window: the rows of the batch that the forwards of this step show; () for all of them.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.window: tuple[int, ...] = ()
+        self._device = device
+        self._number_by_chunk: dict[Chunk, int] = {}
+        """The number of each chunk, as it stands in the lines of a table."""
+        self._chunk_by_number: dict[int, Chunk] = {}
+        self._tables: dict[tuple[tuple[Chunk, ...], tuple[int, ...]], Tensor] = {}
+        """The table of each batch, by its chunks and by the numbers of the pictures that each of them has. Tables stay
+        here until the run ends, so that no other tensor can get the id of one of them."""
+        self._chunks_by_table_id: dict[int, tuple[Chunk, ...]] = {}
+        """The chunks of each table in `_tables`, by the id of the tensor: for a table that arrives unchanged."""
+        self._chunks_by_lines: dict[tuple[tuple[int, ...], ...], tuple[Chunk, ...]] = {}
+        """The chunks of each table by the numbers in it: for a copy of the table, such as on another card."""
+        self._numbering = threading.Lock()
+
+    def of_batch(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
+        """The table of a batch, (rows, 2): per row the number of its chunk, and the number of the picture in it.
+
+        It is the same tensor for the same batch, on the device already. picture_count: how many pictures, and so rows,
+        each chunk has.
+        """
+        pictures = self.window if len(self.window) == picture_count else tuple(range(picture_count))
+        key = chunks, pictures
+        # MultiGPU CFG Split asks from several threads at once: no two chunks may get one number.
+        with self._numbering:
+            if key not in self._tables:
+                self._tables[key] = self._make(chunks, pictures)
+            return self._tables[key]
+
+    def _make(self, chunks: tuple[Chunk, ...], pictures: tuple[int, ...]) -> Tensor:
+        """A new table, (rows, 2), on the device. It gives numbers to chunks that have none.
+
+        pictures: the numbers of the pictures that each chunk has.
+        """
+        lines: list[tuple[int, int]] = []
+        for chunk in chunks:
+            chunk_number = self._number_by_chunk.setdefault(chunk, len(self._number_by_chunk))
+            self._chunk_by_number[chunk_number] = chunk
+            lines.extend((chunk_number, picture_number) for picture_number in pictures)
+        table = torch.tensor(lines, device=self._device)
+        if self.window:
+            # What reads chunks takes them for all rows of the batch: in a window each row is a chunk of its own.
+            chunks = tuple(self._chunk_of_row(number, picture_number) for number, picture_number in lines)
+        self._chunks_by_table_id[id(table)] = chunks
+        self._chunks_by_lines[tuple(lines)] = chunks
+        return table
+
+    def chunks_of(self, table: Tensor) -> tuple[Chunk, ...]:
+        """The chunks of a batch by its table, (rows, 2); all have equally many rows.
+
+        They are the host's chunks, or one chunk per row where another pack has cut the batch.
+        """
+        chunks = self._chunks_by_table_id.get(id(table))
+        if chunks is not None:
+            return chunks
+        lines = tuple(map(tuple, table.tolist()))
+        chunks = self._chunks_by_lines.get(lines)
+        if chunks:
+            return chunks
+        return tuple(self._chunk_of_row(number, int(picture_number)) for number, picture_number in lines)
+
+    def _chunk_of_row(self, chunk_number: int, picture_number: int) -> Chunk:
+        """What a single row carries. picture_number: of its picture in the chunk."""
+        chunk = self._chunk_by_number[chunk_number]
+        return Chunk(tuple(item.for_picture(picture_number) for item in chunk.carried), chunk.size)
