@@ -60,7 +60,7 @@ def main() -> int:
             "whether everything runs."
         )
     # Only here: it needs the host, the pack and torch.
-    from bench import methods, seconds, transformers
+    from bench import faces_on_flux, methods, seconds, transformers
 
     if options.seconds:
         seconds.measure((methods.SDXL, methods.SD15))
@@ -78,6 +78,7 @@ def main() -> int:
         text = counted(options)
         if not (options.tiny or options.pack):
             transformers.count()
+            faces_on_flux.count()
     environment.say("Done: each figure is a line of JSON on the standard output.")
     if options.table:
         options.table.write_text(text, "utf-8")

@@ -2,6 +2,7 @@
 
     python scripts/compare.py --people my_people --quick seeds --rehearse
     python scripts/compare.py --people my_people --prompt "photo of people in a park"
+    python scripts/compare.py --outfits my_outfits
     python scripts/compare.py --pictures my_pictures --made-with InstantID
     python scripts/compare.py --benchmark multi-human MultiHuman-Testbench --check
 
@@ -10,6 +11,10 @@ is found; for any other the table says which file is missing. Questions: crowd (
 by every method and seed), ablations (methods without one of their parts, and with several photos). OUT has index.html,
 a page to look at, report.json, and for each question a .md, a .csv, a sheet (.jpg) and a folder with the pictures. Each
 picture holds its workflow.
+
+--outfits dresses a person from pictures, by Parts2Whole and Share Parts Attention. The folder has one for each outfit,
+with pictures called after what they show: face, hair, upper, lower, whole, shoes, or words of your own. What is
+transparent in a PNG does not count. Rows: by number of parts, without masks, and with the model as its own reference.
 
 --pictures measures pictures of any model. The folder holds people/NAME/ with photos of each person, and pictures/ with
 those to measure; docs/dev/measuring.md describes it. OUT, its folder measured, has index.html, the pictures with names
@@ -39,18 +44,20 @@ import environment
 from rig.pack import entered
 
 QUESTIONS = {"people": ("crowd", "seeds", "ablations"), "miniature": ("crowd", "halves", "parts", "seeds")}
+SOURCES = ("people", "outfits", "pictures", "benchmark", "miniature")
 BENCHMARKS = ("multi-id", "multi-human", "identities-collapse")
 MODULES = ("tqdm", "scipy")
+PROMPT_OF_OUTFITS = "photo of a person standing, full body, plain light grey studio background, high quality photo"
 PROMPT = "photo of people side by side on a summer terrace, half-length, smiling at the camera, soft daylight"
 OF_SOURCES = {
     "question": ("people", "miniature"),
-    "quick": ("people", "miniature"),
-    "prompt": ("people",),
-    "size": ("people", "benchmark"),
-    "steps": ("people", "benchmark"),
+    "quick": ("people", "outfits", "miniature"),
+    "prompt": ("people", "outfits"),
+    "size": ("people", "outfits", "benchmark"),
+    "steps": ("people", "outfits", "benchmark"),
     "methods": ("people", "benchmark"),
     "rehearse": ("people", "benchmark"),
-    "models": ("people", "benchmark", "pictures"),
+    "models": ("people", "outfits", "benchmark", "pictures"),
     "made_with": ("pictures",),
     "places": ("benchmark",),
     "limit": ("benchmark",),
@@ -72,10 +79,10 @@ def main() -> int:
 
 
 def parsed() -> argparse.Namespace:
-    """What the command line asks for; `source` names one of the four. Ends with 2 for what does not fit."""
+    """What the command line asks for; `source` names one of SOURCES. Ends with 2 for what does not fit."""
     parser = _parser()
     options = parser.parse_args()
-    options.source = next(name for name in ("people", "pictures", "benchmark", "miniature") if getattr(options, name))
+    options.source = next(name for name in SOURCES if getattr(options, name))
     for name, sources in OF_SOURCES.items():
         if options.source not in sources and getattr(options, name) != parser.get_default(name):
             asked = "A question" if name == "question" else f"--{name.replace('_', '-')}"
@@ -84,7 +91,8 @@ def parsed() -> argparse.Namespace:
     if unknown := sorted({*options.question} - {*known}):
         parser.error(f"No such question: {', '.join(unknown)}. There are {', '.join(known)}.")
     options.question = options.question or known
-    folder: Path | None = options.people or options.pictures
+    options.prompt = options.prompt or (PROMPT_OF_OUTFITS if options.outfits else PROMPT)
+    folder: Path | None = options.people or options.outfits or options.pictures
     if options.benchmark:
         name, *folders = options.benchmark
         if name not in BENCHMARKS:
@@ -109,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     source = parser.add_mutually_exclusive_group(required=True)
     people = "a folder of photos: one of each person, or a folder of each"
     source.add_argument("--people", type=Path, metavar="FOLDER", help=people)
+    outfits = "a folder of folders with pictures of clothes and the like"
+    source.add_argument("--outfits", type=Path, metavar="FOLDER", help=outfits)
     source.add_argument("--pictures", type=Path, metavar="FOLDER", help="a folder with people/ and pictures/")
     benchmark = f"a published one of {', '.join(BENCHMARKS)}, and its folder"
     source.add_argument("--benchmark", nargs="+", metavar=("NAME", "FOLDER"), help=benchmark)
@@ -118,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         help='by the names of docs/likeness.md, such as "ID-Patch" "IP-Adapter", or "all"; default: all of them for '
         "--people, ID-Patch for --benchmark")  # fmt: skip
     add("--models", type=Path, help="a models folder besides ComfyUI's own")
-    add("--prompt", default=PROMPT, help="with --people")
+    add("--prompt", help="with --people and --outfits")
     size = "width and height; without it those of each template. Of a benchmark: as many pixels, in its proportions"
     add("--size", type=positive, nargs=2, metavar=("WIDTH", "HEIGHT"), help=size)
     add("--steps", type=positive, help="without it those of the templates")

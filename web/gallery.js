@@ -10,6 +10,17 @@ import { PACK, TEMPLATES_ROUTE, settingOf, templateTitles } from "./ours.js";
 const stems = new Map(); // by title, of those that the gallery shows
 let files = []; // names of the pack's templates, as the host lists them
 
+// What the gallery's filter of models knows a template by, in the host's own words: the first that fits.
+const MODELS = [
+  [/^(check_files|people_saved)/, []],
+  [/klein/, ["Flux.2 Klein"]],
+  [/qwen/, ["Qwen-Image-Edit"]],
+  [/pulid_flux|with_anyone|infinite_you/, ["Flux.1"]],
+  [/sd15|ip_adapter_without|parts2whole/, ["SD1.5"]],
+  [/lora_two/, ["SDXL", "Flux.2 Klein", "Z-Image-Turbo"]],
+  [/^/, ["SDXL"]],
+];
+
 /** What the search finds a template by: in the language of the page, then in the other ones. */
 async function searchWords() {
   const texts = await api.getCustomNodesI18n();
@@ -19,11 +30,20 @@ async function searchWords() {
   return (stem) => [...new Set(tables.map((table) => table[stem]).filter(Boolean))].join(" · ");
 }
 
+/** The words of the gallery's filter of tasks, in the language of the page, for a template. */
+async function taskWords() {
+  const texts = await api.getCustomNodesI18n();
+  const own = texts[settingOf("Comfy.Locale")]?.likenessTemplateTasks ?? texts.en?.likenessTemplateTasks ?? {};
+  const tasks = Object.entries(own).map(([task, templates]) => [task, templates.split(" ")]);
+  return (stem) => tasks.filter(([, templates]) => templates.includes(stem)).map(([task]) => task);
+}
+
 /** Ours by their titles, then files that the tables do not know by their names. */
 async function entries() {
   // Without the tables every template is there by its file's name.
   const titles = await templateTitles();
   const words = await searchWords().catch(() => () => "");
+  const tasks = await taskWords().catch(() => () => []);
   const known = titles.filter(([stem]) => files.includes(stem));
   const others = files.filter((file) => !known.some(([stem]) => stem === file));
   for (const [stem, title] of known) stems.set(title, stem);
@@ -32,7 +52,8 @@ async function entries() {
     title,
     description: words(stem) || title,
     // The search weighs tags more than descriptions: so a template to start with comes first.
-    tags: ["Likeness", ...(stem.startsWith("start_") ? words(stem).split(/, |、/).slice(0, 2) : [])],
+    tags: ["Likeness", ...tasks(stem), ...(stem.startsWith("start_") ? words(stem).split(/, |、/).slice(0, 2) : [])],
+    models: MODELS.find(([fits]) => fits.test(stem))[1],
     mediaType: "image",
     mediaSubtype: "jpg",
   }));

@@ -166,10 +166,15 @@ class Networks:
             folder, contents = FILES[file]
             # Of every cross-attention layer.
             unet = adapters.UNet(self.text, tuple(width for *_, width in attention_layers(self.model)))
-            with TemporaryDirectory() as root:
-                save(path := Path(root) / "bench.bin", nested(Weights(torch.float16).fill(contents(unet))))
-                self._loaded[file] = LOADERS[folder].load(str(path))
+            self._loaded[file] = file_loaded(folder, nested(Weights(torch.float16).fill(contents(unet))))
         return self._loaded[file]
+
+
+def file_loaded(method: str, state: dict[str, Any]) -> Any:
+    """What the loader of a method, by its folder, makes of a file of these tensors."""
+    with TemporaryDirectory() as root:
+        save(path := Path(root) / "bench.bin", state)
+        return LOADERS[method].load(str(path))
 
 
 def for_counting(family: Family) -> Networks:
@@ -209,6 +214,15 @@ def _instant_id(unet: adapters.UNet) -> shapes.Shapes:
     yield from adapters.layers(unet)
 
 
+PULID_ENCODER = {"inside": 64, "states": 64, "seen": 544}
+"""As `eyes_of_pulid` sees faces."""
+
+
+def _pulid(unet: adapters.UNet) -> shapes.Shapes:
+    yield from shapes.under("image_proj", shapes.of("pulid_former", text=unet.text, depth=1, **PULID_ENCODER))
+    yield from adapters.layers(unet)
+
+
 FILES: dict[str, tuple[str, Callable[[adapters.UNet], shapes.Shapes]]] = {
     "id-patch": ("id_patch", lambda _: shapes.of("id-patch")),
     "instant-id": ("instant_id", _instant_id),
@@ -218,6 +232,7 @@ FILES: dict[str, tuple[str, Callable[[adapters.UNet], shapes.Shapes]]] = {
     },
     "mask": ("story_maker", partial(adapters.PUBLISHED["mask"][1], depth=1)),
     "photomaker-v1": ("photo_maker", lambda _: shapes.of("photomaker-v1", count=2)),
+    "pulid": ("pulid", _pulid),
 }
 """What is loaded: the method's folder, as its input is called, and what is in the file as published, for a UNet; of
 what only makes the tokens of people one layer, or two, as no step computes it."""
@@ -338,6 +353,16 @@ def bodies(cast: PlacedCast) -> dict[str, Any]:
     people = len(cast.people)
     pictures = torch.rand(people, 64, 64, 3, generator=torch.Generator().manual_seed(4))
     return {"bodies": pictures, "body_masks": torch.ones(people, 64, 64)}
+
+
+@cache
+def eyes_of_pulid() -> dict[str, Any]:
+    """EVA-CLIP and a face parser, both small: no step computes them."""
+    weights = Weights(torch.float32)
+    return {
+        "eva_clip": file_loaded("pulid", weights.fill(shapes.of("eva-clip"))),
+        "face_parser": file_loaded("pulid", weights.fill(shapes.of("face-parser"))),
+    }
 
 
 def words(cast: PlacedCast) -> dict[str, Any]:
@@ -488,6 +513,7 @@ METHODS: dict[str, Method] = {
     "id_patch": Method(id_patch),
     "id_tokens_by_region": Method(id_tokens_by_region),
     "instant_id": Method(with_cast("LikenessApplyInstantID", "instant-id", keypoints)),
+    "pulid": Method(with_cast("LikenessApplyPuLID", "pulid", lambda _: eyes_of_pulid())),
     "ip_adapter_faceid": Method(with_cast("LikenessApplyIPAdapter", "ip-adapter-faceid_sdxl"), BOTH),
     "ip_adapter_plus": Method(with_cast("LikenessApplyIPAdapter", "ip-adapter-plus_sdxl_vit-h"), BOTH),
     "ip_adapter_full_face": Method(with_cast("LikenessApplyIPAdapter", "ip-adapter-full-face_sd15"), ("sd15",)),

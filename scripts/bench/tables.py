@@ -11,6 +11,7 @@ TITLES = {
     "id_patch": "**ID-Patch**",
     "id_tokens_by_region": "**ID-Patch** with ID tokens by region",
     "instant_id": "**InstantID**",
+    "pulid": "**PuLID**, 52 tokens",
     "ip_adapter_faceid": "**IP-Adapter FaceID**",
     "ip_adapter_plus": "**IP-Adapter Plus**, 16 tokens",
     "ip_adapter_full_face": "**IP-Adapter full-face**, 257 tokens",

@@ -17,7 +17,7 @@ from environment import SetupError, say
 from pack.core.errors import LikenessError
 from pack.core.measure import TRAINED_WITH
 
-from . import cartoons, identities_collapse, made_up, own_pictures, people, rehearsal
+from . import cartoons, identities_collapse, made_up, outfits, own_pictures, people, rehearsal
 from .benchmark_run import BENCHMARKS, Run
 from .drawers import CrewDrawer, Drawer, HostDrawer, made_by_workers
 from .photos import people_in
@@ -61,6 +61,16 @@ def of_people(options: argparse.Namespace) -> int:
     return _done(session)
 
 
+def of_outfits(options: argparse.Namespace) -> int:
+    """Clothes and other parts of a folder, by the user's own files. Raises SetupError."""
+    settings = _settings(options, options.outfits, _OUTPUT / "outfits", ["all"])
+    everything = outfits.outfits_in(settings.folder)
+    session = Session(settings)
+    with _stops_in_words(session):
+        outfits.answer(session, everything)
+    return _done(session)
+
+
 def of_benchmark(options: argparse.Namespace) -> int:
     """A published benchmark; 1 where anything is missing. Raises SetupError."""
     with opened(options) as benchmark_run:
@@ -95,6 +105,7 @@ def of_miniature(options: argparse.Namespace) -> int:
 
 SOURCES: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "people": of_people,
+    "outfits": of_outfits,
     "benchmark": of_benchmark,
     "pictures": of_pictures,
     "miniature": of_miniature,

@@ -268,6 +268,18 @@ METHODS = (
         },
     ),
     DrawnMethod(
+        "PuLID", "pulid_two_people", folder="pulid",
+        ablations={
+            "projection style": Ablation(setting("LikenessApplyPuLID", projection="style")),
+            "masks off": Ablation(masks_off("LikenessApplyPuLID")),
+            **photos(),
+        },
+    ),
+    DrawnMethod(
+        "PuLID, FLUX.1", "pulid_flux_two_people", folder="pulid",
+        ablations={"masks off": Ablation(masks_off("LikenessApplyPuLIDFlux")), **photos()},
+    ),
+    DrawnMethod(
         "IP-Adapter", "ip_adapter_without_insightface", (768, 512),
         ablations={"masks off": Ablation(masks_off("LikenessApplyIPAdapter")), **photos()},
     ),

@@ -494,6 +494,10 @@ def test_in_an_app_toasts_cover_nothing_and_the_doctor_shows_links(visit: Visit)
     assert visit.page.locator("dialog").count() == 0
 
 
+WITHOUT_A_TASK = {"Check files", "Save people from photos"}
+"""Titles of templates that make no picture."""
+
+
 @pytest.mark.both_hosts
 @pytest.mark.thorough_with("newest")
 def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
@@ -501,15 +505,25 @@ def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
     titles = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]
     expected_titles = [title for stem, title in titles.items() if (WORKFLOW.parent / f"{stem}.json").is_file()]
     pack = visit.server.pack_name
-    templates = visit.page.evaluate(
+    templates, (models_of_host, tasks_of_host) = visit.page.evaluate(
         """async pack => {
             await app.api.getWorkflowTemplates();
             const all = await app.api.getCoreWorkflowTemplates('en');
-            return all.find(group => group.moduleName === pack).templates;
+            const others = all.filter(group => group.moduleName !== pack).flatMap(group => group.templates);
+            const ours = all.find(group => group.moduleName === pack).templates;
+            return [ours, ["models", "tags"].map(name => others.flatMap(template => template[name] ?? []))];
         }""",
         pack,
     )
     assert [template["title"] for template in templates] == expected_titles
+    # The filters offer whatever a template has: in other words than the host's nobody would look for them.
+    for template in templates:
+        assert {*template["models"]} <= {*models_of_host}, template["title"]
+        assert template["title"] in WITHOUT_A_TASK or {*template["tags"]} & {*tasks_of_host}, template["title"]
+    tasks = translations.main_file("en")["likenessTemplateTasks"]
+    assert {*tasks} <= {*tasks_of_host}
+    assert {stem for stems in tasks.values() for stem in stems.split()} <= titles.keys()
+    assert [*translations.main_file("zh")["likenessTemplateTasks"].values()] == [*tasks.values()]
     words = translations.main_file("en")["likenessTemplateWords"]
     assert [template["description"].split(" · ")[0] for template in templates] == list(words.values())
     stem = WORKFLOW.stem

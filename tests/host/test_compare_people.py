@@ -23,12 +23,14 @@ import real_faces
 import small_networks
 import tiny_encoders
 import torch
-from comparison import kept, page, people, photos
+from bench.methods import run
+from comparison import kept, outfits, page, people, photos
 from comparison.columns import COLUMNS, figures
 from comparison.drafts import Sitting, steps_of
 from comparison.drawing import host_server
 from comparison.graphs import Graph, GraphError
 from comparison.judging import Judge, Known, dino_in
+from comparison.outfits import Outfit
 from comparison.photos import PersonFiles
 from comparison.records import ALL, METHODS, DrawnMethod, methods_named
 from comparison.rows import Pictured, Row, Shown, Unread
@@ -37,12 +39,14 @@ from environment import ROOT, SetupError
 from exchanged_files import exchanged, model_file
 from miniature.in_host import as_published, files_in
 from pack.core.faces.model import FaceModel
+from pack.core.methods import methods
+from pack.core.parts.parts import Parts
 from pack.core.people import Person, PlacedCast, Slot
 from PIL import Image
 from rig import adapters, shapes
 from rig.links import as_link
 from rig.standins import NARROW, TEXT_15, Weights, narrow
-from rig.workflow import WorkflowError, specs
+from rig.workflow import WorkflowError, load, nodes_in, specs
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -275,6 +279,19 @@ def test_the_prompt_of_every_method_is_whole(session: Session, method: DrawnMeth
         assert graph.ids("LikenessCastFromPhotos") == [] and steps_of(graph) > 0
         texts = json.dumps(graph.prompt)
         assert "two people" in texts and "terrace" not in texts, "the text of the template is gone"
+
+
+def test_every_method_that_draws_people_has_a_record() -> None:
+    """Those that draw parts are drawn by --outfits, and a style is no person."""
+    applied: set[str] = set()
+    for method in methods():
+        if method.folder not in ("parts2whole", "share_parts"):
+            applied |= {*method.applies} - {"LikenessStylePerPerson"}
+    in_records: set[str] = set()
+    for drawn in METHODS:
+        graph = load(ROOT / "workflows" / f"{drawn.template}.json")
+        in_records |= {node["type"] for node in nodes_in(graph)}
+    assert applied <= in_records
 
 
 @pytest.mark.both_hosts
@@ -664,3 +681,83 @@ def test_a_rehearsal_draws_and_measures_without_a_file_of_a_method(tmp_path: Pat
     assert drawn >= {"ID-Patch", "InstantID by region", "InstantIDs chained", "faces one by one"}
     html = (out / "index.html").read_text("utf-8")
     assert "<b>recognisers</b>: antelopev2, arcface-ir-se50<" in html and "<b>photos of each</b>: 1, 1<" in html
+
+
+# --- Outfits
+
+
+@pytest.fixture
+def wardrobe(session: Session) -> list[Outfit]:
+    """An outfit of two parts beside the photos, the first of which fills half of its picture."""
+    folder = session.settings.folder / ".outfits" / "first"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, drawing in (("upper body", "sweater"), ("a brown hat", "hat")):
+        with Image.open(ROOT / "pictures" / f"likeness_{drawing}.png") as picture:
+            half = Image.new("L", picture.size, 255 if name == "a brown hat" else 0)
+            half.paste(255, (0, 0, picture.width // 2, picture.height))
+            whole = picture.convert("RGB")
+            whole.putalpha(half)
+            whole.save(folder / f"{name}.png")
+    return outfits.outfits_in(folder.parent)
+
+
+def test_parts_are_called_after_their_files(session: Session, wardrobe: list[Outfit], tmp_path: Path) -> None:
+    ((hat, upper),) = [outfit.parts for outfit in wardrobe]
+    assert (hat.label, upper.label) == ("a brown hat", "upper body clothes")
+    assert outfits.opaque(hat.path) is None
+    half = outfits.opaque(upper.path)
+    assert half is not None and half.mean() == 0.5
+    with pytest.raises(SetupError, match=r"has no outfit: put a folder for each there"):
+        outfits.outfits_in(tmp_path)
+
+
+def test_the_prompt_of_every_outfit_is_whole(session: Session, wardrobe: list[Outfit]) -> None:
+    """Its own pictures, masks and words alone; and each setting changes what it is called after."""
+    info = session.host.object_info
+    rows = outfits.settings_up_to(2)
+    titles = [setting.title for setting in rows]
+    assert titles[0] == "Parts2Whole, 1 part" and titles[3] == "Parts2Whole, 2 parts, the model as its own reference"
+    for setting in rows:
+        graph = outfits.graph_of(session, setting, wardrobe[0], 7)
+        for node_id, node in graph.prompt.items():
+            known = specs(info, node["class_type"])
+            needed = {name for name, spec in known.items() if not spec.optional}
+            assert needed <= node["inputs"].keys(), node_id
+            for value in node["inputs"].values():
+                link = as_link(value)
+                assert link is None or link[0] in graph.prompt, (node_id, value)
+        assert len(graph.ids("LikenessPart")) == len(graph.ids("LoadImage")) == setting.count
+        assert len(graph.ids("InvertMask")) == (setting.count if setting.masks else 0)
+        is_shared = setting.own or setting.method is outfits.SHARED
+        assert bool(graph.ids("LikenessSharePartsAttention")) == is_shared
+        assert bool(graph.ids("LikenessApplyParts2Whole")) != is_shared
+        assert graph.inputs(graph.only("KSampler"))["seed"] == 7
+        (latent,) = (graph.inputs(node_id) for node_id in graph.ids("EmptyLatentImage"))
+        sides = [graph.inputs(link[0])["value"] if (link := as_link(latent[name])) else latent[name] for name in SIDES]
+        assert tuple(sides) == SIZE
+        assert session.settings.prompt in [graph.inputs(node_id)["text"] for node_id in graph.ids("CLIPTextEncode")]
+
+
+SIDES = ("width", "height")
+
+
+def test_an_outfit_is_drawn_and_its_parts_are_measured(
+    session: Session, wardrobe: list[Outfit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Share Parts Attention; Parts2Whole's files are not there, which its row says."""
+    monkeypatch.setattr(session.judge, "vision", tiny_encoders.dinov2())
+    drawn = outfits.row(session, outfits.Setting(outfits.SHARED, 2), wardrobe)
+    assert drawn.note == "" and drawn.pictures == 1
+    expected = run(
+        "LikenessMeasureLikeness", images=photos.image(drawn.shown[0].path)[None], clip_vision=session.judge.vision,
+        parts=Parts(tuple(outfits.part_of(part) for part in wardrobe[0].parts)),
+    )[0]  # fmt: skip
+    ((measured,),) = expected.pictures.values()
+    similarities = measured.part_similarities
+    figures_of_row = drawn.figures
+    assert figures_of_row["parts"] == pytest.approx(sum(similarities) / 2, abs=1e-6)
+    assert figures_of_row["weakest part"] == pytest.approx(min(similarities), abs=1e-6)
+    without_masks = outfits.row(session, outfits.Setting(outfits.SHARED, 2, masks=False), wardrobe)
+    assert not torch.equal(photos.image(drawn.shown[0].path), photos.image(without_masks.shown[0].path))
+    missing = outfits.row(session, outfits.Setting(outfits.PARTS2WHOLE, 1), wardrobe)
+    assert missing.note.startswith("Missing: ") and not missing.shown

@@ -16,7 +16,7 @@ import marks
 import pytest
 import tiny_dits
 import torch
-from bench import methods, transformers
+from bench import faces_on_flux, methods, transformers
 from bench.counting import LiveBytes, teraflops
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.image_tokens.blocks import blocks_of
@@ -27,6 +27,7 @@ from pack.bridge.sampling.canvas_check import Canvas
 from pack.bridge.sampling.model_conds import carry
 from pack.bridge.sampling.runs import ForwardInput, call_network
 from pack.core import families
+from pack.core.methods import methods as core_methods
 from pack.core.people import Cast, Identity, Person
 
 COSTS = json.loads(Path(__file__).with_name("counted.json").read_text("utf-8"))
@@ -121,6 +122,26 @@ def test_every_transformer_is_counted(capsys: pytest.CaptureFixture[str]) -> Non
     assert len(lines) == len(transformers.PUBLISHED) * len(transformers.METHODS)
     for line in lines:
         assert line["ours"] > line["peer"], "nothing of ours was run"
+
+
+@pytest.mark.thorough
+@marks.transformers
+def test_every_method_by_faces_is_counted_on_flux(capsys: pytest.CaptureFixture[str]) -> None:
+    """As scripts/bench.py does it, on the network of the tests."""
+    small = replace(faces_on_flux.FLUX_DEV, network={}, text_width=network_width(tiny_dits.FLUX))
+    faces_on_flux.count(small, (2,))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["method"] for line in lines] == [*faces_on_flux.METHODS]
+    for line in lines:
+        assert line["ours"] > line["peer"], "nothing of ours was run"
+
+
+def test_no_node_that_applies_a_method_is_left_out() -> None:
+    """Those that draw from parts are made by other functions, and references are counted below."""
+    code = "".join(path.read_text("utf-8") for path in Path(methods.__file__).parent.glob("*.py"))
+    elsewhere = {"LikenessApplyParts2Whole", "LikenessPeopleAsReferences"}
+    applied = {node for method in core_methods() for node in method.applies}
+    assert {node for node in applied if f'"{node}"' not in code} == elsewhere
 
 
 def network_width(family: str) -> int:

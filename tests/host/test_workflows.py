@@ -362,6 +362,42 @@ def test_instant_id_draws_four_people_in_one_pass_as_the_note_says(
     assert picture.std() > 5
 
 
+def test_instant_id_takes_the_place_of_id_patch_behind_a_style_as_the_note_says(
+    host_server: HostServer, small: Callable[..., Prompt], standin_models: Standins
+) -> None:
+    """People and style both act."""
+    prompt = small("style_two_people")
+    (style,) = workflow.nodes_of(prompt, "LikenessStylePerPerson")
+    (id_patch,) = workflow.nodes_of(prompt, "LikenessApplyIDPatch")
+    (sampler,) = workflow.nodes_of(prompt, "KSampler")
+    (place_cast,) = workflow.nodes_of(prompt, "LikenessPlaceCast")
+    (face_model,) = workflow.nodes_of(prompt, "LikenessLoadFaceEmbedder")
+    (skeletons,) = workflow.nodes_of(prompt, "LikenessDrawSkeletons")
+    prompt[face_model]["inputs"]["recognisers"] = "all found"
+    prompt[skeletons]["inputs"]["draw"] = "face keypoints"
+    prompt["file"] = node("LikenessLoadAdapter", file=standin_models.instant_id.name)
+    before = {name: [style, output] for output, name in enumerate(("model", "positive", "negative"))}
+    prompt["faces"] = node(
+        "LikenessApplyInstantID", **before, instant_id=["file", 0], cast=[place_cast, 0],
+        control_net=prompt[id_patch]["inputs"]["control_net"], image=[skeletons, 0], adapter_weight=0.8,
+        control_strength=0.8,
+        start_percent=0.0, end_percent=1.0, adapter_start_percent=0.0, adapter_end_percent=1.0, negative_noise=0.0,
+        noise_seed=0, photos="mean", region_margin=0.75, feather=32, acts_in="regions",
+    )  # fmt: skip
+    for output, name in enumerate(before):
+        prompt[sampler]["inputs"][name] = ["faces", output]
+    changes = [{}, {"LikenessStylePerPerson.weight": 0.0}, {"LikenessApplyInstantID.adapter_weight": 0.0}]
+    pictures: list[np.ndarray] = []
+    for values in changes:
+        changed_prompt = templates.substitute(prompt, values)
+        run = host_server.run(changed_prompt)
+        assert id_patch not in run.executed
+        pictures.append(result(host_server, changed_prompt, run))
+    assert pictures[0].std() > 5
+    for other in pictures[1:]:
+        assert np.abs(other.astype(int) - pictures[0]).mean() > 0.5
+
+
 OFFERED_OFTEN = ("instant_id_two_stage_group", "lora_two_people")
 """Which switch the most on, and are quick."""
 
@@ -470,9 +506,9 @@ def test_a_sheet_has_the_photos_and_every_method_that_is_on(
     assert text_of_three.startswith(text) and "\n\nIP-Adapter\nMeasured by w600k_r50." in text_of_three
 
 
-PAINTED, ALSO = (180, 150, 280, 300), (60, 200, 150, 280)
+PAINTED, ALSO = (180, 150, 280, 300), (60, 200, 200, 280)
 """Left, top, right, bottom in the photo of six: what its alpha has painted, as the mask editor saves it, and where a
-second garment is found."""
+second garment is found, which lies partly under the first."""
 
 
 @pytest.mark.every_run("[start_person_in_photo]", "[parts_try_on]")
@@ -505,6 +541,7 @@ def test_all_but_what_is_meant_stays_bit_for_bit(
     prompt["more than 0"] = node("ThresholdMask", mask=[region, 0], value=0.0)
     prompt["as a picture"] = node("MaskToImage", mask=["more than 0", 0])
     prompt["mask"] = node("SaveImage", images=["as a picture", 0], filename_prefix="mask")
+    prompt |= saved_masks(prompt, "Where the second is free")
     run = host_server.run(prompt)
     new = shown_by(host_server, run, "mask")[..., 0] > 0
     painted = (np.asarray(photo)[..., :3] != shown_by(host_server, run, saver)).any(-1)
@@ -522,6 +559,31 @@ def test_all_but_what_is_meant_stays_bit_for_bit(
         rows, columns = np.where(new.any(1))[0], np.where(new.any(0))[0]
         assert (rows[0], rows[-1], columns[0], columns[-1]) == (134, 311, places[-1][0] - 16, 295)
         assert all(painted[y0:y1, x0:x1].mean() > 0.9 for x0, y0, x1, y1 in places)
+        if not switched:
+            under = Image.new("L", size, 0)
+            under.paste(255, ALSO)
+            under.paste(0, PAINTED)
+            assert np.array_equal(shown_by(host_server, run, "Where the second is free")[..., 0], np.asarray(under))
+
+
+def saved_masks(prompt: Prompt, title: str) -> Prompt:
+    """Nodes that save the masks of the node of this title, under its title; none where it is not there."""
+    added: Prompt = {}
+    for number, one in prompt.items():
+        if one["_meta"]["title"] == title:
+            added[f"{title}, as a picture"] = node("MaskToImage", mask=[number, 0])
+            added[title] = node("SaveImage", images=[f"{title}, as a picture", 0], filename_prefix="mask")
+    return added
+
+
+def test_a_person_that_a_template_saves_is_loaded_by_it(host_server: HostServer, small: Callable[..., Prompt]) -> None:
+    template = "people_saved_from_photos"
+    saving = small(template)
+    (saver,) = (number for number, one in saving.items() if one["inputs"].get("filename") == "anna")
+    saved = shown_by(host_server, host_server.run(saving), saver)
+    loading = small(template, "Load Person: Ctrl+B", "The saved face: Ctrl+B")
+    (loader,) = workflow.nodes_of(loading, "LikenessLoadPerson")
+    assert np.array_equal(shown_by(host_server, host_server.run(loading), loader), saved)
 
 
 @pytest.mark.thorough
