@@ -12,6 +12,7 @@ from typing import Any
 import environment
 import pytest
 from batch import rows
+from batch.folders import Folder
 from environment import SetupError
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -155,7 +156,7 @@ def test_nothing_is_read_that_is_no_file_or_never_ends(no_files: dict[str, tuple
         with pytest.raises(SetupError, match=words):
             workflow_files.read(path)
         with pytest.raises(SetupError, match=words):
-            rows.read(path)
+            rows.read(Folder(str(path.parent)), path.name)
     with pytest.raises(Unreadable, match="is too long: at most 3 bytes"):
         bytes_of(Path("/proc/self/status"), 3)  # its system says that it is empty
 
