@@ -1,4 +1,4 @@
-"""Makes a picture for every row of a CSV file, by any workflow, on one GPU or on many machines.
+"""Makes a picture for every row of a table, by any workflow, on one GPU or on many machines.
 
     python scripts/batch.py jobs.csv --workflow id_patch_two_people
 
@@ -18,7 +18,7 @@ first, 2 for wrong options, 130 after Ctrl-C. docs/many_pictures.md says the res
 from __future__ import annotations
 
 import argparse
-import shutil
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -32,10 +32,11 @@ import environment
 from environment import Host, SetupError, say
 
 if TYPE_CHECKING:
-    from batch.output import DoneRow, Output
-    from batch.rows import FixedInput, Row, Table
-    from batch.run import Run
-    from batch.workers import Crew, WorkerSource
+    from batch.folders import Folder
+    from batch.one_worker import OneWorker
+    from batch.output import Measuring, Output
+    from batch.ray_workers import RayWorkers
+    from batch.rows import FixedInput, Table
 
 MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "tqdm")
 
@@ -45,63 +46,79 @@ def main() -> int:
     hosts = environment.find_hosts()
     if not hosts:
         raise SetupError("batch.py needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
-    python = environment.python_for(hosts, options.python, MODULES)
-    environment.enter(python)
+    environment.enter(environment.python_for(hosts, options.python, MODULES))
     from batch import rows
+    from batch.folders import folder_of, parent_of
     from batch.output import Output
-    from batch.workers import Crew
     from rig import workflow_files
 
     host = hosts[0]
-    table = rows.with_inputs(rows.read(options.jobs), fixed_inputs(options.set))
-    workflow = workflow_files.named(options.workflow)
+    parent, name = parent_of(options.jobs)
+    table = rows.with_inputs(rows.read(folder_of(parent), name), fixed_inputs(options.set))
     # What is wrong with it is told before a ComfyUI starts.
-    workflow_files.read(workflow)
-    photos = options.photos or options.jobs.parent
-    if not photos.is_dir():
-        raise SetupError(f"There is no folder {photos}: name the one that the photos are in.")
-    output = Output(options.output or options.jobs.with_suffix(""))
+    workflow_files.read(workflow_files.named(options.workflow))
+    photos = folder_of(options.photos or parent)
+    if not photos.is_there():
+        raise SetupError(f"There is no folder {photos.address}: name the one that the photos are in.")
+    output = Output(folder_of(options.output or os.path.splitext(options.jobs)[0]), measuring_of(options))
     say(f"Starting {host} ({host.path}) in a folder of its own.")
-    with Crew(worker_source(options, host, python), host, options.row_limit) as workers:
-        return make_all(options, workers, table, workflow, photos, output, host)
+    try:
+        with workers_of(options, host, output.folder) as workers:
+            return make_all(options, workers, table, photos, output, host)
+    except KeyboardInterrupt:
+        say(f"Stopped. What is done is in {output.folder.address}: run the same again to go on.")
+        raise
+    finally:
+        output.close()
 
 
 def make_all(
     options: argparse.Namespace,
-    workers: Crew,
+    workers: OneWorker | RayWorkers,
     table: Table,
-    workflow: Path,
-    photos: Path,
+    photos: Folder,
     output: Output,
     host: Host,
 ) -> int:
-    """Make the pictures of a table by workers that are starting; the exit status."""
+    """Make the pictures of a table by workers that are starting; 1 where a row failed."""
     from batch.inputs import Template
-    from batch.rows import rows
-    from batch.run import Run
+    from batch.maker import Maker
+    from batch.run import Run, last_line
     from batch.saved_people import FaceBank
-    from batch.scores import Scores
-    from batch.shared_people import SharedPeople
-    from batch.worker import temporary_folder
-    from rig import host_folders
+    from batch.shared_people import PEOPLE
+    from rig import host_folders, workflow_files
 
     object_info = workers.object_info()
     bank_folders = [Path(folder) for folder in host_folders.of_host(host)["likeness_faces"]]
     if options.models:
         bank_folders.append(options.models / "likeness_faces")
-    face_bank = FaceBank(bank_folders)
-    template = Template(workflow, object_info, table.columns, photos, host.path / "input", face_bank)
-    scores = None
+    workflow = workflow_files.named(options.workflow)
+    template = Template(workflow, object_info, table.columns, photos, host.path / "input", FaceBank(bank_folders))
+    measuring = measuring_of(options)
+    run = Run(table, template, object_info, output, workers)
+    run.require_makeable(measuring)
+    survey = run.survey()
+    run.say_what_comes(survey)
+    started = time.monotonic()
+    made = 0
+    if survey.first:
+        run.require_files(survey.first)
+    if survey.to_do or survey.repeated:
+        made = run.make(Maker(template, object_info, output.folder, measuring), survey)
+    output.forget(PEOPLE)
+    if output.failed:
+        say(f"{output.folder.place('failed.csv')} says why rows failed.")
+    seconds = time.monotonic() - started
+    say(last_line(len(survey.states), made, output.failed, seconds, output.folder.address))
+    return int(output.failed > 0)
+
+
+def measuring_of(options: argparse.Namespace) -> Measuring | None:
+    from batch.output import Measuring
+
     if options.measure or options.keep or options.clip_vision:
-        scores = Scores(output.folder, options.clip_vision)
-    with temporary_folder() as folder:
-        people = SharedPeople(object_info, Path(folder))
-        run = Run(workers, object_info, template, output, people, options.keep or 1, scores)
-        try:
-            return make(list(rows(table, template.is_photo)), output, run, workers.count)
-        except KeyboardInterrupt:
-            say(f"Stopped. What is done is in {output.folder}: run the same again to go on.")
-            raise
+        return Measuring(options.keep or 1, options.clip_vision)
+    return None
 
 
 def arguments() -> argparse.Namespace:
@@ -109,16 +126,18 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=first, epilog="\n".join(text), formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("jobs", type=Path, metavar="JOBS.csv", help="a picture a row; the first line names inputs")
+    table = "a picture a row: CSV, JSON lines (.jsonl) or Parquet; a path, or an address such as s3://bucket/jobs.csv"
+    parser.add_argument("jobs", metavar="JOBS.csv", help=table)
     parser.add_argument("--workflow", required=True, help="a workflow's file, or a template's name in workflows/")
     every = "what an input is in every row, called as a column would be; as often as needed"
     parser.add_argument("--set", type=fixed_input, action="append", default=[], metavar="INPUT=VALUE", help=every)
-    parser.add_argument("--output", type=Path, help="the folder of the pictures; else one beside the CSV with its name")
-    parser.add_argument("--photos", type=Path, help="the folder that photos are in; else the CSV's")
+    output = "the folder of the pictures, a path or an address; else one beside the table with its name"
+    parser.add_argument("--output", help=output)
+    parser.add_argument("--photos", help="the folder that photos are in, a path or an address; else the table's")
     parser.add_argument("--models", type=Path, help="a models folder besides ComfyUI's own")
-    workers = "how many ComfyUIs; else as many as there are GPUs, or one"
+    workers = "how many ComfyUIs, by Ray where they are several; with --address as many as there are GPUs, else one"
     parser.add_argument("--workers", type=positive, help=workers)
-    address = "run on Ray: a cluster's address, auto, or local for Ray on this machine; each machine has its ComfyUI"
+    address = "run on Ray: a cluster's address, auto, or local for this machine; each machine has its ComfyUI"
     parser.add_argument("--address", help=address)
     limit = "a ComfyUI that is longer at a row is ended, and the row tried once more; default: 3600"
     parser.add_argument("--row-limit", type=positive, default=3600, metavar="SECONDS", help=limit)
@@ -161,87 +180,22 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def worker_source(options: argparse.Namespace, host: Host, python: Path) -> WorkerSource:
-    """Where the workers run: on Ray where an address is given, else on this machine. Raises SetupError."""
-    models = [options.models.absolute()] if options.models else []
-    if options.address:
-        from batch.ray_workers import RayWorkers
+def workers_of(options: argparse.Namespace, host: Host, output: Folder) -> OneWorker | RayWorkers:
+    """One ComfyUI in this process, or several on Ray where their number or an address is given. Raises SetupError."""
+    from batch.one_worker import OneWorker, WorkerSettings
 
-        return RayWorkers(options.address, options.workers, [str(folder) for folder in models])
+    models = (str(options.models.absolute()),) if options.models else ()
+    settings = WorkerSettings(models, options.row_limit)
+    if options.address or (options.workers or 1) > 1:
+        from batch.ray_workers import HERE, RayWorkers
+
+        return RayWorkers(options.address or HERE, options.workers, settings, str(host), output.address)
     import torch
-    from batch.local_workers import LocalWorkers, visible_gpus
 
-    gpus = visible_gpus(torch.cuda.device_count())
-    return LocalWorkers(host, python, models, options.workers or max(1, len(gpus)), gpus)
-
-
-def make(rows: list[Row], output: Output, run: Run, workers: int) -> int:
-    """Make the pictures of all rows; 1 where a row failed. workers: how many there are."""
-    from batch.estimate import Pace
-    from batch.run import bar
-    from batch.sums import Sums
-
-    started = time.monotonic()
-    to_do = run.prepare(rows)
-    refused = output.failed
-    if to_do:
-        say_what_comes(rows, to_do, output, workers)
-        run.make_people()
-    pace = Pace()
-    finished_rows = bar(run.results(to_do), len(rows), "Rows", done=len(rows) - len(to_do))
-    for number, finished in enumerate(finished_rows, 1):
-        done_row = output.done_row(finished.row.name)
-        if done_row is not None and not finished.problem:
-            pace.add(done_row.size)
-        estimate = pace.first_estimate(len(to_do) - number, free_bytes(output.folder))
-        if estimate:
-            estimate.require_room(output.folder)
-            say(f"By the first rows: {estimate.sentence()}")
-    sums = Sums(
-        rows=len(rows),
-        made=len(to_do) - (output.failed - refused),
-        failed=output.failed,
-        seconds=time.monotonic() - started,
-    )
-    if sums.failed:
-        say(f"{output.folder / 'failed.csv'} says why rows failed.")
-    say(sums.sentence(output.folder))
-    return int(sums.failed > 0)
-
-
-def say_what_comes(rows: Sequence[Row], to_do: Sequence[Row], output: Output, workers: int) -> None:
-    """Before the first row: how many there are, and what they will take, by those of earlier runs into this folder.
-
-    Raises SetupError where they have no room on the disk.
-    """
-    from batch.estimate import FIRST_ROWS, by_earlier_rows
-
-    from core.errors import counted
-    from core.models.manifest import human
-
-    free = free_bytes(output.folder)
-    names_to_do = {row.name for row in to_do}
-    earlier: list[DoneRow] = []
-    for row in rows:
-        done_row = output.done_row(row.name)
-        if row.name not in names_to_do and done_row is not None:
-            earlier.append(done_row)
-    text = f"{counted(len(to_do), 'row')} to make; {len(rows) - len(to_do) - output.failed} done earlier, "
-    text += f"{output.failed} refused."
-    estimate = by_earlier_rows(earlier, len(to_do), workers, free)
-    if estimate is None:
-        text += f" {human(free)} are free."
-        if len(to_do) > FIRST_ROWS:
-            text += f" The first rows, {FIRST_ROWS} at most, tell what the others take."
-        say(text)
-        return
-    estimate.require_room(output.folder)
-    say(f"{text} By the earlier rows: {estimate.sentence()}")
-
-
-def free_bytes(folder: Path) -> int:
-    """Room on the disk of a folder."""
-    return shutil.disk_usage(folder).free
+    gpus = torch.cuda.device_count()
+    if gpus > 1:
+        say(f"One ComfyUI makes the rows. This machine has {gpus} GPUs: --workers {gpus} uses them all, by Ray.")
+    return OneWorker(settings)
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--places", choices=("given", "group"), default="given", help=places)
     limit = "with --benchmark: only the first N pictures of each kind: whether it runs, not a figure of it"
     add("--limit", type=positive, metavar="N", help=limit)
-    add("--workers", type=positive, help="with --benchmark: draw by so many ComfyUIs beside each other")
+    add("--workers", type=positive, help="with --benchmark: draw by so many ComfyUIs, by Ray where they are several")
     address = "with --benchmark: draw on Ray: a cluster's address, auto, or local for Ray on this machine"
     add("--address", help=address)
     authors = "with --benchmark: arrange the pictures of multi-id as its authors' code reads them too"

@@ -3,10 +3,13 @@
 import contextlib
 import copy
 import difflib
+import hashlib
+import json
 import os
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,6 @@ from environment import SetupError
 from rig import workflow, workflow_files
 from rig.workflow import Place, Prompt, Spec, specs
 
-from core.models.files import dead_link, files_below
 from core.names import among, folded
 from core.picture_files import ENDINGS
 from core.text import in_one_line
@@ -22,14 +24,15 @@ from core.text import in_one_line
 from . import photo_files, saved_people
 from .cells import value_of
 from .columns import ColumnNames, api_places
+from .folders import Folder
 from .prompts import Job
 from .rows import NAME, BadRow, Row
 from .saved_people import FaceBank
 from .worker import PERSON_FILE
 
-_MOST_NAMES = 100_000
-"""Files below the folder of photos among which a name is looked for in another spelling."""
 _NEAREST = 3
+_KEPT_FILES = 2**14
+"""So many cells of photos are remembered."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,11 @@ class Input:
     specs: Sequence[Spec]
     current: Any
 
-    @property
+    @cached_property
     def is_photo(self) -> bool:
         return any(spec.takes_files for spec in self.specs)
 
-    @property
+    @cached_property
     def is_picture(self) -> bool:
         return any(spec.takes_pictures for spec in self.specs)
 
@@ -61,11 +64,24 @@ class Input:
 
 @dataclass(frozen=True)
 class _OwnPhoto:
-    """A file of the workflow itself, in the input folder of this machine's ComfyUI."""
+    """A file of the workflow itself, from the input folder of this machine's ComfyUI. files: its bytes, by the name
+    that it travels under."""
 
     node: str
     input_name: str
-    path: Path
+    files: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A file that a cell names."""
+
+    folder: Folder
+    name: str
+
+    @property
+    def is_person(self) -> bool:
+        return self.name.lower().endswith(PERSON_FILE)
 
 
 class Template:
@@ -81,13 +97,12 @@ class Template:
         path: Path,
         object_info: Mapping[str, Any],
         columns: Iterable[str],
-        photos: Path,
+        photos: Folder,
         input_folder: Path,
         face_bank: FaceBank | None = None,
     ) -> None:
         graph = workflow_files.read(path)
-        self._photos = Path(os.path.normpath(photos.absolute()))
-        self._input_folder = input_folder
+        self._photos = photos
         self._object_info = object_info
         self._face_bank = face_bank or FaceBank([])
         with _damage_told(path):
@@ -103,6 +118,7 @@ class Template:
             if folded(column) != NAME:
                 self.inputs[column] = self._input(column, names.place(column))
         self._require_different_inputs()
+        self._own_photos = list(self._found_own_photos(input_folder))
 
     def _input(self, column: str, place: Place) -> Input:
         node, name = place.targets[0]
@@ -124,6 +140,31 @@ class Template:
     def is_photo(self, column: str) -> bool:
         return column in self.inputs and self.inputs[column].is_photo
 
+    def fingerprint(self, row: Row) -> str:
+        """A text that changes with anything that the picture is made of, photos by their size and time.
+
+        Raises BadRow for cells that mean nothing, and files that are not there; no photo is read.
+        """
+        if row.problem:
+            raise BadRow(row.problem)
+        parts = [self._own_fingerprint]
+        for column, cell in row.cells.items():
+            column_input = self.inputs[column]
+            meaning = self._stamp(column, cell) if column_input.is_photo else repr(column_input.value(cell))
+            parts.append(f"{'.'.join(column_input.targets[0])}={meaning}")
+        return hashlib.blake2b("\n".join(sorted(parts)).encode(errors="replace"), digest_size=16).hexdigest()
+
+    @lru_cache(_KEPT_FILES)  # noqa: B019 - there is one template, which lives as long as the run
+    def _stamp(self, column: str, cell: str) -> str:
+        """A text that changes with the file that a cell names. Raises BadRow."""
+        found = self._found(column, cell)
+        return f"{found.name} {found.folder.stamp(found.name)}"
+
+    @cached_property
+    def _own_fingerprint(self) -> str:
+        own = [sorted(photo.files) for photo in self._own_photos]
+        return hashlib.sha256(json.dumps([self.prompt, own], sort_keys=True).encode()).hexdigest()
+
     def job(self, row: Row) -> Job:
         """The prompt of a row, with the files it reads. Raises BadRow."""
         if row.problem:
@@ -137,18 +178,19 @@ class Template:
             if not column_input.is_photo:
                 value = column_input.value(cell)
             else:
-                path = self._path(column, cell)
-                is_person = path.suffix.lower() == PERSON_FILE
-                value = photo_files.put(path, files, column_input.is_picture and not is_person)
-                if value.endswith(PERSON_FILE):
+                found = self._found(column, cell)
+                value = photo_files.put(
+                    found.folder, found.name, files, column_input.is_picture and not found.is_person
+                )
+                if found.is_person:
                     people[column] = value
             for node, name in column_input.targets:
                 prompt[node]["inputs"][name] = workflow.sent(value)
         for photo in self._own_photos:
             inputs = prompt[photo.node]["inputs"]
             if inputs[photo.input_name] == self.prompt[photo.node]["inputs"][photo.input_name]:
-                is_picture = self._spec(prompt[photo.node], photo.input_name).takes_pictures
-                inputs[photo.input_name] = photo_files.put(photo.path, files, is_picture)
+                (inputs[photo.input_name],) = photo.files
+                files.update(photo.files)
         if not people:
             return Job(row, prompt, files)
         prompt = self._with_people(prompt, row, people)
@@ -171,37 +213,40 @@ class Template:
                 raise BadRow(f"{column} is {row.cells[column]}, a saved person. {problem}") from None
         return prompt
 
-    @cached_property
-    def _own_photos(self) -> list[_OwnPhoto]:
-        photos: list[_OwnPhoto] = []
+    def _found_own_photos(self, input_folder: Path) -> Iterator[_OwnPhoto]:
+        folder = Folder(str(input_folder))
         for number, node in self.prompt.items():
             for name, value in node["inputs"].items():
-                if not isinstance(value, str) or not self._spec(node, name).takes_files:
+                spec = self._spec(node, name)
+                if not isinstance(value, str) or not spec.takes_files:
                     continue
-                path = self._input_folder / value.removesuffix(" [input]").replace("\\", "/")
-                if os.path.isfile(path):
-                    photos.append(_OwnPhoto(number, name, path))
-        return photos
+                file = value.removesuffix(" [input]").replace("\\", "/")
+                if folder.stamp(file):
+                    files: dict[str, bytes] = {}
+                    # One that cannot be read is left to the rows, which may name another.
+                    with contextlib.suppress(BadRow):
+                        photo_files.put(folder, file, files, spec.takes_pictures)
+                        yield _OwnPhoto(number, name, files)
 
-    def _path(self, column: str, cell: str) -> Path:
+    def _found(self, column: str, cell: str) -> _Found:
         """The file that a cell of a photo names: a photo or a saved person. Raises BadRow."""
-        path = Path(os.path.normpath(self._photos / cell.replace("\\", "/")))
-        if not path.is_relative_to(self._photos):
-            raise BadRow(f"{column} is {cell}, which is outside of {self._photos}.")
-        # os.path, because Path raises for a cell that cannot be a path.
-        if os.path.isfile(path):
-            return path
-        name = path.relative_to(self._photos).as_posix()
-        entry = among(name, self._photo_names)
+        folder = f"{self._photos.address}/".replace("\\", "/")
+        inside = cell.replace("\\", "/").removeprefix(folder)
+        name = posixpath.normpath(inside)
+        if name.startswith("../") or os.path.isabs(name) or "://" in inside:
+            raise BadRow(f"{column} is {cell}, which is outside of {self._photos.address}.")
+        if self._photos.stamp(name):
+            return _Found(self._photos, name)
+        entry = among(name, self._photos.names)
         if entry is not None:
-            return self._photos / entry
+            return _Found(self._photos, entry)
         person = self._face_bank.path(cell)
         if person is not None:
-            return person
-        in_the_way = _no_file(path)
+            return _Found(Folder(str(person.parent)), person.name)
+        in_the_way = self._photos.no_file(name)
         if in_the_way:
-            raise BadRow(f"{column} is {cell}. {path} is {in_the_way}.")
-        message = f"{column} is {cell}, which is not in {self._photos}."
+            raise BadRow(f"{column} is {cell}. {self._photos.place(name)} is {in_the_way}.")
+        message = f"{column} is {cell}, which is not in {self._photos.address}."
         near = self._near_photos(name)
         if near:
             message += f" Nearest: {', '.join(near)}."
@@ -212,35 +257,12 @@ class Template:
     def _near_photos(self, name: str) -> list[str]:
         """Photos whose names are like one that is not there."""
         photos_by_name: dict[str, list[str]] = {}
-        for photo in self._photo_names:
+        for photo in self._photos.names:
             photos_by_name.setdefault(folded(photo), []).append(photo)
         near: list[str] = []
         for key in difflib.get_close_matches(folded(name), photos_by_name, _NEAREST, 0.6):
             near += photos_by_name[key]
         return near[:_NEAREST]
-
-    @cached_property
-    def _photo_names(self) -> list[str]:
-        """All files below the folder of photos, with slashes.
-
-        They are asked for once, and only where a cell is not the name of a file as it is written.
-        """
-        names: list[str] = []
-        for name, path in files_below(str(self._photos), _MOST_NAMES):
-            if os.path.isfile(path):
-                names.append(name.replace(os.sep, "/"))
-        return names
-
-
-def _no_file(path: Path) -> str:
-    """What lies at a path and is no file, in words; "" where nothing does."""
-    leads_to = dead_link(str(path))
-    if leads_to is not None:
-        return f"a link to {leads_to}, and there is no file: its disk may not be connected"
-    # os.path, because Path raises for a cell that cannot be a path.
-    if os.path.isdir(path):
-        return "a folder, not a file"
-    return "no file" if os.path.lexists(path) else ""
 
 
 @contextlib.contextmanager

@@ -1,35 +1,45 @@
-"""The folder of a run: pictures under the names of their rows, done.csv, failed.csv.
+"""The folder of a run: pictures under the names of their rows, and what says which rows are done.
 
-It is all that a run leaves, and all that the next one needs to go on. Every file is written beside its place and moved
-there whole; done.csv names it afterwards. So whatever stops a run, a picture is there and recorded, or there and made
-again under the same name, or not there.
+Every worker appends what it has made to a list of its own, once the pictures are there; the lists are joined when they
+are read. So whatever ends, a picture is there and listed, or there and made again under the same name, or not there.
+done.csv and likeness.csv are written out of the lists when a run ends, and failed.csv while it runs.
 """
 
 import codecs
 import contextlib
 import errno
 import json
+import platform
+import shutil
 import struct
+import time
 import zlib
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 from environment import SetupError
-from rig import whole
-from rig.locks import lock_alone
+from rig import tables
+from rig.locks import lock_alone, lock_shared
 from rig.tables import as_csv
 from rig.workflow import Prompt
 
-from .prompts import Job
-from .rows import Row, each_line_alone
+from .estimate import Took
+from .folders import Folder, StoreFolder
+from .rows import Row, key_of, number_of
 from .worker import SavedFile
 
 DONE = ("line", "name", "fingerprint", "files", "seconds")
 FAILED = ("line", "name", "reason")
-_BETWEEN = "|"
-"""Between the names of several files. No name has it in it."""
+SCORES = (*tables.COLUMNS, "seed", "kept")
+LISTS = "done"
+"""The folder of the lists."""
+_ROWS_IN_FOLDER = 1000
+_LOCK_SECONDS = 5
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PROMPT = b"tEXtprompt\0"
 """How the chunk of a PNG begins, behind its length, that has the prompt in it."""
@@ -38,11 +48,115 @@ _AROUND_CHUNK = 12
 
 
 @dataclass(frozen=True)
-class DoneRow:
-    """A row whose pictures are in the folder. seconds: how long it took. size: bytes of its pictures."""
+class Task:
+    """A row that a worker makes. fingerprint: what its pictures are made of. alone: the columns whose photos are in no
+    other row."""
 
-    seconds: float
-    size: int
+    row: Row
+    fingerprint: str
+    alone: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What is measured of each row. tries: of how many pictures, of which the best is kept. vision: the file by which
+    garments are compared, if they are."""
+
+    tries: int = 1
+    vision: str = ""
+
+    def is_in(self, entry: Mapping[str, Any]) -> bool:
+        """Whether an entry of a list has been measured so."""
+        return entry["tries"] >= self.tries and self.vision in ("", entry["vision"])
+
+
+# --- What a worker writes
+
+
+class Shelf:
+    """Where a worker puts the pictures of its rows. name: of the worker, which has a list of its own."""
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        self._folder = folder
+        if "failed.csv" not in folder.sizes():
+            raise SetupError(
+                f"{folder.address} is another folder on {platform.node()}: name one for --output that all machines "
+                "reach by the same path, such as a share, or s3://bucket/folder."
+            )
+        self._lock: IO[bytes] | None = None
+        if not isinstance(folder, StoreFolder):
+            # The next run waits until the workers of a driver that was killed have ended.
+            self._lock = (folder.path / ".lock").open("ab")
+            lock_shared(self._lock, folder.path)
+        # A worker that was started again after its end makes nothing twice.
+        own_lists = [file for file in _lists(folder) if file.startswith(f"{name}.")]
+        self._sizes = {
+            (entry["name"], entry["fingerprint"]): sum(entry["sizes"]) for entry in _entries(folder, own_lists)
+        }
+        self._list = folder.list_of(f"{LISTS}/{name}")
+
+    def close(self) -> None:
+        if self._lock:
+            self._lock.close()
+
+    def size_of(self, task: Task) -> int | None:
+        """How large the pictures are that this worker has made of a row before its end; None where it has not."""
+        return self._sizes.get((task.row.name, task.fingerprint))
+
+    def keep(
+        self,
+        task: Task,
+        pictures: Sequence[SavedFile],
+        seconds: float,
+        measuring: Measuring | None = None,
+        scores: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Write a row's pictures, and then its entry. scores: the lines of likeness.csv."""
+        files = names_of(task.row, [picture.ending for picture in pictures])
+        for file, picture in zip(files, pictures, strict=True):
+            self._folder.write(file, picture.data)
+        entry = {
+            "line": task.row.line,
+            "name": task.row.name,
+            "fingerprint": task.fingerprint,
+            "files": files,
+            "sizes": [len(picture.data) for picture in pictures],
+            "seconds": round(seconds, 2),
+            "tries": measuring.tries if measuring else 0,
+            "vision": measuring.vision if measuring else "",
+        }
+        if scores:
+            entry["scores"] = scores
+        self._list.add(json.dumps(entry).encode())
+
+
+def names_of(row: Row, endings: Sequence[str]) -> list[str]:
+    """The files of a row's pictures: those of the first thousand lines in the folder itself, of each further thousand
+    in one below it."""
+    folder = row.line // _ROWS_IN_FOLDER
+    name = f"{folder:05}/{row.name}" if folder else row.name
+    if len(endings) == 1:
+        return [f"{name}{endings[0]}"]
+    return [f"{name}_{number}of{len(endings)}{ending}" for number, ending in enumerate(endings, 1)]
+
+
+# --- What the run reads
+
+
+@dataclass
+class _Done:
+    """What is done, as numbers: 16 bytes a row. names: keys, sorted. fingerprints: of the last entry of each name."""
+
+    names: Any = field(default_factory=lambda: np.zeros(0, np.uint64))
+    fingerprints: Any = field(default_factory=lambda: np.zeros(0, np.uint64))
+
+    def has(self, names: Sequence[int], fingerprints: Sequence[int]) -> list[bool]:
+        if not len(self.names):
+            return [False] * len(names)
+        keys = np.array(names, np.uint64)
+        places = np.minimum(np.searchsorted(self.names, keys), len(self.names) - 1)
+        same = self.fingerprints[places] == np.array(fingerprints, np.uint64)
+        return ((self.names[places] == keys) & same).tolist()
 
 
 class Output:
@@ -51,151 +165,184 @@ class Output:
     Raises SetupError where another run has it, and for a folder that holds other things.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Folder, measuring: Measuring | None = None) -> None:
         self.folder = folder
         self.failed = 0
-        done = folder / "done.csv"
+        self.earlier = Took()
+        """What the rows have taken that are done."""
         with disk_errors_told(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            self._require_own_folder(done)
-            self._lock = self._locked()
-            for unfinished in folder.glob(".*.part"):
-                unfinished.unlink()
-            self._done = {entry["name"]: entry for entry in lines_of(done, DONE)}
-            # Written anew, without a line that was cut off.
-            lines = [[entry[column] for column in DONE] for entry in self._done.values()]
-            whole.write(done, as_csv([DONE, *lines]))
-            self._done_file = done.open("ab")
-            self._failed_file = (folder / "failed.csv").open("wb")
+            self._require_own_folder()
+            self._lock = None if isinstance(folder, StoreFolder) else _locked(folder.path)
+            self._remove_unfinished()
+            self._done = self._joined(measuring)
+            self._failed_rows = folder.rewritten("failed.csv")
             # As Excel wants it.
-            self._failed_file.write(codecs.BOM_UTF8)
-            _append(self._failed_file, FAILED)
+            self._failed_rows.write(codecs.BOM_UTF8 + as_csv([FAILED]))
 
-    def _require_own_folder(self, done: Path) -> None:
+    def _require_own_folder(self) -> None:
         """Raises SetupError for a folder that holds other things than a run's."""
-        if done.is_file():
+        if _lists(self.folder):
             return
-        for entry in self.folder.iterdir():
-            if not entry.name.startswith("."):
-                raise SetupError(f"{self.folder} has no done.csv, but {entry.name}: take an empty folder for --output.")
+        for name in self.folder.sizes():
+            if not name.startswith(".") and name not in ("failed.csv", "done.csv"):
+                raise SetupError(
+                    f"{self.folder.address} has no folder {LISTS}, but {name}: take an empty folder for --output."
+                )
 
-    def _locked(self) -> IO[bytes]:
-        """The file whose lock says that a run has the folder. Raises SetupError where another run has it."""
-        lock = (self.folder / ".lock").open("ab")
-        try:
-            lock_alone(lock, self.folder)
-        except BlockingIOError as cause:
-            lock.close()
-            raise SetupError(
-                f"Another run writes into {self.folder}: wait for it, or name another --output."
-            ) from cause
-        return lock
+    def _remove_unfinished(self) -> None:
+        for name in self.folder.sizes():
+            if name.startswith(".") and name.endswith(".part"):
+                self.folder.remove(name)
 
-    def has(self, job: Job) -> bool:
-        """Whether this row's pictures are there, made of the same prompt and photos."""
-        entry = self._done.get(job.row.name)
-        if entry is None or entry["fingerprint"] != job.fingerprint:
-            return False
-        files = _files(entry)
-        return bool(files) and all((self.folder / name).is_file() for name in files)
+    def _joined(self, measuring: Measuring | None) -> _Done:
+        """The last entry of each name, where its pictures are there and it has been measured as is asked for."""
+        names, fingerprints = array("Q"), array("Q")
+        sizes_in = lru_cache(16)(self.folder.sizes)
+        for entry in _entries(self.folder, _lists(self.folder)):
+            is_whole = measuring is None or measuring.is_in(entry)
+            for file, size in zip(entry["files"], entry["sizes"], strict=False):
+                parent, _, name = file.rpartition("/")
+                is_whole = is_whole and sizes_in(parent).get(name) == size
+            if is_whole and entry["files"]:
+                self.earlier.add(entry["seconds"], sum(entry["sizes"]))
+            names.append(key_of(entry["name"]))
+            fingerprints.append(number_of(entry["fingerprint"]) if is_whole else 0)
+        last = _last(names)
+        return _Done(np.frombuffer(names, np.uint64)[last], np.frombuffer(fingerprints, np.uint64)[last])
 
-    def done_row(self, name: str) -> DoneRow | None:
-        """How long a row took and how large its pictures are; None where that is unknown."""
-        entry = self._done.get(name)
-        if entry is None:
+    @property
+    def free_bytes(self) -> int | None:
+        """Room on the disk of the folder; None of a store."""
+        if isinstance(self.folder, StoreFolder):
             return None
-        size = 0
-        try:
-            for file in _files(entry):
-                size += (self.folder / file).stat().st_size
-            return DoneRow(float(entry["seconds"]), size)
-        except (OSError, ValueError):
-            return None
+        return shutil.disk_usage(self.folder.address).free
 
-    def keep(self, job: Job, pictures: Sequence[SavedFile], seconds: float) -> list[str]:
-        """Write a row's pictures and return their names. Those of an earlier run give way."""
-        name = job.row.name
-        files: list[str] = []
-        for number, picture in enumerate(pictures, 1):
-            if len(pictures) == 1:
-                files.append(f"{name}{picture.ending}")
-            else:
-                files.append(f"{name}_{number}of{len(pictures)}{picture.ending}")
-        entry = {
-            "line": str(job.row.line),
-            "name": name,
-            "fingerprint": job.fingerprint,
-            "files": _BETWEEN.join(files),
-            "seconds": f"{seconds:.2f}",
-        }
-        earlier_files = _files(self._done[name]) if name in self._done else []
-        with disk_errors_told(self.folder):
-            for file, picture in zip(files, pictures, strict=True):
-                whole.write(self.folder / file, picture.data)
-            for file in earlier_files:
-                if file not in files:
-                    (self.folder / file).unlink(missing_ok=True)
-            _append(self._done_file, [entry[column] for column in DONE])
-        self._done[name] = entry
-        return files
+    def has(self, names: Sequence[int], fingerprints: Sequence[str]) -> list[bool]:
+        """Which rows have their pictures, made of the same things. names: their keys."""
+        return self._done.has(names, [number_of(fingerprint) for fingerprint in fingerprints])
 
     def refuse(self, row: Row, reason: str) -> None:
         """Write a row that cannot be made into failed.csv."""
         self.failed += 1
         with disk_errors_told(self.folder):
-            _append(self._failed_file, (row.line, row.name, " ".join(reason.split())))
+            self._failed_rows.write(as_csv([(row.line, row.name, " ".join(reason.split()))]))
 
     def close(self) -> None:
-        self._done_file.close()
-        self._failed_file.close()
-        self._lock.close()
+        """Write done.csv, and likeness.csv where something was measured, out of the lists."""
+        with disk_errors_told(self.folder):
+            self._failed_rows.close()
+            names = array("Q", (key_of(entry["name"]) for entry in _entries(self.folder, _lists(self.folder))))
+            is_last = np.zeros(len(names), bool)
+            is_last[_last(names)] = True
+            self._remove_replaced(names, is_last)
+            with contextlib.ExitStack() as stack:
+                done = stack.enter_context(self.folder.written("done.csv"))
+                done.write(as_csv([DONE]))
+                scores: IO[bytes] | None = None
+                for number, entry in enumerate(_entries(self.folder, _lists(self.folder))):
+                    if not is_last[number]:
+                        continue
+                    done.write(
+                        as_csv([[*(entry[key] for key in DONE[:3]), "|".join(entry["files"]), entry["seconds"]]])
+                    )
+                    if entry.get("scores") and scores is None:
+                        scores = stack.enter_context(self.folder.written("likeness.csv"))
+                        scores.write(as_csv([SCORES]))
+                    if scores is not None:
+                        scores.write(
+                            as_csv([[line.get(key, "") for key in SCORES] for line in entry.get("scores", ())])
+                        )
+        if self._lock:
+            self._lock.close()
+
+    def forget(self, name: str) -> None:
+        """Remove a folder that only a run needs."""
+        for file in self.folder.sizes(name):
+            self.folder.remove(f"{name}/{file}")
+        self.folder.remove_folder(name)
+
+    def _remove_replaced(self, names: Sequence[int], is_last: Any) -> None:
+        """Remove the pictures of earlier runs whose rows have others now."""
+        replaced = {names[number] for number in np.flatnonzero(~is_last).tolist()}
+        if not replaced:
+            return
+        kept: set[str] = set()
+        others: set[str] = set()
+        for number, entry in enumerate(_entries(self.folder, _lists(self.folder))):
+            if names[number] in replaced:
+                (kept if is_last[number] else others).update(_own_files(entry))
+        for file in others - kept:
+            self.folder.remove(file)
+
+
+def _lists(folder: Folder) -> list[str]:
+    """The lists in a folder, those of earlier runs first."""
+    return sorted(name for name in folder.sizes(LISTS) if name.endswith(".jsonl"))
+
+
+def _entries(folder: Folder, lists: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """What is in lists, which may end anywhere."""
+    for name in lists:
+        with folder.opened(f"{LISTS}/{name}") as file:
+            for line in file:
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    entry = json.loads(line)
+                    if entry["name"] and entry["fingerprint"] and len(entry["files"]) == len(entry["sizes"]):
+                        yield entry
+
+
+def _own_files(entry: Mapping[str, Any]) -> list[str]:
+    """The pictures of a row; nothing else, whatever somebody has put into a list."""
+    files: list[str] = []
+    for file in entry["files"]:
+        parent, _, name = file.rpartition("/")
+        if name.startswith(entry["name"]) and (not parent or parent.isdecimal()):
+            files.append(file)
+    return files
+
+
+def _last(names: Sequence[int]) -> Any:
+    """The place of the last of each name, in the order of the names."""
+    backwards = np.frombuffer(array("Q", names), np.uint64)[::-1]
+    _, places = np.unique(backwards, return_index=True)
+    return len(backwards) - 1 - places
+
+
+def _locked(folder: Path) -> IO[bytes]:
+    """The file whose lock says that a run has the folder: its workers have it too. Raises SetupError where another run
+    has it, also after some seconds: workers of a driver that was killed end then."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / ".lock").open("ab")
+    give_up = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            lock_alone(lock, folder)
+            lock_shared(lock, folder)
+            return lock
+        except BlockingIOError as cause:
+            if time.monotonic() > give_up:
+                lock.close()
+                raise SetupError(f"Another run writes into {folder}: wait for it, or name another --output.") from cause
+            time.sleep(0.2)
 
 
 @contextlib.contextmanager
-def disk_errors_told(folder: Path) -> Iterator[None]:
+def disk_errors_told(folder: Folder) -> Iterator[None]:
     """Raises SetupError, in one sentence, for what the disk says against writing into a folder."""
     try:
         yield
     except OSError as cause:
         if cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            problem = f"{folder} is full"
+            problem = f"{folder.address} is full"
             advice = "make room and run the same again"
         else:
-            problem = f"{cause.filename2 or cause.filename or folder} cannot be written to ({cause.strerror})"
+            place = cause.filename2 or cause.filename or folder.address
+            problem = f"{place} cannot be written to ({cause.strerror or cause})"
             advice = "mend that and run the same again, or name another --output"
         raise SetupError(f"{problem}: what is done is there; {advice}.") from cause
 
 
-def lines_of(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    """The whole lines of a file of ours, as we or a spreadsheet saved it; it may end anywhere.
-
-    Raises SetupError where it is no such file.
-    """
-    if not path.is_file():
-        return
-    lines = each_line_alone(path)
-    count = len(columns)
-    first = next(lines, [*columns])
-    # Spreadsheets write empty cells behind a table.
-    if first[:count] != [*columns] or any(first[count:]):
-        raise SetupError(
-            f"{path} begins with {','.join(first)[:80]!r}, not with {','.join(columns)}: put back the one of the last "
-            "run, or take an empty folder for --output."
-        )
-    for cells in lines:
-        if len(cells) >= count and not any(cells[count:]):
-            yield dict(zip(columns, cells, strict=False))
-
-
-def _files(entry: Mapping[str, str]) -> list[str]:
-    """The pictures of a row; nothing else, whatever somebody has put into the file."""
-    name = entry["name"]
-    return [file for file in entry["files"].split(_BETWEEN) if file.startswith(name) and Path(file).name == file]
-
-
-def _append(file: IO[bytes], line: Sequence[Any]) -> None:
-    file.write(as_csv([line]))
-    file.flush()
+# --- Pictures
 
 
 def with_prompt(picture: bytes, prompt: Prompt) -> bytes:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import graphlib
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from environment import SetupError
@@ -26,24 +23,13 @@ ObjectInfo = Mapping[str, Any]
 class Job:
     """One row as data: the prompt, and the files it reads, by the names that the prompt has for them.
 
-    try_number: which of several pictures of a row this one is, from 0. row_job: the job of the whole row, where this
-    one is a try of it.
+    try_number: which of several pictures of a row this one is, from 0.
     """
 
     row: Row
     prompt: Prompt
     files: Mapping[str, bytes] = field(repr=False)
     try_number: int = 0
-    row_job: Job | None = None
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A text that changes with anything that the picture is made of.
-
-        The prompt is enough: the name of a photo has a hash of its bytes in it.
-        """
-        prompt = json.dumps(self.prompt, sort_keys=True)
-        return hashlib.sha256(prompt.encode()).hexdigest()[:32]
 
 
 def require_runnable(prompt: Prompt, object_info: ObjectInfo) -> None:

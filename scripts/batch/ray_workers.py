@@ -8,14 +8,17 @@ import os
 import signal
 import socket
 import sys
-from concurrent.futures import Future
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
 from environment import ROOT, SetupError, say
 
-from .prompts import Job
-from .worker import Outcome, WorkerHost
+from .one_worker import Finished, WorkerSettings
+from .worker import ENDS
 
 HERE = "local"
 """The address by which Ray is started on this machine."""
@@ -25,69 +28,166 @@ _ANSWER_SECONDS = 10
 """How long a cluster has to answer."""
 _CLIENT_PORT = 10001
 """Ray's own for programs outside of the cluster; an address may leave its port out."""
+_PAGE_SECONDS = 1
+"""So long a call takes, where its tasks are shorter than that."""
+_MOST_ROWS = 1000
+_MOST_LETTERS = 600
+"""Of the end of an error in a message."""
 NO_RAY = (
-    '--address runs the workers on Ray, which is not installed: {python} -m pip install "ray[default]". '
-    "On one machine Ray is not needed: leave --address out."
+    'Several workers run on Ray, which is not installed: {python} -m pip install "ray[default]". '
+    "One worker needs no Ray: leave --workers and --address out."
 )
 
 
-class RayWorker:
-    """A WorkerHandle of an actor of Ray's."""
-
-    def __init__(self, ray: Any, actor: Any) -> None:
-        self._ray = ray
-        self._actor = actor
-        self._ready = self._call("start")
-
-    @property
-    def ready(self) -> Future[WorkerHost]:
-        return self._ready
-
-    def object_info(self) -> Future[dict[str, Any]]:
-        return self._call("object_info")
-
-    def run(self, job: Job) -> Future[Outcome]:
-        return self._call("run", job.prompt, job.files)
-
-    def end(self) -> None:
-        self._ray.wait([self._actor.call.remote("stop")], timeout=_END_SECONDS)
-        self._ray.kill(self._actor)
-
-    def _call(self, method: str, *arguments: Any) -> Future[Any]:
-        return self._actor.call.remote(method, *arguments).future()
-
-
 class RayWorkers:
-    """A WorkerSource: actors of Ray's, each with a ComfyUI.
+    """Workers that are actors of Ray's, each with a ComfyUI. Ray starts them, puts them onto machines and GPUs, and
+    starts them again where they or their machines end; use it in a `with` statement.
 
     address: of a cluster, or HERE. count: where it is more than there are GPUs, they share them; None: as many as there
-    are GPUs, or one. models: folders with one sub-folder per model key. Raises SetupError without Ray or without the
-    cluster.
+    are GPUs, or one. settings: of the workers. host: the ComfyUI that all should have. place: what is theirs alone, as
+    long as they run. Raises SetupError without Ray or without the cluster.
     """
 
-    def __init__(self, address: str, count: int | None, models: list[str]) -> None:
+    def __init__(
+        self, address: str, count: int | None, settings: WorkerSettings, host: str, place: str | None = None
+    ) -> None:
         self._ray = _imported_ray(address)
         _join(self._ray, address)
+        self._is_here = address == HERE
         gpus = int(self._ray.cluster_resources().get("GPU", 0))
-        self._count = count or gpus or 1
-        self._models = models
-        # Of this machine's own scripts. To a cluster they are sent with the actor.
-        self._scripts = str(ROOT / "scripts") if address == HERE else None
+        self.count = count or gpus or 1
+        self._host = host
         # Whole GPUs, or parts of which several make a whole one.
-        share = 1 / math.ceil(self._count / gpus) if gpus else 0
+        share = 1 / math.ceil(self.count / gpus) if gpus else 0
         # Two calls at a time, so that a worker can be stopped while it has a row.
-        self._actor = self._ray.remote(_actor_class()).options(
-            num_cpus=0, num_gpus=share, max_concurrency=2, scheduling_strategy="SPREAD"
-        )
+        self._class = self._ray.remote(
+            num_cpus=0, num_gpus=share, max_concurrency=2, max_restarts=-1, max_task_retries=ENDS - 1
+        )(_actor_class())
+        # Of this machine's own scripts. To a cluster they are sent with the actor.
+        self._scripts = str(ROOT / "scripts") if self._is_here else None
+        self._crew = [_Member(self._started(number, settings, place)) for number in range(self.count)]
+        self._starting = {member.actor.host.remote(): member for member in self._crew}
+        self._page_rows = 1
+        self._again: list[list[Any]] = []
+        """The tasks of workers that could not be started again."""
 
-    @property
-    def count(self) -> int:
-        return self._count
+    def _started(self, number: int, settings: WorkerSettings, place: str | None) -> Any:
+        """An actor. Raises SetupError where others have its name, those of a run that was killed for a moment still."""
+        # A machine can import nothing of ours before the actor is there.
+        sent = self._ray.cloudpickle.dumps(settings)
+        name = f"worker {number} of {place}" if place else None
+        actor_class = self._class.options(name=name, scheduling_strategy="SPREAD")
+        give_up = time.monotonic() + _END_SECONDS
+        while True:
+            try:
+                return actor_class.remote(self._scripts, sent, number, os.environ.get("OMP_NUM_THREADS"))
+            except ValueError as cause:
+                if time.monotonic() > give_up:
+                    raise SetupError(
+                        f"Another run writes into {place}: wait for it, or name another --output."
+                    ) from cause
+                time.sleep(1)
 
-    def start(self, number: int) -> RayWorker:
-        # Ray chooses the machine and its GPU, so the number means nothing here.
-        actor = self._actor.remote(self._scripts, self._models, os.environ.get("OMP_NUM_THREADS"))
-        return RayWorker(self._ray, actor)
+    def __enter__(self) -> RayWorkers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        ended = [member.actor.stop.remote() for member in self._crew]
+        self._ray.wait(ended, num_returns=len(ended), timeout=_END_SECONDS)
+        for member in self._crew:
+            self._ray.kill(member.actor)
+        self._ray.shutdown()
+
+    def object_info(self) -> dict[str, Any]:
+        """What the first worker's ComfyUI has that answers. Raises SetupError where no worker starts."""
+        while True:
+            for member in self._crew:
+                if member.is_ready:
+                    return self._ray.get(member.actor.object_info.remote())
+            self._wait({})
+
+    def results(self, maker: Any, tasks: Iterable[Any]) -> Iterator[Finished]:
+        """What becomes of each task by `maker.make`, in the order in which they end.
+
+        Fast ones are handed out some at a time. Raises SetupError where no worker is left.
+        """
+        sent = self._ray.put(self._ray.cloudpickle.dumps(maker))
+        to_do = iter(tasks)
+        busy: dict[Any, _Member] = {}
+        while True:
+            for member in self._crew:
+                if member.is_ready and not member.page:
+                    again = member.again or self._again
+                    member.page = again.pop() if again else list(islice(to_do, self._page_rows))
+                    if member.page:
+                        member.since = time.monotonic()
+                        busy[member.actor.make.remote([sent], member.page)] = member
+            if not busy and any(member.is_ready for member in self._crew):
+                return
+            for reference in self._wait(busy):
+                yield from self._taken(busy.pop(reference), reference)
+
+    def _wait(self, busy: Mapping[Any, _Member]) -> list[Any]:
+        """Those calls that have ended; workers that start have begun or are left out. Raises SetupError."""
+        ended, _ = self._ray.wait([*busy, *self._starting], num_returns=1, timeout=None)
+        for reference in ended:
+            if reference in self._starting:
+                self._welcome(self._starting.pop(reference), reference)
+        return [reference for reference in ended if reference in busy]
+
+    def _welcome(self, member: _Member, reference: Any) -> None:
+        """A worker that has started gets rows; one that could not start is left out. Raises SetupError."""
+        try:
+            host = self._ray.get(reference)
+        except self._ray.exceptions.RayError as cause:
+            self._leave_out(member, cause)
+            return
+        member.is_ready = True
+        if host.version != self._host:
+            say(f"A worker has {host.version} ({host.place}), not {self._host}: its pictures may differ a little.")
+
+    def _leave_out(self, member: _Member, cause: BaseException) -> None:
+        """Go on without a worker. Raises SetupError where no other is left."""
+        self._crew.remove(member)
+        self._again += member.again
+        if not self._crew:
+            raise SetupError(f"No worker starts: {_reason(cause)}")
+        say(f"A worker does not start, the others go on without it: {_reason(cause)}")
+
+    def _taken(self, member: _Member, reference: Any) -> Iterator[Finished]:
+        """What became of the tasks of a call that has ended. A task that ended its worker is told from the others of
+        its call, which the same worker, started again, knows to have made."""
+        page, member.page = member.page, []
+        try:
+            made = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as cause:
+            raise SetupError(_reason(cause)) from cause
+        except self._ray.exceptions.ActorDiedError as cause:
+            # It could not be started again.
+            self._again.append(page)
+            self._leave_out(member, cause)
+            return
+        except self._ray.exceptions.RayActorError as cause:
+            if len(page) > 1:
+                member.again += [[task] for task in reversed(page)]
+            else:
+                why = f"{ENDS} workers ended during this row. The last: {_reason(cause)}"
+                yield Finished(page[0], None, why)
+            return
+        seconds = (time.monotonic() - member.since) / len(page)
+        self._page_rows = max(1, min(_MOST_ROWS, int(_PAGE_SECONDS / max(seconds, 1e-6))))
+        yield from map(Finished, page, made)
+
+
+@dataclass
+class _Member:
+    """A worker. page: the tasks that it has, since when. again: those that only it is to have."""
+
+    actor: Any
+    is_ready: bool = False
+    page: list[Any] = field(default_factory=list)
+    since: float = 0.0
+    again: list[list[Any]] = field(default_factory=list)
 
 
 def _imported_ray(address: str) -> Any:
@@ -109,7 +209,7 @@ def _join(ray: Any, address: str) -> None:
     """Join a cluster, or start Ray here. Raises SetupError."""
     if ":" in address:
         _require_answer(address)
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "likeness"}
     if address == HERE:
         options["include_dashboard"] = True
     else:
@@ -150,7 +250,7 @@ def _actor_class() -> type:
     class Actor:
         """A worker. scripts: the folder of these scripts; without it the pack came with the actor."""
 
-        def __init__(self, scripts: str | None, models: list[str], threads: str | None) -> None:
+        def __init__(self, scripts: str | None, settings: bytes, number: int, threads: str | None) -> None:
             import os
             import sys
             from pathlib import Path
@@ -160,16 +260,35 @@ def _actor_class() -> type:
             os.environ.pop("OMP_NUM_THREADS", None)
             if threads:
                 os.environ["OMP_NUM_THREADS"] = threads
-            import environment
+            from ray import cloudpickle
 
-            from batch.worker import Worker
+            self._worker = cloudpickle.loads(settings).worker(number)
+            self._host = self._worker.start()
+            self._sent: Any = None
+            self._maker: Any = None
 
-            hosts = environment.find_hosts()
-            if not hosts:
-                raise environment.SetupError("There is no ComfyUI on this machine: set COMFYUI_PATH before ray start.")
-            self._worker = Worker(hosts[0], Path(sys.executable), [Path(folder) for folder in models])
+        def host(self) -> Any:
+            return self._host
 
-        def call(self, method: str, *arguments: Any) -> Any:
-            return getattr(self._worker, method)(*arguments)
+        def object_info(self) -> dict[str, Any]:
+            return self._worker.object_info()
+
+        def make(self, sent: list[Any], page: list[Any]) -> list[Any]:
+            if self._sent != sent[0]:
+                import ray
+                from ray import cloudpickle
+
+                self._maker = cloudpickle.loads(ray.get(sent[0]))
+                self._sent = sent[0]
+            return [self._maker.make(self._worker, task) for task in page]
+
+        def stop(self) -> None:
+            self._worker.stop()
 
     return Actor
+
+
+def _reason(error: BaseException) -> str:
+    """The text of an error: of Ray's the cause inside the actor, of a log its end."""
+    text = str(getattr(error, "cause", None) or error) or type(error).__name__
+    return text if len(text) <= _MOST_LETTERS else f"… {text[-_MOST_LETTERS:]}"

@@ -1,180 +1,242 @@
-"""A run around its workers: what it needs, people of several rows, rows, and the best try of each.
+"""A run: which rows of its table are to be made, what that will take, and what becomes of each.
 
-What it needs is looked for before the first row, and people of several rows are made once.
+The table is read twice as a stream: once before the first row, when a byte is noted for each, and once for the workers.
 """
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from __future__ import annotations
 
+import errno
+import os
+import sys
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
 from environment import SetupError, say
 from tqdm import tqdm
 
 from core.errors import counted
 
 from . import check, prompts
+from .estimate import Pace
 from .inputs import Template
-from .measured import MeasuredOutcome, split, with_measure
-from .output import Output, with_prompt
+from .one_worker import Finished, Workers
+from .output import Measuring, Output, Task
 from .prompts import Job, ObjectInfo
-from .rows import BadRow, Row
-from .scores import MeasuredTry, Scores
-from .seeds import best_try, tries, with_moved_seeds
-from .shared_people import SharedPeople
-from .worker import SavedFile
-from .workers import Crew, FinishedJob
+from .rows import BadRow, Row, Table, key_of, rows
+from .seeds import with_moved_seeds
 
-TERMINAL_SECONDS = 0.5
-LOG_SECONDS = 10
+_TERMINAL_SECONDS = 0.5
+_LOG_SECONDS = 10
 """How often a bar is drawn in a terminal, and in a file."""
+_TO_DO, _DONE, _REFUSED, _REPEATED = range(4)
+"""What is noted of a row. Repeated: an earlier one has its name."""
+_BLOCK_ROWS = 4096
+_PHOTO_COUNTS = 2**24
+_MOST_GIVEN_UP = 3
+"""So many rows may end their workers one after the other."""
 
 
-@dataclass(frozen=True)
-class FinishedRow:
-    """A row whose pictures are in the output folder, or whose reason is in failed.csv. problem: that reason, if any."""
+@dataclass
+class Survey:
+    """What is known of the rows before the first is made.
 
-    row: Row
-    problem: str
+    states: a number of each. repeated: keys of names that several rows have. photos: how often a photo is named, 2 for
+    more, in the place that its name's hash has. first: the first row that is to be made.
+    """
+
+    states: Any
+    repeated: set[int]
+    photos: bytearray
+    first: Row | None = None
+
+    def count(self, state: int) -> int:
+        return int((self.states == state).sum())
+
+    @property
+    def to_do(self) -> int:
+        return self.count(_TO_DO)
 
 
 class Run:
-    """The rows of a table, made by workers.
-
-    count: how many pictures are made of a row, of which the best is kept. scores: where they are measured, if they are.
-    """
+    """The rows of a table, made by workers."""
 
     def __init__(
-        self,
-        workers: Crew,
-        object_info: ObjectInfo,
-        template: Template,
-        output: Output,
-        shared_people: SharedPeople,
-        count: int = 1,
-        scores: Scores | None = None,
+        self, table: Table, template: Template, object_info: ObjectInfo, output: Output, workers: Workers
     ) -> None:
-        self._workers = workers
-        self._object_info = object_info
+        self._table = table
         self._template = template
+        self._object_info = object_info
         self._output = output
-        self._people = shared_people
-        self._count = count
-        self._scores = scores
+        self._workers = workers
+        self._photo_columns = [column for column in table.columns if template.is_photo(column)]
 
-    def prepare(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows that are to be made: the others are done, or in failed.csv.
-
-        Raises SetupError with all that the rows need and that is not there, and where they cannot be measured, or
-        have no seed of which there are more.
-        """
+    def require_makeable(self, measuring: Measuring | None) -> None:
+        """Raises SetupError where the workflow makes no picture, or none that can be measured or seeded."""
         prompts.require_runnable(self._template.prompt, self._object_info)
-        if self._scores:
-            with_measure(self._template.prompt, self._object_info, self._scores.vision)
-        if self._count > 1:
-            with_moved_seeds(self._template.prompt, 1)
-        needed = check.Needed(self._object_info)
-        to_do: list[Row] = []
-        # Photos are read and looked through here.
-        for row in bar(rows, len(rows), "Reading rows"):
-            job = self._job(row)
-            if job is None or self._is_done(job):
-                continue
-            to_do.append(row)
-            needed.add(job)
-            self._people.add(job)
-        if not needed.is_empty:
-            self._require_files(needed, rows[0])
-        return to_do
+        if measuring:
+            from .measured import with_measure
 
-    def _is_done(self, job: Job) -> bool:
-        """Whether a row has its pictures, measured where that is asked for."""
-        if not self._output.has(job):
-            return False
-        return self._scores is None or self._scores.has(job, self._count)
+            with_measure(self._template.prompt, self._object_info, measuring.vision)
+            if measuring.tries > 1:
+                with_moved_seeds(self._template.prompt, 1)
 
-    def _require_files(self, needed: check.Needed, row: Row) -> None:
-        """Raises SetupError with all that the rows need and that is not there. row: any, for the workers' messages."""
-        (finished,) = self._workers.results(iter([Job(row, needed.doctor(), {})]))
-        if finished.outcome.error:
-            raise SetupError(f"Check Model Files could not look for the files of models: {finished.outcome.error}")
-        needed.require(finished.outcome.files[0].data.decode())
+    def survey(self) -> Survey:
+        """Look through all rows. What cannot be made by its cells or missing photos is in failed.csv then."""
+        states, names = bytearray(), array("Q")
+        survey = Survey(None, set(), bytearray(_PHOTO_COUNTS))
+        for block in _blocks(bar(rows(self._table, self._template.is_photo), None, "Reading rows")):
+            keys = [key_of(row.name) for row in block]
+            fingerprints = [self._fingerprint(row) for row in block]
+            done = self._output.has(keys, fingerprints)
+            names.extend(keys)
+            for row, fingerprint, is_done in zip(block, fingerprints, done, strict=True):
+                if not fingerprint:
+                    states.append(_REFUSED)
+                    continue
+                states.append(_DONE if is_done else _TO_DO)
+                if not is_done:
+                    self._note(row, survey)
+        survey.states = np.frombuffer(states, np.uint8).copy()
+        keys = np.frombuffer(names, np.uint64)
+        _, first = np.unique(keys, return_index=True)
+        if len(first) < len(keys):
+            is_later = np.ones(len(keys), bool)
+            is_later[first] = False
+            survey.repeated = set(keys[is_later].tolist())
+            survey.states[is_later & (survey.states != _REFUSED)] = _REPEATED
+        return survey
 
-    def make_people(self) -> None:
-        """Make everybody who is in several rows. Who cannot be made is left to the rows, which say why."""
-        count = self._people.count
-        if not count:
-            return
-        say(f"{counted(count, 'person is', 'people are')} in several rows: their photos are looked at once.")
-        jobs = self._people.jobs(self._template.job)
-        for finished in bar(self._workers.results(jobs), count, "People", "person"):
-            if not finished.outcome.error:
-                self._people.keep(finished.job, finished.outcome.files[0])
-
-    def results(self, rows: Sequence[Row]) -> Iterator[FinishedRow]:
-        """Each of these rows once its pictures are in the output folder, or its reason in failed.csv."""
-        tries_of_row: dict[int, list[FinishedJob]] = {}
-        for finished in self._workers.results(self._tries(rows)):
-            row = finished.job.row
-            finished_tries = tries_of_row.setdefault(row.line, [])
-            finished_tries.append(finished)
-            if len(finished_tries) < self._count or finished.job.row_job is None:
-                continue
-            del tries_of_row[row.line]
-            finished_tries.sort(key=lambda finished_try: finished_try.job.try_number)
-            problem = self._keep(finished.job.row_job, finished_tries)
-            if problem:
-                self._output.refuse(row, problem)
-            yield FinishedRow(row, problem)
-
-    def _tries(self, rows: Sequence[Row]) -> Iterator[Job]:
-        """The jobs of the rows, as workers ask for them."""
-        for row in rows:
-            job = self._job(row)
-            if job is None:
-                continue
-            for row_try in tries(job, self._count):
-                ready = self._people.with_people(row_try)
-                if self._scores:
-                    ready = replace(ready, prompt=with_measure(ready.prompt, self._object_info, self._scores.vision))
-                yield ready
-
-    def _job(self, row: Row) -> Job | None:
-        """None, and a line in failed.csv, for a row that cannot be made."""
+    def _fingerprint(self, row: Row) -> str:
+        """What a row's pictures are made of; "" for one that cannot be made, which is written into failed.csv."""
         try:
-            return self._template.job(row)
+            return self._template.fingerprint(row)
         except BadRow as problem:
             self._output.refuse(row, str(problem))
-            return None
+            return ""
 
-    def _keep(self, job: Job, finished_tries: Sequence[FinishedJob]) -> str:
-        """Keep the pictures of a row; the reason why nothing could be kept, or nothing."""
-        measured: list[MeasuredOutcome] = []
-        for finished in finished_tries:
-            measured_outcome = split(finished.outcome)
-            if measured_outcome.outcome.error:
-                return measured_outcome.outcome.error
-            measured.append(measured_outcome)
-        chosen = 0
-        if self._count > 1:
-            chosen = best_try([measured_outcome.reports for measured_outcome in measured])
-        pictures = measured[chosen].outcome.files
-        # Without the nodes that measured them, and with photos in the place of people who were made before.
-        meant = with_moved_seeds(job.prompt, chosen)
-        if finished_tries[chosen].job.prompt != meant:
-            pictures = [SavedFile(picture.ending, with_prompt(picture.data, meant)) for picture in pictures]
-        seconds = sum(finished.outcome.seconds for finished in finished_tries)
-        files = self._output.keep(job, pictures, seconds)
-        if self._scores:
-            measured_tries: list[MeasuredTry] = []
-            for finished, measured_outcome in zip(finished_tries, measured, strict=True):
-                measured_tries.append(MeasuredTry(finished.job, measured_outcome.reports))
-            self._scores.keep(job, files, measured_tries, chosen)
-        return ""
+    def _note(self, row: Row, survey: Survey) -> None:
+        """Note a row that is to be made, and its photos."""
+        survey.first = survey.first or row
+        for column in self._photo_columns:
+            if column in row.cells:
+                place = hash(row.cells[column]) % _PHOTO_COUNTS
+                survey.photos[place] = min(2, survey.photos[place] + 1)
+
+    def require_files(self, row: Row) -> None:
+        """Raises SetupError with all that a row needs and that is not there: what it chooses in menus. Menus have what
+        the cells of other rows choose."""
+        cells = {column: cell for column, cell in row.cells.items() if not self._template.is_photo(column)}
+        job = self._template.job(Row(row.line, row.name, cells))
+        doctor = Job(row, check.doctor(job, self._object_info), {})
+        (finished,) = self._workers.results(Asking(), [doctor])
+        error = finished.error or finished.made.error
+        if error:
+            raise SetupError(f"Check Model Files could not look for the files of models: {error}")
+        check.require(job, finished.made.files[0].data.decode(), self._object_info)
+
+    def tasks(self, survey: Survey) -> Iterator[Task]:
+        """The rows that are to be made, as workers ask for them."""
+        for number, row in enumerate(rows(self._table, self._template.is_photo, survey.repeated)):
+            state = survey.states[number]
+            if state == _REPEATED:
+                self._output.refuse(row, row.problem)
+            if state != _TO_DO:
+                continue
+            fingerprint = self._fingerprint(row)
+            if fingerprint:
+                alone = [
+                    column
+                    for column in self._photo_columns
+                    if column in row.cells and survey.photos[hash(row.cells[column]) % _PHOTO_COUNTS] < 2
+                ]
+                yield Task(row, fingerprint, alone)
+
+    def make(self, maker: Any, survey: Survey) -> int:
+        """Make all rows that are to be made; how many have been. Raises SetupError where one after the other ends its
+        workers."""
+        pace = Pace()
+        made_count = 0
+        given_up = 0
+        done = survey.count(_DONE)
+        to_do = survey.to_do
+        finished_rows = bar(self._workers.results(maker, self.tasks(survey)), done + to_do, "Rows", done=done)
+        for number, finished in enumerate(finished_rows, 1):
+            problem = _problem(finished)
+            given_up = given_up + 1 if _is_given_up(finished) else 0
+            if given_up == _MOST_GIVEN_UP:
+                raise SetupError(f"{_MOST_GIVEN_UP} rows one after the other were given up. {problem}")
+            if problem:
+                self._output.refuse(finished.task.row, problem)
+                continue
+            made_count += 1
+            if pace.is_known_with(finished.made.size) and to_do > number:
+                sentence = pace.took.estimate(to_do - number, self._output.free_bytes, self._output.folder.address)
+                say(f"By the first rows: {sentence}")
+        return made_count
+
+    def say_what_comes(self, survey: Survey) -> None:
+        """How many rows there are, and what they will take, by those of earlier runs into this folder.
+
+        Raises SetupError where they have no room on the disk.
+        """
+        text = f"{counted(survey.to_do, 'row')} to make; {survey.count(_DONE)} done earlier, "
+        text += f"{self._output.failed + survey.count(_REPEATED)} refused."
+        earlier = self._output.earlier
+        if earlier.count and survey.to_do:
+            folder = self._output.folder.address
+            sentence = earlier.estimate(survey.to_do, self._output.free_bytes, folder, self._workers.count)
+            text += f" By the earlier rows: {sentence}"
+        say(text)
 
 
-def bar(items: Iterable, total: int, title: str, unit: str = "row", done: int = 0) -> tqdm:
+class Asking:
+    """Runs a prompt as it is."""
+
+    def make(self, worker: Any, job: Job) -> Any:
+        return worker.run(job.prompt, job.files)
+
+
+def _problem(finished: Finished) -> str:
+    """Why a row has no pictures, or nothing. Raises SetupError for the error of a full disk, which is no row's
+    fault."""
+    problem = finished.error or finished.made.problem
+    if os.strerror(errno.ENOSPC) in problem:
+        raise SetupError(f"The disk of a worker is full: make room and run the same again. {problem}")
+    return problem
+
+
+def _is_given_up(finished: Finished) -> bool:
+    return bool(finished.error) or finished.made.is_given_up
+
+
+def _blocks(all_rows: Iterable[Row]) -> Iterator[list[Row]]:
+    left = iter(all_rows)
+    while block := list(islice(left, _BLOCK_ROWS)):
+        yield block
+
+
+def bar(items: Iterable, total: int | None, title: str, unit: str = "row", done: int = 0) -> tqdm:
     """A bar that says how far something is. done: how many of the total were done before."""
-    pace = TERMINAL_SECONDS if sys.stderr.isatty() else LOG_SECONDS
+    pace = _TERMINAL_SECONDS if sys.stderr.isatty() else _LOG_SECONDS
     # A bar of something short would only flicker by.
     delay = 0 if done or title == "Rows" else 2
     return tqdm(items, title, total=total, initial=done, unit=unit, mininterval=pace, delay=delay)
+
+
+def last_line(rows: int, made: int, failed: int, seconds: float, place: str) -> str:
+    """The last line of a run. rows: of the table. made: of this run. seconds: how long that took, all workers together.
+    place: of the pictures."""
+    done = rows - failed
+    text = f"Rows: {done} done"
+    if done > made:
+        text += f" ({done - made} of them earlier)"
+    text += f", {failed} failed"
+    if made:
+        text += f", {seconds / made:.1f} s per row"
+    if not done:
+        return f"{text}. There is no picture."
+    return f"{text}. The pictures are in {place}"

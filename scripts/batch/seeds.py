@@ -1,21 +1,21 @@
 """Several pictures of a row by their seeds, and which of them is kept."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from environment import SetupError
 from rig.links import as_link
 from rig.workflow import Prompt
 
-from core import measure
-from core.measure import Report
-
 from .prompts import Job
 
-SCORE = next(iter(measure.SCORES))
-"""By which Pick Best Likeness chooses where nothing else is set; where nobody is meant it is the parts."""
+if TYPE_CHECKING:
+    from core.measure import MeasuredPicture, Report
+
 _SEED_INPUTS = ("seed", "noise_seed")
 _SEED_COUNT = 2**64
 
@@ -32,7 +32,7 @@ class Seed:
 def tries(job: Job, count: int) -> Iterator[Job]:
     """The job with as many seeds, one after the other."""
     for number in range(count):
-        yield replace(job, prompt=with_moved_seeds(job.prompt, number), try_number=number, row_job=job)
+        yield replace(job, prompt=with_moved_seeds(job.prompt, number), try_number=number)
 
 
 def with_moved_seeds(prompt: Prompt, distance: int) -> Prompt:
@@ -68,17 +68,21 @@ def best_try(reports_of_tries: Sequence[Sequence[Report]]) -> int:
     reports_of_tries: of each try a report for every picture. A try with several pictures counts as its worst: those of
     people are ranked by these, those without by their parts.
     """
+    from core import measure
+
+    # What Pick Best Likeness chooses by where nothing else is set.
+    people_score = next(iter(measure.SCORES))
     worst_places = [0] * len(reports_of_tries)
     for has_people in (True, False):
         try_numbers: list[int] = []
-        pictures: list[measure.MeasuredPicture] = []
+        pictures: list[MeasuredPicture] = []
         for number, reports in enumerate(reports_of_tries):
             for report in reports:
                 if bool(report.people) is has_people:
                     try_numbers.append(number)
                     pictures.append(report.judged_pictures[0])
-        together = Report((), ("",), {"": tuple(pictures)})
-        score = SCORE if has_people else measure.PARTS
+        together = measure.Report((), ("",), {"": tuple(pictures)})
+        score = people_score if has_people else measure.PARTS
         for place, picture_number in enumerate(measure.ranking(together, score)):
             number = try_numbers[picture_number]
             worst_places[number] = max(worst_places[number], place)

@@ -1,29 +1,37 @@
-"""People who are in several rows: their photos are looked at once, and the rows load the person."""
+"""People who are in several rows: their photos are looked at once, and later rows load the person.
+
+The first row that a person is in also saves them. Two workers that meet the same person at the same time both do.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+import struct
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+from rig.given_files import Unreadable
 from rig.links import Link, as_link, links_of, up_to
 from rig.workflow import Prompt
-from safetensors import safe_open
-from safetensors.torch import save
 
 from core.text import MOST_NAME_LETTERS, plain
 
-from .output import disk_errors_told
+from .folders import Folder
 from .prompts import Job, ObjectInfo, socket_of, up_to_outputs
-from .rows import BadRow, Row
 from .saved_people import PERSON, files_in, load_person, with_separate_people
-from .worker import PERSON_FILE, SavedFile
+from .worker import PERSON_FILE
 
+PEOPLE = "people"
+"""The folder of their files in the folder of a run."""
 _SOCKET = "LIKENESS_PERSON"
+_MOST_BYTES = 10**9
+"""Of the file of a person."""
+_MOST_KNOWN = 64
+_HEADER_BEGINS = 8
+"""Of a file of safetensors, behind the length of the header."""
 _KEY_DIGITS = 20
 _NAME_DIGITS = 8
 
@@ -41,95 +49,80 @@ class PersonOfPhotos:
     name: str | None
 
 
-class SharedPeople:
-    """The people of a run who are in several of its rows.
+@dataclass(frozen=True)
+class WithPeople:
+    """A job with the people who are there already, and what else it saves: the keys of people, by the nodes."""
 
-    folder: an empty folder for their files.
+    job: Job
+    savers: Mapping[str, str]
+
+
+class SharedPeople:
+    """The people of a run who are in several of its rows: their files, which its workers share.
+
+    folder: of the run.
     """
 
-    def __init__(self, object_info: ObjectInfo, folder: Path) -> None:
+    def __init__(self, object_info: ObjectInfo, folder: Folder) -> None:
         self._object_info = object_info
         self._folder = folder
-        self._row_counts: Counter[str] = Counter()
-        """In how many rows a person is, by key."""
-        self._first_rows: dict[str, Row] = {}
-        """The first row that each is in."""
-        self._paths: dict[str, Path] = {}
-        """The files of those who have been made, by key."""
+        self._known: OrderedDict[str, bytes] = OrderedDict()
+        """The last people that this worker has had, by key."""
 
-    def add(self, job: Job) -> None:
-        """Count the people of a row."""
-        prompt = with_separate_people(job.prompt)
-        keys = {person.key for person in people_of_photos(prompt, self._object_info)}
-        self._row_counts.update(keys)
-        for key in keys:
-            self._first_rows.setdefault(key, job.row)
+    def prepared(self, job: Job, alone: Collection[str] = ()) -> WithPeople:
+        """The job with Load Person in the place of everybody who was made for another row, and a node that saves for
+        each who will be needed again.
 
-    @property
-    def count(self) -> int:
-        """How many people are in several rows."""
-        return sum(count > 1 for count in self._row_counts.values())
-
-    def jobs(self, job_of: Callable[[Row], Job]) -> Iterator[Job]:
-        """A job for everybody in several rows, whose prompt makes the person and nothing else.
-
-        job_of: the job of a row, with its files; it may raise BadRow.
+        It gives the same picture, bit for bit: a file keeps all numbers of a person as they are. alone: nodes of photos
+        that are in no other row.
         """
-        for key, count in self._row_counts.items():
-            if count < 2:
-                continue
-            try:
-                job = job_of(self._first_rows[key])
-            except BadRow:
-                # The row has changed since it was counted; it says so itself when its turn comes.
-                continue
-            prompt = with_separate_people(job.prompt)
-            for person in people_of_photos(prompt, self._object_info):
-                if person.key == key:
-                    yield _making(job, prompt, person)
-                    break
-
-    def keep(self, job: Job, file: SavedFile) -> None:
-        """Keep a person. job: of those that `jobs` gives. file: what came of it."""
-        key = _key_of(job)
-        path = self._folder / f"{key}{PERSON_FILE}"
-        with disk_errors_told(self._folder):
-            path.write_bytes(file.data)
-        self._paths[key] = path
-
-    def with_people(self, job: Job) -> Job:
-        """The job with Load Person in the place of everybody who has been made.
-
-        It gives the same picture, bit for bit: a file keeps all numbers of a person as they are.
-        """
-        if not self._paths:
-            return job
         prompt = with_separate_people(job.prompt)
         file_of: dict[Link, str] = {}
         people_files: dict[str, bytes] = {}
+        savers: dict[str, str] = {}
         for person in people_of_photos(prompt, self._object_info):
-            if person.key in self._paths:
+            if not up_to(prompt, [person.link.node]).keys().isdisjoint(alone):
+                continue
+            data = self._data(person.key)
+            if data:
                 file = _file_name(person)
                 file_of[person.link] = file
-                people_files[file] = self._data(person)
-        if not file_of:
-            return job
+                people_files[file] = data if person.name is None else _renamed(data, person.name)
+            else:
+                savers[f"save {person.key}"] = person.key
+                prompt[f"save {person.key}"] = {
+                    "class_type": "LikenessAsFile",
+                    "inputs": {"content": list(person.link)},
+                }
+        if not file_of and not savers:
+            return WithPeople(job, {})
         linked = _with_links(prompt, file_of)
         for file in people_files:
             linked[file] = load_person(file)
         linked = up_to_outputs(linked, self._object_info)
-        return replace(job, prompt=linked, files=files_in(linked, {**job.files, **people_files}))
+        files = files_in(linked, {**job.files, **people_files})
+        return WithPeople(replace(job, prompt=linked, files=files), savers)
 
-    def _data(self, person: PersonOfPhotos) -> bytes:
-        """The file of a person, under the name that they have in the row."""
-        path = self._paths[person.key]
-        if person.name is None:
-            return path.read_bytes()
-        renamed = self._folder / _file_name(person)
-        if not renamed.is_file():
-            with disk_errors_told(self._folder):
-                renamed.write_bytes(_renamed(path, person.name))
-        return renamed.read_bytes()
+    def keep(self, key: str, data: bytes) -> None:
+        """Keep a person for other rows."""
+        self._folder.write(_path_of(key), data)
+
+    def _data(self, key: str) -> bytes:
+        """The file of a person; nothing where it was not made yet."""
+        if key not in self._known:
+            try:
+                data = self._folder.read(_path_of(key), _MOST_BYTES)
+            except Unreadable:
+                return b""
+            if len(self._known) == _MOST_KNOWN:
+                self._known.popitem(last=False)
+            self._known[key] = data
+        self._known.move_to_end(key)
+        return self._known[key]
+
+
+def _path_of(key: str) -> str:
+    return f"{PEOPLE}/{key}{PERSON_FILE}"
 
 
 def people_of_photos(prompt: Prompt, object_info: ObjectInfo) -> list[PersonOfPhotos]:
@@ -192,18 +185,6 @@ def _digest(prompt: Prompt, number: str, digests: dict[str, str]) -> str:
     return digests[number]
 
 
-def _making(job: Job, prompt: Prompt, person: PersonOfPhotos) -> Job:
-    """The job that makes a person. The node that saves them is called by their key."""
-    saver = {"class_type": "LikenessAsFile", "inputs": {"content": [person.link.node, person.link.output]}}
-    alone = {**up_to(prompt, [person.link.node]), person.key: saver}
-    return replace(job, prompt=alone, files=files_in(alone, job.files))
-
-
-def _key_of(job: Job) -> str:
-    """The key of the person whom a job of `_making` makes."""
-    return list(job.prompt)[-1]
-
-
 def _file_name(person: PersonOfPhotos) -> str:
     """How the file of a person is called in a row, where it has the name that it has there."""
     name = hashlib.sha256(str(person.name).encode()).hexdigest()[:_NAME_DIGITS]
@@ -225,9 +206,13 @@ def _with_links(prompt: Prompt, file_of: Mapping[Link, str]) -> Prompt:
     return linked
 
 
-def _renamed(path: Path, name: str) -> bytes:
+def _renamed(data: bytes, name: str) -> bytes:
     """A saved person under another name; the numbers are untouched."""
-    with safe_open(path, framework="pt") as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dict
-        metadata = {**file.metadata(), "name": name}
-    return save(tensors, metadata)
+    (length,) = struct.unpack_from("<Q", data)
+    end = _HEADER_BEGINS + length
+    header = json.loads(data[_HEADER_BEGINS:end])
+    header["__metadata__"]["name"] = name
+    text = json.dumps(header).encode()
+    # The numbers begin where eight bytes do.
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + data[end:]

@@ -1,32 +1,33 @@
 """One worker: a headless ComfyUI that takes prompts and gives the files they save."""
 
+import math
 import os
 import platform
-import shutil
-import tempfile
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from environment import Host
+from environment import Host, say
 from rig.host_server import HostError, HostServer
 from rig.host_server import Run as HostRun
 from rig.workflow import Prompt, title
+
+from .temporary import temporary_folder
 
 _ATTEMPTS = 3
 PERSON_FILE = ".safetensors"
 """How the file of a saved person ends."""
 BESIDE = Path(__file__).parent / "beside"
 """A pack of nodes that the workers alone have."""
-_FOLDERS = "likeness-batch-"
-"""How the folders of workers begin. The number of the process follows, so that another one sees whose they were."""
-
-
-class WorkerDied(Exception):
-    """The worker's ComfyUI is no more."""
+ENDS = 3
+"""So often ComfyUI may end during a row."""
+LATE = 2
+"""So often a row may take too long."""
+_MOST_LETTERS = 600
+"""Of the end of a log in a message."""
 
 
 @dataclass(frozen=True)
@@ -39,56 +40,87 @@ class WorkerHost:
 
 @dataclass(frozen=True)
 class SavedFile:
-    """A file that a prompt has saved. ending: with its dot, such as .png."""
+    """A file that a prompt has saved. ending: with its dot, such as .png. node: by which it was saved."""
 
     ending: str
     data: bytes = field(repr=False)
+    node: str = ""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a prompt: its files, or an error of a node. seconds: how long its nodes took."""
+    """What became of a prompt: its files, or an error of a node. seconds: how long its nodes took. is_given_up: whether
+    it ended ComfyUI each time that it was tried."""
 
     files: list[SavedFile] = field(default_factory=list)
     seconds: float = 0.0
     error: str = ""
+    is_given_up: bool = False
 
 
 class Worker:
-    """A headless ComfyUI in a temporary folder of its own.
+    """A headless ComfyUI in a temporary folder of its own. One that ends is started again.
 
-    host: a ComfyUI of this machine. models: folders with one sub-folder per model key, besides its own. variables:
-    environment variables for its ComfyUI, such as the GPU that it may use.
+    name: what no other worker is called. host: a ComfyUI of this machine. models: folders with one sub-folder per model
+    key, besides its own. limit: seconds that a prompt may take.
     """
 
     def __init__(
-        self,
-        host: Host,
-        python: Path,
-        models: Iterable[Path] = (),
-        variables: Mapping[str, str] = MappingProxyType({}),
+        self, name: str, host: Host, python: Path, models: Iterable[Path] = (), limit: float = math.inf
     ) -> None:
-        self.host = host
-        _remove_abandoned_folders()
+        self.name = name
+        self._host = host
+        self._limit = limit
+        self._folder = temporary_folder()
         self._starting = threading.Lock()
+        self._is_running = False
         self._is_stopped = False
-        self._folder = Path(tempfile.mkdtemp(prefix=_prefix()))
         packs = [*packs_of(host), BESIDE]
-        self._server = HostServer(host, python, self._folder / "host", models, packs=packs, variables=variables)
+        self._server = HostServer(host, python, Path(self._folder.name) / "host", models, packs=packs)
 
     def start(self) -> WorkerHost:
-        """Start its ComfyUI. Raises HostError."""
+        """Start its ComfyUI, if it does not run. Raises HostError."""
         with self._starting:
             if self._is_stopped:
                 raise HostError("It was ended before it began.")
-            self._server.__enter__()
-        return WorkerHost(str(self.host), f"{self.host.path} on {platform.node()}")
+            if not self._is_running:
+                self._server.__enter__()
+                self._is_running = True
+        return WorkerHost(str(self._host), f"{self._host.path} on {platform.node()}")
 
     def object_info(self) -> dict[str, Any]:
+        """Every class of nodes that its ComfyUI has."""
+        self.start()
         return self._server.object_info()
 
     def run(self, prompt: Prompt, files: Mapping[str, bytes]) -> Outcome:
-        """Run a prompt. files: what it reads, by the names that it has for them. Raises WorkerDied."""
+        """Run a prompt. files: what it reads, by the names that it has for them.
+
+        A prompt during which ComfyUI ends is tried again in the next one, and one that takes too long, too.
+        """
+        reason = ""
+        for ends in range(1, ENDS + 1):
+            began = time.monotonic()
+            try:
+                self.start()
+                began = time.monotonic()
+                return self._tried(prompt, files)
+            except (HostError, OSError, KeyError) as cause:
+                reason = _shortened(str(cause))
+                self._end_host()
+            if self._is_stopped:
+                break
+            if time.monotonic() - began >= self._limit:
+                reason = (
+                    f"It was not done after {self._limit:g} s. It was tried {LATE} times, and each time its ComfyUI "
+                    "was ended. If it needs longer, say how many seconds: --row-limit."
+                )
+                if ends >= LATE:
+                    return Outcome(error=reason, is_given_up=True)
+            say(f"ComfyUI ended during a row, and is started again: {reason}")
+        return Outcome(error=f"ComfyUI ended {ENDS} times during this row. The last: {reason}", is_given_up=True)
+
+    def _tried(self, prompt: Prompt, files: Mapping[str, bytes]) -> Outcome:
         try:
             for name, data in files.items():
                 self._put(name, data)
@@ -99,15 +131,18 @@ class Worker:
                 # ComfyUI has not run a node again that saved the same for an earlier prompt. Now it runs all of them.
                 self._server.free()
             return Outcome(error="ComfyUI named files that are not there.")
-        except (HostError, OSError, KeyError) as cause:
-            raise WorkerDied(str(cause)) from cause
         finally:
             for name in files:
                 self._path(name).unlink(missing_ok=True)
 
+    def _end_host(self) -> None:
+        with self._starting:
+            self._server.stop()
+            self._is_running = False
+
     def _attempt(self, prompt: Prompt) -> Outcome | None:
         """Run a prompt once; None where ComfyUI names files of an earlier prompt, which are no longer there."""
-        run = self._server.attempt(prompt, timeout=None)
+        run = self._server.attempt(prompt, timeout=None if math.isinf(self._limit) else self._limit)
         seconds = sum(run.seconds.values())
         if run.error or run.status != "success":
             return Outcome(error=_reason(run, prompt), seconds=seconds)
@@ -122,16 +157,15 @@ class Worker:
         """End it, also while another thread starts it, which makes folders and a process until it sees this."""
         self._is_stopped = True
         self._server.stop()
-        with self._starting:
-            self._server.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._end_host()
+        self._folder.cleanup()
 
     def _take_saved(self, run: HostRun) -> list[SavedFile] | None:
         """Everything that a prompt saved, in the order of its nodes, taken out of ComfyUI's folder.
 
         None where a node was not run again: another prompt's file may have got the name of its file since.
         """
-        paths: list[Path] = []
+        saved: list[tuple[str, Path]] = []
         is_lost = False
         for node, entry in _named_files(run):
             path = self._server.file(entry)
@@ -139,12 +173,12 @@ class Worker:
                 # Previews would fill the disk, and ComfyUI reads the names of all of them before it writes another.
                 path.unlink(missing_ok=True)
             elif entry.get("type") == "output":
-                paths.append(path)
+                saved.append((node, path))
                 is_lost = is_lost or node in run.cached or not path.is_file()
         if is_lost:
             return None
-        files = [SavedFile(path.suffix, path.read_bytes()) for path in paths]
-        for path in paths:
+        files = [SavedFile(path.suffix, path.read_bytes(), node) for node, path in saved]
+        for _, path in saved:
             path.unlink()
         return files
 
@@ -164,16 +198,6 @@ class Worker:
         return self._server.base / "input" / name
 
 
-def temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder that is removed at the end of a `with` statement; where the process is killed, the next run does it."""
-    return tempfile.TemporaryDirectory(prefix=_prefix())
-
-
-def _prefix() -> str:
-    """How the temporary folders of this process begin."""
-    return f"{_FOLDERS}{os.getpid()}-"
-
-
 def _reason(run: HostRun, prompt: Prompt) -> str:
     """Why a prompt has made nothing, with the title of the node that failed."""
     node = run.error_node
@@ -182,6 +206,11 @@ def _reason(run: HostRun, prompt: Prompt) -> str:
     if node:
         return f"{node}: {run.error_text}"
     return run.error or f"It ended as {run.status or 'nothing'}."
+
+
+def _shortened(text: str) -> str:
+    """A text, or the end of it where it is a log."""
+    return text if len(text) <= _MOST_LETTERS else f"… {text[-_MOST_LETTERS:]}"
 
 
 def _named_files(run: HostRun) -> list[tuple[str, Mapping[str, str]]]:
@@ -195,21 +224,6 @@ def _named_files(run: HostRun) -> list[tuple[str, Mapping[str, str]]]:
                 if isinstance(entry, dict) and entry.get("filename"):
                     named.append((node, entry))
     return named
-
-
-def _remove_abandoned_folders() -> None:
-    """Remove what workers of this machine have left that were killed."""
-    if os.name == "nt":
-        # os.kill(process, 0) would end that process there.
-        return
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDERS}*"):
-        process = folder.name.removeprefix(_FOLDERS).split("-")[0]
-        try:
-            os.kill(int(process), 0)
-        except ProcessLookupError:
-            shutil.rmtree(folder, ignore_errors=True)
-        except (OSError, ValueError):
-            continue
 
 
 def packs_of(host: Host) -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -19,7 +18,7 @@ from pack.core.measure import TRAINED_WITH
 
 from . import cartoons, identities_collapse, made_up, outfits, own_pictures, people, rehearsal
 from .benchmark_run import BENCHMARKS, Run
-from .drawers import CrewDrawer, Drawer, HostDrawer, made_by_workers
+from .drawers import Drawer, HostDrawer, WorkersDrawer, made_by_workers
 from .photos import people_in
 from .records import methods_named
 from .session import Session, Settings, face_model_of, face_pack
@@ -173,22 +172,19 @@ def _drawer(options: argparse.Namespace, session: Session) -> Iterator[Drawer]:
     if options.check or not (options.workers or options.address):
         yield HostDrawer(session.host)
         return
-    from batch.workers import Crew
+    from batch.one_worker import OneWorker, WorkerSettings
 
-    host = environment.find_hosts()[0]
-    models = [options.models.resolve()] if options.models else []
-    if options.address:
-        from batch.ray_workers import RayWorkers
+    settings = WorkerSettings((str(options.models.resolve()),) if options.models else ())
+    if options.address or options.workers > 1:
+        from batch.ray_workers import HERE, RayWorkers
 
-        source: Any = RayWorkers(options.address, options.workers, [str(path) for path in models])
+        host = environment.find_hosts()[0]
+        workers: Any = RayWorkers(options.address or HERE, options.workers, settings, str(host))
     else:
-        import torch
-        from batch.local_workers import LocalWorkers, visible_gpus
-
-        gpus = visible_gpus(torch.cuda.device_count())
-        source = LocalWorkers(host, Path(sys.executable), models, options.workers, gpus)
-    with Crew(source, host) as crew:
-        yield CrewDrawer(crew, session.settings.folder, made_by_workers(session.host, options.address is not None))
+        workers = OneWorker(settings)
+    made_with = made_by_workers(session.host, options.address not in (None, "local"))
+    with workers:
+        yield WorkersDrawer(workers, session.settings.folder, made_with)
 
 
 def _checked(benchmark_run: Run) -> int:

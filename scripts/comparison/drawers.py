@@ -5,9 +5,9 @@ photos, its model files, and the versions of its ComfyUI, its torch and its Like
 
 - Workers of this machine have the same files and the same ComfyUI. Their pictures are taken for those of this process,
   and the other way round.
-- Workers on Ray may be on other machines. Their files are not looked at: they have to be the same as here. A worker
-  with another version of ComfyUI is named when it starts. What computes there is not known, so the pictures count as
-  drawn on "Ray", and none is taken for one of this machine's own device.
+- Workers of a cluster of Ray may be on other machines. Their files are not looked at: they have to be the same as here.
+  A worker with another version of ComfyUI is named when it starts. What computes there is not known, so the pictures
+  count as drawn on "Ray", and none is taken for one of this machine's own device.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Protocol
 
 import comfy.utils
+from batch.one_worker import Workers
 from batch.prompts import Job
 from batch.rows import Row as BatchRow
-from batch.workers import Crew
+from batch.run import Asking
 from PIL import Image
 
 from .benchmarks import Case
@@ -89,11 +90,11 @@ class HostDrawer:
             yield Finished(task)
 
 
-class CrewDrawer:
+class WorkersDrawer:
     """Workers, each with a ComfyUI. folder: where the photos are that prompts name. made_with: see `Drawer`."""
 
-    def __init__(self, crew: Crew, folder: Path, made_with: Mapping[str, str]) -> None:
-        self._crew = crew
+    def __init__(self, workers: Workers, folder: Path, made_with: Mapping[str, str]) -> None:
+        self._workers = workers
         self._folder = folder
         self._made_with = made_with
 
@@ -103,13 +104,14 @@ class CrewDrawer:
 
     def results(self, tasks: Iterable[Task]) -> Iterator[Finished]:
         by_line: dict[int, Task] = {}
-        for finished in self._crew.results(self._jobs(tasks, by_line)):
-            task = by_line.pop(finished.job.row.line)
-            outcome = finished.outcome
-            if outcome.error:
+        for finished in self._workers.results(Asking(), self._jobs(tasks, by_line)):
+            task = by_line.pop(finished.task.row.line)
+            outcome = finished.made
+            error = finished.error or outcome.error
+            if error:
                 # The text begins with the title of the node, and goes on with what may hold a path.
-                node, _, _ = outcome.error.partition(":")
-                yield Finished(task, error=outcome.error, public_error=f"{node} ended with an error.")
+                node, _, _ = error.partition(":")
+                yield Finished(task, error=error, public_error=f"{node} ended with an error.")
                 continue
             with Image.open(io.BytesIO(outcome.files[0].data)) as opened:
                 picture = opened.convert("RGB")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from core.geometry import longer_side
-from core.measure import MeasuredPicture, Report, Sighting
+if TYPE_CHECKING:
+    from core.measure import MeasuredPicture, Report, Sighting
 
 PART = "part"
 """The state in the line of a part."""
@@ -51,6 +51,8 @@ def _person_columns(report: Report, picture: MeasuredPicture, sighting: Sighting
 
 
 def _side(picture: MeasuredPicture, face: int) -> int:
+    from core.geometry import longer_side
+
     return round(longer_side(picture.boxes[face]))
 
 

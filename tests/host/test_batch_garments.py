@@ -10,10 +10,11 @@ import comfy.clip_vision
 import numpy as np
 import pytest
 import torch
+from batch.maker import score_lines
 from batch.measured import split, with_measure
+from batch.output import Task
 from batch.prompts import Job
 from batch.rows import Row
-from batch.scores import MeasuredTry, Scores
 from batch.seeds import best_try
 from batch.worker import Worker
 from environment import Host
@@ -33,7 +34,7 @@ def worker(host: Host, tmp_path: Path) -> Iterator[Worker]:
     """With a vision model that sees mean colours."""
     (tmp_path / "clip_vision").mkdir()
     torch.save(export_parts2whole.vision(), tmp_path / "clip_vision" / FILE)
-    worker_of_the_host = Worker(host, Path(sys.executable), [tmp_path])
+    worker_of_the_host = Worker("one", host, Path(sys.executable), [tmp_path])
     worker_of_the_host.start()
     yield worker_of_the_host
     worker_of_the_host.stop()
@@ -77,8 +78,7 @@ def test_each_garment_is_measured_in_its_region(worker: Worker, tmp_path: Path) 
     (report,) = measured_outcome.reports
     assert best_try([[report]]) == 0
     job = Job(Row(2, "row", {}), prompt, {})
-    Scores(tmp_path, FILE).keep(job, ["row.png"], [MeasuredTry(job, [report])], 0)
-    lines = [line.split(",") for line in (tmp_path / "likeness.csv").read_text("utf-8").splitlines()[1:]]
+    lines = list(score_lines(Task(job.row, ""), ["row.png"], job, [report], is_kept=True, vision=FILE))
     vision = comfy.clip_vision.load(str(tmp_path / "clip_vision" / FILE))
     with torch.no_grad():
         embeddings = []
@@ -86,11 +86,10 @@ def test_each_garment_is_measured_in_its_region(worker: Worker, tmp_path: Path) 
             output = vision.encode_image(torch.from_numpy(pixels)[None] / 255)
             embeddings.append(output["image_embeds"].float().cpu())
         alike = float(torch.cosine_similarity(*embeddings))
-    assert [(line[2], line[4], line[7]) for line in lines] == [("a jacket", "part", FILE), ("a hat", "part", FILE)]
-    assert [float(line[8]) for line in lines] == pytest.approx([1.0, alike], abs=2e-4)
+    shown = [(line["person"], line["state"], line["recogniser"]) for line in lines]
+    assert shown == [("a jacket", "part", FILE), ("a hat", "part", FILE)]
+    assert [line["similarity"] for line in lines] == pytest.approx([1.0, alike], abs=2e-4)
     assert alike < 0.99
-    assert Scores(tmp_path, FILE).has(job, 1)
-    assert not Scores(tmp_path, "another").has(job, 1)
 
 
 def png(pixels: np.ndarray) -> bytes:

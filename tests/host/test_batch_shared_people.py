@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,17 +16,16 @@ import numpy as np
 import pytest
 import real_faces
 from batch import rows
+from batch.folders import Folder
 from batch.inputs import Template
-from batch.local_workers import LocalWorkers
-from batch.output import Output
+from batch.maker import Maker
+from batch.one_worker import OneWorker, WorkerSettings
+from batch.output import Measuring, Output
 from batch.prompts import Job
-from batch.run import Run
+from batch.run import Asking, Run
 from batch.saved_people import FaceBank
-from batch.scores import Scores
 from batch.shared_people import SharedPeople
 from batch.worker import SavedFile
-from batch.workers import Crew
-from environment import Host
 from PIL import Image
 from rig.host_server import HostServer
 from rig.links import Link, up_to
@@ -68,21 +66,21 @@ def sheet() -> dict[str, Any]:
 
 @dataclass
 class Setup:
-    """Workers of a real ComfyUI. executed: how often nodes of each class have run."""
+    """A worker with a real ComfyUI. executed: how often nodes of each class have run."""
 
-    crew: Crew
+    workers: OneWorker
     object_info: dict[str, Any]
     executed: Counter[str]
 
     def files_of(self, job: Job) -> list[SavedFile]:
         """What a job saves that is run by itself."""
-        (finished,) = self.crew.results(iter([job]))
-        assert finished.outcome.error == ""
-        return finished.outcome.files
+        (finished,) = self.workers.results(Asking(), [job])
+        assert finished.made.error == ""
+        return finished.made.files
 
 
 @pytest.fixture(scope="module")
-def setup(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
+def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
     models = tmp_path_factory.mktemp("models")
     pack = models / "insightface" / "models" / PACK
     pack.mkdir(parents=True)
@@ -98,8 +96,8 @@ def setup(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setu
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HostServer, "attempt", counting)
-        with Crew(LocalWorkers(host, Path(sys.executable), [models], 1, []), host) as crew:
-            yield Setup(crew, crew.object_info(), executed)
+        with OneWorker(WorkerSettings((str(models),))) as workers:
+            yield Setup(workers, workers.object_info(), executed)
 
 
 @pytest.fixture
@@ -122,23 +120,19 @@ class Table:
         self.folder = photos.parent / "out"
         (photos.parent / "sheet.json").write_text(json.dumps(sheet()), "utf-8")
         (photos.parent / "jobs.csv").write_text(f"{COLUMNS}{lines}", "utf-8")
-        table = rows.read(photos.parent / "jobs.csv")
+        self._table = rows.read(Folder(str(photos.parent)), "jobs.csv")
         bank = FaceBank([saved] if saved else [])
         workflow = photos.parent / "sheet.json"
-        self.template = Template(workflow, setup.object_info, table.columns, photos, photos / "nothing", bank)
-        self.rows = list(rows.rows(table, self.template.is_photo))
+        self.template = Template(
+            workflow, setup.object_info, self._table.columns, Folder(str(photos)), photos / "nothing", bank
+        )
+        self.rows = list(rows.rows(self._table, self.template.is_photo))
 
-    def make(self, count: int = 1, measure: bool = False) -> dict[str, str]:
+    def make(self, measuring: Measuring | None = None) -> dict[str, str]:
         """Make the rows; why some have failed, by their names."""
-        output = Output(self.folder)
-        bank = self.folder.parent / "bank of the run"
-        bank.mkdir(exist_ok=True)
-        people = SharedPeople(self._setup.object_info, bank)
-        scores = Scores(output.folder) if measure else None
-        run = Run(self._setup.crew, self._setup.object_info, self.template, output, people, count, scores)
-        to_do = run.prepare(self.rows)
-        run.make_people()
-        list(run.results(to_do))
+        output = Output(Folder(str(self.folder)), measuring)
+        run = Run(self._table, self.template, self._setup.object_info, output, self._setup.workers)
+        run.make(Maker(self.template, self._setup.object_info, output.folder, measuring), run.survey())
         output.close()
         return {line["name"]: line["reason"] for line in lines_of(self.folder / "failed.csv")}
 
@@ -180,18 +174,16 @@ def test_a_person_who_is_loaded_has_the_same_numbers(setup: Setup, photos: Path,
     lines = "a,yao.jpg,eileen.png,yao.jpg,eileen.png,1\nb,eileen.png,yao.jpg,yao.jpg,eileen.png,2\n"
     table = Table(setup, photos, lines)
     jobs = {row.line: table.template.job(row) for row in table.rows}
-    (tmp_path / "people").mkdir()
-    people = SharedPeople(setup.object_info, tmp_path / "people")
-    for job in jobs.values():
-        people.add(job)
+    people = SharedPeople(setup.object_info, Folder(str(tmp_path)))
     saved_people: list[bytes] = []
-    for making in people.jobs(lambda row: jobs[row.line]):
-        (file,) = setup.files_of(making)
-        people.keep(making, file)
-        saved_people.append(file.data)
+    making = people.prepared(jobs[2])
+    for file in setup.files_of(making.job):
+        if file.node in making.savers:
+            people.keep(making.savers[file.node], file.data)
+            saved_people.append(file.data)
     assert len(saved_people) == 2
     loaded: list[bytes] = []
-    ready = people.with_people(jobs[2])
+    ready = people.prepared(jobs[2]).job
     for number, entry in ready.prompt.items():
         if entry["class_type"] == "LikenessLoadPerson":
             saver = node("LikenessAsFile", content=list(Link(number, 0)))
@@ -211,7 +203,7 @@ def test_a_person_who_is_loaded_has_the_same_numbers(setup: Setup, photos: Path,
 def test_people_who_are_made_once_are_measured_and_the_best_picture_is_kept(setup: Setup, photos: Path) -> None:
     lines = "a,yao.jpg,eileen.png,yao.jpg,eileen.png,1\nb,eileen.png,yao.jpg,eileen.png,yao.jpg,5\n"
     table = Table(setup, photos, lines)
-    assert table.make(count=2, measure=True) == {}
+    assert table.make(Measuring(2)) == {}
     measured = lines_of(table.folder / "likeness.csv")
     for name, seeds in (("a", {"1", "2"}), ("b", {"5", "6"})):
         lines_of_row = [line for line in measured if line["set"] == name and line["state"] != "extra"]

@@ -7,7 +7,6 @@ import csv
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +14,17 @@ from typing import Any
 
 import comfy.clip_model
 import comfy.utils
-import environment
 import folder_paths
 import numpy as np
 import pytest
 import real_faces
 import small_networks
 import torch
-from batch.local_workers import LocalWorkers
-from batch.workers import Crew
+from batch.one_worker import OneWorker, WorkerSettings
 from comparison import command, identities_collapse, kept, made_up, multi_human, rehearsal
 from comparison.benchmark_run import BENCHMARKS, Run, canvas, limited
 from comparison.benchmarks import Case
-from comparison.drawers import CrewDrawer, Task, made_by_workers
+from comparison.drawers import Task, WorkersDrawer, made_by_workers
 from comparison.drawing import host_server
 from comparison.graphs import Graph
 from comparison.photos import image, size_of
@@ -224,18 +221,16 @@ def test_what_a_picture_is_made_of_decides_whether_it_is_drawn_again(tmp_path: P
 
 def test_workers_go_on_with_the_pictures_of_this_machine_and_ray_begins_anew(tmp_path: Path, finished: Any) -> None:
     """Nobody knows which machines Ray chooses. No worker is started for it."""
-    host = environment.find_hosts()[0]
-    with (
-        command.opened(finished("multi-human", tmp_path)) as run,
-        Crew(LocalWorkers(host, Path(sys.executable), [], 0, []), host) as crew,
-    ):
+    workers = OneWorker(WorkerSettings())
+    with command.opened(finished("multi-human", tmp_path)) as run:
         for on_ray, expected in ((False, []), (True, EVERY)):
             made_with = made_by_workers(run.session.host, on_ray)
-            run.drawer = CrewDrawer(crew, run.session.settings.folder, made_with)
+            run.drawer = WorkersDrawer(workers, run.session.settings.folder, made_with)
             assert to_draw(run) == expected
         for name, value in run.session.host.made_with.items():
             assert value, name
-            run.drawer = CrewDrawer(crew, run.session.settings.folder, {**run.session.host.made_with, name: "another"})
+            made_with = {**run.session.host.made_with, name: "another"}
+            run.drawer = WorkersDrawer(workers, run.session.settings.folder, made_with)
             assert to_draw(run) == EVERY, name
 
 
@@ -423,9 +418,8 @@ def test_workers_get_the_photos_and_give_pictures_with_the_prompt_of_this_machin
         "picture": {"class_type": "SaveImage", "inputs": {"images": ["places", 1], "filename_prefix": "a"}},
     }
     tasks.append(Task(Case("pose", "", (), ("all",)), Graph(prompt, {}), tmp_path / "out" / "pose.png", ""))
-    host = next(host for host in environment.find_hosts() if host.path.samefile(os.environ["COMFYUI_PATH"]))
-    with Crew(LocalWorkers(host, Path(sys.executable), [], 1, []), host) as crew:
-        finished = {one.task.case.name: one for one in CrewDrawer(crew, folder, {}).results(tasks)}
+    with OneWorker(WorkerSettings()) as workers:
+        finished = {one.task.case.name: one for one in WorkersDrawer(workers, folder, {}).results(tasks)}
     assert finished["0"].error == finished["1"].error == "" and finished["2"].error
     assert str(tmp_path) not in finished["2"].public_error and not tasks[2].path.exists()
     assert finished["pose"].error == "" and size_of(tasks[3].path) == (128, 64)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from batch.estimate import FIRST_ROWS, Estimate, Pace, by_earlier_rows, duration
-from batch.output import DoneRow
+from batch.estimate import FIRST_ROWS, Pace, Took, duration
 from environment import SetupError
 
 MEGABYTE = 10**6
@@ -20,10 +17,15 @@ def test_a_time_for_people(seconds: float, text: str) -> None:
 
 
 def test_earlier_rows_tell_what_the_others_take() -> None:
-    done_rows = [DoneRow(8.0, MEGABYTE), DoneRow(12.0, 3 * MEGABYTE)]
-    estimate = by_earlier_rows(done_rows, 100, 2, 10**12)
-    assert estimate == Estimate(rows=100, seconds=5.0, size=2 * MEGABYTE, smallest_size=MEGABYTE, free=10**12)
-    assert by_earlier_rows([], 100, 2, 10**12) is None
+    earlier = Took()
+    earlier.add(8.0, 3 * MEGABYTE)
+    earlier.add(12.0, MEGABYTE)
+    sentence = "5.0 s and 2 MB a row: 100 rows to come take 8 min and 200 MB"
+    assert earlier.estimate(100, 200 * MEGABYTE, "here", workers=2) == f"{sentence}; 200 MB are free."
+    assert earlier.estimate(100, None, "s3://here", workers=2) == f"{sentence}."
+    assert earlier.estimate(100, 199 * MEGABYTE, "here", 2).endswith(" They do not fit: make room while it runs.")
+    with pytest.raises(SetupError, match=r"here has no room for all rows\. 10.0 s and 2 MB a row"):
+        earlier.estimate(201, 200 * MEGABYTE, "here")
 
 
 class Clock:
@@ -41,37 +43,12 @@ def test_the_first_rows_tell_it_once(seconds_per_row: float, told_after: int) ->
     clock = Clock()
     clock.seconds = 300.0
     pace = Pace(clock)
-    estimates: list[tuple[int, Estimate]] = []
+    told: list[int] = []
     for number in range(1, 21):
-        pace.add(number * MEGABYTE)
-        estimate = pace.first_estimate(100 - number, 10**12)
-        if estimate:
-            estimates.append((number, estimate))
+        if pace.is_known_with(number * MEGABYTE):
+            told.append(number)
         clock.seconds += seconds_per_row
-    assert [number for number, _ in estimates] == [told_after]
-    estimate = estimates[0][1]
-    assert estimate.rows == 100 - told_after
-    assert estimate.seconds == pytest.approx(seconds_per_row)
-    assert estimate.size == pytest.approx(MEGABYTE * (told_after + 1) / 2)
-    assert estimate.smallest_size == MEGABYTE
-
-
-def test_a_run_whose_rows_are_all_done_is_told_nothing() -> None:
-    clock = Clock()
-    pace = Pace(clock)
-    for _ in range(FIRST_ROWS):
-        pace.add(MEGABYTE)
-        clock.seconds += 1
-    assert pace.first_estimate(0, 10**12) is None
-
-
-def test_what_has_no_room_is_said_or_refused(tmp_path: Path) -> None:
-    fits = Estimate(rows=100, seconds=3.0, size=2 * MEGABYTE, smallest_size=MEGABYTE, free=200 * MEGABYTE)
-    assert fits.sentence() == ("3.0 s and 2 MB a row: 100 rows to come take 5 min and 200 MB; 200 MB are free.")
-    fits.require_room(tmp_path)
-    tight = Estimate(rows=101, seconds=3.0, size=2 * MEGABYTE, smallest_size=MEGABYTE, free=200 * MEGABYTE)
-    assert tight.sentence().endswith(" They do not fit: make room while it runs.")
-    tight.require_room(tmp_path)
-    hopeless = Estimate(rows=201, seconds=3.0, size=2 * MEGABYTE, smallest_size=MEGABYTE, free=200 * MEGABYTE)
-    with pytest.raises(SetupError, match="has no room for all rows"):
-        hopeless.require_room(tmp_path)
+    assert told == [told_after]
+    assert pace.took.seconds / pace.took.count == pytest.approx(seconds_per_row)
+    assert pace.took.count == told_after - 1
+    assert pace.took.smallest_size == 2 * MEGABYTE

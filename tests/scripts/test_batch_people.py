@@ -1,18 +1,16 @@
 """People of many pictures without a host: measured, kept; what is missing."""
 
-import codecs
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from batch import check, measured, prompts, seeds
-from batch.output import with_prompt
+from batch.maker import score_lines
+from batch.output import Task, with_prompt
 from batch.prompts import Job
 from batch.rows import Row
-from batch.scores import MeasuredTry, Scores
 from batch.worker import Outcome, SavedFile
 from environment import SetupError
 from PIL import Image, PngImagePlugin
@@ -172,45 +170,37 @@ def test_the_best_is_the_one_that_pick_best_keeps(each: list[list[Report]], best
     assert seeds.best_try(each) == best
 
 
-def test_measurements_are_kept_through_stops(tmp_path: Path) -> None:
-    tries = list(seeds.tries(two(2, "x", "y"), 2))
-    measured_tries = [MeasuredTry(tries[0], [report(0.4, None)]), MeasuredTry(tries[1], [report(0.75, 0.25)])]
-    scores = Scores(tmp_path)
-    scores.keep(tries[0].row_job, ["row2.png"], measured_tries, 1)
-    text = (tmp_path / "likeness.csv").read_text("utf-8")
-    assert "row2,row2.png,Ben,,missing,,,judge,,,,,2,no" in text
-    assert "row2,row2.png,Anna,,right,Anna,40,judge,0.7500,0.1000,0.6500,0.1250,3,yes" in text
-    reopened = Scores(tmp_path)
-    assert reopened.has(tries[0].row_job, 2)
-    assert not reopened.has(tries[0].row_job, 3)
-    reopened.keep(tries[0].row_job, ["row2.png"], measured_tries[:1], 0)
-    assert not Scores(tmp_path).has(tries[0].row_job, 2), "the last of a row counts"
+def test_a_line_for_each_person_seed_and_picture() -> None:
+    first, second = seeds.tries(two(2, "x", "y"), 2)
+    task = Task(first.row, "")
+    lines = list(score_lines(task, ["row2.png"], first, [report(0.4, None)], is_kept=False))
+    lines += score_lines(task, ["row2.png"], second, [report(0.75, 0.25)], is_kept=True)
+    of_judge = [line for line in lines if line.get("recogniser") == "judge"]
+    shown = [(line["person"], line["state"], line.get("similarity"), line["seed"], line["kept"]) for line in of_judge]
+    assert shown == [
+        ("Anna", "right", 0.4, 2, "no"), ("Ben", "missing", None, 2, "no"),
+        ("Anna", "right", 0.75, 3, "yes"), ("Ben", "right", 0.25, 3, "yes"),
+    ]  # fmt: skip
+    (garment,) = score_lines(task, ["row2.png"], first, [garments(0.5)], is_kept=True, vision="clip.pth")
+    assert (garment["person"], garment["recogniser"], garment["similarity"]) == ("a hat", "clip.pth", 0.5)
     outcome = Outcome([SavedFile(".png", b"1"), SavedFile(".png", b"2")])
     assert measured.split(outcome) == measured.MeasuredOutcome(outcome, []), "nothing was measured"
-    with (tmp_path / "likeness.csv").open("a", encoding="utf-8") as file:
-        file.write("row3,row3.png,Anna,,right,Anna,40,judge,0.75,0.1,0.65,,3,yes\nrow3,row3.png,Be")
-    assert not Scores(tmp_path).has(job(3, cast=node("LikenessCast")), 1), "cut off"
-    text = (tmp_path / "likeness.csv").read_text("utf-8").replace(",", "\t")
-    (tmp_path / "likeness.csv").write_bytes(codecs.BOM_UTF16_LE + text.encode("utf-16-le"))
-    assert Scores(tmp_path).has(tries[0].row_job, 1), "saved again by a spreadsheet"
 
 
 def test_all_that_is_missing_is_said_at_once() -> None:
     complete_job = job(cast=node("LikenessCast"), faces=node("LikenessLoadFaceEmbedder", pack="antelopv2"))
     complete_job.prompt["sampled"]["inputs"]["sampler_name"] = "euler"
-    (needed := check.Needed(KNOWN)).add(complete_job)
     good = "In place:\ntorch  ok  2.11\n\nEverything that this workflow needs is there."
     with pytest.raises(SetupError, match="antelopv2 is not in the menu pack; it has antelopev2, none"):
-        needed.require(good)
+        check.require(complete_job, good, KNOWN)
     with pytest.raises(SetupError) as refused:
-        needed.require(f"Missing:\nantelopv2  missing  x\n\n{good}\n\nTo fix it:\nfetch it")
+        check.require(complete_job, f"Missing:\nantelopv2  missing  x\n\n{good}\n\nTo fix it:\nfetch it", KNOWN)
     assert str(refused.value).split("\n")[1:] == ["Missing:", "antelopv2  missing  x", "To fix it:", "fetch it"]
     complete_job.prompt["faces"]["inputs"]["pack"] = "antelopev2"
-    (needed := check.Needed(KNOWN)).add(complete_job)
-    needed.require(good)
+    check.require(complete_job, good, KNOWN)
     with pytest.raises(SetupError, match="has no Lost, Other: install"):
         prompts.require_runnable({"1": node("Other"), "2": node("Lost"), **complete_job.prompt}, KNOWN)
-    doctor_prompt = needed.doctor()
+    doctor_prompt = check.doctor(complete_job, KNOWN)
     assert not kinds(doctor_prompt, "SaveImage")
     assert kinds(doctor_prompt, "LikenessLoadFaceEmbedder")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from batch import photo_files
+from batch.folders import Folder
 from batch.rows import BadRow
 from PIL import Image
 
@@ -38,7 +39,7 @@ def jpeg(exif: bytes) -> bytes:
 def test_a_photo_that_can_be_read_is_sent_as_it_is(exif: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg(exif))
     photos: dict[str, bytes] = {}
-    name_of_copy = photo_files.put(tmp_path / "a.jpg", photos)
+    name_of_copy = photo_files.put(Folder(str(tmp_path)), "a.jpg", photos)
     assert photos == {name_of_copy: jpeg(exif)}
 
 
@@ -57,5 +58,5 @@ def test_a_photo_that_comfyui_would_read_otherwise_or_in_part_is_refused(name: s
     data, why = REFUSED[name]
     (tmp_path / name).write_bytes(data)
     with pytest.raises(BadRow, match=rf"{name} cannot be read as a picture: .*{why}"):
-        photo_files.put(tmp_path / name, {})
-    assert photo_files.put(tmp_path / name, {}, is_picture=False)
+        photo_files.put(Folder(str(tmp_path)), name, {})
+    assert photo_files.put(Folder(str(tmp_path)), name, {}, is_picture=False)

@@ -1,31 +1,32 @@
-"""What batch.py makes of a table and leaves in a folder: rows, columns, cells, going on, handing out; no host."""
+"""What batch.py makes of a table and leaves in a folder: rows, columns, cells, going on; no host."""
 
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from batch import rows, workers
+from batch import output as output_module
+from batch import rows, table_files
+from batch.folders import Folder
 from batch.inputs import Template
-from batch.local_workers import LocalWorkers, visible_gpus
-from batch.output import Output
+from batch.maker import Made
+from batch.one_worker import Finished, WorkerSettings
+from batch.output import Measuring, Output, Shelf, Task, disk_errors_told
 from batch.prompts import Job, require_runnable
 from batch.ray_workers import HERE, RayWorkers
-from batch.rows import FixedInput, Row
-from batch.sums import Sums
-from batch.worker import Outcome, SavedFile, WorkerDied, WorkerHost
-from batch.workers import DEATHS, Crew, FinishedJob
-from environment import Host, SetupError
+from batch.rows import FixedInput, Row, Table
+from batch.run import Run, last_line
+from batch.worker import SavedFile
+from environment import SetupError
 from PIL import Image
 from rig.tables import as_cell
 
@@ -36,6 +37,10 @@ SEMICOLONS = TEXT.replace(",Prompt", ";Prompt").replace("t,", "t;").replace("d,"
 
 
 MARK = "\ufeff"
+
+
+def read(folder: Path, name: str = "jobs.csv") -> Table:
+    return rows.read(Folder(str(folder)), name)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +65,7 @@ def test_a_table_as_spreadsheets_write_it(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "jobs.csv").write_bytes(data)
     above, named, _ = data.lower().replace(b" ", b"").partition(b"sep=")
     below = above.count(b"\n") + 1 if named else 0
-    rows_read = list(rows.rows(rows.read(tmp_path / "jobs.csv"), lambda _: False))
+    rows_read = list(rows.rows(read(tmp_path), lambda _: False))
     assert [(row.line - below, row.name) for row in rows_read] == [(2, "first"), (4, "second"), (6, "third")]
     assert not any(row.problem for row in rows_read)
     assert rows_read[0].cells == {"Prompt": "a woman, a man"}
@@ -79,7 +84,7 @@ def test_a_table_as_spreadsheets_write_it(tmp_path: Path, data: bytes) -> None:
 def test_a_file_that_is_no_table(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "jobs.csv").write_bytes(data)
     with pytest.raises(SetupError, match=message):
-        rows.read(tmp_path / "jobs.csv")
+        list(read(tmp_path).lines())
 
 
 @pytest.mark.parametrize(
@@ -99,7 +104,7 @@ def test_a_file_that_is_no_table(tmp_path: Path, data: bytes, message: str) -> N
 def test_a_cell_in_quotes(tmp_path: Path, cell: str, value: str) -> None:
     """What stands inside of straight quotes is as it was written."""
     (tmp_path / "jobs.csv").write_text(f"name,Prompt,Seed\na,{cell},1\n", "utf-8")
-    (row,) = rows.rows(rows.read(tmp_path / "jobs.csv"), lambda _: False)
+    (row,) = rows.rows(read(tmp_path), lambda _: False)
     assert row.cells.get("Prompt", "") == value
     assert not row.problem
 
@@ -107,7 +112,8 @@ def test_a_cell_in_quotes(tmp_path: Path, cell: str, value: str) -> None:
 def test_lines_that_cannot_be_rows(tmp_path: Path) -> None:
     lines = ["name,Photo,Seed", "a,x.png,1", "A,y.png,2", "b,z.png", "c,x,1,2", "../d,x,1", "=1+1,x,1", "nul.png,x,1"]
     (tmp_path / "jobs.csv").write_text("\n".join([*lines, "a_1of2,x,1", ",set 1\\Anna Ö.png,1", ",,", ",,9"]))
-    rows_read = list(rows.rows(rows.read(tmp_path / "jobs.csv"), lambda column: column == "Photo"))
+    repeated = {rows.key_of("a")}
+    rows_read = list(rows.rows(read(tmp_path), lambda column: column == "Photo", repeated))
     problems = [row.problem.split(":")[0] for row in rows_read]
     assert problems[:4] == ["", "line 2 has the name A too", "2 cells for 3 columns", "4 cells for 3 columns"]
     assert all(row.problem.startswith("the name ") for row in rows_read[4:8])
@@ -120,7 +126,7 @@ def fixed(*pairs: tuple[str, str]) -> list[FixedInput]:
 
 def test_inputs_that_every_row_has(tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text("name,Prompt\na,x\nb\nc,y,z\n")
-    table = rows.read(tmp_path / "jobs.csv")
+    table = read(tmp_path)
     first, short, long = rows.rows(rows.with_inputs(table, fixed(("Steps", "30"), ("Node.cfg", "2"))), lambda _: False)
     assert first.cells == {"Prompt": "x", "Steps": "30", "Node.cfg": "2"}
     assert not first.problem
@@ -134,7 +140,8 @@ def test_inputs_that_every_row_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["字" * 67, "a\u2028b", "caf\u00e9", "a" * 121])
 def test_names_that_no_file_has_or_that_are_one_file(tmp_path: Path, name: str) -> None:
     (tmp_path / "jobs.csv").write_text(f"name,Photo\ncafe\u0301,x\n{name},x\n,{'字' * 80}.png\n", "utf-8")
-    first, second, unnamed = rows.rows(rows.read(tmp_path / "jobs.csv"), lambda column: column == "Photo")
+    repeated = {rows.key_of("caf\u00e9")}
+    first, second, unnamed = rows.rows(read(tmp_path), lambda column: column == "Photo", repeated)
     message = "line 2 has the name caf\u00e9 too" if len(name) == 4 else "be a file's: at most 120 letters and 200"
     assert not first.problem
     assert not unnamed.problem
@@ -190,7 +197,7 @@ def graph() -> dict[str, Any]:
 
 def template(folder: Path, *columns: str, of: dict[str, Any] | None = None) -> Template:
     (folder / "workflow.json").write_text(json.dumps(of or graph()))
-    return Template(folder / "workflow.json", INFO, ["Name", *columns], folder, folder / "input")
+    return Template(folder / "workflow.json", INFO, ["Name", *columns], Folder(str(folder)), folder / "input")
 
 
 def test_a_column_is_a_label_or_a_node_and_its_input(tmp_path: Path) -> None:
@@ -255,7 +262,7 @@ def test_a_menu_takes_a_name_in_another_spelling(tmp_path: Path, chosen: str, ex
     prompt = {"1": {"class_type": "Load", "inputs": {"file": chosen}}}
     for graph in (workflow, prompt):
         (tmp_path / "workflow.json").write_text(json.dumps(graph))
-        of = Template(tmp_path / "workflow.json", MENUS, ["Load.file"], tmp_path, tmp_path / "input")
+        of = Template(tmp_path / "workflow.json", MENUS, ["Load.file"], Folder(str(tmp_path)), tmp_path / "input")
         if chosen and ending(chosen):  # what is no menu's word stays, to be told where it is run
             assert of.prompt["1"]["inputs"]["file"] == (expected or chosen)
         if not chosen:
@@ -279,6 +286,7 @@ def test_a_photo_is_found_in_another_spelling(tmp_path: Path) -> None:
         "set\\ben.png": "Ben-",
         "net.png": "net-",
         "Net.png": "Net-",
+        str(tmp_path / "Net.png"): "Net-",
     }.items():
         (photo,) = of.job(Row(2, "a", {"First person": cell})).files
         assert photo.startswith(beginning)
@@ -316,11 +324,10 @@ def test_photos_travel_by_what_is_in_them(tmp_path: Path) -> None:
         (tmp_path / file).parent.mkdir()
         Image.new("RGB", (8, 8), colour).save(tmp_path / file)
     made_template = template(tmp_path, "First person")
-    jobs = [
-        made_template.job(Row(2, "a", cells)) for cells in ({"First person": next(iter(photos)).replace("/", "\\")}, {})
-    ]
+    row_cells: list[dict[str, str]] = [{"First person": next(iter(photos)).replace("/", "\\")}, {}]
+    jobs = [made_template.job(Row(2, "a", cells)) for cells in row_cells]
     assert jobs[0].files != jobs[1].files
-    assert jobs[0].fingerprint != jobs[1].fingerprint
+    assert len({made_template.fingerprint(Row(2, "a", cells)) for cells in row_cells}) == 2
     for job, file in zip(jobs, photos, strict=True):
         ((name, data),) = job.files.items()
         assert job.prompt["1"]["inputs"]["image"] == name
@@ -379,18 +386,26 @@ def test_prompts_that_cannot_make_a_picture(changed: dict[str, Any], message: st
 # --- The folder
 
 
-def job(name: str = "one", seed: int = 1) -> Job:
-    return Job(Row(2, name, {}), {"1": {"class_type": "Sample", "inputs": {"seed": seed}}}, {})
+def task(name: str = "one", seed: int = 1, line: int = 2) -> Task:
+    return Task(Row(line, name, {}), f"of seed {seed}")
 
 
 def png(data: bytes) -> SavedFile:
     return SavedFile(".png", data)
 
 
-def opened(folder: Path) -> Iterator[Output]:
-    output = Output(folder)
-    yield output
+@contextmanager
+def opened(folder: Path, worker: str = "1", measuring: Measuring | None = None) -> Iterator[tuple[Output, Shelf]]:
+    output = Output(Folder(str(folder)), measuring)
+    shelf = Shelf(output.folder, worker)
+    yield output, shelf
+    shelf.close()
     output.close()
+
+
+def has(output: Output, *tasks: Task) -> list[bool]:
+    keys = [rows.key_of(one.row.name) for one in tasks]
+    return output.has(keys, [one.fingerprint for one in tasks])
 
 
 def table(path: Path) -> list[list[str]]:
@@ -399,89 +414,100 @@ def table(path: Path) -> list[list[str]]:
 
 
 def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} - {".lock", "done.csv", "failed.csv"}
+    return {path.name for path in folder.iterdir()} - {".lock", "done.csv", "failed.csv", "done"}
 
 
 def test_the_folder_says_what_is_done(tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    for output in opened(folder):
-        assert not output.has(job())
-        output.keep(job(), [png(b"1"), png(b"2")], 1.0)
-        output.keep(job("other"), [SavedFile(".webp", b"3")], 1.0)
-    with (folder / "done.csv").open("a") as file:
-        file.write('9,torn,"abc')  # as a run leaves it that is killed while it writes
+    with opened(folder, "1") as (output, shelf):
+        assert has(output, task()) == [False]
+        shelf.keep(task(), [png(b"1"), png(b"2")], 1.0)
+        shelf.keep(task("other"), [SavedFile(".webp", b"3")], 1.0)
+        shelf.keep(task("far", line=4000), [png(b"4")], 1.0)
+    with (folder / "done" / "1.jsonl").open("a") as file:
+        file.write('{"name": "torn", "fing')  # as a worker leaves it that is killed while it writes
     (folder / ".new.png.part").write_bytes(b"half")
-    assert names(folder) == {"one_1of2.png", "one_2of2.png", "other.webp", ".new.png.part"}
-    for output in opened(folder):
-        assert output.has(job())
-        assert not output.has(job(seed=2))
-        assert not output.has(job("torn"))
-        output.keep(job(seed=2), [png(b"4")], 1.0)
-    assert names(folder) == {"one.png", "other.webp"}
-    assert (folder / "one.png").read_bytes() == b"4"
+    assert names(folder) == {"one_1of2.png", "one_2of2.png", "other.webp", "00004", ".new.png.part"}
+    with opened(folder, "2") as (output, shelf):
+        assert has(output, task(), task(seed=2), task("far", line=4000), task("torn")) == [True, False, True, False]
+        assert (output.earlier.count, output.earlier.size, output.earlier.smallest_size) == (3, 4, 1)
+        shelf.keep(task(seed=2), [png(b"5")], 1.0)
+    assert names(folder) == {"one.png", "other.webp", "00004"}
+    assert (folder / "one.png").read_bytes() == b"5"
     (folder / "other.webp").unlink()
-    for output in opened(folder):
-        assert output.has(job(seed=2))
-        assert not output.has(job())
-        assert not output.has(job("other"))
-    assert [line[1] for line in table(folder / "done.csv")] == ["name", "one", "other"]
+    (folder / "00004" / "far.png").write_bytes(b"more than was written")
+    with opened(folder, "3") as (output, _):
+        assert has(output, task(seed=2), task(), task("other"), task("far")) == [True, False, False, False]
+    assert sorted(line[1] for line in table(folder / "done.csv")) == ["far", "name", "one", "other"]
+    assert ["4000", "far", "of seed 1", "00004/far.png", "1.0000"] in table(folder / "done.csv")
 
 
-SPREADSHEETS: dict[str, Callable[[str], bytes]] = {
-    "semicolons": lambda text: text.replace(",", ";").encode("utf-8-sig"),
-    "all in quotes": lambda text: re.sub("[^,\n]+", r'"\g<0>"', text).encode(),
-    "a named separator": lambda text: f"sep=;\r\n{text}".replace(",", ";").encode(),
-    "empty columns": lambda text: text.replace("\n", ",,\r\n").encode(),
-    "two marks": lambda text: f"{MARK}{MARK}{text}".encode(),
-    "spaces": lambda text: text.replace(",", " , ").encode(),
-    "UTF-16": lambda text: text.replace(",", "\t").encode("utf-16"),
-}
-"""How spreadsheets save a table of ours again."""
+def test_a_worker_that_is_started_again_makes_nothing_twice(tmp_path: Path) -> None:
+    with opened(tmp_path / "out", "1") as (output, shelf):
+        shelf.keep(task(), [png(b"123")], 1.0)
+        again = Shelf(output.folder, "1")
+        assert again.size_of(task()) == 3
+        assert again.size_of(task(seed=2)) is None
+        assert Shelf(output.folder, "12").size_of(task()) is None
 
 
-@pytest.mark.parametrize("saved_as", ["", "a lost quote", "a cut letter", *SPREADSHEETS])
-def test_the_list_of_what_is_done_may_be_damaged(tmp_path: Path, saved_as: str) -> None:
-    """No line takes another along, none names a file that is not its row's, and what is no list is not overwritten."""
+def test_a_row_is_done_only_if_it_is_measured_as_asked_for(tmp_path: Path) -> None:
+    with opened(tmp_path / "out", "1") as (_, shelf):
+        shelf.keep(task(), [png(b"1")], 1.0)
+        line = {
+            "set": "two",
+            "picture": "two.png",
+            "person": "Anna",
+            "similarity": 0.5,
+            "seed": 2**64 - 1,
+            "kept": "yes",
+        }
+        shelf.keep(task("two"), [png(b"1")], 1.0, Measuring(2, "clip.pth"), [line])
+    cases = [(None, True, True), (Measuring(), False, True), (Measuring(2), False, True), (Measuring(3), False, False),
+             (Measuring(1, "clip.pth"), False, True), (Measuring(1, "other.pth"), False, False)]  # fmt: skip
+    for number, (measuring, is_one_done, is_two_done) in enumerate(cases):
+        with opened(tmp_path / "out", f"2{number}", measuring) as (output, _):
+            assert has(output, task(), task("two")) == [is_one_done, is_two_done], measuring
+    (_, written) = table(tmp_path / "out" / "likeness.csv")
+    assert written[:3] == ["two", "two.png", "Anna"]
+    assert written[8:9] == ["0.5000"]
+    assert written[-2:] == [str(2**64 - 1), "yes"]
+
+
+def test_a_list_names_no_file_but_its_rows_own(tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    name = "many" * 30
-    many = [f"{name}_{number}of1200.png" for number in range(1200)]
-    for output in opened(folder):
-        output.keep(job("other"), [png(b"1")], 1.0)
-    for file in (tmp_path / "mine.txt", folder / "mine.txt", *(folder / file for file in many)):
+    with opened(folder, "1"):
+        pass
+    for file in (tmp_path / "mine.txt", folder / "mine.txt", folder / "one.png"):
         file.touch()
-    done_file = folder / "done.csv"
-    head, lines = f"{done_file.read_text()}2,{name},{job().fingerprint},{'|'.join(many)},1\n".split("\n", 1)
-    lost = '2,"lost,abc,lost.png,1\n' if saved_as == "a lost quote" else ""
-    text = f"{head}\n{lost}{lines}2,one,abc,../mine.txt|mine.txt,1\n"
-    data = SPREADSHEETS.get(saved_as, str.encode)(text)
-    done_file.write_bytes(data + "2,ö".encode()[:-1] if saved_as == "a cut letter" else data)
-    for output in opened(folder):
-        assert output.has(job(name))
-        assert output.has(job("other"))
-        assert not output.has(job())
-        output.keep(job(), [png(b"2")], 1.0)
+    entry = {"line": 2, "name": "one", "fingerprint": "x", "seconds": 1, "tries": 0, "vision": ""}
+    entries = [
+        {**entry, "files": ["../mine.txt", "mine.txt"], "sizes": [0, 0]},
+        {**entry, "files": ["one.png"], "sizes": [0]},
+    ]
+    (folder / "done" / "1.jsonl").write_text("\n".join(json.dumps(entry) for entry in entries) + "\n[]\n{}\n5\n")
+    with opened(folder, "2"):
+        pass
     assert (tmp_path / "mine.txt").is_file()
-    assert (folder / "mine.txt").is_file()
-    done_file.write_text("Name,Email\n")
-    with pytest.raises(SetupError, match=r"begins with 'Name,Email', not with line,name,.*: put back the one of"):
-        Output(folder)
-    assert done_file.read_text() == "Name,Email\n"
+    assert names(folder) == {"mine.txt", "one.png"}
 
 
-def test_a_folder_is_one_runs_and_holds_nothing_else(tmp_path: Path) -> None:
-    for _ in opened(tmp_path / "out"):
-        with pytest.raises(SetupError, match="Another run writes into"):
-            Output(tmp_path / "out")
+def test_a_folder_is_one_runs_and_holds_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_module, "_LOCK_SECONDS", 0.1)
+    with opened(tmp_path / "out"), pytest.raises(SetupError, match="Another run writes into"):
+        Output(Folder(str(tmp_path / "out")))
     (tmp_path / "holiday").mkdir()
     (tmp_path / "holiday" / "one.png").write_bytes(b"mine")
-    with pytest.raises(SetupError, match=r"has no done\.csv, but one\.png"):
-        Output(tmp_path / "holiday")
+    with pytest.raises(SetupError, match=r"has no folder done, but one\.png"):
+        Output(Folder(str(tmp_path / "holiday")))
     assert names(tmp_path / "holiday") == {"one.png"}
+    with pytest.raises(SetupError, match=r"is another folder on .*name one for --output that all machines reach"):
+        Shelf(Folder(str(tmp_path / "holiday")), "1")
 
 
 @pytest.mark.parametrize("text", ["=cmd()", "+1", "-1", "@SUM(A1)", "\t=1"])
 def test_no_cell_of_ours_is_a_formula(tmp_path: Path, text: str) -> None:
-    for output in opened(tmp_path / "out"):
+    with opened(tmp_path / "out") as (output, _):
         output.refuse(Row(3, text, {}), "+1 is\nno seed")
     assert table(tmp_path / "out" / "failed.csv") == [["line", "name", "reason"], ["3", f"'{text}", "'+1 is no seed"]]
     assert as_cell(f"a{text}") == f"a{text}"
@@ -491,179 +517,161 @@ def test_no_cell_of_ours_is_a_formula(tmp_path: Path, text: str) -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk is needed")
 def test_a_full_disk(tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    for output in opened(folder):
+    with opened(folder) as (output, shelf):
         (folder / ".one.png.part").symlink_to("/dev/full")
-        with pytest.raises(SetupError, match="out is full: what is done is there; make room and run the same again"):
-            output.keep(job(), [png(b"1")], 1.0)
+        with (
+            pytest.raises(SetupError, match="out is full: what is done is there; make room and run the same again"),
+            disk_errors_told(output.folder),
+        ):
+            shelf.keep(task(), [png(b"1")], 1.0)
         assert names(folder) == set()
-        assert not output.has(job())
-        output.keep(job(), [png(b"1")], 1.0)
+        shelf.keep(task(), [png(b"1")], 1.0)
         assert names(folder) == {"one.png"}
-        assert output.has(job())
 
 
-# --- Handing out
+# --- A run
 
 
-HOST = Host(Path(), (0, 33, 0))
+class Plain:
+    """A template whose rows are as their cells say."""
+
+    def is_photo(self, column: str) -> bool:
+        return column == "Photo"
+
+    def fingerprint(self, row: Row) -> str:
+        if row.problem:
+            raise rows.BadRow(row.problem)
+        return repr(sorted(row.cells.items()))
+
+    def job(self, row: Row) -> Job:
+        return Job(row, {}, {})
 
 
-class ShortWorker:
-    """A worker that makes rows at once, ends during those that are called so, and hangs in others."""
+class Short:
+    """A worker that makes rows at once, but for those that are called so."""
 
-    def __init__(self, source: ShortWorkers, starts: bool) -> None:
-        self._source = source
-        self.ended = False
-        self.ready: Future[WorkerHost] = Future()
-        if starts:
-            self.ready.set_result(WorkerHost("ComfyUI 0.33.0", "here"))
-        else:
-            self.ready.set_exception(OSError("no memory"))
+    count = 1
 
-    def object_info(self) -> Future[dict[str, Any]]:
-        raise NotImplementedError
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self.tasks: list[Task] = []
 
-    def run(self, job: Job) -> Future[Outcome]:
-        assert not self.ended
-        name = job.row.name
-        outcome: Future[Outcome] = Future()
-        ends_once = name == "once" and "once" not in self._source.rows
-        if name.startswith("deadly") or ends_once:
-            outcome.set_exception(WorkerDied("killed"))
-        elif name != "hangs":
-            outcome.set_result(Outcome([png(b"1")]))
-        self._source.rows.append(name)
-        return outcome
-
-    def end(self) -> None:
-        self.ended = True
+    def results(self, _: Any, tasks: Iterable[Task]) -> Iterator[Finished]:
+        for one in tasks:
+            self.tasks.append(one)
+            if one.row.name.startswith("bad"):
+                yield Finished(one, Made("no face"))
+            elif one.row.name.startswith("deadly"):
+                yield Finished(one, None, "3 workers ended during this row.")
+            elif one.row.name.startswith("full"):
+                yield Finished(one, Made(os.strerror(errno.ENOSPC)))
+            else:
+                self._shelf.keep(one, [png(b"1")], 1.0)
+                yield Finished(one, Made(size=1))
 
 
-@dataclass
-class ShortWorkers:
-    """count: how many run at a time. failing: how many of the first do not start. rows: the names of rows that have
-    been handed out. numbers: of the workers that have been started."""
-
-    count: int
-    failing: int = 0
-    rows: list[str] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
-
-    def start(self, number: int) -> ShortWorker:
-        self.numbers.append(number)
-        return ShortWorker(self, starts=len(self.numbers) > self.failing)
+def ran(folder: Path, text: str, run: str) -> tuple[Run, Short, dict[str, str]]:
+    """A run over a table, and why rows failed."""
+    (folder / "jobs.csv").write_text(text)
+    with opened(folder / "out", run) as (output, shelf):
+        worker = Short(shelf)
+        one_run = Run(read(folder), Plain(), {}, output, worker)
+        survey = one_run.survey()
+        one_run.say_what_comes(survey)
+        one_run.make(None, survey)
+    return one_run, worker, {line[1]: line[2] for line in table(folder / "out" / "failed.csv")[1:]}
 
 
-def named(*names: str) -> Iterator[Job]:
-    return (Job(Row(line, name, {}), {}, {}) for line, name in enumerate(names))
+def test_each_row_is_made_once_or_said_to_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "name,Photo,Seed\na,x,1\nbad,y,2\na,x,3\nb,x\nc,z,1\n"
+    _, worker, failed = ran(tmp_path, text, "1")
+    assert [one.row.name for one in worker.tasks] == ["a", "bad", "c"]
+    assert [list(one.alone) for one in worker.tasks] == [[], ["Photo"], ["Photo"]], "x is in two rows"
+    assert failed.keys() == {"bad", "a", "b"}
+    assert failed["a"] == "line 2 has the name a too: give each row its own."
+    assert "3 rows to make; 0 done earlier, 2 refused." in capsys.readouterr().err
+    _, worker, failed = ran(tmp_path, text.replace("z,1", "z,9").replace("x,3", "x,1"), "2")
+    assert [one.row.name for one in worker.tasks] == ["bad", "c"]
+    assert failed.keys() == {"bad", "a", "b"}
+    assert "2 rows to make; 1 done earlier, 2 refused." in capsys.readouterr().err
 
 
-def errors(results: Iterable[FinishedJob]) -> dict[str, str]:
-    """Why rows have failed, by their names; empty for the others."""
-    return {finished.job.row.name: finished.outcome.error for finished in results}
-
-
-def test_every_row_is_made_once_whoever_ends(capsys: pytest.CaptureFixture[str]) -> None:
-    source = ShortWorkers(3, failing=1)
-    rows_asked_for = ["a", "once", "b", "deadly", "c", "d", "e", "f"]
-    with Crew(source, HOST) as crew:
-        results = list(crew.results(named(*rows_asked_for)))
-    assert sorted(finished.job.row.name for finished in results) == sorted(rows_asked_for)
-    failed = {name: error for name, error in errors(results).items() if error}
-    assert failed == {"deadly": f"{DEATHS} workers ended during this row. The last: killed"}
-    assert len(source.numbers) == 3 + 1 + DEATHS, "one more for each that ended"
-    assert set(source.numbers[3:]) <= {1, 2}, "in the place of one that ended, so with its GPU"
-    assert "A worker does not start, the others go on without it: no memory" in capsys.readouterr().err
+def test_rows_that_all_end_their_workers_end_the_run(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"3 rows one after the other were given up\. 3 workers ended"):
+        ran(tmp_path, "name\ndeadly1\na\ndeadly2\ndeadly3\ndeadly4\nb\n", "1")
+    with pytest.raises(SetupError, match="The disk of a worker is full: make room"):
+        ran(tmp_path, "name\nfull\n", "2")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:a", "127.0.0.1:99999", ":"])
 def test_a_cluster_that_does_not_answer(address: str) -> None:
     with pytest.raises(SetupError, match=f"Nothing answers at {address} .*ray start --head"):
-        RayWorkers(address, None, [])
-
-
-def test_a_row_that_hangs_is_tried_once_more(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers, "_LOOK_SECONDS", 0.1)
-    source = ShortWorkers(1)
-    with Crew(source, HOST, 3) as crew:
-        results = errors(crew.results(named("a", "hangs", "b", "c")))
-    why = "Line 1 was not done after 3 s"
-    assert results.pop("hangs").startswith(f"{why}. It was tried 2 times")
-    assert set(results.values()) == {""}
-    assert results.keys() == {"a", "b", "c"}
-    assert source.rows.count("hangs") == 2
-    assert why in capsys.readouterr().err
-
-
-def test_rows_that_all_end_their_workers_end_the_run() -> None:
-    deadly = named(*["deadly"] * 100)
-    with (
-        pytest.raises(SetupError, match="3 rows one after the other were given up"),
-        Crew(ShortWorkers(2), HOST) as crew,
-    ):
-        list(crew.results(deadly))
-    with pytest.raises(SetupError, match="No worker starts: no memory"):
-        list(Crew(ShortWorkers(1, failing=1), HOST).results(named("a")))
-
-
-def test_one_row_of_several_pictures_ends_no_run() -> None:
-    """Every picture of a row ends its workers: it is one row, however many pictures are asked of it."""
-    row = Row(1, "deadly", {})
-    tries = [Job(row, {}, {}, try_number=number) for number in range(DEATHS + 1)]
-    source = ShortWorkers(1)
-    with Crew(source, HOST) as crew:
-        results = errors(crew.results(iter([*tries, *named("a")])))
-    assert results == {"deadly": f"{DEATHS} workers ended during this row. The last: killed", "a": ""}
-    assert source.rows.count("deadly") == 2 * DEATHS, "after as many ends each further picture is tried once"
-
-
-@pytest.mark.parametrize(
-    ("chosen", "count", "gpus"),
-    [("", 2, ["0", "1"]), ("3,5", 2, ["3", "5"]), ("GPU-a, GPU-b,-1", 2, ["GPU-a", "GPU-b"]), ("", 0, [])],
-)
-def test_workers_share_the_gpus_that_this_process_may_use(
-    monkeypatch: pytest.MonkeyPatch, chosen: str, count: int, gpus: list[str]
-) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
-    assert visible_gpus(count) == gpus
-
-
-@pytest.mark.parametrize(
-    ("count", "gpus", "of_workers"),
-    [(3, ["3", "5"], ["3", "5", "3"]), (2, ["0", "1"], ["0", "1"]), (1, ["0", "1"], [None]), (2, [], [None, None])],
-)
-def test_each_worker_has_a_gpu(count: int, gpus: list[str], of_workers: list[str | None]) -> None:
-    source = LocalWorkers(HOST, Path(sys.executable), [], count, gpus)
-    assert [source.variables(number).get("CUDA_VISIBLE_DEVICES") for number in range(source.count)] == of_workers
+        RayWorkers(address, None, WorkerSettings(), "")
 
 
 def test_without_ray_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    with pytest.raises(SetupError, match=r'-m pip install "ray\[default\]"\. On one machine Ray is not needed: leave'):
-        RayWorkers(HERE, 2, [])
+    with pytest.raises(SetupError, match=r'-m pip install "ray\[default\]"\. One worker needs no Ray: leave --workers'):
+        RayWorkers(HERE, 2, WorkerSettings(), "")
 
 
-SENTENCES = {
-    "a run": (Sums(rows=4, made=4, failed=0, seconds=10.0), "Rows: 4 done, 0 failed, 2.5 s per row."),
-    "some failed": (Sums(rows=4, made=3, failed=1, seconds=10.0), "Rows: 3 done, 1 failed, 3.3 s per row."),
-    "gone on with": (
-        Sums(rows=10, made=4, failed=1, seconds=10.0),
-        "Rows: 9 done (5 of them earlier), 1 failed, 2.5 s per row.",
-    ),
-    "nothing was to do": (Sums(rows=4, made=0, failed=0, seconds=0.1), "Rows: 4 done (4 of them earlier), 0 failed."),
-}
-"""What became of the rows, and how the last line of the run begins."""
+@pytest.mark.parametrize(
+    ("rows_of_table", "made", "failed", "beginning"),
+    [
+        (4, 4, 0, "Rows: 4 done, 0 failed, 2.5 s per row."),
+        (4, 3, 1, "Rows: 3 done, 1 failed, 3.3 s per row."),
+        (10, 4, 1, "Rows: 9 done (5 of them earlier), 1 failed, 2.5 s per row."),
+        (4, 0, 0, "Rows: 4 done (4 of them earlier), 0 failed."),
+    ],
+)
+def test_the_last_line_sums_up(rows_of_table: int, made: int, failed: int, beginning: str) -> None:
+    assert last_line(rows_of_table, made, failed, 10.0, "here") == f"{beginning} The pictures are in here"
+    assert last_line(2, 0, 2, 3.0, "here") == "Rows: 0 done, 2 failed. There is no picture."
 
 
-@pytest.mark.parametrize("case", SENTENCES)
-def test_the_last_line_sums_up(case: str, tmp_path: Path) -> None:
-    sums, sentence = SENTENCES[case]
-    assert sums.sentence(tmp_path) == f"{sentence} The pictures are in {tmp_path}"
+# --- Tables of other kinds, and long ones
 
 
-def test_the_last_line_names_no_folder_without_pictures(tmp_path: Path) -> None:
-    sentence = Sums(rows=2, made=0, failed=2, seconds=3.0).sentence(tmp_path)
-    assert sentence == "Rows: 0 done, 2 failed. There is no picture."
+def test_a_table_of_json_lines(tmp_path: Path) -> None:
+    text = (
+        '{"name": "a", "Prompt": "x, y", "Seed": 18446744073709551615}\n\n{"name": "b", "Noise": true, "Seed": null}\n'
+    )
+    (tmp_path / "jobs.jsonl").write_text(text + 'no\n{"name": ["c"], "Seed": 0.5}\n')
+    json_rows = list(rows.rows(read(tmp_path, "jobs.jsonl"), lambda _: False))
+    assert [(row.line, row.name, row.cells) for row in json_rows[:2]] == [
+        (1, "a", {"Prompt": "x, y", "Seed": str(2**64 - 1)}),
+        (3, "b", {"Noise": "true"}),
+    ]
+    assert json_rows[2].problem == "line 4 is no object of JSON."
+    assert json_rows[3].problem.startswith("name is a list or an object")
+
+
+def test_a_table_in_parquet(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow")
+    columns = {"name": [f"row{number}" for number in range(2500)], "Seed": list(range(2500)), "Cfg": [4.5] * 2500}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "jobs.parquet")
+    parquet_rows = list(rows.rows(read(tmp_path, "jobs.parquet"), lambda _: False))
+    assert len(parquet_rows) == 2500
+    assert parquet_rows[2400].cells == {"Seed": "2400", "Cfg": "4.5"}
+    (tmp_path / "jobs.parquet").write_text("name\na\n")
+    with pytest.raises(SetupError, match="is no Parquet file"):
+        read(tmp_path, "jobs.parquet")
+
+
+@pytest.mark.parametrize("quotes", ['""', "\u201c\u201d", "  "])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_long_table_is_read_in_blocks(tmp_path: Path, quotes: str, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells of several lines and line ends may be cut through by the end of a block."""
+    monkeypatch.setattr(table_files, "_BLOCK_BYTES", 997)
+    words = f"two{end}lines, each" if quotes.strip() else "one line"
+    lines = [
+        "name,Prompt,Seed",
+        *(f"row{number},{quotes[0]}{words} {number}{quotes[1]},{number}" for number in range(300)),
+    ]
+    (tmp_path / "jobs.csv").write_bytes((end.join(lines) + end).encode())
+    table_rows = list(rows.rows(read(tmp_path), lambda _: False))
+    assert [row.name for row in table_rows] == [f"row{number}" for number in range(300)]
+    assert [row.cells["Prompt"] for row in table_rows] == [f"{words} {number}" for number in range(300)]
+    assert [row.line for row in table_rows] == [2 + number * len(words.splitlines()) for number in range(300)]

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 from batch import saved_people
+from batch.folders import Folder
 from batch.prompts import Job
 from batch.rows import BadRow, Row
 from batch.saved_people import FaceBank, with_saved_person
 from batch.shared_people import SharedPeople
-from batch.worker import SavedFile
 from safetensors import safe_open
 from safetensors.torch import load, save
 
@@ -78,17 +78,15 @@ def kinds(prompt: dict[str, Any], kind: str) -> list[str]:
     return [number for number, entry in prompt.items() if entry["class_type"] == kind]
 
 
-def with_made_people(folder: Path, jobs: list[Job], name: str = "somebody") -> tuple[SharedPeople, list[Job]]:
-    """The people of these rows, whom workers have made, and the jobs by which."""
-    people = SharedPeople(OBJECT_INFO, folder)
+def with_made_people(folder: Path, jobs: list[Job], name: str = "somebody") -> tuple[SharedPeople, list[str]]:
+    """The people of these rows, made one row after the other, and the keys of those who were."""
+    people = SharedPeople(OBJECT_INFO, Folder(str(folder)))
+    keys: list[str] = []
     for one_job in jobs:
-        people.add(one_job)
-    by_line = {one_job.row.line: one_job for one_job in jobs}
-    makings = list(people.jobs(lambda row: by_line[row.line]))
-    assert len(makings) == people.count
-    for making in makings:
-        people.keep(making, SavedFile(".safetensors", save({"crops": torch.arange(3.0)}, {"name": name})))
-    return people, makings
+        for key in people.prepared(one_job).savers.values():
+            people.keep(key, save({"crops": torch.arange(3.0)}, {"name": name}))
+            keys.append(key)
+    return people, keys
 
 
 def loaded_names(person_job: Job, folder: Path) -> list[str]:
@@ -110,34 +108,38 @@ def test_a_person_of_several_rows_is_made_once_whatever_the_name(tmp_path: Path)
         cast_of_photos(3, "y.png", "z.png", "Ben"),
         cast_of_photos(4, "z.png", "w.png", "Clara, Dan"),
     ]
-    people, makings = with_made_people(tmp_path, rows)
-    photos = [making.prompt[kinds(making.prompt, "LoadImage")[0]]["inputs"]["image"] for making in makings]
-    assert sorted(photos) == ["y.png", "z.png"]
-    for making in makings:
-        assert len(kinds(making.prompt, "LikenessPerson")) == 1, "nobody else with them"
-        assert list(making.files) == [making.prompt[kinds(making.prompt, "LoadImage")[0]]["inputs"]["image"]]
+    people = SharedPeople(OBJECT_INFO, Folder(str(tmp_path)))
+    first = people.prepared(rows[0], alone={"a"})
+    ((saver, key),) = first.savers.items()
+    assert first.job.prompt[saver]["inputs"]["content"] == ["cast photo 2", 0], "x.png is in this row alone"
+    assert first.job.files == rows[0].files
+    people.keep(key, save({"crops": torch.arange(3.0)}, {"name": "Ben"}))
+    second = SharedPeople(OBJECT_INFO, Folder(str(tmp_path))).prepared(rows[1])
+    assert set(second.savers.values()) & {key} == set(), "another worker finds it"
+    assert loaded_names(second.job, tmp_path) == ["Ben"]
+    _, keys = with_made_people(tmp_path, rows)
+    assert len(keys) == len(set(keys)) == 3, "x, z and w"
     names: list[str] = []
     for row in rows:
-        ready = people.with_people(row)
+        ready = people.prepared(row).job
         names += loaded_names(ready, tmp_path)
-        photos_left = {name for name in ready.files if name.endswith(".png")}
-        assert photos_left == {"x.png", "w.png"} & set(row.files), "no photo that nothing needs"
+        assert [name for name in ready.files if name.endswith(".png")] == [], "no photo that nothing needs"
         assert len(kinds(ready.prompt, "LikenessCast")) == 1
         assert row.prompt["cast"]["class_type"] == "LikenessCastFromPhotos", "the row's own prompt is as it was"
-    assert sorted(names) == ["Ben", "Ben", "Clara", "person 2"]
+    assert sorted(names) == ["Anna", "Ben", "Ben", "Clara", "Dan", "person 2"]
 
 
-def test_a_row_alone_makes_its_people_itself(tmp_path: Path) -> None:
+def test_a_row_of_its_own_makes_its_people_itself(tmp_path: Path) -> None:
     row = cast_of_photos(2, "x.png", "y.png")
-    people, makings = with_made_people(tmp_path, [row])
-    assert makings == []
-    assert people.with_people(row) is row
+    prepared = SharedPeople(OBJECT_INFO, Folder(str(tmp_path))).prepared(row, {"a", "b"})
+    assert prepared.savers == {}
+    assert prepared.job is row
 
 
 def test_settings_tell_people_apart(tmp_path: Path) -> None:
     rows = [cast_of_photos(2, "x.png", "y.png"), cast_of_photos(3, "x.png", "y.png", which_face="largest")]
-    _, makings = with_made_people(tmp_path, rows)
-    assert makings == []
+    _, keys = with_made_people(tmp_path, rows)
+    assert len(set(keys)) == 4
 
 
 def test_a_blend_is_made_of_people_who_are_loaded(tmp_path: Path) -> None:
@@ -155,9 +157,9 @@ def test_a_blend_is_made_of_people_who_are_loaded(tmp_path: Path) -> None:
         )
 
     rows = [blended(2, 0.5), blended(3, 0.25)]
-    people, makings = with_made_people(tmp_path, rows)
-    assert sorted(kinds(making.prompt, "LikenessPerson") for making in makings) == [["one"], ["two"]]
-    ready = people.with_people(rows[1])
+    people, keys = with_made_people(tmp_path, rows)
+    assert len(keys) == 2
+    ready = people.prepared(rows[1]).job
     assert kinds(ready.prompt, "LikenessPerson") == []
     assert ready.prompt["blend"]["inputs"]["amount"] == 0.25
     assert sorted(loaded_names(ready, tmp_path)) == ["Anna", "Ben"]
@@ -174,8 +176,8 @@ def test_people_of_other_packs_nodes_are_made_in_their_rows(tmp_path: Path) -> N
         }
         return job(line, nodes)
 
-    _, makings = with_made_people(tmp_path, [of_another_pack(2), of_another_pack(3)])
-    assert makings == []
+    _, keys = with_made_people(tmp_path, [of_another_pack(2), of_another_pack(3)])
+    assert keys == []
 
 
 # --- Saved people in cells

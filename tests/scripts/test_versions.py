@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from batch.folders import Folder
 from batch.output import Output
 from environment import ROOT, SetupError
 from rig import locks
@@ -148,11 +149,11 @@ def test_a_disk_without_locks(
         with pytest.raises(OSError, match=os.strerror(errno.EIO)):
             version_folder(kind / "new", write)
         with pytest.raises(SetupError, match=f"cannot be written to .{os.strerror(errno.EIO)}"):
-            Output(tmp_path / "out")
+            Output(Folder(str(tmp_path / "out")))
         return
     version_folder(kind / "new", write)
     assert names(kind) == ["new", "old"]
-    Output(tmp_path / "out").close()
+    Output(Folder(str(tmp_path / "out"))).close()
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
     assert f"{kind} has no locks ({os.strerror(getattr(errno, code))}): let no second run use it" in said[0]

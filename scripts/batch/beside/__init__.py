@@ -32,6 +32,8 @@ class AsFile:
         else:
             ending = ".report"
             data = measurement(content)
+        if not data:
+            return {}
         path = Path(folder_paths.get_output_directory()) / f"{uuid.uuid4().hex}{ending}"
         path.write_bytes(data)
         return {"ui": {"files": [{"filename": path.name, "subfolder": "", "type": "output"}]}}
@@ -45,9 +47,9 @@ def diagnosis(text):
 
 
 def person(identity):
-    """A saved person. Raises ValueError where no photo has shown a face."""
+    """A saved person; nothing where no photo has shown a face."""
     if not len(identity.crops):
-        raise ValueError(f"{identity.name} has no photo with a face.")
+        return b""
     # A module of the pack, which has another name in every ComfyUI.
     identities = sys.modules[type(identity).__module__.removesuffix("people") + "identities"]
     return save(*identities.to_tensors(identity))

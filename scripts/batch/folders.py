@@ -1,0 +1,343 @@
+"""Folders wherever they are: on this machine, or anywhere that fsspec reaches, such as s3://bucket/folder.
+
+Names in a folder have slashes. Both kinds of folders can be sent to another process.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from environment import SetupError, python_command, say
+from rig import whole
+from rig.given_files import Unreadable, bytes_of, require_file
+
+from core.models.files import dead_link, files_below
+
+from .temporary import temporary_folder
+
+_T = TypeVar("_T")
+_MOST_NAMES = 100_000
+"""Files below a folder among which a name is looked for in another spelling."""
+STORE_SECONDS = 300
+"""So long a store that does not answer is asked again."""
+_KEPT_LISTINGS = 64
+_SENT_EVERY_SECONDS = 30
+
+
+def folder_of(address: str) -> Folder | StoreFolder:
+    """The folder at an address: a path, or what fsspec calls a URL."""
+    if "://" in address and not address.startswith("file://"):
+        return StoreFolder(address)
+    return Folder(address.removeprefix("file://"))
+
+
+def parent_of(address: str) -> tuple[str, str]:
+    """The address of the folder that a file is in, and the file's name."""
+    if "://" in address:
+        parent, _, name = address.rpartition("/")
+        return parent, name
+    path = Path(address)
+    return str(path.parent), path.name
+
+
+class Folder:
+    """A folder on this machine."""
+
+    def __init__(self, address: str) -> None:
+        self.address = os.path.normpath(os.path.abspath(address))
+
+    @property
+    def path(self) -> Path:
+        return Path(self.address)
+
+    def place(self, name: str) -> str:
+        """What a file is called in messages."""
+        return os.path.join(self.address, name)
+
+    def is_there(self) -> bool:
+        return os.path.isdir(self.address)
+
+    def stamp(self, name: str) -> str:
+        """A text that changes with a file; "" where there is none."""
+        try:
+            state = os.stat(self.place(name))
+        except (OSError, ValueError):  # letters that no file's name has
+            return ""
+        return f"{state.st_size} {state.st_mtime_ns}" if os.path.isfile(self.place(name)) else ""
+
+    def no_file(self, name: str) -> str:
+        """What lies under a name and is no file, in words; "" where nothing does."""
+        path = self.place(name)
+        leads_to = dead_link(path)
+        if leads_to is not None:
+            return f"a link to {leads_to}, and there is no file: its disk may not be connected"
+        if os.path.isdir(path):
+            return "a folder, not a file"
+        with suppress(ValueError):
+            return "no file" if os.path.lexists(path) else ""
+        return ""
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The files below it. They are asked for once."""
+        names: list[str] = []
+        for name, path in files_below(self.address, _MOST_NAMES):
+            if os.path.isfile(path):
+                names.append(name.replace(os.sep, "/"))
+        return names
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """The files in a folder, which need not be there, and how many bytes each has."""
+        sizes: dict[str, int] = {}
+        with suppress(FileNotFoundError), os.scandir(self.place(folder)) as entries:
+            for entry in entries:
+                if entry.is_file():
+                    sizes[entry.name] = entry.stat().st_size
+        return sizes
+
+    def read(self, name: str, most: int) -> bytes:
+        """Raises Unreadable for what is no file or has more bytes than `most`."""
+        return bytes_of(self.path / name, most)
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[IO[bytes]]:
+        """A file to be read as a stream. Raises SetupError."""
+        try:
+            require_file(self.path / name, sys.maxsize)
+            file = (self.path / name).open("rb")
+        except Unreadable as cause:
+            raise SetupError(f"{self.place(name)} {cause}.") from cause
+        with file:
+            yield file
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file, which is there whole or not at all. Raises OSError."""
+        whole.written(self.path / name, lambda unfinished: unfinished.write_bytes(data))
+
+    @contextmanager
+    def written(self, name: str) -> Iterator[IO[bytes]]:
+        """A file to be written as a stream, which is there when all of it is."""
+        unfinished = self.path / f".{name}.part"
+        with unfinished.open("wb") as file:
+            yield file
+        os.replace(unfinished, self.path / name)
+
+    def rewritten(self, name: str) -> IO[bytes]:
+        """A file that is emptied, and written to now and then."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        return open(self.place(name), "wb", buffering=0)
+
+    def remove(self, name: str) -> None:
+        with suppress(OSError):
+            os.unlink(self.place(name))
+
+    def remove_folder(self, name: str) -> None:
+        """Remove a folder that is empty."""
+        with suppress(OSError):
+            os.rmdir(self.place(name))
+
+    def list_of(self, name: str) -> List:
+        """A list that lines are appended to."""
+        return List(self, name)
+
+
+class List:
+    """Lines that one process appends to a file. Nothing is synced: what a machine that loses its power has not written
+    is made again."""
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        path = folder.path / f"{name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("ab")
+        # The last line of a process that was killed may have no end.
+        if self._file.tell():
+            self._file.write(b"\n")
+
+    def add(self, line: bytes) -> None:
+        self._file.write(line + b"\n")
+        self._file.flush()
+
+
+class StoreFolder(Folder):
+    """A folder that fsspec reaches. A store that does not answer is asked again for some minutes."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address.rstrip("/")
+
+    def __getstate__(self) -> dict[str, str]:
+        return {"address": self.address}
+
+    @cached_property
+    def _store(self) -> Any:
+        """Raises SetupError without fsspec, or without the package for this kind of store."""
+        try:
+            import fsspec
+
+            return fsspec.core.url_to_fs(self.address, use_listings_cache=False)[0]
+        except (ImportError, ValueError) as cause:
+            raise SetupError(
+                f"{self.address} is opened by fsspec and a package for its kind of store ({cause}), such as: "
+                f"{python_command()} -m pip install fsspec s3fs"
+            ) from cause
+
+    def place(self, name: str) -> str:
+        return f"{self.address}/{name}" if name else self.address
+
+    def is_there(self) -> bool:
+        """Asked once: a wrong address or key is told at once. A store without files has no folders."""
+        try:
+            self._store.ls(self.address)
+        except FileNotFoundError:
+            return False
+        except Exception as cause:  # each store has errors of its own
+            raise SetupError(f"{self.address} cannot be read: {cause}") from cause
+        return True
+
+    def _asked(self, ask: Callable[[], _T]) -> _T:
+        """What a store answers. Raises OSError."""
+        give_up = time.monotonic() + STORE_SECONDS
+        pause = 1.0
+        while True:
+            try:
+                return ask()
+            except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
+                raise
+            except Exception as cause:  # each store has errors of its own
+                if time.monotonic() > give_up:
+                    raise OSError(f"{self.address} does not answer: {cause}") from cause
+                say(f"{self.address} does not answer, and is asked again: {cause}")
+            time.sleep(pause)
+            pause = min(2 * pause, 30)
+
+    def stamp(self, name: str) -> str:
+        parent, _, last = name.rpartition("/")
+        return _stamps(self, parent).get(last, "")
+
+    def no_file(self, name: str) -> str:
+        return ""
+
+    @cached_property
+    def names(self) -> list[str]:
+        found = self._asked(lambda: self._store.find(self.address))
+        start = len(self._store._strip_protocol(self.address)) + 1
+        return [path[start:] for path in found[:_MOST_NAMES]]
+
+    def entries(self, folder: str) -> list[dict[str, Any]]:
+        """What fsspec says of everything in a folder."""
+        try:
+            return self._asked(lambda: self._store.ls(self.place(folder), detail=True))
+        except FileNotFoundError:
+            return []
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        sizes: dict[str, int] = {}
+        for entry in self.entries(folder):
+            if entry["type"] == "file":
+                sizes[entry["name"].rpartition("/")[2]] = entry["size"]
+        return sizes
+
+    def read(self, name: str, most: int) -> bytes:
+        try:
+            return self._asked(lambda: self._store.cat_file(self.place(name)))
+        except (FileNotFoundError, PermissionError, IsADirectoryError) as cause:
+            raise Unreadable(f"cannot be read: {cause}") from cause
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[IO[bytes]]:
+        with temporary_folder() as copies:
+            copy = os.path.join(copies, "copy")
+            try:
+                self._asked(lambda: self._store.get_file(self.place(name), copy))
+            except OSError as cause:
+                raise SetupError(f"{self.place(name)} cannot be read: {cause}.") from cause
+            with open(copy, "rb") as file:
+                yield file
+
+    def write(self, name: str, data: bytes) -> None:
+        self._asked(lambda: self._store.pipe_file(self.place(name), data))
+
+    @contextmanager
+    def written(self, name: str) -> Iterator[IO[bytes]]:
+        with temporary_folder() as copies:
+            copy = os.path.join(copies, "copy")
+            with open(copy, "wb") as file:
+                yield file
+            self._asked(lambda: self._store.put_file(copy, self.place(name)))
+
+    def rewritten(self, name: str) -> IO[bytes]:
+        return _StoreFile(self, name)
+
+    def remove(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            self._asked(lambda: self._store.rm_file(self.place(name)))
+
+    def remove_folder(self, name: str) -> None:
+        pass  # a store has none
+
+    def list_of(self, name: str) -> List:
+        return StoreList(self, name)
+
+
+class _StoreFile(io.BytesIO):
+    """A short file in a store, which is sent there now and then, and in the end."""
+
+    def __init__(self, folder: StoreFolder, name: str) -> None:
+        super().__init__()
+        self._folder = folder
+        self._name = name
+        self._sent = 0.0
+
+    def write(self, data: Any) -> int:
+        count = super().write(data)
+        if time.monotonic() > self._sent + _SENT_EVERY_SECONDS:
+            self._send()
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._send()
+        super().close()
+
+    def _send(self) -> None:
+        self._sent = time.monotonic()
+        self._folder.write(self._name, self.getvalue())
+
+
+class StoreList(List):
+    """A store has nothing to append to: the last thousand lines are written again with each."""
+
+    MOST_LINES = 1000
+
+    def __init__(self, folder: StoreFolder, name: str) -> None:
+        self._folder = folder
+        self._name = name
+        self._lines: list[bytes] = []
+        parent, _, last = name.rpartition("/")
+        # A worker that goes on where it ended begins a file of its own.
+        self._number = sum(entry.startswith(f"{last}.") for entry in folder.sizes(parent))
+
+    def add(self, line: bytes) -> None:
+        if len(self._lines) == self.MOST_LINES:
+            self._lines = []
+            self._number += 1
+        self._lines.append(line + b"\n")
+        self._folder.write(f"{self._name}.{self._number:04}.jsonl", b"".join(self._lines))
+
+
+@lru_cache(_KEPT_LISTINGS)
+def _stamps(folder: StoreFolder, name: str) -> dict[str, str]:
+    """The files in a folder, and a text that changes with each."""
+    stamps: dict[str, str] = {}
+    for entry in folder.entries(name):
+        if entry["type"] == "file":
+            changed = [str(entry[key]) for key in ("ETag", "etag", "md5Hash", "LastModified", "mtime") if key in entry]
+            stamps[entry["name"].rpartition("/")[2]] = f"{entry['size']} {''.join(changed[:1])}"
+    return stamps

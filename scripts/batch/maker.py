@@ -1,0 +1,140 @@
+"""What a worker does with a row: its prompt, the best of its tries, its pictures in the folder of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rig import tables
+from rig.given_files import Unreadable
+from rig.workflow import Prompt
+
+from .folders import Folder
+from .inputs import Template
+from .output import Measuring, Shelf, Task, disk_errors_told, names_of, with_prompt
+from .prompts import Job, ObjectInfo
+from .rows import BadRow
+from .seeds import best_try, seeds_of, tries, with_moved_seeds
+from .shared_people import SharedPeople
+from .worker import Outcome, SavedFile, Worker
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of a row. problem: why it has no pictures, or nothing. size: bytes of its pictures. is_given_up:
+    whether it ended the worker each time that it was tried."""
+
+    problem: str = ""
+    size: int = 0
+    is_given_up: bool = False
+
+
+class Maker:
+    """Makes rows, in whatever process it is sent to.
+
+    tries: how many pictures are made of a row, of which the best is kept. measuring: what is measured of them, if so.
+    """
+
+    def __init__(
+        self, template: Template, object_info: ObjectInfo, folder: Folder, measuring: Measuring | None = None
+    ) -> None:
+        self._template = template
+        self._object_info = object_info
+        self._folder = folder
+        self._measuring = measuring
+        self._people = SharedPeople(object_info, folder)
+        self._shelf: Shelf | None = None
+
+    def make(self, worker: Worker, task: Task) -> Made:
+        """Make a row, and put its pictures into the folder. Raises SetupError where that cannot be written to."""
+        with disk_errors_told(self._folder):
+            return self._made(worker, task)
+
+    def _made(self, worker: Worker, task: Task) -> Made:
+        if self._shelf is None:
+            self._shelf = Shelf(self._folder, worker.name)
+        size = self._shelf.size_of(task)
+        if size is not None:
+            return Made(size=size)
+        try:
+            job = self._template.job(task.row)
+        except (BadRow, Unreadable) as problem:
+            return Made(str(problem))
+        alone = {node for column in task.alone for node, _ in self._template.inputs[column].targets}
+        finished: list[_FinishedTry] = []
+        for row_try in tries(job, self._measuring.tries if self._measuring else 1):
+            finished_try = self._finished(worker, row_try, alone)
+            outcome = finished_try.outcome
+            if outcome.error:
+                return Made(outcome.error, is_given_up=outcome.is_given_up)
+            finished.append(finished_try)
+        return self._keep(self._shelf, task, job, finished)
+
+    def _finished(self, worker: Worker, job: Job, alone: set[str]) -> _FinishedTry:
+        prepared = self._people.prepared(job, alone)
+        prompt = prepared.job.prompt
+        if self._measuring:
+            prompt = self._measured(prompt)
+        outcome = worker.run(prompt, prepared.job.files)
+        pictures: list[SavedFile] = []
+        for file in outcome.files:
+            if file.node in prepared.savers:
+                self._people.keep(prepared.savers[file.node], file.data)
+            else:
+                pictures.append(file)
+        return _FinishedTry(job, prompt, replace(outcome, files=pictures))
+
+    def _measured(self, prompt: Prompt) -> Prompt:
+        from .measured import with_measure
+
+        return with_measure(prompt, self._object_info, self._measuring.vision if self._measuring else "")
+
+    def _keep(self, shelf: Shelf, task: Task, job: Job, finished: Sequence[_FinishedTry]) -> Made:
+        """Keep the best pictures of a row, and what was measured of all."""
+        chosen = 0
+        pictures = finished[0].outcome.files
+        scores: list[dict[str, Any]] = []
+        seconds = sum(one.outcome.seconds for one in finished)
+        if self._measuring:
+            from .measured import split
+
+            measured = [split(one.outcome) for one in finished]
+            for one in measured:
+                if one.outcome.error:
+                    return Made(one.outcome.error)
+            chosen = best_try([one.reports for one in measured]) if len(measured) > 1 else 0
+            pictures = measured[chosen].outcome.files
+            files = names_of(task.row, [picture.ending for picture in pictures])
+            vision = self._measuring.vision
+            for number, (one, of_try) in enumerate(zip(finished, measured, strict=True)):
+                scores += score_lines(task, files, one.job, of_try.reports, number == chosen, vision)
+        # Without the nodes that measured them, and with photos in the place of people who were made before.
+        meant = with_moved_seeds(job.prompt, chosen)
+        if finished[chosen].prompt != meant:
+            pictures = [replace(picture, data=with_prompt(picture.data, meant)) for picture in pictures]
+        shelf.keep(task, pictures, seconds, self._measuring, scores)
+        return Made(size=sum(len(picture.data) for picture in pictures))
+
+
+@dataclass(frozen=True)
+class _FinishedTry:
+    """A try of a row, the prompt that was run for it, and what became of it."""
+
+    job: Job
+    prompt: Prompt
+    outcome: Outcome
+
+
+def score_lines(
+    task: Task, files: Sequence[str], job: Job, reports: Sequence[Any], is_kept: bool, vision: str = ""
+) -> Iterator[dict[str, Any]]:
+    """The lines of likeness.csv of a try: those of `tables.lines_of`, behind them the seed and whether its pictures
+    were kept. files: their names. vision: the file by which garments were compared."""
+    first_seed = next(seeds_of(job.prompt), None)
+    ending = {"seed": "" if first_seed is None else first_seed.value, "kept": "yes" if is_kept else "no"}
+    for file, report in zip(files, reports, strict=True):
+        for line in tables.lines_of(task.row.name, file, report):
+            if line["state"] == tables.PART:
+                line["recogniser"] = vision
+            yield {**line, **ending}

@@ -1,0 +1,82 @@
+"""One worker in this process, for whoever has one ComfyUI; ray_workers.py has several."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import environment
+from environment import SetupError
+
+from .worker import Worker
+
+
+def _now() -> str:
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f"{time.time() % 1:.6f}"[1:]
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What all workers of a run have. models: folders besides ComfyUI's own. limit: seconds that a row may take. run:
+    what no other run is called; later runs are sorted behind earlier ones."""
+
+    models: tuple[str, ...] = ()
+    limit: float = 3600
+    run: str = field(default_factory=_now)
+
+    def worker(self, number: int) -> Worker:
+        """A worker with the ComfyUI of this machine, wherever this is called. Raises SetupError where there is none."""
+        hosts = environment.find_hosts()
+        if not hosts:
+            raise SetupError("There is no ComfyUI on this machine: set COMFYUI_PATH before ray start.")
+        models = [Path(folder) for folder in self.models]
+        return Worker(f"{self.run}-{number}", hosts[0], Path(sys.executable), models, self.limit)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A task, and what became of it: what the maker says, or the reason why its workers ended."""
+
+    task: Any
+    made: Any
+    error: str = ""
+
+
+class Workers(Protocol):
+    """Whoever makes tasks. count: how many do so at a time."""
+
+    count: int
+
+    def object_info(self) -> dict[str, Any]:
+        """Every class of nodes that their ComfyUI has. Raises SetupError where none starts."""
+        ...
+
+    def results(self, maker: Any, tasks: Iterable[Any]) -> Iterator[Finished]:
+        """What becomes of each task by `maker.make`, in the order in which they end."""
+        ...
+
+
+class OneWorker:
+    """A worker in this process; use it in a `with` statement."""
+
+    count = 1
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._worker = settings.worker(0)
+
+    def __enter__(self) -> OneWorker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._worker.stop()
+
+    def object_info(self) -> dict[str, Any]:
+        return self._worker.object_info()
+
+    def results(self, maker: Any, tasks: Iterable[Any]) -> Iterator[Finished]:
+        for task in tasks:
+            yield Finished(task, maker.make(self._worker, task))

@@ -1,0 +1,248 @@
+"""batch.py with tables, photos and pictures in a store, on Ray, whatever ends meanwhile: every row is made once.
+
+The workers write small files (tests/support/small_files.py); the store is moto's S3 server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from batch import folders, rows
+from batch.folders import StoreFolder, folder_of, parent_of
+from batch.output import Measuring, Output, Shelf, Task
+from batch.rows import Row
+from batch.worker import SavedFile
+from environment import ROOT, SetupError
+
+pytest.importorskip("s3fs", reason="the store of these tests is s3fs and moto")
+pytest.importorskip("moto", reason="the store of these tests is s3fs and moto")
+
+import fsspec
+import s3fs
+
+SCRIPT = ROOT / "tests" / "support" / "small_files.py"
+START = "import sys; from moto.server import main; main(['-H', '127.0.0.1', '-p', sys.argv[1]])"
+WAIT_SECONDS = 400
+
+
+@dataclass
+class Store:
+    """A server of S3 in a process of its own, which holds all in its memory, with a bucket called `bucket`."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def files(self) -> s3fs.S3FileSystem:
+        return s3fs.S3FileSystem(endpoint_url=self.url, use_listings_cache=False, skip_instance_cache=True)
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    with pytest.MonkeyPatch.context() as patch:
+        port = 20000 + os.getpid() % 20000
+        process = subprocess.Popen(
+            [sys.executable, "-c", START, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        server = Store(port, process)
+        keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+        for name, value in {**keys, "AWS_ENDPOINT_URL": server.url}.items():
+            patch.setenv(name, value)
+        give_up = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                server.files().mkdir("bucket")
+                break
+            except OSError:
+                assert time.monotonic() < give_up
+                time.sleep(0.2)
+        yield server
+        process.kill()
+        process.wait()
+
+
+def test_a_table_and_photos_in_a_store(store: Store) -> None:
+    files = store.files()
+    files.pipe({"bucket/in/jobs.csv": b"name,Photo\na,Set/x.png\n", "bucket/in/Set/x.png": b"1"})
+    parent, name = parent_of("s3://bucket/in/jobs.csv")
+    folder = folder_of(parent)
+    assert folder.is_there()
+    (row,) = rows.rows(rows.read(folder, name), lambda _: True)
+    assert folder.read(row.cells["Photo"], 10) == b"1"
+    assert sorted(folder.names) == ["Set/x.png", "jobs.csv"]
+    stamp = folder.stamp("Set/x.png")
+    files.pipe("bucket/in/Set/x.png", b"2")
+    folders._stamps.cache_clear()
+    assert folder.stamp("Set/x.png") not in ("", stamp)
+    assert folder.stamp("Set/y.png") == ""
+    assert pickle.loads(pickle.dumps(folder)).read("Set/x.png", 10) == b"2"
+    assert not folder_of("s3://bucket/nothing").is_there()
+    with pytest.raises(SetupError, match=r"such as: .* -m pip install fsspec s3fs"):
+        folder_of("nowhere://bucket").is_there()
+
+
+def test_pictures_in_a_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders.StoreList, "MOST_LINES", 3)
+    folder = folder_of("s3://bucket/out")
+
+    def task(number: int) -> Task:
+        return Task(Row(number, f"row{number}", {}), "made so")
+
+    def done(output: Output) -> list[bool]:
+        return output.has([rows.key_of(f"row{number}") for number in range(8)], ["made so"] * 8)
+
+    output = Output(folder)
+    shelf = Shelf(folder, "1")
+    for number in range(5):
+        shelf.keep(task(number), [SavedFile(".png", b"1")], 1.0)
+    again = Shelf(folder, "1")
+    assert again.size_of(task(4)) == 1
+    again.keep(task(5), [SavedFile(".png", b"1")], 1.0, Measuring(), [{"person": "Anna"}])
+    output.refuse(Row(6, "row6", {}), "no")
+    output.close()
+    store.files().rm_file("bucket/out/row2.png")
+    output = Output(folder)
+    assert done(output) == [True, True, False, True, True, True, False, False]
+    assert output.free_bytes is None
+    output.close()
+    assert sorted(store.files().ls("bucket/out/done", detail=False)) == [
+        f"bucket/out/done/1.000{number}.jsonl" for number in range(3)
+    ]
+    names = [line["name"] for line in csv.DictReader(io.StringIO(store.files().cat("bucket/out/done.csv").decode()))]
+    assert sorted(names) == [f"row{number}" for number in range(6)]
+    assert b"Anna" in store.files().cat("bucket/out/likeness.csv")
+
+
+def test_a_store_that_does_not_answer_is_asked_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "STORE_SECONDS", 1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    away = StoreFolder("s3://bucket/out")
+    away._store.connect_timeout = 1
+    away._store.retries = 0
+    with pytest.raises(OSError, match="s3://bucket/out does not answer"):
+        away.write("x", b"1")
+
+
+# --- Whatever ends
+
+
+class Trial:
+    """small_files.py in a group of its own. Its processes are those with its temporary folder."""
+
+    def __init__(self, log: Path, *arguments: str) -> None:
+        self.temporary = tempfile.mkdtemp(prefix="trial-", dir="/tmp")  # Ray's sockets want it short
+        self.log = log
+        # Ray ends workers where other programs fill the memory of the machine, which is none of ours.
+        variables = {**os.environ, "TMPDIR": self.temporary, "RAY_memory_monitor_refresh_ms": "0"}
+        with log.open("ab") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, str(SCRIPT), *arguments],
+                stdout=file,
+                stderr=file,
+                env=variables,
+                start_new_session=True,
+            )
+
+    def running(self, *names: str) -> list[psutil.Process]:
+        """Its processes whose command lines have one of these names."""
+        found: list[psutil.Process] = []
+        for process in psutil.process_iter():
+            try:
+                line = " ".join(process.cmdline())
+                if process.environ().get("TMPDIR") == self.temporary and any(name in line for name in names):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def until(self, is_so: Any, while_running: bool = True) -> None:
+        give_up = time.monotonic() + WAIT_SECONDS
+        while not is_so():
+            assert time.monotonic() < give_up, self.log.read_text()
+            assert not while_running or self.process.poll() is None, self.log.read_text()
+            time.sleep(0.2)
+
+    def end(self) -> int:
+        self.until(lambda: self.process.poll() is not None, while_running=False)
+        for process in self.running(""):
+            process.kill()
+        return self.process.returncode
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes as Linux names them")
+@pytest.mark.parametrize(("is_local", "count", "seconds"), [(True, 10_000, 0.003), (False, 2000, 0.02)])
+def test_whatever_ends_every_row_is_made_once(
+    store: Store, tmp_path: Path, is_local: bool, count: int, seconds: float
+) -> None:
+    """A worker, the store for a while, Ray's own process of the machine, and the driver; one row ends its worker each
+    time."""
+    pytest.importorskip("ray")
+    root = str(tmp_path) if is_local else "s3://bucket/whatever"
+    files, folder = fsspec.core.url_to_fs(root, use_listings_cache=False)
+    lines = "".join(f"row{number},{number}\n" for number in range(count))
+    files.pipe_file(f"{folder}/jobs.csv", f"name,Seed\n{lines}".encode())
+    arguments = (f"{root}/jobs.csv", f"{root}/made", "--workers", "2", "--seconds", f"{seconds}", "--deadly", "77")
+    log = tmp_path / "log.txt"
+
+    def entries() -> list[dict[str, Any]]:
+        try:
+            lists = files.cat(files.ls(f"{folder}/made/done", detail=False))
+        except (OSError, ValueError):
+            return []
+        found: list[dict[str, Any]] = []
+        for data in lists.values():
+            for line in data.splitlines():
+                with contextlib.suppress(ValueError):
+                    found.append(json.loads(line))
+        return found
+
+    def made(share: float) -> bool:
+        return len(entries()) >= share * count
+
+    trial = Trial(log, *arguments)
+    trial.until(lambda: made(0.1))
+    trial.running("ray::Actor")[0].kill()
+    trial.until(lambda: made(0.25))
+    if not is_local:
+        os.kill(store.process.pid, signal.SIGSTOP)
+        time.sleep(20)
+        os.kill(store.process.pid, signal.SIGCONT)
+    trial.until(lambda: made(0.4))
+    trial.process.kill()
+    trial.end()
+    trial = Trial(log, *arguments)
+    trial.until(lambda: made(0.6))
+    for process in trial.running("raylet/raylet"):
+        process.kill()
+    trial.end()
+    trial = Trial(log, *arguments)
+    assert trial.end() == 0, log.read_text()
+    names = [entry["name"] for entry in entries()]
+    expected = [f"row{number}" for number in range(count) if number != 77]
+    assert sorted(names) == sorted(expected), "each is listed once"
+    pictures = [path for path in files.find(f"{folder}/made") if path.endswith(".txt")]
+    assert len(pictures) == len(expected)
+    assert all(data == path[:-4].rpartition("row")[2].encode() for path, data in files.cat(pictures).items())
+    failed = list(csv.DictReader(io.StringIO(files.cat_file(f"{folder}/made/failed.csv").decode("utf-8-sig"))))
+    assert [line["name"] for line in failed] == ["row77"]
+    assert failed[0]["reason"].startswith("3 workers ended during this row.")
