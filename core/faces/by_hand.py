@@ -38,8 +38,7 @@ def faces_in_boxes(text: str, drawn: object, linked: Sequence[object], sizes: Se
     if not boxes:
         return [None] * len(sizes)
     # Of several lists each is of one photo. A photo with an empty list has no box, though the sum may be right.
-    one_list_is_empty = len(lists) > 1 and not all(lists)
-    if len(boxes) != len(sizes) or one_list_is_empty:
+    if len(boxes) != len(sizes) or not all(lists):
         counts = " and ".join(counted(len(marks), "box", "boxes") for marks in lists)
         raise BadBoxes(f"{counts} for {counted(len(sizes), 'photo')}", "Give each photo one, in their order")
     for number, (box, size) in enumerate(zip(boxes, sizes, strict=True), 1):

@@ -242,7 +242,7 @@ def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
         shifts.append(shift)
     across: list[list[float]] = []
     for size, row_shift in zip(sizes, reversed(shifts), strict=True):
-        across.append([place - (size - 1) / 2 + row_shift for place in range(size)])
+        across.append([place - size / 2 + row_shift for place in range(size)])
     middle = (min(map(min, across)) + max(map(max, across))) / 2
     return tuple(tuple(x - middle for x in row) for row in across)
 

@@ -1,5 +1,7 @@
 """Real faces through the real detector and recogniser."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -91,6 +93,8 @@ def test_orders(six):
     assert analysis.choose(six, "4", "x") == analysis.arrange(six, "left to right")[3]
     assert analysis.choose(six, "largest", "x") == largest[0]
     assert len(analysis.large_enough(six, 100)) < 6
+    below, above = (six[0].moved(lambda point, to=to: (point[0], point[1] + to)) for to in (10, 0))
+    assert analysis.arrange([below, above], "left to right") == [above, below]
 
 
 @pytest.mark.parametrize("path", [real_faces.TIGHT, real_faces.YAO, real_faces.ASTRONAUT], ids=lambda path: path.stem)
@@ -316,6 +320,8 @@ def test_a_face_that_no_turn_shows_clearly_is_named(embed, squares):
     (line,) = analysis.unsure_faces(analysis.numbered(faces))
     assert line == "Not sure which way up these faces are: face 2; turn the photo until they are upright"
     assert analysis.describe(faces[1]).endswith("not sure which way up it is, turn the photo until it is upright")
+    small = analysis.describe(replace(faces[0], box=(0, 0, 60, 80), score=0.9))
+    assert small == "face of 60x80 px, score 0.90; small, a larger photo gives a better likeness"
 
 
 class Broken:

@@ -96,6 +96,13 @@ def test_operator(tmp_path, case):
     assert relative(output, expected) <= 1e-6
 
 
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.DOUBLE])
+def test_numbers_of_fewer_or_more_digits_stay_fractions(tmp_path, kind):
+    there_and_back = [node("Cast", ["x"], ["z"], to=kind), node("Cast", ["z"], ["y"], to=TensorProto.FLOAT)]
+    ((output, expected),) = outputs_of_both(saved(tmp_path / "cast.onnx", there_and_back), picture(1, 8, 6, 6))
+    assert relative(output, expected) <= 1e-3
+
+
 class Detector(nn.Module):
     """What exports of SCRFD are made of: averaged shortcuts, group norms, sizes that are computed of other values.
 

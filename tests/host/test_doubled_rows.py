@@ -133,6 +133,7 @@ CASES = [(1, 1.0), (1, 4.0), (2, 4.0)]
     "prompt_per_person-each_row_twice_by_patches-1-1.0",
     "prompt_per_person-rows_in_reverse-2",
     "person-twice_and_mean_in_place_of_attention-2",
+    "instant_id_of_two-rows_in_reverse-2",
 )
 @pytest.mark.parametrize(("batch", "cfg"), CASES)
 @pytest.mark.parametrize("other_pack", RIGHT)

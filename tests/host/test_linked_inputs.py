@@ -66,6 +66,7 @@ def test_a_number_out_of_its_limits(place: NodeInput) -> None:
     entry = place.entry
     assert math.isfinite(entry.min)
     assert math.isfinite(entry.max)
+    assert entry.max == 1 or not entry.id.endswith("_percent")
     links = [None, "4", "a text", math.nan, math.inf, -math.inf, entry.min - 1, entry.max + 1, 10**400, torch.zeros(2)]
     if place.socket == "INT":
         links.append(entry.min + 0.5)
@@ -144,6 +145,7 @@ class Unusable:
 NOWHERE = Slot((math.nan, 4.0))
 UNUSABLE = (
     Unusable("IMAGE", BadPicture, torch.zeros(1, 8, 8)),
+    Unusable("IMAGE", BadPicture, torch.zeros(1, 0, 8, 3)),
     Unusable("IMAGE", BadPicture, torch.full((1, 8, 8, 3), math.nan)),
     Unusable("MASK", BadPicture, torch.zeros(0, 8, 8)),
     Unusable("LATENT", BadPicture, {}),

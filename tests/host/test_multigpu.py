@@ -1,5 +1,8 @@
 """The host's MultiGPU CFG Split: two names of the CPU stand for two cards. Every node draws the picture of one."""
 
+from copy import copy
+from types import SimpleNamespace
+
 import comfy.model_management
 import comfy.sample
 import comfy.samplers
@@ -8,10 +11,14 @@ import sample_values
 import torch
 from figures import WHOLE_SAMPLING, relative
 from graph_run import run
+from host_sampling import applied, latent_of
 from method_rows import Row, rows
+from pack.bridge.image_tokens.blocks import BlocksRun
+from pack.bridge.sampling.runs import ForwardInput
 
 multigpu = pytest.importorskip("comfy.multigpu", reason="an older ComfyUI has no MultiGPU CFG Split")
 OF_UNETS = [row for row in rows() if row.of_unets and row.runs_here]
+BEHIND_BLOCKS = [row for row in rows() if row.kind == "LikenessApplyWithAnyone" and row.runs_here]
 
 
 @pytest.fixture
@@ -51,3 +58,19 @@ def test_split_over_two_cards_it_is_the_picture_of_one(row: Row, two_cards: None
     for _ in range(2):
         assert relative(drawn(split, *sides, start), one_card) <= WHOLE_SAMPLING
     assert not any("forward" in vars(module) for module in base.model.diffusion_model.modules())
+
+
+@pytest.mark.parametrize("row", BEHIND_BLOCKS, ids=str)
+def test_behind_blocks_of_a_transformer_each_card_s_network_has_a_batch_of_its_own(row: Row) -> None:
+    """Of the same rows: its tokens lie on one card."""
+    ours = applied(row, row.node())
+    entry = ours.positive[0][1]
+    x = latent_of(row)
+    guider = SimpleNamespace(model_patcher=ours.model, conds={"positive": [entry]})
+    run_of_blocks = BlocksRun(guider, x)
+    carried = (entry["model_conds"][BlocksRun.key].cond,)
+    batches: list[object] = []
+    for network in (ours.model.model, copy(ours.model.model), ours.model.model):
+        forward_input = ForwardInput(network, x, torch.ones(1), ours.positive[0][0], {})
+        batches.append(run_of_blocks.batch_for_forward(carried, forward_input))
+    assert batches[0] is batches[2] is not batches[1]

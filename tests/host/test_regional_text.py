@@ -10,11 +10,15 @@ import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
+from pack.bridge.host.encode import encoded_by_schedule
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.host.unet import attend_with, attention_layers
 from pack.bridge.networks.layers import QueryPlace
+from pack.bridge.sampling.conditioning import factor_between
+from pack.bridge.sampling.model_conds import Carried, CarriedCond
 from pack.bridge.words import on_unets
-from pack.bridge.words.regional_text import RegionalText, without_people
+from pack.bridge.words.regional_text import RegionalText, chunks_by_row, without_people
+from pack.core.inputs import BadPicture
 from pack.core.people import PlacedCast
 from peers import apply
 
@@ -207,6 +211,45 @@ def test_text_that_others_make_longer_behind_it_keeps_everybody_s_tokens(sdxl, w
 def test_an_area(sdxl):
     area = [text(1, area=(HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16), strength=1.0), text(4)]
     assert sample(*speak(sdxl[0], "1: up\n2: down", positive=area)).isfinite().all()
+
+
+def test_one_text_of_a_row_each_makes_a_chunk_of_every_row():
+    """Beside ID tokens that the whole picture reads."""
+    tokens = torch.rand(1, 4, 8)
+    everybody = RegionalText(object(), WHOLE_SCHEDULE, torch.ones(2, 1, 1), (3, 1), tokens, by_row=True)
+    everywhere = RegionalText(object(), WHOLE_SCHEDULE, torch.ones(1, 1, 1), (4,), tokens)
+    first, second = chunks_by_row(((everybody, everywhere),), 2)
+    assert [text_of_row.counts for text_of_row in (*first, *second)] == [(3,), (4,), (1,), (4,)]
+    assert chunks_by_row(((everywhere,),), 2) == ((everywhere,),)
+
+
+def test_rows_are_joined_where_those_of_every_node_can_be():
+    here, elsewhere = (Carried(object(), WHOLE_SCHEDULE) for _ in range(2))
+    assert CarriedCond((here, elsewhere)).can_concat(CarriedCond((here, elsewhere)))
+    assert not CarriedCond((here, elsewhere)).can_concat(CarriedCond((here, here)))
+    assert not CarriedCond((here,)).can_concat(CarriedCond((here, here)))
+
+
+@pytest.mark.parametrize("changed", [slice(5), (..., slice(4)), 0], ids=["shorter", "narrower", "without a batch"])
+def test_a_text_of_another_shape_has_not_been_multiplied(changed):
+    before = torch.rand(1, 77, 8)
+    assert factor_between(before, before * 3) == pytest.approx(3.0)
+    now = before[:, changed] if changed == slice(5) else before[changed]
+    assert factor_between(before, now * 3) is None
+
+
+def test_words_whose_pooled_text_alone_is_nan_are_refused():
+    clip = photo_maker_made.clip()
+    width = said("asleep").shape[-1]
+    projection = clip.cond_stage_model.clip_g.transformer.text_projection.weight
+    kept = projection.detach().clone()
+    try:
+        projection.data.fill_(torch.nan)
+        assert said("asleep").isfinite().all()
+        with pytest.raises(BadPicture, match="The text 'asleep'"):
+            encoded_by_schedule(clip, "asleep", width, "")
+    finally:
+        projection.data.copy_(kept)
 
 
 def test_the_host_s_other_kernels(sdxl, monkeypatch):

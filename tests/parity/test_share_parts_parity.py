@@ -72,8 +72,8 @@ sample = partial(instant_id_run.sample, cfg=4.0, size=(WIDTH, HEIGHT))
 
 
 def oracle(model, parts_reference):
-    """The same written plainly: before every n-th forward each part's own forward, all tokens kept, masked ones as
-    zeros; those around a window, which are not computed, too."""
+    """The same written plainly: before every n-th forward, or once without noise, each part's own forward, all tokens
+    kept, masked ones as zeros; those around a window, which are not computed, too."""
     state = {"calls": 0}
 
     def seen_of(unet, x, timesteps, n):
@@ -100,9 +100,11 @@ def oracle(model, parts_reference):
         timesteps, options = args[1], args[-1]
         sigma = options["sigmas"].max()
         latents = model.model.process_latent_in(parts_reference.latents)
-        noisy = (latents + sigma * parts_reference.noise) / (sigma**2 + 1).sqrt()
-        if state["calls"] % parts_reference.steps == 0:
-            parts = [seen_of(executor.class_obj, noisy, timesteps, n) for n in range(len(noisy))]
+        shown = (latents + sigma * parts_reference.noise) / (sigma**2 + 1).sqrt()
+        if parts_reference.steps is None:
+            shown, timesteps = latents, torch.zeros_like(timesteps)
+        if state["calls"] % (parts_reference.steps or math.inf) == 0:
+            parts = [seen_of(executor.class_obj, shown, timesteps, n) for n in range(len(shown))]
             state["seen"] = {block: [part[block] for part in parts] for block in parts[0]}
         state["calls"] += 1
         return executor(*args, **kwargs)
@@ -131,7 +133,10 @@ def oracle(model, parts_reference):
     return clone
 
 
-@pytest.mark.parametrize("changed", [{}, {"steps": 2}, {"crop": True, "cover": 0.2, "steps": 2}], ids=str)
+ONCE = {"steps": None}
+
+
+@pytest.mark.parametrize("changed", [{}, {"steps": 2}, ONCE, {"crop": True, "cover": 0.2, "steps": 2}], ids=str)
 @pytest.mark.every_run("sdxl-{'crop", "sd15-{'steps")
 def test_it_equals_the_idea_written_plainly(model, changed):
     parts_reference = reference(model, **changed)

@@ -315,6 +315,30 @@ def test_thighs_whose_knees_are_below_the_picture_hang_straight_down() -> None:
     assert float(columns.mean()) == pytest.approx((pose[11][0] + pose[12][0]) / 2, abs=1)
 
 
+def test_thighs_without_knees_are_as_long_as_with_them() -> None:
+    """Where the picture goes on below them."""
+    pose = bodies.body((128.0, 60.0), 46.0)
+    without_legs = tuple((0.0, 0.0, 0.0) if n in (9, 10, 13, 14, 15, 16) else joint for n, joint in enumerate(pose))
+    parts = mannequin.draw_layout(Layout(256, 384, (Slot(pose[0][:2], pose=without_legs),))).iuv[2]
+    lowest = int(((parts == 9) | (parts == 10)).nonzero()[:, 0].max())
+    knees = (pose[13][1] + pose[14][1]) / 2
+    assert lowest == pytest.approx(knees + 0.21 * 46, abs=46 / 4)
+
+
+def test_an_upper_arm_is_drawn_without_a_gap() -> None:
+    """Its inner and its outer part meet, where the arms are stretched out to the sides."""
+    pose = list(bodies.body((128.0, 60.0), 46.0))
+    shoulders = {5: 1, 6: -1}
+    for shoulder, outwards in shoulders.items():
+        x, y, _ = pose[shoulder]
+        pose[shoulder + 2] = (x + 50 * outwards, y, 1.0)
+        pose[shoulder + 4] = (x + 80 * outwards, y, 1.0)
+    parts = mannequin.draw_layout(Layout(256, 384, (Slot(pose[0][:2], pose=tuple(pose)),))).iuv[2]
+    for shoulder, outwards in shoulders.items():
+        column = (parts[:, round(pose[shoulder][0] + 25 * outwards)] > 0).int()
+        assert int((column.diff() == 1).sum()) == 1
+
+
 def test_the_head_of_a_mannequin_is_wide_at_the_nose() -> None:
     """It is widest half way from crown to chin, a little above the nose."""
     pose = bodies.body((128.0, 60.0), 46.0)

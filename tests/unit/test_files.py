@@ -92,6 +92,15 @@ def test_zeros_of_a_download_that_stopped(tmp_path, seed, dtype):
         tensors.read(path)
 
 
+def test_zeros_as_long_as_a_row_and_in_two_rows_are_a_hole(tmp_path):
+    """Of a row of 4096 numbers the half behind, and of the next one the half in front."""
+    values = numbers(4, 4096)
+    values.view(-1)[6144:10240] = 0
+    save_file({"a": values}, tmp_path / "a.safetensors")
+    with pytest.raises(UnsupportedCheckpoint, match="numbers of a are zeros"):
+        tensors.read(tmp_path / "a.safetensors")
+
+
 @pytest.mark.parametrize("mark", UNFINISHED)
 def test_what_a_program_keeps_beside_a_download(tmp_path, mark):
     path = tmp_path / "a.safetensors"

@@ -157,7 +157,7 @@ def test_whoever_was_found_twice_has_one_place(first: bool) -> None:
     """With the more complete skeleton, in its place of the list; the other is in a box of its own: a little elsewhere,
     the legs guessed within it."""
     poses = standing(2)
-    half = tuple((x + 3, y - 2, s if n < 11 else 0.1) for n, (x, y, s) in enumerate(poses[first]))
+    half = tuple((x + 3, y - 2, bodies.SEEN if n < 11 else 0.1) for n, (x, y, _) in enumerate(poses[first]))
     layout, notes = layout_of_people(*([half, *poses] if first else [*poses, half]))
     assert layout == layout_of_people(*poses)[0]
     assert notes == ["1 of 3 people left out: found twice"]

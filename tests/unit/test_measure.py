@@ -246,6 +246,11 @@ def test_of_equal_pictures_the_one_with_fewer_strangers_is_better() -> None:
     assert measure.ranking(report, "resemblance") == [1, 0, 2]
 
 
+def test_of_equal_pictures_the_one_with_more_people_like_themselves_is_better() -> None:
+    report = measure.with_parts(batch(), [(0.5,)] * 4, ["coat"])
+    assert measure.ranking(report, "parts") == ORDERS["association"]
+
+
 def test_what_the_numbers_do_not_say_is_said() -> None:
     with_anna = picture(face([0.7, 0.1]))
     report = measure.measure([with_anna, picture(), with_anna, picture()], Cast((Person(identity(0)),)), [JUDGE])

@@ -269,6 +269,14 @@ def test_masks_of_a_detector_belong_to_those_whose_place_they_lie_in(number, mas
     assert mask.notes == [f"Of 3 masks taken: {', '.join(map(str, mask_numbers))}; outside all places: 2"]
 
 
+def test_masks_of_another_size_are_stretched_and_that_is_said():
+    mask = regions.from_masks(WHOLE.repeat_interleave(2, 2), PEOPLE, 1, RegionShape("face", 0.25))
+    assert torch.equal(mask.region, WHOLE[2])
+    width, height = PEOPLE.width, PEOPLE.height
+    sizes = f"The masks are {2 * width}x{height} px and the layout {width}x{height} px"
+    assert mask.notes[1:] == [f"{sizes}: they are stretched over it."]
+
+
 def test_masks_of_those_who_stay_are_theirs():
     """The stranger stands so near that without a place of their own the mask would be the person's."""
     masks = painted((8, 10, 22, 22), (20, 8, 30, 24))

@@ -6,7 +6,20 @@ from dataclasses import replace
 import pytest
 import torch
 from pack.core import second_pass as crops
-from pack.core.people import NOSE, Cast, Face, Faces, Identity, Lora, NotPlaced, Person, PlacedCast, Slot
+from pack.core.people import (
+    NOSE,
+    BadCast,
+    Cast,
+    Face,
+    Faces,
+    Identity,
+    Lora,
+    NotPlaced,
+    Person,
+    PlacedCast,
+    RowCast,
+    Slot,
+)
 from pack.core.previews import Sheet
 from pack.core.second_pass import Candidate, Choice
 from pack.core.second_pass.pasting import match_colors
@@ -276,6 +289,8 @@ def test_people_without_photos_are_told_by_their_places():
     assert decisions[2].crop.square == crops.decide(*people(small, large, missing), EVERYBODY)[2].crop.square
     with pytest.raises(NotPlaced, match="Crop Faces needs a position for each person"):
         crops.people_to_cut(Cast(tuple(Person(person.identity) for person in cast.people)), "Crop Faces")
+    with pytest.raises(BadCast, match="each person in it has a picture of their own"):
+        crops.people_to_cut(RowCast(cast.people, 160, 100), "Crop Faces")
 
 
 def test_beside_people_with_photos_those_without_are_left_out():

@@ -7,7 +7,7 @@ import tiny_dits
 from graphs import UNCONNECTED, Node, ours
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.errors import BadSetup, BadSize, TokensMoved, WrongBaseModel
-from sample_values import dit, identity, klein, latent, mask, of_another_pack, sd15, theirs, unplaced
+from sample_values import cast, dit, identity, klein, latent, mask, of_another_pack, sd15, theirs, unplaced
 
 from refusals.cases import Sampled, refused_by_the_sampler
 
@@ -51,6 +51,12 @@ def a_wide_latent_both() -> Sampled:
 @refused_by_the_sampler("a wide latent, regions", BadSize, " 256x96 px.*canvas of Apply InstantID.* 128x96 px")
 def a_wide_latent_regions() -> Sampled:
     return Sampled(ours("LikenessApplyInstantID", control_strength=0.0), latent(256, 96))
+
+
+@refused_by_the_sampler("a wide latent, one face box", BadSize, " 256x96 px.*canvas of Apply InstantID.* 128x96 px")
+def a_wide_latent_one_face_box() -> Sampled:
+    alone = ours("LikenessApplyInstantID", cast=cast(identity()), acts_in="face boxes", control_strength=0.0)
+    return Sampled(alone, latent(256, 96))
 
 
 @refused_by_the_sampler("a wide latent, ID patches", BadSize, " 256x96 px.*canvas of Apply ID-Patch.* 128x96 px")
@@ -139,6 +145,13 @@ def qwen_image_at_the_sampler_of_id_patch() -> Sampled:
 @refused_by_the_sampler("tiles around ApplyInstantID", ConditioningLost, "other_packs.* 64x96 of 128x96 px")
 def tiles_around_apply_instant_id() -> Sampled:
     return Sampled(ours("LikenessApplyInstantID", control_strength=0.0), latent(batch=2), pack=tiles_around)
+
+
+@refused_by_the_sampler("tiles around regions behind one person", ConditioningLost, "other_packs.* 64x96 of 128x96 px")
+def tiles_around_regions_behind_one_person() -> Sampled:
+    everywhere = ours("LikenessApplyInstantID", cast=cast(identity()), control_strength=0.0)
+    links = {"model": everywhere, "positive": everywhere[1], "negative": everywhere[2]}
+    return Sampled(ours("LikenessApplyInstantID", **links, control_strength=0.0), pack=tiles_around)
 
 
 @refused_by_the_sampler("tiles around ApplyParts2Whole", ConditioningLost, "other_packs.* 64x96 of 128x96 px")
