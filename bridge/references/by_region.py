@@ -11,7 +11,8 @@ region this joint attention is split:
 
 A reference of no person is a room, a pose, or what another node adds to the conditioning. In Z-Image each reference
 also has a text beside it, and tokens of what a vision encoder has seen of it. These are read by the same tokens as the
-reference itself. core.reference_groups holds the formulas.
+reference itself. core.reference_groups holds the formulas. What the common text shows of a reference is read by all
+tokens, in Krea 2 also by those of the text in its refiner.
 
 A person's weight says how strongly all these tokens read the person's references. Outside of the range in which regions
 hold, and where there are none, all tokens read all references, each by the weight of its person.
@@ -273,12 +274,29 @@ class RegionalReferencesBatch(Batch):
         assert family is not None  # of a MODEL that the node has taken
         self._family = family
         self._network = network_of(forward_input.model)
+        # Whether the refiners of the text read what it shows of references by their weight.
+        self._weighs_shown = any(regional.shown) and regional.record.is_weighted
         blocks = sum(len(self._network.get_submodule(path)) for path in family.blocks)
         self._calls = BlockCalls(blocks, is_first)
 
     def get_ready(self, text: int) -> None:
-        """Make the plan of the blocks. text: how many tokens the common text has."""
+        """Make the plans of the blocks and of the refiners. text: how many tokens the common text has."""
         self.plan(LAYERS, text)
+        if self._weighs_shown and self._family.refiners:
+            self.plan(self._family.refiners, self._layout.common)
+
+    @cached_property
+    def _refiner_names(self) -> list[StandIn]:
+        """What puts the names of the refiners into the transformer_options of their attention."""
+        return refiner_stand_ins(self._network, self._family)
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """While this context is open, refiners put their names into the transformer_options of their attention."""
+        with ExitStack() as stack:
+            for stand_in in self._refiner_names:
+                stack.enter_context(stand_in.standing())
+            yield
 
     def plan(self, place: str, text: int) -> Plan:
         """How the attention in one place of the network is split.
@@ -350,6 +368,8 @@ class RegionalReferencesBatch(Batch):
 
         queries, keys: how many the attention has. options: its transformer_options. Raises TokensChanged.
         """
+        if REFINER in options:
+            return self._split_of_refiner(queries, keys)
         plan: Plan | None = options.get(_PLAN)
         if plan is None:
             return None
@@ -361,6 +381,13 @@ class RegionalReferencesBatch(Batch):
             self._calls.count()
         return split
 
+    def _split_of_refiner(self, queries: int, keys: int) -> AnySplit | None:
+        """How an attention over the texts alone is split; None where all their tokens read all others."""
+        of_words = current.texts is not None and current.texts.alone  # words of a person are refined for themselves
+        if of_words or not self._weighs_shown:
+            return None
+        return self.plan(self._family.refiners, self._layout.common).of(queries, keys)
+
 
 class PaddedReferencesBatch(RegionalReferencesBatch):
     """The attention of one forward of Z-Image, in which tokens read references by region.
@@ -369,19 +396,6 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
     texts with those beside references, one over what a vision encoder has seen, and one over the pictures. The host's
     options in an attention do not say how many tokens there are, so the layout has counted them as the host does.
     """
-
-    @cached_property
-    def _refiner_names(self) -> list[StandIn]:
-        """What puts the names of the refiners into the transformer_options of their attention."""
-        return refiner_stand_ins(self._network, self._family)
-
-    @contextmanager
-    def prepared(self) -> Iterator[None]:
-        """While this context is open, refiners put their names into the transformer_options of their attention."""
-        with ExitStack() as stack:
-            for stand_in in self._refiner_names:
-                stack.enter_context(stand_in.standing())
-            yield
 
     def get_ready(self, text: int) -> None:
         """Make the plans of the blocks and of all refiners.

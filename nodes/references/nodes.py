@@ -18,6 +18,7 @@ from ...bridge.host import notes, schema
 from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange, schedule_range
 from ...bridge.networks.model_family import TOKEN, require_dits
 from ...bridge.references.by_region import RegionalReferences, RegionalReferencesRun, check_tokens
+from ...bridge.references.centred import Centred, CentredRun
 from ...bridge.references.frame_texts import ready_for_rows
 from ...bridge.references.record import LATENTS, PeopleReferences
 from ...bridge.sampling.canvas_check import Canvas
@@ -27,7 +28,7 @@ from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.runs import patched
 from ...core import previews, taking_part
 from ...core.attention import on_tokens
-from ...core.people import Cast, Person, require_places
+from ...core.people import CanvasSize, Cast, Person, PlacedCast, is_a, require_places
 from ...core.places import place_previews, regions
 from ...core.places.regions import Extent, RegionShape
 from ...core.reference_groups import belongs
@@ -41,6 +42,7 @@ from .encoding import (
     latents_of,
     pictures_for_encoder,
     shown_tokens,
+    unlike_training,
     with_references,
 )
 from .pictures import SENTENCES, Reference, captioned, references, unused_weights, with_sentences
@@ -109,7 +111,7 @@ class PeopleAsReferences(io.ComfyNode):
         present = taking_part.present(everybody)
         sources = references(present, photos_per_person, size, pictures, pose_picture, NAME)
         read_range = schedule_range("The references of people", references_start_percent, references_end_percent)
-        lines = unused_weights(everybody, model is not None)
+        lines = unused_weights(everybody, model is not None) + unlike_training(family, sources, model is not None)
         lines += apply_nodes.without_model(model, _region_inputs(), region_settings, "references")
         areas = None  # None: all people's references are read in the whole picture
         by_model = False  # whether a MODEL says how references are read
@@ -119,12 +121,12 @@ class PeopleAsReferences(io.ComfyNode):
             if everybody.by_row and settings.region_strength > 0:
                 lines.append(apply_nodes.BY_ROW)
             by_model = areas is not None or any(person.weight != 1 for person in present.people)
-            if by_model:
+            if by_model or family.pictures.fitted:
                 check_model(model, family, NAME)
         notes.tell("\n".join(lines))
 
         encoding = Encoding(clip, family, everybody, prompt, negative_prompt, sentences, by_model)
-        latents = latents_of(vae, family, sources)
+        latents = latents_of(vae, family, sources, _canvas(everybody, size))
         prompts = encoding.prompts(sources, latents)
         previews_of_node = _contact_sheet(cls, sources, family)
         if areas is not None:
@@ -133,13 +135,13 @@ class PeopleAsReferences(io.ComfyNode):
         if model is not None and by_model:
             outputs = read_by_region(model, positive, negative, prompts.record, areas, node_id, read_range)
             model, positive, negative = outputs.model, outputs.positive, outputs.negative
-        model, positive, negative = _ready_for_rows(family, model, positive, negative)
+        model, positive, negative = _as_network_reads(family, model, positive, negative)
         if not read_range.is_whole:
             # Outside of the range the prompts are those of a cast in which everybody has weight 0.
             others = [source for source in sources if not source.of_people]
             first = len(latents) - sum(len(source.pictures) for source in others)  # people are in front of all others
             outside = encoding.prompts(others, latents[first:])
-            model, *sides = _ready_for_rows(family, model, outside.positive, outside.negative)
+            model, *sides = _as_network_reads(family, model, outside.positive, outside.negative)
             positive = changed_within(sides[0], positive, read_range)
             negative = changed_within(sides[1], negative, read_range)
         model_out = apply_nodes.optional_model(model, NAME)
@@ -213,15 +215,26 @@ def _record(everybody: Cast, sources: Sequence[Reference], latents: Sequence[Ten
     return PeopleReferences(everybody, tuple(latents), tuple(owners), tuple(of_rows))
 
 
-def _ready_for_rows(
+def _canvas(cast: Cast, size: int) -> CanvasSize:
+    """The picture that is drawn: the canvas of the cast, or a square of `size` where the people have no places."""
+    return (cast.width, cast.height) if is_a(cast, PlacedCast) else (size, size)
+
+
+def _as_network_reads(
     family: EncoderFamily, model: ModelPatcher | None, positive: Conditioning, negative: Conditioning
 ) -> tuple[ModelPatcher | None, Conditioning, Conditioning]:
-    """MODEL and prompts, fit for batches of several rows.
+    """MODEL and prompts with what the network of a family needs to read reference pictures.
 
-    Z-Image puts texts around reference pictures, for which a batch of several rows needs the MODEL.
+    Z-Image puts texts around reference pictures, for which a batch of several rows needs the MODEL. Krea 2 has them in
+    the middle of the picture, which needs it, too.
     """
     has_references = any(options.get(LATENTS) for _, options in positive)
-    if not family.pictures.has_frame_texts or not has_references:
+    if not has_references:
+        return model, positive, negative
+    if family.pictures.fitted and model is not None:
+        mark = Centred(source=object(), schedule=WHOLE_SCHEDULE)
+        return patched(model, CentredRun), carry(positive, mark), carry(negative, mark)
+    if not family.pictures.has_frame_texts:
         return model, positive, negative
     ready = ready_for_rows(model, positive, negative, NAME)
     return ready.model, ready.positive, ready.negative

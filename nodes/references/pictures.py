@@ -28,6 +28,10 @@ LARGEST = 1024 * 1024
 """The most pixels of a picture that shows no person and no poses. The host's nodes bring pictures to this size."""
 ENCODER_PIXELS = 384 * 384
 """Pixels of a picture that is shown to a text encoder."""
+_TOKEN = 16
+"""The side of a token, in pixels."""
+_NEARLY = 0.92
+"""How much of a canvas's sides a picture covers whose proportions are nearly those of the canvas."""
 _NAMELESS = "person"
 """The name of a person without a name."""
 _NEXT_ROW = 0.8
@@ -232,6 +236,45 @@ def resized(width: int, height: int, area: int, step: int) -> tuple[int, int]:
     steps_across = round(width * scale / step)
     steps_down = round(height * scale / step)
     return max(step, steps_across * step), max(step, steps_down * step)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a picture is fitted into another one: a part of its middle is scaled. All numbers are pixels.
+
+    cut_width, cut_height: of the part. width, height: to which the part is scaled.
+    """
+
+    cut_width: int
+    cut_height: int
+    width: int
+    height: int
+
+
+def fitted(width: int, height: int, canvas_width: int, canvas_height: int) -> Fit:
+    """How Identity Edit fits a picture into a canvas, without changing its proportions.
+
+    A picture of nearly the same proportions fills the canvas, and what is too wide or too high of it is cut off. Any
+    other one is scaled until it touches two edges, and cut so that both of its sides are whole tokens.
+    """
+    inside = min(canvas_width / width, canvas_height / height)  # the scale at which all of it lies within the canvas
+    fills_width = width * inside >= canvas_width * _NEARLY
+    fills_height = height * inside >= canvas_height * _NEARLY
+    if fills_width and fills_height:
+        scale = max(canvas_width / width, canvas_height / height)
+        new_width, new_height = canvas_width, canvas_height
+    else:
+        scale = inside
+        new_width = _whole_tokens(min(int(width * scale), canvas_width))
+        new_height = _whole_tokens(min(int(height * scale), canvas_height))
+    cut_width = min(width, max(1, round(new_width / scale)))
+    cut_height = min(height, max(1, round(new_height / scale)))
+    return Fit(cut_width, cut_height, new_width, new_height)
+
+
+def _whole_tokens(side: int) -> int:
+    """A side in pixels, rounded down to whole tokens: at least one."""
+    return max(_TOKEN, side // _TOKEN * _TOKEN)
 
 
 def _place_names(people: Sequence[Person]) -> list[str]:

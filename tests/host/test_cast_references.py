@@ -151,20 +151,6 @@ def test_z_image_is_given_what_the_hosts_own_node_gives_it():
     same(alone, TextEncodeZImageOmni.execute(clip, "", vae=vae).args[0])
 
 
-def test_krea_2_is_given_what_the_hosts_chain_of_references_and_their_method_gives_it():
-    from comfy_extras.nodes_flux import FluxKontextMultiReferenceLatentMethod
-
-    cast = pair()
-    positive, negative, text, _model = apply("Krea 2", cast, sentences="after the prompt", size=512)
-    clip, vae = loaded("Krea 2")
-    latents = [VAEEncode().encode(vae, portrait(person))[0] for person in cast.people]
-    for conditioning, words in ((positive, text), (negative, "rain")):
-        (of_the_host,) = CLIPTextEncode().encode(clip, words)
-        for latent in latents:
-            of_the_host = ReferenceLatent.execute(of_the_host, latent).args[0]
-        same(conditioning, FluxKontextMultiReferenceLatentMethod.execute(of_the_host, "index").args[0])
-
-
 def test_mage_flow_is_given_what_the_hosts_own_node_gives_it():
     """On a square picture of the size of the portraits, which the host's node brings to the size of the picture."""
     from comfy_extras.nodes_mage import TextEncodeMageFlowEdit
@@ -212,19 +198,24 @@ def test_the_encoder_of_mage_flow_is_shown_pictures_as_large_as_by_the_hosts_own
 VISION = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
-@pytest.mark.parametrize("family", ["Qwen-Image-Edit", "Mage-Flow"])
+SECOND = {"Qwen-Image-Edit": f"Picture 2: {VISION}", "Mage-Flow": f"Image 2: {VISION}", "Krea 2": VISION}
+"""How a text shows its encoder the second picture, of the families whose encoders see pictures."""
+
+
+@pytest.mark.parametrize("family", SECOND)
 def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family):
     cast = pair()
     given = {"sentences": "none", "size": 128}
     ((with_both, _),) = apply(family, cast, **given)[0]
     cast = replace(cast, people=(replace(cast.people[0], weight=0.25), cast.people[1]))
-    model = tiny_dits.model(tiny_dits.QWEN if family == "Qwen-Image-Edit" else tiny_dits.MAGE_FLOW)
+    model = tiny_dits.model(family.removesuffix("-Edit"))
     ((text, options),) = apply(family, cast, **given, model=model, region_strength=0.0)[0]
     clip, _ = loaded(family)
-    word = "Picture" if family == "Qwen-Image-Edit" else "Image"
     template = clip.tokenizer.llama_template_images.replace(VISION, "")
+    if family == "Krea 2":
+        template = clip.tokenizer.llama_template
     _, ben = pictures_for_encoder(family_of(clip), references(cast, 1, 128, None, False, "node"))
-    tokens = clip.tokenize(f"{word} 2: {VISION}in a park", images=[ben], llama_template=template)
+    tokens = clip.tokenize(f"{SECOND[family]}in a park", images=[ben], llama_template=template)
     ((with_ben, _),) = clip.encode_from_tokens_scheduled(tokens)
     of_anna, of_ben = options[REFERENCES].shown
     assert of_anna == of_ben == with_both.shape[1] - with_ben.shape[1]

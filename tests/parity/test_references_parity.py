@@ -88,7 +88,7 @@ SHOWN = (2, 0, 1, 0)
 
 
 def shown(kind):
-    return SHOWN if kind in (tiny_dits.QWEN, tiny_dits.MAGE_FLOW) else (0, 0, 0, 0)
+    return SHOWN if kind in (tiny_dits.QWEN, tiny_dits.MAGE_FLOW, tiny_dits.KREA_2) else (0, 0, 0, 0)
 
 
 def sides(kind, cast=CAST):
@@ -133,6 +133,10 @@ def people_at(masks, everybody=False):
     return belongs | ~belongs.any(1, keepdim=True) if everybody else belongs
 
 
+TEXT_LAYERS = 3
+"""Of the tiny network of Krea 2: the keys of an attention between the layers of one token of a text."""
+
+
 def padded(count):
     """With the tokens that fill a piece of Z-Image up."""
     return -(-count // 8) * 8
@@ -142,14 +146,16 @@ def pieces(kind, counts, picture, keys):
     """What stands in an attention, in its order: "text", "picture", the number of a reference, or its number in words,
     where the text shows it; and tokens of each.
 
-    None for an attention in which no reference is. counts: tokens of each reference."""
+    None for an attention in which no reference is. In Krea 2 the tokens of the text read each other before they meet
+    the picture. counts: tokens of each reference."""
     references = list(enumerate(counts))
     if family_of(kind) != tiny_dits.Z_IMAGE:
         text = keys - picture - sum(counts)
-        if text <= 0:
+        refined = kind == tiny_dits.KREA_2 and text <= 0 and keys > TEXT_LAYERS
+        if text <= 0 and not refined:
             return None
-        texts = [*zip("0123", shown(kind), strict=True), ("text", text - sum(shown(kind)))]
-        return [*texts, ("picture", picture), *references]
+        texts = [*zip("0123", shown(kind), strict=True), ("text", (keys if refined else text) - sum(shown(kind)))]
+        return texts if refined else [*texts, ("picture", picture), *references]
     texts = [*enumerate(map(padded, FRAMES[:4])), ("text", 8), ("text", padded(FRAMES[4]))]
     looks = [*enumerate([padded(rows * columns) for rows, columns in LOOKS] + [8, 8]), ("text", 8)]
     pictures = [*[(n, padded(count)) for n, count in references], ("picture", padded(picture))]

@@ -4,7 +4,7 @@ import people_made
 import pytest
 import torch
 from pack.core.people import Cast, PlacedCast, Slot
-from pack.nodes.references.pictures import references, resized, with_sentences
+from pack.nodes.references.pictures import Fit, fitted, references, resized, with_sentences
 
 
 def references_at(slots, width=1024, height=1024):
@@ -56,6 +56,18 @@ def test_places_are_told_as_a_viewer_sees_them(slots, said):
 )  # fmt: skip
 def test_pictures_are_resized_as_the_hosts_nodes_do(size, area, step, expected):
     assert resized(*size, area, step) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "canvas", "cut", "expected"),
+    [
+        ((512, 512), (1216, 832), (512, 512), (832, 832)), ((512, 512), (1000, 912), (512, 512), (912, 912)),
+        ((1200, 850), (1216, 832), (1200, 821), (1216, 832)), ((512, 512), (1000, 952), (512, 487), (1000, 952)),
+        ((754, 400), (1024, 1024), (754, 389), (1024, 528)), ((2000, 90), (512, 512), (2000, 62), (512, 16)),
+    ],
+)  # fmt: skip
+def test_pictures_are_fitted_as_identity_edit_does(size, canvas, cut, expected):
+    assert fitted(*size, *canvas) == Fit(*cut, *expected)
 
 
 def test_the_first_photos_of_everybody_become_references_in_their_order():
