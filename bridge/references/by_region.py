@@ -9,6 +9,7 @@ region this joint attention is split:
     a person's reference                        the same person's references
     the text, or a reference of no person       nothing else
 
+A part of a person, such as a jacket, is a reference of the person, which the picture may read in a region of its own.
 A reference of no person is a room, a pose, or what another node adds to the conditioning. In Z-Image each reference
 also has a text beside it, and tokens of what a vision encoder has seen of it. These are read by the same tokens as the
 reference itself. core.reference_groups holds the formulas. What the common text shows of a reference is read by all
@@ -75,12 +76,13 @@ class TokensChanged(LikenessError):
 class RegionalReferences(Carried):
     """The references of one node, and where each person's are read. Both sides of the conditioning carry this object.
 
-    record: the latents and their people. regions: (people, H, W), 0..1, of the whole picture, in the order of
-    present(cast).people; None at a strength of 0. names: of these people. strength: how far references are limited to
-    regions, 0..1. everybody_outside: whether picture tokens outside of all regions read the references of all people,
-    or of none. canvas: the canvas of the cast, which the regions are parts of. numbers: for every reference latent of
-    the entry its number in the record, or None for a latent of another node; empty until a run has begun, because other
-    nodes may still add latents to the entry. row: the row of the batch that reads, where people have rows.
+    record: the latents and their people. regions: (regions, H, W), 0..1, of the whole picture: in the order of
+    present(cast).people, and then those of single latents; None at a strength of 0. names: of the regions. strength:
+    how far references are limited to regions, 0..1. everybody_outside: whether picture tokens outside of all regions
+    read the references of all people, or of none. canvas: the canvas of the cast, which the regions are parts of.
+    numbers: for every reference latent of the entry its number in the record, or None for a latent of another node;
+    empty until a run has begun, because other nodes may still add latents to the entry. row: the row of the batch that
+    reads, where people have rows.
     """
 
     key = "likeness_regional_references"
@@ -106,6 +108,13 @@ class RegionalReferences(Carried):
             0 if number is not None and of_rows and of_rows[number] else owner
             for number, owner in zip(self.numbers, self.owners, strict=True)
         )
+
+    @property
+    def areas(self) -> tuple[int | None, ...]:
+        """For every reference latent of the entry the number of the region in which the picture reads it; () where
+        each is read in its person's."""
+        areas = self.record.areas
+        return tuple(None if number is None else areas[number] for number in self.numbers) if areas else ()
 
     @property
     def shown(self) -> tuple[int, ...]:
@@ -232,7 +241,7 @@ class RegionalReferencesRun(Run):
         if strength > 0:
             of_pixels = rows[0].regions
             assert of_pixels is not None
-            regions = belongs(regions_on_tokens(of_pixels, forward.model, forward.x))  # (people, tokens)
+            regions = belongs(regions_on_tokens(of_pixels, forward.model, forward.x))  # (regions, tokens)
             # The network may add tokens to fill the picture up. They are outside of all regions.
             regions = functional.pad(regions, (0, layout.picture - regions.shape[1]))
         family = transformer_family(forward.model)
@@ -246,7 +255,7 @@ class RegionalReferencesBatch(Batch):
     """The attention of one forward, in which tokens read references by region and by weight.
 
     rows: what each row of the batch carries. strength: how far references are limited to regions at this step, 0..1.
-    regions: (people, picture tokens) bool; None at a strength of 0. layout: of the tokens, without the words of Prompt
+    regions: (regions, picture tokens) bool; None at a strength of 0. layout: of the tokens, without the words of Prompt
     per Person. is_first: whether it is checked that the attention of every block was split. Only in the first forward
     of a run all blocks are sure to run, see BlockCalls.
     """
@@ -328,7 +337,13 @@ class RegionalReferencesBatch(Batch):
         for of_row in self._rows:
             if of_row.weights not in groups_of_weights:
                 groups_of_weights[of_row.weights] = groups(
-                    spans, self._regions, owners, regional.everybody_outside, of_row.weights, self._strength
+                    spans,
+                    self._regions,
+                    owners,
+                    regional.everybody_outside,
+                    of_row.weights,
+                    self._strength,
+                    regional.areas,
                 )
         groups_of_rows = [groups_of_weights[of_row.weights] for of_row in self._rows]
         return Plan(spans, groups_of_rows, self._device)

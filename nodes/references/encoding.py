@@ -270,18 +270,22 @@ def shown_tokens(
 ) -> tuple[int, ...]:
     """How many tokens of a text show each picture; 0 for pictures of no person. They are the first of the text.
 
-    encoder_pictures: from pictures_for_encoder(). of_people: how many of them are portraits, all of one size. They are
-    in front of all others.
+    encoder_pictures: from pictures_for_encoder(). of_people: how many of them show people. They are in front of all
+    others.
     """
     text = "a"  # any will do
-    ((with_one, _), *_) = _encoded_with(clip, family, text, {1: encoder_pictures[0][:1]})
     ((without, _), *_) = _encoded_with(clip, family, text, {})
-    of_first = with_one.shape[1] - without.shape[1]
-    of_marks: list[int] = []  # where the picture itself counts as one token
-    for number in range(1, of_people + 1):
+    of_sizes: dict[torch.Size, int] = {}  # without what the mark has more than the first one
+    shown: list[int] = []
+    first_mark = 0
+    for number, picture in enumerate(encoder_pictures[:of_people], 1):
         (tokens,) = clip.tokenize(_mark(family, number), llama_template="{}").values()
-        of_marks.append(len(tokens[0]))
-    shown = [of_first - of_marks[0] + of_mark for of_mark in of_marks]
+        first_mark = first_mark or len(tokens[0])
+        size = picture.shape[1:3]
+        if size not in of_sizes:
+            ((with_one, _), *_) = _encoded_with(clip, family, text, {1: picture[:1]})
+            of_sizes[size] = with_one.shape[1] - without.shape[1]
+        shown.append(of_sizes[size] + len(tokens[0]) - first_mark)
     return (*shown, *[0] * (len(encoder_pictures) - of_people))
 
 

@@ -3,7 +3,9 @@
 import people_made
 import pytest
 import torch
+from pack.core.parts.parts import Part
 from pack.core.people import Cast, PlacedCast, Slot
+from pack.nodes.references.parts import OwnedPart, words_of
 from pack.nodes.references.pictures import Fit, fitted, references, resized, with_sentences
 
 
@@ -68,6 +70,20 @@ def test_pictures_are_resized_as_the_hosts_nodes_do(size, area, step, expected):
 )  # fmt: skip
 def test_pictures_are_fitted_as_identity_edit_does(size, canvas, cut, expected):
     assert fitted(*size, *canvas) == Fit(*cut, *expected)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([], ""), (["shoes"], ", wearing the shoes from image 2"), (["a guitar"], ", with a guitar from image 2"),
+        (["whole body clothes", "shoes", "glasses", "His dog"],
+         ", wearing the whole body clothes from image 2, the shoes from image 3, with the glasses from image 4 and "
+         "His dog from image 5"),
+    ],
+)  # fmt: skip
+def test_a_sentence_says_what_a_person_wears_and_has(labels, said):
+    parts = [OwnedPart(Part(label, torch.zeros(8, 8, 3)), 0) for label in labels]
+    assert words_of([(part, f"image {number}") for number, part in enumerate(parts, 2)]) == said
 
 
 def test_the_first_photos_of_everybody_become_references_in_their_order():

@@ -76,6 +76,11 @@ def references_in_rows() -> Node:
     return ours("LikenessPeopleAsReferences", model=klein(), cast=by_row())
 
 
+@remarks("parts as references in rows", r"Parts are not used: .*\nNothing is limited to regions")
+def parts_as_references_in_rows() -> Node:
+    return ours("LikenessPeopleAsReferences", model=klein(), cast=by_row(), parts=ours("LikenessPart"))
+
+
 @remarks(
     "regions of references without a MODEL",
     "No effect without model: region_strength, outside, mask.*to read references by region",
