@@ -35,6 +35,7 @@ def groups(
     everybody_outside: bool = False,
     weights: Sequence[float] = (),
     strength: float = 1,
+    areas: Sequence[int | None] = (),
 ) -> tuple[Group, ...]:
     """The tokens divided into groups of queries that read the same keys.
 
@@ -45,19 +46,23 @@ def groups(
     - a token of a reference of no person reads those of no person.
     What the common text shows of a reference is read by all tokens.
 
-    spans: all tokens in their order. regions: (people, picture tokens) bool, whether a token lies in a person's region;
-    None at a strength of 0. owners: for every reference the index of its person, or None for a reference of no person.
+    spans: all tokens in their order. regions: (regions, picture tokens) bool, whether a token lies in a region, with
+    those of all people first; None at a strength of 0. owners: for every reference the index of its person, or None for
+    a reference of no person.
     everybody_outside: whether a picture token outside of all regions reads all people's references, or none.
     weights: of every reference, from 0; () where all are 1. References of one person read each other at 1.
     strength: 0..1, how far references are limited to regions. Below 1 the output is a mix: `strength` of what is said
     above, and the rest of an attention in which all tokens read all references.
+    areas: of every reference of a person the row of `regions` in which picture tokens read it, in the place of that of
+    the person; () where each is read in its person's.
     """
     pieces = [span for span in spans if span.kind in _OF_REFERENCES]
     # How much of the output comes from an attention, and which token reads which piece in it.
     attentions: list[tuple[float, Tensor]] = []
     if strength > 0:
         assert regions is not None
-        attentions.append((strength, _reads_by_region(spans, pieces, regions, owners, everybody_outside)))
+        areas = areas or owners
+        attentions.append((strength, _reads_by_region(spans, pieces, regions, owners, areas, everybody_outside)))
     if strength < 1:
         tokens = sum(span.count for span in spans)
         attentions.append((1 - strength, torch.ones(tokens, len(pieces), dtype=torch.bool)))
@@ -74,26 +79,28 @@ def _reads_by_region(
     pieces: Sequence[Span],
     regions: Tensor,
     owners: Sequence[int | None],
+    areas: Sequence[int | None],
     everybody_outside: bool,
 ) -> Tensor:
     """Which token reads which piece of a reference at a strength of 1, (all tokens, pieces) bool.
 
     pieces: the spans that belong to references. The other arguments are those of `groups`.
     """
-    # References of no person get an owner, too: `nobody`, the index after the last person.
+    # References of no person get an owner, too: `nobody`, the index after the last region.
     nobody = len(regions)
-    # (people + 1, picture tokens) bool: whether a picture token reads the references of an owner. The last row is that
-    # of `nobody`, who has no region. (0, 0, 0, 1) adds nothing to the tokens, and one row after the last person.
-    read_of_person = functional.pad(regions, (0, 0, 0, 1))
+    # (regions + 1, picture tokens) bool: whether a picture token reads what is read in a region. The last row is that
+    # of `nobody`, who has no region. (0, 0, 0, 1) adds nothing to the tokens, and one row after the last region.
+    read_in_region = functional.pad(regions, (0, 0, 0, 1))
     if everybody_outside:
-        read_of_person = read_of_person | ~regions.any(dim=0)
+        read_in_region = read_in_region | ~regions.any(dim=0)
+    area_numbers = torch.tensor([_number(areas[piece.number], nobody) for piece in pieces], dtype=torch.long)
     numbers = [_number(owners[piece.number], nobody) for piece in pieces]
     owner_numbers = torch.tensor(numbers, dtype=torch.long)  # (pieces,)
     # Which references of people each token reads: (tokens of a span, pieces) bool for each span.
     by_owner: list[Tensor] = []
     for span in spans:
         if span.kind is TokenKind.PICTURE:
-            by_owner.append(read_of_person[owner_numbers].T)
+            by_owner.append(read_in_region[area_numbers].T)
         elif span.kind is TokenKind.REFERENCE:
             same_owner = owner_numbers == _number(owners[span.number], nobody)
             by_owner.append(same_owner.expand(span.count, -1))

@@ -5,7 +5,7 @@ docs/dev/add_a_family.md says how to add one.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -120,11 +120,16 @@ class ReferencePictures:
     has_frame_texts: whether its template puts texts before each picture and behind the prompt, see
     bridge/references/frame_texts.py.
     numbers_pictures: whether its tokenizer itself puts the pictures and their numbers before the text.
+    bare_marks: whether pictures that the text encoder is shown stand before the text without their numbers, in the
+    template of a text without pictures.
+    fitted: whether references are fitted into the picture that is drawn and stand in its middle, see
+    bridge/references/centred.py; otherwise they are brought to an area and stand in its corner.
     scaling: how its node in the host scales pictures, by the name that comfy.utils.common_upscale has for it.
     longest_shown: the most pixels of the longer side of a picture that its text encoder is shown; 0 where each picture
     is brought to the size that the host's nodes take.
     empty_negative: what its node in the host encodes in the place of an empty negative prompt.
     method: what the conditioning has to name, so that the network reads references at all; "" where nothing.
+    most: by the name of the models, how many pictures their makers recommend at most.
     """
 
     model: str
@@ -142,6 +147,9 @@ class ReferencePictures:
     longest_shown: int = 0
     empty_negative: str = ""
     method: str = ""
+    bare_marks: bool = False
+    fitted: bool = False
+    most: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True)
@@ -275,6 +283,7 @@ FLUX = TransformerFamily(
         tokenizers={"FluxTokenizer": ""},
         vae="ae",
         latent=(16,),
+        most={"FLUX.1 Kontext": 1},
     ),
 )
 FLUX_2 = TransformerFamily(
@@ -311,6 +320,7 @@ FLUX_2 = TransformerFamily(
         latent=(128,),
         cell=16,
         step=16,
+        most={"FLUX.2 klein": 4, "FLUX.2 dev": 6},
     ),
 )
 _QWEN_STREAMS = (
@@ -379,6 +389,7 @@ QWEN = TransformerFamily(
         latent=(16, 1),
         word="Picture",
         sees=True,
+        most={"Qwen-Image-Edit": 3},
     ),
 )
 
@@ -470,7 +481,13 @@ KREA_2 = TransformerFamily(
         tokenizers={"Krea2Tokenizer": ""},
         vae="qwen_image_vae",
         latent=(16, 1),
+        # As the LoRA Identity Edit was trained. Without a LoRA for references the network does nothing with them.
+        sees=True,
+        bare_marks=True,
+        fitted=True,
+        longest_shown=768,
         method="index",
+        most={"Krea 2": 2},
     ),
 )
 MAGE_FLOW = TransformerFamily(

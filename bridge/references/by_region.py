@@ -9,9 +9,11 @@ region this joint attention is split:
     a person's reference                        the same person's references
     the text, or a reference of no person       nothing else
 
+A part of a person, such as a jacket, is a reference of the person, which the picture may read in a region of its own.
 A reference of no person is a room, a pose, or what another node adds to the conditioning. In Z-Image each reference
 also has a text beside it, and tokens of what a vision encoder has seen of it. These are read by the same tokens as the
-reference itself. core.reference_groups holds the formulas.
+reference itself. core.reference_groups holds the formulas. What the common text shows of a reference is read by all
+tokens, in Krea 2 also by those of the text in its refiner.
 
 A person's weight says how strongly all these tokens read the person's references. Outside of the range in which regions
 hold, and where there are none, all tokens read all references, each by the weight of its person.
@@ -74,12 +76,13 @@ class TokensChanged(LikenessError):
 class RegionalReferences(Carried):
     """The references of one node, and where each person's are read. Both sides of the conditioning carry this object.
 
-    record: the latents and their people. regions: (people, H, W), 0..1, of the whole picture, in the order of
-    present(cast).people; None at a strength of 0. names: of these people. strength: how far references are limited to
-    regions, 0..1. everybody_outside: whether picture tokens outside of all regions read the references of all people,
-    or of none. canvas: the canvas of the cast, which the regions are parts of. numbers: for every reference latent of
-    the entry its number in the record, or None for a latent of another node; empty until a run has begun, because other
-    nodes may still add latents to the entry. row: the row of the batch that reads, where people have rows.
+    record: the latents and their people. regions: (regions, H, W), 0..1, of the whole picture: in the order of
+    present(cast).people, and then those of single latents; None at a strength of 0. names: of the regions. strength:
+    how far references are limited to regions, 0..1. everybody_outside: whether picture tokens outside of all regions
+    read the references of all people, or of none. canvas: the canvas of the cast, which the regions are parts of.
+    numbers: for every reference latent of the entry its number in the record, or None for a latent of another node;
+    empty until a run has begun, because other nodes may still add latents to the entry. row: the row of the batch that
+    reads, where people have rows.
     """
 
     key = "likeness_regional_references"
@@ -105,6 +108,13 @@ class RegionalReferences(Carried):
             0 if number is not None and of_rows and of_rows[number] else owner
             for number, owner in zip(self.numbers, self.owners, strict=True)
         )
+
+    @property
+    def areas(self) -> tuple[int | None, ...]:
+        """For every reference latent of the entry the number of the region in which the picture reads it; () where
+        each is read in its person's."""
+        areas = self.record.areas
+        return tuple(None if number is None else areas[number] for number in self.numbers) if areas else ()
 
     @property
     def shown(self) -> tuple[int, ...]:
@@ -231,7 +241,7 @@ class RegionalReferencesRun(Run):
         if strength > 0:
             of_pixels = rows[0].regions
             assert of_pixels is not None
-            regions = belongs(regions_on_tokens(of_pixels, forward.model, forward.x))  # (people, tokens)
+            regions = belongs(regions_on_tokens(of_pixels, forward.model, forward.x))  # (regions, tokens)
             # The network may add tokens to fill the picture up. They are outside of all regions.
             regions = functional.pad(regions, (0, layout.picture - regions.shape[1]))
         family = transformer_family(forward.model)
@@ -245,7 +255,7 @@ class RegionalReferencesBatch(Batch):
     """The attention of one forward, in which tokens read references by region and by weight.
 
     rows: what each row of the batch carries. strength: how far references are limited to regions at this step, 0..1.
-    regions: (people, picture tokens) bool; None at a strength of 0. layout: of the tokens, without the words of Prompt
+    regions: (regions, picture tokens) bool; None at a strength of 0. layout: of the tokens, without the words of Prompt
     per Person. is_first: whether it is checked that the attention of every block was split. Only in the first forward
     of a run all blocks are sure to run, see BlockCalls.
     """
@@ -273,12 +283,29 @@ class RegionalReferencesBatch(Batch):
         assert family is not None  # of a MODEL that the node has taken
         self._family = family
         self._network = network_of(forward_input.model)
+        # Whether the refiners of the text read what it shows of references by their weight.
+        self._weighs_shown = any(regional.shown) and regional.record.is_weighted
         blocks = sum(len(self._network.get_submodule(path)) for path in family.blocks)
         self._calls = BlockCalls(blocks, is_first)
 
     def get_ready(self, text: int) -> None:
-        """Make the plan of the blocks. text: how many tokens the common text has."""
+        """Make the plans of the blocks and of the refiners. text: how many tokens the common text has."""
         self.plan(LAYERS, text)
+        if self._weighs_shown and self._family.refiners:
+            self.plan(self._family.refiners, self._layout.common)
+
+    @cached_property
+    def _refiner_names(self) -> list[StandIn]:
+        """What puts the names of the refiners into the transformer_options of their attention."""
+        return refiner_stand_ins(self._network, self._family)
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """While this context is open, refiners put their names into the transformer_options of their attention."""
+        with ExitStack() as stack:
+            for stand_in in self._refiner_names:
+                stack.enter_context(stand_in.standing())
+            yield
 
     def plan(self, place: str, text: int) -> Plan:
         """How the attention in one place of the network is split.
@@ -310,7 +337,13 @@ class RegionalReferencesBatch(Batch):
         for of_row in self._rows:
             if of_row.weights not in groups_of_weights:
                 groups_of_weights[of_row.weights] = groups(
-                    spans, self._regions, owners, regional.everybody_outside, of_row.weights, self._strength
+                    spans,
+                    self._regions,
+                    owners,
+                    regional.everybody_outside,
+                    of_row.weights,
+                    self._strength,
+                    regional.areas,
                 )
         groups_of_rows = [groups_of_weights[of_row.weights] for of_row in self._rows]
         return Plan(spans, groups_of_rows, self._device)
@@ -350,6 +383,8 @@ class RegionalReferencesBatch(Batch):
 
         queries, keys: how many the attention has. options: its transformer_options. Raises TokensChanged.
         """
+        if REFINER in options:
+            return self._split_of_refiner(queries, keys)
         plan: Plan | None = options.get(_PLAN)
         if plan is None:
             return None
@@ -361,6 +396,13 @@ class RegionalReferencesBatch(Batch):
             self._calls.count()
         return split
 
+    def _split_of_refiner(self, queries: int, keys: int) -> AnySplit | None:
+        """How an attention over the texts alone is split; None where all their tokens read all others."""
+        of_words = current.texts is not None and current.texts.alone  # words of a person are refined for themselves
+        if of_words or not self._weighs_shown:
+            return None
+        return self.plan(self._family.refiners, self._layout.common).of(queries, keys)
+
 
 class PaddedReferencesBatch(RegionalReferencesBatch):
     """The attention of one forward of Z-Image, in which tokens read references by region.
@@ -369,19 +411,6 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
     texts with those beside references, one over what a vision encoder has seen, and one over the pictures. The host's
     options in an attention do not say how many tokens there are, so the layout has counted them as the host does.
     """
-
-    @cached_property
-    def _refiner_names(self) -> list[StandIn]:
-        """What puts the names of the refiners into the transformer_options of their attention."""
-        return refiner_stand_ins(self._network, self._family)
-
-    @contextmanager
-    def prepared(self) -> Iterator[None]:
-        """While this context is open, refiners put their names into the transformer_options of their attention."""
-        with ExitStack() as stack:
-            for stand_in in self._refiner_names:
-                stack.enter_context(stand_in.standing())
-            yield
 
     def get_ready(self, text: int) -> None:
         """Make the plans of the blocks and of all refiners.

@@ -23,7 +23,9 @@ class PeopleReferences:
     each of them the index of a person among `present`, or None for one that shows no person. of_rows: for
     each of them whether every row of it shows the person of that row of the batch; () where none does. shown: for each
     of them the number of tokens by which the text shows it, which are the first of the text; () where the text does not
-    matter.
+    matter. areas: for each of them the number of the region in which the picture reads it, in the place of that of its
+    person: the regions of all people present come first; () where each is read in its person's. strengths: for each of
+    them how strongly it is read, beside the weight of its person; () where all are 1.
     """
 
     cast: Cast
@@ -31,6 +33,8 @@ class PeopleReferences:
     people: tuple[int | None, ...]
     of_rows: tuple[bool, ...] = ()
     shown: tuple[int, ...] = ()
+    areas: tuple[int | None, ...] = ()
+    strengths: tuple[float, ...] = ()
 
     @cached_property
     def present(self) -> tuple[Person, ...]:
@@ -51,7 +55,7 @@ class PeopleReferences:
         return tuple(None if number is None else self.people[number] for number in self.numbers_of(latents))
 
     def weights_of(self, numbers: Sequence[int | None], row: int) -> tuple[float, ...]:
-        """How strongly a row of the batch reads latents: the weight of the person of each, and 1 for no person's.
+        """How strongly a row of the batch reads latents: by the weight of the person of each, and 1 for no person's.
 
         numbers: of the latents, as `numbers_of` gives them. row: counts where people have rows.
         """
@@ -60,10 +64,12 @@ class PeopleReferences:
             owner = None if number is None else self.people[number]
             if number is not None and self.of_rows and self.of_rows[number]:
                 owner = row
-            weights.append(1.0 if owner is None else self.present[owner].weight)
+            weight = 1.0 if owner is None else self.present[owner].weight
+            weights.append(weight * self.strengths[number] if number is not None and self.strengths else weight)
         return tuple(weights)
 
     @property
     def is_weighted(self) -> bool:
-        """Whether a person has another weight than 1."""
-        return any(person.weight != 1 for person in self.present)
+        """Whether a person or a latent has another weight than 1."""
+        is_person_weighted = any(person.weight != 1 for person in self.present)
+        return is_person_weighted or any(strength != 1 for strength in self.strengths)

@@ -27,9 +27,28 @@ def cut_out_of_target(part: Part, picture: Tensor) -> Tensor:
     return cut(picture, mask)
 
 
+def piece_of_part(part: Part) -> Tensor:
+    """The part itself, cut out by `piece`: (h, w, 3)."""
+    height, width = part.picture.shape[:2]
+    resized_part = resized(part, width, height)
+    return piece(resized_part.picture, resized_part.mask)
+
+
 def cut(picture: Tensor, mask: Tensor) -> Tensor:
     """The masked piece of a picture (H, W, 3) on white, as a square that is no larger than it needs to be. mask: (H,
     W)."""
+    on_white = piece(picture, mask)
+    height, width = on_white.shape[:2]
+    side = max(height, width)
+    above = (side - height) // 2
+    beside = (side - width) // 2
+    # Before and after, from the last dimension to the first: channels, columns, rows.
+    padding = (0, 0, beside, side - width - beside, above, side - height - above)
+    return functional.pad(on_white, padding, value=1.0)
+
+
+def piece(picture: Tensor, mask: Tensor) -> Tensor:
+    """The masked piece of a picture (H, W, 3) on white, (h, w, 3), no larger than it needs to be. mask: (H, W)."""
     # `resized` has rounded the mask to eight bits, which leaves nothing of a very faint one: then all of it counts.
     if not (mask > 0).any():
         mask = torch.ones_like(mask)
@@ -40,11 +59,4 @@ def cut(picture: Tensor, mask: Tensor) -> Tensor:
     rows = slice(top, below)
     columns = slice(left, right)
     share = mask[rows, columns][..., None]  # (h, w, 1)
-    on_white = picture[rows, columns] * share + (1 - share)
-    height, width = on_white.shape[:2]
-    side = max(height, width)
-    above = (side - height) // 2
-    beside = (side - width) // 2
-    # Before and after, from the last dimension to the first: channels, columns, rows.
-    padding = (0, 0, beside, side - width - beside, above, side - height - above)
-    return functional.pad(on_white, padding, value=1.0)
+    return picture[rows, columns] * share + (1 - share)

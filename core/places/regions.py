@@ -274,6 +274,19 @@ def from_masks(
     return PersonMask(fitted[used].amax(0), notes)
 
 
+def owner_of_mask(mask: Tensor, cast: PlacedCast) -> int | None:
+    """The index of the person in whose place a mask (h, w) lies, which is stretched over the canvas.
+
+    It is the person whose place has the largest share in common with it, see `_shares_in_common`; None where no place
+    has enough.
+    """
+    fitted = functional.interpolate(mask[None, None], size=(cast.height, cast.width), mode="area")[0]  # (1, H, W)
+    shape = RegionShape("body", _IN_PLACE)
+    shares = _shares_in_common([region_of_slot(person.slot, cast, shape) for person in cast.people], fitted)[:, 0]
+    owner = int(shares.argmax())
+    return owner if shares[owner] >= _IN_PLACE else None
+
+
 def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:
     """What each place and each mask have in common, as a share of the smaller of the two: (places, masks), 0..1.
 

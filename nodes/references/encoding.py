@@ -6,6 +6,7 @@ from typing import Any
 
 import comfy.conds
 import torch
+import torch.nn.functional as functional
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP, VAE
 from comfy.utils import common_upscale
@@ -19,12 +20,12 @@ from ...bridge.networks import model_family
 from ...bridge.networks.families import TRANSFORMERS, ReferencePictures, TransformerFamily
 from ...bridge.references.record import LATENTS, REFERENCES, PeopleReferences
 from ...bridge.sampling.conditioning import Conditioning
-from ...core.errors import WrongBaseModel
+from ...core.errors import WrongBaseModel, counted
 from ...core.inputs import conditioning, unusable_latent
-from ...core.people import rows_missing
+from ...core.people import CanvasSize, rows_missing
 from ...core.prompts import check_text
 from ...core.text import plain
-from .pictures import ENCODER_PIXELS, Reference, resized
+from .pictures import ENCODER_PIXELS, Reference, fitted, resized
 
 
 @dataclass(frozen=True)
@@ -85,30 +86,46 @@ def check_model(model: ModelPatcher, family: EncoderFamily, node: str) -> None:
     model_family.require_known_code(model_family.network_of(model_of(model)), of_text_encoder, node)
 
 
-def latents_of(vae: VAE, family: EncoderFamily, sources: Sequence[Reference]) -> list[Tensor]:
+def unlike_training(family: EncoderFamily, sources: Sequence[Reference], has_model: bool) -> list[str]:
+    """The lines of the note under the node about references that a family was not trained with.
+
+    has_model: whether a MODEL is connected.
+    """
+    count = sum(len(reference.pictures) for reference in sources)
+    most = family.pictures.most.get(family.model)
+    lines: list[str] = []
+    if most is not None and count > most:
+        lines.append(f"{counted(count, 'picture')}: {family.model} is made for {most} at most")
+    if family.pictures.fitted and count and not has_model:
+        lines.append("Without model the pictures stand in the corner of the picture, not in its middle")
+    return lines
+
+
+def latents_of(vae: VAE, family: EncoderFamily, sources: Sequence[Reference], canvas: CanvasSize) -> list[Tensor]:
     """The latent of each picture of the references, (1 or rows, *family.pictures.latent, h, w).
 
-    Pictures are scaled before they are encoded, as the host's nodes do. Raises WrongBaseModel for the VAE of another
+    Pictures are scaled before they are encoded, as the host's nodes do. canvas: the picture that is drawn, into which
+    pictures of some families are fitted. Raises WrongBaseModel for the VAE of another
     model, which is known when the first picture is encoded; BadPicture for a latent with NaN or infinity.
     """
-    pictures_and_areas: list[tuple[Tensor, int]] = []
+    pictures: list[Tensor] = []
     for reference in sources:
         for picture in reference.pictures:
-            pictures_and_areas.append((picture, reference.area))
+            if family.pictures.fitted:
+                pictures.append(_fitted(picture, canvas, family.pictures.cell))
+            else:
+                picture_height, picture_width = picture.shape[1:3]
+                width, height = resized(picture_width, picture_height, reference.area, family.pictures.step)
+                pictures.append(_scaled(picture, width, height, family.pictures.scaling))
     latents: list[Tensor] = []
-    for picture, area in stepwise(pictures_and_areas):
-        latents.append(_latent(vae, family, picture, area))
+    for picture in stepwise(pictures):
+        latents.append(_latent(vae, family, picture))
     return latents
 
 
-def _latent(vae: VAE, family: EncoderFamily, picture: Tensor, area: int) -> Tensor:
-    """The latent of one picture: (1 or rows, H, W, 3) -> (1 or rows, *family.pictures.latent, h, w).
-
-    area: the number of pixels that the picture is brought to first.
-    """
-    picture_height, picture_width = picture.shape[1:3]
-    width, height = resized(picture_width, picture_height, area, family.pictures.step)
-    scaled = _scaled(picture, width, height, family.pictures.scaling)
+def _latent(vae: VAE, family: EncoderFamily, scaled: Tensor) -> Tensor:
+    """The latent of one picture at its size, (1 or rows, H, W, 3): (1 or rows, *family.pictures.latent, h, w)."""
+    height, width = scaled.shape[1:3]
     # The rows are encoded one by one, because a VAE for videos would take them for the frames of one video.
     rows = [vae.encode(row) for row in scaled.split(1)]
     expected = (*family.pictures.latent, height // family.pictures.cell, width // family.pictures.cell)
@@ -139,6 +156,20 @@ def _scaled(picture: Tensor, width: int, height: int, scaling: str) -> Tensor:
     channels_in_front = picture.movedim(-1, 1)  # (1 or rows, 3, H, W), as common_upscale takes it
     scaled = common_upscale(channels_in_front, width, height, upscale_method=scaling, crop="disabled")
     return scaled.movedim(1, -1)
+
+
+def _fitted(picture: Tensor, canvas: CanvasSize, cell: int) -> Tensor:
+    """A picture fitted into a canvas, see pictures.fitted: (1 or rows, H, W, 3) -> (1 or rows, height, width, 3).
+
+    cell: the canvas counts in latent pixels of so many pixels.
+    """
+    canvas_width, canvas_height = (max(cell, side // cell * cell) for side in canvas)
+    height, width = picture.shape[1:3]
+    fit = fitted(width, height, canvas_width, canvas_height)
+    top, left = (height - fit.cut_height) // 2, (width - fit.cut_width) // 2
+    cut = picture[:, top : top + fit.cut_height, left : left + fit.cut_width].movedim(-1, 1)  # (1 or rows, 3, h, w)
+    scaled = functional.interpolate(cut, size=(fit.height, fit.width), mode="bicubic", antialias=True)
+    return scaled.movedim(1, -1).clamp(0, 1)
 
 
 def pictures_for_encoder(family: EncoderFamily, sources: Sequence[Reference]) -> list[Tensor]:
@@ -218,17 +249,20 @@ def _encoded_with(clip: CLIP, family: EncoderFamily, text: str, pictures: Mappin
     """The text of one row, encoded with pictures, (1, h, w, 3) each, by their numbers."""
     if not pictures and family.pictures.numbers_pictures:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
-    # The host's template has a mark for one picture, before the text. It is taken out. Instead, each picture has a mark
-    # in the text, after its number: "Picture 1: <mark>Picture 2: <mark>...".
-    template = clip.tokenizer.llama_template_images.replace(_VISION, "")
-    numbered_pictures = "".join(_numbered(family, number) for number in pictures)
-    tokens = clip.tokenize(numbered_pictures + text, images=list(pictures.values()), llama_template=template)
+    if family.pictures.bare_marks:
+        template = clip.tokenizer.llama_template
+    else:
+        # The host's template has a mark for one picture, before the text. It is taken out. Instead, each picture has a
+        # mark in the text, after its number: "Picture 1: <mark>Picture 2: <mark>...".
+        template = clip.tokenizer.llama_template_images.replace(_VISION, "")
+    marks = "".join(_mark(family, number) for number in pictures)
+    tokens = clip.tokenize(marks + text, images=list(pictures.values()), llama_template=template)
     return clip.encode_from_tokens_scheduled(tokens)
 
 
-def _numbered(family: EncoderFamily, number: int) -> str:
-    """The mark of a picture in a text, after its number: "Picture 1: <mark>"."""
-    return f"{family.pictures.word} {number}: {_VISION}"
+def _mark(family: EncoderFamily, number: int) -> str:
+    """The mark of a picture in a text, after its number where the family has numbers: "Picture 1: <mark>"."""
+    return _VISION if family.pictures.bare_marks else f"{family.pictures.word} {number}: {_VISION}"
 
 
 def shown_tokens(
@@ -236,18 +270,22 @@ def shown_tokens(
 ) -> tuple[int, ...]:
     """How many tokens of a text show each picture; 0 for pictures of no person. They are the first of the text.
 
-    encoder_pictures: from pictures_for_encoder(). of_people: how many of them are portraits, all of one size. They are
-    in front of all others.
+    encoder_pictures: from pictures_for_encoder(). of_people: how many of them show people. They are in front of all
+    others.
     """
     text = "a"  # any will do
-    ((with_one, _), *_) = _encoded_with(clip, family, text, {1: encoder_pictures[0][:1]})
     ((without, _), *_) = _encoded_with(clip, family, text, {})
-    of_first = with_one.shape[1] - without.shape[1]
-    of_marks: list[int] = []  # where the picture itself counts as one token
-    for number in range(1, of_people + 1):
-        (tokens,) = clip.tokenize(_numbered(family, number), llama_template="{}").values()
-        of_marks.append(len(tokens[0]))
-    shown = [of_first - of_marks[0] + of_mark for of_mark in of_marks]
+    of_sizes: dict[torch.Size, int] = {}  # without what the mark has more than the first one
+    shown: list[int] = []
+    first_mark = 0
+    for number, picture in enumerate(encoder_pictures[:of_people], 1):
+        (tokens,) = clip.tokenize(_mark(family, number), llama_template="{}").values()
+        first_mark = first_mark or len(tokens[0])
+        size = picture.shape[1:3]
+        if size not in of_sizes:
+            ((with_one, _), *_) = _encoded_with(clip, family, text, {1: picture[:1]})
+            of_sizes[size] = with_one.shape[1] - without.shape[1]
+        shown.append(of_sizes[size] + len(tokens[0]) - first_mark)
     return (*shown, *[0] * (len(encoder_pictures) - of_people))
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+import torch.nn.functional as functional
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP, VAE
 from comfy_api.latest import io, ui
@@ -18,6 +20,7 @@ from ...bridge.host import notes, schema
 from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange, schedule_range
 from ...bridge.networks.model_family import TOKEN, require_dits
 from ...bridge.references.by_region import RegionalReferences, RegionalReferencesRun, check_tokens
+from ...bridge.references.centred import Centred, CentredRun
 from ...bridge.references.frame_texts import ready_for_rows
 from ...bridge.references.record import LATENTS, PeopleReferences
 from ...bridge.sampling.canvas_check import Canvas
@@ -27,12 +30,13 @@ from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.runs import patched
 from ...core import previews, taking_part
 from ...core.attention import on_tokens
-from ...core.people import Cast, Person, require_places
+from ...core.parts.parts import Parts
+from ...core.people import CanvasSize, Cast, Person, PlacedCast, is_a, require_places
 from ...core.places import place_previews, regions
 from ...core.places.regions import Extent, RegionShape
 from ...core.reference_groups import belongs
 from ..categories import IN_OTHER_METHODS
-from ..sockets import CastOrPersonSocket
+from ..sockets import CastOrPersonSocket, PartsSocket
 from .encoding import (
     EncoderFamily,
     check_model,
@@ -41,13 +45,16 @@ from .encoding import (
     latents_of,
     pictures_for_encoder,
     shown_tokens,
+    unlike_training,
     with_references,
 )
+from .parts import owned_parts
 from .pictures import SENTENCES, Reference, captioned, references, unused_weights, with_sentences
 
 NAME = "People as References"
 NOBODY = "nobody"
 EVERYBODY = "everybody"
+NO_PARTS = "Parts are not used: with the cast of Crop Faces each person has a row of the batch."
 """The options of the input `outside`: whose references are read outside of all regions."""
 
 
@@ -73,6 +80,7 @@ class PeopleAsReferences(io.ComfyNode):
                 io.Model.Input("model", optional=True),
                 *_region_inputs(),
                 *[schema.advanced(schema.optional(widget)) for widget in schema.range_inputs("references_")],
+                PartsSocket.Input("parts", optional=True),
             ],
             outputs=[
                 io.Conditioning.Output("positive"),
@@ -93,6 +101,7 @@ class PeopleAsReferences(io.ComfyNode):
         negative_prompt: str,
         pictures: Tensor | None = None,
         *,
+        parts: Parts | None = None,
         sentences: str,
         size: int,
         photos_per_person: int,
@@ -107,24 +116,30 @@ class PeopleAsReferences(io.ComfyNode):
         family = family_of(clip)
         everybody = taking_part.as_cast(cast)  # with people of weight 0
         present = taking_part.present(everybody)
-        sources = references(present, photos_per_person, size, pictures, pose_picture, NAME)
+        owned = [] if everybody.by_row else owned_parts(parts, everybody, NAME)
+        sources = references(present, photos_per_person, size, pictures, pose_picture, NAME, owned)
         read_range = schedule_range("The references of people", references_start_percent, references_end_percent)
-        lines = unused_weights(everybody, model is not None)
+        lines = unused_weights(everybody, owned, model is not None) + unlike_training(
+            family, sources, model is not None
+        )
         lines += apply_nodes.without_model(model, _region_inputs(), region_settings, "references")
+        if parts is not None and everybody.by_row:
+            lines.append(NO_PARTS)
         areas = None  # None: all people's references are read in the whole picture
         by_model = False  # whether a MODEL says how references are read
         if model is not None:
             settings = RegionSettings(**region_settings)
-            areas = areas_of(everybody, settings)
+            areas = areas_of(everybody, settings, sources)
             if everybody.by_row and settings.region_strength > 0:
                 lines.append(apply_nodes.BY_ROW)
-            by_model = areas is not None or any(person.weight != 1 for person in present.people)
-            if by_model:
+            weights = [person.weight for person in present.people] + [part.part.weight for part in owned]
+            by_model = areas is not None or any(weight != 1 for weight in weights)
+            if by_model or family.pictures.fitted:
                 check_model(model, family, NAME)
         notes.tell("\n".join(lines))
 
         encoding = Encoding(clip, family, everybody, prompt, negative_prompt, sentences, by_model)
-        latents = latents_of(vae, family, sources)
+        latents = latents_of(vae, family, sources, _canvas(everybody, size))
         prompts = encoding.prompts(sources, latents)
         previews_of_node = _contact_sheet(cls, sources, family)
         if areas is not None:
@@ -133,13 +148,13 @@ class PeopleAsReferences(io.ComfyNode):
         if model is not None and by_model:
             outputs = read_by_region(model, positive, negative, prompts.record, areas, node_id, read_range)
             model, positive, negative = outputs.model, outputs.positive, outputs.negative
-        model, positive, negative = _ready_for_rows(family, model, positive, negative)
+        model, positive, negative = _as_network_reads(family, model, positive, negative)
         if not read_range.is_whole:
             # Outside of the range the prompts are those of a cast in which everybody has weight 0.
             others = [source for source in sources if not source.of_people]
             first = len(latents) - sum(len(source.pictures) for source in others)  # people are in front of all others
             outside = encoding.prompts(others, latents[first:])
-            model, *sides = _ready_for_rows(family, model, outside.positive, outside.negative)
+            model, *sides = _as_network_reads(family, model, outside.positive, outside.negative)
             positive = changed_within(sides[0], positive, read_range)
             negative = changed_within(sides[1], negative, read_range)
         model_out = apply_nodes.optional_model(model, NAME)
@@ -207,21 +222,44 @@ def _record(everybody: Cast, sources: Sequence[Reference], latents: Sequence[Ten
     """Which latent shows which person. A reference may have several pictures, and so several latents."""
     owners: list[int | None] = []
     of_rows: list[bool] = []
+    areas: list[int | None] = []
+    strengths: list[float] = []
+    next_area = len(taking_part.present(everybody).people)  # the regions of all people come first
     for source in sources:
-        owners += [source.person] * len(source.pictures)
-        of_rows += [source.of_rows] * len(source.pictures)
-    return PeopleReferences(everybody, tuple(latents), tuple(owners), tuple(of_rows))
+        count = len(source.pictures)
+        owners += [source.person] * count
+        of_rows += [source.of_rows] * count
+        strengths += [1.0 if source.part is None else source.part.part.weight] * count
+        if source.target is None:
+            areas += [source.person] * count
+        else:
+            areas += [next_area] * count
+            next_area += 1
+    return PeopleReferences(
+        everybody, tuple(latents), tuple(owners), tuple(of_rows), areas=tuple(areas), strengths=tuple(strengths)
+    )
 
 
-def _ready_for_rows(
+def _canvas(cast: Cast, size: int) -> CanvasSize:
+    """The picture that is drawn: the canvas of the cast, or a square of `size` where the people have no places."""
+    return (cast.width, cast.height) if is_a(cast, PlacedCast) else (size, size)
+
+
+def _as_network_reads(
     family: EncoderFamily, model: ModelPatcher | None, positive: Conditioning, negative: Conditioning
 ) -> tuple[ModelPatcher | None, Conditioning, Conditioning]:
-    """MODEL and prompts, fit for batches of several rows.
+    """MODEL and prompts with what the network of a family needs to read reference pictures.
 
-    Z-Image puts texts around reference pictures, for which a batch of several rows needs the MODEL.
+    Z-Image puts texts around reference pictures, for which a batch of several rows needs the MODEL. Krea 2 has them in
+    the middle of the picture, which needs it, too.
     """
     has_references = any(options.get(LATENTS) for _, options in positive)
-    if not family.pictures.has_frame_texts or not has_references:
+    if not has_references:
+        return model, positive, negative
+    if family.pictures.fitted and model is not None:
+        mark = Centred(source=object(), schedule=WHOLE_SCHEDULE)
+        return patched(model, CentredRun), carry(positive, mark), carry(negative, mark)
+    if not family.pictures.has_frame_texts:
         return model, positive, negative
     ready = ready_for_rows(model, positive, negative, NAME)
     return ready.model, ready.positive, ready.negative
@@ -249,12 +287,14 @@ class RegionSettings:
 class Areas:
     """The regions in which each person's references are read, and when.
 
-    people: those of weight above 0. areas: the regions, (people, H, W), 0..1, of the whole picture. tokens: (people,
-    rows, columns) bool, which tokens of a picture of H x W pixels lie in each region. schedule: the part of the
+    people: those of weight above 0. names: of the regions: of all people, and then of parts that have a target. areas:
+    the regions, (regions, H, W), 0..1, of the whole picture. tokens: (regions, rows, columns) bool, which tokens of a
+    picture of H x W pixels lie in each region. schedule: the part of the
     schedule in which references are limited to regions. settings: the inputs of the node.
     """
 
     people: Sequence[Person]
+    names: Sequence[str]
     areas: Tensor
     tokens: Tensor
     schedule: ScheduleRange
@@ -263,15 +303,17 @@ class Areas:
     def preview(self) -> Tensor:
         """A picture of the tokens that belong to each person, (H, W, 3), 0..1."""
         height, width = self.areas.shape[1:]
-        rows = self.tokens.float().repeat_interleave(TOKEN, dim=1)  # (people, rows of pixels, columns of tokens)
+        of_people = self.tokens[: len(self.people)].float()
+        rows = of_people.repeat_interleave(TOKEN, dim=1)  # (people, rows of pixels, columns of tokens)
         pixels = rows.repeat_interleave(TOKEN, dim=2)
         # At odd sides the last tokens reach beyond the picture.
         token_regions = pixels[:, :height, :width]  # (people, H, W)
         return place_previews.read_regions(token_regions, self.people)
 
 
-def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
-    """The regions in which each person's references are read. everybody: the node's cast.
+def areas_of(everybody: Cast, settings: RegionSettings, sources: Sequence[Reference] = ()) -> Areas | None:
+    """The regions in which each person's references are read. everybody: the node's cast. sources: the references, of
+    which parts may have regions of their own.
 
     None where nothing is limited to regions: at a strength of 0, where no person has a weight above 0, and where each
     person has a row of the batch.
@@ -294,9 +336,15 @@ def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
         shape = RegionShape(settings.extent, settings.margin)
         areas = regions.regions_of_people(placed_cast, people, masks=None, shape=shape)
     height, width = areas.shape[1:]
+    names = taking_part.names(people)
+    for source in sources:
+        if source.target is not None:
+            target = functional.interpolate(source.target[None, None], (height, width), mode="area")[0]
+            areas = torch.cat([areas, target])
+            names.append(source.captions[0])
     tokens = belongs(on_tokens(areas, height, width, TOKEN))
-    check_tokens(tokens, taking_part.names(people), height, width)
-    return Areas(people, areas, tokens, schedule, settings)
+    check_tokens(tokens, names, height, width)
+    return Areas(people, names, areas, tokens, schedule, settings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,7 +380,7 @@ def read_by_region(
         schedule=WHOLE_SCHEDULE if areas is None else areas.schedule,
         record=record,
         regions=None if areas is None else areas.areas,
-        names=tuple(names),
+        names=tuple(names if areas is None else areas.names),
         strength=0.0 if areas is None else areas.settings.region_strength,
         everybody_outside=areas is not None and areas.settings.outside == EVERYBODY,
         canvas=Canvas(NAME, node_id=node_id),

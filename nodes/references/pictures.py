@@ -13,11 +13,13 @@ from torch import Tensor
 
 from ...core.errors import gathered, listed
 from ...core.identities import portraits
+from ...core.parts.cut_outs import piece_of_part
 from ...core.people import Cast, Person, Slot, places_of
 from ...core.pictures import as_rgb
 from ...core.places import control_images, layouts
 from ...core.places.layouts import head_of
 from ...core.taking_part import left_out, names
+from .parts import OwnedPart, words_of
 
 BEFORE = "before the prompt"
 AFTER = "after the prompt"
@@ -28,6 +30,10 @@ LARGEST = 1024 * 1024
 """The most pixels of a picture that shows no person and no poses. The host's nodes bring pictures to this size."""
 ENCODER_PIXELS = 384 * 384
 """Pixels of a picture that is shown to a text encoder."""
+_TOKEN = 16
+"""The side of a token, in pixels."""
+_NEARLY = 0.92
+"""How much of a canvas's sides a picture covers whose proportions are nearly those of the canvas."""
 _NAMELESS = "person"
 """The name of a person without a name."""
 _NEXT_ROW = 0.8
@@ -44,7 +50,7 @@ class Reference:
     to no person. captions: for each row who is in it, and where. before_numbers, after_numbers: the two ends of the
     sentence in the prompt, between which the numbers of the pictures stand: "left: Anna, from " Picture 1 ".". Both are
     empty where there is no sentence. of_rows: whether each row of the pictures shows the person of that row of the
-    batch.
+    batch. part: what of the person they show, where it is no photo; the sentence of the person in front names it.
     """
 
     pictures: Sequence[Tensor]
@@ -54,6 +60,12 @@ class Reference:
     before_numbers: str = ""
     after_numbers: str = ""
     of_rows: bool = False
+    part: OwnedPart | None = None
+
+    @property
+    def target(self) -> Tensor | None:
+        """Where in the new picture a part may be read, (h, w); None for the region of its person."""
+        return None if self.part is None else self.part.part.target
 
     @property
     def of_people(self) -> bool:
@@ -68,18 +80,20 @@ def references(
     pictures: Tensor | None,
     pose: bool,
     node: str,
+    parts: Sequence[OwnedPart] = (),
 ) -> list[Reference]:
-    """The reference pictures of a model, in this order: the portraits of all people, `pictures`, the poses.
+    """The reference pictures of a model, in this order: of each person the portraits and the parts, `pictures`, the
+    poses.
 
     cast: the people of weight above 0. photos: at most so many photos of each person are taken. size: the side of a
     portrait in pixels. pictures: further pictures that show no person of the cast, (B, H, W, 1|3|4), 0..1, or None.
     pose: whether there is a picture of the people's skeletons, as large as the canvas. node: the name of the node, for
-    messages. Raises BadCast; with `pose` NotPlaced and BadLayout.
+    messages. parts: of people who are in one picture. Raises BadCast; with `pose` NotPlaced and BadLayout.
     """
     if cast.by_row:
         sources = _references_by_row(cast, photos, size, node)
     else:
-        sources = _references_of_people(cast, photos, size, node)
+        sources = _references_of_people(cast, photos, size, node, parts)
     if pictures is not None:
         for picture in as_rgb(pictures)[:, None]:  # (1, H, W, 3) each
             area = picture.shape[1] * picture.shape[2]
@@ -89,8 +103,11 @@ def references(
     return sources
 
 
-def _references_of_people(cast: Cast, photos: int, size: int, node: str) -> list[Reference]:
-    """A reference for each person, with the person's photos. The arguments are those of references()."""
+def _references_of_people(cast: Cast, photos: int, size: int, node: str, parts: Sequence[OwnedPart]) -> list[Reference]:
+    """A reference for each person, with the person's photos, and one for each of their parts.
+
+    The arguments are those of references().
+    """
     sources: list[Reference] = []
     places = _place_names(cast.people)  # "left" and so on, "" without a place
     for number, (person, place) in enumerate(zip(cast.people, places, strict=True)):
@@ -110,7 +127,15 @@ def _references_of_people(cast: Cast, photos: int, size: int, node: str) -> list
                 after_numbers=".",
             )
         )
+        sources += [_reference_of_part(part, name, size) for part in parts if part.person == number]
     return sources
+
+
+def _reference_of_part(part: OwnedPart, name: str, size: int) -> Reference:
+    """The reference of one part, cut out on white. name: of the person. size: of portraits, in pixels."""
+    picture = piece_of_part(part.part)[None]  # (1, h, w, 3)
+    area = min(size * size, picture.shape[1] * picture.shape[2])
+    return Reference([picture], area, part.person, captions=(f"{part.part.label} of {name}",), part=part)
 
 
 def _references_by_row(cast: Cast, photos: int, size: int, node: str) -> list[Reference]:
@@ -182,10 +207,15 @@ def with_sentences(prompt: str, sources: Sequence[Reference], word: str, positio
     word: what the model calls a picture, such as "Picture". position: where the lines stand, one of SENTENCES.
     """
     lines: list[str] = []
-    for reference, numbers in zip(sources, _numbers(sources, word), strict=True):
+    numbered = list(zip(sources, _numbers(sources, word), strict=True))
+    for reference, numbers in numbered:
         if not reference.before_numbers and not reference.after_numbers:
             continue
-        sentence = f"{reference.before_numbers}{_joined(numbers)}{reference.after_numbers}"
+        words = ""
+        if reference.person is not None:
+            parts = [(of_part.part, number) for of_part, (number, *_) in numbered if of_part.person == reference.person]
+            words = words_of([(part, number) for part, number in parts if part is not None])
+        sentence = f"{reference.before_numbers}{_joined(numbers)}{words}{reference.after_numbers}"
         if not reference.before_numbers:
             # A sentence that begins with the word for a picture begins with a capital: FLUX says "image 3".
             sentence = sentence[0].upper() + sentence[1:]
@@ -232,6 +262,45 @@ def resized(width: int, height: int, area: int, step: int) -> tuple[int, int]:
     steps_across = round(width * scale / step)
     steps_down = round(height * scale / step)
     return max(step, steps_across * step), max(step, steps_down * step)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a picture is fitted into another one: a part of its middle is scaled. All numbers are pixels.
+
+    cut_width, cut_height: of the part. width, height: to which the part is scaled.
+    """
+
+    cut_width: int
+    cut_height: int
+    width: int
+    height: int
+
+
+def fitted(width: int, height: int, canvas_width: int, canvas_height: int) -> Fit:
+    """How Identity Edit fits a picture into a canvas, without changing its proportions.
+
+    A picture of nearly the same proportions fills the canvas, and what is too wide or too high of it is cut off. Any
+    other one is scaled until it touches two edges, and cut so that both of its sides are whole tokens.
+    """
+    inside = min(canvas_width / width, canvas_height / height)  # the scale at which all of it lies within the canvas
+    fills_width = width * inside >= canvas_width * _NEARLY
+    fills_height = height * inside >= canvas_height * _NEARLY
+    if fills_width and fills_height:
+        scale = max(canvas_width / width, canvas_height / height)
+        new_width, new_height = canvas_width, canvas_height
+    else:
+        scale = inside
+        new_width = _whole_tokens(min(int(width * scale), canvas_width))
+        new_height = _whole_tokens(min(int(height * scale), canvas_height))
+    cut_width = min(width, max(1, round(new_width / scale)))
+    cut_height = min(height, max(1, round(new_height / scale)))
+    return Fit(cut_width, cut_height, new_width, new_height)
+
+
+def _whole_tokens(side: int) -> int:
+    """A side in pixels, rounded down to whole tokens: at least one."""
+    return max(_TOKEN, side // _TOKEN * _TOKEN)
 
 
 def _place_names(people: Sequence[Person]) -> list[str]:
@@ -343,13 +412,16 @@ def _name_from_end(distance: int, end: str, noun: str) -> str:
     return f"{nth}{noun} from the {end}"
 
 
-def unused_weights(cast: Cast, has_model: bool) -> list[str]:
+def unused_weights(cast: Cast, parts: Sequence[OwnedPart], has_model: bool) -> list[str]:
     """The lines of the note under the node about a cast: who is left out, and whose weight has no effect.
 
-    cast: with people of weight 0. has_model: whether a MODEL is connected, without which weights between have none.
+    cast: with people of weight 0. parts: of people. has_model: whether a MODEL is connected, without which weights
+    between have none.
     """
     lines = left_out(cast)
     if not has_model:
         weighted = [person for person in cast.people if person.weight not in (0, 1)]
-        lines += gathered("Weights other than 0 and 1 need model, so they change nothing", names(weighted))
+        labels = [part.part.label for part in parts if part.part.weight != 1]
+        title = "Weights other than 0 and 1 need model, so they change nothing"
+        lines += gathered(title, [*names(weighted), *labels])
     return lines

@@ -15,9 +15,11 @@ from comfy_extras.nodes_edit_model import ReferenceLatent
 from comfy_extras.nodes_qwen import TextEncodeQwenImageEditPlus
 from pack.bridge.references.by_region import RegionalReferences
 from pack.bridge.references.record import LATENTS, REFERENCES
+from pack.core.parts.parts import Part, Parts
 from pack.core.people import PlacedCast, RowCast
 from pack.core.places import group
 from pack.nodes.references.encoding import family_of, pictures_for_encoder
+from pack.nodes.references.parts import OwnedPart
 from pack.nodes.references.pictures import references
 from peers import apply as node_applied
 from sample_values import klein
@@ -151,20 +153,6 @@ def test_z_image_is_given_what_the_hosts_own_node_gives_it():
     same(alone, TextEncodeZImageOmni.execute(clip, "", vae=vae).args[0])
 
 
-def test_krea_2_is_given_what_the_hosts_chain_of_references_and_their_method_gives_it():
-    from comfy_extras.nodes_flux import FluxKontextMultiReferenceLatentMethod
-
-    cast = pair()
-    positive, negative, text, _model = apply("Krea 2", cast, sentences="after the prompt", size=512)
-    clip, vae = loaded("Krea 2")
-    latents = [VAEEncode().encode(vae, portrait(person))[0] for person in cast.people]
-    for conditioning, words in ((positive, text), (negative, "rain")):
-        (of_the_host,) = CLIPTextEncode().encode(clip, words)
-        for latent in latents:
-            of_the_host = ReferenceLatent.execute(of_the_host, latent).args[0]
-        same(conditioning, FluxKontextMultiReferenceLatentMethod.execute(of_the_host, "index").args[0])
-
-
 def test_mage_flow_is_given_what_the_hosts_own_node_gives_it():
     """On a square picture of the size of the portraits, which the host's node brings to the size of the picture."""
     from comfy_extras.nodes_mage import TextEncodeMageFlowEdit
@@ -212,19 +200,24 @@ def test_the_encoder_of_mage_flow_is_shown_pictures_as_large_as_by_the_hosts_own
 VISION = "<|vision_start|><|image_pad|><|vision_end|>"
 
 
-@pytest.mark.parametrize("family", ["Qwen-Image-Edit", "Mage-Flow"])
+SECOND = {"Qwen-Image-Edit": f"Picture 2: {VISION}", "Mage-Flow": f"Image 2: {VISION}", "Krea 2": VISION}
+"""How a text shows its encoder the second picture, of the families whose encoders see pictures."""
+
+
+@pytest.mark.parametrize("family", SECOND)
 def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family):
     cast = pair()
     given = {"sentences": "none", "size": 128}
     ((with_both, _),) = apply(family, cast, **given)[0]
     cast = replace(cast, people=(replace(cast.people[0], weight=0.25), cast.people[1]))
-    model = tiny_dits.model(tiny_dits.QWEN if family == "Qwen-Image-Edit" else tiny_dits.MAGE_FLOW)
+    model = tiny_dits.model(family.removesuffix("-Edit"))
     ((text, options),) = apply(family, cast, **given, model=model, region_strength=0.0)[0]
     clip, _ = loaded(family)
-    word = "Picture" if family == "Qwen-Image-Edit" else "Image"
     template = clip.tokenizer.llama_template_images.replace(VISION, "")
+    if family == "Krea 2":
+        template = clip.tokenizer.llama_template
     _, ben = pictures_for_encoder(family_of(clip), references(cast, 1, 128, None, False, "node"))
-    tokens = clip.tokenize(f"{word} 2: {VISION}in a park", images=[ben], llama_template=template)
+    tokens = clip.tokenize(f"{SECOND[family]}in a park", images=[ben], llama_template=template)
     ((with_ben, _),) = clip.encode_from_tokens_scheduled(tokens)
     of_anna, of_ben = options[REFERENCES].shown
     assert of_anna == of_ben == with_both.shape[1] - with_ben.shape[1]
@@ -232,6 +225,43 @@ def test_a_text_says_as_much_of_a_portrait_as_its_person_weighs(family):
     expected = 0.25 * with_both[:, of_anna:] + 0.75 * with_ben
     torch.testing.assert_close(text[:, of_anna:], expected, atol=1e-5, rtol=0)
     assert (with_both[:, of_anna:] - expected).abs().max() > 1e-3
+
+
+def of_a_person(label, left, seed=5, **more):
+    """A part on a half of the canvas: 60x90 px on white, in a picture of 100x120."""
+    picture = torch.rand(120, 100, 3, generator=torch.Generator().manual_seed(seed)).mul(255).round().div(255)
+    mask, target = torch.zeros(120, 100), torch.zeros(64, 64)
+    mask[10:100, 20:80] = 1
+    target[16:, :32] = left
+    target[16:, 32:] = 1 - left
+    return Part(label, picture, mask=mask, target=target, **more)
+
+
+@pytest.mark.parametrize("family", ["FLUX.2 klein", "Qwen-Image-Edit", "Krea 2"])
+def test_parts_of_a_person_follow_their_portrait_and_stand_in_their_sentence(family):
+    jacket, hat = of_a_person("upper body clothes", left=1, weight=0.5), of_a_person("a red hat", left=1, seed=6)
+    shoes = of_a_person("shoes", left=0, seed=7)
+    room = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
+    model = tiny_dits.model(family.removesuffix(" klein").removesuffix("-Edit"))
+    given = {"pictures": room, "size": 128, "model": model, "prompt": "they sit", "parts": Parts((jacket, shoes, hat))}
+    positive, _, text, _ = apply(family, **given)
+    word = "Picture" if family == "Qwen-Image-Edit" else "image"
+    assert text == (
+        f"right: Anna, from {word} 1, wearing the shoes from {word} 2.\n"
+        f"left: Ben, from {word} 3, wearing the upper body clothes from {word} 4 and with a red hat from {word} 5.\n"
+        "they sit"
+    )
+    record = positive[0][1][REFERENCES]
+    assert record.people == (0, 0, 1, 1, 1, None)
+    assert record.areas == (0, 2, 1, 3, 4, None)
+    assert record.strengths == (1, 1, 1, 0.5, 1, 1)
+    assert regional(positive).cond[0].names == (
+        "Anna", "Ben", "shoes of Anna", "upper body clothes of Ben", "a red hat of Ben",
+    )  # fmt: skip
+    (cut_out,) = references(pair(), 1, 128, None, False, "node", [OwnedPart(shoes, 0)])[1].pictures
+    assert torch.equal(cut_out[0], shoes.picture[10:100, 20:80])
+    alone = apply(family, replace(pair(), people=()), cut_out, size=128)[0]
+    assert torch.equal(record.latents[1], alone[0][1][LATENTS][0])
 
 
 def test_pictures_of_z_image_are_of_whole_tokens():

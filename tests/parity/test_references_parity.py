@@ -17,8 +17,11 @@ from pack.bridge.references.frame_texts import ready_for_rows
 from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.core import families
 from pack.core.errors import BadSetup
+from pack.core.parts.parts import Part
 from pack.core.people import Cast
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
+from pack.nodes.references.parts import OwnedPart
+from pack.nodes.references.pictures import Reference
 from people_made import person
 from seeded import normal
 
@@ -88,13 +91,13 @@ SHOWN = (2, 0, 1, 0)
 
 
 def shown(kind):
-    return SHOWN if kind in (tiny_dits.QWEN, tiny_dits.MAGE_FLOW) else (0, 0, 0, 0)
+    return SHOWN if kind in (tiny_dits.QWEN, tiny_dits.MAGE_FLOW, tiny_dits.KREA_2) else (0, 0, 0, 0)
 
 
-def sides(kind, cast=CAST):
+def sides(kind, cast=CAST, **of_parts):
     """Both sides with these references, of one record."""
     latents = references(family_of(kind))
-    record = PeopleReferences(cast, tuple(latents), WHOSE, shown=shown(kind))
+    record = PeopleReferences(cast, tuple(latents), WHOSE, shown=shown(kind), **of_parts)
     options = {REFERENCES: record, **more_of(kind)}
     # Of another length: the host cannot compute two rows at a time where texts stand behind the prompt of Z-Image.
     return tiny_dits.conditioning(1, latents, **options), tiny_dits.conditioning(2, latents, tokens=5, **options)
@@ -106,12 +109,12 @@ DEFAULTS = {
 }  # fmt: skip
 
 
-def bind(model, positive, negative, **changed):
+def bind(model, positive, negative, sources=(), **changed):
     """MODEL and both sides as the node gives them on, of conditioning that is made by hand: the text encoders and VAEs
     of three families are not needed for what is compared here."""
     settings = RegionSettings(**{**DEFAULTS, **changed})
     record = positive[0][1][REFERENCES]
-    limited = read_by_region(model, positive, negative, record, areas_of(record.cast, settings), None)
+    limited = read_by_region(model, positive, negative, record, areas_of(record.cast, settings, sources), None)
     if "reference_latents_text_embeds" in positive[0][1]:
         limited = ready_for_rows(limited.model, limited.positive, limited.negative, "")
     return limited.model, limited.positive, limited.negative
@@ -133,6 +136,10 @@ def people_at(masks, everybody=False):
     return belongs | ~belongs.any(1, keepdim=True) if everybody else belongs
 
 
+TEXT_LAYERS = 3
+"""Of the tiny network of Krea 2: the keys of an attention between the layers of one token of a text."""
+
+
 def padded(count):
     """With the tokens that fill a piece of Z-Image up."""
     return -(-count // 8) * 8
@@ -142,14 +149,16 @@ def pieces(kind, counts, picture, keys):
     """What stands in an attention, in its order: "text", "picture", the number of a reference, or its number in words,
     where the text shows it; and tokens of each.
 
-    None for an attention in which no reference is. counts: tokens of each reference."""
+    None for an attention in which no reference is. In Krea 2 the tokens of the text read each other before they meet
+    the picture. counts: tokens of each reference."""
     references = list(enumerate(counts))
     if family_of(kind) != tiny_dits.Z_IMAGE:
         text = keys - picture - sum(counts)
-        if text <= 0:
+        refined = kind == tiny_dits.KREA_2 and text <= 0 and keys > TEXT_LAYERS
+        if text <= 0 and not refined:
             return None
-        texts = [*zip("0123", shown(kind), strict=True), ("text", text - sum(shown(kind)))]
-        return [*texts, ("picture", picture), *references]
+        texts = [*zip("0123", shown(kind), strict=True), ("text", (keys if refined else text) - sum(shown(kind)))]
+        return texts if refined else [*texts, ("picture", picture), *references]
     texts = [*enumerate(map(padded, FRAMES[:4])), ("text", 8), ("text", padded(FRAMES[4]))]
     looks = [*enumerate([padded(rows * columns) for rows, columns in LOOKS] + [8, 8]), ("text", 8)]
     pictures = [*[(n, padded(count)) for n, count in references], ("picture", padded(picture))]
@@ -165,10 +174,10 @@ def owner_of(piece):
     return None if piece in ("text", "picture") else WHOSE[int(piece)]
 
 
-def read(attention, by_region, weights, everybody):
+def read(attention, by_region, weights, everybody, areas=WHOSE, strengths=(1.0, 1.0, 1.0, 1.0)):
     """(keys, keys), the rule itself: how strongly who of these pieces reads whom.
 
-    by_region: (tokens, people) bool, whose references the picture reads; None where everybody reads everything.
+    by_region: (tokens, regions) bool, whose references the picture reads; None where everybody reads everything.
     everybody: whether it reads all outside of the regions."""
     blocks = []
     for query_piece, query_count in attention:
@@ -178,11 +187,11 @@ def read(attention, by_region, weights, everybody):
             owner = owner_of(key_piece)
             is_own = owner is not None and owner_of(query_piece) == owner
             if owner is not None and not is_own:
-                block *= weights[owner]
+                block *= weights[owner] * strengths[int(key_piece)]
             if owner is not None and by_region is not None and isinstance(key_piece, int):
                 if query_piece == "picture":
                     filled = torch.full((query_count - len(by_region),), everybody)  # what fills the picture up
-                    block *= torch.cat([by_region[:, owner], filled])[:, None]
+                    block *= torch.cat([by_region[:, areas[key_piece]], filled])[:, None]
                 elif not (is_own and isinstance(query_piece, int)):
                     block *= 0
             row.append(block)
@@ -207,7 +216,7 @@ def bias(q, k, reads):
     return of_kinds[..., kind_of].float()
 
 
-def masked(kind, model, by_region, strength=1.0, window=(0.0, 1.0), weights=(1.0, 1.0), everybody=False):
+def masked(kind, model, by_region, strength=1.0, window=(0.0, 1.0), weights=(1.0, 1.0), everybody=False, **of_parts):
     """The MODEL with an N x N mask or bias in every attention."""
     clone = model.clone()
     first, last = (model.get_model_object("model_sampling").percent_to_sigma(percent) for percent in window)
@@ -226,10 +235,10 @@ def masked(kind, model, by_region, strength=1.0, window=(0.0, 1.0), weights=(1.0
             attention = pieces(kind, counts, len(by_region), keys)
         if attention is None:
             return attend(torch.ones(1))
-        everywhere = attend(read(attention, None, weights, everybody))
+        everywhere = attend(read(attention, None, weights, everybody, **of_parts))
         if not first >= float(transformer_options["sigmas"][0]) >= last:
             return everywhere
-        return torch.lerp(everywhere, attend(read(attention, by_region, weights, everybody)), strength)
+        return torch.lerp(everywhere, attend(read(attention, by_region, weights, everybody, **of_parts)), strength)
 
     clone.model_options["transformer_options"][OVERRIDE] = override
     return clone
@@ -300,6 +309,24 @@ def test_in_bfloat16_a_weight_is_a_bias_too(family):
     texts = sides(family, weighted(*weights))
     expected = sample(family, (masked(family, model, people_at(MASKS), weights=weights), *texts))
     assert relative(sample(family, bind(model, *texts)), expected) <= ROUNDING
+
+
+@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.every_run("FLUX.2", "Qwen-Image")
+def test_a_part_is_read_in_its_own_region_and_by_its_own_weight(models, family):
+    """The last picture is Anna's jacket, which is read in the lower half of her region and where nobody else is."""
+    model = models(family)
+    jacket = region((0, 6), (4, 7))
+    sources = [Reference([], 1, person=0, part=OwnedPart(Part("jacket", torch.zeros(1, 1, 3), target=jacket), 0))]
+    of_parts = {"areas": (0, None, 1, 2), "strengths": (1.0, 1.0, 1.0, 0.5)}
+    cast = weighted(0.5, 1.0)
+    texts = sides(family, cast, **of_parts)
+    regions = people_at(torch.cat([MASKS, jacket[None]]))
+    expected = sample(family, (masked(family, model, regions, weights=(0.5, 1.0), **of_parts), *texts))
+    assert relative(sample(family, bind(model, *texts, sources)), expected) <= WHOLE_SAMPLING
+    elsewhere = {**of_parts, "areas": WHOSE}
+    in_all_of_hers = sample(family, (masked(family, model, regions, weights=(0.5, 1.0), **elsewhere), *texts))
+    assert relative(in_all_of_hers, expected) > 1e-3
 
 
 @pytest.mark.parametrize("family", KINDS)

@@ -231,6 +231,16 @@ def flux2_vae() -> Any:
     return tiny_vaes.flux2()
 
 
+@cache
+def krea_2_clip() -> Any:
+    return tiny_encoders.krea2()
+
+
+@cache
+def qwen_vae() -> Any:
+    return tiny_vaes.qwen()
+
+
 def said(words: str) -> Any:
     """A text as SDXL's encoders read it."""
     return sdxl_clip().encode_from_tokens_scheduled(sdxl_clip().tokenize(words))

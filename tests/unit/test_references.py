@@ -3,8 +3,10 @@
 import people_made
 import pytest
 import torch
+from pack.core.parts.parts import Part
 from pack.core.people import Cast, PlacedCast, Slot
-from pack.nodes.references.pictures import references, resized, with_sentences
+from pack.nodes.references.parts import OwnedPart, words_of
+from pack.nodes.references.pictures import Fit, fitted, references, resized, with_sentences
 
 
 def references_at(slots, width=1024, height=1024):
@@ -56,6 +58,32 @@ def test_places_are_told_as_a_viewer_sees_them(slots, said):
 )  # fmt: skip
 def test_pictures_are_resized_as_the_hosts_nodes_do(size, area, step, expected):
     assert resized(*size, area, step) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "canvas", "cut", "expected"),
+    [
+        ((512, 512), (1216, 832), (512, 512), (832, 832)), ((512, 512), (1000, 912), (512, 512), (912, 912)),
+        ((1200, 850), (1216, 832), (1200, 821), (1216, 832)), ((512, 512), (1000, 952), (512, 487), (1000, 952)),
+        ((754, 400), (1024, 1024), (754, 389), (1024, 528)), ((2000, 90), (512, 512), (2000, 62), (512, 16)),
+    ],
+)  # fmt: skip
+def test_pictures_are_fitted_as_identity_edit_does(size, canvas, cut, expected):
+    assert fitted(*size, *canvas) == Fit(*cut, *expected)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([], ""), (["shoes"], ", wearing the shoes from image 2"), (["a guitar"], ", with a guitar from image 2"),
+        (["whole body clothes", "shoes", "glasses", "His dog"],
+         ", wearing the whole body clothes from image 2, the shoes from image 3, with the glasses from image 4 and "
+         "His dog from image 5"),
+    ],
+)  # fmt: skip
+def test_a_sentence_says_what_a_person_wears_and_has(labels, said):
+    parts = [OwnedPart(Part(label, torch.zeros(8, 8, 3)), 0) for label in labels]
+    assert words_of([(part, f"image {number}") for number, part in enumerate(parts, 2)]) == said
 
 
 def test_the_first_photos_of_everybody_become_references_in_their_order():

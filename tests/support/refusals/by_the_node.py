@@ -503,6 +503,20 @@ def references_without_portraits() -> Node:
     return ours("LikenessPeopleAsReferences", cast=unplaced(without_portraits()))
 
 
+@refused_by_the_node(
+    "a part as a reference of nobody", BadPart, "'face' cannot be used: it has no target_mask, which says"
+)
+def a_part_as_a_reference_of_nobody() -> Node:
+    return ours("LikenessPeopleAsReferences", parts=ours("LikenessPart"))
+
+
+@refused_by_the_node("a part as a reference in nobody's place", BadPart, "its target_mask lies in nobody's place")
+def a_part_as_a_reference_in_nobodys_place() -> Node:
+    corner = 0 * mask()
+    corner[:, :4, -4:] = 1
+    return ours("LikenessPeopleAsReferences", parts=ours("LikenessPart", target_mask=corner))
+
+
 @refused_by_the_node("a pose picture of people without places", NotPlaced, "People as References.*Anna")
 def a_pose_picture_of_people_without_places() -> Node:
     return ours("LikenessPeopleAsReferences", cast=unplaced(identity()), pose_picture=True)

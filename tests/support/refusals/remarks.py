@@ -1,7 +1,21 @@
 """What works and could be better: every remark that a node writes into the log. What a case is: cases.py."""
 
 from graphs import UNCONNECTED, Node, ours, value
-from sample_values import by_row, cast, identity, image, klein, layout, loaded, mask, normal, sdxl, slot
+from sample_values import (
+    by_row,
+    cast,
+    identity,
+    image,
+    klein,
+    krea_2_clip,
+    layout,
+    loaded,
+    mask,
+    normal,
+    qwen_vae,
+    sdxl,
+    slot,
+)
 
 from refusals.cases import remarks
 
@@ -62,6 +76,11 @@ def references_in_rows() -> Node:
     return ours("LikenessPeopleAsReferences", model=klein(), cast=by_row())
 
 
+@remarks("parts as references in rows", r"Parts are not used: .*\nNothing is limited to regions")
+def parts_as_references_in_rows() -> Node:
+    return ours("LikenessPeopleAsReferences", model=klein(), cast=by_row(), parts=ours("LikenessPart"))
+
+
 @remarks(
     "regions of references without a MODEL",
     "No effect without model: region_strength, outside, mask.*to read references by region",
@@ -73,6 +92,16 @@ def regions_of_references_without_a_model() -> Node:
 @remarks("weights of references without a MODEL", "Weights other than 0 and 1 need model, so they change nothing: ")
 def weights_of_references_without_a_model() -> Node:
     return ours("LikenessPeopleAsReferences", cast=cast(weights=(1.0, 0.5)))
+
+
+@remarks("many references", "5 pictures: FLUX.2 klein is made for 4 at most")
+def many_references() -> Node:
+    return ours("LikenessPeopleAsReferences", pictures=image(batch=3))
+
+
+@remarks("references of Krea 2 without a MODEL", "Without model the pictures stand in the corner of the")
+def references_of_krea_2_without_a_model() -> Node:
+    return ours("LikenessPeopleAsReferences", clip=krea_2_clip(), vae=qwen_vae(), pictures=UNCONNECTED)
 
 
 @remarks("stretched", "Pictures stretched to 128x96 px: 'face' from 64x64 px")
