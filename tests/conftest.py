@@ -46,6 +46,8 @@ LONGEST = (
 """Groups of tests that take minutes: begun first, so that no worker is left alone with one of them at the end. The two
 of servers and browsers wait for these, so that the other workers have the cores while they do."""
 
+ON_HOSTS = ("host", "parity", "every_method")
+
 load_pack()
 
 
@@ -62,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests under tests/host and tests/parity need a ComfyUI; scripts/test.py runs them in every host it finds.
+    """Tests of the folders in ON_HOSTS need a ComfyUI; scripts/test.py runs them in every one that it finds.
 
     A file's tests share networks, and those of several files a running host: each such group stays in one worker.
     """
@@ -70,20 +72,38 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if repeats:
         items[:] = [item for item in items if item not in repeats]
         config.hook.pytest_deselected(items=repeats)
+    if HOST and not any("::" in argument for argument in config.args):
+        _check_words(items)
     for item in _of_seldom_rows(items):
         item.add_marker(pytest.mark.thorough)
     skip = pytest.mark.skip(reason="needs COMFYUI_PATH")
     for item in items:
-        if not HOST and {ROOT / "tests" / name for name in ("host", "parity", "every_method")} & set(item.path.parents):
+        if not HOST and {ROOT / "tests" / name for name in ON_HOSTS} & set(item.path.parents):
             item.add_marker(skip)
         if any(word in item.name for mark in item.iter_markers("thorough_with") for word in mark.args):
             item.add_marker(pytest.mark.thorough)
-        if any(all(word not in item.name for word in mark.args) for mark in item.iter_markers("every_run")):
+        if any(all(word not in item.name for word in mark.args) for mark in item.iter_markers("every_run_only")):
             item.add_marker(pytest.mark.thorough)
         if not item.get_closest_marker("xdist_group"):
             shared = "server" if "host_server" in getattr(item, "fixturenames", ()) else item.path.stem
             item.add_marker(pytest.mark.xdist_group(shared))
     items.sort(key=_turn)
+
+
+def _check_words(items: list[pytest.Item]) -> None:
+    """Raise UsageError where a word that decides which cases are thorough is in the name of none, as after a change of
+    its parameters. Older ComfyUIs lack cases."""
+    import tiny_dits
+
+    names: dict[Any, list[str]] = {}
+    for item in items:
+        names.setdefault(getattr(item, "function", None), []).append(item.name)
+    for function, cases in names.items():
+        for mark in getattr(function, "pytestmark", []):
+            words = mark.args if mark.name in ("every_run_only", "thorough_with") and tiny_dits.KNOWN else ()
+            unmet = [word for word in words if not any(word in case for case in cases)]
+            if unmet:
+                raise pytest.UsageError(f"{function.__module__}.{function.__name__}: no case is called {unmet}.")
 
 
 def _of_seldom_rows(items: list[pytest.Item]) -> list[pytest.Item]:

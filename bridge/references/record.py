@@ -50,10 +50,6 @@ class PeopleReferences:
         numbers = {id(latent): number for number, latent in enumerate(self.latents)}
         return tuple(numbers.get(id(latent)) for latent in latents)
 
-    def owners_of(self, latents: Sequence[Tensor]) -> tuple[int | None, ...]:
-        """For each of these latents the index of its person; None for one that shows no person."""
-        return tuple(None if number is None else self.people[number] for number in self.numbers_of(latents))
-
     def weights_of(self, numbers: Sequence[int | None], row: int) -> tuple[float, ...]:
         """How strongly a row of the batch reads latents: by the weight of the person of each, and 1 for no person's.
 

@@ -54,8 +54,8 @@ from .pictures import SENTENCES, Reference, captioned, references, unused_weight
 NAME = "People as References"
 NOBODY = "nobody"
 EVERYBODY = "everybody"
-NO_PARTS = "Parts are not used: with the cast of Crop Faces each person has a row of the batch."
 """The options of the input `outside`: whose references are read outside of all regions."""
+NO_PARTS = "Parts are not used: with the cast of Crop Faces each person has a row of the batch."
 
 
 class PeopleAsReferences(io.ComfyNode):
@@ -150,10 +150,7 @@ class PeopleAsReferences(io.ComfyNode):
             model, positive, negative = outputs.model, outputs.positive, outputs.negative
         model, positive, negative = _as_network_reads(family, model, positive, negative)
         if not read_range.is_whole:
-            # Outside of the range the prompts are those of a cast in which everybody has weight 0.
-            others = [source for source in sources if not source.of_people]
-            first = len(latents) - sum(len(source.pictures) for source in others)  # people are in front of all others
-            outside = encoding.prompts(others, latents[first:])
+            outside = encoding.without_people(sources, latents)
             model, *sides = _as_network_reads(family, model, outside.positive, outside.negative)
             positive = changed_within(sides[0], positive, read_range)
             negative = changed_within(sides[1], negative, read_range)
@@ -216,6 +213,12 @@ class Encoding:
             entries = encoded(self.clip, family, text_of_side, encoder_pictures, record)
             sides.append(with_references(entries, record, family, NAME))
         return Prompts(sides[0], sides[1], text, record)
+
+    def without_people(self, sources: Sequence[Reference], latents: Sequence[Tensor]) -> Prompts:
+        """The prompts as of a cast in which everybody has weight 0, with the other references alone."""
+        others = [source for source in sources if not source.of_people]
+        first = len(latents) - sum(len(source.pictures) for source in others)  # people are in front of all others
+        return self.prompts(others, latents[first:])
 
 
 def _record(everybody: Cast, sources: Sequence[Reference], latents: Sequence[Tensor]) -> PeopleReferences:

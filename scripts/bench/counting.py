@@ -1,7 +1,6 @@
 """Operations, and bytes alive at once."""
 
 import weakref
-from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -29,13 +28,6 @@ def counting() -> FlopCounterMode:
         aten.baddbmm_: added_product,
     }
     return FlopCounterMode(display=False, custom_mapping=formulas)
-
-
-def teraflops(run: Callable[[], Any]) -> float:
-    """Operations of `run` in 1e12: matrix products, convolutions and attention, on any device, meta too."""
-    with counting() as counter:
-        run()
-    return counter.get_total_flops() / 1e12
 
 
 class LiveBytes(TorchDispatchMode):

@@ -118,7 +118,7 @@ def test_tiles_of_tokens_are_named_by_lora_per_person() -> None:
 
 @pytest.mark.parametrize("name", NODES)
 @pytest.mark.parametrize("kind", ACTING)
-@pytest.mark.every_run("ApplyInstantID", "ApplyParts2Whole-ToMe")
+@pytest.mark.every_run_only("ApplyInstantID", "ApplyParts2Whole-ToMe")
 def test_beside_the_hosts_own_nodes(kind: str, name: str) -> None:
     assert lose_nothing_beside(Row(None, kind), f"host_node:{name}") == (name in ACTING[kind])
 

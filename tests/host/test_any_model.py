@@ -54,7 +54,7 @@ def friends(face_model, photo):
     return Cast(friends_of(face_model, photo).people[:3])
 
 
-@pytest.mark.every_run("Qwen")
+@pytest.mark.every_run_only("Qwen")
 def test_every_crop_is_a_row_of_the_latents(face_model, photo, friends, vae):
     """Encoded and denoised as it would be alone, and pasted back."""
     cropped = crop(face_model, photo, friends, vae=vae)
@@ -118,7 +118,7 @@ model_of = cache(tiny_dits.model)
 
 @pytest.mark.parametrize("kind", OF_A_UNET)
 @pytest.mark.parametrize("another", WIDTHS)
-@pytest.mark.every_run("FLUX.2")
+@pytest.mark.every_run_only("FLUX.2")
 def test_a_transformer_is_refused_by_name(kind, another):
     """A checkpoint of it in the place of SDXL's, its MODEL alone, its text alone."""
     words = [[torch.zeros(1, 7, WIDTHS[another]), {}]]

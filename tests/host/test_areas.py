@@ -67,7 +67,7 @@ class Shown:
 @pytest.mark.both_hosts
 @pytest.mark.parametrize("area_node", WAYS)
 @pytest.mark.parametrize("row", WITH_A_NET, ids=str)
-@pytest.mark.every_run("id_patch, ApplyIDPatch-mask bounds", "instant_id, ApplyInstantID-percent")
+@pytest.mark.every_run_only("id_patch, ApplyIDPatch-mask bounds", "instant_id, ApplyInstantID-percent")
 def test_a_net_is_shown_the_part_of_its_picture_that_the_area_is(row: Row, area_node: str) -> None:
     """Two areas of one size, beside a prompt of everything: each its own part, at every step."""
     texts = host_sampling.plain(row)

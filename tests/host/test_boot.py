@@ -58,7 +58,7 @@ def test_every_node_registers(host_server: HostServer) -> None:
 
 
 @pytest.mark.parametrize("name", ["likeness", "Likeness-Nodes-main", "likeness.v1.2", "with a space", "名前"])
-@pytest.mark.every_run("1.2", "with a space", "u540d")
+@pytest.mark.every_run_only("1.2", "with a space", "u540d")
 def test_folder_of_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the host's own loader."""
     import nodes

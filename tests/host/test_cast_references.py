@@ -64,7 +64,8 @@ def apply(family="Qwen-Image-Edit", cast=None, pictures=None, **changed):
 
 
 def owners(options):
-    return options[REFERENCES].owners_of(options[LATENTS])
+    record = options[REFERENCES]
+    return tuple(None if number is None else record.people[number] for number in record.numbers_of(options[LATENTS]))
 
 
 def portrait(person):
@@ -123,7 +124,7 @@ def test_qwen_is_given_what_the_hosts_own_node_gives_it():
 
 
 @pytest.mark.parametrize("family", ["FLUX.2 klein", "FLUX.1 Kontext"])
-@pytest.mark.every_run("klein")
+@pytest.mark.every_run_only("klein")
 def test_flux_is_given_what_the_hosts_chain_of_references_gives_it(family):
     cast = pair()
     positive, negative, text, _model = apply(family, cast, sentences="after the prompt", size=512)
@@ -294,7 +295,7 @@ KLEIN = "FLUX.2 klein"
 
 
 @pytest.mark.parametrize("family", ["Qwen-Image-Edit", KLEIN, "Z-Image"])
-@pytest.mark.every_run("Qwen")
+@pytest.mark.every_run_only("Qwen")
 def test_outside_of_their_range_references_are_as_of_people_of_weight_0(family):
     room = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
     given = {"pictures": room, "size": 128}

@@ -39,7 +39,7 @@ def world() -> Iterator[World]:
 
 
 @pytest.mark.parametrize("name", ["ID-Patch", "InstantID by region"])
-@pytest.mark.every_run("ID-Patch")
+@pytest.mark.every_run_only("ID-Patch")
 def test_people_in_the_wrong_places_are_found_to_be_there(world: World, name: str) -> None:
     """And those in the right ones too."""
     people = [of_photos(person, 1) for person in world.people[:2]]

@@ -80,7 +80,7 @@ CHANGES: dict[str, Callable[[Row, Applied], Applied]] = {
 }
 
 
-@pytest.mark.every_run(
+@pytest.mark.every_run_only(
     "instant_id, ApplyInstantID-Set Mask", "parts2whole, ApplyParts2Whole-Set Mask", "LoRAPerPerson-Apply ControlNet]"
 )
 @pytest.mark.parametrize("name", CHANGES)

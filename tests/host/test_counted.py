@@ -17,7 +17,7 @@ import pytest
 import tiny_dits
 import torch
 from bench import faces_on_flux, methods, transformers
-from bench.counting import LiveBytes, teraflops
+from bench.counting import LiveBytes, counting
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.image_tokens.blocks import blocks_of
 from pack.bridge.networks.attention import around_attention
@@ -254,6 +254,12 @@ def by_region(record: PeopleReferences) -> RegionalReferences:
     regions = side_by_side(people)
     names = tuple(map(str, range(people)))
     return RegionalReferences(object(), WHOLE_SCHEDULE, record, regions, names, 1.0, False, canvas=CANVAS)
+
+
+def teraflops(forward: Forward) -> float:
+    with counting() as counter:
+        forward()
+    return counter.get_total_flops() / 1e12
 
 
 @marks.transformers

@@ -129,7 +129,7 @@ CASES = [(1, 1.0), (1, 4.0), (2, 4.0)]
 
 
 @pytest.mark.both_hosts
-@pytest.mark.every_run(
+@pytest.mark.every_run_only(
     "prompt_per_person-each_row_twice_by_patches-1-1.0",
     "prompt_per_person-rows_in_reverse-2",
     "person-twice_and_mean_in_place_of_attention-2",
@@ -173,7 +173,7 @@ def test_loras_stay_with_the_rows_of_their_people(sdxl, other_pack):
 @pytest.mark.parametrize(("batch", "cfg"), CASES)
 @pytest.mark.parametrize("other_pack", NAMED)
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.every_run("-2-4.0")
+@pytest.mark.every_run_only("-2-4.0")
 def test_a_pack_that_makes_rows_in_place_of_attention_is_named(sdxl, instant_id, method, other_pack, batch, cfg):
     model, control_net = sdxl
     settings = {"steps": 1, "size": (WIDTH, HEIGHT), "cfg": cfg, "batch": batch}

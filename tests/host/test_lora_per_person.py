@@ -630,7 +630,7 @@ def divide_into_groups(convolutions, number):
 
 @pytest.mark.parametrize("kind", ["lora", "glora"])
 @pytest.mark.parametrize("change", [dilate, go_around_the_edges, divide_into_groups])
-@pytest.mark.every_run("dilate-glora", "divide_into_groups-lora")
+@pytest.mark.every_run_only("dilate-glora", "divide_into_groups-lora")
 def test_a_convolution_runs_the_lora_as_it_runs_itself(change, kind):
     """Its dilation, its padding and its groups are those of Load LoRA's weights."""
     model = tiny_sdxl.host_model(tiny_sdxl.diffusers_unet())

@@ -137,7 +137,7 @@ def far(a: Tensor, b: Tensor) -> float:
     ],
     ids=["swapped, authors' settings", "swapped, as wide as SDXL", "patches alone", "six"],
 )
-@pytest.mark.every_run("swapped")
+@pytest.mark.every_run_only("swapped")
 def test_everybody_is_in_their_place_as_without_a_host(
     request: pytest.FixtureRequest, small: net.Miniature, people: list[Identity], width: str, order: str,
     size: tuple[int, int], settings: net.Settings,
@@ -276,7 +276,7 @@ def test_a_portrait_looks_like_its_photo_and_stands_at_its_keypoints(
     [("loaded", draw, SMALL, 0.05), ("with_instant_id", by_region, LARGE, 0.1)],
     ids=["ID-Patch", "InstantID"],
 )
-@pytest.mark.every_run("ID-Patch")
+@pytest.mark.every_run_only("ID-Patch")
 def test_whoever_has_weight_0_leaves_the_others_as_they_are(
     request: pytest.FixtureRequest, small: net.Miniature, people: list[Identity], host: str,
     picture: Callable[[Host, Cast, Layout], Tensor], size: tuple[int, int], change: float,

@@ -83,7 +83,7 @@ def test_of_an_average_those_of_conditioning_from_are_named(row: Row, texts_unde
 
 @pytest.mark.parametrize("row", WITH_MODEL, ids=str)
 @pytest.mark.parametrize("join", [average, concat], ids=lambda join: join.__name__)
-@pytest.mark.every_run("instant_id", "with_anyone")
+@pytest.mark.every_run_only("instant_id", "with_anyone")
 def test_those_whom_a_plain_prompt_swallows_are_named(row: Row, join: Any, texts_under: list[str]) -> None:
     with_people = applied(row, row.node())
     plain = host_sampling.plain(row)
@@ -102,7 +102,7 @@ def test_concat_on_both_sides_is_seen_by_its_text(row: Row, texts_under: list[st
 
 @pytest.mark.both_hosts
 @pytest.mark.parametrize("row", HERE, ids=str)
-@pytest.mark.every_run("instant_id", "with_anyone")
+@pytest.mark.every_run_only("instant_id", "with_anyone")
 def test_an_ordinary_run_and_a_first_pass_without_people_are_quiet(row: Row, texts_under: list[str]) -> None:
     with_people = applied(row, row.node())
     plain = host_sampling.plain(row)
@@ -219,7 +219,7 @@ RANGES = {"start_percent": 0.0, "end_percent": 0.5, "adapter_end_percent": 0.5}
 
 @pytest.mark.both_hosts
 @pytest.mark.parametrize("row", [row for row in HERE if "end_percent" in row.inputs], ids=str)
-@pytest.mark.every_run("instant_id", "with_anyone")
+@pytest.mark.every_run_only("instant_id", "with_anyone")
 def test_a_range_that_no_step_meets_is_named(row: Row, texts_under: list[str]) -> None:
     """img2img at denoise 0.3 and an end of 0.5; with every step of a whole run there is nothing to say."""
     changed = {name: end for name, end in RANGES.items() if name in row.inputs}

@@ -192,7 +192,7 @@ def shared(model, reference, positive=None, negative=None):
 
 @pytest.mark.parametrize("reference", REFERENCES)
 @pytest.mark.parametrize("dtype", [FP8, torch.float16], ids=str)
-@pytest.mark.every_run("float8_e4m3fn-seldom", "float16-at every step")
+@pytest.mark.every_run_only("float8_e4m3fn-seldom", "float16-at every step")
 def test_fp8_and_fp16_weights_of_a_model_that_is_its_own_reference(networks, dtype, reference):
     in_few_bits = picture(*shared(stored(networks, dtype), reference))
     in_float32 = picture(*shared(stored(networks, torch.float32), reference))
@@ -217,7 +217,7 @@ def test_a_lora_before_or_after_a_model_that_is_its_own_reference(model, referen
 
 
 @pytest.mark.parametrize("reference", REFERENCES)
-@pytest.mark.every_run("seldom")
+@pytest.mark.every_run_only("seldom")
 def test_an_inpainting_model_is_its_own_reference(networks, reference):
     """Its further channels read nothing here, so the picture is that of the plain model."""
     inpainting = stored(networks, torch.float32, channels=9)

@@ -193,7 +193,7 @@ def padded(count):
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["Anna", "Ben"])
-@pytest.mark.every_run("FLUX.2", "Z-Image-Ben")
+@pytest.mark.every_run_only("FLUX.2", "Z-Image-Ben")
 def test_a_person_everywhere_with_all_is_the_merged_network_on_their_text_with_their_references(setting, number):
     """Own words, own LoRA and own references, while another person with words and a LoRA is there."""
     check_a_person_with_all(setting, number)
@@ -281,7 +281,7 @@ def applied_in(order, setting, record, masks):
     return made
 
 
-@pytest.mark.every_run("FLUX.2")
+@pytest.mark.every_run_only("FLUX.2")
 def test_the_order_of_the_nodes_does_not_matter(setting):
     """Of people who have words of Prompt per Person and words of their LoRAs."""
     record = record_of(setting, cast(setting), (0, None, 1))
@@ -305,7 +305,7 @@ def replace_words(who):
     return replace(who, people=tuple(people))
 
 
-@pytest.mark.every_run("FLUX.2")
+@pytest.mark.every_run_only("FLUX.2")
 def test_two_people_of_one_name_are_two(setting):
     found = []
     for names in (("Anna", "Ben"), ("person", "person")):
@@ -330,7 +330,7 @@ def test_two_people_without_a_name_are_two_with_a_node_each():
     assert relative(*found) <= TOLERANCE
 
 
-@pytest.mark.every_run("FLUX.2")
+@pytest.mark.every_run_only("FLUX.2")
 def test_exchanged_people_are_the_same_picture(setting):
     there = replace_words(cast(setting))
     exchanged = replace(there, people=there.people[::-1])
@@ -345,7 +345,7 @@ def test_exchanged_people_are_the_same_picture(setting):
     assert relative(*found) <= TOLERANCE
 
 
-@pytest.mark.every_run("FLUX.2")
+@pytest.mark.every_run_only("FLUX.2")
 def test_a_batch_is_its_pictures(setting):
     record = record_of(setting, replace_words(cast(setting)), (0, None, 1))
     made = applied_in("rlw", setting, record, OVERLAPPING)
@@ -479,7 +479,7 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeyp
     assert relative(tiny_dits.sample(model, positive, negative, start, cfg=1.0), expected) > 100 * TOLERANCE
 
 
-@pytest.mark.every_run("FLUX.2-r")
+@pytest.mark.every_run_only("FLUX.2-r")
 @pytest.mark.parametrize("letters", ["r", "wlr"])
 def test_a_compiled_model_gives_the_same_picture(setting, letters):
     """And another run compiles nothing. References alone are compiled once for all steps, too."""
@@ -498,7 +498,7 @@ def test_a_compiled_model_gives_the_same_picture(setting, letters):
         assert counted()[0] == in_a_run
 
 
-@pytest.mark.every_run("FLUX.2")
+@pytest.mark.every_run_only("FLUX.2")
 def test_without_a_limit_to_regions_the_picture_is_the_hosts_own_bit_for_bit(setting):
     given = {"clip": setting.clip, "vae": VAES[setting.family](), "cast": two_people(), "pictures": None}
     positive, negative, *_ = apply("LikenessPeopleAsReferences", **given, negative_prompt="rain")
@@ -509,7 +509,7 @@ def test_without_a_limit_to_regions_the_picture_is_the_hosts_own_bit_for_bit(set
     assert relative(setting.sample((on[3], on[0], on[1])), plain) > 100 * TOLERANCE
 
 
-@pytest.mark.every_run("Qwen")
+@pytest.mark.every_run_only("Qwen")
 def test_a_person_comes_in_by_weight_without_a_jump(setting):
     """The last of the people, and no sentences, so that nothing else changes at 0. In Z-Image and Qwen-Image the place
     of the person's tokens stays free until then."""
@@ -628,7 +628,7 @@ def second_pass(made, small):
     return sampled[0]["samples"]
 
 
-@pytest.mark.every_run("FLUX.2")
+@pytest.mark.every_run_only("FLUX.2")
 @pytest.mark.parametrize("family", [FLUX_2, QWEN, Z_IMAGE])
 def test_in_a_second_pass_on_a_larger_latent_everybody_keeps_their_own(family):
     """Words, LoRAs and references of two people: the graph of the first pass gives there what a graph of that size
@@ -646,7 +646,7 @@ def test_in_a_second_pass_on_a_larger_latent_everybody_keeps_their_own(family):
         assert relative(other, found) > 100 * TOLERANCE, f"it is as without {letter}"
 
 
-@pytest.mark.every_run("FLUX.2")
+@pytest.mark.every_run_only("FLUX.2")
 def test_faces_are_changed_each_by_its_own_reference_and_nothing_outside_the_mask(setting):
     people = tuple(people_made.person(n, slot=slot) for n, slot in enumerate(group.layout(1, "bust", 1, CROP, CROP)
                    .slots * 2, 1))  # fmt: skip
@@ -671,7 +671,7 @@ def test_faces_are_changed_each_by_its_own_reference_and_nothing_outside_the_mas
 
 
 @pytest.mark.parametrize("family", [FLUX_2, QWEN, Z_IMAGE])
-@pytest.mark.every_run("Qwen")
+@pytest.mark.every_run_only("Qwen")
 def test_each_row_reads_its_reference_by_the_weight_of_its_person(family):
     setting = of_family(family)
     slots = group.layout(1, "bust", 1, CROP, CROP).slots * 2
@@ -764,7 +764,7 @@ def test_a_family_that_takes_no_references_is_refused_by_name():
         apply("LikenessPeopleAsReferences", model=tiny_dits.model(CHROMA), cast=cast(setting), **given)
 
 
-@pytest.mark.every_run("FLUX.2")
+@pytest.mark.every_run_only("FLUX.2")
 def test_the_canvas_is_held_against_the_latent_in_pixels(setting, caplog):
     """A latent pixel is 8 or 16 px, as the family's latents have it."""
     applied = by_words(setting, setting.model, setting.text(COMMON), setting.text("blurred"), cast(setting), APART)[:3]

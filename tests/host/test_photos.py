@@ -168,6 +168,6 @@ def test_only_folders_of_the_input_directory(face_model, album, tmp_path, monkey
 
 def test_drawn_people_come_with_the_pack(face_model, monkeypatch):
     notes_shown: list[str] = []
-    monkeypatch.setattr(notes, "tell", lambda node, text, topic="": notes_shown.append(text))
+    monkeypatch.setattr(notes, "tell", notes_shown.append)
     assert who(run(face_model, folder="drawn examples")) == {"Anna": 3, "Farid": 3}
     assert notes_shown == ["These people are drawn examples: choose a folder of your own."]

@@ -167,7 +167,7 @@ def both_nodes(setting, cast):
 
 
 @pytest.mark.parametrize("around", OTHERS)
-@pytest.mark.every_run("reversed")
+@pytest.mark.every_run_only("reversed")
 def test_on_a_unet_rows_that_another_pack_moves_keep_their_person(unet, around):
     model, *sides = both_nodes(unet, rows_of(people_of(unet.files, WORDS)))
     moved = unet.sample((other_packs.around(model, around), *sides))
@@ -196,7 +196,7 @@ def drawn(setting, applied, row=None, cfg=1.0):
 
 
 @pytest.mark.parametrize("with_loras", [False, True], ids=["words", "words and LoRAs"])
-@pytest.mark.every_run("FLUX.2", "Z-Image-words]")
+@pytest.mark.every_run_only("FLUX.2", "Z-Image-words]")
 def test_every_row_is_the_plain_drawing_of_its_persons_words(transformer, with_loras):
     """With the common text hidden: of the host's forward alone, with the LoRA merged by the host's loader."""
     hidden = transformer.hidden(PICTURE)
@@ -220,7 +220,7 @@ def test_every_row_is_the_plain_drawing_of_its_persons_words(transformer, with_l
     same_rows(rows, expected)
 
 
-@pytest.mark.every_run("Qwen")
+@pytest.mark.every_run_only("Qwen")
 def test_every_row_has_its_own_lora_and_the_loras_words(transformer):
     """Beside the common text, with CFG: as of each crop alone on a MODEL with the LoRA merged by the host's loader. Of
     the third there are no words: that is the host's own drawing."""
@@ -237,7 +237,7 @@ def test_every_row_has_its_own_lora_and_the_loras_words(transformer):
     same_rows(rows, expected)
 
 
-@pytest.mark.every_run("FLUX.2")
+@pytest.mark.every_run_only("FLUX.2")
 def test_a_row_without_words_is_the_hosts_own_drawing(transformer):
     cast = rows_of(people_of([None] * ROWS))
     rows = drawn(transformer, transformer.applied("LikenessPromptPerPerson", cast, prompts=SAID), cfg=3.0)
@@ -249,7 +249,7 @@ def test_a_row_without_words_is_the_hosts_own_drawing(transformer):
 
 @pytest.mark.parametrize("family", [FLUX, FLUX_2, QWEN])
 @marks.transformers
-@pytest.mark.every_run("FLUX.2")
+@pytest.mark.every_run_only("FLUX.2")
 def test_every_row_has_its_own_reference_beside_its_words_and_lora(family):
     """As of each crop alone, with its person's reference, words and a LoRA that the host's loader has merged."""
     setting = setting_of(family)
@@ -280,7 +280,7 @@ def test_every_row_has_its_own_reference_beside_its_words_and_lora(family):
 
 
 @pytest.mark.parametrize("around", OTHERS)
-@pytest.mark.every_run("FLUX.2")
+@pytest.mark.every_run_only("FLUX.2")
 def test_rows_that_another_pack_moves_keep_their_person(transformer, around):
     model, *sides = both_nodes(transformer, rows_of(people_of(transformer.files, WORDS)))
     moved = drawn(transformer, (other_packs.around(model, around), *sides), cfg=3.0)

@@ -118,7 +118,7 @@ def test_pictures_without_a_row_of_the_latent_are_told_once_a_run(kind: str, cap
 
 @pytest.mark.parametrize("kind", PICTURES)
 @pytest.mark.parametrize("number, batch", [(1, 3), (2, 2), (2, 4)])
-@pytest.mark.every_run("ApplyIDPatch")
+@pytest.mark.every_run_only("ApplyIDPatch")
 def test_pictures_that_fit_the_rows_are_not_told(
     kind: str, number: int, batch: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -149,7 +149,7 @@ def half(row: Row) -> tuple[tuple[Any, Any, Any], int, int]:
 
 
 @pytest.mark.parametrize("row", PLACED, ids=str)
-@pytest.mark.every_run("instant_id", "with_anyone")
+@pytest.mark.every_run_only("instant_id", "with_anyone")
 def test_a_piece_of_the_canvas_is_told_of(row: Row, caplog: pytest.LogCaptureFixture) -> None:
     applied, width, height = half(row)
     caplog.clear()
@@ -181,7 +181,7 @@ def test_a_square_tile_with_a_mask_at_full_denoise_is_told_of(kind: str, caplog:
 
 
 @pytest.mark.parametrize("row", PLACED, ids=str)
-@pytest.mark.every_run("instant_id", "with_anyone")
+@pytest.mark.every_run_only("instant_id", "with_anyone")
 def test_a_first_pass_at_half_size_and_a_second_at_twice_the_size_are_not_told_of(
     row: Row, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -349,7 +349,7 @@ def outputs_as(row: Row, applied: Node, node_id: str) -> tuple[Any, Any, Any]:
 
 
 @pytest.mark.parametrize("kind", PICTURES)
-@pytest.mark.every_run("ApplyInstantID")
+@pytest.mark.every_run_only("ApplyInstantID")
 def test_four_samplings_of_a_rebatched_latent_leave_one_note_under_the_node(kind: str, recorder: Recorder) -> None:
     row, graph = with_pictures(kind, 4)
     applied = outputs_as(row, graph, "8")
@@ -367,7 +367,7 @@ def test_a_piece_is_told_of_under_the_node_that_has_placed_people(row: Row, reco
 
 
 @pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", "LikenessApplyPhotoMaker", *ADAPTERS])
-@pytest.mark.every_run("ApplyIDPatch", "ApplyPhotoMaker")
+@pytest.mark.every_run_only("ApplyIDPatch", "ApplyPhotoMaker")
 def test_playground_is_told_of_under_the_node(kind: str, recorder: Recorder) -> None:
     row = BY_KIND[kind]
     applied = outputs_as(row, row.node(), "8")

@@ -94,7 +94,7 @@ def with_a_range(row: Row) -> bool:
 
 
 @pytest.mark.both_hosts
-@pytest.mark.every_run(
+@pytest.mark.every_run_only(
     "id_patch, ApplyIDPatch-zero SNR", "instant_id, ApplyInstantID-Playground", "LoRAPerPerson-zero SNR"
 )
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -49,7 +49,7 @@ def alone(inputs: Applied, latent: torch.Tensor, step: Step, sigmas: torch.Tenso
 
 
 @pytest.mark.parametrize("row", rows(), ids=str)
-@pytest.mark.every_run("instant_id", "with_anyone", "parts2whole")
+@pytest.mark.every_run_only("instant_id", "with_anyone", "parts2whole")
 def test_each_step_of_a_latent_that_grows_is_that_of_a_run_of_its_own(row: Row) -> None:
     nodes = pytest.importorskip(
         "comfy_extras.nodes_advanced_samplers", reason="this ComfyUI has no sampler that enlarges"

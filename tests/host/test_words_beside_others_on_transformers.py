@@ -82,7 +82,7 @@ BOTH = ["LikenessPromptPerPerson", "LikenessLoRAPerPerson"]
 
 
 @pytest.mark.parametrize("order", [BOTH, BOTH[::-1]], ids=["words first", "LoRAs first"])
-@pytest.mark.every_run("FLUX.2", "Z-Image-words first")
+@pytest.mark.every_run_only("FLUX.2", "Z-Image-words first")
 def test_a_person_everywhere_is_the_merged_network_on_their_words(setting, order):
     """With the words and the LoRA of another person present, of whom nothing is seen."""
     hidden = setting.hidden(PICTURE)
@@ -235,7 +235,7 @@ FILLED_UP = {FLUX_2: (512, 512), Z_IMAGE: (304, 48)}
 
 
 @pytest.mark.parametrize("by_row", [False, True], ids=["regions", "rows"])
-@pytest.mark.every_run("FLUX.2")
+@pytest.mark.every_run_only("FLUX.2")
 def test_the_memory_of_the_words_is_asked_for(setting, by_row):
     """As the host reckons a picture that has as many tokens more."""
     width = setting.text(COMMON)[0][0].shape[-1]
@@ -290,7 +290,7 @@ def said(monkeypatch):
 
 
 @pytest.mark.parametrize("factor", [3.0, 0.0], ids=["multiplied", "zeroed out"])
-@pytest.mark.every_run("FLUX.2")
+@pytest.mark.every_run_only("FLUX.2")
 def test_a_node_behind_multiplies_the_words_too(setting, factor, said):
     model, positive, negative = everywhere(setting, setting.text(COMMON))
     start = start_of(setting)
@@ -315,7 +315,7 @@ def test_a_node_that_changes_the_common_text_alone_is_named(setting, said):
 
 
 @pytest.mark.parametrize("family", [FLUX_2, QWEN])
-@pytest.mark.every_run("FLUX.2")
+@pytest.mark.every_run_only("FLUX.2")
 def test_words_of_a_clip_that_changes_in_the_schedule_change_with_it(family):
     """A person everywhere: as the words alone, encoded by CLIP Text Encode."""
     setting = setting_of(family)

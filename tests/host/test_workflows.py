@@ -439,7 +439,7 @@ def test_what_a_note_offers_runs_too(
     assert made.std() > 5 and same == (bool(said) and not given)
 
 
-@pytest.mark.every_run("FLUX.2 klein")
+@pytest.mark.every_run_only("FLUX.2 klein")
 @pytest.mark.parametrize("option", TABLE["instead"])
 def test_a_box_with_a_model_of_its_own_draws_instead(
     option: str, host_server: HostServer, small: Callable[..., Prompt]
@@ -511,7 +511,7 @@ PAINTED, ALSO = (180, 150, 280, 300), (60, 200, 200, 280)
 second garment is found, which lies partly under the first."""
 
 
-@pytest.mark.every_run("[start_person_in_photo]", "[parts_try_on]")
+@pytest.mark.every_run_only("[start_person_in_photo]", "[parts_try_on]")
 @pytest.mark.parametrize("template", TABLE["repainted"])
 def test_all_but_what_is_meant_stays_bit_for_bit(
     template: str, host_server: HostServer, small: Callable[..., Prompt], tmp_path: Path

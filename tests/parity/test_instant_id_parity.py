@@ -69,7 +69,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.every_run("ranges, batch of two", "layout of SSD-1B")
+@pytest.mark.every_run_only("ranges, batch of two", "layout of SSD-1B")
 def test_sampling_equals_diffusers(case):
     layout, batch, changed = CASES[case]
     pair = pair_of(layout)
@@ -175,7 +175,7 @@ OWNED = [(0, 0, 110, 120), (70, 10, 192, 128)]
 
 
 @pytest.mark.parametrize("people", [1, 2])
-@pytest.mark.every_run("2")
+@pytest.mark.every_run_only("2")
 def test_inside_the_face_boxes_alone(people):
     """With a second ControlNet in company, which keeps the text and the whole picture."""
     pair = pair_of("sdxl")

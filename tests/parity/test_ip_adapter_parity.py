@@ -115,7 +115,7 @@ def tokens_of(projection, case, member, clip, width):
     pytest.param(case, marks=[pytest.mark.thorough] if name.startswith(SELDOM) else [], id=name)
     for name, case in CASES.items()
 ])  # fmt: skip
-@pytest.mark.every_run("portrait, two photos", "for SDXL")
+@pytest.mark.every_run_only("portrait, two photos", "for SDXL")
 def test_sampling_equals_diffusers(case, monkeypatch):
     people = [person(n, photos) for n, photos in enumerate(case.photos)]
     # In single precision rounding alone makes up to 5e-6 of it at this CFG.

@@ -177,7 +177,7 @@ CASES = {
 
 @pytest.mark.both_hosts
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.every_run("two people")
+@pytest.mark.every_run_only("two people")
 def test_sampling_equals_a_plain_loop(name):
     """With the LoRA in the weights, plain words for the first steps and merged ones then, CFG on, a batch of two.
 

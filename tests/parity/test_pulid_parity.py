@@ -283,7 +283,7 @@ SDXL_CASES = {
 @pytest.mark.both_hosts
 @pytest.mark.parametrize("case", SDXL_CASES)
 @torch.no_grad()
-@pytest.mark.every_run("one of three photos, v1", "two by region, v1.1")
+@pytest.mark.every_run_only("one of three photos, v1", "two by region, v1.1")
 def test_sampling_of_sdxl_equals_diffusers(case):
     version, cast, changed, zeros = SDXL_CASES[case]
     unet = tiny_sdxl.diffusers_unet()

@@ -273,7 +273,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.every_run("overlapping, outside everybody", "by weight and region")
+@pytest.mark.every_run_only("overlapping, outside everybody", "by weight and region")
 @pytest.mark.parametrize("family", KINDS)
 @pytest.mark.parametrize("case", CASES)
 def test_split_is_masked(models, family, case):
@@ -300,7 +300,7 @@ themselves are some 0.01 away from their float32."""
 
 
 @pytest.mark.parametrize("family", model_family.FAMILIES)
-@pytest.mark.every_run("FLUX.2", "Qwen-Image")
+@pytest.mark.every_run_only("FLUX.2", "Qwen-Image")
 def test_in_bfloat16_a_weight_is_a_bias_too(family):
     model = tiny_dits.model(family)
     model.model.diffusion_model.to(torch.bfloat16)
@@ -312,7 +312,7 @@ def test_in_bfloat16_a_weight_is_a_bias_too(family):
 
 
 @pytest.mark.parametrize("family", KINDS)
-@pytest.mark.every_run("FLUX.2", "Qwen-Image")
+@pytest.mark.every_run_only("FLUX.2", "Qwen-Image")
 def test_a_part_is_read_in_its_own_region_and_by_its_own_weight(models, family):
     """The last picture is Anna's jacket, which is read in the lower half of her region and where nobody else is."""
     model = models(family)

@@ -137,7 +137,7 @@ ONCE = {"steps": None}
 
 
 @pytest.mark.parametrize("changed", [{}, {"steps": 2}, ONCE, {"crop": True, "cover": 0.2, "steps": 2}], ids=str)
-@pytest.mark.every_run("sdxl-{'crop", "sd15-{'steps")
+@pytest.mark.every_run_only("sdxl-{'crop", "sd15-{'steps")
 def test_it_equals_the_idea_written_plainly(model, changed):
     parts_reference = reference(model, **changed)
     result = sample(patched(model, SharingRun), *sides(model, parts_reference))
@@ -152,7 +152,7 @@ RENEWED = [
 
 
 @pytest.mark.parametrize(("name", "sigmas", "recorded"), RENEWED)
-@pytest.mark.every_run("sd15")
+@pytest.mark.every_run_only("sd15")
 def test_renewed_every_third_step(model, monkeypatch, name, sigmas, recorded):
     """However often a sampler asks within a step; one that goes back is shown the parts at that noise again."""
     recorded_sigmas = []
