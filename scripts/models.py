@@ -326,9 +326,8 @@ def other_methods(language: str) -> str:
             continue
         commercial = sorted({commercial_use[name] for name in record.files}) or ["as the model"]
         use = commercial[0] if len(commercial) == 1 else "by the file"
-        title = record.title
-        if record.uses:
-            title = f"[{title}](workflows/{record.uses[0].template}.json)"
+        page = f"web/docs/{record.applies[0]}"
+        title = f"[{record.title}]({page}{'.md' if language == 'en' else '/zh.md'})"
         families = _README["base models"].get(record.folder, ", ".join(record.families))
         body.append((title, record.good_for[language], families, worded(use, language)))
     return rows(language, ("method", "use", "base model", "commercial use"), body)
