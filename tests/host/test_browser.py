@@ -516,12 +516,14 @@ def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
         pack,
     )
     assert [template["title"] for template in templates] == expected_titles
-    # The filters offer whatever a template has: in other words than the host's nobody would look for them.
-    for template in templates:
-        assert {*template["models"]} <= {*models_of_host}, template["title"]
-        assert template["title"] in WITHOUT_A_TASK or {*template["tags"]} & {*tasks_of_host}, template["title"]
     tasks = translations.main_file("en")["likenessTemplateTasks"]
-    assert {*tasks} <= {*tasks_of_host}
+    # The filters offer whatever a template has: in other words than the host's nobody would look for them. An older
+    # host has fewer words.
+    if visit.server.host.version >= (0, 33):
+        for template in templates:
+            assert {*template["models"]} <= {*models_of_host}, template["title"]
+            assert template["title"] in WITHOUT_A_TASK or {*template["tags"]} & {*tasks_of_host}, template["title"]
+        assert {*tasks} <= {*tasks_of_host}
     assert {stem for stems in tasks.values() for stem in stems.split()} <= titles.keys()
     assert [*translations.main_file("zh")["likenessTemplateTasks"].values()] == [*tasks.values()]
     words = translations.main_file("en")["likenessTemplateWords"]
