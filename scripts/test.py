@@ -185,10 +185,9 @@ def main(arguments: list[str]) -> int:
     every_session = sessions(tier, hosts, asked.host_less, asked.on_hosts)
     outcomes: list[Outcome] = []
     for group in turns(every_session, asked):
-        counts = [1] if asked.in_one_process else shares(group, most_workers())
-        options = [[*([] if asked.in_one_process else workers(count)), *asked.options] for count in counts]
+        options = [*([] if asked.in_one_process else workers(share(most_workers(), len(group)))), *asked.options]
         with ThreadPoolExecutor(len(group)) as threads:
-            outcomes += threads.map(partial(run, python=python, alone=len(group) == 1), group, options)
+            outcomes += threads.map(partial(run, options=options, python=python, alone=len(group) == 1), group)
         if asked.stops_early and any(outcome.failed for outcome in outcomes):
             break
     gaps = not_tested(asked, no_host, outcomes, len(every_session) - len(outcomes))
@@ -318,15 +317,9 @@ def most_workers() -> int:
     return max(1, min((os.cpu_count() or 1) + 1, 5, memory // 6))
 
 
-def shares(group: Sequence[Session], most: int) -> list[int]:
-    """How many workers each of the sessions has that run beside each other, together no more than `most` where that is
-    enough for one each. What is left over is for the ComfyUIs, whose tests take longest."""
-    counts = [1] * len(group)
-    hosts = [number for number, session in enumerate(group) if session.host]
-    receivers = hosts or [*range(len(group))]
-    for turn in range(most - len(group)):
-        counts[receivers[turn % len(receivers)]] += 1
-    return counts
+def share(most: int, sessions: int) -> int:
+    """How many workers each of the sessions has that run beside each other: rounded up, as one ends before another."""
+    return -(-most // sessions)
 
 
 def workers(count: int) -> list[str]:

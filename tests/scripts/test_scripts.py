@@ -175,19 +175,9 @@ def test_what_a_tier_runs_in_which_host(tier: str, marked: list[str]) -> None:
     assert all((ROOT / path.split("::")[0]).exists() for path in paths)
 
 
-def session_in(host: environment.Host | None) -> runner.Session:
-    return runner.Session("in a ComfyUI" if host else "host-less", ["a"], "", host)
-
-
 def test_sessions_beside_each_other_share_all_workers() -> None:
-    """None is left over: a ComfyUI has those that cannot be shared equally. Each has one, wherever there are fewer."""
-    alone, old, new = session_in(None), session_in(OLD), session_in(NEW)
-    assert runner.shares([new], 3) == [3]
-    assert runner.shares([alone], 3) == [3]
-    assert runner.shares([alone, old], 3) == [1, 2]
-    assert runner.shares([alone, old], 5) == [1, 4]
-    assert runner.shares([old, alone, new], 4) == [2, 1, 1]
-    assert runner.shares([alone, old], 1) == [1, 1]
+    assert [runner.share(3, sessions) for sessions in (1, 2, 3)] == [3, 2, 1]
+    assert runner.share(1, 2) == 1
     assert runner.workers(1) == ["--durations=30"]
     assert runner.workers(2)[1:4] == ["-n", "2", "--dist"]
 
