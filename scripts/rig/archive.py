@@ -8,11 +8,17 @@ published is made there. A run that fails leaves nothing.
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 from environment import ROOT, run, say
+
+
+REPOSITORY = "https://github.com/likeness-nodes/likeness/blob/main/"
 
 
 def tracked() -> set[str]:
@@ -35,15 +41,24 @@ def copies() -> dict[str, str]:
 
 
 def unpack(target: Path) -> None:
-    """The files of the archive as a folder, as installers leave it; JSON without the spaces that make it readable."""
+    """The files of the archive as a folder, as installers leave it; JSON without the spaces that make it readable, and
+    README with links to the repository where it leads to what the archive has not."""
     sources = {name: name for name in shipped()} | copies()
     for name, source in sorted(sources.items()):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".json"):
             text = (ROOT / source).read_text("utf-8")
             (target / name).write_text(json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":")), "utf-8")
+        elif name.startswith("README"):
+            linked = partial(_link, known=sources.keys())
+            text = re.sub(r"\]\((?!\w+:)([^)#]+)", linked, (ROOT / source).read_text("utf-8"))
+            (target / name).write_text(text, "utf-8")
         else:
             shutil.copyfile(ROOT / source, target / name)
+
+
+def _link(link: re.Match[str], known: Collection[str]) -> str:
+    return link[0] if link[1] in known else f"]({REPOSITORY}{link[1]}"
 
 
 def _git_files(*arguments: str) -> set[str]:

@@ -89,12 +89,17 @@ def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str
 
 
 def test_archive_answers_what_frontends_ask_for_first(root: Path, shipped: set[str], tmp_path: Path) -> None:
-    """`<NodeId>/en.md` for every page, the same to the letter, and nothing else that is not in the repository."""
+    """`<NodeId>/en.md` for every page, the same to the letter, and nothing else that is not in the repository. What the
+    READMEs link to that is not there is in the repository on the web."""
     archive.unpack(tmp_path)
     pages = {path.stem: path.read_bytes() for path in (root / "web" / "docs").glob("*.md")}
     assert {path.parent.name: path.read_bytes() for path in (tmp_path / "web" / "docs").glob("*/en.md")} == pages
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert files - shipped == {f"web/docs/{name}/en.md" for name in pages}
+    readmes = [path.read_text("utf-8") for path in tmp_path.glob("README*.md")]
+    links = [link for text in readmes for link in re.findall(r"\]\(([^)#]+)", text)]
+    assert {link for link in links if "://" not in link} <= files
+    assert f"{archive.REPOSITORY}docs/models.md" in links
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
