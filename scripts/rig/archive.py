@@ -17,7 +17,6 @@ from pathlib import Path
 
 from environment import ROOT, run, say
 
-
 REPOSITORY = "https://github.com/likeness-nodes/likeness/blob/main/"
 
 
