@@ -77,9 +77,10 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         clip: CLIP | None = None,
         prompt: str = "",
     ) -> io.NodeOutput:
-        compares_prompt = _check_compared(parts, clip_vision, clip, prompt)
+        compares_prompt = _compares_prompt(parts, clip_vision, clip, prompt)
         # Without cast and person, pictures are compared with parts and prompt alone, and no face model is needed.
-        if cast is None and person is None and (parts is not None or compares_prompt):
+        without_people = cast is None and person is None and (parts is not None or compares_prompt)
+        if without_people:
             if not compares_prompt and parts is not None and not parts.present:
                 raise BadParts("There is nothing to compare: all parts have weight 0.", "Raise a weight in Part.")
             report = measure.report_without_people(len(images), made_with)
@@ -118,7 +119,7 @@ NO_PEOPLE = "Measure Likeness has compared no faces. Connect a cast or a person.
 NO_PROMPT = "Measure Likeness has compared no prompt with the pictures. Connect clip and clip_vision, and write prompt."
 
 
-def _check_compared(parts: Parts | None, vision: ClipVisionModel | None, clip: CLIP | None, prompt: str) -> bool:
+def _compares_prompt(parts: Parts | None, vision: ClipVisionModel | None, clip: CLIP | None, prompt: str) -> bool:
     """Whether the pictures are compared with the prompt: yes where clip is connected, or where a prompt is written.
 
     Raises BadSetup where clip, clip_vision or the text is missing for that. Raises BadParts where the pictures are not

@@ -272,6 +272,7 @@ class NodeInjections:
         by_chunk: (people, rows of the chunk, ...) each, which gives (people, rows of the batch, ...). A chunk has one
         row where all its pictures read the same: such rows are repeated until the batch is full.
         """
+        # Equally many rows of each chunk, as can_join_batch sees to, so that repeating keeps each at its place.
         rows_of_chunks = torch.cat(list(by_chunk), dim=1)
         return repeat_rows(self._place.like_queries(rows_of_chunks), self._place.row_count, dim=1)
 

@@ -190,7 +190,7 @@ def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, layers: LoraLayer
     # Before the sizes: of a kind that cannot be used the sizes say nothing.
     _refuse_unfit_kinds(file, model, layers, of_network, by_region)
     left_out = tensors.left_out(patches)
-    parts = _check_sizes(file, model, clip, layers, of_network, of_clip, left_out)
+    parts = _parts_that_fit(file, model, clip, layers, of_network, of_clip, left_out)
     return LoraFile(parts, {patch.key: patch.patch for patch in of_clip}, _note(file, left_out, tensors.second_names))
 
 
@@ -338,7 +338,7 @@ def _why_not_for_one_person(model: ModelPatcher, layers: LoraLayers, patch: _Pat
     return None
 
 
-def _check_sizes(
+def _parts_that_fit(
     file: str,
     model: ModelPatcher,
     clip: CLIP,
@@ -363,14 +363,19 @@ def _check_sizes(
             elif patcher is model and lora is not None:
                 parts.append(FilePart(patch.layer, lora, shape, patch.rows, patch.reorder))
     unread_layers = sorted({match[1] for match in map(_LAYER_KEY.match, left_out) if match})
-    found = len(of_network) + len(of_clip)
-    if not misfits and (of_network or (of_clip and not unread_layers)):
+    is_for_clip_alone = not of_network and bool(of_clip) and not unread_layers
+    if not misfits and (of_network or is_for_clip_alone):
         return tuple(parts)
-    base = f"another model ({counted(found + len(unread_layers), 'layer')}, of which {found - len(misfits)} fit"
-    for first in [*misfits, *unread_layers][:1]:
-        base += f"; first {first}"
+    found = len(of_network) + len(of_clip)
+    raise _another_model(file, layers, [*misfits, *unread_layers], found - len(misfits), found + len(unread_layers))
+
+
+def _another_model(file: str, layers: LoraLayers, odd: Sequence[str], fitting: int, total: int) -> WrongBaseModel:
+    """The error for a file of which so many of all its layers fit. odd: those that do not, in words."""
+    first = f"; first {odd[0]}" if odd else ""
+    base = f"another model ({counted(total, 'layer')}, of which {fitting} fit{first})"
     needed = f"one that fits the MODEL ({layers.family}) and the CLIP"
-    raise WrongBaseModel(f"The LoRA {file}", f"{base})", needed, layers.advice)
+    return WrongBaseModel(f"The LoRA {file}", base, needed, layers.advice)
 
 
 def _note(file: str, left_out: Sequence[str], second_names: Sequence[str]) -> str:

@@ -55,7 +55,7 @@ class Pictures:
     owner: Canvas
 
     def tell(self, picture_count: int, row_count: int) -> None:
-        """Write a note unless every picture serves as many rows, see `without_row` in core/pictures.py.
+        """Write a note unless the rows divide evenly among the pictures, see `without_row` in core/pictures.py.
 
         Where there is nothing to say, the note of an earlier run is taken away. row_count: of the latent.
         """

@@ -309,7 +309,7 @@ class Run:
         forward_input = ForwardInput(executor.class_obj, x, t, c_crossattn, options, *references)
         batch = self._checked_batch(row_table, forward_input)
         if batch is None:
-            self._rows_arrived = True
+            self._rows_arrived = True  # no batch is sent on that could report it
             return executor(*positional, **kwargs)
         # The host gives what it does not know to the UNet, and so to wrap_diffusion_model.
         for_unet = {self.key: row_table, f"{self.key}_batch": Sent(batch, row_table, forward_input)}

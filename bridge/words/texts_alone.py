@@ -126,17 +126,17 @@ class TextsAlone:
             text = slice(start, start + length)
             place = self._texts.places[number - 1] if number else None
             if place is not None and not place.is_full:
-                parts.append(self._by_length(call, place, number, text))
+                parts.append(self._of_rows_by_length(call, place, number, text))
             elif length:
                 parts.append(call.of_text(number, text))
             start += length
         return torch.cat(parts, dim=1)
 
-    def _by_length(self, call: _BlockCall, place: TextPlace, number: int, text: slice) -> Tensor:
+    def _of_rows_by_length(self, call: _BlockCall, place: TextPlace, number: int, text: slice) -> Tensor:
         """What a block gives of the words in a place, (B, tokens of the place, C), with zeros for what fills it up."""
         out = torch.zeros_like(call.x[:, text])
         for rows in place.rows_of_lengths.values():
-            filler = self._texts.filler(place, rows[0])
+            filler = self._texts.filler(place, rows[0])  # of all these rows: they have equally many words
             words = slice(text.start + filler.front, text.stop - filler.behind)
             out[rows, filler.front : out.shape[1] - filler.behind] = call.of_text(number, words, rows)
         return out

@@ -59,9 +59,11 @@ class WordsReading:
             self._split_for(self._texts.family.refiners, text, text, text).on(device)
 
     def with_positions(self, block_inputs: Options) -> Options:
-        """An InputPatch: what the blocks are given, with new positions for everybody's words.
+        """An InputPatch: what the blocks are given, with new positions for everybody's words; their options get the
+        numbers of tokens, which `split` reads.
 
-        They get the positions that they would have as the common text, so that each text counts from its own beginning.
+        Words get the positions that they would have as the common text, so that each text counts from its own
+        beginning. The tokens: [in front, by others][common text][words of place 1][of place 2] ...
         Raises ConditioningLost where tokens of the picture are missing.
         """
         picture = block_inputs["img"].shape[1]
@@ -73,7 +75,6 @@ class WordsReading:
         if not axes:
             return block_inputs
         positions: Tensor = block_inputs["txt_ids"].clone()  # (B, T, axes)
-        # Of the first words. Other packs may have put tokens in front of all texts.
         start = text - sum(self._texts.sizes)
         start_of_common = start - self._texts.common
         for size in self._texts.sizes:

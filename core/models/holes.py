@@ -39,12 +39,12 @@ class _Span:
 
 @dataclass(frozen=True)
 class _Tensor(_Span):
-    """Where a tensor lies. row: bytes of one entry of its first axis; of all of it where it has one axis. number: bytes
+    """Where a tensor lies. row_bytes: of one entry of its first axis; of all of it where it has one axis. number_bytes:
     of a number."""
 
     key: str
-    row: int
-    number: int
+    row_bytes: int
+    number_bytes: int
 
 
 def emptied(path: Path) -> str | None:
@@ -109,17 +109,17 @@ def _is_hole(zeros: _Span, tensor: _Tensor, data: Any) -> bool:
     """Whether a run of zeros begins or ends inside of a row of a tensor, and is no columns of it."""
     # Bytes of the tensor, in whole numbers: a number that is not zero may have zeros in its lower bytes, which come
     # first.
-    first = max(0, -(-(zeros.begin - tensor.begin) // tensor.number) * tensor.number)
-    last = min(tensor.end - tensor.begin, (zeros.end - tensor.begin) // tensor.number * tensor.number)
-    is_whole_rows = first % tensor.row == 0 and last % tensor.row == 0
-    if is_whole_rows or (last - first) // tensor.number < _FEWEST:
+    first = max(0, -(-(zeros.begin - tensor.begin) // tensor.number_bytes) * tensor.number_bytes)
+    last = min(tensor.end - tensor.begin, (zeros.end - tensor.begin) // tensor.number_bytes * tensor.number_bytes)
+    is_whole_rows = first % tensor.row_bytes == 0 and last % tensor.row_bytes == 0
+    if is_whole_rows or (last - first) // tensor.number_bytes < _FEWEST:
         return False
-    if last - first >= tensor.row:
+    if last - first >= tensor.row_bytes:
         return True  # more than a row, and a part of another one
     if zeros.begin >= tensor.begin and zeros.end <= tensor.end:
-        return False  # part of one row: such zeros may be columns
-    if tensor.row == tensor.end - tensor.begin:
+        return False  # less than a row, perhaps across the edge of two: such zeros may be columns
+    if tensor.row_bytes == tensor.end - tensor.begin:
         return True  # there is no other row, and the zeros go on in the tensor beside
     # The row before, or behind where it is the first.
-    beside = tensor.begin - tensor.row if first >= tensor.row else tensor.begin + tensor.row
+    beside = tensor.begin - tensor.row_bytes if first >= tensor.row_bytes else tensor.begin + tensor.row_bytes
     return bool(data[beside + first : beside + last].any())

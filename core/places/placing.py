@@ -13,8 +13,12 @@ from ..names import folded
 from ..people import Cast, Identity, Layout, Person, PlacedCast, Point, Slot
 from ..text import plain
 
-ORDERS = ("left to right", "as listed", "match faces", "custom", "last places", "largest faces")
-LAST_PLACES, LARGEST_FACES = ORDERS[-2:]
+LEFT_TO_RIGHT = "left to right"
+MATCH_FACES = "match faces"
+CUSTOM = "custom"
+LAST_PLACES = "last places"
+LARGEST_FACES = "largest faces"
+ORDERS = (LEFT_TO_RIGHT, "as listed", MATCH_FACES, CUSTOM, LAST_PLACES, LARGEST_FACES)
 SMALL_FACE = 96
 """Faces under this many pixels lose their likeness."""
 
@@ -62,16 +66,16 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
         "match faces": the person whose photos are most like the face that stood in the place.
         "left to right": as listed, in the places from left to right.
         "as listed": as listed, in the order of the places.
-    With the three last-named orders, and with "last places" of a layout that is not larger than the list, the layout
-    must have as many places as there are people in the list, or as there are in the cast. The list has the people of
-    the cast and those of `Cast.absent`. In the first case the places of people who are absent stay free.
+    With "match faces", "left to right" and "as listed", and with "last places" of a layout that is not larger than the
+    list, the layout must have as many places as there are people in the list, or as there are in the cast. The list has
+    the people of the cast and those of `Cast.absent`. In the first case the places of people who are absent stay free.
     Raises BadCast (except for custom), BadOrder, CannotMatch, BadEmbedding.
     """
     place_count = len(layout.slots)
     listed_people = range(1, len(cast.people) + len(cast.absent) + 1)
     # Number in the list, from 1 -> index in the cast. A person who is absent has a number and no index.
     index_of: dict[int, int] = {number: index for index, number in enumerate(cast.numbers)}
-    if order == "custom":
+    if order == CUSTOM:
         people = zip(cast.numbers, (person.identity.name for person in cast.people), strict=True)
         numbers = _numbers_of_text(custom_order, dict([*people, *cast.absent]), place_count)
         return tuple(index_of.get(number) for number in numbers)
@@ -83,12 +87,12 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
         return _places_by_size(layout.slots, len(cast.people))
     if place_count not in (len(cast.people), len(listed_people)):
         raise _wrong_place_count(cast, place_count)
-    if order == "match faces":
+    if order == MATCH_FACES:
         return _places_by_likeness([person.identity for person in cast.people], layout.slots)
     # With a place for everybody who was listed, those who are absent have one that stays free.
     numbers = cast.numbers if place_count == len(cast.people) else listed_people
     place_order = list(range(place_count))
-    if order == "left to right":
+    if order == LEFT_TO_RIGHT:
         place_order.sort(key=lambda place: layout.slots[place].center)  # by x, then by y
     number_at = dict(zip(place_order, numbers, strict=True))  # index of the place -> number of the person in the list
     return tuple(index_of.get(number_at[place]) for place in range(place_count))
