@@ -1,1 +1,1 @@
-"""References: people as reference pictures of FLUX.2 and Qwen-Image-Edit, alone or by region."""
+"""References: people as reference pictures of transformers that take several, alone or by region."""
