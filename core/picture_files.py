@@ -158,8 +158,8 @@ def _upright(picture: Image.Image) -> Image.Image:
     """A loaded picture turned as its EXIF says; as it lies where EXIF is damaged."""
     info = picture.info
     with suppress(Exception):  # EXIF may be anything: text, a loop of offsets, a number of another kind
-        picture.getexif()  # is kept
-        # Pillow writes EXIF anew without the turn, which fails where another entry is damaged. There is none to write.
+        picture.getexif()  # Pillow keeps what it has read, so that exif_transpose finds the turn without info
+        # With EXIF in info exif_transpose writes it anew without the turn, which fails where another entry is damaged.
         picture.info = {}
         picture = ImageOps.exif_transpose(picture)
     picture.info = info

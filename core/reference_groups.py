@@ -66,7 +66,9 @@ def groups(
     if strength < 1:
         tokens = sum(span.count for span in spans)
         attentions.append((1 - strength, torch.ones(tokens, len(pieces), dtype=torch.bool)))
-    factors = _factors(spans, pieces, owners, weights)  # (all tokens, pieces)
+    # (all tokens, pieces): how often a token reads a piece. A token with a fraction, such as 0.25, is in two groups: in
+    # one with a share of 0.25 it reads the piece, in one with 0.75 it does not.
+    factors = _factors(spans, pieces, owners, weights)
     token_groups: list[Group] = []
     for share, reads in attentions:
         for readers in readers_of(in_steps(reads * factors).T):

@@ -141,7 +141,8 @@ class PersonControlNet(ControlNet):
         Upscalers by tiles do so, and the places are then wrong. latent: (height, width) of what is sampled, in latent
         pixels. options: the transformer_options of the forward.
         """
-        to_sigma = self._to_sigma
+        to_sigma = self._to_sigma  # None outside of a run
+        # Without a size, or with a row for each person, nobody has a place that could be wrong.
         if not self.given.size or not to_sigma or self.given.by_row:
             return
 

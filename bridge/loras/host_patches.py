@@ -67,6 +67,7 @@ def fitting_shape(model: ModelPatcher, name: str, patch: Any, rows: slice | None
 def _fits_shape(patch: Any, shape: tuple[int, ...]) -> bool:
     """Whether a patch fits a weight of this shape; () for no weight."""
     kind = kind_of(patch)
+    # A whole difference has the shape of the weight. () is also that of a single number, which it alone can fit.
     if not shape or kind is None:
         return tensors_of(patch)[0].shape == shape
     if kind in TURNING_KINDS:
@@ -76,7 +77,7 @@ def _fits_shape(patch: Any, shape: tuple[int, ...]) -> bool:
         return blocks_and_size.numel() == shape[0]
     lora = lora_of(patch)
     if lora is None:
-        return True
+        return True  # of a kind that is not known here: the host finds out when it samples
     low_rank = low_rank_shapes(lora, shape)
     return low_rank is not None and low_rank.fits(shape)
 

@@ -106,8 +106,9 @@ class RegionalTextRun(CrossAttentionRun):
         chunks = chunks_by_row(chunks, len(forward_input.x))
 
         def make(place: QueryPlace) -> RegionalTextBatch:
-            """A new batch for this place."""
+            """A new batch for the forwards of this QueryPlace."""
             ignoring = frozenset[Block]()
+            # Another pack's function is never given appended tokens, so it is asked about inline ones alone.
             if has_inline_tokens(chunks):
                 ignoring = layers_ignoring_text(forward_input, length_without_inline_tokens(chunks))
             return RegionalTextBatch(self.layers, chunks, text_length, place, ignoring)

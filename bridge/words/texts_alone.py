@@ -158,13 +158,15 @@ class TextsAlone:
         arguments of the host.
         """
         sizes = (self._texts.common, *self._texts.sizes)
+        # Calls for a reference (current.embedded), without a text, or with another text than ours pass unchanged.
         if current.embedded is not None or cap_feats is None or cap_feats.shape[1] != sum(sizes):
             return embed(x, cap_feats, siglip_feats, offset=offset, **more)
         common, *texts = cap_feats.split(sizes, dim=1)
         with called_alone(0):
-            embedded, rotations, end = embed(x, common, siglip_feats, offset=offset, **more)
+            embedded, rotations, next_position = embed(x, common, siglip_feats, offset=offset, **more)
         captions = [_Caption(embedded[0], rotations[0])]
         embed_caption = partial(self._texts.network.embed_cap, bsz=1, device=x.device, dtype=x.dtype)
+        # Everybody's words end where the common text ends.
         call = _CaptionCall(
             embed_caption, offset + self._texts.position_count(self._texts.common), self._texts.position_count
         )
@@ -176,7 +178,7 @@ class TextsAlone:
                 captions.append(call.of_text(number, text))
         all_tokens = torch.cat([caption.tokens for caption in captions], dim=1)
         all_rotations = torch.cat([caption.rotations for caption in captions], dim=1)
-        return (all_tokens, *embedded[1:]), (all_rotations, *rotations[1:]), end
+        return (all_tokens, *embedded[1:]), (all_rotations, *rotations[1:]), next_position
 
     def _caption_of_rows(self, call: _CaptionCall, place: TextPlace, number: int, text: Tensor) -> _Caption:
         """The caption of a place in which each row has words of its own. text: (B, tokens of the place, width)."""
