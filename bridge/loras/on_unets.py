@@ -330,8 +330,8 @@ def _with_addition(out: Tensor, addition: Tensor, grid: Grid) -> Tensor:
 def _shares_of(loras: Sequence[PersonLoras]) -> list[Tensor]:
     """How much of each person's LoRAs every pixel has: tensors (people, H, W).
 
-    There is none where one person is everywhere; one for all rows; one for each chunk, where prompts have areas of their
-    own; or one for each row, where people have rows: a chunk of several rows has several, see PersonLoras.shares.
+    There is none where one person is everywhere; one for all rows; one for each chunk, where prompts have areas of
+    their own; or one for each row, where people have rows: a chunk of several rows has several, see PersonLoras.shares.
     loras: what one node has put into each chunk of the batch.
     """
     first = loras[0]
