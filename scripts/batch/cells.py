@@ -32,12 +32,8 @@ def value_of(cell: str, spec: Spec, current: Any) -> Any:
     kind = spec.kind or _kind_of(current)
     if kind == "BOOLEAN":
         return _boolean(cell)
-    if kind == "INT":
-        number = _whole_number(cell)
-        _require_range(number, spec.options)
-        return number
-    if kind == "FLOAT":
-        number = _decimal_number(cell)
+    if kind in ("INT", "FLOAT"):
+        number = _whole_number(cell) if kind == "INT" else _decimal_number(cell)
         _require_range(number, spec.options)
         return number
     return cell
@@ -89,12 +85,7 @@ def _choice(cell: str, menu: Sequence[Any]) -> Any:
 
     menu: words, or entries whose choice brings inputs. A file may be named without its ending. Raises BadRow.
     """
-    values: list[Any] = []
-    for entry in menu:
-        if isinstance(entry, dict) and "key" in entry:
-            values.append(entry["key"])
-        else:
-            values.append(entry)
+    values = [entry["key"] if isinstance(entry, dict) and "key" in entry else entry for entry in menu]
     words = {str(value): value for value in values}
     word = word_among(cell, list(words))
     if word is not None:

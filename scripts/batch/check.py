@@ -9,7 +9,7 @@ from rig.workflow import Prompt, specs, title
 
 from core.models import needs
 
-from .prompts import Job, ObjectInfo
+from .prompts import Job, ObjectInfo, is_of_others
 
 _NEAREST = 3
 
@@ -77,8 +77,7 @@ def _menus(kind: str, object_info: ObjectInfo) -> dict[str, list[Any]]:
 
     Those of other packs may take what they do not offer, and so do menus of files that are sent along.
     """
-    is_of_host = object_info[kind]["python_module"].startswith(("nodes", "comfy_extras"))
-    if not is_of_host and not kind.startswith("Likeness"):
+    if is_of_others(kind, object_info):
         return {}
     menus: dict[str, list[Any]] = {}
     for name, spec in specs(object_info, kind).items():

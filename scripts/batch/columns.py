@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from environment import SetupError
@@ -49,10 +50,8 @@ class ColumnNames:
 
     def _unknown(self, column: str) -> str:
         """The message on a column that means no input."""
-        names = list(self._labels)
-        for places in self._all.values():
-            for place in places:
-                names.append(f"{place.title}.{place.name}")
+        places = chain.from_iterable(self._all.values())
+        names = [*self._labels, *(f"{place.title}.{place.name}" for place in places)]
         name_of = {folded(name): name for name in names}
         message = f"No input of the workflow is called {column}."
         near = [name_of[key] for key in difflib.get_close_matches(folded(column), name_of, _NEAREST, 0.5)]
@@ -65,11 +64,7 @@ class ColumnNames:
 
 def _long_names(place: Place) -> set[str]:
     """The names of an input with its node's, folded."""
-    names: set[str] = set()
-    for node in (place.title, place.node):
-        for name in (place.name, place.label):
-            names.add(folded(f"{node}.{name}"))
-    return names
+    return {folded(f"{node}.{name}") for node in (place.title, place.node) for name in (place.name, place.label)}
 
 
 def _app_inputs(graph: Mapping[str, Any], places: Sequence[Place]) -> Iterator[Place]:

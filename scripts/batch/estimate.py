@@ -67,14 +67,12 @@ class Pace:
 
     def is_known_with(self, size: int) -> bool:
         """Whether it is known now, once. A row has been made; size: bytes of its pictures."""
-        now = self._clock()
-        if self._last is not None and not self._is_told:
-            self.took.add(now - self._last, size)
-            self._is_told = self.took.count + 1 >= FIRST_ROWS or self.took.seconds >= FIRST_SECONDS
-            self._last = now
-            return self._is_told
-        self._last = now
-        return False
+        last, self._last = self._last, self._clock()
+        if last is None or self._is_told:
+            return False
+        self.took.add(self._last - last, size)
+        self._is_told = self.took.count + 1 >= FIRST_ROWS or self.took.seconds >= FIRST_SECONDS
+        return self._is_told
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ Names in a folder have slashes. Both kinds of folders can be sent to another pro
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import sys
@@ -17,7 +18,7 @@ from typing import IO, Any, TypeVar
 
 from environment import SetupError, python_command, say
 from rig import whole
-from rig.given_files import Unreadable, bytes_of, require_file
+from rig.given_files import Unreadable, bytes_of, require_file, too_long
 
 from core.models.files import dead_link, files_below
 
@@ -32,7 +33,7 @@ _KEPT_LISTINGS = 64
 _SENT_EVERY_SECONDS = 30
 
 
-def folder_of(address: str) -> Folder | StoreFolder:
+def folder_of(address: str) -> Folder:
     """The folder at an address: a path, or what fsspec calls a URL."""
     if "://" in address and not address.startswith("file://"):
         return StoreFolder(address)
@@ -117,6 +118,10 @@ class Folder:
             raise SetupError(f"{self.place(name)} {cause}.") from cause
         with file:
             yield file
+
+    def with_copy(self, name: str) -> Folder:
+        """A folder in which a file can be opened often: this one, or a store's copy. Raises SetupError."""
+        return self
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file, which is there whole or not at all. Raises OSError."""
@@ -245,21 +250,37 @@ class StoreFolder(Folder):
         return sizes
 
     def read(self, name: str, most: int) -> bytes:
+        def ask() -> bytes:
+            with self._store.open(self.place(name), "rb") as file:
+                return file.read(most + 1)
+
         try:
-            return self._asked(lambda: self._store.cat_file(self.place(name)))
+            data = self._asked(ask)
         except (FileNotFoundError, PermissionError, IsADirectoryError) as cause:
             raise Unreadable(f"cannot be read: {cause}") from cause
+        if len(data) > most:
+            raise Unreadable(too_long(most))
+        return data
 
     @contextmanager
     def opened(self, name: str) -> Iterator[IO[bytes]]:
-        with temporary_folder() as copies:
-            copy = os.path.join(copies, "copy")
-            try:
-                self._asked(lambda: self._store.get_file(self.place(name), copy))
-            except OSError as cause:
-                raise SetupError(f"{self.place(name)} cannot be read: {cause}.") from cause
-            with open(copy, "rb") as file:
-                yield file
+        with temporary_folder() as copies, open(self._copied(name, copies), "rb") as file:
+            yield file
+
+    def with_copy(self, name: str) -> Folder:
+        copies = temporary_folder()
+        atexit.register(copies.cleanup)
+        self._copied(name, copies.name)
+        return _Copies(copies.name, self)
+
+    def _copied(self, name: str, folder: str) -> str:
+        """The path of a copy of a file, which is put into a folder of this machine. Raises SetupError."""
+        copy = os.path.join(folder, os.path.basename(name))
+        try:
+            self._asked(lambda: self._store.get_file(self.place(name), copy))
+        except OSError as cause:
+            raise SetupError(f"{self.place(name)} cannot be read: {cause}.") from cause
+        return copy
 
     def write(self, name: str, data: bytes) -> None:
         self._asked(lambda: self._store.pipe_file(self.place(name), data))
@@ -284,6 +305,17 @@ class StoreFolder(Folder):
 
     def list_of(self, name: str) -> List:
         return StoreList(self, name)
+
+
+class _Copies(Folder):
+    """A folder of this machine with copies of a store's files, which messages call as they are called there."""
+
+    def __init__(self, address: str, store: StoreFolder) -> None:
+        super().__init__(address)
+        self._store = store
+
+    def place(self, name: str) -> str:
+        return self._store.place(name)
 
 
 class _StoreFile(io.BytesIO):

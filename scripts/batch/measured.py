@@ -164,13 +164,8 @@ def _last(prompt: Prompt, object_info: ObjectInfo, socket: str, saver: str) -> l
 def _method(prompt: Prompt) -> str:
     """The method that a picture is made with, as Measure Likeness calls it; "unknown" for none or several."""
     kinds = {node["class_type"] for node in prompt.values()}
-    names: set[str] = set()
-    for method in methods():
-        if method.measured_as and method.used_by(kinds):
-            names.add(method.measured_as)
-    if len(names) != 1:
-        return "unknown"
-    return names.pop()
+    names = {method.measured_as for method in methods() if method.measured_as and method.used_by(kinds)}
+    return names.pop() if len(names) == 1 else "unknown"
 
 
 # --- What a worker has measured
@@ -221,15 +216,13 @@ def report_of(data: bytes) -> Report:
     for name, place in zip(content["names"], places, strict=True):
         slot = Slot((0.0, 0.0)) if has_places else None
         people.append(Person(Identity(name, {}, no_photo), 1.0, slot, place))
-    pictures: dict[str, tuple[MeasuredPicture, ...]] = {}
-    for recogniser, of_recogniser in content["pictures"].items():
-        pictures[recogniser] = tuple(_picture_of(picture) for picture in of_recogniser)
+    pictures = {recogniser: tuple(map(_picture_of, of_it)) for recogniser, of_it in content["pictures"].items()}
     return Report(tuple(people), tuple(pictures), pictures, content["method"], labels=tuple(content["labels"]))
 
 
 def _picture_of(content: Mapping[str, Any]) -> MeasuredPicture:
-    sightings: list[Sighting] = []
-    for sighting in content["sightings"]:
-        sightings.append(Sighting(**{**sighting, "similarities": tuple(sighting["similarities"])}))
+    sightings = tuple(
+        Sighting(**{**sighting, "similarities": tuple(sighting["similarities"])}) for sighting in content["sightings"]
+    )
     boxes = tuple(tuple(box) for box in content["boxes"])
-    return MeasuredPicture(boxes, tuple(sightings), tuple(content["part_similarities"]))
+    return MeasuredPicture(boxes, sightings, tuple(content["part_similarities"]))

@@ -95,10 +95,6 @@ class Shelf:
         }
         self._list = folder.list_of(f"{LISTS}/{name}")
 
-    def close(self) -> None:
-        if self._lock:
-            self._lock.close()
-
     def size_of(self, task: Task) -> int | None:
         """How large the pictures are that this worker has made of a row before its end; None where it has not."""
         return self._sizes.get((task.row.name, task.fingerprint))
@@ -160,9 +156,9 @@ class _Done:
 
 
 class Output:
-    """The folder of a run, which is one run's at a time.
+    """The folder of a run. One on a disk is one run's at a time; a store has no locks.
 
-    Raises SetupError where another run has it, and for a folder that holds other things.
+    Raises SetupError where another run has it on a disk, and for a folder that holds other things.
     """
 
     def __init__(self, folder: Folder, measuring: Measuring | None = None) -> None:

@@ -74,6 +74,12 @@ def _require_no_circle(prompt: Prompt) -> None:
         raise SetupError(f"The workflow has a circle, {circle}: take one of these links out.") from cause
 
 
+def is_of_others(kind: str, object_info: ObjectInfo) -> bool:
+    """Whether a class of nodes is of another pack: neither ComfyUI's own nor one of ours."""
+    is_of_host = object_info[kind]["python_module"].startswith(("nodes", "comfy_extras"))
+    return not is_of_host and not kind.startswith("Likeness")
+
+
 def up_to_outputs(prompt: Prompt, object_info: ObjectInfo) -> Prompt:
     """The nodes that ComfyUI runs: those that save or show something, and all before them."""
     last = [number for number, node in prompt.items() if object_info[node["class_type"]]["output_node"]]

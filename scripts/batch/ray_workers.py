@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from environment import ROOT, SetupError, say
 
 from .one_worker import Finished, WorkerSettings
-from .worker import ENDS
+from .worker import ENDS, shortened
 
 HERE = "local"
 """The address by which Ray is started on this machine."""
@@ -31,8 +31,6 @@ _CLIENT_PORT = 10001
 _PAGE_SECONDS = 1
 """So long a call takes, where its tasks are shorter than that."""
 _MOST_ROWS = 1000
-_MOST_LETTERS = 600
-"""Of the end of an error in a message."""
 NO_RAY = (
     'Several workers run on Ray, which is not installed: {python} -m pip install "ray[default]". '
     "One worker needs no Ray: leave --workers and --address out."
@@ -290,5 +288,4 @@ def _actor_class() -> type:
 
 def _reason(error: BaseException) -> str:
     """The text of an error: of Ray's the cause inside the actor, of a log its end."""
-    text = str(getattr(error, "cause", None) or error) or type(error).__name__
-    return text if len(text) <= _MOST_LETTERS else f"… {text[-_MOST_LETTERS:]}"
+    return shortened(str(getattr(error, "cause", None) or error) or type(error).__name__)

@@ -60,6 +60,7 @@ class FixedInput:
 def read(folder: Folder, name: str) -> Table:
     """The table in a file: CSV, JSON lines or Parquet, by its ending. Raises SetupError for a file that is no table."""
     place = folder.place(name)
+    folder = folder.with_copy(name)
     if ending(name) == ".parquet":
         return _checked(place, *parquet_lines(folder, name))
     if ending(name) in JSON_LINES:

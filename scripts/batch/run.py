@@ -1,6 +1,6 @@
 """A run: which rows of its table are to be made, what that will take, and what becomes of each.
 
-The table is read twice as a stream: once before the first row, when a byte is noted for each, and once for the workers.
+It reads the table twice, as a stream: before the first row, when a byte is noted for each, and for the workers.
 """
 
 from __future__ import annotations

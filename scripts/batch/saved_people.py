@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from rig.links import as_link, readers_of, up_to
+from rig.links import links_of, readers_of, up_to
 from rig.workflow import Prompt
 
 from core.errors import listed
@@ -104,10 +104,8 @@ def _require_replaceable(prompt: Prompt, person: str, other_photos: Mapping[str,
         if any(node in sources for node in nodes):
             raise BadRow(f"{column} is a photo of the same person in this workflow: leave one of the two cells empty.")
     for node in prompt.values():
-        for value in node["inputs"].values():
-            link = as_link(value)
-            if link is not None and link.node == person and link.output >= _LOAD_PERSON_OUTPUTS:
-                raise BadRow("A photo is needed here: this workflow uses the report of Person, which no file has.")
+        if any(link.node == person and link.output >= _LOAD_PERSON_OUTPUTS for link in links_of(node)):
+            raise BadRow("A photo is needed here: this workflow uses the report of Person, which no file has.")
 
 
 def load_person(file: str) -> dict[str, Any]:
@@ -117,11 +115,7 @@ def load_person(file: str) -> dict[str, Any]:
 
 def files_in(prompt: Prompt, files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Those of the files that a prompt names."""
-    named: set[str] = set()
-    for node in prompt.values():
-        for value in node["inputs"].values():
-            if isinstance(value, str):
-                named.add(value)
+    named = {value for node in prompt.values() for value in node["inputs"].values() if isinstance(value, str)}
     return {name: data for name, data in files.items() if name in named}
 
 

@@ -20,7 +20,7 @@ from rig.workflow import Prompt
 from core.text import MOST_NAME_LETTERS, plain
 
 from .folders import Folder
-from .prompts import Job, ObjectInfo, socket_of, up_to_outputs
+from .prompts import Job, ObjectInfo, is_of_others, socket_of, up_to_outputs
 from .saved_people import PERSON, files_in, load_person, with_separate_people
 from .worker import PERSON_FILE
 
@@ -157,12 +157,7 @@ def _is_of_photos(prompt: Prompt, number: str, object_info: ObjectInfo) -> bool:
     links = list(links_of(prompt[number]))
     if not links or any(socket_of(prompt, link, object_info) == _SOCKET for link in links):
         return False
-    for node in up_to(prompt, [number]).values():
-        module = object_info[node["class_type"]]["python_module"]
-        is_of_host = module.startswith(("nodes", "comfy_extras"))
-        if not is_of_host and not node["class_type"].startswith("Likeness"):
-            return False
-    return True
+    return not any(is_of_others(node["class_type"], object_info) for node in up_to(prompt, [number]).values())
 
 
 def _digest(prompt: Prompt, number: str, digests: dict[str, str]) -> str:

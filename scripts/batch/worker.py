@@ -106,7 +106,7 @@ class Worker:
                 began = time.monotonic()
                 return self._tried(prompt, files)
             except (HostError, OSError, KeyError) as cause:
-                reason = _shortened(str(cause))
+                reason = shortened(str(cause))
                 self._end_host()
             if self._is_stopped:
                 break
@@ -208,7 +208,7 @@ def _reason(run: HostRun, prompt: Prompt) -> str:
     return run.error or f"It ended as {run.status or 'nothing'}."
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
     """A text, or the end of it where it is a log."""
     return text if len(text) <= _MOST_LETTERS else f"… {text[-_MOST_LETTERS:]}"
 

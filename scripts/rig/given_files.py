@@ -31,7 +31,7 @@ def bytes_of(path: Path, most: int) -> bytes:
     except OSError as cause:
         raise Unreadable(f"cannot be read: {cause.strerror}") from cause
     if len(data) > most:  # it grows, or its system does not say how long it is
-        raise Unreadable(_too_long(most))
+        raise Unreadable(too_long(most))
     return data
 
 
@@ -47,8 +47,9 @@ def require_file(path: Path, most: int) -> None:
         if is_kind(state.st_mode):
             raise Unreadable(f"is {kind}, not a file")
     if state.st_size > most:
-        raise Unreadable(f"has {state.st_size:,} bytes, which is {_too_long(most).removeprefix('is ')}")
+        raise Unreadable(f"has {state.st_size:,} bytes, which is {too_long(most).removeprefix('is ')}")
 
 
-def _too_long(most: int) -> str:
+def too_long(most: int) -> str:
+    """What Unreadable says of a file with more than `most` bytes."""
     return f"is too long: at most {most:,} bytes are read"

@@ -399,7 +399,8 @@ def opened(folder: Path, worker: str = "1", measuring: Measuring | None = None) 
     output = Output(Folder(str(folder)), measuring)
     shelf = Shelf(output.folder, worker)
     yield output, shelf
-    shelf.close()
+    assert shelf._lock
+    shelf._lock.close()  # as the end of its process does
     output.close()
 
 

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from batch.output import Measuring, Output, Shelf, Task
 from batch.rows import Row
 from batch.worker import SavedFile
 from environment import ROOT, SetupError
+from rig.given_files import Unreadable
 
 pytest.importorskip("s3fs", reason="the store of these tests is s3fs and moto")
 pytest.importorskip("moto", reason="the store of these tests is s3fs and moto")
@@ -86,7 +88,9 @@ def test_a_table_and_photos_in_a_store(store: Store) -> None:
     parent, name = parent_of("s3://bucket/in/jobs.csv")
     folder = folder_of(parent)
     assert folder.is_there()
-    (row,) = rows.rows(rows.read(folder, name), lambda _: True)
+    table = rows.read(folder, name)
+    files.pipe("bucket/in/jobs.csv", b"name\nof somebody who writes meanwhile\n")
+    (row,) = rows.rows(table, lambda _: True)
     assert folder.read(row.cells["Photo"], 10) == b"1"
     assert sorted(folder.names) == ["Set/x.png", "jobs.csv"]
     stamp = folder.stamp("Set/x.png")
@@ -94,7 +98,9 @@ def test_a_table_and_photos_in_a_store(store: Store) -> None:
     folders._stamps.cache_clear()
     assert folder.stamp("Set/x.png") not in ("", stamp)
     assert folder.stamp("Set/y.png") == ""
-    assert pickle.loads(pickle.dumps(folder)).read("Set/x.png", 10) == b"2"
+    assert pickle.loads(pickle.dumps(folder)).read("Set/x.png", 1) == b"2"
+    with pytest.raises(Unreadable, match="is too long: at most 0 bytes"):
+        folder.read("Set/x.png", 0)
     assert not folder_of("s3://bucket/nothing").is_there()
     with pytest.raises(SetupError, match=r"such as: .* -m pip install fsspec s3fs"):
         folder_of("nowhere://bucket").is_there()
@@ -185,7 +191,27 @@ class Trial:
         self.until(lambda: self.process.poll() is not None, while_running=False)
         for process in self.running(""):
             process.kill()
+        shutil.rmtree(self.temporary, ignore_errors=True)
         return self.process.returncode
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes as Linux names them")
+def test_two_workers_on_ray_make_each_row_once(tmp_path: Path) -> None:
+    """And one worker without Ray, which goes on with that folder, makes none."""
+    pytest.importorskip("ray")
+    made = tmp_path / "made"
+    arguments = (str(tmp_path / "jobs.csv"), str(made))
+
+    def listed() -> list[str]:
+        return [json.loads(line)["name"] for path in (made / "done").iterdir() for line in path.open() if line.strip()]
+
+    for number, options in enumerate((("--workers", "2", "--make", "50", "--seconds", "0.02"), ("--workers", "1"))):
+        log = tmp_path / f"{number}.txt"
+        assert Trial(log, *arguments, *options).end() == 0, log.read_text()
+        assert sorted(listed()) == sorted(f"row{row}" for row in range(50))
+        pictures = {path.stem: path.read_text() for path in made.glob("*.txt")}
+        assert pictures == {f"row{row}": str(row) for row in range(50)}
+        assert f"] {0 if number else 50} rows in " in log.read_text()
 
 
 @pytest.mark.thorough
