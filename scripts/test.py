@@ -5,8 +5,8 @@
     python scripts/test.py --all --part browser
     python scripts/test.py --mutants 300 --seed 7
 
---smoke    the three systems draw a picture each in the newest ComfyUI: half a minute, most of it ComfyUI's start
---fast     unit and contract tests, and each way to get people into a picture in the newest ComfyUI: two minutes
+--smoke    the three systems draw a picture each in the newest ComfyUI: ten seconds
+--fast     unit and contract tests, and each way to get people into a picture in the newest ComfyUI: a minute
 (neither)  all but the thorough ones in the newest ComfyUI, what is marked `both_hosts` in the others: for every change
 --all      everything in every ComfyUI: before a release
 --part     one part of it, each under an hour on two cores: host-less, every-method, browser or nodes
