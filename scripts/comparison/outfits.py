@@ -12,6 +12,7 @@ import torch
 from environment import ROOT, SetupError
 from pack.bridge.host import encode
 from pack.core.errors import counted
+from pack.core.measure.figures import mean
 from pack.core.parts.parts import LABELS, Part, make_part
 from pack.core.picture_files import ENDINGS
 from pack.core.text import MOST_NAME_LETTERS, plain
@@ -257,18 +258,14 @@ def opaque(path: Path) -> Tensor | None:
     return None if bool((alpha == 1).all()) else alpha[None]
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
-
-
 COLUMNS = (
     Column(
         "parts", "The mean over parts of the cosine of DINOv2's embeddings of the part and of the picture.",
-        "Measure Likeness", "", lambda judged: _mean([value for one in judged for value in one.parts]), judge=DINO,
+        "Measure Likeness", "", lambda judged: mean([value for one in judged for value in one.parts]), judge=DINO,
     ),
     Column(
         "weakest part", "The same of the part that shows least, the mean over the pictures.",
-        "Measure Likeness", "", lambda judged: _mean([min(one.parts) for one in judged if one.parts]), judge=DINO,
+        "Measure Likeness", "", lambda judged: mean([min(one.parts) for one in judged if one.parts]), judge=DINO,
     ),
     *named("text alignment", "seconds", "per step"),
 )  # fmt: skip
