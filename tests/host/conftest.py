@@ -54,10 +54,9 @@ def id_patch() -> IDPatch:
 @pytest.fixture(scope="session")
 def sdxl() -> tuple[ModelPatcher, ControlNet]:
     """A tiny MODEL and ControlNet of SDXL's kind."""
-    import tiny_sdxl
+    import sample_values
 
-    unet = tiny_sdxl.diffusers_unet()
-    return tiny_sdxl.host_model(unet), tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(unet, 172))
+    return sample_values.sdxl(), sample_values.new_control_net(172)
 
 
 @pytest.fixture(scope="session")

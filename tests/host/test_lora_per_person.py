@@ -193,7 +193,7 @@ def weighted_sum(additions, weights):
 @pytest.mark.parametrize("feather, dtype, tolerance", [(0, torch.float32, ALMOST), (24, torch.float64, 2e-6)])
 def test_a_whole_sampling_is_plain_torch_with_hooks(feather, dtype, tolerance):
     """Two people, hard and soft regions, part of the picture nobody's; dtype: of the network, and what it computes."""
-    model = tiny_sdxl.host_model(tiny_sdxl.diffusers_unet().to(dtype))
+    model = tiny_sdxl.seeded_model(dtype)
     files = [lora_made.file(model, seed=n) for n in (1, 2)]
     # Three numbers that multiply: of Add LoRA, of the person in the cast, and of the node.
     of_files, of_people, of_node = (0.8, 0.5), (0.5, 0.9), 1.25
@@ -633,9 +633,9 @@ def divide_into_groups(convolutions, number):
 @pytest.mark.every_run_only("dilate-glora", "divide_into_groups-lora")
 def test_a_convolution_runs_the_lora_as_it_runs_itself(change, kind):
     """Its dilation, its padding and its groups are those of Load LoRA's weights."""
-    model = tiny_sdxl.host_model(tiny_sdxl.diffusers_unet())
+    model = tiny_sdxl.seeded_model()
     change(model.model.diffusion_model.middle_block[0].in_layers, 2)
-    file = lora_made.file(model, kind, words=("middle_block.0.in_layers.2",), strong=0.5)
+    file = lora_made.file(model, kind, words=("middle_block.0.in_layers.2",), strong=1.0)
     plain = sample(model, [text(1)], [text(2)], steps=1)
     expected = sample(loaded_by_the_host(model, file)[0], [text(1)], [text(2)], steps=1)
     assert (

@@ -79,12 +79,16 @@ def test_condition_image_equals_the_formula():
         assert image.min() < 0 and image.max() > 1, "patches must survive unclamped"
 
 
+def both(shape, changes):
+    """UNet and ControlNet: diffusers' and the host's."""
+    unet = tiny_sdxl.diffusers_unet(**changes)
+    net = tiny_sdxl.diffusers_control_net(unet)
+    return unet, net, tiny_sdxl.host_model(unet, shape), tiny_sdxl.host_control_net(net, shape)
+
+
 @pytest.fixture(scope="module")
 def networks():
-    """UNet and ControlNet: diffusers' and the host's."""
-    unet = tiny_sdxl.diffusers_unet()
-    net = tiny_sdxl.diffusers_control_net(unet)
-    return unet, net, tiny_sdxl.host_model(unet), tiny_sdxl.host_control_net(net)
+    return both(tiny_sdxl.HOST_CONFIG, {})
 
 
 def applied(networks, kind, embeddings, centers, control, sides, start):
@@ -98,7 +102,8 @@ def applied(networks, kind, embeddings, centers, control, sides, start):
 
 
 @pytest.mark.both_hosts
-def test_golden_sampling_of_the_authors(networks):
+def test_golden_sampling_of_the_authors():
+    networks = both(tiny_sdxl.GOLDEN_CONFIG, tiny_sdxl.GOLDEN_CHANGES)
     golden = load_file(tiny_sdxl.GOLDEN)
     with safe_open(tiny_sdxl.GOLDEN, "pt") as file:
         init = float(file.metadata()["init"])

@@ -19,7 +19,11 @@ from safetensors.torch import load_file
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "instant_id.safetensors"
 TOLERANCE = 1e-5  # relative to the largest latent value
-LAYOUTS = {"sdxl": (tiny_sdxl.HOST_CONFIG, {}), "ssd-1b": (tiny_sdxl.SSD_CONFIG, tiny_sdxl.SSD_CHANGES)}
+LAYOUTS = {
+    "sdxl": (tiny_sdxl.HOST_CONFIG, {}),
+    "ssd-1b": (tiny_sdxl.SSD_CONFIG, tiny_sdxl.SSD_CHANGES),
+    "golden": (tiny_sdxl.GOLDEN_CONFIG, tiny_sdxl.GOLDEN_CHANGES),
+}
 
 
 class Pair:
@@ -29,9 +33,10 @@ class Pair:
         shape, changes = LAYOUTS[layout]
         self.unet = tiny_sdxl.diffusers_unet(151, **changes)
         # IdentityNet keeps SDXL's own layout whatever the UNet's.
-        self.net = tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet(151), 172)
+        net_shape, net_changes = LAYOUTS["sdxl" if layout == "ssd-1b" else layout]
+        self.net = tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet(151, **net_changes), 172)
         self.model = tiny_sdxl.host_model(self.unet, shape)
-        self.control_net = tiny_sdxl.host_control_net(self.net)
+        self.control_net = tiny_sdxl.host_control_net(self.net, net_shape)
         self.instant_id = sample_values.loaded("instant_id", self.model)
         with_adapters(self.unet, sample_values.file_of("instant_id", self.model))
 
@@ -48,7 +53,7 @@ def test_golden_sampling_of_the_authors():
     golden = load_file(GOLDEN)
     with safe_open(GOLDEN, "pt") as file:
         init = float(file.metadata()["init"])
-    pair = pair_of("sdxl")
+    pair = pair_of("golden")
     sampling = Sampling(64, 64, seed=181)
     assert torch.equal(sampling.pooled, golden["in.pooled"])
     face = golden["in.emb"][None, None]

@@ -37,10 +37,10 @@ def file(version: int) -> dict[str, dict[str, Tensor]]:
     """As the authors pickle it, with a LoRA for the tiny UNet."""
     lora: dict[str, tuple[int, ...]] = {}
     names = comfy.utils.unet_to_diffusers(tiny_sdxl.HOST_CONFIG)
-    weights = tiny_sdxl.diffusers_unet().state_dict()
-    for key in names:
+    weights = tiny_sdxl.seeded_model().model.diffusion_model.state_dict()
+    for key, name_in_host in names.items():
         if ".to_" in key and key.endswith(".weight"):
-            out, inputs = weights[key].shape
+            out, inputs = weights[name_in_host].shape
             name = f"unet.{key}".replace(".to_", ".processor.to_").removesuffix(".weight").removesuffix(".0")
             lora |= {f"{name}_lora.down.weight": (4, inputs), f"{name}_lora.up.weight": (out, 4)}
     parts = {"id_encoder": seeded(encoder_shapes(version), 221), "lora_weights": seeded(lora, 222)}

@@ -73,12 +73,15 @@ nan, inf = math.nan, math.inf
 
 @cache
 def sdxl() -> Any:
-    return tiny_sdxl.host_model(tiny_sdxl.diffusers_unet())
+    return tiny_sdxl.seeded_model()
 
 
-@cache
-def control_net() -> Any:
-    return tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet()))
+def new_control_net(seed: int = 152) -> Any:
+    """For `sdxl`."""
+    return net_for(tiny_sdxl.HOST_CONFIG, num_heads=-1, num_head_channels=64, seed=seed)
+
+
+control_net = cache(new_control_net)
 
 
 @cache
@@ -87,12 +90,12 @@ def small() -> Any:
     return compiled.model()
 
 
-def net_for(shape: dict[str, Any], **changed: Any) -> Any:
+def net_for(shape: dict[str, Any], seed: int = 182, **changed: Any) -> Any:
     """A ControlNet for a UNet of this configuration."""
     shape = {key: value for key, value in shape.items() if key not in ("out_channels", "transformer_depth_output")}
     shape |= {"hint_channels": 3, "dtype": torch.float32, "operations": comfy.ops.disable_weight_init, **changed}
     net = comfy.cldm.cldm.ControlNet(**shape)
-    return comfy.controlnet.ControlNet(fill(net, 182).eval(), load_device=devices.DEVICE)
+    return comfy.controlnet.ControlNet(fill(net, seed), load_device=devices.DEVICE)
 
 
 @cache
@@ -108,7 +111,7 @@ def sd15_net() -> Any:
 
 
 def union_net() -> Any:
-    net = tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet()))
+    net = new_control_net()
     net.control_model.control_add_embedding = object()
     return net
 
@@ -353,6 +356,7 @@ def identity(
     return Identity(name, embeddings, torch.zeros(len(rows), 112, 112, 3), portraits(len(rows), seed=len(str(name))))
 
 
+@cache
 def portraits(photos: int = 1, kind: torch.dtype = torch.uint8, seed: int = 0) -> Portraits:
     pictures_by_size = (
         normal(side + seed, 1, side, side, 3).abs().clamp(0, 1) * 255 for side in (ALIGNED, LOOSE, FFHQ)

@@ -16,6 +16,8 @@ import comfy.samplers
 import comfy.supported_models
 import comfy.utils
 import devices
+import tiny_networks
+import torch
 from safetensors import safe_open
 from seeded import fill
 from tiny_networks import NETWORKS
@@ -26,17 +28,35 @@ if TYPE_CHECKING:  # imported where it is used: it takes long, and many tests do
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "id_patch_sampling.safetensors"
 
-HOST_CONFIG = NETWORKS["SDXL"]
+GOLDEN_CONFIG = NETWORKS["SDXL"]
+GOLDEN_CHANGES = {
+    "block_out_channels": [64, 128, 128], "attention_head_dim": [1, 2, 2], "transformer_layers_per_block": [1, 1, 2]
+}  # fmt: skip
+# Narrower, and with one transformer in every block: a step takes half as long.
+HOST_CONFIG = {
+    **GOLDEN_CONFIG, "model_channels": 32, "channel_mult": [1, 2, 4], "transformer_depth": [0, 0, 1, 1, 1, 1],
+    "transformer_depth_output": [0, 0, 0, 1, 1, 1, 1, 1, 1], "transformer_depth_middle": 1,
+}  # fmt: skip
+CHANGES = {
+    "block_out_channels": [32, 64, 128], "attention_head_dim": [1, 1, 2], "transformer_layers_per_block": [1, 1, 1]
+}  # fmt: skip
 # As SSD-1B differs from SDXL: other depths in every up block, no attention in the middle.
 SSD_CONFIG = {**HOST_CONFIG, "transformer_depth_output": [0, 0, 0, 1, 1, 2, 3, 2, 2], "transformer_depth_middle": -1}
 SSD_CHANGES = {"reverse_transformer_layers_per_block": [[2, 2, 3], [2, 1, 1], 1], "mid_block_type": "UNetMidBlock2D"}
 
 
+def seeded_model(dtype: torch.dtype = torch.float32) -> comfy.model_patcher.ModelPatcher:
+    """The host's alone: what tests do without diffusers, which takes seconds to import."""
+    return tiny_networks.seeded_model("SDXL", HOST_CONFIG, 151, dtype)
+
+
 def diffusers_unet(seed: int = 151, **changes: Any) -> UNet2DConditionModel:
+    """changes: to the configuration of CHANGES; GOLDEN_CHANGES give that of the golden files."""
     from diffusers import UNet2DConditionModel
 
     with safe_open(GOLDEN, "pt") as golden:
-        return fill(UNet2DConditionModel(**json.loads(golden.metadata()["unet"]), **changes), seed)
+        config = json.loads(golden.metadata()["unet"])
+    return fill(UNet2DConditionModel(**{**config, **CHANGES, **changes}), seed)
 
 
 def diffusers_control_net(unet: UNet2DConditionModel, seed: int = 152) -> ControlNetModel:

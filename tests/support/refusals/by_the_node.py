@@ -9,6 +9,7 @@ import parts_made
 import pulid_made
 import tiny_dits
 import tiny_encoders
+import tiny_networks
 import tiny_sdxl
 import tiny_vaes
 import torch
@@ -164,10 +165,11 @@ def a_controlnet_with_keyframes() -> Node:
 
 
 @refused_by_the_node(
-    "a file for another UNet", AdapterMismatch, "17 .*layers .*SDXL, 2 layers.*: layer 0 has another width"
+    "a file for another UNet", AdapterMismatch, "11 .*layers .*SDXL, 17 layers.*: layer 0 has another width"
 )
 def a_file_for_another_unet() -> Node:
-    return ours("LikenessApplyInstantID", model=small())
+    wider = tiny_networks.seeded_model("SDXL", tiny_sdxl.GOLDEN_CONFIG, 151)
+    return ours("LikenessApplyInstantID", model=wider)
 
 
 @refused_by_the_node("nobody at all", BadCast, "No person of the cast given to Apply ID-Patch .*custom_order")
@@ -486,7 +488,7 @@ def a_pose_of_another_aspect() -> Node:
 @refused_by_the_node(
     "parts for SDXL",
     WrongBaseModel,
-    r"a UNet with 16 attention layers and text width 48, but one with 17 and text width 2048 \(SDXL\)",
+    r"a UNet with 16 attention layers and text width 48, but one with 11 and text width 2048 \(SDXL\)",
 )
 def parts_for_sdxl() -> Node:
     return ours("LikenessApplyParts2Whole", model=sdxl())
