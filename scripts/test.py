@@ -85,7 +85,6 @@ TIERS = {
 BROWSER = (
     "tests/host/test_browser.py",
     "tests/host/test_names_in_the_page.py",
-    "tests/host/test_framing.py",
     "tests/host/test_template_messages.py",
     "tests/host/test_typed_values.py",
     "tests/host/test_workflow_pages.py",

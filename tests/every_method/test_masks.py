@@ -124,7 +124,7 @@ def changes_by_side(row: Row) -> tuple[Tensor, Tensor]:
 def test_whoever_is_left_acts_left_and_whoever_is_right_acts_right(row: Row) -> None:
     """The rest of the network carries much of it to the other half; where the grid is halved nearly all of it."""
     left, right = changes_by_side(row)
-    assert left_to_right(left) >= 1.03 * left_to_right(right)
+    assert left_to_right(left) >= 1.02 * left_to_right(right)
 
 
 @pytest.mark.every_run_only("instant_id", "with_anyone", "parts2whole")

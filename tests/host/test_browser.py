@@ -653,7 +653,8 @@ def test_the_mouse_on_a_setting_shows_its_tooltip_in_the_language_of_the_page(vi
     """In English and in Chinese, of a menu and of a field of text."""
     try:
         for language in ("en", "zh"):
-            visit.open(language)
+            if language != "en":
+                visit.open(language)
             visit.load(people)
             texts = translations.read(language)
             place = visit.canvas.node_of("LikenessPlaceCast")

@@ -106,7 +106,7 @@ def of_sd15() -> WrongBaseModel:
     return WrongBaseModel("The MODEL", "SD1.5", "SDXL", unet.advice_between(768, 2048))
 
 
-@pytest.mark.thorough_with("its own")
+@pytest.mark.thorough_with("its own", "-zh-")
 @pytest.mark.parametrize(
     "stem, kind, error, language, advice",
     [
