@@ -53,7 +53,7 @@ def kind_of(head: bytes) -> str:
         kind = "a web page"
     else:
         kind = next((kind for beginning, kind in _BY_BEGINNING if head.startswith(beginning)), "")
-    # "damaged" stands in the kinds that Pillow reads.
+    # The kinds with "damaged" in them are those that Pillow reads.
     return f"{kind}, which Pillow does not read" if kind and "damaged" not in kind else kind
 
 

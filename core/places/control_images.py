@@ -282,6 +282,6 @@ def _columns_of_side(corners: list[Pixel]) -> list[int]:
             step = math.trunc(((next_x - x) * _ONE * 2 + rows) / (2 * rows))
             columns += [x * _ONE + step * row for row in range(rows)]
         if next_y == lowest:
-            return columns
+            break
         x, y = next_x, next_y
     return columns

@@ -175,7 +175,7 @@ def regions_of_people(cast: PlacedCast, people: Sequence[Person], masks: Tensor 
         return regions_from_masks(masks, cast, people)
     regions: list[Tensor] = []
     for number, person in enumerate(cast.people, 1):
-        if any(person is member for member in people):
+        if any(person is member for member in people):  # the object, because two people may be equal
             regions.append(region_of_person(cast, number, shape))
     return require_distinct(torch.stack(regions), people)
 
