@@ -377,7 +377,7 @@ def clear_of_faces(pose: Pose, front: Sequence[Head]) -> Pose:
 
 def _passes(start: Joint, end: Joint, head: Head) -> bool:
     """Whether a limb passes over a face; a limb whose end is not seen passes over none."""
-    if not end[2] > SEEN:
+    if end[2] <= SEEN:
         return False
     limb = (end[0] - start[0], end[1] - start[1])
     to_nose = (head.nose[0] - start[0], head.nose[1] - start[1])

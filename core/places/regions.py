@@ -259,7 +259,7 @@ def from_masks(
     for mask in range(len(fitted)):
         if best[mask] < _IN_PLACE:
             outside.append(mask)
-        if int(owners[mask]) in people and best[mask] >= _IN_PLACE:
+        elif int(owners[mask]) in people:
             used.append(mask)
     if not used:
         raise _no_mask_error(names, len(fitted), float(shares[people].max()))
