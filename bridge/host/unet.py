@@ -121,6 +121,10 @@ def layer_shape(module: Any) -> tuple[int, ...] | None:
     return None
 
 
+_RESHAPE = 5
+"""Where among the `weights` of a LoRA the host has the shape that the LoRA gives to the weight; None there for none."""
+
+
 def weight_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
     """The shape that a weight or bias has while this MODEL samples; () where there is none of this name."""
     return as_patched(model, name, own_shape(model, name))
@@ -134,8 +138,9 @@ def as_patched(model: ModelPatcher, name: str, shape: tuple[int, ...]) -> tuple[
     for _strength, patch, _of_model, part, _function in model.patches.get(name, ()):
         # As the host's calculate_shape, which ComfyUI 0.3.64 does not have.
         weights = getattr(patch, "weights", ()) if part is None else ()
-        if getattr(patch, "name", None) == "lora" and len(weights) > 5 and isinstance(weights[5], Sequence):
-            shape = tuple(weights[5])
+        is_lora = getattr(patch, "name", None) == "lora" and len(weights) > _RESHAPE
+        if is_lora and isinstance(weights[_RESHAPE], Sequence):
+            shape = tuple(weights[_RESHAPE])
     return shape
 
 
