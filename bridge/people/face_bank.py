@@ -146,7 +146,7 @@ def _is_saved_by_graph(saved: _SavedPerson, node_id: str | None, prompt: Prompt)
 def _nodes_of_same_file(path: str, node_id: str | None, prompt: Prompt) -> list[str]:
     """The other Save Person nodes of a graph, in words, whose file name means this path, whether they run again or not.
 
-    None where the node that saves is not in the graph itself: another node has made it while it ran.
+    [] where the node that saves is not in the graph itself: another node has made it while it ran.
     """
     saving_node = prompt.get(node_id or "")
     if saving_node is None:
