@@ -137,7 +137,7 @@ def as_patched(model: ModelPatcher, name: str, shape: tuple[int, ...]) -> tuple[
     """
     for _strength, patch, _of_model, part, _function in model.patches.get(name, ()):
         # As the host's calculate_shape, which ComfyUI 0.3.64 does not have.
-        weights = getattr(patch, "weights", ()) if part is None else ()
+        weights: Sequence[Any] = getattr(patch, "weights", ()) if part is None else ()
         is_lora = getattr(patch, "name", None) == "lora" and len(weights) > _RESHAPE
         if is_lora and isinstance(weights[_RESHAPE], Sequence):
             shape = tuple(weights[_RESHAPE])

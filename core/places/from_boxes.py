@@ -289,7 +289,8 @@ def read(boxes: object) -> tuple[Marked, ...]:
     # None where `boxes` is no list of dictionaries: then it may be a list with a list of boxes for each picture.
     if dictionaries is None and isinstance(boxes, (list, tuple)):
         pictures = cast("Sequence[Any]", boxes)
-        if len(pictures) > 1 and not isinstance(pictures[0], Mapping):
+        begins_with_a_box = poses.dictionaries(pictures[:1]) is not None
+        if len(pictures) > 1 and not begins_with_a_box:
             problem = f"they are of {len(pictures)} pictures, a layout is made of one"
             raise BadBoxes(problem, "Give the detector one picture")
         dictionaries = poses.dictionaries(pictures[0])
