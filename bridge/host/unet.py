@@ -121,10 +121,6 @@ def layer_shape(module: Any) -> tuple[int, ...] | None:
     return None
 
 
-_RESHAPE = 5
-"""Where among the `weights` of a LoRA the host has the shape that the LoRA gives to the weight; None there for none."""
-
-
 def weight_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
     """The shape that a weight or bias has while this MODEL samples; () where there is none of this name."""
     return as_patched(model, name, own_shape(model, name))
@@ -136,11 +132,11 @@ def as_patched(model: ModelPatcher, name: str, shape: tuple[int, ...]) -> tuple[
     A LoRA may widen a layer, as FLUX.1 Canny's and Depth's do with img_in: the host fills the weight up with zeros.
     """
     for _strength, patch, _of_model, part, _function in model.patches.get(name, ()):
-        # As the host's calculate_shape, which ComfyUI 0.3.64 does not have.
-        weights: Sequence[Any] = getattr(patch, "weights", ()) if part is None else ()
-        is_lora = getattr(patch, "name", None) == "lora" and len(weights) > _RESHAPE
-        if is_lora and isinstance(weights[_RESHAPE], Sequence):
-            shape = tuple(weights[_RESHAPE])
+        # As the host's calculate_shape, which ComfyUI 0.3.64 does not have: the sixth of a LoRA's weights is the shape
+        # that it gives to the layer's weight, None for none.
+        weights = getattr(patch, "weights", ()) if part is None else ()
+        if getattr(patch, "name", None) == "lora" and len(weights) > 5 and isinstance(weights[5], Sequence):
+            shape = tuple(weights[5])
     return shape
 
 
