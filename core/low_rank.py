@@ -263,7 +263,7 @@ class Glora(LoraKind):
     """W + alpha / rank * (W a1 a2 + b1 b2): it adds to what a layer gives, and to what the layer is given.
 
     a1: (in, rank). a2: (rank, in). b1: (out, rank). b2: (rank, in) or (rank, in, h, w). The older form of a file has
-    both products the other way round: W a2 a1 + b2 b1.
+    both products the other way round, W a2 a1 + b2 b1, of a2 (in, rank), a1 (rank, in), b2 (out, rank), b1 (rank, in).
     """
 
     title: ClassVar[str] = "GLoRA"
@@ -285,9 +285,9 @@ class Glora(LoraKind):
         a2 = self.a2.flatten(1)
         b1 = self.b1.flatten(1)
         b2 = self.b2.flatten(1)
-        # In each form these sizes are the rank, and so alike.
+        # In each form these four sizes are the rank, and so alike.
         fits_older = b2.shape[1] == len(b1) == len(a1) == a2.shape[1]
-        fits_newer = len(b2) == b1.shape[1] == len(a2)
+        fits_newer = len(b2) == b1.shape[1] == len(a2) == a1.shape[1]
         # As the host does it: a file whose sizes fit both forms is read in the newer one. The exception is a square
         # layer that is as wide as a2 has rows: there the file is read in the older form.
         spans_square_layer = len(a2) == shape[0] == shape[1]

@@ -183,8 +183,8 @@ class Cast:
     def numbers(self) -> tuple[int, ...]:
         """The numbers of the people in the list, from 1. Numbers of people who are absent are left out."""
         away = {number for number, _ in self.absent}
-        listed = range(1, len(self.people) + len(self.absent) + 1)
-        return tuple(number for number in listed if number not in away)
+        all_numbers = range(1, len(self.people) + len(self.absent) + 1)
+        return tuple(number for number in all_numbers if number not in away)
 
 
 @dataclass(frozen=True)

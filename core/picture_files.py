@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
+from PIL.ExifTags import Base as Tag
 
 from .errors import BadPhoto
 from .picture_kinds import HEAD, bits_of_jpeg_2000, is_raw_photo, kind_of, tag
@@ -93,17 +94,23 @@ def _read(file: io.BytesIO, head: bytes, name: str) -> Image.Image:
         # A TIFF has been turned by load(), and in older versions of Pillow its EXIF does not say so.
         picture = opened if opened.format == "TIFF" else _upright(opened)
         # In some TIFFs of scanners 0 is white; Pillow inverts them in 8 bits only.
-        on_white = _on_white(picture, name, is_white_zero=tag(opened, 262) == 0)
+        on_white = _on_white(picture, name, is_white_zero=tag(opened, Tag.PhotometricInterpretation) == 0)
         return _in_srgb(on_white, picture)
 
 
 def _check_memory(opened: Image.Image, name: str) -> None:
     """Raise BadPhoto for a picture of more than _MOST_PIXELS. opened: not loaded yet."""
     # A TIFF is read by pieces, each whole, and a small one may claim a huge piece.
-    piece = (tag(opened, 322) or 0) * (tag(opened, 323) or 0)
-    if max(opened.width * opened.height, piece) > _MOST_PIXELS:
+    piece_pixels = (tag(opened, Tag.TileWidth) or 0) * (tag(opened, Tag.TileLength) or 0)
+    if max(opened.width * opened.height, piece_pixels) > _MOST_PIXELS:
         why = f"{name} has {opened.width}x{opened.height} px; {_MOST_PIXELS // 10**6} million are read at most"
         raise BadPhoto(f"{why}.", "Save it smaller.")
+
+
+_IN_PLANES = 2
+"""The value of a TIFF's tag PlanarConfiguration where all of red stands before all of green and so on."""
+_TIMES_ALPHA = 1
+"""The value of its tag ExtraSamples where colours are multiplied by their alpha."""
 
 
 def _refuse_what_is_misread(opened: Image.Image, head: bytes, name: str) -> None:
@@ -115,12 +122,12 @@ def _refuse_what_is_misread(opened: Image.Image, head: bytes, name: str) -> None
     """
     if is_raw_photo(opened, head):
         raise _unreadable(name, "it is a raw photo of a camera, of which Pillow reads the preview alone")
-    bits = bits_of_jpeg_2000(head) if opened.format == "JPEG2000" else 0
-    if bits > 8 and len(opened.getbands()) > 1:
-        raise _unreadable(name, f"it is a JPEG 2000 picture of {bits} bits a colour")
-    bits = tag(opened, 258) or 0
-    is_in_planes = tag(opened, 284) == 2 and (tag(opened, 277) or 1) > 1
-    if is_in_planes and (bits > 8 or tag(opened, 338) == 1):
+    jpeg_bits = bits_of_jpeg_2000(head) if opened.format == "JPEG2000" else 0
+    if jpeg_bits > 8 and len(opened.getbands()) > 1:
+        raise _unreadable(name, f"it is a JPEG 2000 picture of {jpeg_bits} bits a colour")
+    bits = tag(opened, Tag.BitsPerSample) or 0
+    is_in_planes = tag(opened, Tag.PlanarConfiguration) == _IN_PLANES and (tag(opened, Tag.SamplesPerPixel) or 1) > 1
+    if is_in_planes and (bits > 8 or tag(opened, Tag.ExtraSamples) == _TIMES_ALPHA):
         raise _unreadable(name, f"it is a TIFF of {bits} bits a colour in planes, or with colours multiplied by alpha")
     if opened.mode == "F":
         raise _unreadable(name, "its pixels are floats")
@@ -150,8 +157,9 @@ def _fit_transparent_color(opened: Image.Image) -> None:
 
 
 _PROBE = Image.frombytes("RGB", (6, 36), bytes(sum(product(range(0, 256, 51), repeat=3), ())))
-"""Colours by which a profile is told from sRGB's."""
+"""All colours of six values of red, green and blue, a pixel each: by them a profile is told from sRGB's."""
 _ROUNDED = 2
+"""How much a profile of sRGB changes a value of 0 to 255 at most, by rounding."""
 
 
 def _upright(picture: Image.Image) -> Image.Image:
@@ -176,7 +184,8 @@ def _on_white(picture: Image.Image, name: str, is_white_zero: bool = False) -> I
         return _from_numbers(picture, name, is_white_zero)
     if picture.mode == "La":  # multiplied by alpha; Pillow converts it to LA only
         picture = picture.convert("LA")
-    if "A" not in picture.getbands() and "a" not in picture.mode and "transparency" not in picture.info:
+    has_alpha = "A" in picture.getbands() or "a" in picture.mode  # the second for RGBa
+    if not has_alpha and "transparency" not in picture.info:
         return picture.convert("RGB")
     picture = picture.convert("RGBA")
     white = Image.new("RGB", picture.size, "white")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from PIL import Image
+from PIL.ExifTags import Base as Tag
 
 HEAD = 1 << 20
 """First bytes of a file that are looked at: profiles and texts may stand before the header of a JPEG 2000."""
@@ -52,10 +53,11 @@ def kind_of(head: bytes) -> str:
         kind = "a web page"
     else:
         kind = next((kind for beginning, kind in _BY_BEGINNING if head.startswith(beginning)), "")
+    # The kinds with "damaged" in them are those that Pillow reads.
     return f"{kind}, which Pillow does not read" if kind and "damaged" not in kind else kind
 
 
-def tag(picture: Image.Image, number: int) -> Any:
+def tag(picture: Image.Image, number: Tag) -> Any:
     """The value of a tag of a TIFF; None where it has none, and for other files.
 
     Of a tag with a value for each channel the first: all channels of a picture have as many bits.
@@ -69,7 +71,8 @@ def is_raw_photo(picture: Image.Image, head: bytes) -> bool:
     a reduced one, as those of Nikon and Sony. head: the first bytes of the file."""
     if picture.format != "TIFF":
         return False
-    return tag(picture, 50706) is not None or head[8:10] == b"CR" or bool((tag(picture, 254) or 0) & 1)
+    is_reduced = bool((tag(picture, Tag.NewSubfileType) or 0) & 1)  # its lowest bit says so
+    return tag(picture, Tag.DNGVersion) is not None or head[8:10] == b"CR" or is_reduced
 
 
 def bits_of_jpeg_2000(head: bytes) -> int:

@@ -71,13 +71,14 @@ class Sheet:
         plate_width = name_x
         if name:
             plate_width += self.pen.textlength(name, name_font) + pad
-        plate_height = number_font.getbbox("0")[3] + pad
+        _, _, _, number_height = number_font.getbbox("0")
+        plate_height = number_height + pad
         x = max(0.0, min(anchor[0], self.picture.width - plate_width))
         y = max(0.0, min(anchor[1] - plate_height, self.picture.height - plate_height))
-        baseline = y + plate_height - pad / 2
+        bottom = y + plate_height - pad / 2  # of the letters, whose lower left corner ("lb") is given to Pillow
         self.pen.rectangle((x, y, x + plate_width, y + plate_height), fill=color)
-        self.pen.text((x + pad, baseline), number, fill=_BLACK, font=number_font, anchor="lb")
-        self.pen.text((x + name_x, baseline), name, fill=_BLACK, font=name_font, anchor="lb")
+        self.pen.text((x + pad, bottom), number, fill=_BLACK, font=number_font, anchor="lb")
+        self.pen.text((x + name_x, bottom), name, fill=_BLACK, font=name_font, anchor="lb")
 
     def room(self, box: Box, others: Iterable[Box]) -> float:
         """How wide a label on a box may be, px, so that labels do not overlap: up to the next box to the right at about
@@ -171,19 +172,19 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: in
     cell = 160  # the side of a picture's square, px
     gap = 6
     fonts = [font_for(caption, 15) for caption in captions]
-    broken = [in_lines(caption, font, cell, lines) for caption, font in zip(captions, fonts, strict=True)]
-    strip = 24 * max(map(len, broken), default=1)  # the height of the captions
+    broken_captions = [in_lines(caption, font, cell, lines) for caption, font in zip(captions, fonts, strict=True)]
+    strip = 24 * max(map(len, broken_captions), default=1)  # the height of the captions
     # About as many columns as rows.
     columns = together * math.ceil(math.sqrt(len(crops)) / together)
     rows = math.ceil(len(crops) / columns)
     size = (columns * (cell + gap) + gap, rows * (cell + strip + gap) + gap)
     sheet = Sheet(Image.new("RGB", size, _SHEET))
-    for index, (crop, caption, font) in enumerate(zip(crops, broken, fonts, strict=True)):
+    for index, (crop, caption_lines, font) in enumerate(zip(crops, broken_captions, fonts, strict=True)):
         x = gap + index % columns * (cell + gap)
         y = gap + index // columns * (cell + strip + gap)
         picture = _with_longer_side(as_picture(crop), cell)
         sheet.picture.paste(picture, (x + (cell - picture.width) // 2, y + (cell - picture.height) // 2))
-        for line, text in enumerate(caption):
+        for line, text in enumerate(caption_lines):
             below = (x + cell / 2, y + cell + 3 + 20 * line)
             sheet.pen.text(below, text, _CAPTION, font, anchor="ma")  # the middle of its upper edge is at `below`
     return sheet.tensor()[None]
@@ -275,7 +276,7 @@ def table(title: str, rows: Sequence[tuple[str, str, str]], good: Sequence[bool]
     """
     width = 1280
     gap = 14
-    font = font_for("", 16)
+    font = font_for("".join(text for row in rows for text in row), 16)
     subjects_width = _column_width([subject for subject, _, _ in rows], font)
     states_width = _column_width([state for _, state, _ in rows], font)
     states_x = 2 * gap + subjects_width
@@ -293,7 +294,7 @@ def table(title: str, rows: Sequence[tuple[str, str, str]], good: Sequence[bool]
         sheet.pen.text((gap, y), cut_to(subject, font, _WIDEST), _CAPTION, font)
         sheet.pen.text((states_x, y), state, _GREEN if is_good else _RED, font)
         for index, line in enumerate(lines):
-            sheet.pen.text((details_x, y + _DETAIL_LINE * index), line, _DETAIL, font_for(line, 16))
+            sheet.pen.text((details_x, y + _DETAIL_LINE * index), line, _DETAIL, font)
         y += _DETAIL_LINE * len(lines) + gap
     return sheet.tensor()[None]
 

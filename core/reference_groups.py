@@ -122,7 +122,8 @@ def _factors(
 ) -> Tensor:
     """How strongly each token reads each piece of a reference that it reads, (all tokens, pieces).
 
-    It is the weight of the reference, and 1 for tokens of the same person's references. Arguments as in `groups`.
+    It is the weight of the reference, and 1 for tokens of the same person's references; those of no person (None) read
+    each other at 1 as well. Arguments as in `groups`.
     """
     factors: list[Tensor] = []  # (tokens of a span, pieces) each
     for span in spans:

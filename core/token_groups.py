@@ -39,14 +39,14 @@ class Group:
 class Split:
     """All groups of one attention.
 
-    groups: on the CPU. keys: how many keys there are. _on: the groups on each device that has asked for them. _joined:
-    the results of `joined`, by the other split.
+    groups: on the CPU. keys: how many keys there are. _on: the groups on each device that has asked for them.
+    _joined_with: the results of `joined`, by the other split.
     """
 
     groups: tuple[Group, ...]
     keys: int
     _on: dict[torch.device, tuple[Group, ...]] = field(default_factory=lambda: {}, init=False)
-    _joined: dict[Split, Split] = field(default_factory=lambda: {}, init=False)
+    _joined_with: dict[Split, Split] = field(default_factory=lambda: {}, init=False)
 
     def on(self, device: torch.device) -> tuple[Group, ...]:
         """The groups on a device. They are kept, so that they are copied once and not at every step."""
@@ -60,18 +60,18 @@ class Split:
         Each group of this split meets each group of the other one. A query that is in both has the product of its two
         shares in the joined group.
         """
-        if other not in self._joined:
+        if other not in self._joined_with:
             groups = list[Group]()
             for own in self.groups:
                 for their in other.groups:
-                    group = _joined(own, their, self.keys)
+                    group = _joined_groups(own, their, self.keys)
                     if group is not None:
                         groups.append(group)
-            self._joined[other] = Split(tuple(groups), self.keys)
-        return self._joined[other]
+            self._joined_with[other] = Split(tuple(groups), self.keys)
+        return self._joined_with[other]
 
 
-def _joined(own: Group, their: Group, keys: int) -> Group | None:
+def _joined_groups(own: Group, their: Group, keys: int) -> Group | None:
     """The group of the queries that two groups share, which read the keys that both read; None where they share none.
 
     keys: how many keys the attention has. A key that is read n times in one and m times in the other is read n * m
@@ -194,9 +194,10 @@ def split_attention(
         if group.shares is None:
             out.index_copy_(output_token_dim, group.queries, group_out)
         else:
-            shape = [1] * group_out.dim()
-            shape[output_token_dim] = -1
-            out.index_add_(output_token_dim, group.queries, group_out * group.shares.to(group_out).view(shape))
+            shape_of_shares = [1] * group_out.dim()
+            shape_of_shares[output_token_dim] = -1
+            shares = group.shares.to(group_out).view(shape_of_shares)
+            out.index_add_(output_token_dim, group.queries, group_out * shares)
     assert out is not None
     return out
 
@@ -233,9 +234,9 @@ def readers_of(weights: Tensor) -> Sequence[Readers]:
     """
     things, tokens = weights.shape
     more_often = weights.ceil()  # (things, tokens): how often it is read before its point
-    extent = weights - more_often + 1  # (things, tokens): its point, above 0, at most 1
+    points_of_things = weights - more_often + 1  # (things, tokens), above 0, at most 1
     # The points of each token from the last to the first, and whose they are: (tokens, things) each.
-    points, order = extent.T.sort(dim=1, descending=True, stable=True)
+    points, order = points_of_things.T.sort(dim=1, descending=True, stable=True)
     # Part `count` lies before the points of the first `count` things of this order, and after those of all others.
     times_of_parts: list[Tensor] = []
     shares_of_parts: list[Tensor] = []

@@ -44,7 +44,16 @@ from torch import Tensor
 
 from ...core.errors import BadSize, WrongBaseModel
 from ..host.unet import Options, advice_between, family
-from ..sampling.areas import Area, AreaHint, LatentSize, hint_of_area, latent_of_run, row_window, whole_latent
+from ..sampling.areas import (
+    Area,
+    AreaHint,
+    LatentSize,
+    RowWindow,
+    hint_of_area,
+    latent_of_run,
+    row_window,
+    whole_latent,
+)
 from ..sampling.canvas_check import Canvas
 from ..sampling.conditioning import IDTokens
 from ..sampling.rows import ATTACHED, AttachedRows
@@ -181,7 +190,8 @@ class NetInRun:
             if entry.changes is None:
                 continue
             name = self.names.setdefault(entry.changes, _EntryName(uuid, options["sigmas"]))
-            # A prompt that is used twice, with a mask each, is two entries in one step.
+            # A prompt that is used twice, with a mask each, is two entries in one step. On one card the host gives all
+            # forwards of a step the same tensor of sigmas.
             name.is_clear = name.is_clear and (uuid == name.uuid or name.sigmas is not options["sigmas"])
             name.sigmas = options["sigmas"]
             if name.is_clear:
@@ -391,9 +401,9 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             id_tokens = [entry.tokens for entry in rows.entries]
             self.in_run.input_changer.change_inputs(id_tokens, x_noisy, cond, options)
         window = row_window(options)
-        total = rows_per_entry if window is None else window.total or self.full_latent_length
-        if settings.canvas and total:
-            settings.canvas.check_rows(total)
+        row_count = rows_per_entry if window is None else self._rows_around(window)
+        if settings.canvas and row_count:
+            settings.canvas.check_rows(row_count)
         hint: Tensor = self.cond_hint_original  # (B, C, H, W)
         pending_notes = self.in_run.pending_notes
         if rows.area is None and pending_notes is not None:
@@ -432,9 +442,13 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         window = row_window(options)
         if self.knows_windows or window is None:
             return None
-        if len(self.cond_hint_original) != (window.total or self.full_latent_length):
+        if len(self.cond_hint_original) != self._rows_around(window):
             return None
         return window.rows
+
+    def _rows_around(self, window: RowWindow) -> int:
+        """How many rows the batch has of which a forward shows a window; 0 where that is unknown."""
+        return window.total or self.full_latent_length
 
     def _check_canvas(self, area: Area | None, latent: LatentSize) -> None:
         """Raise BadSize where the hint shows a picture of another shape, before the host cuts it to fit."""

@@ -32,7 +32,11 @@ class PersonControlNet(ControlNet):
     all of them."""
 
     def __init__(self, control_net: ControlNet, given: NetOfPeople) -> None:
-        super().__init__(None, load_device=control_net.load_device, manual_cast_dtype=control_net.manual_cast_dtype)
+        super().__init__(
+            control_model=None,  # set below, as the host's ControlNet.copy does it
+            load_device=control_net.load_device,
+            manual_cast_dtype=control_net.manual_cast_dtype,
+        )
         self.control_model = control_net.control_model
         self.control_model_wrapped = control_net.control_model_wrapped
         self.given = given
@@ -111,9 +115,13 @@ class PersonControlNet(ControlNet):
         window = row_window(transformer_options)
         key = x.shape, x.device, rows.area, latent, window
         if key not in self._passes:
-            self._check_picture(picture_count if window is None else window.total or picture_count, latent)
+            pictures_of_run = picture_count
+            people_of_rows: Sequence[int] = range(len(self.given.people))
+            if window is not None:
+                pictures_of_run = window.total or picture_count
+                people_of_rows = window.rows
+            self._check_picture(pictures_of_run, latent)
             self._tell_of_piece(latent, transformer_options)
-            people_of_rows = range(len(self.given.people)) if window is None else window.rows
             self._passes[key] = passes_of(
                 self.given, self._encode_hints(latent, rows.area), x, latent, rows.area, people_of_rows, self._dtype
             )

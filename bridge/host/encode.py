@@ -215,17 +215,17 @@ def text_alignment(clip: CLIP, clip_vision: ClipVisionModel, prompt: str, images
     tokens = clip.tokenize(prompt)
     text = _pooled_text(clip, tokens, return_pooled=True)  # (1, width), projected
     unprojected_text = _pooled_text(clip, tokens, return_pooled="unprojected")
-    # For SD1.5 and FLUX.1 the host gives CLIP-L's text unprojected in either case.
+    # For SD1.5 and FLUX.1 the host gives CLIP-L's text unprojected in either case, and for SD3 zeros without a CLIP.
     if text is None or unprojected_text is None or torch.equal(text, unprojected_text) or not text.any():
         raise _no_pair_error("the CLIP gives texts without their projection, or none")
-    text_width = text.shape[-1]
+    width = text.shape[-1]
     picture_width = _projected_width(clip_vision)
-    if text_width != picture_width:
-        widths = f"texts are projected to a width of {text_width}, pictures to {picture_width or 'none (no CLIP)'}"
+    if width != picture_width:
+        widths = f"texts are projected to a width of {width}, pictures to {picture_width or 'none (no CLIP)'}"
         raise _no_pair_error(widths)
     if not torch.isfinite(text).all():
         raise unusable_text(f"The text {plain(prompt, 60)!r}")
-    embeddings = encode_pictures(clip_vision, images, EMBEDS, text_width)  # (B, width)
+    embeddings = encode_pictures(clip_vision, images, EMBEDS, width)  # (B, width)
     return cosine_similarity(text, embeddings).tolist()
 
 
@@ -319,7 +319,7 @@ def encode_pictures(clip_vision: ClipVisionModel, pictures: Tensor, kind: str, w
     (B, width). The host takes the square in the middle and brings it to the encoder's size. Raises WrongEncoder for an
     encoder whose output has another width, and BadPicture for NaN.
     """
-    _clip_network(clip_vision, kind, width)
+    _clip_network(clip_vision, kind, width)  # raises for what is no CLIP
     outputs: list[Tensor] = []
     for batch in stepwise(pictures.split(PICTURES_AT_ONCE)):
         outputs.append(_checked_output(clip_vision.encode_image(batch), kind, width))

@@ -184,6 +184,7 @@ def _only_value(schema: _NodeSchema, name: str, values: Sequence[Any]) -> Any:
     name: of the input. Raises BadSetup where the values differ.
     """
     first_value = values[0]
+    # `is` first: of some objects, such as tensors, == is no bool.
     if all(value is first_value or bool(value == first_value) for value in values):
         return first_value
     value_names = [inputs.named(value) for value in values]

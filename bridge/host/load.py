@@ -158,17 +158,16 @@ class Published:
         """
         path = folders.find(file, self.key)
         if path is not None:
-            return str(path)
+            return path
         published = manifest.publication(file, (self.key,))
-        if published:
-            path = elsewhere.elsewhere(published, folders.folders_by_key())
-        if path is None:
+        path_elsewhere = elsewhere.elsewhere(published, folders.folders_by_key()) if published else None
+        if path_elsewhere is None:
             folders.refuse_dead_link(file, self.key)
             searched = folders.folders(self.key)
             model = published or self.model
             file_names = [file or model.name]
             raise ModelMissing(f"The {self.file_in_words}", file_names, searched, model.url, model.size_text)
-        return str(path)
+        return str(path_elsewhere)
 
     def chosen(self, file: str) -> str:
         """Full path of the file that was chosen, as `path` gives it.

@@ -87,10 +87,11 @@ def tell_of_run(node_id: str | None, topic: str, text: str) -> None:
     of the same prompt. So "" is told as well.
     """
     about = (node_id or "", topic)
-    told = (getattr(running_server(), "last_prompt_id", None), text)
-    if text and (told[0] is None or _logged.get(about) != told):
+    prompt_id = getattr(running_server(), "last_prompt_id", None)
+    # Without a server, as in a script, nothing tells one run of the node from the next: each is logged.
+    if text and (prompt_id is None or _logged.get(about) != (prompt_id, text)):
         logger.warning(text)
-        _logged[about] = told
+        _logged[about] = (prompt_id, text)
     if node_id is not None:
         _send(NOTE, {"node": node_id, "topic": topic, "text": plain_lines(text)})
 

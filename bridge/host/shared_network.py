@@ -25,12 +25,23 @@ def model_of(patcher: ModelPatcher) -> BaseModel:
     It is for looking only: where anything is patched, it is a copy that has its weights in common with the model.
     """
     model = patcher.model
-    for path, value in {**patcher.object_patches_backup, **patcher.object_patches}.items():
+    for path, value in _patched_objects(patcher).items():
         names = [name for name in path.split(".") if name != _COMPILED]
         within = getattr(value, _COMPILED, None)
-        if within is None or within is not network_within(comfy.utils.get_attr(patcher.model, path)):
+        # torch.compile around what stands in the model anyway is no other object, and needs no copy.
+        is_compiled_alone = within is not None and within is network_within(comfy.utils.get_attr(patcher.model, path))
+        if not is_compiled_alone:
             model = _with_attribute(model, names, value)
     return model
+
+
+def _patched_objects(patcher: ModelPatcher) -> dict[str, Any]:
+    """What this MODEL has, by path, where it or another clone is patched.
+
+    That is its own patch, else what stood there before the patches of the clone that is loaded: the host keeps that in
+    object_patches_backup, which all clones share.
+    """
+    return {**patcher.object_patches_backup, **patcher.object_patches}
 
 
 def object_of(patcher: ModelPatcher, path: str) -> Any:
@@ -38,11 +49,11 @@ def object_of(patcher: ModelPatcher, path: str) -> Any:
 
     It is what `model_of` has there, without a copy of the model. Raises AttributeError where nothing stands there.
     """
-    patches = {**patcher.object_patches_backup, **patcher.object_patches}
+    patched_objects = _patched_objects(patcher)
     names = path.split(".")
     # A part around it may be patched, and not it itself.
     for count in range(len(names), 0, -1):
-        patched = patches.get(".".join(names[:count]))
+        patched = patched_objects.get(".".join(names[:count]))
         if patched is not None:
             deeper = names[count:]
             return comfy.utils.get_attr(patched, ".".join(deeper)) if deeper else patched
@@ -60,6 +71,7 @@ def without_replaced_methods(network: nn.Module) -> nn.Module:
     The network itself where nothing has been put over its methods, otherwise a copy, which is not compiled.
     """
     own = network_within(network)
+    # An attribute of the object itself that has the name of a method of its class hides that method.
     replaced = [name for name in vars(own) if callable(getattr(type(own), name, None))]
     if not replaced:
         return network
@@ -85,6 +97,7 @@ def _copy_of(shared: Any) -> Any:
         return copy(shared)
     own = object.__new__(type(shared))
     vars(own).update(vars(shared))
+    # torch keeps what a module is made of in these dictionaries, which would still be those of the shared one.
     for name in ("_modules", "_parameters", "_buffers"):
         vars(own)[name] = dict(vars(shared)[name])
     return own

@@ -132,7 +132,8 @@ def as_patched(model: ModelPatcher, name: str, shape: tuple[int, ...]) -> tuple[
     A LoRA may widen a layer, as FLUX.1 Canny's and Depth's do with img_in: the host fills the weight up with zeros.
     """
     for _strength, patch, _of_model, part, _function in model.patches.get(name, ()):
-        # As the host's calculate_shape, which ComfyUI 0.3.64 does not have.
+        # As the host's calculate_shape, which ComfyUI 0.3.64 does not have: the sixth of a LoRA's weights is the shape
+        # that it gives to the layer's weight, None for none.
         weights = getattr(patch, "weights", ()) if part is None else ()
         if getattr(patch, "name", None) == "lora" and len(weights) > 5 and isinstance(weights[5], Sequence):
             shape = tuple(weights[5])

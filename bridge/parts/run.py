@@ -109,7 +109,7 @@ class SharingRun(Run):
         watches = [parts.watch for parts in parts_of_chunks if parts.bank and parts.watch]
         if self.schedule is None or not watches:
             return None
-        step = step_of(self.schedule, sigmas) + 1
+        step = step_of(self.schedule, sigmas) + 1  # a Watch counts from 1
         return next((watch for watch in watches if watch.step == step), None)
 
 

@@ -46,8 +46,7 @@ def network_of(path: str, byte_count: int, changed: int) -> ModelPatcher:
     try:
         state = own_weights(exported)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        problem = f"a TorchScript network of another kind ({in_one_line(error)})"
-        raise UnsupportedCheckpoint(path, problem, _EXPECTED, f"{_OTHER_EXPORT} {_ADVICE}") from error
+        raise _other_kind_error(path, error) from error
     try:
         tensors.check_weights(state)
     except ValueError as error:
@@ -56,8 +55,13 @@ def network_of(path: str, byte_count: int, changed: int) -> ModelPatcher:
     try:
         return load.in_patcher(partial(DensePose, state), state)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        problem = f"a TorchScript network of another kind ({in_one_line(error)})"
-        raise UnsupportedCheckpoint(path, problem, _EXPECTED, f"{_OTHER_EXPORT} {_ADVICE}") from error
+        raise _other_kind_error(path, error) from error
+
+
+def _other_kind_error(path: str, cause: Exception) -> UnsupportedCheckpoint:
+    """The error about a TorchScript file with other weights than DensePose's."""
+    problem = f"a TorchScript network of another kind ({in_one_line(cause)})"
+    return UnsupportedCheckpoint(path, problem, _EXPECTED, f"{_OTHER_EXPORT} {_ADVICE}")
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ class _SavedPerson:
     """A person that a node has saved.
 
     person_and_node: in words, for messages. node_id: of the Save Person node. name_sources: the nodes from which it has
-    got the file name, by their ids, see _name_sources; none where the name was typed. graph: of the run.
+    got the file name, by their ids, see _name_sources; none where the name was typed. graph: of the run; each run
+    has an object of its own.
     """
 
     person_and_node: str
@@ -95,7 +96,8 @@ def save_identity(identity: Identity, filename: str, node_id: str | None = None,
         people = f"{person_and_node} and {', '.join(rivals)}"
         why = f"{people} are to be saved to one file, {path}: one of them would be lost."
         raise CannotSave(why, "Give every Save Person a file name of its own.")
-    data = save(*identities.to_tensors(identity))  # tensors and metadata
+    tensors, metadata = identities.to_tensors(identity)
+    data = save(tensors, metadata)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         write_whole(path, data)
@@ -121,21 +123,34 @@ def _forget_earlier_saves(node_id: str | None, prompt: Prompt | None) -> None:
 
 
 def _rivals(path: str, node_id: str | None, prompt: Prompt | None) -> list[str]:
-    """The other Save Person nodes, in words, of the same graph that save to this path.
-
-    Among them are nodes of that file name that need not run again, and the person who was saved there already under a
-    name that other nodes have made, in this run or in an earlier one.
-    """
+    """The other Save Person nodes, in words, of the same graph that save to this path."""
     if prompt is None:
         return []
     saved = _saved_at.get(path)
-    if saved and saved.graph is prompt:  # saved there already in this run
+    if saved and _is_saved_by_graph(saved, node_id, prompt):
         return [saved.person_and_node]
-    if saved and saved.node_id != node_id and _has_same_name_sources(saved, prompt):
-        return [saved.person_and_node]
+    return _nodes_of_same_file(path, node_id, prompt)
+
+
+def _is_saved_by_graph(saved: _SavedPerson, node_id: str | None, prompt: Prompt) -> bool:
+    """Whether a person who lies where a node is going to save is there by the same graph, and so would be lost.
+
+    That is one whom this run has saved already, and one of an earlier run whose node is in this graph and would save
+    there again. node_id: of the node that is going to save.
+    """
+    if saved.graph is prompt:
+        return True
+    return saved.node_id != node_id and _has_same_name_sources(saved, prompt)
+
+
+def _nodes_of_same_file(path: str, node_id: str | None, prompt: Prompt) -> list[str]:
+    """The other Save Person nodes of a graph, in words, whose file name means this path, whether they run again or not.
+
+    [] where the node that saves is not in the graph itself: another node has made it while it ran.
+    """
     saving_node = prompt.get(node_id or "")
     if saving_node is None:
-        return []  # not in the graph itself: another node made this one while it ran
+        return []
     filename = saving_node["inputs"].get("filename")
     rivals: list[str] = []
     for other_id, other_node in prompt.items():
@@ -149,7 +164,7 @@ def _has_same_name_sources(saved: _SavedPerson, prompt: Prompt) -> bool:
     """Whether a node that has saved a person in an earlier run gets its file name from the same nodes in this graph.
 
     Then it would save to the same file again. The host does not run it again where nothing of it has changed, so what
-    it has saved before is compared. False for a file name that was typed, which `_rivals` compares itself.
+    it has saved before is compared. False for a file name that was typed, which `_nodes_of_same_file` compares itself.
     """
     return bool(saved.name_sources) and _name_sources(prompt, saved.node_id) == saved.name_sources
 

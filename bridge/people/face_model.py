@@ -313,22 +313,23 @@ def _missing_error(file_in_words: str, key: str, error: type[ModelMissing] = Mod
     key: the id of the pack or recogniser. error: the class of the error.
     """
     published = packs.published(key)
-    dead_link = _dead_link(key, published)
-    if dead_link is not None:
-        return dead_link
-    below, files = packs.folder_and_names(published)
+    error_of_link = _dead_link(key, published)
+    if error_of_link is not None:
+        return error_of_link
+    below, file_names = packs.folder_and_names(published)
     roots = folders.folders(published.key)
     if published.format == "face-pack":
         # The message names a folder and, below it, the files. A pack has a folder of its own, which is named with the
         # files, as in antelopev2/glintr100.onnx; unless that folder is one that is searched itself.
         place = packs.folder_for(published.name, roots)
-        names = [PurePath(name).name for name in files]
-        is_root = str(place) in roots
-        folder = str(place if is_root else place.parent)
-        files = names if is_root else [f"{published.name}/{name}" for name in names]
+        folder = str(place)
+        file_names = [PurePath(name).name for name in file_names]
+        if folder not in roots:
+            folder = str(place.parent)
+            file_names = [f"{published.name}/{name}" for name in file_names]
     else:
         folder = os.path.join(roots[0], *below)
-    return error(file_in_words, files, [folder], published.url, published.size_text)
+    return error(file_in_words, file_names, [folder], published.url, published.size_text)
 
 
 def _dead_link(key: str, published: Model) -> folders.DeadLink | None:

@@ -35,25 +35,25 @@ def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> 
     recognisers: those of the face model that found the faces. The identity has portraits if every face has one.
     Raises BadEmbedding.
     """
-    embeddings: dict[str, Tensor] = {}
+    by_recogniser: dict[str, Tensor] = {}
     for recogniser in recognisers:
         rows = [face.embeddings[recogniser] for face in faces]
-        embeddings[recogniser] = torch.stack(rows) if rows else torch.zeros(0, EMBEDDING)
+        by_recogniser[recogniser] = torch.stack(rows) if rows else torch.zeros(0, EMBEDDING)
     crops = torch.stack([face.crop for face in faces]) if faces else torch.zeros(0, CROP, CROP, 3)
     one_person_from: dict[str, float] = {}
     for face in faces:
         one_person_from |= face.one_person_from
-    return check(Identity(name, embeddings, crops, _portraits_of_all(faces), one_person_from=one_person_from))
+    return check(Identity(name, by_recogniser, crops, _portraits_of_all(faces), one_person_from=one_person_from))
 
 
 def _portraits_of_all(faces: Sequence[Face]) -> Portraits | None:
     """The portraits of all faces, one after the other; None where a face has none."""
-    portraits = [face.portrait for face in faces if face.portrait]
-    if not faces or len(portraits) != len(faces):
+    of_faces = [face.portrait for face in faces if face.portrait]
+    if not faces or len(of_faces) != len(faces):
         return None
-    aligned = torch.cat([portrait.aligned for portrait in portraits])
-    loose = torch.cat([portrait.loose for portrait in portraits])
-    ffhq = [portrait.ffhq for portrait in portraits if portrait.ffhq is not None]
+    aligned = torch.cat([portrait.aligned for portrait in of_faces])
+    loose = torch.cat([portrait.loose for portrait in of_faces])
+    ffhq = [portrait.ffhq for portrait in of_faces if portrait.ffhq is not None]
     return Portraits(aligned, loose, torch.cat(ffhq) if len(ffhq) == len(faces) else None)
 
 

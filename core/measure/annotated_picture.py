@@ -81,7 +81,7 @@ def _plates(sheet: Sheet, report: Report, picture: MeasuredPicture) -> list[_Pla
 def _text_of_face(report: Report, sighting: Sighting, labelled: int) -> str:
     """The text of a face's label. labelled: index of the person whom the face is most like."""
     name = report.names[labelled]
-    if sighting.swapped:
+    if sighting.swapped:  # so the labelled person is the other one, to whom `leakage` is the similarity
         right_name = report.names[sighting.person]
         return f"{name} {sighting.leakage:.2f}, not {right_name} {sighting.similarity:.2f}"
     return f"{name} {sighting.similarity:.2f}"
@@ -101,6 +101,7 @@ def _anchor(sheet: Sheet, plate: _Plate, picture: MeasuredPicture) -> Point:
     plate_width = _LETTER_WIDTH * len(plate.text) * sheet.letters
     plate_height = _LINE_HEIGHT * sheet.letters
     covered = (left, top - plate_height, left + plate_width, top)
+    # The box of a plate on a face is one of picture.boxes, the same object: a plate may hide its own face.
     hides_a_face = any(box is not plate.box and shared_area(covered, box) > 0 for box in picture.boxes)
     return sheet.below(plate.box) if hides_a_face else (left, top)
 

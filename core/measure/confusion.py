@@ -45,16 +45,8 @@ def dominance(picture: MeasuredPicture) -> float | None:
     """
     if len(picture.present) < 2:
         return None
-    people_seen: set[int] = set()
-    repeated = 0
-    for sighting in picture.present:
-        looks_like = sighting.looks_like
-        if looks_like is None:
-            continue
-        if looks_like in people_seen:
-            repeated += 1
-        people_seen.add(looks_like)
-    return repeated / len(picture.present)
+    people_seen = {sighting.looks_like for sighting in picture.present}
+    return (len(picture.present) - len(people_seen)) / len(picture.present)
 
 
 def blending(picture: MeasuredPicture, alike_in_photos: Sequence[Sequence[float]]) -> float | None:

@@ -10,7 +10,8 @@ from .parts import LABELS, PAINT, Part, Parts, is_unpainted, share_of, size_text
 
 _STRETCHED = 1.25  # a part whose sides change by more than this against each other no longer looks like itself
 _INVERTED = 0.9  # a mask that keeps more of a picture than this is more likely a mask of the background
-_BLUE = 0.25  # an IUV picture has 24 of 255 in blue at most; another picture has more than this somewhere
+_BLUE = 0.25  # an IUV picture has 24 of 255 in blue at most; another picture has more than this in a pixel of a hundred
+_BLUE_SHARE = 0.01
 
 
 def notes_on_part(part: Part, mask: Tensor | None = None, target_mask: Tensor | None = None) -> list[str]:
@@ -76,7 +77,7 @@ def stretched(parts: Parts, width: int, height: int) -> list[str]:
 def pose_hint(image: Tensor) -> str:
     """A line about pose pictures (B, H, W, 1|3|4) that are no DensePose IUV: those have 0 to 24 of 255 in blue."""
     blue = as_drawing(image)[..., 2]
-    if float((blue > _BLUE).float().mean()) < 0.01:
+    if float((blue > _BLUE).float().mean()) < _BLUE_SHARE:
         return ""
     return (
         "The pose image is no DensePose IUV picture (black background, red and green gradients, hardly any blue), so "

@@ -113,6 +113,7 @@ def body(
     as the left one. down: the unit vector from head to feet.
     """
     joints: list[Joint] = [(*nose, 1.0)]
+    # In COCO's order the joints follow the nose in pairs, the left one first.
     for left_offset, right_offset in zip(left, right or left, strict=True):
         for side, offset in ((_LEFT, left_offset), (_RIGHT, right_offset)):
             if offset is None:
@@ -167,10 +168,9 @@ def body_around(keypoints: Keypoints, amount: str) -> Pose:
     trunk = body(_moved(nose, across, behind_nose), head_height, STANDING, down=body_down)
     between_ears = _moved(_moved(eyes, across, behind_nose), down, _EARS_BELOW_EYES * head_height)
     to_ear = _EARS[0] * math.sqrt(1 - turn * turn) * head_height  # the root is the cosine of the angle
-    # Of the left ear and of the right one. A head that is turned to the viewer's right hides the person's left ear.
-    ear_confidences = [float(turn <= _FAR_EAR_HIDDEN), float(turn >= -_FAR_EAR_HIDDEN)]
-    left_ear = (*_moved(between_ears, across, _LEFT * to_ear), ear_confidences[0])
-    right_ear = (*_moved(between_ears, across, _RIGHT * to_ear), ear_confidences[1])
+    # A head that is turned to the viewer's right hides the person's left ear.
+    left_ear = (*_moved(between_ears, across, _LEFT * to_ear), float(turn <= _FAR_EAR_HIDDEN))
+    right_ear = (*_moved(between_ears, across, _RIGHT * to_ear), float(turn >= -_FAR_EAR_HIDDEN))
     left_eye = (*viewers_right_eye, 1.0)
     right_eye = (*viewers_left_eye, 1.0)
     # The face is that of the keypoints, all below it that of the standing person.
@@ -188,7 +188,7 @@ def head_of_face(keypoints: Keypoints) -> float:
     """The height of the head, px, from the five points of a face.
 
     It is measured by the distance between the eyes, which becomes shorter as a face turns, and by that between eyes and
-    mouth, which becomes shorter as a face nods: the larger result counts.
+    mouth, which becomes shorter as a face nods: the larger result counts. It is at least 1, to be divided by.
     """
     left_eye, right_eye, _, left_mouth, right_mouth = keypoints
     across = math.dist(left_eye, right_eye) / (2 * _EYES[0])
@@ -377,7 +377,7 @@ def clear_of_faces(pose: Pose, front: Sequence[Head]) -> Pose:
 
 def _passes(start: Joint, end: Joint, head: Head) -> bool:
     """Whether a limb passes over a face; a limb whose end is not seen passes over none."""
-    if not end[2] > SEEN:
+    if end[2] <= SEEN:
         return False
     limb = (end[0] - start[0], end[1] - start[1])
     to_nose = (head.nose[0] - start[0], head.nose[1] - start[1])

@@ -256,7 +256,8 @@ def _fill_polygon(canvas: Pixels, corners: list[Pixel], color: Color) -> None:
     """
     highest = min(range(len(corners)), key=lambda number: corners[number][1])
     around = [*corners[highest:], *corners[: highest + 1]]  # begins and ends with the highest corner
-    # Both sides have a column for each row from the highest corner to the lowest one.
+    # Both sides have a column for each row from the highest corner to the lowest one. They are not zipped strictly: a
+    # corner that rounding has lifted gives its side a column more.
     sides = zip(_columns_of_side(around), _columns_of_side(around[::-1]), strict=False)
     for y, (one_side, other_side) in enumerate(sides, corners[highest][1]):
         first = (min(one_side, other_side) + _ONE // 2) // _ONE  # rounded
@@ -282,6 +283,6 @@ def _columns_of_side(corners: list[Pixel]) -> list[int]:
             step = math.trunc(((next_x - x) * _ONE * 2 + rows) / (2 * rows))
             columns += [x * _ONE + step * row for row in range(rows)]
         if next_y == lowest:
-            return columns
+            break
         x, y = next_x, next_y
     return columns

@@ -40,7 +40,8 @@ class _Spot:
 
     def around(self, box: Box) -> Box:
         """A box that is given in heads from the nose, in pixels of the canvas."""
-        return geometry.Fit(self.head_height, self.head_height, *self.nose).box(box)
+        x, y = self.nose
+        return geometry.Fit(scale_x=self.head_height, scale_y=self.head_height, shift_x=x, shift_y=y).box(box)
 
 
 def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, count: int = 1) -> Layout:

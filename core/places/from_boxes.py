@@ -129,9 +129,11 @@ def layout(
     """
     drawn_boxes = read(drawn or [])
     text_boxes = written(text)
+    boxes = drawn_boxes or text_boxes or begin.boxes
     # The editor keeps the boxes that it began with. They differ from the linked ones where those have changed since.
-    links_changed = begin.boxes and not text_boxes and for_editor(begin.boxes) != editor_began_with
-    boxes = begin.boxes if links_changed else drawn_boxes or text_boxes or begin.boxes
+    links_changed = for_editor(begin.boxes) != editor_began_with
+    if begin.boxes and links_changed and not text_boxes:
+        boxes = begin.boxes
     _check(boxes, canvas, shows)
     slots: list[Slot] = []
     for number, marked in enumerate(boxes):
@@ -287,7 +289,8 @@ def read(boxes: object) -> tuple[Marked, ...]:
     # None where `boxes` is no list of dictionaries: then it may be a list with a list of boxes for each picture.
     if dictionaries is None and isinstance(boxes, (list, tuple)):
         pictures = cast("Sequence[Any]", boxes)
-        if len(pictures) > 1 and poses.dictionaries(pictures[:1]) is None:
+        begins_with_a_box = poses.dictionaries(pictures[:1]) is not None
+        if len(pictures) > 1 and not begins_with_a_box:
             problem = f"they are of {len(pictures)} pictures, a layout is made of one"
             raise BadBoxes(problem, "Give the detector one picture")
         dictionaries = poses.dictionaries(pictures[0])

@@ -210,7 +210,8 @@ def _chosen_formation(count: int, framing: str, row_count: int, width: int, heig
     if not fitting:
         fitting = formations
     heads = [formation.largest_head(width, height) for formation in fitting]
-    enough = max(0.75 * max(heads), min(max(heads), _GOOD_HEAD))
+    largest = max(heads)
+    enough = max(0.75 * largest, min(largest, _GOOD_HEAD))
     return next(formation for formation, head in zip(fitting, heads, strict=True) if head >= enough)
 
 

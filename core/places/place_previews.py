@@ -40,15 +40,15 @@ def numbered_layout(
     sheet = Sheet(picture)
     for number, box in enumerate(boxes):
         sheet.frame(box, color_of(number), line=1)
-    places = [slot.box or patch_rect(slot.center) for slot in layout.slots]
-    for box, face in zip(places, faces, strict=False):  # `faces` may be empty
+    place_boxes = [slot.box or patch_rect(slot.center) for slot in layout.slots]
+    for box, face in zip(place_boxes, faces, strict=False):  # `faces` may be empty
         if face is not None:
             sheet.fill(box, face)
     for number, slot in enumerate(layout.slots):
         _draw_slot(sheet, slot, color_of(number))
-    for number, box in enumerate(places):
+    for number, box in enumerate(place_boxes):
         name = captions[number] if captions else ""
-        sheet.label(str(number + 1), name, box[:2], color_of(number), sheet.room(box, places))
+        sheet.label(str(number + 1), name, box[:2], color_of(number), sheet.room(box, place_boxes))
     sheet.footer(notes)
     return sheet.tensor()
 

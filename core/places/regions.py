@@ -175,7 +175,7 @@ def regions_of_people(cast: PlacedCast, people: Sequence[Person], masks: Tensor 
         return regions_from_masks(masks, cast, people)
     regions: list[Tensor] = []
     for number, person in enumerate(cast.people, 1):
-        if any(person is member for member in people):
+        if any(person is member for member in people):  # the object, because two people may be equal
             regions.append(region_of_person(cast, number, shape))
     return require_distinct(torch.stack(regions), people)
 
@@ -259,7 +259,7 @@ def from_masks(
     for mask in range(len(fitted)):
         if best[mask] < _IN_PLACE:
             outside.append(mask)
-        if int(owners[mask]) in people and best[mask] >= _IN_PLACE:
+        elif int(owners[mask]) in people:
             used.append(mask)
     if not used:
         raise _no_mask_error(names, len(fitted), float(shares[people].max()))

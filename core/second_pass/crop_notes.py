@@ -61,7 +61,7 @@ def _weakly_pasted_crops(decisions: Sequence[Decision], picture_count: int) -> l
 def _overlapping_crops(decisions: Sequence[Decision], picture_count: int) -> list[str]:
     """Each pair of people of whom one is pasted over the other, as "Anna over Ben"."""
     crops = [decision.crop for decision in decisions if decision.crop]
-    crops.sort(key=lambda crop: crop.face_side)
+    crops.sort(key=lambda crop: crop.face_side)  # as they are pasted: of two the later one lies on top
     overlapping: list[str] = []
     for below, above in combinations(crops, 2):
         if _overlap(below, above):

@@ -76,6 +76,7 @@ def decide(people: Sequence[Candidate], faces: Faces, choice: Choice) -> list[De
     so that nothing is pasted over them.
     """
     needs = [need_of(candidate, faces, choice) for candidate in people]
+    # The box of a candidate's face is that of the face in `faces`.
     chosen_boxes = {candidate.box for candidate, need in zip(people, needs, strict=True) if need.needed}
     kept_boxes = [face.box for face in faces.faces if face.box not in chosen_boxes]
     decisions: list[Decision] = []

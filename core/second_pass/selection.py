@@ -166,13 +166,8 @@ def need_of(candidate: Candidate, faces: Faces, choice: Choice) -> Need:
     is_small = height < choice.smaller_than
     # Without photos nobody can say how alike a face is.
     is_unlike = candidate.similarity is not None and candidate.similarity < choice.less_than
-    is_needed = is_small or is_unlike
-    if choice.who == EVERYBODY:
-        is_needed = True
-    elif choice.who == SMALL:
-        is_needed = is_small
-    elif choice.who == UNLIKE:
-        is_needed = is_unlike
+    by_choice = {SMALL: is_small, UNLIKE: is_unlike, SMALL_OR_UNLIKE: is_small or is_unlike, EVERYBODY: True}
+    is_needed = by_choice[choice.who]
     outcome = "second pass" if is_needed else "left as it is"
     likeness = "no photo to compare with"
     if candidate.similarity is not None:

@@ -97,6 +97,15 @@ def test_a_table_holds_every_letter_of_a_long_path() -> None:
     assert lettering.cut_to("i" * 2000, font, 1e6) == "i" * 1000 == lettering.in_lines("i" * 2000, font, 1e6, 1)[0]
 
 
+def test_a_table_names_files_in_letters_of_other_languages() -> None:
+    """Pillow's own font has none of them."""
+    name = "\u0416\u0430\u043d\u043d\u0430"
+    expected = Image.new("RGB", (60, 22), previews.BACKGROUND)
+    ImageDraw.Draw(expected).text((0, 0), name, (235, 235, 235), lettering.font_for(name, 16))
+    table = previews.table("Models", [(name, "found", "")], [True])[0]
+    assert torch.equal(table[56:78, 14:74], previews.as_tensor(expected))
+
+
 def has(picture: torch.Tensor, colour: tuple[int, int, int]) -> torch.Tensor:
     """(H, W) bool: where a picture (H, W, 3) of 0..1 has this colour of 0 to 255."""
     return ((picture * 255).round() == torch.tensor(colour)).all(-1)
