@@ -21,6 +21,8 @@ DEEPEST = 100
 """Round brackets within each other: the host reads them by calling itself, which Python ends at a thousand."""
 _BRACKET = re.compile(r"\\[()]|[()]")
 """A bracket, with the backslash before it where there is one: such a bracket is no weight and does not nest."""
+_COLON = "[:\uff1a]"
+"""The second one is that of a Chinese keyboard."""
 
 
 class BadText(LikenessError):
@@ -110,6 +112,18 @@ def per_person(text: str, names: Sequence[str]) -> list[str]:
     return prompts
 
 
+def line_about(index: int, words: str, names: Sequence[str]) -> str:
+    """A line of which `per_person` reads these words as those of the person with this index in `names`.
+
+    It has the name, or the number where others have that name or where a colon in it would end it.
+    Raises BadCast where the number is another person's name.
+    """
+    for head in (plain(names[index], MOST_NAME_LETTERS), str(index + 1)):
+        if not re.search(_COLON, head) and _people_called(head, names) == [index]:
+            return f"{head}: {words}"
+    raise BadCast(f"No line can be about {names[index]!r}: others have this name.", "Give each person a name.")
+
+
 def per_row(text: str, cast: RowCast) -> list[str]:
     """The prompt of the person of every row, as `per_person` reads it of a text.
 
@@ -127,7 +141,7 @@ def _read(line: str, number: int, names: Sequence[str]) -> tuple[int, str]:
 
     number: of the line, from 1, for messages. Raises BadPrompts.
     """
-    halves = re.split("[:\uff1a]", line, maxsplit=1)  # \uff1a is the colon of a Chinese keyboard
+    halves = re.split(_COLON, line, maxsplit=1)
     if len(halves) < 2:
         raise BadPrompts(number, line, "it has no colon", names)
     name = halves[0].strip()

@@ -79,11 +79,11 @@ def detect(faces: Mesh, picture: Picture, where: str) -> tuple[Detection, ...]:
     if not faces:
         height, width = picture.shape[:2]
         raise FaceNotFound(where, width, height, placeholder=is_placeholder(picture))
-    detections = [_detection(face) for face in faces]
-    return tuple(sorted(detections, key=lambda detection: -detection.score))
+    detections = [detection(face) for face in faces]
+    return tuple(sorted(detections, key=lambda one: -one.score))
 
 
-def _detection(face: Mapping[str, Any]) -> Detection:
+def detection(face: Mapping[str, Any]) -> Detection:
     """A face of a mesh as a detector would give it: its box, five keypoints and score."""
     points = np.asarray(face["landmarks_xy"], dtype=float)  # (478, 2)
     crown = points[_FOREHEAD] + _CROWN * (points[_FOREHEAD] - points[_CHIN])

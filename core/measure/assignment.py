@@ -1,14 +1,16 @@
 """The face of each person in a picture: by the places of a cast, or by how alike faces and people are."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ..errors import BadSize
+from ..faces.finding import Detection
 from ..geometry import longer_side
 from ..identities import assigned
-from ..people import NOSE, Face, Faces, PlacedCast, Slot
+from ..people import NOSE, CanvasSize, Face, Faces, PlacedCast, Slot
 
 REACH = 1.0
 """The largest distance between the nose of a face and a place for the face to stand in that place. It is measured in
@@ -26,7 +28,7 @@ def faces_of_people(picture: Faces, cast: PlacedCast | None, table: Tensor, stra
     recogniser that judges. A face that is less like all people than `stranger_below` is a stranger's.
     Raises BadSize as `faces_in_places` does.
     """
-    faces = faces_in_places(picture, cast) if cast else assigned(table)
+    faces = faces_in_places(picture.faces, (picture.width, picture.height), cast) if cast else assigned(table)
     without_strangers: list[int | None] = []
     for face in faces:
         is_stranger = face is not None and bool(table[:, face].max() < stranger_below)
@@ -34,40 +36,42 @@ def faces_of_people(picture: Faces, cast: PlacedCast | None, table: Tensor, stra
     return without_strangers
 
 
-def faces_in_places(picture: Faces, cast: PlacedCast) -> list[int | None]:
+def faces_in_places(faces: Sequence[Face | Detection], size: CanvasSize, cast: PlacedCast) -> list[int | None]:
     """The index of the face that stands in each person's place, None where no face does.
 
-    As many places as possible get a face, and then the faces are as near as possible. A picture of another size than
-    the canvas is scaled. Raises BadSize where the picture has another shape than the canvas.
+    faces: of one picture. size: of that picture; one of another size than the canvas is scaled. As many places as
+    possible get a face, and then the faces are as near as possible. Raises BadSize where the picture has another shape
+    than the canvas.
     """
-    scale_x = picture.width / cast.width
-    scale_y = picture.height / cast.height
+    width, height = size
+    scale_x = width / cast.width
+    scale_y = height / cast.height
     # scale_x / scale_y is width / height of the picture by width / height of the canvas.
     if abs(math.log(scale_x / scale_y)) > LARGEST_ASPECT:
         raise BadSize(
             "The picture",
-            (picture.width, picture.height),
+            size,
             f"the places of the cast are on a canvas of {cast.width}x{cast.height} px, which has another shape",
             "Use it before it is cropped, or connect the cast that comes before Place Cast.",
         )
     distances: list[list[float]] = []
     for slot in cast.slots:
-        distances.append([_distance(face, slot, scale_x, scale_y) for face in picture.faces])
+        distances.append([_distance(face, slot, scale_x, scale_y) for face in faces])
     # reshape: where the picture has no face, the list alone would become a tensor of one dimension.
-    distance = torch.tensor(distances).reshape(len(cast.people), len(picture.faces))  # (people, faces)
+    distance = torch.tensor(distances).reshape(len(cast.people), len(faces))  # (people, faces)
     # `assigned` takes the pairs with the largest sum, here the smallest sum of distances. All faces within reach cost
     # at most REACH for each person together. One that is out of reach costs more than that, so no person loses a face
     # within reach for the sake of the sum.
     too_far = torch.tensor(REACH * (len(cast.people) + 1))
-    faces = assigned(-distance.where(distance <= REACH, too_far))
+    indices = assigned(-distance.where(distance <= REACH, too_far))
     within_reach: list[int | None] = []
-    for person, face in enumerate(faces):
+    for person, face in enumerate(indices):
         near = face is not None and bool(distance[person, face] <= REACH)
         within_reach.append(face if near else None)
     return within_reach
 
 
-def _distance(face: Face, slot: Slot, scale_x: float, scale_y: float) -> float:
+def _distance(face: Face | Detection, slot: Slot, scale_x: float, scale_y: float) -> float:
     """The distance from the nose of a face to a place, in longer sides of the larger face of the two.
 
     scale_x, scale_y: from the canvas of the places onto the picture of the face.

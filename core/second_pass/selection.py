@@ -119,7 +119,8 @@ def candidates_by_place(cast: PlacedCast, pictures: Sequence[Faces]) -> list[lis
     for number, faces in enumerate(pictures):
         onto_picture = Fit(faces.width / cast.width, faces.height / cast.height, 0, 0)
         people: list[Candidate] = []
-        for person, face in zip(cast.people, faces_in_places(faces, cast), strict=True):
+        in_places = faces_in_places(faces.faces, (faces.width, faces.height), cast)
+        for person, face in zip(cast.people, in_places, strict=True):
             if face is not None:
                 people.append(_with_face(number, person, person.place, faces.faces[face], similarity=None))
             else:
