@@ -439,6 +439,34 @@ def test_what_a_note_offers_runs_too(
     assert made.std() > 5 and same == (bool(said) and not given)
 
 
+def test_clothes_of_a_person_are_one_more_reference(host_server: HostServer, small: Callable[..., Prompt]) -> None:
+    """A Part for the second person, as the note of FLUX.2 klein says and the help page that it names."""
+    if host_server.host.version < (0, 33):
+        pytest.skip("this ComfyUI does not know this model")
+    prompt = small("references_klein_two_people")
+    (references,) = (number for number, one in prompt.items() if one["_meta"]["title"] == "People as References")
+    places = prompt[references]["inputs"]["cast"]
+    region = {"extent": "body", "margin": 0.25, "feather": 0}
+    added = {
+        "jacket": node("LoadImage", image="likeness_jacket.png"),
+        "where": node("LikenessMaskOfAPersonsPlace", cast=places, person=2, **region),
+        "part": node(
+            "LikenessPart", image=["jacket", 0], target_mask=["where", 0], label="upper body clothes", other_label="",
+            weight=1.0,
+        ),
+        "sentences": node("PreviewAny", source=[references, 2]),
+    }  # fmt: skip
+    plain = result(host_server, prompt, host_server.run(prompt))
+    prompt = {**prompt, **added}
+    prompt[references] = node("LikenessPeopleAsReferences", **{**prompt[references]["inputs"], "parts": ["part", 0]})
+    run = host_server.run(prompt)
+    assert (
+        "right: person 2, from image 2, wearing the upper body clothes from image 3."
+        in run.outputs["sentences"]["text"][0]
+    )
+    assert np.abs(result(host_server, prompt, run).astype(int) - plain).mean() > 0.5
+
+
 @pytest.mark.every_run_only("FLUX.2 klein")
 @pytest.mark.parametrize("option", TABLE["instead"])
 def test_a_box_with_a_model_of_its_own_draws_instead(
