@@ -1,1 +1,1 @@
-"""Faces in a picture: found, turned and recognised, and the networks that do it."""
+"""Faces in a picture: found, turned and recognised, and the networks that do it; what they express, in words."""

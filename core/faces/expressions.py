@@ -69,10 +69,23 @@ class _Row:
     said_from: float
 
 
+def _laughing(face: FaceNumbers) -> float:
+    return min(face.mean("mouthSmile"), face.shapes["jawOpen"] / _WIDE_OPEN)
+
+
+def _smiling_with_teeth(face: FaceNumbers) -> float:
+    return min(face.mean("mouthSmile"), face.mean("mouthUpperUp") / _TEETH)
+
+
+def _looking_down(face: FaceNumbers) -> float:
+    """0 for eyes that are nearly closed, whose pupils are not seen."""
+    return face.mean("eyeLookDown") if face.least("eyeBlink") < 0.45 else 0.0
+
+
 _TABLE: dict[str, tuple[_Row, ...]] = {
     "mouth": (
-        _Row("laughing with an open mouth", lambda face: _laughing(face), 0.40, 0.50),
-        _Row("smiling with teeth showing", lambda face: _smiling_with_teeth(face), 0.40, 0.50),
+        _Row("laughing with an open mouth", _laughing, 0.40, 0.50),
+        _Row("smiling with teeth showing", _smiling_with_teeth, 0.40, 0.50),
         _Row("smiling", lambda face: face.mean("mouthSmile"), 0.30, 0.45),
         _Row("mouth wide open", lambda face: face.shapes["jawOpen"], 0.45, 0.55),
         _Row("mouth slightly open", lambda face: face.shapes["jawOpen"] * (1 - face.shapes["mouthClose"]), 0.12, 0.20),
@@ -91,7 +104,7 @@ _TABLE: dict[str, tuple[_Row, ...]] = {
         _Row("looking to the right", lambda face: face.gaze, 0.25, 0.35),
         _Row("looking to the left", lambda face: -face.gaze, 0.25, 0.35),
         _Row("looking up", lambda face: face.mean("eyeLookUp"), 0.35, 0.45),
-        _Row("looking down", lambda face: _looking_down(face), 0.50, 0.60),
+        _Row("looking down", _looking_down, 0.50, 0.60),
     ),
     "brows": (
         _Row("frowning", lambda face: face.mean("browDown"), 0.35, 0.50),
@@ -100,19 +113,6 @@ _TABLE: dict[str, tuple[_Row, ...]] = {
     "nose": (_Row("wrinkling the nose", lambda face: face.mean("noseSneer"), 0.40, 0.55),),
 }
 """The words, by what of a face they are about. Of each of these only the first words that hold are said."""
-
-
-def _laughing(face: FaceNumbers) -> float:
-    return min(face.mean("mouthSmile"), face.shapes["jawOpen"] / _WIDE_OPEN)
-
-
-def _smiling_with_teeth(face: FaceNumbers) -> float:
-    return min(face.mean("mouthSmile"), face.mean("mouthUpperUp") / _TEETH)
-
-
-def _looking_down(face: FaceNumbers) -> float:
-    """0 for eyes that are nearly closed, whose pupils are not seen."""
-    return face.mean("eyeLookDown") if face.least("eyeBlink") < 0.45 else 0.0
 
 
 @dataclass(frozen=True)
