@@ -12,7 +12,7 @@ which the table misses. tests/unit/expressions.json has their numbers.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -161,7 +161,7 @@ def numbers_of(face: Mapping[str, Any], title: str) -> FaceNumbers:
         raise BadInput(title, "a face without blendshapes and transformation_matrix", _NEEDED)
     numbers: dict[str, float] = {}
     for name in SHAPES:
-        number = _number(shapes.get(name))
+        number = _number(cast("Mapping[str, Any]", shapes).get(name))
         if not -_ROUNDING <= number <= 1 + _ROUNDING:
             raise BadInput(title, f"a face whose blendshape {name} is no number from 0 to 1", _NEEDED)
         numbers[name] = number
