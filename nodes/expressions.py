@@ -9,7 +9,7 @@ from ..bridge.host import notes
 from ..core import taking_part
 from ..core.errors import gathered
 from ..core.faces.expressions import expression_of, numbers_of
-from ..core.faces.of_people import faces_of_people
+from ..core.measure.faces_in_photos import faces_of_people
 from ..core.people import Cast, Identity, require_together
 from ..core.prompts import line_about
 from .categories import IN_PROMPTS

@@ -11,7 +11,7 @@ import pytest
 import torch
 from pack.core.errors import BadInput, BadPhoto, BadSize
 from pack.core.faces.expressions import SHAPES, Expression, FaceNumbers, expression_of, numbers_of
-from pack.core.faces.of_people import faces_of_people
+from pack.core.measure.faces_in_photos import faces_of_people
 from pack.core.people import Cast, Identity, NotPlaced, Person, PlacedCast, Slot
 
 NINE: dict[str, Any] = json.loads((Path(__file__).parent / "expressions.json").read_text("utf-8"))

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from ..errors import BadPhoto, counted
-from ..measure.assignment import faces_in_places
+from ..faces import landmarks
+from ..faces.landmarks import Mesh
 from ..people import NOSE, Cast, PlacedCast, is_a, places_of
-from . import landmarks
-from .landmarks import Mesh
+from .assignment import faces_in_places
 
 FaceOfMesh = Mapping[str, Any]
 """A face of FACE_LANDMARKS."""
