@@ -5,9 +5,7 @@ number of 255; what is no body is black. Source: facebookresearch/DensePose, det
 and detectron/utils/vis.py, whose pictures are the poses of DeepFashion-MultiModal, with which Parts2Whole was trained.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from PIL import Image
@@ -35,7 +33,7 @@ _OPACITY = 0.7
 
 @dataclass(frozen=True, eq=False)
 class Bodies:
-    """What the network found in one picture: N bodies, the surest first. All float32 on the CPU.
+    """What the network found in one picture: N bodies, the surest first. From `read_bodies`: all float32 on the CPU.
 
     Charts are h x w pixels over the body's box, whatever the size of the box.
     boxes: (N, 4) x0, y0, x1, y1 in pixels of the picture that the network saw.
@@ -64,17 +62,13 @@ class Bodies:
         )
 
 
-def read_bodies(outputs: Any) -> Bodies:
-    """The bodies in the five tensors that the network returns.
+def read_bodies(outputs: Bodies) -> Bodies:
+    """The bodies that the network returns, of any dtype and on any device, as float32 on the CPU.
 
-    outputs: the fields of Bodies in their order, as `network.DensePose` returns them. The weights come from a file of
-    the user's, so what they give is checked. Raises ValueError, saying what the outputs are instead.
+    The weights come from a file of the user's, so what they give is checked. Raises ValueError, saying what the outputs
+    are instead.
     """
-    values: Sequence[Any] = outputs if issubclass(type(outputs), (tuple, list)) else ()
-    tensors = [value.float().cpu() for value in values if isinstance(value, Tensor)]
-    if len(values) != 5 or len(tensors) != 5:
-        kinds = f"{len(values)} values, {len(tensors)} of them tensors," if values else f"a {type(outputs).__name__}"
-        raise ValueError(f"it returns {kinds} instead of boxes, bodies, parts, U and V")
+    tensors = [tensor.float().cpu() for tensor in (outputs.boxes, outputs.inside, outputs.parts, outputs.u, outputs.v)]
     bodies = Bodies(*tensors)
     if not _shapes_fit(bodies):
         shapes = [tuple(tensor.shape) for tensor in tensors]

@@ -247,9 +247,9 @@ class _Shape:
         y0, y1 = _pixel_range(start[1], end[1], reach, height)
         if x0 >= x1 or y0 >= y1:
             return
-        y, x = np.mgrid[y0:y1, x0:x1].astype(np.float64) + 0.5  # the centres of pixels, (rows, columns) each
-        x = x - axis.origin[0]
-        y = y - axis.origin[1]
+        center_y, center_x = np.mgrid[y0:y1, x0:x1].astype(np.float64) + 0.5  # of pixels, (rows, columns) each
+        x = center_x - axis.origin[0]
+        y = center_y - axis.origin[1]
         pixels_along = x * axis.down[0] + y * axis.down[1]
         pixels_across = (x * axis.down[1] - y * axis.down[0]) * self.across_sign - self.middle_across
         # -1 to 1 from one side of the shape to the other, and from its start to its end.

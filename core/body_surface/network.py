@@ -10,7 +10,7 @@ counts; arXiv 1703.06870 (Mask R-CNN), 1612.03144 (feature pyramids), 1706.05587
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torch.nn import functional
 from torchvision import ops as vision  # pyright: ignore[reportMissingTypeStubs]
 
 from ..models.tensors import State
-from .iuv import PARTS
+from .iuv import PARTS, Bodies
 
 _VISION: Any = vision
 """torchvision publishes no types."""
@@ -53,21 +53,6 @@ _SURFACE_SIDE = 28
 """Sides of the square of features that is cut out for a box: for the box head, and for the surface head."""
 _WIDEST = 4096
 """The most channels of a layer; the published networks have 2,048. The features of a wider one fill the memory."""
-
-
-class BodyTensors(NamedTuple):
-    """N bodies, the surest first, in the form in which `iuv.read_bodies` reads them.
-
-    boxes: (N, 4) x0, y0, x1, y1 in pixels of the photo.
-    inside: (N, 2, h, w), scores of background and of body in each pixel of the box.
-    parts: (N, 25, h, w), scores of no part and of the 24 parts. u, v: (N, 25, h, w), coordinates on these parts.
-    """
-
-    boxes: Tensor
-    inside: Tensor
-    parts: Tensor
-    u: Tensor
-    v: Tensor
 
 
 def own_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -549,7 +534,7 @@ class Heads(nn.Module):
         self.densepose_head = SurfaceHead(state, width, ops, **factory)
         self.densepose_predictor = SurfacePredictor(self.densepose_head.width, ops, **factory)
 
-    def forward(self, levels: Sequence[Tensor], boxes: Tensor, size: tuple[int, int]) -> BodyTensors:
+    def forward(self, levels: Sequence[Tensor], boxes: Tensor, size: tuple[int, int]) -> Bodies:
         """The bodies in proposed boxes (N, 4).
 
         levels: of the pyramid, p2 to p6. size: (width, height) of the photo in pixels.
@@ -560,11 +545,11 @@ class Heads(nn.Module):
         for number, level in enumerate(levels[:4]):  # p2 to p5; p6 only proposes boxes
             on_level = level_of == number
             features[on_level] = _cut_out(level, boxes[on_level], _BOX_SIDE, _STRIDES[number])
-        bodies = self.box_predictor(self.box_head(features), boxes, size)
+        body_boxes = self.box_predictor(self.box_head(features), boxes, size)
         decoded = self.decoder(levels[:4])
-        surface_features = self.densepose_head(_cut_out(decoded, bodies, _SURFACE_SIDE, _STRIDES[0]))
+        surface_features = self.densepose_head(_cut_out(decoded, body_boxes, _SURFACE_SIDE, _STRIDES[0]))
         inside, parts, u, v = self.densepose_predictor(surface_features)
-        return BodyTensors(bodies, inside, parts, u, v)
+        return Bodies(body_boxes, inside, parts, u, v)
 
 
 def _levels_of(boxes: Tensor) -> Tensor:
@@ -593,7 +578,7 @@ class DensePose(nn.Module):
         self.proposal_generator = Proposals(self.backbone.width, ops, **factory)
         self.roi_heads = Heads(state, self.backbone.width, ops, **factory)
 
-    def forward(self, photo: Tensor) -> BodyTensors:
+    def forward(self, photo: Tensor) -> Bodies:
         """The bodies in a photo (3, H, W) of red, green and blue, 0 to 255; sides are multiples of 32."""
         mean = torch.tensor(_MEAN, device=photo.device).reshape(3, 1, 1)
         pixels = photo.float().flip(0) - mean  # blue, green and red

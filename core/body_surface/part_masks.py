@@ -47,16 +47,16 @@ def part_masks(surfaces: Sequence[Surface], groups: Collection[str], side: str) 
         part = surface.iuv[2]  # (H, W), the number of the part, 0 for none
         on_part = torch.isin(part, chosen).float()
         masks.append(on_part * surface.person_masks)  # (H, W) * (people, H, W) -> (people, H, W)
-    mask = torch.cat(masks)
-    unseen = [number for number, row in enumerate(mask, 1) if not row.any()]
+    all_masks = torch.cat(masks)  # (people of all surfaces, H, W)
+    unseen = [number for number, mask in enumerate(all_masks, 1) if not mask.any()]
     if unseen:
         parts = listed(sorted(groups, key=list(GROUPS).index))  # in the order of GROUPS, from head to feet
         if side != "both":
             parts += f", {side}"
-        people = f" for person {listed(unseen)}" if len(mask) > 1 else ""
+        people = f" for person {listed(unseen)}" if len(all_masks) > 1 else ""
         visible = listed(groups_in(surfaces))
         raise BadParts(f"Nothing is seen of {parts}{people}.", f"Choose other parts; the photo shows {visible}.")
-    return mask
+    return all_masks
 
 
 def require_part(groups: Collection[str]) -> None:

@@ -44,11 +44,11 @@ def detect(detector: Detector, picture: Picture, where: str, expected: int = 1) 
     where: what a message calls the picture. expected: how many faces are known to be in it, see `find_faces`.
     Raises FaceNotFound where no look at the picture finds a face.
     """
-    search = find_faces(detector, picture, expected)
-    if not search.faces:
+    faces = find_faces(detector, picture, expected)
+    if not faces:
         height, width = picture.shape[:2]
         raise FaceNotFound(where, width, height, placeholder=is_placeholder(picture))
-    return search.faces
+    return faces
 
 
 def arrange(faces: Sequence[Detection], by: str) -> list[Detection]:
@@ -107,7 +107,7 @@ def recognise(
     where: what a message calls the picture. Raises BadEmbedding when a recogniser returns anything but 512 usable
     numbers for a face.
     """
-    sizes = {CROP}
+    sizes = {CROP}  # of the crop that a Face keeps
     if portraits:
         sizes.add(ALIGNED)
     for recogniser in recognisers:
@@ -127,20 +127,14 @@ def recognise(
             raise BadEmbedding(where, identifier, why)
     recognised: list[Face] = []
     for n, face in enumerate(faces):
-        portraits_of_face = None
-        if portraits:
-            aligned = _as_rgb_batch(crops[ALIGNED][n])
-            loose = _as_rgb_batch(_loose_picture(picture, face))
-            ffhq = _as_rgb_batch(align_ffhq(picture, face.keypoints))
-            portraits_of_face = Portraits(aligned, loose, ffhq)
         recognised.append(
             Face(
                 face.box,
                 face.keypoints,
                 face.score,
-                to_image(crops[CROP][n]),
-                {identifier: rows[n] for identifier, rows in embeddings.items()},
-                portraits_of_face,
+                crop=to_image(crops[CROP][n]),
+                embeddings={identifier: rows[n] for identifier, rows in embeddings.items()},
+                portrait=_portraits(picture, face, crops[ALIGNED][n]) if portraits else None,
                 certain=face.certain,
                 one_person_from=one_person_from,
                 unseen_below=face.unseen_below,
@@ -218,6 +212,13 @@ def describe(face: Face) -> str:
 _MARGIN = 0.6
 """What a loose picture shows around the face's box on each side, in parts of the longer side of the box: hair, neck
 and the upper part of the shoulders."""
+
+
+def _portraits(picture: Picture, face: Detection, aligned: Picture) -> Portraits:
+    """The portraits of one face. aligned: its crop of ALIGNED px."""
+    loose = _loose_picture(picture, face)
+    ffhq = align_ffhq(picture, face.keypoints)
+    return Portraits(_as_rgb_batch(aligned), _as_rgb_batch(loose), _as_rgb_batch(ffhq))
 
 
 def _loose_picture(picture: Picture, face: Detection) -> Picture:

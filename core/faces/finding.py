@@ -6,9 +6,8 @@ may not be upright is looked at once more alone, in all four turns.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import NamedTuple
 
 import numpy as np
 from typing_extensions import Self
@@ -52,12 +51,10 @@ Detector = Callable[[Picture, int], Sequence[Detection]]
 class Rung:
     """One way to look at a picture.
 
-    what: in words, for the message where no face is found. size: side in pixels of the square that the picture is
-    fitted into. border: a grey border on each side, in parts of the longer side. turns: by how many times 90 degrees
-    the picture is turned counter-clockwise.
+    size: side in pixels of the square that the picture is fitted into. border: a grey border on each side, in parts of
+    the longer side. turns: by how many times 90 degrees the picture is turned counter-clockwise.
     """
 
-    what: str = field(compare=False)
     size: int = 640
     border: float = 0.0
     turns: int = 0
@@ -65,12 +62,12 @@ class Rung:
 
 def _ladder() -> tuple[Rung, ...]:
     """The rungs of LADDER, in their order."""
-    rungs = [Rung("the picture as it is"), Rung("with a border around it", border=0.5)]
+    rungs = [Rung(), Rung(border=0.5)]
     for size in range(576, 191, -64):
-        rungs.append(Rung("at sizes from 576 px down to 192 px", size=size))
+        rungs.append(Rung(size=size))
     for border in (0.0, 0.5):
         for turns in (1, 2, 3):
-            rungs.append(Rung("turned by 90, 180 and 270 degrees", turns=turns, border=border))
+            rungs.append(Rung(turns=turns, border=border))
     return tuple(rungs)
 
 
@@ -113,6 +110,8 @@ _WHERE = _CloserLook(size=640, around=3.0)
 _FOUND_FROM, _CLEAR_FROM = 16, 24
 _CLOSER = _CLEAR_FROM / CROP
 """By how much a large photo is scaled for the closer look."""
+_LEAST_LOOKED_FOR = CROP / 2
+"""Px in the photo. For faces below this width no photo is looked at closer."""
 _FIRST, _MOST = 640, 2560
 """Sides of what the network reads at the first look, and at most: above, a network on a card takes gigabytes."""
 _STEP = 128
@@ -124,19 +123,9 @@ _LEAST_CLOSER = 0.6
 """The least score of a face that the closer look alone shows: it also sees more of what only looks like a face."""
 
 
-class Search(NamedTuple):
-    """The result of looking for faces.
-
-    faces: in pixels of the original picture, the surest first. tried: the ways in which the picture was looked at, in
-    words, for a message.
-    """
-
-    faces: tuple[Detection, ...]
-    tried: tuple[str, ...]
-
-
-def find_faces(detector: Detector, picture: Picture, expected: int = 1) -> Search:
-    """The faces of a picture. The picture is looked at in the ways of LADDER until a face is found; none is no error.
+def find_faces(detector: Detector, picture: Picture, expected: int = 1) -> tuple[Detection, ...]:
+    """The faces of a picture, the surest first. It is looked at in the ways of LADDER until a face is found; none is no
+    error.
 
     Where the first rung that shows a face shows all faces upright and clearly, the picture is not looked at again.
     A large photo is looked at closer on the first rung, see `_with_small_faces`.
@@ -146,23 +135,17 @@ def find_faces(detector: Detector, picture: Picture, expected: int = 1) -> Searc
     look = cache(partial(_look, detector, picture))  # rung -> its faces; no rung is looked at twice
     rung = next((rung for rung in LADDER if look(rung)), None)
     if rung is None:
-        return Search((), _in_words(LADDER))
-    tried = _in_words(LADDER[: LADDER.index(rung) + 1])
+        return ()
     surest_face = look(rung)[0]
-    may_lie = rung.turns > 0 or _is_doubtful(surest_face, turns=0)
+    may_lie = rung.turns > 0 or _is_doubtful(surest_face, rung.turns)
     if may_lie:
         rung = _upright_rung(look, rung)
         faces = look(rung)
         is_alone = len(faces) == 1 and expected <= 1
         if is_alone and _is_upright(faces[0], rung.turns):
             # All four turns of the whole picture have been compared, and that was about this face alone.
-            return Search(faces, tried)
-    return Search(_each_in_its_turn(detector, picture, look, rung, expected), tried)
-
-
-def _in_words(rungs: Sequence[Rung]) -> tuple[str, ...]:
-    """What these rungs are, in words. Rungs of one kind have the same words, which stand there once."""
-    return tuple(dict.fromkeys(rung.what for rung in rungs))
+            return faces
+    return _each_in_its_turn(detector, picture, look, rung, expected)
 
 
 def _upright_rung(look: Callable[[Rung], tuple[Detection, ...]], rung: Rung) -> Rung:
@@ -178,8 +161,9 @@ def _upright_rung(look: Callable[[Rung], tuple[Detection, ...]], rung: Rung) -> 
         return sum(face.score for face in look(replace(rung, turns=turns)))
 
     turns = max(range(4), key=sum_of_scores)
-    turned_ladder = (replace(lower_rung, turns=turns) for lower_rung in LADDER)
-    return next(lower_rung for lower_rung in turned_ladder if look(lower_rung))
+    turned_ladder = (replace(any_rung, turns=turns) for any_rung in LADDER)
+    # One of them shows a face: `rung` itself is on LADDER, and turned so it has the largest sum of scores.
+    return next(turned_rung for turned_rung in turned_ladder if look(turned_rung))
 
 
 def _turned_keypoints(keypoints: Keypoints, turns: int) -> Keypoints:
@@ -310,7 +294,7 @@ def _seen_again(
     """
     left, top, right, bottom = _square_around(face.box, closer_look.around, picture)
     square = np.ascontiguousarray(picture[top:bottom, left:right])
-    rung = Rung("a face alone", size=closer_look.size, turns=turns)
+    rung = Rung(size=closer_look.size, turns=turns)
 
     def onto_picture(point: Point) -> Point:
         """A point of the square in pixels of the picture."""
@@ -318,6 +302,7 @@ def _seen_again(
 
     candidates: list[Detection] = []
     for detection in _look(detector, square, rung):
+        # `unseen_below` speaks of the photo, and not of the square.
         candidate = replace(detection.moved(onto_picture), unseen_below=face.unseen_below)
         if _is_upright(candidate, turns) and _overlap(candidate.box, face.box) >= _SAME_FACE:
             candidates.append(candidate)
@@ -387,18 +372,26 @@ def _with_small_faces(detector: Detector, picture: Picture, faces: Sequence[Dete
     """
     longer = max(picture.shape[:2])
     a_pixel = longer / _FIRST  # of what the network reads at the first look, in pixels of the picture
-    smallest = min((shorter_side(face.box) for face in faces), default=longer) / a_pixel
     unseen_below = _FOUND_FROM * a_pixel
-    if unseen_below <= CROP / 2 or (unseen_below <= CROP and smallest >= _CLEAR_FROM):
+    all_are_clear = all(shorter_side(face.box) / a_pixel >= _CLEAR_FROM for face in faces)
+    if unseen_below <= _LEAST_LOOKED_FOR or (unseen_below <= CROP and all_are_clear):
         return faces
     side = min(_MOST, round(longer * _CLOSER / _STEP) * _STEP)
-    result = list(faces)
-    if side > _FIRST:
-        result = [face for face in faces if longer_side(face.box) >= _SMALL * a_pixel]
-        for face in detector(picture, side):
-            is_small = longer_side(face.box) < _SMALL * a_pixel
-            if is_small and face.score >= _LEAST_CLOSER and not _is_among(face, result):
-                result.append(face)
-        result += [face for face in faces if not _is_among(face, result)]
+    if side > _FIRST:  # else the network would read no more than at the first look
+        faces = _decided_by_a_closer_look(faces, detector(picture, side), _SMALL * a_pixel)
         unseen_below = _FOUND_FROM * longer / side
-    return [replace(face, unseen_below=unseen_below) for face in sorted(result, key=lambda face: -face.score)]
+    return [replace(face, unseen_below=unseen_below) for face in sorted(faces, key=lambda face: -face.score)]
+
+
+def _decided_by_a_closer_look(
+    first: Sequence[Detection], closer: Sequence[Detection], small_below: float
+) -> list[Detection]:
+    """The faces of both looks, each once: large ones as the first look shows them, and small ones as the closer look
+    does; small ones that the first look alone shows stay. small_below: px of the photo."""
+    faces = [face for face in first if longer_side(face.box) >= small_below]
+    for face in closer:
+        is_small = longer_side(face.box) < small_below
+        if is_small and face.score >= _LEAST_CLOSER and not _is_among(face, faces):
+            faces.append(face)
+    faces += [face for face in first if not _is_among(face, faces)]
+    return faces

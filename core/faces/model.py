@@ -53,7 +53,7 @@ def faces_in(face_model: FaceModel, image: Tensor, min_size: int = 0) -> Faces:
     min_size: shorter side of the smallest box, in pixels.
     """
     picture = to_picture(image)
-    detections = find_faces(face_model.detector, picture).faces
+    detections = find_faces(face_model.detector, picture)
     in_order = analysis.arrange(detections, analysis.NUMBERED)
     large = [detection for detection in in_order if shorter_side(detection.box) >= min_size]
     faces: tuple[Face, ...] = ()
@@ -202,7 +202,8 @@ class IRSE50Recogniser:
         """The embeddings of n aligned crops, BGR of crop_size pixels: (n, 512) float32 of length 1."""
         # (n, side, side, 3) 0..255 -> (n, 3, side, side) -1..1
         pixels = 2 * (torch.as_tensor(np.stack(crops)).permute(0, 3, 1, 2).float() / 255) - 1
-        return functional.normalize(_embed_one_by_one(self.network, pixels), eps=0)
+        embeddings = _embed_one_by_one(self.network, pixels)
+        return functional.normalize(embeddings, eps=0)  # facexlib divides by the length, however short it is
 
 
 class ArcFace:
@@ -242,10 +243,11 @@ def open_detector(path: str, hold: Holder, provider: str | None = None) -> scrfd
     UnsupportedCheckpoint.
     """
     graph = inspect(path)
-    shape = graph.inputs[0]  # of the picture: (batch, channels, height, width); 0 where the file leaves a size open
     fixed_size = None
-    if len(shape) == 4 and shape[2] and shape[3]:  # some files are of one size only
-        fixed_size = (shape[3], shape[2])
+    if len(graph.inputs[0]) == 4:
+        _, _, fixed_height, fixed_width = graph.inputs[0]  # of the picture; 0 where the file leaves a size open
+        if fixed_height and fixed_width:
+            fixed_size = (fixed_width, fixed_height)
     width, height = fixed_size or scrfd.SIZE
     output_sizes = scrfd.output_sizes(len(graph.outputs), width, height)
     picture_shape = (1, 3, height, width)

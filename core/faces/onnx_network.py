@@ -226,7 +226,7 @@ class Network(nn.Module):
                 raise _unsupported(self._plan.path, f"whose values take {room}")
             for name in step.reads:
                 if self._last_use[name] == number:
-                    values.pop(name, None)
+                    values.pop(name, None)  # weights are not among the values
         return [self._value(name, values, pixels.device) for name in self._plan.outputs]
 
     def _value(self, name: str, values: Mapping[str, Any], device: torch.device) -> Any:
@@ -246,16 +246,16 @@ class Network(nn.Module):
             raise _unsupported(self._plan.path, problem) from error
 
 
-def opened(program: Program, hold: Holder, picture: Sequence[int], output_sizes: Sequence[int]) -> Held:
+def opened(program: Program, hold: Holder, picture_shape: Sequence[int], output_sizes: Sequence[int]) -> Held:
     """The network of a program as a function, kept by `hold`.
 
     First the network is run on torch's meta device, which computes shapes alone, to refuse a file that does not fit.
-    picture: the shape of a picture to try it with. output_sizes: how many numbers each output must have for that
-    picture. Raises UnsupportedCheckpoint.
+    picture_shape: of a picture to try it with. output_sizes: how many numbers each output must have for that picture.
+    Raises UnsupportedCheckpoint.
     """
     with _explained(program.path):
         planned = plan(program)
-        outputs = Network(planned, device="meta")(torch.empty(picture, device="meta"))
+        outputs = Network(planned, device="meta")(torch.empty(picture_shape, device="meta"))
         sizes = [output.numel() for output in outputs]
         if sizes != list(output_sizes):
             raise _unsupported(planned.path, f"whose outputs are of {sizes} numbers instead of {list(output_sizes)}")

@@ -339,7 +339,7 @@ def average_pool(
 @operator("Resize")
 def resize(
     x: Tensor,
-    *sizes: Tensor | None,
+    *inputs: Tensor | None,
     mode: str = "nearest",
     scales: Sequence[float] = (),
     coordinate_transformation_mode: str = "",
@@ -351,11 +351,11 @@ def resize(
     """x (B, C, H, W) with H and W enlarged to whole multiples, each pixel repeated ("nearest").
 
     For whole multiples all of ONNX's rules for rounding coordinates give the same picture, so they are not told apart.
-    This is Resize and the older Upsample, whose scales were an attribute at first. sizes: the inputs after x, which
-    are (scales,), (region, scales) or (region, scales, sizes), one number per dimension each. The last three attributes
+    This is Resize and the older Upsample, whose scales were an attribute at first. inputs: those after x, which are
+    (scales,), (region, scales) or (region, scales, sizes), one number per dimension each. The last three attributes
     concern other modes. Raises UnknownValue for other multiples and modes.
     """
-    factors = _factors(x, sizes, scales)
+    factors = _factors(x, inputs, scales)
     _require(mode == "nearest", "mode")
     _require(coordinate_transformation_mode != "align_corners", "coordinate_transformation_mode")
     _require(nearest_mode != "ceil", "nearest_mode")
@@ -365,17 +365,18 @@ def resize(
     return functional.interpolate(x, scale_factor=scale_factor, mode="nearest")
 
 
-def _factors(x: Tensor, sizes: Sequence[Tensor | None], scales: Sequence[float]) -> list[float]:
+def _factors(x: Tensor, inputs: Sequence[Tensor | None], scales: Sequence[float]) -> list[float]:
     """The factor by which each dimension grows: from the inputs of Resize, else from the attribute of Upsample.
 
-    sizes, scales: the arguments of `resize`.
+    inputs, scales: the arguments of `resize`.
     """
-    if len(sizes) == 3 and sizes[2] is not None:
-        return [new / old for new, old in zip(_numbers(sizes[2]), x.shape, strict=True)]
-    if sizes:
-        tensor = sizes[0] if len(sizes) == 1 else sizes[1]
-        if tensor is not None:
-            return _numbers(tensor)
+    sizes = inputs[2] if len(inputs) == 3 else None
+    if sizes is not None:
+        return [new / old for new, old in zip(_numbers(sizes), x.shape, strict=True)]
+    if inputs:
+        scales_input = inputs[0] if len(inputs) == 1 else inputs[1]
+        if scales_input is not None:
+            return _numbers(scales_input)
     return list(scales)
 
 

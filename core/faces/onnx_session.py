@@ -79,14 +79,16 @@ def _onnxruntime(provider: str) -> Any:
     return onnxruntime
 
 
-def opened(path: str, name: str, shape: Sequence[int], sizes: Sequence[int]) -> Callable[[Tensor], list[Tensor]]:
+def opened(
+    path: str, name: str, picture_shape: Sequence[int], output_sizes: Sequence[int]
+) -> Callable[[Tensor], list[Tensor]]:
     """A file as a function of a picture, (1, 3, H, W) float32 -> its outputs as float32 tensors on the CPU.
 
-    name: of the provider, see `resolved`. shape: of a picture to try the file with. sizes: how many numbers each output
-    must have for that picture. Raises NoOnnxRuntime where the provider does not start, and UnsupportedCheckpoint for
-    another network.
+    name: of the provider, see `resolved`. picture_shape: of a picture to try the file with. output_sizes: how many
+    numbers each output must have for that picture. Raises NoOnnxRuntime where the provider does not start, and
+    UnsupportedCheckpoint for another network.
     """
-    runtime = _onnxruntime(name)
+    runtime = _onnxruntime(_word(name))
     if hasattr(runtime, "disable_telemetry_events"):
         runtime.disable_telemetry_events()  # on Windows onnxruntime would report its use to Microsoft
     options = runtime.SessionOptions()
@@ -101,20 +103,20 @@ def opened(path: str, name: str, shape: Sequence[int], sizes: Sequence[int]) -> 
     if name not in session.get_providers():
         raise NoOnnxRuntime(f"onnxruntime could not start its {name}, of which a library is missing.", _word(name))
     picture = session.get_inputs()[0]
-    half = picture.type == "tensor(float16)"  # the file takes pictures in half precision
+    dtype = np.float16 if picture.type == "tensor(float16)" else np.float32
 
     def run(pixels: Tensor) -> list[Tensor]:
         """The outputs for one picture, (1, 3, H, W)."""
-        values = pixels.detach().cpu().numpy().astype(np.float16 if half else np.float32)
+        values = pixels.detach().cpu().numpy().astype(dtype)
         outputs: Sequence[Any] = session.run(None, {picture.name: np.ascontiguousarray(values)})
         return [torch.as_tensor(output).float() for output in outputs]
 
     try:
-        actual_sizes = [output.numel() for output in run(torch.zeros(*shape))]
+        actual_sizes = [output.numel() for output in run(torch.zeros(*picture_shape))]
     except Exception as error:
         raise _unusable(path, in_one_line(error)) from error
-    if actual_sizes != list(sizes):
-        raise _unusable(path, f"it gives {listed(actual_sizes)} numbers instead of {listed(sizes)}")
+    if actual_sizes != list(output_sizes):
+        raise _unusable(path, f"it gives {listed(actual_sizes)} numbers instead of {listed(output_sizes)}")
     return run
 
 

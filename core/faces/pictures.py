@@ -81,6 +81,22 @@ def align_ffhq(picture: Picture, keypoints: Keypoints) -> Picture:
     """
     points = [complex(*point) for point in keypoints]
     targets = [complex(*point) for point in _FFHQ_TEMPLATE]
+    source = _source(_robust_fit(points, targets), FFHQ)
+    # grid_sample has -1 and 1 at the edges of a picture, and 0 for colours outside of it.
+    height, width = picture.shape[:2]
+    grid = torch.stack([(source.real * 2 + 1) / width - 1, (source.imag * 2 + 1) / height - 1], dim=-1).float()
+    outside = torch.tensor(_FFHQ_OUTSIDE)
+    colors = torch.as_tensor(picture) - outside.to(torch.int16)  # (height, width, 3)
+    sampled = functional.grid_sample(colors.movedim(-1, 0)[None].float(), grid[None], align_corners=False)
+    return (sampled[0].movedim(0, -1) + outside).round().to(torch.uint8).numpy()
+
+
+Fit = tuple[complex, complex]
+"""A turn and scale, and a shift: target = factor * point + shift, with points of the plane as numbers x + iy."""
+
+
+def _robust_fit(points: Sequence[complex], targets: Sequence[complex]) -> Fit:
+    """The turn, scale and shift of `align_ffhq`, which a point that lies far off does not change."""
     least_median = math.inf
     errors_of_best: list[float] = []
     for first, second in _DRAWN_PAIRS:
@@ -95,21 +111,10 @@ def align_ffhq(picture: Picture, keypoints: Keypoints) -> Picture:
             least_median = median
             errors_of_best = errors
     count = len(points)
+    # OpenCV's limit: 2 is how many points make a fit, and 0.001 px is left where all fit exactly.
     limit = max(2.5 * 1.4826 * (1 + 5 / (count - 2)) * math.sqrt(least_median), 0.001) ** 2
     inside = [number for number, error in enumerate(errors_of_best) if error <= limit]
-    fit = _least_squares([points[number] for number in inside], [targets[number] for number in inside])
-    source = _source(fit, FFHQ)
-    # grid_sample has -1 and 1 at the edges of a picture, and 0 for colours outside of it.
-    height, width = picture.shape[:2]
-    grid = torch.stack([(source.real * 2 + 1) / width - 1, (source.imag * 2 + 1) / height - 1], dim=-1).float()
-    outside = torch.tensor(_FFHQ_OUTSIDE)
-    colors = torch.as_tensor(picture) - outside.to(torch.int16)  # (height, width, 3)
-    sampled = functional.grid_sample(colors.movedim(-1, 0)[None].float(), grid[None], align_corners=False)
-    return (sampled[0].movedim(0, -1) + outside).round().to(torch.uint8).numpy()
-
-
-Fit = tuple[complex, complex]
-"""A turn and scale, and a shift: target = factor * point + shift, with points of the plane as numbers x + iy."""
+    return _least_squares([points[number] for number in inside], [targets[number] for number in inside])
 
 
 def _least_squares(points: Sequence[complex], targets: Sequence[complex]) -> Fit:
@@ -207,7 +212,7 @@ def _neighbours(old: int, new: int) -> tuple[Tensor, Tensor, Tensor]:
     Returns the indices of the first and of the second, and the weight of the second in 2048ths, (new,) each.
     """
     # The centre of each new pixel in old pixels, 0 at the centre of the first old pixel: centres lie half a pixel from
-    # the edge.
+    # the edge. OpenCV keeps it as a float of 32 bits.
     center = ((torch.arange(new).double() + 0.5) * (old / new) - 0.5).float()
     floor = center.floor()
     weight = ((center - floor) * 2048).round().int()

@@ -1,5 +1,6 @@
 """SCRFD (Guo et al. 2021) and RetinaFace: what their networks read, and faces from what they give."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -68,8 +69,8 @@ def _canvas(picture: Picture, side: int) -> tuple[int, int]:
         return side, side
     height, width = picture.shape[:2]
     step = max(_LEVELS[15].strides)
-    across, down = (-(-side * length // max(width, height) // step) * step for length in (width, height))
-    return across, down
+    longer = max(width, height)
+    return math.ceil(side * width / longer / step) * step, math.ceil(side * height / longer / step) * step
 
 
 def output_sizes(outputs: int, width: int, height: int) -> list[int]:
@@ -96,7 +97,6 @@ def _candidates(outputs: Sequence[Tensor], width: int, height: int) -> Tensor:
     count = len(levels.strides)
     candidates: list[Tensor] = []
     for level, stride in enumerate(levels.strides):
-        # outputs: scores of all levels, edges of all levels, points of all levels.
         scores = outputs[level].reshape(-1, 1)  # (anchors, 1)
         edges = outputs[count + level].reshape(-1, 4)  # (anchors, 4)
         points = outputs[2 * count + level].reshape(-1, 10)  # (anchors, 10)

@@ -56,7 +56,7 @@ def examine(model: Model, folders: Folders) -> Finding:
         return finding
     if not missing:
         return Finding(model.title, FOUND, (_path_with_hint(paths[0], model, folders),))
-    if len(missing) < len(model.files):
+    if paths:
         names = ", ".join(file.names[0] for file in missing)
         details = (f"Not complete: {names}.", f"All of it is at {model.page}.")
         return Finding(model.title, MISSING, details, model)
@@ -134,6 +134,7 @@ def _wrong_kind(path: Path, model: Model, file_format: Format | None, family: st
     if not model.format:
         return None
     expected = formats.known(model.format)
+    # Of a format that is not ours there may be files with other keys, which match no rule.
     if file_format is None and expected.ours:
         return Trouble(WRONG, (f"{path} is an unknown file, not {expected.title}.",))
     if file_format and file_format is not expected:
@@ -156,8 +157,8 @@ def _other_control_net(path: Path, model: Model) -> Trouble | None:
     if model.files[0].resembles(length):
         return None
     for other in models():
-        is_of_a_method = other.format == model.format and other.nodes and other.id != model.id and other.size
-        if is_of_a_method and other.files[0].resembles(length):
+        is_of_another_method = other.format == model.format and other.nodes and other.id != model.id
+        if is_of_another_method and other.files[0].resembles(length):
             size = human(length)
             detail = f"{path} is, by its length ({size}), the {other.title}; {model.title} has {model.size_text}."
             return Trouble(WRONG, (detail,))

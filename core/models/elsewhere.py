@@ -83,7 +83,8 @@ def _is(path: Path, model: Model) -> bool:
     if file_format is None or file_format.id != model.format:
         return False
     # Some models of one format, such as IP-Adapter Plus and Plus Face, differ in the values of their weights alone,
-    # which are not read here. Of these the name decides.
+    # which are not read here. Of these the name decides. Where our own loaders do not read the format, as that of
+    # checkpoints, one file of it can be used in the place of another; ControlNets are looked at below.
     twins = [other for other in models() if other.format == model.format and other.id != model.id]
     if file_format.ours and twins and folded(path.stem) != folded(PurePath(model.name).stem):
         return False

@@ -46,8 +46,10 @@ def examine_pack(model: Model, folders: Folders) -> Finding | None:
         choose = f"If the workflow has a Load Face Embedder, choose {detector.pack} in it."
         return Finding(model.title, FOUND, (enough, choose))
     misplaced = _misplaced(model, files, folders)
-    if misplaced or not detector:
+    if misplaced:
         return misplaced
+    if not detector:
+        return None
     alternative = f"choose the face pack {detector.pack}, which is there"
     return nothing_there(replace(model, alternatives=(alternative,)), folders)
 

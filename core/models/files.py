@@ -256,7 +256,7 @@ def _is_text(head: bytes) -> bool:
     """
     is_utf_16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and b"\0\0" not in head
     letters = head.replace(b"\0", b"") if is_utf_16 else head
-    return bool(head) and _CONTROL.isdisjoint(letters)
+    return _CONTROL.isdisjoint(letters)
 
 
 def is_zip(path: Path) -> bool:

@@ -11,6 +11,7 @@ begins or ends anywhere, so nearly always inside of a row:
 """
 
 import json
+import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ def emptied(path: Path) -> str | None:
         if zeros.begin == 0 and zeros.end >= tensors[-1].end:
             return tensors[0].key  # nothing has come but the header
         for byte in (zeros.begin, zeros.end - 1):
+            # The last tensor that begins at this byte or before it; for bytes before all tensors the first.
             tensor = tensors[max(0, bisect_right(begins, byte) - 1)]
             if _is_hole(zeros, tensor, data):
                 return tensor.key
@@ -99,27 +101,35 @@ def _zeros(data: Any) -> Iterator[_Span]:
         # The run goes on in the block before and in the one behind.
         before = data[max(0, first - 1) * _BLOCK : first * _BLOCK]
         behind = data[last * _BLOCK : (last + 1) * _BLOCK]
-        begin = first * _BLOCK - (int(np.argmax(before[::-1] != 0)) if before.size else 0)
-        end = last * _BLOCK + (int(np.argmax(behind != 0)) if behind.any() else behind.size)
+        begin = first * _BLOCK - _leading_zeros(before[::-1])
+        end = last * _BLOCK + _leading_zeros(behind)
         if end - begin >= 2 * _BLOCK:
             yield _Span(begin, end)
 
 
+def _leading_zeros(numbers: Any) -> int:
+    """How many zeros come before the first other number, (n,); n where there is no other."""
+    others = np.flatnonzero(numbers)
+    return int(others[0]) if others.size else numbers.size
+
+
 def _is_hole(zeros: _Span, tensor: _Tensor, data: Any) -> bool:
     """Whether a run of zeros begins or ends inside of a row of a tensor, and is no columns of it."""
-    # Bytes of the tensor, in whole numbers: a number that is not zero may have zeros in its lower bytes, which come
-    # first.
-    first = max(0, -(-(zeros.begin - tensor.begin) // tensor.number_bytes) * tensor.number_bytes)
-    last = min(tensor.end - tensor.begin, (zeros.end - tensor.begin) // tensor.number_bytes * tensor.number_bytes)
-    is_whole_rows = first % tensor.row_bytes == 0 and last % tensor.row_bytes == 0
-    if is_whole_rows or (last - first) // tensor.number_bytes < _FEWEST:
+    # Which bytes of the tensor are zeros, from `begin` on, without `end`. At either end a number is left out of which
+    # only some bytes are zeros: one that is not zero may have zeros in its lower bytes, which come first.
+    number_bytes = tensor.number_bytes
+    tensor_bytes = tensor.end - tensor.begin
+    begin = max(0, math.ceil((zeros.begin - tensor.begin) / number_bytes) * number_bytes)
+    end = min(tensor_bytes, (zeros.end - tensor.begin) // number_bytes * number_bytes)
+    is_whole_rows = begin % tensor.row_bytes == 0 and end % tensor.row_bytes == 0
+    if is_whole_rows or (end - begin) // number_bytes < _FEWEST:
         return False
-    if last - first >= tensor.row_bytes:
+    if end - begin >= tensor.row_bytes:
         return True  # more than a row, and a part of another one
     if zeros.begin >= tensor.begin and zeros.end <= tensor.end:
         return False  # less than a row, perhaps across the edge of two: such zeros may be columns
-    if tensor.row_bytes == tensor.end - tensor.begin:
+    if tensor.row_bytes == tensor_bytes:
         return True  # there is no other row, and the zeros go on in the tensor beside
     # The row before, or behind where it is the first.
-    beside = tensor.begin - tensor.row_bytes if first >= tensor.row_bytes else tensor.begin + tensor.row_bytes
-    return bool(data[beside + first : beside + last].any())
+    beside = tensor.begin - tensor.row_bytes if begin >= tensor.row_bytes else tensor.begin + tensor.row_bytes
+    return bool(data[beside + begin : beside + end].any())

@@ -297,36 +297,37 @@ def locate(model: Model, folder: Path) -> dict[str, Path]:
     Raises ModelMissing with the names and sizes of the files that are not there, and UnsupportedCheckpoint for the
     diffusers folder of another model.
     """
-    candidates: dict[str, list[Path]] = {}  # part -> the paths under which its file may lie
+    missing: list[File] = []
     paths: dict[str, Path] = {}  # part -> the path of its file, for files that are there
     for file in model.files:
-        candidates[file.part] = [folder / name.removeprefix(f"{model.name}/") for name in file.names]
-        path = _existing(folder, candidates[file.part])
+        path = _existing(folder, [name.removeprefix(f"{model.name}/") for name in file.names])
         if path:
             paths[file.part] = path
+        else:
+            missing.append(file)
     # Without any part that is only in this model, it is the folder of another diffusers model.
     own_parts = [file.part for file in model.files if file.part not in _OF_ANY]
     if paths.keys().isdisjoint(own_parts):
-        parts = " or ".join([", ".join(own_parts[:-1]), own_parts[-1]])
+        *first_parts, last_part = own_parts
+        parts = f"{', '.join(first_parts)} or {last_part}"
         problem = f"a plain {_family(folder)} diffusers folder (no {parts})"
         raise UnsupportedCheckpoint(str(folder), problem, release_expected(model), release_advice(model))
-    missing = [file for file in model.files if file.part not in paths]
     if missing:
-        names = [candidates[file.part][0].relative_to(folder).as_posix() for file in missing]
+        names = [file.names[0].removeprefix(f"{model.name}/") for file in missing]
         sizes = ", ".join(human(file.size) for file in missing)
         raise ModelMissing(f"Something of the {model.title} release", names, [str(folder)], model.page, sizes)
     return paths
 
 
-def _existing(folder: Path, paths: Sequence[Path]) -> Path | None:
-    """The first of these paths that is a file, else a file below `folder` whose name is the same in another spelling:
-    some disks and archives write names in capitals. None where there is neither."""
-    for path in paths:
-        if path.is_file():
-            return path
+def _existing(folder: Path, names: Sequence[str]) -> Path | None:
+    """The path of the first of these names that is a file in a folder, else of a file whose name is the same in another
+    spelling: some disks and archives write names in capitals. None where there is neither."""
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
     below = {name: Path(file) for name, file in listing(str(folder)).files}
-    for path in paths:
-        entry = among(path.relative_to(folder).as_posix(), below)
+    for name in names:
+        entry = among(name, below)
         if entry and below[entry].is_file():
             return below[entry]
     return None

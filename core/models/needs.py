@@ -177,15 +177,17 @@ class _Workflow:
         self.recognisers: set[str] = set()
         if self.kinds & _LOOKS_FOR_FACES:
             self.recognisers |= self._read_by_methods()
-        packs_chosen: dict[str, None] = {}
+        chosen_packs: list[str] = []
         for node in self.nodes:
             if node.kind == _FACE_LOADER:
                 pack, recogniser = node.values_of(["pack", "recognisers"])
-                if pack and pack != packs.NO_DETECTOR:
-                    packs_chosen[packs.ANTELOPE if pack == packs.NONE_FOUND else _as_a_pack(pack)] = None
+                if pack == packs.NONE_FOUND:
+                    chosen_packs.append(packs.ANTELOPE)
+                elif pack and pack != packs.NO_DETECTOR:
+                    chosen_packs.append(packs.pack_called(spelled(pack)))
                 if recogniser:
                     self.recognisers.add(recogniser)
-        self.packs = list(packs_chosen)
+        self.packs = list(dict.fromkeys(chosen_packs))
         _require_few(len(self.packs))
 
     def _chosen_files(self) -> list[Chosen]:
@@ -244,10 +246,8 @@ class _Workflow:
             if method.node in self.kinds:
                 kinds.update(method.applies)
         needed = {packs.published(recogniser).id for recogniser in self.recognisers & set(packs.ASKED_FOR)}
-        face_packs: set[str] = set()
+        face_packs = {model.id for model in models() if model.format == "face-pack"}
         for model in models():
-            if model.format == "face-pack":
-                face_packs.add(model.id)
             is_chosen_pack = model.id in face_packs and model.name in self.packs
             if model.name in self.texts or is_chosen_pack or kinds & set(model.nodes):
                 needed.add(model.id)
@@ -281,7 +281,7 @@ class _Workflow:
         names = [spelled(file.name) for file, chosen in self.files.items() if chosen and chosen.id == model.id]
         if names and name not in names and is_plain_name(names[0]):
             name = names[0]
-            (file,) = files
+            (file,) = files  # `publication` knows a file by another name only where it is all of its model
             files = [replace(file, names=(name,), url=model.url_of(file, file.names[0]))]
         is_chosen = model.name in self.texts or model.name in self.packs
         return replace(model, name=name, files=tuple(files), chosen=is_chosen)
@@ -327,12 +327,6 @@ def _publication(file: Chosen) -> Model | None:
         if model.name == name:
             return model
     return publication(file.name, (file.key, *file.further))
-
-
-def _as_a_pack(name: str) -> str:
-    """The name of a pack as packs.packs gives it, from an entry of Load Face Embedder's menu in any spelling."""
-    # pack_of takes the name of a file in the pack.
-    return packs.pack_of(f"{spelled(name)}/any file")
 
 
 def _own_files(workflow: _Workflow, needed: Iterable[Model]) -> list[Model]:

@@ -244,7 +244,8 @@ class _Message:
         return tuple(_signed(value) for value in values)
 
     def contents(self, number: int) -> bytearray:
-        """The bytes of all messages with this field number, joined in file order."""
+        """The bytes of all messages with this field number, joined in file order. torch.frombuffer, which makes tensors
+        of them without a copy, warns of bytes that may not be written to."""
         return bytearray().join(message._content() for message in self.all(number))
 
     def texts(self, number: int) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def _chosen(prompt: Prompt, link: Any) -> list[str]:
 def _is_named(net: Model, name: str) -> bool:
     """Whether a file's name or one of its folders tells that it is this net: "InstantID/...", "identitynet.pth"."""
     words = re.findall(r"[\w-]+", net.title.replace("'s", ""))
-    if net.nodes:
+    if net.nodes:  # of a method: then the manifest's folder has the method's name, else that of a model family
         words.append(net.name.partition("/")[0])
     signs = {_letters(word) for word in words} - {"controlnet"}
     return any(sign in _letters(name) for sign in signs)

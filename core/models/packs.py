@@ -50,7 +50,7 @@ def published(key: str) -> Model:
     returned, as what a message can recommend.
     """
     for entry in models():
-        recognisers = [_id_of(file.names[0]) for file in entry.files]
+        recognisers = [_id_of(file.names[0]) for file in entry.files if file.part == "recogniser"]
         if key == entry.id or key in recognisers:
             return entry
     return model(ANTELOPE)
@@ -91,6 +91,11 @@ def pack_of(name: str) -> str:
         if not path or folder.lower() != path[-1].lower():
             path.append(folder)
     return _as_published("/".join(path)) or LOOSE
+
+
+def pack_called(name: str) -> str:
+    """The name of a pack as `pack_of` gives it for each of its files, from a name that a workflow has for the pack."""
+    return pack_of(f"{name}/any file")
 
 
 def _as_published(pack: str) -> str:
@@ -153,7 +158,7 @@ def chosen(pack: str, available: Sequence[str], roots: Sequence[str]) -> str | N
             if pack_of_root(root) in available:
                 return pack_of_root(root)
         return None
-    name = pack_of(f"{pack}/any file").lower()
+    name = pack_called(pack).lower()
     for other in available:
         if other.lower() == name:
             return other
@@ -244,7 +249,7 @@ def _published_stems() -> frozenset[str]:
 @cache
 def _by_length() -> dict[int, str]:
     """Length in bytes -> id, of the published recognisers."""
-    ids = {file.size or 0: _id_of(file.names[0]) for file in _published_recognisers()}
+    ids = {file.size: _id_of(file.names[0]) for file in _published_recognisers() if file.size}
     ids[_AURAFACE] = "auraface"
     return ids
 

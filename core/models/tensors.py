@@ -99,9 +99,9 @@ def read(
     to run code, or one that may not be read.
     """
 
-    def refusal(problem: str, advice: str) -> UnsupportedCheckpoint:
-        """The error that the file is something else. problem: what it is."""
-        return UnsupportedCheckpoint(str(path), problem, expected, advice)
+    def refusal(problem: str, fix: str) -> UnsupportedCheckpoint:
+        """The error that the file is something else. problem: what it is. fix: what to do."""
+        return UnsupportedCheckpoint(str(path), problem, expected, fix)
 
     try:
         problem = no_model(path) or unfinished(path)

@@ -347,11 +347,11 @@ class _Machine:
 
     def _tuple(self, count: int) -> None:
         """Replace the last `count` values on the stack by a tuple of them."""
-        values = self.stack[len(self.stack) - count :]
-        if len(values) != count:
+        first = len(self.stack) - count
+        if first < 0:
             raise LookupError("too little on the stack")
-        del self.stack[len(self.stack) - count :]
-        self.stack.append(tuple(values))
+        values = tuple(self.stack[first:])
+        self.stack[first:] = [values]
 
     def _since_mark(self) -> list[Any]:
         """Take the values since the last mark off the stack and return them, and remove the mark."""

@@ -66,6 +66,7 @@ def nodes(graph: Graph) -> Iterator[WorkflowNode]:
     prompt = [node for node in map(_dictionary, graph.values()) if "class_type" in node]
     if not prompt:
         yield from _saved_nodes(graph)
+        return
     _require_few(len(prompt))
     for node in prompt:
         inputs = _dictionary(node.get("inputs"))
@@ -97,8 +98,7 @@ def _saved_nodes(graph: Graph) -> Iterator[WorkflowNode]:
     level = _listed(graph, "nodes")
     count = len(level)
     _require_few(count)
-    brought = _of_primitives(level)
-    waiting = [_SavedNode(node, brought, ()) for node in reversed(level)]  # a stack: the next node is the last
+    waiting = _stacked(level, brought=_of_primitives(level), boxes=())
     while waiting:
         node, brought, boxes = waiting.pop()
         if node.get("mode", 0) in _SWITCHED_OFF:
@@ -115,8 +115,13 @@ def _saved_nodes(graph: Graph) -> Iterator[WorkflowNode]:
         level = _listed(inside[kind], "nodes")
         count += len(level)
         _require_few(count)
-        brought = {**_of_box(inside[kind], values), **_of_primitives(level)}
-        waiting += [_SavedNode(node, brought, (*boxes, kind)) for node in reversed(level)]
+        brought_inside = {**_of_box(inside[kind], values), **_of_primitives(level)}
+        waiting += _stacked(level, brought_inside, (*boxes, kind))
+
+
+def _stacked(level: list[dict[str, Any]], brought: dict[Any, Any], boxes: tuple[str, ...]) -> list[_SavedNode]:
+    """The nodes of a workflow or subgraph as a stack, from which the first is taken first. brought, boxes: of all."""
+    return [_SavedNode(node, brought, boxes) for node in reversed(level)]
 
 
 def _require_few(count: int) -> None:
@@ -142,7 +147,7 @@ def _values(node: Mapping[str, Any], brought: Mapping[Any, Any]) -> dict[str, An
     names = [str(slot.get("name")) for slot in slots]
     for seed in ("seed", "noise_seed"):
         # After the value of a seed, frontends save what becomes of it after a run ("randomize"), which is no input: the
-        # name "" takes it.
+        # name "" takes it. Where there is no value too many, it was not saved.
         if seed in names and len(saved_values) > len(names):
             names.insert(names.index(seed) + 1, "")
     values = dict(zip(names, saved_values, strict=False))
@@ -233,14 +238,12 @@ def _listed(holder: Any, name: str) -> list[dict[str, Any]]:
 
     Raises ValueError where it is no list of dictionaries.
     """
-    entries: Any = None
     if not holder:
-        entries = []
-    elif isinstance(holder, dict):
+        return []
+    entries: Any = None
+    if isinstance(holder, dict):
         entries = cast("dict[str, Any]", holder).get(name) or []
-    if not isinstance(entries, list):
+    is_whole = isinstance(entries, list) and all(isinstance(entry, dict) for entry in cast("list[Any]", entries))
+    if not is_whole:
         raise ValueError(f"its list of {name} is damaged")
-    for entry in cast("list[Any]", entries):
-        if not isinstance(entry, dict):
-            raise ValueError(f"its list of {name} is damaged")
     return cast("list[dict[str, Any]]", entries)

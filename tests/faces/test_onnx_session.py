@@ -30,15 +30,14 @@ PHOTOS = (real_faces.SIX_FRIENDS, real_faces.TEAM, real_faces.YAO, real_faces.TI
 def test_boxes_points_and_embeddings_are_those_of_torch(detector, recogniser, in_onnxruntime, path):
     bgr = picture(path)
     detector_in_onnxruntime, recogniser_in_onnxruntime = in_onnxruntime
-    search = find_faces(detector_in_onnxruntime, bgr)
-    expected_search = find_faces(detector, bgr)
-    assert search.tried == expected_search.tried
-    for face, expected_face in zip(search.faces, expected_search.faces, strict=True):
+    found = find_faces(detector_in_onnxruntime, bgr)
+    expected = find_faces(detector, bgr)
+    for face, expected_face in zip(found, expected, strict=True):
         assert face.score == pytest.approx(expected_face.score, abs=1e-4)
         assert np.abs(np.subtract(face.box, expected_face.box)).max() < 0.01
         assert np.abs(np.subtract(face.keypoints, expected_face.keypoints)).max() < 0.01
-    recognised = analysis.recognise([recogniser_in_onnxruntime], bgr, expected_search.faces[:4], "it")
-    expected_faces = analysis.recognise([recogniser], bgr, expected_search.faces[:4], "it")
+    recognised = analysis.recognise([recogniser_in_onnxruntime], bgr, expected[:4], "it")
+    expected_faces = analysis.recognise([recogniser], bgr, expected[:4], "it")
     for face, expected_face in zip(recognised, expected_faces, strict=True):
         embedding = face.embeddings["w600k_mbf"]
         expected_embedding = expected_face.embeddings["w600k_mbf"]

@@ -660,7 +660,7 @@ def test_a_photo_comes_back_at_its_own_size(
 
 def faces_in(picture: Path) -> list[tuple[int, ...]]:
     """Where they are, left, top, right, bottom, from left to right."""
-    found = find_faces(real_faces.detector(), to_picture(real_faces.image(picture)[0])).faces
+    found = find_faces(real_faces.detector(), to_picture(real_faces.image(picture)[0]))
     return [tuple(round(edge) for edge in face.box) for face in analysis.arrange(found, "left to right")]
 
 

@@ -27,14 +27,14 @@ def test_bodies_and_their_surface_are_those_of_a_port_of_detectron2(depth: int) 
     network.load_state_dict(state, strict=True)
     photo = (torch.rand(3, 256, 384, generator=torch.Generator().manual_seed(4)) * 255).to(torch.uint8)
     with torch.inference_mode():
-        outputs = network(photo)._asdict()
+        bodies = network(photo)
     boxes = golden[f"{depth}.boxes"]
-    assert outputs["boxes"].shape == boxes.shape
+    assert bodies.boxes.shape == boxes.shape
     assert len(boxes) >= 10
-    assert (outputs["boxes"] - boxes).abs().max() <= 5e-6 * boxes.abs().max()
+    assert (bodies.boxes - boxes).abs().max() <= 5e-6 * boxes.abs().max()
     for name in ("inside", "parts", "u", "v"):
         expected = golden[f"{depth}.{name}"]
-        chart = outputs[name][:3, :, ::14, ::14]
+        chart = getattr(bodies, name)[:3, :, ::14, ::14]
         # Charts are steep where a box lies: eight normalised layers enlarge its rounding.
         assert (chart - expected).abs().max() <= 5e-5 * expected.abs().max(), name
 

@@ -1,6 +1,6 @@
 """DensePose pictures: drawn as published, from skeletons, and masks of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import densepose_made
 import numpy as np
@@ -65,7 +65,7 @@ def published(bodies_read: iuv.Bodies, height: int, width: int) -> tuple[np.ndar
 )
 def test_pictures_are_drawn_as_published(boxes: list[list[float]]) -> None:
     bodies_read = iuv.read_bodies(
-        [torch.tensor(boxes, dtype=torch.float32), *densepose_made.charts(len(boxes), seed=3)]
+        iuv.Bodies(torch.tensor(boxes, dtype=torch.float32), *densepose_made.charts(len(boxes), seed=3))
     )
     surface = iuv.draw(bodies_read, STAY, 96, 96)
     expected, doubt = published(bodies_read, 96, 96)
@@ -81,25 +81,22 @@ def test_pictures_are_drawn_as_published(boxes: list[list[float]]) -> None:
     assert (expected[sure] == colours[sure]).all()
 
 
-def outputs(people: int = 1, **changes: torch.Tensor) -> list[torch.Tensor]:
-    names = ("boxes", "inside", "parts", "u", "v")
-    values = [torch.tensor([[0.0, 0.0, 40.0, 60.0]] * people), *densepose_made.charts(people)]
-    return list({**dict(zip(names, values, strict=True)), **changes}.values())
+def outputs(people: int = 1, **changes: torch.Tensor) -> iuv.Bodies:
+    boxes = torch.tensor([[0.0, 0.0, 40.0, 60.0]] * people)
+    return replace(iuv.Bodies(boxes, *densepose_made.charts(people)), **changes)
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (torch.ones(3), "returns a Tensor instead of boxes"),
-        (outputs()[:4], "returns 4 values, 4 of them tensors,"),
         (outputs(inside=torch.ones(2, 2, 28, 28)), "tensors of shapes"),
         (outputs(u=torch.ones(1, 25, 0, 0)), "tensors of shapes"),
         (outputs(v=torch.full((1, 25, 28, 28), torch.nan)), "NaN or infinity"),
         (outputs(boxes=torch.tensor([[0.0, 0.0, 2667.0, 10.0]])), "a body of 2667x10 px in a picture of at most 1333"),
     ],
-    ids=["one tensor", "four", "too many", "no size", "NaN", "beyond the photo"],
+    ids=["too many", "no size", "NaN", "beyond the photo"],
 )
-def test_what_is_no_body_is_named(values: object, words: str) -> None:
+def test_what_is_no_body_is_named(values: iuv.Bodies, words: str) -> None:
     assert len(iuv.read_bodies(outputs(2)).boxes) == 2
     with pytest.raises(ValueError, match=words):
         iuv.read_bodies(values)
