@@ -71,8 +71,9 @@ class LayerLora:
         if in_front is not None:
             down = functional.pad(in_front.down, (0, more_inputs))
             in_front = InFront(down, functional.pad(in_front.up * self.strength, (0, 0, 0, more_inputs)))
-        kernel = [0] * 2 * (len(shape) - 2)
-        return LowRank(functional.pad(low_rank.down, (*kernel, 0, more_inputs)), up, in_front)
+        # `pad` takes a pair for each dimension, the last first: those of a convolution's kernel, then the inputs.
+        kernel_padding = (0, 0) * (len(shape) - 2)
+        return LowRank(functional.pad(low_rank.down, (*kernel_padding, 0, more_inputs)), up, in_front)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +207,7 @@ class PeopleLayer:
     def of_people(self, x: Tensor) -> Tensor:
         """What the LoRAs of each of `people` add to what a linear layer gives of x, (..., in): (people, ..., out)."""
         hidden = self.hidden(x)  # (..., ranks)
-        is_of = self._is_of.to(x).view(len(self.people), *[1] * (x.dim() - 1), -1)
+        is_of = self._is_of.to(x).view(len(self.people), *[1] * (x.dim() - 1), -1)  # (people, 1, ..., 1, ranks)
         # Once for each person, with 0 in the ranks of all others: (people, ..., ranks).
         return functional.linear(hidden * is_of, self.up.to(x))
 

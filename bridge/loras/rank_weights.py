@@ -109,7 +109,8 @@ class RankWeights:
                 return weights_of(x.shape[1])[:, :, None]  # (1, T, 1, ranks)
             weights = weights_of(len(x) // self._row_count)  # of x: (B * T, layers of the text encoder, C)
             return weights[0][:, None].repeat(self._row_count, 1, 1)  # (B * T, 1, ranks)
-        if stream.modulates:  # (B, 1, C): one row for all tokens
+        if stream.modulates:
+            # (B, 1, C): one row for all tokens. A second row would be that of references at the time 0.
             if x.dim() != 3 or x.shape[1] != 1:
                 raise zero_time_unknown()
             return weights_of(self._tokens.tokens(stream.stream))
