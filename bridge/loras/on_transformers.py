@@ -93,9 +93,9 @@ class TransformerLorasRun(Run):
                 self._hooks[network] = LayerHooks(modules_of_unet(network))
             if key not in self._batches:
                 nodes: list[TransformerNodeLoras] = []
-                for of_node in acting:
+                for number, of_node in enumerate(acting):
                     layers = self._layers_of(of_node[0], network, forward_input)
-                    nodes.append(TransformerNodeLoras(len(nodes), of_node, layers, forward_input))
+                    nodes.append(TransformerNodeLoras(number, of_node, layers, forward_input))
                 self._batches[key] = TransformerLorasBatch(self._hooks[network], nodes, forward_input)
             return self._batches[key]
 

@@ -134,6 +134,7 @@ class RankWeights:
         node_number: of the node in its batch. people: where its people are. owners: per rank the number of the person,
         also as a tensor. stream: which tokens the layer is given. tokens: how many these are.
         """
+        # Whose the tokens are in this forward, as `of_people` asks for it.
         of_texts = self._tokens.text_tokens(), current.texts
         of_references = current.references, current.embedded
         key = node_number, owners, stream, tokens, of_texts, of_references
