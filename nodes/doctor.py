@@ -43,14 +43,9 @@ def _templates() -> list[str]:
 
     A template without a title in the gallery comes last.
     """
-    gallery = list(_gallery())
-
-    def position(name: str) -> int:
-        """Where a template stands in the gallery; behind all of it for a template without a title there."""
-        return gallery.index(name) if name in gallery else len(gallery)
-
-    names = sorted(path.stem for path in _TEMPLATES.glob("*.json"))
-    return sorted(names, key=position)
+    files = sorted(path.stem for path in _TEMPLATES.glob("*.json"))
+    in_gallery = [name for name in _gallery() if name in files]
+    return [*in_gallery, *(name for name in files if name not in in_gallery)]
 
 
 def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:

@@ -209,7 +209,7 @@ def _read_loras(
         by_region = scope.regions is not None or scope.by_row  # whether the LoRAs act in a part of the batch only
         can_change = layers_of_unet(model)
     else:
-        by_region = scope.regions is not None
+        by_region = scope.regions is not None  # in a row all is its person's, in whatever layer
         can_change = layers_of_transformer(model, transformer)
     files: dict[str, LoraFile] = {}  # name of a file -> its contents
     layers: dict[str, list[LayerLora]] = {}

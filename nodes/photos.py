@@ -210,8 +210,8 @@ def _output(
     _FoundFaces. lines: lines on the folder.
     """
     members: list[people.Identity] = []
-    for name, labelled_faces in sorted_faces.labelled.items():
-        members.append(identities.from_faces(name, [face for _, face in labelled_faces], recognisers))
+    for name, faces_of_person in sorted_faces.labelled.items():
+        members.append(identities.from_faces(name, [face for _, face in faces_of_person], recognisers))
     cast = people.Cast(tuple(people.Person(identity) for identity in members))
     reasons = [f"Left out, photo {photo}: {error.problem}" for photo, error in errors.items()]
     report = "\n".join([*grouping.report(sorted_faces), *reasons, *lines])

@@ -109,10 +109,8 @@ class BlocksRun(Run):
         layers: Any = injection.layers
         key = id(layers), target
         if key not in self._placed:
-            number_count = 0
-            for layer in layers:
-                number_count += sum(tensor.numel() for tensor in layer)
-            comfy.model_management.free_memory(number_count * self._dtype.itemsize, target)
+            value_count = sum(tensor.numel() for layer in layers for tensor in layer)
+            comfy.model_management.free_memory(value_count * self._dtype.itemsize, target)
             on_device: list[Read] = []
             for layer in layers:
                 on_device.append(tuple(tensor.to(target, self._dtype) for tensor in layer))
@@ -126,6 +124,7 @@ class BlocksRun(Run):
         acting: list[tuple[BlockInjection, ...]] = []
         for by_chunk in zip(*chunks, strict=True):
             anybody = any(injection.active for injection in by_chunk)
+            # The first stands for all: injections of one batch have the same schedule, see can_join_batch.
             if anybody and self.is_on(by_chunk[0], forward_input.sigmas):
                 acting.append(by_chunk)
         if not acting:
@@ -204,8 +203,9 @@ class BlocksBatch(Batch):
         latent = x.shape[-2], x.shape[-1]
         if injection.apart:
             shares = torch.ones(1, 1, 1) if injection.shares is None else injection.shares
-            for person, by_token in enumerate(on_tokens(shares, *latent, 2).flatten(1)):
-                tokens = by_token.nonzero()[:, 0]
+            # A token is 2x2 latent pixels: (people, rows, columns of tokens) -> (people, tokens).
+            for person, by_token in enumerate(on_tokens(shares, *latent, side=2).flatten(1)):
+                tokens = by_token.nonzero()[:, 0]  # (n,)
                 shares_of_tokens = by_token[tokens, None].to(x.device)  # (n, 1)
                 self._readers.append(_Readers(part.rows, tokens.to(x.device), (person,), layers, shares_of_tokens))
             return

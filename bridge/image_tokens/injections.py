@@ -208,11 +208,11 @@ class NodeInjections:
         self._place = place
         self.layers: dict[int, KeysAndValues] = {}
         for number in range(len(injections[0].layers)):
-            of_chunks = [injection.layers[number] for injection in injections]
-            keys_and_values = self._rows_of_layer(of_chunks)
+            keys_and_values = self._rows_of_layer(number)
             if keys_and_values is not None:
                 self.layers[number] = keys_and_values
-        # All chunks have the same regions, so the regions of the first chunk serve all rows. Boxes may differ by row.
+        # All chunks have the same regions, so the first chunk's serve all rows. Where people have a row of the batch
+        # each, there are no regions, and each row has the box of its person.
         by_chunk = injections if injections[0].boxes is not None else injections[:1]
         self._pixel_shares: list[_PixelShares] = []
         """The pixel shares of each of these chunks; empty where every pixel reads one person."""
@@ -251,14 +251,12 @@ class NodeInjections:
             by_chunk.append(injection.by_person(on_layer))  # (people, rows of the chunk, N, 1)
         return self._rows_of_batch(by_chunk)
 
-    def _rows_of_layer(self, of_chunks: Sequence[tuple[Tensor, ...] | None]) -> KeysAndValues | None:
-        """Keys and values of all rows in one layer; None for a layer in which a chunk has none.
-
-        of_chunks: keys and values of the layer in each chunk, (people, T, C) each, or None.
-        """
+    def _rows_of_layer(self, number: int) -> KeysAndValues | None:
+        """Keys and values of all rows in the layer of this number; None for a layer in which a chunk has none."""
         keys: list[Tensor] = []
         values: list[Tensor] = []
-        for injection, of_layer in zip(self._injections, of_chunks, strict=True):
+        for injection in self._injections:
+            of_layer = injection.layers[number]
             if of_layer is None:
                 return None
             keys_of_people, values_of_people = of_layer  # (people, T, C) each

@@ -59,6 +59,7 @@ class LoraMissing(ModelMissing):
         problem = f"The LoRA was not found: {file} is not in models/loras (searched: {listed(searched_folders)})."
         if file == NONE_FOUND:
             problem = "No LoRA is chosen: models/loras has none."
+        # Past ModelMissing, whose message leads to a download.
         LikenessError.__init__(
             self,
             problem,
@@ -238,8 +239,9 @@ class _FileTensors:
         read: set[str] = set()
         for patch in patches:
             read.update(getattr(patch.patch, "loaded_keys", ()))
-        is_said = read or not patches
-        return {key: tensor for key, tensor in self.known.items() if key in read or not is_said}
+        if patches and not read:
+            return self.known
+        return {key: tensor for key, tensor in self.known.items() if key in read}
 
     def left_out(self, patches: Sequence[_Patch]) -> list[str]:
         """The keys of tensors that the host reads nothing of."""
@@ -324,15 +326,16 @@ def _why_not_for_one_person(model: ModelPatcher, layers: LoraLayers, patch: _Pat
         return "no linear layer" if layers.linear_alone else "no linear layer and no convolution"
     if not layers.is_in_forward(patch.layer):
         return f"read with the whole prompt, before {layers.family} draws"
-    if by_region and len(shape) == 2 and not layers.has_place(patch.layer):
+    is_linear = len(shape) == 2  # what a convolution gives has pixels, wherever it stands
+    if by_region and is_linear and not layers.has_place(patch.layer):
         return f"without a place in the picture that is known for {layers.family}"
     lora = lora_of(patch.patch)
     if lora is None:
         return kind
     if not lora.is_addition:
         return f"{kind} with DoRA or another shape"
-    changed = fitting_shape(model, patch.weight, patch.patch, patch.rows)
-    low_rank = None if changed is None else low_rank_shapes(lora, changed)
+    changed_shape = fitting_shape(model, patch.weight, patch.patch, patch.rows)
+    low_rank = None if changed_shape is None else low_rank_shapes(lora, changed_shape)
     if layers.linear_alone and low_rank is not None and not low_rank.is_two_matrices_alone:
         return f"{kind} on {layers.family}"
     return None

@@ -18,7 +18,7 @@ from ..sampling.current_forward import current
 
 
 class Additions(Protocol):
-    """What is added to the layers of one UNet: on_unets.UNetLorasBatch."""
+    """What is added to the layers of one network: on_unets.UNetLorasBatch, on_transformers.TransformerLorasBatch."""
 
     hooks: LayerHooks
 
@@ -152,7 +152,7 @@ class LayerHook:
 def _is_forward_of(function: Any, hook: LayerHook) -> bool:
     """Whether a function is the `forward` of this LayerHook."""
     # A bound method is a new object whenever it is read, so the hook behind it is compared.
-    return isinstance(function, type(hook.forward)) and function.__self__ is hook
+    return getattr(function, "__self__", None) is hook
 
 
 def _put_back(module: nn.Module, function: Any) -> None:

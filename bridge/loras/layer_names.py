@@ -41,8 +41,14 @@ None, function) for one whose outputs stand in another order."""
 def layers_of_transformer(model: ModelPatcher, family: TransformerFamily) -> LoraLayers:
     """What of a MODEL's transformer can have a LoRA of a single person."""
     advice = f"Use a LoRA made for {family.name}, with names of layers that ComfyUI's Load LoRA knows."
-    of_family = partial(has_place, family), partial(is_in_forward, family)
-    return LoraLayers(family.name, more_names(model, family), *of_family, True, advice)
+    return LoraLayers(
+        family.name,
+        more_names(model, family),
+        has_place=partial(has_place, family),
+        is_in_forward=partial(is_in_forward, family),
+        linear_alone=True,
+        advice=advice,
+    )
 
 
 def more_names(model: ModelPatcher, family: TransformerFamily) -> dict[str, Target]:
@@ -86,8 +92,8 @@ def _corrected_layers(model: ModelPatcher, family: TransformerFamily) -> dict[st
     network = network_within(model_of(model).diffusion_model)
     layers: dict[str, Target] = {}
     for name in family.layer_names:
-        blocks, is_in_block, _ = name.layer.partition(".{}")
-        count = len(network.get_submodule(blocks)) if is_in_block else 1
+        blocks, number_of_block, _ = name.layer.partition(".{}")
+        count = len(network.get_submodule(blocks)) if number_of_block else 1
         for number in range(count):
             layer = name.layer.format(number)
             target: Target = f"{NETWORK}{layer}{WEIGHT}"

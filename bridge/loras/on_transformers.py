@@ -79,7 +79,8 @@ class TransformerLorasRun(Run):
         """The batch of one forward; None where no node is on at this step. chunks: what each carries, by node."""
         mixed = "joins rows of people with different LoRAs"
         acting: list[tuple[PersonLoras, ...]] = []
-        for of_node in rows_of_nodes(chunks, len(forward_input.x), False, self._code_around_model, mixed):
+        nodes_of_batch = rows_of_nodes(chunks, len(forward_input.x), self._code_around_model, mixed, may_differ=False)
+        for of_node in nodes_of_batch:
             if of_node[0].active and self.is_on(of_node[0], forward_input.sigmas):
                 acting.append(of_node)
         if not acting:
@@ -92,9 +93,9 @@ class TransformerLorasRun(Run):
                 self._hooks[network] = LayerHooks(modules_of_unet(network))
             if key not in self._batches:
                 nodes: list[TransformerNodeLoras] = []
-                for of_node in acting:
+                for number, of_node in enumerate(acting):
                     layers = self._layers_of(of_node[0], network, forward_input)
-                    nodes.append(TransformerNodeLoras(len(nodes), of_node, layers, forward_input))
+                    nodes.append(TransformerNodeLoras(number, of_node, layers, forward_input))
                 self._batches[key] = TransformerLorasBatch(self._hooks[network], nodes, forward_input)
             return self._batches[key]
 
@@ -140,7 +141,7 @@ class TransformerNodeLoras:
         if loras.by_row:
             self.person_of_row = tuple(of_row.row for of_row in of_node if of_row.row is not None)
         if loras.regions is not None and not loras.by_row:
-            (shares,) = loras.shares
+            (shares,) = loras.shares  # by region one tensor for all rows, (people, H, W)
             weights = in_steps(regions_on_tokens(shares, forward_input.model, forward_input.x))
             self.people = PeopleOnPicture(loras.names, weights.to(forward_input.x.device))
 
@@ -191,23 +192,33 @@ class TransformerLorasBatch(Batch):
         self._token_weights = TokenWeights(family, forward_input)
         self._rank_weights = RankWeights(self._token_weights, forward_input)
         self._pieces = EmbeddedPieces(self._network, len(forward_input.references))
-        # By name, the layers that modulate in a network that takes one answer for all tokens.
-        self._modulated: dict[str, ModulatedLayer] = {}
+        self._modulated = self._modulated_layers()
         self._mark = Mark()
         self._in_layers = self._new_in_layers()
         self._check_references()
 
+    def _modulated_layers(self) -> dict[str, ModulatedLayer]:
+        """By name, the layers that modulate in a network that takes one answer for all tokens, and that LoRAs change by
+        region."""
+        layers: dict[str, ModulatedLayer] = {}
+        for node in self._nodes:
+            if node.people is None:
+                continue
+            for name in node.layers:
+                layer = modulated_layer(self._family.modulations, name)
+                if layer is not None:
+                    layers[name] = layer
+        return layers
+
     def _new_in_layers(self) -> dict[str, PersonLorasInLayer]:
         """What is done in each layer, by its name."""
         nodes: dict[str, list[NodeInLayer]] = {}
-        uses: dict[str, ModulationUse] = {}
         for node in self._nodes:
             for name, loras in node.layers.items():
                 nodes.setdefault(name, []).append(NodeInLayer(node, loras))
-                layer = modulated_layer(self._family.modulations, name)
-                if layer is not None and node.people is not None and name not in self._modulated:
-                    self._modulated[name] = layer
-                    uses.update(layer.uses)
+        uses: dict[str, ModulationUse] = {}
+        for layer in self._modulated.values():
+            uses.update(layer.uses)
         in_layers: dict[str, PersonLorasInLayer] = {}
         for name in dict.fromkeys([*nodes, *uses]):
             in_layers[name] = PersonLorasInLayer(
@@ -224,11 +235,10 @@ class TransformerLorasBatch(Batch):
 
         It gives the rows of the time 0 first, and tokens of references stand in front of text and of the picture.
         """
-        if not (self._family.picture_last and self._has_references):
-            return
-        for name in self._modulated:
+        if self._family.picture_last and self._has_references and self._modulated:
+            first, *_ = self._modulated
             raise BadSetup(
-                f"{self._family.name} with reference pictures does not know LoRAs of single people in {name}.",
+                f"{self._family.name} with reference pictures does not know LoRAs of single people in {first}.",
                 "Take the reference pictures out of the conditioning, or use LoRAs without such layers.",
             )
 
@@ -251,10 +261,9 @@ class TransformerLorasBatch(Batch):
         Raises BadSetup where LoRAs of people are not known beside such references.
         """
         method = kwargs.get("ref_latents_method", _default_method(self._network))
-        # Krea 2 reads references only by a method that the conditioning names.
         references = self._family.references
-        reads_references = method is not None or references is None or not references.method
-        self._token_weights.begin(reads_references)
+        needs_method = references is not None and references.method != ""  # as Krea 2, which else reads no references
+        self._token_weights.begin(references_read=method is not None or not needs_method)
         if method == ZERO_TIME and self._has_references:
             for node in self._nodes:
                 if node.people is not None:
@@ -303,7 +312,7 @@ class TransformerLorasBatch(Batch):
                     forward, node_in_layer.node.number, people, node_in_layer.loras, in_layer.stream, x
                 ).to(hidden)
                 if weights.shape[-2] == hidden.shape[-2]:
-                    hidden.mul_(weights)
+                    hidden.mul_(weights)  # `_hidden` has just made it
                 else:  # of a layer that modulates: from one row to one for every token
                     hidden = hidden * weights
             out = with_product(out, hidden, node_in_layer.loras.up.to(x), hook.makes_new)
@@ -345,8 +354,12 @@ class TransformerLorasBatch(Batch):
                 continue
             loras = node_in_layer.loras
             people.append(loras.of_people(x))
-            of_owners = loras.people, loras.people_tensor
-            weights.append(self._rank_weights.of_owners(forward, node.number, node.people, *of_owners, stream, tokens))
+            # As if each person were one rank: (1, tokens, people) of the node.
+            weights.append(
+                self._rank_weights.of_owners(
+                    forward, node.number, node.people, loras.people, loras.people_tensor, stream, tokens
+                )
+            )
         of_people = torch.cat(people).movedim(0, 1)  # (rows, people, parts * C)
         zero = None
         if len(common) > rows:

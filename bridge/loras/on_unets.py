@@ -112,8 +112,8 @@ class LoraNetwork:
         self.hooks = LayerHooks(self.modules)
         names = {module: name for name, module in self.modules.items()}
         self.text_layers: list[TextLayers] = []
-        for *_, block in transformers(unet):
-            attention = block.attn2
+        for transformer in transformers(unet):
+            attention = transformer.module.attn2
             self.text_layers.append(TextLayers(names[attention.to_k], names[attention.to_v]))
         self._layers: dict[object, dict[str, PeopleLayer]] = {}
 
@@ -435,13 +435,13 @@ class UNetLorasBatch(CrossAttentionBatch):
             convolution = first_convolution_of(name)
             if convolution in network.modules:
                 self._layers_of_convolution.setdefault(convolution, []).append(name)
-        self._read_layers = list(dict.fromkeys([*names, *self._layers_of_convolution]))
+        self._hooked_layers = list(dict.fromkeys([*names, *self._layers_of_convolution]))
         self._readings = TextReadings(nodes, network.text_layers, place)
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
         """While this context is open, hooks stand in all layers that the LoRA of any person changes."""
-        with self.hooks.standing_in(self._read_layers):
+        with self.hooks.standing_in(self._hooked_layers):
             yield
 
     def options_with_attention(self, options: Options) -> Options:
@@ -562,8 +562,11 @@ def _reading_for_rows(reading: TextReading, source_rows: Tensor | None, by_pixel
     by_pixels: whether the attention of the layer can be called for some pixels alone. Where it cannot, the reading has
     all pixels, with shares of 0 for those that are not its own.
     """
-    pixels = reading.pixels if by_pixels else None
-    share = reading.share if by_pixels or reading.pixels is None else reading.share_of_all
+    pixels = reading.pixels
+    share = reading.share
+    if pixels is not None and not by_pixels:
+        pixels = None
+        share = reading.share_of_all
     # A share of a single row holds for all rows. Otherwise a row of the layer has the share of the row it was made of.
     if share is not None and len(share) > 1:
         share = of_source_rows(share, source_rows, dim=0)

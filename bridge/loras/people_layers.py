@@ -34,22 +34,20 @@ class LayerLora:
     """One LoRA of one person in one layer.
 
     person: the number of the person among those of the node. strength: what the LoRA is multiplied by. lora: its
-    tensors for this layer. shape: of the weights that it changes; () for those of the layer. rows: which of the layer's
-    outputs it changes, where a file has a LoRA for each of several layers that are one here; None for all. reorder:
-    puts the outputs (out, rank) of the file into the order of the layer; None where it is the same.
+    tensors for this layer. shape: of the weights that it changes. rows: which of the layer's outputs it changes, where
+    a file has a LoRA for each of several layers that are one here; None for all. reorder: puts the outputs (out, rank)
+    of the file into the order of the layer; None where it is the same.
     """
 
     person: int
     strength: float
     lora: LoraKind
-    shape: tuple[int, ...] = ()
+    shape: tuple[int, ...]
     rows: slice | None = None
     reorder: Reorder | None = None
 
     def fits_in(self, shape: Sequence[int]) -> bool:
         """Whether a layer with weights of this shape has all outputs and inputs that the LoRA changes."""
-        if not self.shape:
-            return True
         above = self.rows.start if self.rows is not None else 0
         return above + self.shape[0] <= shape[0] and self.shape[1] <= shape[1]
 
@@ -60,7 +58,7 @@ class LayerLora:
         which another LoRA on the MODEL has widened the layer.
         """
         # In float32, whatever a file has: the host makes its differences so, too.
-        low_rank = self.lora.to(device, torch.float32).low_rank(self.shape or shape)
+        low_rank = self.lora.to(device, torch.float32).low_rank(self.shape)
         up = low_rank.up * self.strength
         if self.reorder is not None:
             up = self.reorder(up)
@@ -71,8 +69,9 @@ class LayerLora:
         if in_front is not None:
             down = functional.pad(in_front.down, (0, more_inputs))
             in_front = InFront(down, functional.pad(in_front.up * self.strength, (0, 0, 0, more_inputs)))
-        kernel = [0] * 2 * (len(shape) - 2)
-        return LowRank(functional.pad(low_rank.down, (*kernel, 0, more_inputs)), up, in_front)
+        # `pad` takes a pair for each dimension, the last first: those of a convolution's kernel, then the inputs.
+        kernel_padding = (0, 0) * (len(shape) - 2)
+        return LowRank(functional.pad(low_rank.down, (*kernel_padding, 0, more_inputs)), up, in_front)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,10 +162,9 @@ class PeopleLayer:
     included. in_front: what stands in front of the layer, of kinds that add to the layer's input (GLoRA).
     """
 
-    def __init__(self, loras: Sequence[LayerLora], module: Any, like: Tensor, shape: tuple[int, ...] = ()) -> None:
+    def __init__(self, loras: Sequence[LayerLora], module: Any, like: Tensor, shape: tuple[int, ...]) -> None:
         """loras: all LoRAs of the node's people in this layer. module: the layer. like: on the device and in the dtype
-        of what the layer is given. shape: of the layer's weights in this MODEL; () for those of the module."""
-        shape = shape or layer_shape(module) or ()
+        of what the layer is given. shape: of the layer's weights in this MODEL."""
         groups = groups_of(module)
         downs: list[Tensor] = []
         ups: list[Tensor] = []
@@ -206,7 +204,7 @@ class PeopleLayer:
     def of_people(self, x: Tensor) -> Tensor:
         """What the LoRAs of each of `people` add to what a linear layer gives of x, (..., in): (people, ..., out)."""
         hidden = self.hidden(x)  # (..., ranks)
-        is_of = self._is_of.to(x).view(len(self.people), *[1] * (x.dim() - 1), -1)
+        is_of = self._is_of.to(x).view(len(self.people), *[1] * (x.dim() - 1), -1)  # (people, 1, ..., 1, ranks)
         # Once for each person, with 0 in the ranks of all others: (people, ..., ranks).
         return functional.linear(hidden * is_of, self.up.to(x))
 

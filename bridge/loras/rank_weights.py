@@ -109,7 +109,8 @@ class RankWeights:
                 return weights_of(x.shape[1])[:, :, None]  # (1, T, 1, ranks)
             weights = weights_of(len(x) // self._row_count)  # of x: (B * T, layers of the text encoder, C)
             return weights[0][:, None].repeat(self._row_count, 1, 1)  # (B * T, 1, ranks)
-        if stream.modulates:  # (B, 1, C): one row for all tokens
+        if stream.modulates:
+            # (B, 1, C): one row for all tokens. A second row would be that of references at the time 0.
             if x.dim() != 3 or x.shape[1] != 1:
                 raise zero_time_unknown()
             return weights_of(self._tokens.tokens(stream.stream))
@@ -133,6 +134,7 @@ class RankWeights:
         node_number: of the node in its batch. people: where its people are. owners: per rank the number of the person,
         also as a tensor. stream: which tokens the layer is given. tokens: how many these are.
         """
+        # Whose the tokens are in this forward, as `of_people` asks for it.
         of_texts = self._tokens.text_tokens(), current.texts
         of_references = current.references, current.embedded
         key = node_number, owners, stream, tokens, of_texts, of_references

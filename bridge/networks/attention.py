@@ -84,7 +84,7 @@ class BlockCalls:
     def count(self) -> None:
         """Called for each attention of a block that is split."""
         if torch.compiler.is_compiling():
-            self._is_traced = True
+            self._is_traced = True  # what is compiled calls this no more, so nothing can be counted
         else:
             self._calls += 1
 
@@ -93,10 +93,12 @@ class BlockCalls:
 
         Then another pack's copy of the host's forward does not hand on transformer_options to them.
         """
-        if self._is_checked and self._is_called and not self._is_traced and self._calls < self._blocks:
+        if not self._is_called:
+            return
+        if self._is_checked and not self._is_traced and self._calls < self._blocks:
             why = f"hands on transformer_options to {self._calls} of the {self._blocks} blocks"
             raise ConditioningLost("unknown", why)
-        self._is_checked = self._is_checked and not self._is_called
+        self._is_checked = False
 
 
 def _attention_by_readings(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:

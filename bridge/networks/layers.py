@@ -132,8 +132,10 @@ def can_read_some_pixels(before: Replacement | None) -> bool:
     if before is None:
         return True
     # A batch of ours stands in the layer as a partial of its method, see `options_with_attention`.
-    batch = getattr(getattr(before, "func", None), "__self__", None)
-    if not isinstance(batch, CrossAttentionBatch) or not isinstance(before, partial):
+    if not isinstance(before, partial):
+        return False
+    batch = getattr(before.func, "__self__", None)
+    if not isinstance(batch, CrossAttentionBatch):
         return False
     # The bound arguments: the index of the layer, and what stood there before that batch.
     _, before_that_batch = before.args

@@ -79,12 +79,17 @@ def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
     described = transformer_family(given)
     if described is not None and described.name in wanted:
         return described.name
-    *some, last = wanted
-    needed_models = f"{', '.join(some)} or {last}" if some else last
+    needed_models = _either(wanted)
     name = type(model.model.model_config).__name__ if described is None else described.name
     raise WrongBaseModel(
         "The MODEL", name, needed_models, f"Load a diffusion model of {needed_models} (Load Diffusion Model)."
     )
+
+
+def _either(names: Sequence[str]) -> str:
+    """Names of which one is enough, as they stand in a sentence: "A, B or C"."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
@@ -101,7 +106,7 @@ def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
     family = transformer_family(given)
     if family is None:
         names = [transformer.name for transformer in TRANSFORMERS]
-        needed_models = f"a UNet of the SD family, or {', '.join(names[:-1])} or {names[-1]}"
+        needed_models = f"a UNet of the SD family, or {_either(names)}"
         advice = f"Use an SD1.5 or SDXL model, or {listed(names)}."
         raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, needed_models, advice)
     require_known_code(network, family, node)
@@ -127,9 +132,10 @@ def require_known_code(network: Any, family: TransformerFamily, node: str) -> No
     attribute of a network, and an error of it in no exception: people would only be read in the wrong places. A number
     of the host's version would tell of an older host, and nothing of a newer one that has changed the code.
     """
-    of_family = () if family.block_inputs is None else (family.block_inputs.method,)
-    for name in (*_FORWARD, *of_family):
-        module = getattr(getattr(network, name, None), "__module__", None) or "comfy."
+    methods_of_family = () if family.block_inputs is None else (family.block_inputs.method,)
+    for name in (*_FORWARD, *methods_of_family):
+        method = getattr(network, name, None)  # no network has all of them
+        module = getattr(method, "__module__", None) or "comfy."  # what does not say where it is from is the host's
         if not module.startswith("comfy."):
             raise BadSetup(
                 f"A node of another pack (its code: {module}) has put its own {name} into the network of "

@@ -42,8 +42,12 @@ def layers_ignoring_text(forward_input: ForwardInput, length_without_ours: int) 
             grid = block_grids[name, number]
             reads_text_of = partial(_reads_text, replacement, transformer, block, grid, forward_input)
             reads = reads_text_of(forward_input.context.shape[1])
-            # Where it takes no text at all on trial, it is unknown what it does.
-            ignores_text[kind] = reads is False or (reads is None and reads_text_of(length_without_ours) is not None)
+            if reads is None:
+                # It cannot be called with ours in the text. Where it cannot be called without them either, it is
+                # unknown what it does.
+                ignores_text[kind] = reads_text_of(length_without_ours) is not None
+            else:
+                ignores_text[kind] = not reads
         if ignores_text[kind]:
             ignoring.append(block)
     return frozenset(ignoring)

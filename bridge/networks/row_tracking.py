@@ -177,7 +177,7 @@ class RowTracker:
         """
         if (len(before), len(after)) == self._verified:
             return
-        in_range = source_rows.clamp(0, len(before) - 1)
+        in_range = source_rows.clamp(0, len(before) - 1)  # a patch may have calculated with the numbers
         if not torch.equal(before[in_range], after):
             raise made_rows_error(len(after), len(before), patch)
         self._verified = len(before), len(after)

@@ -21,8 +21,10 @@ from .model_family import network_of, tokens_of, transformer_family
 LAYERS = "layers"
 """The place of an attention over all tokens, in the blocks."""
 REFINER = "likeness_refiner"
-"""The key, among transformer_options inside of a block that is a refiner, of the place where it stands, and inside of a
-text_reader of its name, as the family's description says."""
+"""The key, among transformer_options inside of a block that is a refiner, of the place where it stands, as the family's
+description says."""
+TEXT_READER = "likeness_text_reader"
+"""The key, among transformer_options inside of a text_reader, of its name, as the family's description says."""
 
 
 def key_of_forward(forward_input: ForwardInput) -> Hashable:
@@ -53,7 +55,8 @@ def layout_of(forward_input: ForwardInput) -> TokenLayout:
     if family is None or not family.own_captions:
         return TokenLayout(common, picture, tuple(references))
     padding = Padding(network_of(forward_input.model))
-    # The first of these texts stand beside a reference each, the others behind the prompt.
+    # The first of these texts stand beside a reference each, the others behind the prompt. Without a reference the
+    # network reads none of them.
     texts_of_references = forward_input.reference_texts[: len(references)]
     later_texts = forward_input.reference_texts[len(references) :] if references else ()
     return TokenLayout(
@@ -198,12 +201,14 @@ class _InputsInFront:
 
 def text_reader_stand_ins(network: nn.Module, family: TransformerFamily) -> list[StandIn]:
     """StandIns that put the name of every text_reader into the transformer_options of its attention."""
+    if not family.text_reader:
+        return []
+    with_name = _WithOption(TEXT_READER, family.text_reader)
     stand_ins: list[StandIn] = []
-    if family.text_reader:
-        for path in family.blocks:
-            for block in _blocks(network, path):
-                reader = block.get_submodule(family.text_reader)
-                stand_ins.append(StandIn(reader, "forward", _RefinerName(family.text_reader).call_block))
+    for path in family.blocks:
+        for block in _blocks(network, path):
+            reader = block.get_submodule(family.text_reader)
+            stand_ins.append(StandIn(reader, "forward", with_name.call_module))
     return stand_ins
 
 
@@ -215,7 +220,7 @@ def refiner_stand_ins(network: nn.Module, family: TransformerFamily) -> list[Sta
     stand_ins: list[StandIn] = []
     for name in (family.refiners, family.looks_refiners):
         for block in _blocks(network, name):
-            stand_ins.append(StandIn(block, "forward", _RefinerName(name).call_block))
+            stand_ins.append(StandIn(block, "forward", _WithOption(REFINER, name).call_module))
     return stand_ins
 
 
@@ -229,16 +234,17 @@ def _blocks(network: nn.Module, path: str) -> Sequence[nn.Module]:
     return attrgetter(path)(network) or ()
 
 
-class _RefinerName:
-    """The name of a refiner or a text_reader, which its modules put into their transformer_options."""
+class _WithOption:
+    """One more entry for the transformer_options with which a module is called, a keyword argument of the host."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, key: str, value: str) -> None:
+        self._key = key
+        self._value = value
 
-    def call_block(self, block: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """What a block gives with the name in its transformer_options, a keyword argument of the host."""
-        options = {**kwargs.get("transformer_options", {}), REFINER: self._name}
-        return block(*args, **{**kwargs, "transformer_options": options})
+    def call_module(self, module: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """What a module gives when it is called with that entry."""
+        options = {**kwargs.get("transformer_options", {}), self._key: self._value}
+        return module(*args, **{**kwargs, "transformer_options": options})
 
 
 class EmbeddedPieces:

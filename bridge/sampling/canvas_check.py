@@ -45,13 +45,23 @@ def check_canvases(carried: Sequence[Any], latent: Tensor, cell: int) -> None:
     carried: all that the run's conditioning carries, see model_conds.Carried. latent: (B, C, h, w). cell: the side of
     a latent pixel, in pixels.
     """
-    regions_of: dict[Canvas, Tensor | None] = {}
-    for item in carried:
-        if item.canvas:
-            regions_of[item.canvas] = item.acting_regions
-    for canvas in regions_of:
+    sizes = canvas_sizes(carried)
+    for canvas in sizes:
         canvas.check_rows(len(latent))
     height, width = latent.shape[-2:]
-    for canvas, regions in regions_of.items():
-        if regions is not None:  # (people, H, W)
-            canvas.check((regions.shape[2], regions.shape[1]), (cell * width, cell * height), cell)
+    for canvas, size in sizes.items():
+        if size is not None:
+            canvas.check(size, (cell * width, cell * height), cell)
+
+
+def canvas_sizes(carried: Sequence[Any]) -> dict[Canvas, tuple[int, int] | None]:
+    """The canvases of all that a run's conditioning carries, with the size of each, (width, height) in pixels.
+
+    The size is that of the regions on it; None where people have no regions.
+    """
+    sizes: dict[Canvas, tuple[int, int] | None] = {}
+    for item in carried:
+        if item.canvas is not None:
+            regions: Tensor | None = item.acting_regions  # (people, H, W), of one size in all that a node has put in
+            sizes[item.canvas] = None if regions is None else (regions.shape[2], regions.shape[1])
+    return sizes

@@ -1,6 +1,6 @@
 """Changes to CONDITIONING, always on copies, and checks that the texts in it fit a model.
 
-What an apply node puts into the conditioning for a run is in carried.py, a ControlNet in control_nets/.
+What an apply node puts into the conditioning for a run is in model_conds.py, a ControlNet in control_nets/.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ Conditioning = list[Entry]
 
 ID_TOKENS = "likeness_id_tokens"
 """The key of an IDTokens among the options of an entry."""
-
-
 CHANGES = "likeness_changes"
 """The key of an object among the options of entries that follow each other in the schedule: the same one in all that
 were one entry."""
@@ -106,12 +104,13 @@ def changed_within(outside: Conditioning, inside: Conditioning, schedule: Schedu
         return outside
     entries: Conditioning = []
     for entry_outside, entry_inside in zip(outside, inside, strict=True):
+        end_of_entry = entry_outside[1].get("clip_end_percent", 1.0)
+        if end_of_entry <= schedule.start:  # a CLIP schedule ends this entry before the range begins
+            entries.append(entry_outside)
+            continue
         *before, rest = changed_at(entry_outside, entry_inside, schedule.start)
-        if rest[0] is entry_inside[0]:
-            # The boundary lies as far behind the end as that of `changed_at` lies before a start.
-            entries += [*before, *changed_at(rest, entry_outside, schedule.end + 2 * _BEFORE_THE_PERCENTAGE)]
-        else:  # a CLIP schedule ends this entry before the range begins
-            entries += [*before, rest]
+        # The boundary lies as far behind the end as that of `changed_at` lies before a start.
+        entries += [*before, *changed_at(rest, entry_outside, schedule.end + 2 * _BEFORE_THE_PERCENTAGE)]
     return entries
 
 
@@ -121,12 +120,15 @@ def named_as_one(entries: Iterable[dict[str, Any]]) -> None:
     EasyCache keeps what it has of an entry under that name, and ends where the name is gone.
     """
     names: dict[tuple[object, int], Any] = {}
-    copies: Counter[tuple[object, float]] = Counter()  # where a node has used a prompt twice, with a mask each
+    entries_of_part: Counter[tuple[object, float]] = Counter()
     for entry in entries:
         if CHANGES in entry and "uuid" in entry:
+            # A node may have used a prompt twice, with a mask each: then every part of the schedule has two entries,
+            # and the n-th entry of a part follows the n-th of the part before.
             part = entry[CHANGES], entry["clip_start_percent"]
-            entry["uuid"] = names.setdefault((entry[CHANGES], copies[part]), entry["uuid"])
-            copies[part] += 1
+            number_in_part = entries_of_part[part]
+            entries_of_part[part] += 1
+            entry["uuid"] = names.setdefault((entry[CHANGES], number_in_part), entry["uuid"])
 
 
 def within(conditioning: Conditioning, schedule: ScheduleRange) -> Conditioning:
@@ -154,9 +156,9 @@ def factor_between(before: Tensor, now: Tensor) -> float | None:
         return None
     same_tokens = now[:1, : before.shape[1]]
     before = before[:1].to(same_tokens)
-    largest = int(before.abs().argmax())
+    largest = int(before.abs().argmax())  # by the largest number the factor is known most exactly
     value = float(before.flatten()[largest])
-    if not value:
+    if not value:  # all numbers are 0, whatever they have been multiplied by
         return 1.0 if torch.equal(same_tokens, before) else None
     factor = float(same_tokens.flatten()[largest]) / value
     close = torch.allclose(same_tokens, before * factor, rtol=1e-3, atol=1e-5 * abs(factor * value))

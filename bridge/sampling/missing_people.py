@@ -371,9 +371,10 @@ class NetReport:
         """A sentence for each range in which no step of the run lies."""
         sentences = list[str]()
         for named_range in self._ranges:
+            if named_range.schedule.is_empty:
+                continue
             sigmas = named_range.schedule.in_sigmas(self._model_sampling)
-            meets_a_step = any(sigmas.contains(sigma) for sigma in sigmas_of_steps)
-            if not named_range.schedule.is_empty and not meets_a_step:
+            if not any(sigmas.contains(sigma) for sigma in sigmas_of_steps):
                 sentences.append(
                     never_works(self._contribution.node_name, named_range, sigmas_of_steps, self._model_sampling)
                 )

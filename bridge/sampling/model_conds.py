@@ -151,13 +151,13 @@ def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[Carri
 
 
 def rows_of_nodes(
-    chunks: Sequence[tuple[CarriedT, ...]], row_count: int, may_differ: bool, code_around_model: str, mixed: str
+    chunks: Sequence[tuple[CarriedT, ...]], row_count: int, code_around_model: str, mixed: str, *, may_differ: bool
 ) -> list[tuple[CarriedT, ...]]:
     """What the rows of a batch read of each node: one object for all rows, or one for each row where people have rows.
 
-    chunks: what each carries, by node. row_count: of the batch. may_differ: whether rows may read different things of a
-    node whose people have no rows. code_around_model, mixed: the two arguments of ConditioningLost, for the error.
-    Raises ConditioningLost where another pack joins rows of different nodes, or rows with and without people.
+    chunks: what each carries, by node. row_count: of the batch. code_around_model, mixed: the two arguments of
+    ConditioningLost, for the error. may_differ: whether rows may read different things of a node whose people have no
+    rows. Raises ConditioningLost where another pack joins rows of different nodes, or rows with and without people.
     """
     nodes: list[tuple[CarriedT, ...]] = []
     for by_chunk in zip(*chunks, strict=True):

@@ -18,7 +18,7 @@ from ...core import families, geometry, pictures
 from ..host import notes
 from ..host.shared_network import model_of
 from ..host.unet import pixels_of
-from .canvas_check import Canvas
+from .canvas_check import Canvas, canvas_sizes
 
 PICTURES = "pictures"
 """The topic of notes about pose pictures: their number does not fit that of the rows."""
@@ -199,7 +199,7 @@ def _tell_of_poses(carried: Sequence[Carrying], row_count: int) -> None:
     pose_counts: dict[Pictures, int] = {}
     for item in carried:
         if item.poses is not None:
-            pose_counts[item.poses] = item.pose_count
+            pose_counts[item.poses] = item.pose_count  # the same on both sides of the node
     for poses, pose_count in pose_counts.items():
         poses.tell(pose_count, row_count)
 
@@ -226,14 +226,9 @@ def _tell_of_pieces(
     height, width = start.latent_image.shape[-2:]
     side = pixels_of(model_of(model))  # of a latent pixel
     latent_size = (side * width, side * height)
-    regions_on: dict[Canvas, Tensor | None] = {}
-    for item in carried:
-        if item.canvas is not None:
-            regions_on[item.canvas] = item.acting_regions
-    for canvas, regions in regions_on.items():
-        if regions is not None and not canvas.row_count and (PIECE, canvas) not in checked:
+    for canvas, canvas_size in canvas_sizes(carried).items():
+        if canvas_size is not None and not canvas.row_count and (PIECE, canvas) not in checked:
             checked.add((PIECE, canvas))
-            canvas_size = (regions.shape[2], regions.shape[1])  # regions: (people, H, W)
             tell_of_piece(canvas, canvas_size, latent_size, lambda: start.over_a_picture(percent_to_sigma))
 
 

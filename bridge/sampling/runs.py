@@ -304,9 +304,16 @@ class Run:
             return executor(*positional, **kwargs)
         assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
         options = _options_of_apply_model(args, kwargs)
-        # The host's names of ForwardInput's references, reference_texts and reference_looks; () where it gives none.
-        references = [kwargs.get(name, ()) for name in ("ref_latents", "ref_contexts", "siglip_feats")]
-        forward_input = ForwardInput(executor.class_obj, x, t, c_crossattn, options, *references)
+        forward_input = ForwardInput(
+            executor.class_obj,
+            x,
+            t,
+            c_crossattn,
+            options,
+            references=kwargs.get("ref_latents", ()),
+            reference_texts=kwargs.get("ref_contexts", ()),
+            reference_looks=kwargs.get("siglip_feats", ()),
+        )
         batch = self._checked_batch(row_table, forward_input)
         if batch is None:
             self._rows_arrived = True  # no batch is sent on that could report it

@@ -96,11 +96,11 @@ class IDTokensReader:
             kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
             comfy.patcher_extension.add_wrapper_with_key(kind, _KEY, partial(call_network, batch), options)
 
-    def _batch(self, entry_tokens: Sequence[IDTokens | None], forward: ForwardInput) -> _EverywhereBatch:
-        """The batch for a forward. entry_tokens: as id_tokens of change_inputs."""
-        contexts = forward.context.chunk(len(entry_tokens))  # (rows, T, width) each
+    def _batch(self, id_tokens: Sequence[IDTokens | None], forward: ForwardInput) -> _EverywhereBatch:
+        """The batch for a forward. id_tokens: as in change_inputs."""
+        contexts = forward.context.chunk(len(id_tokens))  # (rows, T, width) each
         chunks: list[tuple[RegionalText, ...]] = []
-        for tokens, context in zip(entry_tokens, contexts, strict=True):
+        for tokens, context in zip(id_tokens, contexts, strict=True):
             # The host repeats a text that is shorter than others of the forward. Only the first copy is handed on, so
             # that its ID tokens are read once.
             length = context.shape[1] // int(times_repeated(context[:1]))

@@ -83,13 +83,13 @@ class PersonTextsRun(Run):
     ) -> PersonTextsBatch:
         """The batch of one forward. chunks: what each carries, by node."""
         mixed = "joins rows in which different words are read"
-        nodes = rows_of_nodes(chunks, len(forward_input.x), True, self._code_around_model, mixed)
+        nodes = rows_of_nodes(chunks, len(forward_input.x), self._code_around_model, mixed, may_differ=True)
         nodes = [of_node for of_node in nodes if any(texts.active for texts in of_node)]
         nodes = [tuple(self._as_read(texts, forward_input) for texts in of_node) for of_node in nodes]
         key = tuple(nodes), key_of_forward(forward_input)
         if key not in self._batches:
             is_first = not self._batches
-            self._batches[key] = PersonTextsBatch(nodes, forward_input, is_first)
+            self._batches[key] = PersonTextsBatch(nodes, forward_input, check_calls=is_first)
         return self._batches[key]
 
     def _as_read(self, texts: PersonTexts, forward_input: ForwardInput) -> PersonTexts:
@@ -103,7 +103,8 @@ class PersonTextsRun(Run):
             like = forward_input.like()
             read = list(texts.texts)
             for number, t5 in enumerate(texts.t5):
-                if t5 is not None and texts.row in (None, number):
+                is_read = texts.row in (None, number)  # of a row, the text of its person alone
+                if t5 is not None and is_read:
                     numbers, weights = t5.numbers.to(like.device), t5.weights.to(like)
                     read[number] = network.preprocess_text_embeds(read[number].to(like), numbers, weights)
             self._read[key] = replace(texts, texts=tuple(read), t5=())
@@ -112,18 +113,18 @@ class PersonTextsRun(Run):
 
 def _tokens_added(texts: PersonTexts, family: TransformerFamily, network: Any) -> int:
     """How many tokens of words one node adds to every row of the batch."""
-    lengths: list[int] = [0]
+    lengths: list[int] = []
     for text in texts.texts:
         length = left_padded(text, family).shape[1] if text.shape[1] else 0
         lengths.append(filled_up(length, family, network))
-    return max(lengths) if texts.by_row else sum(lengths)
+    return max(lengths, default=0) if texts.by_row else sum(lengths)
 
 
 class PersonTextsBatch(Batch):
     """Attention in which words are read by region, and what has to stand in the network for it.
 
     nodes: of each node what all rows have, or what each row has. check_calls: whether every block has to ask for its
-    attention. In later steps a node that saves time may leave blocks out.
+    attention, see BlockCalls.
     """
 
     def __init__(self, nodes: Sequence[Sequence[PersonTexts]], forward_input: ForwardInput, check_calls: bool) -> None:
@@ -152,39 +153,39 @@ class PersonTextsBatch(Batch):
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The network's arguments with everybody's words behind the common text."""
-        named = dict(kwargs)
-        places = list(args)  # the arguments by position: the timestep, the text and so on
-        if self._family.joint_mask and named.get("attention_mask") is not None:
-            why = "A node in front (Apply Style Model at another strength than 1) has put an attention mask into the"
+        by_name = dict(kwargs)
+        by_position = list(args)  # the timestep, the text and so on
+        if self._family.joint_mask and by_name.get("attention_mask") is not None:
             raise BadSetup(
-                f"{why} conditioning, which knows nothing of the words of single people.",
+                "A node in front (Apply Style Model at another strength than 1) has put an attention mask into the "
+                "conditioning, which knows nothing of the words of single people.",
                 "Set strength_type of that node to multiply and strength to 1, or take it out.",
             )
-        text: Tensor = places[1] if len(places) > 1 else named["context"]
-        self._texts.common = text.shape[1]
+        text: Tensor = by_position[1] if len(by_position) > 1 else by_name["context"]
+        self._texts.common = text.shape[1]  # a wrapper of another pack may have changed the text
         longer = torch.cat([text, self._words.to(text)], dim=1)
-        if len(places) > 1:
-            places[1] = longer
+        if len(by_position) > 1:
+            by_position[1] = longer
         else:
-            named["context"] = longer
-        self._count_tokens(places, named)
+            by_name["context"] = longer
+        self._count_tokens(by_position, by_name)
         mask_place = self._family.mask_place
         if mask_place is not None:
-            if len(places) > mask_place:
-                places[mask_place] = self._lengthened(places[mask_place])
-            elif "attention_mask" in named:
-                named["attention_mask"] = self._lengthened(named["attention_mask"])
-        return tuple(places), named
+            if len(by_position) > mask_place:
+                by_position[mask_place] = self._lengthened(by_position[mask_place])
+            elif "attention_mask" in by_name:
+                by_name["attention_mask"] = self._lengthened(by_name["attention_mask"])
+        return tuple(by_position), by_name
 
-    def _count_tokens(self, places: list[Any], named: dict[str, Any]) -> None:
+    def _count_tokens(self, by_position: list[Any], by_name: dict[str, Any]) -> None:
         """Add the tokens of everybody's words to the text's number of tokens, where the network takes that number."""
         number_place = self._family.number_place
         if number_place is None:
             return
-        if "num_tokens" in named:
-            named["num_tokens"] = named["num_tokens"] + sum(self._texts.sizes)
-        elif len(places) > number_place:
-            places[number_place] = places[number_place] + sum(self._texts.sizes)
+        if "num_tokens" in by_name:
+            by_name["num_tokens"] += sum(self._texts.sizes)
+        elif len(by_position) > number_place:
+            by_position[number_place] += sum(self._texts.sizes)
 
     def _lengthened(self, mask: Tensor | None) -> Tensor | None:
         """The network's mask of the text, (B, T), with everybody's words behind it, which are read: (B, T + words).

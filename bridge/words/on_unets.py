@@ -45,7 +45,7 @@ from ..host.unet import Grid, Options, Replacement, attend_with, check_tokens, g
 from ..networks.layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from ..networks.other_attention import layers_ignoring_text
 from ..networks.row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
-from ..sampling.conditioning import ID_TOKENS
+from ..sampling.conditioning import ID_TOKENS, IDTokens
 from ..sampling.model_conds import CarriedCond, ConditioningLost
 from ..sampling.runs import ForwardInput, attention_of_other_pack, entries_with, modules_of
 from .regional_text import (
@@ -76,6 +76,16 @@ def _regional_texts_of(entry: dict[str, Any]) -> tuple[RegionalText, ...]:
     return entry["model_conds"][RegionalText.key].cond
 
 
+def _id_tokens_without_regions(entry: dict[str, Any]) -> IDTokens | None:
+    """The ID tokens in an entry's text that no RegionalText limits to regions, or None.
+
+    Apply ID-Patch without a MODEL puts them there, behind Prompt per Person.
+    """
+    if has_inline_tokens([_regional_texts_of(entry)]):
+        return None
+    return entry.get(ID_TOKENS)
+
+
 class RegionalTextRun(CrossAttentionRun):
     """One sampling run of a MODEL whose texts hold tokens of people that are read by region."""
 
@@ -83,19 +93,15 @@ class RegionalTextRun(CrossAttentionRun):
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         carrying = entries_with(guider, self.key)
-        some_read_everywhere = False
-        for entry in carrying:
-            if ID_TOKENS in entry and not has_inline_tokens([_regional_texts_of(entry)]):
-                some_read_everywhere = True
+        some_have_no_regions = any(_id_tokens_without_regions(entry) for entry in carrying)
         for entry in carrying:
             context: Tensor = entry["cross_attn"]  # (B, T, width)
             regional_texts = [regional_text.in_entry(context) for regional_text in _regional_texts_of(entry)]
-            if some_read_everywhere:
-                # ID tokens without regions (Apply ID-Patch without a MODEL, after Prompt per Person). The run has to
-                # know them, because rows of another pack do not have them in their texts. All entries get one regional
-                # text more: the host computes entries in one batch only where they carry equally many.
-                id_tokens = None if has_inline_tokens([tuple(regional_texts)]) else entry.get(ID_TOKENS)
-                regional_texts.append(id_tokens_read_everywhere(id_tokens, context))
+            if some_have_no_regions:
+                # The run has to know such tokens, because rows of another pack do not have them in their texts. All
+                # entries get one regional text more: the host computes entries in one batch only where they carry
+                # equally many.
+                regional_texts.append(id_tokens_read_everywhere(_id_tokens_without_regions(entry), context))
             conds = entry["model_conds"]
             entry["model_conds"] = {**conds, self.key: CarriedCond(tuple(regional_texts))}
         super().__init__(guider, latent)

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ...core.attention import on_tokens
 from ...core.token_groups import in_steps
 from ..networks.families import TransformerFamily
 from ..networks.model_family import regions_on_tokens, tokens_of
@@ -78,9 +77,9 @@ def places_of(node: Sequence[PersonTexts], forward_input: ForwardInput, family: 
     weights_of: dict[PersonTexts, Tensor] = {of_row: _on_picture(of_row, forward_input) for of_row in node}
     no_words = torch.zeros(1, 0, forward_input.context.shape[-1])
     nowhere = torch.zeros(tokens_of(forward_input.model, forward_input.x))
-    longest = max(node, key=lambda of_row: len(of_row.texts))
+    with_all_people = max(node, key=lambda of_row: len(of_row.texts))  # rows of the other side have no words
     places: list[TextPlace] = []
-    for person, name in enumerate(longest.names):
+    for person, name in enumerate(with_all_people.names):
         texts: list[Tensor] = []
         weights: list[Tensor] = []
         for of_row in node:
@@ -110,7 +109,7 @@ def _place_by_row(node: Sequence[PersonTexts], forward_input: ForwardInput, fami
         if of_row.row is not None and of_row.texts[of_row.row].shape[1]:
             person = of_row.row
             text = left_padded(of_row.texts[person], family)
-            weights[number] = in_steps(on_tokens(of_row.regions[person : person + 1], 1, 1, 1).flatten())
+            weights[number] = in_steps(of_row.regions[person, 0])  # (1,): as often in all of the row's picture
         texts.append(text)
     return TextPlace("", tuple(texts), weights)
 

@@ -164,6 +164,7 @@ class TextsAlone:
         common, *texts = cap_feats.split(sizes, dim=1)
         with called_alone(0):
             embedded, rotations, next_position = embed(x, common, siglip_feats, offset=offset, **more)
+        # Tuples: first what is made of the text, then of what a vision encoder has seen, then of the picture.
         captions = [_Caption(embedded[0], rotations[0])]
         embed_caption = partial(self._texts.network.embed_cap, bsz=1, device=x.device, dtype=x.dtype)
         # Everybody's words end where the common text ends.

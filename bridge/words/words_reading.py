@@ -14,7 +14,7 @@ from ...core.token_groups import AnySplit, RowSplit, Split
 from ...core.token_layout import Span, TokenKind, placed_spans
 from ..host.unet import Options
 from ..networks.attention import BlockCalls
-from ..networks.token_layouts import LAYERS, REFINER
+from ..networks.token_layouts import LAYERS, REFINER, TEXT_READER
 from ..sampling.current_forward import current
 from ..sampling.model_conds import ConditioningLost
 from .forward_texts import ForwardTexts
@@ -92,15 +92,16 @@ class WordsReading:
         """
         place = LAYERS
         if self._texts.family.text_reader:
-            place = options.get(REFINER)
+            place = options.get(TEXT_READER)
             if place is None:
                 return None
             text = keys
         elif self._texts.family.own_captions:
             place = options.get(REFINER, LAYERS)
             text = self._texts.tokens()
-            total = {LAYERS: self._texts.layout_with(text).total, self._texts.family.refiners: text}.get(place)
-            if queries != total or keys != queries:
+            totals = {LAYERS: self._texts.layout_with(text).total, self._texts.family.refiners: text}
+            # No total for refiners of looks, in which no words are.
+            if queries != totals.get(place) or keys != queries:
                 return None
         else:
             tokens: _BlockTokens | None = options.get(_TOKENS)
@@ -129,15 +130,24 @@ class WordsReading:
         is_reader = place == self._texts.family.text_reader
         if is_reader and queries != self._picture:
             raise ConditioningLost("unknown", f"asks with {queries} of the picture's {self._picture} tokens")
+        if is_reader:  # its queries are the picture alone
+            picture_start = 0
+            owned = ()
+        elif place == LAYERS:
+            picture_start = tokens.picture_start
+            owned = self._owned(tokens.spans())
+        else:  # a refiner of texts: behind these stands nothing
+            picture_start = text
+            owned = self._owned(tokens.text_spans())
         layout = TextLayout(
             common_end=tokens.before_common + tokens.common,
             counts=tokens.words,
-            picture_start=0 if is_reader else tokens.picture_start if place == LAYERS else text,
+            picture_start=picture_start,
             queries=queries,
             keys=keys,
             # Tokens of other packs, such as USO's, belong to the common text.
             readable_front=sum(tokens.reference_texts),
-            owned=() if is_reader else self._owned(tokens.spans() if place == LAYERS else tokens.text_spans()),
+            owned=owned,
         )
         split_texts = split_by_readers if is_reader else split_by_words
         splits: list[Split] = []
@@ -164,12 +174,12 @@ class WordsReading:
         if references is None:
             return ()
         owned: list[OwnedTokens] = []
-        for span in placed_spans(spans):
-            if span.span.kind is TokenKind.REFERENCE:
-                name = references.names[span.span.number]
+        for placed in placed_spans(spans):
+            if placed.span.kind is TokenKind.REFERENCE:
+                name = references.names[placed.span.number]
                 for number, place in enumerate(self._texts.places):  # of every node that has words of this person
                     if place.name == name:
-                        owned.append(OwnedTokens(number, span.tokens))
+                        owned.append(OwnedTokens(number, placed.tokens))
         return tuple(owned)
 
 

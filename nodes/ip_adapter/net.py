@@ -209,11 +209,11 @@ def versioned(file_variant: Variant, state: State, path: str, version: str) -> V
     version: as the user has chosen. BY_THE_FILE takes version 1 for the one published file of it, which is known by its
     hash, and version 2 for every other file: the tensors of both versions look alike. SDXL has version 2 alone.
     """
-    # FaceID Plus is entered in _VARIANTS as version 2. Its resampler is 2048 wide for SDXL.
-    is_sdxl = file_variant is _VARIANTS[_PLUS] and len(state[_READS_CLIP]) == 2048
-    if file_variant is not _VARIANTS[_PLUS] or version == V2 or is_sdxl:
+    # FaceID Plus is entered in _VARIANTS as version 2.
+    if file_variant is not _VARIANTS[_PLUS] or version == V2:
         return file_variant
-    if version == V1 or origin(path).startswith(_PLUS_V1_HASH):
+    is_sdxl = len(state[_READS_CLIP]) == 2048  # the width of its resampler
+    if not is_sdxl and (version == V1 or origin(path).startswith(_PLUS_V1_HASH)):
         return replace(file_variant, title="FaceID Plus v1", shortcut=False)
     return file_variant
 

@@ -354,10 +354,8 @@ def check_layers(decoupled: Mapping[str, Tensor], denoiser: Mapping[str, Tensor]
         if "_dc." in key:
             shapes[key] = tuple(tensor.shape)  # (width of the layer, width of a token)
     # The width of tokens that the first projection reads is expected of all. Without projections it does not matter.
-    token_width: tuple[int, ...] = ()
-    for shape in shapes.values():
-        token_width = shape[1:]
-        break
+    first_shape = next(iter(shapes.values()), ())
+    token_width = first_shape[1:]
     expected: dict[str, tuple[int, ...]] = {}
     text_keys = "attn2.to_k.weight"
     for key, tensor in denoiser.items():

@@ -97,7 +97,8 @@ def load_photo_maker(path: str) -> PhotoMaker:
     for key, tensor in encoder.items():
         # In version 2 two layers are called token_proj and token_norm; FacePlusProjection calls them proj and norm.
         network_state[key.replace("qformer_perceiver.token_", "qformer_perceiver.")] = tensor
-    patcher = FILE.build(path, partial(PhotoMakerNet, vision=vision_of), {**network_state, **lora})
+    all_tensors = {**network_state, **lora}  # `build` checks those of the LoRA, too
+    patcher = FILE.build(path, partial(PhotoMakerNet, vision=vision_of), all_tensors)
     return PhotoMaker(patcher, lora)
 
 
@@ -277,9 +278,8 @@ class ApplyPhotoMaker(io.ComfyNode):
         for entry_before, entry_after in zip(sides.before, after, strict=True):
             positive += changed_at(entry_before, entry_after, start_percent)
 
-        layer_names = comfy.lora.model_lora_keys_unet(
-            model_of(model), {}
-        )  # name in a LoRA's file -> weight of the UNet
+        # Name of a layer in a LoRA's file -> name of its weight in the UNet.
+        layer_names = comfy.lora.model_lora_keys_unet(model_of(model), {})
         model_out = with_lora(model, photo_maker.lora, lora_weight, layer_names)
         if scope.regions is not None:
             model_out = patched(model_out, RegionalTextRun)

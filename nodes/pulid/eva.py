@@ -25,13 +25,13 @@ _EPSILON = 1e-6
 _TRAINED_CELLS = 16
 """Positions are those of 16 x 16 patches, whatever the number of patches: it was trained with pictures of 224 px."""
 _THETA = 10000.0
-_TABLES = ".rope.freqs_"
+_TABLES = "rope.freqs_"
 """Part of the keys of tables in the file that are computed here."""
 
 
 def vision_state(state: State) -> dict[str, Tensor]:
     """The tensors of a file that the network reads: those of its vision, without the tables of rotations."""
-    return {key: tensor for key, tensor in below("visual.", state).items() if _TABLES not in f".{key}"}
+    return {key: tensor for key, tensor in below("visual.", state).items() if _TABLES not in key}
 
 
 class Seen(NamedTuple):

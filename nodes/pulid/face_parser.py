@@ -38,9 +38,10 @@ def folded_state(state: State) -> dict[str, Tensor]:
     """
     folded: dict[str, Tensor] = {}
     for key, weight in state.items():
-        name = key.removesuffix(".weight")
-        if name == key or weight.ndim != 4 or key.startswith(_UNREAD):
+        is_convolution = key.endswith(".weight") and weight.ndim == 4
+        if not is_convolution or key.startswith(_UNREAD):
             continue
+        name = key.removesuffix(".weight")
         norm = _norm_behind(name, state)
         weight = weight.float()
         bias = torch.zeros(len(weight))

@@ -369,6 +369,7 @@ def _layers(
 
     tokens: (people, T, width). weights: (people,), of the values. dtype: in which the MODEL computes.
     """
+    # The attentions of the file, in the order of the blocks behind which people are read.
     by_attention = iter(loaded.net.block_tokens(loaded.on_device(tokens)))
     return tuple(next(by_attention).weighted(weights, dtype) if acts else () for acts in acts_behind)
 

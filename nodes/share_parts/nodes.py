@@ -61,8 +61,9 @@ def reference_of(
     width, height = size
     present = parts.present
     prepared_parts = [prepare(part, width, height) for part in present]
-    latents = torch.cat([latent_of(vae, part, model, _SAME_CHECKPOINT) for part in prepared_parts])  # (parts, 4, h, w)
-    masks = [part.mask for part in prepared_parts]  # (height, width) each
+    latents_of_parts = [latent_of(vae, prepared, model, _SAME_CHECKPOINT) for prepared in prepared_parts]
+    latents = torch.cat(latents_of_parts)  # (parts, 4, h, w)
+    masks = [prepared.mask for prepared in prepared_parts]  # (height, width) each
     cell = coarsest_token_side(unet_of(model))  # in latent pixels; windows are whole cells
     contexts: list[comfy.conds.CONDCrossAttn] = []
     adm_of_parts: list[Any] = []

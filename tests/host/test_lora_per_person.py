@@ -659,8 +659,9 @@ def test_in_groups_every_rank_is_still_its_persons(groups):
     loras = {}
     for person, rank in ((0, 2), (1, 3)):
         loras[person] = low_rank.PlainLora(random(6, rank), random(rank, 8 // groups, 3, 3), None, None)
-    layer_loras = [LayerLora(person, 0.5, lora) for person, lora in loras.items()]
-    layer = PeopleLayer(layer_loras, convolution, like=x)
+    shape = tuple(convolution.weight.shape)
+    layer_loras = [LayerLora(person, 0.5, lora, shape) for person, lora in loras.items()]
+    layer = PeopleLayer(layer_loras, convolution, like=x, shape=shape)
     hidden = layer.hidden(x)
     for person, lora in loras.items():
         ranks_of_the_person = torch.tensor([owner == person for owner in layer.owners])
