@@ -70,7 +70,7 @@ def test_one_person_everywhere_is_load_lora(model, kind):
     file_for_the_host = lora_made.dense(model, file) if kind == "lokr tucker" else file
     expected = sample(loaded_by_the_host(model, file_for_the_host, 0.7)[0], *sides, **LATENT)
     assert relative(picture, expected) <= ALMOST
-    assert relative(plain, expected) > 1e-2
+    assert relative(plain, expected) > 2e-3
     assert torch.equal(sample(model, *sides, **LATENT), plain)
     assert not any("forward" in vars(module) for module in model.model.diffusion_model.modules())
 
