@@ -18,10 +18,10 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
     anew.
     """
     folder = home(model, folders)
-    if len(model.fetched) > 1:  # a released folder: one command of Hugging Face's tool for each file
+    file, *further_files = model.fetched
+    if further_files:  # a released folder: one command of Hugging Face's tool for each file
         command = f'hf download {model.repository} --local-dir "{folder / model.name}" --include'
         return tuple(f'{command} "{_pattern(model, file)}"' for file in model.fetched)
-    file = model.fetched[0]  # the only one
     into = folder / file.names[0]
     if model.archive:
         # The zip is saved beside the folder that it is unpacked into: antelopev2.zip beside antelopev2.

@@ -500,6 +500,8 @@ def test_a_compiled_model_gives_the_same_picture(setting, letters):
 
 @pytest.mark.every_run_only("FLUX.2")
 def test_without_a_limit_to_regions_the_picture_is_the_hosts_own_bit_for_bit(setting):
+    if setting.family == "Krea 2":
+        pytest.skip("with a MODEL its pictures stand in the middle: tests/parity/test_krea_2_edit_parity.py")
     given = {"clip": setting.clip, "vae": VAES[setting.family](), "cast": two_people(), "pictures": None}
     positive, negative, *_ = apply("LikenessPeopleAsReferences", **given, negative_prompt="rain")
     plain = setting.sample((setting.model, positive, negative))
