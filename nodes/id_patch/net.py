@@ -132,11 +132,6 @@ class Participants:
         """The names of the members."""
         return [member.name for member in self.members]
 
-    @property
-    def row_count(self) -> int:
-        """How many members have a row of the batch each; 0 where all are in one picture."""
-        return len(self.members) if self.cast.by_row else 0
-
 
 def participants_of(cast: PlacedCast) -> Participants:
     """The participants of a cast.

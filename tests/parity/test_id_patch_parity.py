@@ -132,7 +132,7 @@ def test_sampling_equals_diffusers(networks, people, kind):
     )
     id_patch = loaded(kind)
     rows = id_patch.unconditional_tokens(people), id_patch.tokens(id_patch.faces(cast.people, "mean"))
-    with_ids = torch.cat([sampling.text, torch.cat(rows)], dim=1)
+    with_ids = torch.cat([sampling.text, torch.stack(rows).flatten(1, 2)], dim=1)
     unet, net, model, _ = networks
     reference = sampling.theirs(
         unet, lambda i: sampling.text if i < 8 * 0.2 else with_ids,
