@@ -206,7 +206,8 @@ def acting_cast(
     photos: whether the node reads photos of people.
     """
     cast = taking_part.as_cast(linked)
-    lines = [*taking_part.left_out(cast, photos), *more, *face_regions.notes(cast, inputs.mask, inputs.acts_in, cell)]
+    left_out = taking_part.left_out(cast, taking_part.for_photos(cast) if photos else cast)
+    lines = [*left_out, *more, *face_regions.notes(cast, inputs.mask, inputs.acts_in, cell)]
     notes.tell("\n".join(lines))
     if not strength or not taking_part.present(cast).people:
         return None

@@ -140,16 +140,16 @@ def participants_of(cast: PlacedCast) -> Participants:
     person of the cast must have a slot. A person who is left out has neither tokens nor a patch. The released code
     leaves the tokens of an off-canvas person in the prompt, where they leak into the others.
     """
-    without_part = left_out(cast)
+    with_photos = for_photos(cast)
     names_off_canvas: list[str] = []
     members: list[Participant] = []
-    for person, slot in zip(for_photos(cast).people, cast.slots, strict=True):
+    for person, slot in zip(with_photos.people, cast.slots, strict=True):
         rect = patch_rect(slot.center)
         if off_canvas(rect, cast.width, cast.height):
             names_off_canvas.append(person.identity.name)
         elif person.weight > 0:
             members.append(Participant(person, slot.center, rect))
-    without_part = [*gathered("Off the canvas, left out", names_off_canvas), *without_part]
+    without_part = [*gathered("Off the canvas, left out", names_off_canvas), *left_out(cast, with_photos)]
     warnings = list(without_part)
     # People with a row of the batch each have a picture each, in which no patch meets another.
     if not cast.by_row:

@@ -418,7 +418,7 @@ def unused_weights(cast: Cast, parts: Sequence[OwnedPart], has_model: bool) -> l
     cast: with people of weight 0. parts: of people. has_model: whether a MODEL is connected, without which weights
     between have none.
     """
-    lines = left_out(cast)
+    lines = left_out(cast, cast)  # without a photo there is no portrait, which is refused before
     if not has_model:
         weighted = [person for person in cast.people if person.weight not in (0, 1)]
         labels = [part.part.label for part in parts if part.part.weight != 1]
