@@ -144,10 +144,12 @@ def participants_of(cast: PlacedCast) -> Participants:
     names_off_canvas: list[str] = []
     members: list[Participant] = []
     for person, slot in zip(with_photos.people, cast.slots, strict=True):
+        if person.weight <= 0:
+            continue  # left_out names these people
         rect = patch_rect(slot.center)
         if off_canvas(rect, cast.width, cast.height):
             names_off_canvas.append(person.identity.name)
-        elif person.weight > 0:
+        else:
             members.append(Participant(person, slot.center, rect))
     without_part = [*gathered("Off the canvas, left out", names_off_canvas), *left_out(cast, with_photos)]
     warnings = list(without_part)
