@@ -241,8 +241,8 @@ def _standing(cast: Cast, layout: Layout, places: Places) -> list[Standing]:
     return standing
 
 
-def report(cast: Cast, layout: Layout, places: Places, order: str, custom_order: str = "") -> str:
-    """A line for each person, with the place, and then what may go wrong. The arguments are those of `troubles`."""
+def report(cast: Cast, layout: Layout, places: Places, lines_of_troubles: Sequence[str]) -> str:
+    """A line for each person, with the place, and then what may go wrong, as `troubles` gives it."""
     lines: list[str] = []
     for standing in _standing(cast, layout, places):
         x, y = standing.slot.center
@@ -250,7 +250,7 @@ def report(cast: Cast, layout: Layout, places: Places, order: str, custom_order:
         if standing.face_size is not None:
             line += f", face {standing.face_size} px"
         lines.append(line)
-    lines += troubles(cast, layout, places, order, custom_order) or ["No problems found."]
+    lines += lines_of_troubles or ["No problems found."]
     return "\n".join(lines)
 
 
