@@ -268,15 +268,16 @@ def scope_of_bodies(
     schedule: ScheduleRange,
     inputs: RegionInputs,
     people: Sequence[Person] | None = None,
+    *,
     alone: bool = True,
-    rows: bool = False,
+    rows: bool = True,
     node_id: str | None = None,
 ) -> Scope:
     """The scope by the torso, limbs and face of each person, or by the masks.
 
     people: those of the cast who act; None for all of weight above 0.
     alone: whether a person who is the only one in the cast, and has no mask, acts everywhere instead of in a region.
-    rows: whether people of whom each has a row of the batch act everywhere in it; it has no effect without `alone`.
+    rows: whether people of whom each has a row of the batch act everywhere in it; otherwise they are refused.
     node_id: of the node in the graph, or None outside of one.
     Raises NotPlaced without places, and what core.places.regions raises.
     """
@@ -284,13 +285,11 @@ def scope_of_bodies(
     acting_people = present if people is None else people
     canvas = _canvas(node_name, acting_people, cast.by_row, node_id)
     everywhere_in_picture = Scope(cast, acting_people, schedule, canvas)
-    one_person = len(present) == 1
-    row_for_everybody = rows and cast.by_row
     mask = inputs.mask
-    if mask is None and alone and (one_person or row_for_everybody):
-        return everywhere_in_picture
-    if mask is not None and alone:
+    if mask is not None:
         regions.check_one_picture(cast)
+    elif (alone and len(present) == 1) or (rows and cast.by_row):
+        return everywhere_in_picture
     placed = mask is None or is_a(cast, PlacedCast)
     if mask is not None and not placed:
         areas = regions.regions_from_masks(mask, cast, acting_people)  # (people, H, W)

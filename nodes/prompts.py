@@ -83,8 +83,7 @@ class PromptPerPerson(io.ComfyNode):
             WHOLE_SCHEDULE,
             apply_nodes.RegionInputs(**region_settings),
             people,
-            alone=placed_cast.by_row,
-            rows=True,
+            alone=False,
             node_id=notes.node_of(cls),
         )
         words = [entry.words for entry in people_words]

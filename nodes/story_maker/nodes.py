@@ -112,7 +112,7 @@ class ApplyStoryMaker(io.ComfyNode):
             # Without places and masks all people are in the whole picture, as published.
             scope = apply_nodes.scope_everywhere(with_photos, APPLY, schedule, node_id)
         else:
-            scope = apply_nodes.scope_of_bodies(everybody, APPLY, schedule, inputs, people, rows=True, node_id=node_id)
+            scope = apply_nodes.scope_of_bodies(everybody, APPLY, schedule, inputs, people, node_id=node_id)
         cut_bodies = cut_out(with_photos.people, bodies, body_masks)  # one for each of `people`
         masks_unused = body_masks is not None and (bodies is None or is_a(bodies, Parts))
         notes.tell("\n".join([*left_out(everybody, with_photos), *_note_lines(people, cut_bodies, masks_unused)]))
