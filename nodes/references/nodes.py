@@ -49,7 +49,15 @@ from .encoding import (
     with_references,
 )
 from .parts import owned_parts
-from .pictures import SENTENCES, Reference, captioned, references, unused_weights, with_sentences
+from .pictures import (
+    SENTENCES,
+    Reference,
+    captioned,
+    references,
+    region_numbers,
+    unused_weights,
+    with_sentences,
+)
 
 NAME = "People as References"
 NOBODY = "nobody"
@@ -116,7 +124,7 @@ class PeopleAsReferences(io.ComfyNode):
         family = family_of(clip)
         everybody = taking_part.as_cast(cast)  # with people of weight 0
         present = taking_part.present(everybody)
-        owned = [] if everybody.by_row else owned_parts(parts, everybody, NAME)
+        owned = [] if everybody.by_row else owned_parts(parts, everybody, present.people, NAME)
         sources = references(present, photos_per_person, size, pictures, pose_picture, NAME, owned)
         read_range = schedule_range("The references of people", references_start_percent, references_end_percent)
         lines = unused_weights(everybody, owned, model is not None) + unlike_training(
@@ -126,26 +134,26 @@ class PeopleAsReferences(io.ComfyNode):
         if parts is not None and everybody.by_row:
             lines.append(NO_PARTS)
         areas = None  # None: all people's references are read in the whole picture
-        by_model = False  # whether a MODEL says how references are read
+        by_weight = False  # whether a MODEL reads them by weights other than 1
         if model is not None:
             settings = RegionSettings(**region_settings)
-            areas = areas_of(everybody, settings, sources)
+            areas = areas_of(everybody, present.people, settings, sources)
             if everybody.by_row and settings.region_strength > 0:
                 lines.append(apply_nodes.BY_ROW)
             weights = [person.weight for person in present.people] + [part.part.weight for part in owned]
-            by_model = areas is not None or any(weight != 1 for weight in weights)
-            if by_model or family.pictures.fitted:
+            by_weight = any(weight != 1 for weight in weights)
+            if areas is not None or by_weight or family.pictures.fitted:
                 check_model(model, family, NAME)
         notes.tell("\n".join(lines))
 
-        encoding = Encoding(clip, family, everybody, prompt, negative_prompt, sentences, by_model)
+        encoding = Encoding(clip, family, everybody, present.people, prompt, negative_prompt, sentences, by_weight)
         latents = latents_of(vae, family, sources, _canvas(everybody, size))
         prompts = encoding.prompts(sources, latents)
         previews_of_node = _contact_sheet(cls, sources, family)
         if areas is not None:
             previews_of_node.append(ui.PreviewImage(areas.preview()[None], cls=cls))
         positive, negative = prompts.positive, prompts.negative
-        if model is not None and by_model:
+        if model is not None and (areas is not None or by_weight):
             outputs = read_by_region(model, positive, negative, prompts.record, areas, node_id, read_range)
             model, positive, negative = outputs.model, outputs.positive, outputs.negative
         model, positive, negative = _as_network_reads(family, model, positive, negative)
@@ -187,13 +195,15 @@ class Prompts:
 class Encoding:
     """How the node's prompts are encoded.
 
-    family: of the text encoder. everybody: the node's cast. sentences: where they stand in the prompt, one of
-    SENTENCES. by_weight: whether a MODEL is there that reads people by their weight.
+    family: of the text encoder. everybody: the node's cast. present: those of it of weight above 0. sentences: where
+    they stand in the prompt, one of SENTENCES. by_weight: whether a MODEL reads people or parts by a weight other than
+    1.
     """
 
     clip: CLIP
     family: EncoderFamily
     everybody: Cast
+    present: Sequence[Person]
     prompt: str
     negative_prompt: str
     sentences: str
@@ -202,11 +212,11 @@ class Encoding:
     def prompts(self, sources: Sequence[Reference], latents: Sequence[Tensor]) -> Prompts:
         """The prompts with these references. latents: one for each picture of them."""
         family = self.family
-        record = _record(self.everybody, sources, latents)
+        record = _record(self.everybody, self.present, sources, latents)
         text = with_sentences(self.prompt, sources, family.pictures.word, self.sentences)
         encoder_pictures = pictures_for_encoder(family, sources)
         of_people = sum(len(source.pictures) for source in sources if source.of_people)
-        if self.by_weight and encoder_pictures and of_people and record.is_weighted:
+        if self.by_weight and encoder_pictures and of_people:
             record = replace(record, shown=shown_tokens(self.clip, family, encoder_pictures, of_people))
         sides: list[Conditioning] = []
         for text_of_side in (text, self.negative_prompt or family.pictures.empty_negative):
@@ -221,25 +231,27 @@ class Encoding:
         return self.prompts(others, latents[first:])
 
 
-def _record(everybody: Cast, sources: Sequence[Reference], latents: Sequence[Tensor]) -> PeopleReferences:
+def _record(
+    everybody: Cast, present: Sequence[Person], sources: Sequence[Reference], latents: Sequence[Tensor]
+) -> PeopleReferences:
     """Which latent shows which person. A reference may have several pictures, and so several latents."""
     owners: list[int | None] = []
     of_rows: list[bool] = []
-    areas: list[int | None] = []
+    numbers_of_regions: list[int | None] = []
     strengths: list[float] = []
-    next_area = len(taking_part.present(everybody).people)  # the regions of all people come first
-    for source in sources:
+    for source, region_number in zip(sources, region_numbers(sources, len(present)), strict=True):
         count = len(source.pictures)
         owners += [source.person] * count
         of_rows += [source.of_rows] * count
+        numbers_of_regions += [region_number] * count
         strengths += [1.0 if source.part is None else source.part.part.weight] * count
-        if source.target is None:
-            areas += [source.person] * count
-        else:
-            areas += [next_area] * count
-            next_area += 1
     return PeopleReferences(
-        everybody, tuple(latents), tuple(owners), tuple(of_rows), areas=tuple(areas), strengths=tuple(strengths)
+        everybody,
+        tuple(latents),
+        tuple(owners),
+        tuple(of_rows),
+        region_numbers=tuple(numbers_of_regions),
+        strengths=tuple(strengths),
     )
 
 
@@ -290,22 +302,22 @@ class RegionSettings:
 class Areas:
     """The regions in which each person's references are read, and when.
 
-    people: those of weight above 0. names: of the regions: of all people, and then of parts that have a target. areas:
-    the regions, (regions, H, W), 0..1, of the whole picture. tokens: (regions, rows, columns) bool, which tokens of a
-    picture of H x W pixels lie in each region. schedule: the part of the
-    schedule in which references are limited to regions. settings: the inputs of the node.
+    people: those of weight above 0. regions: (regions, H, W), 0..1, of the whole picture: those of all people, and then
+    those of parts that have a target, see region_numbers. names: of the regions. tokens: (regions, rows, columns) bool,
+    which tokens of a picture of H x W pixels lie in each region. schedule: the part of the schedule in which references
+    are limited to regions. settings: the inputs of the node.
     """
 
     people: Sequence[Person]
     names: Sequence[str]
-    areas: Tensor
+    regions: Tensor
     tokens: Tensor
     schedule: ScheduleRange
     settings: RegionSettings
 
     def preview(self) -> Tensor:
         """A picture of the tokens that belong to each person, (H, W, 3), 0..1."""
-        height, width = self.areas.shape[1:]
+        height, width = self.regions.shape[1:]
         of_people = self.tokens[: len(self.people)].float()
         rows = of_people.repeat_interleave(TOKEN, dim=1)  # (people, rows of pixels, columns of tokens)
         pixels = rows.repeat_interleave(TOKEN, dim=2)
@@ -314,9 +326,11 @@ class Areas:
         return place_previews.read_regions(token_regions, self.people)
 
 
-def areas_of(everybody: Cast, settings: RegionSettings, sources: Sequence[Reference] = ()) -> Areas | None:
-    """The regions in which each person's references are read. everybody: the node's cast. sources: the references, of
-    which parts may have regions of their own.
+def areas_of(
+    everybody: Cast, present: Sequence[Person], settings: RegionSettings, sources: Sequence[Reference] = ()
+) -> Areas | None:
+    """The regions in which each person's references are read. everybody: the node's cast. present: those of it of
+    weight above 0. sources: the references, of which parts may have regions of their own.
 
     None where nothing is limited to regions: at a strength of 0, where no person has a weight above 0, and where each
     person has a row of the batch.
@@ -324,8 +338,7 @@ def areas_of(everybody: Cast, settings: RegionSettings, sources: Sequence[Refere
     Raises NotPlaced for people without places and masks, and BadRegion for a region that covers no token, for two that
     are the same, and for masks of people who have a picture of their own.
     """
-    people = taking_part.present(everybody).people
-    if settings.region_strength == 0 or not people:
+    if settings.region_strength == 0 or not present:
         return None
     schedule = schedule_range(NAME, settings.start_percent, settings.end_percent)
     if settings.mask is not None:
@@ -333,21 +346,23 @@ def areas_of(everybody: Cast, settings: RegionSettings, sources: Sequence[Refere
     if everybody.by_row:
         return None
     if settings.mask is not None:
-        areas = regions.regions_from_masks(settings.mask, everybody, people)
+        regions_of_present = regions.regions_from_masks(settings.mask, everybody, present)
     else:
         placed_cast = require_places(everybody, NAME)
         shape = RegionShape(settings.extent, settings.margin)
-        areas = regions.regions_of_people(placed_cast, people, masks=None, shape=shape)
-    height, width = areas.shape[1:]
-    names = taking_part.names(people)
-    for source in sources:
+        regions_of_present = regions.regions_of_people(placed_cast, present, masks=None, shape=shape)
+    height, width = regions_of_present.shape[1:]
+    names = taking_part.names(present)
+    targets: list[Tensor] = []
+    for source, number in zip(sources, region_numbers(sources, len(present)), strict=True):
         if source.target is not None:
-            target = functional.interpolate(source.target[None, None], (height, width), mode="area")[0]
-            areas = torch.cat([areas, target])
+            assert number == len(names)  # the row of this region below
+            targets.append(functional.interpolate(source.target[None, None], (height, width), mode="area")[0])
             names.append(source.captions[0])
-    tokens = belongs(on_tokens(areas, height, width, TOKEN))
+    all_regions = torch.cat([regions_of_present, *targets])  # (regions, H, W)
+    tokens = belongs(on_tokens(all_regions, height, width, TOKEN))
     check_tokens(tokens, names, height, width)
-    return Areas(people, names, areas, tokens, schedule, settings)
+    return Areas(present, names, all_regions, tokens, schedule, settings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -382,7 +397,7 @@ def read_by_region(
         source=object(),
         schedule=WHOLE_SCHEDULE if areas is None else areas.schedule,
         record=record,
-        regions=None if areas is None else areas.areas,
+        regions=None if areas is None else areas.regions,
         names=tuple(names if areas is None else areas.names),
         strength=0.0 if areas is None else areas.settings.region_strength,
         everybody_outside=areas is not None and areas.settings.outside == EVERYBODY,

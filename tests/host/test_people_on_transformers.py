@@ -137,7 +137,7 @@ def by_region(made, positive, negative, record, masks):
         region_strength=1.0, start_percent=0.0, end_percent=1.0, outside="nobody", extent="body", margin=0.25,
         mask=masks,
     )  # fmt: skip
-    limited = read_by_region(made, positive, negative, record, areas_of(record.cast, settings), None)
+    limited = read_by_region(made, positive, negative, record, areas_of(record.cast, record.present, settings), None)
     return limited.model, limited.positive, limited.negative
 
 

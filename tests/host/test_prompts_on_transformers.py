@@ -433,7 +433,7 @@ def test_words_and_references_read_by_region_act_together_in_either_order(models
         return runs.patched(model, PersonTextsRun), model_conds.carry(positive, texts_of_people), other_side
 
     def with_references(model, positive, negative):
-        limited = read_by_region(model, positive, negative, record, areas_of(CAST, settings), None)
+        limited = read_by_region(model, positive, negative, record, areas_of(CAST, CAST.people, settings), None)
         return limited.model, limited.positive, limited.negative
 
     words_first = sample(family, with_references(*with_words(model, *sides)))
