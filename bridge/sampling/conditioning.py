@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from comfy.controlnet import ControlBase
+from comfy.model_patcher import ModelPatcher
 from comfy.utils import repeat_to_batch_size
 from comfy_api.latest import io
 from torch import Tensor
@@ -23,6 +25,16 @@ from ..host.unet import advice_between, family
 Entry = list[Any]
 """[text (B, tokens, width), options]."""
 Conditioning = list[Entry]
+
+
+@dataclass(frozen=True, eq=False)
+class SamplerInputs:
+    """What a sampler is given by a node: a MODEL, None where none is connected, and both sides of the conditioning."""
+
+    model: ModelPatcher | None
+    positive: Conditioning
+    negative: Conditioning
+
 
 ID_TOKENS = "likeness_id_tokens"
 """The key of an IDTokens among the options of an entry."""

@@ -24,7 +24,7 @@ from ...bridge.references.centred import Centred, CentredRun
 from ...bridge.references.frame_texts import ready_for_rows
 from ...bridge.references.record import LATENTS, PeopleReferences
 from ...bridge.sampling.canvas_check import Canvas
-from ...bridge.sampling.conditioning import Conditioning, changed_within
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_within
 from ...bridge.sampling.missing_people import NamedRange, announced, contribution_of_people
 from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.runs import patched
@@ -127,9 +127,8 @@ class PeopleAsReferences(io.ComfyNode):
         owned = [] if everybody.by_row else owned_parts(parts, everybody, present.people, NAME)
         sources = references(present, photos_per_person, size, pictures, pose_picture, NAME, owned)
         read_range = schedule_range("The references of people", references_start_percent, references_end_percent)
-        lines = unused_weights(everybody, owned, model is not None) + unlike_training(
-            family, sources, model is not None
-        )
+        has_model = model is not None
+        lines = unused_weights(everybody, owned, has_model) + unlike_training(family, sources, has_model)
         lines += apply_nodes.without_model(model, _region_inputs(), region_settings, "references")
         if parts is not None and everybody.by_row:
             lines.append(NO_PARTS)
@@ -152,19 +151,17 @@ class PeopleAsReferences(io.ComfyNode):
         previews_of_node = _contact_sheet(cls, sources, family)
         if areas is not None:
             previews_of_node.append(ui.PreviewImage(areas.preview()[None], cls=cls))
-        positive, negative = prompts.positive, prompts.negative
-        if model is not None and (areas is not None or by_weight):
-            outputs = read_by_region(model, positive, negative, prompts.record, areas, node_id, read_range)
-            model, positive, negative = outputs.model, outputs.positive, outputs.negative
-        model, positive, negative = _as_network_reads(family, model, positive, negative)
+        outputs = SamplerInputs(model, prompts.positive, prompts.negative)
+        if areas is not None or by_weight:
+            outputs = read_by_region(outputs, prompts.record, areas, node_id, read_range)
+        outputs = _as_network_reads(family, outputs)
         if not read_range.is_whole:
-            outside = encoding.without_people(sources, latents)
-            model, *sides = _as_network_reads(family, model, outside.positive, outside.negative)
-            positive = changed_within(sides[0], positive, read_range)
-            negative = changed_within(sides[1], negative, read_range)
-        model_out = apply_nodes.optional_model(model, NAME)
+            without = encoding.without_people(sources, latents)
+            outside = _as_network_reads(family, SamplerInputs(outputs.model, without.positive, without.negative))
+            outputs = _changed_within(outside, outputs, read_range)
+        model_out = apply_nodes.optional_model(outputs.model, NAME)
         shown = apply_nodes.joined_previews(previews_of_node)
-        return io.NodeOutput(positive, negative, prompts.text, model_out, ui=shown)
+        return io.NodeOutput(outputs.positive, outputs.negative, prompts.text, model_out, ui=shown)
 
 
 def _region_inputs() -> list[io.Input]:
@@ -260,24 +257,29 @@ def _canvas(cast: Cast, size: int) -> CanvasSize:
     return (cast.width, cast.height) if is_a(cast, PlacedCast) else (size, size)
 
 
-def _as_network_reads(
-    family: EncoderFamily, model: ModelPatcher | None, positive: Conditioning, negative: Conditioning
-) -> tuple[ModelPatcher | None, Conditioning, Conditioning]:
+def _changed_within(outside: SamplerInputs, inside: SamplerInputs, schedule: ScheduleRange) -> SamplerInputs:
+    """Both sides as `changed_within` makes them. The MODEL is that of `outside`, which was made of that of `inside`."""
+    positive = changed_within(outside.positive, inside.positive, schedule)
+    negative = changed_within(outside.negative, inside.negative, schedule)
+    return SamplerInputs(outside.model, positive, negative)
+
+
+def _as_network_reads(family: EncoderFamily, given: SamplerInputs) -> SamplerInputs:
     """MODEL and prompts with what the network of a family needs to read reference pictures.
 
     Z-Image puts texts around reference pictures, for which a batch of several rows needs the MODEL. Krea 2 has them in
     the middle of the picture, which needs it, too.
     """
-    has_references = any(options.get(LATENTS) for _, options in positive)
+    has_references = any(options.get(LATENTS) for _, options in given.positive)
     if not has_references:
-        return model, positive, negative
-    if family.pictures.fitted and model is not None:
+        return given
+    if family.pictures.fitted and given.model is not None:
         mark = Centred(source=object(), schedule=WHOLE_SCHEDULE)
-        return patched(model, CentredRun), carry(positive, mark), carry(negative, mark)
-    if not family.pictures.has_frame_texts:
-        return model, positive, negative
-    ready = ready_for_rows(model, positive, negative, NAME)
-    return ready.model, ready.positive, ready.negative
+        model = patched(given.model, CentredRun)
+        return SamplerInputs(model, carry(given.positive, mark), carry(given.negative, mark))
+    if family.pictures.has_frame_texts:
+        return ready_for_rows(given, NAME)
+    return given
 
 
 @dataclass(frozen=True, eq=False)
@@ -365,28 +367,17 @@ def areas_of(
     return Areas(present, names, all_regions, tokens, schedule, settings)
 
 
-@dataclass(frozen=True, eq=False)
-class RegionalOutputs:
-    """A MODEL that reads references by region, and the conditioning for it."""
-
-    model: ModelPatcher
-    positive: Conditioning
-    negative: Conditioning
-
-
 def read_by_region(
-    model: ModelPatcher,
-    positive: Conditioning,
-    negative: Conditioning,
+    given: SamplerInputs,
     record: PeopleReferences,
     areas: Areas | None,
     node_id: str | None,
     read_range: ScheduleRange = WHOLE_SCHEDULE,
-) -> RegionalOutputs:
+) -> SamplerInputs:
     """A MODEL and conditioning with which each person's references are read in that person's region, by their weight.
 
-    record: the references of both conditionings. areas: None where nothing is limited to regions. read_range: the part
-    of the schedule in which these conditionings are read.
+    given: with a MODEL. record: the references of both conditionings. areas: None where nothing is limited to regions.
+    read_range: the part of the schedule in which these conditionings are read.
     """
     names = taking_part.names(record.present)
     inputs = "references_start_percent and references_end_percent"
@@ -404,13 +395,10 @@ def read_by_region(
         canvas=Canvas(NAME, node_id=node_id),
     )
     contribution = contribution_of_people(names, NAME, node_id, ranges)
-    outputs = announced(
-        contribution,
-        patched(model, RegionalReferencesRun),
-        carry(positive, regional),
-        carry(negative, regional),
-    )
-    return RegionalOutputs(*outputs)
+    assert given.model is not None
+    model = patched(given.model, RegionalReferencesRun)
+    carrying = carry(given.positive, regional), carry(given.negative, regional)
+    return SamplerInputs(*announced(contribution, model, *carrying))
 
 
 def _contact_sheet(

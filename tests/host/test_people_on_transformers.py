@@ -23,6 +23,7 @@ from marks import WITH_REFERENCES
 from pack.bridge.networks.attention import OVERRIDE, with_reading
 from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.sampling import model_conds, runs
+from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.words import person_texts
 from pack.bridge.words.on_transformers import PersonTextsRun
@@ -137,7 +138,8 @@ def by_region(made, positive, negative, record, masks):
         region_strength=1.0, start_percent=0.0, end_percent=1.0, outside="nobody", extent="body", margin=0.25,
         mask=masks,
     )  # fmt: skip
-    limited = read_by_region(made, positive, negative, record, areas_of(record.cast, record.present, settings), None)
+    areas = areas_of(record.cast, record.present, settings)
+    limited = read_by_region(SamplerInputs(made, positive, negative), record, areas, None)
     return limited.model, limited.positive, limited.negative
 
 

@@ -20,6 +20,7 @@ from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.networks.token_layouts import key_of_forward
 from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.sampling import model_conds, runs
+from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.sampling.runs import ForwardInput
 from pack.bridge.words import person_texts
@@ -433,7 +434,8 @@ def test_words_and_references_read_by_region_act_together_in_either_order(models
         return runs.patched(model, PersonTextsRun), model_conds.carry(positive, texts_of_people), other_side
 
     def with_references(model, positive, negative):
-        limited = read_by_region(model, positive, negative, record, areas_of(CAST, CAST.people, settings), None)
+        areas = areas_of(CAST, CAST.people, settings)
+        limited = read_by_region(SamplerInputs(model, positive, negative), record, areas, None)
         return limited.model, limited.positive, limited.negative
 
     words_first = sample(family, with_references(*with_words(model, *sides)))

@@ -15,6 +15,7 @@ from pack.bridge.networks.attention import COUNTS, OVERRIDE
 from pack.bridge.references.by_region import TokensChanged
 from pack.bridge.references.frame_texts import ready_for_rows
 from pack.bridge.references.record import REFERENCES, PeopleReferences
+from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.core import families
 from pack.core.errors import BadSetup
 from pack.core.parts.parts import Part
@@ -115,9 +116,9 @@ def bind(model, positive, negative, sources=(), **changed):
     settings = RegionSettings(**{**DEFAULTS, **changed})
     record = positive[0][1][REFERENCES]
     areas = areas_of(record.cast, record.present, settings, sources)
-    limited = read_by_region(model, positive, negative, record, areas, None)
+    limited = read_by_region(SamplerInputs(model, positive, negative), record, areas, None)
     if "reference_latents_text_embeds" in positive[0][1]:
-        limited = ready_for_rows(limited.model, limited.positive, limited.negative, "")
+        limited = ready_for_rows(limited, "")
     return limited.model, limited.positive, limited.negative
 
 
