@@ -290,12 +290,10 @@ def scope_of_bodies(
         regions.check_one_picture(cast)
     elif (alone and len(present) == 1) or (rows and cast.by_row):
         return everywhere_in_picture
-    placed = mask is None or is_a(cast, PlacedCast)
-    if mask is not None and not placed:
-        areas = regions.regions_from_masks(mask, cast, acting_people)  # (people, H, W)
-    else:
-        placed_cast = require_places(cast, node_name)
-        areas = regions.regions_of_people(placed_cast, acting_people, mask, inputs.shape)
+    placed = is_a(cast, PlacedCast)
+    if mask is not None and placed:
+        require_places(cast, node_name)  # somebody who was listed after places were given has none
+    areas = regions.regions_of_people(cast, acting_people, mask, inputs.shape, node_name)  # (people, H, W)
     if alone and len(areas) == 1 and bool((areas == 1).all()):
         # One person whose region is the whole picture acts as a person without a region does. The difference is in
         # layers that have no place in the picture, such as those of the time step: they can act only where there are

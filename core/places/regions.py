@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import BadCast, BadSize, LikenessError, counted, listed
 from ..inputs import OTHER_WORDS
-from ..people import Box, Cast, Layout, Person, PlacedCast, Slot, is_a
+from ..people import Box, Cast, Layout, Person, PlacedCast, Slot, is_a, require_places
 from ..pictures import as_masks
 from .shapes import body_region, box_region, widened
 
@@ -164,19 +164,22 @@ def check_one_picture(cast: Cast | None, advice: str = "Disconnect the mask.") -
         raise BadRegion(", ".join(person.identity.name for person in cast.people), why, advice)
 
 
-def regions_of_people(cast: PlacedCast, people: Sequence[Person], masks: Tensor | None, shape: RegionShape) -> Tensor:
+def regions_of_people(
+    cast: Cast, people: Sequence[Person], masks: Tensor | None, shape: RegionShape, node_name: str
+) -> Tensor:
     """The regions of some of the people present in a cast, (people, H, W), by masks or by their places.
 
     people: those whose regions are returned, the same objects as in the cast and in its order.
     masks: (everybody of the cast, h, w), read by `regions_from_masks`; None for the regions of their places.
-    shape: of the regions where there are no masks.
-    Raises what `regions_from_masks` and `region_of_person` raise, and BadRegion for two regions alike or where each
-    person has a picture of their own.
+    shape: of the regions where there are no masks. node_name: of the node that needs them, for messages.
+    Raises NotPlaced for people who have neither places nor masks, what `regions_from_masks` and `region_of_person`
+    raise, and BadRegion for two regions alike or where each person has a picture of their own.
     """
     check_one_picture(cast, "Leave this node out of the second pass.")
     if masks is not None:
         return regions_from_masks(masks, cast, people)
-    regions = [_region_of(person, cast, shape) for person in people]
+    placed_cast = require_places(cast, node_name)
+    regions = [_region_of(person, placed_cast, shape) for person in people]
     return require_distinct(torch.stack(regions), people)
 
 

@@ -329,7 +329,7 @@ def _by_region(
             raise BadPatches(why, "Put all people into one Apply ID-Patch, or disconnect its model.")
     conditioning.check_conditioning(entries, text_width(model), APPLY)
     people = participants.people
-    areas = regions.regions_of_people(participants.cast, people, region_inputs.mask, region_inputs.shape)
+    areas = regions.regions_of_people(participants.cast, people, region_inputs.mask, region_inputs.shape, APPLY)
     by_region = id_tokens_by_region(sides, areas, canvas)  # areas: (people, H, W)
     patched_model, positive, negative = announced(contribution, patched(model, RegionalTextRun), *by_region)
     return _Regional(patched_model, [positive, negative], place_previews.read_regions(areas, people)[None])

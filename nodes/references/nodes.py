@@ -31,7 +31,7 @@ from ...bridge.sampling.runs import patched
 from ...core import previews, taking_part
 from ...core.attention import on_tokens
 from ...core.parts.parts import Parts
-from ...core.people import CanvasSize, Cast, Person, PlacedCast, is_a, require_places
+from ...core.people import CanvasSize, Cast, Person, PlacedCast, is_a
 from ...core.places import place_previews, regions
 from ...core.places.regions import Extent, RegionShape
 from ...core.reference_groups import belongs
@@ -347,12 +347,8 @@ def areas_of(
         regions.check_one_picture(everybody)
     if everybody.by_row:
         return None
-    if settings.mask is not None:
-        regions_of_present = regions.regions_from_masks(settings.mask, everybody, present)
-    else:
-        placed_cast = require_places(everybody, NAME)
-        shape = RegionShape(settings.extent, settings.margin)
-        regions_of_present = regions.regions_of_people(placed_cast, present, masks=None, shape=shape)
+    shape = RegionShape(settings.extent, settings.margin)
+    regions_of_present = regions.regions_of_people(everybody, present, settings.mask, shape, NAME)
     height, width = regions_of_present.shape[1:]
     names = taking_part.names(present)
     targets: list[Tensor] = []
