@@ -233,9 +233,9 @@ class ApplyIDPatch(io.ComfyNode):
         token_start = id_start_percent if faces else None
         settings = _net_settings(id_patch.width, canvas, contribution, net_percents, token_start)
         attachment = Attachment(control_net, hint, strength, net_percents, vae, settings)
-        positive_out, negative_out = attachment.attach_to_both(*sides)
-        shown = apply_nodes.joined_previews(previews)
-        return io.NodeOutput(positive_out, negative_out, apply_nodes.optional_model(model, APPLY), ui=shown)
+        sides_out = attachment.attach_to_both(*sides)
+        model_out = apply_nodes.optional_model(model, APPLY)
+        return io.NodeOutput(*sides_out, model_out, ui=apply_nodes.joined_previews(previews))
 
 
 def _region_inputs() -> list[io.Input]:
