@@ -120,7 +120,7 @@ def test_qwen_is_given_what_the_hosts_own_node_gives_it():
     assert positive[0][1][LATENTS][0] is negative[0][1][LATENTS][0], "each picture is encoded once"
     alone = apply(cast=replace(cast, people=()), negative_prompt="", vae=vae)[1]
     same(alone, TextEncodeQwenImageEditPlus.execute(clip, "", vae).args[0])
-    assert not alone[0][1][REFERENCES].people
+    assert not alone[0][1][REFERENCES].owners
 
 
 @pytest.mark.parametrize("family", ["FLUX.2 klein", "FLUX.1 Kontext"])

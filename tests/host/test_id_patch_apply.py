@@ -306,8 +306,8 @@ REPORTS = [
     (people([(32.0, 32.0), (96.0, 32.0)]), "2 people, every patch whole and on its own place."),
     (people(), "ID patches overlap, faces may mix: person 1 and person 2 by 14x54 px; move them 64 px apart"),
     (people([(10.0, 90.0)]), "ID patches cut by the border: person 1 to 42x38 px of 64x64; less likeness"),
-    (LEFT_OUT, "Off the canvas, left out: person 2\nWeight 0, left out: person 3"),
     (people([(32.0, 32.0), (-40.0, 32.0)], weights=[1.0, 0.0]), "Weight 0, left out: person 2"),
+    (LEFT_OUT, "Off the canvas, left out: person 2\nWeight 0, left out: person 3"),
 ]
 
 
