@@ -6,6 +6,7 @@ values.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 from comfy.model_patcher import ModelPatcher
@@ -70,21 +71,29 @@ class RegionInputs:
 class Scope:
     """Which people act where and when. It is the same on both sides of the conditioning.
 
-    people: those of weight above 0. schedule: the part of the schedule in which they act. canvas: the canvas that the
-    regions are parts of. regions, boxes: where they act in the picture, (people, H, W) each, or None, see Injection.
-    by_row: whether each person has a row of the batch. placed: whether the regions lie on the canvas of a placed cast,
-    so that a run compares their size with the latent; False for masks alone, which fit any picture. names_apart: of the
-    people, see taking_part.names_apart; empty where nobody asks for them.
+    cast: everybody. people: those of the cast who act, of weight above 0. schedule: the part of the schedule in which
+    they act. canvas: the canvas that the regions are parts of. regions, boxes: where they act in the picture, (people,
+    H, W) each, or None, see Injection. placed: whether the regions lie on the canvas of a placed cast, so that a run
+    compares their size with the latent; False for masks alone, which fit any picture.
     """
 
+    cast: Cast
     people: Sequence[Person]
     schedule: ScheduleRange
     canvas: Canvas
     regions: Tensor | None = None
     boxes: Tensor | None = None
-    by_row: bool = False
     placed: bool = False
-    names_apart: Sequence[str] = ()
+
+    @property
+    def by_row(self) -> bool:
+        """Whether each person has a row of the batch."""
+        return self.cast.by_row
+
+    @cached_property
+    def names_apart(self) -> list[str]:
+        """Names of the people that no two of them share, see taking_part.names_apart."""
+        return taking_part.names_apart(self.people, self.cast)
 
     @property
     def acting_regions(self) -> Tensor | None:
@@ -184,7 +193,7 @@ def scope_everywhere(cast: Cast, node_name: str, schedule: ScheduleRange, node_i
 
     node_id: of the node in the graph, or None outside of one.
     """
-    return Scope(taking_part.present(cast).people, schedule, Canvas(node_name, node_id=node_id))
+    return Scope(cast, taking_part.present(cast).people, schedule, Canvas(node_name, node_id=node_id))
 
 
 def acting_cast(
@@ -206,7 +215,8 @@ def acting_cast(
     photos: whether the node reads photos of people.
     """
     cast = taking_part.as_cast(linked)
-    lines = [*taking_part.left_out(cast, photos), *more, *face_regions.notes(cast, inputs.mask, inputs.acts_in, cell)]
+    left_out = taking_part.left_out(cast, taking_part.for_photos(cast) if photos else cast)
+    lines = [*left_out, *more, *face_regions.notes(cast, inputs.mask, inputs.acts_in, cell)]
     notes.tell("\n".join(lines))
     if not strength or not taking_part.present(cast).people:
         return None
@@ -242,12 +252,12 @@ def scope_of_faces(
     if boxes is not None:
         boxes = boxes[rows]
     return Scope(
+        cast,
         people,
         schedule,
         _canvas(node_name, people, cast.by_row, node_id),
         areas,
         boxes,
-        by_row=cast.by_row,
         placed=is_a(cast, PlacedCast) and (areas is not None or boxes is not None),
     )
 
@@ -258,36 +268,32 @@ def scope_of_bodies(
     schedule: ScheduleRange,
     inputs: RegionInputs,
     people: Sequence[Person] | None = None,
+    *,
     alone: bool = True,
-    rows: bool = False,
+    rows: bool = True,
     node_id: str | None = None,
 ) -> Scope:
     """The scope by the torso, limbs and face of each person, or by the masks.
 
     people: those of the cast who act; None for all of weight above 0.
     alone: whether a person who is the only one in the cast, and has no mask, acts everywhere instead of in a region.
-    rows: whether people of whom each has a row of the batch act everywhere in it; it has no effect without `alone`.
+    rows: whether people of whom each has a row of the batch act everywhere in it; otherwise they are refused.
     node_id: of the node in the graph, or None outside of one.
     Raises NotPlaced without places, and what core.places.regions raises.
     """
     present = taking_part.present(cast).people
     acting_people = present if people is None else people
-    names_apart = taking_part.names_apart(acting_people, cast)
     canvas = _canvas(node_name, acting_people, cast.by_row, node_id)
-    everywhere_in_picture = Scope(acting_people, schedule, canvas, by_row=cast.by_row, names_apart=names_apart)
-    one_person = len(present) == 1
-    row_for_everybody = rows and cast.by_row
+    everywhere_in_picture = Scope(cast, acting_people, schedule, canvas)
     mask = inputs.mask
-    if mask is None and alone and (one_person or row_for_everybody):
-        return everywhere_in_picture
-    if mask is not None and alone:
+    if mask is not None:
         regions.check_one_picture(cast)
-    placed = mask is None or is_a(cast, PlacedCast)
-    if mask is not None and not placed:
-        areas = regions.regions_from_masks(mask, cast, acting_people)  # (people, H, W)
-    else:
-        placed_cast = require_places(cast, node_name)
-        areas = regions.regions_of_people(placed_cast, acting_people, mask, inputs.shape)
+    elif (alone and len(present) == 1) or (rows and cast.by_row):
+        return everywhere_in_picture
+    placed = is_a(cast, PlacedCast)
+    if mask is not None and placed:
+        require_places(cast, node_name)  # somebody who was listed after places were given has none
+    areas = regions.regions_of_people(cast, acting_people, mask, inputs.shape, node_name)  # (people, H, W)
     if alone and len(areas) == 1 and bool((areas == 1).all()):
         # One person whose region is the whole picture acts as a person without a region does. The difference is in
         # layers that have no place in the picture, such as those of the time step: they can act only where there are

@@ -218,10 +218,10 @@ def patch_rect(center: Point, size: int = PATCH) -> Rect:
     return (x, y, x + size, y + size)
 
 
-def off_canvas(center: Point, width: int, height: int) -> bool:
-    """Whether ID-Patch drops this face: the middle of its patch lies outside of the canvas. A patch that merely crosses
+def off_canvas(patch: Rect, width: int, height: int) -> bool:
+    """Whether ID-Patch drops the face of this patch: its middle lies outside of the canvas. A patch that merely crosses
     the border is cut, not dropped."""
-    left, top, _, _ = patch_rect(center)
+    left, top, _, _ = patch
     x = left + PATCH // 2
     y = top + PATCH // 2
     return not (0 <= x < width and 0 <= y < height)
@@ -255,16 +255,15 @@ def on_canvas(rect: Rect, height: int, width: int) -> tuple[slice, slice]:
     return slice(max(y0, 0), min(y1, height)), slice(max(x0, 0), min(x1, width))
 
 
-def with_patches(control: Tensor, patches: Sequence[Tensor], centers: Sequence[Point]) -> Tensor:
-    """A picture with the patch of each person added around their centre; the sum is never clamped.
+def with_patches(control: Tensor, patches: Sequence[Tensor], rects: Sequence[Rect]) -> Tensor:
+    """A picture with the patch of each person added in their square; the sum is never clamped.
 
-    control: the picture, (B, H, W, 3) float32, 0..1. patches: (3, PATCH, PATCH) each. centers: (x, y) px, float32
-    precision.
+    control: the picture, (B, H, W, 3) float32, 0..1. patches: (3, PATCH, PATCH) each. rects: their squares, as
+    `patch_rect` gives them.
     Patches that cross the border are cut, patches that overlap add up. Returns (B, H, W, 3) float32, signed.
     """
     canvas = torch.zeros(control.shape[1:])  # (H, W, 3)
-    for patch, center in zip(patches, centers, strict=True):
-        rect = patch_rect(center)
+    for patch, rect in zip(patches, rects, strict=True):
         x0, y0 = rect[:2]
         rows, columns = on_canvas(rect, canvas.shape[0], canvas.shape[1])
         # The same rows and columns, counted from the patch's own corner.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from .errors import BadCast, BadSetup, LikenessError, counted, listed
 from .names import folded
-from .people import RowCast
+from .people import Cast, RowCast, is_a
 from .text import MOST_NAME_LETTERS, names_in, plain
 
 MOST_SCENES = 100
@@ -124,16 +124,17 @@ def line_about(index: int, words: str, names: Sequence[str]) -> str:
     raise BadCast(f"No line can be about {names[index]!r}: others have this name.", "Give each person a name.")
 
 
-def per_row(text: str, cast: RowCast) -> list[str]:
-    """The prompt of the person of every row, as `per_person` reads it of a text.
+def per_member(text: str, cast: Cast) -> list[str]:
+    """The prompt of each person of a cast, as `per_person` reads it of a text.
 
-    Names and numbers of the text mean people of the whole cast that Crop Faces was given. So the same text can be used
-    in the first and in the second pass, whichever people Crop Faces has cut out. Raises as `per_person` does.
+    With a cast from Crop Faces, names and numbers of the text mean people of the whole cast that it was given. So the
+    same text can be used in the first and in the second pass, whichever people Crop Faces has cut out. Raises as
+    `per_person` does.
     """
-    if not cast.listed:
-        return per_person(text, [person.identity.name for person in cast.people])
-    texts = per_person(text, cast.listed)
-    return [texts[number - 1] for number in cast.numbers_listed]
+    if is_a(cast, RowCast) and cast.listed:
+        texts = per_person(text, cast.listed)
+        return [texts[number - 1] for number in cast.numbers_listed]
+    return per_person(text, [person.identity.name for person in cast.people])
 
 
 def _read(line: str, number: int, names: Sequence[str]) -> tuple[int, str]:

@@ -37,24 +37,23 @@ def for_photos(cast: Cast) -> Cast:
     return with_photos
 
 
-def left_out(cast: Cast, photos: bool = True) -> list[str]:
+def left_out(cast: Cast, with_photos: Cast) -> list[str]:
     """Lines that name the people of weight 0 and the people whom `for_photos` leaves out.
 
-    photos: whether the method reads photos; otherwise `for_photos` is not asked.
+    with_photos: what `for_photos` has made of the cast; the cast itself for a method that reads no photos.
     """
     weightless = [person for person in cast.people if person.weight <= 0]
-    lines = gathered("Weight 0, left out", names(weightless))
-    if photos:
-        lines += by_lora(cast)
-    return lines
+    return [*gathered("Weight 0, left out", names(weightless)), *by_lora(cast, with_photos)]
 
 
-def by_lora(cast: Cast) -> list[str]:
-    """A line that names whom for_photos leaves out; none where it leaves out nobody."""
+def by_lora(cast: Cast, with_photos: Cast) -> list[str]:
+    """A line that names whom `for_photos` has left out; none where it has left out nobody.
+
+    with_photos: what it has made of the cast.
+    """
     people: list[Person] = []
-    # for_photos puts a new object of weight 0 in the place of a person whom it leaves out.
-    for before, after in zip(cast.people, for_photos(cast).people, strict=True):
-        if after is not before and before.weight > 0:
+    for before, after in zip(cast.people, with_photos.people, strict=True):
+        if before.weight > 0 and after.weight <= 0:
             people.append(before)
     return gathered("A LoRA and no photo, left to LoRA per Person", names(people))
 

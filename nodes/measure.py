@@ -21,7 +21,7 @@ from ..core.faces.model import faces_in, unsure_in
 from ..core.parts.parts import Parts
 from ..core.pictures import as_rgb, rows
 from ..core.prompts import check_text
-from ..core.taking_part import by_lora
+from ..core.taking_part import by_lora, for_photos
 from .categories import IN_MEASURE
 from .sockets import CastSocket, FaceModelSocket, PartsSocket, PersonSocket, ReportSocket
 
@@ -104,7 +104,7 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
             mean_alignment = sum(alignments) / len(alignments)
         annotated_pictures = [measure.annotate(image, report, number) for number, image in enumerate(images)]
         annotated = torch.stack(annotated_pictures)  # (B, H, W, 3)
-        people_without_photos = by_lora(cast) if cast else []
+        people_without_photos = by_lora(cast, for_photos(cast)) if cast else []
         notes.tell("\n".join([*people_without_photos, *measure.notes(report)]))
         # The seven outputs from resemblance to swapped, which are the fields of Totals in their order.
         totals: Iterable[Any] = [ExecutionBlocker(NO_PEOPLE)] * 7

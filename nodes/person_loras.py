@@ -126,15 +126,7 @@ class LoRAPerPerson(io.ComfyNode):
         text_width = width_of_text(model, transformer)
         check_conditioning([*positive, *negative], text_width, APPLY)
         schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
-        scope = apply_nodes.scope_of_bodies(
-            acting,
-            APPLY,
-            schedule,
-            inputs,
-            alone=present.by_row or len(present.people) == 1,
-            rows=True,
-            node_id=notes.node_of(cls),
-        )
+        scope = apply_nodes.scope_of_bodies(acting, APPLY, schedule, inputs, node_id=notes.node_of(cls))
         # This stands after the scope is made, so that places and masks are checked also where nobody has a LoRA.
         if not any(_active_loras(person) for person in present.people):
             return io.NodeOutput(model, positive, negative)

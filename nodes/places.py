@@ -279,7 +279,7 @@ class PlaceCast(io.ComfyNode):
         troubles = placing.troubles(cast, layout, people_of_places, order, custom_order)
         preview = place_previews.numbered_layout(layout, names, troubles[:_LINES], faces)[None]
         placed_cast = placing.place(cast, layout, people_of_places)
-        report = placing.report(cast, layout, people_of_places, order, custom_order)
+        report = placing.report(cast, layout, people_of_places, troubles)
         notes.tell("\n".join(troubles))
         return io.NodeOutput(placed_cast, preview, report, ui=ui.PreviewImage(preview, cls=cls))
 

@@ -21,8 +21,8 @@ from ..bridge.words.on_transformers import PersonTextsRun
 from ..bridge.words.on_unets import RegionalTextRun
 from ..bridge.words.person_words import Sides, carry_words
 from ..core import taking_part
-from ..core.people import Cast, Person, PlacedCast, RowCast, is_a, require_places
-from ..core.prompts import per_person, per_row, per_scene
+from ..core.people import Cast, Person, PlacedCast, require_places
+from ..core.prompts import per_member, per_scene
 from .categories import IN_PROMPTS
 from .sockets import CastSocket
 
@@ -83,8 +83,7 @@ class PromptPerPerson(io.ComfyNode):
             WHOLE_SCHEDULE,
             apply_nodes.RegionInputs(**region_settings),
             people,
-            alone=placed_cast.by_row,
-            rows=True,
+            alone=False,
             node_id=notes.node_of(cls),
         )
         words = [entry.words for entry in people_words]
@@ -112,9 +111,8 @@ def _people_words(cast: PlacedCast, prompts: str) -> list[_PersonWords]:
     Where each person has a row of the batch, the people without words are among them with "", so that every row has its
     person. Where nobody has words, the list is empty. Raises BadPrompts and BadText.
     """
-    texts = per_row(prompts, cast) if is_a(cast, RowCast) else per_person(prompts, taking_part.names(cast.people))
     entries: list[_PersonWords] = []
-    for person, words in zip(cast.people, texts, strict=True):
+    for person, words in zip(cast.people, per_member(prompts, cast), strict=True):
         if person.weight > 0 and (words or cast.by_row):
             entries.append(_PersonWords(person, words))
     if not any(entry.words for entry in entries):

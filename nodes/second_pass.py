@@ -27,7 +27,7 @@ from ..core.people import Cast, Faces, Identity, require_places
 from ..core.pictures import as_rgb
 from ..core.places.placing import SMALL_FACE
 from ..core.second_pass import CHOICES, MATCHES, Choice, Crop, Crops, Decision
-from ..core.taking_part import as_cast, by_lora
+from ..core.taking_part import as_cast, by_lora, for_photos
 from .categories import IN_MEASURE
 from .sockets import CastOrPersonSocket, CastSocket, CropsSocket, FaceModelSocket
 
@@ -185,7 +185,7 @@ def _note_lines(size: int, choice: Choice, cast: Cast, decisions: Sequence[Decis
     lines: list[str] = []
     if choice.size != size:
         lines.append(f"Crops of {choice.size} px, not {size}: sizes are multiples of 64")
-    return [*lines, *by_lora(cast), *second_pass.notes(decisions, picture_count)]
+    return [*lines, *by_lora(cast, for_photos(cast)), *second_pass.notes(decisions, picture_count)]
 
 
 NO_VAE = "Crop Faces has no VAE to make latents with. Connect the checkpoint's VAE to its vae input."

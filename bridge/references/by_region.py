@@ -35,7 +35,7 @@ from ...core.attention import on_tokens
 from ...core.errors import BadSetup, LikenessError, counted
 from ...core.places.regions import BadRegion
 from ...core.reference_groups import Plan, belongs, groups
-from ...core.taking_part import names_apart, present
+from ...core.taking_part import names_apart
 from ...core.token_groups import AnySplit, Group
 from ...core.token_layout import TokenLayout
 from ..host.unet import Options, with_patch
@@ -77,7 +77,7 @@ class RegionalReferences(Carried):
     """The references of one node, and where each person's are read. Both sides of the conditioning carry this object.
 
     record: the latents and their people. regions: (regions, H, W), 0..1, of the whole picture: in the order of
-    present(cast).people, and then those of single latents; None at a strength of 0. names: of the regions. strength:
+    record.present, and then those of single latents; None at a strength of 0. names: of the regions. strength:
     how far references are limited to regions, 0..1. everybody_outside: whether picture tokens outside of all regions
     read the references of all people, or of none. canvas: the canvas of the cast, which the regions are parts of.
     numbers: for every reference latent of the entry its number in the record, or None for a latent of another node;
@@ -98,7 +98,7 @@ class RegionalReferences(Carried):
     @property
     def owners(self) -> tuple[int | None, ...]:
         """For every reference latent of the entry the index of its person; None for a latent that everybody reads."""
-        return tuple(None if number is None else self.record.people[number] for number in self.numbers)
+        return tuple(None if number is None else self.record.owners[number] for number in self.numbers)
 
     @property
     def owners_in_row(self) -> tuple[int | None, ...]:
@@ -110,11 +110,11 @@ class RegionalReferences(Carried):
         )
 
     @property
-    def areas(self) -> tuple[int | None, ...]:
+    def region_numbers(self) -> tuple[int | None, ...]:
         """For every reference latent of the entry the number of the region in which the picture reads it; () where
         each is read in its person's."""
-        areas = self.record.areas
-        return tuple(None if number is None else areas[number] for number in self.numbers) if areas else ()
+        of_record = self.record.region_numbers
+        return tuple(None if number is None else of_record[number] for number in self.numbers) if of_record else ()
 
     @property
     def shown(self) -> tuple[int, ...]:
@@ -145,7 +145,7 @@ class RegionalReferences(Carried):
         """
         numbers = self.record.numbers_of(entry.get(LATENTS) or ())
         of_entry = self.made_once(("latents", *numbers), lambda: replace(self, numbers=numbers))
-        expected = _count_of_people(self.record.people)
+        expected = _count_of_people(self.record.owners)
         missing = expected - _count_of_people(of_entry.owners)
         if missing:
             are = "is" if missing == 1 else "are"
@@ -343,7 +343,7 @@ class RegionalReferencesBatch(Batch):
                     regional.everybody_outside,
                     of_row.weights,
                     self._strength,
-                    regional.areas,
+                    regional.region_numbers,
                 )
         groups_of_rows = [groups_of_weights[of_row.weights] for of_row in self._rows]
         return Plan(spans, groups_of_rows, self._device)
@@ -449,8 +449,8 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
 
 def _people_of(regional: RegionalReferences) -> CurrentReferences:
     """Whose the reference latents of a forward are, by names that other nodes know."""
-    everybody = regional.record.cast
-    apart = names_apart(present(everybody).people, everybody)
+    record = regional.record
+    apart = names_apart(record.present, record.cast)
     return CurrentReferences(tuple(None if owner is None else apart[owner] for owner in regional.owners))
 
 

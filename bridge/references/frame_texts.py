@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import comfy.conds
-from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
@@ -22,7 +21,7 @@ from ..host.schedule import WHOLE_SCHEDULE
 from ..host.unet import Options
 from ..networks.model_family import network_of
 from ..networks.token_layouts import StandIn
-from ..sampling.conditioning import Conditioning
+from ..sampling.conditioning import Conditioning, SamplerInputs
 from ..sampling.model_conds import Carried, carry
 from ..sampling.runs import Batch, ForwardInput, Run, patched
 
@@ -111,29 +110,16 @@ _ONE_ROW = "likeness_one_row"
 """The key of a OneRow among the model_conds of an entry, which the host hands to sampling."""
 
 
-@dataclass(frozen=True, eq=False)
-class ReadyForRows:
-    """A MODEL and both sides of the conditioning, fit for batches of several rows.
+def ready_for_rows(given: SamplerInputs, node: str) -> SamplerInputs:
+    """A MODEL and conditioning with frame texts, made fit for batches of several rows.
 
-    model: None where no MODEL is connected; then the conditioning refuses such batches.
+    Without a MODEL the conditioning refuses such batches. node: the name of the node, for the message.
     """
-
-    model: ModelPatcher | None
-    positive: Conditioning
-    negative: Conditioning
-
-
-def ready_for_rows(
-    model: ModelPatcher | None, positive: Conditioning, negative: Conditioning, node: str
-) -> ReadyForRows:
-    """Make a MODEL and conditioning with frame texts fit for batches of several rows.
-
-    Without a MODEL, let the conditioning refuse such batches. node: the name of the node, for the message.
-    """
-    if model is None:
-        return ReadyForRows(None, _in_one_row(positive, node), _in_one_row(negative, node))
+    if given.model is None:
+        return SamplerInputs(None, _in_one_row(given.positive, node), _in_one_row(given.negative, node))
     carried = FrameTexts(source=object(), schedule=WHOLE_SCHEDULE)
-    return ReadyForRows(patched(model, FrameTextsRun), carry(positive, carried), carry(negative, carried))
+    model = patched(given.model, FrameTextsRun)
+    return SamplerInputs(model, carry(given.positive, carried), carry(given.negative, carried))
 
 
 def _in_one_row(conditioning: Conditioning, node: str) -> Conditioning:

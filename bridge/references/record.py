@@ -19,21 +19,21 @@ REFERENCES = "likeness_references"
 class PeopleReferences:
     """The reference latents that one node has put into an entry, and the person whom each of them shows. Immutable.
 
-    cast: everybody, also people of weight 0. latents: the very tensors that stand in the option LATENTS. people: for
+    cast: everybody, also people of weight 0. latents: the very tensors that stand in the option LATENTS. owners: for
     each of them the index of a person among `present`, or None for one that shows no person. of_rows: for
     each of them whether every row of it shows the person of that row of the batch; () where none does. shown: for each
     of them the number of tokens by which the text shows it, which are the first of the text; () where the text does not
-    matter. areas: for each of them the number of the region in which the picture reads it, in the place of that of its
-    person: the regions of all people present come first; () where each is read in its person's. strengths: for each of
-    them how strongly it is read, beside the weight of its person; () where all are 1.
+    matter. region_numbers: for each of them the number of the region in which the picture reads it, in the place of
+    that of its person: the regions of all people present come first; () where each is read in its person's. strengths:
+    for each of them how strongly it is read, beside the weight of its person; () where all are 1.
     """
 
     cast: Cast
     latents: tuple[Tensor, ...]
-    people: tuple[int | None, ...]
+    owners: tuple[int | None, ...]
     of_rows: tuple[bool, ...] = ()
     shown: tuple[int, ...] = ()
-    areas: tuple[int | None, ...] = ()
+    region_numbers: tuple[int | None, ...] = ()
     strengths: tuple[float, ...] = ()
 
     @cached_property
@@ -57,7 +57,7 @@ class PeopleReferences:
         """
         weights: list[float] = []
         for number in numbers:
-            owner = None if number is None else self.people[number]
+            owner = None if number is None else self.owners[number]
             if number is not None and self.of_rows and self.of_rows[number]:
                 owner = row
             weight = 1.0 if owner is None else self.present[owner].weight

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from comfy.controlnet import ControlBase
+from comfy.model_patcher import ModelPatcher
 from comfy.utils import repeat_to_batch_size
 from comfy_api.latest import io
 from torch import Tensor
@@ -23,6 +25,16 @@ from ..host.unet import advice_between, family
 Entry = list[Any]
 """[text (B, tokens, width), options]."""
 Conditioning = list[Entry]
+
+
+@dataclass(frozen=True, eq=False)
+class SamplerInputs:
+    """What a sampler is given by a node: a MODEL, None where none is connected, and both sides of the conditioning."""
+
+    model: ModelPatcher | None
+    positive: Conditioning
+    negative: Conditioning
+
 
 ID_TOKENS = "likeness_id_tokens"
 """The key of an IDTokens among the options of an entry."""
@@ -51,25 +63,25 @@ it is a few float32 steps of 999 * (1 - percent) before the percentage. A step e
 second entry, with the ID tokens, as in the released code (`i < T * (1 - ratio)` is text only)."""
 
 
-def append_tokens(
-    conditioning: Conditioning, tokens: Tensor, people_count: int, start: float, node_name: str
-) -> Conditioning:
+def append_tokens(conditioning: Conditioning, tokens: Tensor, start: float, node_name: str) -> Conditioning:
     """Each entry split in two: as it is before the percentage `start`, with tokens appended to its text from there on.
 
-    tokens: (1, n, width), or (rows, n, width) where every row of the batch has its own. The text and the tokens are
-    repeated to the same number of rows, as the host repeats the texts of a batch.
-    people_count: how many people have tokens, n / people_count each.
+    tokens: (rows, people, n, width), the n tokens of each person; one row, or one for each row of the batch. They stand
+    one person after the other. The text and the tokens are repeated to the same number of rows, as the host repeats the
+    texts of a batch.
     Where another node limits an entry to a range of the schedule, that range holds too. Raises WrongBaseModel when the
     widths differ.
     """
-    check_conditioning(conditioning, tokens.shape[-1], node_name)
+    _, people_count, tokens_per_person, width = tokens.shape
+    check_conditioning(conditioning, width, node_name)
+    in_line = tokens.flatten(1, 2)  # (rows, people * n, width)
     entries: Conditioning = []
     for text, options in conditioning:
-        rows = max(len(text), len(tokens))
+        rows = max(len(text), len(in_line))
         text_of_rows = repeat_to_batch_size(text, rows)
-        tokens_of_rows = repeat_to_batch_size(tokens.to(text), rows)
-        joined_text = torch.cat([text_of_rows, tokens_of_rows], dim=1)  # (rows, T + n, width)
-        id_tokens = IDTokens(text.shape[1], people_count, tokens.shape[1] // people_count)
+        tokens_of_rows = repeat_to_batch_size(in_line.to(text), rows)
+        joined_text = torch.cat([text_of_rows, tokens_of_rows], dim=1)  # (rows, T + people * n, width)
+        id_tokens = IDTokens(text.shape[1], people_count, tokens_per_person)
         entries += changed_at([text, options], [joined_text, {**options, ID_TOKENS: id_tokens}], start)
     return entries
 

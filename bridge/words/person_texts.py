@@ -13,13 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 from typing_extensions import Self
 
 from ..host.encode import T5Tokens
 from ..host.schedule import WHOLE_SCHEDULE
-from ..sampling.canvas_check import Canvas
 from ..sampling.model_conds import Carried
 
 
@@ -72,19 +70,6 @@ class PersonTexts(Carried):
             return self
         person = picture_number % len(self.texts)
         return self.made_once(person, lambda: replace(self, row=person))
-
-
-def appended_texts(
-    texts: Sequence[Tensor], regions: Tensor, canvas: Canvas | None, names: Sequence[str]
-) -> PersonTexts:
-    """Words about each person, (1, T, width) per person, read in the person's region (people, H, W)."""
-    return PersonTexts(object(), WHOLE_SCHEDULE, regions, tuple(texts), tuple(names), canvas=canvas)
-
-
-def texts_by_row(texts: Sequence[Tensor], strength: float, canvas: Canvas, names: Sequence[str]) -> PersonTexts:
-    """Words of the person of every row of the batch, (1, T, width) per row, read in all of the row's picture."""
-    everywhere = torch.full((len(texts), 1, 1), strength)
-    return PersonTexts(object(), WHOLE_SCHEDULE, everywhere, tuple(texts), tuple(names), canvas=canvas, by_row=True)
 
 
 def without_people(texts: PersonTexts) -> PersonTexts:

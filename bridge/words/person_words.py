@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from comfy.sd import CLIP
 
 from ..apply_nodes import Scope
 from ..host.encode import PeopleWords, words_by_schedule
+from ..host.schedule import WHOLE_SCHEDULE
 from ..networks.families import TransformerFamily
 from ..sampling.conditioning import Conditioning, within
 from ..sampling.model_conds import carry
@@ -50,13 +51,12 @@ def carry_words(
     if scope.by_row:
         numbers = list(range(len(all_words)))  # every row has its person
     parts = _encoded(text_width, transformer, [clips[number] for number in numbers], [all_words[n] for n in numbers])
-    carried_of_parts = [_carried(scope, transformer, numbers, part, strength) for part in parts]
-    first = carried_of_parts[0]  # the host gives one part at least
+    source = object()  # both sides and all parts are from one node, so they have one source
+    carried_of_parts = [_carried(source, scope, transformer, numbers, part, strength) for part in parts]
     positive: Conditioning = []
     for part, carried in zip(parts, carried_of_parts, strict=True):
-        # Both sides and all parts are from one node, so they have one source.
-        carried = replace(carried, source=first.source, words_note_node=scope.canvas)
         positive += carry(within(sides.positive, part.schedule), carried)
+    first = carried_of_parts[0]  # the host gives one part at least
     if isinstance(first, PersonTexts):
         return Sides(positive, carry(sides.negative, person_texts.without_people(first)))
     return Sides(positive, carry(sides.negative, regional_text.without_people(first)))
@@ -73,6 +73,7 @@ def _encoded(
 
 
 def _carried(
+    source: object,
     scope: Scope,
     transformer: TransformerFamily | None,
     numbers: Sequence[int],
@@ -81,17 +82,31 @@ def _carried(
 ) -> RegionalText | PersonTexts:
     """What the positive carries of people.
 
-    numbers: of the people in the scope. words: theirs. The other arguments are those of carry_words.
+    source: of the node. numbers: of the people in the scope. words: theirs; by row there are none for a person without
+    words. The other arguments are those of carry_words.
     """
-    tokens = words.tokens
-    t5 = tuple(words.t5) if any(words.t5) else ()
-    names = [scope.names_apart[number] for number in numbers]
-    if scope.by_row and transformer is None:
-        return regional_text.text_by_row(tokens, strength, scope.canvas)
-    if scope.by_row:
-        return replace(person_texts.texts_by_row(tokens, strength, scope.canvas, names), t5=t5)
     people_regions = torch.ones(len(scope.people), 1, 1) if scope.regions is None else scope.regions
     strengths = people_regions[list(numbers)] * strength  # how strongly each pixel reads the words
     if transformer is None:
-        return regional_text.appended_text(tokens, strengths, scope.carried_canvas)
-    return replace(person_texts.appended_texts(tokens, strengths, scope.carried_canvas, names), t5=t5)
+        return RegionalText(
+            source,
+            WHOLE_SCHEDULE,
+            strengths,
+            counts=tuple(tokens.shape[1] for tokens in words.tokens),
+            tokens=torch.cat(tuple(words.tokens), dim=1),  # (1, sum of counts, width)
+            by_row=scope.by_row,
+            canvas=scope.carried_canvas,
+            words_note_node=scope.canvas,
+        )
+    names_apart = scope.names_apart
+    return PersonTexts(
+        source,
+        WHOLE_SCHEDULE,
+        strengths,
+        texts=tuple(words.tokens),
+        names=tuple(names_apart[number] for number in numbers),
+        by_row=scope.by_row,
+        t5=tuple(words.t5) if any(words.t5) else (),
+        canvas=scope.carried_canvas,
+        words_note_node=scope.canvas,
+    )

@@ -167,30 +167,6 @@ class RegionalText(Carried):
         return numbers.repeat_interleave(counts)
 
 
-def appended_text(tokens: Sequence[Tensor], regions: Tensor, canvas: Canvas | None) -> RegionalText:
-    """A RegionalText of words about people, which are read after the text, in each person's region.
-
-    tokens: the words about each person, encoded, (1, T, width) each. regions: (people, H, W).
-    """
-    counts = tuple(words.shape[1] for words in tokens)
-    all_tokens = torch.cat(tuple(tokens), dim=1)  # (1, sum of counts, width)
-    source = object()
-    return RegionalText(source, WHOLE_SCHEDULE, regions, counts, all_tokens, canvas=canvas)
-
-
-def text_by_row(tokens: Sequence[Tensor], strength: float, canvas: Canvas) -> RegionalText:
-    """A RegionalText of words about people by row: the words about a person are read in all of that person's row.
-
-    tokens: the words about the person of every row, encoded, (1, T, width) each; T is 0 for a person without words.
-    strength: how strongly they are read, as in regions of RegionalText.
-    """
-    counts = tuple(words.shape[1] for words in tokens)
-    everywhere = torch.full((len(counts), 1, 1), strength)
-    all_tokens = torch.cat(tuple(tokens), dim=1)  # (1, sum of counts, width)
-    source = object()
-    return RegionalText(source, WHOLE_SCHEDULE, everywhere, counts, all_tokens, by_row=True, canvas=canvas)
-
-
 def inline_text(start: int, count: int, region: Tensor, canvas: Canvas) -> RegionalText:
     """A RegionalText of tokens that stand inside a text and are read in one region (H, W) only.
 
@@ -206,7 +182,7 @@ def without_people(text: RegionalText) -> RegionalText:
     It has the source of `text`. The host computes both sides in one batch only where both carry a RegionalText.
     """
     tokens = None if text.tokens is None else text.tokens[:, :0]
-    return replace(text, regions=text.regions[:0], counts=(), tokens=tokens)
+    return replace(text, regions=text.regions[:0], counts=(), tokens=tokens, words_note_node=None)
 
 
 def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas: Canvas) -> list[Conditioning]:

@@ -10,7 +10,7 @@ from .. import geometry
 from ..errors import BadCast, BadEmbedding, LikenessError, counted, gathered, listed
 from ..identities import assigned, in_common, known_by, similarities
 from ..names import folded
-from ..people import Cast, Identity, Layout, Person, PlacedCast, Point, Slot
+from ..people import Cast, Identity, Layout, Person, PlacedCast, Slot
 from ..text import plain
 
 LEFT_TO_RIGHT = "left to right"
@@ -241,8 +241,8 @@ def _standing(cast: Cast, layout: Layout, places: Places) -> list[Standing]:
     return standing
 
 
-def report(cast: Cast, layout: Layout, places: Places, order: str, custom_order: str = "") -> str:
-    """A line for each person, with the place, and then what may go wrong. The arguments are those of `troubles`."""
+def report(cast: Cast, layout: Layout, places: Places, lines_of_troubles: Sequence[str]) -> str:
+    """A line for each person, with the place, and then what may go wrong, as `troubles` gives it."""
     lines: list[str] = []
     for standing in _standing(cast, layout, places):
         x, y = standing.slot.center
@@ -250,7 +250,7 @@ def report(cast: Cast, layout: Layout, places: Places, order: str, custom_order:
         if standing.face_size is not None:
             line += f", face {standing.face_size} px"
         lines.append(line)
-    lines += troubles(cast, layout, places, order, custom_order) or ["No problems found."]
+    lines += lines_of_troubles or ["No problems found."]
     return "\n".join(lines)
 
 
@@ -262,16 +262,17 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
     gave them. With LAST_PLACES, people who stay in the picture have the places before those of the cast; with
     LARGEST_FACES, they have all free places. No line says of these places that they are empty.
     """
-    centers: list[tuple[str, Point]] = []
+    patches: list[tuple[str, geometry.Rect]] = []
     off: list[str] = []
     small: list[str] = []
     for standing in _standing(cast, layout, places):
         name = standing.person.identity.name
         x, y = standing.slot.center
-        if geometry.off_canvas(standing.slot.center, layout.width, layout.height):
+        patch = geometry.patch_rect(standing.slot.center)
+        if geometry.off_canvas(patch, layout.width, layout.height):
             off.append(f"{name} at ({x:.0f}, {y:.0f})")
         elif standing.person.weight > 0:
-            centers.append((name, standing.slot.center))
+            patches.append((name, patch))
         size = standing.face_size
         if size is not None and size < SMALL_FACE:
             small.append(f"{name} {size}")
@@ -293,7 +294,7 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
         *_note_on_unread_order(order, custom_order),
         *gathered("Left out, no face in the photos", without_face),
         *gathered("Off the canvas, so without an ID patch", off, f"; it has {layout.width}x{layout.height} px"),
-        *overlaps(centers),
+        *overlaps(patches),
         *gathered("Faces small", small, f" px; {SMALL_FACE} needed: larger canvas or closer framing"),
         *_note_on_empty_places(empty, layout),
         *gathered("Left out, without a place", without_place),
@@ -301,15 +302,14 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
     ]
 
 
-def overlaps(centers: Sequence[tuple[str, Point]]) -> list[str]:
+def overlaps(patches: Sequence[tuple[str, geometry.Rect]]) -> list[str]:
     """A line that names the people whose ID patches run into each other; no line where all are apart.
 
-    centers: name and middle of the patch of everybody who is present.
+    patches: name and patch of everybody who is present.
     """
-    names = [name for name, _ in centers]
-    rects = [geometry.patch_rect(center) for _, center in centers]
+    names = [name for name, _ in patches]
     pairs: list[str] = []
-    for overlap in geometry.overlaps(rects):
+    for overlap in geometry.overlaps([rect for _, rect in patches]):
         size = f"{overlap.width}x{overlap.height} px"
         pairs.append(f"{names[overlap.first]} and {names[overlap.second]} by {size}")
     return gathered("ID patches overlap, faces may mix", pairs, f"; move them {geometry.PATCH} px apart")

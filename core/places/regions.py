@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import BadCast, BadSize, LikenessError, counted, listed
 from ..inputs import OTHER_WORDS
-from ..people import Box, Cast, Layout, Person, PlacedCast, Slot, is_a
+from ..people import Box, Cast, Layout, Person, PlacedCast, Slot, is_a, require_places
 from ..pictures import as_masks
 from .shapes import body_region, box_region, widened
 
@@ -61,17 +61,20 @@ def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying:
     Raises BadCast for a number that no person has, and BadRegion for a place without what is needed, and for a region
     that lies off the canvas or under other people's faces.
     """
-    people = _people_of_number(cast, number)  # indices; one of them unless all people are asked for
-    if number == ALL_PEOPLE:
-        regions = [region_of_person(cast, person + 1, shape, staying) for person in people]
-        return torch.stack(regions).amax(0)  # (people, H, W) -> (H, W)
-    person = cast.people[people[0]]
+    # One person, unless all are asked for.
+    people = [cast.people[index] for index in _people_of_number(cast, number)]
+    regions = [_region_of(person, cast, shape, staying) for person in people]
+    return torch.stack(regions).amax(0)  # (people, H, W) -> (H, W)
+
+
+def _region_of(person: Person, cast: PlacedCast, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
+    """The region of a person of the cast, as the same object: (H, W). The arguments are those of `region_of_person`."""
     name = person.identity.name
     slot = person.slot
     if shape.extent == "body" and slot and slot.mask is not None:
         if not slot.mask.any():
             raise BadRegion(name, "the mask of its place is empty")
-        return slot.mask.float().clone()
+        return slot.mask.float()
     slot = require_box(slot, name)
     if shape.extent == "body" and slot.pose is None:
         advice = "Set body to half in the node that made this place (a layout node), or extent to face."
@@ -161,22 +164,22 @@ def check_one_picture(cast: Cast | None, advice: str = "Disconnect the mask.") -
         raise BadRegion(", ".join(person.identity.name for person in cast.people), why, advice)
 
 
-def regions_of_people(cast: PlacedCast, people: Sequence[Person], masks: Tensor | None, shape: RegionShape) -> Tensor:
+def regions_of_people(
+    cast: Cast, people: Sequence[Person], masks: Tensor | None, shape: RegionShape, node_name: str
+) -> Tensor:
     """The regions of some of the people present in a cast, (people, H, W), by masks or by their places.
 
     people: those whose regions are returned, the same objects as in the cast and in its order.
-    masks: (everybody of the cast, h, w), read by `regions_from_masks`; None for regions by `region_of_person`.
-    shape: of the regions where there are no masks.
-    Raises what these two functions raise, and BadRegion for two regions alike or where each person has a picture of
-    their own.
+    masks: (everybody of the cast, h, w), read by `regions_from_masks`; None for the regions of their places.
+    shape: of the regions where there are no masks. node_name: of the node that needs them, for messages.
+    Raises NotPlaced for people who have neither places nor masks, what `regions_from_masks` and `region_of_person`
+    raise, and BadRegion for two regions alike or where each person has a picture of their own.
     """
     check_one_picture(cast, "Leave this node out of the second pass.")
     if masks is not None:
         return regions_from_masks(masks, cast, people)
-    regions: list[Tensor] = []
-    for number, person in enumerate(cast.people, 1):
-        if any(person is member for member in people):  # the object, because two people may be equal
-            regions.append(region_of_person(cast, number, shape))
+    placed_cast = require_places(cast, node_name)
+    regions = [_region_of(person, placed_cast, shape) for person in people]
     return require_distinct(torch.stack(regions), people)
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.errors import BadPatches, gathered
-from ...core.geometry import PATCH, off_canvas, on_canvas, patch_rect, with_patches
+from ...core.geometry import PATCH, Rect, off_canvas, on_canvas, patch_rect, with_patches
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING, Person, PlacedCast, Point, rows_missing
 from ...core.places import placing
@@ -94,14 +94,13 @@ class IDPatchNet(nn.Module):
 class Participant:
     """A person whom ID-Patch draws, and where on the canvas.
 
-    center: the middle of the face in pixels, where the patch is put. patch: the rows and columns of the canvas that the
-    person's patch covers. surroundings: those of a square of twice a patch's side around the centre.
+    center: the middle of the face in pixels, where the patch is put. rect: the square of the patch, before it is cut at
+    the border of the canvas.
     """
 
     person: Person
     center: Point
-    patch: tuple[slice, slice]
-    surroundings: tuple[slice, slice]
+    rect: Rect
 
     @property
     def name(self) -> str:
@@ -133,11 +132,6 @@ class Participants:
         """The names of the members."""
         return [member.name for member in self.members]
 
-    @property
-    def row_count(self) -> int:
-        """How many members have a row of the batch each; 0 where all are in one picture."""
-        return len(self.members) if self.cast.by_row else 0
-
 
 def participants_of(cast: PlacedCast) -> Participants:
     """The participants of a cast.
@@ -146,34 +140,34 @@ def participants_of(cast: PlacedCast) -> Participants:
     person of the cast must have a slot. A person who is left out has neither tokens nor a patch. The released code
     leaves the tokens of an off-canvas person in the prompt, where they leak into the others.
     """
-    without_part = left_out(cast)
+    with_photos = for_photos(cast)
     names_off_canvas: list[str] = []
     members: list[Participant] = []
-    for person, slot in zip(for_photos(cast).people, cast.slots, strict=True):
-        center = slot.center
-        if off_canvas(center, cast.width, cast.height):
+    for person, slot in zip(with_photos.people, cast.slots, strict=True):
+        if person.weight <= 0:
+            continue  # left_out names these people
+        rect = patch_rect(slot.center)
+        if off_canvas(rect, cast.width, cast.height):
             names_off_canvas.append(person.identity.name)
-        elif person.weight > 0:
-            patch = on_canvas(patch_rect(center), cast.height, cast.width)
-            surroundings = on_canvas(patch_rect(center, 2 * PATCH), cast.height, cast.width)
-            members.append(Participant(person, center, patch, surroundings))
-    without_part = [*gathered("Off the canvas, left out", names_off_canvas), *without_part]
+        else:
+            members.append(Participant(person, slot.center, rect))
+    without_part = [*gathered("Off the canvas, left out", names_off_canvas), *left_out(cast, with_photos)]
     warnings = list(without_part)
     # People with a row of the batch each have a picture each, in which no patch meets another.
     if not cast.by_row:
-        warnings += placing.overlaps([(member.name, member.center) for member in members])
-    warnings += _cut_by_the_border(members)
+        warnings += placing.overlaps([(member.name, member.rect) for member in members])
+    warnings += _cut_by_the_border(members, cast)
     return Participants(cast, tuple(members), tuple(without_part), tuple(warnings))
 
 
-def _cut_by_the_border(members: Sequence[Participant]) -> list[str]:
+def _cut_by_the_border(members: Sequence[Participant], canvas: PlacedCast) -> list[str]:
     """A line that names the patches which the border of the canvas cuts, and how large the visible part of each is.
 
     It is [] where the border cuts none.
     """
     cut_patches: list[str] = []
     for member in members:
-        rows, columns = member.patch
+        rows, columns = on_canvas(member.rect, canvas.height, canvas.width)
         height = rows.stop - rows.start
         width = columns.stop - columns.start
         if width < PATCH or height < PATCH:
@@ -240,12 +234,14 @@ def _missing_patches(excess: Tensor, members: Sequence[Participant]) -> Iterator
     excess: (H, W), how far the pixels of the picture leave 0..1. A patch is there where one of its pixels leaves 0..1.
     Only pixels that this patch alone covers count, because patches that overlap add up and may cancel each other.
     """
+    height, width = excess.shape
+    patches = [on_canvas(member.rect, height, width) for member in members]  # rows and columns of each
     patches_at_pixel = torch.zeros_like(excess)
-    for member in members:
-        patches_at_pixel[member.patch] += 1
-    for member in members:
-        only_this_patch = patches_at_pixel[member.patch] == 1
-        uncovered = excess[member.patch][only_this_patch]
+    for patch in patches:
+        patches_at_pixel[patch] += 1
+    for member, patch in zip(members, patches, strict=True):
+        only_this_patch = patches_at_pixel[patch] == 1
+        uncovered = excess[patch][only_this_patch]
         looked_for = member.person.weight >= _FAINT and len(uncovered) > _LEAST_UNCOVERED
         if looked_for and not (uncovered > 0).any():
             x, y = member.center
@@ -258,9 +254,11 @@ def _foreign_patches(excess: Tensor, members: Sequence[Participant]) -> Iterator
     excess: (H, W), how far the pixels of the picture leave 0..1. In a square of twice a patch's side around each person
     nothing counts as foreign, because picture and layout may have been resized.
     """
+    height, width = excess.shape
     foreign = excess > _OVERSHOOT
     for member in members:
-        foreign[member.surroundings] = False
+        surroundings = patch_rect(member.center, 2 * PATCH)
+        foreign[on_canvas(surroundings, height, width)] = False
     for y, x in foreign.nonzero()[:1]:  # one sentence, on the first such pixel
         yield f"there is an ID patch around ({x}, {y}), where no person of this cast stands"
 
@@ -272,14 +270,14 @@ def condition_image(control: Tensor, patches: Sequence[Tensor], participants: Pa
     the batch each, the result has a row for each person, with the patch of that person alone; `control` has one row for
     all of them, or as many rows as people. Raises BadCast, naming the node, for another number of rows.
     """
-    centers = [member.center for member in participants.members]
+    rects = [member.rect for member in participants.members]
     by_row = participants.cast.by_row
     if by_row and len(control) not in (1, len(patches)):
         raise rows_missing(node_name, len(patches), "the image", len(control))
     if not by_row:
-        return with_patches(control, patches, centers)
+        return with_patches(control, patches, rects)
     backgrounds = control.expand(len(patches), -1, -1, -1)  # (people, H, W, 3)
     rows: list[Tensor] = []
-    for number, (patch, center) in enumerate(zip(patches, centers, strict=True)):
-        rows.append(with_patches(backgrounds[[number]], [patch], [center]))
+    for number, (patch, rect) in enumerate(zip(patches, rects, strict=True)):
+        rows.append(with_patches(backgrounds[[number]], [patch], [rect]))
     return torch.cat(rows)

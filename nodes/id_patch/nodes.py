@@ -82,21 +82,21 @@ class IDPatch(Loaded[IDPatchNet]):
         return faces
 
     def tokens(self, faces: Sequence[Face]) -> Tensor:
-        """The ID tokens of people, one person after the other: (1, people * 16, width) float32 on the CPU.
+        """The ID tokens of people, (people, 16, width) float32 on the CPU.
 
         Each person's tokens are multiplied with the person's weight.
         """
         # (1, 16, width) of each person
-        return torch.cat([self.net.tokens(face.embeddings).cpu() * face.weight for face in faces], dim=1)
+        return torch.cat([self.net.tokens(face.embeddings).cpu() * face.weight for face in faces])
 
     def unconditional_tokens(self, count: int) -> Tensor:
-        """The ID tokens of an all-zero embedding, repeated for `count` people: (1, count * 16, width).
+        """The ID tokens of an all-zero embedding, repeated for `count` people: (count, 16, width).
 
         The negative reads them where the positive reads the tokens of the people.
         """
         no_face = torch.zeros(1, 1, self.net.prompt_proj.embedding)  # (1, 1 photo, 512)
         tokens = self.net.tokens(self.on_device(no_face)).cpu()  # (1, 16, width)
-        return tokens.repeat(1, count, 1)
+        return tokens.repeat(count, 1, 1)
 
     def patches(self, faces: Sequence[Face]) -> list[Tensor]:
         """The ID patch of each person, (3, PATCH, PATCH) float32 on the CPU, times the person's weight."""
@@ -201,6 +201,8 @@ class ApplyIDPatch(io.ComfyNode):
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
         notes.tell(conditioning.other_net(cls))
         participants = participants_of(require_places(cast, APPLY))
+        by_row = participants.cast.by_row
+        canvas = Canvas(APPLY, len(participants.members) if by_row else 0, node_id)
         faces = id_patch.faces(participants.people, photos)
         # Without people the ControlNet still acts, by the skeletons in the places.
         contribution = contribution_of_people(participants.names or ["The places"], APPLY, node_id)
@@ -214,13 +216,13 @@ class ApplyIDPatch(io.ComfyNode):
             lines += participants.left_out
         sides = [positive, negative]
         if faces:
-            sides = _with_tokens(sides, id_patch, faces, participants.row_count, id_start_percent)
+            sides = _with_tokens(sides, id_patch, faces, by_row, id_start_percent)
             # Tokens are read by region only where a MODEL is connected and the people share a picture.
-            if model is not None and participants.row_count:
+            if model is not None and by_row:
                 lines.append(apply_nodes.BY_ROW)
             elif model is not None:
                 region_inputs = apply_nodes.RegionInputs(**region_settings)
-                regional = _by_region(sides, model, participants, contribution, region_inputs)
+                regional = _by_region(sides, model, participants, canvas, contribution, region_inputs)
                 model = regional.model
                 sides = regional.sides
                 previews.append(ui.PreviewImage(regional.picture, cls=cls))
@@ -228,11 +230,12 @@ class ApplyIDPatch(io.ComfyNode):
             lines.append(NO_IDENTITIES)
         notes.tell("\n".join(lines))
         net_percents = (start_percent, end_percent)
-        settings = _net_settings(id_patch.width, contribution, participants, net_percents, id_start_percent)
+        token_start = id_start_percent if faces else None
+        settings = _net_settings(id_patch.width, canvas, contribution, net_percents, token_start)
         attachment = Attachment(control_net, hint, strength, net_percents, vae, settings)
-        positive_out, negative_out = attachment.attach_to_both(*sides)
-        shown = apply_nodes.joined_previews(previews)
-        return io.NodeOutput(positive_out, negative_out, apply_nodes.optional_model(model, APPLY), ui=shown)
+        sides_out = attachment.attach_to_both(*sides)
+        model_out = apply_nodes.optional_model(model, APPLY)
+        return io.NodeOutput(*sides_out, model_out, ui=apply_nodes.joined_previews(previews))
 
 
 def _region_inputs() -> list[io.Input]:
@@ -272,28 +275,20 @@ def _with_tokens(
     sides: Sequence[Conditioning],
     id_patch: IDPatch,
     faces: Sequence[Face],
-    row_count: int,
+    by_row: bool,
     id_start_percent: float,
 ) -> list[Conditioning]:
     """Positive and negative with ID tokens appended to their texts: those of the people, and those of no face.
 
-    row_count: how many people have a row of the batch each, 0 where all are in one picture. id_start_percent: from
-    which part of the schedule on the tokens are there, 0..1.
+    by_row: whether each person has a row of the batch. id_start_percent: from which part of the schedule on the tokens
+    are there, 0..1.
     """
-    count = len(faces)
-    tokens = id_patch.tokens(faces)  # (1, people * 16, width)
-    no_face_tokens = id_patch.unconditional_tokens(count)
-    people_in_row = count
-    if row_count:
-        # Each person has a row of the batch: (1, people * 16, width) -> (people, 16, width)
-        tokens = tokens[0].unflatten(0, (count, -1))
-        no_face_tokens = no_face_tokens[0].unflatten(0, (count, -1))
-        people_in_row = 1
-    positive, negative = sides
-    return [
-        conditioning.append_tokens(positive, tokens, people_in_row, id_start_percent, APPLY),
-        conditioning.append_tokens(negative, no_face_tokens, people_in_row, id_start_percent, APPLY),
-    ]
+    tokens_of_sides = id_patch.tokens(faces), id_patch.unconditional_tokens(len(faces))  # (people, 16, width) each
+    with_tokens: list[Conditioning] = []
+    for side, tokens in zip(sides, tokens_of_sides, strict=True):
+        in_rows = tokens[:, None] if by_row else tokens[None]  # (rows, people in a row, 16, width)
+        with_tokens.append(conditioning.append_tokens(side, in_rows, id_start_percent, APPLY))
+    return with_tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,12 +307,14 @@ def _by_region(
     sides: Sequence[Conditioning],
     model: ModelPatcher,
     participants: Participants,
+    canvas: Canvas,
     contribution: Contribution,
     region_inputs: apply_nodes.RegionInputs,
 ) -> _Regional:
     """A MODEL and conditioning with which each person's ID tokens are read in that person's region alone.
 
-    sides: positive and negative, from _with_tokens. contribution: of the participants.
+    sides: positive and negative, from _with_tokens. canvas: that the regions are parts of. contribution: of the
+    participants.
     Raises BadPatches where texts hold the tokens of another Apply ID-Patch with another number of people,
     WrongBaseModel, and what regions.regions_of_people raises.
     """
@@ -332,29 +329,29 @@ def _by_region(
             raise BadPatches(why, "Put all people into one Apply ID-Patch, or disconnect its model.")
     conditioning.check_conditioning(entries, text_width(model), APPLY)
     people = participants.people
-    areas = regions.regions_of_people(participants.cast, people, region_inputs.mask, region_inputs.shape)
-    by_region = id_tokens_by_region(sides, areas, Canvas(APPLY, node_id=contribution.node_id))  # areas: (people, H, W)
+    areas = regions.regions_of_people(participants.cast, people, region_inputs.mask, region_inputs.shape, APPLY)
+    by_region = id_tokens_by_region(sides, areas, canvas)  # areas: (people, H, W)
     patched_model, positive, negative = announced(contribution, patched(model, RegionalTextRun), *by_region)
     return _Regional(patched_model, [positive, negative], place_previews.read_regions(areas, people)[None])
 
 
 def _net_settings(
     width: int,
+    canvas: Canvas,
     contribution: Contribution,
-    participants: Participants,
     percents: tuple[float, float],
-    id_start_percent: float,
+    token_start: float | None,
 ) -> NetSettings:
     """The settings of the ControlNet, which says at the end of a run which of its two ranges had no step.
 
-    width: of one token that the net reads. percents: start and end of the part of the schedule in which the net acts,
-    0..1. id_start_percent: where the part with the ID tokens begins, 0..1; it lasts to the end.
+    width: of one token that the net reads. canvas: of the condition picture. percents: start and end of the part of the
+    schedule in which the net acts, 0..1. token_start: where the part with the ID tokens begins, 0..1; it lasts to the
+    end. None without ID tokens.
     """
-    canvas = Canvas(APPLY, participants.row_count, contribution.node_id)
     net_range = NamedRange("the ControlNet", ScheduleRange(*percents))
     token_range = None
-    if participants.members:
-        token_range = NamedRange("the ID tokens", ScheduleRange(id_start_percent, 1.0), "id_start_percent")
+    if token_start is not None:
+        token_range = NamedRange("the ID tokens", ScheduleRange(token_start, 1.0), "id_start_percent")
     return NetSettings(
         width,
         canvas,

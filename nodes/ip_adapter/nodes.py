@@ -317,7 +317,7 @@ class StylePerPerson(io.ComfyNode):
                 scope = replace(scope, regions=_painted(cast, mask))
         elif placed.by_row:
             # All people have their row in the scope; those who are not in the style get a scale of 0 below.
-            scope = apply_nodes.scope_of_bodies(placed, STYLES, schedule, inputs, rows=True, node_id=node_id)
+            scope = apply_nodes.scope_of_bodies(placed, STYLES, schedule, inputs, node_id=node_id)
         else:
             people = [person for person, is_drawn in zip(placed.people, in_style, strict=True) if is_drawn]
             scope = apply_nodes.scope_of_bodies(placed, STYLES, schedule, inputs, people, alone=False, node_id=node_id)

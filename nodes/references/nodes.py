@@ -24,14 +24,14 @@ from ...bridge.references.centred import Centred, CentredRun
 from ...bridge.references.frame_texts import ready_for_rows
 from ...bridge.references.record import LATENTS, PeopleReferences
 from ...bridge.sampling.canvas_check import Canvas
-from ...bridge.sampling.conditioning import Conditioning, changed_within
+from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_within
 from ...bridge.sampling.missing_people import NamedRange, announced, contribution_of_people
 from ...bridge.sampling.model_conds import carry
 from ...bridge.sampling.runs import patched
 from ...core import previews, taking_part
 from ...core.attention import on_tokens
 from ...core.parts.parts import Parts
-from ...core.people import CanvasSize, Cast, Person, PlacedCast, is_a, require_places
+from ...core.people import CanvasSize, Cast, Person, PlacedCast, is_a
 from ...core.places import place_previews, regions
 from ...core.places.regions import Extent, RegionShape
 from ...core.reference_groups import belongs
@@ -49,7 +49,15 @@ from .encoding import (
     with_references,
 )
 from .parts import owned_parts
-from .pictures import SENTENCES, Reference, captioned, references, unused_weights, with_sentences
+from .pictures import (
+    SENTENCES,
+    Reference,
+    captioned,
+    references,
+    region_numbers,
+    unused_weights,
+    with_sentences,
+)
 
 NAME = "People as References"
 NOBODY = "nobody"
@@ -116,47 +124,44 @@ class PeopleAsReferences(io.ComfyNode):
         family = family_of(clip)
         everybody = taking_part.as_cast(cast)  # with people of weight 0
         present = taking_part.present(everybody)
-        owned = [] if everybody.by_row else owned_parts(parts, everybody, NAME)
+        owned = [] if everybody.by_row else owned_parts(parts, everybody, present.people, NAME)
         sources = references(present, photos_per_person, size, pictures, pose_picture, NAME, owned)
         read_range = schedule_range("The references of people", references_start_percent, references_end_percent)
-        lines = unused_weights(everybody, owned, model is not None) + unlike_training(
-            family, sources, model is not None
-        )
+        has_model = model is not None
+        lines = unused_weights(everybody, owned, has_model) + unlike_training(family, sources, has_model)
         lines += apply_nodes.without_model(model, _region_inputs(), region_settings, "references")
         if parts is not None and everybody.by_row:
             lines.append(NO_PARTS)
         areas = None  # None: all people's references are read in the whole picture
-        by_model = False  # whether a MODEL says how references are read
+        by_weight = False  # whether a MODEL reads them by weights other than 1
         if model is not None:
             settings = RegionSettings(**region_settings)
-            areas = areas_of(everybody, settings, sources)
+            areas = areas_of(everybody, present.people, settings, sources)
             if everybody.by_row and settings.region_strength > 0:
                 lines.append(apply_nodes.BY_ROW)
             weights = [person.weight for person in present.people] + [part.part.weight for part in owned]
-            by_model = areas is not None or any(weight != 1 for weight in weights)
-            if by_model or family.pictures.fitted:
+            by_weight = any(weight != 1 for weight in weights)
+            if areas is not None or by_weight or family.pictures.fitted:
                 check_model(model, family, NAME)
         notes.tell("\n".join(lines))
 
-        encoding = Encoding(clip, family, everybody, prompt, negative_prompt, sentences, by_model)
+        encoding = Encoding(clip, family, everybody, present.people, prompt, negative_prompt, sentences, by_weight)
         latents = latents_of(vae, family, sources, _canvas(everybody, size))
         prompts = encoding.prompts(sources, latents)
         previews_of_node = _contact_sheet(cls, sources, family)
         if areas is not None:
             previews_of_node.append(ui.PreviewImage(areas.preview()[None], cls=cls))
-        positive, negative = prompts.positive, prompts.negative
-        if model is not None and by_model:
-            outputs = read_by_region(model, positive, negative, prompts.record, areas, node_id, read_range)
-            model, positive, negative = outputs.model, outputs.positive, outputs.negative
-        model, positive, negative = _as_network_reads(family, model, positive, negative)
+        outputs = SamplerInputs(model, prompts.positive, prompts.negative)
+        if areas is not None or by_weight:
+            outputs = read_by_region(outputs, prompts.record, areas, node_id, read_range)
+        outputs = _as_network_reads(family, outputs)
         if not read_range.is_whole:
-            outside = encoding.without_people(sources, latents)
-            model, *sides = _as_network_reads(family, model, outside.positive, outside.negative)
-            positive = changed_within(sides[0], positive, read_range)
-            negative = changed_within(sides[1], negative, read_range)
-        model_out = apply_nodes.optional_model(model, NAME)
+            without = encoding.without_people(sources, latents)
+            outside = _as_network_reads(family, SamplerInputs(outputs.model, without.positive, without.negative))
+            outputs = _changed_within(outside, outputs, read_range)
+        model_out = apply_nodes.optional_model(outputs.model, NAME)
         shown = apply_nodes.joined_previews(previews_of_node)
-        return io.NodeOutput(positive, negative, prompts.text, model_out, ui=shown)
+        return io.NodeOutput(outputs.positive, outputs.negative, prompts.text, model_out, ui=shown)
 
 
 def _region_inputs() -> list[io.Input]:
@@ -187,13 +192,15 @@ class Prompts:
 class Encoding:
     """How the node's prompts are encoded.
 
-    family: of the text encoder. everybody: the node's cast. sentences: where they stand in the prompt, one of
-    SENTENCES. by_weight: whether a MODEL is there that reads people by their weight.
+    family: of the text encoder. everybody: the node's cast. present: those of it of weight above 0. sentences: where
+    they stand in the prompt, one of SENTENCES. by_weight: whether a MODEL reads people or parts by a weight other than
+    1.
     """
 
     clip: CLIP
     family: EncoderFamily
     everybody: Cast
+    present: Sequence[Person]
     prompt: str
     negative_prompt: str
     sentences: str
@@ -202,11 +209,11 @@ class Encoding:
     def prompts(self, sources: Sequence[Reference], latents: Sequence[Tensor]) -> Prompts:
         """The prompts with these references. latents: one for each picture of them."""
         family = self.family
-        record = _record(self.everybody, sources, latents)
+        record = _record(self.everybody, self.present, sources, latents)
         text = with_sentences(self.prompt, sources, family.pictures.word, self.sentences)
         encoder_pictures = pictures_for_encoder(family, sources)
         of_people = sum(len(source.pictures) for source in sources if source.of_people)
-        if self.by_weight and encoder_pictures and of_people and record.is_weighted:
+        if self.by_weight and encoder_pictures and of_people:
             record = replace(record, shown=shown_tokens(self.clip, family, encoder_pictures, of_people))
         sides: list[Conditioning] = []
         for text_of_side in (text, self.negative_prompt or family.pictures.empty_negative):
@@ -221,25 +228,27 @@ class Encoding:
         return self.prompts(others, latents[first:])
 
 
-def _record(everybody: Cast, sources: Sequence[Reference], latents: Sequence[Tensor]) -> PeopleReferences:
+def _record(
+    everybody: Cast, present: Sequence[Person], sources: Sequence[Reference], latents: Sequence[Tensor]
+) -> PeopleReferences:
     """Which latent shows which person. A reference may have several pictures, and so several latents."""
     owners: list[int | None] = []
     of_rows: list[bool] = []
-    areas: list[int | None] = []
+    numbers_of_regions: list[int | None] = []
     strengths: list[float] = []
-    next_area = len(taking_part.present(everybody).people)  # the regions of all people come first
-    for source in sources:
+    for source, region_number in zip(sources, region_numbers(sources, len(present)), strict=True):
         count = len(source.pictures)
         owners += [source.person] * count
         of_rows += [source.of_rows] * count
+        numbers_of_regions += [region_number] * count
         strengths += [1.0 if source.part is None else source.part.part.weight] * count
-        if source.target is None:
-            areas += [source.person] * count
-        else:
-            areas += [next_area] * count
-            next_area += 1
     return PeopleReferences(
-        everybody, tuple(latents), tuple(owners), tuple(of_rows), areas=tuple(areas), strengths=tuple(strengths)
+        everybody,
+        tuple(latents),
+        tuple(owners),
+        tuple(of_rows),
+        region_numbers=tuple(numbers_of_regions),
+        strengths=tuple(strengths),
     )
 
 
@@ -248,24 +257,29 @@ def _canvas(cast: Cast, size: int) -> CanvasSize:
     return (cast.width, cast.height) if is_a(cast, PlacedCast) else (size, size)
 
 
-def _as_network_reads(
-    family: EncoderFamily, model: ModelPatcher | None, positive: Conditioning, negative: Conditioning
-) -> tuple[ModelPatcher | None, Conditioning, Conditioning]:
+def _changed_within(outside: SamplerInputs, inside: SamplerInputs, schedule: ScheduleRange) -> SamplerInputs:
+    """Both sides as `changed_within` makes them. The MODEL is that of `outside`, which was made of that of `inside`."""
+    positive = changed_within(outside.positive, inside.positive, schedule)
+    negative = changed_within(outside.negative, inside.negative, schedule)
+    return SamplerInputs(outside.model, positive, negative)
+
+
+def _as_network_reads(family: EncoderFamily, given: SamplerInputs) -> SamplerInputs:
     """MODEL and prompts with what the network of a family needs to read reference pictures.
 
     Z-Image puts texts around reference pictures, for which a batch of several rows needs the MODEL. Krea 2 has them in
     the middle of the picture, which needs it, too.
     """
-    has_references = any(options.get(LATENTS) for _, options in positive)
+    has_references = any(options.get(LATENTS) for _, options in given.positive)
     if not has_references:
-        return model, positive, negative
-    if family.pictures.fitted and model is not None:
+        return given
+    if family.pictures.fitted and given.model is not None:
         mark = Centred(source=object(), schedule=WHOLE_SCHEDULE)
-        return patched(model, CentredRun), carry(positive, mark), carry(negative, mark)
-    if not family.pictures.has_frame_texts:
-        return model, positive, negative
-    ready = ready_for_rows(model, positive, negative, NAME)
-    return ready.model, ready.positive, ready.negative
+        model = patched(given.model, CentredRun)
+        return SamplerInputs(model, carry(given.positive, mark), carry(given.negative, mark))
+    if family.pictures.has_frame_texts:
+        return ready_for_rows(given, NAME)
+    return given
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,22 +304,22 @@ class RegionSettings:
 class Areas:
     """The regions in which each person's references are read, and when.
 
-    people: those of weight above 0. names: of the regions: of all people, and then of parts that have a target. areas:
-    the regions, (regions, H, W), 0..1, of the whole picture. tokens: (regions, rows, columns) bool, which tokens of a
-    picture of H x W pixels lie in each region. schedule: the part of the
-    schedule in which references are limited to regions. settings: the inputs of the node.
+    people: those of weight above 0. regions: (regions, H, W), 0..1, of the whole picture: those of all people, and then
+    those of parts that have a target, see region_numbers. names: of the regions. tokens: (regions, rows, columns) bool,
+    which tokens of a picture of H x W pixels lie in each region. schedule: the part of the schedule in which references
+    are limited to regions. settings: the inputs of the node.
     """
 
     people: Sequence[Person]
     names: Sequence[str]
-    areas: Tensor
+    regions: Tensor
     tokens: Tensor
     schedule: ScheduleRange
     settings: RegionSettings
 
     def preview(self) -> Tensor:
         """A picture of the tokens that belong to each person, (H, W, 3), 0..1."""
-        height, width = self.areas.shape[1:]
+        height, width = self.regions.shape[1:]
         of_people = self.tokens[: len(self.people)].float()
         rows = of_people.repeat_interleave(TOKEN, dim=1)  # (people, rows of pixels, columns of tokens)
         pixels = rows.repeat_interleave(TOKEN, dim=2)
@@ -314,9 +328,11 @@ class Areas:
         return place_previews.read_regions(token_regions, self.people)
 
 
-def areas_of(everybody: Cast, settings: RegionSettings, sources: Sequence[Reference] = ()) -> Areas | None:
-    """The regions in which each person's references are read. everybody: the node's cast. sources: the references, of
-    which parts may have regions of their own.
+def areas_of(
+    everybody: Cast, present: Sequence[Person], settings: RegionSettings, sources: Sequence[Reference] = ()
+) -> Areas | None:
+    """The regions in which each person's references are read. everybody: the node's cast. present: those of it of
+    weight above 0. sources: the references, of which parts may have regions of their own.
 
     None where nothing is limited to regions: at a strength of 0, where no person has a weight above 0, and where each
     person has a row of the batch.
@@ -324,54 +340,40 @@ def areas_of(everybody: Cast, settings: RegionSettings, sources: Sequence[Refere
     Raises NotPlaced for people without places and masks, and BadRegion for a region that covers no token, for two that
     are the same, and for masks of people who have a picture of their own.
     """
-    people = taking_part.present(everybody).people
-    if settings.region_strength == 0 or not people:
+    if settings.region_strength == 0 or not present:
         return None
     schedule = schedule_range(NAME, settings.start_percent, settings.end_percent)
     if settings.mask is not None:
         regions.check_one_picture(everybody)
     if everybody.by_row:
         return None
-    if settings.mask is not None:
-        areas = regions.regions_from_masks(settings.mask, everybody, people)
-    else:
-        placed_cast = require_places(everybody, NAME)
-        shape = RegionShape(settings.extent, settings.margin)
-        areas = regions.regions_of_people(placed_cast, people, masks=None, shape=shape)
-    height, width = areas.shape[1:]
-    names = taking_part.names(people)
-    for source in sources:
+    shape = RegionShape(settings.extent, settings.margin)
+    regions_of_present = regions.regions_of_people(everybody, present, settings.mask, shape, NAME)
+    height, width = regions_of_present.shape[1:]
+    names = taking_part.names(present)
+    targets: list[Tensor] = []
+    for source, number in zip(sources, region_numbers(sources, len(present)), strict=True):
         if source.target is not None:
-            target = functional.interpolate(source.target[None, None], (height, width), mode="area")[0]
-            areas = torch.cat([areas, target])
+            assert number == len(names)  # the row of this region below
+            targets.append(functional.interpolate(source.target[None, None], (height, width), mode="area")[0])
             names.append(source.captions[0])
-    tokens = belongs(on_tokens(areas, height, width, TOKEN))
+    all_regions = torch.cat([regions_of_present, *targets])  # (regions, H, W)
+    tokens = belongs(on_tokens(all_regions, height, width, TOKEN))
     check_tokens(tokens, names, height, width)
-    return Areas(people, names, areas, tokens, schedule, settings)
-
-
-@dataclass(frozen=True, eq=False)
-class RegionalOutputs:
-    """A MODEL that reads references by region, and the conditioning for it."""
-
-    model: ModelPatcher
-    positive: Conditioning
-    negative: Conditioning
+    return Areas(present, names, all_regions, tokens, schedule, settings)
 
 
 def read_by_region(
-    model: ModelPatcher,
-    positive: Conditioning,
-    negative: Conditioning,
+    given: SamplerInputs,
     record: PeopleReferences,
     areas: Areas | None,
     node_id: str | None,
     read_range: ScheduleRange = WHOLE_SCHEDULE,
-) -> RegionalOutputs:
+) -> SamplerInputs:
     """A MODEL and conditioning with which each person's references are read in that person's region, by their weight.
 
-    record: the references of both conditionings. areas: None where nothing is limited to regions. read_range: the part
-    of the schedule in which these conditionings are read.
+    given: with a MODEL. record: the references of both conditionings. areas: None where nothing is limited to regions.
+    read_range: the part of the schedule in which these conditionings are read.
     """
     names = taking_part.names(record.present)
     inputs = "references_start_percent and references_end_percent"
@@ -382,20 +384,17 @@ def read_by_region(
         source=object(),
         schedule=WHOLE_SCHEDULE if areas is None else areas.schedule,
         record=record,
-        regions=None if areas is None else areas.areas,
+        regions=None if areas is None else areas.regions,
         names=tuple(names if areas is None else areas.names),
         strength=0.0 if areas is None else areas.settings.region_strength,
         everybody_outside=areas is not None and areas.settings.outside == EVERYBODY,
         canvas=Canvas(NAME, node_id=node_id),
     )
     contribution = contribution_of_people(names, NAME, node_id, ranges)
-    outputs = announced(
-        contribution,
-        patched(model, RegionalReferencesRun),
-        carry(positive, regional),
-        carry(negative, regional),
-    )
-    return RegionalOutputs(*outputs)
+    assert given.model is not None
+    model = patched(given.model, RegionalReferencesRun)
+    carrying = carry(given.positive, regional), carry(given.negative, regional)
+    return SamplerInputs(*announced(contribution, model, *carrying))
 
 
 def _contact_sheet(

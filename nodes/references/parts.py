@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...core import taking_part
 from ...core.parts.parts import BadPart, Part, Parts
-from ...core.people import Cast, require_places
+from ...core.people import Cast, Person, require_places
 from ...core.places import regions
 
 _CLOTHES = ("upper body clothes", "lower body clothes", "whole body clothes", "shoes")
@@ -32,13 +31,13 @@ class OwnedPart:
         return self.part.label if first_word in _ARTICLES else f"the {self.part.label}"
 
 
-def owned_parts(parts: Parts | None, everybody: Cast, node: str) -> list[OwnedPart]:
+def owned_parts(parts: Parts | None, everybody: Cast, present: Sequence[Person], node: str) -> list[OwnedPart]:
     """The parts of the people present, in their order. Those of people of weight 0 are left out.
 
-    A part is of the person in whose place its target lies, or of the only person. everybody: the node's cast. node: its
-    name, for messages. Raises BadPart for a part that is nobody's, and NotPlaced.
+    A part is of the person in whose place its target lies, or of the only person. everybody: the node's cast. present:
+    those of it of weight above 0. node: its name, for messages. Raises BadPart for a part that is nobody's, and
+    NotPlaced.
     """
-    present = taking_part.present(everybody).people
     if parts is None or not present:
         return []
     owned: list[OwnedPart] = []

@@ -229,6 +229,23 @@ def with_sentences(prompt: str, sources: Sequence[Reference], word: str, positio
     return "\n".join(line for line in lines if line)
 
 
+def region_numbers(sources: Sequence[Reference], people_count: int) -> list[int | None]:
+    """For each reference the number of the region in which the picture reads it; None for one that all of it reads.
+
+    The regions of all people come first. Behind them come those of the parts that have a target, in the order of the
+    references. people_count: how many people are present.
+    """
+    numbers: list[int | None] = []
+    next_number = people_count
+    for source in sources:
+        if source.target is None:
+            numbers.append(source.person)
+        else:
+            numbers.append(next_number)
+            next_number += 1
+    return numbers
+
+
 def _joined(numbers: Sequence[str]) -> str:
     """What the model calls pictures, in a sentence: "Picture 1, Picture 2 and Picture 3". numbers: at least one."""
     if len(numbers) == 1:
@@ -418,7 +435,7 @@ def unused_weights(cast: Cast, parts: Sequence[OwnedPart], has_model: bool) -> l
     cast: with people of weight 0. parts: of people. has_model: whether a MODEL is connected, without which weights
     between have none.
     """
-    lines = left_out(cast)
+    lines = left_out(cast, cast)  # without a photo there is no portrait, which is refused before
     if not has_model:
         weighted = [person for person in cast.people if person.weight not in (0, 1)]
         labels = [part.part.label for part in parts if part.part.weight != 1]

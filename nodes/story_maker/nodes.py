@@ -24,7 +24,7 @@ from ...core.errors import BadCast, gathered, listed
 from ...core.identities import PHOTOS, embeddings, portraits
 from ...core.methods import method
 from ...core.parts.parts import Parts
-from ...core.people import Cast, Person, PlacedCast, is_a
+from ...core.people import Person, PlacedCast, is_a
 from ...core.places import place_previews
 from ...core.taking_part import as_cast, left_out
 from ..categories import IN_OTHER_METHODS
@@ -112,10 +112,10 @@ class ApplyStoryMaker(io.ComfyNode):
             # Without places and masks all people are in the whole picture, as published.
             scope = apply_nodes.scope_everywhere(with_photos, APPLY, schedule, node_id)
         else:
-            scope = apply_nodes.scope_of_bodies(everybody, APPLY, schedule, inputs, people, rows=True, node_id=node_id)
+            scope = apply_nodes.scope_of_bodies(everybody, APPLY, schedule, inputs, people, node_id=node_id)
         cut_bodies = cut_out(with_photos.people, bodies, body_masks)  # one for each of `people`
         masks_unused = body_masks is not None and (bodies is None or is_a(bodies, Parts))
-        notes.tell("\n".join(_note_lines(everybody, people, cut_bodies, masks_unused)))
+        notes.tell("\n".join([*left_out(everybody, with_photos), *_note_lines(people, cut_bodies, masks_unused)]))
         model_with_lora = adapter_files.with_lora(model, story_maker.lora, lora_weight)
         features = _features(story_maker, clip_vision, people, photos, cut_bodies)
         carried = _injections(story_maker, scope, features, weight)
@@ -209,18 +209,17 @@ def _on_network_device(loaded: StoryMaker, features: PersonFeatures) -> PersonFe
     )
 
 
-def _note_lines(cast: Cast, people: Sequence[Person], bodies: Sequence[Body], masks_unused: bool) -> list[str]:
-    """The lines of the note under the node: what works, but may not be what the user wants.
+def _note_lines(people: Sequence[Person], bodies: Sequence[Body], masks_unused: bool) -> list[str]:
+    """The lines of the note under the node about bodies: what works, but may not be what the user wants.
 
-    cast: everybody. people: those who act. bodies: one of each of these people. masks_unused: whether body_masks are
-    connected, but no pictures that they could belong to.
+    people: those who act. bodies: one of each of these people. masks_unused: whether body_masks are connected, but no
+    pictures that they could belong to.
     """
     names_without_mask: list[str] = []
     for name, body in zip(taking_part.names(people), bodies, strict=True):
         if body.uncut:
             names_without_mask.append(name)
-    lines = left_out(cast)
-    lines += gathered("No mask, so the whole picture counts as clothes", names_without_mask)
+    lines = gathered("No mask, so the whole picture counts as clothes", names_without_mask)
     if masks_unused:
         lines.append("body_masks are not used: they are for pictures at bodies, parts bring their own")
     return lines

@@ -8,7 +8,7 @@ import torch
 from rig import shapes
 from torch import Tensor, nn
 
-from core.geometry import PATCH, with_patches
+from core.geometry import PATCH, patch_rect, with_patches
 from core.projections import Resampler
 
 from . import parts2whole
@@ -138,7 +138,8 @@ def _write_bands(projection: Resampler) -> None:
 
 def hint(skeleton: Tensor, patches: Tensor, centers: Sequence[tuple[float, float]]) -> Tensor:
     """skeleton (H, W, 3) and a patch (3, 64, 64) around each centre, as the pack adds them: (1, 3, H, W), signed."""
-    return with_patches(skeleton[None], list(patches), centers).permute(0, 3, 1, 2)
+    rects = [patch_rect(center) for center in centers]
+    return with_patches(skeleton[None], list(patches), rects).permute(0, 3, 1, 2)
 
 
 def context(tokens: Tensor | None, at_least: int = 0) -> Tensor:

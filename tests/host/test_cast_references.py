@@ -65,7 +65,7 @@ def apply(family="Qwen-Image-Edit", cast=None, pictures=None, **changed):
 
 def owners(options):
     record = options[REFERENCES]
-    return tuple(None if number is None else record.people[number] for number in record.numbers_of(options[LATENTS]))
+    return tuple(None if number is None else record.owners[number] for number in record.numbers_of(options[LATENTS]))
 
 
 def portrait(person):
@@ -120,7 +120,7 @@ def test_qwen_is_given_what_the_hosts_own_node_gives_it():
     assert positive[0][1][LATENTS][0] is negative[0][1][LATENTS][0], "each picture is encoded once"
     alone = apply(cast=replace(cast, people=()), negative_prompt="", vae=vae)[1]
     same(alone, TextEncodeQwenImageEditPlus.execute(clip, "", vae).args[0])
-    assert not alone[0][1][REFERENCES].people
+    assert not alone[0][1][REFERENCES].owners
 
 
 @pytest.mark.parametrize("family", ["FLUX.2 klein", "FLUX.1 Kontext"])
@@ -253,8 +253,8 @@ def test_parts_of_a_person_follow_their_portrait_and_stand_in_their_sentence(fam
         "they sit"
     )
     record = positive[0][1][REFERENCES]
-    assert record.people == (0, 0, 1, 1, 1, None)
-    assert record.areas == (0, 2, 1, 3, 4, None)
+    assert record.owners == (0, 0, 1, 1, 1, None)
+    assert record.region_numbers == (0, 2, 1, 3, 4, None)
     assert record.strengths == (1, 1, 1, 0.5, 1, 1)
     assert regional(positive).cond[0].names == (
         "Anna", "Ben", "shoes of Anna", "upper body clothes of Ben", "a red hat of Ben",

@@ -20,6 +20,7 @@ from pack.bridge.words import on_transformers, person_texts
 from seeded import fill, normal
 from tiny_dits import FLUX, QWEN, Z_IMAGE
 from torch import Tensor
+from words_made import carried_words
 
 pytestmark = marks.transformers
 WIDTH, HEIGHT = 128, 96
@@ -60,7 +61,7 @@ NETS = {FLUX: flux_net, QWEN: qwen_net}
 def everywhere(model: ModelPatcher, common: Side) -> tuple[ModelPatcher, Side, Side]:
     """MODEL, positive and negative with the words of a person in the whole picture."""
     ((words, _),) = text(5, OWN)
-    texts = person_texts.appended_texts([words], torch.ones(1, HEIGHT, WIDTH), None, ["Anna"])
+    texts = carried_words([words], torch.ones(1, HEIGHT, WIDTH), ["Anna"])
     positive = model_conds.carry(common, texts)
     negative = model_conds.carry(text(2, COMMON), person_texts.without_people(texts))
     return runs.patched(model, on_transformers.PersonTextsRun), positive, negative

@@ -250,7 +250,7 @@ def side_by_side(people: int) -> Any:
 
 def by_region(record: PeopleReferences) -> RegionalReferences:
     """Everybody has a strip of the picture."""
-    people = len(record.people)
+    people = len(record.owners)
     regions = side_by_side(people)
     names = tuple(map(str, range(people)))
     return RegionalReferences(object(), WHOLE_SCHEDULE, record, regions, names, 1.0, False, canvas=CANVAS)

@@ -28,7 +28,7 @@ import nodes
 CENTERS = [(40.0, 50.0), (90.0, 40.0)]
 DEFAULTS = {"strength": 0.8, "start_percent": 0.0, "end_percent": 1.0, "id_start_percent": 0.2, "photos": "mean"}
 SIDES = [text(1)], [text(2)]
-TOKENS = torch.zeros(1, 16, 2048)
+TOKENS = torch.zeros(1, 1, 16, 2048)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def active(model, conditioning, sigma):
 @pytest.mark.parametrize("id_start_percent", [0.0, 0.2, 1 / 3, 0.8, 1.0])
 def test_every_sigma_of_every_schedule_is_served_exactly_once(model, id_start_percent):
     sampling = model.get_model_object("model_sampling")
-    split = append_tokens([text(1)], TOKENS, 1, id_start_percent, "test")
+    split = append_tokens([text(1)], TOKENS, id_start_percent, "test")
     schedules_and_steps = itertools.product(comfy.samplers.SCHEDULER_NAMES, (2, 6, 11, 50))
     schedules = [
         comfy.samplers.calculate_sigmas(sampling, schedule, steps)[:-1] for schedule, steps in schedules_and_steps
@@ -98,7 +98,7 @@ def test_every_sigma_of_every_schedule_is_served_exactly_once(model, id_start_pe
 def test_the_switch_happens_at_the_percentage(model):
     """At the percentage itself the tokens are on (the authors: text only while i < T * (1 - ratio)), before it off."""
     sampling = model.get_model_object("model_sampling")
-    without, with_tokens = append_tokens([text(1)], TOKENS, 1, 0.2, "test")
+    without, with_tokens = append_tokens([text(1)], TOKENS, 0.2, "test")
     assert (without[0].shape[1], with_tokens[0].shape[1]) == (77, 93)
     for percent, is_on in ((0.2, 1), (0.1999, 0)):
         sigma = torch.tensor(sampling.percent_to_sigma(percent))
@@ -115,7 +115,7 @@ def test_ranges_set_in_front_behind_and_by_a_clip_schedule_hold(model):
     entries = [text(1, tokens=77 * n) for n in (1, 2, 3)]
 
     def appended(*entries_in):
-        return append_tokens([*entries_in], TOKENS, 1, 0.2, "test")
+        return append_tokens([*entries_in], TOKENS, 0.2, "test")
 
     ranged = []
     ranged_behind = []
@@ -306,6 +306,7 @@ REPORTS = [
     (people([(32.0, 32.0), (96.0, 32.0)]), "2 people, every patch whole and on its own place."),
     (people(), "ID patches overlap, faces may mix: person 1 and person 2 by 14x54 px; move them 64 px apart"),
     (people([(10.0, 90.0)]), "ID patches cut by the border: person 1 to 42x38 px of 64x64; less likeness"),
+    (people([(32.0, 32.0), (-40.0, 32.0)], weights=[1.0, 0.0]), "Weight 0, left out: person 2"),
     (LEFT_OUT, "Off the canvas, left out: person 2\nWeight 0, left out: person 3"),
 ]
 

@@ -23,6 +23,7 @@ from marks import WITH_REFERENCES
 from pack.bridge.networks.attention import OVERRIDE, with_reading
 from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.sampling import model_conds, runs
+from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.words import person_texts
 from pack.bridge.words.on_transformers import PersonTextsRun
@@ -35,6 +36,7 @@ from peers import apply
 from safetensors.torch import save_file
 from tiny_dits import CHROMA, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import CLIPS, HEIGHT, PICTURE, TOLERANCE, WIDTH, WITHOUT_PLACE
+from words_made import carried_words
 
 import nodes as host_nodes
 
@@ -136,7 +138,8 @@ def by_region(made, positive, negative, record, masks):
         region_strength=1.0, start_percent=0.0, end_percent=1.0, outside="nobody", extent="body", margin=0.25,
         mask=masks,
     )  # fmt: skip
-    limited = read_by_region(made, positive, negative, record, areas_of(record.cast, settings), None)
+    areas = areas_of(record.cast, record.present, settings)
+    limited = read_by_region(SamplerInputs(made, positive, negative), record, areas, None)
     return limited.model, limited.positive, limited.negative
 
 
@@ -462,7 +465,7 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeyp
     model = tiny_dits.model(family)
     positive, texts, record = dense_sides(family)
     negative = tiny_dits.conditioning(60)
-    of_people = person_texts.appended_texts(texts, masks, None, ["Anna", "Ben"])
+    of_people = carried_words(texts, masks, ["Anna", "Ben"])
     made = by_region(runs.patched(model, PersonTextsRun), positive, negative, record, masks)
     applied = made[0], model_conds.carry(made[1], of_people), negative
     start = tiny_dits.latent(family, WIDTH, HEIGHT)
@@ -544,7 +547,7 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
     who = replace_words(cast(setting))
     record = record_of(setting, who, (0, None, 1))
     texts = [tiny_dits.conditioning(70 + n, tokens=count)[0][0] for n, count in enumerate((9, 5))]
-    of_people = person_texts.appended_texts(texts, APART, None, ["Anna", "Ben"])
+    of_people = carried_words(texts, APART, ["Anna", "Ben"])
 
     def applied(letters):
         made = setting.model, *[with_latents(setting, tiny_dits.conditioning(n), record) for n in (1, 2)]

@@ -20,6 +20,7 @@ from pack.bridge.networks.attention import OVERRIDE
 from pack.bridge.networks.token_layouts import key_of_forward
 from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.sampling import model_conds, runs
+from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.sampling.runs import ForwardInput
 from pack.bridge.words import person_texts
@@ -30,6 +31,7 @@ from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
 from peers import apply
 from tiny_dits import CHROMA, EVERY, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import CLIPS
+from words_made import carried_words
 
 if tiny_dits.KNOWN:
     from comfy_extras.nodes_flux import FluxKVCache
@@ -68,7 +70,7 @@ OVERLAPPING = regions((0, 0, 4, 6), (3, 2, 8, 6))
 
 def with_texts_of(model, people, areas, common="common", negative="common"):
     """MODEL, positive and negative as Prompt per Person gives them."""
-    texts_of_people = person_texts.appended_texts([text(name)[0][0] for name in people], areas, None, people)
+    texts_of_people = carried_words([text(name)[0][0] for name in people], areas, people)
     patched = runs.patched(model, PersonTextsRun)
     positive_side = model_conds.carry(text(common), texts_of_people)
     negative_side = model_conds.carry(text(negative), person_texts.without_people(texts_of_people))
@@ -248,7 +250,7 @@ def test_the_node_gives_everybody_the_words_of_their_line(family):
     model = tiny_dits.model(family, **changes)
     model_out, positive, negative = applied_by_node(family, model, clip, strength=0.5)
     texts = [as_read(model, encoded(clip, words)) for words in ("a red coat", "looking away")]
-    texts_of_people = person_texts.appended_texts(texts, 0.5 * APART, None, ["Anna", "Ben"])
+    texts_of_people = carried_words(texts, 0.5 * APART, ["Anna", "Ben"])
     common = encoded(clip, "two people in a park")
     blurred = encoded(clip, "blurred")
     expected_positive = model_conds.carry(common, texts_of_people)
@@ -379,7 +381,7 @@ def test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens(models):
     mask[:, 5:] = 0
     masked = [[words, {**options, "attention_mask": mask}]]
     shortened = [[words[:, :5], options]]
-    texts_of_people = person_texts.appended_texts([text("anna")[0][0]], APART[:1], None, ["anna"])
+    texts_of_people = carried_words([text("anna")[0][0]], APART[:1], ["anna"])
     other_side = model_conds.carry(text("common"), person_texts.without_people(texts_of_people))
     patched = runs.patched(model, PersonTextsRun)
     picture = sample(QWEN, (patched, model_conds.carry(masked, texts_of_people), other_side))
@@ -425,14 +427,15 @@ def test_words_and_references_read_by_region_act_together_in_either_order(models
     for name in ("common", "ben"):
         sides.append([[words, {**options, **latents}] for words, options in text(name)])
     texts = [text(name)[0][0] for name in ("anna", "ben")]
-    texts_of_people = person_texts.appended_texts(texts, APART, None, ["anna", "ben"])
+    texts_of_people = carried_words(texts, APART, ["anna", "ben"])
 
     def with_words(model, positive, negative):
         other_side = model_conds.carry(negative, person_texts.without_people(texts_of_people))
         return runs.patched(model, PersonTextsRun), model_conds.carry(positive, texts_of_people), other_side
 
     def with_references(model, positive, negative):
-        limited = read_by_region(model, positive, negative, record, areas_of(CAST, settings), None)
+        areas = areas_of(CAST, CAST.people, settings)
+        limited = read_by_region(SamplerInputs(model, positive, negative), record, areas, None)
         return limited.model, limited.positive, limited.negative
 
     words_first = sample(family, with_references(*with_words(model, *sides)))

@@ -32,6 +32,7 @@ from peers import apply
 from people_on_transformers import COMMON, setting_of
 from seeded import fill
 from tiny_dits import FLUX, FLUX_2, QWEN, Z_IMAGE
+from words_made import carried_words
 
 import nodes as host_nodes
 
@@ -161,7 +162,7 @@ APART = people_made.painted((0, 0, 64, 96), (64, 16, 128, 96), width=WIDTH, heig
 
 def with_texts(model, **more):
     """MODEL, positive and negative as Prompt per Person gives them. more: options of the conditioning."""
-    people = person_texts.appended_texts([text(name)[0][0] for name in ("anna", "ben")], APART, None, ["anna", "ben"])
+    people = carried_words([text(name)[0][0] for name in ("anna", "ben")], APART, ["anna", "ben"])
     positive = [[words, {**options, **more}] for words, options in text("common")]
     sides = model_conds.carry(positive, people), model_conds.carry(text("common"), person_texts.without_people(people))
     return runs.patched(model, PersonTextsRun), *sides
@@ -242,10 +243,12 @@ def test_the_memory_of_the_words_is_asked_for(setting, by_row):
     texts = [torch.zeros(1, length, width) for length in LENGTHS]
     lengths = FILLED_UP.get(setting.family, LENGTHS)
     if by_row:
-        people = person_texts.texts_by_row(texts, 1.0, Canvas("Prompt per Person", 2), ["Anna", "Ben"])
+        people = carried_words(
+            texts, torch.ones(2, 1, 1), ["Anna", "Ben"], canvas=Canvas("Prompt per Person", 2), by_row=True
+        )
         tokens = max(lengths)
     else:
-        people = person_texts.appended_texts(texts, torch.cat([EVERYWHERE, NOWHERE]), None, ["Anna", "Ben"])
+        people = carried_words(texts, torch.cat([EVERYWHERE, NOWHERE]), ["Anna", "Ben"])
         tokens = sum(lengths)
     sides = setting.text(COMMON), setting.text("blurred")
     applied = (

@@ -8,7 +8,7 @@ import tiny_networks
 import tiny_sdxl
 import torch
 from figures import relative
-from pack.core.geometry import with_patches
+from pack.core.geometry import patch_rect, with_patches
 from pack.core.people import Identity, Person, PlacedCast, Slot
 from peers import Sampling, apply, converted, read
 from safetensors import safe_open
@@ -33,8 +33,8 @@ def test_golden_numbers(kind, people):
     tokens = torch.cat([net.tokens(row) for row in embeddings], dim=1)
     nobody = net.tokens(torch.zeros(1, 1, 512)).repeat(1, people, 1)
     control = GOLDEN["in.control"][None] / 255.0
-    centers = [tuple(xy) for xy in GOLDEN["in.locs"][:people].tolist()]
-    condition = with_patches(control, [net.patch(row) for row in embeddings], centers)
+    rects = [patch_rect(tuple(xy)) for xy in GOLDEN["in.locs"][:people].tolist()]
+    condition = with_patches(control, [net.patch(row) for row in embeddings], rects)
 
     every_token = 4 if people == 3 else 1
     assert (tokens[:, ::every_token] - GOLDEN[f"{kind}.{people}.tokens"]).abs().max() <= 1e-5
@@ -74,7 +74,7 @@ def test_condition_image_equals_the_formula():
         spread = torch.rand(8, 2, generator=generator) * torch.tensor([width - 1.0, height - 1.0])
         locations = torch.cat([corners, spread])
         patches = torch.randn(len(locations), 3, 64, 64, generator=generator) * 2
-        image = with_patches(control, list(patches), [tuple(xy) for xy in locations.tolist()])
+        image = with_patches(control, list(patches), [patch_rect(tuple(xy)) for xy in locations.tolist()])
         assert (image - reference_condition(control, patches, locations)).abs().max() <= 1e-6
         assert image.min() < 0 and image.max() > 1, "patches must survive unclamped"
 
@@ -132,7 +132,7 @@ def test_sampling_equals_diffusers(networks, people, kind):
     )
     id_patch = loaded(kind)
     rows = id_patch.unconditional_tokens(people), id_patch.tokens(id_patch.faces(cast.people, "mean"))
-    with_ids = torch.cat([sampling.text, torch.cat(rows)], dim=1)
+    with_ids = torch.cat([sampling.text, torch.stack(rows).flatten(1, 2)], dim=1)
     unet, net, model, _ = networks
     reference = sampling.theirs(
         unet, lambda i: sampling.text if i < 8 * 0.2 else with_ids,

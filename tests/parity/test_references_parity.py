@@ -15,6 +15,7 @@ from pack.bridge.networks.attention import COUNTS, OVERRIDE
 from pack.bridge.references.by_region import TokensChanged
 from pack.bridge.references.frame_texts import ready_for_rows
 from pack.bridge.references.record import REFERENCES, PeopleReferences
+from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.core import families
 from pack.core.errors import BadSetup
 from pack.core.parts.parts import Part
@@ -114,9 +115,10 @@ def bind(model, positive, negative, sources=(), **changed):
     of three families are not needed for what is compared here."""
     settings = RegionSettings(**{**DEFAULTS, **changed})
     record = positive[0][1][REFERENCES]
-    limited = read_by_region(model, positive, negative, record, areas_of(record.cast, settings, sources), None)
+    areas = areas_of(record.cast, record.present, settings, sources)
+    limited = read_by_region(SamplerInputs(model, positive, negative), record, areas, None)
     if "reference_latents_text_embeds" in positive[0][1]:
-        limited = ready_for_rows(limited.model, limited.positive, limited.negative, "")
+        limited = ready_for_rows(limited, "")
     return limited.model, limited.positive, limited.negative
 
 
@@ -174,7 +176,7 @@ def owner_of(piece):
     return None if piece in ("text", "picture") else WHOSE[int(piece)]
 
 
-def read(attention, by_region, weights, everybody, areas=WHOSE, strengths=(1.0, 1.0, 1.0, 1.0)):
+def read(attention, by_region, weights, everybody, region_numbers=WHOSE, strengths=(1.0, 1.0, 1.0, 1.0)):
     """(keys, keys), the rule itself: how strongly who of these pieces reads whom.
 
     by_region: (tokens, regions) bool, whose references the picture reads; None where everybody reads everything.
@@ -191,7 +193,7 @@ def read(attention, by_region, weights, everybody, areas=WHOSE, strengths=(1.0, 
             if owner is not None and by_region is not None and isinstance(key_piece, int):
                 if query_piece == "picture":
                     filled = torch.full((query_count - len(by_region),), everybody)  # what fills the picture up
-                    block *= torch.cat([by_region[:, areas[key_piece]], filled])[:, None]
+                    block *= torch.cat([by_region[:, region_numbers[key_piece]], filled])[:, None]
                 elif not (is_own and isinstance(query_piece, int)):
                     block *= 0
             row.append(block)
@@ -318,13 +320,13 @@ def test_a_part_is_read_in_its_own_region_and_by_its_own_weight(models, family):
     model = models(family)
     jacket = region((0, 6), (4, 7))
     sources = [Reference([], 1, person=0, part=OwnedPart(Part("jacket", torch.zeros(1, 1, 3), target=jacket), 0))]
-    of_parts = {"areas": (0, None, 1, 2), "strengths": (1.0, 1.0, 1.0, 0.5)}
+    of_parts = {"region_numbers": (0, None, 1, 2), "strengths": (1.0, 1.0, 1.0, 0.5)}
     cast = weighted(0.5, 1.0)
     texts = sides(family, cast, **of_parts)
     regions = people_at(torch.cat([MASKS, jacket[None]]))
     expected = sample(family, (masked(family, model, regions, weights=(0.5, 1.0), **of_parts), *texts))
     assert relative(sample(family, bind(model, *texts, sources)), expected) <= WHOLE_SAMPLING
-    elsewhere = {**of_parts, "areas": WHOSE}
+    elsewhere = {**of_parts, "region_numbers": WHOSE}
     in_all_of_hers = sample(family, (masked(family, model, regions, weights=(0.5, 1.0), **elsewhere), *texts))
     assert relative(in_all_of_hers, expected) > 1e-3
 

@@ -40,7 +40,7 @@ def test_the_new_head_is_whole_and_covers_nobody(side: str, count: int) -> None:
     *neighbours, new = add(Layout(*CANVAS, tuple(slots)), side).slots
     assert neighbours == slots
     assert new.pose is not None
-    assert not off_canvas(new.center, *CANVAS)
+    assert not off_canvas(patch_rect(new.center), *CANVAS)
     x0, y0, x1, y1 = new.box
     assert x0 >= 0
     assert y0 >= 0

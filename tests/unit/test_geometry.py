@@ -37,7 +37,7 @@ def test_patch_rect_and_drop_rule_are_the_reference() -> None:
     for center in [*map(tuple, torch.cat([centers, (centers * 2).round() / 2]).tolist()), *edges]:
         low, high, dropped = reference(center, 768, 512)
         assert patch_rect(center) == (*low, *high), center
-        assert off_canvas(center, 768, 512) is dropped, center
+        assert off_canvas(patch_rect(center), 768, 512) is dropped, center
     assert reference((31.499998, 31.499998), 768, 512)[:2] == ([-1, -1], [64, 64])
     assert patch_rect((31.499998, 31.499998)) == (-1, -1, 63, 63)
 

@@ -5,7 +5,7 @@ import torch
 from pack.core.attention import EVERYBODY, EXCLUDED, NOBODY, region_bias
 from pack.core.errors import BadCast, BadSetup
 from pack.core.people import Identity, Person, RowCast, Slot
-from pack.core.prompts import BadPrompts, BadText, check_text, line_about, named, per_person, per_row, per_scene
+from pack.core.prompts import BadPrompts, BadText, check_text, line_about, named, per_member, per_person, per_scene
 
 NAMES = ["Anna", "Ben", "Käthe"]
 
@@ -26,11 +26,11 @@ def test_lines_serve_the_rows_of_those_who_are_cut_out() -> None:
     people = tuple(Person(Identity(name, {}, torch.zeros(1, 8, 8, 3)), slot=slot) for name in ("Ben", "Käthe", "Ben"))
     rows = RowCast(people, 8, 8, listed=tuple(NAMES), numbers_listed=(2, 3, 2))
     lines = "Anna: smiling\n2: looking away\nKäthe: asleep"
-    assert per_row(lines, rows) == ["looking away", "asleep", "looking away"]
+    assert per_member(lines, rows) == ["looking away", "asleep", "looking away"]
     with pytest.raises(BadPrompts, match=r"no person here is called 'Zoe'.*1 Anna, 2 Ben, 3 Käthe"):
-        per_row("Zoe: up", rows)
+        per_member("Zoe: up", rows)
     unlisted = RowCast(people[:2], 8, 8)
-    assert per_row("1: up\nKäthe: down", unlisted) == ["up", "down"]
+    assert per_member("1: up\nKäthe: down", unlisted) == ["up", "down"]
 
 
 def test_lines_that_are_about_nobody() -> None:

@@ -1,0 +1,13 @@
+"""Words about people for a transformer, as Prompt per Person puts them into the conditioning."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pack.bridge.host.schedule import WHOLE_SCHEDULE
+from pack.bridge.words.person_texts import PersonTexts
+from torch import Tensor
+
+
+def carried_words(texts: Sequence[Tensor], regions: Tensor, names: Sequence[str], **changed: Any) -> PersonTexts:
+    """texts: (1, T, width) of each person. regions: (people, H, W), how strongly they are read where."""
+    return PersonTexts(object(), WHOLE_SCHEDULE, regions, tuple(texts), tuple(names), **changed)
