@@ -85,7 +85,6 @@ def make_all(
     from batch.maker import Maker
     from batch.run import Run, last_line
     from batch.saved_people import FaceBank
-    from batch.shared_people import PEOPLE
     from rig import host_folders, workflow_files
 
     object_info = workers.object_info()
@@ -105,7 +104,6 @@ def make_all(
         run.require_files(survey.first)
     if survey.to_do or survey.repeated:
         made = run.make(Maker(template, object_info, output.folder, measuring), survey)
-    output.forget(PEOPLE)
     if output.failed:
         say(f"{output.folder.place('failed.csv')} says why rows failed.")
     seconds = time.monotonic() - started

@@ -144,11 +144,6 @@ class Folder:
         with suppress(OSError):
             os.unlink(self.place(name))
 
-    def remove_folder(self, name: str) -> None:
-        """Remove a folder that is empty."""
-        with suppress(OSError):
-            os.rmdir(self.place(name))
-
     def list_of(self, name: str) -> List:
         """A list that lines are appended to."""
         return List(self, name)
@@ -299,9 +294,6 @@ class StoreFolder(Folder):
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError):
             self._asked(lambda: self._store.rm_file(self.place(name)))
-
-    def remove_folder(self, name: str) -> None:
-        pass  # a store has none
 
     def list_of(self, name: str) -> List:
         return StoreList(self, name)

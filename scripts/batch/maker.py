@@ -15,9 +15,9 @@ from .inputs import Template
 from .output import Measuring, Shelf, Task, disk_errors_told, names_of, with_prompt
 from .prompts import Job, ObjectInfo
 from .rows import BadRow
+from .saved_people import with_separate_people
 from .seeds import best_try, seeds_of, tries, with_moved_seeds
-from .shared_people import SharedPeople
-from .worker import Outcome, SavedFile, Worker
+from .worker import Outcome, Worker
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,6 @@ class Maker:
         self._object_info = object_info
         self._folder = folder
         self._measuring = measuring
-        self._people = SharedPeople(object_info, folder)
         self._shelf: Shelf | None = None
 
     def make(self, worker: Worker, task: Task) -> Made:
@@ -61,34 +60,23 @@ class Maker:
             job = self._template.job(task.row)
         except (BadRow, Unreadable) as problem:
             return Made(str(problem))
-        alone = {node for column in task.alone for node, _ in self._template.inputs[column].targets}
         finished: list[_FinishedTry] = []
         for row_try in tries(job, self._measuring.tries if self._measuring else 1):
-            finished_try = self._finished(worker, row_try, alone)
+            finished_try = self._finished(worker, row_try)
             outcome = finished_try.outcome
             if outcome.error:
                 return Made(outcome.error, is_given_up=outcome.is_given_up)
             finished.append(finished_try)
         return self._keep(self._shelf, task, job, finished)
 
-    def _finished(self, worker: Worker, job: Job, alone: set[str]) -> _FinishedTry:
-        prepared = self._people.prepared(job, alone)
-        prompt = prepared.job.prompt
+    def _finished(self, worker: Worker, job: Job) -> _FinishedTry:
+        # Whoever is in several rows is looked at once, with whomever they are: beside/__init__.py keeps them.
+        prompt = with_separate_people(job.prompt)
         if self._measuring:
-            prompt = self._measured(prompt)
-        outcome = worker.run(prompt, prepared.job.files)
-        pictures: list[SavedFile] = []
-        for file in outcome.files:
-            if file.node in prepared.savers:
-                self._people.keep(prepared.savers[file.node], file.data)
-            else:
-                pictures.append(file)
-        return _FinishedTry(job, prompt, replace(outcome, files=pictures))
+            from .measured import with_measure
 
-    def _measured(self, prompt: Prompt) -> Prompt:
-        from .measured import with_measure
-
-        return with_measure(prompt, self._object_info, self._measuring.vision if self._measuring else "")
+            prompt = with_measure(prompt, self._object_info, self._measuring.vision)
+        return _FinishedTry(job, prompt, worker.run(prompt, job.files))
 
     def _keep(self, shelf: Shelf, task: Task, job: Job, finished: Sequence[_FinishedTry]) -> Made:
         """Keep the best pictures of a row, and what was measured of all."""
@@ -109,7 +97,7 @@ class Maker:
             vision = self._measuring.vision
             for number, (one, of_try) in enumerate(zip(finished, measured, strict=True)):
                 scores += score_lines(task, files, one.job, of_try.reports, number == chosen, vision)
-        # Without the nodes that measured them, and with photos in the place of people who were made before.
+        # As the row asks for them, without the nodes that measured them.
         meant = with_moved_seeds(job.prompt, chosen)
         if finished[chosen].prompt != meant:
             pictures = [replace(picture, data=with_prompt(picture.data, meant)) for picture in pictures]

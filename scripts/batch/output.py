@@ -49,12 +49,10 @@ _AROUND_CHUNK = 12
 
 @dataclass(frozen=True)
 class Task:
-    """A row that a worker makes. fingerprint: what its pictures are made of. alone: the columns whose photos are in no
-    other row."""
+    """A row that a worker makes. fingerprint: what its pictures are made of."""
 
     row: Row
     fingerprint: str
-    alone: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -251,12 +249,6 @@ class Output:
         if self._lock:
             self._lock.close()
 
-    def forget(self, name: str) -> None:
-        """Remove a folder that only a run needs."""
-        for file in self.folder.sizes(name):
-            self.folder.remove(f"{name}/{file}")
-        self.folder.remove_folder(name)
-
     def _remove_replaced(self, names: Sequence[int], is_last: Any) -> None:
         """Remove the pictures of earlier runs whose rows have others now."""
         replaced = {names[number] for number in np.flatnonzero(~is_last).tolist()}
@@ -342,8 +334,8 @@ def disk_errors_told(folder: Folder) -> Iterator[None]:
 
 
 def with_prompt(picture: bytes, prompt: Prompt) -> bytes:
-    """A PNG of ComfyUI with the prompt of its row: with the photos in it, without what was put beside or in their place
-    for this run. Other files are returned as they are."""
+    """A PNG of ComfyUI with the prompt of its row: without what was put beside it for this run. Other files are
+    returned as they are."""
     if not picture.startswith(_PNG):
         return picture
     parts = [_PNG]

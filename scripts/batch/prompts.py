@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from environment import SetupError
-from rig.links import Link, links_of, up_to
+from rig.links import links_of
 from rig.workflow import Prompt, title
 
 from core.errors import listed
@@ -78,17 +78,3 @@ def is_of_others(kind: str, object_info: ObjectInfo) -> bool:
     """Whether a class of nodes is of another pack: neither ComfyUI's own nor one of ours."""
     is_of_host = object_info[kind]["python_module"].startswith(("nodes", "comfy_extras"))
     return not is_of_host and not kind.startswith("Likeness")
-
-
-def up_to_outputs(prompt: Prompt, object_info: ObjectInfo) -> Prompt:
-    """The nodes that ComfyUI runs: those that save or show something, and all before them."""
-    last = [number for number, node in prompt.items() if object_info[node["class_type"]]["output_node"]]
-    return up_to(prompt, last)
-
-
-def socket_of(prompt: Prompt, link: Link, object_info: ObjectInfo) -> Any:
-    """The type of the socket that a link leaves; None of a node that does not name all of its outputs."""
-    sockets = object_info[prompt[link.node]["class_type"]]["output"]
-    if 0 <= link.output < len(sockets):
-        return sockets[link.output]
-    return None

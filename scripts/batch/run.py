@@ -35,7 +35,6 @@ _LOG_SECONDS = 10
 _TO_DO, _DONE, _REFUSED, _REPEATED = range(4)
 """What is noted of a row. Repeated: an earlier one has its name."""
 _BLOCK_ROWS = 4096
-_PHOTO_COUNTS = 2**24
 _MOST_GIVEN_UP = 3
 """So many rows may end their workers one after the other."""
 
@@ -44,13 +43,11 @@ _MOST_GIVEN_UP = 3
 class Survey:
     """What is known of the rows before the first is made.
 
-    states: a number of each. repeated: keys of names that several rows have. photos: how often a photo is named, 2 for
-    more, in the place that its name's hash has. first: the first row that is to be made.
+    states: a number of each. repeated: keys of names that several rows have. first: the first row that is to be made.
     """
 
     states: Any
     repeated: set[int]
-    photos: bytearray
     first: Row | None = None
 
     def count(self, state: int) -> int:
@@ -72,7 +69,6 @@ class Run:
         self._object_info = object_info
         self._output = output
         self._workers = workers
-        self._photo_columns = [column for column in table.columns if template.is_photo(column)]
 
     def require_makeable(self, measuring: Measuring | None) -> None:
         """Raises SetupError where the workflow makes no picture, or none that can be measured or seeded."""
@@ -87,7 +83,7 @@ class Run:
     def survey(self) -> Survey:
         """Look through all rows. What cannot be made by its cells or missing photos is in failed.csv then."""
         states, names = bytearray(), array("Q")
-        survey = Survey(None, set(), bytearray(_PHOTO_COUNTS))
+        survey = Survey(None, set())
         for block in _blocks(bar(rows(self._table, self._template.is_photo), None, "Reading rows")):
             keys = [key_of(row.name) for row in block]
             fingerprints = [self._fingerprint(row) for row in block]
@@ -99,7 +95,7 @@ class Run:
                     continue
                 states.append(_DONE if is_done else _TO_DO)
                 if not is_done:
-                    self._note(row, survey)
+                    survey.first = survey.first or row
         survey.states = np.frombuffer(states, np.uint8).copy()
         keys = np.frombuffer(names, np.uint64)
         _, first = np.unique(keys, return_index=True)
@@ -117,14 +113,6 @@ class Run:
         except BadRow as problem:
             self._output.refuse(row, str(problem))
             return ""
-
-    def _note(self, row: Row, survey: Survey) -> None:
-        """Note a row that is to be made, and its photos."""
-        survey.first = survey.first or row
-        for column in self._photo_columns:
-            if column in row.cells:
-                place = hash(row.cells[column]) % _PHOTO_COUNTS
-                survey.photos[place] = min(2, survey.photos[place] + 1)
 
     def require_files(self, row: Row) -> None:
         """Raises SetupError with all that a row needs and that is not there: what it chooses in menus. Menus have what
@@ -148,12 +136,7 @@ class Run:
                 continue
             fingerprint = self._fingerprint(row)
             if fingerprint:
-                alone = [
-                    column
-                    for column in self._photo_columns
-                    if column in row.cells and survey.photos[hash(row.cells[column]) % _PHOTO_COUNTS] < 2
-                ]
-                yield Task(row, fingerprint, alone)
+                yield Task(row, fingerprint)
 
     def make(self, maker: Any, survey: Survey) -> int:
         """Make all rows that are to be made; how many have been. Raises SetupError where one after the other ends its

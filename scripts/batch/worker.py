@@ -40,11 +40,10 @@ class WorkerHost:
 
 @dataclass(frozen=True)
 class SavedFile:
-    """A file that a prompt has saved. ending: with its dot, such as .png. node: by which it was saved."""
+    """A file that a prompt has saved. ending: with its dot, such as .png."""
 
     ending: str
     data: bytes = field(repr=False)
-    node: str = ""
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ class Worker:
 
         None where a node was not run again: another prompt's file may have got the name of its file since.
         """
-        saved: list[tuple[str, Path]] = []
+        saved: list[Path] = []
         is_lost = False
         for node, entry in _named_files(run):
             path = self._server.file(entry)
@@ -173,12 +172,12 @@ class Worker:
                 # Previews would fill the disk, and ComfyUI reads the names of all of them before it writes another.
                 path.unlink(missing_ok=True)
             elif entry.get("type") == "output":
-                saved.append((node, path))
+                saved.append(path)
                 is_lost = is_lost or node in run.cached or not path.is_file()
         if is_lost:
             return None
-        files = [SavedFile(path.suffix, path.read_bytes(), node) for node, path in saved]
-        for _, path in saved:
+        files = [SavedFile(path.suffix, path.read_bytes()) for path in saved]
+        for path in saved:
             path.unlink()
         return files
 
