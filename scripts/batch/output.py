@@ -31,6 +31,7 @@ from rig.workflow import Prompt
 from .estimate import Took
 from .folders import Folder, StoreFolder
 from .rows import Row, key_of, number_of
+from .temporary import temporary_folder
 from .worker import SavedFile
 
 DONE = ("line", "name", "fingerprint", "files", "seconds")
@@ -40,6 +41,7 @@ LISTS = "done"
 """The folder of the lists."""
 _ROWS_IN_FOLDER = 1000
 _LOCK_SECONDS = 5
+_FAILED_SECONDS = 10
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PROMPT = b"tEXtprompt\0"
 """How the chunk of a PNG begins, behind its length, that has the prompt in it."""
@@ -169,9 +171,8 @@ class Output:
             self._lock = None if isinstance(folder, StoreFolder) else _locked(folder.path)
             self._remove_unfinished()
             self._done = self._joined(measuring)
-            self._failed_rows = folder.rewritten("failed.csv")
-            # As Excel wants it.
-            self._failed_rows.write(codecs.BOM_UTF8 + as_csv([FAILED]))
+            self._failed_rows: list[bytes] = []
+            self._tell()
 
     def _require_own_folder(self) -> None:
         """Raises SetupError for a folder that holds other things than a run's."""
@@ -216,38 +217,47 @@ class Output:
         return self._done.has(names, [number_of(fingerprint) for fingerprint in fingerprints])
 
     def refuse(self, row: Row, reason: str) -> None:
-        """Write a row that cannot be made into failed.csv."""
+        """Write a row that cannot be made into failed.csv, after some seconds."""
         self.failed += 1
+        self._failed_rows.append(as_csv([(row.line, row.name, " ".join(reason.split()))]))
+        if time.monotonic() > self._told + _FAILED_SECONDS:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Write failed.csv. It begins as Excel wants it."""
         with disk_errors_told(self.folder):
-            self._failed_rows.write(as_csv([(row.line, row.name, " ".join(reason.split()))]))
+            self.folder.write("failed.csv", codecs.BOM_UTF8 + as_csv([FAILED]) + b"".join(self._failed_rows))
+        self._told = time.monotonic()
 
     def close(self) -> None:
-        """Write done.csv, and likeness.csv where something was measured, out of the lists."""
+        """Write failed.csv, and out of the lists done.csv, and likeness.csv where something was measured."""
+        self._tell()
         with disk_errors_told(self.folder):
-            self._failed_rows.close()
             names = array("Q", (key_of(entry["name"]) for entry in _entries(self.folder, _lists(self.folder))))
             is_last = np.zeros(len(names), bool)
             is_last[_last(names)] = True
             self._remove_replaced(names, is_last)
-            with contextlib.ExitStack() as stack:
-                done = stack.enter_context(self.folder.written("done.csv"))
-                done.write(as_csv([DONE]))
-                scores: IO[bytes] | None = None
-                for number, entry in enumerate(_entries(self.folder, _lists(self.folder))):
-                    if not is_last[number]:
-                        continue
+            with temporary_folder() as temporary:
+                self._write_tables(Path(temporary), is_last)
+        if self._lock:
+            self._lock.close()
+
+    def _write_tables(self, temporary: Path, is_last: Any) -> None:
+        done_path, scores_path = temporary / "done.csv", temporary / "likeness.csv"
+        is_measured = False
+        with done_path.open("wb") as done, scores_path.open("wb") as scores:
+            done.write(as_csv([DONE]))
+            scores.write(as_csv([SCORES]))
+            for number, entry in enumerate(_entries(self.folder, _lists(self.folder))):
+                if is_last[number]:
                     done.write(
                         as_csv([[*(entry[key] for key in DONE[:3]), "|".join(entry["files"]), entry["seconds"]]])
                     )
-                    if entry.get("scores") and scores is None:
-                        scores = stack.enter_context(self.folder.written("likeness.csv"))
-                        scores.write(as_csv([SCORES]))
-                    if scores is not None:
-                        scores.write(
-                            as_csv([[line.get(key, "") for key in SCORES] for line in entry.get("scores", ())])
-                        )
-        if self._lock:
-            self._lock.close()
+                    lines = entry.get("scores", ())
+                    scores.write(as_csv([line.get(key, "") for key in SCORES] for line in lines))
+                    is_measured = is_measured or bool(lines)
+        for path in [done_path, scores_path] if is_measured else [done_path]:
+            self.folder.put(path, path.name)
 
     def _remove_replaced(self, names: Sequence[int], is_last: Any) -> None:
         """Remove the pictures of earlier runs whose rows have others now."""
@@ -271,12 +281,11 @@ def _lists(folder: Folder) -> list[str]:
 def _entries(folder: Folder, lists: Sequence[str]) -> Iterator[dict[str, Any]]:
     """What is in lists, which may end anywhere."""
     for name in lists:
-        with folder.opened(f"{LISTS}/{name}") as file:
-            for line in file:
-                with contextlib.suppress(ValueError, KeyError, TypeError):
-                    entry = json.loads(line)
-                    if entry["name"] and entry["fingerprint"] and len(entry["files"]) == len(entry["sizes"]):
-                        yield entry
+        for line in folder.lines(f"{LISTS}/{name}"):
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                entry = json.loads(line)
+                if entry["name"] and entry["fingerprint"] and len(entry["files"]) == len(entry["sizes"]):
+                    yield entry
 
 
 def _own_files(entry: Mapping[str, Any]) -> list[str]:

@@ -60,12 +60,12 @@ class FixedInput:
 def read(folder: Folder, name: str) -> Table:
     """The table in a file: CSV, JSON lines or Parquet, by its ending. Raises SetupError for a file that is no table."""
     place = folder.place(name)
-    folder = folder.with_copy(name)
+    path = folder.copied(name)
     if ending(name) == ".parquet":
-        return _checked(place, *parquet_lines(folder, name))
+        return _checked(place, *parquet_lines(path, place))
     if ending(name) in JSON_LINES:
-        return _checked(place, *json_lines(folder, name))
-    first = next(csv_lines(folder, name), None)
+        return _checked(place, *json_lines(path))
+    first = next(csv_lines(path, place), None)
     if first is None:
         raise SetupError(f"{place} is empty: the first line names inputs of the workflow, each further line is a row.")
     columns = list(first.cells)
@@ -74,7 +74,7 @@ def read(folder: Folder, name: str) -> Table:
         columns.pop()
     if "" in columns:
         raise SetupError(f"Column {columns.index('') + 1} of {place} has no name: write one into line {first.number}.")
-    return _checked(place, columns, lambda: islice(csv_lines(folder, name), 1, None))
+    return _checked(place, columns, lambda: islice(csv_lines(path, place), 1, None))
 
 
 def _checked(place: str, columns: list[str], lines: Callable[[], Iterator[Line]]) -> Table:

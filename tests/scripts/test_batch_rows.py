@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from batch import output as output_module
-from batch import rows, table_files
+from batch import rows
 from batch.folders import Folder
 from batch.inputs import Template
 from batch.maker import Made
@@ -660,11 +660,17 @@ def test_a_table_in_parquet(tmp_path: Path) -> None:
         read(tmp_path, "jobs.parquet")
 
 
+def test_a_quote_that_never_ends_takes_no_further_row_along(tmp_path: Path) -> None:
+    lines = [f'row{number},{"“" if number == 7 else ""}a "red" coat,{number}' for number in range(9000)]
+    (tmp_path / "jobs.csv").write_text("\n".join(["name,Prompt,Seed", *lines]), "utf-8")
+    table_rows = list(rows.rows(read(tmp_path), lambda _: False))
+    assert [row.line for row in table_rows] == list(range(2, 9002))
+    assert [row.cells["Seed"] for row in table_rows] == [str(number) for number in range(9000)]
+
+
 @pytest.mark.parametrize("quotes", ['""', "\u201c\u201d", "  "])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_a_long_table_is_read_in_blocks(tmp_path: Path, quotes: str, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cells of several lines and line ends may be cut through by the end of a block."""
-    monkeypatch.setattr(table_files, "_BLOCK_BYTES", 997)
+def test_a_long_table_of_cells_with_several_lines(tmp_path: Path, quotes: str, end: str) -> None:
     words = f"two{end}lines, each" if quotes.strip() else "one line"
     lines = [
         "name,Prompt,Seed",

@@ -142,8 +142,8 @@ def test_a_store_that_does_not_answer_is_asked_again(store: Store, monkeypatch: 
     monkeypatch.setattr(folders, "STORE_SECONDS", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     away = StoreFolder("s3://bucket/out")
-    away._store.connect_timeout = 1
-    away._store.retries = 0
+    away._files.fs.connect_timeout = 1
+    away._files.fs.retries = 0
     with pytest.raises(OSError, match="s3://bucket/out does not answer"):
         away.write("x", b"1")
 
