@@ -38,15 +38,6 @@ def folder_of(address: str) -> Folder:
     return Folder(address.removeprefix("file://"))
 
 
-def parent_of(address: str) -> tuple[str, str]:
-    """The address of the folder that a file is in, and the file's name."""
-    if "://" in address:
-        parent, _, name = address.rpartition("/")
-        return parent, name
-    path = Path(address)
-    return str(path.parent), path.name
-
-
 class Folder:
     """A folder on this machine."""
 

@@ -15,8 +15,9 @@ import struct
 import time
 import zlib
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -139,22 +140,6 @@ def names_of(row: Row, endings: Sequence[str]) -> list[str]:
 # --- What the run reads
 
 
-@dataclass
-class _Done:
-    """What is done, as numbers: 16 bytes a row. names: keys, sorted. fingerprints: of the last entry of each name."""
-
-    names: Any = field(default_factory=lambda: np.zeros(0, np.uint64))
-    fingerprints: Any = field(default_factory=lambda: np.zeros(0, np.uint64))
-
-    def has(self, names: Sequence[int], fingerprints: Sequence[int]) -> list[bool]:
-        if not len(self.names):
-            return [False] * len(names)
-        keys = np.array(names, np.uint64)
-        places = np.minimum(np.searchsorted(self.names, keys), len(self.names) - 1)
-        same = self.fingerprints[places] == np.array(fingerprints, np.uint64)
-        return ((self.names[places] == keys) & same).tolist()
-
-
 class Output:
     """The folder of a run. One on a disk is one run's at a time; a store has no locks.
 
@@ -169,8 +154,7 @@ class Output:
         with disk_errors_told(folder):
             self._require_own_folder()
             self._lock = None if isinstance(folder, StoreFolder) else _locked(folder.path)
-            self._remove_unfinished()
-            self._done = self._joined(measuring)
+            self._join(measuring)
             self._failed_rows: list[bytes] = []
             self._tell()
 
@@ -184,13 +168,9 @@ class Output:
                     f"{self.folder.address} has no folder {LISTS}, but {name}: take an empty folder for --output."
                 )
 
-    def _remove_unfinished(self) -> None:
-        for name in self.folder.sizes():
-            if name.startswith(".") and name.endswith(".part"):
-                self.folder.remove(name)
-
-    def _joined(self, measuring: Measuring | None) -> _Done:
-        """The last entry of each name, where its pictures are there and it has been measured as is asked for."""
+    def _join(self, measuring: Measuring | None) -> None:
+        """Note of each name what its last entry was made of, where the pictures are there and measured as is asked for:
+        16 bytes a row."""
         names, fingerprints = array("Q"), array("Q")
         sizes_in = lru_cache(16)(self.folder.sizes)
         for entry in _entries(self.folder, _lists(self.folder)):
@@ -203,7 +183,8 @@ class Output:
             names.append(key_of(entry["name"]))
             fingerprints.append(number_of(entry["fingerprint"]) if is_whole else 0)
         last = _last(names)
-        return _Done(np.frombuffer(names, np.uint64)[last], np.frombuffer(fingerprints, np.uint64)[last])
+        self._names = array("Q", np.frombuffer(names, np.uint64)[last].tobytes())
+        self._fingerprints = array("Q", np.frombuffer(fingerprints, np.uint64)[last].tobytes())
 
     @property
     def free_bytes(self) -> int | None:
@@ -212,9 +193,11 @@ class Output:
             return None
         return shutil.disk_usage(self.folder.address).free
 
-    def has(self, names: Sequence[int], fingerprints: Sequence[str]) -> list[bool]:
-        """Which rows have their pictures, made of the same things. names: their keys."""
-        return self._done.has(names, [number_of(fingerprint) for fingerprint in fingerprints])
+    def has(self, name: int, fingerprint: str) -> bool:
+        """Whether a row has its pictures, made of the same things. name: its key."""
+        place = bisect_left(self._names, name)
+        is_known = place < len(self._names) and self._names[place] == name
+        return is_known and self._fingerprints[place] == number_of(fingerprint)
 
     def refuse(self, row: Row, reason: str) -> None:
         """Write a row that cannot be made into failed.csv, after some seconds."""

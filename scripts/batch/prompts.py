@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import graphlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,29 +20,23 @@ ObjectInfo = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """One row as data: the prompt, and the files it reads, by the names that the prompt has for them.
-
-    try_number: which of several pictures of a row this one is, from 0.
-    """
+    """One row as data: the prompt, and the files it reads, by the names that the prompt has for them."""
 
     row: Row
     prompt: Prompt
     files: Mapping[str, bytes] = field(repr=False)
-    try_number: int = 0
 
 
 def require_runnable(prompt: Prompt, object_info: ObjectInfo) -> None:
     """Raises SetupError for a prompt that cannot make a picture.
 
-    Such a prompt has nodes that this ComfyUI does not have, links to nodes that are not there, a circle, or nothing
-    that saves.
+    Such a prompt has nodes that this ComfyUI does not have, links to nodes that are not there, or nothing that saves.
     """
     classes = {node["class_type"] for node in prompt.values()}
     unknown = sorted(classes - object_info.keys())
     if unknown:
         raise SetupError(f"This ComfyUI has no {listed(unknown)}: install the pack that they are of, or take them out.")
     _require_no_loose_link(prompt)
-    _require_no_circle(prompt)
     last = [node["class_type"] for node in prompt.values() if object_info[node["class_type"]]["output_node"]]
     if all(kind.startswith("Preview") for kind in last):
         raise SetupError(
@@ -60,18 +53,6 @@ def _require_no_loose_link(prompt: Prompt) -> None:
                 f"{title(prompt, number)} is linked to node {min(lost)}, which is not in the workflow: link it in the "
                 "editor and save the workflow again."
             )
-
-
-def _require_no_circle(prompt: Prompt) -> None:
-    """Raises SetupError where a node needs its own result."""
-    sources: dict[str, list[str]] = {}
-    for number, node in prompt.items():
-        sources[number] = [link.node for link in links_of(node)]
-    try:
-        graphlib.TopologicalSorter(sources).prepare()
-    except graphlib.CycleError as cause:
-        circle = " <- ".join(title(prompt, number) for number in cause.args[1])
-        raise SetupError(f"The workflow has a circle, {circle}: take one of these links out.") from cause
 
 
 def is_of_others(kind: str, object_info: ObjectInfo) -> bool:

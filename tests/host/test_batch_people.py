@@ -1,4 +1,6 @@
-"""batch.py on a real ComfyUI: people of several rows are looked at once, saved people stand in cells."""
+"""batch.py from its arguments to its pictures, by a ComfyUI that runs: people of several rows are looked at once, saved
+people stand in cells.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,10 @@ import importlib.util
 import io
 import json
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -19,17 +23,20 @@ import real_faces
 from batch import rows
 from batch.folders import Folder
 from batch.inputs import Template
-from batch.maker import Maker
 from batch.one_worker import OneWorker, WorkerSettings
-from batch.output import Measuring, Output
 from batch.prompts import Job
-from batch.run import Asking, Run
-from batch.saved_people import FaceBank
+from batch.run import Asking
 from batch.worker import SavedFile
+from environment import ROOT
 from PIL import Image
 from rig.host_server import HostServer
 from rig.links import up_to
 
+_SPEC = importlib.util.spec_from_file_location("batch_script", ROOT / "scripts" / "batch.py")
+assert _SPEC
+assert _SPEC.loader
+SCRIPT: Any = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(SCRIPT)
 PACK = "small"
 PHOTOS = {"yao.jpg": real_faces.YAO, "eileen.png": real_faces.ASTRONAUT}
 
@@ -112,28 +119,31 @@ COLUMNS = "name,First.image,Second.image,Left.image,Right.image,Grain.seed\n"
 
 
 class Table:
-    """A table over the sheet. saved: the folder of saved people, if there is one."""
+    """A table over the sheet, which batch.py makes. models: a models folder with saved people, if there is one."""
 
-    def __init__(self, setup: Setup, photos: Path, lines: str, saved: Path | None = None) -> None:
+    def __init__(self, setup: Setup, photos: Path, lines: str, models: Path | None = None) -> None:
         self._setup = setup
         self.folder = photos.parent / "out"
-        (photos.parent / "sheet.json").write_text(json.dumps(sheet()), "utf-8")
-        (photos.parent / "jobs.csv").write_text(f"{COLUMNS}{lines}", "utf-8")
-        self._table = rows.read(Folder(str(photos.parent)), "jobs.csv")
-        bank = FaceBank([saved] if saved else [])
         workflow = photos.parent / "sheet.json"
-        self.template = Template(
-            workflow, setup.object_info, self._table.columns, Folder(str(photos)), photos / "nothing", bank
-        )
-        self.rows = list(rows.rows(self._table, self.template.is_photo))
+        workflow.write_text(json.dumps(sheet()), "utf-8")
+        (photos.parent / "jobs.csv").write_text(f"{COLUMNS}{lines}", "utf-8")
+        self._arguments = [str(photos.parent / "jobs.csv"), "--workflow", str(workflow), "--photos", str(photos)]
+        self._arguments += ["--output", str(self.folder), "--python", sys.executable]
+        self._arguments += ["--models", str(models)] if models else []
+        table = rows.read(Folder(str(photos.parent)), "jobs.csv")
+        self.template = Template(workflow, setup.object_info, table.columns, Folder(str(photos)), photos / "nothing")
+        self.rows = list(rows.rows(table, self.template.is_photo))
 
-    def make(self, measuring: Measuring | None = None) -> dict[str, str]:
-        """Make the rows; why some have failed, by their names."""
-        output = Output(Folder(str(self.folder)), measuring)
-        run = Run(self._table, self.template, self._setup.object_info, output, self._setup.workers)
-        run.make(Maker(self.template, self._setup.object_info, output.folder, measuring), run.survey())
-        output.close()
-        return {line["name"]: line["reason"] for line in lines_of(self.folder / "failed.csv")}
+    def make(self, *options: str) -> dict[str, str]:
+        """Make the rows by the worker that runs; why some have failed, by their names."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["batch.py", *self._arguments, *options])
+            patch.setenv("LIKENESS_PYTHON", sys.executable)
+            patch.setattr(SCRIPT, "workers_of", lambda *_: nullcontext(self._setup.workers))
+            status = SCRIPT.main()
+        failed = {line["name"]: line["reason"] for line in lines_of(self.folder / "failed.csv")}
+        assert status == bool(failed)
+        return failed
 
     def pixels(self, name: str) -> np.ndarray:
         return pixels((self.folder / f"{name}.png").read_bytes())
@@ -171,7 +181,7 @@ def test_people_of_several_rows_are_looked_at_once_and_change_no_picture(setup: 
 def test_people_are_measured_and_the_best_picture_is_kept(setup: Setup, photos: Path) -> None:
     lines = "a,yao.jpg,eileen.png,yao.jpg,eileen.png,1\nb,eileen.png,yao.jpg,eileen.png,yao.jpg,5\n"
     table = Table(setup, photos, lines)
-    assert table.make(Measuring(2)) == {}
+    assert table.make("--keep", "best-of:2") == {}
     measured = lines_of(table.folder / "likeness.csv")
     for name, seeds in (("a", {"1", "2"}), ("b", {"5", "6"})):
         lines_of_row = [line for line in measured if line["set"] == name and line["state"] != "extra"]
@@ -207,15 +217,16 @@ def test_saved_people_stand_in_the_cells_of_photos(setup: Setup, photos: Path, t
     nobody has is told with the names that there are."""
     table = Table(setup, photos, "photos,yao.jpg,eileen.png,yao.jpg,eileen.png,1\n")
     assert table.make() == {}
-    (tmp_path / "saved" / "family").mkdir(parents=True)
-    (tmp_path / "saved" / "family" / "Ada.safetensors").write_bytes(person_file(setup, table, "Ada", 1))
+    saved = tmp_path / "models" / "likeness_faces"
+    (saved / "family").mkdir(parents=True)
+    (saved / "family" / "Ada.safetensors").write_bytes(person_file(setup, table, "Ada", 1))
     (photos / "bo.safetensors").write_bytes(person_file(setup, table, "Bo", 2))
     lines = "photos,yao.jpg,eileen.png,yao.jpg,eileen.png,1\n"
     lines += "saved,family/ada,bo.safetensors,yao.jpg,eileen.png,1\n"
     lines += "one,family/ada,eileen.png,yao.jpg,eileen.png,1\n"
     lines += "nobody,family/adda,eileen.png,yao.jpg,eileen.png,1\n"
     lines += "shown,yao.jpg,eileen.png,family/ada,eileen.png,1\n"
-    with_saved_people = Table(setup, photos, lines, tmp_path / "saved")
+    with_saved_people = Table(setup, photos, lines, tmp_path / "models")
     failed = with_saved_people.make()
     assert np.array_equal(with_saved_people.pixels("saved"), with_saved_people.pixels("photos"))
     assert np.array_equal(with_saved_people.pixels("one"), with_saved_people.pixels("photos"))
