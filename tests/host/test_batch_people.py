@@ -211,7 +211,6 @@ def person_file(setup: Setup, table: Table, name: str, photo_number: int) -> byt
     return (setup.workers._worker._server.base / "models" / "likeness_faces" / name_of_file).read_bytes()
 
 
-@pytest.mark.thorough
 def test_saved_people_stand_in_the_cells_of_photos(setup: Setup, photos: Path, tmp_path: Path) -> None:
     """By the name of the face bank, and by a file beside the photos: the pictures are those of the photos. A name that
     nobody has is told with the names that there are."""

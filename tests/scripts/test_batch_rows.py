@@ -122,6 +122,7 @@ def test_lines_that_cannot_be_rows(tmp_path: Path) -> None:
 def test_inputs_that_every_row_has(tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text("name,Prompt\na,x\nb\nc,y,z\n")
     table = read(tmp_path)
+    (tmp_path / "jobs.csv").write_text("name\nof somebody who writes meanwhile\n")
     first, short, long = rows.rows(rows.with_inputs(table, [("Steps", "30"), ("Node.cfg", "2")]), lambda _: False)
     assert first.cells == {"Prompt": "x", "Steps": "30", "Node.cfg": "2"}
     assert not first.problem
