@@ -11,14 +11,14 @@ import folder_paths
 
 try:
     from comfy_execution.cache_provider import CacheProvider, register_cache_provider
-except ImportError:  # ComfyUI 0.3.64 remembers the row before alone
+except ImportError:  # an older one remembers the row before alone
     register_cache_provider = None
     CacheProvider = object
 
 MOST_PEOPLE = 200
 
 
-class People(CacheProvider):
+class People(CacheProvider):  # pyright: ignore[reportGeneralTypeIssues] - an older ComfyUI has none
     """The last people whom this ComfyUI has made of photos: ComfyUI itself forgets what a prompt does not use."""
 
     def __init__(self):
