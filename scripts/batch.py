@@ -21,7 +21,6 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from batch.one_worker import OneWorker
     from batch.output import Measuring, Output
     from batch.ray_workers import RayWorkers
-    from batch.rows import FixedInput, Table
+    from batch.rows import Table
 
 MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "tqdm")
 
@@ -48,13 +47,13 @@ def main() -> int:
         raise SetupError("batch.py needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
     environment.enter(environment.python_for(hosts, options.python, MODULES))
     from batch import rows
-    from batch.folders import folder_of, parent_of
+    from batch.folders import folder_of
     from batch.output import Output
     from rig import workflow_files
 
     host = hosts[0]
-    parent, name = parent_of(options.jobs)
-    table = rows.with_inputs(rows.read(folder_of(parent), name), fixed_inputs(options.set))
+    parent, name = os.path.split(options.jobs)
+    table = rows.with_inputs(rows.read(folder_of(parent), name), options.set)
     # What is wrong with it is told before a ComfyUI starts.
     workflow_files.read(workflow_files.named(options.workflow))
     photos = folder_of(options.photos or parent)
@@ -85,7 +84,6 @@ def make_all(
     from batch.maker import Maker
     from batch.run import Run, last_line
     from batch.saved_people import FaceBank
-    from batch.shared_people import PEOPLE
     from rig import host_folders, workflow_files
 
     object_info = workers.object_info()
@@ -93,7 +91,8 @@ def make_all(
     if options.models:
         bank_folders.append(options.models / "likeness_faces")
     workflow = workflow_files.named(options.workflow)
-    template = Template(workflow, object_info, table.columns, photos, host.path / "input", FaceBank(bank_folders))
+    columns = [*table.columns, *table.fixed]
+    template = Template(workflow, object_info, columns, photos, host.path / "input", FaceBank(bank_folders))
     measuring = measuring_of(options)
     run = Run(table, template, object_info, output, workers)
     run.require_makeable(measuring)
@@ -105,7 +104,6 @@ def make_all(
         run.require_files(survey.first)
     if survey.to_do or survey.repeated:
         made = run.make(Maker(template, object_info, output.folder, measuring), survey)
-    output.forget(PEOPLE)
     if output.failed:
         say(f"{output.folder.place('failed.csv')} says why rows failed.")
     seconds = time.monotonic() - started
@@ -159,12 +157,6 @@ def fixed_input(text: str) -> tuple[str, str]:
     if not column or not value:
         raise argparse.ArgumentTypeError(f"{text} is not INPUT=VALUE, such as Steps=30")
     return column, value
-
-
-def fixed_inputs(pairs: Sequence[tuple[str, str]]) -> list[FixedInput]:
-    from batch.rows import FixedInput
-
-    return [FixedInput(column, value) for column, value in pairs]
 
 
 def best_of(text: str) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from environment import SetupError
+from tqdm import tqdm
 
 from core.errors import counted
 from core.models.manifest import human
@@ -32,6 +31,11 @@ class Took:
         self.seconds += seconds
         self.size += size
 
+    @property
+    def is_enough(self) -> bool:
+        """Whether it tells what further rows will take."""
+        return self.count + 1 >= FIRST_ROWS or self.seconds >= FIRST_SECONDS
+
     def estimate(self, rows: int, free: int | None, folder: str, workers: int = 1) -> str:
         """A sentence on what so many more rows will take. workers: how many make them at a time. free: bytes on the
         disk of the folder, None of a store.
@@ -41,7 +45,7 @@ class Took:
         seconds = self.seconds / self.count / workers
         size = self.size / self.count
         text = f"{seconds:.1f} s and {human(round(size))} a row: {counted(rows, 'row')} to come take "
-        text += f"{duration(rows * seconds)} and {human(round(rows * size))}"
+        text += f"{tqdm.format_interval(rows * seconds)} and {human(round(rows * size))}"
         if free is None:
             return f"{text}."
         text += f"; {human(free)} are free."
@@ -53,33 +57,3 @@ class Took:
         if rows * size > free:
             text += " They do not fit: make room while it runs."
         return text
-
-
-class Pace:
-    """How fast the first rows of a run come. clock: gives seconds."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._last: float | None = None
-        self._is_told = False
-        self.took = Took()
-        """Without the first row, which waits for the models."""
-
-    def is_known_with(self, size: int) -> bool:
-        """Whether it is known now, once. A row has been made; size: bytes of its pictures."""
-        last, self._last = self._last, self._clock()
-        if last is None or self._is_told:
-            return False
-        self.took.add(self._last - last, size)
-        self._is_told = self.took.count + 1 >= FIRST_ROWS or self.took.seconds >= FIRST_SECONDS
-        return self._is_told
-
-
-def duration(seconds: float) -> str:
-    """A time for people: 90 s, 25 min or 3.5 h."""
-    minutes = seconds / 60
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    if minutes < 120:
-        return f"{minutes:.0f} min"
-    return f"{minutes / 60:.1f} h"

@@ -6,15 +6,14 @@ Names in a folder have slashes. Both kinds of folders can be sent to another pro
 from __future__ import annotations
 
 import atexit
-import io
 import os
-import sys
+import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any
 
 from environment import SetupError, python_command, say
 from rig import whole
@@ -24,13 +23,12 @@ from core.models.files import dead_link, files_below
 
 from .temporary import temporary_folder
 
-_T = TypeVar("_T")
 _MOST_NAMES = 100_000
 """Files below a folder among which a name is looked for in another spelling."""
+_MOST_TABLE_BYTES = 10**11
 STORE_SECONDS = 300
 """So long a store that does not answer is asked again."""
 _KEPT_LISTINGS = 64
-_SENT_EVERY_SECONDS = 30
 
 
 def folder_of(address: str) -> Folder:
@@ -40,20 +38,11 @@ def folder_of(address: str) -> Folder:
     return Folder(address.removeprefix("file://"))
 
 
-def parent_of(address: str) -> tuple[str, str]:
-    """The address of the folder that a file is in, and the file's name."""
-    if "://" in address:
-        parent, _, name = address.rpartition("/")
-        return parent, name
-    path = Path(address)
-    return str(path.parent), path.name
-
-
 class Folder:
     """A folder on this machine."""
 
     def __init__(self, address: str) -> None:
-        self.address = os.path.normpath(os.path.abspath(address))
+        self.address = os.path.abspath(address)
 
     @property
     def path(self) -> Path:
@@ -108,46 +97,39 @@ class Folder:
         """Raises Unreadable for what is no file or has more bytes than `most`."""
         return bytes_of(self.path / name, most)
 
-    @contextmanager
-    def opened(self, name: str) -> Iterator[IO[bytes]]:
-        """A file to be read as a stream. Raises SetupError."""
+    def lines(self, name: str) -> Iterator[bytes]:
+        """The lines of a file. Raises OSError."""
+        with open(self.place(name), "rb") as file:
+            yield from file
+
+    def copied(self, name: str) -> Path:
+        """A copy of a file, which stays as it is while this process runs, whoever edits the file. Raises SetupError."""
+        copies = temporary_folder()
+        atexit.register(copies.cleanup)
+        copy = Path(copies.name, os.path.basename(name))
         try:
-            require_file(self.path / name, sys.maxsize)
-            file = (self.path / name).open("rb")
+            self._copy(name, str(copy))
         except Unreadable as cause:
             raise SetupError(f"{self.place(name)} {cause}.") from cause
-        with file:
-            yield file
+        except OSError as cause:
+            raise SetupError(f"{self.place(name)} cannot be read: {cause}.") from cause
+        return copy
 
-    def with_copy(self, name: str) -> Folder:
-        """A folder in which a file can be opened often: this one, or a store's copy. Raises SetupError."""
-        return self
+    def _copy(self, name: str, copy: str) -> None:
+        require_file(self.path / name, _MOST_TABLE_BYTES)
+        shutil.copyfile(self.place(name), copy)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file, which is there whole or not at all. Raises OSError."""
         whole.written(self.path / name, lambda unfinished: unfinished.write_bytes(data))
 
-    @contextmanager
-    def written(self, name: str) -> Iterator[IO[bytes]]:
-        """A file to be written as a stream, which is there when all of it is."""
-        unfinished = self.path / f".{name}.part"
-        with unfinished.open("wb") as file:
-            yield file
-        os.replace(unfinished, self.path / name)
-
-    def rewritten(self, name: str) -> IO[bytes]:
-        """A file that is emptied, and written to now and then."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        return open(self.place(name), "wb", buffering=0)
+    def put(self, file: Path, name: str) -> None:
+        """Write a file of this machine into the folder, where it is whole or not at all. Raises OSError."""
+        whole.written(self.path / name, lambda unfinished: shutil.copyfile(file, unfinished))
 
     def remove(self, name: str) -> None:
         with suppress(OSError):
             os.unlink(self.place(name))
-
-    def remove_folder(self, name: str) -> None:
-        """Remove a folder that is empty."""
-        with suppress(OSError):
-            os.rmdir(self.place(name))
 
     def list_of(self, name: str) -> List:
         """A list that lines are appended to."""
@@ -177,42 +159,41 @@ class StoreFolder(Folder):
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
 
-    def __getstate__(self) -> dict[str, str]:
-        return {"address": self.address}
-
     @cached_property
-    def _store(self) -> Any:
+    def _files(self) -> Any:
         """Raises SetupError without fsspec, or without the package for this kind of store."""
         try:
-            import fsspec
+            from fsspec.core import url_to_fs
+            from fsspec.implementations.dirfs import DirFileSystem
 
-            return fsspec.core.url_to_fs(self.address, use_listings_cache=False)[0]
+            store, path = url_to_fs(self.address, use_listings_cache=False)
         except (ImportError, ValueError) as cause:
             raise SetupError(
                 f"{self.address} is opened by fsspec and a package for its kind of store ({cause}), such as: "
                 f"{python_command()} -m pip install fsspec s3fs"
             ) from cause
+        return DirFileSystem(path, store)
 
     def place(self, name: str) -> str:
-        return f"{self.address}/{name}" if name else self.address
+        return f"{self.address}/{name}"
 
     def is_there(self) -> bool:
         """Asked once: a wrong address or key is told at once. A store without files has no folders."""
         try:
-            self._store.ls(self.address)
+            self._files.ls("")
         except FileNotFoundError:
             return False
         except Exception as cause:  # each store has errors of its own
             raise SetupError(f"{self.address} cannot be read: {cause}") from cause
         return True
 
-    def _asked(self, ask: Callable[[], _T]) -> _T:
-        """What a store answers. Raises OSError."""
+    def _asked(self, call: str, *arguments: Any, **options: Any) -> Any:
+        """What a store answers to a call of fsspec's. Raises OSError."""
         give_up = time.monotonic() + STORE_SECONDS
         pause = 1.0
         while True:
             try:
-                return ask()
+                return getattr(self._files, call)(*arguments, **options)
             except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError):
                 raise
             except Exception as cause:  # each store has errors of its own
@@ -231,116 +212,45 @@ class StoreFolder(Folder):
 
     @cached_property
     def names(self) -> list[str]:
-        found = self._asked(lambda: self._store.find(self.address))
-        start = len(self._store._strip_protocol(self.address)) + 1
-        return [path[start:] for path in found[:_MOST_NAMES]]
+        return self._asked("find", "")[:_MOST_NAMES]
 
-    def entries(self, folder: str) -> list[dict[str, Any]]:
-        """What fsspec says of everything in a folder."""
+    def files(self, folder: str) -> dict[str, dict[str, Any]]:
+        """What fsspec says of each file in a folder."""
         try:
-            return self._asked(lambda: self._store.ls(self.place(folder), detail=True))
+            entries = self._asked("ls", folder, detail=True)
         except FileNotFoundError:
-            return []
+            return {}
+        return {entry["name"].rpartition("/")[2]: entry for entry in entries if entry["type"] == "file"}
 
     def sizes(self, folder: str = "") -> dict[str, int]:
-        sizes: dict[str, int] = {}
-        for entry in self.entries(folder):
-            if entry["type"] == "file":
-                sizes[entry["name"].rpartition("/")[2]] = entry["size"]
-        return sizes
+        return {name: entry["size"] for name, entry in self.files(folder).items()}
 
     def read(self, name: str, most: int) -> bytes:
-        def ask() -> bytes:
-            with self._store.open(self.place(name), "rb") as file:
-                return file.read(most + 1)
-
         try:
-            data = self._asked(ask)
-        except (FileNotFoundError, PermissionError, IsADirectoryError) as cause:
-            raise Unreadable(f"cannot be read: {cause}") from cause
-        if len(data) > most:
-            raise Unreadable(too_long(most))
-        return data
-
-    @contextmanager
-    def opened(self, name: str) -> Iterator[IO[bytes]]:
-        with temporary_folder() as copies, open(self._copied(name, copies), "rb") as file:
-            yield file
-
-    def with_copy(self, name: str) -> Folder:
-        copies = temporary_folder()
-        atexit.register(copies.cleanup)
-        self._copied(name, copies.name)
-        return _Copies(copies.name, self)
-
-    def _copied(self, name: str, folder: str) -> str:
-        """The path of a copy of a file, which is put into a folder of this machine. Raises SetupError."""
-        copy = os.path.join(folder, os.path.basename(name))
-        try:
-            self._asked(lambda: self._store.get_file(self.place(name), copy))
+            if self._asked("size", name) > most:
+                raise Unreadable(too_long(most))
+            return self._asked("cat_file", name)
         except OSError as cause:
-            raise SetupError(f"{self.place(name)} cannot be read: {cause}.") from cause
-        return copy
+            raise Unreadable(f"cannot be read: {cause}") from cause
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        yield from self._asked("cat_file", name).splitlines()
+
+    def _copy(self, name: str, copy: str) -> None:
+        self._asked("get_file", name, copy)
 
     def write(self, name: str, data: bytes) -> None:
-        self._asked(lambda: self._store.pipe_file(self.place(name), data))
+        self._asked("pipe_file", name, data)
 
-    @contextmanager
-    def written(self, name: str) -> Iterator[IO[bytes]]:
-        with temporary_folder() as copies:
-            copy = os.path.join(copies, "copy")
-            with open(copy, "wb") as file:
-                yield file
-            self._asked(lambda: self._store.put_file(copy, self.place(name)))
-
-    def rewritten(self, name: str) -> IO[bytes]:
-        return _StoreFile(self, name)
+    def put(self, file: Path, name: str) -> None:
+        self._asked("put_file", str(file), name)
 
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError):
-            self._asked(lambda: self._store.rm_file(self.place(name)))
-
-    def remove_folder(self, name: str) -> None:
-        pass  # a store has none
+            self._asked("rm_file", name)
 
     def list_of(self, name: str) -> List:
         return StoreList(self, name)
-
-
-class _Copies(Folder):
-    """A folder of this machine with copies of a store's files, which messages call as they are called there."""
-
-    def __init__(self, address: str, store: StoreFolder) -> None:
-        super().__init__(address)
-        self._store = store
-
-    def place(self, name: str) -> str:
-        return self._store.place(name)
-
-
-class _StoreFile(io.BytesIO):
-    """A short file in a store, which is sent there now and then, and in the end."""
-
-    def __init__(self, folder: StoreFolder, name: str) -> None:
-        super().__init__()
-        self._folder = folder
-        self._name = name
-        self._sent = 0.0
-
-    def write(self, data: Any) -> int:
-        count = super().write(data)
-        if time.monotonic() > self._sent + _SENT_EVERY_SECONDS:
-            self._send()
-        return count
-
-    def close(self) -> None:
-        if not self.closed:
-            self._send()
-        super().close()
-
-    def _send(self) -> None:
-        self._sent = time.monotonic()
-        self._folder.write(self._name, self.getvalue())
 
 
 class StoreList(List):
@@ -368,8 +278,7 @@ class StoreList(List):
 def _stamps(folder: StoreFolder, name: str) -> dict[str, str]:
     """The files in a folder, and a text that changes with each."""
     stamps: dict[str, str] = {}
-    for entry in folder.entries(name):
-        if entry["type"] == "file":
-            changed = [str(entry[key]) for key in ("ETag", "etag", "md5Hash", "LastModified", "mtime") if key in entry]
-            stamps[entry["name"].rpartition("/")[2]] = f"{entry['size']} {''.join(changed[:1])}"
+    for file, entry in folder.files(name).items():
+        changed = [str(entry[key]) for key in ("ETag", "etag", "md5Hash", "LastModified", "mtime") if key in entry]
+        stamps[file] = f"{entry['size']} {''.join(changed[:1])}"
     return stamps

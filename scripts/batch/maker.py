@@ -15,9 +15,9 @@ from .inputs import Template
 from .output import Measuring, Shelf, Task, disk_errors_told, names_of, with_prompt
 from .prompts import Job, ObjectInfo
 from .rows import BadRow
+from .saved_people import with_separate_people
 from .seeds import best_try, seeds_of, tries, with_moved_seeds
-from .shared_people import SharedPeople
-from .worker import Outcome, SavedFile, Worker
+from .worker import Outcome, Worker
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,6 @@ class Maker:
         self._object_info = object_info
         self._folder = folder
         self._measuring = measuring
-        self._people = SharedPeople(object_info, folder)
         self._shelf: Shelf | None = None
 
     def make(self, worker: Worker, task: Task) -> Made:
@@ -61,69 +60,50 @@ class Maker:
             job = self._template.job(task.row)
         except (BadRow, Unreadable) as problem:
             return Made(str(problem))
-        alone = {node for column in task.alone for node, _ in self._template.inputs[column].targets}
-        finished: list[_FinishedTry] = []
+        tried: list[_Try] = []
         for row_try in tries(job, self._measuring.tries if self._measuring else 1):
-            finished_try = self._finished(worker, row_try, alone)
-            outcome = finished_try.outcome
-            if outcome.error:
-                return Made(outcome.error, is_given_up=outcome.is_given_up)
-            finished.append(finished_try)
-        return self._keep(self._shelf, task, job, finished)
+            one = self._tried(worker, row_try)
+            if one.outcome.error:
+                return Made(one.outcome.error, is_given_up=one.outcome.is_given_up)
+            tried.append(one)
+        return self._keep(self._shelf, task, job, tried)
 
-    def _finished(self, worker: Worker, job: Job, alone: set[str]) -> _FinishedTry:
-        prepared = self._people.prepared(job, alone)
-        prompt = prepared.job.prompt
-        if self._measuring:
-            prompt = self._measured(prompt)
-        outcome = worker.run(prompt, prepared.job.files)
-        pictures: list[SavedFile] = []
-        for file in outcome.files:
-            if file.node in prepared.savers:
-                self._people.keep(prepared.savers[file.node], file.data)
-            else:
-                pictures.append(file)
-        return _FinishedTry(job, prompt, replace(outcome, files=pictures))
+    def _tried(self, worker: Worker, job: Job) -> _Try:
+        # Whoever is in several rows is looked at once, with whomever they are: beside/__init__.py keeps them.
+        prompt = with_separate_people(job.prompt)
+        if not self._measuring:
+            return _Try(job, prompt, worker.run(prompt, job.files), [])
+        from .measured import split, with_measure
 
-    def _measured(self, prompt: Prompt) -> Prompt:
-        from .measured import with_measure
+        prompt = with_measure(prompt, self._object_info, self._measuring.vision)
+        measured = split(worker.run(prompt, job.files))
+        return _Try(job, prompt, measured.outcome, measured.reports)
 
-        return with_measure(prompt, self._object_info, self._measuring.vision if self._measuring else "")
-
-    def _keep(self, shelf: Shelf, task: Task, job: Job, finished: Sequence[_FinishedTry]) -> Made:
+    def _keep(self, shelf: Shelf, task: Task, job: Job, tried: Sequence[_Try]) -> Made:
         """Keep the best pictures of a row, and what was measured of all."""
-        chosen = 0
-        pictures = finished[0].outcome.files
+        chosen = best_try([one.reports for one in tried]) if len(tried) > 1 else 0
+        pictures = tried[chosen].outcome.files
+        files = names_of(task.row, [picture.ending for picture in pictures])
+        vision = self._measuring.vision if self._measuring else ""
         scores: list[dict[str, Any]] = []
-        seconds = sum(one.outcome.seconds for one in finished)
-        if self._measuring:
-            from .measured import split
-
-            measured = [split(one.outcome) for one in finished]
-            for one in measured:
-                if one.outcome.error:
-                    return Made(one.outcome.error)
-            chosen = best_try([one.reports for one in measured]) if len(measured) > 1 else 0
-            pictures = measured[chosen].outcome.files
-            files = names_of(task.row, [picture.ending for picture in pictures])
-            vision = self._measuring.vision
-            for number, (one, of_try) in enumerate(zip(finished, measured, strict=True)):
-                scores += score_lines(task, files, one.job, of_try.reports, number == chosen, vision)
-        # Without the nodes that measured them, and with photos in the place of people who were made before.
+        for number, one in enumerate(tried):
+            scores += score_lines(task, files, one.job, one.reports, number == chosen, vision)
+        # As the row asks for them, without the nodes that measured them.
         meant = with_moved_seeds(job.prompt, chosen)
-        if finished[chosen].prompt != meant:
+        if tried[chosen].prompt != meant:
             pictures = [replace(picture, data=with_prompt(picture.data, meant)) for picture in pictures]
-        shelf.keep(task, pictures, seconds, self._measuring, scores)
+        shelf.keep(task, pictures, sum(one.outcome.seconds for one in tried), self._measuring, scores)
         return Made(size=sum(len(picture.data) for picture in pictures))
 
 
 @dataclass(frozen=True)
-class _FinishedTry:
-    """A try of a row, the prompt that was run for it, and what became of it."""
+class _Try:
+    """A try of a row, the prompt that was run for it, what became of it, and what was measured of each picture."""
 
     job: Job
     prompt: Prompt
     outcome: Outcome
+    reports: Sequence[Any]
 
 
 def score_lines(
@@ -133,7 +113,7 @@ def score_lines(
     were kept. files: their names. vision: the file by which garments were compared."""
     first_seed = next(seeds_of(job.prompt), None)
     ending = {"seed": "" if first_seed is None else first_seed.value, "kept": "yes" if is_kept else "no"}
-    for file, report in zip(files, reports, strict=True):
+    for file, report in zip(files, reports, strict=bool(reports)):
         for line in tables.lines_of(task.row.name, file, report):
             if line["state"] == tables.PART:
                 line["recogniser"] = vision

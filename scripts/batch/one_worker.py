@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,10 +15,6 @@ from environment import SetupError
 from .worker import Worker
 
 
-def _now() -> str:
-    return time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f"{time.time() % 1:.6f}"[1:]
-
-
 @dataclass(frozen=True)
 class WorkerSettings:
     """What all workers of a run have. models: folders besides ComfyUI's own. limit: seconds that a row may take. run:
@@ -26,7 +22,7 @@ class WorkerSettings:
 
     models: tuple[str, ...] = ()
     limit: float = 3600
-    run: str = field(default_factory=_now)
+    run: str = field(default_factory=lambda: f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%f}")
 
     def worker(self, number: int) -> Worker:
         """A worker with the ComfyUI of this machine, wherever this is called. Raises SetupError where there is none."""

@@ -15,8 +15,9 @@ import struct
 import time
 import zlib
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -31,6 +32,7 @@ from rig.workflow import Prompt
 from .estimate import Took
 from .folders import Folder, StoreFolder
 from .rows import Row, key_of, number_of
+from .temporary import temporary_folder
 from .worker import SavedFile
 
 DONE = ("line", "name", "fingerprint", "files", "seconds")
@@ -40,6 +42,7 @@ LISTS = "done"
 """The folder of the lists."""
 _ROWS_IN_FOLDER = 1000
 _LOCK_SECONDS = 5
+_FAILED_SECONDS = 10
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PROMPT = b"tEXtprompt\0"
 """How the chunk of a PNG begins, behind its length, that has the prompt in it."""
@@ -49,12 +52,10 @@ _AROUND_CHUNK = 12
 
 @dataclass(frozen=True)
 class Task:
-    """A row that a worker makes. fingerprint: what its pictures are made of. alone: the columns whose photos are in no
-    other row."""
+    """A row that a worker makes. fingerprint: what its pictures are made of."""
 
     row: Row
     fingerprint: str
-    alone: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -139,22 +140,6 @@ def names_of(row: Row, endings: Sequence[str]) -> list[str]:
 # --- What the run reads
 
 
-@dataclass
-class _Done:
-    """What is done, as numbers: 16 bytes a row. names: keys, sorted. fingerprints: of the last entry of each name."""
-
-    names: Any = field(default_factory=lambda: np.zeros(0, np.uint64))
-    fingerprints: Any = field(default_factory=lambda: np.zeros(0, np.uint64))
-
-    def has(self, names: Sequence[int], fingerprints: Sequence[int]) -> list[bool]:
-        if not len(self.names):
-            return [False] * len(names)
-        keys = np.array(names, np.uint64)
-        places = np.minimum(np.searchsorted(self.names, keys), len(self.names) - 1)
-        same = self.fingerprints[places] == np.array(fingerprints, np.uint64)
-        return ((self.names[places] == keys) & same).tolist()
-
-
 class Output:
     """The folder of a run. One on a disk is one run's at a time; a store has no locks.
 
@@ -169,11 +154,9 @@ class Output:
         with disk_errors_told(folder):
             self._require_own_folder()
             self._lock = None if isinstance(folder, StoreFolder) else _locked(folder.path)
-            self._remove_unfinished()
-            self._done = self._joined(measuring)
-            self._failed_rows = folder.rewritten("failed.csv")
-            # As Excel wants it.
-            self._failed_rows.write(codecs.BOM_UTF8 + as_csv([FAILED]))
+            self._join(measuring)
+            self._failed_rows: list[bytes] = []
+            self._tell()
 
     def _require_own_folder(self) -> None:
         """Raises SetupError for a folder that holds other things than a run's."""
@@ -185,13 +168,9 @@ class Output:
                     f"{self.folder.address} has no folder {LISTS}, but {name}: take an empty folder for --output."
                 )
 
-    def _remove_unfinished(self) -> None:
-        for name in self.folder.sizes():
-            if name.startswith(".") and name.endswith(".part"):
-                self.folder.remove(name)
-
-    def _joined(self, measuring: Measuring | None) -> _Done:
-        """The last entry of each name, where its pictures are there and it has been measured as is asked for."""
+    def _join(self, measuring: Measuring | None) -> None:
+        """Note of each name what its last entry was made of, where the pictures are there and measured as is asked for:
+        16 bytes a row."""
         names, fingerprints = array("Q"), array("Q")
         sizes_in = lru_cache(16)(self.folder.sizes)
         for entry in _entries(self.folder, _lists(self.folder)):
@@ -204,7 +183,8 @@ class Output:
             names.append(key_of(entry["name"]))
             fingerprints.append(number_of(entry["fingerprint"]) if is_whole else 0)
         last = _last(names)
-        return _Done(np.frombuffer(names, np.uint64)[last], np.frombuffer(fingerprints, np.uint64)[last])
+        self._names = array("Q", np.frombuffer(names, np.uint64)[last].tobytes())
+        self._fingerprints = array("Q", np.frombuffer(fingerprints, np.uint64)[last].tobytes())
 
     @property
     def free_bytes(self) -> int | None:
@@ -213,49 +193,54 @@ class Output:
             return None
         return shutil.disk_usage(self.folder.address).free
 
-    def has(self, names: Sequence[int], fingerprints: Sequence[str]) -> list[bool]:
-        """Which rows have their pictures, made of the same things. names: their keys."""
-        return self._done.has(names, [number_of(fingerprint) for fingerprint in fingerprints])
+    def has(self, name: int, fingerprint: str) -> bool:
+        """Whether a row has its pictures, made of the same things. name: its key."""
+        place = bisect_left(self._names, name)
+        is_known = place < len(self._names) and self._names[place] == name
+        return is_known and self._fingerprints[place] == number_of(fingerprint)
 
     def refuse(self, row: Row, reason: str) -> None:
-        """Write a row that cannot be made into failed.csv."""
+        """Write a row that cannot be made into failed.csv, after some seconds."""
         self.failed += 1
+        self._failed_rows.append(as_csv([(row.line, row.name, " ".join(reason.split()))]))
+        if time.monotonic() > self._told + _FAILED_SECONDS:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Write failed.csv. It begins as Excel wants it."""
         with disk_errors_told(self.folder):
-            self._failed_rows.write(as_csv([(row.line, row.name, " ".join(reason.split()))]))
+            self.folder.write("failed.csv", codecs.BOM_UTF8 + as_csv([FAILED]) + b"".join(self._failed_rows))
+        self._told = time.monotonic()
 
     def close(self) -> None:
-        """Write done.csv, and likeness.csv where something was measured, out of the lists."""
+        """Write failed.csv, and out of the lists done.csv, and likeness.csv where something was measured."""
+        self._tell()
         with disk_errors_told(self.folder):
-            self._failed_rows.close()
             names = array("Q", (key_of(entry["name"]) for entry in _entries(self.folder, _lists(self.folder))))
             is_last = np.zeros(len(names), bool)
             is_last[_last(names)] = True
             self._remove_replaced(names, is_last)
-            with contextlib.ExitStack() as stack:
-                done = stack.enter_context(self.folder.written("done.csv"))
-                done.write(as_csv([DONE]))
-                scores: IO[bytes] | None = None
-                for number, entry in enumerate(_entries(self.folder, _lists(self.folder))):
-                    if not is_last[number]:
-                        continue
-                    done.write(
-                        as_csv([[*(entry[key] for key in DONE[:3]), "|".join(entry["files"]), entry["seconds"]]])
-                    )
-                    if entry.get("scores") and scores is None:
-                        scores = stack.enter_context(self.folder.written("likeness.csv"))
-                        scores.write(as_csv([SCORES]))
-                    if scores is not None:
-                        scores.write(
-                            as_csv([[line.get(key, "") for key in SCORES] for line in entry.get("scores", ())])
-                        )
+            with temporary_folder() as temporary:
+                self._write_tables(Path(temporary), is_last)
         if self._lock:
             self._lock.close()
 
-    def forget(self, name: str) -> None:
-        """Remove a folder that only a run needs."""
-        for file in self.folder.sizes(name):
-            self.folder.remove(f"{name}/{file}")
-        self.folder.remove_folder(name)
+    def _write_tables(self, temporary: Path, is_last: Any) -> None:
+        done_path, scores_path = temporary / "done.csv", temporary / "likeness.csv"
+        is_measured = False
+        with done_path.open("wb") as done, scores_path.open("wb") as scores:
+            done.write(as_csv([DONE]))
+            scores.write(as_csv([SCORES]))
+            for number, entry in enumerate(_entries(self.folder, _lists(self.folder))):
+                if is_last[number]:
+                    done.write(
+                        as_csv([[*(entry[key] for key in DONE[:3]), "|".join(entry["files"]), entry["seconds"]]])
+                    )
+                    lines = entry.get("scores", ())
+                    scores.write(as_csv([line.get(key, "") for key in SCORES] for line in lines))
+                    is_measured = is_measured or bool(lines)
+        for path in [done_path, scores_path] if is_measured else [done_path]:
+            self.folder.put(path, path.name)
 
     def _remove_replaced(self, names: Sequence[int], is_last: Any) -> None:
         """Remove the pictures of earlier runs whose rows have others now."""
@@ -279,12 +264,11 @@ def _lists(folder: Folder) -> list[str]:
 def _entries(folder: Folder, lists: Sequence[str]) -> Iterator[dict[str, Any]]:
     """What is in lists, which may end anywhere."""
     for name in lists:
-        with folder.opened(f"{LISTS}/{name}") as file:
-            for line in file:
-                with contextlib.suppress(ValueError, KeyError, TypeError):
-                    entry = json.loads(line)
-                    if entry["name"] and entry["fingerprint"] and len(entry["files"]) == len(entry["sizes"]):
-                        yield entry
+        for line in folder.lines(f"{LISTS}/{name}"):
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                entry = json.loads(line)
+                if entry["name"] and entry["fingerprint"] and len(entry["files"]) == len(entry["sizes"]):
+                    yield entry
 
 
 def _own_files(entry: Mapping[str, Any]) -> list[str]:
@@ -342,8 +326,8 @@ def disk_errors_told(folder: Folder) -> Iterator[None]:
 
 
 def with_prompt(picture: bytes, prompt: Prompt) -> bytes:
-    """A PNG of ComfyUI with the prompt of its row: with the photos in it, without what was put beside or in their place
-    for this run. Other files are returned as they are."""
+    """A PNG of ComfyUI with the prompt of its row: without what was put beside it for this run. Other files are
+    returned as they are."""
     if not picture.startswith(_PNG):
         return picture
     parts = [_PNG]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import graphlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from environment import SetupError
-from rig.links import Link, links_of, up_to
+from rig.links import links_of
 from rig.workflow import Prompt, title
 
 from core.errors import listed
@@ -21,29 +20,23 @@ ObjectInfo = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """One row as data: the prompt, and the files it reads, by the names that the prompt has for them.
-
-    try_number: which of several pictures of a row this one is, from 0.
-    """
+    """One row as data: the prompt, and the files it reads, by the names that the prompt has for them."""
 
     row: Row
     prompt: Prompt
     files: Mapping[str, bytes] = field(repr=False)
-    try_number: int = 0
 
 
 def require_runnable(prompt: Prompt, object_info: ObjectInfo) -> None:
     """Raises SetupError for a prompt that cannot make a picture.
 
-    Such a prompt has nodes that this ComfyUI does not have, links to nodes that are not there, a circle, or nothing
-    that saves.
+    Such a prompt has nodes that this ComfyUI does not have, links to nodes that are not there, or nothing that saves.
     """
     classes = {node["class_type"] for node in prompt.values()}
     unknown = sorted(classes - object_info.keys())
     if unknown:
         raise SetupError(f"This ComfyUI has no {listed(unknown)}: install the pack that they are of, or take them out.")
     _require_no_loose_link(prompt)
-    _require_no_circle(prompt)
     last = [node["class_type"] for node in prompt.values() if object_info[node["class_type"]]["output_node"]]
     if all(kind.startswith("Preview") for kind in last):
         raise SetupError(
@@ -62,33 +55,7 @@ def _require_no_loose_link(prompt: Prompt) -> None:
             )
 
 
-def _require_no_circle(prompt: Prompt) -> None:
-    """Raises SetupError where a node needs its own result."""
-    sources: dict[str, list[str]] = {}
-    for number, node in prompt.items():
-        sources[number] = [link.node for link in links_of(node)]
-    try:
-        graphlib.TopologicalSorter(sources).prepare()
-    except graphlib.CycleError as cause:
-        circle = " <- ".join(title(prompt, number) for number in cause.args[1])
-        raise SetupError(f"The workflow has a circle, {circle}: take one of these links out.") from cause
-
-
 def is_of_others(kind: str, object_info: ObjectInfo) -> bool:
     """Whether a class of nodes is of another pack: neither ComfyUI's own nor one of ours."""
     is_of_host = object_info[kind]["python_module"].startswith(("nodes", "comfy_extras"))
     return not is_of_host and not kind.startswith("Likeness")
-
-
-def up_to_outputs(prompt: Prompt, object_info: ObjectInfo) -> Prompt:
-    """The nodes that ComfyUI runs: those that save or show something, and all before them."""
-    last = [number for number, node in prompt.items() if object_info[node["class_type"]]["output_node"]]
-    return up_to(prompt, last)
-
-
-def socket_of(prompt: Prompt, link: Link, object_info: ObjectInfo) -> Any:
-    """The type of the socket that a link leaves; None of a node that does not name all of its outputs."""
-    sockets = object_info[prompt[link.node]["class_type"]]["output"]
-    if 0 <= link.output < len(sockets):
-        return sockets[link.output]
-    return None

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from environment import ROOT, SetupError, say
 
 from .one_worker import Finished, WorkerSettings
-from .worker import ENDS, shortened
+from .worker import TRIES, shortened
 
 HERE = "local"
 """The address by which Ray is started on this machine."""
@@ -59,12 +59,12 @@ class RayWorkers:
         share = 1 / math.ceil(self.count / gpus) if gpus else 0
         # Two calls at a time, so that a worker can be stopped while it has a row.
         self._class = self._ray.remote(
-            num_cpus=0, num_gpus=share, max_concurrency=2, max_restarts=-1, max_task_retries=ENDS - 1
+            num_cpus=0, num_gpus=share, max_concurrency=2, max_restarts=-1, max_task_retries=TRIES - 1
         )(_actor_class())
         # Of this machine's own scripts. To a cluster they are sent with the actor.
         self._scripts = str(ROOT / "scripts") if self._is_here else None
         self._crew = [_Member(self._started(number, settings, place)) for number in range(self.count)]
-        self._starting = {member.actor.host.remote(): member for member in self._crew}
+        self._starting = {member.actor.version.remote(): member for member in self._crew}
         self._page_rows = 1
         self._again: list[list[Any]] = []
         """The tasks of workers that could not be started again."""
@@ -136,13 +136,13 @@ class RayWorkers:
     def _welcome(self, member: _Member, reference: Any) -> None:
         """A worker that has started gets rows; one that could not start is left out. Raises SetupError."""
         try:
-            host = self._ray.get(reference)
+            version = self._ray.get(reference)
         except self._ray.exceptions.RayError as cause:
             self._leave_out(member, cause)
             return
         member.is_ready = True
-        if host.version != self._host:
-            say(f"A worker has {host.version} ({host.place}), not {self._host}: its pictures may differ a little.")
+        if version != self._host:
+            say(f"A worker has {version}, not {self._host}: its pictures may differ a little.")
 
     def _leave_out(self, member: _Member, cause: BaseException) -> None:
         """Go on without a worker. Raises SetupError where no other is left."""
@@ -169,7 +169,7 @@ class RayWorkers:
             if len(page) > 1:
                 member.again += [[task] for task in reversed(page)]
             else:
-                why = f"{ENDS} workers ended during this row. The last: {_reason(cause)}"
+                why = f"{TRIES} workers ended during this row. The last: {_reason(cause)}"
                 yield Finished(page[0], None, why)
             return
         seconds = (time.monotonic() - member.since) / len(page)
@@ -208,9 +208,7 @@ def _join(ray: Any, address: str) -> None:
     if ":" in address:
         _require_answer(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "likeness"}
-    if address == HERE:
-        options["include_dashboard"] = True
-    else:
+    if address != HERE:
         # Each machine runs this pack, and the ComfyUI that it finds there.
         options["runtime_env"] = {"working_dir": str(ROOT), "excludes": [".git", ".venv", ".cache", "tests", "output"]}
     on_terminate = signal.getsignal(signal.SIGTERM)
@@ -261,12 +259,12 @@ def _actor_class() -> type:
             from ray import cloudpickle
 
             self._worker = cloudpickle.loads(settings).worker(number)
-            self._host = self._worker.start()
+            self._worker.start()
             self._sent: Any = None
             self._maker: Any = None
 
-        def host(self) -> Any:
-            return self._host
+        def version(self) -> str:
+            return self._worker.version
 
         def object_info(self) -> dict[str, Any]:
             return self._worker.object_info()

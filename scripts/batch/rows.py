@@ -3,8 +3,8 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -43,29 +43,25 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, which is read from its beginning as often as its lines are asked for, and never held whole."""
+    """A table, which is read from its beginning as often as its lines are asked for, and never held whole.
+
+    fixed: columns of which every line has the same cell.
+    """
 
     columns: list[str]
     lines: Callable[[], Iterator[Line]]
-
-
-@dataclass(frozen=True)
-class FixedInput:
-    """An input that is the same in every row. column: its name, as a column would be called."""
-
-    column: str
-    value: str
+    fixed: Mapping[str, str] = field(default_factory=dict)
 
 
 def read(folder: Folder, name: str) -> Table:
     """The table in a file: CSV, JSON lines or Parquet, by its ending. Raises SetupError for a file that is no table."""
     place = folder.place(name)
-    folder = folder.with_copy(name)
+    path = folder.copied(name)
     if ending(name) == ".parquet":
-        return _checked(place, *parquet_lines(folder, name))
+        return _checked(place, *parquet_lines(path, place))
     if ending(name) in JSON_LINES:
-        return _checked(place, *json_lines(folder, name))
-    first = next(csv_lines(folder, name), None)
+        return _checked(place, *json_lines(path))
+    first = next(csv_lines(path, place), None)
     if first is None:
         raise SetupError(f"{place} is empty: the first line names inputs of the workflow, each further line is a row.")
     columns = list(first.cells)
@@ -74,7 +70,7 @@ def read(folder: Folder, name: str) -> Table:
         columns.pop()
     if "" in columns:
         raise SetupError(f"Column {columns.index('') + 1} of {place} has no name: write one into line {first.number}.")
-    return _checked(place, columns, lambda: islice(csv_lines(folder, name), 1, None))
+    return _checked(place, columns, lambda: islice(csv_lines(path, place), 1, None))
 
 
 def _checked(place: str, columns: list[str], lines: Callable[[], Iterator[Line]]) -> Table:
@@ -88,41 +84,28 @@ def _checked(place: str, columns: list[str], lines: Callable[[], Iterator[Line]]
     return Table(columns, lines)
 
 
-def with_inputs(table: Table, inputs: Sequence[FixedInput]) -> Table:
-    """The table with further columns behind its own, each with the same value in every line.
-
-    Raises SetupError for a column that is there already.
-    """
-    count = len(table.columns)
-    columns = [*table.columns, *(fixed.column for fixed in inputs)]
-    counts = Counter(map(names.folded, columns))
-    for fixed in inputs:
-        if counts[names.folded(fixed.column)] > 1:
+def with_inputs(table: Table, inputs: Sequence[tuple[str, str]]) -> Table:
+    """The table with further columns, each with the same value in every line. Raises SetupError for one that is there
+    already."""
+    counts = Counter(map(names.folded, [NAME, *table.columns, *(column for column, _ in inputs)]))
+    for column, _ in inputs:
+        if counts[names.folded(column)] > 1:
             raise SetupError(
-                f"--set gives {fixed.column}, which is a column of the table or given before: leave one of them."
+                f"--set gives {column}, which is a column of the table or given before: leave one of them."
             )
-    values = [fixed.value for fixed in inputs]
-
-    def lines() -> Iterator[Line]:
-        for line in table.lines():
-            # Cells beyond the columns stay behind all of them, to be named.
-            yield replace(line, cells=[*line.cells[:count], *values, *line.cells[count:]])
-
-    return Table(columns, lines)
+    return replace(table, fixed=dict(inputs))
 
 
-def rows(table: Table, is_photo: Callable[[str], bool], repeated: Container[int] = ()) -> Iterator[Row]:
-    """Every row; one with too many or too few cells, and the second of a name, with their problem.
+def rows(table: Table, is_photo: Callable[[str], bool]) -> Iterator[Row]:
+    """Every row; one with too many or too few cells with its problem.
 
     is_photo: whether a column holds files, which a row without a name is called after, behind its line's number.
-    repeated: the keys of names that several rows have.
     """
-    line_of_name: dict[int, int] = {}
     column_count = len(table.columns)
     is_name = [names.folded(column) == NAME for column in table.columns]
-    photo_columns = [column for column in table.columns if is_photo(column)]
+    photo_columns = [column for column in (*table.columns, *table.fixed) if is_photo(column)]
     for line in table.lines():
-        cells: dict[str, str] = {}
+        cells = dict(table.fixed)
         name = ""
         for column, is_of_name, cell in zip(table.columns, is_name, line.cells, strict=False):
             if is_of_name:
@@ -139,10 +122,6 @@ def rows(table: Table, is_photo: Callable[[str], bool], repeated: Container[int]
                 f"{len(line.cells)} cells for {column_count} columns: put text that holds the separator into straight "
                 'quotes, as "one, two".'
             )
-        elif not problem and repeated and key_of(name) in repeated:
-            other_line = line_of_name.setdefault(key_of(name), line.number)
-            if other_line != line.number:
-                problem = f"line {other_line} has the name {name} too: give each row its own."
         yield Row(line.number, name, cells, problem)
 
 

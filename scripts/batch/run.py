@@ -8,10 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from tqdm import tqdm
 from core.errors import counted
 
 from . import check, prompts
-from .estimate import Pace
+from .estimate import Took
 from .inputs import Template
 from .one_worker import Finished, Workers
 from .output import Measuring, Output, Task
@@ -34,8 +34,6 @@ _LOG_SECONDS = 10
 """How often a bar is drawn in a terminal, and in a file."""
 _TO_DO, _DONE, _REFUSED, _REPEATED = range(4)
 """What is noted of a row. Repeated: an earlier one has its name."""
-_BLOCK_ROWS = 4096
-_PHOTO_COUNTS = 2**24
 _MOST_GIVEN_UP = 3
 """So many rows may end their workers one after the other."""
 
@@ -44,13 +42,10 @@ _MOST_GIVEN_UP = 3
 class Survey:
     """What is known of the rows before the first is made.
 
-    states: a number of each. repeated: keys of names that several rows have. photos: how often a photo is named, 2 for
-    more, in the place that its name's hash has. first: the first row that is to be made.
+    states: a number of each. first: the first row that is to be made.
     """
 
     states: Any
-    repeated: set[int]
-    photos: bytearray
     first: Row | None = None
 
     def count(self, state: int) -> int:
@@ -59,6 +54,10 @@ class Survey:
     @property
     def to_do(self) -> int:
         return self.count(_TO_DO)
+
+    @property
+    def repeated(self) -> int:
+        return self.count(_REPEATED)
 
 
 class Run:
@@ -72,7 +71,6 @@ class Run:
         self._object_info = object_info
         self._output = output
         self._workers = workers
-        self._photo_columns = [column for column in table.columns if template.is_photo(column)]
 
     def require_makeable(self, measuring: Measuring | None) -> None:
         """Raises SetupError where the workflow makes no picture, or none that can be measured or seeded."""
@@ -87,26 +85,23 @@ class Run:
     def survey(self) -> Survey:
         """Look through all rows. What cannot be made by its cells or missing photos is in failed.csv then."""
         states, names = bytearray(), array("Q")
-        survey = Survey(None, set(), bytearray(_PHOTO_COUNTS))
-        for block in _blocks(bar(rows(self._table, self._template.is_photo), None, "Reading rows")):
-            keys = [key_of(row.name) for row in block]
-            fingerprints = [self._fingerprint(row) for row in block]
-            done = self._output.has(keys, fingerprints)
-            names.extend(keys)
-            for row, fingerprint, is_done in zip(block, fingerprints, done, strict=True):
-                if not fingerprint:
-                    states.append(_REFUSED)
-                    continue
-                states.append(_DONE if is_done else _TO_DO)
-                if not is_done:
-                    self._note(row, survey)
+        survey = Survey(None)
+        for row in bar(rows(self._table, self._template.is_photo), None, "Reading rows"):
+            names.append(key_of(row.name))
+            fingerprint = self._fingerprint(row)
+            if not fingerprint:
+                states.append(_REFUSED)
+            elif self._output.has(names[-1], fingerprint):
+                states.append(_DONE)
+            else:
+                states.append(_TO_DO)
+                survey.first = survey.first or row
         survey.states = np.frombuffer(states, np.uint8).copy()
         keys = np.frombuffer(names, np.uint64)
         _, first = np.unique(keys, return_index=True)
         if len(first) < len(keys):
             is_later = np.ones(len(keys), bool)
             is_later[first] = False
-            survey.repeated = set(keys[is_later].tolist())
             survey.states[is_later & (survey.states != _REFUSED)] = _REPEATED
         return survey
 
@@ -117,14 +112,6 @@ class Run:
         except BadRow as problem:
             self._output.refuse(row, str(problem))
             return ""
-
-    def _note(self, row: Row, survey: Survey) -> None:
-        """Note a row that is to be made, and its photos."""
-        survey.first = survey.first or row
-        for column in self._photo_columns:
-            if column in row.cells:
-                place = hash(row.cells[column]) % _PHOTO_COUNTS
-                survey.photos[place] = min(2, survey.photos[place] + 1)
 
     def require_files(self, row: Row) -> None:
         """Raises SetupError with all that a row needs and that is not there: what it chooses in menus. Menus have what
@@ -140,26 +127,23 @@ class Run:
 
     def tasks(self, survey: Survey) -> Iterator[Task]:
         """The rows that are to be made, as workers ask for them."""
-        for number, row in enumerate(rows(self._table, self._template.is_photo, survey.repeated)):
+        for number, row in enumerate(rows(self._table, self._template.is_photo)):
             state = survey.states[number]
             if state == _REPEATED:
-                self._output.refuse(row, row.problem)
+                self._output.refuse(row, f"an earlier row has the name {row.name} too: give each row its own.")
             if state != _TO_DO:
                 continue
             fingerprint = self._fingerprint(row)
             if fingerprint:
-                alone = [
-                    column
-                    for column in self._photo_columns
-                    if column in row.cells and survey.photos[hash(row.cells[column]) % _PHOTO_COUNTS] < 2
-                ]
-                yield Task(row, fingerprint, alone)
+                yield Task(row, fingerprint)
 
     def make(self, maker: Any, survey: Survey) -> int:
         """Make all rows that are to be made; how many have been. Raises SetupError where one after the other ends its
         workers."""
-        pace = Pace()
+        took = Took()
         made_count = 0
+        last = 0.0
+        is_told = False
         given_up = 0
         done = survey.count(_DONE)
         to_do = survey.to_do
@@ -173,9 +157,16 @@ class Run:
                 self._output.refuse(finished.task.row, problem)
                 continue
             made_count += 1
-            if pace.is_known_with(finished.made.size) and to_do > number:
-                sentence = pace.took.estimate(to_do - number, self._output.free_bytes, self._output.folder.address)
-                say(f"By the first rows: {sentence}")
+            now = time.monotonic()
+            # Without the first row, which waits for the models.
+            if made_count > 1:
+                took.add(now - last, finished.made.size)
+            last = now
+            if not is_told and took.is_enough:
+                is_told = True
+                if to_do > number:
+                    sentence = took.estimate(to_do - number, self._output.free_bytes, self._output.folder.address)
+                    say(f"By the first rows: {sentence}")
         return made_count
 
     def say_what_comes(self, survey: Survey) -> None:
@@ -184,7 +175,7 @@ class Run:
         Raises SetupError where they have no room on the disk.
         """
         text = f"{counted(survey.to_do, 'row')} to make; {survey.count(_DONE)} done earlier, "
-        text += f"{self._output.failed + survey.count(_REPEATED)} refused."
+        text += f"{self._output.failed + survey.repeated} refused."
         earlier = self._output.earlier
         if earlier.count and survey.to_do:
             folder = self._output.folder.address
@@ -211,12 +202,6 @@ def _problem(finished: Finished) -> str:
 
 def _is_given_up(finished: Finished) -> bool:
     return bool(finished.error) or finished.made.is_given_up
-
-
-def _blocks(all_rows: Iterable[Row]) -> Iterator[list[Row]]:
-    left = iter(all_rows)
-    while block := list(islice(left, _BLOCK_ROWS)):
-        yield block
 
 
 def bar(items: Iterable, total: int | None, title: str, unit: str = "row", done: int = 0) -> tqdm:

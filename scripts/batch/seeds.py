@@ -32,7 +32,7 @@ class Seed:
 def tries(job: Job, count: int) -> Iterator[Job]:
     """The job with as many seeds, one after the other."""
     for number in range(count):
-        yield replace(job, prompt=with_moved_seeds(job.prompt, number), try_number=number)
+        yield replace(job, prompt=with_moved_seeds(job.prompt, number))
 
 
 def with_moved_seeds(prompt: Prompt, distance: int) -> Prompt:

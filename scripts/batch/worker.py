@@ -2,7 +2,6 @@
 
 import math
 import os
-import platform
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -22,29 +21,18 @@ PERSON_FILE = ".safetensors"
 """How the file of a saved person ends."""
 BESIDE = Path(__file__).parent / "beside"
 """A pack of nodes that the workers alone have."""
-ENDS = 3
-"""So often ComfyUI may end during a row."""
-LATE = 2
-"""So often a row may take too long."""
+TRIES = 2
+"""So often a row is tried during which ComfyUI ends or takes too long."""
 _MOST_LETTERS = 600
 """Of the end of a log in a message."""
 
 
 @dataclass(frozen=True)
-class WorkerHost:
-    """The ComfyUI of a worker. version: such as "ComfyUI 0.33.0". place: its folder and its machine, for messages."""
-
-    version: str
-    place: str
-
-
-@dataclass(frozen=True)
 class SavedFile:
-    """A file that a prompt has saved. ending: with its dot, such as .png. node: by which it was saved."""
+    """A file that a prompt has saved. ending: with its dot, such as .png."""
 
     ending: str
     data: bytes = field(repr=False)
-    node: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +66,12 @@ class Worker:
         packs = [*packs_of(host), BESIDE]
         self._server = HostServer(host, python, Path(self._folder.name) / "host", models, packs=packs)
 
-    def start(self) -> WorkerHost:
+    @property
+    def version(self) -> str:
+        """Of its ComfyUI, such as "ComfyUI 0.33.0"."""
+        return str(self._host)
+
+    def start(self) -> None:
         """Start its ComfyUI, if it does not run. Raises HostError."""
         with self._starting:
             if self._is_stopped:
@@ -86,7 +79,6 @@ class Worker:
             if not self._is_running:
                 self._server.__enter__()
                 self._is_running = True
-        return WorkerHost(str(self._host), f"{self._host.path} on {platform.node()}")
 
     def object_info(self) -> dict[str, Any]:
         """Every class of nodes that its ComfyUI has."""
@@ -96,10 +88,10 @@ class Worker:
     def run(self, prompt: Prompt, files: Mapping[str, bytes]) -> Outcome:
         """Run a prompt. files: what it reads, by the names that it has for them.
 
-        A prompt during which ComfyUI ends is tried again in the next one, and one that takes too long, too.
+        A prompt during which ComfyUI ends, or that takes too long, is tried again in the next one.
         """
         reason = ""
-        for ends in range(1, ENDS + 1):
+        for _ in range(TRIES):
             began = time.monotonic()
             try:
                 self.start()
@@ -107,18 +99,13 @@ class Worker:
                 return self._tried(prompt, files)
             except (HostError, OSError, KeyError) as cause:
                 reason = shortened(str(cause))
+                if time.monotonic() - began >= self._limit:
+                    reason = f"It was not done after {self._limit:g} s. --row-limit gives it more seconds."
                 self._end_host()
             if self._is_stopped:
                 break
-            if time.monotonic() - began >= self._limit:
-                reason = (
-                    f"It was not done after {self._limit:g} s. It was tried {LATE} times, and each time its ComfyUI "
-                    "was ended. If it needs longer, say how many seconds: --row-limit."
-                )
-                if ends >= LATE:
-                    return Outcome(error=reason, is_given_up=True)
             say(f"ComfyUI ended during a row, and is started again: {reason}")
-        return Outcome(error=f"ComfyUI ended {ENDS} times during this row. The last: {reason}", is_given_up=True)
+        return Outcome(error=f"ComfyUI ended {TRIES} times during this row. The last: {reason}", is_given_up=True)
 
     def _tried(self, prompt: Prompt, files: Mapping[str, bytes]) -> Outcome:
         try:
@@ -165,7 +152,7 @@ class Worker:
 
         None where a node was not run again: another prompt's file may have got the name of its file since.
         """
-        saved: list[tuple[str, Path]] = []
+        saved: list[Path] = []
         is_lost = False
         for node, entry in _named_files(run):
             path = self._server.file(entry)
@@ -173,12 +160,12 @@ class Worker:
                 # Previews would fill the disk, and ComfyUI reads the names of all of them before it writes another.
                 path.unlink(missing_ok=True)
             elif entry.get("type") == "output":
-                saved.append((node, path))
+                saved.append(path)
                 is_lost = is_lost or node in run.cached or not path.is_file()
         if is_lost:
             return None
-        files = [SavedFile(path.suffix, path.read_bytes(), node) for node, path in saved]
-        for _, path in saved:
+        files = [SavedFile(path.suffix, path.read_bytes()) for path in saved]
+        for path in saved:
             path.unlink()
         return files
 

@@ -125,7 +125,6 @@ def test_seeds_move_also_where_another_node_holds_the_number() -> None:
     prompt = job(7, cast=node("LikenessCast"), number=node("PrimitiveInt", value=2**64 - 1)).prompt
     prompt["second"] = node("KSampler", noise_seed=["number", 0])
     first, second = seeds.tries(Job(Row(2, "x", {}), prompt, {}), 2)
-    assert (first.try_number, second.try_number) == (0, 1)
     assert first.prompt["sampled"]["inputs"]["seed"] == 7
     assert first.prompt["second"]["inputs"]["noise_seed"] == ["number", 0]
     assert second.prompt["sampled"]["inputs"]["seed"] == 8

@@ -22,14 +22,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from batch import rows
-from batch.folders import folder_of, parent_of
+from batch.folders import folder_of
 from batch.inputs import Template
 from batch.maker import Maker
 from batch.one_worker import OneWorker, WorkerSettings
 from batch.output import Output
 from batch.ray_workers import HERE, RayWorkers
 from batch.run import Run
-from batch.worker import Outcome, SavedFile, WorkerHost
+from batch.worker import Outcome, SavedFile
 from environment import say
 
 PROMPT = {
@@ -52,8 +52,10 @@ class SmallWorker:
         self._seconds = seconds
         self._deadly = deadly
 
-    def start(self) -> WorkerHost:
-        return WorkerHost("small", "here")
+    version = "small"
+
+    def start(self) -> None:
+        pass
 
     def object_info(self) -> dict[str, Any]:
         return OBJECT_INFO
@@ -109,7 +111,7 @@ def run_all(options: argparse.Namespace, began: float) -> None:
     # As attributes of the object, which travel with it.
     object.__setattr__(settings, "seconds", options.seconds)
     object.__setattr__(settings, "deadly", options.deadly)
-    parent, name = parent_of(options.table)
+    parent, name = os.path.split(options.table)
     table = rows.read(folder_of(parent), name)
     output = Output(folder_of(options.output))
     say(f"joined after {time.monotonic() - began:.1f} s: {output.earlier.count} done, {memory()} MB")

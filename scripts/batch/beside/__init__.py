@@ -1,17 +1,49 @@
-"""A node that a worker's ComfyUI has beside the pack: a file of what no node of the pack puts beside the pictures."""
+"""What a worker's ComfyUI has beside the pack: a node that makes a file of what no node of the pack puts beside the
+pictures, and the people of many rows."""
 
 import json
-import sys
 import uuid
+from collections import OrderedDict
 from dataclasses import asdict
 from pathlib import Path
 
 import folder_paths
-from safetensors.torch import save
+
+try:
+    from comfy_execution.cache_provider import CacheProvider, register_cache_provider
+except ImportError:  # an older one remembers the row before alone
+    register_cache_provider = None
+    CacheProvider = object
+
+MOST_PEOPLE = 200
+
+
+class People(CacheProvider):  # pyright: ignore[reportGeneralTypeIssues] - an older ComfyUI has none
+    """The last people whom this ComfyUI has made of photos: ComfyUI itself forgets what a prompt does not use."""
+
+    def __init__(self):
+        self._made = OrderedDict()
+
+    def should_cache(self, context, value=None):
+        return context.class_type == "LikenessPerson"
+
+    async def on_lookup(self, context):
+        if context.cache_key_hash in self._made:
+            self._made.move_to_end(context.cache_key_hash)
+        return self._made.get(context.cache_key_hash)
+
+    async def on_store(self, context, value):
+        self._made[context.cache_key_hash] = value
+        if len(self._made) > MOST_PEOPLE:
+            self._made.popitem(last=False)
+
+
+if register_cache_provider:
+    register_cache_provider(People())
 
 
 class AsFile:
-    """A file of what Measure Likeness finds, what Check Model Files says, or a person as Save Person writes them."""
+    """A file of what Measure Likeness finds, or what Check Model Files says."""
 
     CATEGORY = "likeness/batch"
     FUNCTION = "write"
@@ -20,20 +52,15 @@ class AsFile:
 
     @classmethod
     def INPUT_TYPES(cls):  # noqa: N802 - as ComfyUI calls it
-        return {"required": {"content": ("LIKENESS_REPORT,LIKENESS_PERSON,STRING", {"forceInput": True})}}
+        return {"required": {"content": ("LIKENESS_REPORT,STRING", {"forceInput": True})}}
 
     def write(self, content):
         if isinstance(content, str):
             ending = ".txt"
             data = diagnosis(content)
-        elif hasattr(content, "crops"):
-            ending = ".safetensors"
-            data = person(content)
         else:
             ending = ".report"
             data = measurement(content)
-        if not data:
-            return {}
         path = Path(folder_paths.get_output_directory()) / f"{uuid.uuid4().hex}{ending}"
         path.write_bytes(data)
         return {"ui": {"files": [{"filename": path.name, "subfolder": "", "type": "output"}]}}
@@ -44,15 +71,6 @@ def diagnosis(text):
     its ComfyUI is meant."""
     lasting = str(Path(folder_paths.__file__ or "").parent / "models")
     return text.replace(folder_paths.models_dir, lasting).encode()
-
-
-def person(identity):
-    """A saved person; nothing where no photo has shown a face."""
-    if not len(identity.crops):
-        return b""
-    # A module of the pack, which has another name in every ComfyUI.
-    identities = sys.modules[type(identity).__module__.removesuffix("people") + "identities"]
-    return save(*identities.to_tensors(identity))
 
 
 def measurement(report):

@@ -1,15 +1,20 @@
-"""batch.py on a real ComfyUI: people of several rows are made once, saved people stand in cells; with real faces."""
+"""batch.py from its arguments to its pictures, by a ComfyUI that runs: people of several rows are looked at once, saved
+people stand in cells.
+"""
 
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -18,19 +23,20 @@ import real_faces
 from batch import rows
 from batch.folders import Folder
 from batch.inputs import Template
-from batch.maker import Maker
 from batch.one_worker import OneWorker, WorkerSettings
-from batch.output import Measuring, Output
 from batch.prompts import Job
-from batch.run import Asking, Run
-from batch.saved_people import FaceBank
-from batch.shared_people import SharedPeople
+from batch.run import Asking
 from batch.worker import SavedFile
+from environment import ROOT
 from PIL import Image
 from rig.host_server import HostServer
-from rig.links import Link, up_to
-from safetensors.torch import load
+from rig.links import up_to
 
+_SPEC = importlib.util.spec_from_file_location("batch_script", ROOT / "scripts" / "batch.py")
+assert _SPEC
+assert _SPEC.loader
+SCRIPT: Any = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(SCRIPT)
 PACK = "small"
 PHOTOS = {"yao.jpg": real_faces.YAO, "eileen.png": real_faces.ASTRONAUT}
 
@@ -113,28 +119,31 @@ COLUMNS = "name,First.image,Second.image,Left.image,Right.image,Grain.seed\n"
 
 
 class Table:
-    """A table over the sheet. saved: the folder of saved people, if there is one."""
+    """A table over the sheet, which batch.py makes. models: a models folder with saved people, if there is one."""
 
-    def __init__(self, setup: Setup, photos: Path, lines: str, saved: Path | None = None) -> None:
+    def __init__(self, setup: Setup, photos: Path, lines: str, models: Path | None = None) -> None:
         self._setup = setup
         self.folder = photos.parent / "out"
-        (photos.parent / "sheet.json").write_text(json.dumps(sheet()), "utf-8")
-        (photos.parent / "jobs.csv").write_text(f"{COLUMNS}{lines}", "utf-8")
-        self._table = rows.read(Folder(str(photos.parent)), "jobs.csv")
-        bank = FaceBank([saved] if saved else [])
         workflow = photos.parent / "sheet.json"
-        self.template = Template(
-            workflow, setup.object_info, self._table.columns, Folder(str(photos)), photos / "nothing", bank
-        )
-        self.rows = list(rows.rows(self._table, self.template.is_photo))
+        workflow.write_text(json.dumps(sheet()), "utf-8")
+        (photos.parent / "jobs.csv").write_text(f"{COLUMNS}{lines}", "utf-8")
+        self._arguments = [str(photos.parent / "jobs.csv"), "--workflow", str(workflow), "--photos", str(photos)]
+        self._arguments += ["--output", str(self.folder), "--python", sys.executable]
+        self._arguments += ["--models", str(models)] if models else []
+        table = rows.read(Folder(str(photos.parent)), "jobs.csv")
+        self.template = Template(workflow, setup.object_info, table.columns, Folder(str(photos)), photos / "nothing")
+        self.rows = list(rows.rows(table, self.template.is_photo))
 
-    def make(self, measuring: Measuring | None = None) -> dict[str, str]:
-        """Make the rows; why some have failed, by their names."""
-        output = Output(Folder(str(self.folder)), measuring)
-        run = Run(self._table, self.template, self._setup.object_info, output, self._setup.workers)
-        run.make(Maker(self.template, self._setup.object_info, output.folder, measuring), run.survey())
-        output.close()
-        return {line["name"]: line["reason"] for line in lines_of(self.folder / "failed.csv")}
+    def make(self, *options: str) -> dict[str, str]:
+        """Make the rows by the worker that runs; why some have failed, by their names."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["batch.py", *self._arguments, *options])
+            patch.setenv("LIKENESS_PYTHON", sys.executable)
+            patch.setattr(SCRIPT, "workers_of", lambda *_: nullcontext(self._setup.workers))
+            status = SCRIPT.main()
+        failed = {line["name"]: line["reason"] for line in lines_of(self.folder / "failed.csv")}
+        assert status == bool(failed)
+        return failed
 
     def pixels(self, name: str) -> np.ndarray:
         return pixels((self.folder / f"{name}.png").read_bytes())
@@ -149,61 +158,30 @@ def pixels(picture: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
 
 
-def test_people_of_several_rows_are_made_once_and_change_no_picture(setup: Setup, photos: Path) -> None:
-    """Also of three rows in which they stand in both places, by two names each. A row that is run by itself looks at
-    the photos again, and gives the same picture."""
+def test_people_of_several_rows_are_looked_at_once_and_change_no_picture(setup: Setup, photos: Path) -> None:
+    """With whomever they are. A row that is run by itself has the same picture."""
     lines = "a,yao.jpg,eileen.png,yao.jpg,eileen.png,1\n"
-    lines += "b,eileen.png,yao.jpg,yao.jpg,eileen.png,2\n"
+    lines += "b,yao.jpg,yao.jpg,yao.jpg,eileen.png,2\n"
     lines += "c,yao.jpg,eileen.png,yao.jpg,eileen.png,3\n"
     table = Table(setup, photos, lines)
     setup.executed.clear()
     assert table.make() == {}
-    assert setup.executed["LikenessPerson"] == 2, "once for each photo"
+    remembers_the_row_before_alone = not importlib.util.find_spec("comfy_execution.cache_provider")
+    assert setup.executed["LikenessPerson"] == 3 + remembers_the_row_before_alone, "of six"
     assert setup.executed["LikenessCastFromPhotos"] == 0
     for row in table.rows:
         job = table.template.job(row)
         (alone,) = setup.files_of(job)
         assert np.array_equal(pixels(alone.data), table.pixels(row.name)), row.name
         prompt = json.loads(Image.open(table.folder / f"{row.name}.png").info["prompt"])
-        assert prompt == job.prompt, "with its photos"
+        assert prompt == job.prompt
     assert setup.executed["LikenessCastFromPhotos"] == 3
 
 
-def test_a_person_who_is_loaded_has_the_same_numbers(setup: Setup, photos: Path, tmp_path: Path) -> None:
-    """Embeddings, crops and portraits, to the bit."""
-    lines = "a,yao.jpg,eileen.png,yao.jpg,eileen.png,1\nb,eileen.png,yao.jpg,yao.jpg,eileen.png,2\n"
-    table = Table(setup, photos, lines)
-    jobs = {row.line: table.template.job(row) for row in table.rows}
-    people = SharedPeople(setup.object_info, Folder(str(tmp_path)))
-    saved_people: list[bytes] = []
-    making = people.prepared(jobs[2])
-    for file in setup.files_of(making.job):
-        if file.node in making.savers:
-            people.keep(making.savers[file.node], file.data)
-            saved_people.append(file.data)
-    assert len(saved_people) == 2
-    loaded: list[bytes] = []
-    ready = people.prepared(jobs[2]).job
-    for number, entry in ready.prompt.items():
-        if entry["class_type"] == "LikenessLoadPerson":
-            saver = node("LikenessAsFile", content=list(Link(number, 0)))
-            prompt = {**up_to(ready.prompt, [number]), "as file": saver}
-            (file,) = setup.files_of(Job(jobs[2].row, prompt, ready.files))
-            loaded.append(file.data)
-    assert len(loaded) == 2
-    by_first_number = {load(data)["crops"].flatten()[0].item(): load(data) for data in saved_people}
-    for data in loaded:
-        tensors = load(data)
-        original = by_first_number[tensors["crops"].flatten()[0].item()]
-        assert tensors.keys() == original.keys()
-        for key, values in tensors.items():
-            assert values.equal(original[key]), key
-
-
-def test_people_who_are_made_once_are_measured_and_the_best_picture_is_kept(setup: Setup, photos: Path) -> None:
+def test_people_are_measured_and_the_best_picture_is_kept(setup: Setup, photos: Path) -> None:
     lines = "a,yao.jpg,eileen.png,yao.jpg,eileen.png,1\nb,eileen.png,yao.jpg,eileen.png,yao.jpg,5\n"
     table = Table(setup, photos, lines)
-    assert table.make(Measuring(2)) == {}
+    assert table.make("--keep", "best-of:2") == {}
     measured = lines_of(table.folder / "likeness.csv")
     for name, seeds in (("a", {"1", "2"}), ("b", {"5", "6"})):
         lines_of_row = [line for line in measured if line["set"] == name and line["state"] != "extra"]
@@ -226,26 +204,28 @@ def person_file(setup: Setup, table: Table, name: str, photo_number: int) -> byt
     person = {"image": [f"p{photo_number}", 0], "name": name, "which_face": "largest", "on_no_face": "error"}
     prompt = up_to(job.prompt, [f"p{photo_number}", "pack"])
     prompt["person"] = node("LikenessPerson", face_model=["pack", 0], **person)
-    prompt["as file"] = node("LikenessAsFile", content=["person", 0])
+    prompt["saved"] = node("LikenessSavePerson", person=["person", 0], filename=name)
+    prompt["as file"] = node("LikenessAsFile", content=["saved", 1])
     (file,) = setup.files_of(Job(job.row, prompt, job.files))
-    return file.data
+    name_of_file = PurePath(file.data.decode()).name
+    return (setup.workers._worker._server.base / "models" / "likeness_faces" / name_of_file).read_bytes()
 
 
-@pytest.mark.thorough
 def test_saved_people_stand_in_the_cells_of_photos(setup: Setup, photos: Path, tmp_path: Path) -> None:
     """By the name of the face bank, and by a file beside the photos: the pictures are those of the photos. A name that
     nobody has is told with the names that there are."""
     table = Table(setup, photos, "photos,yao.jpg,eileen.png,yao.jpg,eileen.png,1\n")
     assert table.make() == {}
-    (tmp_path / "saved" / "family").mkdir(parents=True)
-    (tmp_path / "saved" / "family" / "Ada.safetensors").write_bytes(person_file(setup, table, "Ada", 1))
+    saved = tmp_path / "models" / "likeness_faces"
+    (saved / "family").mkdir(parents=True)
+    (saved / "family" / "Ada.safetensors").write_bytes(person_file(setup, table, "Ada", 1))
     (photos / "bo.safetensors").write_bytes(person_file(setup, table, "Bo", 2))
     lines = "photos,yao.jpg,eileen.png,yao.jpg,eileen.png,1\n"
     lines += "saved,family/ada,bo.safetensors,yao.jpg,eileen.png,1\n"
     lines += "one,family/ada,eileen.png,yao.jpg,eileen.png,1\n"
     lines += "nobody,family/adda,eileen.png,yao.jpg,eileen.png,1\n"
     lines += "shown,yao.jpg,eileen.png,family/ada,eileen.png,1\n"
-    with_saved_people = Table(setup, photos, lines, tmp_path / "saved")
+    with_saved_people = Table(setup, photos, lines, tmp_path / "models")
     failed = with_saved_people.make()
     assert np.array_equal(with_saved_people.pixels("saved"), with_saved_people.pixels("photos"))
     assert np.array_equal(with_saved_people.pixels("one"), with_saved_people.pixels("photos"))
