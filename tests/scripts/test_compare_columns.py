@@ -15,12 +15,10 @@ import pytest
 import torch
 from comparison import columns
 from comparison.columns import COLUMNS, Judged, figures
+from comparison.formulas import between_people, blending, collapse_rate, copied, dominance
 from environment import ROOT
 from html_page import Page
 from pack.core.measure import MeasuredPicture, Sighting
-from pack.core.measure.collapse import collapse_rate
-from pack.core.measure.confusion import between_people, blending, dominance
-from pack.core.measure.copying import copied
 from pack.core.people import Identity
 
 BOX = (0.0, 0.0, 10.0, 10.0)
