@@ -1,32 +1,42 @@
-"""People by their faces in FLUX.1 dev: what a step costs with PuLID, WithAnyone and InfiniteYou, counted.
+"""People by their pictures on diffusion transformers: references, and on FLUX.1 dev faces; to be counted.
 
-In the host's network at its published size, on tensors that are shapes alone.
+Networks and people are those of transformers.py.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import comfy.controlnet
 import comfy.latent_formats
 import comfy.ops
-import environment
 import tiny_dits
 import torch
 from comfy.ldm.flux.controlnet import ControlNetFlux
+from pack.bridge.host.schedule import WHOLE_SCHEDULE
+from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
+from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences
+from pack.bridge.sampling.canvas_check import Canvas
+from pack.bridge.sampling.model_conds import carry
+from pack.bridge.sampling.runs import patched
 from pack.nodes.infinite_you.net import BLOCKS
 from pack.nodes.pulid.net import reads_behind
 from rig import shapes
 from rig.standins import Weights
 
-from .methods import PULID_ENCODER, Applied, eyes_of_pulid, file_loaded, hollow, line, normal, run, shapes_alone
-from .transformers import DTYPE, PUBLISHED, Network, Transformer, cast, counted, for_counting, plain, strips
+from .figures import Applied, Way
+from .methods import PULID_ENCODER, eyes_of_pulid, file_loaded, hollow, normal, run, shapes_alone
+from .transformers import DTYPE, METHODS, Network, Transformer, cast, strips
 
 PULID_TEXT = 2048
 """Width of a token of its published file, which has 16 heads."""
-FLUX_DEV = next(transformer for transformer in PUBLISHED if transformer.family == tiny_dits.FLUX)
+PORTRAIT = 512
+"""Side in px of a reference."""
+SHOWN = {tiny_dits.FLUX_2: 0, tiny_dits.QWEN: 204}
+"""Families that references are counted on, and by how many tokens a text shows each: Qwen's encoder sees it at 384 px,
+and frames it."""
 
 
 class Autoencoder:
@@ -92,21 +102,35 @@ def _applied(node: str, network: Network, people: int, **inputs: Any) -> Applied
     return Applied(*run(node, model=network.model, **given))
 
 
-METHODS: dict[str, Callable[[Network, int], Applied]] = {
-    "pulid": pulid,
-    "with_anyone": with_anyone,
-    "infinite_you": infinite_you,
+def references(network: Network, people: int, by_region: bool = False) -> Applied:
+    """What People as References hands over: a portrait each."""
+    family = network.transformer.family
+    latents = [tiny_dits.latent(family, PORTRAIT, PORTRAIT) for _ in range(people)]
+    record = PeopleReferences(cast(people, network.side), tuple(latents), tuple(range(people)))
+    options = {LATENTS: latents, REFERENCES: record}
+    sides = [network.text(seed, SHOWN[family] * people, **options) for seed in (1, 2)]
+    if not by_region:
+        return Applied(network.model, *sides)
+    names = tuple(map(str, range(people)))
+    regions = RegionalReferences(
+        object(), WHOLE_SCHEDULE, record, strips(people, network.side), names, 1.0, False, canvas=Canvas("counted")
+    )
+    return Applied(patched(network.model, RegionalReferencesRun), *(carry(side, regions) for side in sides))
+
+
+FACES = {
+    "pulid": Way("**PuLID**", pulid),
+    "with_anyone": Way("**WithAnyone**", with_anyone),
+    "infinite_you": Way("**InfiniteYou**", infinite_you),
+}
+"""Methods on FLUX.1."""
+IN_REFERENCES = {
+    "references": Way("**People as References**, 512 px, without a MODEL", references),
+    "references_by_region": Way("**People as References**, 512 px, by region", partial(references, by_region=True)),
 }
 
 
-def count(transformer: Transformer = FLUX_DEV, numbers: tuple[int, ...] = (1, 2, 4)) -> None:
-    """Print what a step costs for so many people. Needs ComfyUI 0.33 or newer, as these methods do."""
-    if not tiny_dits.KNOWN:
-        environment.say("Not counted, because ComfyUI is older than 0.33: faces on FLUX.1.")
-        return
-    network = for_counting(transformer)
-    without = counted(network, plain(network, 0))
-    for name, method in METHODS.items():
-        for people in numbers:
-            step = counted(network, method(network, people))
-            print(json.dumps(line(transformer.name, name, people, step.tflop, step, without)), flush=True)
+def ways_of(transformer: Transformer) -> Mapping[str, Way]:
+    """Every way to put people into its pictures."""
+    faces = FACES if transformer.family == tiny_dits.FLUX else {}
+    return METHODS | faces | (IN_REFERENCES if transformer.family in SHOWN else {})
