@@ -254,14 +254,30 @@ def normal(seed: int, *shape: int) -> Any:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def strips(people: int, width: int, height: int) -> Any:
+    """Masks (people, height, width) that cover the picture, one beside the other."""
+    masks = torch.zeros(people, height, width)
+    for mask, columns in zip(masks, torch.arange(width).chunk(people), strict=True):
+        mask[:, columns] = 1
+    return masks
+
+
 # --- What the nodes of a method are connected to
 
 
 class Autoencoder:
-    """In the place of a VAE: a latent of the size of a picture."""
+    """In the place of a VAE: a latent of the size of a picture. channels: of it."""
+
+    latent_dim = 2
+
+    def __init__(self, channels: int = 4) -> None:
+        self.latent_channels = channels
 
     def encode(self, pictures: Any) -> Any:
-        return normal(9, len(pictures), 4, pictures.shape[1] // 8, pictures.shape[2] // 8)
+        return normal(9, len(pictures), self.latent_channels, pictures.shape[1] // 8, pictures.shape[2] // 8)
+
+    def spacial_compression_encode(self) -> int:
+        return 8
 
 
 def _instant_id(unet: adapters.UNet) -> shapes.Shapes:

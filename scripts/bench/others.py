@@ -27,7 +27,7 @@ from torch import Tensor
 
 from . import installed
 from .figures import Applied, Line, Way, count
-from .methods import BOTH, STEPS, Networks, normal
+from .methods import BOTH, STEPS, Networks, normal, strips
 
 PICTURE = 64
 """Sides in px of a picture of a person. Every pack makes it as large as its encoder wants it."""
@@ -87,13 +87,7 @@ def dtype_of(networks: Networks) -> torch.dtype:
 
 def masks(networks: Networks, people: int) -> list[Tensor]:
     """(1, height, width) each: strips beside each other that cover the picture."""
-    width, height = networks.size
-    strips: list[Tensor] = []
-    for columns in torch.arange(width).chunk(people):
-        strip = torch.zeros(1, height, width)
-        strip[:, :, columns] = 1.0
-        strips.append(strip)
-    return strips
+    return list(strips(people, *networks.size)[:, None])
 
 
 def text_of(networks: Networks, seed: int) -> list[list[Any]]:

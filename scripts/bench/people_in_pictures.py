@@ -27,8 +27,8 @@ from rig import shapes
 from rig.standins import Weights
 
 from .figures import Applied, Way
-from .methods import PULID_ENCODER, eyes_of_pulid, file_loaded, hollow, normal, run, shapes_alone
-from .transformers import DTYPE, METHODS, Network, Transformer, cast, strips
+from .methods import PULID_ENCODER, Autoencoder, eyes_of_pulid, file_loaded, hollow, run, shapes_alone, strips
+from .transformers import DTYPE, METHODS, Network, Transformer, cast
 
 PULID_TEXT = 2048
 """Width of a token of its published file, which has 16 heads."""
@@ -37,18 +37,6 @@ PORTRAIT = 512
 SHOWN = {tiny_dits.FLUX_2: 0, tiny_dits.QWEN: 204}
 """Families that references are counted on, and by how many tokens a text shows each: Qwen's encoder sees it at 384 px,
 and frames it."""
-
-
-class Autoencoder:
-    """In the place of FLUX.1's VAE: a latent of the size of a picture."""
-
-    latent_channels, latent_dim = 16, 2
-
-    def spacial_compression_encode(self) -> int:
-        return 8
-
-    def encode(self, pictures: Any) -> Any:
-        return normal(9, len(pictures), self.latent_channels, pictures.shape[1] // 8, pictures.shape[2] // 8)
 
 
 def pulid(network: Network, people: int) -> Applied:
@@ -70,7 +58,11 @@ def infinite_you(network: Network, people: int) -> Applied:
     contents = shapes.under(
         "image_proj", shapes.of("queries", tokens=8, width=64, inputs=512, text=network.transformer.text_width)
     )
-    inputs = {"infinite_you": _file("infinite_you", contents), "control_net": infuse_net(network), "vae": Autoencoder()}
+    inputs = {
+        "infinite_you": _file("infinite_you", contents),
+        "control_net": infuse_net(network),
+        "vae": Autoencoder(16),
+    }
     return _applied("LikenessApplyInfiniteYou", network, people, **inputs)
 
 
@@ -95,7 +87,7 @@ def _file(method: str, contents: shapes.Shapes) -> Any:
 
 def _applied(node: str, network: Network, people: int, **inputs: Any) -> Applied:
     """Everybody has a strip of the picture."""
-    everybody = {"cast": cast(people, network.side), "mask": strips(people, network.side), "feather": 0}
+    everybody = {"cast": cast(people, network.side), "mask": strips(people, network.side, network.side), "feather": 0}
     given = {**network.sides(), **everybody, "acts_in": "regions", "start_percent": 0.0, **inputs}
     if node == "LikenessApplyInfiniteYou":  # which attaches a ControlNet, and takes no MODEL
         return Applied(network.model, *run(node, **given))
@@ -113,7 +105,14 @@ def references(network: Network, people: int, by_region: bool = False) -> Applie
         return Applied(network.model, *sides)
     names = tuple(map(str, range(people)))
     regions = RegionalReferences(
-        object(), WHOLE_SCHEDULE, record, strips(people, network.side), names, 1.0, False, canvas=Canvas("counted")
+        object(),
+        WHOLE_SCHEDULE,
+        record,
+        strips(people, network.side, network.side),
+        names,
+        1.0,
+        False,
+        canvas=Canvas("counted"),
     )
     return Applied(patched(network.model, RegionalReferencesRun), *(carry(side, regions) for side in sides))
 

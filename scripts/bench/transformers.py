@@ -25,7 +25,7 @@ from pack.core.people import Lora, Person, PlacedCast
 from torch import Tensor, nn
 
 from .figures import Applied, Way
-from .methods import filled, hollow, normal, prompts, run, shapes_alone, unet
+from .methods import filled, hollow, normal, prompts, run, shapes_alone, strips, unet
 
 SIDE = 1024
 """Width and height of the picture in pixels where nothing else is said."""
@@ -175,14 +175,6 @@ def for_timing(transformer: Transformer, side: int = SIDE, dtype: torch.dtype = 
     )
 
 
-def strips(people: int, side: int) -> Tensor:
-    """Masks (people, side, side) that cover the picture, one beside the other."""
-    masks = torch.zeros(people, side, side)
-    for mask, columns in zip(masks, torch.arange(side).chunk(people), strict=True):
-        mask[:, columns] = 1
-    return masks
-
-
 def cast(people: int, side: int, loras: tuple[Lora, ...] = ()) -> PlacedCast:
     """People beside each other in a picture of this side in pixels, with these LoRAs each."""
     width = side / people
@@ -195,7 +187,7 @@ def cast(people: int, side: int, loras: tuple[Lora, ...] = ()) -> PlacedCast:
 
 
 def _applied(node: str, network: Network, people: PlacedCast, **inputs: Any) -> Applied:
-    places = {"mask": strips(len(people.people), network.side), "feather": 0}
+    places = {"mask": strips(len(people.people), network.side, network.side), "feather": 0}
     outputs = run(node, model=network.model, clip=network.clip, cast=people, **network.sides(), **places, **inputs)
     model, positive, negative = outputs
     return Applied(model, positive, negative)
@@ -216,7 +208,7 @@ def masked_prompts(network: Network, people: int) -> Applied:
     """The host's own way: a common prompt, and a prompt with a mask for each person. Its LoRA hooks need as many
     forwards."""
     positive = network.text(1)
-    for number, mask in enumerate(strips(people, network.side)):
+    for number, mask in enumerate(strips(people, network.side, network.side)):
         positive += network.text(3 + number, mask=mask[None], mask_strength=1.0, set_area_to_bounds=False)
     return Applied(network.model, positive, network.text(2))
 
