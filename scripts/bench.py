@@ -110,7 +110,8 @@ def timed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     import torch
     from bench import figures, methods, others, transformers
 
-    timing = figures.Timing((1, 2) if options.tiny else (1, 2, 4, 8), options.pictures)
+    numbers = (1, 2) if options.tiny else (1, 2, 4) if options.transformers else (1, 2, 4, 8)
+    timing = figures.Timing(numbers, options.pictures)
     on_cpu = figures.device().type == "cpu"
     if not options.transformers:
         family = methods.tiny(methods.SDXL) if options.tiny else methods.SDXL

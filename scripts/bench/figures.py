@@ -275,7 +275,7 @@ def tables(lines: Iterable[Line], titles: Mapping[str, str]) -> str:
         of_network.setdefault(line["network"], []).append(line)
     texts: list[str] = []
     for title, figures in of_network.items():
-        (plain,) = (figure for figure in figures if figure["method"] == NOBODY)
+        plain = next(figure for figure in figures if figure["method"] == NOBODY)
         numbers = sorted({figure["people"] for figure in figures} - {0})
         most = numbers[-1] if numbers else 0
         head = f"{title}: steps of {plain['peer']:.3g} {plain['unit']}; people"

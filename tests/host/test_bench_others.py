@@ -131,6 +131,7 @@ def test_a_table_has_a_row_for_every_way_and_a_gap_where_there_is_no_figure() ->
         line("instant_id", 1, 1.4312, 300),
         line("instant_id", 12, 1.4467, 512),
         line("ip_adapter_plus", 1, 1.0004, 300),
+        line("nobody", 0, 1.0, 256),  # once more, before the ways of others
         line("others", 12, 17.7441, 1024),
         line("nobody", 0, 1.0, None, "FLUX", unit="s", peer=0.1849, device="a card, torch 2", pictures=4),
         line("others", 1, 2.0, None, "FLUX"),
