@@ -241,7 +241,7 @@ def test_a_copy_of_the_photo_is_one_and_of_the_other_photo_minus_one() -> None:
 
 def test_the_page_about_likeness_names_every_column() -> None:
     text = (ROOT / "docs" / "likeness.md").read_text("utf-8")
-    (sentence,) = re.findall(r"^- \*\*Columns:\*\* (.*?\.) \[", text, re.MULTILINE)
+    (sentence,) = re.findall(r"^- \*\*Columns:\*\* (.*?\.) The page", text, re.MULTILINE)
     for column in COLUMNS:
         assert column.name in sentence
 
