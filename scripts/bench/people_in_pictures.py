@@ -100,9 +100,9 @@ def references(network: Network, people: int, by_region: bool = False) -> Applie
     latents = [tiny_dits.latent(family, PORTRAIT, PORTRAIT) for _ in range(people)]
     record = PeopleReferences(cast(people, network.side), tuple(latents), tuple(range(people)))
     options = {LATENTS: latents, REFERENCES: record}
-    sides = [network.text(seed, SHOWN[family] * people, **options) for seed in (1, 2)]
+    positive, negative = (network.text(seed, SHOWN[family] * people, **options) for seed in (1, 2))
     if not by_region:
-        return Applied(network.model, *sides)
+        return Applied(network.model, positive, negative)
     names = tuple(map(str, range(people)))
     regions = RegionalReferences(
         object(),
@@ -114,7 +114,8 @@ def references(network: Network, people: int, by_region: bool = False) -> Applie
         False,
         canvas=Canvas("counted"),
     )
-    return Applied(patched(network.model, RegionalReferencesRun), *(carry(side, regions) for side in sides))
+    model = patched(network.model, RegionalReferencesRun)
+    return Applied(model, carry(positive, regions), carry(negative, regions))
 
 
 FACES = {

@@ -126,7 +126,8 @@ class Network:
 
     def plain(self) -> Applied:
         """Without people."""
-        return Applied(self.model, **self.sides())
+        sides = self.sides()
+        return Applied(self.model, sides["positive"], sides["negative"])
 
     def text(self, seed: int, more_tokens: int = 0, **options: Any) -> list[list[Any]]:
         """A prompt as the text encoder gives it."""
