@@ -1,33 +1,35 @@
 """What people cost: a step with every method beside one without us, counted. One JSON line per figure.
 
     python scripts/bench.py --table counted.md > counted.jsonl
-    python scripts/bench.py --pack ComfyUI_InstantID --pack ComfyUI_IPAdapter_plus --table packs.md > packs.jsonl
-    python scripts/bench.py --gpu --table gpu.md > gpu.jsonl
+    python scripts/bench.py --only instant_id --only chained_instant_ids > instant_id.jsonl
+    python scripts/bench.py --gpu --pictures 4 --table timed.md > timed.jsonl
     python scripts/bench.py --gpu --transformers --table transformers.md > transformers.jsonl
-    python scripts/bench.py --seconds > timed.jsonl
 
-Needs a ComfyUI (see scripts/test.py for where it is looked for). Floating-point operations are counted
-on tensors that are shapes alone, real ones, so the figures are exact on any machine.
-Beside the methods of Likeness it counts ComfyUI's own masks on conditioning, and what is installed in custom_nodes of
-that ComfyUI: ComfyUI_InstantID, ComfyUI_IPAdapter_plus and ComfyUI-ppm. What is not there is said and left out.
-With --gpu the most used methods are measured on the graphics card for 1, 2, 4 and 8 people, beside the same packs:
-seconds per step, memory at the peak, and what a mask costs. It takes four minutes at most. With --gpu --transformers
-the same is measured on the published transformers that fit into the card's memory (FLUX, Qwen-Image, Z-Image and
-others), for 1, 2 and 4 people, beside ComfyUI's masks.
-With --seconds every method of Likeness is timed there for 1, 4 and 12 people.
+Needs a ComfyUI (see scripts/test.py for where it is looked for). Floating-point operations are counted on tensors that
+are shapes alone, real ones, so the figures are exact on any machine. It counts every method on SDXL and SD1.5 beside
+ComfyUI's own masks and the packs that are in custom_nodes of that ComfyUI (ComfyUI_InstantID, ComfyUI_IPAdapter_plus,
+ComfyUI-ppm; what is not there is said and left out), and then on every transformer (FLUX, Qwen-Image, Z-Image ...).
+With --gpu steps are timed on the graphics card, with memory at the peak: those of the most used methods on SDXL beside
+the same packs, or with --transformers those on the transformers that fit its memory. It takes four minutes at most.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import environment
-from bench.names import PACKS
 from rig.pack import entered
+
+ON_CARD = (
+    "id_patch", "instant_id", "ip_adapter_plus", "prompt_per_person", "lora_per_person", "chained_instant_ids",
+    "instant_ids_with_prompts", "ip_adapters", "regional_ip_adapters", "attention_couple",
+    "attention_couple_and_common", "masked_prompts",
+)  # fmt: skip
+"""What is timed on SDXL where nothing else is said: each kind of cost once."""
 
 
 def main() -> int:
@@ -35,113 +37,96 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--python", help="a Python that has everything already")
-    parser.add_argument("--table", type=Path, help="a file for the tables of docs/dev/bench.md, in Markdown")
-    parser.add_argument("--gpu", action="store_true", help="measure on the graphics card instead of counting")
+    parser.add_argument("--table", type=Path, help="a file for the figures as tables, in Markdown")
+    parser.add_argument("--only", action="append", help="a method as its figures name it; may be said again")
+    parser.add_argument("--gpu", action="store_true", help="time on the graphics card instead of counting")
     parser.add_argument("--pictures", type=int, default=1, help="with --gpu: how many are sampled at once (default: 1)")
+    parser.add_argument("--transformers", action="store_true", help="transformers alone")
     parser.add_argument(
         "--tiny", action="store_true", help="small networks on any device, to see whether everything runs"
     )
-    parser.add_argument(
-        "--transformers", action="store_true", help="with --gpu: measure the published transformers instead of SDXL"
-    )
-    parser.add_argument(
-        "--pack", action="append", default=[], choices=PACKS,
-        help="count this pack's rows alone, on SDXL and SD1.5; may be said again",
-    )  # fmt: skip
-    parser.add_argument("--seconds", action="store_true", help="time every method of Likeness on the graphics card")
     options = parser.parse_args()
     entered("bench.py", options.python, ("diffusers",))
     import comfy.cli_args
 
     comfy.cli_args.args.use_pytorch_cross_attention = True  # the kernel the operation counter knows
-    if ((options.gpu and not options.tiny) or options.seconds) and comfy.cli_args.args.cpu:
+    if options.gpu and not options.tiny and comfy.cli_args.args.cpu:
         raise environment.SetupError(
-            "--gpu and --seconds need a graphics card with CUDA. Without it bench.py counts, and --gpu --tiny shows "
-            "whether everything runs."
+            "--gpu needs a graphics card with CUDA. Without it bench.py counts, and --gpu --tiny shows whether "
+            "everything runs."
         )
-    # Only here: it needs the host, the pack and torch.
-    from bench import faces_on_flux, methods, seconds, transformers
+    # Only here: they need the host, the pack and torch.
+    from bench import figures, methods, others, people_in_pictures, transformers
 
-    if options.seconds:
-        seconds.measure((methods.SDXL, methods.SD15))
-        environment.say("Done: each figure is a line of JSON on the standard output.")
-        return 0
-    if options.transformers and not options.gpu:
-        raise environment.SetupError(
-            "--transformers belongs to --gpu. Without both, bench.py counts transformers after everything else."
-        )
-    if options.gpu and options.transformers:
-        text = measured_on_transformers(options)
-    elif options.gpu:
-        text = measured(options)
-    else:
-        text = counted(options)
-        if not (options.tiny or options.pack):
-            transformers.count()
-            faces_on_flux.count()
+    lines: list[dict[str, Any]] = []
+    for line in timed(options) if options.gpu else counted(options):
+        print(json.dumps(line), flush=True)
+        lines.append(line)
+    on_transformers = transformers.METHODS | people_in_pictures.FACES | people_in_pictures.IN_REFERENCES
+    ways = on_transformers | others.OTHERS | methods.METHODS
+    if {line["method"] for line in lines} <= {figures.NOBODY}:
+        raise environment.SetupError(f"Nothing of that is there. --only takes: {', '.join(ways)}.")
     environment.say("Done: each figure is a line of JSON on the standard output.")
     if options.table:
-        options.table.write_text(text, "utf-8")
+        options.table.write_text(figures.tables(lines, {name: way.title for name, way in ways.items()}), "utf-8")
         environment.say(f"The tables are in {options.table}.")
     return 0
 
 
-def counted(options: argparse.Namespace) -> str:
-    """Print what is counted on UNets, and return the tables. Raises SetupError where there is nothing to count."""
-    from bench import card, methods, others, tables
+def chosen(options: argparse.Namespace, ways: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are asked for."""
+    return {name: way for name, way in ways.items() if not options.only or name in options.only}
 
-    families = (methods.SDXL, methods.SD15)
-    numbers = [1, 2, 4, 8, 12]
+
+def counted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Figures on UNets and on transformers."""
+    import tiny_dits
+    from bench import figures, methods, others, people_in_pictures, transformers
+
+    families = () if options.transformers else (methods.SDXL, methods.SD15)
+    published = transformers.PUBLISHED
+    numbers = (1, 2, 4, 8, 12)
     if options.tiny:
-        families = tuple(card.tiny(family) for family in families)
-        numbers = [1, 2]
-    lines: list[dict[str, Any]] = []
-    if not options.pack:
-        lines += printed(methods.count(families, numbers))
-    lines += printed(others.count(families, numbers, options.pack))
-    if not lines:
-        raise environment.SetupError("None of these packs is in custom_nodes. There is nothing to count.")
-    return tables.people_tables(lines, {name: method.title for name, method in others.OTHERS.items()})
+        families, published, numbers = tuple(map(methods.tiny, families)), transformers.tiny(), (1, 2)
+    ours = chosen(options, methods.METHODS)
+    installed = {} if options.transformers else others.installed_ways(chosen(options, others.OTHERS))
+    for family in families:
+        for count, ways in ((figures.count, ours), (others.count_others, installed)):
+            of_family = {name: way for name, way in ways.items() if family.name in way.families}
+            yield from count(methods.for_counting(family), of_family, numbers)
+    if not tiny_dits.KNOWN:
+        environment.say("Not counted, because ComfyUI is older than 0.33: transformers.")
+        return
+    for transformer in published:
+        ways = chosen(options, people_in_pictures.ways_of(transformer))
+        yield from figures.count(transformers.for_counting(transformer), ways, (1, 2, 4))
 
 
-def measured(options: argparse.Namespace) -> str:
-    """Print what is measured on the card, and return the tables."""
-    import torch
-    from bench import card, methods
+def timed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Figures on SDXL or on transformers. Raises SetupError where the ComfyUI knows none of them."""
+    from functools import partial
 
-    family, dtype, scale = methods.SDXL, torch.float16, 1
-    if options.tiny:
-        family, scale = card.tiny(family), 16
-        if card.device().type == "cpu":
-            dtype = torch.float32
-    environment.say(f"Measuring on {card.device_name()}.")
-    settings = card.Settings(family, dtype, options.pictures)
-    lines = [*printed(card.measure(settings)), *printed(card.mask_costs(dtype, scale))]
-    return card.table(lines)
-
-
-def measured_on_transformers(options: argparse.Namespace) -> str:
-    """Print what is measured on transformers on the card, and return the table. Raises SetupError where the ComfyUI
-    knows none of them."""
     import tiny_dits
     import torch
-    from bench import card, transformers_on_card
+    from bench import figures, methods, others, transformers
 
+    numbers = (1, 2) if options.tiny else (1, 2, 4) if options.transformers else (1, 2, 4, 8)
+    timing = figures.Timing(numbers, options.pictures)
+    on_cpu = figures.device().type == "cpu"
+    if not options.transformers:
+        family = methods.tiny(methods.SDXL) if options.tiny else methods.SDXL
+        names = options.only or ON_CARD
+        ways = {name: way for name, way in (methods.METHODS | others.OTHERS).items() if name in names}
+        make = partial(methods.for_timing, family, torch.float32 if on_cpu else torch.float16)
+        yield from figures.measure({family.title: make}, others.installed_ways(ways), timing)
+        return
     if not tiny_dits.KNOWN:
         raise environment.SetupError("This ComfyUI is older than 0.33 and knows none of these transformers. Update it.")
-    settings = transformers_on_card.Settings()
-    if options.tiny:
-        dtype = torch.float32 if card.device().type == "cpu" else torch.bfloat16
-        settings = transformers_on_card.Settings(transformers_on_card.tiny(), dtype, side=64, numbers=(1, 2))
-    environment.say(f"Measuring on {card.device_name()}.")
-    return transformers_on_card.table(printed(transformers_on_card.measure(settings)))
-
-
-def printed(lines: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The same figures, each printed as it comes."""
-    for line in lines:
-        print(json.dumps(line), flush=True)
-        yield line
+    networks: dict[str, Any] = {}
+    for transformer in transformers.tiny() if options.tiny else transformers.PUBLISHED:
+        side, dtype = (64, torch.float32) if options.tiny else (transformers.SIDE, transformers.DTYPE)
+        networks[transformer.name] = partial(transformers.for_timing, transformer, side, dtype)
+    yield from figures.measure(networks, chosen(options, transformers.METHODS), timing)
 
 
 if __name__ == "__main__":

@@ -337,36 +337,26 @@ _QWEN_STREAMS = (
 
 def _qwen_modulations(zero_time: bool) -> tuple[Modulation, ...]:
     """The modulations of a network of Qwen-Image's blocks. zero_time: as in Modulation, of the picture's stream."""
-    return (
-        Modulation(
-            "transformer_blocks.{}.img_mod.1",
-            Stream.PICTURE,
-            parts=6,
-            norms=(
-                ScaledNorm("transformer_blocks.{}.img_norm1", scale=1, shift=0),
-                ScaledNorm("transformer_blocks.{}.img_norm2", scale=4, shift=3),
-            ),
-            gated=(
-                GatedLayer("transformer_blocks.{}.attn.to_out.0", gate=2),
-                GatedLayer("transformer_blocks.{}.img_mlp.net.2", gate=5),
-            ),
-            zero_time=zero_time,
-        ),
-        Modulation(
-            "transformer_blocks.{}.txt_mod.1",
-            Stream.TEXT,
-            parts=6,
-            norms=(
-                ScaledNorm("transformer_blocks.{}.txt_norm1", scale=1, shift=0),
-                ScaledNorm("transformer_blocks.{}.txt_norm2", scale=4, shift=3),
-            ),
-            gated=(
-                GatedLayer("transformer_blocks.{}.attn.to_add_out", gate=2),
-                GatedLayer("transformer_blocks.{}.txt_mlp.net.2", gate=5),
-            ),
-        ),
-        Modulation("norm_out.linear", Stream.PICTURE, parts=2, norms=(ScaledNorm("norm_out.norm", scale=0, shift=1),)),
+    modulations: list[Modulation] = []
+    for stream, name, out in ((Stream.PICTURE, "img", "to_out.0"), (Stream.TEXT, "txt", "to_add_out")):
+        block = f"transformer_blocks.{{}}.{name}"
+        modulations.append(
+            Modulation(
+                f"{block}_mod.1",
+                stream,
+                parts=6,
+                norms=(ScaledNorm(f"{block}_norm1", scale=1, shift=0), ScaledNorm(f"{block}_norm2", scale=4, shift=3)),
+                gated=(
+                    GatedLayer(f"transformer_blocks.{{}}.attn.{out}", gate=2),
+                    GatedLayer(f"{block}_mlp.net.2", gate=5),
+                ),
+                zero_time=zero_time and stream is Stream.PICTURE,
+            )
+        )
+    last = Modulation(
+        "norm_out.linear", Stream.PICTURE, parts=2, norms=(ScaledNorm("norm_out.norm", scale=0, shift=1),)
     )
+    return (*modulations, last)
 
 
 QWEN = TransformerFamily(

@@ -7,7 +7,7 @@ into web/docs/LikenessPickBestLikeness.md with its zh.md, its Chinese name into 
 into tests/golden/saved_ids.json, and how it is counted into docs/dev/measuring.md.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,11 +17,10 @@ PARTS = "parts"
 TEXT_ALIGNMENT = "text alignment"
 
 
-def mean(values: Sequence[float]) -> float | None:
-    """The mean of some values. None for no values: a mean of nothing is unknown, and not 0."""
-    if not values:
-        return None
-    return sum(values) / len(values)
+def mean(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that are known. None where none is: a mean of nothing is unknown, and not 0."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def weakest_person(picture: MeasuredPicture) -> float | None:
@@ -62,7 +61,7 @@ def leakage(picture: MeasuredPicture) -> float | None:
 
 def copy_paste(picture: MeasuredPicture) -> float | None:
     """The mean of Sighting.copy_paste, over the people who are present and have several photos."""
-    return mean([sighting.copy_paste for sighting in picture.present if sighting.copy_paste is not None])
+    return mean(sighting.copy_paste for sighting in picture.present)
 
 
 def parts(picture: MeasuredPicture) -> float | None:

@@ -1,25 +1,26 @@
-"""Every method once: what its own nodes hand to the sampler for so many people, to be counted.
+"""Every method on UNets: what its own nodes hand to the sampler for so many people, to be counted or timed.
 
-In the host's networks at any size, without weights worth the name.
+In the host's networks at any size, with random weights or as shapes alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import comfy.cldm.cldm
 import comfy.controlnet
 import comfy.model_base
+import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
 import comfy.samplers
 import comfy.supported_models
-import environment
 import lora_made
 import people_made
 import tiny_encoders
@@ -41,7 +42,7 @@ from tiny_networks import NETWORKS, host_sample
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_map_only
 
-from bench.counting import LiveBytes, counting
+from bench.figures import Applied, Way
 
 OURS = {node.define_schema().node_id: node for node in NODES}
 COUNTING = FakeTensorMode(allow_non_fake_inputs=True)
@@ -68,10 +69,11 @@ def _value(slot: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """What the host calls one, its shape, the same as small as in tests, how its ControlNet counts heads, and the
-    (width, height) of a picture."""
+    """What the host calls one, its title in a table, its shape, the same as small as in tests, how its ControlNet
+    counts heads, and the (width, height) of a picture."""
 
     name: str
+    title: str
     config: Any
     shape: Mapping[str, Any]
     tiny: Mapping[str, Any]
@@ -81,6 +83,7 @@ class Family:
 
 SDXL = Family(
     "sdxl",
+    "SDXL at 1024 px",
     comfy.supported_models.SDXL,
     NETWORKS["SDXL"]
     | {
@@ -96,12 +99,19 @@ SDXL = Family(
 )
 SD15 = Family(
     "sd15",
+    "SD1.5 at 512x768",
     comfy.supported_models.SD15,
     NETWORKS["SD1.5"] | {"model_channels": 320, "channel_mult": [1, 2, 4, 4], "context_dim": 768},
     NETWORKS["SD1.5"] | {"context_dim": 768},
     {"num_heads": 8},
     (512, 768),
 )
+
+
+def tiny(family: Family) -> Family:
+    """The family as narrow as in the tests and as deep as published: other packs count its layers."""
+    narrow = {name: family.tiny[name] for name in ("model_channels", "channel_mult")}
+    return replace(family, shape={**family.shape, **narrow}, size=(128, 128))
 
 
 def unet(family: Any, shape: Mapping[str, Any], dtype: Any) -> Any:
@@ -148,6 +158,22 @@ class Networks:
         """Width of a token."""
         return self.model.model.model_config.unet_config["context_dim"]
 
+    @property
+    def title(self) -> str:
+        return self.family.title
+
+    def plain(self) -> Applied:
+        """Without people."""
+        return Applied(self.model, **self.sides())
+
+    def sampled(self, applied: Applied, steps: int, **options: Any) -> Any:
+        """The latent after so many of the host's Euler steps with CFG. options: of the host's sampler."""
+        width, height = applied.size or self.size
+        start = normal(7, applied.rows, 4, height // 8, width // 8) * 14
+        sampling = applied.model.get_model_object("model_sampling")
+        sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", steps)
+        return host_sample(applied.model, start, sigmas, applied.positive, applied.negative, **options)
+
     def sides(self, tokens: int = 77) -> dict[str, Any]:
         """Positive and negative."""
         prompts: dict[str, Any] = {}
@@ -177,14 +203,19 @@ def file_loaded(method: str, state: dict[str, Any]) -> Any:
         return LOADERS[method].load(str(path))
 
 
+def _control_net(family: Family, dtype: torch.dtype, device: Any) -> Any:
+    """The host's ControlNet of a UNet."""
+    shape = {key: n for key, n in family.shape.items() if key not in ("out_channels", "transformer_depth_output")}
+    return comfy.cldm.cldm.ControlNet(
+        **shape, **family.heads, hint_channels=3, dtype=dtype, device=device, operations=comfy.ops.disable_weight_init
+    )
+
+
 def for_counting(family: Family) -> Networks:
     """As ComfyUI would have them on a CPU, with room for any size: nothing is computed and no weight takes memory."""
     dtype = torch.float16
     model = unet(family.config, family.shape, dtype)
-    net = comfy.cldm.cldm.ControlNet(
-        **{key: n for key, n in family.shape.items() if key not in ("out_channels", "transformer_depth_output")},
-        **family.heads, hint_channels=3, dtype=dtype, device="meta", operations=comfy.ops.disable_weight_init,
-    )  # fmt: skip
+    net = _control_net(family, dtype, "meta")
     for network in (model, net):
         hollow(network)
     model.model_sampling = comfy.model_base.model_sampling(model.model_config, model.model_type)
@@ -195,18 +226,58 @@ def for_counting(family: Family) -> Networks:
     return Networks(family, patcher, comfy.controlnet.ControlNet(net, load_device=cpu), family.size)
 
 
+def for_timing(family: Family, dtype: torch.dtype = torch.float16) -> Networks:
+    """With random weights, loaded by the host to its own device."""
+    device = comfy.model_management.get_torch_device()
+    torch.manual_seed(0)
+    model = family.config({**family.shape, "dtype": dtype}).get_model({}, device=device)
+    filled(model.diffusion_model)
+    net = filled(_control_net(family, dtype, device))
+    patcher = comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=torch.device("cpu"))
+    return Networks(family, patcher, comfy.controlnet.ControlNet(net, load_device=device), family.size)
+
+
+def filled(network: torch.nn.Module) -> torch.nn.Module:
+    """The network with random weights, small enough that fp16 does not overflow in it."""
+    for name, weight in network.named_parameters():
+        weight.requires_grad_(False)
+        if weight.dim() > 1:
+            weight.normal_(0.0, 0.5 / math.sqrt(weight[0].numel()))
+        elif name.endswith("weight"):
+            weight.fill_(1.0)
+        else:
+            weight.zero_()
+    return network.eval()
+
+
 def normal(seed: int, *shape: int) -> Any:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def strips(people: int, width: int, height: int) -> Any:
+    """Masks (people, height, width) that cover the picture, one beside the other."""
+    masks = torch.zeros(people, height, width)
+    for mask, columns in zip(masks, torch.arange(width).chunk(people), strict=True):
+        mask[:, columns] = 1
+    return masks
 
 
 # --- What the nodes of a method are connected to
 
 
 class Autoencoder:
-    """In the place of a VAE: a latent of the size of a picture."""
+    """In the place of a VAE: a latent of the size of a picture. channels: of it."""
+
+    latent_dim = 2
+
+    def __init__(self, channels: int = 4) -> None:
+        self.latent_channels = channels
 
     def encode(self, pictures: Any) -> Any:
-        return normal(9, len(pictures), 4, pictures.shape[1] // 8, pictures.shape[2] // 8)
+        return normal(9, len(pictures), self.latent_channels, pictures.shape[1] // 8, pictures.shape[2] // 8)
+
+    def spacial_compression_encode(self) -> int:
+        return 8
 
 
 def _instant_id(unet: adapters.UNet) -> shapes.Shapes:
@@ -239,16 +310,6 @@ what only makes the tokens of people one layer, or two, as no step computes it."
 
 
 # --- The methods
-
-
-class Applied(NamedTuple):
-    """What the sampler is connected to. rows: of the batch. size: of the picture, where it is another."""
-
-    model: Any
-    positive: Any
-    negative: Any
-    rows: int = 1
-    size: tuple[int, int] | None = None
 
 
 Apply = Callable[[Networks, int], Applied]
@@ -308,10 +369,6 @@ def with_cast(kind: str, file: str = "", extra: Callable[[PlacedCast], dict[str,
     return apply
 
 
-def unpatched(networks: Networks, _people: int) -> Applied:
-    return Applied(networks.model, **networks.sides())
-
-
 def control_net(networks: Networks, _people: int) -> Applied:
     """As the host's Apply ControlNet puts it in."""
     hint = torch.rand(1, 3, *networks.size[::-1], generator=torch.Generator().manual_seed(3))
@@ -336,7 +393,7 @@ def id_tokens_by_region(networks: Networks, people: int) -> Applied:
 def style(networks: Networks, people: int) -> Applied:
     """A style of their own each: a node per person."""
     cast = placed(networks, people)
-    applied = unpatched(networks, people)
+    applied = networks.plain()
     image = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
     for number in range(1, people + 1):
         before = {"model": applied.model, "positive": applied.positive, "negative": applied.negative}
@@ -457,119 +514,49 @@ def second_pass(networks: Networks, people: int) -> Applied:
     return id_patch(networks, people, RowCast(faces, width, height))._replace(rows=people, size=networks.size)
 
 
-def sampled(networks: Networks, applied: Applied, steps: int, **options: Any) -> Any:
-    """The latent after so many of the host's Euler steps with CFG. options: of the host's sampler."""
-    width, height = applied.size or networks.size
-    start = normal(7, applied.rows, 4, height // 8, width // 8) * 14
-    sampling = applied.model.get_model_object("model_sampling")
-    sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", steps)
-    return host_sample(applied.model, start, sigmas, applied.positive, applied.negative, **options)
-
-
-@dataclass(frozen=True)
-class Counted:
-    """Of one step after the first.
-
-    tflop: operations, 1e12. peak, resident: MiB beside the weights, the most at any moment and what stays from step to
-    step.
-    """
-
-    tflop: float
-    peak: float
-    resident: float
-
-
-def counted(networks: Networks, applied: Applied, steps: int = 2) -> Counted:
-    """Of the last of these steps. networks: by for_counting."""
-    return counted_sampling(partial(sampled, networks, applied, steps))
-
-
-def counted_sampling(sample: Callable[..., Any]) -> Counted:
-    """Of the last step of a sampling of at least two. sample: does it, and calls its `callback` after each step."""
-    moments: list[tuple[int, int, int]] = []
-    with LiveBytes("cpu") as memory, counting() as counter:
-
-        def note(*_: Any) -> None:
-            moments.append((counter.get_total_flops(), memory.peak, memory.live))
-            memory.peak = memory.live
-
-        sample(callback=note)
-    (before, _, resident), (after, peak, _) = moments[-2:]
-    return Counted((after - before) / 1e12, peak / 2**20, resident / 2**20)
-
-
-class Method(NamedTuple):
-    """apply: by its nodes. families: of UNets that it is counted on. most: people, or parts, beyond which there are
-    none."""
-
-    apply: Apply
-    families: tuple[str, ...] = ("sdxl",)
-    most: int = 12
+def with_passes(call: float, people: int) -> float:
+    """A step of the picture, and its share of a pass of 20 steps over all faces, each a row of the batch."""
+    return 1 + STEPS * call
 
 
 BOTH = ("sdxl", "sd15")
-METHODS: dict[str, Method] = {
-    "control_net": Method(control_net, BOTH, most=1),
-    "id_patch": Method(id_patch),
-    "id_tokens_by_region": Method(id_tokens_by_region),
-    "instant_id": Method(with_cast("LikenessApplyInstantID", "instant-id", keypoints)),
-    "pulid": Method(with_cast("LikenessApplyPuLID", "pulid", lambda _: eyes_of_pulid())),
-    "ip_adapter_faceid": Method(with_cast("LikenessApplyIPAdapter", "ip-adapter-faceid_sdxl"), BOTH),
-    "ip_adapter_plus": Method(with_cast("LikenessApplyIPAdapter", "ip-adapter-plus_sdxl_vit-h"), BOTH),
-    "ip_adapter_full_face": Method(with_cast("LikenessApplyIPAdapter", "ip-adapter-full-face_sd15"), ("sd15",)),
-    "story_maker": Method(with_cast("LikenessApplyStoryMaker", "mask", bodies)),
-    "photo_maker": Method(with_cast("LikenessApplyPhotoMaker", "photomaker-v1", words)),
-    "style_per_person": Method(style),
-    "prompt_per_person": Method(with_cast("LikenessPromptPerPerson", extra=prompts), BOTH),
-    "lora_per_person": Method(lora_per_person()),
-    "lora_per_person_rank_64": Method(lora_per_person(rank=64), most=4),
-    "lora_per_person_with_words": Method(lora_per_person("a red coat"), most=4),
-    "share_parts": Method(share_parts(), BOTH, most=8),
-    "share_parts_cropped": Method(share_parts(crop=True), most=8),
-    "share_parts_every_2nd_step_cropped": Method(share_parts(True, 2), families=()),
-    "parts2whole": Method(parts2whole, ("sd15",), most=6),
-    "second_pass": Method(second_pass),
-}
+METHODS: dict[str, Way] = {
+    "control_net": Way("a ControlNet", control_net, BOTH, most=1),
+    "id_patch": Way("**ID-Patch**", id_patch),
+    "id_tokens_by_region": Way("**ID-Patch** with ID tokens by region", id_tokens_by_region),
+    "instant_id": Way("**InstantID**", with_cast("LikenessApplyInstantID", "instant-id", keypoints)),
+    "pulid": Way("**PuLID**, 52 tokens", with_cast("LikenessApplyPuLID", "pulid", lambda _: eyes_of_pulid())),
+    "ip_adapter_faceid": Way(
+        "**IP-Adapter FaceID**", with_cast("LikenessApplyIPAdapter", "ip-adapter-faceid_sdxl"), BOTH
+    ),
+    "ip_adapter_plus": Way(
+        "**IP-Adapter Plus**, 16 tokens", with_cast("LikenessApplyIPAdapter", "ip-adapter-plus_sdxl_vit-h"), BOTH
+    ),
+    "ip_adapter_full_face": Way(
+        "**IP-Adapter full-face**, 257 tokens", with_cast("LikenessApplyIPAdapter", "ip-adapter-full-face_sd15"),
+        ("sd15",),
+    ),
+    "story_maker": Way("**StoryMaker**", with_cast("LikenessApplyStoryMaker", "mask", bodies)),
+    "photo_maker": Way("**PhotoMaker**", with_cast("LikenessApplyPhotoMaker", "photomaker-v1", words)),
+    "style_per_person": Way("**Style per Person**, a style each", style),
+    "prompt_per_person": Way(
+        "**Prompt per Person**, 77 tokens each", with_cast("LikenessPromptPerPerson", extra=prompts), BOTH
+    ),
+    "lora_per_person": Way("**LoRA per Person**, rank 16", lora_per_person()),
+    "lora_per_person_rank_64": Way("**LoRA per Person**, rank 64", lora_per_person(rank=64), most=4),
+    "lora_per_person_with_words": Way(
+        "**LoRA per Person**, rank 16, with trigger words", lora_per_person("a red coat"), most=4
+    ),
+    "share_parts": Way("**Share Parts Attention**, garments in place of people", share_parts(), BOTH, most=8),
+    "share_parts_cropped": Way("**Share Parts Attention**, cropped to their masks", share_parts(crop=True), most=8),
+    "share_parts_every_2nd_step_cropped": Way(
+        "**Share Parts Attention**, cropped, every second step", share_parts(True, 2), families=()
+    ),
+    "parts2whole": Way("**Parts2Whole**, parts in place of people", parts2whole, ("sd15",), most=6),
+    "second_pass": Way(
+        "**second pass** with ID-Patch, all faces as rows of 768 px", second_pass, step=with_passes
+    ),
+}  # fmt: skip
 """Every method by its name."""
-Line = dict[str, Any]
-"""A figure, by the names that are printed as JSON."""
 STEPS = 20 / 30
 """Of a pass over a face, for each step of the picture."""
-
-
-def count(families: Sequence[Family] = (SDXL, SD15), numbers: Sequence[int] = (1, 2, 4, 8, 12)) -> Iterator[Line]:
-    """What a step of the picture costs for so many people, passes over faces spread over its steps."""
-    for family in families:
-        networks = for_counting(family)
-        plain = counted(networks, unpatched(networks, 0))
-        for name, method in METHODS.items():
-            if family.name not in method.families:
-                continue
-            environment.say(f"Counting {name} on {family.name}.")
-            for people in numbers:
-                if people > method.most:
-                    continue
-                call = counted(networks, method.apply(networks, people))
-                step = plain.tflop + STEPS * call.tflop if name == "second_pass" else call.tflop
-                yield line(family.name, name, people, step, call, plain)
-
-
-def line(family: str, method: str, people: int, step: float, call: Counted, plain: Counted) -> Line:
-    """One figure as it is printed.
-
-    step: of the picture, in TFLOP. call: of the model in it. plain: a call without people.
-    """
-    return {
-        "name": f"people_{family}_{method}_{people}",
-        "family": family,
-        "method": method,
-        "people": people,
-        "ours": step,
-        "peer": plain.tflop,
-        "unit": "TFLOP",
-        "ratio": round(step / plain.tflop, 4),
-        "call_tflop": round(call.tflop, 6),
-        "peak_mib": round(call.peak),
-        "kept_mib": round(call.resident),
-        "plain_peak_mib": round(plain.peak),
-    }

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -17,7 +16,6 @@ from typing import Any
 from unittest.mock import patch
 
 import comfy.model_management
-import environment
 import folder_paths
 import numpy as np
 import tiny_encoders
@@ -28,23 +26,8 @@ from rig.standins import Weights, nested, save
 from torch import Tensor
 
 from . import installed
-from .methods import (
-    BOTH,
-    SD15,
-    SDXL,
-    STEPS,
-    Applied,
-    Apply,
-    Family,
-    Line,
-    Networks,
-    counted,
-    for_counting,
-    line,
-    normal,
-    unpatched,
-)  # fmt: skip
-from .names import INSTANT_ID, IP_ADAPTER_PLUS, PPM
+from .figures import Applied, Line, Way, count
+from .methods import BOTH, STEPS, Networks, normal, strips
 
 PICTURE = 64
 """Sides in px of a picture of a person. Every pack makes it as large as its encoder wants it."""
@@ -104,13 +87,7 @@ def dtype_of(networks: Networks) -> torch.dtype:
 
 def masks(networks: Networks, people: int) -> list[Tensor]:
     """(1, height, width) each: strips beside each other that cover the picture."""
-    width, height = networks.size
-    strips: list[Tensor] = []
-    for columns in torch.arange(width).chunk(people):
-        strip = torch.zeros(1, height, width)
-        strip[:, :, columns] = 1.0
-        strips.append(strip)
-    return strips
+    return list(strips(people, *networks.size)[:, None])
 
 
 def text_of(networks: Networks, seed: int) -> list[list[Any]]:
@@ -245,7 +222,7 @@ def instant_ids_with_prompts(networks: Networks, people: int) -> Applied:
 # --- ComfyUI-ppm
 
 
-def attention_couple(common: bool) -> Apply:
+def attention_couple(common: bool) -> Callable[[Networks, int], Applied]:
     """Its attention couple. common: whether there is a prompt for the whole picture beside one for each person."""
 
     def apply(networks: Networks, people: int) -> Applied:
@@ -283,9 +260,9 @@ def masked_prompts(networks: Networks, people: int) -> Applied:
     return Applied(networks.model, positive, sides["negative"])
 
 
-def same(call: float, _people: int) -> float:
-    """A step of the picture is one call of the sampler's model."""
-    return call
+def crops(networks: Networks, _people: int) -> Applied:
+    """A crop for each person is a plain picture."""
+    return networks.plain()
 
 
 def with_crops(call: float, people: int) -> float:
@@ -293,51 +270,28 @@ def with_crops(call: float, people: int) -> float:
     return 1 + STEPS * people * call
 
 
-@dataclass(frozen=True)
-class OtherMethod:
-    """A way to draw several people without Likeness.
-
-    title: its row in the table. pack: whose nodes; empty for ComfyUI's own. apply: by these nodes. families: of UNets.
-    step: from what a call of the model costs, in plain ones, and the number of people, to what a step of the picture
-    costs in plain ones.
-    """
-
-    title: str
-    pack: str
-    apply: Apply
-    families: tuple[str, ...] = ("sdxl",)
-    step: Callable[[float, int], float] = same
-
-
-OTHERS: dict[str, OtherMethod] = {
-    "chained_instant_ids": OtherMethod("InstantIDs chained, one prompt", INSTANT_ID, chained_instant_ids),
-    "instant_ids_with_prompts": OtherMethod("InstantIDs with a prompt each", INSTANT_ID, instant_ids_with_prompts),
-    "ip_adapters": OtherMethod("IP-Adapters with masks, one prompt", IP_ADAPTER_PLUS, ip_adapters, BOTH),
-    "regional_ip_adapters": OtherMethod(
-        "IP-Adapters with masks, a common prompt and one each", IP_ADAPTER_PLUS, regional_ip_adapters, BOTH
+IP_ADAPTER_PLUS, INSTANT_ID, PPM = "ComfyUI_IPAdapter_plus", "ComfyUI_InstantID", "ComfyUI-ppm"
+OTHERS: dict[str, Way] = {
+    "chained_instant_ids": Way("InstantIDs chained, one prompt", chained_instant_ids, pack=INSTANT_ID),
+    "instant_ids_with_prompts": Way("InstantIDs with a prompt each", instant_ids_with_prompts, pack=INSTANT_ID),
+    "ip_adapters": Way("IP-Adapters with masks, one prompt", ip_adapters, BOTH, pack=IP_ADAPTER_PLUS),
+    "regional_ip_adapters": Way(
+        "IP-Adapters with masks, a common prompt and one each", regional_ip_adapters, BOTH, pack=IP_ADAPTER_PLUS
     ),
-    "attention_couple": OtherMethod("attention couple, one prompt each", PPM, attention_couple(common=False), BOTH),
-    "attention_couple_and_common": OtherMethod(
-        "attention couple, a common prompt and one each", PPM, attention_couple(common=True), BOTH
+    "attention_couple": Way("attention couple, one prompt each", attention_couple(common=False), BOTH, pack=PPM),
+    "attention_couple_and_common": Way(
+        "attention couple, a common prompt and one each", attention_couple(common=True), BOTH, pack=PPM
     ),
-    "masked_prompts": OtherMethod("masks on conditioning, a common prompt and one each", "", masked_prompts, BOTH),
-    "crop_and_detail": OtherMethod("crop and detail, 1024 px per face", "", unpatched, BOTH, with_crops),
+    "masked_prompts": Way("masks on conditioning, a common prompt and one each", masked_prompts, BOTH),
+    "crop_and_detail": Way("crop and detail, 1024 px per face", crops, BOTH, step=with_crops),
 }
 """Every other way by its name."""
 
 
-def installed_methods(only: Collection[str] = ()) -> dict[str, OtherMethod]:
-    """Those whose pack is installed. The others are said. only: of these packs alone, where there are any."""
-    chosen = {name: method for name, method in OTHERS.items() if not only or method.pack in only}
-    packs = {method.pack for method in chosen.values() if method.pack}
-    commits = installed.loaded(sorted(packs))
-    methods: dict[str, OtherMethod] = {}
-    for name, method in chosen.items():
-        if method.pack and method.pack not in commits:
-            environment.say(f"No row of {method.title}: {method.pack} is not there.")
-            continue
-        methods[name] = method
-    return methods
+def installed_ways(chosen: Mapping[str, Way]) -> dict[str, Way]:
+    """Those whose pack is installed. The others are said."""
+    commits = installed.loaded(sorted({way.pack for way in chosen.values() if way.pack}))
+    return {name: way for name, way in chosen.items() if not way.pack or way.pack in commits}
 
 
 # --- Counted
@@ -391,41 +345,8 @@ def know_sigmas(networks: Networks) -> None:
     network.forward = with_numbers
 
 
-def weights_beside(applied: Applied) -> int:
-    """Bytes of the adapters that lie on the card while it samples: the packs keep theirs in the attention patches."""
-    layers = applied.model.model_options["transformer_options"].get("patches_replace", {}).get("attn2", {})
-    adapter_of: dict[int, torch.nn.Module] = {}
-    for patched in layers.values():
-        for settings in getattr(patched, "kwargs", []):
-            adapter_of[id(settings["ipadapter"])] = settings["ipadapter"]
-    total = 0
-    for adapter in adapter_of.values():
-        for weight in adapter.parameters():
-            total += weight.numel() * weight.element_size()
-    return total
-
-
-def count(
-    families: Sequence[Family] = (SDXL, SD15), numbers: Sequence[int] = (1, 2, 4, 8, 12), only: Collection[str] = ()
-) -> Iterator[Line]:
-    """What a step of the picture costs for so many people by the ways that are installed.
-
-    only: see installed_methods().
-    """
-    methods = installed_methods(only)
-    for family in families:
-        networks = for_counting(family)
-        know_sigmas(networks)
-        plain = counted(networks, unpatched(networks, 0))
-        for name, method in methods.items():
-            if family.name not in method.families:
-                continue
-            environment.say(f"Counting {method.title} on {family.name}.")
-            for people in numbers:
-                with no_tokens_computed():
-                    applied = method.apply(networks, people)
-                with two_rows_at_a_time():
-                    call = counted(networks, applied)
-                step = method.step(call.tflop / plain.tflop, people) * plain.tflop
-                weights = round(weights_beside(applied) / 2**20)
-                yield line(family.name, name, people, step, call, plain) | {"weights_mib": weights}
+def count_others(networks: Networks, ways: Mapping[str, Way], numbers: Iterable[int]) -> Iterator[Line]:
+    """Figures of these ways, as figures.count gives them. networks: by for_counting."""
+    know_sigmas(networks)
+    with no_tokens_computed(), two_rows_at_a_time():
+        yield from count(networks, ways, numbers)

@@ -1,21 +1,21 @@
-"""People on diffusion transformers: what a step costs with a prompt or a LoRA for each person, counted.
+"""People on diffusion transformers, by a prompt or a LoRA for each person: to be counted or timed.
 
-In the host's networks at their published sizes, on tensors that are shapes alone. The people have a strip of the
-picture each.
+In the host's networks at their published sizes, with random weights or as shapes alone. A step is a forward without
+CFG. The people have a strip of the picture each.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import comfy.model_base
+import comfy.model_management
 import comfy.model_patcher
-import environment
 import lora_made
 import people_made
 import tiny_dits
@@ -24,7 +24,8 @@ import torch
 from pack.core.people import Lora, Person, PlacedCast
 from torch import Tensor, nn
 
-from .methods import Applied, Counted, counted_sampling, hollow, normal, prompts, run, shapes_alone, unet
+from .figures import Applied, Way
+from .methods import filled, hollow, normal, prompts, run, shapes_alone, strips, unet
 
 SIDE = 1024
 """Width and height of the picture in pixels where nothing else is said."""
@@ -73,6 +74,16 @@ def _published() -> tuple[Transformer, ...]:
 PUBLISHED = _published()
 
 
+def tiny() -> tuple[Transformer, ...]:
+    """A transformer of every family, as small as in the tests."""
+    models: list[Transformer] = []
+    for family in tiny_dits.EVERY:
+        settings = tiny_dits.CONFIGS[family][1]
+        width = settings["txtlayers"] * settings["txtdim"] if family == tiny_dits.KREA_2 else tiny_dits.TEXT
+        models.append(Transformer(f"small {family}", family, {}, width, text_tokens=7))
+    return tuple(models)
+
+
 class TextEncoder:
     """In the place of a CLIP: it gives random texts of the size of a transformer's own."""
 
@@ -109,9 +120,18 @@ class Network:
         self.model = model
         self.side = side
 
-    def text(self, seed: int, **options: Any) -> list[list[Any]]:
+    @property
+    def title(self) -> str:
+        return self.transformer.name
+
+    def plain(self) -> Applied:
+        """Without people."""
+        sides = self.sides()
+        return Applied(self.model, sides["positive"], sides["negative"])
+
+    def text(self, seed: int, more_tokens: int = 0, **options: Any) -> list[list[Any]]:
         """A prompt as the text encoder gives it."""
-        tokens = normal(seed, 1, self.transformer.text_tokens, self.transformer.text_width)
+        tokens = normal(seed, 1, self.transformer.text_tokens + more_tokens, self.transformer.text_width)
         pooled = normal(seed, 1, self.settings.get("vec_in_dim") or 1)
         return [[tokens, {"pooled_output": pooled, **options}]]
 
@@ -125,9 +145,9 @@ class Network:
         dtype = self.model.model.get_dtype()
         return lora_made.file(self.model, words=LORA_LAYERS, rank=RANK, dtype=dtype)
 
-    def sampled(self, applied: Applied, steps: int = 2, **options: Any) -> Tensor:
+    def sampled(self, applied: Applied, steps: int, **options: Any) -> Tensor:
         """The latent after so many of the host's Euler steps without CFG. options: of the host's sampler."""
-        start = tiny_dits.latent(self.transformer.family, self.side, self.side)
+        start = tiny_dits.latent(self.transformer.family, self.side, self.side, rows=applied.rows)
         sides = applied.positive, applied.negative
         return tiny_dits.sample(applied.model, *sides, start, steps=steps, cfg=1.0, **options)
 
@@ -144,12 +164,16 @@ def for_counting(transformer: Transformer) -> Network:
     return Network(transformer, comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu))
 
 
-def strips(people: int, side: int) -> Tensor:
-    """Masks (people, side, side) that cover the picture, one beside the other."""
-    masks = torch.zeros(people, side, side)
-    for mask, columns in zip(masks, torch.arange(side).chunk(people), strict=True):
-        mask[:, columns] = 1
-    return masks
+def for_timing(transformer: Transformer, side: int = SIDE, dtype: torch.dtype = DTYPE) -> Network:
+    """With random weights on the device where the host computes. They stay there: nothing is moved to the CPU and back
+    between two figures."""
+    device = comfy.model_management.get_torch_device()
+    torch.manual_seed(0)
+    model = transformer.model_class({**transformer.settings, "dtype": dtype}).get_model({}, device=device)
+    filled(model.diffusion_model)
+    return Network(
+        transformer, comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device), side
+    )
 
 
 def cast(people: int, side: int, loras: tuple[Lora, ...] = ()) -> PlacedCast:
@@ -164,15 +188,10 @@ def cast(people: int, side: int, loras: tuple[Lora, ...] = ()) -> PlacedCast:
 
 
 def _applied(node: str, network: Network, people: PlacedCast, **inputs: Any) -> Applied:
-    places = {"mask": strips(len(people.people), network.side), "feather": 0}
+    places = {"mask": strips(len(people.people), network.side, network.side), "feather": 0}
     outputs = run(node, model=network.model, clip=network.clip, cast=people, **network.sides(), **places, **inputs)
     model, positive, negative = outputs
     return Applied(model, positive, negative)
-
-
-def plain(network: Network, _people: int) -> Applied:
-    sides = network.sides()
-    return Applied(network.model, sides["positive"], sides["negative"])
 
 
 def prompt_per_person(network: Network, people: int) -> Applied:
@@ -190,44 +209,14 @@ def masked_prompts(network: Network, people: int) -> Applied:
     """The host's own way: a common prompt, and a prompt with a mask for each person. Its LoRA hooks need as many
     forwards."""
     positive = network.text(1)
-    for number, mask in enumerate(strips(people, network.side)):
+    for number, mask in enumerate(strips(people, network.side, network.side)):
         positive += network.text(3 + number, mask=mask[None], mask_strength=1.0, set_area_to_bounds=False)
     return Applied(network.model, positive, network.text(2))
 
 
-METHODS: dict[str, Callable[[Network, int], Applied]] = {
-    "prompt_per_person": prompt_per_person,
-    "lora_per_person": lora_per_person,
-    "lora_per_person_with_words": partial(lora_per_person, words="a red coat"),
-    "masked_prompts": masked_prompts,
+METHODS = {
+    "prompt_per_person": Way("**Prompt per Person**", prompt_per_person),
+    "lora_per_person": Way("**LoRA per Person**", lora_per_person),
+    "lora_per_person_with_words": Way("**LoRA per Person** with words", partial(lora_per_person, words="a red coat")),
+    "masked_prompts": Way("ComfyUI's masks", masked_prompts),
 }
-
-
-def counted(network: Network, applied: Applied) -> Counted:
-    """Of a step of one picture without CFG."""
-    return counted_sampling(partial(network.sampled, applied))
-
-
-def count(transformers: tuple[Transformer, ...] = PUBLISHED, numbers: tuple[int, ...] = (1, 2, 4)) -> None:
-    """What a step costs for so many people. Needs ComfyUI 0.33 or newer, as these families do."""
-    if not tiny_dits.KNOWN:
-        families = dict.fromkeys(transformer.family for transformer in transformers)
-        environment.say(f"Not counted, because ComfyUI is older than 0.33: {', '.join(families)}.")
-        return
-    for transformer in transformers:
-        network = for_counting(transformer)
-        without = counted(network, plain(network, 0))
-        for name, method in METHODS.items():
-            for people in numbers:
-                step = counted(network, method(network, people))
-                line = {
-                    "name": f"people_{transformer.name}_{name}_{people}",
-                    "ours": step.tflop,
-                    "peer": without.tflop,
-                    "unit": "TFLOP",
-                    "ratio": round(step.tflop / without.tflop, 4),
-                    "peak_mib": round(step.peak),
-                    "kept_mib": round(step.resident),
-                    "plain_peak_mib": round(without.peak),
-                }
-                print(json.dumps(line), flush=True)

@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import torch
-from bench import card, methods, seconds
-from bench.methods import Applied, Family, Networks
+from bench import methods
+from bench.figures import Applied
+from bench.methods import Family, Networks
 from torch import Tensor
 
 from .names import ON_SD15
@@ -72,12 +73,12 @@ def networks() -> Networks:
 
 @cache
 def _networks(family: Family) -> Networks:
-    return seconds.for_timing(replace(card.tiny(family), size=(128, 128)), torch.float32)
+    return methods.for_timing(methods.tiny(family), torch.float32)
 
 
 def plain() -> Applied:
     """The MODEL and prompts without anybody's nodes."""
-    return methods.unpatched(networks(), 0)
+    return networks().plain()
 
 
 def behind(applied: Applied) -> WithPrompts:
@@ -94,7 +95,7 @@ def with_ours(name: str, applied: Applied) -> Applied:
 
 def picture(applied: Applied) -> Tensor:
     """The latent after some steps with CFG."""
-    return methods.sampled(networks(), applied, STEPS)
+    return networks().sampled(applied, STEPS)
 
 
 @cache

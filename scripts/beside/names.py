@@ -34,3 +34,4 @@ TITLES = {
 THEIRS_FIRST, OURS_FIRST = "theirs-first", "ours-first"
 ORDERS = (THEIRS_FIRST, OURS_FIRST)
 """In which a pack and ours are loaded."""
+LOADED = {THEIRS_FIRST: "before", OURS_FIRST: "after"}

@@ -15,7 +15,8 @@ import folder_paths
 import tiny_encoders
 import torch
 from bench import installed, others
-from bench.methods import Applied, normal
+from bench.figures import Applied
+from bench.methods import normal
 from pack.core.errors import LikenessError
 from rig import adapters
 from rig.standins import Weights, nested

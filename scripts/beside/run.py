@@ -1,12 +1,11 @@
 """Run the packs that our pages name beside ours: loaded before and after ours, and in both orders in a graph.
 
-    python scripts/beside/run.py --table beside.md --results beside.jsonl
+    python scripts/beside/run.py --table beside.md > beside.jsonl
     python scripts/beside/run.py --pack ComfyUI-ppm --order theirs-first
 
 Needs a ComfyUI with some of these packs in custom_nodes (see scripts/test.py for where it is looked for). Their own
 code runs with ours on a small SDXL and SD1.5 with random weights. What is not installed is said and left out. Each pack
-is run in a process of its own, once loaded before ours and once after, and each takes a minute or more. With --results
-a run that was stopped goes on where it was.
+is run in a process of its own, once loaded before ours and once after, and each takes a minute or more.
 
 It ends with 0 where everything held, with 2 where something did not, and with 1 where it could not run.
 """
@@ -29,11 +28,10 @@ import environment
 from rig.pack import entered
 
 from beside.names import NAMES, ORDERS, OURS, OURS_FIRST, THEIRS_FIRST
-from beside.results import Line, kept_results, markdown
+from beside.results import Line, markdown
 
 NOBODY = "none"
 """In the place of a pack: what ours give without any."""
-NOT_RUN = "it runs"
 
 
 def main() -> int:
@@ -48,9 +46,6 @@ def main() -> int:
         "--order", choices=ORDERS, help="load one pack before or after ours, and print its results as JSON"
     )
     parser.add_argument("--table", type=Path, help="a file for the table, in Markdown")
-    parser.add_argument(
-        "--results", type=Path, help="a file that keeps the results; a pack is not run again at a commit that is in it"
-    )
     options = parser.parse_args()
     packs = options.pack or list(NAMES)
     entered("beside/run.py", options.python)
@@ -58,7 +53,7 @@ def main() -> int:
         if len(packs) != 1:
             raise environment.SetupError("--order runs one pack: name it with --pack.")
         return run_here(packs[0], options.order)
-    return run_all(packs, options.table, options.results)
+    return run_all(packs, options.table)
 
 
 def run_here(pack: str, order: str) -> int:
@@ -98,32 +93,20 @@ def emit(line: Line) -> None:
     print(json.dumps(line), flush=True)
 
 
-def run_all(packs: Sequence[str], table: Path | None, kept: Path | None) -> int:
-    """Each pack in both orders, each in a process of its own. kept: the file of --results."""
+def run_all(packs: Sequence[str], table: Path | None) -> int:
+    """Each pack in both orders, each in a process of its own."""
     commits = installed_commits(packs)
     if not commits:
         raise environment.SetupError("None of these packs is in custom_nodes. There is nothing to run beside ours.")
-    results = kept_results(kept, commits)
-    finished = {(line["pack"], line["order"]) for line in results}
-    alone: dict[str, str] = {}
+    environment.say("Drawing with ours alone.")
+    alone = digests(child(NOBODY, OURS_FIRST))
+    results: list[Line] = []
     for number, (pack, commit) in enumerate(commits.items(), 1):
         for order in ORDERS:
-            if (pack, order) in finished:
-                environment.say(f"{pack}, {order}: its results at {commit} are in {kept}.")
-                continue
-            if not alone:
-                environment.say("Drawing with ours alone.")
-                alone = digests(child(NOBODY, OURS_FIRST))
             environment.say(f"Pack {number} of {len(commits)}: {pack}, {order}.")
-            lines = results_of(pack, commit, order, alone)
-            for line in lines:
+            for line in results_of(pack, commit, order, alone):
                 emit(line)
-            if kept and lines[0]["check"] != NOT_RUN:
-                with kept.open("a", encoding="utf-8") as file:
-                    file.writelines(json.dumps(line) + "\n" for line in lines)
-            results += lines
-    order_of_packs = list(commits)
-    results.sort(key=lambda line: order_of_packs.index(line["pack"]))
+                results.append(line)
     failed = [line for line in results if not line["held"]]
     for line in failed:
         environment.say(f"Did not hold: {line['pack']}, {line['order']}, {line['method']}, {line['check']}")
@@ -155,7 +138,7 @@ def results_of(pack: str, commit: str, order: str, alone: Mapping[str, str]) -> 
     lines = child(pack, order)
     results = [line for line in lines if "check" in line]
     if not results:
-        results = [result(pack, commit, order, NOT_RUN, False, "the process ended without a result")]
+        results = [result(pack, commit, order, "it runs", False, "the process ended without a result")]
     differing = sorted(name for name, value in digests(lines).items() if value != alone.get(name))
     figure = f"others with {', '.join(differing)}" if differing else "the same to the bit"
     check = "the eight methods without its nodes, compared with a ComfyUI without the pack"

@@ -13,13 +13,13 @@ import torch
 from miniature import measure as colours
 from miniature.net import Miniature
 from pack.core.measure import STRANGER_BELOW, MeasuredPicture, Sighting
-from pack.core.measure.copying import copied
 from pack.core.models.packs import IR_SE50
 from pack.core.people import Identity
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from .columns import Judged, figures
+from .formulas import copied
 from .rows import Unread
 
 if TYPE_CHECKING:

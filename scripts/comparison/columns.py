@@ -12,9 +12,9 @@ from typing import Any
 
 from pack.core import measure
 from pack.core.geometry import longer_side
-from pack.core.measure.collapse import COLLAPSED_BELOW, collapse_rate
-from pack.core.measure.confusion import CLEAR, blending, dominance
 from pack.core.measure.figures import mean, weakest_person
+
+from .formulas import CLEAR, COLLAPSED_BELOW, blending, collapse_rate, dominance
 
 
 @dataclass(frozen=True)
@@ -61,104 +61,43 @@ class Column:
     judge: str = ""
 
 
-def _measured(judged: Sequence[Judged]) -> list[measure.MeasuredPicture]:
-    return [picture.measured for picture in judged]
+OfRow = Callable[[Sequence[Judged]], float | None]
 
 
-def _resemblance(judged: Sequence[Judged]) -> float | None:
-    return measure.totals(_measured(judged)).resemblance
+def _mean_of(of_picture: Callable[[Judged], float | None]) -> OfRow:
+    """The mean over the pictures for which it is known."""
+    return lambda judged: mean(of_picture(picture) for picture in judged)
 
 
-def _weakest_person(judged: Sequence[Judged]) -> float | None:
-    return _mean([weakest_person(picture) for picture in _measured(judged)])
+def _median_of(of_picture: Callable[[Judged], float | None]) -> OfRow:
+    """The middle one of the values that are known, the lower one of two; None where none is."""
+
+    def of_row(judged: Sequence[Judged]) -> float | None:
+        numbers = sorted(value for value in map(of_picture, judged) if value is not None)
+        return numbers[(len(numbers) - 1) // 2] if numbers else None
+
+    return of_row
 
 
-def _association(judged: Sequence[Judged]) -> float | None:
-    return measure.totals(_measured(judged)).association
-
-
-def _leakage(judged: Sequence[Judged]) -> float | None:
-    if not any(picture.present for picture in _measured(judged)):
-        return None
-    return measure.totals(_measured(judged)).leakage
+def _totals(judged: Sequence[Judged]) -> measure.Totals:
+    return measure.totals([picture.measured for picture in judged])
 
 
 def _people(judged: Sequence[Judged]) -> int:
-    return sum(len(picture.sightings) for picture in _measured(judged))
+    return sum(len(picture.measured.sightings) for picture in judged)
 
 
-def _margin(judged: Sequence[Judged]) -> float | None:
-    return measure.totals(_measured(judged)).margin
-
-
-def _above_photos(judged: Sequence[Judged]) -> float | None:
-    return _mean([measure.score(picture, "copy-paste") for picture in _measured(judged)])
+def _leakage(judged: Sequence[Judged]) -> float | None:
+    return _totals(judged).leakage if any(picture.measured.present for picture in judged) else None
 
 
 def _face_px(judged: Sequence[Judged]) -> float | None:
     sides: list[float] = []
-    for picture in _measured(judged):
-        for sighting in picture.present:
+    for picture in judged:
+        for sighting in picture.measured.present:
             if sighting.face is not None:
-                sides.append(longer_side(picture.boxes[sighting.face]))
-    return _mean(sides)
-
-
-def _missing(judged: Sequence[Judged]) -> float | None:
-    return measure.totals(_measured(judged)).missing / _people(judged)
-
-
-def _extra(judged: Sequence[Judged]) -> float | None:
-    return measure.totals(_measured(judged)).extra / len(judged)
-
-
-def _swapped(judged: Sequence[Judged]) -> float | None:
-    return measure.totals(_measured(judged)).swapped / _people(judged)
-
-
-def _dominance(judged: Sequence[Judged]) -> float | None:
-    return _mean([dominance(picture.measured) for picture in judged])
-
-
-def _blending(judged: Sequence[Judged]) -> float | None:
-    return _mean([blending(picture.measured, picture.alike_in_photos) for picture in judged])
-
-
-def _collapse(judged: Sequence[Judged]) -> float | None:
-    return _mean([collapse_rate(picture.subjects) for picture in judged])
-
-
-def _whole_collapse(judged: Sequence[Judged]) -> float | None:
-    return _mean([collapse_rate(picture.whole) for picture in judged])
-
-
-def _copy_paste(judged: Sequence[Judged]) -> float | None:
-    return _mean([_mean(picture.copied) for picture in judged])
-
-
-def _text_alignment(judged: Sequence[Judged]) -> float | None:
-    return _mean([picture.text_alignment for picture in judged])
-
-
-def _seconds(judged: Sequence[Judged]) -> float | None:
-    return _median([picture.seconds for picture in judged])
-
-
-def _step_seconds(judged: Sequence[Judged]) -> float | None:
-    return _median([picture.step_seconds for picture in judged])
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """The mean of the values that are known, None where none is."""
-    return mean([value for value in values if value is not None])
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    """The middle one of the values that are known, the lower one of two; None where none is."""
-    numbers = sorted(value for value in values if value is not None)
-    if not numbers:
-        return None
-    return numbers[(len(numbers) - 1) // 2]
+                sides.append(longer_side(picture.measured.boxes[sighting.face]))
+    return mean(sides)
 
 
 _COLLAPSE = "When Identities Collapse, arXiv 2603.26078"
@@ -166,67 +105,79 @@ _BINDING = "after MultiBind, arXiv 2603.21937"
 COLUMNS = (
     Column(
         "resemblance", "The mean similarity of people to their own photos, where a missing person counts as 0.",
-        "ours; Sim(Ref) of MultiID-Bench, arXiv 2510.14975, leaves missing people out", "1", _resemblance,
+        "ours; Sim(Ref) of MultiID-Bench, arXiv 2510.14975, leaves missing people out", "1",
+        lambda judged: _totals(judged).resemblance,
     ),
     Column(
         "weakest person",
         "The mean over pictures of the lowest similarity of a person to their own photos, where a missing person "
-        "counts as 0.", "ours; a score of Pick Best Likeness", "1", _weakest_person, True,
+        "counts as 0.", "ours; a score of Pick Best Likeness", "1",
+        _mean_of(lambda picture: weakest_person(picture.measured)), True,
     ),
     Column(
         "association", "The share of people whose face is more like them than like any other person of the picture.",
-        "ID-Patch, arXiv 2411.13632", "1", _association, True,
+        "ID-Patch, arXiv 2411.13632", "1", lambda judged: _totals(judged).association, True,
     ),
     Column(
         "leakage", "The mean over faces of the similarity to the other person whom the face is most like.",
         "ours; the blending of MultiID-Bench is the mean over all others", "0", _leakage, True,
     ),
-    Column("missing", "The share of people who have no face in their place.", "ours", "0", _missing),
-    Column("extra", "The number of faces in a picture that belong to no person.", "ours", "0", _extra),
+    Column(
+        "missing", "The share of people who have no face in their place.", "ours", "0",
+        lambda judged: _totals(judged).missing / _people(judged),
+    ),
+    Column(
+        "extra", "The number of faces in a picture that belong to no person.", "ours", "0",
+        lambda judged: _totals(judged).extra / len(judged),
+    ),
     Column(
         "swapped", "The share of people whose face is more like another person of the picture.",
-        "swap of MultiBind, arXiv 2603.21937", "0", _swapped, True,
+        "swap of MultiBind, arXiv 2603.21937", "0", lambda judged: _totals(judged).swapped / _people(judged), True,
     ),
     Column(
         "dominance",
         "The share of faces that repeat a person whom another face of the picture already looks most like.",
-        _BINDING, "0", _dominance, True,
+        _BINDING, "0", _mean_of(lambda picture: dominance(picture.measured)), True,
     ),
     Column(
         "blending",
         f"The share of faces whose two highest similarities both reach {measure.STRANGER_BELOW} and are less than "
         f"{CLEAR} apart, the second more than {CLEAR} above how alike the photos of these two people are.",
-        _BINDING, "0", _blending, True,
+        _BINDING, "0", _mean_of(lambda picture: blending(picture.measured, picture.alike_in_photos)), True,
     ),
     Column(
         "collapse",
         f"The share of people who are missing, or whose face with its surroundings has a DINOv2 similarity below "
         f"{COLLAPSED_BELOW} to that of their first photo.",
-        f"Subject Collapse Rate of {_COLLAPSE}, of each person by themselves", "0", _collapse, judge=DINO,
+        f"Subject Collapse Rate of {_COLLAPSE}, of each person by themselves", "0",
+        _mean_of(lambda picture: collapse_rate(picture.subjects)), judge=DINO,
     ),
     Column(
         f"SCR@{COLLAPSED_BELOW}",
         f"The share of people whose first photo has a DINOv2 similarity below {COLLAPSED_BELOW} to the whole picture.",
-        f"Subject Collapse Rate of {_COLLAPSE}, as published", "0", _whole_collapse, judge=DINO,
+        f"Subject Collapse Rate of {_COLLAPSE}, as published", "0",
+        _mean_of(lambda picture: collapse_rate(picture.whole)), judge=DINO,
     ),
     Column(
         "copy-paste",
         "The angle of a face to another photo of the person less its angle to the photo that it was drawn from, in "
         "angles between the two photos: 1 is a copy, 0 is as near to both.",
-        "MultiID-Bench, arXiv 2510.14975, with another photo in the place of its ground truth", "0", _copy_paste,
+        "MultiID-Bench, arXiv 2510.14975, with another photo in the place of its ground truth", "0",
+        _mean_of(lambda picture: mean(picture.copied)),
     ),
     Column(
         "text alignment", "The cosine of CLIP's embeddings of the prompt and of the picture (CLIP-T).",
-        "MultiID-Bench and When Identities Collapse, by SDXL's CLIP-G and ViT-bigG", "", _text_alignment,
+        "MultiID-Bench and When Identities Collapse, by SDXL's CLIP-G and ViT-bigG", "",
+        _mean_of(lambda picture: picture.text_alignment),
         judge=CLIP,
     ),
     Column(
         "seconds", "The seconds that a picture takes after its files are loaded, the median over the pictures.",
-        "timed on the device that the table names", "", _seconds,
+        "timed on the device that the table names", "", _median_of(lambda picture: picture.seconds),
     ),
     Column(
         "per step", "The seconds of the samplers by step, the median over the pictures.",
-        "timed on the device that the table names", "", _step_seconds,
+        "timed on the device that the table names", "", _median_of(lambda picture: picture.step_seconds),
     ),
 )  # fmt: skip
 
@@ -238,12 +189,16 @@ def named(*names: str) -> tuple[Column, ...]:
 
 OF_A_SET = (
     *named("resemblance", "weakest person", "association", "leakage"),
-    Column("margin", "The mean over people of the similarity less the leakage.", "ours", "", _margin, True),
+    Column(
+        "margin", "The mean over people of the similarity less the leakage.", "ours", "",
+        lambda judged: _totals(judged).margin, True,
+    ),
     *named("missing", "extra", "swapped", "dominance", "blending"),
     Column(
         "copy-paste",
         "The highest similarity of a face to one photo of the person, less the mean similarity between the photos.",
-        "ours; a score of Pick Best Likeness", "", _above_photos,
+        "ours; a score of Pick Best Likeness", "",
+        _mean_of(lambda picture: measure.score(picture.measured, "copy-paste")),
     ),
     Column("face px", "The longer side of faces of people who are there, in pixels.", "ours", "", _face_px, digits=0),
 )  # fmt: skip

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from pack.core.measure.collapse import collapse_rate
 from pack.core.measure.figures import mean
 from pack.core.text import plain
 
 from .benchmarks import Benchmark, Case, Entry, Published, entries_of
 from .columns import CLIP, DINO, Column
+from .formulas import collapse_rate
 from .rows import Unread
 from .seen import Seen, text_alignment
 

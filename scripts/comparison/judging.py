@@ -14,8 +14,6 @@ from pack.core import identities, measure
 from pack.core.errors import LikenessError
 from pack.core.faces import model as faces
 from pack.core.geometry import longer_side
-from pack.core.measure.confusion import between_people
-from pack.core.measure.copying import copied
 from pack.core.people import Box, Cast, Face, Identity, Person, PlacedCast
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
@@ -23,6 +21,7 @@ from torch.nn.functional import cosine_similarity
 from .columns import Judged
 from .drafts import Sitting
 from .drawing import HOST_NODES
+from .formulas import between_people, copied
 from .photos import PersonFiles, image, largest_face
 
 SQUARE = 2.0

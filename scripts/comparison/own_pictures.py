@@ -19,7 +19,6 @@ from pack.core.errors import counted
 from pack.core.faces import model as faces
 from pack.core.faces.model import FaceModel
 from pack.core.geometry import FAR
-from pack.core.measure.confusion import between_people
 from pack.core.names import among
 from pack.core.people import Cast, Identity, Person, PlacedCast, Slot
 from PIL import Image
@@ -27,6 +26,7 @@ from rig import tables
 
 from . import page
 from .columns import OF_A_SET, Judged, figures
+from .formulas import between_people
 from .photos import image, is_hidden, largest_face, pictures_below, size_of
 from .rows import Row, Shown
 

@@ -88,4 +88,4 @@ def pairs(table: Table) -> list[Pair]:
 
 def text_alignment(seen: Sequence[Seen]) -> float | None:
     """The mean cosine of CLIP's embeddings of the picture and the prompt."""
-    return mean([picture.text for picture in seen if picture.text is not None])
+    return mean(picture.text for picture in seen)

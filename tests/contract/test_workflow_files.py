@@ -8,12 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import authors_settings
 import figures
 import pytest
 import translations
 from pack.core.models import manifest
 from PIL import Image
-from rig import published, workflow
+from rig import workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 AT_MOST_TWELVE = {
@@ -293,7 +294,7 @@ def switched_on(file: File) -> set[str]:
 def of_authors(kinds: set[str], setting: str) -> set[float | str]:
     """The values that the authors of the methods of these nodes have for a setting, as a widget has them."""
     values = set[float | str]()
-    for method in published.methods():
+    for method in authors_settings.methods():
         if not kinds & set(method.nodes):
             continue
         for name, value, _ in method.settings:

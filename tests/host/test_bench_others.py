@@ -1,18 +1,19 @@
-"""bench.py beside other packs: what ComfyUI's own masks cost, how packs are found, and the table of a card."""
+"""bench.py beside other packs and on a card: what ComfyUI's own masks cost, how packs are found, and the tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import folder_paths
+import marks
 import pytest
 import torch
-from bench import card, installed, methods, others
-from bench.methods import Line
-from bench.names import INSTANT_ID
+from bench import figures, installed, methods, others, transformers
+from bench.figures import Line
 
 PACK = """
 class Twice:
@@ -64,55 +65,90 @@ SHALLOW = replace(methods.SDXL, shape=methods.SDXL.tiny, size=(128, 128))
 millisecond, however small the network is."""
 
 
-def counted(numbers: tuple[int, ...]) -> dict[str, Line]:
-    """Ways of others that need no pack, on a small SDXL."""
-    return {line["name"]: line for line in others.count((SHALLOW,), numbers)}
-
-
 @pytest.mark.thorough
 @pytest.mark.usefixtures("custom_nodes")
 def test_masks_on_conditioning_cost_a_row_for_each_prompt() -> None:
-    lines = counted((1, 4))
+    ways = others.installed_ways(others.OTHERS)
+    assert [*ways] == ["masked_prompts", "crop_and_detail"]
+    lines = {line["name"]: line for line in others.count_others(methods.for_counting(SHALLOW), ways, (1, 4))}
     for people in (1, 4):
         # A common prompt and one each, beside one negative prompt.
-        assert lines[f"people_sdxl_masked_prompts_{people}"]["ratio"] == pytest.approx((people + 2) / 2, rel=1e-4)
+        assert lines[f"people_{SHALLOW.title}_masked_prompts_{people}"]["ratio"] == pytest.approx(
+            (people + 2) / 2, rel=1e-4
+        )
         # Twenty steps of a picture as large for each person, over thirty steps.
-        assert lines[f"people_sdxl_crop_and_detail_{people}"]["ratio"] == pytest.approx(1 + people * 2 / 3, rel=1e-4)
-    assert len(lines) == 4
+        assert lines[f"people_{SHALLOW.title}_crop_and_detail_{people}"]["ratio"] == pytest.approx(
+            1 + people * 2 / 3, rel=1e-4
+        )
+    assert len(lines) == 5
+
+
+def timed(numbers: tuple[int, ...] = (1, 2), **changed: Any) -> list[Line]:
+    """Steps of a small SDXL and of a small FLUX.1, by the ways that both can have."""
+    networks = {
+        SHALLOW.title: partial(methods.for_timing, SHALLOW, torch.float32),
+        FLUX.name: partial(transformers.for_timing, FLUX, 64, torch.float32),
+    }
+    ways = {"masked_prompts": others.OTHERS["masked_prompts"]}
+    lines = list(figures.measure({SHALLOW.title: networks[SHALLOW.title]}, ways, figures.Timing(numbers, **changed)))
+    ways = transformers.METHODS
+    return lines + list(figures.measure({FLUX.name: networks[FLUX.name]}, ways, figures.Timing(numbers, **changed)))
+
+
+FLUX = transformers.tiny()[0]
 
 
 @pytest.mark.thorough
-@pytest.mark.usefixtures("custom_nodes")
-def test_the_rows_of_one_pack_alone_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without the pack there are none: neither those of ComfyUI itself nor those of another pack."""
-    assert list(others.count((SHALLOW,), (1,), [INSTANT_ID])) == []
-    said = capsys.readouterr().err
-    assert "ComfyUI_InstantID is not in custom_nodes: left out." in said
-    assert "ComfyUI-ppm" not in said
-
-
-def settings(**changed: Any) -> card.Settings:
-    return card.Settings(card.tiny(methods.SDXL), torch.float32, **{"numbers": (2,), **changed})
-
-
-@pytest.mark.thorough
-@pytest.mark.usefixtures("custom_nodes")
-def test_a_card_is_measured_with_every_method_of_the_table() -> None:
-    lines = list(card.measure(settings()))
-    assert [line["method"] for line in lines] == ["nobody", *card.OURS, "masked_prompts"]
+@marks.transformers
+def test_every_way_is_timed_for_every_number_of_people() -> None:
+    lines = timed()
+    expected = [(SHALLOW.title, "nobody", 0), *((SHALLOW.title, "masked_prompts", people) for people in (1, 2))]
+    expected.append((FLUX.name, "nobody", 0))
+    for people in (1, 2):
+        expected += [(FLUX.name, method, people) for method in transformers.METHODS]
+    assert [(line["network"], line["method"], line["people"]) for line in lines] == expected
     for line in lines:
-        assert line["seconds_per_step"] > 0
-    text = card.table([*lines, *card.mask_costs(torch.float32, scale=64)])
-    assert text.startswith(f"Device: {card.device_name()}. Torch {torch.__version__}.\n\n| one picture: ")
-    for name in card.OURS:
-        assert f"\n| {card.TITLES[name]} | " in text
-    for attention in card.ATTENTIONS:
-        assert f"\n| {attention.title} | " in text
+        assert line["finite"] and line["ours"] > 0
+        assert line["ratio"] == pytest.approx(line["ours"] / line["peer"], rel=0.02, abs=0.01)
 
 
-@pytest.mark.thorough
-@pytest.mark.usefixtures("custom_nodes")
-def test_what_no_longer_fits_the_time_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = list(card.measure(settings(seconds=0.0)))
-    assert [line["method"] for line in lines] == ["nobody"]
-    assert "No time was left (0 s) for: id_patch for 2, instant_id for 2," in capsys.readouterr().err
+def test_what_no_longer_fits_into_the_time_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    networks = {"a network": partial(methods.for_timing, SHALLOW, torch.float32)}
+    assert list(figures.measure(networks, methods.METHODS, figures.Timing((1,), seconds=0.0))) == []
+    assert "No time was left (0 s) for a network." in capsys.readouterr().err
+
+
+def line(method: str, people: int, ratio: float, peak: int | None, network: str = "SDXL", **timed: Any) -> Line:
+    return {
+        "network": network, "method": method, "people": people, "ratio": ratio, "peer": 13.52, "unit": "TFLOP",
+        "peak_mib": peak, **timed,
+    }  # fmt: skip
+
+
+def test_a_table_has_a_row_for_every_way_and_a_gap_where_there_is_no_figure() -> None:
+    lines = [
+        line("nobody", 0, 1.0, 256),
+        line("instant_id", 1, 1.4312, 300),
+        line("instant_id", 12, 1.4467, 512),
+        line("ip_adapter_plus", 1, 1.0004, 300),
+        line("nobody", 0, 1.0, 256),  # once more, before the ways of others
+        line("others", 12, 17.7441, 1024),
+        line("nobody", 0, 1.0, None, "FLUX", unit="s", peer=0.1849, device="a card, torch 2", pictures=4),
+        line("others", 1, 2.0, None, "FLUX"),
+    ]
+    titles = {"instant_id": "**InstantID**", "ip_adapter_plus": "**IP-Adapter Plus**", "others": "with a prompt each"}
+    assert figures.tables(lines, titles) == (
+        "| SDXL: steps of 13.5 TFLOP; people | 1 | 12 | GiB at 12 |\n"
+        "| --- | --- | --- | --- |\n"
+        "| without people | 1.000 | 1.000 | 0.25 |\n"
+        "| **InstantID** | 1.43 | 1.45 | 0.50 |\n"
+        "| **IP-Adapter Plus** | 1.000 |  |  |\n"
+        "| with a prompt each |  | 17.7 | 1.00 |\n"
+        "\n"
+        "| FLUX: steps of 0.185 s; people | 1 | GiB at 1 |\n"
+        "| --- | --- | --- |\n"
+        "| without people | 1.000 |  |\n"
+        "| with a prompt each | 2.00 |  |\n"
+        "\n"
+        "Timed on a card, torch 2, 4 pictures at once.\n"
+    )

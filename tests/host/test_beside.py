@@ -10,7 +10,7 @@ from pathlib import Path
 
 import other_packs
 import pytest
-from bench.methods import Applied
+from bench.figures import Applied
 from beside import graphs, names, packs
 
 ROOT = Path(__file__).resolve().parents[2]

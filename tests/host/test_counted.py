@@ -16,7 +16,7 @@ import marks
 import pytest
 import tiny_dits
 import torch
-from bench import faces_on_flux, methods, transformers
+from bench import figures, methods, people_in_pictures, transformers
 from bench.counting import LiveBytes, counting
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.image_tokens.blocks import blocks_of
@@ -45,15 +45,20 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> None:
                     monkeypatch.setattr(module, attention, comfy.ldm.modules.attention.attention_pytorch)
 
 
+def small_unet(family: str) -> methods.Networks:
+    """A UNet as small as in the tests, in shapes alone."""
+    full_size = methods.SDXL if family == "sdxl" else methods.SD15
+    return methods.for_counting(replace(full_size, shape=full_size.tiny, size=(256, 256)))
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("group", COSTS)
 def test_a_step_costs_no_more_than_it_did(group: str) -> None:
     """In the small shapes of the tests."""
-    full_size = methods.SDXL if "sdxl" in group else methods.SD15
-    family = methods.for_counting(replace(full_size, shape=full_size.tiny, size=(256, 256)))
-    plain = methods.counted(family, methods.unpatched(family, 0))
+    family = small_unet(group.partition(",")[0])
+    plain = figures.counted(family, family.plain())
     limits = COSTS[group]
-    steps = {name: methods.counted(family, methods.METHODS[name].apply(family, 2)) for name in limits}
+    steps = {name: figures.counted(family, methods.METHODS[name].apply(family, 2)) for name in limits}
     costlier = {}
     for name, step in steps.items():
         most_operations, most_kept = limits[name]
@@ -66,16 +71,14 @@ def test_a_step_costs_no_more_than_it_did(group: str) -> None:
 
 
 @pytest.mark.thorough
-def test_every_method_is_counted() -> None:
+@pytest.mark.parametrize("family", methods.BOTH)
+def test_every_method_is_counted(family: str) -> None:
     """As scripts/bench.py does it, on small networks."""
-    small = [replace(family, shape=family.tiny, size=(256, 256)) for family in (methods.SDXL, methods.SD15)]
-    lines = {line["name"]: line for line in methods.count(small, (2,))}
-    assert all(line["ours"] > line["peer"] for line in lines.values()), "nothing of ours was run"
-    for_several = {name: method for name, method in methods.METHODS.items() if method.most > 1}
-    expected_names = set()
-    for name, method in for_several.items():
-        expected_names |= {f"people_{family}_{name}_2" for family in method.families}
-    assert lines.keys() == expected_names
+    ways = {name: way for name, way in methods.METHODS.items() if family in way.families}
+    plain, *lines = figures.count(small_unet(family), ways, (2,))
+    assert (plain["method"], plain["ratio"]) == (figures.NOBODY, 1.0)
+    assert all(line["ours"] > line["peer"] for line in lines), "nothing of ours was run"
+    assert [line["method"] for line in lines] == [name for name, way in ways.items() if way.most > 1]
 
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "dev" / "bench.md"
@@ -94,8 +97,8 @@ def rows_of_page(name: str) -> list[list[str]]:
 def test_people_on_transformers_cost_what_the_page_says(published: transformers.Transformer) -> None:
     """Of four people at the published size of the network."""
     network = transformers.for_counting(published)
-    without = transformers.counted(network, transformers.plain(network, 0))
-    steps = [transformers.counted(network, method(network, 4)) for method in transformers.METHODS.values()]
+    without = figures.counted(network, network.plain())
+    steps = [figures.counted(network, way.apply(network, 4)) for way in transformers.METHODS.values()]
     ratios, memory = rows_of_page(published.name)
     assert ratios[0] == f"{without.tflop:.1f}"
     counted = [step.tflop / without.tflop for step in steps]
@@ -111,43 +114,21 @@ def test_people_on_transformers_cost_what_the_page_says(published: transformers.
 
 @pytest.mark.thorough
 @marks.transformers
-def test_every_transformer_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("transformer", transformers.tiny(), ids=lambda transformer: transformer.family)
+def test_every_way_is_counted_on_transformers(transformer: transformers.Transformer) -> None:
     """As scripts/bench.py does it, on the networks of the tests."""
-    small = [
-        replace(published, network={}, text_width=network_width(published.family))
-        for published in transformers.PUBLISHED
-    ]
-    transformers.count(tuple(small), (2,))
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(lines) == len(transformers.PUBLISHED) * len(transformers.METHODS)
-    for line in lines:
-        assert line["ours"] > line["peer"], "nothing of ours was run"
-
-
-@pytest.mark.thorough
-@marks.transformers
-def test_every_method_by_faces_is_counted_on_flux(capsys: pytest.CaptureFixture[str]) -> None:
-    """As scripts/bench.py does it, on the network of the tests."""
-    small = replace(faces_on_flux.FLUX_DEV, network={}, text_width=network_width(tiny_dits.FLUX))
-    faces_on_flux.count(small, (2,))
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["method"] for line in lines] == [*faces_on_flux.METHODS]
-    for line in lines:
-        assert line["ours"] > line["peer"], "nothing of ours was run"
+    ways = people_in_pictures.ways_of(transformer)
+    _, *lines = figures.count(transformers.for_counting(transformer), ways, (2,))
+    assert [line["method"] for line in lines] == [*ways]
+    assert all(line["ours"] > line["peer"] for line in lines), "nothing of ours was run"
 
 
 def test_no_node_that_applies_a_method_is_left_out() -> None:
-    """Those that draw from parts are made by other functions, and references are counted below."""
+    """Those that draw from parts or from references are made by other functions."""
     code = "".join(path.read_text("utf-8") for path in Path(methods.__file__).parent.glob("*.py"))
     elsewhere = {"LikenessApplyParts2Whole", "LikenessPeopleAsReferences"}
     applied = {node for method in core_methods() for node in method.applies}
     assert {node for node in applied if f'"{node}"' not in code} == elsewhere
-
-
-def network_width(family: str) -> int:
-    """How wide the text is that the tiny network of a family reads."""
-    settings = tiny_dits.CONFIGS[family][1]
-    return settings["txtlayers"] * settings["txtdim"] if family == tiny_dits.KREA_2 else tiny_dits.TEXT
 
 
 DTYPE = torch.bfloat16

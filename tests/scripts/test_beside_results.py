@@ -1,12 +1,9 @@
-"""The table that beside/run.py writes, and the results that it keeps."""
+"""The table that beside/run.py writes."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 from beside.names import ADAPTED, ORDERS, OURS, OURS_FIRST, THEIRS_FIRST, TITLES
-from beside.results import Line, kept_results, markdown, titles
+from beside.results import Line, markdown, titles
 
 
 def line(pack: str, order: str, check: str, method: str = "", held: bool = True, figure: str = "") -> Line:
@@ -53,27 +50,6 @@ def test_a_method_that_came_out_otherwise_has_a_row_of_its_own() -> None:
     ]
 
 
-def test_what_came_out_alike_for_every_pack_stands_once() -> None:
-    lines: list[Line] = []
-    for pack in ("Couple", "Tiles"):
-        for order in ORDERS:
-            lines.append(line(pack, order, "ids", figure="none"))
-    lines.append(line("Tiles", OURS_FIRST, "a node", "parts2whole", figure="drawn"))
-    assert markdown(lines).splitlines()[2:] == [
-        "| Tiles | 1234567 | after ours | a node | Parts2Whole | drawn |",
-        "| each of the 2 | as above | before and after ours | ids |  | none |",
-    ]
-
-
 def test_every_method_has_a_title() -> None:
     assert {*OURS, *ADAPTED} == set(TITLES)
     assert titles(ADAPTED) == "the seven methods on SDXL, StoryMaker"
-
-
-def test_results_of_another_commit_are_not_kept(tmp_path: Path) -> None:
-    file = tmp_path / "results.jsonl"
-    newer, older = line("Tiles", OURS_FIRST, "a node"), line("Couple", OURS_FIRST, "a node")
-    file.write_text("".join(json.dumps(result) + "\n" for result in (newer, older)), "utf-8")
-    assert kept_results(file, {"Couple": "7654321", "Tiles": "1234567"}) == [newer]
-    assert kept_results(tmp_path / "none.jsonl", {"Tiles": "1234567"}) == []
-    assert kept_results(None, {"Tiles": "1234567"}) == []

@@ -1,0 +1,306 @@
+"""What people cost: a step by each way beside one without people, counted or timed, and the tables of it."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import comfy.model_management
+import environment
+import torch
+from torch import Tensor
+
+from .counting import LiveBytes, counting
+
+STEPS = 5
+WARM = 2
+"""Timed is the median of the steps after these: in both, weights are loaded, and cuDNN looks for its kernels."""
+MIB = 2**20
+MIB_PER_GIB = 1024
+NOBODY = "nobody"
+Line = dict[str, Any]
+"""A figure, by the names that are printed as JSON."""
+
+
+class Applied(NamedTuple):
+    """What the sampler is connected to. rows: of the batch. size: of the picture, where it is another."""
+
+    model: Any
+    positive: Any
+    negative: Any
+    rows: int = 1
+    size: tuple[int, int] | None = None
+
+
+class Network(Protocol):
+    """A model in the host. title: as a table calls it."""
+
+    @property
+    def title(self) -> str: ...
+
+    def plain(self) -> Applied:
+        """Without people."""
+        ...
+
+    def sampled(self, applied: Applied, steps: int, **options: Any) -> Tensor:
+        """The latent after so many steps. options: of the host's sampler."""
+        ...
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to put people into a picture.
+
+    title: its row in a table. apply: by its nodes, to a network and a number of people, or parts. families: of UNets.
+    most: beyond which there are none. step: of the picture, in plain ones, from what a call of the model costs in
+    plain ones and the number of people; None where a step is a call. pack: whose nodes; empty for ComfyUI's and ours.
+    """
+
+    title: str
+    apply: Callable[[Any, int], Applied]
+    families: tuple[str, ...] = ("sdxl",)
+    most: int = 12
+    step: Callable[[float, int], float] | None = None
+    pack: str = ""
+
+
+# --- Counted
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Of one step after the first.
+
+    tflop: operations, 1e12. peak, resident: MiB beside the weights, the most at any moment and what stays from step to
+    step.
+    """
+
+    tflop: float
+    peak: float
+    resident: float
+
+
+def counted(network: Network, applied: Applied) -> Counted:
+    """Of the second step. network: in shapes alone."""
+    moments: list[tuple[int, int, int]] = []
+    with LiveBytes("cpu") as memory, counting() as counter:
+
+        def note(*_: Any) -> None:
+            moments.append((counter.get_total_flops(), memory.peak, memory.live))
+            memory.peak = memory.live
+
+        network.sampled(applied, 2, callback=note)
+    (before, _, resident), (after, peak, _) = moments
+    return Counted((after - before) / 1e12, peak / MIB, resident / MIB)
+
+
+def count(network: Network, ways: Mapping[str, Way], numbers: Iterable[int]) -> Iterator[Line]:
+    """A figure without people, and one for each way and number of people; none without a way. network: in shapes
+    alone."""
+    if not ways:
+        return
+    plain = counted(network, network.plain())
+
+    def line(name: str, people: int, ratio: float, call: Counted, weights: int = 0) -> Line:
+        return {
+            "name": f"people_{network.title}_{name}_{people}",
+            "network": network.title,
+            "method": name,
+            "people": people,
+            "unit": "TFLOP",
+            "ours": ratio * plain.tflop,
+            "peer": plain.tflop,
+            "ratio": round(ratio, 4),
+            "call_tflop": round(call.tflop, 6),
+            "peak_mib": round(call.peak) + weights,
+            "kept_mib": round(call.resident),
+        }
+
+    yield line(NOBODY, 0, 1.0, plain)
+    for name, way in ways.items():
+        environment.say(f"Counting {way.title} on {network.title}.")
+        for people in numbers:
+            if people > way.most:
+                continue
+            applied = way.apply(network, people)
+            call = counted(network, applied)
+            ratio = call.tflop / plain.tflop
+            if way.step:
+                ratio = way.step(ratio, people)
+            yield line(name, people, ratio, call, round(adapters_beside(applied) / MIB))
+
+
+def adapters_beside(applied: Applied) -> int:
+    """Bytes of other packs' adapters that lie on the card while it samples: they keep them in attention patches."""
+    layers = applied.model.model_options["transformer_options"].get("patches_replace", {}).get("attn2", {})
+    adapter_of: dict[int, torch.nn.Module] = {}
+    for patched in layers.values():
+        for settings in getattr(patched, "kwargs", []):
+            adapter_of[id(settings["ipadapter"])] = settings["ipadapter"]
+    total = 0
+    for adapter in adapter_of.values():
+        for weight in adapter.parameters():
+            total += weight.numel() * weight.element_size()
+    return total
+
+
+# --- Timed
+
+
+def device() -> torch.device:
+    return comfy.model_management.get_torch_device()
+
+
+def device_name() -> str:
+    """The card's name, or that it is none."""
+    if device().type == "cuda":
+        return torch.cuda.get_device_name(device())
+    return f"{device().type}, which is no graphics card"
+
+
+@dataclass(frozen=True)
+class Timed:
+    """step: seconds, the median. peak: bytes of the card beside what lay there before the nodes ran, or None where the
+    device does not count them. finite: whether the latent has only numbers."""
+
+    step: float
+    peak: int | None
+    finite: bool
+
+
+def timed(network: Network, apply: Callable[[], Applied], pictures: int) -> Timed:
+    """How long a step takes with what `apply` gives, and how much of the card it needs, adapters included."""
+    gc.collect()
+    cuda = device().type == "cuda"
+    before = torch.cuda.memory_allocated() if cuda else 0
+    applied = apply()
+    moments: list[float] = []
+
+    def note(*_: Any) -> None:
+        if cuda:
+            torch.cuda.synchronize()
+        moments.append(time.perf_counter())
+
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    latent = network.sampled(applied._replace(rows=applied.rows * pictures), STEPS, callback=note)
+    peak = torch.cuda.max_memory_allocated() - before if cuda else None
+    later = [end - begin for begin, end in itertools.pairwise(moments)][WARM - 1 :]
+    return Timed(statistics.median(later), peak, bool(latent.isfinite().all()))
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Of one run. pictures: how many are sampled at once. numbers: of people. seconds: after which no further figure is
+    begun."""
+
+    numbers: Sequence[int]
+    pictures: int = 1
+    seconds: float = 200.0
+
+
+def measure(networks: Mapping[str, Callable[[], Network]], ways: Mapping[str, Way], timing: Timing) -> Iterator[Line]:
+    """A figure for each network, number of people and way; for each network first the step without people.
+
+    networks: by their titles, each made when its turn comes. What fails, as where the card's memory is not enough, is
+    said, and the next one is measured. What no longer fits into the time is said too.
+    """
+    started = time.monotonic()
+    for title, make in networks.items():
+        if time.monotonic() - started > timing.seconds:
+            environment.say(f"No time was left ({timing.seconds:.0f} s) for {title}.")
+            continue
+        environment.say(f"Measuring {title}.")
+        try:
+            yield from _timed_lines(make(), ways, timing, started)
+        except torch.OutOfMemoryError:
+            environment.say(f"{title} does not fit into the memory of this card.")
+        # The weights of one network leave the card before those of the next one come.
+        gc.collect()
+        comfy.model_management.cleanup_models()
+        comfy.model_management.soft_empty_cache()
+
+
+def _timed_lines(network: Network, ways: Mapping[str, Way], timing: Timing, started: float) -> Iterator[Line]:
+    network.sampled(network.plain(), 1)  # it loads the weights, so that they lie there before
+    plain = timed(network, network.plain, timing.pictures)
+
+    def line(name: str, people: int, figure: Timed) -> Line:
+        return {
+            "name": f"timed_{network.title}_{name}_{people}",
+            "device": f"{device_name()}, torch {torch.__version__}",
+            "network": network.title,
+            "method": name,
+            "people": people,
+            "pictures": timing.pictures,
+            "unit": "s",
+            "ours": round(figure.step, 5),
+            "peer": round(plain.step, 5),
+            "ratio": round(figure.step / plain.step, 3),
+            "peak_mib": None if figure.peak is None else round(figure.peak / MIB),
+            "finite": figure.finite,
+        }
+
+    yield line(NOBODY, 0, plain)
+    for people, (name, way) in itertools.product(timing.numbers, ways.items()):
+        # Where a step of the picture is no call of the model, there is nothing to time.
+        if way.step or people > way.most:
+            continue
+        if time.monotonic() - started > timing.seconds:
+            environment.say(f"No time was left ({timing.seconds:.0f} s) for {way.title} with {people} people.")
+            continue
+        try:
+            figure = timed(network, lambda way=way, people=people: way.apply(network, people), timing.pictures)
+        except Exception as failure:  # noqa: BLE001 - a figure less is better than none
+            environment.say(f"{way.title} with {people} people failed: {failure!r}"[:400])
+            continue
+        yield line(name, people, figure)
+
+
+# --- Tables
+
+
+def tables(lines: Iterable[Line], titles: Mapping[str, str]) -> str:
+    """Markdown: for each network a row per way, the ratios for so many people and the memory at the most of them.
+
+    titles: of ways by their names.
+    """
+    of_network: dict[str, list[Line]] = {}
+    for line in lines:
+        of_network.setdefault(line["network"], []).append(line)
+    texts: list[str] = []
+    for title, figures in of_network.items():
+        plain = next(figure for figure in figures if figure["method"] == NOBODY)
+        numbers = sorted({figure["people"] for figure in figures} - {0})
+        most = numbers[-1] if numbers else 0
+        head = f"{title}: steps of {plain['peer']:.3g} {plain['unit']}; people"
+        rows = [[head, *map(str, numbers), f"GiB at {most}"], ["---"] * (len(numbers) + 2)]
+        for method in dict.fromkeys(figure["method"] for figure in figures):
+            by_people = {figure["people"]: figure for figure in figures if figure["method"] == method}
+            if method == NOBODY:
+                by_people = dict.fromkeys(numbers, plain)
+            ratios = [_ratio(by_people.get(number)) for number in numbers]
+            rows.append([{NOBODY: "without people", **titles}[method], *ratios, _gib(by_people.get(most))])
+        texts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
+        if "device" in plain:
+            at_once = "one picture" if plain["pictures"] == 1 else f"{plain['pictures']} pictures at once"
+            texts.append(f"Timed on {plain['device']}, {at_once}.")
+    return "\n\n".join(texts) + "\n"
+
+
+def _ratio(line: Line | None) -> str:
+    """With as many digits as tell it from one; empty where there is no figure."""
+    if line is None:
+        return ""
+    ratio = line["ratio"]
+    return f"{ratio:.3f}" if ratio < 1.0095 else f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.1f}"
+
+
+def _gib(line: Line | None) -> str:
+    """Beside the weights; empty where there is no figure, or where the device does not count."""
+    return "" if line is None or line["peak_mib"] is None else f"{line['peak_mib'] / MIB_PER_GIB:.2f}"

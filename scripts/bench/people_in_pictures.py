@@ -1,0 +1,136 @@
+"""People by their pictures on diffusion transformers: references, and on FLUX.1 dev faces; to be counted.
+
+Networks and people are those of transformers.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import comfy.controlnet
+import comfy.latent_formats
+import comfy.ops
+import tiny_dits
+import torch
+from comfy.ldm.flux.controlnet import ControlNetFlux
+from pack.bridge.host.schedule import WHOLE_SCHEDULE
+from pack.bridge.references.by_region import RegionalReferences, RegionalReferencesRun
+from pack.bridge.references.record import LATENTS, REFERENCES, PeopleReferences
+from pack.bridge.sampling.canvas_check import Canvas
+from pack.bridge.sampling.model_conds import carry
+from pack.bridge.sampling.runs import patched
+from pack.nodes.infinite_you.net import BLOCKS
+from pack.nodes.pulid.net import reads_behind
+from rig import shapes
+from rig.standins import Weights
+
+from .figures import Applied, Way
+from .methods import PULID_ENCODER, Autoencoder, eyes_of_pulid, file_loaded, hollow, run, shapes_alone, strips
+from .transformers import DTYPE, METHODS, Network, Transformer, cast
+
+PULID_TEXT = 2048
+"""Width of a token of its published file, which has 16 heads."""
+PORTRAIT = 512
+"""Side in px of a reference."""
+SHOWN = {tiny_dits.FLUX_2: 0, tiny_dits.QWEN: 204}
+"""Families that references are counted on, and by how many tokens a text shows each: Qwen's encoder sees it at 384 px,
+and frames it."""
+
+
+def pulid(network: Network, people: int) -> Applied:
+    blocks = sum(reads_behind(network.settings["depth"], network.settings["depth_single_blocks"]))
+    width, heads = network.settings["hidden_size"], PULID_TEXT // 128
+    contents = shapes.of("pulid-flux", width=width, text=PULID_TEXT, blocks=blocks, heads=heads, **PULID_ENCODER)
+    file = _file("pulid", contents)
+    return _applied("LikenessApplyPuLIDFlux", network, people, pulid=file, **eyes_of_pulid())
+
+
+def with_anyone(network: Network, people: int) -> Applied:
+    width = network.settings["hidden_size"]
+    blocks = network.settings["depth"] + network.settings["depth_single_blocks"]
+    file = _file("with_anyone", shapes.of("withanyone", width=width, blocks=blocks, heads=max(1, width // 128)))
+    return _applied("LikenessApplyWithAnyone", network, people, with_anyone=file)
+
+
+def infinite_you(network: Network, people: int) -> Applied:
+    contents = shapes.under(
+        "image_proj", shapes.of("queries", tokens=8, width=64, inputs=512, text=network.transformer.text_width)
+    )
+    inputs = {
+        "infinite_you": _file("infinite_you", contents),
+        "control_net": infuse_net(network),
+        "vae": Autoencoder(16),
+    }
+    return _applied("LikenessApplyInfiniteYou", network, people, **inputs)
+
+
+def infuse_net(network: Network) -> comfy.controlnet.ControlNet:
+    """A ControlNet as wide as the transformer, in shapes alone."""
+    settings = {**network.settings, "depth": BLOCKS[0], "depth_single_blocks": BLOCKS[1]}
+    net = ControlNetFlux(
+        latent_input=True, control_latent_channels=16, **settings, dtype=DTYPE, device="meta",
+        operations=comfy.ops.disable_weight_init,
+    )  # fmt: skip
+    hollow(net)
+    shapes_alone(net)
+    return comfy.controlnet.ControlNet(
+        net, compression_ratio=1, latent_format=comfy.latent_formats.Flux(), load_device=torch.device("cpu"),
+        extra_conds=["y", "guidance"],
+    )  # fmt: skip
+
+
+def _file(method: str, contents: shapes.Shapes) -> Any:
+    return file_loaded(method, Weights(DTYPE).fill(contents))
+
+
+def _applied(node: str, network: Network, people: int, **inputs: Any) -> Applied:
+    """Everybody has a strip of the picture."""
+    everybody = {"cast": cast(people, network.side), "mask": strips(people, network.side, network.side), "feather": 0}
+    given = {**network.sides(), **everybody, "acts_in": "regions", "start_percent": 0.0, **inputs}
+    if node == "LikenessApplyInfiniteYou":  # which attaches a ControlNet, and takes no MODEL
+        return Applied(network.model, *run(node, **given))
+    return Applied(*run(node, model=network.model, **given))
+
+
+def references(network: Network, people: int, by_region: bool = False) -> Applied:
+    """What People as References hands over: a portrait each."""
+    family = network.transformer.family
+    latents = [tiny_dits.latent(family, PORTRAIT, PORTRAIT) for _ in range(people)]
+    record = PeopleReferences(cast(people, network.side), tuple(latents), tuple(range(people)))
+    options = {LATENTS: latents, REFERENCES: record}
+    positive, negative = (network.text(seed, SHOWN[family] * people, **options) for seed in (1, 2))
+    if not by_region:
+        return Applied(network.model, positive, negative)
+    names = tuple(map(str, range(people)))
+    regions = RegionalReferences(
+        object(),
+        WHOLE_SCHEDULE,
+        record,
+        strips(people, network.side, network.side),
+        names,
+        1.0,
+        False,
+        canvas=Canvas("counted"),
+    )
+    model = patched(network.model, RegionalReferencesRun)
+    return Applied(model, carry(positive, regions), carry(negative, regions))
+
+
+FACES = {
+    "pulid": Way("**PuLID**", pulid),
+    "with_anyone": Way("**WithAnyone**", with_anyone),
+    "infinite_you": Way("**InfiniteYou**", infinite_you),
+}
+"""Methods on FLUX.1."""
+IN_REFERENCES = {
+    "references": Way("**People as References**, 512 px, without a MODEL", references),
+    "references_by_region": Way("**People as References**, 512 px, by region", partial(references, by_region=True)),
+}
+
+
+def ways_of(transformer: Transformer) -> Mapping[str, Way]:
+    """Every way to put people into its pictures."""
+    faces = FACES if transformer.family == tiny_dits.FLUX else {}
+    return METHODS | faces | (IN_REFERENCES if transformer.family in SHOWN else {})
