@@ -89,8 +89,9 @@ class Folder:
         sizes: dict[str, int] = {}
         with suppress(FileNotFoundError), os.scandir(self.place(folder)) as entries:
             for entry in entries:
-                if entry.is_file():
-                    sizes[entry.name] = entry.stat().st_size
+                with suppress(FileNotFoundError):  # one that a worker has just given its final name
+                    if entry.is_file():
+                        sizes[entry.name] = entry.stat().st_size
         return sizes
 
     def read(self, name: str, most: int) -> bytes:

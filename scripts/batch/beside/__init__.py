@@ -1,5 +1,7 @@
-"""What a worker's ComfyUI has beside the pack: a node that makes a file of what no node of the pack puts beside the
-pictures, and the people of many rows."""
+"""What a worker's ComfyUI has beside the pack.
+
+A node that makes a file of what no node of the pack puts beside the pictures, and the people of many rows.
+"""
 
 import json
 import uuid
