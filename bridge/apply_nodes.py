@@ -419,7 +419,7 @@ def injections(loaded: Loaded[Any], scope: Scope, sides: Sequence[Tensor], scale
     sides: tokens (people, T, width) of each. scales: (people,) or (people, T), of the values; where all are 0
     the UNet reads nothing.
     """
-    source = object()
+    source = object()  # one for both sides: by it a run knows that they are of one node
     of_sides: list[Injection] = []
     for tokens in sides:
         layers: tuple[tuple[Tensor, Tensor], ...] = ()

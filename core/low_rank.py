@@ -226,11 +226,11 @@ class Lokr(LoraKind):
         up_1, down_1 = self._first()
         up_2, down_2 = self._second()
         # torch.kron fails for tensors that are not contiguous, as the transposed ones of the Tucker form are.
-        up = torch.kron(up_1.contiguous(), up_2.contiguous())  # (out, rank)
-        down = torch.kron(down_1.contiguous(), down_2.contiguous())  # (rank, in * h * w)
-        rank = self._rank()
+        up = torch.kron(up_1.contiguous(), up_2.contiguous())  # (out, rank_1 * rank_2)
+        down = torch.kron(down_1.contiguous(), down_2.contiguous())  # (rank_1 * rank_2, in * h * w)
+        rank_of_alpha = self._rank()
         # As the host does it: alpha is not used where both matrices are whole, since there is no rank to divide it by.
-        scale = 1.0 if rank is None else _scale(self.alpha, rank)
+        scale = 1.0 if rank_of_alpha is None else _scale(self.alpha, rank_of_alpha)
         return _for_layer(up, down, scale, shape)
 
     def _first(self) -> tuple[Tensor, Tensor]:

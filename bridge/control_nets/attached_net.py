@@ -381,6 +381,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         own_cond = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
         if previous is None:
             return self._own_control(rows.area, latent, options, x_noisy, t, own_cond, batched_number, *others)
+        # For this thread alone, by the class's descriptor: on several cards others compute in this net too (PerThread).
         computed = _ComputedNet(previous.get_control(x_noisy, t, cond, batched_number, *others))
         with _AttachedNet.previous_controlnet.replaced(self, computed):
             return self._own_control(rows.area, latent, options, x_noisy, t, own_cond, batched_number, *others)

@@ -103,7 +103,7 @@ class CrossAttentionBatch(Batch):
     def source_rows(self, before: Replacement | None, q: Tensor, extra_options: Options) -> Tensor | None:
         """The row of the batch from which each row of a layer was made, see SOURCE_ROWS; None where they are the same.
 
-        Raises ConditioningLost where a layer has another number of rows and no record says of which they were made.
+        Raises ConditioningLost where a layer has another number of rows than the batch, or than the record says.
         """
         source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
         row_count = self.row_count if source_rows is None else len(source_rows)

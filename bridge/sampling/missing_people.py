@@ -105,7 +105,7 @@ def announced(
 def on_model(contribution: Contribution, model: ModelPatcher, positive: Conditioning) -> ModelPatcher:
     """A clone of the MODEL that writes the notes of this module under the node whenever it samples.
 
-    positive: the positive prompt as the node gives it out; its entries with people are `marked`.
+    positive: the positive prompt as the node gives it out, of which the first text is kept.
     """
     context = positive[0][0] if positive else None  # (B, T, width)
     clone = model.clone()

@@ -128,24 +128,26 @@ class WordsReading:
         """
         tokens = self._texts.layout_with(text)
         is_reader = place == self._texts.family.text_reader
+        is_refiner = not is_reader and place != LAYERS
         if is_reader and queries != self._picture:
             raise ConditioningLost("unknown", f"asks with {queries} of the picture's {self._picture} tokens")
         if is_reader:  # its queries are the picture alone
             picture_start = 0
             owned = ()
-        elif place == LAYERS:
-            picture_start = tokens.picture_start
-            owned = self._owned(tokens.spans())
-        else:  # a refiner of texts: behind these stands nothing
+        elif is_refiner:  # behind the texts stands nothing
             picture_start = text
             owned = self._owned(tokens.text_spans())
+        else:
+            picture_start = tokens.picture_start
+            owned = self._owned(tokens.spans())
         layout = TextLayout(
             common_end=tokens.before_common + tokens.common,
             counts=tokens.words,
             picture_start=picture_start,
             queries=queries,
             keys=keys,
-            # Tokens of other packs, such as USO's, belong to the common text.
+            # In front stand texts of references and then tokens of other packs, such as USO's. Words read the first
+            # alone: tokens of other packs belong to the common text, which words do not read.
             readable_front=sum(tokens.reference_texts),
             owned=owned,
         )
@@ -155,9 +157,10 @@ class WordsReading:
         for row in range(self._texts.row_count):
             lengths = tuple(text_place.lengths[text_place.in_row(row)] for text_place in self._texts.places)
             weights = torch.stack([text_place.weights[text_place.in_row(row)] for text_place in self._texts.places])
-            if place != LAYERS and not is_reader:
+            if is_refiner:
                 weights = weights[:, :0]  # no picture there
-            # Rows with words of the same lengths read the same tokens where the weights are the same, too.
+            # Rows with words of the same lengths, and so the same fillers, read the same tokens where the weights are
+            # the same, too.
             key = lengths, weights.numpy().tobytes()
             if key not in split_of:
                 fillers = tuple(self._texts.filler(text_place, row) for text_place in self._texts.places)

@@ -7,10 +7,10 @@ from .file_names import name_of
 from .photo_faces import PhotoFace
 
 
-def names_of_faces(faces: Sequence[PhotoFace], groups: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]:
+def names_of_faces(faces: Sequence[PhotoFace], groups: Sequence[Sequence[int]], by_hand: Sequence[str]) -> list[str]:
     """The name of the person of each face. Groups of one name become one person.
 
-    groups: for each person the indices of the faces. names: for each group the name that a user wrote, "" for none;
+    groups: for each person the indices of the faces. by_hand: for each group the name that a user wrote, "" for none;
     there may be fewer names than groups.
     A group that no user has named takes the most frequent name of its files, as Anna of anna_1.jpg. A name that files
     of several groups have does not count. Without any name of files it is called person 1, person 2, and so on.
@@ -21,7 +21,7 @@ def names_of_faces(faces: Sequence[PhotoFace], groups: Sequence[Sequence[int]], 
         names_of_all += names_of_group
     name_of_face = [""] * len(faces)
     for number, members in enumerate(groups):
-        name = names[number] if number < len(names) else ""
+        name = by_hand[number] if number < len(by_hand) else ""
         if not name:
             # `names_of_all` has a name once for each group in which it occurs.
             of_this_group_alone = {

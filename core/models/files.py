@@ -47,14 +47,14 @@ def write_whole(path: str, data: bytes) -> None:
     link of the final name is followed, and two processes do not write into one file. Raises OSError, and ValueError for
     letters that no file name has.
     """
-    unfinished = os.path.join(os.path.dirname(path), f".{uuid4().hex}.part")
+    part_file = os.path.join(os.path.dirname(path), f".{uuid4().hex}.part")
     try:
-        with open(unfinished, "xb") as file:
+        with open(part_file, "xb") as file:
             file.write(data)
-        os.replace(unfinished, path)
+        os.replace(part_file, path)
     finally:
         with suppress(OSError, ValueError):
-            os.remove(unfinished)
+            os.remove(part_file)
 
 
 @contextmanager

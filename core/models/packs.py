@@ -133,8 +133,8 @@ def pack_of_root(root: str) -> str:
 def name_in(root: str, name: str) -> str:
     """The name by which a file goes in our menus, from which `pack_of` tells its pack.
 
-    root: a model folder. name: of the file, relative to `root`, as which it is returned. Where the folder is a pack
-    itself, a file directly in it gets the pack's name in front.
+    root: a model folder. name: of the file, relative to `root`. Where the folder is a pack itself, a file directly in
+    it gets the pack's name in front; any other name stays.
     """
     pack = pack_of_root(root)
     lies_directly_in_root = PurePath(name).parent == PurePath()

@@ -195,11 +195,12 @@ class PuLIDNet(EncoderNet):
 
 
 def with_fidelity(layer: TextRead, keys: Tensor, values: Tensor, weights: Tensor | None) -> Tensor:
-    """What people add to a layer: what is read of them without the part along the text, which stays where a pixel looks
-    at the face. ORTHO_v2 of the authors.
+    """What people add to a layer: what is read of them without its part along the text. Where a pixel looks at the face
+    this part stays. ORTHO_v2 of the authors.
 
-    The arguments are those of core.attention.PeopleRead. The projection is a number for each channel of the whole
-    picture. So each person is read in the whole picture as if they were alone, and then counts in their region.
+    The arguments are those of core.attention.PeopleRead. The part along the text is a number for each channel, from all
+    pixels of the picture. So each person is read in the whole picture as if they were alone, and then counts in their
+    region.
     """
     return _each_apart(layer, keys, values, weights, _without_text_beside_the_face)
 
