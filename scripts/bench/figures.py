@@ -17,9 +17,10 @@ from torch import Tensor
 
 from .counting import LiveBytes, counting
 
-STEPS = 5
-WARM = 2
-"""Timed is the median of the steps after these: in both, weights are loaded, and cuDNN looks for its kernels."""
+STEPS = 12
+WARM = 3
+"""Timed is the median of the steps after these, and their largest memory: in these weights are loaded, and cuDNN looks
+for its kernels."""
 MIB = 2**20
 MIB_PER_GIB = 1024
 NOBODY = "nobody"
@@ -184,10 +185,10 @@ def timed(network: Network, apply: Callable[[], Applied], pictures: int) -> Time
     def note(*_: Any) -> None:
         if cuda:
             torch.cuda.synchronize()
+            if len(moments) < WARM:
+                torch.cuda.reset_peak_memory_stats()
         moments.append(time.perf_counter())
 
-    if cuda:
-        torch.cuda.reset_peak_memory_stats()
     latent = network.sampled(applied._replace(rows=applied.rows * pictures), STEPS, callback=note)
     peak = torch.cuda.max_memory_allocated() - before if cuda else None
     later = [end - begin for begin, end in itertools.pairwise(moments)][WARM - 1 :]
