@@ -118,7 +118,7 @@ def times(out: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (out / "pictures/ID-Patch").glob("*.png")}
 
 
-@pytest.mark.thorough_with("multi-human", "identities-collapse")
+@pytest.mark.thorough
 @pytest.mark.parametrize("benchmark", KEYS)
 def test_a_run_leaves_pictures_a_page_a_table_and_a_report(tmp_path: Path, finished: Any, benchmark: str) -> None:
     record = BENCHMARKS[benchmark]
@@ -219,6 +219,7 @@ def test_what_a_picture_is_made_of_decides_whether_it_is_drawn_again(tmp_path: P
     assert [name for name in sorted(drawn) if again[name] != drawn[name]] == ["1.png"]
 
 
+@pytest.mark.thorough
 def test_workers_go_on_with_the_pictures_of_this_machine_and_ray_begins_anew(tmp_path: Path, finished: Any) -> None:
     """Nobody knows which machines Ray chooses. No worker is started for it."""
     workers = OneWorker(WorkerSettings())

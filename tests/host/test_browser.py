@@ -648,7 +648,7 @@ def see_in_lists_blueprints_and_apps(visit: Visit, table: dict[str, str], graph:
                 visit.await_text(table[entry["description"]])
 
 
-@pytest.mark.thorough_with("its own")
+@pytest.mark.thorough
 def test_the_mouse_on_a_setting_shows_its_tooltip_in_the_language_of_the_page(visit: Visit, people: Graph) -> None:
     """In English and in Chinese, of a menu and of a field of text."""
     try:

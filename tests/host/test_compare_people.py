@@ -251,7 +251,7 @@ def pictured(session: Session, title: str, ablation: str = "", people: int = 2, 
     return session.graph("seeds", method, sitting, title, "seed 7", ablation)
 
 
-@pytest.mark.parametrize("people", [1, 3, 9])
+@pytest.mark.parametrize("people", [1, 3, pytest.param(9, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.title)
 def test_the_prompt_of_every_method_is_whole(session: Session, method: DrawnMethod, people: int) -> None:
     """Without its files: every node is known and has what it needs, every link ends at a node, and whoever is asked for

@@ -633,7 +633,7 @@ def second_pass(made, small):
     return sampled[0]["samples"]
 
 
-@pytest.mark.every_run_only("FLUX.2")
+@pytest.mark.thorough
 @pytest.mark.parametrize("family", [FLUX_2, QWEN, Z_IMAGE])
 def test_in_a_second_pass_on_a_larger_latent_everybody_keeps_their_own(family):
     """Words, LoRAs and references of two people: the graph of the first pass gives there what a graph of that size

@@ -439,6 +439,7 @@ def test_what_a_note_offers_runs_too(
     assert made.std() > 5 and same == (bool(said) and not given)
 
 
+@pytest.mark.thorough
 def test_clothes_of_a_person_are_one_more_reference(host_server: HostServer, small: Callable[..., Prompt]) -> None:
     """A Part for the second person, as the note of FLUX.2 klein says and the help page that it names."""
     if host_server.host.version < (0, 33):
@@ -539,7 +540,7 @@ PAINTED, ALSO = (180, 150, 280, 300), (60, 200, 200, 280)
 second garment is found, which lies partly under the first."""
 
 
-@pytest.mark.every_run_only("[start_person_in_photo]", "[parts_try_on]")
+@pytest.mark.every_run_only("[start_person_in_photo]")
 @pytest.mark.parametrize("template", TABLE["repainted"])
 def test_all_but_what_is_meant_stays_bit_for_bit(
     template: str, host_server: HostServer, small: Callable[..., Prompt], tmp_path: Path

@@ -29,6 +29,7 @@ class Scaled(IPAdapterMixin):
     ("plus", ("style", "layout"), (STYLE, LAYOUT), True, 1), ("full", ("style", "layout"), (STYLE, LAYOUT), False, 3),
     ("plain", ("all", "style and layout"), (1.0, {**STYLE, **LAYOUT}), True, 1),
 ])  # fmt: skip
+@pytest.mark.every_run_only("plus", "full")
 def test_sampling_equals_diffusers(kind, choices, configs, regional, count):
     network = tiny_sdxl.diffusers_unet()
     weights = (0.7, 1.2)

@@ -236,7 +236,10 @@ def test_what_was_killed_leaves_no_file_and_its_rest_goes(server, models):
     assert files(models) == ["instantid/ip-adapter.bin"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(other, marks=pytest.mark.thorough) for other in (signal.SIGHUP, signal.SIGINT))],
+)
 def test_what_is_told_to_stop_leaves_nothing(server, models, number):
     """As a service manager, a terminal that is closed, and Ctrl-C do; the exit status says by which."""
     server.files[INSTANT_ID] = CONTENT
