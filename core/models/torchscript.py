@@ -13,7 +13,7 @@ import math
 import os
 import pickletools
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -231,140 +231,49 @@ def _named_views(root: Any) -> dict[str, TensorView]:
     return views
 
 
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_NUMBERS_AND_TEXTS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "BINSTRING"}
-# Opcode -> how many values of the stack it puts into a tuple.
-_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-
-
 def _run(index: bytes) -> Any:
     """The object that an index describes: the network, as a Module. index: a pickle.
 
     Only the opcodes that torch writes are known, and none of them calls anything. Raises Refused for any other.
     """
-    machine = _Machine()
+    stack: list[list[Any]] = [[]]  # the values before the first mark, and those behind each mark
+    numbered: dict[Any, Any] = {}  # number -> a value that the pickle uses again
     for number, (opcode, argument, _) in enumerate(pickletools.genops(index)):
-        if opcode.name == "STOP":
-            return machine.stack.pop()
         if number >= _MOST_STEPS:
             raise Refused(f"a TorchScript archive whose list of weights has more than {_MOST_STEPS} steps")
-        machine.step(opcode.name, argument)
+        match opcode.name:
+            case "PROTO":
+                pass
+            case "STOP":
+                return stack[-1].pop()
+            case "MARK":
+                stack.append([])
+            case "BINPUT" | "LONG_BINPUT":
+                numbered[argument] = stack[-1][-1]
+            case "BINGET" | "LONG_BINGET":
+                stack[-1].append(numbered[argument])
+            case name if name in _RESULTS:
+                values = _taken(stack, opcode) if opcode.arg is None else [argument]
+                stack[-1].append(_RESULTS[name](*values))
+            case name:
+                raise Refused(f"a TorchScript archive whose list of weights has the opcode {name}, which none needs")
     raise Refused("a TorchScript archive whose list of weights has no end")
 
 
-class _Machine:
-    """Runs the opcodes of a pickle, which work on a stack.
-
-    stack: the values since the last mark (the opcode MARK). below: for every open mark the values that were on the
-    stack when it came. numbered: the values that the pickle has numbered (BINPUT) to use again (BINGET).
-    """
-
-    def __init__(self) -> None:
-        self.stack: list[Any] = []
-        self.below: list[list[Any]] = []
-        self.numbered: dict[int, Any] = {}
-
-    def step(self, opcode: str, argument: Any) -> None:
-        """Run one opcode. Raises Refused for an opcode that no index of weights has, and LookupError where the stack is
-        too short."""
-        if opcode in _NUMBERS_AND_TEXTS:
-            self.stack.append(argument)
-        elif opcode in _CONSTANTS:
-            self.stack.append(_CONSTANTS[opcode])
-        elif opcode in _TUPLES:
-            self._tuple(_TUPLES[opcode])
-        elif opcode in ("BINPUT", "LONG_BINPUT"):
-            self.numbered[argument] = self.stack[-1]
-        elif opcode in ("BINGET", "LONG_BINGET"):
-            self.stack.append(self.numbered[argument])
-        elif opcode == "GLOBAL":
-            self.stack.append(_known_name(argument))
-        elif opcode == "BINPERSID":
-            self.stack.append(_storage(self.stack.pop()))
-        elif opcode == "MARK":
-            self.below.append(self.stack)
-            self.stack = []
-        elif opcode != "PROTO":
-            self._combine(opcode)
-
-    def _combine(self, opcode: str) -> None:
-        """Opcodes that make a container or an object of what lies on the stack. Raises Refused for any other.
-
-        Python's pickletools describes each of them.
-        """
-        if opcode == "EMPTY_LIST":
-            self.stack.append([])
-        elif opcode == "EMPTY_DICT":
-            self.stack.append({})
-        elif opcode == "TUPLE":
-            values = self._since_mark()
-            self.stack.append(tuple(values))
-        elif opcode == "APPEND":
-            value = self.stack.pop()
-            self._top(list).append(value)
-        elif opcode == "APPENDS":
-            values = self._since_mark()
-            self._top(list).extend(values)
-        elif opcode == "SETITEM":
-            value = self.stack.pop()
-            key = self.stack.pop()
-            self._set([key], [value])
-        elif opcode == "SETITEMS":
-            keys_and_values = self._since_mark()
-            self._set(keys_and_values[::2], keys_and_values[1::2])
-        elif opcode == "REDUCE":
-            arguments = self.stack.pop()
-            function = self.stack.pop()
-            self.stack.append(_result(function, arguments))
-        elif opcode == "NEWOBJ":
-            self._new_module()
-        elif opcode == "BUILD":
-            # The state becomes the attributes of the object under it. Objects that are no modules may have a state that
-            # is no dictionary; they hold no weights.
-            state = self.stack.pop()
-            self._top(Module).attributes = state if isinstance(state, dict) else {}
-        else:
-            raise Refused(f"a TorchScript archive whose list of weights has the opcode {opcode}, which none needs")
-
-    def _new_module(self) -> None:
-        """Replace a class and its arguments on the top of the stack by a new Module. Raises Refused for a class that is
-        not the archive's own."""
-        self.stack.pop()  # the arguments, which modules do not have
-        name = self.stack.pop()
-        if not isinstance(name, Name) or not name.module.startswith("__torch__"):
-            raise Refused("a TorchScript archive whose list of weights makes an object of no class of its own")
-        self.stack.append(Module())
-
-    def _set(self, keys: list[Any], values: list[Any]) -> None:
-        """Put values into the dictionary on the top of the stack.
-
-        Raises Refused for keys that are neither texts nor numbers. A tuple could hold another one twice, which holds a
-        third one twice, and so on: hashing it would take for ever.
-        """
-        if not all(isinstance(key, (str, int, float)) for key in keys):
-            raise Refused("a TorchScript archive whose list of weights has keys that are no text")
-        self._top(dict).update(zip(keys, values, strict=True))
-
-    def _tuple(self, count: int) -> None:
-        """Replace the last `count` values on the stack by a tuple of them."""
-        first = len(self.stack) - count
-        if first < 0:
-            raise LookupError("too little on the stack")
-        values = tuple(self.stack[first:])
-        self.stack[first:] = [values]
-
-    def _since_mark(self) -> list[Any]:
-        """Take the values since the last mark off the stack and return them, and remove the mark."""
-        values = self.stack
-        self.stack = self.below.pop()
-        return values
-
-    def _top(self, kind: type) -> Any:
-        """The value on the top of the stack, which stays there. Raises TypeError where it is of another kind."""
-        top = self.stack[-1]
-        if not isinstance(top, kind):
-            raise TypeError(f"a {type(top).__name__} where a {kind.__name__} is needed")
-        return top
+def _taken(stack: list[list[Any]], opcode: pickletools.OpcodeInfo) -> list[Any]:
+    """Take the values that an opcode needs off the stack. Raises LookupError where there are too few."""
+    needed = len(opcode.stack_before)
+    behind_mark: list[Any] = []
+    if pickletools.markobject in opcode.stack_before:
+        needed -= 2  # the mark, and whatever is behind it
+        behind_mark = stack.pop()
+    values = stack[-1]
+    first = len(values) - needed
+    if first < 0:
+        raise LookupError("too little on the stack")
+    taken = values[first:] + behind_mark
+    del values[first:]
+    return taken
 
 
 _KNOWN = {("torch._utils", "_rebuild_tensor_v2"), ("collections", "OrderedDict")}
@@ -412,6 +321,83 @@ def _result(function: Any, arguments: Any) -> Any:
     if function == Name("collections", "OrderedDict"):
         return {}
     raise Refused("a TorchScript archive whose list of weights calls something else than torch's own rebuilding")
+
+
+def _of_class(name: Any, _arguments: Any) -> Module:
+    """A new module of a class. Modules have no arguments. Raises Refused for a class that is not the archive's own."""
+    if not isinstance(name, Name) or not name.module.startswith("__torch__"):
+        raise Refused("a TorchScript archive whose list of weights makes an object of no class of its own")
+    return Module()
+
+
+def _with_state(module: Any, state: Any) -> Any:
+    """The same module with its attributes. Objects that are no modules may have a state that is no dictionary; they
+    hold no weights."""
+    _check_kind(module, Module)
+    module.attributes = state if isinstance(state, dict) else {}
+    return module
+
+
+def _longer(items: Any, *more: Any) -> Any:
+    """The same list with more items."""
+    _check_kind(items, list)
+    items.extend(more)
+    return items
+
+
+def _fuller(mapping: Any, *keys_and_values: Any) -> Any:
+    """The same dictionary with more keys, each followed by its value.
+
+    Raises Refused for keys that are neither texts nor numbers. A tuple could hold another one twice, which holds a
+    third one twice, and so on: hashing it would take for ever.
+    """
+    _check_kind(mapping, dict)
+    keys = keys_and_values[::2]
+    if not all(isinstance(key, (str, int, float)) for key in keys):
+        raise Refused("a TorchScript archive whose list of weights has keys that are no text")
+    mapping.update(zip(keys, keys_and_values[1::2], strict=True))
+    return mapping
+
+
+def _check_kind(value: Any, kind: type) -> None:
+    """Raise TypeError for a value of another kind."""
+    if not isinstance(value, kind):
+        raise TypeError(f"a {type(value).__name__} where a {kind.__name__} is needed")
+
+
+def _itself(argument: Any) -> Any:
+    """The argument of an opcode that puts it onto the stack as it is."""
+    return argument
+
+
+def _tuple(*values: Any) -> tuple[Any, ...]:
+    """A tuple of all that an opcode takes."""
+    return values
+
+
+_BRING_A_VALUE = ["BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "BINSTRING", "SHORT_BINSTRING"]
+_RESULTS: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(_BRING_A_VALUE, _itself),
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    **dict.fromkeys(("EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "TUPLE"), _tuple),
+    "EMPTY_LIST": list,
+    "APPEND": _longer,
+    "APPENDS": _longer,
+    "EMPTY_DICT": dict,
+    "SETITEM": _fuller,
+    "SETITEMS": _fuller,
+    "GLOBAL": _known_name,
+    "BINPERSID": _storage,
+    "REDUCE": _result,
+    "NEWOBJ": _of_class,
+    "BUILD": _with_state,
+}
+"""Opcode -> what it puts onto the stack, made of its argument, or else of the values that it takes from there.
+
+Python's pickletools describes each of them, and says which values it takes.
+"""
 
 
 def _instead(path: Path) -> str:
