@@ -35,7 +35,7 @@ def groups(
     everybody_outside: bool = False,
     weights: Sequence[float] = (),
     strength: float = 1,
-    areas: Sequence[int | None] = (),
+    region_numbers: Sequence[int | None] = (),
 ) -> tuple[Group, ...]:
     """The tokens divided into groups of queries that read the same keys.
 
@@ -53,16 +53,16 @@ def groups(
     weights: of every reference, from 0; () where all are 1. References of one person read each other at 1.
     strength: 0..1, how far references are limited to regions. Below 1 the output is a mix: `strength` of what is said
     above, and the rest of an attention in which all tokens read all references.
-    areas: of every reference of a person the row of `regions` in which picture tokens read it, in the place of that of
-    the person; () where each is read in its person's.
+    region_numbers: of every reference of a person the row of `regions` in which picture tokens read it, in the place of
+    that of the person; () where each is read in its person's.
     """
     pieces = [span for span in spans if span.kind in _OF_REFERENCES]
     # How much of the output comes from an attention, and which token reads which piece in it.
     attentions: list[tuple[float, Tensor]] = []
     if strength > 0:
         assert regions is not None
-        areas = areas or owners
-        attentions.append((strength, _reads_by_region(spans, pieces, regions, owners, areas, everybody_outside)))
+        read_in = region_numbers or owners
+        attentions.append((strength, _reads_by_region(spans, pieces, regions, owners, read_in, everybody_outside)))
     if strength < 1:
         tokens = sum(span.count for span in spans)
         attentions.append((1 - strength, torch.ones(tokens, len(pieces), dtype=torch.bool)))
@@ -81,7 +81,7 @@ def _reads_by_region(
     pieces: Sequence[Span],
     regions: Tensor,
     owners: Sequence[int | None],
-    areas: Sequence[int | None],
+    region_numbers: Sequence[int | None],
     everybody_outside: bool,
 ) -> Tensor:
     """Which token reads which piece of a reference at a strength of 1, (all tokens, pieces) bool.
@@ -95,14 +95,14 @@ def _reads_by_region(
     read_in_region = functional.pad(regions, (0, 0, 0, 1))
     if everybody_outside:
         read_in_region = read_in_region | ~regions.any(dim=0)
-    area_numbers = torch.tensor([_number(areas[piece.number], nobody) for piece in pieces], dtype=torch.long)
-    numbers = [_number(owners[piece.number], nobody) for piece in pieces]
-    owner_numbers = torch.tensor(numbers, dtype=torch.long)  # (pieces,)
+    # (pieces,) each: the row of `read_in_region` that a piece is read by, and its owner.
+    row_numbers = torch.tensor([_number(region_numbers[piece.number], nobody) for piece in pieces], dtype=torch.long)
+    owner_numbers = torch.tensor([_number(owners[piece.number], nobody) for piece in pieces], dtype=torch.long)
     # Which references of people each token reads: (tokens of a span, pieces) bool for each span.
     by_owner: list[Tensor] = []
     for span in spans:
         if span.kind is TokenKind.PICTURE:
-            by_owner.append(read_in_region[area_numbers].T)
+            by_owner.append(read_in_region[row_numbers].T)
         elif span.kind is TokenKind.REFERENCE:
             same_owner = owner_numbers == _number(owners[span.number], nobody)
             by_owner.append(same_owner.expand(span.count, -1))
