@@ -38,6 +38,7 @@ from functools import cache
 from typing import Any, Protocol
 
 import comfy.controlnet
+import torch
 from comfy.controlnet import ControlBase
 from comfy.model_base import BaseModel
 from torch import Tensor
@@ -152,10 +153,12 @@ class _PendingNotes:
 class _EntryName:
     """The host's name (uuid) of the first of the entries that follow each other in the schedule.
 
-    sigmas: of the last step in which one of them was read. is_clear: False where two of them are read in one step.
+    latest: the name of the last one that was read. sigmas: of the step in which it was. is_clear: False where two of
+    them are read in one step.
     """
 
     uuid: Any
+    latest: Any
     sigmas: Tensor
     is_clear: bool = True
 
@@ -189,11 +192,15 @@ class NetInRun:
         for number, (entry, uuid) in enumerate(zip(rows.entries, uuids, strict=False)):
             if entry.changes is None:
                 continue
-            name = self.names.setdefault(entry.changes, _EntryName(uuid, options["sigmas"]))
-            # A prompt that is used twice, with a mask each, is two entries in one step. On one card the host gives all
-            # forwards of a step the same tensor of sigmas.
-            name.is_clear = name.is_clear and (uuid == name.uuid or name.sigmas is not options["sigmas"])
-            name.sigmas = options["sigmas"]
+            sigmas: Tensor = options["sigmas"]
+            name = self.names.setdefault(entry.changes, _EntryName(uuid, uuid, sigmas))
+            # A prompt that is used twice, with a mask each, is two entries in one step. Several cards have a tensor of
+            # their own for each forward of a step. Its numbers are looked at where another entry comes, and no more: to
+            # read them from a GPU makes the CPU wait for it.
+            if name.is_clear and uuid != name.latest:
+                name.is_clear = not torch.equal(name.sigmas, sigmas)
+            name.latest = uuid
+            name.sigmas = sigmas
             if name.is_clear:
                 uuids[number] = name.uuid
 
