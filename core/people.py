@@ -157,13 +157,22 @@ class Layout:
 class Person:
     """A cast member. weight 1 is the reference behaviour, 0 is as if the person were not in the cast.
 
-    place: the number of the slot in its layout, from 1, or 0 without one.
+    place: the number of the slot in its layout, from 1, or 0 without one. number: in the list, from 1, as Cast.numbers
+    has it; 0 for somebody who is in no list.
     """
 
     identity: Identity
     weight: float = 1.0
     slot: Slot | None = None
     place: int = 0
+    number: int = field(default=0, kw_only=True)
+
+    @property
+    def name(self) -> str:
+        """The name in messages: somebody without one is told from others by the number."""
+        if self.identity.name == UNNAMED and self.number:
+            return f"{UNNAMED} {self.number}"
+        return self.identity.name
 
 
 @dataclass(frozen=True)
@@ -233,7 +242,7 @@ class NotPlaced(LikenessError):
 
 def require_places(cast: Cast, node_name: str) -> PlacedCast:
     """The cast. Raises NotPlaced, naming the node that needs to know, unless everybody has a place."""
-    unplaced = [person.identity.name for person in cast.people if person.slot is None]
+    unplaced = [person.name for person in cast.people if person.slot is None]
     if unplaced or not is_a(cast, PlacedCast):
         raise NotPlaced(node_name, unplaced)
     return cast

@@ -64,7 +64,8 @@ def _check_person(title: str, person: Person, canvas: CanvasSize) -> None:
     check_identity(f"The identity of {name}", person.identity)
     if not len(person.identity.crops):
         raise ValueError(f"no photo of {name}")
-    operator.index(person.place)  # raises TypeError for what is no whole number
+    for whole_number in (person.place, person.number):
+        operator.index(whole_number)  # raises TypeError for what is none
     number(f"The weight of {name}", person.weight, 0, math.inf, integer=False)
     if person.slot is not None:
         _check_slot(f"{title} cannot be used: the place of {name}", person.slot, canvas)

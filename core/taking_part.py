@@ -59,8 +59,13 @@ def by_lora(cast: Cast, with_photos: Cast) -> list[str]:
 
 
 def names(people: Sequence[Person]) -> list[str]:
-    """The names of people, in their order."""
-    return [person.identity.name for person in people]
+    """The names of people in messages, in their order."""
+    return [person.name for person in people]
+
+
+def with_names(people: Sequence[Person]) -> list[Identity]:
+    """The identities of people under their names in messages."""
+    return [replace(person.identity, name=person.name) for person in people]
 
 
 def names_apart(people: Sequence[Person], cast: Cast) -> list[str]:

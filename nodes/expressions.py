@@ -41,6 +41,7 @@ class ExpressionInWords(io.ComfyNode):
         everybody = taking_part.as_cast(cast)
         require_together(everybody, NAME)
         names = taking_part.names(everybody.people)
+        written_names = [person.identity.name for person in everybody.people]  # as Prompt per Person reads them
         lines: list[str] = []
         plain: list[str] = []
         unsure: list[str] = []
@@ -51,7 +52,7 @@ class ExpressionInWords(io.ComfyNode):
                 continue
             expression = expression_of(numbers_of(face, f"The face_landmarks input of {NAME}"))
             if expression.words:
-                lines.append(line_about(index, ", ".join(expression.words), names))
+                lines.append(line_about(index, ", ".join(expression.words), written_names))
             else:
                 plain.append(names[index])
             unsure += [f"{names[index]} {words}" for words in expression.unsure]

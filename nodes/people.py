@@ -12,7 +12,7 @@ from ..bridge.host.notes import stepwise
 from ..bridge.host.schema import advanced, face_box_editor, pixels_input
 from ..bridge.people import face_bank, face_model, photos
 from ..bridge.people.face_model import BACKENDS, TORCH, FindsFaces, HostedFaceModel, default_face_model
-from ..core import grouping, identities, people, pictures, previews
+from ..core import grouping, identities, people, pictures, previews, taking_part
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first_few, gathered, listed
 from ..core.faces import analysis, by_hand, landmarks, onnx_session, which
 from ..core.faces.finding import Detection
@@ -461,14 +461,15 @@ class CastNode(io.ComfyNode):
         linked_people = {name: value for name, value in people_and_weights.items() if not name.startswith("weight_")}
         names_without_face: list[str] = []
         for input_number, identity in _by_number("Cast", "person", linked_people).items():
+            # Absent people keep their number, so that the people after them are not renumbered.
+            number_in_cast = len(present) + len(absent) + 1
+            weight = people_and_weights.get(f"weight_{input_number}", 1.0)
+            person = people.Person(identity, weight, number=number_in_cast)
             if identities.photos_of(identity):
-                weight = people_and_weights.get(f"weight_{input_number}", 1.0)
-                present.append(people.Person(identity, weight))
+                present.append(person)
             else:
-                # Absent people keep their number, so that the people after them are not renumbered.
-                number_in_cast = len(present) + len(absent) + 1
                 absent.append((number_in_cast, identity.name))
-                names_without_face.append(identity.name)
+                names_without_face.append(person.name)
         if not present:
             why = "no person is connected"
             if names_without_face:
@@ -509,8 +510,7 @@ def _cast_output(cls: type[io.ComfyNode], cast: people.Cast, lines: Sequence[str
         captions.append(f"{number} {person.identity.name}{weight}")
     first_crops = [person.identity.crops[0] for person in cast.people]
     preview = previews.contact_sheet(first_crops, captions)
-    present = [person.identity for person in cast.people if person.weight > 0]
-    alike = identities.look_alike(present)
+    alike = identities.look_alike(taking_part.with_names(taking_part.present(cast).people))
     notes.tell("\n".join([*lines, *alike]))
     return io.NodeOutput(cast, preview, ui=ui.PreviewImage(preview, cls=cls))
 
@@ -570,7 +570,8 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
                 face = _chosen_face(cls, face_model, photo, word, label.sentence, photo_size)
                 read.use(photo_number, label, face)
             named_faces += read.named_faces
-            members.append(people.Person(identities.from_faces(name, read.faces, face_model.ids)))
+            identity = identities.from_faces(name, read.faces, face_model.ids)
+            members.append(people.Person(identity, number=len(members) + 1))
             doubts += grouping.notes({name: read.numbered_faces}, look_at="them")
         # A note, where first photos are example pictures that the user has not replaced yet.
         examples = pictures.reminder(first_photos)

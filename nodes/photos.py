@@ -212,7 +212,7 @@ def _output(
     members: list[people.Identity] = []
     for name, faces_of_person in sorted_faces.labelled.items():
         members.append(identities.from_faces(name, [face for _, face in faces_of_person], recognisers))
-    cast = people.Cast(tuple(people.Person(identity) for identity in members))
+    cast = people.Cast(tuple(people.Person(identity, number=n) for n, identity in enumerate(members, 1)))
     reasons = [f"Left out, photo {photo}: {error.problem}" for photo, error in errors.items()]
     report = "\n".join([*grouping.report(sorted_faces), *reasons, *lines])
     logger.info("Sort Photos into People\n%s", report)

@@ -7,7 +7,7 @@ from ..errors import BadCast, listed
 from ..identities import EmbeddingMissing, in_common, known_by
 from ..methods import methods
 from ..people import Cast, Identity, NotPlaced, Person, require_together
-from ..taking_part import for_photos
+from ..taking_part import for_photos, with_names
 
 UNKNOWN = "unknown"
 """Stands for the method where it is not known how the pictures were made."""
@@ -49,7 +49,7 @@ def people_to_find(cast: Cast | None, identity: Identity | None, node_name: str)
         people.append(Person(identity))
     if not people:
         raise _no_people(cast)
-    unplaced = [person.identity.name for person in people if person.slot is None]
+    unplaced = [person.name for person in people if person.slot is None]
     if 0 < len(unplaced) < len(people):
         raise NotPlaced(node_name, unplaced)
     if cast:
@@ -78,7 +78,7 @@ def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tupl
     common_recognisers = in_common(person.identity.embeddings for person in people)
     loaded_and_common = [recogniser for recogniser in loaded if recogniser in common_recognisers]
     if not loaded_and_common:
-        recognisers_of_people = "; ".join(known_by(person.identity for person in people))
+        recognisers_of_people = "; ".join(known_by(with_names(people)))
         raise EmbeddingMissing(
             f"No recogniser in common, so nothing can be compared: the face model has {listed(loaded)}; "
             f"{recognisers_of_people}.",

@@ -136,7 +136,7 @@ class Report:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the people, in their order."""
-        return tuple(person.identity.name for person in self.people)
+        return tuple(person.name for person in self.people)
 
     @property
     def has_places(self) -> bool:

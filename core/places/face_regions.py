@@ -57,7 +57,7 @@ def _small_face_boxes(cast: PlacedCast, least: int) -> list[str]:
         width = min(cast.width, x1) - max(0, x0)
         height = min(cast.height, y1) - max(0, y0)
         if min(width, height) < least:
-            small.append(f"{person.identity.name} {width:.0f}x{height:.0f}")
+            small.append(f"{person.name} {width:.0f}x{height:.0f}")
     return small
 
 
@@ -167,7 +167,7 @@ def _face_region(person: Person, cast: PlacedCast, needs_box: bool, shape: Regio
     if slot and slot.mask is not None:
         return slot.mask.float()
     if needs_box:
-        slot = require_box(slot, person.identity.name)
+        slot = require_box(slot, person.name)
     return region_of_slot(slot, cast, shape)
 
 
@@ -219,7 +219,7 @@ def _check_box(person: Person, cast: PlacedCast, box_mask: Tensor, region: Tenso
 
     box_mask: 1 in the person's face box, else 0. region: of the person, cut to the face box. (H, W) each.
     """
-    name = person.identity.name
+    name = person.name
     box = person.slot.box if person.slot else None
     if box is None:
         advice = "Use a layout whose places have faces, or set acts_in to regions."

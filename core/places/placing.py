@@ -11,6 +11,7 @@ from ..errors import BadCast, BadEmbedding, LikenessError, counted, gathered, li
 from ..identities import assigned, in_common, known_by, similarities
 from ..names import folded
 from ..people import Cast, Identity, Layout, Person, PlacedCast, Slot
+from ..taking_part import with_names
 from ..text import plain
 
 LEFT_TO_RIGHT = "left to right"
@@ -88,7 +89,7 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     if place_count not in (len(cast.people), len(listed_people)):
         raise _wrong_place_count(cast, place_count)
     if order == MATCH_FACES:
-        return _places_by_likeness([person.identity for person in cast.people], layout.slots)
+        return _places_by_likeness(with_names(cast.people), layout.slots)
     # With a place for everybody who was listed, those who are absent have one that stays free.
     numbers = cast.numbers if place_count == len(cast.people) else listed_people
     place_order = list(range(place_count))
@@ -246,7 +247,7 @@ def report(cast: Cast, layout: Layout, places: Places, lines_of_troubles: Sequen
     lines: list[str] = []
     for standing in _standing(cast, layout, places):
         x, y = standing.slot.center
-        line = f"Place {standing.number}: {standing.person.identity.name} at ({round(x)}, {round(y)})"
+        line = f"Place {standing.number}: {standing.person.name} at ({round(x)}, {round(y)})"
         if standing.face_size is not None:
             line += f", face {standing.face_size} px"
         lines.append(line)
@@ -266,12 +267,14 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
     off: list[str] = []
     small: list[str] = []
     for standing in _standing(cast, layout, places):
-        name = standing.person.identity.name
+        if standing.person.weight <= 0:
+            continue  # the last line names these people
+        name = standing.person.name
         x, y = standing.slot.center
         patch = geometry.patch_rect(standing.slot.center)
         if geometry.off_canvas(patch, layout.width, layout.height):
             off.append(f"{name} at ({x:.0f}, {y:.0f})")
-        elif standing.person.weight > 0:
+        else:
             patches.append((name, patch))
         size = standing.face_size
         if size is not None and size < SMALL_FACE:
@@ -289,7 +292,7 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
         if index not in places:
             without_place.append(f"{person.identity.name} (person {number})")
         elif person.weight <= 0:
-            weightless.append(person.identity.name)
+            weightless.append(person.name)
     return [
         *_note_on_unread_order(order, custom_order),
         *gathered("Left out, no face in the photos", without_face),

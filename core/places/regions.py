@@ -69,7 +69,7 @@ def region_of_person(cast: PlacedCast, number: int, shape: RegionShape, staying:
 
 def _region_of(person: Person, cast: PlacedCast, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
     """The region of a person of the cast, as the same object: (H, W). The arguments are those of `region_of_person`."""
-    name = person.identity.name
+    name = person.name
     slot = person.slot
     if shape.extent == "body" and slot and slot.mask is not None:
         if not slot.mask.any():
@@ -161,7 +161,7 @@ def check_one_picture(cast: Cast | None, advice: str = "Disconnect the mask.") -
     picture."""
     if cast and cast.by_row:
         why = "each person has a picture of their own, from Crop Faces"
-        raise BadRegion(", ".join(person.identity.name for person in cast.people), why, advice)
+        raise BadRegion(", ".join(person.name for person in cast.people), why, advice)
 
 
 def regions_of_people(
@@ -203,7 +203,7 @@ def masks_of(masks: Tensor, cast: Cast, people: Sequence[Person]) -> Tensor:
         verb = "is" if len(masks) == 1 else "are"
         everybody = counted(len(cast.people), "person", "people")
         why = f"there {verb} {counted(len(masks), 'mask')} for {everybody}"
-        raise BadRegion(", ".join(person.identity.name for person in cast.people), why)
+        raise BadRegion(", ".join(person.name for person in cast.people), why)
     size = (cast.height, cast.width) if is_a(cast, PlacedCast) else tuple(masks.shape[-2:])
     # By the object, because two people may be equal.
     of_people = masks[[any(member is person for person in people) for member in cast.people]]
@@ -212,7 +212,7 @@ def masks_of(masks: Tensor, cast: Cast, people: Sequence[Person]) -> Tensor:
 
 def require_distinct(regions: Tensor, people: Sequence[Person]) -> Tensor:
     """The regions (people, H, W) of these people. Raises BadRegion for an empty one or two alike."""
-    names = [person.identity.name for person in people]
+    names = [person.name for person in people]
     for row, region in enumerate(regions):
         if not region.any():
             raise BadRegion(names[row], "the region is empty or lies off the canvas")
@@ -247,7 +247,7 @@ def from_masks(
     Raises BadCast for a number that no person has, and BadRegion where no mask lies in the place.
     """
     people = _people_of_number(cast, number)
-    names = listed([cast.people[person].identity.name for person in people])
+    names = listed([cast.people[person].name for person in people])
     size = (cast.height, cast.width)
     fitted = functional.interpolate(as_masks(masks)[:, None], size=size, mode="nearest")[:, 0]  # (masks, H, W)
     if not fitted.any():

@@ -63,7 +63,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """The name of the person."""
-        return self.person.identity.name
+        return self.person.name
 
 
 @dataclass(frozen=True)

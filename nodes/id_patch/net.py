@@ -105,7 +105,7 @@ class Participant:
     @property
     def name(self) -> str:
         """The name of the person."""
-        return self.person.identity.name
+        return self.person.name
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def participants_of(cast: PlacedCast) -> Participants:
             continue  # left_out names these people
         rect = patch_rect(slot.center)
         if off_canvas(rect, cast.width, cast.height):
-            names_off_canvas.append(person.identity.name)
+            names_off_canvas.append(person.name)
         else:
             members.append(Participant(person, slot.center, rect))
     without_part = [*gathered("Off the canvas, left out", names_off_canvas), *left_out(cast, with_photos)]

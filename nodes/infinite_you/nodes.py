@@ -206,7 +206,7 @@ def _missing_keypoints(cast: Cast) -> list[str]:
     acting_people = taking_part.present(taking_part.for_photos(cast)).people
     for person in acting_people:
         if person.slot is not None and person.slot.keypoints is None:
-            names_without.append(person.identity.name)
+            names_without.append(person.name)
     return gathered("No face keypoints in the place, so InfuseNet is shown black", names_without)
 
 

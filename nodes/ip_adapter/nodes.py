@@ -20,7 +20,6 @@ from ...bridge.image_tokens.injections import Injection
 from ...bridge.loras import adapter_files
 from ...bridge.loras.adapter_files import with_lora
 from ...bridge.sampling.conditioning import Conditioning
-from ...core import taking_part
 from ...core.errors import BadCast, BadSetup
 from ...core.families import SDXL, family_of_text_width
 from ...core.identities import PHOTOS, combine, portraits
@@ -333,7 +332,7 @@ def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:
     who: names or numbers of people; an empty text names everybody. Raises BadCast for a name that nobody or that
     several people have.
     """
-    named_numbers = named(who, taking_part.names(placed.people), STYLES)
+    named_numbers = named(who, [person.identity.name for person in placed.people], STYLES)
     in_style: list[bool] = []
     for number, person in enumerate(placed.people):
         in_style.append(number in named_numbers and person.weight > 0)

@@ -153,7 +153,7 @@ def encode_prompt(
         family = f"another family (text encoders {listed(sorted(encoders))})"
         raise WrongBaseModel("The CLIP", family, "SDXL's (text encoders g, l)", SAME_CLIP)
 
-    names = [person.identity.name for person in people]
+    names = [person.name for person in people]
     copies = [1] * len(people)
     plain_layout = lay_out_class_words(text_tokens, trigger_tokens, empty_tokens, trigger, names, copies)
     photo_tokens: dict[int, Tensor] = {}  # number of a person -> (n, width)

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...core.errors import gathered, listed
 from ...core.identities import portraits
 from ...core.parts.cut_outs import piece_of_part
-from ...core.people import Cast, Person, Slot, places_of
+from ...core.people import UNNAMED, Cast, Person, Slot, places_of
 from ...core.pictures import as_rgb
 from ...core.places import control_images, layouts
 from ...core.places.layouts import head_of
@@ -34,8 +34,6 @@ _TOKEN = 16
 """The side of a token, in pixels."""
 _NEARLY = 0.92
 """How much of a canvas's sides a picture covers whose proportions are nearly those of the canvas."""
-_NAMELESS = "person"
-"""The name of a person without a name."""
 _NEXT_ROW = 0.8
 """Where a face is this many heads higher in the picture than another, it stands in a row behind that face."""
 _NTH = ("second", "third", "fourth", "fifth", "sixth")
@@ -112,11 +110,11 @@ def _references_of_people(cast: Cast, photos: int, size: int, node: str, parts: 
     places = _place_names(cast.people)  # "left" and so on, "" without a place
     for number, (person, place) in enumerate(zip(cast.people, places, strict=True)):
         name = person.identity.name
-        subject = f"a {name}" if name == _NAMELESS else name  # "a person", or "Anna"
-        caption = name
+        subject = f"a {name}" if name == UNNAMED else name  # "a person", or "Anna"
+        caption = person.name
         if place:
             subject = f"{place}: {subject}"
-            caption = f"{name}, {place}"
+            caption = f"{person.name}, {place}"
         sources.append(
             Reference(
                 _portraits(person, photos, node),
@@ -127,7 +125,7 @@ def _references_of_people(cast: Cast, photos: int, size: int, node: str, parts: 
                 after_numbers=".",
             )
         )
-        sources += [_reference_of_part(part, name, size) for part in parts if part.person == number]
+        sources += [_reference_of_part(part, person.name, size) for part in parts if part.person == number]
     return sources
 
 
@@ -153,7 +151,7 @@ def _references_by_row(cast: Cast, photos: int, size: int, node: str) -> list[Re
         Reference(
             pictures,
             area=size * size,
-            captions=tuple(person.identity.name for person in cast.people),
+            captions=tuple(names(cast.people)),
             before_numbers="the person from ",
             after_numbers=".",
             of_rows=True,

@@ -161,7 +161,7 @@ def _injections(loaded: StoryMaker, scope: Scope, features: Sequence[PersonFeatu
     people = scope.people
     in_whole_picture = scope.regions is None and not scope.by_row
     if in_whole_picture and len(people) > net.most_people:
-        names = listed([person.identity.name for person in people])
+        names = listed(taking_part.names(people))
         count = f"{net.most_people} people apart in the whole picture, not {len(people)}"
         advice = "Give each person a place with Place Cast, or connect one mask each: by region there may be more."
         raise BadCast(f"StoryMaker tells at most {count}: {names}.", advice)

@@ -301,12 +301,20 @@ def test_for_a_latent_of_another_scale_the_picture_is_scaled(apply, id_patch, mo
     assert sample(model, *apply(positive=area), steps=1).isfinite().all()
 
 
+def without_names(cast):
+    members = []
+    for number, person in enumerate(cast.people, 1):
+        members.append(replace(person, identity=replace(person.identity, name=""), number=number))
+    return replace(cast, people=tuple(members))
+
+
 LEFT_OUT = people([CENTERS[0], (WIDTH + 5.0, 20.0), (1.0, 1.0)], weights=[1.0, 1.0, 0.0])
 REPORTS = [
     (people([(32.0, 32.0), (96.0, 32.0)]), "2 people, every patch whole and on its own place."),
     (people(), "ID patches overlap, faces may mix: person 1 and person 2 by 14x54 px; move them 64 px apart"),
     (people([(10.0, 90.0)]), "ID patches cut by the border: person 1 to 42x38 px of 64x64; less likeness"),
     (people([(32.0, 32.0), (-40.0, 32.0)], weights=[1.0, 0.0]), "Weight 0, left out: person 2"),
+    (without_names(people([CENTERS[0]] * 3, weights=[1.0, 0.0, 0.0])), "Weight 0, left out: person 2, person 3"),
     (LEFT_OUT, "Off the canvas, left out: person 2\nWeight 0, left out: person 3"),
 ]
 

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import folder_paths
@@ -431,6 +432,9 @@ def test_cast_leaves_out_people_without_photos_and_says_so(face_model, yao, capl
     caplog.clear()
     nodes.CastNode.execute(person_1=yao, person_2=yao, weight_2=0.0)
     assert not caplog.messages, "of weight 0: not in the picture, so like nobody"
+    unnamed = replace(yao, name="")
+    nodes.CastNode.execute(cast=cast, person_1=unnamed, person_2=unnamed)
+    assert caplog.messages[0].startswith("Yao, person 3 and person 4 look like one person")
 
 
 def test_photos_straight_to_a_cast_are_identities_in_a_cast(face_model, caplog):
