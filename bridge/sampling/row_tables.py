@@ -51,7 +51,7 @@ class RowTables:
         It is the same tensor for the same batch, on the device already. picture_count: how many pictures, and so rows,
         each chunk has.
         """
-        pictures = self.window if len(self.window) == picture_count else tuple(range(picture_count))
+        pictures = self.window or tuple(range(picture_count))
         key = chunks, pictures
         # MultiGPU CFG Split asks from several threads at once: no two chunks may get one number.
         with self._numbering:
