@@ -1,7 +1,8 @@
 """Places: where people stand on a canvas, and who stands where."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
@@ -43,10 +44,7 @@ def _body_input() -> io.Input:
 
 
 def _more_places_inputs() -> list[io.Input]:
-    """The inputs for more places: for people who are not in the picture that the layout is made of.
-
-    Where more_places is 0, the other inputs have no effect.
-    """
+    """The inputs for more places, see _MorePlaces."""
     side = io.Combo.Input("more_where", options=list(extra_places.SIDES), default=extra_places.SIDES[0], optional=True)
     body = io.Combo.Input("more_body", options=list(_BODIES), default=_BODIES[0], optional=True)
     return [
@@ -57,6 +55,27 @@ def _more_places_inputs() -> list[io.Input]:
         advanced(io.Int.Input("more_face_size", default=0, min=0, max=geometry.LARGEST, optional=True)),
         advanced(body),
     ]
+
+
+@dataclass(frozen=True)
+class _MorePlaces:
+    """The values of _more_places_inputs(): places for people who are not in the picture that the layout is made of.
+
+    more_places: how many. more_where, more_face_size, more_body: as in extra_places.add. more_x, more_y: the nose of
+    the first one.
+    """
+
+    more_places: int = 0
+    more_where: str = extra_places.SIDES[0]
+    more_x: int = 0
+    more_y: int = 0
+    more_face_size: int = 0
+    more_body: str = _BODIES[0]
+
+    def added_to(self, layout: Layout) -> Layout:
+        """The layout with these places after its own."""
+        nose = (float(self.more_x), float(self.more_y))
+        return extra_places.add(layout, self.more_where, nose, self.more_face_size, self.more_body, self.more_places)
 
 
 def _layout_outputs() -> list[io.Output]:
@@ -100,13 +119,8 @@ class LayoutFromPicture(io.ComfyNode):
         body: str,
         poses: object = None,
         masks: Tensor | None = None,
-        more_places: int = 0,
-        more_where: str = extra_places.SIDES[0],
-        more_x: int = 0,
-        more_y: int = 0,
-        more_face_size: int = 0,
-        more_body: str = _BODIES[0],
         image: Tensor | None = None,
+        **more_places: Any,
     ) -> io.NodeOutput:
         sources = {"faces": faces, "poses": poses, "masks": masks}
         connected = [name for name, source in sources.items() if source is not None]
@@ -123,9 +137,7 @@ class LayoutFromPicture(io.ComfyNode):
             layout_of_poses = layouts.from_poses(poses, width, height, fit)
             layout = layout_of_poses.layout
             layout_notes = layout_of_poses.notes
-        if more_places > 0:
-            nose = (float(more_x), float(more_y))
-            layout = extra_places.add(layout, more_where, nose, more_face_size, more_body, more_places)
+        layout = _MorePlaces(**more_places).added_to(layout)
         photo = None if image is None else image[0]  # (H, W, C): the first picture of the batch
         preview = place_previews.numbered_layout(layout, notes=layout_notes, background=photo, fit=fit)[None]
         return _layout_output(cls, layout, preview)

@@ -6,9 +6,13 @@ Why the inputs of a node stand twice, declared in define_schema and as parameter
 it so, and one list of which both are made would be worse to read. A signature with the limits in its annotations cannot
 hold a group: `*scope_inputs()` would be four lines everywhere. Of a class with a field for each input, inherited fields
 come first, while saved workflows read values by their order. Menus of files, and inputs that only some hosts have, are
-made when the host asks, not when a module is imported. And with `execute(cls, **values)` no type checker and no reader
-sees what a node is called with. Where the two lists do not agree, the first call of the node is a TypeError. A group
-that comes as `**settings` has a class with its values: ScopeInputs, RegionInputs.
+made when the host asks, not when a module is imported. And a type checker and a reader want to see what a node is
+called with. Where the two lists do not agree, the first call of the node is a TypeError.
+
+A group of inputs comes to `execute` as `**values`, of which a class with a field for each is made: ScopeInputs,
+RegionInputs. Where parameters would be more than ten, what is set on the node is such a group: a class Settings, which
+inherits from these. Then what is linked to the node stands in the signature, what is set in the class, and functions
+that read several settings are given the class.
 """
 
 import json

@@ -145,6 +145,17 @@ class IDPatchConditionImage(io.ComfyNode):
         return io.NodeOutput(picture, preview, report, ui=ui.PreviewImage(preview, cls=cls))
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Settings(apply_nodes.RegionInputs):
+    """What is set on Apply ID-Patch. id_start_percent: from where on ID tokens are read."""
+
+    strength: float
+    start_percent: float
+    end_percent: float
+    id_start_percent: float
+    photos: str
+
+
 class ApplyIDPatch(io.ComfyNode):
     """Appends ID tokens to both sides of the conditioning, and attaches the ControlNet with the condition image."""
 
@@ -184,18 +195,14 @@ class ApplyIDPatch(io.ComfyNode):
         id_patch: IDPatch,
         cast: Cast,
         image: Tensor | None,
-        strength: float,
-        start_percent: float,
-        end_percent: float,
-        id_start_percent: float,
-        photos: str,
         vae: VAE | None = None,
         model: ModelPatcher | None = None,
-        **region_settings: Any,
+        **values: Any,
     ) -> io.NodeOutput:
+        settings = Settings(**values)
         node_id = notes.node_of(cls)
-        lines = apply_nodes.without_model(model, _region_inputs(), region_settings, "ID tokens")
-        if strength == 0:  # the node is switched off
+        lines = apply_nodes.without_model(model, _region_inputs(), values, "ID tokens")
+        if settings.strength == 0:  # the node is switched off
             notes.tell("\n".join(lines))
             return io.NodeOutput(positive, negative, apply_nodes.optional_model(model, APPLY))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
@@ -203,7 +210,7 @@ class ApplyIDPatch(io.ComfyNode):
         participants = participants_of(require_places(cast, APPLY))
         by_row = participants.cast.by_row
         canvas = Canvas(APPLY, len(participants.members) if by_row else 0, node_id)
-        faces = id_patch.faces(participants.people, photos)
+        faces = id_patch.faces(participants.people, settings.photos)
         # Without people the ControlNet still acts, by the skeletons in the places.
         contribution = contribution_of_people(participants.names or ["The places"], APPLY, node_id)
         previews: list[ui.PreviewImage] = []
@@ -216,23 +223,22 @@ class ApplyIDPatch(io.ComfyNode):
             lines += participants.left_out
         sides = [positive, negative]
         if faces:
-            sides = _with_tokens(sides, id_patch, faces, by_row, id_start_percent)
+            sides = _with_tokens(sides, id_patch, faces, by_row, settings.id_start_percent)
             # Tokens are read by region only where a MODEL is connected and the people share a picture.
             if model is not None and by_row:
                 lines.append(apply_nodes.BY_ROW)
             elif model is not None:
-                region_inputs = apply_nodes.RegionInputs(**region_settings)
-                regional = _by_region(sides, model, participants, canvas, contribution, region_inputs)
+                regional = _by_region(sides, model, participants, canvas, contribution, settings)
                 model = regional.model
                 sides = regional.sides
                 previews.append(ui.PreviewImage(regional.picture, cls=cls))
         else:
             lines.append(NO_IDENTITIES)
         notes.tell("\n".join(lines))
-        net_percents = (start_percent, end_percent)
-        token_start = id_start_percent if faces else None
-        settings = _net_settings(id_patch.width, canvas, contribution, net_percents, token_start)
-        attachment = Attachment(control_net, hint, strength, net_percents, vae, settings)
+        net_percents = (settings.start_percent, settings.end_percent)
+        token_start = settings.id_start_percent if faces else None
+        of_net = _net_settings(id_patch.width, canvas, contribution, net_percents, token_start)
+        attachment = Attachment(control_net, hint, settings.strength, net_percents, vae, of_net)
         sides_out = attachment.attach_to_both(*sides)
         model_out = apply_nodes.optional_model(model, APPLY)
         return io.NodeOutput(*sides_out, model_out, ui=apply_nodes.joined_previews(previews))

@@ -1,6 +1,7 @@
 """InfiniteYou: load the projection; apply InfuseNet, a ControlNet of FLUX.1 that reads faces instead of the text."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -120,6 +121,17 @@ def load_infinite_you(path: str) -> InfiniteYou:
     return InfiniteYou(FILE.build(path, InfiniteYouNet, projection))
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Settings(apply_nodes.ScopeInputs):
+    """What is set on Apply InfiniteYou. keypoints: whether InfuseNet is shown those of the places."""
+
+    strength: float
+    start_percent: float
+    end_percent: float
+    keypoints: bool
+    photos: str
+
+
 class ApplyInfiniteYou(io.ComfyNode):
     """Attaches InfuseNet, which reads face tokens and a picture of face keypoints for each person of the positive."""
 
@@ -154,31 +166,27 @@ class ApplyInfiniteYou(io.ComfyNode):
         control_net: ControlBase,
         vae: VAE,
         cast: Any,  # a Cast or an Identity
-        strength: float,
-        start_percent: float,
-        end_percent: float,
-        keypoints: bool,
-        photos: str,
-        **scope_settings: Any,
+        **values: Any,
     ) -> io.NodeOutput:
         model_family.require_dits(APPLY)
-        warnings = _missing_keypoints(taking_part.as_cast(cast)) if keypoints else []
-        inputs = apply_nodes.ScopeInputs(**scope_settings)
-        cast = apply_nodes.acting_cast(cast, strength, inputs, FLUX.token, more=warnings)
+        settings = Settings(**values)
+        percents = (settings.start_percent, settings.end_percent)
+        warnings = _missing_keypoints(taking_part.as_cast(cast)) if settings.keypoints else []
+        cast = apply_nodes.acting_cast(cast, settings.strength, settings, FLUX.token, more=warnings)
         if cast is None:  # the node is switched off, or everybody has weight 0
             return io.NodeOutput(positive, negative)
-        check_range(METHOD.title, start_percent, end_percent)
+        check_range(METHOD.title, *percents)
         needed = f"{FLUX.name} (text width {infinite_you.width})"
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, FLUX_ADVICE)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
         notes.tell(other_net(cls))
-        scope = apply_nodes.scope_of_faces(cast, APPLY, WHOLE_SCHEDULE, inputs, notes.node_of(cls))
-        hint = _hint(cast, scope.people, keypoints)
+        scope = apply_nodes.scope_of_faces(cast, APPLY, WHOLE_SCHEDULE, settings, notes.node_of(cls))
+        hint = _hint(cast, scope.people, settings.keypoints)
         size = None
         # The canvas matters only where regions or keypoints belong to it. Otherwise pictures may have any shape.
         if is_a(cast, PlacedCast) and (scope.placed or hint.any()):
             size = (cast.width, cast.height)
-        net_range = NamedRange("InfuseNet", ScheduleRange(start_percent, end_percent))
+        net_range = NamedRange("InfuseNet", ScheduleRange(*percents))
         contribution = contribution_of_people(names(scope.people), APPLY, scope.canvas.node_id)
         given = NetOfPeople(
             name="InfuseNet",
@@ -187,14 +195,14 @@ class ApplyInfiniteYou(io.ComfyNode):
             boxes=scope.boxes,
             by_row=scope.by_row,
             canvas=scope.canvas,
-            tokens=infinite_you.tokens(scope.people, photos),
+            tokens=infinite_you.tokens(scope.people, settings.photos),
             guidance=GUIDANCE,
             size=size,
             report=NetReport(contribution, net_range, tokens=None),  # no tokens are appended to the texts
             advice=FLUX_ADVICE,
         )
         net = PersonControlNet(control_net, given)
-        attachment = Attachment(net, hint, strength, (start_percent, end_percent), vae)
+        attachment = Attachment(net, hint, settings.strength, percents, vae)
         positive_out, negative_out = attachment.attach_to_both(positive, negative)
         return io.NodeOutput(positive_out, negative_out, ui=_preview(cls, scope, hint))
 

@@ -1,6 +1,7 @@
 """InstantID: load the adapter, apply adapter and IdentityNet for one person or many."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -59,6 +60,21 @@ InstantIDSocket = adapter_socket(InstantID)
 FILE = Published.of_method(METHOD, "InstantID adapter")
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Settings(apply_nodes.ScopeInputs):
+    """What is set on Apply InstantID. start_percent, end_percent: of IdentityNet."""
+
+    adapter_weight: float
+    control_strength: float
+    start_percent: float
+    end_percent: float
+    adapter_start_percent: float
+    adapter_end_percent: float
+    negative_noise: float
+    noise_seed: int
+    photos: str
+
+
 class ApplyInstantID(io.ComfyNode):
     """Lets the UNet read face tokens beside the text, and attaches IdentityNet, which reads them instead of it."""
 
@@ -96,40 +112,32 @@ class ApplyInstantID(io.ComfyNode):
         # A Cast or an Identity, and never None: it only has a default because it stands behind an optional input.
         cast: Any = None,
         image: Tensor | None = None,
-        *,
-        adapter_weight: float,
-        control_strength: float,
-        start_percent: float,
-        end_percent: float,
-        adapter_start_percent: float,
-        adapter_end_percent: float,
-        negative_noise: float,
-        noise_seed: int,
-        photos: str,
-        **scope_settings: Any,
+        **values: Any,
     ) -> io.NodeOutput:
-        inputs = apply_nodes.ScopeInputs(**scope_settings)
+        settings = Settings(**values)
         # The node is switched off only where both the adapter and IdentityNet are.
-        strength = adapter_weight or control_strength
-        cast = apply_nodes.acting_cast(cast, strength, inputs, SDXL.token)
+        strength = settings.adapter_weight or settings.control_strength
+        cast = apply_nodes.acting_cast(cast, strength, settings, SDXL.token)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
-        adapter_schedule = schedule_range("The adapter", adapter_start_percent, adapter_end_percent)
+        adapter_schedule = schedule_range("The adapter", settings.adapter_start_percent, settings.adapter_end_percent)
         check_control_net(control_net, instant_id.width, APPLY)
         check_fits(instant_id, METHOD, model, (positive, negative), APPLY)
-        scope = apply_nodes.scope_of_faces(cast, APPLY, adapter_schedule, inputs, notes.node_of(cls))
-        no_face = unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)  # (1, 1, 512)
+        scope = apply_nodes.scope_of_faces(cast, APPLY, adapter_schedule, settings, notes.node_of(cls))
+        # (1, 1, 512)
+        no_face = unconditional(settings.negative_noise, settings.noise_seed, instant_id.net.image_proj.embedding)
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
-        carried = _injections(instant_id, scope, photos, adapter_weight, no_face_tokens)
+        carried = _injections(instant_id, scope, settings.photos, settings.adapter_weight, no_face_tokens)
         sides: Sequence[Conditioning] = (positive, negative)
         # What has strength 0 has no range.
         ranges: list[NamedRange] = []
-        if adapter_weight:
+        if settings.adapter_weight:
             ranges.append(NamedRange("the adapter", adapter_schedule, "adapter_start_percent and adapter_end_percent"))
-        if control_strength:
-            net_percents = (start_percent, end_percent)
+        if settings.control_strength:
+            net_percents = (settings.start_percent, settings.end_percent)
             ranges.append(NamedRange("IdentityNet", ScheduleRange(*net_percents)))
-            hint = _hint(image, cast, control_net, control_strength)  # it also raises where control_net is None
+            # It also raises where control_net is None.
+            hint = _hint(image, cast, control_net, settings.control_strength)
             notes.tell(other_net(cls))
             # IdentityNet reads the tokens of the Injections of this source. Positive and negative have the same one.
             positive_injection = carried[0]
@@ -137,8 +145,8 @@ class ApplyInstantID(io.ComfyNode):
             # Where the scope is placed, the run compares the canvas of the Injections with the latent, so the net need
             # not check it again when it reads the hint.
             canvas = None if scope.placed else scope.canvas
-            settings = NetSettings(instant_id.width, canvas, Pictures("keypoint picture", scope.canvas))
-            attachment = Attachment(net, hint, control_strength, net_percents, settings=settings)
+            of_net = NetSettings(instant_id.width, canvas, Pictures("keypoint picture", scope.canvas))
+            attachment = Attachment(net, hint, settings.control_strength, net_percents, settings=of_net)
             sides = attachment.attach_to_both(positive, negative)
         return scope.applied(cls, model, sides, carried, ranges=ranges)
 

@@ -99,6 +99,27 @@ APPLY = "Apply IP-Adapter"
 AS_MADE = "as the file was made"
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Settings(apply_nodes.ScopeInputs):
+    """What is set on Apply IP-Adapter. photos, portrait: AS_MADE, or what takes the place of the file's own."""
+
+    weight: float
+    shortcut: float
+    lora_weight: float
+    start_percent: float
+    end_percent: float
+    photos: str
+    portrait: str
+
+    def changed(self, variant: Variant) -> Variant:
+        """How the authors used a file, except for what the user has set."""
+        if self.photos != AS_MADE:
+            variant = replace(variant, photos=self.photos)
+        if self.portrait != AS_MADE:
+            variant = replace(variant, cut=self.portrait)
+        return variant
+
+
 class ApplyIPAdapter(io.ComfyNode):
     """Lets the UNet read tokens of people's faces beside the text, and puts the file's LoRA onto the MODEL."""
 
@@ -132,57 +153,38 @@ class ApplyIPAdapter(io.ComfyNode):
         ip_adapter: IPAdapter,
         cast: Any,  # a Cast or an Identity
         clip_vision: ClipVisionModel | None = None,
-        *,
-        weight: float,
-        shortcut: float,
-        lora_weight: float,
-        start_percent: float,
-        end_percent: float,
-        photos: str,
-        portrait: str,
-        **scope_settings: Any,
+        **values: Any,
     ) -> io.NodeOutput:
+        settings = Settings(**values)
         family = family_of_text_width(ip_adapter.width) or SDXL
-        inputs = apply_nodes.ScopeInputs(**scope_settings)
-        cast = apply_nodes.acting_cast(cast, weight, inputs, family.token)
+        cast = apply_nodes.acting_cast(cast, settings.weight, settings, family.token)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
-        schedule = schedule_range("The adapter", start_percent, end_percent)
+        schedule = schedule_range("The adapter", settings.start_percent, settings.end_percent)
         check_fits(ip_adapter, METHOD, model, (positive, negative), APPLY)
-        scope = apply_nodes.scope_of_faces(cast, APPLY, schedule, inputs, notes.node_of(cls))
-        # How the authors used the file, except for what the user has set.
-        variant = ip_adapter.variant
-        if photos != AS_MADE:
-            variant = replace(variant, photos=photos)
-        if portrait != AS_MADE:
-            variant = replace(variant, cut=portrait)
-        carried = _injections(ip_adapter, scope, clip_vision, variant, shortcut, weight)
-        model_with_lora = with_lora(model, ip_adapter.lora, lora_weight)
+        scope = apply_nodes.scope_of_faces(cast, APPLY, schedule, settings, notes.node_of(cls))
+        carried = _injections(ip_adapter, scope, clip_vision, settings)
+        model_with_lora = with_lora(model, ip_adapter.lora, settings.lora_weight)
         return scope.applied(cls, model_with_lora, (positive, negative), carried)
 
 
 def _injections(
-    loaded: IPAdapter,
-    scope: Scope,
-    clip_vision: ClipVisionModel | None,
-    variant: Variant,
-    shortcut: float,
-    weight: float,
+    loaded: IPAdapter, scope: Scope, clip_vision: ClipVisionModel | None, settings: Settings
 ) -> list[Injection]:
     """What positive and negative carry: the tokens of each person, and as many tokens of blank inputs.
 
-    variant: the file's, with the user's choice of photos and cut. shortcut: as in IPAdapter.tokens. weight: of the
-    node. Raises WrongEncoder, BadCast.
+    Raises WrongEncoder, BadCast.
     """
+    variant = settings.changed(loaded.variant)
     blank = loaded.blank_features(clip_vision) if variant.clip else None
     face_tokens: list[Tensor] = []
     blank_tokens: list[Tensor] = []
     for person in scope.people:
         inputs = _face_inputs(loaded, person.identity, clip_vision, variant)
         blanks = _blank_inputs(inputs, blank)
-        face_tokens.append(loaded.tokens(inputs.embeddings, inputs.clip_features, shortcut))
-        blank_tokens.append(loaded.tokens(blanks.embeddings, blanks.clip_features, shortcut))
-    scales = torch.tensor([weight * person.weight for person in scope.people])  # (people,), of the values
+        face_tokens.append(loaded.tokens(inputs.embeddings, inputs.clip_features, settings.shortcut))
+        blank_tokens.append(loaded.tokens(blanks.embeddings, blanks.clip_features, settings.shortcut))
+    scales = torch.tensor([settings.weight * person.weight for person in scope.people])  # (people,), of the values
     sides = [net.with_equal_counts(face_tokens), net.with_equal_counts(blank_tokens)]
     return injections(loaded, scope, sides, scales)
 
@@ -244,6 +246,18 @@ STYLES = "Style per Person"
 NOBODY = "No person is drawn in this style: those who are meant have weight 0."
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StyleSettings(apply_nodes.RegionInputs):
+    """What is set on Style per Person. who: names or numbers of people; "" for everybody."""
+
+    who: str
+    layers: str
+    weight: float
+    start_percent: float
+    end_percent: float
+    fit: str
+
+
 class StylePerPerson(io.ComfyNode):
     """Lets some layers of the UNet read tokens of pictures, for the style of some people or of the whole picture."""
 
@@ -279,16 +293,10 @@ class StylePerPerson(io.ComfyNode):
         clip_vision: ClipVisionModel,
         images: Tensor,
         cast: Cast | None = None,
-        *,
-        who: str,
-        layers: str,
-        weight: float,
-        start_percent: float,
-        end_percent: float,
-        fit: str,
-        mask: Tensor | None = None,
-        **region_settings: Any,
+        **values: Any,
     ) -> io.NodeOutput:
+        settings = StyleSettings(**values)
+        who, mask, weight = settings.who, settings.mask, settings.weight
         node_id = notes.node_of(cls)
         # A mask says where the style acts, whoever stands there: with it, `who` and places have no effect.
         if who.strip() and cast is None and mask is None:
@@ -305,23 +313,24 @@ class StylePerPerson(io.ComfyNode):
         if weight == 0 or not any(in_style):
             return io.NodeOutput(model, positive, negative)
         _check_reads_pictures(ip_adapter)
-        schedule = schedule_range(STYLES, start_percent, end_percent)
+        schedule = schedule_range(STYLES, settings.start_percent, settings.end_percent)
         check_fits(ip_adapter, METHOD, model, (positive, negative), STYLES)
         addresses = [(layer.block, layer.number, layer.position) for layer in unet.attention_layers(model)]
-        acts_in_layers = net.chosen_layers(addresses, layers)
-        inputs = apply_nodes.RegionInputs(**region_settings)
+        acts_in_layers = net.chosen_layers(addresses, settings.layers)
         if placed is None:
             scope = apply_nodes.scope_everywhere(Cast(()), STYLES, schedule, node_id)
             if mask is not None:
                 scope = replace(scope, regions=_painted(cast, mask))
         elif placed.by_row:
             # All people have their row in the scope; those who are not in the style get a scale of 0 below.
-            scope = apply_nodes.scope_of_bodies(placed, STYLES, schedule, inputs, node_id=node_id)
+            scope = apply_nodes.scope_of_bodies(placed, STYLES, schedule, settings, node_id=node_id)
         else:
             people = [person for person, is_drawn in zip(placed.people, in_style, strict=True) if is_drawn]
-            scope = apply_nodes.scope_of_bodies(placed, STYLES, schedule, inputs, people, alone=False, node_id=node_id)
+            scope = apply_nodes.scope_of_bodies(
+                placed, STYLES, schedule, settings, people, alone=False, node_id=node_id
+            )
         scales = weight * torch.tensor(in_style if scope.by_row else [True])  # (people,) by row, else (1,)
-        pictures = net.fitted(images, fit)
+        pictures = net.fitted(images, settings.fit)
         carried = _injections_of_pictures(ip_adapter, scope, clip_vision, pictures, acts_in_layers, scales)
         return scope.applied(cls, model, (positive, negative), carried, what="the style", subject="The style")
 

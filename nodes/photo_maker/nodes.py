@@ -204,6 +204,17 @@ def _read_by_control_nets(texts: Conditioning, side: Conditioning) -> Conditioni
     return entries
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Settings(apply_nodes.RegionInputs):
+    """What is set on Apply PhotoMaker. start_percent: from where on the photos are read."""
+
+    text: str
+    trigger: str
+    weight: float
+    lora_weight: float
+    start_percent: float
+
+
 class ApplyPhotoMaker(io.ComfyNode):
     """Encodes a prompt with people's photos fused into its class words, and puts the file's LoRA onto the MODEL."""
 
@@ -237,27 +248,22 @@ class ApplyPhotoMaker(io.ComfyNode):
         negative: Conditioning,
         photo_maker: PhotoMaker,
         cast: Any,  # a Cast or an Identity
-        text: str,
-        trigger: str,
-        weight: float,
-        lora_weight: float,
-        start_percent: float,
-        **region_settings: Any,
+        **values: Any,
     ) -> io.NodeOutput:
-        cast = _with_weight(taking_part.as_cast(cast), weight)
+        settings = Settings(**values)
+        cast = _with_weight(taking_part.as_cast(cast), settings.weight)
         # Unlike other nodes, this one encodes the prompt also where it is switched off: it has no positive input.
         warnings = [] if taking_part.present(cast).people else [WITHOUT_PEOPLE]
         with_photos = taking_part.for_photos(cast)
-        inputs = apply_nodes.RegionInputs(**region_settings)
-        acting = apply_nodes.acting_cast(cast, weight, inputs, more=warnings)
+        acting = apply_nodes.acting_cast(cast, settings.weight, settings, more=warnings)
         check_family("The model input", TEXT_WIDTH, text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
-        encoded = encode_prompt(photo_maker, clip, text, trigger, with_photos.people)
+        encoded = encode_prompt(photo_maker, clip, settings.text, settings.trigger, with_photos.people)
         if acting is None:
             return io.NodeOutput(model, encoded.plain, negative)
         node_id = notes.node_of(cls)
         people = taking_part.present(with_photos).people
-        scope = apply_nodes.scope_of_bodies(cast, APPLY, WHOLE_SCHEDULE, inputs, people, rows=False, node_id=node_id)
+        scope = apply_nodes.scope_of_bodies(cast, APPLY, WHOLE_SCHEDULE, settings, people, rows=False, node_id=node_id)
         # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
         sides = _Sides(
             before=_read_by_control_nets(encoded.plain, encoded.plain),
@@ -270,17 +276,17 @@ class ApplyPhotoMaker(io.ComfyNode):
             # Here no such note is needed: the run of the regional text looks at the MODEL that samples.
             sides = _limited_to_regions(sides, encoded.class_words, scope.regions, scope.canvas)
 
-        photo_range = NamedRange("the photos", ScheduleRange(start_percent, 1.0), "start_percent")
+        photo_range = NamedRange("the photos", ScheduleRange(settings.start_percent, 1.0), "start_percent")
         contribution = contribution_of_people(taking_part.names(people), APPLY, node_id, [photo_range])
         after = marked(sides.after, contribution, Side.POSITIVE)
         negative = marked(sides.negative, contribution, Side.NEGATIVE)
         positive: Conditioning = []
         for entry_before, entry_after in zip(sides.before, after, strict=True):
-            positive += changed_at(entry_before, entry_after, start_percent)
+            positive += changed_at(entry_before, entry_after, settings.start_percent)
 
         # Name of a layer in a LoRA's file -> name of its weight in the UNet.
         layer_names = comfy.lora.model_lora_keys_unet(model_of(model), {})
-        model_out = with_lora(model, photo_maker.lora, lora_weight, layer_names)
+        model_out = with_lora(model, photo_maker.lora, settings.lora_weight, layer_names)
         if scope.regions is not None:
             model_out = patched(model_out, RegionalTextRun)
         model_out = on_model(contribution, model_out, positive)

@@ -189,6 +189,16 @@ def _photos_joined(net: EncoderNet, people: Sequence[Person], photos: str) -> st
     return MEAN
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Settings(apply_nodes.ScopeInputs):
+    """What is set on both apply nodes."""
+
+    weight: float
+    start_percent: float
+    end_percent: float
+    photos: str
+
+
 def _inputs(pulid: io.Input, weight: float, *own: io.Input) -> list[io.Input]:
     """The inputs of both apply nodes. pulid: for the file. weight: its default. own: what only one of the nodes has."""
     return [
@@ -211,6 +221,14 @@ _V1_ZERO_TOKENS = {"fidelity": 8, "style": 16, "off": 0}
 _V1_1_ZERO_TOKENS = 20
 _BY_THE_FILE = -1
 """The choice of zero_tokens that stands for these, which the authors' demos have."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SettingsOfSDXL(Settings):
+    """What is set on Apply PuLID. zero_tokens: _BY_THE_FILE, or how many."""
+
+    projection: str
+    zero_tokens: int
 
 
 class ApplyPuLID(io.ComfyNode):
@@ -242,31 +260,26 @@ class ApplyPuLID(io.ComfyNode):
         eva_clip: EvaClip,
         face_parser: FaceParser,
         cast: Any,  # a Cast or an Identity
-        *,
-        weight: float,
-        projection: str,
-        zero_tokens: int,
-        start_percent: float,
-        end_percent: float,
-        photos: str,
-        **scope_settings: Any,
+        **values: Any,
     ) -> io.NodeOutput:
-        inputs = apply_nodes.ScopeInputs(**scope_settings)
-        cast = apply_nodes.acting_cast(cast, weight, inputs, SDXL.token)
+        settings = SettingsOfSDXL(**values)
+        cast = apply_nodes.acting_cast(cast, settings.weight, settings, SDXL.token)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
-        schedule = schedule_range(METHOD.title, start_percent, end_percent)
+        schedule = schedule_range(METHOD.title, settings.start_percent, settings.end_percent)
         check_fits(pulid, METHOD, model, (positive, negative), APPLY)
-        scope = apply_nodes.scope_of_faces(cast, APPLY, schedule, inputs, notes.node_of(cls))
-        photos = _photos_joined(pulid.net, scope.people, photos)
+        scope = apply_nodes.scope_of_faces(cast, APPLY, schedule, settings, notes.node_of(cls))
+        photos = _photos_joined(pulid.net, scope.people, settings.photos)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
+        zero_tokens = settings.zero_tokens
         if zero_tokens == _BY_THE_FILE:
-            zero_tokens = _V1_1_ZERO_TOKENS if pulid.net.reads_photos_together else _V1_ZERO_TOKENS[projection]
+            of_v1 = _V1_ZERO_TOKENS[settings.projection]
+            zero_tokens = _V1_1_ZERO_TOKENS if pulid.net.reads_photos_together else of_v1
         sides = [_with_zeros(tokens.faces, zero_tokens), _with_zeros(tokens.no_faces, zero_tokens)]
-        scales = torch.tensor([weight * person.weight for person in scope.people])  # (people,), of the values
+        scales = torch.tensor([settings.weight * person.weight for person in scope.people])  # (people,), of the values
         carried: list[Injection] = []
         for injection in injections(pulid, scope, sides, scales):
-            carried.append(replace(injection, reads=PROJECTIONS[projection]))
+            carried.append(replace(injection, reads=PROJECTIONS[settings.projection]))
         return scope.applied(cls, model, (positive, negative), carried, what="the faces")
 
 
@@ -311,26 +324,21 @@ class ApplyPuLIDFlux(io.ComfyNode):
         eva_clip: EvaClip,
         face_parser: FaceParser,
         cast: Any,  # a Cast or an Identity
-        *,
-        weight: float,
-        start_percent: float,
-        end_percent: float,
-        photos: str,
-        **scope_settings: Any,
+        **values: Any,
     ) -> io.NodeOutput:
         model_family.require_dits(APPLY_FLUX)
-        inputs = apply_nodes.ScopeInputs(**scope_settings)
-        cast = apply_nodes.acting_cast(cast, weight, inputs, FLUX.token)
+        settings = Settings(**values)
+        cast = apply_nodes.acting_cast(cast, settings.weight, settings, FLUX.token)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
-        schedule = schedule_range(METHOD.title, start_percent, end_percent)
+        schedule = schedule_range(METHOD.title, settings.start_percent, settings.end_percent)
         acts_behind = _acts_behind(pulid.net, model)
         check_conditioning(
             [*positive, *negative], model_family.network_of(model_of(model)).params.context_in_dim, APPLY_FLUX
         )
-        scope = apply_nodes.scope_of_faces(cast, APPLY_FLUX, schedule, inputs, notes.node_of(cls))
-        tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
-        weights = torch.tensor([weight * person.weight for person in scope.people])
+        scope = apply_nodes.scope_of_faces(cast, APPLY_FLUX, schedule, settings, notes.node_of(cls))
+        tokens = _tokens(pulid, eva_clip, face_parser, scope.people, settings.photos)
+        weights = torch.tensor([settings.weight * person.weight for person in scope.people])
         source = object()
         carried: list[Injection] = []
         for side in (tokens.faces, tokens.no_faces):

@@ -66,6 +66,42 @@ EVERYBODY = "everybody"
 NO_PARTS = "Parts are not used: with the cast of Crop Faces each person has a row of the batch."
 
 
+@dataclass(frozen=True, eq=False)
+class RegionSettings:
+    """The values of _region_inputs(), which say how references are limited to regions.
+
+    region_strength: 0..1, at 0 nothing is limited. start_percent, end_percent: 0..1, the part of the schedule in which
+    the limit acts. outside: NOBODY or EVERYBODY, whose references are read outside of all regions. extent, margin: as
+    in core.places.regions.RegionShape. mask: (people, H, W) 0..1, the regions instead of the places' own.
+    """
+
+    region_strength: float
+    start_percent: float
+    end_percent: float
+    outside: str
+    extent: Extent
+    margin: float
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Settings(RegionSettings):
+    """What is set on the node.
+
+    sentences: where they stand in the prompt, one of SENTENCES. size: the side of a square of as many pixels as a
+    portrait has.
+    """
+
+    prompt: str
+    negative_prompt: str
+    sentences: str
+    size: int
+    photos_per_person: int
+    pose_picture: bool
+    references_start_percent: float
+    references_end_percent: float
+
+
 class PeopleAsReferences(io.ComfyNode):
     """Encodes prompts with people's portraits as reference latents, and a sentence about each person."""
 
@@ -105,37 +141,30 @@ class PeopleAsReferences(io.ComfyNode):
         clip: CLIP,
         vae: VAE,
         cast: Any,  # a Cast or an Identity
-        prompt: str,
-        negative_prompt: str,
         pictures: Tensor | None = None,
-        *,
-        parts: Parts | None = None,
-        sentences: str,
-        size: int,
-        photos_per_person: int,
-        pose_picture: bool,
         model: ModelPatcher | None = None,
-        references_start_percent: float,
-        references_end_percent: float,
-        **region_settings: Any,
+        parts: Parts | None = None,
+        **values: Any,
     ) -> io.NodeOutput:
         require_dits(NAME)
-        node_id = notes.node_of(cls)
+        settings = Settings(**values)
+        size = settings.size
         family = family_of(clip)
         everybody = taking_part.as_cast(cast)  # with people of weight 0
         present = taking_part.present(everybody)
         owned = [] if everybody.by_row else owned_parts(parts, everybody, present.people, NAME)
-        sources = references(present, photos_per_person, size, pictures, pose_picture, NAME, owned)
-        read_range = schedule_range("The references of people", references_start_percent, references_end_percent)
+        photos, poses = settings.photos_per_person, settings.pose_picture
+        sources = references(present, photos, size, pictures, poses, NAME, owned)
+        read_percents = (settings.references_start_percent, settings.references_end_percent)
+        read_range = schedule_range("The references of people", *read_percents)
         has_model = model is not None
         lines = unused_weights(everybody, owned, has_model) + unlike_training(family, sources, has_model)
-        lines += apply_nodes.without_model(model, _region_inputs(), region_settings, "references")
+        lines += apply_nodes.without_model(model, _region_inputs(), values, "references")
         if parts is not None and everybody.by_row:
             lines.append(NO_PARTS)
         areas = None  # None: all people's references are read in the whole picture
         by_weight = False  # whether a MODEL reads them by weights other than 1
         if model is not None:
-            settings = RegionSettings(**region_settings)
             areas = areas_of(everybody, present.people, settings, sources)
             if everybody.by_row and settings.region_strength > 0:
                 lines.append(apply_nodes.BY_ROW)
@@ -145,7 +174,7 @@ class PeopleAsReferences(io.ComfyNode):
                 check_model(model, family, NAME)
         notes.tell("\n".join(lines))
 
-        encoding = Encoding(clip, family, everybody, present.people, prompt, negative_prompt, sentences, by_weight)
+        encoding = Encoding(clip, family, settings, everybody, present.people, by_weight)
         latents = latents_of(vae, family, sources, _canvas(everybody, size))
         prompts = encoding.prompts(sources, latents)
         previews_of_node = _contact_sheet(cls, sources, family)
@@ -153,7 +182,7 @@ class PeopleAsReferences(io.ComfyNode):
             previews_of_node.append(ui.PreviewImage(areas.preview()[None], cls=cls))
         outputs = SamplerInputs(model, prompts.positive, prompts.negative)
         if areas is not None or by_weight:
-            outputs = read_by_region(outputs, prompts.record, areas, node_id, read_range)
+            outputs = read_by_region(outputs, prompts.record, areas, notes.node_of(cls), read_range)
         outputs = _as_network_reads(family, outputs)
         if not read_range.is_whole:
             without = encoding.without_people(sources, latents)
@@ -192,31 +221,28 @@ class Prompts:
 class Encoding:
     """How the node's prompts are encoded.
 
-    family: of the text encoder. everybody: the node's cast. present: those of it of weight above 0. sentences: where
-    they stand in the prompt, one of SENTENCES. by_weight: whether a MODEL reads people or parts by a weight other than
-    1.
+    family: of the text encoder. everybody: the node's cast. present: those of it of weight above 0. by_weight: whether
+    a MODEL reads people or parts by a weight other than 1.
     """
 
     clip: CLIP
     family: EncoderFamily
+    settings: Settings
     everybody: Cast
     present: Sequence[Person]
-    prompt: str
-    negative_prompt: str
-    sentences: str
     by_weight: bool
 
     def prompts(self, sources: Sequence[Reference], latents: Sequence[Tensor]) -> Prompts:
         """The prompts with these references. latents: one for each picture of them."""
         family = self.family
         record = _record(self.everybody, self.present, sources, latents)
-        text = with_sentences(self.prompt, sources, family.pictures.word, self.sentences)
+        text = with_sentences(self.settings.prompt, sources, family.pictures.word, self.settings.sentences)
         encoder_pictures = pictures_for_encoder(family, sources)
         of_people = sum(len(source.pictures) for source in sources if source.of_people)
         if self.by_weight and encoder_pictures and of_people:
             record = replace(record, shown=shown_tokens(self.clip, family, encoder_pictures, of_people))
         sides: list[Conditioning] = []
-        for text_of_side in (text, self.negative_prompt or family.pictures.empty_negative):
+        for text_of_side in (text, self.settings.negative_prompt or family.pictures.empty_negative):
             entries = encoded(self.clip, family, text_of_side, encoder_pictures, record)
             sides.append(with_references(entries, record, family, NAME))
         return Prompts(sides[0], sides[1], text, record)
@@ -280,24 +306,6 @@ def _as_network_reads(family: EncoderFamily, given: SamplerInputs) -> SamplerInp
     if family.pictures.has_frame_texts:
         return ready_for_rows(given, NAME)
     return given
-
-
-@dataclass(frozen=True, eq=False)
-class RegionSettings:
-    """The values of _region_inputs(), which say how references are limited to regions.
-
-    region_strength: 0..1, at 0 nothing is limited. start_percent, end_percent: 0..1, the part of the schedule in which
-    the limit acts. outside: NOBODY or EVERYBODY, whose references are read outside of all regions. extent, margin: as
-    in core.places.regions.RegionShape. mask: (people, H, W) 0..1, the regions instead of the places' own.
-    """
-
-    region_strength: float
-    start_percent: float
-    end_percent: float
-    outside: str
-    extent: Extent
-    margin: float
-    mask: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)

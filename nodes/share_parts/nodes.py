@@ -6,6 +6,7 @@ idea: reference-only control (Mikubill/sd-webui-controlnet, discussion 1236) and
 section 3.3.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.conds
@@ -37,28 +38,39 @@ from ..categories import IN_PARTS
 from ..sockets import PartsSocket
 
 APPLY = "Share Parts Attention"
+EVERY_STEP = "at every step"
+ONCE = "once"
+"""The options of the input `reference`: when the parts are recorded. With EVERY_STEP it is every renew_every steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is set on the node.
+
+    width, height: of the new picture in pixels. layers: which layers of the UNet share, one of LAYERS. seed: of the
+    noise on the parts. crop_to_mask: whether the MODEL is shown only what lies around the mask of a part.
+    """
+
+    width: int
+    height: int
+    strength: float
+    start_percent: float
+    end_percent: float
+    layers: str
+    reference: str
+    seed: int
+    renew_every: int = 1
+    crop_to_mask: bool = False
 
 
 @torch.no_grad()
-def reference_of(
-    model: ModelPatcher,
-    parts: Parts,
-    clip: CLIP,
-    vae: VAE,
-    size: tuple[int, int],
-    layers: str,
-    steps: int | None,
-    seed: int,
-    crop: bool = False,
-) -> SelfReference:
+def reference_of(model: ModelPatcher, parts: Parts, clip: CLIP, vae: VAE, settings: Settings) -> SelfReference:
     """The parts of weight above 0, ready to be recorded by the MODEL itself while it samples.
 
-    size: (width, height) of the new picture in pixels. layers: which layers of the UNet share, one of LAYERS. steps:
-    for how many steps one recording of the parts is used, None for all, as in SelfReference. seed: of the noise on the
-    parts. crop: whether the MODEL is shown only what lies around the mask of a part. Raises BadPart, and WrongBaseModel
-    where clip or vae belong to another model, or where the MODEL reads something beside a latent that is unknown here.
+    Raises BadPart, and WrongBaseModel where clip or vae belong to another model, or where the MODEL reads something
+    beside a latent that is unknown here.
     """
-    width, height = size
+    width, height = settings.width, settings.height
     present = parts.present
     prepared_parts = [prepare(part, width, height) for part in present]
     latents_of_parts = [latent_of(vae, prepared, model, _SAME_CHECKPOINT) for prepared in prepared_parts]
@@ -71,9 +83,9 @@ def reference_of(
     for part, mask in zip(present, masks, strict=True):
         text = text_of(clip, part.label, model, _SAME_CHECKPOINT)
         # In latent pixels. Without a crop it is the whole part.
-        part_window = window(mask, cell) if crop else (0, 0, width // 8, height // 8)
+        part_window = window(mask, cell) if settings.crop_to_mask else (0, 0, width // 8, height // 8)
         contexts.append(comfy.conds.CONDCrossAttn(text.tokens))
-        adm_of_parts.append(_adm(model, text.pooled, size, part_window))
+        adm_of_parts.append(_adm(model, text.pooled, (width, height), part_window))
         windows.append(part_window)
     # The parts are one batch, so their texts must have one length: the host's concat repeats shorter ones.
     first_context, *other_contexts = contexts
@@ -83,10 +95,10 @@ def reference_of(
         contexts=first_context.concat(other_contexts),
         adm=None if adm_of_parts[0] is None else torch.cat(adm_of_parts),
         masks=masks,
-        noise=torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed)),
-        layers=layers,
+        noise=torch.randn(latents.shape, generator=torch.Generator().manual_seed(settings.seed)),
+        layers=settings.layers,
         windows=windows,
-        steps=steps,
+        steps=settings.renew_every if settings.reference == EVERY_STEP else None,  # None: one serves the whole run
     )
 
 
@@ -132,9 +144,6 @@ def _is_inpainting(model: ModelPatcher, latent_channels: int) -> bool:
 
 
 _SAME_CHECKPOINT = "Connect the CLIP and the VAE of the checkpoint that the MODEL comes from."
-EVERY_STEP = "at every step"
-ONCE = "once"
-"""The options of the input `reference`: when the parts are recorded. With EVERY_STEP it is every renew_every steps."""
 
 
 class SharePartsAttention(io.ComfyNode):
@@ -173,39 +182,20 @@ class SharePartsAttention(io.ComfyNode):
         parts: Parts,
         clip: CLIP,
         vae: VAE,
-        width: int,
-        height: int,
-        strength: float,
-        start_percent: float,
-        end_percent: float,
-        layers: str,
-        reference: str,
-        seed: int,
-        renew_every: int = 1,
-        crop_to_mask: bool = False,
+        **values: Any,
     ) -> io.NodeOutput:
+        settings = Settings(**values)
         present = parts.present
-        if strength == 0 or not present:
+        if settings.strength == 0 or not present:
             return io.NodeOutput(model, positive, negative)
         check_conditioning([*positive, *negative], text_width(model), APPLY)
-        geometry.check_size("The picture", width, height)
-        schedule = schedule_range("The range of the parts", start_percent, end_percent)
-        size = (width, height)
+        size = (settings.width, settings.height)
+        geometry.check_size("The picture", *size)
+        schedule = schedule_range("The range of the parts", settings.start_percent, settings.end_percent)
         source = object()
-        steps = renew_every if reference == EVERY_STEP else None  # None: one recording serves the whole run
-        self_reference = reference_of(
-            model,
-            parts,
-            clip,
-            vae,
-            size,
-            layers,
-            steps,
-            seed,
-            crop=crop_to_mask,
-        )
+        self_reference = reference_of(model, parts, clip, vae, settings)
         # strength scales the parts' share of the attention.
-        weights = PartWeights([part.weight * strength for part in present], targets(present, width, height))
+        weights = PartWeights([part.weight * settings.strength for part in present], targets(present, *size))
         # bank=None: the parts are recorded while sampling (live), and not before, as in Parts2Whole.
         with_parts = SharedParts(source, schedule, bank=None, weights=weights, live=self_reference, size=size)
         # The negative attends to itself alone.

@@ -1,7 +1,7 @@
 """StoryMaker: load the adapter; apply face, hair, clothes and body of one person or many."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -55,6 +55,17 @@ def load_story_maker(path: str) -> StoryMaker:
     return StoryMaker(FILE.build(path, StoryMakerNet, state), adapter_files.lora_of_adapter(state))
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Settings(apply_nodes.RegionInputs):
+    """What is set on Apply StoryMaker."""
+
+    weight: float
+    lora_weight: float
+    start_percent: float
+    end_percent: float
+    photos: str
+
+
 class ApplyStoryMaker(io.ComfyNode):
     """Lets the UNet read tokens of people's faces and bodies beside the text, and puts the file's LoRA onto it."""
 
@@ -91,34 +102,28 @@ class ApplyStoryMaker(io.ComfyNode):
         clip_vision: ClipVisionModel,
         bodies: Tensor | Parts | None = None,
         body_masks: Tensor | None = None,
-        *,
-        weight: float,
-        lora_weight: float,
-        start_percent: float,
-        end_percent: float,
-        photos: str,
-        **region_settings: Any,
+        **values: Any,
     ) -> io.NodeOutput:
+        settings = Settings(**values)
         node_id = notes.node_of(cls)
         everybody = as_cast(cast)
         with_photos = taking_part.for_photos(everybody)  # everybody, but people with LoRAs alone have weight 0
         people = taking_part.present(with_photos).people
-        if not people or weight == 0:
+        if not people or settings.weight == 0:
             return io.NodeOutput(model, positive, negative)
-        schedule = schedule_range(METHOD.title, start_percent, end_percent)
+        schedule = schedule_range(METHOD.title, settings.start_percent, settings.end_percent)
         check_fits(story_maker, METHOD, model, (positive, negative), APPLY)
-        inputs = apply_nodes.RegionInputs(**region_settings)
-        if inputs.mask is None and not is_a(everybody, PlacedCast):
+        if settings.mask is None and not is_a(everybody, PlacedCast):
             # Without places and masks all people are in the whole picture, as published.
             scope = apply_nodes.scope_everywhere(with_photos, APPLY, schedule, node_id)
         else:
-            scope = apply_nodes.scope_of_bodies(everybody, APPLY, schedule, inputs, people, node_id=node_id)
+            scope = apply_nodes.scope_of_bodies(everybody, APPLY, schedule, settings, people, node_id=node_id)
         cut_bodies = cut_out(with_photos.people, bodies, body_masks)  # one for each of `people`
         masks_unused = body_masks is not None and (bodies is None or is_a(bodies, Parts))
         notes.tell("\n".join([*left_out(everybody, with_photos), *_note_lines(people, cut_bodies, masks_unused)]))
-        model_with_lora = adapter_files.with_lora(model, story_maker.lora, lora_weight)
-        features = _features(story_maker, clip_vision, people, photos, cut_bodies)
-        carried = _injections(story_maker, scope, features, weight)
+        model_with_lora = adapter_files.with_lora(model, story_maker.lora, settings.lora_weight)
+        features = _features(story_maker, clip_vision, people, settings.photos, cut_bodies)
+        carried = _injections(story_maker, scope, features, settings.weight)
         preview = _preview(cls, people, cut_bodies, scope.regions)
         return scope.applied(
             cls, model_with_lora, (positive, negative), carried, own_preview=preview, what=METHOD.title

@@ -162,9 +162,24 @@ def sharing(checkpoint: Path) -> Wardrobe:
 
 def shared(with_: Wardrobe, pictures: Pictures, settings: net.Settings = PLAIN) -> Tensor:
     """(H, W, 3): by Share Parts Attention."""
-    host, seeing, acts = with_.host, (with_.clip, with_.host.vae, *garments.SIZE), (1.0, 0.0, 1.0)
-    given = (host.model, host.empty, host.empty, _parts(pictures), *seeing, *acts)
-    model, *sides = SharePartsAttention.execute(*given, "all", ONCE, 0).args
+    host = with_.host
+    width, height = garments.SIZE
+    model, *sides = SharePartsAttention.execute(
+        host.model,
+        host.empty,
+        host.empty,
+        _parts(pictures),
+        with_.clip,
+        host.vae,
+        width=width,
+        height=height,
+        strength=1.0,
+        start_percent=0.0,
+        end_percent=1.0,
+        layers="all",
+        reference=ONCE,
+        seed=0,
+    ).args
     return sample(host._replace(model=model), sides, garments.layout(garments.UPRIGHT), settings)
 
 

@@ -105,9 +105,11 @@ def draw(host: Host, cast: Cast, layout: Layout, settings: net.Settings = PLAIN)
 def sides_of(host: Host, cast: Cast, skeleton: Tensor, settings: net.Settings) -> tuple[Any, Any]:
     """Both sides, with everybody's patch on the skeleton."""
     image = IDPatchConditionImage.execute(host.adapter, cast, "mean", skeleton).args[0]
-    options = (settings.strength, 0.0, 1.0, settings.id_start, "mean")
+    options = {"strength": settings.strength, "start_percent": 0.0, "end_percent": 1.0, "photos": "mean"}
     networks = host.control_net, host.adapter
-    return ApplyIDPatch.execute(host.empty, host.empty, *networks, cast, image, *options).args[:2]
+    return ApplyIDPatch.execute(
+        host.empty, host.empty, *networks, cast, image, id_start_percent=settings.id_start, **options
+    ).args[:2]
 
 
 def seen(pixels: Tensor, layout: Layout, meant: Tensor, by_face: bool = False) -> measure.Seen:
