@@ -112,8 +112,24 @@ class PersonControlNet(ControlNet):
             advice = "Use Conditioning (Set Mask) instead of Conditioning (Set Area)."
             raise BadRegion(", ".join(names(self.given.people)), why, advice)
         x = x_noisy[rows_with_faces]
-        window = row_window(transformer_options)
-        key = x.shape, x.device, rows.area, latent, window
+        passes = self._passes_for(x, rows.area, latent, picture_count, transformer_options)
+        y = cond.get("y")
+        if y is not None:
+            y = y[rows_with_faces]
+        residuals = self._residuals_of_all(passes, x, t[rows_with_faces], y)
+        residuals = in_all_rows(residuals, rows_with_faces, len(x_noisy))
+        return self.control_merge(residuals, control, output_dtype=None)
+
+    def _passes_for(
+        self, x: Tensor, area: Area | None, latent: tuple[int, int], picture_count: int, options: Options
+    ) -> list[PersonPass]:
+        """The passes for rows x, (B, C, h, w), of a forward, made once for all steps.
+
+        area: of the rows, or None. latent: (height, width) of the whole picture in latent pixels. picture_count: how
+        many rows each entry has. options: the transformer_options of the forward.
+        """
+        window = row_window(options)
+        key = x.shape, x.device, area, latent, window
         if key not in self._passes:
             pictures_of_run = picture_count
             people_of_rows: Sequence[int] = range(len(self.given.people))
@@ -121,16 +137,10 @@ class PersonControlNet(ControlNet):
                 pictures_of_run = window.total or picture_count
                 people_of_rows = window.rows
             self._check_picture(pictures_of_run, latent)
-            self._tell_of_piece(latent, transformer_options)
-            self._passes[key] = passes_of(
-                self.given, self._encode_hints(latent, rows.area), x, latent, rows.area, people_of_rows, self._dtype
-            )
-        y = cond.get("y")
-        if y is not None:
-            y = y[rows_with_faces]
-        residuals = self._residuals_of_all(self._passes[key], x, t[rows_with_faces], y)
-        residuals = in_all_rows(residuals, rows_with_faces, len(x_noisy))
-        return self.control_merge(residuals, control, output_dtype=None)
+            self._tell_of_piece(latent, options)
+            hints = self._encode_hints(latent, area)
+            self._passes[key] = passes_of(self.given, hints, x, latent, area, people_of_rows, self._dtype)
+        return self._passes[key]
 
     def _check_picture(self, picture_count: int, latent: tuple[int, int]) -> None:
         """Raise BadCast where people have a row of the batch each and there is another number of pictures, and BadSize

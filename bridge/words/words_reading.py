@@ -126,31 +126,9 @@ class WordsReading:
         place: LAYERS for an attention in the blocks, the path of the refiners of texts, or the text_reader. text:
         tokens of all texts, with whatever stands in front of them. queries, keys: how many tokens the attention has.
         """
-        tokens = self._texts.layout_with(text)
         is_reader = place == self._texts.family.text_reader
         is_refiner = not is_reader and place != LAYERS
-        if is_reader and queries != self._picture:
-            raise ConditioningLost("unknown", f"asks with {queries} of the picture's {self._picture} tokens")
-        if is_reader:  # its queries are the picture alone
-            picture_start = 0
-            owned = ()
-        elif is_refiner:  # behind the texts stands nothing
-            picture_start = text
-            owned = self._owned(tokens.text_spans())
-        else:
-            picture_start = tokens.picture_start
-            owned = self._owned(tokens.spans())
-        layout = TextLayout(
-            common_end=tokens.before_common + tokens.common,
-            counts=tokens.words,
-            picture_start=picture_start,
-            queries=queries,
-            keys=keys,
-            # In front stand texts of references and then tokens of other packs, such as USO's. Words read the first
-            # alone: tokens of other packs belong to the common text, which words do not read.
-            readable_front=sum(tokens.reference_texts),
-            owned=owned,
-        )
+        layout = self._layout(is_reader, is_refiner, text, queries, keys)
         split_texts = split_by_readers if is_reader else split_by_words
         splits: list[Split] = []
         split_of: dict[tuple[tuple[int, ...], bytes], Split] = {}
@@ -167,6 +145,33 @@ class WordsReading:
                 split_of[key] = split_texts(replace(layout, fillers=fillers), weights)
             splits.append(split_of[key])
         return splits[0] if len(split_of) == 1 else RowSplit(tuple(splits))
+
+    def _layout(self, is_reader: bool, is_refiner: bool, text: int, queries: int, keys: int) -> TextLayout:
+        """Where the texts stand in an attention, without fillers: of the text_reader, of a refiner, or else in the
+        blocks. The other arguments are those of make_split."""
+        tokens = self._texts.layout_with(text)
+        if is_reader and queries != self._picture:
+            raise ConditioningLost("unknown", f"asks with {queries} of the picture's {self._picture} tokens")
+        if is_reader:  # its queries are the picture alone
+            picture_start = 0
+            owned = ()
+        elif is_refiner:  # behind the texts stands nothing
+            picture_start = text
+            owned = self._owned(tokens.text_spans())
+        else:
+            picture_start = tokens.picture_start
+            owned = self._owned(tokens.spans())
+        return TextLayout(
+            common_end=tokens.before_common + tokens.common,
+            counts=tokens.words,
+            picture_start=picture_start,
+            queries=queries,
+            keys=keys,
+            # In front stand texts of references and then tokens of other packs, such as USO's. Words read the first
+            # alone: tokens of other packs belong to the common text, which words do not read.
+            readable_front=sum(tokens.reference_texts),
+            owned=owned,
+        )
 
     def _owned(self, spans: Sequence[Span]) -> tuple[OwnedTokens, ...]:
         """The tokens of references that are one person's alone, for people who have words. They read these words too.

@@ -216,36 +216,34 @@ def put_in(
     one step goes; None for no heat maps. node_id: in the graph, or None outside of one. Raises BadParts.
     """
     source = object()  # the same for all that one node puts into the conditioning, see bridge.sampling.model_conds
-    poses = None
-    if pose is not None:
-        poses = Pictures("pose picture", Canvas(APPLY, node_id=node_id))
+    poses = None if pose is None else Pictures("pose picture", Canvas(APPLY, node_id=node_id))
     weights = PartWeights([weight * strength for weight in features.weights], features.targets)
 
     def shared(bank: Bank | None) -> SharedParts:
         """What one side carries for the self-attention. bank: None where the side attends to itself alone."""
-        return SharedParts(
-            source,
-            schedule,
-            bank,
-            weights,
-            pose,
-            size=features.size,
-            watch=watch,
-            poses=poses,
-        )
+        return SharedParts(source, schedule, bank, weights, pose, size=features.size, watch=watch, poses=poses)
 
-    positive, negative = sides
-    positive = share_with(positive, shared(features.bank if strength else None))
-    negative = share_with(negative, shared(bank=None))
+    positive = share_with(sides[0], shared(features.bank if strength else None))
+    negative = share_with(sides[1], shared(bank=None))
     if not strength:
         return positive, negative
+    of_positive, of_negative = _image_tokens(features, strength, schedule, source)
+    return carry(positive, of_positive), carry(negative, of_negative)
 
+
+def _image_tokens(
+    features: Features, strength: float, schedule: ScheduleRange, source: object
+) -> tuple[Injection, Injection]:
+    """What positive and negative carry for the cross-attention: the image tokens of the parts, and as many zeros.
+
+    strength: scales the values. source: the same for both sides.
+    """
     weighted_embeds: list[Tensor] = []
     for embed, weight in zip(features.embeds, features.weights, strict=True):
         weighted_embeds.append(embed * weight)
     tokens = padded(weighted_embeds)  # (1, SLOTS, width)
     decoupled = features.networks.decoupled
-    # Keys and values of the image tokens in each cross-attention layer. The negative has as many tokens of zeros.
+    # Keys and values of the image tokens in each cross-attention layer.
     layers: list[tuple[Tensor, Tensor]] = []
     zero_layers: list[tuple[Tensor, Tensor]] = []
     for keys, values in decoupled.model.keys_and_values(load.on_device(decoupled, tokens)):  # (1, SLOTS, C) each
@@ -255,8 +253,8 @@ def put_in(
         zero_layers.append((torch.zeros_like(keys), torch.zeros_like(values)))
     return (
         # regions=None: the tokens are read in the whole picture.
-        carry(positive, Injection(source, schedule, tokens, tuple(layers), regions=None)),
-        carry(negative, Injection(source, schedule, torch.zeros_like(tokens), tuple(zero_layers), regions=None)),
+        Injection(source, schedule, tokens, tuple(layers), regions=None),
+        Injection(source, schedule, torch.zeros_like(tokens), tuple(zero_layers), regions=None),
     )
 
 
