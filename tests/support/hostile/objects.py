@@ -85,6 +85,7 @@ def damaged_casts() -> Iterator[Case]:
         replace(cast(), absent=((1, "X"), (9, "Y"))),
         replace(cast(), absent=(1,)),
         PlacedCast((replace(anna, slot="here"),), 128, 96),
+        PlacedCast((replace(anna, number="second"),), 128, 96),
         cast(replace(identity(), crops=None)),
         cast(replace(identity(), crops=torch.zeros(0, 112, 112, 3))),
         cast(replace(identity(), embeddings={"x": torch.ones(1, 512).long()})),
