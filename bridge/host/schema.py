@@ -10,7 +10,7 @@ made when the host asks, not when a module is imported. And a type checker and a
 called with. Where the two lists do not agree, the first call of the node is a TypeError.
 
 A group of inputs comes to `execute` as `**values`, of which a class with a field for each is made: ScopeInputs,
-RegionInputs. Where parameters would be more than ten, what is set on the node is such a group: a class Settings, which
+RegionInputs. Of a node with more than a dozen inputs all that is set on it is such a group: a class Settings, which
 inherits from these. Then what is linked to the node stands in the signature, what is set in the class, and functions
 that read several settings are given the class.
 """
