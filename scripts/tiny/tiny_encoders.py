@@ -13,8 +13,9 @@ import comfy.sd
 import comfy.sd1_clip
 import comfy.sdxl_clip
 import comfy.taesd.taesd
+import folder_paths
 import torch
-from comfy.text_encoders import flux, qwen_image, qwen_vl
+from comfy.text_encoders import flux, llama, qwen_image, qwen_vl
 from comfy_extras.nodes_hooks import SetClipHooks
 from seeded import fill
 
@@ -36,8 +37,14 @@ def qwen() -> comfy.sd.CLIP:
 
 
 def klein() -> comfy.sd.CLIP:
-    """Qwen3, of which FLUX.2 klein reads the layers 9, 18 and 27."""
-    return _made(flux.klein_te(), flux.KleinTokenizer, qwen3_4b={**_LLAMA, "num_hidden_layers": 28})
+    """Qwen3, of which FLUX.2 klein reads the layers 9, 18 and 27: each reads 512 tokens, with one narrow head."""
+
+    class Narrow(llama.Qwen3_4BConfig):
+        head_dim = 8  # no field of the host's, so no option sets it
+
+    sizes = {**_LLAMA, "num_hidden_layers": 28, "num_attention_heads": 1}
+    with patch.object(llama, "Qwen3_4BConfig", Narrow):
+        return _made(flux.klein_te(), flux.KleinTokenizer, qwen3_4b=sizes)
 
 
 def z_image() -> comfy.sd.CLIP:
@@ -115,10 +122,16 @@ def _clip(width: int, inner: int, heads: int, layers: int) -> dict[str, int]:
 
 def _made(network: Any, tokenizer: Any, **configs: dict[str, int]) -> comfy.sd.CLIP:
     options = {f"{name}_model_config": config for name, config in configs.items()}
-    target = SimpleNamespace(clip=network, tokenizer=tokenizer, params={})
+    target = SimpleNamespace(clip=network, tokenizer=lambda **_: _vocabulary(tokenizer), params={})
     clip = comfy.sd.CLIP(target, model_options={"dtype": torch.float32, **options})
     fill(clip.cond_stage_model, 401)
     return clip
+
+
+@cache
+def _vocabulary(tokenizer: Any) -> Any:
+    """Half a second to read; nothing changes it."""
+    return tokenizer(embedding_directory=folder_paths.get_folder_paths("embeddings"))
 
 
 def _looking(seed: int, **config: Any) -> comfy.clip_vision.ClipVisionModel:
