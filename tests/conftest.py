@@ -180,15 +180,15 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def _forget_networks() -> None:
     """What a file of tests keeps from one test to the next, networks mostly, is not kept for another file.
 
-    What all of them share (tests/support, scripts/tiny) is: to make it anew takes a third of their time, and it has two
-    gigabytes.
+    What all of them share (tests/support, scripts/tiny) is, also where a file has imported it by name: to make it anew
+    takes a third of their time, and it has two gigabytes.
     """
-    for module in list(sys.modules.values()):
+    for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None) or ""
         if not file.startswith(str(ROOT / "tests")) or file.startswith(str(SUPPORT)):
             continue
         for value in list(vars(module).values()):
-            if isinstance(value, functools._lru_cache_wrapper):
+            if isinstance(value, functools._lru_cache_wrapper) and value.__module__ == name:
                 value.cache_clear()
     gc.collect()
 
