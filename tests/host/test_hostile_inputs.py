@@ -42,8 +42,8 @@ def test_every_case_ends_right_or_is_explained(
 ) -> None:
     cases = list(SECTIONS[section]())
     assert cases
-    judgements = [(str(case), judged(case, outputs_by_node, caplog)) for case in cases]
-    assert [judgement for judgement in judgements if judgement[1]] == []
+    judgements = [(case, judged(case, outputs_by_node, caplog)) for case in cases]
+    assert [(str(case), wrong) for case, wrong in judgements if wrong] == []
 
 
 def judged(case: Case, outputs_by_node: dict[Any, Any], caplog: pytest.LogCaptureFixture) -> str:
