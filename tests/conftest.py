@@ -80,8 +80,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if not HOST and {ROOT / "tests" / name for name in ON_HOSTS} & set(item.path.parents):
             item.add_marker(skip)
-        if any(word in item.name for mark in item.iter_markers("thorough_with") for word in mark.args):
-            item.add_marker(pytest.mark.thorough)
         if any(all(word not in item.name for word in mark.args) for mark in item.iter_markers("every_run_only")):
             item.add_marker(pytest.mark.thorough)
         if not item.get_closest_marker("xdist_group"):
@@ -102,7 +100,7 @@ def _check_words(items: list[pytest.Item]) -> None:
         names.setdefault(getattr(item, "function", None), []).append(item.name)
     for function, cases in names.items():
         for mark in getattr(function, "pytestmark", []):
-            words = mark.args if mark.name in ("every_run_only", "thorough_with") else ()
+            words = mark.args if mark.name == "every_run_only" else ()
             unmet = [word for word in words if not any(word in case for case in cases)]
             if unmet:
                 raise pytest.UsageError(f"{function.__module__}.{function.__name__}: no case is called {unmet}.")

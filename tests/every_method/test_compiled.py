@@ -80,7 +80,7 @@ def compiled_once(row: Row, **changed: Any) -> list[Tensor]:
     return pictures
 
 
-@pytest.mark.thorough_with("parts2whole", "id_patch", "instant_id", "LoRAPerPerson")
+@pytest.mark.every_run_only("with_anyone")
 def test_it_is_one_graph_and_compiled_once(row: Row) -> None:
     picture, other = compiled_once(row)
     assert relative(picture, other) > 1e-4, "other people make another picture"

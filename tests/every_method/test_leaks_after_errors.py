@@ -16,7 +16,7 @@ def forwards(model):
     return [module for module in model.model.diffusion_model.modules() if "forward" in vars(module)]
 
 
-@pytest.mark.thorough_with("cancelling")
+@pytest.mark.every_run_only("raising")
 @pytest.mark.parametrize("function", [raising, cancelling])
 def test_nothing_is_left_on_the_model_after_a_run_that_stopped(row: Row, function: Callable[..., Any]) -> None:
     expected = picture(row)

@@ -62,7 +62,7 @@ def beside(row: Row, put_pack: Any, applied: Node) -> tuple[torch.Tensor, torch.
     return behind, drawn(in_front(applied, put_pack(row.model)))
 
 
-@pytest.mark.thorough_with("of one length", "masks of the text")
+@pytest.mark.every_run_only("a row per region]", "in place of attention")
 @pytest.mark.parametrize("couple", SAME)
 def test_regions_that_read_the_same_text_change_nothing(row: Row, couple: str) -> None:
     positive, negative = (bypassed(row.node(), side) for side in ("positive", "negative"))

@@ -60,7 +60,7 @@ def operations(row: Row, count: int) -> int:
     return counts[1] - counts[0]
 
 
-@pytest.mark.thorough_with("with_anyone", "parts2whole")
+@pytest.mark.every_run_only("LoRAPerPerson", "instant_id")
 def test_four_cost_little_more_than_one(row: Row) -> None:
     for_one, for_four = operations(row, 1), operations(row, 4)
     assert for_four <= MORE.get(row.kind, NEXT_TO_NOTHING) * for_one

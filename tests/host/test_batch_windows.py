@@ -15,7 +15,7 @@ ROWS, WINDOW = 4, 2
 
 
 @pytest.mark.both_hosts
-@pytest.mark.thorough_with("by region")
+@pytest.mark.every_run_only("ApplyIDPatch-", "ApplyInstantID-")
 @pytest.mark.parametrize("pictures", (pytest.param(1, marks=pytest.mark.thorough), ROWS))
 @pytest.mark.parametrize("row", WITH_A_NET, ids=str)
 def test_a_batch_in_windows_is_the_batch_as_a_whole(row: Row, pictures: int) -> None:

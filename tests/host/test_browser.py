@@ -61,7 +61,7 @@ def large_visit(visit: Visit) -> Iterator[Visit]:
 
 
 @pytest.mark.parametrize("step", [16, pytest.param(1, marks=[pytest.mark.thorough, once_of_each])])
-@pytest.mark.thorough_with("newest")
+@pytest.mark.every_run_only("its own")
 def test_help_pages_open_without_an_error(large_visit: Visit, step: int) -> None:
     """By the button over a selected node. In a git clone frontends miss `<NodeId>/en.md` and then take the page.
 
@@ -182,7 +182,7 @@ def opened_without(visit: Visit, extensions: list[str], file: Graph) -> Kept:
 
 
 @pytest.mark.both_hosts
-@pytest.mark.thorough_with("with Vue nodes")
+@pytest.mark.every_run_only("classic")
 def test_what_is_saved_and_sent_is_the_same_without_the_extension(visit: Visit, people: Graph) -> None:
     people["cast"]["inputs"] = {"person_2": ["yao", 0], "person_7": ["yao", 0], "weight_7": 0.5}
     visit.load(people)
@@ -316,7 +316,7 @@ def test_a_toast_lies_over_nothing_that_is_worked_on(visit: Visit) -> None:
 
 
 @pytest.mark.both_hosts
-@pytest.mark.thorough_with("newest")
+@pytest.mark.every_run_only("its own")
 def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
     """And what is saved and sent stays the same."""
     visit.load({"doctor": node("LikenessCheckModelFiles", workflow="instant_id_portrait")})
@@ -390,7 +390,7 @@ SMALL = "Faces small"
 """The first words of the note of a layout in which faces are small."""
 
 
-@pytest.mark.thorough_with("its own")
+@pytest.mark.every_run_only("the newest")
 def test_a_page_opened_anew_shows_previews_and_notes_of_nodes_that_are_not_run_again(
     visit: Visit, people: Graph
 ) -> None:
@@ -474,7 +474,7 @@ def test_an_error_is_a_toast(visit: Visit, people: Graph) -> None:
     visit.close_dialogs()
 
 
-@pytest.mark.thorough_with("its own")
+@pytest.mark.every_run_only("the newest")
 def test_in_an_app_toasts_cover_nothing_and_the_doctor_shows_links(visit: Visit) -> None:
     """Neither photos nor ComfyUI's message are covered; the doctor's links are in a window, and no toast repeats it."""
     graph = workflow.load(WORKFLOW.with_stem("start_two_people"))
@@ -499,7 +499,7 @@ WITHOUT_A_TASK = {"Check files", "Save people from photos"}
 
 
 @pytest.mark.both_hosts
-@pytest.mark.thorough_with("newest")
+@pytest.mark.every_run_only("its own")
 def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
     """And gives the files behind them, by title and by the names of old links."""
     titles = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]
@@ -587,7 +587,6 @@ class Sent:
 
 @pytest.mark.thorough
 @pytest.mark.both_hosts
-@pytest.mark.thorough_with("newest")
 def test_nodes_and_templates_speak_chinese_where_the_frontend_does(visit: Visit) -> None:
     """Labels, hints and titles that stand in the file; what is sent stays the same, and so does all English."""
     table = translations.table("zh")

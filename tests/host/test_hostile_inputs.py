@@ -19,6 +19,7 @@ from pack.core.errors import LikenessError
 from standins_made import Standins
 
 pytestmark = pytest.mark.skipif(not tiny_dits.KNOWN, reason="this ComfyUI has no such models")
+LONG = ("unlinked", "schedules", "rows")
 _RAW = re.compile(rf"^\W*{FORGED}|\x1b\S*{FORGED}", re.MULTILINE)
 """A user's text at the beginning of a line of the log, or behind a terminal escape."""
 
@@ -35,8 +36,9 @@ def outputs_by_node(standin_models: Standins, tmp_path_factory: pytest.TempPathF
         yield {}
 
 
-@pytest.mark.thorough_with("unlinked", "schedules", "rows")
-@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize(
+    "section", [pytest.param(one, marks=pytest.mark.thorough if one in LONG else ()) for one in SECTIONS]
+)
 def test_every_case_ends_right_or_is_explained(
     section: str, outputs_by_node: dict[Any, Any], caplog: pytest.LogCaptureFixture
 ) -> None:

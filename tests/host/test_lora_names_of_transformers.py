@@ -250,7 +250,7 @@ SIZES = {
 }
 
 
-@pytest.mark.thorough_with("loha", "whole")
+@pytest.mark.every_run_only("FLUX.2-lokr]")
 @pytest.mark.parametrize("kind", ["loha", "lokr", "lokr whole"])
 @pytest.mark.parametrize("family", KIND_LAYERS)
 def test_loha_and_lokr_are_the_merged_network(family, kind):

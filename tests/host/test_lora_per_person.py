@@ -56,7 +56,7 @@ def put_on(model, cast, positive=None, negative=None, **changed):
     return apply("LikenessLoRAPerPerson", model=model, **texts, cast=cast, **{"feather": 0, **changed})
 
 
-@pytest.mark.thorough_with("tucker", "whole", "loha", "glora")
+@pytest.mark.every_run_only("[lora", "[lokr]")
 @pytest.mark.parametrize("kind", [*lora_made.KINDS, "lora of SD1.5"])
 def test_one_person_everywhere_is_load_lora(model, kind):
     """Over a whole sampling, in every layer, convolutions too."""
@@ -189,7 +189,7 @@ def weighted_sum(additions, weights):
     return sum(addition * weight for addition, weight in zip(additions, weights, strict=True))
 
 
-@pytest.mark.thorough_with("24-")
+@pytest.mark.every_run_only("0-dtype0")
 @pytest.mark.parametrize("feather, dtype, tolerance", [(0, torch.float32, ALMOST), (24, torch.float64, 2e-6)])
 def test_a_whole_sampling_is_plain_torch_with_hooks(feather, dtype, tolerance):
     """Two people, hard and soft regions, part of the picture nobody's; dtype: of the network, and what it computes."""
@@ -303,7 +303,7 @@ BESIDE = {
 }  # fmt: skip
 
 
-@pytest.mark.thorough_with("IPAdapter", "IDPatch", "PromptPerPerson")
+@pytest.mark.every_run_only("ApplyInstantID", "SharePartsAttention")
 @pytest.mark.parametrize("beside", BESIDE)
 def test_beside_other_nodes_both_are_there_in_any_order(model, beside):
     """Before and after it, the picture is the same, and neither of the two alone."""

@@ -40,7 +40,7 @@ def drawn(model, positive, negative, start):
     return guider.sample(noise, start, euler, sigmas, seed=1, disable_pbar=True)
 
 
-@pytest.mark.thorough_with("id_patch", "parts2whole")
+@pytest.mark.every_run_only("LoRAPerPerson", "PromptPerPerson", "instant_id")
 @pytest.mark.parametrize("row", OF_UNETS, ids=str)
 def test_split_over_two_cards_it_is_the_picture_of_one(row: Row, two_cards: None) -> None:
     base = run(row.model, {})[0]

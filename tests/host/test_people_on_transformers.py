@@ -539,7 +539,7 @@ def test_a_person_comes_in_by_weight_without_a_jump(setting):
 # With WithAnyone and InfiniteYou on FLUX.1
 
 
-@pytest.mark.thorough_with("iawlr", "wairl")
+@pytest.mark.every_run_only("rlwai")
 @pytest.mark.parametrize("order", ["rlwai", "iawlr", "wairl"])
 def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order):
     """a: Apply WithAnyone. i: Apply InfiniteYou. w, l, r: words, LoRAs and references."""

@@ -130,7 +130,7 @@ def test_a_shift_of_flux_may_stand_before_or_behind(row: Row) -> None:
 CHANGE_IN_THE_SCHEDULE = ("LikenessApplyIDPatch", "LikenessApplyPhotoMaker")
 
 
-@pytest.mark.thorough_with("1.0")
+@pytest.mark.every_run_only("4.0")
 @pytest.mark.parametrize("row", [row for row in rows() if row.kind in CHANGE_IN_THE_SCHEDULE], ids=str)
 @pytest.mark.parametrize("cfg", [1.0, 4.0])
 def test_easycache_saves_steps_of_a_prompt_that_changes_in_the_schedule(

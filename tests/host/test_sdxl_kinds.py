@@ -58,7 +58,8 @@ def drawn(row: Row, applied: Node, change: Any, model: ModelPatcher | None, chan
     return sampler.sample(noise, *sides, 4.0, latent, seed=1, disable_pbar=True)
 
 
-@pytest.mark.thorough_with("CosXL", "InstructPix2Pix", "PhotoMaker", "StoryMaker", "IPAdapter", "Style")
+@pytest.mark.every_run_only("inpainting", "v-prediction")
+@pytest.mark.every_run_only("IDPatch", "InstantID")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "change, model, channels",

@@ -56,7 +56,7 @@ def without_face(number: str, kind: str) -> Graph:
     }  # fmt: skip
 
 
-@pytest.mark.thorough_with("newest")
+@pytest.mark.every_run_only("its own")
 @pytest.mark.parametrize(
     "stem, kind",
     [
@@ -106,7 +106,8 @@ def of_sd15() -> WrongBaseModel:
     return WrongBaseModel("The MODEL", "SD1.5", "SDXL", unet.advice_between(768, 2048))
 
 
-@pytest.mark.thorough_with("its own", "-zh-")
+@pytest.mark.every_run_only("the newest")
+@pytest.mark.every_run_only("-en-")
 @pytest.mark.parametrize(
     "stem, kind, error, language, advice",
     [

@@ -103,7 +103,7 @@ def usual(path: Path) -> Any:
     """The file as a parameter, with the runs in which it is tried."""
     marks: list[Any] = []
     if path.stem in CLASSIC:
-        marks.append(pytest.mark.thorough_with("with Vue nodes"))
+        marks.append(pytest.mark.every_run_only("classic"))
     elif path.stem != USUAL:
         marks += [pytest.mark.thorough, once_of_each]
     return pytest.param(path, id=path.stem, marks=marks)
@@ -121,7 +121,7 @@ def put(request: pytest.FixtureRequest, visit: Visit) -> Path:
     return path
 
 
-@pytest.mark.thorough_with("its own")
+@pytest.mark.every_run_only("the newest")
 def test_what_is_typed_is_shown_and_sent_whatever_is_done_in_between(put: Path, visit: Visit) -> None:
     typed = type_all(visit)
     kinds_before = kinds(visit)
@@ -192,7 +192,7 @@ def is_saved(visit: Visit) -> bool:
     }""")
 
 
-@pytest.mark.thorough_with("newest")
+@pytest.mark.every_run_only("its own")
 def test_boxes_of_other_packs_are_left_alone(visit: Visit) -> None:
     """Links inside of our boxes are numbered as the editor has the inputs, whatever numbers the file has; those of
     another pack stay as they are."""

@@ -137,7 +137,7 @@ def test_what_is_opened_from_a_file_stays_as_it_was_saved(gallery: Visit) -> Non
 
 
 @pytest.mark.both_hosts
-@pytest.mark.thorough_with("newest")
+@pytest.mark.every_run_only("its own")
 def test_the_editor_sends_the_same_where_a_node_is_switched_off(gallery: Visit) -> None:
     """Each node of a workflow in turn, and boxes; with a Primitive and a Reroute before some."""
     if gallery.server.host.version < (0, 33):

@@ -45,7 +45,7 @@ OFTEN = {*STARTS, *fewest(STARTS, "LikenessApplyIDPatch", "LikenessApplyParts2Wh
 
 def each(with_vue: Container[Path] = FILES, on_older: Container[Path] = METHODS) -> list[Any]:
     """Parameters: each file. with_vue: those seen with Vue nodes too. on_older: those tried in older ComfyUIs too."""
-    of_vue = pytest.mark.thorough_with("with Vue nodes")
+    of_vue = pytest.mark.every_run_only("classic")
 
     def marks(path: Path) -> list[Any]:
         marks_of_file: list[Any] = []
