@@ -7,27 +7,17 @@
     python scripts/compare.py --benchmark multi-human MultiHuman-Testbench --check
 
 --people draws people from photos, one of each or a folder of each, by every method whose files are in the ComfyUI that
-is found; for any other the table says which file is missing. Questions: crowd (1 to 12 people), seeds (the same people
-by every method and seed), ablations (methods without one of their parts, and with several photos). OUT has index.html,
-a page to look at, report.json, and for each question a .md, a .csv, a sheet (.jpg) and a folder with the pictures. Each
-picture holds its workflow.
-
---outfits dresses a person from pictures, by Parts2Whole and Share Parts Attention. The folder has one for each outfit,
-with pictures called after what they show: face, hair, upper, lower, whole, shoes, or words of your own. What is
-transparent in a PNG does not count. Rows: by number of parts, without masks, and with the model as its own reference.
-
---pictures measures pictures of any model. The folder holds people/NAME/ with photos of each person, and pictures/ with
-those to measure; docs/dev/measuring.md describes it. OUT, its folder measured, has index.html, the pictures with names
-that it shows, likeness.csv and sets.csv. Garments are measured by batch.py --clip-vision FILE, or in a graph.
+is found. Questions: crowd (1 to 12 people), seeds (the same people by every method and seed), ablations (methods
+without one of their parts, and with several photos). --outfits dresses a person from pictures, by Parts2Whole and Share
+Parts Attention. --pictures measures pictures of any model. docs/likeness.md says what lies in each of these folders and
+what comes out: OUT/index.html, a page to look at, tables, and report.json.
 
 --benchmark draws a published one and measures it as it measures: multi-id (MultiID-Bench, 1 to 4 people), multi-human
 (MultiHuman-Testbench, 1 to 5), identities-collapse (When Identities Collapse, 2 to 10). Their data are not with the
-pack: docs/dev/measuring.md says where each is from. --check says what was read and which files are missing. OUT has
-index.html, with our figures beside the published ones, table.csv, report.json and the pictures.
+pack: docs/dev/measuring.md says where each is from. --check says what was read and which files are missing.
 
 --miniature draws cartoons of drawn people. Questions: crowd, halves (InstantID's, and several photos), parts
-(Parts2Whole and Share Parts Attention), seeds. index.html has the pictures of crowd, and the columns of --people read
-from colours. --write puts the figures into docs/likeness.md.
+(Parts2Whole and Share Parts Attention), seeds. --write puts the figures into docs/dev/miniature_methods.md.
 
 --rehearse needs no file of a method: a toy model, the miniature, draws the same. Its figures say nothing. The same
 command again draws only what is missing. Exit status: 1 where something has to be mended first or a picture of a
@@ -123,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     benchmark = f"a published one of {', '.join(BENCHMARKS)}, and its folder"
     source.add_argument("--benchmark", nargs="+", metavar=("NAME", "FOLDER"), help=benchmark)
     source.add_argument("--miniature", action="store_true", help="cartoons of drawn people, by the miniature")
-    add("--out", type=Path, help="the folder of the results; default: output/compare, or as said above")
+    add("--out", type=Path, help="the folder of the results; default: one in output, of --pictures FOLDER/measured")
     add("--methods", nargs="+", metavar="METHOD",
         help='by the names of docs/likeness.md, such as "ID-Patch" "IP-Adapter", or "all"; default: all of them for '
         "--people, ID-Patch for --benchmark")  # fmt: skip

@@ -1,4 +1,4 @@
-"""What --miniature leaves: tables of its own figures, sheets, pictures, and what stands in docs/likeness.md."""
+"""What --miniature leaves: tables of its own figures, sheets, pictures, and docs/dev/miniature_methods.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .columns import COLUMNS
 from .curves import association_svg
 from .rows import Row
 
-PAGE = environment.ROOT / "docs" / "likeness.md"
+PAGE = environment.ROOT / "docs" / "dev" / "miniature_methods.md"
 CURVES = PAGE.with_name("likeness_association.svg")
 Line = dict[str, Any]
 """A row of a table: setting, column, and figures."""

@@ -318,7 +318,7 @@ def test_cost_is_that_of_the_counted_rows(world: World) -> None:
 
 @pytest.mark.thorough
 def test_what_lies_beside_a_part_shows_without_masks() -> None:
-    """As many people as in the table of docs/likeness.md: a regression over a few of them is mostly chance."""
+    """As many people as in the page's table: a regression over a few of them is mostly chance."""
     wardrobe = parts.wardrobe_of("Parts2Whole")
     ways = (parts.SETTINGS[name] for name in ("1 part", "1 part, without masks"))
     with_masks, without = (parts.dressed(wardrobe, way, 40).figures["beside"] for way in ways)
