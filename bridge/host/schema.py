@@ -57,6 +57,7 @@ def with_texts(schema: io.Schema) -> io.Schema:
     # `Schema(search_aliases=...)` is a TypeError in 0.3.64.
     aliases = getattr(schema, "search_aliases", None) or ()
     schema.search_aliases = [*aliases, *texts.get("search_aliases", ())]
+    # `essentials_category` is left out: a node that has it is no extension any more in the library and in the search.
     # The host shows previews and notes again of a node that it does not run again.
     schema.has_intermediate_output = True
     return schema
