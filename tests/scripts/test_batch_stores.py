@@ -9,6 +9,7 @@ import contextlib
 import csv
 import io
 import json
+import math
 import os
 import pickle
 import shutil
@@ -25,6 +26,7 @@ from typing import Any
 import psutil
 import pytest
 from batch import folders, rows
+from batch import output as output_module
 from batch.folders import StoreFolder, folder_of
 from batch.output import Measuring, Output, Shelf, Task
 from batch.rows import Row
@@ -108,6 +110,8 @@ def test_a_table_and_photos_in_a_store(store: Store) -> None:
 
 def test_pictures_in_a_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folders.StoreList, "MOST_LINES", 3)
+    monkeypatch.setattr(output_module, "_FAILED_SECONDS", 0)
+    monkeypatch.setattr(output_module, "_MOST_OF_A_RUN", math.inf)
     folder = folder_of("s3://bucket/out")
 
     def task(number: int) -> Task:
@@ -124,7 +128,10 @@ def test_pictures_in_a_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> N
     assert again.size_of(task(4)) == 1
     again.keep(task(5), [SavedFile(".png", b"1")], 1.0, Measuring(), [{"person": "Anna"}])
     output.refuse(Row(6, "row6", {}), "no")
+    output.refuse(Row(7, "row7", {}), "no")
+    assert b"6,row6,no\r\n" in store.files().cat("bucket/out/failed.csv"), "while it runs"
     output.close()
+    assert store.files().cat("bucket/out/failed.csv").endswith(b"7,row7,no\r\n")
     store.files().rm_file("bucket/out/row2.png")
     output = Output(folder)
     assert done(output) == [True, True, False, True, True, True, False, False]
