@@ -366,8 +366,10 @@ def _own_pack(name: str) -> Model:
 
 
 def _below_its_folder(name: str) -> str:
-    """A name relative to a folder, out of which no ".." leads: above "/" there is nothing."""
-    return os.path.relpath(os.path.join("/", name), "/")
+    """A name relative to a folder, out of which no ".." leads: above "/" there is nothing. Nor does a disk of Windows,
+    to which nothing is relative on another one."""
+    _, path = os.path.splitdrive(name)
+    return os.path.relpath(os.path.join("/", path), "/")
 
 
 def _own(key: str, title: str, file: File, file_format: str, family: str = "", further: tuple[str, ...] = ()) -> Model:

@@ -2,7 +2,9 @@
 
 Every worker appends what it has made to a list of its own, once the pictures are there; the lists are joined when they
 are read. So whatever ends, a picture is there and listed, or there and made again under the same name, or not there.
-done.csv and likeness.csv are written out of the lists when a run ends, and failed.csv while it runs.
+done.csv and likeness.csv are written out of the lists when a run ends. failed.csv grows while it runs: on a disk where
+it lies, for a store in a temporary folder, from where it is put into the store now and then. Nothing of it is kept in
+memory.
 """
 
 import codecs
@@ -43,6 +45,8 @@ LISTS = "done"
 _ROWS_IN_FOLDER = 1000
 _LOCK_SECONDS = 5
 _FAILED_SECONDS = 10
+_MOST_OF_A_RUN = 0.1
+"""How much of its time a run spends on putting failed.csv into a store, which takes longer with every row."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PROMPT = b"tEXtprompt\0"
 """How the chunk of a PNG begins, behind its length, that has the prompt in it."""
@@ -155,7 +159,12 @@ class Output:
             self._require_own_folder()
             self._lock = None if isinstance(folder, StoreFolder) else _locked(folder.path)
             self._join(measuring)
-            self._failed_rows: list[bytes] = []
+            self._temporary = temporary_folder()
+            is_store = isinstance(folder, StoreFolder)
+            failed_path = (Path(self._temporary.name) if is_store else folder.path) / "failed.csv"
+            self._failed_rows = failed_path.open("wb")
+            # It begins as Excel wants it.
+            self._failed_rows.write(codecs.BOM_UTF8 + as_csv([FAILED]))
             self._tell()
 
     def _require_own_folder(self) -> None:
@@ -200,28 +209,32 @@ class Output:
         return is_known and self._fingerprints[place] == number_of(fingerprint)
 
     def refuse(self, row: Row, reason: str) -> None:
-        """Write a row that cannot be made into failed.csv, after some seconds."""
+        """Write a row that cannot be made into failed.csv, where it can be read after some seconds."""
         self.failed += 1
-        self._failed_rows.append(as_csv([(row.line, row.name, " ".join(reason.split()))]))
-        if time.monotonic() > self._told + _FAILED_SECONDS:
-            self._tell()
+        with disk_errors_told(self.folder):
+            self._failed_rows.write(as_csv([(row.line, row.name, " ".join(reason.split()))]))
+            if time.monotonic() >= self._tell_again:
+                self._tell()
 
     def _tell(self) -> None:
-        """Write failed.csv. It begins as Excel wants it."""
-        with disk_errors_told(self.folder):
-            self.folder.write("failed.csv", codecs.BOM_UTF8 + as_csv([FAILED]) + b"".join(self._failed_rows))
-        self._told = time.monotonic()
+        """All that has been written into failed.csv is in the folder."""
+        begun = time.monotonic()
+        self._failed_rows.flush()
+        if isinstance(self.folder, StoreFolder):
+            self.folder.put(Path(self._failed_rows.name), "failed.csv")
+        told = time.monotonic()
+        self._tell_again = told + max(_FAILED_SECONDS, (told - begun) / _MOST_OF_A_RUN)
 
     def close(self) -> None:
-        """Write failed.csv, and out of the lists done.csv, and likeness.csv where something was measured."""
-        self._tell()
-        with disk_errors_told(self.folder):
+        """Write the rest of failed.csv, and out of the lists done.csv; likeness.csv where something was measured."""
+        with self._temporary, disk_errors_told(self.folder):
+            with self._failed_rows:
+                self._tell()
             names = array("Q", (key_of(entry["name"]) for entry in _entries(self.folder, _lists(self.folder))))
             is_last = np.zeros(len(names), bool)
             is_last[_last(names)] = True
             self._remove_replaced(names, is_last)
-            with temporary_folder() as temporary:
-                self._write_tables(Path(temporary), is_last)
+            self._write_tables(Path(self._temporary.name), is_last)
         if self._lock:
             self._lock.close()
 

@@ -75,6 +75,8 @@ SAME = 77
 EQUIVALENT = {
     "core/grouping/report_text.py::notes: similarity[index, first] >= _ONE_PHOTO -> similarity[index, first] > "
     "_ONE_PHOTO": "no two photos are that alike to the last bit",
+    "core/faces/onnx_operators.py::instance_normalization: _require_floats(scale, shift) -> _require_floats(shift, "
+    "scale)": "both are looked at alike",
     "bridge/host/inputs.py::_checked_value: return value -> return None (2)": "nodes refuse such an input by its name",
 }
 """The name of a mutant that does the same as the code, and why."""

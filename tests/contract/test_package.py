@@ -80,7 +80,7 @@ def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str
     assert folders - {"locales"} == {"bridge", "core", "nodes", "pictures", "scripts", "subgraphs", "web", "workflows"}
     scripts = {name for name in shipped if name.startswith("scripts/")}
     assert scripts == {"scripts/to_safetensors.py"}
-    pages = {str(path.relative_to(root)) for path in (root / "web" / "docs").rglob("*") if path.is_file()}
+    pages = {path.relative_to(root).as_posix() for path in (root / "web" / "docs").rglob("*") if path.is_file()}
     assert pages
     assert pages <= shipped
     assert {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"} <= shipped

@@ -141,6 +141,16 @@ def test_numbers_are_there_once_and_none_above_the_last(file: File) -> Iterator[
 
 
 @every
+def test_references_are_read_by_weight_in_every_pass(file: File) -> Iterator[object]:
+    """Weights of people act on references only where the MODEL runs through People as References."""
+    for nodes, links in file.levels:
+        has_model = {link.target for link in links if link.kind == "MODEL"}
+        for number, node in nodes.items():
+            if node.get("type") == "LikenessPeopleAsReferences" and number not in has_model:
+                yield node["title"]
+
+
+@every
 def test_links_agree_at_both_ends(file: File) -> Iterator[object]:
     """Inside of subgraphs too, whose inputs and outputs are those of the box that stands for them."""
     for nodes, links in file.levels:

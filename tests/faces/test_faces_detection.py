@@ -12,9 +12,10 @@ from pack.core import geometry
 from pack.core.errors import BadEmbedding, BadPhoto, LikenessError
 from pack.core.faces import analysis
 from pack.core.faces.finding import find_faces
-from pack.core.faces.pictures import to_image, to_picture
+from pack.core.faces.pictures import align_ffhq, to_image, to_picture
 from pack.core.geometry import area, longer_side
 from pack.core.people import NOSE
+from pack.core.previews import color_of
 from PIL import Image
 from real_faces import picture
 from rig import photos
@@ -90,11 +91,28 @@ def test_orders(six):
     assert [f.keypoints[NOSE][1] for f in top] == sorted(f.keypoints[NOSE][1] for f in six)
     assert [area(f.box) for f in largest] == sorted((area(f.box) for f in six), reverse=True)
     assert [f.score for f in surest] == sorted((f.score for f in six), reverse=True)
-    assert analysis.choose(six, "4", "x") == analysis.arrange(six, "left to right")[3]
+    assert [analysis.choose(six, f"{n}", "x") for n in range(1, 7)] == analysis.arrange(six, "left to right")
     assert analysis.choose(six, "largest", "x") == largest[0]
     assert len(analysis.large_enough(six, 100)) < 6
-    below, above = (six[0].moved(lambda point, to=to: (point[0], point[1] + to)) for to in (10, 0))
-    assert analysis.arrange([below, above], "left to right") == [above, below]
+    below = six[0].moved(lambda point: tuple(np.add(point, (0, 10)).tolist()))
+    assert analysis.arrange([below, six[0]], "left to right") == [six[0], below]
+
+
+def test_each_face_has_a_box_in_its_own_colour(six):
+    shown = analysis.numbered_faces(torch.zeros(*picture(real_faces.SIX_FRIENDS).shape), six)
+    for number, face in enumerate(six):
+        _, y0, x1, y1 = face.box
+        edge = shown[round(y0 + y1) // 2, round(x1) - 2 : round(x1) + 3]
+        assert (edge * 255).round().amax(0).tolist() == [*color_of(number)]
+
+
+def test_heads_of_five_points_anywhere_are_facexlibs():
+    """No point of its template is read in vain: with another one the two would turn or scale otherwise."""
+    bgr = picture(real_faces.ASTRONAUT)
+    for points in FFHQ_POINTS / 3 + np.random.default_rng(4).normal(0, 15, (60, 5, 2)):
+        transform, _ = cv2.estimateAffinePartial2D(points, FFHQ_POINTS, method=cv2.LMEDS)
+        expected = cv2.warpAffine(bgr, transform, (512, 512), borderValue=(135, 133, 132))
+        assert np.abs(align_ffhq(bgr, points.tolist()).astype(int) - expected).max() <= 2
 
 
 @pytest.mark.parametrize("path", [real_faces.TIGHT, real_faces.YAO, real_faces.ASTRONAUT], ids=lambda path: path.stem)

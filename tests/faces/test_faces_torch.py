@@ -7,7 +7,7 @@ import torch
 from figures import relative
 from insightface.model_zoo import get_model
 from insightface.utils.face_align import norm_crop
-from pack.core.faces import model, pictures
+from pack.core.faces import model, pictures, scrfd
 from pack.core.faces.finding import Detection, find_faces
 from pack.core.models.onnx_file import Node, Program
 from real_faces import picture
@@ -47,6 +47,15 @@ def test_every_face_of_every_photo(detector, recogniser, of_insightface, path):
         embedding = torch.from_numpy(reference_recogniser.get_feat(expected_crop))
         assert relative(recogniser.embed([expected_crop]), embedding) <= 1e-4
         assert torch.cosine_similarity(recogniser.embed([crop]), embedding) > 0.9999
+
+
+def test_thin_and_small_boxes_that_overlap_are_left_out_as_by_insightface():
+    random = np.random.default_rng(2)
+    corners = random.integers(0, 24, (300, 2))
+    boxes = np.hstack([corners, corners + random.integers(0, 6, (300, 2))]).astype(np.float32)
+    scores = random.permutation(300).astype(np.float32)
+    expected = get_model(str(real_faces.DETECTOR), providers=["CPUExecutionProvider"]).nms(np.c_[boxes, scores])
+    assert scrfd._without_overlaps(torch.from_numpy(scores), torch.from_numpy(boxes)) == expected
 
 
 def test_a_face_at_the_edge_is_black_outside_of_the_picture(detector):

@@ -83,6 +83,7 @@ def test_what_the_node_gives_and_what_it_does_not():
     with_irises = landmarks.detect(meshes(points), picture, "x")[0]
     without_irises = landmarks.detect(meshes(points[:, :468]), picture, "x")[0]
     assert with_irises.keypoints == without_irises.keypoints
+    assert landmarks.detect(meshes(points.tolist()), picture, "x")[0] == with_irises
     with pytest.raises(FaceNotFound, match=r"in the photo \(20x10 px\)\."):
         landmarks.detect([], np.zeros((10, 20, 3), np.uint8), "the photo")
     with pytest.raises(BadPhoto, match=r"1 picture of 233x287 px, .* 2 pictures of 640x480 px"):

@@ -68,37 +68,51 @@ def test_for_a_template(host_server, standin_models):
     assert run.notes == [], "its table says it"
 
 
+def missing(server, body: bytes, **headers: str):
+    """What the editor is told of a workflow."""
+    return json.loads(server.read("/likeness/missing", body, **headers))
+
+
+def template(name: str) -> bytes:
+    return (WORKFLOWS / f"{name}.json").read_bytes()
+
+
+(CHECKPOINT,) = (
+    file.name for file in needs.loaded(json.loads(template("instant_id_portrait"))) if file.key == "checkpoints"
+)
+LOST = {
+    "names": ["antelopev2", "InstantID/ControlNetModel/diffusion_pytorch_model.safetensors", CHECKPOINT],
+    "size": "2.9 GB", "unsized": 0, "all_missing": False,
+}  # fmt: skip
+"""What *instant_id_portrait* lacks here."""
+
+
 def test_the_editor_is_told_what_is_missing(host_server):
-    """By names and their size, of a workflow as it is saved; whatever else is sent is refused."""
-
-    def missing(body: bytes, **headers: str):
-        return json.loads(host_server.read("/likeness/missing", body, **headers))
-
-    def template(name: str) -> bytes:
-        return (WORKFLOWS / f"{name}.json").read_bytes()
-
-    graph = json.loads(template("instant_id_portrait"))
-    (checkpoint,) = (file.name for file in needs.loaded(graph) if file.key == "checkpoints")
-    names = ["antelopev2", "InstantID/ControlNetModel/diffusion_pytorch_model.safetensors", checkpoint]
+    """By names and their size, of a workflow as it is saved."""
     # The checkpoint is there under another name, which its menu has to be set to: no download, and no run before.
-    lost = {"names": names, "size": "2.9 GB", "unsized": 0, "all_missing": False}
     nothing = {"names": [], "size": "", "unsized": 0, "all_missing": True}
-    assert missing(template("instant_id_portrait")) == lost
+    assert missing(host_server, template("instant_id_portrait")) == LOST
     chosen = next(file for file in host_server.get("/models/checkpoints") if "sdxl" in file)
-    assert missing(template("start_outfit").replace(checkpoint.encode(), chosen.encode())) == nothing
+    assert missing(host_server, template("start_outfit").replace(CHECKPOINT.encode(), chosen.encode())) == nothing
     of_miniature = template("instant_id_portrait").replace(b"ip-adapter.bin", b"standin-miniature.bin")
-    assert missing(of_miniature) == nothing
+    assert missing(host_server, of_miniature) == nothing
+    many = json.dumps({"nodes": [{"type": "LoraLoader", "widgets_values": [f"../../{n}"]} for n in range(100)]})
+    expected = {"names": [str(n) for n in range(100)], "size": "", "unsized": 0, "all_missing": True}
+    assert missing(host_server, many.encode()) == expected
+
+
+def test_what_is_no_workflow_is_refused_and_one_in_another_encoding_read(host_server):
     refused = [(body, {}) for body in (b"[]", b"{", b"\xff", b'{"nodes": [1]}')]
     refused += [(template("instant_id_portrait"), {"Content-Encoding": packed}) for packed in ("gzip", "deflate")]
     for body, headers in refused:
         with pytest.raises(OSError, match="400"):
-            missing(body, **headers)
-    assert missing(template("instant_id_portrait"), **{"Content-Type": "text/plain; charset=x"}) == lost
+            missing(host_server, body, **headers)
+    assert missing(host_server, template("instant_id_portrait"), **{"Content-Type": "text/plain; charset=x"}) == LOST
     for encoding in ("utf-8-sig", "utf-16"):  # as programs of Windows write files
-        assert missing(template("instant_id_portrait").decode().encode(encoding)) == lost
-    many = json.dumps({"nodes": [{"type": "LoraLoader", "widgets_values": [f"../../{n}"]} for n in range(100)]})
-    expected = {"names": [str(n) for n in range(100)], "size": "", "unsized": 0, "all_missing": True}
-    assert missing(many.encode()) == expected
+        assert missing(host_server, template("instant_id_portrait").decode().encode(encoding)) == LOST
+
+
+def test_a_workflow_of_endless_choices_is_refused_in_seconds(host_server):
     boxes = [{"type": "box", "widgets_values": [str(n)]} for n in range(30_000)]
     inside = [{"id": "box", "nodes": [{"mode": 4}] * 30_000}]
     kinds = ("LoraLoader", "LikenessLoadAdapter", "LikenessLoadFaceEmbedder")
@@ -109,7 +123,7 @@ def test_the_editor_is_told_what_is_missing(host_server):
     ):
         began = time.monotonic()
         with pytest.raises(OSError, match="400"):
-            missing(json.dumps(body).encode())
+            missing(host_server, json.dumps(body).encode())
         assert time.monotonic() - began < 30
 
 

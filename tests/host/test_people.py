@@ -415,12 +415,20 @@ def test_a_full_disk_leaves_the_older_file_and_no_half_one(models, yao):
     assert path.read_bytes() == before
 
 
-def test_cast_leaves_out_people_without_photos_and_says_so(face_model, yao, caplog):
-    nobody = person_of(face_model, picture("COFFEE"), "Nobody", "only", "skip")[0]
+@pytest.fixture
+def nobody(face_model):
+    """Somebody without a photo."""
+    return person_of(face_model, picture("COFFEE"), "Nobody", "only", "skip")[0]
+
+
+def test_nobody_is_neither_saved_nor_a_cast(nobody):
     with pytest.raises(errors.CannotSave, match=r"Nobody .*no photo"):
         nodes.SavePerson.execute(nobody, "no people")
     with pytest.raises(errors.BadCast, match="no photo of Nobody"):
         nodes.CastNode.execute(person_3=nobody)
+
+
+def test_cast_leaves_out_people_without_photos_and_says_so(nobody, yao, caplog):
     cast = nodes.CastNode.execute(person_1=nobody, person_2=yao).args[0]
     assert [person.identity.name for person in cast.people] == ["Yao"]
     assert caplog.messages[-1] == "Left out, no photo with a face: Nobody"
@@ -429,11 +437,17 @@ def test_cast_leaves_out_people_without_photos_and_says_so(face_model, yao, capl
     longer = nodes.CastNode.execute(cast=cast, person_1=yao, person_4=nobody, person_7=yao).args[0]
     assert (longer.numbers, longer.absent) == ((2, 3, 5), ((1, "Nobody"), (4, "Nobody")))
     assert caplog.messages[0].splitlines()[0] == "Left out, no photo with a face: Nobody", "named by the Cast before"
-    caplog.clear()
+
+
+def test_of_people_of_weight_0_nothing_is_said(yao, caplog):
     nodes.CastNode.execute(person_1=yao, person_2=yao, weight_2=0.0)
-    assert not caplog.messages, "of weight 0: not in the picture, so like nobody"
-    unnamed = replace(yao, name="")
-    nodes.CastNode.execute(cast=cast, person_1=unnamed, person_2=unnamed)
+    assert not caplog.messages, "not in the picture, so like nobody"
+
+
+def test_people_without_names_are_called_by_their_numbers(nobody, yao, caplog):
+    cast = nodes.CastNode.execute(person_1=nobody, person_2=yao).args[0]
+    caplog.clear()
+    nodes.CastNode.execute(cast=cast, person_1=replace(yao, name=""), person_2=replace(yao, name=""))
     assert caplog.messages[0].startswith("Yao, person 3 and person 4 look like one person")
 
 

@@ -51,26 +51,39 @@ def test_a_person_is_saved_again_only_when_the_file_was_deleted(host_server, peo
     assert host_server.run(people).executed == []
 
 
-@pytest.mark.parametrize(
+called_twins = pytest.mark.parametrize(
     ("first", "second"),
     [("twins", " twins.safetensors "), (["one", 0], ["one", 0]), (["one", 0], ["another", 0])],
     ids=["typed twice", "linked twice", "from two nodes"],
 )
-def test_two_people_are_never_saved_to_one_file(host_server, people, first, second):
-    """first, second: what gives the name "twins" to Anna's node 5 and to Ben's node 7."""
+"""first, second: what gives the name "twins" to Anna's node 5 and to Ben's node 7."""
+
+
+def add_names(people, *sources):
+    """The nodes from which names are linked."""
     for name in ("one", "another"):
-        if [name, 0] in (first, second):
+        if [name, 0] in sources:
             people[name] = node("PrimitiveString", value="twins")
+
+
+@called_twins
+def test_two_people_are_never_saved_to_one_file(host_server, people, first, second):
+    add_names(people, first, second)
     people["5"] = save("anna", first)
     people["7"] = save("ben", second)
     bank(host_server, "twins").unlink(missing_ok=True)
     with pytest.raises(HostError, match=r"(Anna|Ben) \(node [57]\) .*node [57].*twins"):
         host_server.run(people)
 
+
+@called_twins
+def test_a_saved_person_is_not_lost_to_another_though_its_node_does_not_run_again(host_server, people, first, second):
+    add_names(people, first)
+    people["5"] = save("anna", first)
     people["7"] = save("ben", "ben")
     host_server.run(people)
     file_of_anna = bank(host_server, "twins").read_bytes()
-    # Anna's node does not run again, and her file is not lost either.
+    add_names(people, second)
     people["7"] = save("ben", second)
     with pytest.raises(HostError, match=r"Ben \(node 7\) and .*node 5\b"):
         host_server.run(people)

@@ -119,7 +119,9 @@ def test_what_cannot_be_used_is_left_out_and_named(face_model, album):
         run(face_model)
 
 
-def test_only_folders_of_the_input_directory(face_model, album, tmp_path, monkeypatch):
+@pytest.fixture
+def outside(album, tmp_path):
+    """A folder that is not in the input directory. Links there lead to it and to what is gone."""
     outside = tmp_path / "outside"
     shutil.copytree(album, outside)
     (album.parent / "empty").mkdir()
@@ -131,11 +133,18 @@ def test_only_folders_of_the_input_directory(face_model, album, tmp_path, monkey
     os.symlink(outside / "ben.jpg", album.parent / "away" / "ben.jpg")
     (album.parent / "gone away").mkdir()
     os.symlink(tmp_path / "gone.jpg", album.parent / "gone away" / "ben.jpg")
+    return outside
+
+
+def test_only_folders_of_the_input_directory_are_offered(outside, monkeypatch):
     looked = []
     scandir = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: looked.append(str(path)) or scandir(path))
     assert bridge.names() == ["family/album", "family/away", "family/gone away", "drawn examples"]
     assert looked and not any("link" in path for path in looked)  # it may be a whole disk
+
+
+def test_no_other_folder_is_read(face_model, outside):
     bad = {"../outside": UnsafePath, str(outside): UnsafePath, "family/gone": BadPhoto}
     bad |= {"family/link": bridge.LinkedAway, "family/link/below": bridge.LinkedAway, "family/dead": bridge.LinkedAway}
     bad |= {"family/\0": BadPhoto, "family/\ud800": BadPhoto, "C:\\family": BadPhoto, ".": UnsafePath}
@@ -146,6 +155,9 @@ def test_only_folders_of_the_input_directory(face_model, album, tmp_path, monkey
             run(face_model, folder=folder)
     with pytest.raises(BadPhoto, match=r"'family/empty' .*, which has 0 files"):
         run(face_model, folder="family/empty")
+
+
+def test_where_a_link_leads_is_named(face_model, outside, tmp_path):
     for folder, words in {
         "link": rf"'family/link' is a link to {outside}, outside of ComfyUI's input folder\. Copy its photos into",
         "link/below": rf"'family/link/below' lies behind a link, in {outside}/below, outside of",
@@ -160,6 +172,9 @@ def test_only_folders_of_the_input_directory(face_model, album, tmp_path, monkey
         "Left out, links to no file: dead.jpg",
         "Left out, no photos: notes.txt",
     ]
+
+
+def test_no_folder_is_chosen(face_model):
     for folder in ("none", ""):
         assert photos.SortPhotosIntoPeople.validate_inputs(folder) is True
         with pytest.raises(BadCast, match="no folder is chosen"):

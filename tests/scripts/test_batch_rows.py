@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import math
 import os
 import re
 import sys
+import tracemalloc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -507,6 +509,21 @@ def test_no_cell_of_ours_is_a_formula(tmp_path: Path, text: str) -> None:
     assert table(tmp_path / "out" / "failed.csv") == [["line", "name", "reason"], ["3", f"'{text}", "'+1 is no seed"]]
     assert as_cell(f"a{text}") == f"a{text}"
     assert as_cell(-0.5) == "-0.5000"
+
+
+def test_failed_rows_are_read_while_it_runs_and_not_kept_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output_module, "_FAILED_SECONDS", 0)
+    monkeypatch.setattr(output_module, "_MOST_OF_A_RUN", math.inf)
+    with opened(tmp_path / "out") as (output, _):
+        tracemalloc.start()
+        for number in range(2000):
+            output.refuse(Row(number, f"row{number}", {}), "no")
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert table(tmp_path / "out" / "failed.csv")[1:] == [[f"{row}", f"row{row}", "no"] for row in range(2000)]
+        assert kept < 20_000
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk is needed")

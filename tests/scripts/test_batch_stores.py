@@ -9,6 +9,7 @@ import contextlib
 import csv
 import io
 import json
+import math
 import os
 import pickle
 import shutil
@@ -25,6 +26,7 @@ from typing import Any
 import psutil
 import pytest
 from batch import folders, rows
+from batch import output as output_module
 from batch.folders import StoreFolder, folder_of
 from batch.output import Measuring, Output, Shelf, Task
 from batch.rows import Row
@@ -108,6 +110,8 @@ def test_a_table_and_photos_in_a_store(store: Store) -> None:
 
 def test_pictures_in_a_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folders.StoreList, "MOST_LINES", 3)
+    monkeypatch.setattr(output_module, "_FAILED_SECONDS", 0)
+    monkeypatch.setattr(output_module, "_MOST_OF_A_RUN", math.inf)
     folder = folder_of("s3://bucket/out")
 
     def task(number: int) -> Task:
@@ -124,7 +128,10 @@ def test_pictures_in_a_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> N
     assert again.size_of(task(4)) == 1
     again.keep(task(5), [SavedFile(".png", b"1")], 1.0, Measuring(), [{"person": "Anna"}])
     output.refuse(Row(6, "row6", {}), "no")
+    output.refuse(Row(7, "row7", {}), "no")
+    assert b"6,row6,no\r\n" in store.files().cat("bucket/out/failed.csv"), "while it runs"
     output.close()
+    assert store.files().cat("bucket/out/failed.csv").endswith(b"7,row7,no\r\n")
     store.files().rm_file("bucket/out/row2.png")
     output = Output(folder)
     assert done(output) == [True, True, False, True, True, True, False, False]
@@ -214,6 +221,39 @@ def test_two_workers_on_ray_make_each_row_once(tmp_path: Path) -> None:
         assert f"] {0 if number else 50} rows in " in log.read_text()
 
 
+class Jobs:
+    """A table of so many rows in a folder or a store, and what is made of it in the folder `made` beside it."""
+
+    def __init__(self, root: str, count: int) -> None:
+        self.count = count
+        self.files, self._folder = fsspec.core.url_to_fs(root, use_listings_cache=False)
+        lines = "".join(f"row{number},{number}\n" for number in range(count))
+        self.files.pipe_file(f"{self._folder}/jobs.csv", f"name,Seed\n{lines}".encode())
+
+    def names(self) -> list[str]:
+        """Of the rows that the lists have."""
+        try:
+            lists = self.files.cat(self.files.ls(f"{self._folder}/made/done", detail=False))
+        except (OSError, ValueError):
+            return []
+        found: list[str] = []
+        for data in lists.values():
+            for line in data.splitlines():
+                with contextlib.suppress(ValueError):
+                    found.append(json.loads(line)["name"])
+        return found
+
+    def made(self, share: float) -> bool:
+        return len(self.names()) >= share * self.count
+
+    def pictures(self) -> dict[str, bytes]:
+        return self.files.cat([path for path in self.files.find(f"{self._folder}/made") if path.endswith(".txt")])
+
+    def failed(self) -> list[dict[str, str]]:
+        text = self.files.cat_file(f"{self._folder}/made/failed.csv").decode("utf-8-sig")
+        return list(csv.DictReader(io.StringIO(text)))
+
+
 @pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes as Linux names them")
 @pytest.mark.parametrize(("is_local", "count", "seconds"), [(True, 10_000, 0.003), (False, 10_000, 0.02)])
@@ -224,51 +264,33 @@ def test_whatever_ends_every_row_is_made_once(
     time."""
     pytest.importorskip("ray")
     root = str(tmp_path) if is_local else "s3://bucket/whatever"
-    files, folder = fsspec.core.url_to_fs(root, use_listings_cache=False)
-    lines = "".join(f"row{number},{number}\n" for number in range(count))
-    files.pipe_file(f"{folder}/jobs.csv", f"name,Seed\n{lines}".encode())
+    jobs = Jobs(root, count)
     arguments = (f"{root}/jobs.csv", f"{root}/made", "--workers", "2", "--seconds", f"{seconds}", "--deadly", "77")
     log = tmp_path / "log.txt"
 
-    def entries() -> list[dict[str, Any]]:
-        try:
-            lists = files.cat(files.ls(f"{folder}/made/done", detail=False))
-        except (OSError, ValueError):
-            return []
-        found: list[dict[str, Any]] = []
-        for data in lists.values():
-            for line in data.splitlines():
-                with contextlib.suppress(ValueError):
-                    found.append(json.loads(line))
-        return found
-
-    def made(share: float) -> bool:
-        return len(entries()) >= share * count
-
     trial = Trial(log, *arguments)
-    trial.until(lambda: made(0.1))
+    trial.until(lambda: jobs.made(0.1))
     trial.running("ray::Actor")[0].kill()
-    trial.until(lambda: made(0.25))
+    trial.until(lambda: jobs.made(0.25))
     if not is_local:
         os.kill(store.process.pid, signal.SIGSTOP)
         time.sleep(20)
         os.kill(store.process.pid, signal.SIGCONT)
-    trial.until(lambda: made(0.4))
+    trial.until(lambda: jobs.made(0.4))
     trial.process.kill()
     trial.end()
     trial = Trial(log, *arguments)
-    trial.until(lambda: made(0.6))
+    trial.until(lambda: jobs.made(0.6))
     for process in trial.running("raylet/raylet"):
         process.kill()
     trial.end()
     trial = Trial(log, *arguments)
     assert trial.end() == 0, log.read_text()
-    names = [entry["name"] for entry in entries()]
     expected = [f"row{number}" for number in range(count) if number != 77]
-    assert sorted(names) == sorted(expected), "each is listed once"
-    pictures = [path for path in files.find(f"{folder}/made") if path.endswith(".txt")]
+    assert sorted(jobs.names()) == sorted(expected), "each is listed once"
+    pictures = jobs.pictures()
     assert len(pictures) == len(expected)
-    assert all(data == path[:-4].rpartition("row")[2].encode() for path, data in files.cat(pictures).items())
-    failed = list(csv.DictReader(io.StringIO(files.cat_file(f"{folder}/made/failed.csv").decode("utf-8-sig"))))
-    assert [line["name"] for line in failed] == ["row77"]
-    assert failed[0]["reason"].startswith("2 workers ended during this row.")
+    assert all(data == path[:-4].rpartition("row")[2].encode() for path, data in pictures.items())
+    (failed,) = jobs.failed()
+    assert failed["name"] == "row77"
+    assert failed["reason"].startswith("2 workers ended during this row.")

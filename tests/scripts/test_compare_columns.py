@@ -249,11 +249,12 @@ def test_the_page_about_likeness_names_every_column() -> None:
 # --- What is written
 
 
-def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
+def one_page(folder: Path) -> tuple[str, Any]:
+    """A page of three methods in a folder, and what it says to programs."""
     from comparison import page
     from comparison.rows import Row, Shown, Unread
 
-    path = tmp_path / "crowd" / "ID-Patch & <i>, 2_00001_.png"
+    path = folder / "crowd" / "ID-Patch & <i>, 2_00001_.png"
     shown = Shown(path, 'ID-Patch, seed 7: <script>alert(1)</script>, A "B" & C', "2", 7)
     rows = [
         Row("ID-Patch", 2, [shown], figures(ROW)),
@@ -263,7 +264,12 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
     about = {"prompt": "<b>two</b>", "device": "cpu", "recognisers": ["first", "second"], "photos of each": [1, 4]}
     about |= {"size": None, "steps": 4}
     unread = [Unread("collapse", "no <file>.")]
-    html = page.as_html("a", {"crowd": rows}, COLUMNS, about, unread, tmp_path)
+    html = page.as_html("a", {"crowd": rows}, COLUMNS, about, unread, folder)
+    return html, json.loads(page.report({"crowd": rows}, COLUMNS, about, unread))
+
+
+def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
+    html, _ = one_page(tmp_path)
     parsed = Page(html)
     assert "script" not in parsed.tags and "i" not in parsed.tags
     assert {*parsed.sources, *parsed.links} == {"crowd/ID-Patch%20%26%20%3Ci%3E%2C%202_00001_.png"}
@@ -283,7 +289,9 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
         assert text in parsed.text, text
     assert "http" not in "".join([*parsed.sources, *parsed.links])
 
-    said = json.loads(page.report({"crowd": rows}, COLUMNS, about, unread))
+
+def test_what_a_page_says_to_programs_has_no_names_of_people_and_no_paths(tmp_path: Path) -> None:
+    _, said = one_page(tmp_path)
     assert said["tables"]["crowd"][0] == {
         "method": "ID-Patch", "people": 2, "pictures": 1, "seeds": [7], "note": "", "figures": figures(ROW),
     }  # fmt: skip
@@ -291,7 +299,7 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
     assert said["recognisers"] == ["first", "second"] and said["size"] is None, "programs read lists"
     assert said["not measured"] == {"collapse": "no <file>."}
     assert [column["name"] for column in said["columns"]] == [column.name for column in COLUMNS]
-    assert "alert" not in json.dumps(said) and str(tmp_path) not in json.dumps(said), "no names, no paths"
+    assert "alert" not in json.dumps(said) and str(tmp_path) not in json.dumps(said)
 
 
 def test_a_table_for_programs_has_every_figure_under_its_name(tmp_path: Path) -> None:

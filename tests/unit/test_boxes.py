@@ -1,10 +1,12 @@
 """Layouts from boxes: what detectors, the editor and lines of text give, which comes first, and where places land."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from pack.core.errors import BadInput
+from pack.core.faces import by_hand
 from pack.core.people import Joint, Layout, Slot
 from pack.core.places import bodies, from_boxes, group
 from pack.core.places.from_boxes import BadBoxes
@@ -75,6 +77,17 @@ def test_a_person_fills_the_box_and_a_face_is_the_box() -> None:
 # Who comes first
 
 LINES = "Anna: 60, 80, 300, 500\n\n420\uff0c90\uff0c310\uff0c510"
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (100, 80), (-0.5, 0), (0, -0.5), (100.5, 80), (100, 80.5)])
+def test_the_middle_of_a_face_box_lies_on_the_photo_or_its_edge(corner: tuple[float, float]) -> None:
+    x, y = corner
+    one_face = partial(by_hand.faces_in_boxes, f"{x - 20}, {y - 30}, 40, 60", None, [], [(100, 80)])
+    if {*corner} & {-0.5, 100.5, 80.5}:
+        with pytest.raises(BadBoxes, match=r"its middle lies beside the photo of 100x80 px"):
+            one_face()
+    else:
+        assert [face.box for face in one_face() if face] == [(x - 20, y - 30, x + 20, y + 30)]
 
 
 def test_drawn_boxes_come_before_the_text_and_the_text_before_the_link() -> None:

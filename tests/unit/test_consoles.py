@@ -61,6 +61,7 @@ def test_an_error_and_a_warning_can_be_printed_logged_and_traced(
     assert "Logging error" not in log
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has letters in names of files, not bytes")
 def test_bytes_of_a_file_name_come_out_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python opens the console so where no language is set (LANG=C), and scripts print names of files for others."""
     console = Console("utf-8", "surrogateescape")

@@ -166,7 +166,7 @@ def test_what_is_in_the_place_of_a_model(complete, case):
     change(complete, changes)
     finding = doctor.examine(manifest.model(identifier), folders(complete))
     assert finding.state == state
-    assert detail.replace("MODELS", str(complete)) in finding.detail
+    assert detail.replace("MODELS", complete.as_posix()) in finding.detail.replace("\\", "/")
     assert (finding.fetch and finding.fetch.id) == (identifier if state in ("missing", "damaged") else None)
     resumed = ["-C -" in command for command in report(complete).commands if command.startswith("curl")]
     if state == "damaged":
@@ -376,6 +376,7 @@ def test_commands_for_powershell(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are of Unix")
 def test_a_pipe_in_the_place_of_a_file_is_named_and_not_opened(complete):
     path = complete / "instantid" / "ip-adapter.bin"
     path.unlink()

@@ -44,6 +44,7 @@ def test_known_files_are_identified():
         require(state, expected, "x.bin", "")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are of Unix")
 def test_what_is_no_file_is_not_opened(tmp_path):
     """A pipe would be waited for, a device has no end."""
     os.mkfifo(tmp_path / "pipe.bin")
@@ -232,6 +233,7 @@ def test_what_comes_goes_or_moves_is_seen(tmp_path: Path) -> None:
     assert names() == ["a.bin", os.path.join("disk", "c.bin")], "links in a circle end"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps no time of a change that programs cannot set")
 def test_another_file_of_the_same_length_and_time_is_another_file(tmp_path: Path) -> None:
     """As copies and what is unpacked may be."""
     path = tmp_path / "a.safetensors"
