@@ -215,17 +215,16 @@ def put_into(host: Host, report: Report) -> str:
 def generate(server: HostServer, stand_ins: Files | None) -> Report:
     """Run the workflow on the two photos, copy every picture that it shows to output/ and return what there is to
     report. stand_ins: the miniature's files."""
-    import torch
     from miniature import install
     from rig import photos, workflow
+    from rig.pack import has_card
 
     images = [server.upload_image(photo) for photo in photos.drawn()]
     if stand_ins:
         graph = install.ready(install.GROUP, stand_ins, images, WORKFLOW.stem)
     else:
         graph = workflow.load(WORKFLOW)
-        slow = not (torch.cuda.is_available() or torch.backends.mps.is_available())
-        workflow.fill(graph, {"steps": CPU_STEPS} if slow else {}, images)
+        workflow.fill(graph, {} if has_card() else {"steps": CPU_STEPS}, images)
     prompt = workflow.to_prompt(graph, server.object_info())
     run = server.run(prompt, Progress(prompt), timeout=None)
     titles = {node: workflow.title(prompt, node) for node in run.executed}

@@ -20,6 +20,8 @@ HOST = os.environ.get("COMFYUI_PATH")
 # there are as many workers as cores. Threads that spin while they wait can make it 30 times as slow.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# On a card of NVIDIA's float32 is float32: TF32 rounds to 1e-3.
+os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 # A ComfyUI that is started from here computes on the same device as the tests.
 os.environ.setdefault("LIKENESS_TEST_DEVICE", "cpu")
 # Behind everything else, so that no module of the host or the standard library (`test`) is hidden.

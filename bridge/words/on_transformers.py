@@ -136,13 +136,14 @@ class PersonTextsBatch(Batch):
         for node in nodes:
             places += places_of(node, forward_input, family)
         self._texts = ForwardTexts(places, forward_input, family)
-        words = [place.words.expand(self.row_count, -1, -1) for place in places]
-        self._words = torch.cat(words, dim=1).to(forward_input.x.device)  # (rows, tokens of all places, width)
+        device = forward_input.x.device
+        words = [place.words_on(device).expand(self.row_count, -1, -1) for place in places]
+        self._words = torch.cat(words, dim=1)  # (rows, tokens of all places, width)
         self._pieces = EmbeddedPieces(self._texts.network, len(forward_input.references))
         blocks = sum(len(self._texts.network.get_submodule(path)) for path in family.blocks)
         self._calls = BlockCalls(blocks, check_calls)
         self._reading = WordsReading(self._texts, tokens_of(forward_input.model, forward_input.x), self._calls)
-        self._reading.get_ready(forward_input.x.device)
+        self._reading.get_ready(device)
         self._stand_ins = [
             *TextsAlone(self._texts).stand_ins(),
             *input_stand_ins(self._texts.network, family, self._reading.with_positions),

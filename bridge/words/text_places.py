@@ -40,12 +40,14 @@ class TextPlace:
         """The number of tokens of the place."""
         return max(self.lengths)
 
-    @property
-    def words(self) -> Tensor:
-        """The words, (1 or rows, tokens, width), with zeros behind those of a row that has fewer."""
+    def words_on(self, device: torch.device) -> Tensor:
+        """The words on a device, (1 or rows, tokens, width), with zeros behind those of a row that has fewer.
+
+        Words that the network has read already lie on its device, all others on the CPU.
+        """
         rows: list[Tensor] = []
         for text in self.texts:
-            rows.append(functional.pad(text, (0, 0, 0, self.tokens - text.shape[1])))
+            rows.append(functional.pad(text.to(device), (0, 0, 0, self.tokens - text.shape[1])))
         return torch.cat(rows)
 
     @property

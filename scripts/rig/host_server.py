@@ -26,6 +26,8 @@ import aiohttp
 import environment
 from environment import Host
 
+from .pack import has_card
+
 Event = dict[str, Any]
 Prompt = dict[str, dict[str, Any]]
 
@@ -129,7 +131,7 @@ class HostServer:
     def _command(self) -> list[str]:
         options = ["--port", self.url.rsplit(":", 1)[1], "--base-directory", str(self.base), "--disable-auto-launch"]
         options += ["--extra-model-paths-config", str(self.base / "models.yaml"), "--disable-api-nodes"]
-        options += ["--database-url", "sqlite:///:memory:", *([] if _has_gpu() else ["--cpu"])]
+        options += ["--database-url", "sqlite:///:memory:", *([] if _may_use_card() else ["--cpu"])]
         options += ["--front-end-root", str(self._frontend)] if self._frontend else []
         return [str(self._python), "-c", _MAIN, *options]
 
@@ -300,13 +302,9 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _has_gpu() -> bool:
+def _may_use_card() -> bool:
     """Whether the host is to look for a card. A test run without LIKENESS_TEST_DEVICE=cuda leaves the cards alone."""
-    import torch
-
-    if os.environ.get("LIKENESS_TEST_DEVICE") == "cpu":
-        return False
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
+    return os.environ.get("LIKENESS_TEST_DEVICE") != "cpu" and has_card()
 
 
 def _tail(log: str, lines: int = 25) -> str:

@@ -43,16 +43,24 @@ def load_pack() -> None:
 def load_host(path: str, on_cpu: bool = False) -> None:
     """Make the modules of the ComfyUI at `path` importable.
 
-    on_cpu: it computes on the CPU also where there is a CUDA device; where there is none it always does.
+    on_cpu: it computes on the CPU also where there is a graphics card; where there is none it always does.
     """
     sys.path.insert(0, path)
     # The host reads sys.argv while it is imported; the arguments of this program are not for it.
     argv, sys.argv = sys.argv, sys.argv[:1]
     try:
         import comfy.cli_args
-        import torch
 
-        comfy.cli_args.args.cpu = on_cpu or not torch.cuda.is_available()
+        comfy.cli_args.args.cpu = on_cpu or not has_card()
         import folder_paths  # noqa: F401
     finally:
         sys.argv = argv
+
+
+def has_card() -> bool:
+    """Whether torch finds a graphics card, of any maker."""
+    import torch
+
+    if hasattr(torch, "accelerator"):  # torch 2.6 and newer
+        return torch.accelerator.is_available()
+    return torch.cuda.is_available() or torch.backends.mps.is_available()

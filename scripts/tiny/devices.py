@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import os
+from typing import TypeVar
 
 import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+AnyT = TypeVar("AnyT")
 
 VARIABLE = "LIKENESS_TEST_DEVICE"
 DEVICE = torch.device(os.environ.get(VARIABLE, "cpu"))
+if DEVICE.type not in ("cpu", "mps") and DEVICE.index is None:
+    # With its number, as ComfyUI names it: it frees and counts the memory of this very device.
+    DEVICE = torch.device(DEVICE.type, 0)
 CPU = torch.device("cpu")
 ON_CPU = DEVICE.type == "cpu"
+
+
+def on_device(tensors: AnyT) -> AnyT:
+    """A tensor, or all in a list or dictionary, on DEVICE: what a formula written out in a test reads beside a network
+    of the host."""
+    return tree_map_only(Tensor, lambda tensor: tensor.to(DEVICE), tensors)
 
 
 def compute_exactly() -> None:

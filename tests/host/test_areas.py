@@ -45,7 +45,7 @@ def with_prompts(row: Row, positive: Any, negative: Any, **changed: Any) -> Appl
 
 @dataclass
 class Shown:
-    """What a ControlNet's network is shown while this stands in its place: the hints, (B, C, H, W)."""
+    """What a ControlNet's network is shown while this stands in its place: the hints, (B, C, H, W), on the CPU."""
 
     network: Any
 
@@ -54,7 +54,7 @@ class Shown:
         forward_before = self.network.forward
 
         def forward(hint: Tensor, *args: Any, **kwargs: Any) -> Any:
-            hints.append(hint.detach().clone())
+            hints.append(hint.detach().cpu().clone())
             return forward_before(hint, *args, **kwargs)
 
         self.network.forward = forward

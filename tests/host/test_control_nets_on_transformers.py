@@ -95,7 +95,7 @@ def test_words_beside_a_patch_of_z_images_blocks_are_the_plain_forward_with_it()
 
     def patch(arguments: dict[str, Any]) -> dict[str, Any]:
         assert arguments["img"].shape[1] == PICTURE
-        return {**arguments, "img": arguments["img"] + 0.3 * added}
+        return {**arguments, "img": arguments["img"] + 0.3 * added.to(arguments["img"])}
 
     patched = model.clone()
     patched.set_model_double_block_patch(patch)

@@ -90,4 +90,4 @@ def test_runs_leave_no_memory_of_the_card(row: Row) -> None:
 def _allocated() -> int:
     """Bytes of tensors on the card."""
     gc.collect()
-    return torch.cuda.memory_allocated()
+    return torch.get_device_module(devices.DEVICE).memory_allocated()

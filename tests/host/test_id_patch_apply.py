@@ -7,8 +7,10 @@ import itertools
 from copy import deepcopy
 from dataclasses import replace
 
+import comfy.model_management
 import comfy.samplers
 import comfy.utils
+import devices
 import people_made
 import pytest
 import tiny_networks
@@ -91,7 +93,7 @@ def test_every_sigma_of_every_schedule_is_served_exactly_once(model, id_start_pe
         comfy.samplers.calculate_sigmas(sampling, schedule, steps)[:-1] for schedule, steps in schedules_and_steps
     ]
     at_percentages = torch.tensor([sampling.percent_to_sigma(k / 100) for k in range(1, 100)])
-    sigmas = torch.cat([*schedules, at_percentages, sampling.sigmas]).unique()
+    sigmas = torch.cat([*schedules, at_percentages, sampling.sigmas.cpu()]).unique()
     assert {active(model, split, sigma) for sigma in sigmas} == {1}
 
 
@@ -280,13 +282,15 @@ def test_packs_that_sample_in_tiles_and_cut_the_hint_themselves(apply, model):
     """ComfyUI-TiledDiffusion sets cond_hint before it asks the net for a tile."""
     (tensor, options), *_ = apply()[0]
     net = options["control"]
+    comfy.model_management.load_models_gpu(net.get_models())
     sampling = model.get_model_object("model_sampling")
     net.pre_run(model.model, sampling.percent_to_sigma)
-    net.cond_hint = torch.zeros(1, 3, 64, 64)
     conds = {key: cond.process_cond(batch_size=1).cond for key, cond in options["model_conds"].items()}
-    sigma = torch.tensor([sampling.percent_to_sigma(0.5)])
-    conditions = {**conds, "c_crossattn": tensor, "y": torch.zeros(1, 2816)}
-    assert net.get_control(torch.zeros(1, 4, 8, 8), sigma, conditions, 1, {})["output"]
+    with devices.DEVICE:
+        net.cond_hint = torch.zeros(1, 3, 64, 64)
+        sigma = torch.tensor([sampling.percent_to_sigma(0.5)])
+        conditions = {**conds, "c_crossattn": tensor.to(devices.DEVICE), "y": torch.zeros(1, 2816)}
+        assert net.get_control(torch.zeros(1, 4, 8, 8), sigma, conditions, 1, {})["output"]
     net.cleanup()
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 import compiled
+import devices
 import graphs
 import host_nodes as host_nodes_of
 import lora_made
@@ -124,18 +125,18 @@ def by_hand(model, files, masks, strengths):
     unet = model.model.diffusion_model
     handles = []
     states = [load_file(lora_made.folder() / file) for file in files]
-    dtype = next(unet.parameters()).dtype
+    device, dtype = devices.DEVICE, next(unet.parameters()).dtype
     grid_now = {}
 
     def weights(grid):
-        return torch.nn.functional.interpolate(masks[:, None], size=grid)[:, 0].to(dtype)
+        return torch.nn.functional.interpolate(masks[:, None], size=grid)[:, 0].to(device, dtype)
 
     def changes_of(name, shape):
         """The dense difference of each person, in this layer."""
         prefix = f"diffusion_model.{name}."
         changes = []
         for strength, state in zip(strengths, states, strict=True):
-            tensors = {key: tensor.to(dtype) for key, tensor in below(prefix, state).items()}
+            tensors = {key: tensor.to(device, dtype) for key, tensor in below(prefix, state).items()}
             changes.append(strength * dense(shape, tensors))
         return changes
 

@@ -424,16 +424,16 @@ class Dense:
     def override(self, kernel, q, k, v, heads, mask=None, **more):
         reads = self.reads.get(k.shape[2])
         if reads is not None:
-            mask = torch.zeros(reads.shape).masked_fill(~reads, -1e9)[None]
+            mask = torch.zeros(reads.shape).masked_fill(~reads, -1e9)[None].to(q)
         return kernel(q, k, v, heads, mask=mask, **more)
 
     def positions(self, given):
-        count = torch.cat([torch.arange(512 if self.family == FLUX_2 else length) for length in LENGTHS])
         ids = given["txt_ids"].clone()
+        count = torch.cat([torch.arange(512 if self.family == FLUX_2 else length) for length in LENGTHS]).to(ids)
         if self.family == FLUX_2:
             ids[:, :, 3] = count
         else:
-            ids[:, :, :] = (ids[0, 0, 0] + count)[None, :, None].to(ids)
+            ids[:, :, :] = (ids[0, 0, 0] + count)[None, :, None]
         return {**given, "txt_ids": ids}
 
     def text(self, texts):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import comfy.model_management
 import comfy.samplers
 import devices
 import marks
@@ -25,6 +26,7 @@ from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.bridge.sampling.runs import ForwardInput
 from pack.bridge.words import person_texts
 from pack.bridge.words.on_transformers import PersonTextsRun
+from pack.bridge.words.text_places import TextPlace
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.person_texts import TextLayout, split_by_words
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
@@ -98,6 +100,14 @@ def test_forwards_of_one_batch_have_one_shape_text_model_and_device(models):
     ]  # fmt: skip
     assert key() == key()
     assert len({key(), *others}) == 7
+
+
+def test_words_that_the_network_has_read_and_a_row_without_words_come_together_on_the_card():
+    """Anima's network reads the words beforehand, on its device; `meta` stands for it."""
+    read = torch.ones(1, 3, 8, device="meta")
+    place = TextPlace("Anna", (read, torch.zeros(1, 0, 8)), torch.zeros(2, PICTURE))
+    words = place.words_on(read.device)
+    assert (words.device, words.shape) == (read.device, (2, 3, 8))
 
 
 def plain(family, model, name, **more):
@@ -230,8 +240,9 @@ def as_read(model, conditioning):
     ((words, options),) = conditioning
     if "t5xxl_ids" not in options:
         return words
-    t5 = options["t5xxl_ids"][None], options["t5xxl_weights"][None, :, None]
-    return model.model.diffusion_model.preprocess_text_embeds(words, *t5)
+    comfy.model_management.load_models_gpu([model])
+    both = words, options["t5xxl_ids"][None], options["t5xxl_weights"][None, :, None]
+    return model.model.diffusion_model.preprocess_text_embeds(*[tensor.to(devices.DEVICE) for tensor in both]).cpu()
 
 
 def applied_by_node(family, model=None, clip=None, **changed):

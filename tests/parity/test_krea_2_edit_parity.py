@@ -4,6 +4,7 @@ sequence of text, references and picture, each reference fitted into the picture
 from functools import cache
 
 import comfy.patcher_extension
+import devices
 import marks
 import people_made
 import pytest
@@ -80,7 +81,8 @@ def plainly(model, whose, read_by):
     """The MODEL with that in the place of the host's own forward."""
 
     def wrapper(executor, x, time, text, _mask, references, _options, **_):
-        return predicted(executor.class_obj, x, time, text, references, whose, read_by)
+        with x.device:
+            return predicted(executor.class_obj, x, time, text, references, whose, devices.on_device(read_by))
 
     clone = model.clone()
     clone.add_wrapper(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, wrapper)

@@ -3,6 +3,7 @@ plainly on diffusers' modules: a dense bank, in which masked tokens stay as zero
 
 import math
 
+import comfy.model_management
 import parts_made
 import parts_run
 import pytest
@@ -41,6 +42,7 @@ def model(parts_networks):
 @pytest.fixture(scope="module")
 def bank(parts_networks):
     reference = parts_networks.networks.reference
+    comfy.model_management.load_models_gpu([reference])
     recorded = [record_at_zero(reference, GOLDEN[f"in.part{n}.latent"], GOLDEN[f"in.part{n}.text"]) for n in (0, 1)]
     masks = [GOLDEN[f"in.part{n}.mask"][0, 0] for n in (0, 1)]
     pairs = list(zip(recorded, masks, strict=True))
@@ -92,7 +94,7 @@ def test_predictions_equal_the_authors(parts_networks, bank, timestep):
     noisy = x * (sigma**2 + 1).sqrt()
     tiny_networks.host_sample(model, noisy, torch.cat([sigma, torch.zeros(1)]), *sides, 3.5)
     for side in ("cond", "uncond"):
-        predicted_noise = (noisy - predictions[f"{side}_denoised"]) / sigma
+        predicted_noise = (noisy - predictions[f"{side}_denoised"].cpu()) / sigma
         assert relative(predicted_noise, GOLDEN[f"eps.{side}.{timestep}"]) <= TOLERANCE
 
 

@@ -2,6 +2,7 @@
 formula in its processors, on FLUX.1 against the formula in hooks behind the blocks of the host's network."""
 
 import comfy.patcher_extension
+import devices
 import marks
 import pulid_made
 import pytest
@@ -307,6 +308,7 @@ def test_sampling_of_sdxl_equals_diffusers(case):
 def hooked(model, file, tokens, shares, weights):
     """The MODEL with people behind double block 0 and single block 0, in the rows of both sides; and what undoes it."""
     network = model.model.diffusion_model
+    file, tokens, shares = devices.on_device((file, tokens, shares))
     now = []
 
     def forward(executor, *args, **kwargs):

@@ -227,7 +227,7 @@ def masked(kind, model, by_region, strength=1.0, window=(0.0, 1.0), weights=(1.0
 
     def override(kernel, q, k, v, heads, mask=None, transformer_options=None, **kwargs):
         def attend(reads):
-            added = None if (reads == 1).all() else bias(q, k, reads[: q.shape[2]]).to(q)
+            added = None if (reads == 1).all() else bias(q, k, reads[: q.shape[2]].to(q.device)).to(q)
             added = mask if added is None else added
             return kernel(q, k, v, heads, mask=added, transformer_options=transformer_options, **kwargs)
 

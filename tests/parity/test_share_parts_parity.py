@@ -1,9 +1,11 @@
 """Share Parts Attention: the model as its own reference, on tiny SD1.5- and SDXL-shaped networks."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import comfy.patcher_extension
+import devices
 import instant_id_run
 import pytest
 import sample_values
@@ -75,6 +77,8 @@ def oracle(model, parts_reference):
     """The same written plainly: before every n-th forward, or once without noise, each part's own forward, all tokens
     kept, masked ones as zeros; those around a window, which are not computed, too."""
     state = {"calls": 0}
+    read = {name: getattr(parts_reference, name) for name in ("latents", "noise", "contexts", "adm")}
+    parts_reference = replace(parts_reference, **devices.on_device(read))
 
     def seen_of(unet, x, timesteps, n):
         tokens_by_block = {}
@@ -113,7 +117,7 @@ def oracle(model, parts_reference):
         tokens_of_parts = state["seen"][(*extra["block"], extra["block_index"])]
         dense = []
         for tokens, mask in zip(tokens_of_parts, parts_reference.masks, strict=True):
-            dense.append(tokens * token_mask(mask, len(tokens))[:, None])
+            dense.append(tokens * token_mask(mask, len(tokens))[:, None].to(tokens))
         all_tokens = torch.cat([n, torch.cat(dense).expand(len(n), -1, -1)], dim=1)
         return n, all_tokens, all_tokens
 

@@ -3,6 +3,7 @@ here from the formula: its LoRA beside every projection, and one softmax over th
 
 from functools import cache
 
+import comfy.model_management
 import pytest
 import story_maker_made
 import tiny_encoders
@@ -129,7 +130,9 @@ def test_sampling_equals_diffusers(case):
     inputs = {"story_maker": story_maker, "cast": cast, "clip_vision": vision, "bodies": pictures, "body_masks": masks}
     latents = sampling.ours(*apply("LikenessApplyStoryMaker", model=model, **sampling.sides, **inputs, **SETTINGS))
 
-    # Tokens of our own network, which has its own test; how they are joined and read is what is compared.
+    # Tokens of our own network, which has its own test; how they are joined and read is what is compared. It goes back
+    # to the CPU, where the authors' is.
+    comfy.model_management.unload_all_models()
     net = story_maker.net.image_proj_model
     rows = []
     for unconditional in (True, False):

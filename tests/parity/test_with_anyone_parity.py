@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import comfy.controlnet
 import comfy.patcher_extension
+import devices
 import marks
 import pytest
 import sample_values
@@ -18,6 +19,7 @@ from pack.core.models.tensors import below
 from pack.core.people import PlacedCast, Slot
 from pack.core.places.face_regions import REGIONS
 from peers import apply, linear, norm
+from seeded import normal
 from with_anyone_made import BOXES, HEAD, HEIGHT, TOKENS, WIDTH, placed, with_anyone_file
 
 pytestmark = marks.transformers
@@ -41,14 +43,15 @@ class Published:
     """The file's formulas. embeddings: (people, 512); boxes: of their faces, px, or None: all of the picture."""
 
     def __init__(self, file, embeddings, boxes):
-        self.file = file
+        self.file, embeddings = devices.on_device((file, embeddings))
+        file = self.file
         x = functional.gelu(linear(embeddings, file, "arcface_in_arc.0"))
         x = linear(norm(x, file, "arcface_in_arc.2"), file, "arcface_in_arc.3")
         self.tokens = x.unflatten(-1, (TOKENS, -1)).flatten(0, 1)[None]  # everybody's, one after the other
         mask = torch.zeros(len(embeddings), math.ceil(HEIGHT / 16), math.ceil(WIDTH / 16), dtype=torch.bool)
         for grid, box in zip(mask, boxes or [(0, 0, WIDTH, HEIGHT)], strict=True):
             grid[tokens_in(box, *grid.shape)] = True
-        self.mask = mask.flatten(1).repeat_interleave(TOKENS, dim=0).T
+        self.mask = devices.on_device(mask.flatten(1).repeat_interleave(TOKENS, dim=0).T)
 
     def added(self, n, img):
         """Behind block n, to rows (1, L, width) of the picture."""
@@ -67,7 +70,7 @@ class Residuals(comfy.controlnet.ControlBase):
     def __init__(self):
         super().__init__()
         rows = math.ceil(HEIGHT / 16) * math.ceil(WIDTH / 16)
-        residuals_of_blocks = torch.randn(4, 1, rows, 64, generator=torch.Generator().manual_seed(9)) * 0.2
+        residuals_of_blocks = devices.on_device(normal(9, 4, 1, rows, 64) * 0.2)
         self.residuals = {"input": list(residuals_of_blocks[:2]), "output": list(residuals_of_blocks[2:])}
 
     def get_control(self, *_):
@@ -87,7 +90,7 @@ def hooked(model, published, weight, first, last):
         options = kwargs.get("transformer_options") or args[-1]
         is_in_window = first >= options["sigmas"][0] >= last
         weights_of_rows = [weight * (side == 0 and is_in_window) for side in options["cond_or_uncond"]]
-        now[:] = [torch.tensor(weights_of_rows)[:, None, None]]
+        now[:] = [torch.tensor(weights_of_rows, device=devices.DEVICE)[:, None, None]]
         return executor(*args, **kwargs)
 
     def plus(n, every, first):

@@ -87,23 +87,24 @@ class Dense:
             reads = self.reads[:queries, :keys]
         else:
             return kernel(q, k, v, heads, mask=mask, **more)
-        return kernel(q, k, v, heads, mask=torch.zeros(reads.shape).masked_fill(~reads, -1e9)[None], **more)
+        mask = torch.zeros(reads.shape).masked_fill(~reads, -1e9)[None].to(q)
+        return kernel(q, k, v, heads, mask=mask, **more)
 
     def positions(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The host's post_input patch: every text counts its positions from its own beginning."""
-        count = torch.cat([torch.arange(length) for length in self.raw])
         ids = arguments["txt_ids"].clone()
+        count = torch.cat([torch.arange(length) for length in self.raw]).to(ids)
         if self.family == FLUX_2:
             ids[:, :, 3] = count
         elif self.family == QWEN:
-            ids[:, :, :] = (ids[0, 0, 0] + count)[None, :, None].to(ids)
+            ids[:, :, :] = (ids[0, 0, 0] + count)[None, :, None]
         return {**arguments, "txt_ids": ids}
 
     def backbone(self, backbone: Callable[..., Any]) -> Callable[..., Any]:
         """_backbone of Ideogram 4 with every text counted from its own beginning."""
 
         def of_texts(text: Any, x: Any, t: Any, ids: Any, *masks: Any, **options: Any) -> Any:
-            count = torch.cat([torch.arange(length) for length in self.raw])
+            count = torch.cat([torch.arange(length) for length in self.raw]).to(ids)
             of_picture = ids[:1, len(count) :]
             new_ids = torch.cat([count[None, :, None].expand(1, -1, 3), of_picture], 1)
             return backbone(text, x, t, new_ids, *masks, **options)
