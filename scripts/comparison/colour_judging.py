@@ -18,8 +18,9 @@ from pack.core.people import Identity
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .columns import Judged, figures
+from .columns import figures
 from .formulas import copied
+from .judged import Judged
 from .rows import Unread
 
 if TYPE_CHECKING:
@@ -81,8 +82,10 @@ class ColourJudge:
         for first in looks.meant:
             alike_in_photos.append([self.similarity(first, second) for second in looks.meant])
         return Judged(
-            MeasuredPicture(tuple(boxes), tuple(sightings)),
-            alike_in_photos,
+            people=len(sightings),
+            faces=len(boxes),
+            measured=MeasuredPicture(tuple(boxes), tuple(sightings)),
+            alike_in_photos=alike_in_photos,
             copied=copies,
             seconds=picture.seconds,
             step_seconds=picture.step_seconds,
