@@ -100,9 +100,7 @@ def write(
     report = page.report(tables, columns, {**about, "methods": [of_method(result) for result in results]}, unread)
     whole.write(out / "report.json", report.encode())
     whole.write(out / "table.csv", page.as_csv(rows, columns))
-    html = page.as_html(benchmark.title, on_page, columns, {**about, **failed}, unread, out)
-    # A text of the folder may hold bytes that are no letters.
-    whole.write(out / "index.html", html.encode(errors="replace"))
+    page.write_page(benchmark.title, on_page, columns, {**about, **failed}, unread, out)
 
 
 def of_method(result: Result) -> dict[str, Any]:

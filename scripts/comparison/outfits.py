@@ -119,11 +119,7 @@ def answer(session: Session, outfits: Sequence[Outfit]) -> None:
         environment.say(f"{setting.title} ...")
         rows.append(row(session, setting, [outfit for outfit in outfits if len(outfit.parts) >= setting.count]))
     out = session.settings.out
-    pictures = page.first_pictures(rows)
-    if pictures:
-        page.sheet(pictures).save(out / "parts.jpg", quality=80)
-    (out / "parts.md").write_text(page.as_markdown(rows, COLUMNS), "utf-8")
-    (out / "parts.csv").write_bytes(page.as_csv(rows, COLUMNS))
+    page.write_table("parts", rows, COLUMNS, out)
     about = {
         **session.about(),
         "prompt": session.settings.prompt,

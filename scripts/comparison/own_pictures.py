@@ -206,9 +206,7 @@ def write(results: Sequence[Result], out: Path, title: str) -> None:
     (out / "sets.csv").write_bytes(page.as_csv(rows, OF_A_SET, "set"))
     about = {"judged": measure.judge_sentence(results[0].report), "tables": ["sets.csv", "likeness.csv"]}
     named = [replace(row, title=row.title or NO_SET) for row in rows]
-    html = page.as_html(f"Likeness: {title}", {"Sets": named}, OF_A_SET, about, [], out)
-    # A file's name may hold bytes that are no letters.
-    (out / "index.html").write_bytes(html.encode(errors="replace"))
+    page.write_page(f"Likeness: {title}", {"Sets": named}, OF_A_SET, about, [], out)
 
 
 def rows_of(results: Sequence[Result], out: Path) -> list[Row]:
