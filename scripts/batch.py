@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).absolute().parent))
 
 import environment
 from environment import Host, SetupError, say
+from rig.arguments import positive
 
 if TYPE_CHECKING:
     from batch.folders import Folder
@@ -164,12 +165,6 @@ def best_of(text: str) -> int:
     if not text.startswith("best-of:") or not number.isdecimal() or not 1 < int(number) <= 100:
         raise argparse.ArgumentTypeError(f"{text} is not best-of:2 to best-of:100")
     return int(number)
-
-
-def positive(text: str) -> int:
-    if not text.isdecimal() or len(text) >= 10 or not int(text):
-        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to 999999999")
-    return int(text)
 
 
 def workers_of(options: argparse.Namespace, host: Host, output: Folder) -> OneWorker | RayWorkers:

@@ -31,6 +31,7 @@ import os
 from pathlib import Path
 
 import environment
+from rig.arguments import positive
 from rig.pack import entered
 
 QUESTIONS = {"people": ("crowd", "seeds", "ablations"), "miniature": ("crowd", "halves", "parts", "seeds")}
@@ -141,12 +142,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--python", help="a Python that has everything already")
     add("question", nargs="*", default=[], help="one or more of the questions above; all where none is named")
     return parser
-
-
-def positive(text: str) -> int:
-    if not text.isdecimal() or len(text) >= 10 or not int(text):
-        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to 999999999")
-    return int(text)
 
 
 if __name__ == "__main__":

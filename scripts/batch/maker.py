@@ -69,7 +69,7 @@ class Maker:
         return self._keep(self._shelf, task, job, tried)
 
     def _tried(self, worker: Worker, job: Job) -> _Try:
-        # Whoever is in several rows is looked at once, with whomever they are: beside/__init__.py keeps them.
+        # Whoever is in several rows is looked at once, with whomever they are: worker_nodes/__init__.py keeps them.
         prompt = with_separate_people(job.prompt)
         if not self._measuring:
             return _Try(job, prompt, worker.run(prompt, job.files), [])

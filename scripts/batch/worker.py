@@ -19,7 +19,7 @@ from .temporary import temporary_folder
 _ATTEMPTS = 3
 PERSON_FILE = ".safetensors"
 """How the file of a saved person ends."""
-BESIDE = Path(__file__).parent / "beside"
+WORKER_NODES = Path(__file__).parent / "worker_nodes"
 """A pack of nodes that the workers alone have."""
 TRIES = 2
 """So often a row is tried during which ComfyUI ends or takes too long."""
@@ -63,7 +63,7 @@ class Worker:
         self._starting = threading.Lock()
         self._is_running = False
         self._is_stopped = False
-        packs = [*packs_of(host), BESIDE]
+        packs = [*packs_of(host), WORKER_NODES]
         self._server = HostServer(host, python, Path(self._folder.name) / "host", models, packs=packs)
 
     @property

@@ -1,4 +1,4 @@
-"""What a benchmark comes to: what was seen of each picture, the rows of its tables, and what is written of them."""
+"""What a benchmark comes to: what was measured of each picture, the rows of its tables, and what is written of them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rig import whole
 from . import page
 from .benchmarks import Benchmark, Case
 from .columns import figures
+from .judged import Judged, as_json, from_json
 from .records import DrawnMethod
 from .rows import Row, Shown, Unread
-from .seen import Seen, as_json, from_json
 
 _SHOWN = 12
 """Pictures of a method on the page."""
@@ -35,12 +35,12 @@ class Failure:
 class Result:
     """What one method has made of a benchmark.
 
-    note: why it was not drawn at all, "" where it was. seen: by name of the case.
+    note: why it was not drawn at all, "" where it was. judged: by name of the case.
     """
 
     method: DrawnMethod
     note: str = ""
-    seen: dict[str, Seen] = field(default_factory=dict[str, Seen])
+    judged: dict[str, Judged] = field(default_factory=dict[str, Judged])
     failures: list[Failure] = field(default_factory=list[Failure])
 
     def fail(self, case: Case, why: str, public_why: str) -> None:
@@ -55,19 +55,19 @@ def rows_of(
     The pictures that the page shows are in the first row. out: the folder of the results.
     """
     title = result.method.title
-    names = [case.name for case in cases if case.name in result.seen][:_SHOWN]
+    names = [case.name for case in cases if case.name in result.judged][:_SHOWN]
     shown = [Shown(out / "pictures" / title / f"{name}.png", f"{title}: {name}") for name in names]
     rows: list[Row] = []
     for group in benchmark.groups:
         asked = [case for case in cases if group in case.groups]
-        seen = [result.seen[case.name] for case in asked if case.name in result.seen]
-        if not seen:
+        judged = [result.judged[case.name] for case in asked if case.name in result.judged]
+        if not judged:
             continue
         for name in ("", *recognisers):
             judges = [name] if name else judges_of(benchmark, recognisers)
-            values = figures([picture.only(judges) for picture in seen], benchmark.columns)
+            values = figures([picture.only(judges) for picture in judged], benchmark.columns)
             row = Row(
-                title, shown=shown, figures=values, group=group, measured=len(seen), asked=len(asked), recogniser=name
+                title, shown=shown, figures=values, group=group, measured=len(judged), asked=len(asked), recogniser=name
             )
             rows.append(row)
             shown = []
@@ -100,9 +100,7 @@ def write(
     report = page.report(tables, columns, {**about, "methods": [of_method(result) for result in results]}, unread)
     whole.write(out / "report.json", report.encode())
     whole.write(out / "table.csv", page.as_csv(rows, columns))
-    html = page.as_html(benchmark.title, on_page, columns, {**about, **failed}, unread, out)
-    # A text of the folder may hold bytes that are no letters.
-    whole.write(out / "index.html", html.encode(errors="replace"))
+    page.write_page(benchmark.title, on_page, columns, {**about, **failed}, unread, out)
 
 
 def of_method(result: Result) -> dict[str, Any]:
@@ -112,19 +110,19 @@ def of_method(result: Result) -> dict[str, Any]:
     return {"method": method.title, "reads": method.recogniser, "note": result.note, "failed": failures}
 
 
-# --- What was seen of a picture, beside it
+# --- What was measured of a picture, beside it
 
 
-def write_seen(picture: Path, watchers: Sequence[str], seen: Seen) -> None:
-    """Keep what was seen of a picture beside it, whole or not at all. watchers: who has looked, with which files."""
-    content = {"watchers": [*watchers], "seen": as_json(seen)}
+def write_judged(picture: Path, judges: Sequence[str], judged: Judged) -> None:
+    """Keep what was measured of a picture beside it, whole or not at all. judges: who has looked, with which files."""
+    content = {"judges": [*judges], "judged": as_json(judged)}
     whole.write(picture.with_suffix(".json"), json.dumps(content).encode())
 
 
-def read_seen(picture: Path, watchers: Sequence[str]) -> Seen | None:
-    """What these watchers have seen of a picture; None where nothing is kept, or others looked, or something else."""
+def read_judged(picture: Path, judges: Sequence[str]) -> Judged | None:
+    """What these judges have measured of a picture; None where nothing is kept, or others looked, or something else."""
     try:
         content = json.loads(picture.with_suffix(".json").read_bytes())
-        return from_json(content["seen"]) if content["watchers"] == [*watchers] else None
+        return from_json(content["judged"]) if content["judges"] == [*judges] else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -1,6 +1,6 @@
-"""The source --benchmark: a published benchmark is drawn by methods, seen, and measured by its own definitions.
+"""The source --benchmark: a published benchmark is drawn by methods, and measured by its own definitions.
 
-What is drawn and seen already stays; the rest is drawn, seen, and what is seen is kept beside the picture.
+What is drawn and measured already stays; the rest is drawn, and what is measured of it is kept beside the picture.
 """
 
 from __future__ import annotations
@@ -12,24 +12,20 @@ from typing import Any
 
 from batch.run import bar
 from environment import SetupError, say
-from rig.workflow import WorkflowError
 
 from . import authors, identities_collapse, kept, multi_human, multi_id
-from .benchmark_results import Result, read_seen, rows_of, write, write_seen
+from .benchmark_results import Result, read_judged, rows_of, write, write_judged
 from .benchmarks import Benchmark, Case, Size
 from .drafts import Sitting
 from .drawers import Drawer, Task
-from .graphs import Graph, GraphError
+from .graphs import Graph
 from .photos import PersonFiles, image
 from .records import DrawnMethod
-from .session import Refusal, Session
-from .watching import Watcher
+from .session import NOT_DRAWN, Session
 
 BENCHMARKS = {one.key: one for one in (multi_id.BENCHMARK, multi_human.BENCHMARK, identities_collapse.BENCHMARK)}
 STEP = 64
 """Pixels. The sides of all pictures are multiples of it."""
-NOT_DRAWN = (Refusal, WorkflowError, GraphError)
-"""Why a method is not drawn: its text is a sentence."""
 MOST_FAILURES = 3
 """So many pictures of a method may fail one after the other, before any is drawn."""
 
@@ -40,8 +36,6 @@ class Run:
     def __init__(self, benchmark: Benchmark, cases: Sequence[Case], session: Session, drawer: Drawer) -> None:
         self.benchmark = benchmark
         self.session = session
-        judge = session.judge
-        self.watcher = Watcher(session.face_model, judge.vision, judge.text, session.judge_files())
         self.drawer = drawer
         self.all_cases = cases
         self.cases = limited(cases, session.settings.limit)
@@ -57,7 +51,7 @@ class Run:
             results.append(self.result(method))
             self._write(results)
             if for_authors:
-                count = authors.arranged(self.cases, results[-1].seen, method.title, out)
+                count = authors.arranged(self.cases, results[-1].judged, method.title, out)
                 say(f"{count} pictures are in {out / authors.FOLDER}, with photos of the benchmark: do not pass it on.")
         for result in results:
             for failure in result.failures:
@@ -65,7 +59,7 @@ class Run:
         return results
 
     def result(self, method: DrawnMethod) -> Result:
-        """Draw and see what is not there yet of a method's pictures."""
+        """Draw and measure what is not there yet of a method's pictures."""
         result = Result(method)
         if refusal := self.refusal(method):
             result.note = refusal
@@ -81,15 +75,15 @@ class Run:
                 result.fail(finished.task.case, finished.error, finished.public_error)
             else:
                 self.session.drawn_count += 1
-                self._watch(result, finished.task)
-            if len(result.failures) >= MOST_FAILURES and len(missing) == total and not result.seen:
+                self._judge(result, finished.task)
+            if len(result.failures) >= MOST_FAILURES and len(missing) == total and not result.judged:
                 result.note = f"The first {MOST_FAILURES} pictures failed. {result.failures[0].public_why}"
                 say(f"{method.title}: {result.note} {result.failures[0].why}")
                 return result
-        looked_at = {*result.seen, *[failure.case for failure in result.failures]}
+        looked_at = {*result.judged, *[failure.case for failure in result.failures]}
         for task in bar(tasks, total, f"{method.title}: measuring", "picture"):
             if task.case.name not in looked_at:
-                self._watch(result, task)
+                self._judge(result, task)
         return result
 
     def refusal(self, method: DrawnMethod) -> str:
@@ -120,19 +114,20 @@ class Run:
         )  # fmt: skip
         return self.session.graph("benchmark", method, sitting, method.title, case.name, "")
 
-    def _watch(self, result: Result, task: Task) -> None:
-        """Look at a picture, unless the same watchers have done so, beside the same photo."""
-        # With the fingerprint: what was seen is that of this picture, whatever has been at its path.
-        watchers = [*self.watcher.named_for(task.case), task.fingerprint]
-        seen = read_seen(task.path, watchers)
-        if seen is None:
+    def _judge(self, result: Result, task: Task) -> None:
+        """Measure a picture, unless the same judges have done so, beside the same photo."""
+        # With the fingerprint: what was measured is that of this picture, whatever has been at its path.
+        judge = self.session.judge
+        judges = [*judge.names_for(task.case), task.fingerprint]
+        judged = read_judged(task.path, judges)
+        if judged is None:
             try:
-                seen = self.watcher.seen(task.case, image(task.path))
+                judged = judge.of_case(task.case, image(task.path))
             except SetupError as error:
                 result.fail(task.case, str(error), "No face was found in a reference photo.")
                 return
-            write_seen(task.path, watchers, seen)
-        result.seen[task.case.name] = seen
+            write_judged(task.path, judges, judged)
+        result.judged[task.case.name] = judged
 
     def _write(self, results: Sequence[Result]) -> None:
         """The page, the table and the report of the methods so far."""

@@ -79,7 +79,7 @@ class Benchmark:
 
     key: on the command line. title: its name. source: of its paper. data: where its folder is from. read: the pictures
     of a folder; the second argument is whether people stand where it says, or in a group layout of ours. Raises
-    FolderError. groups: its tables, in their order. columns: their values are of `Seen`. unread: what it measures and
+    FolderError. groups: its tables, in their order. columns: their values are of `Judged`. unread: what it measures and
     we do not. seed: of its pictures. judges: ids of the recognisers that measure, those that are there; without one of
     them, and where it is empty, all that are found.
     """

@@ -3,154 +3,174 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import comfyui_version
 import environment
 import torch
 from pack.core import previews
+from PIL import Image
+from torch import Tensor
 
-from . import cartoon_tables, parts, worlds
-from .cartoon_tables import Answer, Line, Pictures
-from .methods import HALVES, METHODS, Method, Picture, World, drawn, meaning, of_photos
+from . import page, parts, worlds
+from .cartoon_methods import CARTOON_METHODS, HALVES, Method, Picture, World, drawn, meaning, of_photos
+from .colour_judging import CARTOON_COLUMNS, UNREAD, people_figures
+from .columns import COLUMNS, Column, figures
+from .curves import association_svg
 from .people import COUNTS, MOST, groups
 from .rows import Pictured, Row, Shown
 
+PAGE = environment.ROOT / "docs" / "dev" / "miniature_methods.md"
+CURVES = PAGE.with_name("likeness_association.svg")
 
-def answer(questions: Sequence[str], quick: bool, out: Path, into_pages: bool) -> None:
-    """Answer questions. into_pages: whether the pages in docs/ get the figures."""
+
+def answer(questions: Sequence[str], quick: bool, out: Path, into_docs: bool) -> None:
+    """Answer questions. into_docs: whether the pages in docs/ get the figures."""
     torch.set_num_threads(1)  # its layers are so small that threads would mostly wait for each other
     with worlds.miniature(12) as world:
         for name in questions:
             environment.say(f"{name} ...")
-            answered = QUESTIONS[name](world, quick, out)
-            cartoon_tables.write(name, answered, out)
-            if into_pages:
-                cartoon_tables.into_docs(name, answered)
+            write(name, QUESTIONS[name](world, quick, out / name), out, into_docs)
     environment.say(f"Done: the sheets, tables and pictures are in {out}")
-    if into_pages:
-        environment.say(f"The figures are in {cartoon_tables.PAGE}")
+    if into_docs:
+        environment.say(f"The figures are in {PAGE}")
+
+
+@dataclass(frozen=True)
+class Cartoons:
+    """All pictures of a row. people: in each, 0 where that is no question. judged: what is measured of them."""
+
+    title: str
+    people: int
+    shown: Sequence[Shown]
+    judged: Sequence[Any]
+
+    def row(self, columns: Sequence[Column]) -> Row:
+        return Row(self.title, self.people, self.shown, figures(self.judged, columns))
+
+
+def write(name: str, answered: Sequence[Cartoons], out: Path, into_docs: bool) -> None:
+    """Write the table of a question and its sheet; of a crowd the columns of --people too, with a page."""
+    columns = parts.COLUMNS if name == "parts" else CARTOON_COLUMNS
+    rows = [of_row.row(columns) for of_row in answered]
+    page.write_table(name, rows, columns, out)
+    environment.say(f"{out / name}.jpg\n{page.as_markdown(rows, columns)}")
+    if into_docs:
+        into_page(name, page.as_markdown(rows, columns), page.sheet(page.first_pictures(rows)))
+    if name == "crowd":
+        by_people = [replace(row, figures=people_figures(one.judged)) for row, one in zip(rows, answered, strict=True)]
+        about = {
+            "drawn by": "the miniature, a toy model: these figures say nothing of the released weights",
+            "ComfyUI": comfyui_version.__version__,
+            "torch": torch.__version__,
+        }
+        page.write_table(f"{name}_columns", by_people, COLUMNS, out)
+        page.write("Methods beside each other", {name: by_people}, COLUMNS, about, UNREAD, out)
+        environment.say(f"{out / 'index.html'}")
+        if into_docs:
+            CURVES.write_text(association_svg(by_people), "utf-8")
+
+
+def into_page(name: str, text: str, sheet: Image.Image) -> None:
+    """Put the table of a question between its marks in the page in docs/, with its sheet."""
+    file = PAGE.with_name(f"likeness_{name}.jpg")
+    sheet.save(file, quality=70)
+    begin = f"<!-- {name}: written by scripts/compare.py -->\n"
+    end = f"<!-- end of {name} -->"
+    before, marked = PAGE.read_text("utf-8").split(begin)
+    _, behind = marked.split(end)
+    link = f"![{name.capitalize()}, drawn]({file.name})"
+    PAGE.write_text(f"{before}{begin}\n{text}\n{link}\n\n{end}{behind}", "utf-8")
 
 
 # --- The questions
 
 
-def crowd(world: World, quick: bool, out: Path) -> Answer:
+def crowd(world: World, quick: bool, folder: Path) -> list[Cartoons]:
     """Every method, with 1 to 12 people; twelve of the miniature's on a larger canvas."""
     counts = COUNTS[:2] if quick else COUNTS
     columns: dict[str, list[Pictured]] = {}
     for count in counts:
         if count > len(world.people):
             continue
-        drawn = groups(min(len(world.people), MOST), count)
-        if quick:
-            drawn = drawn[:1]
-        columns[f"{count}"] = drawn
-    return drawn_in(world, METHODS, columns, apart=True, pages=out / "crowd")
+        asked = groups(min(len(world.people), MOST), count)
+        columns[f"{count}"] = asked[:1] if quick else asked
+    return drawn_in(world, CARTOON_METHODS, columns, folder, apart=True)
 
 
-def halves(world: World, quick: bool, out: Path) -> Answer:
+def halves(world: World, quick: bool, folder: Path) -> list[Cartoons]:
     """One person a picture, measured by all photos of them."""
     people = range(min(len(world.people), 2 if quick else 12))
-    columns = {f"{person + 1}": [Pictured([person], 1, 1)] for person in people}
-    answer = drawn_in(world, HALVES, columns, False, by_all_photos=True)
-    lines = answer.lines
-    pictures = answer.pictures
-    for photos in (2, 4):
-        method = {f"both, {photos} photos": METHODS["InstantID by region"]}
+    rows: list[Cartoons] = []
+    for photos in (1, 2, 4):
         columns = {f"{person + 1}": [Pictured([person], photos, 1)] for person in people}
-        answer = drawn_in(world, method, columns, False, by_all_photos=True)
-        lines = lines + answer.lines
-        pictures = pictures | answer.pictures
-    return Answer(lines, pictures)
+        several = {f"both, {photos} photos": CARTOON_METHODS["InstantID by region"]}
+        rows += drawn_in(world, HALVES if photos == 1 else several, columns, folder, by_all_photos=True)
+    return rows
 
 
-def dressed(world: World, quick: bool, out: Path) -> Answer:
-    lines: list[Line] = []
-    pictures: Pictures = {}
+def dressed(world: World, quick: bool, folder: Path) -> list[Cartoons]:
+    """Parts2Whole and Share Parts Attention."""
+    rows: list[Cartoons] = []
     for name, worn in parts.compared(2 if quick else 40):
-        lines.append({"": name, "pictures": len(worn.pixels), **worn.figures})
+        shown: list[Shown] = []
         for number, pixels in enumerate(worn.pixels, 1):
-            pictures[name, f"{number}"] = pixels
-    return Answer(lines, pictures)
+            path = saved(pixels, folder / f"{name}, {number}.png")
+            shown.append(Shown(path, f"{name}, {number}", f"{number}"))
+        rows.append(Cartoons(name, 0, shown, [worn.figures]))
+    return rows
 
 
-def seeds(world: World, quick: bool, out: Path) -> Answer:
+def seeds(world: World, quick: bool, folder: Path) -> list[Cartoons]:
     """The same people by every method, from several seeds."""
     members = list(range(min(2 if quick else 3, len(world.people))))
     columns = {f"seed {seed}": [Pictured(members, 1, seed)] for seed in range(1, 3 if quick else 5)}
-    return drawn_in(world, METHODS, columns, False)
+    return drawn_in(world, CARTOON_METHODS, columns, folder)
 
 
 def drawn_in(
-    world: World, methods: Mapping[str, Method], columns: Mapping[str, Sequence[Pictured]],
-    apart: bool, by_all_photos: bool = False, pages: Path | None = None,
-) -> Answer:  # fmt: skip
-    """apart: whether each column, of so many people, has a row of the table. by_all_photos: whether all photos judge.
-    pages: the folder of all pictures, for rows with the columns of --people; None for an answer without."""
-    lines: list[Line] = []
-    sheet_pictures: Pictures = {}
-    rows: list[Row] = []
+    world: World, methods: Mapping[str, Method], columns: Mapping[str, Sequence[Pictured]], folder: Path,
+    apart: bool = False, by_all_photos: bool = False,
+) -> list[Cartoons]:  # fmt: skip
+    """The pictures of columns by each method, in files of a folder. apart: whether each column, of so many people, has
+    a row. by_all_photos: whether they are judged by all photos of everybody."""
+    rows: list[Cartoons] = []
     for name, method in methods.items():
-        by_column = pictures_by(world, name, method, columns, by_all_photos)
-        for column, pictures in by_column.items():
-            sheet_pictures[name, column] = pictures[0].pixels
-        by_line = by_column if apart else {"": together(by_column)}
-        for column, pictures in by_line.items():
-            line: Line = {"": name}
+        together = Cartoons(name, 0, [], [])
+        for column, asked in columns.items():
+            shown: list[Shown] = []
+            judged: list[Any] = []
+            for number, pictured in enumerate(asked, 1):
+                picture = _drawn(world, method, pictured, by_all_photos)
+                path = saved(picture.pixels, folder / f"{name}, {column}, {number}.png")
+                names = ", ".join(person.identity.name for person in picture.cast.people)
+                shown.append(Shown(path, f"{name}, seed {pictured.seed}: {names}", column, pictured.seed))
+                judged.append(world.judge(picture))
+            environment.say(f"  {name}, {column}")
             if apart:
-                line["people"] = int(column)
-            line["pictures"] = len(pictures)
-            line |= world.judge(pictures)
-            if apart:
-                line["cost"] = method.cost(int(column))
-            lines.append(line)
-        if pages:
-            for column, pictures in by_column.items():
-                files = shown_in(pages, name, column, columns[column], pictures)
-                rows.append(Row(name, int(column), files, world.columns(pictures)))
-    return Answer(lines, sheet_pictures, rows)
+                rows.append(Cartoons(name, int(column), shown, judged))
+            together = replace(together, shown=[*together.shown, *shown], judged=[*together.judged, *judged])
+        if not apart:
+            rows.append(together)
+    return rows
 
 
-def together(by_column: Mapping[str, Sequence[Picture]]) -> list[Picture]:
-    """The pictures of all columns."""
-    pictures: list[Picture] = []
-    for column_pictures in by_column.values():
-        pictures += column_pictures
-    return pictures
+def _drawn(world: World, method: Method, pictured: Pictured, by_all_photos: bool) -> Picture:
+    people = [world.people[member] for member in pictured.people]
+    picture = drawn(world, method, world.cast([of_photos(person, pictured.photos) for person in people]), pictured.seed)
+    return meaning(picture, people) if by_all_photos else picture
 
 
-def pictures_by(
-    world: World, name: str, method: Method, columns: Mapping[str, Sequence[Pictured]], by_all_photos: bool
-) -> dict[str, list[Picture]]:
-    """The pictures of each column by one method. by_all_photos: whether they are judged by all photos of everybody."""
-    by_column: dict[str, list[Picture]] = {}
-    for column, column_groups in columns.items():
-        for members, photos, seed in column_groups:
-            people = [world.people[member] for member in members]
-            cast = world.cast([of_photos(person, photos) for person in people])
-            picture = drawn(world, method, cast, seed)
-            if by_all_photos:
-                picture = meaning(picture, people)
-            by_column.setdefault(column, []).append(picture)
-        environment.say(f"  {name}, {column}")
-    return by_column
+def saved(pixels: Tensor, path: Path) -> Path:
+    """Save a picture (H, W, 3); its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    previews.as_picture(pixels).save(path)
+    return path
 
 
-def shown_in(
-    folder: Path, name: str, column: str, column_groups: Sequence[Pictured], pictures: Sequence[Picture]
-) -> list[Shown]:
-    """Save all pictures of a column, and say for the page what each is of."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files: list[Shown] = []
-    for number, (group, picture) in enumerate(zip(column_groups, pictures, strict=True), 1):
-        path = folder / f"{name}, {column}, {number}.png"
-        previews.as_picture(picture.pixels).save(path)
-        names = ", ".join(person.identity.name for person in picture.cast.people)
-        files.append(Shown(path, f"{name}, seed {group.seed}: {names}", column, group.seed))
-    return files
-
-
-QUESTIONS: Mapping[str, Callable[[World, bool, Path], Answer]] = {
+QUESTIONS: Mapping[str, Callable[[World, bool, Path], list[Cartoons]]] = {
     "crowd": crowd,
     "halves": halves,
     "parts": dressed,

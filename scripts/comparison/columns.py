@@ -15,28 +15,7 @@ from pack.core.geometry import longer_side
 from pack.core.measure.figures import mean, weakest_person
 
 from .formulas import CLEAR, COLLAPSED_BELOW, blending, collapse_rate, dominance
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What is measured of one picture.
-
-    measured: who is who. alike_in_photos: how alike its people are in their photos, a row per person. subjects: per
-    person the DINOv2 similarity of the square around the face with that in the photo; None for a missing person.
-    whole: per person that of the whole picture with the whole photo. Both are empty without DINOv2. copied: per person
-    who is there and has a photo that was not drawn from. text_alignment: None where it is not compared. seconds,
-    step_seconds: None where they are not known.
-    """
-
-    measured: measure.MeasuredPicture
-    alike_in_photos: Sequence[Sequence[float]]
-    subjects: Sequence[float | None] = ()
-    whole: Sequence[float] = ()
-    copied: Sequence[float] = ()
-    text_alignment: float | None = None
-    seconds: float | None = None
-    step_seconds: float | None = None
-
+from .judged import Judged
 
 DINO, CLIP = "DINOv2", "CLIP"
 """Judges that need files of their own."""
@@ -79,12 +58,17 @@ def _median_of(of_picture: Callable[[Judged], float | None]) -> OfRow:
     return of_row
 
 
+def text_alignment(judged: Sequence[Judged]) -> float | None:
+    """The mean cosine of CLIP's embeddings of the picture and the prompt."""
+    return mean(picture.text_alignment for picture in judged)
+
+
 def _totals(judged: Sequence[Judged]) -> measure.Totals:
     return measure.totals([picture.measured for picture in judged])
 
 
 def _people(judged: Sequence[Judged]) -> int:
-    return sum(len(picture.measured.sightings) for picture in judged)
+    return sum(picture.people for picture in judged)
 
 
 def _leakage(judged: Sequence[Judged]) -> float | None:
@@ -167,8 +151,7 @@ COLUMNS = (
     ),
     Column(
         "text alignment", "The cosine of CLIP's embeddings of the prompt and of the picture (CLIP-T).",
-        "MultiID-Bench and When Identities Collapse, by SDXL's CLIP-G and ViT-bigG", "",
-        _mean_of(lambda picture: picture.text_alignment),
+        "MultiID-Bench and When Identities Collapse, by SDXL's CLIP-G and ViT-bigG", "", text_alignment,
         judge=CLIP,
     ),
     Column(
@@ -210,7 +193,7 @@ def figures(judged: Sequence[Any], columns: Sequence[Column] = COLUMNS) -> dict[
     values: dict[str, float | None] = {}
     for column in columns:
         value = None
-        if not column.for_several or any(len(picture.measured.sightings) > 1 for picture in judged):
+        if not column.for_several or any(picture.people > 1 for picture in judged):
             value = column.of_row(judged)
         if value is not None and not math.isfinite(value):
             value = None

@@ -14,10 +14,10 @@ from pack.core.measure.figures import mean
 from pack.core.text import plain
 
 from .benchmarks import Benchmark, Case, Entry, Published, entries_of
-from .columns import CLIP, DINO, Column
+from .columns import CLIP, DINO, Column, text_alignment
 from .formulas import collapse_rate
+from .judged import Judged
 from .rows import Unread
-from .seen import Seen, text_alignment
 
 TITLE = "When Identities Collapse"
 PROMPTS = "prompts.json"
@@ -56,18 +56,18 @@ def _case(entry: Entry) -> Case:
 # --- Columns
 
 
-def collapse(below: float, seen: Sequence[Seen]) -> float | None:
+def collapse(below: float, judged: Sequence[Judged]) -> float | None:
     """The Subject Collapse Rate: the share of people whose photo has a cosine below a threshold to the picture, in
     percent."""
-    rates = [collapse_rate(picture.whole, below) for picture in seen]
+    rates = [collapse_rate(picture.whole, below) for picture in judged]
     value = mean([rate for rate in rates if rate is not None])
     return None if value is None else 100 * value
 
 
-def similarity(seen: Sequence[Seen]) -> float | None:
+def similarity(judged: Sequence[Judged]) -> float | None:
     """The mean over pictures of the mean cosine of DINOv2's embeddings of the picture and each reference photo."""
     values: list[float] = []
-    for picture in seen:
+    for picture in judged:
         of_picture = mean(picture.whole)
         if of_picture is not None:
             values.append(of_picture)
@@ -78,7 +78,7 @@ _PAPER = "When Identities Collapse, arXiv 2603.26078"
 
 
 def _rate(below: float) -> Column:
-    of: Callable[[Sequence[Seen]], float | None] = partial(collapse, below)
+    of: Callable[[Sequence[Judged]], float | None] = partial(collapse, below)
     return Column(
         f"SCR@{below}",
         f"The share of people whose photo has a DINOv2 cosine below {below} to the whole picture, in percent.",

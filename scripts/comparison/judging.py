@@ -1,9 +1,11 @@
-"""The judge of people's pictures: what a face model, DINOv2 and CLIP see in a picture."""
+"""The judge: what a face model, DINOv2 and CLIP see in a picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -14,41 +16,34 @@ from pack.core import identities, measure
 from pack.core.errors import LikenessError
 from pack.core.faces import model as faces
 from pack.core.geometry import longer_side
+from pack.core.parts.parts import Part
 from pack.core.people import Box, Cast, Face, Identity, Person, PlacedCast
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, normalize
 
-from .columns import Judged
+from .benchmarks import Case
 from .drafts import Sitting
 from .drawing import HOST_NODES
 from .formulas import between_people, copied
+from .judged import Compared, Judged, Table
+from .kept import Drawn, content_of, state_of
 from .photos import PersonFiles, image, largest_face
 
 SQUARE = 2.0
 """The side of the square that DINOv2 sees of a person, in longer sides of the face's box."""
+_REMEMBERED = 4096
+"""Photos. A benchmark has the same people again in other pictures, and by other methods."""
 
 
 @dataclass(frozen=True)
 class Known:
     """One person as the judge knows them.
 
-    identity: of all photos. faces: the largest one of each photo. photo: the first one, (H, W, 3).
+    identity: of all photos. faces: the largest one of each photo.
     """
 
     identity: Identity
     faces: Sequence[Face]
-    photo: Tensor
-
-
-@dataclass(frozen=True)
-class PhotoEmbeddings:
-    """What DINOv2 makes of the first photo of a person, (1, width) each.
-
-    whole: of all of the photo. square: of the face with its surroundings.
-    """
-
-    whole: Tensor
-    square: Tensor
 
 
 class TextJudge(NamedTuple):
@@ -61,64 +56,162 @@ class TextJudge(NamedTuple):
 class Judge:
     """It looks at pictures with a face model, and with DINOv2 and CLIP where there are such files.
 
-    vision: a DINOv2 as the host's CLIP vision loader gives it, or None. text: both sides of a CLIP, or None.
+    people: whom it looks at first, so that a photo without a face is told before anything is drawn. Raises SetupError
+    for one. vision: a DINOv2 as the host's CLIP vision loader gives it, or None. text: both sides of a CLIP, or None.
+    files: that all of them were loaded from.
     """
 
-    def __init__(self, face_model: Any, people: Sequence[PersonFiles], vision: Any = None, text: Any = None) -> None:
+    def __init__(
+        self, face_model: Any, people: Sequence[PersonFiles] = (), vision: Any = None, text: TextJudge | None = None,
+        files: Sequence[Path] = (),
+    ) -> None:  # fmt: skip
         self.face_model = face_model
         self.vision = vision
-        self.text: TextJudge | None = text
-        self.known = {person.name: known_by_photos(person, face_model) for person in people}
-        # The photos are the same for all pictures, so DINOv2 looks at them once.
-        self._photo_embeddings: dict[str, PhotoEmbeddings] = {}
-        if vision is not None:
-            for name, person in self.known.items():
-                self._photo_embeddings[name] = photo_embeddings(vision, person)
+        self.text = text
+        self.files = files
+        # Photos are the same for many pictures, so each is looked at once.
+        self._face = lru_cache(_REMEMBERED)(self._look_for_face)
+        self._whole = lru_cache(_REMEMBERED)(self._look_at_photo)
+        self._square = lru_cache(_REMEMBERED)(self._look_at_square)
+        self.known = {person.name: self._known_by_photos(person) for person in people}
 
-    def judged(
-        self, pixels: Tensor, sitting: Sitting, measured_as: str, seconds: float | None, step_seconds: float | None
-    ) -> Judged:
-        """What is measured of a picture (H, W, 3). measured_as: its method, one of measure.TRAINED_WITH, or "" ."""
+    def names_for(self, case: Case) -> list[str]:
+        """What looks at the picture of a case, with which files, and beside which photo that it should be like.
+
+        A picture that others have looked at is looked at again.
+        """
+        names = list(self.face_model.ids)
+        if self.vision is not None:
+            names.append("DINOv2")
+        if self.text is not None:
+            names.append("CLIP")
+        for path in self.files:
+            names.append(f"{path.name} {state_of(path)}")
+        if case.truth is not None:
+            names.append(f"photo {content_of(case.truth)}")
+        return names
+
+    # --- What is measured of a picture (H, W, 3)
+
+    def of_people(self, drawn: Drawn, sitting: Sitting, measured_as: str) -> Judged:
+        """People in their places. measured_as: the picture's method, one of measure.TRAINED_WITH, or ""."""
         people = [self.known[person.name] for person in sitting.people]
+        photos = [person.photos[0] for person in sitting.people]
         cast = placed(people, sitting.size)
         names = measure.judges(self.face_model.ids, cast.people, measured_as or "unknown")
-        picture_faces = faces.faces_in(self.face_model, pixels)
+        picture_faces = faces.faces_in(self.face_model, drawn.pixels)
         report = measure.measure([picture_faces], cast, names, measured_as or "unknown")
         picture = report.judged_pictures[0]
-        subjects: list[float | None] = []
-        whole: list[float] = []
-        if self.vision is not None:
-            embedding_of_picture = embedding_of(self.vision, pixels)
-            for person, sighting in zip(sitting.people, picture.sightings, strict=True):
-                photo = self._photo_embeddings[person.name]
-                whole.append(float(cosine_similarity(embedding_of_picture, photo.whole)))
-                if sighting.face is None:
-                    subjects.append(None)
-                    continue
-                square = square_around(pixels, picture.boxes[sighting.face])
-                subjects.append(float(cosine_similarity(embedding_of(self.vision, square), photo.square)))
         copies: list[float] = []
         for person, sighting in zip(people, picture.sightings, strict=True):
             if sighting.face is not None:
                 embedding = picture_faces.faces[sighting.face].embeddings[names[0]]
-                photos = [face.embeddings[names[0]] for face in person.faces]
-                value = copied(embedding, photos[0], photos[sitting.photos :])
+                persons_photos = [face.embeddings[names[0]] for face in person.faces]
+                value = copied(embedding, persons_photos[0], persons_photos[sitting.photos :])
                 if value is not None:
                     copies.append(value)
-        alignment = None
-        if self.text is not None:
-            alignment = encode.text_alignment(*self.text, sitting.prompt, pixels[None])[0]
-        alike = between_people([person.identity for person in people], names[0])
-        return Judged(picture, alike, subjects, whole, copies, alignment, seconds, step_seconds)
+        return Judged(
+            people=len(people),
+            faces=len(picture.boxes),
+            whole=self._whole_like(photos, drawn.pixels),
+            text_alignment=self._text_alignment(sitting.prompt, drawn.pixels),
+            measured=picture,
+            alike_in_photos=between_people([person.identity for person in people], names[0]),
+            subjects=self._subjects_like(photos, picture, drawn.pixels),
+            copied=copies,
+            seconds=drawn.seconds,
+            step_seconds=drawn.step_seconds,
+        )
+
+    def of_case(self, case: Case, pixels: Tensor) -> Judged:
+        """A picture of a benchmark. Raises SetupError for a photo without a face."""
+        found = faces.faces_in(self.face_model, pixels).faces
+        references = [self._face(photo) for photo in case.photos]
+        truth: Sequence[Face] = ()
+        if case.truth is not None:
+            truth = faces.faces_in(self.face_model, image(case.truth)).faces
+        compared: dict[str, Compared] = {}
+        for recogniser in self.face_model.ids:
+            compared[recogniser] = Compared(
+                references=cosines(found, references, recogniser),
+                truth=cosines(found, truth, recogniser),
+                between=cosines(truth, references, recogniser),
+            )
+        return Judged(
+            people=len(case.photos),
+            faces=len(found),
+            truth_faces=len(truth),
+            compared=compared,
+            whole=self._whole_like(case.photos, pixels),
+            text_alignment=self._text_alignment(case.prompt, pixels),
+        )
+
+    def of_parts(self, drawn: Drawn, parts: Sequence[Part], prompt: str) -> Judged:
+        """An outfit, as Measure Likeness compares it."""
+        similarities: list[float] = []
+        if self.vision is not None:
+            (similarities,) = encode.similarities(self.vision, parts, drawn.pixels[None])
+        return Judged(
+            parts=similarities,
+            text_alignment=self._text_alignment(prompt, drawn.pixels),
+            seconds=drawn.seconds,
+            step_seconds=drawn.step_seconds,
+        )
+
+    # --- What they share
+
+    def _text_alignment(self, prompt: str, pixels: Tensor) -> float | None:
+        if self.text is None:
+            return None
+        return encode.text_alignment(*self.text, prompt, pixels[None])[0]
+
+    def _whole_like(self, photos: Sequence[Path], pixels: Tensor) -> list[float]:
+        """DINOv2's cosine of the whole picture and each whole photo."""
+        if self.vision is None:
+            return []
+        of_picture = embedding_of(self.vision, pixels)
+        return [float(cosine_similarity(of_picture, self._whole(photo))) for photo in photos]
+
+    def _subjects_like(
+        self, photos: Sequence[Path], picture: measure.MeasuredPicture, pixels: Tensor
+    ) -> list[float | None]:
+        """DINOv2's cosine of the square around each person's face and that in their photo; None for a missing one."""
+        if self.vision is None:
+            return []
+        subjects: list[float | None] = []
+        for photo, sighting in zip(photos, picture.sightings, strict=True):
+            if sighting.face is None:
+                subjects.append(None)
+                continue
+            square = embedding_of(self.vision, square_around(pixels, picture.boxes[sighting.face]))
+            subjects.append(float(cosine_similarity(square, self._square(photo))))
+        return subjects
+
+    def _known_by_photos(self, person: PersonFiles) -> Known:
+        """A person by the largest face of each of their photos. Raises SetupError for a photo without a face."""
+        largest = [self._face(photo) for photo in person.photos]
+        return Known(identities.from_faces(person.name, largest, self.face_model.ids), largest)
+
+    def _look_for_face(self, photo: Path) -> Face:
+        """The person of a photo: its largest face."""
+        return largest_face(photo, self.face_model)
+
+    def _look_at_photo(self, photo: Path) -> Tensor:
+        """What DINOv2 makes of a whole photo, (1, width)."""
+        return embedding_of(self.vision, image(photo))
+
+    def _look_at_square(self, photo: Path) -> Tensor:
+        """What DINOv2 makes of the face of a photo with its surroundings, (1, width)."""
+        return embedding_of(self.vision, square_around(image(photo), self._face(photo).box))
 
 
-def known_by_photos(person: PersonFiles, face_model: Any) -> Known:
-    """A person by the largest face of each of their photos. Raises SetupError for a photo without a face."""
-    largest: list[Face] = []
-    for photo in person.photos:
-        largest.append(largest_face(photo, face_model))
-    identity = identities.from_faces(person.name, largest, face_model.ids)
-    return Known(identity, largest, image(person.photos[0]))
+def cosines(rows: Sequence[Face], columns: Sequence[Face], recogniser: str) -> Table:
+    """The cosine of each of some faces and each of others by a recogniser."""
+    if not rows or not columns:
+        return ()
+    first = normalize(torch.stack([face.embeddings[recogniser] for face in rows]).double())
+    second = normalize(torch.stack([face.embeddings[recogniser] for face in columns]).double())
+    return (first @ second.T).tolist()
 
 
 def placed(people: Sequence[Known], size: tuple[int, int]) -> PlacedCast:
@@ -141,14 +234,6 @@ def square_around(pixels: Tensor, box: Box) -> Tensor:
     if end_x - begin_x < 1 or end_y - begin_y < 1:
         return pixels
     return pixels[begin_y:end_y, begin_x:end_x]
-
-
-def photo_embeddings(vision: Any, person: Known) -> PhotoEmbeddings:
-    """What a vision model makes of the first photo of a person."""
-    return PhotoEmbeddings(
-        whole=embedding_of(vision, person.photo),
-        square=embedding_of(vision, square_around(person.photo, person.faces[0].box)),
-    )
 
 
 @torch.no_grad()

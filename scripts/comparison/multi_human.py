@@ -26,10 +26,10 @@ from .benchmarks import (
     entries_of,
     read_json,
 )
-from .columns import CLIP, Column
+from .columns import CLIP, Column, text_alignment
 from .drafts import Places
+from .judged import Judged, pairs
 from .rows import Unread
-from .seen import Seen, pairs, text_alignment
 
 TITLE = "MultiHuman-Testbench"
 PROMPTS, POSES = "data/multihuman_metadata.json", "data/poses_metadata_final.json"
@@ -111,16 +111,16 @@ def places_of(frame: Mapping[str, Any], canvas: Size) -> Places:
 # --- Columns
 
 
-def count_accuracy(seen: Sequence[Seen]) -> float | None:
+def count_accuracy(judged: Sequence[Judged]) -> float | None:
     """The share of pictures with as many faces as people, in percent."""
-    return _percent([float(picture.faces == picture.people) for picture in seen])
+    return _percent([float(picture.faces == picture.people) for picture in judged])
 
 
-def similarity(seen: Sequence[Seen]) -> float | None:
+def similarity(judged: Sequence[Judged]) -> float | None:
     """The mean over pictures of the mean over people of the cosine of their reference photo and the face that they are
     assigned to, 0 for a person without a face; in percent."""
     values: list[float] = []
-    for picture in seen:
+    for picture in judged:
         for compared in picture.compared.values():
             values.append(sum(pair.cosine for pair in pairs(compared.references)) / picture.people)
     return _percent(values)

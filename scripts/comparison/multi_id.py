@@ -35,9 +35,9 @@ from .benchmarks import (
 )
 from .columns import CLIP, Column
 from .drafts import Places
+from .judged import Compared, Judged, Table, pairs
 from .photos import size_of
 from .rows import Unread
-from .seen import Compared, Seen, Table, pairs
 
 TITLE = "MultiID-Bench"
 _ADVICE = (
@@ -140,10 +140,10 @@ def places(boxes: Sequence[Box], shape: Size, canvas: Size) -> Places:
 # --- Columns
 
 
-def _pictures(seen: Sequence[Seen], value: Callable[[Compared], float | None]) -> list[float]:
+def _pictures(judged: Sequence[Judged], value: Callable[[Compared], float | None]) -> list[float]:
     """The value of each picture by each recogniser, without those that have none."""
     values: list[float] = []
-    for picture in seen:
+    for picture in judged:
         for compared in picture.compared.values():
             of_picture = value(compared)
             if of_picture is not None:
@@ -167,23 +167,23 @@ def without_outliers(values: Sequence[float]) -> float | None:
     return float(kept.mean())
 
 
-def similarity_to_truth(seen: Sequence[Seen]) -> float | None:
+def similarity_to_truth(judged: Sequence[Judged]) -> float | None:
     """Sim(GT): the mean cosine of faces and the faces of the photo that they are assigned to."""
-    return without_outliers(_pictures(seen, lambda compared: _assigned(compared.truth)))
+    return without_outliers(_pictures(judged, lambda compared: _assigned(compared.truth)))
 
 
-def similarity_to_references(seen: Sequence[Seen]) -> float | None:
+def similarity_to_references(judged: Sequence[Judged]) -> float | None:
     """Sim(Ref): the mean cosine of faces and the reference photos that they are assigned to."""
-    return without_outliers(_pictures(seen, lambda compared: _assigned(compared.references)))
+    return without_outliers(_pictures(judged, lambda compared: _assigned(compared.references)))
 
 
 def _assigned(table: Table) -> float | None:
     return mean([pair.cosine for pair in pairs(table)])
 
 
-def blending(seen: Sequence[Seen]) -> float | None:
+def blending(judged: Sequence[Judged]) -> float | None:
     """The mean cosine of faces and all faces of the photo that they are not assigned to; nothing of one person."""
-    several = [picture for picture in seen if picture.people > 1]
+    several = [picture for picture in judged if picture.people > 1]
     return without_outliers(_pictures(several, lambda compared: _not_assigned(compared.truth)))
 
 
@@ -197,10 +197,10 @@ def _not_assigned(table: Table) -> float | None:
     return mean(others)
 
 
-def copy_paste(seen: Sequence[Seen]) -> float | None:
+def copy_paste(judged: Sequence[Judged]) -> float | None:
     """The mean over faces of (angle to the photo - angle to the reference) / angle between the two, of pictures that
     have as many faces as the photo and as there are people."""
-    counted = [picture for picture in seen if picture.faces == picture.truth_faces == picture.people]
+    counted = [picture for picture in judged if picture.faces == picture.truth_faces == picture.people]
     return without_outliers(_pictures(counted, _copied))
 
 
@@ -222,9 +222,9 @@ def _angle(cosine: float) -> float:
     return math.acos(max(-1.0, min(1.0, cosine)))
 
 
-def text_alignment(seen: Sequence[Seen]) -> float | None:
+def text_alignment(judged: Sequence[Judged]) -> float | None:
     """The mean cosine of CLIP's embeddings of the picture and the prompt, without outliers."""
-    return without_outliers([picture.text for picture in seen if picture.text is not None])
+    return without_outliers([picture.text_alignment for picture in judged if picture.text_alignment is not None])
 
 
 _CODE = "MultiID-Bench, arXiv 2510.14975, by its released code"

@@ -10,26 +10,25 @@ import environment
 import numpy as np
 import torch
 from environment import ROOT, SetupError
-from pack.bridge.host import encode
 from pack.core.errors import counted
 from pack.core.measure.figures import mean
 from pack.core.parts.parts import LABELS, Part, make_part
 from pack.core.picture_files import ENDINGS
 from pack.core.text import MOST_NAME_LETTERS, plain
 from PIL import Image
-from rig.workflow import WorkflowError, load, to_prompt
+from rig.workflow import load, to_prompt
 from torch import Tensor
 
 from . import page
-from .columns import DINO, Column, figures, named
+from .columns import DINO, Column, named
 from .drafts import Sitting, first_decode, one_picture, positive_texts
-from .drawing import DrawingError, missing_files
-from .graphs import Graph, GraphError, Output
+from .graphs import Graph, Output
+from .judged import Judged
 from .kept import Drawn
 from .photos import image, is_hidden
 from .records import DrawnMethod
-from .rows import Row, Shown
-from .session import Refusal, Session
+from .rows import Row
+from .session import Asked, Session
 
 MOST = 6
 """Parts of an outfit: Parts2Whole reads no more."""
@@ -120,11 +119,7 @@ def answer(session: Session, outfits: Sequence[Outfit]) -> None:
         environment.say(f"{setting.title} ...")
         rows.append(row(session, setting, [outfit for outfit in outfits if len(outfit.parts) >= setting.count]))
     out = session.settings.out
-    pictures = page.first_pictures(rows)
-    if pictures:
-        page.sheet(pictures).save(out / "parts.jpg", quality=80)
-    (out / "parts.md").write_text(page.as_markdown(rows, COLUMNS), "utf-8")
-    (out / "parts.csv").write_bytes(page.as_csv(rows, COLUMNS))
+    page.write_table("parts", rows, COLUMNS, out)
     about = {
         **session.about(),
         "prompt": session.settings.prompt,
@@ -135,23 +130,25 @@ def answer(session: Session, outfits: Sequence[Outfit]) -> None:
 
 def row(session: Session, setting: Setting, outfits: Sequence[Outfit]) -> Row:
     """Every outfit by one setting, from a seed each; with --quick the first alone."""
-    judged: list[Judged] = []
-    shown: list[Shown] = []
-    for number, outfit in enumerate(outfits[:1] if session.settings.quick else outfits, 1):
-        try:
-            graph = graph_of(session, setting, outfit, number)
-            missing = missing_files(graph)
-            if missing:
-                raise Refusal(f"Missing: {', '.join(map(str, missing))}.")
-            path = session.settings.out / "parts" / f"{setting.title}, {number}.png"
-            drawn = session.drawn(graph, setting.method, path)
-        except DrawingError as error:
-            return Row(setting.title, note=str(error), public_note=f"{error.node} ended with an error.")
-        except (WorkflowError, GraphError, Refusal) as error:
-            return Row(setting.title, note=str(error), public_note=str(error))
-        judged.append(judged_by(session, outfit.parts[: setting.count], drawn))
-        shown.append(Shown(drawn.path, f"{setting.title}: {outfit.name}", f"outfit {number}", number))
-    return Row(setting.title, 0, shown, figures(judged, COLUMNS))
+    chosen = outfits[:1] if session.settings.quick else outfits
+    asked = [_asked(session, setting, outfit, number) for number, outfit in enumerate(chosen, 1)]
+    return session.row("parts", setting.method, setting.title, asked, COLUMNS)
+
+
+def _asked(session: Session, setting: Setting, outfit: Outfit, number: int) -> Asked:
+    """The picture of one outfit. number: its seed."""
+
+    def graph() -> Graph:
+        made = graph_of(session, setting, outfit, number)
+        session.refuse_missing(made, setting.method)
+        return made
+
+    def judged(drawn: Drawn) -> Judged:
+        parts = [part_of(part) for part in outfit.parts[: setting.count]]
+        return session.judge.of_parts(drawn, parts, session.settings.prompt)
+
+    called = f"{setting.title}: {outfit.name}"
+    return Asked(f"{setting.title}, {number}.png", f"outfit {number}", number, called, called, graph, judged)
 
 
 # --- The prompts
@@ -220,30 +217,7 @@ def _own_reference(graph: Graph, parts: Output, size: tuple[int, int]) -> None:
         graph.relink((node_id, output), (shared, output))
 
 
-# --- The judge
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What is measured of one picture. parts: of each part the similarity, none without DINOv2. The rest as in
-    columns.Judged."""
-
-    parts: Sequence[float]
-    text_alignment: float | None
-    seconds: float | None
-    step_seconds: float | None
-
-
-def judged_by(session: Session, parts: Sequence[PartFile], drawn: Drawn) -> Judged:
-    """What DINOv2 and CLIP see of the parts and of the text in a picture, as Measure Likeness compares them."""
-    judge = session.judge
-    similarities: list[float] = []
-    if judge.vision is not None:
-        (similarities,) = encode.similarities(judge.vision, [part_of(part) for part in parts], drawn.pixels[None])
-    alignment = None
-    if judge.text is not None:
-        alignment = encode.text_alignment(*judge.text, session.settings.prompt, drawn.pixels[None])[0]
-    return Judged(similarities, alignment, drawn.seconds, drawn.step_seconds)
+# --- What is measured
 
 
 def part_of(part: PartFile) -> Part:
@@ -261,7 +235,7 @@ def opaque(path: Path) -> Tensor | None:
 COLUMNS = (
     Column(
         "parts", "The mean over parts of the cosine of DINOv2's embeddings of the part and of the picture.",
-        "Measure Likeness", "", lambda judged: mean([value for one in judged for value in one.parts]), judge=DINO,
+        "Measure Likeness", "", lambda judged: mean(value for one in judged for value in one.parts), judge=DINO,
     ),
     Column(
         "weakest part", "The same of the part that shows least, the mean over the pictures.",

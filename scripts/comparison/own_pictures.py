@@ -25,8 +25,9 @@ from PIL import Image
 from rig import tables
 
 from . import page
-from .columns import OF_A_SET, Judged, figures
+from .columns import OF_A_SET, figures
 from .formulas import between_people
+from .judged import Judged
 from .photos import image, is_hidden, largest_face, pictures_below, size_of
 from .rows import Row, Shown
 
@@ -205,9 +206,7 @@ def write(results: Sequence[Result], out: Path, title: str) -> None:
     (out / "sets.csv").write_bytes(page.as_csv(rows, OF_A_SET, "set"))
     about = {"judged": measure.judge_sentence(results[0].report), "tables": ["sets.csv", "likeness.csv"]}
     named = [replace(row, title=row.title or NO_SET) for row in rows]
-    html = page.as_html(f"Likeness: {title}", {"Sets": named}, OF_A_SET, about, [], out)
-    # A file's name may hold bytes that are no letters.
-    (out / "index.html").write_bytes(html.encode(errors="replace"))
+    page.write_page(f"Likeness: {title}", {"Sets": named}, OF_A_SET, about, [], out)
 
 
 def rows_of(results: Sequence[Result], out: Path) -> list[Row]:
@@ -222,9 +221,9 @@ def rows_of(results: Sequence[Result], out: Path) -> list[Row]:
             for result in of_set:
                 if name in result.report.pictures:
                     people = [one.identity for one in result.report.people]
-                    alike = between_people(people, name)
-                    judged.append(Judged(result.report.pictures[name][0], alike))
-            count = sum(len(one.measured.sightings) for one in judged)
+                    measured, alike = result.report.pictures[name][0], between_people(people, name)
+                    judged.append(Judged(len(people), len(measured.boxes), measured=measured, alike_in_photos=alike))
+            count = sum(one.people for one in judged)
             values = figures(judged, OF_A_SET)
             rows.append(Row(group, count, shown, values, measured=len(judged), recogniser=name))
             shown = []

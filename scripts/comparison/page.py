@@ -85,13 +85,14 @@ def cells(row: Row, columns: Sequence[Column]) -> list[str]:
 
 
 def as_markdown(rows: Sequence[Row], columns: Sequence[Column]) -> str:
-    """The table of a question, with a column of notes where there are any."""
-    has_notes = any(row.note for row in rows)
-    names = ["", "people", "pictures", *[column.name for column in columns], *(["note"] if has_notes else [])]
+    """The table of a question, of what is known, with a column of notes where there are any."""
+    facts, columns = facts_of(rows), known_columns(rows, columns)
+    notes = ["note"] if any(row.note for row in rows) else []
+    names = ["", *facts, *[column.name for column in columns], *notes]
     lines = [names, ["---"] * len(names)]
     for row in rows:
-        line = [row.title, str(row.people), str(row.pictures), *cells(row, columns)]
-        lines.append([*line, row.note] if has_notes else line)
+        facts_and_notes = [[str(getattr(row, name)) for name in of_row] for of_row in (facts, notes)]
+        lines.append([row.title, *facts_and_notes[0], *cells(row, columns), *facts_and_notes[1]])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -131,6 +132,15 @@ def report(tables: Tables, columns: Sequence[Column], about: Mapping[str, Any], 
     return json.dumps({**about, "columns": meanings, "not measured": missing, "tables": lines_of_table}, indent=1)
 
 
+def write_table(name: str, rows: Sequence[Row], columns: Sequence[Column], out: Path) -> None:
+    """Write the table of a question into a folder, to read and for a spreadsheet, and its sheet."""
+    (out / f"{name}.md").write_text(as_markdown(rows, columns), "utf-8")
+    (out / f"{name}.csv").write_bytes(as_csv(rows, columns))
+    pictures = first_pictures(rows)
+    if pictures:
+        sheet(pictures).save(out / f"{name}.jpg", quality=80)
+
+
 # --- The page
 
 
@@ -139,6 +149,13 @@ def write(
 ) -> None:
     """Write the page and the report into a folder. The words are those of `as_html` and `report`."""
     whole.write(out / "report.json", report(tables, columns, about, unread).encode())
+    write_page(title, tables, columns, about, unread, out)
+
+
+def write_page(
+    title: str, tables: Tables, columns: Sequence[Column], about: Mapping[str, Any], unread: Sequence[Unread], out: Path
+) -> None:
+    # Names of files and texts of a benchmark may hold bytes that are no letters.
     whole.write(out / "index.html", as_html(title, tables, columns, about, unread, out).encode(errors="replace"))
 
 

@@ -18,6 +18,8 @@ from miniature.pool import HELD_OUT
 from rig.standins import narrow
 from torch import Tensor
 
+from .columns import Column
+
 
 class Setting(NamedTuple):
     """parts: how many a picture. masks: whether they say what counts. by: Parts2Whole, with the denoiser as its own
@@ -49,6 +51,20 @@ SETTINGS = {
 }
 LEARNED = [name for name, setting in SETTINGS.items() if setting.masks and setting.by != ITSELF]
 """Those by networks that were trained for it."""
+
+
+def _measured(name: str, meaning: str, best: str = "1") -> Column:
+    """A column of the figures of a setting."""
+    return Column(name, meaning, "ours", best, lambda settings: settings[0].get(name))
+
+
+COLUMNS = (
+    _measured("kind", "The share of clothes of the right kind."),
+    _measured("colour", "The share of parts of the right colour."),
+    _measured("pattern", "The share of clothes of the right pattern."),
+    _measured("swapped", "The share of parts that look more like the new ones where all are exchanged."),
+    _measured("beside", "How far a part's place follows the colours of what lies beside the part.", "0"),
+)
 
 
 class Dressed(NamedTuple):

@@ -107,9 +107,5 @@ def write(answers: Mapping[str, Sequence[Row]], session: Session) -> None:
     }
     out = session.settings.out
     for name, rows in answers.items():
-        pictures = page.first_pictures(rows)
-        if pictures:
-            page.sheet(pictures).save(out / f"{name}.jpg", quality=80)
-        (out / f"{name}.md").write_text(page.as_markdown(rows, COLUMNS), "utf-8")
-        (out / f"{name}.csv").write_bytes(page.as_csv(rows, COLUMNS))
+        page.write_table(name, rows, COLUMNS, out)
     page.write("Methods beside each other", answers, COLUMNS, about, session.unread(COLUMNS), out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ from pack.core.models.manifest import model as manifest_model
 from rig.workflow import WorkflowError
 
 from . import kept
-from .columns import CLIP, DINO, Column, Judged, figures
+from .columns import CLIP, COLUMNS, DINO, Column, figures
 from .drafts import Sitting
 from .drawing import HOST_NODES, DrawingError, Host, MissingFile, missing_files
 from .graphs import Graph, GraphError
-from .judging import Judge, dino_in, text_judge
+from .judged import Judged
+from .judging import Judge, TextJudge, dino_in, text_judge
 from .kept import Drawn
 from .photos import PersonFiles
 from .records import METHODS, DrawnMethod
@@ -32,6 +33,31 @@ from .rows import Pictured, Row, Shown, Unread
 TEXT_FILES = ("sdxl-base", "clip-vit-bigg")
 """Ids in the manifest of the two sides of the CLIP that compares pictures with the prompt."""
 ANTELOPE = packs.ANTELOPE
+
+
+class Refusal(Exception):
+    """Why a method is not drawn with these people; the text is a sentence."""
+
+
+NOT_DRAWN = (Refusal, WorkflowError, GraphError)
+"""Why a picture is not drawn: its text is a sentence."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A picture of a row.
+
+    name: of its file. column, seed, caption: on the page. said: what it is called while it is drawn. graph: its prompt;
+    raises one of NOT_DRAWN. judged: what is measured of it.
+    """
+
+    name: str
+    column: str
+    seed: int
+    said: str
+    caption: str
+    graph: Callable[[], Graph]
+    judged: Callable[[Drawn], Judged]
 
 
 @dataclass(frozen=True)
@@ -67,7 +93,8 @@ class Session:
         self.face_model = face_model_of(self.pack)
         self.missing_judges: dict[str, str] = {}
         """Why a judge of columns is not there, in a sentence."""
-        self.judge = Judge(self.face_model, people, self._vision(), self._text())
+        vision, text = self._vision(), self._text()
+        self.judge = Judge(self.face_model, people, vision, text, self._judge_files(vision, text))
         self.drawn_count = 0
         """Pictures that this run has drawn."""
         self.taken_count = 0
@@ -92,44 +119,54 @@ class Session:
         title = method.title
         if ablation:
             title = f"{title}, {ablation}"
-        by_count: dict[int, list[tuple[str, Pictured]]] = {}
+        by_count: dict[int, list[Asked]] = {}
         for column, pictures in columns.items():
+            count_of_people: Counter[int] = Counter()
             for pictured in pictures:
-                by_count.setdefault(len(pictured.people), []).append((column, pictured))
-        rows: list[Row] = []
-        for count, asked_pictures in by_count.items():
-            rows.append(self._row(question, method, title, count, asked_pictures, ablation))
-        return rows
+                count = len(pictured.people)
+                count_of_people[count] += 1
+                name = f"{title}, {column}, {count_of_people[count]}.png"
+                asked = self._asked(question, method, pictured, title, column, ablation, name)
+                by_count.setdefault(count, []).append(asked)
+        return [self.row(question, method, title, of_count, COLUMNS, count) for count, of_count in by_count.items()]
 
-    def _row(
-        self, question: str, method: DrawnMethod, title: str, count: int,
-        asked_pictures: Sequence[tuple[str, Pictured]], ablation: str,
+    def _asked(
+        self, question: str, method: DrawnMethod, pictured: Pictured, title: str, column: str, ablation: str, name: str
+    ) -> Asked:
+        sitting = self.sitting(method, pictured)
+        people = counted(len(sitting.people), "person", "people")
+        return Asked(
+            name=name,
+            column=column,
+            seed=pictured.seed,
+            said=f"{title}, {people}, seed {pictured.seed}",
+            caption=f"{title}, seed {pictured.seed}: {', '.join(person.name for person in sitting.people)}",
+            graph=lambda: self.graph(question, method, sitting, title, column, ablation),
+            judged=lambda drawn: self.judge.of_people(drawn, sitting, method.measured_as),
+        )
+
+    def row(
+        self, question: str, method: DrawnMethod, title: str, pictures: Sequence[Asked], columns: Sequence[Column],
+        people: int = 0,
     ) -> Row:  # fmt: skip
-        """One row: all pictures of so many people by one method."""
+        """All pictures of a row, drawn and measured. people: in each of them, 0 where that is no question."""
         judged: list[Judged] = []
-        pictures: list[Shown] = []
-        count_of_column: Counter[str] = Counter()
-        for column, pictured in asked_pictures:
-            sitting = self.sitting(method, pictured)
-            count_of_column[column] += 1
-            name = f"{title}, {column}, {count_of_column[column]}.png"
-            people = f"{title}, {counted(count, 'person', 'people')}, seed {pictured.seed}"
+        shown: list[Shown] = []
+        for asked in pictures:
             try:
-                graph = self.graph(question, method, sitting, title, column, ablation)
-                environment.say(f"  {people} ...")
-                drawn = self.drawn(graph, method, self.settings.out / question / name)
+                graph = asked.graph()
+                environment.say(f"  {asked.said} ...")
+                drawn = self.drawn(graph, method, self.settings.out / question / asked.name)
             except DrawingError as error:
                 environment.say(f"  {title}: {error}")
-                return Row(title, count, note=str(error), public_note=f"{error.node} ended with an error.")
-            except (WorkflowError, GraphError, Refusal) as error:
+                return Row(title, people, note=str(error), public_note=f"{error.node} ended with an error.")
+            except NOT_DRAWN as error:
                 environment.say(f"  {title}: {error}")
-                return Row(title, count, note=str(error), public_note=str(error))
-            judged.append(self._judged(method, sitting, drawn))
-            names = ", ".join(person.name for person in sitting.people)
-            caption = f"{title}, seed {pictured.seed}: {names}"
-            pictures.append(Shown(drawn.path, caption, column, pictured.seed))
-            environment.say(f"  {people}: drawn and measured.")
-        return Row(title, count, pictures, figures(judged))
+                return Row(title, people, note=str(error), public_note=str(error))
+            judged.append(asked.judged(drawn))
+            shown.append(Shown(drawn.path, asked.caption, asked.column, asked.seed))
+            environment.say(f"  {asked.said}: drawn and measured.")
+        return Row(title, people, shown, figures(judged, columns))
 
     def drawn(self, graph: Graph, method: DrawnMethod, path: Path) -> Drawn:
         """The picture of a prompt: that of an earlier run where nothing has changed that it is made of, else a new one.
@@ -196,29 +233,30 @@ class Session:
                 )
         prefix = f"{question}/{title}, {column}"
         graph = method.graph(sitting, self.host.object_info, prefix, ablation)
+        self.refuse_missing(graph, method)
+        return graph
+
+    def refuse_missing(self, graph: Graph, method: DrawnMethod) -> None:
+        """Raises Refusal where a file of a prompt is missing, or the recogniser that its method reads."""
         missing = missing_files(graph)
         if method.recogniser and method.recogniser not in self.face_model.ids:
             published = packs.published(method.recogniser)
             missing.append(MissingFile(published.key, published.name))
         if missing:
             raise Refusal(f"Missing: {', '.join(map(str, missing))}.")
-        return graph
 
-    def judge_files(self) -> list[Path]:
+    def _judge_files(self, vision: Any, text: TextJudge | None) -> list[Path]:
         """The files of whatever judges: of its face pack and recognisers, DINOv2 and CLIP, as far as they are there."""
         paths: set[str] = set()
         for recogniser in self.face_model.ids:
             paths.update(host_face_model.paths_of(self.pack, recogniser))
-        if self.judge.vision is not None:
+        if vision is not None:
             paths.add(folder_paths.get_full_path("clip_vision", str(dino_in(folder_paths))))
-        if self.judge.text is not None:
+        if text is not None:
             for model_id in TEXT_FILES:
                 entry = manifest_model(model_id)
                 paths.add(folder_paths.get_full_path(entry.key, entry.name))
         return [Path(path) for path in sorted(paths)]
-
-    def _judged(self, method: DrawnMethod, sitting: Sitting, drawn: Drawn) -> Judged:
-        return self.judge.judged(drawn.pixels, sitting, method.measured_as, drawn.seconds, drawn.step_seconds)
 
     def _vision(self) -> Any:
         """DINOv2, None where no file of it is there."""
@@ -228,7 +266,7 @@ class Session:
             return None
         return HOST_NODES.CLIPVisionLoader().load_clip(name)[0]
 
-    def _text(self) -> Any:
+    def _text(self) -> TextJudge | None:
         """Both sides of CLIP, None where a file of them is missing or they are no pair."""
         names: list[str] = []
         for model_id in TEXT_FILES:
@@ -243,10 +281,6 @@ class Session:
         except SetupError as error:
             self.missing_judges[CLIP] = str(error)
             return None
-
-
-class Refusal(Exception):
-    """Why a method is not drawn with these people; the text is a sentence."""
 
 
 def face_model_of(pack: str) -> Any:

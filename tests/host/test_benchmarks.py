@@ -27,9 +27,9 @@ from comparison.benchmarks import Case
 from comparison.drawers import Task, WorkersDrawer, made_by_workers
 from comparison.drawing import host_server
 from comparison.graphs import Graph
+from comparison.judging import Judge
 from comparison.photos import image, size_of
 from comparison.records import METHODS
-from comparison.watching import Watcher
 from environment import SetupError
 from exchanged_files import model_file
 from html_page import Page
@@ -236,13 +236,15 @@ def test_workers_go_on_with_the_pictures_of_this_machine_and_ray_begins_anew(tmp
 
 
 @pytest.mark.thorough
-def test_a_picture_is_seen_again_by_others_and_drawn_again_where_it_is_damaged(tmp_path: Path, finished: Any) -> None:
+def test_a_picture_is_measured_again_by_others_and_drawn_again_where_it_is_damaged(
+    tmp_path: Path, finished: Any
+) -> None:
     """Alone and the same, and the figures are as before."""
     out = tmp_path / "out"
     arguments = finished("identities-collapse", tmp_path)
     notes = sorted((out / "pictures/ID-Patch").glob("*.json"))
     before = [path.read_text() for path in notes]
-    notes[0].write_text(json.dumps({**json.loads(before[0]), "watchers": ["somebody"]}))
+    notes[0].write_text(json.dumps({**json.loads(before[0]), "judges": ["somebody"]}))
     notes[1].write_text("{")
     pixels = image(out / "pictures/ID-Patch/002.png")
     with Image.open(out / "pictures/ID-Patch/002.png") as opened:
@@ -256,11 +258,13 @@ def test_a_picture_is_seen_again_by_others_and_drawn_again_where_it_is_damaged(t
     assert json.loads((out / "report.json").read_text())["tables"] == report["tables"]
     assert [path.read_text() for path in notes] == before
     for note in before:
-        assert {"antelopev2", "arcface-ir-se50"} <= {*json.loads(note)["watchers"]}
+        assert {"antelopev2", "arcface-ir-se50"} <= {*json.loads(note)["judges"]}
 
 
 @pytest.mark.thorough
-def test_a_picture_is_seen_again_beside_another_photo_and_by_another_recogniser(tmp_path: Path, finished: Any) -> None:
+def test_a_picture_is_measured_again_beside_another_photo_and_by_another_recogniser(
+    tmp_path: Path, finished: Any
+) -> None:
     """And drawn no other time: neither the photo that it should be like nor InstantID's recogniser makes it."""
     out = tmp_path / "out"
     arguments = finished("multi-id", tmp_path)
@@ -269,7 +273,7 @@ def test_a_picture_is_seen_again_beside_another_photo_and_by_another_recogniser(
     made_up.group_photo(tmp_path / "published/p2/untar/0001.jpg", ("hugo", "grace"))
     assert command.run(arguments) == 0
     beside_another = notes_in(out)
-    changed = [name for name, note in beside_another.items() if note["seen"] != before[name]["seen"]]
+    changed = [name for name, note in beside_another.items() if note["judged"] != before[name]["judged"]]
     assert changed == ["p2_0001"] and times(out) == drawn
     recogniser = model_file("insightface", "models/antelopev2/glintr100.onnx")
     state = recogniser.stat()
@@ -279,7 +283,7 @@ def test_a_picture_is_seen_again_beside_another_photo_and_by_another_recogniser(
     finally:
         os.utime(recogniser, ns=(state.st_atime_ns, state.st_mtime_ns))
     by_another = notes_in(out)
-    assert all(note["watchers"] != beside_another[name]["watchers"] for name, note in by_another.items())
+    assert all(note["judges"] != beside_another[name]["judges"] for name, note in by_another.items())
     assert times(out) == drawn
 
 
@@ -338,7 +342,7 @@ def test_a_rehearsal_makes_up_its_folder_and_its_files(tmp_path: Path, capsys: p
     assert [(row["group"], row["pictures"]) for row in ours] == [("1", 1), ("2", 1), ("3-4", 1)]
 
 
-# --- What is seen
+# --- What is measured
 
 
 def test_real_faces_are_told_apart_and_a_face_has_its_own_reference(tmp_path: Path) -> None:
@@ -349,24 +353,24 @@ def test_real_faces_are_told_apart_and_a_face_has_its_own_reference(tmp_path: Pa
         both.paste(Image.open(path).convert("RGB").resize((512, 512)), (512 * place, 0))
     picture = tmp_path / "both.png"
     both.save(picture)
-    watcher = Watcher(FaceModel(real_faces.detector(), (real_faces.recogniser(),)))
-    seen = watcher.seen(Case("a", "two people", (eileen, yao), ("all",), truth=picture), image(picture))
-    assert (seen.people, seen.faces, seen.truth_faces, seen.text) == (2, 2, 2, None)
-    compared = seen.compared["w600k_mbf"]
+    judge = Judge(FaceModel(real_faces.detector(), (real_faces.recogniser(),)))
+    judged = judge.of_case(Case("a", "two people", (eileen, yao), ("all",), truth=picture), image(picture))
+    assert (judged.people, judged.faces, judged.truth_faces, judged.text_alignment) == (2, 2, 2, None)
+    compared = judged.compared["w600k_mbf"]
     assert compared.references[0][1] > 0.8 and compared.references[1][0] > 0.8
     assert compared.references[0][0] < 0.2 and compared.references[1][1] < 0.2
     assert compared.truth[0][0] == pytest.approx(1) and compared.truth[1][1] == pytest.approx(1)
     assert compared.between == pytest.approx(np.asarray(compared.references))
-    assert watcher.names == ["w600k_mbf"]
-    nobody = watcher.seen(Case("b", "nobody", (yao,), ("all",)), image(real_faces.COFFEE))
+    assert judge.names_for(Case("b", "nobody", (), ())) == ["w600k_mbf"]
+    nobody = judge.of_case(Case("b", "nobody", (yao,), ("all",)), image(real_faces.COFFEE))
     assert (nobody.faces, nobody.truth_faces) == (0, 0) and nobody.compared["w600k_mbf"].references == ()
 
 
 def test_a_photo_is_not_the_picture() -> None:
     """The photo shows the other person: its face is like the reference, and the picture's is not."""
-    watcher = Watcher(FaceModel(real_faces.detector(), (real_faces.recogniser(),)))
+    judge = Judge(FaceModel(real_faces.detector(), (real_faces.recogniser(),)))
     case = Case("a", "somebody", (real_faces.YAO,), ("all",), truth=real_faces.YAO)
-    compared = watcher.seen(case, image(real_faces.ASTRONAUT)).compared["w600k_mbf"]
+    compared = judge.of_case(case, image(real_faces.ASTRONAUT)).compared["w600k_mbf"]
     assert compared.truth[0][0] < 0.2 and compared.references[0][0] < 0.2 and compared.between[0][0] > 0.99
 
 

@@ -30,6 +30,7 @@ from comparison.drafts import Sitting, steps_of
 from comparison.drawing import host_server
 from comparison.graphs import Graph, GraphError
 from comparison.judging import Judge, Known, dino_in
+from comparison.kept import Drawn
 from comparison.outfits import Outfit
 from comparison.photos import PersonFiles
 from comparison.records import ALL, METHODS, DrawnMethod, methods_named
@@ -139,6 +140,10 @@ def beside(*paths: Path) -> Tensor:
     return torch.from_numpy(np.array(both)).float() / 255
 
 
+def of_pixels(pixels: Tensor, seconds: float | None = None, step_seconds: float | None = None) -> Drawn:
+    return Drawn(Path("a.png"), pixels, seconds, step_seconds)
+
+
 def sitting_of(*people: PersonFiles, photos: int = 1) -> Sitting:
     size = (SIDE * len(people), SIDE)
     return Sitting(people, photos, 1, "two people", size, None, "antelopev2", real_faces.YAO.parent)
@@ -160,10 +165,10 @@ def at_noses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_people_in_right_and_in_exchanged_places_are_told_apart(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     at_noses(monkeypatch)
     both = sitting_of(YAO, EILEEN)
-    right = judge.judged(beside(real_faces.YAO, real_faces.ASTRONAUT), both, "", 1.0, 0.5)
-    exchanged = judge.judged(beside(real_faces.ASTRONAUT, real_faces.YAO), both, "", None, None)
-    twice = judge.judged(beside(real_faces.YAO, real_faces.YAO), both, "", None, None)
-    nobody = judge.judged(beside(real_faces.COFFEE, real_faces.COFFEE), both, "", None, None)
+    right = judge.of_people(of_pixels(beside(real_faces.YAO, real_faces.ASTRONAUT), 1.0, 0.5), both, "")
+    exchanged = judge.of_people(of_pixels(beside(real_faces.ASTRONAUT, real_faces.YAO)), both, "")
+    twice = judge.of_people(of_pixels(beside(real_faces.YAO, real_faces.YAO)), both, "")
+    nobody = judge.of_people(of_pixels(beside(real_faces.COFFEE, real_faces.COFFEE)), both, "")
     said = figures([right])
     assert said["association"] == 1 and said["missing"] == 0 and said["swapped"] == 0 and said["dominance"] == 0
     assert said["resemblance"] is not None and said["resemblance"] > 0.8
@@ -183,7 +188,7 @@ def test_dinov2_sees_each_person_and_the_whole_picture(judge: Judge, monkeypatch
     """Computed again from the host's own encoder: the squares around the faces, and the whole pictures."""
     at_noses(monkeypatch)
     pixels = beside(real_faces.YAO, real_faces.ASTRONAUT)
-    judged = judge.judged(pixels, sitting_of(YAO, EILEEN), "", None, None)
+    judged = judge.of_people(of_pixels(pixels), sitting_of(YAO, EILEEN), "")
 
     def seen(picture: Tensor) -> Tensor:
         return tiny_encoders.dinov2().encode_image(picture[None], crop=False)["image_embeds"][0].double()
@@ -223,8 +228,8 @@ def test_the_recogniser_of_the_method_does_not_judge(monkeypatch: pytest.MonkeyP
     own.network = alike
     judge_of_two = Judge(FaceModel(real_faces.detector(), (own, other)), [YAO, EILEEN])
     pixels = beside(real_faces.YAO, real_faces.ASTRONAUT)
-    by_other = figures([judge_of_two.judged(pixels, sitting_of(YAO, EILEEN), "InstantID", None, None)])
-    by_own = figures([judge_of_two.judged(pixels, sitting_of(YAO, EILEEN), "ID-Patch", None, None)])
+    by_other = figures([judge_of_two.of_people(of_pixels(pixels), sitting_of(YAO, EILEEN), "InstantID")])
+    by_own = figures([judge_of_two.of_people(of_pixels(pixels), sitting_of(YAO, EILEEN), "ID-Patch")])
     assert by_other["leakage"] is not None and by_other["leakage"] < 0.2
     assert by_own["leakage"] is not None and by_own["leakage"] > 0.9
 

@@ -12,7 +12,7 @@ import pytest
 from comparison import identities_collapse, multi_human, multi_id
 from comparison.benchmarks import Benchmark
 from comparison.columns import figures
-from comparison.seen import Compared, Seen, as_json, from_json, pairs
+from comparison.judged import Compared, Judged, as_json, from_json, pairs
 
 RECOGNISERS = ("first", "second")
 Vectors = np.ndarray
@@ -33,7 +33,7 @@ class Picture:
     def people(self) -> int:
         return len(self.references["first"])
 
-    def seen(self) -> Seen:
+    def judged(self) -> Judged:
         compared: dict[str, Compared] = {}
         for name in RECOGNISERS:
             compared[name] = Compared(
@@ -41,7 +41,7 @@ class Picture:
                 table(self.faces[name], self.truth[name]),
                 table(self.truth[name], self.references[name]),
             )
-        return Seen(self.people, len(self.faces["first"]), len(self.truth["first"]), compared, self.whole, self.text)
+        return Judged(self.people, len(self.faces["first"]), len(self.truth["first"]), compared, self.whole, self.text)
 
 
 def table(first: Vectors, second: Vectors) -> list[list[float]]:
@@ -77,7 +77,7 @@ PICTURES = [
     made_up(6, 4, 0, 4), made_up(7, 4, 4, 4), made_up(8, 2, 2, 3), made_up(9, 5, 4, 5), made_up(10, 4, 4, 3),
     made_up(11, 4, 3, 3),
 ]  # fmt: skip
-SEEN = [picture.seen() for picture in PICTURES]
+JUDGED = [picture.judged() for picture in PICTURES]
 
 
 def best(cosines: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
@@ -189,7 +189,7 @@ CASES = [(benchmark, column.name) for benchmark in BENCHMARKS for column in benc
 
 @pytest.mark.parametrize(("benchmark", "name"), CASES, ids=[f"{one.key} {name}" for one, name in CASES])
 def test_a_column_is_what_its_sentence_says(benchmark: Benchmark, name: str) -> None:
-    value = figures(SEEN, benchmark.columns)[name]
+    value = figures(JUDGED, benchmark.columns)[name]
     assert value == pytest.approx(EXPECTED[benchmark.key, name], rel=1e-9)
 
 
@@ -206,13 +206,13 @@ def test_outliers_are_left_out_on_both_sides() -> None:
 
 
 def test_outliers_of_texts_are_left_out() -> None:
-    pictures = [Seen(1, 1, text=text) for text in (0.3, 0.31, 0.29, 0.3, -5.0)]
+    pictures = [Judged(1, 1, text_alignment=text) for text in (0.3, 0.31, 0.29, 0.3, -5.0)]
     assert multi_id.text_alignment(pictures) == pytest.approx(0.3)
     assert multi_human.text_alignment(pictures) == pytest.approx(-0.76)
 
 
 def test_a_picture_of_one_person_has_no_blending_and_no_copy_without_its_own_number_of_faces() -> None:
-    alone, twice, missing = made_up(1, 1, 1, 1).seen(), made_up(1, 1, 2, 1).seen(), made_up(4, 3, 2, 3).seen()
+    alone, twice, missing = made_up(1, 1, 1, 1).judged(), made_up(1, 1, 2, 1).judged(), made_up(4, 3, 2, 3).judged()
     assert multi_id.blending([alone]) is None and multi_id.blending([twice]) is None
     assert multi_id.blending([missing]) is not None
     assert multi_id.copy_paste([alone]) is not None and multi_id.copy_paste([missing]) is None
@@ -223,8 +223,8 @@ def test_a_picture_with_another_number_of_faces_is_left_out_of_copy_paste_alone(
     """Of three people. For the similarities and blending it counts with as many pairs as there are; one without any
     face is left out of all four."""
     picture = made_up(12, 3, faces, truth)
-    seen = picture.seen()
-    assert multi_id.copy_paste([seen]) is None
+    judged = picture.judged()
+    assert multi_id.copy_paste([judged]) is None
     for metric, others in ((multi_id.similarity_to_truth, picture.truth), (multi_id.similarity_to_references, None)):
         values: list[float] = []
         for name in RECOGNISERS:
@@ -233,20 +233,20 @@ def test_a_picture_with_another_number_of_faces_is_left_out_of_copy_paste_alone(
             pairs_of_picture = best(cosines)
             assert len(pairs_of_picture) == min(faces, len(known))
             values.append(float(np.mean([cosines[row][column] for row, column in pairs_of_picture])))
-        assert metric([seen]) == pytest.approx(np.mean(values), rel=1e-9)
+        assert metric([judged]) == pytest.approx(np.mean(values), rel=1e-9)
     blended = [not_assigned(picture, name) for name in RECOGNISERS]
-    assert None not in blended and multi_id.blending([seen]) == pytest.approx(np.mean(np.array(blended)), rel=1e-9)
+    assert None not in blended and multi_id.blending([judged]) == pytest.approx(np.mean(np.array(blended)), rel=1e-9)
 
-    nobody = made_up(12, 3, 0, truth).seen()
+    nobody = made_up(12, 3, 0, truth).judged()
     for metric in multi_id.COLUMNS[:4]:
         assert metric.of_row([nobody]) is None, metric.name
         if metric.name != "copy-paste":
-            assert metric.of_row([seen, nobody]) == metric.of_row([seen]), metric.name
+            assert metric.of_row([judged, nobody]) == metric.of_row([judged]), metric.name
 
 
 def test_a_reference_that_is_the_photo_itself_says_nothing_of_copying() -> None:
     compared = Compared(references=[[0.5]], truth=[[0.7]], between=[[1.0]])
-    assert multi_id.copy_paste([Seen(1, 1, 1, {"first": compared})]) == 0.0
+    assert multi_id.copy_paste([Judged(1, 1, 1, {"first": compared})]) == 0.0
 
 
 def test_two_people_are_not_given_one_face() -> None:
@@ -258,13 +258,13 @@ def test_two_people_are_not_given_one_face() -> None:
 
 def test_nobody_counts_as_a_face_that_is_not_there() -> None:
     """A picture without faces has the identity 0, and is not left out; no DINOv2 leaves SCR open."""
-    empty = Seen(2, 0, compared={"first": Compared()})
+    empty = Judged(2, 0, compared={"first": Compared()})
     assert multi_human.similarity([empty]) == 0.0 and multi_human.count_accuracy([empty]) == 0.0
     assert identities_collapse.collapse(0.4, [empty]) is None
 
 
-@pytest.mark.parametrize("seen", SEEN)
-def test_what_is_seen_comes_back_from_its_file(seen: Seen) -> None:
-    again = from_json(as_json(seen))
-    assert again == seen
-    assert list(seen.only(["second"]).compared) == ["second"]
+@pytest.mark.parametrize("judged", JUDGED)
+def test_what_is_measured_comes_back_from_its_file(judged: Judged) -> None:
+    again = from_json(as_json(judged))
+    assert again == judged
+    assert list(judged.only(["second"]).compared) == ["second"]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from comparison import authors, made_up, multi_human, multi_id, page
-from comparison.benchmark_results import Failure, Result, read_seen, rows_of, write, write_seen
+from comparison.benchmark_results import Failure, Result, read_judged, rows_of, write, write_judged
 from comparison.benchmarks import Case
+from comparison.judged import Compared, Judged
 from comparison.records import METHODS
 from comparison.rows import Row
-from comparison.seen import Compared, Seen
 from html_page import Page
 from pack.core.models.packs import ANTELOPE
 from PIL import Image
@@ -23,9 +23,9 @@ BENCHMARK = multi_human.BENCHMARK
 ID_PATCH = METHODS[0]
 
 
-def seen(cosine: float, other: float) -> Seen:
+def judged(cosine: float, other: float) -> Judged:
     """One person with one face, by two recognisers."""
-    return Seen(1, 1, compared={ANTELOPE: Compared([[cosine]]), "other": Compared([[other]])})
+    return Judged(1, 1, compared={ANTELOPE: Compared([[cosine]]), "other": Compared([[other]])})
 
 
 CASES = [Case(str(number), "", (), ("all", "simple", "1 person")) for number in range(3)]
@@ -36,7 +36,7 @@ def result() -> Result:
     return Result(
         ID_PATCH,
         "",
-        {"0": seen(0.5, 0.1), "1": seen(0.7, 0.3)},
+        {"0": judged(0.5, 0.1), "1": judged(0.7, 0.3)},
         [Failure("2", "secret/path: no face", "A node ended.")],
     )
 
@@ -62,9 +62,9 @@ def test_a_row_has_the_figures_of_the_benchmarks_own_recogniser_and_of_each() ->
 
 def test_without_the_benchmarks_own_recogniser_all_measure() -> None:
     found = result()
-    for name, picture in found.seen.items():
+    for name, picture in found.judged.items():
         compared = {"first": picture.compared[ANTELOPE], "other": picture.compared["other"]}
-        found.seen[name] = Seen(1, 1, compared=compared)
+        found.judged[name] = Judged(1, 1, compared=compared)
     row = rows_of(BENCHMARK, CASES, found, ["first", "other"], Path())[0]
     assert row.figures["identity"] == pytest.approx(40)
 
@@ -127,16 +127,16 @@ def test_the_page_has_our_figures_beside_the_published_ones(tmp_path: Path) -> N
     assert found_page.sources == ["pictures/InstantID%20by%20region/0.png", "pictures/InstantID%20by%20region/1.png"]
 
 
-def test_what_was_seen_of_a_picture_comes_back_to_the_same_watchers(tmp_path: Path) -> None:
+def test_what_was_measured_comes_back_to_the_same_judges(tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
-    assert read_seen(picture, ["first"]) is None
-    write_seen(picture, ["first"], seen(0.25, 0.5))
-    again = read_seen(picture, ["first"])
-    assert again is not None and json.dumps(asdict(again)) == json.dumps(asdict(seen(0.25, 0.5)))
-    assert read_seen(picture, ["second"]) is None
-    for content in ("{", "[]", "{}", '{"watchers": ["first"], "seen": {"people": 1}}'):
+    assert read_judged(picture, ["first"]) is None
+    write_judged(picture, ["first"], judged(0.25, 0.5))
+    again = read_judged(picture, ["first"])
+    assert again is not None and json.dumps(asdict(again)) == json.dumps(asdict(judged(0.25, 0.5)))
+    assert read_judged(picture, ["second"]) is None
+    for content in ("{", "[]", "{}", '{"judges": ["first"], "judged": {"people": 1}}'):
         (tmp_path / "a.json").write_text(content)
-        assert read_seen(picture, ["first"]) is None
+        assert read_judged(picture, ["first"]) is None
 
 
 def test_pictures_for_the_authors_lie_as_their_code_reads_them(tmp_path: Path) -> None:

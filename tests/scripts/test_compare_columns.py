@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 from comparison import columns
-from comparison.columns import COLUMNS, Judged, figures
+from comparison.columns import COLUMNS, figures
 from comparison.formulas import between_people, blending, collapse_rate, copied, dominance
+from comparison.judged import Judged
 from environment import ROOT
 from html_page import Page
 from pack.core.measure import MeasuredPicture, Sighting
@@ -53,6 +54,7 @@ def made_up(seed: int) -> Judged:
     if seed % 2:
         subjects[3] = None
     return Judged(
+        people=PEOPLE,
         measured=picture_of(tables, strangers=seed % 4),
         alike_in_photos=alike.tolist(),
         subjects=subjects,
@@ -160,13 +162,17 @@ def test_no_two_columns_of_the_row_are_equal() -> None:
 
 
 def test_of_one_person_nothing_is_said_of_others() -> None:
-    values = figures([Judged(picture_of([[0.6]]), [[1.0]])])
+    values = figures([Judged(1, measured=picture_of([[0.6]]), alike_in_photos=[[1.0]])])
     said = {name for name, value in values.items() if value is not None}
     assert said == {"resemblance", "missing", "extra"} and values["resemblance"] == pytest.approx(0.6)
 
 
 def test_where_everybody_is_missing_there_is_no_leakage() -> None:
-    values = figures([Judged(picture_of([None, None]), [[1.0, 0.0], [0.0, 1.0]], [None, None], [0.5, 0.1])])
+    nobody = Judged(
+        people=2, measured=picture_of([None, None]), alike_in_photos=[[1.0, 0.0], [0.0, 1.0]],
+        subjects=[None, None], whole=[0.5, 0.1],
+    )  # fmt: skip
+    values = figures([nobody])
     assert values["weakest person"] == 0, "which is known: nobody is there"
     assert values["leakage"] is None and values["dominance"] is None and values["blending"] is None
     assert values["missing"] == 1 and values["collapse"] == 1 and values["SCR@0.4"] == 0.5

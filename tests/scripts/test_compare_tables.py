@@ -12,14 +12,16 @@ import compare
 import numpy as np
 import pytest
 import torch
-from comparison import cartoon_tables, page, people
-from PIL import Image
+from comparison import page, people
+from comparison.columns import named
+from comparison.rows import Row
 
 RED, GREEN, BLUE, WHITE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 1.0)
-LINES = [
-    {"": "first", "people": 2, "pictures": 3, "association": 0.5, "leakage": -0.25, "own": float("nan"), "cost": 1.45},
-    {"": "second", "people": 4, "pictures": 1, "association": 1.0, "leakage": 0.125, "own": None, "cost": 12.0},
+ROWS = [
+    Row("first", 2, figures={"association": 0.5, "leakage": -0.25, "missing": None, "seconds": 1.45}, measured=3),
+    Row("second", 4, figures={"association": 1.0, "leakage": 0.125, "missing": None, "seconds": 12.0}, measured=1),
 ]
+SHOWN = named("association", "leakage", "missing", "seconds")
 HALF = 96
 
 
@@ -70,27 +72,20 @@ def test_the_first_picture_has_the_first_people_from_left_to_right() -> None:
     assert people.groups(12, 8)[0] == ([0, 1, 2, 3, 4, 5, 6, 7], 1, 1)
 
 
-def test_a_table_has_every_figure_under_its_name() -> None:
-    """Two digits, and a column of which nothing is known is left out."""
-    header, rule, first, second = cartoon_tables.table(LINES).splitlines()
-    assert header == "|  | people | pictures | association | leakage | cost |"
+def test_a_table_has_every_figure_under_its_name(tmp_path: Path) -> None:
+    """Two digits, and a column of which nothing is known is left out; for a spreadsheet four."""
+    page.write_table("question", ROWS, SHOWN, tmp_path)
+    header, rule, first, second = (tmp_path / "question.md").read_text("utf-8").splitlines()
+    assert header == "|  | people | pictures | association | leakage | seconds |"
     assert rule == "| --- | --- | --- | --- | --- | --- |"
     assert first == "| first | 2 | 3 | 0.50 | -0.25 | 1.45 |"
     assert second == "| second | 4 | 1 | 1.00 | 0.12 | 12.00 |"
-
-
-def test_what_is_written_says_of_each_figure_and_picture_what_it_is(tmp_path: Path) -> None:
-    cartoon_tables.write("question", cartoon_tables.Answer(LINES, PICTURES), tmp_path)
-    assert (tmp_path / "question.md").read_text("utf-8") == cartoon_tables.table(LINES)
     with (tmp_path / "question.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [row[""] for row in rows] == ["first", "second"]
+    assert [row["method"] for row in rows] == ["first", "second"]
     assert [row["association"] for row in rows] == ["0.5000", "1.0000"]
     assert [row["leakage"] for row in rows] == ["-0.2500", "0.1250"]
-    assert [row["cost"] for row in rows] == ["1.4500", "12.0000"]
-    for (row, column), pixels in PICTURES.items():
-        with Image.open(tmp_path / "question" / f"{row}, {column}.png") as opened:
-            assert np.array_equal(np.asarray(opened), (255 * pixels).byte().numpy())
+    assert not (tmp_path / "question.jpg").exists(), "no picture is shown"
 
 
 def test_a_sheet_has_rows_of_methods_columns_of_pictures_and_each_picture_as_it_is() -> None:
@@ -110,22 +105,6 @@ def test_a_sheet_has_rows_of_methods_columns_of_pictures_and_each_picture_as_it_
             assert right == tuple(pixels[0, -1].tolist()), (name, column)
         names = np.asarray(sheet)[y - HALF // 2 : y + HALF // 2, :side]
         assert names.min() < 100, "its name is at the left"
-
-
-def test_a_question_is_written_between_its_own_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "likeness.md"
-    marks = [
-        "before\n<!-- crowd: written by scripts/compare.py -->\nold crowd\n<!-- end of crowd -->\n",
-        "between\n<!-- seeds: written by scripts/compare.py -->\nold seeds\n<!-- end of seeds -->\nafter\n",
-    ]
-    file.write_text("".join(marks), "utf-8")
-    monkeypatch.setattr(cartoon_tables, "PAGE", file)
-    cartoon_tables.into_page("crowd", cartoon_tables.table(LINES), page.sheet(PICTURES))
-    table = cartoon_tables.table(LINES)
-    crowd = f"\n{table}\n![Crowd, drawn](likeness_crowd.jpg)\n\n"
-    assert file.read_text("utf-8") == "".join(marks).replace("old crowd\n", crowd)
-    with Image.open(tmp_path / "likeness_crowd.jpg") as written:
-        assert written.size == page.sheet(PICTURES).size
 
 
 @pytest.mark.parametrize(

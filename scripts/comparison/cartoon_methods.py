@@ -1,20 +1,20 @@
-"""Every method through the pack's own nodes and the host's sampler."""
+"""Every method that the miniature draws cartoons by, through the pack's own nodes and the host's sampler."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from bench.methods import run
-from environment import ROOT
 from miniature.in_host import host_nodes
 from pack.core.people import Cast, Identity, Person, PlacedCast
 from torch import Tensor
+
+from .judged import Judged
 
 DENOISE = 0.8
 """Of the pass over a face."""
@@ -59,8 +59,7 @@ class Models:
 @dataclass(frozen=True)
 class World:
     """People, what they are drawn with and what judges the pictures. size: of so many people's picture. crop: side of a
-    face that is drawn again. judge: of pictures in which somebody is meant. columns: what compare.py --people would say
-    of them, by the names of its columns; None for a column that is not read."""
+    face that is drawn again. judge: of a picture in which somebody is meant."""
 
     id_patch: Models
     instant_id: Models
@@ -68,8 +67,7 @@ class World:
     people: Sequence[Identity]
     size: Callable[[int], tuple[int, int]]
     crop: int
-    judge: Callable[[Sequence[Picture]], dict[str, float]]
-    columns: Callable[[Sequence[Picture]], Mapping[str, float | None]]
+    judge: Callable[[Picture], Judged]
 
     def cast(self, people: Sequence[Identity]) -> PlacedCast:
         """As Layout for a Group and Place Cast make it."""
@@ -90,23 +88,10 @@ class Picture(NamedTuple):
 
 
 class Method(NamedTuple):
-    """draw: the picture (H, W, 3) of a cast by a seed. counted: rows of docs/dev/bench.md whose costs are its own."""
+    """draw: the picture (H, W, 3) of a cast by a seed. by_keypoints: whether it is told of faces alone."""
 
     draw: Callable[[World, PlacedCast, int], Tensor]
     by_keypoints: bool = False
-    counted: Sequence[str] = ()
-
-    def cost(self, people: int) -> float:
-        """Of a step beside a plain one, at SDXL's real shapes; between the numbers of people that were counted it
-        grows by the same for each."""
-        page, rows = (ROOT / "docs" / "dev" / "bench.md").read_text("utf-8"), dict[str, list[float]]()
-        for line in page.split("| SDXL, people |")[1].split("\n\n")[0].splitlines()[2:]:
-            name, *cells = (cell.strip(" *") for cell in line.split("|")[1:7])
-            if "" in cells:  # counted elsewhere, for fewer people
-                continue
-            rows[name.split(",")[0].replace("*", "").split(" with ")[0]] = [float(cell) for cell in cells]
-        costs = [np.interp(people, (1, 2, 4, 8, 12), rows[name]) for name in self.counted]
-        return float(sum(costs)) - (len(costs) - 1)
 
 
 def drawn(world: World, method: Method, cast: PlacedCast, seed: int) -> Picture:
@@ -208,13 +193,12 @@ def one_by_one(world: World, cast: PlacedCast, seed: int, by: str = "id_patch") 
     return run("LikenessPasteFaces", images=pixels, where=crop_places, sampled=faces)[0][0]
 
 
-_FACES = "second pass", "a ControlNet"
-METHODS = {
-    "ID-Patch": Method(id_patch, False, ["ID-Patch"]),
-    "InstantID by region": Method(instant_id, True, ["InstantID"]),
-    "InstantIDs chained": Method(chained, True, ["InstantIDs chained"]),
-    "faces one by one, ID-Patch": Method(one_by_one, False, _FACES),
-    "faces one by one, InstantID": Method(partial(one_by_one, by="instant_id"), False, _FACES),
+CARTOON_METHODS = {
+    "ID-Patch": Method(id_patch),
+    "InstantID by region": Method(instant_id, True),
+    "InstantIDs chained": Method(chained, True),
+    "faces one by one, ID-Patch": Method(one_by_one),
+    "faces one by one, InstantID": Method(partial(one_by_one, by="instant_id")),
 }
 HALVES = {
     "both, 1 photo": Method(instant_id, True),
