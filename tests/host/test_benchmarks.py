@@ -236,9 +236,7 @@ def test_workers_go_on_with_the_pictures_of_this_machine_and_ray_begins_anew(tmp
 
 
 @pytest.mark.thorough
-def test_a_picture_is_measured_again_by_others_and_drawn_again_where_it_is_damaged(
-    tmp_path: Path, finished: Any
-) -> None:
+def test_other_judges_measure_again_and_a_damaged_picture_is_drawn_again(tmp_path: Path, finished: Any) -> None:
     """Alone and the same, and the figures are as before."""
     out = tmp_path / "out"
     arguments = finished("identities-collapse", tmp_path)
@@ -262,9 +260,7 @@ def test_a_picture_is_measured_again_by_others_and_drawn_again_where_it_is_damag
 
 
 @pytest.mark.thorough
-def test_a_picture_is_measured_again_beside_another_photo_and_by_another_recogniser(
-    tmp_path: Path, finished: Any
-) -> None:
+def test_another_photo_and_another_recogniser_measure_again(tmp_path: Path, finished: Any) -> None:
     """And drawn no other time: neither the photo that it should be like nor InstantID's recogniser makes it."""
     out = tmp_path / "out"
     arguments = finished("multi-id", tmp_path)
