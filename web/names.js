@@ -1,10 +1,26 @@
-// A menu that has the name of a file in another system's spelling takes it: Windows writes folder\file, others
-// folder/file, a Mac writes letters and their accents apart. A workflow that was saved on one system so runs on another.
-// This is done for the menus of all nodes, because the names of our templates stand in ComfyUI's own loaders.
+// In a graph with a node of ours, a menu that has the name of a file in another system's spelling takes it: Windows writes
+// folder\file, others folder/file, a Mac writes letters and their accents apart. A workflow that was saved on one system
+// so runs on another. Only our own menus do this, and those of the loaders with which our templates begin.
 // core/names.py does the same where the host, and not the page, reads a name.
 
 import { app } from "../../scripts/app.js";
-import { nodesOf } from "./ours.js";
+import { isOurs, nodesOf, someAreOurs } from "./ours.js";
+
+// ComfyUI's own, in our templates and blueprints.
+const LOADERS = new Set([
+  "CheckpointLoaderSimple",
+  "CLIPLoader",
+  "CLIPVisionLoader",
+  "ControlNetLoader",
+  "LoadDA3Model",
+  "LoadImage",
+  "LoadMediaPipeFaceLandmarker",
+  "LoraLoaderModelOnly",
+  "UNETLoader",
+  "VAELoader",
+]);
+
+const takesNames = (type) => isOurs(type) || LOADERS.has(type);
 
 /** A name as it would be written here if all systems wrote alike, without ./ for the folder itself. */
 const spelled = (name) =>
@@ -21,7 +37,7 @@ function only(menu, fits) {
 }
 
 /** The word of a menu that a name means which the menu does not have as it is written; undefined where there is none. */
-export function sameName(name, menu) {
+function sameName(name, menu) {
   const wanted = spelled(name);
   const lower = wanted.toLowerCase();
   // Capitals come second: where they tell two files apart, none is taken for the other.
@@ -38,9 +54,20 @@ function menuOf(widget, node) {
   return Array.isArray(menu) ? menu.filter((word) => typeof word === "string") : [];
 }
 
+/** Whether an input, or what an input of a box stands for inside of it, is one of these nodes'. */
+function takesNamesAt(node, name) {
+  if (!node?.subgraph) return takesNames(node?.type);
+  const links = node.subgraph.inputs.find((input) => input.name === name)?.linkIds ?? [];
+  return links.some((id) => {
+    const { target_id: inside, target_slot: slot } = node.subgraph.getLink(id) ?? {};
+    const target = node.subgraph.getNodeById(inside);
+    return takesNamesAt(target, target?.inputs?.[slot]?.name);
+  });
+}
+
 function takeNames(node) {
   for (const widget of node.widgets ?? []) {
-    if (typeof widget?.value !== "string" || !widget.value) continue;
+    if (typeof widget?.value !== "string" || !widget.value || !takesNamesAt(node, widget.name)) continue;
     const menu = menuOf(widget, node);
     if (menu.includes(widget.value)) continue;
     const same = sameName(widget.value, menu);
@@ -49,18 +76,28 @@ function takeNames(node) {
 }
 
 /** All nodes of a graph, those inside of boxes before the boxes, which show values of theirs. */
-function takeAllNames(graph) {
-  for (const node of graph?.nodes ?? []) {
-    if (node.subgraph) takeAllNames(node.subgraph);
-    takeNames(node);
-  }
+const allNodesOf = (graph) =>
+  (graph?.nodes ?? []).flatMap((node) => (node.subgraph ? [...allNodesOf(node.subgraph), node] : [node]));
+
+function takeNamesOfPage() {
+  const nodes = allNodesOf(app.rootGraph ?? app.graph);
+  if (someAreOurs(nodes)) nodes.forEach(takeNames);
 }
 
-const definitions = new Map(); // of the host's nodes, by their types
+let isDue = false;
+/** Pasted nodes and those of an API export get their values right after they are created, in the same task. */
+function takeNamesSoon() {
+  if (isDue) return;
+  isDue = true;
+  queueMicrotask(() => {
+    isDue = false;
+    takeNamesOfPage();
+  });
+}
 
-/** All words of all menus of a class of nodes, as the host defines them. */
-function wordsOf(type) {
-  const { required, optional } = definitions.get(type)?.input ?? {};
+const words = new Map(); // of all menus of the nodes that take names, as the host defines them, by type
+
+function wordsIn({ required, optional } = {}) {
   const menus = Object.values({ ...required, ...optional }).map((spec) =>
     Array.isArray(spec?.[0]) ? spec[0] : spec?.[1]?.options,
   );
@@ -71,35 +108,29 @@ function wordsOf(type) {
  * A file offers models by their names, and frontend 1.27 calls missing whatever of them it does not find under that
  * name before any node is there: so the names are taken in the file itself as well.
  */
-function takeOfferedNames(node) {
-  const offers = Array.isArray(node.properties?.models) ? node.properties.models : [];
-  const words = offers.length ? wordsOf(node.type) : [];
+function takeOfferedNames({ type, properties, widgets_values: values }) {
+  const offers = Array.isArray(properties?.models) ? properties.models : [];
+  const menu = words.get(type) ?? [];
   for (const offer of offers) {
     const before = offer?.name;
-    if (typeof before !== "string" || words.includes(before)) continue;
-    const same = sameName(before, words);
+    if (typeof before !== "string" || menu.includes(before)) continue;
+    const same = sameName(before, menu);
     if (same === undefined) continue;
     offer.name = same;
-    if (Array.isArray(node.widgets_values)) {
-      node.widgets_values = node.widgets_values.map((value) => (value === before ? same : value));
-    }
+    if (Array.isArray(values)) values.splice(0, values.length, ...values.map((value) => (value === before ? same : value)));
   }
 }
 
-const takeNamesOfPage = () => takeAllNames(app.rootGraph ?? app.graph);
-
 app.registerExtension({
   name: "likeness.names",
-  beforeRegisterNodeDef(nodeType, nodeData) {
-    definitions.set(nodeData.name, nodeData);
+  beforeRegisterNodeDef(nodeType, { name, input }) {
+    if (takesNames(name)) words.set(name, wordsIn(input));
   },
   beforeConfigureGraph(graph) {
-    nodesOf(graph).forEach(takeOfferedNames);
+    const nodes = nodesOf(graph);
+    if (someAreOurs(nodes)) nodes.forEach(takeOfferedNames);
   },
-  nodeCreated(node) {
-    // Pasted nodes and those of an API export get their values right after they are created, in the same task.
-    queueMicrotask(() => takeNames(node));
-  },
+  nodeCreated: takeNamesSoon,
   // Before the editor looks for missing models, and before it notes what the workflow was like when it was opened.
   afterConfigureGraph: takeNamesOfPage,
   // R has been pressed: files have come, or have gone.

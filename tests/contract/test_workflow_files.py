@@ -244,6 +244,16 @@ def test_a_workflow_to_start_with_is_a_blueprint_and_what_goes_in_and_out(file: 
 # Where nodes and models come from
 
 
+def test_the_editor_knows_the_hosts_loaders_of_all_files() -> None:
+    """In whose menus it puts names of another system."""
+    script = (ROOT / "web" / "names.js").read_text("utf-8")
+    known = re.search(r"LOADERS = new Set\(\[(.*?)\]", script, re.DOTALL)
+    assert known
+    kinds = {node["type"] for file in [*TEMPLATES, *BLUEPRINTS.values()] for node in file.real}
+    loaders = {kind for kind in kinds if "Load" in kind and not kind.startswith("Likeness")}
+    assert set(re.findall(r'"(\w+)"', known[1])) == loaders
+
+
 def test_every_node_says_where_it_comes_from(node_ids: set[str]) -> None:
     """By these properties the frontend offers the pack that a missing node needs, and the files it lacks; of these it
     ignores one whose name is not the widget's value, letter by letter."""

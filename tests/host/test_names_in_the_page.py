@@ -1,5 +1,5 @@
-"""Workflows from another system, opened in the page: the menus of all nodes take the names of files in their own
-spelling."""
+"""Workflows from another system, opened in the page: our menus, and those of the loaders beside our nodes, take the
+names of files in their own spelling."""
 
 from __future__ import annotations
 
@@ -127,13 +127,27 @@ def test_a_blueprint_that_is_put_down(visit: Visit) -> None:
     assert chosen(prompt, "ControlNetLoader", "control_net_name") == [windows(ID_PATCH)]
 
 
-def loaders(*names: str) -> Graph:
+OURS = {"ours": node("LikenessCast")}
+
+
+def loaders(*names: str, kind: str = "LoraLoaderModelOnly") -> Graph:
     """Of LoRAs, in the host's own node."""
-    return {name: node("LoraLoaderModelOnly", lora_name=name, strength_model=1.0) for name in names}
+    return {f"{kind} {name}": node(kind, lora_name=name, strength_model=1.0) for name in names}
 
 
-def loras_of(visit: Visit) -> list[str]:
-    return [values[0] for values in visit.canvas.values()]
+def loras_of(visit: Visit, *kinds: str) -> list[str]:
+    """The names in the nodes of these classes, by default of all loaders."""
+    nodes = zip(visit.canvas.kinds(), visit.canvas.values(), strict=True)
+    return [values[0] for kind, values in nodes if kind in (kinds or ("LoraLoader", "LoraLoaderModelOnly"))]
+
+
+def test_a_graph_of_other_nodes_alone_is_left_as_it_is(visit: Visit) -> None:
+    """And beside ours a node that is in none of our templates."""
+    here = "people/anna.safetensors"
+    visit.load(loaders(here) | loaders(here, kind="LoraLoader"))
+    assert loras_of(visit) == [here, here]
+    visit.load(OURS | loaders(here) | loaders(here, kind="LoraLoader"))
+    assert loras_of(visit) == [windows(here), here]
 
 
 def test_an_api_export_and_nodes_that_are_pasted(visit: Visit) -> None:
@@ -141,7 +155,7 @@ def test_an_api_export_and_nodes_that_are_pasted(visit: Visit) -> None:
     decomposed = unicodedata.normalize("NFD", FOLDED)
     dotted = (".\\people//anna.safetensors", "./people/./anna.safetensors")
     others = (FOLDED, "PLAIN.safetensors", "twice/NET.safetensors", "none.pt")
-    visit.load(loaders("people/anna.safetensors", *dotted, *others))
+    visit.load(OURS | loaders("people/anna.safetensors", *dotted, *others))
     names_here = [
         "people\\anna.safetensors",
         "people\\anna.safetensors",
@@ -152,23 +166,23 @@ def test_an_api_export_and_nodes_that_are_pasted(visit: Visit) -> None:
         "none.pt",
     ]
     assert loras_of(visit) == names_here
-    visit.canvas.clear()
+    visit.load(OURS)
     pasted = {"id": 1, "type": "LoraLoaderModelOnly", "pos": [0, 0], "size": [300, 80], "flags": {}, "mode": 0}
     pasted |= {"order": 0, "inputs": [], "outputs": [], "properties": {}, "widgets_values": [FOLDED, 1.0]}
     visit.canvas.paste([pasted])
     visit.canvas.settle()
-    assert windows(decomposed) in [value for values in visit.canvas.values() for value in values]
+    assert loras_of(visit) == [windows(decomposed)]
 
 
 def test_the_other_way_round(visit: Visit) -> None:
     """A name from Windows, in a menu with slashes: the one of saved people is not the host's."""
     visit.load({"saved": node("LikenessLoadPerson", file="family\\anna.safetensors")})
-    assert loras_of(visit) == ["family/anna.safetensors"]
+    assert loras_of(visit, "LikenessLoadPerson") == ["family/anna.safetensors"]
 
 
 def test_files_that_come_later(visit: Visit, host: Host) -> None:
     """R has been pressed."""
-    visit.load(loaders("later/maria.safetensors"))
+    visit.load(OURS | loaders("later/maria.safetensors"))
     assert loras_of(visit) == ["later/maria.safetensors"]
     (root,) = visit.server._models[1:]
     (root / "loras" / "later").mkdir()
