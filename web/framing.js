@@ -1,8 +1,9 @@
-// A template of ours fills what the bars leave of the window. The host fits it into three quarters of the window, where
-// notes are 8 px high, and below 8/14 of its size a graph has no text at all. What is opened in any other way, from a
-// file or a tab, stays as it was saved.
+// A template of ours has its title on its tab and fills what the bars leave of the window. The host calls the tab by the
+// file's name and fits the graph into three quarters of the window, where notes are 8 px high, and below 8/14 of its size
+// a graph has no text at all. What is opened in any other way, from a file or a tab, stays as it was saved.
 
 import { app } from "../../scripts/app.js";
+import { titleOf } from "./gallery.js";
 import { nodesOf, someAreOurs } from "./ours.js";
 
 // Pixels of the window that tabs, menus and the side bar cover, and some beside them.
@@ -54,10 +55,13 @@ app.registerExtension({
   name: "likeness.framing",
   init() {
     const { loadGraphData } = app;
+    // No event says that a template is opened, and under which name.
     app.loadGraphData = async function (graph, clean, restoreView, name, options, ...rest) {
-      const answer = await loadGraphData.call(this, graph, clean, restoreView, name, options, ...rest);
-      // Ours may all be inside of boxes.
-      if (options?.openSource === "template" && graph?.nodes && someAreOurs(nodesOf(graph))) await frame();
+      // Ours may all be inside of boxes. Frontend 1.27 does not say what it opens.
+      const isOurTemplate = (!options || options.openSource === "template") && graph?.nodes && someAreOurs(nodesOf(graph));
+      const title = isOurTemplate ? titleOf(name) : name;
+      const answer = await loadGraphData.call(this, graph, clean, restoreView, title, options, ...rest);
+      if (isOurTemplate && options) await frame();
       return answer;
     };
   },

@@ -1,14 +1,17 @@
 // The gallery of templates shows ours by their titles, in our order, with what each is good for, which its search reads:
-// all as they stand in locales/<language>/main.json. Frontends know no more of a pack's templates than the names of their
-// files, so ours are a category of the host's own list, whose entries have titles, descriptions and tags. Links to a
-// template by its file's name stay, and so do other packs' templates.
+// all as they stand in locales/<language>/main.json. Of a pack's templates frontends take the names of their files and no
+// more: only the entries of the host's own list have titles, descriptions and tags. So ours move from one list to the
+// other, on their way to the page. No other entry is touched.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { PACK, TEMPLATES_ROUTE, settingOf, templateTitles } from "./ours.js";
+import { PACK, settingOf, templateTitles } from "./ours.js";
 
-const stems = new Map(); // by title, of those that the gallery shows
 let files = []; // names of the pack's templates, as the host lists them
+let titles = new Map(); // of those that the gallery shows, by the names of their files
+
+/** What the tab of a template is called like. */
+export const titleOf = (file) => titles.get(file) ?? file;
 
 // What the gallery's filter of models knows a template by, in the host's own words: the first that fits.
 const MODELS = [
@@ -38,19 +41,17 @@ async function taskWords() {
   return (stem) => tasks.filter(([, templates]) => templates.includes(stem)).map(([task]) => task);
 }
 
-/** Ours by their titles, then files that the tables do not know by their names. */
+/** Ours in the order of the table of titles, then files that it does not have. */
 async function entries() {
   // Without the tables every template is there by its file's name.
-  const titles = await templateTitles();
+  titles = new Map(await templateTitles());
   const words = await searchWords().catch(() => () => "");
   const tasks = await taskWords().catch(() => () => []);
-  const known = titles.filter(([stem]) => files.includes(stem));
-  const others = files.filter((file) => !known.some(([stem]) => stem === file));
-  for (const [stem, title] of known) stems.set(title, stem);
-  return [...known, ...others.map((file) => [file, file])].map(([stem, title]) => ({
-    name: title, // a tab is called like this
-    title,
-    description: words(stem) || title,
+  const known = [...titles.keys()].filter((stem) => files.includes(stem));
+  return [...new Set([...known, ...files])].map((stem) => ({
+    name: stem,
+    title: titleOf(stem),
+    description: words(stem) || titleOf(stem),
     // The search weighs tags more than descriptions: so a template to start with comes first.
     tags: ["Likeness", ...tasks(stem), ...(stem.startsWith("start_") ? words(stem).split(/, |、/).slice(0, 2) : [])],
     models: MODELS.find(([fits]) => fits.test(stem))[1],
@@ -62,7 +63,7 @@ async function entries() {
 app.registerExtension({
   name: "likeness.gallery",
   init() {
-    const { getWorkflowTemplates, getCoreWorkflowTemplates, apiURL } = api;
+    const { getWorkflowTemplates, getCoreWorkflowTemplates } = api;
     api.getWorkflowTemplates = async function (...given) {
       const templates = await getWorkflowTemplates.apply(this, given);
       if (!templates?.[PACK]) return templates;
@@ -74,12 +75,6 @@ app.registerExtension({
       const categories = await getCoreWorkflowTemplates.apply(this, given);
       if (!Array.isArray(categories) || !files.length) return categories;
       return [...categories, { moduleName: PACK, title: "Likeness", type: "image", templates: await entries() }];
-    };
-    // "<title>.json" and, for a picture, "<title>", behind which its ending is put later.
-    api.apiURL = function (route, ...given) {
-      const [, title, ending] = (route.startsWith?.(TEMPLATES_ROUTE) && /^(.*?)(\.json)?$/.exec(route.slice(TEMPLATES_ROUTE.length))) || [];
-      const stem = stems.get(title);
-      return apiURL.call(this, stem ? TEMPLATES_ROUTE + stem + (ending ?? "") : route, ...given);
     };
   },
 });

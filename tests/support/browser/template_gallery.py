@@ -33,6 +33,7 @@ class Gallery:
         dialog = page.locator("[role=dialog], .p-dialog")
         self._buttons = dialog.locator("button")
         self._field = dialog.get_by_placeholder(re.compile("search|搜索", re.IGNORECASE)).first
+        self._cards = page.locator('[data-testid^="template-workflow-"], .p-dialog .p-card').filter(visible=True)
         self._heads = page.locator('[data-testid^="template-workflow-"] h3, .p-dialog h3').filter(visible=True)
 
     def open(self) -> None:
@@ -52,6 +53,19 @@ class Gallery:
         playwright.expect(card.first, f"a search for {words!r} shows {title!r}").to_be_visible()
         titles = [text.strip() for text in self._heads.all_inner_texts()]
         return Found(titles, self._heads.evaluate_all(_CUT_OFF))
+
+    def size_of_picture(self, title: str) -> tuple[int, int]:
+        """Width and height of the picture on a card, once it has loaded."""
+        picture = self._card(title).locator("img").first
+        playwright.expect(picture).not_to_have_js_property("naturalWidth", 0)
+        return tuple(picture.evaluate("picture => [picture.naturalWidth, picture.naturalHeight]"))
+
+    def choose(self, title: str) -> None:
+        """Click a card, which opens its template."""
+        self._card(title).click()
+
+    def _card(self, title: str) -> playwright.Locator:
+        return self._cards.filter(has=self._page.get_by_role("heading", name=title, exact=True)).first
 
     def close(self) -> None:
         self._page.keyboard.press("Escape")
