@@ -5,6 +5,7 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { activeWorkflow, find, inApp, linked, made } from "./ours.js";
+import { onPrompt } from "./prompts.js";
 import { hide, show } from "./toasts.js";
 
 const NOTE = "likeness_note"; // of bridge/host/notes.py: in what a node has shown, and what comes while a sampler runs
@@ -18,15 +19,9 @@ let sent = Promise.resolve(); // a run may begin before the page has read its id
 let shown = new Map(); // node of the open graph -> its note
 let toasted = ""; // the text of the toast
 
-/** The id of each run with the workflow that it comes from. */
-function watchRuns() {
-  const send = api.queuePrompt;
-  api.queuePrompt = function (...given) {
-    const workflow = activeWorkflow();
-    const answer = send.apply(this, given);
-    sent = answer.then(({ prompt_id: run }) => workflow && runs.set(run, workflow)).catch(() => {});
-    return answer;
-  };
+/** Once the host has taken a prompt, its answer has the id of the run. */
+function onSent(answer, workflow) {
+  sent = answer.then(({ prompt_id: run }) => workflow && runs.set(run, workflow)).catch(() => {});
 }
 
 /** The notes that belong to the workflow of a run; none where this page has not started it. */
@@ -133,7 +128,7 @@ function add(node) {
 app.registerExtension({
   name: "likeness.notes",
   setup() {
-    watchRuns();
+    onPrompt(onSent);
     api.addEventListener("execution_cached", onStart);
     api.addEventListener("executed", onExecuted);
     api.addEventListener(NOTE, onSampling);

@@ -6,6 +6,7 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { find, inApp, isChinese, linked, made, settingOf, templateTitles } from "./ours.js";
+import { onPrompt } from "./prompts.js";
 
 const ERROR = "error";
 const shown = new Map(); // by what each is about, an error or the id of a node: its toast
@@ -195,20 +196,9 @@ function onRefusal(answer) {
   showErrors(failed, errors.some(({ type }) => type === "value_not_in_list"));
 }
 
-/** No event tells of a prompt that was refused, all of it or in part: its answer is looked at on the way. */
-function watchAnswers() {
-  const send = api.queuePrompt;
-  api.queuePrompt = async function (...given) {
-    hide(ERROR);
-    try {
-      const answer = await send.apply(this, given);
-      onRefusal(answer);
-      return answer;
-    } catch (refused) {
-      onRefusal(refused?.response);
-      throw refused;
-    }
-  };
+function onSent(answer) {
+  hide(ERROR);
+  answer.then(onRefusal, (refused) => onRefusal(refused?.response));
 }
 
 app.registerExtension({
@@ -216,7 +206,7 @@ app.registerExtension({
   setup() {
     document.body.append(pane);
     api.addEventListener("execution_error", onRunError);
-    watchAnswers();
+    onPrompt(onSent);
   },
   beforeConfigureGraph: () => [...shown.keys()].forEach(hide), // another graph is opened
 });
