@@ -4,7 +4,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { inApp, isChinese, link, made, nodesOf, settingOf, someAreOurs, templateTitles, TEMPLATES_ROUTE } from "./ours.js";
+import { activeWorkflow, inApp, link, made, nodesOf, settingOf, someAreOurs, templateTitles, TEMPLATES_ROUTE } from "./ours.js";
 import { readSentences, translated } from "./sentences.js";
 import { hide, onMissing, show } from "./toasts.js"; // which takes a toast away where another workflow is opened
 
@@ -14,18 +14,9 @@ const MISSING = "/likeness/missing"; // the route of bridge/host/missing_files.p
 const SIZE = [720, 640]; // of a node that shows a table, at least
 const ABOVE = 240; // pixels for its sockets, its menu and the note
 
-const CHINESE = {
-  "Copy addresses": "复制下载地址",
-  "Copy commands": "复制命令",
-  Copied: "已复制",
-  Close: "关闭",
-};
-
-const worded = (text) => (isChinese() ? (CHINESE[text] ?? text) : text);
-
 let titles = new Map(); // of templates, by the names of their files
 
-/** Sentences of a report, in the language of the editor; a template is called by its title. */
+/** Sentences in the language of the editor; a template is called by its title. */
 const shown = (sentences) => [sentences].flat().map((sentence) => translated(sentence, titles)).join(" ");
 
 // The table
@@ -84,10 +75,10 @@ function button(text, onclick) {
 }
 
 const copyButton = (name, lines) =>
-  button(worded(name), async ({ currentTarget: pressed }) => {
+  button(shown(name), async ({ currentTarget: pressed }) => {
     await copy(lines.join("\n"));
-    pressed.textContent = worded("Copied");
-    setTimeout(() => (pressed.textContent = worded(name)), 1500);
+    pressed.textContent = shown("Copied");
+    setTimeout(() => (pressed.textContent = shown(name)), 1500);
   });
 
 function table({ summary, sections, commands }) {
@@ -136,7 +127,7 @@ function showReport(node, output = app.nodeOutputs?.[node.id] ?? app.nodeOutputs
 
 /** An app has no nodes: there the table stands in a window of its own. */
 function openWindow(report) {
-  const close = made("button", worded("Close"), "float: right; padding: 4px 12px");
+  const close = made("button", shown("Close"), "float: right; padding: 4px 12px");
   const pane = made("dialog", [close, ...table(JSON.parse(report))], "margin: auto; width: min(900px, 90vw)");
   pane.style.cssText += "; padding: 16px; max-height: 85vh; overflow: auto; user-select: text; font-size: 13px; line-height: 1.4";
   pane.style.cssText += "; color: var(--input-text, #ddd); background: var(--comfy-menu-bg, #202020)";
@@ -162,41 +153,20 @@ function extendDoctor(prototype) {
 
 const NAMED = 8; // as many files as a toast has room for
 
-const WORDS = {
-  en: {
-    missing: (number) => (number === 1 ? "One file is missing" : `${number} files are missing`),
-    wrong: (number) => (number === 1 ? "One file is missing or not in order" : `${number} files are missing or not in order`),
-    more: (number) => ` and ${number} more`,
-    size: (size) => `To download: ${size}.`,
-    atLeast: (size, number) => `To download: at least ${size}; the size of ${number} is not stated.`,
-    unknown: () => "The sizes are not stated.",
-    links: "Links and folders",
-  },
-  zh: {
-    missing: (number) => `缺失 ${number} 个文件`,
-    wrong: (number) => `${number} 个文件缺失或有问题`,
-    more: (number) => ` 等，另有 ${number} 个`,
-    size: (size) => `需下载：${size}。`,
-    atLeast: (size, number) => `需下载：至少 ${size}，其中 ${number} 个的大小未公布。`,
-    unknown: () => "大小未公布。",
-    links: "链接和文件夹",
-  },
-};
-
 /** The whole toast is of one language; only names of files stay as they are. unasked: nobody has pressed Run. */
 function tell({ names, size, unsized, all_missing: allMissing }, unasked) {
-  const words = WORDS[isChinese() ? "zh" : "en"];
   const [number, rest] = [names.length, names.length - NAMED];
+  const files = number === 1 ? "One file is missing" : `${number} files are missing`;
+  const summary = shown(allMissing ? files : `${files} or not in order`);
   let list = names.slice(0, NAMED).join(", ");
-  if (rest > 0) list += words.more(rest);
+  if (rest > 0) list += shown(` and ${rest} more`);
   let download = "";
-  if (size && unsized) download = words.atLeast(size, unsized);
-  else if (size) download = words.size(size);
-  else if (unsized) download = words.unknown();
-  const summary = allMissing ? words.missing(number) : words.wrong(number);
-  const way = button(words.links, openDoctor);
+  if (size && unsized) download = `To download: at least ${size}; the size of ${unsized} is not stated.`;
+  else if (size) download = `To download: ${size}.`;
+  else if (unsized) download = "The sizes are not stated.";
+  const way = button(shown("Links and folders"), openDoctor);
   way.style.cssText += "; display: block; margin: 8px 0 0; pointer-events: auto; cursor: pointer";
-  show(MISSING, "warn", summary, [`${list}. ${download}`, way], 30000, unasked);
+  show(MISSING, "warn", summary, [`${list}. ${shown(download)}`, way], 30000, unasked);
 }
 
 /** The template that lists them. */
@@ -227,7 +197,7 @@ let opened = 0; // graphs, so far
 /** The workflow of a graph. It gets its tab a while after the graph, on a slow machine seconds. */
 async function workflowOf(graphId) {
   for (let tries = 0; tries < 100; tries++) {
-    const workflow = app.extensionManager.workflow?.activeWorkflow;
+    const workflow = activeWorkflow();
     if (workflow?.activeState?.id === graphId) return workflow;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
@@ -237,13 +207,12 @@ async function tellWhatIsMissing() {
   const now = opened;
   const workflow = await workflowOf((app.rootGraph ?? app.graph).id);
   if (now !== opened) return; // its turn comes when it is shown again
-  const own = workflow?.__v_raw ?? workflow; // what lies behind it: Vue hands out different objects for one workflow
   const graph = app.graph.serialize();
-  if (!own || asked.has(own) || !someAreOurs(nodesOf(graph))) return;
-  asked.add(own);
+  if (!workflow || asked.has(workflow) || !someAreOurs(nodesOf(graph))) return;
+  asked.add(workflow);
   if (settingOf("Comfy.Workflow.ShowMissingModelsWarning") === false) return;
   const missing = await missingIn(graph);
-  if (now !== opened) asked.delete(own); // it has been left: when it is shown again
+  if (now !== opened) asked.delete(workflow); // it has been left: when it is shown again
   else if (missing.names.length) tell(missing, true);
 }
 

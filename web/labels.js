@@ -4,10 +4,12 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { graphsOf, isChinese, isOurs, nodesOf, someAreOurs } from "./ours.js";
+import { graphsOf, isOurs, nodesOf, settingOf, someAreOurs } from "./ours.js";
 
 // Of locales/zh/main.json, which the host gives out with all other translations: by their English, notes by their lines.
 const TABLES = ["likenessLabels", "likenessNotes", "likenessOptions"];
+
+const isChinese = () => settingOf("Comfy.Locale") === "zh";
 
 let [texts, lines, options] = TABLES.map(() => new Map());
 

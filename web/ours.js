@@ -16,7 +16,6 @@ export const graphsOf = (saved) => [saved, ...(saved.definitions?.subgraphs ?? [
 export const nodesOf = (saved) => graphsOf(saved).flatMap(({ nodes }) => nodes ?? []);
 
 export const settingOf = (name) => app.extensionManager.setting.get(name);
-export const isChinese = () => settingOf("Comfy.Locale") === "zh";
 
 /** The workflow whose tab is open, by what lies behind it: Vue hands out different objects for one workflow. */
 export function activeWorkflow() {

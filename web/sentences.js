@@ -1,4 +1,4 @@
-// Sentences of our Python code, which are English, in the language of the editor. A table of that language has each
+// Sentences of our code, which are English, in the language of the editor. A table of that language has each
 // with a name in braces for what differs: "{path} is not there ({size})." What stands there is looked up as well, and a
 // sentence that the table does not have stays English.
 

@@ -5,8 +5,9 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { find, inApp, isChinese, linked, made, settingOf, templateTitles } from "./ours.js";
+import { find, inApp, linked, made, settingOf, templateTitles } from "./ours.js";
 import { onPrompt } from "./prompts.js";
+import { translated } from "./sentences.js";
 
 const ERROR = "error";
 const shown = new Map(); // by what each is about, an error or the id of a node: its toast
@@ -42,7 +43,7 @@ export function show(about, severity, summary, detail, life, folded = false) {
   if (folded) toast.style.width = "fit-content";
   toast.className = "likeness-toast";
   toast.role = "alert";
-  close.ariaLabel = isChinese() ? "关闭" : "Close";
+  close.ariaLabel = translated("Close");
   close.onclick = () => hide(about);
   const isRead = () => toast.querySelector("details")?.open;
   if (life) setTimeout(() => isRead() || toast.remove(), life);

@@ -630,6 +630,7 @@ def test_nodes_and_templates_speak_chinese_where_the_frontend_does(visit: Visit)
         assert created == [names["LikenessPlaceCast/display_name"], names["LikenessPlaceCast/inputs/cast/name"]]
         chinese, sent_in_chinese = opened()
         assert sent_in_chinese == sent_in_english, "and its tables are read before any graph is opened"
+        visit.toasts.await_count("3 个文件缺失或有问题")
         assert {table.get(text, text) for text in words} <= translations.of_graph(chinese)
         assert not translations.of_graph(chinese) & table.keys()
         assert not translations.lines_of_notes(chinese) & translations.table("zh", translations.NOTES).keys()
