@@ -4,7 +4,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { activeWorkflow, inApp, link, made, nodesOf, settingOf, someAreOurs, templateTitles, TEMPLATES_ROUTE } from "./ours.js";
+import { PACK, activeWorkflow, inApp, link, made, nodesOf, settingOf, someAreOurs, templateTitles } from "./ours.js";
 import { readSentences, translated } from "./sentences.js";
 import { hide, onMissing, show } from "./toasts.js"; // which takes a toast away where another workflow is opened
 
@@ -171,7 +171,7 @@ function tell({ names, size, unsized, all_missing: allMissing }, unasked) {
 
 /** The template that lists them. */
 async function openDoctor() {
-  const answer = await api.fetchApi(`${TEMPLATES_ROUTE}check_files.json`);
+  const answer = await api.fetchApi(`/workflow_templates/${PACK}/check_files.json`);
   const title = titles.get("check_files") ?? "check_files";
   if (answer.ok) await app.loadGraphData(await answer.json(), true, true, title, { openSource: "template" });
 }

@@ -25,39 +25,39 @@ const MODELS = [
 ];
 
 /** What the search finds a template by: in the language of the page, then in the other ones. */
-async function searchWords() {
-  const texts = await api.getCustomNodesI18n();
+function searchWords(texts, stem) {
   const own = settingOf("Comfy.Locale");
   const languages = Object.keys(texts).sort((one, other) => Number(other === own) - Number(one === own));
-  const tables = languages.map((language) => texts[language]?.likenessTemplateWords ?? {});
-  return (stem) => [...new Set(tables.map((table) => table[stem]).filter(Boolean))].join(" · ");
+  const words = languages.map((language) => texts[language]?.likenessTemplateWords?.[stem]);
+  return [...new Set(words.filter(Boolean))].join(" · ");
 }
 
 /** The words of the gallery's filter of tasks, in the language of the page, for a template. */
-async function taskWords() {
-  const texts = await api.getCustomNodesI18n();
-  const own = texts[settingOf("Comfy.Locale")]?.likenessTemplateTasks ?? texts.en?.likenessTemplateTasks ?? {};
-  const tasks = Object.entries(own).map(([task, templates]) => [task, templates.split(" ")]);
-  return (stem) => tasks.filter(([, templates]) => templates.includes(stem)).map(([task]) => task);
+function taskWords(texts, stem) {
+  const tasks = texts[settingOf("Comfy.Locale")]?.likenessTemplateTasks ?? texts.en?.likenessTemplateTasks ?? {};
+  return Object.keys(tasks).filter((task) => tasks[task].split(" ").includes(stem));
 }
 
 /** Ours in the order of the table of titles, then files that it does not have. */
 async function entries() {
   // Without the tables every template is there by its file's name.
   titles = new Map(await templateTitles());
-  const words = await searchWords().catch(() => () => "");
-  const tasks = await taskWords().catch(() => () => []);
+  const texts = await api.getCustomNodesI18n().catch(() => ({}));
   const known = [...titles.keys()].filter((stem) => files.includes(stem));
-  return [...new Set([...known, ...files])].map((stem) => ({
-    name: stem,
-    title: titleOf(stem),
-    description: words(stem) || titleOf(stem),
+  return [...new Set([...known, ...files])].map((stem) => {
+    const words = searchWords(texts, stem);
     // The search weighs tags more than descriptions: so a template to start with comes first.
-    tags: ["Likeness", ...tasks(stem), ...(stem.startsWith("start_") ? words(stem).split(/, |、/).slice(0, 2) : [])],
-    models: MODELS.find(([fits]) => fits.test(stem))[1],
-    mediaType: "image",
-    mediaSubtype: "jpg",
-  }));
+    const first = stem.startsWith("start_") ? words.split(/, |、/).slice(0, 2) : [];
+    return {
+      name: stem,
+      title: titleOf(stem),
+      description: words || titleOf(stem),
+      tags: ["Likeness", ...taskWords(texts, stem), ...first],
+      models: MODELS.find(([fits]) => fits.test(stem))[1],
+      mediaType: "image",
+      mediaSubtype: "jpg",
+    };
+  });
 }
 
 app.registerExtension({

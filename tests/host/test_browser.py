@@ -561,6 +561,7 @@ def test_a_template_of_the_gallery_has_its_picture_and_opens_in_a_tab_of_its_tit
     visit.await_true(lambda: visit.tab() == f"workflows/{title}.json")
     visit.canvas.settle()
     assert sorted(visit.canvas.kinds()) == sorted(node["type"] for node in graph["nodes"])
+    visit.close_dialogs()
 
 
 SOUGHT = {
