@@ -1,20 +1,22 @@
 // In a graph with a node of ours, a menu that has the name of a file in another system's spelling takes it: Windows writes
 // folder\file, others folder/file, a Mac writes letters and their accents apart. A workflow that was saved on one system
-// so runs on another. Only our own menus do this, and those of the loaders with which our templates begin.
+// so runs on another. Only our own menus do this, and those of ComfyUI's loaders of files.
 // core/names.py does the same where the host, and not the page, reads a name.
 
 import { app } from "../../scripts/app.js";
 import { isOurs, nodesOf, someAreOurs } from "./ours.js";
 
-// ComfyUI's own, in our templates and blueprints.
+// ComfyUI's own: those in our templates and blueprints, and two that stand beside them in graphs of users.
 const LOADERS = new Set([
   "CheckpointLoaderSimple",
   "CLIPLoader",
   "CLIPVisionLoader",
   "ControlNetLoader",
+  "DualCLIPLoader",
   "LoadDA3Model",
   "LoadImage",
   "LoadMediaPipeFaceLandmarker",
+  "LoraLoader",
   "LoraLoaderModelOnly",
   "UNETLoader",
   "VAELoader",
