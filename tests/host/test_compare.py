@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,12 +21,13 @@ from comparison import cartoons, parts, worlds
 from comparison import people as people_source
 from comparison.benchmark_run import BENCHMARKS
 from comparison.cartoon_methods import CARTOON_METHODS, HALVES, Method, Picture, World, drawn, meaning, of_photos
-from comparison.colour_judging import CARTOON_COLUMNS, UNREAD, people_figures
+from comparison.colour_judging import CARTOON_COLUMNS, UNREAD, ColourJudge, people_figures
 from comparison.columns import COLUMNS, figures
 from comparison.judged import Judged
 from comparison.rows import Pictured
 from environment import ROOT
 from miniature import avatars, measure, places, stored
+from miniature.net import Miniature
 from pack.core.models.packs import IR_SE50
 from pack.core.people import Identity, Person, PlacedCast
 from PIL import Image
@@ -98,10 +99,15 @@ def cartoon(cast: PlacedCast, shown: Tensor, by_face: bool = False) -> Picture:
     return Picture(pixels.permute(1, 2, 0), cast, by_face)
 
 
+@cache
+def small() -> Miniature:
+    return stored.load()
+
+
 def looks_of(people: Sequence[Identity]) -> Tensor:
     """(P, 11), by all photos of each."""
     rows = torch.stack([person.embeddings[IR_SE50].mean(0) for person in people])
-    return stored.load().looks(torch.nn.functional.normalize(rows))
+    return small().looks(torch.nn.functional.normalize(rows))
 
 
 @pytest.mark.parametrize("by_face", [False, True], ids=["by skeletons", "by faces"])
@@ -117,7 +123,7 @@ def test_the_judge_says_how_much_of_the_others_was_mixed_in(world: World, people
         shown = meant.clone()
         shown[:, :9] = 0.8 * meant[:, :9] + 0.2 * others[:, :9]  # hair is as long as it was, so areas are the same
         pictures.append(cartoon(world.cast(who), shown, by_face))
-    found = colours_of(world, *pictures)
+    found = colours_of(replace(world, judge=ColourJudge(small(), everybody).judged), *pictures)
     assert found["association"] == 1
     assert found["own"] == pytest.approx(0.8, abs=0.02) and found["leakage"] == pytest.approx(0.2, abs=0.02)
 
@@ -215,9 +221,8 @@ def test_a_similarity_is_one_of_the_same_look_and_none_of_a_usual_stranger(world
 
 def test_a_copy_of_the_photo_is_told_from_the_same_person(world: World) -> None:
     """Drawn as in the first photo, and as in another one that was not drawn from."""
-    small = stored.load()
     person = world.people[0]
-    looks = small.looks(torch.nn.functional.normalize(person.embeddings[IR_SE50], dim=-1))  # of each photo
+    looks = small().looks(torch.nn.functional.normalize(person.embeddings[IR_SE50], dim=-1))  # of each photo
     cast = world.cast([of_photos(person, 1)])
     copy = columns_of(world, cartoon(cast, looks[:1]))["copy-paste"]
     other = columns_of(world, cartoon(cast, looks[3:4]))["copy-paste"]

@@ -142,12 +142,11 @@ def loras_of(visit: Visit, *kinds: str) -> list[str]:
 
 
 def test_a_graph_of_other_nodes_alone_is_left_as_it_is(visit: Visit) -> None:
-    """And beside ours a node that is in none of our templates."""
     here = "people/anna.safetensors"
     visit.load(loaders(here) | loaders(here, kind="LoraLoader"))
     assert loras_of(visit) == [here, here]
     visit.load(OURS | loaders(here) | loaders(here, kind="LoraLoader"))
-    assert loras_of(visit) == [windows(here), here]
+    assert loras_of(visit) == [windows(here), windows(here)]
 
 
 def test_an_api_export_and_nodes_that_are_pasted(visit: Visit) -> None:

@@ -135,6 +135,10 @@ def test_rows_that_are_changed_and_stay_where_they_are_leave_nothing():
     assert extra_options == {}
 
 
-def test_rows_that_are_moved_and_changed_are_refused():
+@pytest.mark.parametrize("verified", [[], [2]], ids=["at once", "after another number of rows"])
+def test_rows_that_are_moved_and_changed_are_refused(verified):
+    tracker = RowTracker()
+    for rows in verified:
+        tracker.call([reversed_rows], layer_input(rows), {})
     with pytest.raises(ConditioningLost, match=r"test_row_tracking\) makes 4 rows of 4 inside attention"):
-        RowTracker().call([reversed_and_larger_where_not_whole], layer_input(), {})
+        tracker.call([reversed_and_larger_where_not_whole], layer_input(), {})

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pack.core import identities
 from pack.core.errors import BadEmbedding, UnsupportedCheckpoint
-from pack.core.people import Face, Identity, Portraits
+from pack.core.people import Face, Identity, Lora, Portraits
 
 ARC = "arcface-ir-se50"
 BOTH = (ARC, "antelopev2")
@@ -143,9 +143,10 @@ def test_whom_a_recogniser_takes_for_one_person_is_for_its_own_file_to_say():
     unsaid = replace(stranger, one_person_from={})
     assert identities.look_alike([anna, unsaid]) == [], "the stricter of two files of one recogniser counts"
     assert identities.look_alike([replace(anna, one_person_from={}), unsaid]) != []
-    blended = identities.blend(anna, stranger, 0.5, "slerp", "")
-    assert blended.one_person_from == {ARC: 0.995}
-    assert saved(blended).one_person_from == {ARC: pytest.approx(0.995)}
+    otherwise = replace(stranger, one_person_from={"w600k_mbf": 0.98})
+    blended = identities.blend(anna, otherwise, 0.5, "slerp", "")
+    assert blended.one_person_from == {ARC: 0.995, "w600k_mbf": 0.98}
+    assert saved(blended).one_person_from == pytest.approx(blended.one_person_from)
 
 
 @pytest.mark.parametrize("cosine", [torch.tensor(0.0), torch.tensor(1.5), torch.tensor(torch.nan), torch.ones(2)])
@@ -156,10 +157,12 @@ def test_a_saved_likeness_that_is_no_cosine_is_damage(cosine):
 
 @pytest.mark.parametrize("method", identities.BLENDS)
 def test_blend_ends_are_the_people_themselves(method):
-    """For every recogniser that both have; of portraits the first ones."""
-    a = replace(person(), portraits=pictures())
+    """For every recogniser that both have; of portraits the first ones, of LoRAs each at its person's share."""
+    a = replace(person(), portraits=pictures(), loras=(Lora("a.safetensors", 1.0, ""),))
     b = person("Ben", 2, 5, ("antelopev2", "w600k_mbf"))
-    b = replace(b, portraits=pictures(2, 1))
+    b = replace(b, portraits=pictures(2, 1), loras=(Lora("b.safetensors", 0.5, ""),))
+    mostly_a = identities.blend(a, b, 0.25, method, "")
+    assert [(lora.file, lora.strength) for lora in mostly_a.loras] == [("a.safetensors", 0.75), ("b.safetensors", 0.125)]
     for amount, end in ((0.0, a), (1.0, b)):
         blended = identities.blend(a, b, amount, method, "")
         assert (list(blended.embeddings), blended.name, blended.crops.shape[0]) == (["antelopev2"], "Anna + Ben", 1)

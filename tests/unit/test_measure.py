@@ -87,7 +87,7 @@ def test_the_reach_of_a_place_grows_with_the_picture(away: float, found: int | N
 
 def test_nobody_loses_a_face_within_reach_for_one_that_is_nearer_to_another() -> None:
     """The first face is near to Ben, but Anna reaches no other."""
-    seen = measured(picture(face([], x=86.0), face([], x=138.0)), cast(placed=True))
+    seen = measured(picture(face([], x=87.0), face([], x=139.0)), cast(placed=True))
     assert [sighting.face for sighting in seen.sightings] == [0, 1]
 
 
