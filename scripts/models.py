@@ -193,6 +193,9 @@ def missing(workflow: str, folders: Mapping[str, Sequence[str]]) -> list[str]:
 
 def not_there(models: Iterable[Model], folders: Mapping[str, Sequence[str]]) -> list[Model]:
     """The models of which no folder has a file; the others are said."""
+    places = {Path(place) for several in folders.values() for place in several}
+    if not any(path.is_file() for place in places for path in place.rglob("*")):
+        return list(models)  # a fresh folder: without torch, which takes seconds to import
     try:
         from core.models.doctor import examine
     except ImportError:  # a Python without torch; what is in the first folder is not fetched anyway

@@ -288,6 +288,7 @@ def notes_in(out: Path) -> Mapping[str, Any]:
     return {path.stem: json.loads(path.read_text()) for path in (out / "pictures/ID-Patch").glob("*.json")}
 
 
+@pytest.mark.thorough
 def test_a_method_without_its_files_has_a_note_and_the_others_go_on(
     tmp_path: Path, finished: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -309,6 +310,7 @@ def test_a_method_without_its_files_has_a_note_and_the_others_go_on(
         command.run(arguments)
 
 
+@pytest.mark.thorough
 def test_a_photo_without_a_face_fails_its_own_pictures(
     tmp_path: Path, finished: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,8 +34,9 @@ from PIL import Image
 from torch import Tensor
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[pytest.param("toy", marks=pytest.mark.thorough)])
 def world() -> Iterator[World]:
+    """Figures of a toy, which no other command reads: the tests of them come with --all."""
     with worlds.miniature(3) as there:
         yield there
 
@@ -47,7 +48,6 @@ def colours_of(world: World, *pictures: Picture) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("name", ["ID-Patch", "InstantID by region"])
-@pytest.mark.every_run_only("ID-Patch")
 def test_people_in_the_wrong_places_are_found_to_be_there(world: World, name: str) -> None:
     """And those in the right ones too."""
     people = [of_photos(person, 1) for person in world.people[:2]]
@@ -57,7 +57,6 @@ def test_people_in_the_wrong_places_are_found_to_be_there(world: World, name: st
     assert swapped["association"] == 0 and swapped["leakage"] > 0.5 > swapped["own"], swapped
 
 
-@pytest.mark.thorough
 def test_every_question_has_a_line_for_every_setting(world: World, tmp_path: Path) -> None:
     """Faces one by one are redrawn by each method, and nothing but these; a sheet and a table are written."""
     chosen = {name: CARTOON_METHODS[name] for name in ("ID-Patch", "faces one by one, InstantID")}
@@ -111,7 +110,7 @@ def looks_of(people: Sequence[Identity]) -> Tensor:
 
 
 @pytest.mark.parametrize("by_face", [False, True], ids=["by skeletons", "by faces"])
-@pytest.mark.parametrize("people", [2, *(pytest.param(count, marks=pytest.mark.thorough) for count in (3, 4, 8))])
+@pytest.mark.parametrize("people", [2, 3, 4, 8])
 def test_the_judge_says_how_much_of_the_others_was_mixed_in(world: World, people: int, by_face: bool) -> None:
     """A fifth of all others in every place, in cartoons that the avatar's own code draws."""
     everybody = list(worlds.drawn_people(8))
@@ -314,7 +313,6 @@ def test_every_picture_is_of_the_people_photos_and_seed_that_are_asked_for(world
     assert [one.photos for one in judged] == every_photo * 2, "judged by all photos of everybody"
 
 
-@pytest.mark.thorough
 def test_the_halves_of_instant_id_are_those_that_they_are_called(world: World) -> None:
     """IdentityNet alone draws a figure with the person's look. The adapter alone has no keypoints, so nobody stands
     where they are."""

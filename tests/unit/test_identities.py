@@ -162,7 +162,10 @@ def test_blend_ends_are_the_people_themselves(method):
     b = person("Ben", 2, 5, ("antelopev2", "w600k_mbf"))
     b = replace(b, portraits=pictures(2, 1), loras=(Lora("b.safetensors", 0.5, ""),))
     mostly_a = identities.blend(a, b, 0.25, method, "")
-    assert [(lora.file, lora.strength) for lora in mostly_a.loras] == [("a.safetensors", 0.75), ("b.safetensors", 0.125)]
+    assert [(lora.file, lora.strength) for lora in mostly_a.loras] == [
+        ("a.safetensors", 0.75),
+        ("b.safetensors", 0.125),
+    ]
     for amount, end in ((0.0, a), (1.0, b)):
         blended = identities.blend(a, b, amount, method, "")
         assert (list(blended.embeddings), blended.name, blended.crops.shape[0]) == (["antelopev2"], "Anna + Ben", 1)
