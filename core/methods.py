@@ -16,10 +16,6 @@ from .errors import LikenessError
 FOLDERS = Path(__file__).absolute().parents[1] / "nodes"
 READS = ("embedding", "portrait", "photo", "keypoints", "body", "parts", "pictures")
 """What a method may read of a person."""
-ACTS = (
-    "cross-attention", "text", "ControlNet", "transformer blocks", "joint attention", "self-attention", "LoRA",
-)  # fmt: skip
-"""Where it may act."""
 
 
 class BadRecord(LikenessError):
@@ -71,7 +67,7 @@ class Method:
     recogniser: the id of the recogniser whose embeddings it reads, "" for none.
     embedding_formats: the formats that read embeddings, each by the beginning of its id; empty where all formats do.
     measured_as: what Measure Likeness calls it, "" where nothing is measured by it.
-    reads, acts: of READS and ACTS.
+    reads: of READS.
     families: names of core.families.
     people: the most in one picture, None for any number.
     host: the oldest ComfyUI in which it runs.
@@ -92,7 +88,6 @@ class Method:
     embedding_formats: tuple[str, ...]
     measured_as: str
     reads: tuple[str, ...]
-    acts: tuple[str, ...]
     families: tuple[str, ...]
     people: int | None
     host: str
@@ -112,7 +107,6 @@ def read(path: Path) -> Method:
         unknown = sorted(record.keys() - expected)
         raise BadRecord(path, f"missing {missing}, unknown {unknown}")
     _check_words(path, record, "reads", READS)
-    _check_words(path, record, "acts", ACTS)
     record["formats"] = [Format(**entry) for entry in record["formats"]]
     record["uses"] = [Use(**entry) for entry in record["uses"]]
     values: dict[str, Any] = {"folder": path.parent.name}

@@ -174,10 +174,6 @@ class Totals(NamedTuple):
     swapped: int
 
 
-MEANS = ("resemblance", "association", "leakage", "margin")
-"""The fields of Totals that are means."""
-
-
 def totals(pictures: Sequence[MeasuredPicture]) -> Totals:
     """The figures of pictures in which people were looked for.
 
