@@ -273,8 +273,8 @@ class ApplyPuLID(io.ComfyNode):
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
         zero_tokens = settings.zero_tokens
         if zero_tokens == _BY_THE_FILE:
-            of_v1 = _V1_ZERO_TOKENS[settings.projection]
-            zero_tokens = _V1_1_ZERO_TOKENS if pulid.net.reads_photos_together else of_v1
+            is_v1_1 = pulid.net.reads_photos_together
+            zero_tokens = _V1_1_ZERO_TOKENS if is_v1_1 else _V1_ZERO_TOKENS[settings.projection]
         sides = [_with_zeros(tokens.faces, zero_tokens), _with_zeros(tokens.no_faces, zero_tokens)]
         scales = torch.tensor([settings.weight * person.weight for person in scope.people])  # (people,), of the values
         carried: list[Injection] = []

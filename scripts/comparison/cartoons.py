@@ -44,8 +44,8 @@ class Cartoons:
 
     title: str
     people: int
-    shown: Sequence[Shown]
-    judged: Sequence[Any]
+    shown: list[Shown]
+    judged: list[Any]
 
     def row(self, columns: Sequence[Column]) -> Row:
         return Row(self.title, self.people, self.shown, figures(self.judged, columns))
@@ -56,6 +56,7 @@ def write(name: str, answered: Sequence[Cartoons], out: Path, into_docs: bool) -
     columns = parts.COLUMNS if name == "parts" else CARTOON_COLUMNS
     rows = [of_row.row(columns) for of_row in answered]
     page.write_table(name, rows, columns, out)
+    page.write_sheet(name, rows, out)
     environment.say(f"{out / name}.jpg\n{page.as_markdown(rows, columns)}")
     if into_docs:
         into_page(name, page.as_markdown(rows, columns), page.sheet(page.first_pictures(rows)))
@@ -138,22 +139,18 @@ def drawn_in(
     a row. by_all_photos: whether they are judged by all photos of everybody."""
     rows: list[Cartoons] = []
     for name, method in methods.items():
-        together = Cartoons(name, 0, [], [])
+        by_people: dict[int, Cartoons] = {}
         for column, asked in columns.items():
-            shown: list[Shown] = []
-            judged: list[Any] = []
+            people = int(column) if apart else 0
+            row = by_people.setdefault(people, Cartoons(name, people, [], []))
             for number, pictured in enumerate(asked, 1):
                 picture = _drawn(world, method, pictured, by_all_photos)
                 path = saved(picture.pixels, folder / f"{name}, {column}, {number}.png")
                 names = ", ".join(person.identity.name for person in picture.cast.people)
-                shown.append(Shown(path, f"{name}, seed {pictured.seed}: {names}", column, pictured.seed))
-                judged.append(world.judge(picture))
+                row.shown.append(Shown(path, f"{name}, seed {pictured.seed}: {names}", column, pictured.seed))
+                row.judged.append(world.judge(picture))
             environment.say(f"  {name}, {column}")
-            if apart:
-                rows.append(Cartoons(name, int(column), shown, judged))
-            together = replace(together, shown=[*together.shown, *shown], judged=[*together.judged, *judged])
-        if not apart:
-            rows.append(together)
+        rows += by_people.values()
     return rows
 
 

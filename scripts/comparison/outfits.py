@@ -120,6 +120,7 @@ def answer(session: Session, outfits: Sequence[Outfit]) -> None:
         rows.append(row(session, setting, [outfit for outfit in outfits if len(outfit.parts) >= setting.count]))
     out = session.settings.out
     page.write_table("parts", rows, COLUMNS, out)
+    page.write_sheet("parts", rows, out)
     about = {
         **session.about(),
         "prompt": session.settings.prompt,

@@ -87,12 +87,12 @@ def cells(row: Row, columns: Sequence[Column]) -> list[str]:
 def as_markdown(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     """The table of a question, of what is known, with a column of notes where there are any."""
     facts, columns = facts_of(rows), known_columns(rows, columns)
-    notes = ["note"] if any(row.note for row in rows) else []
-    names = ["", *facts, *[column.name for column in columns], *notes]
+    has_notes = any(row.note for row in rows)
+    names = ["", *facts, *[column.name for column in columns], *(["note"] if has_notes else [])]
     lines = [names, ["---"] * len(names)]
     for row in rows:
-        facts_and_notes = [[str(getattr(row, name)) for name in of_row] for of_row in (facts, notes)]
-        lines.append([row.title, *facts_and_notes[0], *cells(row, columns), *facts_and_notes[1]])
+        line = [row.title, *[str(getattr(row, name)) for name in facts], *cells(row, columns)]
+        lines.append([*line, row.note] if has_notes else line)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -133,9 +133,13 @@ def report(tables: Tables, columns: Sequence[Column], about: Mapping[str, Any], 
 
 
 def write_table(name: str, rows: Sequence[Row], columns: Sequence[Column], out: Path) -> None:
-    """Write the table of a question into a folder, to read and for a spreadsheet, and its sheet."""
+    """Write the table of a question into a folder, to read and for a spreadsheet."""
     (out / f"{name}.md").write_text(as_markdown(rows, columns), "utf-8")
     (out / f"{name}.csv").write_bytes(as_csv(rows, columns))
+
+
+def write_sheet(name: str, rows: Sequence[Row], out: Path) -> None:
+    """Write the sheet of a question into a folder, where there are pictures."""
     pictures = first_pictures(rows)
     if pictures:
         sheet(pictures).save(out / f"{name}.jpg", quality=80)
