@@ -188,7 +188,7 @@ class Scope:
         return io.NodeOutput(*announced(contribution, model, *sides), ui=own_preview or self.preview(cls))
 
 
-def scope_everywhere(cast: Cast, node_name: str, schedule: ScheduleRange, node_id: str | None = None) -> Scope:
+def scope_everywhere(cast: Cast, node_name: str, schedule: ScheduleRange, node_id: str | None) -> Scope:
     """The scope in which all people of a cast act in the whole picture.
 
     node_id: of the node in the graph, or None outside of one.
@@ -228,7 +228,7 @@ def scope_of_faces(
     node_name: str,
     schedule: ScheduleRange,
     inputs: ScopeInputs,
-    node_id: str | None = None,
+    node_id: str | None,
     boxed: Cast | None = None,
 ) -> Scope:
     """The scope of people from photos: around each face box, or in the masks.
@@ -271,7 +271,7 @@ def scope_of_bodies(
     *,
     alone: bool = True,
     rows: bool = True,
-    node_id: str | None = None,
+    node_id: str | None,
 ) -> Scope:
     """The scope by the torso, limbs and face of each person, or by the masks.
 

@@ -10,7 +10,6 @@ class Family:
 
     text: widths of the text that its models read.
     latent: channels of its latents, 0 where none of our nodes needs to know.
-    dimensions: how many dimensions its latents have, with the batch: 4 for (B, C, h, w).
     token: side in pixels of the picture's coarsest token.
     unet: whether its network is a UNet with cross-attention.
     """
@@ -18,7 +17,6 @@ class Family:
     name: str
     text: tuple[int, ...]
     latent: int = 0
-    dimensions: int = 4
     token: int = 16
     unet: bool = False
 
@@ -28,13 +26,13 @@ SD2 = Family("SD2", (1024,), 4, token=64, unet=True)
 SDXL = Family("SDXL", (2048,), 4, token=32, unet=True)
 FLUX = Family("FLUX.1", (4096,), 16)
 FLUX_2 = Family("FLUX.2", (7680, 12288, 15360), 128)
-QWEN = Family("Qwen-Image", (3584,), 16, dimensions=5)
+QWEN = Family("Qwen-Image", (3584,), 16)
 Z_IMAGE = Family("Z-Image", (2560,), 16)
 KREA_2 = Family("Krea 2", (30720,), 16)
 MAGE_FLOW = Family("Mage-Flow", (2560,), 128)
 CHROMA = Family("Chroma", (4096,), 16)
 IDEOGRAM_4 = Family("Ideogram 4", (53248,), 128)
-ANIMA = Family("Anima", (1024,), 16, dimensions=5)
+ANIMA = Family("Anima", (1024,), 16)
 FAMILIES = SD15, SD2, SDXL, FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2, MAGE_FLOW, CHROMA, IDEOGRAM_4, ANIMA
 
 

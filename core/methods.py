@@ -57,7 +57,6 @@ class Method:
 
     folder: its own below nodes/.
     rank: where it stands in lists, small numbers first.
-    paper: where it is published.
     good_for: what people take it for, in a few words, by language.
     node: the node of its own that its workflows have beside `applies`, "" where Load Adapter loads its files.
     applies: ids of the nodes that put it into conditioning or model.
@@ -69,7 +68,6 @@ class Method:
     measured_as: what Measure Likeness calls it, "" where nothing is measured by it.
     reads: of READS.
     families: names of core.families.
-    people: the most in one picture, None for any number.
     host: the oldest ComfyUI in which it runs.
     uses: the ways to use it, the first as its title says.
     """
@@ -77,7 +75,6 @@ class Method:
     folder: str
     rank: int
     title: str
-    paper: str
     good_for: Mapping[str, str]
     node: str
     applies: tuple[str, ...]
@@ -89,7 +86,6 @@ class Method:
     measured_as: str
     reads: tuple[str, ...]
     families: tuple[str, ...]
-    people: int | None
     host: str
     uses: tuple[Use, ...]
 

@@ -36,7 +36,7 @@ class Attachment:
     def __post_init__(self) -> None:
         check_range("The ControlNet", *self.timestep_percent_range)
 
-    def attach_to(self, conditioning: Conditioning, side: Side = Side.POSITIVE) -> Conditioning:
+    def attach_to(self, conditioning: Conditioning, side: Side) -> Conditioning:
         """The conditioning with the net at the end of each entry's chain.
 
         Where an old Apply ControlNet has asked for it, the host hands the whole chain to other prompts as well. These

@@ -89,9 +89,9 @@ def optional(widget: WidgetT) -> WidgetT:
     return widget
 
 
-def pixels_input(name: str, default: int = 0, least: int = 0, most: int = 16384) -> io.Int.Input:
+def pixels_input(name: str, default: int = 0, least: int = 0) -> io.Int.Input:
     """An input for a length or a place in pixels. No picture has more than 16384."""
-    return io.Int.Input(name, default=default, min=least, max=most)
+    return io.Int.Input(name, default=default, min=least, max=16384)
 
 
 def face_sizes_input(name: str, default: float, least: float = 0.0) -> io.Float.Input:

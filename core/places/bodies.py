@@ -59,8 +59,7 @@ KNEELING: Posture = (*_HEAD_AND_SHOULDERS, (0.79, 1.92), (0.42, 2.85), (0.42, 2.
 
 _SHOULDERS_TO_HIPS = 2.15
 _SHOWN_OF_A_SIDE = {"bust": 3, "half": 6, "full": 8}
-"""How many of the eight joints of a posture a body shows."""
-BODIES = (*_SHOWN_OF_A_SIDE, "none")
+"""How many of the eight joints of a posture a body shows; where `body` is "none", there is no skeleton."""
 
 _LEFT, _RIGHT = 1, -1
 """Directions on the picture of the sides of a person who faces the camera: the left one is on the viewer's right."""

@@ -49,7 +49,7 @@ def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, co
 
     The heads of the new places are on the canvas and cover no other head, and no two ID patches overlap.
     where: one of SIDES. nose: px, of the first new person where `where` is AT_POINT; the others get free places then.
-    face_size: height of the face boxes, px, 0 for as large as the faces around. body: one of bodies.BODIES.
+    face_size: height of the face boxes, px, 0 for as large as the faces around. body: "bust", "half", "full" or "none".
     count: how many places are added.
     Raises BadLayout where there is no room.
     """

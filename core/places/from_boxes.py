@@ -124,7 +124,7 @@ def layout(
     drawn: the boxes of the editor, as `read` takes them; None for none.
     editor_began_with: the boxes that the editor began with, as `for_editor` makes them; None for none.
     text: lines of boxes, see `written`.
-    shows: one of SHOWS. body: one of bodies.BODIES.
+    shows: one of SHOWS. body: "bust", "half", "full" or "none".
     Raises BadBoxes and BadInput.
     """
     drawn_boxes = read(drawn or [])
@@ -175,7 +175,7 @@ def _check(boxes: Sequence[Marked], canvas: CanvasSize, shows: str) -> None:
 def _place_of_box(box: Box, shows: str, body: str, canvas: CanvasSize) -> Slot:
     """A new place of which only the box is known: a person who looks into the camera.
 
-    shows: whether the box is the face or holds the whole person. body: one of bodies.BODIES.
+    shows: whether the box is the face or holds the whole person. body: "bust", "half", "full" or "none".
     """
     if shows == "face":
         nose, head = bodies.nose_and_head(box)

@@ -24,7 +24,7 @@ _REGION_WIDTH = 1.4  # how many heads wide a region is at least: a head and most
 def from_faces(faces: Faces, width: int, height: int, fit: str, body: str) -> Layout:
     """One place per face, in their order, with the face's embeddings.
 
-    width or height 0 takes the photo's own. fit: see geometry.Fit.into; body: one of bodies.BODIES.
+    width or height 0 takes the photo's own. fit: see geometry.Fit.into; body: "bust", "half", "full" or "none".
     Raises BadSize and BadLayout.
     """
     canvas = (width or faces.width, height or faces.height)
@@ -161,19 +161,22 @@ def _place_of_mask(number: int, mask: Tensor, canvas: CanvasSize, body: str) -> 
 def head_held(width: float, height: float, body: str) -> float:
     """The height of the head, crown to chin, px, of the largest person who fits into a region of this size.
 
-    width, height: of the region, px. body: how much of the person the region shows, one of bodies.BODIES.
+    width, height: of the region, px. body: how much of the person the region shows, "bust", "half", "full" or "none".
     """
     return min(height / _REGION_HEADS[body], width / _REGION_WIDTH)
 
 
 def facing(nose: Point, head_height: float, body: str, canvas: CanvasSize) -> Slot:
-    """The place of a person who looks into the camera. head_height: crown to chin, px; body: one of bodies.BODIES."""
+    """The place of a person who looks into the camera.
+
+    head_height: crown to chin, px. body: "bust", "half", "full" or "none".
+    """
     keypoints = bodies.face_keypoints(nose, head_height)
     return Slot(nose, bodies.face_box(nose, head_height), keypoints, skeleton_around(keypoints, body, canvas))
 
 
 def skeleton_around(keypoints: Keypoints, body: str, canvas: CanvasSize) -> Pose | None:
-    """The skeleton of a person with these face keypoints; None for body = none. body: one of bodies.BODIES."""
+    """The skeleton of a person with these face keypoints; None for "none". body: "bust", "half", "full" or "none"."""
     if body == "none":
         return None
     return bodies.on_canvas(bodies.body_around(keypoints, body), bodies.head_of_face(keypoints), *canvas)

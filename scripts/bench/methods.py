@@ -226,7 +226,7 @@ def for_counting(family: Family) -> Networks:
     return Networks(family, patcher, comfy.controlnet.ControlNet(net, load_device=cpu), family.size)
 
 
-def for_timing(family: Family, dtype: torch.dtype = torch.float16) -> Networks:
+def for_timing(family: Family, dtype: torch.dtype) -> Networks:
     """With random weights, loaded by the host to its own device."""
     device = comfy.model_management.get_torch_device()
     torch.manual_seed(0)

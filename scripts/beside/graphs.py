@@ -128,10 +128,10 @@ OURS_ACT, THEIRS_ACT = "ours change the picture by", "theirs change it by"
 DIFFERENCE = "difference"
 
 
-def either_order(name: str, node: str, theirs: Theirs, rounding: float = ROUNDING) -> Iterator[Result]:
+def either_order(name: str, node: str, theirs: Theirs) -> Iterator[Result]:
     """Whether one of our methods and another pack's node both act, whichever comes first in the graph.
 
-    node: the title of theirs. rounding: how far the pictures of the two orders may be apart.
+    node: the title of theirs.
     """
     check = f"*{node}*, in a graph before and after ours"
     with family_of(name):
@@ -144,7 +144,7 @@ def either_order(name: str, node: str, theirs: Theirs, rounding: float = ROUNDIN
         held = min(ours_act, theirs_act) > VISIBLE
         yield Result(check, held, name, {OURS_ACT: ours_act, THEIRS_ACT: theirs_act}, detail=order)
     apart = relative(in_front, behind_ours)
-    yield Result(check, apart <= rounding, name, {"the two orders differ by": apart})
+    yield Result(check, apart <= ROUNDING, name, {"the two orders differ by": apart})
 
 
 ONCE_MORE = "ours alone, once more after theirs has run"

@@ -64,7 +64,7 @@ class Sitting:
         return path.relative_to(self.folder).as_posix()
 
 
-def people_into(graph: Graph, sitting: Sitting, by_lora: bool = False) -> None:
+def people_into(graph: Graph, sitting: Sitting, by_lora: bool) -> None:
     """Put the people and their places where the template has its own.
 
     by_lora: every person also has the LoRA beside their photos. Raises GraphError where the host lacks a node.

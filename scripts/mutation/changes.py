@@ -72,7 +72,6 @@ class Place:
     node: ast.AST
     put: Callable[[Any], None]
     function: str
-    scope: str
     statement: ast.stmt | None
 
 
@@ -119,7 +118,7 @@ def _places(node: ast.AST, function: str, scope: str, statement: ast.stmt | None
                 inner = around if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) else function
             within = child if isinstance(child, ast.stmt) else statement
             # The defaults and bases of a definition are computed where it stands.
-            yield Place(child, put, function if isinstance(child, ast.stmt) else inner, scope, within)
+            yield Place(child, put, function if isinstance(child, ast.stmt) else inner, within)
             yield from _places(child, inner, around, within)
 
 

@@ -19,7 +19,6 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -75,8 +74,7 @@ class HostServer:
 
     base: emptied folder it writes into. models: folders with one sub-folder per model key, searched after the host's
     own. without: model keys under which the host's own folders are not searched. frontend: a folder served in the place
-    of the host's own frontend. pack: the folder that becomes the pack. packs: folders of others beside it. variables:
-    environment variables besides those of this process.
+    of the host's own frontend. pack: the folder that becomes the pack. packs: folders of others beside it.
     """
 
     def __init__(
@@ -90,14 +88,13 @@ class HostServer:
         frontend: Path | None = None,
         pack: Path = environment.ROOT,
         packs: Iterable[Path] = (),
-        variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.host, self.base, self.pack_name, self._pack, self._packs = host, base, pack_name, pack, packs
         self.url = f"http://127.0.0.1:{_free_port()}"
         self._python, self._models, self._without = python, [host.path / "models", *models], without
         self._frontend = frontend
         self._process: subprocess.Popen[bytes] | None = None
-        self._variables = {**environment.host_environment(host, python), **variables}
+        self._variables = dict(environment.host_environment(host, python))
         # As on a user's machine: what one start has compiled the next one finds.
         self._variables.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -307,5 +304,5 @@ def _may_use_card() -> bool:
     return os.environ.get("LIKENESS_TEST_DEVICE") != "cpu" and has_card()
 
 
-def _tail(log: str, lines: int = 25) -> str:
-    return "\n".join(log.splitlines()[-lines:])
+def _tail(log: str) -> str:
+    return "\n".join(log.splitlines()[-25:])

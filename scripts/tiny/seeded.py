@@ -52,17 +52,17 @@ KINDS = {
 }  # fmt: skip
 
 
-def id_patch_file(kind: str, patch_seed: int = 131, prompt_seed: int = 132) -> dict[str, dict[str, Tensor]]:
+def id_patch_file(kind: str) -> dict[str, dict[str, Tensor]]:
     """The contents of an id-patch.bin of this kind, with the golden files' sizes."""
     shapes = KINDS[kind]
-    return {"patch_proj": seeded(shapes(3, 4096), patch_seed), "prompt_proj": seeded(shapes(16, 2048), prompt_seed)}
+    return {"patch_proj": seeded(shapes(3, 4096), 131), "prompt_proj": seeded(shapes(16, 2048), 132)}
 
 
-def instant_id_file(layer_widths: list[int], resampler_seed: int = 173, adapter_seed: int = 174) -> dict[str, Any]:
+def instant_id_file(layer_widths: list[int]) -> dict[str, Any]:
     """An ip-adapter.bin for a UNet whose cross-attention layers have these widths, in diffusers' order."""
     adapter = adapter_shapes(layer_widths, 2048)
     resampler = resampler_shapes(16, 2048, width=128, heads=2)
-    return {"image_proj": seeded(resampler, resampler_seed), "ip_adapter": seeded(adapter, adapter_seed)}
+    return {"image_proj": seeded(resampler, 173), "ip_adapter": seeded(adapter, 174)}
 
 
 def parts(shapes: Iterable[tuple[str, tuple[int, ...]]]) -> Mapping[str, Shapes]:
@@ -88,15 +88,15 @@ def ip_adapter_shapes(kind: str, widths: list[int], text: int) -> Mapping[str, S
     return {**parts(of(kind, text=text, **sizes)), "ip_adapter": layers}
 
 
-def ip_adapter_file(kind: str, widths: list[int], text: int, seed: int = 191) -> dict[str, dict[str, Tensor]]:
+def ip_adapter_file(kind: str, widths: list[int], text: int) -> dict[str, dict[str, Tensor]]:
     """An IP-Adapter of one of SIZES for a UNet whose attention layers have these widths, in diffusers' order."""
     shapes = ip_adapter_shapes(kind, widths, text)
-    layers = seeded(shapes["ip_adapter"], seed + 1)
+    layers = seeded(shapes["ip_adapter"], 192)
     for key in layers:
         layers[key] *= 0.3 if "_lora.up" in key else 1  # a LoRA is small beside what it changes
     if kind == "face-id-unnorm":  # as published, by which alone it is told from InstantID's
         layers = {key: tensor.half() for key, tensor in layers.items()}
-    return {"image_proj": seeded(shapes["image_proj"], seed), "ip_adapter": layers}
+    return {"image_proj": seeded(shapes["image_proj"], 191), "ip_adapter": layers}
 
 
 RANK, STATES, EMBEDS = 4, 1280, 1024

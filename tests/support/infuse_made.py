@@ -23,8 +23,8 @@ DIFFUSERS = {
 }  # fmt: skip
 
 
-def peer(seed: int = 311) -> FluxControlNetModel:
-    return fill(FluxControlNetModel(**DIFFUSERS, num_layers=BLOCKS[0], num_single_layers=BLOCKS[1]), seed)
+def peer() -> FluxControlNetModel:
+    return fill(FluxControlNetModel(**DIFFUSERS, num_layers=BLOCKS[0], num_single_layers=BLOCKS[1]), 311)
 
 
 def infuse_net(net: FluxControlNetModel | None = None, **changes: Any) -> comfy.controlnet.ControlNet:

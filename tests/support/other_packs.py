@@ -234,11 +234,11 @@ class Attn2Replace:
         return optimized_attention(q, k, v, extra_options["n_heads"]) + self.amount * q
 
 
-def adapter_pack(model: Any, amount: float = 0.05) -> Any:
+def adapter_pack(model: Any) -> Any:
     """In every layer, under the keys of those packs."""
     clone = model.clone()
     for name, number, index, _ in transformers(model.get_model_object("diffusion_model")):
-        clone.set_model_attn2_replace(Attn2Replace(amount), name, number, index)
+        clone.set_model_attn2_replace(Attn2Replace(0.05), name, number, index)
     return clone
 
 
@@ -363,7 +363,7 @@ def mixed_rows(model: Any) -> Any:
     return clone
 
 
-def guided(model: Any, text: Tensor, scale: float = 2.0) -> Any:
+def guided(model: Any, text: Tensor) -> Any:
     """As NAG: away from a text of its own, on top of whatever stands in the layers when the node runs."""
     clone = model.clone()
 
@@ -377,7 +377,7 @@ def guided(model: Any, text: Tensor, scale: float = 2.0) -> Any:
             keys = module.to_k(text.to(q)).expand(count, -1, -1)
             values = module.to_v(text.to(q)).expand(count, -1, -1)
             out = out.clone()
-            out[rows] += 0.1 * scale * (out[rows] - optimized_attention(q[rows], keys, values, heads))
+            out[rows] += 0.2 * (out[rows] - optimized_attention(q[rows], keys, values, heads))
             return out
 
         return attention

@@ -73,8 +73,8 @@ def picture(seed: int, width: int = 100, height: int = 140, channels: int = 3) -
     return values.float() / 255
 
 
-def box_mask(x0: int, y0: int, x1: int, y1: int, width: int = 100, height: int = 140) -> Tensor:
-    mask = torch.zeros(1, height, width)
+def box_mask(x0: int, y0: int, x1: int, y1: int) -> Tensor:
+    mask = torch.zeros(1, 140, 100)
     mask[:, y0:y1, x0:x1] = 1
     return mask
 

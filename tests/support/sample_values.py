@@ -275,9 +275,9 @@ def gentle(model: Any) -> Any:
 
 
 @cache
-def in_half(model: Any, dtype: torch.dtype = torch.bfloat16) -> Any:
+def in_half(model: Any) -> Any:
     """The same MODEL, stored and computed in half precision."""
-    return _again(model, model.model.diffusion_model.state_dict(), dtype)
+    return _again(model, model.model.diffusion_model.state_dict(), torch.bfloat16)
 
 
 @cache
@@ -389,9 +389,9 @@ def cast(*people: Identity, weights: Iterable[float] = (), places: Layout | None
     return PlacedCast(tuple(members), places_given.width, places_given.height)
 
 
-def on_photo(name: str = "YAO") -> PlacedCast:
+def on_photo() -> PlacedCast:
     """Anna, in the middle of a photo."""
-    height, width = (round(side / 8) * 8 for side in photo(name).shape[1:3])
+    height, width = (round(side / 8) * 8 for side in photo("YAO").shape[1:3])
     return cast(identity(), places=layout(slot(width / 2, height / 2), width=width, height=height))
 
 

@@ -12,13 +12,13 @@ def projection_shapes(text: int, states: int, **sizes: int) -> Shapes:
     return parts(of("story_maker", text=text, states=states, **small))["image_proj_model"]
 
 
-def story_maker_file(widths: list[int], states: int, text: int = 2048, rank: int = 4) -> dict[str, dict[str, Tensor]]:
+def story_maker_file(widths: list[int], states: int) -> dict[str, dict[str, Tensor]]:
     """A mask.bin for a UNet whose transformer blocks have these widths, in diffusers' order. states: width of what its
-    CLIP sees; rank: of the LoRA."""
-    projection = seeded(projection_shapes(text, states), 193)
+    CLIP sees."""
+    projection = seeded(projection_shapes(2048, states), 193)
     # Places and background as loud as the other tokens.
-    projection |= {key: projection[key] * (20 * text) ** 0.5 for key in ("pos_embed", "bg_embed")}
-    return {"image_proj_model": projection, "ip_adapter": seeded(adapter_shapes(widths, text, rank), 194)}
+    projection |= {key: projection[key] * (20 * 2048) ** 0.5 for key in ("pos_embed", "bg_embed")}
+    return {"image_proj_model": projection, "ip_adapter": seeded(adapter_shapes(widths, 2048, 4), 194)}
 
 
 def body(seed: int, width: int = 60, height: int = 90) -> tuple[Tensor, Tensor]:

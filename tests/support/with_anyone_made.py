@@ -15,10 +15,10 @@ BOXES = ((17.0, 20.0, 64.3, 70.0), (50.0, 33.0, 101.0, 96.4), (90.0, 0.0, 136.0,
 """Of faces. The first two overlap, and so do the rows of the last two; two reach a few tenths of a pixel into a row."""
 
 
-def with_anyone_file(seed: int = 303, width: int = 64, **sizes: int) -> dict[str, Tensor]:
+def with_anyone_file() -> dict[str, Tensor]:
     """The branch that reads face embeddings, and some of the other one."""
-    branches = (of("withanyone", width=width, **sizes, branch=branch) for branch in ("arc", "sig"))
-    return seeded(dict([*chain(*branches), ("siglip_in_sig.0.weight", (width, 768))]), seed)
+    branches = (of("withanyone", width=64, branch=branch) for branch in ("arc", "sig"))
+    return seeded(dict([*chain(*branches), ("siglip_in_sig.0.weight", (64, 768))]), 303)
 
 
 def placed(count: int, kind: type[PlacedCast] = PlacedCast, photos: int = 1) -> PlacedCast:
