@@ -87,14 +87,14 @@ def run(main: Callable[[], int]) -> NoReturn:
     To fix are also a full disk and a folder that may not be written to.
     Names of people and files may be in what it prints, also where the console has no letters for them.
     """
-    from core import consoles  # rig has made it importable
+    from core.consoles import accept_any_text  # rig has made it importable
 
-    consoles.accept_any_text()
+    accept_any_text()
     stopping.stop_on_signals()
-    with consoles.written_out():
+    with stopping.written_out():
         try:
             # Once more, so that an error of a file below is none of the console.
-            with consoles.written_out():
+            with stopping.written_out():
                 sys.exit(main())
         except SetupError as problem:
             say(str(problem))
@@ -109,8 +109,6 @@ def run(main: Callable[[], int]) -> NoReturn:
             sys.exit(stopping.status_of(stop))
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a disk says that is full, of which one's share is used up, or that takes no file so long (FAT32)."""
 _LOCKED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 """What a system says of a place that may not be written to, or where something else is in the way."""
 
@@ -121,7 +119,7 @@ def disk_problem(problem: OSError, folder: Path | None = None) -> str | None:
     folder: into which was written, where the error does not say it.
     """
     place = problem.filename2 or problem.filename or folder
-    if problem.errno in _FULL:
+    if problem.errno in stopping.FULL:
         return f"{place or 'A disk'} cannot be written to ({problem.strerror}): make room there, and run it again."
     if problem.errno in _LOCKED and problem.filename:
         return f"{place} cannot be written to ({problem.strerror}): mend that or name another place, and run it again."

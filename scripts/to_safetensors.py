@@ -30,7 +30,7 @@ try:
     from safetensors.torch import save_file
     from torch import Tensor
 
-    from core.consoles import accept_any_text, written_out
+    from core.consoles import accept_any_text
     from core.errors import CannotSave, LikenessError
     from core.models import formats, manifest
     from core.models.files import sha256, unfinished_folder
@@ -138,10 +138,9 @@ if __name__ == "__main__":
             signal.signal(number, _stop)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=path, help="a pickle, or the folder of Parts2Whole")
-    with written_out():
-        try:
-            print(convert(parser.parse_args().source))
-        except (LikenessError, OSError) as problem:
-            sys.exit(str(problem))
-        except KeyboardInterrupt as stop:
-            sys.exit(128 + (stop.args[0] if stop.args else signal.SIGINT))
+    try:
+        print(convert(parser.parse_args().source), flush=True)
+    except (LikenessError, OSError) as problem:
+        sys.exit(str(problem))
+    except KeyboardInterrupt as stop:
+        sys.exit(128 + (stop.args[0] if stop.args else signal.SIGINT))

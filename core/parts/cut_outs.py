@@ -10,34 +10,30 @@ from .resizing import resized, targets
 
 
 def cut_out_of_part(part: Part) -> Tensor:
-    """The part itself as a square picture (side, side, 3), cut out by `cut`."""
-    height, width = part.picture.shape[:2]
-    resized_part = resized(part, width, height)
-    return cut(resized_part.picture, resized_part.mask)
+    """The part itself on white, as a square picture: (side, side, 3)."""
+    return _square(piece_of_part(part))
 
 
 def cut_out_of_target(part: Part, picture: Tensor) -> Tensor:
-    """The piece of a picture (H, W, 3) in which the part may be looked at, cut out by `cut`: (side, side, 3).
+    """The piece of a picture (H, W, 3) in which the part may be looked at, on white, as a square: (side, side, 3).
 
     That is where the part's target is; for a part without a target, it is the whole picture.
     """
     height, width = picture.shape[:2]
     target = targets((part,), width, height)
     mask = torch.ones(height, width) if target is None else target[0]
-    return cut(picture, mask)
+    return _square(_piece(picture, mask))
 
 
 def piece_of_part(part: Part) -> Tensor:
-    """The part itself, cut out by `piece`: (h, w, 3)."""
+    """The part itself on white: (h, w, 3)."""
     height, width = part.picture.shape[:2]
     resized_part = resized(part, width, height)
-    return piece(resized_part.picture, resized_part.mask)
+    return _piece(resized_part.picture, resized_part.mask)
 
 
-def cut(picture: Tensor, mask: Tensor) -> Tensor:
-    """The masked piece of a picture (H, W, 3) on white, as a square that is no larger than it needs to be. mask: (H,
-    W)."""
-    on_white = piece(picture, mask)
+def _square(on_white: Tensor) -> Tensor:
+    """A piece (h, w, 3) in the middle of a white square that is no larger than it needs to be: (side, side, 3)."""
     height, width = on_white.shape[:2]
     side = max(height, width)
     above = (side - height) // 2
@@ -47,7 +43,7 @@ def cut(picture: Tensor, mask: Tensor) -> Tensor:
     return functional.pad(on_white, padding, value=1.0)
 
 
-def piece(picture: Tensor, mask: Tensor) -> Tensor:
+def _piece(picture: Tensor, mask: Tensor) -> Tensor:
     """The masked piece of a picture (H, W, 3) on white, (h, w, 3), no larger than it needs to be. mask: (H, W)."""
     # `resized` has rounded the mask to eight bits, which leaves nothing of a very faint one: then all of it counts.
     if not (mask > 0).any():

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 from environment import ROOT
-
-from core.consoles import READER_LEFT
+from rig.stopping import READER_LEFT
 
 LIST = (str(ROOT / "scripts" / "models.py"), "list")
 WHOLE_LINES = "import environment, sys; environment.run(lambda: print('x' * 100_000) or 0)"

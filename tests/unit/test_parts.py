@@ -66,12 +66,13 @@ def test_pose_pictures_of_the_right_size_stay_bit_for_bit():
 
 def test_a_part_is_cut_out_on_white_in_the_middle_of_a_square():
     """A red thing of 20x60 px: 20 px of white at its left and right."""
-    image = torch.zeros(100, 100, 3)
-    mask = torch.zeros(100, 100)
+    image = torch.zeros(1, 100, 100, 3)
+    mask = torch.zeros(1, 100, 100)
     image[..., 0] = 1
-    mask[10:70, 30:50] = 1
-    mask[10, 30] = 0
-    cut_out = cut_outs.cut(image, mask)
+    mask[:, 10:70, 30:50] = 1
+    mask[:, 10, 30] = 0
+    red_thing = part(image, mask=mask)
+    cut_out = cut_outs.cut_out_of_part(red_thing)
     assert cut_out.shape == (60, 60, 3)
     white = torch.ones(3)
     red = torch.tensor([1.0, 0, 0])
@@ -79,6 +80,9 @@ def test_a_part_is_cut_out_on_white_in_the_middle_of_a_square():
     assert (cut_out[:, 40:] == white).all()
     assert (cut_out[1:, 20:40] == red).all()
     assert torch.equal(cut_out[0, 20], white), "what the mask leaves out"
+    assert torch.equal(cut_outs.piece_of_part(red_thing), cut_out[:, 20:40])
+    there = part(image, target=mask)
+    assert torch.equal(cut_outs.cut_out_of_target(there, image[0]), cut_out)
 
 
 def test_what_does_not_count_is_dim_in_the_sheet():
