@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).absolute().parent))
 
 import environment
 from environment import Host, SetupError, say
-from rig.arguments import positive
+from shared.arguments import positive
 
 if TYPE_CHECKING:
     from batch.folders import Folder
@@ -50,7 +50,7 @@ def main() -> int:
     from batch import rows
     from batch.folders import folder_of
     from batch.output import Output
-    from rig import workflow_files
+    from shared import workflow_files
 
     host = hosts[0]
     parent, name = os.path.split(options.jobs)
@@ -85,7 +85,7 @@ def make_all(
     from batch.maker import Maker
     from batch.run import Run, last_line
     from batch.saved_people import FaceBank
-    from rig import host_folders, workflow_files
+    from shared import host_folders, workflow_files
 
     object_info = workers.object_info()
     bank_folders = [Path(folder) for folder in host_folders.of_host(host)["likeness_faces"]]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import environment
-from rig.pack import entered
+from shared.pack import entered
 
 ON_CARD = (
     "id_patch", "instant_id", "ip_adapter_plus", "prompt_per_person", "lora_per_person", "chained_instant_ids",

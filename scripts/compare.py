@@ -31,8 +31,8 @@ import os
 from pathlib import Path
 
 import environment
-from rig.arguments import positive
-from rig.pack import entered
+from shared.arguments import positive
+from shared.pack import entered
 
 QUESTIONS = {"people": ("crowd", "seeds", "ablations"), "miniature": ("crowd", "halves", "parts", "seeds")}
 SOURCES = ("people", "outfits", "pictures", "benchmark", "miniature")

@@ -33,8 +33,8 @@ import environment
 from environment import CACHE, COMFYUI, ROOT, Host, SetupError, say
 
 if TYPE_CHECKING:
-    from rig.host_server import HostServer
-    from rig.standins import Files
+    from shared.host_server import HostServer
+    from shared.standins import Files
 
 OUTPUT = ROOT / "output"
 WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
@@ -76,7 +76,7 @@ def main() -> int:
         return without_host()
     if arguments.download:
         import models
-        from rig import host_folders
+        from shared import host_folders
 
         models.fetched(models.chosen([WORKFLOW.stem]), host_folders.of_host(host), arguments.yes)
     return with_host(host, python, arguments.keep)
@@ -129,7 +129,7 @@ def without_host() -> int:
 
 def write_report(report: Report) -> None:
     """output/report.json, complete or not at all, with the names of the pictures beside it."""
-    from rig.whole import written
+    from shared.whole import written
 
     report["pictures"] = sorted(path.name for path in OUTPUT.glob("*.png"))
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
@@ -150,9 +150,9 @@ def with_host(host: Host, python: Path, keeps: bool) -> int:
     """keeps: whether that ComfyUI gets the miniature and its workflows."""
     import models
     from miniature import built, install
-    from rig import host_folders
-    from rig.host_server import HostError, HostServer
-    from rig.workflow import WorkflowError
+    from shared import host_folders
+    from shared.host_server import HostError, HostServer
+    from shared.workflow import WorkflowError
 
     started = time.monotonic()
     missing = models.missing(WORKFLOW.stem, host_folders.of_host(host))
@@ -216,8 +216,8 @@ def generate(server: HostServer, stand_ins: Files | None) -> Report:
     """Run the workflow on the two photos, copy every picture that it shows to output/ and return what there is to
     report. stand_ins: the miniature's files."""
     from miniature import install
-    from rig import photos, workflow
-    from rig.pack import has_card
+    from shared import photos, workflow
+    from shared.pack import has_card
 
     images = [server.upload_image(photo) for photo in photos.drawn()]
     if stand_ins:
@@ -249,7 +249,7 @@ def picture_name(title: str) -> str:
 def draw(server: HostServer, stand_ins: Files, kind: str, name: str) -> None:
     """One of the miniature's workflows into output/<name>.png."""
     from miniature import install
-    from rig import workflow
+    from shared import workflow
 
     images = [server.upload_image(picture) for picture in install.KINDS[kind].pictures(stand_ins)]
     prompt = workflow.to_prompt(install.ready(kind, stand_ins, images), server.object_info())
@@ -260,7 +260,7 @@ def draw(server: HostServer, stand_ins: Files, kind: str, name: str) -> None:
 
 def keep(picture: Path, name: str) -> None:
     """Copy a picture of the host's to output/<name>.png, complete or not at all."""
-    from rig.whole import written
+    from shared.whole import written
 
     written(OUTPUT / f"{name}.png", partial(shutil.copyfile, picture))
 
@@ -273,7 +273,7 @@ class Progress:
         self._spoke = time.monotonic()
 
     def __call__(self, event: dict[str, Any]) -> None:
-        from rig.workflow import title
+        from shared.workflow import title
 
         data = event["data"]
         if event["type"] == "executing" and data["node"]:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from rig import stopping
+from shared import stopping
 
 # Not resolved: a pack linked into custom_nodes belongs to that ComfyUI.
 ROOT = Path(__file__).absolute().parents[1]
@@ -87,7 +87,7 @@ def run(main: Callable[[], int]) -> NoReturn:
     To fix are also a full disk and a folder that may not be written to.
     Names of people and files may be in what it prints, also where the console has no letters for them.
     """
-    from core.consoles import accept_any_text  # rig has made it importable
+    from core.consoles import accept_any_text  # shared has made it importable
 
     accept_any_text()
     stopping.stop_on_signals()

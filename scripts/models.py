@@ -30,8 +30,8 @@ sys.path.insert(0, str(Path(__file__).absolute().parent))
 
 import environment
 from environment import ROOT, SetupError
-from rig import families_table, host_folders, workflow_files
-from rig.workflow import nodes_in, offered
+from shared import families_table, host_folders, workflow_files
+from shared.workflow import nodes_in, offered
 
 from core.errors import LikenessError, counted
 from core.methods import methods as records
@@ -40,7 +40,7 @@ from core.models.manifest import Model
 
 WORKFLOWS = ROOT / "workflows"
 BLUEPRINTS = ROOT / "subgraphs"
-README_WORDS = ROOT / "scripts" / "rig" / "readme.json"
+README_WORDS = ROOT / "scripts" / "shared" / "readme.json"
 _README: dict[str, Any] = json.loads(README_WORDS.read_bytes())
 """What README's tables have beside the manifest and the records.
 
@@ -226,7 +226,7 @@ def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: 
         print("".join(f"    {one.licence} ({one.source})\n" for one in model.licences), end="")
         print(f"    {model.page}")
     print(f"In all: {manifest.together(models)}.")
-    from rig import fetch  # says which package it lacks, before anything is asked
+    from shared import fetch  # says which package it lacks, before anything is asked
 
     if not yes and not sys.stdin.isatty():
         environment.say("There is no terminal to ask in: add --yes if you accept these licences.")

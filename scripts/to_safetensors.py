@@ -131,7 +131,7 @@ def _stop(number: int, _: object) -> None:
 if __name__ == "__main__":
     accept_any_text()
     # Whoever ends it, as by closing its terminal: no unfinished file stays. This script is published alone, without the
-    # others, which share rig/stopping.py.
+    # others, which share shared/stopping.py.
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # under nohup one is ignored

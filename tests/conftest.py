@@ -30,7 +30,7 @@ SUPPORT = ROOT / "tests" / "support"
 sys.path += [str(SCRIPTS), str(SCRIPTS / "tiny"), str(SUPPORT)]
 
 import devices  # noqa: E402
-from rig.pack import load_host, load_pack  # noqa: E402
+from shared.pack import load_host, load_pack  # noqa: E402
 
 
 def _write_below_a_folder_of_its_own() -> None:

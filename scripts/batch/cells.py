@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rig.workflow import Spec
+from shared.workflow import Spec
 
 from core.models.files import WEIGHTS
 from core.names import among, ending

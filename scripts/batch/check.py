@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from environment import SetupError
-from rig.workflow import Prompt, specs, title
+from shared.workflow import Prompt, specs, title
 
 from core.models import needs
 

@@ -6,8 +6,8 @@ from itertools import chain
 from typing import Any
 
 from environment import SetupError
-from rig import workflow
-from rig.workflow import Place, Prompt
+from shared import workflow
+from shared.workflow import Place, Prompt
 
 from core.names import folded
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from environment import SetupError, python_command, say
-from rig import whole
-from rig.given_files import Unreadable, bytes_of, require_file, too_long
+from shared import whole
+from shared.given_files import Unreadable, bytes_of, require_file, too_long
 
 from core.models.files import dead_link, files_below
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from environment import SetupError
-from rig import workflow, workflow_files
-from rig.workflow import Place, Prompt, Spec, specs
+from shared import workflow, workflow_files
+from shared.workflow import Place, Prompt, Spec, specs
 
 from core.names import among, folded
 from core.picture_files import ENDINGS

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rig import tables
-from rig.given_files import Unreadable
-from rig.workflow import Prompt
+from shared import tables
+from shared.given_files import Unreadable
+from shared.workflow import Prompt
 
 from .folders import Folder
 from .inputs import Template

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from environment import SetupError, python_command
-from rig.links import Link, as_link, up_to
-from rig.workflow import Prompt, specs, title
+from shared.links import Link, as_link, up_to
+from shared.workflow import Prompt, specs, title
 
 from core import measure
 from core.errors import listed

@@ -26,10 +26,10 @@ from typing import IO, Any
 
 import numpy as np
 from environment import SetupError
-from rig import tables
-from rig.locks import lock_alone, lock_shared
-from rig.tables import as_csv
-from rig.workflow import Prompt
+from shared import tables
+from shared.locks import lock_alone, lock_shared
+from shared.tables import as_csv
+from shared.workflow import Prompt
 
 from .estimate import Took
 from .folders import Folder, StoreFolder

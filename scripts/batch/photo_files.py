@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import PurePath
 
-from rig.given_files import Unreadable
+from shared.given_files import Unreadable
 
 from core.errors import BadPhoto
 from core.picture_files import read_picture

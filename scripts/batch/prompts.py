@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from environment import SetupError
-from rig.links import links_of
-from rig.workflow import Prompt, title
+from shared.links import links_of
+from shared.workflow import Prompt, title
 
 from core.errors import listed
 

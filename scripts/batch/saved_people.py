@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from rig.links import links_of, readers_of, up_to
-from rig.workflow import Prompt
+from shared.links import links_of, readers_of, up_to
+from shared.workflow import Prompt
 
 from core.errors import listed
 from core.models.files import files_below

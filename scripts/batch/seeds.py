@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from environment import SetupError
-from rig.links import as_link
-from rig.workflow import Prompt
+from shared.links import as_link
+from shared.workflow import Prompt
 
 from .prompts import Job
 

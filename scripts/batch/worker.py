@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from environment import Host, say
-from rig.host_server import HostError, HostServer
-from rig.host_server import Run as HostRun
-from rig.workflow import Prompt, title
+from shared.host_server import HostError, HostServer
+from shared.host_server import Run as HostRun
+from shared.workflow import Prompt, title
 
 from .temporary import temporary_folder
 

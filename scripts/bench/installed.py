@@ -15,7 +15,7 @@ from typing import Any
 import environment
 import folder_paths
 import torch
-from rig.links import as_link
+from shared.links import as_link
 
 
 class PackNotLoaded(environment.SetupError):

@@ -36,8 +36,8 @@ from pack.core.parts.bank import PartWeights, token_mask, tokens_inside
 from pack.core.people import Lora, Person, PlacedCast, RowCast
 from pack.nodes.adapters import LOADERS
 from pack.nodes.extension import NODES
-from rig import adapters, shapes
-from rig.standins import Weights, nested, save
+from shared import adapters, shapes
+from shared.standins import Weights, nested, save
 from tiny_networks import NETWORKS, host_sample
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_map_only

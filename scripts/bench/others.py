@@ -21,8 +21,8 @@ import numpy as np
 import tiny_encoders
 import torch
 from pack.bridge.host.unet import attention_layers
-from rig import adapters, shapes
-from rig.standins import Weights, nested, save
+from shared import adapters, shapes
+from shared.standins import Weights, nested, save
 from torch import Tensor
 
 from . import installed

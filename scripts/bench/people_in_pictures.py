@@ -23,8 +23,8 @@ from pack.bridge.sampling.model_conds import carry
 from pack.bridge.sampling.runs import patched
 from pack.nodes.infinite_you.net import BLOCKS
 from pack.nodes.pulid.net import reads_behind
-from rig import shapes
-from rig.standins import Weights
+from shared import shapes
+from shared.standins import Weights
 
 from .figures import Applied, Way
 from .methods import PULID_ENCODER, Autoencoder, eyes_of_pulid, file_loaded, hollow, run, shapes_alone, strips

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pack.core.picture_files import read_picture
 from PIL import Image
-from rig import whole
+from shared import whole
 
 from .benchmarks import Case
 

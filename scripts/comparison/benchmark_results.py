@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pack.core.errors import counted
-from rig import whole
+from shared import whole
 
 from . import page
 from .benchmarks import Benchmark, Case

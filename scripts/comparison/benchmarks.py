@@ -15,7 +15,7 @@ from typing import Any, cast
 from environment import SetupError
 from pack.core import names
 from pack.core.text import in_one_line, plain
-from rig.given_files import Unreadable, bytes_of
+from shared.given_files import Unreadable, bytes_of
 
 from .columns import Column
 from .drafts import IN_A_ROW, Places

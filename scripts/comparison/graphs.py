@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from environment import RELEASE
-from rig.links import as_link, up_to
-from rig.workflow import Json, Prompt, Spec, nodes_of, specs
+from shared.links import as_link, up_to
+from shared.workflow import Json, Prompt, Spec, nodes_of, specs
 
 Output = tuple[str, int]
 """An output of a node: the id of the node, and the number of the output."""

@@ -17,7 +17,7 @@ from pack.bridge.people import face_model
 from pack.core.models import needs
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from rig import whole
+from shared import whole
 
 from .graphs import Graph
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from rig import photos
+from shared import photos
 
 from .identities_collapse import SCENES
 

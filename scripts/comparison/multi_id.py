@@ -21,7 +21,7 @@ import numpy as np
 from environment import SetupError
 from pack.core.measure.figures import mean
 from pack.core.people import Box
-from rig.given_files import Unreadable, bytes_of
+from shared.given_files import Unreadable, bytes_of
 
 from .benchmarks import (
     MOST_BYTES,

@@ -16,7 +16,7 @@ from pack.core.parts.parts import LABELS, Part, make_part
 from pack.core.picture_files import ENDINGS
 from pack.core.text import MOST_NAME_LETTERS, plain
 from PIL import Image
-from rig.workflow import load, to_prompt
+from shared.workflow import load, to_prompt
 from torch import Tensor
 
 from . import page

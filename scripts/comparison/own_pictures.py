@@ -22,7 +22,7 @@ from pack.core.geometry import FAR
 from pack.core.names import among
 from pack.core.people import Cast, Identity, Person, PlacedCast, Slot
 from PIL import Image
-from rig import tables
+from shared import tables
 
 from . import page
 from .columns import OF_A_SET, figures

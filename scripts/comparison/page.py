@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from pack.core import previews
 from PIL import Image, ImageDraw
-from rig import whole
-from rig.tables import as_csv as lines_as_csv
+from shared import whole
+from shared.tables import as_csv as lines_as_csv
 from torch import Tensor
 
 from .columns import Column

@@ -15,7 +15,7 @@ from miniature.in_host import Wardrobe, dressing, files_in, shared, sharing, wor
 from miniature.outfits import fitting
 from miniature.parts2whole import Pictures
 from miniature.pool import HELD_OUT
-from rig.standins import narrow
+from shared.standins import narrow
 from torch import Tensor
 
 from .columns import Column

@@ -14,7 +14,7 @@ from typing import Any
 
 from environment import ROOT, SetupError
 from pack.core.methods import method as method_of_pack
-from rig.workflow import Json, load, to_prompt
+from shared.workflow import Json, load, to_prompt
 
 from .drafts import FACE_MODEL, LAYOUT, PLACED, Sitting, first_decode, one_picture, people_into, prompt_into
 from .graphs import Graph, Output

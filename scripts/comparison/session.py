@@ -16,7 +16,7 @@ from pack.bridge.people import face_model as host_face_model
 from pack.core.errors import counted, listed
 from pack.core.models import packs
 from pack.core.models.manifest import model as manifest_model
-from rig.workflow import WorkflowError
+from shared.workflow import WorkflowError
 
 from . import kept
 from .columns import CLIP, COLUMNS, DINO, Column, figures

@@ -22,4 +22,4 @@ released weights.
     measure.py        whose look is seen in which place
 """
 
-import rig  # noqa: F401 - by it the pack's core is found
+import shared  # noqa: F401 - by it the pack's core is found

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 from environment import package_file
-from rig import photos
-from rig.standins import FACE_PACK
-from rig.whole import written
+from shared import photos
+from shared.standins import FACE_PACK
+from shared.whole import written
 from torch import Tensor
 
 from core import identities

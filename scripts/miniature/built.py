@@ -4,8 +4,8 @@ import hashlib
 from pathlib import Path
 
 from environment import CACHE, say
-from rig.standins import Files, copy_face_pack
-from rig.versions import version_folder
+from shared.standins import Files, copy_face_pack
+from shared.versions import version_folder
 
 from core.previews import as_picture
 

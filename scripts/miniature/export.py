@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from rig import adapters
-from rig.shapes import Shapes, of
-from rig.standins import FILES, TEXT, WIDTH, Files, copy_face_pack, nested, save
+from shared import adapters
+from shared.shapes import Shapes, of
+from shared.standins import FILES, TEXT, WIDTH, Files, copy_face_pack, nested, save
 from torch import Tensor
 
 from core.models.manifest import STANDIN

@@ -8,9 +8,9 @@ import json
 from collections.abc import Callable, Iterable
 
 import torch
-from rig.shapes import Shapes, of
-from rig.standins import Files, save
 from safetensors.torch import save_file
+from shared.shapes import Shapes, of
+from shared.standins import Files, save
 from torch import Tensor, nn
 
 from . import stored

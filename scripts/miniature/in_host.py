@@ -26,9 +26,9 @@ from pack.nodes.parts2whole.files import load_parts2whole
 from pack.nodes.parts2whole.nodes import ApplyParts2Whole, EncodeParts
 from pack.nodes.places import LayoutForAGroup, PlaceCast
 from pack.nodes.share_parts.nodes import ONCE, SharePartsAttention
-from rig.shapes import Shapes
-from rig.standins import Files, narrow
 from safetensors.torch import save_file
+from shared.shapes import Shapes
+from shared.standins import Files, narrow
 from torch import Tensor
 
 from . import export, export_parts2whole, garments, net, places

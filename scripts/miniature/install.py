@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from environment import ROOT, run
-from rig import photos
-from rig.standins import Files
-from rig.whole import written
-from rig.workflow import BYPASSED, NOTES, fill, load
+from shared import photos
+from shared.standins import Files
+from shared.whole import written
+from shared.workflow import BYPASSED, NOTES, fill, load
 
 from core.models.workflow_nodes import nodes_in
 

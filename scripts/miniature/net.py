@@ -5,7 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from rig import shapes
+from shared import shapes
 from torch import Tensor, nn
 
 from core.geometry import PATCH, patch_rect, with_patches

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from rig.standins import ir_se50_shapes
+from shared.standins import ir_se50_shapes
 from torch import Tensor
 
 from core.faces.model import ONE_PERSON_FROM

@@ -1,7 +1,7 @@
 """SDXL's UNet and its ControlNet, and SD1.5's UNet, at 64 channels, in plain torch, with the host's names of keys.
 
-The layouts are the smallest that the host knows, as in rig/shapes.txt: Segmind Vega's, and SD1.5 of two levels of one
-block. Without labels: the prompt has no effect on these models.
+The layouts are the smallest that the host knows, as in shared/shapes.txt: Segmind Vega's, and SD1.5 of two levels of
+one block. Without labels: the prompt has no effect on these models.
 """
 
 import itertools

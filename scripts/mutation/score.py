@@ -41,7 +41,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).absolute().parents[1]))
 os.environ |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "OMP_NUM_THREADS": "1"}
 import environment
-from rig.pack import load_host
+from shared.pack import load_host
 
 from mutation.changes import Mutant, mutants_of
 

@@ -1,4 +1,4 @@
-"""Weights from seeds, as the golden files were made, and the authors' files at small sizes (rig/shapes.txt).
+"""Weights from seeds, as the golden files were made, and the authors' files at small sizes (shared/shapes.txt).
 
 One generator per module walks the sorted floating-point keys: 1-d tensors are 1 + 0.1 r (a norm's weight) or 0.1 r,
 `latents` is r, everything else r / sqrt(elements of one output row).
@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from rig import adapters
-from rig.shapes import of
+from shared import adapters
+from shared.shapes import of
 from torch import Tensor, nn
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -105,4 +105,4 @@ SIZES: dict[str, dict[str, int]] = {
     "face-id": {"inner": 512}, "face-id-plus": {"depth": 1, "hidden": 64}, "face-id-portrait": {"inner": 512},
     "face-id-unnorm": {"width": 64}, "plain": {}, "plus": {"width": 64}, "full": {},
 }  # fmt: skip
-"""Of the tables of rig/shapes.txt, what is smaller than published."""
+"""Of the tables of shared/shapes.txt, what is smaller than published."""

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from rig import archive
+from shared import archive
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -74,9 +74,9 @@ def reaches(trees: Trees, folder: str, *allowed: str) -> list[tuple[str, str]]:
     ]
 
 
-DESCRIPTIONS = ("scripts/rig/families_table.py", "pack.bridge.networks.families.TRANSFORMERS")
+DESCRIPTIONS = ("scripts/shared/families_table.py", "pack.bridge.networks.families.TRANSFORMERS")
 """A script's import from bridge: descriptions of model families, a module that needs no host either."""
-SEARCHED = ("scripts/rig/host_folders.py", "pack.bridge.host.folders")
+SEARCHED = ("scripts/shared/host_folders.py", "pack.bridge.host.folders")
 """A script's import from bridge: the folders that a host searches, in a script that has imported one."""
 
 
@@ -97,7 +97,7 @@ def test_layers_know_those_below_alone(trees: Trees) -> None:
     assert [name for name in of_descriptions if name.split(".")[0] in HOST | {"bridge", "nodes", "torch"}] == []
     assert {name.split(".")[0] for _, name in reached} == {"core", "pack"}
     in_a_host = (
-        "scripts/bench/", "scripts/beside/", "scripts/comparison/", "scripts/tiny/", "scripts/miniature/in_host.py",
+        "scripts/bench/", "scripts/real_packs/", "scripts/comparison/", "scripts/tiny/", "scripts/miniature/in_host.py",
     )  # fmt: skip
     assert [(file, name) for file, name in reached if file.startswith(in_a_host) != name.startswith("pack.")] == []
 

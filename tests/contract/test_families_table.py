@@ -6,7 +6,7 @@ import pytest
 from pack.bridge.networks.families import TRANSFORMERS, TransformerFamily
 from pack.core import families
 from pack.core.methods import methods
-from rig import families_table
+from shared import families_table
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = "docs/which_method.md"

@@ -7,7 +7,7 @@ from typing import Any
 import environment
 import pytest
 from PIL import Image
-from rig import archive
+from shared import archive
 
 tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11 to read pyproject.toml")
 

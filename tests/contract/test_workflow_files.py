@@ -14,7 +14,7 @@ import pytest
 import translations
 from pack.core.models import manifest
 from PIL import Image
-from rig import workflow
+from shared import workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 AT_MOST_TWELVE = {

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import workflow
+from shared import workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 TITLE_BAR = 30

@@ -18,7 +18,7 @@ from pack.core.people import NOSE
 from pack.core.previews import color_of
 from PIL import Image
 from real_faces import picture
-from rig import photos
+from shared import photos
 
 FFHQ_POINTS = np.array(
     [

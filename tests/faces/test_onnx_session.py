@@ -78,7 +78,7 @@ def test_a_file_that_onnxruntime_cannot_run_is_named(tmp_path):
 _WITHOUT = """
 import sys
 sys.path[:0] = [{scripts!r}]
-from rig import pack
+from shared import pack
 pack.load_pack()
 from pack.core.faces import model, onnx_session
 assert "onnxruntime" not in sys.modules, "imported before it is chosen"

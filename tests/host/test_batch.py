@@ -26,7 +26,7 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
-from rig.host_server import HostServer
+from shared.host_server import HostServer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes as Linux names them")
 

@@ -29,8 +29,8 @@ from batch.run import Asking
 from batch.worker import SavedFile
 from environment import ROOT
 from PIL import Image
-from rig.host_server import HostServer
-from rig.links import up_to
+from shared.host_server import HostServer
+from shared.links import up_to
 
 _SPEC = importlib.util.spec_from_file_location("batch_script", ROOT / "scripts" / "batch.py")
 assert _SPEC

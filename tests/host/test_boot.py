@@ -12,7 +12,7 @@ import folder_paths
 import pytest
 from environment import Host
 from pack.bridge.people import photos as provided
-from rig.host_server import HostServer, link_pack
+from shared.host_server import HostServer, link_pack
 
 pytestmark = [pytest.mark.xdist_group("server"), pytest.mark.both_hosts]
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,8 +76,8 @@ def test_folder_of_any_name(name: str, tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_pack_imports_nothing_that_the_host_has_not(host: Host) -> None:
     """Every start pays for what is imported. Standard library and the pack aside."""
     code = (
-        f"import sys; sys.path.append({str(ROOT / 'scripts')!r}); import asyncio, rig.pack\n"
-        f"rig.pack.load_pack(); rig.pack.load_host({str(host.path)!r})\n"
+        f"import sys; sys.path.append({str(ROOT / 'scripts')!r}); import asyncio, shared.pack\n"
+        f"shared.pack.load_pack(); shared.pack.load_host({str(host.path)!r})\n"
         "import comfy_api.latest, comfy.controlnet, comfy.sd, nodes; before = set(sys.modules)\n"
         "import pack.nodes.extension; asyncio.run(pack.nodes.extension.Likeness().get_node_list())\n"
         "added = {name.split('.')[0] for name in set(sys.modules) - before}\n"

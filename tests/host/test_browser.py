@@ -24,7 +24,7 @@ from browser.visit import WINDOW, Visit, labels_asked_for
 from pack.core.models import needs
 from pack.nodes.extension import NODES
 from PIL import Image
-from rig import workflow
+from shared import workflow
 
 pytestmark = pytest.mark.xdist_group("browser")
 ROOT = Path(__file__).resolve().parents[2]

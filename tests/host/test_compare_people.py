@@ -44,11 +44,11 @@ from pack.core.methods import methods
 from pack.core.parts.parts import Parts
 from pack.core.people import Person, PlacedCast, Slot
 from PIL import Image
-from rig import adapters, shapes
-from rig.links import as_link
-from rig.standins import NARROW, TEXT_15, Weights, narrow
-from rig.workflow import WorkflowError, load, nodes_in, specs
 from safetensors.torch import save_file
+from shared import adapters, shapes
+from shared.links import as_link
+from shared.standins import NARROW, TEXT_15, Weights, narrow
+from shared.workflow import WorkflowError, load, nodes_in, specs
 from torch import Tensor
 
 SIZE = (256, 192)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from environment import Host
 from PIL import Image
-from rig import photos, standins
-from rig.host_server import HostServer, Prompt
+from shared import photos, standins
+from shared.host_server import HostServer, Prompt
 
 pytestmark = pytest.mark.xdist_group("server")
 PEOPLE = "小明 \N{GRINNING FACE} Полина"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from environment import ROOT, Host
 from miniature import alone, built, install
-from rig import photos, workflow
-from rig.host_server import HostServer
+from shared import photos, workflow
+from shared.host_server import HostServer
 
 LIKE_ONE_PERSON = "look like one person"
 

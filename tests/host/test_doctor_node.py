@@ -12,7 +12,7 @@ from pack.bridge.host import folders
 from pack.core.models import needs
 from pack.nodes import doctor as bridge
 from PIL import Image
-from rig import workflow
+from shared import workflow
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 

@@ -1,7 +1,7 @@
 """The ComfyUI that the scripts and these tests drive."""
 
 import pytest
-from rig.host_server import HostServer, Prompt
+from shared.host_server import HostServer, Prompt
 
 
 @pytest.mark.thorough

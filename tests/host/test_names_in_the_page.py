@@ -18,8 +18,8 @@ from browser.canvas import Graph
 from browser.fixtures import opened
 from browser.visit import Visit
 from environment import Host
-from rig import workflow
-from rig.host_server import HostServer
+from shared import workflow
+from shared.host_server import HostServer
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.xdist_group("browser")

@@ -14,8 +14,8 @@ import pytest
 import torch
 import windows_names
 from environment import Host
-from rig.host_server import HostServer
 from safetensors.torch import save_file
+from shared.host_server import HostServer
 from standins_made import Standins
 
 pytestmark = pytest.mark.both_hosts

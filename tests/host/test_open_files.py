@@ -10,7 +10,7 @@ import pytest
 import small_networks
 from graph_run import run
 from graphs import DEFAULTS, Node, node, ours
-from rig import versions
+from shared import versions
 from standins_made import Standins
 
 OPEN = Path("/proc/self/fd")

@@ -11,8 +11,8 @@ from environment import Host
 from pack.bridge.host import pack_copies
 from pack.core.text import logger
 from pack.nodes import doctor
-from rig import archive
-from rig.host_server import HostServer
+from shared import archive
+from shared.host_server import HostServer
 
 pytestmark = [pytest.mark.both_hosts, pytest.mark.xdist_group("server")]
 

@@ -16,7 +16,7 @@ from pack.core.models.fetch_commands import fetching
 from pack.core.models.findings import FOUND, MISPLACED, MISSING
 from pack.core.models.searched_folders import Folders
 from pack.nodes.people import LoadFaceEmbedder
-from rig import standins
+from shared import standins
 from standins_made import Standins
 
 pytestmark = pytest.mark.both_hosts

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from rig.host_server import HostError, HostServer
 from safetensors.torch import save_file
+from shared.host_server import HostError, HostServer
 
 
 def node(kind: str, **inputs):

@@ -7,8 +7,8 @@ import torch
 from pack.core.errors import BadInput, BadPhoto, BadSetup, FaceNotFound
 from pack.nodes import people, photos
 from PIL import Image
-from rig import photos as samples
 from safetensors.torch import load_file
+from shared import photos as samples
 
 pytestmark = pytest.mark.xdist_group("server")
 

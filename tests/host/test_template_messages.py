@@ -15,7 +15,7 @@ from pack.core.errors import BadPhoto, BadSetup, FileOfOtherMethod, LikenessErro
 from pack.core.faces import analysis, which
 from pack.core.faces.finding import Detection
 from pack.core.models import manifest, needs
-from rig import workflow
+from shared import workflow
 
 pytestmark = pytest.mark.xdist_group("browser")
 TITLES = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]

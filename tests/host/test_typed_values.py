@@ -14,7 +14,7 @@ import templates
 from browser.fixtures import once_of_each
 from browser.subgraph_node import WINDOW, SubgraphNode, Value
 from browser.visit import Visit
-from rig import workflow
+from shared import workflow
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
 # One with every kind of value, and a blueprint.

@@ -10,7 +10,7 @@ import templates
 from browser.canvas import DrawnNode, Graph
 from browser.fixtures import once_of_each
 from browser.visit import WINDOW, Visit
-from rig import workflow
+from shared import workflow
 
 pytestmark = pytest.mark.xdist_group("browser")
 SCREEN, LAPTOP = (1920, 1080), (1366, 768)

@@ -24,8 +24,8 @@ from pack.core.methods import methods
 from pack.core.models import workflow_nodes
 from pack.core.places import bodies
 from PIL import Image, ImageOps
-from rig import photos, workflow
-from rig.host_server import HostError, HostServer, Run
+from shared import photos, workflow
+from shared.host_server import HostError, HostServer, Run
 from standin_server import refused, write_lora, write_transformer_lora
 from standins_made import Standins
 
@@ -49,7 +49,7 @@ DRAWN = {"DA3Render", "SDPoseDrawKeypoints"}
 """By networks of a gigabyte, which no small file stands in for: the picture they look at takes the drawing's place."""
 TABLE = json.loads(Path(__file__).with_name("workflows.json").read_text("utf-8"))
 """sizes: by words of a name, width and height, the least that two people take, six and four; parts take any; a photo's
-shape, or a pose's. standins: for what is loaded, the name of one of rig.standins. transformers: by a part of a name,
+shape, or a pose's. standins: for what is loaded, the name of one of shared.standins. transformers: by a part of a name,
 other ones. repainted: by template, the title of what loads the photo, kind or title of what makes the mask, what is
 set, and titles of what Ctrl+B switches. offered: by template, which kind of node is dragged to which, there to which
 input, what is set, and titles of what goes off. instead: by template and option, the title of the box that draws in the

@@ -20,8 +20,8 @@ from pack.core.people import Cast
 from pack.core.projections import FacePlusProjection
 from peers import Sampling, adapter_for, apply, converted, read, with_adapters
 from people_made import person
-from rig.shapes import of
 from seeded import STATES, parts, seeded
+from shared.shapes import of
 from torch.nn.functional import normalize
 
 TEXT, TOLERANCE = 128, 2e-6  # relative to the largest latent value, in double precision

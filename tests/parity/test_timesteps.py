@@ -18,7 +18,7 @@ from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSampli
 from pack.nodes.parts2whole import files as parts2whole_files
 from parts_made import SCHEDULER
 from peers import BETAS
-from rig.workflow import nodes_in
+from shared.workflow import nodes_in
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [*sorted((ROOT / "workflows").glob("*.json")), *sorted((ROOT / "subgraphs").glob("*.json"))]

@@ -30,7 +30,7 @@ from batch.run import Run, last_line
 from batch.worker import SavedFile
 from environment import SetupError
 from PIL import Image
-from rig.tables import as_cell
+from shared.tables import as_cell
 
 from core.names import ending
 

@@ -32,7 +32,7 @@ from batch.output import Measuring, Output, Shelf, Task
 from batch.rows import Row
 from batch.worker import SavedFile
 from environment import ROOT, SetupError
-from rig.given_files import Unreadable
+from shared.given_files import Unreadable
 
 pytest.importorskip("s3fs", reason="the store of these tests is s3fs and moto")
 pytest.importorskip("moto", reason="the store of these tests is s3fs and moto")

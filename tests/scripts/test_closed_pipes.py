@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from environment import ROOT
-from rig.stopping import READER_LEFT
+from shared.stopping import READER_LEFT
 
 LIST = (str(ROOT / "scripts" / "models.py"), "list")
 WHOLE_LINES = "import environment, sys; environment.run(lambda: print('x' * 100_000) or 0)"

@@ -17,7 +17,7 @@ from resource import RLIM_INFINITY, RLIMIT_FSIZE, setrlimit
 from typing import Any
 
 import pytest
-from rig import fetch
+from shared import fetch
 
 from core.models.manifest import File
 

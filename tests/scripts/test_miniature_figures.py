@@ -10,7 +10,7 @@ from environment import SetupError
 from miniature import export, garments, measure, stored
 from miniature.clothes_measured import Fitted, shows, swapped, wearing
 from pack.core.models.tensors import below
-from rig.shapes import of
+from shared.shapes import of
 
 
 @pytest.mark.parametrize("damaged", [lambda data: data[:-9], lambda data: data.replace(b'"scales"', b'"scalez"')])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from miniature import built, export, install, net
 from pack.core.models.workflow_nodes import nodes_in
-from rig import workflow as workflows
+from shared import workflow as workflows
 
 
 @pytest.fixture

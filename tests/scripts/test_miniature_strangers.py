@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from miniature import alone, recogniser
-from rig import photos
+from shared import photos
 from torch.nn import functional
 
 from core import identities

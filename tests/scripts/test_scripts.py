@@ -9,7 +9,7 @@ from pathlib import Path
 import environment
 import pytest
 from pack.scripts import test as runner
-from rig import archive
+from shared import archive
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,7 +98,7 @@ def test_a_python_that_is_no_environment(tmp_path: Path, lacks: str) -> None:
     python = folder / "python"
     python.symlink_to(Path(sys.executable).resolve())
     (tmp_path / "scripts").mkdir()
-    for name in ("environment.py", "rig", "requirements"):
+    for name in ("environment.py", "shared", "requirements"):
         (tmp_path / "scripts" / name).symlink_to(ROOT / "scripts" / name)
     code = (
         f"import sys; sys.path[:0] = [{str(tmp_path / 'scripts')!r}]\n"

@@ -10,8 +10,8 @@ import standins_made
 import torch
 from environment import Host
 from pack.core.models.workflow_nodes import nodes_in
-from rig import shapes, workflow
-from rig.host_server import HostServer
+from shared import shapes, workflow
+from shared.host_server import HostServer
 
 
 def definition(required: dict[str, Any], **optional: Any) -> dict[str, Any]:

@@ -14,14 +14,14 @@ import pytest
 from batch.folders import Folder
 from batch.output import Output
 from environment import ROOT, SetupError
-from rig import locks
-from rig.versions import version_folder
+from shared import locks
+from shared.versions import version_folder
 
 CODE = """
 import random, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from rig.versions import version_folder
+from shared.versions import version_folder
 
 FILES = 20
 folder = Path(sys.argv[2])

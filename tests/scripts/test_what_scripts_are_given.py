@@ -16,8 +16,8 @@ from batch.folders import Folder
 from environment import SetupError
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from rig import workflow_files
-from rig.given_files import Unreadable, bytes_of
+from shared import workflow_files
+from shared.given_files import Unreadable, bytes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"

@@ -16,7 +16,7 @@ SCRIPTS = SUPPORT.parents[1] / "scripts"
 sys.path[0] = str(SCRIPTS)  # as if compare.py itself had been called
 sys.path.append(str(SCRIPTS / "tiny"))
 
-from rig import pack  # noqa: E402
+from shared import pack  # noqa: E402
 
 
 def main() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rig import adapters
-from rig.shapes import of
+from shared import adapters
+from shared.shapes import of
 
 TABLE: dict[str, list[Any]] = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
 """A published adapter or network by its name, or names and shapes."""

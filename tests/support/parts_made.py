@@ -14,9 +14,9 @@ from pack.bridge.host import load
 from pack.core.parts.parts import LABELS, Parts, make_part
 from pack.nodes.parts2whole.net import DecoupledAttn, PoseGuider
 from pack.nodes.parts2whole.nodes import Parts2Whole
-from rig.shapes import of
 from safetensors.torch import save_file
 from seeded import fill, seeded
+from shared.shapes import of
 from torch import Tensor
 
 SCHEDULER = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}

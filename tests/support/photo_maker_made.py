@@ -10,8 +10,8 @@ import tiny_sdxl
 import torch
 from pack.nodes.photo_maker.nodes import PhotoMaker, load_photo_maker
 from people_made import person as person
-from rig.shapes import of
 from seeded import Shapes, seeded
+from shared.shapes import of
 from torch import Tensor
 
 TEXT, VISION = 2048, 64

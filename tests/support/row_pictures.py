@@ -39,7 +39,7 @@ def write(file: Path) -> None:
 if __name__ == "__main__":
     sys.path += [str(ROOT / "scripts"), str(ROOT / "scripts" / "tiny"), str(ROOT / "tests" / "support")]
     import devices
-    from rig.pack import load_host, load_pack
+    from shared.pack import load_host, load_pack
 
     load_pack()
     load_host(os.environ["COMFYUI_PATH"], on_cpu=True)

@@ -14,9 +14,9 @@ from urllib.error import HTTPError
 import pytest
 import torch
 from environment import Host
-from rig import archive
-from rig.host_server import HostServer, Prompt, refusal
 from safetensors.torch import save_file
+from shared import archive
+from shared.host_server import HostServer, Prompt, refusal
 from standins_made import Standins
 
 WITHOUT_OPTIONAL = """

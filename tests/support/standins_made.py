@@ -16,8 +16,9 @@ import environment
 import torch
 from environment import package_file
 from pack.core.faces import landmarks
-from rig import adapters, shapes
-from rig.standins import (
+from safetensors.torch import save_file
+from shared import adapters, shapes
+from shared.standins import (
     FILES,
     NARROW,
     TEXT,
@@ -30,8 +31,7 @@ from rig.standins import (
     nested,
     save,
 )
-from rig.versions import version_folder
-from safetensors.torch import save_file
+from shared.versions import version_folder
 from torch import Tensor
 
 CACHE = environment.CACHE / "standins"

@@ -1,8 +1,8 @@
 """StoryMaker's file at small sizes, and a picture of somebody's clothes."""
 
 import torch
-from rig.shapes import of
 from seeded import Shapes, adapter_shapes, parts, seeded
+from shared.shapes import of
 from torch import Tensor
 
 

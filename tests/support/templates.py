@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from browser.fixtures import once_of_each
-from rig import workflow
+from shared import workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "workflows").glob("*.json"))

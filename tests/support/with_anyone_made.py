@@ -4,8 +4,8 @@ from itertools import chain
 
 from pack.core.people import PlacedCast, Slot
 from people_made import person
-from rig.shapes import of
 from seeded import seeded
+from shared.shapes import of
 from torch import Tensor
 
 TOKENS, HEAD = 8, 64

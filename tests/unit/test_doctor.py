@@ -15,9 +15,9 @@ from pack.core.models.fetch_commands import fetching
 from pack.core.models.findings import Diagnosis, Finding
 from pack.core.models.formats import IR_SE50_KEY
 from pack.core.models.searched_folders import Folders
-from rig import adapters
-from rig import workflow as rig_workflow
-from rig.standins import copy_face_pack
+from shared import adapters
+from shared import workflow as rig_workflow
+from shared.standins import copy_face_pack
 
 ROOT = Path(__file__).resolve().parents[2]
 TO_K_OF_CONTROL_NET = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight"

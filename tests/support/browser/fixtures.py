@@ -12,7 +12,7 @@ import environment
 import pytest
 import real_faces
 from environment import Host, SetupError, host_at
-from rig.host_server import HostServer
+from shared.host_server import HostServer
 from standins_made import Standins
 
 from . import launch

@@ -14,7 +14,7 @@ from typing import Any
 
 import playwright.sync_api as playwright
 import pytest
-from rig.host_server import HostServer
+from shared.host_server import HostServer
 
 from . import launch, subgraph_node
 from .app_view import AppView

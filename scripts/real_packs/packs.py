@@ -18,9 +18,9 @@ from bench import installed, others
 from bench.figures import Applied
 from bench.methods import normal
 from pack.core.errors import LikenessError
-from rig import adapters
-from rig.standins import Weights, nested
 from safetensors.torch import save_file
+from shared import adapters
+from shared.standins import Weights, nested
 from torch import Tensor
 
 from . import graphs
@@ -140,7 +140,7 @@ def _parsing(**_: Any) -> Callable[[Tensor], tuple[Tensor]]:
 
 @cache
 def _pulid() -> Any:
-    """The pack's own network with random weights: no file of it is in rig/shapes.txt."""
+    """The pack's own network with random weights: no file of it is in shared/shapes.txt."""
     code = sys.modules[installed.node_class("ApplyPulid").__module__]
     torch.manual_seed(5)
     unet = others.unet_shape(networks())

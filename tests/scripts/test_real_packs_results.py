@@ -1,9 +1,9 @@
-"""The table that beside/run.py writes."""
+"""The table that real_packs/run.py writes."""
 
 from __future__ import annotations
 
-from beside.names import ADAPTED, ORDERS, OURS, OURS_FIRST, THEIRS_FIRST, TITLES
-from beside.results import Line, markdown, titles
+from real_packs.names import ADAPTED, ORDERS, OURS, OURS_FIRST, THEIRS_FIRST, TITLES
+from real_packs.results import Line, markdown, titles
 
 
 def line(pack: str, order: str, check: str, method: str = "", held: bool = True, figure: str = "") -> Line:

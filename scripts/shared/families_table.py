@@ -13,7 +13,7 @@ from typing import Any
 
 from core.families import FAMILIES
 from core.methods import methods
-from rig.pack import load_pack
+from shared.pack import load_pack
 
 HEAD = ("model", "photos", "a LoRA for each person", "words for each person", "second pass", "ControlNet", "ComfyUI")
 """The head of the table."""

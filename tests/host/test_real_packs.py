@@ -1,4 +1,4 @@
-"""beside/run.py: what it looks at beside another pack, and that it finds what does not hold."""
+"""real_packs/run.py: what it looks at beside another pack, and that it finds what does not hold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import other_packs
 import pytest
 from bench.figures import Applied
-from beside import graphs, names, packs
+from real_packs import graphs, names, packs
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = "ip_adapter_plus"
@@ -59,7 +59,7 @@ def test_an_error_of_another_pack_does_not_hold() -> None:
 
 
 def test_without_any_pack_there_is_nothing_to_run(host: object, tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "beside" / "run.py"), "--python", sys.executable]
+    command = [sys.executable, str(ROOT / "scripts" / "real_packs" / "run.py"), "--python", sys.executable]
     command += ["--pack", "PuLID_ComfyUI", "--table", str(tmp_path / "table.md")]
     answer = subprocess.run(command, capture_output=True, encoding="utf-8", env={**os.environ}, check=False)
     assert answer.returncode == 1

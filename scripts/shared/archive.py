@@ -1,6 +1,6 @@
 """What is published: git's files less .comfyignore, as `comfy node pack` takes them, and the help pages' copies.
 
-    python -m rig.archive /tmp/likeness
+    python -m shared.archive /tmp/likeness
 
 in the folder scripts/ of the pack leaves it in a folder that is new or empty, outside of the repository. What is
 published is made there. A run that fails leaves nothing.

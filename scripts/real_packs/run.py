@@ -1,7 +1,7 @@
 """Run the packs that our pages name beside ours: loaded before and after ours, and in both orders in a graph.
 
-    python scripts/beside/run.py --table beside.md > beside.jsonl
-    python scripts/beside/run.py --pack ComfyUI-ppm --order theirs-first
+    python scripts/real_packs/run.py --table real_packs.md > real_packs.jsonl
+    python scripts/real_packs/run.py --pack ComfyUI-ppm --order theirs-first
 
 Needs a ComfyUI with some of these packs in custom_nodes (see scripts/test.py for where it is looked for). Their own
 code runs with ours on a small SDXL and SD1.5 with random weights. What is not installed is said and left out. Each pack
@@ -25,10 +25,10 @@ sys.path.pop(0)
 sys.path.insert(0, str(Path(__file__).absolute().parents[1]))
 
 import environment
-from rig.pack import entered
+from shared.pack import entered
 
-from beside.names import NAMES, ORDERS, OURS, OURS_FIRST, THEIRS_FIRST
-from beside.results import Line, markdown
+from real_packs.names import NAMES, ORDERS, OURS, OURS_FIRST, THEIRS_FIRST
+from real_packs.results import Line, markdown
 
 NOBODY = "none"
 """In the place of a pack: what ours give without any."""
@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument("--table", type=Path, help="a file for the table, in Markdown")
     options = parser.parse_args()
     packs = options.pack or list(NAMES)
-    entered("beside/run.py", options.python)
+    entered("real_packs/run.py", options.python)
     if options.order:
         if len(packs) != 1:
             raise environment.SetupError("--order runs one pack: name it with --pack.")
@@ -66,7 +66,7 @@ def run_here(pack: str, order: str) -> int:
     if folder and order == THEIRS_FIRST:
         installed.load(folder)
     # Only here: it imports our nodes.
-    from beside import graphs
+    from real_packs import graphs
 
     if folder and order == OURS_FIRST:
         installed.load(folder)
@@ -77,7 +77,7 @@ def run_here(pack: str, order: str) -> int:
     for name in OURS:
         emit({"ours": name, "digest": graphs.digest(graphs.ours_alone(name))})
     if folder:
-        from beside import packs
+        from real_packs import packs
 
         (chosen,) = (known for known in packs.PACKS if known.name == pack)
         for title, check in chosen.checks.items():
