@@ -32,7 +32,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-import comfy.conds
 import comfy.utils
 import torch
 import torch.nn.functional as functional

@@ -221,8 +221,10 @@ def report_of(data: bytes) -> Report:
 
 
 def _picture_of(content: Mapping[str, Any]) -> MeasuredPicture:
-    sightings = tuple(
-        Sighting(**{**sighting, "similarities": tuple(sighting["similarities"])}) for sighting in content["sightings"]
-    )
+    sightings: list[Sighting] = []
+    for sighting in content["sightings"]:
+        values = dict(sighting)
+        values["similarities"] = tuple(sighting["similarities"])
+        sightings.append(Sighting(**values))
     boxes = tuple(tuple(box) for box in content["boxes"])
-    return MeasuredPicture(boxes, sightings, tuple(content["part_similarities"]))
+    return MeasuredPicture(boxes, tuple(sightings), tuple(content["part_similarities"]))

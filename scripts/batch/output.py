@@ -116,7 +116,7 @@ class Shelf:
         files = names_of(task.row, [picture.ending for picture in pictures])
         for file, picture in zip(files, pictures, strict=True):
             self._folder.write(file, picture.data)
-        entry = {
+        entry: dict[str, Any] = {
             "line": task.row.line,
             "name": task.row.name,
             "fingerprint": task.fingerprint,

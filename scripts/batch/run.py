@@ -204,7 +204,7 @@ def _is_given_up(finished: Finished) -> bool:
     return bool(finished.error) or finished.made.is_given_up
 
 
-def bar(items: Iterable, total: int | None, title: str, unit: str = "row", done: int = 0) -> tqdm:
+def bar(items: Iterable[Any], total: int | None, title: str, unit: str = "row", done: int = 0) -> tqdm[Any]:
     """A bar that says how far something is. done: how many of the total were done before."""
     pace = _TERMINAL_SECONDS if sys.stderr.isatty() else _LOG_SECONDS
     # A bar of something short would only flicker by.

@@ -145,13 +145,13 @@ def shapes_alone(module: Any) -> None:
 @dataclass
 class Networks:
     """A UNet and a ControlNet in the host, and what else the nodes of a method are connected to. size: (width, height)
-    of the picture."""
+    of the picture. files: the last of the methods' files that was loaded, by its name in the tables of shapes."""
 
     family: Family
     model: Any
     net: Any
     size: tuple[int, int]
-    _loaded: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def text(self) -> int:
@@ -183,17 +183,17 @@ class Networks:
         return prompts
 
     def resized(self, width: int, height: int) -> Networks:
-        return Networks(self.family, self.model, self.net, (width, height), self._loaded)
+        return Networks(self.family, self.model, self.net, (width, height), self.files)
 
     def loaded(self, file: str) -> Any:
         """A key of FILES, by its method's loader. One at a time: of real size each takes gigabytes."""
-        if file not in self._loaded:
-            self._loaded.clear()
+        if file not in self.files:
+            self.files.clear()
             folder, contents = FILES[file]
             # Of every cross-attention layer.
             unet = adapters.UNet(self.text, tuple(width for *_, width in attention_layers(self.model)))
-            self._loaded[file] = file_loaded(folder, nested(Weights(torch.float16).fill(contents(unet))))
-        return self._loaded[file]
+            self.files[file] = file_loaded(folder, nested(Weights(torch.float16).fill(contents(unet))))
+        return self.files[file]
 
 
 def file_loaded(method: str, state: dict[str, Any]) -> Any:
@@ -473,9 +473,15 @@ def share_parts(crop: bool = False, every: int = 1) -> Apply:
         parts = None
         for number in range(count):
             picture = torch.rand(1, height, width, 3, generator=torch.Generator().manual_seed(number))
-            earlier = {} if parts is None else {"parts": parts}
+            earlier: dict[str, Any] = {} if parts is None else {"parts": parts}
             parts = run("LikenessPart", image=picture, mask=garment(networks)[None], **earlier)[0]
-        inputs = {"parts": parts, "width": width, "height": height, "crop_to_mask": crop, "renew_every": every}
+        inputs: dict[str, Any] = {
+            "parts": parts,
+            "width": width,
+            "height": height,
+            "crop_to_mask": crop,
+            "renew_every": every,
+        }
         return connected(networks, "LikenessSharePartsAttention", **inputs)
 
     return apply

@@ -82,8 +82,9 @@ def as_json(judged: Judged) -> dict[str, Any]:
 
 def from_json(content: Mapping[str, Any]) -> Judged:
     """What `as_json` has made. Raises TypeError and KeyError for something else."""
-    compared = {name: Compared(**tables) for name, tables in content["compared"].items()}
-    return Judged(**{**content, "compared": compared})
+    values = dict(content)
+    values["compared"] = {name: Compared(**tables) for name, tables in content["compared"].items()}
+    return Judged(**values)
 
 
 @dataclass(frozen=True)

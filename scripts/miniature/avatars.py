@@ -28,8 +28,13 @@ class Area(IntEnum):
 
 WALL, WHITE = 0, 255
 _FINE = 4  # OpenCV's coordinates in sixteenths of a pixel
-_COLOURS = {"wall": (0.84, 0.90, 0.95), "white": (0.97, 0.97, 0.97), "line": (0.22, 0.17, 0.20)}
-_COLOURS |= {"trousers": (0.27, 0.31, 0.42), "mouth": (0.80, 0.30, 0.32)}
+_COLOURS = {
+    "wall": (0.84, 0.90, 0.95),
+    "white": (0.97, 0.97, 0.97),
+    "line": (0.22, 0.17, 0.20),
+    "trousers": (0.27, 0.31, 0.42),
+    "mouth": (0.80, 0.30, 0.32),
+}
 
 
 def area(person: int, part: Area) -> int:

@@ -85,7 +85,7 @@ def behind(applied: Applied) -> WithPrompts:
     """What a node of ours is connected to that comes after others."""
     on = networks()
     prompts = {"positive": applied.positive, "negative": applied.negative}
-    return WithPrompts(on.family, applied.model, on.net, on.size, on._loaded, prompts)
+    return WithPrompts(on.family, applied.model, on.net, on.size, on.files, prompts)
 
 
 def with_ours(name: str, applied: Applied) -> Applied:

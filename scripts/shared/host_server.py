@@ -13,7 +13,6 @@ import shutil
 import socket
 import subprocess
 import time
-import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping

@@ -12,10 +12,9 @@ from torch.utils._pytree import tree_map_only
 AnyT = TypeVar("AnyT")
 
 VARIABLE = "LIKENESS_TEST_DEVICE"
-DEVICE = torch.device(os.environ.get(VARIABLE, "cpu"))
-if DEVICE.type not in ("cpu", "mps") and DEVICE.index is None:
-    # With its number, as ComfyUI names it: it frees and counts the memory of this very device.
-    DEVICE = torch.device(DEVICE.type, 0)
+_NAME = os.environ.get(VARIABLE, "cpu")
+# With its number, as ComfyUI names it: it frees and counts the memory of this very device.
+DEVICE = torch.device(_NAME if _NAME in ("cpu", "mps") or ":" in _NAME else f"{_NAME}:0")
 CPU = torch.device("cpu")
 ON_CPU = DEVICE.type == "cpu"
 

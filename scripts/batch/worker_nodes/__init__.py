@@ -8,6 +8,7 @@ import uuid
 from collections import OrderedDict
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 
@@ -23,18 +24,18 @@ MOST_PEOPLE = 200
 class People(CacheProvider):  # pyright: ignore[reportGeneralTypeIssues] - an older ComfyUI has none
     """The last people whom this ComfyUI has made of photos: ComfyUI itself forgets what a prompt does not use."""
 
-    def __init__(self):
-        self._made = OrderedDict()
+    def __init__(self) -> None:
+        self._made = OrderedDict[str, Any]()
 
-    def should_cache(self, context, value=None):
+    def should_cache(self, context: Any, value: Any = None) -> bool:
         return context.class_type == "LikenessPerson"
 
-    async def on_lookup(self, context):
+    async def on_lookup(self, context: Any) -> Any:
         if context.cache_key_hash in self._made:
             self._made.move_to_end(context.cache_key_hash)
         return self._made.get(context.cache_key_hash)
 
-    async def on_store(self, context, value):
+    async def on_store(self, context: Any, value: Any) -> None:
         self._made[context.cache_key_hash] = value
         if len(self._made) > MOST_PEOPLE:
             self._made.popitem(last=False)
@@ -53,10 +54,10 @@ class AsFile:
     RETURN_TYPES = ()
 
     @classmethod
-    def INPUT_TYPES(cls):  # noqa: N802 - as ComfyUI calls it
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - as ComfyUI calls it
         return {"required": {"content": ("LIKENESS_REPORT,STRING", {"forceInput": True})}}
 
-    def write(self, content):
+    def write(self, content: Any) -> dict[str, Any]:
         if isinstance(content, str):
             ending = ".txt"
             data = diagnosis(content)
@@ -68,16 +69,16 @@ class AsFile:
         return {"ui": {"files": [{"filename": path.name, "subfolder": "", "type": "output"}]}}
 
 
-def diagnosis(text):
+def diagnosis(text: str) -> bytes:
     """What Check Model Files says. Where it names the worker's models folder, which ends with the worker, the folder of
     its ComfyUI is meant."""
     lasting = str(Path(folder_paths.__file__ or "").parent / "models")
     return text.replace(folder_paths.models_dir, lasting).encode()
 
 
-def measurement(report):
+def measurement(report: Any) -> bytes:
     """The numbers of Measure Likeness."""
-    numbers = {
+    numbers: dict[str, Any] = {
         "names": report.names,
         "places": report.numbers if report.has_places else None,
         "labels": report.labels,
