@@ -87,7 +87,8 @@ class LayerHook:
     """It stands in a layer's `forward` while forwards of one run go through the layer, and adds to what it gives.
 
     torch calls a module by the `forward` of its class, or by a function in the module's own `__dict__` where somebody
-    has put one. A LayerHook puts itself there.
+    has put one. A LayerHook puts itself there. It is none of `register_forward_hook`: a block that torch.compile has
+    compiled before goes on without such a hook, as its guards do not look at them.
 
     standing: what was there before, without hooks of ours that have ended; None where nothing was. layer: what the
     layer does without us, which is `standing` or else the method of the class. makes_new: whether nobody else holds the
