@@ -26,15 +26,13 @@ def on_device(tensors: AnyT) -> AnyT:
 
 
 def compute_exactly() -> None:
-    """Let the host and torch compute in float32 what is made in float32, to compare a card with the CPU.
+    """Let the host compute in float32 what is made in float32, to compare a card with the CPU.
 
     To be called between the host's arguments and its memory management, which reads them. By itself the host looks at
-    pictures in half precision on either device, and on a card it also decodes them and adds LoRAs so. torch computes
-    convolutions in TF32 on a card. All of it rounds to 1e-4 or 1e-3.
+    pictures in half precision on either device, and on a card it also decodes them and adds LoRAs so, which rounds to
+    1e-4 or 1e-3. TF32 is off by NVIDIA_TF32_OVERRIDE=0, for a host that is started as a process too.
     """
     import comfy.cli_args
 
     for name in ("force_fp32", "fp32_vae", "fp32_text_enc"):
         setattr(comfy.cli_args.args, name, True)
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
