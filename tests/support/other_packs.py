@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from typing import Any
-from unittest.mock import patch
 
 import comfy.controlnet
 import comfy.ldm.flux.model
@@ -212,8 +211,11 @@ class CacheBetweenSteps:
             return self._answer
 
         def wrapper(apply_model: Any, given: dict[str, Any]) -> Tensor:
-            with patch.object(network, "_forward", forward):
+            network._forward = forward
+            try:
                 return apply_model(given["input"], given["timestep"], **given["c"])
+            finally:
+                del network._forward
 
         return around(model, wrapper)
 

@@ -1,7 +1,6 @@
 """The host's VAEs of FLUX.1, FLUX.2 and Qwen-Image with tiny random networks, known by the keys of their files."""
 
 from typing import Any
-from unittest.mock import patch
 
 import comfy.ldm.models.autoencoder as host
 import comfy.ldm.wan.vae
@@ -45,8 +44,12 @@ def flux1(channels: int = 16) -> comfy.sd.VAE:
 
 def _read(module: Any, kind: str, network: nn.Module) -> comfy.sd.VAE:
     """As the host reads a file with these keys, which it takes for the published size."""
-    with patch.object(module, kind, lambda **_: network):
+    of_the_host = getattr(module, kind)
+    setattr(module, kind, lambda **_: network)
+    try:
         vae = comfy.sd.VAE(sd=dict(network.state_dict()))
+    finally:
+        setattr(module, kind, of_the_host)
     vae.first_stage_model.requires_grad_(False)
     return vae
 
