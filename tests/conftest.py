@@ -20,7 +20,7 @@ HOST = os.environ.get("COMFYUI_PATH")
 # there are as many workers as cores. Threads that spin while they wait can make it 30 times as slow.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# On a card of NVIDIA's float32 is float32: TF32 rounds to 1e-3.
+# On a card of NVIDIA's float32 is float32, whatever torch or the host asks for: TF32 rounds to 1e-3.
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 # A ComfyUI that is started from here computes on the same device as the tests.
 os.environ.setdefault("LIKENESS_TEST_DEVICE", "cpu")
@@ -70,57 +70,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     A file's tests share networks, and those of several files a running host: each such group stays in one worker.
     """
-    repeats = [item for item in items if _repeats_another(item)]
-    if repeats:
-        items[:] = [item for item in items if item not in repeats]
-        config.hook.pytest_deselected(items=repeats)
-    if HOST and not any("::" in argument for argument in config.args):
-        _check_words(items)
-    for item in _of_seldom_rows(items):
-        item.add_marker(pytest.mark.thorough)
     skip = pytest.mark.skip(reason="needs COMFYUI_PATH")
     for item in items:
         if not HOST and {ROOT / "tests" / name for name in ON_HOSTS} & set(item.path.parents):
             item.add_marker(skip)
-        if any(all(word not in item.name for word in mark.args) for mark in item.iter_markers("every_run_only")):
-            item.add_marker(pytest.mark.thorough)
         if not item.get_closest_marker("xdist_group"):
             shared = "server" if "host_server" in getattr(item, "fixturenames", ()) else item.path.stem
             item.add_marker(pytest.mark.xdist_group(shared))
     items.sort(key=_turn)
-
-
-def _check_words(items: list[pytest.Item]) -> None:
-    """Raise UsageError where a word that decides which cases are thorough is in the name of none, as after a change of
-    its parameters. Older ComfyUIs lack cases."""
-    import tiny_dits
-
-    if not tiny_dits.KNOWN:
-        return
-    names: dict[Any, list[str]] = {}
-    for item in items:
-        names.setdefault(getattr(item, "function", None), []).append(item.name)
-    for function, cases in names.items():
-        for mark in getattr(function, "pytestmark", []):
-            words = mark.args if mark.name == "every_run_only" else ()
-            unmet = [word for word in words if not any(word in case for case in cases)]
-            if unmet:
-                raise pytest.UsageError(f"{function.__module__}.{function.__name__}: no case is called {unmet}.")
-
-
-def _of_seldom_rows(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Those of a Row (tests/support/method_rows.py) that gets people into a run as another one does, where the test has
-    others too."""
-    seldom: list[pytest.Item] = []
-    functions_of_others = set[Any]()
-    for item in items:
-        parameters = getattr(item, "callspec", None)
-        if parameters and any(getattr(one, "is_seldom", False) for one in parameters.params.values()):
-            seldom.append(item)
-        else:
-            functions_of_others.add(getattr(item, "function", None))
-    seldom = [item for item in seldom if not item.get_closest_marker("every_row")]
-    return [item for item in seldom if getattr(item, "function", None) in functions_of_others]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -205,14 +162,6 @@ def _forget_models_of_errors() -> None:
     management = sys.modules.get("comfy.model_management")
     if management and any(one.model is None for one in management.current_loaded_models):
         management.current_loaded_models[:] = [one for one in management.current_loaded_models if one.model]
-
-
-def _repeats_another(item: pytest.Item) -> bool:
-    """Whether a mark `not_with` names one of the test's parameters."""
-    words: list[str] = []
-    for mark in item.iter_markers("not_with"):
-        words += mark.args
-    return any(word in item.name for word in words)
 
 
 def _turn(item: pytest.Item) -> int:

@@ -4,7 +4,9 @@ import comfy.model_management
 import latent_preview
 import pytest
 import torch
-from method_rows import Row, attributes, latents, picture
+from method_rows import ALONE, Row, attributes, latents, picture
+
+OFTEN = ALONE
 
 
 def cancelled(*_: object) -> None:

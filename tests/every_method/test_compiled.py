@@ -8,7 +8,7 @@ import marks
 import pytest
 from figures import relative
 from graphs import DEFAULTS, Node, Value, node, ours, value
-from method_rows import Row, in_front, latents, rows
+from method_rows import Row, in_front, latents, often, rows
 from sample_values import loaded, mask, sd15, sdxl, sdxl_clip, small_net, text, whole
 from sample_values import small as small_model
 from torch import Tensor
@@ -80,7 +80,7 @@ def compiled_once(row: Row, **changed: Any) -> list[Tensor]:
     return pictures
 
 
-@pytest.mark.every_run_only("with_anyone")
+@often("with_anyone, ApplyWithAnyone")
 def test_it_is_one_graph_and_compiled_once(row: Row) -> None:
     picture, other = compiled_once(row)
     assert relative(picture, other) > 1e-4, "other people make another picture"

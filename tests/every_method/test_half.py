@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from figures import relative
 from graphs import Node, value
-from method_rows import Row, applies_to, in_front, latents
+from method_rows import ALONE, Row, applies_to, in_front, latents
 from sample_values import denoiser, flux, gentle, in_fp8, in_half, sd15
 from torch import Tensor
+
+OFTEN = ALONE
 
 
 def drawn(row: Row, model: Any, **changed: Any) -> Tensor:

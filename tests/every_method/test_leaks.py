@@ -5,7 +5,9 @@ from collections import Counter
 
 import pytest
 import torch
-from method_rows import Row, latents
+from method_rows import ALONE, Row, latents
+
+OFTEN = ALONE
 
 
 def live() -> tuple[int, Counter[str]]:

@@ -8,16 +8,17 @@ import pytest
 import torch
 from graph_run import run
 from graphs import node
-from method_rows import Row, around, latents, picture
+from method_rows import ALONE, Row, around, latents, picture
 from other_packs import Stopped, cancelling, raising
+
+OFTEN = ALONE
 
 
 def forwards(model):
     return [module for module in model.model.diffusion_model.modules() if "forward" in vars(module)]
 
 
-@pytest.mark.every_run_only("raising")
-@pytest.mark.parametrize("function", [raising, cancelling])
+@pytest.mark.parametrize("function", [raising, pytest.param(cancelling, marks=pytest.mark.thorough)])
 def test_nothing_is_left_on_the_model_after_a_run_that_stopped(row: Row, function: Callable[..., Any]) -> None:
     expected = picture(row)
     plain = picture(row, "plain")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from figures import relative
 from graphs import UNCONNECTED, node, ours, value
-from method_rows import Condition, Row, applies_to, latents, picture
+from method_rows import Condition, Row, applies_to, latents, often, picture
 from pack.core.errors import LikenessError
 from pack.core.people import PlacedCast, Slot
 from sample_values import by_lora, cast, identity, image, latent, layout, mask, slot, unplaced
@@ -127,7 +127,7 @@ def test_whoever_is_left_acts_left_and_whoever_is_right_acts_right(row: Row) -> 
     assert left_to_right(left) >= 1.02 * left_to_right(right)
 
 
-@pytest.mark.every_run_only("instant_id", "with_anyone", "parts2whole")
+@often("instant_id, ApplyInstantID", "with_anyone, ApplyWithAnyone", "parts2whole, ApplyParts2Whole")
 def test_of_a_half_it_is_another_picture_than_of_the_other(row: Row) -> None:
     if row.kind in ALONE:
         first, second = mask(2).split(1)
@@ -149,7 +149,7 @@ def test_of_everything_it_is_none(row: Row) -> None:
 
 
 @applies_to(*BESIDE_A_LORA)
-@pytest.mark.every_run_only("id_patch", "with_anyone", "parts2whole")
+@often("with_anyone, ApplyWithAnyone")
 def test_people_from_photos_keep_to_their_places_beside_one_by_lora(row: Row) -> None:
     """As if that one had weight 0, in the same masks, and by places they are kept to these."""
     beside = cast(identity("Anna"), by_lora())

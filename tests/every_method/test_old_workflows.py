@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
-import pytest
 import torch
 from comfy_api.latest._io import WidgetInput
 from graphs import node
-from method_rows import Row, applies_to, latents, picture
+from method_rows import EVERY_ROW, Row, applies_to, latents, often, picture
 
 KNOWN = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text("utf-8"))
 
@@ -17,7 +16,7 @@ def came_later(row: Row) -> list[str]:
     return [name for name, entry in row.inputs.items() if entry.optional and isinstance(entry, WidgetInput)]
 
 
-@pytest.mark.every_row
+@often(*EVERY_ROW)
 def test_defaults_are_those_of_every_earlier_version(row: Row) -> None:
     """Workflows of the API have no input that is left at its default."""
     now = {}

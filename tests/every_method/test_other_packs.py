@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
+from itertools import product
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from figures import relative
 from graph_run import run
 from graphs import DEFAULTS, Node, node, sampler, value
 from host_nodes import NODES
-from method_rows import Row, applies_to, around, in_front, inside, latents, model_behind
+from marks import each
+from method_rows import BESIDE_OTHERS, Row, applies_to, around, in_front, inside, latents, model_behind
 from other_packs import (
     CacheBetweenSteps,
     its_own_options,
@@ -27,6 +29,8 @@ from other_packs import (
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.errors import BadSetup, TokensMoved
 from torch import Tensor
+
+OFTEN = BESIDE_OTHERS
 
 THEIR_LAYERS = "their_layers"
 """A pack that changes attention or a block; see `theirs` of tests/support/sample_values.py."""
@@ -116,9 +120,13 @@ def test_tiles_of_tokens_are_named_by_lora_per_person() -> None:
         lose_nothing_beside(Row(None, "LikenessLoRAPerPerson"), "host_node:HyperTile")
 
 
-@pytest.mark.parametrize("name", NODES)
-@pytest.mark.parametrize("kind", ACTING)
-@pytest.mark.every_run_only("ApplyInstantID", "ApplyParts2Whole-ToMe")
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    each(
+        product(ACTING, NODES),
+        [*product(["LikenessApplyInstantID"], NODES), ("LikenessApplyParts2Whole", "ToMe")],
+    ),
+)
 def test_beside_the_hosts_own_nodes(kind: str, name: str) -> None:
     assert lose_nothing_beside(Row(None, kind), f"host_node:{name}") == (name in ACTING[kind])
 

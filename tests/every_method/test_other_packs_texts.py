@@ -8,9 +8,12 @@ import sample_values
 import torch
 from figures import relative
 from graphs import Node, value
-from method_rows import Condition, Row, bypassed, in_front, latents, model_behind, two
+from marks import each
+from method_rows import BESIDE_OTHERS, Condition, Row, bypassed, in_front, latents, model_behind, two
 from pack.bridge.sampling.model_conds import ConditioningLost
 from sample_values import control_net, normal, sdxl
+
+OFTEN = BESIDE_OTHERS
 
 
 def a_row_per_region(model: Any, positive: Any, negative: Any) -> Any:
@@ -62,8 +65,7 @@ def beside(row: Row, put_pack: Any, applied: Node) -> tuple[torch.Tensor, torch.
     return behind, drawn(in_front(applied, put_pack(row.model)))
 
 
-@pytest.mark.every_run_only("a row per region]", "in place of attention")
-@pytest.mark.parametrize("couple", SAME)
+@pytest.mark.parametrize("couple", each(SAME, ["a row per region", "in place of attention"]))
 def test_regions_that_read_the_same_text_change_nothing(row: Row, couple: str) -> None:
     positive, negative = (bypassed(row.node(), side) for side in ("positive", "negative"))
     applied = row.node(**({"id_start_percent": 0.0} if "id_start_percent" in row.inputs else {}))
@@ -91,7 +93,9 @@ def a_region_of_everything(model: Any, conditioning: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("node_row", "tokens", "width", "off"), [(ID_PATCH, 77, 2048, OFF), (WORDS, 154, 48, {})], ids=str
+    ("node_row", "tokens", "width", "off"),
+    [pytest.param(ID_PATCH, 77, 2048, OFF, marks=pytest.mark.thorough), (WORDS, 154, 48, {})],
+    ids=str,
 )
 def test_a_region_of_everything_is_a_prompt_of_its_text(
     node_row: Row, tokens: int, width: int, off: dict[str, Any]

@@ -4,7 +4,9 @@ import itertools
 
 import torch
 from host_nodes import novram
-from method_rows import Row, latents, picture
+from method_rows import ALONE, Row, latents, picture
+
+OFTEN = ALONE
 
 
 def test_offloaded_it_is_the_same_picture(row: Row) -> None:

@@ -7,7 +7,7 @@ import tiny_dits
 from figures import relative
 from graph_run import run
 from graphs import UNCONNECTED
-from method_rows import Condition, Row, latents, picture
+from method_rows import Condition, Row, latents, often, picture
 from sample_values import cast, identity, layout, slot, with_loras
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -60,7 +60,7 @@ def operations(row: Row, count: int) -> int:
     return counts[1] - counts[0]
 
 
-@pytest.mark.every_run_only("LoRAPerPerson", "instant_id")
+@often("instant_id, ApplyInstantID", "LoRAPerPerson")
 def test_four_cost_little_more_than_one(row: Row) -> None:
     for_one, for_four = operations(row, 1), operations(row, 4)
     assert for_four <= MORE.get(row.kind, NEXT_TO_NOTHING) * for_one

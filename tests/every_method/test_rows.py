@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from figures import relative
 from graphs import UNCONNECTED, node
-from method_rows import ONE_TEXT_FOR_ALL_ROWS, Row, applies_to, has_rows, latents, rows
+from method_rows import ALONE, ONE_TEXT_FOR_ALL_ROWS, Row, applies_to, has_rows, latents, rows
 from pack.core.errors import LikenessError
 from sample_values import by_row, cast, latent, layout, with_loras
+
+OFTEN = ALONE
 
 
 def alone_in_a_picture(number: int) -> Any:

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from graph_run import run
 from graphs import DEFAULTS, Output, Value, value
-from method_rows import Row, applies_to, carries_in_both, has_a_cast_input, latents
+from method_rows import EVERY_ROW, Row, applies_to, carries_in_both, has_a_cast_input, latents
 from pack.core.errors import BadRange, LikenessError, ModelNotPatched
 from pack.core.people import NotPlaced
 from sample_values import cast, flux, identity, loaded, nan, normal, sdxl, sdxl_clip, small, text, unplaced
 
-pytestmark = pytest.mark.every_row
+OFTEN = EVERY_ROW  # none of these takes long
 
 
 def another(row: Row) -> Iterator[dict[str, Any]]:

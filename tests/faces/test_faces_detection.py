@@ -137,8 +137,7 @@ def alone(embed, tmp_path_factory):
     return [(bgr, *embed(bgr)) for bgr in pictures_of_people]
 
 
-@pytest.mark.parametrize("turns", [1, 2, 3])
-@pytest.mark.every_run_only("1")
+@pytest.mark.parametrize("turns", [1, *(pytest.param(n, marks=pytest.mark.thorough) for n in (2, 3))])
 def test_turned_photo_gives_the_same_person_in_the_same_place(embed, alone, turns):
     """Upside down this detector reports a face with the eyes on the mouth, or one on its side: found is not enough."""
     for bgr, upright in alone:
@@ -195,9 +194,8 @@ def by_column(faces):
 _NOT_SEEN_ON_ITS_HEAD = (3, 6)
 
 
-@pytest.mark.parametrize("turn", TURNS)
-@pytest.mark.parametrize("lying_first", [False, True])
-@pytest.mark.every_run_only("True-90")
+@pytest.mark.parametrize("turn", [90, *(pytest.param(turn, marks=pytest.mark.thorough) for turn in (180, 270))])
+@pytest.mark.parametrize("lying_first", [pytest.param(False, marks=pytest.mark.thorough), True])
 def test_a_face_that_lies_beside_an_upright_one_is_the_same_person(embed, squares, turn, lying_first):
     """Of every two of eight people, one turned; the reported eyes are the eyes."""
     alone = [embed(side_by_side(cut))[0] for cut in squares]

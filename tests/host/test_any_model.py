@@ -17,11 +17,13 @@ import torch
 from crops import WIDGETS, crop, friends_of
 from graph_run import run
 from graphs import DEFAULTS, ours
+from marks import each, families
 from method_rows import rows
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.inputs import BadPicture
 from pack.core.people import Cast
 from pack.nodes import measure, second_pass
+from tiny_dits import FLUX_2, QWEN
 
 import nodes
 
@@ -54,7 +56,7 @@ def friends(face_model, photo):
     return Cast(friends_of(face_model, photo).people[:3])
 
 
-@pytest.mark.every_run_only("Qwen")
+@families("family", QWEN, of=tiny_vaes.ALL)
 def test_every_crop_is_a_row_of_the_latents(face_model, photo, friends, vae):
     """Encoded and denoised as it would be alone, and pasted back."""
     cropped = crop(face_model, photo, friends, vae=vae)
@@ -117,8 +119,7 @@ model_of = cache(tiny_dits.model)
 
 
 @pytest.mark.parametrize("kind", OF_A_UNET)
-@pytest.mark.parametrize("another", WIDTHS)
-@pytest.mark.every_run_only("FLUX.2")
+@pytest.mark.parametrize("another", each(WIDTHS, [FLUX_2]))
 def test_a_transformer_is_refused_by_name(kind, another):
     """A checkpoint of it in the place of SDXL's, its MODEL alone, its text alone."""
     words = [[torch.zeros(1, 7, WIDTHS[another]), {}]]

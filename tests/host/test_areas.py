@@ -1,6 +1,7 @@
 """Prompts with an area of their own: a ControlNet is shown the area's own part of its picture."""
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import comfy.utils
@@ -9,7 +10,8 @@ import pytest
 import torch
 from figures import relative
 from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
-from method_rows import Row, node, rows
+from marks import each
+from method_rows import OFTEN, Row, node, rows
 from torch import Tensor
 
 import nodes
@@ -65,9 +67,14 @@ class Shown:
 
 
 @pytest.mark.both_hosts
-@pytest.mark.parametrize("area_node", WAYS)
-@pytest.mark.parametrize("row", WITH_A_NET, ids=str)
-@pytest.mark.every_run_only("id_patch, ApplyIDPatch-mask bounds", "instant_id, ApplyInstantID-percent")
+@pytest.mark.parametrize(
+    ("row", "area_node"),
+    each(
+        product(WITH_A_NET, WAYS),
+        [("id_patch, ApplyIDPatch", "mask bounds"), ("instant_id, ApplyInstantID", "percent")],
+    ),
+    ids=str,
+)
 def test_a_net_is_shown_the_part_of_its_picture_that_the_area_is(row: Row, area_node: str) -> None:
     """Two areas of one size, beside a prompt of everything: each its own part, at every step."""
     texts = host_sampling.plain(row)
@@ -83,7 +90,7 @@ def test_a_net_is_shown_the_part_of_its_picture_that_the_area_is(row: Row, area_
     assert sum(times.values()) == len(hints)
 
 
-@pytest.mark.parametrize("row", WITH_A_NET, ids=str)
+@pytest.mark.parametrize("row", each(WITH_A_NET, OFTEN), ids=str)
 def test_of_a_larger_picture_the_hint_is_enlarged_and_then_cut(row: Row) -> None:
     """A latent of twice the canvas, as in a second pass."""
     texts = host_sampling.plain(row)

@@ -8,16 +8,16 @@ import torch
 from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 from figures import relative
 from host_sampling import applied, latent_of, sampled, sigmas_of
-from method_rows import Row, has_rows, rows
+from marks import each
+from method_rows import OFTEN, Row, has_rows, rows
 
 WITH_A_NET = [row for row in rows() if row.kind in ("LikenessApplyIDPatch", "LikenessApplyInstantID")]
 ROWS, WINDOW = 4, 2
 
 
 @pytest.mark.both_hosts
-@pytest.mark.every_run_only("ApplyIDPatch-", "ApplyInstantID-")
 @pytest.mark.parametrize("pictures", (pytest.param(1, marks=pytest.mark.thorough), ROWS))
-@pytest.mark.parametrize("row", WITH_A_NET, ids=str)
+@pytest.mark.parametrize("row", each(WITH_A_NET, OFTEN), ids=str)
 def test_a_batch_in_windows_is_the_batch_as_a_whole(row: Row, pictures: int) -> None:
     """pictures: of the hint: one for all rows, or one for each."""
     drawn = applied(row, row.node()).positive[0][1]["control"].cond_hint_original
@@ -35,7 +35,7 @@ def test_a_batch_in_windows_is_the_batch_as_a_whole(row: Row, pictures: int) -> 
 KEEP_ROWS = [row for row in rows() if row.runs_here and has_rows(row) and row.kind != "LikenessPeopleAsReferences"]
 
 
-@pytest.mark.parametrize("row", KEEP_ROWS, ids=str)
+@pytest.mark.parametrize("row", each(KEEP_ROWS, OFTEN), ids=str)
 def test_people_of_a_row_each_keep_it_in_windows_of_the_host(row: Row) -> None:
     """One row in each window; in the second one the host shows the row before it as well."""
     by_rows = replace(row, variant="a row each")

@@ -57,8 +57,16 @@ def test_every_node_registers(host_server: HostServer) -> None:
     assert not {info["display_name"] for info in infos.values()} & titles_of_other_nodes
 
 
-@pytest.mark.parametrize("name", ["likeness", "Likeness-Nodes-main", "likeness.v1.2", "with a space", "名前"])
-@pytest.mark.every_run_only("1.2", "with a space", "u540d")
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("likeness", marks=pytest.mark.thorough),
+        pytest.param("Likeness-Nodes-main", marks=pytest.mark.thorough),
+        "likeness.v1.2",
+        "with a space",
+        "名前",
+    ],
+)
 def test_folder_of_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the host's own loader."""
     import nodes

@@ -18,7 +18,7 @@ import real_faces
 import translations
 from browser.box_editor import Point, Sides
 from browser.canvas import Graph
-from browser.fixtures import once_of_each
+from browser.fixtures import newest_often, once_of_each, own_often
 from browser.node_on_page import NodeOnPage
 from browser.visit import WINDOW, Visit, labels_asked_for
 from pack.core.models import needs
@@ -61,18 +61,26 @@ def large_visit(visit: Visit) -> Iterator[Visit]:
     visit.resize(*WINDOW)
 
 
-@pytest.mark.parametrize("step", [16, pytest.param(1, marks=[pytest.mark.thorough, once_of_each])])
-@pytest.mark.every_run_only("its own")
-def test_help_pages_open_without_an_error(large_visit: Visit, step: int) -> None:
+@own_often
+def test_help_pages_open_without_an_error(large_visit: Visit) -> None:
     """By the button over a selected node. In a git clone frontends miss `<NodeId>/en.md` and then take the page.
 
-    step: every so many of them; all are there with their pictures. Tables, code and paths are not cut by the panel, as
-    wide as it opens at 1920x1080.
+    Every sixteenth; all are there with their pictures.
     """
-    visit = large_visit
     for document in (ROOT / "web" / "docs").rglob("*.*"):
-        visit.server.read(f"/extensions/{visit.server.pack_name}/{document.relative_to(ROOT / 'web').as_posix()}")
-    ids = [schema.node_id for schema in SCHEMAS][::step]
+        path = document.relative_to(ROOT / "web").as_posix()
+        large_visit.server.read(f"/extensions/{large_visit.server.pack_name}/{path}")
+    open_help(large_visit, [schema.node_id for schema in SCHEMAS][::16])
+
+
+@pytest.mark.thorough
+@once_of_each
+def test_all_help_pages_open_without_an_error(large_visit: Visit) -> None:
+    open_help(large_visit, [schema.node_id for schema in SCHEMAS])
+
+
+def open_help(visit: Visit, ids: list[str]) -> None:
+    """Fails where tables, code or paths are cut by the panel, as wide as it opens at 1920x1080."""
     visit.load({kind: node(kind) for kind in ids})
     for number, kind in enumerate(ids, 1):
         visit.canvas.node(number).select()
@@ -183,7 +191,7 @@ def opened_without(visit: Visit, extensions: list[str], file: Graph) -> Kept:
 
 
 @pytest.mark.both_hosts
-@pytest.mark.every_run_only("classic")
+@own_often
 def test_what_is_saved_and_sent_is_the_same_without_the_extension(visit: Visit, people: Graph) -> None:
     people["cast"]["inputs"] = {"person_2": ["yao", 0], "person_7": ["yao", 0], "weight_7": 0.5}
     visit.load(people)
@@ -317,7 +325,7 @@ def test_a_toast_lies_over_nothing_that_is_worked_on(visit: Visit) -> None:
 
 
 @pytest.mark.both_hosts
-@pytest.mark.every_run_only("its own")
+@own_often
 def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
     """And what is saved and sent stays the same."""
     visit.load({"doctor": node("LikenessCheckModelFiles", workflow="instant_id_portrait")})
@@ -391,7 +399,7 @@ SMALL = "Faces small"
 """The first words of the note of a layout in which faces are small."""
 
 
-@pytest.mark.every_run_only("the newest")
+@newest_often
 def test_a_page_opened_anew_shows_previews_and_notes_of_nodes_that_are_not_run_again(
     visit: Visit, people: Graph
 ) -> None:
@@ -475,7 +483,7 @@ def test_an_error_is_a_toast(visit: Visit, people: Graph) -> None:
     visit.close_dialogs()
 
 
-@pytest.mark.every_run_only("the newest")
+@newest_often
 def test_in_an_app_toasts_cover_nothing_and_the_doctor_shows_links(visit: Visit) -> None:
     """Neither photos nor ComfyUI's message are covered; the doctor's links are in a window, and no toast repeats it."""
     graph = workflow.load(WORKFLOW.with_stem("start_two_people"))
@@ -500,7 +508,7 @@ WITHOUT_A_TASK = {"Check files", "Save people from photos"}
 
 
 @pytest.mark.both_hosts
-@pytest.mark.every_run_only("its own")
+@own_often
 def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
     """Other packs' templates are as the host lists them."""
     titles = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]
@@ -539,7 +547,7 @@ def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
 
 
 @pytest.mark.both_hosts
-@pytest.mark.every_run_only("its own")
+@own_often
 def test_a_template_of_the_gallery_has_its_picture_and_opens_in_a_tab_of_its_title(visit: Visit) -> None:
     title = translations.main_file("en")["templateWorkflows"]["template"]["likeness"][WORKFLOW.stem]
     graph = workflow.load(WORKFLOW)

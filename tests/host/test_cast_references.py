@@ -123,8 +123,7 @@ def test_qwen_is_given_what_the_hosts_own_node_gives_it():
     assert not alone[0][1][REFERENCES].owners
 
 
-@pytest.mark.parametrize("family", ["FLUX.2 klein", "FLUX.1 Kontext"])
-@pytest.mark.every_run_only("klein")
+@pytest.mark.parametrize("family", ["FLUX.2 klein", pytest.param("FLUX.1 Kontext", marks=pytest.mark.thorough)])
 def test_flux_is_given_what_the_hosts_chain_of_references_gives_it(family):
     cast = pair()
     positive, negative, text, _model = apply(family, cast, sentences="after the prompt", size=512)
@@ -294,8 +293,7 @@ def test_rows_of_crop_faces_have_their_own_picture_and_text():
 KLEIN = "FLUX.2 klein"
 
 
-@pytest.mark.parametrize("family", ["Qwen-Image-Edit", KLEIN, "Z-Image"])
-@pytest.mark.every_run_only("Qwen")
+@pytest.mark.parametrize("family", marks.each(["Qwen-Image-Edit", KLEIN, "Z-Image"], ["Qwen-Image-Edit"]))
 def test_outside_of_their_range_references_are_as_of_people_of_weight_0(family):
     room = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
     given = {"pictures": room, "size": 128}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import comfy_extras.nodes_hooks
@@ -12,6 +13,7 @@ import sample_values
 import torch
 from figures import relative
 from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
+from marks import each
 from method_rows import Row, rows
 from pack.bridge.host import notes
 
@@ -80,11 +82,13 @@ CHANGES: dict[str, Callable[[Row, Applied], Applied]] = {
 }
 
 
-@pytest.mark.every_run_only(
-    "instant_id, ApplyInstantID-Set Mask", "parts2whole, ApplyParts2Whole-Set Mask", "LoRAPerPerson-Apply ControlNet]"
-)
-@pytest.mark.parametrize("name", CHANGES)
-@pytest.mark.parametrize("row", ROWS, ids=str)
+OFTEN = [
+    ("instant_id, ApplyInstantID", "Set Mask"), ("parts2whole, ApplyParts2Whole", "Set Mask"),
+    ("LoRAPerPerson", "Apply ControlNet"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "name"), each(product(ROWS, CHANGES), OFTEN), ids=str)
 def test_people_act_and_nothing_is_told(row: Row, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     texts: list[str] = []
     monkeypatch.setattr(notes, "tell_of_run", lambda node_id, topic, text: texts.append(text))

@@ -13,6 +13,7 @@ from comfy.ldm.modules.attention import optimized_attention
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from instant_id_run import apply as apply_instant_id
+from marks import each
 from pack.bridge.host.unet import transformers
 from pack.bridge.sampling.model_conds import ConditioningLost
 from pack.core.people import Lora, RowCast
@@ -126,18 +127,17 @@ RIGHT = [
 NAMED = [twice_in_place_of_attention, mean_in_place_of_attention]
 CASES = [(1, 1.0), (1, 4.0), (2, 4.0)]
 """Pictures and cfg: rows of one side, of both, and of two pictures."""
+OFTEN = [
+    (prompt_per_person, each_row_twice_by_patches, 1, 1.0), (prompt_per_person, rows_in_reverse, 2, 4.0),
+    (prompt_per_person, twice_and_mean_in_place_of_attention, 2, 4.0), (instant_id_of_two, rows_in_reverse, 2, 4.0),
+]  # fmt: skip
 
 
 @pytest.mark.both_hosts
-@pytest.mark.every_run_only(
-    "prompt_per_person-each_row_twice_by_patches-1-1.0",
-    "prompt_per_person-rows_in_reverse-2",
-    "person-twice_and_mean_in_place_of_attention-2",
-    "instant_id_of_two-rows_in_reverse-2",
+@pytest.mark.parametrize(
+    ("method", "other_pack", "batch", "cfg"),
+    each([(method, other_pack, *case) for method in METHODS for other_pack in RIGHT for case in CASES], OFTEN),
 )
-@pytest.mark.parametrize(("batch", "cfg"), CASES)
-@pytest.mark.parametrize("other_pack", RIGHT)
-@pytest.mark.parametrize("method", METHODS)
 def test_the_picture_is_the_one_without_the_other_pack(sdxl, instant_id, method, other_pack, batch, cfg):
     model, control_net = sdxl
     settings = {"steps": 1, "size": (WIDTH, HEIGHT), "cfg": cfg, "batch": batch}
@@ -170,10 +170,9 @@ def test_loras_stay_with_the_rows_of_their_people(sdxl, other_pack):
 
 
 @pytest.mark.both_hosts
-@pytest.mark.parametrize(("batch", "cfg"), CASES)
+@pytest.mark.parametrize(("batch", "cfg"), each(CASES, [(2, 4.0)]))
 @pytest.mark.parametrize("other_pack", NAMED)
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.every_run_only("-2-4.0")
 def test_a_pack_that_makes_rows_in_place_of_attention_is_named(sdxl, instant_id, method, other_pack, batch, cfg):
     model, control_net = sdxl
     settings = {"steps": 1, "size": (WIDTH, HEIGHT), "cfg": cfg, "batch": batch}

@@ -18,7 +18,8 @@ import row_pictures
 import torch
 from figures import relative
 from graphs import Node, node, value
-from method_rows import Row, in_front, latents, picture, rows, with_variants
+from marks import each
+from method_rows import OFTEN, Row, in_front, latents, picture, rows, with_variants
 from safetensors.torch import load_file
 from sample_values import in_half
 from torch import Tensor
@@ -45,7 +46,7 @@ def on_cpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     return load_file(file)
 
 
-@pytest.mark.parametrize("row", ROWS_WITH_VARIANTS, ids=str)
+@pytest.mark.parametrize("row", each(ROWS_WITH_VARIANTS, OFTEN), ids=str)
 def test_the_picture_is_that_of_the_cpu(row: Row, on_cpu: dict[str, Tensor], record_property: Any) -> None:
     plain = relative(picture(row, "plain"), on_cpu[row_pictures.without_node(row)])
     with_people = relative(picture(row), on_cpu[row_pictures.with_node(row)])
@@ -54,7 +55,7 @@ def test_the_picture_is_that_of_the_cpu(row: Row, on_cpu: dict[str, Tensor], rec
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@pytest.mark.parametrize("row", each(ROWS, OFTEN), ids=str)
 def test_in_half_precision_it_is_as_near_as_the_model_alone(
     row: Row, dtype: str, on_cpu: dict[str, Tensor], record_property: Any
 ) -> None:
@@ -76,7 +77,7 @@ def _with_model(row: Row, model: Node) -> Node:
     return graph
 
 
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@pytest.mark.parametrize("row", each(ROWS, OFTEN), ids=str)
 def test_runs_leave_no_memory_of_the_card(row: Row) -> None:
     for _ in range(2):  # what is loaded and remembered once
         latents(row.sampled(row.node(), steps=1))

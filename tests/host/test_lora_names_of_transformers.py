@@ -250,9 +250,8 @@ SIZES = {
 }
 
 
-@pytest.mark.every_run_only("FLUX.2-lokr]")
-@pytest.mark.parametrize("kind", ["loha", "lokr", "lokr whole"])
-@pytest.mark.parametrize("family", KIND_LAYERS)
+@pytest.mark.parametrize("kind", marks.each(["loha", "lokr", "lokr whole"], ["lokr"]))
+@pytest.mark.parametrize("family", marks.each(KIND_LAYERS, [FLUX_2]))
 def test_loha_and_lokr_are_the_merged_network(family, kind):
     """In a part of a fused layer and in a modulation, too."""
     setting = on_transformers.setting_of(family)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import product
 
 import compiled
 import devices
@@ -20,6 +21,7 @@ from comfy.ldm.modules.attention import attention_pytorch
 from comfy.patcher_extension import WrappersMP
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
+from marks import each
 from pack.bridge.loras import layer_hooks
 from pack.bridge.loras.people_layers import LayerLora, PeopleLayer
 from pack.core import identities, low_rank
@@ -57,8 +59,7 @@ def put_on(model, cast, positive=None, negative=None, **changed):
     return apply("LikenessLoRAPerPerson", model=model, **texts, cast=cast, **{"feather": 0, **changed})
 
 
-@pytest.mark.every_run_only("[lora", "[lokr]")
-@pytest.mark.parametrize("kind", [*lora_made.KINDS, "lora of SD1.5"])
+@pytest.mark.parametrize("kind", each([*lora_made.KINDS, "lora of SD1.5"], ["lora", "lokr", "lora of SD1.5"]))
 def test_one_person_everywhere_is_load_lora(model, kind):
     """Over a whole sampling, in every layer, convolutions too."""
     sides = [text(1)], [text(2)]
@@ -190,8 +191,10 @@ def weighted_sum(additions, weights):
     return sum(addition * weight for addition, weight in zip(additions, weights, strict=True))
 
 
-@pytest.mark.every_run_only("0-dtype0")
-@pytest.mark.parametrize("feather, dtype, tolerance", [(0, torch.float32, ALMOST), (24, torch.float64, 2e-6)])
+@pytest.mark.parametrize(
+    "feather, dtype, tolerance",
+    [(0, torch.float32, ALMOST), pytest.param(24, torch.float64, 2e-6, marks=pytest.mark.thorough)],
+)
 def test_a_whole_sampling_is_plain_torch_with_hooks(feather, dtype, tolerance):
     """Two people, hard and soft regions, part of the picture nobody's; dtype: of the network, and what it computes."""
     model = tiny_sdxl.seeded_model(dtype)
@@ -304,8 +307,7 @@ BESIDE = {
 }  # fmt: skip
 
 
-@pytest.mark.every_run_only("ApplyInstantID", "SharePartsAttention")
-@pytest.mark.parametrize("beside", BESIDE)
+@pytest.mark.parametrize("beside", each(BESIDE, ["LikenessApplyInstantID", "LikenessSharePartsAttention"]))
 def test_beside_other_nodes_both_are_there_in_any_order(model, beside):
     """Before and after it, the picture is the same, and neither of the two alone."""
     people = [sample_values.identity(name) for name in ("Anna", "Boris")]
@@ -629,9 +631,13 @@ def divide_into_groups(convolutions, number):
     convolutions[number] = new
 
 
-@pytest.mark.parametrize("kind", ["lora", "glora"])
-@pytest.mark.parametrize("change", [dilate, go_around_the_edges, divide_into_groups])
-@pytest.mark.every_run_only("dilate-glora", "divide_into_groups-lora")
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    each(
+        product([dilate, go_around_the_edges, divide_into_groups], ["lora", "glora"]),
+        [(dilate, "glora"), (divide_into_groups, "lora")],
+    ),
+)
 def test_a_convolution_runs_the_lora_as_it_runs_itself(change, kind):
     """Its dilation, its padding and its groups are those of Load LoRA's weights."""
     model = tiny_sdxl.seeded_model()

@@ -11,7 +11,7 @@ import tiny_dits
 import torch
 from figures import relative
 from hidden_text import without_common
-from marks import EACH
+from marks import EACH, families
 from pack.bridge.loras.files import NotForOnePerson
 from pack.bridge.networks.attention import OVERRIDE
 from pack.core.errors import BadSetup, WrongBaseModel
@@ -61,7 +61,7 @@ def test_a_person_everywhere_is_the_merged_network_on_their_words(setting):
         assert relative(picture, plain) > 100 * TOLERANCE
 
 
-@pytest.mark.every_run_only("FLUX.2")
+@families("setting", FLUX_2)
 def test_one_person_without_a_region_is_load_lora(setting):
     person = cast(setting.files[0], words=("",)).people[0].identity
     picture = sample(setting, put_on(setting, person, None, strength=0.7), cfg=3.0)
@@ -107,7 +107,7 @@ def test_what_load_lora_leaves_out_is_left_out_and_said(more, said, caplog):
     assert re.findall("as by Load LoRA: (.*)", caplog.text)[-1:] == [said]
 
 
-@pytest.mark.every_run_only("FLUX.2")
+@families("setting", FLUX_2)
 def test_a_persons_weight_reaches_their_loras(setting):
     """Of one person without a region: half the weight is half the strength."""
     alone = cast(setting.files[0], words=("",))
@@ -117,7 +117,7 @@ def test_a_persons_weight_reaches_their_loras(setting):
     assert relative(picture, sample(setting, (merged(setting, setting.files[0], 0.35), *sides), cfg=3.0)) <= TOLERANCE
 
 
-@pytest.mark.every_run_only("FLUX.2")
+@families("setting", FLUX_2)
 def test_exchanged_people_are_the_same_picture(setting):
     people = cast(*setting.files)
     exchanged = replace(people, people=people.people[::-1])
@@ -126,7 +126,7 @@ def test_exchanged_people_are_the_same_picture(setting):
     assert relative(picture, picture_of_exchanged) <= TOLERANCE
 
 
-@pytest.mark.every_run_only("FLUX.2")
+@families("setting", FLUX_2)
 def test_a_picture_comes_again_and_the_model_is_as_before(setting):
     sides = setting.text("two people in a park"), setting.text("blurred")
     before = sample(setting, (setting.model, *sides), cfg=3.0)
@@ -185,7 +185,7 @@ def test_each_token_is_that_of_the_network_merged_with_its_persons_lora(setting)
 
 
 @pytest.mark.parametrize("strength", [-0.8, 2.5])
-@pytest.mark.every_run_only("FLUX.2")
+@families("setting", FLUX_2)
 def test_any_strength_is_that_of_load_lora(setting, strength):
     common = setting.text("two people in a park")
     hidden = without_common(setting.model, setting.family, common, PICTURE)

@@ -9,7 +9,7 @@ import torch
 from comfy_api.latest._io import WidgetInput
 from graph_run import OURS
 from graphs import DEFAULTS, ours, sampled, value
-from method_rows import latents, rows
+from method_rows import OFTEN, latents, rows
 from pack.core.people import PlacedCast
 from sample_values import cast, identity, image, latent, mask, normal, sdxl, with_loras
 from torch import Tensor
@@ -112,7 +112,7 @@ KINDS = sorted(row.kind for row in rows() if not row.variant and {"positive", "n
 def _cases() -> list[Any]:
     """Node and setting; those of DiTs only where this ComfyUI has all of them."""
     of_unets = {row.kind for row in rows() if row.of_unets}
-    often = {row.kind for row in rows() if not row.is_seldom}
+    often = {row.kind for row in rows() if str(row) in OFTEN}
     cases: list[Any] = []
     for kind in KINDS:
         of_kind = [] if kind in of_unets else [marks.transformers]

@@ -134,12 +134,11 @@ def far(a: Tensor, b: Tensor) -> float:
     [
         ("loaded", "2,1", SMALL, AUTHORS),
         pytest.param("wide", "2,1", SMALL, PLAIN, marks=pytest.mark.thorough),
-        ("loaded", "1,2,3", SMALL, PLAIN._replace(id_start=1.0)),
+        pytest.param("loaded", "1,2,3", SMALL, PLAIN._replace(id_start=1.0), marks=pytest.mark.thorough),
         pytest.param("loaded", "1,2,3,4,5,6", LARGE, PLAIN._replace(steps=3), marks=pytest.mark.thorough),
     ],
     ids=["swapped, authors' settings", "swapped, as wide as SDXL", "patches alone", "six"],
 )
-@pytest.mark.every_run_only("swapped")
 def test_everybody_is_in_their_place_as_without_a_host(
     request: pytest.FixtureRequest, small: net.Miniature, people: list[Identity], width: str, order: str,
     size: tuple[int, int], settings: net.Settings,
@@ -275,10 +274,12 @@ def test_a_portrait_looks_like_its_photo_and_stands_at_its_keypoints(
 
 @pytest.mark.parametrize(
     ("host", "picture", "size", "change"),
-    [("loaded", draw, SMALL, 0.05), ("with_instant_id", by_region, LARGE, 0.1)],
+    [
+        ("loaded", draw, SMALL, 0.05),
+        pytest.param("with_instant_id", by_region, LARGE, 0.1, marks=pytest.mark.thorough),
+    ],
     ids=["ID-Patch", "InstantID"],
 )
-@pytest.mark.every_run_only("ID-Patch")
 def test_whoever_has_weight_0_leaves_the_others_as_they_are(
     request: pytest.FixtureRequest, small: net.Miniature, people: list[Identity], host: str,
     picture: Callable[[Host, Cast, Layout], Tensor], size: tuple[int, int], change: float,

@@ -13,7 +13,8 @@ import pytest
 import torch
 from figures import relative
 from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
-from method_rows import Row, node, rows
+from marks import each
+from method_rows import OFTEN, Row, node, rows
 from pack.bridge.host import notes
 from pack.bridge.sampling import missing_people
 
@@ -22,6 +23,8 @@ import nodes
 HERE = [row for row in rows() if row.runs_here and row.kind != "LikenessPeopleAsReferences"]
 WITHOUT_MODEL = ("LikenessApplyIDPatch", "LikenessApplyInfiniteYou")
 WITH_MODEL = [row for row in HERE if row.kind not in WITHOUT_MODEL]
+TWO = ("instant_id, ApplyInstantID", "with_anyone, ApplyWithAnyone")
+"""Rows that are enough in every run: on a UNet and on a transformer."""
 UNETS = [row for row in HERE if row.of_unets]
 LOST = "in no prompt of this sampler"
 
@@ -67,7 +70,7 @@ def two_in_a_chain(row: Row) -> tuple[Applied, Applied]:
 
 
 @pytest.mark.both_hosts
-@pytest.mark.parametrize("row", [row for row in WITH_MODEL if row.of_unets], ids=str)
+@pytest.mark.parametrize("row", each([row for row in WITH_MODEL if row.of_unets], OFTEN), ids=str)
 def test_of_an_average_those_of_conditioning_from_are_named(row: Row, texts_under: list[str]) -> None:
     first, second = two_in_a_chain(row)
     run(Applied(second.model, average(first.positive, second.positive), first.negative), row)
@@ -81,9 +84,8 @@ def test_of_an_average_those_of_conditioning_from_are_named(row: Row, texts_unde
         assert re.match(r"(Anna|Anna and Boris|The style|The parts) (is|are) in no prompt of this sampler", lost[0])
 
 
-@pytest.mark.parametrize("row", WITH_MODEL, ids=str)
+@pytest.mark.parametrize("row", each(WITH_MODEL, TWO), ids=str)
 @pytest.mark.parametrize("join", [average, concat], ids=lambda join: join.__name__)
-@pytest.mark.every_run_only("instant_id", "with_anyone")
 def test_those_whom_a_plain_prompt_swallows_are_named(row: Row, join: Any, texts_under: list[str]) -> None:
     with_people = applied(row, row.node())
     plain = host_sampling.plain(row)
@@ -91,7 +93,7 @@ def test_those_whom_a_plain_prompt_swallows_are_named(row: Row, join: Any, texts
     assert [text for text in texts_under if LOST in text]
 
 
-@pytest.mark.parametrize("row", WITH_MODEL, ids=str)
+@pytest.mark.parametrize("row", each(WITH_MODEL, OFTEN), ids=str)
 def test_concat_on_both_sides_is_seen_by_its_text(row: Row, texts_under: list[str]) -> None:
     with_people = applied(row, row.node())
     plain = host_sampling.plain(row)
@@ -101,8 +103,7 @@ def test_concat_on_both_sides_is_seen_by_its_text(row: Row, texts_under: list[st
 
 
 @pytest.mark.both_hosts
-@pytest.mark.parametrize("row", HERE, ids=str)
-@pytest.mark.every_run_only("instant_id", "with_anyone")
+@pytest.mark.parametrize("row", each(HERE, TWO), ids=str)
 def test_an_ordinary_run_and_a_first_pass_without_people_are_quiet(row: Row, texts_under: list[str]) -> None:
     with_people = applied(row, row.node())
     plain = host_sampling.plain(row)
@@ -117,7 +118,7 @@ def test_an_ordinary_run_and_a_first_pass_without_people_are_quiet(row: Row, tex
     assert texts_under == []
 
 
-@pytest.mark.parametrize("row", UNETS, ids=str)
+@pytest.mark.parametrize("row", each(UNETS, OFTEN), ids=str)
 def test_a_third_prompt_without_people_is_quiet(row: Row, texts_under: list[str]) -> None:
     with_people = applied(row, row.node())
     plain = host_sampling.plain(row)
@@ -136,7 +137,7 @@ def test_a_third_prompt_without_people_is_quiet(row: Row, texts_under: list[str]
 NEGATIVE_COUNTS = [row for row in WITH_MODEL if row.kind in ("LikenessApplyInstantID", "LikenessApplyIPAdapter")]
 
 
-@pytest.mark.parametrize("row", NEGATIVE_COUNTS, ids=str)
+@pytest.mark.parametrize("row", each(NEGATIVE_COUNTS, OFTEN), ids=str)
 def test_a_negative_that_is_not_the_node_s_is_named_where_it_counts(row: Row, texts_under: list[str]) -> None:
     with_people = applied(row, row.node())
     plain = host_sampling.plain(row)
@@ -152,7 +153,7 @@ def test_a_negative_that_is_not_the_node_s_is_named_where_it_counts(row: Row, te
     assert len(texts_under) == 1
 
 
-@pytest.mark.parametrize("row", [row for row in WITH_MODEL if row not in NEGATIVE_COUNTS], ids=str)
+@pytest.mark.parametrize("row", each([row for row in WITH_MODEL if row not in NEGATIVE_COUNTS], OFTEN), ids=str)
 def test_a_negative_that_is_computed_by_itself_is_named_where_nodes_compare_both(
     row: Row, texts_under: list[str]
 ) -> None:
@@ -167,7 +168,7 @@ def test_a_negative_that_is_computed_by_itself_is_named_where_nodes_compare_both
     assert texts_under == []
 
 
-@pytest.mark.parametrize("row", WITH_MODEL, ids=str)
+@pytest.mark.parametrize("row", each(WITH_MODEL, OFTEN), ids=str)
 def test_people_in_the_negative_prompt_alone_are_named(row: Row, texts_under: list[str]) -> None:
     """Both sides exchanged, and a positive that has swallowed them beside a negative made of the positive."""
     with_people = applied(row, row.node())
@@ -218,8 +219,7 @@ RANGES = {"start_percent": 0.0, "end_percent": 0.5, "adapter_end_percent": 0.5}
 
 
 @pytest.mark.both_hosts
-@pytest.mark.parametrize("row", [row for row in HERE if "end_percent" in row.inputs], ids=str)
-@pytest.mark.every_run_only("instant_id", "with_anyone")
+@pytest.mark.parametrize("row", each([row for row in HERE if "end_percent" in row.inputs], TWO), ids=str)
 def test_a_range_that_no_step_meets_is_named(row: Row, texts_under: list[str]) -> None:
     """img2img at denoise 0.3 and an end of 0.5; with every step of a whole run there is nothing to say."""
     changed = {name: end for name, end in RANGES.items() if name in row.inputs}

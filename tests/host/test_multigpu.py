@@ -12,6 +12,7 @@ import torch
 from figures import WHOLE_SAMPLING, relative
 from graph_run import run
 from host_sampling import applied, latent_of
+from marks import each
 from method_rows import Row, rows
 from pack.bridge.image_tokens.blocks import BlocksRun
 from pack.bridge.sampling.runs import ForwardInput
@@ -40,8 +41,9 @@ def drawn(model, positive, negative, start):
     return guider.sample(noise, start, euler, sigmas, seed=1, disable_pbar=True)
 
 
-@pytest.mark.every_run_only("LoRAPerPerson", "PromptPerPerson", "instant_id")
-@pytest.mark.parametrize("row", OF_UNETS, ids=str)
+@pytest.mark.parametrize(
+    "row", each(OF_UNETS, ["instant_id, ApplyInstantID", "PromptPerPerson", "LoRAPerPerson"]), ids=str
+)
 def test_split_over_two_cards_it_is_the_picture_of_one(row: Row, two_cards: None) -> None:
     base = run(row.model, {})[0]
     outputs = dict(zip(row.outputs, run(row.node(), {}), strict=False))

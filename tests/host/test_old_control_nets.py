@@ -7,7 +7,8 @@ import pytest
 import sample_values
 from figures import relative
 from host_sampling import applied, latent_of, sampled, sigmas_of
-from method_rows import Row, node, rows
+from marks import each
+from method_rows import OFTEN, Row, node, rows
 
 import nodes
 
@@ -36,7 +37,7 @@ def drawn_with(row: Row, positive: Any, negative: Any) -> Any:
 
 
 @pytest.mark.both_hosts
-@pytest.mark.parametrize("row", [*WITH_A_NET, *OTHERS], ids=str)
+@pytest.mark.parametrize("row", each([*WITH_A_NET, *OTHERS], OFTEN), ids=str)
 def test_an_old_net_on_the_positive_is_on_the_negative_too(row: Row) -> None:
     texts = host_sampling.plain(row)
     by_old = drawn_with(row, old(texts.positive), texts.negative)
@@ -47,7 +48,7 @@ def test_an_old_net_on_the_positive_is_on_the_negative_too(row: Row) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("row", WITH_A_NET, ids=str)
+@pytest.mark.parametrize("row", each(WITH_A_NET, OFTEN), ids=str)
 def test_two_old_nets_and_several_entries(row: Row) -> None:
     """The host hands out chains in turns: of two positive entries and one negative the last chain counts."""
     texts = host_sampling.plain(row)
@@ -64,7 +65,7 @@ def test_two_old_nets_and_several_entries(row: Row) -> None:
     assert relative(by_old, by_hand) <= 1e-6
 
 
-@pytest.mark.parametrize("row", WITH_A_NET, ids=str)
+@pytest.mark.parametrize("row", each(WITH_A_NET, OFTEN), ids=str)
 def test_a_negative_with_a_net_of_its_own_keeps_it(row: Row) -> None:
     texts = host_sampling.plain(row)
     _, negative = advanced(texts.positive, texts.negative, 11)
@@ -74,7 +75,7 @@ def test_a_negative_with_a_net_of_its_own_keeps_it(row: Row) -> None:
     assert relative(picture, drawn_with(row, positive, negative)) <= 1e-6
 
 
-@pytest.mark.parametrize("row", WITH_A_NET, ids=str)
+@pytest.mark.parametrize("row", each(WITH_A_NET, OFTEN), ids=str)
 def test_a_prompt_of_a_guider_that_does_not_come_from_the_node_has_the_old_net_alone(row: Row) -> None:
     """PerpNeg's empty prompt, say: the host hands it the whole chain, and ours does nothing there."""
     import comfy.samplers

@@ -1,5 +1,7 @@
 """Apply Parts2Whole from pictures to latents, beside the host's own model nodes, however the host stores weights."""
 
+from itertools import product
+
 import comfy.model_management
 import comfy.supported_models
 import parts_made
@@ -9,6 +11,7 @@ import torch
 from comfy.ldm.modules.attention import optimized_attention
 from figures import relative
 from host_nodes import patch
+from marks import each
 from pack.bridge.host.schedule import WHOLE_SCHEDULE
 from pack.bridge.parts.run import SharingBatch, step_of
 from pack.bridge.parts.shared_parts import SharedParts, Watch
@@ -190,9 +193,11 @@ def shared(model, reference, positive=None, negative=None):
     return apply_node("LikenessSharePartsAttention", model=model, **sides, **size, **REFERENCES[reference])
 
 
-@pytest.mark.parametrize("reference", REFERENCES)
-@pytest.mark.parametrize("dtype", [FP8, torch.float16], ids=str)
-@pytest.mark.every_run_only("float8_e4m3fn-seldom", "float16-at every step")
+@pytest.mark.parametrize(
+    ("dtype", "reference"),
+    each(product([FP8, torch.float16], REFERENCES), [(FP8, "seldom, cropped"), (torch.float16, "at every step")]),
+    ids=str,
+)
 def test_fp8_and_fp16_weights_of_a_model_that_is_its_own_reference(networks, dtype, reference):
     in_few_bits = picture(*shared(stored(networks, dtype), reference))
     in_float32 = picture(*shared(stored(networks, torch.float32), reference))
@@ -216,8 +221,7 @@ def test_a_lora_before_or_after_a_model_that_is_its_own_reference(model, referen
     assert relative(picture(model_with_parts, *sides), before) > 1e-3
 
 
-@pytest.mark.parametrize("reference", REFERENCES)
-@pytest.mark.every_run_only("seldom")
+@pytest.mark.parametrize("reference", each(REFERENCES, ["seldom, cropped"]))
 def test_an_inpainting_model_is_its_own_reference(networks, reference):
     """Its further channels read nothing here, so the picture is that of the plain model."""
     inpainting = stored(networks, torch.float32, channels=9)

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as functional
 from figures import relative
 from joint_reads import Tokens, allowed
-from marks import WITH_REFERENCES
+from marks import WITH_REFERENCES, families
 from pack.bridge.networks.attention import OVERRIDE, with_reading
 from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.sampling import model_conds, runs
@@ -195,8 +195,8 @@ def padded(count):
     return -(-count // 8) * 8
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["Anna", "Ben"])
-@pytest.mark.every_run_only("FLUX.2", "Z-Image-Ben")
+@pytest.mark.parametrize("number", [pytest.param(0, id="Anna", marks=pytest.mark.thorough), pytest.param(1, id="Ben")])
+@families("setting", FLUX_2, Z_IMAGE, of=tiny_dits.REFERENCES)
 def test_a_person_everywhere_with_all_is_the_merged_network_on_their_text_with_their_references(setting, number):
     """Own words, own LoRA and own references, while another person with words and a LoRA is there."""
     check_a_person_with_all(setting, number)
@@ -284,7 +284,7 @@ def applied_in(order, setting, record, masks):
     return made
 
 
-@pytest.mark.every_run_only("FLUX.2")
+@families("setting", FLUX_2, of=tiny_dits.REFERENCES)
 def test_the_order_of_the_nodes_does_not_matter(setting):
     """Of people who have words of Prompt per Person and words of their LoRAs."""
     record = record_of(setting, cast(setting), (0, None, 1))
@@ -308,7 +308,7 @@ def replace_words(who):
     return replace(who, people=tuple(people))
 
 
-@pytest.mark.every_run_only("FLUX.2")
+@families("setting", FLUX_2, of=tiny_dits.REFERENCES)
 def test_two_people_of_one_name_are_two(setting):
     found = []
     for names in (("Anna", "Ben"), ("person", "person")):
@@ -333,7 +333,7 @@ def test_two_people_without_a_name_are_two_with_a_node_each():
     assert relative(*found) <= TOLERANCE
 
 
-@pytest.mark.every_run_only("FLUX.2")
+@families("setting", FLUX_2, of=tiny_dits.REFERENCES)
 def test_exchanged_people_are_the_same_picture(setting):
     there = replace_words(cast(setting))
     exchanged = replace(there, people=there.people[::-1])
@@ -348,7 +348,7 @@ def test_exchanged_people_are_the_same_picture(setting):
     assert relative(*found) <= TOLERANCE
 
 
-@pytest.mark.every_run_only("FLUX.2")
+@families("setting", FLUX_2, of=tiny_dits.REFERENCES)
 def test_a_batch_is_its_pictures(setting):
     record = record_of(setting, replace_words(cast(setting)), (0, None, 1))
     made = applied_in("rlw", setting, record, OVERLAPPING)
@@ -482,8 +482,8 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeyp
     assert relative(tiny_dits.sample(model, positive, negative, start, cfg=1.0), expected) > 100 * TOLERANCE
 
 
-@pytest.mark.every_run_only("FLUX.2-r")
-@pytest.mark.parametrize("letters", ["r", "wlr"])
+@pytest.mark.parametrize("letters", ["r", pytest.param("wlr", marks=pytest.mark.thorough)])
+@families("setting", FLUX_2, of=tiny_dits.REFERENCES)
 def test_a_compiled_model_gives_the_same_picture(setting, letters):
     """And another run compiles nothing. References alone are compiled once for all steps, too."""
     record = record_of(setting, replace_words(cast(setting)), (0, None, 1))
@@ -501,7 +501,7 @@ def test_a_compiled_model_gives_the_same_picture(setting, letters):
         assert counted()[0] == in_a_run
 
 
-@pytest.mark.every_run_only("FLUX.2")
+@families("setting", FLUX_2, of=tiny_dits.REFERENCES)
 def test_without_a_limit_to_regions_the_picture_is_the_hosts_own_bit_for_bit(setting):
     if setting.family == "Krea 2":
         pytest.skip("with a MODEL its pictures stand in the middle: tests/parity/test_krea_2_edit_parity.py")
@@ -514,7 +514,7 @@ def test_without_a_limit_to_regions_the_picture_is_the_hosts_own_bit_for_bit(set
     assert relative(setting.sample((on[3], on[0], on[1])), plain) > 100 * TOLERANCE
 
 
-@pytest.mark.every_run_only("Qwen")
+@families("setting", QWEN, of=tiny_dits.REFERENCES)
 def test_a_person_comes_in_by_weight_without_a_jump(setting):
     """The last of the people, and no sentences, so that nothing else changes at 0. In Z-Image and Qwen-Image the place
     of the person's tokens stays free until then."""
@@ -539,8 +539,7 @@ def test_a_person_comes_in_by_weight_without_a_jump(setting):
 # With WithAnyone and InfiniteYou on FLUX.1
 
 
-@pytest.mark.every_run_only("rlwai")
-@pytest.mark.parametrize("order", ["rlwai", "iawlr", "wairl"])
+@pytest.mark.parametrize("order", marks.each(["rlwai", "iawlr", "wairl"], ["rlwai"]))
 def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order):
     """a: Apply WithAnyone. i: Apply InfiniteYou. w, l, r: words, LoRAs and references."""
     setting = Setting(FLUX, sample_values.flux())
@@ -651,7 +650,7 @@ def test_in_a_second_pass_on_a_larger_latent_everybody_keeps_their_own(family):
         assert relative(other, found) > 100 * TOLERANCE, f"it is as without {letter}"
 
 
-@pytest.mark.every_run_only("FLUX.2")
+@families("setting", FLUX_2, of=tiny_dits.REFERENCES)
 def test_faces_are_changed_each_by_its_own_reference_and_nothing_outside_the_mask(setting):
     people = tuple(people_made.person(n, slot=slot) for n, slot in enumerate(group.layout(1, "bust", 1, CROP, CROP)
                    .slots * 2, 1))  # fmt: skip
@@ -675,8 +674,7 @@ def test_faces_are_changed_each_by_its_own_reference_and_nothing_outside_the_mas
     assert relative(exchanged, found) > 100 * TOLERANCE
 
 
-@pytest.mark.parametrize("family", [FLUX_2, QWEN, Z_IMAGE])
-@pytest.mark.every_run_only("Qwen")
+@pytest.mark.parametrize("family", marks.each([FLUX_2, QWEN, Z_IMAGE], [QWEN]))
 def test_each_row_reads_its_reference_by_the_weight_of_its_person(family):
     setting = of_family(family)
     slots = group.layout(1, "bust", 1, CROP, CROP).slots * 2
@@ -769,7 +767,7 @@ def test_a_family_that_takes_no_references_is_refused_by_name():
         apply("LikenessPeopleAsReferences", model=tiny_dits.model(CHROMA), cast=cast(setting), **given)
 
 
-@pytest.mark.every_run_only("FLUX.2")
+@families("setting", FLUX_2, of=tiny_dits.REFERENCES)
 def test_the_canvas_is_held_against_the_latent_in_pixels(setting, caplog):
     """A latent pixel is 8 or 16 px, as the family's latents have it."""
     applied = by_words(setting, setting.model, setting.text(COMMON), setting.text("blurred"), cast(setting), APART)[:3]

@@ -9,7 +9,7 @@ import torch
 from comfy_api.torch_helpers import set_torch_compile_wrapper
 from figures import relative
 from host_nodes import novram
-from marks import EACH
+from marks import EACH, families
 from tiny_dits import FLUX_2, QWEN, Z_IMAGE
 from transformer_loras import HEIGHT, TOLERANCE, WIDTH, Setting, cast, put_on, sample, setting_of
 
@@ -32,7 +32,7 @@ def plain(setting, model=None, **more):
     return sample(setting, (model or setting.model, *sides), **more)
 
 
-@pytest.mark.every_run_only("FLUX.2")
+@families("setting", FLUX_2)
 @torch.inference_mode()
 def test_weights_in_scaled_fp8_give_the_picture_of_what_they_stand_for(setting):
     fp8 = sample_values.in_fp8(setting.model, True)
@@ -42,7 +42,7 @@ def test_weights_in_scaled_fp8_give_the_picture_of_what_they_stand_for(setting):
     assert relative(found, plain(setting, fp8, steps=1)) > 100 * TOLERANCE
 
 
-@pytest.mark.every_run_only("FLUX.2")
+@families("setting", FLUX_2)
 def test_in_bfloat16_it_is_the_same_picture_but_for_the_precision(setting):
     half = sample_values.in_half(setting.model)
     precision = relative(plain(setting, half, steps=1), plain(setting, steps=1))
@@ -51,7 +51,7 @@ def test_in_bfloat16_it_is_the_same_picture_but_for_the_precision(setting):
     assert relative(found, drawn(setting, steps=1)) <= 3 * precision + 1e-3
 
 
-@pytest.mark.every_run_only("FLUX.2")
+@families("setting", FLUX_2)
 def test_offloaded_it_is_the_same_picture(setting):
     whole = drawn(setting)
     with novram():

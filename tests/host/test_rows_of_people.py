@@ -16,12 +16,12 @@ import torch
 from figures import relative
 from instant_id_run import sample as sample_unet
 from instant_id_run import text
-from marks import EACH
+from marks import EACH, each, families
 from pack.core.people import Lora, PlacedCast, RowCast
 from pack.core.places.regions import BadRegion
 from peers import apply
 from people_on_transformers import COMMON, setting_of
-from tiny_dits import FLUX, FLUX_2, QWEN
+from tiny_dits import FLUX, FLUX_2, QWEN, Z_IMAGE
 
 import nodes as host_nodes
 
@@ -166,8 +166,7 @@ def both_nodes(setting, cast):
     return setting.applied("LikenessLoRAPerPerson", cast, model=words[0], sides=words[1:3])
 
 
-@pytest.mark.parametrize("around", OTHERS)
-@pytest.mark.every_run_only("reversed")
+@pytest.mark.parametrize("around", each(OTHERS, [other_packs.reversed_rows]))
 def test_on_a_unet_rows_that_another_pack_moves_keep_their_person(unet, around):
     model, *sides = both_nodes(unet, rows_of(people_of(unet.files, WORDS)))
     moved = unet.sample((other_packs.around(model, around), *sides))
@@ -195,8 +194,11 @@ def drawn(setting, applied, row=None, cfg=1.0):
     return setting.sample(applied, start if row is None else start[row : row + 1], cfg=cfg)
 
 
-@pytest.mark.parametrize("with_loras", [False, True], ids=["words", "words and LoRAs"])
-@pytest.mark.every_run_only("FLUX.2", "Z-Image-words]")
+@pytest.mark.parametrize(
+    "with_loras",
+    [pytest.param(False, id="words", marks=pytest.mark.thorough), pytest.param(True, id="words and LoRAs")],
+)
+@families("transformer", FLUX_2, Z_IMAGE)
 def test_every_row_is_the_plain_drawing_of_its_persons_words(transformer, with_loras):
     """With the common text hidden: of the host's forward alone, with the LoRA merged by the host's loader."""
     hidden = transformer.hidden(PICTURE)
@@ -220,7 +222,7 @@ def test_every_row_is_the_plain_drawing_of_its_persons_words(transformer, with_l
     same_rows(rows, expected)
 
 
-@pytest.mark.every_run_only("Qwen")
+@families("transformer", QWEN)
 def test_every_row_has_its_own_lora_and_the_loras_words(transformer):
     """Beside the common text, with CFG: as of each crop alone on a MODEL with the LoRA merged by the host's loader. Of
     the third there are no words: that is the host's own drawing."""
@@ -237,7 +239,7 @@ def test_every_row_has_its_own_lora_and_the_loras_words(transformer):
     same_rows(rows, expected)
 
 
-@pytest.mark.every_run_only("FLUX.2")
+@families("transformer", FLUX_2)
 def test_a_row_without_words_is_the_hosts_own_drawing(transformer):
     cast = rows_of(people_of([None] * ROWS))
     rows = drawn(transformer, transformer.applied("LikenessPromptPerPerson", cast, prompts=SAID), cfg=3.0)
@@ -247,9 +249,8 @@ def test_a_row_without_words_is_the_hosts_own_drawing(transformer):
     assert relative(rows[2:], expected) <= TOLERANCE
 
 
-@pytest.mark.parametrize("family", [FLUX, FLUX_2, QWEN])
+@pytest.mark.parametrize("family", each([FLUX, FLUX_2, QWEN], [FLUX_2]))
 @marks.transformers
-@pytest.mark.every_run_only("FLUX.2")
 def test_every_row_has_its_own_reference_beside_its_words_and_lora(family):
     """As of each crop alone, with its person's reference, words and a LoRA that the host's loader has merged."""
     setting = setting_of(family)
@@ -280,7 +281,7 @@ def test_every_row_has_its_own_reference_beside_its_words_and_lora(family):
 
 
 @pytest.mark.parametrize("around", OTHERS)
-@pytest.mark.every_run_only("FLUX.2")
+@families("transformer", FLUX_2)
 def test_rows_that_another_pack_moves_keep_their_person(transformer, around):
     model, *sides = both_nodes(transformer, rows_of(people_of(transformer.files, WORDS)))
     moved = drawn(transformer, (other_packs.around(model, around), *sides), cfg=3.0)

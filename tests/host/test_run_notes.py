@@ -13,7 +13,8 @@ from comfy_api.latest import io
 from figures import relative
 from graph_run import run, run_as
 from graphs import DEFAULTS, UNCONNECTED, Node, node, ours, value
-from method_rows import Row, rows
+from marks import each
+from method_rows import OFTEN, Row, rows
 from pack.bridge.host import notes
 from pack.core.errors import LikenessError
 from sample_values import cast, identity, image, layout, playground, refiner, refiner_clip, slot, thin_refiner
@@ -25,6 +26,8 @@ PLACED = [row for row in ROWS if row.kind not in ("LikenessPeopleAsReferences", 
 PLACED = [row for row in PLACED if row.kind != "LikenessSharePartsAttention"]
 PARTS = [BY_KIND[kind] for kind in ("LikenessApplyParts2Whole", "LikenessSharePartsAttention")]
 UNETS = [row for row in ROWS if row.of_unets]
+TWO = ("instant_id, ApplyInstantID", "with_anyone, ApplyWithAnyone")
+"""Rows that are enough in every run: on a UNet and on a transformer."""
 OWN_FILES = (
     "LikenessApplyParts2Whole",
     "LikenessSharePartsAttention",
@@ -32,6 +35,7 @@ OWN_FILES = (
     "LikenessLoRAPerPerson",
 )
 """What was not trained with SDXL's latents: what it shows is the MODEL's own, or of a file that the user chooses."""
+TOKENS = ("LikenessApplyIDPatch", "LikenessApplyPhotoMaker")
 ADAPTERS = ("LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessStylePerPerson", "LikenessApplyStoryMaker")
 WIDTH, HEIGHT = 128, 96
 
@@ -116,9 +120,8 @@ def test_pictures_without_a_row_of_the_latent_are_told_once_a_run(kind: str, cap
     assert text.startswith(PICTURES[kind].format(4, "1 row") + "pictures 2 to 4 are not used. Rebatch Latents ")
 
 
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("kind", each(PICTURES, ["LikenessApplyIDPatch"]))
 @pytest.mark.parametrize("number, batch", [(1, 3), (2, 2), (2, 4)])
-@pytest.mark.every_run_only("ApplyIDPatch")
 def test_pictures_that_fit_the_rows_are_not_told(
     kind: str, number: int, batch: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -148,8 +151,7 @@ def half(row: Row) -> tuple[tuple[Any, Any, Any], int, int]:
     return outputs(row, row.node()), WIDTH // 2, HEIGHT // 2
 
 
-@pytest.mark.parametrize("row", PLACED, ids=str)
-@pytest.mark.every_run_only("instant_id", "with_anyone")
+@pytest.mark.parametrize("row", each(PLACED, TWO), ids=str)
 def test_a_piece_of_the_canvas_is_told_of(row: Row, caplog: pytest.LogCaptureFixture) -> None:
     applied, width, height = half(row)
     caplog.clear()
@@ -180,8 +182,7 @@ def test_a_square_tile_with_a_mask_at_full_denoise_is_told_of(kind: str, caplog:
     assert text.startswith("The latent is 64x64 px and starts from a picture, and the canvas of ")
 
 
-@pytest.mark.parametrize("row", PLACED, ids=str)
-@pytest.mark.every_run_only("instant_id", "with_anyone")
+@pytest.mark.parametrize("row", each(PLACED, TWO), ids=str)
 def test_a_first_pass_at_half_size_and_a_second_at_twice_the_size_are_not_told_of(
     row: Row, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -203,14 +204,14 @@ def test_a_sampler_that_goes_on_from_the_noise_of_another_is_not_told_of(
     assert messages_of_the_pack(caplog) == []
 
 
-@pytest.mark.parametrize("row", PLACED, ids=str)
+@pytest.mark.parametrize("row", each(PLACED, OFTEN), ids=str)
 def test_a_tile_of_another_shape_is_refused_with_advice_for_tiles(row: Row) -> None:
     applied = outputs(row, row.node())
     with pytest.raises(LikenessError, match="Ultimate SD Upscale, other tiles, detailers of faces"):
         drawn(applied, picture(applied[0], 64, 128), 0.4)
 
 
-@pytest.mark.parametrize("row", PARTS, ids=str)
+@pytest.mark.parametrize("row", each(PARTS, OFTEN), ids=str)
 def test_a_tile_of_parts_is_refused_with_advice_for_tiles(row: Row) -> None:
     applied, width, height = half(row)
     with pytest.raises(LikenessError, match="Ultimate SD Upscale, other tiles, detailers of faces"):
@@ -229,7 +230,7 @@ def test_the_refiner_in_a_second_sampler_is_named(kind: str) -> None:
     assert "its own CLIP has encoded and that go through no node of Likeness" in raised.value.advice
 
 
-@pytest.mark.parametrize("row", [row for row in UNETS if "positive" in row.inputs], ids=str)
+@pytest.mark.parametrize("row", each([row for row in UNETS if "positive" in row.inputs], OFTEN), ids=str)
 def test_the_refiners_text_or_model_in_a_node_is_named(row: Row) -> None:
     """Both together where the node takes both: what is made for SDXL fits neither."""
     applied = row.node()
@@ -257,7 +258,7 @@ def test_the_refiners_clip_in_photo_maker_is_named() -> None:
         run(node(applied.kind, **{**applied.inputs, "clip": refiner_clip()}), {})
 
 
-@pytest.mark.parametrize("row", UNETS, ids=str)
+@pytest.mark.parametrize("row", each(UNETS, OFTEN), ids=str)
 def test_playground_is_told_of_once_where_a_file_was_not_made_for_it(
     row: Row, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -348,8 +349,7 @@ def outputs_as(row: Row, applied: Node, node_id: str) -> tuple[Any, Any, Any]:
     return model, values["positive"], values["negative"]
 
 
-@pytest.mark.parametrize("kind", PICTURES)
-@pytest.mark.every_run_only("ApplyInstantID")
+@pytest.mark.parametrize("kind", each(PICTURES, ["LikenessApplyInstantID"]))
 def test_four_samplings_of_a_rebatched_latent_leave_one_note_under_the_node(kind: str, recorder: Recorder) -> None:
     row, graph = with_pictures(kind, 4)
     applied = outputs_as(row, graph, "8")
@@ -358,7 +358,7 @@ def test_four_samplings_of_a_rebatched_latent_leave_one_note_under_the_node(kind
     assert recorder.text("8").count("pictures 2 to 4 are not used") == 1
 
 
-@pytest.mark.parametrize("row", PLACED, ids=str)
+@pytest.mark.parametrize("row", each(PLACED, OFTEN), ids=str)
 def test_a_piece_is_told_of_under_the_node_that_has_placed_people(row: Row, recorder: Recorder) -> None:
     applied = outputs_as(row, row.node(), "8")
     for _ in range(2):
@@ -366,8 +366,7 @@ def test_a_piece_is_told_of_under_the_node_that_has_placed_people(row: Row, reco
     assert recorder.text("8").count("The latent is 64x48 px and starts from a picture") == 1
 
 
-@pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", "LikenessApplyPhotoMaker", *ADAPTERS])
-@pytest.mark.every_run_only("ApplyIDPatch", "ApplyPhotoMaker")
+@pytest.mark.parametrize("kind", each([*TOKENS, *ADAPTERS], TOKENS))
 def test_playground_is_told_of_under_the_node(kind: str, recorder: Recorder) -> None:
     row = BY_KIND[kind]
     applied = outputs_as(row, row.node(), "8")

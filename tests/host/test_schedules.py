@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import host_sampling
@@ -18,7 +19,8 @@ from comfy_extras.nodes_model_advanced import (
 )
 from figures import relative
 from host_sampling import applied, latent_of, sampled, sigmas_of
-from method_rows import Row, node, rows
+from marks import each
+from method_rows import OFTEN, Row, node, rows
 from pack.bridge.control_nets.attached_net import NetInRun
 from pack.bridge.host.schedule import percent_of
 from pack.bridge.sampling.rows import AttachedEntry, AttachedRows, Side
@@ -97,11 +99,18 @@ def with_a_range(row: Row) -> bool:
 
 
 @pytest.mark.both_hosts
-@pytest.mark.every_run_only(
-    "id_patch, ApplyIDPatch-zero SNR", "instant_id, ApplyInstantID-Playground", "LoRAPerPerson-zero SNR"
+@pytest.mark.parametrize(
+    ("row", "schedule"),
+    each(
+        product([row for row in rows() if row.of_unets and with_a_range(row)], SCHEDULES),
+        [
+            ("id_patch, ApplyIDPatch", "zero SNR"),
+            ("instant_id, ApplyInstantID", "Playground"),
+            ("LoRAPerPerson", "zero SNR"),
+        ],
+    ),
+    ids=str,
 )
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("row", [row for row in rows() if row.of_unets and with_a_range(row)], ids=str)
 def test_a_node_that_changes_the_schedule_may_stand_before_or_behind(row: Row, schedule: str) -> None:
     change, sampler, scheduler = SCHEDULES[schedule]
     pictures = [
@@ -118,7 +127,7 @@ def test_where_a_sigma_lies_is_known_to_a_thousandth() -> None:
         assert percent_of(model_sampling.percent_to_sigma(percent), model_sampling) == pytest.approx(percent, abs=1e-3)
 
 
-@pytest.mark.parametrize("row", [row for row in rows() if not row.of_unets and with_a_range(row)], ids=str)
+@pytest.mark.parametrize("row", each([row for row in rows() if not row.of_unets and with_a_range(row)], OFTEN), ids=str)
 def test_a_shift_of_flux_may_stand_before_or_behind(row: Row) -> None:
     pictures = [
         sampled(inputs.guider(2.0), latent_of(row), sigmas_of(inputs.model, 10, "simple"))
@@ -130,9 +139,8 @@ def test_a_shift_of_flux_may_stand_before_or_behind(row: Row) -> None:
 CHANGE_IN_THE_SCHEDULE = ("LikenessApplyIDPatch", "LikenessApplyPhotoMaker")
 
 
-@pytest.mark.every_run_only("4.0")
-@pytest.mark.parametrize("row", [row for row in rows() if row.kind in CHANGE_IN_THE_SCHEDULE], ids=str)
-@pytest.mark.parametrize("cfg", [1.0, 4.0])
+@pytest.mark.parametrize("row", each([row for row in rows() if row.kind in CHANGE_IN_THE_SCHEDULE], OFTEN), ids=str)
+@pytest.mark.parametrize("cfg", [pytest.param(1.0, marks=pytest.mark.thorough), 4.0])
 def test_easycache_saves_steps_of_a_prompt_that_changes_in_the_schedule(
     row: Row, cfg: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

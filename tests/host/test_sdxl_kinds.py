@@ -15,6 +15,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM, ModelSamplingDiscrete
 from graph_run import run
 from graphs import Node, node, value
+from marks import each
 from method_rows import Row, rows
 from sample_values import sdxl_clip, text
 from torch import Tensor
@@ -58,16 +59,14 @@ def drawn(row: Row, applied: Node, change: Any, model: ModelPatcher | None, chan
     return sampler.sample(noise, *sides, 4.0, latent, seed=1, disable_pbar=True)
 
 
-@pytest.mark.every_run_only("inpainting", "v-prediction")
-@pytest.mark.every_run_only("IDPatch", "InstantID")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", each(KINDS, ["ApplyIDPatch", "ApplyInstantID"]))
 @pytest.mark.parametrize(
     "change, model, channels",
     [
         (v_prediction, None, 4),
-        (cosxl, None, 4),
+        pytest.param(cosxl, None, 4, marks=pytest.mark.thorough),
         (None, ("SDXL", 9), 9),
-        (None, ("SDXL_instructpix2pix", 8), 8),
+        pytest.param(None, ("SDXL_instructpix2pix", 8), 8, marks=pytest.mark.thorough),
     ],
     ids=["v-prediction", "CosXL", "inpainting", "InstructPix2Pix"],
 )

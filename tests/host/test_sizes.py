@@ -10,6 +10,7 @@ import torch
 from comfy.samplers import KSAMPLER
 from figures import relative
 from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
+from marks import each
 from method_rows import Row, rows
 
 
@@ -48,8 +49,11 @@ def alone(inputs: Applied, latent: torch.Tensor, step: Step, sigmas: torch.Tenso
     return denoised[0]
 
 
-@pytest.mark.parametrize("row", rows(), ids=str)
-@pytest.mark.every_run_only("instant_id", "with_anyone", "parts2whole")
+@pytest.mark.parametrize(
+    "row",
+    each(rows(), ["instant_id, ApplyInstantID", "with_anyone, ApplyWithAnyone", "parts2whole, ApplyParts2Whole"]),
+    ids=str,
+)
 def test_each_step_of_a_latent_that_grows_is_that_of_a_run_of_its_own(row: Row) -> None:
     nodes = pytest.importorskip(
         "comfy_extras.nodes_advanced_samplers", reason="this ComfyUI has no sampler that enlarges"

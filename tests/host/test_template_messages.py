@@ -8,6 +8,7 @@ import pytest
 import templates
 import translations
 from browser.canvas import Graph
+from browser.fixtures import newest_often, own_often
 from browser.visit import Visit
 from pack.bridge.host import unet
 from pack.bridge.people import face_model
@@ -56,7 +57,7 @@ def without_face(number: str, kind: str) -> Graph:
     }  # fmt: skip
 
 
-@pytest.mark.every_run_only("its own")
+@own_often
 @pytest.mark.parametrize(
     "stem, kind",
     [
@@ -106,15 +107,21 @@ def of_sd15() -> WrongBaseModel:
     return WrongBaseModel("The MODEL", "SD1.5", "SDXL", unet.advice_between(768, 2048))
 
 
-@pytest.mark.every_run_only("the newest")
-@pytest.mark.every_run_only("-en-")
+@newest_often
 @pytest.mark.parametrize(
     "stem, kind, error, language, advice",
     [
         ("start_two_people", "LikenessCastFromPhotos", several_faces, "en", "“Group photo”: Which face."),
         ("start_group", "LikenessCastFromPhotos", several_faces, "en", "“Group photo”: Which face."),
         ("start_portrait", "LikenessPerson", several_faces, "en", "“Portrait of one person”: Which face."),
-        ("start_two_people", "LikenessCastFromPhotos", several_faces, "zh", "“合影”: 用哪张脸."),
+        pytest.param(
+            "start_two_people",
+            "LikenessCastFromPhotos",
+            several_faces,
+            "zh",
+            "“合影”: 用哪张脸.",
+            marks=pytest.mark.thorough,
+        ),
         ("start_two_people", "LikenessApplyIDPatch", of_another_method, "en", "“Group photo”: ID-Patch."),
         ("start_two_people", "LikenessCastFromPhotos", without_detector, "en", "“Group photo”: Face pack."),
         ("start_portrait", "LikenessApplyInstantID", of_sd15, "en", "“Portrait of one person”: Checkpoint."),

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 import templates
-from browser.fixtures import once_of_each
+from browser.fixtures import newest_often, once_of_each, own_often
 from browser.subgraph_node import WINDOW, SubgraphNode, Value
 from browser.visit import Visit
 from shared import workflow
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
 # One with every kind of value, and a blueprint.
-USUAL, CLASSIC = "start_portrait", ("Group photo, couple, family, friends",)
+USUAL, BLUEPRINT = "start_portrait", "Group photo, couple, family, friends"
 
 Typed = list[dict[str, Any]]
 """Of every box, by the names of its values, what is sent."""
@@ -99,30 +99,28 @@ def type_into(box: SubgraphNode, names: list[str]) -> None:
         box.change(name)
 
 
-def usual(path: Path) -> Any:
-    """The file as a parameter, with the runs in which it is tried."""
-    marks: list[Any] = []
-    if path.stem in CLASSIC:
-        marks.append(pytest.mark.every_run_only("classic"))
-    elif path.stem != USUAL:
-        marks += [pytest.mark.thorough, once_of_each]
-    return pytest.param(path, id=path.stem, marks=marks)
+FILES = {path.stem: path for path in (*templates.FILES, *templates.BLUEPRINTS)}
 
 
-@pytest.fixture(params=map(usual, [*templates.FILES, *templates.BLUEPRINTS]))
-def put(request: pytest.FixtureRequest, visit: Visit) -> Path:
-    """A file that is open, in a tab of its own."""
-    path = request.param
+@pytest.mark.parametrize("name", [USUAL, pytest.param(BLUEPRINT, marks=pytest.mark.thorough)])
+@newest_often
+def test_what_is_typed_is_shown_and_sent_whatever_is_done_in_between(visit: Visit, name: str) -> None:
+    type_and_look_again(visit, FILES[name])
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", sorted(FILES.keys() - {USUAL, BLUEPRINT}))
+@once_of_each
+def test_what_is_typed_into_any_file_is_shown_and_sent(visit: Visit, name: str) -> None:
+    type_and_look_again(visit, FILES[name])
+
+
+def type_and_look_again(visit: Visit, path: Path) -> None:
     if path.parent.name == "subgraphs" and visit.server.host.version < (0, 33):
         pytest.skip("this ComfyUI reads no blueprints")
     templates.skip_unless_known(path, visit.server.object_info())
     visit.resize(*WINDOW)
     put_down(visit, path)
-    return path
-
-
-@pytest.mark.every_run_only("the newest")
-def test_what_is_typed_is_shown_and_sent_whatever_is_done_in_between(put: Path, visit: Visit) -> None:
     typed = type_all(visit)
     kinds_before = kinds(visit)
 
@@ -192,7 +190,7 @@ def is_saved(visit: Visit) -> bool:
     }""")
 
 
-@pytest.mark.every_run_only("its own")
+@own_often
 def test_boxes_of_other_packs_are_left_alone(visit: Visit) -> None:
     """Links inside of our boxes are numbered as the editor has the inputs, whatever numbers the file has; those of
     another pack stay as they are."""

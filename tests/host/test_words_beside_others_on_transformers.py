@@ -21,7 +21,7 @@ from comfy.model_patcher import ModelPatcher
 from dense_texts import Dense, joined, text
 from figures import relative
 from hidden_text import without_common
-from marks import EACH
+from marks import EACH, families
 from pack.bridge.host import notes
 from pack.bridge.sampling import model_conds, runs
 from pack.bridge.sampling.canvas_check import Canvas
@@ -82,8 +82,10 @@ def with_both(setting, mask, model, order):
 BOTH = ["LikenessPromptPerPerson", "LikenessLoRAPerPerson"]
 
 
-@pytest.mark.parametrize("order", [BOTH, BOTH[::-1]], ids=["words first", "LoRAs first"])
-@pytest.mark.every_run_only("FLUX.2", "Z-Image-words first")
+@pytest.mark.parametrize("order", [
+    pytest.param(BOTH, id="words first"), pytest.param(BOTH[::-1], id="LoRAs first", marks=pytest.mark.thorough),
+])  # fmt: skip
+@families("setting", FLUX_2, Z_IMAGE)
 def test_a_person_everywhere_is_the_merged_network_on_their_words(setting, order):
     """With the words and the LoRA of another person present, of whom nothing is seen."""
     hidden = setting.hidden(PICTURE)
@@ -236,7 +238,7 @@ FILLED_UP = {FLUX_2: (512, 512), Z_IMAGE: (304, 48)}
 
 
 @pytest.mark.parametrize("by_row", [False, True], ids=["regions", "rows"])
-@pytest.mark.every_run_only("FLUX.2")
+@families("setting", FLUX_2)
 def test_the_memory_of_the_words_is_asked_for(setting, by_row):
     """As the host reckons a picture that has as many tokens more."""
     width = setting.text(COMMON)[0][0].shape[-1]
@@ -293,7 +295,7 @@ def said(monkeypatch):
 
 
 @pytest.mark.parametrize("factor", [3.0, 0.0], ids=["multiplied", "zeroed out"])
-@pytest.mark.every_run_only("FLUX.2")
+@families("setting", FLUX_2)
 def test_a_node_behind_multiplies_the_words_too(setting, factor, said):
     model, positive, negative = everywhere(setting, setting.text(COMMON))
     start = start_of(setting)
@@ -317,8 +319,7 @@ def test_a_node_that_changes_the_common_text_alone_is_named(setting, said):
     assert not any(said)
 
 
-@pytest.mark.parametrize("family", [FLUX_2, QWEN])
-@pytest.mark.every_run_only("FLUX.2")
+@pytest.mark.parametrize("family", [FLUX_2, pytest.param(QWEN, marks=pytest.mark.thorough)])
 def test_words_of_a_clip_that_changes_in_the_schedule_change_with_it(family):
     """A person everywhere: as the words alone, encoded by CLIP Text Encode."""
     setting = setting_of(family)

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import templates
 from browser.canvas import DrawnNode, Graph
-from browser.fixtures import once_of_each
+from browser.fixtures import NEWEST, NEWEST_WITH_CLASSIC, OWN, OWN_WITH_VUE, in_frontends, once_of_each, own_often
 from browser.visit import WINDOW, Visit
 from shared import workflow
 
 pytestmark = pytest.mark.xdist_group("browser")
+STARTS = [path for path in templates.FILES if path.stem in templates.STARTS]
 SCREEN, LAPTOP = (1920, 1080), (1366, 768)
 SMALLEST = 0.85
 """The scale at which the largest template opens on a screen: a line of its note is 12 px high there."""
@@ -78,9 +79,34 @@ def is_within(window: tuple[int, int], nodes: Iterable[DrawnNode], beside: tuple
         assert node.bottom <= window[1], node.title
 
 
-@pytest.mark.parametrize("path", templates.each(templates.WITH_VUE, templates.WITH_VUE))
+@in_frontends(OWN, NEWEST, often=[OWN])
+@pytest.mark.parametrize("path", templates.each(on_older=["start_two_people"]))
 def test_opens_whole_readable_and_in_view(gallery: Visit, path: Path) -> None:
     """And what the editor sends is what the scripts send."""
+    opens_whole(gallery, path)
+
+
+@in_frontends(OWN_WITH_VUE, NEWEST, NEWEST_WITH_CLASSIC)
+@pytest.mark.parametrize("path", templates.each(STARTS, often=["start_two_people"], on_older=[]))
+def test_one_to_start_with_opens_whole_in_every_frontend(gallery: Visit, path: Path) -> None:
+    opens_whole(gallery, path)
+
+
+@pytest.mark.thorough
+@once_of_each
+@pytest.mark.parametrize("path", templates.each())
+def test_on_a_laptop_its_note_can_be_read(gallery: Visit, path: Path) -> None:
+    opens_on_a_laptop(gallery, path)
+
+
+@pytest.mark.thorough
+@in_frontends(OWN_WITH_VUE, NEWEST_WITH_CLASSIC)
+@pytest.mark.parametrize("path", templates.each(STARTS))
+def test_one_to_start_with_opens_on_a_laptop_in_every_frontend(gallery: Visit, path: Path) -> None:
+    opens_on_a_laptop(gallery, path)
+
+
+def opens_whole(gallery: Visit, path: Path) -> None:
     templates.skip_unless_known(path, gallery.server.object_info())
     graph = workflow.load(path)
     object_info = gallery.server.object_info()
@@ -109,10 +135,8 @@ def test_opens_whole_readable_and_in_view(gallery: Visit, path: Path) -> None:
         assert gallery.canvas.cut_texts() == []
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("path", templates.each())
-def test_on_a_laptop_its_note_can_be_read(gallery: Visit, path: Path) -> None:
-    """And all of it where it is one to start with."""
+def opens_on_a_laptop(gallery: Visit, path: Path) -> None:
+    """Its note can be read, and all of it where it is one to start with."""
     if gallery.server.host.version < (0, 33):
         pytest.skip("the frontend of this host does not say that it opens a template")
     templates.skip_unless_known(path, gallery.server.object_info())
@@ -123,7 +147,7 @@ def test_on_a_laptop_its_note_can_be_read(gallery: Visit, path: Path) -> None:
         assert view.scale >= READABLE
         assert not view.is_without_text
         note = [node for node in view.nodes if node.title == "Read me first"]
-        is_within(LAPTOP, view.nodes if path in templates.STARTS else note)
+        is_within(LAPTOP, view.nodes if path.stem in templates.STARTS else note)
     finally:
         gallery.resize(*SCREEN)
 
@@ -137,7 +161,7 @@ def test_what_is_opened_from_a_file_stays_as_it_was_saved(gallery: Visit) -> Non
 
 
 @pytest.mark.both_hosts
-@pytest.mark.every_run_only("its own")
+@own_often
 def test_the_editor_sends_the_same_where_a_node_is_switched_off(gallery: Visit) -> None:
     """Each node of a workflow in turn, and boxes; with a Primitive and a Reroute before some."""
     if gallery.server.host.version < (0, 33):

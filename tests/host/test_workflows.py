@@ -16,6 +16,7 @@ import real_faces
 import templates
 import torch
 from environment import Host
+from marks import each
 from miniature import built, install
 from pack.core.faces import analysis
 from pack.core.faces.finding import find_faces
@@ -37,6 +38,12 @@ PASTED = {"LikenessPasteFaces", "ImageCompositeMasked", "ImageStitch", "StringCo
 """What is done with the new pictures and what was measured of them, and only that."""
 SHOWN = {"LikenessSavePerson", "LikenessPeopleAsReferences"}
 """They show a picture of what they decide, as all of ours do that have one among their outputs."""
+TWO_STEPS = {
+    "compare_methods", "infinite_you_portrait", "parts2whole_with_pose", "photo_maker_two_people",
+    "pulid_flux_two_people", "pulid_two_people", "references_qwen_three_people", "start_outfit",
+    "story_maker_two_people", "with_anyone_two_people",
+}  # fmt: skip
+"""After one step of these the picture is nearly black."""
 WITHOUT_PICTURE = {"check_files", "people_saved_from_photos"}
 """They generate nothing."""
 BEFORE = -10
@@ -110,8 +117,8 @@ def prepared(
     parts = workflow.nodes_of(prompt, "LikenessLoadParts2Whole")
     names = standins_for(file, prompt, models)
     width, height = size_of(file)
-    # After one step of these the picture is nearly black, and klein's second pass has half as many.
-    steps = 2 if file in templates.METHODS or parts or "klein" in file.stem else 1
+    # klein's second pass has half as many.
+    steps = 2 if file.stem in TWO_STEPS or parts or "klein" in file.stem else 1
     measured = file.stem.startswith("references")  # the best of several
     size = {"*.width": width, "*.height": height, "*.batch_size": 2 if measured else 1}
     boxes = {"text": "20, 40, 150, 304\n200, 30, 160, 314", "boxes": {"__value__": []}}
@@ -304,7 +311,7 @@ def draws_and_samples_again(host_server: HostServer, file: Path, prompt: Prompt,
     assert moved[moved > 0].mean() > 1
 
 
-@pytest.mark.parametrize("path", templates.BESIDE)
+@pytest.mark.parametrize("path", templates.each(templates.OUTSIDE))
 def test_a_blueprint_runs_as_one_node(
     path: Path, known: dict[str, Any], host_server: HostServer, standin_models: Standins, pictures: list[str]
 ) -> None:
@@ -413,10 +420,7 @@ def decides(node: dict[str, Any], known: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize(
     "template",
-    [
-        pytest.param(template, marks=() if template in OFFERED_OFTEN else pytest.mark.thorough)
-        for template in TABLE["offered"]
-    ],
+    each(TABLE["offered"], OFFERED_OFTEN),
 )
 def test_what_a_note_offers_runs_too(
     template: str, host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: list[str]
@@ -468,8 +472,7 @@ def test_clothes_of_a_person_are_one_more_reference(host_server: HostServer, sma
     assert np.abs(result(host_server, prompt, run).astype(int) - plain).mean() > 0.5
 
 
-@pytest.mark.every_run_only("FLUX.2 klein")
-@pytest.mark.parametrize("option", TABLE["instead"])
+@pytest.mark.parametrize("option", each(TABLE["instead"], ["lora_two_people, FLUX.2 klein"]))
 def test_a_box_with_a_model_of_its_own_draws_instead(
     option: str, host_server: HostServer, small: Callable[..., Prompt]
 ) -> None:
@@ -540,8 +543,7 @@ PAINTED, ALSO = (180, 150, 280, 300), (60, 200, 200, 280)
 second garment is found, which lies partly under the first."""
 
 
-@pytest.mark.every_run_only("[start_person_in_photo]")
-@pytest.mark.parametrize("template", TABLE["repainted"])
+@pytest.mark.parametrize("template", each(TABLE["repainted"], ["start_person_in_photo"]))
 def test_all_but_what_is_meant_stays_bit_for_bit(
     template: str, host_server: HostServer, small: Callable[..., Prompt], tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as functional
 from figures import relative
 from instant_id_run import DEFAULTS, person
+from marks import each
 from pack.core.people import Cast, PlacedCast, Slot
 from peers import Sampling, apply, attend, scaled, with_adapters
 from safetensors import safe_open
@@ -73,8 +74,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.every_run_only("ranges, batch of two", "layout of SSD-1B")
+@pytest.mark.parametrize("case", each(CASES, ["ranges, batch of two", "layout of SSD-1B"]))
 def test_sampling_equals_diffusers(case):
     layout, batch, changed = CASES[case]
     pair = pair_of(layout)
@@ -179,8 +179,7 @@ BOXES = [((24.9, 33.3, 101.7, 111.2), (24, 33, 101, 111)), ((81.5, 20.4, 170.9, 
 OWNED = [(0, 0, 110, 120), (70, 10, 192, 128)]
 
 
-@pytest.mark.parametrize("people", [1, 2])
-@pytest.mark.every_run_only("2")
+@pytest.mark.parametrize("people", [pytest.param(1, marks=pytest.mark.thorough), 2])
 def test_inside_the_face_boxes_alone(people):
     """With a second ControlNet in company, which keeps the text and the whole picture."""
     pair = pair_of("sdxl")

@@ -14,6 +14,7 @@ import torch
 from diffusers.loaders import unet as loaders
 from diffusers.models.embeddings import IPAdapterFaceIDPlusImageProjection
 from figures import relative
+from marks import each
 from pack.bridge.host import encode
 from pack.bridge.host.unet import text_width
 from pack.core.people import Cast
@@ -76,7 +77,6 @@ CASES = {
     "unnorm, three photos together": Case("sdxl", "face-id-unnorm", (3,), (0.9,)),
     "plain for SDXL": Case("sdxl", "plain"),
 }
-SELDOM = ("full-face", "unnorm", "plain")
 
 
 def tokens_of(projection, case, member, clip, width):
@@ -111,12 +111,9 @@ def tokens_of(projection, case, member, clip, width):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("case", [
-    pytest.param(case, marks=[pytest.mark.thorough] if name.startswith(SELDOM) else [], id=name)
-    for name, case in CASES.items()
-])  # fmt: skip
-@pytest.mark.every_run_only("portrait, two photos", "for SDXL")
-def test_sampling_equals_diffusers(case, monkeypatch):
+@pytest.mark.parametrize("name", each(CASES, ["portrait, two photos and three", "FaceID Plus v2 for SDXL"]))
+def test_sampling_equals_diffusers(name, monkeypatch):
+    case = CASES[name]
     people = [person(n, photos) for n, photos in enumerate(case.photos)]
     # In single precision rounding alone makes up to 5e-6 of it at this CFG.
     if case.family == "sd15":

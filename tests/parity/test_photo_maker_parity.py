@@ -15,6 +15,7 @@ import tiny_sdxl
 import torch
 import torch.nn.functional as functional
 from figures import WHOLE_SAMPLING, relative
+from marks import each
 from pack.core.models.tensors import below
 from pack.core.people import Cast
 from pack.nodes.photo_maker.nodes import encode_prompt
@@ -176,8 +177,7 @@ CASES = {
 
 
 @pytest.mark.both_hosts
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.every_run_only("two people")
+@pytest.mark.parametrize("name", each(CASES, ["two people by masks, ControlNet"]))
 def test_sampling_equals_a_plain_loop(name):
     """With the LoRA in the weights, plain words for the first steps and merged ones then, CFG on, a batch of two.
 

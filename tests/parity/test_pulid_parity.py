@@ -11,6 +11,7 @@ import tiny_sdxl
 import torch
 import torch.nn.functional as functional
 from figures import WHOLE_SAMPLING, relative
+from marks import each
 from pack.bridge.host.unet import attention_layers
 from pack.core.models.tensors import below
 from pack.core.people import Cast, PlacedCast, Slot
@@ -282,9 +283,8 @@ SDXL_CASES = {
 
 
 @pytest.mark.both_hosts
-@pytest.mark.parametrize("case", SDXL_CASES)
+@pytest.mark.parametrize("case", each(SDXL_CASES, ["one of three photos, v1", "two by region, v1.1"]))
 @torch.no_grad()
-@pytest.mark.every_run_only("one of three photos, v1", "two by region, v1.1")
 def test_sampling_of_sdxl_equals_diffusers(case):
     version, cast, changed, zeros = SDXL_CASES[case]
     unet = tiny_sdxl.diffusers_unet()

@@ -10,6 +10,7 @@ import pytest
 import tiny_dits
 import torch
 from figures import WHOLE_SAMPLING, relative
+from marks import each
 from pack.bridge.networks import model_family
 from pack.bridge.networks.attention import COUNTS, OVERRIDE
 from pack.bridge.references.by_region import TokensChanged
@@ -25,6 +26,7 @@ from pack.nodes.references.parts import OwnedPart
 from pack.nodes.references.pictures import Reference
 from people_made import person
 from seeded import normal
+from tiny_dits import FLUX_2, QWEN
 
 pytestmark = marks.transformers
 WIDTH, HEIGHT = 176, 112  # 11 x 7 tokens
@@ -275,9 +277,8 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.every_run_only("overlapping, outside everybody", "by weight and region")
 @pytest.mark.parametrize("family", KINDS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", each(CASES, ["overlapping, outside everybody", "by weight and region"]))
 def test_split_is_masked(models, family, case):
     model = models(family)
     settings = {"mask": MASKS, **CASES[case]}
@@ -301,8 +302,7 @@ ROUNDING = 0.03
 themselves are some 0.01 away from their float32."""
 
 
-@pytest.mark.parametrize("family", model_family.FAMILIES)
-@pytest.mark.every_run_only("FLUX.2", "Qwen-Image")
+@pytest.mark.parametrize("family", each(model_family.FAMILIES, [FLUX_2, QWEN]))
 def test_in_bfloat16_a_weight_is_a_bias_too(family):
     model = tiny_dits.model(family)
     model.model.diffusion_model.to(torch.bfloat16)
@@ -313,8 +313,7 @@ def test_in_bfloat16_a_weight_is_a_bias_too(family):
     assert relative(sample(family, bind(model, *texts)), expected) <= ROUNDING
 
 
-@pytest.mark.parametrize("family", KINDS)
-@pytest.mark.every_run_only("FLUX.2", "Qwen-Image")
+@pytest.mark.parametrize("family", each(KINDS, [FLUX_2, QWEN]))
 def test_a_part_is_read_in_its_own_region_and_by_its_own_weight(models, family):
     """The last picture is Anna's jacket, which is read in the lower half of her region and where nobody else is."""
     model = models(family)

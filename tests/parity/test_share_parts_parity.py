@@ -34,6 +34,9 @@ def model(request):
     return tiny_sdxl.host_model(tiny_sdxl.diffusers_unet())
 
 
+sd15_often = pytest.mark.parametrize("model", ["sd15", pytest.param("sdxl", marks=pytest.mark.thorough)], indirect=True)
+
+
 def width_of(model):
     return transformers(model.model.diffusion_model)[0][-1].attn2.to_k.in_features
 
@@ -140,8 +143,17 @@ def oracle(model, parts_reference):
 ONCE = {"steps": None}
 
 
-@pytest.mark.parametrize("changed", [{}, {"steps": 2}, ONCE, {"crop": True, "cover": 0.2, "steps": 2}], ids=str)
-@pytest.mark.every_run_only("sdxl-{'crop", "sd15-{'steps")
+@sd15_often
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({}, marks=pytest.mark.thorough),
+        {"steps": 2},
+        ONCE,
+        {"crop": True, "cover": 0.2, "steps": 2},
+    ],
+    ids=str,
+)
 def test_it_equals_the_idea_written_plainly(model, changed):
     parts_reference = reference(model, **changed)
     result = sample(patched(model, SharingRun), *sides(model, parts_reference))
@@ -156,7 +168,7 @@ RENEWED = [
 
 
 @pytest.mark.parametrize(("name", "sigmas", "recorded"), RENEWED)
-@pytest.mark.every_run_only("sd15")
+@sd15_often
 def test_renewed_every_third_step(model, monkeypatch, name, sigmas, recorded):
     """However often a sampler asks within a step; one that goes back is shown the parts at that noise again."""
     recorded_sigmas = []

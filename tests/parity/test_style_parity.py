@@ -27,9 +27,10 @@ class Scaled(IPAdapterMixin):
 
 @pytest.mark.parametrize(("kind", "choices", "configs", "regional", "count"), [
     ("plus", ("style", "layout"), (STYLE, LAYOUT), True, 1), ("full", ("style", "layout"), (STYLE, LAYOUT), False, 3),
-    ("plain", ("all", "style and layout"), (1.0, {**STYLE, **LAYOUT}), True, 1),
+    pytest.param(
+        "plain", ("all", "style and layout"), (1.0, {**STYLE, **LAYOUT}), True, 1, marks=pytest.mark.thorough
+    ),
 ])  # fmt: skip
-@pytest.mark.every_run_only("plus", "full")
 def test_sampling_equals_diffusers(kind, choices, configs, regional, count):
     network = tiny_sdxl.diffusers_unet()
     weights = (0.7, 1.2)

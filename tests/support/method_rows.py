@@ -3,7 +3,6 @@
 All of it comes from the records and the schemas; what these do not say stands in the tables. A row is such a node.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -116,12 +115,23 @@ DRAWN = ("LikenessApplyIDPatch",)
 """Whose picture of the places counts without anybody in them."""
 
 
-OFTEN = re.compile(
-    r"id_patch, ApplyIDPatch(, (?!by region).*)?|instant_id, .*|parts2whole, .*|with_anyone, .*|"
-    r"references, PeopleAsReferences, by region|(PromptPerPerson|LoRAPerPerson)(, .*)?"
+ALONE = ("instant_id, ApplyInstantID", "with_anyone, ApplyWithAnyone", "parts2whole, ApplyParts2Whole", "LoRAPerPerson")
+"""Rows that are tried in every run where a test asks what a run does with people, whoever they are: image tokens beside
+the text on a UNet and on a transformer, keys and values of another run, weights of a region."""
+BESIDE_OTHERS = (*ALONE, "id_patch, ApplyIDPatch", "id_patch, ApplyIDPatch, tokens from the second step on")
+"""Those beside nodes of others: also ID tokens and a ControlNet."""
+OFTEN = (
+    *BESIDE_OTHERS,
+    "id_patch, ApplyIDPatch, a row each",
+    "instant_id, ApplyInstantID, the other way to act",
+    "instant_id, ApplyInstantID, a row each",
+    "with_anyone, ApplyWithAnyone, the other way to act",
+    "with_anyone, ApplyWithAnyone, a row each",
+    "references, PeopleAsReferences, by region",
+    "PromptPerPerson",
+    "LoRAPerPerson, a row each",
 )
-"""One row of each way in which people get into a run: ID tokens and a ControlNet, image tokens beside the text on a
-UNet and on a transformer, keys and values of another run, tokens of pictures, words and weights of a region."""
+"""Those of every other test: also tokens of pictures, words of a region, and the other ways through these nodes."""
 
 
 @dataclass(frozen=True)
@@ -169,11 +179,6 @@ class Row:
     def runs_here(self) -> bool:
         """Whether this ComfyUI has models for it."""
         return tiny_dits.KNOWN or self.method is None or (self.method.host == "0.3.64" and self.model.make is not flux)
-
-    @property
-    def is_seldom(self) -> bool:
-        """Whether its tests are thorough: it gets people into a run as another row does."""
-        return not OFTEN.fullmatch(str(self))
 
     def node(self, **changed: Any) -> Node:
         applied = ours(self.kind, **{**INSTEAD.get(self.kind, {}), **self._of_variant(), **changed})
@@ -272,6 +277,16 @@ def conditions_of(test: Any) -> tuple[Condition, ...]:
     return getattr(test, "conditions", ())
 
 
+def often(*names: str) -> Callable[[Any], Any]:
+    """A decorator: of the rows the test tries these in every run, in the place of its file's OFTEN."""
+
+    def remembered(test: Any) -> Any:
+        test.often = names
+        return test
+
+    return remembered
+
+
 def _is_weight(name: str) -> bool:
     """Not a LoRA's, which is a part of what a method's own weight switches off, nor that of the limit to regions, which
     switches off the limit alone."""
@@ -362,6 +377,7 @@ def _outputs() -> dict[str, list[str]]:
 APPLIES = {kind for method in methods() for kind in method.applies} | {
     kind for kind, outputs in _outputs().items() if outputs[1:3] == BOTH_SIDES
 }
+EVERY_ROW = [str(row) for row in rows()]
 
 
 def latents(graph: Node, outputs_by_node: dict[Node, Any] | None = None) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +18,28 @@ from standins_made import Standins
 from . import launch
 from .visit import Visit
 
+OWN, NEWEST = "its own with classic nodes", "the newest with Vue nodes"
+"""The frontends that a test of the page is tried in with every run: each once, and each kind of nodes once."""
+OWN_WITH_VUE, NEWEST_WITH_CLASSIC = "its own with Vue nodes", "the newest with classic nodes"
+ALL = OWN, NEWEST, OWN_WITH_VUE, NEWEST_WITH_CLASSIC
 
-def _modes() -> list[Any]:
-    """(which frontend, with Vue nodes?): 1.27.10 of ComfyUI 0.3.64 has none, and newer ones are not for it."""
+
+def _parameters(frontends: Iterable[str], often: Collection[str]) -> list[Any]:
+    """Without those that are not for this ComfyUI: 1.27.10 of 0.3.64 has no Vue nodes, and needs no newer one."""
     host = host_at(Path(os.environ.get("COMFYUI_PATH", "-")))
-    if host is None or host.version < (0, 10):
-        return [("its own", False)]
-    seldom = pytest.mark.thorough
-    return [
-        ("its own", False),
-        pytest.param(("its own", True), marks=seldom),
-        pytest.param(("the newest", False), marks=seldom),
-        ("the newest", True),
-    ]
+    known = frontends if host and host.version >= (0, 10) else {OWN}.intersection(frontends)
+    return [pytest.param(one, marks=() if one in often else pytest.mark.thorough) for one in known]
 
 
-def _name(mode: tuple[str, bool]) -> str:
-    frontend, vue = mode
-    return f"{frontend} with {'Vue' if vue else 'classic'} nodes"
+def in_frontends(*frontends: str, often: Collection[str] = (OWN, NEWEST)) -> pytest.MarkDecorator:
+    """A decorator: the test is tried in these frontends, and in those of `often` in every run."""
+    return pytest.mark.parametrize("visit", _parameters(frontends, often), indirect=True)
 
 
-once_of_each = pytest.mark.not_with("its own with Vue", "the newest with classic")
-"""For what is tried with every file or page: each frontend once, and each kind of nodes once. What is the same in every
-file is tried with all four by the other tests."""
+own_often = in_frontends(*ALL, often=[OWN])
+newest_often = in_frontends(*ALL, often=[NEWEST])
+once_of_each = in_frontends(OWN, NEWEST)
+"""For what is tried with every file or page. What is the same in every file the other tests try in all four."""
 
 
 @pytest.fixture(scope="session")
@@ -64,11 +63,11 @@ def browser() -> Iterator[launch.Browser]:
     browser.close()
 
 
-@pytest.fixture(scope="session", params=_modes(), ids=_name)
+@pytest.fixture(scope="session", params=_parameters(ALL, (OWN, NEWEST)))
 def visit(request: pytest.FixtureRequest, browser: launch.Browser) -> Iterator[Visit]:
     """A page and a profile of its own for every frontend and kind of nodes."""
-    frontend, vue = request.param
-    server = request.getfixturevalue("host_server" if frontend == "its own" else "newest")
+    of_the_host, vue = request.param in (OWN, OWN_WITH_VUE), request.param in (NEWEST, OWN_WITH_VUE)
+    server = request.getfixturevalue("host_server" if of_the_host else "newest")
     server.upload_image(real_faces.COFFEE, "example.png")  # which every ComfyUI brings
     visit = opened(Visit(browser, server, vue))
     yield visit
