@@ -56,14 +56,15 @@ def main() -> int:
             "everything runs."
         )
     # Only here: they need the host, the pack and torch.
-    from bench import figures, methods, others, people_in_pictures, transformers
+    from bench import figures, methods, people_in_pictures, transformers
+    from real_packs import by_packs
 
     lines: list[dict[str, Any]] = []
     for line in timed(options) if options.gpu else counted(options):
         print(json.dumps(line), flush=True)
         lines.append(line)
-    on_transformers = transformers.METHODS | people_in_pictures.FACES | people_in_pictures.IN_REFERENCES
-    ways = on_transformers | others.OTHERS | methods.METHODS
+    on_transformers = transformers.ON_TRANSFORMERS | people_in_pictures.FACES | people_in_pictures.IN_REFERENCES
+    ways = on_transformers | by_packs.BY_PACKS | methods.ON_UNETS
     if {line["method"] for line in lines} <= {figures.NOBODY}:
         raise environment.SetupError(f"Nothing of that is there. --only takes: {', '.join(ways)}.")
     environment.say("Done: each figure is a line of JSON on the standard output.")
@@ -81,17 +82,18 @@ def chosen(options: argparse.Namespace, ways: Mapping[str, Any]) -> dict[str, An
 def counted(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Figures on UNets and on transformers."""
     import tiny_dits
-    from bench import figures, methods, others, people_in_pictures, transformers
+    from bench import figures, methods, people_in_pictures, transformers
+    from real_packs import by_packs
 
     families = () if options.transformers else (methods.SDXL, methods.SD15)
     published = transformers.PUBLISHED
     numbers = (1, 2, 4, 8, 12)
     if options.tiny:
         families, published, numbers = tuple(map(methods.tiny, families)), transformers.tiny(), (1, 2)
-    ours = chosen(options, methods.METHODS)
-    installed = {} if options.transformers else others.installed_ways(chosen(options, others.OTHERS))
+    ours = chosen(options, methods.ON_UNETS)
+    installed = {} if options.transformers else by_packs.installed_ways(chosen(options, by_packs.BY_PACKS))
     for family in families:
-        for count, ways in ((figures.count, ours), (others.count_others, installed)):
+        for count, ways in ((figures.count, ours), (by_packs.count_by_packs, installed)):
             of_family = {name: way for name, way in ways.items() if family.name in way.families}
             yield from count(methods.for_counting(family), of_family, numbers)
     if not tiny_dits.KNOWN:
@@ -108,7 +110,8 @@ def timed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
     import tiny_dits
     import torch
-    from bench import figures, methods, others, transformers
+    from bench import figures, methods, transformers
+    from real_packs import by_packs
 
     numbers = (1, 2) if options.tiny else (1, 2, 4) if options.transformers else (1, 2, 4, 8)
     timing = figures.Timing(numbers, options.pictures)
@@ -116,9 +119,9 @@ def timed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     if not options.transformers:
         family = methods.tiny(methods.SDXL) if options.tiny else methods.SDXL
         names = options.only or ON_CARD
-        ways = {name: way for name, way in (methods.METHODS | others.OTHERS).items() if name in names}
+        ways = {name: way for name, way in (methods.ON_UNETS | by_packs.BY_PACKS).items() if name in names}
         make = partial(methods.for_timing, family, torch.float32 if on_cpu else torch.float16)
-        yield from figures.measure({family.title: make}, others.installed_ways(ways), timing)
+        yield from figures.measure({family.title: make}, by_packs.installed_ways(ways), timing)
         return
     if not tiny_dits.KNOWN:
         raise environment.SetupError("This ComfyUI is older than 0.33 and knows none of these transformers. Update it.")
@@ -126,7 +129,7 @@ def timed(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for transformer in transformers.tiny() if options.tiny else transformers.PUBLISHED:
         side, dtype = (64, torch.float32) if options.tiny else (transformers.SIDE, transformers.DTYPE)
         networks[transformer.name] = partial(transformers.for_timing, transformer, side, dtype)
-    yield from figures.measure(networks, chosen(options, transformers.METHODS), timing)
+    yield from figures.measure(networks, chosen(options, transformers.ON_TRANSFORMERS), timing)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,6 @@ OF_SOURCES = {
     "limit": ("benchmark",),
     "workers": ("benchmark",),
     "address": ("benchmark",),
-    "for_authors": ("benchmark",),
     "check": ("benchmark",),
     "write": ("miniature",),
 }
@@ -92,8 +91,6 @@ def parsed() -> argparse.Namespace:
             parser.error("--rehearse makes up its folder and its files, and draws in this process.")
         if not options.rehearse and len(folders) != 1:
             parser.error("Name the benchmark and its folder, or add --rehearse.")
-        if options.for_authors and name != "multi-id":
-            parser.error("--for-authors is for multi-id. Those of multi-human read the pictures as they lie.")
         folder = Path(folders[0]) if folders else None
     if options.rehearse and options.models:
         parser.error("--rehearse has files of its own: leave --models out.")
@@ -136,8 +133,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--workers", type=positive, help="with --benchmark: draw by so many ComfyUIs, by Ray where they are several")
     address = "with --benchmark: draw on Ray: a cluster's address, auto, or local for Ray on this machine"
     add("--address", help=address)
-    authors = "with --benchmark: arrange the pictures of multi-id as its authors' code reads them too"
-    add("--for-authors", action="store_true", help=authors)
     add("--write", action="store_true", help="with --miniature: put figures into docs/")
     add("--python", help="a Python that has everything already")
     add("question", nargs="*", default=[], help="one or more of the questions above; all where none is named")

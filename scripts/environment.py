@@ -53,9 +53,6 @@ _STAMP = "likeness-installed.txt"
 # torch 30 times as slow.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-NEWEST_FRONTEND = "comfyui-frontend-package==1.58.1"
-"""What people have who update their frontend alone; tests open the newest ComfyUI in it."""
-
 SMALL_SIZE = "(a download of 300 MB, 1 GB on disk)"
 CUDA_SIZE = "(a download of 3 GB, 7 GB on disk)"
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)")
@@ -405,17 +402,12 @@ def host_environment(host: Host, python: Path) -> dict[str, str]:
     wanted = _unmet_pins(host, python)
     if not wanted:
         return variables
-    folder = _beside(python, wanted, f"what {host} pins")
+    folder = packages_beside(python, wanted, f"what {host} pins")
     before = os.environ.get("PYTHONPATH")
     return {**variables, "PYTHONPATH": os.pathsep.join([str(folder), *([before] if before else [])])}
 
 
-def newest_frontend(python: Path) -> Path:
-    """The folder for the host's `--front-end-root`. Raises SetupError where it cannot be had."""
-    return _beside(python, [NEWEST_FRONTEND], "the newest frontend") / "comfyui_frontend_package" / "static"
-
-
-def _beside(python: Path, wanted: Sequence[str], what: str) -> Path:
+def packages_beside(python: Path, wanted: Sequence[str], what: str) -> Path:
     """A folder with these packages and nothing they need, installed once."""
     folder = CACHE / "pins" / hashlib.sha256(" ".join(wanted).encode()).hexdigest()[:12]
     done = folder / "complete"

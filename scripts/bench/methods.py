@@ -526,7 +526,7 @@ def with_passes(call: float, people: int) -> float:
 
 
 BOTH = ("sdxl", "sd15")
-METHODS: dict[str, Way] = {
+ON_UNETS: dict[str, Way] = {
     "control_net": Way("a ControlNet", control_net, BOTH, most=1),
     "id_patch": Way("**ID-Patch**", id_patch),
     "id_tokens_by_region": Way("**ID-Patch** with ID tokens by region", id_tokens_by_region),

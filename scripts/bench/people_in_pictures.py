@@ -28,7 +28,7 @@ from shared.standins import Weights
 
 from .figures import Applied, Way
 from .methods import PULID_ENCODER, Autoencoder, eyes_of_pulid, file_loaded, hollow, run, shapes_alone, strips
-from .transformers import DTYPE, METHODS, Network, Transformer, cast
+from .transformers import DTYPE, ON_TRANSFORMERS, Network, Transformer, cast
 
 PULID_TEXT = 2048
 """Width of a token of its published file, which has 16 heads."""
@@ -133,4 +133,4 @@ IN_REFERENCES = {
 def ways_of(transformer: Transformer) -> Mapping[str, Way]:
     """Every way to put people into its pictures."""
     faces = FACES if transformer.family == tiny_dits.FLUX else {}
-    return METHODS | faces | (IN_REFERENCES if transformer.family in SHOWN else {})
+    return ON_TRANSFORMERS | faces | (IN_REFERENCES if transformer.family in SHOWN else {})

@@ -214,7 +214,7 @@ def masked_prompts(network: Network, people: int) -> Applied:
     return Applied(network.model, positive, network.text(2))
 
 
-METHODS = {
+ON_TRANSFORMERS = {
     "prompt_per_person": Way("**Prompt per Person**", prompt_per_person),
     "lora_per_person": Way("**LoRA per Person**", lora_per_person),
     "lora_per_person_with_words": Way("**LoRA per Person** with words", partial(lora_per_person, words="a red coat")),

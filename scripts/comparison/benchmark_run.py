@@ -13,7 +13,7 @@ from typing import Any
 from batch.run import bar
 from environment import SetupError, say
 
-from . import authors, identities_collapse, kept, multi_human, multi_id
+from . import identities_collapse, kept, multi_human, multi_id
 from .benchmark_results import Result, read_judged, rows_of, write, write_judged
 from .benchmarks import Benchmark, Case, Size
 from .drafts import Sitting
@@ -40,19 +40,12 @@ class Run:
         self.all_cases = cases
         self.cases = limited(cases, session.settings.limit)
 
-    def results(self, for_authors: bool) -> list[Result]:
-        """Draw and measure by each method, and write what comes of it after each.
-
-        for_authors: arrange the pictures for the authors' code too.
-        """
+    def results(self) -> list[Result]:
+        """Draw and measure by each method, and write what comes of it after each."""
         results: list[Result] = []
-        out = self.session.settings.out
         for method in self.session.settings.methods:
             results.append(self.result(method))
             self._write(results)
-            if for_authors:
-                count = authors.arranged(self.cases, results[-1].judged, method.title, out)
-                say(f"{count} pictures are in {out / authors.FOLDER}, with photos of the benchmark: do not pass it on.")
         for result in results:
             for failure in result.failures:
                 say(f"{result.method.title}, {failure.case}: {failure.why}")

@@ -77,7 +77,7 @@ def of_benchmark(options: argparse.Namespace) -> int:
         if options.check:
             return _checked(benchmark_run)
         with _stops_in_words(benchmark_run.session):
-            results = benchmark_run.results(options.for_authors)
+            results = benchmark_run.results()
     _done(benchmark_run.session)
     return int(any(result.note or result.failures for result in results))
 

@@ -14,7 +14,7 @@ from miniature.garments import Slot
 from miniature.in_host import Wardrobe, dressing, files_in, shared, sharing, worn
 from miniature.outfits import fitting
 from miniature.parts2whole import Pictures
-from miniature.pool import HELD_OUT
+from miniature.portraits import HELD_OUT
 from shared.standins import narrow
 from torch import Tensor
 
@@ -49,8 +49,6 @@ SETTINGS = {
     f"3 parts, {ITSELF}": Setting(3, by=ITSELF),
     f"2 parts, {SHARED}": Setting(2, by=SHARED),
 }
-LEARNED = [name for name, setting in SETTINGS.items() if setting.masks and setting.by != ITSELF]
-"""Those by networks that were trained for it."""
 
 
 def _measured(name: str, meaning: str, best: str = "1") -> Column:

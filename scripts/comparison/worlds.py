@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from miniature import places, portraits, recogniser, stored
 from miniature.in_host import Host, files_in, opened
-from miniature.pool import HELD_OUT
+from miniature.portraits import HELD_OUT
 from pack.bridge.people.face_model import HostedFaceModel
 from pack.core.faces import model as faces
 from pack.core.models.packs import ANTELOPE, IR_SE50

@@ -90,7 +90,7 @@ def behind(applied: Applied) -> WithPrompts:
 
 def with_ours(name: str, applied: Applied) -> Applied:
     """What one of our methods gives behind these nodes."""
-    return methods.METHODS[name].apply(behind(applied), PEOPLE)
+    return methods.ON_UNETS[name].apply(behind(applied), PEOPLE)
 
 
 def picture(applied: Applied) -> Tensor:

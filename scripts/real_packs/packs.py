@@ -14,7 +14,6 @@ from unittest.mock import patch
 import folder_paths
 import tiny_encoders
 import torch
-from bench import installed, others
 from bench.figures import Applied
 from bench.methods import normal
 from pack.core.errors import LikenessError
@@ -23,7 +22,7 @@ from shared import adapters
 from shared.standins import Weights, nested
 from torch import Tensor
 
-from . import graphs
+from . import by_packs, graphs, installed
 from .graphs import (
     DIFFERENCE,
     OURS_ACT,
@@ -76,13 +75,13 @@ def on_model(node_id: str, **inputs: Any) -> Theirs:
 
 @cache
 def _ip_adapter() -> Any:
-    return others.ip_adapter(networks())
+    return by_packs.ip_adapter(networks())
 
 
 def ip_adapter(applied: Applied) -> Applied:
     clip_vision = tiny_encoders.clip_vision(1024, 1280, 224)
     model = installed.call(
-        "IPAdapterAdvanced", model=applied.model, ipadapter=_ip_adapter(), image=others.portrait(9), weight=0.8,
+        "IPAdapterAdvanced", model=applied.model, ipadapter=_ip_adapter(), image=by_packs.portrait(9), weight=0.8,
         weight_type="linear", combine_embeds="concat", start_at=0.0, end_at=1.0, embeds_scaling="V only",
         clip_vision=clip_vision,
     )[0]  # fmt: skip
@@ -91,14 +90,14 @@ def ip_adapter(applied: Applied) -> Applied:
 
 @cache
 def _instant_id() -> Any:
-    return others.instant_id(networks())
+    return by_packs.instant_id(networks())
 
 
 def instant_id(applied: Applied) -> Applied:
     on = networks()
     outputs = installed.call(
-        "ApplyInstantIDAdvanced", instantid=_instant_id(), insightface=others.OneFace(), control_net=on.net,
-        image=others.portrait(9), model=applied.model, positive=applied.positive, negative=applied.negative,
+        "ApplyInstantIDAdvanced", instantid=_instant_id(), insightface=by_packs.OneFace(), control_net=on.net,
+        image=by_packs.portrait(9), model=applied.model, positive=applied.positive, negative=applied.negative,
         ip_weight=0.8, cn_strength=0.8, start_at=0.0, end_at=1.0, noise=0.0, combine_embeds="average",
         image_kps=torch.zeros(1, *on.size[::-1], 3),
     )  # fmt: skip
@@ -143,7 +142,7 @@ def _pulid() -> Any:
     """The pack's own network with random weights: no file of it is in shared/shapes.txt."""
     code = sys.modules[installed.node_class("ApplyPulid").__module__]
     torch.manual_seed(5)
-    unet = others.unet_shape(networks())
+    unet = by_packs.unet_shape(networks())
     layers = nested(Weights(torch.float32).fill(adapters.layers(unet)))
     return code.PulidModel({"image_proj": code.IDEncoder().state_dict(), **layers})
 
@@ -152,8 +151,8 @@ def pulid(applied: Applied) -> Applied:
     code = sys.modules[installed.node_class("ApplyPulid").__module__]
     with patch.object(code, "FaceRestoreHelper", FaceHelper), patch.object(code, "init_parsing_model", _parsing):
         model = installed.call(
-            "ApplyPulid", model=applied.model, pulid=_pulid(), eva_clip=EvaClip(), face_analysis=others.OneFace(),
-            image=others.portrait(9), method="fidelity", weight=1.0, start_at=0.0, end_at=1.0,
+            "ApplyPulid", model=applied.model, pulid=_pulid(), eva_clip=EvaClip(), face_analysis=by_packs.OneFace(),
+            image=by_packs.portrait(9), method="fidelity", weight=1.0, start_at=0.0, end_at=1.0,
         )[0]  # fmt: skip
     return applied._replace(model=model)
 
@@ -166,7 +165,7 @@ Couple = Callable[[Applied, Any], Applied]
 
 
 def ppm_couple(applied: Applied, text: Any) -> Applied:
-    left, right = others.masks(networks(), 2)
+    left, right = by_packs.masks(networks(), 2)
     return on_model(
         "AttentionCouplePPM", base_cond=applied.positive, base_mask=left, cond_1=text, mask_1=right
     )(applied)  # fmt: skip
@@ -174,14 +173,14 @@ def ppm_couple(applied: Applied, text: Any) -> Applied:
 
 def couple_in_place(applied: Applied, text: Any) -> Applied:
     """laksjdjf's first node, which takes a prompt with a mask for each region."""
-    left, right = others.masks(networks(), 2)
+    left, right = by_packs.masks(networks(), 2)
 
     def masked(text: Any, mask: Tensor) -> Any:
         return installed.call(
             "ConditioningSetMask", conditioning=text, mask=mask, strength=1.0, set_cond_area="default"
         )[0]
 
-    positive = others.combined(masked(applied.positive, left), masked(text, right))
+    positive = by_packs.combined(masked(applied.positive, left), masked(text, right))
     outputs = installed.call(
         "Attention couple", model=applied.model, positive=positive, negative=applied.negative, mode="Attention"
     )
@@ -191,7 +190,7 @@ def couple_in_place(applied: Applied, text: Any) -> Applied:
 def laksjdjf_couple(applied: Applied, text: Any) -> Applied:
     """His later node in cgem156-ComfyUI; its id ends with letters of the pack's own."""
     (node_id,) = (name for name in installed.node_ids() if name.startswith("AttentionCouple|"))
-    left, right = others.masks(networks(), 2)
+    left, right = by_packs.masks(networks(), 2)
     return on_model(node_id, base_mask=left, cond_1=text, mask_1=right)(applied)
 
 
@@ -202,7 +201,7 @@ def couples(node: str, couple: Couple, before_alone: Sequence[str] = ()) -> dict
     """
 
     def with_another_text(applied: Applied) -> Applied:
-        return couple(applied, others.text_of(networks(), 61))
+        return couple(applied, by_packs.text_of(networks(), 61))
 
     checks = beside_all(node, with_another_text, [name for name in OURS if name not in before_alone])
     for name in before_alone:
@@ -330,7 +329,7 @@ def advanced_control(applied: Applied) -> Applied:
     """Its apply node with keyframes, weights of its own and a mask."""
     on = networks()
     weights = installed.call("ACN_ScaledSoftControlNetWeights", base_multiplier=0.8)[0]
-    left, _ = others.masks(on, 2)
+    left, _ = by_packs.masks(on, 2)
     hint = torch.rand(1, *on.size[::-1], 3, generator=torch.Generator().manual_seed(3))
     positive, negative = installed.call(
         "ACN_AdvancedControlNetApply_v2", positive=applied.positive, negative=applied.negative, control_net=on.net,
@@ -362,7 +361,7 @@ def advanced_net_in_id_patch() -> Iterator[Result]:
 def keyframes_in_instant_id() -> Iterator[Result]:
     on = graphs.behind(plain())
     on.net = _advanced_net(_keyframes())
-    apply = graphs.methods.METHODS["instant_id"].apply
+    apply = graphs.methods.ON_UNETS["instant_id"].apply
     check = "a net of its loader with keyframes in *Apply InstantID*"
     yield _refused(check, "instant_id", lambda: picture(apply(on, graphs.PEOPLE)))
 

@@ -59,7 +59,8 @@ def main() -> int:
 def run_here(pack: str, order: str) -> int:
     """Load one pack and ours in this order, and print a line of JSON for everything that was looked at."""
     import comfy.cli_args
-    from bench import installed
+
+    from real_packs import installed
 
     comfy.cli_args.args.use_pytorch_cross_attention = True  # the fastest of a CPU
     folder = None if pack == NOBODY else installed.folder_of(pack)
@@ -95,7 +96,10 @@ def emit(line: Line) -> None:
 
 def run_all(packs: Sequence[str], table: Path | None) -> int:
     """Each pack in both orders, each in a process of its own."""
-    commits = installed_commits(packs)
+    from real_packs import installed
+
+    folders = installed.folders([pack for pack in packs if pack != NOBODY])
+    commits = {pack: installed.commit_of(folder) for pack, folder in folders.items()}
     if not commits:
         raise environment.SetupError("None of these packs is in custom_nodes. There is nothing to run beside ours.")
     environment.say("Drawing with ours alone.")
@@ -115,22 +119,6 @@ def run_all(packs: Sequence[str], table: Path | None) -> int:
         table.write_text(markdown(results), "utf-8")
         environment.say(f"The table is in {table}.")
     return 2 if failed else 0
-
-
-def installed_commits(packs: Sequence[str]) -> dict[str, str]:
-    """The commit of each of these packs that is in custom_nodes. What is not there is said."""
-    from bench import installed
-
-    commits: dict[str, str] = {}
-    for pack in packs:
-        if pack == NOBODY:
-            continue
-        folder = installed.folder_of(pack)
-        if folder is None:
-            environment.say(f"{pack} is not in custom_nodes: left out.")
-        else:
-            commits[pack] = installed.commit_of(folder)
-    return commits
 
 
 def results_of(pack: str, commit: str, order: str, alone: Mapping[str, str]) -> list[Line]:

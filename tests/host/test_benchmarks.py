@@ -108,7 +108,7 @@ def asked(benchmark: str, root: Path, **options: Any) -> argparse.Namespace:
     defaults: dict[str, Any] = {
         "source": "benchmark", "benchmark": [benchmark, str(folder)], "methods": None, "models": None,
         "out": root / "out", "places": "given", "size": SIZES[benchmark], "steps": 1, "limit": None, "workers": None,
-        "address": None, "check": False, "rehearse": False, "for_authors": False, "prompt": "", "quick": False,
+        "address": None, "check": False, "rehearse": False, "prompt": "", "quick": False,
     }  # fmt: skip
     return argparse.Namespace(**{**defaults, **options})
 

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from functools import cache
 
+import family_encoders
 import marks
 import people_made
 import pytest
 import tiny_dits
-import tiny_encoders
 import tiny_vaes
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
@@ -28,12 +28,12 @@ from nodes import CLIPTextEncode, VAEEncode
 
 pytestmark = marks.transformers
 FAMILIES = {
-    "Qwen-Image-Edit": (tiny_encoders.qwen, tiny_vaes.qwen),
-    "FLUX.2 klein": (tiny_encoders.klein, tiny_vaes.flux2),
-    "FLUX.1 Kontext": (tiny_encoders.flux1, tiny_vaes.flux1),
-    "Z-Image": (tiny_encoders.z_image, tiny_vaes.flux1),
-    "Krea 2": (tiny_encoders.krea2, tiny_vaes.qwen),
-    "Mage-Flow": (tiny_encoders.mage_flow, tiny_vaes.flux2),  # its latents are of FLUX.2's shape
+    "Qwen-Image-Edit": (family_encoders.qwen, tiny_vaes.qwen),
+    "FLUX.2 klein": (family_encoders.klein, tiny_vaes.flux2),
+    "FLUX.1 Kontext": (family_encoders.flux1, tiny_vaes.flux1),
+    "Z-Image": (family_encoders.z_image, tiny_vaes.flux1),
+    "Krea 2": (family_encoders.krea2, tiny_vaes.qwen),
+    "Mage-Flow": (family_encoders.mage_flow, tiny_vaes.flux2),  # its latents are of FLUX.2's shape
 }
 
 

@@ -1,5 +1,6 @@
 """Another encoder than the one that a file was made with."""
 
+import family_encoders
 import parts_made
 import pytest
 import tiny_encoders
@@ -15,7 +16,7 @@ def test_another_encoder_is_named_with_the_right_one():
         (clip, encode.STATES, 1280, r"width 32, embeddings of width 48\), .* width 1280. Connect .*ViT-H/14"),
         (clip, encode.EMBEDS, 1280, r"width 1280. Connect CLIP ViT-bigG/14 .*sdxl_models/image_encoder"),
         (clip, encode.STATES, 33, r"width 33. Connect the encoder that the file's page names"),
-        (tiny_encoders.dinov2(), encode.STATES, WIDTH, r"no CLIP .Dinov2Model"),
+        (family_encoders.dinov2(), encode.STATES, WIDTH, r"no CLIP .Dinov2Model"),
         (wide_clip, encode.EMBEDS, 1280, r"embeddings of width 1280.*ViT-bigG"),
     ):
         with pytest.raises(encode.WrongEncoder, match=message):

@@ -16,12 +16,12 @@ from urllib.parse import quote
 
 import comfy.clip_model
 import comfy.supported_models
+import family_encoders
 import folder_paths
 import numpy as np
 import pytest
 import real_faces
 import small_networks
-import tiny_encoders
 import torch
 from bench.methods import run
 from comparison import kept, outfits, page, people, photos
@@ -129,7 +129,7 @@ SIDE = 512
 def judge() -> Judge:
     """It knows two people by a photo each, and has a small DINOv2."""
     model = FaceModel(real_faces.detector(), (real_faces.recogniser(),))
-    return Judge(model, [YAO, EILEEN], tiny_encoders.dinov2())
+    return Judge(model, [YAO, EILEEN], family_encoders.dinov2())
 
 
 def beside(*paths: Path) -> Tensor:
@@ -191,7 +191,7 @@ def test_dinov2_sees_each_person_and_the_whole_picture(judge: Judge, monkeypatch
     judged = judge.of_people(of_pixels(pixels), sitting_of(YAO, EILEEN), "")
 
     def seen(picture: Tensor) -> Tensor:
-        return tiny_encoders.dinov2().encode_image(picture[None], crop=False)["image_embeds"][0].double()
+        return family_encoders.dinov2().encode_image(picture[None], crop=False)["image_embeds"][0].double()
 
     def cut(picture: Tensor, box: Sequence[float]) -> Tensor:
         left, top, right, bottom = box
@@ -750,7 +750,7 @@ def test_an_outfit_is_drawn_and_its_parts_are_measured(
     session: Session, wardrobe: list[Outfit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By Share Parts Attention; Parts2Whole's files are not there, which its row says."""
-    monkeypatch.setattr(session.judge, "vision", tiny_encoders.dinov2())
+    monkeypatch.setattr(session.judge, "vision", family_encoders.dinov2())
     drawn = outfits.row(session, outfits.Setting(outfits.SHARED, 2), wardrobe)
     assert drawn.note == "" and drawn.pictures == 1
     expected = run(

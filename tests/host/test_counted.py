@@ -58,7 +58,7 @@ def test_a_step_costs_no_more_than_it_did(group: str) -> None:
     family = small_unet(group.partition(",")[0])
     plain = figures.counted(family, family.plain())
     limits = COSTS[group]
-    steps = {name: figures.counted(family, methods.METHODS[name].apply(family, 2)) for name in limits}
+    steps = {name: figures.counted(family, methods.ON_UNETS[name].apply(family, 2)) for name in limits}
     costlier = {}
     for name, step in steps.items():
         most_operations, most_kept = limits[name]
@@ -74,7 +74,7 @@ def test_a_step_costs_no_more_than_it_did(group: str) -> None:
 @pytest.mark.parametrize("family", methods.BOTH)
 def test_every_method_is_counted(family: str) -> None:
     """As scripts/bench.py does it, on small networks."""
-    ways = {name: way for name, way in methods.METHODS.items() if family in way.families}
+    ways = {name: way for name, way in methods.ON_UNETS.items() if family in way.families}
     plain, *lines = figures.count(small_unet(family), ways, (2,))
     assert (plain["method"], plain["ratio"]) == (figures.NOBODY, 1.0)
     assert all(line["ours"] > line["peer"] for line in lines), "nothing of ours was run"
@@ -98,7 +98,7 @@ def test_people_on_transformers_cost_what_the_page_says(published: transformers.
     """Of four people at the published size of the network."""
     network = transformers.for_counting(published)
     without = figures.counted(network, network.plain())
-    steps = [figures.counted(network, way.apply(network, 4)) for way in transformers.METHODS.values()]
+    steps = [figures.counted(network, way.apply(network, 4)) for way in transformers.ON_TRANSFORMERS.values()]
     ratios, memory = rows_of_page(published.name)
     assert ratios[0] == f"{without.tflop:.1f}"
     counted = [step.tflop / without.tflop for step in steps]

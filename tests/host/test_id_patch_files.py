@@ -18,7 +18,7 @@ from pack.core.models.tensors import flatten
 from pack.nodes.adapters import LoadAdapter
 from pack.nodes.id_patch.nodes import LOADER, IDPatch
 from safetensors.torch import save
-from seeded import id_patch_file
+from seeded_files import id_patch_file
 from torch import Tensor
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import family_encoders
 import parts_made
 import pytest
 import real_faces
@@ -89,7 +90,7 @@ def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: to
     assert len(best(report, photos, "weakest person", 99).args[0]) == 3
 
 
-@pytest.mark.parametrize(("tower", "people"), [(tiny_encoders.clip_vision, True), (tiny_encoders.dinov2, False)])
+@pytest.mark.parametrize(("tower", "people"), [(tiny_encoders.clip_vision, True), (family_encoders.dinov2, False)])
 def test_garments_are_compared_with_their_regions(
     tower: Any, people: bool, face_model: HostedFaceModel, photos: torch.Tensor, cast: Cast
 ) -> None:

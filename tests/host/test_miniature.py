@@ -33,7 +33,7 @@ from miniature.garments import Slot
 from miniature.in_host import PLAIN, Host, Wardrobe, dressing, files_in, opened, sample, standing, worn
 from miniature.looks import PARTS
 from miniature.outfits import fitting
-from miniature.pool import HELD_OUT, pool
+from miniature.portraits import HELD_OUT
 from miniature.unet import WIDTH
 from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.people import Cast, Identity, Layout, Person
@@ -50,6 +50,8 @@ import nodes as host_nodes
 
 SMALL, LARGE = places.SMALL, places.LARGE
 WITH_ID_PATCH = ("control_net", ID_PATCH.load_file, "id_patch")
+LEARNED = [name for name, way in parts.SETTINGS.items() if way.masks and way.by != parts.ITSELF]
+"""Ways of wearing parts by networks that were trained for it."""
 AUTHORS = net.Settings(steps=4, cfg=5.0)
 """CFG 5, strength 0.8 and ID tokens from a fifth of the schedule on."""
 
@@ -212,7 +214,7 @@ def with_instant_id(tmp_path_factory: pytest.TempPathFactory) -> Host:
 @pytest.fixture(scope="module")
 def unseen() -> Tensor:
     """(40, 512): drawn people whom it was not trained on, as the recogniser sees them."""
-    return pool(HELD_OUT, 40).embeddings
+    return recogniser.embed(portraits.draw(random.Random(HELD_OUT), 40)[0])
 
 
 def drawn(host: Host, embeddings: Tensor, size: tuple[int, int], order: str = "") -> tuple[Tensor, Layout]:
@@ -344,7 +346,7 @@ def test_parts_are_shared_as_without_a_host(sharing_wardrobe: Wardrobe, small: n
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(
-    ("way", "people"), [("3 parts", 2), (f"2 parts, {parts.SHARED}", 1), *((name, 20) for name in parts.LEARNED)]
+    ("way", "people"), [("3 parts", 2), (f"2 parts, {parts.SHARED}", 1), *((name, 20) for name in LEARNED)]
 )
 def test_every_part_is_worn_in_its_region(way: str, people: int, request: pytest.FixtureRequest) -> None:
     """Of parts that it has not seen; beside most of them lie things outside of the mask."""

@@ -16,7 +16,7 @@ from pack.bridge.host import unet
 from pack.core.errors import WrongBaseModel
 from pack.nodes.instant_id.nodes import InstantID
 from sample_values import net_for, read, sdxl_clip, text
-from seeded import instant_id_file
+from seeded_files import instant_id_file
 
 # Depths of the released files, in ComfyUI's order: down, up (from the end of its list), middle (-1: without
 # transformers, -2: none at all).

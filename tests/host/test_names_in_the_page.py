@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import environment
 import pytest
 import windows_names
 from browser import launch
 from browser.canvas import Graph
 from browser.fixtures import opened
+from browser.newest_frontend import newest_frontend
 from browser.visit import Visit
 from environment import Host
 from shared import workflow
@@ -61,7 +61,7 @@ def visit(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
     python = Path(sys.executable)
-    frontend = environment.newest_frontend(python) if newest else None
+    frontend = newest_frontend(python) if newest else None
     packs = [windows_names.made(folder)]
     with HostServer(host, python, folder / "base", [folder / "models"], frontend=frontend, packs=packs) as server:
         visit = opened(Visit(browser, server, vue=newest))

@@ -32,7 +32,7 @@ from pack.core.people import Lora, PlacedCast, RowCast, Slot
 from pack.core.places import group
 from pack.core.token_groups import Group, Split
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
-from peers import apply
+from peers import apply, without_options
 from safetensors.torch import save_file
 from tiny_dits import CHROMA, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import CLIPS, HEIGHT, PICTURE, TOLERANCE, WIDTH, WITHOUT_PLACE
@@ -799,6 +799,6 @@ def test_a_copied_forward_that_loses_the_references_is_named(family, monkeypatch
     record = record_of(setting, cast(setting), (0, 1))
     made = applied_in("r", setting, record, APART)
     network = setting.model.model.diffusion_model
-    monkeypatch.setattr(network, "_forward", tiny_dits.without_options(network._forward))
+    monkeypatch.setattr(network, "_forward", without_options(network._forward))
     with pytest.raises(ConditioningLost, match=r"hands on transformer_options to 0 of the"):
         setting.sample(made)

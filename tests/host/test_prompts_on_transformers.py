@@ -5,11 +5,11 @@ from dataclasses import replace
 import comfy.model_management
 import comfy.samplers
 import devices
+import family_encoders
 import marks
 import people_made
 import pytest
 import tiny_dits
-import tiny_encoders
 import tiny_networks
 import torch
 from dense_texts import Dense, joined, text
@@ -30,7 +30,7 @@ from pack.bridge.words.text_places import TextPlace
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.person_texts import TextLayout, split_by_words
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
-from peers import apply
+from peers import apply, without_options
 from tiny_dits import CHROMA, EVERY, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import CLIPS
 from words_made import carried_words
@@ -218,7 +218,7 @@ def test_a_copied_forward_without_options_is_named(models, family):
     applied = with_texts_of(models(family), ["anna"], APART[:1])
     network = models(family).model.diffusion_model
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "_forward", tiny_dits.without_options(network._forward))
+        patch.setattr(network, "_forward", without_options(network._forward))
         with pytest.raises(ConditioningLost, match=r"hands on transformer_options to 0 of the"):
             sample(family, applied)
 
@@ -355,7 +355,7 @@ def longcat_image():
 
 
 @pytest.mark.parametrize(("family", "changed", "error", "words"), [
-    (QWEN, {"clip": tiny_encoders.klein}, WrongBaseModel, "The clip input|given to Prompt per Person"),
+    (QWEN, {"clip": family_encoders.klein}, WrongBaseModel, "The clip input|given to Prompt per Person"),
     (FLUX, {"model": other_pack}, BadSetup, r"network of another pack \(SVDQFlux in nunchaku\.models\)"),
     (FLUX, {"model": chroma_radiance}, WrongBaseModel,
      f"The MODEL is made for ChromaRadiance.* {EVERY[-2]} or {EVERY[-1]}"),

@@ -9,12 +9,12 @@ import comfy.model_management
 import comfy.ops
 import comfy.sampler_helpers
 import devices
+import family_encoders
 import infuse_made
 import marks
 import people_made
 import pytest
 import tiny_dits
-import tiny_encoders
 import tiny_vaes
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -323,7 +323,7 @@ def test_a_node_that_changes_the_common_text_alone_is_named(setting, said):
 def test_words_of_a_clip_that_changes_in_the_schedule_change_with_it(family):
     """A person everywhere: as the words alone, encoded by CLIP Text Encode."""
     setting = setting_of(family)
-    clip = tiny_encoders.changing(setting.clip)
+    clip = family_encoders.changing(setting.clip)
 
     def encoded(words):
         return clip.encode_from_tokens_scheduled(clip.tokenize(words))

@@ -13,7 +13,7 @@ from pack.core.people import Identity, Person, PlacedCast, Slot
 from peers import Sampling, apply, converted, read
 from safetensors import safe_open
 from safetensors.torch import load_file
-from seeded import id_patch_file
+from seeded_files import id_patch_file
 
 GOLDEN = load_file(Path(__file__).parents[1] / "golden" / "id_patch_projections.safetensors")
 TOLERANCE = 1e-5  # relative to the largest latent value

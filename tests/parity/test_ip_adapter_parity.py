@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import family_encoders
 import pytest
-import tiny_encoders
 import tiny_networks
 import tiny_sd15
 import tiny_sdxl
@@ -21,7 +21,8 @@ from pack.core.people import Cast
 from pack.core.projections import FacePlusProjection
 from peers import Sampling, adapter_for, apply, converted, read, with_adapters
 from people_made import person
-from seeded import STATES, parts, seeded
+from seeded import seeded
+from seeded_files import STATES, parts
 from shared.shapes import of
 from torch.nn.functional import normalize
 
@@ -126,7 +127,7 @@ def test_sampling_equals_diffusers(name, monkeypatch):
         scale = 1.0
     file = adapter_for(model, case.kind)
     width = text_width(model)
-    clip = tiny_encoders.vit_h()
+    clip = family_encoders.vit_h()
     masks = None if len(people) == 1 else torch.zeros(2, HEIGHT, WIDTH)
     for number in range(len(people) if masks is not None else 0):  # a third of the picture each, nobody in the last
         masks[number, :, 64 * number : 64 * number + 64] = 1

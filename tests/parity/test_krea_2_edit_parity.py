@@ -5,11 +5,11 @@ from functools import cache
 
 import comfy.patcher_extension
 import devices
+import family_encoders
 import marks
 import people_made
 import pytest
 import tiny_dits
-import tiny_encoders
 import tiny_vaes
 import torch
 import torch.nn.functional as functional
@@ -30,8 +30,8 @@ TEMPLATE = (
 
 @cache
 def networks():
-    clip = tiny_encoders.krea2()
-    return clip, tiny_vaes.qwen(), tiny_dits.model(tiny_dits.KREA_2, txtdim=tiny_encoders.WIDTH, txtlayers=12)
+    clip = family_encoders.krea2()
+    return clip, tiny_vaes.qwen(), tiny_dits.model(tiny_dits.KREA_2, txtdim=family_encoders.WIDTH, txtlayers=12)
 
 
 def people(count, width, height):

@@ -1,15 +1,15 @@
 """Style per Person: whole sampling against diffusers' scales per block and masks."""
 
+import family_encoders
 import parts_made
 import pytest
-import tiny_encoders
 import tiny_sdxl
 import torch
 from diffusers.loaders import IPAdapterMixin
 from figures import WHOLE_SAMPLING, relative
 from pack.bridge.host import encode
 from peers import Sampling, adapter_for, apply, read, with_adapters
-from seeded import EMBEDS, STATES
+from seeded_files import EMBEDS, STATES
 
 WIDTH, HEIGHT = 128, 192
 STYLE = {"up": {"block_0": [0.0, 1.0, 0.0]}}
@@ -47,7 +47,7 @@ def test_sampling_equals_diffusers(kind, choices, configs, regional, count):
         pictures_by_style.append(torch.cat(pictures))
 
     sampling = Sampling(WIDTH, HEIGHT, spacing="trailing")
-    vision = tiny_encoders.vit_h()
+    vision = family_encoders.vit_h()
     loaded = read("ip_adapter", file)
     applied = model, *sampling.sides.values()
     for picture, mask, choice, weight in zip(pictures_by_style, masks, choices, weights, strict=True):

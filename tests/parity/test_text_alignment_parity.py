@@ -1,5 +1,6 @@
 """Text alignment of Measure Likeness against transformers' CLIPModel with the same weights, and its tokenizer."""
 
+import family_encoders
 import tiny_encoders
 import torch
 import transformers
@@ -13,7 +14,7 @@ LONG = "Anna and Ben, (smiling:1.3), in a street of an old town at night " * 8
 
 @torch.no_grad()
 def test_it_is_the_cosine_of_one_clip():
-    clip = tiny_encoders.refiner()
+    clip = family_encoders.refiner()
     vision = tiny_encoders.clip_vision(64, 32, SIDE)
     text = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_hidden_layers": 3}
     eyes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 2}

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from comparison import authors, made_up, multi_human, multi_id, page
+from comparison import multi_human, multi_id, page
 from comparison.benchmark_results import Failure, Result, read_judged, rows_of, write, write_judged
 from comparison.benchmarks import Case
 from comparison.judged import Compared, Judged
@@ -17,7 +17,6 @@ from comparison.records import METHODS
 from comparison.rows import Row
 from html_page import Page
 from pack.core.models.packs import ANTELOPE
-from PIL import Image
 
 BENCHMARK = multi_human.BENCHMARK
 ID_PATCH = METHODS[0]
@@ -137,28 +136,3 @@ def test_what_was_measured_comes_back_to_the_same_judges(tmp_path: Path) -> None
     for content in ("{", "[]", "{}", '{"judges": ["first"], "judged": {"people": 1}}'):
         (tmp_path / "a.json").write_text(content)
         assert read_judged(picture, ["first"]) is None
-
-
-def test_pictures_for_the_authors_lie_as_their_code_reads_them(tmp_path: Path) -> None:
-    """A folder for each picture that there is, with the photos byte for byte."""
-    made_up.multi_id(tmp_path / "published")
-    cases = multi_id.read(tmp_path / "published", True)
-    drawn = [case for case in cases if case.groups != ("1",)]
-    out = tmp_path / "out"
-    for case in drawn:
-        path = out / "pictures/ID-Patch" / f"{case.name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGBA", (64, 48), (200, 0, 0, 0)).save(path)
-    assert authors.arranged(cases, {case.name for case in drawn}, "ID-Patch", out) == 3
-    root = out / authors.FOLDER / "ID-Patch"
-    assert sorted(path.name for path in root.iterdir()) == ["2", "3-4"]
-    three = root / "3-4" / "p3_num_3_0001"
-    names = ["meta.json", "ori.jpg", "out.jpg", "ref_1.jpg", "ref_2.jpg", "ref_3.jpg"]
-    assert sorted(path.name for path in three.iterdir()) == names
-    (case,) = (case for case in cases if case.name == three.name)
-    assert case.truth is not None and (three / "ori.jpg").read_bytes() == case.truth.read_bytes()
-    assert (three / "ref_3.jpg").read_bytes() == case.photos[2].read_bytes()
-    assert json.loads((three / "meta.json").read_text()) == {"prompt": case.prompt}
-    with Image.open(three / "out.jpg") as picture:
-        assert picture.format == "JPEG" and picture.size == (64, 48)
-        assert picture.getpixel((0, 0)) == (255, 255, 255), "hidden colours stay hidden"

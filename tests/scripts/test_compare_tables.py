@@ -116,7 +116,6 @@ def test_a_sheet_has_rows_of_methods_columns_of_pictures_and_each_picture_as_it_
         ("--benchmark multi-id", "Name the benchmark and its folder"),
         ("--benchmark multi {folder}", "No such benchmark: multi"),
         ("--benchmark multi-id {folder} --rehearse", "--rehearse makes up its folder"),
-        ("--benchmark multi-human {folder} --for-authors", "--for-authors is for multi-id"),
         ("--people {folder} --steps 0", "0 is not a whole number"),
         ("--people {folder} --write", "--write is for --miniature"),
         ("--people {folder} halves", r"No such question: halves\. There are crowd, seeds, ablations\."),

@@ -17,7 +17,7 @@ from pack.core.models.formats import identify, known
 from pack.core.models.tensors import described_tensors, flatten, origin
 from safetensors import safe_open
 from safetensors.torch import load_file
-from seeded import id_patch_file
+from seeded_files import id_patch_file
 from to_safetensors import convert
 
 from core.errors import LikenessError

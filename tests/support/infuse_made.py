@@ -12,7 +12,8 @@ import torch
 from comfy.ldm.flux.controlnet import ControlNetFlux
 from diffusers import FluxControlNetModel
 from pack.nodes.infinite_you.net import BLOCKS
-from seeded import fill, resampler_shapes, seeded
+from seeded import fill, seeded
+from seeded_files import resampler_shapes
 from torch import Tensor
 
 MLP = {"mlp_ratio": 4.0}

@@ -1,6 +1,6 @@
 """One sampling twice: through our nodes and the host's sampler, and in diffusers' own modules."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tiny_networks
@@ -13,7 +13,7 @@ from graph_run import run
 from graphs import ours
 from pack.bridge.host.unet import attention_layers, text_width
 from sample_values import read as read
-from seeded import ip_adapter_file
+from seeded_files import ip_adapter_file
 from torch import Tensor, nn
 
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
@@ -25,7 +25,7 @@ def apply(kind: str, **inputs: Any) -> Any:
 
 
 def adapter_for(model: Any, kind: str) -> dict[str, dict[str, Tensor]]:
-    """An IP-Adapter's file of one of seeded.SIZES for a MODEL."""
+    """An IP-Adapter's file of one of seeded_files.SIZES for a MODEL."""
     return ip_adapter_file(kind, [width for *_, width in attention_layers(model)], text_width(model))
 
 
@@ -103,3 +103,16 @@ class Sampling:
         """Whether step i lies in a range, by the host's own percentages."""
         to_sigma = model.get_model_object("model_sampling").percent_to_sigma
         return bool(to_sigma(first) >= self.sigmas[i] >= to_sigma(last))
+
+
+def without_options(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The forward of a network as the copy of a pack has it that does not hand on transformer_options."""
+
+    def copied(*args: Any, **kwargs: Any) -> Tensor:
+        if "transformer_options" in kwargs:
+            return forward(*args, **{**kwargs, "transformer_options": {}})
+        places = list(args)
+        places[next(place for place, value in enumerate(args) if isinstance(value, dict))] = {}
+        return forward(*places, **kwargs)
+
+    return copied

@@ -19,6 +19,7 @@ import comfy.controlnet
 import comfy.ops
 import compiled
 import devices
+import family_encoders
 import host_nodes
 import infuse_made
 import lora_made
@@ -61,7 +62,8 @@ from pack.core.people import (
 from pack.core.places import bodies
 from pack.nodes.adapters import LOADERS
 from safetensors.torch import load_file, save_file
-from seeded import adapter_shapes, fill, id_patch_file, instant_id_file, ip_adapter_file, normal, seeded
+from seeded import fill, normal, seeded
+from seeded_files import adapter_shapes, id_patch_file, instant_id_file, ip_adapter_file
 from story_maker_made import story_maker_file
 from with_anyone_made import with_anyone_file
 
@@ -212,7 +214,7 @@ def networks() -> Any:
     return parts_made.made().networks
 
 
-clip, clip_vision, vit_h, vae = parts_made.clip, tiny_encoders.clip_vision, tiny_encoders.vit_h, tiny_encoders.vae
+clip, clip_vision, vit_h, vae = parts_made.clip, tiny_encoders.clip_vision, family_encoders.vit_h, tiny_encoders.vae
 sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
 
 
@@ -228,7 +230,7 @@ def flux_vae() -> Any:
 
 @cache
 def klein_clip() -> Any:
-    return tiny_encoders.klein()
+    return family_encoders.klein()
 
 
 @cache
@@ -238,7 +240,7 @@ def flux2_vae() -> Any:
 
 @cache
 def krea_2_clip() -> Any:
-    return tiny_encoders.krea2()
+    return family_encoders.krea2()
 
 
 @cache
@@ -254,7 +256,7 @@ def said(words: str) -> Any:
 @cache
 def klein() -> Any:
     """A MODEL of FLUX.2 that reads what the encoder of `klein_clip` gives."""
-    return tiny_dits.model("FLUX.2", context_in_dim=3 * tiny_encoders.WIDTH)
+    return tiny_dits.model("FLUX.2", context_in_dim=3 * family_encoders.WIDTH)
 
 
 def klein_said(words: str) -> Any:
@@ -546,7 +548,7 @@ def thin_refiner() -> ModelPatcher:
 
 @cache
 def refiner_clip() -> Any:
-    return tiny_encoders.refiner(1280)
+    return family_encoders.refiner(1280)
 
 
 def playground(model: ModelPatcher) -> ModelPatcher:

@@ -1,7 +1,8 @@
 """StoryMaker's file at small sizes, and a picture of somebody's clothes."""
 
 import torch
-from seeded import Shapes, adapter_shapes, parts, seeded
+from seeded import Shapes, seeded
+from seeded_files import adapter_shapes, parts
 from shared.shapes import of
 from torch import Tensor
 

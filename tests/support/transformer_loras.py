@@ -3,10 +3,10 @@
 import re
 from dataclasses import replace
 
+import family_encoders
 import lora_made
 import people_made
 import tiny_dits
-import tiny_encoders
 import torch
 from pack.core.people import Lora, PlacedCast
 from peers import apply
@@ -19,15 +19,15 @@ WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
 PICTURE = 48
 TOLERANCE = 1e-5
 CLIPS = {
-    FLUX: (tiny_encoders.flux1, {"context_in_dim": tiny_encoders.WIDTH, "vec_in_dim": 64}),
-    FLUX_2: (tiny_encoders.klein, {"context_in_dim": 3 * tiny_encoders.WIDTH}),
-    QWEN: (tiny_encoders.qwen, {"joint_attention_dim": tiny_encoders.WIDTH}),
-    Z_IMAGE: (tiny_encoders.z_image, {"cap_feat_dim": tiny_encoders.WIDTH}),
-    KREA_2: (tiny_encoders.krea2, {"txtdim": tiny_encoders.WIDTH, "txtlayers": 12}),
-    MAGE_FLOW: (tiny_encoders.mage_flow, {"joint_attention_dim": tiny_encoders.WIDTH}),
-    CHROMA: (tiny_encoders.chroma, {"context_in_dim": tiny_encoders.WIDTH}),
-    IDEOGRAM_4: (tiny_encoders.ideogram_4, {"llm_features_dim": 13 * tiny_encoders.WIDTH}),
-    ANIMA: (tiny_encoders.anima, {"crossattn_emb_channels": tiny_encoders.WIDTH}),
+    FLUX: (family_encoders.flux1, {"context_in_dim": family_encoders.WIDTH, "vec_in_dim": 64}),
+    FLUX_2: (family_encoders.klein, {"context_in_dim": 3 * family_encoders.WIDTH}),
+    QWEN: (family_encoders.qwen, {"joint_attention_dim": family_encoders.WIDTH}),
+    Z_IMAGE: (family_encoders.z_image, {"cap_feat_dim": family_encoders.WIDTH}),
+    KREA_2: (family_encoders.krea2, {"txtdim": family_encoders.WIDTH, "txtlayers": 12}),
+    MAGE_FLOW: (family_encoders.mage_flow, {"joint_attention_dim": family_encoders.WIDTH}),
+    CHROMA: (family_encoders.chroma, {"context_in_dim": family_encoders.WIDTH}),
+    IDEOGRAM_4: (family_encoders.ideogram_4, {"llm_features_dim": 13 * family_encoders.WIDTH}),
+    ANIMA: (family_encoders.anima, {"crossattn_emb_channels": family_encoders.WIDTH}),
 }
 """By family: its text encoder, and what a network has to be to read it."""
 WITHOUT_PLACE = re.compile(r"(t_embed|time_|tmlp|vector_in|guidance|adaln_proj|llm_adapter)|\.adaln_modulation\w*\.\d")

@@ -21,7 +21,7 @@ from pack.core.models import doctor, files, torchscript
 from pack.core.models.files import listing
 from pack.core.models.formats import identify, recognised, require
 from pack.core.models.tensors import described_tensors, flatten, read
-from seeded import id_patch_file
+from seeded_files import id_patch_file
 
 RESAMPLER = {"image_proj.latents": [1, 16, 1280], "image_proj.proj_in.weight": [1280, 512]}
 LAYERS = {"ip_adapter.1.to_k_ip.weight": [640, 2048], "ip_adapter.1.to_v_ip.weight": [640, 2048]}

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import environment
 import pytest
 import real_faces
 from environment import Host, SetupError, host_at
@@ -16,6 +15,7 @@ from shared.host_server import HostServer
 from standins_made import Standins
 
 from . import launch
+from .newest_frontend import PACKAGE, newest_frontend
 from .visit import Visit
 
 OWN, NEWEST = "its own with classic nodes", "the newest with Vue nodes"
@@ -47,9 +47,9 @@ def newest(host: Host, standin_models: Standins, tmp_path_factory: pytest.TempPa
     """The host with the newest frontend."""
     python = Path(sys.executable)
     try:
-        frontend = environment.newest_frontend(python)
+        frontend = newest_frontend(python)
     except SetupError as problem:
-        pytest.skip(f"NOT TRIED in {environment.NEWEST_FRONTEND}: {problem}")
+        pytest.skip(f"NOT TRIED in {PACKAGE}: {problem}")
     base = tmp_path_factory.mktemp("newest") / "base"
     with HostServer(host, python, base, [standin_models.root], frontend=frontend) as server:
         yield server

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import comfy.controlnet
+import family_encoders
 import infuse_made
 import other_packs
 import parts_made
@@ -325,7 +326,7 @@ def story_maker_without_portraits() -> Node:
 
 @refused_by_the_node("StoryMaker with DINOv2", WrongEncoder, "width 32")
 def story_maker_with_dinov2() -> Node:
-    return ours("LikenessApplyStoryMaker", clip_vision=tiny_encoders.dinov2())
+    return ours("LikenessApplyStoryMaker", clip_vision=family_encoders.dinov2())
 
 
 @refused_by_the_node("four in the whole picture", BadCast, "at most 3 people.*not 4: Anna, .*Place Cast")
@@ -444,14 +445,14 @@ def a_part_and_another_clip() -> Node:
 
 @refused_by_the_node("a part and a CLIP that changes", BadSetup, "text 'face' is read in all of it.*schedule_clip")
 def a_part_and_a_clip_that_changes() -> Node:
-    return ours("LikenessEncodeParts", clip=tiny_encoders.changing(clip()))
+    return ours("LikenessEncodeParts", clip=family_encoders.changing(clip()))
 
 
 @refused_by_the_node(
     "a part of SDXL and a CLIP that changes", BadSetup, "CLIP changes in the schedule .Set CLIP Hooks.*'face'"
 )
 def a_part_of_sdxl_and_a_clip_that_changes() -> Node:
-    return ours("LikenessSharePartsAttention", clip=tiny_encoders.changing(clip()))
+    return ours("LikenessSharePartsAttention", clip=family_encoders.changing(clip()))
 
 
 @refused_by_the_node(
@@ -601,7 +602,7 @@ def a_prompt_and_dinov2() -> Node:
         "LikenessMeasureLikeness",
         **WITHOUT_FACES,
         clip=sdxl_clip(),
-        clip_vision=tiny_encoders.dinov2(),
+        clip_vision=family_encoders.dinov2(),
         prompt="two people",
     )
 

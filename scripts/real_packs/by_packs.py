@@ -20,14 +20,14 @@ import folder_paths
 import numpy as np
 import tiny_encoders
 import torch
+from bench.figures import Applied, Line, Way, count
+from bench.methods import BOTH, STEPS, Networks, normal, strips
 from pack.bridge.host.unet import attention_layers
 from shared import adapters, shapes
 from shared.standins import Weights, nested, save
 from torch import Tensor
 
 from . import installed
-from .figures import Applied, Line, Way, count
-from .methods import BOTH, STEPS, Networks, normal, strips
 
 PICTURE = 64
 """Sides in px of a picture of a person. Every pack makes it as large as its encoder wants it."""
@@ -271,7 +271,7 @@ def with_crops(call: float, people: int) -> float:
 
 
 IP_ADAPTER_PLUS, INSTANT_ID, PPM = "ComfyUI_IPAdapter_plus", "ComfyUI_InstantID", "ComfyUI-ppm"
-OTHERS: dict[str, Way] = {
+BY_PACKS: dict[str, Way] = {
     "chained_instant_ids": Way("InstantIDs chained, one prompt", chained_instant_ids, pack=INSTANT_ID),
     "instant_ids_with_prompts": Way("InstantIDs with a prompt each", instant_ids_with_prompts, pack=INSTANT_ID),
     "ip_adapters": Way("IP-Adapters with masks, one prompt", ip_adapters, BOTH, pack=IP_ADAPTER_PLUS),
@@ -345,7 +345,7 @@ def know_sigmas(networks: Networks) -> None:
     network.forward = with_numbers
 
 
-def count_others(networks: Networks, ways: Mapping[str, Way], numbers: Iterable[int]) -> Iterator[Line]:
+def count_by_packs(networks: Networks, ways: Mapping[str, Way], numbers: Iterable[int]) -> Iterator[Line]:
     """Figures of these ways, as figures.count gives them. networks: by for_counting."""
     know_sigmas(networks)
     with no_tokens_computed(), two_rows_at_a_time():

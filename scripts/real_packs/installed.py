@@ -41,6 +41,18 @@ def folder_of(pack: str) -> Path | None:
     return None
 
 
+def folders(packs: Iterable[str]) -> dict[str, Path]:
+    """Where those of these packs are that are installed. What is not there is said."""
+    found: dict[str, Path] = {}
+    for pack in packs:
+        folder = folder_of(pack)
+        if folder is None:
+            environment.say(f"{pack} is not in custom_nodes: left out.")
+        else:
+            found[pack] = folder
+    return found
+
+
 def commit_of(folder: Path) -> str:
     """The first seven letters of the commit that is checked out, or "no commit known" where git does not say one."""
     command = ["git", "-C", str(folder), "rev-parse", "--short=7", "HEAD"]
@@ -89,11 +101,7 @@ def loaded(packs: Iterable[str]) -> dict[str, str]:
     A pack that cannot be imported is said and left out too.
     """
     commits: dict[str, str] = {}
-    for pack in packs:
-        folder = folder_of(pack)
-        if folder is None:
-            environment.say(f"{pack} is not in custom_nodes: left out.")
-            continue
+    for pack, folder in folders(packs).items():
         try:
             load(folder)
         except PackNotLoaded as failure:
