@@ -11,7 +11,7 @@ or in the wrong place. It changes nothing. Its exit code is 0 where all are ther
 where it could not look: there is no such workflow, or no ComfyUI. Run it with the Python that runs ComfyUI. `download`
 needs huggingface_hub; tokens are huggingface_hub's (HF_TOKEN, or `hf auth login`), mirrors named by HF_ENDPOINT and
 GITHUB_ENDPOINT. `write` renews what is made from models_manifest.json, the records and the descriptions of model
-families in README, docs/, node texts and help pages, the workflows and the blueprints.
+families in README, docs/, node texts and help pages, the gallery's models, the workflows and the blueprints.
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ Chinese.
 """
 READMES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh.md"}
 PAGE = ROOT / "docs" / "models.md"
+GALLERY = ROOT / "locales" / "en" / "main.json"
+IN_GALLERY = {"FLUX.1": "Flux.1", "FLUX.2": "Flux.2 Klein", "Qwen-Image": "Qwen-Image-Edit", "Z-Image": "Z-Image-Turbo"}
+"""Family -> what ComfyUI's gallery calls those models of it that our templates load, where that is another word."""
 WHICH_METHOD = ROOT / "docs" / "which_method.md"
 ALL_THERE, TO_DO, NOT_EXAMINED = 0, 1, 2
 """Exit codes of `doctor`."""
@@ -271,6 +274,7 @@ def made() -> dict[Path, str]:
     families = filled(WHICH_METHOD.read_text("utf-8"), "families", abilities(), "the descriptions of the families")
     files[WHICH_METHOD] = families
     files[PAGE] = filled(PAGE.read_text("utf-8"), "table", table())
+    files[GALLERY] = as_json(json.loads(GALLERY.read_bytes()) | {"likenessTemplateModels": gallery_models()})
     pages = *READMES.values(), *ROOT.glob("docs/*.md"), *ROOT.glob("web/docs/**/*.md")
     for path in [*pages, *ROOT.glob("locales/*/nodeDefs.json"), README_WORDS]:
         files[path] = families_table.with_all_families(files.get(path) or path.read_text("utf-8"))
@@ -300,6 +304,18 @@ def titles(language: str) -> dict[str, str]:
     """Template -> its title in the gallery."""
     texts = json.loads((ROOT / "locales" / language / "main.json").read_text("utf-8"))
     return texts["templateWorkflows"]["template"]["likeness"]
+
+
+def gallery_models() -> dict[str, str]:
+    """What the gallery's filter calls a family -> the templates that load a model of it, also in a part that is off."""
+    base = [model for model in manifest.models() if model.family and model.key in ("checkpoints", "diffusion_models")]
+    templates: dict[str, list[str]] = {}
+    for name in titles("en"):
+        nodes = nodes_in(read_workflow(name))
+        loaded = {offer["name"] for node in nodes for offer in node["properties"].get("models", ())}
+        for family in {model.family for model in base if model.name in loaded}:
+            templates.setdefault(IN_GALLERY.get(family, family), []).append(name)
+    return {family: " ".join(names) for family, names in sorted(templates.items())}
 
 
 def start(language: str) -> str:

@@ -4,9 +4,10 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { onMissing } from "./errors.js";
 import { PACK, activeWorkflow, inApp, link, made, nodesOf, settingOf, someAreOurs, templateTitles } from "./ours.js";
 import { readSentences, translated } from "./sentences.js";
-import { hide, onMissing, show } from "./toasts.js"; // which takes a toast away where another workflow is opened
+import { hide, show } from "./toasts.js"; // which takes a toast away where another workflow is opened
 
 const DOCTOR = "LikenessCheckModelFiles";
 const REPORT = "likeness_doctor"; // beside the picture in what nodes/doctor.py sends
@@ -194,13 +195,19 @@ async function tellAll() {
 const asked = new WeakSet(); // workflows: each once, however often its tab is shown or a change undone
 let opened = 0; // graphs, so far
 
-/** The workflow of a graph. It gets its tab a while after the graph, on a slow machine seconds. */
+const wait = (milliseconds) =>
+  new Promise((resolve) => {
+    setTimeout(resolve, milliseconds);
+  });
+
+/** The workflow of a graph, if any. It gets its tab a while after the graph, on a slow machine seconds. */
 async function workflowOf(graphId) {
   for (let tries = 0; tries < 100; tries++) {
     const workflow = activeWorkflow();
     if (workflow?.activeState?.id === graphId) return workflow;
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await wait(100);
   }
+  return undefined;
 }
 
 async function tellWhatIsMissing() {

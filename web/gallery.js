@@ -1,7 +1,7 @@
 // The gallery of templates shows ours by their titles, in our order, with what each is good for, which its search reads:
 // all as they stand in locales/<language>/main.json. Of a pack's templates frontends take the names of their files and no
-// more: only the entries of the host's own list have titles, descriptions and tags. So ours move from one list to the
-// other, on their way to the page. No other entry is touched.
+// more, 1.27 to 1.58: only the entries of the host's own list have titles, descriptions and tags. So ours move from one
+// list to the other, on their way to the page. No other entry is touched.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
@@ -13,17 +13,6 @@ let titles = new Map(); // of those that the gallery shows, by the names of thei
 /** What the tab of a template is called like. */
 export const titleOf = (file) => titles.get(file) ?? file;
 
-// What the gallery's filter of models knows a template by, in the host's own words: the first that fits.
-const MODELS = [
-  [/^(check_files|people_saved)/, []],
-  [/klein/, ["Flux.2 Klein"]],
-  [/qwen/, ["Qwen-Image-Edit"]],
-  [/pulid_flux|with_anyone|infinite_you/, ["Flux.1"]],
-  [/sd15|ip_adapter_without|parts2whole/, ["SD1.5"]],
-  [/lora_two/, ["SDXL", "Flux.2 Klein", "Z-Image-Turbo"]],
-  [/^/, ["SDXL"]],
-];
-
 /** What the search finds a template by: in the language of the page, then in the other ones. */
 function searchWords(texts, stem) {
   const own = settingOf("Comfy.Locale");
@@ -32,17 +21,15 @@ function searchWords(texts, stem) {
   return [...new Set(words.filter(Boolean))].join(" · ");
 }
 
-/** The words of the gallery's filter of tasks, in the language of the page, for a template. */
-function taskWords(texts, stem) {
-  const tasks = texts[settingOf("Comfy.Locale")]?.likenessTemplateTasks ?? texts.en?.likenessTemplateTasks ?? {};
-  return Object.keys(tasks).filter((task) => tasks[task].split(" ").includes(stem));
-}
+/** The words of one of the gallery's filters for a template. table: a word -> names of templates with spaces between. */
+const filterWords = (table, stem) => Object.keys(table ?? {}).filter((word) => table[word].split(" ").includes(stem));
 
 /** Ours in the order of the table of titles, then files that it does not have. */
 async function entries() {
   // Without the tables every template is there by its file's name.
   titles = new Map(await templateTitles());
   const texts = await api.getCustomNodesI18n().catch(() => ({}));
+  const { en, [settingOf("Comfy.Locale")]: own = en } = texts;
   const known = [...titles.keys()].filter((stem) => files.includes(stem));
   return [...new Set([...known, ...files])].map((stem) => {
     const words = searchWords(texts, stem);
@@ -52,8 +39,8 @@ async function entries() {
       name: stem,
       title: titleOf(stem),
       description: words || titleOf(stem),
-      tags: ["Likeness", ...taskWords(texts, stem), ...first],
-      models: MODELS.find(([fits]) => fits.test(stem))[1],
+      tags: ["Likeness", ...filterWords(own?.likenessTemplateTasks, stem), ...first],
+      models: filterWords(en?.likenessTemplateModels, stem), // which the host calls the same in every language
       mediaType: "image",
       mediaSubtype: "jpg",
     };
@@ -64,6 +51,7 @@ app.registerExtension({
   name: "likeness.gallery",
   init() {
     const { getWorkflowTemplates, getCoreWorkflowTemplates } = api;
+    if (!getWorkflowTemplates || !getCoreWorkflowTemplates) return; // then ours are shown by the names of their files
     api.getWorkflowTemplates = async function (...given) {
       const templates = await getWorkflowTemplates.apply(this, given);
       if (!templates?.[PACK]) return templates;

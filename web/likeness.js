@@ -18,13 +18,16 @@ const COLOURS = {
   LIKENESS_PERSON: "#cc5ebf",
 };
 
-/** In a table of colours by type; a palette that has a colour of its own for the type wins. */
+/** In a table of colours by type, under a type of ours alone; a palette that has a colour of its own for it wins.
+ * Frontends take no colours from packs, and what is set on a slot (color_on) is saved with the graph and not for links. */
 function addColour(table, type, ours) {
   let theirs = table[type];
   // Every change of the palette empties the types that it does not know.
   Object.defineProperty(table, type, {
     get: () => theirs || ours,
-    set: (colour) => (theirs = colour),
+    set: (colour) => {
+      theirs = colour;
+    },
     enumerable: true,
     configurable: true,
   });

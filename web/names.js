@@ -1,6 +1,7 @@
 // In a graph with a node of ours, a menu that has the name of a file in another system's spelling takes it: Windows writes
 // folder\file, others folder/file, a Mac writes letters and their accents apart. A workflow that was saved on one system
-// so runs on another. Only our own menus do this, and those of ComfyUI's loaders of files.
+// so runs on another. Only our own menus do this, and those of ComfyUI's loaders of files, and only where what they hold
+// is not in the menu and one name alone means the same: no frontend and no host would take it as it stands.
 // core/names.py does the same where the host, and not the page, reads a name.
 
 import { app } from "../../scripts/app.js";

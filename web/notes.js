@@ -95,7 +95,8 @@ function write(node, text) {
   const before = node.widgets?.find(({ name }) => name === NOTE);
   if (!text) {
     if (before) node.removeWidget(before);
-    return node.setDirtyCanvas(true, true);
+    node.setDirtyCanvas(true, true);
+    return;
   }
   const { element } = before ?? add(node);
   if (element.textContent !== text) element.firstChild.replaceChildren(...linked(text));

@@ -14,15 +14,15 @@ let patterns = []; // of sentences with names, those of which most is given firs
 
 const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
 
-function patternOf([english, translated]) {
+function patternOf([english, form]) {
   const source = english.split(NAME).map((part, place) => (place % 2 ? `(?<${part}>.+?)` : escaped(part)));
-  return { letters: english.replace(NAME, "").length, regex: new RegExp(`^${source.join("")}$`, "s"), translated };
+  return { letters: english.replace(NAME, "").length, regex: new RegExp(`^${source.join("")}$`, "s"), form };
 }
 
 export async function readSentences() {
   const table = Object.entries((await api.getCustomNodesI18n())[settingOf("Comfy.Locale")]?.[SENTENCES] ?? {});
-  for (const [english, translated] of table) {
-    if (!english.match(NAME)) exact.set(english, translated);
+  for (const [english, form] of table) {
+    if (!english.match(NAME)) exact.set(english, form);
   }
   patterns = table.filter(([english]) => english.match(NAME)).map(patternOf);
   patterns.sort((a, b) => b.letters - a.letters);
@@ -32,7 +32,7 @@ export async function readSentences() {
 export function translated(text, words = new Map()) {
   if (words.has(text)) return words.get(text);
   if (exact.has(text)) return exact.get(text);
-  for (const { regex, translated: form } of patterns) {
+  for (const { regex, form } of patterns) {
     const values = regex.exec(text)?.groups;
     if (values) return form.replace(NAME, (_, name) => inList(values[name], words));
   }

@@ -16,6 +16,7 @@ URLS = {"Homepage", "Documentation", "Repository", "Issues"}
 SCRIPTS: dict[str, set[str]] = {
     "box_links": set(),
     "doctor": {"addEventListener", "fetchApi"},
+    "errors": {"addEventListener"},
     "framing": set(),
     "gallery": {"getWorkflowTemplates =", "getCoreWorkflowTemplates =", "getCustomNodesI18n"},
     "labels": {"getCustomNodesI18n"},
@@ -25,7 +26,7 @@ SCRIPTS: dict[str, set[str]] = {
     "sentences": {"getCustomNodesI18n"},
     "notes": {"addEventListener"},
     "prompts": {"queuePrompt ="},
-    "toasts": {"addEventListener"},
+    "toasts": set(),
 }
 """Of the editor: what each script calls or wraps of the frontend's api."""
 
@@ -86,7 +87,7 @@ def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str
     assert pages <= shipped
     assert {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"} <= shipped
     assert "models_manifest.json" in shipped
-    assert {name for name in shipped if name.endswith(".js")} == {f"web/{name}.js" for name in SCRIPTS}
+    assert {name for name in shipped if name.endswith((".js", ".mjs"))} == {f"web/{name}.js" for name in SCRIPTS}
 
 
 def test_archive_answers_what_frontends_ask_for_first(root: Path, shipped: set[str], tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_archive_answers_what_frontends_ask_for_first(root: Path, shipped: set[s
 def test_the_editors_extension_asks_nobody(root: Path, name: str) -> None:
     """The frontend loads every script below web/; ours build on nothing but its app, and its api for our own server."""
     script = (root / "web" / f"{name}.js").read_text("utf-8")
-    ours = {"./gallery.js", "./ours.js", "./prompts.js", "./sentences.js", "./toasts.js"}
+    ours = {"./errors.js", "./gallery.js", "./ours.js", "./prompts.js", "./sentences.js", "./toasts.js"}
     modules = {"../../scripts/api.js", "../../scripts/app.js", *ours}
     assert set(re.findall(r'^import .* from "(.*)";', script, re.M)) <= modules
     assert len(re.findall(r"\bimport\b(?!\.meta)", script)) == len(re.findall(r"^import ", script, re.M))

@@ -85,8 +85,17 @@ _OUT_OF_GROUPS = """
 
 # Of a note the text is hidden below what it looks like.
 _CUT_TEXTS = """
-() => [...document.querySelectorAll('textarea')].filter(({value, offsetParent, scrollHeight, clientHeight}) =>
-  offsetParent && !value.startsWith('## ') && scrollHeight > clientHeight + 2).map(({value}) => value)
+() => {
+  const pen = document.createElement('canvas').getContext('2d');
+  const isLongerThanGroup = ({title, font_size: height, size: [width]}) => {
+    pen.font = `${height}px ${LiteGraph.GROUP_FONT}`;
+    return height / 2 + pen.measureText(title).width > width;
+  };
+  const isCut = ({value, offsetParent, scrollHeight, clientHeight}) =>
+    offsetParent && !value.startsWith('## ') && scrollHeight > clientHeight + 2;
+  const texts = [...document.querySelectorAll('textarea')].filter(isCut).map(({value}) => value);
+  return [...texts, ...app.graph._groups.filter(isLongerThanGroup).map(({title}) => title)];
+}
 """
 
 
@@ -256,5 +265,5 @@ class Canvas:
         return self._page.evaluate(_OUT_OF_GROUPS)
 
     def cut_texts(self) -> list[str]:
-        """Texts on classic nodes of which the end cannot be seen."""
+        """Texts on classic nodes, and titles of groups, of which the end cannot be seen."""
         return self._page.evaluate(_CUT_TEXTS)
