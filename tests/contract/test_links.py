@@ -8,7 +8,7 @@ import pytest
 
 REPOSITORY = "https://github.com/likeness-nodes/likeness/blob/main/"
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / ".github").glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
 def targets(document: Path) -> list[tuple[str, str]]:
