@@ -400,8 +400,8 @@ class SavePerson(io.ComfyNode):
 
     @classmethod
     def execute(cls, person: people.Identity, filename: str) -> io.NodeOutput:
-        prompt = cls.hidden and cls.hidden.prompt  # the graph that is running, which is saved with the person
-        path = face_bank.save_identity(person, filename, notes.node_of(cls), prompt)
+        graph = cls.hidden and cls.hidden.dynprompt
+        path = face_bank.save_identity(person, filename, notes.node_of(cls), graph)
         return io.NodeOutput(person, path, ui=_crops_preview(cls, person))
 
 

@@ -40,7 +40,7 @@ def with_texts(schema: io.Schema) -> io.Schema:
     texts = _texts().get(schema.node_id, {})
     schema.display_name = schema.display_name or texts["display_name"]
     schema.description = texts.get("description", "")
-    schema.hidden = [io.Hidden.unique_id, io.Hidden.prompt]
+    schema.hidden = [io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.dynprompt]
     for slot in schema.inputs:
         slot_texts = texts.get("inputs", {}).get(slot.id, {})
         slot.tooltip = slot_texts.get("tooltip")

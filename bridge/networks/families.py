@@ -118,12 +118,12 @@ class ReferencePictures:
     cell: the side of a latent pixel, in pixels.
     step: sides of pictures are rounded to multiples of so many pixels.
     has_frame_texts: whether its template puts texts before each picture and behind the prompt, see
-    bridge/references/frame_texts.py.
+    bridge/references/as_trained.py.
     numbers_pictures: whether its tokenizer itself puts the pictures and their numbers before the text.
     bare_marks: whether pictures that the text encoder is shown stand before the text without their numbers, in the
     template of a text without pictures.
     fitted: whether references are fitted into the picture that is drawn and stand in its middle, see
-    bridge/references/centred.py; otherwise they are brought to an area and stand in its corner.
+    bridge/references/as_trained.py; otherwise they are brought to an area and stand in its corner.
     scaling: how its node in the host scales pictures, by the name that comfy.utils.common_upscale has for it.
     longest_shown: the most pixels of the longer side of a picture that its text encoder is shown; 0 where each picture
     is brought to the size that the host's nodes take.

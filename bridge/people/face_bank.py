@@ -4,11 +4,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import safetensors
+from comfy_execution.graph import DynamicPrompt
 from safetensors.torch import save
 
 from ...core import identities
@@ -29,28 +30,9 @@ _UNFIT_ON_WINDOWS = re.compile(
 """Finds what no file or folder may be called on Windows: signs of its command line, a dot or a space at the end, names
 of dots alone, and names of its devices, whatever their ending."""
 
-Prompt = Mapping[str, Any]
-"""Nodes by their ids, as the host runs them."""
-
-
-@dataclass(frozen=True)
-class _SavedPerson:
-    """A person that a node has saved.
-
-    person_and_node: in words, for messages. node_id: of the Save Person node. name_sources: the nodes from which it has
-    got the file name, by their ids, see _name_sources; none where the name was typed. graph: of the run; each run
-    has an object of its own.
-    """
-
-    person_and_node: str
-    node_id: str | None
-    name_sources: Prompt
-    graph: Prompt | None
-
-
-_saved_at: dict[str, _SavedPerson] = {}
-"""The saved people, by path of the file. Entries of earlier runs stay, because a node whose file name comes from other
-nodes may not run again."""
+_saved_in_run: WeakKeyDictionary[DynamicPrompt, dict[str, str]] = WeakKeyDictionary()
+"""The people whom the run of a graph has saved so far, each with the node, in words, by path of the file. Every run has
+a DynamicPrompt of its own, with which its entry ends."""
 _times_missing = Counter[str]()
 """How often no file was there, by path, when a graph that saves to it was run."""
 
@@ -78,20 +60,24 @@ def path_of(file: str) -> str:
     return path
 
 
-def save_identity(identity: Identity, filename: str, node_id: str | None = None, prompt: Prompt | None = None) -> str:
+def save_identity(
+    identity: Identity, filename: str, node_id: str | None = None, graph: DynamicPrompt | None = None
+) -> str:
     """Write a person into the first folder of the face bank and return the full path.
 
-    node_id: of the node that saves. prompt: the graph it is in, as the host hands it over. An interrupted write
-    leaves an older file of that name as it was. Raises UnsafePath for a name that leads out of the folder, BadEmbedding
-    for numbers that no face has, and CannotSave for an empty or unfit name, for a person without photos, for a file
-    that cannot be written, and where one run would save two people to one file.
+    node_id: of the node that saves. graph: the one that runs. An interrupted write leaves an older file of that name
+    as it was. Raises UnsafePath for a name that leads out of the folder, BadEmbedding for numbers that no face has, and
+    CannotSave for an empty or unfit name, for a person without photos, for a file that cannot be written, and where one
+    graph would save two people to one file.
     """
     path = _path_to_save(filename)
     if not identities.photos_of(identity):
         why = f"{identity.name} has no photo with a face, so there is nothing to save."
         raise CannotSave(why, "Give Person a photo in which the face is found.")
     person_and_node = f"{identity.name} (node {node_id})"
-    rivals = _rivals(path, node_id, prompt)
+    saved_in_run = {} if graph is None else _saved_in_run.setdefault(graph, {})
+    prompt = {} if graph is None else graph.get_original_prompt()
+    rivals = [saved_in_run[path]] if path in saved_in_run else _nodes_of_same_file(path, node_id, prompt)
     if rivals:
         people = f"{person_and_node} and {', '.join(rivals)}"
         why = f"{people} are to be saved to one file, {path}: one of them would be lost."
@@ -107,43 +93,11 @@ def save_identity(identity: Identity, filename: str, node_id: str | None = None,
             f"({plain(path, 300)}).",
             "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
         ) from error
-    _forget_earlier_saves(node_id, prompt)
-    _saved_at[path] = _SavedPerson(person_and_node, node_id, _name_sources(prompt or {}, node_id), prompt)
+    saved_in_run[path] = person_and_node
     return path
 
 
-def _forget_earlier_saves(node_id: str | None, prompt: Prompt | None) -> None:
-    """Forget the names under which a node has saved in earlier runs: it saves under another name now."""
-    earlier_paths: list[str] = []
-    for path, saved in _saved_at.items():
-        if saved.node_id == node_id and saved.graph is not prompt:
-            earlier_paths.append(path)
-    for path in earlier_paths:
-        del _saved_at[path]
-
-
-def _rivals(path: str, node_id: str | None, prompt: Prompt | None) -> list[str]:
-    """The other Save Person nodes, in words, of the same graph that save to this path."""
-    if prompt is None:
-        return []
-    saved = _saved_at.get(path)
-    if saved and _is_saved_by_graph(saved, node_id, prompt):
-        return [saved.person_and_node]
-    return _nodes_of_same_file(path, node_id, prompt)
-
-
-def _is_saved_by_graph(saved: _SavedPerson, node_id: str | None, prompt: Prompt) -> bool:
-    """Whether a person who lies where a node is going to save is there by the same graph, and so would be lost.
-
-    That is one whom this run has saved already, and one of an earlier run whose node is in this graph and would save
-    there again. node_id: of the node that is going to save.
-    """
-    if saved.graph is prompt:
-        return True
-    return saved.node_id != node_id and _has_same_name_sources(saved, prompt)
-
-
-def _nodes_of_same_file(path: str, node_id: str | None, prompt: Prompt) -> list[str]:
+def _nodes_of_same_file(path: str, node_id: str | None, prompt: Mapping[str, Any]) -> list[str]:
     """The other Save Person nodes of a graph, in words, whose file name means this path, whether they run again or not.
 
     [] where the node that saves is not in the graph itself: another node has made it while it ran.
@@ -151,42 +105,22 @@ def _nodes_of_same_file(path: str, node_id: str | None, prompt: Prompt) -> list[
     saving_node = prompt.get(node_id or "")
     if saving_node is None:
         return []
-    filename = saving_node["inputs"].get("filename")
+    link = saving_node["inputs"].get("filename")
     rivals: list[str] = []
     for other_id, other_node in prompt.items():
         is_save_person = other_id != node_id and other_node["class_type"] == saving_node["class_type"]
-        if is_save_person and _is_same_file(other_node["inputs"].get("filename"), filename, path):
+        other_link = other_node["inputs"].get("filename")
+        if is_save_person and (other_link == link or _is_name_of(path, other_link, prompt)):
             rivals.append(f"node {other_id}")
     return rivals
 
 
-def _has_same_name_sources(saved: _SavedPerson, prompt: Prompt) -> bool:
-    """Whether a node that has saved a person in an earlier run gets its file name from the same nodes in this graph.
-
-    Then it would save to the same file again. The host does not run it again where nothing of it has changed, so what
-    it has saved before is compared. False for a file name that was typed, which `_nodes_of_same_file` compares itself.
-    """
-    return bool(saved.name_sources) and _name_sources(prompt, saved.node_id) == saved.name_sources
-
-
-def _name_sources(prompt: Prompt, node_id: str | None) -> Prompt:
-    """All nodes from which a Save Person gets its file name, by their ids; none where the name is typed."""
-    sources: dict[str, Any] = {}
-    links = [prompt.get(node_id or "", {}).get("inputs", {}).get("filename")]
-    while links:
-        link = links.pop()  # [id of the node, number of its output]; another value is typed
-        if not isinstance(link, list) or link[0] in sources or link[0] not in prompt:
-            continue
-        source = prompt[link[0]]
-        sources[link[0]] = source
-        links += source["inputs"].values()
-    return sources
-
-
-def _is_same_file(other_filename: object, filename: object, path: str) -> bool:
-    """Whether another node's file name, typed or linked, is this node's: the same text or link, or the same file."""
+def _is_name_of(path: str, filename: Any, prompt: Mapping[str, Any]) -> bool:
+    """Whether a file name means this path: one that is typed, in Save Person or in a text node that is linked to it."""
+    if isinstance(filename, list):  # [id of the node, number of its output]
+        filename = prompt.get(filename[0], {}).get("inputs", {}).get("value")
     try:
-        return other_filename == filename or _path_to_save(other_filename) == path
+        return _path_to_save(filename) == path
     except LikenessError:
         return False
 

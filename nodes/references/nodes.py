@@ -19,9 +19,8 @@ from ...bridge import apply_nodes
 from ...bridge.host import notes, schema
 from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange, schedule_range
 from ...bridge.networks.model_family import TOKEN, require_dits
+from ...bridge.references.as_trained import CentredBatch, FrameTextsBatch, as_trained
 from ...bridge.references.by_region import RegionalReferences, RegionalReferencesRun, check_tokens
-from ...bridge.references.centred import Centred, CentredRun
-from ...bridge.references.frame_texts import ready_for_rows
 from ...bridge.references.record import LATENTS, PeopleReferences
 from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, SamplerInputs, changed_within
@@ -299,12 +298,10 @@ def _as_network_reads(family: EncoderFamily, given: SamplerInputs) -> SamplerInp
     has_references = any(options.get(LATENTS) for _, options in given.positive)
     if not has_references:
         return given
-    if family.pictures.fitted and given.model is not None:
-        mark = Centred(source=object(), schedule=WHOLE_SCHEDULE)
-        model = patched(given.model, CentredRun)
-        return SamplerInputs(model, carry(given.positive, mark), carry(given.negative, mark))
+    if family.pictures.fitted:
+        return as_trained(given, CentredBatch, NAME)
     if family.pictures.has_frame_texts:
-        return ready_for_rows(given, NAME)
+        return as_trained(given, FrameTextsBatch, NAME)
     return given
 
 

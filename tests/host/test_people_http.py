@@ -51,22 +51,30 @@ def test_a_person_is_saved_again_only_when_the_file_was_deleted(host_server, peo
     assert host_server.run(people).executed == []
 
 
-called_twins = pytest.mark.parametrize(
-    ("first", "second"),
-    [("twins", " twins.safetensors "), (["one", 0], ["one", 0]), (["one", 0], ["another", 0])],
-    ids=["typed twice", "linked twice", "from two nodes"],
-)
-"""first, second: what gives the name "twins" to Anna's node 5 and to Ben's node 7."""
+CALLED_TWINS = {
+    "typed twice": ("twins", " twins.safetensors "),
+    "linked twice": (["one", 0], ["one", 0]),
+    "from two nodes": (["one", 0], ["another", 0]),
+    "from a node that joins texts": (["one", 0], ["joined", 0]),
+}
+"""What gives the name "twins" to Anna's node 5 and to Ben's node 7."""
+NAMES = {name: node("PrimitiveString", value="twins") for name in ("one", "another")} | {
+    name: node("StringConcatenate", string_a="twi", string_b="ns", delimiter="") for name in ("joined", "joined too")
+}
 
 
 def add_names(people, *sources):
     """The nodes from which names are linked."""
-    for name in ("one", "another"):
+    for name, source in NAMES.items():
         if [name, 0] in sources:
-            people[name] = node("PrimitiveString", value="twins")
+            people[name] = source
 
 
-@called_twins
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [*CALLED_TWINS.values(), (["joined", 0], ["joined too", 0])],
+    ids=[*CALLED_TWINS, "joined twice"],
+)
 def test_two_people_are_never_saved_to_one_file(host_server, people, first, second):
     add_names(people, first, second)
     people["5"] = save("anna", first)
@@ -76,7 +84,7 @@ def test_two_people_are_never_saved_to_one_file(host_server, people, first, seco
         host_server.run(people)
 
 
-@called_twins
+@pytest.mark.parametrize(("first", "second"), CALLED_TWINS.values(), ids=CALLED_TWINS)
 def test_a_saved_person_is_not_lost_to_another_though_its_node_does_not_run_again(host_server, people, first, second):
     add_names(people, first)
     people["5"] = save("anna", first)

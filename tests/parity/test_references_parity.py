@@ -13,8 +13,8 @@ from figures import WHOLE_SAMPLING, relative
 from marks import each
 from pack.bridge.networks import model_family
 from pack.bridge.networks.attention import COUNTS, OVERRIDE
+from pack.bridge.references.as_trained import FrameTextsBatch, as_trained
 from pack.bridge.references.by_region import TokensChanged
-from pack.bridge.references.frame_texts import ready_for_rows
 from pack.bridge.references.record import REFERENCES, PeopleReferences
 from pack.bridge.sampling.conditioning import SamplerInputs
 from pack.core import families
@@ -120,7 +120,7 @@ def bind(model, positive, negative, sources=(), **changed):
     areas = areas_of(record.cast, record.present, settings, sources)
     limited = read_by_region(SamplerInputs(model, positive, negative), record, areas, None)
     if "reference_latents_text_embeds" in positive[0][1]:
-        limited = ready_for_rows(limited, "")
+        limited = as_trained(limited, FrameTextsBatch, "")
     return limited.model, limited.positive, limited.negative
 
 

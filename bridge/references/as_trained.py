@@ -1,0 +1,176 @@
+"""References read as two families were trained to read them, by a run of the prompts that carry a mark.
+
+Krea 2 Identity Edit: a reference that is fitted into the picture, and does not fill it, stands in its middle. The
+network counts the rows and columns of each from its corner. Where a reference lacks an odd number of rows or columns,
+its tokens stand half a token beside those of the picture.
+
+Z-Image: frame texts are the parts of its template that stand before each reference picture and behind the prompt: marks
+such as "<|vision_start|>". The host makes the positions of the frame text behind the prompt once for each row of the
+batch, and the positions of the other texts once for all rows. Then it joins them, so a batch of several rows stops with
+an error of torch. Where a MODEL is connected, a run here makes the positions of all texts once for all rows. Where none
+is connected, the conditioning refuses a batch of several rows with a message.
+"""
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.conds
+import torch
+from comfy.samplers import CFGGuider
+from torch import Tensor
+
+from ...core.errors import BadSetup
+from ..host.schedule import WHOLE_SCHEDULE
+from ..host.unet import Options, with_patch
+from ..networks.model_family import cells_per_token, network_of
+from ..networks.token_layouts import StandIn
+from ..sampling.conditioning import Conditioning, SamplerInputs
+from ..sampling.model_conds import Carried, carry
+from ..sampling.runs import Batch, ForwardInput, Run, patched
+from .by_region import TokensChanged
+
+
+@dataclass(frozen=True, eq=False)
+class AsTrained(Carried):
+    """A mark on both sides of the conditioning. batch: the class of a forward's batch, by which they are read."""
+
+    key = "likeness_references_as_trained"
+    batch: "type[CentredBatch | FrameTextsBatch]"
+
+
+class AsTrainedRun(Run):
+    """One sampling run of a MODEL whose references are read as its family was trained to."""
+
+    key = AsTrained.key
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        super().__init__(guider, latent)
+        self._batches: dict[Hashable, CentredBatch | FrameTextsBatch] = {}
+
+    def batch_for_forward(
+        self, chunks: tuple[tuple[AsTrained, ...], ...], forward_input: ForwardInput
+    ) -> "CentredBatch | FrameTextsBatch | None":
+        """The batch of one forward, which those of one size share; None for one without references."""
+        if not forward_input.references:
+            return None
+        latents = forward_input.x, *forward_input.references
+        key = tuple(latent.shape for latent in latents), forward_input.x.device, forward_input.model
+        if key not in self._batches:
+            self._batches[key] = chunks[0][0].batch(forward_input)
+        return self._batches[key]
+
+
+class CentredBatch(Batch):
+    """The forwards of one size: positions of references are moved to the middle of the picture."""
+
+    def __init__(self, forward_input: ForwardInput) -> None:
+        self.row_count = len(forward_input.x)
+        patch = cells_per_token(forward_input.model)
+        rows, columns = _grid(forward_input.x, patch)
+        self._picture = rows * columns
+        offsets = [torch.zeros(self._picture, 3)]  # of the axes of a position: frame, row and column
+        for reference in forward_input.references:
+            own_rows, own_columns = _grid(reference, patch)
+            offset = torch.tensor([0.0, max(0, rows - own_rows) / 2, max(0, columns - own_columns) / 2])
+            offsets.append(offset.expand(own_rows * own_columns, 3))
+        self._offsets = torch.cat(offsets).to(forward_input.x.device)  # (tokens of the picture and its references, 3)
+
+    def options_with_attention(self, options: Options) -> Options:
+        """transformer_options with a patch that moves positions."""
+        return with_patch(options, "post_input", self.with_positions)
+
+    def with_positions(self, inputs: Options) -> Options:
+        """A post_input patch of the host: it moves the positions of references, `img_ids` (B, tokens, 3).
+
+        Raises TokensChanged where another node has changed the number of tokens.
+        """
+        positions: Tensor = inputs["img_ids"]
+        if positions.shape[1] == self._picture:  # the network reads no references
+            return inputs
+        if positions.shape[1] != len(self._offsets):
+            raise TokensChanged(positions.shape[1], len(self._offsets))
+        return {**inputs, "img_ids": positions + self._offsets}
+
+
+def _grid(latent: Tensor, patch: int) -> tuple[int, int]:
+    """How many rows and columns of tokens a latent has, (B, C, ..., h, w). patch: cells to a side of a token."""
+    height, width = latent.shape[-2:]
+    return -(-height // patch), -(-width // patch)
+
+
+class FrameTextsBatch(Batch):
+    """The forwards of one size, in which the network makes the positions of every text once for all rows."""
+
+    def __init__(self, forward_input: ForwardInput) -> None:
+        self.row_count = len(forward_input.x)
+        # embed_cap is the method of the host's network that makes a text's tokens with their positions.
+        self._positions = StandIn(network_of(forward_input.model), "embed_cap", _with_one_row_of_positions)
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """While this context is open, the network makes the positions of every text once for all rows."""
+        with self._positions.standing():
+            yield
+
+    def options_with_attention(self, options: Options) -> Options:
+        """transformer_options as they are: no attention is changed."""
+        return options
+
+
+def _with_one_row_of_positions(embed: Callable[..., Any], cap_feats: Any = None, **options: Any) -> Any:
+    """Z-Image's embed_cap, called with bsz=1 whatever the number of rows is: bsz says how often positions are made.
+
+    embed: the host's method. cap_feats: (B, T, width) of a text. options: the host's other arguments, with bsz.
+    """
+    return embed(cap_feats, **{**options, "bsz": 1})
+
+
+class OneRow(comfy.conds.CONDConstant):
+    """A COND that makes its entry refuse a batch of several rows, because no MODEL is connected to the node.
+
+    Its value, `cond`, is the node's name for the message.
+    """
+
+    def process_cond(self, batch_size: int, **_: Any) -> "OneRow":
+        """The COND itself, for a batch of one row. Raises BadSetup for a batch of several rows."""
+        if batch_size > 1:
+            raise BadSetup(
+                f"The latent has {batch_size} rows, and without a MODEL Z-Image reads the pictures of {self.cond} for "
+                "one row only.",
+                f"Connect the MODEL to model of {self.cond} and its output to the sampler, or set batch_size to 1.",
+            )
+        return self
+
+    def can_concat(self, other: Any) -> bool:
+        """Whether this entry can join another in one batch: no, because that would be a batch of several rows."""
+        return False
+
+
+_ONE_ROW = "likeness_one_row"
+"""The key of a OneRow among the model_conds of an entry, which the host hands to sampling."""
+
+
+def as_trained(given: SamplerInputs, batch: type[CentredBatch | FrameTextsBatch], node: str) -> SamplerInputs:
+    """A MODEL and conditioning whose references are read by these batches.
+
+    Without a MODEL references stay as the network reads them, and those with frame texts refuse a batch of several
+    rows. node: the name of the node, for the message.
+    """
+    if given.model is None:
+        if batch is CentredBatch:
+            return given
+        return SamplerInputs(None, _in_one_row(given.positive, node), _in_one_row(given.negative, node))
+    mark = AsTrained(source=object(), schedule=WHOLE_SCHEDULE, batch=batch)
+    model = patched(given.model, AsTrainedRun)
+    return SamplerInputs(model, carry(given.positive, mark), carry(given.negative, mark))
+
+
+def _in_one_row(conditioning: Conditioning, node: str) -> Conditioning:
+    """The conditioning with entries that refuse a batch of several rows, see OneRow. node: the name of the node."""
+    entries: Conditioning = []
+    for text, options in conditioning:
+        conds = {**options.get("model_conds", {}), _ONE_ROW: OneRow(node)}
+        entries.append([text, {**options, "model_conds": conds}])
+    return entries
