@@ -2,11 +2,8 @@
 
 import contextlib
 import copy
-import difflib
 import hashlib
 import json
-import os
-import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -17,25 +14,23 @@ from environment import SetupError
 from shared import workflow, workflow_files
 from shared.workflow import Place, Prompt, Spec, specs
 
-from core.names import among, folded
-from core.picture_files import ENDINGS
+from core.names import folded
 from core.text import in_one_line
 
 from . import photo_files, saved_people
 from .cells import value_of
 from .columns import ColumnNames, api_places
 from .folders import Folder
+from .photo_cells import PhotoCells
 from .prompts import Job
 from .rows import NAME, BadRow, Row
 from .saved_people import FaceBank
-from .worker import PERSON_FILE
 
-_NEAREST = 3
-_KEPT_FILES = 2**14
-"""So many cells of photos are remembered."""
+_KEPT_CHOICES = 2**10
+"""So many words of each menu are remembered, also those that it does not have: menus of files may be long."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Input:
     """A column. targets: the node and the name of each input it fills. specs: of each of them. current: the workflow's
     value."""
@@ -53,13 +48,27 @@ class Input:
     def is_picture(self) -> bool:
         return any(spec.takes_pictures for spec in self.specs)
 
+    @cached_property
+    def is_choice(self) -> bool:
+        return any(spec.menu is not None for spec in self.specs)
+
     def value(self, cell: str) -> Any:
         """The value that a cell means, which must fit all targets. Raises BadRow."""
+        value = self._chosen(cell) if self.is_choice else self._meant(cell)
+        if isinstance(value, BadRow):
+            raise BadRow(f"{self.column} is {cell}: {value}")
+        return value
+
+    @lru_cache(_KEPT_CHOICES)  # noqa: B019 - a run has an input for each column
+    def _chosen(self, cell: str) -> Any:
+        return self._meant(cell)
+
+    def _meant(self, cell: str) -> Any:
+        """The value, or the BadRow that says why there is none."""
         try:
-            values = [value_of(cell, spec, self.current) for spec in self.specs]
+            return [value_of(cell, spec, self.current) for spec in self.specs][-1]
         except BadRow as problem:
-            raise BadRow(f"{self.column} is {cell}: {problem}") from None
-        return values[-1]
+            return problem
 
 
 @dataclass(frozen=True)
@@ -70,18 +79,6 @@ class _OwnPhoto:
     node: str
     input_name: str
     files: dict[str, bytes]
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A file that a cell names."""
-
-    folder: Folder
-    name: str
-
-    @property
-    def is_person(self) -> bool:
-        return self.name.lower().endswith(PERSON_FILE)
 
 
 class Template:
@@ -102,9 +99,8 @@ class Template:
         face_bank: FaceBank | None = None,
     ) -> None:
         graph = workflow_files.read(path)
-        self._photos = photos
         self._object_info = object_info
-        self._face_bank = face_bank or FaceBank([])
+        self._photo_cells = PhotoCells(photos, face_bank or FaceBank([]))
         with _damage_told(path):
             if workflow_files.is_prompt(graph):
                 entries = {number: node for number, node in graph.items() if isinstance(node, dict)}
@@ -117,25 +113,13 @@ class Template:
         for column in columns:
             if folded(column) != NAME:
                 self.inputs[column] = self._input(column, names.place(column))
-        self._require_different_inputs()
-        self._own_photos = list(self._found_own_photos(input_folder))
+        _require_different(self.inputs.values())
+        self._own_photos = list(_own_photos(self.prompt, object_info, Folder(str(input_folder))))
 
     def _input(self, column: str, place: Place) -> Input:
         node, name = place.targets[0]
-        target_specs = [self._spec(self.prompt[node], name) for node, name in place.targets]
+        target_specs = [_spec(self.prompt[node], name, self._object_info) for node, name in place.targets]
         return Input(column, place.targets, target_specs, self.prompt[node]["inputs"].get(name))
-
-    def _spec(self, node: Mapping[str, Any], name: str) -> Spec:
-        return specs(self._object_info, node["class_type"]).get(name, Spec())
-
-    def _require_different_inputs(self) -> None:
-        """Raises SetupError where two columns fill one input."""
-        column_of: dict[tuple[str, str], str] = {}
-        for column, column_input in self.inputs.items():
-            for target in column_input.targets:
-                other = column_of.setdefault(target, column)
-                if other != column:
-                    raise SetupError(f"The columns {other} and {column} are the same input: leave one of them.")
 
     def is_photo(self, column: str) -> bool:
         return column in self.inputs and self.inputs[column].is_photo
@@ -150,15 +134,13 @@ class Template:
         parts = [self._own_fingerprint]
         for column, cell in row.cells.items():
             column_input = self.inputs[column]
-            meaning = self._stamp(column, cell) if column_input.is_photo else repr(column_input.value(cell))
+            if column_input.is_photo:
+                found = self._photo_cells.found(column, cell)
+                meaning = f"{found.name} {found.stamp}"
+            else:
+                meaning = repr(column_input.value(cell))
             parts.append(f"{'.'.join(column_input.targets[0])}={meaning}")
         return hashlib.blake2b("\n".join(sorted(parts)).encode(errors="replace"), digest_size=16).hexdigest()
-
-    @lru_cache(_KEPT_FILES)  # noqa: B019 - there is one template, which lives as long as the run
-    def _stamp(self, column: str, cell: str) -> str:
-        """A text that changes with the file that a cell names. Raises BadRow."""
-        found = self._found(column, cell)
-        return f"{found.name} {found.folder.stamp(found.name)}"
 
     @cached_property
     def _own_fingerprint(self) -> str:
@@ -178,7 +160,7 @@ class Template:
             if not column_input.is_photo:
                 value = column_input.value(cell)
             else:
-                found = self._found(column, cell)
+                found = self._photo_cells.found(column, cell)
                 value = photo_files.put(
                     found.folder, found.name, files, column_input.is_picture and not found.is_person
                 )
@@ -213,56 +195,37 @@ class Template:
                 raise BadRow(f"{column} is {row.cells[column]}, a saved person. {problem}") from None
         return prompt
 
-    def _found_own_photos(self, input_folder: Path) -> Iterator[_OwnPhoto]:
-        folder = Folder(str(input_folder))
-        for number, node in self.prompt.items():
-            for name, value in node["inputs"].items():
-                spec = self._spec(node, name)
-                if not isinstance(value, str) or not spec.takes_files:
-                    continue
-                file = value.removesuffix(" [input]").replace("\\", "/")
-                if folder.stamp(file):
-                    files: dict[str, bytes] = {}
-                    # One that cannot be read is left to the rows, which may name another.
-                    with contextlib.suppress(BadRow):
-                        photo_files.put(folder, file, files, spec.takes_pictures)
-                        yield _OwnPhoto(number, name, files)
 
-    def _found(self, column: str, cell: str) -> _Found:
-        """The file that a cell of a photo names: a photo or a saved person. Raises BadRow."""
-        folder = f"{self._photos.address}/".replace("\\", "/")
-        inside = cell.replace("\\", "/").removeprefix(folder)
-        name = posixpath.normpath(inside)
-        if name.startswith("../") or os.path.isabs(name) or "://" in inside:
-            raise BadRow(f"{column} is {cell}, which is outside of {self._photos.address}.")
-        if self._photos.stamp(name):
-            return _Found(self._photos, name)
-        entry = among(name, self._photos.names)
-        if entry is not None:
-            return _Found(self._photos, entry)
-        person = self._face_bank.path(cell)
-        if person is not None:
-            return _Found(Folder(str(person.parent)), person.name)
-        in_the_way = self._photos.no_file(name)
-        if in_the_way:
-            raise BadRow(f"{column} is {cell}. {self._photos.place(name)} is {in_the_way}.")
-        message = f"{column} is {cell}, which is not in {self._photos.address}."
-        near = self._near_photos(name)
-        if near:
-            message += f" Nearest: {', '.join(near)}."
-        if os.path.splitext(cell)[1].lower() not in ENDINGS:
-            message += self._face_bank.nobody_called(cell)
-        raise BadRow(message)
+def _spec(node: Mapping[str, Any], name: str, object_info: Mapping[str, Any]) -> Spec:
+    """Of an input of a node."""
+    return specs(object_info, node["class_type"]).get(name, Spec())
 
-    def _near_photos(self, name: str) -> list[str]:
-        """Photos whose names are like one that is not there."""
-        photos_by_name: dict[str, list[str]] = {}
-        for photo in self._photos.names:
-            photos_by_name.setdefault(folded(photo), []).append(photo)
-        near: list[str] = []
-        for key in difflib.get_close_matches(folded(name), photos_by_name, _NEAREST, 0.6):
-            near += photos_by_name[key]
-        return near[:_NEAREST]
+
+def _require_different(inputs: Iterable[Input]) -> None:
+    """Raises SetupError where two columns fill one input."""
+    column_of: dict[tuple[str, str], str] = {}
+    for column_input in inputs:
+        for target in column_input.targets:
+            other = column_of.setdefault(target, column_input.column)
+            if other != column_input.column:
+                columns = f"{other} and {column_input.column}"
+                raise SetupError(f"The columns {columns} are the same input: leave one of them.")
+
+
+def _own_photos(prompt: Prompt, object_info: Mapping[str, Any], folder: Folder) -> Iterator[_OwnPhoto]:
+    """The files of a workflow that are in ComfyUI's input folder."""
+    for number, node in prompt.items():
+        for name, value in node["inputs"].items():
+            spec = _spec(node, name, object_info)
+            if not isinstance(value, str) or not spec.takes_files:
+                continue
+            file = value.removesuffix(" [input]").replace("\\", "/")
+            if folder.stamp(file):
+                files: dict[str, bytes] = {}
+                # One that cannot be read is left to the rows, which may name another.
+                with contextlib.suppress(BadRow):
+                    photo_files.put(folder, file, files, spec.takes_pictures)
+                    yield _OwnPhoto(number, name, files)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from core.errors import listed
 from core.models.files import files_below
 from core.text import names_in
 
-from .cells import word_among
+from .file_names import FileNames
 from .prompts import ObjectInfo
 from .rows import BadRow
 from .worker import PERSON_FILE
@@ -44,21 +43,29 @@ class FaceBank:
             for name, path in files_below(str(folder), _MOST_FILES):
                 if name.lower().endswith(PERSON_FILE):
                     self._files.setdefault(name.replace("\\", "/"), Path(path))
+        self._names = FileNames(self._files)
+        self._files_of: dict[str, list[str]] = {}
+        """By their names without the ending, which two files may share."""
+        for file in self._files:
+            self._files_of.setdefault(file[: -len(PERSON_FILE)], []).append(file)
+        self._people = FileNames(self._files_of)
 
     def path(self, name: str) -> Path | None:
         """The file of a person, by its name with or without the ending; None where nobody is called so."""
-        file = word_among(name, list(self._files))
+        file = self._names.meant(name)
         if file is None:
-            return None
+            person = self._people.meant(name)
+            files = [] if person is None else self._files_of[person]
+            if len(files) != 1:
+                return None
+            (file,) = files
         return self._files[file]
 
     def nobody_called(self, name: str) -> str:
         """A sentence on a name that no saved person has; empty where nobody is saved."""
         if not self._files:
             return ""
-        name_of = {file[: -len(PERSON_FILE)].lower(): file[: -len(PERSON_FILE)] for file in self._files}
-        near = get_close_matches(name.lower(), name_of, _NEAREST, cutoff=0)
-        people = listed([name_of[key] for key in near])
+        people = listed(self._people.near(name, _NEAREST, cutoff=0))
         return f" No saved person is called so either; saved are, the nearest name first: {people}."
 
 

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import tracemalloc
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,24 @@ from typing import Any
 import pytest
 from batch import output as output_module
 from batch import rows
+from batch.file_names import FileNames
 from batch.folders import Folder
 from batch.inputs import Template
 from batch.maker import Made
 from batch.one_worker import Finished, WorkerSettings
 from batch.output import Measuring, Output, Shelf, Task, disk_errors_told
+from batch.photo_cells import PhotoCells
 from batch.prompts import Job, require_runnable
 from batch.ray_workers import HERE, RayWorkers
 from batch.rows import Row, Table
 from batch.run import Run, last_line
+from batch.saved_people import FaceBank
 from batch.worker import SavedFile
 from environment import SetupError
 from PIL import Image
 from shared.tables import as_cell
 
-from core.names import ending
+from core.names import among, ending
 
 TEXT = 'name,Prompt\nfirst,"a woman, a man"\n\nsecond,"two\nlines"\nthird,x\n'
 SEMICOLONS = TEXT.replace(",Prompt", ";Prompt").replace("t,", "t;").replace("d,", "d;").replace("\n", "\r\n")
@@ -292,6 +295,55 @@ def test_a_photo_is_found_in_another_spelling(tmp_path: Path) -> None:
     for cell, nearest in {"NET.png": r"Nearest: Net\.png, net\.png", "Set/Bem.png": r"Nearest: Set/Ben\.PNG"}.items():
         with pytest.raises(rows.BadRow, match=f"which is not in .*{nearest}"):
             of.job(Row(2, "a", {"First person": cell}))
+
+
+def test_a_name_is_found_among_many_as_among_few() -> None:
+    spellings = ["A/Jose\u0301.png", "a/jos\u00e9.png", "A\\x.png", "a/x.png", "./a/X.png", "b.png", "B.png", "c.PNG"]
+    for offered in [spellings, spellings[::2], spellings[1::2], [*spellings, *spellings[:2]]]:
+        file_names = FileNames(offered)
+        for name in [*spellings, "A/x.png", "a\\x.png", "C.png", "d.png"]:
+            assert file_names.meant(name) == among(name, offered), (name, offered)
+
+
+def calls(work: Callable[[], None]) -> int:
+    """How many functions are called meanwhile: what something costs on any machine."""
+    count = 0
+
+    def note(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_photos_that_are_not_there_cost_the_same_however_many_there_are(tmp_path: Path) -> None:
+    """And next to nothing the second time, and where a hundred have been told what is near."""
+
+    def costs(count: int) -> list[int]:
+        """Of twenty cells with so many photos: the first time, the second, and of others much later."""
+        folder = Folder(str(tmp_path))
+        folder.__dict__["names"] = [f"person {number // 10}/{number % 10}.jpg" for number in range(count)]
+        photo_cells = PhotoCells(folder, FaceBank([]))
+
+        def refuse(cells: Iterable[str], more: str = "") -> None:
+            for cell in cells:
+                with pytest.raises(rows.BadRow, match=f"Photo is {cell}, which is not in .*{more}"):
+                    photo_cells.found("Photo", cell)
+
+        refuse(["persn 42/7.jpg"], r"Nearest: person 42/7\.jpg, ")
+        cells = [f"persn {number}/1.jpg" for number in range(20)]
+        both = [calls(lambda: refuse(cells)) for _ in range(2)]
+        refuse(f"nobody {number}" for number in range(200))
+        return [*both, calls(lambda: refuse(f"somebody {number}" for number in range(20)))]
+
+    few, many = costs(1000), costs(8000)
+    assert many[0] < 1.5 * few[0]
+    assert max(many[1:]) < many[0] / 10
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,86 @@
+"""Which file the cell of a photo names: one in the folder of photos, or a saved person."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from core.picture_files import ENDINGS
+
+from .file_names import FileNames
+from .folders import Folder
+from .rows import BadRow
+from .saved_people import FaceBank
+from .worker import PERSON_FILE
+
+_KEPT_CELLS = 2**14
+"""So many cells are remembered, also those that name nothing."""
+_NEAREST = 3
+_MOST_ADVISED = 100
+"""So many cells that name nothing are told what is near. That takes long, and nobody reads more."""
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file that a cell names. stamp: a text that changes with it."""
+
+    folder: Folder
+    name: str
+    stamp: str
+
+    @property
+    def is_person(self) -> bool:
+        return self.name.lower().endswith(PERSON_FILE)
+
+
+class PhotoCells:
+    """Finds what cells name. photos: the folder of photos. face_bank: the saved people whom a cell may name."""
+
+    def __init__(self, photos: Folder, face_bank: FaceBank) -> None:
+        self._photos = photos
+        self._face_bank = face_bank
+        self._advised = 0
+
+    def found(self, column: str, cell: str) -> FoundFile:
+        """The file that a cell names. Raises BadRow."""
+        found = self._looked_up(cell)
+        if isinstance(found, str):
+            raise BadRow(f"{column} is {cell}{found}")
+        return found
+
+    @lru_cache(_KEPT_CELLS)  # noqa: B019 - there is one for all rows, which lives as long as the run
+    def _looked_up(self, cell: str) -> FoundFile | str:
+        """The file that a cell names, or why there is none, which goes on behind the cell."""
+        folder = f"{self._photos.address}/".replace("\\", "/")
+        inside = cell.replace("\\", "/").removeprefix(folder)
+        name = posixpath.normpath(inside)
+        if name.startswith("../") or os.path.isabs(name) or "://" in inside:
+            return f", which is outside of {self._photos.address}."
+        entry = name if self._photos.stamp(name) else self._names.meant(name)
+        if entry is not None:
+            return FoundFile(self._photos, entry, self._photos.stamp(entry))
+        person = self._face_bank.path(cell)
+        if person is not None:
+            bank = Folder(str(person.parent))
+            return FoundFile(bank, person.name, bank.stamp(person.name))
+        in_the_way = self._photos.no_file(name)
+        if in_the_way:
+            return f". {self._photos.place(name)} is {in_the_way}."
+        return f", which is not in {self._photos.address}.{self._advice(cell, name)}"
+
+    def _advice(self, cell: str, name: str) -> str:
+        """Sentences on what is near a cell that names nothing."""
+        if self._advised == _MOST_ADVISED:
+            return ""
+        self._advised += 1
+        near = self._names.near(name, _NEAREST)
+        advice = f" Nearest: {', '.join(near)}." if near else ""
+        if os.path.splitext(cell)[1].lower() not in ENDINGS:
+            advice += self._face_bank.nobody_called(cell)
+        return advice
+
+    @cached_property
+    def _names(self) -> FileNames:
+        return FileNames(self._photos.names)
