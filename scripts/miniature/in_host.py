@@ -73,7 +73,7 @@ def as_published(files: Files, models: Path) -> None:
 
 
 def save_without_zeros(state: Mapping[str, Tensor], target: Path) -> None:
-    """As safetensors' save_file does, of float16 and float32. One zero expanded is left out as a hole in the file, which
+    """As safetensors' save_file does, of float16 and float32. One zero expanded is left out, as a hole in the file that
     takes no time and no room: of a checkpoint of 1.7 GB that is nearly all."""
     header: dict[str, dict[str, Any]] = {}
     end = 0
