@@ -147,13 +147,13 @@ def doctor(arguments: argparse.Namespace) -> int:
         wanted = needs.wanted(graph)
     except LikenessError as error:
         raise SetupError(str(error)) from error
+    folders = host_folders.searched(arguments.models, keys_of(wanted))
     try:
-        from core.models.doctor import report
+        from core.models.doctor import report  # imports torch, which takes seconds
     except ImportError as error:
         raise SetupError(f"This needs {error.name}: run it with the Python that runs ComfyUI.") from error
 
-    users = needs.users({name: graph}, read_workflow)
-    diagnosis = report(name, wanted, host_folders.searched(arguments.models, keys_of(wanted)), users=users)
+    diagnosis = report(name, wanted, folders, users=needs.users({name: graph}, read_workflow))
     print(diagnosis.text())
     if diagnosis.good:
         return ALL_THERE

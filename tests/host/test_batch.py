@@ -114,6 +114,18 @@ def heeding_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+@dataclass(frozen=True)
+class Listening:
+    """A process that others can connect to, and the address at which."""
+
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address
+    process: str
+
+    @property
+    def on_this_machine_alone(self) -> bool:
+        return (getattr(self.address, "ipv4_mapped", None) or self.address).is_loopback
+
+
 @dataclass
 class Batch:
     """A running batch.py, in a group of its own as in a terminal. Its processes are those with its temporary folder."""
@@ -167,6 +179,14 @@ class Batch:
         """A ComfyUI."""
         return next(process for process in self.running() if "--base-directory" in (of(process, "cmdline") or ()))
 
+    def listening(self) -> list[Listening]:
+        found: list[Listening] = []
+        for process in self.running():
+            for socket in of(process, "net_connections") or ():
+                if socket.status == psutil.CONN_LISTEN:
+                    found.append(Listening(ipaddress.ip_address(socket.laddr.ip), process.name()))
+        return found
+
     def until_made(self, count: int) -> None:
         self._wait(lambda: len(made(self.output)) >= count, while_running=True)
 
@@ -204,6 +224,14 @@ def made(output: Path) -> list[dict[str, Any]]:
     return entries
 
 
+def good_and_all_rows() -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Some that differ in their names alone; and these with one of each kind of error among them."""
+    bad = [row(900 + number, **wrong) | {"name": name} for number, (name, wrong) in enumerate(BAD.items())]
+    good = [row(number) for number in range(12)]
+    good[4:4] = [row(number // 3, name=f"copy_{number}") for number in range(6)]
+    return good, [*good[:9], *bad, *good[9:]]
+
+
 def failed(output: Path) -> dict[str, str]:
     with (output / "failed.csv").open(newline="", encoding="utf-8-sig") as file:
         return {entry["name"]: entry["reason"] for entry in csv.DictReader(file)}
@@ -228,26 +256,18 @@ def test_nothing_is_lost_made_twice_or_open_to_the_network(
     """A worker ends, as a process of Ray's where there is one, else its ComfyUI, and then another hangs; rows of each
     kind of error are among the others, and some that differ in their names alone: ComfyUI makes nothing anew for those,
     and names a file that has been taken."""
-    bad = [row(900 + number, **wrong) | {"name": name} for number, (name, wrong) in enumerate(BAD.items())]
-    good = [row(number) for number in range(12)]
-    good[4:4] = [row(number // 3, name=f"copy_{number}") for number in range(6)]
-    rows = [*good[:9], *bad, *good[9:]]
+    good, rows = good_and_all_rows()
     with Batch(setup, tmp_path / "out", rows, temporary, (*workers, "--row-limit", "20")) as batch:
         batch.until_made(2)
         if workers == ON_RAY:
             worker = batch.host().parent()
-            assert worker
-            assert worker.pid != batch.process.pid
+            assert worker and worker.pid != batch.process.pid
             worker.kill()
         else:
             batch.host().kill()
             batch.until_made(10)
             batch.host().suspend()
-        listening = []
-        for process in batch.running():
-            for socket in of(process, "net_connections") or ():
-                if socket.status == psutil.CONN_LISTEN:
-                    listening.append((ipaddress.ip_address(socket.laddr.ip), process.name()))
+        listening = batch.listening()
         assert batch.end() == 1, batch.log_text()
         log = batch.log_text()
     check(setup, tmp_path / "out", good)
@@ -259,14 +279,14 @@ def test_nothing_is_lost_made_twice_or_open_to_the_network(
     # Three of the bad rows have photos that cannot be read, and one fails in a node.
     assert f"{len(good) + 4} rows to make; 0 done earlier, {len(BAD) - 4} refused." in log
     assert "By the first rows: " in log
-    of_ray = {"gcs_server", "raylet"} & {name for _, name in listening}
+    of_ray = {"gcs_server", "raylet"} & {one.process for one in listening}
     if workers == ON_RAY:
         assert "Ray's dashboard: http://" in log
         assert of_ray == {"gcs_server", "raylet"}
     else:
         assert "Ray" not in log
         assert of_ray == set()
-    assert [name for ip, name in listening if not (getattr(ip, "ipv4_mapped", None) or ip).is_loopback] == []
+    assert [one for one in listening if not one.on_this_machine_alone] == []
     reasons = failed(tmp_path / "out")
     assert reasons.keys() == BAD.keys() and all(len(reason) > 20 for reason in reasons.values()), reasons
     assert reasons["no such photo"] == f"Photo.image is nobody.png, which is not in {setup.folder}. Nearest: words.png."

@@ -507,6 +507,19 @@ def test_in_an_app_toasts_cover_nothing_and_the_doctor_shows_links(visit: Visit)
     assert visit.page.locator("dialog").count() == 0
 
 
+TEMPLATES_AND_FILTERS = """async pack => {
+    await app.api.getWorkflowTemplates();
+    const all = await app.api.getCoreWorkflowTemplates('en');
+    const others = all.filter(group => group.moduleName !== pack).flatMap(group => group.templates);
+    const ours = all.find(group => group.moduleName === pack).templates;
+    return [ours, ["models", "tags"].map(name => others.flatMap(template => template[name] ?? []))];
+}"""
+"""What the gallery has of a pack, and the models and tags of all others, by which it filters."""
+TEMPLATES_OF_PACKS = """async () => {
+    const host = await app.api.fetchApi("/workflow_templates");
+    return [await app.api.getWorkflowTemplates(), await host.json()];
+}"""
+"""As the page has them, and as the host lists them."""
 WITHOUT_A_TASK = {"Check files", "Save people from photos"}
 """Titles of templates that make no picture."""
 
@@ -518,16 +531,7 @@ def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
     titles = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]
     expected_titles = [title for stem, title in titles.items() if (WORKFLOW.parent / f"{stem}.json").is_file()]
     pack = visit.server.pack_name
-    templates, (models_of_host, tasks_of_host) = visit.page.evaluate(
-        """async pack => {
-            await app.api.getWorkflowTemplates();
-            const all = await app.api.getCoreWorkflowTemplates('en');
-            const others = all.filter(group => group.moduleName !== pack).flatMap(group => group.templates);
-            const ours = all.find(group => group.moduleName === pack).templates;
-            return [ours, ["models", "tags"].map(name => others.flatMap(template => template[name] ?? []))];
-        }""",
-        pack,
-    )
+    templates, (models_of_host, tasks_of_host) = visit.page.evaluate(TEMPLATES_AND_FILTERS, pack)
     assert [template["title"] for template in templates] == expected_titles
     tasks = translations.main_file("en")["likenessTemplateTasks"]
     # The filters offer whatever a template has: in other words than the host's nobody would look for them. An older
@@ -541,12 +545,7 @@ def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
     assert [*translations.main_file("zh")["likenessTemplateTasks"].values()] == [*tasks.values()]
     words = translations.main_file("en")["likenessTemplateWords"]
     assert [template["description"].split(" · ")[0] for template in templates] == list(words.values())
-    others, listed = visit.page.evaluate(
-        """async () => {
-            const host = await app.api.fetchApi("/workflow_templates");
-            return [await app.api.getWorkflowTemplates(), await host.json()];
-        }"""
-    )
+    others, listed = visit.page.evaluate(TEMPLATES_OF_PACKS)
     assert others == {name: files for name, files in listed.items() if name != pack}
 
 

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -44,6 +45,7 @@ from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchConditionImage
 from pack.nodes.instant_id.nodes import LOADER as INSTANT_ID
 from pack.nodes.instant_id.nodes import ApplyInstantID
 from pack.nodes.places import MaskOfAPersonsPlace, PlaceCast
+from safetensors.torch import load_file
 from torch import Tensor
 
 import nodes as host_nodes
@@ -200,6 +202,18 @@ def test_pictures_become_latents_as_the_small_net_makes_them(loaded: Host, small
     meant = small.encoder(pixels.movedim(-1, 1))
     found = loaded.model.model.process_latent_in(loaded.vae.encode(pixels))
     assert (found - meant).abs().max() < 0.005
+
+
+def test_zeros_that_a_file_leaves_out_are_in_it(tmp_path: Path) -> None:
+    state = {
+        "half": torch.rand(2, 3).half(), "turned": torch.rand(3, 2).T, "one number": torch.tensor(0.5),
+        "zeros": torch.zeros((), dtype=torch.float16).expand(4, 5), "nothing": torch.tensor([]), "last": torch.ones(3),
+        "zeros at the end": torch.zeros(()).expand(7),
+    }  # fmt: skip
+    in_host.save_without_zeros(state, tmp_path / "x.safetensors")
+    loaded = load_file(tmp_path / "x.safetensors")
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(loaded[key], state[key]) and loaded[key].dtype == state[key].dtype for key in state)
 
 
 # InstantID

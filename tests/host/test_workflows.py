@@ -27,7 +27,7 @@ from pack.core.places import bodies
 from PIL import Image, ImageOps
 from shared import photos, workflow
 from shared.host_server import HostError, HostServer, Run
-from standin_server import refused, write_lora, write_transformer_lora
+from standin_server import kept_waiting, said_against, write_lora, write_transformer_lora
 from standins_made import Standins
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -247,7 +247,9 @@ def test_every_file_is_accepted(
 ) -> None:
     """With every node, input and word known to this host, none of them deprecated; it need not run for that."""
     files = [file for file in templates.FILES if not templates.unknown(file, known)]
-    wrong = {file.stem: refused(host_server, prepared(file, known, standin_models, pictures)) for file in files}
+    prompts = {file.stem: prepared(file, known, standin_models, pictures) for file in files}
+    with kept_waiting(host_server):
+        wrong = {stem: said_against(host_server, prompt) for stem, prompt in prompts.items()}
     assert {stem: said for stem, said in wrong.items() if said} == {} and len(files) >= 25
     used = {node["type"] for file in files for node in workflow.nodes_in(workflow.load(file))} & known.keys()
     assert {name for name in used if known[name].get("deprecated")} == set()
@@ -557,28 +559,20 @@ def test_all_but_what_is_meant_stays_bit_for_bit(
     prompt = templates.substitute(small(name, *switched), {**sides, **given})
     photo = ImageOps.fit(Image.open(photos.group()).convert("RGB"), size)
     (loader,) = (number for number, one in prompt.items() if one["_meta"]["title"] == loads)
-    for number, painted in ((loader, PAINTED), ("left", PAINTED), ("right", ALSO)):
-        alpha, picture = Image.new("L", size, 255), tmp_path / f"{number}.png"
-        alpha.paste(0, painted)
-        photo.putalpha(alpha)
-        photo.save(picture)
+    for number, box in ((loader, PAINTED), ("left", PAINTED), ("right", ALSO)):
+        picture = with_painted(photo, box, tmp_path / f"{number}.png")
         if number in prompt:
             prompt[number]["inputs"]["image"] = host_server.upload_image(picture)
     if name.startswith("references"):
         cast = [workflow.nodes_of(prompt, "LikenessPlaceCast")[-1], 0]
         prompt["region"] = node(masking, cast=cast, person=0, extent="face", margin=0.75, feather=0)
     (saver,) = workflow.nodes_of(prompt, "SaveImage")
-    (region,) = (number for number, one in prompt.items() if masking in (one["class_type"], one["_meta"]["title"]))
-    prompt["more than 0"] = node("ThresholdMask", mask=[region, 0], value=0.0)
-    prompt["as a picture"] = node("MaskToImage", mask=["more than 0", 0])
-    prompt["mask"] = node("SaveImage", images=["as a picture", 0], filename_prefix="mask")
-    prompt |= saved_masks(prompt, "Where the second is free")
+    prompt |= saved_masks(prompt, "Where the second is free") | saved_region(prompt, masking)
     run = host_server.run(prompt)
     new = shown_by(host_server, run, "mask")[..., 0] > 0
     painted = (np.asarray(photo)[..., :3] != shown_by(host_server, run, saver)).any(-1)
     least = 0.3 if name.startswith("references") else 0.85
     assert not painted[~new].any() and painted[new].mean() > least and 0.01 < new.mean() < 0.5
-
     faces = faces_in(tmp_path / f"{loader}.png")
     kept = {"start_person_in_photo": faces[:5], "id_patch_absent_friend": faces}.get(name, [])
     assert not any(painted[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].any() for x0, y0, x1, y1 in kept)
@@ -591,10 +585,34 @@ def test_all_but_what_is_meant_stays_bit_for_bit(
         assert (rows[0], rows[-1], columns[0], columns[-1]) == (134, 311, places[-1][0] - 16, 295)
         assert all(painted[y0:y1, x0:x1].mean() > 0.9 for x0, y0, x1, y1 in places)
         if not switched:
-            under = Image.new("L", size, 0)
-            under.paste(255, ALSO)
-            under.paste(0, PAINTED)
-            assert np.array_equal(shown_by(host_server, run, "Where the second is free")[..., 0], np.asarray(under))
+            assert np.array_equal(shown_by(host_server, run, "Where the second is free")[..., 0], also_alone(size))
+
+
+def also_alone(size: tuple[int, int]) -> np.ndarray:
+    """The second garment without what lies under the first."""
+    mask = Image.new("L", size, 0)
+    mask.paste(255, ALSO)
+    mask.paste(0, PAINTED)
+    return np.asarray(mask)
+
+
+def with_painted(photo: Image.Image, box: tuple[int, int, int, int], to: Path) -> Path:
+    """The photo with the box painted in its alpha, as the mask editor saves it."""
+    alpha = Image.new("L", photo.size, 255)
+    alpha.paste(0, box)
+    photo.putalpha(alpha)
+    photo.save(to)
+    return to
+
+
+def saved_region(prompt: Prompt, masking: str) -> Prompt:
+    """Nodes that save, as "mask", where the mask of the node of this kind or title is more than 0."""
+    (region,) = (number for number, one in prompt.items() if masking in (one["class_type"], one["_meta"]["title"]))
+    return {
+        "more than 0": node("ThresholdMask", mask=[region, 0], value=0.0),
+        "as a picture": node("MaskToImage", mask=["more than 0", 0]),
+        "mask": node("SaveImage", images=["as a picture", 0], filename_prefix="mask"),
+    }
 
 
 def saved_masks(prompt: Prompt, title: str) -> Prompt:

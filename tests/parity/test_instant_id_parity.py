@@ -174,6 +174,27 @@ def filled(box, height, width):
     return mask
 
 
+def read_inside(unet, shares):
+    """A copy of the UNet whose adapter acts by everybody's share of each pixel, (people, H, W)."""
+    reader = copy.deepcopy(unet)
+    layers = reader.attn_processors.items()
+    reader.set_attn_processor(
+        {name: Regional(shares, old, 0.8) if hasattr(old, "scale") else old for name, old in layers}
+    )
+    return reader
+
+
+def read_by_owner(net, tokens, owned):
+    """A copy of IdentityNet that reads everybody in their region, where they share what is also another's, and in the
+    rest nobody's face; and the tokens of all with those of nobody, (2, people + 1, 16, 2048)."""
+    shares = owned / owned.sum(dim=0).clamp(min=1)
+    shares = torch.cat([shares, 1 - shares.sum(dim=0, keepdim=True)])
+    reader = copy.deepcopy(net)
+    layers = reader.attn_processors.items()
+    reader.set_attn_processor({name: Regional(shares) if "attn2" in name else old for name, old in layers})
+    return reader, torch.cat([tokens, tokens[:1, :1].expand(2, -1, -1, -1)], dim=1)
+
+
 # Boxes and what is left of them in whole pixels; regions where there are two people: they overlap, and leave a rest.
 BOXES = [((24.9, 33.3, 101.7, 111.2), (24, 33, 101, 111)), ((81.5, 20.4, 170.9, 190.0), (81, 20, 170, 128))]
 OWNED = [(0, 0, 110, 120), (70, 10, 192, 128)]
@@ -189,7 +210,7 @@ def test_inside_the_face_boxes_alone(people):
     faces = sampling.normal(people, 512) * 1.5
     hint, edges = torch.rand(2, 1, height, width, 3, generator=sampling.generator)
     boxes = torch.stack([filled(cut, height, width) for _, cut in BOXES[:people]])
-    owned = torch.stack([filled(region, height, width) for region in OWNED])
+    owned = torch.stack([filled(region, height, width) for region in OWNED]) if people > 1 else None
 
     canny = tiny_sdxl.host_control_net(second_net).set_cond_hint(edges.movedim(-1, 1), 0.4, (0.0, 1.0))
     members = (person(str(n), faces[n : n + 1], Slot((0.0, 0.0), BOXES[n][0])) for n in range(people))
@@ -197,27 +218,17 @@ def test_inside_the_face_boxes_alone(people):
     sides = {}
     for name, side in sampling.sides.items():
         sides[name] = [[tensor, {**options, "control": canny}] for tensor, options in side]
-    inside = {"acts_in": "face boxes", "mask": owned if people > 1 else None, "feather": 32}
+    inside = {"acts_in": "face boxes", "mask": owned, "feather": 32}
     latents = sampling.ours(*pair.apply(cast, sides, hint, **inside))
 
     embeddings = torch.stack([torch.zeros_like(faces), faces])[:, :, None]
     tokens = pair.unet.encoder_hid_proj([embeddings])[0]  # (2, people, 16, 2048)
-    acting = boxes
-    net = copy.deepcopy(pair.net)
-    if people > 1:
-        # Everybody is read in their region, and shares what is also another's; the rest reads nobody's face.
+    net, acting = pair.net, boxes
+    if owned is not None:
+        net, tokens = read_by_owner(pair.net, tokens, owned)
         acting = boxes * owned
         acting = acting / acting.sum(dim=0).clamp(min=1)
-        shares = owned / owned.sum(dim=0).clamp(min=1)
-        shares = torch.cat([shares, 1 - shares.sum(dim=0, keepdim=True)])
-        tokens = torch.cat([tokens, tokens[:1, :1].expand(2, -1, -1, -1)], dim=1)
-        layers = net.attn_processors.items()
-        net.set_attn_processor({name: Regional(shares) if "attn2" in name else old for name, old in layers})
-    reader = copy.deepcopy(pair.unet)
-    layers = reader.attn_processors.items()
-    reader.set_attn_processor(
-        {name: Regional(acting, old, 0.8) if hasattr(old, "scale") else old for name, old in layers}
-    )
+    reader = read_inside(pair.unet, acting)
     company = Company(net, tokens.flatten(1, 2), acting.sum(dim=0), second_net, edges.movedim(-1, 1))
     control = (company, hint.movedim(-1, 1), 0.8, None)
     reference = sampling.theirs(reader, control=lambda _: control, image_embeds=[embeddings])

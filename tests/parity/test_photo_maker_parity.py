@@ -3,7 +3,6 @@
 The released modules, run beside ours with the same weights at full width, differ by some 1e-6 where tokens reach 4.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -137,21 +136,46 @@ def test_the_text_equals_the_released_pipeline_s(version, written, released_text
 
 
 class ByRegion:
-    """Cross-attention of a diffusers layer whose conditional rows read some tokens in parts of the picture only."""
+    """Cross-attention of a diffusers UNet whose conditional rows, while it acts, read the tokens of each person in part
+    of the picture only. mask: (people, H, W), how often each of them stands there; without one the UNet stays."""
 
-    regions: Sequence[tuple[slice, torch.Tensor]] = ()
-    """Tokens, and a share (H, W) of how often each of them stands there."""
+    acts = False
+
+    def __init__(self, unet, encoded, mask):
+        if mask is None:
+            return
+        places = [slice(word.position, word.position + word.copies) for word in encoded.class_words]
+        self.regions = list(zip(places, mask, strict=True))
+        layers = unet.attn_processors.items()
+        unet.set_attn_processor({layer: self if "attn2" in layer else old for layer, old in layers})
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, **_):
         q = attn.to_q(hidden_states)
         k = attn.to_k(encoder_hidden_states)
         v = attn.to_v(encoder_hidden_states)
         times = torch.ones(len(q), 1, q.shape[1], k.shape[1])
-        for tokens, share in self.regions:
+        for tokens, share in self.regions if self.acts else ():
             side = round((share.numel() / q.shape[1]) ** 0.5)
             grid = functional.avg_pool2d(share[None, None], side).reshape(-1, 1)
             times[len(q) // 2 :, 0, :, tokens] = grid
         return attn.to_out[0](attend(attn.heads, q, k, v, times.log()))
+
+
+def merge(unet, lora):
+    """Add the authors' LoRA to the weights that it is of."""
+    weights = dict(unet.named_parameters())
+    for key in (key for key in lora if key.endswith("up.weight")):
+        layer = key.removeprefix("unet.").replace(".processor", "").replace("_lora.up", "")
+        weight = weights[layer if layer in weights else layer.replace("to_out", "to_out.0")]
+        weight += lora[key] @ lora[key.replace("up.weight", "down.weight")]
+
+
+def merging_starts(model):
+    """At this noise, behind the eleventh of the authors' 50 steps: i <= start_merge_step is plain."""
+    start = model.get_model_object("model_sampling").percent_to_sigma(made.DEFAULTS["start_percent"])
+    fifty = Sampling(WIDTH, HEIGHT, 50).sigmas
+    assert fifty[10] > start > fifty[11]
+    return start
 
 
 class Case(NamedTuple):
@@ -162,6 +186,10 @@ class Case(NamedTuple):
     version: int
     mask: torch.Tensor | None
     control: tuple[float, float, float]
+
+    @property
+    def settings(self):
+        return {**made.DEFAULTS, "mask": self.mask}
 
 
 WIDTH, HEIGHT = 128, 96
@@ -184,50 +212,37 @@ def test_sampling_equals_a_plain_loop(name):
     The ControlNet reads the plain words at every step, as in the authors' pipeline_controlnet.py.
     """
     case = CASES[name]
-    settings = {**made.DEFAULTS, "mask": case.mask}
     unet = tiny_sdxl.diffusers_unet(151)
     net = tiny_sdxl.diffusers_control_net(unet)
     model = tiny_sdxl.host_model(unet)
     loaded = made.loaded(case.version)
     ((negative, unwanted),) = made.clip().encode_from_tokens_scheduled(made.clip().tokenize("blurry"))
     inputs = {"model": model, "clip": made.clip(), "negative": [[negative, unwanted]], "photo_maker": loaded}
-    applied, *sides = apply("LikenessApplyPhotoMaker", **inputs, cast=case.cast, text=case.text, **settings)
-    to_sigma = model.get_model_object("model_sampling").percent_to_sigma
-    start = to_sigma(settings["start_percent"])
-    fifty = Sampling(WIDTH, HEIGHT, 50).sigmas
-    assert fifty[10] > start > fifty[11]  # i <= start_merge_step of 50 is plain
+    applied, *sides = apply("LikenessApplyPhotoMaker", **inputs, cast=case.cast, text=case.text, **case.settings)
+    start = merging_starts(model)
     sampling = Sampling(WIDTH, HEIGHT, 8, seed=6, batch=2)
     hint = torch.rand(1, HEIGHT, WIDTH, 3, generator=sampling.generator)
     sides = ControlNetApplyAdvanced().apply_controlnet(*sides, tiny_sdxl.host_control_net(net), hint, *case.control)
     latents = sampling.ours(applied, *sides)
 
-    lora = made.file(case.version)["lora_weights"]
-    weights = dict(unet.named_parameters())
-    for key in (key for key in lora if key.endswith("up.weight")):
-        layer = key.removeprefix("unet.").replace(".processor", "").replace("_lora.up", "")
-        weight = weights[layer if layer in weights else layer.replace("to_out", "to_out.0")]
-        weight += lora[key] @ lora[key.replace("up.weight", "down.weight")]
+    merge(unet, made.file(case.version)["lora_weights"])
     encoded = encode_prompt(loaded, made.clip(), case.text, "img", case.cast.people)
-    ((plain, pooled),) = encoded.plain
-    ((fused, later),) = encoded.fused
-    attention = ByRegion()
-    if case.mask is not None:
-        layers = unet.attn_processors.items()
-        unet.set_attn_processor({layer: attention if "attn2" in layer else old for layer, old in layers})
+    (plain,), (fused,) = encoded.plain, encoded.fused  # a text and its options each
+    attention = ByRegion(unet, encoded, case.mask)
+
+    def words(i):
+        return plain if sampling.sigmas[i] > start else fused
 
     def contexts(i):
-        if case.mask is not None and sampling.sigmas[i] <= start:
-            places = [slice(word.position, word.position + word.copies) for word in encoded.class_words]
-            attention.regions = list(zip(places, case.mask, strict=True))
-        return torch.cat([negative, plain if sampling.sigmas[i] > start else fused])
+        attention.acts = words(i) is fused
+        return torch.cat([negative, words(i)[0]])
 
-    def pooled_at(i):
-        positive = pooled if sampling.sigmas[i] > start else later
-        return torch.cat([unwanted["pooled_output"], positive["pooled_output"]])
+    def pooled(i):
+        return torch.cat([unwanted["pooled_output"], words(i)[1]["pooled_output"]])
 
     def control(i):
         strength, *ends = case.control
-        words = torch.cat([negative, plain])
-        return (net, hint.movedim(-1, 1), strength, words) if sampling.inside(model, i, *ends) else None
+        shown = net, hint.movedim(-1, 1), strength, torch.cat([negative, plain[0]])
+        return shown if sampling.inside(model, i, *ends) else None
 
-    assert relative(latents, sampling.theirs(unet, contexts, pooled_at, control)) <= WHOLE_SAMPLING
+    assert relative(latents, sampling.theirs(unet, contexts, pooled, control)) <= WHOLE_SAMPLING

@@ -136,7 +136,7 @@ def publish(models: Path, name: str, content: bytes) -> None:
     path = models.parent / "pack" / "models_manifest.json"
     manifest = json.loads(path.read_bytes())
     (file,) = [file for file in files_in(manifest) if file["names"][0].endswith(name)]
-    file |= {"size": len(content), "exact": True, "sha256": hashlib.sha256(content).hexdigest().upper()}
+    file |= {"size": len(content), "exact": True, "sha256": hashlib.sha256(content).hexdigest()}
     path.write_text(json.dumps(manifest))
 
 
@@ -202,19 +202,36 @@ def test_nothing_is_asked_for_before_all_is_right(server, models):
     assert not [*models.iterdir()]
 
 
-def test_a_file_of_hugging_face_and_one_of_github(server, models):
-    """Under the names their loaders look for, readable for everybody, and once."""
-    server.files |= {CLIP: CONTENT, RECOGNISER: CONTENT[1:]}
-    names = ["clip_vision/clip-vit-large-patch14.safetensors", "facexlib/recognition_arcface_ir_se50.pth"]
-    assert download(server, models, "clip-vit-large-patch14", "arcface-ir-se50")[0] == 0
-    assert files(models) == names
-    assert [(models / name).read_bytes() for name in names] == [CONTENT, CONTENT[1:]]
+PARTS2WHOLE = (
+    "unet/diffusion_pytorch_model.safetensors", "reference_unet/diffusion_pytorch_model.bin",
+    "pose_guider/diffusion_pytorch_model.bin", "decoupled_attn.pth", "scheduler/scheduler_config.json",
+)  # fmt: skip
+
+
+def test_files_a_pack_and_a_folder_come_once(server, models, tmp_path):
+    """Under the names their loaders look for, readable for everybody, of Hugging Face and of GitHub; a pack is unpacked
+    and a folder takes the names that are there."""
+    repository = "/huanngzh/Parts2Whole/resolve/main"
+    server.files |= {CLIP: CONTENT, RECOGNISER: CONTENT[1:], PACK: made_zip(tmp_path / "made.zip")}
+    server.files |= {f"{repository}/{name}": onnx(name) for name in PARTS2WHOLE}
+    expected = {
+        "clip_vision/clip-vit-large-patch14.safetensors": CONTENT,
+        "facexlib/recognition_arcface_ir_se50.pth": CONTENT[1:],
+    }
+    for name in ("scrfd_10g_bnkps.onnx", "glintr100.onnx"):
+        expected[f"insightface/models/antelopev2/{name}"] = onnx(name)
+    for name in PARTS2WHOLE:
+        expected[f"parts2whole/Parts2Whole/{name}"] = onnx(name)
+    wanted = ("clip-vit-large-patch14", "arcface-ir-se50", "antelopev2", "parts2whole")
+    assert download(server, models, *wanted)[0] == 0
+    assert {name: (models / name).read_bytes() for name in files(models)} == expected
     os.umask(mask := os.umask(0))
-    assert {(models / name).stat().st_mode & 0o777 for name in names} == {0o666 & ~mask}
-    status, stderr = download(server, models, "clip-vit-large-patch14")
+    assert {(models / name).stat().st_mode & 0o777 for name in list(expected)[:2]} == {0o666 & ~mask}
+    asked = list(server.asked)
+    status, stderr = download(server, models, "clip-vit-large-patch14", "antelopev2")
     assert status == 0
-    assert "is there already" in stderr
-    assert [path for path, _ in server.asked] == [CLIP, RECOGNISER]
+    assert stderr.count("is there already") == 2
+    assert server.asked == asked
 
 
 def test_what_was_killed_leaves_no_file_and_its_rest_goes(server, models):
@@ -257,24 +274,6 @@ def test_what_is_told_to_stop_leaves_nothing(server, models, number):
     assert [*models.rglob(".fetching-*")] == []
 
 
-def test_a_pack_is_unpacked_and_a_folder_takes_the_names_that_are_there(server, models, tmp_path):
-    base = "/huanngzh/Parts2Whole/resolve/main"
-    released = [
-        "unet/diffusion_pytorch_model.safetensors", "reference_unet/diffusion_pytorch_model.bin",
-        "pose_guider/diffusion_pytorch_model.bin", "decoupled_attn.pth", "scheduler/scheduler_config.json",
-    ]  # fmt: skip
-    server.files |= {f"{base}/{name}": onnx(name) for name in released} | {PACK: made_zip(tmp_path / "made.zip")}
-    assert download(server, models, "antelopev2", "parts2whole")[0] == 0
-    pack = [f"insightface/models/antelopev2/{name}.onnx" for name in ("glintr100", "scrfd_10g_bnkps")]
-    assert files(models) == sorted([*pack, *(f"parts2whole/Parts2Whole/{name}" for name in released)])
-    requests = len(server.asked)
-    assert "is there already" in download(server, models, "antelopev2")[1]
-    assert len(server.asked) == requests
-    (models / pack[0]).write_text("<!doctype html><title>Sign in</title>")
-    assert "is there already" not in download(server, models, "antelopev2")[1]
-    assert (models / pack[0]).read_bytes() == onnx("glintr100.onnx")
-
-
 PAGES = {
     RECOGNISER: b"<!doctype html><title>Sign in</title>", INSTANT_ID: b'{ "error" : "gone" }',
     ID_PATCH: "<html>".encode("utf-16"), CLIP: b"\xef\xbb\xbf<!-- --><script>",
@@ -283,13 +282,7 @@ FOUR = ("arcface-ir-se50", "instantid", "id-patch", "clip-vit-large-patch14")
 DETECTOR = "/Comfy-Org/mediapipe/resolve/main/detection/mediapipe_face_fp32.safetensors"
 
 
-def test_what_does_not_come_is_said_and_the_rest_comes(server, models):
-    server.files[INSTANT_ID] = CONTENT
-    status, stderr = download(server, models, "id-patch", "antelopev2", "instantid")
-    assert status == 1
-    assert "id-patch.bin is not there (404)" in stderr
-    assert "antelopev2.zip does not come: 404 Client Error" in stderr
-    assert files(models) == ["instantid/ip-adapter.bin"]
+def test_what_does_not_come_is_said(server, models):
     server.status = 401
     status, stderr = download(server, models, "id-patch")
     assert status == 1
@@ -299,7 +292,20 @@ def test_what_does_not_come_is_said_and_the_rest_comes(server, models):
     status, stderr = download(server, models, "id-patch", "arcface-ir-se50", **mirrors)
     assert status == 1
     assert stderr.count(" does not come: ") == 2, "a server that cannot be reached"
-    assert files(models) == ["instantid/ip-adapter.bin"]
+    assert not files(models)
+
+
+def test_the_rest_comes(server, models):
+    """Beside what is not there, and beside a folder that cannot be written to: in its place is a file, as whoever runs
+    this as root may write to every folder."""
+    server.files |= {INSTANT_ID: CONTENT, RECOGNISER: CONTENT}
+    (models / "instantid").write_bytes(b"")
+    status, stderr = download(server, models, "id-patch", "antelopev2", "instantid", "arcface-ir-se50")
+    assert status == 1
+    assert "id-patch.bin is not there (404)" in stderr
+    assert "antelopev2.zip does not come: 404 Client Error" in stderr
+    assert f"{models / 'instantid'} cannot be written to (File exists): mend that or name another place" in stderr
+    assert files(models) == ["facexlib/recognition_arcface_ir_se50.pth", "instantid"]
 
 
 def test_what_is_not_the_published_file_leaves_nothing(server, models):
@@ -333,17 +339,7 @@ def test_what_is_not_the_published_file_leaves_nothing(server, models):
     assert not files(models)
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(server, models):
-    """In its place is a file: whoever runs this as root may write to every folder."""
-    server.files |= {INSTANT_ID: CONTENT, RECOGNISER: CONTENT}
-    (models / "instantid").write_bytes(b"")
-    status, stderr = download(server, models, "instantid", "arcface-ir-se50")
-    assert status == 1
-    assert f"{models / 'instantid'} cannot be written to (File exists): mend that or name another place" in stderr
-    assert files(models) == ["facexlib/recognition_arcface_ir_se50.pth", "instantid"]
-
-
-def test_what_somebody_put_there_stays_and_a_web_page_goes(server, models):
+def test_what_somebody_put_there_stays_and_a_web_page_goes(server, models, tmp_path):
     """A pipe, a folder and files of one's own stay, also one of a pack; opening the pipe would wait for ever."""
     server.files |= {INSTANT_ID: CONTENT, RECOGNISER: CONTENT}
     publish(models, "ir_se50.pth", CONTENT)
@@ -368,9 +364,15 @@ def test_what_somebody_put_there_stays_and_a_web_page_goes(server, models):
     assert stderr.count("is there and is another file (16 bytes)") == 3
     assert member.read_bytes() == b"\x80\2somebody's own"
     assert adapter.read_bytes() == recogniser.read_bytes() == b"\x80\2somebody's own"
-    adapter.write_text("<html>Sign in</html>")
-    assert download(server, models, "instantid")[0] == 0
+    publish(models, "glintr100.onnx", onnx("glintr100.onnx"))
+    server.files[PACK] = made_zip(tmp_path / "made.zip")
+    for path in (adapter, member):
+        path.write_text("<!doctype html><title>Sign in</title>")
+    status, stderr = download(server, models, "instantid", "antelopev2")
+    assert status == 0, stderr
+    assert "is there already" not in stderr
     assert adapter.read_bytes() == CONTENT
+    assert member.read_bytes() == onnx("glintr100.onnx")
 
 
 @pytest.mark.parametrize(

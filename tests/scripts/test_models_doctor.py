@@ -15,6 +15,7 @@ from environment import python_command
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file
+from shared.workflow_files import named
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "models.py"
@@ -75,10 +76,20 @@ def models(tmp_path: Path) -> Path:
 
 
 def test_all_is_there(workflow: Path, models: Path) -> None:
+    """ComfyUI looks for diffusion models in models/unet as well, and for text encoders in models/clip."""
+    further = {
+        "4": {"class_type": "UNETLoader", "inputs": {"unet_name": "mine.safetensors"}},
+        "5": {"class_type": "CLIPLoader", "inputs": {"clip_name": "words.safetensors"}},
+    }
+    workflow.write_text(json.dumps(WORKFLOW | further), "utf-8")
+    for place in ("unet/mine.safetensors", "clip/words.safetensors"):
+        (models / place).parent.mkdir()
+        save_file({"x": torch.zeros(1)}, models / place)
     process = examined(workflow, "--models", models)
     assert process.returncode == 0, process.stdout + process.stderr
     assert line_of(process.stdout, "SDXL base 1.0").endswith(str(models / "checkpoints" / CHECKPOINT))
-    assert "found" in line_of(process.stdout, LORA)
+    for name in (LORA, "mine.safetensors", "words.safetensors"):
+        assert "found" in line_of(process.stdout, name)
     assert process.stdout.splitlines()[-1] == f"Everything that {workflow} needs is there."
     assert "curl" not in process.stdout
 
@@ -108,10 +119,10 @@ def test_a_missing_an_empty_and_a_misplaced_file(workflow: Path, models: Path) -
     assert sorted(path for path in models.rglob("*") if path.is_file()) == files_before
 
 
-@pytest.mark.parametrize("name", ["start_two_people", "start_two_people.json"])
-def test_a_template_by_its_name(name: str, models: Path) -> None:
-    """Everything but the checkpoint is missing."""
-    process = examined(name, "--models", models)
+def test_a_template_by_its_name(models: Path) -> None:
+    """Also without its ending. Everything but the checkpoint is missing."""
+    assert named("start_two_people") == named("start_two_people.json") == ROOT / "workflows" / "start_two_people.json"
+    process = examined("start_two_people", "--models", models)
     assert process.returncode == 1, process.stdout + process.stderr
     assert "found" in line_of(process.stdout, "SDXL base 1.0")
     network = line_of(process.stdout, "ID-Patch ControlNet")
@@ -124,23 +135,12 @@ def test_a_picture_with_its_workflow_in_it(tmp_path: Path, models: Path) -> None
     info = PngInfo()
     info.add_text("prompt", json.dumps(WORKFLOW))
     Image.new("RGB", (4, 4)).save(tmp_path / "picture.png", pnginfo=info)
-    assert examined(tmp_path / "picture.png", "--models", models).returncode == 0
     (models / "loras" / LORA).unlink()
-    assert examined(tmp_path / "picture.png", "--models", models).returncode == 1
-
-
-def test_files_in_the_second_folder_of_a_kind(tmp_path: Path, models: Path) -> None:
-    """ComfyUI looks for diffusion models in models/unet as well, and for text encoders in models/clip."""
-    prompt = {
-        "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "mine.safetensors"}},
-        "2": {"class_type": "CLIPLoader", "inputs": {"clip_name": "words.safetensors"}},
-    }
-    (tmp_path / "own.json").write_text(json.dumps(prompt))
-    for place in ("unet/mine.safetensors", "clip/words.safetensors"):
-        (models / place).parent.mkdir()
-        save_file({"x": torch.zeros(1)}, models / place)
-    process = examined(tmp_path / "own.json", "--models", models)
-    assert process.returncode == 0, process.stdout + process.stderr
+    process = examined(tmp_path / "picture.png", "--models", models)
+    assert process.returncode == 1
+    assert "missing" in line_of(process.stdout, LORA)
+    for title in ("SDXL base 1.0", "InstantID adapter"):
+        assert "found" in line_of(process.stdout, title)
 
 
 NOT_EXAMINED = {

@@ -50,17 +50,32 @@ def standin_server(host: Host, models: Standins, folder: Path) -> Iterator[HostS
         yield server
 
 
-def refused(server: HostServer, prompt: Prompt) -> str:
-    """What the host says against a prompt, which does not run."""
+def said_against(server: HostServer, prompt: Prompt) -> str:
+    """What the host says at once against a prompt that is sent, empty where it will run."""
     try:
-        answer = json.loads(server.read("/prompt", json.dumps({"prompt": prompt}).encode()))
+        answer = server.read("/prompt", json.dumps({"prompt": prompt}).encode())
     except HTTPError as bad:
-        return refusal(json.loads(bad.read()))
-    server.read("/queue", b'{"clear": true}')
-    server.read("/interrupt", b"{}", **{"Content-Type": "application/json"})
+        answer = bad.read()
+    return refusal(json.loads(answer))
+
+
+@contextmanager
+def kept_waiting(server: HostServer) -> Iterator[None]:
+    """The host reads a picture that does not end, a pipe: it looks at all that is sent meanwhile, and runs nothing."""
+    pipe = server.base / "input" / "endless.png"
+    os.mkfifo(pipe)
+    loading = {"class_type": "LoadImage", "inputs": {"image": pipe.name}}
+    showing = {"class_type": "PreviewImage", "inputs": {"images": ["endless", 0]}}
+    assert said_against(server, {"endless": loading, "shown": showing}) == ""
+    with pipe.open("wb"):  # waits until the host has opened it
+        try:
+            yield
+        finally:
+            server.read("/queue", b'{"clear": true}')
+            server.read("/interrupt", b"{}", **{"Content-Type": "application/json"})
     while any(server.get("/queue").values()):
         time.sleep(0.02)
-    return refusal(answer)
+    pipe.unlink()
 
 
 def write_lora(file: Path, checkpoint: Path) -> None:
