@@ -55,7 +55,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SMALL_SIZE = "(a download of 300 MB, 1 GB on disk)"
 CUDA_SIZE = "(a download of 3 GB, 7 GB on disk)"
-_PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)")
+_PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)(?!.*;)")
+"""A package that a file of requirements pins for every Python."""
 
 
 class SetupError(Exception):

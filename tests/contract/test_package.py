@@ -125,6 +125,19 @@ def test_image_has_the_releases_that_the_tests_run(root: Path) -> None:
     assert re.findall(r"^ARG COMFYUI=(.*)$", text, re.MULTILINE) == [f"v{environment.RELEASE}"]
 
 
+def test_every_file_pins_the_same_release_of_a_package(root: Path) -> None:
+    """In all files that pip reads, and for all Pythons. Of OpenCV both builds have the same files."""
+    pins: dict[tuple[str, str], set[str]] = {}
+    for file in (root / "scripts" / "requirements").glob("*.txt"):
+        for line in file.read_text("utf-8").splitlines():
+            if match := re.match(r"([\w-]+?)(?:-headless)?(?:\[\w+\])?==([\w.]+)(.*)", line):
+                pins.setdefault((match[1], match[3]), set()).add(match[2])
+    assert len(pins) > 20
+    assert {name: releases for name, releases in pins.items() if len(releases) > 1} == {}
+    unpinned = re.findall(r"^[\w-]+$", (root / "scripts/requirements/demo.txt").read_text("utf-8"), re.MULTILINE)
+    assert unpinned == []
+
+
 MARK_OF_A_MERGE = re.compile(r"^(?:<{7}|>{7}) ", re.MULTILINE)
 
 

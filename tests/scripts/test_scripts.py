@@ -130,6 +130,7 @@ def test_pins_of_a_host_that_are_not_met(home: Path, tmp_path: Path) -> None:
     host = environment.host_at(make_host(tmp_path / "host", "0.3.64"))
     assert host
     lines = [f"PyTest=={pytest.__version__}", "numpy>=1.25.0", "# nothing==1", "Comfyui_Frontend.Package==0.0.1"]
+    lines.append('numpy==0.1; python_version < "3.0"')
     (host.path / "requirements.txt").write_text("\n".join(lines))
     assert environment._unmet_pins(host, Path(sys.executable)) == ["Comfyui_Frontend.Package==0.0.1"]
 
