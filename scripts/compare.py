@@ -16,12 +16,14 @@ what comes out: OUT/index.html, a page to look at, tables, and report.json.
 (MultiHuman-Testbench, 1 to 5), identities-collapse (When Identities Collapse, 2 to 10). Their data are not with the
 pack: docs/dev/measuring.md says where each is from. --check says what was read and which files are missing.
 
---miniature draws cartoons of drawn people. Questions: crowd, halves (InstantID's, and several photos), parts
-(Parts2Whole and Share Parts Attention), seeds. --write puts the figures into docs/dev/miniature_methods.md.
+--miniature draws cartoons of drawn people by the toy model. Questions: crowd, halves (InstantID's, and several
+photos), parts (Parts2Whole and Share Parts Attention), seeds. --write puts the figures into
+docs/dev/miniature_methods.md.
 
---rehearse needs no file of a method: a toy model, the miniature, draws the same. Its figures say nothing. The same
-command again draws only what is missing. Exit status: 1 where something has to be mended first or a picture of a
-benchmark failed, 2 for wrong options, 130 after Ctrl-C.
+--rehearse needs no file of a method: the toy model draws the same. Its figures say nothing.
+
+The same command again draws only what is missing. Exit status: 1 where something has to be mended first or a picture of
+a benchmark failed, 2 for wrong options, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -110,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--pictures", type=Path, metavar="FOLDER", help="a folder with people/ and pictures/")
     benchmark = f"a published one of {', '.join(BENCHMARKS)}, and its folder"
     source.add_argument("--benchmark", nargs="+", metavar=("NAME", "FOLDER"), help=benchmark)
-    source.add_argument("--miniature", action="store_true", help="cartoons of drawn people, by the miniature")
+    source.add_argument("--miniature", action="store_true", help="cartoons of drawn people, by the toy model")
     add("--out", type=Path, help="the folder of the results; default: one in output, of --pictures FOLDER/measured")
     add("--methods", nargs="+", metavar="METHOD",
         help='by the names of docs/likeness.md, such as "ID-Patch" "IP-Adapter", or "all"; default: all of them for '
@@ -120,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     size = "width and height; without it those of each template. Of a benchmark: as many pixels, in its proportions"
     add("--size", type=positive, nargs=2, metavar=("WIDTH", "HEIGHT"), help=size)
     add("--steps", type=positive, help="without it those of the templates")
-    add("--rehearse", action="store_true", help="the miniature draws, no file is needed")
+    add("--rehearse", action="store_true", help="the toy model draws, no file is needed")
     quick = "few pictures, with two people at most in seeds: whether it runs"
     add("--quick", action="store_true", help=quick)
     made_with = "with --pictures: their method, as Measure Likeness calls it"

@@ -5,11 +5,11 @@
     python scripts/demo.py --download
 
 Finds or fetches ComfyUI, starts it without a window and in a folder of its own, runs the workflow id_patch_two_people
-over HTTP and leaves pictures and report.json in output/. Where that ComfyUI has no released weights, a miniature draws
+over HTTP and leaves pictures and report.json in output/. Where that ComfyUI has no released weights, a toy model draws
 a cartoon in their place. --download fetches the released weights into that ComfyUI first, after it has shown their
-sizes and licences. --keep puts the miniature (0.9 GB) and six workflows into that ComfyUI, to be run there with other
+sizes and licences. --keep puts the toy model (0.9 GB) and six workflows into that ComfyUI, to be run there with other
 photos; without it and without --download nothing there changes. Where there is no ComfyUI and none can be fetched, the
-pack's core and the miniature draw the same pictures alone.
+pack's core and the toy model draw the same pictures alone.
 Standard library only until the environment is made.
 """
 
@@ -43,7 +43,7 @@ MODULES = (*ALONE_MODULES, "aiohttp", "onnx")
 CPU_STEPS = 8
 SAY_SECONDS = 10
 CARTOON = (
-    "A miniature draws in their place: a model of six megabytes, trained on drawn people. Its cartoons show who stands "
+    "A toy model of six megabytes draws in their place, trained on drawn people. Its cartoons show who stands "
     "where. They say nothing about the quality of pictures with released weights."
 )
 GET_HOST = f"""\
@@ -62,7 +62,7 @@ def main() -> int:
     parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
     parser.add_argument("--download", action="store_true", help="fetch the released weights first, for a true picture")
     parser.add_argument("--yes", action="store_true", help="do not ask before downloading")
-    keep_help = "put the miniature (0.9 GB) and its six workflows into that ComfyUI, for photos of your own"
+    keep_help = "put the toy model (0.9 GB) and its six workflows into that ComfyUI, for photos of your own"
     parser.add_argument("--keep", action="store_true", help=keep_help)
     arguments = parser.parse_args()
     host, python = prepared(arguments.python, needs_host=arguments.download)
@@ -72,7 +72,7 @@ def main() -> int:
         old.unlink(missing_ok=True)
     if not host:
         if arguments.keep:
-            say("--keep changes nothing: there is no ComfyUI to put the miniature into.")
+            say("--keep changes nothing: there is no ComfyUI to put the toy model into.")
         return without_host()
     if arguments.download:
         import models
@@ -103,7 +103,7 @@ def prepared(chosen: str | None, needs_host: bool) -> tuple[Host | None, Path]:
 
 
 def without_host() -> int:
-    """The pictures by the pack's core and the miniature alone."""
+    """The pictures by the pack's core and the toy model alone."""
     import torch
     from miniature import alone
 
@@ -114,14 +114,14 @@ def without_host() -> int:
     seconds = time.monotonic() - started
     report = {
         "host": None,
-        "ran": ["core", "miniature"],
+        "ran": ["core", "toy model"],
         "did_not_run": ["nodes", "host"],
         "torch": torch.__version__,
         "association": drawn.association,
         "seconds": {"all": round(seconds, 2)},
     }
     write_report(report)
-    say("What ran: the pack's core (real face networks, cast, layout, ID-Patch's condition picture) and the miniature.")
+    say("What ran: the pack's core (real face networks, cast, layout, ID-Patch's condition picture) and the toy model.")
     say(f"What did NOT run: the nodes and ComfyUI. {GET_HOST}")
     say_what_is_left(seconds, "")
     return 0
@@ -147,7 +147,7 @@ def say_what_is_left(seconds: float, elsewhere: str) -> None:
 
 
 def with_host(host: Host, python: Path, keeps: bool) -> int:
-    """keeps: whether that ComfyUI gets the miniature and its workflows."""
+    """keeps: whether that ComfyUI gets the toy model and its workflows."""
     import models
     from miniature import built, install
     from shared import host_folders
@@ -162,7 +162,7 @@ def with_host(host: Host, python: Path, keeps: bool) -> int:
         say("This ComfyUI has the released weights.")
     say(f"Starting {host} ({host.path}). It writes into {CACHE / 'demo'}, not into your folders.")
     stand_ins = built.build() if missing else None
-    # The miniature reads only its own recogniser.
+    # The toy model reads only its own recogniser.
     without: tuple[str, ...] = ()
     folders: list[Path] = []
     if stand_ins:
@@ -187,14 +187,14 @@ def with_host(host: Host, python: Path, keeps: bool) -> int:
     if keeps and stand_ins:
         elsewhere = put_into(host, report)
     elif keeps:
-        say("--keep changes nothing: this ComfyUI has the released weights, so the miniature was not used.")
+        say("--keep changes nothing: this ComfyUI has the released weights, so the toy model was not used.")
     write_report(report)
     say_what_is_left(seconds["all"], elsewhere)
     return 0
 
 
 def put_into(host: Host, report: Report) -> str:
-    """Put the miniature and its workflows into a ComfyUI; what the last line says of it, "" where it failed.
+    """Put the toy model and its workflows into a ComfyUI; what the last line says of it, "" where it failed.
 
     The report gets every file under "kept".
     """
@@ -204,7 +204,7 @@ def put_into(host: Host, report: Report) -> str:
         left = install.put(host.path / "models")
     except OSError as cause:
         # The picture is there all the same.
-        say(f"The miniature could not be put into {host.path}: {cause}")
+        say(f"The toy model could not be put into {host.path}: {cause}")
         return ""
     report["kept"] = left.lines()
     for note in left.notes:
@@ -214,7 +214,7 @@ def put_into(host: Host, report: Report) -> str:
 
 def generate(server: HostServer, stand_ins: Files | None) -> Report:
     """Run the workflow on the two photos, copy every picture that it shows to output/ and return what there is to
-    report. stand_ins: the miniature's files."""
+    report. stand_ins: the toy model's files."""
     from miniature import install
     from shared import photos, workflow
     from shared.pack import has_card
@@ -247,7 +247,7 @@ def picture_name(title: str) -> str:
 
 
 def draw(server: HostServer, stand_ins: Files, kind: str, name: str) -> None:
-    """One of the miniature's workflows into output/<name>.png."""
+    """One of the toy model's workflows into output/<name>.png."""
     from miniature import install
     from shared import workflow
 

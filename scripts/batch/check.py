@@ -37,7 +37,7 @@ def require(job: Job, diagnosis: str, object_info: ObjectInfo) -> None:
     missing, _, in_place = diagnosis.partition("In place:\n")
     advice = in_place.partition("To fix it:\n")[2]
     if needs.chooses_standins(job.prompt):
-        # The report asks for the released files, whatever the miniature can do.
+        # The report asks for the released files, whatever the toy model can do.
         missing = ""
         advice = ""
     lines = missing.strip().splitlines()

@@ -105,7 +105,7 @@ def _require_faces(prompt: Prompt, object_info: ObjectInfo) -> None:
     if needs.chooses_standins(prompt):
         raise SetupError(
             "--measure, --keep and --clip-vision look for the people of a workflow, and this one draws cartoons, with "
-            f"the miniature ({STANDIN}): no face is found in most of them. Leave these out, or choose the released "
+            f"the toy model ({STANDIN}): no face is found in most of them. Leave these out, or choose the released "
             "weights."
         )
     packs = specs(object_info, "LikenessLoadFaceEmbedder")["pack"].menu or [""]

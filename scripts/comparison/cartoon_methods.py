@@ -1,4 +1,4 @@
-"""Every method that the miniature draws cartoons by, through the pack's own nodes and the host's sampler."""
+"""Every method that the toy model draws cartoons by, through the pack's own nodes and the host's sampler."""
 
 from __future__ import annotations
 

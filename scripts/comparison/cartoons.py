@@ -1,4 +1,4 @@
-"""The source --miniature: questions that the miniature answers with cartoons of drawn people."""
+"""The source --miniature: questions that the toy model answers with cartoons of drawn people."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def write(name: str, answered: Sequence[Cartoons], out: Path, into_docs: bool) -
     if name == "crowd":
         by_people = [replace(row, figures=people_figures(one.judged)) for row, one in zip(rows, answered, strict=True)]
         about = {
-            "drawn by": "the miniature, a toy model: these figures say nothing of the released weights",
+            "drawn by": "a toy model: these figures say nothing of the released weights",
             "ComfyUI": comfyui_version.__version__,
             "torch": torch.__version__,
         }
@@ -90,7 +90,7 @@ def into_page(name: str, text: str, sheet: Image.Image) -> None:
 
 
 def crowd(world: World, quick: bool, folder: Path) -> list[Cartoons]:
-    """Every method, with 1 to 12 people; twelve of the miniature's on a larger canvas."""
+    """Every method, with 1 to 12 people; twelve of the toy model's on a larger canvas."""
     counts = COUNTS[:2] if quick else COUNTS
     columns: dict[str, list[Pictured]] = {}
     for count in counts:

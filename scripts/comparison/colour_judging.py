@@ -1,4 +1,4 @@
-"""The judge of the miniature's pictures: colours say who stands where, in columns of its own and in those of --people.
+"""The judge of the toy model's pictures: colours say who stands where, in columns of its own and in those of --people.
 
 No detector finds most of its cartoons, and no recogniser knows their people. So every face is looked for in the place
 that its person has, and a similarity compares the colours there with those of a photo.
@@ -32,9 +32,9 @@ UNREAD = (
     Unread("extra", "no detector finds most of the cartoons, so faces are looked for in their places alone."),
     Unread("collapse", "DINOv2 was not tried on cartoons."),
     Unread("SCR@0.4", "DINOv2 was not tried on cartoons."),
-    Unread("text alignment", "the miniature draws the same for every prompt."),
+    Unread("text alignment", "the toy model draws the same for every prompt."),
 )
-"""Columns that say nothing of the miniature, and why."""
+"""Columns that say nothing of the toy model, and why."""
 
 
 def _of_looks(of_row: Callable[[Sequence[colours.Seen]], float]) -> Callable[[Sequence[Judged]], float]:
@@ -67,7 +67,7 @@ CARTOON_COLUMNS = (
 class ColourJudge:
     """It compares what stands in each place with the colours of people's photos.
 
-    small: the miniature. people: everybody who may be in a picture, by all their photos.
+    small: the toy model. people: everybody who may be in a picture, by all their photos.
     """
 
     def __init__(self, small: Miniature, people: Sequence[Identity]) -> None:

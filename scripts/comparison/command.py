@@ -132,7 +132,7 @@ def _settings(options: argparse.Namespace, folder: Path, out: Path, methods: Seq
 
 
 def _rehearsed(options: argparse.Namespace, settings: Settings, size: tuple[int, int], stack: ExitStack) -> Settings:
-    """The same; in a rehearsal with the miniature's files, which stay while the stack is open, its size and its steps
+    """The same; in a rehearsal with the toy model's files, which stay while the stack is open, its size and its steps
     where none are asked for, and what its figures are worth."""
     if not options.rehearse:
         return settings
@@ -204,7 +204,7 @@ def _stops_in_words(session: Session) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         advice = "Run the same command again to go on."
-        if session.settings.remark:  # the miniature's files are made anew for each run
+        if session.settings.remark:  # the toy model's files are made anew for each run
             advice = "A rehearsal begins anew each time."
         say(f"Stopped. {session.counts()} {advice}")
         raise

@@ -1,4 +1,4 @@
-"""Parts by their nodes, with the miniature: what is worn, and how much of what lies beside the parts shows."""
+"""Parts by their nodes, with the toy model: what is worn, and how much of what lies beside the parts shows."""
 
 import random
 from collections.abc import Iterator

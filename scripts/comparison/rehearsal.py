@@ -1,4 +1,4 @@
-"""A rehearsal: people are drawn with the miniature's files, under the names that the templates have.
+"""A rehearsal: people are drawn with the toy model's files, under the names that the templates have.
 
 The figures of such a run say nothing; it shows that the path is whole, from the folder to report.json.
 """
@@ -13,12 +13,12 @@ import folder_paths
 from miniature.in_host import as_published, files_in
 
 STEPS = 4
-"""Of the miniature's pictures."""
+"""Of the toy model's pictures."""
 SIZE = (512, 384)
 """Of its pictures (width, height)."""
 LARGE = (768, 576)
 """Of those of up to ten people, who have no room on a smaller canvas."""
-SAYS_NOTHING = "drawn by the miniature, a toy model: the figures say nothing"
+SAYS_NOTHING = "drawn by a toy model: the figures say nothing"
 
 
 @contextmanager

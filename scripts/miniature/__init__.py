@@ -1,10 +1,10 @@
-"""A miniature of ID-Patch: a few megabytes, trained on drawn people, that draw a cartoon group photo.
+"""The toy model, a miniature of ID-Patch: a few megabytes, trained on drawn people, that draw a cartoon group photo.
 
 Widened without loss it becomes files of the real shapes with the real keys, which run through the real nodes and the
 real host. It shows that everybody gets their own look in their own place; it says nothing about the quality of the
 released weights.
 
-    looks.py          what the miniature knows of a person
+    looks.py          what the toy model knows of a person
     recogniser.py     IR-SE50 whose embedding is a grid of colours, written by hand
     places.py         a place in the picture
     portraits.py      drawn photos of people; pool.py: many of them, as the recogniser sees them

@@ -1,4 +1,4 @@
-"""Every file of the miniature, and pictures to try it with, written once per version of it."""
+"""Every file of the toy model, and pictures to try it with, written once per version of it."""
 
 import hashlib
 from pathlib import Path
@@ -19,7 +19,7 @@ def build() -> Files:
 
 
 def _everything(root: Path) -> None:
-    say(f"Writing the miniature (0.9 GB) into {CACHE / 'miniature'}.")
+    say(f"Writing the toy model (0.9 GB) into {CACHE / 'miniature'}.")
     to = export.files(root)
     export.write(to)
     export_parts2whole.write(to)

@@ -1,4 +1,4 @@
-"""The miniature in one's own ComfyUI: its files, two photos, and workflows in which everything is set.
+"""The toy model in one's own ComfyUI: its files, two photos, and workflows in which everything is set.
 
     python -m miniature.install ../../../models
 
@@ -32,7 +32,7 @@ from . import built, export, garments, net, places
 
 
 class Kind(NamedTuple):
-    """A workflow of the miniature's. template: which it is made from. note: what its note says. names: of inputs, and
+    """A workflow of the toy model's. template: which it is made from. note: what its note says. names: of inputs, and
     the file that each is set to, a path of attributes of Files. pictures: of its Load Image nodes. chooses: what a user
     does first. more: what other inputs are set to."""
 
@@ -56,13 +56,13 @@ _INSTANT_ID = {
 }  # fmt: skip
 _PARTS = {"ckpt_name": "sd15", "folder": "parts2whole", "clip_name": "clip_vision", "vae_name": "vae"}
 _WITHOUT_TOKENS = {"id_start_percent": 1.0}
-"""ID tokens act from 20 % of the steps on, where the one step of the miniature does not lie: switched off, nobody is
+"""ID tokens act from 20 % of the steps on, where the one step of the toy model does not lie: switched off, nobody is
 told of them."""
 _CLEAR_FACE = 384
-"""Pixels of the longer side at which a face of two people is 66 px wide: of larger ones the miniature draws smears."""
+"""Pixels of the longer side at which a face of two people is 66 px wide: of larger ones the toy model draws smears."""
 _LABELS = "what_1", "what_2", "other_label"
 _NAMES = "Two people", "A group", "A portrait", "Face swap in a photo", "Parts2Whole", "Outfit from pictures"
-GROUP, THREE, PORTRAIT, FACE, OUTFIT, CLOTHES = (f"{name} (miniature)" for name in _NAMES)
+GROUP, THREE, PORTRAIT, FACE, OUTFIT, CLOTHES = (f"{name} (toy model)" for name in _NAMES)
 KINDS = {
     GROUP: Kind(
         "start_two_people", "note.md", net.Settings().steps, _ID_PATCH, lambda _: photos.drawn(), "choose two photos",
@@ -95,7 +95,7 @@ KINDS = {
 class Installed(NamedTuple):
     """What is in a ComfyUI afterwards.
 
-    files: the miniature's own. face_pack: the folder of a real one, None where it was there. notes: what
+    files: the toy model's own. face_pack: the folder of a real one, None where it was there. notes: what
     the user should know before a workflow runs. workflows: a line for each. around: the ComfyUI, None where there is
     none.
     """
@@ -116,12 +116,12 @@ class Installed(NamedTuple):
     def summary(self) -> str:
         """The same in few words."""
         where = self.around or "the model folder"
-        text = f"{where} the miniature's files (standin-miniature*, {_mebibytes(self.files)} MiB)"
+        text = f"{where} the toy model's files (standin-miniature*, {_mebibytes(self.files)} MiB)"
         if self.face_pack:
             text += f", the face pack {_FACE_PACK},"
         if not self.workflows:
             return text
-        return f"{text} and {len(self.workflows)} workflows named '... (miniature)': reload its page, open Workflows"
+        return f"{text} and {len(self.workflows)} workflows named '... (toy model)': reload its page, open Workflows"
 
 
 _FACE_PACK = "buffalo_sc (a real one, for non-commercial use only)"
@@ -162,7 +162,7 @@ class Created:
 
 
 def put(models: Path) -> Installed:
-    """Put the miniature into the model folder of a ComfyUI, and workflows beside it where a ComfyUI is around it.
+    """Put the toy model into the model folder of a ComfyUI, and workflows beside it where a ComfyUI is around it.
 
     Files that are there under the names of the user's own (photos, the workflow, the face pack) stay. Where it raises
     or is stopped, what it has added is removed. Raises OSError.
@@ -266,7 +266,7 @@ def _same(file: Path, workflow: Mapping[str, Any]) -> bool:
 
 
 def ready(name: str, files: Files, images: Sequence[str], template: str = "") -> dict[str, Any]:
-    """A workflow of KINDS with the miniature's files, size and steps, and these pictures in its Load Image nodes.
+    """A workflow of KINDS with the toy model's files, size and steps, and these pictures in its Load Image nodes.
 
     template: made from another one than KINDS says.
     """
@@ -296,7 +296,7 @@ def main() -> int:
     try:
         print("\n".join(install(inside)))
     except OSError as problem:
-        print(f"The miniature could not be put there, and nothing of it is left: {problem}")
+        print(f"The toy model could not be put there, and nothing of it is left: {problem}")
         return 1
     return 0
 

@@ -1,6 +1,6 @@
 """Model files of the real formats, keys and shapes that stand in for released ones: where they are, and how written.
 
-Of random weights are those of the tests (tests/support/standins_made.py), of trained ones the miniature's.
+Of random weights are those of the tests (tests/support/standins_made.py), of trained ones the toy model's.
 """
 
 import json

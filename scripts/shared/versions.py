@@ -2,7 +2,7 @@
 
 The name of a version is a hash of everything that goes into it. A process that uses a version holds a lock on a file in
 its folder until the process ends. Whoever asks for a version removes the other versions of its kind that no process
-holds: one version of the miniature is 0.9 GB. A time of last use would not do in the place of the lock: it keeps old
+holds: one version of the toy model is 0.9 GB. A time of last use would not do in the place of the lock: it keeps old
 versions for as long as it lasts, and a run that takes longer loses the files that it reads.
 
 A `.cache` that is a link belongs to another clone, and a disk may have no locks. There nothing is removed.

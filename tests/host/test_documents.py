@@ -136,7 +136,7 @@ def test_notes_name_nodes_by_their_titles() -> None:
     titles_of_ours |= {title.split(" (")[0] for title in titles_of_ours}
     texts = translations.main_file("en")["templateWorkflows"]
     known_titles = (
-        CORE_TITLES | titles_of_ours | {*texts["template"]["likeness"].values(), "Two people (miniature)", "Workflows"}
+        CORE_TITLES | titles_of_ours | {*texts["template"]["likeness"].values(), "Two people (toy model)", "Workflows"}
     )
     for name, path in WORKFLOWS.items():
         graph = json.loads(path.read_text("utf-8"))

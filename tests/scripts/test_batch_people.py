@@ -111,7 +111,7 @@ def test_what_cannot_be_measured_or_seeded_is_refused() -> None:
     for prompt, changed_info, message in (
         (nobody, {}, "without a cast and without a person"),
         (somebody, no_pack, "there is none in models/insightface"),
-        (cartoons, {}, "draws cartoons, with the miniature"),
+        (cartoons, {}, "draws cartoons, with the toy model"),
         (several, {}, "LikenessCast, LikenessCast"),
     ):
         with pytest.raises(SetupError, match=message):

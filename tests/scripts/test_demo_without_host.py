@@ -72,14 +72,14 @@ def test_the_pictures_are_drawn_and_each_person_stands_in_their_place(clone: Pat
             assert len(picture.convert("RGB").getcolors(1 << 20) or ()) > 1, f"{name} shows something"
     report = json.loads((output / "report.json").read_text("utf-8"))
     assert report["host"] is None
-    assert (report["ran"], report["did_not_run"]) == (["core", "miniature"], ["nodes", "host"])
+    assert (report["ran"], report["did_not_run"]) == (["core", "toy model"], ["nodes", "host"])
     assert report["association"] == 1.0, "everybody's place shows their own look"
     assert report["pictures"] == sorted(PICTURES)
 
     lines = process.stderr.splitlines()
     ran, not_run, command, picture, other_files = lines[-5:]
     assert "What ran: the pack's core" in ran
-    assert "miniature" in ran
+    assert "toy model" in ran
     assert "What did NOT run: the nodes and ComfyUI." in not_run
     assert "git clone https://" in not_run
     assert command.startswith("COMFYUI_PATH=")
