@@ -209,7 +209,7 @@ def test_nothing_is_published_before_every_part_has_passed() -> None:
     """On the oldest host that the pack is for, and on the one that the other checks name."""
     text = (ROOT / ".github" / "workflows" / "publish.yml").read_text("utf-8")
     assert f"part: [{', '.join(runner.PARTS)}]\n" in text
-    assert "  publish:\n    needs: release\n" in text
+    assert "  publish:\n    needs: [version, release]\n    if: github.ref_type == 'tag'\n" in text
     tested = set(re.findall(r"comfyui: (v[\d.]+)", (ROOT / ".github/workflows/tests.yml").read_text("utf-8")))
     named = re.search(r"comfyui: \[(.*)\]", text)
     assert named
@@ -220,11 +220,13 @@ def test_the_tag_is_the_version_and_what_checks_the_archive_leaves_nothing_in_it
     """comfy-cli runs ruff in the folder that it publishes, and then takes every file of it."""
     text = (ROOT / ".github" / "workflows" / "publish.yml").read_text("utf-8")
     assert '          RUFF_NO_CACHE: "true"\n' in text.partition("node publish --token")[2]
-    (check,) = re.findall(r"run: (grep -qx .* pyproject\.toml)\n", text)
+    checks = re.findall(r"^ +(grep -Fx .*)\n", text, re.MULTILINE)
+    assert [check.split()[-1] for check in checks] == ["pyproject.toml", "CHANGELOG.md"]
     (version,) = re.findall(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
     for tag, status_of_check in ((f"v{version}", 0), (f"v{version}.1", 1), ("v9.9.9", 1)):
         variables = {**os.environ, "GITHUB_REF_NAME": tag}
-        assert subprocess.run(["bash", "-c", check], cwd=ROOT, env=variables).returncode == status_of_check
+        for check in checks:
+            assert subprocess.run(["bash", "-c", check], cwd=ROOT, env=variables).returncode == status_of_check
 
 
 @pytest.mark.parametrize(
