@@ -14,12 +14,13 @@ from environment import Host
 from pack.bridge.people import photos as provided
 from shared.host_server import HostServer, link_pack
 
-pytestmark = [pytest.mark.xdist_group("server"), pytest.mark.both_hosts]
+pytestmark = pytest.mark.xdist_group("server")
 ROOT = Path(__file__).resolve().parents[2]
 CODE = "\n".join(module.read_text("utf-8") for module in (ROOT / "nodes").rglob("*.py"))
 NODE_IDS = {*re.findall(r'node_id="(Likeness\w+)"', CODE)}
 
 
+@pytest.mark.both_hosts
 def test_examples_take_nothing_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -43,6 +44,7 @@ def test_examples_take_nothing_away(
     assert "Not a directory" in caplog.text
 
 
+@pytest.mark.both_hosts
 def test_every_node_registers(host_server: HostServer) -> None:
     """In the menu and on the node only the name tells one from those of others."""
     infos = {name: info for name, info in host_server.object_info().items() if name.startswith("Likeness")}
@@ -57,6 +59,7 @@ def test_every_node_registers(host_server: HostServer) -> None:
     assert not {info["display_name"] for info in infos.values()} & titles_of_other_nodes
 
 
+@pytest.mark.both_hosts
 @pytest.mark.parametrize(
     "name",
     [
@@ -95,6 +98,7 @@ def test_the_pack_imports_nothing_that_the_host_has_not(host: Host) -> None:
     assert result.stdout.strip().splitlines()[-1:] == ["['pack']"], result.stderr
 
 
+@pytest.mark.both_hosts
 def test_what_is_published_has_help_and_templates(host_server: HostServer) -> None:
     help_panel = "/extensions/likeness-nodes/docs/"
     for page in ("LikenessCheckModelFiles.md", "LikenessCheckModelFiles/en.md"):

@@ -60,18 +60,18 @@ def test_six_people_become_six_rows_and_come_back(face_model, photo, friends):
 
 def test_everybody_is_drawn_with_their_own_words_and_pasted_back(face_model, photo, friends):
     """By the lines of the first pass, of which one is about somebody who is not cut out."""
-    cast = replace(friends, people=(*friends.people[:4], replace(friends.people[0], weight=0.0)))
+    cast = replace(friends, people=(*friends.people[:3], replace(friends.people[0], weight=0.0)))
     cropped = crop(face_model, photo, cast, size=256)
     model = sample_values.sd15()
     clip = tiny_encoders.sd1()
     vae = sample_values.vae()
     sides = sample_values.text(1, 48), sample_values.text(2, 48)
     inputs = {"model": model, "clip": clip, "positive": sides[0], "negative": sides[1], "cast": cropped["cast_by_row"]}
-    prompts = "2: smiling\nfriend 4: looking away, in the evening sun\n5: asleep"
+    prompts = "2: smiling\nfriend 3: looking away, in the evening sun\n4: asleep"
     applied = apply("LikenessPromptPerPerson", **inputs, prompts=prompts)
     start = vae.encode(cropped["crops"])
     rows = sample(*applied, steps=1, start=start)
-    for row, words in enumerate(("", "smiling", "", "looking away, in the evening sun")):
+    for row, words in enumerate(("", "smiling", "looking away, in the evening sun")):
         ((context, options),) = sides[0]
         if words:
             context = torch.cat([context, clip.encode_from_tokens(clip.tokenize(words))], dim=1)

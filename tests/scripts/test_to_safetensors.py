@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -26,8 +27,9 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "to_safetensors.py"
 
 
-def run(path):
-    return subprocess.run([sys.executable, str(SCRIPT), str(path)], capture_output=True, text=True)
+def run(path, **variables):
+    command = [sys.executable, str(SCRIPT), str(path)]
+    return subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
 
 
 def sha256(path):
@@ -43,25 +45,30 @@ def saved(folder, **tensors):
 
 
 def test_every_tensor_arrives(tmp_path):
-    """Apart from each other; the file is readable for whom the pickle is, and nothing is written through a link."""
+    """Apart from each other; the file is readable for whom the pickle is, and nothing is written through a link. Its
+    name is printed on any console."""
+    folder = tmp_path / "小明 Полина"
+    folder.mkdir()
     state = flatten(id_patch_file("mlp"))
-    source = saved(tmp_path, again=state["patch_proj.norm.weight"])
+    source = saved(folder, again=state["patch_proj.norm.weight"])
     source.chmod(0o644)
-    (tmp_path / "own.txt").write_text("one's own")
-    (tmp_path / "id-patch.safetensors.part").symlink_to("own.txt")
-    process = run(source)
-    assert (process.returncode, process.stdout.strip()) == (0, str(tmp_path / "id-patch.safetensors"))
-    with safe_open(process.stdout.strip(), "pt") as file:
+    (folder / "own.txt").write_text("one's own")
+    (folder / "id-patch.safetensors.part").symlink_to("own.txt")
+    process = run(source, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    target = folder / "id-patch.safetensors"
+    printed = str(target).encode("ascii", "backslashreplace").decode()
+    assert (process.returncode, process.stdout.strip()) == (0, printed), process.stderr
+    with safe_open(target, "pt") as file:
         metadata = file.metadata()
     assert json.loads(metadata["source_sha256"]) == {"id-patch.bin": sha256(source)}
     assert metadata["source"] == "https://huggingface.co/ByteDance/ID-Patch"
     assert "CC BY-NC 4.0" in metadata["licence"]
-    written = load_file(process.stdout.strip())
+    written = load_file(target)
     state = {**state, "patch_proj.again": state["patch_proj.norm.weight"]}
     assert written.keys() == state.keys()
     assert all(torch.equal(written[key], state[key]) for key in state)
-    assert Path(process.stdout.strip()).stat().st_mode & 0o777 == 0o644
-    assert (tmp_path / "own.txt").read_text() == "one's own"
+    assert target.stat().st_mode & 0o777 == 0o644
+    assert (folder / "own.txt").read_text() == "one's own"
     with pytest.raises(LikenessError, match="exists already"):
         convert(source)
 

@@ -93,7 +93,8 @@ def test_what_is_no_stream_of_pythons_is_left_alone(monkeypatch: pytest.MonkeyPa
     assert vars(other) == {}
 
 
-SCRIPTS = ("demo", "test", "batch", "bench", "models", "compare", "environment", "to_safetensors")
+SCRIPTS = ("demo", "test", "batch", "bench", "models", "compare", "environment")
+"""And to_safetensors, which imports torch first: tests/scripts/test_to_safetensors.py."""
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
