@@ -158,7 +158,7 @@ def _give_memory_back() -> None:
 
 def _forget_models_of_errors() -> None:
     """What a test holds of an error keeps a network that no patcher has any more; the host would collect garbage at
-    every later load, and warn in the next test's log."""
+    every later load, which took half of the time of tests/every_method, and warn in the next test's log."""
     management = sys.modules.get("comfy.model_management")
     if management and any(one.model is None for one in management.current_loaded_models):
         management.current_loaded_models[:] = [one for one in management.current_loaded_models if one.model]
