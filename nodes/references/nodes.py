@@ -393,7 +393,7 @@ def read_by_region(
         names=tuple(names if areas is None else areas.names),
         strength=0.0 if areas is None else areas.settings.region_strength,
         everybody_outside=areas is not None and areas.settings.outside == EVERYBODY,
-        canvas=Canvas(NAME, node_id=node_id),
+        canvas=Canvas(NAME, node_id),
     )
     contribution = contribution_of_people(names, NAME, node_id, ranges)
     assert given.model is not None
