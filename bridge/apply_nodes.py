@@ -141,59 +141,51 @@ class Scope:
 
     def applied(
         self,
-        cls: type[io.ComfyNode],
         model: ModelPatcher,
         sides: Sequence[Conditioning],
         carried: Sequence[Injection],
+        preview: ui.PreviewImage | None,
+        ranges: Sequence[NamedRange],
         run: type[Run] = InjectionsRun,
-        own_preview: ui.PreviewImage | None = None,
-        what: str = "the adapter",
-        ranges: Sequence[NamedRange] = (),
         subject: str = "",
     ) -> io.NodeOutput:
         """The outputs of an apply node: the MODEL, and both sides of the conditioning with what they carry.
 
-        sides, carried: positive and negative. run: the class of the run that reads what they carry. own_preview: a
-        preview instead of that of the regions. what: what acts in the schedule of this scope, in words, for the note of
-        a run in which no step lies in that schedule. ranges: all ranges of the node, where it has more than that one.
-        subject: what the node puts in, in words, such as "The style"; "" for a node that puts in people.
+        sides, carried: positive and negative. ranges: all ranges of the node, for the note of a run in which no step
+        lies in one. run: the class of the run that reads what they carry. subject: what the node puts in, in words,
+        such as "The style"; "" for a node that puts in people.
         """
         return self.outputs(
-            cls,
             patched(model, run),
             [carry(side, for_side) for side, for_side in zip(sides, carried, strict=True)],
             [subject] if subject else taking_part.names(self.people),
-            ranges or (NamedRange(what, self.schedule),),
+            preview,
+            ranges,
             in_negative=carried[1].active,
-            own_preview=own_preview,
         )
 
     def outputs(
         self,
-        cls: type[io.ComfyNode],
         model: ModelPatcher,
         sides: Sequence[Conditioning],
         names: Sequence[str],
+        preview: ui.PreviewImage | None,
         ranges: Sequence[NamedRange] = (),
         in_negative: bool = False,
-        own_preview: ui.PreviewImage | None = None,
     ) -> io.NodeOutput:
         """The outputs of an apply node: a MODEL whose run says under the node who is missing from its prompts, and both
         sides of the conditioning.
 
         sides: positive and negative, with what they carry. names: of the people on them. ranges, in_negative: as in
-        Contribution. own_preview: a preview instead of that of the regions.
+        Contribution.
         """
         contribution = contribution_of_people(names, self.canvas.node_name, self.canvas.node_id, ranges, in_negative)
-        return io.NodeOutput(*announced(contribution, model, *sides), ui=own_preview or self.preview(cls))
+        return io.NodeOutput(*announced(contribution, model, *sides), ui=preview)
 
 
-def scope_everywhere(cast: Cast, node_name: str, schedule: ScheduleRange, node_id: str | None) -> Scope:
-    """The scope in which all people of a cast act in the whole picture.
-
-    node_id: of the node in the graph, or None outside of one.
-    """
-    return Scope(cast, taking_part.present(cast).people, schedule, Canvas(node_name, node_id=node_id))
+def scope_everywhere(cast: Cast, canvas: Canvas, schedule: ScheduleRange) -> Scope:
+    """The scope in which all people of a cast act in the whole picture."""
+    return Scope(cast, taking_part.present(cast).people, schedule, canvas)
 
 
 def acting_cast(
@@ -224,26 +216,21 @@ def acting_cast(
 
 
 def scope_of_faces(
-    cast: Cast,
-    node_name: str,
-    schedule: ScheduleRange,
-    inputs: ScopeInputs,
-    node_id: str | None,
-    boxed: Cast | None = None,
+    cast: Cast, canvas: Canvas, schedule: ScheduleRange, inputs: ScopeInputs, boxed: Cast | None = None
 ) -> Scope:
     """The scope of people from photos: around each face box, or in the masks.
 
-    node_id: of the node in the graph, or None outside of one.
+    canvas: with the node's name and id.
     boxed: the same cast with the face boxes to act in, where these are not its own.
     Raises what core.places.face_regions raises.
     """
     people = taking_part.present(taking_part.for_photos(cast)).people
     shape = RegionShape("face", inputs.region_margin, inputs.feather)
     # Of all of weight above 0
-    areas = face_regions.regions_of_faces(cast, inputs.mask, shape, node_name, inputs.acts_in)
+    areas = face_regions.regions_of_faces(cast, inputs.mask, shape, canvas.node_name, inputs.acts_in)
     boxes: Tensor | None = None
     if inputs.acts_in == face_regions.FACE_BOXES:
-        boxes = face_regions.regions_in_face_boxes(boxed or cast, areas, node_name)
+        boxes = face_regions.regions_in_face_boxes(boxed or cast, areas, canvas.node_name)
     # A person known to a LoRA alone has a region, which takes pixels from the regions of others, but no tokens here. So
     # only the rows of people with photos are kept.
     rows = taking_part.rows_of(people, cast)
@@ -255,7 +242,7 @@ def scope_of_faces(
         cast,
         people,
         schedule,
-        _canvas(node_name, people, cast.by_row, node_id),
+        _with_rows(canvas, cast, people),
         areas,
         boxes,
         placed=is_a(cast, PlacedCast) and (areas is not None or boxes is not None),
@@ -264,27 +251,25 @@ def scope_of_faces(
 
 def scope_of_bodies(
     cast: Cast,
-    node_name: str,
+    canvas: Canvas,
     schedule: ScheduleRange,
     inputs: RegionInputs,
     people: Sequence[Person] | None = None,
     *,
     alone: bool = True,
     rows: bool = True,
-    node_id: str | None,
 ) -> Scope:
     """The scope by the torso, limbs and face of each person, or by the masks.
 
+    canvas: with the node's name and id.
     people: those of the cast who act; None for all of weight above 0.
     alone: whether a person who is the only one in the cast, and has no mask, acts everywhere instead of in a region.
     rows: whether people of whom each has a row of the batch act everywhere in it; otherwise they are refused.
-    node_id: of the node in the graph, or None outside of one.
     Raises NotPlaced without places, and what core.places.regions raises.
     """
     present = taking_part.present(cast).people
     acting_people = present if people is None else people
-    canvas = _canvas(node_name, acting_people, cast.by_row, node_id)
-    everywhere_in_picture = Scope(cast, acting_people, schedule, canvas)
+    everywhere_in_picture = Scope(cast, acting_people, schedule, _with_rows(canvas, cast, acting_people))
     mask = inputs.mask
     if mask is not None:
         regions.check_one_picture(cast)
@@ -292,8 +277,8 @@ def scope_of_bodies(
         return everywhere_in_picture
     placed = is_a(cast, PlacedCast)
     if mask is not None and placed:
-        require_places(cast, node_name)  # somebody who was listed after places were given has none
-    areas = regions.regions_of_people(cast, acting_people, mask, inputs.shape, node_name)  # (people, H, W)
+        require_places(cast, canvas.node_name)  # somebody who was listed after places were given has none
+    areas = regions.regions_of_people(cast, acting_people, mask, inputs.shape, canvas.node_name)  # (people, H, W)
     if alone and len(areas) == 1 and bool((areas == 1).all()):
         # One person whose region is the whole picture acts as a person without a region does. The difference is in
         # layers that have no place in the picture, such as those of the time step: they can act only where there are
@@ -302,10 +287,9 @@ def scope_of_bodies(
     return replace(everywhere_in_picture, regions=areas, placed=placed)
 
 
-def _canvas(node_name: str, people: Sequence[Person], by_row: bool, node_id: str | None) -> Canvas:
-    """The canvas of a scope. by_row: whether each of the people has a row of the batch."""
-    row_count = len(people) if by_row else 0
-    return Canvas(node_name, row_count, node_id)
+def _with_rows(canvas: Canvas, cast: Cast, people: Sequence[Person]) -> Canvas:
+    """The same canvas with a row of the batch for each of the people who act, where the cast has them by row."""
+    return replace(canvas, row_count=len(people) if cast.by_row else 0)
 
 
 def without_model(

@@ -10,6 +10,7 @@ from ..bridge.host import folders, inputs, pack_copies
 from ..bridge.host.missing_files import serve
 from ..bridge.people.photos import provide
 from ..core.methods import methods
+from ..core.text import logger
 from . import adapters
 
 folders.register()
@@ -57,5 +58,6 @@ class Likeness(ComfyExtension):
         """All nodes of the pack. What needs a running server is also done here, because the server runs by now."""
         serve()  # the routes by which the editor asks for missing model files
         provide()  # copies the example pictures into the input folder
-        pack_copies.warn()  # writes faults of how this pack is installed into the log
+        for fault in pack_copies.faults():
+            logger.warning(fault)
         return NODES

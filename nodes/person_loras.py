@@ -20,6 +20,7 @@ from ..bridge.networks.families import TransformerFamily
 from ..bridge.networks.model_family import transformer_of, width_of_text
 from ..bridge.people.face_model import NONE_FOUND
 from ..bridge.sampling import model_conds
+from ..bridge.sampling.canvas_check import Canvas
 from ..bridge.sampling.conditioning import Conditioning, check_conditioning
 from ..bridge.sampling.missing_people import NamedRange
 from ..bridge.sampling.runs import patched
@@ -126,7 +127,7 @@ class LoRAPerPerson(io.ComfyNode):
         text_width = width_of_text(model, transformer)
         check_conditioning([*positive, *negative], text_width, APPLY)
         schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
-        scope = apply_nodes.scope_of_bodies(acting, APPLY, schedule, inputs, node_id=notes.node_of(cls))
+        scope = apply_nodes.scope_of_bodies(acting, Canvas(APPLY, notes.node_of(cls)), schedule, inputs)
         # This stands after the scope is made, so that places and masks are checked also where nobody has a LoRA.
         if not any(_active_loras(person) for person in present.people):
             return io.NodeOutput(model, positive, negative)
@@ -136,8 +137,8 @@ class LoRAPerPerson(io.ComfyNode):
         runs = (RegionalTextRun, UNetLorasRun) if transformer is None else (PersonTextsRun, TransformerLorasRun)
         model_out = patched(model, *runs)
         names = taking_part.names(scope.people)
-        lora_range = NamedRange("the LoRAs", schedule)
-        return scope.outputs(cls, model_out, (sides.positive, sides.negative), names, [lora_range], in_negative=True)
+        ranges, preview = [NamedRange("the LoRAs", schedule)], scope.preview(cls)
+        return scope.outputs(model_out, (sides.positive, sides.negative), names, preview, ranges, in_negative=True)
 
 
 def _active_loras(person: Person) -> list[Lora]:

@@ -16,6 +16,7 @@ from ..bridge.host.schedule import WHOLE_SCHEDULE
 from ..bridge.host.schema import advanced, applied_outputs, region_inputs
 from ..bridge.networks.model_family import transformer_of, width_of_text
 from ..bridge.sampling import runs
+from ..bridge.sampling.canvas_check import Canvas
 from ..bridge.sampling.conditioning import Conditioning, check_conditioning
 from ..bridge.words.on_transformers import PersonTextsRun
 from ..bridge.words.on_unets import RegionalTextRun
@@ -77,21 +78,15 @@ class PromptPerPerson(io.ComfyNode):
         text_width = width_of_text(model, transformer)
         check_conditioning([*positive, *negative], text_width, NAME)
         people = [entry.person for entry in people_words]
-        scope = apply_nodes.scope_of_bodies(
-            placed_cast,
-            NAME,
-            WHOLE_SCHEDULE,
-            apply_nodes.RegionInputs(**region_settings),
-            people,
-            alone=False,
-            node_id=notes.node_of(cls),
-        )
+        canvas = Canvas(NAME, notes.node_of(cls))
+        inputs = apply_nodes.RegionInputs(**region_settings)
+        scope = apply_nodes.scope_of_bodies(placed_cast, canvas, WHOLE_SCHEDULE, inputs, people, alone=False)
         words = [entry.words for entry in people_words]
         given = Sides(positive, negative)
         sides = carry_words(scope, text_width, transformer, [clip] * len(words), words, strength, given)
         model_out = runs.patched(model, RegionalTextRun if transformer is None else PersonTextsRun)
         names = taking_part.names([entry.person for entry in people_words if entry.words])
-        return scope.outputs(cls, model_out, (sides.positive, sides.negative), names)
+        return scope.outputs(model_out, (sides.positive, sides.negative), names, scope.preview(cls))
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ class Canvas:
     """The canvas of an apply node's people. A run may have another size: people are scaled with the picture.
 
     node_name: the name of the node, for messages.
-    row_count: how many people have a row of the batch each, or 0 where all people are in every row.
     node_id: of the node in the graph, under which a run shows its notes; None outside of a graph.
+    row_count: how many people have a row of the batch each, or 0 where all people are in every row.
     """
 
     node_name: str
-    row_count: int = 0
     node_id: str | None = None
+    row_count: int = 0
 
     def check(self, size: tuple[int, int], latent: tuple[int, int], cell: int = 8) -> None:
         """Raise BadSize for a latent of another shape (ratio of width to height) than the canvas.

@@ -10,7 +10,7 @@ from .. import geometry
 from ..errors import BadCast, BadEmbedding, LikenessError, counted, gathered, listed
 from ..identities import assigned, in_common, known_by, similarities
 from ..names import folded
-from ..people import Cast, Identity, Layout, Person, PlacedCast, Slot
+from ..people import UNNAMED, Cast, Identity, Layout, Person, PlacedCast, Slot
 from ..taking_part import with_names
 from ..text import plain
 
@@ -285,12 +285,12 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
     elif order == LARGEST_FACES:
         staying = len(places)
     empty = [number for number, person in enumerate(places, 1) if person is None and number > staying]
-    without_face = [f"{name} (person {number})" for number, name in cast.absent]
+    without_face = [_with_number(name, number) for number, name in cast.absent]
     without_place: list[str] = []
     weightless: list[str] = []
     for index, (number, person) in enumerate(zip(cast.numbers, cast.people, strict=True)):
         if index not in places:
-            without_place.append(f"{person.identity.name} (person {number})")
+            without_place.append(_with_number(person.identity.name, number))
         elif person.weight <= 0:
             weightless.append(person.name)
     return [
@@ -303,6 +303,11 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str, custom_orde
         *gathered("Left out, without a place", without_place),
         *gathered("Weight 0, as if absent", weightless),
     ]
+
+
+def _with_number(name: str, number: int) -> str:
+    """Somebody of a list, by name and number."""
+    return f"{name} {number}" if name == UNNAMED else f"{name} (person {number})"
 
 
 def overlaps(patches: Sequence[tuple[str, geometry.Rect]]) -> list[str]:

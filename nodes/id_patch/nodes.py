@@ -209,7 +209,7 @@ class ApplyIDPatch(io.ComfyNode):
         notes.tell(conditioning.other_net(cls))
         participants = participants_of(require_places(cast, APPLY))
         by_row = participants.cast.by_row
-        canvas = Canvas(APPLY, len(participants.members) if by_row else 0, node_id)
+        canvas = Canvas(APPLY, node_id, len(participants.members) if by_row else 0)
         faces = id_patch.faces(participants.people, settings.photos)
         # Without people the ControlNet still acts, by the skeletons in the places.
         contribution = contribution_of_people(participants.names or ["The places"], APPLY, node_id)

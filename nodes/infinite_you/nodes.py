@@ -22,6 +22,7 @@ from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import WHOLE_SCHEDULE, ScheduleRange, check_range
 from ...bridge.host.schema import photos_input, range_inputs, scope_inputs
 from ...bridge.networks import model_family
+from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning, other_net
 from ...bridge.sampling.missing_people import NamedRange, NetReport, contribution_of_people
 from ...core import taking_part
@@ -180,7 +181,7 @@ class ApplyInfiniteYou(io.ComfyNode):
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, FLUX_ADVICE)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
         notes.tell(other_net(cls))
-        scope = apply_nodes.scope_of_faces(cast, APPLY, WHOLE_SCHEDULE, settings, notes.node_of(cls))
+        scope = apply_nodes.scope_of_faces(cast, Canvas(APPLY, notes.node_of(cls)), WHOLE_SCHEDULE, settings)
         hint = _hint(cast, scope.people, settings.keypoints)
         size = None
         # The canvas matters only where regions or keypoints belong to it. Otherwise pictures may have any shape.

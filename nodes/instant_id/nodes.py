@@ -19,6 +19,7 @@ from ...bridge.host import notes, schema
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import ScheduleRange, schedule_range
 from ...bridge.image_tokens.injections import Injection
+from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, check_control_net, other_net
 from ...bridge.sampling.missing_people import NamedRange
 from ...bridge.sampling.run_notes import Pictures
@@ -123,7 +124,7 @@ class ApplyInstantID(io.ComfyNode):
         adapter_schedule = schedule_range("The adapter", settings.adapter_start_percent, settings.adapter_end_percent)
         check_control_net(control_net, instant_id.width, APPLY)
         check_fits(instant_id, METHOD, model, (positive, negative), APPLY)
-        scope = apply_nodes.scope_of_faces(cast, APPLY, adapter_schedule, settings, notes.node_of(cls))
+        scope = apply_nodes.scope_of_faces(cast, Canvas(APPLY, notes.node_of(cls)), adapter_schedule, settings)
         # (1, 1, 512)
         no_face = unconditional(settings.negative_noise, settings.noise_seed, instant_id.net.image_proj.embedding)
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
@@ -148,7 +149,7 @@ class ApplyInstantID(io.ComfyNode):
             of_net = NetSettings(instant_id.width, canvas, Pictures("keypoint picture", scope.canvas))
             attachment = Attachment(net, hint, settings.control_strength, net_percents, settings=of_net)
             sides = attachment.attach_to_both(positive, negative)
-        return scope.applied(cls, model, sides, carried, ranges=ranges)
+        return scope.applied(model, sides, carried, scope.preview(cls), ranges)
 
 
 def _injections(

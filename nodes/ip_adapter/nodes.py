@@ -19,7 +19,9 @@ from ...bridge.host.schedule import schedule_range
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.loras import adapter_files
 from ...bridge.loras.adapter_files import with_lora
+from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning
+from ...bridge.sampling.missing_people import NamedRange
 from ...core.errors import BadCast, BadSetup
 from ...core.families import SDXL, family_of_text_width
 from ...core.identities import PHOTOS, combine, portraits
@@ -162,10 +164,11 @@ class ApplyIPAdapter(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range("The adapter", settings.start_percent, settings.end_percent)
         check_fits(ip_adapter, METHOD, model, (positive, negative), APPLY)
-        scope = apply_nodes.scope_of_faces(cast, APPLY, schedule, settings, notes.node_of(cls))
+        scope = apply_nodes.scope_of_faces(cast, Canvas(APPLY, notes.node_of(cls)), schedule, settings)
         carried = _injections(ip_adapter, scope, clip_vision, settings)
         model_with_lora = with_lora(model, ip_adapter.lora, settings.lora_weight)
-        return scope.applied(cls, model_with_lora, (positive, negative), carried)
+        ranges = [NamedRange("the adapter", schedule)]
+        return scope.applied(model_with_lora, (positive, negative), carried, scope.preview(cls), ranges)
 
 
 def _injections(
@@ -297,7 +300,7 @@ class StylePerPerson(io.ComfyNode):
     ) -> io.NodeOutput:
         settings = StyleSettings(**values)
         who, mask, weight = settings.who, settings.mask, settings.weight
-        node_id = notes.node_of(cls)
+        canvas = Canvas(STYLES, notes.node_of(cls))
         # A mask says where the style acts, whoever stands there: with it, `who` and places have no effect.
         if who.strip() and cast is None and mask is None:
             advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
@@ -318,21 +321,20 @@ class StylePerPerson(io.ComfyNode):
         addresses = [(layer.block, layer.number, layer.position) for layer in unet.attention_layers(model)]
         acts_in_layers = net.chosen_layers(addresses, settings.layers)
         if placed is None:
-            scope = apply_nodes.scope_everywhere(Cast(()), STYLES, schedule, node_id)
+            scope = apply_nodes.scope_everywhere(Cast(()), canvas, schedule)
             if mask is not None:
                 scope = replace(scope, regions=_painted(cast, mask))
         elif placed.by_row:
             # All people have their row in the scope; those who are not in the style get a scale of 0 below.
-            scope = apply_nodes.scope_of_bodies(placed, STYLES, schedule, settings, node_id=node_id)
+            scope = apply_nodes.scope_of_bodies(placed, canvas, schedule, settings)
         else:
             people = [person for person, is_drawn in zip(placed.people, in_style, strict=True) if is_drawn]
-            scope = apply_nodes.scope_of_bodies(
-                placed, STYLES, schedule, settings, people, alone=False, node_id=node_id
-            )
+            scope = apply_nodes.scope_of_bodies(placed, canvas, schedule, settings, people, alone=False)
         scales = weight * torch.tensor(in_style if scope.by_row else [True])  # (people,) by row, else (1,)
         pictures = net.fitted(images, settings.fit)
         carried = _injections_of_pictures(ip_adapter, scope, clip_vision, pictures, acts_in_layers, scales)
-        return scope.applied(cls, model, (positive, negative), carried, what="the style", subject="The style")
+        preview, ranges = scope.preview(cls), [NamedRange("the style", schedule)]
+        return scope.applied(model, (positive, negative), carried, preview, ranges, subject="The style")
 
 
 def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:

@@ -216,7 +216,7 @@ def put_in(
     one step goes; None for no heat maps. node_id: in the graph, or None outside of one. Raises BadParts.
     """
     source = object()  # the same for all that one node puts into the conditioning, see bridge.sampling.model_conds
-    poses = None if pose is None else Pictures("pose picture", Canvas(APPLY, node_id=node_id))
+    poses = None if pose is None else Pictures("pose picture", Canvas(APPLY, node_id))
     weights = PartWeights([weight * strength for weight in features.weights], features.targets)
 
     def shared(bank: Bank | None) -> SharedParts:

@@ -263,7 +263,7 @@ class ApplyPhotoMaker(io.ComfyNode):
             return io.NodeOutput(model, encoded.plain, negative)
         node_id = notes.node_of(cls)
         people = taking_part.present(with_photos).people
-        scope = apply_nodes.scope_of_bodies(cast, APPLY, WHOLE_SCHEDULE, settings, people, rows=False, node_id=node_id)
+        scope = apply_nodes.scope_of_bodies(cast, Canvas(APPLY, node_id), WHOLE_SCHEDULE, settings, people, rows=False)
         # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
         sides = _Sides(
             before=_read_by_control_nets(encoded.plain, encoded.plain),

@@ -19,7 +19,9 @@ from ...bridge.host.unet import dtype_of
 from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, Read, blocks_of
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.networks import model_family
+from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
+from ...bridge.sampling.missing_people import NamedRange
 from ...core.errors import BadPhoto, WrongBaseModel
 from ...core.families import FLUX, SDXL
 from ...core.identities import PortraitsMissing, combine, photos_of, portraits
@@ -268,7 +270,7 @@ class ApplyPuLID(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, settings.start_percent, settings.end_percent)
         check_fits(pulid, METHOD, model, (positive, negative), APPLY)
-        scope = apply_nodes.scope_of_faces(cast, APPLY, schedule, settings, notes.node_of(cls))
+        scope = apply_nodes.scope_of_faces(cast, Canvas(APPLY, notes.node_of(cls)), schedule, settings)
         photos = _photos_joined(pulid.net, scope.people, settings.photos)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, photos)
         zero_tokens = settings.zero_tokens
@@ -280,7 +282,8 @@ class ApplyPuLID(io.ComfyNode):
         carried: list[Injection] = []
         for injection in injections(pulid, scope, sides, scales):
             carried.append(replace(injection, reads=PROJECTIONS[settings.projection]))
-        return scope.applied(cls, model, (positive, negative), carried, what="the faces")
+        ranges = [NamedRange("the faces", schedule)]
+        return scope.applied(model, (positive, negative), carried, scope.preview(cls), ranges)
 
 
 def _with_zeros(tokens: Tensor, count: int) -> Tensor:
@@ -336,7 +339,7 @@ class ApplyPuLIDFlux(io.ComfyNode):
         check_conditioning(
             [*positive, *negative], model_family.network_of(model_of(model)).params.context_in_dim, APPLY_FLUX
         )
-        scope = apply_nodes.scope_of_faces(cast, APPLY_FLUX, schedule, settings, notes.node_of(cls))
+        scope = apply_nodes.scope_of_faces(cast, Canvas(APPLY_FLUX, notes.node_of(cls)), schedule, settings)
         tokens = _tokens(pulid, eva_clip, face_parser, scope.people, settings.photos)
         weights = torch.tensor([settings.weight * person.weight for person in scope.people])
         source = object()
@@ -344,7 +347,8 @@ class ApplyPuLIDFlux(io.ComfyNode):
         for side in (tokens.faces, tokens.no_faces):
             layers = _layers(pulid, side, weights, acts_behind, dtype_of(model_of(model)))
             carried.append(scope.injection(source, side, layers, kind=BlockFaces))
-        return scope.applied(cls, model, (positive, negative), carried, BlocksRun, what="the faces")
+        ranges = [NamedRange("the faces", schedule)]
+        return scope.applied(model, (positive, negative), carried, scope.preview(cls), ranges, BlocksRun)
 
 
 def _acts_behind(net: PuLIDFluxNet, model: ModelPatcher) -> list[bool]:

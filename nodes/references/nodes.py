@@ -161,15 +161,15 @@ class PeopleAsReferences(io.ComfyNode):
         lines += apply_nodes.without_model(model, _region_inputs(), values, "references")
         if parts is not None and everybody.by_row:
             lines.append(NO_PARTS)
-        areas = None  # None: all people's references are read in the whole picture
+        read_regions = None  # None: all people's references are read in the whole picture
         by_weight = False  # whether a MODEL reads them by weights other than 1
         if model is not None:
-            areas = areas_of(everybody, present.people, settings, sources)
+            read_regions = regions_of_references(everybody, present.people, settings, sources)
             if everybody.by_row and settings.region_strength > 0:
                 lines.append(apply_nodes.BY_ROW)
             weights = [person.weight for person in present.people] + [part.part.weight for part in owned]
             by_weight = any(weight != 1 for weight in weights)
-            if areas is not None or by_weight or family.pictures.fitted:
+            if read_regions is not None or by_weight or family.pictures.fitted:
                 check_model(model, family, NAME)
         notes.tell("\n".join(lines))
 
@@ -177,11 +177,11 @@ class PeopleAsReferences(io.ComfyNode):
         latents = latents_of(vae, family, sources, _canvas(everybody, size))
         prompts = encoding.prompts(sources, latents)
         previews_of_node = _contact_sheet(cls, sources, family)
-        if areas is not None:
-            previews_of_node.append(ui.PreviewImage(areas.preview()[None], cls=cls))
+        if read_regions is not None:
+            previews_of_node.append(ui.PreviewImage(read_regions.preview()[None], cls=cls))
         outputs = SamplerInputs(model, prompts.positive, prompts.negative)
-        if areas is not None or by_weight:
-            outputs = read_by_region(outputs, prompts.record, areas, notes.node_of(cls), read_range)
+        if read_regions is not None or by_weight:
+            outputs = read_by_region(outputs, prompts.record, read_regions, notes.node_of(cls), read_range)
         outputs = _as_network_reads(family, outputs)
         if not read_range.is_whole:
             without = encoding.without_people(sources, latents)
@@ -306,7 +306,7 @@ def _as_network_reads(family: EncoderFamily, given: SamplerInputs) -> SamplerInp
 
 
 @dataclass(frozen=True, eq=False)
-class Areas:
+class ReferenceRegions:
     """The regions in which each person's references are read, and when.
 
     people: those of weight above 0. regions: (regions, H, W), 0..1, of the whole picture: those of all people, and then
@@ -333,9 +333,9 @@ class Areas:
         return place_previews.read_regions(token_regions, self.people)
 
 
-def areas_of(
+def regions_of_references(
     everybody: Cast, present: Sequence[Person], settings: RegionSettings, sources: Sequence[Reference] = ()
-) -> Areas | None:
+) -> ReferenceRegions | None:
     """The regions in which each person's references are read. everybody: the node's cast. present: those of it of
     weight above 0. sources: the references, of which parts may have regions of their own.
 
@@ -365,35 +365,35 @@ def areas_of(
     all_regions = torch.cat([regions_of_present, *targets])  # (regions, H, W)
     tokens = belongs(on_tokens(all_regions, height, width, TOKEN))
     check_tokens(tokens, names, height, width)
-    return Areas(present, names, all_regions, tokens, schedule, settings)
+    return ReferenceRegions(present, names, all_regions, tokens, schedule, settings)
 
 
 def read_by_region(
     given: SamplerInputs,
     record: PeopleReferences,
-    areas: Areas | None,
+    read_regions: ReferenceRegions | None,
     node_id: str | None,
     read_range: ScheduleRange = WHOLE_SCHEDULE,
 ) -> SamplerInputs:
     """A MODEL and conditioning with which each person's references are read in that person's region, by their weight.
 
-    given: with a MODEL. record: the references of both conditionings. areas: None where nothing is limited to regions.
-    read_range: the part of the schedule in which these conditionings are read.
+    given: with a MODEL. record: the references of both conditionings. read_regions: None where nothing is limited to
+    regions. read_range: the part of the schedule in which these conditionings are read.
     """
     names = taking_part.names(record.present)
     inputs = "references_start_percent and references_end_percent"
     ranges = [NamedRange("the references", read_range, inputs)]
-    if areas is not None:
-        ranges.append(NamedRange("the limit to regions", areas.schedule))
+    if read_regions is not None:
+        ranges.append(NamedRange("the limit to regions", read_regions.schedule))
     regional = RegionalReferences(
         source=object(),
-        schedule=WHOLE_SCHEDULE if areas is None else areas.schedule,
+        schedule=WHOLE_SCHEDULE if read_regions is None else read_regions.schedule,
         record=record,
-        regions=None if areas is None else areas.regions,
-        names=tuple(names if areas is None else areas.names),
-        strength=0.0 if areas is None else areas.settings.region_strength,
-        everybody_outside=areas is not None and areas.settings.outside == EVERYBODY,
-        canvas=Canvas(NAME, node_id=node_id),
+        regions=None if read_regions is None else read_regions.regions,
+        names=tuple(names if read_regions is None else read_regions.names),
+        strength=0.0 if read_regions is None else read_regions.settings.region_strength,
+        everybody_outside=read_regions is not None and read_regions.settings.outside == EVERYBODY,
+        canvas=Canvas(NAME, node_id),
     )
     contribution = contribution_of_people(names, NAME, node_id, ranges)
     assert given.model is not None

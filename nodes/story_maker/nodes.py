@@ -18,7 +18,9 @@ from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import schedule_range
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.loras import adapter_files
+from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning
+from ...bridge.sampling.missing_people import NamedRange
 from ...core import previews, taking_part
 from ...core.errors import BadCast, gathered, listed
 from ...core.identities import PHOTOS, embeddings, portraits
@@ -105,7 +107,7 @@ class ApplyStoryMaker(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         settings = Settings(**values)
-        node_id = notes.node_of(cls)
+        canvas = Canvas(APPLY, notes.node_of(cls))
         everybody = as_cast(cast)
         with_photos = taking_part.for_photos(everybody)  # everybody, but people with LoRAs alone have weight 0
         people = taking_part.present(with_photos).people
@@ -115,19 +117,18 @@ class ApplyStoryMaker(io.ComfyNode):
         check_fits(story_maker, METHOD, model, (positive, negative), APPLY)
         if settings.mask is None and not is_a(everybody, PlacedCast):
             # Without places and masks all people are in the whole picture, as published.
-            scope = apply_nodes.scope_everywhere(with_photos, APPLY, schedule, node_id)
+            scope = apply_nodes.scope_everywhere(with_photos, canvas, schedule)
         else:
-            scope = apply_nodes.scope_of_bodies(everybody, APPLY, schedule, settings, people, node_id=node_id)
+            scope = apply_nodes.scope_of_bodies(everybody, canvas, schedule, settings, people)
         cut_bodies = cut_out(with_photos.people, bodies, body_masks)  # one for each of `people`
         masks_unused = body_masks is not None and (bodies is None or is_a(bodies, Parts))
         notes.tell("\n".join([*left_out(everybody, with_photos), *_note_lines(people, cut_bodies, masks_unused)]))
         model_with_lora = adapter_files.with_lora(model, story_maker.lora, settings.lora_weight)
         features = _features(story_maker, clip_vision, people, settings.photos, cut_bodies)
         carried = _injections(story_maker, scope, features, settings.weight)
-        preview = _preview(cls, people, cut_bodies, scope.regions)
-        return scope.applied(
-            cls, model_with_lora, (positive, negative), carried, own_preview=preview, what=METHOD.title
-        )
+        preview = _preview(cls, people, cut_bodies, scope.regions) or scope.preview(cls)
+        ranges = [NamedRange(METHOD.title, schedule)]
+        return scope.applied(model_with_lora, (positive, negative), carried, preview, ranges)
 
 
 def _features(

@@ -18,7 +18,9 @@ from ...bridge.host.unet import dtype_of
 from ...bridge.image_tokens.blocks import BlockInjection, BlocksRun, blocks_of
 from ...bridge.image_tokens.injections import Injection
 from ...bridge.networks import model_family
+from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning, check_conditioning
+from ...bridge.sampling.missing_people import NamedRange
 from ...core.errors import WrongBaseModel
 from ...core.families import FLUX
 from ...core.identities import PHOTOS, embeddings
@@ -89,10 +91,13 @@ class ApplyWithAnyone(io.ComfyNode):
             [*positive, *negative], model_family.network_of(model_of(model)).params.context_in_dim, APPLY
         )
         with_whole_boxes = _with_whole_far_edges(acting)  # for acts_in = face boxes
-        scope = apply_nodes.scope_of_faces(acting, APPLY, schedule, inputs, notes.node_of(cls), boxed=with_whole_boxes)
+        canvas = Canvas(APPLY, notes.node_of(cls))
+        scope = apply_nodes.scope_of_faces(acting, canvas, schedule, inputs, boxed=with_whole_boxes)
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model_of(model)))
         without_faces = replace(faces, layers=())  # the negative reads no faces
-        return scope.applied(cls, model, (positive, negative), (faces, without_faces), BlocksRun, what="the faces")
+        ranges = [NamedRange("the faces", schedule)]
+        carried = (faces, without_faces)
+        return scope.applied(model, (positive, negative), carried, scope.preview(cls), ranges, BlocksRun)
 
 
 def _check_layout(net: WithAnyoneNet, model: ModelPatcher) -> None:

@@ -1,18 +1,16 @@
 """The pack twice in custom_nodes, or with its files in custom_nodes itself: said once, with the folders."""
 
-import shutil
 import sys
 from pathlib import Path
 
-import comfy.cli_args
-import folder_paths
 import pytest
 from environment import Host
 from pack.bridge.host import pack_copies
-from pack.core.text import logger
 from pack.nodes import doctor
 from shared import archive
 from shared.host_server import HostServer
+
+import nodes as host_nodes
 
 pytestmark = [pytest.mark.both_hosts, pytest.mark.xdist_group("server")]
 
@@ -72,62 +70,34 @@ def test_files_in_custom_nodes_itself_in_a_running_host(host: Host, tmp_path: Pa
         assert not told(server, "Likeness is installed")
 
 
-@pytest.fixture
-def nodes_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of custom nodes with one copy of the pack, and other packs."""
-    folder = tmp_path / "custom_nodes"
-    for name, project in (
-        ("likeness", 'name = "likeness"\nversion = "0.9.0"\n'),
-        ("other", 'name = "likeness-tools"\n'),
-    ):
-        (folder / name).mkdir(parents=True)
-        (folder / name / "__init__.py").write_text("")
-        (folder / name / "pyproject.toml").write_text(f"[project]\n{project}")
-    (folder / "one.py").write_text("")
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "custom_nodes", ([str(folder)], set()))
+def pack_in(folder: Path, project: str) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(f"[project]\n{project}")
     return folder
 
 
-def copy_of(folder: Path, name: str) -> Path:
-    copy = folder / name
-    shutil.copytree(folder / "likeness", copy)
-    return copy
+@pytest.fixture
+def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """One copy of the pack, and other packs, as the host knows them once they are loaded."""
+    root = tmp_path / "custom_nodes"
+    ours = pack_in(root / "likeness", 'name = "likeness"\nversion = "0.9.0"\n')
+    other = pack_in(root / "other", 'name = "likeness-tools"\n')
+    modules = {"ours": f"{ours}", "other": f"{other}", "one.py": f"{root}"}
+    monkeypatch.setattr(host_nodes, "LOADED_MODULE_DIRS", modules)
+    return modules
 
 
-def test_one_copy_is_no_fault(nodes_folder: Path) -> None:
-    assert [copy.folder for copy in pack_copies.copies()] == [nodes_folder / "likeness"]
+def test_one_copy_is_no_fault(loaded: dict[str, str]) -> None:
+    assert pack_copies.copies() == {Path(loaded["ours"]): "0.9.0"}
     assert pack_copies.faults() == []
     assert not [finding for finding in doctor._findings_on_host() if finding.what == "Likeness"]
-    copy_of(nodes_folder, "likeness-main.disabled")
-    assert pack_copies.faults() == [], "not loaded"
 
 
-def test_copies_by_a_link_and_in_another_folder(nodes_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (nodes_folder / "b link").symlink_to(nodes_folder / "likeness", target_is_directory=True)
-    second = nodes_folder.with_name("more_nodes")
-    second.mkdir()
-    shutil.copytree(nodes_folder / "likeness", second / "Likeness-main")
-    folders = ([str(nodes_folder), str(second)], set())
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "custom_nodes", folders)
+def test_copies_by_a_link_and_in_another_folder(loaded: dict[str, str], tmp_path: Path) -> None:
+    first, link = Path(loaded["ours"]), Path(loaded["ours"]).with_name("b link")
+    link.symlink_to(first, target_is_directory=True)
+    second = pack_in(tmp_path / "more_nodes" / "Likeness-main", "name = 'likeness'\n")
+    loaded.update({"link": f"{link}", "second": f"{second}"})
     (fault,) = pack_copies.faults()
-    places = [nodes_folder / "b link", nodes_folder / "likeness", second / "Likeness-main"]
-    named = " and ".join(f"{place} (version 0.9.0)" for place in places)
-    assert fault.startswith(f"Likeness is installed 3 times: {named}. ")
-
-
-def test_packs_that_are_switched_off_are_none(nodes_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy_of(nodes_folder, "likeness-main")
-    monkeypatch.setattr(comfy.cli_args.args, "disable_all_custom_nodes", True)
-    monkeypatch.setattr(comfy.cli_args.args, "whitelist_custom_nodes", ["likeness"])
-    assert pack_copies.faults() == []
-
-
-def test_it_is_logged_once_for_all_copies(
-    nodes_folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy_of(nodes_folder, "likeness-main")
-    monkeypatch.setattr(logger, "likeness_told_of_copies", True, raising=False)
-    monkeypatch.delattr(logger, "likeness_told_of_copies")
-    pack_copies.warn()
-    pack_copies.warn()
-    assert caplog.text.count("Likeness is installed 2 times: ") == 1
+    places = f"{first} (version 0.9.0) and {link} (version 0.9.0) and {second}"
+    assert fault.startswith(f"Likeness is installed 3 times: {places}. ")

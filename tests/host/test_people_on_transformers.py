@@ -31,7 +31,7 @@ from pack.core.errors import BadSetup, BadSize, WrongBaseModel
 from pack.core.people import Lora, PlacedCast, RowCast, Slot
 from pack.core.places import group
 from pack.core.token_groups import Group, Split
-from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
+from pack.nodes.references.nodes import RegionSettings, read_by_region, regions_of_references
 from peers import apply, without_options
 from safetensors.torch import save_file
 from tiny_dits import CHROMA, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
@@ -138,8 +138,8 @@ def by_region(made, positive, negative, record, masks):
         region_strength=1.0, start_percent=0.0, end_percent=1.0, outside="nobody", extent="body", margin=0.25,
         mask=masks,
     )  # fmt: skip
-    areas = areas_of(record.cast, record.present, settings)
-    limited = read_by_region(SamplerInputs(made, positive, negative), record, areas, None)
+    read_regions = regions_of_references(record.cast, record.present, settings)
+    limited = read_by_region(SamplerInputs(made, positive, negative), record, read_regions, None)
     return limited.model, limited.positive, limited.negative
 
 

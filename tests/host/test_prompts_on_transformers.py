@@ -29,7 +29,7 @@ from pack.bridge.words.on_transformers import PersonTextsRun
 from pack.bridge.words.text_places import TextPlace
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.person_texts import TextLayout, split_by_words
-from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
+from pack.nodes.references.nodes import RegionSettings, read_by_region, regions_of_references
 from peers import apply, without_options
 from tiny_dits import CHROMA, EVERY, FLUX, FLUX_2, IDEOGRAM_4, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import CLIPS
@@ -445,8 +445,8 @@ def test_words_and_references_read_by_region_act_together_in_either_order(models
         return runs.patched(model, PersonTextsRun), model_conds.carry(positive, texts_of_people), other_side
 
     def with_references(model, positive, negative):
-        areas = areas_of(CAST, CAST.people, settings)
-        limited = read_by_region(SamplerInputs(model, positive, negative), record, areas, None)
+        read_regions = regions_of_references(CAST, CAST.people, settings)
+        limited = read_by_region(SamplerInputs(model, positive, negative), record, read_regions, None)
         return limited.model, limited.positive, limited.negative
 
     words_first = sample(family, with_references(*with_words(model, *sides)))

@@ -246,7 +246,7 @@ def test_the_memory_of_the_words_is_asked_for(setting, by_row):
     lengths = FILLED_UP.get(setting.family, LENGTHS)
     if by_row:
         people = carried_words(
-            texts, torch.ones(2, 1, 1), ["Anna", "Ben"], canvas=Canvas("Prompt per Person", 2), by_row=True
+            texts, torch.ones(2, 1, 1), ["Anna", "Ben"], canvas=Canvas("Prompt per Person", row_count=2), by_row=True
         )
         tokens = max(lengths)
     else:

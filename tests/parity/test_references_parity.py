@@ -21,7 +21,7 @@ from pack.core import families
 from pack.core.errors import BadSetup
 from pack.core.parts.parts import Part
 from pack.core.people import Cast
-from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
+from pack.nodes.references.nodes import RegionSettings, read_by_region, regions_of_references
 from pack.nodes.references.parts import OwnedPart
 from pack.nodes.references.pictures import Reference
 from people_made import person
@@ -117,8 +117,8 @@ def bind(model, positive, negative, sources=(), **changed):
     of three families are not needed for what is compared here."""
     settings = RegionSettings(**{**DEFAULTS, **changed})
     record = positive[0][1][REFERENCES]
-    areas = areas_of(record.cast, record.present, settings, sources)
-    limited = read_by_region(SamplerInputs(model, positive, negative), record, areas, None)
+    read_regions = regions_of_references(record.cast, record.present, settings, sources)
+    limited = read_by_region(SamplerInputs(model, positive, negative), record, read_regions, None)
     if "reference_latents_text_embeds" in positive[0][1]:
         limited = as_trained(limited, FrameTextsBatch, "")
     return limited.model, limited.positive, limited.negative

@@ -249,3 +249,9 @@ def test_report_says_who_stands_where_and_what_may_go_wrong(places, head: float,
         troubles = report(Cast(people), layout(*places, head=head))[2:]
         assert [line for line in troubles if left_out in line] == [f"Weight 0, as if absent: {left_out}"]
         assert not any("overlap" in trouble for trouble in troubles)
+
+
+def test_who_is_left_out_is_named_by_the_number_too() -> None:
+    people = replace(cast(1), absent=((2, "person"), (3, "Cleo")))
+    troubles = placing.troubles(people, layout(*SPREAD[:1]), (0,), "as listed")
+    assert troubles[0] == "Left out, no face in the photos: person 2, Cleo (person 3)"

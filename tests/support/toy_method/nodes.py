@@ -15,7 +15,9 @@ from ...bridge.host import notes
 from ...bridge.host.load import FileLoader, Loaded, Published
 from ...bridge.host.schedule import schedule_range
 from ...bridge.host.schema import applied_inputs, applied_outputs, photos_input, range_inputs, scope_inputs
+from ...bridge.sampling.canvas_check import Canvas
 from ...bridge.sampling.conditioning import Conditioning
+from ...bridge.sampling.missing_people import NamedRange
 from ...core.identities import embeddings
 from ...core.methods import method
 from ..categories import IN_OTHER_METHODS
@@ -79,7 +81,7 @@ class ApplyToy(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         check_fits(toy, METHOD, model, (positive, negative), "Apply Toy")
-        scope = apply_nodes.scope_of_faces(cast, "Apply Toy", schedule, inputs, notes.node_of(cls))
+        scope = apply_nodes.scope_of_faces(cast, Canvas("Apply Toy", notes.node_of(cls)), schedule, inputs)
         means: list[Tensor] = []
         for person in scope.people:
             face_embeddings = embeddings(person, METHOD, photos)  # (photos, 512)
@@ -87,7 +89,8 @@ class ApplyToy(io.ComfyNode):
         scales = torch.tensor([weight * person.weight for person in scope.people])
         tokens = toy.net.tokens(toy.on_device(torch.cat(means))).cpu()
         carried = injections(toy, scope, (tokens, torch.zeros_like(tokens)), scales)
-        return scope.applied(cls, model, (positive, negative), carried)
+        ranges = [NamedRange("the adapter", schedule)]
+        return scope.applied(model, (positive, negative), carried, scope.preview(cls), ranges)
 
 
 LOADER = FileLoader(FILE, load_toy)
